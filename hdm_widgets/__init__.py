@@ -1,0 +1,46 @@
+"""See why an image segmentation model draws the mask it draws.
+
+`hdm_widgets.hdm` has the Hausdorff Distance Masks, `HDMExplorer` is their widget, `Segmenter` makes a segmenter of
+any torch Module or callable, `demo` has ready-made models with data.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hdm_widgets import data, demo, hdm, metrics
+    from hdm_widgets.segmenter import Segmenter
+    from hdm_widgets.training import train
+    from hdm_widgets.unet import UNet
+    from hdm_widgets.widgets.hdm_explorer import HDMExplorer
+
+__all__ = ["HDMExplorer", "Segmenter", "UNet", "data", "demo", "hdm", "metrics", "train"]
+__version__ = "0.1.0"
+
+# Where each public name lives; None: a module of its own. Loaded when first asked for.
+_HOMES = {
+    "HDMExplorer": "hdm_widgets.widgets.hdm_explorer",
+    "Segmenter": "hdm_widgets.segmenter",
+    "UNet": "hdm_widgets.unet",
+    "data": None,
+    "demo": None,
+    "hdm": None,
+    "metrics": None,
+    "train": "hdm_widgets.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOMES[name]
+    module = importlib.import_module(home or f"{__name__}.{name}")
+    value = getattr(module, name) if home else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

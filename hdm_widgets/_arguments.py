@@ -1,0 +1,32 @@
+"""Keyword arguments that nobody knows, answered with advice."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def advise_on_keywords(function: Callable[P, T]) -> Callable[P, T]:
+    """Name the nearest known keyword, or all of them, when a call has an unknown one."""
+    known = [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name != "self" and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        for name in kwargs:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                advice = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+                raise TypeError(f"{function.__qualname__}() has no keyword {name!r}; {advice}")
+        return function(*args, **kwargs)
+
+    return checked

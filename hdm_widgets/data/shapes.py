@@ -1,0 +1,169 @@
+"""Pictures with a planted cue: the right answer to "what does the model look at?" is known."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torch.utils.data import Dataset
+
+__all__ = ["PlantedCue", "PlantedCueSample"]
+
+# Sizes as shares of the picture's side. Square and circle have the same area, 1.8 % of the picture.
+_CUE_AREA = 0.018
+_SHAPE_SIDE = (0.22, 0.30)
+_BRIGHTNESS = (0.55, 1.0)
+
+
+class PlantedCueSample(NamedTuple):
+    """One picture of the teaching set.
+
+    Attributes
+    ----------
+    image : torch.Tensor
+        float32 (1, H, W) in [0, 1], shapes on black.
+    segment : torch.Tensor
+        uint8 (H, W), 1 in the shape that is the segment.
+    cue : numpy.ndarray
+        bool (H, W), the shape on the right that decides which one is the segment; empty where there is none.
+    """
+
+    image: Tensor
+    segment: Tensor
+    cue: NDArray[np.bool_]
+
+
+class PlantedCue(Dataset[tuple[Tensor, Tensor]]):
+    """A cross and a triangle on the left, a square or a circle on the right.
+
+    A square makes the cross the segment, a circle the triangle. So the shape on the right decides
+    everything although it is never part of the segment: a good explanation must point at it.
+
+    Parameters
+    ----------
+    length : int
+        Number of pictures.
+    size : int
+        Side of the square pictures in pixels, at least 32.
+    seed : int
+        Pictures are drawn from (`seed`, index): every item is the same however often it is asked for.
+    without_cue : float
+        Share of pictures, in [0, 1], that have no shape on the right; there both shapes on the left are the
+        segment. A network trained with some of these must look for either cue: without them it learns to
+        look for one, and to take its absence for the other.
+
+    Notes
+    -----
+    After the "testnet" set of the authors of the Hausdorff Distance Masks. The cue covers 1.8 % of
+    the picture.
+
+    Examples
+    --------
+    >>> image, segment = PlantedCue(10)[0]
+    >>> image.shape, segment.shape
+    (torch.Size([1, 128, 128]), torch.Size([128, 128]))
+    """
+
+    def __init__(self, length: int = 1000, *, size: int = 128, seed: int = 0, without_cue: float = 0.0) -> None:
+        if length < 1:
+            raise ValueError(f"length must be at least 1, got {length}")
+        if size < 32:
+            raise ValueError(f"size must be at least 32 px, got {size}")
+        if not 0 <= without_cue <= 1:
+            raise ValueError(f"without_cue must be in [0, 1], got {without_cue}")
+        self.length = length
+        self.size = size
+        self.seed = seed
+        self.without_cue = without_cue
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Picture float32 (1, H, W) and mask float32 (H, W) of item `index`."""
+        sample = self.sample(index)
+        return sample.image, sample.segment.float()
+
+    def sample(self, index: int) -> PlantedCueSample:
+        """Item `index` with the mask of its cue."""
+        if not -self.length <= index < self.length:
+            raise IndexError(f"index {index} is out of range for {self.length} pictures")
+        rng = np.random.default_rng((self.seed, index % self.length))
+        size = self.size
+        middle, gap = size // 2, max(1, round(0.03 * size))
+        square = bool(rng.random() < 0.5)
+        cross_above = bool(rng.random() < 0.5)
+
+        sides = rng.uniform(*_SHAPE_SIDE, size=2) * size
+        cross_side, triangle_side = (int(side) for side in sides)
+        upper, lower = (0, middle), (middle, size)
+        cross = _cross(size, _place(rng, cross_side, (0, middle - gap), upper if cross_above else lower, gap), cross_side)
+        triangle = _triangle(
+            size, _place(rng, triangle_side, (0, middle - gap), lower if cross_above else upper, gap), triangle_side
+        )
+        cue_side = math.sqrt(_CUE_AREA) * size
+        diameter = 2 * cue_side / math.sqrt(math.pi)
+        box_side = math.ceil(diameter)
+        corner = _place(rng, box_side, (middle + gap, size), (0, size), gap)
+        cue = _square(size, corner, round(cue_side)) if square else _circle(size, corner, round(diameter))
+
+        segment = cross if square else triangle
+        if rng.random() < self.without_cue:
+            cue, segment = np.zeros_like(cue), cross | triangle
+
+        picture = np.zeros((size, size), np.float32)
+        for shape in (cross, triangle, cue):
+            picture[shape] = rng.uniform(*_BRIGHTNESS)
+        return PlantedCueSample(
+            torch.from_numpy(picture[None]), torch.from_numpy(segment.astype(np.uint8)), cue
+        )
+
+
+def _place(
+    rng: np.random.Generator, side: int, across: tuple[int, int], down: tuple[int, int], gap: int
+) -> tuple[int, int]:
+    """A random top left corner (x, y) for a box of `side` px inside the given ranges."""
+    return tuple(  # type: ignore[return-value]  # two ranges give two coordinates
+        int(rng.integers(low + gap, max(low + gap + 1, high - gap - side))) for low, high in (across, down)
+    )
+
+
+def _canvas(size: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    image = Image.new("1", (size, size), 0)
+    return image, ImageDraw.Draw(image)
+
+
+def _cross(size: int, corner: tuple[int, int], side: int) -> NDArray[np.bool_]:
+    image, draw = _canvas(size)
+    x, y = corner
+    arm = max(2, round(side * 0.32))
+    start = (side - arm) // 2
+    draw.rectangle((x + start, y, x + start + arm - 1, y + side - 1), fill=1)
+    draw.rectangle((x, y + start, x + side - 1, y + start + arm - 1), fill=1)
+    return np.array(image, dtype=bool)
+
+
+def _triangle(size: int, corner: tuple[int, int], side: int) -> NDArray[np.bool_]:
+    image, draw = _canvas(size)
+    x, y = corner
+    draw.polygon([(x, y), (x + side - 1, y), (x + (side - 1) // 2, y + side - 1)], fill=1)
+    return np.array(image, dtype=bool)
+
+
+def _square(size: int, corner: tuple[int, int], side: int) -> NDArray[np.bool_]:
+    image, draw = _canvas(size)
+    x, y = corner
+    draw.rectangle((x, y, x + side - 1, y + side - 1), fill=1)
+    return np.array(image, dtype=bool)
+
+
+def _circle(size: int, corner: tuple[int, int], diameter: int) -> NDArray[np.bool_]:
+    image, draw = _canvas(size)
+    x, y = corner
+    draw.ellipse((x, y, x + diameter - 1, y + diameter - 1), fill=1)
+    return np.array(image, dtype=bool)

@@ -1,0 +1,67 @@
+"""Ready-made models with data to explain."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hdm_widgets.data.shapes import PlantedCue
+from hdm_widgets.demo import _shapes
+from hdm_widgets.unet import UNet
+
+__all__ = ["ShapesDemo", "shapes"]
+
+_PICTURES = 1000
+
+
+class ShapesDemo(NamedTuple):
+    """A trained model and a picture whose explanation is known.
+
+    Attributes
+    ----------
+    model : UNet
+        (N, 1, H, W) -> logits (N, 1, H, W).
+    image : torch.Tensor
+        float32 (1, H, W) in [0, 1].
+    segment : torch.Tensor
+        uint8 (H, W), the true mask.
+    cue : numpy.ndarray
+        bool (H, W), the shape on the right that decides which shape on the left is the segment.
+    """
+
+    model: UNet
+    image: Tensor
+    segment: Tensor
+    cue: NDArray[np.bool_]
+
+
+@lru_cache(maxsize=1)
+def _model() -> UNet:
+    return _shapes.load()
+
+
+def shapes(index: int = 0) -> ShapesDemo:
+    """The planted-cue demo: a small trained U-Net and one of the pictures it has never seen.
+
+    Parameters
+    ----------
+    index : int
+        0 to 999.
+
+    Returns
+    -------
+    ShapesDemo
+        (model, image, segment, cue); the picture is 128 x 128 px. All calls share one model.
+
+    Examples
+    --------
+    >>> model, image, segment, cue = shapes(3)
+    >>> image.shape
+    torch.Size([1, 128, 128])
+    """
+    sample = PlantedCue(_PICTURES, seed=_shapes.DEMO_SEED).sample(index)
+    return ShapesDemo(_model(), *sample)

@@ -1,0 +1,28 @@
+"""Hausdorff Distance Masks: why does a segmentation model draw the mask it draws?
+
+>>> from hdm_widgets import hdm
+>>> explainer = hdm.HausdorffDistanceMasks(240, 240)
+>>> explainer.generate_masks(circle_size=25, offset=5)
+>>> explainer.grid.shape
+(48, 48)
+"""
+
+from hdm_widgets.hdm.circle_map import BETTER_ONLY, RAW, WORSE_ONLY, ResultType
+from hdm_widgets.hdm.explainer import HausdorffDistanceMasks, ScanUpdate
+from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.result import HDMResult, ScanSettings
+from hdm_widgets.segmenter import ModelError, ModelOutputError
+
+__all__ = [
+    "BETTER_ONLY",
+    "RAW",
+    "WORSE_ONLY",
+    "Grid",
+    "HDMResult",
+    "HausdorffDistanceMasks",
+    "ModelError",
+    "ModelOutputError",
+    "ResultType",
+    "ScanSettings",
+    "ScanUpdate",
+]

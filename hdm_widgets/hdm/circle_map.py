@@ -1,0 +1,98 @@
+"""Paint distances as discs."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import Colormap
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from hdm_widgets.hdm.grid import Grid
+
+__all__ = ["BETTER_ONLY", "RAW", "WORSE_ONLY", "ResultType", "color_table", "paint", "painted_values", "relative"]
+
+
+class ResultType(str, Enum):
+    """What a map shows: the distances, or how much nearer or farther than without a disc."""
+
+    RAW = "raw"
+    BETTER_ONLY = "better"
+    WORSE_ONLY = "worse"
+
+    @classmethod
+    def _missing_(cls, value: object) -> ResultType:
+        raise ValueError(f"unknown result type {value!r}; use hdm.RAW, hdm.BETTER_ONLY or hdm.WORSE_ONLY")
+
+
+RAW = ResultType.RAW
+BETTER_ONLY = ResultType.BETTER_ONLY
+WORSE_ONLY = ResultType.WORSE_ONLY
+
+
+def relative(
+    values: NDArray[np.float64], baseline: float, result_type: ResultType | str
+) -> NDArray[np.float64]:
+    """Distances as the result type shows them; NaN stays NaN."""
+    kind = ResultType(result_type)
+    if kind is RAW:
+        return values.copy()
+    nearer, farther = values < baseline, values > baseline
+    chosen = nearer if kind is BETTER_ONLY else farther
+    result = np.where(np.isnan(values), np.nan, 0.0)
+    result[chosen] = np.abs(values[chosen] - baseline)
+    return result
+
+
+def color_table(color_map: str | Colormap) -> NDArray[np.uint8]:
+    """256 colours, uint8 (256, 3), of a matplotlib colour map or its name."""
+    if not isinstance(color_map, (str, Colormap)):
+        raise TypeError(f"color_map must be the name of a matplotlib colour map or a Colormap, got {color_map!r}")
+    try:
+        chosen = matplotlib.colormaps[color_map] if isinstance(color_map, str) else color_map
+    except KeyError as error:
+        raise ValueError(f"unknown colour map {color_map!r}; any name in matplotlib.colormaps serves, e.g. 'Blues'") from error
+    return (chosen((np.arange(256) + 0.5) / 256)[:, :3] * 255).astype(np.uint8)
+
+
+def scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values in [0, 1] between the least and the largest finite one; a constant map is 0 everywhere."""
+    finite = values[np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    with np.errstate(invalid="ignore"):
+        share = (values - low) / (high - low) if high > low else np.where(np.isposinf(values), 1.0, values * 0.0)
+    return np.clip(share, 0.0, 1.0)
+
+
+def _ascending(values: NDArray[np.float64], shown: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Shown cells (n, 2) from the smallest value to the largest; equal ones in reading order."""
+    cells = np.argwhere(shown & ~np.isnan(values))
+    return cells[np.argsort(values[cells[:, 0], cells[:, 1]], kind="stable")]
+
+
+def paint(
+    values: NDArray[np.float64], shown: NDArray[np.bool_], grid: Grid, color_map: str | Colormap
+) -> Image.Image:
+    """The circle map: discs in ascending order of value on black, PIL RGB of the picture's size."""
+    table = color_table(color_map)
+    colors = table[np.minimum(np.nan_to_num(scaled(values)) * 256, 255).astype(np.intp)]
+    picture = Image.new("RGB", (grid.width, grid.height), 0)
+    draw = ImageDraw.Draw(picture)
+    for row, col in _ascending(values, shown).tolist():
+        x, y = col * grid.offset, row * grid.offset
+        red, green, blue = colors[row, col].tolist()
+        draw.ellipse((x, y, x + grid.circle_size, y + grid.circle_size), fill=(red, green, blue))
+    return picture
+
+
+def painted_values(
+    values: NDArray[np.float64], shown: NDArray[np.bool_], grid: Grid
+) -> NDArray[np.float64]:
+    """The circle map before its colours: the value of the topmost disc at every pixel, NaN where there is none."""
+    painted = np.full((grid.height, grid.width), np.nan)
+    for row, col in _ascending(values, shown).tolist():
+        rows, cols, disc = grid.window(row, col)
+        painted[rows, cols][disc] = values[row, col]
+    return painted

@@ -1,0 +1,384 @@
+"""The documented entry: an explainer for pictures of one size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from hdm_widgets._arguments import advise_on_keywords
+from hdm_widgets.hdm import inputs
+from hdm_widgets.hdm.grid import Grid, check_count
+from hdm_widgets.hdm.occlusion import Fill, Occlusion, OverriddenOcclusion, check_fill
+from hdm_widgets.hdm.result import HDMResult, ScanSettings
+from hdm_widgets.hdm.scan import BatchSize, MaskMeasure, Measure, OutputMeasure, batches, locate
+from hdm_widgets.metrics.distance import (
+    EmptyPolicy,
+    ReferenceMask,
+    check_empty_policy,
+    hausdorff_distance,
+    row_distance,
+)
+from hdm_widgets.segmenter import Model, ModelError, Segmenter
+
+__all__ = ["HausdorffDistanceMasks", "ScanUpdate"]
+
+
+@dataclass(frozen=True)
+class ScanUpdate:
+    """News from a running scan.
+
+    Attributes
+    ----------
+    cells : numpy.ndarray (n, 2)
+        (row, col) of the cells that were just measured.
+    distances : numpy.ndarray, float64 (n,)
+        Their distances.
+    done, total : int
+        Cells measured so far and to be measured in all.
+    stride : int
+        Of the stage in progress: when it is finished, every `stride`-th row and column is measured.
+    seconds : float
+        Since the scan began.
+    result : HDMResult
+        All so far.
+    """
+
+    cells: NDArray[np.intp]
+    distances: NDArray[np.float64]
+    done: int
+    total: int
+    stride: int
+    seconds: float
+    result: HDMResult
+
+    @property
+    def seconds_left(self) -> float:
+        """Time that the rest will take at the pace so far."""
+        return self.seconds * (self.total - self.done) / self.done if self.done else float("inf")
+
+
+class HausdorffDistanceMasks:
+    """Explain a segmentation: how far does the mask move when a disc covers part of the picture?
+
+    Parameters
+    ----------
+    image_width, image_height : int
+        Size in pixels of the pictures to explain.
+
+    Attributes
+    ----------
+    result : HDMResult or None
+        Of the last scan, as far as it came: also after an error or an interrupt.
+
+    Notes
+    -----
+    A filled disc slides over the picture; the model segments every occluded picture; the distance of
+    each new mask to the true one is painted as a disc at its place. To use your own occlusion or
+    distance, override `apply_mask` or `calculate_distance` in a subclass.
+
+    References
+    ----------
+    Method and interface after A. Foellmer's (andef4) `interpret-segmentation` package, 2019. There, the distance takes every row
+    of a map as a point; here it is the Hausdorff distance of the pixel sets, and `distance="rows"`
+    gives the other for comparison.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from hdm_widgets import hdm
+    >>> picture = torch.zeros(1, 16, 16)
+    >>> picture[:, 4:8, 4:8] = 1
+    >>> explainer = hdm.HausdorffDistanceMasks(16, 16)
+    >>> explainer.generate_masks(circle_size=4, offset=4)
+    >>> result = explainer.explain(lambda images: images[:, 0], picture, picture[0], "cpu", progress=False)
+    >>> result.distances(hdm.RAW)[1].round(2)
+    array([1.41, 1.41, 0.  , 0.  ])
+    """
+
+    def __init__(self, image_width: int, image_height: int) -> None:
+        self.width = check_count("image_width", image_width)
+        self.height = check_count("image_height", image_height)
+        self.normalize = False
+        self.result: HDMResult | None = None
+        self._grid: Grid | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """Where the discs are; known after `generate_masks`."""
+        if self._grid is None:
+            raise ValueError("call generate_masks(circle_size, offset) first")
+        return self._grid
+
+    @advise_on_keywords
+    def generate_masks(self, circle_size: int, offset: int, normalize: bool = False) -> None:
+        """Choose the discs.
+
+        Parameters
+        ----------
+        circle_size : int
+            Size of the disc in pixels. 15 to 25 with an offset of 5 suit a picture of 240 px.
+        offset : int
+            Pixels from one disc to the next; the grid has `height // offset` rows and `width // offset`
+            columns.
+        normalize : bool
+            For pictures in [-1, 1]: the masks are -1 in the disc and 1 outside, not 0 and 1.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a size is not a whole number, below 1, or larger than the picture.
+        """
+        self._grid = Grid(self.height, self.width, circle_size, offset)
+        self.normalize = bool(normalize)
+
+    def apply_mask(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Cover part of a picture: the element-wise minimum. Override it to cover in another way.
+
+        Parameters
+        ----------
+        image : torch.Tensor, (C, H, W), or (H, W) where one channel is occluded
+        mask : torch.Tensor (H, W)
+            0 in the disc and 1 outside, or -1 and 1 after `generate_masks(..., normalize=True)`.
+
+        Returns
+        -------
+        torch.Tensor
+            Of the shape of `image`.
+        """
+        return torch.min(image, mask)
+
+    def calculate_distance(self, output: NDArray[Any], segment: NDArray[Any]) -> float:
+        """Distance of one output to the truth. Override it to measure in another way.
+
+        A scan measures masks in batches, with the Segmenter's threshold, and calls this only where a
+        subclass overrides it. On its own it cuts probabilities (all values within [0, 1]) at 0.5 and logits at 0.
+
+        Parameters
+        ----------
+        output : numpy.ndarray (H, W)
+            The target's map as the model gave it, without activation.
+        segment : numpy.ndarray (H, W)
+
+        Returns
+        -------
+        float
+        """
+        probabilities = output.min() >= 0 and output.max() <= 1
+        return hausdorff_distance(output > (0.5 if probabilities else 0.0), segment)
+
+    @advise_on_keywords
+    def explain(
+        self,
+        model: Model,
+        image: Tensor | NDArray[Any],
+        segment: Tensor | NDArray[Any],
+        device: torch.device | str | None = None,
+        channel: int = -1,
+        *,
+        batch_size: int | None = None,
+        target: int | None = None,
+        threshold: float | None = None,
+        distance: inputs.Distance = "hausdorff",
+        empty: EmptyPolicy = "diagonal",
+        fill: Fill = "minimum",
+        region: tuple[int, int, int, int] | None = None,
+        progress: bool | Callable[[ScanUpdate], object] = True,
+        keep_outputs: bool = True,
+    ) -> HDMResult:
+        """Measure every cell.
+
+        Parameters
+        ----------
+        model : torch.nn.Module, callable or Segmenter
+            See `Segmenter` for what a model may take and return.
+        image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W)
+            The picture, of a floating type, as the model expects it.
+        segment : torch.Tensor or numpy.ndarray (H, W)
+            The true mask, nonzero = segment.
+        device : torch.device or str, optional
+            Where to run; the model's own device by default.
+        channel : int
+            Occlude this channel only; -1 for all.
+        batch_size : int, optional
+            Pictures in one run of the model; by default as memory and a prompt response allow.
+        target : int, optional
+            The class that is the segment, for a model with several.
+        threshold : float, optional
+            Probability above which a pixel belongs to the segment; 0.5 by default.
+        distance : {"hausdorff", "rows"}
+            Hausdorff distance of the masks in pixels, or the published code's formula on the raw output.
+        empty : {"diagonal", "inf", "nan", "raise"}
+            The distance where the model's mask or the truth is empty, but not both.
+        fill : {"minimum", "mean", "blur"} or float
+            What the disc shows: the element-wise minimum with the mask, the channel's mean, the picture
+            blurred beyond recognition, or a value.
+        region : tuple of int, optional
+            (row0, col0, row1, col1), half open, in pixels: only discs that touch it are run; the other cells
+            take the value of the picture without a disc, and are not painted.
+        progress : bool or callable
+            Show a tqdm bar, or call this with every `ScanUpdate`.
+        keep_outputs : bool
+            Keep every mask, at one bit per pixel.
+
+        Returns
+        -------
+        HDMResult
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bad input, before the model is run.
+        ModelError
+            If the model fails; the message names the cell, `error.result` has what was measured before.
+        """
+        updates = self.stream(
+            model, image, segment, device, channel,
+            batch_size=batch_size, target=target, threshold=threshold, distance=distance, empty=empty, fill=fill,
+            region=region, keep_outputs=keep_outputs,
+        )  # fmt: skip
+        with closing(updates), tqdm(disable=progress is not True, unit="disc", desc="explaining", delay=0.5) as bar:
+            for update in updates:
+                bar.total = update.total
+                bar.update(len(update.cells))
+                if callable(progress):
+                    progress(update)
+        assert self.result is not None  # the generator sets it before its first update  # noqa: S101
+        return self.result
+
+    @advise_on_keywords
+    def stream(
+        self,
+        model: Model,
+        image: Tensor | NDArray[Any],
+        segment: Tensor | NDArray[Any],
+        device: torch.device | str | None = None,
+        channel: int = -1,
+        *,
+        batch_size: int | None = None,
+        target: int | None = None,
+        threshold: float | None = None,
+        distance: inputs.Distance = "hausdorff",
+        empty: EmptyPolicy = "diagonal",
+        fill: Fill = "minimum",
+        region: tuple[int, int, int, int] | None = None,
+        keep_outputs: bool = True,
+    ) -> Iterator[ScanUpdate]:
+        """Measure every cell, coarse to fine, with news after every batch.
+
+        Leaving the loop ends the scan; `result` has what was measured.
+
+        Parameters
+        ----------
+        model, image, segment, device, channel, batch_size, target, threshold, distance, empty, fill, region, keep_outputs
+            As for `explain`.
+
+        Returns
+        -------
+        generator of ScanUpdate
+            The first comes before any cell, with the distance of the picture without a disc.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bad input, at the call.
+        ModelError
+            As for `explain`, while it runs.
+        """
+        grid = self.grid
+        segmenter = Segmenter.of(model, target=target, threshold=threshold, device=device)
+        picture = inputs.check_image(image, self.height, self.width)
+        truth = inputs.check_segment(segment, self.height, self.width)
+        settings = ScanSettings(
+            channel=inputs.check_channel(channel, len(picture)),
+            normalize=self.normalize,
+            fill=check_fill(fill),
+            distance="custom" if self._overrides("calculate_distance") else inputs.check_distance(distance),
+            empty=check_empty_policy(empty),
+            own_mask=self._overrides("apply_mask"),
+        )
+        if batch_size is not None:
+            check_count("batch_size", batch_size)
+        wanted = np.ones(grid.shape, dtype=bool)
+        if region is not None:
+            wanted = grid.touching(inputs.check_region(region, self.height, self.width))
+        occluder: Occlusion | OverriddenOcclusion
+        if settings.own_mask:
+            occluder = OverriddenOcclusion(grid, picture, settings.channel, self.normalize, self.apply_mask)
+        else:
+            occluder = Occlusion.of(
+                grid, picture, fill=settings.fill, channel=settings.channel, normalize=self.normalize
+            )
+        sizes = BatchSize(batch_size or segmenter.batch_size, picture, segmenter.run_device)
+        return self._scan(segmenter, occluder, picture, truth, settings, wanted, sizes, keep_outputs)
+
+    def _overrides(self, method: str) -> bool:
+        ours = getattr(HausdorffDistanceMasks, method)
+        return getattr(getattr(self, method), "__func__", None) is not ours
+
+    def _scan(
+        self,
+        segmenter: Segmenter,
+        occluder: Occlusion | OverriddenOcclusion,
+        picture: Tensor,
+        truth: NDArray[Any],
+        settings: ScanSettings,
+        wanted: NDArray[np.bool_],
+        sizes: BatchSize,
+        keep_outputs: bool,
+    ) -> Iterator[ScanUpdate]:
+        grid = occluder.grid
+        measure: Measure
+        if settings.distance == "hausdorff":
+            measure = MaskMeasure(ReferenceMask(truth, empty=settings.empty))
+        else:
+            function = row_distance if settings.distance == "rows" else self.calculate_distance
+            measure = OutputMeasure(cast(Callable[[NDArray[Any], NDArray[Any]], float], function), truth)
+
+        self.result = None
+        started = time.perf_counter()
+        with segmenter.borrowed():
+            try:
+                unoccluded, masks = measure(segmenter, segmenter.raw(picture[None]))
+            except Exception as error:  # whatever it is, it is reported with its place
+                locate(error, None)
+            values = np.full(grid.shape, np.nan)
+            values[~wanted] = unoccluded[0]
+            measured = np.zeros(grid.shape, dtype=bool)
+            packed = np.zeros((*grid.shape, -(-truth.size // 8)), np.uint8) if keep_outputs else None
+            total = int(np.count_nonzero(wanted))
+
+            def result() -> HDMResult:
+                return HDMResult(
+                    values.copy(), float(unoccluded[0]), measured.copy(), grid, picture.numpy(), truth != 0,
+                    masks[0], settings, packed, occluder.picture,
+                )  # fmt: skip
+
+            self.result = result()
+            yield ScanUpdate(
+                np.empty((0, 2), np.intp), np.empty(0), 0, total, grid.stages()[0][0],
+                time.perf_counter() - started, self.result,
+            )  # fmt: skip
+            try:
+                for batch in batches(segmenter, occluder, grid, measure, wanted, sizes):
+                    at = batch.cells[:, 0], batch.cells[:, 1]
+                    values[at] = batch.distances
+                    measured[at] = True
+                    if packed is not None:
+                        packed[at] = np.packbits(batch.masks.reshape(len(batch.masks), -1), axis=1)
+                    self.result = result()
+                    yield ScanUpdate(
+                        batch.cells, batch.distances, int(np.count_nonzero(measured)), total, batch.stride,
+                        time.perf_counter() - started, self.result,
+                    )  # fmt: skip
+            except ModelError as error:
+                error.result = self.result
+                raise

@@ -1,0 +1,68 @@
+"""Circle maps in matplotlib, with colour bars."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure
+
+from hdm_widgets.hdm.circle_map import BETTER_ONLY, RAW, WORSE_ONLY, ResultType
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from hdm_widgets.hdm.result import HDMResult
+
+__all__ = ["plot", "png"]
+
+_COLOR_MAPS = {RAW: "Blues", BETTER_ONLY: "Greens", WORSE_ONLY: "Reds"}
+_TITLES = {RAW: "Distance to the truth", BETTER_ONLY: "Nearer to the truth by", WORSE_ONLY: "Farther from the truth by"}
+
+
+def plot(
+    result: HDMResult, ax: Axes | None, result_type: ResultType | str | None, color_map: str | Colormap | None
+) -> Any:
+    """See `HDMResult.plot`."""
+    if ax is not None:
+        _draw(ax, result, ResultType(result_type or RAW), color_map)
+        return ax
+    from matplotlib import pyplot
+
+    kinds = [ResultType(result_type)] if result_type else list(ResultType)
+    figure = pyplot.figure(figsize=(4.4 * len(kinds), 3.9), layout="constrained")
+    return _fill(figure, result, kinds, color_map)
+
+
+def png(result: HDMResult) -> bytes:
+    """The three circle maps as a PNG file; pyplot's state is left alone."""
+    figure = Figure(figsize=(13.2, 3.9), layout="constrained")
+    _fill(figure, result, list(ResultType), None)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=72)
+    return buffer.getvalue()
+
+
+def _fill(figure: Figure, result: HDMResult, kinds: list[ResultType], color_map: str | Colormap | None) -> Any:
+    axes = figure.subplots(1, len(kinds), squeeze=False)[0]
+    for ax, kind in zip(axes, kinds, strict=True):
+        _draw(ax, result, kind, color_map)
+    return axes if len(kinds) > 1 else axes[0]
+
+
+def _draw(ax: Axes, result: HDMResult, kind: ResultType, color_map: str | Colormap | None) -> None:
+    colors = color_map or _COLOR_MAPS[kind]
+    values = result.distances(kind)
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    ax.imshow(result.circle_map(kind, colors), interpolation="nearest")
+    if result.segment.any() and not result.segment.all():
+        ax.contour(result.segment, levels=[0.5], colors="#e3b341", linewidths=1)
+    ax.set_title(_TITLES[kind], fontsize="medium")
+    ax.set_xlabel("column (px)")
+    ax.set_ylabel("row (px)")
+    mappable = ScalarMappable(Normalize(low, high if high > low else low + 1), colors)
+    ax.figure.colorbar(mappable, ax=ax, label=result.settings.label, shrink=0.9)

@@ -1,0 +1,136 @@
+"""Where the discs are: a grid of cells, each with the disc that PIL draws for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+__all__ = ["Grid"]
+
+# The first stage of a scan has at most this many cells.
+_FIRST_STAGE = 64
+
+
+def check_count(name: str, value: object) -> int:
+    """A whole number of at least 1, as int; NumPy's whole numbers serve too."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be a whole number of pixels, got {value!r} ({type(value).__name__})")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1 px, got {value}")
+    return int(value)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The grid of a scan.
+
+    Parameters
+    ----------
+    height, width : int
+        The picture's size in pixels.
+    circle_size : int
+        Cell (row, col) has the disc `ellipse((x, y, x + circle_size, y + circle_size))` of PIL at x = col * offset, y = row *
+        offset: `circle_size + 1` pixels across, anchored at its top left corner, cut off at the picture's border.
+    offset : int
+        Pixels from one disc to the next.
+
+    Attributes
+    ----------
+    rows, cols : int
+        `height // offset` and `width // offset`.
+    """
+
+    height: int
+    width: int
+    circle_size: int
+    offset: int
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width", "circle_size", "offset"):
+            object.__setattr__(self, name, check_count(name, getattr(self, name)))
+        for name in ("circle_size", "offset"):
+            value = getattr(self, name)
+            if value > min(self.height, self.width):
+                raise ValueError(
+                    f"{name} must not be larger than the picture, got {value} px for a picture "
+                    f"{self.width} px wide and {self.height} px high"
+                )
+
+    @property
+    def rows(self) -> int:
+        return self.height // self.offset
+
+    @property
+    def cols(self) -> int:
+        return self.width // self.offset
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, cols)."""
+        return self.rows, self.cols
+
+    @cached_property
+    def disc(self) -> NDArray[np.bool_]:
+        """The whole disc, bool (circle_size + 1, circle_size + 1)."""
+        side = self.circle_size + 1
+        image = Image.new("1", (side, side), 0)
+        ImageDraw.Draw(image).ellipse((0, 0, self.circle_size, self.circle_size), fill=1)
+        return np.array(image, dtype=bool)
+
+    def window(self, row: int, col: int) -> tuple[slice, slice, NDArray[np.bool_]]:
+        """Rows, columns and disc pixels of a cell, cut off at the picture's border."""
+        y, x = row * self.offset, col * self.offset
+        bottom, right = min(self.height, y + self.circle_size + 1), min(self.width, x + self.circle_size + 1)
+        return slice(y, bottom), slice(x, right), self.disc[: bottom - y, : right - x]
+
+    def mask(self, row: int, col: int) -> NDArray[np.bool_]:
+        """The disc of a cell on the whole picture, bool (height, width)."""
+        mask = np.zeros((self.height, self.width), dtype=bool)
+        rows, cols, disc = self.window(row, col)
+        mask[rows, cols] = disc
+        return mask
+
+    def check_cell(self, row: int, col: int) -> None:
+        """Raise IndexError where there is no such cell."""
+        if not (0 <= row < self.rows and 0 <= col < self.cols):
+            raise IndexError(f"cell ({row}, {col}) is outside the grid of {self.rows} x {self.cols} cells")
+
+    def touching(self, region: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+        """Cells, bool (rows, cols), whose disc has a pixel in the half-open box (row0, col0, row1, col1)."""
+        row0, col0, row1, col1 = region
+        touches = np.zeros(self.shape, dtype=bool)
+        for row in range(self.rows):
+            for col in range(self.cols):
+                rows, cols, disc = self.window(row, col)
+                inside = disc[
+                    max(0, row0 - rows.start) : max(0, row1 - rows.start),
+                    max(0, col0 - cols.start) : max(0, col1 - cols.start),
+                ]
+                touches[row, col] = bool(inside.any())
+        return touches
+
+    def stages(self) -> list[tuple[int, NDArray[np.intp]]]:
+        """The cells from coarse to fine.
+
+        Returns
+        -------
+        list of (stride, cells)
+            `cells` is (n, 2), (row, col) in reading order, every cell in one stage. After a stage the cells
+            measured so far are the regular grid of every `stride`-th row and column; the last stride is 1.
+        """
+        stride = 1
+        while -(-self.rows // stride) * -(-self.cols // stride) > _FIRST_STAGE:
+            stride *= 2
+        rows, cols = np.mgrid[: self.rows, : self.cols]
+        stages: list[tuple[int, NDArray[np.intp]]] = []
+        done = np.zeros(self.shape, dtype=bool)
+        while stride:
+            fresh = (rows % stride == 0) & (cols % stride == 0) & ~done
+            stages.append((stride, np.argwhere(fresh)))
+            done |= fresh
+            stride //= 2
+        return stages

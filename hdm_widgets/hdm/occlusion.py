@@ -1,0 +1,134 @@
+"""Cover a disc of the picture."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hdm_widgets.hdm.grid import Grid
+
+__all__ = ["Fill", "Occlusion", "OverriddenOcclusion"]
+
+Fill = Literal["minimum", "mean", "blur"] | float
+
+
+@dataclass(frozen=True)
+class Occlusion:
+    """Two pictures: `inside` shows in the disc, `outside` everywhere else.
+
+    Attributes
+    ----------
+    grid : Grid
+        Where the discs are.
+    inside, outside : torch.Tensor (C, H, W)
+    """
+
+    grid: Grid
+    inside: Tensor
+    outside: Tensor
+
+    @classmethod
+    def of(cls, grid: Grid, image: Tensor, *, fill: Fill, channel: int, normalize: bool) -> Occlusion:
+        """The occlusion of `image` (C, H, W) on one channel, or on all with `channel=-1`."""
+        inside, outside = image.clone(), image.clone()
+        part = slice(None) if channel == -1 else slice(channel, channel + 1)
+        if fill == "minimum":
+            low, high = (-1.0, 1.0) if normalize else (0.0, 1.0)
+            _warn_of_clipping(image[part], low, high)
+            inside[part] = image[part].clamp(max=low)
+            outside[part] = image[part].clamp(max=high)
+        elif fill == "mean":
+            inside[part] = image[part].mean(dim=(-2, -1), keepdim=True)
+        elif fill == "blur":
+            inside[part] = _blurred(image[part], grid.circle_size)
+        else:
+            inside[part] = float(fill)
+        return cls(grid, inside, outside)
+
+    def picture(self, row: int, col: int) -> Tensor:
+        """The picture (C, H, W) with the disc of one cell."""
+        return self.batch(np.array([[row, col]]))[0]
+
+    def batch(self, cells: NDArray[np.intp]) -> Tensor:
+        """The pictures (n, C, H, W) of cells (n, 2)."""
+        pictures = self.outside.expand(len(cells), *self.outside.shape).clone()
+        disc = torch.from_numpy(self.grid.disc).to(self.outside.device)
+        for picture, (row, col) in zip(pictures, cells.tolist(), strict=True):
+            rows, cols, window = self.grid.window(row, col)
+            covered = disc[: window.shape[0], : window.shape[1]]
+            picture[:, rows, cols] = torch.where(covered, self.inside[:, rows, cols], self.outside[:, rows, cols])
+        return pictures
+
+
+@dataclass(frozen=True)
+class OverriddenOcclusion:
+    """The occlusion of a subclass with its own `apply_mask`, called as the published code calls it."""
+
+    grid: Grid
+    image: Tensor
+    channel: int
+    normalize: bool
+    apply_mask: Callable[[Tensor, Tensor], Tensor]
+
+    def picture(self, row: int, col: int) -> Tensor:
+        """The picture (C, H, W) with the disc of one cell."""
+        mask = disc_mask(self.grid, row, col, normalize=self.normalize).to(self.image.device)
+        target = self.image if self.channel == -1 else self.image[self.channel]
+        covered = self.apply_mask(target.clone(), mask)
+        if not isinstance(covered, Tensor) or covered.shape != target.shape:
+            came = tuple(covered.shape) if isinstance(covered, Tensor) else type(covered).__name__
+            raise ValueError(f"apply_mask must return a tensor of the picture's shape {tuple(target.shape)}, got {came}")
+        if self.channel == -1:
+            return covered.to(self.image.dtype)
+        picture = self.image.clone()
+        picture[self.channel] = covered
+        return picture
+
+    def batch(self, cells: NDArray[np.intp]) -> Tensor:
+        """The pictures (n, C, H, W) of cells (n, 2)."""
+        return torch.stack([self.picture(row, col) for row, col in cells.tolist()])
+
+
+def disc_mask(grid: Grid, row: int, col: int, *, normalize: bool = False) -> Tensor:
+    """The published mask of a cell, float32 (H, W): 0 in the disc and 1 outside, or -1 and 1 when normalised."""
+    mask = 1.0 - torch.from_numpy(grid.mask(row, col)).float()
+    return 2 * mask - 1 if normalize else mask
+
+
+def check_fill(fill: object) -> Fill:
+    """`fill` itself, if it is a known name or a finite number."""
+    if isinstance(fill, (int, float, np.number)) and not isinstance(fill, bool) and np.isfinite(fill):
+        return float(fill)
+    if isinstance(fill, str) and fill in ("minimum", "mean", "blur"):
+        return fill  # type: ignore[return-value]  # just checked
+    raise ValueError(f"fill must be 'minimum', 'mean', 'blur' or a finite number, got {fill!r}")
+
+
+def _warn_of_clipping(image: Tensor, low: float, high: float) -> None:
+    least, most = (float(value) for value in image.aminmax())
+    if most > high:
+        warnings.warn(
+            f"the picture has values up to {most:g}; the element-wise minimum with the mask cuts all of them down to "
+            f"{high:g}, outside the disc too. Scale the picture to [{low:g}, {high:g}] or use fill='mean' or a number",
+            stacklevel=2,
+        )
+    if least < low:
+        advice = "; with pictures in [-1, 1] use generate_masks(..., normalize=True)" if low == 0 and least >= -1 else ""
+        warnings.warn(
+            f"the picture has values down to {least:g}; the disc is {low:g} and does not cover what is darker{advice}",
+            stacklevel=2,
+        )
+
+
+def _blurred(image: Tensor, circle_size: int) -> Tensor:
+    from scipy import ndimage
+
+    sigma = (0, circle_size / 2, circle_size / 2)
+    return torch.from_numpy(ndimage.gaussian_filter(image.cpu().numpy(), sigma)).to(image)

@@ -1,0 +1,380 @@
+"""What a scan measured."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from matplotlib.colors import Colormap
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from torch import Tensor
+
+from hdm_widgets.hdm.circle_map import RAW, ResultType, paint, painted_values, relative
+from hdm_widgets.hdm.edges import canny
+from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.occlusion import Fill, Occlusion
+from hdm_widgets.metrics.distance import EmptyPolicy, HausdorffPair, hausdorff_pair
+from hdm_widgets.metrics.overlap import iou
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["HDMResult", "ScanSettings"]
+
+_FORMAT = "hdm-widgets result 1"
+
+
+@dataclass(frozen=True)
+class ScanSettings:
+    """How a scan was made; as the keywords of `HausdorffDistanceMasks.explain`.
+
+    Attributes
+    ----------
+    channel : int
+    normalize : bool
+    fill : {"minimum", "mean", "blur"} or float
+    distance : {"hausdorff", "rows", "custom"}
+        "custom": a subclass with its own `calculate_distance`.
+    empty : {"diagonal", "inf", "nan", "raise"}
+    own_mask : bool
+        A subclass with its own `apply_mask`.
+    """
+
+    channel: int = -1
+    normalize: bool = False
+    fill: Fill = "minimum"
+    distance: str = "hausdorff"
+    empty: EmptyPolicy = "diagonal"
+    own_mask: bool = False
+
+    @property
+    def label(self) -> str:
+        """The distance with its unit, for an axis."""
+        return {"hausdorff": "Hausdorff distance (px)", "rows": "row distance"}.get(self.distance, "distance")
+
+
+@dataclass(frozen=True, eq=False)
+class HDMResult:
+    """Distances of a scan, with the masks they were measured on.
+
+    Made by `HausdorffDistanceMasks.explain`. In a notebook it shows itself as its three circle maps.
+
+    Attributes
+    ----------
+    values : numpy.ndarray, float64 (rows, cols)
+        Distance of every cell; NaN where a cell was not reached.
+    baseline : float
+        Distance of the model's mask for the picture without a disc.
+    measured : numpy.ndarray, bool (rows, cols)
+        Cells that the model was run for. Cells outside a scan's region have the baseline's value
+        and False here; no map paints them.
+    grid : Grid
+        Picture size, circle size, offset.
+    image : numpy.ndarray, float32 (C, H, W)
+    segment : numpy.ndarray, bool (H, W)
+    baseline_mask : numpy.ndarray, bool (H, W)
+        The model's mask for the picture without a disc.
+    settings : ScanSettings
+    """
+
+    values: NDArray[np.float64]
+    baseline: float
+    measured: NDArray[np.bool_]
+    grid: Grid
+    image: NDArray[np.float32]
+    segment: NDArray[np.bool_]
+    baseline_mask: NDArray[np.bool_]
+    settings: ScanSettings
+    _packed: NDArray[np.uint8] | None = field(repr=False, default=None)
+    _occlude: Callable[[int, int], Tensor] | None = field(repr=False, default=None)
+
+    @property
+    def width(self) -> int:
+        """The picture's width in pixels."""
+        return self.grid.width
+
+    @property
+    def height(self) -> int:
+        """The picture's height in pixels."""
+        return self.grid.height
+
+    @property
+    def circle_size(self) -> int:
+        """Size of the disc in pixels, as PIL counts it."""
+        return self.grid.circle_size
+
+    @property
+    def offset(self) -> int:
+        """Pixels from one disc to the next."""
+        return self.grid.offset
+
+    @property
+    def complete(self) -> bool:
+        """Whether every cell has a value."""
+        return bool(self._reached.all())
+
+    @property
+    def _reached(self) -> NDArray[np.bool_]:
+        # A measured distance may itself be NaN, under empty="nan".
+        return self.measured | ~np.isnan(self.values)
+
+    def distances(self, result_type: ResultType | str = RAW) -> NDArray[np.float64]:
+        """The grid of distances.
+
+        Parameters
+        ----------
+        result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
+            RAW: as measured. BETTER_ONLY: how much nearer to the truth than without a disc, else 0.
+            WORSE_ONLY: how much farther, else 0.
+
+        Returns
+        -------
+        numpy.ndarray, float64 (rows, cols)
+            In pixels for the Hausdorff distance; NaN for cells that were not reached.
+        """
+        return relative(self.values, self.baseline, result_type)
+
+    def circle_map(self, result_type: ResultType | str = RAW, color_map: str | Colormap = "Reds") -> Image.Image:
+        """The distances painted as discs on black, in ascending order.
+
+        Parameters
+        ----------
+        result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
+        color_map : str or matplotlib.colors.Colormap
+            Scaled to the least and the largest value of all cells.
+
+        Returns
+        -------
+        PIL.Image.Image
+            RGB, of the picture's size.
+        """
+        return paint(self.distances(result_type), self.measured, self.grid, color_map)
+
+    def painted_values(self, result_type: ResultType | str = RAW) -> NDArray[np.float64]:
+        """The circle map as numbers: the value of the topmost disc at each pixel.
+
+        Returns
+        -------
+        numpy.ndarray, float64 (H, W)
+            NaN where no disc is.
+        """
+        return painted_values(self.distances(result_type), self.measured, self.grid)
+
+    def mass(self, region: ArrayLike, result_type: ResultType | str = RAW) -> float:
+        """Share of the map that lies on a region.
+
+        Parameters
+        ----------
+        region : array_like (H, W)
+            Nonzero = in the region.
+        result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
+
+        Returns
+        -------
+        float
+            Sum of the painted values on the region over their sum on the picture; 0 for a map of zeros.
+        """
+        inside = np.asarray(region) != 0
+        if inside.shape != (self.height, self.width):
+            raise ValueError(f"expected a region of the picture's size ({self.height}, {self.width}), got {inside.shape}")
+        painted = np.nan_to_num(self.painted_values(result_type))
+        total = painted.sum()
+        return float(painted[inside].sum() / total) if total else 0.0
+
+    def overlay(
+        self,
+        result_type: ResultType | str = RAW,
+        image: Tensor | NDArray[Any] | None = None,
+        *,
+        color_map: str | Colormap = "Blues",
+        edges: bool = True,
+    ) -> Image.Image:
+        """The authors' figure: the circle map with the picture's Canny edges drawn over it.
+
+        Parameters
+        ----------
+        result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
+        image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W), optional
+            The picture; the explained one by default.
+        color_map : str or matplotlib.colors.Colormap
+        edges : bool
+            False: the picture itself, half transparent, in place of its edges.
+
+        Returns
+        -------
+        PIL.Image.Image
+            RGB, of the picture's size.
+        """
+        from hdm_widgets.hdm.picture import gray, to_rgb
+
+        picture = self.image if image is None else torch.as_tensor(image).detach().cpu().numpy()
+        if picture.shape[-2:] != (self.height, self.width) or picture.ndim not in (2, 3):
+            raise ValueError(f"expected a picture (C, {self.height}, {self.width}), got shape {picture.shape}")
+        circles = self.circle_map(result_type, color_map)
+        if not edges:
+            return Image.blend(circles, Image.fromarray(to_rgb(picture)), 0.5)
+        light = np.asarray(Image.blend(circles, Image.new("RGB", circles.size, "white"), 0.4)).copy()
+        light[canny(gray(picture))] = 0
+        return Image.fromarray(light)
+
+    def output(self, row: int, col: int) -> NDArray[np.bool_]:
+        """The model's mask (H, W) for the picture with the disc of cell (`row`, `col`).
+
+        Raises
+        ------
+        IndexError
+            If there is no such cell.
+        ValueError
+            If masks were not kept, or the cell was not measured.
+        """
+        self.grid.check_cell(row, col)
+        if self._packed is None:
+            raise ValueError("the masks were not kept; explain(..., keep_outputs=True) keeps them")
+        if not self.measured[row, col]:
+            raise ValueError(f"cell ({row}, {col}) was not measured")
+        pixels = self.height * self.width
+        return np.unpackbits(self._packed[row, col], count=pixels).reshape(self.height, self.width).astype(bool)
+
+    def occluded(self, row: int, col: int) -> NDArray[np.float32]:
+        """The picture (C, H, W) as the model saw it with the disc of cell (`row`, `col`)."""
+        self.grid.check_cell(row, col)
+        if self._occlude is None:
+            raise ValueError("the scan used an apply_mask of its own, which a stored result does not have")
+        picture: NDArray[np.float32] = self._occlude(row, col).cpu().numpy()
+        return picture
+
+    def pair(self, row: int, col: int) -> HausdorffPair:
+        """The two pixels whose separation is the Hausdorff distance at a cell; "a" is the model's mask, "b" the truth."""
+        return hausdorff_pair(self.output(row, col), self.segment, empty=self.settings.empty)
+
+    def iou(self, row: int, col: int) -> float:
+        """IoU of the model's mask at a cell with the truth; 0 if both are empty."""
+        return iou(self.output(row, col), self.segment)
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        result_type: ResultType | str | None = None,
+        color_map: str | Colormap | None = None,
+    ) -> Any:
+        """Draw with matplotlib, with colour bars and the outline of the truth.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Draw one map here; without it a new figure is made.
+        result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}, optional
+            The map to draw; by default raw distances on a given `ax`, all three in a figure of their own.
+        color_map : str or matplotlib.colors.Colormap, optional
+            Blues, Greens and Reds for the three by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes or numpy.ndarray of them
+        """
+        from hdm_widgets.hdm.figure import plot
+
+        return plot(self, ax, result_type, color_map)
+
+    def _repr_png_(self) -> bytes:
+        from hdm_widgets.hdm.figure import png
+
+        return png(self)
+
+    def __repr__(self) -> str:
+        done, total = int(np.count_nonzero(self._reached)), self.values.size
+        finite = self.values[np.isfinite(self.values)]
+        span = f"{finite.min():.1f} to {finite.max():.1f}" if finite.size else "none"
+        return (
+            f"HDMResult({self.grid.rows} x {self.grid.cols} cells of {self.width} x {self.height} px, "
+            f"circle {self.circle_size}, offset {self.offset}; {done} of {total} measured; "
+            f"{self.settings.label} {span}, baseline {self.baseline:.1f})"
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to an npz file; nothing in it is pickled.
+
+        Parameters
+        ----------
+        path : path-like
+            Written as given; `.npz` is the usual ending.
+        """
+        grid = self.grid
+        about = {
+            "format": _FORMAT,
+            "grid": [grid.height, grid.width, grid.circle_size, grid.offset],
+            "baseline": self.baseline,
+            "settings": asdict(self.settings),
+        }
+        arrays: dict[str, Any] = {
+            "about": np.array(json.dumps(about)),
+            "values": self.values,
+            "measured": self.measured,
+            "image": self.image,
+            "segment": self.segment,
+            "baseline_mask": self.baseline_mask,
+        }
+        if self._packed is not None:
+            arrays["packed"] = self._packed
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        with open(path, "wb") as file:
+            file.write(buffer.getbuffer())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> HDMResult:
+        """Read a result that `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the file is no such result.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = dict(stored)
+            about = json.loads(str(arrays["about"]))
+            if about["format"] != _FORMAT:
+                raise ValueError(f"it is written as {about['format']!r}")
+            grid, settings = Grid(*about["grid"]), ScanSettings(**about["settings"])
+            occlude = None
+            if not settings.own_mask:
+                occlude = _occluder(grid, arrays["image"], settings)
+            return cls(
+                arrays["values"],
+                float(about["baseline"]),
+                arrays["measured"],
+                grid,
+                arrays["image"],
+                arrays["segment"],
+                arrays["baseline_mask"],
+                settings,
+                arrays.get("packed"),
+                occlude,
+            )
+        except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{os.fspath(path)!r} is not a stored HDMResult ({_FORMAT}): {error}") from error
+
+
+def _occluder(grid: Grid, image: NDArray[np.float32], settings: ScanSettings) -> Callable[[int, int], Tensor]:
+    """The occlusion of a stored result, made when it is first asked for."""
+
+    def occlude(row: int, col: int) -> Tensor:
+        return Occlusion.of(
+            grid,
+            torch.from_numpy(image),
+            fill=settings.fill,
+            channel=settings.channel,
+            normalize=settings.normalize,
+        ).picture(row, col)
+
+    return occlude
