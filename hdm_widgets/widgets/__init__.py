@@ -1,0 +1,1 @@
+"""Jupyter widgets. Nothing outside this folder imports ipywidgets, anywidget or bqplot."""

@@ -1,0 +1,426 @@
+"""Hausdorff Distance Masks with sliders: the HDM explorer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import numpy as np
+import torch
+import traitlets
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hdm_widgets._arguments import advise_on_keywords
+from hdm_widgets.hdm.circle_map import ResultType, color_table
+from hdm_widgets.hdm.edges import canny
+from hdm_widgets.hdm.explainer import HausdorffDistanceMasks, ScanUpdate
+from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.inputs import Distance, check_channel, check_image, check_segment
+from hdm_widgets.hdm.occlusion import Fill
+from hdm_widgets.hdm.picture import gray, to_rgb
+from hdm_widgets.hdm.result import HDMResult, ScanSettings
+from hdm_widgets.metrics.distance import EmptyPolicy
+from hdm_widgets.segmenter import Model, Segmenter
+from hdm_widgets.widgets.buffers import array_message, bits, png
+from hdm_widgets.widgets.inspector import inspect_cell
+from hdm_widgets.widgets.jobs import LatestJob
+from hdm_widgets.widgets.rerun import on_rerun
+
+__all__ = ["HDMExplorer"]
+
+_STATIC = Path(__file__).parents[1] / "static"
+_COLOR_MAPS = ("Blues", "magma", "viridis", "cividis", "Reds", "Greens", "Purples", "inferno", "turbo")
+_LAYERS = ("picture", "edges", "map", "truth", "prediction")
+_LONGEST_SIDE = 1600
+# News goes to the browser at most this often; finished stages always do.
+_SECONDS_BETWEEN_NEWS = 0.1
+
+
+class HDMExplorer(anywidget.AnyWidget):
+    """Explore which parts of a picture a segmentation depends on.
+
+    Displays itself as the last line of a cell. Moving a slider starts a new scan in the background; the
+    map comes coarse first and sharpens.
+
+    Parameters
+    ----------
+    model : torch.nn.Module, callable or Segmenter
+        See `Segmenter` for what a model may take and return.
+    image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W)
+        The picture, of a floating type, as the model expects it.
+    segment : torch.Tensor or numpy.ndarray (H, W)
+        The true mask, nonzero = segment.
+    circle_size, offset : int
+        Size of the disc, and steps from one to the next, in pixels. By default about a tenth and a
+        thirtieth of the shorter side.
+    channel : int
+        Occlude this channel only; -1 for all.
+    result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
+    color_map : str
+        Name of a matplotlib colour map.
+    opacity : float
+        Of the circle map, in [0, 1].
+    device, target, threshold, batch_size, distance, empty, fill
+        As for `hdm.HausdorffDistanceMasks.explain`.
+    normalize : bool
+        As for `hdm.HausdorffDistanceMasks.generate_masks`.
+    explainer : hdm.HausdorffDistanceMasks, optional
+        An instance of your own subclass, for its `apply_mask` and `calculate_distance`.
+
+    Attributes
+    ----------
+    circle_size, offset, channel, result_type, color_map, opacity
+        Traits as above; assigning one moves the control on screen and the reverse.
+    cell : tuple of int or None
+        (row, col) of the pinned cell.
+    layers : list of str
+        Of "picture", "edges", "map", "truth", "prediction": what the stage shows.
+    status : {"idle", "running", "done", "cancelled", "error"}
+    progress : float
+        Share of the scan that is done, in [0, 1].
+    error : str
+        What went wrong, empty otherwise; `exception` has the exception itself.
+
+    Examples
+    --------
+    >>> import hdm_widgets as hw
+    >>> model, image, segment, cue = hw.demo.shapes(0)
+    >>> explorer = hw.HDMExplorer(model, image, segment, circle_size=15, offset=16)
+    >>> explorer.wait(timeout=60)
+    True
+    >>> explorer.result.values.shape
+    (8, 8)
+    >>> explorer.close()
+    """
+
+    _esm = _STATIC / "hdm_explorer.js"
+    _css = _STATIC / "hdm_explorer.css"
+
+    circle_size = traitlets.Int().tag(sync=True)
+    offset = traitlets.Int().tag(sync=True)
+    channel = traitlets.Int(-1).tag(sync=True)
+    result_type = traitlets.Unicode("raw").tag(sync=True)
+    color_map = traitlets.Unicode("Blues").tag(sync=True)
+    opacity = traitlets.Float(0.7, min=0.0, max=1.0).tag(sync=True)
+    cell = traitlets.Tuple(traitlets.Int(), traitlets.Int(), default_value=None, allow_none=True).tag(sync=True)
+    layers = traitlets.List(traitlets.Unicode(), ["picture", "map", "truth"]).tag(sync=True)
+    status = traitlets.Unicode("idle").tag(sync=True)
+    progress = traitlets.Float(0.0).tag(sync=True)
+    error = traitlets.Unicode("").tag(sync=True)
+
+    # What the screen draws from. Maps are painted in the browser.
+    _about = traitlets.Dict().tag(sync=True)
+    _picture = traitlets.Bytes().tag(sync=True)
+    _edges = traitlets.Bytes().tag(sync=True)
+    _truth = traitlets.Bytes().tag(sync=True)
+    _prediction = traitlets.Bytes().tag(sync=True)
+    _palettes = traitlets.Dict().tag(sync=True)
+    _map = traitlets.Dict().tag(sync=True)
+    _inspector = traitlets.Dict().tag(sync=True)
+
+    @advise_on_keywords
+    def __init__(
+        self,
+        model: Model,
+        image: Tensor | NDArray[Any],
+        segment: Tensor | NDArray[Any],
+        circle_size: int | None = None,
+        offset: int | None = None,
+        channel: int = -1,
+        *,
+        result_type: ResultType | str = ResultType.RAW,
+        color_map: str = "Blues",
+        opacity: float = 0.7,
+        device: torch.device | str | None = None,
+        target: int | None = None,
+        threshold: float | None = None,
+        batch_size: int | None = None,
+        distance: Distance = "hausdorff",
+        empty: EmptyPolicy = "diagonal",
+        fill: Fill = "minimum",
+        normalize: bool = False,
+        explainer: HausdorffDistanceMasks | None = None,
+    ) -> None:
+        height, width = _size_of(image)
+        picture = check_image(image, height, width)
+        truth = check_segment(segment, height, width)
+        side = min(height, width)
+        grid = Grid(
+            height,
+            width,
+            max(1, round(side / 10)) if circle_size is None else circle_size,
+            max(1, round(side / 30)) if offset is None else offset,
+        )
+        explainer = explainer or HausdorffDistanceMasks(width, height)
+        if (explainer.width, explainer.height) != (width, height):
+            raise ValueError(
+                f"the explainer is for pictures of {explainer.width} x {explainer.height} px, this one has {width} x {height}"
+            )
+        segmenter = Segmenter.of(model, target=target, threshold=threshold, device=device, batch_size=batch_size)
+
+        # From here on self exists; what is not a trait is set first because observers use it.
+        self._worker = LatestJob("hdm-explorer")
+        self._publishing = threading.RLock()
+        self._stop_watching: Callable[[], None] = _nothing
+        self._ended = False
+        self._result: HDMResult | None = None
+        self._grid = grid
+        self._channels = len(picture)
+        self.exception: Exception | None = None
+
+        def stream(channel: int, grid: Grid) -> Iterator[ScanUpdate]:
+            explainer.generate_masks(grid.circle_size, grid.offset, normalize)
+            return explainer.stream(
+                segmenter, picture, truth, None, channel, distance=distance, empty=empty, fill=fill
+            )
+
+        self._stream: Callable[[int, Grid], Iterator[ScanUpdate]] | None = stream
+        # Everything that can be wrong with the input is said now, before any work starts.
+        stream(check_channel(channel, len(picture)), grid)
+        own_distance = explainer._overrides("calculate_distance")
+        settings = ScanSettings(distance="custom" if own_distance else distance)
+        table = color_table(color_map)
+        super().__init__(
+            circle_size=grid.circle_size,
+            offset=grid.offset,
+            channel=channel,
+            result_type=ResultType(result_type).value,
+            color_map=color_map,
+            opacity=opacity,
+            _about={
+                "height": height,
+                "width": width,
+                "channels": len(picture),
+                "label": settings.label.removesuffix(" (px)"),
+                "unit": "px" if settings.distance == "hausdorff" else "",
+                "truthEmpty": not truth.any(),
+            },
+            _picture=png(to_rgb(picture.numpy()), longest=_LONGEST_SIDE),
+            _edges=bits(canny(gray(picture.numpy()))),
+            _truth=bits(truth != 0),
+            _palettes={
+                **{name: color_table(name).tobytes() for name in _COLOR_MAPS},
+                color_map: table.tobytes(),
+            },
+        )
+        self.observe(self._restart, names=["circle_size", "offset", "channel"])
+        self.observe(self._inspect, names=["cell"])
+        self.on_msg(self._receive)
+        self._stop_watching = on_rerun(self.close)
+        self.run()
+
+    # -- for users ------------------------------------------------------------------------------
+
+    @property
+    def result(self) -> HDMResult | None:
+        """What the newest scan has measured so far; None before its first news."""
+        self._check_open()
+        return self._result
+
+    def run(self) -> None:
+        """Scan with the present settings, from the beginning; returns at once."""
+        self._check_open()
+        with self._publishing:
+            channel, grid = self.channel, self._grid
+            self.exception = None
+            self.error = ""
+            self.progress = 0.0
+            self.status = "running"
+            self._worker.submit(lambda stop: self._scan(channel, grid, stop))
+
+    def cancel(self) -> None:
+        """Stop the scan after the batch that is running; what was measured stays."""
+        self._check_open()
+        with self._publishing:
+            if self.status == "running":
+                self._worker.cancel()
+                self.status = "cancelled"
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the scan to end, however it ends.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            In seconds; without it as long as it takes.
+
+        Returns
+        -------
+        bool
+            False if it still runs.
+        """
+        self._check_open()
+        return self._worker.wait(timeout)
+
+    def close(self) -> None:
+        """Stop the scan, remove the widget and let go of model, picture and result."""
+        if self._ended:
+            return
+        self._ended = True
+        self._stop_watching()
+        with self._publishing:
+            self._worker.close()
+            self._stream = self._result = self.exception = None
+        super().close()
+        # A closed widget may live on in the notebook's output history; its bytes need not.
+        self.unobserve_all()
+        for name in ("_picture", "_edges", "_truth", "_prediction"):
+            self.set_trait(name, b"")
+        for name in ("_palettes", "_map", "_inspector"):
+            self.set_trait(name, {})
+
+    # -- traits -----------------------------------------------------------------------------------
+
+    @traitlets.validate("circle_size", "offset")
+    def _valid_grid(self, proposal: Any) -> int:
+        sizes = {"circle_size": self._grid.circle_size, "offset": self._grid.offset}
+        sizes[proposal.trait.name] = proposal.value
+        return int(getattr(Grid(self._grid.height, self._grid.width, **sizes), proposal.trait.name))
+
+    @traitlets.validate("channel")
+    def _valid_channel(self, proposal: Any) -> int:
+        return check_channel(proposal.value, self._channels)
+
+    @traitlets.validate("result_type")
+    def _valid_result_type(self, proposal: Any) -> str:
+        return ResultType(proposal.value).value
+
+    @traitlets.validate("color_map")
+    def _valid_color_map(self, proposal: Any) -> str:
+        name = str(proposal.value)
+        if name not in self._palettes:
+            self._palettes = {**self._palettes, name: color_table(name).tobytes()}
+        return name
+
+    @traitlets.validate("layers")
+    def _valid_layers(self, proposal: Any) -> list[str]:
+        unknown = [name for name in proposal.value if name not in _LAYERS]
+        if unknown:
+            raise ValueError(f"unknown layer {unknown[0]!r}; known are {', '.join(_LAYERS)}")
+        return [name for name in _LAYERS if name in proposal.value]
+
+    @traitlets.validate("cell")
+    def _valid_cell(self, proposal: Any) -> tuple[int, int] | None:
+        if proposal.value is None:
+            return None
+        row, col = proposal.value
+        try:
+            self._grid.check_cell(row, col)
+        except IndexError as error:
+            raise ValueError(str(error)) from None
+        return row, col
+
+    def _restart(self, _change: Any) -> None:
+        if self._ended:
+            return
+        before = self._grid
+        with self._publishing:
+            self._grid = Grid(before.height, before.width, self.circle_size, self.offset)
+            if self.cell is not None and before.offset != self.offset:
+                # The pin stays at its place in the picture.
+                self.cell = tuple(
+                    min(round(index * before.offset / self.offset), count - 1)
+                    for index, count in zip(self.cell, self._grid.shape, strict=True)
+                )
+            self.run()
+
+    def _inspect(self, _change: Any) -> None:
+        with self._publishing:
+            result, cell = self._result, self.cell
+            if cell is None:
+                self._inspector = {}
+            elif result is None or result.grid != self._grid:
+                self._inspector = {"cell": list(cell), "pending": True}
+            else:
+                self._inspector = inspect_cell(result, *cell)
+
+    def _receive(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        """Requests of the screen; what it may change directly are traits."""
+        if self._ended or not isinstance(content, dict):
+            return
+        requests = {"run": self.run, "cancel": self.cancel}
+        request = requests.get(content.get("request", ""))
+        reply = {"id": content.get("id"), "error": None}
+        if request is None:
+            reply["error"] = f"unknown request {content.get('request')!r}; known are {', '.join(requests)}"
+        else:
+            request()
+        self.send(reply)
+
+    # -- the scan, in its thread --------------------------------------------------------------------
+
+    def _scan(self, channel: int, grid: Grid, stop: threading.Event) -> None:
+        stream = self._stream
+        if stream is None or stop.is_set():
+            return
+        try:
+            with closing(stream(channel, grid)) as updates:  # type: ignore[type-var]  # it is a generator
+                last, stride = 0.0, 0
+                for update in updates:
+                    finished = update.done == update.total
+                    if finished or update.stride != stride or time.perf_counter() - last > _SECONDS_BETWEEN_NEWS:
+                        self._publish(update, stop)
+                        last, stride = time.perf_counter(), update.stride
+                    if stop.is_set():
+                        return
+            self._finish(stop, "done")
+        except Exception as error:  # the widget is where it is shown
+            self._finish(stop, "error", error)
+
+    def _publish(self, update: ScanUpdate, stop: threading.Event) -> None:
+        with self._publishing:
+            if stop.is_set():
+                return
+            result = self._result = update.result
+            shown = np.where(result.measured, result.values, np.nan).astype(np.float32)
+            if not update.done:
+                self._prediction = bits(result.baseline_mask)
+            self._map = {
+                "values": array_message(shown),
+                "baseline": result.baseline if np.isfinite(result.baseline) else str(result.baseline),
+                "circleSize": result.circle_size,
+                "offset": result.offset,
+                "done": update.done,
+                "total": update.total,
+                "stride": update.stride,
+                "seconds": update.seconds,
+                "secondsLeft": update.seconds_left if update.done else None,
+            }
+            self.progress = update.done / update.total
+            if self.cell is not None and self._inspector.get("cell") == list(self.cell):
+                waiting = self._inspector.get("pending", True) or update.done == update.total
+                if waiting and result.measured[self.cell]:
+                    self._inspector = inspect_cell(result, *self.cell)
+
+    def _finish(self, stop: threading.Event, status: str, error: Exception | None = None) -> None:
+        with self._publishing:
+            if stop.is_set():
+                return
+            self.exception = error
+            if error is not None:
+                self.error = str(error) or type(error).__name__
+            self.status = status
+
+    def _check_open(self) -> None:
+        if self._ended:
+            raise RuntimeError("this explorer is closed; make a new HDMExplorer to go on")
+
+
+def _size_of(image: object) -> tuple[int, int]:
+    shape = tuple(getattr(image, "shape", ()))
+    if len(shape) < 2:
+        # Neither an array nor a picture: the check of the picture says so in full.
+        check_image(image, 1, 1)
+    if len(shape) == 3 and shape[-1] in (1, 3, 4) and shape[0] not in (1, 3, 4) and shape[0] > shape[-1]:
+        raise ValueError(f"the picture must be (C, H, W), got shape {shape}; channels come first: image.transpose(2, 0, 1)")
+    return int(shape[-2]), int(shape[-1])
+
+
+def _nothing() -> None:
+    """Nothing to stop."""

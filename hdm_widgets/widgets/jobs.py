@@ -1,0 +1,85 @@
+"""Work in the background, the newest job only."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeAlias
+
+__all__ = ["Job", "LatestJob"]
+
+Job: TypeAlias = Callable[[threading.Event], None]
+
+
+class LatestJob:
+    """Runs one job at a time in a thread; a newer job stops the one that runs and takes its place.
+
+    A job gets an event and should return soon after it is set. The thread lives as long as there is work.
+    Jobs handle their own errors.
+
+    Parameters
+    ----------
+    name : str
+        Of the thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._condition = threading.Condition()
+        self._next: Job | None = None
+        self._stop: threading.Event | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs or waits to."""
+        with self._condition:
+            return self._thread is not None
+
+    def submit(self, job: Job) -> None:
+        """Stop what runs, then run this."""
+        with self._condition:
+            if self._closed:
+                raise RuntimeError("closed")
+            self._next = job
+            if self._stop is not None:
+                self._stop.set()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+                self._thread.start()
+
+    def cancel(self) -> None:
+        """Ask the running job to stop and forget one that waits."""
+        with self._condition:
+            self._next = None
+            if self._stop is not None:
+                self._stop.set()
+
+    def close(self) -> None:
+        """Cancel, and take no further job."""
+        with self._condition:
+            self._closed = True
+            self.cancel()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until nothing runs; False if that took longer than `timeout` seconds."""
+        with self._condition:
+            return self._condition.wait_for(lambda: self._thread is None, timeout)
+
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                job, self._next = self._next, None
+                if job is None:
+                    self._thread = self._stop = None
+                    self._condition.notify_all()
+                    return
+                stop = self._stop = threading.Event()
+            try:
+                job(stop)
+            except BaseException:
+                with self._condition:
+                    self._thread = self._stop = self._next = None
+                    self._condition.notify_all()
+                raise

@@ -1,0 +1,31 @@
+// Bundle every widget's script and style into the Python package. `--watch` rebuilds on change.
+import { readdirSync, rmSync, statSync } from "node:fs";
+import { context } from "esbuild";
+
+const outdir = "../hdm_widgets/static";
+const entries = readdirSync("src").filter((name) => /\.(tsx|css)$/.test(name));
+const largest = { "hdm_explorer.js": 80_000 };
+
+rmSync(outdir, { recursive: true, force: true });
+const build = await context({
+  entryPoints: entries.map((name) => `src/${name}`),
+  outdir,
+  bundle: true,
+  minify: true,
+  format: "esm",
+  target: "es2022",
+  jsx: "automatic",
+  jsxImportSource: "preact",
+  legalComments: "none",
+  logLevel: "info",
+});
+if (process.argv.includes("--watch")) {
+  await build.watch();
+} else {
+  await build.rebuild();
+  await build.dispose();
+  for (const [name, limit] of Object.entries(largest)) {
+    const { size } = statSync(`${outdir}/${name}`);
+    if (size > limit) throw new Error(`${name} has ${size} bytes, more than its limit of ${limit}`);
+  }
+}

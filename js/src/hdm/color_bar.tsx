@@ -1,0 +1,56 @@
+// What the colours mean, in pixels of distance.
+import { useId } from "preact/hooks";
+import { distance, ticks } from "../shared/format";
+import { share } from "../shared/paint";
+import type { ViewState } from "./view_state";
+
+export function ColorBar({ view }: { view: ViewState }) {
+  const { traits } = view.python;
+  const { unit, label } = traits._about.value;
+  const span = view.span.value;
+  const note = useId();
+  const type = traits.result_type.value;
+  const meaning = {
+    raw: `${label || "Distance"} to the truth when a disc covers this place`,
+    better: "How much nearer to the truth a disc here brings the mask",
+    worse: "How much farther from the truth a disc here brings the mask",
+  }[type];
+  const constant = span && span.high <= span.low;
+  const cursor = view.cursor.value;
+  const value = cursor ? valueAt(view, cursor[0], cursor[1]) : Number.NaN;
+  const marks = span && !constant ? ticks(span.low, span.high) : [];
+  return (
+    <div class="hdm-scale" role="img" aria-labelledby={note}>
+      <div class="hdm-bar" style={{ background: gradient(view.table.value) }}>
+        {!Number.isNaN(value) && !constant && <i style={{ left: `${100 * share(value, span)}%` }} />}
+      </div>
+      <div class="hdm-ticks" aria-hidden="true">
+        {marks.map((mark, index) => (
+          <span key={mark} style={{ left: `${100 * share(mark, span)}%` }}>
+            {mark.toLocaleString("en", { maximumFractionDigits: 2 })}
+            {index === marks.length - 1 && unit ? ` ${unit}` : ""}
+          </span>
+        ))}
+      </div>
+      <p class="hdm-note" id={note}>
+        {constant ? `The same everywhere: ${distance(span.low, unit)}` : meaning}
+      </p>
+    </div>
+  );
+}
+
+function valueAt(view: ViewState, row: number, col: number): number {
+  const map = view.map.value;
+  const values = view.values.value;
+  if (!map || !values || Number.isNaN(view.rawAt([row, col]))) return Number.NaN;
+  return values[row * Math.floor(map.grid.width / map.grid.offset) + col];
+}
+
+function gradient(table: Uint8Array): string {
+  const stops: string[] = [];
+  for (let i = 0; i <= 16; i++) {
+    const entry = 3 * Math.min(255, i * 16);
+    stops.push(`rgb(${table[entry]} ${table[entry + 1]} ${table[entry + 2]})`);
+  }
+  return `linear-gradient(90deg, ${stops.join(",")})`;
+}

@@ -1,0 +1,198 @@
+import { useId } from "preact/hooks";
+import { Choice } from "../shared/choice";
+import { count, duration } from "../shared/format";
+import { cols, rows } from "../shared/geometry";
+import type { ResultType } from "../shared/paint";
+import { Slider } from "../shared/slider";
+import { ColorBar } from "./color_bar";
+import type { Layer } from "./python_state";
+import type { ViewState } from "./view_state";
+
+const RESULT_TYPES: [ResultType, string][] = [
+  ["raw", "Raw distance"],
+  ["better", "Better"],
+  ["worse", "Worse"],
+];
+const FAVOURITES = ["Blues", "magma"];
+const LAYERS: [Layer, string][] = [
+  ["picture", "Picture"],
+  ["edges", "Edges"],
+  ["map", "Circle map"],
+  ["truth", "Truth"],
+  ["prediction", "Prediction"],
+];
+
+export function Controls({ view, helpId }: { view: ViewState; helpId: string }) {
+  const { traits, set } = view.python;
+  const { height, width } = traits._about.value;
+  const side = Math.min(height, width);
+  return (
+    <div class="hdm-panel">
+      <div class="hdm-group">
+        <Slider
+          label="Circle size"
+          unit="px"
+          min={1}
+          max={Math.max(Math.floor(side / 2), traits.circle_size.value)}
+          value={traits.circle_size.value}
+          onDraft={(circleSize) => {
+            view.draft.value = circleSize === null ? null : { circleSize };
+          }}
+          onCommit={(value) => set("circle_size", value)}
+        />
+        <Slider
+          label="Offset"
+          unit="px"
+          min={1}
+          max={Math.max(Math.floor(side / 4), traits.offset.value)}
+          value={traits.offset.value}
+          onDraft={(offset) => {
+            view.draft.value = offset === null ? null : { offset };
+          }}
+          onCommit={(value) => set("offset", value)}
+        />
+        <Cost view={view} />
+      </div>
+      <div class="hdm-group">
+        <h3>Show</h3>
+        <Choice
+          label="Result type"
+          options={RESULT_TYPES}
+          value={traits.result_type.value}
+          onChange={(value) => set("result_type", value)}
+        />
+        <ColorBar view={view} />
+      </div>
+      <div class="hdm-group">
+        <Slider
+          label="Opacity"
+          unit="%"
+          min={0}
+          max={100}
+          value={Math.round(traits.opacity.value * 100)}
+          onCommit={(value) => set("opacity", value / 100)}
+          live
+        />
+        <Colours view={view} />
+        <Channel view={view} />
+      </div>
+      <div class="hdm-group">
+        <h3>Layers</h3>
+        <Layers view={view} />
+      </div>
+      <p class="hdm-note hdm-keys" id={helpId}>
+        <kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> walk the grid · <kbd>Enter</kbd> pin ·{" "}
+        <kbd>Esc</kbd> release
+      </p>
+    </div>
+  );
+}
+
+function Cost({ view }: { view: ViewState }) {
+  const { traits } = view.python;
+  const grid = { ...view.grid.value, ...view.draft.value };
+  const runs = rows(grid) * cols(grid);
+  const map = traits._map.value;
+  const each = map.done ? map.seconds / map.done : Number.NaN;
+  const time = Number.isFinite(each) ? ` · about ${duration(each * runs)}` : "";
+  const long = each * runs > 60;
+  return (
+    <p class={`hdm-note ${long ? "hdm-long" : ""}`} data-testid="cost">
+      {rows(grid)} × {cols(grid)} grid · {count(runs)} model runs{time}
+    </p>
+  );
+}
+
+function Colours({ view }: { view: ViewState }) {
+  const { traits, set } = view.python;
+  const chosen = traits.color_map.value;
+  const others = Object.keys(traits._palettes.value).filter((name) => !FAVOURITES.includes(name));
+  const id = useId();
+  return (
+    <div class="hdm-row">
+      <span id={id}>Colours</span>
+      <div class="hdm-colours">
+        <Choice
+          labelledBy={id}
+          options={FAVOURITES.map((name) => [name, name[0].toUpperCase() + name.slice(1)])}
+          value={chosen}
+          onChange={(name) => set("color_map", name)}
+        />
+        <select
+          aria-label="More colour maps"
+          class={others.includes(chosen) ? "hdm-on" : ""}
+          value={others.includes(chosen) ? chosen : ""}
+          onChange={(event) => event.currentTarget.value && set("color_map", event.currentTarget.value)}
+        >
+          <option value="">More…</option>
+          {others.map((name) => (
+            <option key={name} value={name}>
+              {name}
+            </option>
+          ))}
+        </select>
+      </div>
+    </div>
+  );
+}
+
+function Channel({ view }: { view: ViewState }) {
+  const { traits, set } = view.python;
+  const { channels } = traits._about.value;
+  const id = useId();
+  // One channel leaves nothing to choose.
+  if (channels === 1) return null;
+  const name = (index: number) => (channels === 3 ? ["Red", "Green", "Blue"][index] : String(index));
+  const options = [-1, ...Array(channels).keys()].map(
+    (index) => [String(index), index < 0 ? "All" : name(index)] as [string, string],
+  );
+  return (
+    <div class="hdm-row">
+      <span id={id}>Channel</span>
+      {channels <= 4 ? (
+        <Choice
+          labelledBy={id}
+          options={options}
+          value={String(traits.channel.value)}
+          onChange={(value) => set("channel", Number(value))}
+        />
+      ) : (
+        <select
+          aria-labelledby={id}
+          value={String(traits.channel.value)}
+          onChange={(event) => set("channel", Number(event.currentTarget.value))}
+        >
+          {options.map(([value, text]) => (
+            <option key={value} value={value}>
+              {text}
+            </option>
+          ))}
+        </select>
+      )}
+    </div>
+  );
+}
+
+function Layers({ view }: { view: ViewState }) {
+  const { traits, set } = view.python;
+  const on = traits.layers.value;
+  return (
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset brings a frame and a legend nobody needs here
+    <div class="hdm-chips" role="group" aria-label="Layers">
+      {LAYERS.map(([layer, text]) => (
+        <button
+          key={layer}
+          type="button"
+          class="hdm-chip"
+          aria-pressed={on.includes(layer)}
+          onClick={() =>
+            set("layers", on.includes(layer) ? on.filter((other) => other !== layer) : [...on, layer])
+          }
+        >
+          <i class={`hdm-dot hdm-dot-${layer}`} />
+          {text}
+        </button>
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,22 @@
+import { useId } from "preact/hooks";
+import { Controls } from "./controls";
+import { Inspector } from "./inspector";
+import { Progress } from "./progress";
+import { Stage } from "./stage";
+import { Summary } from "./summary";
+import type { ViewState } from "./view_state";
+
+export function Explorer({ view }: { view: ViewState }) {
+  const help = useId();
+  return (
+    <section class="hdm" aria-label="Hausdorff distance explorer">
+      <div class="hdm-main">
+        <Stage view={view} helpId={help} />
+        <Controls view={view} helpId={help} />
+      </div>
+      <Progress view={view} />
+      <Summary view={view} />
+      <Inspector view={view} />
+    </section>
+  );
+}

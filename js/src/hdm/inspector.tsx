@@ -1,0 +1,185 @@
+// One pinned disc: what the model saw, what it drew, and the two pixels that make the distance.
+import { useSignalEffect } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { useRef } from "preact/hooks";
+import { number, unpackBits } from "../shared/codec";
+import { count, distance } from "../shared/format";
+import { usePicture } from "../shared/picture";
+import type { Inspection } from "./python_state";
+import type { ViewState } from "./view_state";
+
+export function Inspector({ view }: { view: ViewState }) {
+  const { traits } = view.python;
+  const inspection = traits._inspector.value as Partial<Inspection>;
+  const pinned = traits.cell.value;
+  if (!pinned) {
+    return (
+      <div class="hdm-inspector hdm-empty">
+        <p class="hdm-note">
+          Click a disc, or press Enter on it, to see what the model saw there and what it drew.
+        </p>
+      </div>
+    );
+  }
+  const [row, col] = pinned;
+  const waiting =
+    inspection.pending !== false || inspection.cell?.[0] !== row || inspection.cell?.[1] !== col;
+  if (waiting) {
+    return (
+      <div class="hdm-inspector hdm-empty" aria-busy="true">
+        <p class="hdm-note">
+          Row {row}, column {col} is pinned; it is shown as soon as it is measured.
+        </p>
+      </div>
+    );
+  }
+  return <Found view={view} found={inspection as Inspection} />;
+}
+
+function Found({ view, found }: { view: ViewState; found: Inspection }) {
+  const { traits } = view.python;
+  const { height, width, unit } = traits._about.value;
+  const url = usePicture(found.picture);
+  const value = number(found.distance);
+  const change = number(found.change);
+  const ratio = { aspectRatio: `${width} / ${height}` };
+  return (
+    <div class="hdm-inspector">
+      <Figure caption="What the model saw">
+        <div class="hdm-thumb" style={ratio}>
+          {url && <img class="hdm-layer" src={url} alt="The picture with the disc" />}
+        </div>
+      </Figure>
+      <Figure
+        caption={
+          <>
+            <b class="hdm-hit">hit</b> · <b class="hdm-missed">missed</b> · <b class="hdm-added">added</b>
+          </>
+        }
+      >
+        <div class="hdm-thumb" style={ratio}>
+          <Errors view={view} colours />
+        </div>
+      </Figure>
+      <Figure caption={pairCaption(found)}>
+        <div class="hdm-thumb" style={ratio}>
+          <Errors view={view} colours={false} />
+          {found.pair && <Pair pair={found.pair} height={height} width={width} />}
+        </div>
+      </Figure>
+      <div class="hdm-numbers">
+        <p class="hdm-big">{distance(value, unit)}</p>
+        <p class="hdm-note">
+          pinned cell row {found.cell[0]}, column {found.cell[1]}
+        </p>
+        <dl>
+          <dt>Without the disc</dt>
+          <dd>{distance(value - change, unit)}</dd>
+          <dt>Change</dt>
+          <dd>{changeText(change, unit)}</dd>
+          <dt>IoU</dt>
+          <dd>{found.iou.toFixed(2)}</dd>
+          <dt>Rank</dt>
+          <dd>
+            {count(found.rank)} of {count(found.of)}
+          </dd>
+        </dl>
+        <button type="button" class="hdm-button" onClick={() => view.python.set("cell", null)}>
+          Release
+        </button>
+      </div>
+    </div>
+  );
+}
+
+function changeText(change: number, unit: string): string {
+  if (Number.isNaN(change)) return "not defined";
+  if (Math.abs(change) < 0.05) return "none";
+  return `${change > 0 ? "+" : ""}${distance(change, unit)} ${change > 0 ? "worse" : "better"}`;
+}
+
+function pairCaption(found: Inspection): string {
+  if (found.pair) {
+    const where =
+      found.from === "a" ? "Added pixel and the nearest true one" : "Missed pixel and the nearest drawn one";
+    return `${where}: ${distance(number(found.pairDistance), "px")} apart`;
+  }
+  return found.empty ? "The model draws nothing here: no pair of pixels" : "The two masks are equal";
+}
+
+function Figure({ caption, children }: { caption: ComponentChildren; children: ComponentChildren }) {
+  return (
+    <figure>
+      {children}
+      <figcaption>{caption}</figcaption>
+    </figure>
+  );
+}
+
+/** The new mask against the truth, over the dimmed picture. */
+function Errors({ view, colours }: { view: ViewState; colours: boolean }) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const { traits } = view.python;
+  const url = usePicture(traits._picture.value);
+  useSignalEffect(() => {
+    const { height, width } = traits._about.value;
+    const found = traits._inspector.value as Partial<Inspection>;
+    const context = canvas.current?.getContext("2d");
+    if (!canvas.current || !context || !found.mask) return;
+    const drawn = unpackBits(found.mask, height * width);
+    const truth = view.truth.value.mask;
+    const style = getComputedStyle(canvas.current);
+    const colour = (name: string) => rgba(style.getPropertyValue(name));
+    const hit = colour("--hit");
+    const missed = colour("--missed");
+    const added = colour("--added");
+    const pixels = new Uint32Array(height * width);
+    for (let i = 0; i < pixels.length; i++) {
+      if (drawn[i] && truth[i]) pixels[i] = hit;
+      else if (truth[i]) pixels[i] = missed;
+      else if (drawn[i]) pixels[i] = added;
+    }
+    canvas.current.width = width;
+    canvas.current.height = height;
+    context.putImageData(new ImageData(new Uint8ClampedArray(pixels.buffer), width, height), 0, 0);
+  });
+  return (
+    <>
+      {url && <img class="hdm-layer hdm-dim" src={url} alt="" />}
+      <canvas
+        ref={canvas}
+        class={`hdm-layer ${colours ? "" : "hdm-muted"}`}
+        role="img"
+        aria-label="The model's mask against the truth: hit, missed and added pixels"
+      />
+    </>
+  );
+}
+
+/** "#rrggbb" as an opaque pixel of an ImageData. */
+function rgba(text: string): number {
+  const value = Number.parseInt(text.trim().slice(1), 16);
+  const [red, green, blue] = [value >> 16, (value >> 8) & 255, value & 255];
+  return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+}
+
+function Pair({
+  pair,
+  height,
+  width,
+}: {
+  pair: NonNullable<Inspection["pair"]>;
+  height: number;
+  width: number;
+}) {
+  const [from, to] = pair.map(([row, col]) => ({ x: col + 0.5, y: row + 0.5 }));
+  const dot = Math.max(height, width) / 60;
+  return (
+    <svg class="hdm-lines" viewBox={`0 0 ${width} ${height}`} aria-hidden="true">
+      <line class="hdm-pair-halo" x1={from.x} y1={from.y} x2={to.x} y2={to.y} />
+      <line class="hdm-pair" x1={from.x} y1={from.y} x2={to.x} y2={to.y} />
+      <circle class="hdm-end" cx={from.x} cy={from.y} r={dot} />
+      <circle class="hdm-end" cx={to.x} cy={to.y} r={dot} />
+    </svg>
+  );
+}

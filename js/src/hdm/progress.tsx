@@ -1,0 +1,61 @@
+// How far the scan is, and what can be done about it.
+import { count, duration } from "../shared/format";
+import type { MapMessage } from "./python_state";
+import type { ViewState } from "./view_state";
+
+export function Progress({ view }: { view: ViewState }) {
+  const { traits, request } = view.python;
+  const status = traits.status.value;
+  const map = traits._map.value as Partial<MapMessage>;
+  const { done = 0, total = 0, stride = 1, seconds = 0, secondsLeft = null } = map;
+  const running = status === "running";
+  const text = {
+    idle: "Not started",
+    running:
+      done === 0
+        ? "Starting"
+        : `${stride > 1 ? "Coarse map" : "Refining"} · ${count(done)} of ${count(total)}`,
+    done: `Complete · ${count(total)} model runs in ${duration(seconds)}`,
+    cancelled: `Cancelled at ${count(done)} of ${count(total)}; what was measured stays`,
+    error: `Stopped at ${count(done)} of ${count(total)}`,
+  }[status];
+  const percent = Math.round(100 * traits.progress.value);
+  return (
+    <>
+      {status === "error" && (
+        <div class="hdm-error" role="alert">
+          <b>The scan stopped</b>
+          <p>{traits.error.value}</p>
+          <p class="hdm-note">
+            In the notebook, <code>raise explorer.exception</code> shows where it came from.
+          </p>
+        </div>
+      )}
+      <div class={`hdm-foot hdm-${status}`}>
+        <span class="hdm-status" role="status">
+          {text}
+        </span>
+        <div
+          class="hdm-progress"
+          role="progressbar"
+          aria-label="Scan"
+          aria-valuemin={0}
+          aria-valuemax={100}
+          aria-valuenow={percent}
+        >
+          <i style={{ width: `${100 * traits.progress.value}%` }} />
+        </div>
+        {running && secondsLeft !== null && <span class="hdm-left">{duration(secondsLeft)} left</span>}
+        {running ? (
+          <button type="button" class="hdm-button" onClick={() => request("cancel")}>
+            Cancel
+          </button>
+        ) : (
+          <button type="button" class="hdm-button" onClick={() => request("run")}>
+            {status === "error" ? "Try again" : "Run again"}
+          </button>
+        )}
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,125 @@
+// What Python sees too: the widget's traits, one signal each.
+import type { AnyModel } from "@anywidget/types";
+import { type Signal, signal } from "@preact/signals";
+import type { ArrayMessage } from "../shared/codec";
+import type { ResultType } from "../shared/paint";
+
+export type Layer = "picture" | "edges" | "map" | "truth" | "prediction";
+
+export interface About {
+  height: number;
+  width: number;
+  channels: number;
+  label: string;
+  unit: string;
+  truthEmpty: boolean;
+}
+
+export interface MapMessage {
+  values: ArrayMessage;
+  baseline: number | string;
+  circleSize: number;
+  offset: number;
+  done: number;
+  total: number;
+  stride: number;
+  seconds: number;
+  secondsLeft: number | null;
+}
+
+export interface Inspection {
+  cell: [number, number];
+  pending: boolean;
+  distance: number | string;
+  change: number | string;
+  iou: number;
+  rank: number;
+  of: number;
+  empty: boolean;
+  pair: [[number, number], [number, number]] | null;
+  from: "a" | "b" | null;
+  pairDistance: number | string;
+  picture: DataView;
+  mask: DataView;
+}
+
+export interface Traits {
+  circle_size: number;
+  offset: number;
+  channel: number;
+  result_type: ResultType;
+  color_map: string;
+  opacity: number;
+  cell: [number, number] | null;
+  layers: Layer[];
+  status: "idle" | "running" | "done" | "cancelled" | "error";
+  progress: number;
+  error: string;
+  _about: About;
+  _picture: DataView;
+  _edges: DataView;
+  _truth: DataView;
+  _prediction: DataView;
+  _palettes: Record<string, DataView>;
+  _map: MapMessage | Record<string, never>;
+  _inspector: Inspection | Record<string, never>;
+}
+
+const NAMES: (keyof Traits)[] = [
+  "circle_size",
+  "offset",
+  "channel",
+  "result_type",
+  "color_map",
+  "opacity",
+  "cell",
+  "layers",
+  "status",
+  "progress",
+  "error",
+  "_about",
+  "_picture",
+  "_edges",
+  "_truth",
+  "_prediction",
+  "_palettes",
+  "_map",
+  "_inspector",
+];
+
+export interface PythonState {
+  traits: { readonly [K in keyof Traits]: Signal<Traits[K]> };
+  /** Change a trait, here and in Python. */
+  set<K extends keyof Traits>(name: K, value: Traits[K]): void;
+  /** Ask Python for something that is no trait. */
+  request(request: "run" | "cancel"): void;
+  dispose(): void;
+}
+
+export function pythonState(model: AnyModel<Traits>): PythonState {
+  const stops: (() => void)[] = [];
+  const follow = <K extends keyof Traits>(name: K) => {
+    const value: Signal<Traits[K]> = signal(model.get(name));
+    const changed = () => {
+      value.value = model.get(name);
+    };
+    model.on(`change:${name}`, changed);
+    stops.push(() => model.off(`change:${name}`, changed));
+    return [name, value] as const;
+  };
+  const traits = Object.fromEntries(NAMES.map(follow)) as unknown as PythonState["traits"];
+  let requests = 0;
+  return {
+    traits,
+    set(name, value) {
+      model.set(name, value);
+      model.save_changes();
+    },
+    request(request) {
+      model.send({ request, id: ++requests });
+    },
+    dispose() {
+      for (const stop of stops) stop();
+    },
+  };
+}

@@ -1,0 +1,97 @@
+// What only this screen needs: where the pointer is, what is derived for drawing.
+import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { bytes, floats, number, unpackBits } from "../shared/codec";
+import { type Cell, cols, type Grid, outline, rows, sameGrid } from "../shared/geometry";
+import { type Range, range, relative } from "../shared/paint";
+import type { MapMessage, PythonState } from "./python_state";
+
+export interface ShownMap {
+  grid: Grid;
+  raw: Float32Array;
+  baseline: number;
+  /** An earlier scan's map, until the running one has something to show. */
+  stale: boolean;
+}
+
+export interface ViewState {
+  python: PythonState;
+  /** The grid of the settings on screen. */
+  grid: ReadonlySignal<Grid>;
+  map: ReadonlySignal<ShownMap | null>;
+  /** The shown map's distances as the result type has them, and their range. */
+  values: ReadonlySignal<Float32Array | null>;
+  span: ReadonlySignal<Range | null>;
+  table: ReadonlySignal<Uint8Array>;
+  truth: ReadonlySignal<{ mask: Uint8Array; path: string }>;
+  prediction: ReadonlySignal<{ mask: Uint8Array; path: string }>;
+  /** The cell under the pointer or the keyboard's cursor. */
+  cursor: Signal<Cell | null>;
+  /** A slider's value while it is dragged, before Python has it. */
+  draft: Signal<{ circleSize?: number; offset?: number } | null>;
+  rawAt(cell: Cell): number;
+  dispose(): void;
+}
+
+export function viewState(python: PythonState): ViewState {
+  const { traits } = python;
+  const draft: ViewState["draft"] = signal(null);
+  const cursor = signal<Cell | null>(null);
+  const last = signal<MapMessage | null>(null);
+
+  const message = computed(() => ("values" in traits._map.value ? (traits._map.value as MapMessage) : null));
+  const stop = effect(() => {
+    if (message.value && message.value.done > 0) last.value = message.value;
+  });
+
+  const grid = computed<Grid>(() => ({
+    height: traits._about.value.height,
+    width: traits._about.value.width,
+    circleSize: traits.circle_size.value,
+    offset: traits.offset.value,
+  }));
+  const map = computed<ShownMap | null>(() => {
+    const fresh = message.value && message.value.done > 0;
+    const shown = fresh ? message.value : last.value;
+    if (!shown) return null;
+    const { height, width } = traits._about.value;
+    const own = { height, width, circleSize: shown.circleSize, offset: shown.offset };
+    const stale = !fresh || (traits.status.value === "running" && !sameGrid(own, grid.value));
+    return { grid: own, raw: floats(shown.values), baseline: number(shown.baseline), stale };
+  });
+  const values = computed(() =>
+    map.value ? relative(map.value.raw, map.value.baseline, traits.result_type.value) : null,
+  );
+  const span = computed(() => (values.value ? range(values.value) : null));
+  const table = computed(() => {
+    const palette = traits._palettes.value[traits.color_map.value];
+    return palette ? bytes(palette) : new Uint8Array(768);
+  });
+  const masked = (name: "_truth" | "_prediction") =>
+    computed(() => {
+      const { height, width } = traits._about.value;
+      const mask = unpackBits(traits[name].value, height * width);
+      return { mask, path: outline(mask, height, width) };
+    });
+
+  return {
+    python,
+    grid,
+    map,
+    values,
+    span,
+    table,
+    truth: masked("_truth"),
+    prediction: masked("_prediction"),
+    cursor,
+    draft,
+    rawAt([row, col]) {
+      const shown = map.value;
+      if (!shown || !sameGrid(shown.grid, grid.value)) return Number.NaN;
+      if (row >= rows(shown.grid) || col >= cols(shown.grid)) return Number.NaN;
+      return shown.raw[row * cols(shown.grid) + col];
+    },
+    dispose() {
+      stop();
+    },
+  };
+}

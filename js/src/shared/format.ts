@@ -1,0 +1,29 @@
+// Numbers and times for people.
+
+export const count = (value: number): string => value.toLocaleString("en");
+
+export function distance(value: number, unit: string): string {
+  if (Number.isNaN(value)) return "not defined";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+  const text = Math.abs(value) < 0.05 ? "0.0" : value.toFixed(1).replace("-", "−");
+  return unit ? `${text} ${unit}` : text;
+}
+
+export function duration(seconds: number): string {
+  if (!Number.isFinite(seconds)) return "";
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}
+
+/** Four or five round numbers between two values. */
+export function ticks(low: number, high: number): number[] {
+  const raw = (high - low) / 4;
+  if (!(raw > 0)) return [low];
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((m) => m >= raw) ?? 10 * power;
+  const marks: number[] = [];
+  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++) marks.push(k * step);
+  return marks;
+}

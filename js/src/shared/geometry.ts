@@ -1,0 +1,68 @@
+// Where the discs are. Pictures are (row, col) in arrays, (x, y) on the screen.
+
+export interface Grid {
+  height: number;
+  width: number;
+  circleSize: number;
+  offset: number;
+}
+
+export type Cell = readonly [row: number, col: number];
+
+export const rows = (grid: Grid): number => Math.floor(grid.height / grid.offset);
+export const cols = (grid: Grid): number => Math.floor(grid.width / grid.offset);
+
+/** A disc of the picture covers `circleSize + 1` pixels, both ends included. */
+export const radius = (grid: Grid): number => (grid.circleSize + 1) / 2;
+
+/** Centre of a cell's disc in picture pixels. */
+export function centre(grid: Grid, [row, col]: Cell): { x: number; y: number } {
+  return { x: col * grid.offset + radius(grid), y: row * grid.offset + radius(grid) };
+}
+
+/** The cell whose disc's centre is nearest to a point of the picture. */
+export function cellAt(grid: Grid, x: number, y: number): Cell {
+  const nearest = (position: number, count: number) =>
+    Math.min(count - 1, Math.max(0, Math.round((position - radius(grid)) / grid.offset)));
+  return [nearest(y, rows(grid)), nearest(x, cols(grid))];
+}
+
+/** The cell next to another one, or itself at the border. */
+export function neighbour(grid: Grid, [row, col]: Cell, down: number, across: number): Cell {
+  const clamp = (index: number, count: number) => Math.min(count - 1, Math.max(0, index));
+  return [clamp(row + down, rows(grid)), clamp(col + across, cols(grid))];
+}
+
+export const sameGrid = (a: Grid, b: Grid): boolean =>
+  a.height === b.height && a.width === b.width && a.circleSize === b.circleSize && a.offset === b.offset;
+
+export const sameCell = (a: Cell | null, b: Cell | null): boolean =>
+  a === b || (a !== null && b !== null && a[0] === b[0] && a[1] === b[1]);
+
+/** The outline of a mask (one byte per pixel) along pixel borders, as an SVG path in picture pixels. */
+export function outline(mask: Uint8Array, height: number, width: number): string {
+  const path: string[] = [];
+  const at = (row: number, col: number) =>
+    row >= 0 && row < height && col >= 0 && col < width ? mask[row * width + col] : 0;
+  for (let row = 0; row <= height; row++) {
+    for (let col = 0, start = -1; col <= width; col++) {
+      const border = col < width && at(row - 1, col) !== at(row, col);
+      if (border && start < 0) start = col;
+      if (!border && start >= 0) {
+        path.push(`M${start} ${row}H${col}`);
+        start = -1;
+      }
+    }
+  }
+  for (let col = 0; col <= width; col++) {
+    for (let row = 0, start = -1; row <= height; row++) {
+      const border = row < height && at(row, col - 1) !== at(row, col);
+      if (border && start < 0) start = row;
+      if (!border && start >= 0) {
+        path.push(`M${col} ${start}V${row}`);
+        start = -1;
+      }
+    }
+  }
+  return path.join("");
+}

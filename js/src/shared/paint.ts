@@ -1,0 +1,109 @@
+// The circle map: discs painted in ascending order of value, so that the largest value is on top.
+import { cols, type Grid, radius, rows } from "./geometry";
+
+export type ResultType = "raw" | "better" | "worse";
+
+/** Distances as the result type shows them; NaN (not measured) stays NaN. */
+export function relative(values: Float32Array, baseline: number, type: ResultType): Float32Array {
+  if (type === "raw") return values;
+  const sign = type === "better" ? -1 : 1;
+  return values.map((value) => {
+    if (Number.isNaN(value)) return value;
+    return sign * value > sign * baseline ? Math.abs(value - baseline) : 0;
+  });
+}
+
+export interface Range {
+  low: number;
+  high: number;
+}
+
+/** Least and largest finite value; null where there is none. */
+export function range(values: Float32Array): Range | null {
+  let low = Number.POSITIVE_INFINITY;
+  let high = Number.NEGATIVE_INFINITY;
+  for (const value of values) {
+    if (!Number.isFinite(value)) continue;
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return low <= high ? { low, high } : null;
+}
+
+/** A value's place in the colour table, in [0, 1]; a constant map is 0 everywhere. */
+export function share(value: number, span: Range | null): number {
+  if (value === Number.POSITIVE_INFINITY) return 1;
+  if (!span || span.high <= span.low) return 0;
+  return Math.min(1, Math.max(0, (value - span.low) / (span.high - span.low)));
+}
+
+/** Indices of the measured cells from the smallest value to the largest; equal ones in reading order. */
+export function paintingOrder(values: Float32Array): Uint32Array {
+  const order: number[] = [];
+  for (let i = 0; i < values.length; i++) if (!Number.isNaN(values[i])) order.push(i);
+  return Uint32Array.from(order.sort((a, b) => values[a] - values[b] || a - b));
+}
+
+/** How many canvas pixels a picture pixel gets: round discs, within a bound on the work. */
+export function paintingScale(grid: Grid): number {
+  const longest = Math.max(grid.height, grid.width);
+  const perCell = (grid.circleSize + 1) ** 2;
+  const affordable = Math.sqrt(60e6 / (rows(grid) * cols(grid) * perCell));
+  return Math.max(1, Math.floor(Math.min(1024 / longest, affordable, 8)));
+}
+
+/**
+ * The topmost cell at every canvas pixel, -1 where there is none.
+ *
+ * The canvas has `scale` pixels to one of the picture.
+ */
+export function topmostCells(values: Float32Array, grid: Grid, scale: number): Int32Array {
+  const width = grid.width * scale;
+  const height = grid.height * scale;
+  const top = new Int32Array(width * height).fill(-1);
+  const r = radius(grid) * scale;
+  const side = (grid.circleSize + 1) * scale;
+  const starts = new Int32Array(side);
+  const ends = new Int32Array(side);
+  for (let y = 0; y < side; y++) {
+    const half = Math.sqrt(Math.max(0, r * r - (y + 0.5 - r) ** 2));
+    starts[y] = Math.ceil(r - half - 0.5);
+    ends[y] = Math.floor(r + half - 0.5) + 1;
+  }
+  const step = grid.offset * scale;
+  const across = cols(grid);
+  for (const cell of paintingOrder(values)) {
+    const left = (cell % across) * step;
+    const upper = Math.floor(cell / across) * step;
+    const bottom = Math.min(side, height - upper);
+    for (let y = 0; y < bottom; y++) {
+      const line = (upper + y) * width;
+      top.fill(cell, line + left + starts[y], line + Math.min(width, left + ends[y]));
+    }
+  }
+  return top;
+}
+
+/**
+ * Colours for every canvas pixel, RGBA in one 32-bit number each.
+ *
+ * Opacity grows with the value, so that the picture shows through where nothing matters.
+ */
+export function colourise(
+  top: Int32Array,
+  values: Float32Array,
+  span: Range | null,
+  table: Uint8Array,
+): Uint8ClampedArray<ArrayBuffer> {
+  const cellColours = new Uint32Array(values.length);
+  const channels = new Uint8Array(cellColours.buffer);
+  for (let cell = 0; cell < values.length; cell++) {
+    if (Number.isNaN(values[cell])) continue;
+    const part = share(values[cell], span);
+    const entry = 3 * Math.min(255, Math.floor(part * 256));
+    channels.set([table[entry], table[entry + 1], table[entry + 2], Math.round(255 * part ** 0.6)], 4 * cell);
+  }
+  const pixels = new Uint32Array(top.length);
+  for (let i = 0; i < top.length; i++) if (top[i] >= 0) pixels[i] = cellColours[top[i]];
+  return new Uint8ClampedArray(pixels.buffer);
+}
