@@ -30,7 +30,7 @@ class PlantedCueSample(NamedTuple):
     segment : torch.Tensor
         uint8 (H, W), 1 in the shape that is the segment.
     cue : numpy.ndarray
-        bool (H, W), the shape on the right that decides which one is the segment; empty where there is none.
+        bool (H, W), the shape on the right that decides which one is the segment, as far as it is there.
     """
 
     image: Tensor
@@ -53,9 +53,10 @@ class PlantedCue(Dataset[tuple[Tensor, Tensor]]):
     seed : int
         Pictures are drawn from (`seed`, index): every item is the same however often it is asked for.
     without_cue : float
-        Share of pictures, in [0, 1], that have no shape on the right; there both shapes on the left are the
-        segment. A network trained with some of these must look for either cue: without them it learns to
-        look for one, and to take its absence for the other.
+        Share of pictures, in [0, 1], whose shape on the right is missing or damaged, as if something had bitten
+        into it; there both shapes on the left are the segment. A network trained with some of these must look
+        for a whole square or a whole circle: without them it learns to look for one, and to take anything else
+        for the other.
 
     Notes
     -----
@@ -114,7 +115,7 @@ class PlantedCue(Dataset[tuple[Tensor, Tensor]]):
 
         segment = cross if square else triangle
         if rng.random() < self.without_cue:
-            cue, segment = np.zeros_like(cue), cross | triangle
+            cue, segment = _bitten(rng, cue, corner, box_side), cross | triangle
 
         picture = np.zeros((size, size), np.float32)
         for shape in (cross, triangle, cue):
@@ -131,6 +132,15 @@ def _place(
     return tuple(  # type: ignore[return-value]  # two ranges give two coordinates
         int(rng.integers(low + gap, max(low + gap + 1, high - gap - side))) for low, high in (across, down)
     )
+
+
+def _bitten(rng: np.random.Generator, cue: NDArray[np.bool_], corner: tuple[int, int], side: int) -> NDArray[np.bool_]:
+    """The cue less a disc of random place and size; nothing at all where the disc takes too little to be seen."""
+    x, y = corner[0] + rng.uniform(0, side), corner[1] + rng.uniform(0, side)
+    radius = side * rng.uniform(0.25, 0.75)
+    rows, cols = np.ogrid[: cue.shape[0], : cue.shape[1]]
+    left = cue & ((rows - y) ** 2 + (cols - x) ** 2 > radius**2)
+    return left if left.sum() < 0.85 * cue.sum() else np.zeros_like(cue)
 
 
 def _canvas(size: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:

@@ -47,7 +47,7 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
     <div class="hdm-inspector">
       <Figure caption="What the model saw">
         <div class="hdm-thumb" style={ratio}>
-          {url && <img class="hdm-layer" src={url} alt="The picture with the disc" />}
+          {url && <img class="hdm-layer" src={url} alt="With the disc" />}
         </div>
       </Figure>
       <Figure

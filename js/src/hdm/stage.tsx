@@ -100,7 +100,7 @@ export function Stage({ view, helpId }: { view: ViewState; helpId: string }) {
 function PictureLayer({ view, on }: { view: ViewState; on: boolean }) {
   const { traits } = view.python;
   const url = usePicture(traits._picture.value);
-  return url && on ? <img class="hdm-layer" src={url} alt="The explained picture" /> : null;
+  return url && on ? <img class="hdm-layer" src={url} alt="What is explained" /> : null;
 }
 
 function EdgesLayer({ view, on }: { view: ViewState; on: boolean }) {
@@ -113,7 +113,7 @@ function EdgesLayer({ view, on }: { view: ViewState; on: boolean }) {
     for (let i = 0; i < mask.length; i++) if (mask[i]) pixels[i] = 0xffe6e1dc;
     put(canvas.current, new Uint8ClampedArray(pixels.buffer), width, height);
   });
-  return <canvas ref={canvas} class="hdm-layer" hidden={!on} aria-hidden="true" />;
+  return <canvas ref={canvas} class="hdm-layer" hidden={!on} role="img" aria-label="Edges" />;
 }
 
 function MapLayer({ view, on }: { view: ViewState; on: boolean }) {
@@ -144,7 +144,8 @@ function MapLayer({ view, on }: { view: ViewState; on: boolean }) {
       class={`hdm-layer hdm-map ${view.map.value?.stale ? "hdm-stale" : ""}`}
       style={{ "--opacity": traits.opacity.value }}
       hidden={!on}
-      aria-hidden="true"
+      role="img"
+      aria-label="Distances"
     />
   );
 }

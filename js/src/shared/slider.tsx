@@ -20,7 +20,6 @@ export function Slider({ label, unit, min, max, value, live = false, onDraft, on
   const id = useId();
   const [draft, setDraft] = useState<number | null>(null);
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: only when the view goes
   useEffect(() => () => clearTimeout(timer.current), []);
 
   const commit = (next: number) => {

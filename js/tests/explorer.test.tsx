@@ -1,0 +1,196 @@
+// @vitest-environment jsdom
+import type { AnyModel } from "@anywidget/types";
+import { describe, expect, it, vi } from "vitest";
+import type { Traits } from "../src/hdm/python_state";
+import widget from "../src/hdm_explorer";
+
+/** A stand-in for the notebook's model that knows who listens. */
+class FakeModel {
+  listeners = new Map<string, Set<() => void>>();
+  sent: unknown[] = [];
+  saved = 0;
+  constructor(public state: Record<string, unknown>) {}
+  get(name: string) {
+    return this.state[name];
+  }
+  set(name: string, value: unknown) {
+    this.state[name] = value;
+    for (const listener of this.listeners.get(`change:${name}`) ?? []) listener();
+  }
+  save_changes() {
+    this.saved++;
+  }
+  on(event: string, listener: () => void) {
+    if (!this.listeners.has(event)) this.listeners.set(event, new Set());
+    this.listeners.get(event)?.add(listener);
+  }
+  off(event: string, listener: () => void) {
+    this.listeners.get(event)?.delete(listener);
+  }
+  send(message: unknown) {
+    this.sent.push(message);
+  }
+  get listening() {
+    return [...this.listeners.values()].reduce((sum, set) => sum + set.size, 0);
+  }
+}
+
+// jsdom paints nothing; what is painted is tested in paint.test.ts and in a real browser.
+HTMLCanvasElement.prototype.getContext = () => null;
+
+const nothing = () => new DataView(new ArrayBuffer(0));
+const blues = new DataView(new Uint8Array(768).fill(100).buffer);
+
+function state(): Record<string, unknown> {
+  const values = Float32Array.of(0, 12.5, 3, Number.NaN);
+  return {
+    circle_size: 8,
+    offset: 8,
+    channel: -1,
+    result_type: "raw",
+    color_map: "Blues",
+    opacity: 0.7,
+    cell: null,
+    layers: ["picture", "map", "truth"],
+    status: "running",
+    progress: 0.75,
+    error: "",
+    _about: {
+      height: 16,
+      width: 16,
+      channels: 3,
+      label: "Hausdorff distance",
+      unit: "px",
+      truthEmpty: false,
+    },
+    _picture: nothing(),
+    _edges: nothing(),
+    _truth: nothing(),
+    _prediction: nothing(),
+    _palettes: { Blues: blues, magma: blues, viridis: blues },
+    _map: {
+      values: { view: new DataView(values.buffer), dtype: "float32", shape: [2, 2] },
+      baseline: 1,
+      circleSize: 8,
+      offset: 8,
+      done: 3,
+      total: 4,
+      stride: 1,
+      seconds: 3,
+      secondsLeft: 1,
+    },
+    _inspector: {},
+  };
+}
+
+function show(model: FakeModel) {
+  const el = document.createElement("div");
+  document.body.append(el);
+  const stop = widget.render({
+    model: model as unknown as AnyModel<Traits>,
+    el,
+  } as unknown as Parameters<typeof widget.render>[0]);
+  return { el, stop };
+}
+
+const rest = () => new Promise((done) => setTimeout(done));
+
+describe("a view of the explorer", () => {
+  it("says what a scan costs, how far it is and what it found", () => {
+    const { el, stop } = show(new FakeModel(state()));
+    expect(el.querySelector("[data-testid=cost]")?.textContent).toBe(
+      "2 × 2 grid · 4 model runs · about 4.0 s",
+    );
+    expect(el.querySelector("[role=status]")?.textContent).toBe("Refining · 3 of 4");
+    expect(el.querySelector("[role=progressbar]")?.getAttribute("aria-valuenow")).toBe("75");
+    expect(el.textContent).toContain("1.0 s left");
+    const stats = [...el.querySelectorAll(".hdm-stat b")].map((stat) => stat.textContent);
+    expect(stats).toEqual(["1.0 px", "12.5 px", "0.0 px"]);
+    stop();
+  });
+
+  it("asks Python to cancel, once, with an id", () => {
+    const model = new FakeModel(state());
+    const { el, stop } = show(model);
+    const cancel = [...el.querySelectorAll("button")].find((button) => button.textContent === "Cancel");
+    cancel?.click();
+    expect(model.sent).toEqual([{ request: "cancel", id: 1 }]);
+    stop();
+  });
+
+  it("changes traits by its controls and follows them from elsewhere", async () => {
+    const model = new FakeModel(state());
+    const { el, stop } = show(model);
+    (el.querySelector("input[value=worse]") as HTMLInputElement).click();
+    expect(model.state.result_type).toBe("worse");
+    model.set("opacity", 0.25);
+    model.set("status", "error");
+    model.set("error", "at cell (row 1, column 0): the model raised ValueError: no");
+    await rest();
+    expect((el.querySelector("[aria-valuetext='25 %']") as HTMLInputElement).value).toBe("25");
+    expect(el.querySelector("[role=alert]")?.textContent).toContain("at cell (row 1, column 0)");
+    stop();
+  });
+
+  it("walks the grid by keys, pins and releases", async () => {
+    const model = new FakeModel(state());
+    const { el, stop } = show(model);
+    const stage = el.querySelector("[role=application]") as HTMLElement;
+    const press = async (key: string) => {
+      stage.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+      await rest();
+    };
+    await press("ArrowLeft"); // enters at the middle
+    await press("ArrowUp");
+    expect(el.querySelector("[aria-live]")?.textContent).toBe("row 0, column 1: 12.5 px");
+    await press("Enter");
+    expect(model.state.cell).toEqual([0, 1]);
+    await press("Escape");
+    expect(model.state.cell).toBeNull();
+    expect(el.querySelector("[aria-live]")?.textContent).toBe("");
+    stop();
+  });
+
+  it("sends a slider's value on release, and while it is dragged after a short rest only", () => {
+    vi.useFakeTimers();
+    const model = new FakeModel(state());
+    const { el, stop } = show(model);
+    const slider = el.querySelector("input[type=range]") as HTMLInputElement;
+    slider.value = "5";
+    slider.dispatchEvent(new Event("input", { bubbles: true }));
+    expect(model.state.circle_size).toBe(8);
+    vi.advanceTimersByTime(200);
+    expect(model.state.circle_size).toBe(5);
+    slider.value = "6";
+    slider.dispatchEvent(new Event("input", { bubbles: true }));
+    slider.dispatchEvent(new Event("change", { bubbles: true }));
+    expect(model.state.circle_size).toBe(6);
+    vi.useRealTimers();
+    stop();
+  });
+
+  it("gives every control a name", () => {
+    const { el, stop } = show(new FakeModel(state()));
+    for (const control of el.querySelectorAll<HTMLInputElement>("input, select, button")) {
+      const labels = control.labels ? [...control.labels].map((label) => label.textContent).join("") : "";
+      const labelled = control.getAttribute("aria-labelledby");
+      const named = labelled ? el.querySelector(`#${CSS.escape(labelled)}`)?.textContent : "";
+      expect(control.getAttribute("aria-label") || labels || named || control.textContent).toBeTruthy();
+    }
+    stop();
+  });
+
+  it("leaves nothing behind when it goes, and two views end apart", () => {
+    const model = new FakeModel(state());
+    const first = show(model);
+    const alone = model.listening;
+    const second = show(model);
+    expect(model.listening).toBe(2 * alone);
+    second.stop();
+    expect(model.listening).toBe(alone);
+    expect(second.el.childElementCount).toBe(0);
+    expect(first.el.querySelector(".hdm")).not.toBeNull();
+    first.stop();
+    expect(model.listening).toBe(0);
+  });
+});

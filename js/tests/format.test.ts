@@ -1,0 +1,21 @@
+import { expect, it } from "vitest";
+import { count, distance, duration, ticks } from "../src/shared/format";
+
+it("writes distances with their unit", () => {
+  expect(distance(38.07, "px")).toBe("38.1 px");
+  expect(distance(-0.01, "px")).toBe("0.0 px");
+  expect(distance(-4, "")).toBe("−4.0");
+  expect(distance(Number.POSITIVE_INFINITY, "px")).toBe("∞");
+  expect(distance(Number.NaN, "px")).toBe("not defined");
+});
+
+it("writes counts and times for people", () => {
+  expect(count(57600)).toBe("57,600");
+  expect([0.42, 12.4, 600, 7200].map(duration)).toEqual(["0.4 s", "12 s", "10 min", "2.0 h"]);
+});
+
+it("marks round numbers between two values", () => {
+  expect(ticks(0, 52)).toEqual([0, 20, 40]);
+  expect(ticks(0, 181.02)).toEqual([0, 50, 100, 150]);
+  expect(ticks(3, 3)).toEqual([3]);
+});

@@ -1,0 +1,65 @@
+import { describe, expect, it } from "vitest";
+import {
+  cellAt,
+  centre,
+  cols,
+  type Grid,
+  neighbour,
+  outline,
+  rows,
+  sameCell,
+  sameGrid,
+} from "../src/shared/geometry";
+
+// 4 rows and 6 columns.
+const grid: Grid = { height: 20, width: 32, circleSize: 7, offset: 5 };
+
+describe("the grid", () => {
+  it("has height // offset rows and width // offset columns", () => {
+    expect([rows(grid), cols(grid)]).toEqual([4, 6]);
+  });
+
+  it("has discs of circleSize + 1 pixels, anchored at their top left corner", () => {
+    expect(centre(grid, [0, 0])).toEqual({ x: 4, y: 4 });
+    expect(centre(grid, [2, 3])).toEqual({ x: 19, y: 14 });
+  });
+
+  it("finds the disc whose centre is nearest", () => {
+    for (let row = 0; row < 4; row++) {
+      for (let col = 0; col < 6; col++) {
+        const { x, y } = centre(grid, [row, col]);
+        expect(cellAt(grid, x + 2.4, y - 2.4)).toEqual([row, col]);
+      }
+    }
+    expect(cellAt(grid, -50, 1000)).toEqual([3, 0]);
+    expect(cellAt(grid, 1000, -50)).toEqual([0, 5]);
+  });
+
+  it("stops at its border", () => {
+    expect(neighbour(grid, [0, 0], -1, -1)).toEqual([0, 0]);
+    expect(neighbour(grid, [1, 1], 1, 0)).toEqual([2, 1]);
+    expect(neighbour(grid, [3, 2], 5, 1e9)).toEqual([3, 5]);
+  });
+
+  it("compares cells and grids by what they are", () => {
+    expect(sameCell([1, 2], [1, 2])).toBe(true);
+    expect(sameCell([1, 2], [2, 1])).toBe(false);
+    expect(sameCell(null, null)).toBe(true);
+    expect(sameCell(null, [0, 0])).toBe(false);
+    expect(sameGrid(grid, { ...grid })).toBe(true);
+    expect(sameGrid(grid, { ...grid, offset: 6 })).toBe(false);
+  });
+});
+
+describe("outline", () => {
+  it("goes around a block of pixels along their borders", () => {
+    // prettier-ignore
+    const mask = Uint8Array.of(0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0);
+    expect(outline(mask, 3, 4)).toBe("M1 1H3M1 2H3M1 1V2M3 1V2");
+  });
+
+  it("closes at the border of the picture", () => {
+    expect(outline(Uint8Array.of(1), 1, 1)).toBe("M0 0H1M0 1H1M0 0V1M1 0V1");
+    expect(outline(new Uint8Array(6), 2, 3)).toBe("");
+  });
+});

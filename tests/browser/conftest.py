@@ -1,0 +1,112 @@
+"""Real front ends of Jupyter in a headless Chromium."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from jupyter_hosts import TIMEOUT_MS, Complaints, JupyterServer, NotebookPage, find_chromium, jupyterlab, notebook7, voila
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+OUT = Path(__file__).parents[1] / "out"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-proxy-server",
+]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    path = find_chromium()
+    if path is not None:
+        return path
+    missing = "the browser tests need Chromium or Chrome on the PATH"
+    if os.environ.get("CI") or os.environ.get("HDM_REQUIRE_BROWSER"):
+        pytest.fail(missing)
+    pytest.skip(f"{missing} (set HDM_REQUIRE_BROWSER to fail instead)")
+
+
+# Not of the session: Playwright's event loop would be in the way of other tests that start their own.
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    expect.set_options(timeout=TIMEOUT_MS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+# Pages of one context share the cache of the front end's scripts.
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1300, "height": 1500})
+    context.set_default_timeout(TIMEOUT_MS)
+    yield context
+    context.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """A test that fails leaves a picture of its page in `tests/out/`."""
+    report = yield
+    page = getattr(item, "funcargs", {}).get("page")
+    if report.when == "call" and report.failed and page is not None:
+        page.screenshot(path=OUT / f"failed-{item.name}.png")
+    return report
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    page = context.new_page()
+    complaints = Complaints(page)
+    yield page
+    page.close()
+    complaints.check()
+
+
+@pytest.fixture(scope="session")
+def lab_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    with jupyterlab(tmp_path_factory.mktemp("lab")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def notebook_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    with notebook7(tmp_path_factory.mktemp("notebook")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def voila_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    with voila(tmp_path_factory.mktemp("voila")) as server:
+        yield server
+
+
+@pytest.fixture
+def open_in(page: Page) -> Iterator[Callable[[JupyterServer, list[str]], NotebookPage]]:
+    """Open a new notebook of these cells in a front end and start them all."""
+    opened = []
+
+    def open_notebook(server: JupyterServer, cells: list[str]) -> NotebookPage:
+        notebook = NotebookPage(page, server.notebook(cells))
+        opened.append(notebook)
+        notebook.run_all()
+        return notebook
+
+    yield open_notebook
+    for notebook in opened:
+        notebook.close()
+
+
+@pytest.fixture
+def lab(lab_server: JupyterServer, open_in: Callable[..., NotebookPage]) -> Callable[..., NotebookPage]:
+    """Open a new notebook of these cells in JupyterLab and start them all."""
+    return lambda *cells: open_in(lab_server, list(cells))

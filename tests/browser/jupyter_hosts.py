@@ -1,0 +1,404 @@
+"""Jupyter's front ends as the browser tests see them: a server process, and a notebook open in a page."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+from urllib.error import URLError
+
+from playwright.sync_api import ConsoleMessage, Error, Locator, Page, expect
+
+# Generous, because the machine may be busy with something else; a condition that holds is noticed at once.
+TIMEOUT = 60.0
+TIMEOUT_MS = 1000 * TIMEOUT
+
+# What a page holds after the notebook's panel and kernel are ready; "idle" alone comes too early.
+_OPEN = """async () => {
+  const app = window.jupyterapp;
+  await app.restored;
+  const panel = app.shell.currentWidget;
+  await panel.context.ready;
+  await panel.context.sessionContext.ready;
+  await panel.context.sessionContext.session.kernel.info;
+  window.testedPanel = panel;
+}"""
+_RUN_ALL = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
+_RUN = """async (index) => {
+  const { content } = window.testedPanel;
+  content.deselectAll();
+  content.activeCellIndex = index;
+  await window.jupyterapp.commands.execute('notebook:run-cell');
+}"""
+_APPEND = """(source) => {
+  const { model } = window.testedPanel.content;
+  model.sharedModel.insertCell(model.cells.length, { cell_type: 'code', source, metadata: {} });
+  return model.cells.length - 1;
+}"""
+_OUTPUTS = "(index) => window.testedPanel.content.widgets[index].model.outputs.toJSON()"
+_EXECUTE = """async ([code, milliseconds]) => {
+  const { kernel } = window.testedPanel.context.sessionContext.session;
+  const request = kernel.requestExecute({ code, store_history: false });
+  const outputs = [];
+  request.onIOPub = ({ header, content }) => outputs.push({ output_type: header.msg_type, ...content });
+  const late = new Promise((_, reject) => setTimeout(() => reject(new Error('the kernel is silent')), milliseconds));
+  await Promise.race([request.done, late]);
+  return outputs;
+}"""
+_SELECTION = """() => {
+  const { content } = window.testedPanel;
+  return [content.activeCellIndex, content.mode, content.model.cells.length, content.selectedCells.length];
+}"""
+_SHUTDOWN = "() => window.testedPanel?.context.sessionContext.shutdown()"
+
+
+def no_proxy(url: str) -> bytes:
+    """The body at a loopback address; a proxy of the environment has no part in it."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=TIMEOUT) as reply:
+        return reply.read()
+
+
+class JupyterServer:
+    """One of Jupyter's servers in a process of its own, with nothing of the user's configuration.
+
+    Parameters
+    ----------
+    module : str
+        What `python -m` runs.
+    arguments : list of str
+        Beside the port; `{root}` stands for the folder of the notebooks.
+    address : str
+        Where a notebook is shown, below the server's root; `{name}` stands for its file.
+    home : Path
+        An empty folder for notebooks, settings and logs.
+    """
+
+    def __init__(self, module: str, arguments: list[str], address: str, home: Path) -> None:
+        self._address = address
+        self._root = home / "root"
+        self._log_path = home / "server.log"
+        self._root.mkdir(parents=True)
+        _write_settings(home / "settings")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        command = [sys.executable, "-m", module, f"--port={self._port}", *arguments]
+        command = [part.replace("{root}", str(self._root)) for part in command]
+        with self._log_path.open("wb") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(home), cwd=self._root
+            )
+
+    def __enter__(self) -> Self:
+        try:
+            self._await_reply()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def _await_reply(self) -> None:
+        deadline = time.monotonic() + 2 * TIMEOUT
+        while True:
+            try:
+                no_proxy(f"http://127.0.0.1:{self._port}/static/favicons/favicon.ico")
+            except URLError as error:
+                if getattr(error, "code", None) is not None:
+                    return  # it answers, if only that it has no such page
+            except OSError:
+                pass
+            else:
+                return
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the server does not answer; its log:\n{self.log()}")
+            # Returns early if the process ends, which the next round reports.
+            try:
+                self._process.wait(0.1)
+            except subprocess.TimeoutExpired:
+                continue
+
+    def log(self) -> str:
+        """What the server has written so far."""
+        return self._log_path.read_text(errors="replace")
+
+    def notebook(self, cells: list[str]) -> str:
+        """Store code cells as a new notebook; its address."""
+        name = f"{uuid.uuid4().hex}.ipynb"
+        notebook = {
+            "nbformat": 4,
+            "nbformat_minor": 5,
+            "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+            "cells": [
+                {
+                    "cell_type": "code",
+                    "id": f"cell-{index}",
+                    "metadata": {},
+                    "outputs": [],
+                    "execution_count": None,
+                    "source": source.strip(),
+                }
+                for index, source in enumerate(cells)
+            ],
+        }
+        (self._root / name).write_text(json.dumps(notebook))
+        return f"http://127.0.0.1:{self._port}/{self._address.replace('{name}', name)}"
+
+    def close(self) -> None:
+        """End the process; its kernels end with it."""
+        self._process.terminate()
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def jupyterlab(home: Path) -> JupyterServer:
+    """JupyterLab 4."""
+    quiet = ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly"]
+    return JupyterServer("jupyterlab", [*_server_arguments(), *quiet], "lab/tree/{name}?reset", home)
+
+
+def notebook7(home: Path) -> JupyterServer:
+    """Notebook 7."""
+    return JupyterServer("notebook", _server_arguments(), "notebooks/{name}", home)
+
+
+def voila(home: Path) -> JupyterServer:
+    """Voila: the notebook is run and shown without its code."""
+    arguments = ["--no-browser", "--Voila.ip=127.0.0.1", "{root}"]
+    return JupyterServer("voila", arguments, "voila/render/{name}", home)
+
+
+def _server_arguments() -> list[str]:
+    return [
+        "--no-browser",
+        "--ip=127.0.0.1",
+        "--allow-root",
+        "--expose-app-in-browser",
+        "--IdentityProvider.token=",
+        "--ServerApp.password=",
+        "--ServerApp.root_dir={root}",
+        "--ServerApp.terminals_enabled=False",
+    ]
+
+
+def _environment(home: Path) -> dict[str, str]:
+    own = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "IPYTHONDIR": "ipython",
+    }
+    return {**os.environ, **{name: str(home / folder) for name, folder in own.items()}, "JUPYTER_PLATFORM_DIRS": "1"}
+
+
+def _write_settings(folder: Path) -> None:
+    settings = folder / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    news = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps(news))
+    (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": "JupyterLab Light"}))
+
+
+def find_chromium() -> str | None:
+    """A Chromium or Chrome of the system."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
+class Complaints:
+    """Errors in a page's console that come from the widget, or from running it."""
+
+    # A widget's script is loaded from a blob; the other words are of those who carry its messages.
+    _OURS = re.compile(r"blob:|hdm|anywidget|widget|comm[ _]|preact|signal", re.IGNORECASE)
+
+    def __init__(self, page: Page) -> None:
+        self._found: list[str] = []
+        page.on("console", self._logged)
+        page.on("pageerror", self._raised)
+
+    def _logged(self, message: ConsoleMessage) -> None:
+        text = f"{message.text} ({message.location.get('url', '')})"
+        if message.type == "error" and self._OURS.search(text):
+            self._found.append(f"console error: {text}")
+
+    def _raised(self, error: Error) -> None:
+        text = f"{error}\n{error.stack or ''}"
+        if self._OURS.search(text):
+            self._found.append(f"uncaught error: {text}")
+
+    def check(self) -> None:
+        """Fail if there was any."""
+        assert self._found == [], "\n".join(self._found)
+
+
+class Explorer:
+    """One HDM explorer on a page, by the names that its user meets."""
+
+    def __init__(self, page: Page, nth: int = 0) -> None:
+        self.page = page
+        self.root = page.get_by_role("region", name="Hausdorff distance explorer").nth(nth)
+        self.stage = self.root.get_by_role("application")
+        self.map = self.stage.get_by_role("img", name="Distances")
+        self.status = self.root.get_by_role("status")
+        self.progress = self.root.get_by_role("progressbar", name="Scan")
+        self.alert = self.root.get_by_role("alert")
+        self.figures = self.root.get_by_role("figure")
+
+    def slider(self, name: str) -> Locator:
+        return self.root.get_by_role("slider", name=name, exact=True)
+
+    def radio(self, name: str) -> Locator:
+        return self.root.get_by_role("radio", name=name, exact=True)
+
+    def choose(self, name: str) -> None:
+        """Choose one of a few by a click on its label: the radio button itself may be invisible."""
+        self.radio(name).locator("xpath=ancestor::label[1]").click()
+
+    def button(self, name: str) -> Locator:
+        return self.root.get_by_role("button", name=name, exact=True)
+
+    def complete(self) -> None:
+        """Await the end of the scan."""
+        expect(self.status).to_contain_text("Complete", timeout=TIMEOUT_MS)
+
+    def painted(self) -> list[int]:
+        """How many pixels of the circle map are not transparent, and a checksum of all."""
+        return self.map.evaluate(_PAINTED)
+
+    def await_repaint(self, before: list[int]) -> list[int]:
+        """Await a circle map that differs from the one before."""
+        self.page.wait_for_function(
+            f"([canvas, before]) => String(({_PAINTED})(canvas)) !== String(before)",
+            arg=[self.map.element_handle(), before],
+            timeout=TIMEOUT_MS,
+        )
+        return self.painted()
+
+    def place(self, cell: tuple[int, int], circle_size: int, offset: int, side: int) -> dict[str, float]:
+        """Where on the stage the disc of a cell has its centre, for a square picture."""
+        box = self.stage.bounding_box()
+        assert box is not None
+        radius = (circle_size + 1) / 2
+        row, col = cell
+        x, y = (col * offset + radius) / side, (row * offset + radius) / side
+        return {"x": x * box["width"], "y": y * box["height"]}
+
+    def drag(self, name: str, to: float) -> int:
+        """Drag a slider's thumb to a share of its track; the value it has then."""
+        slider = self.slider(name)
+        slider.scroll_into_view_if_needed()
+        box = slider.bounding_box()
+        assert box is not None
+        low, high, value = (float(slider.evaluate(f"node => node.{part}")) for part in ("min", "max", "value"))
+        thumb = 16
+        travel = box["width"] - thumb
+        y = box["y"] + box["height"] / 2
+        self.page.mouse.move(box["x"] + thumb / 2 + travel * (value - low) / (high - low), y)
+        self.page.mouse.down()
+        self.page.mouse.move(box["x"] + thumb / 2 + travel * to, y, steps=6)
+        self.page.mouse.up()
+        return int(slider.input_value())
+
+
+_PAINTED = """canvas => {
+  if (!canvas.width || !canvas.height) return [0, 0];
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  let visible = 0, sum = 0;
+  for (let i = 0; i < data.length; i += 4) {
+    if (data[i + 3]) visible++;
+    sum = (31 * sum + data[i] + 7 * data[i + 1] + 17 * data[i + 2] + 37 * data[i + 3]) % 1000000007;
+  }
+  return [visible, sum];
+}"""
+
+
+class NotebookPage:
+    """A notebook open in JupyterLab or Notebook 7.
+
+    Parameters
+    ----------
+    page : Page
+    address : str
+        From `JupyterServer.notebook`.
+    """
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        page.goto(address)
+        page.wait_for_function(
+            "() => window.jupyterapp && document.querySelector('.jp-CodeCell')", timeout=2 * TIMEOUT_MS
+        )
+        page.evaluate(_OPEN)
+
+    def run_all(self) -> None:
+        """Start all cells; returns when they have been handed to the kernel."""
+        self.page.evaluate(f"() => {{ ({_RUN_ALL})(); }}")
+
+    def run(self, index: int) -> str:
+        """Run one cell to its end; its output as text."""
+        self.page.evaluate(_RUN, index)
+        return _text(self.page.evaluate(_OUTPUTS, index))
+
+    def run_new(self, source: str) -> str:
+        """Add a cell at the end of the notebook and run it to its end; its output as text."""
+        return self.run(self.page.evaluate(_APPEND, source))
+
+    def execute(self, code: str) -> str:
+        """Run code in the kernel without a cell, so that the notebook stays as it is; its output as text."""
+        return _text(self.page.evaluate(_EXECUTE, [code, TIMEOUT_MS]))
+
+    def value(self, expression: str) -> Any:
+        """The value of a Python expression, which must be a literal when written with `repr`."""
+        return ast.literal_eval(self.execute(f"print(repr({expression}))"))
+
+    def await_value(self, expression: str, expected: Any) -> None:
+        """Ask Python until the expression has this value."""
+        self.await_that(expression, lambda value: value == expected, f"== {expected!r}")
+
+    def await_that(self, expression: str, holds: Callable[[Any], bool], wanted: str) -> Any:
+        """Ask Python until a condition on the expression's value holds; that value."""
+        deadline = time.monotonic() + TIMEOUT
+        while not holds(value := self.value(expression)):
+            assert time.monotonic() < deadline, f"{expression} is {value!r}, expected {wanted}"
+        return value
+
+    def selection(self) -> list[Any]:
+        """Of the notebook: active cell, mode, number of cells, number of selected cells."""
+        return self.page.evaluate(_SELECTION)
+
+    def close(self) -> None:
+        """End the kernel."""
+        self.page.evaluate(_SHUTDOWN)
+
+
+def _text(outputs: list[dict[str, Any]]) -> str:
+    """Printed text and results of a cell's outputs; an error in the cell is an error of the test."""
+    parts = []
+    for output in outputs:
+        kind = output["output_type"]
+        if kind == "error":
+            raise AssertionError("\n".join(output["traceback"]))
+        if kind == "stream" and output["name"] == "stdout":
+            parts.append(output["text"])
+        elif kind == "execute_result":
+            parts.append(output["data"].get("text/plain", ""))
+    return "".join(part if isinstance(part, str) else "".join(part) for part in parts).strip()
