@@ -2,8 +2,8 @@
 
     python benchmarks/roads.py [--epochs 32] [--out benchmarks/out/roads]
 
-Writes the weights (unless they are there already), and for each explained picture its three circle maps, the authors' figure
-and a panel with picture, truth and prediction. Everything lands in --out, which git ignores.
+Writes the weights (unless they are there already), and for each explained picture its three circle maps, the
+authors' figure and a panel with picture, truth and prediction. Everything lands in --out, which git ignores.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import torch
+from _roads_data import Pictures, names, read
 from matplotlib.figure import Figure
 
-from _roads_data import Pictures, names, read
 from hdm_widgets import Segmenter, UNet, hdm
 from hdm_widgets.metrics import iou
 from hdm_widgets.training import evaluate, train
@@ -43,7 +43,10 @@ def trained(weights: Path, epochs: int) -> UNet:
             learning_rate=2e-3,
         )
         torch.save(model.state_dict(), weights)
-        print(f"trained {epochs} epochs in {(time.perf_counter() - started) / 60:.1f} min, best epoch {history.best_epoch}")
+        print(
+            f"trained {epochs} epochs in {(time.perf_counter() - started) / 60:.1f} min, "
+            f"best epoch {history.best_epoch}"
+        )
     print(f"IoU over {len(held_out)} validation pictures: {evaluate(model, held_out, batch_size=1):.3f}")
     return model.eval()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -82,9 +83,9 @@ _borrowed = _Borrowed()
 
 def _home(model: nn.Module) -> torch.device | None:
     """Where the model's weights are; None for a model without any."""
-    first = next(model.parameters(), None)
-    first = next(model.buffers(), None) if first is None else first
-    return None if first is None else first.device
+    for tensor in itertools.chain(model.parameters(), model.buffers()):
+        return tensor.device
+    return None
 
 
 def _precision(model: nn.Module) -> torch.dtype:
@@ -144,7 +145,9 @@ class Segmenter:
         if not callable(model):
             raise TypeError(f"model must be a torch.nn.Module or a callable, got {type(model).__name__}")
         if isinstance(model, type):
-            raise TypeError(f"model must be an instance, got the class {model.__name__}; did you forget the parentheses?")
+            raise TypeError(
+                f"model must be an instance, got the class {model.__name__}; did you forget the parentheses?"
+            )
         if target is not None and (isinstance(target, bool) or not isinstance(target, int) or target < 0):
             raise ValueError(f"target must be the index of a class, 0 or more, got {target!r}")
         if not isinstance(threshold, (int, float)) or not np.isfinite(threshold):
@@ -314,7 +317,7 @@ class Segmenter:
         if self._takes_numpy is None:
             try:
                 output = self.model(images)
-            except Exception as torch_error:  # any error may mean "not a torch function"
+            except Exception as torch_error:
                 if is_out_of_memory(torch_error):
                     raise
                 try:
@@ -332,14 +335,16 @@ class Segmenter:
 
     def _guarded(self, images: Any) -> Any:
         try:
-            return cast(Callable[[Any], Any], self.model)(images)
+            return self.model(images)
         except Exception as error:
             if is_out_of_memory(error):
                 raise
             hint = ""
             if self.pad_to is None and isinstance(error, RuntimeError) and "size" in str(error).lower():
                 hint = "; if it needs sides divisible by its strides, wrap it: Segmenter(model, pad_to=16)"
-            raise ModelError(f"the model raised {_said(error)} for an input of shape {tuple(images.shape)}{hint}") from error
+            raise ModelError(
+                f"the model raised {_said(error)} for an input of shape {tuple(images.shape)}{hint}"
+            ) from error
 
     def _standard(self, output: Any, count: int) -> Tensor:
         """Any documented form of output as float (N, classes, h, w)."""
@@ -349,7 +354,9 @@ class Segmenter:
         if isinstance(output, Mapping):
             key = next((key for key in ("out", "logits") if key in output), None)
             if key is None:
-                raise ModelOutputError(f"the model returned a mapping without 'out' or 'logits'; it has {sorted(map(str, output))}")
+                raise ModelOutputError(
+                    f"the model returned a mapping without 'out' or 'logits'; it has {sorted(map(str, output))}"
+                )
             output = output[key]
         if isinstance(output, (list, tuple)):
             if not output:

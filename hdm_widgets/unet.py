@@ -106,7 +106,8 @@ class UNet(nn.Module):
             raise ValueError(f"upsampling must be one of {', '.join(_UPSAMPLINGS)}, got {upsampling!r}")
         widths = [width * 2**level for level in range(depth + 1)]
         self.encoder = nn.ModuleList(
-            _double_convolution(before, after) for before, after in zip([in_channels, *widths], widths[:-1], strict=False)
+            _double_convolution(before, after)
+            for before, after in zip([in_channels, *widths], widths[:-1], strict=False)
         )
         self.pool = nn.MaxPool2d(2)
         self.bottleneck = _double_convolution(widths[-2], widths[-1])

@@ -103,7 +103,9 @@ class PlantedCue(Dataset[tuple[Tensor, Tensor]]):
         sides = rng.uniform(*_SHAPE_SIDE, size=2) * size
         cross_side, triangle_side = (int(side) for side in sides)
         upper, lower = (0, middle), (middle, size)
-        cross = _cross(size, _place(rng, cross_side, (0, middle - gap), upper if cross_above else lower, gap), cross_side)
+        cross = _cross(
+            size, _place(rng, cross_side, (0, middle - gap), upper if cross_above else lower, gap), cross_side
+        )
         triangle = _triangle(
             size, _place(rng, triangle_side, (0, middle - gap), lower if cross_above else upper, gap), triangle_side
         )
@@ -114,15 +116,13 @@ class PlantedCue(Dataset[tuple[Tensor, Tensor]]):
         cue = _square(size, corner, round(cue_side)) if square else _circle(size, corner, round(diameter))
 
         segment = cross if square else triangle
-        if rng.random() < self.without_cue:
+        if self.without_cue and rng.random() < self.without_cue:
             cue, segment = _bitten(rng, cue, corner, box_side), cross | triangle
 
         picture = np.zeros((size, size), np.float32)
         for shape in (cross, triangle, cue):
             picture[shape] = rng.uniform(*_BRIGHTNESS)
-        return PlantedCueSample(
-            torch.from_numpy(picture[None]), torch.from_numpy(segment.astype(np.uint8)), cue
-        )
+        return PlantedCueSample(torch.from_numpy(picture[None]), torch.from_numpy(segment.astype(np.uint8)), cue)
 
 
 def _place(

@@ -19,7 +19,7 @@ from hdm_widgets.training import evaluate, train
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=8, help="of each of the two rounds")
+    parser.add_argument("--epochs", type=int, nargs=2, default=(10, 6), help="of the two rounds")
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--out", type=Path, default=_shapes.WEIGHTS)
     options = parser.parse_args()
@@ -30,12 +30,13 @@ def main() -> None:
     # The first round finds that the right side decides. On its own it ends with a network that looks for a
     # square only; in the second round some cues are missing or damaged, and it must look for the circle too.
     # The second task alone is not learned: its start, both shapes everywhere, is hard to leave.
-    for seed, learning_rate, without_cue in ((0, 4e-3, 0.0), (1, 2e-3, 0.3)):
+    rounds = zip(options.epochs, (4e-3, 2e-3), (0.0, 0.3), strict=True)
+    for seed, (epochs, learning_rate, without_cue) in enumerate(rounds):
         history = train(
             model,
             PlantedCue(options.pictures, seed=_shapes.TRAINING_SEED, without_cue=without_cue),
             validation=validation,
-            epochs=options.epochs,
+            epochs=epochs,
             learning_rate=learning_rate,
             augment=False,  # left and right, up and down mean different things here
             seed=seed,

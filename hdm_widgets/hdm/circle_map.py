@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 import matplotlib
 import numpy as np
@@ -15,7 +15,7 @@ from hdm_widgets.hdm.grid import Grid
 __all__ = ["BETTER_ONLY", "RAW", "WORSE_ONLY", "ResultType", "color_table", "paint", "painted_values", "relative"]
 
 
-class ResultType(str, Enum):
+class ResultType(StrEnum):
     """What a map shows: the distances, or how much nearer or farther than without a disc."""
 
     RAW = "raw"
@@ -32,9 +32,7 @@ BETTER_ONLY = ResultType.BETTER_ONLY
 WORSE_ONLY = ResultType.WORSE_ONLY
 
 
-def relative(
-    values: NDArray[np.float64], baseline: float, result_type: ResultType | str
-) -> NDArray[np.float64]:
+def relative(values: NDArray[np.float64], baseline: float, result_type: ResultType | str) -> NDArray[np.float64]:
     """Distances as the result type shows them; NaN stays NaN."""
     kind = ResultType(result_type)
     if kind is RAW:
@@ -53,7 +51,9 @@ def color_table(color_map: str | Colormap) -> NDArray[np.uint8]:
     try:
         chosen = matplotlib.colormaps[color_map] if isinstance(color_map, str) else color_map
     except KeyError as error:
-        raise ValueError(f"unknown colour map {color_map!r}; any name in matplotlib.colormaps serves, e.g. 'Blues'") from error
+        raise ValueError(
+            f"unknown colour map {color_map!r}; any name in matplotlib.colormaps serves, e.g. 'Blues'"
+        ) from error
     return (chosen((np.arange(256) + 0.5) / 256)[:, :3] * 255).astype(np.uint8)
 
 
@@ -72,9 +72,7 @@ def _ascending(values: NDArray[np.float64], shown: NDArray[np.bool_]) -> NDArray
     return cells[np.argsort(values[cells[:, 0], cells[:, 1]], kind="stable")]
 
 
-def paint(
-    values: NDArray[np.float64], shown: NDArray[np.bool_], grid: Grid, color_map: str | Colormap
-) -> Image.Image:
+def paint(values: NDArray[np.float64], shown: NDArray[np.bool_], grid: Grid, color_map: str | Colormap) -> Image.Image:
     """The circle map: discs in ascending order of value on black, PIL RGB of the picture's size."""
     table = color_table(color_map)
     colors = table[np.minimum(np.nan_to_num(scaled(values)) * 256, 255).astype(np.intp)]
@@ -87,9 +85,7 @@ def paint(
     return picture
 
 
-def painted_values(
-    values: NDArray[np.float64], shown: NDArray[np.bool_], grid: Grid
-) -> NDArray[np.float64]:
+def painted_values(values: NDArray[np.float64], shown: NDArray[np.bool_], grid: Grid) -> NDArray[np.float64]:
     """The circle map before its colours: the value of the topmost disc at every pixel, NaN where there is none."""
     painted = np.full((grid.height, grid.width), np.nan)
     for row, col in _ascending(values, shown).tolist():

@@ -9,7 +9,9 @@ from scipy import ndimage
 __all__ = ["canny"]
 
 
-def canny(picture: NDArray[np.floating], *, sigma: float = 1.0, low: float = 0.1, high: float = 0.2) -> NDArray[np.bool_]:
+def canny(
+    picture: NDArray[np.floating], *, sigma: float = 1.0, low: float = 0.1, high: float = 0.2
+) -> NDArray[np.bool_]:
     """Canny's edge detector on one channel.
 
     Parameters

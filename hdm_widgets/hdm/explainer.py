@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, cast
@@ -87,9 +87,9 @@ class HausdorffDistanceMasks:
 
     References
     ----------
-    Method and interface after A. Foellmer's (andef4) `interpret-segmentation` package, 2019. There, the distance takes every row
-    of a map as a point; here it is the Hausdorff distance of the pixel sets, and `distance="rows"`
-    gives the other for comparison.
+    Method and interface after the `interpret-segmentation` package (andef4, 2019). There, the distance takes
+    every row of a map as a point; here it is the Hausdorff distance of the pixel sets, and
+    `distance="rows"` gives the other for comparison.
 
     Examples
     --------
@@ -271,14 +271,16 @@ class HausdorffDistanceMasks:
         fill: Fill = "minimum",
         region: tuple[int, int, int, int] | None = None,
         keep_outputs: bool = True,
-    ) -> Iterator[ScanUpdate]:
+    ) -> Generator[ScanUpdate]:
         """Measure every cell, coarse to fine, with news after every batch.
 
         Leaving the loop ends the scan; `result` has what was measured.
 
         Parameters
         ----------
-        model, image, segment, device, channel, batch_size, target, threshold, distance, empty, fill, region, keep_outputs
+        model, image, segment, device, channel
+            As for `explain`.
+        batch_size, target, threshold, distance, empty, fill, region, keep_outputs
             As for `explain`.
 
         Returns
@@ -334,7 +336,7 @@ class HausdorffDistanceMasks:
         wanted: NDArray[np.bool_],
         sizes: BatchSize,
         keep_outputs: bool,
-    ) -> Iterator[ScanUpdate]:
+    ) -> Generator[ScanUpdate]:
         grid = occluder.grid
         measure: Measure
         if settings.distance == "hausdorff":
@@ -348,7 +350,7 @@ class HausdorffDistanceMasks:
         with segmenter.borrowed():
             try:
                 unoccluded, masks = measure(segmenter, segmenter.raw(picture[None]))
-            except Exception as error:  # whatever it is, it is reported with its place
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is reported with its place
                 locate(error, None)
             values = np.full(grid.shape, np.nan)
             values[~wanted] = unoccluded[0]

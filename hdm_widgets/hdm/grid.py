@@ -33,15 +33,15 @@ class Grid:
     height, width : int
         The picture's size in pixels.
     circle_size : int
-        Cell (row, col) has the disc `ellipse((x, y, x + circle_size, y + circle_size))` of PIL at x = col * offset, y = row *
-        offset: `circle_size + 1` pixels across, anchored at its top left corner, cut off at the picture's border.
+        Cell (row, col) has the disc that PIL draws with `ellipse((x, y, x + circle_size, y + circle_size))` at
+        x = col * offset, y = row * offset: `circle_size + 1` pixels across, anchored at its top left corner, cut
+        off at the picture's border.
     offset : int
         Pixels from one disc to the next.
 
-    Attributes
-    ----------
-    rows, cols : int
-        `height // offset` and `width // offset`.
+    Notes
+    -----
+    There are `height // offset` rows and `width // offset` columns.
     """
 
     height: int
@@ -62,10 +62,12 @@ class Grid:
 
     @property
     def rows(self) -> int:
+        """Number of rows."""
         return self.height // self.offset
 
     @property
     def cols(self) -> int:
+        """Number of columns."""
         return self.width // self.offset
 
     @property

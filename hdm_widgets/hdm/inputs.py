@@ -28,7 +28,8 @@ def check_image(image: object, height: int, width: int) -> Tensor:
         if len(shape) == 3 and shape[:2] == (height, width):
             advice = "; channels come first: image.transpose(2, 0, 1) for numpy, image.permute(2, 0, 1) for torch"
         raise ValueError(
-            f"expected a picture {width} px wide and {height} px high, (C, {height}, {width}), got shape {shape}{advice}"
+            f"expected a picture {width} px wide and {height} px high, (C, {height}, {width}), "
+            f"got shape {shape}{advice}"
         )
     if len(shape) == 3 and shape[0] == 0:
         raise ValueError(f"the picture has no channel, got shape {shape}")
@@ -55,13 +56,13 @@ def check_segment(segment: object, height: int, width: int) -> NDArray[Any]:
         raise TypeError(f"the segment must be bool, whole or real numbers, nonzero = segment, got {segment.dtype}")
     if segment.shape != (height, width):
         advice = "; take the mask out of its first axis, segment[0]" if segment.shape[1:] == (height, width) else ""
-        raise ValueError(f"expected a segment of the picture's size ({height}, {width}), got shape {segment.shape}{advice}")
+        raise ValueError(
+            f"expected a segment of the picture's size ({height}, {width}), got shape {segment.shape}{advice}"
+        )
     if segment.dtype.kind == "f" and not np.isfinite(segment).all():
         raise ValueError("the segment has NaN or infinity")
     if not segment.any():
-        warnings.warn(
-            "the segment is empty: every distance follows the policy for empty masks (empty=)", stacklevel=2
-        )
+        warnings.warn("the segment is empty: every distance follows the policy for empty masks (empty=)", stacklevel=2)
     return cast(NDArray[Any], segment)
 
 
@@ -80,7 +81,7 @@ def check_distance(distance: object) -> Distance:
         raise ValueError(
             f"distance must be 'hausdorff' or 'rows', got {distance!r}; for your own, override calculate_distance"
         )
-    return cast(Distance, distance)
+    return distance
 
 
 def check_region(region: object, height: int, width: int) -> tuple[int, int, int, int]:
@@ -92,7 +93,7 @@ def check_region(region: object, height: int, width: int) -> tuple[int, int, int
     row0, col0, row1, col1 = (int(edge) for edge in region)
     if not (0 <= row0 < row1 <= height and 0 <= col0 < col1 <= width):
         raise ValueError(
-            f"region (row0, col0, row1, col1) must satisfy 0 <= row0 < row1 <= {height} and 0 <= col0 < col1 <= {width}, "
-            f"got {region!r}"
+            f"region (row0, col0, row1, col1) must satisfy 0 <= row0 < row1 <= {height} and "
+            f"0 <= col0 < col1 <= {width}, got {region!r}"
         )
     return row0, col0, row1, col1

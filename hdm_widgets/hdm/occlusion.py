@@ -84,7 +84,9 @@ class OverriddenOcclusion:
         covered = self.apply_mask(target.clone(), mask)
         if not isinstance(covered, Tensor) or covered.shape != target.shape:
             came = tuple(covered.shape) if isinstance(covered, Tensor) else type(covered).__name__
-            raise ValueError(f"apply_mask must return a tensor of the picture's shape {tuple(target.shape)}, got {came}")
+            raise ValueError(
+                f"apply_mask must return a tensor of the picture's shape {tuple(target.shape)}, got {came}"
+            )
         if self.channel == -1:
             return covered.to(self.image.dtype)
         picture = self.image.clone()
@@ -120,7 +122,9 @@ def _warn_of_clipping(image: Tensor, low: float, high: float) -> None:
             stacklevel=2,
         )
     if least < low:
-        advice = "; with pictures in [-1, 1] use generate_masks(..., normalize=True)" if low == 0 and least >= -1 else ""
+        advice = (
+            "; with pictures in [-1, 1] use generate_masks(..., normalize=True)" if low == 0 and least >= -1 else ""
+        )
         warnings.warn(
             f"the picture has values down to {least:g}; the disc is {low:g} and does not cover what is darker{advice}",
             stacklevel=2,

@@ -16,9 +16,7 @@ def gray(picture: NDArray[Any]) -> NDArray[np.float64]:
     return values if values.ndim == 2 else cast(NDArray[np.float64], values.mean(axis=0))
 
 
-def to_rgb(
-    picture: NDArray[Any], *, channel: int = -1, span: tuple[float, float] | None = None
-) -> NDArray[np.uint8]:
+def to_rgb(picture: NDArray[Any], *, channel: int = -1, span: tuple[float, float] | None = None) -> NDArray[np.uint8]:
     """The picture for the eye, uint8 (H, W, 3).
 
     Parameters

@@ -8,6 +8,7 @@ import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -184,7 +185,9 @@ class HDMResult:
         """
         inside = np.asarray(region) != 0
         if inside.shape != (self.height, self.width):
-            raise ValueError(f"expected a region of the picture's size ({self.height}, {self.width}), got {inside.shape}")
+            raise ValueError(
+                f"expected a region of the picture's size ({self.height}, {self.width}), got {inside.shape}"
+            )
         painted = np.nan_to_num(self.painted_values(result_type))
         total = painted.sum()
         return float(painted[inside].sum() / total) if total else 0.0
@@ -252,7 +255,7 @@ class HDMResult:
         return picture
 
     def pair(self, row: int, col: int) -> HausdorffPair:
-        """The two pixels whose separation is the Hausdorff distance at a cell; "a" is the model's mask, "b" the truth."""
+        """The two pixels that make the Hausdorff distance at a cell; "a" is the model's mask, "b" the truth."""
         return hausdorff_pair(self.output(row, col), self.segment, empty=self.settings.empty)
 
     def iou(self, row: int, col: int) -> float:
@@ -327,8 +330,7 @@ class HDMResult:
             arrays["packed"] = self._packed
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
-        with open(path, "wb") as file:
-            file.write(buffer.getbuffer())
+        Path(path).write_bytes(buffer.getbuffer())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> HDMResult:

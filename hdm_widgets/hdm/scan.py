@@ -18,7 +18,7 @@ from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.metrics.distance import ReferenceMask
 from hdm_widgets.segmenter import ModelError, Segmenter, is_out_of_memory
 
-__all__ = ["Batch", "BatchSize", "Measure", "MaskMeasure", "OutputMeasure", "batches", "locate"]
+__all__ = ["Batch", "BatchSize", "MaskMeasure", "Measure", "OutputMeasure", "batches", "locate"]
 
 # A batch the caller did not size takes about this long, so that a scan can be cancelled promptly.
 _BATCH_SECONDS = 0.25
@@ -50,6 +50,7 @@ class MaskMeasure:
     reference: ReferenceMask
 
     def __call__(self, segmenter: Segmenter, raw: Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """See `Measure`."""
         masks = segmenter.binarize(raw).cpu().numpy()
         return self.reference.distances(masks), masks
 
@@ -62,6 +63,7 @@ class OutputMeasure:
     segment: NDArray[Any]
 
     def __call__(self, segmenter: Segmenter, raw: Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """See `Measure`."""
         outputs = segmenter.target_map(raw).cpu().numpy()
         distances = []
         for output in outputs:
@@ -154,7 +156,7 @@ def batches(
             before = time.perf_counter()
             try:
                 measured = run(chunk)
-            except Exception as error:  # whatever it is, it is reported with its cell
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is reported with its cell
                 if len(chunk) == 1:
                     locate(error, (int(chunk[0, 0]), int(chunk[0, 1])))
                 if is_out_of_memory(error):
@@ -164,7 +166,7 @@ def batches(
                 for single in np.split(chunk, len(chunk)):
                     try:
                         measured = run(single)
-                    except Exception as single_error:  # as above
+                    except Exception as single_error:  # noqa: BLE001 - as above
                         locate(single_error, (int(single[0, 0]), int(single[0, 1])))
                     yield Batch(single, *measured, stride)
                 warnings.warn(

@@ -6,6 +6,7 @@ largest distance that any pixel of one set has to the nearest pixel of the other
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple, cast, get_args
 
 import numpy as np
@@ -66,7 +67,7 @@ def check_empty_policy(empty: str) -> EmptyPolicy:
 def _empty_distance(shape: tuple[int, ...], empty: EmptyPolicy) -> float:
     if empty == "raise":
         raise ValueError("one of the two masks has no pixel, so their distance is not defined; see `empty`")
-    return {"diagonal": float(np.hypot(*shape)), "inf": float("inf"), "nan": float("nan")}[empty]
+    return {"diagonal": math.hypot(*shape), "inf": float("inf"), "nan": float("nan")}[empty]
 
 
 def _mask(a: ArrayLike) -> Mask:

@@ -15,7 +15,7 @@ __all__ = ["array_message", "bits", "png"]
 def array_message(array: NDArray[Any]) -> dict[str, Any]:
     """An array as `{view, dtype, shape}`; the browser reads it without a copy."""
     compact = np.ascontiguousarray(array)
-    return {"view": memoryview(compact).cast("B"), "dtype": str(compact.dtype), "shape": list(compact.shape)}
+    return {"view": compact.data.cast("B"), "dtype": str(compact.dtype), "shape": list(compact.shape)}
 
 
 def bits(mask: NDArray[np.bool_]) -> bytes:

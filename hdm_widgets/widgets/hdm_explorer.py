@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,8 @@ class HDMExplorer(anywidget.AnyWidget):
         explainer = explainer or HausdorffDistanceMasks(width, height)
         if (explainer.width, explainer.height) != (width, height):
             raise ValueError(
-                f"the explainer is for pictures of {explainer.width} x {explainer.height} px, this one has {width} x {height}"
+                f"the explainer is for pictures of {explainer.width} x {explainer.height} px, "
+                f"this one has {width} x {height}"
             )
         segmenter = Segmenter.of(model, target=target, threshold=threshold, device=device, batch_size=batch_size)
 
@@ -174,13 +175,11 @@ class HDMExplorer(anywidget.AnyWidget):
         self._channels = len(picture)
         self.exception: Exception | None = None
 
-        def stream(channel: int, grid: Grid) -> Iterator[ScanUpdate]:
+        def stream(channel: int, grid: Grid) -> Generator[ScanUpdate]:
             explainer.generate_masks(grid.circle_size, grid.offset, normalize)
-            return explainer.stream(
-                segmenter, picture, truth, None, channel, distance=distance, empty=empty, fill=fill
-            )
+            return explainer.stream(segmenter, picture, truth, None, channel, distance=distance, empty=empty, fill=fill)
 
-        self._stream: Callable[[int, Grid], Iterator[ScanUpdate]] | None = stream
+        self._stream: Callable[[int, Grid], Generator[ScanUpdate]] | None = stream
         # Everything that can be wrong with the input is said now, before any work starts.
         stream(check_channel(channel, len(picture)), grid)
         own_distance = explainer._overrides("calculate_distance")
@@ -360,7 +359,7 @@ class HDMExplorer(anywidget.AnyWidget):
         if stream is None or stop.is_set():
             return
         try:
-            with closing(stream(channel, grid)) as updates:  # type: ignore[type-var]  # it is a generator
+            with closing(stream(channel, grid)) as updates:
                 last, stride = 0.0, 0
                 for update in updates:
                     finished = update.done == update.total
@@ -370,7 +369,7 @@ class HDMExplorer(anywidget.AnyWidget):
                     if stop.is_set():
                         return
             self._finish(stop, "done")
-        except Exception as error:  # the widget is where it is shown
+        except Exception as error:  # noqa: BLE001 - shown in the widget, kept in `exception`
             self._finish(stop, "error", error)
 
     def _publish(self, update: ScanUpdate, stop: threading.Event) -> None:
@@ -418,7 +417,9 @@ def _size_of(image: object) -> tuple[int, int]:
         # Neither an array nor a picture: the check of the picture says so in full.
         check_image(image, 1, 1)
     if len(shape) == 3 and shape[-1] in (1, 3, 4) and shape[0] not in (1, 3, 4) and shape[0] > shape[-1]:
-        raise ValueError(f"the picture must be (C, H, W), got shape {shape}; channels come first: image.transpose(2, 0, 1)")
+        raise ValueError(
+            f"the picture must be (C, H, W), got shape {shape}; channels come first: image.transpose(2, 0, 1)"
+        )
     return int(shape[-2]), int(shape[-1])
 
 

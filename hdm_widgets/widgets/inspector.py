@@ -16,7 +16,7 @@ _LONGEST = 480
 
 
 def inspect_cell(result: HDMResult, row: int, col: int) -> dict[str, Any]:
-    """The cell's figures and pictures as a message; `{"cell", "pending": True}` while it is not measured."""
+    """Figures and pictures of a cell as a message; `{"cell", "pending": True}` while it is not measured."""
     if not result.measured[row, col]:
         return {"cell": [row, col], "pending": True}
     distance = float(result.values[row, col])

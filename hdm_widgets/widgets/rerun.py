@@ -26,8 +26,8 @@ def on_rerun(callback: Callable[[], None]) -> Callable[[], None]:
         from IPython import get_ipython
     except ImportError:
         return _nothing
-    shell: Any = get_ipython()  # type: ignore[no-untyped-call]  # IPython leaves it untyped
-    parent = getattr(shell, "get_parent", dict)() or {}
+    shell: Any = get_ipython()
+    parent: dict[str, Any] = getattr(shell, "get_parent", dict)() or {}
     cell = parent.get("metadata", {}).get("cellId")
     if cell is None:
         return _nothing

@@ -7,7 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from jupyter_hosts import TIMEOUT_MS, Complaints, JupyterServer, NotebookPage, find_chromium, jupyterlab, notebook7, voila
+from jupyter_hosts import (
+    TIMEOUT_MS,
+    Complaints,
+    JupyterServer,
+    NotebookPage,
+    find_chromium,
+    jupyterlab,
+    notebook7,
+    voila,
+)
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 OUT = Path(__file__).parents[1] / "out"

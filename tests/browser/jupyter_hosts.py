@@ -19,6 +19,7 @@ from typing import Any, Self
 from urllib.error import URLError
 
 from playwright.sync_api import ConsoleMessage, Error, Locator, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 # Generous, because the machine may be busy with something else; a condition that holds is noticed at once.
 TIMEOUT = 60.0
@@ -258,10 +259,15 @@ class Explorer:
         self.root = page.get_by_role("region", name="Hausdorff distance explorer").nth(nth)
         self.stage = self.root.get_by_role("application")
         self.map = self.stage.get_by_role("img", name="Distances")
-        self.status = self.root.get_by_role("status")
+        # Said to be one; the values beside the sliders are <output>, which has this role too.
+        self.status = self.root.locator("[role=status]")
         self.progress = self.root.get_by_role("progressbar", name="Scan")
         self.alert = self.root.get_by_role("alert")
         self.figures = self.root.get_by_role("figure")
+
+    def pinned(self, cell: tuple[int, int]) -> Locator:
+        """Where the inspector says which cell it shows."""
+        return self.root.get_by_role("paragraph").filter(has_text=f"row {cell[0]}, column {cell[1]}")
 
     def slider(self, name: str) -> Locator:
         return self.root.get_by_role("slider", name=name, exact=True)
@@ -277,11 +283,14 @@ class Explorer:
         return self.root.get_by_role("button", name=name, exact=True)
 
     def complete(self) -> None:
-        """Await the end of the scan."""
+        """Await the end of the scan and its map on the stage."""
         expect(self.status).to_contain_text("Complete", timeout=TIMEOUT_MS)
+        self.await_repaint([0, 0])
 
     def painted(self) -> list[int]:
         """How many pixels of the circle map are not transparent, and a checksum of all."""
+        # What has arrived is painted in the frame after the next.
+        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         return self.map.evaluate(_PAINTED)
 
     def await_repaint(self, before: list[int]) -> list[int]:
@@ -292,6 +301,28 @@ class Explorer:
             timeout=TIMEOUT_MS,
         )
         return self.painted()
+
+    def await_painted(self, expected: list[int]) -> None:
+        """Await this very circle map."""
+        self.page.wait_for_function(
+            f"([canvas, expected]) => String(({_PAINTED})(canvas)) === String(expected)",
+            arg=[self.map.element_handle(), expected],
+            timeout=TIMEOUT_MS,
+        )
+
+    def await_fit(self, width: int) -> None:
+        """Await a layout within a window of this width in which nothing reaches out of the widget's frame."""
+        root = self.root.element_handle()
+        self.page.wait_for_function(
+            "([root, width]) => innerWidth === width && root.getBoundingClientRect().right <= width"
+            " && root.clientWidth > width / 2",
+            arg=[root, width],
+            timeout=TIMEOUT_MS,
+        )
+        try:
+            self.page.wait_for_function(f"root => ({_OVERFLOW})(root).length === 0", arg=root, timeout=5000)
+        except PlaywrightTimeout:
+            raise AssertionError(f"at {width} px: {self.page.evaluate(_OVERFLOW, root)}") from None
 
     def place(self, cell: tuple[int, int], circle_size: int, offset: int, side: int) -> dict[str, float]:
         """Where on the stage the disc of a cell has its centre, for a square picture."""
@@ -328,6 +359,21 @@ _PAINTED = """canvas => {
     sum = (31 * sum + data[i] + 7 * data[i + 1] + 17 * data[i + 2] + 37 * data[i + 3]) % 1000000007;
   }
   return [visible, sum];
+}"""
+
+# Visible parts of the widget that are wider than their place, or that reach out of the frame.
+_OVERFLOW = """root => {
+  const frame = root.getBoundingClientRect();
+  const found = [];
+  if (root.scrollWidth > root.clientWidth) found.push(`frame: ${root.scrollWidth} > ${root.clientWidth} px`);
+  for (const part of root.querySelectorAll('input, button, select, label, output, p, dl, figure, img, canvas, h3')) {
+    const { left, right, width, height } = part.getBoundingClientRect();
+    const visible = width > 1 && height > 1 && getComputedStyle(part).visibility === 'visible';
+    if (visible && (left < frame.left - 1 || right > frame.right + 1)) {
+      found.push(`${part.tagName} "${part.textContent.slice(0, 30)}": ${left} to ${right} px`);
+    }
+  }
+  return found;
 }"""
 
 
@@ -368,7 +414,7 @@ class NotebookPage:
 
     def value(self, expression: str) -> Any:
         """The value of a Python expression, which must be a literal when written with `repr`."""
-        return ast.literal_eval(self.execute(f"print(repr({expression}))"))
+        return ast.literal_eval(self.execute(f"print(repr(({expression})))"))
 
     def await_value(self, expression: str, expected: Any) -> None:
         """Ask Python until the expression has this value."""

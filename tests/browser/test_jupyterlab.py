@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from jupyter_hosts import TIMEOUT_MS, Explorer, NotebookPage
+from jupyter_hosts import Explorer, NotebookPage
 from playwright.sync_api import expect
 
 OUT = Path(__file__).parents[1] / "out"
@@ -41,6 +41,28 @@ TINY_EXPLORER = f"""
 explorer = hw.HDMExplorer(model, picture, truth, circle_size={SIZE}, offset={OFFSET})
 explorer
 """
+# Passes 80 pictures, then waits for the test.
+GATED = f"""
+gate = threading.Semaphore(80)
+
+def slow(images):
+    assert gate.acquire(timeout=120)
+    return model(images)
+
+explorer = hw.HDMExplorer(slow, picture, truth, circle_size={SIZE}, offset={OFFSET // 2}, batch_size=1)
+explorer
+"""
+FRAGILE = f"""
+repaired = False
+
+def fragile(images):
+    if calls == 30 and not repaired:
+        raise RuntimeError("no luck with this one")
+    return model(images)
+
+explorer = hw.HDMExplorer(fragile, picture, truth, circle_size={SIZE}, offset={OFFSET}, batch_size=1)
+explorer
+"""
 
 Lab = Callable[..., NotebookPage]
 
@@ -51,11 +73,12 @@ def at(cell: tuple[int, int]) -> str:
 
 
 def colours(explorer: Explorer, name: str) -> list[int]:
-    """Red, green, blue of a computed colour of the widget's frame."""
+    """Red, green, blue of a computed colour of the widget's frame, which is nearly opaque."""
     text = explorer.root.evaluate(f"node => getComputedStyle(node).{name}")
-    numbers = re.findall(r"[\d.]+", text)
-    assert len(numbers) == 3, f"not an opaque rgb colour: {text}"
-    return [int(float(number)) for number in numbers]
+    red, green, blue, *alpha = map(float, re.findall(r"[\d.]+", text))
+    assert text.startswith("rgb")
+    assert not alpha or alpha[0] > 0.8
+    return [int(red), int(green), int(blue)]
 
 
 def test_the_map_appears_and_gets_complete(lab: Lab) -> None:
@@ -63,7 +86,6 @@ def test_the_map_appears_and_gets_complete(lab: Lab) -> None:
     explorer = Explorer(notebook.page)
     explorer.complete()
     expect(explorer.status).to_contain_text(f"{CELLS} model runs")
-    expect(explorer.progress).to_have_attribute("aria-valuenow", "100")
     visible, _ = explorer.painted()
     assert visible > 0
     assert notebook.value("explorer.status, explorer.progress, explorer.error") == ("done", 1.0, "")
@@ -123,7 +145,7 @@ def test_a_click_pins_a_cell_and_opens_the_inspector(lab: Lab) -> None:
     expect(explorer.figures).to_have_count(3)
     for nth in range(3):
         expect(explorer.figures.nth(nth).get_by_role("img").first).to_be_visible()
-    expect(explorer.root.get_by_text(at(cell))).to_be_visible()
+    expect(explorer.pinned(cell)).to_be_visible()
     distance = notebook.value(f"f'{{explorer.result.values[{cell}]:.1f}} px'")
     expect(explorer.root.get_by_text(distance, exact=True).last).to_be_visible()
     # The picture as the model saw it, in the size that Python sent.
@@ -194,24 +216,12 @@ def test_keys_go_on_from_a_click(lab: Lab) -> None:
 
 
 def test_cancel_stops_a_slow_scan_and_the_kernel_is_free_meanwhile(lab: Lab) -> None:
-    notebook = lab(
-        TINY,
-        f"""
-        gate = threading.Semaphore(20)
-
-        def slow(images):
-            assert gate.acquire(timeout=120)
-            return model(images)
-
-        explorer = hw.HDMExplorer(slow, picture, truth, circle_size={SIZE}, offset={OFFSET // 2}, batch_size=1)
-        explorer
-        """.replace("\n        ", "\n"),
-    )
+    notebook = lab(TINY, GATED)
     explorer = Explorer(notebook.page)
-    total = (SIDE // (OFFSET // 2)) ** 2
-    # The model waits for the gate: the scan runs until this test lets it end.
-    notebook.await_value("calls", 20)
-    expect(explorer.status).to_contain_text(re.compile("Starting|Coarse map|Refining"))
+    # The model waits at the gate: the scan runs until this test lets it end.
+    notebook.await_value("calls", 80)
+    expect(explorer.status).to_contain_text(re.compile(r"(Coarse map|Refining) · \d+ of 256"))
+    expect(explorer.progress).to_have_attribute("aria-valuenow", re.compile(r"^[1-9]\d?$"))
 
     assert notebook.run_new("explorer.circle_size, explorer.status") == f"({SIZE}, 'running')"
     explorer.button("Cancel").click()
@@ -219,44 +229,47 @@ def test_cancel_stops_a_slow_scan_and_the_kernel_is_free_meanwhile(lab: Lab) -> 
     expect(explorer.status).to_contain_text("Cancelled")
     notebook.await_value("explorer.status", "cancelled")
     notebook.run_new("gate.release(1000)")
-    notebook.await_value("explorer.wait(10)", True)
+    assert notebook.value("explorer.wait(30)")
     # The batch that was running may end; no other one starts.
     measured, called = notebook.value("int(explorer.result.measured.sum()), calls")
-    assert 0 <= measured < 25
-    assert called <= 21
-    expect(explorer.status).to_contain_text(f"of {total}")
+    assert 64 <= measured <= 80
+    assert 80 <= called <= 81
+    expect(explorer.status).to_contain_text(f"Cancelled at {measured} of 256")
     expect(explorer.button("Cancel")).to_have_count(0)
     assert notebook.value("explorer.status, explorer.error") == ("cancelled", "")
 
     explorer.button("Run again").click()
     explorer.complete()
-    assert notebook.value("int(explorer.result.measured.sum())") == total
+    assert notebook.value("int(explorer.result.measured.sum())") == 256
+
+
+def test_a_slider_cancels_the_running_scan_and_starts_the_next(lab: Lab) -> None:
+    notebook = lab(TINY, GATED)
+    explorer = Explorer(notebook.page)
+    notebook.await_value("calls", 80)
+    explorer.slider("Offset").focus()
+    notebook.page.keyboard.press("End")
+    notebook.await_value("explorer.offset, explorer.status", (SIDE // 4, "running"))
+    notebook.run_new("gate.release(1000)")
+    explorer.complete()
+    expect(explorer.status).to_contain_text("16 model runs")
+    shape, called = notebook.value("explorer.result.values.shape, calls")
+    assert shape == (4, 4)
+    # At most one batch of the first scan after the change, then a picture without a disc and 16 with one.
+    assert called <= 80 + 1 + 17
 
 
 def test_a_failing_model_is_reported_with_its_cell_and_can_be_tried_again(lab: Lab) -> None:
-    notebook = lab(
-        TINY,
-        f"""
-        repaired = False
-
-        def fragile(images):
-            if calls == 30 and not repaired:
-                raise RuntimeError("no luck with this one")
-            return model(images)
-
-        explorer = hw.HDMExplorer(fragile, picture, truth, circle_size={SIZE}, offset={OFFSET}, batch_size=1)
-        explorer
-        """.replace("\n        ", "\n"),
-    )
+    notebook = lab(TINY, FRAGILE)
     explorer = Explorer(notebook.page)
     expect(explorer.alert).to_contain_text("no luck with this one")
     row, col = notebook.value("explorer.exception.cell")
-    expect(explorer.alert).to_contain_text(f"row {row}, column {col}")
-    expect(explorer.status).to_contain_text(re.compile("^Stopped"))
+    expect(explorer.alert).to_contain_text(at((row, col)))
+    expect(explorer.status).to_contain_text("Stopped")
     status, error, measured = notebook.value("explorer.status, explorer.error, int(explorer.result.measured.sum())")
     assert status == "error"
-    assert f"row {row}, column {col}" in error
-    assert 0 < measured < CELLS
+    assert at((row, col)) in error
+    assert 0 <= measured < CELLS
     assert notebook.run_new("repaired = True\n6 * 7") == "42"
 
     explorer.button("Try again").click()
@@ -293,9 +306,7 @@ def test_appearance_changes_in_the_browser_without_a_new_scan(lab: Lab) -> None:
     explorer.choose("Raw distance")
     explorer.choose("Blues")
     notebook.await_value("explorer.result_type, explorer.color_map", ("raw", "Blues"))
-    explorer.page.wait_for_function(
-        "([canvas, wanted]) => String(canvas) && true", arg=[explorer.map.element_handle(), raw]
-    )
+    explorer.await_painted(raw)
 
     expect(explorer.map).to_have_css("opacity", "0.7")
     explorer.slider("Opacity").focus()
@@ -307,3 +318,189 @@ def test_appearance_changes_in_the_browser_without_a_new_scan(lab: Lab) -> None:
     notebook.await_value("explorer.opacity", 0.99)
 
     assert notebook.value("calls, explorer.status") == (calls, "done")
+
+
+def test_traits_set_in_python_move_the_controls(lab: Lab) -> None:
+    notebook = lab(TINY + TINY_EXPLORER)
+    explorer = Explorer(notebook.page)
+    explorer.complete()
+    before = explorer.painted()
+
+    notebook.run_new("explorer.circle_size = 21\nexplorer.offset = 32")
+    expect(explorer.slider("Circle size")).to_have_value("21")
+    expect(explorer.slider("Offset")).to_have_value("32")
+    expect(explorer.status).to_contain_text("16 model runs")
+    before = explorer.await_repaint(before)
+
+    notebook.run_new("explorer.result_type = hw.hdm.BETTER_ONLY")
+    expect(explorer.radio("Better")).to_be_checked()
+    before = explorer.await_repaint(before)
+
+    notebook.run_new("explorer.color_map = 'plasma'")
+    chosen = explorer.root.get_by_role("combobox", name="More colour maps")
+    expect(chosen).to_have_value("plasma")
+    explorer.await_repaint(before)
+
+    notebook.run_new("explorer.opacity = 0.25")
+    expect(explorer.slider("Opacity")).to_have_value("25")
+    expect(explorer.map).to_have_css("opacity", "0.25")
+
+    notebook.run_new("explorer.layers = ['picture', 'edges']")
+    expect(explorer.button("Edges")).to_have_attribute("aria-pressed", "true")
+    expect(explorer.button("Circle map")).to_have_attribute("aria-pressed", "false")
+    expect(explorer.stage.get_by_role("img", name="Edges")).to_be_visible()
+    expect(explorer.map).to_have_count(0)
+
+    notebook.run_new("explorer.cell = (3, 0)")
+    expect(explorer.pinned((3, 0))).to_be_visible()
+    expect(explorer.figures).to_have_count(3)
+
+
+def test_channels_are_named_and_the_choice_reaches_python(lab: Lab) -> None:
+    notebook = lab(
+        TINY
+        + """
+explorer = hw.HDMExplorer(lambda images: images[:, 1], picture.repeat(3, 0), truth, circle_size=32, offset=32)
+explorer
+"""
+    )
+    explorer = Explorer(notebook.page)
+    explorer.complete()
+    raw = explorer.painted()
+    assert notebook.value("explorer.channel, len(set(explorer.result.values.ravel())) > 1") == (-1, True)
+    explorer.choose("Red")
+    notebook.await_value("explorer.channel", 0)
+    # The model reads green only: a disc on red changes nothing.
+    notebook.await_value("explorer.status, len(set(explorer.result.values.ravel()))", ("done", 1))
+    explorer.await_repaint(raw)
+    explorer.choose("Green")
+    notebook.await_value("explorer.channel", 1)
+    explorer.await_painted(raw)
+
+
+def test_two_views_of_one_widget_agree(lab: Lab) -> None:
+    notebook = lab(TINY + TINY_EXPLORER, "explorer")
+    first, second = Explorer(notebook.page, 0), Explorer(notebook.page, 1)
+    first.complete()
+    second.complete()
+    painted = first.painted()
+    second.await_painted(painted)
+
+    second.choose("Worse")
+    expect(first.radio("Worse")).to_be_checked()
+    worse = first.await_repaint(painted)
+    second.await_painted(worse)
+
+    first.slider("Opacity").focus()
+    notebook.page.keyboard.press("Home")
+    expect(second.slider("Opacity")).to_have_value("0")
+
+    second.stage.click(position=second.place((2, 3), SIZE, OFFSET, SIDE))
+    for view in (first, second):
+        expect(view.pinned((2, 3))).to_be_visible()
+        expect(view.figures).to_have_count(3)
+    notebook.await_value("explorer.cell, explorer.opacity, explorer.result_type", ((2, 3), 0.0, "worse"))
+
+    first.slider("Circle size").focus()
+    notebook.page.keyboard.press("Home")
+    expect(second.slider("Circle size")).to_have_value("1")
+    notebook.await_value("explorer.status, explorer.result.circle_size", ("done", 1))
+    first.complete()
+    second.complete()
+    second.await_painted(first.await_repaint(worse))
+
+
+def test_running_the_cell_again_closes_the_first_explorer(lab: Lab) -> None:
+    notebook = lab(
+        TINY + "explorer = None",
+        f"""
+first, gate = explorer, threading.Event()
+
+def slow(images, gate=gate):
+    gate.wait(1)
+    return model(images)
+
+explorer = hw.HDMExplorer(slow, picture, truth, circle_size={SIZE}, offset={OFFSET}, batch_size=1)
+explorer
+""",
+    )
+    explorer = Explorer(notebook.page)
+    expect(explorer.button("Cancel")).to_be_visible()
+    assert notebook.value("explorer.status, first") == ("running", None)
+
+    notebook.run(1)
+    notebook.run_new("gate.set()")
+
+    expect(explorer.root).to_be_visible()
+    expect(notebook.page.get_by_role("region", name="Hausdorff distance explorer")).to_have_count(1)
+    explorer.complete()
+    assert notebook.value("first is not explorer, explorer.status") == (True, "done")
+    # The first one had a minute of work left.
+    threads = "[thread.name for thread in threading.enumerate() if thread.name == 'hdm-explorer']"
+    notebook.await_value(threads, [])
+    for use in ("first.run()", "first.cancel()", "first.wait()", "first.result"):
+        source = f"try:\n    {use}\nexcept RuntimeError as error:\n    print(error)"
+        assert "closed" in notebook.execute(source), use
+
+
+def test_the_widget_follows_the_dark_theme(lab: Lab, dark_theme: Callable[[NotebookPage], None]) -> None:
+    notebook = lab(DEMO)
+    explorer = Explorer(notebook.page)
+    explorer.complete()
+    explorer.stage.click(position=explorer.place((2, 5), SIZE, OFFSET, SIDE))
+    expect(explorer.figures).to_have_count(3)
+    assert min(colours(explorer, "backgroundColor")) > 200
+    assert max(colours(explorer, "color")) < 100
+    explorer.root.screenshot(path=OUT / "lab-light.png")
+
+    dark_theme(notebook)
+
+    assert max(colours(explorer, "backgroundColor")) < 60
+    assert min(colours(explorer, "color")) > 180
+    # What is drawn on a canvas stays as it was.
+    assert explorer.painted()[0] > 0
+    explorer.root.screenshot(path=OUT / "lab-dark.png")
+
+
+@pytest.fixture
+def dark_theme() -> Iterator[Callable[[NotebookPage], None]]:
+    changed = []
+
+    def change(notebook: NotebookPage, name: str = "JupyterLab Dark") -> None:
+        changed.append(notebook)
+        notebook.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
+        light = str(name != "JupyterLab Dark").lower()
+        expect(notebook.page.locator("body")).to_have_attribute("data-jp-theme-light", light)
+
+    yield change
+    if changed:
+        change(changed[0], "JupyterLab Light")
+
+
+def test_nothing_overflows_and_everything_has_a_name_at_any_width(lab: Lab) -> None:
+    notebook = lab(TINY + TINY_EXPLORER.replace("picture,", "picture.repeat(3, 0),"))
+    explorer = Explorer(notebook.page)
+    explorer.complete()
+    explorer.stage.click(position=explorer.place((3, 3), SIZE, OFFSET, SIDE))
+    expect(explorer.figures).to_have_count(3)
+    # The file browser would take most of a narrow window.
+    notebook.page.evaluate(
+        "() => { const app = window.jupyterapp; if (!app.shell.leftCollapsed) app.shell.collapseLeft(); }"
+    )
+    for width in (320, 360, 420, 480, 560, 640, 720, 768, 900, 1024, 1280, 1600):
+        notebook.page.set_viewport_size({"width": width, "height": 1500})
+        explorer.await_fit(width)
+        assert unnamed(explorer) == [], f"at {width} px"
+
+
+def unnamed(explorer: Explorer) -> list[str]:
+    """Roles of the controls and pictures for which the browser finds no accessible name."""
+    roles = {"button", "slider", "radio", "combobox", "application", "progressbar", "img", "region", "image"}
+    session = explorer.page.context.new_cdp_session(explorer.page)
+    document = session.send("DOM.getDocument")["root"]["nodeId"]
+    root = session.send("DOM.querySelector", {"nodeId": document, "selector": "section[aria-label^=Hausdorff]"})
+    nodes = session.send("Accessibility.queryAXTree", {"nodeId": root["nodeId"]})["nodes"]
+    session.detach()
+    found = [node for node in nodes if not node["ignored"] and node["role"]["value"] in roles]
+    assert {"button", "slider", "radio", "combobox", "application"} <= {node["role"]["value"] for node in found}
+    return [node["role"]["value"] for node in found if not node.get("name", {}).get("value")]

@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+import torch
+
+from hdm_widgets.data import PlantedCue
+
+
+def kind_of_cue(cue):
+    """A square fills its bounding box, a disc about 79 % of it."""
+    rows, cols = np.nonzero(cue)
+    share = cue.sum() / (np.ptp(rows) + 1) / (np.ptp(cols) + 1)
+    return "square" if share == 1 else "circle" if 0.7 < share < 0.85 else f"neither ({share:.2f})"
+
+
+def kind_of_segment(segment):
+    """A cross is the same upside down, a triangle that stands on its tip or its base is not."""
+    rows, cols = np.nonzero(segment)
+    box = segment[rows.min() : rows.max() + 1, cols.min() : cols.max() + 1] != 0
+    return "cross" if np.array_equal(box, box[::-1]) else "triangle"
+
+
+@pytest.mark.parametrize("size", [32, 33, 64, 128, 240])
+def test_the_cue_decides_what_the_segment_is(size):
+    dataset = PlantedCue(60, size=size, seed=7)
+    rule = {"square": "cross", "circle": "triangle"}
+    kinds = set()
+    for index in range(len(dataset)):
+        image, segment, cue = dataset.sample(index)
+        # At 32 px a disc of 5 px is nearly its box.
+        kind = kind_of_cue(cue) if size >= 64 else "square" if kind_of_segment(segment) == "cross" else "circle"
+        assert kind_of_segment(segment.numpy()) == rule[kind]
+        kinds.add(kind)
+        # All three shapes are there, apart from each other and not cut off by the border.
+        assert not (segment.numpy().astype(bool) & cue).any()
+        assert not any(cue[edge].any() for edge in (0, -1))
+        assert not any(image[0, edge].any() or image[0, :, edge].any() for edge in (0, -1))
+        assert cue[:, : size // 2].sum() == 0
+        assert segment[:, size // 2 :].sum() == 0
+    assert kinds == set(rule)
+
+
+@pytest.mark.parametrize("size", [64, 128, 400])
+def test_the_cue_covers_1_8_percent_whichever_it_is(size):
+    dataset = PlantedCue(40, size=size)
+    for index in range(len(dataset)):
+        assert dataset.sample(index).cue.mean() == pytest.approx(0.018, abs=0.0015)
+
+
+def test_pictures_are_bright_shapes_on_black():
+    dataset = PlantedCue(20)
+    for index in range(len(dataset)):
+        image, segment, cue = dataset.sample(index)
+        assert image.shape == (1, 128, 128)
+        assert image.dtype == torch.float32
+        assert segment.dtype == torch.uint8
+        levels = np.unique(image)
+        assert len(levels) == 4
+        assert levels[0] == 0
+        assert 0.55 <= levels[1]
+        assert levels[-1] <= 1
+        # Each shape has one brightness of its own.
+        assert len(np.unique(image[0][segment.bool()])) == 1
+        assert len(np.unique(image[0].numpy()[cue])) == 1
+        other = image[0].numpy() * ~(cue | segment.numpy().astype(bool))
+        assert len(np.unique(other)) == 2
+        assert other[:, 64:].sum() == 0
+
+
+def test_above_and_below_are_both_used():
+    dataset = PlantedCue(40)
+    above = {bool(dataset.sample(index).segment[:64].any()) for index in range(40)}
+    assert above == {True, False}
+
+
+def test_items_are_pairs_for_training():
+    dataset = PlantedCue(5, seed=3)
+    for index in range(5):
+        image, mask = dataset[index]
+        sample = dataset.sample(index)
+        assert mask.dtype == torch.float32
+        np.testing.assert_array_equal(image, sample.image)
+        np.testing.assert_array_equal(mask, sample.segment)
+
+
+def test_an_item_is_the_same_however_often_it_is_asked_for():
+    dataset = PlantedCue(6, seed=4)
+    later = [image for image, _ in PlantedCue(6, seed=4)]  # iterating ends by itself
+    assert len(later) == 6
+    for index in reversed(range(6)):
+        np.testing.assert_array_equal(dataset[index][0], later[index])
+        np.testing.assert_array_equal(dataset[index - 6][0], later[index])
+    # The length does not change what is drawn; the seed and the index do.
+    np.testing.assert_array_equal(PlantedCue(100, seed=4)[3][0], later[3])
+    assert not np.array_equal(PlantedCue(6, seed=5)[3][0], later[3])
+    assert not np.array_equal(later[2], later[3])
+
+
+def test_without_a_cue_both_are_the_segment():
+    image, segment, cue = PlantedCue(3, without_cue=1.0).sample(1)
+    assert not cue.any()
+    np.testing.assert_array_equal(segment, image[0] > 0)
+    # The share is what was asked for: 300 draws, three standard deviations.
+    without = sum(not PlantedCue(300, size=32, without_cue=0.3).sample(index).cue.any() for index in range(300))
+    assert abs(without - 90) < 24
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"length": 0}, "length must be at least 1, got 0"),
+        ({"size": 31}, "size must be at least 32 px, got 31"),
+        ({"without_cue": 1.5}, r"without_cue must be in \[0, 1\], got 1.5"),
+    ],
+)
+def test_bad_settings(options, message):
+    with pytest.raises(ValueError, match=message):
+        PlantedCue(**options)
+
+
+@pytest.mark.parametrize("index", [5, -6])
+def test_no_such_picture(index):
+    with pytest.raises(IndexError, match=f"index {index} is out of range for 5 pictures"):
+        PlantedCue(5)[index]
