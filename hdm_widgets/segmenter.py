@@ -60,10 +60,11 @@ class _Borrowed:
         """In eval mode, on `device`, until the last of all overlapping uses ends."""
         with self._lock:
             if not self._users.get(model):
-                self._before[model] = [module.training for module in model.modules()], _home(model)
-                model.eval()
-                if device is not None and device != _home(model):
+                training, home = [module.training for module in model.modules()], _home(model)
+                if device is not None and device != home:
                     model.to(device)
+                model.eval()
+                self._before[model] = training, home
             self._users[model] = self._users.get(model, 0) + 1
         try:
             yield
@@ -86,6 +87,10 @@ def _home(model: nn.Module) -> torch.device | None:
     for tensor in itertools.chain(model.parameters(), model.buffers()):
         return tensor.device
     return None
+
+
+def _same_device(a: torch.device, b: torch.device) -> bool:
+    return a.type == b.type and (a.index or 0) == (b.index or 0)
 
 
 def _precision(model: nn.Module) -> torch.dtype:
@@ -176,7 +181,10 @@ class Segmenter:
         given = {name: value for name, value in options.items() if value is not None}
         if not isinstance(model, Segmenter):
             return cls(model, **given)
-        given.pop("device", None)  # the documented API always passes one
+        # The documented interface always passes a device: that of the model is no contradiction.
+        device = given.pop("device", None)
+        if device is not None and not _same_device(torch.device(device), model.run_device):
+            given["device"] = device
         if given:
             raise ValueError(f"{', '.join(given)} must be set on the Segmenter itself, not beside it")
         return model

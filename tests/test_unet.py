@@ -39,7 +39,7 @@ def test_every_3x3_convolution_has_a_batch_norm():
 
 
 def test_number_of_weights_by_hand():
-    # Width 1, depth 1: blocks 1-1, 1-2 and (1 + 2)-1, each of two convolutions without bias and two norms, then the head.
+    # Width 1, depth 1: blocks 1-1, 1-2 and (1 + 2)-1, each two convolutions without bias and two norms; then the head.
     def block(before, after):
         return 9 * before * after + 9 * after * after + 2 * 2 * after
 

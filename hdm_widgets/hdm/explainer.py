@@ -247,7 +247,8 @@ class HausdorffDistanceMasks:
         )  # fmt: skip
         with closing(updates), tqdm(disable=progress is not True, unit="disc", desc="explaining", delay=0.5) as bar:
             for update in updates:
-                bar.total = update.total
+                if not update.done:
+                    bar.reset(update.total)
                 bar.update(len(update.cells))
                 if callable(progress):
                     progress(update)

@@ -61,7 +61,8 @@ def _draw(ax: Axes, result: HDMResult, kind: ResultType, color_map: str | Colorm
     ax.imshow(result.circle_map(kind, colors), interpolation="nearest")
     if result.segment.any() and not result.segment.all():
         ax.contour(result.segment, levels=[0.5], colors="#e3b341", linewidths=1)
-    ax.set_title(_TITLES[kind], fontsize="medium")
+    same = f": {low:.1f} everywhere" if low == high else ""
+    ax.set_title(_TITLES[kind] + same, fontsize="medium")
     ax.set_xlabel("column (px)")
     ax.set_ylabel("row (px)")
     mappable = ScalarMappable(Normalize(low, high if high > low else low + 1), colors)

@@ -278,12 +278,14 @@ class HDMExplorer(anywidget.AnyWidget):
 
     @traitlets.validate("circle_size", "offset")
     def _valid_grid(self, proposal: Any) -> int:
+        self._check_open()
         sizes = {"circle_size": self._grid.circle_size, "offset": self._grid.offset}
         sizes[proposal.trait.name] = proposal.value
         return int(getattr(Grid(self._grid.height, self._grid.width, **sizes), proposal.trait.name))
 
     @traitlets.validate("channel")
     def _valid_channel(self, proposal: Any) -> int:
+        self._check_open()
         return check_channel(proposal.value, self._channels)
 
     @traitlets.validate("result_type")
@@ -306,6 +308,7 @@ class HDMExplorer(anywidget.AnyWidget):
 
     @traitlets.validate("cell")
     def _valid_cell(self, proposal: Any) -> tuple[int, int] | None:
+        self._check_open()
         if proposal.value is None:
             return None
         row, col = proposal.value
@@ -385,6 +388,7 @@ class HDMExplorer(anywidget.AnyWidget):
                 "baseline": result.baseline if np.isfinite(result.baseline) else str(result.baseline),
                 "circleSize": result.circle_size,
                 "offset": result.offset,
+                "channel": result.settings.channel,
                 "done": update.done,
                 "total": update.total,
                 "stride": update.stride,

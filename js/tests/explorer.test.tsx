@@ -73,6 +73,7 @@ function state(): Record<string, unknown> {
       baseline: 1,
       circleSize: 8,
       offset: 8,
+      channel: -1,
       done: 3,
       total: 4,
       stride: 1,

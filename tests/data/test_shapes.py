@@ -13,10 +13,11 @@ def kind_of_cue(cue):
 
 
 def kind_of_segment(segment):
-    """A cross is the same upside down, a triangle that stands on its tip or its base is not."""
+    """A cross leaves all corners of its bounding box free; a triangle fills two of them and no other."""
     rows, cols = np.nonzero(segment)
     box = segment[rows.min() : rows.max() + 1, cols.min() : cols.max() + 1] != 0
-    return "cross" if np.array_equal(box, box[::-1]) else "triangle"
+    corners = [bool(box[row, col]) for row in (0, -1) for col in (0, -1)]
+    return {(False,) * 4: "cross", (True, True, False, False): "triangle"}[tuple(corners)]
 
 
 @pytest.mark.parametrize("size", [32, 33, 64, 128, 240])
@@ -27,23 +28,24 @@ def test_the_cue_decides_what_the_segment_is(size):
     for index in range(len(dataset)):
         image, segment, cue = dataset.sample(index)
         # At 32 px a disc of 5 px is nearly its box.
-        kind = kind_of_cue(cue) if size >= 64 else "square" if kind_of_segment(segment) == "cross" else "circle"
-        assert kind_of_segment(segment.numpy()) == rule[kind]
-        kinds.add(kind)
+        if size >= 64:
+            assert kind_of_segment(segment.numpy()) == rule[kind_of_cue(cue)]
+        kinds.add(kind_of_segment(segment.numpy()))
         # All three shapes are there, apart from each other and not cut off by the border.
         assert not (segment.numpy().astype(bool) & cue).any()
         assert not any(cue[edge].any() for edge in (0, -1))
         assert not any(image[0, edge].any() or image[0, :, edge].any() for edge in (0, -1))
         assert cue[:, : size // 2].sum() == 0
         assert segment[:, size // 2 :].sum() == 0
-    assert kinds == set(rule)
+    assert kinds == set(rule.values())
 
 
-@pytest.mark.parametrize("size", [64, 128, 400])
-def test_the_cue_covers_1_8_percent_whichever_it_is(size):
+@pytest.mark.parametrize(("size", "tolerance"), [(64, 0.003), (128, 0.0015), (400, 0.0005)])
+def test_the_cue_covers_1_8_percent_whichever_it_is(size, tolerance):
+    # Sides are whole pixels: the smaller the picture, the coarser the share.
     dataset = PlantedCue(40, size=size)
     for index in range(len(dataset)):
-        assert dataset.sample(index).cue.mean() == pytest.approx(0.018, abs=0.0015)
+        assert dataset.sample(index).cue.mean() == pytest.approx(0.018, abs=tolerance)
 
 
 def test_pictures_are_bright_shapes_on_black():
@@ -56,7 +58,7 @@ def test_pictures_are_bright_shapes_on_black():
         levels = np.unique(image)
         assert len(levels) == 4
         assert levels[0] == 0
-        assert 0.55 <= levels[1]
+        assert levels[1] >= 0.55
         assert levels[-1] <= 1
         # Each shape has one brightness of its own.
         assert len(np.unique(image[0][segment.bool()])) == 1

@@ -20,6 +20,7 @@ export interface MapMessage {
   baseline: number | string;
   circleSize: number;
   offset: number;
+  channel: number;
   done: number;
   total: number;
   stride: number;

@@ -9,7 +9,7 @@ export interface ShownMap {
   grid: Grid;
   raw: Float32Array;
   baseline: number;
-  /** An earlier scan's map, until the running one has something to show. */
+  /** A map of other settings than the present ones, until theirs has something to show. */
   stale: boolean;
 }
 
@@ -55,7 +55,7 @@ export function viewState(python: PythonState): ViewState {
     if (!shown) return null;
     const { height, width } = traits._about.value;
     const own = { height, width, circleSize: shown.circleSize, offset: shown.offset };
-    const stale = !fresh || (traits.status.value === "running" && !sameGrid(own, grid.value));
+    const stale = !fresh || shown.channel !== traits.channel.value || !sameGrid(own, grid.value);
     return { grid: own, raw: floats(shown.values), baseline: number(shown.baseline), stale };
   });
   const values = computed(() =>
@@ -86,8 +86,7 @@ export function viewState(python: PythonState): ViewState {
     draft,
     rawAt([row, col]) {
       const shown = map.value;
-      if (!shown || !sameGrid(shown.grid, grid.value)) return Number.NaN;
-      if (row >= rows(shown.grid) || col >= cols(shown.grid)) return Number.NaN;
+      if (!shown || shown.stale || row >= rows(shown.grid) || col >= cols(shown.grid)) return Number.NaN;
       return shown.raw[row * cols(shown.grid) + col];
     },
     dispose() {

@@ -1,0 +1,123 @@
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.colors import ListedColormap
+from PIL import Image, ImageDraw
+
+from hdm_widgets import hdm
+from hdm_widgets.hdm.circle_map import color_table, paint, painted_values, relative
+
+GRID = hdm.Grid(23, 31, 9, 5)
+ALL = np.ones(GRID.shape, dtype=bool)
+
+
+def reference(values, color_map, grid=GRID):
+    """The published picture: matplotlib's colour of every scaled value, discs drawn in ascending order."""
+    low, high = values.min(), values.max()
+    image = Image.new("RGB", (grid.width, grid.height))
+    draw = ImageDraw.Draw(image)
+    cells = [(values[row, col], row, col) for row in range(grid.rows) for col in range(grid.cols)]
+    for value, row, col in sorted(cells):
+        color = matplotlib.colormaps[color_map](float((value - low) / (high - low)), bytes=True)[:3]
+        x, y = col * grid.offset, row * grid.offset
+        draw.ellipse((x, y, x + grid.circle_size, y + grid.circle_size), fill=tuple(int(c) for c in color))
+    return np.array(image)
+
+
+@pytest.mark.parametrize("color_map", ["Blues", "magma", "tab10"])
+@pytest.mark.parametrize("grid", [GRID, hdm.Grid(20, 20, 4, 4), hdm.Grid(30, 12, 12, 3)])
+def test_circle_map_as_published(color_map, grid):
+    # Every value differs, so the order of drawing is one.
+    values = np.random.default_rng(1).permutation(grid.rows * grid.cols).reshape(grid.shape) * 1.7 + 3
+    picture = paint(values, np.ones(grid.shape, bool), grid, color_map)
+    assert picture.mode == "RGB"
+    assert picture.size == (grid.width, grid.height)
+    np.testing.assert_array_equal(np.array(picture), reference(values, color_map, grid))
+
+
+def test_the_larger_value_lies_on_top():
+    grid = hdm.Grid(8, 8, 4, 4)
+    values = np.array([[4.0, 1], [2, 3]])
+    painted = painted_values(values, np.ones((2, 2), bool), grid)
+    # Discs are five pixels across, four apart: each reaches into the next one's first row and column.
+    assert painted[2, 4] == 4
+    assert painted[4, 2] == 4
+    assert painted[6, 4] == 3
+    assert painted[4, 6] == 3
+    assert painted[6, 2] == 2
+    assert np.isnan(painted[0, 0])  # a corner that no disc covers
+
+
+def test_painted_values_are_the_circle_map_without_colours():
+    values = np.random.default_rng(2).uniform(0, 50, GRID.shape)
+    gray = ListedColormap(np.repeat(np.arange(256)[:, None] / 255, 3, axis=1))
+    painted = painted_values(values, ALL, GRID)
+    levels = np.floor((painted - values.min()) / np.ptp(values) * 256).clip(max=255)
+    np.testing.assert_allclose(np.array(paint(values, ALL, GRID, gray))[..., 0], np.nan_to_num(levels), atol=1)
+
+
+def test_better_and_worse_by_hand():
+    values = np.array([[0.0, 5, 7], [9, 12, 5]])
+    baseline = 7.0
+    np.testing.assert_array_equal(relative(values, baseline, hdm.RAW), values)
+    np.testing.assert_array_equal(relative(values, baseline, hdm.BETTER_ONLY), [[7, 2, 0], [0, 0, 2]])
+    np.testing.assert_array_equal(relative(values, baseline, hdm.WORSE_ONLY), [[0, 0, 0], [2, 5, 0]])
+
+
+@pytest.mark.parametrize("baseline", [-1.0, 0.0, 3.3, 6.0, 20.0])
+def test_better_and_worse_as_defined(baseline):
+    values = np.random.default_rng(3).uniform(0, 10, (4, 5))
+    better = baseline - np.clip(values, min(values.min(), baseline), baseline)
+    worse = np.clip(values, baseline, max(values.max(), baseline)) - baseline
+    np.testing.assert_allclose(relative(values, baseline, "better"), better)
+    np.testing.assert_allclose(relative(values, baseline, "worse"), worse)
+
+
+def test_missing_and_infinite_distances():
+    values = np.array([[np.nan, np.inf, 3.0]])
+    np.testing.assert_array_equal(relative(values, 5.0, "worse"), [[np.nan, np.inf, 0]])
+    np.testing.assert_array_equal(relative(values, 5.0, "better"), [[np.nan, 0, 2]])
+    np.testing.assert_array_equal(relative(values, np.inf, "better"), [[np.nan, 0, np.inf]])
+    np.testing.assert_array_equal(relative(values, np.inf, "worse"), [[np.nan, 0, 0]])
+    np.testing.assert_array_equal(relative(values, np.nan, "worse"), [[np.nan, 0, 0]])
+
+    grid = hdm.Grid(6, 18, 4, 6)
+    shades = np.array([[np.nan, np.inf, 3.0]])
+    picture = np.array(paint(shades, np.ones((1, 3), bool), grid, "gray"))[..., 0]
+    assert picture[2, 2] == 0  # not measured: the ground
+    assert picture[2, 8] == 255  # infinity: the far end
+    assert picture[2, 14] == 0
+
+
+@pytest.mark.parametrize("value", [0.0, 7.5, np.inf])
+def test_a_constant_map_has_one_colour(value):
+    picture = np.array(paint(np.full(GRID.shape, value), ALL, GRID, "Blues"))
+    covered = ~np.isnan(painted_values(np.zeros(GRID.shape), ALL, GRID))
+    # The colour of zero; an infinite distance keeps that of the far end.
+    share = 1.0 if np.isinf(value) else 0.0
+    np.testing.assert_array_equal(
+        picture[covered], np.tile(matplotlib.colormaps["Blues"](share, bytes=True)[:3], (covered.sum(), 1))
+    )
+    assert not picture[~covered].any()
+
+
+def test_cells_that_are_not_shown_set_the_scale_but_no_disc():
+    values, shown = np.zeros(GRID.shape), np.zeros(GRID.shape, bool)
+    values[0, 0], values[2, 2], shown[2, 2] = 10.0, 5.0, True
+    picture = np.array(paint(values, shown, GRID, "gray"))[..., 0]
+    assert set(np.unique(picture)) == {0, 128}
+    np.testing.assert_array_equal(picture > 0, GRID.mask(2, 2))
+
+
+@pytest.mark.parametrize("name", ["Blues", "viridis", "tab10"])
+def test_colour_table_equals_matplotlib(name):
+    color_map = matplotlib.colormaps[name]
+    expected = color_map((np.arange(256) + 0.5) / 256, bytes=True)[:, :3]
+    np.testing.assert_array_equal(color_table(name), expected)
+    np.testing.assert_array_equal(color_table(color_map), expected)
+
+
+def test_result_types_by_member_and_by_name():
+    assert hdm.ResultType("raw") is hdm.RAW
+    assert hdm.ResultType("better") is hdm.BETTER_ONLY
+    assert hdm.ResultType(hdm.WORSE_ONLY) is hdm.WORSE_ONLY

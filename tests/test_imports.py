@@ -1,0 +1,49 @@
+import subprocess
+import sys
+
+import pytest
+
+
+def in_a_new_python(code):
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def modules_after(statement, names):
+    return in_a_new_python(f"import sys; {statement}; print(*[name for name in {names!r} if name in sys.modules])")
+
+
+def test_engines_know_no_widgets():
+    # torch is there: proof that the check looks at what was loaded.
+    statement = "from hdm_widgets import data, demo, hdm, metrics, segmenter, training, unet; demo.shapes(0)"
+    assert modules_after(statement, ["torch", "ipywidgets", "anywidget", "bqplot", "traitlets"]) == ["torch"]
+
+
+@pytest.mark.parametrize("module", ["hdm_widgets.hdm", "hdm_widgets.metrics", "hdm_widgets.segmenter"])
+def test_each_engine_alone(module):
+    assert modules_after(f"import {module}", ["ipywidgets", "anywidget", "bqplot", "IPython"]) == []
+
+
+def test_the_package_alone_loads_nothing_heavy():
+    names = ["torch", "numpy", "scipy", "matplotlib", "PIL", "ipywidgets", "anywidget", "hdm_widgets"]
+    assert modules_after("import hdm_widgets", names) == ["hdm_widgets"]
+
+
+def test_public_names_are_there_when_asked_for():
+    code = "import hdm_widgets as hw; print(hw.HDMExplorer.__name__, hw.Segmenter.__name__, hw.UNet.__name__, "
+    code += "hw.train.__name__, hw.hdm.__name__, hw.demo.__name__, hw.data.__name__, hw.metrics.__name__)"
+    assert in_a_new_python(code) == [
+        "HDMExplorer", "Segmenter", "UNet", "train", "hdm_widgets.hdm", "hdm_widgets.demo", "hdm_widgets.data",
+        "hdm_widgets.metrics",
+    ]  # fmt: skip
+
+
+def test_all_is_honest():
+    import hdm_widgets
+
+    for name in hdm_widgets.__all__:
+        assert getattr(hdm_widgets, name) is not None
+        assert name in dir(hdm_widgets)
+    with pytest.raises(AttributeError, match="module 'hdm_widgets' has no attribute 'HDMExplorr'"):
+        hdm_widgets.HDMExplorr  # noqa: B018
