@@ -14,8 +14,9 @@ it("writes counts and times for people", () => {
   expect([0.42, 12.4, 600, 7200].map(duration)).toEqual(["0.4 s", "12 s", "10 min", "2.0 h"]);
 });
 
-it("marks round numbers between two values", () => {
-  expect(ticks(0, 52)).toEqual([0, 20, 40]);
-  expect(ticks(0, 181.02)).toEqual([0, 50, 100, 150]);
+it("marks the ends of a range and round numbers between them", () => {
+  expect(ticks(0, 52)).toEqual([0, 20, 40, 52]);
+  expect(ticks(0, 181.02)).toEqual([0, 50, 100, 150, 181.02]);
+  expect(ticks(-3, 52)).toEqual([-3, 20, 40, 52]);
   expect(ticks(3, 3)).toEqual([3]);
 });

@@ -27,7 +27,7 @@ export function ColorBar({ view }: { view: ViewState }) {
       <div class="hdm-ticks" aria-hidden="true">
         {marks.map((mark, index) => (
           <span key={mark} style={{ left: `${100 * share(mark, span)}%` }}>
-            {mark.toLocaleString("en", { maximumFractionDigits: 2 })}
+            {mark.toLocaleString("en", { maximumFractionDigits: span && span.high - span.low > 20 ? 0 : 1 })}
             {index === marks.length - 1 && unit ? ` ${unit}` : ""}
           </span>
         ))}

@@ -61,7 +61,7 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
           <Errors view={view} colours />
         </div>
       </Figure>
-      <Figure caption={pairCaption(found)}>
+      <Figure caption={pairCaption(found, height, width)}>
         <div class="hdm-thumb" style={ratio}>
           <Errors view={view} colours={false} />
           {found.pair && <Pair pair={found.pair} height={height} width={width} />}
@@ -98,13 +98,15 @@ function changeText(change: number, unit: string): string {
   return `${change > 0 ? "+" : ""}${distance(change, unit)} ${change > 0 ? "worse" : "better"}`;
 }
 
-function pairCaption(found: Inspection): string {
+function pairCaption(found: Inspection, height: number, width: number): string {
   if (found.pair) {
     const where =
       found.from === "a" ? "Added pixel and the nearest true one" : "Missed pixel and the nearest drawn one";
     return `${where}: ${distance(number(found.pairDistance), "px")} apart`;
   }
-  return found.empty ? "The model draws nothing here: no pair of pixels" : "The two masks are equal";
+  if (!found.empty) return "The two masks are equal";
+  const diagonal = Math.abs(number(found.distance) - Math.hypot(height, width)) < 0.01;
+  return `The model draws nothing, so there is no pair${diagonal ? "; the distance is the picture's diagonal" : ""}`;
 }
 
 function Figure({ caption, children }: { caption: ComponentChildren; children: ComponentChildren }) {

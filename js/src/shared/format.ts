@@ -17,13 +17,14 @@ export function duration(seconds: number): string {
   return `${(seconds / 3600).toFixed(1)} h`;
 }
 
-/** Four or five round numbers between two values. */
+/** The two ends of a range and a few round numbers between them, none so near an end that labels would touch. */
 export function ticks(low: number, high: number): number[] {
   const raw = (high - low) / 4;
   if (!(raw > 0)) return [low];
+  const room = 0.12 * (high - low);
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((m) => m >= raw) ?? 10 * power;
   const marks: number[] = [];
-  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++) marks.push(k * step + 0);
-  return marks;
+  for (let k = Math.ceil((low + room) / step); k * step <= high - room; k++) marks.push(k * step);
+  return [low, ...marks, high];
 }
