@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import threading
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias, get_args
@@ -14,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from hdm_widgets._borrowing import borrowed, home_of, precision, same_device
 
 __all__ = ["Activation", "Model", "ModelError", "ModelOutputError", "Segmenter"]
 
@@ -43,58 +42,6 @@ class ModelError(RuntimeError):
 
 class ModelOutputError(ModelError, ValueError):
     """The model returned something that is no segmentation of the pictures it was given."""
-
-
-class _Borrowed:
-    """Modules in use by some segmenter, with the state to put back when the last user leaves."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users: weakref.WeakKeyDictionary[nn.Module, int] = weakref.WeakKeyDictionary()
-        self._before: weakref.WeakKeyDictionary[nn.Module, tuple[list[bool], torch.device | None]] = (
-            weakref.WeakKeyDictionary()
-        )
-
-    @contextmanager
-    def __call__(self, model: nn.Module, device: torch.device | None) -> Iterator[None]:
-        """In eval mode, on `device`, until the last of all overlapping uses ends."""
-        with self._lock:
-            if not self._users.get(model):
-                training, home = [module.training for module in model.modules()], _home(model)
-                if device is not None and device != home:
-                    model.to(device)
-                model.eval()
-                self._before[model] = training, home
-            self._users[model] = self._users.get(model, 0) + 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users[model] -= 1
-                if not self._users[model]:
-                    training, home = self._before.pop(model)
-                    for module, mode in zip(model.modules(), training, strict=True):
-                        module.training = mode
-                    if home is not None and home != _home(model):
-                        model.to(home)
-
-
-_borrowed = _Borrowed()
-
-
-def _home(model: nn.Module) -> torch.device | None:
-    """Where the model's weights are; None for a model without any."""
-    for tensor in itertools.chain(model.parameters(), model.buffers()):
-        return tensor.device
-    return None
-
-
-def _same_device(a: torch.device, b: torch.device) -> bool:
-    return a.type == b.type and (a.index or 0) == (b.index or 0)
-
-
-def _precision(model: nn.Module) -> torch.dtype:
-    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
 
 class Segmenter:
@@ -183,7 +130,7 @@ class Segmenter:
             return cls(model, **given)
         # The documented interface always passes a device: that of the model is no contradiction.
         device = given.pop("device", None)
-        if device is not None and not _same_device(torch.device(device), model.run_device):
+        if device is not None and not same_device(torch.device(device), model.run_device):
             given["device"] = device
         if given:
             raise ValueError(f"{', '.join(given)} must be set on the Segmenter itself, not beside it")
@@ -192,14 +139,14 @@ class Segmenter:
     @property
     def run_device(self) -> torch.device:
         """Where pictures must be for the model to run."""
-        home = _home(self.model) if isinstance(self.model, nn.Module) else None
+        home = home_of(self.model) if isinstance(self.model, nn.Module) else None
         return self.device or home or torch.device("cpu")
 
     @contextmanager
     def borrowed(self) -> Iterator[None]:
         """Hold the model in eval mode on its device; around many calls, this saves switching for each."""
         if isinstance(self.model, nn.Module):
-            with _borrowed(self.model, self.device):
+            with borrowed(self.model, self.device):
                 yield
         else:
             yield
@@ -321,7 +268,7 @@ class Segmenter:
 
     def _call(self, images: Tensor) -> Any:
         if isinstance(self.model, nn.Module):
-            return self._guarded(images.to(_precision(self.model)))
+            return self._guarded(images.to(precision(self.model)))
         if self._takes_numpy is None:
             try:
                 output = self.model(images)

@@ -1,6 +1,8 @@
 """Settings for all tests."""
 
 import matplotlib
+import pytest
+import torch
 from hypothesis import settings
 
 # Figures are drawn to memory: no window system is there, and none is wanted.
@@ -9,3 +11,15 @@ matplotlib.use("agg")
 # A busy machine may stall any single example; the same examples every time keep a failure repeatable.
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("steady")
+
+# The models of these tests are tiny: one thread is as fast, and does not wait for a core that others use.
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def every_torch_warning():
+    """Some warnings of torch come once in the life of a process; here they come every time."""
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    yield
+    torch.set_warn_always(before)

@@ -239,6 +239,7 @@ def test_a_module_gets_the_precision_of_its_weights(dtype):
     ],
     ids=["flipped view", "big endian", "read-only"],
 )
+@pytest.mark.usefixtures("every_torch_warning")
 def test_numpy_pictures_need_no_special_layout(pictures):
     masks = hw.Segmenter(lambda images: images[:, 0]).masks(pictures)
     np.testing.assert_array_equal(masks, pictures[:, 0] > 0.5)

@@ -8,9 +8,11 @@
 """
 
 from hdm_widgets.hdm.circle_map import BETTER_ONLY, RAW, WORSE_ONLY, ResultType
-from hdm_widgets.hdm.explainer import HausdorffDistanceMasks, ScanUpdate
+from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.result import HDMResult, ScanSettings
+from hdm_widgets.hdm.result import HDMResult
+from hdm_widgets.hdm.settings import ScanSettings
+from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.segmenter import ModelError, ModelOutputError
 
 __all__ = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -18,8 +17,10 @@ from hdm_widgets._arguments import advise_on_keywords
 from hdm_widgets.hdm import inputs
 from hdm_widgets.hdm.grid import Grid, check_count
 from hdm_widgets.hdm.occlusion import Fill, Occlusion, OverriddenOcclusion, check_fill
-from hdm_widgets.hdm.result import HDMResult, ScanSettings
+from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.scan import BatchSize, MaskMeasure, Measure, OutputMeasure, batches, locate
+from hdm_widgets.hdm.settings import ScanSettings
+from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.distance import (
     EmptyPolicy,
     ReferenceMask,
@@ -29,41 +30,7 @@ from hdm_widgets.metrics.distance import (
 )
 from hdm_widgets.segmenter import Model, ModelError, Segmenter
 
-__all__ = ["HausdorffDistanceMasks", "ScanUpdate"]
-
-
-@dataclass(frozen=True)
-class ScanUpdate:
-    """News from a running scan.
-
-    Attributes
-    ----------
-    cells : numpy.ndarray (n, 2)
-        (row, col) of the cells that were just measured.
-    distances : numpy.ndarray, float64 (n,)
-        Their distances.
-    done, total : int
-        Cells measured so far and to be measured in all.
-    stride : int
-        Of the stage in progress: when it is finished, every `stride`-th row and column is measured.
-    seconds : float
-        Since the scan began.
-    result : HDMResult
-        All so far.
-    """
-
-    cells: NDArray[np.intp]
-    distances: NDArray[np.float64]
-    done: int
-    total: int
-    stride: int
-    seconds: float
-    result: HDMResult
-
-    @property
-    def seconds_left(self) -> float:
-        """Time that the rest will take at the pace so far."""
-        return self.seconds * (self.total - self.done) / self.done if self.done else float("inf")
+__all__ = ["HausdorffDistanceMasks"]
 
 
 class HausdorffDistanceMasks:
@@ -101,7 +68,7 @@ class HausdorffDistanceMasks:
     >>> explainer.generate_masks(circle_size=4, offset=4)
     >>> result = explainer.explain(lambda images: images[:, 0], picture, picture[0], "cpu", progress=False)
     >>> result.distances(hdm.RAW)[1].round(2)
-    array([1.41, 1.41, 0.  , 0.  ])
+    array([1.  , 4.24, 0.  , 0.  ])
     """
 
     def __init__(self, image_width: int, image_height: int) -> None:

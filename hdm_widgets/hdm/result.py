@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
-import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,48 +14,21 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
+from hdm_widgets.hdm import storage
 from hdm_widgets.hdm.circle_map import RAW, ResultType, paint, painted_values, relative
 from hdm_widgets.hdm.edges import canny
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.occlusion import Fill, Occlusion
-from hdm_widgets.metrics.distance import EmptyPolicy, HausdorffPair, hausdorff_pair
+from hdm_widgets.hdm.occlusion import Occlusion
+from hdm_widgets.hdm.settings import ScanSettings
+from hdm_widgets.metrics.distance import HausdorffPair, hausdorff_pair
 from hdm_widgets.metrics.overlap import iou
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["HDMResult", "ScanSettings"]
+__all__ = ["HDMResult"]
 
 _FORMAT = "hdm-widgets result 1"
-
-
-@dataclass(frozen=True)
-class ScanSettings:
-    """How a scan was made; as the keywords of `HausdorffDistanceMasks.explain`.
-
-    Attributes
-    ----------
-    channel : int
-    normalize : bool
-    fill : {"minimum", "mean", "blur"} or float
-    distance : {"hausdorff", "rows", "custom"}
-        "custom": a subclass with its own `calculate_distance`.
-    empty : {"diagonal", "inf", "nan", "raise"}
-    own_mask : bool
-        A subclass with its own `apply_mask`.
-    """
-
-    channel: int = -1
-    normalize: bool = False
-    fill: Fill = "minimum"
-    distance: str = "hausdorff"
-    empty: EmptyPolicy = "diagonal"
-    own_mask: bool = False
-
-    @property
-    def label(self) -> str:
-        """The distance with its unit, for an axis."""
-        return {"hausdorff": "Hausdorff distance (px)", "rows": "row distance"}.get(self.distance, "distance")
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,7 +288,6 @@ class HDMResult:
             "settings": asdict(self.settings),
         }
         arrays: dict[str, Any] = {
-            "about": np.array(json.dumps(about)),
             "values": self.values,
             "measured": self.measured,
             "image": self.image,
@@ -328,9 +296,7 @@ class HDMResult:
         }
         if self._packed is not None:
             arrays["packed"] = self._packed
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
-        Path(path).write_bytes(buffer.getbuffer())
+        storage.write(path, about, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> HDMResult:
@@ -341,16 +307,9 @@ class HDMResult:
         ValueError
             If the file is no such result.
         """
+        about, arrays = storage.read(path, _FORMAT)
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                arrays = dict(stored)
-            about = json.loads(str(arrays["about"]))
-            if about["format"] != _FORMAT:
-                raise ValueError(f"it is written as {about['format']!r}")
             grid, settings = Grid(*about["grid"]), ScanSettings(**about["settings"])
-            occlude = None
-            if not settings.own_mask:
-                occlude = _occluder(grid, arrays["image"], settings)
             return cls(
                 arrays["values"],
                 float(about["baseline"]),
@@ -361,10 +320,10 @@ class HDMResult:
                 arrays["baseline_mask"],
                 settings,
                 arrays.get("packed"),
-                occlude,
+                None if settings.own_mask else _occluder(grid, arrays["image"], settings),
             )
-        except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{os.fspath(path)!r} is not a stored HDMResult ({_FORMAT}): {error}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{os.fspath(path)!r} is not a whole HDMResult: {error}") from error
 
 
 def _occluder(grid: Grid, image: NDArray[np.float32], settings: ScanSettings) -> Callable[[int, int], Tensor]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
-import numpy as np
 import torch
 import traitlets
 from numpy.typing import NDArray
@@ -19,18 +18,20 @@ from torch import Tensor
 from hdm_widgets._arguments import advise_on_keywords
 from hdm_widgets.hdm.circle_map import ResultType, color_table
 from hdm_widgets.hdm.edges import canny
-from hdm_widgets.hdm.explainer import HausdorffDistanceMasks, ScanUpdate
+from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.inputs import Distance, check_channel, check_image, check_segment
 from hdm_widgets.hdm.occlusion import Fill
 from hdm_widgets.hdm.picture import gray, to_rgb
-from hdm_widgets.hdm.result import HDMResult, ScanSettings
+from hdm_widgets.hdm.result import HDMResult
+from hdm_widgets.hdm.settings import ScanSettings
+from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.distance import EmptyPolicy
 from hdm_widgets.segmenter import Model, Segmenter
-from hdm_widgets.widgets.buffers import array_message, bits, png
-from hdm_widgets.widgets.inspector import inspect_cell
+from hdm_widgets.widgets.buffers import bits, png
 from hdm_widgets.widgets.jobs import LatestJob
 from hdm_widgets.widgets.rerun import on_rerun
+from hdm_widgets.widgets.screen import about_message, inspect_cell, map_message
 
 __all__ = ["HDMExplorer"]
 
@@ -192,14 +193,7 @@ class HDMExplorer(anywidget.AnyWidget):
             result_type=ResultType(result_type).value,
             color_map=color_map,
             opacity=opacity,
-            _about={
-                "height": height,
-                "width": width,
-                "channels": len(picture),
-                "label": settings.label.removesuffix(" (px)"),
-                "unit": "px" if settings.distance == "hausdorff" else "",
-                "truthEmpty": not truth.any(),
-            },
+            _about=about_message(picture.numpy(), truth != 0, settings),
             _picture=png(to_rgb(picture.numpy()), longest=_LONGEST_SIDE),
             _edges=bits(canny(gray(picture.numpy()))),
             _truth=bits(truth != 0),
@@ -380,21 +374,9 @@ class HDMExplorer(anywidget.AnyWidget):
             if stop.is_set():
                 return
             result = self._result = update.result
-            shown = np.where(result.measured, result.values, np.nan).astype(np.float32)
             if not update.done:
                 self._prediction = bits(result.baseline_mask)
-            self._map = {
-                "values": array_message(shown),
-                "baseline": result.baseline if np.isfinite(result.baseline) else str(result.baseline),
-                "circleSize": result.circle_size,
-                "offset": result.offset,
-                "channel": result.settings.channel,
-                "done": update.done,
-                "total": update.total,
-                "stride": update.stride,
-                "seconds": update.seconds,
-                "secondsLeft": update.seconds_left if update.done else None,
-            }
+            self._map = map_message(update)
             self.progress = update.done / update.total
             if self.cell is not None and self._inspector.get("cell") == list(self.cell):
                 waiting = self._inspector.get("pending", True) or update.done == update.total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import os
 import re
@@ -22,7 +23,7 @@ from playwright.sync_api import ConsoleMessage, Error, Locator, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 # Generous, because the machine may be busy with something else; a condition that holds is noticed at once.
-TIMEOUT = 60.0
+TIMEOUT = float(os.environ.get("HDM_BROWSER_TIMEOUT", "60"))  # seconds
 TIMEOUT_MS = 1000 * TIMEOUT
 
 # What a page holds after the notebook's panel and kernel are ready; "idle" alone comes too early.
@@ -310,8 +311,8 @@ class Explorer:
             timeout=TIMEOUT_MS,
         )
 
-    def await_fit(self, width: int) -> None:
-        """Await a layout within a window of this width in which nothing reaches out of the widget's frame."""
+    def await_fit(self, width: int) -> list[str]:
+        """Await the layout of a window of this width; what then reaches out of the widget's frame."""
         root = self.root.element_handle()
         self.page.wait_for_function(
             "([root, width]) => innerWidth === width && root.getBoundingClientRect().right <= width"
@@ -319,10 +320,9 @@ class Explorer:
             arg=[root, width],
             timeout=TIMEOUT_MS,
         )
-        try:
-            self.page.wait_for_function(f"root => ({_OVERFLOW})(root).length === 0", arg=root, timeout=5000)
-        except PlaywrightTimeout:
-            raise AssertionError(f"at {width} px: {self.page.evaluate(_OVERFLOW, root)}") from None
+        with contextlib.suppress(PlaywrightTimeout):
+            self.page.wait_for_function(f"root => ({_OVERFLOW})(root).length === 0", arg=root, timeout=2000)
+        return self.page.evaluate(_OVERFLOW, root)
 
     def place(self, cell: tuple[int, int], circle_size: int, offset: int, side: int) -> dict[str, float]:
         """Where on the stage the disc of a cell has its centre, for a square picture."""

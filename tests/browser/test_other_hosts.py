@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 CELL = """
 import hdm_widgets as hw
 model, image, segment, cue = hw.demo.shapes(0)
-explorer = hw.HDMExplorer(model, image, segment, circle_size=15, offset=32)
+explorer = hw.HDMExplorer(model, image, segment, circle_size=15, offset=16)
 explorer
 """
 # Voila shows no code and takes none: Python says in a label what it knows.
@@ -46,7 +46,7 @@ def test_notebook_7(notebook_server: JupyterServer, open_in: Callable[..., Noteb
     selection = notebook.selection()
     notebook.page.keyboard.press("ArrowDown")
     notebook.page.keyboard.press("Enter")
-    notebook.await_value("explorer.cell", (2, 2))
+    notebook.await_value("explorer.cell", (4, 4))
     assert notebook.selection() == selection
 
 

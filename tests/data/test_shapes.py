@@ -97,13 +97,31 @@ def test_an_item_is_the_same_however_often_it_is_asked_for():
     assert not np.array_equal(later[2], later[3])
 
 
-def test_without_a_cue_both_are_the_segment():
-    image, segment, cue = PlantedCue(3, without_cue=1.0).sample(1)
-    assert not cue.any()
-    np.testing.assert_array_equal(segment, image[0] > 0)
-    # The share is what was asked for: 300 draws, three standard deviations.
-    without = sum(not PlantedCue(300, size=32, without_cue=0.3).sample(index).cue.any() for index in range(300))
-    assert abs(without - 90) < 24
+def test_without_a_whole_cue_both_are_the_segment():
+    # The same picture with and without: what is left of the cue lies within the whole one.
+    dataset = PlantedCue(60, without_cue=1.0)
+    missing = 0
+    for index in range(60):
+        image, segment, cue = dataset.sample(index)
+        missing += not cue.any()
+        np.testing.assert_array_equal(segment[:, :64], image[0, :, :64] > 0)
+        np.testing.assert_array_equal(cue[:, 64:], image[0, :, 64:] > 0)
+        whole = PlantedCue(60).sample(index)
+        assert not (cue & ~whole.cue).any()
+        assert cue.sum() < whole.cue.sum()
+        assert segment[whole.segment > 0].all()
+        assert segment.sum() > whole.segment.sum()
+    assert 0 < missing < 60
+
+
+def test_the_share_without_a_whole_cue_is_what_was_asked_for():
+    # 300 draws, three standard deviations. Where the cue is whole, only one shape on the left is the segment.
+    dataset = PlantedCue(300, size=64, without_cue=0.3)
+    damaged = sum(
+        bool((sample.segment[:, :32] > 0).equal(sample.image[0, :, :32] > 0))
+        for sample in (dataset.sample(index) for index in range(300))
+    )
+    assert abs(damaged - 90) < 24
 
 
 @pytest.mark.parametrize(

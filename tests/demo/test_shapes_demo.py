@@ -1,9 +1,12 @@
+import copy
 import dataclasses
 import sys
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
@@ -12,20 +15,45 @@ from hdm_widgets.demo import _shapes, train_shapes
 from hdm_widgets.training import evaluate
 
 
+def folded(model):
+    """The same function in half the time: batch norm folded into the convolutions."""
+    model = copy.deepcopy(model).eval()
+    for block in [module for module in model.modules() if isinstance(module, nn.Sequential)]:
+        for index in range(len(block) - 1):
+            if isinstance(block[index + 1], nn.BatchNorm2d):
+                block[index] = fuse_conv_bn_eval(block[index], block[index + 1])
+                block[index + 1] = nn.Identity()
+    return model
+
+
 class Replay:
-    """Runs a model once and gives its outputs again, in the same order, the second time."""
+    """Runs a model once and gives its outputs again, in the same order, the second time.
+
+    A disc on the black ground leaves the picture as it was: the first output serves for it, in a third of the time.
+    """
 
     def __init__(self, model):
         self.model = model
+        self.image = None
         self.outputs = []
         self.next = None
 
     def __call__(self, images):
-        if self.next is not None:
-            return next(self.next)
-        with torch.inference_mode():
-            self.outputs.append(self.model(images))
-        return self.outputs[-1]
+        if self.next is None:
+            with torch.inference_mode():
+                self.outputs.append(self.run(images))
+            return self.outputs[-1]
+        return next(self.next)
+
+    def run(self, images):
+        if self.image is None:
+            self.image = images.clone()
+            return self.model(images)
+        outputs = self.outputs[0].repeat(len(images), 1, 1, 1)
+        changed = (images != self.image).flatten(1).any(1)
+        if changed.any():
+            outputs[changed] = self.model(images[changed])
+        return outputs
 
     def rewind(self):
         self.next = iter(self.outputs)
@@ -60,9 +88,13 @@ def test_iou_on_unseen_pictures(seed):
 
 def test_the_map_points_at_the_cue():
     masses = []
+    model, image, *_ = hw.demo.shapes(0)
+    fast = folded(model)
+    with torch.inference_mode():
+        np.testing.assert_allclose(fast(image[None]), model(image[None]), atol=1e-3)
     for index in range(12):
-        model, image, segment, cue = hw.demo.shapes(index)
-        replay = Replay(model.eval())
+        _, image, segment, cue = hw.demo.shapes(index)
+        replay = Replay(fast)
         explainer = hdm.HausdorffDistanceMasks(128, 128)
         explainer.generate_masks(circle_size=15, offset=5)
         settings = {"batch_size": 25, "progress": False}
@@ -88,7 +120,7 @@ def test_the_script_that_trains_it(monkeypatch, tmp_path, capsys):
         train_shapes, "PlantedCue", lambda length, **options: PlantedCue(min(length, 8), size=32, **options)
     )
     out = tmp_path / "weights.npz"
-    monkeypatch.setattr(sys, "argv", ["train_shapes", "--epochs", "1", "--pictures", "8", "--out", str(out)])
+    monkeypatch.setattr(sys, "argv", ["train_shapes", "--epochs", "1", "1", "--pictures", "8", "--out", str(out)])
     train_shapes.main()
     model = _shapes.load(out)
     assert not model.training

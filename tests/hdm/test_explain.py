@@ -100,7 +100,7 @@ def test_equals_a_loop_after_the_published_description(height, width, channels, 
     expected = published_loop(smooth, image, segment, 6, 4, channel, measure)
     np.testing.assert_allclose(result.distances(hdm.RAW), expected, atol=1e-5)
     # Something was seen: not one and the same distance everywhere.
-    assert len(np.unique(result.values)) > 3
+    assert len(np.unique(result.values)) >= 3
     assert result.values.dtype == np.float64
     assert result.complete
     assert result.baseline == pytest.approx(measure(smooth(torch.tensor(image)[None])[0, 0].numpy(), segment))
@@ -129,6 +129,7 @@ def test_torch_or_numpy_whatever_the_type(convert, kind):
 
 
 @pytest.mark.parametrize("view", ["flipped", "read-only"])
+@pytest.mark.usefixtures("every_torch_warning")
 def test_numpy_pictures_need_no_special_layout(view):
     image, segment = scene(channels=3)
     if view == "flipped":
@@ -193,7 +194,7 @@ def test_losing_the_whole_segment_follows_the_policy(empty):
     image, segment = scene(12, 16)
     segment[:] = 0
     segment[2:4, 2:4] = 1
-    image[:, segment == 0] = 0
+    image[:] = segment
     result = explainer_for(image, circle_size=8, offset=4).explain(first, image, segment, empty=empty, **QUIET)
     expected = {"diagonal": 20.0, "inf": np.inf, "nan": np.nan}[empty]
     np.testing.assert_equal(result.values[0, 0], expected)
@@ -537,7 +538,7 @@ def bad_nan(images, here):
 
 
 def bad_shape(images, here):
-    return first(images)[:, : 10 + 14 * (not here.any())][:, :, :, None][..., 0] if not here.any() else images[0]
+    return images[0, 0] if here.any() else first(images)
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, None])
@@ -550,7 +551,7 @@ def bad_shape(images, here):
     ],
 )
 def test_a_failure_names_its_cell_and_keeps_what_was_measured(bad, kind, message, batch_size):
-    # Cell (3, 2) alone covers this pixel wholly with the corner pixels beside it.
+    # No other disc covers all pixels of this one.
     image, segment = scene(channels=2)
     explainer = explainer_for(image, circle_size=4, offset=4)
     disc = torch.from_numpy(explainer.grid.mask(3, 2))
@@ -575,7 +576,7 @@ def test_a_failure_names_its_cell_and_keeps_what_was_measured(bad, kind, message
 def test_a_failure_without_a_disc_says_so():
     image, segment = scene()
     explainer = explainer_for(image)
-    with pytest.raises(hdm.ModelError, match="^on the picture without a disc: the model raised") as error:
+    with pytest.raises(hdm.ModelError, match=r"^on the picture without a disc: the model raised") as error:
         explainer.explain(Counted(fail=lambda images: 1 / 0), image, segment, **QUIET)
     assert error.value.cell is None
     assert error.value.result is None

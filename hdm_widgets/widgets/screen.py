@@ -1,18 +1,51 @@
-"""What the inspector of the HDM explorer shows of one cell."""
+"""What the HDM explorer's screen draws from, as messages."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hdm_widgets.hdm.picture import to_rgb, value_span
 from hdm_widgets.hdm.result import HDMResult
-from hdm_widgets.widgets.buffers import bits, png
+from hdm_widgets.hdm.settings import ScanSettings
+from hdm_widgets.hdm.update import ScanUpdate
+from hdm_widgets.widgets.buffers import array_message, bits, png
 
-__all__ = ["inspect_cell"]
+__all__ = ["about_message", "inspect_cell", "map_message"]
 
 _LONGEST = 480
+
+
+def about_message(picture: NDArray[Any], truth: NDArray[np.bool_], settings: ScanSettings) -> dict[str, Any]:
+    """What never changes while the explorer is open."""
+    channels, height, width = picture.shape
+    return {
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "label": settings.label.removesuffix(" (px)"),
+        "unit": "px" if settings.distance == "hausdorff" else "",
+        "truthEmpty": not truth.any(),
+    }
+
+
+def map_message(update: ScanUpdate) -> dict[str, Any]:
+    """The map as far as it is measured: NaN where it is not."""
+    result = update.result
+    return {
+        "values": array_message(np.where(result.measured, result.values, np.nan).astype(np.float32)),
+        "baseline": _number(result.baseline),
+        "circleSize": result.circle_size,
+        "offset": result.offset,
+        "channel": result.settings.channel,
+        "done": update.done,
+        "total": update.total,
+        "stride": update.stride,
+        "seconds": update.seconds,
+        "secondsLeft": update.seconds_left if update.done else None,
+    }
 
 
 def inspect_cell(result: HDMResult, row: int, col: int) -> dict[str, Any]:

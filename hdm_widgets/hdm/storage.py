@@ -1,0 +1,41 @@
+"""Arrays with a description in one npz file; nothing in it is pickled."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["read", "write"]
+
+
+def write(path: str | os.PathLike[str], about: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    """Write arrays and what they are; `about["format"]` names the kind of file."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]  # no such option
+    Path(path).write_bytes(buffer.getbuffer())
+
+
+def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read what `write` wrote, if it is of this kind.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = dict(stored)
+        about: dict[str, Any] = json.loads(str(arrays.pop("about")))
+        if about["format"] != kind:
+            raise ValueError(f"it is written as {about['format']!r}")
+    except (AttributeError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{os.fspath(path)!r} is not a file of the kind {kind!r}: {error}") from error
+    return about, arrays

@@ -1,0 +1,286 @@
+import io
+import math
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from PIL import Image
+
+from hdm_widgets import hdm
+from hdm_widgets.hdm.edges import canny
+from hdm_widgets.metrics import hausdorff_distance, hausdorff_pair, iou
+
+
+def first(images):
+    return images[:, 0]
+
+
+def scan(height=18, width=26, channels=1, cls=hdm.HausdorffDistanceMasks, **options):
+    image = np.full((channels, height, width), 0.2, np.float32)
+    image[:, 3:12, 5:19] = 0.9
+    image[:, 13:15, 10:12] = 0.8  # what the model adds to the truth
+    segment = np.zeros((height, width), bool)
+    segment[3:12, 5:19] = True
+    explainer = cls(width, height)
+    explainer.generate_masks(9, 3)
+    return explainer.explain(first, image, segment, progress=False, **options)
+
+
+@pytest.fixture(scope="module")
+def result():
+    return scan()
+
+
+def test_every_mask_and_figure_of_every_cell(result):
+    assert (result.width, result.height, result.circle_size, result.offset) == (26, 18, 9, 3)
+    assert result.baseline == hausdorff_distance(result.baseline_mask, result.segment) > 0
+    for row in range(result.grid.rows):
+        for col in range(result.grid.cols):
+            occluded = result.occluded(row, col)
+            assert occluded.shape == (1, 18, 26)
+            assert occluded.dtype == np.float32
+            mask = occluded[0] > 0.5
+            np.testing.assert_array_equal(result.output(row, col), mask)
+            assert result.values[row, col] == pytest.approx(hausdorff_distance(mask, result.segment))
+            assert result.pair(row, col) == hausdorff_pair(mask, result.segment)
+            assert result.pair(row, col).distance == pytest.approx(result.values[row, col])
+            assert result.iou(row, col) == iou(mask, result.segment)
+    assert result.output(0, 0).dtype == bool
+
+
+def test_masks_take_one_bit_a_pixel(result):
+    assert result._packed.nbytes == result.values.size * math.ceil(18 * 26 / 8)
+
+
+def test_arrays_are_copies_where_they_could_be_changed(result):
+    before = result.values.copy()
+    result.distances(hdm.RAW)[:] = -1
+    result.output(0, 0)[:] = True
+    result.occluded(0, 0)[:] = -1
+    np.testing.assert_array_equal(result.values, before)
+    assert not result.output(0, 0).all()
+
+
+@pytest.mark.parametrize("cell", [(6, 0), (0, 8), (-1, 0)])
+@pytest.mark.parametrize("method", ["output", "occluded", "pair", "iou"])
+def test_no_such_cell(result, method, cell):
+    with pytest.raises(IndexError, match=r"is outside the grid of 6 x 8 cells"):
+        getattr(result, method)(*cell)
+
+
+def test_mass_is_the_share_on_a_region(result):
+    painted = np.nan_to_num(result.painted_values(hdm.WORSE_ONLY))
+    region = np.zeros((18, 26))
+    region[2:9, 4:11] = 3
+    expected = sum(painted[r, c] for r in range(2, 9) for c in range(4, 11)) / painted.sum()
+    assert 0 < expected < 1
+    assert result.mass(region, hdm.WORSE_ONLY) == pytest.approx(expected)
+    assert result.mass(np.ones((18, 26))) == pytest.approx(1)
+    assert result.mass(np.zeros((18, 26))) == 0
+    with pytest.raises(ValueError, match=r"region of the picture's size \(18, 26\), got \(26, 18\)"):
+        result.mass(region.T)
+
+
+def test_mass_of_a_map_of_zeros_is_zero():
+    class Same(hdm.HausdorffDistanceMasks):
+        def calculate_distance(self, output, segment):
+            return 0.0
+
+    assert scan(cls=Same).mass(np.ones((18, 26))) == 0
+
+
+# -- stored and read again ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"fill": 0.1, "channel": 1}, {"fill": "blur"}, {"keep_outputs": False}])
+def test_a_stored_result_is_the_same(tmp_path, options):
+    result = scan(channels=2, target=0, empty="nan", **options)
+    path = tmp_path / "a result"
+    result.save(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["a result"]
+    loaded = hdm.HDMResult.load(str(path))
+    for name in ("values", "measured", "image", "segment", "baseline_mask"):
+        stored = getattr(loaded, name)
+        np.testing.assert_array_equal(stored, getattr(result, name))
+        assert stored.dtype == getattr(result, name).dtype
+    assert (loaded.baseline, loaded.grid, loaded.settings) == (result.baseline, result.grid, result.settings)
+    np.testing.assert_array_equal(loaded.occluded(2, 3), result.occluded(2, 3))
+    if options.get("keep_outputs", True):
+        np.testing.assert_array_equal(loaded.output(2, 3), result.output(2, 3))
+    else:
+        with pytest.raises(ValueError, match="masks were not kept"):
+            loaded.output(2, 3)
+    assert loaded.circle_map() == result.circle_map()
+    assert repr(loaded) == repr(result)
+
+
+@pytest.mark.parametrize("baseline", [math.inf, math.nan])
+def test_a_baseline_that_is_no_number_is_stored_too(tmp_path, baseline):
+    explainer = hdm.HausdorffDistanceMasks(8, 8)
+    explainer.generate_masks(4, 4)
+    image = np.zeros((8, 8), np.float32)
+    segment = np.eye(8)
+    result = explainer.explain(first, image, segment, empty=str(baseline), progress=False)
+    result.save(tmp_path / "r.npz")
+    np.testing.assert_equal(hdm.HDMResult.load(tmp_path / "r.npz").baseline, baseline)
+
+
+def test_an_unfinished_result_stays_unfinished(tmp_path):
+    explainer = hdm.HausdorffDistanceMasks(8, 8)
+    explainer.generate_masks(2, 2)
+    image = np.eye(8, dtype=np.float32)
+    for update in explainer.stream(first, image, image, batch_size=5):
+        if update.done:
+            break
+    update.result.save(tmp_path / "r.npz")
+    loaded = hdm.HDMResult.load(tmp_path / "r.npz")
+    assert loaded.measured.sum() == 5
+    assert not loaded.complete
+    with pytest.raises(ValueError, match=r"cell \(3, 3\) was not measured"):
+        loaded.output(3, 3)
+
+
+def test_nothing_is_pickled(result, tmp_path):
+    result.save(tmp_path / "r.npz")
+    with np.load(tmp_path / "r.npz", allow_pickle=False) as stored:
+        arrays = dict(stored)
+    assert set(arrays) == {"about", "values", "measured", "image", "segment", "baseline_mask", "packed"}
+    assert all(array.dtype != object for array in arrays.values())
+
+
+def test_an_own_occlusion_cannot_be_stored(tmp_path):
+    class Own(hdm.HausdorffDistanceMasks):
+        def apply_mask(self, image, mask):
+            return image * mask
+
+    result = scan(cls=Own)
+    result.save(tmp_path / "r.npz")
+    loaded = hdm.HDMResult.load(tmp_path / "r.npz")
+    np.testing.assert_array_equal(loaded.output(1, 1), result.output(1, 1))
+    with pytest.raises(ValueError, match="an apply_mask of its own, which a stored result does not have"):
+        loaded.occluded(1, 1)
+
+
+def damaged(data, kind):
+    if kind == "cut off":
+        return data[: len(data) // 2]
+    if kind == "no bytes":
+        return b""
+    if kind == "other bytes":
+        return b"something else" * 20
+    if kind == "overwritten":
+        # The compressed bytes of the largest array begin after its local header.
+        at = data.index(b"values.npy") + 60
+        return data[:at] + b"\xff" * 40 + data[at + 40 :]
+    buffer = io.BytesIO()
+    if kind == "array":
+        np.save(buffer, np.zeros(3))
+    elif kind == "pickle":
+        np.savez(buffer, about=np.array([{}], dtype=object))
+    elif kind == "other npz":
+        np.savez(buffer, x=np.zeros(3))
+    else:
+        with np.load(io.BytesIO(data)) as stored:
+            arrays = dict(stored)
+        arrays["about"] = np.array(str(arrays["about"]).replace("result 1", "result 9"))
+        np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["cut off", "no bytes", "other bytes", "overwritten", "array", "pickle", "other npz", "newer version"],
+)
+def test_files_that_are_no_result(result, tmp_path, kind):
+    path = tmp_path / "r.npz"
+    result.save(path)
+    path.write_bytes(damaged(path.read_bytes(), kind))
+    with pytest.raises(ValueError, match=r"r\.npz' is not a .*hdm-widgets result 1"):
+        hdm.HDMResult.load(path)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        hdm.HDMResult.load(tmp_path / "none.npz")
+
+
+# -- to look at ---------------------------------------------------------------------------------------
+
+
+def test_circle_map_colours_the_extremes(result):
+    picture = np.array(result.circle_map(hdm.RAW, "Reds"))
+    painted = result.painted_values()
+    low, high = result.values.min(), result.values.max()
+    assert np.nanmax(painted) == high  # the largest lies on top
+    for value in (np.nanmin(painted), high):
+        color = matplotlib.colormaps["Reds"]((value - low) / (high - low), bytes=True)[:3]
+        np.testing.assert_array_equal(np.unique(picture[painted == value], axis=0), [color])
+    assert not picture[np.isnan(painted)].any()
+
+
+def test_overlay_draws_the_edges_over_the_circle_map(result):
+    overlay = np.array(result.overlay(hdm.RAW, result.image))
+    edges = canny(result.image[0].astype(float))
+    assert edges.any()
+    assert not overlay[edges].any()
+    circles = result.circle_map(hdm.RAW, "Blues")
+    light = np.array(Image.blend(circles, Image.new("RGB", circles.size, "white"), 0.4))
+    np.testing.assert_array_equal(overlay[~edges], light[~edges])
+    np.testing.assert_array_equal(overlay, result.overlay())  # the explained picture by default
+    with pytest.raises(ValueError, match=r"expected a picture \(C, 18, 26\), got shape \(3, 5\)"):
+        result.overlay(hdm.RAW, np.zeros((3, 5)))
+
+
+def test_overlay_with_the_picture_itself(result):
+    overlay = np.array(result.overlay(hdm.WORSE_ONLY, edges=False, color_map="magma")).astype(int)
+    circles = np.array(result.circle_map(hdm.WORSE_ONLY, "magma")).astype(int)
+    picture = np.repeat(np.round(result.image[0] * 255)[..., None], 3, axis=2)
+    np.testing.assert_allclose(overlay, (circles + picture) / 2, atol=1)
+
+
+def test_plot_draws_three_maps_with_colour_bars(result):
+    axes = result.plot()
+    try:
+        assert [ax.get_title() for ax in axes] == [
+            "Distance to the truth", "Nearer to the truth by", "Farther from the truth by",
+        ]  # fmt: skip
+        figure = axes[0].figure
+        bars = [ax for ax in figure.axes if ax not in list(axes)]
+        assert [bar.get_ylabel() for bar in bars] == ["Hausdorff distance (px)"] * 3
+        for ax, bar, kind, colors in zip(axes, bars, hdm.ResultType, ("Blues", "Greens", "Reds"), strict=True):
+            np.testing.assert_array_equal(ax.images[0].get_array(), result.circle_map(kind, colors))
+            values = result.distances(kind)
+            low, high = values.min(), values.max()
+            assert bar.get_ylim() == pytest.approx((low, high if high > low else low + 1))
+    finally:
+        pyplot.close("all")
+
+
+def test_plot_on_given_axes(result):
+    ax = pyplot.figure().subplots()
+    try:
+        assert result.plot(ax, result_type="worse", color_map="magma") is ax
+        np.testing.assert_array_equal(ax.images[0].get_array(), result.circle_map(hdm.WORSE_ONLY, "magma"))
+        one = result.plot(result_type=hdm.BETTER_ONLY)
+        assert one.get_title() == "Nearer to the truth by"
+        assert result.plot(ax).get_title() == "Distance to the truth"
+    finally:
+        pyplot.close("all")
+
+
+def test_a_notebook_shows_a_png_and_leaves_pyplot_alone(result):
+    picture = Image.open(io.BytesIO(result._repr_png_()))
+    assert picture.format == "PNG"
+    assert picture.width > 3 * picture.height  # three maps in a row
+    assert len(np.unique(np.array(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 20
+    assert pyplot.get_fignums() == []
+
+
+def test_repr_says_what_was_measured(result):
+    low, high = result.values.min(), result.values.max()
+    assert repr(result) == (
+        "HDMResult(6 x 8 cells of 26 x 18 px, circle 9, offset 3; 48 of 48 measured; "
+        f"Hausdorff distance (px) {low:.1f} to {high:.1f}, baseline {result.baseline:.1f})"
+    )
+    assert "row distance" in repr(scan(distance="rows"))

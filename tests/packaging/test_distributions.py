@@ -1,0 +1,186 @@
+"""What is inside the wheel and the sdist, and that both give a working widget."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STATIC = ("hdm_explorer.js", "hdm_explorer.css")
+PACKAGE_FILES = [*(f"hdm_widgets/static/{name}" for name in STATIC), "hdm_widgets/demo/shapes.npz"]
+LARGEST_BUNDLE = 80_000
+CDNS = (b"https://cdn", b"unpkg", b"jsdelivr", b"cdnjs", b"esm.sh", b"skypack", b"googleapis")
+
+
+def run(*command: str | Path, cwd: Path, **variables: str) -> str:
+    """Run a program; what it printed. Its failure is the test's, with all it said."""
+    done = subprocess.run(
+        list(map(str, command)),
+        cwd=cwd,
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def built(name: str) -> bytes:
+    """A file that js/ was built to in this checkout."""
+    path = ROOT / "hdm_widgets" / "static" / name
+    assert path.is_file(), f"{path} is missing: build it with `npm run build` in js/"
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what git has or would add, with the built files, so that a build writes nothing here."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("packages are built from a git checkout")
+    copy = tmp_path_factory.mktemp("checkout")
+    listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).splitlines()
+    for name in listed:
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    static = copy / "hdm_widgets" / "static"
+    static.mkdir()
+    for name in STATIC:
+        # Newer than every source, so that nothing is fetched to build them again.
+        (static / name).write_bytes(built(name))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def sdist(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("sdist")
+    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", out, cwd=checkout)
+    [path] = out.glob("*.tar.gz")
+    return path
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, cwd=checkout)
+    [path] = out.glob("*.whl")
+    return path
+
+
+def wheel_contents(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
+
+
+def sdist_contents(path: Path) -> dict[str, bytes]:
+    """Files of an sdist, named without its top folder."""
+    contents = {}
+    with tarfile.open(path) as archive:
+        for member in archive.getmembers():
+            if member.isfile():
+                with archive.extractfile(member) as file:
+                    contents[member.name.partition("/")[2]] = file.read()
+    return contents
+
+
+def test_the_wheel_has_all_that_runs_and_nothing_else(wheel: Path) -> None:
+    contents = wheel_contents(wheel)
+    assert [name for name in PACKAGE_FILES if not contents.get(name)] == []
+    assert {name.partition("/")[0] for name in contents if ".dist-info/" not in name} == {"hdm_widgets"}
+    strangers = [name for name in contents if name.endswith((".ts", ".tsx", ".ipynb", ".map", ".pyc", ".lock"))]
+    assert strangers == []
+    assert not [name for name in contents if "node_modules" in name or "/tests/" in name]
+    [license_name] = [name for name in contents if name.endswith(".dist-info/licenses/LICENSE")]
+    assert contents[license_name] == (ROOT / "LICENSE").read_bytes()
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "hdm_widgets").rglob("*.py")}
+    assert {name for name in contents if name.endswith(".py")} == modules
+
+
+def test_the_sdist_has_sources_built_files_and_license(sdist: Path) -> None:
+    contents = sdist_contents(sdist)
+    wanted = [*PACKAGE_FILES, "LICENSE", "README.md", "pyproject.toml", "js/package.json", "js/src/hdm_explorer.tsx"]
+    assert [name for name in wanted if not contents.get(name)] == []
+    assert contents["LICENSE"] == (ROOT / "LICENSE").read_bytes()
+    assert not [name for name in contents if "node_modules" in name or name.startswith((".venv", "dist/", "tests/out"))]
+
+
+def test_both_have_the_files_that_were_built_here(wheel: Path, sdist: Path) -> None:
+    for contents in (wheel_contents(wheel), sdist_contents(sdist)):
+        for name in STATIC:
+            assert contents[f"hdm_widgets/static/{name}"] == built(name)
+
+
+def test_the_bundle_is_small_whole_and_fetches_nothing(wheel: Path) -> None:
+    contents = wheel_contents(wheel)
+    script, style = (contents[f"hdm_widgets/static/{name}"] for name in STATIC)
+    assert len(script) <= LARGEST_BUNDLE
+    for part in (b"hdm-stage", b"hdm-inspector", b"hdm-progress"):
+        assert part in script
+        assert b"." + part in style
+    assert b"export{" in script.replace(b" ", b"")
+    static = {name: content for name, content in contents.items() if name.startswith("hdm_widgets/static/")}
+    assert sorted(static) == sorted(f"hdm_widgets/static/{name}" for name in STATIC)
+    for name, content in static.items():
+        assert [cdn for cdn in CDNS if cdn in content] == [], name
+        # No other module and no style sheet or font of another place.
+        assert b"import(" not in content, name
+        assert b"@import" not in content, name
+        assert b"url(http" not in content, name
+
+
+def test_the_bundle_is_that_of_the_present_sources(checkout: Path, tmp_path: Path) -> None:
+    modules = ROOT / "js" / "node_modules"
+    if shutil.which("node") is None or not modules.is_dir():
+        pytest.skip("needs Node.js and `npm ci` in js/")
+    shutil.copytree(checkout / "js", tmp_path / "js")
+    (tmp_path / "js" / "node_modules").symlink_to(modules)
+    run("node", "build.mjs", cwd=tmp_path / "js")
+    for name in STATIC:
+        fresh = (tmp_path / "hdm_widgets" / "static" / name).read_bytes()
+        assert fresh == built(name), f"{name} is older than its sources: run `npm run build` in js/"
+
+
+def test_a_wheel_made_from_the_sdist_needs_no_node(sdist: Path, wheel: Path, tmp_path: Path) -> None:
+    nothing = tmp_path / "bin"
+    nothing.mkdir()
+    command = ["-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--no-cache-dir"]
+    run(sys.executable, *command, "--wheel-dir", tmp_path, sdist, cwd=tmp_path, PATH=str(nothing))
+    [path] = tmp_path.glob("*.whl")
+    assert path.name == wheel.name
+    ours, from_checkout = wheel_contents(path), wheel_contents(wheel)
+    assert sorted(ours) == sorted(from_checkout)
+    for name, content in from_checkout.items():
+        if not name.endswith("/RECORD"):
+            assert ours[name] == content, name
+
+
+def test_the_installed_wheel_has_its_widget(wheel: Path, tmp_path: Path) -> None:
+    target = tmp_path / "site"
+    command = ["-m", "pip", "install", "--no-deps", "--no-index", "--no-compile", "--disable-pip-version-check"]
+    run(sys.executable, *command, "--target", target, wheel, cwd=tmp_path)
+    script = """
+import pathlib
+import hdm_widgets
+from hdm_widgets.widgets import hdm_explorer
+print(pathlib.Path(hdm_explorer.__file__).parents[2])
+print(hdm_widgets.__version__)
+print(len(str(hdm_explorer.HDMExplorer._esm).encode()), "hdm-stage" in str(hdm_explorer.HDMExplorer._esm))
+print(len(str(hdm_explorer.HDMExplorer._css).encode()), ".hdm-stage" in str(hdm_explorer.HDMExplorer._css))
+print(len(hdm_widgets.demo.shapes(0)))
+"""
+    # Warnings are printed too, and would be taken for an answer.
+    printed = run(sys.executable, "-W", "ignore", "-c", script, cwd=tmp_path, PYTHONPATH=str(target)).splitlines()
+    version = wheel.name.split("-")[1]
+    sizes = [f"{len(built(name))} True" for name in STATIC]
+    assert printed == [str(target), version, *sizes, "4"]

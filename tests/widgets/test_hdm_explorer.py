@@ -1,0 +1,558 @@
+import gc
+import io
+import threading
+import weakref
+from types import SimpleNamespace
+
+import IPython
+import ipywidgets
+import numpy as np
+import pytest
+import torch
+import traitlets
+from IPython.core.events import EventManager, available_events
+from PIL import Image
+from torch import nn
+
+import hdm_widgets as hw
+from hdm_widgets import hdm
+
+IMAGE = np.full((2, 24, 32), 0.2, np.float32)
+IMAGE[:, 6:16, 8:20] = 0.8
+SEGMENT = (IMAGE[0] > 0.5).astype(np.uint8)
+SECONDS = 60
+
+
+class Gate:
+    """A model that waits at every batch after the first until it is let through."""
+
+    def __init__(self):
+        self.calls = 0
+        self.arrived, self.open = threading.Semaphore(0), threading.Semaphore(0)
+
+    def __call__(self, images):
+        self.calls += 1
+        self.arrived.release()
+        assert self.open.acquire(timeout=SECONDS)
+        return images[:, 0]
+
+    def let(self, batches):
+        """Let so many batches through, then wait until the model holds the next."""
+        for _ in range(batches):
+            self.open.release()
+        for _ in range(batches):
+            assert self.arrived.acquire(timeout=SECONDS)
+
+    def begin(self):
+        assert self.arrived.acquire(timeout=SECONDS)
+
+    def free(self):
+        self.open.release(10_000)
+
+
+def first(images):
+    return images[:, 0]
+
+
+def workers():
+    return [thread for thread in threading.enumerate() if thread.name == "hdm-explorer"]
+
+
+def gone():
+    for thread in workers():
+        thread.join(SECONDS)
+    return workers() == []
+
+
+@pytest.fixture
+def make():
+    """Explorers that are closed after the test, whatever happened."""
+    made = []
+
+    def maker(model=first, image=IMAGE, segment=SEGMENT, **options):
+        explorer = hw.HDMExplorer(model, image, segment, **{"circle_size": 6, "offset": 4, **options})
+        made.append((explorer, model))
+        return explorer
+
+    yield maker
+    for explorer, model in made:
+        explorer.close()
+        if isinstance(model, Gate):
+            model.free()
+    assert gone()
+
+
+def expected(circle_size=6, offset=4, **options):
+    explainer = hdm.HausdorffDistanceMasks(32, 24)
+    explainer.generate_masks(circle_size, offset)
+    return explainer.explain(first, IMAGE, SEGMENT, progress=False, **options)
+
+
+def explored(explorer):
+    assert explorer.wait(SECONDS)
+    return explorer
+
+
+def array(message):
+    return np.frombuffer(message["view"], message["dtype"]).reshape(message["shape"])
+
+
+# -- a scan from start to end -------------------------------------------------------------------------
+
+
+def test_scans_on_its_own_and_can_be_waited_for(make):
+    explorer = make()
+    assert explorer.wait(SECONDS) is True
+    assert (explorer.status, explorer.progress, explorer.error) == ("done", 1.0, "")
+    assert explorer.exception is None
+    whole = expected()
+    np.testing.assert_array_equal(explorer.result.values, whole.values)
+    assert explorer.result.complete
+    # What the browser paints from.
+    np.testing.assert_array_equal(array(explorer._map["values"]), whole.values.astype(np.float32))
+    assert explorer._map["baseline"] == whole.baseline
+    assert (explorer._map["circleSize"], explorer._map["offset"]) == (6, 4)
+    assert (explorer._map["done"], explorer._map["total"]) == (48, 48)
+    truth = np.unpackbits(np.frombuffer(explorer._truth, np.uint8), count=24 * 32).reshape(24, 32)
+    np.testing.assert_array_equal(truth, SEGMENT)
+    prediction = np.unpackbits(np.frombuffer(explorer._prediction, np.uint8), count=24 * 32).reshape(24, 32)
+    np.testing.assert_array_equal(prediction, whole.baseline_mask)
+    picture = np.array(Image.open(io.BytesIO(explorer._picture)))
+    np.testing.assert_array_equal(picture, np.repeat(np.round(IMAGE[0] * 255)[..., None], 3, 2))
+
+
+def test_sizes_by_default_suit_the_picture():
+    image = np.zeros((90, 120), np.float32)
+    image[20:40, 20:40] = 1
+    explorer = hw.HDMExplorer(first, image, image)
+    assert (explorer.circle_size, explorer.offset) == (9, 3)
+    explorer.close()
+    assert gone()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"distance": "rows"}, {"fill": 0.5}, {"fill": "mean"}, {"channel": 0}, {"threshold": 0.1}, {"batch_size": 5}],
+)
+def test_options_of_a_scan_are_passed_on(make, options):
+    explorer = make(**options)
+    assert explorer.wait(SECONDS)
+    np.testing.assert_array_equal(explorer.result.values, expected(**options).values)
+
+
+def test_an_explainer_of_ones_own(make):
+    class Own(hdm.HausdorffDistanceMasks):
+        def calculate_distance(self, output, segment):
+            return float(np.abs(output - segment).sum())
+
+    explorer = make(explainer=Own(32, 24))
+    assert explorer.wait(SECONDS)
+    assert explorer.result.settings.distance == "custom"
+    assert explorer.result.values[0, 0] == pytest.approx(
+        np.abs(explorer.result.occluded(0, 0)[0] - SEGMENT).sum(), rel=1e-5
+    )
+    assert explorer._about["unit"] == ""
+
+
+def test_an_empty_segment_warns_once_and_is_explored(make):
+    with pytest.warns(UserWarning, match="the segment is empty") as caught:
+        explorer = explored(make(segment=SEGMENT * 0))
+    assert (explorer.status, explorer.error) == ("done", "")
+    assert len(caught) == 1
+    assert explorer.result.values.max() == 40  # the diagonal of 24 x 32
+    assert explorer._about["truthEmpty"] is True
+
+
+def test_the_caller_may_go_on_with_the_arrays(make):
+    image, segment, model = IMAGE.copy(), SEGMENT.copy(), Gate()
+    explorer = make(model, image, segment, batch_size=10)
+    model.begin()
+    image[:], segment[:] = 0, 1
+    model.free()
+    assert explorer.wait(SECONDS)
+    np.testing.assert_array_equal(explorer.result.segment, SEGMENT != 0)
+    np.testing.assert_array_equal(explorer.result.values, expected().values)
+
+
+# -- while it runs ------------------------------------------------------------------------------------
+
+
+def test_the_map_comes_in_parts(make):
+    model = Gate()
+    explorer = make(model, batch_size=12)
+    model.begin()
+    assert explorer.status == "running"
+    assert explorer.result is None
+    assert not explorer.wait(0)
+    model.let(1)  # the picture without a disc, then the first batch is in the model
+    assert explorer.result.baseline == 0
+    assert explorer.progress == 0
+    assert np.isnan(array(explorer._map["values"])).all()
+    model.free()
+    assert explorer.wait(SECONDS)
+    assert explorer.progress == 1
+
+
+def test_cancel_stops_within_a_batch(make):
+    model = Gate()
+    explorer = make(model, batch_size=12)
+    model.begin()
+    model.let(2)  # the first batch is through, the second in the model
+    explorer.cancel()
+    assert explorer.status == "cancelled"
+    model.free()
+    assert explorer.wait(SECONDS)
+    assert model.calls == 3
+    assert explorer.status == "cancelled"
+    assert explorer.error == ""
+    # What was published before stays; nothing comes after.
+    assert not explorer.result.complete
+    assert explorer.progress < 1
+
+
+def test_cancel_when_nothing_runs_changes_nothing(make):
+    explorer = make()
+    explorer.wait(SECONDS)
+    explorer.cancel()
+    assert explorer.status == "done"
+
+
+def test_run_starts_again_after_a_cancel(make):
+    model = Gate()
+    explorer = make(model, batch_size=12)
+    model.begin()
+    explorer.cancel()
+    model.free()
+    explorer.wait(SECONDS)
+    explorer.run()
+    assert explorer.wait(SECONDS)
+    assert explorer.status == "done"
+    np.testing.assert_array_equal(explorer.result.values, expected().values)
+
+
+@pytest.mark.parametrize(("name", "value"), [("circle_size", 9), ("offset", 8), ("channel", 1)])
+def test_a_changed_trait_stops_the_scan_and_starts_anew(make, name, value):
+    model = Gate()
+    explorer = make(model, batch_size=12)
+    model.begin()
+    model.let(1)
+    setattr(explorer, name, value)
+    assert explorer.status == "running"
+    assert getattr(explorer, name) == value  # the kernel is free while the scan runs
+    model.free()
+    assert explorer.wait(SECONDS)
+    assert explorer.status == "done"
+    given = {"circle_size": explorer.circle_size, "offset": explorer.offset}
+    np.testing.assert_array_equal(explorer.result.values, expected(**given, channel=explorer.channel).values)
+    assert explorer.result.grid.circle_size == explorer._map["circleSize"] == given["circle_size"]
+    # Of the first scan, no more than the batch in the model was run: 48 cells in all would have been 4 batches.
+    cells = explorer.result.values.size
+    assert model.calls <= 2 + 1 + -(-cells // 12)
+
+
+def test_many_changes_in_a_row_end_with_the_last(make):
+    explorer = make()
+    for offset in (2, 3, 5, 6, 7, 8):
+        explorer.offset = offset
+    assert explorer.wait(SECONDS)
+    assert explorer.status == "done"
+    np.testing.assert_array_equal(explorer.result.values, expected(offset=8).values)
+
+
+def test_looks_do_not_run_the_model(make):
+    model = Gate()
+    model.free()
+    explorer = make(model)
+    explorer.wait(SECONDS)
+    calls = model.calls
+    explorer.result_type, explorer.color_map, explorer.opacity = "worse", "plasma", 0.3
+    explorer.layers, explorer.cell = ["truth", "picture"], (1, 1)
+    assert explorer.wait(SECONDS)
+    assert model.calls == calls
+    assert explorer.layers == ["picture", "truth"]  # in the order they are drawn
+    assert len(explorer._palettes["plasma"]) == 768
+
+
+# -- errors of the model ------------------------------------------------------------------------------
+
+
+def test_a_failing_model_is_shown(make):
+    explorer = make(lambda images: {"masks": images})
+    assert explorer.wait(SECONDS)
+    assert explorer.status == "error"
+    assert "on the picture without a disc" in explorer.error
+    assert "mapping without 'out' or 'logits'" in explorer.error
+    assert isinstance(explorer.exception, hdm.ModelOutputError)
+    assert explorer.result is None
+
+
+def test_a_failure_at_one_cell_keeps_what_was_measured(make):
+    disc = torch.from_numpy(hdm.Grid(24, 32, 4, 4).mask(2, 3))
+
+    def model(images):
+        if (images[:, 0][:, disc] == 0).all(1).any():
+            raise ZeroDivisionError("lost")
+        return images[:, 0]
+
+    explorer = make(model, circle_size=4, batch_size=6)
+    assert explorer.wait(SECONDS)
+    assert explorer.status == "error"
+    assert "at cell (row 2, column 3)" in explorer.error
+    assert "ZeroDivisionError: lost" in explorer.error
+    assert explorer.exception.result.measured.sum() == 2 * 8 + 3
+    # Other settings serve: the error goes away with the next scan.
+    explorer.channel = 1
+    assert explorer.wait(SECONDS)
+    assert (explorer.status, explorer.error, explorer.exception) == ("done", "", None)
+
+
+# -- traits -------------------------------------------------------------------------------------------
+
+BAD_TRAITS = [
+    ("circle_size", 0, "circle_size must be at least 1"),
+    ("circle_size", 25, "circle_size must not be larger than the picture"),
+    ("offset", 25, "offset must not be larger than the picture"),
+    ("channel", 2, r"channel must be -1 \(all\) or 0 to 1"),
+    ("result_type", "best", "unknown result type 'best'"),
+    ("color_map", "Blue", "unknown colour map 'Blue'"),
+    ("layers", ["map", "clouds"], "unknown layer 'clouds'; known are picture"),
+    ("cell", (6, 0), r"cell \(6, 0\) is outside the grid of 6 x 8 cells"),
+    ("opacity", 1.5, "1.5"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), BAD_TRAITS)
+def test_bad_values_are_refused_and_change_nothing(make, name, value, message):
+    explorer = make()
+    explorer.wait(SECONDS)
+    before = getattr(explorer, name)
+    with pytest.raises((ValueError, traitlets.TraitError), match=message):
+        setattr(explorer, name, value)
+    assert getattr(explorer, name) == before
+    assert explorer.status == "done"
+
+
+@pytest.mark.parametrize(("name", "value", "message"), BAD_TRAITS)
+def test_bad_values_from_the_screen_are_refused_too(make, name, value, message):
+    # Messages of the browser arrive through set_state, which checks all traits at its end.
+    explorer = make()
+    explorer.wait(SECONDS)
+    before = getattr(explorer, name)
+    with pytest.raises((ValueError, traitlets.TraitError), match=message):
+        explorer.set_state({name: list(value) if isinstance(value, tuple) else value})
+    assert getattr(explorer, name) == before
+    assert explorer.status == "done"
+
+
+def test_values_from_the_screen_start_a_scan(make):
+    explorer = make()
+    explorer.wait(SECONDS)
+    explorer.set_state({"circle_size": 9, "offset": 6})
+    assert explorer.wait(SECONDS)
+    np.testing.assert_array_equal(explorer.result.values, expected(9, 6).values)
+
+
+@pytest.mark.parametrize("result_type", [hdm.WORSE_ONLY, "worse"])
+def test_result_types_by_member_or_name(make, result_type):
+    explorer = make(result_type=result_type)
+    assert explorer.result_type == "worse"
+    explorer.result_type = hdm.BETTER_ONLY
+    assert explorer.result_type == "better"
+
+
+# -- the pinned cell ----------------------------------------------------------------------------------
+
+
+def test_a_pinned_cell_opens_the_inspector(make):
+    explorer = make()
+    explorer.wait(SECONDS)
+    whole = expected()
+    row, col = (int(i) for i in np.argwhere(whole.values == whole.values.max())[0])
+    explorer.cell = (row, col)
+    shown = explorer._inspector
+    assert shown["cell"] == [row, col]
+    assert shown["pending"] is False
+    assert shown["distance"] == whole.values.max() > 0
+    assert shown["change"] == whole.values.max() - whole.baseline
+    assert (shown["rank"], shown["of"]) == (1, 48)
+    assert shown["iou"] == whole.iou(row, col)
+    pair = whole.pair(row, col)
+    assert shown["pair"] == [list(pair.from_pixel), list(pair.to_pixel)]
+    assert shown["from"] == pair.from_mask
+    mask = np.unpackbits(np.frombuffer(shown["mask"], np.uint8), count=24 * 32).reshape(24, 32)
+    np.testing.assert_array_equal(mask, whole.output(row, col))
+    picture = np.array(Image.open(io.BytesIO(shown["picture"])))
+    np.testing.assert_array_equal(picture[..., 0], np.round(whole.occluded(row, col)[0] * 255))
+    explorer.cell = None
+    assert explorer._inspector == {}
+
+
+def test_a_cell_pinned_before_it_is_measured_is_filled_in(make):
+    model = Gate()
+    explorer = make(model, batch_size=12)
+    model.begin()
+    explorer.cell = (5, 7)
+    assert explorer._inspector == {"cell": [5, 7], "pending": True}
+    model.free()
+    explorer.wait(SECONDS)
+    assert explorer._inspector["pending"] is False
+    assert explorer._inspector["distance"] == expected().values[5, 7]
+
+
+def test_the_pin_stays_at_its_place_when_the_offset_changes(make):
+    explorer = make()
+    explorer.wait(SECONDS)
+    explorer.cell = (2, 4)  # at pixel (8, 16)
+    explorer.offset = 8
+    assert explorer.cell == (1, 2)
+    explorer.wait(SECONDS)
+    assert explorer._inspector["cell"] == [1, 2]
+    assert explorer._inspector["distance"] == expected(offset=8).values[1, 2]
+    explorer.cell = (2, 3)
+    explorer.offset = 5
+    assert explorer.cell == (3, 5)
+    explorer.offset = 24  # a grid of one cell
+    assert explorer.cell == (0, 0)
+
+
+# -- requests of the screen ---------------------------------------------------------------------------
+
+
+def test_requests_are_answered(make, monkeypatch):
+    explorer = make()
+    explorer.wait(SECONDS)
+    replies = []
+    monkeypatch.setattr(explorer, "send", lambda content, buffers=None: replies.append(content))
+    explorer._handle_custom_msg({"request": "run", "id": 7}, [])
+    assert explorer.wait(SECONDS)
+    assert explorer.status == "done"
+    explorer._handle_custom_msg({"request": "cancel", "id": 8}, [])
+    explorer._handle_custom_msg({"request": "stop", "id": 9}, [])
+    explorer._handle_custom_msg("nonsense", [])
+    assert replies == [
+        {"id": 7, "error": None},
+        {"id": 8, "error": None},
+        {"id": 9, "error": "unknown request 'stop'; known are run, cancel"},
+    ]
+
+
+# -- the end ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "use",
+    [lambda e: e.run(), lambda e: e.cancel(), lambda e: e.wait(), lambda e: e.result],
+    ids=["run", "cancel", "wait", "result"],
+)
+def test_a_closed_explorer_says_so(make, use):
+    explorer = make()
+    explorer.wait(SECONDS)
+    explorer.close()
+    explorer.close()  # closing twice is no error
+    with pytest.raises(RuntimeError, match="this explorer is closed; make a new HDMExplorer"):
+        use(explorer)
+
+
+def test_closing_stops_the_scan_and_restores_the_model():
+    class Held(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gate = Gate()
+
+        def forward(self, images):
+            return self.gate(images)
+
+    model = Held().train()
+    explorer = hw.HDMExplorer(model, IMAGE, SEGMENT, 6, 4, batch_size=6)
+    model.gate.begin()
+    model.gate.let(1)
+    assert not model.training
+    explorer.close()
+    model.gate.free()
+    assert gone()
+    assert model.gate.calls == 2
+    assert model.training
+
+
+class Shell:
+    """As much of a notebook's shell as tells which cell runs; its events are IPython's own."""
+
+    def __init__(self):
+        self.events = EventManager(self, available_events)
+        self.cell = None
+
+    def get_parent(self):
+        return {"metadata": {"cellId": self.cell}}
+
+    def run_cell(self, cell):
+        self.cell = cell
+        self.events.trigger("pre_run_cell", SimpleNamespace(cell_id=cell))
+
+    @property
+    def hooks(self):
+        return [hook for hooks in self.events.callbacks.values() for hook in hooks]
+
+
+@pytest.fixture
+def shell(monkeypatch):
+    shell = Shell()
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    return shell
+
+
+def test_running_its_cell_again_closes_an_explorer(make, shell):
+    shell.run_cell("a")
+    explorer = make()
+    explorer.wait(SECONDS)
+    shell.run_cell("b")
+    other = make()
+    shell.run_cell("c")
+    assert explorer.wait(SECONDS)
+    assert other.wait(SECONDS)
+    shell.run_cell("a")
+    with pytest.raises(RuntimeError, match="this explorer is closed"):
+        explorer.run()
+    assert other.result is not None
+
+
+def test_a_hundred_cycles_leave_nothing_behind(shell):
+    hooks, instances = len(shell.hooks), len(ipywidgets.widgets.widget._instances)
+    left = []
+    for number in range(100):
+        shell.run_cell("a" if number % 2 else f"cell {number}")
+        model = nn.Conv2d(2, 1, 1)
+        explorer = hw.HDMExplorer(model, IMAGE, SEGMENT, 8, 8)
+        if number % 3 == 0:
+            assert explorer.wait(SECONDS)
+            left.append(weakref.ref(explorer.result))
+        left += [weakref.ref(explorer), weakref.ref(model)]
+        explorer.close()
+        del explorer, model
+    assert gone()
+    assert len(shell.hooks) == hooks
+    assert len(ipywidgets.widgets.widget._instances) == instances
+    gc.collect()
+    assert [reference() for reference in left if reference() is not None] == []
+
+
+def test_a_closed_explorer_that_is_kept_holds_no_data():
+    model = nn.Conv2d(2, 1, 1)
+    explorer = hw.HDMExplorer(model, IMAGE, SEGMENT, 8, 8)
+    assert explorer.wait(SECONDS)
+    left = [weakref.ref(model), weakref.ref(explorer.result)]
+    explorer.close()
+    del model
+    assert gone()
+    gc.collect()
+    assert [reference() for reference in left] == [None, None]
+    assert (explorer._picture, explorer._map, explorer._inspector) == (b"", {}, {})
+
+
+def test_an_explorer_that_fails_to_start_leaves_nothing(shell):
+    hooks, before = len(shell.hooks), len(ipywidgets.widgets.widget._instances)
+    shell.run_cell("a")
+    with pytest.raises(traitlets.TraitError):
+        hw.HDMExplorer(first, IMAGE, SEGMENT, 6, 4, opacity=2.0)
+    assert len(ipywidgets.widgets.widget._instances) == before
+    assert len(shell.hooks) == hooks
+    assert workers() == []

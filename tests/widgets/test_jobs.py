@@ -1,0 +1,114 @@
+import threading
+
+import pytest
+
+from hdm_widgets.widgets.jobs import LatestJob
+
+
+def threads_named(name):
+    return [thread for thread in threading.enumerate() if thread.name == name]
+
+
+def test_a_job_runs_in_a_thread_of_that_name():
+    worker, seen = LatestJob("job-name"), []
+    worker.submit(lambda stop: seen.append((threading.current_thread().name, stop.is_set())))
+    assert worker.wait(30)
+    assert seen == [("job-name", False)]
+    assert not worker.busy
+
+
+def test_the_thread_ends_with_the_work():
+    worker = LatestJob("job-ends")
+    for _ in range(3):
+        go = threading.Event()
+        worker.submit(lambda stop, go=go: go.wait(30))
+        (thread,) = threads_named("job-ends")
+        assert thread.daemon
+        assert worker.busy
+        go.set()
+        assert worker.wait(30)
+        thread.join(30)
+        assert threads_named("job-ends") == []
+
+
+def test_a_newer_job_stops_the_one_that_runs():
+    worker, order, begun = LatestJob("job"), [], threading.Event()
+
+    def old(stop):
+        begun.set()
+        assert stop.wait(30)
+        order.append("old stopped")
+
+    worker.submit(old)
+    assert begun.wait(30)
+    worker.submit(lambda stop: order.append(f"new, stop {stop.is_set()}"))
+    assert worker.wait(30)
+    assert order == ["old stopped", "new, stop False"]
+
+
+def test_only_the_newest_of_those_that_wait_runs():
+    worker, ran, begun = LatestJob("job"), [], threading.Event()
+
+    def old(stop):
+        begun.set()
+        stop.wait(30)
+        submitted.wait(30)
+
+    submitted = threading.Event()
+    worker.submit(old)
+    assert begun.wait(30)
+    for number in range(5):
+        worker.submit(lambda stop, number=number: ran.append(number))
+    submitted.set()
+    assert worker.wait(30)
+    assert ran == [4]
+
+
+def test_cancel_stops_the_job_and_forgets_the_next():
+    worker, ran, begun = LatestJob("job"), [], threading.Event()
+
+    def old(stop):
+        begun.set()
+        stop.wait(30)
+        cancelled.wait(30)
+
+    cancelled = threading.Event()
+    worker.submit(old)
+    assert begun.wait(30)
+    worker.submit(lambda stop: ran.append("next"))
+    worker.cancel()
+    cancelled.set()
+    assert worker.wait(30)
+    assert ran == []
+    worker.submit(lambda stop: ran.append("later"))  # a cancelled worker takes new work
+    assert worker.wait(30)
+    assert ran == ["later"]
+
+
+def test_wait_tells_whether_it_still_runs():
+    worker, go = LatestJob("job"), threading.Event()
+    assert worker.wait(0)
+    worker.submit(lambda stop: go.wait(30))
+    assert not worker.wait(0)
+    go.set()
+    assert worker.wait(30)
+
+
+def test_a_closed_worker_stops_and_takes_no_more():
+    worker, stopped = LatestJob("job"), []
+    worker.submit(lambda stop: stopped.append(stop.wait(30)))
+    worker.close()
+    assert worker.wait(30)
+    assert stopped in ([True], [])  # the job may have been closed before it began
+    with pytest.raises(RuntimeError, match="closed"):
+        worker.submit(lambda stop: None)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_job_that_fails_leaves_a_worker_that_works():
+    worker, ran = LatestJob("job"), []
+    worker.submit(lambda stop: 1 / 0)
+    assert worker.wait(30)
+    worker.submit(lambda stop: ran.append("next"))
+    assert worker.wait(30)
+    assert ran == ["next"]
