@@ -21,7 +21,7 @@ ROUNDS = 3
 CELL = """
 import hdm_widgets as hw
 model, image, segment, cue = hw.demo.shapes(0)
-hw.HDMExplorer(model, image, segment, circle_size=15, offset=5)
+hw.HDMExplorer(model, image, segment, circle_size=10, offset=4)
 """
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 

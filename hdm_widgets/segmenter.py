@@ -100,23 +100,23 @@ class Segmenter:
             raise TypeError(
                 f"model must be an instance, got the class {model.__name__}; did you forget the parentheses?"
             )
-        if target is not None and (isinstance(target, bool) or not isinstance(target, int) or target < 0):
+        if target is not None and (not _is_whole(target) or target < 0):
             raise ValueError(f"target must be the index of a class, 0 or more, got {target!r}")
-        if not isinstance(threshold, (int, float)) or not np.isfinite(threshold):
+        if not isinstance(threshold, (int, float, np.number)) or not np.isfinite(threshold):
             raise ValueError(f"threshold must be a finite number, got {threshold!r}")
         if activation not in get_args(Activation):
             known = ", ".join(repr(name) for name in get_args(Activation))
             raise ValueError(f"activation must be one of {known}, got {activation!r}")
         for name, value in (("batch_size", batch_size), ("pad_to", pad_to)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            if value is not None and (not _is_whole(value) or value < 1):
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
         self.model = model
-        self.target = target
+        self.target = None if target is None else int(target)
         self.threshold = float(threshold)
         self.activation: Activation = activation
         self.device = None if device is None else torch.device(device)
-        self.batch_size = batch_size
-        self.pad_to = pad_to
+        self.batch_size = None if batch_size is None else int(batch_size)
+        self.pad_to = None if pad_to is None else int(pad_to)
         self._takes_numpy: bool | None = False if isinstance(model, nn.Module) else None
 
     @classmethod
@@ -178,7 +178,7 @@ class Segmenter:
         return np.concatenate([self.binarize(raw).cpu().numpy() for raw in self._raw_batches(images)])
 
     def _raw_batches(self, images: Tensor | NDArray[Any]) -> Iterator[Tensor]:
-        pictures = torch.as_tensor(images)
+        pictures = to_tensor(images)
         if pictures.ndim != 4:
             raise ValueError(f"images must have four dimensions (N, C, H, W), got shape {tuple(pictures.shape)}")
         if not len(pictures):
@@ -330,6 +330,18 @@ class Segmenter:
                 f"from the model, got shape {tuple(output.shape)}"
             )
         return maps.float() if maps.dtype != torch.float64 else maps
+
+
+def to_tensor(images: Tensor | NDArray[Any]) -> Tensor:
+    """A tensor of pictures or masks; arrays are copied, so that any layout and byte order serves."""
+    if isinstance(images, Tensor):
+        return images.detach()
+    array = np.asarray(images)
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _said(error: Exception) -> str:

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
+from hdm_widgets._borrowing import borrowed
+
 __all__ = ["TrainingHistory", "evaluate", "train"]
 
 
@@ -88,18 +90,13 @@ def evaluate(
         Pooled intersection over pooled union; 0 if no pixel is in either.
     """
     device = torch.device(device) if device is not None else next(model.parameters()).device
-    training = model.training
-    model.eval()
     intersection = union = 0
-    try:
-        with torch.inference_mode():
-            for images, masks in DataLoader(dataset, batch_size):
-                truth = masks.to(device) != 0
-                predicted = _maps(model, images.to(device), truth) > 0
-                intersection += int((predicted & truth).sum())
-                union += int((predicted | truth).sum())
-    finally:
-        model.train(training)
+    with torch.inference_mode(), borrowed(model, device):
+        for images, masks in DataLoader(dataset, batch_size):
+            truth = masks.to(device) != 0
+            predicted = _maps(model, images.to(device), truth) > 0
+            intersection += int((predicted & truth).sum())
+            union += int((predicted | truth).sum())
     return intersection / union if union else 0.0
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import closing
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from tqdm.auto import tqdm
 from hdm_widgets._arguments import advise_on_keywords
 from hdm_widgets.hdm import inputs
 from hdm_widgets.hdm.grid import Grid, check_count
-from hdm_widgets.hdm.occlusion import Fill, Occlusion, OverriddenOcclusion, check_fill
+from hdm_widgets.hdm.occlusion import Fill, Occlusion, OverriddenOcclusion, check_fill, warn_of_clipping
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.scan import BatchSize, MaskMeasure, Measure, OutputMeasure, batches, locate
 from hdm_widgets.hdm.settings import ScanSettings
@@ -31,6 +33,32 @@ from hdm_widgets.metrics.distance import (
 from hdm_widgets.segmenter import Model, ModelError, Segmenter
 
 __all__ = ["HausdorffDistanceMasks"]
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """All that a scan needs, checked."""
+
+    segmenter: Segmenter
+    occluder: Occlusion | OverriddenOcclusion
+    measure: Measure
+    picture: Tensor
+    truth: NDArray[Any]
+    settings: ScanSettings
+    wanted: NDArray[np.bool_]
+    sizes: BatchSize
+    keep_outputs: bool
+
+    def warn(self) -> None:
+        """Say what is allowed but may not be meant."""
+        if not self.truth.any():
+            warnings.warn(
+                "the segment is empty: every distance follows the policy for empty masks (empty=)", stacklevel=3
+            )
+        if self.settings.fill == "minimum" and not self.settings.own_mask:
+            channel = self.settings.channel
+            part = self.picture if channel == -1 else self.picture[channel]
+            warn_of_clipping(part, normalize=self.settings.normalize)
 
 
 class HausdorffDistanceMasks:
@@ -263,6 +291,32 @@ class HausdorffDistanceMasks:
         ModelError
             As for `explain`, while it runs.
         """
+        scan = self._prepare(
+            model, image, segment, device, channel,
+            batch_size=batch_size, target=target, threshold=threshold, distance=distance, empty=empty, fill=fill,
+            region=region, keep_outputs=keep_outputs,
+        )  # fmt: skip
+        scan.warn()
+        return self._run(scan)
+
+    def _prepare(
+        self,
+        model: Model,
+        image: Tensor | NDArray[Any],
+        segment: Tensor | NDArray[Any],
+        device: torch.device | str | None = None,
+        channel: int = -1,
+        *,
+        batch_size: int | None = None,
+        target: int | None = None,
+        threshold: float | None = None,
+        distance: inputs.Distance = "hausdorff",
+        empty: EmptyPolicy = "diagonal",
+        fill: Fill = "minimum",
+        region: tuple[int, int, int, int] | None = None,
+        keep_outputs: bool = True,
+    ) -> _Scan:
+        """Check everything and bring it into its form; nothing is run."""
         grid = self.grid
         segmenter = Segmenter.of(model, target=target, threshold=threshold, device=device)
         picture = inputs.check_image(image, self.height, self.width)
@@ -287,49 +341,37 @@ class HausdorffDistanceMasks:
             occluder = Occlusion.of(
                 grid, picture, fill=settings.fill, channel=settings.channel, normalize=self.normalize
             )
+        measure: Measure
+        if settings.distance == "hausdorff":
+            measure = MaskMeasure(ReferenceMask(truth, empty=settings.empty))
+        else:
+            measure = OutputMeasure(row_distance if settings.distance == "rows" else self.calculate_distance, truth)
         sizes = BatchSize(batch_size or segmenter.batch_size, picture, segmenter.run_device)
-        return self._scan(segmenter, occluder, picture, truth, settings, wanted, sizes, keep_outputs)
+        return _Scan(segmenter, occluder, measure, picture, truth, settings, wanted, sizes, keep_outputs)
 
     def _overrides(self, method: str) -> bool:
         ours = getattr(HausdorffDistanceMasks, method)
         return getattr(getattr(self, method), "__func__", None) is not ours
 
-    def _scan(
-        self,
-        segmenter: Segmenter,
-        occluder: Occlusion | OverriddenOcclusion,
-        picture: Tensor,
-        truth: NDArray[Any],
-        settings: ScanSettings,
-        wanted: NDArray[np.bool_],
-        sizes: BatchSize,
-        keep_outputs: bool,
-    ) -> Generator[ScanUpdate]:
-        grid = occluder.grid
-        measure: Measure
-        if settings.distance == "hausdorff":
-            measure = MaskMeasure(ReferenceMask(truth, empty=settings.empty))
-        else:
-            function = row_distance if settings.distance == "rows" else self.calculate_distance
-            measure = OutputMeasure(cast(Callable[[NDArray[Any], NDArray[Any]], float], function), truth)
-
+    def _run(self, scan: _Scan) -> Generator[ScanUpdate]:
+        grid, segmenter, measure, wanted = scan.occluder.grid, scan.segmenter, scan.measure, scan.wanted
         self.result = None
         started = time.perf_counter()
         with segmenter.borrowed():
             try:
-                unoccluded, masks = measure(segmenter, segmenter.raw(picture[None]))
+                unoccluded, masks = measure(segmenter, segmenter.raw(scan.picture[None]))
             except Exception as error:  # noqa: BLE001 - whatever it is, it is reported with its place
                 locate(error, None)
             values = np.full(grid.shape, np.nan)
             values[~wanted] = unoccluded[0]
             measured = np.zeros(grid.shape, dtype=bool)
-            packed = np.zeros((*grid.shape, -(-truth.size // 8)), np.uint8) if keep_outputs else None
+            packed = np.zeros((*grid.shape, -(-scan.truth.size // 8)), np.uint8) if scan.keep_outputs else None
             total = int(np.count_nonzero(wanted))
 
             def result() -> HDMResult:
                 return HDMResult(
-                    values.copy(), float(unoccluded[0]), measured.copy(), grid, picture.numpy(), truth != 0,
-                    masks[0], settings, packed, occluder.picture,
+                    values.copy(), float(unoccluded[0]), measured.copy(), grid, scan.picture.numpy(),
+                    scan.truth != 0, masks[0], scan.settings, packed, scan.occluder.picture,
                 )  # fmt: skip
 
             self.result = result()
@@ -338,7 +380,7 @@ class HausdorffDistanceMasks:
                 time.perf_counter() - started, self.result,
             )  # fmt: skip
             try:
-                for batch in batches(segmenter, occluder, grid, measure, wanted, sizes):
+                for batch in batches(segmenter, scan.occluder, grid, measure, wanted, scan.sizes):
                     at = batch.cells[:, 0], batch.cells[:, 1]
                     values[at] = batch.distances
                     measured[at] = True

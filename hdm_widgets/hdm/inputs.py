@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from hdm_widgets.segmenter import to_tensor
 
 __all__ = ["Distance", "check_channel", "check_distance", "check_image", "check_region", "check_segment"]
 
@@ -39,7 +40,7 @@ def check_image(image: object, height: int, width: int) -> Tensor:
             f"the picture must be of a floating type, scaled as the model expects it, got {image.dtype}; "
             "for values 0 to 255: image.astype('float32') / 255"
         )
-    picture = torch.as_tensor(image).detach().to("cpu", torch.float32, copy=True)
+    picture = to_tensor(image).to("cpu", torch.float32, copy=True)
     if not bool(torch.isfinite(picture).all()):
         channel_row_col = tuple(int(i) for i in (~torch.isfinite(picture)).nonzero()[0])
         raise ValueError(f"the picture has NaN or infinity, first at {channel_row_col}")
@@ -47,7 +48,7 @@ def check_image(image: object, height: int, width: int) -> Tensor:
 
 
 def check_segment(segment: object, height: int, width: int) -> NDArray[Any]:
-    """The true mask as a numpy array (H, W) of its own type; an empty one warns."""
+    """The true mask as a numpy array (H, W) of its own type, the caller's no longer."""
     if isinstance(segment, Tensor):
         segment = segment.detach().cpu().numpy()
     if not isinstance(segment, np.ndarray):
@@ -61,9 +62,7 @@ def check_segment(segment: object, height: int, width: int) -> NDArray[Any]:
         )
     if segment.dtype.kind == "f" and not np.isfinite(segment).all():
         raise ValueError("the segment has NaN or infinity")
-    if not segment.any():
-        warnings.warn("the segment is empty: every distance follows the policy for empty masks (empty=)", stacklevel=2)
-    return cast(NDArray[Any], segment)
+    return segment.copy()
 
 
 def check_channel(channel: object, channels: int) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hdm_widgets.hdm.grid import Grid
 
-__all__ = ["Fill", "Occlusion", "OverriddenOcclusion"]
+__all__ = ["Fill", "Occlusion", "OverriddenOcclusion", "check_fill", "disc_mask", "warn_of_clipping"]
 
 Fill = Literal["minimum", "mean", "blur"] | float
 
@@ -40,8 +40,7 @@ class Occlusion:
         inside, outside = image.clone(), image.clone()
         part = slice(None) if channel == -1 else slice(channel, channel + 1)
         if fill == "minimum":
-            low, high = (-1.0, 1.0) if normalize else (0.0, 1.0)
-            _warn_of_clipping(image[part], low, high)
+            low, high = _minimum_range(normalize)
             inside[part] = image[part].clamp(max=low)
             outside[part] = image[part].clamp(max=high)
         elif fill == "mean":
@@ -104,6 +103,10 @@ def disc_mask(grid: Grid, row: int, col: int, *, normalize: bool = False) -> Ten
     return 2 * mask - 1 if normalize else mask
 
 
+def _minimum_range(normalize: bool) -> tuple[float, float]:
+    return (-1.0, 1.0) if normalize else (0.0, 1.0)
+
+
 def check_fill(fill: object) -> Fill:
     """`fill` itself, if it is a known name or a finite number."""
     if isinstance(fill, (int, float, np.number)) and not isinstance(fill, bool) and np.isfinite(fill):
@@ -113,13 +116,15 @@ def check_fill(fill: object) -> Fill:
     raise ValueError(f"fill must be 'minimum', 'mean', 'blur' or a finite number, got {fill!r}")
 
 
-def _warn_of_clipping(image: Tensor, low: float, high: float) -> None:
+def warn_of_clipping(image: Tensor, *, normalize: bool) -> None:
+    """Say so if the element-wise minimum does something else to the picture than to darken the disc."""
+    low, high = _minimum_range(normalize)
     least, most = (float(value) for value in image.aminmax())
     if most > high:
         warnings.warn(
             f"the picture has values up to {most:g}; the element-wise minimum with the mask cuts all of them down to "
             f"{high:g}, outside the disc too. Scale the picture to [{low:g}, {high:g}] or use fill='mean' or a number",
-            stacklevel=2,
+            stacklevel=3,
         )
     if least < low:
         advice = (
@@ -127,7 +132,7 @@ def _warn_of_clipping(image: Tensor, low: float, high: float) -> None:
         )
         warnings.warn(
             f"the picture has values down to {least:g}; the disc is {low:g} and does not cover what is darker{advice}",
-            stacklevel=2,
+            stacklevel=3,
         )
 
 

@@ -22,6 +22,7 @@ from hdm_widgets.hdm.occlusion import Occlusion
 from hdm_widgets.hdm.settings import ScanSettings
 from hdm_widgets.metrics.distance import HausdorffPair, hausdorff_pair
 from hdm_widgets.metrics.overlap import iou
+from hdm_widgets.segmenter import to_tensor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -187,7 +188,7 @@ class HDMResult:
         """
         from hdm_widgets.hdm.picture import gray, to_rgb
 
-        picture = self.image if image is None else torch.as_tensor(image).detach().cpu().numpy()
+        picture = self.image if image is None else to_tensor(image).cpu().numpy()
         if picture.shape[-2:] != (self.height, self.width) or picture.ndim not in (2, 3):
             raise ValueError(f"expected a picture (C, {self.height}, {self.width}), got shape {picture.shape}")
         circles = self.circle_map(result_type, color_map)

@@ -205,9 +205,10 @@ def hausdorff_pair(a: ArrayLike, b: ArrayLike, *, empty: EmptyPolicy = "diagonal
     HausdorffPair(distance=3.0, from_pixel=(0, 3), to_pixel=(0, 0), from_mask='b')
     """
     first, second = _masks(a, b)
+    policy = check_empty_policy(empty)
     if not first.any() or not second.any():
         both = not first.any() and not second.any()
-        return HausdorffPair(0.0 if both else _empty_distance(first.shape, check_empty_policy(empty)), None, None, None)
+        return HausdorffPair(0.0 if both else _empty_distance(first.shape, policy), None, None, None)
     best = HausdorffPair(0.0, None, None, None)
     for name, source, goal in (("a", first, second), ("b", second, first)):
         distances, nearest = ndimage.distance_transform_edt(~goal, return_indices=True)
@@ -261,6 +262,7 @@ def hausdorff_percentile(
     if not 0 <= percentile <= 100:
         raise ValueError(f"percentile must be in [0, 100], got {percentile}")
     first, second = _masks(a, b)
+    check_empty_policy(empty)
     if not first.any() or not second.any():
         return hausdorff_pair(first, second, empty=empty).distance
     return float(max(np.percentile(distances, percentile) for distances in _surface_distances(first, second)))
@@ -287,6 +289,7 @@ def mean_surface_distance(a: ArrayLike, b: ArrayLike, *, empty: EmptyPolicy = "d
     2.0
     """
     first, second = _masks(a, b)
+    check_empty_policy(empty)
     if not first.any() or not second.any():
         return hausdorff_pair(first, second, empty=empty).distance
     return float(np.concatenate(_surface_distances(first, second)).mean())

@@ -37,7 +37,7 @@ def iou(a: ArrayLike, b: ArrayLike, *, empty: float = 0.0) -> float:
     """
     first, second = _pair(a, b)
     union = np.count_nonzero(first | second)
-    return np.count_nonzero(first & second) / union if union else float(empty)
+    return float(np.count_nonzero(first & second) / union) if union else float(empty)
 
 
 def dice(a: ArrayLike, b: ArrayLike, *, empty: float = 0.0) -> float:
@@ -62,4 +62,4 @@ def dice(a: ArrayLike, b: ArrayLike, *, empty: float = 0.0) -> float:
     """
     first, second = _pair(a, b)
     total = np.count_nonzero(first) + np.count_nonzero(second)
-    return 2 * np.count_nonzero(first & second) / total if total else float(empty)
+    return float(2 * np.count_nonzero(first & second) / total) if total else float(empty)

@@ -24,7 +24,6 @@ from hdm_widgets.hdm.inputs import Distance, check_channel, check_image, check_s
 from hdm_widgets.hdm.occlusion import Fill
 from hdm_widgets.hdm.picture import gray, to_rgb
 from hdm_widgets.hdm.result import HDMResult
-from hdm_widgets.hdm.settings import ScanSettings
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.distance import EmptyPolicy
 from hdm_widgets.segmenter import Model, Segmenter
@@ -41,6 +40,10 @@ _LAYERS = ("picture", "edges", "map", "truth", "prediction")
 _LONGEST_SIDE = 1600
 # News goes to the browser at most this often; finished stages always do.
 _SECONDS_BETWEEN_NEWS = 0.1
+
+
+class InvalidTraitError(traitlets.TraitError, ValueError):
+    """A trait was given a value that it cannot have; the old one stays, wherever the new one came from."""
 
 
 class HDMExplorer(anywidget.AnyWidget):
@@ -92,7 +95,7 @@ class HDMExplorer(anywidget.AnyWidget):
     --------
     >>> import hdm_widgets as hw
     >>> model, image, segment, cue = hw.demo.shapes(0)
-    >>> explorer = hw.HDMExplorer(model, image, segment, circle_size=15, offset=16)
+    >>> explorer = hw.HDMExplorer(model, image, segment, circle_size=10, offset=16)
     >>> explorer.wait(timeout=60)
     True
     >>> explorer.result.values.shape
@@ -100,15 +103,17 @@ class HDMExplorer(anywidget.AnyWidget):
     >>> explorer.close()
     """
 
-    _esm = _STATIC / "hdm_explorer.js"
-    _css = _STATIC / "hdm_explorer.css"
+    # Text, not paths: of a path anywidget would keep every widget alive to tell it of changes.
+    _esm = (_STATIC / "hdm_explorer.js").read_text(encoding="utf-8")
+    _css = (_STATIC / "hdm_explorer.css").read_text(encoding="utf-8")
+    _ended = True  # until __init__ has come to its end
 
     circle_size = traitlets.Int().tag(sync=True)
     offset = traitlets.Int().tag(sync=True)
     channel = traitlets.Int(-1).tag(sync=True)
     result_type = traitlets.Unicode("raw").tag(sync=True)
     color_map = traitlets.Unicode("Blues").tag(sync=True)
-    opacity = traitlets.Float(0.7, min=0.0, max=1.0).tag(sync=True)
+    opacity = traitlets.Float(0.7).tag(sync=True)
     cell = traitlets.Tuple(traitlets.Int(), traitlets.Int(), default_value=None, allow_none=True).tag(sync=True)
     layers = traitlets.List(traitlets.Unicode(), ["picture", "map", "truth"]).tag(sync=True)
     status = traitlets.Unicode("idle").tag(sync=True)
@@ -170,22 +175,27 @@ class HDMExplorer(anywidget.AnyWidget):
         self._worker = LatestJob("hdm-explorer")
         self._publishing = threading.RLock()
         self._stop_watching: Callable[[], None] = _nothing
-        self._ended = False
         self._result: HDMResult | None = None
         self._grid = grid
         self._channels = len(picture)
         self.exception: Exception | None = None
 
-        def stream(channel: int, grid: Grid) -> Generator[ScanUpdate]:
+        def prepare(channel: int, grid: Grid) -> Any:
             explainer.generate_masks(grid.circle_size, grid.offset, normalize)
-            return explainer.stream(segmenter, picture, truth, None, channel, distance=distance, empty=empty, fill=fill)
+            return explainer._prepare(
+                segmenter, picture, truth, None, channel, distance=distance, empty=empty, fill=fill
+            )
+
+        # Everything that can be wrong with the input is said now, before any work starts, and once.
+        prepared = prepare(check_channel(channel, len(picture)), grid)
+        prepared.warn()
+
+        def stream(channel: int, grid: Grid) -> Generator[ScanUpdate]:
+            return explainer._run(prepare(channel, grid))
 
         self._stream: Callable[[int, Grid], Generator[ScanUpdate]] | None = stream
-        # Everything that can be wrong with the input is said now, before any work starts.
-        stream(check_channel(channel, len(picture)), grid)
-        own_distance = explainer._overrides("calculate_distance")
-        settings = ScanSettings(distance="custom" if own_distance else distance)
         table = color_table(color_map)
+        self._ended = False
         super().__init__(
             circle_size=grid.circle_size,
             offset=grid.offset,
@@ -193,7 +203,7 @@ class HDMExplorer(anywidget.AnyWidget):
             result_type=ResultType(result_type).value,
             color_map=color_map,
             opacity=opacity,
-            _about=about_message(picture.numpy(), truth != 0, settings),
+            _about=about_message(picture.numpy(), truth != 0, prepared.settings),
             _picture=png(to_rgb(picture.numpy()), longest=_LONGEST_SIDE),
             _edges=bits(canny(gray(picture.numpy()))),
             _truth=bits(truth != 0),
@@ -221,7 +231,7 @@ class HDMExplorer(anywidget.AnyWidget):
         self._check_open()
         with self._publishing:
             channel, grid = self.channel, self._grid
-            self.exception = None
+            self._result = self.exception = None
             self.error = ""
             self.progress = 0.0
             self.status = "running"
@@ -260,6 +270,7 @@ class HDMExplorer(anywidget.AnyWidget):
         with self._publishing:
             self._worker.close()
             self._stream = self._result = self.exception = None
+        self.layout.close()
         super().close()
         # A closed widget may live on in the notebook's output history; its bytes need not.
         self.unobserve_all()
@@ -270,47 +281,47 @@ class HDMExplorer(anywidget.AnyWidget):
 
     # -- traits -----------------------------------------------------------------------------------
 
-    @traitlets.validate("circle_size", "offset")
-    def _valid_grid(self, proposal: Any) -> int:
+    @traitlets.validate("circle_size", "offset", "channel", "cell", "result_type", "color_map", "opacity", "layers")
+    def _valid(self, proposal: Any) -> Any:
         self._check_open()
-        sizes = {"circle_size": self._grid.circle_size, "offset": self._grid.offset}
-        sizes[proposal.trait.name] = proposal.value
-        return int(getattr(Grid(self._grid.height, self._grid.width, **sizes), proposal.trait.name))
+        name, value = proposal.trait.name, proposal.value
+        try:
+            return getattr(self, f"_valid_{name}")(value)
+        except (ValueError, TypeError, IndexError) as error:
+            raise InvalidTraitError(str(error)) from None
 
-    @traitlets.validate("channel")
-    def _valid_channel(self, proposal: Any) -> int:
-        self._check_open()
-        return check_channel(proposal.value, self._channels)
+    def _valid_circle_size(self, value: int) -> int:
+        return Grid(self._grid.height, self._grid.width, value, self._grid.offset).circle_size
 
-    @traitlets.validate("result_type")
-    def _valid_result_type(self, proposal: Any) -> str:
-        return ResultType(proposal.value).value
+    def _valid_offset(self, value: int) -> int:
+        return Grid(self._grid.height, self._grid.width, self._grid.circle_size, value).offset
 
-    @traitlets.validate("color_map")
-    def _valid_color_map(self, proposal: Any) -> str:
-        name = str(proposal.value)
-        if name not in self._palettes:
-            self._palettes = {**self._palettes, name: color_table(name).tobytes()}
-        return name
+    def _valid_channel(self, value: int) -> int:
+        return check_channel(value, self._channels)
 
-    @traitlets.validate("layers")
-    def _valid_layers(self, proposal: Any) -> list[str]:
-        unknown = [name for name in proposal.value if name not in _LAYERS]
+    def _valid_cell(self, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value is not None:
+            self._grid.check_cell(*value)
+        return value
+
+    def _valid_result_type(self, value: str) -> str:
+        return ResultType(value).value
+
+    def _valid_color_map(self, value: str) -> str:
+        if value not in self._palettes:
+            self._palettes = {**self._palettes, value: color_table(value).tobytes()}
+        return value
+
+    def _valid_opacity(self, value: float) -> float:
+        if not 0 <= value <= 1:
+            raise ValueError(f"opacity must be in [0, 1], got {value}")
+        return value
+
+    def _valid_layers(self, value: list[str]) -> list[str]:
+        unknown = [name for name in value if name not in _LAYERS]
         if unknown:
             raise ValueError(f"unknown layer {unknown[0]!r}; known are {', '.join(_LAYERS)}")
-        return [name for name in _LAYERS if name in proposal.value]
-
-    @traitlets.validate("cell")
-    def _valid_cell(self, proposal: Any) -> tuple[int, int] | None:
-        self._check_open()
-        if proposal.value is None:
-            return None
-        row, col = proposal.value
-        try:
-            self._grid.check_cell(row, col)
-        except IndexError as error:
-            raise ValueError(str(error)) from None
-        return row, col
+        return [name for name in _LAYERS if name in value]
 
     def _restart(self, _change: Any) -> None:
         if self._ended:
@@ -391,6 +402,11 @@ class HDMExplorer(anywidget.AnyWidget):
             if error is not None:
                 self.error = str(error) or type(error).__name__
             self.status = status
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        if self._ended:
+            return {"text/plain": "HDMExplorer (closed)"}
+        return super()._repr_mimebundle_(**kwargs)
 
     def _check_open(self) -> None:
         if self._ended:

@@ -11,6 +11,7 @@ from hdm_widgets.hdm.picture import to_rgb, value_span
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.settings import ScanSettings
 from hdm_widgets.hdm.update import ScanUpdate
+from hdm_widgets.metrics.distance import HausdorffPair
 from hdm_widgets.widgets.buffers import array_message, bits, png
 
 __all__ = ["about_message", "inspect_cell", "map_message"]
@@ -54,7 +55,8 @@ def inspect_cell(result: HDMResult, row: int, col: int) -> dict[str, Any]:
         return {"cell": [row, col], "pending": True}
     distance = float(result.values[row, col])
     mask = result.output(row, col)
-    pair = result.pair(row, col)
+    # Without a pixel in either mask there is no pair, whatever the policy for empty masks says.
+    pair = result.pair(row, col) if mask.any() and result.segment.any() else HausdorffPair(distance, None, None, None)
     channel = result.settings.channel if len(result.image) != 3 else -1
     picture = to_rgb(result.occluded(row, col), channel=channel, span=value_span(result.image))
     measured = result.values[result.measured]

@@ -96,7 +96,7 @@ def test_the_map_points_at_the_cue():
         _, image, segment, cue = hw.demo.shapes(index)
         replay = Replay(fast)
         explainer = hdm.HausdorffDistanceMasks(128, 128)
-        explainer.generate_masks(circle_size=15, offset=5)
+        explainer.generate_masks(circle_size=10, offset=5)
         settings = {"batch_size": 25, "progress": False}
         by_pixels = explainer.explain(replay, image, segment, "cpu", **settings)
         replay.rewind()

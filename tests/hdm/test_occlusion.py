@@ -5,7 +5,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.occlusion import Occlusion, OverriddenOcclusion, check_fill
+from hdm_widgets.hdm.occlusion import Occlusion, OverriddenOcclusion, check_fill, warn_of_clipping
 
 GRID = Grid(14, 18, 6, 5)
 CELLS = np.array([(row, col) for row in range(GRID.rows) for col in range(GRID.cols)])
@@ -71,11 +71,11 @@ def test_the_picture_itself_stays_as_it_is():
 
 def test_values_that_the_mask_would_cut_warn():
     with pytest.warns(UserWarning, match="values up to 2; the element-wise minimum"):
-        Occlusion.of(GRID, picture(1) * 0 + 2, fill="minimum", channel=-1, normalize=False)
+        warn_of_clipping(picture(1) * 0 + 2, normalize=False)
     with pytest.warns(UserWarning, match=r"down to -0.5.*generate_masks\(\.\.\., normalize=True\)"):
-        Occlusion.of(GRID, picture(1) * 0 - 0.5, fill="minimum", channel=-1, normalize=False)
+        warn_of_clipping(picture(1) * 0 - 0.5, normalize=False)
     with pytest.warns(UserWarning, match=r"down to -3; the disc is -1") as caught:
-        Occlusion.of(GRID, picture(1) * 0 - 3, fill="minimum", channel=-1, normalize=True)
+        warn_of_clipping(picture(1) * 0 - 3, normalize=True)
     assert "normalize=True" not in str(caught[0].message)
 
 
