@@ -95,7 +95,7 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
 function changeText(change: number, unit: string): string {
   if (Number.isNaN(change)) return "not defined";
   if (Math.abs(change) < 0.05) return "none";
-  return `${change > 0 ? "+" : ""}${distance(change, unit)} ${change > 0 ? "worse" : "better"}`;
+  return `${distance(Math.abs(change), unit)} ${change > 0 ? "worse" : "better"}`;
 }
 
 function pairCaption(found: Inspection, height: number, width: number): string {
