@@ -8,11 +8,15 @@ import { viewState } from "./hdm/view_state";
 function render({ model, el }: RenderProps<Traits>): () => void {
   const python = pythonState(model);
   const view = viewState(python);
-  // JupyterLab's shortcuts (arrow keys, Enter) would take the keys of the grid and the sliders.
-  el.dataset.lmSuppressShortcuts = "true";
+  // The notebook's shortcuts would take the keys of the grid and the sliders. It asks the focused element first.
+  const keepKeys = ({ target }: FocusEvent) => {
+    (target as HTMLElement).dataset.lmSuppressShortcuts = "true";
+  };
+  el.addEventListener("focusin", keepKeys);
   draw(<Explorer view={view} />, el);
   return () => {
     draw(null, el);
+    el.removeEventListener("focusin", keepKeys);
     view.dispose();
     python.dispose();
   };

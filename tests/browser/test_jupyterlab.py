@@ -507,6 +507,8 @@ def dark_theme() -> Iterator[Callable[[NotebookPage], None]]:
         notebook.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
         light = str(name != "JupyterLab Dark").lower()
         expect(notebook.page.locator("body")).to_have_attribute("data-jp-theme-light", light)
+        # JupyterLab's moons cover the page while it loads a theme.
+        expect(notebook.page.locator("#jupyterlab-splash")).to_have_count(0)
 
     yield change
     if changed:

@@ -1,7 +1,7 @@
 // What the colours mean, in pixels of distance.
-import { useId } from "preact/hooks";
 import { distance, ticks } from "../shared/format";
 import { share } from "../shared/paint";
+import { useId } from "../shared/unique";
 import type { ViewState } from "./view_state";
 
 export function ColorBar({ view }: { view: ViewState }) {

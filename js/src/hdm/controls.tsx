@@ -1,9 +1,9 @@
-import { useId } from "preact/hooks";
 import { Choice } from "../shared/choice";
 import { count, duration } from "../shared/format";
 import { cols, rows } from "../shared/geometry";
 import type { ResultType } from "../shared/paint";
 import { Slider } from "../shared/slider";
+import { useId } from "../shared/unique";
 import { ColorBar } from "./color_bar";
 import type { Layer } from "./python_state";
 import type { ViewState } from "./view_state";

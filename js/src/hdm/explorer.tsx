@@ -1,4 +1,4 @@
-import { useId } from "preact/hooks";
+import { useId } from "../shared/unique";
 import { Controls } from "./controls";
 import { Inspector } from "./inspector";
 import { Progress } from "./progress";

@@ -1,5 +1,5 @@
 // One of a few: radio buttons that look like a segmented control.
-import { useId } from "preact/hooks";
+import { useId } from "./unique";
 
 interface Props<T extends string> {
   label?: string;

@@ -1,6 +1,7 @@
 // A labelled slider. While it is dragged its value is a draft; Python gets it after a short rest or on release.
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { count } from "./format";
+import { useId } from "./unique";
 
 const REST = 180; // ms
 
@@ -56,9 +57,10 @@ export function Slider({ label, unit, min, max, value, live = false, onDraft, on
         onInput={(event) => moved(event.currentTarget.valueAsNumber)}
         onChange={(event) => released(event.currentTarget.valueAsNumber)}
       />
-      <output for={id}>
+      {/* Screen readers have it from the slider itself. */}
+      <span class="hdm-value" aria-hidden="true">
         {count(shown)} {unit}
-      </output>
+      </span>
     </div>
   );
 }
