@@ -104,11 +104,11 @@ def against_published(model: nn.Module, image: Tensor, segment: Tensor) -> None:
 def main() -> None:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {ROUNDS} rounds")
     demo = hw.demo.shapes(0)
-    own_cost("demo, 128 px, circle 10, offset 4", demo.model, demo.image, demo.segment, 10, 4, 25)
+    own_cost("demo, 128 px, circle 10, offset 4", demo.model, demo.image, demo.segment, 10, 4, 4)
     torch.manual_seed(0)
     model = hw.UNet(in_channels=1, classes=1, width=16, depth=4)
     sample = PlantedCue(1, size=240, seed=3).sample(0)
-    own_cost("U-Net width 16, 240 px, circle 25", model, sample.image, sample.segment, 25, 24, 4)
+    own_cost("U-Net width 16, 240 px, circle 25", model, sample.image, sample.segment, 25, 24, 1)
     against_published(model, sample.image, sample.segment)
 
 

@@ -98,6 +98,12 @@ def _outline(mask: Mask) -> Mask:
     return mask & ~inner
 
 
+def _bounds(mask: Mask) -> tuple[slice, slice] | None:
+    """Rows and columns of the smallest box around the mask; None for an empty one."""
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)) if len(rows) else None
+
+
 def _points(mask: Mask) -> NDArray[np.intp]:
     rows, cols = np.divmod(np.flatnonzero(mask), mask.shape[1])
     return np.stack([rows, cols], axis=1)
@@ -130,19 +136,23 @@ class ReferenceMask:
     def __init__(self, mask: ArrayLike, *, empty: EmptyPolicy = "diagonal") -> None:
         self.mask = _mask(mask).copy()
         self.empty = check_empty_policy(empty)
-        self.pixels = int(np.count_nonzero(self.mask))
+        self._box = _bounds(self.mask)
         # Squared distances of pixels are whole numbers: int32 keeps them exactly in half the memory.
         self._squared = np.zeros(self.mask.shape, np.int32)
-        if self.pixels:
+        if self._box is not None:
             self._squared = np.rint(ndimage.distance_transform_edt(~self.mask) ** 2).astype(np.int32)
 
     def distance(self, mask: ArrayLike) -> float:
         """Hausdorff distance in pixels between `mask` (H, W) and this one."""
         other, _ = _masks(mask, self.mask)
-        if not self.pixels or not other.any():
-            return 0.0 if not self.pixels and not other.any() else _empty_distance(other.shape, self.empty)
-        added = float(np.sqrt((self._squared * other).max()))
-        missed = _points(self.mask & ~other)
+        box = _bounds(other)
+        if self._box is None or box is None:
+            return 0.0 if self._box is box else _empty_distance(other.shape, self.empty)
+        # Outside the box that holds both masks there is nothing to find.
+        both = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(self._box, box, strict=True))
+        other = other[both]
+        added = float(np.sqrt((self._squared[both] * other).max()))
+        missed = _points(self.mask[both] & ~other)
         return max(added, _farthest(missed, other)) if len(missed) else added
 
     def distances(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
