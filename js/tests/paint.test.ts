@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Grid } from "../src/shared/geometry";
 import {
   colourise,
+  emphasis,
   paintingOrder,
   paintingScale,
   range,
@@ -77,11 +78,25 @@ it("bounds the work of painting and never draws below the picture's own size", (
   expect(paintingScale({ height: 400, width: 400, circleSize: 80, offset: 1 })).toBe(1);
 });
 
-it("colours by value, with an opacity that grows with it", () => {
+describe("emphasis", () => {
+  it("is the change from the baseline for raw distances", () => {
+    expect([...emphasis(Float32Array.of(8, 10, 9, missing), 9, "raw")]).toEqual([1, 1, 0, missing]);
+    expect([...emphasis(Float32Array.of(0, 2, 8), 0, "raw")]).toEqual([0, 0.25, 1]);
+  });
+  it("is the value itself where that is a change already", () => {
+    expect([...emphasis(Float32Array.of(0, 3, 4), 9, "worse")]).toEqual([0, 0.75, 1]);
+  });
+  it("is 0 where no disc changes anything", () => {
+    expect([...emphasis(Float32Array.of(7, 7), 7, "raw")]).toEqual([0, 0]);
+  });
+});
+
+it("colours by value, with an opacity that grows with the emphasis", () => {
   const table = new Uint8Array(768);
   table.set([10, 20, 30], 0);
   table.set([200, 210, 220], 3 * 255);
   const values = Float32Array.of(5, 9, missing);
-  const pixels = colourise(Int32Array.of(0, 1, -1), values, { low: 5, high: 9 }, table);
-  expect([...pixels]).toEqual([10, 20, 30, 0, 200, 210, 220, 255, 0, 0, 0, 0]);
+  const weights = Float32Array.of(1, 0, 0);
+  const pixels = colourise(Int32Array.of(0, 1, -1), values, { low: 5, high: 9 }, table, weights);
+  expect([...pixels]).toEqual([10, 20, 30, 255, 200, 210, 220, 0, 0, 0, 0, 0]);
 });

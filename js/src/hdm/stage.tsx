@@ -4,7 +4,7 @@ import { useRef } from "preact/hooks";
 import { unpackBits } from "../shared/codec";
 import { distance } from "../shared/format";
 import { type Cell, cellAt, centre, cols, neighbour, radius, rows, sameCell } from "../shared/geometry";
-import { colourise, paintingScale, topmostCells } from "../shared/paint";
+import { colourise, emphasis, paintingScale, topmostCells } from "../shared/paint";
 import { usePicture } from "../shared/picture";
 import type { ViewState } from "./view_state";
 
@@ -125,18 +125,15 @@ function MapLayer({ view, on }: { view: ViewState; on: boolean }) {
     const values = view.values.value;
     if (!map || !values) return null;
     const scale = paintingScale(map.grid);
-    return { top: topmostCells(values, map.grid, scale), values, scale, grid: map.grid };
+    const weights = emphasis(values, map.baseline, traits.result_type.value);
+    return { top: topmostCells(values, map.grid, scale), values, weights, scale, grid: map.grid };
   });
   useSignalEffect(() => {
     const current = painted.value;
     if (!current) return;
-    const { top, values, scale, grid } = current;
-    put(
-      canvas.current,
-      colourise(top, values, view.span.value, view.table.value),
-      grid.width * scale,
-      grid.height * scale,
-    );
+    const { top, values, weights, scale, grid } = current;
+    const pixels = colourise(top, values, view.span.value, view.table.value, weights);
+    put(canvas.current, pixels, grid.width * scale, grid.height * scale);
   });
   return (
     <canvas

@@ -85,23 +85,37 @@ export function topmostCells(values: Float32Array, grid: Grid, scale: number): I
 }
 
 /**
+ * How much each cell matters, in [0, 1]: what its disc changes, against the largest change of all.
+ *
+ * For raw distances that is the difference from the baseline: a mask that is far from the truth with and without
+ * a disc says nothing about the place of the disc.
+ */
+export function emphasis(values: Float32Array, baseline: number, type: ResultType): Float32Array {
+  const change =
+    type === "raw" && Number.isFinite(baseline) ? values.map((v) => Math.abs(v - baseline)) : values;
+  const span = range(change);
+  return change.map((v) => share(v, span && { low: Math.min(0, span.low), high: span.high }));
+}
+
+/**
  * Colours for every canvas pixel, RGBA in one 32-bit number each.
  *
- * Opacity grows with the value, so that the picture shows through where nothing matters.
+ * Opacity grows with the emphasis, so that the picture shows through where nothing matters.
  */
 export function colourise(
   top: Int32Array,
   values: Float32Array,
   span: Range | null,
   table: Uint8Array,
+  weights: Float32Array,
 ): Uint8ClampedArray<ArrayBuffer> {
   const cellColours = new Uint32Array(values.length);
   const channels = new Uint8Array(cellColours.buffer);
   for (let cell = 0; cell < values.length; cell++) {
     if (Number.isNaN(values[cell])) continue;
-    const part = share(values[cell], span);
-    const entry = 3 * Math.min(255, Math.floor(part * 256));
-    channels.set([table[entry], table[entry + 1], table[entry + 2], Math.round(255 * part ** 0.6)], 4 * cell);
+    const entry = 3 * Math.min(255, Math.floor(share(values[cell], span) * 256));
+    const opacity = Math.round(255 * weights[cell] ** 0.6);
+    channels.set([table[entry], table[entry + 1], table[entry + 2], opacity], 4 * cell);
   }
   const pixels = new Uint32Array(top.length);
   for (let i = 0; i < top.length; i++) if (top[i] >= 0) pixels[i] = cellColours[top[i]];
