@@ -99,7 +99,9 @@ class BatchSize:
             return
         self._quickest = each
         patience = int(_BATCH_SECONDS / max(each, 1e-9))
-        self.size = max(self.size, min(2 * self.size, self._limit, patience))
+        larger = min(2 * self.size, self._limit, patience)
+        self._growing = larger > self.size
+        self.size = max(larger, self.size)
 
     def halve(self) -> None:
         """Memory ran out: never try this many again."""

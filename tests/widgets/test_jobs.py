@@ -104,11 +104,19 @@ def test_a_closed_worker_stops_and_takes_no_more():
         worker.submit(lambda stop: None)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_job_that_fails_leaves_a_worker_that_works():
+def test_a_job_that_fails_is_reported_and_leaves_a_worker_that_works(monkeypatch):
+    reports, reported = [], threading.Event()
+
+    def report(failure):
+        reports.append(failure.exc_type)
+        reported.set()
+
+    monkeypatch.setattr(threading, "excepthook", report)
     worker, ran = LatestJob("job"), []
     worker.submit(lambda stop: 1 / 0)
     assert worker.wait(30)
+    assert reported.wait(30)
+    assert reports == [ZeroDivisionError]
     worker.submit(lambda stop: ran.append("next"))
     assert worker.wait(30)
     assert ran == ["next"]
