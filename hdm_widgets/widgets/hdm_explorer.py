@@ -175,7 +175,7 @@ class HDMExplorer(anywidget.AnyWidget):
         self._worker = LatestJob("hdm-explorer")
         self._publishing = threading.RLock()
         self._stop_watching: Callable[[], None] = _nothing
-        self._result: HDMResult | None = None
+        self._latest: ScanUpdate | None = None
         self._grid = grid
         self._channels = len(picture)
         self.exception: Exception | None = None
@@ -224,16 +224,17 @@ class HDMExplorer(anywidget.AnyWidget):
     def result(self) -> HDMResult | None:
         """What the newest scan has measured so far; None before its first news."""
         self._check_open()
-        return self._result
+        return self._latest.result if self._latest else None
 
     def run(self) -> None:
         """Scan with the present settings, from the beginning; returns at once."""
         self._check_open()
         with self._publishing:
             channel, grid = self.channel, self._grid
-            self._result = self.exception = None
+            self._latest = self.exception = None
             self.error = ""
             self.progress = 0.0
+            self._inspect()
             self.status = "running"
             self._worker.submit(lambda stop: self._scan(channel, grid, stop))
 
@@ -243,6 +244,7 @@ class HDMExplorer(anywidget.AnyWidget):
         with self._publishing:
             if self.status == "running":
                 self._worker.cancel()
+                self._show()
                 self.status = "cancelled"
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -269,7 +271,7 @@ class HDMExplorer(anywidget.AnyWidget):
         self._stop_watching()
         with self._publishing:
             self._worker.close()
-            self._stream = self._result = self.exception = None
+            self._stream = self._latest = self.exception = None
         self.layout.close()
         super().close()
         # A closed widget may live on in the notebook's output history; its bytes need not.
@@ -337,15 +339,14 @@ class HDMExplorer(anywidget.AnyWidget):
                 )
             self.run()
 
-    def _inspect(self, _change: Any) -> None:
+    def _inspect(self, _change: Any = None) -> None:
         with self._publishing:
-            result, cell = self._result, self.cell
-            if cell is None:
+            if self.cell is None:
                 self._inspector = {}
-            elif result is None or result.grid != self._grid:
-                self._inspector = {"cell": list(cell), "pending": True}
+            elif self._latest is None or self._latest.result.grid != self._grid:
+                self._inspector = {"cell": list(self.cell), "pending": True}
             else:
-                self._inspector = inspect_cell(result, *cell)
+                self._inspector = inspect_cell(self._latest.result, *self.cell)
 
     def _receive(self, _widget: Any, content: Any, _buffers: Any) -> None:
         """Requests of the screen; what it may change directly are traits."""
@@ -368,31 +369,32 @@ class HDMExplorer(anywidget.AnyWidget):
             return
         try:
             with closing(stream(channel, grid)) as updates:
-                last, stride = 0.0, 0
+                shown, stride = 0.0, 0
                 for update in updates:
-                    finished = update.done == update.total
-                    if finished or update.stride != stride or time.perf_counter() - last > _SECONDS_BETWEEN_NEWS:
-                        self._publish(update, stop)
-                        last, stride = time.perf_counter(), update.stride
-                    if stop.is_set():
-                        return
+                    with self._publishing:
+                        if stop.is_set():
+                            return
+                        self._latest = update
+                        ended = update.done == update.total
+                        if ended or update.stride != stride or time.perf_counter() - shown > _SECONDS_BETWEEN_NEWS:
+                            self._show()
+                            shown, stride = time.perf_counter(), update.stride
             self._finish(stop, "done")
         except Exception as error:  # noqa: BLE001 - shown in the widget, kept in `exception`
             self._finish(stop, "error", error)
 
-    def _publish(self, update: ScanUpdate, stop: threading.Event) -> None:
-        with self._publishing:
-            if stop.is_set():
-                return
-            result = self._result = update.result
-            if not update.done:
-                self._prediction = bits(result.baseline_mask)
-            self._map = map_message(update)
-            self.progress = update.done / update.total
-            if self.cell is not None and self._inspector.get("cell") == list(self.cell):
-                waiting = self._inspector.get("pending", True) or update.done == update.total
-                if waiting and result.measured[self.cell]:
-                    self._inspector = inspect_cell(result, *self.cell)
+    def _show(self) -> None:
+        """Send the latest news to the screen."""
+        update = self._latest
+        if update is None:
+            return
+        if not self._prediction or not update.done:
+            self._prediction = bits(update.result.baseline_mask)
+        self._map = map_message(update)
+        self.progress = update.done / update.total
+        # A pinned cell is shown once it is measured, and again at the end: its rank may have changed.
+        if self._inspector.get("pending") or (self.cell is not None and update.done == update.total):
+            self._inspect()
 
     def _finish(self, stop: threading.Event, status: str, error: Exception | None = None) -> None:
         with self._publishing:
@@ -400,6 +402,7 @@ class HDMExplorer(anywidget.AnyWidget):
                 return
             self.exception = error
             if error is not None:
+                self._show()
                 self.error = str(error) or type(error).__name__
             self.status = status
 

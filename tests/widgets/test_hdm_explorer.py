@@ -556,3 +556,38 @@ def test_an_explorer_that_fails_to_start_leaves_nothing(shell):
     assert len(ipywidgets.widgets.widget._instances) == before
     assert len(shell.hooks) == hooks
     assert workers() == []
+
+
+def test_all_that_was_measured_is_on_screen_after_a_failure(make):
+    # Quicker than news goes to the screen: the last of it must not be lost.
+    calls = 0
+
+    def model(images):
+        nonlocal calls
+        calls += 1
+        if calls > 8:
+            raise ValueError("enough")
+        return images[:, 0]
+
+    explorer = make(model, batch_size=1)
+    assert explorer.wait(SECONDS)
+    assert explorer.status == "error"
+    values = np.frombuffer(explorer._map["values"]["view"], np.float32)
+    assert np.count_nonzero(~np.isnan(values)) == explorer._map["done"] == 7
+    np.testing.assert_array_equal(values, explorer.result.values.ravel().astype(np.float32))
+
+
+def test_a_new_circle_size_hides_what_the_pinned_cell_showed(make):
+    gate = Gate()
+    gate.free()
+    explorer = make(gate)
+    assert explorer.wait(SECONDS)
+    explorer.cell = (1, 1)
+    assert explorer._inspector["pending"] is False
+    while gate.open.acquire(blocking=False):
+        continue
+    explorer.circle_size = 8
+    assert explorer._inspector == {"cell": [1, 1], "pending": True}
+    gate.free()
+    assert explorer.wait(SECONDS)
+    assert explorer._inspector["pending"] is False
