@@ -1,15 +1,25 @@
-"""Keyword arguments that nobody knows, answered with advice."""
+"""Talking to the caller: advice for keywords that nobody knows, warnings that name the caller's line."""
 
 from __future__ import annotations
 
 import difflib
 import functools
 import inspect
+import sys
+import warnings
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def warn_user(message: str) -> None:
+    """Warn at the line outside this package that the call came from."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("hdm_widgets."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
 
 
 def advise_on_keywords(function: Callable[P, T]) -> Callable[P, T]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias, get_args
@@ -135,6 +136,11 @@ class Segmenter:
         if given:
             raise ValueError(f"{', '.join(given)} must be set on the Segmenter itself, not beside it")
         return model
+
+    def __repr__(self) -> str:
+        settings = ("target", "threshold", "activation", "device", "batch_size", "pad_to")
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in settings if getattr(self, name) is not None)
+        return f"Segmenter({type(self.model).__name__}, {shown})"
 
     @property
     def run_device(self) -> torch.device:
@@ -271,7 +277,10 @@ class Segmenter:
             return self._guarded(images.to(precision(self.model)))
         if self._takes_numpy is None:
             try:
-                output = self.model(images)
+                with warnings.catch_warnings():
+                    # NumPy half accepts a tensor and says so in this warning: then it is a numpy function.
+                    warnings.filterwarnings("error", message=".*__array_wrap__")
+                    output = self.model(images)
             except Exception as torch_error:
                 if is_out_of_memory(torch_error):
                     raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hdm_widgets._arguments import advise_on_keywords
+from hdm_widgets._arguments import advise_on_keywords, warn_user
 from hdm_widgets.hdm import inputs
 from hdm_widgets.hdm.grid import Grid, check_count
 from hdm_widgets.hdm.occlusion import Fill, Occlusion, OverriddenOcclusion, check_fill, warn_of_clipping
@@ -52,9 +51,14 @@ class _Scan:
     def warn(self) -> None:
         """Say what is allowed but may not be meant."""
         if not self.truth.any():
-            warnings.warn(
-                "the segment is empty: every distance follows the policy for empty masks (empty=)", stacklevel=3
-            )
+            warn_user("the segment is empty: every distance follows the policy for empty masks (empty=)")
+        if self.truth.dtype.kind in "ui":
+            classes = np.unique(self.truth[self.truth != 0])
+            if len(classes) > 1:
+                warn_user(
+                    f"the segment has {len(classes)} different values besides 0 and all of them count; "
+                    f"for one class of a label map use segment == {classes[0]}"
+                )
         if self.settings.fill == "minimum" and not self.settings.own_mask:
             channel = self.settings.channel
             part = self.picture if channel == -1 else self.picture[channel]
@@ -105,6 +109,10 @@ class HausdorffDistanceMasks:
         self.normalize = False
         self.result: HDMResult | None = None
         self._grid: Grid | None = None
+
+    def __repr__(self) -> str:
+        discs = f", circle {self._grid.circle_size}, offset {self._grid.offset}" if self._grid else ""
+        return f"{type(self).__name__}({self.width} x {self.height} px{discs})"
 
     @property
     def grid(self) -> Grid:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["plot", "png"]
 
 _COLOR_MAPS = {RAW: "Blues", BETTER_ONLY: "Greens", WORSE_ONLY: "Reds"}
+# Where no disc is: not a colour of any map.
+_UNCOVERED = (222, 222, 222)
 _TITLES = {RAW: "Distance to the truth", BETTER_ONLY: "Nearer to the truth by", WORSE_ONLY: "Farther from the truth by"}
 
 
@@ -27,6 +29,8 @@ def plot(
     result: HDMResult, ax: Axes | None, result_type: ResultType | str | None, color_map: str | Colormap | None
 ) -> Any:
     """See `HDMResult.plot`."""
+    if isinstance(ax, str):
+        raise TypeError(f"the first argument of plot is a matplotlib axes; for the kind of map use result_type={ax!s}")
     if ax is not None:
         _draw(ax, result, ResultType(result_type or RAW), color_map)
         return ax
@@ -42,7 +46,7 @@ def png(result: HDMResult) -> bytes:
     figure = Figure(figsize=(13.2, 3.9), layout="constrained")
     _fill(figure, result, list(ResultType), None)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=72)
+    figure.savefig(buffer, format="png", dpi=90)
     return buffer.getvalue()
 
 
@@ -58,12 +62,15 @@ def _draw(ax: Axes, result: HDMResult, kind: ResultType, color_map: str | Colorm
     values = result.distances(kind)
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    ax.imshow(result.circle_map(kind, colors), interpolation="nearest")
+    picture = np.array(result.circle_map(kind, colors))
+    picture[np.isnan(result.painted_values(kind))] = _UNCOVERED
+    ax.imshow(picture, interpolation="nearest")
     if result.segment.any() and not result.segment.all():
         ax.contour(result.segment, levels=[0.5], colors="#e3b341", linewidths=1)
     same = f": {low:.1f} everywhere" if low == high else ""
     ax.set_title(_TITLES[kind] + same, fontsize="medium")
     ax.set_xlabel("column (px)")
     ax.set_ylabel("row (px)")
-    mappable = ScalarMappable(Normalize(low, high if high > low else low + 1), colors)
-    ax.figure.colorbar(mappable, ax=ax, label=result.settings.label, shrink=0.9)
+    if high > low:
+        beside = ax.inset_axes((1.03, 0, 0.045, 1))
+        ax.figure.colorbar(ScalarMappable(Normalize(low, high), colors), cax=beside, label=result.settings.label)

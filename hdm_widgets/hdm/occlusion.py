@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdm_widgets._arguments import warn_user
 from hdm_widgets.hdm.grid import Grid
 
 __all__ = ["Fill", "Occlusion", "OverriddenOcclusion", "check_fill", "disc_mask", "warn_of_clipping"]
@@ -121,18 +121,16 @@ def warn_of_clipping(image: Tensor, *, normalize: bool) -> None:
     low, high = _minimum_range(normalize)
     least, most = (float(value) for value in image.aminmax())
     if most > high:
-        warnings.warn(
+        warn_user(
             f"the picture has values up to {most:g}; the element-wise minimum with the mask cuts all of them down to "
-            f"{high:g}, outside the disc too. Scale the picture to [{low:g}, {high:g}] or use fill='mean' or a number",
-            stacklevel=3,
+            f"{high:g}, outside the disc too. Scale the picture to [{low:g}, {high:g}] or use fill='mean' or a number"
         )
     if least < low:
         advice = (
             "; with pictures in [-1, 1] use generate_masks(..., normalize=True)" if low == 0 and least >= -1 else ""
         )
-        warnings.warn(
-            f"the picture has values down to {least:g}; the disc is {low:g} and does not cover what is darker{advice}",
-            stacklevel=3,
+        warn_user(
+            f"the picture has values down to {least:g}; the disc is {low:g} and does not cover what is darker{advice}"
         )
 
 

@@ -195,6 +195,7 @@ class HDMResult:
         if not edges:
             return Image.blend(circles, Image.fromarray(to_rgb(picture)), 0.5)
         light = np.asarray(Image.blend(circles, Image.new("RGB", circles.size, "white"), 0.4)).copy()
+        light[np.isnan(self.painted_values(result_type))] = 255
         light[canny(gray(picture))] = 0
         return Image.fromarray(light)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.metrics.distance import ReferenceMask
-from hdm_widgets.segmenter import ModelError, Segmenter, is_out_of_memory
+from hdm_widgets.segmenter import ModelError, ModelOutputError, Segmenter, is_out_of_memory
 
 __all__ = ["Batch", "BatchSize", "MaskMeasure", "Measure", "OutputMeasure", "batches", "locate"]
 
@@ -202,10 +202,11 @@ def locate(error: Exception, cell: tuple[int, int] | None) -> NoReturn:
     """Raise the error again, saying on which picture it came."""
     where = "on the picture without a disc" if cell is None else f"at cell (row {cell[0]}, column {cell[1]})"
     if is_out_of_memory(error):
-        located = ModelError(f"{where}: out of memory even for a single picture")
+        located = ModelError(f"{where}: out of memory even for a single picture: {str(error).splitlines()[0]}")
     elif isinstance(error, ModelError):
         located = type(error)(f"{where}: {error}")
     else:
         located = ModelError(f"{where}: {type(error).__name__}: {error}")
     located.cell = cell
-    raise located from error
+    # What was wrong with an output is in the message; an error of the model's own keeps its traceback.
+    raise located from (None if isinstance(error, ModelOutputError) else error)

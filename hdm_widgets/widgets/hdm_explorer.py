@@ -12,6 +12,7 @@ from typing import Any
 import anywidget
 import torch
 import traitlets
+from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -66,8 +67,8 @@ class HDMExplorer(anywidget.AnyWidget):
     channel : int
         Occlude this channel only; -1 for all.
     result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
-    color_map : str
-        Name of a matplotlib colour map.
+    color_map : str or matplotlib.colors.Colormap
+        Any of matplotlib's by its name; the trait has the name.
     opacity : float
         Of the circle map, in [0, 1].
     device, target, threshold, batch_size, distance, empty, fill
@@ -129,6 +130,8 @@ class HDMExplorer(anywidget.AnyWidget):
     _palettes = traitlets.Dict().tag(sync=True)
     _map = traitlets.Dict().tag(sync=True)
     _inspector = traitlets.Dict().tag(sync=True)
+    # The settings of the scan that was started last: tells the screen that Python has heard.
+    _scanned = traitlets.Dict().tag(sync=True)
 
     @advise_on_keywords
     def __init__(
@@ -141,7 +144,7 @@ class HDMExplorer(anywidget.AnyWidget):
         channel: int = -1,
         *,
         result_type: ResultType | str = ResultType.RAW,
-        color_map: str = "Blues",
+        color_map: str | Colormap = "Blues",
         opacity: float = 0.7,
         device: torch.device | str | None = None,
         target: int | None = None,
@@ -163,7 +166,9 @@ class HDMExplorer(anywidget.AnyWidget):
             max(1, round(side / 10)) if circle_size is None else circle_size,
             max(1, round(side / 30)) if offset is None else offset,
         )
-        explainer = explainer or HausdorffDistanceMasks(width, height)
+        explainer = HausdorffDistanceMasks(width, height) if explainer is None else explainer
+        if not isinstance(explainer, HausdorffDistanceMasks):
+            raise TypeError(f"explainer must be an instance of hdm.HausdorffDistanceMasks, got {explainer!r}")
         if (explainer.width, explainer.height) != (width, height):
             raise ValueError(
                 f"the explainer is for pictures of {explainer.width} x {explainer.height} px, "
@@ -178,6 +183,7 @@ class HDMExplorer(anywidget.AnyWidget):
         self._latest: ScanUpdate | None = None
         self._grid = grid
         self._channels = len(picture)
+        self._unwanted: dict[str, int] | None = None
         self.exception: Exception | None = None
 
         def prepare(channel: int, grid: Grid) -> Any:
@@ -195,6 +201,7 @@ class HDMExplorer(anywidget.AnyWidget):
 
         self._stream: Callable[[int, Grid], Generator[ScanUpdate]] | None = stream
         table = color_table(color_map)
+        color_map = color_map if isinstance(color_map, str) else color_map.name
         self._ended = False
         super().__init__(
             circle_size=grid.circle_size,
@@ -232,6 +239,7 @@ class HDMExplorer(anywidget.AnyWidget):
         with self._publishing:
             channel, grid = self.channel, self._grid
             self._latest = self.exception = None
+            self._scanned = self._settings()
             self.error = ""
             self.progress = 0.0
             self._inspect()
@@ -325,8 +333,12 @@ class HDMExplorer(anywidget.AnyWidget):
             raise ValueError(f"unknown layer {unknown[0]!r}; known are {', '.join(_LAYERS)}")
         return [name for name in _LAYERS if name in value]
 
+    def _settings(self) -> dict[str, int]:
+        return {"circleSize": self.circle_size, "offset": self.offset, "channel": self.channel}
+
     def _restart(self, _change: Any) -> None:
-        if self._ended:
+        # Two traits changed together are one change.
+        if self._ended or self._settings() == self._scanned:
             return
         before = self._grid
         with self._publishing:
@@ -338,6 +350,9 @@ class HDMExplorer(anywidget.AnyWidget):
                     for index, count in zip(self.cell, self._grid.shape, strict=True)
                 )
             self.run()
+            if self._unwanted == self._settings():
+                self.cancel()
+            self._unwanted = None
 
     def _inspect(self, _change: Any = None) -> None:
         with self._publishing:
@@ -355,6 +370,9 @@ class HDMExplorer(anywidget.AnyWidget):
         requests = {"run": self.run, "cancel": self.cancel}
         request = requests.get(content.get("request", ""))
         reply = {"id": content.get("id"), "error": None}
+        # Changes of settings may arrive after a request that was made later: the screen says which it means.
+        if content.get("request") == "cancel" and content.get("settings") != self._scanned:
+            self._unwanted = content.get("settings")
         if request is None:
             reply["error"] = f"unknown request {content.get('request')!r}; known are {', '.join(requests)}"
         else:
@@ -406,10 +424,20 @@ class HDMExplorer(anywidget.AnyWidget):
                 self.error = str(error) or type(error).__name__
             self.status = status
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+    def __repr__(self) -> str:
         if self._ended:
-            return {"text/plain": "HDMExplorer (closed)"}
-        return super()._repr_mimebundle_(**kwargs)
+            return "HDMExplorer(closed)"
+        grid = self._grid
+        return (
+            f"HDMExplorer({grid.width} x {grid.height} px, circle_size={grid.circle_size}, offset={grid.offset}, "
+            f"status={self.status!r})"
+        )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A misspelt trait would be a new attribute that nobody looks at.
+        if not (self._ended or name.startswith("_") or hasattr(self, name)):
+            raise AttributeError(f"HDMExplorer has no {name!r} to set; what a scan is made of is given to a new one")
+        super().__setattr__(name, value)
 
     def _check_open(self) -> None:
         if self._ended:

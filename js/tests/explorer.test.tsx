@@ -81,6 +81,7 @@ function state(): Record<string, unknown> {
       secondsLeft: 1,
     },
     _inspector: {},
+    _scanned: { circleSize: 8, offset: 8, channel: -1 },
   };
 }
 
@@ -115,7 +116,8 @@ describe("a view of the explorer", () => {
     const { el, stop } = show(model);
     const cancel = [...el.querySelectorAll("button")].find((button) => button.textContent === "Cancel");
     cancel?.click();
-    expect(model.sent).toEqual([{ request: "cancel", id: 1 }]);
+    const settings = { circleSize: 8, offset: 8, channel: -1 };
+    expect(model.sent).toEqual([{ request: "cancel", settings, id: 1 }]);
     stop();
   });
 
@@ -168,6 +170,31 @@ describe("a view of the explorer", () => {
     expect(model.state.circle_size).toBe(6);
     vi.useRealTimers();
     stop();
+  });
+
+  it("says so when Python does not hear", async () => {
+    vi.useFakeTimers();
+    const model = new FakeModel(state());
+    const { el, stop } = show(model);
+    const status = () => el.querySelector("[role=status]")?.textContent;
+    model.set("offset", 4);
+    vi.advanceTimersByTime(600);
+    vi.useRealTimers();
+    await rest();
+    expect(status()).toBe("Refining · 3 of 4");
+    stop();
+
+    vi.useFakeTimers();
+    const second = show(model);
+    vi.advanceTimersByTime(800);
+    vi.useRealTimers();
+    await rest();
+    const late = () => second.el.querySelector("[role=status]")?.textContent;
+    expect(late()).toContain("Waiting for the kernel");
+    model.set("_scanned", { circleSize: 8, offset: 4, channel: -1 });
+    await rest();
+    expect(late()).toBe("Refining · 3 of 4");
+    second.stop();
   });
 
   it("gives every control a name", () => {

@@ -214,3 +214,15 @@ def test_unknown_colour_maps_and_result_types(explainer, method):
 def test_models_that_return_something_else(explainer, output, message):
     with pytest.raises(hdm.ModelOutputError, match=message):
         explainer.explain(output, IMAGE, SEGMENT, progress=False)
+
+
+def test_a_label_map_is_warned_of_at_the_callers_line():
+    explainer = hdm.HausdorffDistanceMasks(8, 8)
+    explainer.generate_masks(3, 4)
+    labels = np.arange(64).reshape(8, 8) % 3
+    picture = np.zeros((1, 8, 8), np.float32)
+    with pytest.warns(UserWarning, match="2 different values besides 0.*segment == 1") as caught:
+        explainer.explain(lambda images: images[:, 0], picture, labels, progress=False)
+    assert caught[0].filename == __file__
+    # 0 and 255, as mask files have them, are one segment.
+    explainer.explain(lambda images: images[:, 0], picture, (labels > 0) * 255, progress=False)

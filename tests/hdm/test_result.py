@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import math
 
@@ -226,7 +227,10 @@ def test_overlay_draws_the_edges_over_the_circle_map(result):
     assert not overlay[edges].any()
     circles = result.circle_map(hdm.RAW, "Blues")
     light = np.array(Image.blend(circles, Image.new("RGB", circles.size, "white"), 0.4))
-    np.testing.assert_array_equal(overlay[~edges], light[~edges])
+    uncovered = np.isnan(result.painted_values())
+    assert uncovered.any()
+    np.testing.assert_array_equal(overlay[~edges & ~uncovered], light[~edges & ~uncovered])
+    assert (overlay[~edges & uncovered] == 255).all()
     np.testing.assert_array_equal(overlay, result.overlay())  # the explained picture by default
     with pytest.raises(ValueError, match=r"expected a picture \(C, 18, 26\), got shape \(3, 5\)"):
         result.overlay(hdm.RAW, np.zeros((3, 5)))
@@ -239,6 +243,33 @@ def test_overlay_with_the_picture_itself(result):
     np.testing.assert_allclose(overlay, (circles + picture) / 2, atol=1)
 
 
+def check_drawn(ax, result, kind, colors):
+    """The circle map, grey where no disc is."""
+    drawn = np.asarray(ax.images[0].get_array())
+    uncovered = np.isnan(result.painted_values(kind))
+    np.testing.assert_array_equal(drawn[~uncovered], np.array(result.circle_map(kind, colors))[~uncovered])
+    assert (drawn[uncovered] == 222).all()
+
+
+def test_a_constant_map_has_no_colour_bar(result):
+    same = dataclasses.replace(result, values=np.full_like(result.values, 3.0), baseline=3.0)
+    axes = same.plot()
+    try:
+        assert [ax.get_title() for ax in axes] == [
+            "Distance to the truth: 3.0 everywhere",
+            "Nearer to the truth by: 0.0 everywhere",
+            "Farther from the truth by: 0.0 everywhere",
+        ]
+        assert [ax.child_axes for ax in axes] == [[], [], []]
+    finally:
+        pyplot.close("all")
+
+
+def test_plot_takes_the_kind_of_map_by_name_only(result):
+    with pytest.raises(TypeError, match="use result_type=worse"):
+        result.plot(hdm.WORSE_ONLY)
+
+
 def test_plot_draws_three_maps_with_colour_bars(result):
     axes = result.plot()
     try:
@@ -246,13 +277,14 @@ def test_plot_draws_three_maps_with_colour_bars(result):
             "Distance to the truth", "Nearer to the truth by", "Farther from the truth by",
         ]  # fmt: skip
         figure = axes[0].figure
-        bars = [ax for ax in figure.axes if ax not in list(axes)]
-        assert [bar.get_ylabel() for bar in bars] == ["Hausdorff distance (px)"] * 3
-        for ax, bar, kind, colors in zip(axes, bars, hdm.ResultType, ("Blues", "Greens", "Reds"), strict=True):
-            np.testing.assert_array_equal(ax.images[0].get_array(), result.circle_map(kind, colors))
+        assert len(figure.axes) == 3
+        for ax, kind, colors in zip(axes, hdm.ResultType, ("Blues", "Greens", "Reds"), strict=True):
+            check_drawn(ax, result, kind, colors)
             values = result.distances(kind)
             low, high = values.min(), values.max()
-            assert bar.get_ylim() == pytest.approx((low, high if high > low else low + 1))
+            bars = ax.child_axes
+            assert [bar.get_ylabel() for bar in bars] == ["Hausdorff distance (px)"] * int(high > low)
+            assert all(bar.get_ylim() == pytest.approx((low, high)) for bar in bars)
     finally:
         pyplot.close("all")
 
@@ -261,7 +293,7 @@ def test_plot_on_given_axes(result):
     ax = pyplot.figure().subplots()
     try:
         assert result.plot(ax, result_type="worse", color_map="magma") is ax
-        np.testing.assert_array_equal(ax.images[0].get_array(), result.circle_map(hdm.WORSE_ONLY, "magma"))
+        check_drawn(ax, result, hdm.WORSE_ONLY, "magma")
         one = result.plot(result_type=hdm.BETTER_ONLY)
         assert one.get_title() == "Nearer to the truth by"
         assert result.plot(ax).get_title() == "Distance to the truth"

@@ -591,3 +591,65 @@ def test_a_new_circle_size_hides_what_the_pinned_cell_showed(make):
     gate.free()
     assert explorer.wait(SECONDS)
     assert explorer._inspector["pending"] is False
+
+
+def test_a_cancel_that_overtakes_the_change_of_settings_it_is_meant_for(make):
+    gate = Gate()
+    explorer = make(gate)
+    gate.begin()
+    # As the screen sends them: it knows the new size already when Cancel is clicked.
+    meant = {"circleSize": 8, "offset": 4, "channel": -1}
+    explorer._receive(explorer, {"request": "cancel", "settings": meant, "id": 1}, [])
+    assert explorer.status == "cancelled"
+    explorer.circle_size = 8
+    assert explorer.status == "cancelled"
+    gate.free()
+    assert explorer.wait(SECONDS)
+    assert explorer.status == "cancelled"
+    # It is over with that: the next change is scanned, and so are those settings when they are chosen again.
+    explorer.circle_size = 6
+    assert explorer.wait(SECONDS)
+    assert explorer.status == "done"
+    explorer.circle_size = 8
+    assert explorer.wait(SECONDS)
+    assert explorer.status == "done"
+    assert explorer.result.circle_size == 8
+
+
+def test_two_traits_changed_together_start_one_scan(make):
+    counted = Gate()
+    counted.free()
+    explorer = make(counted)
+    assert explorer.wait(SECONDS)
+    started = []
+    explorer.observe(lambda change: started.append(change.new), names=["_scanned"])
+    with explorer.hold_trait_notifications():
+        explorer.circle_size, explorer.offset = 7, 5
+    assert explorer.wait(SECONDS)
+    assert started == [{"circleSize": 7, "offset": 5, "channel": -1}]
+    assert (explorer.result.circle_size, explorer.result.offset) == (7, 5)
+
+
+def test_a_misspelt_trait_is_refused_and_the_rest_says_what_it_is(make):
+    explorer = make()
+    with pytest.raises(AttributeError, match="no 'circle_sise' to set"):
+        explorer.circle_sise = 3
+    assert explorer.wait(SECONDS)
+    assert repr(explorer) == "HDMExplorer(32 x 24 px, circle_size=6, offset=4, status='done')"
+    explorer.close()
+    assert repr(explorer) == "HDMExplorer(closed)"
+
+
+def test_a_colour_map_object_serves(make):
+    from matplotlib.colors import ListedColormap
+
+    own = ListedColormap(["#000000", "#ffffff"], name="two")
+    explorer = make(color_map=own)
+    assert explorer.color_map == "two"
+    assert explorer._palettes["two"][:3] == b"\x00\x00\x00"
+    assert explorer._palettes["two"][-3:] == b"\xff\xff\xff"
+
+
+def test_an_explainer_must_be_an_instance(make):
+    with pytest.raises(TypeError, match=r"an instance of hdm\.HausdorffDistanceMasks, got <class"):
+        make(explainer=hdm.HausdorffDistanceMasks)

@@ -18,10 +18,17 @@ export function ColorBar({ view }: { view: ViewState }) {
   const constant = span && span.high <= span.low;
   const cursor = view.cursor.value;
   const value = cursor ? valueAt(view, cursor[0], cursor[1]) : Number.NaN;
+  const baseline = view.map.value?.baseline ?? Number.NaN;
   const marks = span && !constant ? ticks(span.low, span.high) : [];
   return (
     <div class="hdm-scale" role="img" aria-labelledby={note}>
       <div class="hdm-bar" style={{ background: gradient(view.table.value) }}>
+        {type === "raw" && span && !constant && Number.isFinite(baseline) && (
+          <em
+            style={{ left: `${100 * share(baseline, span)}%` }}
+            title={`Without a disc: ${distance(baseline, unit)}`}
+          />
+        )}
         {!Number.isNaN(value) && !constant && <i style={{ left: `${100 * share(value, span)}%` }} />}
       </div>
       <div class="hdm-ticks" aria-hidden="true">

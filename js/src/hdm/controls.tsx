@@ -51,6 +51,7 @@ export function Controls({ view, helpId }: { view: ViewState; helpId: string }) 
           }}
           onCommit={(value) => set("offset", value)}
         />
+        <Channel view={view} />
         <Cost view={view} />
       </div>
       <div class="hdm-group">
@@ -74,7 +75,6 @@ export function Controls({ view, helpId }: { view: ViewState; helpId: string }) 
           live
         />
         <Colours view={view} />
-        <Channel view={view} />
       </div>
       <div class="hdm-group">
         <h3>Layers</h3>
@@ -96,9 +96,12 @@ function Cost({ view }: { view: ViewState }) {
   const each = map.done ? map.seconds / map.done : Number.NaN;
   const time = Number.isFinite(each) ? ` · about ${duration(each * runs)}` : "";
   const long = each * runs > 60;
+  const gaps = grid.offset > grid.circleSize + 1 ? " · discs leave gaps" : "";
   return (
     <p class={`hdm-note ${long ? "hdm-long" : ""}`} data-testid="cost">
-      {rows(grid)} × {cols(grid)} grid · {count(runs)} model runs{time}
+      {rows(grid)} × {cols(grid)} grid · {count(runs)} model runs
+      {time}
+      {gaps}
     </p>
   );
 }
@@ -114,7 +117,7 @@ function Colours({ view }: { view: ViewState }) {
       <div class="hdm-colours">
         <Choice
           labelledBy={id}
-          options={FAVOURITES.map((name) => [name, name[0].toUpperCase() + name.slice(1)])}
+          options={FAVOURITES.map((name) => [name, titled(name)])}
           value={chosen}
           onChange={(name) => set("color_map", name)}
         />
@@ -127,7 +130,7 @@ function Colours({ view }: { view: ViewState }) {
           <option value="">More…</option>
           {others.map((name) => (
             <option key={name} value={name}>
-              {name}
+              {titled(name)}
             </option>
           ))}
         </select>
@@ -135,6 +138,8 @@ function Colours({ view }: { view: ViewState }) {
     </div>
   );
 }
+
+const titled = (name: string): string => name[0].toUpperCase() + name.slice(1);
 
 function Channel({ view }: { view: ViewState }) {
   const { traits, set } = view.python;

@@ -3,7 +3,7 @@ import { useSignalEffect } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useRef } from "preact/hooks";
 import { number, unpackBits } from "../shared/codec";
-import { count, distance } from "../shared/format";
+import { count, distance, noMask } from "../shared/format";
 import { usePicture } from "../shared/picture";
 import type { Inspection } from "./python_state";
 import type { ViewState } from "./view_state";
@@ -12,6 +12,7 @@ export function Inspector({ view }: { view: ViewState }) {
   const { traits } = view.python;
   const inspection = traits._inspector.value as Partial<Inspection>;
   const pinned = traits.cell.value;
+  if (!pinned && !view.map.value) return null;
   if (!pinned) {
     return (
       <div class="hdm-inspector hdm-empty">
@@ -53,7 +54,7 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
       <Figure
         caption={
           <>
-            <b class="hdm-hit">hit</b> · <b class="hdm-missed">missed</b> · <b class="hdm-added">added</b>
+            <b class="hdm-hit">Hit</b> · <b class="hdm-missed">missed</b> · <b class="hdm-added">added</b>
           </>
         }
       >
@@ -105,7 +106,7 @@ function pairCaption(found: Inspection, height: number, width: number): string {
     return `${where}: ${distance(number(found.pairDistance), "px")} apart`;
   }
   if (!found.empty) return "The two masks are equal";
-  const diagonal = Math.abs(number(found.distance) - Math.hypot(height, width)) < 0.01;
+  const diagonal = noMask({ height, width }, number(found.distance), "px");
   return `The model draws nothing, so there is no pair${diagonal ? "; the distance is the picture's diagonal" : ""}`;
 }
 

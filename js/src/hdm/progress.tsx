@@ -9,6 +9,7 @@ export function Progress({ view }: { view: ViewState }) {
   const map = traits._map.value as Partial<MapMessage>;
   const { done = 0, total = 0, stride = 1, seconds = 0, secondsLeft = null } = map;
   const running = status === "running";
+  const reached = done === 0 ? "before the first disc" : `at ${count(done)} of ${count(total)}`;
   const text = {
     idle: "Not started",
     running:
@@ -16,8 +17,8 @@ export function Progress({ view }: { view: ViewState }) {
         ? "Starting"
         : `${stride > 1 ? "Coarse map" : "Refining"} · ${count(done)} of ${count(total)}`,
     done: `Complete · ${count(total)} model runs in ${duration(seconds)}`,
-    cancelled: `Cancelled at ${count(done)} of ${count(total)}; what was measured stays`,
-    error: `Stopped at ${count(done)} of ${count(total)}`,
+    cancelled: `Cancelled ${reached}${done ? "; what was measured stays" : ""}`,
+    error: `Stopped ${reached}`,
   }[status];
   const percent = Math.round(100 * traits.progress.value);
   return (
@@ -27,13 +28,14 @@ export function Progress({ view }: { view: ViewState }) {
           <b>The scan stopped</b>
           <p>{traits.error.value}</p>
           <p class="hdm-note">
-            In the notebook, <code>raise explorer.exception</code> shows where it came from.
+            In the notebook, <code>raise explorer.exception</code> (with your name for the explorer) shows
+            where it came from.
           </p>
         </div>
       )}
       <div class={`hdm-foot hdm-${status}`}>
         <span class="hdm-status" role="status">
-          {text}
+          {view.unheard.value ? "Waiting for the kernel: a cell that runs comes first" : text}
         </span>
         <div
           class="hdm-progress"

@@ -44,6 +44,13 @@ export interface Inspection {
   mask: DataView;
 }
 
+/** What a scan is made with, as Python names it when it starts one. */
+export interface Settings {
+  circleSize: number;
+  offset: number;
+  channel: number;
+}
+
 export interface Traits {
   circle_size: number;
   offset: number;
@@ -64,6 +71,7 @@ export interface Traits {
   _palettes: Record<string, DataView>;
   _map: MapMessage | Record<string, never>;
   _inspector: Inspection | Record<string, never>;
+  _scanned: Settings | Record<string, never>;
 }
 
 const NAMES: (keyof Traits)[] = [
@@ -86,6 +94,7 @@ const NAMES: (keyof Traits)[] = [
   "_palettes",
   "_map",
   "_inspector",
+  "_scanned",
 ];
 
 export interface PythonState {
@@ -117,7 +126,13 @@ export function pythonState(model: AnyModel<Traits>): PythonState {
       model.save_changes();
     },
     request(request) {
-      model.send({ request, id: ++requests });
+      // A change of settings may still be on its way when the request arrives: say which scan is meant.
+      const settings: Settings = {
+        circleSize: traits.circle_size.value,
+        offset: traits.offset.value,
+        channel: traits.channel.value,
+      };
+      model.send({ request, settings, id: ++requests });
     },
     dispose() {
       for (const stop of stops) stop();

@@ -2,7 +2,7 @@
 import { useComputed, useSignalEffect } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { unpackBits } from "../shared/codec";
-import { distance } from "../shared/format";
+import { distance, noMask } from "../shared/format";
 import { type Cell, cellAt, centre, cols, neighbour, radius, rows, sameCell } from "../shared/geometry";
 import { colourise, emphasis, paintingScale, topmostCells } from "../shared/paint";
 import { usePicture } from "../shared/picture";
@@ -239,6 +239,7 @@ function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
       ) : (
         <>
           <b>{distance(raw, unit)}</b>
+          {noMask({ height, width }, raw, unit) && <span> nothing is drawn</span>}
           {type !== "raw" && Number.isFinite(change) && (
             <span>
               {" "}

@@ -1,5 +1,5 @@
 // What the numbers say: the mask without a disc, the most and the least harmful place.
-import { distance } from "../shared/format";
+import { distance, noMask } from "../shared/format";
 import { type Cell, cols } from "../shared/geometry";
 import type { ViewState } from "./view_state";
 
@@ -20,7 +20,7 @@ export function Summary({ view }: { view: ViewState }) {
     <button
       type="button"
       class="hdm-stat"
-      disabled={index < 0 || map.stale}
+      disabled={index < 0 || map.stale || !(Math.abs(map.raw[index] - map.baseline) >= 0.05)}
       title={`Pin row ${cell(index)[0]}, column ${cell(index)[1]}`}
       onClick={() => view.python.set("cell", [...cell(index)])}
     >
@@ -29,10 +29,11 @@ export function Summary({ view }: { view: ViewState }) {
       <span class="hdm-note">{hint}</span>
     </button>
   );
-  const change = (index: number): string => {
+  const change = (index: number, none: string): string => {
     const difference = index < 0 ? Number.NaN : map.raw[index] - map.baseline;
     if (Number.isNaN(difference)) return "";
-    if (Math.abs(difference) < 0.05) return "no change";
+    if (Math.abs(difference) < 0.05) return none;
+    if (noMask(map.grid, map.raw[index], unit)) return "nothing is drawn";
     return `${distance(Math.abs(difference), unit)} ${difference < 0 ? "better" : "worse"}`;
   };
   return (
@@ -42,8 +43,8 @@ export function Summary({ view }: { view: ViewState }) {
         <b>{distance(map.baseline, unit)}</b>
         <span class="hdm-note">{truthEmpty ? "the truth is empty" : "from the truth"}</span>
       </div>
-      {go("Worst place", change(worst), worst)}
-      {go("Best place", change(best), best)}
+      {go("Worst place", change(worst, "no disc does harm"), worst)}
+      {go("Best place", change(best, "no disc improves it"), best)}
     </div>
   );
 }

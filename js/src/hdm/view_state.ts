@@ -5,6 +5,8 @@ import { type Cell, cols, type Grid, outline, rows, sameGrid } from "../shared/g
 import { type Range, range, relative } from "../shared/paint";
 import type { MapMessage, PythonState } from "./python_state";
 
+const PATIENCE = 700; // ms
+
 export interface ShownMap {
   grid: Grid;
   raw: Float32Array;
@@ -28,6 +30,8 @@ export interface ViewState {
   cursor: Signal<Cell | null>;
   /** A slider's value while it is dragged, before Python has it. */
   draft: Signal<{ circleSize?: number; offset?: number } | null>;
+  /** Python has not started the scan of these settings for a while. */
+  unheard: ReadonlySignal<boolean>;
   rawAt(cell: Cell): number;
   dispose(): void;
 }
@@ -41,6 +45,18 @@ export function viewState(python: PythonState): ViewState {
   const message = computed(() => ("values" in traits._map.value ? (traits._map.value as MapMessage) : null));
   const stop = effect(() => {
     if (message.value && message.value.done > 0) last.value = message.value;
+  });
+
+  const unheard = signal(false);
+  const stopWaiting = effect(() => {
+    const heard = traits._scanned.value;
+    const same =
+      heard.circleSize === traits.circle_size.value &&
+      heard.offset === traits.offset.value &&
+      heard.channel === traits.channel.value;
+    unheard.value = false;
+    const timer = same ? undefined : setTimeout(() => (unheard.value = true), PATIENCE);
+    return () => clearTimeout(timer);
   });
 
   const grid = computed<Grid>(() => ({
@@ -84,6 +100,7 @@ export function viewState(python: PythonState): ViewState {
     prediction: masked("_prediction"),
     cursor,
     draft,
+    unheard,
     rawAt([row, col]) {
       const shown = map.value;
       if (!shown || shown.stale || row >= rows(shown.grid) || col >= cols(shown.grid)) return Number.NaN;
@@ -91,6 +108,7 @@ export function viewState(python: PythonState): ViewState {
     },
     dispose() {
       stop();
+      stopWaiting();
     },
   };
 }

@@ -9,6 +9,14 @@ export function distance(value: number, unit: string): string {
   return unit ? `${text} ${unit}` : text;
 }
 
+/**
+ * Whether a distance says that one of the two masks is empty: it is the picture's diagonal then, which is more than
+ * any two pixels of the picture can be apart.
+ */
+export function noMask(picture: { height: number; width: number }, value: number, unit: string): boolean {
+  return unit === "px" && Math.abs(value - Math.hypot(picture.height, picture.width)) < 1e-3;
+}
+
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds)) return "";
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
@@ -21,7 +29,7 @@ export function duration(seconds: number): string {
 export function ticks(low: number, high: number): number[] {
   const raw = (high - low) / 4;
   if (!(raw > 0)) return [low];
-  const room = 0.12 * (high - low);
+  const room = 0.2 * (high - low);
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((m) => m >= raw) ?? 10 * power;
   const marks: number[] = [];
