@@ -16,6 +16,11 @@ export function ColorBar({ view }: { view: ViewState }) {
     worse: "How much farther from the truth a disc here brings the mask",
   }[type];
   const constant = span && span.high <= span.low;
+  const nothing = {
+    raw: `The same everywhere: ${distance(span?.low ?? Number.NaN, unit)}`,
+    better: "No disc brings the mask nearer to the truth",
+    worse: "No disc takes the mask farther from the truth",
+  }[type];
   const cursor = view.cursor.value;
   const value = cursor ? valueAt(view, cursor[0], cursor[1]) : Number.NaN;
   const baseline = view.map.value?.baseline ?? Number.NaN;
@@ -40,7 +45,7 @@ export function ColorBar({ view }: { view: ViewState }) {
         ))}
       </div>
       <p class="hdm-note" id={note}>
-        {constant ? `The same everywhere: ${distance(span.low, unit)}` : meaning}
+        {constant ? nothing : meaning}
       </p>
     </div>
   );
