@@ -40,7 +40,7 @@ _COLOR_MAPS = ("Blues", "magma", "viridis", "cividis", "Reds", "Greens", "Purple
 _LAYERS = ("picture", "edges", "map", "truth", "prediction")
 _LONGEST_SIDE = 1600
 # News goes to the browser at most this often; finished stages always do.
-_SECONDS_BETWEEN_NEWS = 0.1
+_SECONDS_BETWEEN_NEWS = 0.2
 
 
 class InvalidTraitError(traitlets.TraitError, ValueError):

@@ -74,6 +74,7 @@ describe("topmostCells", () => {
 
 it("bounds the work of painting and never draws below the picture's own size", () => {
   expect(paintingScale({ height: 128, width: 128, circleSize: 15, offset: 5 })).toBe(8);
+  expect(paintingScale({ height: 128, width: 128, circleSize: 15, offset: 5 }, 512)).toBe(4);
   expect(paintingScale({ height: 400, width: 400, circleSize: 25, offset: 5 })).toBe(2);
   expect(paintingScale({ height: 400, width: 400, circleSize: 80, offset: 1 })).toBe(1);
 });

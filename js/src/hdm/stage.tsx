@@ -124,7 +124,8 @@ function MapLayer({ view, on }: { view: ViewState; on: boolean }) {
     const map = view.map.value;
     const values = view.values.value;
     if (!map || !values) return null;
-    const scale = paintingScale(map.grid);
+    // While a scan runs it is painted often, and the browser and the model share the machine.
+    const scale = paintingScale(map.grid, traits.status.value === "running" ? 512 : 1024);
     const weights = emphasis(values, map.baseline, traits.result_type.value);
     return { top: topmostCells(values, map.grid, scale), values, weights, scale, grid: map.grid };
   });

@@ -44,12 +44,12 @@ export function paintingOrder(values: Float32Array): Uint32Array {
   return Uint32Array.from(order.sort((a, b) => values[a] - values[b] || a - b));
 }
 
-/** How many canvas pixels a picture pixel gets: round discs, within a bound on the work. */
-export function paintingScale(grid: Grid): number {
+/** How many canvas pixels a picture pixel gets, for a canvas of about `side`: round discs, within a bound on the work. */
+export function paintingScale(grid: Grid, side = 1024): number {
   const longest = Math.max(grid.height, grid.width);
   const perCell = (grid.circleSize + 1) ** 2;
   const affordable = Math.sqrt(60e6 / (rows(grid) * cols(grid) * perCell));
-  return Math.max(1, Math.floor(Math.min(1024 / longest, affordable, 8)));
+  return Math.max(1, Math.floor(Math.min(side / longest, affordable, 8)));
 }
 
 /**
