@@ -87,11 +87,16 @@ class BatchSize:
         self._limit = given or _memory_limit(picture, device)
         self._growing = given is None
         self._quickest = float("inf")
+        self._warm = 0
         self.size = given or 1
 
     def took(self, pictures: int, seconds: float) -> None:
         """Learn from a batch that went well."""
         if not self._growing or pictures < self.size:
+            return
+        if self.size != self._warm:
+            # The first batch of a size also pays for what the model prepares for its shape.
+            self._warm = self.size
             return
         each = seconds / pictures
         if each > _WORTHWHILE * self._quickest:
