@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import torch
-
+from hdm_widgets.demo._weights import restore
 from hdm_widgets.unet import UNet
 
 WEIGHTS = Path(__file__).with_name("shapes.npz")
@@ -21,11 +19,4 @@ def network() -> UNet:
 
 def load(path: Path = WEIGHTS) -> UNet:
     """The network with the weights stored at `path`, float32, in eval mode."""
-    model = network()
-    with np.load(path, allow_pickle=False) as stored:
-        state = {
-            name: torch.from_numpy(value.astype(np.float32) if value.dtype == np.float16 else value)
-            for name, value in stored.items()
-        }
-    model.load_state_dict(state)
-    return model.eval()
+    return restore(network(), path)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from hdm_widgets.data.shapes import PlantedCue
 from hdm_widgets.demo import _shapes
+from hdm_widgets.demo._weights import store
 from hdm_widgets.training import evaluate, train
 
 
@@ -42,13 +42,7 @@ def main() -> None:
             seed=seed,
         )
         print("validation IoU by epoch:", " ".join(f"{score:.3f}" for score in history.iou))
-    np.savez_compressed(
-        options.out,
-        **{
-            name: value.numpy().astype(np.float16) if value.is_floating_point() else value.numpy()
-            for name, value in model.state_dict().items()
-        },
-    )
+    store(model, options.out)
     stored = _shapes.load(options.out)
     print(f"validation IoU of the stored weights: {evaluate(stored, validation):.4f}")
     print(f"{options.out}: {options.out.stat().st_size / 1e3:.0f} kB")

@@ -15,11 +15,13 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from hdm_widgets._arguments import advise_on_keywords, warn_user
+from hdm_widgets._batch_size import BatchSize
+from hdm_widgets._inputs import check_image, check_segment
 from hdm_widgets.hdm import inputs
 from hdm_widgets.hdm.grid import Grid, check_count
 from hdm_widgets.hdm.occlusion import Fill, Occlusion, OverriddenOcclusion, check_fill, warn_of_clipping
 from hdm_widgets.hdm.result import HDMResult
-from hdm_widgets.hdm.scan import BatchSize, MaskMeasure, Measure, OutputMeasure, batches, locate
+from hdm_widgets.hdm.scan import MaskMeasure, Measure, OutputMeasure, batches, locate
 from hdm_widgets.hdm.settings import ScanSettings
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.distance import (
@@ -327,8 +329,8 @@ class HausdorffDistanceMasks:
         """Check everything and bring it into its form; nothing is run."""
         grid = self.grid
         segmenter = Segmenter.of(model, target=target, threshold=threshold, device=device)
-        picture = inputs.check_image(image, self.height, self.width)
-        truth = inputs.check_segment(segment, self.height, self.width)
+        picture = check_image(image, self.height, self.width)
+        truth = check_segment(segment, self.height, self.width)
         settings = ScanSettings(
             channel=inputs.check_channel(channel, len(picture)),
             normalize=self.normalize,

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
-from hdm_widgets.hdm import storage
+from hdm_widgets import _storage
 from hdm_widgets.hdm.circle_map import RAW, ResultType, paint, painted_values, relative
 from hdm_widgets.hdm.edges import canny
 from hdm_widgets.hdm.grid import Grid
@@ -186,7 +186,7 @@ class HDMResult:
         PIL.Image.Image
             RGB, of the picture's size.
         """
-        from hdm_widgets.hdm.picture import gray, to_rgb
+        from hdm_widgets._picture import gray, to_rgb
 
         picture = self.image if image is None else to_tensor(image).cpu().numpy()
         if picture.shape[-2:] != (self.height, self.width) or picture.ndim not in (2, 3):
@@ -298,7 +298,7 @@ class HDMResult:
         }
         if self._packed is not None:
             arrays["packed"] = self._packed
-        storage.write(path, about, arrays)
+        _storage.write(path, about, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> HDMResult:
@@ -309,7 +309,7 @@ class HDMResult:
         ValueError
             If the file is no such result.
         """
-        about, arrays = storage.read(path, _FORMAT)
+        about, arrays = _storage.read(path, _FORMAT)
         try:
             grid, settings = Grid(*about["grid"]), ScanSettings(**about["settings"])
             return cls(

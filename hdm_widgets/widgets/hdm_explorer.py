@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdm_widgets._arguments import advise_on_keywords
+from hdm_widgets._inputs import check_image, check_segment
+from hdm_widgets._picture import gray, to_rgb
 from hdm_widgets.hdm.circle_map import ResultType, color_table
 from hdm_widgets.hdm.edges import canny
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.inputs import Distance, check_channel, check_image, check_segment
+from hdm_widgets.hdm.inputs import Distance, check_channel
 from hdm_widgets.hdm.occlusion import Fill
-from hdm_widgets.hdm.picture import gray, to_rgb
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.distance import EmptyPolicy

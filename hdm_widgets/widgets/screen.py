@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdm_widgets.hdm.picture import to_rgb, value_span
+from hdm_widgets._picture import to_rgb, value_span
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.settings import ScanSettings
 from hdm_widgets.hdm.update import ScanUpdate

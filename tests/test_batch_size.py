@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hdm_widgets.hdm.scan import BatchSize
+from hdm_widgets._batch_size import BatchSize
 
 PICTURE = torch.zeros(1, 32, 32)
 CPU = torch.device("cpu")
