@@ -1,7 +1,8 @@
 """See why an image segmentation model draws the mask it draws.
 
-`hdm_widgets.hdm` has the Hausdorff Distance Masks, `HDMExplorer` is their widget, `Segmenter` makes a segmenter of
-any torch Module or callable, `demo` has ready-made models with data.
+`hdm_widgets.hdm` has the Hausdorff Distance Masks, `HDMExplorer` is their widget. `LatentSpace` maps a data set as a
+model sees it, `LatentExplorer` is its widget. `Segmenter` makes a segmenter of any torch Module or callable, `demo` has
+ready-made models with data.
 """
 
 from __future__ import annotations
@@ -10,23 +11,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hdm_widgets import data, demo, hdm, metrics
+    from hdm_widgets import data, demo, hdm, latent, metrics
+    from hdm_widgets.latent.space import LatentSpace
     from hdm_widgets.segmenter import Segmenter
     from hdm_widgets.training import train
     from hdm_widgets.unet import UNet
     from hdm_widgets.widgets.hdm_explorer import HDMExplorer
 
-__all__ = ["HDMExplorer", "Segmenter", "UNet", "data", "demo", "hdm", "metrics", "train"]
+__all__ = ["HDMExplorer", "LatentSpace", "Segmenter", "UNet", "data", "demo", "hdm", "latent", "metrics", "train"]
 __version__ = "0.1.0"
 
 # Where each public name lives; None: a module of its own. Loaded when first asked for.
 _HOMES = {
     "HDMExplorer": "hdm_widgets.widgets.hdm_explorer",
+    "LatentSpace": "hdm_widgets.latent.space",
     "Segmenter": "hdm_widgets.segmenter",
     "UNet": "hdm_widgets.unet",
     "data": None,
     "demo": None,
     "hdm": None,
+    "latent": None,
     "metrics": None,
     "train": "hdm_widgets.training",
 }

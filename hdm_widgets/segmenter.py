@@ -209,7 +209,7 @@ class Segmenter:
         """
         height, width = images.shape[-2:]
         with torch.inference_mode(), self.borrowed():
-            maps = self._standard(self._call(self._padded(images.to(self.run_device))), len(images))
+            maps = self._standard(self.call(images), len(images))
             padded_height, padded_width = self._padded_size(height, width)
             if maps.shape[-2] > padded_height or maps.shape[-1] > padded_width:
                 raise ModelOutputError(
@@ -271,6 +271,10 @@ class Segmenter:
         # Reflection needs a picture larger than what it adds; a smaller one repeats its edge.
         mode = "reflect" if below < height and right < width else "replicate"
         return F.pad(images, (0, right, 0, below), mode=mode)
+
+    def call(self, images: Tensor) -> Any:
+        """What the model returns for a batch (N, C, H, W), padded as it needs, in whatever form that is."""
+        return self._call(self._padded(images.to(self.run_device)))
 
     def _call(self, images: Tensor) -> Any:
         if isinstance(self.model, nn.Module):

@@ -1,0 +1,32 @@
+"""The latent space of a segmentation model: what has it learned, and what does it confuse?
+
+>>> import hdm_widgets as hw
+>>> model, scenes = hw.demo.aerial(64)
+>>> space = hw.LatentSpace(model).fit(scenes, progress=False)
+>>> space.neighbors(0, k=3).indices.shape
+(3,)
+"""
+
+from hdm_widgets.latent.activations import Layer, LayerError
+from hdm_widgets.latent.clusters import Cluster, Clustering
+from hdm_widgets.latent.collection import Collection, CollectionError
+from hdm_widgets.latent.overlap import Overlaps
+from hdm_widgets.latent.selection import Selection, Statistics
+from hdm_widgets.latent.space import LatentSpace, Location, Neighbors
+from hdm_widgets.latent.surface import Surface
+
+__all__ = [
+    "Cluster",
+    "Clustering",
+    "Collection",
+    "CollectionError",
+    "LatentSpace",
+    "Layer",
+    "LayerError",
+    "Location",
+    "Neighbors",
+    "Overlaps",
+    "Selection",
+    "Statistics",
+    "Surface",
+]

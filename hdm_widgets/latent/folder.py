@@ -1,0 +1,147 @@
+"""A latent space as a folder: arrays and JSON, nothing pickled."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdm_widgets import _storage
+from hdm_widgets.latent.activations import Layer
+from hdm_widgets.latent.collection import Collection
+from hdm_widgets.latent.masks import PackedMasks
+from hdm_widgets.latent.projection import Projection
+from hdm_widgets.latent.surface import Regressor
+
+__all__ = ["read", "write"]
+
+_KIND = "hdm-widgets latent space 1"
+_SPACE = "space.npz"
+# Large ones are files of their own, which are read as far as they are needed.
+_LARGE = ("features", "thumbnails", "truths", "predictions")
+
+
+def write(
+    path: str | os.PathLike[str],
+    settings: dict[str, Any],
+    collection: Collection,
+    projection: Projection,
+    regressor: Regressor | None,
+    labels: NDArray[np.int64] | None,
+    clustering: dict[str, Any] | None,
+) -> None:
+    """Write everything to the folder `path`, which is made if it is not there."""
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, NDArray[Any]] = {
+        "items": collection.items,
+        "hits": collection.hits,
+        "misses": collection.misses,
+        "false_alarms": collection.false_alarms,
+        "mean": projection.mean,
+        "components": projection.components,
+        "explained_variance": projection.explained_variance,
+        "explained_variance_ratio": projection.explained_variance_ratio,
+        **{f"column_{position}": values for position, values in enumerate(collection.columns.values())},
+    }
+    network: dict[str, Any] | None = None
+    if regressor is not None:
+        network = {name: getattr(regressor, name) for name in ("low", "high", "score", "trained_on", "converged")} | {
+            "layers": len(regressor.weights)
+        }
+        arrays |= {"mlp_center": regressor.center, "mlp_scale": regressor.scale}
+        arrays |= {f"mlp_weight_{i}": weight for i, weight in enumerate(regressor.weights)}
+        arrays |= {f"mlp_bias_{i}": bias for i, bias in enumerate(regressor.biases)}
+    if labels is not None:
+        arrays["labels"] = labels
+    about = {
+        "format": _KIND,
+        "settings": settings,
+        "layer": {"name": collection.layer.name, "shape": collection.layer.shape, "chosen": collection.layer.chosen},
+        "picture_shape": collection.picture_shape,
+        "columns": list(collection.columns),
+        "skipped": {str(index): message for index, message in collection.skipped.items()},
+        "exact": projection.exact,
+        "network": network,
+        "clustering": clustering,
+    }
+    large: dict[str, NDArray[Any]] = {
+        "features": collection.features,
+        "thumbnails": collection.thumbnails,
+        "truths": collection.truths.packed,
+        "predictions": collection.predictions.packed,
+    }
+    for name in _LARGE:
+        target = folder / f"{name}.npy"
+        # Beside first: the space may have been read from this very folder.
+        beside = folder / f"{name}.new.npy"
+        np.save(beside, large[name], allow_pickle=False)
+        beside.replace(target)
+    _storage.write(folder / _SPACE, about, arrays)
+
+
+def read(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, Any], Collection, Projection, Regressor | None, NDArray[np.int64] | None, dict[str, Any] | None]:
+    """Read what `write` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    ValueError
+        If it is no latent space, or a file of it is missing or broken.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {os.fspath(path)!r}")
+    if not (folder / _SPACE).exists():
+        raise ValueError(f"the folder {os.fspath(path)!r} holds no latent space: it has no {_SPACE}")
+    about, arrays = _storage.read(folder / _SPACE, _KIND)
+    large = {name: _mapped(folder / f"{name}.npy", len(arrays["items"])) for name in _LARGE}
+    _, height, width = about["picture_shape"]
+    collection = Collection(
+        layer=Layer(about["layer"]["name"], tuple(about["layer"]["shape"]), about["layer"]["chosen"]),
+        features=large["features"],
+        items=arrays["items"],
+        truths=PackedMasks(large["truths"], height, width),
+        predictions=PackedMasks(large["predictions"], height, width),
+        hits=arrays["hits"],
+        misses=arrays["misses"],
+        false_alarms=arrays["false_alarms"],
+        thumbnails=large["thumbnails"],
+        columns={name: arrays[f"column_{position}"] for position, name in enumerate(about["columns"])},
+        picture_shape=tuple(about["picture_shape"]),
+        skipped={int(index): message for index, message in about["skipped"].items()},
+    )
+    projection = Projection(
+        mean=arrays["mean"],
+        components=arrays["components"],
+        explained_variance=arrays["explained_variance"],
+        explained_variance_ratio=arrays["explained_variance_ratio"],
+        exact=about["exact"],
+    )
+    regressor = None
+    if (network := about["network"]) is not None:
+        layers = range(network.pop("layers"))
+        regressor = Regressor(
+            center=arrays["mlp_center"],
+            scale=arrays["mlp_scale"],
+            weights=tuple(arrays[f"mlp_weight_{i}"] for i in layers),
+            biases=tuple(arrays[f"mlp_bias_{i}"] for i in layers),
+            **network,
+        )
+    return about["settings"], collection, projection, regressor, arrays.get("labels"), about["clustering"]
+
+
+def _mapped(path: Path, count: int) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path.name} of the latent space cannot be read: {error}") from error
+    if len(array) != count:
+        raise ValueError(f"{path.name} of the latent space has {len(array)} entries, expected {count}")
+    return array

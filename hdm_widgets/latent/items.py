@@ -1,0 +1,164 @@
+"""Reading a data set: pictures, masks, and what else its items carry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from hdm_widgets._inputs import check_image, check_segment
+
+__all__ = ["Columns", "Dataset", "Item", "check_columns", "check_dataset", "read_item", "read_items"]
+
+Columns: TypeAlias = "Mapping[str, Sequence[Any] | NDArray[Any]]"
+
+
+class Dataset(Protocol):
+    """Anything with a length and items: (picture, mask) pairs, or mappings with `"image"` and `"mask"`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item of a data set.
+
+    Attributes
+    ----------
+    picture : torch.Tensor
+        float32 (C, H, W).
+    mask : numpy.ndarray
+        bool (H, W).
+    columns : dict
+        What else the item carries: texts and numbers by name.
+    """
+
+    picture: Tensor
+    mask: NDArray[np.bool_]
+    columns: dict[str, Any] = field(default_factory=dict)
+
+
+def check_dataset(dataset: object) -> int:
+    """The number of items of what must be a data set."""
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise TypeError(
+            f"the data set must have a length and items (len(dataset), dataset[i]), got {type(dataset).__name__}"
+        )
+    if isinstance(dataset, (Tensor, np.ndarray)):
+        raise TypeError(
+            "expected a data set of (picture, mask) items, got an array; torch.utils.data.TensorDataset(pictures, "
+            "masks) makes one of two tensors"
+        )
+    return len(dataset)
+
+
+def read_item(dataset: Dataset, index: int, size: tuple[int, int] | None = None) -> Item:
+    """Item `index`, checked.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    index : int
+    size : tuple of int, optional
+        (H, W) that the picture must have.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the item and what is wrong with it. An error of the data set itself comes as a ValueError.
+    """
+    try:
+        item = dataset[index]
+    except Exception as error:
+        raise ValueError(f"item {index} could not be read: {type(error).__name__}: {error}") from error
+    columns: dict[str, Any] = {}
+    if isinstance(item, Mapping):
+        missing = [key for key in ("image", "mask") if key not in item]
+        if missing:
+            raise ValueError(f"item {index} has no {missing[0]!r}; it has {', '.join(map(repr, item))}")
+        picture, mask = item["image"], item["mask"]
+        columns = {str(key): value for key, entry in item.items() if (value := _scalar(entry)) is not None}
+    elif isinstance(item, (tuple, list)) and len(item) == 2:
+        picture, mask = item
+    else:
+        came = f"{len(item)} entries" if isinstance(item, (tuple, list)) else type(item).__name__
+        raise TypeError(f"item {index} must be (picture, mask) or a mapping with 'image' and 'mask', got {came}")
+    try:
+        height, width = size or tuple(getattr(picture, "shape", ()))[-2:] or (1, 1)
+        tensor = check_image(picture, height, width)
+        if mask is None:
+            raise ValueError("its mask is missing (None)")
+        if getattr(mask, "ndim", 0) == 3 and mask.shape[0] == 1:
+            mask = mask[0]
+        truth = check_segment(mask, height, width) != 0
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"item {index}: {error}") from None
+    return Item(tensor, truth, columns)
+
+
+def read_items(
+    dataset: Dataset, size: tuple[int, int], num_workers: int = 0
+) -> Iterator[tuple[int, Item | ValueError | TypeError]]:
+    """All items in order, each with its index; one that cannot be used as the error that says why."""
+    reader = _Reader(dataset, size)
+    if num_workers == 0:
+        for index in range(len(dataset)):
+            yield index, reader[index]
+    else:
+        loader: DataLoader[Any] = DataLoader(reader, batch_size=None, num_workers=num_workers)  # type: ignore[arg-type]  # has items
+        yield from enumerate(loader)
+
+
+class _Reader:
+    """A data set whose errors are items too, so that they cross from a worker process with their message."""
+
+    def __init__(self, dataset: Dataset, size: tuple[int, int]) -> None:
+        self._dataset = dataset
+        self._size = size
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Item | ValueError | TypeError:
+        try:
+            return read_item(self._dataset, index, self._size)
+        except (ValueError, TypeError) as error:
+            return type(error)(str(error))
+
+
+def check_columns(columns: object, length: int) -> dict[str, NDArray[Any]]:
+    """Columns as arrays, one entry per item of the data set."""
+    if columns is None:
+        return {}
+    if not hasattr(columns, "keys"):
+        raise TypeError(f"columns must be a mapping of names to sequences, got {type(columns).__name__}")
+    checked: dict[str, NDArray[Any]] = {}
+    for name in columns.keys():  # noqa: SIM118 - a DataFrame serves too
+        values = columns[name]  # type: ignore[index]  # has keys
+        if len(values) != length:
+            raise ValueError(f"column {name!r} has {len(values)} entries for {length} items")
+        checked[str(name)] = as_column(values)
+    return checked
+
+
+def as_column(values: Any) -> NDArray[Any]:
+    """Numbers as they are; everything else as texts."""
+    array = np.asarray(values)
+    return array if array.dtype.kind in "biuf" else np.array([str(value) for value in values], dtype=np.str_)
+
+
+def _scalar(entry: Any) -> Any:
+    """A text or a number, or None for anything else."""
+    if isinstance(entry, (Tensor, np.ndarray, np.generic)):
+        if entry.ndim or (isinstance(entry, Tensor) and entry.dtype == torch.complex64):
+            return None
+        entry = entry.item()
+    return entry if isinstance(entry, (str, bool, int, float)) else None
