@@ -1,5 +1,7 @@
-"""Data sets for teaching and for trying the tools."""
+"""Data sets for teaching and for trying the tools, and one that reads aerial pictures of your own."""
 
+from hdm_widgets.data.aerial import LAND_USES, AerialSample, AerialScenes
 from hdm_widgets.data.shapes import PlantedCue, PlantedCueSample
+from hdm_widgets.data.tiles import InriaTiles
 
-__all__ = ["PlantedCue", "PlantedCueSample"]
+__all__ = ["LAND_USES", "AerialSample", "AerialScenes", "InriaTiles", "PlantedCue", "PlantedCueSample"]

@@ -253,7 +253,7 @@ def _water(scene: _Scene) -> None:
         edge = scene.size / 2 - reach
         scene.rectangle(scene.place(edge, 0), (2.0, 3 * scene.size), scene.shade((0.62, 0.58, 0.47)))
         for _ in range(int(scene.rng.integers(0, 25))):
-            x, y = scene.place(scene.rng.uniform(edge + 3, edge + reach), scene.rng.uniform(-0.6, 0.6) * scene.size)
+            x, y = scene.place(scene.rng.uniform(edge + min(3.0, reach), edge + reach), scene.rng.uniform(-0.6, 0.6) * scene.size)
             scene.trees(1, where=(x, y))
 
 

@@ -19,8 +19,8 @@ from hdm_widgets.training import evaluate, train
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--patches", type=int, default=2400)
+    parser.add_argument("--epochs", type=int, default=7)
+    parser.add_argument("--patches", type=int, default=1500)
     parser.add_argument("--out", type=Path, default=_aerial.WEIGHTS)
     options = parser.parse_args()
 
@@ -31,7 +31,9 @@ def main() -> None:
         AerialScenes(options.patches, seed=_aerial.TRAINING_SEED, shares=_aerial.TRAINING_SHARES),
         validation=AerialScenes(300, seed=_aerial.VALIDATION_SEED, shares=_aerial.TRAINING_SHARES),
         epochs=options.epochs,
-        learning_rate=4e-3,
+        # A rate four times as high ends with a bottleneck that knows one thing, how much is built: nearly all of the
+        # variance along one line, and nothing to see on a map.
+        learning_rate=1e-3,
     )
     print("validation IoU by epoch:", " ".join(f"{score:.3f}" for score in history.iou))
     store(model, options.out)

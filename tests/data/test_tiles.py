@@ -1,0 +1,478 @@
+import gc
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import tracemalloc
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import psutil
+import pytest
+import rasterio
+import torch
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import DatasetReader
+from torch.utils.data import DataLoader
+
+from hdm_widgets.data import InriaTiles
+
+# 0.3 m to a pixel near Austin, as in the published files.
+PLACE = {"crs": "EPSG:32614", "transform": rasterio.Affine(0.3, 0, 616500, 0, -0.3, 3345000)}
+FORK = pytest.param(
+    "fork",
+    marks=[
+        pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork"),
+        # Python 3.12 and newer warn of every fork of a process with threads. That it works is what is tested.
+        pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning"),
+    ],
+)
+
+
+def write(path, bands, **profile):
+    """A GeoTIFF with these bands (B, H, W); without georeference unless told."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count, height, width = bands.shape
+    profile = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": bands.dtype, **profile}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path, "w", **profile) as file:
+            file.write(bands)
+
+
+def picture(height, width, *, seed=0, bands=3, dtype=np.uint8):
+    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, (bands, height, width), dtype, endpoint=True)
+
+
+def buildings(height, width, *, seed=0):
+    return np.random.default_rng((seed, 1)).random((1, height, width)) < 0.3
+
+
+def write_tile(train, name, *, height=8, width=8, seed=0, **profile):
+    write(train / "images" / f"{name}.tif", picture(height, width, seed=seed), **profile)
+    write(train / "gt" / f"{name}.tif", buildings(height, width, seed=seed).astype(np.uint8) * 255, **profile)
+
+
+@pytest.fixture
+def train(tmp_path):
+    return tmp_path / "AerialImageDataset" / "train"
+
+
+@pytest.fixture
+def three(train):
+    """Three tiles of 40 x 48 px, each with other pixels: 3 x 3 patches of 16 px at stride 12."""
+    for seed, name in enumerate(("austin1", "austin6", "vienna1")):
+        write_tile(train, name, height=40, width=48, seed=seed, compress="deflate")
+    return train
+
+
+def expected_of_three():
+    places = [(seed, row, col) for seed in range(3) for row in (0, 12, 24) for col in (0, 12, 24)]
+    for seed, row, col in places:
+        square = (..., slice(row, row + 16), slice(col, col + 16))
+        yield picture(40, 48, seed=seed)[square] / np.float32(255), buildings(40, 48, seed=seed)[0][square]
+
+
+def assert_equal(items, expected):
+    for (image, mask), (true_image, true_mask) in zip(items, expected, strict=True):
+        np.testing.assert_array_equal(image, true_image)
+        np.testing.assert_array_equal(mask, true_mask)
+
+
+def open_files(folder):
+    return [file.path for file in psutil.Process().open_files() if file.path.startswith(str(folder))]
+
+
+@pytest.mark.parametrize("profile", [{}, PLACE, {**PLACE, "tiled": True, "blockxsize": 16, "blockysize": 16}])
+def test_patches_lie_on_a_grid_from_the_top_left(train, profile):
+    # 5 rows take patches of 2 px at 0 and 3; 9 columns take them at 0, 3 and 6.
+    rows, cols = np.mgrid[:5, :9]
+    write(train / "images" / "austin1.tif", np.stack([rows * 10 + cols, rows, cols]).astype(np.uint8), **profile)
+    write(train / "gt" / "austin1.tif", np.where(rows == cols, 255, 0)[None].astype(np.uint8), **profile)
+    dataset = InriaTiles(train.parent, patch=2, stride=3)
+    assert len(dataset) == 6
+    assert dataset.columns == {
+        "tile": ["austin1"] * 6,
+        "region": ["austin"] * 6,
+        "row": [0, 0, 0, 3, 3, 3],
+        "col": [0, 3, 6, 0, 3, 6],
+    }
+    image, mask = dataset[5]
+    assert image.dtype == mask.dtype == torch.float32
+    np.testing.assert_allclose(image * 255, [[[36, 37], [46, 47]], [[3, 3], [4, 4]], [[6, 7], [6, 7]]], rtol=1e-6)
+    assert mask.tolist() == [[0, 0], [0, 0]]
+    assert dataset[4][1].tolist() == [[1, 0], [0, 1]]
+    # 255 is white.
+    write(train / "images" / "austin1.tif", np.full((3, 5, 9), 255, np.uint8))
+    assert InriaTiles(train.parent, 2, 3)[0][0].unique().tolist() == [1]
+
+
+@pytest.mark.parametrize(("patch", "stride", "expected"), [(8, 1, [0]), (7, 1, [0, 1]), (4, 4, [0, 4]), (3, 4, [0, 4])])
+def test_the_last_patch_ends_where_the_tile_ends(train, patch, stride, expected):
+    write_tile(train, "austin1")
+    dataset = InriaTiles(train, patch, stride)
+    assert sorted(set(dataset.columns["row"])) == sorted(set(dataset.columns["col"])) == expected
+    assert_equal([dataset[-1]], [(picture(8, 8)[:, expected[-1] :, expected[-1] :][:, :patch, :patch] / np.float32(255),
+                                  buildings(8, 8)[0, expected[-1] :, expected[-1] :][:patch, :patch])])  # fmt: skip
+
+
+def test_pixels_are_those_of_the_files(three):
+    assert_equal(list(InriaTiles(three, 16, 12)), expected_of_three())
+
+
+def test_sixteen_bits_and_a_fourth_band(train):
+    values = np.array([0, 13107, 65535, 26214], np.uint16).reshape(4, 1, 1) * np.ones((1, 4, 4), np.uint16)
+    write(train / "images" / "austin1.tif", values)
+    write(train / "gt" / "austin1.tif", np.zeros((1, 4, 4), np.uint8))
+    image, _ = InriaTiles(train, 4)[0]
+    assert image.shape == (3, 4, 4)
+    np.testing.assert_allclose(image[:, 0, 0], [0, 0.2, 1], rtol=1e-7)
+
+
+@pytest.mark.parametrize("high", [1, 255])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_whatever_is_not_0_in_the_first_band_of_a_mask_is_a_building(train, high, bands):
+    first = np.array([[0, high], [high, 0]], np.uint8)
+    write_tile(train, "austin1", height=2, width=2)
+    write(train / "gt" / "austin1.tif", np.stack([first, 0 * first + 7, 0 * first][:bands]))
+    assert InriaTiles(train, 2)[0][1].tolist() == [[0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("above", [0, 1, 2])
+def test_root_is_any_of_three_folders(three, above):
+    root = (three, *three.parents)[above]
+    assert InriaTiles(root, 16, 12).tiles == ["austin1", "austin6", "vienna1"]
+    assert InriaTiles(str(root), 16, 12).tiles == ["austin1", "austin6", "vienna1"]
+
+
+def test_a_relative_root_outlives_a_change_of_directory(three, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dataset = InriaTiles("AerialImageDataset", 16, 12)
+    monkeypatch.chdir(three)
+    assert_equal(list(dataset), expected_of_three())
+
+
+def test_numbers_in_names_count_as_numbers(train):
+    for name in ("austin10", "austin2", "tyrol-w1", "Bellingham", "austin1"):
+        write_tile(train, name)
+    dataset = InriaTiles(train, 8)
+    assert dataset.tiles == dataset.columns["tile"] == ["Bellingham", "austin1", "austin2", "austin10", "tyrol-w1"]
+    assert dataset.columns["region"] == ["Bellingham", "austin", "austin", "austin", "tyrol-w"]
+
+
+def test_other_files_are_no_tiles(train):
+    write_tile(train, "austin1")
+    write_tile(train, "austin2")
+    (train / "gt" / "vienna1.tif").write_bytes((train / "gt" / "austin1.tif").read_bytes())
+    for name in ("._austin1.tif", ".DS_Store", "austin1.tif.aux.xml", "notes.txt", "austin2.tfw"):
+        (train / "images" / name).write_text("no picture")
+    assert InriaTiles(train, 8).tiles == ["austin1", "austin2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "tiles"),
+    [
+        ({}, ["austin1", "austin5", "austin6", "austin36", "vienna0", "vienna2", "vienna10"]),
+        ({"regions": ["vienna"]}, ["vienna0", "vienna2", "vienna10"]),
+        ({"regions": ("vienna", "austin"), "split": "validation"}, ["austin1", "austin5", "vienna2"]),
+        ({"split": "train"}, ["austin6", "austin36", "vienna0", "vienna10"]),
+        ({"split": "validation"}, ["austin1", "austin5", "vienna2"]),
+    ],
+)
+def test_regions_and_splits(train, options, tiles):
+    for name in ("austin1", "austin5", "austin6", "austin36", "vienna0", "vienna2", "vienna10"):
+        write_tile(train, name)
+    dataset = InriaTiles(train, 8, **options)
+    assert dataset.tiles == dataset.columns["tile"] == tiles
+
+
+def test_tiles_of_several_sizes(train):
+    write_tile(train, "austin1", height=8, width=17)
+    write_tile(train, "austin2", height=16, width=8, seed=1)
+    dataset = InriaTiles(train, 8, 8)
+    assert dataset.columns["tile"] == ["austin1", "austin1", "austin2", "austin2"]
+    assert list(zip(dataset.columns["row"], dataset.columns["col"], strict=True)) == [(0, 0), (0, 8), (0, 0), (8, 0)]
+    np.testing.assert_array_equal(dataset[1][0] * 255, picture(8, 17)[:, :, 8:16])
+    np.testing.assert_array_equal(dataset[2][0] * 255, picture(16, 8, seed=1)[:, :8])
+    np.testing.assert_array_equal(dataset[3][0] * 255, picture(16, 8, seed=1)[:, 8:])
+
+
+def test_indices_count_from_the_end_too(three):
+    dataset = InriaTiles(three, 16, 12)
+    assert_equal([dataset[index - 27] for index in range(27)], list(dataset))
+    for index in (27, -28):
+        with pytest.raises(IndexError, match=f"index {index} is out of range for 27 patches"):
+            dataset[index]
+
+
+def header_is_no_header(train):
+    (train / "images" / "austin2.tif").write_bytes(b"II*\0 and then no directory")
+
+
+def mask_is_another_format(train):
+    (train / "gt" / "austin2.tif").write_text("P1 2 2 0 1 1 0")
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        (lambda train: (train / "gt" / "austin2.tif").unlink(), FileNotFoundError,
+         r"no mask of .*images.austin2\.tif: there is no .*gt.austin2\.tif"),
+        (lambda train: write(train / "gt" / "austin2.tif", np.zeros((1, 8, 9), np.uint8)), ValueError,
+         r"gt.austin2\.tif has 8 x 9 px, but its picture 8 x 8 px"),
+        (lambda train: write_tile(train, "austin2", height=7), ValueError,
+         r"images.austin2\.tif has 7 x 8 px, too few for a patch of 8 x 8 px"),
+        (lambda train: write(train / "images" / "austin2.tif", picture(8, 8, bands=2)), ValueError,
+         r"images.austin2\.tif has 2 bands; pictures need at least 3"),
+        (lambda train: write(train / "images" / "austin2.tif", picture(8, 8, bands=1)), ValueError,
+         r"images.austin2\.tif has 1 band; pictures need at least 3"),
+        (lambda train: write(train / "images" / "austin2.tif", np.zeros((3, 8, 8), np.float32)), ValueError,
+         r"images.austin2\.tif has float32 pixels; pictures must be uint8 or uint16"),
+        (header_is_no_header, ValueError, r"cannot read .*images.austin2\.tif: "),
+        (mask_is_another_format, ValueError, r"cannot read .*gt.austin2\.tif: "),
+        (lambda train: (train / "images" / "austin2.tif").write_bytes(b""), ValueError,
+         r"cannot read .*images.austin2\.tif: "),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_file_is_said_before_anything_is_read(train, capfd, damage, error, message):
+    write_tile(train, "austin1")
+    write_tile(train, "austin2")
+    damage(train)
+    with pytest.raises(error, match=message):
+        InriaTiles(train, 8)
+    assert capfd.readouterr() == ("", "")
+    # Only tiles that were asked for matter.
+    write_tile(train, "vienna1")
+    assert InriaTiles(train, 8, regions=["vienna"]).tiles == ["vienna1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"patch": 0}, ValueError, "patch must be at least 1 px, got 0"),
+        ({"stride": 0}, ValueError, "stride must be at least 1 px, got 0"),
+        ({"split": "test"}, ValueError, "split must be None, 'train' or 'validation', got 'test'"),
+        ({"regions": ["austin", "graz"]}, ValueError, "unknown region 'graz'; known are austin, vienna"),
+        ({"regions": []}, ValueError, r"no tiles are left with regions=\[\] and split=None"),
+        ({"regions": ["vienna"], "split": "train"}, ValueError,
+         r"no tiles are left with regions=\['vienna'\] and split='train'"),
+        ({"regions": "austin"}, TypeError, r"regions must be a sequence of names, such as \['austin'\], got 'austin'"),
+        ({"patch": 41}, ValueError, r"austin1\.tif has 40 x 48 px, too few for a patch of 41 x 41 px"),
+    ],
+)  # fmt: skip
+def test_bad_settings(three, options, error, message):
+    with pytest.raises(error, match=message):
+        InriaTiles(three, **{"patch": 16, **options})
+
+
+def test_no_such_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no folder train/images in .*; root must be the folder"):
+        InriaTiles(tmp_path)
+    (tmp_path / "images").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no GeoTIFFs \(\.tif\) in .*images"):
+        InriaTiles(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["images", "gt"])
+@pytest.mark.parametrize("compress", ["none", "deflate"])
+def test_damaged_pixels_spoil_only_their_own_patches(train, capfd, folder, compress):
+    write_tile(train, "austin1", height=64, width=16, compress=compress, blockysize=16)
+    path = train / folder / "austin1.tif"
+    content = path.read_bytes()
+    # The pixels are behind the header, the last rows last.
+    path.write_bytes(content[:-20])
+    dataset = InriaTiles(train, 16, 16)
+    for _ in range(2):  # nor does a second try give what is not there
+        with pytest.raises(ValueError, match=rf"cannot read .*{folder}.austin1\.tif: "):
+            dataset[3]
+        assert str(path) not in open_files(train)
+        np.testing.assert_array_equal(dataset[0][0] * 255, picture(64, 16)[:, :16])
+        np.testing.assert_array_equal(dataset[0][1], buildings(64, 16)[0, :16])
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture(scope="module", params=["strips", "blocks"])
+def large(request, tmp_path_factory):
+    """One tile as large as the published ones; its bands are row % 251, col % 241 and the number of its block."""
+    train = tmp_path_factory.mktemp(request.param)
+    profile = {"tiled": True, "compress": "deflate", "zlevel": 1} if request.param == "blocks" else {"blockysize": 1}
+    rows, cols = np.ogrid[:5000, :5000]
+    bands = np.empty((3, 5000, 5000), np.uint8)
+    bands[0], bands[1], bands[2] = rows % 251, cols % 241, (rows // 500) * 10 + cols // 500
+    write(train / "images" / "chicago1.tif", bands, interleave="pixel", **PLACE, **profile)
+    write(train / "gt" / "chicago1.tif", ((rows + cols) % 2 * 255)[None].astype(np.uint8), **PLACE, **profile)
+    return train
+
+
+def test_a_patch_is_read_without_its_tile(large, monkeypatch):
+    asked = []
+    read = DatasetReader.read
+
+    def note(self, *args, **kwargs):
+        values = read(self, *args, **kwargs)
+        asked.append((kwargs["window"], values.nbytes))
+        return values
+
+    monkeypatch.setattr(DatasetReader, "read", note)
+    tracemalloc.start()
+    try:
+        dataset = InriaTiles(large)
+        assert len(dataset) == 19 * 19
+        assert asked == []
+        image, mask = dataset[19 * 18 + 2]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (dataset.columns["row"][344], dataset.columns["col"][344]) == (4608, 512)
+    window = ((4608, 4864), (512, 768))
+    assert asked == [(window, 3 * 256 * 256), (window, 256 * 256)]
+    # The tile has 75 MB; the patch 1 MB as numbers of 4 bytes.
+    assert peak < 4e6
+    rows, cols = np.mgrid[4608:4864, 512:768]
+    np.testing.assert_array_equal((image * 255).round()[0], rows % 251)
+    np.testing.assert_array_equal((image * 255).round()[1], cols % 241)
+    np.testing.assert_array_equal((image * 255).round()[2], (rows // 500) * 10 + cols // 500)
+    np.testing.assert_array_equal(mask, (rows + cols) % 2)
+
+
+@pytest.mark.parametrize("method", [FORK, "spawn"])
+def test_workers_of_a_loader_read_the_same(three, method):
+    dataset = InriaTiles(three, 16, 12)
+    # Files that the parent has open must not disturb its children, nor they it.
+    before = list(dataset)
+    loader = DataLoader(dataset, batch_size=None, num_workers=2, multiprocessing_context=method, timeout=120)
+    items = []
+    for index, item in enumerate(loader):
+        items.append(item)
+        assert_equal([dataset[index]], [before[index]])
+    assert_equal(items, expected_of_three())
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # as above
+def test_a_fork_in_the_middle_of_a_read_does_not_wait_for_it(three, monkeypatch):
+    dataset = InriaTiles(three, 16, 12)
+    in_a_read, go_on = threading.Event(), threading.Event()
+    parent, read = os.getpid(), DatasetReader.read
+
+    def wait_in_the_parent(self, *args, **kwargs):
+        if os.getpid() == parent:
+            in_a_read.set()
+            assert go_on.wait(120)
+        return read(self, *args, **kwargs)
+
+    monkeypatch.setattr(DatasetReader, "read", wait_in_the_parent)
+    with ThreadPoolExecutor(1) as pool:
+        item = pool.submit(dataset.__getitem__, 0)
+        try:
+            assert in_a_read.wait(120)
+            loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context="fork", timeout=60)
+            assert_equal(list(loader), expected_of_three())
+        finally:
+            go_on.set()
+        assert_equal([item.result()], [next(expected_of_three())])
+
+
+def test_threads_read_the_same_in_turn(three, monkeypatch):
+    dataset = InriaTiles(three, 16, 12)
+    reading, most, read = [], [], DatasetReader.read
+
+    def note(self, *args, **kwargs):
+        reading.append(self)
+        most.append(len(reading))
+        try:
+            return read(self, *args, **kwargs)
+        finally:
+            reading.pop()
+
+    monkeypatch.setattr(DatasetReader, "read", note)
+    order = np.random.default_rng(0).permutation(np.repeat(np.arange(27), 8)).tolist()
+    expected = list(expected_of_three())
+    with ThreadPoolExecutor(4) as pool:
+        assert_equal(pool.map(dataset.__getitem__, order), [expected[index] for index in order])
+    assert len(most) == 2 * len(order)
+    assert max(most) == 1
+
+
+def test_few_files_are_open_at_a_time(train):
+    for number in range(1, 8):
+        write_tile(train, f"austin{number}")
+    dataset = InriaTiles(train, 8)
+    assert open_files(train) == []
+    most = 0
+    for index in (*range(7), *reversed(range(7))):
+        assert dataset[index][0].shape == (3, 8, 8)
+        most = max(most, len(open_files(train)))
+    assert most == 8
+    # Those of the last four pictures; their masks with them.
+    names = {os.path.basename(path) for path in open_files(train)}  # noqa: PTH119  # short, and the paths are strings
+    assert names == {f"austin{number}.tif" for number in (1, 2, 3, 4)}
+    # A pickle, as a worker gets it, has no files open, and what it makes reads on its own.
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert_equal([copy[0]], [dataset[0]])
+    del dataset, copy
+    gc.collect()
+    assert open_files(train) == []
+
+
+def test_files_stay_open_between_patches(three, monkeypatch):
+    dataset = InriaTiles(three, 16, 12)
+    opened = []
+    start = DatasetReader.__init__
+
+    def note(self, path, **options):
+        opened.append(path)
+        start(self, path, **options)
+
+    monkeypatch.setattr(DatasetReader, "__init__", note)
+    assert len(list(dataset)) == 27
+    assert opened == [
+        str(three / folder / f"{name}.tif") for name in ("austin1", "austin6", "vienna1") for folder in ("images", "gt")
+    ]
+
+
+def test_files_that_say_no_place_warn_nobody(three):
+    with pytest.warns(NotGeoreferencedWarning), rasterio.open(three / "images" / "austin1.tif"):
+        pass  # proof that there is something to be warned of
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        filters = list(warnings.filters)
+        assert len(list(InriaTiles(three, 16, 12))) == 27
+        assert warnings.filters == filters
+    assert caught == []
+
+
+def test_a_place_named_in_latin_1_is_no_obstacle(train):
+    crs = rasterio.CRS.from_wkt('LOCAL_CS["the garden",UNIT["metre",1]]')
+    write_tile(train, "austin1", crs=crs, transform=PLACE["transform"])
+    path = train / "images" / "austin1.tif"
+    content = path.read_bytes()
+    assert content.count(b"the garden") == 1
+    path.write_bytes(content.replace(b"the garden", "the gärden".encode("latin-1")))
+    with pytest.raises(UnicodeDecodeError), rasterio.open(path):
+        pass  # proof that it may be one
+    np.testing.assert_array_equal(InriaTiles(train, 8)[0][0] * 255, picture(8, 8))
+
+
+def in_a_new_python(code):
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_rasterio_is_wanted_only_by_who_reads_tiles():
+    assert in_a_new_python("import sys, hdm_widgets.data; print('rasterio' in sys.modules)") == "False"
+    code = """
+import sys
+sys.modules["rasterio"] = None  # as if it were not installed
+from hdm_widgets.data import AerialScenes, InriaTiles
+AerialScenes(1)[0]
+try:
+    InriaTiles("anywhere")
+except ImportError as error:
+    print(error)
+"""
+    assert in_a_new_python(code) == "reading GeoTIFFs needs rasterio: pip install 'hdm-widgets[tiles]'"
