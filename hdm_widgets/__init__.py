@@ -17,13 +17,27 @@ if TYPE_CHECKING:
     from hdm_widgets.training import train
     from hdm_widgets.unet import UNet
     from hdm_widgets.widgets.hdm_explorer import HDMExplorer
+    from hdm_widgets.widgets.latent_explorer import LatentExplorer
 
-__all__ = ["HDMExplorer", "LatentSpace", "Segmenter", "UNet", "data", "demo", "hdm", "latent", "metrics", "train"]
+__all__ = [
+    "HDMExplorer",
+    "LatentExplorer",
+    "LatentSpace",
+    "Segmenter",
+    "UNet",
+    "data",
+    "demo",
+    "hdm",
+    "latent",
+    "metrics",
+    "train",
+]
 __version__ = "0.1.0"
 
 # Where each public name lives; None: a module of its own. Loaded when first asked for.
 _HOMES = {
     "HDMExplorer": "hdm_widgets.widgets.hdm_explorer",
+    "LatentExplorer": "hdm_widgets.widgets.latent_explorer",
     "LatentSpace": "hdm_widgets.latent.space",
     "Segmenter": "hdm_widgets.segmenter",
     "UNet": "hdm_widgets.unet",

@@ -4,7 +4,13 @@ import { context } from "esbuild";
 
 const outdir = "../hdm_widgets/static";
 const entries = readdirSync("src").filter((name) => /\.(tsx|css)$/.test(name));
-const largest = { "hdm_explorer.js": 80_000 };
+const largest = {
+  "hdm_explorer.js": 80_000,
+  "gallery.js": 80_000,
+  "toolbar.js": 50_000,
+  "legend.js": 50_000,
+  "cluster_table.js": 50_000,
+};
 
 rmSync(outdir, { recursive: true, force: true });
 const build = await context({

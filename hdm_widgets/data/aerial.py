@@ -37,13 +37,14 @@ _CARS: tuple[Colour, ...] = (
     (0.86, 0.86, 0.85),
     (0.68, 0.69, 0.71),
     (0.20, 0.21, 0.23),
-    (0.58, 0.22, 0.20),
-    (0.25, 0.33, 0.50),
+    (0.52, 0.34, 0.31),
+    (0.36, 0.40, 0.48),
     (0.60, 0.55, 0.48),
 )
 _STONES: tuple[Colour, ...] = ((0.66, 0.65, 0.62), (0.52, 0.51, 0.50), (0.76, 0.73, 0.68), (0.38, 0.37, 0.38))
 _GRASS: Colour = (0.39, 0.46, 0.28)
 _ASPHALT: Colour = (0.46, 0.46, 0.47)
+_GRAVEL: Colour = (0.53, 0.51, 0.47)
 
 
 class AerialSample(NamedTuple):
@@ -253,7 +254,8 @@ def _water(scene: _Scene) -> None:
         edge = scene.size / 2 - reach
         scene.rectangle(scene.place(edge, 0), (2.0, 3 * scene.size), scene.shade((0.62, 0.58, 0.47)))
         for _ in range(int(scene.rng.integers(0, 25))):
-            x, y = scene.place(scene.rng.uniform(edge + min(3.0, reach), edge + reach), scene.rng.uniform(-0.6, 0.6) * scene.size)
+            across = scene.rng.uniform(edge + min(3.0, reach), edge + reach)
+            x, y = scene.place(across, scene.rng.uniform(-0.6, 0.6) * scene.size)
             scene.trees(1, where=(x, y))
 
 
@@ -320,7 +322,7 @@ def _dense_blocks(scene: _Scene) -> None:
 
 def _car_park(scene: _Scene) -> None:
     rng = scene.rng
-    scene.ground(scene.shade(_ASPHALT, 0.12), 0.04)
+    scene.ground(scene.shade(_GRAVEL if rng.random() < 0.35 else _ASPHALT, 0.12), 0.05)
     length, width, aisle = rng.uniform(6.5, 8), rng.uniform(3.6, 4.4), rng.uniform(7, 10)
     filled = rng.uniform(0.45, 0.98)
     reach = 0.8 * scene.size
@@ -340,14 +342,13 @@ def _car(scene: _Scene, centre: Point, sides: tuple[float, float]) -> None:
     paint = scene.pick(_CARS)
     scene.rectangle((x + 0.7, y + 0.7), sides, (0.22, 0.22, 0.23))
     scene.rectangle(centre, sides, paint)
-    glass = tuple(0.62 * part for part in paint)
+    glass = tuple(0.75 * part for part in paint)
     scene.rectangle(centre, (0.45 * sides[0], 0.85 * sides[1]), glass)  # type: ignore[arg-type]  # three parts
 
 
 def _cemetery(scene: _Scene) -> None:
     rng = scene.rng
-    ground = scene.shade(_GRASS) if rng.random() < 0.6 else scene.shade((0.55, 0.52, 0.46))
-    scene.ground(ground, 0.07)
+    scene.ground(scene.shade(_GRASS if rng.random() < 0.35 else _GRAVEL, 0.12), 0.06)
     length, width = rng.uniform(5.5, 7.5), rng.uniform(3.0, 4.0)
     filled = rng.uniform(0.6, 0.98)
     reach = 0.8 * scene.size

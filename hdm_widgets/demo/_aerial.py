@@ -17,7 +17,7 @@ TRAINING_SHARES = {
     "field": 0.2,
     "scattered houses": 0.28,
     "dense blocks": 0.18,
-    "car park": 0.012,
+    "car park": 0.004,
     "cemetery": 0.008,
 }
 

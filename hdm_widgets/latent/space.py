@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -21,7 +22,7 @@ from hdm_widgets.latent import folder
 from hdm_widgets.latent.activations import Pool, check_pool
 from hdm_widgets.latent.clusters import Cluster, Clustering, Method
 from hdm_widgets.latent.collection import Collection, Collector
-from hdm_widgets.latent.items import Columns, Dataset, check_dataset, read_item
+from hdm_widgets.latent.items import Columns, Dataset, Item, check_dataset, read_item
 from hdm_widgets.latent.overlap import Overlaps
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.selection import COLORS, Selection, check_indices, read_selection
@@ -488,7 +489,7 @@ class LatentSpace:
         if method == "dbscan" and (eps is None or not eps > 0):
             raise ValueError(f"method='dbscan' needs eps, a distance above 0, got {eps!r}")
         if method is None:
-            chosen = grouping.best(self._comparison)
+            chosen = grouping.best(list(self.comparison()))
         else:
             chosen = grouping.fit_clusters(
                 self.cluster_coordinates_,
@@ -509,22 +510,22 @@ class LatentSpace:
         """
         import pandas
 
-        with tqdm(disable=not progress or "_comparison" in vars(self), unit="clustering", desc="comparing") as bar:
-            self._bar = bar
-            rows = [clustering.row() for clustering in self._comparison]
-        del self._bar
+        shown = tqdm(self.comparison(), disable=not progress, unit="clustering", desc="comparing clusterings")
+        rows = [clustering.row() for clustering in shown]
         return pandas.DataFrame(rows).sort_values("silhouette", ascending=False, ignore_index=True)
 
-    @cached_property
-    def _comparison(self) -> list[Clustering]:
-        found = []
+    def comparison(self) -> Iterator[Clustering]:
+        """The clusterings of `compare_clusterings` one by one; those that were found before come at once."""
+        if "_compared" in vars(self):
+            yield from vars(self)["_compared"]
+            return
+        found: list[Clustering] = []
         for clustering in grouping.compare(self.cluster_coordinates_, random_state=self.random_state):
             found.append(clustering)
-            if "_bar" in vars(self):
-                self._bar.update()
+            yield clustering
         if not found:
             raise ValueError(f"{len(self)} items are too few to compare clusterings; give n_clusters")
-        return found
+        self._compared = found
 
     def _set_clustering(self, chosen: Clustering) -> None:
         self.clustering_ = chosen
@@ -582,8 +583,14 @@ class LatentSpace:
         self._check_index(index)
         if self.dataset_ is None:
             return np.array(self.collection_.thumbnails[index])
-        size = self.collection_.picture_shape[1:]
-        return to_rgb(read_item(self.dataset_, int(self.items_[index]), size).picture.numpy())
+        return to_rgb(self.item(index).picture.numpy())
+
+    def item(self, index: int) -> Item:
+        """Item `index` as the model sees it, read from the data set, with its true mask."""
+        self._check_index(index)
+        if self.dataset_ is None:
+            raise ValueError("this space has no data set; LatentSpace.load(path, dataset=...) takes it")
+        return read_item(self.dataset_, int(self.items_[index]), self.collection_.picture_shape[1:])
 
     def truth(self, index: int) -> NDArray[np.bool_]:
         """The true mask of item `index`, bool (H, W)."""
@@ -658,4 +665,4 @@ _SETTINGS = (
     "n_cluster_components",
     "thumbnail",
 )
-_CACHED = ("_usual_distance", "_support", "_comparison")
+_CACHED = ("_usual_distance", "_support", "_compared")

@@ -24,7 +24,7 @@ def bits(mask: NDArray[np.bool_]) -> bytes:
 
 
 def png(picture: NDArray[np.uint8], *, longest: int | None = None) -> bytes:
-    """A picture, uint8 (H, W, 3), as a PNG file, made smaller if a side is longer than `longest` px."""
+    """A picture, uint8 (H, W, 3) or (H, W, 4), as a PNG file, made smaller if a side is longer than `longest` px."""
     image = Image.fromarray(picture)
     if longest is not None:
         image.thumbnail((longest, longest))

@@ -9,7 +9,7 @@ import type { ViewState } from "./view_state";
 export function Explorer({ view }: { view: ViewState }) {
   const help = useId();
   return (
-    <section class="hdm" aria-label="Hausdorff distance explorer">
+    <section class="hdm hdm-explorer" aria-label="Hausdorff distance explorer">
       <div class="hdm-main">
         <Stage view={view} helpId={help} />
         <Controls view={view} helpId={help} />

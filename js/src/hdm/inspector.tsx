@@ -3,6 +3,7 @@ import { useSignalEffect } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useRef } from "preact/hooks";
 import { number, unpackBits } from "../shared/codec";
+import { compared, paint, palette } from "../shared/errors";
 import { count, distance, noMask } from "../shared/format";
 import { usePicture } from "../shared/picture";
 import type { Inspection } from "./python_state";
@@ -127,24 +128,9 @@ function Errors({ view, colours }: { view: ViewState; colours: boolean }) {
   useSignalEffect(() => {
     const { height, width } = traits._about.value;
     const found = traits._inspector.value as Partial<Inspection>;
-    const context = canvas.current?.getContext("2d");
-    if (!canvas.current || !context || !found.mask) return;
+    if (!canvas.current || !found.mask) return;
     const drawn = unpackBits(found.mask, height * width);
-    const truth = view.truth.value.mask;
-    const style = getComputedStyle(canvas.current);
-    const colour = (name: string) => rgba(style.getPropertyValue(name));
-    const hit = colour("--hit");
-    const missed = colour("--missed");
-    const added = colour("--added");
-    const pixels = new Uint32Array(height * width);
-    for (let i = 0; i < pixels.length; i++) {
-      if (drawn[i] && truth[i]) pixels[i] = hit;
-      else if (truth[i]) pixels[i] = missed;
-      else if (drawn[i]) pixels[i] = added;
-    }
-    canvas.current.width = width;
-    canvas.current.height = height;
-    context.putImageData(new ImageData(new Uint8ClampedArray(pixels.buffer), width, height), 0, 0);
+    paint(canvas.current, compared(view.truth.value.mask, drawn, palette(canvas.current)), height, width);
   });
   return (
     <>
@@ -157,13 +143,6 @@ function Errors({ view, colours }: { view: ViewState; colours: boolean }) {
       />
     </>
   );
-}
-
-/** "#rrggbb" as an opaque pixel of an ImageData. */
-function rgba(text: string): number {
-  const value = Number.parseInt(text.trim().slice(1), 16);
-  const [red, green, blue] = [value >> 16, (value >> 8) & 255, value & 255];
-  return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 }
 
 function Pair({

@@ -1,8 +1,8 @@
 // What Python sees too: the widget's traits, one signal each.
 import type { AnyModel } from "@anywidget/types";
-import { type Signal, signal } from "@preact/signals";
 import type { ArrayMessage } from "../shared/codec";
 import type { ResultType } from "../shared/paint";
+import { connect, type Signals } from "../shared/traits";
 
 export type Layer = "picture" | "edges" | "map" | "truth" | "prediction";
 
@@ -74,7 +74,7 @@ export interface Traits {
   _scanned: Settings | Record<string, never>;
 }
 
-const NAMES: (keyof Traits)[] = [
+const NAMES = [
   "circle_size",
   "offset",
   "channel",
@@ -95,10 +95,10 @@ const NAMES: (keyof Traits)[] = [
   "_map",
   "_inspector",
   "_scanned",
-];
+] as const;
 
 export interface PythonState {
-  traits: { readonly [K in keyof Traits]: Signal<Traits[K]> };
+  traits: Signals<Traits>;
   /** Change a trait, here and in Python. */
   set<K extends keyof Traits>(name: K, value: Traits[K]): void;
   /** Ask Python for something that is no trait. */
@@ -107,24 +107,10 @@ export interface PythonState {
 }
 
 export function pythonState(model: AnyModel<Traits>): PythonState {
-  const stops: (() => void)[] = [];
-  const follow = <K extends keyof Traits>(name: K) => {
-    const value: Signal<Traits[K]> = signal(model.get(name));
-    const changed = () => {
-      value.value = model.get(name);
-    };
-    model.on(`change:${name}`, changed);
-    stops.push(() => model.off(`change:${name}`, changed));
-    return [name, value] as const;
-  };
-  const traits = Object.fromEntries(NAMES.map(follow)) as unknown as PythonState["traits"];
-  let requests = 0;
+  const { traits, set, ask, dispose } = connect(model, NAMES);
   return {
     traits,
-    set(name, value) {
-      model.set(name, value);
-      model.save_changes();
-    },
+    set,
     request(request) {
       // A change of settings may still be on its way when the request arrives: say which scan is meant.
       const settings: Settings = {
@@ -132,10 +118,8 @@ export function pythonState(model: AnyModel<Traits>): PythonState {
         offset: traits.offset.value,
         channel: traits.channel.value,
       };
-      model.send({ request, settings, id: ++requests });
+      void ask(request, { settings });
     },
-    dispose() {
-      for (const stop of stops) stop();
-    },
+    dispose,
   };
 }

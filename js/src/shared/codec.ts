@@ -40,3 +40,10 @@ export function number(value: number | string | null | undefined): number {
   if (value === "-inf") return Number.NEGATIVE_INFINITY;
   return Number.NaN;
 }
+
+/** The int32 values of a message. */
+export function ints(message: ArrayMessage): Int32Array {
+  if (message.dtype !== "int32") throw new TypeError(`expected int32, got ${message.dtype}`);
+  const { buffer, byteOffset, byteLength } = message.view;
+  return new Int32Array(buffer.slice(byteOffset, byteOffset + byteLength));
+}

@@ -1,0 +1,585 @@
+"""A latent space with a lasso: the latent explorer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+import numpy as np
+import traitlets
+from numpy.typing import NDArray
+
+from hdm_widgets._arguments import advise_on_keywords
+from hdm_widgets.latent import clusters as grouping
+from hdm_widgets.latent.selection import Selection, check_indices
+from hdm_widgets.latent.space import LatentSpace
+from hdm_widgets.widgets.buffers import array_message, png
+from hdm_widgets.widgets.gallery import Gallery
+from hdm_widgets.widgets.hdm_explorer import HDMExplorer
+from hdm_widgets.widgets.jobs import LatestJob
+from hdm_widgets.widgets.palette import SCORE_MAP, category_color, coloring, table_of, title
+from hdm_widgets.widgets.parts import ClusterTable, Legend, Toolbar
+from hdm_widgets.widgets.rerun import on_rerun
+from hdm_widgets.widgets.scatter import MOST_POINTS, ScatterFigure
+from hdm_widgets.widgets.selection_book import MODES, SelectionBook
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["LatentExplorer"]
+
+_BACKGROUNDS = {"expected_iou": "Expected IoU", "none": "None"}
+_MOST_CLUSTERS = 14
+_SPRITE = 40
+
+
+class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """Explore what a segmentation model has learned: a map of a data set with a lasso.
+
+    Displays itself as the last line of a cell. A lasso on the map selects items; the gallery beside it shows their
+    pictures, true masks and predictions, and the table below the clusters of the whole data set.
+
+    Parameters
+    ----------
+    space : LatentSpace
+        Fitted, or loaded with `LatentSpace.load`; with its data set the gallery has full pictures, with its model
+        too a picture can be explained by Hausdorff Distance Masks.
+    color_by : str
+        What colours the points: a column of `space.table()`, such as `"iou"`, `"cluster"` or one of the data set's own.
+    background : {"expected_iou", "none"}
+        What lies behind them.
+
+    Attributes
+    ----------
+    selected : tuple of int
+        Positions of the items in the active selection; assigning it selects, on screen too.
+    color_by, background
+        Traits as above.
+    mode : {"replace", "add", "subtract"}
+        What the next lasso does to the active selection.
+    active : int or None
+        Position of the active selection in `selections`.
+    ring : int or None
+        The item whose point has a ring.
+    error : str
+        What went wrong with clusters or an explanation, empty otherwise.
+
+    Examples
+    --------
+    >>> import hdm_widgets as hw
+    >>> model, scenes = hw.demo.aerial(60)
+    >>> explorer = hw.LatentExplorer(hw.LatentSpace(model).fit(scenes, progress=False))
+    >>> explorer.select([3, 1, 4], name="three of them").statistics.count
+    3
+    >>> explorer.selected
+    (1, 3, 4)
+    >>> explorer.close()
+    """
+
+    selected = traitlets.Any(())
+    color_by = traitlets.Unicode("iou")
+    background = traitlets.Unicode("expected_iou")
+    mode: Any = traitlets.Unicode("replace")
+    active = traitlets.Int(None, allow_none=True)
+    ring = traitlets.Int(None, allow_none=True)
+    error = traitlets.Unicode("")
+
+    @advise_on_keywords
+    def __init__(self, space: LatentSpace, *, color_by: str = "iou", background: str = "expected_iou") -> None:
+        if not isinstance(space, LatentSpace):
+            raise TypeError(f"expected a LatentSpace, got {type(space).__name__}; hw.LatentSpace(model).fit(dataset)")
+        if not hasattr(space, "embedding_"):
+            raise ValueError("the space is not fitted yet; call space.fit(dataset) first")
+        self._lock = threading.RLock()
+        self._ended = True  # until all is made
+        self._publishing = False
+        self._space = space
+        self._book = SelectionBook(space)
+        self._worker = LatestJob("latent-explorer")
+        self._stop_watching: Callable[[], None] = _nothing
+        self._explained: HDMExplorer | None = None
+        self._columns = self._usable_columns()
+        if color_by not in self._columns:
+            raise ValueError(f"color_by must be one of {', '.join(self._columns)}, got {color_by!r}")
+        if background not in _BACKGROUNDS:
+            raise ValueError(f"background must be one of {', '.join(_BACKGROUNDS)}, got {background!r}")
+
+        rows = np.arange(len(space))
+        if len(rows) > MOST_POINTS:
+            rows = np.sort(np.random.default_rng(space.random_state).choice(len(rows), MOST_POINTS, replace=False))
+        self._scatter = ScatterFigure(space, rows)
+        self._toolbar = Toolbar(
+            colors=[[name, title(name)] for name in self._columns],
+            backgrounds=[[name, text] for name, text in _BACKGROUNDS.items()],
+            count=len(space),
+        )
+        self._legend = Legend(
+            surface=self._about_surface(),
+            sample={"drawn": len(rows), "total": len(space)},
+            _points={
+                "places": array_message(space.embedding_[rows, :2].astype(np.float32)),
+                "rows": array_message(rows.astype(np.int32)),
+                "bounds": list(self._scatter.bounds),
+            },
+        )
+        self._gallery = Gallery(space)
+        self._table = ClusterTable(most=min(_MOST_CLUSTERS, len(space) - 1))
+        self._below = ipywidgets.VBox(layout=ipywidgets.Layout(width="100%"))
+        left = ipywidgets.VBox([self._scatter.figure, self._legend])
+        right = ipywidgets.VBox([self._gallery])
+        main = ipywidgets.Box([left, right])
+        for box, name in ((left, "plot"), (right, "side"), (main, "main"), (self._below, "below")):
+            box.add_class(f"hdm-latent-{name}")
+        self._boxes = (left, right, main)
+        super().__init__(children=[self._toolbar, main, self._table, self._below])
+        self.add_class("hdm-latent")
+
+        self._ended = False
+        self.color_by, self.background = color_by, background
+        self._connect()
+        self._recolor()
+        self._publish()
+        self._stop_watching = on_rerun(self.close)
+        if hasattr(space, "clusters_"):
+            self._show_clusters()
+        else:
+            self._find_clusters(None)
+
+    # -- for users ------------------------------------------------------------------------------
+
+    @property
+    def space(self) -> LatentSpace:
+        """The space that is explored."""
+        return self._space
+
+    @property
+    def selections(self) -> tuple[Selection, ...]:
+        """All selections on screen."""
+        return self._book.selections
+
+    @property
+    def selection(self) -> pandas.DataFrame:
+        """The active selection's items, one row each with everything known of them."""
+        return self._space.select(self.selected).frame()
+
+    def select(self, indices: Any, name: str | None = None, color: str | None = None) -> Selection:
+        """Select items: a new selection, or in place of the one with the same name.
+
+        Parameters
+        ----------
+        indices : array_like
+            Whole numbers, positions in the space; or bool, one per item.
+        name : str, optional
+            By default the next letter.
+        color : str, optional
+            `#rrggbb`; by default one that no other selection has.
+
+        Returns
+        -------
+        Selection
+        """
+        self._check_open()
+        with self._change():
+            return self._book.put(indices, name, color)
+
+    def undo(self) -> bool:
+        """Take back the last change of the selections; False if there is none."""
+        self._check_open()
+        with self._change():
+            return self._book.undo()
+
+    def clear(self) -> None:
+        """Let all selections go."""
+        self._check_open()
+        with self._change():
+            self._book.clear()
+
+    def cluster(self, n_clusters: int | None = None) -> None:
+        """Group the items anew, in the background; without a number, the best grouping found.
+
+        See `LatentSpace.cluster`; `wait` waits for it.
+        """
+        self._check_open()
+        self._find_clusters(n_clusters)
+
+    def explain(self, index: int) -> HDMExplorer:
+        """Open an HDMExplorer on an item's picture, below the table.
+
+        Parameters
+        ----------
+        index : int
+            Position in the space.
+        """
+        self._check_open()
+        segmenter = self._space.segmenter
+        if segmenter is None:
+            raise ValueError("this space was loaded without its model; LatentSpace.load(path, model=...) takes it")
+        item = self._space.item(index)
+        explorer = HDMExplorer(segmenter, item.picture, item.mask)
+        with self._lock:
+            self._close_explanation()
+            self._explained = explorer
+            heading = ipywidgets.HTML(f"<b>What item {index} depends on</b> · Hausdorff Distance Masks")
+            button = ipywidgets.Button(description="Close", tooltip="Close this explanation")
+            button.on_click(lambda _button: self._close_explanation())
+            head = ipywidgets.HBox([heading, button])
+            head.add_class("hdm-latent-head")
+            self._below.children = [head, explorer]
+        return explorer
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for clusters that are sought in the background; False if that takes longer than `timeout` seconds."""
+        self._check_open()
+        return self._worker.wait(timeout)
+
+    def close(self) -> None:
+        """Stop what runs and remove all widgets."""
+        if self._ended:
+            return
+        self._ended = True
+        self._stop_watching()
+        self._worker.close()
+        self._close_explanation()
+        self.unobserve_all()
+        for part in (self._toolbar, self._legend, self._gallery, self._table, self._scatter):
+            part.close()
+        for box in (*self._boxes, self._below):
+            box.layout.close()
+            box.close()
+        self.layout.close()
+        super().close()
+
+    # -- traits -----------------------------------------------------------------------------------
+
+    @traitlets.validate("selected", "color_by", "background", "mode", "active", "ring")
+    def _valid(self, proposal: Any) -> Any:
+        name, value = proposal["trait"].name, proposal["value"]
+        try:
+            return getattr(self, f"_valid_{name}")(value)
+        except (ValueError, TypeError, IndexError) as error:
+            raise traitlets.TraitError(str(error)) from None
+
+    def _valid_selected(self, value: Any) -> tuple[int, ...]:
+        return tuple(check_indices(value, len(self._space)).tolist())
+
+    def _valid_color_by(self, value: str) -> str:
+        return _one_of("color_by", value, self._columns)
+
+    def _valid_background(self, value: str) -> str:
+        return _one_of("background", value, _BACKGROUNDS)
+
+    def _valid_mode(self, value: str) -> str:
+        return _one_of("mode", value, MODES)
+
+    def _valid_active(self, value: int | None) -> int | None:
+        if value is not None and not 0 <= value < len(self.selections):
+            raise ValueError(f"active must be None or below {len(self.selections)}, got {value}")
+        return value
+
+    def _valid_ring(self, value: int | None) -> int | None:
+        if value is not None and not 0 <= value < len(self._space):
+            raise ValueError(f"ring must be None or 0 to {len(self._space) - 1}, got {value}")
+        return value
+
+    def _connect(self) -> None:
+        self._links = [
+            traitlets.link((self, "mode"), (self._toolbar, "mode")),
+            traitlets.link((self, "mode"), (self._legend, "mode")),
+            traitlets.link((self, "color_by"), (self._toolbar, "color_by")),
+            traitlets.link((self, "background"), (self._toolbar, "background")),
+            traitlets.link((self, "background"), (self._legend, "background")),
+            traitlets.link((self, "ring"), (self._gallery, "ring")),
+        ]
+        self.observe(lambda _: self._recolor(), names=["color_by"])
+        self.observe(lambda change: self._scatter.show_surface(change["new"] != "none"), names=["background"])
+        self.observe(lambda change: self._scatter.ring(change["new"]), names=["ring"])
+        self.observe(self._selected_from_python, names=["selected"])
+        self.observe(self._activated_from_python, names=["active"])
+        self._gallery.observe(lambda _: self._show_gallery(), names=["sort"])
+        self._scatter.on_lasso(self._lassoed)
+        requests: dict[str, tuple[Any, Callable[[dict[str, Any]], Any]]] = {
+            "undo": (self._toolbar, lambda _: self._say("" if self.undo() else "There is nothing to take back.")),
+            "clear": (self._toolbar, lambda _: self.clear()),
+            "export": (self._toolbar, lambda _: self._export()),
+            "gesture": (self._legend, self._gesture),
+            "thumbnail": (self._legend, self._thumbnail),
+            "activate": (self._gallery, lambda asked: self._in_book(lambda: self._book.activate(asked["position"]))),
+            "begin": (self._gallery, lambda _: self._in_book(self._book.begin)),
+            "remove": (self._gallery, lambda asked: self._in_book(lambda: self._book.remove(asked["position"]))),
+            "rename": (
+                self._gallery,
+                lambda asked: self._in_book(lambda: self._book.rename(asked["position"], asked["name"])),
+            ),
+            "combine": (
+                self._gallery,
+                lambda asked: self._in_book(lambda: self._book.combine(asked["position"], asked["how"])),
+            ),
+            "explain": (self._gallery, lambda asked: self.explain(int(asked["item"])) and None),
+            "cluster": (self._table, lambda asked: self._find_clusters(asked["count"] or None)),
+            "choose": (self._table, lambda asked: self._choose_cluster(int(asked["label"]))),
+        }
+        for name, (part, handler) in requests.items():
+            part.on_request(name, handler)
+        # Keys on the figure do what the toolbar's buttons do.
+        for name in ("undo", "clear"):
+            self._legend.on_request(name, requests[name][1])
+        self._legend.on_request("begin", lambda _: self._in_book(self._book.begin))
+
+    def _selected_from_python(self, change: Any) -> None:
+        if self._publishing:
+            return
+        with self._change():
+            if self._book.current is None:
+                self._book.put(change["new"])
+            else:
+                self._book.gesture(change["new"], "replace")
+
+    def _activated_from_python(self, change: Any) -> None:
+        if not self._publishing:
+            self._in_book(lambda: self._book.activate(change["new"]))
+
+    # -- selections -------------------------------------------------------------------------------
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """Change the selections, then show them everywhere."""
+        with self._lock:
+            yield
+            self._publish()
+
+    def _in_book(self, change: Callable[[], None]) -> None:
+        with self._change():
+            change()
+
+    def _publish(self) -> None:
+        if self._ended:
+            return
+        book = self._book
+        self._publishing = True
+        try:
+            self.active = None
+            self.selected = () if book.current is None else tuple(book.current.indices.tolist())
+            self.active = book.active
+        finally:
+            self._publishing = False
+        self._scatter.outline(book.selections, book.active)
+        with self._gallery.hold_sync():
+            self._gallery.selections = [_row(one) for one in book.selections]
+            self._gallery.active = book.active
+            self._show_gallery()
+        self._toolbar.can_undo = book.can_undo
+        self._table.chosen = self._chosen_cluster()
+        self._say("")
+
+    def _show_gallery(self) -> None:
+        current = self._book.current
+        self._gallery.show(np.empty(0, np.int64) if current is None else current.indices)
+
+    def _gesture(self, asked: dict[str, Any]) -> None:
+        """What the pointer is about to do on the figure, told before bqplot tells of the lasso."""
+        self._pending = asked
+
+    _pending: dict[str, Any] | None = None
+
+    def _lassoed(self, inside: NDArray[np.int64]) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None and pending.get("kind") == "click":
+            item = pending.get("item")
+            self.ring = None if item is None else int(item)
+            return
+        mode = (pending or {}).get("mode") or self.mode
+        if not len(inside):
+            self._say("There is no point inside this lasso; the selection is as before.")
+            return
+        try:
+            with self._change():
+                self._book.gesture(inside, mode)
+        except ValueError as error:
+            self._say(f"{str(error)[0].upper()}{str(error)[1:]}.")
+
+    def _say(self, notice: str) -> None:
+        self._legend.notice = notice
+
+    def _export(self) -> tuple[dict[str, Any], list[bytes]]:
+        current = self._book.current
+        if current is None or not len(current):
+            raise ValueError("Nothing is selected: there is nothing to export.")
+        name = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in current.name)
+        return {"name": f"{name}.csv"}, [self.selection.to_csv().encode()]
+
+    def _thumbnail(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        index = int(asked["item"])
+        space = self._space
+        space.select([index])
+        table = space.table()
+        shown = dict.fromkeys(["iou", self.color_by, *space.columns_])
+        facts = [[title(name), _text(table[name][index])] for name in list(shown)[:5] if name in table]
+        return {"item": index, "facts": facts}, [png(np.array(space.collection_.thumbnails[index]))]
+
+    # -- colours ----------------------------------------------------------------------------------
+
+    def _usable_columns(self) -> list[str]:
+        table = self._space.table()
+        names = [name for name in table if name not in ("item",)]
+        first = [name for name in ("iou", "expected_iou", "cluster", *self._space.columns_) if name in names]
+        # Clusters are found while the explorer is open.
+        return list(dict.fromkeys([*first[:2], "cluster", *first[2:], *names]))
+
+    def _recolor(self) -> None:
+        table = self._space.table()
+        values = table.get(self.color_by)
+        if values is None:  # clusters that are still sought
+            values = np.full(len(self._space), -1)
+        colored = coloring(self.color_by, values)
+        self._scatter.color(colored.colors)
+        self._legend.legend = colored.legend
+        self._gallery.caption(self.color_by, None if self.color_by == "iou" else values)
+        self._show_gallery()
+
+    def _about_surface(self) -> dict[str, Any]:
+        regressor = self._space.regressor_
+        if regressor is None:
+            return {}
+        score = self._space.cv_score_
+        return {
+            "colors": table_of(SCORE_MAP)[::8],
+            "score": None if np.isnan(score) else score,
+            "trainedOn": regressor.trained_on,
+        }
+
+    # -- clusters ---------------------------------------------------------------------------------
+
+    def _find_clusters(self, count: int | None) -> None:
+        self.error = self._table.error = ""
+        self._table.busy = "Comparing groupings …" if count is None else f"Looking for {count} clusters …"
+        self._worker.submit(lambda stop: self._cluster(count, stop))
+
+    def _cluster(self, count: int | None, stop: threading.Event) -> None:
+        space = self._space
+        try:
+            if count is None:
+                for done, _ in enumerate(space.comparison(), start=1):
+                    if stop.is_set():
+                        return
+                    self._table.busy = f"Comparing groupings: {done} done …"
+            if stop.is_set():
+                return
+            space.cluster(count)
+            with self._lock:
+                if not stop.is_set() and not self._ended:
+                    self._show_clusters()
+        except Exception as error:  # noqa: BLE001 - shown in the widget
+            if not stop.is_set():
+                self._table.busy = ""
+                self.error = self._table.error = str(error) or type(error).__name__
+
+    def _show_clusters(self) -> None:
+        space, table = self._space, self._table
+        clusters = sorted(space.clusters_, key=lambda one: (np.nan_to_num(one.mean_iou, nan=2.0), one.label))
+        texts = {name: values for name, values in space.columns_.items() if values.dtype.kind == "U"}
+        with table.hold_sync():
+            table.rows = [_cluster_row(one, texts) for one in clusters]
+            table._thumbnails = [self._representatives(one) for one in clusters]
+            table.n_clusters = 0 if space.clustering_.method == "dbscan" else space.clustering_.n_clusters
+            table.about = f"{space.clustering_} in {space.cluster_coordinates_.shape[1]} principal components"
+            table.busy = ""
+        if self.color_by == "cluster":
+            self._recolor()
+        table.chosen = self._chosen_cluster()
+
+    def _representatives(self, cluster: grouping.Cluster) -> bytes:
+        pictures = self._space.collection_.thumbnails[list(cluster.representatives)]
+        return png(np.concatenate(list(pictures), axis=1))
+
+    def _choose_cluster(self, label: int) -> None:
+        members = self._space.clusters_[label].indices
+        name = f"cluster {label}"
+        current = self._book.current
+        with self._change():
+            if self.mode == "replace" and current is not None and not current.name.startswith("cluster "):
+                self._book.put(members, name)
+            else:
+                self._book.gesture(members, "replace" if current is None else self.mode, name)
+
+    def _chosen_cluster(self) -> int | None:
+        """The cluster whose members the active selection has, if there is one."""
+        current = self._book.current
+        if current is None or not hasattr(self._space, "clusters_"):
+            return None
+        same = (one.label for one in self._space.clusters_ if np.array_equal(one.indices, current.indices))
+        return next(same, None)
+
+    # -- explanation ------------------------------------------------------------------------------
+
+    def _close_explanation(self) -> None:
+        with self._lock:
+            explained, self._explained = self._explained, None
+            if explained is None:
+                return
+            head, _ = self._below.children
+            self._below.children = []
+            explained.close()
+            for part in (*head.children, head):
+                part.layout.close()
+                part.close()
+
+    def __repr__(self) -> str:
+        return "LatentExplorer(closed)" if self._ended else f"LatentExplorer({self._space!r})"
+
+    def _check_open(self) -> None:
+        if self._ended:
+            raise RuntimeError("this explorer is closed; make a new LatentExplorer to go on")
+
+
+def _row(selection: Selection) -> dict[str, Any]:
+    figures = selection.statistics
+    return {
+        "name": selection.name,
+        "color": selection.color,
+        "count": figures.count,
+        "mean": _number(figures.mean_iou),
+        "median": _number(figures.median_iou),
+    }
+
+
+def _cluster_row(cluster: grouping.Cluster, texts: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    return {
+        "label": cluster.label,
+        "color": category_color(cluster.label),
+        "size": cluster.size,
+        "mean": _number(cluster.mean_iou),
+        "median": _number(cluster.median_iou),
+        "empty": cluster.empty_truths,
+        "medoid": cluster.medoid,
+        "count": len(cluster.representatives),
+        "holds": ", ".join(_mostly(values[cluster.indices]) for values in list(texts.values())[:1]),
+    }
+
+
+def _mostly(values: NDArray[Any]) -> str:
+    """The commonest texts, up to three that make a tenth each."""
+    names, counts = np.unique(values, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:3]
+    return ", ".join(str(names[i]) for i in order if counts[i] >= 0.1 * len(values))
+
+
+def _one_of(name: str, value: str, known: Any) -> str:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    return value
+
+
+def _text(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, (float, np.floating)) else str(value)
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _nothing() -> None:
+    """Nothing to stop."""

@@ -1,0 +1,173 @@
+// The table of clusters: how many, how good, what they look like.
+import { useState } from "preact/hooks";
+import { count } from "../shared/format";
+import { usePicture } from "../shared/picture";
+import type { Python } from "../shared/traits";
+import { Pick } from "./pick";
+
+interface Row {
+  label: number;
+  color: string;
+  size: number;
+  mean: number | null;
+  median: number | null;
+  empty: number;
+  medoid: number;
+  count: number;
+  holds: string;
+}
+
+export interface ClusterTraits {
+  rows: Row[];
+  chosen: number | null;
+  n_clusters: number;
+  most: number;
+  about: string;
+  busy: string;
+  error: string;
+  _thumbnails: DataView[];
+}
+
+export const CLUSTERS = [
+  "rows",
+  "chosen",
+  "n_clusters",
+  "most",
+  "about",
+  "busy",
+  "error",
+  "_thumbnails",
+] as const;
+
+type Column = "label" | "size" | "mean" | "median" | "empty";
+
+const HEADS: [Column, string, string][] = [
+  ["label", "Cluster", "Its number, and what it mostly holds"],
+  ["size", "Items", "How many"],
+  ["mean", "Mean IoU", "Over its items"],
+  ["median", "Median IoU", "Over its items"],
+  ["empty", "Nothing to find", "Share of items whose true mask is empty"],
+];
+
+export function Clusters({ python }: { python: Python<ClusterTraits> }) {
+  const { traits } = python;
+  const [order, setOrder] = useState<{ column: Column; up: boolean }>({ column: "mean", up: true });
+  const [wanted, setWanted] = useState("0");
+  const rows = traits.rows.value
+    .map((row, position) => ({ row, thumbnails: traits._thumbnails.value[position] }))
+    .sort((a, b) => (order.up ? 1 : -1) * ((a.row[order.column] ?? 2) - (b.row[order.column] ?? 2)));
+  const counts = Array.from({ length: Math.max(0, traits.most.value - 1) }, (_, i) => i + 2);
+  const busy = traits.busy.value;
+  return (
+    <section class="hdm hdm-clusters" aria-label="Clusters" aria-busy={busy !== ""}>
+      <div class="hdm-clusters-head">
+        <h3>Clusters</h3>
+        <span class="hdm-note" role="status">
+          {busy || traits.about.value}
+        </span>
+        <span class="hdm-space" />
+        <Pick
+          label="Number"
+          options={[["0", "best found"], ...counts.map((n): [string, string] => [String(n), String(n)])]}
+          value={wanted}
+          onChange={(value) => {
+            setWanted(value);
+            void python.ask("cluster", { count: Number(value) });
+          }}
+        />
+      </div>
+      {busy && (
+        <div class="hdm-busy" aria-hidden="true">
+          <i />
+        </div>
+      )}
+      {traits.error.value && (
+        <div class="hdm-error" role="alert">
+          <b>No clusters</b>
+          <p>{traits.error.value}</p>
+        </div>
+      )}
+      {rows.length > 0 && (
+        <div class="hdm-scroll">
+          <table class={busy ? "hdm-stale-table" : ""}>
+            <thead>
+              <tr>
+                {HEADS.map(([column, text, hint]) => (
+                  <th
+                    key={column}
+                    scope="col"
+                    class={column === "label" ? "hdm-left-cell" : ""}
+                    aria-sort={order.column === column ? (order.up ? "ascending" : "descending") : "none"}
+                  >
+                    <button
+                      type="button"
+                      title={hint}
+                      onClick={() => setOrder({ column, up: order.column === column ? !order.up : true })}
+                    >
+                      {text}
+                      {order.column === column && (order.up ? " ↑" : " ↓")}
+                    </button>
+                  </th>
+                ))}
+                <th scope="col">Representatives</th>
+              </tr>
+            </thead>
+            <tbody>
+              {rows.map(({ row, thumbnails }) => (
+                <ClusterRow
+                  key={row.label}
+                  row={row}
+                  thumbnails={thumbnails}
+                  chosen={traits.chosen.value === row.label}
+                  onChoose={() => python.ask("choose", { label: row.label })}
+                />
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </section>
+  );
+}
+
+interface RowProps {
+  row: Row;
+  thumbnails: DataView | undefined;
+  chosen: boolean;
+  onChoose(): void;
+}
+
+function ClusterRow({ row, thumbnails, chosen, onChoose }: RowProps) {
+  const url = usePicture(thumbnails);
+  const figure = (value: number | null) => (value === null ? "–" : value.toFixed(2));
+  return (
+    <tr class={chosen ? "hdm-chosen" : ""} onClick={onChoose}>
+      <td class="hdm-left-cell">
+        <button
+          type="button"
+          class="hdm-cluster"
+          aria-pressed={chosen}
+          title="Select its items"
+          onClick={(event) => {
+            event.stopPropagation();
+            onChoose();
+          }}
+        >
+          <i style={{ background: row.color }} />
+          <b>{row.label}</b>
+          {row.holds && <span>{row.holds}</span>}
+        </button>
+      </td>
+      <td>{count(row.size)}</td>
+      <td>
+        {figure(row.mean)}
+        <span class="hdm-meter" aria-hidden="true">
+          <i style={{ width: `${100 * (row.mean ?? 0)}%` }} />
+        </span>
+      </td>
+      <td>{figure(row.median)}</td>
+      <td>{Math.round(100 * row.empty)} %</td>
+      <td>{url && <img src={url} alt={`${row.count} items of cluster ${row.label}`} />}</td>
+    </tr>
+  );
+}

@@ -1,0 +1,142 @@
+// The selections, and the pictures of the active one.
+import { useComputed } from "@preact/signals";
+import { Choice } from "../shared/choice";
+import type { ArrayMessage } from "../shared/codec";
+import { ints } from "../shared/codec";
+import { count } from "../shared/format";
+import type { Python } from "../shared/traits";
+import { useId } from "../shared/unique";
+import { Pick } from "./pick";
+import { PictureGrid } from "./picture_grid";
+import type { PictureStore } from "./picture_store";
+import { type Selection, Selections } from "./selections";
+
+export type Layers = "three" | "overlay";
+
+export interface GalleryTraits {
+  sort: string;
+  sorts: string[];
+  layers: Layers;
+  size: number;
+  ring: number | null;
+  selections: Selection[];
+  active: number | null;
+  can_explain: boolean;
+  caption_by: string;
+  _about: { height: number; width: number; total: number; full: boolean };
+  _items: ArrayMessage;
+}
+
+export const GALLERY = [
+  "sort",
+  "sorts",
+  "layers",
+  "size",
+  "ring",
+  "selections",
+  "active",
+  "can_explain",
+  "caption_by",
+  "_about",
+  "_items",
+] as const;
+
+export interface Parts {
+  python: Python<GalleryTraits>;
+  store: PictureStore;
+}
+
+export function Gallery({ python, store }: Parts) {
+  const { traits } = python;
+  const items = useComputed(() => ints(traits._items.value));
+  const current = useComputed(() => {
+    const position = traits.active.value;
+    return position === null ? undefined : traits.selections.value[position];
+  });
+  return (
+    <section class="hdm hdm-gallery" aria-label="Selections and their pictures">
+      <Selections python={python} />
+      {items.value.length > 0 && current.value ? (
+        <>
+          <Head python={python} name={current.value.name} shown={items.value.length} />
+          <PictureGrid python={python} store={store} items={items.value} />
+        </>
+      ) : (
+        <Nothing empty={current.value?.name} />
+      )}
+    </section>
+  );
+}
+
+function Head({ python, name, shown }: { python: Python<GalleryTraits>; name: string; shown: number }) {
+  const { traits } = python;
+  const id = useId();
+  return (
+    <div class="hdm-gallery-head">
+      <p class="hdm-note" role="status">
+        {name}: {count(shown)} of {count(traits._about.value.total)}
+        {!traits._about.value.full && ", thumbnails only: the data set is not open"}
+      </p>
+      <Pick
+        label="Sort"
+        options={traits.sorts.value.map((sort) => [sort, sort])}
+        value={traits.sort.value}
+        onChange={(sort) => python.set("sort", sort)}
+      />
+      <span class="hdm-pick">
+        <label for={id}>Size</label>
+        <input
+          id={id}
+          type="range"
+          min={48}
+          max={224}
+          step={8}
+          value={traits.size.value}
+          style={{ "--filled": `${(100 * (traits.size.value - 48)) / 176}%` }}
+          aria-valuetext={`${traits.size.value} px`}
+          onInput={(event) => python.set("size", event.currentTarget.valueAsNumber)}
+        />
+      </span>
+      <span class="hdm-space" />
+      <Choice<Layers>
+        label="Layers"
+        options={[
+          ["three", "Three layers"],
+          ["overlay", "Overlay"],
+        ]}
+        value={traits.layers.value}
+        onChange={(layers) => python.set("layers", layers)}
+      />
+    </div>
+  );
+}
+
+function Nothing({ empty }: { empty: string | undefined }) {
+  return (
+    <div class="hdm-nothing">
+      <svg viewBox="0 0 64 48" width="64" height="48" aria-hidden="true">
+        <path d="M12 30C4 14 24 4 38 8s22 18 12 27-30 9-38-5Z" fill="none" stroke-dasharray="4 4" />
+        <circle cx="24" cy="22" r="2.5" />
+        <circle cx="34" cy="28" r="2.5" />
+        <circle cx="38" cy="18" r="2.5" />
+      </svg>
+      {empty === undefined ? (
+        <p>
+          <b>Draw a lasso around points</b>
+          <br />
+          Their pictures, true masks and predictions appear here.
+        </p>
+      ) : (
+        <p>
+          <b>Nothing is left in {empty}</b>
+          <br />
+          Draw a lasso to fill it, or take the last step back with Undo.
+        </p>
+      )}
+      <p class="hdm-note">
+        <kbd>Shift</kbd> adds, <kbd>Alt</kbd> takes away. <kbd>N</kbd> begins another selection. A click on a
+        point rings it.
+      </p>
+    </div>
+  );
+}

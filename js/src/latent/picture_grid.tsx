@@ -1,0 +1,95 @@
+// Thousands of items as cards in rows; only the rows in view are in the page.
+import {
+  elementScroll,
+  observeElementOffset,
+  observeElementRect,
+  type VirtualItem,
+  Virtualizer,
+} from "@tanstack/virtual-core";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { Card } from "./card";
+import type { Parts } from "./gallery";
+
+const GAP = 8;
+const PADDING = 6; // of a card
+const CAPTION = 22;
+
+/** Cards in a row, how wide a picture is so that they fill it, and how high a row is. */
+export function layout(width: number, size: number, layers: number, ratio: number) {
+  const around = 2 * PADDING;
+  const perRow = Math.max(1, Math.floor((width + GAP) / (layers * size + around + GAP)));
+  const side = Math.max(16, Math.floor(((width + GAP) / perRow - GAP - around) / layers));
+  return { perRow, side, height: Math.round(side * ratio) + CAPTION + around + GAP };
+}
+
+export function PictureGrid({ python, store, items }: Parts & { items: Int32Array }) {
+  const frame = useRef<HTMLElement>(null);
+  const { traits } = python;
+  const { height, width } = traits._about.value;
+  const layers = traits.layers.value === "three" ? 3 : 1;
+  const [room, setRoom] = useState(0);
+  useLayoutEffect(() => {
+    if (!frame.current) return;
+    const watch = new ResizeObserver(([entry]) => setRoom(entry.contentRect.width));
+    watch.observe(frame.current);
+    return () => watch.disconnect();
+  }, []);
+  const { perRow, side, height: rowHeight } = layout(room, traits.size.value, layers, height / width);
+  const { rows, total } = useRows(frame, room ? Math.ceil(items.length / perRow) : 0, rowHeight);
+  useLayoutEffect(() => {
+    frame.current?.scrollTo({ top: 0 });
+  }, [items]);
+
+  // Pictures that came, and those that are missing.
+  store.arrived.value;
+  const inView = rows.flatMap((row) => [...items.slice(row.index * perRow, (row.index + 1) * perRow)]);
+  useEffect(() => store.want(inView), [inView.join()]);
+
+  return (
+    <>
+      {store.error.value && (
+        <p class="hdm-notice" role="alert">
+          {store.error.value}
+        </p>
+      )}
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
+      <section class="hdm-grid" ref={frame} tabIndex={0} aria-label="Pictures of the selection">
+        <div class="hdm-rows" style={{ height: `${total}px` }}>
+          {rows.map((row) => (
+            <div
+              class="hdm-cards"
+              key={row.key}
+              style={{ transform: `translateY(${row.start}px)`, height: `${rowHeight - GAP}px` }}
+            >
+              {[...items.slice(row.index * perRow, (row.index + 1) * perRow)].map((item) => (
+                <Card key={item} item={item} side={side} found={store.get(item)} python={python} />
+              ))}
+            </div>
+          ))}
+        </div>
+      </section>
+    </>
+  );
+}
+
+/** The rows in view, and the height of all. */
+function useRows(frame: { current: HTMLElement | null }, count: number, rowHeight: number) {
+  const [, redraw] = useState(0);
+  const options = {
+    count,
+    getScrollElement: () => frame.current,
+    estimateSize: () => rowHeight,
+    overscan: 2,
+    scrollToFn: elementScroll,
+    observeElementRect,
+    observeElementOffset,
+    onChange: () => redraw((n) => n + 1),
+  };
+  const [virtualizer] = useState(() => new Virtualizer<HTMLElement, Element>(options));
+  virtualizer.setOptions({ ...options });
+  useLayoutEffect(() => virtualizer._didMount(), [virtualizer]);
+  useLayoutEffect(() => virtualizer._willUpdate());
+  // Sizes are known, not measured: new ones when the cards change.
+  useLayoutEffect(() => virtualizer.measure(), [virtualizer, rowHeight]);
+  return { rows: virtualizer.getVirtualItems() as VirtualItem[], total: virtualizer.getTotalSize() };
+}

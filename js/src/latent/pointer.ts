@@ -1,0 +1,120 @@
+// What the pointer and the keys do on the figure, which bqplot draws. bqplot makes the lasso; here is what it leaves
+// out: thumbnails of the point under the pointer, clicks, modifier keys.
+import type { Python } from "../shared/traits";
+import type { LegendTraits } from "./legend";
+import { nearest, onPage, readPoints } from "./points";
+import type { Mode } from "./toolbar";
+import { tooltip } from "./tooltip";
+
+const REACH = 12; // px
+const STILL = 4; // px
+const REST = 60; // ms
+const MODES: Record<string, Mode> = { r: "replace", a: "add", s: "subtract" };
+
+/** Listen on the explorer that holds `el`, once it is on the page; gives what undoes it. */
+export function followPointer(el: HTMLElement, python: Python<LegendTraits>): () => void {
+  let detach = () => {};
+  const arrived = new ResizeObserver(() => {
+    const root = el.closest<HTMLElement>(".hdm-latent");
+    if (!root) return;
+    arrived.disconnect();
+    detach = attach(root, python);
+  });
+  arrived.observe(el);
+  return () => {
+    arrived.disconnect();
+    detach();
+  };
+}
+
+function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
+  const points = readPoints(python.traits._points.peek());
+  const tip = tooltip(root, python);
+  const stopForgetting = python.traits.legend.subscribe(() => tip.forget());
+  let pressed: { x: number; y: number; mode: Mode | null } | null = null;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+
+  const plot = (event: Event) => (event.target as Element).closest?.(".bqplot");
+  const under = (figure: Element, x: number, y: number) => {
+    const area = figure.querySelector(".plotarea_background") ?? figure.querySelector("svg");
+    const box = area?.getBoundingClientRect();
+    if (!box?.width) return null;
+    const point = nearest(points, x, y, box, REACH);
+    return point < 0 ? null : { item: points.rows[point], ...onPage(points, point, box) };
+  };
+  const moved = (event: PointerEvent) => {
+    clearTimeout(timer);
+    const figure = plot(event);
+    if (!figure || event.buttons) return tip.hide();
+    const { clientX, clientY } = event;
+    timer = setTimeout(() => {
+      const found = under(figure, clientX, clientY);
+      if (found) tip.show(found);
+      else tip.hide();
+    }, REST);
+  };
+  const left = () => {
+    clearTimeout(timer);
+    tip.hide();
+  };
+  const down = (event: PointerEvent) => {
+    const figure = plot(event);
+    pressed =
+      figure && event.button === 0 ? { x: event.clientX, y: event.clientY, mode: modifier(event) } : null;
+    left();
+    const frame = figure?.closest<HTMLElement>(".hdm-latent-plot");
+    if (!frame) return;
+    // The keys below are for whoever works on the figure; the notebook's own shortcuts must not act on them.
+    frame.tabIndex = 0;
+    frame.dataset.lmSuppressShortcuts = "true";
+    frame.setAttribute("aria-label", "Map of the items. Keys: R replace, A add, S subtract, N new selection");
+    frame.focus({ preventScroll: true });
+  };
+  const up = (event: PointerEvent) => {
+    if (!pressed) return;
+    const still = Math.hypot(event.clientX - pressed.x, event.clientY - pressed.y) < STILL;
+    const start = pressed;
+    pressed = null;
+    if (!still) {
+      void python.ask("gesture", { kind: "lasso", mode: modifier(event) ?? start.mode });
+      return;
+    }
+    const figure = plot(event);
+    const found = figure && under(figure, start.x, start.y);
+    void python.ask("gesture", { kind: "click", item: found ? found.item : null });
+  };
+  const key = (event: KeyboardEvent) => {
+    if ((event.target as Element).closest("input, select, textarea, summary")) return;
+    const pressedKey = event.key.toLowerCase();
+    if ((event.ctrlKey || event.metaKey) && pressedKey === "z") void python.ask("undo");
+    else if (event.ctrlKey || event.metaKey || event.altKey) return;
+    else if (pressedKey in MODES) python.set("mode", MODES[pressedKey]);
+    else if (pressedKey === "n") void python.ask("begin");
+    else if (pressedKey === "escape") tip.hide();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+
+  root.addEventListener("pointermove", moved);
+  root.addEventListener("pointerleave", left);
+  // Before bqplot sees them, so that Python hears of the gesture before it hears of the lasso.
+  root.addEventListener("pointerdown", down, true);
+  window.addEventListener("pointerup", up, true);
+  root.addEventListener("keydown", key);
+  return () => {
+    clearTimeout(timer);
+    stopForgetting();
+    tip.dispose();
+    root.removeEventListener("pointermove", moved);
+    root.removeEventListener("pointerleave", left);
+    root.removeEventListener("pointerdown", down, true);
+    window.removeEventListener("pointerup", up, true);
+    root.removeEventListener("keydown", key);
+  };
+}
+
+export function modifier({ shiftKey, altKey }: { shiftKey: boolean; altKey: boolean }): Mode | null {
+  if (shiftKey) return "add";
+  return altKey ? "subtract" : null;
+}

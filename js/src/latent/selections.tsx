@@ -1,0 +1,142 @@
+// The list of selections: what each holds, which one is active, what can be done with it.
+import { useState } from "preact/hooks";
+import { count } from "../shared/format";
+import type { Python } from "../shared/traits";
+import type { GalleryTraits } from "./gallery";
+
+export interface Selection {
+  name: string;
+  color: string;
+  count: number;
+  mean: number | null;
+  median: number | null;
+}
+
+const figure = (value: number | null) => (value === null ? "–" : value.toFixed(2));
+
+export function Selections({ python }: { python: Python<GalleryTraits> }) {
+  const { traits } = python;
+  const [renaming, setRenaming] = useState<number | null>(null);
+  const [error, setError] = useState("");
+  const list = traits.selections.value;
+  const active = traits.active.value;
+  const ask = async (request: string, more: Record<string, unknown> = {}) => {
+    const reply = await python.ask(request, more);
+    setError(reply.error ?? "");
+  };
+  if (!list.length) return null;
+  return (
+    <div class="hdm-selections">
+      <ul aria-label="Selections">
+        {list.map((selection, position) => (
+          <li key={selection.name} class={position === active ? "hdm-active" : ""}>
+            {renaming === position ? (
+              <NameField
+                name={selection.name}
+                onDone={(name) => {
+                  setRenaming(null);
+                  if (name !== null && name !== selection.name) void ask("rename", { position, name });
+                }}
+              />
+            ) : (
+              <button
+                type="button"
+                class="hdm-selection"
+                aria-pressed={position === active}
+                onClick={() => ask("activate", { position })}
+                onDblClick={() => setRenaming(position)}
+              >
+                <i style={{ background: selection.color }} />
+                <b>{selection.name}</b>
+                <span class="hdm-note">{count(selection.count)} items</span>
+                <span class="hdm-note">mean {figure(selection.mean)}</span>
+                <span class="hdm-note">median IoU {figure(selection.median)}</span>
+              </button>
+            )}
+            <Menu
+              name={selection.name}
+              other={active !== null && active !== position ? list[active].name : null}
+              onRename={() => setRenaming(position)}
+              onCombine={(how) => ask("combine", { position, how })}
+              onRemove={() => ask("remove", { position })}
+            />
+          </li>
+        ))}
+      </ul>
+      <button
+        type="button"
+        class="hdm-new"
+        disabled={active === null}
+        title="The next lasso begins another selection (N)"
+        onClick={() => ask("begin")}
+      >
+        {active === null ? "The next lasso begins a new selection" : "+ New selection"}
+      </button>
+      {error && (
+        <p class="hdm-notice" role="alert">
+          {error}
+        </p>
+      )}
+    </div>
+  );
+}
+
+function NameField({ name, onDone }: { name: string; onDone(name: string | null): void }) {
+  return (
+    <input
+      class="hdm-name"
+      type="text"
+      aria-label={`New name for ${name}`}
+      value={name}
+      ref={(field) => field?.focus()}
+      onKeyDown={(event) => {
+        if (event.key === "Enter") onDone(event.currentTarget.value);
+        if (event.key === "Escape") onDone(null);
+      }}
+      onBlur={(event) => onDone(event.currentTarget.value)}
+    />
+  );
+}
+
+interface MenuProps {
+  name: string;
+  /** The active selection, if it is another one. */
+  other: string | null;
+  onRename(): void;
+  onCombine(how: "union" | "difference" | "intersection"): void;
+  onRemove(): void;
+}
+
+function Menu({ name, other, onRename, onCombine, onRemove }: MenuProps) {
+  const close = (target: EventTarget | null) =>
+    (target as Element).closest("details")?.removeAttribute("open");
+  const entry = (text: string, act: () => void) => (
+    <button
+      type="button"
+      onClick={(event) => {
+        close(event.currentTarget);
+        act();
+      }}
+    >
+      {text}
+    </button>
+  );
+  return (
+    <details
+      class="hdm-menu"
+      onFocusOut={(event) => {
+        if (!event.currentTarget.contains(event.relatedTarget as Node)) event.currentTarget.open = false;
+      }}
+      onKeyDown={(event) => event.key === "Escape" && close(event.currentTarget)}
+    >
+      <summary aria-label={`More for ${name}`}>⋯</summary>
+      <div>
+        {entry("Rename", onRename)}
+        {other !== null && entry(`Add to ${other}`, () => onCombine("union"))}
+        {other !== null && entry(`Take from ${other}`, () => onCombine("difference"))}
+        {other !== null && entry(`Keep in ${other} what both have`, () => onCombine("intersection"))}
+        {entry("Remove", onRemove)}
+      </div>
+    </details>
+  );
+}

@@ -1,0 +1,90 @@
+"""A data set whose map is known, and a model that hides nothing."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import hdm_widgets as hw
+
+CHANNELS, SIDE = 6, 8
+
+
+class Reads(nn.Module):
+    """Draws where the first channel is above one half; its layer `values` puts the picture out as it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.values = nn.Identity()
+
+    def forward(self, images):
+        return self.values(images)[:, 0]
+
+
+class Groups:
+    """Three groups of pictures, by the means of their six channels; truths are what the second channel shows.
+
+    Attributes
+    ----------
+    pictures, masks : numpy.ndarray, float32 (n, 6, 8, 8) and bool (n, 8, 8)
+    groups : numpy.ndarray, int (n,)
+        Group of every picture: of ten pictures 5, 3 and 2.
+    columns : dict
+    """
+
+    def __init__(self, length=60, seed=0):
+        rng = np.random.default_rng(seed)
+        centres = rng.random((3, CHANNELS))
+        self.groups = np.resize([0, 0, 0, 0, 0, 1, 1, 1, 2, 2], length)
+        means = centres[self.groups] + rng.normal(0, 0.03, (length, CHANNELS))
+        noise = rng.normal(0, 0.3, (length, CHANNELS, SIDE, SIDE))
+        # Within [0, 1], so that what the model draws counts as probabilities.
+        self.pictures = np.clip(means[..., None, None] + noise, 0, 1).astype(np.float32)
+        self.masks = self.pictures[:, 1] > 0.5
+        self.columns = {"group": [f"group {group}" for group in self.groups], "number": list(range(length))}
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def __getitem__(self, index):
+        return torch.from_numpy(self.pictures[index]), self.masks[index]
+
+    @property
+    def features(self):
+        """What the layer's mean is."""
+        return self.pictures.astype(np.float64).mean((2, 3))
+
+    @property
+    def iou(self):
+        """Of the masks and what the model draws, by plain NumPy."""
+        drawn = self.pictures[:, 0] > 0.5
+        return (drawn & self.masks).sum((1, 2)) / (drawn | self.masks).sum((1, 2))
+
+
+@pytest.fixture(scope="session")
+def make_groups():
+    """A function (length, seed) -> Groups."""
+    return Groups
+
+
+@pytest.fixture(scope="session")
+def groups():
+    """Sixty pictures; not to be changed."""
+    return Groups()
+
+
+@pytest.fixture
+def reads():
+    return Reads()
+
+
+@pytest.fixture(scope="session")
+def space(groups):
+    """Their latent space, without clusters; not to be changed."""
+    return hw.LatentSpace(Reads()).fit(groups, progress=False)
+
+
+@pytest.fixture
+def own_space(space, groups):
+    """The same, to change."""
+    return hw.LatentSpace(Reads()).fit_collected(space.collection_, groups)

@@ -1,0 +1,246 @@
+from collections import namedtuple
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+from hdm_widgets.latent.items import Item, as_column, check_columns, check_dataset, read_item, read_items
+
+PICTURE = np.arange(24, dtype=np.float32).reshape(2, 3, 4) / 24
+MASK = np.array([[0, 1, 0, 0], [0, 2, -1, 0], [0, 0, 0, 0]])
+
+Pair = namedtuple("Pair", "picture mask")
+
+
+class Broken:
+    """Items that cannot be read, some of them."""
+
+    def __init__(self, length, errors):
+        self.length, self.errors = length, errors
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        if index in self.errors:
+            raise self.errors[index]
+        return PICTURE + index, MASK
+
+
+# -- one item -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        (PICTURE, MASK),
+        [PICTURE, MASK],
+        Pair(PICTURE, MASK),
+        {"image": PICTURE, "mask": MASK},
+        (torch.from_numpy(PICTURE), torch.from_numpy(MASK)),
+        (PICTURE.astype(">f8"), MASK.astype(np.float32)),
+        (torch.from_numpy(PICTURE).double(), MASK != 0),
+        (PICTURE, (MASK != 0).astype(np.uint8)[None]),
+        (PICTURE, torch.from_numpy(MASK)[None]),
+        (torch.from_numpy(PICTURE).requires_grad_(), MASK),
+    ],
+    ids=[
+        "tuple", "list", "named tuple", "mapping", "torch", "big endian", "bool", "mask with a channel",
+        "torch mask with a channel", "with gradient",
+    ],
+)  # fmt: skip
+def test_every_form_of_item(item):
+    got = read_item([item], 0)
+    assert isinstance(got, Item)
+    assert got.picture.dtype == torch.float32
+    np.testing.assert_array_equal(got.picture, PICTURE)
+    assert got.mask.dtype == bool
+    np.testing.assert_array_equal(
+        got.mask, [[False, True, False, False], [False, True, True, False], [False, False, False, False]]
+    )
+    assert got.columns == {}
+
+
+def test_a_picture_without_channel_axis_gets_one():
+    got = read_item([(PICTURE[0], MASK)], 0)
+    np.testing.assert_array_equal(got.picture, PICTURE[:1])
+
+
+def test_an_item_is_a_copy():
+    picture, mask = PICTURE.copy(), (MASK != 0).copy()
+    got = read_item([(picture, mask)], 0)
+    picture[:], mask[:] = 7, True
+    np.testing.assert_array_equal(got.picture, PICTURE)
+    assert got.mask.sum() == 3
+
+
+def test_what_a_mapping_carries_beside():
+    item = {
+        "image": PICTURE,
+        "mask": MASK,
+        "name": "tile 3",
+        "count": 4,
+        "share": 0.25,
+        "town": True,
+        "torch": torch.tensor(5),
+        "numpy": np.float32(0.5),
+        "text": np.str_("west"),
+        7: "a key that is no text",
+        "bounds": (0, 1, 2, 3),
+        "array": np.zeros(2),
+        "tensor": torch.zeros(1),
+        "nothing": None,
+        "complex": torch.tensor(1j),
+    }
+    assert read_item([item], 0).columns == {
+        "name": "tile 3", "count": 4, "share": 0.25, "town": True, "torch": 5, "numpy": 0.5, "text": "west",
+        "7": "a key that is no text",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("item", "error", "message"),
+    [
+        ((PICTURE,), TypeError, r"item 0 must be \(picture, mask\) or a mapping with 'image' and 'mask', got 1 entries"),
+        ((PICTURE, MASK, 3), TypeError, "item 0 must be .*got 3 entries"),
+        (PICTURE, TypeError, "item 0 must be .*got ndarray"),
+        (SimpleNamespace(image=PICTURE), TypeError, "item 0 must be .*got SimpleNamespace"),
+        ({"image": PICTURE}, ValueError, "item 0 has no 'mask'; it has 'image'"),
+        ({"mask": MASK, "img": PICTURE}, ValueError, "item 0 has no 'image'; it has 'mask', 'img'"),
+        ((PICTURE, None), ValueError, r"item 0: its mask is missing \(None\)"),
+        ((None, MASK), TypeError, "item 0: the picture must be a torch tensor or a numpy array, got NoneType"),
+        ((PICTURE, MASK.tolist()), TypeError, "item 0: the segment must be a torch tensor or a numpy array, got list"),
+        ((PICTURE, MASK[:2]), ValueError, r"item 0: expected a segment of the picture's size \(3, 4\), got shape \(2,"),
+        ((PICTURE, np.stack([MASK, MASK])), ValueError, r"item 0: expected a segment .*got shape \(2, 3, 4\)"),
+        ((PICTURE.astype(int), MASK), TypeError, "item 0: the picture must be of a floating type.*got int64"),
+        ((PICTURE * np.nan, MASK), ValueError, r"item 0: the picture has NaN or infinity, first at \(0, 0, 0\)"),
+        ((PICTURE, MASK / 0.5 * np.nan), ValueError, "item 0: the segment has NaN or infinity"),
+        ((PICTURE[None], MASK), ValueError, r"item 0: the picture must be .*\(1, 2, 3, 4\); take one picture out"),
+        ((PICTURE[0, 0], MASK), ValueError, r"item 0: the picture must be \(C, H, W\) or \(H, W\), got shape \(4,\)"),
+        ((PICTURE[0, 0, 0], MASK), TypeError, "item 0: the picture must be a torch tensor or a numpy array"),
+        ((torch.tensor(0.5), MASK), ValueError, r"item 0: the picture must be \(C, H, W\) or \(H, W\), got shape \(\)"),
+    ],
+)
+def test_items_that_cannot_be_used(item, error, message):
+    with pytest.raises(error, match=message):
+        read_item([item], 0)
+
+
+def test_a_picture_of_another_size_than_the_others():
+    with pytest.raises(ValueError, match=r"item 1: expected a picture 5 px wide and 3 px high.*got shape \(2, 3, 4\)"):
+        read_item([None, (PICTURE, MASK)], 1, (3, 5))
+
+
+def test_an_error_of_the_data_set_names_the_item():
+    dataset = Broken(9, {4: KeyError("tile.tif")})
+    with pytest.raises(ValueError, match="item 4 could not be read: KeyError: 'tile.tif'") as caught:
+        read_item(dataset, 4)
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+# -- all items ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_all_items_come_in_order_and_errors_among_them(num_workers):
+    # An error of this kind cannot be made from its message alone, which is how errors cross between processes.
+    unreadable = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+    dataset = Broken(12, {3: OSError("disk"), 7: unreadable})
+    got = dict(read_items(dataset, (3, 4), num_workers))
+    assert list(got) == list(range(12))
+    for index, item in got.items():
+        if index in (3, 7):
+            assert type(item) is ValueError
+        else:
+            np.testing.assert_array_equal(item.picture, PICTURE + index)
+            assert item.mask.sum() == 3
+    assert str(got[3]) == "item 3 could not be read: OSError: disk"
+    assert str(got[7]).startswith("item 7 could not be read: UnicodeDecodeError: 'utf-8' codec")
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_columns_of_items_come_from_other_processes_too(num_workers):
+    dataset = [{"image": PICTURE, "mask": MASK, "name": f"tile {index}", "n": index} for index in range(4)]
+    got = [item.columns for _, item in read_items(dataset, (3, 4), num_workers)]
+    assert got == [{"name": f"tile {index}", "n": index} for index in range(4)]
+
+
+def test_an_item_of_another_type_of_error_stays_one():
+    (_, error), *_ = read_items([(PICTURE, "mask")], (3, 4))
+    assert type(error) is TypeError
+    assert str(error) == "item 0: the segment must be a torch tensor or a numpy array, got str"
+
+
+# -- data sets and columns ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dataset", [[1, 2, 3], (1, 2, 3), TensorDataset(torch.zeros(3)), Broken(3, {})])
+def test_what_has_items_is_a_data_set(dataset):
+    assert check_dataset(dataset) == 3
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (iter([1]), r"must have a length and items \(len\(dataset\), dataset\[i\]\), got list_iterator"),
+        (5, "must have a length and items .*got int"),
+        ({1, 2}, "must have a length and items .*got set"),
+        (torch.zeros(3, 1, 4, 4), r"got an array; torch.utils.data.TensorDataset\(pictures, masks\) makes one"),
+        (np.zeros((3, 1, 4, 4)), "got an array; torch.utils.data.TensorDataset"),
+    ],
+)
+def test_what_is_no_data_set(dataset, message):
+    with pytest.raises(TypeError, match=message):
+        check_dataset(dataset)
+
+
+def test_numbers_stay_numbers_and_all_else_becomes_text():
+    import pandas
+
+    for values, kind, expected in [
+        ([1, 2], "i", [1, 2]),
+        ([0.5, 2], "f", [0.5, 2.0]),
+        ([True, False], "b", [True, False]),
+        (np.array([1, 2], np.uint8), "u", [1, 2]),
+        (["a", "b"], "U", ["a", "b"]),
+        (["a", 1], "U", ["a", "1"]),
+        ([None, 1.5], "U", ["None", "1.5"]),
+        (pandas.Series([1, 2], index=[5, 6]), "i", [1, 2]),
+        (pandas.Series(["x", "y"], dtype="category"), "U", ["x", "y"]),
+        (pandas.Series(pandas.to_datetime(["2020-01-02 03:04"])), "U", ["2020-01-02 03:04:00"]),
+    ]:
+        column = as_column(values)
+        assert column.dtype.kind == kind, values
+        assert column.tolist() == expected
+
+
+def test_columns_of_a_mapping_and_of_a_frame():
+    import pandas
+
+    assert check_columns(None, 3) == {}
+    for columns in (
+        {"n": [1, 2, 3], 5: ["a", "b", "c"]},
+        pandas.DataFrame({"n": [1, 2, 3], 5: ["a", "b", "c"]}, index=[9, 8, 7]),
+    ):
+        checked = check_columns(columns, 3)
+        assert list(checked) == ["n", "5"]
+        assert checked["n"].tolist() == [1, 2, 3]
+        assert checked["5"].tolist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "error", "message"),
+    [
+        ([1, 2, 3], TypeError, "columns must be a mapping of names to sequences, got list"),
+        ("name", TypeError, "columns must be a mapping of names to sequences, got str"),
+        ({"n": [1, 2]}, ValueError, "column 'n' has 2 entries for 3 items"),
+        ({"n": [1, 2, 3], "m": []}, ValueError, "column 'm' has 0 entries for 3 items"),
+        ({"n": np.zeros((3, 2))}, ValueError, r"column 'n' must have one entry per item.*\(3, 2\)"),
+        ({"n": 4}, TypeError, "column 'n'"),
+    ],
+)
+def test_columns_that_do_not_fit(columns, error, message):
+    with pytest.raises(error, match=message):
+        check_columns(columns, 3)

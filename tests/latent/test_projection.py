@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.decomposition import PCA
+
+from hdm_widgets.latent import projection as module
+from hdm_widgets.latent.projection import Projection
+
+# Two points two steps away along one axis and two points one step away along the other, around (5, 7).
+CENTRE = np.array([5.0, 7.0])
+CROSS = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+
+
+def clouds(count=200, width=12, seed=0):
+    """Correlated data of falling variances, far from the origin."""
+    rng = np.random.default_rng(seed)
+    axes = np.linalg.qr(rng.normal(size=(width, width)))[0]
+    return (rng.normal(size=(count, width)) * 2.0 ** -np.arange(width)) @ axes + rng.normal(size=width) * 10
+
+
+def up_to_signs(got, expected, **tolerance):
+    """Rows are the same or turned around."""
+    signs = np.sign((got * expected).sum(axis=1))[:, None]
+    np.testing.assert_allclose(got * signs, expected, **tolerance)
+
+
+def test_a_cross_by_hand():
+    fitted = Projection.fit(CROSS + CENTRE, 2)
+    np.testing.assert_allclose(fitted.mean, CENTRE)
+    np.testing.assert_allclose(fitted.components, [[1, 0], [0, 1]], atol=1e-12)
+    # 2 * 2^2 and 2 * 1^2, by n - 1 = 3.
+    np.testing.assert_allclose(fitted.explained_variance, [8 / 3, 2 / 3])
+    np.testing.assert_allclose(fitted.explained_variance_ratio, [0.8, 0.2])
+    np.testing.assert_allclose(fitted.transform(CROSS + CENTRE), CROSS, atol=1e-12)
+    np.testing.assert_allclose(fitted.transform(np.array([[6.0, 10.0]])), [[1, 3]])
+    assert fitted.exact
+
+
+def test_a_turned_cross_by_hand():
+    # The axes (3, 4) / 5 and (-4, 3) / 5; the second is turned around, as its largest entry would be negative.
+    points = CROSS @ np.array([[0.6, 0.8], [-0.8, 0.6]]) + CENTRE
+    fitted = Projection.fit(points, 2)
+    np.testing.assert_allclose(fitted.components, [[0.6, 0.8], [0.8, -0.6]], atol=1e-12)
+    np.testing.assert_allclose(fitted.transform(points), CROSS * [1, -1], atol=1e-12)
+    one = Projection.fit(points, 1)
+    np.testing.assert_allclose(one.components, [[0.6, 0.8]], atol=1e-12)
+    np.testing.assert_allclose(one.explained_variance_ratio, [0.8])
+
+
+@pytest.mark.parametrize(("count", "width", "n_components"), [(200, 12, 3), (9, 40, 5), (40, 9, 9), (7, 7, 7), (2, 3, 1)])
+def test_equals_scikit_learn(count, width, n_components):
+    data = clouds(count, width)
+    fitted = Projection.fit(data, n_components)
+    oracle = PCA(n_components, svd_solver="full").fit(data)
+    if n_components == count:  # n points lie in n - 1 dimensions: the last axis is arbitrary
+        fitted_axes, axes = fitted.components[:-1], oracle.components_[:-1]
+    else:
+        fitted_axes, axes = fitted.components, oracle.components_
+    up_to_signs(fitted_axes, axes, atol=1e-8)
+    np.testing.assert_allclose(fitted.mean, oracle.mean_)
+    np.testing.assert_allclose(fitted.explained_variance, oracle.explained_variance_, atol=1e-10)
+    np.testing.assert_allclose(fitted.explained_variance_ratio, oracle.explained_variance_ratio_, atol=1e-10)
+    up_to_signs(fitted.transform(data)[:, : len(axes)].T, oracle.transform(data)[:, : len(axes)].T, atol=1e-8)
+
+
+@given(
+    arrays(np.float32, st.tuples(st.integers(3, 12), st.integers(2, 6)), elements=st.integers(-50, 50)),
+    st.integers(1, 2),
+)
+def test_what_components_always_are(data, n_components):
+    if (data == data[0]).all():
+        with pytest.raises(ValueError, match="the activations are the same for all"):
+            Projection.fit(data, n_components)
+        return
+    fitted = Projection.fit(data, n_components)
+    coordinates = fitted.transform(data)
+    np.testing.assert_allclose(fitted.components @ fitted.components.T, np.eye(n_components), atol=1e-9)
+    assert (fitted.components[range(n_components), np.abs(fitted.components).argmax(1)] > 0).all()
+    np.testing.assert_allclose(coordinates.mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose(coordinates.var(0, ddof=1), fitted.explained_variance, atol=1e-8)
+    assert (np.diff(fitted.explained_variance) <= 1e-9).all()
+    whole = data.astype(np.float64).var(0, ddof=1).sum()
+    np.testing.assert_allclose(fitted.explained_variance_ratio, fitted.explained_variance / whole, atol=1e-9)
+
+
+def test_two_fits_agree():
+    data = clouds()
+    one, two = Projection.fit(data, 4), Projection.fit(data, 4)
+    np.testing.assert_array_equal(one.components, two.components)
+    # Mirrored data has the same components: the sign is a rule, not chance.
+    up = Projection.fit(-data, 4)
+    np.testing.assert_allclose(up.components, one.components, atol=1e-9)
+    np.testing.assert_allclose(up.transform(-data), -one.transform(data), atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(60, 40), (40, 60)])
+def test_a_few_components_of_much_data_are_the_same(monkeypatch, shape):
+    data = clouds(*shape)
+    full = Projection.fit(data, 3)
+    solvers = []
+    monkeypatch.setattr(
+        module, "PCA", lambda *args, **options: solvers.append(options["svd_solver"]) or PCA(*args, **options)
+    )
+    Projection.fit(data, 3)
+    monkeypatch.setattr(module, "_FULL_SIDE", 39)
+    few, again = Projection.fit(data, 3), Projection.fit(data, 3)
+    Projection.fit(data, 40)  # as many as there can be: ARPACK would not do
+    assert solvers == ["full", "arpack", "arpack", "full"]
+    np.testing.assert_array_equal(few.components, again.components)
+    np.testing.assert_allclose(few.components, full.components, atol=1e-9)
+    np.testing.assert_allclose(few.explained_variance, full.explained_variance, rtol=1e-9)
+    np.testing.assert_allclose(few.explained_variance_ratio, full.explained_variance_ratio, rtol=1e-9)
+    assert few.exact
+
+
+@pytest.mark.parametrize("count", [250, 251, 252])
+def test_batch_by_batch_is_close(monkeypatch, count):
+    # 251 and 252 leave a last batch that is smaller than the number of components.
+    data = clouds(count).astype(np.float32)
+    exact = Projection.fit(data, 3, exact_limit=8 * data.size)
+    assert exact.exact
+    monkeypatch.setattr(module, "_BATCH_ROWS", 50)
+    close = Projection.fit(data, 3, exact_limit=8 * data.size - 1)
+    assert not close.exact
+    np.testing.assert_allclose(close.mean, exact.mean, rtol=1e-6)
+    np.testing.assert_allclose(close.components, exact.components, atol=0.01)
+    np.testing.assert_allclose(close.explained_variance, exact.explained_variance, rtol=0.01)
+    np.testing.assert_allclose(close.explained_variance_ratio, exact.explained_variance_ratio, rtol=0.01)
+    assert (close.components[range(3), np.abs(close.components).argmax(1)] > 0).all()
+
+
+def test_many_rows_are_transformed_in_parts(monkeypatch):
+    data = clouds(103)
+    fitted = Projection.fit(data, 3)
+    whole = fitted.transform(data)
+    monkeypatch.setattr(module, "_BATCH_ROWS", 10)
+    np.testing.assert_allclose(fitted.transform(data), whole, rtol=1e-12)
+    assert fitted.transform(data[:0]).shape == (0, 3)
+
+
+def test_data_on_disk_serves(tmp_path):
+    data = clouds().astype(np.float32)
+    np.save(tmp_path / "data.npy", data)
+    stored = np.load(tmp_path / "data.npy", mmap_mode="r")
+    np.testing.assert_array_equal(Projection.fit(stored, 3).transform(stored), Projection.fit(data, 3).transform(data))
+
+
+@pytest.mark.parametrize(
+    ("shape", "n_components", "message"),
+    [
+        ((3, 9), 4, r"4 component\(s\) need as many items and features at least, got 3 item\(s\) with 9 feature\(s\)"),
+        ((9, 3), 4, r"4 component\(s\) need .* got 9 item\(s\) with 3 feature\(s\)"),
+    ],
+)
+def test_more_components_than_there_are(shape, n_components, message):
+    with pytest.raises(ValueError, match=message):
+        Projection.fit(clouds(*shape), n_components)
+
+
+@pytest.mark.parametrize("batch_rows", [4096, 3])
+def test_data_without_any_difference(monkeypatch, batch_rows):
+    monkeypatch.setattr(module, "_BATCH_ROWS", batch_rows)
+    with pytest.raises(ValueError, match="the same for all 7 items: the layer does not look at the picture"):
+        Projection.fit(np.full((7, 3), 0.1, np.float32), 2)
+    other = np.full((7, 3), 0.1, np.float32)
+    other[6, 1] = 0.2
+    np.testing.assert_allclose(Projection.fit(other, 2).components[0], [0, 1, 0], atol=1e-9)
+
+
+def test_differences_of_rounding_alone_are_none():
+    # Batches of different sizes give sums that differ in their last bit.
+    data = np.full((40, 6), 0.1, np.float32)
+    data[::3] = np.nextafter(np.float32(0.1), np.float32(1))
+    with pytest.raises(ValueError, match="the activations are the same for all 40 items"):
+        Projection.fit(data, 2)
