@@ -33,7 +33,7 @@ __all__ = ["LatentExplorer"]
 
 _BACKGROUNDS = {"expected_iou": "Expected IoU", "none": "None"}
 _MOST_CLUSTERS = 14
-_SPRITE = 40
+_GAP = 3
 
 
 class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -491,8 +491,13 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         table.chosen = self._chosen_cluster()
 
     def _representatives(self, cluster: grouping.Cluster) -> bytes:
+        """Thumbnails of the representatives side by side, with gaps that show what is behind."""
         pictures = self._space.collection_.thumbnails[list(cluster.representatives)]
-        return png(np.concatenate(list(pictures), axis=1))
+        count, height, width, _ = pictures.shape
+        strip = np.zeros((height, count, width + _GAP, 4), np.uint8)
+        strip[:, :, :width, :3] = pictures.transpose(1, 0, 2, 3)
+        strip[:, :, :width, 3] = 255
+        return png(strip.reshape(height, -1, 4)[:, :-_GAP])
 
     def _choose_cluster(self, label: int) -> None:
         members = self._space.clusters_[label].indices

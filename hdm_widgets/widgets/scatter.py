@@ -12,6 +12,7 @@ import numpy as np
 from bqplot.interacts import LassoSelector
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from scipy.spatial import ConvexHull
 
 from hdm_widgets.latent.selection import Selection
@@ -178,7 +179,8 @@ class ScatterFigure:
 
     def _picture(self) -> ipywidgets.Image:
         colors = mpl.colormaps[SCORE_MAP](np.nan_to_num(self._surface.values))
-        colors[..., 3] = _SURFACE_OPACITY * self._surface.support
+        # Smoothed for the eye alone; what is supported is unchanged.
+        colors[..., 3] = _SURFACE_OPACITY * gaussian_filter(self._surface.support, 2.0)
         pixels = (colors[::-1] * 255).round().astype(np.uint8)
         return ipywidgets.Image(value=png(pixels), format="png")
 

@@ -16,6 +16,7 @@ export interface Place {
 }
 
 const MOST_KEPT = 300;
+const ROOM = 310; // px
 
 /** A tooltip on the explorer's frame, which asks for pictures when they are first shown. */
 export function tooltip(root: HTMLElement, python: Python<LegendTraits>) {
@@ -47,9 +48,13 @@ export function tooltip(root: HTMLElement, python: Python<LegendTraits>) {
       wanted = item;
       const frame = root.getBoundingClientRect();
       place.hidden = false;
-      place.style.top = `${y - frame.top + 14}px`;
-      place.style.left = `${x - frame.left + 14}px`;
       draw(item, known.get(item));
+      // Beside the point, where there is room for it.
+      const left = x - frame.left + 14;
+      const top = y - frame.top + 14;
+      const fits = left + ROOM < frame.width;
+      place.style.left = `${fits ? left : Math.max(4, left - 28 - place.offsetWidth)}px`;
+      place.style.top = `${Math.min(top, frame.height - place.offsetHeight - 4)}px`;
       if (known.has(item)) return;
       const reply = await python.ask("thumbnail", { item });
       if (reply.error || !reply.buffers[0]) return;
