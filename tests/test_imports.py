@@ -16,13 +16,31 @@ def modules_after(statement, names):
 
 def test_engines_know_no_widgets():
     # torch is there: proof that the check looks at what was loaded.
-    statement = "from hdm_widgets import data, demo, hdm, metrics, segmenter, training, unet; demo.shapes(0)"
+    statement = "from hdm_widgets import data, demo, hdm, latent, metrics, segmenter, training, unet; demo.shapes(0)"
     assert modules_after(statement, ["torch", "ipywidgets", "anywidget", "bqplot", "traitlets"]) == ["torch"]
 
 
-@pytest.mark.parametrize("module", ["hdm_widgets.hdm", "hdm_widgets.metrics", "hdm_widgets.segmenter"])
+@pytest.mark.parametrize(
+    "module", ["hdm_widgets.hdm", "hdm_widgets.latent", "hdm_widgets.metrics", "hdm_widgets.segmenter"]
+)
 def test_each_engine_alone(module):
     assert modules_after(f"import {module}", ["ipywidgets", "anywidget", "bqplot", "IPython"]) == []
+
+
+def test_the_two_engines_do_not_know_each_other():
+    names = ["hdm_widgets.hdm", "hdm_widgets.latent", "hdm_widgets.widgets", "hdm_widgets.data"]
+    assert modules_after("import hdm_widgets.latent", names) == ["hdm_widgets.latent"]
+    assert modules_after("import hdm_widgets.hdm", names) == ["hdm_widgets.hdm"]
+
+
+def test_a_map_is_fitted_saved_and_read_without_any_widget(tmp_path):
+    statement = (
+        "import torch, hdm_widgets as hw; pictures = torch.rand(8, 1, 8, 8); "
+        "space = hw.LatentSpace(hw.UNet(1, 1, 2, 1)).fit([(p, p[0] > 0.5) for p in pictures], progress=False); "
+        f"space.cluster(2); space.surface((9, 9)); path = {str(tmp_path)!r}; space.save(path); space.load(path)"
+    )
+    names = ["sklearn", "ipywidgets", "anywidget", "bqplot", "traitlets", "IPython", "matplotlib"]
+    assert modules_after(statement, names) == ["sklearn"]
 
 
 def test_the_package_alone_loads_nothing_heavy():

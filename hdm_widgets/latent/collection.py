@@ -274,14 +274,15 @@ class _Shelf:
         self.skipped: dict[int, str] = {}
         self._memory_limit = memory_limit
         self._count = 0
-        scale = min(1.0, thumbnail / max(height, width))
-        self._small = (max(1, round(height * scale)), max(1, round(width * scale)))
+        # Whole pixels are joined: several times quicker than any other ratio.
+        self._joined = -(-max(height, width) // thumbnail)
+        small = (-(-height // self._joined), -(-width // self._joined))
         row = PackedMasks.row_bytes(height, width)
         # Pages of these that are never written to take no memory.
         self._items = np.empty(length, np.int64)
         self._packed = np.empty((2, length, row), np.uint8)
         self._counts = np.empty((3, length), np.int64)
-        self._thumbnails = np.empty((length, *self._small, 3), np.uint8)
+        self._thumbnails = np.empty((length, *small, 3), np.uint8)
         self._features: NDArray[np.float32] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._columns: list[dict[str, Any]] = []
@@ -306,7 +307,7 @@ class _Shelf:
         self._packed[0, part] = PackedMasks.pack(truths)
         self._packed[1, part] = PackedMasks.pack(predictions)
         self._counts[:, part] = counts
-        small = F.adaptive_avg_pool2d(pictures, self._small).numpy()
+        small = F.avg_pool2d(pictures, self._joined, ceil_mode=True).numpy()
         self._thumbnails[part] = [to_rgb(picture) for picture in small]
         self._columns.extend(item.columns for _, item in entries)
         self._count += len(entries)

@@ -20,7 +20,7 @@ from hdm_widgets.widgets.buffers import array_message, png
 from hdm_widgets.widgets.gallery import Gallery
 from hdm_widgets.widgets.hdm_explorer import HDMExplorer
 from hdm_widgets.widgets.jobs import LatestJob
-from hdm_widgets.widgets.palette import SCORE_MAP, category_color, coloring, table_of, title
+from hdm_widgets.widgets.palette import SCORES, category_color, coloring, table_of, title
 from hdm_widgets.widgets.parts import ClusterTable, Legend, Toolbar
 from hdm_widgets.widgets.rerun import on_rerun
 from hdm_widgets.widgets.scatter import MOST_POINTS, ScatterFigure
@@ -365,11 +365,11 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
             self.active = book.active
         finally:
             self._publishing = False
-        self._scatter.outline(book.selections, book.active)
         with self._gallery.hold_sync():
             self._gallery.selections = [_row(one) for one in book.selections]
             self._gallery.active = book.active
             self._show_gallery()
+        self._scatter.outline(book.selections, book.active)
         self._toolbar.can_undo = book.can_undo
         self._table.chosen = self._chosen_cluster()
         self._say("")
@@ -445,7 +445,7 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
             return {}
         score = self._space.cv_score_
         return {
-            "colors": table_of(SCORE_MAP)[::8],
+            "colors": table_of(SCORES)[::8],
             "score": None if np.isnan(score) else score,
             "trainedOn": regressor.trained_on,
         }

@@ -7,14 +7,16 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.colors import to_hex
+from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex
 from numpy.typing import NDArray
 
-__all__ = ["Coloring", "coloring", "table_of"]
+__all__ = ["SCORES", "Coloring", "category_color", "coloring", "table_of", "title"]
 
-# Red is bad and blue is good, to all kinds of colour vision; other numbers have no good and bad.
-SCORE_MAP, NUMBER_MAP = "RdBu", "cividis"
-_SCORES = ("iou", "expected_iou", "dice", "precision", "recall")
+# Red is bad and blue is good, to all kinds of colour vision, without the ends of the map, which are lost on a dark
+# ground. Other numbers have no good and bad.
+SCORES = LinearSegmentedColormap.from_list("scores", mpl.colormaps["RdBu"](np.linspace(0.1, 0.9, 256)))
+_NUMBERS = mpl.colormaps["cividis"]
+_SCORE_COLUMNS = ("iou", "expected_iou", "dice", "precision", "recall")
 _TITLES = {
     "iou": "IoU",
     "expected_iou": "Expected IoU",
@@ -70,9 +72,9 @@ def title(name: str) -> str:
     return _TITLES.get(name, name.replace("_", " "))
 
 
-def table_of(color_map: str) -> list[str]:
+def table_of(color_map: Colormap) -> list[str]:
     """The colours of a map from its low end to its high end."""
-    return [to_hex(color) for color in mpl.colormaps[color_map](np.linspace(0, 1, _TABLE))]
+    return [to_hex(color) for color in color_map(np.linspace(0, 1, _TABLE))]
 
 
 def category_color(position: int) -> str:
@@ -111,11 +113,11 @@ def coloring(name: str, values: NDArray[Any]) -> Coloring:
 
 def _scale(name: str, values: NDArray[np.float64]) -> Coloring:
     known = np.isfinite(values)
-    score = name in _SCORES
+    score = name in _SCORE_COLUMNS
     low, high = 0.0, 1.0
     if not score and known.any():
         low, high = float(values[known].min()), float(values[known].max())
-    table = table_of(SCORE_MAP if score else NUMBER_MAP)
+    table = table_of(SCORES if score else _NUMBERS)
     share = np.zeros(len(values)) if high <= low else (np.where(known, values, low) - low) / (high - low)
     entries = np.clip((share * _TABLE).astype(int), 0, _TABLE - 1)
     colors = [table[entry] if there else MISSING for entry, there in zip(entries, known, strict=True)]

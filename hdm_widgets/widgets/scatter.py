@@ -7,7 +7,6 @@ from typing import Any
 
 import bqplot
 import ipywidgets
-import matplotlib as mpl
 import numpy as np
 from bqplot.interacts import LassoSelector
 from matplotlib.ticker import MaxNLocator
@@ -18,7 +17,7 @@ from scipy.spatial import ConvexHull
 from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.buffers import png
-from hdm_widgets.widgets.palette import SCORE_MAP
+from hdm_widgets.widgets.palette import SCORES
 
 __all__ = ["MOST_POINTS", "ScatterFigure"]
 
@@ -164,11 +163,14 @@ class ScatterFigure:
         if change["new"] is None:
             return
         inside = self.rows[np.asarray(change["new"], dtype=np.int64)]
-        # The browser reports a lasso only where the selection changes: with nothing selected, each one counts.
-        self._points.selected = None
-        self._renew_lasso()
-        if self._lassoed is not None:
-            self._lassoed(inside)
+        try:
+            # First the pictures: bqplot is busy for a while when its marks change.
+            if self._lassoed is not None:
+                self._lassoed(inside)
+        finally:
+            # The browser reports a lasso only where the selection changes: with nothing selected, each one counts.
+            self._points.selected = None
+            self._renew_lasso()
 
     def _renew_lasso(self) -> None:
         # Lassos stay on screen and add up; a new selector begins with none.
@@ -178,7 +180,7 @@ class ScatterFigure:
             before.close()
 
     def _picture(self) -> ipywidgets.Image:
-        colors = mpl.colormaps[SCORE_MAP](np.nan_to_num(self._surface.values))
+        colors = SCORES(np.nan_to_num(self._surface.values))
         # Smoothed for the eye alone; what is supported is unchanged.
         colors[..., 3] = _SURFACE_OPACITY * gaussian_filter(self._surface.support, 2.0)
         pixels = (colors[::-1] * 255).round().astype(np.uint8)

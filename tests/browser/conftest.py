@@ -119,3 +119,20 @@ def open_in(page: Page) -> Iterator[Callable[[JupyterServer, list[str]], Noteboo
 def lab(lab_server: JupyterServer, open_in: Callable[..., NotebookPage]) -> Callable[..., NotebookPage]:
     """Open a new notebook of these cells in JupyterLab and start them all."""
     return lambda *cells: open_in(lab_server, list(cells))
+
+
+@pytest.fixture
+def dark_theme() -> Iterator[Callable[[NotebookPage], None]]:
+    changed = []
+
+    def change(notebook: NotebookPage, name: str = "JupyterLab Dark") -> None:
+        changed.append(notebook)
+        notebook.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
+        light = str(name != "JupyterLab Dark").lower()
+        expect(notebook.page.locator("body")).to_have_attribute("data-jp-theme-light", light)
+        # JupyterLab's moons cover the page while it loads a theme.
+        expect(notebook.page.locator("#jupyterlab-splash")).to_have_count(0)
+
+    yield change
+    if changed:
+        change(changed[0], "JupyterLab Light")

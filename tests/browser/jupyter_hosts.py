@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import json
 import os
 import re
@@ -20,7 +19,6 @@ from typing import Any, Self
 from urllib.error import URLError
 
 from playwright.sync_api import ConsoleMessage, Error, Locator, Page, expect
-from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 # Generous, because the machine may be busy with something else; a condition that holds is noticed at once.
 TIMEOUT = float(os.environ.get("HDM_BROWSER_TIMEOUT", "60"))  # seconds
@@ -62,6 +60,7 @@ _SELECTION = """() => {
   const { content } = window.testedPanel;
   return [content.activeCellIndex, content.mode, content.model.cells.length, content.selectedCells.length];
 }"""
+_COLLAPSE = "() => { const { shell } = window.jupyterapp; if (!shell.leftCollapsed) shell.collapseLeft(); }"
 _SHUTDOWN = "() => window.testedPanel?.context.sessionContext.shutdown()"
 
 
@@ -248,8 +247,9 @@ class Complaints:
             self._found.append(f"uncaught error: {text}")
 
     def check(self) -> None:
-        """Fail if there was any."""
-        assert self._found == [], "\n".join(self._found)
+        """Fail if there was any since the last time."""
+        found, self._found = self._found, []
+        assert found == [], "\n".join(found)
 
 
 class Explorer:
@@ -311,19 +311,6 @@ class Explorer:
             timeout=TIMEOUT_MS,
         )
 
-    def await_fit(self, width: int) -> list[str]:
-        """Await the layout of a window of this width; what then reaches out of the widget's frame."""
-        root = self.root.element_handle()
-        self.page.wait_for_function(
-            "([root, width]) => innerWidth === width && root.getBoundingClientRect().right <= width"
-            " && root.clientWidth > width / 2",
-            arg=[root, width],
-            timeout=TIMEOUT_MS,
-        )
-        with contextlib.suppress(PlaywrightTimeout):
-            self.page.wait_for_function(f"root => ({_OVERFLOW})(root).length === 0", arg=root, timeout=2000)
-        return self.page.evaluate(_OVERFLOW, root)
-
     def place(self, cell: tuple[int, int], circle_size: int, offset: int, side: int) -> dict[str, float]:
         """Where on the stage the disc of a cell has its centre, for a square picture."""
         box = self.stage.bounding_box()
@@ -359,21 +346,6 @@ _PAINTED = """canvas => {
     sum = (31 * sum + data[i] + 7 * data[i + 1] + 17 * data[i + 2] + 37 * data[i + 3]) % 1000000007;
   }
   return [visible, sum];
-}"""
-
-# Visible parts of the widget that are wider than their place, or that reach out of the frame.
-_OVERFLOW = """root => {
-  const frame = root.getBoundingClientRect();
-  const found = [];
-  if (root.scrollWidth > root.clientWidth) found.push(`frame: ${root.scrollWidth} > ${root.clientWidth} px`);
-  for (const part of root.querySelectorAll('input, button, select, label, output, p, dl, figure, img, canvas, h3')) {
-    const { left, right, width, height } = part.getBoundingClientRect();
-    const visible = width > 1 && height > 1 && getComputedStyle(part).visibility === 'visible';
-    if (visible && (left < frame.left - 1 || right > frame.right + 1)) {
-      found.push(`${part.tagName} "${part.textContent.slice(0, 30)}": ${left} to ${right} px`);
-    }
-  }
-  return found;
 }"""
 
 
@@ -430,6 +402,10 @@ class NotebookPage:
     def selection(self) -> list[Any]:
         """Of the notebook: active cell, mode, number of cells, number of selected cells."""
         return self.page.evaluate(_SELECTION)
+
+    def hide_file_browser(self) -> None:
+        """Give its room to the notebook; it would take most of a narrow window."""
+        self.page.evaluate(_COLLAPSE)
 
     def close(self) -> None:
         """End the kernel."""

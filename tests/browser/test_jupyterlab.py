@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
+from appearance import await_fit, rgb, unnamed
 from jupyter_hosts import Explorer, NotebookPage
 from playwright.sync_api import expect
 
@@ -71,15 +71,6 @@ Lab = Callable[..., NotebookPage]
 def at(cell: tuple[int, int]) -> str:
     row, col = cell
     return f"row {row}, column {col}"
-
-
-def colours(explorer: Explorer, name: str) -> list[int]:
-    """Red, green, blue of a computed colour of the widget's frame, which is nearly opaque."""
-    text = explorer.root.evaluate(f"node => getComputedStyle(node).{name}")
-    red, green, blue, *alpha = map(float, re.findall(r"[\d.]+", text))
-    assert text.startswith("rgb")
-    assert not alpha or alpha[0] > 0.8
-    return [int(red), int(green), int(blue)]
 
 
 def test_the_map_appears_and_gets_complete(lab: Lab) -> None:
@@ -485,34 +476,17 @@ def test_the_widget_follows_the_dark_theme(lab: Lab, dark_theme: Callable[[Noteb
     explorer.complete()
     explorer.stage.click(position=explorer.place((2, 5), SIZE, OFFSET, SIDE))
     expect(explorer.figures).to_have_count(3)
-    assert min(colours(explorer, "backgroundColor")) > 200
-    assert max(colours(explorer, "color")) < 100
+    assert min(rgb(explorer.root, "backgroundColor")) > 200
+    assert max(rgb(explorer.root, "color")) < 100
     explorer.root.screenshot(path=OUT / "lab-light.png")
 
     dark_theme(notebook)
 
-    assert max(colours(explorer, "backgroundColor")) < 60
-    assert min(colours(explorer, "color")) > 180
+    assert max(rgb(explorer.root, "backgroundColor")) < 60
+    assert min(rgb(explorer.root, "color")) > 180
     # What is drawn on a canvas stays as it was.
     assert explorer.painted()[0] > 0
     explorer.root.screenshot(path=OUT / "lab-dark.png")
-
-
-@pytest.fixture
-def dark_theme() -> Iterator[Callable[[NotebookPage], None]]:
-    changed = []
-
-    def change(notebook: NotebookPage, name: str = "JupyterLab Dark") -> None:
-        changed.append(notebook)
-        notebook.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
-        light = str(name != "JupyterLab Dark").lower()
-        expect(notebook.page.locator("body")).to_have_attribute("data-jp-theme-light", light)
-        # JupyterLab's moons cover the page while it loads a theme.
-        expect(notebook.page.locator("#jupyterlab-splash")).to_have_count(0)
-
-    yield change
-    if changed:
-        change(changed[0], "JupyterLab Light")
 
 
 def test_nothing_overflows_and_everything_has_a_name_at_any_width(lab: Lab) -> None:
@@ -521,26 +495,11 @@ def test_nothing_overflows_and_everything_has_a_name_at_any_width(lab: Lab) -> N
     explorer.complete()
     explorer.stage.click(position=explorer.place((3, 3), SIZE, OFFSET, SIDE))
     expect(explorer.figures).to_have_count(3)
-    # The file browser would take most of a narrow window.
-    notebook.page.evaluate(
-        "() => { const app = window.jupyterapp; if (!app.shell.leftCollapsed) app.shell.collapseLeft(); }"
-    )
+    notebook.hide_file_browser()
+    expected = {"button", "slider", "radio", "combobox", "application"}
     complaints = []
     for width in (320, 360, 420, 480, 560, 640, 720, 768, 900, 1024, 1280, 1600):
         notebook.page.set_viewport_size({"width": width, "height": 1500})
-        complaints += [f"at {width} px: {complaint}" for complaint in explorer.await_fit(width)]
-        complaints += [f"at {width} px: {role} without a name" for role in unnamed(explorer)]
+        complaints += [f"at {width} px: {complaint}" for complaint in await_fit(explorer.root, width)]
+        complaints += [f"at {width} px: {role} without a name" for role in unnamed(explorer.root, expected)]
     assert not complaints, "\n".join(complaints)
-
-
-def unnamed(explorer: Explorer) -> list[str]:
-    """Roles of the controls and pictures for which the browser finds no accessible name."""
-    roles = {"button", "slider", "radio", "combobox", "application", "progressbar", "img", "region", "image"}
-    session = explorer.page.context.new_cdp_session(explorer.page)
-    document = session.send("DOM.getDocument")["root"]["nodeId"]
-    root = session.send("DOM.querySelector", {"nodeId": document, "selector": "section[aria-label^=Hausdorff]"})
-    nodes = session.send("Accessibility.queryAXTree", {"nodeId": root["nodeId"]})["nodes"]
-    session.detach()
-    found = [node for node in nodes if not node["ignored"] and node["role"]["value"] in roles]
-    assert {"button", "slider", "radio", "combobox", "application"} <= {node["role"]["value"] for node in found}
-    return [node["role"]["value"] for node in found if not node.get("name", {}).get("value")]

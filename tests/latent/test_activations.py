@@ -472,11 +472,11 @@ WITHOUT_ACTIVATIONS = [
     ("texts", "layer 'texts' puts out list, expected a tensor"),
     ("nothing", "layer 'nothing' puts out NoneType, expected a tensor"),
     ("whole", "layer 'whole' puts out torch.int64, expected a floating type"),
-    ("volume", r"layer 'volume' put out \(2, 1, 1, 4, 4\); expected \(N, channels, rows, cols\), \(N, tokens, channels"),
+    ("volume", r"layer 'volume' put out \(2, 1, 1, 4, 4\); expected \(N, channels, rows, cols\), \(N, tokens"),
     ("number", r"layer 'number' put out \(2,\); expected"),
     ("empty", r"layer 'empty' put out \(2, 0, 4, 4\); expected"),
-    ("parts", r"layer 'parts' put out 4 activations for 2 picture\(s\); it works on parts of pictures or on several"),
-    ("several", r"layer 'several' put out 1 activations for 2 picture\(s\); it works on parts of pictures or on several"),
+    ("parts", r"layer 'parts' put out 4 activations for 2 picture\(s\); it works on parts of pictures or on"),
+    ("several", r"layer 'several' put out 1 activations for 2 picture\(s\); it works on parts of pictures or on"),
 ]
 
 

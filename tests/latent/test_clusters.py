@@ -80,7 +80,7 @@ def test_without_two_groups_to_compare_there_is_no_silhouette(options, groups, n
 
 
 def test_the_silhouette_of_many_items_is_that_of_a_sample(monkeypatch):
-    points, names = blobs((1200, 700, 600), spread=2.0)
+    points, _ = blobs((1200, 700, 600), spread=2.0)
     found = fit_clusters(points, "kmeans", n_clusters=3)
     assert found.sampled
     assert found.silhouette == pytest.approx(silhouette_score(points, found.labels), abs=0.02)

@@ -31,9 +31,9 @@ class Reads(nn.Module):
 class Fails(Reads):
     """Raises an error as soon as one of some items is among the pictures, or too many pictures come."""
 
-    def __init__(self, *bad, error=ValueError("cannot do this"), most=100):
+    def __init__(self, *bad, error=None, most=100):
         super().__init__()
-        self.bad, self.error, self.most = bad, error, most
+        self.bad, self.error, self.most = bad, error or ValueError("cannot do this"), most
 
     def forward(self, images):
         out = super().forward(images)
@@ -237,8 +237,8 @@ def test_progress_is_shown_or_not(capfd):
 
 def thumbnails(pictures, thumbnail):
     dataset = [(picture, np.zeros(picture.shape[-2:])) for picture in pictures]
-    model = nn.Sequential(nn.Flatten(1, 1))
-    return Collector(hw.Segmenter(model, target=0), "0", thumbnail=thumbnail).collect(dataset, progress=False).thumbnails
+    collector = Collector(hw.Segmenter(nn.Sequential(nn.Identity()), target=0), "0", thumbnail=thumbnail)
+    return collector.collect(dataset, progress=False).thumbnails
 
 
 def test_thumbnails_are_means_over_blocks():
@@ -300,9 +300,7 @@ def test_a_column_that_some_items_do_not_have_is_left_out():
 
 
 def test_columns_follow_the_items_that_are_left():
-    dataset = Unreadable(
-        [{"image": p, "mask": m, "name": f"tile {i}"} for i, (p, m) in enumerate(scenes())], 3, 8
-    )
+    dataset = Unreadable([{"image": p, "mask": m, "name": f"tile {i}"} for i, (p, m) in enumerate(scenes())], 3, 8)
     dataset.columns = {"n": list(range(12))}
     got = collect(Fails(5), dataset, on_error="skip", columns={"square": [i * i for i in range(12)]})
     left = [i for i in range(12) if i not in (3, 5, 8)]
@@ -403,10 +401,10 @@ def test_items_that_cannot_be_used_are_skipped(bad, kind):
 
 
 def test_no_item_can_be_used():
-    with pytest.raises(CollectionError, match="no item could be used; .*could not be read: OSError: disk") as caught:
+    with pytest.raises(CollectionError, match=r"no item could be used; .*could not be read: OSError: disk") as caught:
         collect(Reads(), Unreadable(scenes(3), 0, 1, 2), on_error="skip")
     assert caught.value.collection is None
-    with pytest.raises(CollectionError, match="no item could be used; .*cannot do this") as caught:
+    with pytest.raises(CollectionError, match=r"no item could be used; .*cannot do this") as caught:
         collect(Fails(0, 1, 2), scenes(3), on_error="skip")
     assert caught.value.collection is None
 

@@ -49,7 +49,9 @@ def test_a_turned_cross_by_hand():
     np.testing.assert_allclose(one.explained_variance_ratio, [0.8])
 
 
-@pytest.mark.parametrize(("count", "width", "n_components"), [(200, 12, 3), (9, 40, 5), (40, 9, 9), (7, 7, 7), (2, 3, 1)])
+@pytest.mark.parametrize(
+    ("count", "width", "n_components"), [(200, 12, 3), (9, 40, 5), (40, 9, 9), (7, 7, 7), (2, 3, 1)]
+)
 def test_equals_scikit_learn(count, width, n_components):
     data = clouds(count, width)
     fitted = Projection.fit(data, n_components)

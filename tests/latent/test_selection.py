@@ -43,7 +43,7 @@ def test_positions_are_ascending_and_each_once(space, indices, expected):
     got = check_indices(indices, COUNT)
     assert got.tolist() == expected
     assert got.dtype == np.int64
-    if not np.asarray(indices).dtype == bool:
+    if np.asarray(indices).dtype != bool:
         assert space.select(indices).indices.tolist() == expected
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import hdm_widgets as hw
+from hdm_widgets.latent.collection import Collector
 
 QUIET = {"progress": False}
 FILES = ["features.npy", "predictions.npy", "space.npz", "thumbnails.npy", "truths.npy"]
@@ -183,15 +184,10 @@ def test_columns_and_skipped_items_come_back(tmp_path, make_groups, reads):
 
 
 def test_activations_on_disk_are_saved(tmp_path, groups, reads):
-    from hdm_widgets.latent.collection import Collector
-
     collection = Collector(hw.Segmenter(reads), memory_limit=1).collect(groups, progress=False)
-    folder = collection._folder
     space = hw.LatentSpace(reads).fit_collected(collection)
     space.save(tmp_path / "space")
     assert_same(space, hw.LatentSpace.load(tmp_path / "space"))
-    del space, collection
-    folder.cleanup()  # as long as nobody else does
 
 
 # -- the folder ---------------------------------------------------------------------------------------
@@ -242,9 +238,9 @@ def test_saving_over_another_space(own_space, folder, make_groups):
 
 
 def test_a_folder_that_is_not_there(tmp_path, folder):
-    with pytest.raises(FileNotFoundError, match="there is no folder .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere"):
         hw.LatentSpace.load(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="there is no folder .*space.npz"):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*space\.npz"):
         hw.LatentSpace.load(folder / "space.npz")
     with pytest.raises(ValueError, match=r"holds no latent space: it has no space.npz"):
         hw.LatentSpace.load(tmp_path)
@@ -272,15 +268,16 @@ def test_a_broken_folder_is_a_value_error_that_names_the_file(folder, name, dama
 
 def test_files_of_two_spaces(tmp_path, folder, make_groups, reads):
     hw.LatentSpace(reads).fit(make_groups(20), **QUIET).save(tmp_path / "other")
-    for name in FILES[:2]:
-        shutil.copy(tmp_path / "other" / name, folder / name)
+    for name in ("features.npy", "truths.npy"):
+        mixed = shutil.copytree(folder, tmp_path / f"mixed {name}")
+        shutil.copy(tmp_path / "other" / name, mixed / name)
         with pytest.raises(ValueError, match=rf"{name} of the latent space has 20 entries, expected 60"):
-            hw.LatentSpace.load(folder)
+            hw.LatentSpace.load(mixed)
 
 
 def test_activations_of_another_width(folder):
     np.save(folder / "features.npy", np.zeros((60, 5), np.float32))
-    with pytest.raises(ValueError, match="features.npy"):
+    with pytest.raises(ValueError, match=r"features\.npy"):
         hw.LatentSpace.load(folder)
 
 
@@ -293,7 +290,7 @@ def test_a_file_of_another_kind(folder):
         np.savez(folder / "space.npz", **{**arrays, "about": np.array(json.dumps({**about, **changes}))})
 
     write(format="hdm-widgets latent space 9")
-    with pytest.raises(ValueError, match=r"space.npz.* is not a file of the kind .*written as 'hdm-widgets latent space 9"):
+    with pytest.raises(ValueError, match=r"is not a file of the kind .*written as 'hdm-widgets latent space 9"):
         hw.LatentSpace.load(folder)
     write()
     hw.LatentSpace.load(folder)
@@ -321,5 +318,5 @@ def test_a_model_whose_layer_is_of_another_width(folder):
             return self.values(images)[:, 0]
 
     loaded = hw.LatentSpace.load(folder, Wider())
-    with pytest.raises(ValueError, match=r"7 .*6|6 .*7"):
+    with pytest.raises(ValueError, match=r"7 features"):
         loaded.locate(torch.rand(2, 6, 8, 8))

@@ -54,7 +54,7 @@ def test_predictions_are_those_of_scikit_learns_network():
     np.testing.assert_allclose(regressor.scale, coordinates.std(0))
     sizes = tuple(len(bias) for bias in regressor.biases[:-1])
     # Any training makes the attributes; then the weights are put in.
-    network = MLPRegressor(hidden_layer_sizes=sizes, solver="lbfgs", max_iter=400, tol=1e9).fit(coordinates[:4], np.zeros(4))
+    network = MLPRegressor(hidden_layer_sizes=sizes, solver="lbfgs", tol=1e9).fit(coordinates[:4], np.zeros(4))
     network.coefs_, network.intercepts_ = list(regressor.weights), list(regressor.biases)
     others = places(100, seed=2, low=-2, high=2)
     expected = network.predict((others - coordinates.mean(0)) / coordinates.std(0))

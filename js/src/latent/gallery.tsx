@@ -73,40 +73,43 @@ function Head({ python, name, shown }: { python: Python<GalleryTraits>; name: st
   const id = useId();
   return (
     <div class="hdm-gallery-head">
-      <p class="hdm-note" role="status">
-        {name}: {count(shown)} of {count(traits._about.value.total)}
-        {!traits._about.value.full && ", thumbnails only: the data set is not open"}
-      </p>
-      <Pick
-        label="Sort"
-        options={traits.sorts.value.map((sort) => [sort, sort])}
-        value={traits.sort.value}
-        onChange={(sort) => python.set("sort", sort)}
-      />
-      <span class="hdm-pick">
-        <label for={id}>Size</label>
-        <input
-          id={id}
-          type="range"
-          min={48}
-          max={224}
-          step={8}
-          value={traits.size.value}
-          style={{ "--filled": `${(100 * (traits.size.value - 48)) / 176}%` }}
-          aria-valuetext={`${traits.size.value} px`}
-          onInput={(event) => python.set("size", event.currentTarget.valueAsNumber)}
+      <div>
+        <p class="hdm-note" role="status">
+          {name}: {count(shown)} of {count(traits._about.value.total)}
+          {!traits._about.value.full && ", thumbnails only: the data set is not open"}
+        </p>
+        <Choice<Layers>
+          label="Layers"
+          options={[
+            ["three", "Three layers"],
+            ["overlay", "Overlay"],
+          ]}
+          value={traits.layers.value}
+          onChange={(layers) => python.set("layers", layers)}
         />
-      </span>
-      <span class="hdm-space" />
-      <Choice<Layers>
-        label="Layers"
-        options={[
-          ["three", "Three layers"],
-          ["overlay", "Overlay"],
-        ]}
-        value={traits.layers.value}
-        onChange={(layers) => python.set("layers", layers)}
-      />
+      </div>
+      <div>
+        <Pick
+          label="Sort"
+          options={traits.sorts.value.map((sort) => [sort, sort])}
+          value={traits.sort.value}
+          onChange={(sort) => python.set("sort", sort)}
+        />
+        <span class="hdm-pick">
+          <label for={id}>Size</label>
+          <input
+            id={id}
+            type="range"
+            min={48}
+            max={224}
+            step={8}
+            value={traits.size.value}
+            style={{ "--filled": `${(100 * (traits.size.value - 48)) / 176}%` }}
+            aria-valuetext={`${traits.size.value} px`}
+            onInput={(event) => python.set("size", event.currentTarget.valueAsNumber)}
+          />
+        </span>
+      </div>
     </div>
   );
 }
