@@ -13,9 +13,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-STATIC = ("hdm_explorer.js", "hdm_explorer.css")
-PACKAGE_FILES = [*(f"hdm_widgets/static/{name}" for name in STATIC), "hdm_widgets/demo/shapes.npz"]
+# Of each script, some classes that it must draw with, and the style sheet that must know them.
+BUNDLES = {
+    "hdm_explorer.js": ("hdm_explorer.css", b"hdm-stage", b"hdm-inspector", b"hdm-progress"),
+    "toolbar.js": ("latent_explorer.css", b"hdm-toolbar", b"hdm-button"),
+    "legend.js": ("latent_explorer.css", b"hdm-legend", b"hdm-point-tip"),
+    "gallery.js": ("latent_explorer.css", b"hdm-gallery", b"hdm-card", b"hdm-selections"),
+    "cluster_table.js": ("latent_explorer.css", b"hdm-clusters", b"hdm-meter"),
+}
+STATIC = sorted({*BUNDLES, *(style for style, *_ in BUNDLES.values())})
+PACKAGE_FILES = [
+    *(f"hdm_widgets/static/{name}" for name in STATIC),
+    "hdm_widgets/demo/shapes.npz",
+    "hdm_widgets/demo/aerial.npz",
+]
 LARGEST_BUNDLE = 80_000
+LARGEST_WEIGHTS = 2_000_000
 CDNS = (b"https://cdn", b"unpkg", b"jsdelivr", b"cdnjs", b"esm.sh", b"skypack", b"googleapis")
 
 
@@ -121,14 +134,26 @@ def test_both_have_the_files_that_were_built_here(wheel: Path, sdist: Path) -> N
             assert contents[f"hdm_widgets/static/{name}"] == built(name)
 
 
-def test_the_bundle_is_small_whole_and_fetches_nothing(wheel: Path) -> None:
+@pytest.mark.parametrize("name", BUNDLES)
+def test_a_bundle_is_small_and_whole(wheel: Path, name: str) -> None:
     contents = wheel_contents(wheel)
-    script, style = (contents[f"hdm_widgets/static/{name}"] for name in STATIC)
+    style_name, *parts = BUNDLES[name]
+    script, style = (contents[f"hdm_widgets/static/{file}"] for file in (name, style_name))
     assert len(script) <= LARGEST_BUNDLE
-    for part in (b"hdm-stage", b"hdm-inspector", b"hdm-progress"):
+    for part in parts:
         assert part in script
         assert b"." + part in style
     assert b"export{" in script.replace(b" ", b"")
+
+
+def test_the_demos_weights_are_small(wheel: Path) -> None:
+    weights = {name: len(content) for name, content in wheel_contents(wheel).items() if name.endswith(".npz")}
+    assert sorted(weights) == ["hdm_widgets/demo/aerial.npz", "hdm_widgets/demo/shapes.npz"]
+    assert max(weights.values()) < LARGEST_WEIGHTS
+
+
+def test_the_bundles_fetch_nothing(wheel: Path) -> None:
+    contents = wheel_contents(wheel)
     static = {name: content for name, content in contents.items() if name.startswith("hdm_widgets/static/")}
     assert sorted(static) == sorted(f"hdm_widgets/static/{name}" for name in STATIC)
     for name, content in static.items():
@@ -165,22 +190,22 @@ def test_a_wheel_made_from_the_sdist_needs_no_node(sdist: Path, wheel: Path, tmp
             assert ours[name] == content, name
 
 
-def test_the_installed_wheel_has_its_widget(wheel: Path, tmp_path: Path) -> None:
+def test_the_installed_wheel_has_its_widgets(wheel: Path, tmp_path: Path) -> None:
     target = tmp_path / "site"
     command = ["-m", "pip", "install", "--no-deps", "--no-index", "--no-compile", "--disable-pip-version-check"]
     run(sys.executable, *command, "--target", target, wheel, cwd=tmp_path)
     script = """
 import pathlib
 import hdm_widgets
-from hdm_widgets.widgets import hdm_explorer
+from hdm_widgets.widgets import gallery, hdm_explorer, parts
 print(pathlib.Path(hdm_explorer.__file__).parents[2])
 print(hdm_widgets.__version__)
-print(len(str(hdm_explorer.HDMExplorer._esm).encode()), "hdm-stage" in str(hdm_explorer.HDMExplorer._esm))
-print(len(str(hdm_explorer.HDMExplorer._css).encode()), ".hdm-stage" in str(hdm_explorer.HDMExplorer._css))
-print(len(hdm_widgets.demo.shapes(0)))
+print(len(hdm_widgets.demo.shapes(0)), len(hdm_widgets.demo.aerial(3)))
+for widget in (hdm_explorer.HDMExplorer, parts.Toolbar, parts.Legend, gallery.Gallery, parts.ClusterTable):
+    print(len(str(widget._esm).encode()), len(str(widget._css).encode()))
 """
     # Warnings are printed too, and would be taken for an answer.
     printed = run(sys.executable, "-W", "ignore", "-c", script, cwd=tmp_path, PYTHONPATH=str(target)).splitlines()
     version = wheel.name.split("-")[1]
-    sizes = [f"{len(built(name))} True" for name in STATIC]
-    assert printed == [str(target), version, *sizes, "4"]
+    sizes = [f"{len(built(script))} {len(built(style))}" for script, (style, *_) in BUNDLES.items()]
+    assert printed == [str(target), version, "4 2", *sizes]
