@@ -49,3 +49,29 @@ class Pictures(Dataset[tuple[Tensor, Tensor]]):
         row, col = (int(self.rng.integers(0, side - self.patch + 1)) for side in mask.shape)
         window = slice(row, row + self.patch), slice(col, col + self.patch)
         return image[(slice(None), *window)], mask[window]
+
+
+class Patches:
+    """Patches of `size` px at a stride of `stride`; columns say from which picture, where in it, and its split."""
+
+    def __init__(self, size: int = 128, stride: int = 64) -> None:
+        self.size = size
+        self.columns: dict[str, list[object]] = {"name": [], "split": [], "row": [], "col": []}
+        self.pictures = {}
+        for split, files in zip(("training", "validation"), names(), strict=True):
+            for name in files:
+                self.pictures[name] = image, _ = read(name)
+                corners = range(0, image.shape[-1] - size + 1, stride)
+                for row in corners:
+                    for col in corners:
+                        for key, value in zip(self.columns, (name, split, row, col), strict=True):
+                            self.columns[key].append(value)
+
+    def __len__(self) -> int:
+        return len(self.columns["name"])
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        name, row, col = (self.columns[key][index] for key in ("name", "row", "col"))
+        image, mask = self.pictures[name]
+        window = slice(row, row + self.size), slice(col, col + self.size)
+        return image[(slice(None), *window)], mask[window]

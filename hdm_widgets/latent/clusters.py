@@ -14,7 +14,7 @@ from scipy.spatial.distance import cdist
 from sklearn.cluster import DBSCAN, KMeans
 from sklearn.metrics import silhouette_score
 
-__all__ = ["Cluster", "Clustering", "Method", "best", "compare", "describe", "fit_clusters"]
+__all__ = ["Cluster", "Clustering", "Method", "best", "check_request", "compare", "describe", "fit_clusters"]
 
 Method = Literal["kmeans", "dbscan"]
 Floats = NDArray[np.float64]
@@ -103,6 +103,29 @@ class Cluster:
     def size(self) -> int:
         """Number of members."""
         return len(self.indices)
+
+
+def check_request(
+    n_clusters: object, method: object, eps: float | None, min_samples: int | None, count: int
+) -> Method | None:
+    """The method that is asked for, of `count` items; None: the best of a comparison."""
+    if method not in (None, "kmeans", "dbscan"):
+        raise ValueError(f"method must be 'kmeans' or 'dbscan', got {method!r}")
+    if n_clusters is not None:
+        if method == "dbscan":
+            raise ValueError("DBSCAN finds its number of clusters; give eps and min_samples, not n_clusters")
+        if isinstance(n_clusters, bool) or not isinstance(n_clusters, (int, np.integer)):
+            raise ValueError(f"n_clusters must be a whole number, got {n_clusters!r}")
+        if not 1 <= n_clusters <= count:
+            raise ValueError(f"n_clusters must be 1 to {count}, the number of items, got {n_clusters}")
+        method = "kmeans"
+    elif method == "kmeans":
+        raise ValueError("KMeans needs n_clusters; without method, the best of a comparison is taken")
+    if method != "dbscan" and (eps is not None or min_samples is not None):
+        raise ValueError("eps and min_samples belong to method='dbscan'")
+    if method == "dbscan" and (eps is None or not eps > 0):
+        raise ValueError(f"method='dbscan' needs eps, a distance above 0, got {eps!r}")
+    return method
 
 
 def fit_clusters(

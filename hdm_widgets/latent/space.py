@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from hdm_widgets.latent.activations import Pool, check_pool
 from hdm_widgets.latent.clusters import Cluster, Clustering, Method
 from hdm_widgets.latent.collection import Collection, Collector
 from hdm_widgets.latent.items import Columns, Dataset, Item, check_dataset, read_item
+from hdm_widgets.latent.neighbors import Neighbors, nearest
 from hdm_widgets.latent.overlap import Overlaps
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.selection import COLORS, Selection, check_indices, read_selection
@@ -32,26 +33,10 @@ from hdm_widgets.segmenter import Model, Segmenter, to_tensor
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["LatentSpace", "Location", "Neighbors"]
+__all__ = ["LatentSpace", "Location"]
 
-_ROWS = 1024  # of a block of distances
 _SAMPLE = 2000  # items that figures over all pairs are taken from
 _USUAL = 0.95
-
-
-class Neighbors(NamedTuple):
-    """The items nearest to one.
-
-    Attributes
-    ----------
-    indices : numpy.ndarray, int64 (k,)
-        Nearest first; the item itself is not among them.
-    distances : numpy.ndarray, float64 (k,)
-        Euclidean, between activations.
-    """
-
-    indices: NDArray[np.int64]
-    distances: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -361,8 +346,8 @@ class LatentSpace:
         expected = np.full(len(features), np.nan)
         if self.regressor_ is not None:
             expected = self.regressor_.predict(embedding[:, :2])
-        nearest, distances = self._nearest(features, 1)
-        return Location(embedding, expected, distances[:, 0] / self._usual_distance, nearest[:, 0])
+        found, distances = nearest(self.collection_.features, features, 1)
+        return Location(embedding, expected, distances[:, 0] / self._usual_distance, found[:, 0])
 
     def expected_iou(self) -> NDArray[np.float64]:
         """IoU expected of every item at its place; `iou_` is what it has."""
@@ -381,9 +366,9 @@ class LatentSpace:
         self._check_index(index)
         if not 1 <= k < len(self):
             raise ValueError(f"k must be 1 to {len(self) - 1}, got {k}")
-        nearest, distances = self._nearest(self.collection_.features[[index]], k + 1)
-        others = nearest[0] != index
-        return Neighbors(nearest[0][others][:k], distances[0][others][:k])
+        found, distances = nearest(self.collection_.features, self.collection_.features[[index]], k + 1)
+        others = found[0] != index
+        return Neighbors(found[0][others][:k], distances[0][others][:k])
 
     def trustworthiness(self, n_neighbors: int = 12) -> float:
         """How far neighbours on the two-dimensional map are neighbours in the full space, in [0, 1].
@@ -409,29 +394,6 @@ class LatentSpace:
         module = segmenter.model.get_submodule(self.layer_name_)
         return self._collector().features(pictures, self.layer_, module)
 
-    def _nearest(self, features: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The k nearest items of every row: positions and distances, nearest first."""
-        queries = np.asarray(features, dtype=np.float64)
-        items = self.collection_.features
-        best = np.full((len(queries), k), np.inf)
-        found = np.full((len(queries), k), -1, np.int64)
-        for start in range(0, len(items), _ROWS):
-            block = np.asarray(items[start : start + _ROWS], dtype=np.float64)
-            squares = (queries**2).sum(1)[:, None] + (block**2).sum(1) - 2 * queries @ block.T
-            joined = np.hstack([best, squares])
-            names = np.hstack([found, np.broadcast_to(np.arange(start, start + len(block)), squares.shape)])
-            order = np.argsort(joined, axis=1, kind="stable")[:, :k]
-            best, found = np.take_along_axis(joined, order, 1), np.take_along_axis(names, order, 1)
-        # The sums above cancel where two are alike: the few that count are measured again, each by itself.
-        exact = np.stack(
-            [
-                np.linalg.norm(np.asarray(items[row], dtype=np.float64) - query, axis=1)
-                for query, row in zip(queries, found, strict=True)
-            ]
-        )
-        order = np.argsort(exact, axis=1, kind="stable")
-        return np.take_along_axis(found, order, 1), np.take_along_axis(exact, order, 1)
-
     def _sample(self) -> NDArray[np.int64]:
         if len(self) <= _SAMPLE:
             return np.arange(len(self))
@@ -440,7 +402,8 @@ class LatentSpace:
     @cached_property
     def _usual_distance(self) -> float:
         """Distance to the nearest other item that one item in twenty exceeds."""
-        distances = self._nearest(self.collection_.features[self._sample()], 2)[1][:, 1]
+        features = self.collection_.features
+        distances = nearest(features, features[self._sample()], 2)[1][:, 1]
         return float(np.quantile(distances, _USUAL)) or 1.0
 
     @cached_property
@@ -472,22 +435,7 @@ class LatentSpace:
         tuple of Cluster
             The largest first; also `clusters_`, with `labels_` and `clustering_` beside it.
         """
-        if method not in (None, "kmeans", "dbscan"):
-            raise ValueError(f"method must be 'kmeans' or 'dbscan', got {method!r}")
-        if n_clusters is not None:
-            if method == "dbscan":
-                raise ValueError("DBSCAN finds its number of clusters; give eps and min_samples, not n_clusters")
-            if isinstance(n_clusters, bool) or not isinstance(n_clusters, (int, np.integer)):
-                raise ValueError(f"n_clusters must be a whole number, got {n_clusters!r}")
-            if not 1 <= n_clusters <= len(self):
-                raise ValueError(f"n_clusters must be 1 to {len(self)}, the number of items, got {n_clusters}")
-            method = "kmeans"
-        elif method == "kmeans":
-            raise ValueError("KMeans needs n_clusters; without method, the best of a comparison is taken")
-        if (eps is not None or min_samples is not None) and method != "dbscan":
-            raise ValueError("eps and min_samples belong to method='dbscan'")
-        if method == "dbscan" and (eps is None or not eps > 0):
-            raise ValueError(f"method='dbscan' needs eps, a distance above 0, got {eps!r}")
+        method = grouping.check_request(n_clusters, method, eps, min_samples, len(self))
         if method is None:
             chosen = grouping.best(list(self.comparison()))
         else:

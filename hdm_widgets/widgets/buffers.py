@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["array_message", "bits", "png"]
+__all__ = ["array_message", "bits", "number", "png"]
 
 
 def array_message(array: NDArray[Any]) -> dict[str, Any]:
@@ -31,3 +31,8 @@ def png(picture: NDArray[np.uint8], *, longest: int | None = None) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="png", compress_level=1)
     return buffer.getvalue()
+
+
+def number(value: float) -> float | None:
+    """A figure that may be undefined: JSON has no NaN."""
+    return float(value) if np.isfinite(value) else None

@@ -9,12 +9,13 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
+from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.space import LatentSpace
-from hdm_widgets.widgets.buffers import array_message, bits, png
+from hdm_widgets.widgets.buffers import array_message, bits, number, png
 from hdm_widgets.widgets.palette import title
 from hdm_widgets.widgets.parts import Part, read_static
 
-__all__ = ["SORTS", "Gallery"]
+__all__ = ["SORTS", "Gallery", "selection_row"]
 
 SORTS = ("lowest IoU first", "highest IoU first", "nearest to the centre first", "in the data's order")
 _LONGEST = 320
@@ -112,9 +113,8 @@ class Gallery(Part):
         space = self._space
         if space is None:
             raise RuntimeError("the gallery is closed")
-        iou = float(space.iou_[index])
         caption = "" if self._captions is None else _text(self._captions[index])
-        entry = {"index": index, "iou": iou if np.isfinite(iou) else None, "caption": caption, "error": ""}
+        entry = {"index": index, "iou": number(space.iou_[index]), "caption": caption, "error": ""}
         try:
             picture = png(space.picture(index), longest=_LONGEST)
         except (ValueError, TypeError, OSError) as error:
@@ -126,6 +126,18 @@ class Gallery(Part):
         """Remove the widget and let go of the space."""
         super().close()
         self._space = self._captions = None
+
+
+def selection_row(selection: Selection) -> dict[str, Any]:
+    """A selection as the list above the pictures has it."""
+    figures = selection.statistics
+    return {
+        "name": selection.name,
+        "color": selection.color,
+        "count": figures.count,
+        "mean": number(figures.mean_iou),
+        "median": number(figures.median_iou),
+    }
 
 
 def _text(value: Any) -> str:

@@ -13,15 +13,15 @@ import traitlets
 from numpy.typing import NDArray
 
 from hdm_widgets._arguments import advise_on_keywords
-from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent.selection import Selection, check_indices
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.buffers import array_message, png
-from hdm_widgets.widgets.gallery import Gallery
+from hdm_widgets.widgets.cluster_table import ClusterTable
+from hdm_widgets.widgets.explanation import Explanation
+from hdm_widgets.widgets.gallery import Gallery, selection_row
 from hdm_widgets.widgets.hdm_explorer import HDMExplorer
-from hdm_widgets.widgets.jobs import LatestJob
-from hdm_widgets.widgets.palette import SCORES, category_color, coloring, table_of, title
-from hdm_widgets.widgets.parts import ClusterTable, Legend, Toolbar
+from hdm_widgets.widgets.palette import SCORES, coloring, table_of, title
+from hdm_widgets.widgets.parts import Legend, Toolbar
 from hdm_widgets.widgets.rerun import on_rerun
 from hdm_widgets.widgets.scatter import MOST_POINTS, ScatterFigure
 from hdm_widgets.widgets.selection_book import MODES, SelectionBook
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["LatentExplorer"]
 
 _BACKGROUNDS = {"expected_iou": "Expected IoU", "none": "None"}
-_MOST_CLUSTERS = 14
-_GAP = 3
 
 
 class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -98,9 +96,7 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         self._publishing = False
         self._space = space
         self._book = SelectionBook(space)
-        self._worker = LatestJob("latent-explorer")
         self._stop_watching: Callable[[], None] = _nothing
-        self._explained: HDMExplorer | None = None
         self._columns = self._usable_columns()
         if color_by not in self._columns:
             raise ValueError(f"color_by must be one of {', '.join(self._columns)}, got {color_by!r}")
@@ -126,15 +122,15 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
             },
         )
         self._gallery = Gallery(space)
-        self._table = ClusterTable(most=min(_MOST_CLUSTERS, len(space) - 1))
-        self._below = ipywidgets.VBox(layout=ipywidgets.Layout(width="100%"))
+        self._table = ClusterTable(space)
+        self._explanation = Explanation(space)
         left = ipywidgets.VBox([self._scatter.figure, self._legend])
         right = ipywidgets.VBox([self._gallery])
         main = ipywidgets.Box([left, right])
-        for box, name in ((left, "plot"), (right, "side"), (main, "main"), (self._below, "below")):
+        for box, name in ((left, "plot"), (right, "side"), (main, "main")):
             box.add_class(f"hdm-latent-{name}")
         self._boxes = (left, right, main)
-        super().__init__(children=[self._toolbar, main, self._table, self._below])
+        super().__init__(children=[self._toolbar, main, self._table, self._explanation.box])
         self.add_class("hdm-latent")
 
         self._ended = False
@@ -143,10 +139,7 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         self._recolor()
         self._publish()
         self._stop_watching = on_rerun(self.close)
-        if hasattr(space, "clusters_"):
-            self._show_clusters()
-        else:
-            self._find_clusters(None)
+        self._table.start()
 
     # -- for users ------------------------------------------------------------------------------
 
@@ -203,7 +196,7 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         See `LatentSpace.cluster`; `wait` waits for it.
         """
         self._check_open()
-        self._find_clusters(n_clusters)
+        self._table.find(n_clusters)
 
     def explain(self, index: int) -> HDMExplorer:
         """Open an HDMExplorer on an item's picture, below the table.
@@ -214,26 +207,12 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
             Position in the space.
         """
         self._check_open()
-        segmenter = self._space.segmenter
-        if segmenter is None:
-            raise ValueError("this space was loaded without its model; LatentSpace.load(path, model=...) takes it")
-        item = self._space.item(index)
-        explorer = HDMExplorer(segmenter, item.picture, item.mask)
-        with self._lock:
-            self._close_explanation()
-            self._explained = explorer
-            heading = ipywidgets.HTML(f"<b>What item {index} depends on</b> · Hausdorff Distance Masks")
-            button = ipywidgets.Button(description="Close", tooltip="Close this explanation")
-            button.on_click(lambda _button: self._close_explanation())
-            head = ipywidgets.HBox([heading, button])
-            head.add_class("hdm-latent-head")
-            self._below.children = [head, explorer]
-        return explorer
+        return self._explanation.open(index)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for clusters that are sought in the background; False if that takes longer than `timeout` seconds."""
         self._check_open()
-        return self._worker.wait(timeout)
+        return self._table.wait(timeout)
 
     def close(self) -> None:
         """Stop what runs and remove all widgets."""
@@ -241,12 +220,10 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
             return
         self._ended = True
         self._stop_watching()
-        self._worker.close()
-        self._close_explanation()
         self.unobserve_all()
-        for part in (self._toolbar, self._legend, self._gallery, self._table, self._scatter):
+        for part in (self._toolbar, self._legend, self._gallery, self._table, self._explanation, self._scatter):
             part.close()
-        for box in (*self._boxes, self._below):
+        for box in self._boxes:
             box.layout.close()
             box.close()
         self.layout.close()
@@ -292,6 +269,7 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
             traitlets.link((self, "background"), (self._toolbar, "background")),
             traitlets.link((self, "background"), (self._legend, "background")),
             traitlets.link((self, "ring"), (self._gallery, "ring")),
+            traitlets.dlink((self._table, "error"), (self, "error")),
         ]
         self.observe(lambda _: self._recolor(), names=["color_by"])
         self.observe(lambda change: self._scatter.show_surface(change["new"] != "none"), names=["background"])
@@ -300,6 +278,7 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         self.observe(self._activated_from_python, names=["active"])
         self._gallery.observe(lambda _: self._show_gallery(), names=["sort"])
         self._scatter.on_lasso(self._lassoed)
+        self._table.on_found(self._clustered)
         requests: dict[str, tuple[Any, Callable[[dict[str, Any]], Any]]] = {
             "undo": (self._toolbar, lambda _: self._say("" if self.undo() else "There is nothing to take back.")),
             "clear": (self._toolbar, lambda _: self.clear()),
@@ -318,7 +297,6 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
                 lambda asked: self._in_book(lambda: self._book.combine(asked["position"], asked["how"])),
             ),
             "explain": (self._gallery, lambda asked: self.explain(int(asked["item"])) and None),
-            "cluster": (self._table, lambda asked: self._find_clusters(asked["count"] or None)),
             "choose": (self._table, lambda asked: self._choose_cluster(int(asked["label"]))),
         }
         for name, (part, handler) in requests.items():
@@ -366,7 +344,7 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         finally:
             self._publishing = False
         with self._gallery.hold_sync():
-            self._gallery.selections = [_row(one) for one in book.selections]
+            self._gallery.selections = [selection_row(one) for one in book.selections]
             self._gallery.active = book.active
             self._show_gallery()
         self._scatter.outline(book.selections, book.active)
@@ -452,52 +430,14 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
 
     # -- clusters ---------------------------------------------------------------------------------
 
-    def _find_clusters(self, count: int | None) -> None:
-        self.error = self._table.error = ""
-        self._table.busy = "Comparing groupings …" if count is None else f"Looking for {count} clusters …"
-        self._worker.submit(lambda stop: self._cluster(count, stop))
-
-    def _cluster(self, count: int | None, stop: threading.Event) -> None:
-        space = self._space
-        try:
-            if count is None:
-                for done, _ in enumerate(space.comparison(), start=1):
-                    if stop.is_set():
-                        return
-                    self._table.busy = f"Comparing groupings: {done} done …"
-            if stop.is_set():
+    def _clustered(self) -> None:
+        """Clusters have been found."""
+        with self._lock:
+            if self._ended:
                 return
-            space.cluster(count)
-            with self._lock:
-                if not stop.is_set() and not self._ended:
-                    self._show_clusters()
-        except Exception as error:  # noqa: BLE001 - shown in the widget
-            if not stop.is_set():
-                self._table.busy = ""
-                self.error = self._table.error = str(error) or type(error).__name__
-
-    def _show_clusters(self) -> None:
-        space, table = self._space, self._table
-        clusters = sorted(space.clusters_, key=lambda one: (np.nan_to_num(one.mean_iou, nan=2.0), one.label))
-        texts = {name: values for name, values in space.columns_.items() if values.dtype.kind == "U"}
-        with table.hold_sync():
-            table.rows = [_cluster_row(one, texts) for one in clusters]
-            table._thumbnails = [self._representatives(one) for one in clusters]
-            table.n_clusters = 0 if space.clustering_.method == "dbscan" else space.clustering_.n_clusters
-            table.about = f"{space.clustering_} in {space.cluster_coordinates_.shape[1]} principal components"
-            table.busy = ""
-        if self.color_by == "cluster":
-            self._recolor()
-        table.chosen = self._chosen_cluster()
-
-    def _representatives(self, cluster: grouping.Cluster) -> bytes:
-        """Thumbnails of the representatives side by side, with gaps that show what is behind."""
-        pictures = self._space.collection_.thumbnails[list(cluster.representatives)]
-        count, height, width, _ = pictures.shape
-        strip = np.zeros((height, count, width + _GAP, 4), np.uint8)
-        strip[:, :, :width, :3] = pictures.transpose(1, 0, 2, 3)
-        strip[:, :, :width, 3] = 255
-        return png(strip.reshape(height, -1, 4)[:, :-_GAP])
+            if self.color_by == "cluster":
+                self._recolor()
+            self._table.chosen = self._chosen_cluster()
 
     def _choose_cluster(self, label: int) -> None:
         members = self._space.clusters_[label].indices
@@ -517,58 +457,12 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         same = (one.label for one in self._space.clusters_ if np.array_equal(one.indices, current.indices))
         return next(same, None)
 
-    # -- explanation ------------------------------------------------------------------------------
-
-    def _close_explanation(self) -> None:
-        with self._lock:
-            explained, self._explained = self._explained, None
-            if explained is None:
-                return
-            head, _ = self._below.children
-            self._below.children = []
-            explained.close()
-            for part in (*head.children, head):
-                part.layout.close()
-                part.close()
-
     def __repr__(self) -> str:
         return "LatentExplorer(closed)" if self._ended else f"LatentExplorer({self._space!r})"
 
     def _check_open(self) -> None:
         if self._ended:
             raise RuntimeError("this explorer is closed; make a new LatentExplorer to go on")
-
-
-def _row(selection: Selection) -> dict[str, Any]:
-    figures = selection.statistics
-    return {
-        "name": selection.name,
-        "color": selection.color,
-        "count": figures.count,
-        "mean": _number(figures.mean_iou),
-        "median": _number(figures.median_iou),
-    }
-
-
-def _cluster_row(cluster: grouping.Cluster, texts: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    return {
-        "label": cluster.label,
-        "color": category_color(cluster.label),
-        "size": cluster.size,
-        "mean": _number(cluster.mean_iou),
-        "median": _number(cluster.median_iou),
-        "empty": cluster.empty_truths,
-        "medoid": cluster.medoid,
-        "count": len(cluster.representatives),
-        "holds": ", ".join(_mostly(values[cluster.indices]) for values in list(texts.values())[:1]),
-    }
-
-
-def _mostly(values: NDArray[Any]) -> str:
-    """The commonest texts, up to three that make a tenth each."""
-    names, counts = np.unique(values, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:3]
-    return ", ".join(str(names[i]) for i in order if counts[i] >= 0.1 * len(values))
 
 
 def _one_of(name: str, value: str, known: Any) -> str:
@@ -579,11 +473,6 @@ def _one_of(name: str, value: str, known: Any) -> str:
 
 def _text(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, (float, np.floating)) else str(value)
-
-
-def _number(value: float) -> float | None:
-    """JSON has no NaN."""
-    return float(value) if np.isfinite(value) else None
 
 
 def _nothing() -> None:

@@ -1,4 +1,4 @@
-"""Parts of the latent explorer that are drawn by the browser: toolbar, legend, table of clusters."""
+"""Parts of the latent explorer that are drawn by the browser: what they have in common, toolbar, legend."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-__all__ = ["ClusterTable", "Legend", "Part", "Toolbar"]
+__all__ = ["Legend", "Part", "Toolbar", "read_static"]
 
 _STATIC = Path(__file__).parents[1] / "static"
 
@@ -92,19 +92,3 @@ class Legend(Part):
     sample = traitlets.Dict().tag(sync=True)
     notice = traitlets.Unicode("").tag(sync=True)
     _points = traitlets.Dict().tag(sync=True)
-
-
-class ClusterTable(Part):
-    """Clusters with their IoU and representatives."""
-
-    _esm = read_static("cluster_table.js")
-    _css = read_static("latent_explorer.css")
-
-    rows: Any = traitlets.List().tag(sync=True)
-    chosen = traitlets.Int(None, allow_none=True).tag(sync=True)
-    n_clusters = traitlets.Int(0).tag(sync=True)
-    most = traitlets.Int(14).tag(sync=True)
-    about = traitlets.Unicode("").tag(sync=True)
-    busy = traitlets.Unicode("").tag(sync=True)
-    error = traitlets.Unicode("").tag(sync=True)
-    _thumbnails = traitlets.List(traitlets.Bytes()).tag(sync=True)

@@ -52,7 +52,6 @@ const HEADS: [Column, string, string][] = [
 export function Clusters({ python }: { python: Python<ClusterTraits> }) {
   const { traits } = python;
   const [order, setOrder] = useState<{ column: Column; up: boolean }>({ column: "mean", up: true });
-  const [wanted, setWanted] = useState("0");
   const rows = traits.rows.value
     .map((row, position) => ({ row, thumbnails: traits._thumbnails.value[position] }))
     .sort((a, b) => (order.up ? 1 : -1) * ((a.row[order.column] ?? 2) - (b.row[order.column] ?? 2)));
@@ -69,11 +68,8 @@ export function Clusters({ python }: { python: Python<ClusterTraits> }) {
         <Pick
           label="Number"
           options={[["0", "best found"], ...counts.map((n): [string, string] => [String(n), String(n)])]}
-          value={wanted}
-          onChange={(value) => {
-            setWanted(value);
-            void python.ask("cluster", { count: Number(value) });
-          }}
+          value={String(traits.n_clusters.value)}
+          onChange={(value) => python.ask("cluster", { count: Number(value) })}
         />
       </div>
       {busy && (
@@ -155,7 +151,7 @@ function ClusterRow({ row, thumbnails, chosen, onChoose }: RowProps) {
         >
           <i style={{ background: row.color }} />
           <b>{row.label}</b>
-          {row.holds && <span>{row.holds}</span>}
+          {row.holds && <span class="hdm-note">{row.holds}</span>}
         </button>
       </td>
       <td>{count(row.size)}</td>

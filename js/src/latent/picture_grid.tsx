@@ -17,7 +17,7 @@ const CAPTION = 22;
 /** Cards in a row, how wide a picture is so that they fill it, and how high a row is. */
 export function layout(width: number, size: number, layers: number, ratio: number) {
   const around = 2 * PADDING;
-  const perRow = Math.max(1, Math.floor((width + GAP) / (layers * size + around + GAP)));
+  const perRow = Math.max(1, Math.round((width + GAP) / (layers * size + around + GAP)));
   const side = Math.max(16, Math.floor(((width + GAP) / perRow - GAP - around) / layers));
   return { perRow, side, height: Math.round(side * ratio) + CAPTION + around + GAP };
 }

@@ -130,7 +130,7 @@ function Menu({ name, other, onRename, onCombine, onRemove }: MenuProps) {
       onKeyDown={(event) => event.key === "Escape" && close(event.currentTarget)}
     >
       <summary aria-label={`More for ${name}`}>⋯</summary>
-      <div>
+      <div class="hdm-menu-list">
         {entry("Rename", onRename)}
         {other !== null && entry(`Add to ${other}`, () => onCombine("union"))}
         {other !== null && entry(`Take from ${other}`, () => onCombine("difference"))}
