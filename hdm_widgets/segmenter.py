@@ -209,7 +209,7 @@ class Segmenter:
         """
         height, width = images.shape[-2:]
         with torch.inference_mode(), self.borrowed():
-            maps = self._standard(self.call(images), len(images))
+            maps = self.standard(self.call(images), len(images))
             padded_height, padded_width = self._padded_size(height, width)
             if maps.shape[-2] > padded_height or maps.shape[-1] > padded_width:
                 raise ModelOutputError(
@@ -314,8 +314,8 @@ class Segmenter:
                 f"the model raised {_said(error)} for an input of shape {tuple(images.shape)}{hint}"
             ) from error
 
-    def _standard(self, output: Any, count: int) -> Tensor:
-        """Any documented form of output as float (N, classes, h, w)."""
+    def standard(self, output: Any, count: int) -> Tensor:
+        """Any documented form of output of `count` pictures as float (N, classes, h, w)."""
         came = type(output).__name__
         if hasattr(output, "logits"):
             output = output.logits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hdm_widgets._borrowing import home_of
 from hdm_widgets.segmenter import Segmenter
 
-__all__ = ["Layer", "LayerError", "Pool", "Tap", "check_pool", "find_layer", "pooled"]
+__all__ = ["Layer", "LayerError", "Pool", "Tap", "check_pool", "find_layer", "named_module", "pooled"]
 
 Pool = Literal["mean", "max", "flatten", "grid"]
 
@@ -168,10 +168,11 @@ def pooled(activation: Tensor, pool: Pool, grid: int = 2) -> Tensor:
     Returns
     -------
     torch.Tensor, float32 (N, features)
+        A copy: the activation may be overwritten.
     """
     activation = activation.float()
     if activation.ndim == 2:
-        return activation
+        return activation.clone()
     if activation.ndim == 3:
         activation = activation.transpose(1, 2)
     if pool == "grid":
@@ -184,7 +185,7 @@ def pooled(activation: Tensor, pool: Pool, grid: int = 2) -> Tensor:
             activation = activation.reshape(*activation.shape[:2], side, side)
         return F.adaptive_avg_pool2d(activation, grid).flatten(1)
     if pool == "flatten":
-        return activation.flatten(1)
+        return activation.flatten(1).clone()
     places = activation.flatten(2)
     return places.mean(-1) if pool == "mean" else places.amax(-1)
 
@@ -220,13 +221,7 @@ def find_layer(segmenter: Segmenter, layer: nn.Module | str, pictures: Tensor) -
         name, shape = _bottleneck(segmenter, model, pictures)
         return Layer(name, shape, chosen=True), model.get_submodule(name)
     if isinstance(layer, str):
-        try:
-            module = model.get_submodule(layer)
-        except AttributeError:
-            near = difflib.get_close_matches(layer, names.values(), n=3)
-            known = near or [name for name in names.values() if name and name.count(".") == 0]
-            advice = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the model has {', '.join(known)}"
-            raise LayerError(f"the model has no layer {layer!r}; {advice}") from None
+        module = named_module(model, layer)
     elif isinstance(layer, nn.Module):
         module = layer
         if module not in names:
@@ -238,6 +233,18 @@ def find_layer(segmenter: Segmenter, layer: nn.Module | str, pictures: Tensor) -
         segmenter.raw(pictures)
         activation = tap.take(len(pictures))
     return Layer(name, tuple(activation.shape[1:])), module
+
+
+def named_module(model: nn.Module, name: str) -> nn.Module:
+    """The module of this dotted name; advice with the error if there is none."""
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        names = [known for known, _ in model.named_modules()]
+        near = difflib.get_close_matches(name, names, n=3)
+        known = [one for one in names if one and "." not in one]
+        advice = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the model has {', '.join(known)}"
+        raise LayerError(f"the model has no layer {name!r}; {advice}") from None
 
 
 def _positions(shape: tuple[int, ...]) -> int:
@@ -252,18 +259,17 @@ class _Output:
 
     name: str
     tensor: Tensor
-
-    @property
-    def positions(self) -> int:
-        return _positions(tuple(self.tensor.shape[1:]))
+    positions: int
 
 
 def _bottleneck(segmenter: Segmenter, model: nn.Module, pictures: Tensor) -> tuple[str, tuple[int, ...]]:
     """Name and output shape of the module that is the bottleneck."""
-    outputs, final = _watch(segmenter, model, pictures)
-    used = _used(outputs, final)
+    try:
+        outputs = _watch(segmenter, model, pictures, gradients=True)
+    except Exception:  # noqa: BLE001 - some models cannot run where gradients are recorded; then all outputs count
+        outputs = _watch(segmenter, model, pictures, gradients=False)
     # A single place sums up the whole picture (squeeze-excite, a pooled branch) wherever anything else is there.
-    candidates = [output for output in used if output.positions > 1] or used
+    candidates = [output for output in outputs if output.positions > 1] or outputs
     if not candidates:
         raise LayerError("no module of the model puts out maps; name the layer with layer=")
     fewest = min(output.positions for output in candidates)
@@ -273,18 +279,17 @@ def _bottleneck(segmenter: Segmenter, model: nn.Module, pictures: Tensor) -> tup
             runs[-1].append(output)
         elif runs[-1]:
             runs.append([])
-    longest = max(runs, key=len)
-    last = longest[-1]
-    # Containers return the tensor of their last module: the outermost has the name that people know it by.
-    same = [output for output in longest if output.tensor is last.tensor]
-    outermost = min(same, key=lambda output: output.name.count("."))
-    return outermost.name, tuple(outermost.tensor.shape[1:])
+    # Containers end after what is in them: the last of the run is the outermost.
+    last = max(runs, key=len)[-1]
+    return last.name, tuple(last.tensor.shape[1:])
 
 
-def _watch(segmenter: Segmenter, model: nn.Module, pictures: Tensor) -> tuple[list[_Output], Tensor | None]:
-    """Outputs of all modules in the order they came, and the model's own, with the graph that made them."""
+def _watch(segmenter: Segmenter, model: nn.Module, pictures: Tensor, *, gradients: bool) -> list[_Output]:
+    """Outputs of all modules in the order they came; with gradients, those that the final output depends on.
+
+    Modules that run more than once are left out, and so is the model itself.
+    """
     outputs: list[_Output] = []
-    final: list[Tensor] = []
     runs: dict[str, int] = {}
 
     def watcher(name: str) -> Any:
@@ -293,28 +298,36 @@ def _watch(segmenter: Segmenter, model: nn.Module, pictures: Tensor) -> tuple[li
             tensor = output_tensor(output)
             if tensor is None or not tensor.is_floating_point() or tensor.ndim not in (3, 4):
                 return
-            if not name:
-                final.append(tensor)
-            elif len(tensor) == len(pictures) and 0 not in tensor.shape:
-                outputs.append(_Output(name, tensor))
+            if len(tensor) == len(pictures) and 0 not in tensor.shape:
+                # Three axes are tokens, or else a map of the picture's size without an axis for channels.
+                is_map = tensor.shape[1:] == pictures.shape[2:]
+                positions = tensor[0].numel() if is_map else _positions(tuple(tensor.shape[1:]))
+                outputs.append(_Output(name, tensor, positions))
 
         return watch
 
-    handles = [module.register_forward_hook(watcher(name)) for name, module in model.named_modules()]
+    handles = [module.register_forward_hook(watcher(name)) for name, module in model.named_modules() if name]
     try:
-        with segmenter.borrowed(), torch.inference_mode(False), torch.enable_grad():
-            traced = pictures.to(home_of(model) or segmenter.run_device, copy=True).requires_grad_()
-            segmenter.call(traced)
+        with segmenter.borrowed(), torch.inference_mode(False), torch.set_grad_enabled(gradients):
+            traced = pictures.to(segmenter.run_device, copy=True)
+            if gradients:
+                # Not a leaf of the graph: a model may change its input in place.
+                traced = traced.requires_grad_() * 1
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of gradients, which nobody asked for
+                final = segmenter.standard(segmenter.call(traced), len(pictures))
+                found = [output for output in outputs if runs[output.name] == 1]
+                return _used(found, final) if gradients else found
     finally:
         for handle in handles:
             handle.remove()
-    return [output for output in outputs if runs[output.name] == 1], final[0] if final else None
 
 
-def _used(outputs: list[_Output], final: Tensor | None) -> list[_Output]:
+def _used(outputs: list[_Output], final: Tensor) -> list[_Output]:
     """The outputs that the final output depends on, as far as the graph tells."""
-    if final is None or not final.requires_grad:
-        return outputs
     traced = [output for output in outputs if output.tensor.requires_grad]
+    if not final.requires_grad or not traced:
+        return outputs
     gradients = torch.autograd.grad(final.sum(), [output.tensor for output in traced], allow_unused=True)
-    return [output for output, gradient in zip(traced, gradients, strict=True) if gradient is not None]
+    unused = {id(output) for output, gradient in zip(traced, gradients, strict=True) if gradient is None}
+    return [output for output in outputs if id(output) not in unused]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 from sklearn.cluster import DBSCAN, KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import silhouette_score
 
 __all__ = ["Cluster", "Clustering", "Method", "best", "check_request", "compare", "describe", "fit_clusters"]
@@ -105,9 +107,7 @@ class Cluster:
         return len(self.indices)
 
 
-def check_request(
-    n_clusters: object, method: object, eps: float | None, min_samples: int | None, count: int
-) -> Method | None:
+def check_request(n_clusters: object, method: object, eps: object, min_samples: object, count: int) -> Method | None:
     """The method that is asked for, of `count` items; None: the best of a comparison."""
     if method not in (None, "kmeans", "dbscan"):
         raise ValueError(f"method must be 'kmeans' or 'dbscan', got {method!r}")
@@ -123,8 +123,11 @@ def check_request(
         raise ValueError("KMeans needs n_clusters; without method, the best of a comparison is taken")
     if method != "dbscan" and (eps is not None or min_samples is not None):
         raise ValueError("eps and min_samples belong to method='dbscan'")
-    if method == "dbscan" and (eps is None or not eps > 0):
-        raise ValueError(f"method='dbscan' needs eps, a distance above 0, got {eps!r}")
+    if method == "dbscan":
+        if isinstance(eps, bool) or not isinstance(eps, (int, float, np.number)) or not 0 < eps < math.inf:
+            raise ValueError(f"method='dbscan' needs eps, a distance above 0, got {eps!r}")
+        if min_samples is not None and (not isinstance(min_samples, (int, np.integer)) or min_samples < 1):
+            raise ValueError(f"min_samples must be a whole number of at least 1, got {min_samples!r}")
     return method
 
 
@@ -143,8 +146,12 @@ def fit_clusters(
         model = KMeans(n_clusters, n_init=_INITS, random_state=random_state)
         eps = min_samples = None
     else:
+        eps, min_samples = float(eps or 0), int(min_samples or 5)
         model = DBSCAN(eps=eps, min_samples=min_samples)
-    labels = _by_size(model.fit(coordinates).labels_)
+    with warnings.catch_warnings():
+        # Fewer different items than clusters: the number found says so.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        labels = _by_size(model.fit(coordinates).labels_)
     found = int(labels.max()) + 1
     silhouette, sampled = _silhouette(coordinates, labels, random_state)
     noise = float((labels < 0).mean())

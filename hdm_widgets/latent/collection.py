@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +25,7 @@ from hdm_widgets.latent.items import Dataset, Item, as_column, check_columns, ch
 from hdm_widgets.latent.masks import PackedMasks
 from hdm_widgets.segmenter import ModelError, ModelOutputError, Segmenter, is_out_of_memory
 
-__all__ = ["Collection", "CollectionError", "Collector"]
+__all__ = ["Collection", "CollectionError", "Collector", "check_width"]
 
 # Activations beyond this many bytes go to a temporary file.
 MEMORY_LIMIT = 1 << 30
@@ -66,8 +68,6 @@ class Collection:
     columns: dict[str, NDArray[Any]]
     picture_shape: tuple[int, int, int]
     skipped: dict[int, str] = field(default_factory=dict)
-    # The folder of the file that `features` is on: it goes when the collection does.
-    _folder: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -105,6 +105,8 @@ class Collector:
         See `pooled`.
     thumbnail : int
         Longest side of the thumbnails in pixels.
+    least_features : int
+        As many must be there for each item.
     memory_limit : int
         Bytes of activations that are kept in memory; more go to a temporary file.
     """
@@ -114,6 +116,7 @@ class Collector:
     pool: Pool = "mean"
     grid: int = 2
     thumbnail: int = 48
+    least_features: int = 1
     memory_limit: int = MEMORY_LIMIT
 
     def features(self, pictures: Tensor, layer: Layer, module: nn.Module) -> NDArray[np.float32]:
@@ -125,7 +128,10 @@ class Collector:
                 some = pictures[start : start + step]
                 self.segmenter.raw(some)
                 parts.append(tap.take(len(some)).cpu().numpy())
-        return np.concatenate(parts)
+        features = np.concatenate(parts)
+        if not np.isfinite(features).all():
+            raise ValueError("the activations have NaN or infinity")
+        return features
 
     def collect(
         self,
@@ -151,9 +157,8 @@ class Collector:
             raise ValueError("the data set is empty")
         own = check_columns(getattr(dataset, "columns", None), length)
         tables = {**own, **check_columns(columns, length)}
-        first = self._first(dataset, length, on_error)
         with self.segmenter.borrowed():
-            layer, module = find_layer(self.segmenter, self.layer, torch.stack([first.picture, first.picture]))
+            first, layer, module = self._first(dataset, length, on_error)
             sizes = BatchSize(self.segmenter.batch_size, first.picture, self.segmenter.run_device)
             shelf = _Shelf(length, layer, first.picture.shape, self.thumbnail, self.memory_limit)
             with (
@@ -195,16 +200,36 @@ class Collector:
     def _tap(self, layer: Layer, module: nn.Module) -> Tap:
         return Tap(module, layer.name, lambda activation: pooled(activation, self.pool, self.grid))
 
-    def _first(self, dataset: Dataset, length: int, on_error: str) -> Item:
-        """The first item that can be used; its size is that of all."""
+    def _first(self, dataset: Dataset, length: int, on_error: str) -> tuple[Item, Layer, nn.Module]:
+        """The first item that can be used, whose size is that of all, and the layer as it shows in it."""
         for index in range(length):
+            problem: Exception
             try:
-                return read_item(dataset, index)
+                item = read_item(dataset, index)
             except (ValueError, TypeError) as error:
-                if on_error == "raise":
-                    raise CollectionError(str(error), index, None) from error
-                message = str(error)
+                problem = error
+            else:
+                try:
+                    return item, *self._layer(item)
+                except ModelError as error:
+                    problem = _named(error, index)
+            if on_error == "raise":
+                raise CollectionError(str(problem), index, None) from problem
+            message = str(problem)
         raise CollectionError(f"no item could be used; the last: {message}", length - 1, None)
+
+    def _layer(self, item: Item) -> tuple[Layer, nn.Module]:
+        """The layer, and what it puts out for an item."""
+        picture = item.picture[None]
+        try:
+            # Two pictures tell an axis for pictures from any other.
+            layer, module = find_layer(self.segmenter, self.layer, picture.repeat(2, 1, 1, 1))
+        except ModelError:
+            # Some models take pictures one by one.
+            layer, module = find_layer(self.segmenter, self.layer, picture)
+        example = pooled(torch.zeros(1, *layer.shape), self.pool, self.grid)
+        check_width(example.shape[1], self.least_features)
+        return layer, module
 
     def _run(
         self, entries: list[tuple[int, Item]], tap: Tap, shelf: _Shelf, sizes: BatchSize
@@ -257,6 +282,12 @@ class Collector:
         )
 
 
+def check_width(features: int, least: int) -> None:
+    """As many features as components are needed."""
+    if features < least:
+        raise ValueError(f"{least} components need as many features, layer and pool give {features}")
+
+
 def _named(error: Exception, index: int) -> Exception:
     if is_out_of_memory(error):
         return ModelError(f"item {index}: out of memory even for a single picture")
@@ -284,7 +315,6 @@ class _Shelf:
         self._counts = np.empty((3, length), np.int64)
         self._thumbnails = np.empty((length, *small, 3), np.uint8)
         self._features: NDArray[np.float32] | None = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._columns: list[dict[str, Any]] = []
 
     def put(
@@ -316,9 +346,11 @@ class _Shelf:
         shape = (self.length, width)
         if 4 * self.length * width <= self._memory_limit:
             return np.empty(shape, np.float32)
-        self._folder = tempfile.TemporaryDirectory(prefix="hdm-widgets-")
-        path = Path(self._folder.name) / "features.npy"
-        return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        folder = tempfile.mkdtemp(prefix="hdm-widgets-")
+        room = np.lib.format.open_memmap(Path(folder) / "features.npy", mode="w+", dtype=np.float32, shape=shape)
+        # The file goes with the array, and parts of it keep the whole alive.
+        weakref.finalize(room, shutil.rmtree, folder, ignore_errors=True)
+        return room
 
     def collection(self, tables: dict[str, NDArray[Any]]) -> Collection | None:
         """What is on the shelf; None if nothing is."""
@@ -343,5 +375,4 @@ class _Shelf:
             columns={**carried, **{name: values[items] for name, values in tables.items()}},
             picture_shape=self.shape,
             skipped=dict(self.skipped),
-            _folder=self._folder,
         )

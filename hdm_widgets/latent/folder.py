@@ -101,8 +101,22 @@ def read(
     if not (folder / _SPACE).exists():
         raise ValueError(f"the folder {os.fspath(path)!r} holds no latent space: it has no {_SPACE}")
     about, arrays = _storage.read(folder / _SPACE, _KIND)
+    try:
+        return _restored(folder, about, arrays)
+    except KeyError as error:
+        raise ValueError(f"{_SPACE} of the latent space lacks {error}") from error
+
+
+def _restored(
+    folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any]]
+) -> tuple[dict[str, Any], Collection, Projection, Regressor | None, NDArray[np.int64] | None, dict[str, Any] | None]:
     large = {name: _mapped(folder / f"{name}.npy", len(arrays["items"])) for name in _LARGE}
     _, height, width = about["picture_shape"]
+    if large["features"].shape[1:] != arrays["mean"].shape:
+        raise ValueError(
+            f"features.npy of the latent space has shape {large['features'].shape}, "
+            f"expected {len(arrays['mean'])} features"
+        )
     collection = Collection(
         layer=Layer(about["layer"]["name"], tuple(about["layer"]["shape"]), about["layer"]["chosen"]),
         features=large["features"],

@@ -92,7 +92,8 @@ def read_item(dataset: Dataset, index: int, size: tuple[int, int] | None = None)
         came = f"{len(item)} entries" if isinstance(item, (tuple, list)) else type(item).__name__
         raise TypeError(f"item {index} must be (picture, mask) or a mapping with 'image' and 'mask', got {came}")
     try:
-        height, width = size or tuple(getattr(picture, "shape", ()))[-2:] or (1, 1)
+        shape = tuple(getattr(picture, "shape", ()))
+        height, width = size or (shape[-2:] if len(shape) > 1 else (1, 1))
         tensor = check_image(picture, height, width)
         if mask is None:
             raise ValueError("its mask is missing (None)")
@@ -143,9 +144,14 @@ def check_columns(columns: object, length: int) -> dict[str, NDArray[Any]]:
     checked: dict[str, NDArray[Any]] = {}
     for name in columns.keys():  # noqa: SIM118 - a DataFrame serves too
         values = columns[name]  # type: ignore[index]  # has keys
+        if isinstance(values, str) or not hasattr(values, "__len__"):
+            raise TypeError(f"column {name!r} must be a sequence with one entry per item, got {type(values).__name__}")
         if len(values) != length:
             raise ValueError(f"column {name!r} has {len(values)} entries for {length} items")
-        checked[str(name)] = as_column(values)
+        column = as_column(values)
+        if column.ndim != 1:
+            raise ValueError(f"column {name!r} must have one entry per item, got shape {column.shape}")
+        checked[str(name)] = column
     return checked
 
 

@@ -19,9 +19,9 @@ from hdm_widgets._arguments import advise_on_keywords
 from hdm_widgets._picture import to_rgb
 from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent import folder
-from hdm_widgets.latent.activations import Pool, check_pool
+from hdm_widgets.latent.activations import Pool, check_pool, named_module
 from hdm_widgets.latent.clusters import Cluster, Clustering, Method
-from hdm_widgets.latent.collection import Collection, Collector
+from hdm_widgets.latent.collection import Collection, Collector, check_width
 from hdm_widgets.latent.items import Columns, Dataset, Item, check_dataset, read_item
 from hdm_widgets.latent.neighbors import Neighbors, nearest
 from hdm_widgets.latent.overlap import Overlaps
@@ -37,6 +37,8 @@ __all__ = ["LatentSpace", "Location"]
 
 _SAMPLE = 2000  # items that figures over all pairs are taken from
 _USUAL = 0.95
+_COPIES = 8  # of an item, that are looked past for its nearest other
+_ROUNDING = 2e-6
 
 
 @dataclass(frozen=True)
@@ -156,10 +158,12 @@ class LatentSpace:
             "thumbnail": thumbnail,
         }
         for name, value in given.items():
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least[name]:
+            if not _is_whole(value) or value < least[name]:
                 raise ValueError(f"{name} must be a whole number of at least {least[name]}, got {value!r}")
         if not isinstance(iou_empty, (int, float)) or not (np.isnan(iou_empty) or 0 <= iou_empty <= 1):
             raise ValueError(f"iou_empty must be in [0, 1] or NaN, got {iou_empty!r}")
+        if not _is_whole(random_state) or random_state < 0:
+            raise ValueError(f"random_state must be a whole number of at least 0, got {random_state!r}")
         if not isinstance(layer, (str, nn.Module)):
             raise TypeError(f"layer must be a module of the model, its name or 'auto', got {type(layer).__name__}")
         self.segmenter = None
@@ -176,7 +180,7 @@ class LatentSpace:
         self.pool = check_pool(pool)
         self.n_components = int(n_components)
         self.iou_empty = float(iou_empty)
-        self.random_state = random_state
+        self.random_state = int(random_state)
         self.grid = int(grid)
         self.n_cluster_components = int(n_cluster_components)
         self.thumbnail = int(thumbnail)
@@ -257,8 +261,7 @@ class LatentSpace:
         if count <= self.n_components:
             raise ValueError(f"{self.n_components} components need more than {self.n_components} items, got {count}")
         width = collection.features.shape[1]
-        if width < self.n_components:
-            raise ValueError(f"{self.n_components} components need as many features, layer and pool give {width}")
+        check_width(width, self.n_components)
         kept = min(max(self.n_components, self.n_cluster_components), count - 1, width)
         projection = Projection.fit(collection.features, kept, random_state=self.random_state)
         overlaps = Overlaps(collection.hits, collection.misses, collection.false_alarms, self.iou_empty)
@@ -270,7 +273,7 @@ class LatentSpace:
     def _collector(self) -> Collector:
         if self.segmenter is None:
             raise ValueError("this space was loaded without its model; LatentSpace.load(path, model=...) takes it")
-        return Collector(self.segmenter, self.layer, self.pool, self.grid, self.thumbnail)
+        return Collector(self.segmenter, self.layer, self.pool, self.grid, self.thumbnail, self.n_components)
 
     def _set(
         self,
@@ -357,14 +360,14 @@ class LatentSpace:
 
     def surface(self, shape: tuple[int, int] = (200, 200)) -> Surface:
         """Expected IoU over a grid of `shape` (rows, cols), and where items support it."""
-        if len(shape) != 2 or min(shape) < 2:
+        if not isinstance(shape, tuple) or len(shape) != 2 or not all(_is_whole(side) and side > 1 for side in shape):
             raise ValueError(f"shape must be two whole numbers of at least 2, got {shape!r}")
         return surface(self.regressor_, self._support, self.embedding_, shape)
 
     def neighbors(self, index: int, k: int = 12) -> Neighbors:
         """The `k` items whose activations are nearest to those of item `index`, in the full space."""
         self._check_index(index)
-        if not 1 <= k < len(self):
+        if not _is_whole(k) or not 1 <= k < len(self):
             raise ValueError(f"k must be 1 to {len(self) - 1}, got {k}")
         found, distances = nearest(self.collection_.features, self.collection_.features[[index]], k + 1)
         others = found[0] != index
@@ -383,16 +386,27 @@ class LatentSpace:
 
     def _features(self, images: Tensor | NDArray[Any]) -> NDArray[np.float32]:
         segmenter = self._collector().segmenter
-        pictures = to_tensor(images).float()
+        pictures = to_tensor(images)
         expected = self.collection_.picture_shape
+        if not pictures.is_floating_point():
+            raise TypeError(
+                f"images must be of a floating type, scaled as the model expects it, got {images.dtype}; "
+                "for values 0 to 255: images.astype('float32') / 255"
+            )
         if pictures.ndim != 4 or len(pictures) == 0 or pictures.shape[1] != expected[0]:
             raise ValueError(f"images must be (N, {expected[0]}, H, W), got shape {tuple(pictures.shape)}")
         if tuple(pictures.shape[1:]) != expected and self.pool == "flatten":
             raise ValueError(f"pool='flatten' takes pictures of one size, {expected}, got {tuple(pictures.shape[1:])}")
+        if not bool(torch.isfinite(pictures).all()):
+            raise ValueError("images have NaN or infinity")
         if not isinstance(segmenter.model, nn.Module):
             raise TypeError("the model must be a torch.nn.Module")
-        module = segmenter.model.get_submodule(self.layer_name_)
-        return self._collector().features(pictures, self.layer_, module)
+        module = named_module(segmenter.model, self.layer_name_)
+        features = self._collector().features(pictures.float(), self.layer_, module)
+        width = self.collection_.features.shape[1]
+        if features.shape[1] != width:
+            raise ValueError(f"layer and pool give {features.shape[1]} features, the space was made with {width}")
+        return features
 
     def _sample(self) -> NDArray[np.int64]:
         if len(self) <= _SAMPLE:
@@ -403,8 +417,11 @@ class LatentSpace:
     def _usual_distance(self) -> float:
         """Distance to the nearest other item that one item in twenty exceeds."""
         features = self.collection_.features
-        distances = nearest(features, features[self._sample()], 2)[1][:, 1]
-        return float(np.quantile(distances, _USUAL)) or 1.0
+        distances = nearest(features, features[self._sample()], min(_COPIES, len(self)))[1]
+        # Items that come twice are no distance apart, which says nothing of how far others are.
+        apart = distances > _ROUNDING * float(np.abs(features[0]).max())
+        first = np.take_along_axis(distances, apart.argmax(axis=1)[:, None], axis=1)[apart.any(axis=1), 0]
+        return float(np.quantile(first, _USUAL)) if len(first) else 1.0
 
     @cached_property
     def _support(self) -> Support:
@@ -497,8 +514,12 @@ class LatentSpace:
         own["expected_iou"] = self.expected_iou()
         if "labels_" in vars(self):
             own["cluster"] = self.labels_
-        carried = {name if name not in own else f"data_{name}": values for name, values in self.columns_.items()}
-        return own | carried
+        for name, values in self.columns_.items():
+            free = name
+            while free in own or (free != name and free in self.columns_):
+                free = f"data_{free}"
+            own[free] = values
+        return own
 
     @property
     def columns_(self) -> dict[str, NDArray[Any]]:
@@ -551,7 +572,7 @@ class LatentSpace:
         return self.collection_.predictions[index]
 
     def _check_index(self, index: int) -> None:
-        if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
+        if not _is_whole(index):
             raise TypeError(f"index must be a whole number, got {index!r}")
         if not 0 <= index < len(self):
             raise IndexError(f"index must be 0 to {len(self) - 1}, got {index}")
@@ -602,6 +623,10 @@ class LatentSpace:
         if labels is not None and clustering is not None:
             space._set_clustering(Clustering(labels=labels, **clustering))
         return space
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 _SETTINGS = (

@@ -82,14 +82,14 @@ class ScatterFigure:
         axes = [
             bqplot.Axis(
                 scale=scale,
-                orientation=way,
+                side=side,
                 label=_axis_label(i, share),
                 label_offset=offset,
                 grid_lines="none",
                 tick_values=_round_values(scale.min, scale.max),
                 tick_format="~g",
             )
-            for i, (scale, way, offset) in enumerate(((x, "horizontal", "34px"), (y, "vertical", "38px")))
+            for i, (scale, side, offset) in enumerate(((x, "bottom", "34px"), (y, "left", "38px")))
         ]
         self.figure = bqplot.Figure(
             marks=[self._background, self._outlines, self._points, self._ring, self._names],

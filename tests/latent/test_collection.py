@@ -209,6 +209,8 @@ def test_two_classes_and_target_and_threshold():
     np.testing.assert_array_equal([got.predictions[i] for i in range(4)], [p[0] > np.float32(0.8) for p, _ in dataset])
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with a single core
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # Python 3.12 and 3.13
 def test_processes_that_read_give_the_same():
     dataset = WithColumns(scenes(), {"n": range(12)})
     here, there = collect(Reads(), dataset), collect(Reads(), dataset, num_workers=2)
@@ -254,6 +256,16 @@ def test_thumbnails_are_means_over_blocks():
     assert got.dtype == np.uint8
     np.testing.assert_allclose(got[0], expected, atol=1)
     np.testing.assert_allclose(got[1], 255 - expected, atol=1)
+
+
+def test_thumbnails_of_sides_that_do_not_divide():
+    # 3 x 5 px of one channel, blocks of 2 x 2: what is left over at the end is a block of its own.
+    picture = np.zeros((1, 3, 5), np.float32)
+    picture[0, :2, :2] = [[1, 0], [0.5, 0.5]]
+    picture[0, 0, 4], picture[0, 2, 4] = 1, 0.8
+    got = thumbnails([picture], 3)
+    assert got.shape == (1, 2, 3, 3)
+    np.testing.assert_allclose(got[0, ..., 0], [[127.5, 0, 127.5], [0, 0, 204]], atol=0.51)
 
 
 @pytest.mark.parametrize(

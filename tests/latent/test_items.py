@@ -143,6 +143,8 @@ def test_an_error_of_the_data_set_names_the_item():
 # -- all items ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with a single core
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # Python 3.12 and 3.13
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_all_items_come_in_order_and_errors_among_them(num_workers):
     # An error of this kind cannot be made from its message alone, which is how errors cross between processes.
