@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -147,12 +148,28 @@ def read_selection(path: str | os.PathLike[str], table: Mapping[str, NDArray[Any
         if about["format"] != _FORMAT:
             raise ValueError(f"it is written as {about['format']!r}")
         count, indices = int(about["items"]), check_indices(about["indices"], int(about["items"]))
-        name, color = str(about["name"]), str(about["color"])
+        name, color = check_name(about["name"]), check_color(about["color"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{os.fspath(path)!r} is no selection: {error}") from error
     if count != len(table["iou"]):
         raise ValueError(f"the selection is of a space with {count} items, this one has {len(table['iou'])}")
     return Selection(indices, name, color, table)
+
+
+def check_name(name: object) -> str:
+    """A name that can be read."""
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a text, got {type(name).__name__}")
+    if not name.strip():
+        raise ValueError("name must not be empty")
+    return name
+
+
+def check_color(color: object) -> str:
+    """A colour as `#rrggbb`."""
+    if not isinstance(color, str) or not re.fullmatch("#[0-9a-fA-F]{6}", color):
+        raise ValueError(f"color must be '#rrggbb', got {color!r}")
+    return color
 
 
 def check_indices(indices: Any, count: int) -> NDArray[np.int64]:

@@ -26,7 +26,7 @@ from hdm_widgets.latent.items import Columns, Dataset, Item, check_dataset, read
 from hdm_widgets.latent.neighbors import Neighbors, nearest
 from hdm_widgets.latent.overlap import Overlaps
 from hdm_widgets.latent.projection import Projection
-from hdm_widgets.latent.selection import COLORS, Selection, check_indices, read_selection
+from hdm_widgets.latent.selection import COLORS, Selection, check_color, check_indices, check_name, read_selection
 from hdm_widgets.latent.surface import Regressor, Support, Surface, surface
 from hdm_widgets.segmenter import Model, Segmenter, to_tensor
 
@@ -311,6 +311,9 @@ class LatentSpace:
     def __len__(self) -> int:
         return len(self.embedding_)
 
+    def __bool__(self) -> bool:
+        return True  # fitted or not, a space is there
+
     def __repr__(self) -> str:
         if "embedding_" not in vars(self):
             return f"LatentSpace(layer={self.layer!r}, pool={self.pool!r}), not fitted"
@@ -516,7 +519,8 @@ class LatentSpace:
             own["cluster"] = self.labels_
         for name, values in self.columns_.items():
             free = name
-            while free in own or (free != name and free in self.columns_):
+            # The name of the clusters is kept free for them.
+            while free in own or free == "cluster" or (free != name and free in self.columns_):
                 free = f"data_{free}"
             own[free] = values
         return own
@@ -540,8 +544,9 @@ class LatentSpace:
         indices : array_like
             Whole numbers, positions in the space; or bool, one per item.
         name, color : str
+            The colour as `#rrggbb`.
         """
-        return Selection(check_indices(indices, len(self)), name, color, self.table())
+        return Selection(check_indices(indices, len(self)), check_name(name), check_color(color), self.table())
 
     def load_selection(self, path: str | os.PathLike[str]) -> Selection:
         """Read what `Selection.save` wrote."""
@@ -587,7 +592,9 @@ class LatentSpace:
         """
         clustering = self.clustering_.row() if "clustering_" in vars(self) else None
         labels = self.labels_ if "clustering_" in vars(self) else None
-        settings = {name: getattr(self, name) for name in _SETTINGS}
+        settings = {name: getattr(self, name) for name in _SETTINGS} | {
+            name: getattr(self.segmenter, name, None) for name in _SEGMENTATION
+        }
         folder.write(path, settings, self.collection_, self.projection_, self.regressor_, labels, clustering)
 
     @classmethod
@@ -611,6 +618,9 @@ class LatentSpace:
             If it is no such folder, or the data set is too short for it.
         """
         settings, collection, projection, regressor, labels, clustering = folder.read(path)
+        if model is None or isinstance(model, Segmenter):
+            # A Segmenter has its own; without a model nothing is segmented.
+            settings = {name: value for name, value in settings.items() if name not in _SEGMENTATION}
         space = cls(model, **settings)
         if dataset is not None and check_dataset(dataset) <= int(collection.items.max()):
             raise ValueError(
@@ -638,4 +648,5 @@ _SETTINGS = (
     "n_cluster_components",
     "thumbnail",
 )
+_SEGMENTATION = ("target", "threshold")
 _CACHED = ("_usual_distance", "_support", "_compared")

@@ -60,6 +60,7 @@ class ClusterTable(Part):
         self._lock = threading.RLock()
         self._worker = LatestJob("clusters")
         self._found: Callable[[], None] | None = None
+        self._clusters: tuple[Cluster, ...] = ()
         super().__init__(most=min(_MOST_CLUSTERS, len(space) - 1))
         self.on_request("cluster", lambda asked: self.find(asked["count"] or None))
 
@@ -84,6 +85,17 @@ class ClusterTable(Part):
             self.busy = "Comparing groupings …" if count is None else f"Looking for {count} clusters …"
         self._worker.submit(lambda stop: self._search(count, stop))
 
+    def members(self, label: int) -> NDArray[np.int64]:
+        """The items of a cluster in the table."""
+        if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < len(self._clusters):
+            raise ValueError(f"there are clusters 0 to {len(self._clusters) - 1}, got {label!r}")
+        return self._clusters[label].indices
+
+    def mark(self, indices: NDArray[np.int64] | None) -> None:
+        """Mark the row whose members these are, if there is one."""
+        same = (one.label for one in self._clusters if indices is not None and np.array_equal(one.indices, indices))
+        self.chosen = next(same, None)
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing is sought; False if that took longer than `timeout` seconds."""
         return self._worker.wait(timeout)
@@ -93,6 +105,7 @@ class ClusterTable(Part):
         self._worker.close()
         with self._lock:
             self._space = self._found = None
+            self._clusters = ()
         super().close()
 
     def _search(self, count: int | None, stop: threading.Event) -> None:
@@ -108,9 +121,8 @@ class ClusterTable(Part):
             if stop.is_set():
                 return
             space.cluster(count)
-            with self._lock:
-                if not stop.is_set():
-                    self._show()
+            if not stop.is_set():
+                self._show()
         except Exception as error:  # noqa: BLE001 - shown in the widget
             with self._lock:
                 if not stop.is_set():
@@ -123,13 +135,16 @@ class ClusterTable(Part):
             return
         clusters = sorted(space.clusters_, key=lambda one: (np.nan_to_num(one.mean_iou, nan=2.0), one.label))
         kinds = _kinds(space.columns_)
-        with self.hold_sync():
+        with self._lock, self.hold_sync():
+            self._clusters = space.clusters_
             self.rows = [_row(one, kinds) for one in clusters]
             self._thumbnails = [_strip(space.collection_.thumbnails[list(one.representatives)]) for one in clusters]
             self.about = f"{space.clustering_} in {space.cluster_coordinates_.shape[1]} principal components"
             self.busy = ""
-        if self._found is not None:
-            self._found()
+        # Outside the lock: whoever hears of it may wait for someone who asks for other clusters.
+        found = self._found
+        if found is not None:
+            found()
 
 
 def _row(cluster: Cluster, kinds: NDArray[Any] | None) -> dict[str, Any]:

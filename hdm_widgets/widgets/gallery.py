@@ -57,6 +57,7 @@ class Gallery(Part):
     active = traitlets.Int(None, allow_none=True).tag(sync=True)
     can_explain = traitlets.Bool(False).tag(sync=True)
     caption_by = traitlets.Unicode("").tag(sync=True)
+    caption_round = traitlets.Int(0).tag(sync=True)
     _about = traitlets.Dict().tag(sync=True)
     _items = traitlets.Dict().tag(sync=True)
 
@@ -79,6 +80,8 @@ class Gallery(Part):
         """Put a column's value beside the IoU under each picture; None: the IoU alone."""
         self._captions = values
         self.caption_by = title(name) if values is not None else ""
+        # The browser keeps pictures with their captions until it hears of others.
+        self.caption_round += 1
 
     @traitlets.validate("sort")
     def _valid_sort(self, proposal: Any) -> str:

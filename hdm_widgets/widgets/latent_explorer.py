@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,7 +32,14 @@ if TYPE_CHECKING:
 
 __all__ = ["LatentExplorer"]
 
+_CLUSTER_NAME = re.compile(r"cluster \d+")
 _BACKGROUNDS = {"expected_iou": "Expected IoU", "none": "None"}
+
+
+class _Items(traitlets.TraitType[Any, Any]):
+    """Positions of items, in any form that `LatentSpace.select` takes."""
+
+    info_text = "positions of items"
 
 
 class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -77,7 +85,9 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
     >>> explorer.close()
     """
 
-    selected = traitlets.Any(())
+    selected = _Items(())
+    _ended = True  # until __init__ has come to its end
+
     color_by = traitlets.Unicode("iou")
     background = traitlets.Unicode("expected_iou")
     mode: Any = traitlets.Unicode("replace")
@@ -92,7 +102,6 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         if not hasattr(space, "embedding_"):
             raise ValueError("the space is not fitted yet; call space.fit(dataset) first")
         self._lock = threading.RLock()
-        self._ended = True  # until all is made
         self._publishing = False
         self._space = space
         self._book = SelectionBook(space)
@@ -137,6 +146,7 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         self.color_by, self.background = color_by, background
         self._connect()
         self._recolor()
+        self._scatter.show_surface(background != "none")
         self._publish()
         self._stop_watching = on_rerun(self.close)
         self._table.start()
@@ -296,8 +306,8 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
                 self._gallery,
                 lambda asked: self._in_book(lambda: self._book.combine(asked["position"], asked["how"])),
             ),
-            "explain": (self._gallery, lambda asked: self.explain(int(asked["item"])) and None),
-            "choose": (self._table, lambda asked: self._choose_cluster(int(asked["label"]))),
+            "explain": (self._gallery, self._explain_asked),
+            "choose": (self._table, lambda asked: self._choose_cluster(asked["label"])),
         }
         for name, (part, handler) in requests.items():
             part.on_request(name, handler)
@@ -338,9 +348,10 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         book = self._book
         self._publishing = True
         try:
-            self.active = None
-            self.selected = () if book.current is None else tuple(book.current.indices.tolist())
-            self.active = book.active
+            # Whoever watches hears of both when both have changed.
+            with self.hold_trait_notifications():
+                self.selected = () if book.current is None else tuple(book.current.indices.tolist())
+                self.active = book.active
         finally:
             self._publishing = False
         with self._gallery.hold_sync():
@@ -349,8 +360,12 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
             self._show_gallery()
         self._scatter.outline(book.selections, book.active)
         self._toolbar.can_undo = book.can_undo
-        self._table.chosen = self._chosen_cluster()
+        self._mark_cluster()
         self._say("")
+
+    def _mark_cluster(self) -> None:
+        current = self._book.current
+        self._table.mark(None if current is None else current.indices)
 
     def _show_gallery(self) -> None:
         current = self._book.current
@@ -397,6 +412,14 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         facts = [[title(name), _text(table[name][index])] for name in list(shown)[:5] if name in table]
         return {"item": index, "facts": facts}, [png(np.array(space.collection_.thumbnails[index]))]
 
+    def _explain_asked(self, asked: dict[str, Any]) -> None:
+        self.error = ""
+        try:
+            self.explain(int(asked["item"]))
+        except Exception as error:
+            self.error = str(error) or type(error).__name__
+            raise
+
     # -- colours ----------------------------------------------------------------------------------
 
     def _usable_columns(self) -> list[str]:
@@ -414,7 +437,10 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         colored = coloring(self.color_by, values)
         self._scatter.color(colored.colors)
         self._legend.legend = colored.legend
-        self._gallery.caption(self.color_by, None if self.color_by == "iou" else values)
+        captions = values
+        if self.color_by == "cluster":
+            captions = np.array([f"cluster {label}" if label >= 0 else "in no cluster" for label in values])
+        self._gallery.caption(self.color_by, None if self.color_by == "iou" else captions)
         self._show_gallery()
 
     def _about_surface(self) -> dict[str, Any]:
@@ -437,25 +463,17 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
                 return
             if self.color_by == "cluster":
                 self._recolor()
-            self._table.chosen = self._chosen_cluster()
+            self._mark_cluster()
 
     def _choose_cluster(self, label: int) -> None:
-        members = self._space.clusters_[label].indices
+        members = self._table.members(label)
         name = f"cluster {label}"
         current = self._book.current
         with self._change():
-            if self.mode == "replace" and current is not None and not current.name.startswith("cluster "):
+            if self.mode == "replace" and current is not None and not _CLUSTER_NAME.fullmatch(current.name):
                 self._book.put(members, name)
             else:
                 self._book.gesture(members, "replace" if current is None else self.mode, name)
-
-    def _chosen_cluster(self) -> int | None:
-        """The cluster whose members the active selection has, if there is one."""
-        current = self._book.current
-        if current is None or not hasattr(self._space, "clusters_"):
-            return None
-        same = (one.label for one in self._space.clusters_ if np.array_equal(one.indices, current.indices))
-        return next(same, None)
 
     def __repr__(self) -> str:
         return "LatentExplorer(closed)" if self._ended else f"LatentExplorer({self._space!r})"

@@ -48,7 +48,7 @@ class Part(anywidget.AnyWidget):
         else:
             try:
                 answer = handler(content)
-            except (ValueError, TypeError, IndexError, KeyError, OSError, RuntimeError) as error:
+            except Exception as error:  # noqa: BLE001 - told on the screen, which waits for a reply
                 reply["error"] = str(error) or type(error).__name__
             else:
                 if isinstance(answer, tuple):

@@ -52,6 +52,7 @@ class ScatterFigure:
 
     def __init__(self, space: LatentSpace, rows: NDArray[np.int64]) -> None:
         self._surface = surface = space.surface(_SURFACE_SHAPE)
+        self._has_surface = space.regressor_ is not None
         self._embedding = space.embedding_[:, :2]
         self.rows = rows
         self.bounds = (
@@ -76,7 +77,7 @@ class ScatterFigure:
             x=[], y=[], scales=scales, default_size=190, fill=False, stroke_width=3, colors=["#000000"]
         )
         self._background = bqplot.Image(
-            image=self._picture(), x=[x0, x1], y=[y0, y1], scales=scales, visible=space.regressor_ is not None
+            image=self._picture(), x=[x0, x1], y=[y0, y1], scales=scales, visible=self._has_surface
         )
         share = space.explained_variance_ratio_
         axes = [
@@ -117,7 +118,7 @@ class ScatterFigure:
 
     def show_surface(self, shown: bool) -> None:
         """Show or hide the IoU to be expected."""
-        self._background.visible = shown
+        self._background.visible = shown and self._has_surface
 
     def outline(self, selections: Sequence[Selection], active: int | None) -> None:
         """Draw a line around each selection, with its name."""
@@ -154,9 +155,10 @@ class ScatterFigure:
         """Close the figure and all that is in it."""
         self._points.unobserve_all()
         self._lassoed = None
-        parts: list[Any] = [*self.figure.marks, *self.figure.axes, self._background.image, self.figure.interaction]
-        scales = {id(scale): scale for mark in self.figure.marks for scale in mark.scales.values()}
-        for part in [*parts, *scales.values(), self.figure.layout, self.figure]:
+        figure, image = self.figure, self._background.image
+        scales = {id(scale): scale for mark in figure.marks for scale in mark.scales.values()}
+        parts: list[Any] = [*figure.marks, *figure.axes, figure.interaction, image.layout, image]
+        for part in [*parts, *scales.values(), figure.scale_x, figure.scale_y, figure.layout, figure]:
             part.close()
 
     def _selected(self, change: Any) -> None:

@@ -54,7 +54,7 @@ class SelectionBook:
     def gesture(self, indices: Any, mode: Mode, name: str | None = None) -> None:
         """Replace, extend or reduce the active selection by items; begins one where none is active.
 
-        A `name` renames what is replaced.
+        A `name` renames what is replaced; another selection of this name gives way.
         """
         current = self.current
         drawn = self._space.select(indices)
@@ -65,7 +65,8 @@ class SelectionBook:
             return
         combined = {"replace": drawn, "add": current | drawn, "subtract": current - drawn}[mode]
         changed = self._made(combined.indices, name if name and mode == "replace" else current.name, current.color)
-        self._change(self._with(self.active, changed), self.active)
+        left = [one for one in self._with(self.active, changed) if one is changed or one.name != changed.name]
+        self._change(left, left.index(changed))
 
     def put(self, indices: Any, name: str | None = None, color: str | None = None) -> Selection:
         """Make a selection and activate it; one of the same name gives way to it."""

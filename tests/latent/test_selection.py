@@ -203,7 +203,7 @@ def test_a_space_reads_its_selections(tmp_path, space):
             "is no selection: indices must be 0 to 7, got 9 to 9",
         ),
         (
-            '{"format": "hdm-widgets selection 1", "name": "a", "color": "b", "items": 9, "indices": [8]}',
+            '{"format": "hdm-widgets selection 1", "name": "a", "color": "#bbbbbb", "items": 9, "indices": [8]}',
             "the selection is of a space with 9 items, this one has 8",
         ),
     ],

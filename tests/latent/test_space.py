@@ -441,7 +441,8 @@ def test_columns_of_the_data_set_give_way(groups, reads):
     assert table["data_pc2"][4] == "pc2 4"
     assert table["data_item"][5] == "item 5"
     assert table["pc3"][6] == "pc3 6"  # only two are drawn
-    assert table["cluster"][7] == "cluster 7"  # there is none yet
+    assert table["data_cluster"][7] == "cluster 7"  # kept free for those to come
+    assert "cluster" not in table
     space.cluster(3)
     assert space.table()["data_cluster"][7] == "cluster 7"
     np.testing.assert_array_equal(space.table()["cluster"], space.labels_)

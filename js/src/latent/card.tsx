@@ -11,9 +11,11 @@ interface Props {
   side: number;
   found: Item | undefined;
   python: Python<GalleryTraits>;
+  /** What went wrong with a request, or that nothing did. */
+  report(message: string): void;
 }
 
-export function Card({ item, side, found, python }: Props) {
+export function Card({ item, side, found, python, report }: Props) {
   const { traits } = python;
   const { height, width } = traits._about.value;
   const three = traits.layers.value === "three";
@@ -57,7 +59,7 @@ export function Card({ item, side, found, python }: Props) {
             type="button"
             class="hdm-explain"
             title="Which parts of this picture does the mask depend on?"
-            onClick={() => python.ask("explain", { item })}
+            onClick={async () => report((await python.ask("explain", { item })).error ?? "")}
           >
             Explain
           </button>

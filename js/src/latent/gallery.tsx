@@ -23,6 +23,7 @@ export interface GalleryTraits {
   active: number | null;
   can_explain: boolean;
   caption_by: string;
+  caption_round: number;
   _about: { height: number; width: number; total: number; full: boolean };
   _items: ArrayMessage;
 }
@@ -37,6 +38,7 @@ export const GALLERY = [
   "active",
   "can_explain",
   "caption_by",
+  "caption_round",
   "_about",
   "_items",
 ] as const;

@@ -40,10 +40,10 @@ export function PictureGrid({ python, store, items }: Parts & { items: Int32Arra
     frame.current?.scrollTo({ top: 0 });
   }, [items]);
 
-  // Pictures that came, and those that are missing.
-  store.arrived.value;
+  // Pictures that came or were forgotten, and those that are missing.
+  const news = store.arrived.value;
   const inView = rows.flatMap((row) => [...items.slice(row.index * perRow, (row.index + 1) * perRow)]);
-  useEffect(() => store.want(inView), [inView.join()]);
+  useEffect(() => store.want(inView), [inView.join(), news]);
 
   return (
     <>
@@ -62,7 +62,14 @@ export function PictureGrid({ python, store, items }: Parts & { items: Int32Arra
               style={{ transform: `translateY(${row.start}px)`, height: `${rowHeight - GAP}px` }}
             >
               {[...items.slice(row.index * perRow, (row.index + 1) * perRow)].map((item) => (
-                <Card key={item} item={item} side={side} found={store.get(item)} python={python} />
+                <Card
+                  key={item}
+                  item={item}
+                  side={side}
+                  found={store.get(item)}
+                  python={python}
+                  report={store.report}
+                />
               ))}
             </div>
           ))}

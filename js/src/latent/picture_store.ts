@@ -31,8 +31,10 @@ export interface PictureStore {
   get(item: number): Item | undefined;
   /** Make sure that these are there, or on their way. */
   want(items: number[]): void;
-  /** Captions are out of date. */
+  /** What is kept is out of date. */
   forget(): void;
+  /** Say that something went wrong. */
+  report(message: string): void;
   dispose(): void;
 }
 
@@ -50,8 +52,9 @@ export function pictureStore(python: Python<GalleryTraits>): PictureStore {
   const fetchSome = async (items: number[]) => {
     const started = round;
     const reply = await python.ask("pictures", { items });
-    for (const item of items) asked.delete(item);
+    // Of before the last forgetting: the same items may have been asked for again.
     if (started !== round) return;
+    for (const item of items) asked.delete(item);
     error.value = reply.error ?? "";
     const { height, width } = python.traits._about.value;
     ((reply.pictures as Entry[] | undefined) ?? []).forEach((entry, i) => {
@@ -76,7 +79,7 @@ export function pictureStore(python: Python<GalleryTraits>): PictureStore {
     for (const item of [...kept.keys()]) drop(item);
     arrived.value++;
   };
-  const stop = python.traits.caption_by.subscribe(forget);
+  const stop = python.traits.caption_round.subscribe(forget);
   return {
     arrived,
     error,
@@ -95,6 +98,9 @@ export function pictureStore(python: Python<GalleryTraits>): PictureStore {
       for (let i = 0; i < missing.length; i += AT_ONCE) void fetchSome(missing.slice(i, i + AT_ONCE));
     },
     forget,
+    report(message) {
+      error.value = message;
+    },
     dispose() {
       stop();
       forget();

@@ -1,0 +1,186 @@
+"""A small latent space whose pictures, masks and groups are known."""
+
+import copy
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import hdm_widgets as hw
+
+HEIGHT, WIDTH = 5, 7  # 35 pixels: the last byte of a packed mask is not full
+
+
+class Reads(nn.Module):
+    """Draws where the first channel is above one half; its layer `values` puts the picture out as it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.values = nn.Identity()
+
+    def forward(self, images):
+        return self.values(images)[:, 0]
+
+
+class Places:
+    """Pictures of three groups, apart by their colour; what to find is the upper rows, more of them or fewer.
+
+    Of item i the truth is its first 1 + i % 4 rows and the model draws the first 1 + i % 3, both nothing where
+    `empty` says so.
+
+    Attributes
+    ----------
+    pictures, masks : numpy.ndarray, float32 (n, 3, 5, 7) and bool (n, 5, 7)
+    group : numpy.ndarray, int (n,)
+        Of six items 3, 2 and 1.
+    broken : set of int
+        Items that raise an error when they are read.
+    """
+
+    def __init__(self, length=24, empty=(), columns=None):
+        rng = np.random.default_rng(5)
+        index = np.arange(length)
+        rows = np.arange(HEIGHT)[None, :, None]
+        self.group = np.resize([0, 0, 0, 1, 1, 2], length)
+        self.masks = np.broadcast_to(rows < 1 + (index % 4)[:, None, None], (length, HEIGHT, WIDTH)).copy()
+        self.drawn = np.broadcast_to(rows < 1 + (index % 3)[:, None, None], (length, HEIGHT, WIDTH)).copy()
+        for masks in (self.masks, self.drawn):
+            masks[list(empty)] = False
+        centres = np.array([[0.1, 0.1], [0.9, 0.2], [0.4, 0.9]])
+        colours = centres[self.group] + rng.uniform(-0.08, 0.08, (length, 2))
+        self.pictures = np.empty((length, 3, HEIGHT, WIDTH), np.float32)
+        self.pictures[:, 0] = np.where(self.drawn, 0.9, 0.2)
+        self.pictures[:, 1:] = colours[:, :, None, None]
+        self.columns = {
+            "place": [f"place {group}" for group in self.group],
+            "number": list(range(length)),
+            "even": [i % 2 == 0 for i in range(length)],
+            **(columns or {}),
+        }
+        self.broken = set()
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def __getitem__(self, index):
+        if index in self.broken:
+            raise OSError(f"disk {index} is gone")
+        return torch.from_numpy(self.pictures[index]), self.masks[index]
+
+    @property
+    def iou(self):
+        union = (self.masks | self.drawn).sum((1, 2))
+        return np.where(union > 0, (self.masks & self.drawn).sum((1, 2)) / np.maximum(union, 1), np.nan)
+
+
+@pytest.fixture(scope="session")
+def make_places():
+    """A function (length, empty, columns) -> Places."""
+    return Places
+
+
+@pytest.fixture(scope="session")
+def map_of():
+    """A function (data set) -> its latent space, without clusters; items with nothing in either mask have no IoU."""
+
+    def fitted(places):
+        return hw.LatentSpace(Reads(), iou_empty=float("nan")).fit(places, progress=False)
+
+    return fitted
+
+
+@pytest.fixture(scope="session")
+def places():
+    """Twenty-four pictures, two of them with nothing to find; not to be changed."""
+    return Places(empty=(5, 11))
+
+
+@pytest.fixture(scope="session")
+def unclustered(places, map_of):
+    """Their latent space; not to be changed."""
+    return map_of(places)
+
+
+@pytest.fixture(scope="session")
+def grouped(unclustered):
+    """The same with three clusters; not to be changed."""
+    space = copy.copy(unclustered)
+    space.cluster(3)
+    return space
+
+
+@pytest.fixture
+def space(grouped):
+    """The same with three clusters, to change: what a method sets is set anew, so that a shallow copy does."""
+    return copy.copy(grouped)
+
+
+@pytest.fixture
+def bare_space(unclustered):
+    """The same before there were clusters, to change."""
+    return copy.copy(unclustered)
+
+
+@pytest.fixture
+def space_on_disk(grouped, tmp_path):
+    """A function (model, data set) -> the space saved and loaded."""
+
+    def loaded(model=None, dataset=None):
+        grouped.save(tmp_path / "space")
+        return hw.LatentSpace.load(tmp_path / "space", model, dataset)
+
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def reads():
+    """A function that makes the model."""
+    return Reads
+
+
+@pytest.fixture
+def explore(monkeypatch):
+    """Latent explorers that are closed after the test, whatever happened; their surface is coarse, to be quick."""
+    monkeypatch.setattr("hdm_widgets.widgets.scatter._SURFACE_SHAPE", (18, 24))
+    made = []
+
+    def explorer_of(space, **options):
+        explorer = hw.LatentExplorer(space, **options)
+        made.append(explorer)
+        return explorer
+
+    yield explorer_of
+    for explorer in made:
+        explorer.close()
+    for thread in threading.enumerate():
+        if thread.name in ("clusters", "hdm-explorer"):
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+def lasso():
+    """What the browser does at the end of a lasso around points of the figure."""
+
+    def around(explorer, *points):
+        explorer._scatter._points.selected = np.array(points, np.uint32)
+
+    return around
+
+
+@pytest.fixture
+def ask(monkeypatch):
+    """What the browser does to ask a part of the explorer for something: gives the reply and its buffers."""
+
+    def asked(part, request, **content):
+        replies = []
+        with monkeypatch.context() as patch:
+            patch.setattr(part, "send", lambda reply, buffers=None: replies.append((reply, buffers)))
+            part._handle_custom_msg({"request": request, "id": 7, **content}, [])
+        ((reply, buffers),) = replies
+        assert reply.pop("id") == 7
+        return reply, buffers
+
+    return asked

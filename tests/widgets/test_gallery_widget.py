@@ -1,0 +1,342 @@
+import gc
+import io
+import weakref
+
+import ipywidgets
+import numpy as np
+import pytest
+import traitlets
+from PIL import Image
+
+import hdm_widgets as hw
+from hdm_widgets.widgets.gallery import SORTS, Gallery
+
+LOWEST, HIGHEST, NEAREST, GIVEN = SORTS
+
+
+@pytest.fixture
+def hang():
+    """Galleries that are closed after the test, each with the list of replies it has sent."""
+    made = []
+
+    def hanger(space):
+        gallery = Gallery(space)
+        replies = []
+        gallery.send = lambda content, buffers=None: replies.append((content, list(buffers or ())))
+        made.append(gallery)
+        return gallery, replies
+
+    yield hanger
+    for gallery in made:
+        gallery.close()
+
+
+def ask(gallery, **content):
+    """What the browser does to ask for something."""
+    gallery._handle_custom_msg({"id": 9, **content}, [])
+
+
+def shown(gallery):
+    message = gallery._items
+    assert message["dtype"] == "int32"
+    return np.frombuffer(message["view"], np.int32).reshape(message["shape"]).tolist()
+
+
+def unpacked(buffer, height=5, width=7):
+    assert len(buffer) == -(-height * width // 8)
+    return np.unpackbits(np.frombuffer(buffer, np.uint8), count=height * width).reshape(height, width)
+
+
+def in_bytes(picture):
+    return np.round(picture.transpose(1, 2, 0).astype(np.float64) * 255)
+
+
+def decoded(buffer):
+    return np.array(Image.open(io.BytesIO(buffer)))
+
+
+# -- what is shown ------------------------------------------------------------------------------------
+
+
+def test_it_begins_empty_and_says_what_it_is_of(hang, space):
+    gallery, _ = hang(space)
+    assert shown(gallery) == []
+    assert gallery._about == {"height": 5, "width": 7, "total": 24, "full": True}
+    assert gallery.sorts == list(SORTS)
+    assert (gallery.sort, gallery.layers, gallery.ring, gallery.caption_by) == (LOWEST, "three", None, "")
+
+
+def test_a_space_with_model_and_pictures_can_explain(hang, space, space_on_disk, places, reads):
+    can = [
+        hang(one)[0].can_explain
+        for one in (space, space_on_disk(), space_on_disk(reads()), space_on_disk(None, places))
+    ]
+    assert can == [True, False, False, False]
+    assert hang(space_on_disk(reads(), places))[0].can_explain
+
+
+def test_items_in_the_order_of_their_iou_those_without_one_last(hang, space, places):
+    gallery, _ = hang(space)
+    indices = np.array([0, 2, 3, 5, 7, 11, 14])  # 5 and 11 have nothing to find, and nothing drawn
+    assert np.isnan(places.iou[[5, 11]]).all()
+    known = [0, 2, 3, 7, 14]
+    gallery.show(indices)
+    assert shown(gallery) == [*sorted(known, key=lambda i: places.iou[i]), 5, 11]
+    gallery.sort = HIGHEST
+    gallery.show(indices)
+    assert shown(gallery) == [*sorted(known, key=lambda i: -places.iou[i]), 5, 11]
+    gallery.sort = GIVEN
+    gallery.show(indices)
+    assert shown(gallery) == indices.tolist()
+
+
+def test_items_of_the_same_iou_stay_in_the_order_of_the_data(hang, space, places):
+    gallery, _ = hang(space)
+    perfect = np.flatnonzero(places.iou == 1)
+    assert len(perfect) > 3
+    for sort in (LOWEST, HIGHEST):
+        gallery.sort = sort
+        gallery.show(perfect)
+        assert shown(gallery) == perfect.tolist()
+
+
+def test_items_in_the_order_of_their_distance_to_the_centre(hang, space):
+    gallery, _ = hang(space)
+    gallery.sort = NEAREST
+    indices = np.array([0, 1, 2, 3, 9, 17, 23])
+    gallery.show(indices)
+    # All components count, not the two that are drawn.
+    places = space.cluster_coordinates_
+    assert places.shape[1] == 3
+    centre = places[indices].mean(0)
+    assert shown(gallery) == sorted(indices, key=lambda i: ((places[i] - centre) ** 2).sum())
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_nothing_to_show(hang, space, sort):
+    gallery, _ = hang(space)
+    gallery.sort = sort
+    gallery.show(np.array([1, 2]))
+    gallery.show(np.empty(0, np.int64))
+    assert shown(gallery) == []
+
+
+def test_an_unknown_order_is_refused(hang, space):
+    gallery, _ = hang(space)
+    with pytest.raises(traitlets.TraitError, match=r"one of 'lowest IoU first', .*, got 'best first'"):
+        gallery.sort = "best first"
+    with pytest.raises(traitlets.TraitError, match="sort must be one of"):
+        gallery.set_state({"sort": "best first"})
+    assert gallery.sort == LOWEST
+
+
+# -- pictures -----------------------------------------------------------------------------------------
+
+
+def test_pictures_and_masks_of_the_items_asked_for(hang, space, places):
+    gallery, replies = hang(space)
+    ask(gallery, request="pictures", items=[14, 3])
+    ((content, buffers),) = replies
+    assert (content["id"], content["error"]) == (9, None)
+    assert [entry["index"] for entry in content["pictures"]] == [14, 3]
+    assert len(buffers) == 6
+    for position, index in enumerate((14, 3)):
+        entry = content["pictures"][position]
+        assert entry == {"index": index, "iou": places.iou[index], "caption": "", "error": ""}
+        picture, truth, predicted = buffers[3 * position : 3 * position + 3]
+        np.testing.assert_array_equal(decoded(picture), in_bytes(places.pictures[index]))
+        np.testing.assert_array_equal(unpacked(truth), places.masks[index])
+        np.testing.assert_array_equal(unpacked(predicted), places.drawn[index])
+    assert not np.array_equal(places.masks[3], places.drawn[3])
+
+
+def test_an_iou_that_is_none_is_none(hang, space):
+    gallery, replies = hang(space)
+    ask(gallery, request="pictures", items=[5])
+    assert replies[0][0]["pictures"][0]["iou"] is None
+
+
+def test_no_pictures_at_all(hang, space):
+    gallery, replies = hang(space)
+    ask(gallery, request="pictures", items=[])
+    assert replies == [({"id": 9, "error": None, "pictures": []}, [])]
+
+
+@pytest.mark.parametrize(
+    ("column", "title", "expected"),
+    [
+        ("place", "place", "place 1"),
+        ("number", "number", "3"),
+        ("even", "even", "False"),
+        ("truth_area", "Area of the truth (px)", "28"),
+        ("recall", "Recall", "0.25"),
+    ],
+)
+def test_captions_have_the_value_of_a_column(hang, space, column, title, expected):
+    gallery, replies = hang(space)
+    gallery.caption(column, space.table()[column])
+    assert gallery.caption_by == title
+    ask(gallery, request="pictures", items=[3])
+    assert replies[0][0]["pictures"][0]["caption"] == expected
+    gallery.caption("iou", None)
+    assert gallery.caption_by == ""
+    ask(gallery, request="pictures", items=[3])
+    assert replies[1][0]["pictures"][0]["caption"] == ""
+
+
+def test_captions_of_floating_numbers_are_short(hang, space):
+    gallery, replies = hang(space)
+    gallery.caption("pc1", np.full(24, 1234.5678))
+    ask(gallery, request="pictures", items=[0])
+    gallery.caption("pc1", np.full(24, np.nan))
+    ask(gallery, request="pictures", items=[0])
+    assert [content["pictures"][0]["caption"] for content, _ in replies] == ["1.23e+03", "nan"]
+
+
+def test_large_pictures_are_made_smaller_and_masks_are_not(hang, map_of, make_places):
+    places = make_places(6)
+    places.pictures = places.pictures.repeat(80, 2).repeat(80, 3)  # 400 x 560
+    places.masks, places.drawn = (masks.repeat(80, 1).repeat(80, 2) for masks in (places.masks, places.drawn))
+    gallery, replies = hang(map_of(places))
+    assert (gallery._about["height"], gallery._about["width"]) == (400, 560)
+    ask(gallery, request="pictures", items=[1])
+    picture, truth, predicted = replies[0][1]
+    small = decoded(picture)
+    assert small.shape == (229, 320, 3)
+    np.testing.assert_allclose(small[200, 300], places.pictures[1, :, 350, 525] * 255, atol=1)
+    np.testing.assert_array_equal(unpacked(truth, 400, 560), places.masks[1])
+    np.testing.assert_array_equal(unpacked(predicted, 400, 560), places.drawn[1])
+
+
+def test_without_the_data_set_there_are_thumbnails(hang, space_on_disk, grouped):
+    gallery, replies = hang(space_on_disk())
+    assert not gallery._about["full"]
+    ask(gallery, request="pictures", items=[3])
+    content, buffers = replies[0]
+    assert content["pictures"][0]["error"] == ""
+    np.testing.assert_array_equal(decoded(buffers[0]), grouped.collection_.thumbnails[3])
+
+
+def test_items_that_were_skipped_do_not_shift_the_pictures(hang, make_places, reads):
+    places = make_places(9)
+    places.broken = {0, 4}
+    space = hw.LatentSpace(reads()).fit(places, on_error="skip", progress=False)
+    gallery, replies = hang(space)
+    ask(gallery, request="pictures", items=[0, 3])
+    for position, index in enumerate((1, 5)):
+        picture, truth, _ = replies[0][1][3 * position : 3 * position + 3]
+        np.testing.assert_array_equal(decoded(picture), in_bytes(places.pictures[index]))
+        np.testing.assert_array_equal(unpacked(truth), places.masks[index])
+
+
+# -- what can go wrong --------------------------------------------------------------------------------
+
+
+def test_a_picture_that_cannot_be_read_is_its_thumbnail_with_the_error(hang, map_of, make_places):
+    places = make_places(9)
+    space = map_of(places)
+    places.broken = {2}
+    gallery, replies = hang(space)
+    ask(gallery, request="pictures", items=[1, 2, 3])
+    content, buffers = replies[0]
+    assert content["error"] is None
+    assert [entry["error"] for entry in content["pictures"]] == [
+        "",
+        "item 2 could not be read: OSError: disk 2 is gone",
+        "",
+    ]
+    np.testing.assert_array_equal(decoded(buffers[3]), space.collection_.thumbnails[2])
+    np.testing.assert_array_equal(unpacked(buffers[4]), places.masks[2])
+    np.testing.assert_array_equal(unpacked(buffers[5]), places.drawn[2])
+
+
+def test_a_picture_that_has_another_size_now_is_its_thumbnail_with_the_error(hang, map_of, make_places):
+    places = make_places(9)
+    space = map_of(places)
+    places.pictures = places.pictures[:, :, :4]
+    gallery, replies = hang(space)
+    ask(gallery, request="pictures", items=[1])
+    content, buffers = replies[0]
+    assert content["pictures"][0]["error"].startswith("item 1: ")
+    np.testing.assert_array_equal(decoded(buffers[0]), space.collection_.thumbnails[1])
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"items": list(range(24)) * 3}, "at most 64 pictures at once, got 72"),
+        ({"items": [24]}, "index 24 is out of bounds"),
+        ({"items": [-1]}, "index must be 0 to 23, got -1"),
+        ({"items": ["a"]}, "invalid literal"),
+        ({"items": None}, "NoneType"),
+        ({}, "items"),
+    ],
+)
+def test_what_cannot_be_answered_is_an_error_reply(hang, space, asked, message):
+    gallery, replies = hang(space)
+    ask(gallery, request="pictures", **asked)
+    ((content, buffers),) = replies
+    assert message in content["error"]
+    assert (set(content), buffers) == ({"id", "error"}, [])
+
+
+def test_sixty_four_pictures_come_at_once(hang, space):
+    gallery, replies = hang(space)
+    ask(gallery, request="pictures", items=(list(range(24)) * 3)[:64])
+    assert len(replies[0][0]["pictures"]) == 64
+    assert len(replies[0][1]) == 3 * 64
+
+
+def test_requests_that_nobody_knows_get_an_error_reply(hang, space):
+    gallery, replies = hang(space)
+    ask(gallery, request="paint")
+    ask(gallery)
+    gallery._handle_custom_msg("nonsense", [])
+    gallery._handle_custom_msg({"request": ["pictures"]}, [])
+    assert replies == [
+        ({"id": 9, "error": "unknown request 'paint'"}, []),
+        ({"id": 9, "error": "unknown request None"}, []),
+        ({"id": None, "error": "unknown request ['pictures']"}, []),
+    ]
+
+
+@pytest.mark.parametrize("error", [ValueError, ZeroDivisionError, AttributeError, traitlets.TraitError])
+def test_whatever_a_handler_raises_is_an_error_reply(hang, space, error):
+    # The screen waits for a reply: without one its button would do nothing for ever.
+    gallery, replies = hang(space)
+
+    def handler(content):
+        raise error(f"no {content['what']}")
+
+    gallery.on_request("fail", handler)
+    ask(gallery, request="fail", what="luck")
+    assert replies == [({"id": 9, "error": "no luck"}, [])]
+
+
+def test_an_error_without_words_has_its_name(hang, space):
+    gallery, replies = hang(space)
+
+    def handler(content):
+        raise RuntimeError
+
+    gallery.on_request("fail", handler)
+    ask(gallery, request="fail")
+    assert replies == [({"id": 9, "error": "RuntimeError"}, [])]
+
+
+# -- the end ------------------------------------------------------------------------------------------
+
+
+def test_a_closed_gallery_lets_go_of_its_space(map_of, make_places):
+    before = set(ipywidgets.widgets.widget._instances)
+    space = map_of(make_places(6))
+    gallery = Gallery(space)
+    gallery.caption("number", space.table()["number"])
+    gallery.show(np.array([1, 2]))
+    left = weakref.ref(space)
+    gallery.close()
+    assert set(ipywidgets.widgets.widget._instances) == before
+    del space
+    gc.collect()
+    assert left() is None
+    gallery.close()  # closing twice is no error

@@ -1,0 +1,578 @@
+import io
+
+import ipywidgets
+import numpy as np
+import pandas
+import pytest
+import traitlets
+from PIL import Image
+
+import hdm_widgets as hw
+from hdm_widgets.latent.selection import COLORS
+from hdm_widgets.widgets import latent_explorer
+from hdm_widgets.widgets.palette import MISSING, coloring
+
+DONE = {"error": None}
+
+
+def told(explorer):
+    """Names and items of all selections, and which one is active."""
+    return {one.name: one.indices.tolist() for one in explorer.selections}, explorer.active
+
+
+def array(message, dtype):
+    assert message["dtype"] == np.dtype(dtype).name
+    return np.frombuffer(message["view"], dtype).reshape(message["shape"])
+
+
+def in_gallery(explorer):
+    return sorted(array(explorer._gallery._items, np.int32).tolist())
+
+
+# -- at the beginning ---------------------------------------------------------------------------------
+
+
+def test_it_begins_with_all_items_and_nothing_selected(explore, space):
+    explorer = explore(space)
+    assert (explorer.selected, explorer.active, explorer.selections) == ((), None, ())
+    assert (explorer.color_by, explorer.background, explorer.mode) == ("iou", "expected_iou", "replace")
+    assert (explorer.ring, explorer.error) == (None, "")
+    assert explorer.space is space
+    np.testing.assert_array_equal(explorer._scatter._points.x, space.embedding_[:, 0])
+    assert explorer._scatter._points.colors == coloring("iou", space.iou_).colors
+    assert explorer._toolbar.count == 24
+    assert explorer._legend.sample == {"drawn": 24, "total": 24}
+    assert len(explorer.selection) == 0
+
+
+def test_all_parts_are_on_screen_once(explore, space):
+    explorer = explore(space)
+    toolbar, main, table, below = explorer.children
+    left, right = main.children
+    assert (toolbar, table) == (explorer._toolbar, explorer._table)
+    assert left.children == (explorer._scatter.figure, explorer._legend)
+    assert right.children == (explorer._gallery,)
+    assert below.children == ()
+    # By these names the pointer finds its way.
+    assert "hdm-latent" in explorer._dom_classes
+    assert "hdm-latent-plot" in left._dom_classes
+
+
+def test_the_pointer_is_told_where_the_points_are(explore, space):
+    points = explore(space)._legend._points
+    np.testing.assert_array_equal(array(points["places"], np.float32), space.embedding_.astype(np.float32))
+    np.testing.assert_array_equal(array(points["rows"], np.int32), np.arange(24))
+    surface = space.surface((2, 2))
+    assert points["bounds"] == [surface.x[0], surface.x[-1], surface.y[0], surface.y[-1]]
+
+
+def test_points_can_be_coloured_by_every_column_the_own_ones_first(explore, space):
+    names = [name for name, _ in explore(space)._toolbar.colors]
+    assert names[:6] == ["iou", "expected_iou", "cluster", "place", "number", "even"]
+    assert sorted(names) == sorted(set(space.table()) - {"item"})
+    assert dict(explore(space)._toolbar.colors)["truth_area"] == "Area of the truth (px)"
+
+
+def test_the_legend_tells_how_good_the_surface_is(explore, space):
+    surface = explore(space)._legend.surface
+    assert surface["score"] == space.cv_score_
+    assert surface["trainedOn"] == 22  # two items have no IoU
+    assert len(surface["colors"]) == 32
+
+
+@pytest.mark.parametrize("background", ["expected_iou", "none"])
+def test_colour_and_background_can_be_given(explore, space, background):
+    explorer = explore(space, color_by="place", background=background)
+    assert (explorer.color_by, explorer.background) == ("place", background)
+    assert (explorer._toolbar.color_by, explorer._toolbar.background) == ("place", background)
+    assert explorer._legend.background == background
+    assert explorer._legend.legend["title"] == "place"
+    assert explorer._scatter._background.visible is (background == "expected_iou")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (lambda s: hw.LatentExplorer([1, 2]), TypeError, r"expected a LatentSpace, got list; hw.LatentSpace\(model\)"),
+        (
+            lambda s: hw.LatentExplorer(s, color_by="colour"),
+            ValueError,
+            "color_by must be one of iou, .*, got 'colour'",
+        ),
+        (lambda s: hw.LatentExplorer(s, background="map"), ValueError, "background must be one of .*, got 'map'"),
+        (lambda s: hw.LatentExplorer(s, color_bye="iou"), TypeError, "no keyword 'color_bye'; did you mean 'color_by'"),
+    ],
+    ids=["no space", "column", "background", "keyword"],
+)
+def test_wrong_arguments_are_refused_and_leave_nothing(space, wrong, error, message):
+    before = set(ipywidgets.widgets.widget._instances)
+    with pytest.raises(error, match=message):
+        wrong(space)
+    assert set(ipywidgets.widgets.widget._instances) == before
+
+
+def test_a_space_must_be_fitted(reads):
+    with pytest.raises(ValueError, match=r"the space is not fitted yet; call space\.fit\(dataset\) first"):
+        hw.LatentExplorer(hw.LatentSpace(reads()))
+
+
+def test_of_many_items_the_same_sample_is_drawn_every_time(explore, space, monkeypatch, lasso):
+    monkeypatch.setattr(latent_explorer, "MOST_POINTS", 10)
+    one, other = explore(space), explore(space)
+    assert one._legend.sample == {"drawn": 10, "total": 24}
+    rows = one._scatter.rows
+    assert len(set(rows.tolist())) == 10
+    assert rows.tolist() == sorted(rows)
+    np.testing.assert_array_equal(other._scatter.rows, rows)
+    np.testing.assert_array_equal(array(one._legend._points["rows"], np.int32), rows)
+    np.testing.assert_array_equal(
+        array(one._legend._points["places"], np.float32), space.embedding_[rows].astype(np.float32)
+    )
+    np.testing.assert_array_equal(one._scatter._points.x, space.embedding_[rows, 0])
+    lasso(one, 0, 9)
+    assert one.selected == (rows[0], rows[9])
+    space.random_state = 1
+    assert explore(space)._scatter.rows.tolist() != rows.tolist()
+
+
+def test_as_many_points_as_can_be_drawn_are(explore, space, monkeypatch):
+    monkeypatch.setattr(latent_explorer, "MOST_POINTS", 24)
+    assert explore(space)._legend.sample == {"drawn": 24, "total": 24}
+
+
+# -- traits -------------------------------------------------------------------------------------------
+
+
+def test_what_is_assigned_is_on_screen_and_the_reverse(explore, space):
+    explorer = explore(space)
+    explorer.mode, explorer.color_by, explorer.background, explorer.ring = "add", "number", "none", 4
+    assert (explorer._toolbar.mode, explorer._legend.mode) == ("add", "add")
+    assert explorer._toolbar.color_by == "number"
+    assert (explorer._toolbar.background, explorer._legend.background) == ("none", "none")
+    assert not explorer._scatter._background.visible
+    assert explorer._gallery.ring == 4
+    assert explorer._scatter._ring.x.tolist() == [space.embedding_[4, 0]]
+
+    # Messages of the browser arrive through set_state.
+    explorer._legend.set_state({"mode": "subtract"})
+    explorer._toolbar.set_state({"color_by": "even", "background": "expected_iou"})
+    explorer._gallery.set_state({"ring": 6})
+    assert (explorer.mode, explorer._toolbar.mode) == ("subtract", "subtract")
+    assert (explorer.color_by, explorer.background, explorer.ring) == ("even", "expected_iou", 6)
+    assert explorer._scatter._background.visible
+    assert explorer._scatter._ring.x.tolist() == [space.embedding_[6, 0]]
+    explorer._gallery.set_state({"ring": None})
+    assert explorer.ring is None
+    assert not explorer._scatter._ring.visible
+
+
+@pytest.mark.parametrize("name", ["iou", "expected_iou", "cluster", "place", "even", "truth_area", "pc2"])
+def test_a_column_colours_points_legend_and_captions(explore, space, name):
+    explorer = explore(space)
+    explorer.color_by = name
+    values = space.table()[name]
+    expected = coloring(name, values)
+    assert explorer._scatter._points.colors == expected.colors
+    assert explorer._legend.legend == expected.legend
+    assert explorer._gallery.caption_by == ("" if name == "iou" else expected.legend["title"])
+
+
+BAD_TRAITS = [
+    ("selected", [24], "indices must be 0 to 23, got 24 to 24"),
+    ("selected", [0.5], "indices must be whole numbers"),
+    ("selected", None, "indices must be whole numbers"),
+    ("selected", [True, False], "one entry per item"),
+    ("active", 1, "active must be None or below 1, got 1"),
+    ("active", -1, "active must be None or below 1, got -1"),
+    ("active", "a", "active"),
+    ("color_by", "item", "color_by must be one of iou, expected_iou, .*, got 'item'"),
+    ("color_by", 3, "color_by"),
+    ("background", "black", "background must be one of expected_iou, none, got 'black'"),
+    ("mode", "xor", "mode must be one of replace, add, subtract, got 'xor'"),
+    ("ring", 24, "ring must be None or 0 to 23, got 24"),
+    ("ring", -1, "ring must be None or 0 to 23, got -1"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), BAD_TRAITS)
+def test_bad_values_are_refused_and_change_nothing(explore, space, name, value, message):
+    explorer = explore(space)
+    explorer.select([3, 5])
+    explorer.ring = 2
+    before = getattr(explorer, name)
+    with pytest.raises(traitlets.TraitError, match=message):
+        setattr(explorer, name, value)
+    assert getattr(explorer, name) == before
+    assert told(explorer) == ({"a": [3, 5]}, 0)
+    assert explorer._scatter._points.colors == coloring("iou", space.iou_).colors
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([5, 3, 5], (3, 5)),
+        (np.array([5, 3], np.uint32), (3, 5)),
+        (np.arange(24) > 21, (22, 23)),
+        (range(2), (0, 1)),
+    ],
+    ids=["list", "array", "flags", "range"],
+)
+def test_assigning_items_selects_them(explore, space, given, expected):
+    explorer = explore(space)
+    explorer.selected = given
+    assert explorer.selected == expected
+    assert told(explorer) == ({"a": list(expected)}, 0)
+    assert in_gallery(explorer) == list(expected)
+
+
+def test_assigning_items_changes_the_active_selection_and_can_be_taken_back(explore, space):
+    explorer = explore(space)
+    explorer.select([1], name="one")
+    explorer.select([2], name="two")
+    explorer.active = 0
+    assert explorer.selected == (1,)
+    explorer.selected = [7, 8]
+    assert told(explorer) == ({"one": [7, 8], "two": [2]}, 0)
+    explorer.selected = []
+    assert told(explorer) == ({"one": [], "two": [2]}, 0)
+    assert explorer.undo()
+    assert explorer.selected == (7, 8)
+
+
+def test_assigning_the_active_one(explore, space):
+    explorer = explore(space)
+    explorer.select([1], name="one")
+    explorer.select([2, 3], name="two")
+    explorer.active = 0
+    assert (explorer.selected, explorer._gallery.active, in_gallery(explorer)) == ((1,), 0, [1])
+    assert explorer._scatter._outlines.opacities == [1.0, 0.75]
+    explorer.active = None
+    assert (explorer.selected, explorer._gallery.active, in_gallery(explorer)) == ((), None, [])
+    explorer.selected = [9]
+    assert told(explorer) == ({"one": [1], "two": [2, 3], "a": [9]}, 2)
+
+
+def test_those_who_watch_hear_of_what_changed_once_and_when_all_of_it_has(explore, space, lasso):
+    explorer = explore(space)
+    heard = []
+
+    def listen(change):
+        current = () if explorer.active is None else tuple(explorer.selections[explorer.active].indices)
+        assert current == explorer.selected
+        heard.append((change.name, change.old, change.new))
+
+    explorer.observe(listen, names=["selected", "active"])
+    lasso(explorer, 1, 2)
+    assert sorted(heard) == [("active", None, 0), ("selected", (), (1, 2))]
+    heard.clear()
+    lasso(explorer, 3)
+    assert heard == [("selected", (1, 2), (3,))]
+    heard.clear()
+    explorer.selected = [5, 4]
+    assert heard == [("selected", (3,), (4, 5))]
+    heard.clear()
+    explorer.select([4, 5])
+    assert heard == [("active", 0, 1)]
+    heard.clear()
+    explorer._say("nothing")
+    explorer.mode = "add"
+    assert heard == []
+
+
+# -- selections ---------------------------------------------------------------------------------------
+
+
+def test_selecting_shows_a_selection_everywhere(explore, space, places):
+    explorer = explore(space)
+    made = explorer.select([8, 3, 5], name="mine", color="#123456")
+    assert made is explorer.selections[0]
+    assert (made.name, made.color, made.indices.tolist()) == ("mine", "#123456", [3, 5, 8])
+    assert (explorer.selected, explorer.active) == ((3, 5, 8), 0)
+    known = places.iou[[3, 8]]  # item 5 has nothing to find
+    assert explorer._gallery.selections == [
+        {
+            "name": "mine",
+            "color": "#123456",
+            "count": 3,
+            "mean": pytest.approx(known.mean()),
+            "median": pytest.approx(np.median(known)),
+        }
+    ]
+    assert explorer._gallery.active == 0
+    assert in_gallery(explorer) == [3, 5, 8]
+    assert explorer._scatter._names.text.tolist() == ["mine"]
+    assert explorer._scatter._outlines.colors == ["#123456"]
+    assert explorer._toolbar.can_undo
+
+
+def test_a_selection_without_an_iou_has_no_figures(explore, space):
+    explorer = explore(space)
+    explorer.select([5, 11])
+    row = explorer._gallery.selections[0]
+    assert (row["count"], row["mean"], row["median"]) == (2, None, None)
+
+
+def test_selecting_by_flags_and_names(explore, space, places):
+    explorer = explore(space)
+    explorer.select(places.group == 2)
+    explorer.select([0])
+    explorer.select([1], name="a")
+    assert told(explorer) == ({"a": [1], "b": [0]}, 0)
+    assert [one.color for one in explorer.selections] == list(COLORS[:2])
+    with pytest.raises(ValueError, match="indices must be 0 to 23"):
+        explorer.select([99])
+    assert told(explorer) == ({"a": [1], "b": [0]}, 0)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"color": "no such colour"}, {"color": 3}, {"name": 5}], ids=["colour", "number", "name"]
+)
+def test_a_name_or_colour_that_is_none_is_refused_and_changes_nothing(explore, space, wrong):
+    explorer = explore(space)
+    explorer.select([1])
+    with pytest.raises((ValueError, TypeError), match=r"name|colou?r"):
+        explorer.select([2], **wrong)
+    assert told(explorer) == ({"a": [1]}, 0)
+    explorer.select([3])
+    assert told(explorer) == ({"a": [1], "b": [3]}, 1)
+
+
+def test_the_active_selection_as_a_table(explore, space):
+    explorer = explore(space)
+    explorer.select([20, 4])
+    pandas.testing.assert_frame_equal(explorer.selection, space.frame().loc[[4, 20]])
+    explorer.active = None
+    assert explorer.selection.shape == (0, len(space.table()))
+
+
+def test_undo_and_clear(explore, space, lasso):
+    explorer = explore(space)
+    assert explorer.undo() is False
+    lasso(explorer, 1, 2)
+    lasso(explorer, 3)
+    explorer.clear()
+    assert told(explorer) == ({}, None)
+    assert in_gallery(explorer) == []
+    assert not explorer._scatter._outlines.visible
+    for expected in (({"a": [3]}, 0), ({"a": [1, 2]}, 0), ({}, None)):
+        assert explorer._toolbar.can_undo
+        assert explorer.undo() is True
+        assert told(explorer) == expected
+    assert not explorer._toolbar.can_undo
+    assert explorer.undo() is False
+
+
+# -- the lasso and clicks -----------------------------------------------------------------------------
+
+
+def test_a_lasso_selects_what_is_inside(explore, space, lasso):
+    explorer = explore(space)
+    lasso(explorer, 9, 2)
+    assert told(explorer) == ({"a": [2, 9]}, 0)
+    assert explorer.selected == (2, 9)
+    assert in_gallery(explorer) == [2, 9]
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("replace", [2, 3]), ("add", [1, 2, 3]), ("subtract", [1])])
+def test_modes_of_the_lasso(explore, space, lasso, ask, mode, expected):
+    explorer = explore(space)
+    explorer.select([1, 2])
+    explorer.mode = mode
+    lasso(explorer, 2, 3)
+    assert told(explorer) == ({"a": expected}, 0)
+    # A key that is held goes before the mode, for this lasso alone.
+    explorer.selected = [1, 2]
+    explorer.mode = "replace"
+    assert ask(explorer._legend, "gesture", kind="lasso", mode=mode) == (DONE, [])
+    lasso(explorer, 2, 3)
+    assert told(explorer) == ({"a": expected}, 0)
+    assert explorer.mode == "replace"
+    lasso(explorer, 5)
+    assert told(explorer) == ({"a": [5]}, 0)
+    explorer.mode = "add"
+    ask(explorer._legend, "gesture", kind="lasso", mode=None)
+    lasso(explorer, 6)
+    assert told(explorer) == ({"a": [5, 6]}, 0)
+
+
+def test_a_lasso_with_nothing_inside_says_so_and_changes_nothing(explore, space, lasso):
+    explorer = explore(space)
+    explorer.select([1])
+    lasso(explorer)
+    assert explorer._legend.notice == "There is no point inside this lasso; the selection is as before."
+    assert told(explorer) == ({"a": [1]}, 0)
+    assert explorer.undo()
+    assert told(explorer) == ({}, None)
+    # What is said is about the last lasso only.
+    lasso(explorer)
+    lasso(explorer, 4)
+    assert explorer._legend.notice == ""
+
+
+def test_taking_from_no_selection_is_said(explore, space, lasso):
+    explorer = explore(space)
+    explorer.mode = "subtract"
+    lasso(explorer, 1)
+    assert explorer._legend.notice == "There is no active selection to subtract from."
+    assert told(explorer) == ({}, None)
+
+
+@pytest.mark.parametrize("inside", [(), (3, 4)], ids=["still", "a small lasso"])
+def test_a_click_rings_a_point_and_selects_nothing(explore, space, lasso, ask, inside):
+    explorer = explore(space)
+    explorer.select([1])
+    ask(explorer._legend, "gesture", kind="click", item=6)
+    lasso(explorer, *inside)
+    assert explorer.ring == explorer._gallery.ring == 6
+    assert told(explorer) == ({"a": [1]}, 0)
+    assert explorer._legend.notice == ""
+    ask(explorer._legend, "gesture", kind="click", item=None)
+    lasso(explorer, *inside)
+    assert explorer.ring is None
+    assert told(explorer) == ({"a": [1]}, 0)
+    lasso(explorer, 7)
+    assert told(explorer) == ({"a": [7]}, 0)
+
+
+# -- requests of the screen ---------------------------------------------------------------------------
+
+
+def test_the_list_of_selections_can_be_worked_on(explore, space, ask):
+    explorer = explore(space)
+    for indices in ([1, 2], [2, 3], [9]):
+        explorer.select(indices)
+    gallery = explorer._gallery
+    assert ask(gallery, "activate", position=0) == (DONE, [])
+    assert explorer.selected == (1, 2)
+    assert ask(gallery, "combine", position=1, how="union") == (DONE, [])
+    assert ask(gallery, "rename", position=0, name="ours") == (DONE, [])
+    assert told(explorer) == ({"ours": [1, 2, 3], "b": [2, 3], "c": [9]}, 0)
+    assert ask(gallery, "remove", position=1) == (DONE, [])
+    assert [row["name"] for row in gallery.selections] == ["ours", "c"]
+    assert ask(gallery, "begin") == (DONE, [])
+    assert (explorer.active, explorer.selected) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("request_", "content", "message"),
+    [
+        ("activate", {"position": 2}, "there are 2 selections, no position 2"),
+        ("rename", {"position": 0, "name": " "}, "a selection needs a name"),
+        ("rename", {"position": 0, "name": "b"}, "there is a selection named 'b' already"),
+        ("combine", {"position": 0, "how": "xor"}, "how must be 'union', 'intersection' or 'difference', got 'xor'"),
+        ("remove", {"position": 7}, "there are 2 selections, no position 7"),
+        ("remove", {}, "'position'"),
+        ("explain", {"item": 24}, "index must be 0 to 23, got 24"),
+        ("sort", {}, "unknown request 'sort'"),
+    ],
+)
+def test_requests_that_cannot_be_met_get_an_error_reply_and_change_nothing(
+    explore, space, ask, request_, content, message
+):
+    explorer = explore(space)
+    explorer.select([1])
+    explorer.select([2])
+    assert ask(explorer._gallery, request_, **content) == ({"error": message}, [])
+    assert told(explorer) == ({"a": [1], "b": [2]}, 1)
+
+
+@pytest.mark.parametrize("part", ["_toolbar", "_legend"])
+def test_undo_and_clear_from_the_screen(explore, space, ask, part):
+    explorer = explore(space)
+    part = getattr(explorer, part)
+    explorer.select([1])
+    assert ask(part, "clear") == (DONE, [])
+    assert told(explorer) == ({}, None)
+    assert ask(part, "undo") == (DONE, [])
+    assert told(explorer) == ({"a": [1]}, 0)
+    ask(part, "undo")
+    assert explorer._legend.notice == ""
+    assert ask(part, "undo") == (DONE, [])
+    assert explorer._legend.notice == "There is nothing to take back."
+
+
+def test_a_key_on_the_figure_begins_a_selection(explore, space, ask):
+    explorer = explore(space)
+    explorer.select([1])
+    assert ask(explorer._legend, "begin") == (DONE, [])
+    assert explorer.active is None
+
+
+def test_the_active_selection_is_exported_as_it_is(explore, space, ask):
+    explorer = explore(space)
+    explorer.select([20, 4, 5], name="Häuser & Co/1")
+    reply, (file,) = ask(explorer._toolbar, "export")
+    assert reply == {"error": None, "name": "Häuser___Co_1.csv"}
+    read = pandas.read_csv(io.BytesIO(file), index_col="index")
+    pandas.testing.assert_frame_equal(read, explorer.selection, check_dtype=False)
+    assert read.index.tolist() == [4, 5, 20]
+    assert read["place"].tolist() == [explorer.selection["place"][i] for i in (4, 5, 20)]
+
+
+def test_nothing_to_export(explore, space, ask):
+    explorer = explore(space)
+    nothing = {"error": "Nothing is selected: there is nothing to export."}
+    assert ask(explorer._toolbar, "export") == (nothing, [])
+    explorer.select([])
+    assert ask(explorer._toolbar, "export") == (nothing, [])
+
+
+def test_the_thumbnail_of_a_point_with_what_is_known_of_it(explore, space, ask, places):
+    explorer = explore(space)
+    reply, (picture,) = ask(explorer._legend, "thumbnail", item=3)
+    assert reply == {
+        "error": None,
+        "item": 3,
+        "facts": [["IoU", "0.25"], ["place", "place 1"], ["number", "3"], ["even", "False"]],
+    }
+    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(picture))), space.collection_.thumbnails[3])
+    explorer.color_by = "truth_area"
+    reply, _ = ask(explorer._legend, "thumbnail", item=5)
+    assert reply["facts"][:2] == [["IoU", "nan"], ["Area of the truth (px)", "0"]]
+    assert ask(explorer._legend, "thumbnail", item=24)[0] == {"error": "indices must be 0 to 23, got 24 to 24"}
+
+
+# -- data that is out of the ordinary -----------------------------------------------------------------
+
+
+def test_three_items(explore, map_of, make_places, lasso):
+    explorer = explore(map_of(make_places(3)))
+    assert explorer.wait(60)
+    assert explorer.error == ""
+    assert explorer._table.most == 2
+    assert sorted(row["size"] for row in explorer._table.rows) == [1, 2]
+    lasso(explorer, 0, 1, 2)
+    assert explorer.selected == (0, 1, 2)
+    assert explorer._legend.surface["score"] is None
+
+
+def test_no_item_has_an_iou(explore, map_of, make_places, lasso):
+    explorer = explore(map_of(make_places(8, empty=range(8))))
+    assert explorer.wait(60)
+    assert explorer.error == ""
+    assert explorer._legend.surface == {}
+    assert explorer._scatter._points.colors == [MISSING] * 8
+    assert explorer._legend.legend["missing"] == 8
+    lasso(explorer, 2, 0)
+    assert explorer._gallery.selections[0]["mean"] is None
+    assert array(explorer._gallery._items, np.int32).tolist() == [0, 2]
+    assert {row["mean"] for row in explorer._table.rows} == {None}
+    explorer.color_by = "expected_iou"
+    assert explorer._scatter._points.colors == [MISSING] * 8
+
+
+def test_columns_of_the_data_set_that_have_names_of_ours(explore, map_of, make_places, ask):
+    names = ["cluster", "iou", "item"]
+    columns = {name: [f"my {name} {i % 2}" for i in range(9)] for name in names}
+    space = map_of(make_places(9, columns=columns))
+    explorer = explore(space)
+    explorer.color_by = "cluster"  # while clusters are sought, and after
+    assert explorer.wait(60)
+    assert explorer.error == ""
+    assert explorer._legend.legend["title"] == "Cluster"
+    assert explorer._scatter._points.colors == coloring("cluster", space.labels_).colors
+    for name in names:
+        explorer.color_by = f"data_{name}"
+        assert [entry["label"] for entry in explorer._legend.legend["entries"]] == [f"my {name} 0", f"my {name} 1"]
+        facts = ask(explorer._legend, "thumbnail", item=1)[0]["facts"]
+        assert facts[1] == [f"data {name}", f"my {name} 1"]

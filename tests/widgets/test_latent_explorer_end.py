@@ -1,0 +1,196 @@
+"""What is left of a latent explorer when it goes."""
+
+import gc
+import threading
+import weakref
+from types import SimpleNamespace
+
+import IPython
+import ipywidgets
+import numpy as np
+import pytest
+from IPython.core.events import EventManager, available_events
+
+import hdm_widgets as hw
+
+SECONDS = 60
+
+
+def instances():
+    return set(ipywidgets.widgets.widget._instances)
+
+
+def left_since(before):
+    """Names of the classes of widgets that are still open."""
+    return sorted(type(ipywidgets.widgets.widget._instances[key]).__name__ for key in instances() - before)
+
+
+def work(explorer):
+    """Do something with every part."""
+    explorer.select([1, 2], name="some")
+    explorer._scatter._points.selected = np.array([3, 4], np.uint32)
+    explorer.color_by, explorer.background, explorer.ring = "cluster", "none", 3
+    explorer.undo()
+
+
+# -- widgets ------------------------------------------------------------------------------------------
+
+
+def test_explorers_leave_no_widget_open(explore, space):
+    before = instances()
+    for _ in range(3):
+        explorer = explore(space)
+        work(explorer)
+        explorer.close()
+    assert left_since(before) == []
+
+
+def test_an_explanation_leaves_no_widget_open(explore, space):
+    explorer = explore(space)
+    before = instances()
+    explorer.explain(1)
+    explorer.explain(2)
+    explorer.children[3].children[0].children[1].click()
+    assert left_since(before) == []
+    explorer.explain(3)
+    explorer.close()
+    assert left_since(before) == []
+
+
+def test_an_explanation_that_its_user_closed_does_not_matter(explore, space):
+    explorer = explore(space)
+    explorer.explain(1).close()
+    explorer.explain(2).close()
+    explorer.close()
+
+
+# -- after the end ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda e: e.select([1]),
+        lambda e: e.undo(),
+        lambda e: e.clear(),
+        lambda e: e.cluster(2),
+        lambda e: e.explain(1),
+        lambda e: e.wait(),
+    ],
+    ids=["select", "undo", "clear", "cluster", "explain", "wait"],
+)
+def test_a_closed_explorer_says_so(explore, space, use):
+    explorer = explore(space)
+    explorer.select([3])
+    explorer.close()
+    explorer.close()  # closing twice is no error
+    with pytest.raises(RuntimeError, match="this explorer is closed; make a new LatentExplorer to go on"):
+        use(explorer)
+    assert [one.name for one in explorer.selections] == ["a"]
+
+
+def test_what_was_selected_can_still_be_read(explore, space):
+    explorer = explore(space)
+    explorer.select([3, 1])
+    explorer.close()
+    assert explorer.selected == (1, 3)
+    assert explorer.selection["item"].tolist() == [1, 3]
+
+
+def test_what_the_browser_still_sends_does_nothing(explore, space, lasso, ask):
+    explorer = explore(space)
+    explorer.close()
+    lasso(explorer, 1)
+    assert explorer.selected == ()
+    assert ask(explorer._toolbar, "undo")[0] == {"error": "unknown request 'undo'"}
+
+
+def test_it_says_what_it_is(explore, space):
+    explorer = explore(space)
+    assert repr(explorer) == f"LatentExplorer({space!r})"
+    explorer.close()
+    assert repr(explorer) == "LatentExplorer(closed)"
+
+
+def test_closing_stops_the_search_for_clusters(explore, bare_space):
+    arrived, free = threading.Event(), threading.Event()
+    seen = []
+
+    def comparison():
+        for number in range(100):
+            seen.append(number)
+            arrived.set()
+            assert free.wait(SECONDS)
+            yield None
+
+    bare_space.comparison = comparison
+    explorer = explore(bare_space)
+    assert arrived.wait(SECONDS)
+    explorer.close()
+    free.set()
+    for thread in threading.enumerate():
+        if thread.name == "clusters":
+            thread.join(SECONDS)
+    assert seen == [0]
+    assert explorer.error == ""
+    assert not hasattr(bare_space, "clusters_")
+
+
+# -- the cell is run again ----------------------------------------------------------------------------
+
+
+class Shell:
+    """As much of a notebook's shell as tells which cell runs; its events are IPython's own."""
+
+    def __init__(self):
+        self.events = EventManager(self, available_events)
+        self.cell = None
+
+    def get_parent(self):
+        return {"metadata": {"cellId": self.cell}}
+
+    def run_cell(self, cell):
+        self.cell = cell
+        self.events.trigger("pre_run_cell", SimpleNamespace(cell_id=cell))
+
+
+def test_running_its_cell_again_closes_an_explorer(explore, space, monkeypatch):
+    shell = Shell()
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    shell.run_cell("a")
+    one = explore(space)
+    shell.run_cell("b")
+    other = explore(space)
+    shell.run_cell("c")
+    assert (repr(one), repr(other)) == (f"LatentExplorer({space!r})",) * 2
+    shell.run_cell("a")
+    assert repr(one) == "LatentExplorer(closed)"
+    other.select([1])
+    other.close()
+    assert [hook for hooks in shell.events.callbacks.values() for hook in hooks] == []
+
+
+# -- memory -------------------------------------------------------------------------------------------
+
+
+def test_a_closed_explorer_and_its_space_can_be_collected(map_of, make_places):
+    space = map_of(make_places(8))
+    explorer = hw.LatentExplorer(space)
+    assert explorer.wait(SECONDS)
+    assert explorer.error == ""
+    work(explorer)
+    explained = explorer.explain(1)
+    assert explained.wait(SECONDS)
+    references = [weakref.ref(one) for one in (explorer, space, space.collection_, explained, explorer._gallery)]
+    explorer.close()
+    del explorer, space, explained
+    gc.collect()
+    assert [reference() for reference in references if reference() is not None] == []
+
+
+def test_a_space_outlives_its_explorer(explore, space):
+    explorer = explore(space)
+    work(explorer)
+    explorer.close()
+    assert space.clusters_[0].size > 0
+    assert explore(space)._table.busy == ""

@@ -1,0 +1,305 @@
+import io
+
+import ipywidgets
+import numpy as np
+import pytest
+from bqplot.interacts import LassoSelector
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.path import Path
+from PIL import Image
+from scipy.ndimage import distance_transform_edt
+
+from hdm_widgets.widgets.palette import SCORES, table_of
+from hdm_widgets.widgets.scatter import ScatterFigure, _outline
+
+EVERY = np.arange(24)
+
+
+def instances():
+    return set(ipywidgets.widgets.widget._instances)
+
+
+@pytest.fixture
+def draw(space):
+    """Figures that are closed after the test."""
+    made = []
+
+    def drawer(rows=EVERY, space=space):
+        made.append(ScatterFigure(space, rows))
+        return made[-1]
+
+    yield drawer
+    for scatter in made:
+        scatter.close()
+
+
+def lasso(scatter, *points):
+    """What the browser does at the end of a lasso."""
+    scatter._points.selected = np.array(points, np.uint32)
+
+
+# -- what is drawn ------------------------------------------------------------------------------------
+
+
+def test_points_are_where_the_space_has_its_items(draw, space):
+    scatter = draw()
+    np.testing.assert_array_equal(scatter._points.x, space.embedding_[:, 0])
+    np.testing.assert_array_equal(scatter._points.y, space.embedding_[:, 1])
+
+
+def test_some_rows_only(draw, space):
+    scatter = draw(np.array([2, 7, 20]))
+    np.testing.assert_array_equal(scatter._points.x, space.embedding_[[2, 7, 20], 0])
+    np.testing.assert_array_equal(scatter._points.y, space.embedding_[[2, 7, 20], 1])
+    scatter.color([f"#0000{i:02x}" for i in range(24)])
+    assert scatter._points.colors == ["#000002", "#000007", "#000014"]
+
+
+def test_the_plot_reaches_from_end_to_end_of_the_surface(draw, space):
+    scatter = draw()
+    surface = space.surface((4, 4))
+    assert scatter.bounds == pytest.approx((surface.x[0], surface.x[-1], surface.y[0], surface.y[-1]))
+    x, y = scatter._points.scales["x"], scatter._points.scales["y"]
+    assert (x.min, x.max, y.min, y.max) == scatter.bounds
+    assert (x.allow_padding, y.allow_padding) == (False, False)
+    for mark in scatter.figure.marks:
+        assert (mark.scales["x"], mark.scales["y"]) == (x, y)
+    np.testing.assert_array_equal(scatter._background.x, scatter.bounds[:2])
+    np.testing.assert_array_equal(scatter._background.y, scatter.bounds[2:])
+    # All points are inside.
+    x0, x1, y0, y1 = scatter.bounds
+    assert x0 < space.embedding_[:, 0].min() < space.embedding_[:, 0].max() < x1
+    assert y0 < space.embedding_[:, 1].min() < space.embedding_[:, 1].max() < y1
+
+
+def test_axes_say_what_they_are_and_have_round_numbers(draw, space):
+    horizontal, vertical = draw().figure.axes
+    shares = space.explained_variance_ratio_
+    assert horizontal.label == f"PC 1 ({100 * shares[0]:.0f}% of the variance)"
+    assert vertical.label == f"PC 2 ({100 * shares[1]:.0f}% of the variance)"
+    assert (horizontal.side, vertical.side) == ("bottom", "left")
+    for axis in (horizontal, vertical):
+        ticks = axis.tick_values
+        assert 3 <= len(ticks) <= 8
+        assert axis.scale.min <= ticks[0] < ticks[-1] <= axis.scale.max
+        step = ticks[1] - ticks[0]
+        np.testing.assert_allclose(np.diff(ticks), step)
+        assert min(abs(step / 10 ** np.floor(np.log10(step)) - round_one) for round_one in (1, 2, 2.5, 5)) < 1e-9
+
+
+def test_the_surface_has_the_colour_of_the_iou_to_expect_and_is_clear_where_no_items_are(draw, make_places, map_of):
+    space = map_of(make_places(60))
+    background = draw(np.arange(60), space)._background
+    assert background.visible
+    # Row 0 of a picture is at its top, where the second component is largest.
+    picture = np.array(Image.open(io.BytesIO(background.image.value)))[::-1]
+    surface = space.surface(picture.shape[:2])
+    within = distance_transform_edt(surface.support == 1) > 9
+    outside = distance_transform_edt(surface.support == 0) > 9
+    assert within.sum() > 100
+    assert outside.sum() > 100
+    table = np.array([[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in table_of(SCORES)])
+    expected = table[np.minimum(255, (surface.values[within] * 256).astype(int))]
+    assert np.abs(picture[within][:, :3] - expected).max() <= 1
+    assert (picture[within][:, 3] == round(0.6 * 255)).all()
+    assert (picture[outside][:, 3] == 0).all()
+
+
+def test_the_surface_can_be_hidden(draw):
+    scatter = draw()
+    scatter.show_surface(False)
+    assert not scatter._background.visible
+    scatter.show_surface(True)
+    assert scatter._background.visible
+
+
+def test_there_is_no_surface_where_no_item_has_an_iou(make_places, map_of, draw):
+    blind = map_of(make_places(8, empty=range(8)))
+    assert np.isnan(blind.iou_).all()
+    scatter = draw(np.arange(8), blind)
+    assert not scatter._background.visible
+    # Nor after hiding and showing it: there is nothing that a colour could stand for.
+    scatter.show_surface(False)
+    scatter.show_surface(True)
+    assert not scatter._background.visible
+
+
+def test_a_ring_around_an_item(draw, space):
+    scatter = draw(np.array([0, 1, 2]))
+    scatter.ring(17)  # not among those drawn
+    assert scatter._ring.visible
+    assert (scatter._ring.x.tolist(), scatter._ring.y.tolist()) == (
+        [space.embedding_[17, 0]],
+        [space.embedding_[17, 1]],
+    )
+    scatter.ring(None)
+    assert not scatter._ring.visible
+
+
+# -- the lasso ----------------------------------------------------------------------------------------
+
+
+def test_a_lasso_tells_which_items_are_inside(draw):
+    scatter = draw()
+    heard = []
+    scatter.on_lasso(lambda inside: heard.append(inside.tolist()))
+    lasso(scatter, 3, 1, 4)
+    lasso(scatter)
+    lasso(scatter, 3, 1, 4)  # the same again counts again
+    assert heard == [[3, 1, 4], [], [3, 1, 4]]
+
+
+def test_points_of_a_sample_are_told_as_items(draw):
+    scatter = draw(np.array([2, 7, 20, 22]))
+    heard = []
+    scatter.on_lasso(lambda inside: heard.append(inside.tolist()))
+    lasso(scatter, 0, 3)
+    assert heard == [[2, 22]]
+
+
+def test_after_a_lasso_nothing_is_selected_and_a_new_one_can_begin(draw):
+    scatter = draw()
+    first = scatter.figure.interaction
+    before = instances()
+    lasso(scatter, 1, 2)
+    assert scatter._points.selected is None
+    assert isinstance(scatter.figure.interaction, LassoSelector)
+    assert scatter.figure.interaction is not first
+    assert scatter.figure.interaction.marks == [scatter._points]
+    assert first.comm is None  # closed, with the shapes it had drawn
+    assert len(instances()) == len(before)
+
+
+def test_an_error_of_whoever_listens_leaves_the_lasso_usable(draw):
+    scatter = draw()
+    heard = []
+
+    def listen(inside):
+        heard.append(inside.tolist())
+        raise LookupError("no")
+
+    scatter.on_lasso(listen)
+    for _ in range(2):
+        with pytest.raises(LookupError):
+            lasso(scatter, 1, 2)
+        assert scatter._points.selected is None
+    assert heard == [[1, 2], [1, 2]]
+
+
+def test_without_a_listener_a_lasso_is_forgotten(draw):
+    scatter = draw()
+    lasso(scatter, 1)
+    assert scatter._points.selected is None
+
+
+# -- outlines of selections ---------------------------------------------------------------------------
+
+
+def curves(scatter):
+    """The outlines, (selections, points, 2); of a single one bqplot drops the first side."""
+    return np.stack([np.atleast_2d(scatter._outlines.x), np.atleast_2d(scatter._outlines.y)], axis=2)
+
+
+def encloses(line, points):
+    assert np.array_equal(line[0], line[-1])
+    return Path(line).contains_points(points).all()
+
+
+def test_selections_have_outlines_and_names_in_their_colours(draw, space):
+    scatter = draw()
+    one = space.select([0, 1, 2, 6], "one", "#111111")
+    two = space.select([3, 4], "two", "#222222")
+    scatter.outline([one, two], 1)
+    lines, names = scatter._outlines, scatter._names
+    assert (lines.visible, names.visible) == (True, True)
+    assert lines.colors == lines.fill_colors == names.colors == ["#111111", "#222222"]
+    assert names.text.tolist() == ["one", "two"]
+    # The active one stands out.
+    assert lines.fill_opacities[1] > lines.fill_opacities[0]
+    assert lines.opacities == [0.75, 1.0]
+    for position, (chosen, curve) in enumerate(zip((one, two), curves(scatter), strict=True)):
+        assert encloses(curve, space.embedding_[chosen.indices])
+        # The name is at the top of its line.
+        top = curve[curve[:, 1].argmax()]
+        assert (names.x[position], names.y[position]) == tuple(top)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 12, 24])
+def test_an_outline_encloses_all_points_and_keeps_near_them(draw, space, count):
+    scatter = draw()
+    chosen = space.select(np.arange(count), "some")
+    scatter.outline([chosen], 0)
+    (curve,) = curves(scatter)
+    points = space.embedding_[:count]
+    assert encloses(curve, points)
+    x0, x1, y0, y1 = scatter.bounds
+    room = 0.03 * np.array([x1 - x0, y1 - y0])
+    assert (curve.min(0) >= points.min(0) - room).all()
+    assert (curve.max(0) <= points.max(0) + room).all()
+
+
+unit = st.floats(0, 1, allow_subnormal=False)
+
+
+@given(st.lists(st.tuples(unit, unit), min_size=1, max_size=12))
+def test_an_outline_of_any_points_encloses_them(points):
+    points = np.array(points)
+    assert encloses(_outline(points), points)
+
+
+@given(st.tuples(unit, unit), st.tuples(unit, unit), st.lists(unit, min_size=1, max_size=12))
+def test_an_outline_of_points_on_one_line_encloses_them(start, end, shares):
+    start, end = np.array(start), np.array(end)
+    points = start + np.array(shares)[:, None] * (end - start)
+    assert encloses(_outline(points), points)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 9])
+def test_an_outline_of_points_at_one_place_is_a_circle(count):
+    line = _outline(np.full((count, 2), 0.3))
+    away = np.linalg.norm(line - 0.3, axis=1)
+    assert 0.018 < away.min() <= away.max() < 0.0221
+
+
+def test_selections_with_nothing_in_them_have_no_outline(draw, space):
+    scatter = draw()
+    scatter.outline([space.select([], "empty"), space.select([3], "three", "#333333")], 0)
+    assert scatter._names.text.tolist() == ["three"]
+    assert scatter._outlines.colors == ["#333333"]
+    assert scatter._outlines.opacities == [0.75]  # the active one is the empty one
+    scatter.outline([space.select([], "empty")], 0)
+    assert (scatter._outlines.visible, scatter._names.visible) == (False, False)
+    scatter.outline([], None)
+    assert (scatter._outlines.visible, scatter._names.visible) == (False, False)
+
+
+def test_an_outline_is_around_all_items_also_those_that_are_not_drawn(draw, space):
+    scatter = draw(np.array([0, 1]))
+    scatter.outline([space.select([0, 20, 23], "some")], None)
+    (curve,) = curves(scatter)
+    assert encloses(curve, space.embedding_[[0, 20, 23]])
+
+
+# -- the end ------------------------------------------------------------------------------------------
+
+
+def test_closing_closes_every_widget(space):
+    before = instances()
+    scatter = ScatterFigure(space, EVERY)
+    scatter.outline([space.select([1, 2], "some")], 0)
+    scatter.ring(3)
+    lasso(scatter, 1, 2)
+    assert len(instances()) > len(before)
+    scatter.close()
+    left = [type(ipywidgets.widgets.widget._instances[key]).__name__ for key in instances() - before]
+    assert left == []
+
+
+def test_after_closing_no_lasso_is_told(draw):
+    scatter = draw()
+    heard = []
+    scatter.on_lasso(heard.append)
+    scatter.close()
+    lasso(scatter, 1, 2)
+    assert heard == []
