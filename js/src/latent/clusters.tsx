@@ -54,7 +54,12 @@ export function Clusters({ python }: { python: Python<ClusterTraits> }) {
   const [order, setOrder] = useState<{ column: Column; up: boolean }>({ column: "mean", up: true });
   const rows = traits.rows.value
     .map((row, position) => ({ row, thumbnails: traits._thumbnails.value[position] }))
-    .sort((a, b) => (order.up ? 1 : -1) * ((a.row[order.column] ?? 2) - (b.row[order.column] ?? 2)));
+    .sort((a, b) => {
+      const [first, second] = [a.row[order.column], b.row[order.column]];
+      // What has no figure comes last, whichever way.
+      if (first === null || second === null) return Number(first === null) - Number(second === null);
+      return (order.up ? 1 : -1) * (first - second);
+    });
   const counts = Array.from({ length: Math.max(0, traits.most.value - 1) }, (_, i) => i + 2);
   const busy = traits.busy.value;
   return (

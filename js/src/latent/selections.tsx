@@ -1,5 +1,5 @@
 // The list of selections: what each holds, which one is active, what can be done with it.
-import { useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { count } from "../shared/format";
 import type { Python } from "../shared/traits";
 import type { GalleryTraits } from "./gallery";
@@ -82,18 +82,30 @@ export function Selections({ python }: { python: Python<GalleryTraits> }) {
 }
 
 function NameField({ name, onDone }: { name: string; onDone(name: string | null): void }) {
+  const field = useRef<HTMLInputElement>(null);
+  const ended = useRef(false);
+  useLayoutEffect(() => {
+    field.current?.focus();
+    field.current?.select();
+  }, []);
+  // Enter and Escape take the field away, which takes the focus from it: that is no second answer.
+  const end = (answer: string | null) => {
+    if (ended.current) return;
+    ended.current = true;
+    onDone(answer);
+  };
   return (
     <input
       class="hdm-name"
       type="text"
       aria-label={`New name for ${name}`}
-      value={name}
-      ref={(field) => field?.focus()}
+      defaultValue={name}
+      ref={field}
       onKeyDown={(event) => {
-        if (event.key === "Enter") onDone(event.currentTarget.value);
-        if (event.key === "Escape") onDone(null);
+        if (event.key === "Enter") end(event.currentTarget.value);
+        if (event.key === "Escape") end(null);
       }}
-      onBlur={(event) => onDone(event.currentTarget.value)}
+      onBlur={(event) => end(event.currentTarget.value)}
     />
   );
 }

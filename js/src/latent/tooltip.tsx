@@ -26,6 +26,7 @@ export function tooltip(root: HTMLElement, python: Python<LegendTraits>) {
   root.append(place);
   const known = new Map<number, Content>();
   let wanted = -1;
+  let round = 0;
 
   const draw = (item: number, content: Content | undefined) =>
     render(
@@ -56,8 +57,9 @@ export function tooltip(root: HTMLElement, python: Python<LegendTraits>) {
       place.style.left = `${fits ? left : Math.max(4, left - 28 - place.offsetWidth)}px`;
       place.style.top = `${Math.min(top, frame.height - place.offsetHeight - 4)}px`;
       if (known.has(item)) return;
+      const asked = round;
       const reply = await python.ask("thumbnail", { item });
-      if (reply.error || !reply.buffers[0]) return;
+      if (asked !== round || reply.error || !reply.buffers[0]) return;
       const url = URL.createObjectURL(new Blob([bytes(reply.buffers[0])], { type: "image/png" }));
       known.set(item, { url, facts: reply.facts as [string, string][] });
       const [oldest] = known.keys();
@@ -73,6 +75,7 @@ export function tooltip(root: HTMLElement, python: Python<LegendTraits>) {
     },
     /** What was shown is out of date: the columns have changed. */
     forget() {
+      round++;
       for (const { url } of known.values()) URL.revokeObjectURL(url);
       known.clear();
     },

@@ -1,0 +1,169 @@
+// A stand-in for the notebook's model, and what jsdom lacks.
+import type { AnyModel } from "@anywidget/types";
+import { vi } from "vitest";
+
+type Listener = (...args: never[]) => void;
+
+/** A model that knows who listens and what was sent. */
+export class FakeModel {
+  listeners = new Map<string, Set<Listener>>();
+  sent: Record<string, unknown>[] = [];
+  saved = 0;
+  constructor(public state: Record<string, unknown>) {}
+  get(name: string) {
+    return this.state[name];
+  }
+  set(name: string, value: unknown) {
+    this.state[name] = value;
+    this.tell(`change:${name}`);
+  }
+  save_changes() {
+    this.saved++;
+  }
+  on(event: string, listener: Listener) {
+    if (!this.listeners.has(event)) this.listeners.set(event, new Set());
+    this.listeners.get(event)?.add(listener);
+  }
+  off(event: string, listener: Listener) {
+    this.listeners.get(event)?.delete(listener);
+  }
+  send(message: Record<string, unknown>) {
+    this.sent.push(message);
+  }
+  tell(event: string, ...args: unknown[]) {
+    for (const listener of [...(this.listeners.get(event) ?? [])]) listener(...(args as never[]));
+  }
+  /** All that listen, to anything. */
+  get listening() {
+    return [...this.listeners.values()].reduce((sum, set) => sum + set.size, 0);
+  }
+  /** What was asked for, without the ids, since this was called last. */
+  asked() {
+    return this.sent.splice(0).map(({ id: _, ...rest }) => rest);
+  }
+  /** Answer a request as Python does. */
+  async reply(request: Record<string, unknown>, content: object = {}, buffers: DataView[] = []) {
+    this.tell("msg:custom", { id: request.id, error: null, ...content }, buffers);
+    await rest();
+  }
+  as<T extends object>() {
+    return this as unknown as AnyModel<T>;
+  }
+}
+
+/** Until what was started has ended: effects, redrawing, promises. */
+export const rest = () => new Promise<void>((done) => setTimeout(done));
+
+export interface Widget<T extends object> {
+  // biome-ignore lint/suspicious/noExplicitAny: anywidget gives a view more than these tests do
+  render(props: any): () => void;
+  readonly _?: T;
+}
+
+/** A view of a widget on the page. */
+export function show<T extends object>(widget: Widget<T>, model: FakeModel) {
+  const el = document.createElement("div");
+  document.body.append(el);
+  const leave = widget.render({ model: model.as<T>(), el });
+  const stop = () => {
+    leave();
+    el.remove();
+  };
+  return { el, stop };
+}
+
+/** A button by its text. */
+export function button(el: ParentNode, text: string): HTMLButtonElement {
+  const found = [...el.querySelectorAll("button")].find((one) => one.textContent?.trim() === text);
+  if (!found) throw new Error(`there is no button ${text}`);
+  return found;
+}
+
+/** A drop-down list by its label. */
+export function pick(el: ParentNode, label: string): HTMLSelectElement {
+  const found = [...el.querySelectorAll("select")].find((one) => one.labels[0]?.textContent === label);
+  if (!found) throw new Error(`there is no list ${label}`);
+  return found;
+}
+
+/** What a person does with a drop-down list. */
+export function choose(list: HTMLSelectElement, value: string) {
+  list.value = value;
+  list.dispatchEvent(new Event("change", { bubbles: true }));
+}
+
+/** All that has no name for a screen reader. */
+export function nameless(el: ParentNode): string[] {
+  const controls = [...el.querySelectorAll<HTMLInputElement>("input, select, button, summary")];
+  const unnamed = controls.filter((control) => {
+    const labels = control.labels ? [...control.labels].map((label) => label.textContent).join("") : "";
+    return !(control.getAttribute("aria-label") || labels || control.textContent);
+  });
+  return unnamed.map((control) => control.outerHTML);
+}
+
+/** Addresses of pictures, which jsdom does not make: those in use, and what they were made of. */
+export function fakeAddresses() {
+  const used = new Map<string, Blob>();
+  let made = 0;
+  URL.createObjectURL = vi.fn((blob: Blob) => {
+    const address = `blob:${++made}`;
+    used.set(address, blob);
+    return address;
+  });
+  URL.revokeObjectURL = vi.fn((address: string) => {
+    used.delete(address);
+  });
+  return used;
+}
+
+/** In place of the page's own observer, which jsdom lacks: it tells of a size when it is told to. */
+export class FakeResizeObserver {
+  static all = new Set<FakeResizeObserver>();
+  elements = new Set<Element>();
+  constructor(private callback: ResizeObserverCallback) {}
+  observe(element: Element) {
+    this.elements.add(element);
+    FakeResizeObserver.all.add(this);
+  }
+  unobserve(element: Element) {
+    this.elements.delete(element);
+    if (!this.elements.size) this.disconnect();
+  }
+  disconnect() {
+    this.elements.clear();
+    FakeResizeObserver.all.delete(this);
+  }
+  /** Every element that is observed now has this size. */
+  static resize(width: number, height: number) {
+    for (const one of [...FakeResizeObserver.all]) {
+      const entries = [...one.elements].map((target) => ({
+        target,
+        contentRect: { width, height },
+        borderBoxSize: [{ inlineSize: width, blockSize: height }],
+      }));
+      if (entries.length) {
+        one.callback(entries as unknown as ResizeObserverEntry[], one as unknown as ResizeObserver);
+      }
+    }
+  }
+  static install() {
+    FakeResizeObserver.all.clear();
+    window.ResizeObserver = FakeResizeObserver as unknown as typeof ResizeObserver;
+    globalThis.ResizeObserver = window.ResizeObserver;
+  }
+}
+
+export const text = (content: string) => new DataView(new TextEncoder().encode(content).buffer);
+
+export const intsMessage = (...values: number[]) => ({
+  view: new DataView(Int32Array.from(values).buffer),
+  dtype: "int32",
+  shape: [values.length],
+});
+
+export const floatsMessage = (...values: number[]) => ({
+  view: new DataView(Float32Array.from(values).buffer),
+  dtype: "float32",
+  shape: [values.length],
+});

@@ -1,0 +1,259 @@
+// @vitest-environment jsdom
+import { options } from "preact";
+import { beforeAll, beforeEach, describe, expect, it } from "vitest";
+import gallery from "../src/gallery";
+import { layout } from "../src/latent/picture_grid";
+import {
+  button,
+  FakeModel,
+  FakeResizeObserver,
+  fakeAddresses,
+  intsMessage,
+  rest,
+  show,
+  text,
+} from "./fake_model";
+
+describe("the layout of cards", () => {
+  // A card is 12 px wider than its pictures, cards are 8 px apart; a row has 22 px for captions.
+  it("fills the width with pictures of about the size asked for", () => {
+    // 3 cards of 3 x 72 + 12 and two gaps are 700 px.
+    expect(layout(700, 72, 3, 1)).toEqual({ perRow: 3, side: 72, height: 72 + 22 + 12 + 8 });
+    // 730 px: 3 cards of 238 px, less 12, are 3 pictures of 75 px.
+    expect(layout(730, 72, 3, 1)).toMatchObject({ perRow: 3, side: 75 });
+    expect(layout(700, 72, 1, 1)).toMatchObject({ perRow: 8, side: 68 });
+  });
+
+  it("never overflows, and wastes less than a pixel for each picture", () => {
+    for (const layers of [1, 3]) {
+      for (let width = 260; width < 900; width += 7) {
+        for (let size = 48; size <= 224; size += 8) {
+          const { perRow, side } = layout(width, size, layers, 1);
+          const used = perRow * (layers * side + 12) + (perRow - 1) * 8;
+          expect(used).toBeLessThanOrEqual(width);
+          expect(width - used).toBeLessThan(perRow * layers);
+        }
+      }
+    }
+  });
+
+  it("is as high as the pictures are", () => {
+    expect(layout(700, 72, 3, 0.5).height).toBe(36 + 42);
+    expect(layout(700, 72, 3, 2).height).toBe(144 + 42);
+  });
+
+  it("has one card in a row where there is little room, of no less than 16 px", () => {
+    expect(layout(120, 224, 3, 1)).toMatchObject({ perRow: 1, side: 36 });
+    expect(layout(30, 72, 3, 1)).toMatchObject({ perRow: 1, side: 16 });
+    expect(layout(0, 72, 1, 1)).toMatchObject({ perRow: 1, side: 16 });
+  });
+});
+
+beforeAll(() => {
+  // jsdom lays nothing out and paints nothing: what is painted is tested in errors.test.ts and in a real browser.
+  HTMLCanvasElement.prototype.getContext = () => null;
+  globalThis.ImageData = class {} as unknown as typeof ImageData;
+  Element.prototype.scrollTo = () => {};
+  for (const [name, value] of [
+    ["clientWidth", 700],
+    ["clientHeight", 300],
+  ] as const) {
+    Object.defineProperty(HTMLElement.prototype, name, { configurable: true, get: () => value });
+  }
+});
+
+// Effects at once, not with the next picture on the screen.
+options.requestAnimationFrame = (effect) => queueMicrotask(effect);
+
+let addresses: Map<string, Blob>;
+beforeEach(() => {
+  FakeResizeObserver.install();
+  addresses = fakeAddresses();
+});
+
+const items = (count: number) => intsMessage(...Array.from({ length: count }, (_, i) => 100 + i));
+
+function state(count = 1000): Record<string, unknown> {
+  return {
+    sort: "lowest IoU first",
+    sorts: ["lowest IoU first", "highest IoU first"],
+    layers: "three",
+    size: 72,
+    ring: null,
+    selections: [{ name: "a", color: "#8b5cf6", count, mean: 0.5, median: null }],
+    active: 0,
+    can_explain: true,
+    caption_by: "",
+    caption_round: 1,
+    _about: { height: 2, width: 4, total: 2000, full: true },
+    _items: items(count),
+  };
+}
+
+const mask = () => new DataView(Uint8Array.of(0b10010000).buffer);
+
+/** Answer all requests for pictures. */
+async function answer(model: FakeModel, more: object = {}) {
+  for (const request of model.sent.filter(({ request }) => request === "pictures")) {
+    const asked = request.items as number[];
+    model.sent.splice(model.sent.indexOf(request), 1);
+    const pictures = asked.map((index) => ({ index, iou: 0.25, caption: "", error: "", ...more }));
+    await model.reply(
+      request,
+      { pictures },
+      asked.flatMap(() => [text("png"), mask(), mask()]),
+    );
+  }
+}
+
+async function open(model: FakeModel) {
+  const view = show(gallery, model);
+  await rest();
+  FakeResizeObserver.resize(700, 300);
+  await rest();
+  return view;
+}
+
+const asked = (model: FakeModel) => model.asked().flatMap(({ items }) => items as number[]);
+const cards = (el: Element) => [...el.querySelectorAll(".hdm-card")];
+const pictures = (el: Element) => el.querySelectorAll(".hdm-card img").length;
+
+describe("the gallery", () => {
+  it("has only the rows in view in the page, and asks for their pictures alone", async () => {
+    const model = new FakeModel(state());
+    const { el, stop } = await open(model);
+    // Rows of 3 cards and 78 px in a frame of 300 px: 4 in view, and 2 more.
+    expect((el.querySelector(".hdm-rows") as HTMLElement).style.height).toBe(`${334 * 78}px`);
+    const first = Array.from({ length: 18 }, (_, i) => 100 + i);
+    expect(asked(model)).toEqual(first);
+    expect(cards(el)).toHaveLength(18);
+    expect(el.querySelector(".hdm-gallery-head [role=status]")?.textContent).toBe("a: 1,000 of 2,000");
+    stop();
+  });
+
+  it("shows pictures and masks when they come", async () => {
+    const model = new FakeModel(state(2));
+    const { el, stop } = await open(model);
+    expect(cards(el).map((card) => card.querySelector(".hdm-caption")?.textContent)).toEqual(["…", "…"]);
+    await answer(model, { caption: "town" });
+    expect(pictures(el)).toBe(2);
+    expect([...addresses.keys()]).toEqual([...el.querySelectorAll("img")].map((image) => image.src));
+    const [card] = cards(el);
+    expect(card.querySelector(".hdm-caption")?.textContent).toBe("IoU 0.25townExplain");
+    expect(card.querySelector(".hdm-layers")?.getAttribute("aria-label")).toBe(
+      "Item 100, IoU 0.25: ring its point on the map",
+    );
+    const names = [...card.querySelectorAll("canvas")].map((canvas) => canvas.getAttribute("aria-label"));
+    expect(names).toEqual(["True mask", "Prediction: hit, missed and added"]);
+    expect([...card.querySelectorAll("canvas")].map((c) => [c.width, c.height])).toEqual([
+      [4, 2],
+      [4, 2],
+    ]);
+    model.set("layers", "overlay");
+    await rest();
+    expect(cards(el)[0].querySelectorAll("canvas")).toHaveLength(1);
+    expect(cards(el)[0].querySelector("canvas")?.getAttribute("aria-label")).toBe("Hit, missed and added");
+    stop();
+  });
+
+  it("says what an item lacks", async () => {
+    const model = new FakeModel(state(1));
+    const { el, stop } = await open(model);
+    await answer(model, { iou: null, error: "disk 3 is gone" });
+    expect(el.querySelector(".hdm-caption")?.textContent).toBe("not readable");
+    expect(el.querySelector(".hdm-layers")?.getAttribute("title")).toBe("disk 3 is gone");
+    stop();
+    const other = new FakeModel(state(1));
+    const second = await open(other);
+    await answer(other, { iou: null });
+    expect(second.el.querySelector(".hdm-caption")?.textContent).toBe("IoU not definedExplain");
+    second.stop();
+  });
+
+  it("gets pictures with the new captions when the captions change", async () => {
+    const model = new FakeModel(state(4));
+    const { el, stop } = await open(model);
+    await answer(model);
+    expect(pictures(el)).toBe(4);
+    model.set("caption_round", 2);
+    await rest();
+    expect(asked(model)).toEqual([100, 101, 102, 103]);
+    stop();
+  });
+
+  it("asks for other pictures when other items are shown", async () => {
+    const model = new FakeModel(state(4));
+    const { el, stop } = await open(model);
+    await answer(model);
+    model.set("_items", intsMessage(101, 7));
+    await rest();
+    expect(asked(model)).toEqual([7]);
+    expect(cards(el)).toHaveLength(2);
+    stop();
+  });
+
+  it("rings a point by a click on its picture, and takes the ring off again", async () => {
+    const model = new FakeModel(state(2));
+    const { el, stop } = await open(model);
+    await answer(model);
+    const layers = () => [...el.querySelectorAll<HTMLButtonElement>(".hdm-layers")];
+    layers()[1].click();
+    await rest();
+    expect(model.state.ring).toBe(101);
+    expect(layers().map((one) => one.getAttribute("aria-pressed"))).toEqual(["false", "true"]);
+    layers()[1].click();
+    expect(model.state.ring).toBeNull();
+    stop();
+  });
+
+  it("asks for an explanation where there can be one", async () => {
+    const model = new FakeModel(state(1));
+    const { el, stop } = await open(model);
+    await answer(model);
+    button(el, "Explain").click();
+    expect(model.asked()).toEqual([{ request: "explain", item: 100 }]);
+    model.set("can_explain", false);
+    await rest();
+    expect([...el.querySelectorAll("button")].some((one) => one.textContent === "Explain")).toBe(false);
+    stop();
+  });
+
+  it("says why there are no pictures", async () => {
+    const model = new FakeModel(state(1));
+    const { el, stop } = await open(model);
+    await model.reply(model.sent[0], { error: "the gallery is closed" });
+    expect(el.querySelector("[role=alert]")?.textContent).toBe("the gallery is closed");
+    stop();
+  });
+
+  it("tells how to begin when nothing is selected, and what to do when nothing is left", async () => {
+    const empty = { ...state(), selections: [], active: null, _items: items(0) };
+    const model = new FakeModel(empty);
+    const { el, stop } = await open(model);
+    expect(el.textContent).toContain("Draw a lasso around points");
+    model.set("selections", [{ name: "b", color: "#000000", count: 0, mean: null, median: null }]);
+    model.set("active", 0);
+    await rest();
+    expect(el.textContent).toContain("Nothing is left in b");
+    expect(cards(el)).toHaveLength(0);
+    stop();
+  });
+
+  it("leaves nothing behind when it goes, and two views end apart", async () => {
+    const model = new FakeModel(state(2));
+    const first = await open(model);
+    const alone = model.listening;
+    const second = await open(model);
+    await answer(model);
+    expect([pictures(first.el), pictures(second.el)]).toEqual([2, 2]);
+    expect(addresses.size).toBe(4);
+    second.stop();
+    expect(model.listening).toBe(alone);
+    expect(addresses.size).toBe(2);
+    expect(second.el.childElementCount).toBe(0);
+    first.stop();
+    expect(model.listening).toBe(0);
+    expect(addresses.size).toBe(0);
+    expect(FakeResizeObserver.all.size).toBe(0);
+  });
+});

@@ -1,0 +1,122 @@
+import { describe, expect, it } from "vitest";
+import { connect } from "../src/shared/traits";
+import { FakeModel, rest } from "./fake_model";
+
+interface Traits {
+  mode: string;
+  count: number;
+}
+
+const view = (model: FakeModel) => connect(model.as<Traits>(), ["mode", "count"]);
+
+describe("traits", () => {
+  it("are signals that follow the model", () => {
+    const model = new FakeModel({ mode: "add", count: 3 });
+    const { traits } = view(model);
+    const seen: string[] = [];
+    const stop = traits.mode.subscribe((mode) => seen.push(mode));
+    expect([traits.mode.value, traits.count.value]).toEqual(["add", 3]);
+    model.set("mode", "replace");
+    model.set("count", 4);
+    expect(seen).toEqual(["add", "replace"]);
+    expect(traits.count.value).toBe(4);
+    stop();
+  });
+
+  it("are changed here and in Python by one message", () => {
+    const model = new FakeModel({ mode: "add", count: 3 });
+    const { traits, set } = view(model);
+    set("mode", "subtract");
+    expect(traits.mode.value).toBe("subtract");
+    expect(model.state).toEqual({ mode: "subtract", count: 3 });
+    expect(model.saved).toBe(1);
+  });
+});
+
+describe("requests", () => {
+  it("have an id, and are settled by the reply with the same one", async () => {
+    const model = new FakeModel({});
+    const { ask } = view(model);
+    const settled: string[] = [];
+    void ask("first").then((reply) => settled.push(`first ${reply.answer}`));
+    void ask("second", { item: 7 }).then((reply) => settled.push(`second ${reply.answer}`));
+    const [first, second] = model.sent;
+    expect(first.id).not.toBe(second.id);
+    expect([first, second]).toEqual([
+      { request: "first", id: first.id },
+      { request: "second", item: 7, id: second.id },
+    ]);
+    await rest();
+    expect(settled).toEqual([]);
+    await model.reply(second, { answer: 2 });
+    await model.reply({ id: -5 }, { answer: 0 });
+    expect(settled).toEqual(["second 2"]);
+    await model.reply(first, { answer: 1 });
+    await model.reply(first, { answer: 3 });
+    expect(settled).toEqual(["second 2", "first 1"]);
+  });
+
+  it("are settled by an error too, and get the buffers", async () => {
+    const model = new FakeModel({});
+    const { ask } = view(model);
+    const failed = ask("explain");
+    const done = ask("pictures");
+    const [first, second] = model.sent;
+    const bytes = [new DataView(new ArrayBuffer(3))];
+    void model.reply(first, { error: "no such item" });
+    void model.reply(second, { pictures: [1] }, bytes);
+    expect(await failed).toEqual({ id: first.id, error: "no such item", buffers: [] });
+    expect(await done).toEqual({ id: second.id, error: null, pictures: [1], buffers: bytes });
+  });
+
+  it("cannot be named otherwise by what goes with them", () => {
+    const model = new FakeModel({});
+    void view(model).ask("rename", { request: "remove", id: 3, name: "b" });
+    expect(model.sent[0]).toEqual({ request: "rename", id: expect.any(Number), name: "b" });
+    expect(model.sent[0].id).not.toBe(3);
+  });
+
+  it("of two views do not mix", async () => {
+    const model = new FakeModel({ mode: "add", count: 0 });
+    const one = view(model);
+    const other = view(model);
+    const settled: string[] = [];
+    void one.ask("undo").then(() => settled.push("one"));
+    void other.ask("undo").then(() => settled.push("other"));
+    const [first, second] = model.sent;
+    expect(first.id).not.toBe(second.id);
+    await model.reply(second);
+    expect(settled).toEqual(["other"]);
+    await model.reply(first);
+    expect(settled).toEqual(["other", "one"]);
+  });
+});
+
+describe("the end of a view", () => {
+  it("takes every listener off with the callback that was put on", () => {
+    const model = new FakeModel({ mode: "add", count: 3 });
+    const one = view(model);
+    expect([...model.listeners.keys()].sort()).toEqual(["change:count", "change:mode", "msg:custom"]);
+    const other = view(model);
+    expect(model.listening).toBe(6);
+    one.dispose();
+    expect(model.listening).toBe(3);
+    model.set("count", 9);
+    expect([one.traits.count.value, other.traits.count.value]).toEqual([3, 9]);
+    other.dispose();
+    expect(model.listening).toBe(0);
+  });
+
+  it("leaves what it asked for unanswered", async () => {
+    const model = new FakeModel({});
+    const python = view(model);
+    let settled = false;
+    void python.ask("undo").then(() => {
+      settled = true;
+    });
+    const [request] = model.sent;
+    python.dispose();
+    await model.reply(request);
+    expect(settled).toBe(false);
+  });
+});
