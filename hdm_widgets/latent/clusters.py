@@ -30,6 +30,8 @@ _KMEANS_COUNTS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14)
 _DBSCAN_SAMPLES = (5, 10)
 _DBSCAN_QUANTILES = (0.5, 0.7, 0.85, 0.95)
 _INITS = 4
+# DBSCAN keeps every item's neighbours, which in a dense map are most items: for more than these only KMeans is tried.
+_DBSCAN_MOST = 10_000
 
 
 @dataclass(frozen=True)
@@ -162,12 +164,14 @@ def compare(coordinates: Floats, *, random_state: int = 0) -> Iterator[Clusterin
     """Group coordinates (n, k) by KMeans and DBSCAN over a grid of parameters, one by one.
 
     The reaches (`eps`) that DBSCAN is tried with are quantiles of the items' distance to their `min_samples`-th
-    nearest, so that the grid follows the data.
+    nearest, so that the grid follows the data. Above 10,000 items DBSCAN is left out: it keeps every item's neighbours.
     """
     count = len(coordinates)
     for n_clusters in _KMEANS_COUNTS:
         if n_clusters < count:
             yield fit_clusters(coordinates, "kmeans", n_clusters=n_clusters, random_state=random_state)
+    if count > _DBSCAN_MOST:
+        return
     tree = KDTree(coordinates)
     for min_samples in _DBSCAN_SAMPLES:
         if min_samples >= count:

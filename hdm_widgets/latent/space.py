@@ -474,7 +474,7 @@ class LatentSpace:
         """KMeans and DBSCAN over a grid of parameters: one row each, the best silhouette first.
 
         Clusters are sought in the leading `n_cluster_components` principal components, not in the two drawn. The
-        columns are those of `Clustering`.
+        columns are those of `Clustering`. Of more than 10,000 items KMeans alone is tried.
         """
         import pandas
 
