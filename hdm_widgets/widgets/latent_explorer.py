@@ -85,9 +85,9 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
     >>> explorer.close()
     """
 
-    selected = _Items(())
     _ended = True  # until __init__ has come to its end
 
+    selected = _Items(())
     color_by = traitlets.Unicode("iou")
     background = traitlets.Unicode("expected_iou")
     mode: Any = traitlets.Unicode("replace")
@@ -103,6 +103,7 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
             raise ValueError("the space is not fitted yet; call space.fit(dataset) first")
         self._lock = threading.RLock()
         self._publishing = False
+        self._pending: dict[str, Any] | None = None
         self._space = space
         self._book = SelectionBook(space)
         self._stop_watching: Callable[[], None] = _nothing
@@ -243,6 +244,7 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
 
     @traitlets.validate("selected", "color_by", "background", "mode", "active", "ring")
     def _valid(self, proposal: Any) -> Any:
+        self._check_open()
         name, value = proposal["trait"].name, proposal["value"]
         try:
             return getattr(self, f"_valid_{name}")(value)
@@ -338,7 +340,7 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
             yield
             self._publish()
 
-    def _in_book(self, change: Callable[[], None]) -> None:
+    def _in_book(self, change: Callable[[], Any]) -> None:
         with self._change():
             change()
 
@@ -375,8 +377,6 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         """What the pointer is about to do on the figure, told before bqplot tells of the lasso."""
         self._pending = asked
 
-    _pending: dict[str, Any] | None = None
-
     def _lassoed(self, inside: NDArray[np.int64]) -> None:
         pending, self._pending = self._pending, None
         if pending is not None and pending.get("kind") == "click":
@@ -387,9 +387,13 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         if not len(inside):
             self._say("There is no point inside this lasso; the selection is as before.")
             return
+        self._apply(inside, mode)
+
+    def _apply(self, indices: NDArray[np.int64], mode: Any, name: str | None = None) -> None:
+        """Change the active selection; what cannot be done is told on the screen."""
         try:
             with self._change():
-                self._book.gesture(inside, mode)
+                self._book.gesture(indices, mode, name)
         except ValueError as error:
             self._say(f"{str(error)[0].upper()}{str(error)[1:]}.")
 
@@ -404,13 +408,11 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         return {"name": f"{name}.csv"}, [self.selection.to_csv().encode()]
 
     def _thumbnail(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        index = int(asked["item"])
-        space = self._space
-        space.select([index])
-        table = space.table()
+        (index,) = check_indices([asked["item"]], len(self._space))
+        space, table = self._space, self._space.table()
         shown = dict.fromkeys(["iou", self.color_by, *space.columns_])
         facts = [[title(name), _text(table[name][index])] for name in list(shown)[:5] if name in table]
-        return {"item": index, "facts": facts}, [png(np.array(space.collection_.thumbnails[index]))]
+        return {"item": int(index), "facts": facts}, [png(np.array(space.collection_.thumbnails[index]))]
 
     def _explain_asked(self, asked: dict[str, Any]) -> None:
         self.error = ""
@@ -469,11 +471,16 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         members = self._table.members(label)
         name = f"cluster {label}"
         current = self._book.current
-        with self._change():
-            if self.mode == "replace" and current is not None and not _CLUSTER_NAME.fullmatch(current.name):
-                self._book.put(members, name)
-            else:
-                self._book.gesture(members, "replace" if current is None else self.mode, name)
+        if self.mode == "replace" and current is not None and not _CLUSTER_NAME.fullmatch(current.name):
+            self._in_book(lambda: self._book.put(members, name))
+        else:
+            self._apply(members, self.mode, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A misspelt trait would be a new attribute that nobody looks at.
+        if not (self._ended or name.startswith("_") or hasattr(self, name)):
+            raise AttributeError(f"LatentExplorer has no {name!r} to set")
+        super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         return "LatentExplorer(closed)" if self._ended else f"LatentExplorer({self._space!r})"

@@ -9,6 +9,8 @@ from typing import Any
 import anywidget
 import traitlets
 
+from hdm_widgets.widgets.selection_book import MODES
+
 __all__ = ["Legend", "Part", "Toolbar", "read_static"]
 
 _STATIC = Path(__file__).parents[1] / "static"
@@ -70,7 +72,7 @@ class Toolbar(Part):
     _esm = read_static("toolbar.js")
     _css = read_static("latent_explorer.css")
 
-    mode = traitlets.Unicode("replace").tag(sync=True)
+    mode: Any = traitlets.Enum(MODES, "replace").tag(sync=True)
     color_by = traitlets.Unicode("iou").tag(sync=True)
     background = traitlets.Unicode("expected_iou").tag(sync=True)
     colors: Any = traitlets.List().tag(sync=True)
@@ -85,7 +87,7 @@ class Legend(Part):
     _esm = read_static("legend.js")
     _css = read_static("latent_explorer.css")
 
-    mode = traitlets.Unicode("replace").tag(sync=True)
+    mode: Any = traitlets.Enum(MODES, "replace").tag(sync=True)
     background = traitlets.Unicode("expected_iou").tag(sync=True)
     legend = traitlets.Dict().tag(sync=True)
     surface = traitlets.Dict().tag(sync=True)

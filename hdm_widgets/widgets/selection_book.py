@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hdm_widgets.latent.selection import COLORS, Selection
 from hdm_widgets.latent.space import LatentSpace
 
-__all__ = ["Mode", "SelectionBook"]
+__all__ = ["MODES", "Mode", "SelectionBook"]
 
 Mode = Literal["replace", "add", "subtract"]
 MODES: tuple[Mode, ...] = ("replace", "add", "subtract")

@@ -218,11 +218,41 @@ describe("the gallery", () => {
     stop();
   });
 
+  it("says why there is no explanation", async () => {
+    const model = new FakeModel(state(1));
+    const { el, stop } = await open(model);
+    await answer(model);
+    button(el, "Explain").click();
+    await model.reply(model.sent[0], { error: "item 100 could not be read" });
+    expect(el.querySelector("[role=alert]")?.textContent).toBe("item 100 could not be read");
+    button(el, "Explain").click();
+    await model.reply(model.sent[1]);
+    expect(el.querySelector("[role=alert]")).toBeNull();
+    stop();
+  });
+
   it("says why there are no pictures", async () => {
     const model = new FakeModel(state(1));
     const { el, stop } = await open(model);
     await model.reply(model.sent[0], { error: "the gallery is closed" });
     expect(el.querySelector("[role=alert]")?.textContent).toBe("the gallery is closed");
+    stop();
+  });
+
+  it("does not ask again and again for pictures that cannot be had, but does when the view changes", async () => {
+    const model = new FakeModel(state(1));
+    const { stop } = await open(model);
+    let requests = 0;
+    for (let round = 0; round < 4; round++) {
+      for (const request of model.sent.splice(0)) {
+        requests++;
+        await model.reply(request, { error: "the memory is full" });
+      }
+    }
+    expect(requests).toBe(1);
+    model.set("_items", intsMessage(100, 7));
+    await rest();
+    expect(asked(model)).toEqual([100, 7]);
     stop();
   });
 

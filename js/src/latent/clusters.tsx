@@ -60,7 +60,8 @@ export function Clusters({ python }: { python: Python<ClusterTraits> }) {
       if (first === null || second === null) return Number(first === null) - Number(second === null);
       return (order.up ? 1 : -1) * (first - second);
     });
-  const counts = Array.from({ length: Math.max(0, traits.most.value - 1) }, (_, i) => i + 2);
+  const most = Math.max(traits.most.value, traits.n_clusters.value);
+  const counts = Array.from({ length: Math.max(0, most - 1) }, (_, i) => i + 2);
   const busy = traits.busy.value;
   return (
     <section class="hdm hdm-clusters" aria-label="Clusters" aria-busy={busy !== ""}>

@@ -40,10 +40,10 @@ export function PictureGrid({ python, store, items }: Parts & { items: Int32Arra
     frame.current?.scrollTo({ top: 0 });
   }, [items]);
 
-  // Pictures that came or were forgotten, and those that are missing.
-  const news = store.arrived.value;
+  // Pictures that came, and those that are missing; what was forgotten is missing again.
+  store.arrived.value;
   const inView = rows.flatMap((row) => [...items.slice(row.index * perRow, (row.index + 1) * perRow)]);
-  useEffect(() => store.want(inView), [inView.join(), news]);
+  useEffect(() => store.want(inView), [inView.join(), store.round.value]);
 
   return (
     <>

@@ -26,6 +26,8 @@ const MOST_KEPT = 600;
 export interface PictureStore {
   /** Changes whenever pictures arrive. */
   arrived: { readonly value: number };
+  /** Changes whenever all pictures are forgotten. */
+  round: { readonly value: number };
   /** What went wrong with the last request, empty otherwise. */
   error: { readonly value: string };
   get(item: number): Item | undefined;
@@ -43,17 +45,17 @@ export function pictureStore(python: Python<GalleryTraits>): PictureStore {
   const asked = new Set<number>();
   const arrived = signal(0);
   const error = signal("");
-  let round = 0;
+  const round = signal(0);
 
   const drop = (item: number) => {
     URL.revokeObjectURL(kept.get(item)?.url ?? "");
     kept.delete(item);
   };
   const fetchSome = async (items: number[]) => {
-    const started = round;
+    const started = round.peek();
     const reply = await python.ask("pictures", { items });
     // Of before the last forgetting: the same items may have been asked for again.
-    if (started !== round) return;
+    if (started !== round.peek()) return;
     for (const item of items) asked.delete(item);
     error.value = reply.error ?? "";
     const { height, width } = python.traits._about.value;
@@ -74,7 +76,7 @@ export function pictureStore(python: Python<GalleryTraits>): PictureStore {
     arrived.value++;
   };
   const forget = () => {
-    round++;
+    round.value++;
     asked.clear();
     for (const item of [...kept.keys()]) drop(item);
     arrived.value++;
@@ -82,6 +84,7 @@ export function pictureStore(python: Python<GalleryTraits>): PictureStore {
   const stop = python.traits.caption_round.subscribe(forget);
   return {
     arrived,
+    round,
     error,
     get(item) {
       const found = kept.get(item);

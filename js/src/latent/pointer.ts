@@ -84,9 +84,9 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     void python.ask("gesture", { kind: "click", item: found ? found.item : null });
   };
   const key = (event: KeyboardEvent) => {
-    if ((event.target as Element).closest("input, select, textarea, summary")) return;
+    if ((event.target as Element).closest("input, select, textarea, summary, .hdm-latent-below")) return;
     const pressedKey = event.key.toLowerCase();
-    if ((event.ctrlKey || event.metaKey) && pressedKey === "z") void python.ask("undo");
+    if ((event.ctrlKey || event.metaKey) && !event.shiftKey && pressedKey === "z") void python.ask("undo");
     else if (event.ctrlKey || event.metaKey || event.altKey) return;
     else if (pressedKey in MODES) python.set("mode", MODES[pressedKey]);
     else if (pressedKey === "n") void python.ask("begin");

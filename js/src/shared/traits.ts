@@ -55,8 +55,9 @@ export function connect<T extends object>(
     },
     ask(request, more = {}) {
       const own = ++id;
+      const reply = new Promise<Reply>((resolve) => waiting.set(own, resolve));
       raw.send({ ...more, request, id: own });
-      return new Promise((resolve) => waiting.set(own, resolve));
+      return reply;
     },
     dispose() {
       raw.off("msg:custom", heard);
