@@ -29,7 +29,7 @@ _MARGIN = {"top": 14, "right": 14, "bottom": 52, "left": 60}
 # An outline keeps this distance from its points, as a share of the figure.
 _ROOM = 0.022
 _OUTLINE_POINTS = 96
-_LASSO_COLOR = "#64748b"
+_LASSO_COLOR, _EDGE_COLOR = "#64748b", "#475569"
 
 Floats = NDArray[np.float64]
 
@@ -67,7 +67,13 @@ class ScatterFigure:
         scales = {"x": x, "y": y}
         places = self._embedding[rows]
         self._points = bqplot.Scatter(
-            x=places[:, 0].copy(), y=places[:, 1].copy(), scales=scales, default_size=_point_size(len(rows))
+            x=places[:, 0].copy(),
+            y=places[:, 1].copy(),
+            scales=scales,
+            default_size=_point_size(len(rows)),
+            # In the middle of the scale a point has the colour of what is behind it.
+            stroke=_EDGE_COLOR,
+            stroke_width=0.5,
         )
         self._outlines = bqplot.Lines(x=[], y=[], scales=scales, fill="inside", stroke_width=2, visible=False)
         self._names = bqplot.Label(

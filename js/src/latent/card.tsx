@@ -13,9 +13,11 @@ interface Props {
   python: Python<GalleryTraits>;
   /** What went wrong with a request, or that nothing did. */
   report(message: string): void;
+  /** Of the notebook. */
+  theme: string | null;
 }
 
-export function Card({ item, side, found, python, report }: Props) {
+export function Card({ item, side, found, python, report, theme }: Props) {
   const { traits } = python;
   const { height, width } = traits._about.value;
   const three = traits.layers.value === "three";
@@ -34,15 +36,17 @@ export function Card({ item, side, found, python, report }: Props) {
       >
         <span class="hdm-frame" style={frame}>
           {found ? <img src={found.url} alt="" /> : <span class="hdm-wait" />}
-          {found && !three && <Masks found={found} height={height} width={width} kind="overlay" />}
+          {found && !three && (
+            <Masks found={found} height={height} width={width} kind="overlay" theme={theme} />
+          )}
         </span>
         {three && (
           <>
             <span class="hdm-frame" style={frame}>
-              {found && <Masks found={found} height={height} width={width} kind="truth" />}
+              {found && <Masks found={found} height={height} width={width} kind="truth" theme={theme} />}
             </span>
             <span class="hdm-frame" style={frame}>
-              {found && <Masks found={found} height={height} width={width} kind="errors" />}
+              {found && <Masks found={found} height={height} width={width} kind="errors" theme={theme} />}
             </span>
           </>
         )}
@@ -76,6 +80,7 @@ interface MasksProps {
   height: number;
   width: number;
   kind: Kind;
+  theme: string | null;
 }
 
 const NAMES: Record<Kind, string> = {
@@ -84,7 +89,7 @@ const NAMES: Record<Kind, string> = {
   overlay: "Hit, missed and added",
 };
 
-function Masks({ found, height, width, kind }: MasksProps) {
+function Masks({ found, height, width, kind, theme }: MasksProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   useLayoutEffect(() => {
     if (!canvas.current) return;
@@ -92,6 +97,6 @@ function Masks({ found, height, width, kind }: MasksProps) {
     const drawn = kind === "truth" ? found.truth : found.predicted;
     if (kind === "truth") colours.hit = colours.mask;
     paint(canvas.current, compared(found.truth, drawn, colours), height, width);
-  }, [found, height, width, kind]);
+  }, [found, height, width, kind, theme]);
   return <canvas ref={canvas} role="img" aria-label={NAMES[kind]} />;
 }

@@ -7,6 +7,7 @@ import {
   Virtualizer,
 } from "@tanstack/virtual-core";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useTheme } from "../shared/theme";
 import { Card } from "./card";
 import type { Parts } from "./gallery";
 
@@ -24,6 +25,7 @@ export function layout(width: number, size: number, layers: number, ratio: numbe
 
 export function PictureGrid({ python, store, items }: Parts & { items: Int32Array }) {
   const frame = useRef<HTMLElement>(null);
+  const theme = useTheme();
   const { traits } = python;
   const { height, width } = traits._about.value;
   const layers = traits.layers.value === "three" ? 3 : 1;
@@ -69,6 +71,7 @@ export function PictureGrid({ python, store, items }: Parts & { items: Int32Arra
                   found={store.get(item)}
                   python={python}
                   report={store.report}
+                  theme={theme}
                 />
               ))}
             </div>

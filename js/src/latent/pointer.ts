@@ -28,6 +28,17 @@ export function followPointer(el: HTMLElement, python: Python<LegendTraits>): ()
 }
 
 function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
+  const frame = root.querySelector<HTMLElement>(".hdm-latent-plot");
+  if (frame) {
+    // The keys below are for whoever works on the figure; the notebook's own shortcuts must not act on them.
+    frame.tabIndex = 0;
+    frame.dataset.lmSuppressShortcuts = "true";
+    frame.setAttribute("role", "group");
+    frame.setAttribute(
+      "aria-label",
+      "Map of the items. Keys: R replace, A add, S subtract, N new selection, Control Z undo",
+    );
+  }
   const points = readPoints(python.traits._points.peek());
   const tip = tooltip(root, python);
   const stopForgetting = python.traits.legend.subscribe(() => tip.forget());
@@ -62,12 +73,8 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     pressed =
       figure && event.button === 0 ? { x: event.clientX, y: event.clientY, mode: modifier(event) } : null;
     left();
-    const frame = figure?.closest<HTMLElement>(".hdm-latent-plot");
-    if (!frame) return;
-    // The keys below are for whoever works on the figure; the notebook's own shortcuts must not act on them.
-    frame.tabIndex = 0;
-    frame.dataset.lmSuppressShortcuts = "true";
-    frame.setAttribute("aria-label", "Map of the items. Keys: R replace, A add, S subtract, N new selection");
+    if (!figure || !frame) return;
+    frame.dataset.byPointer = "true";
     frame.focus({ preventScroll: true });
   };
   const up = (event: PointerEvent) => {
@@ -84,6 +91,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     void python.ask("gesture", { kind: "click", item: found ? found.item : null });
   };
   const key = (event: KeyboardEvent) => {
+    delete frame?.dataset.byPointer;
     if ((event.target as Element).closest("input, select, textarea, summary, .hdm-latent-below")) return;
     const pressedKey = event.key.toLowerCase();
     if ((event.ctrlKey || event.metaKey) && !event.shiftKey && pressedKey === "z") void python.ask("undo");
