@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hdm_widgets.segmenter import to_tensor
 
-__all__ = ["check_image", "check_segment"]
+__all__ = ["check_channels_first", "check_image", "check_segment"]
 
 
 def check_image(image: object, height: int, width: int) -> Tensor:
@@ -43,6 +43,15 @@ def check_image(image: object, height: int, width: int) -> Tensor:
         channel_row_col = tuple(int(i) for i in (~torch.isfinite(picture)).nonzero()[0])
         raise ValueError(f"the picture has NaN or infinity, first at {channel_row_col}")
     return picture[None] if picture.ndim == 2 else picture
+
+
+def check_channels_first(shape: tuple[int, ...]) -> None:
+    """Refuse what looks like (H, W, C), before its sides are taken for those of the picture."""
+    if len(shape) == 3 and shape[-1] in (1, 3, 4) and shape[0] not in (1, 3, 4) and shape[0] > shape[-1]:
+        raise ValueError(
+            f"the picture must be (C, H, W), got shape {shape}; channels come first: "
+            "image.transpose(2, 0, 1) for numpy, image.permute(2, 0, 1) for torch"
+        )
 
 
 def check_segment(segment: object, height: int, width: int) -> NDArray[Any]:

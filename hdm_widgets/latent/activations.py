@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -77,10 +78,12 @@ class Tap:
         self._name = name
         self._reduce = reduce
         self._caught: list[Tensor | LayerError] = []
+        self._thread = 0
 
     @contextmanager
     def open(self) -> Iterator[Tap]:
-        """Listen; the hook is removed at the end, whatever happens."""
+        """Listen to this thread's runs of the model; the hook is removed at the end, whatever happens."""
+        self._thread = threading.get_ident()
         handle = self._module.register_forward_hook(self._catch)
         try:
             yield self
@@ -89,6 +92,8 @@ class Tap:
             self._caught.clear()
 
     def _catch(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        if threading.get_ident() != self._thread:
+            return  # someone else's run, a scan in the background for instance
         # An error raised here would seem to be the model's own; it is kept for `take`.
         try:
             self._caught.append(self._reduce(self._checked(output)))
@@ -242,7 +247,7 @@ def named_module(model: nn.Module, name: str) -> nn.Module:
     except AttributeError:
         names = [known for known, _ in model.named_modules()]
         near = difflib.get_close_matches(name, names, n=3)
-        known = [one for one in names if one and "." not in one]
+        known = [one for one in names if one and "." not in one] or ["no layer with a name"]
         advice = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the model has {', '.join(known)}"
         raise LayerError(f"the model has no layer {name!r}; {advice}") from None
 
@@ -291,9 +296,12 @@ def _watch(segmenter: Segmenter, model: nn.Module, pictures: Tensor, *, gradient
     """
     outputs: list[_Output] = []
     runs: dict[str, int] = {}
+    thread = threading.get_ident()
 
     def watcher(name: str) -> Any:
         def watch(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            if threading.get_ident() != thread:
+                return
             runs[name] = runs.get(name, 0) + 1
             tensor = output_tensor(output)
             if tensor is None or not tensor.is_floating_point() or tensor.ndim not in (3, 4):

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from hdm_widgets._batch_size import BatchSize
 from hdm_widgets._picture import to_rgb
 from hdm_widgets.latent.activations import Layer, LayerError, Pool, Tap, find_layer, pooled
-from hdm_widgets.latent.items import Dataset, Item, as_column, check_columns, check_dataset, read_item, read_items
+from hdm_widgets.latent.items import Dataset, Item, check_columns, check_dataset, join_columns, read_item, read_items
 from hdm_widgets.latent.masks import PackedMasks
 from hdm_widgets.segmenter import ModelError, ModelOutputError, Segmenter, is_out_of_memory
 
@@ -205,7 +205,7 @@ class Collector:
         for index in range(length):
             problem: Exception
             try:
-                item = read_item(dataset, index)
+                item = read_item(dataset, index, warn=True)
             except (ValueError, TypeError) as error:
                 problem = error
             else:
@@ -359,8 +359,6 @@ class _Shelf:
             return None
         _, height, width = self.shape
         items = self._items[:n].copy()
-        names = [name for name in self._columns[0] if all(name in columns for columns in self._columns)]
-        carried = {name: as_column([columns[name] for columns in self._columns]) for name in names}
         hits, misses, false_alarms = self._counts[:, :n]
         return Collection(
             layer=self.layer,
@@ -372,7 +370,7 @@ class _Shelf:
             misses=misses,
             false_alarms=false_alarms,
             thumbnails=self._thumbnails[:n],
-            columns={**carried, **{name: values[items] for name, values in tables.items()}},
+            columns={**join_columns(self._columns), **{name: values[items] for name, values in tables.items()}},
             picture_shape=self.shape,
             skipped=dict(self.skipped),
         )

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from hdm_widgets._inputs import check_image, check_segment
+from hdm_widgets._arguments import warn_user
+from hdm_widgets._inputs import check_channels_first, check_image, check_segment
 
 __all__ = ["Columns", "Dataset", "Item", "check_columns", "check_dataset", "read_item", "read_items"]
 
@@ -60,7 +61,7 @@ def check_dataset(dataset: object) -> int:
     return len(dataset)
 
 
-def read_item(dataset: Dataset, index: int, size: tuple[int, int] | None = None) -> Item:
+def read_item(dataset: Dataset, index: int, size: tuple[int, int] | None = None, *, warn: bool = False) -> Item:
     """Item `index`, checked.
 
     Parameters
@@ -69,6 +70,8 @@ def read_item(dataset: Dataset, index: int, size: tuple[int, int] | None = None)
     index : int
     size : tuple of int, optional
         (H, W) that the picture must have.
+    warn : bool
+        Of a mask that seems to hold several classes.
 
     Raises
     ------
@@ -93,13 +96,20 @@ def read_item(dataset: Dataset, index: int, size: tuple[int, int] | None = None)
         raise TypeError(f"item {index} must be (picture, mask) or a mapping with 'image' and 'mask', got {came}")
     try:
         shape = tuple(getattr(picture, "shape", ()))
+        check_channels_first(shape)
         height, width = size or (shape[-2:] if len(shape) > 1 else (1, 1))
         tensor = check_image(picture, height, width)
         if mask is None:
             raise ValueError("its mask is missing (None)")
         if getattr(mask, "ndim", 0) == 3 and mask.shape[0] == 1:
             mask = mask[0]
-        truth = check_segment(mask, height, width) != 0
+        segment = check_segment(mask, height, width)
+        if warn and len(np.unique(segment)) > 2:
+            warn_user(
+                f"the mask of item {index} has more than two values; every one but 0 counts as the segment. "
+                "For one class of several give its mask, mask == number"
+            )
+        truth = segment != 0
     except (ValueError, TypeError) as error:
         raise type(error)(f"item {index}: {error}") from None
     return Item(tensor, truth, columns)
@@ -153,6 +163,16 @@ def check_columns(columns: object, length: int) -> dict[str, NDArray[Any]]:
             raise ValueError(f"column {name!r} must have one entry per item, got shape {column.shape}")
         checked[str(name)] = column
     return checked
+
+
+def join_columns(items: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
+    """Columns of what items carry; where one lacks an entry, it is NaN or an empty text."""
+    joined: dict[str, NDArray[Any]] = {}
+    for name in dict.fromkeys(name for item in items for name in item):
+        known = as_column([item[name] for item in items if name in item])
+        missing = "" if known.dtype.kind == "U" else np.nan
+        joined[name] = known if len(known) == len(items) else as_column([item.get(name, missing) for item in items])
+    return joined
 
 
 def as_column(values: Any) -> NDArray[Any]:

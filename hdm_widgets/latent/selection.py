@@ -173,8 +173,10 @@ def check_color(color: object) -> str:
 
 
 def check_indices(indices: Any, count: int) -> NDArray[np.int64]:
-    """Positions in a space of `count` items, ascending and each once; a bool array says which."""
-    array = np.asarray(indices)
+    """Positions in a space of `count` items, ascending and each once; a bool array says which, a Selection has them."""
+    if isinstance(indices, Selection):
+        indices = indices.indices
+    array = np.asarray(sorted(indices) if isinstance(indices, (set, frozenset)) else indices)
     if array.dtype == bool:
         if array.shape != (count,):
             raise ValueError(f"a bool selection must have one entry per item, ({count},), got shape {array.shape}")

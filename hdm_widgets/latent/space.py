@@ -15,7 +15,7 @@ from sklearn.manifold import trustworthiness
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from hdm_widgets._arguments import advise_on_keywords
+from hdm_widgets._arguments import advise_on_keywords, warn_user
 from hdm_widgets._picture import to_rgb
 from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent import folder
@@ -411,6 +411,21 @@ class LatentSpace:
             raise ValueError(f"layer and pool give {features.shape[1]} features, the space was made with {width}")
         return features
 
+    def _check_model(self) -> None:
+        """The model that a space is loaded with must be the one it was made with, as far as can be told."""
+        if self.segmenter is None or not isinstance(self.segmenter.model, nn.Module):
+            return
+        named_module(self.segmenter.model, self.layer_name_)
+        if self.dataset_ is None:
+            return
+        features = self._features(self.item(0).picture[None])[0]
+        stored = self.collection_.features[0]
+        if not np.allclose(features, stored, rtol=1e-2, atol=1e-3 * float(np.abs(stored).max())):
+            warn_user(
+                "the model gives other activations for item 0 than the space holds: it is not the model, or not the "
+                "data set, that the space was made with"
+            )
+
     def _sample(self) -> NDArray[np.int64]:
         if len(self) <= _SAMPLE:
             return np.arange(len(self))
@@ -630,6 +645,7 @@ class LatentSpace:
         coordinates = projection.transform(collection.features)
         space.layer = collection.layer.name
         space._set(collection, projection, coordinates, overlaps, regressor, dataset)
+        space._check_model()
         if labels is not None and clustering is not None:
             space._set_clustering(Clustering(labels=labels, **clustering))
         return space

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdm_widgets._arguments import advise_on_keywords
-from hdm_widgets._inputs import check_image, check_segment
+from hdm_widgets._inputs import check_channels_first, check_image, check_segment
 from hdm_widgets._picture import gray, to_rgb
 from hdm_widgets.hdm.circle_map import ResultType, color_table
 from hdm_widgets.hdm.edges import canny
@@ -450,10 +450,7 @@ def _size_of(image: object) -> tuple[int, int]:
     if len(shape) < 2:
         # Neither an array nor a picture: the check of the picture says so in full.
         check_image(image, 1, 1)
-    if len(shape) == 3 and shape[-1] in (1, 3, 4) and shape[0] not in (1, 3, 4) and shape[0] > shape[-1]:
-        raise ValueError(
-            f"the picture must be (C, H, W), got shape {shape}; channels come first: image.transpose(2, 0, 1)"
-        )
+    check_channels_first(shape)
     return int(shape[-2]), int(shape[-1])
 
 

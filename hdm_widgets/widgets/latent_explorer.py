@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["LatentExplorer"]
 
 _CLUSTER_NAME = re.compile(r"cluster \d+")
+_MOST_TEXTS = 50
 _BACKGROUNDS = {"expected_iou": "Expected IoU", "none": "None"}
 
 
@@ -426,7 +427,9 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
 
     def _usable_columns(self) -> list[str]:
         table = self._space.table()
-        names = [name for name in table if name not in ("item",)]
+        # Texts that hardly two items share tell nothing as colours.
+        own = {name for name, values in table.items() if values.dtype.kind == "U" and len(set(values)) > _MOST_TEXTS}
+        names = [name for name in table if name != "item" and name not in own]
         first = [name for name in ("iou", "expected_iou", "cluster", *self._space.columns_) if name in names]
         # Clusters are found while the explorer is open.
         return list(dict.fromkeys([*first[:2], "cluster", *first[2:], *names]))
@@ -436,7 +439,13 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         values = table.get(self.color_by)
         if values is None:  # clusters that are still sought
             values = np.full(len(self._space), -1)
+        overlaps = self._space.overlaps_
+        blank = 0
+        if self.color_by in ("iou", "dice") and np.isfinite(overlaps.iou_empty):
+            blank = int(((overlaps.truth_area == 0) & (overlaps.predicted_area == 0)).sum())
         colored = coloring(self.color_by, values)
+        if blank:
+            colored.legend.update(blank=blank, blankValue=overlaps.iou_empty)
         self._scatter.color(colored.colors)
         self._legend.legend = colored.legend
         captions = values

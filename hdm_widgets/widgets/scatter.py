@@ -9,6 +9,7 @@ import bqplot
 import ipywidgets
 import numpy as np
 from bqplot.interacts import LassoSelector
+from matplotlib.path import Path as MplPath
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
@@ -29,6 +30,11 @@ _MARGIN = {"top": 14, "right": 14, "bottom": 52, "left": 60}
 # An outline keeps this distance from its points, as a share of the figure.
 _ROOM = 0.022
 _OUTLINE_POINTS = 96
+# An outline may hold this many points of others for each of its own; a few never matter.
+_MOST_OTHERS, _FEW_OTHERS = 0.25, 5
+_DIM = 0.3
+# Of a name, as shares of the figure's sides.
+_LETTER, _LINE = 0.017, 0.05
 _LASSO_COLOR, _EDGE_COLOR = "#64748b", "#475569"
 
 Floats = NDArray[np.float64]
@@ -51,7 +57,9 @@ class ScatterFigure:
     """
 
     def __init__(self, space: LatentSpace, rows: NDArray[np.int64]) -> None:
+        self._score = space.cv_score_
         self._surface = surface = space.surface(_SURFACE_SHAPE)
+        self._opacities = np.ones(len(rows))
         self._has_surface = space.regressor_ is not None
         self._embedding = space.embedding_[:, :2]
         self.rows = rows
@@ -127,14 +135,23 @@ class ScatterFigure:
         self._background.visible = shown and self._has_surface
 
     def outline(self, selections: Sequence[Selection], active: int | None) -> None:
-        """Draw a line around each selection, with its name."""
+        """Mark the selected points, and draw a line around each selection that lies together, with its name.
+
+        The line is the convex hull of the points. Where it would enclose many others it is left out, for it would
+        say what is not so.
+        """
         x0, x1, y0, y1 = self.bounds
         origin, extent = np.array([x0, y0]), np.array([x1 - x0, y1 - y0])
-        drawn = [one for one in selections if len(one)]
-        curves = [_outline((self._embedding[one.indices] - origin) / extent) * extent + origin for one in drawn]
+        named = [one for one in selections if len(one)]
+        hulls = [_outline((self._embedding[one.indices] - origin) / extent) * extent + origin for one in named]
+        together = [self._holds_few_others(one, hull) for one, hull in zip(named, hulls, strict=True)]
+        self._mark(named)
+        self._name(named, hulls, together)
+        drawn = [one for one, alone in zip(named, together, strict=True) if alone]
+        curves = [hull for hull, alone in zip(hulls, together, strict=True) if alone]
         strong = selections[active] if active is not None else None
-        with self._outlines.hold_sync(), self._names.hold_sync():
-            self._outlines.visible = self._names.visible = bool(drawn)
+        with self._outlines.hold_sync():
+            self._outlines.visible = bool(drawn)
             if not drawn:
                 return
             self._outlines.x = np.stack([curve[:, 0] for curve in curves])
@@ -143,11 +160,38 @@ class ScatterFigure:
             self._outlines.fill_colors = [one.color for one in drawn]
             self._outlines.fill_opacities = [0.16 if one is strong else 0.05 for one in drawn]
             self._outlines.opacities = [1.0 if one is strong else 0.75 for one in drawn]
-            tops = [curve[curve[:, 1].argmax()] for curve in curves]
-            self._names.x = np.array([top[0] for top in tops])
-            self._names.y = np.array([top[1] for top in tops])
-            self._names.text = np.array([one.name for one in drawn])
-            self._names.colors = [one.color for one in drawn]
+
+    def _holds_few_others(self, selection: Selection, hull: Floats) -> bool:
+        """Whether most of the drawn points within a hull are the selection's own."""
+        inside = self.rows[MplPath(hull).contains_points(self._embedding[self.rows])]
+        others = np.setdiff1d(inside, selection.indices)
+        return len(others) <= max(_FEW_OTHERS, _MOST_OTHERS * len(selection))
+
+    def _mark(self, selections: Sequence[Selection]) -> None:
+        """Dim the points that are in no selection."""
+        opacities = np.ones(len(self.rows))
+        if selections:
+            taken = np.unique(np.concatenate([one.indices for one in selections]))
+            opacities[~np.isin(self.rows, taken)] = _DIM
+        if not np.array_equal(opacities, self._opacities):
+            self._opacities = opacities
+            self._points.opacities = opacities
+
+    def _name(self, selections: Sequence[Selection], hulls: Sequence[Floats], together: Sequence[bool]) -> None:
+        """Write each selection's name above its hull, or in the middle of its points, within the plot."""
+        x0, x1, y0, y1 = self.bounds
+        places = []
+        for one, hull, alone in zip(selections, hulls, together, strict=True):
+            x, y = hull[hull[:, 1].argmax()] if alone else np.median(self._embedding[one.indices], axis=0)
+            half = min(0.5, _LETTER * len(one.name) / 2) * (x1 - x0)
+            places.append((np.clip(x, x0 + half, x1 - half), min(y, y1 - _LINE * (y1 - y0))))
+        with self._names.hold_sync():
+            self._names.visible = bool(selections)
+            if selections:
+                self._names.x = np.array([place[0] for place in places])
+                self._names.y = np.array([place[1] for place in places])
+                self._names.text = np.array([one.name for one in selections])
+                self._names.colors = [one.color for one in selections]
 
     def ring(self, index: int | None) -> None:
         """Draw a ring around an item, or around none."""
@@ -189,8 +233,9 @@ class ScatterFigure:
 
     def _picture(self) -> ipywidgets.Image:
         colors = SCORES(np.nan_to_num(self._surface.values))
-        # Smoothed for the eye alone; what is supported is unchanged.
-        colors[..., 3] = _SURFACE_OPACITY * gaussian_filter(self._surface.support, 2.0)
+        # Smoothed for the eye alone; what is supported is unchanged. Faint where it tells no more than the mean does.
+        opacity = _SURFACE_OPACITY * (0.3 if self._score <= 0 else 1)
+        colors[..., 3] = opacity * gaussian_filter(self._surface.support, 2.0)
         pixels = (colors[::-1] * 255).round().astype(np.uint8)
         return ipywidgets.Image(value=png(pixels), format="png")
 

@@ -416,7 +416,7 @@ describe("the list of selections", () => {
   it("has each with its figures, and which one is active", async () => {
     const model = new FakeModel(lists());
     const { el, stop } = show(gallery, model);
-    expect(chip(el, 0).textContent).toBe("a1,234 itemsmean 0.50median IoU –");
+    expect(chip(el, 0).textContent).toBe("a1,234 itemsmean IoU 0.50median –");
     expect([0, 1].map((i) => chip(el, i).getAttribute("aria-pressed"))).toEqual(["true", "false"]);
     chip(el, 1).click();
     expect(model.asked()).toEqual([{ request: "activate", position: 1 }]);

@@ -212,8 +212,8 @@ describe("a thumbnail", () => {
     model.tell("msg:custom", { id: model.sent[0].id, error: null, facts }, [text("png 7")]);
     await settle();
     expect([...tip(root).querySelectorAll("span")].map((span) => span.textContent)).toEqual([
-      "IoU 0.25",
-      "place town",
+      "IoU: 0.25",
+      "place: town",
     ]);
     const image = tip(root).querySelector("img");
     expect(await addresses.get(image?.src ?? "")?.text()).toBe("png 7");

@@ -304,11 +304,13 @@ def test_columns_of_the_data_set_its_items_and_the_caller():
     assert got.columns["n"].dtype.kind == "i"
 
 
-def test_a_column_that_some_items_do_not_have_is_left_out():
+def test_what_some_items_do_not_carry_is_missing_in_its_column():
     dataset = [{"image": picture, "mask": mask, "n": i} for i, (picture, mask) in enumerate(scenes(3))]
     dataset[1].pop("n")
     dataset[2]["name"] = "last"
-    assert collect(Reads(), dataset).columns == {}
+    columns = collect(Reads(), dataset).columns
+    np.testing.assert_array_equal(columns["n"], [0, np.nan, 2])
+    assert columns["name"].tolist() == ["", "", "last"]
 
 
 def test_columns_follow_the_items_that_are_left():

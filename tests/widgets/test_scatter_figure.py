@@ -88,8 +88,12 @@ def test_axes_say_what_they_are_and_have_round_numbers(draw, space):
         assert min(abs(step / 10 ** np.floor(np.log10(step)) - round_one) for round_one in (1, 2, 2.5, 5)) < 1e-9
 
 
-def test_the_surface_has_the_colour_of_the_iou_to_expect_and_is_clear_where_no_items_are(draw, make_places, map_of):
+@pytest.mark.parametrize(("score", "opacity"), [(0.4, 0.6), (-0.1, 0.18)], ids=["good", "no better than the mean"])
+def test_the_surface_has_the_colour_of_the_iou_to_expect_and_is_clear_where_no_items_are(
+    draw, make_places, map_of, score, opacity
+):
     space = map_of(make_places(60))
+    space.cv_score_ = score
     background = draw(np.arange(60), space)._background
     assert background.visible
     # Row 0 of a picture is at its top, where the second component is largest.
@@ -102,7 +106,7 @@ def test_the_surface_has_the_colour_of_the_iou_to_expect_and_is_clear_where_no_i
     table = np.array([[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in table_of(SCORES)])
     expected = table[np.minimum(255, (surface.values[within] * 256).astype(int))]
     assert np.abs(picture[within][:, :3] - expected).max() <= 1
-    assert (picture[within][:, 3] == round(0.6 * 255)).all()
+    assert (picture[within][:, 3] == round(opacity * 255)).all()
     assert (picture[outside][:, 3] == 0).all()
 
 
@@ -227,7 +231,7 @@ def test_selections_have_outlines_and_names_in_their_colours(draw, space):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 12, 24])
 def test_an_outline_encloses_all_points_and_keeps_near_them(draw, space, count):
-    scatter = draw()
+    scatter = draw(np.arange(count))
     chosen = space.select(np.arange(count), "some")
     scatter.outline([chosen], 0)
     (curve,) = curves(scatter)
@@ -237,6 +241,33 @@ def test_an_outline_encloses_all_points_and_keeps_near_them(draw, space, count):
     room = 0.03 * np.array([x1 - x0, y1 - y0])
     assert (curve.min(0) >= points.min(0) - room).all()
     assert (curve.max(0) <= points.max(0) + room).all()
+
+
+def test_an_outline_that_would_hold_many_others_is_left_out(draw, space):
+    scatter = draw()
+    # The two points farthest apart: all others lie between them, and a disc around one holds few.
+    places = space.embedding_
+    ends = np.array([places[:, 0].argmin(), places[:, 0].argmax()])
+    spread = np.concatenate([ends, [places[:, 1].argmin(), places[:, 1].argmax()]])
+    scatter.outline([space.select(spread, "corners")], 0)
+    assert not scatter._outlines.visible
+    assert scatter._names.text.tolist() == ["corners"]
+    np.testing.assert_allclose(
+        [scatter._names.x[0], scatter._names.y[0]], np.median(places[np.unique(spread)], axis=0), atol=0.2
+    )
+    scatter.outline([space.select(np.arange(24), "all")], 0)
+    assert scatter._outlines.visible
+
+
+def test_points_in_no_selection_are_dim(draw, space):
+    scatter = draw()
+    assert scatter._points.opacities.tolist() == [1.0]
+    scatter.outline([space.select([1, 2], "a"), space.select([2, 7], "b")], 1)
+    opacities = scatter._points.opacities
+    assert np.flatnonzero(opacities == 1).tolist() == [1, 2, 7]
+    assert set(opacities[[0, 3, 23]]) == {0.3}
+    scatter.outline([], None)
+    assert (scatter._points.opacities == 1).all()
 
 
 unit = st.floats(0, 1, allow_subnormal=False)

@@ -221,7 +221,7 @@ function tipText(view: ViewState, cell: Cell): string {
 
 function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
   const { traits } = view.python;
-  const { height, width, unit } = traits._about.value;
+  const { height, width, unit, truthEmpty } = traits._about.value;
   const grid = view.grid.value;
   const { x, y } = centre(grid, cell);
   const raw = view.rawAt(cell);
@@ -240,7 +240,9 @@ function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
       ) : (
         <>
           <b>{distance(raw, unit)}</b>
-          {noMask({ height, width }, raw, unit) && <span> nothing is drawn</span>}
+          {noMask({ height, width }, raw, unit) && (
+            <span> {truthEmpty ? "something" : "nothing"} is drawn</span>
+          )}
           {type !== "raw" && Number.isFinite(change) && (
             <span>
               {" "}

@@ -33,7 +33,7 @@ export function Summary({ view }: { view: ViewState }) {
     const difference = index < 0 ? Number.NaN : map.raw[index] - map.baseline;
     if (Number.isNaN(difference)) return "";
     if (Math.abs(difference) < 0.05) return none;
-    if (noMask(map.grid, map.raw[index], unit)) return "nothing is drawn";
+    if (noMask(map.grid, map.raw[index], unit)) return truthEmpty ? "something is drawn" : "nothing is drawn";
     return `${distance(Math.abs(difference), unit)} ${difference < 0 ? "better" : "worse"}`;
   };
   return (

@@ -25,7 +25,7 @@ export function Card({ item, side, found, python, report, theme }: Props) {
   const frame = { width: `${side}px`, height: `${Math.round((side * height) / width)}px` };
   const iou = found && (found.iou === null ? "IoU not defined" : `IoU ${found.iou.toFixed(2)}`);
   return (
-    <div class={`hdm-card ${ringed ? "hdm-ringed" : ""}`}>
+    <div class={`hdm-card ${ringed ? "hdm-ringed" : ""} ${three ? "hdm-wide" : ""}`}>
       <button
         type="button"
         class="hdm-layers"
@@ -63,7 +63,12 @@ export function Card({ item, side, found, python, report, theme }: Props) {
             type="button"
             class="hdm-explain"
             title="Which parts of this picture does the mask depend on?"
-            onClick={async () => report((await python.ask("explain", { item })).error ?? "")}
+            onClick={async (event) => {
+              const root = event.currentTarget.closest(".hdm-latent");
+              const { error } = await python.ask("explain", { item });
+              report(error ?? "");
+              if (!error && root) bringIntoView(root);
+            }}
           >
             Explain
           </button>
@@ -71,6 +76,15 @@ export function Card({ item, side, found, python, report, theme }: Props) {
       </div>
     </div>
   );
+}
+
+const FRAMES = 180;
+
+/** Scroll to the explanation below as soon as it is there. */
+function bringIntoView(root: Element, frames = FRAMES) {
+  const explanation = root.querySelector(".hdm-latent-below .hdm-explorer");
+  if (explanation) explanation.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  else if (frames > 0) requestAnimationFrame(() => bringIntoView(root, frames - 1));
 }
 
 type Kind = "truth" | "errors" | "overlay";

@@ -11,6 +11,9 @@ interface Scale {
   high: number;
   colors: string[];
   missing: number;
+  /** Items with nothing to find and nothing drawn, and the score that they are given. */
+  blank?: number;
+  blankValue?: number;
 }
 
 interface Categories {
@@ -51,7 +54,12 @@ export function Legend({ python }: { python: Python<LegendTraits> }) {
           <span class="hdm-swatch" style={{ background: gradient(behind.colors) }} aria-hidden="true" />
           <span class="hdm-note">
             Background: the IoU to expect there
-            {behind.score != null && <>, R² {behind.score.toFixed(2)} on items left out</>}
+            {behind.score != null && (
+              <>
+                , R² {behind.score.toFixed(2).replace("-", "−")} on items left out
+                {behind.score <= 0 && ": no better than the mean"}
+              </>
+            )}
           </span>
         </div>
       )}
@@ -83,6 +91,11 @@ function ScaleBar({ scale }: { scale: Scale }) {
         <span class="hdm-chip-entry">
           <i style={{ background: "#9aa4b2" }} />
           not defined <span class="hdm-note">{count(scale.missing)}</span>
+        </span>
+      )}
+      {scale.blank !== undefined && (
+        <span class="hdm-note">
+          {scale.blankValue} also where there is nothing to find and nothing drawn: {count(scale.blank)} items
         </span>
       )}
     </div>

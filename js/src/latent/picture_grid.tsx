@@ -49,6 +49,11 @@ export function PictureGrid({ python, store, items }: Parts & { items: Int32Arra
 
   return (
     <>
+      {store.slow.value && (
+        <p class="hdm-notice" role="status">
+          Waiting for the kernel: another cell may be running.
+        </p>
+      )}
       {store.error.value && (
         <p class="hdm-notice" role="alert">
           {store.error.value}

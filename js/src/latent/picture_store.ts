@@ -22,6 +22,7 @@ interface Entry {
 
 const AT_ONCE = 6;
 const MOST_KEPT = 600;
+const PATIENCE = 1500; // ms
 
 export interface PictureStore {
   /** Changes whenever pictures arrive. */
@@ -30,6 +31,8 @@ export interface PictureStore {
   round: { readonly value: number };
   /** What went wrong with the last request, empty otherwise. */
   error: { readonly value: string };
+  /** Nothing has come for a while. */
+  slow: { readonly value: boolean };
   get(item: number): Item | undefined;
   /** Make sure that these are there, or on their way. */
   want(items: number[]): void;
@@ -45,7 +48,15 @@ export function pictureStore(python: Python<GalleryTraits>): PictureStore {
   const asked = new Set<number>();
   const arrived = signal(0);
   const error = signal("");
+  const slow = signal(false);
   const round = signal(0);
+  let patience: ReturnType<typeof setTimeout> | undefined;
+
+  const wait = () => {
+    clearTimeout(patience);
+    slow.value = false;
+    if (asked.size) patience = setTimeout(() => (slow.value = true), PATIENCE);
+  };
 
   const drop = (item: number) => {
     URL.revokeObjectURL(kept.get(item)?.url ?? "");
@@ -57,6 +68,7 @@ export function pictureStore(python: Python<GalleryTraits>): PictureStore {
     // Of before the last forgetting: the same items may have been asked for again.
     if (started !== round.peek()) return;
     for (const item of items) asked.delete(item);
+    wait();
     error.value = reply.error ?? "";
     const { height, width } = python.traits._about.value;
     ((reply.pictures as Entry[] | undefined) ?? []).forEach((entry, i) => {
@@ -85,6 +97,7 @@ export function pictureStore(python: Python<GalleryTraits>): PictureStore {
   return {
     arrived,
     round,
+    slow,
     error,
     get(item) {
       const found = kept.get(item);
@@ -99,6 +112,7 @@ export function pictureStore(python: Python<GalleryTraits>): PictureStore {
       const missing = items.filter((item) => !kept.has(item) && !asked.has(item));
       for (const item of missing) asked.add(item);
       for (let i = 0; i < missing.length; i += AT_ONCE) void fetchSome(missing.slice(i, i + AT_ONCE));
+      if (missing.length) wait();
     },
     forget,
     report(message) {
@@ -107,6 +121,7 @@ export function pictureStore(python: Python<GalleryTraits>): PictureStore {
     dispose() {
       stop();
       forget();
+      wait();
     },
   };
 }

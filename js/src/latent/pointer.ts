@@ -42,7 +42,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   const points = readPoints(python.traits._points.peek());
   const tip = tooltip(root, python);
   const stopForgetting = python.traits.legend.subscribe(() => tip.forget());
-  let pressed: { x: number; y: number; mode: Mode | null } | null = null;
+  let pressed: { x: number; y: number; mode: Mode | null; reach: number } | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   const plot = (event: Event) => (event.target as Element).closest?.(".bqplot");
@@ -55,6 +55,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   };
   const moved = (event: PointerEvent) => {
     clearTimeout(timer);
+    if (pressed) pressed.reach = Math.max(pressed.reach, distance(pressed, event));
     const figure = plot(event);
     if (!figure || event.buttons) return tip.hide();
     const { clientX, clientY } = event;
@@ -71,7 +72,9 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   const down = (event: PointerEvent) => {
     const figure = plot(event);
     pressed =
-      figure && event.button === 0 ? { x: event.clientX, y: event.clientY, mode: modifier(event) } : null;
+      figure && event.button === 0
+        ? { x: event.clientX, y: event.clientY, mode: modifier(event), reach: 0 }
+        : null;
     left();
     if (!figure || !frame) return;
     frame.dataset.byPointer = "true";
@@ -79,10 +82,10 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   };
   const up = (event: PointerEvent) => {
     if (!pressed) return;
-    const still = Math.hypot(event.clientX - pressed.x, event.clientY - pressed.y) < STILL;
     const start = pressed;
     pressed = null;
-    if (!still) {
+    // A lasso may end where it began: what counts is how far it went.
+    if (Math.max(start.reach, distance(start, event)) >= STILL) {
       void python.ask("gesture", { kind: "lasso", mode: modifier(event) ?? start.mode });
       return;
     }
@@ -121,6 +124,9 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     root.removeEventListener("keydown", key);
   };
 }
+
+const distance = (from: { x: number; y: number }, to: PointerEvent) =>
+  Math.hypot(to.clientX - from.x, to.clientY - from.y);
 
 export function modifier({ shiftKey, altKey }: { shiftKey: boolean; altKey: boolean }): Mode | null {
   if (shiftKey) return "add";

@@ -49,8 +49,8 @@ export function Selections({ python }: { python: Python<GalleryTraits> }) {
                 <i style={{ background: selection.color }} />
                 <b>{selection.name}</b>
                 <span class="hdm-note">{count(selection.count)} items</span>
-                <span class="hdm-note">mean {figure(selection.mean)}</span>
-                <span class="hdm-note">median IoU {figure(selection.median)}</span>
+                <span class="hdm-note">mean IoU {figure(selection.mean)}</span>
+                <span class="hdm-note">median {figure(selection.median)}</span>
               </button>
             )}
             <Menu

@@ -36,7 +36,7 @@ export function tooltip(root: HTMLElement, python: Python<LegendTraits>) {
           <b>item {item}</b>
           {content?.facts.map(([name, value]) => (
             <span key={name}>
-              {name} {value}
+              {name}: {value}
             </span>
           ))}
         </figcaption>
