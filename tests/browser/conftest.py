@@ -17,6 +17,8 @@ from jupyter_hosts import (
     notebook7,
     voila,
 )
+from known_space import AGAIN, ALL, EXPLORER, SPACE
+from latent_page import LatentPage
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 OUT = Path(__file__).parents[1] / "out"
@@ -66,7 +68,8 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """A test that fails leaves a picture of its page in `tests/out/`."""
     report = yield
-    page = getattr(item, "funcargs", {}).get("page")
+    funcargs = getattr(item, "funcargs", {})
+    page = funcargs.get("page") or funcargs.get("shared_page")
     if report.when == "call" and report.failed and page is not None:
         page.screenshot(path=OUT / f"failed-{item.name}.png")
     return report
@@ -119,6 +122,44 @@ def open_in(page: Page) -> Iterator[Callable[[JupyterServer, list[str]], Noteboo
 def lab(lab_server: JupyterServer, open_in: Callable[..., NotebookPage]) -> Callable[..., NotebookPage]:
     """Open a new notebook of these cells in JupyterLab and start them all."""
     return lambda *cells: open_in(lab_server, list(cells))
+
+
+# A kernel that has loaded torch is dear: the latent explorer's tests share one a module, and each has its own explorer.
+@pytest.fixture(scope="module")
+def shared_page(context: BrowserContext) -> Iterator[Page]:
+    page = context.new_page()
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def complaints(shared_page: Page) -> Iterator[Complaints]:
+    complaints = Complaints(shared_page)
+    yield complaints
+    complaints.check()
+
+
+@pytest.fixture(scope="module")
+def notebook(shared_page: Page, complaints: Complaints, lab_server: JupyterServer) -> Iterator[NotebookPage]:
+    """A notebook in JupyterLab whose kernel has the known latent space; the second of its cells makes an explorer."""
+    notebook = NotebookPage(shared_page, lab_server.notebook(["1", EXPLORER, "explorer"]))
+    notebook.hide_file_browser()
+    notebook.execute(SPACE)
+    yield notebook
+    notebook.close()
+
+
+@pytest.fixture
+def explorer(notebook: NotebookPage, complaints: Complaints) -> Iterator[LatentPage]:
+    """A fresh explorer of the known space."""
+    notebook.page.set_viewport_size({"width": 1300, "height": 1500})
+    notebook.execute(AGAIN)
+    notebook.run(1)
+    explorer = LatentPage(notebook.page)
+    explorer.await_points(len(ALL))
+    expect(explorer.rows).to_have_count(2)
+    yield explorer
+    complaints.check()
 
 
 @pytest.fixture

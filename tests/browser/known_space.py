@@ -1,0 +1,125 @@
+"""A latent space of which everything is known beforehand, and the cells that make it in a notebook.
+
+Items lie on a grid, seven columns in the west, five in the east, with a gap between. A picture's red and green are its
+place on the map, blue is what the model draws: the first so many pixels of the truth, a number of its own for every
+item, and four pixels beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+COLS, ROWS, WEST, GAP = 12, 8, 7, 4
+STEP = 1 / 16
+SIDE, TRUTH, ADDED = 24, 144, 4
+ALL = tuple(range(COLS * ROWS))
+
+SPACE = f"""
+import threading
+import numpy as np
+import torch
+from torch import nn
+import hdm_widgets as hw
+
+torch.set_num_threads(1)
+
+class Places(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.places = nn.Identity()
+
+    def forward(self, pictures):
+        self.places(pictures[:, :2])
+        return pictures[:, 2]
+
+class Grid:
+    def __init__(self, cols={COLS}, rows={ROWS}, perfect=False):
+        self.cols, self.rows, self.perfect = cols, rows, perfect
+        self.read, self.broken = [], set()
+        halves = ["west" if item % cols < {WEST} else "east" for item in range(len(self))]
+        self.columns = {{"half": halves, "number": [10 * item for item in range(len(self))]}}
+
+    def __len__(self):
+        return self.cols * self.rows
+
+    def __getitem__(self, item):
+        self.read.append(item)
+        if item in self.broken:
+            raise OSError(f"scene {{item}} is gone")
+        row, col = divmod(item, self.cols)
+        picture = np.zeros((3, {SIDE}, {SIDE}), np.float32)
+        picture[0] = (col + {GAP} * (col >= {WEST})) * {STEP}
+        picture[1] = row * {STEP}
+        truth = np.zeros(({SIDE}, {SIDE}), bool)
+        truth[4:16, 4:16] = True
+        drawn = np.arange({TRUTH}).reshape(12, 12) < (40 + 37 * item % 96)
+        picture[2, 4:16, 4:16] = drawn | self.perfect
+        picture[2, 20:22, 20:22] = not self.perfect
+        return picture, truth
+
+def known(scenes):
+    space = hw.LatentSpace(Places(), layer="places").fit(scenes, progress=False)
+    space.cluster(2)
+    scenes.read.clear()
+    return space
+
+scenes = Grid()
+space = known(scenes)
+"""
+EXPLORER = """
+explorer = hw.LatentExplorer(shown)
+explorer
+"""
+# What the cell above shows, as it was when it was made.
+AGAIN = """
+shown = space
+space.cluster(2)
+scenes.read.clear()
+scenes.broken.clear()
+"""
+
+Place = tuple[float, float]
+
+
+def spot(col: float, row: float) -> Place:
+    """Where on the map the item in this column and row is; between two of them for broken numbers."""
+    middle = sum(_x(c) for c in range(COLS)) / COLS, (ROWS - 1) / 2
+    return (_x(col) - middle[0]) * STEP, (row - middle[1]) * STEP
+
+
+def _x(col: float) -> float:
+    return col + GAP * (col > WEST - 1)
+
+
+def spot_of(item: int) -> Place:
+    row, col = divmod(item, COLS)
+    return spot(col, row)
+
+
+def around(first: Place, last: Place) -> list[Place]:
+    """Corners of a lasso around all items from one (column, row) to another."""
+    (left, low), (right, high) = first, last
+    # Nearer than half a step on either side of the gap.
+    by = 0.4 * STEP
+    (x0, y0), (x1, y1) = spot(left, low), spot(right, high)
+    return [(x0 - by, y0 - by), (x1 + by, y0 - by), (x1 + by, y1 + by), (x0 - by, y1 + by)]
+
+
+def block(first: tuple[int, int], last: tuple[int, int]) -> tuple[int, ...]:
+    """Those items."""
+    (left, low), (right, high) = first, last
+    return tuple(COLS * row + col for row in range(low, high + 1) for col in range(left, right + 1))
+
+
+def hits(item: int) -> int:
+    """Pixels of the truth that the model finds."""
+    return 40 + 37 * item % 96
+
+
+def iou(item: int) -> float:
+    return hits(item) / (TRUTH + ADDED)
+
+
+def by_iou(items: Iterable[int]) -> list[int]:
+    """Lowest first; no two have the same."""
+    return sorted(items, key=iou)

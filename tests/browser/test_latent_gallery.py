@@ -1,0 +1,592 @@
+"""The latent explorer's gallery, clusters and explanations in a real JupyterLab 4, and what Python knows of them."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+from appearance import await_fit, rgb, unnamed
+from jupyter_hosts import TIMEOUT_MS, Explorer, NotebookPage
+from known_space import ADDED, ALL, COLS, SIDE, TRUTH, WEST, around, block, by_iou, hits, iou, spot_of
+from latent_page import LatentPage
+from playwright.sync_api import expect
+
+OUT = Path(__file__).parents[1] / "out"
+SELECTED = "explorer.selected"
+NAMES = "[one.name for one in explorer.selections]"
+NOTEBOOK = [1, "command", 3, 1]  # its second cell is active, in command mode; three cells, one selected
+HALVES = {
+    "west": tuple(item for item in ALL if item % COLS < WEST),
+    "east": tuple(item for item in ALL if item % COLS >= WEST),
+}
+FEW = (0, 5, 17, 30, 58, 94)  # no two as far from their centre
+
+# Many items, quickly: the model finds them all, so that there is one IoU.
+MANY = """
+many = Grid({cols}, {rows}, perfect=True)
+shown = known(many)
+"""
+LOADED = """
+import tempfile
+
+with tempfile.TemporaryDirectory() as folder:
+    space.save(folder)
+    shown = hw.LatentSpace.load(folder)
+"""
+TRAINED = """
+model, aerial = hw.demo.aerial(60)
+shown = hw.LatentSpace(model).fit(aerial, progress=False)
+"""
+# Waits for the test before it groups.
+GATED = """
+gate = threading.Event()
+
+class Slow(hw.LatentSpace):
+    def cluster(self, *arguments, **options):
+        if threading.current_thread() is not threading.main_thread():
+            assert gate.wait(60)
+        return super().cluster(*arguments, **options)
+
+shown = Slow(Places(), layer="places").fit_collected(space.collection_, scenes)
+shown.cluster(2)
+"""
+
+
+def show(notebook: NotebookPage, explorer: LatentPage, items: tuple[int, ...]) -> None:
+    """Select items, and await their cards."""
+    notebook.execute(f"explorer.select({items}, name='shown')")
+    expect(explorer.selection("shown")).to_contain_text(f"{len(items)} items")
+    expect(explorer.rings).to_have_count(len(items))
+
+
+def draw_around_all(explorer: LatentPage) -> None:
+    box = explorer.plot.bounding_box()
+    assert box is not None
+    left, top, right, bottom = box["x"] + 2, box["y"] + 2, box["x"] + box["width"] - 2, box["y"] + box["height"] - 2
+    explorer.draw([(left, top), (right, top), (right, bottom), (left, bottom)])
+
+
+def test_the_gallery_shows_exactly_the_selected_items_in_the_order_asked_for(
+    notebook: NotebookPage, explorer: LatentPage
+) -> None:
+    show(notebook, explorer, FEW)
+    orders = {
+        "lowest IoU first": by_iou(FEW),
+        "highest IoU first": by_iou(FEW)[::-1],
+        "nearest to the centre first": _by_distance(FEW),
+        "in the data's order": list(FEW),
+    }
+    assert len({tuple(order) for order in orders.values()}) == 4
+    sort = explorer.drop_down("Sort")
+    assert sort.locator("option").all_inner_texts() == list(orders)
+    expect(sort).to_have_value("lowest IoU first")
+    for name, order in orders.items():
+        sort.select_option(name)
+        expect(explorer.rings.first).to_have_accessible_name(
+            f"Item {order[0]}, IoU {iou(order[0]):.2f}: ring its point on the map"
+        )
+        assert explorer.card_items() == order, name
+    assert notebook.value(SELECTED) == FEW
+    expect(explorer.gallery.get_by_role("status")).to_have_text("shown: 6 of 96")
+
+
+def _by_distance(items: tuple[int, ...]) -> list[int]:
+    places = {item: spot_of(item) for item in items}
+    middle = [sum(place[axis] for place in places.values()) / len(items) for axis in (0, 1)]
+    squares = {item: (x - middle[0]) ** 2 + (y - middle[1]) ** 2 for item, (x, y) in places.items()}
+    order = sorted(items, key=squares.__getitem__)
+    assert min(squares[b] - squares[a] for a, b in pairwise(order)) > 1e-4
+    return order
+
+
+def test_a_card_shows_picture_truth_and_prediction_pixel_by_pixel(notebook: NotebookPage, explorer: LatentPage) -> None:
+    show(notebook, explorer, FEW)
+    for item in (5, 58):
+        card = explorer.card(item)
+        expect(card).to_contain_text(f"IoU {iou(item):.2f}")
+        picture = card.locator("img")
+        row, col = divmod(item, COLS)
+        red = round(255 * (col if col < WEST else col + 4) / 16)
+        assert explorer.pixel(picture, 0, 0) == [red, round(255 * row / 16), 0, 255]
+        assert explorer.pixel(picture, 4, 4) == [red, round(255 * row / 16), 255, 255]
+        assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [SIDE, SIDE]
+
+        truth = card.get_by_role("img", name="True mask")
+        errors = card.get_by_role("img", name="Prediction: hit, missed and added")
+        found, missed = hits(item), TRUTH - hits(item)
+        rest = SIDE**2 - TRUTH
+        assert explorer.tally(truth) == {"mask": TRUTH, "nothing": rest}
+        assert explorer.tally(errors) == {"hit": found, "missed": missed, "added": ADDED, "nothing": rest - ADDED}
+        # Where they are: the first pixels of the truth are hit, its last is missed; what is added lies beside it.
+        first, last, beside = (explorer.pixel(errors, *place) for place in ((4, 4), (15, 15), (20, 20)))
+        assert len({tuple(first), tuple(last), tuple(beside)}) == 3
+        assert explorer.pixel(truth, 4, 4) == explorer.pixel(truth, 15, 15) != explorer.pixel(truth, 20, 20)
+        assert explorer.pixel(errors, 3, 4)[3] == explorer.pixel(errors, 21, 22)[3] == 0
+
+    explorer.choose("Overlay")
+    expect(explorer.gallery.get_by_role("img", name="True mask")).to_have_count(0)
+    for item in (5, 58):
+        both = explorer.card(item).get_by_role("img", name="Hit, missed and added")
+        found, rest = hits(item), SIDE**2 - TRUTH - ADDED
+        assert explorer.tally(both) == {"hit": found, "missed": TRUTH - found, "added": ADDED, "nothing": rest}
+        # The picture shines through.
+        assert {explorer.pixel(both, *place)[3] for place in ((4, 4), (15, 15), (20, 20))} == {165}
+        assert both.bounding_box() == explorer.card(item).locator("img").bounding_box()
+    explorer.choose("Three layers")
+    expect(explorer.gallery.get_by_role("img", name="True mask")).to_have_count(len(FEW))
+
+
+def test_pictures_are_as_large_as_the_slider_says(notebook: NotebookPage, explorer: LatentPage) -> None:
+    show(notebook, explorer, FEW)
+    explorer.choose("Overlay")
+    widths = []
+    for key in ("Home", "End"):
+        size = explorer.gallery.get_by_role("slider", name="Size")
+        size.press(key)
+        expect(size).to_have_value({"Home": "48", "End": "224"}[key])
+        box = explorer.card(by_iou(FEW)[0]).locator("img").bounding_box()
+        assert box is not None
+        assert box["width"] == box["height"]
+        # They fill the row, so that they may be somewhat smaller or larger.
+        assert 0.6 < box["width"] / float(size.input_value()) < 1.6
+        widths.append(box["width"])
+    assert widths[1] > 2 * widths[0]
+
+
+def test_a_picture_is_read_when_it_comes_into_view_and_once(notebook: NotebookPage, explorer: LatentPage) -> None:
+    order = by_iou(ALL)
+    assert notebook.value("scenes.read") == []
+    notebook.execute(f"explorer.select({ALL}, name='all')")
+    expect(explorer.card(order[0]).locator("img")).to_be_visible()
+    in_view = explorer.card_items()
+    assert in_view == order[: len(in_view)]
+    assert len(in_view) < 30
+    notebook.await_value("sorted(scenes.read)", sorted(in_view))
+
+    explorer.grid.hover()
+    notebook.page.mouse.wheel(0, 700)
+    expect(explorer.card(order[0])).to_have_count(0)
+    notebook.await_that("set(scenes.read)", {*in_view}.__lt__, "more")
+    expect(explorer.cards.first.locator("img")).to_be_visible()
+    expect(explorer.cards.last.locator("img")).to_be_visible()
+    further = explorer.card_items()
+    read = notebook.value("scenes.read")
+    assert {*in_view, *further} <= {*read} == {*order[: order.index(further[-1]) + 1]}
+    assert len(read) == len({*read}) < len(ALL)
+
+    # What was read is kept.
+    notebook.page.mouse.wheel(0, -700)
+    expect(explorer.card(order[0]).locator("img")).to_be_visible()
+    expect(explorer.cards.nth(len(in_view) - 1).locator("img")).to_be_visible()
+    assert notebook.value("scenes.read") == read
+
+
+def test_two_thousand_selected_items_are_a_few_dozen_cards(notebook: NotebookPage, explorer: LatentPage) -> None:
+    notebook.execute(MANY.format(cols=50, rows=40))
+    notebook.run(1)
+    explorer.await_points(2000)
+    assert notebook.value("many.read") == []
+
+    notebook.execute("explorer.select(range(2000), name='all')")
+
+    expect(explorer.gallery.get_by_role("status")).to_have_text("all: 2,000 of 2,000")
+    expect(explorer.card(0).locator("img")).to_be_visible()
+    assert 6 <= explorer.cards.count() <= 60
+    explorer.grid.press("End")
+    expect(explorer.card(1999).locator("img")).to_be_visible()
+    expect(explorer.card(1999)).to_be_in_viewport()
+    assert 6 <= explorer.cards.count() <= 60
+    assert explorer.card_items()[-1] == 1999
+    # Half way down, by the wheel of the mouse.
+    box = explorer.grid.bounding_box()
+    assert box is not None
+    notebook.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    height = explorer.grid.evaluate("node => node.scrollHeight")
+    notebook.page.mouse.wheel(0, -height / 2)
+    expect(explorer.card(1999)).to_have_count(0)
+    expect(explorer.cards.first.locator("img")).to_be_visible()
+    assert 500 < explorer.card_items()[0] < 1500
+    assert len(notebook.value("many.read")) < 300
+
+
+def test_clicking_a_card_rings_its_point_and_back(notebook: NotebookPage, explorer: LatentPage) -> None:
+    show(notebook, explorer, FEW)
+    explorer.card(30).locator("img").click()
+    notebook.await_value("explorer.ring", 30)
+    expect(explorer.ring).to_have_count(1)
+    (x, y), (px, py) = explorer.centres(explorer.ring)[0], explorer.on_page(spot_of(30))
+    assert max(abs(x - px), abs(y - py)) < 1.5
+    expect(explorer.gallery.get_by_role("button", pressed=True).filter(has=notebook.page.locator("img"))).to_have_count(
+        1
+    )
+
+    explorer.click(spot_of(17))
+    notebook.await_value("explorer.ring", 17)
+    expect(explorer.card(17).get_by_role("button", pressed=True)).to_have_count(1)
+    expect(explorer.card(30).get_by_role("button", pressed=True)).to_have_count(0)
+    explorer.card(17).get_by_role("button").first.press("Enter")
+    notebook.await_value("explorer.ring", None)
+    expect(explorer.ring).to_be_hidden()
+    assert notebook.value(SELECTED) == FEW
+
+
+def test_an_item_that_cannot_be_read_says_so_and_the_others_are_shown(
+    notebook: NotebookPage, explorer: LatentPage
+) -> None:
+    notebook.execute("scenes.broken.add(17)")
+    show(notebook, explorer, FEW)
+    warning = explorer.card(17).get_by_text("not readable")
+    expect(warning).to_be_visible()
+    assert rgb(warning, "color") != rgb(explorer.card(17), "color")
+    expect(explorer.card(17).get_by_role("button").first).to_have_attribute("title", re.compile("scene 17 is gone"))
+    # Its small picture and both masks were kept.
+    expect(explorer.card(17).locator("img")).to_be_visible()
+    expect(explorer.card(17).get_by_role("img", name="True mask")).to_be_visible()
+    expect(explorer.card(17).get_by_role("button", name="Explain")).to_have_count(0)
+    for item in {*FEW} - {17}:
+        expect(explorer.card(item)).to_contain_text(f"IoU {iou(item):.2f}")
+        expect(explorer.card(item).locator("img")).to_be_visible()
+        expect(explorer.card(item).get_by_role("button", name="Explain")).to_have_count(1)
+    expect(explorer.gallery.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_click_on_a_clusters_row_selects_its_members(notebook: NotebookPage, explorer: LatentPage) -> None:
+    for position, name in enumerate(("west", "east")):
+        members = HALVES[name]
+        row = explorer.cluster(position)
+        expect(row).to_contain_text(name)
+        mean = sum(map(iou, members)) / len(members)
+        middle = sorted(map(iou, members))[len(members) // 2 - 1 : len(members) // 2 + 1]
+        assert [text.strip() for text in row.get_by_role("cell").all_inner_texts()[1:5]] == [
+            str(len(members)),
+            f"{mean:.2f}",
+            f"{sum(middle) / 2:.2f}",
+            "0 %",
+        ]
+        row.get_by_role("cell").nth(1).click()
+        notebook.await_value(SELECTED, members)
+        expect(row.get_by_role("button", pressed=True)).to_have_count(1)
+        expect(explorer.rows.get_by_role("button", pressed=True)).to_have_count(1)
+        assert notebook.value(NAMES) == [f"cluster {position}"]
+        assert {*explorer.card_items()} < {*members}
+    # A lasso that changes it is no cluster any more.
+    explorer.lasso(around((0, 0), (1, 1)), "Shift")
+    notebook.await_value(SELECTED, tuple(sorted({*HALVES["east"], *block((0, 0), (1, 1))})))
+    expect(explorer.rows.get_by_role("button", pressed=True)).to_have_count(0)
+
+
+def test_clusters_are_chosen_by_keyboard_and_joined(notebook: NotebookPage, explorer: LatentPage) -> None:
+    explorer.cluster(1).get_by_role("button").press("Enter")
+    notebook.await_value(SELECTED, HALVES["east"])
+    expect(explorer.cluster(1).get_by_role("button")).to_have_attribute("aria-pressed", "true")
+    explorer.cluster(0).get_by_role("button").press("Space")
+    notebook.await_value(SELECTED, HALVES["west"])
+    explorer.choose("Add")
+    explorer.cluster(1).get_by_role("button").press("Enter")
+    notebook.await_value(SELECTED, ALL)
+    assert notebook.selection() == NOTEBOOK
+
+
+def test_a_cluster_does_not_take_the_place_of_a_drawn_selection(notebook: NotebookPage, explorer: LatentPage) -> None:
+    explorer.lasso(around((0, 0), (1, 1)))
+    notebook.await_value(NAMES, ["a"])
+    explorer.cluster(0).click()
+    notebook.await_value(NAMES, ["a", "cluster 0"])
+    explorer.button("+ New selection").click()
+    notebook.await_value("explorer.active", None)
+    explorer.cluster(1).click()
+    notebook.await_value(NAMES, ["a", "cluster 0", "cluster 1"])
+    # Another row: no two selections get one name.
+    explorer.selection("cluster 0").click()
+    notebook.await_value("explorer.active", 1)
+    explorer.cluster(1).click()
+    notebook.await_value(SELECTED, HALVES["east"])
+    names = notebook.value(NAMES)
+    assert len(names) == len(set(names))
+
+
+def test_the_table_is_sorted_by_its_heads(explorer: LatentPage) -> None:
+    sizes = explorer.clusters.get_by_role("columnheader", name="Items")
+    sizes.get_by_role("button").click()
+    expect(sizes).to_have_attribute("aria-sort", "ascending")
+    assert explorer.column(2) == ["40", "56"]
+    sizes.get_by_role("button").click()
+    expect(sizes).to_have_attribute("aria-sort", "descending")
+    assert explorer.column(2) == ["56", "40"]
+
+
+def test_another_number_of_clusters_is_found_in_the_background(notebook: NotebookPage, explorer: LatentPage) -> None:
+    notebook.execute(GATED)
+    notebook.run(1)
+    explorer.await_points(len(ALL))
+    number = explorer.drop_down("Number")
+    expect(number).to_have_value("2")
+    explorer.drop_down("Colour").select_option("Cluster")
+    expect(explorer.legend).to_contain_text(re.compile(r"cluster 0\s*56\s*cluster 1\s*40"))
+    show(notebook, explorer, FEW)
+    number.select_option("5")
+
+    about = explorer.clusters.get_by_role("status")
+    expect(about).to_have_text("Looking for 5 clusters …")
+    expect(explorer.clusters).to_have_attribute("aria-busy", "true")
+    # Python and the map are free meanwhile.
+    assert notebook.value("6 * 7") == 42
+    explorer.lasso(around((8, 1), (9, 2)))
+    notebook.await_value(SELECTED, block((8, 1), (9, 2)))
+    expect(explorer.rows).to_have_count(2)
+
+    notebook.execute("gate.set()")
+    expect(explorer.rows).to_have_count(5)
+    expect(about).to_contain_text("5 clusters (KMeans)")
+    expect(explorer.clusters).to_have_attribute("aria-busy", "false")
+    expect(number).to_have_value("5")
+    notebook.await_value("len(shown.clusters_)", 5)
+    assert sum(map(int, explorer.column(2))) == len(ALL)
+    # The points, the legend and the captions are of the new clusters.
+    expect(explorer.legend).to_contain_text("cluster 4")
+    assert len({tuple(fill) for fill in explorer.fills()}) == 5
+    for item in block((8, 1), (9, 2)):
+        label = notebook.value(f"int(shown.labels_[{item}])")
+        expect(explorer.card(item)).to_contain_text(re.compile(rf"IoU {iou(item):.2f}\s*cluster {label}\s*Explain"))
+    third = notebook.value("tuple(shown.clusters_[2].indices.tolist())")
+    explorer.cluster(2).click()
+    notebook.await_value(SELECTED, third)
+
+
+def test_what_python_groups_is_shown(notebook: NotebookPage, explorer: LatentPage) -> None:
+    notebook.execute("explorer.cluster(3)")
+    expect(explorer.rows).to_have_count(3)
+    expect(explorer.drop_down("Number")).to_have_value("3")
+    notebook.execute("explorer.cluster(1000)")
+    expect(explorer.clusters.get_by_role("alert")).to_contain_text("n_clusters must be 1 to 96")
+    notebook.await_value("'must be 1 to 96' in explorer.error", True)
+    explorer.drop_down("Number").select_option("2")
+    expect(explorer.rows).to_have_count(2)
+    expect(explorer.clusters.get_by_role("alert")).to_have_count(0)
+    notebook.await_value("explorer.error", "")
+
+
+def test_explain_opens_the_hdm_explorer_of_that_item(notebook: NotebookPage, explorer: LatentPage) -> None:
+    show(notebook, explorer, FEW)
+    keyboard = notebook.page.keyboard
+    heading = explorer.clusters.get_by_role("heading", name="Clusters")
+    style = "node => { const s = getComputedStyle(node); return [s.fontSize, s.textTransform, s.color]; }"
+    before = heading.evaluate(style)
+    for item in (30, 5):
+        explorer.card(item).hover()
+        explorer.card(item).get_by_role("button", name="Explain").click()
+        expect(explorer.root.get_by_text(f"What item {item} depends on")).to_be_visible()
+        expect(explorer.explanation).to_have_count(1)
+        expect(explorer.explanation).to_be_in_viewport()
+        below = Explorer(notebook.page)
+        expect(below.status).to_contain_text("Complete")
+        # Its picture is that item's: red and green are its place.
+        row, col = divmod(item, COLS)
+        shown = below.stage.locator("img").first
+        assert explorer.pixel(shown, 0, 0)[:2] == [round(255 * col / 16), round(255 * row / 16)]
+        below.stage.click()
+        expect(below.figures).to_have_count(3)
+    assert notebook.value(f"{SELECTED}, explorer.error") == (FEW, "")
+    # The other widget's style stays its own.
+    assert heading.evaluate(style) == before
+    # Its keys are its own.
+    for key in ("s", "n", "a"):
+        keyboard.press(key)
+    keyboard.press("ArrowDown")
+    keyboard.press("Enter")
+    expect(below.figures).to_have_count(3)
+    assert notebook.value("explorer.mode, explorer.active") == ("replace", 0)
+    assert notebook.selection() == NOTEBOOK
+
+    explorer.button("Close").click()
+    expect(explorer.explanation).to_have_count(0)
+    expect(explorer.root.get_by_text("What item 5 depends on")).to_have_count(0)
+
+
+def test_the_explanation_follows_from_python_and_goes_with_the_explorer(
+    notebook: NotebookPage, explorer: LatentPage
+) -> None:
+    notebook.execute("below = explorer.explain(7); None")
+    expect(explorer.explanation).to_be_visible()
+    expect(explorer.root.get_by_text("What item 7 depends on")).to_be_visible()
+    notebook.run(1)
+    expect(explorer.points).to_have_count(len(ALL))
+    expect(explorer.explanation).to_have_count(0)
+    assert "closed" in notebook.execute("try:\n    below.run()\nexcept RuntimeError as error:\n    print(error)")
+
+
+def test_an_explanation_that_fails_says_why(notebook: NotebookPage, explorer: LatentPage) -> None:
+    show(notebook, explorer, FEW)
+    expect(explorer.card(17).locator("img")).to_be_visible()
+    # Gone since it was shown.
+    notebook.execute("scenes.broken.add(17)")
+    explorer.card(17).hover()
+    explorer.card(17).get_by_role("button", name="Explain").click()
+    expect(explorer.root.get_by_text(re.compile("scene 17 is gone"))).to_be_visible()
+    expect(explorer.explanation).to_have_count(0)
+
+
+def test_export_saves_the_selected_rows(notebook: NotebookPage, explorer: LatentPage) -> None:
+    explorer.button("Export").click()
+    expect(explorer.toolbar.get_by_role("alert")).to_have_text("Nothing is selected: there is nothing to export.")
+
+    notebook.execute(f"explorer.select({FEW}, name='bad roofs')")
+    expect(explorer.rings).to_have_count(len(FEW))
+    with notebook.page.expect_download(timeout=TIMEOUT_MS) as saved:
+        explorer.button("Export").click()
+
+    assert saved.value.suggested_filename == "bad_roofs.csv"
+    with Path(saved.value.path()).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["index"]) for row in rows] == list(FEW)
+    assert [float(row["iou"]) for row in rows] == [iou(item) for item in FEW]
+    assert [row["half"] for row in rows] == ["east" if item in HALVES["east"] else "west" for item in FEW]
+    assert [int(row["number"]) for row in rows] == [10 * item for item in FEW]
+    expect(explorer.toolbar.get_by_role("alert")).to_have_count(0)
+
+
+def test_keys_work_on_every_control_and_leave_the_notebook_alone(notebook: NotebookPage, explorer: LatentPage) -> None:
+    keyboard = notebook.page.keyboard
+    show(notebook, explorer, FEW)
+    explorer.radio("Replace").focus()
+    assert notebook.selection() == NOTEBOOK
+    keyboard.press("ArrowRight")
+    notebook.await_value("explorer.mode", "add")
+    keyboard.press("ArrowLeft")
+    notebook.await_value("explorer.mode", "replace")
+    explorer.drop_down("Colour").focus()
+    keyboard.press("h")  # the entry that begins with it
+    notebook.await_value("explorer.color_by", "half")
+    explorer.drop_down("Background").focus()
+    keyboard.press("n")
+    notebook.await_value("explorer.background", "none")
+    assert notebook.value("explorer.active") == 0
+    explorer.radio("Three layers").focus()
+    keyboard.press("ArrowRight")
+    expect(explorer.radio("Overlay")).to_be_checked()
+    explorer.drop_down("Sort").focus()
+    keyboard.press("h")
+    first = by_iou(FEW)[-1]
+    expect(explorer.rings.first).to_have_accessible_name(re.compile(rf"^Item {first}\b"))
+    explorer.card(first).get_by_role("button").first.focus()
+    keyboard.press("Enter")
+    notebook.await_value("explorer.ring", first)
+    keyboard.press("Tab")
+    expect(explorer.card(first).get_by_role("button", name="Explain")).to_be_focused()
+    expect(explorer.card(first).get_by_role("button", name="Explain")).to_have_css("opacity", "1")
+    explorer.grid.focus()
+    for key in ("b", "x", "o", "d", "d"):
+        keyboard.press(key)
+    explorer.gallery.get_by_label("More for shown").focus()
+    keyboard.press("Enter")
+    expect(explorer.gallery.get_by_role("button", name="Remove")).to_be_visible()
+    keyboard.press("Escape")
+    expect(explorer.gallery.get_by_role("button", name="Remove")).to_be_hidden()
+    explorer.selection("shown").focus()
+    keyboard.press("Control+z")
+    notebook.await_value(NAMES, [])
+    assert notebook.selection() == NOTEBOOK
+
+
+def test_a_large_space_says_that_it_draws_a_sample(notebook: NotebookPage, explorer: LatentPage) -> None:
+    notebook.execute(MANY.format(cols=150, rows=67))
+    notebook.run(1)
+    explorer.await_points(10_000)
+    expect(explorer.toolbar).to_have_attribute("aria-label", "Map of 10,050 items")
+    expect(explorer.legend).to_contain_text("10,000 of 10,050 points are drawn, chosen at random.")
+    draw_around_all(explorer)
+    drawn = notebook.await_that(SELECTED, len, "a selection")
+    assert len(drawn) == 10_000
+    members = notebook.value("tuple(shown.clusters_[0].indices.tolist())")
+    explorer.cluster(0).click()
+    notebook.await_value(SELECTED, members)
+    assert not {*members} <= {*drawn}
+
+
+def test_a_space_without_its_data_set_shows_thumbnails(notebook: NotebookPage, explorer: LatentPage) -> None:
+    notebook.execute(LOADED)
+    notebook.run(1)
+    explorer.await_points(len(ALL))
+    explorer.lasso(around((0, 0), (1, 0)))
+    notebook.await_value(SELECTED, (0, 1))
+    expect(explorer.gallery).to_contain_text("thumbnails only: the data set is not open")
+    expect(explorer.card(1).locator("img")).to_be_visible()
+    expect(explorer.card(1)).to_contain_text(f"IoU {iou(1):.2f}")
+    expect(explorer.button("Explain")).to_have_count(0)
+
+
+def test_a_trained_network_and_its_scenes(notebook: NotebookPage, explorer: LatentPage) -> None:
+    notebook.execute(TRAINED)
+    notebook.run(1)
+    explorer.await_points(60)
+    notebook.execute("explorer.color_by = 'land_use'")
+    for use in notebook.value("sorted(set(map(str, shown.columns_['land_use'])))"):
+        expect(explorer.legend).to_contain_text(use)
+    # Clusters are sought in the background from the start.
+    expect(explorer.rows.first).to_be_visible()
+    assert explorer.column(2) == notebook.value(
+        "[str(one.size) for one in sorted(shown.clusters_, key=lambda one: one.mean_iou)]"
+    )
+
+    draw_around_all(explorer)
+    notebook.await_value(SELECTED, tuple(range(60)))
+    lowest = notebook.value("int(shown.iou_.argmin())")
+    expect(explorer.rings.first).to_have_accessible_name(re.compile(rf"^Item {lowest}\b"))
+    expect(explorer.cards.first.locator("img")).to_be_visible()
+    explorer.root.screenshot(path=OUT / "latent-aerial.png")
+
+
+def test_the_explorer_follows_the_dark_theme(
+    notebook: NotebookPage, explorer: LatentPage, dark_theme: Callable[[NotebookPage], None]
+) -> None:
+    notebook.execute("explorer.select(range(7)); explorer.select([30, 31, 32, 43, 44]); explorer.ring = 31")
+    expect(explorer.rings).to_have_count(5)
+    parts = (explorer.toolbar, explorer.gallery, explorer.clusters, explorer.legend)
+    truth = explorer.card(31).get_by_role("img", name="True mask")
+    expect(truth).to_be_visible()
+    assert explorer.tally(truth)["mask"] == TRUTH
+    light = explorer.pixel(truth, 8, 8)[:3]
+    assert all(min(rgb(part, "backgroundColor")) > 200 for part in parts)
+    assert all(max(rgb(part, "color")) < 100 for part in parts)
+    explorer.root.screenshot(path=OUT / "latent-light.png")
+
+    dark_theme(notebook)
+
+    explorer.root.screenshot(path=OUT / "latent-dark.png")
+    assert all(max(rgb(part, "backgroundColor")) < 60 for part in parts)
+    assert all(min(rgb(part, "color")) > 180 for part in parts)
+    assert max(rgb(explorer.root, "backgroundColor")) < 60
+    tick = explorer.figure.locator(".tick text").first
+    assert min(rgb(tick, "fill")) > 120
+    # Masks are seen on the dark ground, and so is the ring.
+    assert max(light) < 60
+    assert min(rgb(explorer.ring.locator("path"), "stroke")) > 120
+    assert min(explorer.pixel(truth, 8, 8)[:3]) > 180
+
+
+def test_nothing_overflows_and_everything_has_a_name_at_any_width(notebook: NotebookPage, explorer: LatentPage) -> None:
+    notebook.execute(
+        "explorer.select(range(40), name='a selection with quite a long name'); explorer.select([30, 31, 32]);"
+        "explorer.explain(3).wait(30)"
+    )
+    expect(explorer.rings).to_have_count(3)
+    expect(Explorer(notebook.page).status).to_contain_text("Complete")
+    expected = {"button", "slider", "radio", "combobox", "region", "image"}
+    complaints = []
+    for width in (420, 620, 768, 900, 1024, 1280, 1600):
+        notebook.page.set_viewport_size({"width": width, "height": 1500})
+        complaints += [f"at {width} px: {complaint}" for complaint in await_fit(explorer.root, width)]
+        explorer.await_room()
+        plot = explorer.plot.bounding_box()
+        assert plot is not None
+        for name in explorer.names.all() if width >= 620 else ():
+            box = name.bounding_box()
+            assert box is not None
+            if box["x"] < plot["x"] - 2 or box["x"] + box["width"] > plot["x"] + plot["width"] + 2:
+                complaints.append(f"at {width} px: {name.text_content()!r} runs out of the map")
+        complaints += [f"at {width} px: {role} without a name" for role in unnamed(explorer.root, expected)]
+        explorer.root.screenshot(path=OUT / f"latent-{width}.png")
+    assert not complaints, "\n".join(complaints)
