@@ -1,7 +1,8 @@
 """What collecting a latent space costs: `python benchmarks/latent.py`.
 
 1. Activations, predictions, IoU and thumbnails together, over the bare forward of the same pictures in batches of the
-   same size. The data set is in memory and both sides read it item by item.
+   same size. The data set is in memory and both sides read it item by item. Collecting includes the search for the
+   bottleneck, which runs two pictures forward and back once.
 2. The peak of memory, with the data set generated item by item: 20,000 patches of 64 px, in a process of its own.
 
 Medians of several rounds, the two sides taking turns.
@@ -98,13 +99,13 @@ def main() -> None:
         peak(*options.peak)
         return
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {ROUNDS} rounds")
-    demo = hw.demo.aerial(128)
+    demo = hw.demo.aerial(1000)
     items = [demo.dataset[i] for i in range(len(demo.dataset))]
     pictures, masks = (torch.stack(list(parts)) for parts in zip(*items, strict=True))
     cost("demo, U-Net width 8, 96 px", demo.model, pictures, masks, 8)
     torch.manual_seed(0)
     wide = hw.UNet(in_channels=3, classes=1, width=16, depth=4)
-    larger = torch.rand(24, 3, 256, 256)
+    larger = torch.rand(120, 3, 256, 256)
     cost("U-Net width 16, 256 px", wide, larger, (larger[:, 0] > 0.5).float(), 1)
     small = torch.nn.functional.interpolate(pictures, size=(64, 64), mode="area")
     cost("demo, U-Net width 8, 64 px", demo.model, small, (small[:, 0] > 0.5).float(), 8)

@@ -90,7 +90,7 @@ def test_the_gallery_shows_exactly_the_selected_items_in_the_order_asked_for(
         )
         assert explorer.card_items() == order, name
     assert notebook.value(SELECTED) == FEW
-    expect(explorer.gallery.get_by_role("status")).to_have_text("shown: 6 of 96")
+    expect(explorer.shown).to_have_text("shown: 6 of 96")
 
 
 def _by_distance(items: tuple[int, ...]) -> list[int]:
@@ -184,6 +184,26 @@ def test_a_picture_is_read_when_it_comes_into_view_and_once(notebook: NotebookPa
     assert notebook.value("scenes.read") == read
 
 
+def test_the_gallery_says_that_it_waits_for_a_busy_kernel(
+    notebook: NotebookPage, explorer: LatentPage, tmp_path: Path
+) -> None:
+    notebook.execute(f"explorer.select({ALL}, name='all')")
+    first = by_iou(ALL)[0]
+    expect(explorer.card(first).locator("img")).to_be_visible()
+    waits = explorer.gallery.get_by_text("Waiting for the kernel: another cell may be running.")
+    over = tmp_path / "over"
+    notebook.start(f"import pathlib, time\nwhile not pathlib.Path({str(over)!r}).exists():\n    time.sleep(0.01)")
+    try:
+        explorer.grid.hover()
+        notebook.page.mouse.wheel(0, 700)
+        expect(waits).to_be_visible()
+        expect(explorer.cards.last.locator("img")).to_have_count(0)
+    finally:
+        over.touch()
+    expect(waits).to_have_count(0)
+    expect(explorer.cards.last.locator("img")).to_be_visible()
+
+
 def test_two_thousand_selected_items_are_a_few_dozen_cards(notebook: NotebookPage, explorer: LatentPage) -> None:
     notebook.execute(MANY.format(cols=50, rows=40))
     notebook.run(1)
@@ -192,7 +212,7 @@ def test_two_thousand_selected_items_are_a_few_dozen_cards(notebook: NotebookPag
 
     notebook.execute("explorer.select(range(2000), name='all')")
 
-    expect(explorer.gallery.get_by_role("status")).to_have_text("all: 2,000 of 2,000")
+    expect(explorer.shown).to_have_text("all: 2,000 of 2,000")
     expect(explorer.card(0).locator("img")).to_be_visible()
     assert 6 <= explorer.cards.count() <= 60
     explorer.grid.press("End")
