@@ -56,9 +56,6 @@ _EXECUTE = """async ([code, milliseconds]) => {
   await Promise.race([request.done, late]);
   return outputs;
 }"""
-_START = """code => {
-  window.testedPanel.context.sessionContext.session.kernel.requestExecute({ code, store_history: false });
-}"""
 _SELECTION = """() => {
   const { content } = window.testedPanel;
   return [content.activeCellIndex, content.mode, content.model.cells.length, content.selectedCells.length];
@@ -386,10 +383,6 @@ class NotebookPage:
     def execute(self, code: str) -> str:
         """Run code in the kernel without a cell, so that the notebook stays as it is; its output as text."""
         return _text(self.page.evaluate(_EXECUTE, [code, TIMEOUT_MS]))
-
-    def start(self, code: str) -> None:
-        """Let the kernel run code, and do not wait for it."""
-        self.page.evaluate(_START, code)
 
     def value(self, expression: str) -> Any:
         """The value of a Python expression, which must be a literal when written with `repr`."""

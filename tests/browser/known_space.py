@@ -16,6 +16,8 @@ ALL = tuple(range(COLS * ROWS))
 
 SPACE = f"""
 import threading
+import time
+from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
@@ -35,7 +37,7 @@ class Places(nn.Module):
 class Grid:
     def __init__(self, cols={COLS}, rows={ROWS}, perfect=False):
         self.cols, self.rows, self.perfect = cols, rows, perfect
-        self.read, self.broken = [], set()
+        self.read, self.broken, self.held = [], set(), None
         halves = ["west" if item % cols < {WEST} else "east" for item in range(len(self))]
         self.columns = {{"half": halves, "number": [10 * item for item in range(len(self))]}}
 
@@ -44,6 +46,8 @@ class Grid:
 
     def __getitem__(self, item):
         self.read.append(item)
+        while self.held is not None and not self.held.exists():
+            time.sleep(0.01)
         if item in self.broken:
             raise OSError(f"scene {{item}} is gone")
         row, col = divmod(item, self.cols)
@@ -76,6 +80,7 @@ shown = space
 space.cluster(2)
 scenes.read.clear()
 scenes.broken.clear()
+scenes.held = None
 """
 
 Place = tuple[float, float]

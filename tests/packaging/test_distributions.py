@@ -197,11 +197,11 @@ def test_the_installed_wheel_has_its_widgets(wheel: Path, tmp_path: Path) -> Non
     script = """
 import pathlib
 import hdm_widgets
-from hdm_widgets.widgets import gallery, hdm_explorer, parts
+from hdm_widgets.widgets import cluster_table, gallery, hdm_explorer, parts
 print(pathlib.Path(hdm_explorer.__file__).parents[2])
 print(hdm_widgets.__version__)
 print(len(hdm_widgets.demo.shapes(0)), len(hdm_widgets.demo.aerial(3)))
-for widget in (hdm_explorer.HDMExplorer, parts.Toolbar, parts.Legend, gallery.Gallery, parts.ClusterTable):
+for widget in (hdm_explorer.HDMExplorer, parts.Toolbar, parts.Legend, gallery.Gallery, cluster_table.ClusterTable):
     print(len(str(widget._esm).encode()), len(str(widget._css).encode()))
 """
     # Warnings are printed too, and would be taken for an answer.
