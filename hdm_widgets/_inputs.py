@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,8 @@ def check_image(image: object, height: int, width: int) -> Tensor:
             "for values 0 to 255: image.astype('float32') / 255"
         )
     picture = to_tensor(image).to("cpu", torch.float32, copy=True)
-    if not bool(torch.isfinite(picture).all()):
+    # The sum is several times quicker than a look at every value; it may overflow where none is wrong.
+    if not math.isfinite(float(picture.sum())) and not bool(torch.isfinite(picture).all()):
         channel_row_col = tuple(int(i) for i in (~torch.isfinite(picture)).nonzero()[0])
         raise ValueError(f"the picture has NaN or infinity, first at {channel_row_col}")
     return picture[None] if picture.ndim == 2 else picture

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["gray", "to_rgb"]
+__all__ = ["gray", "meant_span", "to_rgb", "to_rgb_batch", "value_span"]
 
 
 def gray(picture: NDArray[Any]) -> NDArray[np.float64]:
@@ -39,9 +39,26 @@ def to_rgb(picture: NDArray[Any], *, channel: int = -1, span: tuple[float, float
     return np.ascontiguousarray((np.clip(share, 0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0))
 
 
+def to_rgb_batch(pictures: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Many pictures (N, C, H, W) for the eye, uint8 (N, H, W, 3), each as `to_rgb` shows it."""
+    count = len(pictures)
+    low, high = pictures.reshape(count, -1).min(axis=1), pictures.reshape(count, -1).max(axis=1)
+    ends = np.array([meant_span(float(one), float(other)) for one, other in zip(low, high, strict=True)], np.float32)
+    if pictures.shape[1] != 3:
+        pictures = np.repeat(pictures.mean(axis=1, keepdims=True), 3, axis=1)
+    start, extent = ends[:, 0], ends[:, 1] - ends[:, 0]
+    factor = np.where(extent > 0, 255 / np.where(extent > 0, extent, 1), 0)
+    values = (pictures - start[:, None, None, None]) * factor[:, None, None, None]
+    return np.ascontiguousarray(np.clip(values, 0, 255).round().astype(np.uint8).transpose(0, 2, 3, 1))
+
+
 def value_span(values: NDArray[Any]) -> tuple[float, float]:
     """The range that a picture's values are meant in, as far as they tell."""
-    low, high = float(values.min()), float(values.max())
+    return meant_span(float(values.min()), float(values.max()))
+
+
+def meant_span(low: float, high: float) -> tuple[float, float]:
+    """The range that values from `low` to `high` are meant in."""
     if low >= 0 and high <= 1:
         return 0.0, 1.0
     if low >= -1 and high <= 1:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from hdm_widgets._batch_size import BatchSize
-from hdm_widgets._picture import to_rgb
+from hdm_widgets._picture import to_rgb_batch
 from hdm_widgets.latent.activations import Layer, LayerError, Pool, Tap, find_layer, pooled
 from hdm_widgets.latent.items import Dataset, Item, check_columns, check_dataset, join_columns, read_item, read_items
 from hdm_widgets.latent.masks import PackedMasks
@@ -338,7 +338,7 @@ class _Shelf:
         self._packed[1, part] = PackedMasks.pack(predictions)
         self._counts[:, part] = counts
         small = F.avg_pool2d(pictures, self._joined, ceil_mode=True).numpy()
-        self._thumbnails[part] = [to_rgb(picture) for picture in small]
+        self._thumbnails[part] = to_rgb_batch(small)
         self._columns.extend(item.columns for _, item in entries)
         self._count += len(entries)
 
