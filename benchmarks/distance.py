@@ -8,12 +8,12 @@ as in a scan; the others have no such call.
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
+from _timing import medians
 from monai.metrics import compute_hausdorff_distance
 from numpy.typing import NDArray
 from scipy.spatial.distance import directed_hausdorff
@@ -68,6 +68,11 @@ def monai(truth: Mask) -> Callable[[Mask], float]:
     )
 
 
+def over(masks: list[Mask], function: Callable[[Mask], float]) -> None:
+    for mask in masks:
+        function(mask)
+
+
 def main() -> None:
     names = ("hdm_widgets", "SciPy", "scikit-image", "MONAI")
     print(f"{'':>8}" + "".join(f"{name:>16}" for name in names) + f"{'fastest other / ours':>24}")
@@ -77,14 +82,8 @@ def main() -> None:
         values = np.array([[function(mask) for mask in masks] for function in functions])
         if not np.allclose(values, values[0], rtol=0, atol=1e-4):
             raise SystemExit(f"the libraries differ at {size} px:\n{values}")
-        samples: list[list[float]] = [[] for _ in functions]
-        for _ in range(REPEATS):
-            for times, function in zip(samples, functions, strict=True):
-                started = time.perf_counter()
-                for mask in masks:
-                    function(mask)
-                times.append((time.perf_counter() - started) / len(masks) * 1e3)
-        ms = [statistics.median(times) for times in samples]
+        seconds = medians(REPEATS, *(partial(over, masks, function) for function in functions))
+        ms = [1e3 * each / len(masks) for each in seconds]
         print(f"{size:>5} px" + "".join(f"{value:>13.2f} ms" for value in ms) + f"{min(ms[1:]) / ms[0]:>22.1f} x")
     print(f"equal values; medians of {REPEATS} rounds over {len(masks)} masks each")
 

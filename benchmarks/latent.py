@@ -12,30 +12,19 @@ from __future__ import annotations
 
 import argparse
 import resource
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 
 import torch
+from _timing import medians
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import hdm_widgets as hw
-from hdm_widgets.latent.collection import Collector
+from hdm_widgets.latent.collector import Collector
 
 ROUNDS = 5
-
-
-def medians(*functions: Callable[[], object]) -> list[float]:
-    samples: list[list[float]] = [[] for _ in functions]
-    for _ in range(ROUNDS):
-        for times, function in zip(samples, functions, strict=True):
-            started = time.perf_counter()
-            function()
-            times.append(time.perf_counter() - started)
-    return [statistics.median(times) for times in samples]
 
 
 def cost(name: str, model: nn.Module, pictures: Tensor, masks: Tensor, batch: int) -> None:
@@ -50,7 +39,7 @@ def cost(name: str, model: nn.Module, pictures: Tensor, masks: Tensor, batch: in
 
     collector = Collector(hw.Segmenter(model, batch_size=batch))
     bare()
-    forward, whole = medians(bare, lambda: collector.collect(dataset, progress=False))
+    forward, whole = medians(ROUNDS, bare, lambda: collector.collect(dataset, progress=False))
     per_item = 1e3 / len(dataset)
     print(
         f"{name:<38}{len(dataset):>6} items  forward {forward * per_item:6.2f} ms  "

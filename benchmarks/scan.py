@@ -10,12 +10,9 @@ Medians of several rounds, the two sides taking turns.
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable
-
 import numpy as np
 import torch
+from _timing import medians
 from PIL import Image, ImageDraw
 from scipy.spatial.distance import directed_hausdorff
 from torch import Tensor, nn
@@ -26,16 +23,6 @@ from hdm_widgets.data import PlantedCue
 from hdm_widgets.hdm.occlusion import Occlusion
 
 ROUNDS = 5
-
-
-def medians(*functions: Callable[[], object]) -> list[float]:
-    samples: list[list[float]] = [[] for _ in functions]
-    for _ in range(ROUNDS):
-        for times, function in zip(samples, functions, strict=True):
-            started = time.perf_counter()
-            function()
-            times.append(time.perf_counter() - started)
-    return [statistics.median(times) for times in samples]
 
 
 def own_cost(name: str, model: nn.Module, image: Tensor, segment: Tensor, circle: int, offset: int, batch: int) -> None:
@@ -60,7 +47,7 @@ def own_cost(name: str, model: nn.Module, image: Tensor, segment: Tensor, circle
 
     model.eval()
     bare()
-    forward, whole = medians(bare, scan)
+    forward, whole = medians(ROUNDS, bare, scan)
     per_cell = 1e3 / len(cells)
     print(
         f"{name:<34}{len(cells):>6} discs  forward {forward * per_cell:6.2f} ms  scan {whole * per_cell:6.2f} ms a disc"
@@ -92,6 +79,7 @@ def against_published(model: nn.Module, image: Tensor, segment: Tensor) -> None:
     cells = [(int(row), int(col)) for row, col in np.argwhere(grid.touching(window))]
     model.eval()
     loop, ours = medians(
+        ROUNDS,
         lambda: published_loop(model, image, segment, 25, 5, cells),
         lambda: explainer.explain(model, image, segment, "cpu", region=window, progress=False),
     )

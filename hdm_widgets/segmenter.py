@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hdm_widgets._arguments import is_whole
 from hdm_widgets._borrowing import borrowed, home_of, precision, same_device
 
 __all__ = ["Activation", "Model", "ModelError", "ModelOutputError", "Segmenter"]
@@ -101,7 +102,7 @@ class Segmenter:
             raise TypeError(
                 f"model must be an instance, got the class {model.__name__}; did you forget the parentheses?"
             )
-        if target is not None and (not _is_whole(target) or target < 0):
+        if target is not None and (not is_whole(target) or target < 0):
             raise ValueError(f"target must be the index of a class, 0 or more, got {target!r}")
         if not isinstance(threshold, (int, float, np.number)) or not np.isfinite(threshold):
             raise ValueError(f"threshold must be a finite number, got {threshold!r}")
@@ -109,7 +110,7 @@ class Segmenter:
             known = ", ".join(repr(name) for name in get_args(Activation))
             raise ValueError(f"activation must be one of {known}, got {activation!r}")
         for name, value in (("batch_size", batch_size), ("pad_to", pad_to)):
-            if value is not None and (not _is_whole(value) or value < 1):
+            if value is not None and (not is_whole(value) or value < 1):
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
         self.model = model
         self.target = None if target is None else int(target)
@@ -351,10 +352,6 @@ def to_tensor(images: Tensor | NDArray[Any]) -> Tensor:
         return images.detach()
     array = np.asarray(images)
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _said(error: Exception) -> str:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from hdm_widgets._arguments import is_whole
+
 __all__ = ["Grid"]
 
 # The first stage of a scan has at most this many cells.
@@ -17,7 +19,7 @@ _FIRST_STAGE = 64
 
 def check_count(name: str, value: object) -> int:
     """A whole number of at least 1, as int; NumPy's whole numbers serve too."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+    if not is_whole(value):
         raise TypeError(f"{name} must be a whole number of pixels, got {value!r} ({type(value).__name__})")
     if value < 1:
         raise ValueError(f"{name} must be at least 1 px, got {value}")

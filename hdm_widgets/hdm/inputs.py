@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
+from hdm_widgets._arguments import is_whole
 
 __all__ = ["Distance", "check_channel", "check_distance", "check_region"]
 
@@ -13,7 +13,7 @@ Distance = Literal["hausdorff", "rows"]
 
 def check_channel(channel: object, channels: int) -> int:
     """-1 for all channels, or the index of one."""
-    if isinstance(channel, bool) or not isinstance(channel, (int, np.integer)):
+    if not is_whole(channel):
         raise TypeError(f"channel must be a whole number, got {channel!r}")
     if not -1 <= channel < channels:
         raise ValueError(f"channel must be -1 (all) or 0 to {channels - 1} for this picture, got {channel}")
@@ -33,7 +33,7 @@ def check_region(region: object, height: int, width: int) -> tuple[int, int, int
     """A half-open box (row0, col0, row1, col1) with pixels of the picture in it."""
     if not isinstance(region, (tuple, list)) or len(region) != 4:
         raise TypeError(f"region must be (row0, col0, row1, col1), got {region!r}")
-    if any(isinstance(edge, bool) or not isinstance(edge, (int, np.integer)) for edge in region):
+    if not all(is_whole(edge) for edge in region):
         raise TypeError(f"region must be four whole numbers, got {region!r}")
     row0, col0, row1, col1 = (int(edge) for edge in region)
     if not (0 <= row0 < row1 <= height and 0 <= col0 < col1 <= width):

@@ -5,19 +5,32 @@ from __future__ import annotations
 import difflib
 import math
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hdm_widgets.segmenter import Segmenter
 
-__all__ = ["Layer", "LayerError", "Pool", "Tap", "check_pool", "find_layer", "named_module", "pooled"]
+__all__ = [
+    "ROUNDING",
+    "Layer",
+    "LayerError",
+    "Pool",
+    "Tap",
+    "check_pool",
+    "named_module",
+    "network_of",
+    "output_tensor",
+    "pooled",
+    "positions",
+]
+
+# Activations that differ by less than this share of their size differ by float32 arithmetic alone.
+ROUNDING = 2e-6
 
 Pool = Literal["mean", "max", "flatten", "grid"]
 
@@ -48,7 +61,7 @@ class Layer:
     @property
     def positions(self) -> int:
         """Places in the picture that the output has a vector for."""
-        return _positions(self.shape)
+        return positions(self.shape)
 
     def __str__(self) -> str:
         name = self.name or "the model itself"
@@ -195,49 +208,14 @@ def pooled(activation: Tensor, pool: Pool, grid: int = 2) -> Tensor:
     return places.mean(-1) if pool == "mean" else places.amax(-1)
 
 
-def find_layer(segmenter: Segmenter, layer: nn.Module | str, pictures: Tensor) -> tuple[Layer, nn.Module]:
-    """The layer that is meant, and its module.
-
-    Parameters
-    ----------
-    segmenter : Segmenter
-        Around a Module.
-    layer : torch.nn.Module or str
-        A module of the model, its dotted name, or `"auto"`: of all modules whose output the final output depends on,
-        those with the fewest places in the picture; of these the last one of the longest uninterrupted run, which
-        ends where the decoder begins to enlarge.
-    pictures : torch.Tensor (N, C, H, W)
-        Two or more, to run the model on once.
-
-    Raises
-    ------
-    TypeError
-        If the model is no Module.
-    LayerError
-        If there is no such layer, it does not run, or runs more than once.
-    """
+def network_of(segmenter: Segmenter) -> nn.Module:
+    """The Module that a segmenter is around: anything else shows no layers."""
     model = segmenter.model
     if not isinstance(model, nn.Module):
         raise TypeError(
             f"the latent space is in the layers of a torch.nn.Module; a {type(model).__name__} does not show its own"
         )
-    names = {module: name for name, module in model.named_modules()}
-    if isinstance(layer, str) and layer == "auto":
-        name, shape = _bottleneck(segmenter, model, pictures)
-        return Layer(name, shape, chosen=True), model.get_submodule(name)
-    if isinstance(layer, str):
-        module = named_module(model, layer)
-    elif isinstance(layer, nn.Module):
-        module = layer
-        if module not in names:
-            raise LayerError(f"the layer given, a {type(layer).__name__}, is no part of the model")
-    else:
-        raise TypeError(f"layer must be a module of the model, its name or 'auto', got {type(layer).__name__}")
-    name = names[module]
-    with Tap(module, name, torch.clone).open() as tap:
-        segmenter.raw(pictures)
-        activation = tap.take(len(pictures))
-    return Layer(name, tuple(activation.shape[1:])), module
+    return model
 
 
 def named_module(model: nn.Module, name: str) -> nn.Module:
@@ -252,90 +230,8 @@ def named_module(model: nn.Module, name: str) -> nn.Module:
         raise LayerError(f"the model has no layer {name!r}; {advice}") from None
 
 
-def _positions(shape: tuple[int, ...]) -> int:
+def positions(shape: tuple[int, ...]) -> int:
+    """Places in the picture that an output of this shape, of one picture, has a vector for."""
     if len(shape) == 3:
         return shape[1] * shape[2]
     return shape[0] if len(shape) == 2 else 1
-
-
-@dataclass
-class _Output:
-    """A module's output in the run that looks for the bottleneck."""
-
-    name: str
-    tensor: Tensor
-    positions: int
-
-
-def _bottleneck(segmenter: Segmenter, model: nn.Module, pictures: Tensor) -> tuple[str, tuple[int, ...]]:
-    """Name and output shape of the module that is the bottleneck."""
-    try:
-        outputs = _watch(segmenter, model, pictures, gradients=True)
-    except Exception:  # noqa: BLE001 - some models cannot run where gradients are recorded; then all outputs count
-        outputs = _watch(segmenter, model, pictures, gradients=False)
-    # A single place sums up the whole picture (squeeze-excite, a pooled branch) wherever anything else is there.
-    candidates = [output for output in outputs if output.positions > 1] or outputs
-    if not candidates:
-        raise LayerError("no module of the model puts out maps; name the layer with layer=")
-    fewest = min(output.positions for output in candidates)
-    runs: list[list[_Output]] = [[]]
-    for output in candidates:
-        if output.positions == fewest:
-            runs[-1].append(output)
-        elif runs[-1]:
-            runs.append([])
-    # Containers end after what is in them: the last of the run is the outermost.
-    last = max(runs, key=len)[-1]
-    return last.name, tuple(last.tensor.shape[1:])
-
-
-def _watch(segmenter: Segmenter, model: nn.Module, pictures: Tensor, *, gradients: bool) -> list[_Output]:
-    """Outputs of all modules in the order they came; with gradients, those that the final output depends on.
-
-    Modules that run more than once are left out, and so is the model itself.
-    """
-    outputs: list[_Output] = []
-    runs: dict[str, int] = {}
-    thread = threading.get_ident()
-
-    def watcher(name: str) -> Any:
-        def watch(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            if threading.get_ident() != thread:
-                return
-            runs[name] = runs.get(name, 0) + 1
-            tensor = output_tensor(output)
-            if tensor is None or not tensor.is_floating_point() or tensor.ndim not in (3, 4):
-                return
-            if len(tensor) == len(pictures) and 0 not in tensor.shape:
-                # Three axes are tokens, or else a map of the picture's size without an axis for channels.
-                is_map = tensor.shape[1:] == pictures.shape[2:]
-                positions = tensor[0].numel() if is_map else _positions(tuple(tensor.shape[1:]))
-                outputs.append(_Output(name, tensor, positions))
-
-        return watch
-
-    handles = [module.register_forward_hook(watcher(name)) for name, module in model.named_modules() if name]
-    try:
-        with segmenter.borrowed(), torch.inference_mode(False), torch.set_grad_enabled(gradients):
-            traced = pictures.to(segmenter.run_device, copy=True)
-            if gradients:
-                # Not a leaf of the graph: a model may change its input in place.
-                traced = traced.requires_grad_() * 1
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of gradients, which nobody asked for
-                final = segmenter.standard(segmenter.call(traced), len(pictures))
-                found = [output for output in outputs if runs[output.name] == 1]
-                return _used(found, final) if gradients else found
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _used(outputs: list[_Output], final: Tensor) -> list[_Output]:
-    """The outputs that the final output depends on, as far as the graph tells."""
-    traced = [output for output in outputs if output.tensor.requires_grad]
-    if not final.requires_grad or not traced:
-        return outputs
-    gradients = torch.autograd.grad(final.sum(), [output.tensor for output in traced], allow_unused=True)
-    unused = {id(output) for output, gradient in zip(traced, gradients, strict=True) if gradient is None}
-    return [output for output in outputs if id(output) not in unused]

@@ -16,6 +16,8 @@ from sklearn.cluster import DBSCAN, KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import silhouette_score
 
+from hdm_widgets._arguments import is_whole
+
 __all__ = ["Cluster", "Clustering", "Method", "best", "check_request", "compare", "describe", "fit_clusters"]
 
 Method = Literal["kmeans", "dbscan"]
@@ -116,7 +118,7 @@ def check_request(n_clusters: object, method: object, eps: object, min_samples: 
     if n_clusters is not None:
         if method == "dbscan":
             raise ValueError("DBSCAN finds its number of clusters; give eps and min_samples, not n_clusters")
-        if isinstance(n_clusters, bool) or not isinstance(n_clusters, (int, np.integer)):
+        if not is_whole(n_clusters):
             raise ValueError(f"n_clusters must be a whole number, got {n_clusters!r}")
         if not 1 <= n_clusters <= count:
             raise ValueError(f"n_clusters must be 1 to {count}, the number of items, got {n_clusters}")
@@ -128,7 +130,7 @@ def check_request(n_clusters: object, method: object, eps: object, min_samples: 
     if method == "dbscan":
         if isinstance(eps, bool) or not isinstance(eps, (int, float, np.number)) or not 0 < eps < math.inf:
             raise ValueError(f"method='dbscan' needs eps, a distance above 0, got {eps!r}")
-        if min_samples is not None and (not isinstance(min_samples, (int, np.integer)) or min_samples < 1):
+        if min_samples is not None and (not is_whole(min_samples) or min_samples < 1):
             raise ValueError(f"min_samples must be a whole number of at least 1, got {min_samples!r}")
     return method
 

@@ -14,8 +14,20 @@ from torch.utils.data import DataLoader
 
 from hdm_widgets._arguments import warn_user
 from hdm_widgets._inputs import check_channels_first, check_image, check_segment
+from hdm_widgets.segmenter import to_tensor
 
-__all__ = ["Columns", "Dataset", "Item", "check_columns", "check_dataset", "read_item", "read_items"]
+__all__ = [
+    "Columns",
+    "Dataset",
+    "Item",
+    "beside",
+    "check_columns",
+    "check_dataset",
+    "check_pictures",
+    "join_columns",
+    "read_item",
+    "read_items",
+]
 
 Columns: TypeAlias = "Mapping[str, Sequence[Any] | NDArray[Any]]"
 
@@ -48,7 +60,7 @@ class Item:
 
 
 def check_dataset(dataset: object) -> int:
-    """The number of items of what must be a data set."""
+    """The number of items of what must be a data set with some."""
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise TypeError(
             f"the data set must have a length and items (len(dataset), dataset[i]), got {type(dataset).__name__}"
@@ -58,6 +70,8 @@ def check_dataset(dataset: object) -> int:
             "expected a data set of (picture, mask) items, got an array; torch.utils.data.TensorDataset(pictures, "
             "masks) makes one of two tensors"
         )
+    if not len(dataset):
+        raise ValueError("the data set is empty")
     return len(dataset)
 
 
@@ -165,6 +179,25 @@ def check_columns(columns: object, length: int) -> dict[str, NDArray[Any]]:
     return checked
 
 
+def check_pictures(images: object, picture_shape: tuple[int, int, int], *, same_size: bool) -> Tensor:
+    """New pictures as float (N, C, H, W), with the channels of those of the data set, if asked for with its size."""
+    if not isinstance(images, (Tensor, np.ndarray)):
+        raise TypeError(f"images must be a torch tensor or a numpy array, got {type(images).__name__}")
+    pictures = to_tensor(images)
+    if not pictures.is_floating_point():
+        raise TypeError(
+            f"images must be of a floating type, scaled as the model expects it, got {images.dtype}; "
+            "for values 0 to 255: images.astype('float32') / 255"
+        )
+    if pictures.ndim != 4 or len(pictures) == 0 or pictures.shape[1] != picture_shape[0]:
+        raise ValueError(f"images must be (N, {picture_shape[0]}, H, W), got shape {tuple(pictures.shape)}")
+    if same_size and tuple(pictures.shape[1:]) != picture_shape:
+        raise ValueError(f"pool='flatten' takes pictures of one size, {picture_shape}, got {tuple(pictures.shape[1:])}")
+    if not bool(torch.isfinite(pictures).all()):
+        raise ValueError("images have NaN or infinity")
+    return pictures.float()
+
+
 def join_columns(items: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
     """Columns of what items carry; where one lacks an entry, it is NaN or an empty text."""
     joined: dict[str, NDArray[Any]] = {}
@@ -172,6 +205,18 @@ def join_columns(items: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
         known = as_column([item[name] for item in items if name in item])
         missing = "" if known.dtype.kind == "U" else np.nan
         joined[name] = known if len(known) == len(items) else as_column([item.get(name, missing) for item in items])
+    return joined
+
+
+def beside(own: dict[str, NDArray[Any]], carried: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Our columns and a data set's, of which those that have a name of ours get `data_` before it."""
+    joined = dict(own)
+    for name, values in carried.items():
+        free = name
+        # The name of the clusters is kept free for them.
+        while free in joined or free == "cluster" or (free != name and free in carried):
+            free = f"data_{free}"
+        joined[free] = values
     return joined
 
 

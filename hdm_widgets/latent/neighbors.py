@@ -7,9 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Neighbors", "nearest"]
+from hdm_widgets.latent.activations import ROUNDING
+
+__all__ = ["Neighbors", "nearest", "usual_distance"]
 
 _ROWS = 1024  # of a block of distances
+_COPIES = 8  # of an item, that are looked past for its nearest other
+_USUAL = 0.95
 
 
 class Neighbors(NamedTuple):
@@ -53,3 +57,12 @@ def nearest(
     )
     order = np.argsort(exact, axis=1, kind="stable")
     return np.take_along_axis(found, order, 1), np.take_along_axis(exact, order, 1)
+
+
+def usual_distance(items: NDArray[np.floating[Any]], rows: NDArray[np.int64]) -> float:
+    """Distance to the nearest other item that one in twenty of these rows exceeds; 1 where all items are alike."""
+    distances = nearest(items, items[rows], min(_COPIES, len(items)))[1]
+    # Items that come twice are no distance apart, which says nothing of how far others are.
+    apart = distances > ROUNDING * float(np.abs(items[0]).max())
+    first = np.take_along_axis(distances, apart.argmax(axis=1)[:, None], axis=1)[apart.any(axis=1), 0]
+    return float(np.quantile(first, _USUAL)) if len(first) else 1.0

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA, IncrementalPCA
 
+from hdm_widgets.latent.activations import ROUNDING
+
 __all__ = ["Projection"]
 
 # Up to this many bytes of float64 the decomposition is exact; above, components are fitted batch by batch.
@@ -15,8 +17,6 @@ _EXACT_LIMIT = 1 << 29
 _BATCH_ROWS = 4096
 # The full decomposition takes seconds beyond this side; ARPACK finds the few leading components to the same precision.
 _FULL_SIDE = 1000
-# Differences below this share of the activations are those of float32 arithmetic.
-_ROUNDING = 2e-6
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,6 @@ def _batches(count: int, n_components: int) -> list[slice]:
 def _constant(features: NDArray[np.floating]) -> bool:
     """Whether all items are the same but for rounding, which depends on the size of the batch that they were in."""
     first = np.asarray(features[0], dtype=np.float64)
-    tolerance = _ROUNDING * float(np.abs(first).max())
+    tolerance = ROUNDING * float(np.abs(first).max())
     starts = range(0, len(features), _BATCH_ROWS)
     return all(bool((np.abs(features[start : start + _BATCH_ROWS] - first) <= tolerance).all()) for start in starts)

@@ -15,20 +15,21 @@ from sklearn.manifold import trustworthiness
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from hdm_widgets._arguments import advise_on_keywords, warn_user
+from hdm_widgets._arguments import advise_on_keywords, is_whole, warn_user
 from hdm_widgets._picture import to_rgb
 from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent import folder
-from hdm_widgets.latent.activations import Pool, check_pool, named_module
+from hdm_widgets.latent.activations import Pool, check_pool, named_module, network_of
 from hdm_widgets.latent.clusters import Cluster, Clustering, Method
-from hdm_widgets.latent.collection import Collection, Collector, check_width
-from hdm_widgets.latent.items import Columns, Dataset, Item, check_dataset, read_item
-from hdm_widgets.latent.neighbors import Neighbors, nearest
+from hdm_widgets.latent.collection import Collection
+from hdm_widgets.latent.collector import Collector, check_width
+from hdm_widgets.latent.items import Columns, Dataset, Item, beside, check_dataset, check_pictures, read_item
+from hdm_widgets.latent.neighbors import Neighbors, nearest, usual_distance
 from hdm_widgets.latent.overlap import Overlaps
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.selection import COLORS, Selection, check_color, check_indices, check_name, read_selection
 from hdm_widgets.latent.surface import Regressor, Support, Surface, surface
-from hdm_widgets.segmenter import Model, Segmenter, to_tensor
+from hdm_widgets.segmenter import Model, Segmenter
 
 if TYPE_CHECKING:
     import pandas
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["LatentSpace", "Location"]
 
 _SAMPLE = 2000  # items that figures over all pairs are taken from
-_USUAL = 0.95
-_COPIES = 8  # of an item, that are looked past for its nearest other
-_ROUNDING = 2e-6
 
 
 @dataclass(frozen=True)
@@ -158,11 +156,11 @@ class LatentSpace:
             "thumbnail": thumbnail,
         }
         for name, value in given.items():
-            if not _is_whole(value) or value < least[name]:
+            if not is_whole(value) or value < least[name]:
                 raise ValueError(f"{name} must be a whole number of at least {least[name]}, got {value!r}")
         if not isinstance(iou_empty, (int, float)) or not (np.isnan(iou_empty) or 0 <= iou_empty <= 1):
             raise ValueError(f"iou_empty must be in [0, 1] or NaN, got {iou_empty!r}")
-        if not _is_whole(random_state) or random_state < 0:
+        if not is_whole(random_state) or random_state < 0:
             raise ValueError(f"random_state must be a whole number of at least 0, got {random_state!r}")
         if not isinstance(layer, (str, nn.Module)):
             raise TypeError(f"layer must be a module of the model, its name or 'auto', got {type(layer).__name__}")
@@ -171,11 +169,7 @@ class LatentSpace:
             self.segmenter = Segmenter.of(
                 model, device=device, target=target, threshold=threshold, batch_size=batch_size
             )
-            if not isinstance(self.segmenter.model, nn.Module):
-                raise TypeError(
-                    "a latent space is in the layers of a torch.nn.Module; "
-                    f"a {type(self.segmenter.model).__name__} does not show its own"
-                )
+            network_of(self.segmenter)
         self.layer = layer
         self.pool = check_pool(pool)
         self.n_components = int(n_components)
@@ -227,18 +221,11 @@ class LatentSpace:
         ValueError, TypeError
             If there are fewer items than components, the activations are all the same, or an argument is wrong.
         """
-        if self.segmenter is None:
-            raise ValueError("this space was loaded without its model; LatentSpace.load(path, model=...) takes it")
+        collector = self._collector()
         if on_error not in ("raise", "skip"):
             raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
-        length = check_dataset(dataset)
-        if length == 0:
-            raise ValueError("the data set is empty")
-        if length <= self.n_components:
-            raise ValueError(
-                f"{self.n_components} components need more than {self.n_components} items, the data set has {length}"
-            )
-        collection = self._collector().collect(
+        self._check_count(check_dataset(dataset), "the data set has")
+        collection = collector.collect(
             dataset, columns=columns, num_workers=num_workers, on_error=on_error, progress=progress
         )
         return self.fit_collected(collection, dataset)
@@ -258,8 +245,7 @@ class LatentSpace:
             self
         """
         count = len(collection)
-        if count <= self.n_components:
-            raise ValueError(f"{self.n_components} components need more than {self.n_components} items, got {count}")
+        self._check_count(count, "got")
         width = collection.features.shape[1]
         check_width(width, self.n_components)
         kept = min(max(self.n_components, self.n_cluster_components), count - 1, width)
@@ -269,6 +255,11 @@ class LatentSpace:
         regressor = Regressor.fit(coordinates[:, :2], overlaps.iou, random_state=self.random_state)
         self._set(collection, projection, coordinates, overlaps, regressor, dataset)
         return self
+
+    def _check_count(self, count: int, came: str) -> None:
+        least = self.n_components
+        if count <= least:
+            raise ValueError(f"{least} components need more than {least} items, {came} {count}")
 
     def _collector(self) -> Collector:
         if self.segmenter is None:
@@ -363,14 +354,14 @@ class LatentSpace:
 
     def surface(self, shape: tuple[int, int] = (200, 200)) -> Surface:
         """Expected IoU over a grid of `shape` (rows, cols), and where items support it."""
-        if not isinstance(shape, tuple) or len(shape) != 2 or not all(_is_whole(side) and side > 1 for side in shape):
+        if not isinstance(shape, tuple) or len(shape) != 2 or not all(is_whole(side) and side > 1 for side in shape):
             raise ValueError(f"shape must be two whole numbers of at least 2, got {shape!r}")
         return surface(self.regressor_, self._support, self.embedding_, shape)
 
     def neighbors(self, index: int, k: int = 12) -> Neighbors:
         """The `k` items whose activations are nearest to those of item `index`, in the full space."""
         self._check_index(index)
-        if not _is_whole(k) or not 1 <= k < len(self):
+        if not is_whole(k) or not 1 <= k < len(self):
             raise ValueError(f"k must be 1 to {len(self) - 1}, got {k}")
         found, distances = nearest(self.collection_.features, self.collection_.features[[index]], k + 1)
         others = found[0] != index
@@ -388,24 +379,8 @@ class LatentSpace:
         return float(trustworthiness(features, self.embedding_[rows, :2], n_neighbors=n_neighbors))
 
     def _features(self, images: Tensor | NDArray[Any]) -> NDArray[np.float32]:
-        segmenter = self._collector().segmenter
-        pictures = to_tensor(images)
-        expected = self.collection_.picture_shape
-        if not pictures.is_floating_point():
-            raise TypeError(
-                f"images must be of a floating type, scaled as the model expects it, got {images.dtype}; "
-                "for values 0 to 255: images.astype('float32') / 255"
-            )
-        if pictures.ndim != 4 or len(pictures) == 0 or pictures.shape[1] != expected[0]:
-            raise ValueError(f"images must be (N, {expected[0]}, H, W), got shape {tuple(pictures.shape)}")
-        if tuple(pictures.shape[1:]) != expected and self.pool == "flatten":
-            raise ValueError(f"pool='flatten' takes pictures of one size, {expected}, got {tuple(pictures.shape[1:])}")
-        if not bool(torch.isfinite(pictures).all()):
-            raise ValueError("images have NaN or infinity")
-        if not isinstance(segmenter.model, nn.Module):
-            raise TypeError("the model must be a torch.nn.Module")
-        module = named_module(segmenter.model, self.layer_name_)
-        features = self._collector().features(pictures.float(), self.layer_, module)
+        pictures = check_pictures(images, self.collection_.picture_shape, same_size=self.pool == "flatten")
+        features = self._collector().features(pictures, self.layer_)
         width = self.collection_.features.shape[1]
         if features.shape[1] != width:
             raise ValueError(f"layer and pool give {features.shape[1]} features, the space was made with {width}")
@@ -413,9 +388,9 @@ class LatentSpace:
 
     def _check_model(self) -> None:
         """The model that a space is loaded with must be the one it was made with, as far as can be told."""
-        if self.segmenter is None or not isinstance(self.segmenter.model, nn.Module):
+        if self.segmenter is None:
             return
-        named_module(self.segmenter.model, self.layer_name_)
+        named_module(network_of(self.segmenter), self.layer_name_)
         if self.dataset_ is None:
             return
         features = self._features(self.item(0).picture[None])[0]
@@ -434,12 +409,7 @@ class LatentSpace:
     @cached_property
     def _usual_distance(self) -> float:
         """Distance to the nearest other item that one item in twenty exceeds."""
-        features = self.collection_.features
-        distances = nearest(features, features[self._sample()], min(_COPIES, len(self)))[1]
-        # Items that come twice are no distance apart, which says nothing of how far others are.
-        apart = distances > _ROUNDING * float(np.abs(features[0]).max())
-        first = np.take_along_axis(distances, apart.argmax(axis=1)[:, None], axis=1)[apart.any(axis=1), 0]
-        return float(np.quantile(first, _USUAL)) if len(first) else 1.0
+        return usual_distance(self.collection_.features, self._sample())
 
     @cached_property
     def _support(self) -> Support:
@@ -532,13 +502,7 @@ class LatentSpace:
         own["expected_iou"] = self.expected_iou()
         if "labels_" in vars(self):
             own["cluster"] = self.labels_
-        for name, values in self.columns_.items():
-            free = name
-            # The name of the clusters is kept free for them.
-            while free in own or free == "cluster" or (free != name and free in self.columns_):
-                free = f"data_{free}"
-            own[free] = values
-        return own
+        return beside(own, self.columns_)
 
     @property
     def columns_(self) -> dict[str, NDArray[Any]]:
@@ -592,7 +556,7 @@ class LatentSpace:
         return self.collection_.predictions[index]
 
     def _check_index(self, index: int) -> None:
-        if not _is_whole(index):
+        if not is_whole(index):
             raise TypeError(f"index must be a whole number, got {index!r}")
         if not 0 <= index < len(self):
             raise IndexError(f"index must be 0 to {len(self) - 1}, got {index}")
@@ -649,10 +613,6 @@ class LatentSpace:
         if labels is not None and clustering is not None:
             space._set_clustering(Clustering(labels=labels, **clustering))
         return space
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 _SETTINGS = (

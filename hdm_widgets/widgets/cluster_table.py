@@ -10,6 +10,7 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
+from hdm_widgets._arguments import is_whole
 from hdm_widgets.latent.clusters import Cluster
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.buffers import number, png
@@ -87,7 +88,7 @@ class ClusterTable(Part):
 
     def members(self, label: int) -> NDArray[np.int64]:
         """The items of a cluster in the table."""
-        if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < len(self._clusters):
+        if not is_whole(label) or not 0 <= label < len(self._clusters):
             raise ValueError(f"there are clusters 0 to {len(self._clusters) - 1}, got {label!r}")
         return self._clusters[label].indices
 

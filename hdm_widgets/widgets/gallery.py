@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.buffers import array_message, bits, number, png
-from hdm_widgets.widgets.palette import title
+from hdm_widgets.widgets.palette import title, value_text
 from hdm_widgets.widgets.parts import Part, read_static
 
 __all__ = ["SORTS", "Gallery", "selection_row"]
@@ -116,7 +116,7 @@ class Gallery(Part):
         space = self._space
         if space is None:
             raise RuntimeError("the gallery is closed")
-        caption = "" if self._captions is None else _text(self._captions[index])
+        caption = "" if self._captions is None else value_text(self._captions[index])
         entry = {"index": index, "iou": number(space.iou_[index]), "caption": caption, "error": ""}
         try:
             picture = png(space.picture(index), longest=_LONGEST)
@@ -141,9 +141,3 @@ def selection_row(selection: Selection) -> dict[str, Any]:
         "mean": number(figures.mean_iou),
         "median": number(figures.median_iou),
     }
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, (np.floating, float)):
-        return f"{value:.3g}"
-    return str(value)

@@ -21,7 +21,8 @@ from hdm_widgets.widgets.cluster_table import ClusterTable
 from hdm_widgets.widgets.explanation import Explanation
 from hdm_widgets.widgets.gallery import Gallery, selection_row
 from hdm_widgets.widgets.hdm_explorer import HDMExplorer
-from hdm_widgets.widgets.palette import SCORES, coloring, table_of, title
+from hdm_widgets.widgets.map_screen import item_facts, map_colors, surface_message, usable_columns
+from hdm_widgets.widgets.palette import title
 from hdm_widgets.widgets.parts import Legend, Toolbar
 from hdm_widgets.widgets.rerun import on_rerun
 from hdm_widgets.widgets.scatter import MOST_POINTS, ScatterFigure
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["LatentExplorer"]
 
 _CLUSTER_NAME = re.compile(r"cluster \d+")
-_MOST_TEXTS = 50
 _BACKGROUNDS = {"expected_iou": "Expected IoU", "none": "None"}
 
 
@@ -108,7 +108,7 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         self._space = space
         self._book = SelectionBook(space)
         self._stop_watching: Callable[[], None] = _nothing
-        self._columns = self._usable_columns()
+        self._columns = usable_columns(space)
         if color_by not in self._columns:
             raise ValueError(f"color_by must be one of {', '.join(self._columns)}, got {color_by!r}")
         if background not in _BACKGROUNDS:
@@ -124,7 +124,7 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
             count=len(space),
         )
         self._legend = Legend(
-            surface=self._about_surface(),
+            surface=surface_message(space),
             sample={"drawn": len(rows), "total": len(space)},
             _points={
                 "places": array_message(space.embedding_[rows, :2].astype(np.float32)),
@@ -410,10 +410,8 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
 
     def _thumbnail(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         (index,) = check_indices([asked["item"]], len(self._space))
-        space, table = self._space, self._space.table()
-        shown = dict.fromkeys(["iou", self.color_by, *space.columns_])
-        facts = [[title(name), _text(table[name][index])] for name in list(shown)[:5] if name in table]
-        return {"item": int(index), "facts": facts}, [png(np.array(space.collection_.thumbnails[index]))]
+        picture = png(np.array(self._space.collection_.thumbnails[index]))
+        return {"item": int(index), "facts": item_facts(self._space, index, self.color_by)}, [picture]
 
     def _explain_asked(self, asked: dict[str, Any]) -> None:
         self.error = ""
@@ -425,45 +423,12 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
 
     # -- colours ----------------------------------------------------------------------------------
 
-    def _usable_columns(self) -> list[str]:
-        table = self._space.table()
-        # Texts that hardly two items share tell nothing as colours.
-        own = {name for name, values in table.items() if values.dtype.kind == "U" and len(set(values)) > _MOST_TEXTS}
-        names = [name for name in table if name != "item" and name not in own]
-        first = [name for name in ("iou", "expected_iou", "cluster", *self._space.columns_) if name in names]
-        # Clusters are found while the explorer is open.
-        return list(dict.fromkeys([*first[:2], "cluster", *first[2:], *names]))
-
     def _recolor(self) -> None:
-        table = self._space.table()
-        values = table.get(self.color_by)
-        if values is None:  # clusters that are still sought
-            values = np.full(len(self._space), -1)
-        overlaps = self._space.overlaps_
-        blank = 0
-        if self.color_by in ("iou", "dice") and np.isfinite(overlaps.iou_empty):
-            blank = int(((overlaps.truth_area == 0) & (overlaps.predicted_area == 0)).sum())
-        colored = coloring(self.color_by, values)
-        if blank:
-            colored.legend.update(blank=blank, blankValue=overlaps.iou_empty)
-        self._scatter.color(colored.colors)
-        self._legend.legend = colored.legend
-        captions = values
-        if self.color_by == "cluster":
-            captions = np.array([f"cluster {label}" if label >= 0 else "in no cluster" for label in values])
-        self._gallery.caption(self.color_by, None if self.color_by == "iou" else captions)
+        shown = map_colors(self._space, self.color_by)
+        self._scatter.color(shown.coloring.colors)
+        self._legend.legend = shown.coloring.legend
+        self._gallery.caption(self.color_by, shown.captions)
         self._show_gallery()
-
-    def _about_surface(self) -> dict[str, Any]:
-        regressor = self._space.regressor_
-        if regressor is None:
-            return {}
-        score = self._space.cv_score_
-        return {
-            "colors": table_of(SCORES)[::8],
-            "score": None if np.isnan(score) else score,
-            "trainedOn": regressor.trained_on,
-        }
 
     # -- clusters ---------------------------------------------------------------------------------
 
@@ -503,10 +468,6 @@ def _one_of(name: str, value: str, known: Any) -> str:
     if value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     return value
-
-
-def _text(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, (float, np.floating)) else str(value)
 
 
 def _nothing() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex
 from numpy.typing import NDArray
 
-__all__ = ["SCORES", "Coloring", "category_color", "coloring", "table_of", "title"]
+__all__ = ["SCORES", "Coloring", "category_color", "coloring", "table_of", "title", "value_text"]
 
 # Red is bad and blue is good, to all kinds of colour vision, without the ends of the map, which are lost on a dark
 # ground. Other numbers have no good and bad.
@@ -70,6 +70,11 @@ class Coloring:
 def title(name: str) -> str:
     """A column's name for people."""
     return _TITLES.get(name, name.replace("_", " "))
+
+
+def value_text(value: Any) -> str:
+    """A column's value for people."""
+    return f"{value:.3g}" if isinstance(value, (float, np.floating)) else str(value)
 
 
 def table_of(color_map: Colormap) -> list[str]:

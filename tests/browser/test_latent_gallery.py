@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Callable
 from itertools import pairwise
@@ -189,13 +190,14 @@ def test_the_gallery_says_that_it_waits_for_slow_pictures(
 ) -> None:
     waits = explorer.gallery.get_by_text("Waiting for the kernel")
     come = tmp_path / "come"
+    os.mkfifo(come)
     notebook.execute(f"scenes.held = Path({str(come)!r}); explorer.select({FEW})")
     try:
         expect(explorer.rings).to_have_count(len(FEW))
         expect(waits).to_be_visible()
         expect(explorer.grid.locator("img")).to_have_count(0)
     finally:
-        come.touch()
+        os.close(os.open(come, os.O_WRONLY | os.O_NONBLOCK))
     expect(explorer.grid.locator("img")).to_have_count(len(FEW))
     expect(waits).to_have_count(0)
 

@@ -5,22 +5,11 @@ import copy
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from layer_helpers import Reads
 
 import hdm_widgets as hw
 
 CHANNELS, SIDE = 6, 8
-
-
-class Reads(nn.Module):
-    """Draws where the first channel is above one half; its layer `values` puts the picture out as it is."""
-
-    def __init__(self):
-        super().__init__()
-        self.values = nn.Identity()
-
-    def forward(self, images):
-        return self.values(images)[:, 0]
 
 
 class Groups:

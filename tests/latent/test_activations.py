@@ -1,30 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from layer_helpers import features, found, noise, number_of_hooks
 from torch import nn
 
 import hdm_widgets as hw
-from hdm_widgets.latent.activations import Layer, LayerError, Tap, check_pool, find_layer, output_tensor, pooled
-from hdm_widgets.latent.collection import Collector
-
-
-def noise(*shape, seed=0):
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def found(model, layer="auto", shape=(2, 1, 64, 64), **options):
-    return find_layer(hw.Segmenter(model, target=0, **options), layer, noise(*shape))[0]
-
-
-def features(model, layer, pictures, pool="mean", **options):
-    """What one pass with a tap gives."""
-    collector = Collector(hw.Segmenter(model, target=0), layer, pool, **options)
-    return collector.features(pictures, *find_layer(collector.segmenter, layer, pictures[:2]))
-
-
-def number_of_hooks(model):
-    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
-
+from hdm_widgets.latent.activations import Layer, LayerError, Tap, check_pool, output_tensor, pooled
+from hdm_widgets.latent.collector import Collector
+from hdm_widgets.latent.layers import find_layer
 
 # -- layers by name -----------------------------------------------------------------------------------
 
@@ -311,9 +294,9 @@ def test_new_pictures_come_in_batches(batch_size, sizes):
     model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 1, 1))
     segmenter = hw.Segmenter(model, batch_size=batch_size)
     pictures = noise(20, 1, 4, 4)
-    layer, module = find_layer(segmenter, "0", pictures[:2])
+    layer, _ = find_layer(segmenter, "0", pictures[:2])
     handle = model.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
-    got = Collector(segmenter, "0").features(pictures, layer, module)
+    got = Collector(segmenter, "0").features(pictures, layer)
     handle.remove()
     assert seen == sizes
     weight, bias = model[0].weight.detach().flatten(), model[0].bias.detach()

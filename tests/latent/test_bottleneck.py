@@ -4,31 +4,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from layer_helpers import features, found, noise, number_of_hooks
 from torch import nn
 from torch.nn import functional as F
 
 import hdm_widgets as hw
-from hdm_widgets.latent.activations import Layer, find_layer
-from hdm_widgets.latent.collection import Collector
+from hdm_widgets.latent.activations import Layer
+from hdm_widgets.latent.layers import find_layer
 from hdm_widgets.segmenter import ModelError
-
-
-def noise(*shape, seed=0):
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def found(model, layer="auto", shape=(2, 1, 64, 64), **options):
-    return find_layer(hw.Segmenter(model, target=0, **options), layer, noise(*shape))[0]
-
-
-def features(model, layer, pictures, pool="mean", **options):
-    """What one pass with a tap gives."""
-    collector = Collector(hw.Segmenter(model, target=0), layer, pool, **options)
-    return collector.features(pictures, *find_layer(collector.segmenter, layer, pictures[:2]))
-
-
-def number_of_hooks(model):
-    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
 
 
 class Plain(nn.Module):

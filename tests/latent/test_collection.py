@@ -9,7 +9,7 @@ from torch import nn
 
 import hdm_widgets as hw
 from hdm_widgets.latent import CollectionError, Layer, LayerError
-from hdm_widgets.latent.collection import Collector
+from hdm_widgets.latent.collector import Collector
 
 # Two channels of 5 x 7 px: no multiple of 8, so masks end within a byte. The first pixel tells the item.
 CHANNELS, HEIGHT, WIDTH = SHAPE = (2, 5, 7)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import hdm_widgets as hw
-from hdm_widgets.latent.collection import Collector
+from hdm_widgets.latent.collector import Collector
 
 QUIET = {"progress": False}
 FILES = ["features.npy", "predictions.npy", "space.npz", "thumbnails.npy", "truths.npy"]

@@ -2,7 +2,6 @@ import gc
 import io
 import threading
 import weakref
-from types import SimpleNamespace
 
 import IPython
 import ipywidgets
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import traitlets
-from IPython.core.events import EventManager, available_events
+from notebook_shell import Shell
 from PIL import Image
 from torch import nn
 
@@ -472,25 +471,6 @@ def test_closing_stops_the_scan_and_restores_the_model():
     assert gone()
     assert model.gate.calls == 2
     assert model.training
-
-
-class Shell:
-    """As much of a notebook's shell as tells which cell runs; its events are IPython's own."""
-
-    def __init__(self):
-        self.events = EventManager(self, available_events)
-        self.cell = None
-
-    def get_parent(self):
-        return {"metadata": {"cellId": self.cell}}
-
-    def run_cell(self, cell):
-        self.cell = cell
-        self.events.trigger("pre_run_cell", SimpleNamespace(cell_id=cell))
-
-    @property
-    def hooks(self):
-        return [hook for hooks in self.events.callbacks.values() for hook in hooks]
 
 
 @pytest.fixture

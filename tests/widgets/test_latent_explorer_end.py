@@ -3,13 +3,12 @@
 import gc
 import threading
 import weakref
-from types import SimpleNamespace
 
 import IPython
 import ipywidgets
 import numpy as np
 import pytest
-from IPython.core.events import EventManager, available_events
+from notebook_shell import Shell
 
 import hdm_widgets as hw
 
@@ -137,21 +136,6 @@ def test_closing_stops_the_search_for_clusters(explore, bare_space):
 
 
 # -- the cell is run again ----------------------------------------------------------------------------
-
-
-class Shell:
-    """As much of a notebook's shell as tells which cell runs; its events are IPython's own."""
-
-    def __init__(self):
-        self.events = EventManager(self, available_events)
-        self.cell = None
-
-    def get_parent(self):
-        return {"metadata": {"cellId": self.cell}}
-
-    def run_cell(self, cell):
-        self.cell = cell
-        self.events.trigger("pre_run_cell", SimpleNamespace(cell_id=cell))
 
 
 def test_running_its_cell_again_closes_an_explorer(explore, space, monkeypatch):
