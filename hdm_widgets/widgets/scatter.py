@@ -35,6 +35,7 @@ _MOST_OTHERS, _FEW_OTHERS = 0.25, 5
 _DIM = 0.3
 # Of a name, as shares of the figure's sides.
 _LETTER, _LINE = 0.017, 0.05
+_LONGEST_NAME = 24
 _LASSO_COLOR, _EDGE_COLOR = "#64748b", "#475569"
 
 Floats = NDArray[np.float64]
@@ -183,14 +184,14 @@ class ScatterFigure:
         places = []
         for one, hull, alone in zip(selections, hulls, together, strict=True):
             x, y = hull[hull[:, 1].argmax()] if alone else np.median(self._embedding[one.indices], axis=0)
-            half = min(0.5, _LETTER * len(one.name) / 2) * (x1 - x0)
+            half = min(0.5, _LETTER * len(_short(one.name)) / 2) * (x1 - x0)
             places.append((np.clip(x, x0 + half, x1 - half), min(y, y1 - _LINE * (y1 - y0))))
         with self._names.hold_sync():
             self._names.visible = bool(selections)
             if selections:
                 self._names.x = np.array([place[0] for place in places])
                 self._names.y = np.array([place[1] for place in places])
-                self._names.text = np.array([one.name for one in selections])
+                self._names.text = np.array([_short(one.name) for one in selections])
                 self._names.colors = [one.color for one in selections]
 
     def ring(self, index: int | None) -> None:
@@ -238,6 +239,11 @@ class ScatterFigure:
         colors[..., 3] = opacity * gaussian_filter(self._surface.support, 2.0)
         pixels = (colors[::-1] * 255).round().astype(np.uint8)
         return ipywidgets.Image(value=png(pixels), format="png")
+
+
+def _short(name: str) -> str:
+    """As much of a name as there is room for on the map; the list has the whole."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def _axis_label(component: int, share: Floats) -> str:

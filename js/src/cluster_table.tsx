@@ -1,16 +1,5 @@
 // The entry of the table of clusters.
-import type { RenderProps } from "@anywidget/types";
 import { CLUSTERS, Clusters, type ClusterTraits } from "./latent/clusters";
-import { show } from "./shared/show";
-import { connect } from "./shared/traits";
+import { part } from "./shared/part";
 
-function render({ model, el }: RenderProps<ClusterTraits>): () => void {
-  const python = connect(model, CLUSTERS);
-  const hide = show(<Clusters python={python} />, el);
-  return () => {
-    hide();
-    python.dispose();
-  };
-}
-
-export default { render };
+export default part<ClusterTraits>(CLUSTERS, (python) => ({ child: <Clusters python={python} /> }));

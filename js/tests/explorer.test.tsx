@@ -3,37 +3,7 @@ import type { AnyModel } from "@anywidget/types";
 import { describe, expect, it, vi } from "vitest";
 import type { Traits } from "../src/hdm/python_state";
 import widget from "../src/hdm_explorer";
-
-/** A stand-in for the notebook's model that knows who listens. */
-class FakeModel {
-  listeners = new Map<string, Set<() => void>>();
-  sent: unknown[] = [];
-  saved = 0;
-  constructor(public state: Record<string, unknown>) {}
-  get(name: string) {
-    return this.state[name];
-  }
-  set(name: string, value: unknown) {
-    this.state[name] = value;
-    for (const listener of this.listeners.get(`change:${name}`) ?? []) listener();
-  }
-  save_changes() {
-    this.saved++;
-  }
-  on(event: string, listener: () => void) {
-    if (!this.listeners.has(event)) this.listeners.set(event, new Set());
-    this.listeners.get(event)?.add(listener);
-  }
-  off(event: string, listener: () => void) {
-    this.listeners.get(event)?.delete(listener);
-  }
-  send(message: unknown) {
-    this.sent.push(message);
-  }
-  get listening() {
-    return [...this.listeners.values()].reduce((sum, set) => sum + set.size, 0);
-  }
-}
+import { FakeModel } from "./fake_model";
 
 // jsdom paints nothing; what is painted is tested in paint.test.ts and in a real browser.
 HTMLCanvasElement.prototype.getContext = () => null;

@@ -55,6 +55,18 @@ describe("topmostCells", () => {
     expect([...topmostCells(values, grid, 1)]).toEqual([0, 0, 2, 0, 0, 4, 6, 4, 4]);
   });
 
+  it("shows a disc that improves the mask, though those that change nothing have the larger distance", () => {
+    const values = Float32Array.of(9, 9, 9, 9, 5, 9, 9, 9, 9);
+    const top = topmostCells(emphasis(values, 9, "raw"), grid, 1, values);
+    expect([...top]).toEqual([0, 1, 2, 3, 4, 4, 6, 4, 4]);
+  });
+
+  it("puts the larger of two values of equal weight on top, infinity too", () => {
+    const values = Float32Array.of(Number.POSITIVE_INFINITY, 1, 1, 1, 5, 1, 1, 1, 1);
+    const top = topmostCells(emphasis(values, 1, "worse"), grid, 1, values);
+    expect([...top].slice(0, 5)).toEqual([0, 0, 2, 0, 0]);
+  });
+
   it("leaves pixels without a measured disc empty", () => {
     const values = new Float32Array(9).fill(missing);
     values[4] = 0;

@@ -345,6 +345,10 @@ describe("following the pointer", () => {
       const remove = target.removeEventListener.bind(target) as (...what: unknown[]) => void;
       vi.spyOn(target, "addEventListener").mockImplementation((...what: unknown[]) => {
         on.push(what);
+        // A listener goes with its signal too.
+        (what[2] as AddEventListenerOptions | undefined)?.signal?.addEventListener("abort", () => {
+          on.splice(on.indexOf(what), 1);
+        });
         add(...what);
       });
       vi.spyOn(target, "removeEventListener").mockImplementation((...what: unknown[]) => {

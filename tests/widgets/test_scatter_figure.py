@@ -334,3 +334,15 @@ def test_after_closing_no_lasso_is_told(draw):
     scatter.close()
     lasso(scatter, 1, 2)
     assert heard == []
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("a" * 24, "a" * 24), ("houses by the river, and more of them", "houses by the river, an…")],
+    ids=["fits", "too long"],
+)
+def test_a_long_name_is_shortened_on_the_map(draw, space, name, shown):
+    scatter = draw()
+    scatter.outline([space.select([1, 2], name)], 0)
+    assert scatter._names.text.tolist() == [shown]
+    assert len(shown) == 24

@@ -127,7 +127,7 @@ function MapLayer({ view, on }: { view: ViewState; on: boolean }) {
     // While a scan runs it is painted often, and the browser and the model share the machine.
     const scale = paintingScale(map.grid, traits.status.value === "running" ? 512 : 1024);
     const weights = emphasis(values, map.baseline, traits.result_type.value);
-    return { top: topmostCells(values, map.grid, scale), values, weights, scale, grid: map.grid };
+    return { top: topmostCells(weights, map.grid, scale, values), values, weights, scale, grid: map.grid };
   });
   useSignalEffect(() => {
     const current = painted.value;

@@ -107,21 +107,19 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     event.stopPropagation();
   };
 
-  root.addEventListener("pointermove", moved);
-  root.addEventListener("pointerleave", left);
+  const ended = new AbortController();
+  const { signal } = ended;
+  root.addEventListener("pointermove", moved, { signal });
+  root.addEventListener("pointerleave", left, { signal });
   // Before bqplot sees them, so that Python hears of the gesture before it hears of the lasso.
-  root.addEventListener("pointerdown", down, true);
-  window.addEventListener("pointerup", up, true);
-  root.addEventListener("keydown", key);
+  root.addEventListener("pointerdown", down, { capture: true, signal });
+  window.addEventListener("pointerup", up, { capture: true, signal });
+  root.addEventListener("keydown", key, { signal });
   return () => {
+    ended.abort();
     clearTimeout(timer);
     stopForgetting();
     tip.dispose();
-    root.removeEventListener("pointermove", moved);
-    root.removeEventListener("pointerleave", left);
-    root.removeEventListener("pointerdown", down, true);
-    window.removeEventListener("pointerup", up, true);
-    root.removeEventListener("keydown", key);
   };
 }
 

@@ -1,4 +1,5 @@
-// The circle map: discs painted in ascending order of value, so that the largest value is on top.
+// The circle map: discs painted in ascending order of emphasis, so that what matters most is on top. Emphasis is the
+// value itself, but for raw distances, where a disc that changes nothing would hide one that improves the mask.
 import { cols, type Grid, radius, rows } from "./geometry";
 
 export type ResultType = "raw" | "better" | "worse";
@@ -37,11 +38,16 @@ export function share(value: number, span: Range | null): number {
   return Math.min(1, Math.max(0, (value - span.low) / (span.high - span.low)));
 }
 
-/** Indices of the measured cells from the smallest value to the largest; equal ones in reading order. */
-export function paintingOrder(values: Float32Array): Uint32Array {
+/** Infinity less infinity would be no number. */
+const compare = (a: number, b: number): number => (a === b ? 0 : a - b);
+
+/** Indices of the measured cells by weight, then by value, smallest first; equal ones in reading order. */
+export function paintingOrder(weights: Float32Array, values = weights): Uint32Array {
   const order: number[] = [];
-  for (let i = 0; i < values.length; i++) if (!Number.isNaN(values[i])) order.push(i);
-  return Uint32Array.from(order.sort((a, b) => values[a] - values[b] || a - b));
+  for (let i = 0; i < weights.length; i++) if (!Number.isNaN(weights[i])) order.push(i);
+  return Uint32Array.from(
+    order.sort((a, b) => weights[a] - weights[b] || compare(values[a], values[b]) || a - b),
+  );
 }
 
 /** How many canvas pixels a picture pixel gets, for a canvas of about `side`: round discs, within a bound on the work. */
@@ -57,7 +63,7 @@ export function paintingScale(grid: Grid, side = 1024): number {
  *
  * The canvas has `scale` pixels to one of the picture.
  */
-export function topmostCells(values: Float32Array, grid: Grid, scale: number): Int32Array {
+export function topmostCells(weights: Float32Array, grid: Grid, scale: number, values = weights): Int32Array {
   const width = grid.width * scale;
   const height = grid.height * scale;
   const top = new Int32Array(width * height).fill(-1);
@@ -72,7 +78,7 @@ export function topmostCells(values: Float32Array, grid: Grid, scale: number): I
   }
   const step = grid.offset * scale;
   const across = cols(grid);
-  for (const cell of paintingOrder(values)) {
+  for (const cell of paintingOrder(weights, values)) {
     const left = (cell % across) * step;
     const upper = Math.floor(cell / across) * step;
     const bottom = Math.min(side, height - upper);
