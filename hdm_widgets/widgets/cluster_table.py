@@ -156,7 +156,6 @@ def _row(cluster: Cluster, kinds: NDArray[Any] | None) -> dict[str, Any]:
         "mean": number(cluster.mean_iou),
         "median": number(cluster.median_iou),
         "empty": cluster.empty_truths,
-        "medoid": cluster.medoid,
         "count": len(cluster.representatives),
         "holds": "" if kinds is None else _mostly(kinds[cluster.indices]),
     }

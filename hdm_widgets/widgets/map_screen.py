@@ -65,10 +65,12 @@ def surface_message(space: LatentSpace) -> dict[str, Any]:
     """The scale of the IoU to be expected, and how good the expectation is; empty where there is none."""
     if space.regressor_ is None:
         return {}
+    learned = space.regressor_.trained_on
     return {
         "colors": table_of(SCORES)[::8],
         "score": number(space.cv_score_),
-        "trainedOn": space.regressor_.trained_on,
+        # Where it was not all that have an IoU, it was a random choice.
+        "learnedFrom": learned if learned < np.isfinite(space.iou_).sum() else None,
     }
 
 

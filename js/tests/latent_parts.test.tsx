@@ -61,7 +61,7 @@ const legendState = () => ({
   mode: "replace",
   background: "expected_iou",
   legend: scale() as object,
-  surface: { colors: ["#ff0000", "#0000ff"], score: 0.456, trainedOn: 20 } as object,
+  surface: { colors: ["#ff0000", "#0000ff"], score: 0.456, learnedFrom: null } as object,
   sample: { drawn: 24, total: 24 },
   notice: "",
   _points: { places: floatsMessage(), rows: intsMessage(), bounds: [0, 1, 0, 1] },
@@ -74,7 +74,6 @@ const row = (label: number, more: object = {}) => ({
   mean: 0.5 + label / 10,
   median: 0.9 - label / 10,
   empty: 0.25 * label,
-  medoid: label,
   count: 5,
   holds: `place ${label}`,
   ...more,
@@ -256,9 +255,9 @@ describe("the legend", () => {
     const model = new FakeModel(legendState());
     const { el, stop } = show(legend, model);
     expect(el.textContent).toContain("the IoU to expect there, R² 0.46 on items left out");
-    model.set("surface", { colors: ["#ff0000"], score: null, trainedOn: 3 });
+    model.set("surface", { colors: ["#ff0000"], score: null, learnedFrom: 5000 });
     await rest();
-    expect(el.textContent).toContain("the IoU to expect there");
+    expect(el.textContent).toContain("the IoU to expect there, learned from 5,000 items");
     expect(el.textContent).not.toContain("R²");
     model.set("background", "none");
     await rest();

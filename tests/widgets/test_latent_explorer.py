@@ -76,8 +76,13 @@ def test_points_can_be_coloured_by_every_column_the_own_ones_first(explore, spac
 def test_the_legend_tells_how_good_the_surface_is(explore, space):
     surface = explore(space)._legend.surface
     assert surface["score"] == space.cv_score_
-    assert surface["trainedOn"] == 22  # two items have no IoU
+    assert surface["learnedFrom"] is None  # all that have an IoU
     assert len(surface["colors"]) == 32
+
+
+def test_the_legend_tells_when_the_surface_was_learned_from_a_sample(explore, map_of, make_places, monkeypatch):
+    monkeypatch.setattr("hdm_widgets.latent.surface._LARGEST", 20)
+    assert explore(map_of(make_places(24)))._legend.surface["learnedFrom"] == 20
 
 
 @pytest.mark.parametrize("background", ["expected_iou", "none"])

@@ -12,7 +12,6 @@ interface Row {
   mean: number | null;
   median: number | null;
   empty: number;
-  medoid: number;
   count: number;
   holds: string;
 }

@@ -26,7 +26,7 @@ interface Categories {
 interface Surface {
   colors: string[];
   score: number | null;
-  trainedOn: number;
+  learnedFrom: number | null;
 }
 
 export interface LegendTraits {
@@ -54,6 +54,7 @@ export function Legend({ python }: { python: Python<LegendTraits> }) {
           <span class="hdm-swatch" style={{ background: gradient(behind.colors) }} aria-hidden="true" />
           <span class="hdm-note">
             Background: the IoU to expect there
+            {behind.learnedFrom != null && <>, learned from {count(behind.learnedFrom)} items</>}
             {behind.score != null && (
               <>
                 , R² {behind.score.toFixed(2).replace("-", "−")} on items left out
