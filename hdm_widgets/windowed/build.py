@@ -1,0 +1,162 @@
+"""From the list of calls to steps: constants computed, batch norm folded into convolutions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hdm_widgets.windowed.axes import Same
+from hdm_widgets.windowed.rules import Context, step_of
+from hdm_widgets.windowed.steps import Constant, Convolution, Step, TransposedConvolution
+from hdm_widgets.windowed.trace import Call, Ref, Trace, TraceError, refs
+
+__all__ = ["Program", "build"]
+
+_BATCH_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training")
+
+
+@dataclass(frozen=True)
+class Program:
+    """Steps in order.
+
+    Attributes
+    ----------
+    steps : tuple of Step
+    numbers : tuple of Call
+        What computes numbers from the number of pictures.
+    sizes : dict of str to tuple of int
+        (rows, cols) of every value.
+    channels : dict of str to int
+        Of every value, where it has any.
+    picture, output : str
+    """
+
+    steps: tuple[Step, ...]
+    numbers: tuple[Call, ...]
+    sizes: dict[str, tuple[int, int]]
+    channels: dict[str, int]
+    picture: str
+    output: str
+
+    def scalars(self, count: int) -> dict[str, Any]:
+        """The numbers, for so many pictures."""
+        values: dict[str, Any] = {}
+        for call in self.numbers:
+            values[call.name] = count if call.operation == "sym_size" else call.run(values)
+        return values
+
+
+def build(trace: Trace) -> Program:
+    """Steps for a traced network, with copies of its weights.
+
+    Raises
+    ------
+    TraceError
+        If the network computes with sizes in a way that is not understood.
+    """
+    shapes: dict[str, tuple[int | None, ...]] = {trace.picture: (None, *trace.shape)}
+    constants = {name: value.detach() for name, value in trace.constants.items()}
+    held: dict[str, Constant] = {}
+
+    def hold(name: str, rank: int) -> str:
+        value = constants[name].detach()
+        value = value.reshape(*(1,) * (rank - value.ndim), *value.shape)
+        key = f"{name}/{rank}"
+        rows, cols = (Same((), int(size)) for size in value.shape[-2:])
+        held[key] = Constant(key, name, (), rows, cols, value=value)
+        shapes[key] = tuple(value.shape)
+        return key
+
+    context = Context(shapes, constants, hold)
+    uses = Counter(name for call in trace.calls for value in call.arguments.values() for name in refs(value))
+    uses[trace.output] += 1
+    numbers: list[Call] = []
+    steps: dict[str, Step] = {}
+    for call in trace.calls:
+        read = {name for value in call.arguments.values() for name in refs(value)}
+        if call.shape is None:
+            if call.operation == "sym_size":
+                shape = context.shapes.get(call.arguments["self"].name, ())
+                if call.arguments["dim"] != 0 or not shape or shape[0] is not None:
+                    raise TraceError(f"it computes with sizes ({call.label})")
+            elif any(shapes.get(name) for name in read):
+                raise TraceError(f"it takes a number from the picture's values ({call.label})")
+            numbers.append(call)
+            shapes[call.name] = ()
+        elif read <= constants.keys():
+            with torch.inference_mode():
+                constants[call.name] = call.run(constants)
+        else:
+            shapes[call.name] = call.shape
+            earlier = steps.get(_normalised(call))
+            if earlier is not None and uses[earlier.name] == 1 and _foldable(call, constants, earlier):
+                del steps[earlier.name]
+                steps[call.name] = _folded(call, constants, earlier)
+            else:
+                steps[call.name] = step_of(call, context)
+    if trace.output not in steps:
+        raise TraceError("its output does not depend on the picture")
+    ordered = (*held.values(), *map(_laid_out, steps.values()))
+    names = (trace.picture, *(step.name for step in ordered))
+    return Program(
+        ordered,
+        tuple(numbers),
+        {name: context.size(name) for name in names},
+        {name: int(shapes[name][1] or 0) for name in names if len(shapes[name]) == 4},
+        trace.picture,
+        trace.output,
+    )
+
+
+def _normalised(call: Call) -> str:
+    argument = call.arguments.get("input") if call.operation in _BATCH_NORMS else None
+    return argument.name if isinstance(argument, Ref) else ""
+
+
+def _foldable(call: Call, constants: dict[str, Tensor], step: Step) -> bool:
+    given = call.arguments
+    statistics = all(isinstance(given[key], Ref) for key in ("running_mean", "running_var"))
+    return (
+        isinstance(step, (Convolution, TransposedConvolution))
+        and not given.get("training")
+        and statistics
+        and all(given[key] is None or given[key].name in constants
+                for key in ("weight", "bias", "running_mean", "running_var"))
+    )  # fmt: skip
+
+
+def _folded(call: Call, constants: dict[str, Tensor], step: Any) -> Step:
+    """A convolution with the batch norm that follows it; in double precision, so that rounding stays the weights'."""
+    given = call.arguments
+    values = {
+        key: constants[given[key].name].double() if given[key] is not None else None
+        for key in ("weight", "bias", "running_mean", "running_var")
+    }
+    mean, variance = values["running_mean"], values["running_var"]
+    assert mean is not None and variance is not None  # what has none is not foldable  # noqa: S101, PT018
+    scale = (variance + given["eps"]).rsqrt()
+    if values["weight"] is not None:
+        scale = scale * values["weight"]
+    shift = -mean if step.bias is None else step.bias.double() - mean
+    bias = shift * scale if values["bias"] is None else shift * scale + values["bias"]
+    kind = step.weight.dtype
+    if isinstance(step, TransposedConvolution):
+        # Weights (in, out / groups, ...): outputs of a group after another.
+        each = scale.view(step.groups, 1, -1, 1, 1)
+        weight = step.weight.double().unflatten(0, (step.groups, -1)) * each
+        weight = weight.flatten(0, 1)
+    else:
+        weight = step.weight.double() * scale.view(-1, 1, 1, 1)
+    return replace(step, name=call.name, weight=weight.to(kind), bias=bias.to(kind))
+
+
+def _laid_out(step: Step) -> Step:
+    """Weights as copies of their own, in the layout that the device is quickest with."""
+    if not isinstance(step, (Convolution, TransposedConvolution)):
+        return step
+    weight = step.weight.detach().clone(memory_format=torch.channels_last)
+    return replace(step, weight=weight, bias=None if step.bias is None else step.bias.detach().clone())
