@@ -7,7 +7,7 @@ import os
 import torch
 from torch import Tensor
 
-__all__ = ["BatchSize"]
+__all__ = ["BatchSize", "free_memory"]
 
 # A batch the caller did not size takes about this long, so that a scan can be cancelled promptly.
 _BATCH_SECONDS = 0.25
@@ -63,13 +63,16 @@ class BatchSize:
         self._growing = False
 
 
-def _memory_limit(picture: Tensor, device: torch.device) -> int:
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be had on a device now."""
     if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-    else:
-        try:
-            free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (ValueError, AttributeError, OSError):  # no such figure on this system
-            free = 2 << 30
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, AttributeError, OSError):  # no such figure on this system
+        return 2 << 30
+
+
+def _memory_limit(picture: Tensor, device: torch.device) -> int:
     each = 4 * _ASSUMED_MAPS * picture.shape[-2] * picture.shape[-1]
-    return int(min(_LARGEST_BATCH, max(1, _MEMORY_SHARE * free // each)))
+    return int(min(_LARGEST_BATCH, max(1, _MEMORY_SHARE * free_memory(device) // each)))

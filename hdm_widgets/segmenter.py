@@ -208,18 +208,8 @@ class Segmenter:
         torch.Tensor
             On the model's device.
         """
-        height, width = images.shape[-2:]
         with torch.inference_mode(), self.borrowed():
-            maps = self.standard(self.call(images), len(images))
-            padded_height, padded_width = self._padded_size(height, width)
-            if maps.shape[-2] > padded_height or maps.shape[-1] > padded_width:
-                raise ModelOutputError(
-                    f"the model returned maps of {maps.shape[-2]} x {maps.shape[-1]} px for pictures of "
-                    f"{padded_height} x {padded_width} px; expected the same size or a smaller one"
-                )
-            if maps.shape[-2:] != (padded_height, padded_width):
-                maps = F.interpolate(maps, size=(padded_height, padded_width), mode="bilinear", align_corners=False)
-            maps = maps[..., :height, :width]
+            maps = self._to_size(self.call(images), images)
             finite = torch.isfinite(maps.flatten(1).sum(1))
             if not bool(finite.all()):
                 # A sum may overflow where no value is wrong: look again before saying so.
@@ -232,6 +222,27 @@ class Segmenter:
                 probabilities = bool((low >= 0) & (high <= 1))
                 self.activation = "none" if probabilities else "sigmoid" if maps.shape[1] == 1 else "softmax"
             return maps
+
+    def _to_size(self, output: Any, images: Tensor) -> Tensor:
+        """An output of the model as float (N, classes, H, W) of the size of the pictures before padding."""
+        maps = self.standard(output, images.shape[0])
+        height, width = images.shape[-2:]
+        padded_height, padded_width = self._padded_size(height, width)
+        if maps.shape[-2] > padded_height or maps.shape[-1] > padded_width:
+            raise ModelOutputError(
+                f"the model returned maps of {maps.shape[-2]} x {maps.shape[-1]} px for pictures of "
+                f"{padded_height} x {padded_width} px; expected the same size or a smaller one"
+            )
+        if maps.shape[-2:] != (padded_height, padded_width):
+            maps = F.interpolate(maps, size=(padded_height, padded_width), mode="bilinear", align_corners=False)
+        return maps[..., :height, :width]
+
+    def pipeline(self) -> nn.Module:
+        """All that `raw` does, but for what looks at values, as one Module that can be traced.
+
+        Only for a Module, while it is borrowed.
+        """
+        return _Pipeline(self)
 
     def target_map(self, raw: Tensor) -> Tensor:
         """The segment's channel (N, H, W) of a raw output."""
@@ -338,12 +349,25 @@ class Segmenter:
         if output.is_complex():
             raise ModelOutputError(f"expected real numbers from the model, got {output.dtype}")
         maps = output.unsqueeze(1) if output.ndim == 3 else output
-        if maps.ndim != 4 or len(maps) != count or 0 in maps.shape:
+        if maps.ndim != 4 or maps.shape[0] != count or 0 in maps.shape[1:]:
             raise ModelOutputError(
                 f"for {count} picture(s) expected maps (N, H, W) or (N, classes, H, W) with N = {count} "
                 f"from the model, got shape {tuple(output.shape)}"
             )
         return maps.float() if maps.dtype != torch.float64 else maps
+
+
+class _Pipeline(nn.Module):
+    def __init__(self, segmenter: Segmenter) -> None:
+        super().__init__()
+        assert isinstance(segmenter.model, nn.Module)  # as `pipeline` says  # noqa: S101
+        self.model = segmenter.model
+        self.training = False
+        self._segmenter = segmenter
+
+    def forward(self, images: Tensor) -> Tensor:
+        segmenter = self._segmenter
+        return segmenter._to_size(self.model(segmenter._padded(images).to(precision(self.model))), images)
 
 
 def to_tensor(images: Tensor | NDArray[Any]) -> Tensor:

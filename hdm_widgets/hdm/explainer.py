@@ -19,9 +19,12 @@ from hdm_widgets._batch_size import BatchSize
 from hdm_widgets._inputs import check_image, check_segment
 from hdm_widgets.hdm import inputs
 from hdm_widgets.hdm.grid import Grid, check_count
+from hdm_widgets.hdm.inference import Inference, Ways
+from hdm_widgets.hdm.masks import MaskPatch, MaskStore
+from hdm_widgets.hdm.memory import Known, Measured, Memory
 from hdm_widgets.hdm.occlusion import Fill, Occlusion, OverriddenOcclusion, check_fill, warn_of_clipping
 from hdm_widgets.hdm.result import HDMResult
-from hdm_widgets.hdm.scan import MaskMeasure, Measure, OutputMeasure, batches, locate
+from hdm_widgets.hdm.scan import MaskMeasure, Measure, OutputMeasure, Scan, locate
 from hdm_widgets.hdm.settings import ScanSettings
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.distance import (
@@ -37,6 +40,17 @@ __all__ = ["HausdorffDistanceMasks"]
 
 
 @dataclass(frozen=True)
+class _Started:
+    """A scan after its first picture, the one without a disc."""
+
+    baseline: float
+    baseline_mask: NDArray[np.bool_]
+    base_mask: NDArray[np.bool_]
+    inference: Inference
+    scan: Scan
+
+
+@dataclass(frozen=True)
 class _Scan:
     """All that a scan needs, checked."""
 
@@ -48,6 +62,7 @@ class _Scan:
     settings: ScanSettings
     wanted: NDArray[np.bool_]
     sizes: BatchSize
+    inference: Ways
     keep_outputs: bool
 
     def warn(self) -> None:
@@ -111,6 +126,7 @@ class HausdorffDistanceMasks:
         self.normalize = False
         self.result: HDMResult | None = None
         self._grid: Grid | None = None
+        self._memory = Memory()
 
     def __repr__(self) -> str:
         discs = f", circle {self._grid.circle_size}, offset {self._grid.offset}" if self._grid else ""
@@ -197,6 +213,7 @@ class HausdorffDistanceMasks:
         fill: Fill = "minimum",
         region: tuple[int, int, int, int] | None = None,
         progress: bool | Callable[[ScanUpdate], object] = True,
+        inference: Ways = "auto",
         keep_outputs: bool = True,
     ) -> HDMResult:
         """Measure every cell.
@@ -231,8 +248,13 @@ class HausdorffDistanceMasks:
             take the value of the picture without a disc, and are not painted.
         progress : bool or callable
             Show a tqdm bar, or call this with every `ScanUpdate`.
+        inference : {"auto", "windowed", "full"}
+            How outputs are computed. "auto": only what a disc changes where that is quicker, else whole pictures;
+            the masks are the same, but for pixels whose logit is within float rounding of the threshold. See
+            `plan` for what that means for a model. "windowed": windows wherever the network can be traced.
+            "full": the model itself, on whole pictures.
         keep_outputs : bool
-            Keep every mask, at one bit per pixel.
+            Keep every mask: of each, the box in which it differs from the mask without a disc, one bit per pixel.
 
         Returns
         -------
@@ -248,7 +270,7 @@ class HausdorffDistanceMasks:
         updates = self.stream(
             model, image, segment, device, channel,
             batch_size=batch_size, target=target, threshold=threshold, distance=distance, empty=empty, fill=fill,
-            region=region, keep_outputs=keep_outputs,
+            region=region, inference=inference, keep_outputs=keep_outputs,
         )  # fmt: skip
         with closing(updates), tqdm(disable=progress is not True, unit="disc", desc="explaining", delay=0.5) as bar:
             for update in updates:
@@ -276,6 +298,7 @@ class HausdorffDistanceMasks:
         empty: EmptyPolicy = "diagonal",
         fill: Fill = "minimum",
         region: tuple[int, int, int, int] | None = None,
+        inference: Ways = "auto",
         keep_outputs: bool = True,
     ) -> Generator[ScanUpdate]:
         """Measure every cell, coarse to fine, with news after every batch.
@@ -286,7 +309,7 @@ class HausdorffDistanceMasks:
         ----------
         model, image, segment, device, channel
             As for `explain`.
-        batch_size, target, threshold, distance, empty, fill, region, keep_outputs
+        batch_size, target, threshold, distance, empty, fill, region, inference, keep_outputs
             As for `explain`.
 
         Returns
@@ -304,7 +327,7 @@ class HausdorffDistanceMasks:
         scan = self._prepare(
             model, image, segment, device, channel,
             batch_size=batch_size, target=target, threshold=threshold, distance=distance, empty=empty, fill=fill,
-            region=region, keep_outputs=keep_outputs,
+            region=region, inference=inference, keep_outputs=keep_outputs,
         )  # fmt: skip
         scan.warn()
         return self._run(scan)
@@ -324,6 +347,7 @@ class HausdorffDistanceMasks:
         empty: EmptyPolicy = "diagonal",
         fill: Fill = "minimum",
         region: tuple[int, int, int, int] | None = None,
+        inference: Ways = "auto",
         keep_outputs: bool = True,
     ) -> _Scan:
         """Check everything and bring it into its form; nothing is run."""
@@ -357,31 +381,30 @@ class HausdorffDistanceMasks:
         else:
             measure = OutputMeasure(row_distance if settings.distance == "rows" else self.calculate_distance, truth)
         sizes = BatchSize(batch_size or segmenter.batch_size, picture, segmenter.run_device)
-        return _Scan(segmenter, occluder, measure, picture, truth, settings, wanted, sizes, keep_outputs)
+        return _Scan(
+            segmenter, occluder, measure, picture, truth, settings, wanted, sizes, inputs.check_ways(inference), keep_outputs
+        )
 
     def _overrides(self, method: str) -> bool:
         ours = getattr(HausdorffDistanceMasks, method)
         return getattr(getattr(self, method), "__func__", None) is not ours
 
     def _run(self, scan: _Scan) -> Generator[ScanUpdate]:
-        grid, segmenter, measure, wanted = scan.occluder.grid, scan.segmenter, scan.measure, scan.wanted
+        grid, wanted = scan.occluder.grid, scan.wanted
         self.result = None
         started = time.perf_counter()
-        with segmenter.borrowed():
-            try:
-                unoccluded, masks = measure(segmenter, segmenter.raw(scan.picture[None]))
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is reported with its place
-                locate(error, None)
+        with scan.segmenter.borrowed():
+            state = self._begin(scan)
             values = np.full(grid.shape, np.nan)
-            values[~wanted] = unoccluded[0]
+            values[~wanted] = state.baseline
             measured = np.zeros(grid.shape, dtype=bool)
-            packed = np.zeros((*grid.shape, -(-scan.truth.size // 8)), np.uint8) if scan.keep_outputs else None
+            masks = MaskStore(state.base_mask) if scan.keep_outputs else None
             total = int(np.count_nonzero(wanted))
 
             def result() -> HDMResult:
                 return HDMResult(
-                    values.copy(), float(unoccluded[0]), measured.copy(), grid, scan.picture.numpy(),
-                    scan.truth != 0, masks[0], scan.settings, packed, scan.occluder.picture,
+                    values.copy(), state.baseline, measured.copy(), grid, scan.picture.numpy(), scan.truth != 0,
+                    state.baseline_mask, scan.settings, state.inference.plan, masks, scan.occluder.picture,
                 )  # fmt: skip
 
             self.result = result()
@@ -390,12 +413,15 @@ class HausdorffDistanceMasks:
                 time.perf_counter() - started, self.result,
             )  # fmt: skip
             try:
-                for batch in batches(segmenter, scan.occluder, grid, measure, wanted, scan.sizes):
+                for batch in state.scan.batches():
+                    if batch.afresh:
+                        measured[:] = False
+                        values[wanted] = np.nan
                     at = batch.cells[:, 0], batch.cells[:, 1]
                     values[at] = batch.distances
                     measured[at] = True
-                    if packed is not None:
-                        packed[at] = np.packbits(batch.masks.reshape(len(batch.masks), -1), axis=1)
+                    if masks is not None:
+                        masks.patches.update(zip(map(tuple, batch.cells.tolist()), batch.masks, strict=True))
                     self.result = result()
                     yield ScanUpdate(
                         batch.cells, batch.distances, int(np.count_nonzero(measured)), total, batch.stride,
@@ -404,3 +430,36 @@ class HausdorffDistanceMasks:
             except ModelError as error:
                 error.result = self.result
                 raise
+
+    def _begin(self, scan: _Scan) -> _Started:
+        """Run the picture without a disc, and choose a way for the others."""
+        segmenter, occluder, measure = scan.segmenter, scan.occluder, scan.measure
+        inference = Inference(segmenter, occluder, scan.sizes, scan.inference)
+        try:
+            before = time.perf_counter()
+            raw = segmenter.raw(scan.picture[None])
+            seconds = time.perf_counter() - before
+            baseline, baseline_mask = base_distance, base_mask = measure.start(segmenter, raw)
+            if not torch.equal(occluder.unchanged, scan.picture):
+                raw = segmenter.raw(occluder.unchanged[None])
+                base_distance, base_mask = measure.start(segmenter, raw)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is reported with its place
+            locate(error, None)
+        known = self._known(scan, raw)
+        known[b""] = Measured(base_distance, MaskPatch((0, 0, 0, 0), b""))
+        inference.start(raw, seconds, np.argwhere(scan.wanted))
+        running = Scan(occluder, occluder.grid, scan.wanted, measure, inference, base_mask, known)
+        return _Started(baseline, baseline_mask, base_mask, inference, running)
+
+    def _known(self, scan: _Scan, raw: Tensor) -> Known:
+        """What earlier scans measured with the same model, picture, truth and settings."""
+        settings = scan.settings
+        if settings.distance == "custom":
+            # What a function of the user's depends on is not known.
+            return Known(Memory(), b"")
+        segmenter = scan.segmenter
+        parts: list[Any] = [raw, scan.picture, scan.truth, scan.occluder.unchanged, settings.distance, settings.empty]
+        parts += [repr((segmenter.target, segmenter.threshold, segmenter.activation, segmenter.pad_to))]
+        if isinstance(scan.occluder, Occlusion):
+            parts.append(scan.occluder.inside)
+        return self._memory.of(segmenter, *parts)

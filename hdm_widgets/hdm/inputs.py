@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from hdm_widgets._arguments import is_whole
 
-__all__ = ["Distance", "check_channel", "check_distance", "check_region"]
+from hdm_widgets.hdm.inference import Ways
+
+__all__ = ["Distance", "check_channel", "check_distance", "check_region", "check_ways"]
 
 Distance = Literal["hausdorff", "rows"]
 
@@ -42,3 +44,10 @@ def check_region(region: object, height: int, width: int) -> tuple[int, int, int
             f"0 <= col0 < col1 <= {width}, got {region!r}"
         )
     return row0, col0, row1, col1
+
+
+def check_ways(inference: object) -> Ways:
+    """One of the ways of computing outputs by name."""
+    if inference not in get_args(Ways):
+        raise ValueError(f"inference must be one of {', '.join(map(repr, get_args(Ways)))}, got {inference!r}")
+    return inference

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -14,9 +16,29 @@ from torch import Tensor
 from hdm_widgets._arguments import warn_user
 from hdm_widgets.hdm.grid import Grid
 
-__all__ = ["Fill", "Occlusion", "OverriddenOcclusion", "check_fill", "disc_mask", "warn_of_clipping"]
+__all__ = ["Changes", "Fill", "Occlusion", "OverriddenOcclusion", "check_fill", "disc_mask", "warn_of_clipping"]
 
 Fill = Literal["minimum", "mean", "blur"] | float
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What the discs of some cells change in the picture.
+
+    Attributes
+    ----------
+    boxes : numpy.ndarray, int (n, 4)
+        (row0, col0, row1, col1), half open, around the pixels that change; zeros where none does.
+    keys : list of bytes
+        Equal for cells whose pictures are equal; empty where nothing changes.
+    content : callable
+        Of indices (k,) and boxes (k, 4) of one size: what is in those boxes of those cells' pictures,
+        (k, C, h, w).
+    """
+
+    boxes: NDArray[np.intp]
+    keys: list[bytes]
+    content: Callable[[NDArray[np.intp], NDArray[np.intp]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -33,6 +55,11 @@ class Occlusion:
     grid: Grid
     inside: Tensor
     outside: Tensor
+
+    @property
+    def unchanged(self) -> Tensor:
+        """The picture (C, H, W) with an empty disc."""
+        return self.outside
 
     @classmethod
     def of(cls, grid: Grid, image: Tensor, *, fill: Fill, channel: int, normalize: bool) -> Occlusion:
@@ -66,6 +93,54 @@ class Occlusion:
         return pictures
 
 
+    def changes(self, cells: NDArray[np.intp]) -> Changes:
+        """What the discs of cells (n, 2) change."""
+        boxes = np.zeros((len(cells), 4), np.intp)
+        keys = []
+        for item, (row, col) in enumerate(cells.tolist()):
+            rows, cols, disc = self.grid.window(row, col)
+            changed = self._differs[rows, cols] & disc
+            box = _box_of(changed)
+            if box is None:
+                keys.append(b"")
+                continue
+            row0, col0, row1, col1 = box
+            boxes[item] = rows.start + row0, cols.start + col0, rows.start + row1, cols.start + col1
+            # The same pixels show the same `inside`, whichever disc covers them.
+            keys.append(boxes[item].tobytes() + np.packbits(changed[row0:row1, col0:col1]).tobytes())
+
+        def content(items: NDArray[np.intp], parts: NDArray[np.intp]) -> Tensor:
+            return torch.stack(
+                [self._part(cell, part) for cell, part in zip(cells[items].tolist(), parts.tolist(), strict=True)]
+            )
+
+        return Changes(boxes, keys, content)
+
+    @cached_property
+    def _differs(self) -> NDArray[np.bool_]:
+        """Where a disc would change the picture; NaN counts as change."""
+        differs: NDArray[np.bool_] = (self.inside != self.outside).any(0).cpu().numpy()
+        return differs
+
+    @cached_property
+    def _disc(self) -> Tensor:
+        return torch.from_numpy(self.grid.disc).to(self.outside.device)
+
+    def _part(self, cell: list[int], part: list[int]) -> Tensor:
+        """The box `part` of a cell's picture."""
+        row0, col0, row1, col1 = part
+        rows, cols, window = self.grid.window(*cell)
+        picture = self.outside[:, row0:row1, col0:col1].clone()
+        top, left = max(row0, rows.start), max(col0, cols.start)
+        bottom, right = min(row1, rows.start + window.shape[0]), min(col1, cols.start + window.shape[1])
+        if top < bottom and left < right:
+            here = slice(top, bottom), slice(left, right)
+            disc = self._disc[top - rows.start : bottom - rows.start, left - cols.start : right - cols.start]
+            target = picture[:, top - row0 : bottom - row0, left - col0 : right - col0]
+            target.copy_(torch.where(disc, self.inside[:, *here], self.outside[:, *here]))
+        return picture
+
+
 @dataclass(frozen=True)
 class OverriddenOcclusion:
     """The occlusion of a subclass with its own `apply_mask`, called as the published code calls it."""
@@ -75,6 +150,11 @@ class OverriddenOcclusion:
     channel: int
     normalize: bool
     apply_mask: Callable[[Tensor, Tensor], Tensor]
+
+    @property
+    def unchanged(self) -> Tensor:
+        """The picture (C, H, W) itself."""
+        return self.image
 
     def picture(self, row: int, col: int) -> Tensor:
         """The picture (C, H, W) with the disc of one cell."""
@@ -95,6 +175,42 @@ class OverriddenOcclusion:
     def batch(self, cells: NDArray[np.intp]) -> Tensor:
         """The pictures (n, C, H, W) of cells (n, 2)."""
         return torch.stack([self.picture(row, col) for row, col in cells.tolist()])
+
+
+    def changes(self, cells: NDArray[np.intp]) -> Changes:
+        """What the discs of cells (n, 2) change; every mask is applied once, as it may not be the same twice."""
+        boxes = np.zeros((len(cells), 4), np.intp)
+        keys, patches = [], []
+        for item, (row, col) in enumerate(cells.tolist()):
+            picture = self.picture(row, col)
+            box = _box_of((picture != self.image).any(0).cpu().numpy())
+            if box is None:
+                keys.append(b"")
+                patches.append(picture[:, :0, :0])
+                continue
+            boxes[item] = box
+            row0, col0, row1, col1 = box
+            patches.append(picture[:, row0:row1, col0:col1].clone())
+            keys.append(boxes[item].tobytes() + hashlib.sha256(patches[-1].cpu().numpy().tobytes()).digest())
+
+        def content(items: NDArray[np.intp], parts: NDArray[np.intp]) -> Tensor:
+            return torch.stack([part_of(item, part) for item, part in zip(items.tolist(), parts.tolist(), strict=True)])
+
+        def part_of(item: int, part: list[int]) -> Tensor:
+            row0, col0, row1, col1 = part
+            top, left, bottom, right = boxes[item].tolist()
+            # A part holds the whole box: windows only ever grow.
+            picture = self.image[:, row0:row1, col0:col1].clone()
+            picture[:, top - row0 : bottom - row0, left - col0 : right - col0] = patches[item]
+            return picture
+
+        return Changes(boxes, keys, content)
+
+
+def _box_of(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
+    """The half-open box around what is set; None where nothing is."""
+    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return (int(rows[0]), int(cols[0]), int(rows[-1]) + 1, int(cols[-1]) + 1) if len(rows) else None
 
 
 def disc_mask(grid: Grid, row: int, col: int, *, normalize: bool = False) -> Tensor:

@@ -18,7 +18,9 @@ from hdm_widgets import _storage
 from hdm_widgets.hdm.circle_map import RAW, ResultType, paint, painted_values, relative
 from hdm_widgets.hdm.edges import canny
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.masks import MaskStore
 from hdm_widgets.hdm.occlusion import Occlusion
+from hdm_widgets.hdm.plan import Plan
 from hdm_widgets.hdm.settings import ScanSettings
 from hdm_widgets.metrics.distance import HausdorffPair, hausdorff_pair
 from hdm_widgets.metrics.overlap import iou
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HDMResult"]
 
-_FORMAT = "hdm-widgets result 1"
+_FORMAT = "hdm-widgets result 2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +56,8 @@ class HDMResult:
     baseline_mask : numpy.ndarray, bool (H, W)
         The model's mask for the picture without a disc.
     settings : ScanSettings
+    plan : Plan or None
+        Which way the outputs were computed, and why; None in a loaded result.
     """
 
     values: NDArray[np.float64]
@@ -64,7 +68,8 @@ class HDMResult:
     segment: NDArray[np.bool_]
     baseline_mask: NDArray[np.bool_]
     settings: ScanSettings
-    _packed: NDArray[np.uint8] | None = field(repr=False, default=None)
+    plan: Plan | None = None
+    _masks: MaskStore | None = field(repr=False, default=None)
     _occlude: Callable[[int, int], Tensor] | None = field(repr=False, default=None)
 
     @property
@@ -210,12 +215,11 @@ class HDMResult:
             If masks were not kept, or the cell was not measured.
         """
         self.grid.check_cell(row, col)
-        if self._packed is None:
+        if self._masks is None:
             raise ValueError("the masks were not kept; explain(..., keep_outputs=True) keeps them")
         if not self.measured[row, col]:
             raise ValueError(f"cell ({row}, {col}) was not measured")
-        pixels = self.height * self.width
-        return np.unpackbits(self._packed[row, col], count=pixels).reshape(self.height, self.width).astype(bool)
+        return self._masks.mask(row, col)
 
     def occluded(self, row: int, col: int) -> NDArray[np.float32]:
         """The picture (C, H, W) as the model saw it with the disc of cell (`row`, `col`)."""
@@ -296,8 +300,8 @@ class HDMResult:
             "segment": self.segment,
             "baseline_mask": self.baseline_mask,
         }
-        if self._packed is not None:
-            arrays["packed"] = self._packed
+        if self._masks is not None:
+            arrays |= self._masks.arrays(self.measured)
         _storage.write(path, about, arrays)
 
     @classmethod
@@ -321,7 +325,8 @@ class HDMResult:
                 arrays["segment"],
                 arrays["baseline_mask"],
                 settings,
-                arrays.get("packed"),
+                None,
+                MaskStore.of(arrays) if "mask_base" in arrays else None,
                 None if settings.own_mask else _occluder(grid, arrays["image"], settings),
             )
         except (KeyError, TypeError, ValueError) as error:

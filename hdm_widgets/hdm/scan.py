@@ -1,4 +1,4 @@
-"""Run the model on every occluded picture, coarse to fine, and measure each mask."""
+"""Measure the mask of every occluded picture, coarse to fine."""
 
 from __future__ import annotations
 
@@ -12,57 +12,81 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdm_widgets._batch_size import BatchSize
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.inference import Inference, Occluder, Outputs, WindowsDifferError, pasted
+from hdm_widgets.hdm.masks import MaskPatch, patch_of
+from hdm_widgets.hdm.memory import Known, Measured
 from hdm_widgets.metrics.distance import ReferenceMask
+from hdm_widgets.metrics.windowed_distance import WindowedDistance
 from hdm_widgets.segmenter import ModelError, ModelOutputError, Segmenter, is_out_of_memory
 
-__all__ = ["Batch", "MaskMeasure", "Measure", "OutputMeasure", "batches", "locate"]
+__all__ = ["Batch", "MaskMeasure", "Measure", "OutputMeasure", "Scan", "locate"]
 
-
-class Occluder(Protocol):
-    """What a scan needs of an occlusion."""
-
-    def batch(self, cells: NDArray[np.intp]) -> Tensor:
-        """Occluded pictures (n, C, H, W) of cells (n, 2)."""
+# Cells are prepared, and put in order, so many at a time.
+_CHUNK = 512
 
 
 class Measure(Protocol):
     """Distances and masks of raw outputs."""
 
-    def __call__(self, segmenter: Segmenter, raw: Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Distances (n,) and masks (n, H, W) of a raw output (n, classes, H, W)."""
+    def start(self, segmenter: Segmenter, raw: Tensor) -> tuple[float, NDArray[np.bool_]]:
+        """Distance and mask (H, W) of the raw output (1, classes, H, W) that others are windows over."""
+
+    def __call__(self, outputs: Outputs) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Distances (n,), and what the masks show in the windows (n, h, w)."""
 
 
-@dataclass(frozen=True)
 class MaskMeasure:
-    """Hausdorff distance of the thresholded masks."""
+    """Hausdorff distance of the thresholded masks.
 
-    reference: ReferenceMask
+    Parameters
+    ----------
+    reference : ReferenceMask
+    """
 
-    def __call__(self, segmenter: Segmenter, raw: Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    def __init__(self, reference: ReferenceMask) -> None:
+        self._reference = reference
+
+    def start(self, segmenter: Segmenter, raw: Tensor) -> tuple[float, NDArray[np.bool_]]:
         """See `Measure`."""
-        masks = segmenter.binarize(raw).cpu().numpy()
-        return self.reference.distances(masks), masks
+        self._segmenter = segmenter
+        mask: NDArray[np.bool_] = segmenter.binarize(raw)[0].cpu().numpy()
+        self._windowed = WindowedDistance(self._reference, mask)
+        return self._windowed.base_distance, mask
+
+    def __call__(self, outputs: Outputs) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """See `Measure`."""
+        masks: NDArray[np.bool_] = self._segmenter.binarize(outputs.values).cpu().numpy()
+        return self._windowed.distances(outputs.rows, outputs.cols, masks), masks
 
 
-@dataclass(frozen=True)
 class OutputMeasure:
-    """Any function of the target's raw map and the segment, each as numpy (H, W)."""
+    """Any function of the target's raw map and the segment, each as numpy (H, W).
 
-    function: Callable[[NDArray[Any], NDArray[Any]], float]
-    segment: NDArray[Any]
+    Parameters
+    ----------
+    function : callable
+    segment : numpy.ndarray (H, W)
+    """
 
-    def __call__(self, segmenter: Segmenter, raw: Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    def __init__(self, function: Callable[[NDArray[Any], NDArray[Any]], float], segment: NDArray[Any]) -> None:
+        self._function, self._segment = function, segment
+
+    def start(self, segmenter: Segmenter, raw: Tensor) -> tuple[float, NDArray[np.bool_]]:
         """See `Measure`."""
-        outputs = segmenter.target_map(raw).cpu().numpy()
-        distances = []
-        for output in outputs:
-            distance = self.function(output, self.segment)
-            if np.ndim(distance) != 0 or not isinstance(distance, (int, float, np.number)):
-                raise TypeError(f"calculate_distance must return a number, got {type(distance).__name__}")
-            distances.append(float(distance))
-        return np.array(distances, dtype=np.float64), segmenter.binarize(raw).cpu().numpy()
+        self._segmenter, self._base = segmenter, raw
+        return self._distance(raw), segmenter.binarize(raw)[0].cpu().numpy()
+
+    def __call__(self, outputs: Outputs) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """See `Measure`."""
+        distances = [self._distance(pasted(self._base, outputs, index)) for index in range(len(outputs.items))]
+        return np.array(distances, dtype=np.float64), self._segmenter.binarize(outputs.values).cpu().numpy()
+
+    def _distance(self, raw: Tensor) -> float:
+        distance = self._function(self._segmenter.target_map(raw)[0].cpu().numpy(), self._segment)
+        if np.ndim(distance) != 0 or not isinstance(distance, (int, float, np.number)):
+            raise TypeError(f"calculate_distance must return a number, got {type(distance).__name__}")
+        return float(distance)
 
 
 @dataclass(frozen=True)
@@ -74,57 +98,151 @@ class Batch:
     cells : numpy.ndarray (n, 2)
         (row, col) of every cell.
     distances : numpy.ndarray, float64 (n,)
-    masks : numpy.ndarray, bool (n, H, W)
+    masks : list of MaskPatch
     stride : int
         Of the stage that the cells belong to.
+    afresh : bool
+        Whether everything measured before this batch is void.
     """
 
     cells: NDArray[np.intp]
     distances: NDArray[np.float64]
-    masks: NDArray[np.bool_]
+    masks: list[MaskPatch]
     stride: int
+    afresh: bool = False
 
 
-def batches(
-    segmenter: Segmenter,
-    occluder: Occluder,
-    grid: Grid,
-    measure: Measure,
-    wanted: NDArray[np.bool_],
-    sizes: BatchSize,
-) -> Iterator[Batch]:
-    """Measure the wanted cells, bool (rows, cols), stage by stage.
+class Scan:
+    """Measures the wanted cells of a grid.
 
-    Raises
-    ------
-    ModelError
-        Naming the cell; all cells before it in the scan's order have been yielded.
+    Parameters
+    ----------
+    occluder : Occluder
+    grid : Grid
+    wanted : numpy.ndarray, bool (rows, cols)
+    measure : Measure
+        Started.
+    inference : Inference
+        Started.
+    base : numpy.ndarray, bool (H, W)
+        The mask of the unchanged picture.
+    known : Known
+        What is measured already, by what the discs change.
     """
 
-    def run(cells: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        return measure(segmenter, segmenter.raw(occluder.batch(cells)))
+    def __init__(
+        self,
+        occluder: Occluder,
+        grid: Grid,
+        wanted: NDArray[np.bool_],
+        measure: Measure,
+        inference: Inference,
+        base: NDArray[np.bool_],
+        known: Known,
+    ) -> None:
+        self._occluder, self._grid, self._wanted = occluder, grid, wanted
+        self._measure, self._inference, self._base, self._known = measure, inference, base, known
 
-    for stride, stage in grid.stages():
-        cells = stage[wanted[stage[:, 0], stage[:, 1]]]
+    def batches(self) -> Iterator[Batch]:
+        """All cells, coarse to fine.
+
+        Raises
+        ------
+        ModelError
+            Naming the cell; all cells before it in the scan's order have been yielded.
+        """
+        try:
+            yield from self._stages()
+        except WindowsDifferError as error:
+            self._inference.distrust(f"{error}; every disc was run in full")
+            self._known.clear()
+            yield Batch(np.empty((0, 2), np.intp), np.empty(0), [], 1, afresh=True)
+            yield from self._stages()
+
+    def _stages(self) -> Iterator[Batch]:
+        for stride, stage in self._grid.stages():
+            cells = stage[self._wanted[stage[:, 0], stage[:, 1]]]
+            for start in range(0, len(cells), _CHUNK):
+                yield from self._chunk(cells[start : start + _CHUNK], stride)
+            self._inference.reconsider()
+
+    def _chunk(self, cells: NDArray[np.intp], stride: int) -> Iterator[Batch]:
+        changes = self._occluder.changes(cells)
+        alike: dict[bytes, list[int]] = {}
+        for item, key in enumerate(changes.keys):
+            alike.setdefault(key, []).append(item)
+        found = [(item, self._known[key]) for key, items in alike.items() if key in self._known for item in items]
+        if found:
+            yield Batch(
+                cells[[item for item, _ in found]],
+                np.array([measured.distance for _, measured in found]),
+                [measured.mask for _, measured in found],
+                stride,
+            )
+        fresh = np.array([items[0] for key, items in alike.items() if key not in self._known], np.intp)
+
+        def batch(outputs: Outputs) -> Batch:
+            distances, windows = self._measure(outputs)
+            items: list[int] = []
+            values: list[float] = []
+            masks: list[MaskPatch] = []
+            for item, row, col, distance, window in zip(
+                outputs.items.tolist(), outputs.rows.tolist(), outputs.cols.tolist(), distances, windows, strict=True
+            ):
+                measured = Measured(float(distance), patch_of(self._base, row, col, window))
+                key = changes.keys[item]
+                self._known[key] = measured
+                items += alike[key]
+                values += [measured.distance] * len(alike[key])
+                masks += [measured.mask] * len(alike[key])
+            return Batch(cells[items], np.array(values), masks, stride)
+
+        if not len(fresh):
+            return
+        if self._inference.windowed:
+            done: list[NDArray[np.intp]] = []
+            try:
+                for outputs in self._inference.run(cells, changes, fresh):
+                    result = batch(outputs)
+                    done.append(outputs.items)
+                    yield result
+                return
+            except (WindowsDifferError, GeneratorExit):
+                raise
+            except Exception as error:  # noqa: BLE001 - the model itself says what is wrong, and where
+                fresh = np.setdiff1d(fresh, np.concatenate([*done, np.empty(0, np.intp)]))
+                self._inference.distrust(f"windows failed ({_said(error)})")
+        yield from self._whole(cells, fresh, batch)
+
+    def _whole(
+        self, cells: NDArray[np.intp], items: NDArray[np.intp], batch: Callable[[Outputs], Batch]
+    ) -> Iterator[Batch]:
+        """Measure by whole pictures, so many at a time as memory and patience allow."""
+
+        def run(some: NDArray[np.intp]) -> Batch:
+            corner = np.zeros(len(some), np.intp)
+            return batch(Outputs(some, corner, corner, self._inference.whole(cells[some])))
+
+        sizes = self._inference.sizes
         start = 0
-        while start < len(cells):
-            chunk = cells[start : start + sizes.size]
+        while start < len(items):
+            chunk = items[start : start + sizes.size]
             before = time.perf_counter()
             try:
-                measured = run(chunk)
+                result = run(chunk)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is reported with its cell
                 if len(chunk) == 1:
-                    locate(error, (int(chunk[0, 0]), int(chunk[0, 1])))
+                    locate(error, _cell(cells[chunk[0]]))
                 if is_out_of_memory(error):
                     sizes.halve()
                     continue
                 # One by one: what can be measured is, and the first that cannot is named.
                 for single in np.split(chunk, len(chunk)):
                     try:
-                        measured = run(single)
+                        result = run(single)
                     except Exception as single_error:  # noqa: BLE001 - as above
-                        locate(single_error, (int(single[0, 0]), int(single[0, 1])))
-                    yield Batch(single, *measured, stride)
+                        locate(single_error, _cell(cells[single[0]]))
+                    yield result
                 warnings.warn(
                     f"the model failed on a batch of {len(chunk)} pictures ({error}) but not on each of them alone; "
                     "going on one at a time (batch_size=1 avoids this warning)",
@@ -133,8 +251,16 @@ def batches(
                 sizes.one_at_a_time()
             else:
                 sizes.took(len(chunk), time.perf_counter() - before)
-                yield Batch(chunk, *measured, stride)
+                yield result
             start += len(chunk)
+
+
+def _cell(cell: NDArray[np.intp]) -> tuple[int, int]:
+    return int(cell[0]), int(cell[1])
+
+
+def _said(error: Exception) -> str:
+    return str(error).split("\n")[0] or type(error).__name__
 
 
 def locate(error: Exception, cell: tuple[int, int] | None) -> NoReturn:

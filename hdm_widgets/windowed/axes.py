@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Axis", "Blocks", "Interval", "Merged", "Sampled", "Same", "Sliding", "Span", "Spread", "Whole", "hull"]
+__all__ = ["Axis", "Blocks", "Interval", "Merged", "Same", "Sampled", "Sliding", "Span", "Spread", "Whole", "hull"]
 
 
 class Interval(NamedTuple):

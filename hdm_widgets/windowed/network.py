@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hdm_widgets.windowed.axes import Axis, Interval, Span
 from hdm_widgets.windowed.build import Program
+from hdm_widgets.windowed.paths import Path, Paths
 from hdm_widgets.windowed.steps import (
     Cat,
     Constant,
@@ -77,7 +78,7 @@ class Network:
         self._last_use[program.output] = len(program.steps)
         self._users[program.output] += 1
         self.kept = self._values_to_keep()
-        self.alignment = tuple(self._alignment(dim) for dim in (0, 1))
+        self.paths = Paths(program)
 
     def full(self, pictures: Tensor) -> Tensor:
         """The output (N, ...) for whole pictures (N, C, H, W)."""
@@ -86,6 +87,17 @@ class Network:
     def base(self, picture: Tensor) -> Base:
         """Everything that windows over this picture (C, H, W) need."""
         return Base(self, self._forward(picture[None], self.kept))
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory that the values of an unchanged picture take; float32, as nearly all networks are."""
+        program = self.program
+        return sum(4 * program.channels.get(name, 1) * math.prod(program.sizes[name]) for name in self.kept)
+
+    @property
+    def budget(self) -> int:
+        """Bytes that the largest value of a batch of windows takes at most, unless one window is larger."""
+        return _CPU_BYTES if self.device.type == "cpu" else _GPU_BYTES
 
     def writes(self, step: Step) -> bool:
         """Whether a step may write into its input: fresh from a convolution, and nobody else reads it."""
@@ -105,9 +117,7 @@ class Network:
                 _frame(axis, Interval(0, size))
                 for axis, size in zip((step.rows, step.cols), program.sizes[step.name], strict=True)
             )
-            patches = [
-                _padded_patch(step, values[name], rows, cols, index) for index, name in enumerate(step.inputs)
-            ]
+            patches = [_padded_patch(step, values[name], rows, cols, index) for index, name in enumerate(step.inputs)]
             if self.writes(step) and step.inputs[0] not in keep:
                 assert isinstance(step, Local) and step.in_place is not None  # as `writes` says  # noqa: S101, PT018
                 values[step.name] = step.in_place(patches, scalars)
@@ -134,17 +144,6 @@ class Network:
             else:
                 kept.update(step.inputs)
         return frozenset(kept)
-
-    def _alignment(self, dim: int) -> int:
-        """Picture pixels after which every value of the network repeats its grid, as far as it has one."""
-        height = self.program.sizes[self.program.picture][dim]
-        steps = [1]
-        for size in {sizes[dim] for sizes in self.program.sizes.values()}:
-            ratio = height / size
-            nearest = 2 ** round(math.log2(ratio)) if ratio > 1 else 1
-            if 1 < nearest <= height // 4 and abs(ratio / nearest - 1) < 0.2:
-                steps.append(nearest)
-        return max(steps)
 
 
 def laid_out(values: Tensor) -> Tensor:
@@ -197,43 +196,6 @@ class _Changed:
     pieces: tuple[_Piece, ...]
 
 
-class _AxisTrace:
-    """Where a change of the picture leads along one axis, step by step.
-
-    Attributes
-    ----------
-    changes : list of (Interval or None)
-        Of every step's output.
-    starts : list of tuple of int
-        Of every step, where what it needs of each input begins.
-    signature : tuple
-        Equal for changes that are computed alike, at another place.
-    """
-
-    def __init__(self, program: Program, dim: int, changed: Interval) -> None:
-        known: dict[str, Interval | None] = {program.picture: changed}
-        signature: list[object] = [changed.size]
-        self.changes: list[Interval | None] = []
-        self.starts: list[tuple[int, ...]] = []
-        for step in program.steps:
-            axis = (step.rows, step.cols)[dim]
-            inputs = [known[name] for name in step.inputs]
-            out = axis.change(inputs)
-            known[step.name] = out
-            self.changes.append(out)
-            if out is None:
-                self.starts.append(())
-                signature.append(None)
-                continue
-            spans = axis.need(out)
-            self.starts.append(tuple(span.lo for span in spans))
-            signature.append((out.size, axis.pattern(out), tuple(
-                (span.hi - span.lo, span.before, span.after, None if interval is None else interval.lo - span.lo)
-                for span, interval in zip(spans, inputs, strict=True)
-            )))  # fmt: skip
-        self.signature = tuple(signature)
-
-
 class Base:
     """A network over the values of one unchanged picture.
 
@@ -246,15 +208,8 @@ class Base:
     def __init__(self, network: Network, values: dict[str, Tensor]) -> None:
         self.network = network
         self._values = {name: laid_out(value) for name, value in values.items()}
-        self._traces: tuple[dict[Interval, _AxisTrace], ...] = ({}, {})
         program = network.program
         self.output = values[program.output]
-        self._sizes = program.sizes[program.picture]
-
-    @property
-    def bytes(self) -> int:
-        """Memory that the values take."""
-        return sum(value.numel() * value.element_size() for value in self._values.values())
 
     def run(
         self, boxes: NDArray[np.intp], content: Callable[[NDArray[np.intp], NDArray[np.intp]], Tensor]
@@ -269,48 +224,32 @@ class Base:
             Of items (k,) and boxes (k, 4) of one size: what is in those boxes of those pictures, (k, C, h, w).
         """
         groups: dict[Any, list[int]] = defaultdict(list)
-        aligned = self._aligned(boxes)
+        paths = self.network.paths
+        aligned = paths.aligned(boxes)
         for item, (row0, col0, row1, col1) in enumerate(aligned.tolist()):
-            rows, cols = self._trace(0, Interval(row0, row1)), self._trace(1, Interval(col0, col1))
+            rows, cols = paths.of((row0, col0, row1, col1))
             groups[rows.signature, cols.signature].append(item)
         for members in groups.values():
-            count = self._at_a_time(*self._of(aligned[members[0]]))
+            count = self._at_a_time(*paths.of(aligned[members[0]].tolist()))
             for start in range(0, len(members), count):
                 items = np.array(members[start : start + count])
                 yield self._compute(items, aligned[items], content)
 
-    def _aligned(self, boxes: NDArray[np.intp]) -> NDArray[np.intp]:
-        steps = np.array(self.network.alignment * 2)
-        grown = boxes // steps * steps
-        grown[:, 2:] = np.minimum(-(-boxes[:, 2:] // steps[2:]) * steps[2:], self._sizes)
-        return grown
-
-    def _of(self, box: NDArray[np.intp]) -> tuple[_AxisTrace, _AxisTrace]:
-        row0, col0, row1, col1 = (int(edge) for edge in box)
-        return self._trace(0, Interval(row0, row1)), self._trace(1, Interval(col0, col1))
-
-    def _trace(self, dim: int, changed: Interval) -> _AxisTrace:
-        traces = self._traces[dim]
-        if changed not in traces:
-            traces[changed] = _AxisTrace(self.network.program, dim, changed)
-        return traces[changed]
-
-    def _at_a_time(self, rows: _AxisTrace, cols: _AxisTrace) -> int:
+    def _at_a_time(self, rows: Path, cols: Path) -> int:
         largest = 1
         for step, down, across in zip(self.network.program.steps, rows.changes, cols.changes, strict=True):
             if down is not None and across is not None and step.name in self._values:
                 value = self._values[step.name]
                 places = down.size * across.size if value.ndim >= 3 else 1
                 largest = max(largest, value[..., :1, :1].numel() * value.element_size() * places)
-        budget = _CPU_BYTES if self.network.device.type == "cpu" else _GPU_BYTES
-        return min(_MOST, max(1, budget // largest))
+        return min(_MOST, max(1, self.network.budget // largest))
 
     def _compute(
         self, items: NDArray[np.intp], boxes: NDArray[np.intp],
         content: Callable[[NDArray[np.intp], NDArray[np.intp]], Tensor],
     ) -> Windows:  # fmt: skip
         network, program = self.network, self.network.program
-        along = [self._of(box) for box in boxes]
+        along = [network.paths.of(box) for box in boxes.tolist()]
         down, across = [rows for rows, _ in along], [cols for _, cols in along]
         row0, col0, row1, col1 = boxes[0].tolist()
         first = Interval(row0, row1), Interval(col0, col1)
@@ -404,7 +343,9 @@ class Base:
         for part in pieces or (None,):
             for lo, hi, wide, end in _around(part, rows, cols):
                 channels = part.channels if part else None
-                target = inside[..., lo:hi, wide:end] if channels is None else inside[:, slice(*channels), lo:hi, wide:end]
+                target = (
+                    inside[..., lo:hi, wide:end] if channels is None else inside[:, slice(*channels), lo:hi, wide:end]
+                )
                 source = unchanged[0] if channels is None else unchanged[0, slice(*channels)]
                 for item, (row, col) in enumerate(zip(row_starts, col_starts, strict=True)):
                     target[item].copy_(source[..., row + lo : row + hi, col + wide : col + end])

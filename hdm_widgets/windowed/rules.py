@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from hdm_widgets.windowed.axes import Axis, Blocks, Interval, Merged, Sampled, Same, Sliding, Span, Spread, Whole
+from hdm_widgets.windowed.axes import Blocks, Interval, Merged, Same, Sampled, Sliding, Spread, Whole
 from hdm_widgets.windowed.steps import (
     AveragePool,
     Cat,
@@ -33,22 +33,131 @@ __all__ = ["Context", "step_of"]
 
 # Operations that treat every place alike and apart, named as in ATen.
 _ELEMENTWISE = frozenset(
-    """abs add addcdiv addcmul alias atan bitwise_and bitwise_not bitwise_or ceil celu clamp clamp_max clamp_min clip
-    clone contiguous cos detach div elu eq erf exp expm1 fill floor frac ge gelu gt hardshrink hardsigmoid hardswish
-    hardtanh le leaky_relu lerp log log1p log2 log10 log_sigmoid logical_and logical_not logical_or lt maximum minimum
-    mish mul ne neg nan_to_num ones_like pow reciprocal relu relu6 round rsqrt rsub selu sigmoid sign silu sin softplus
-    softshrink softsign sqrt square sub tan tanh threshold to true_divide type_as where zeros_like _to_copy full_like
-    lift_fresh_copy divide multiply subtract floor_divide remainder fmod""".split()
+    [
+        "abs",
+        "add",
+        "addcdiv",
+        "addcmul",
+        "alias",
+        "atan",
+        "bitwise_and",
+        "bitwise_not",
+        "bitwise_or",
+        "ceil",
+        "celu",
+        "clamp",
+        "clamp_max",
+        "clamp_min",
+        "clip",
+        "clone",
+        "contiguous",
+        "cos",
+        "detach",
+        "div",
+        "elu",
+        "eq",
+        "erf",
+        "exp",
+        "expm1",
+        "fill",
+        "floor",
+        "frac",
+        "ge",
+        "gelu",
+        "gt",
+        "hardshrink",
+        "hardsigmoid",
+        "hardswish",
+        "hardtanh",
+        "le",
+        "leaky_relu",
+        "lerp",
+        "log",
+        "log1p",
+        "log2",
+        "log10",
+        "log_sigmoid",
+        "logical_and",
+        "logical_not",
+        "logical_or",
+        "lt",
+        "maximum",
+        "minimum",
+        "mish",
+        "mul",
+        "ne",
+        "neg",
+        "nan_to_num",
+        "ones_like",
+        "pow",
+        "reciprocal",
+        "relu",
+        "relu6",
+        "round",
+        "rsqrt",
+        "rsub",
+        "selu",
+        "sigmoid",
+        "sign",
+        "silu",
+        "sin",
+        "softplus",
+        "softshrink",
+        "softsign",
+        "sqrt",
+        "square",
+        "sub",
+        "tan",
+        "tanh",
+        "threshold",
+        "to",
+        "true_divide",
+        "type_as",
+        "where",
+        "zeros_like",
+        "_to_copy",
+        "full_like",
+        "lift_fresh_copy",
+        "divide",
+        "multiply",
+        "subtract",
+        "floor_divide",
+        "remainder",
+        "fmod",
+    ]
 )
 # Of these, the ones that often follow a convolution are done in place.
-_IN_PLACE = frozenset("relu leaky_relu hardtanh silu elu sigmoid hardswish relu6".split())
+_IN_PLACE = frozenset(["relu", "leaky_relu", "hardtanh", "silu", "elu", "sigmoid", "hardswish", "relu6"])
 _DROPOUTS = frozenset(["dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"])
 _OVER_CHANNELS = frozenset(
-    "softmax log_softmax _softmax _log_softmax sum mean amax amin argmax argmin var std norm logsumexp cumsum prod".split()
+    [
+        "softmax",
+        "log_softmax",
+        "_softmax",
+        "_log_softmax",
+        "sum",
+        "mean",
+        "amax",
+        "amin",
+        "argmax",
+        "argmin",
+        "var",
+        "std",
+        "norm",
+        "logsumexp",
+        "cumsum",
+        "prod",
+    ]
 )
 _INTERPOLATIONS = frozenset(
-    """upsample_nearest2d upsample_bilinear2d upsample_bicubic2d _upsample_nearest_exact2d _upsample_bilinear2d_aa
-    _upsample_bicubic2d_aa""".split()
+    [
+        "upsample_nearest2d",
+        "upsample_bilinear2d",
+        "upsample_bicubic2d",
+        "_upsample_nearest_exact2d",
+        "_upsample_bilinear2d_aa",
+        "_upsample_bicubic2d_aa",
+    ]
 )
 
 
@@ -496,7 +605,12 @@ def _shuffle(call: Call, context: Context) -> Step | None:
     factor = call.arguments["upscale_factor"]
     rows, cols = (Blocks(size, factor) for size in _places(call.shape))
     return Local(
-        call.name, call.label, (name,), rows, cols, function=lambda patches, scalars: F.pixel_shuffle(patches[0], factor)
+        call.name,
+        call.label,
+        (name,),
+        rows,
+        cols,
+        function=lambda patches, scalars: F.pixel_shuffle(patches[0], factor),
     )
 
 

@@ -184,9 +184,7 @@ class TransposedConvolution(_Step):
     def compute(self, patches: list[Tensor], rows: Frame, cols: Frame, scalars: dict[str, Any]) -> Tensor:
         """See `Step`."""
         assert isinstance(self.rows, Spread) and isinstance(self.cols, Spread)  # noqa: S101, PT018 - made so
-        whole = F.conv_transpose2d(
-            patches[0], self.weight, self.bias, self.stride, 0, 0, self.groups, self.dilation
-        )
+        whole = F.conv_transpose2d(patches[0], self.weight, self.bias, self.stride, 0, 0, self.groups, self.dilation)
         row, col = self.rows.offset(rows.out), self.cols.offset(cols.out)
         # Places past the last contribution are there only with output padding; they have the bias alone.
         below, right = row + rows.out.size - whole.shape[-2], col + cols.out.size - whole.shape[-1]

@@ -1,0 +1,334 @@
+"""The ways to a cell's raw output: the model itself, its traced network, windows of it; and the choice between them."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hdm_widgets._batch_size import BatchSize, free_memory
+from hdm_widgets.hdm.occlusion import Changes
+from hdm_widgets.hdm.plan import Plan
+from hdm_widgets.segmenter import ModelOutputError, Segmenter, is_out_of_memory
+from hdm_widgets.windowed import Base, Engine, Network, TraceError
+
+__all__ = ["Inference", "Outputs", "Ways", "WindowsDifferError"]
+
+Ways = Literal["auto", "windowed", "full"]
+
+# What two ways of computing the same sums may differ by, as a share of the largest value (at least 1).
+_ROUNDING = 1e-5
+# Tracing takes about a second the first time: a scan that takes less is run as it is.
+_WORTH_TRACING_SECONDS = 1.5
+# Windows that need more than this share of the multiplications are measured against whole pictures first.
+_CLEAR_SHARE = 0.3
+_MEMORY_SHARE = 0.5
+# Cells are verified as long as that takes at most this share of the time, but so many at least.
+_VERIFY_SHARE = 0.05
+_VERIFY_LEAST = 2
+_VERIFY_MOST = 8
+_TRACES_PER_MODEL = 4
+
+
+class WindowsDifferError(Exception):
+    """Windows and whole pictures disagree; the message says by how much and where."""
+
+
+class Occluder(Protocol):
+    """What a scan needs of an occlusion."""
+
+    @property
+    def unchanged(self) -> Tensor:
+        """The picture (C, H, W) with an empty disc."""
+
+    def batch(self, cells: NDArray[np.intp]) -> Tensor:
+        """Occluded pictures (n, C, H, W) of cells (n, 2)."""
+
+    def changes(self, cells: NDArray[np.intp]) -> Changes:
+        """What the discs of cells (n, 2) change."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Raw outputs of some cells, in windows of one size; elsewhere they are as for the unchanged picture.
+
+    Attributes
+    ----------
+    items : numpy.ndarray (n,)
+        Which of the cells that were asked for.
+    rows, cols : numpy.ndarray (n,)
+        Where each window begins.
+    values : torch.Tensor (n, classes, h, w)
+    """
+
+    items: NDArray[np.intp]
+    rows: NDArray[np.intp]
+    cols: NDArray[np.intp]
+    values: Tensor
+
+
+class _Engines:
+    """Traced networks of models that are in use, the last few of each."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: weakref.WeakKeyDictionary[nn.Module, dict[object, Engine]] = weakref.WeakKeyDictionary()
+
+    def has(self, segmenter: Segmenter, picture: Tensor) -> bool:
+        with self._lock:
+            return self._key(segmenter, picture) in self._of(segmenter)
+
+    def get(self, segmenter: Segmenter, picture: Tensor, *, fresh: bool = False) -> Engine:
+        key = self._key(segmenter, picture)
+        with self._lock:
+            engine = None if fresh else self._of(segmenter).get(key)
+        if engine is None:
+            engine = Engine(segmenter.pipeline(), picture)
+            with self._lock:
+                engines = self._of(segmenter)
+                engines.pop(key, None)
+                while len(engines) >= _TRACES_PER_MODEL:
+                    del engines[next(iter(engines))]
+                engines[key] = engine
+        return engine
+
+    def _of(self, segmenter: Segmenter) -> dict[object, Engine]:
+        assert isinstance(segmenter.model, nn.Module)  # nothing else is traced  # noqa: S101
+        return self._known.setdefault(segmenter.model, {})
+
+    def _key(self, segmenter: Segmenter, picture: Tensor) -> object:
+        return tuple(picture.shape), picture.dtype, picture.device, segmenter.pad_to
+
+
+_engines = _Engines()
+
+
+class Inference:
+    """Raw outputs of cells, by the way that is quickest here.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        Borrowed.
+    occluder : Occluder
+    sizes : BatchSize
+        For whole pictures.
+    ways : {"auto", "windowed", "full"}
+        "windowed": whatever it takes, if the network can be traced at all; "full": the model as it is.
+    tolerance : float or None
+        Of an approximate scan.
+    """
+
+    def __init__(
+        self, segmenter: Segmenter, occluder: Occluder, sizes: BatchSize, ways: Ways, tolerance: float | None = None
+    ) -> None:
+        self._segmenter, self._occluder, self.sizes = segmenter, occluder, sizes
+        self._ways, self._tolerance = ways, tolerance
+        self._network: Network | None = None
+        self._base: Base | None = None
+        self._verified: list[NDArray[np.intp]] = []
+        self._whole_seconds = self._window_seconds = self._verify_seconds = 0.0
+        self._windows = 0
+        self.base_raw = torch.empty(0)
+        self.plan = Plan("model", "whole pictures were asked for")
+
+    def start(self, base_raw: Tensor, seconds: float, cells: NDArray[np.intp]) -> None:
+        """Choose a way for these cells (n, 2), knowing the unchanged picture's raw output and how long it took."""
+        self.base_raw = base_raw
+        self._whole_seconds = seconds
+        if self._ways == "full":
+            return
+        model = self._segmenter.model
+        if not isinstance(model, nn.Module):
+            self.plan = Plan("model", "it is a function, and only torch modules can be traced")
+            return
+        picture = self._picture()
+        expected = seconds * len(cells)
+        if self._ways == "auto" and expected < _WORTH_TRACING_SECONDS and not _engines.has(self._segmenter, picture):
+            self.plan = Plan("model", f"the whole scan takes about {max(expected, 0.1):.1f} s as it is")
+            return
+        try:
+            self._choose(picture, cells)
+        except TraceError as error:
+            self.plan = Plan("model", str(error))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self.plan = Plan("model", "there is not enough memory for the values of the unchanged picture")
+        if self.plan.way == "model":
+            self._network = self._base = None
+
+    def run(self, cells: NDArray[np.intp], changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
+        """Outputs of the cells `cells[items]`, in whatever order.
+
+        Raises
+        ------
+        WindowsDifferError
+            If a cell that was also computed in full differs; nothing measured so far can be trusted then.
+        """
+        if self._base is None:
+            return
+        boxes = changes.boxes[items]
+
+        def content(chosen: NDArray[np.intp], parts: NDArray[np.intp]) -> Tensor:
+            return self._prepared(changes.content(items[chosen], parts))
+
+        started = time.perf_counter()
+        with torch.inference_mode():
+            for windows in self._base.run(boxes, content):
+                self._windows += len(windows.items)
+                self._window_seconds += time.perf_counter() - started
+                outputs = Outputs(items[windows.items], windows.rows, windows.cols, windows.values)
+                if not bool(torch.isfinite(windows.values.sum())) and not bool(torch.isfinite(windows.values).all()):
+                    # The model itself says what is wrong, and with which cell.
+                    raise ModelOutputError("a window has NaN or infinity")
+                self._verify(cells, outputs)
+                yield outputs
+                started = time.perf_counter()
+
+    @property
+    def windowed(self) -> bool:
+        """Whether windows are computed."""
+        return self._base is not None
+
+    def whole(self, cells: NDArray[np.intp]) -> Tensor:
+        """Raw outputs (n, classes, H, W) of whole pictures."""
+        pictures = self._occluder.batch(cells)
+        if self.plan.way == "folded" and self._network is not None:
+            with torch.inference_mode():
+                raw = self._network.full(self._prepared(pictures))
+            if bool(torch.isfinite(raw.sum())):
+                return raw
+        return self._segmenter.raw(pictures)
+
+    def reconsider(self) -> None:
+        """Go over to whole pictures if windows have turned out to be slower."""
+        if self._base is None or self._ways == "windowed" or not self._windows:
+            return
+        each = self._window_seconds / self._windows
+        self.plan = replace(self.plan, measured_factor=self._whole_seconds / each)
+        if each > self._whole_seconds:
+            self._base = None
+            self.plan = replace(
+                self.plan, way="folded", measured_factor=None,
+                reason=f"windows took {each / self._whole_seconds:.1f} times as long",
+            )  # fmt: skip
+
+    def distrust(self, reason: str) -> None:
+        """Go over to the model itself."""
+        self._base = self._network = None
+        self._verified = []
+        self.plan = Plan("model", reason)
+
+    def _picture(self) -> Tensor:
+        return self._prepared(self._occluder.unchanged)
+
+    def _prepared(self, pictures: Tensor) -> Tensor:
+        return pictures.to(self._segmenter.run_device)
+
+    def _choose(self, picture: Tensor, cells: NDArray[np.intp]) -> None:
+        network = _engines.get(self._segmenter, picture).network
+        difference = self._difference(network, picture)
+        if difference is not None:
+            # The module may have changed since it was traced.
+            network = _engines.get(self._segmenter, picture, fresh=True).network
+            difference = self._difference(network, picture)
+            if difference is not None:
+                self.plan = Plan("model", f"its traced network gives something else ({difference})")
+                return
+        self._network = network
+        sample = cells[:: max(1, len(cells) // 64)]
+        changes = self._occluder.changes(sample)
+        boxes = changes.boxes[[bool(key) for key in changes.keys]]
+        if not len(boxes):
+            self.plan = Plan("folded", "hardly any disc changes the picture")
+            return
+        share, window = network.paths.share(boxes), network.paths.window(boxes)
+        wide = network.paths.wide_steps()
+        estimate = Plan("windowed", "", window, 1 / share, memory=network.kept_bytes + network.budget)
+        if wide:
+            estimate = replace(estimate, reason=f"up to {wide[0]}, which looks at the whole picture")
+        else:
+            estimate = replace(estimate, reason="every operation of the network is local")
+        room = _MEMORY_SHARE * free_memory(picture.device)
+        if network.kept_bytes > room:
+            self.plan = replace(
+                estimate, way="folded", memory=0,
+                reason=f"windows need {network.kept_bytes / 1e9:.1f} GB for the values of the unchanged picture",
+            )  # fmt: skip
+            return
+        if self._ways == "auto" and share > 0.95:
+            why = f"{wide[0]} looks at the whole picture" if wide else "a disc reaches nearly all of the output"
+            self.plan = replace(estimate, way="folded", reason=why, memory=0)
+            return
+        with torch.inference_mode():
+            if share > _CLEAR_SHARE:
+                # Only where it may be close: three runs, the first of which warms up.
+                self._whole_seconds = min(_seconds(lambda: network.full(picture[None])) for _ in range(3))
+            elif (folded := _seconds(lambda: network.full(picture[None]))) < self._whole_seconds:
+                self._whole_seconds = folded
+            self._base = network.base(picture)
+        self.plan = estimate
+
+    def _difference(self, network: Network, picture: Tensor) -> str | None:
+        """What is different between the network and the model on the unchanged picture; None if nothing is."""
+        with torch.inference_mode():
+            ours = network.full(picture[None])
+        if ours.shape != self.base_raw.shape:
+            return f"shape {tuple(ours.shape)} in place of {tuple(self.base_raw.shape)}"
+        difference = float((ours - self.base_raw).abs().max())
+        # NaN is no agreement.
+        return None if difference <= _rounding(self.base_raw) else f"up to {difference:.2g} away"
+
+    def _verify(self, cells: NDArray[np.intp], outputs: Outputs) -> None:
+        """Compare one of these cells with the model itself, if it is time to."""
+        count = len(self._verified)
+        due = self._verify_seconds <= _VERIFY_SHARE * self._window_seconds or count < _VERIFY_LEAST
+        if self._tolerance is not None or count >= _VERIFY_MOST or not due:
+            return
+        started = time.perf_counter()
+        asked = cells[outputs.items]
+        # The first is next to a corner, every other one as far as possible from those before.
+        away = asked.sum(1) * -1 if not count else np.min(
+            [np.abs(asked - cell).max(1) for cell in self._verified], axis=0
+        )  # fmt: skip
+        chosen = int(np.argmax(away))
+        if count and away[chosen] == 0:
+            return
+        whole = self._segmenter.raw(self._occluder.batch(asked[chosen : chosen + 1]))
+        ours = pasted(self.base_raw, outputs, chosen)
+        difference = float((whole - ours).abs().max())
+        self._verified.append(asked[chosen])
+        self._verify_seconds += time.perf_counter() - started
+        largest = max(self.plan.largest_difference, difference)
+        self.plan = replace(self.plan, verified=count + 1, largest_difference=largest)
+        if not difference <= _rounding(whole):
+            row, col = asked[chosen].tolist()
+            raise WindowsDifferError(f"at cell (row {row}, column {col}) windows were {difference:.2g} away")
+
+
+def pasted(base: Tensor, outputs: Outputs, index: int) -> Tensor:
+    """The whole raw output (1, classes, H, W) of one cell."""
+    whole = base.clone()
+    height, width = outputs.values.shape[-2:]
+    row, col = int(outputs.rows[index]), int(outputs.cols[index])
+    whole[0, :, row : row + height, col : col + width] = outputs.values[index]
+    return whole
+
+
+def _rounding(raw: Tensor) -> float:
+    return _ROUNDING * max(1.0, float(raw.abs().max()))
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started

@@ -1,0 +1,133 @@
+"""What earlier scans of the same picture measured."""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor, nn
+
+from hdm_widgets.hdm.masks import MaskPatch
+from hdm_widgets.segmenter import Segmenter
+
+__all__ = ["MEMORY_BYTES", "Known", "Measured", "Memory"]
+
+# All that an explainer remembers of its scans; the longest unused goes first.
+MEMORY_BYTES = 64 << 20
+# A remembered cell beside its key and its mask.
+_ENTRY_BYTES = 400
+
+
+class Measured(NamedTuple):
+    """What was measured for a picture."""
+
+    distance: float
+    mask: MaskPatch
+
+
+class Memory:
+    """Measured cells by scan and by what their discs change, within a bound on memory."""
+
+    def __init__(self, limit: int = MEMORY_BYTES) -> None:
+        self.limit = limit
+        self.bytes = 0
+        self._entries: OrderedDict[tuple[bytes, bytes], Measured] = OrderedDict()
+        self._model: Callable[[], object] = lambda: None
+
+    def of(self, segmenter: Segmenter, *parts: Tensor | np.ndarray[Any, Any] | str) -> Known:
+        """What is known for a model and all else that a cell's distance depends on.
+
+        Parameters
+        ----------
+        segmenter : Segmenter
+        *parts : torch.Tensor, numpy.ndarray or str
+            Whatever makes a scan another scan.
+        """
+        model = segmenter.model
+        versions = _versions(model)
+        try:
+            reference: Callable[[], object] = weakref.ref(model)
+        except TypeError:
+            versions = None
+        if versions is None:
+            # Nothing tells whether it is the same model as before.
+            return Known(Memory(self.limit), b"")
+        if self._model() is not model:
+            self.clear()
+            self._model = reference
+        digest = hashlib.sha256(versions)
+        for part in parts:
+            if isinstance(part, str):
+                digest.update(part.encode())
+            else:
+                array = np.ascontiguousarray(part.cpu().numpy() if isinstance(part, Tensor) else part)
+                digest.update(f"{array.dtype}{array.shape}".encode())
+                digest.update(array.data)
+        return Known(self, digest.digest())
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+        self.bytes = 0
+
+    def get(self, scan: bytes, key: bytes) -> Measured | None:
+        """What is known; it counts as used."""
+        found = self._entries.get((scan, key))
+        if found is not None:
+            self._entries.move_to_end((scan, key))
+        return found
+
+    def put(self, scan: bytes, key: bytes, measured: Measured) -> None:
+        """Remember, and forget the longest unused for it."""
+        if (scan, key) not in self._entries:
+            self.bytes += _size(key, measured)
+        self._entries[scan, key] = measured
+        while self.bytes > self.limit and len(self._entries) > 1:
+            (_, old), forgotten = self._entries.popitem(last=False)
+            self.bytes -= _size(old, forgotten)
+
+    def forget(self, scan: bytes) -> None:
+        """Forget all cells of one scan."""
+        for entry in [entry for entry in self._entries if entry[0] == scan]:
+            self.bytes -= _size(entry[1], self._entries.pop(entry))
+
+
+class Known:
+    """What is known for one scan, as a dict of what discs change to `Measured`."""
+
+    def __init__(self, memory: Memory, scan: bytes) -> None:
+        self._memory, self._scan = memory, scan
+
+    def __contains__(self, key: bytes) -> bool:
+        return self._memory.get(self._scan, key) is not None
+
+    def __getitem__(self, key: bytes) -> Measured:
+        found = self._memory.get(self._scan, key)
+        if found is None:
+            raise KeyError(key)
+        return found
+
+    def __setitem__(self, key: bytes, measured: Measured) -> None:
+        self._memory.put(self._scan, key, measured)
+
+    def clear(self) -> None:
+        """Forget it all."""
+        self._memory.forget(self._scan)
+
+
+def _size(key: bytes, measured: Measured) -> int:
+    return len(key) + len(measured.mask.bits) + _ENTRY_BYTES
+
+
+def _versions(model: object) -> bytes | None:
+    """Changes whenever a weight is written to; None where that cannot be told."""
+    if not isinstance(model, nn.Module):
+        return b""
+    tensors = [*model.parameters(), *model.buffers()]
+    if any(tensor.is_inference() for tensor in tensors):
+        return None
+    return repr([(tensor.data_ptr(), tensor._version) for tensor in tensors]).encode()
