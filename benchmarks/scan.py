@@ -33,7 +33,9 @@ def own_cost(name: str, model: nn.Module, image: Tensor, segment: Tensor, circle
     cells = np.concatenate([stage for _, stage in grid.stages()])
     occlusion = Occlusion.of(grid, image, fill="minimum", channel=-1, normalize=False)
     pictures = [
-        occlusion.batch(stage[i : i + batch]) for _, stage in grid.stages() for i in range(0, len(stage), batch)
+        occlusion.changes(stage).pictures(np.arange(i, min(i + batch, len(stage))))
+        for _, stage in grid.stages()
+        for i in range(0, len(stage), batch)
     ]
 
     def bare() -> None:

@@ -49,9 +49,6 @@ class Occluder(Protocol):
     def unchanged(self) -> Tensor:
         """The picture (C, H, W) with an empty disc."""
 
-    def batch(self, cells: NDArray[np.intp]) -> Tensor:
-        """Occluded pictures (n, C, H, W) of cells (n, 2)."""
-
     def changes(self, cells: NDArray[np.intp]) -> Changes:
         """What the discs of cells (n, 2) change."""
 
@@ -190,7 +187,7 @@ class Inference:
                 if not bool(torch.isfinite(windows.values.sum())) and not bool(torch.isfinite(windows.values).all()):
                     # The model itself says what is wrong, and with which cell.
                     raise ModelOutputError("a window has NaN or infinity")
-                self._verify(cells, outputs)
+                self._verify(cells, changes, outputs)
                 yield outputs
                 started = time.perf_counter()
 
@@ -199,9 +196,9 @@ class Inference:
         """Whether windows are computed."""
         return self._base is not None
 
-    def whole(self, cells: NDArray[np.intp]) -> Tensor:
+    def whole(self, changes: Changes, items: NDArray[np.intp]) -> Tensor:
         """Raw outputs (n, classes, H, W) of whole pictures."""
-        pictures = self._occluder.batch(cells)
+        pictures = changes.pictures(items)
         if self.plan.way == "folded" and self._network is not None:
             with torch.inference_mode():
                 raw = self._network.full(self._prepared(pictures))
@@ -288,7 +285,7 @@ class Inference:
         # NaN is no agreement.
         return None if difference <= _rounding(self.base_raw) else f"up to {difference:.2g} away"
 
-    def _verify(self, cells: NDArray[np.intp], outputs: Outputs) -> None:
+    def _verify(self, cells: NDArray[np.intp], changes: Changes, outputs: Outputs) -> None:
         """Compare one of these cells with the model itself, if it is time to."""
         count = len(self._verified)
         due = self._verify_seconds <= _VERIFY_SHARE * self._window_seconds or count < _VERIFY_LEAST
@@ -303,7 +300,7 @@ class Inference:
         chosen = int(np.argmax(away))
         if count and away[chosen] == 0:
             return
-        whole = self._segmenter.raw(self._occluder.batch(asked[chosen : chosen + 1]))
+        whole = self._segmenter.raw(changes.pictures(outputs.items[chosen : chosen + 1]))
         ours = pasted(self.base_raw, outputs, chosen)
         difference = float((whole - ours).abs().max())
         self._verified.append(asked[chosen])

@@ -34,11 +34,18 @@ class Changes:
     content : callable
         Of indices (k,) and boxes (k, 4) of one size: what is in those boxes of those cells' pictures,
         (k, C, h, w).
+    size : tuple of int
+        The picture's, (H, W).
     """
 
     boxes: NDArray[np.intp]
     keys: list[bytes]
     content: Callable[[NDArray[np.intp], NDArray[np.intp]], Tensor]
+    size: tuple[int, int]
+
+    def pictures(self, items: NDArray[np.intp]) -> Tensor:
+        """The whole pictures (k, C, H, W) of some of the cells."""
+        return self.content(items, np.broadcast_to(np.array([0, 0, *self.size]), (len(items), 4)))
 
 
 @dataclass(frozen=True)
@@ -80,18 +87,7 @@ class Occlusion:
 
     def picture(self, row: int, col: int) -> Tensor:
         """The picture (C, H, W) with the disc of one cell."""
-        return self.batch(np.array([[row, col]]))[0]
-
-    def batch(self, cells: NDArray[np.intp]) -> Tensor:
-        """The pictures (n, C, H, W) of cells (n, 2)."""
-        pictures = self.outside.expand(len(cells), *self.outside.shape).clone()
-        disc = torch.from_numpy(self.grid.disc).to(self.outside.device)
-        for picture, (row, col) in zip(pictures, cells.tolist(), strict=True):
-            rows, cols, window = self.grid.window(row, col)
-            covered = disc[: window.shape[0], : window.shape[1]]
-            picture[:, rows, cols] = torch.where(covered, self.inside[:, rows, cols], self.outside[:, rows, cols])
-        return pictures
-
+        return self._part([row, col], [0, 0, self.grid.height, self.grid.width])
 
     def changes(self, cells: NDArray[np.intp]) -> Changes:
         """What the discs of cells (n, 2) change."""
@@ -114,7 +110,7 @@ class Occlusion:
                 [self._part(cell, part) for cell, part in zip(cells[items].tolist(), parts.tolist(), strict=True)]
             )
 
-        return Changes(boxes, keys, content)
+        return Changes(boxes, keys, content, (self.grid.height, self.grid.width))
 
     @cached_property
     def _differs(self) -> NDArray[np.bool_]:
@@ -172,11 +168,6 @@ class OverriddenOcclusion:
         picture[self.channel] = covered
         return picture
 
-    def batch(self, cells: NDArray[np.intp]) -> Tensor:
-        """The pictures (n, C, H, W) of cells (n, 2)."""
-        return torch.stack([self.picture(row, col) for row, col in cells.tolist()])
-
-
     def changes(self, cells: NDArray[np.intp]) -> Changes:
         """What the discs of cells (n, 2) change; every mask is applied once, as it may not be the same twice."""
         boxes = np.zeros((len(cells), 4), np.intp)
@@ -204,7 +195,7 @@ class OverriddenOcclusion:
             picture[:, top - row0 : bottom - row0, left - col0 : right - col0] = patches[item]
             return picture
 
-        return Changes(boxes, keys, content)
+        return Changes(boxes, keys, content, (self.grid.height, self.grid.width))
 
 
 def _box_of(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:

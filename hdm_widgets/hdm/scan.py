@@ -16,14 +16,16 @@ from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.inference import Inference, Occluder, Outputs, WindowsDifferError, pasted
 from hdm_widgets.hdm.masks import MaskPatch, patch_of
 from hdm_widgets.hdm.memory import Known, Measured
+from hdm_widgets.hdm.occlusion import Changes
 from hdm_widgets.metrics.distance import ReferenceMask
 from hdm_widgets.metrics.windowed_distance import WindowedDistance
 from hdm_widgets.segmenter import ModelError, ModelOutputError, Segmenter, is_out_of_memory
 
 __all__ = ["Batch", "MaskMeasure", "Measure", "OutputMeasure", "Scan", "locate"]
 
-# Cells are prepared, and put in order, so many at a time.
+# So many cells are prepared at a time; fewer if their pictures took more memory than this.
 _CHUNK = 512
+_CHUNK_BYTES = 256 << 20
 
 
 class Measure(Protocol):
@@ -142,6 +144,8 @@ class Scan:
     ) -> None:
         self._occluder, self._grid, self._wanted = occluder, grid, wanted
         self._measure, self._inference, self._base, self._known = measure, inference, base, known
+        picture = occluder.unchanged
+        self._chunk_size = min(_CHUNK, max(16, _CHUNK_BYTES // (picture.numel() * picture.element_size())))
 
     def batches(self) -> Iterator[Batch]:
         """All cells, coarse to fine.
@@ -162,8 +166,8 @@ class Scan:
     def _stages(self) -> Iterator[Batch]:
         for stride, stage in self._grid.stages():
             cells = stage[self._wanted[stage[:, 0], stage[:, 1]]]
-            for start in range(0, len(cells), _CHUNK):
-                yield from self._chunk(cells[start : start + _CHUNK], stride)
+            for start in range(0, len(cells), self._chunk_size):
+                yield from self._chunk(cells[start : start + self._chunk_size], stride)
             self._inference.reconsider()
 
     def _chunk(self, cells: NDArray[np.intp], stride: int) -> Iterator[Batch]:
@@ -212,16 +216,20 @@ class Scan:
             except Exception as error:  # noqa: BLE001 - the model itself says what is wrong, and where
                 fresh = np.setdiff1d(fresh, np.concatenate([*done, np.empty(0, np.intp)]))
                 self._inference.distrust(f"windows failed ({_said(error)})")
-        yield from self._whole(cells, fresh, batch)
+        yield from self._whole(cells, changes, fresh, batch)
 
     def _whole(
-        self, cells: NDArray[np.intp], items: NDArray[np.intp], batch: Callable[[Outputs], Batch]
+        self,
+        cells: NDArray[np.intp],
+        changes: Changes,
+        items: NDArray[np.intp],
+        batch: Callable[[Outputs], Batch],
     ) -> Iterator[Batch]:
         """Measure by whole pictures, so many at a time as memory and patience allow."""
 
         def run(some: NDArray[np.intp]) -> Batch:
             corner = np.zeros(len(some), np.intp)
-            return batch(Outputs(some, corner, corner, self._inference.whole(cells[some])))
+            return batch(Outputs(some, corner, corner, self._inference.whole(changes, some)))
 
         sizes = self._inference.sizes
         start = 0

@@ -29,7 +29,7 @@ def published_mask(row, col, background=1, disc=0):
 def test_minimum_with_the_mask(channels, channel, normalize):
     image = picture(channels, low=-1.0 if normalize else 0.0)
     occlusion = Occlusion.of(GRID, image, fill="minimum", channel=channel, normalize=normalize)
-    batch = occlusion.batch(CELLS)
+    batch = occlusion.changes(CELLS).pictures(np.arange(len(CELLS)))
     for occluded, (row, col) in zip(batch, CELLS.tolist(), strict=True):
         mask = published_mask(row, col, disc=-1 if normalize else 0)
         expected = image.clone()
@@ -62,7 +62,7 @@ def test_the_picture_itself_stays_as_it_is():
     image = picture(2)
     before = image.clone()
     occlusion = Occlusion.of(GRID, image, fill="minimum", channel=-1, normalize=False)
-    batch = occlusion.batch(CELLS)
+    batch = occlusion.changes(CELLS).pictures(np.arange(len(CELLS)))
     batch += 1
     np.testing.assert_array_equal(image, before)
     # No picture of a batch shares memory with the next one.
@@ -100,7 +100,7 @@ def test_an_own_function_gets_what_is_documented(channel, shape, normalize, valu
     image = picture(3)
     before = image.clone()
     occlusion = OverriddenOcclusion(GRID, image, channel, normalize, own)
-    batch = occlusion.batch(CELLS)
+    batch = occlusion.changes(CELLS).pictures(np.arange(len(CELLS)))
     assert len(calls) == len(CELLS)
     for (seen, mask), occluded, (row, col) in zip(calls, batch, CELLS.tolist(), strict=True):
         assert seen.shape == shape
