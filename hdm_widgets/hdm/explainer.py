@@ -22,7 +22,9 @@ from hdm_widgets.hdm.grid import Grid, check_count
 from hdm_widgets.hdm.inference import Inference, Ways
 from hdm_widgets.hdm.masks import MaskPatch, MaskStore
 from hdm_widgets.hdm.memory import Known, Measured, Memory
-from hdm_widgets.hdm.occlusion import Fill, Occlusion, OverriddenOcclusion, check_fill, warn_of_clipping
+from hdm_widgets.hdm.occlusion import Fill, Occlusion, OverriddenOcclusion, warn_of_clipping
+from hdm_widgets.hdm.options import ScanOptions
+from hdm_widgets.hdm.plan import Plan
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.scan import MaskMeasure, Measure, OutputMeasure, Scan, locate
 from hdm_widgets.hdm.settings import ScanSettings
@@ -30,7 +32,6 @@ from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.distance import (
     EmptyPolicy,
     ReferenceMask,
-    check_empty_policy,
     hausdorff_distance,
     row_distance,
 )
@@ -214,6 +215,8 @@ class HausdorffDistanceMasks:
         region: tuple[int, int, int, int] | None = None,
         progress: bool | Callable[[ScanUpdate], object] = True,
         inference: Ways = "auto",
+        exact: bool = True,
+        tolerance: float | None = None,
         keep_outputs: bool = True,
     ) -> HDMResult:
         """Measure every cell.
@@ -253,6 +256,11 @@ class HausdorffDistanceMasks:
             the masks are the same, but for pixels whose logit is within float rounding of the threshold. See
             `plan` for what that means for a model. "windowed": windows wherever the network can be traced.
             "full": the model itself, on whole pictures.
+        exact : bool
+            False: approximate, with a tolerance of 0.001 unless another is given.
+        tolerance : float, optional
+            Approximate: windows shrink to where the network's values changed by more than this share of their
+            spread. `result.approximation` has the error, measured on cells that were computed exactly too.
         keep_outputs : bool
             Keep every mask: of each, the box in which it differs from the mask without a disc, one bit per pixel.
 
@@ -270,7 +278,7 @@ class HausdorffDistanceMasks:
         updates = self.stream(
             model, image, segment, device, channel,
             batch_size=batch_size, target=target, threshold=threshold, distance=distance, empty=empty, fill=fill,
-            region=region, inference=inference, keep_outputs=keep_outputs,
+            region=region, inference=inference, exact=exact, tolerance=tolerance, keep_outputs=keep_outputs,
         )  # fmt: skip
         with closing(updates), tqdm(disable=progress is not True, unit="disc", desc="explaining", delay=0.5) as bar:
             for update in updates:
@@ -299,6 +307,8 @@ class HausdorffDistanceMasks:
         fill: Fill = "minimum",
         region: tuple[int, int, int, int] | None = None,
         inference: Ways = "auto",
+        exact: bool = True,
+        tolerance: float | None = None,
         keep_outputs: bool = True,
     ) -> Generator[ScanUpdate]:
         """Measure every cell, coarse to fine, with news after every batch.
@@ -309,7 +319,7 @@ class HausdorffDistanceMasks:
         ----------
         model, image, segment, device, channel
             As for `explain`.
-        batch_size, target, threshold, distance, empty, fill, region, inference, keep_outputs
+        batch_size, target, threshold, distance, empty, fill, region, inference, exact, tolerance, keep_outputs
             As for `explain`.
 
         Returns
@@ -324,50 +334,65 @@ class HausdorffDistanceMasks:
         ModelError
             As for `explain`, while it runs.
         """
-        scan = self._prepare(
-            model, image, segment, device, channel,
-            batch_size=batch_size, target=target, threshold=threshold, distance=distance, empty=empty, fill=fill,
-            region=region, inference=inference, keep_outputs=keep_outputs,
-        )  # fmt: skip
+        options = ScanOptions(
+            batch_size, target, threshold, distance, empty, fill, region, inference, exact, tolerance, keep_outputs
+        )
+        scan = self._prepare(model, image, segment, device, channel, options)
         scan.warn()
         return self._run(scan)
 
-    def _prepare(
+    def plan(
         self,
         model: Model,
         image: Tensor | NDArray[Any],
         segment: Tensor | NDArray[Any],
         device: torch.device | str | None = None,
         channel: int = -1,
-        *,
-        batch_size: int | None = None,
-        target: int | None = None,
-        threshold: float | None = None,
-        distance: inputs.Distance = "hausdorff",
-        empty: EmptyPolicy = "diagonal",
-        fill: Fill = "minimum",
-        region: tuple[int, int, int, int] | None = None,
-        inference: Ways = "auto",
-        keep_outputs: bool = True,
+        **options: Any,
+    ) -> Plan:
+        """Say which way a scan would be computed, and why, without running it.
+
+        The picture without a disc is run, and the network is traced if that is worth it.
+
+        Parameters
+        ----------
+        model, image, segment, device, channel, **options
+            As for `explain`.
+
+        Returns
+        -------
+        Plan
+        """
+        scan = self._prepare(model, image, segment, device, channel, ScanOptions(**options))
+        with scan.segmenter.borrowed():
+            return self._begin(scan).inference.plan
+
+    def _prepare(
+        self,
+        model: Model,
+        image: Tensor | NDArray[Any],
+        segment: Tensor | NDArray[Any],
+        device: torch.device | str | None,
+        channel: int,
+        options: ScanOptions,
     ) -> _Scan:
         """Check everything and bring it into its form; nothing is run."""
         grid = self.grid
-        segmenter = Segmenter.of(model, target=target, threshold=threshold, device=device)
+        segmenter = Segmenter.of(model, target=options.target, threshold=options.threshold, device=device)
         picture = check_image(image, self.height, self.width)
         truth = check_segment(segment, self.height, self.width)
         settings = ScanSettings(
             channel=inputs.check_channel(channel, len(picture)),
             normalize=self.normalize,
-            fill=check_fill(fill),
-            distance="custom" if self._overrides("calculate_distance") else inputs.check_distance(distance),
-            empty=check_empty_policy(empty),
+            fill=options.fill,
+            distance="custom" if self._overrides("calculate_distance") else options.distance,
+            empty=options.empty,
             own_mask=self._overrides("apply_mask"),
+            tolerance=options.tolerance,
         )
-        if batch_size is not None:
-            check_count("batch_size", batch_size)
         wanted = np.ones(grid.shape, dtype=bool)
-        if region is not None:
-            wanted = grid.touching(inputs.check_region(region, self.height, self.width))
+        if options.region is not None:
+            wanted = grid.touching(inputs.check_region(options.region, self.height, self.width))
         occluder: Occlusion | OverriddenOcclusion
         if settings.own_mask:
             occluder = OverriddenOcclusion(grid, picture, settings.channel, self.normalize, self.apply_mask)
@@ -380,10 +405,11 @@ class HausdorffDistanceMasks:
             measure = MaskMeasure(ReferenceMask(truth, empty=settings.empty))
         else:
             measure = OutputMeasure(row_distance if settings.distance == "rows" else self.calculate_distance, truth)
-        sizes = BatchSize(batch_size or segmenter.batch_size, picture, segmenter.run_device)
+        sizes = BatchSize(options.batch_size or segmenter.batch_size, picture, segmenter.run_device)
         return _Scan(
-            segmenter, occluder, measure, picture, truth, settings, wanted, sizes, inputs.check_ways(inference), keep_outputs
-        )
+            segmenter, occluder, measure, picture, truth, settings, wanted, sizes, options.inference,
+            options.keep_outputs,
+        )  # fmt: skip
 
     def _overrides(self, method: str) -> bool:
         ours = getattr(HausdorffDistanceMasks, method)
@@ -404,7 +430,8 @@ class HausdorffDistanceMasks:
             def result() -> HDMResult:
                 return HDMResult(
                     values.copy(), state.baseline, measured.copy(), grid, scan.picture.numpy(), scan.truth != 0,
-                    state.baseline_mask, scan.settings, state.inference.plan, masks, scan.occluder.picture,
+                    state.baseline_mask, scan.settings, state.inference.plan, state.scan.approximation, masks,
+                    scan.occluder.picture,
                 )  # fmt: skip
 
             self.result = result()
@@ -434,7 +461,7 @@ class HausdorffDistanceMasks:
     def _begin(self, scan: _Scan) -> _Started:
         """Run the picture without a disc, and choose a way for the others."""
         segmenter, occluder, measure = scan.segmenter, scan.occluder, scan.measure
-        inference = Inference(segmenter, occluder, scan.sizes, scan.inference)
+        inference = Inference(segmenter, occluder, scan.sizes, scan.inference, scan.settings.tolerance)
         try:
             before = time.perf_counter()
             raw = segmenter.raw(scan.picture[None])
@@ -458,7 +485,15 @@ class HausdorffDistanceMasks:
             # What a function of the user's depends on is not known.
             return Known(Memory(), b"")
         segmenter = scan.segmenter
-        parts: list[Any] = [raw, scan.picture, scan.truth, scan.occluder.unchanged, settings.distance, settings.empty]
+        parts: list[Any] = [
+            raw,
+            scan.picture,
+            scan.truth,
+            scan.occluder.unchanged,
+            settings.distance,
+            settings.empty,
+            repr(settings.tolerance),
+        ]
         parts += [repr((segmenter.target, segmenter.threshold, segmenter.activation, segmenter.pad_to))]
         if isinstance(scan.occluder, Occlusion):
             parts.append(scan.occluder.inside)

@@ -26,8 +26,10 @@ Ways = Literal["auto", "windowed", "full"]
 
 # What two ways of computing the same sums may differ by, as a share of the largest value (at least 1).
 _ROUNDING = 1e-5
-# Tracing takes about a second the first time: a scan that takes less is run as it is.
-_WORTH_TRACING_SECONDS = 1.5
+# Tracing takes one to two seconds the first time: a scan that does not take longer by far is run as it is.
+_WORTH_TRACING_SECONDS = 3.0
+# What the discs of a scan change is looked at on so many cells first.
+_SAMPLE = 256
 # Windows that need more than this share of the multiplications are measured against whole pictures first.
 _CLEAR_SHARE = 0.3
 _MEMORY_SHARE = 0.5
@@ -128,7 +130,7 @@ class Inference:
         self, segmenter: Segmenter, occluder: Occluder, sizes: BatchSize, ways: Ways, tolerance: float | None = None
     ) -> None:
         self._segmenter, self._occluder, self.sizes = segmenter, occluder, sizes
-        self._ways, self._tolerance = ways, tolerance
+        self._ways, self.tolerance = ways, tolerance
         self._network: Network | None = None
         self._base: Base | None = None
         self._verified: list[NDArray[np.intp]] = []
@@ -148,12 +150,18 @@ class Inference:
             self.plan = Plan("model", "it is a function, and only torch modules can be traced")
             return
         picture = self._picture()
-        expected = seconds * len(cells)
+        sample = self._occluder.changes(cells[:: max(1, len(cells) // _SAMPLE)])
+        running = len({key for key in sample.keys if key}) / len(sample.keys)
+        expected = seconds * running * len(cells)
+        if expected < 4 * _WORTH_TRACING_SECONDS:
+            # The first run of a model takes longer than the others.
+            self._whole_seconds = _seconds(lambda: self._segmenter.raw(self._occluder.unchanged[None]))
+            expected *= self._whole_seconds / seconds
         if self._ways == "auto" and expected < _WORTH_TRACING_SECONDS and not _engines.has(self._segmenter, picture):
-            self.plan = Plan("model", f"the whole scan takes about {max(expected, 0.1):.1f} s as it is")
+            self.plan = Plan("model", f"about {max(expected, 0.1):.1f} s in all, too little to gain")
             return
         try:
-            self._choose(picture, cells)
+            self._choose(picture, sample)
         except TraceError as error:
             self.plan = Plan("model", str(error))
         except Exception as error:
@@ -163,8 +171,10 @@ class Inference:
         if self.plan.way == "model":
             self._network = self._base = None
 
-    def run(self, cells: NDArray[np.intp], changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
-        """Outputs of the cells `cells[items]`, in whatever order.
+    def run(
+        self, cells: NDArray[np.intp], changes: Changes, items: NDArray[np.intp], *, exact: bool = False
+    ) -> Iterator[Outputs]:
+        """Outputs of the cells `cells[items]`, in whatever order; exact ones if the scan is, or if asked for.
 
         Raises
         ------
@@ -178,18 +188,20 @@ class Inference:
         def content(chosen: NDArray[np.intp], parts: NDArray[np.intp]) -> Tensor:
             return self._prepared(changes.content(items[chosen], parts))
 
+        tolerance = None if exact else self.tolerance
         started = time.perf_counter()
-        with torch.inference_mode():
-            for windows in self._base.run(boxes, content):
+        for windows in self._base.run(boxes, content, tolerance):
+            if tolerance == self.tolerance:
                 self._windows += len(windows.items)
                 self._window_seconds += time.perf_counter() - started
-                outputs = Outputs(items[windows.items], windows.rows, windows.cols, windows.values)
-                if not bool(torch.isfinite(windows.values.sum())) and not bool(torch.isfinite(windows.values).all()):
-                    # The model itself says what is wrong, and with which cell.
-                    raise ModelOutputError("a window has NaN or infinity")
+            outputs = Outputs(items[windows.items], windows.rows, windows.cols, windows.values)
+            if not _finite(windows.values):
+                # The model itself says what is wrong, and with which cell.
+                raise ModelOutputError("a window has NaN or infinity")
+            if tolerance is None:
                 self._verify(cells, changes, outputs)
-                yield outputs
-                started = time.perf_counter()
+            yield outputs
+            started = time.perf_counter()
 
     @property
     def windowed(self) -> bool:
@@ -202,7 +214,7 @@ class Inference:
         if self.plan.way == "folded" and self._network is not None:
             with torch.inference_mode():
                 raw = self._network.full(self._prepared(pictures))
-            if bool(torch.isfinite(raw.sum())):
+            if _finite(raw):
                 return raw
         return self._segmenter.raw(pictures)
 
@@ -231,7 +243,7 @@ class Inference:
     def _prepared(self, pictures: Tensor) -> Tensor:
         return pictures.to(self._segmenter.run_device)
 
-    def _choose(self, picture: Tensor, cells: NDArray[np.intp]) -> None:
+    def _choose(self, picture: Tensor, sample: Changes) -> None:
         network = _engines.get(self._segmenter, picture).network
         difference = self._difference(network, picture)
         if difference is not None:
@@ -242,15 +254,14 @@ class Inference:
                 self.plan = Plan("model", f"its traced network gives something else ({difference})")
                 return
         self._network = network
-        sample = cells[:: max(1, len(cells) // 64)]
-        changes = self._occluder.changes(sample)
-        boxes = changes.boxes[[bool(key) for key in changes.keys]]
+        boxes = sample.boxes[[bool(key) for key in sample.keys]]
         if not len(boxes):
             self.plan = Plan("folded", "hardly any disc changes the picture")
             return
         share, window = network.paths.share(boxes), network.paths.window(boxes)
         wide = network.paths.wide_steps()
-        estimate = Plan("windowed", "", window, 1 / share, memory=network.kept_bytes + network.budget)
+        memory = network.kept_bytes + network.budget
+        estimate = Plan("windowed", "", window, 1 / share, memory=memory, tolerance=self.tolerance)
         if wide:
             estimate = replace(estimate, reason=f"up to {wide[0]}, which looks at the whole picture")
         else:
@@ -272,7 +283,7 @@ class Inference:
                 self._whole_seconds = min(_seconds(lambda: network.full(picture[None])) for _ in range(3))
             elif (folded := _seconds(lambda: network.full(picture[None]))) < self._whole_seconds:
                 self._whole_seconds = folded
-            self._base = network.base(picture)
+            self._base = Base(network, picture)
         self.plan = estimate
 
     def _difference(self, network: Network, picture: Tensor) -> str | None:
@@ -289,7 +300,7 @@ class Inference:
         """Compare one of these cells with the model itself, if it is time to."""
         count = len(self._verified)
         due = self._verify_seconds <= _VERIFY_SHARE * self._window_seconds or count < _VERIFY_LEAST
-        if self._tolerance is not None or count >= _VERIFY_MOST or not due:
+        if count >= _VERIFY_MOST or not due:
             return
         started = time.perf_counter()
         asked = cells[outputs.items]
@@ -319,6 +330,11 @@ def pasted(base: Tensor, outputs: Outputs, index: int) -> Tensor:
     row, col = int(outputs.rows[index]), int(outputs.cols[index])
     whole[0, :, row : row + height, col : col + width] = outputs.values[index]
     return whole
+
+
+def _finite(values: Tensor) -> bool:
+    # A sum may overflow where no value is wrong: look again before saying so.
+    return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
 
 
 def _rounding(raw: Tensor) -> float:

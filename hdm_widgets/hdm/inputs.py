@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 from hdm_widgets._arguments import is_whole
-
 from hdm_widgets.hdm.inference import Ways
 
 __all__ = ["Distance", "check_channel", "check_distance", "check_region", "check_ways"]
@@ -48,6 +47,6 @@ def check_region(region: object, height: int, width: int) -> tuple[int, int, int
 
 def check_ways(inference: object) -> Ways:
     """One of the ways of computing outputs by name."""
-    if inference not in get_args(Ways):
-        raise ValueError(f"inference must be one of {', '.join(map(repr, get_args(Ways)))}, got {inference!r}")
+    if inference not in ("auto", "windowed", "full"):
+        raise ValueError(f"inference must be 'auto', 'windowed' or 'full', got {inference!r}")
     return inference

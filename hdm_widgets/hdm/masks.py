@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,7 @@ class MaskStore:
         }
 
     @classmethod
-    def of(cls, arrays: dict[str, NDArray[np.generic]]) -> MaskStore:
+    def of(cls, arrays: dict[str, NDArray[Any]]) -> MaskStore:
         """What `arrays` wrote."""
         boxes = arrays["mask_boxes"]
         lengths = -(-((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])) // 8)

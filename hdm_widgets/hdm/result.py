@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from hdm_widgets import _storage
+from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.circle_map import RAW, ResultType, paint, painted_values, relative
 from hdm_widgets.hdm.edges import canny
 from hdm_widgets.hdm.grid import Grid
@@ -58,6 +59,8 @@ class HDMResult:
     settings : ScanSettings
     plan : Plan or None
         Which way the outputs were computed, and why; None in a loaded result.
+    approximation : Approximation or None
+        The error of an approximate scan; None for an exact one.
     """
 
     values: NDArray[np.float64]
@@ -69,6 +72,7 @@ class HDMResult:
     baseline_mask: NDArray[np.bool_]
     settings: ScanSettings
     plan: Plan | None = None
+    approximation: Approximation | None = None
     _masks: MaskStore | None = field(repr=False, default=None)
     _occlude: Callable[[int, int], Tensor] | None = field(repr=False, default=None)
 
@@ -292,6 +296,7 @@ class HDMResult:
             "grid": [grid.height, grid.width, grid.circle_size, grid.offset],
             "baseline": self.baseline,
             "settings": asdict(self.settings),
+            "approximation": asdict(self.approximation) if self.approximation else None,
         }
         arrays: dict[str, Any] = {
             "values": self.values,
@@ -326,6 +331,7 @@ class HDMResult:
                 arrays["baseline_mask"],
                 settings,
                 None,
+                Approximation(**about["approximation"]) if about["approximation"] else None,
                 MaskStore.of(arrays) if "mask_base" in arrays else None,
                 None if settings.own_mask else _occluder(grid, arrays["image"], settings),
             )

@@ -10,8 +10,11 @@ from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
+from hdm_widgets.hdm.approximation import Approximation
+from hdm_widgets.hdm.filling import filled
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.inference import Inference, Occluder, Outputs, WindowsDifferError, pasted
 from hdm_widgets.hdm.masks import MaskPatch, patch_of
@@ -26,6 +29,11 @@ __all__ = ["Batch", "MaskMeasure", "Measure", "OutputMeasure", "Scan", "locate"]
 # So many cells are prepared at a time; fewer if their pictures took more memory than this.
 _CHUNK = 512
 _CHUNK_BYTES = 256 << 20
+# Up to this share of the cells, a scan measures a regular grid; after that, first what differs from its neighbours.
+_COARSE_SHARE = 1 / 12
+# Then the order is thought over again so many times, and not more often than for so many cells.
+_CHUNKS = 12
+_SMALLEST_CHUNK = 48
 
 
 class Measure(Protocol):
@@ -130,6 +138,11 @@ class Scan:
         The mask of the unchanged picture.
     known : Known
         What is measured already, by what the discs change.
+
+    Attributes
+    ----------
+    approximation : Approximation or None
+        The error of an approximate scan, as soon as it is known.
     """
 
     def __init__(
@@ -144,6 +157,7 @@ class Scan:
     ) -> None:
         self._occluder, self._grid, self._wanted = occluder, grid, wanted
         self._measure, self._inference, self._base, self._known = measure, inference, base, known
+        self.approximation: Approximation | None = None
         picture = occluder.unchanged
         self._chunk_size = min(_CHUNK, max(16, _CHUNK_BYTES // (picture.numel() * picture.element_size())))
 
@@ -164,11 +178,59 @@ class Scan:
             yield from self._stages()
 
     def _stages(self) -> Iterator[Batch]:
-        for stride, stage in self._grid.stages():
-            cells = stage[self._wanted[stage[:, 0], stage[:, 1]]]
+        self._values = np.full(self._grid.shape, np.nan)
+        self._measured = np.zeros(self._grid.shape, bool)
+        stages = [(stride, stage[self._wanted[stage[:, 0], stage[:, 1]]]) for stride, stage in self._grid.stages()]
+        total = sum(len(cells) for _, cells in stages)
+        for place, (stride, cells) in enumerate(stages):
+            if place and np.count_nonzero(self._measured) + len(cells) > _COARSE_SHARE * total:
+                yield from self._refine(np.concatenate([rest for _, rest in stages[place:]]), stride)
+                return
             for start in range(0, len(cells), self._chunk_size):
-                yield from self._chunk(cells[start : start + self._chunk_size], stride)
+                yield from self._noted(self._chunk(cells[start : start + self._chunk_size], stride))
+            if not place:
+                self._compare(cells)
             self._inference.reconsider()
+
+    def _refine(self, cells: NDArray[np.intp], stride: int) -> Iterator[Batch]:
+        """The remaining cells, first where the map changes most from one measured cell to the next."""
+        size = min(self._chunk_size, max(_SMALLEST_CHUNK, len(cells) // _CHUNKS))
+        while len(cells):
+            filled_in = filled(self._values, self._measured)
+            # Neither infinity nor NaN has differences: they count as one more than the largest value.
+            finite = filled_in[np.isfinite(filled_in)]
+            levels = np.nan_to_num(filled_in, nan=finite.max(initial=0) + 1, posinf=finite.max(initial=0) + 1)
+            across = 4 * stride + 1
+            contrast = ndimage.maximum_filter(levels, across) - ndimage.minimum_filter(levels, across)
+            # Where nothing differs, coarse cells still come before fine ones.
+            order = np.argsort(-contrast[cells[:, 0], cells[:, 1]], kind="stable")
+            chosen, cells = cells[order[:size]], cells[np.sort(order[size:])]
+            yield from self._noted(self._chunk(chosen, 1))
+            self._inference.reconsider()
+
+    def _noted(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            at = batch.cells[:, 0], batch.cells[:, 1]
+            self._values[at] = batch.distances
+            self._measured[at] = True
+            yield batch
+
+    def _compare(self, cells: NDArray[np.intp]) -> None:
+        """Compute cells exactly that were computed approximately, to know the error."""
+        tolerance = self._inference.tolerance
+        if tolerance is None or not self._inference.windowed:
+            return
+        exact = np.full(self._grid.shape, np.nan)
+        changes = self._occluder.changes(cells)
+        for row, col in cells[[not key for key in changes.keys]].tolist():
+            exact[row, col] = self._known[b""].distance
+        items = np.flatnonzero([bool(key) for key in changes.keys])
+        for outputs in self._inference.run(cells, changes, items, exact=True):
+            at = cells[outputs.items]
+            exact[at[:, 0], at[:, 1]] = self._measure(outputs)[0]
+        rows, cols = np.unique(cells[:, 0]), np.unique(cells[:, 1])
+        coarse = np.ix_(rows, cols)
+        self.approximation = Approximation.of(tolerance, self._values[coarse], exact[coarse])
 
     def _chunk(self, cells: NDArray[np.intp], stride: int) -> Iterator[Batch]:
         changes = self._occluder.changes(cells)

@@ -24,6 +24,8 @@ class ScanSettings:
     empty : {"diagonal", "inf", "nan", "raise"}
     own_mask : bool
         A subclass with its own `apply_mask`.
+    tolerance : float or None
+        Of an approximate scan.
     """
 
     channel: int = -1
@@ -32,6 +34,7 @@ class ScanSettings:
     distance: str = "hausdorff"
     empty: EmptyPolicy = "diagonal"
     own_mask: bool = False
+    tolerance: float | None = None
 
     @property
     def label(self) -> str:

@@ -25,7 +25,8 @@ class ScanUpdate:
     done, total : int
         Cells measured so far and to be measured in all.
     stride : int
-        Of the stage in progress: when it is finished, every `stride`-th row and column is measured.
+        Of the stage in progress: when it is finished, every `stride`-th row and column is measured. The last
+        stage has stride 1 and goes first where neighbouring cells differ.
     seconds : float
         Since the scan began.
     result : HDMResult

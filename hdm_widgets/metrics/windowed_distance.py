@@ -1,18 +1,18 @@
 """Hausdorff distances of masks that differ from one base mask inside a window only.
 
-The pixel that is farthest is either extra (in the mask, outside the reference) or missed (in the reference, outside
-the mask). For the base, both kinds are sorted by distance once. A window then adds pixels and removes pixels:
+The farthest pixel is either an extra one (in the mask, outside the reference) or a missed one (in the reference,
+outside the mask). For the base, both kinds are sorted by distance once. A window then adds pixels and removes pixels:
 
 - An added pixel is a new extra one, or brings missed ones nearer.
-- A removed pixel is no longer an extra one, and leaves behind the reference pixels that it served, those it was nearest
-  to. Only they need a new search, and mostly not even they: another pixel that stays is near enough.
+- A removed pixel is no longer an extra one, and leaves behind the reference pixels that it served: those that it was
+  the nearest one of. Only they need a new search, and mostly not even they, as another pixel near enough stays.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
@@ -26,11 +26,13 @@ __all__ = ["WindowedDistance"]
 
 Mask = NDArray[np.bool_]
 Indices = NDArray[np.intp]
-Distances = NDArray[np.float64]
 
-_FEW = 64  # points that are cheaper to measure at once than to sample first
-_TILE = 6  # px; a sample has one point of every square of this side
-_MARGIN = 32  # px around points in which their nearest pixels are looked for first
+# What is faster was measured on pictures of 240 to 1024 px; the values change none of the results.
+_MANY = 1 / 16  # of the picture's pixels; more of them are looked at faster by measuring the whole mask
+_FEW = 64  # pixels that are searched for at once, without a sample of them first
+_TILE = 6  # px; a sample has one pixel of every square of this side
+_MARGIN = 32  # px around pixels in which their nearest ones are searched for first
+
 _UNLIMITED = np.iinfo(np.int32).max
 _DOWN, _RIGHT = np.array([(row, col) for row in (-1, 0, 1) for col in (-1, 0, 1) if row or col]).T[:, :, None]
 
@@ -64,7 +66,7 @@ class WindowedDistance:
     def __init__(self, reference: ReferenceMask, base: ArrayLike) -> None:
         mask, truth = _masks(base, reference.mask)
         self._reference, self._base = reference, mask.copy()
-        # Changes are lists of flat indices, so what is looked up for them is flat too.
+        # Pixels are flat indices here, so what is looked up for them is flat too.
         self._before, self._truth, self._squared = self._base.ravel(), truth.ravel(), reference._squared.ravel()
         self._count = int(np.count_nonzero(mask))
         self._one_is_empty = not self._count or not truth.any()
@@ -100,28 +102,34 @@ class WindowedDistance:
         """
         inside = np.asarray(window, dtype=np.bool_)
         place = self._place(row, col, inside.shape)
-        flips = np.flatnonzero(inside != self._base[place])
-        if not len(flips):
+        differs = inside != self._base[place]
+        count = int(np.count_nonzero(differs))
+        if not count:
             return self.base_distance
-        if self._one_is_empty:
+        if self._one_is_empty or self._are_many(count):
             return self._reference.distance(self._changed(place, inside))
-        width, stride = inside.shape[1], self._base.shape[1]
-        flips += flips // width * (stride - width) + (row * stride + col)
-        if self._budget[flips].min() > len(flips):
+        flips, (inner, outer) = np.flatnonzero(differs), (inside.shape[1], self._base.shape[1])
+        flips += flips // inner * (outer - inner) + (row * outer + col)
+        if self._budget[flips].min() > count:
             return self.base_distance
         before = self._before[flips]
         removed, added = flips[before], flips[~before]
         if len(removed) == self._count and not len(added):
             return self._reference.distance(self._changed(place, inside))
-        # From here on the distance only rises, and what cannot raise it is not looked at.
-        distance = max(self._farthest_extra(removed), math.sqrt(self._squared[added].max(initial=0)))
-        distance = self._farthest_missed(added, distance)
-        if distance >= self.base_distance:
-            removed = removed[self._budget[removed] <= len(removed)]
-        removed = removed[self._reach[removed] >= 0]
-        return self._farthest_left(removed, self._changed(place, inside), distance) if len(removed) else distance
+        # Only missed pixels that were farther than what is certain can still be, and those that removed ones served.
+        certain = self._certain(removed, added)
+        farther = bisect_left(self._missed, -certain, key=lambda distance: -distance)
+        serving = self._serving(removed, certain)
+        if not farther and not len(serving):
+            return certain
+        mask = self._changed(place, inside)
+        doubtful = np.concatenate([self._missed_at[:farther], self._served(serving, mask, certain)])
+        doubtful = doubtful[~mask.ravel()[doubtful]]
+        if self._are_many(len(doubtful)):
+            return self._reference.distance(mask)
+        return _farthest_from(mask, self._coordinates(doubtful), certain) if len(doubtful) else certain
 
-    def distances(self, rows: Iterable[int], cols: Iterable[int], windows: Iterable[Mask]) -> Distances:
+    def distances(self, rows: Iterable[int], cols: Iterable[int], windows: Iterable[Mask]) -> NDArray[np.float64]:
         """Distances (n,) of the base with each of n windows (h, w) in turn; see `distance`."""
         each = zip(rows, cols, windows, strict=True)
         return np.array([self.distance(row, col, window) for row, col, window in each], dtype=np.float64)
@@ -134,44 +142,80 @@ class WindowedDistance:
         self._rank[extra] = np.arange(len(extra))
 
     def _sort_missed(self) -> None:
+        missed = np.flatnonzero(self._truth & ~self._before)
         nearest = ndimage.distance_transform_edt(~self._base, return_distances=False, return_indices=True)
-        missed = _points(self._reference.mask & ~self._base)
-        servers = nearest[:, missed[:, 0], missed[:, 1]].T
-        squared = ((missed - servers) ** 2).sum(axis=1)
+        servers = nearest.reshape(2, -1)[:, missed].T
+        squared = ((self._coordinates(missed) - servers) ** 2).sum(axis=1)
         order = np.argsort(-squared, kind="stable")
-        self._missed, self._missed_points = np.sqrt(squared[order]), missed[order]
-        server = servers[order] @ (self._base.shape[1], 1)
-        self._by_server = np.argsort(server, kind="stable")
-        self._servers = server[self._by_server]
+        self._missed_at, self._missed = missed[order], np.append(np.sqrt(squared[order]), 0.0)
+        # What base pixels serve: their flat indices in order, and beside them the missed pixels.
+        server = servers @ (self._base.shape[1], 1)
+        order = np.argsort(server, kind="stable")
+        self._servers, self._served_by = server[order], missed[order]
         # Distance of the farthest pixel that a base pixel serves, -1 if it serves none; a hit serves itself.
         self._reach = np.where(self._before & self._truth, 0.0, -1.0)
-        np.maximum.at(self._reach, server, self._missed)
+        np.maximum.at(self._reach, server, np.sqrt(squared))
 
     def _budgets(self) -> NDArray[np.int32]:
-        """For each pixel: if it changes with fewer others than this, its change has no effect on the distance.
+        """For each pixel: as long as fewer pixels than this change, a change of this one leaves the distance as it is.
 
-        What a removed pixel served is within its reach. So no more than the base's distance away from what stays
-        if one pixel stays within the difference of the two; the square inside that circle holds so many of them.
+        What a removed pixel served is within its reach, so at most the base's distance from any pixel that stays
+        within the difference of the two. The square inside that circle holds so many pixels of the base.
         """
         height, width = self._base.shape
         budget = np.full(self._before.size, _UNLIMITED, np.int32)
         serving = np.flatnonzero(self._reach >= 0)
         rows, cols = np.divmod(serving, width)
-        half = ((self.base_distance - self._reach[serving]) / math.sqrt(2)).astype(np.intp)
+        half = self._half(serving, self.base_distance)
         top, bottom = np.maximum(rows - half, 0), np.minimum(rows + half + 1, height)
         left, right = np.maximum(cols - half, 0), np.minimum(cols + half + 1, width)
         total = np.pad(self._base.cumsum(axis=0, dtype=np.int32).cumsum(axis=1, dtype=np.int32), ((1, 0), (1, 0)))
         budget[serving] = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
         squared = round(self.base_distance**2)
         budget[~self._before & (self._squared > squared)] = 0
-        # One pixel that is as far as the base's distance stays so unless it goes, if extra, or one comes nearer.
+        # Nor does the distance fall while one farthest pixel stays so: an extra one stays, to a missed one none comes.
         if self._extra[0] == self.base_distance:
             budget[self._rank == 0] = 0
         else:
-            row, col = self._missed_points[0]
+            row, col = divmod(self._missed_at[0], width)
             near = (np.arange(height)[:, None] - row) ** 2 + (np.arange(width) - col) ** 2 < squared
             budget[~self._before & near.ravel()] = 0
         return budget
+
+    def _half(self, serving: Indices, distance: float) -> Indices:
+        """Half the side of the square in which one pixel is enough to keep all that these served within a distance."""
+        return np.maximum((distance - self._reach[serving]) / math.sqrt(2), 0).astype(np.intp)
+
+    def _certain(self, removed: Indices, added: Indices) -> float:
+        """A distance that is reached: of the farthest extra pixel, or of the missed one that was farthest."""
+        # The farthest extra pixel that stays has the first rank that is not removed.
+        ranks = self._rank[removed]
+        gone = np.zeros(len(removed) + 1, np.bool_)
+        gone[ranks[ranks < len(removed)]] = True
+        extra = max(float(self._extra[gone.argmin()]), math.sqrt(self._squared[added].max(initial=0)))
+        if self._missed[0] <= extra:
+            return extra
+        apart = ((self._coordinates(added) - self._coordinates(self._missed_at[:1])) ** 2).sum(axis=1)
+        return max(extra, math.sqrt(apart.min(initial=round(self._missed[0] ** 2))))
+
+    def _serving(self, removed: Indices, certain: float) -> Indices:
+        """Removed pixels that served some which can now be farther than what is certain."""
+        if certain >= self.base_distance:
+            return removed[self._budget[removed] <= len(removed)]
+        return removed[self._reach[removed] >= 0]
+
+    def _served(self, serving: Indices, mask: Mask, certain: float) -> Indices:
+        """What these served, unless one of eight pixels around them is in the new mask and near enough."""
+        half = self._half(serving, certain)
+        rows, cols = self._coordinates(serving).T
+        rows = np.clip(rows + _DOWN * half, 0, mask.shape[0] - 1)
+        cols = np.clip(cols + _RIGHT * half, 0, mask.shape[1] - 1)
+        serving = serving[~mask[rows, cols].any(axis=0)]
+        # Each has a run of `_served_by`; their indices, one run after another.
+        starts, stops = np.searchsorted(self._servers, serving), np.searchsorted(self._servers, serving, side="right")
+        lengths = stops - starts
+        runs = np.repeat(stops - np.cumsum(lengths), lengths) + np.arange(lengths.sum())
+        return np.concatenate([serving[self._truth[serving]], self._served_by[runs]])
 
     def _place(self, row: int, col: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
         picture = self._base.shape
@@ -179,94 +223,49 @@ class WindowedDistance:
             raise ValueError(f"a window of shape {shape} at ({row}, {col}) does not fit into a picture of {picture}")
         return slice(row, row + shape[0]), slice(col, col + shape[1])
 
+    def _are_many(self, count: int) -> bool:
+        return count > _MANY * self._base.size
+
     def _changed(self, place: tuple[slice, slice], inside: Mask) -> Mask:
         mask = self._base.copy()
         mask[place] = inside
         return mask
 
-    def _coordinates(self, flat: Indices) -> Indices:
-        rows = flat // self._base.shape[1]
-        return np.stack([rows, flat - rows * self._base.shape[1]], axis=1)
-
-    def _farthest_extra(self, removed: Indices) -> float:
-        """Distance of the farthest extra pixel that is not removed: the first rank that is free."""
-        ranks = self._rank[removed]
-        gone = np.zeros(len(removed) + 1, np.bool_)
-        gone[ranks[ranks < len(removed)]] = True
-        return float(self._extra[gone.argmin()])
-
-    def _farthest_missed(self, added: Indices, floor: float) -> float:
-        """The larger of `floor` and the distance of the farthest missed pixel, were nothing removed."""
-        if not len(self._missed) or self._missed[0] <= floor:
-            return floor
-        if not len(added):
-            return float(self._missed[0])
-        to_added = _nearest(self._missed_points, self._coordinates(added))
-
-        def now(which: Indices) -> Distances:
-            distances: Distances = np.minimum(self._missed[which], to_added(which))
-            return distances
-
-        # Mostly the first few settle it: one of them stays farther than all that follow have ever been.
-        floor = _largest(self._missed_points[:_FEW], now, floor)
-        farther = bisect_left(self._missed, -floor, key=lambda distance: -distance)
-        return _largest(self._missed_points[:farther], now, floor) if farther > _FEW else floor
-
-    def _farthest_left(self, removed: Indices, mask: Mask, floor: float) -> float:
-        """The larger of `floor` and the largest distance to the new mask from what removed pixels served."""
-        # As in `_budgets`, one pixel of the mask in the square around a removed one is enough: eight are tried.
-        half = np.maximum((floor - self._reach[removed]) / math.sqrt(2), 0).astype(np.intp)
-        rows, cols = self._coordinates(removed).T
-        rows = np.clip(rows + _DOWN * half, 0, mask.shape[0] - 1)
-        cols = np.clip(cols + _RIGHT * half, 0, mask.shape[1] - 1)
-        removed = removed[~mask[rows, cols].any(axis=0)]
-        # Each server's pixels are one run of `_by_server`; the runs are put one after another.
-        starts, stops = np.searchsorted(self._servers, removed), np.searchsorted(self._servers, removed, side="right")
-        runs = np.repeat(stops - np.cumsum(stops - starts), stops - starts)
-        missed = self._missed_points[self._by_server[runs + np.arange(len(runs))]]
-        left = np.concatenate([self._coordinates(removed[self._truth[removed]]), missed])
-        left = left[~mask[left[:, 0], left[:, 1]]]
-        return _farthest_from(mask, left, floor) if len(left) else floor
+    def _coordinates(self, pixels: Indices) -> Indices:
+        rows = pixels // self._base.shape[1]
+        return np.stack([rows, pixels - rows * self._base.shape[1]], axis=1)
 
 
-def _farthest_from(mask: Mask, points: Indices, floor: float) -> float:
-    """The larger of `floor` and the largest distance of points (n, 2) outside a mask to the mask."""
-    margin = math.ceil(floor) + _MARGIN
+def _farthest_from(mask: Mask, pixels: Indices, least: float) -> float:
+    """The larger of `least` and the largest distance of a pixel (n, 2) outside the mask to its nearest one in it."""
+    sample, tiles, slack = np.arange(len(pixels)), np.arange(len(pixels)), 0.0
+    if len(pixels) > _FEW:
+        # Neighbours' distances differ by no more than the way between them: one pixel of a tile bounds the others.
+        sample, tiles = _one_of_each_tile(pixels)
+        slack = (_TILE - 1) * math.sqrt(2)
+    margin = math.ceil(least) + _MARGIN
+    start, stop = pixels.min(axis=0), pixels.max(axis=0) + 1
     while True:
-        start, stop = np.maximum(points.min(axis=0) - margin, 0), points.max(axis=0) + margin + 1
-        outline = _points(_outline(mask[start[0] : stop[0], start[1] : stop[1]]))
-        farthest = _largest(points, _nearest(points, outline + start), floor)  # infinite if the box has no such pixel
-        # What lies outside the box is farther away than the margin.
-        if farthest <= max(margin, floor):
-            return farthest
-        margin = math.ceil(min(farthest, 4 * margin))
+        corner, end = np.maximum(start - margin, 0), stop + margin
+        outline = _points(_outline(mask[corner[0] : end[0], corner[1] : end[1]])) + corner
+        tree = cKDTree(outline, balanced_tree=False, compact_nodes=False)
+        found = tree.query(pixels[sample])[0]  # infinite if the box holds no pixel of the mask
+        farthest = float(found.max())
+        # Beyond the box, all is farther away than the margin.
+        if farthest + slack <= max(margin, least):
+            break
+        margin = math.ceil(min(farthest + slack, 4 * margin))
+    least = max(least, farthest)
+    bounds = np.zeros(tiles.max() + 1)
+    bounds[tiles[sample]] = found + slack
+    rest = pixels[bounds[tiles] > least]
+    return max(least, float(tree.query(rest)[0].max())) if len(rest) else least
 
 
-def _nearest(points: Indices, goals: Indices) -> Callable[[Indices], Distances]:
-    """A function that gives the distances of points (n, 2), given their indices, to the nearest of goals (m, 2)."""
-    tree = cKDTree(goals, balanced_tree=False, compact_nodes=False)
-
-    def distances(which: Indices) -> Distances:
-        found: Distances = tree.query(points[which])[0]
-        return found
-
-    return distances
-
-
-def _largest(points: Indices, distances: Callable[[Indices], Distances], floor: float) -> float:
-    """The larger of `floor` and the largest of the distances of points (n, 2), given their indices.
-
-    Distances to the nearest goal differ by at most the way between two points: one of a tile bounds the others.
-    """
-    rest = np.arange(len(points))
-    if len(points) > _FEW:
-        rows, cols = (points // _TILE).T
-        tiles = rows * (cols.max() + 1) + cols
-        sample = np.full(tiles.max() + 1, -1)
-        sample[tiles] = rest
-        used = np.flatnonzero(sample >= 0)
-        bounds = np.zeros(len(sample))
-        bounds[used] = distances(sample[used])
-        floor = max(floor, float(bounds.max()))
-        rest = rest[bounds[tiles] + (_TILE - 1) * math.sqrt(2) > floor]
-    return max(floor, float(distances(rest).max(initial=0)))
+def _one_of_each_tile(pixels: Indices) -> tuple[Indices, Indices]:
+    """Indices of one of the pixels (n, 2) in each tile, and the tile's number for every pixel."""
+    rows, cols = (pixels // _TILE).T
+    tiles = rows * (cols.max() + 1) + cols
+    last = np.full(tiles.max() + 1, -1)
+    last[tiles] = np.arange(len(pixels))
+    return last[last >= 0], tiles

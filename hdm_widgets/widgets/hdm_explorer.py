@@ -23,8 +23,10 @@ from hdm_widgets.hdm.circle_map import ResultType, color_table
 from hdm_widgets.hdm.edges import canny
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.inference import Ways
 from hdm_widgets.hdm.inputs import Distance, check_channel
 from hdm_widgets.hdm.occlusion import Fill
+from hdm_widgets.hdm.options import ScanOptions
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.distance import EmptyPolicy
@@ -72,7 +74,7 @@ class HDMExplorer(anywidget.AnyWidget):
         Any of matplotlib's by its name; the trait has the name.
     opacity : float
         Of the circle map, in [0, 1].
-    device, target, threshold, batch_size, distance, empty, fill
+    device, target, threshold, batch_size, distance, empty, fill, inference, exact, tolerance
         As for `hdm.HausdorffDistanceMasks.explain`.
     normalize : bool
         As for `hdm.HausdorffDistanceMasks.generate_masks`.
@@ -154,6 +156,9 @@ class HDMExplorer(anywidget.AnyWidget):
         distance: Distance = "hausdorff",
         empty: EmptyPolicy = "diagonal",
         fill: Fill = "minimum",
+        inference: Ways = "auto",
+        exact: bool = True,
+        tolerance: float | None = None,
         normalize: bool = False,
         explainer: HausdorffDistanceMasks | None = None,
     ) -> None:
@@ -187,11 +192,13 @@ class HDMExplorer(anywidget.AnyWidget):
         self._unwanted: dict[str, int] | None = None
         self.exception: Exception | None = None
 
+        options = ScanOptions(
+            distance=distance, empty=empty, fill=fill, inference=inference, exact=exact, tolerance=tolerance
+        )
+
         def prepare(channel: int, grid: Grid) -> Any:
             explainer.generate_masks(grid.circle_size, grid.offset, normalize)
-            return explainer._prepare(
-                segmenter, picture, truth, None, channel, distance=distance, empty=empty, fill=fill
-            )
+            return explainer._prepare(segmenter, picture, truth, None, channel, options)
 
         # Everything that can be wrong with the input is said now, before any work starts, and once.
         prepared = prepare(check_channel(channel, len(picture)), grid)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdm_widgets._picture import to_rgb, value_span
+from hdm_widgets.hdm.filling import filled
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.settings import ScanSettings
 from hdm_widgets.hdm.update import ScanUpdate
@@ -33,10 +34,15 @@ def about_message(picture: NDArray[Any], truth: NDArray[np.bool_], settings: Sca
 
 
 def map_message(update: ScanUpdate) -> dict[str, Any]:
-    """The map as far as it is measured: NaN where it is not."""
+    """The map as far as it is measured, filled in where it is not measured yet; NaN where nothing is drawn."""
     result = update.result
+    # Cells outside a scan's region have the baseline's value and are never measured: no map draws them.
+    awaited = np.isnan(result.values) & (update.done < update.total)
+    values = np.where(result.measured | awaited, filled(result.values, result.measured), np.nan)
     return {
-        "values": array_message(np.where(result.measured, result.values, np.nan).astype(np.float32)),
+        "values": array_message(values.astype(np.float32)),
+        "measured": bits(result.measured),
+        "plan": "" if result.plan is None else str(result.plan),
         "baseline": _number(result.baseline),
         "circleSize": result.circle_size,
         "offset": result.offset,

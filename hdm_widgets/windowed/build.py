@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -93,7 +93,7 @@ def build(trace: Trace) -> Program:
         else:
             shapes[call.name] = call.shape
             earlier = steps.get(_normalised(call))
-            if earlier is not None and uses[earlier.name] == 1 and _foldable(call, constants, earlier):
+            if earlier is not None and uses[earlier.name] == 1 and _foldable(earlier, call, constants):
                 del steps[earlier.name]
                 steps[call.name] = _folded(call, constants, earlier)
             else:
@@ -117,7 +117,7 @@ def _normalised(call: Call) -> str:
     return argument.name if isinstance(argument, Ref) else ""
 
 
-def _foldable(call: Call, constants: dict[str, Tensor], step: Step) -> bool:
+def _foldable(step: Step, call: Call, constants: dict[str, Tensor]) -> TypeGuard[Convolution | TransposedConvolution]:
     given = call.arguments
     statistics = all(isinstance(given[key], Ref) for key in ("running_mean", "running_var"))
     return (
@@ -129,7 +129,9 @@ def _foldable(call: Call, constants: dict[str, Tensor], step: Step) -> bool:
     )  # fmt: skip
 
 
-def _folded(call: Call, constants: dict[str, Tensor], step: Any) -> Step:
+def _folded(
+    call: Call, constants: dict[str, Tensor], step: Convolution | TransposedConvolution
+) -> Convolution | TransposedConvolution:
     """A convolution with the batch norm that follows it; in double precision, so that rounding stays the weights'."""
     given = call.arguments
     values = {
@@ -147,8 +149,7 @@ def _folded(call: Call, constants: dict[str, Tensor], step: Any) -> Step:
     if isinstance(step, TransposedConvolution):
         # Weights (in, out / groups, ...): outputs of a group after another.
         each = scale.view(step.groups, 1, -1, 1, 1)
-        weight = step.weight.double().unflatten(0, (step.groups, -1)) * each
-        weight = weight.flatten(0, 1)
+        weight = (step.weight.double().view(step.groups, -1, *step.weight.shape[1:]) * each).flatten(0, 1)
     else:
         weight = step.weight.double() * scale.view(-1, 1, 1, 1)
     return replace(step, name=call.name, weight=weight.to(kind), bias=bias.to(kind))

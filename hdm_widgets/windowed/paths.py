@@ -70,7 +70,7 @@ class Paths:
     def aligned(self, boxes: NDArray[np.intp]) -> NDArray[np.intp]:
         """The boxes (n, 4) grown to a grid that most values of the network share, so that many are alike."""
         steps = np.array(self.alignment * 2)
-        grown = boxes // steps * steps
+        grown: NDArray[np.intp] = boxes // steps * steps
         grown[:, 2:] = np.minimum(-(-boxes[:, 2:] // steps[2:]) * steps[2:], self._sizes)
         return grown
 
@@ -98,7 +98,7 @@ class Paths:
         """Labels of the steps that look at the whole picture, first those nearest to it."""
         middle = [size // 2 for size in self._sizes]
         paths = self.of((*middle, *(place + 1 for place in middle)))
-        changed = {self._program.picture: (1, 1)}
+        changed: dict[str, tuple[int, ...]] = {self._program.picture: (1, 1)}
         labels = []
         for step, *outs in zip(self._program.steps, *(path.changes for path in paths), strict=True):
             size = self._program.sizes[step.name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from hdm_widgets.windowed.steps import (
     AveragePool,
     Cat,
     Convolution,
+    Function,
     Local,
     Opaque,
     Padding,
@@ -32,132 +34,30 @@ from hdm_widgets.windowed.trace import Call, Ref, refs
 __all__ = ["Context", "step_of"]
 
 # Operations that treat every place alike and apart, named as in ATen.
-_ELEMENTWISE = frozenset(
-    [
-        "abs",
-        "add",
-        "addcdiv",
-        "addcmul",
-        "alias",
-        "atan",
-        "bitwise_and",
-        "bitwise_not",
-        "bitwise_or",
-        "ceil",
-        "celu",
-        "clamp",
-        "clamp_max",
-        "clamp_min",
-        "clip",
-        "clone",
-        "contiguous",
-        "cos",
-        "detach",
-        "div",
-        "elu",
-        "eq",
-        "erf",
-        "exp",
-        "expm1",
-        "fill",
-        "floor",
-        "frac",
-        "ge",
-        "gelu",
-        "gt",
-        "hardshrink",
-        "hardsigmoid",
-        "hardswish",
-        "hardtanh",
-        "le",
-        "leaky_relu",
-        "lerp",
-        "log",
-        "log1p",
-        "log2",
-        "log10",
-        "log_sigmoid",
-        "logical_and",
-        "logical_not",
-        "logical_or",
-        "lt",
-        "maximum",
-        "minimum",
-        "mish",
-        "mul",
-        "ne",
-        "neg",
-        "nan_to_num",
-        "ones_like",
-        "pow",
-        "reciprocal",
-        "relu",
-        "relu6",
-        "round",
-        "rsqrt",
-        "rsub",
-        "selu",
-        "sigmoid",
-        "sign",
-        "silu",
-        "sin",
-        "softplus",
-        "softshrink",
-        "softsign",
-        "sqrt",
-        "square",
-        "sub",
-        "tan",
-        "tanh",
-        "threshold",
-        "to",
-        "true_divide",
-        "type_as",
-        "where",
-        "zeros_like",
-        "_to_copy",
-        "full_like",
-        "lift_fresh_copy",
-        "divide",
-        "multiply",
-        "subtract",
-        "floor_divide",
-        "remainder",
-        "fmod",
-    ]
+_ELEMENTWISE = (
+    "abs add addcdiv addcmul alias atan bitwise_and bitwise_not bitwise_or ceil celu clamp clamp_max clamp_min "
+    "clip clone contiguous cos detach div divide elu eq erf exp expm1 fill floor floor_divide fmod frac full_like "
+    "ge gelu gt hardshrink hardsigmoid hardswish hardtanh le leaky_relu lerp lift_fresh_copy log log1p log2 log10 "
+    "log_sigmoid logical_and logical_not logical_or lt maximum minimum mish mul multiply nan_to_num ne neg "
+    "ones_like pow reciprocal relu relu6 remainder round rsqrt rsub selu sigmoid sign silu sin softplus "
+    "softshrink softsign sqrt square sub subtract tan tanh threshold to true_divide type_as where zeros_like "
+    "_to_copy"
 )
 # Of these, the ones that often follow a convolution are done in place.
-_IN_PLACE = frozenset(["relu", "leaky_relu", "hardtanh", "silu", "elu", "sigmoid", "hardswish", "relu6"])
-_DROPOUTS = frozenset(["dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"])
-_OVER_CHANNELS = frozenset(
-    [
-        "softmax",
-        "log_softmax",
-        "_softmax",
-        "_log_softmax",
-        "sum",
-        "mean",
-        "amax",
-        "amin",
-        "argmax",
-        "argmin",
-        "var",
-        "std",
-        "norm",
-        "logsumexp",
-        "cumsum",
-        "prod",
-    ]
+_IN_PLACE = "elu hardswish hardtanh leaky_relu relu relu6 sigmoid silu"
+_DROPOUTS = "alpha_dropout dropout feature_alpha_dropout feature_dropout"
+_OVER_CHANNELS = (
+    "amax amin argmax argmin cumsum log_softmax logsumexp mean norm prod softmax std sum var _log_softmax _softmax"
 )
-_INTERPOLATIONS = frozenset(
-    [
-        "upsample_nearest2d",
-        "upsample_bilinear2d",
-        "upsample_bicubic2d",
-        "_upsample_nearest_exact2d",
-        "_upsample_bilinear2d_aa",
-        "_upsample_bicubic2d_aa",
-    ]
+_OF_CHANNELS = (
+    "chunk index_select narrow permute select split split_with_sizes squeeze tensor_split transpose unbind unsqueeze"
+)
+_PER_CHANNEL = "batch_norm channel_shuffle prelu _native_batch_norm_legit_no_training"
+_RESHAPES = "flatten reshape unflatten view _unsafe_view"
+_PADS = "constant_pad_nd pad reflection_pad2d replication_pad2d"
+_INTERPOLATIONS = (
+    "upsample_bicubic2d upsample_bilinear2d upsample_nearest2d _upsample_bicubic2d_aa _upsample_bilinear2d_aa "
+    "_upsample_nearest_exact2d"
 )
 
 
@@ -178,10 +78,6 @@ class Context:
     shapes: dict[str, tuple[int | None, ...]]
     constants: dict[str, Tensor]
     hold: Callable[[str, int], str]
-
-    def varies(self, argument: Any) -> bool:
-        """Whether an argument is a tensor that depends on the picture."""
-        return isinstance(argument, Ref) and bool(self.shapes.get(argument.name))
 
     def size(self, name: str) -> tuple[int, int]:
         """Rows and columns of a value; what has none counts as one place."""
@@ -210,13 +106,14 @@ def _places(shape: tuple[int | None, ...]) -> tuple[int, int]:
 def _input(call: Call, context: Context, name: str) -> str | None:
     """The one picture-like value that a call works on."""
     argument = call.arguments.get(name)
-    if not context.varies(argument) or not _picture_like(context.shapes[argument.name]):
+    if not isinstance(argument, Ref) or not _picture_like(context.shapes.get(argument.name, ())):
         return None
     others = [ref for key, value in call.arguments.items() if key != name for ref in refs(value)]
     return None if any(context.shapes.get(other) for other in others) else argument.name
 
 
-def _runner(call: Call, context: Context, inputs: tuple[str, ...]) -> Callable[[list[Tensor], dict[str, Any]], Tensor]:
+def _runner(call: Call, context: Context, inputs: tuple[str, ...]) -> Function:
+    """The call itself, with patches for the values `inputs`, as the call names them."""
     constants = {name: context.constants[name] for value in call.arguments.values() for name in refs(value)
                  if name in context.constants}  # fmt: skip
 
@@ -240,27 +137,30 @@ def _opaque(call: Call, context: Context) -> Step:
 def _elementwise(call: Call, context: Context) -> Step | None:
     names: list[str] = []
     rank = len(call.shape or ())
+    held: list[str] = []
     for value in call.arguments.values():
-        for name in refs(value):
+        for name in dict.fromkeys(refs(value)):
             shape = context.shapes.get(name)
-            if shape == ():
+            if shape == () or name in names:
                 continue  # a number
             if shape is None and set(context.constants[name].shape[-2:]) <= {1}:
                 continue  # the same at every place
             if shape is not None and (len(shape) != rank or not _picture_like(shape)):
                 return None
-            names.append(context.hold(name, rank) if shape is None else name)
-    held = tuple(dict.fromkeys(names))
-    local = _local(call, context, held, _runner(call, context, held))
+            names.append(name)
+            held.append(context.hold(name, rank) if shape is None else name)
+    local = _local(call, context, tuple(held), _runner(call, context, tuple(names)))
     writing = getattr(getattr(torch.ops.aten, f"{call.operation}_", None), "default", None)
-    if len(held) == 1 and writing is not None and call.operation in _IN_PLACE:
-        local = replace(local, in_place=_runner(replace(call, target=writing), context, held))
+    if len(names) == 1 and writing is not None and call.operation in _IN_PLACE.split():
+        local = replace(local, in_place=_runner(replace(call, target=writing), context, tuple(names)))
     return local
 
 
-def _local(
-    call: Call, context: Context, names: tuple[str, ...], function: Callable[[list[Tensor], dict[str, Any]], Tensor]
-) -> Local:
+def _same(patches: list[Tensor], _: dict[str, Any]) -> Tensor:
+    return patches[0]
+
+
+def _local(call: Call, context: Context, names: tuple[str, ...], function: Function) -> Local:
     sizes = [context.size(name) for name in names]
     size = _places(call.shape or ())
     rows, cols = (Same(tuple(each[dim] for each in sizes), size[dim]) for dim in (0, 1))
@@ -279,7 +179,7 @@ def _passing(call: Call, context: Context) -> Step | None:
     name = _input(call, context, "input" if "input" in call.arguments else "self")
     if name is None or call.arguments.get("train"):
         return None
-    return _local(call, context, (name,), lambda patches, scalars: patches[0])
+    return _local(call, context, (name,), _same)
 
 
 def _over_channels(call: Call, context: Context) -> Step | None:
@@ -322,7 +222,7 @@ def _slice(call: Call, context: Context) -> Step | None:
     dim = (call.arguments["dim"] or 0) % rank
     before, after = context.shapes[name], call.shape or ()
     if before == after:
-        return _local(call, context, (name,), lambda patches, scalars: patches[0])
+        return _local(call, context, (name,), _same)
     if dim == 0:
         return None
     if dim < rank - 2:
@@ -338,35 +238,43 @@ def _slice(call: Call, context: Context) -> Step | None:
     if all(part.step == 1 for part in chosen):
         rows, cols = (Sliding(size, len(part), 1, 1, -part[0]) for size, part in zip(sizes, chosen, strict=True))
         return Padding(call.name, call.label, (name,), rows, cols, border=0.0)
-    rows, cols = (Sampled(np.eye(size, dtype=np.float32)[list(part)]) for size, part in zip(sizes, chosen, strict=True))
-    return Resampling(call.name, call.label, (name,), rows, cols)
+    taken = [Sampled(np.eye(size, dtype=np.float32)[list(part)]) for size, part in zip(sizes, chosen, strict=True)]
+    return Resampling(call.name, call.label, (name,), taken[0], taken[1])
+
+
+def _middle(call: Call, context: Context, name: str) -> tuple[int, ...] | None:
+    """Sizes between the batch and the rows, if rows and columns stay as they are."""
+    if call.shape is None or context.shapes[name][-2:] != call.shape[-2:]:
+        return None
+    return tuple(int(size or 0) for size in call.shape[1:-2])
 
 
 def _reshape(call: Call, context: Context) -> Step | None:
-    """Of channels alone: rows and columns stay."""
+    """Of channels alone."""
     name = _input(call, context, "self")
-    if name is None or call.shape is None or context.shapes[name][-2:] != call.shape[-2:]:
+    middle = name and _middle(call, context, name)
+    if name is None or middle is None:
         return None
-    middle = call.shape[1:-2]
-    if math.prod(int(size or 0) for size in middle) != math.prod(int(size or 0) for size in context.shapes[name][1:-2]):
+    if math.prod(middle) != math.prod(int(size or 0) for size in context.shapes[name][1:-2]):
         return None
-    return _local(
-        call, context, (name,),
-        lambda patches, scalars: patches[0].reshape(len(patches[0]), *middle, *patches[0].shape[-2:]),
-    )  # fmt: skip
+
+    def reshape(patches: list[Tensor], _: dict[str, Any]) -> Tensor:
+        return patches[0].reshape(len(patches[0]), *middle, *patches[0].shape[-2:])
+
+    return _local(call, context, (name,), reshape)
 
 
 def _expand(call: Call, context: Context) -> Step | None:
+    """Of channels alone."""
     name = _input(call, context, "self")
-    if name is None or call.shape is None or context.shapes[name][-2:] != call.shape[-2:]:
+    middle = name and _middle(call, context, name)
+    if name is None or middle is None or len(call.shape or ()) != len(context.shapes[name]):
         return None
-    if len(call.shape) != len(context.shapes[name]):
-        return None
-    middle = call.shape[1:-2]
-    return _local(
-        call, context, (name,),
-        lambda patches, scalars: patches[0].expand(len(patches[0]), *middle, *patches[0].shape[-2:]),
-    )  # fmt: skip
+
+    def expand(patches: list[Tensor], _: dict[str, Any]) -> Tensor:
+        return patches[0].expand(len(patches[0]), *middle, *patches[0].shape[-2:])
+
+    return _local(call, context, (name,), expand)
 
 
 def _cat(call: Call, context: Context) -> Step | None:
@@ -403,8 +311,9 @@ def _convolution(call: Call, context: Context) -> Step | None:
         return None
     if any(not isinstance(given[key], Ref | None) for key in ("weight", "bias")):
         return None
-    weight = context.constants[given["weight"].name]
-    bias = given["bias"] and context.constants[given["bias"].name]
+    weight, bias = (given[key] and context.constants[given[key].name] for key in ("weight", "bias"))
+    if weight is None:
+        return None
     kernel = _pair(list(weight.shape[-2:]))
     stride, dilation = _pair(given["stride"]), _pair(given["dilation"])
     sizes, outs = context.size(name), _places(call.shape)
@@ -427,8 +336,9 @@ def _transposed(call: Call, context: Context) -> Step | None:
     name = _input(call, context, "input")
     if name is None or len(context.shapes[name]) != 4 or call.shape is None:
         return None
-    weight = context.constants[given["weight"].name]
-    bias = given["bias"] and context.constants[given["bias"].name]
+    weight, bias = (given[key] and context.constants[given[key].name] for key in ("weight", "bias"))
+    if weight is None:
+        return None
     kernel = _pair(list(weight.shape[-2:]))
     stride, dilation, padding = _pair(given["stride"]), _pair(given["dilation"]), _pair(given["padding"])
     sizes, outs = context.size(name), _places(call.shape)
@@ -493,15 +403,8 @@ def _adaptive_pool(call: Call, context: Context) -> Step | None:
     if name is None or len(context.shapes[name]) != 4 or call.shape is None:
         return None
     sizes, outs = context.size(name), _places(call.shape)
-    rows, cols = (
-        Sampled(
-            _weights(
-                sizes[dim], dim,
-                lambda units, dim=dim: F.adaptive_avg_pool2d(units, (outs[0], 1) if dim == 0 else (1, outs[1])),
-            )
-        )
-        for dim in (0, 1)
-    )  # fmt: skip
+    rows = Sampled(_weights(sizes[0], 0, lambda units: F.adaptive_avg_pool2d(units, (outs[0], 1))))
+    cols = Sampled(_weights(sizes[1], 1, lambda units: F.adaptive_avg_pool2d(units, (1, outs[1]))))
     return Resampling(call.name, call.label, (name,), rows, cols)
 
 
@@ -534,7 +437,7 @@ def _interpolation(call: Call, context: Context) -> Step | None:
         result: Tensor = Call(call.name, call.target, changed, None, "", None).run({"units": units})
         return result
 
-    weights = [_weights(sizes[dim], dim, lambda units, dim=dim: along(dim, units)) for dim in (0, 1)]
+    weights = [_weights(sizes[dim], dim, partial(along, dim)) for dim in (0, 1)]
     factors = (outs[0] // sizes[0], outs[1] // sizes[1])
     whole = all(factor * size == out for factor, size, out in zip(factors, sizes, outs, strict=True))
     if not whole or given.get("align_corners") or call.operation.endswith("_aa") or not _exact(scales, factors):
@@ -559,26 +462,22 @@ def _exact(scales: list[float] | None, factors: tuple[int, int]) -> bool:
 def _pad(call: Call, context: Context) -> Step | None:
     given = call.arguments
     name = _input(call, context, "self" if "self" in given else "input")
-    amounts = given.get("pad", given.get("padding"))
-    mode = given.get("mode", "constant")
-    if call.operation in ("reflection_pad2d", "replication_pad2d"):
-        mode = "reflect" if call.operation == "reflection_pad2d" else "replicate"
+    amounts: list[Any] = given.get("pad", given.get("padding")) or []
+    mode = {"reflection_pad2d": "reflect", "replication_pad2d": "replicate"}.get(call.operation, given.get("mode"))
     if name is None or call.shape is None or not all(isinstance(amount, int) for amount in amounts):
         return None
-    if len(amounts) > 4 and any(amounts[4:]):
+    if any(amounts[4:]):
         return None
     left, right, above, below = (*amounts, 0, 0, 0, 0)[:4]
     sizes, outs = context.size(name), _places(call.shape)
-    if mode == "constant":
-        value = given.get("value")
+    if mode is None or mode == "constant":
         rows, cols = Sliding(sizes[0], outs[0], 1, 1, above), Sliding(sizes[1], outs[1], 1, 1, left)
-        return Padding(call.name, call.label, (name,), rows, cols, border=float(value or 0))
+        return Padding(call.name, call.label, (name,), rows, cols, border=float(given.get("value") or 0))
     if len(context.shapes[name]) != 4:
         return None
-    axes = []
-    for dim, part in ((0, (0, 0, above, below)), (1, (left, right, 0, 0))):
-        axes.append(Sampled(_weights(sizes[dim], dim, lambda units, part=part: F.pad(units, part, mode=mode))))
-    return Resampling(call.name, call.label, (name,), *axes)
+    down = Sampled(_weights(sizes[0], 0, lambda units: F.pad(units, (0, 0, above, below), mode=mode)))
+    across = Sampled(_weights(sizes[1], 1, lambda units: F.pad(units, (left, right, 0, 0), mode=mode)))
+    return Resampling(call.name, call.label, (name,), down, across)
 
 
 def _moved(call: Call, context: Context) -> Step | None:
@@ -595,7 +494,7 @@ def _moved(call: Call, context: Context) -> Step | None:
         axis = dim % 4 - 2
         places[axis] = places[axis][::-1] if shift is None else np.roll(places[axis], shift)
     axes = [Sampled(np.eye(len(each), dtype=np.float32)[each]) for each in places]
-    return Resampling(call.name, call.label, (name,), *axes)
+    return Resampling(call.name, call.label, (name,), axes[0], axes[1])
 
 
 def _shuffle(call: Call, context: Context) -> Step | None:
@@ -610,7 +509,7 @@ def _shuffle(call: Call, context: Context) -> Step | None:
         (name,),
         rows,
         cols,
-        function=lambda patches, scalars: F.pixel_shuffle(patches[0], factor),
+        function=lambda patches, _: F.pixel_shuffle(patches[0], factor),
     )
 
 
@@ -622,33 +521,33 @@ def _unshuffle(call: Call, context: Context) -> Step | None:
     rows, cols = (Merged(size, factor) for size in _places(call.shape))
     return Local(
         call.name, call.label, (name,), rows, cols,
-        function=lambda patches, scalars: F.pixel_unshuffle(patches[0], factor),
+        function=lambda patches, _: F.pixel_unshuffle(patches[0], factor),
     )  # fmt: skip
 
 
 Rule = Callable[[Call, Context], "Step | None"]
 _RULES: dict[str, Rule] = {
-    **dict.fromkeys(_ELEMENTWISE, _elementwise),
-    **dict.fromkeys(_DROPOUTS, _passing),
-    **dict.fromkeys(_OVER_CHANNELS, _over_channels),
-    **dict.fromkeys(_INTERPOLATIONS, _interpolation),
-    **dict.fromkeys(["batch_norm", "_native_batch_norm_legit_no_training", "prelu", "channel_shuffle"], _channelwise),
-    **dict.fromkeys(
-        ["select", "unsqueeze", "squeeze", "permute", "transpose", "chunk", "split", "split_with_sizes", "unbind",
-         "tensor_split", "narrow", "index_select"],
-        _of_channels,
-    ),
-    **dict.fromkeys(["view", "reshape", "_unsafe_view", "flatten", "unflatten"], _reshape),
-    **dict.fromkeys(["pad", "constant_pad_nd", "reflection_pad2d", "replication_pad2d"], _pad),
-    **dict.fromkeys(["max_pool2d", "max_pool2d_with_indices"], _max_pool),
-    **dict.fromkeys(["flip", "roll"], _moved),
-    "expand": _expand,
-    "slice": _slice,
-    "cat": _cat,
-    "conv2d": _convolution,
-    "conv_transpose2d": _transposed,
-    "avg_pool2d": _average_pool,
-    "adaptive_avg_pool2d": _adaptive_pool,
-    "pixel_shuffle": _shuffle,
-    "pixel_unshuffle": _unshuffle,
-}  # fmt: skip
+    name: rule
+    for names, rule in (
+        (_ELEMENTWISE, _elementwise),
+        (_DROPOUTS, _passing),
+        (_OVER_CHANNELS, _over_channels),
+        (_OF_CHANNELS, _of_channels),
+        (_PER_CHANNEL, _channelwise),
+        (_RESHAPES, _reshape),
+        (_PADS, _pad),
+        (_INTERPOLATIONS, _interpolation),
+        ("max_pool2d max_pool2d_with_indices", _max_pool),
+        ("flip roll", _moved),
+        ("expand", _expand),
+        ("slice", _slice),
+        ("cat", _cat),
+        ("conv2d", _convolution),
+        ("conv_transpose2d", _transposed),
+        ("avg_pool2d", _average_pool),
+        ("adaptive_avg_pool2d", _adaptive_pool),
+        ("pixel_shuffle", _shuffle),
+        ("pixel_unshuffle", _unshuffle),
+    )
+    for name in names.split()
+}

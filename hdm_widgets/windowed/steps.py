@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +15,16 @@ from torch.nn import functional as F
 from hdm_widgets.windowed.axes import Axis, Interval, Sampled, Span, Spread
 
 __all__ = [
-    "AveragePool", "Cat", "Constant", "Convolution", "Frame", "Local", "Opaque", "Padding", "Pool", "Resampling", "Scaling", "Step",
-    "TransposedConvolution",
+    "AveragePool", "Cat", "Constant", "Convolution", "Frame", "Function", "Local", "Opaque", "Padding", "Pool",
+    "Resampling", "Scaling", "Step", "TransposedConvolution",
 ]  # fmt: skip
+
+
+Function = Callable[[list[Tensor], dict[str, Any]], Tensor]
+
+
+def _same(patches: list[Tensor], _: dict[str, Any]) -> Tensor:
+    return patches[0]
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,8 @@ class Frame:
     spans: tuple[Span, ...]
 
 
-class Step(Protocol):
+@dataclass(frozen=True)
+class Step(ABC):
     """One operation of a network, for pictures of one size.
 
     Attributes
@@ -37,7 +46,7 @@ class Step(Protocol):
     label : str
         For people.
     inputs : tuple of str
-        The values it reads, apart from constants that are not pictures.
+        The values it reads, apart from constants that are the same at every place.
     rows, cols : Axis
     border : float or None
         What stands beyond the input's border; None if the step never looks there.
@@ -48,39 +57,23 @@ class Step(Protocol):
     inputs: tuple[str, ...]
     rows: Axis
     cols: Axis
-    border: float | None
+    border: float | None = None
 
-    def inner_padding(self, axis: int, span: Span, out: int) -> int | None:
-        """Padding that `compute` adds on both sides itself to get `out` places; None: it has to be in the patch."""
-
+    @abstractmethod
     def compute(self, patches: list[Tensor], rows: Frame, cols: Frame, scalars: dict[str, Any]) -> Tensor:
         """The window of the output from the needed parts of the inputs."""
 
-    def cost(self, rows: int, cols: int) -> float:
-        """Multiplications for so many output places, roughly."""
-
-
-@dataclass(frozen=True)
-class _Step:
-    name: str
-    label: str
-    inputs: tuple[str, ...]
-    rows: Axis
-    cols: Axis
-
-    border: float | None = None
-
     def inner_padding(self, axis: int, span: Span, out: int) -> int | None:
-        """See `Step`."""
+        """Padding that `compute` adds on both sides itself to get `out` places; None: it has to be in the patch."""
         return 0 if not span.before and not span.after else None
 
     def cost(self, rows: int, cols: int) -> float:
-        """See `Step`."""
+        """Multiplications for so many output places, roughly."""
         return float(rows * cols)
 
 
 @dataclass(frozen=True)
-class Local(_Step):
+class Local(Step):
     """Works place by place.
 
     Attributes
@@ -91,8 +84,8 @@ class Local(_Step):
         The same, writing into the first patch.
     """
 
-    function: Callable[[list[Tensor], dict[str, Any]], Tensor] = lambda patches, scalars: patches[0]
-    in_place: Callable[[list[Tensor], dict[str, Any]], Tensor] | None = None
+    function: Function = _same
+    in_place: Function | None = None
 
     def compute(self, patches: list[Tensor], rows: Frame, cols: Frame, scalars: dict[str, Any]) -> Tensor:
         """See `Step`."""
@@ -105,10 +98,10 @@ class Opaque(Local):
 
 
 @dataclass(frozen=True)
-class Constant(_Step):
+class Constant(Step):
     """A picture-like tensor that does not depend on the picture."""
 
-    value: Tensor = torch.empty(0)
+    value: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def compute(self, patches: list[Tensor], rows: Frame, cols: Frame, scalars: dict[str, Any]) -> Tensor:
         """See `Step`."""
@@ -116,7 +109,7 @@ class Constant(_Step):
 
 
 @dataclass(frozen=True)
-class Cat(_Step):
+class Cat(Step):
     """Joins channels."""
 
     def compute(self, patches: list[Tensor], rows: Frame, cols: Frame, scalars: dict[str, Any]) -> Tensor:
@@ -125,7 +118,7 @@ class Cat(_Step):
 
 
 @dataclass(frozen=True)
-class Padding(_Step):
+class Padding(Step):
     """Adds or removes places at the borders: the patch comes padded."""
 
     def compute(self, patches: list[Tensor], rows: Frame, cols: Frame, scalars: dict[str, Any]) -> Tensor:
@@ -134,7 +127,7 @@ class Padding(_Step):
 
 
 @dataclass(frozen=True)
-class _Sliding(_Step):
+class _Sliding(Step):
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
     dilation: tuple[int, int] = (1, 1)
@@ -156,7 +149,7 @@ class _Sliding(_Step):
 class Convolution(_Sliding):
     """A convolution with whatever was folded into it."""
 
-    weight: Tensor = torch.empty(0)
+    weight: Tensor = field(default_factory=lambda: torch.empty(0))
     bias: Tensor | None = None
     groups: int = 1
 
@@ -172,10 +165,10 @@ class Convolution(_Sliding):
 
 
 @dataclass(frozen=True)
-class TransposedConvolution(_Step):
+class TransposedConvolution(Step):
     """A transposed convolution with whatever was folded into it."""
 
-    weight: Tensor = torch.empty(0)
+    weight: Tensor = field(default_factory=lambda: torch.empty(0))
     bias: Tensor | None = None
     groups: int = 1
     stride: tuple[int, int] = (1, 1)
@@ -219,7 +212,7 @@ class Pool(_Sliding):
 
 
 @dataclass(frozen=True)
-class Resampling(_Step):
+class Resampling(Step):
     """Every place a weighted sum of a few: interpolation, average pooling, padding by reflection, flips."""
 
     def compute(self, patches: list[Tensor], rows: Frame, cols: Frame, scalars: dict[str, Any]) -> Tensor:
@@ -251,7 +244,7 @@ class AveragePool(Resampling):
 
 
 @dataclass(frozen=True)
-class Scaling(_Step):
+class Scaling(Step):
     """Enlarging by whole factors, done by PyTorch itself on the patch.
 
     A place that a window needs has all its neighbours in the patch or lies at the picture's border, where the

@@ -227,7 +227,7 @@ def _writes(target: torch._ops.OpOverload) -> bool:
 def _without_writing(target: torch._ops.OpOverload) -> torch._ops.OpOverload:
     name = target._schema.name.removeprefix("aten::")
     packet = getattr(torch.ops.aten, name.removesuffix("_"), None)
-    plain = getattr(packet, target._overloadname, None)
+    plain: torch._ops.OpOverload | None = getattr(packet, target._overloadname, None)
     if not name.endswith("_") or plain is None or _writes(plain):
         raise TraceError(f"it writes in place with {name}")
     return plain

@@ -341,7 +341,8 @@ def test_updates_come_coarse_to_fine(batch_size):
         np.testing.assert_array_equal(np.isnan(update.result.values), seen == 0)
         assert update.result is explainer.result
     assert (seen == 1).all()
-    assert strides == [4, 2, 1]
+    # Once a regular grid of the picture is there, what is next depends on the map.
+    assert strides == [4, 1]
     assert update.seconds_left == 0
     np.testing.assert_array_equal(explainer.result.values, whole.values)
 

@@ -1,0 +1,95 @@
+"""How far an approximate scan is from the exact one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, stats
+
+__all__ = ["Approximation", "structural_similarity"]
+
+# As in the source: a window of so many cells, and constants that keep quotients of small numbers steady.
+_WINDOW = 7
+_K1, _K2 = 0.01, 0.03
+
+
+@dataclass(frozen=True)
+class Approximation:
+    """Error of an approximate scan, on cells that were computed exactly too.
+
+    Attributes
+    ----------
+    tolerance : float
+    cells : int
+        How many cells were computed both ways; a regular grid over the picture.
+    rank_correlation : float
+        Spearman's, of approximate and exact distances; 1 where both are constant.
+    largest_difference, mean_difference : float
+        Of the distances, in their unit. Both infinite and both NaN count as equal.
+    ssim : float
+        Structural similarity of the two coarse maps of these cells.
+    """
+
+    tolerance: float
+    cells: int
+    rank_correlation: float
+    largest_difference: float
+    mean_difference: float
+    ssim: float
+
+    @classmethod
+    def of(cls, tolerance: float, approximate: NDArray[np.float64], exact: NDArray[np.float64]) -> Approximation:
+        """The error of one map (rows, cols) against the other; NaN in `exact` where a cell was not compared."""
+        compared = ~np.isnan(exact) & ~np.isnan(approximate)
+        ours, true = approximate[compared], exact[compared]
+        with np.errstate(invalid="ignore"):
+            differences = np.where(ours == true, 0.0, np.abs(ours - true))
+        constant = not len(true) or np.ptp(stats.rankdata(true)) == 0 or np.ptp(stats.rankdata(ours)) == 0
+        rank = float((ours == true).all()) if constant else float(stats.spearmanr(ours, true).statistic)
+        return cls(
+            tolerance,
+            int(compared.sum()),
+            rank,
+            float(differences.max(initial=0.0)),
+            float(differences.mean()) if len(differences) else 0.0,
+            structural_similarity(np.where(compared, approximate, 0.0), np.where(compared, exact, 0.0)),
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"approximate (tolerance {self.tolerance:g}); on {self.cells} cells that were also computed exactly: rank "
+            f"correlation {self.rank_correlation:.3f}, largest difference {self.largest_difference:.1f}, mean "
+            f"{self.mean_difference:.2f}, SSIM {self.ssim:.3f}"
+        )
+
+
+def structural_similarity(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Mean structural similarity of two maps of one shape, 1 for equal ones.
+
+    References
+    ----------
+    Z. Wang et al.: Image Quality Assessment: From Error Visibility to Structural Similarity. IEEE TIP 13 (4), 2004.
+    Local means are over windows of 7 x 7 cells, or of the whole map if it is smaller.
+    """
+    finite = np.concatenate([a[np.isfinite(a)], b[np.isfinite(b)]])
+    top = float(finite.max(initial=0.0))
+    first, second = np.nan_to_num(a, posinf=top), np.nan_to_num(b, posinf=top)
+    spread = top - float(finite.min(initial=0.0))
+    if spread == 0:
+        return 1.0
+    side = min(_WINDOW, *a.shape)
+
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        averaged: NDArray[np.float64] = ndimage.uniform_filter(values, side, mode="reflect")
+        return averaged
+
+    mean_a, mean_b = mean(first), mean(second)
+    variance_a, variance_b = mean(first**2) - mean_a**2, mean(second**2) - mean_b**2
+    covariance = mean(first * second) - mean_a * mean_b
+    small, medium = (_K1 * spread) ** 2, (_K2 * spread) ** 2
+    similarity = ((2 * mean_a * mean_b + small) * (2 * covariance + medium)) / (
+        (mean_a**2 + mean_b**2 + small) * (variance_a + variance_b + medium)
+    )
+    return float(similarity.mean())

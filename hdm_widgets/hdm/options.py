@@ -1,0 +1,53 @@
+"""How a scan is to be made, as its keywords say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hdm_widgets.hdm.grid import check_count
+from hdm_widgets.hdm.inference import Ways
+from hdm_widgets.hdm.inputs import Distance, check_distance, check_ways
+from hdm_widgets.hdm.occlusion import Fill, check_fill
+from hdm_widgets.metrics.distance import EmptyPolicy, check_empty_policy
+
+__all__ = ["DEFAULT_TOLERANCE", "ScanOptions"]
+
+# Of `exact=False` without a tolerance.
+DEFAULT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """The keywords of `HausdorffDistanceMasks.explain`, checked."""
+
+    batch_size: int | None = None
+    target: int | None = None
+    threshold: float | None = None
+    distance: Distance = "hausdorff"
+    empty: EmptyPolicy = "diagonal"
+    fill: Fill = "minimum"
+    region: tuple[int, int, int, int] | None = None
+    inference: Ways = "auto"
+    exact: bool = True
+    tolerance: float | None = None
+    keep_outputs: bool = True
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None:
+            check_count("batch_size", self.batch_size)
+        check_distance(self.distance)
+        check_empty_policy(self.empty)
+        object.__setattr__(self, "fill", check_fill(self.fill))
+        check_ways(self.inference)
+        tolerance = self.tolerance
+        if tolerance is None:
+            tolerance = None if self.exact else DEFAULT_TOLERANCE
+        elif isinstance(tolerance, bool) or not isinstance(tolerance, (int, float, np.number)) or not 0 < tolerance < 1:
+            raise ValueError(
+                f"tolerance must be a share of the activations' spread, between 0 and 1, got {tolerance!r}"
+            )
+        elif self.inference == "full":
+            raise ValueError("whole pictures (inference='full') leave nothing to approximate; drop the tolerance")
+        object.__setattr__(self, "tolerance", tolerance)
