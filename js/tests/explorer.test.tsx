@@ -12,7 +12,8 @@ const nothing = () => new DataView(new ArrayBuffer(0));
 const blues = new DataView(new Uint8Array(768).fill(100).buffer);
 
 function state(): Record<string, unknown> {
-  const values = Float32Array.of(0, 12.5, 3, Number.NaN);
+  // The last cell is not measured yet: its value is no more than an estimate.
+  const values = Float32Array.of(0, 12.5, 3, 40);
   return {
     circle_size: 8,
     offset: 8,
@@ -40,6 +41,8 @@ function state(): Record<string, unknown> {
     _palettes: { Blues: blues, magma: blues, viridis: blues },
     _map: {
       values: { view: new DataView(values.buffer), dtype: "float32", shape: [2, 2] },
+      measured: new DataView(Uint8Array.of(0b11100000).buffer),
+      plan: "",
       baseline: 1,
       circleSize: 8,
       offset: 8,
@@ -121,6 +124,112 @@ describe("a view of the explorer", () => {
     await press("Escape");
     expect(model.state.cell).toBeNull();
     expect(el.querySelector("[aria-live]")?.textContent).toBe("");
+    stop();
+  });
+
+  it("says of an estimate that it is one, and counts only what was measured", async () => {
+    const model = new FakeModel(state());
+    const { el, stop } = show(model);
+    const stage = el.querySelector("[role=application]") as HTMLElement;
+    const press = async (key: string) => {
+      stage.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+      await rest();
+    };
+    await press("ArrowLeft"); // enters at the middle, the cell that is not measured
+    const said = () => el.querySelector("[aria-live]")?.textContent;
+    const tip = () => el.querySelector(".hdm-tip")?.textContent;
+    expect(said()).toBe("row 1, column 1: about 40.0 px, not measured yet");
+    expect(tip()).toBe("about 40.0 px · not measured yet");
+    const stats = () => [...el.querySelectorAll(".hdm-stat b")].map((stat) => stat.textContent);
+    expect(stats()).toEqual(["1.0 px", "12.5 px", "0.0 px"]);
+    expect(el.querySelector(".hdm-ticks")?.textContent).toMatch(/12\.5 px$/);
+    expect(el.querySelector(".hdm-bar i")).toBeNull(); // no place on the colour bar
+
+    await press("Enter");
+    expect(model.state.cell).toEqual([1, 1]);
+    expect(el.textContent).toContain("shown as soon as it is measured");
+    model.set("status", "cancelled");
+    await rest();
+    expect(said()).toBe("row 1, column 1: about 40.0 px, not measured");
+    expect(el.textContent).toContain("the scan ended before it was measured");
+    await press("ArrowUp");
+    expect(tip()).toBe("12.5 px");
+    expect(el.querySelector(".hdm-bar i")).not.toBeNull();
+    stop();
+  });
+
+  it("hatches what is not measured and says what that means, until all is", async () => {
+    const model = new FakeModel(state());
+    const { el, stop } = show(model);
+    const stripes = () => el.querySelector(".hdm-picture .hdm-hatching");
+    const legend = () => el.querySelector(".hdm-hatched")?.textContent ?? null;
+    expect(el.querySelector("clipPath path")?.getAttribute("d")).toBe("M8.5 8.5H16V16H8.5Z");
+    expect(legend()).toBe("Hatched: not measured yet, the nearest value is shown");
+    model.set("status", "cancelled");
+    await rest();
+    expect(stripes()).not.toBeNull();
+    expect(legend()).toBe("Hatched: not measured, the nearest value is shown");
+    model.set("layers", ["picture", "truth"]);
+    await rest();
+    expect([stripes(), legend()]).toEqual([null, null]);
+    model.set("layers", ["map"]);
+    const map = model.state._map as object;
+    model.set("_map", { ...map, done: 4, measured: new DataView(Uint8Array.of(0b11110000).buffer) });
+    await rest();
+    expect([stripes(), legend()]).toEqual([null, null]);
+    stop();
+  });
+
+  it("tells a place that is never drawn from one that is not measured yet, and from a value that is not defined", async () => {
+    const model = new FakeModel(state());
+    const values = Float32Array.of(Number.NaN, 12.5, Number.NaN, 12.5);
+    const map = model.state._map as object;
+    model.state._map = {
+      ...map,
+      values: { view: new DataView(values.buffer), dtype: "float32", shape: [2, 2] },
+      measured: new DataView(Uint8Array.of(0b11000000).buffer),
+    };
+    const { el, stop } = show(model);
+    const stage = el.querySelector("[role=application]") as HTMLElement;
+    const heard: (string | null | undefined)[] = [];
+    for (const key of ["ArrowDown", "ArrowLeft", "ArrowUp"]) {
+      stage.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+      await rest();
+      heard.push(el.querySelector("[aria-live]")?.textContent);
+    }
+    expect(heard).toEqual([
+      "row 1, column 1: about 12.5 px, not measured yet",
+      "row 1, column 0: not measured yet",
+      "row 0, column 0: not defined",
+    ]);
+    expect(el.querySelector("clipPath path")?.getAttribute("d")).toBe("M8.5 8.5H16V16H8.5Z");
+    stop();
+  });
+
+  it("says which way the scan is computed, if Python does", async () => {
+    const model = new FakeModel(state());
+    const { el, stop } = show(model);
+    expect(el.querySelector(".hdm-plan")).toBeNull();
+    const plan = "Only what changes is computed: windows of 296 x 296 px of 512 x 512, about 4.1 x faster";
+    model.set("_map", { ...(model.state._map as object), plan });
+    await rest();
+    const line = el.querySelector(".hdm-plan");
+    expect([line?.textContent, line?.getAttribute("title")]).toEqual([plan, plan]);
+    stop();
+  });
+
+  it("shows no change where float32 alone makes one", () => {
+    const model = new FakeModel(state());
+    const values = new Float32Array(4).fill(1 / 3);
+    const map = model.state._map as object;
+    model.state._map = {
+      ...map,
+      values: { view: new DataView(values.buffer), dtype: "float32", shape: [2, 2] },
+      baseline: 1 / 3,
+    };
+    model.state.result_type = "worse";
+    const { el, stop } = show(model);
+    expect(el.querySelector(".hdm-scale")?.textContent).toContain("No disc takes the mask farther");
     stop();
   });
 

@@ -6,6 +6,7 @@ import {
   type Grid,
   neighbour,
   outline,
+  places,
   rows,
   sameCell,
   sameGrid,
@@ -48,6 +49,44 @@ describe("the grid", () => {
     expect(sameCell(null, [0, 0])).toBe(false);
     expect(sameGrid(grid, { ...grid })).toBe(true);
     expect(sameGrid(grid, { ...grid, offset: 6 })).toBe(false);
+  });
+});
+
+describe("places", () => {
+  it("are where the cell is the nearest one", () => {
+    // Every other cell, two of them side by side.
+    const chosen = Uint8Array.from({ length: 24 }, (_, cell) => Number(cell % 2 === 0 || cell === 7));
+    const boxes = [...places(chosen, grid).matchAll(/M([\d.]+) ([\d.]+)H([\d.]+)V([\d.]+)H\1Z/g)].map((box) =>
+      box.slice(1).map(Number),
+    );
+    for (let y = 0.25; y < grid.height; y += 0.5) {
+      for (let x = 0.25; x < grid.width; x += 0.5) {
+        const [row, col] = cellAt(grid, x, y);
+        const within = boxes.filter(([left, top, right, bottom]) => {
+          return left < x && x < right && top < y && y < bottom;
+        });
+        expect(within.length, `${x}, ${y}`).toBe(chosen[6 * row + col]);
+      }
+    }
+  });
+
+  it("reach to the picture's border", () => {
+    expect(places(new Uint8Array(24).fill(1), grid).match(/M0 0H32V/)).not.toBeNull();
+    expect(places(new Uint8Array(24).fill(1), grid)).toContain("V20H0Z");
+    expect(places(new Uint8Array(24), grid)).toBe("");
+  });
+
+  it("leave out what no pixel of the picture is nearest to", () => {
+    // The last of six discs of 20 pixels has its centre 3 pixels beyond the border.
+    const wide: Grid = { height: 20, width: 32, circleSize: 19, offset: 5 };
+    const last = Uint8Array.from({ length: 24 }, (_, cell) => Number(cell === 5));
+    expect(cellAt(wide, 31.9, 0)).toEqual([0, 4]);
+    expect(places(last, wide)).toBe("");
+  });
+
+  it("are the discs, where these leave gaps", () => {
+    const gaps: Grid = { height: 8, width: 16, circleSize: 3, offset: 8 };
+    expect(places(Uint8Array.of(0, 1), gaps)).toBe("M8 2a2 2 0 1 0 4 0a2 2 0 1 0 -4 0Z");
   });
 });
 

@@ -67,7 +67,7 @@ describe("topmostCells", () => {
     expect([...top].slice(0, 5)).toEqual([0, 0, 2, 0, 0]);
   });
 
-  it("leaves pixels without a measured disc empty", () => {
+  it("leaves pixels without a disc empty", () => {
     const values = new Float32Array(9).fill(missing);
     values[4] = 0;
     // prettier-ignore

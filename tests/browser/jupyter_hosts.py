@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.error import URLError
 
+from PIL import Image
 from playwright.sync_api import ConsoleMessage, Error, Locator, Page, expect
 
 # Generous, because the machine may be busy with something else; a condition that holds is noticed at once.
@@ -260,6 +262,8 @@ class Explorer:
         self.root = page.get_by_role("region", name="Hausdorff distance explorer").nth(nth)
         self.stage = self.root.get_by_role("application")
         self.map = self.stage.get_by_role("img", name="Distances")
+        # Has no name of its own: a line in the foot says what it means.
+        self.hatching = self.stage.locator("div.hdm-hatching")
         # Said to be one; the values beside the sliders are <output>, which has this role too.
         self.status = self.root.locator("[role=status]")
         self.progress = self.root.get_by_role("progressbar", name="Scan")
@@ -319,6 +323,16 @@ class Explorer:
         row, col = cell
         x, y = (col * offset + radius) / side, (row * offset + radius) / side
         return {"x": x * box["width"], "y": y * box["height"]}
+
+    def tones(self, place: dict[str, float], side: int = 16) -> int:
+        """How many colours a small square of the stage has, without what follows the pointer."""
+        self.page.mouse.move(0, 0)
+        expect(self.stage.locator(".hdm-tip")).to_have_count(0)
+        picture = Image.open(io.BytesIO(self.stage.screenshot())).convert("RGB")
+        left, top = round(place["x"] - side / 2), round(place["y"] - side / 2)
+        colours = picture.crop((left, top, left + side, top + side)).getcolors()
+        assert colours is not None
+        return len(colours)
 
     def drag(self, name: str, to: float) -> int:
         """Drag a slider's thumb to a share of its track; the value it has then."""

@@ -21,15 +21,15 @@ explorer = hw.HDMExplorer(model, image, segment, circle_size={SIZE}, offset={OFF
 explorer
 """
 # The picture's own grey values as probabilities. A corner too many makes a baseline of 6 px; the disc on it makes the
-# mask better, those within the bright box make it worse.
+# mask better, those within the bright box make it worse. Nowhere is it 0: a disc that changes no pixel is not run.
 TINY = f"""
 import threading, time
 import numpy as np
 import hdm_widgets as hw
 
-picture = np.zeros((1, {SIDE}, {SIDE}), np.float32)
+picture = np.full((1, {SIDE}, {SIDE}), 0.1, np.float32)
 picture[:, 40:80, 24:100] = 1
-truth = picture[0].copy()
+truth = picture[0] > 0.5
 picture[:, 40:46, 100:106] = 1
 calls = 0
 
@@ -268,6 +268,44 @@ def test_cancel_stops_a_slow_scan_and_the_kernel_is_free_meanwhile(lab: Lab) -> 
     explorer.button("Run again").click()
     explorer.complete()
     assert notebook.value("int(explorer.result.measured.sum())") == 256
+
+
+def test_what_is_not_measured_is_hatched_until_it_is(lab: Lab) -> None:
+    notebook = lab(TINY, GATED)
+    explorer = Explorer(notebook.page)
+    offset = OFFSET // 2
+    # Both far from all that the picture shows: one of the first stage, one among the last of the second.
+    measured, missing = (12, 12), (13, 13)
+    notebook.await_value("calls", 80)
+    expect(explorer.root.get_by_text("Hatched: not measured yet, the nearest value is shown")).to_be_visible()
+    expect(explorer.hatching).to_be_visible()
+
+    explorer.button("Cancel").click()
+    notebook.await_value("explorer.status", "cancelled")
+    legend = explorer.root.get_by_text("Hatched: not measured, the nearest value is shown")
+    expect(legend).to_be_visible()
+    assert notebook.value(f"[explorer.result.measured[cell].item() for cell in ({measured}, {missing})]") == [1, 0]
+    # The picture is of one tone there, and no disc changes the mask: all that can be seen is the hatching.
+    assert explorer.tones(explorer.place(measured, SIZE, offset, SIDE)) == 1
+    assert explorer.tones(explorer.place(missing, SIZE, offset, SIDE)) > 2
+
+    nearest = "hw.hdm.filling.filled(explorer.result.values, explorer.result.measured)"
+    value = notebook.value(f"f'{{{nearest}[{missing}]:.1f}} px'")
+    explorer.stage.hover(position=explorer.place(missing, SIZE, offset, SIDE))
+    expect(explorer.root.get_by_text(f"{at(missing)}: about {value}, not measured", exact=True)).to_be_attached()
+    expect(explorer.stage.get_by_text(f"about {value} · not measured", exact=True)).to_be_visible()
+    explorer.stage.click(position=explorer.place(missing, SIZE, offset, SIDE))
+    expect(explorer.pinned(missing)).to_contain_text("the scan ended before it was measured")
+    expect(explorer.figures).to_have_count(0)
+
+    notebook.run_new("gate.release(1000)")
+    explorer.button("Run again").click()
+    explorer.complete()
+    expect(explorer.hatching).to_have_count(0)
+    expect(explorer.root.get_by_text("Hatched")).to_have_count(0)
+    expect(explorer.figures).to_have_count(3)
+    notebook.page.keyboard.press("Escape")
+    assert explorer.tones(explorer.place(missing, SIZE, offset, SIDE)) == 1
 
 
 def test_a_slider_cancels_the_running_scan_and_starts_the_next(lab: Lab) -> None:

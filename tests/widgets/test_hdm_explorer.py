@@ -552,9 +552,11 @@ def test_all_that_was_measured_is_on_screen_after_a_failure(make):
     explorer = make(model, batch_size=1)
     assert explorer.wait(SECONDS)
     assert explorer.status == "error"
-    values = np.frombuffer(explorer._map["values"]["view"], np.float32)
-    assert np.count_nonzero(~np.isnan(values)) == explorer._map["done"] == 7
-    np.testing.assert_array_equal(values, explorer.result.values.ravel().astype(np.float32))
+    measured = np.unpackbits(np.frombuffer(explorer._map["measured"], np.uint8), count=48).reshape(6, 8).astype(bool)
+    assert np.count_nonzero(measured) == explorer._map["done"] == 7
+    np.testing.assert_array_equal(measured, explorer.result.measured)
+    shown = array(explorer._map["values"])
+    np.testing.assert_array_equal(shown[measured], explorer.result.values[measured].astype(np.float32))
 
 
 def test_a_new_circle_size_hides_what_the_pinned_cell_showed(make):

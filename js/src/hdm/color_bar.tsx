@@ -54,7 +54,7 @@ export function ColorBar({ view }: { view: ViewState }) {
 function valueAt(view: ViewState, row: number, col: number): number {
   const map = view.map.value;
   const values = view.values.value;
-  if (!map || !values || Number.isNaN(view.rawAt([row, col]))) return Number.NaN;
+  if (!map || !values || !view.at([row, col])?.measured) return Number.NaN;
   return values[row * Math.floor(map.grid.width / map.grid.offset) + col];
 }
 

@@ -27,10 +27,12 @@ export function Inspector({ view }: { view: ViewState }) {
   const waiting =
     inspection.pending !== false || inspection.cell?.[0] !== row || inspection.cell?.[1] !== col;
   if (waiting) {
+    const ended = traits.status.value !== "running" && !view.at(pinned)?.measured;
     return (
-      <div class="hdm-inspector hdm-empty" aria-busy="true">
+      <div class="hdm-inspector hdm-empty" aria-busy={!ended}>
         <p class="hdm-note">
-          Row {row}, column {col} is pinned; it is shown as soon as it is measured.
+          Row {row}, column {col} is pinned;{" "}
+          {ended ? "the scan ended before it was measured." : "it is shown as soon as it is measured."}
         </p>
       </div>
     );

@@ -1,5 +1,6 @@
 // How far the scan is, and what can be done about it.
 import { count, duration } from "../shared/format";
+import { HatchingLegend } from "./hatching";
 import type { MapMessage } from "./python_state";
 import type { ViewState } from "./view_state";
 
@@ -33,7 +34,7 @@ export function Progress({ view }: { view: ViewState }) {
           </p>
         </div>
       )}
-      <div class={`hdm-foot hdm-${status}`}>
+      <div class="hdm-foot" data-status={status}>
         <span class="hdm-status" role="status">
           {view.unheard.value ? "Waiting for the kernel: a cell that runs comes first" : text}
         </span>
@@ -58,6 +59,22 @@ export function Progress({ view }: { view: ViewState }) {
           </button>
         )}
       </div>
+      <Fine view={view} />
     </>
+  );
+}
+
+/** Small print: which way the scan is computed, and what the hatching means. */
+function Fine({ view }: { view: ViewState }) {
+  const { plan = "" } = view.python.traits._map.value as Partial<MapMessage>;
+  return (
+    <div class="hdm-fine">
+      {plan && (
+        <p class="hdm-note hdm-plan" title={plan}>
+          {plan}
+        </p>
+      )}
+      <HatchingLegend view={view} />
+    </div>
   );
 }

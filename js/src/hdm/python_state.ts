@@ -16,7 +16,12 @@ export interface About {
 }
 
 export interface MapMessage {
+  /** Of every cell that is drawn; where it is not measured yet, that of the nearest measured one. */
   values: ArrayMessage;
+  /** One bit per cell. */
+  measured: DataView;
+  /** Which way the scan is computed, in words; may be empty. */
+  plan: string;
   baseline: number | string;
   circleSize: number;
   offset: number;

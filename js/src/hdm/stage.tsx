@@ -6,6 +6,7 @@ import { distance, noMask } from "../shared/format";
 import { type Cell, cellAt, centre, cols, neighbour, radius, rows, sameCell } from "../shared/geometry";
 import { colourise, emphasis, paintingScale, topmostCells } from "../shared/paint";
 import { usePicture } from "../shared/picture";
+import { Hatching } from "./hatching";
 import type { ViewState } from "./view_state";
 
 const STEPS: Record<string, readonly [down: number, across: number]> = {
@@ -78,6 +79,7 @@ export function Stage({ view, helpId }: { view: ViewState; helpId: string }) {
         <PictureLayer view={view} on={shown.has("picture")} />
         <EdgesLayer view={view} on={shown.has("edges")} />
         <MapLayer view={view} on={shown.has("map")} />
+        {shown.has("map") && <Hatching view={view} />}
         <svg
           class="hdm-lines"
           viewBox={`0 0 ${width} ${height}`}
@@ -211,12 +213,18 @@ function Draft({ grid }: { grid: ViewState["grid"]["value"] }) {
   );
 }
 
+/** A cell's value in words, which say so where it is an estimate, and where there is none. */
+function known(view: ViewState, cell: Cell): { value: string; note: string } {
+  const found = view.at(cell);
+  const value = found ? distance(found.value, view.python.traits._about.value.unit) : "";
+  if (found?.measured) return { value, note: "" };
+  const yet = view.python.traits.status.value === "running" ? " yet" : "";
+  return { value: value && `about ${value}`, note: `not measured${yet}` };
+}
+
 function tipText(view: ViewState, cell: Cell): string {
-  const { traits } = view.python;
-  const raw = view.rawAt(cell);
-  const { unit } = traits._about.value;
-  const value = Number.isNaN(raw) ? "not measured" : distance(raw, unit);
-  return `row ${cell[0]}, column ${cell[1]}: ${value}`;
+  const { value, note } = known(view, cell);
+  return `row ${cell[0]}, column ${cell[1]}: ${[value, note].filter(Boolean).join(", ")}`;
 }
 
 function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
@@ -224,7 +232,9 @@ function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
   const { height, width, unit, truthEmpty } = traits._about.value;
   const grid = view.grid.value;
   const { x, y } = centre(grid, cell);
-  const raw = view.rawAt(cell);
+  const { value, note } = known(view, cell);
+  const found = view.at(cell);
+  const raw = found?.measured ? found.value : Number.NaN;
   const leftHalf = x < width / 2;
   const edge = leftHalf ? x + radius(grid) : x - radius(grid);
   const change = raw - (view.map.value?.baseline ?? Number.NaN);
@@ -235,23 +245,17 @@ function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
       style={{ left: `${(100 * edge) / width}%`, top: `${(100 * Math.min(y, height)) / height}%` }}
       aria-hidden="true"
     >
-      {Number.isNaN(raw) ? (
-        "not measured"
-      ) : (
-        <>
-          <b>{distance(raw, unit)}</b>
-          {noMask({ height, width }, raw, unit) && (
-            <span> {truthEmpty ? "something" : "nothing"} is drawn</span>
-          )}
-          {type !== "raw" && Number.isFinite(change) && (
-            <span>
-              {" "}
-              {change === 0
-                ? "no change"
-                : `${distance(Math.abs(change), unit)} ${change < 0 ? "better" : "worse"}`}
-            </span>
-          )}
-        </>
+      {value && <b>{value}</b>}
+      {value && note && " · "}
+      {note}
+      {noMask({ height, width }, raw, unit) && <span> {truthEmpty ? "something" : "nothing"} is drawn</span>}
+      {type !== "raw" && Number.isFinite(change) && (
+        <span>
+          {" "}
+          {change === 0
+            ? "no change"
+            : `${distance(Math.abs(change), unit)} ${change < 0 ? "better" : "worse"}`}
+        </span>
       )}
     </div>
   );

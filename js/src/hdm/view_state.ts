@@ -9,7 +9,13 @@ const PATIENCE = 700; // ms
 
 export interface ShownMap {
   grid: Grid;
+  /** Distances as measured; NaN where a cell was not. */
   raw: Float32Array;
+  /** What is drawn: the same, and estimates where a cell is not measured yet. */
+  filled: Float32Array;
+  measured: Uint8Array;
+  /** Cells that are drawn by an estimate; null if there are none. */
+  estimated: Uint8Array | null;
   baseline: number;
   /** A map of other settings than the present ones, until theirs has something to show. */
   stale: boolean;
@@ -20,7 +26,7 @@ export interface ViewState {
   /** The grid of the settings on screen. */
   grid: ReadonlySignal<Grid>;
   map: ReadonlySignal<ShownMap | null>;
-  /** The shown map's distances as the result type has them, and their range. */
+  /** What is drawn, as the result type has it, and the range of what was measured. */
   values: ReadonlySignal<Float32Array | null>;
   span: ReadonlySignal<Range | null>;
   table: ReadonlySignal<Uint8Array>;
@@ -32,7 +38,8 @@ export interface ViewState {
   draft: Signal<{ circleSize?: number; offset?: number } | null>;
   /** Python has not started the scan of these settings for a while. */
   unheard: ReadonlySignal<boolean>;
-  rawAt(cell: Cell): number;
+  /** What the map has for a cell; null where it has nothing. */
+  at(cell: Cell): { value: number; measured: boolean } | null;
   dispose(): void;
 }
 
@@ -72,12 +79,28 @@ export function viewState(python: PythonState): ViewState {
     const { height, width } = traits._about.value;
     const own = { height, width, circleSize: shown.circleSize, offset: shown.offset };
     const stale = !fresh || shown.channel !== traits.channel.value || !sameGrid(own, grid.value);
-    return { grid: own, raw: floats(shown.values), baseline: number(shown.baseline), stale };
+    const filled = floats(shown.values);
+    const measured = unpackBits(shown.measured, filled.length);
+    const raw = filled.map((value, cell) => (measured[cell] ? value : Number.NaN));
+    const missing = measured.map((is, cell) => (is || Number.isNaN(filled[cell]) ? 0 : 1));
+    const estimated = missing.includes(1) ? missing : null;
+    return {
+      grid: own,
+      raw,
+      filled,
+      measured,
+      estimated,
+      baseline: Math.fround(number(shown.baseline)),
+      stale,
+    };
   });
-  const values = computed(() =>
-    map.value ? relative(map.value.raw, map.value.baseline, traits.result_type.value) : null,
-  );
-  const span = computed(() => (values.value ? range(values.value) : null));
+  const typed = (kind: "raw" | "filled") =>
+    map.value && relative(map.value[kind], map.value.baseline, traits.result_type.value);
+  const values = computed(() => typed("filled"));
+  const span = computed(() => {
+    const measured = typed("raw");
+    return measured && range(measured);
+  });
   const table = computed(() => {
     const palette = traits._palettes.value[traits.color_map.value];
     return palette ? bytes(palette) : new Uint8Array(768);
@@ -101,10 +124,12 @@ export function viewState(python: PythonState): ViewState {
     cursor,
     draft,
     unheard,
-    rawAt([row, col]) {
+    at([row, col]) {
       const shown = map.value;
-      if (!shown || shown.stale || row >= rows(shown.grid) || col >= cols(shown.grid)) return Number.NaN;
-      return shown.raw[row * cols(shown.grid) + col];
+      if (!shown || shown.stale || row >= rows(shown.grid) || col >= cols(shown.grid)) return null;
+      const cell = row * cols(shown.grid) + col;
+      if (!shown.measured[cell] && !shown.estimated?.[cell]) return null;
+      return { value: shown.filled[cell], measured: shown.measured[cell] === 1 };
     },
     dispose() {
       stop();

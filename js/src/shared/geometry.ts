@@ -27,6 +27,40 @@ export function cellAt(grid: Grid, x: number, y: number): Cell {
   return [nearest(y, rows(grid)), nearest(x, cols(grid))];
 }
 
+/**
+ * The places of some of the cells (one byte per cell) as an SVG path in picture pixels.
+ *
+ * A cell's place is where `cellAt` gives that cell; its disc, where discs leave gaps.
+ */
+export function places(cells: Uint8Array, grid: Grid): string {
+  const across = cols(grid);
+  const r = radius(grid);
+  const path: string[] = [];
+  if (grid.offset > 2 * r) {
+    cells.forEach((chosen, cell) => {
+      const { x, y } = centre(grid, [Math.floor(cell / across), cell % across]);
+      if (chosen) path.push(`M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0Z`);
+    });
+    return path.join("");
+  }
+  const edge = (index: number, count: number, length: number) => {
+    if (index === 0) return 0;
+    return index === count ? length : Math.min(length, (index - 0.5) * grid.offset + r);
+  };
+  for (let row = 0; row < rows(grid); row++) {
+    const [top, bottom] = [row, row + 1].map((index) => edge(index, rows(grid), grid.height));
+    for (let col = 0, start = -1; col <= across; col++) {
+      const chosen = col < across && cells[row * across + col] === 1;
+      if (chosen && start < 0) start = col;
+      if (chosen || start < 0) continue;
+      const [left, right] = [start, col].map((index) => edge(index, across, grid.width));
+      if (left < right && top < bottom) path.push(`M${left} ${top}H${right}V${bottom}H${left}Z`);
+      start = -1;
+    }
+  }
+  return path.join("");
+}
+
 /** The cell next to another one, or itself at the border. */
 export function neighbour(grid: Grid, [row, col]: Cell, down: number, across: number): Cell {
   const clamp = (index: number, count: number) => Math.min(count - 1, Math.max(0, index));

@@ -4,7 +4,7 @@ import { cols, type Grid, radius, rows } from "./geometry";
 
 export type ResultType = "raw" | "better" | "worse";
 
-/** Distances as the result type shows them; NaN (not measured) stays NaN. */
+/** Distances as the result type shows them; NaN (nothing to draw) stays NaN. */
 export function relative(values: Float32Array, baseline: number, type: ResultType): Float32Array {
   if (type === "raw") return values;
   const sign = type === "better" ? -1 : 1;
@@ -41,7 +41,7 @@ export function share(value: number, span: Range | null): number {
 /** Infinity less infinity would be no number. */
 const compare = (a: number, b: number): number => (a === b ? 0 : a - b);
 
-/** Indices of the measured cells by weight, then by value, smallest first; equal ones in reading order. */
+/** Indices of the cells that have a value by weight, then by value, smallest first; equal ones in reading order. */
 export function paintingOrder(weights: Float32Array, values = weights): Uint32Array {
   const order: number[] = [];
   for (let i = 0; i < weights.length; i++) if (!Number.isNaN(weights[i])) order.push(i);

@@ -1,0 +1,63 @@
+// What was not measured: hatched on the map, and a line that says so.
+import { useComputed } from "@preact/signals";
+import { type Grid, places } from "../shared/geometry";
+import { useId } from "../shared/unique";
+import type { ViewState } from "./view_state";
+
+/** In pixels of the screen: the stage's usual width, and from one stripe to the next along it. */
+const STAGE = 560;
+const STEP = 9;
+
+/** Stripes over the places of the cells that are drawn by an estimate; cut out of one sheet, so they go on from cell to cell. */
+export function Hatching({ view }: { view: ViewState }) {
+  const id = useId();
+  const shape = useComputed(() => {
+    const map = view.map.value;
+    return map?.estimated ? places(map.estimated, map.grid) : "";
+  });
+  const map = view.map.value;
+  if (!map || !shape.value) return null;
+  const { height, width } = map.grid;
+  return (
+    <>
+      <svg class="hdm-layer" aria-hidden="true">
+        <clipPath id={id} clipPathUnits="objectBoundingBox">
+          <path d={shape.value} transform={`scale(${1 / width} ${1 / height})`} />
+        </clipPath>
+      </svg>
+      <div
+        class={`hdm-layer hdm-map hdm-hatching ${map.stale ? "hdm-stale" : ""}`}
+        style={{
+          "--opacity": view.python.traits.opacity.value,
+          "--period": `${100 * period(map.grid)}%`,
+          clipPath: `url(#${id})`,
+        }}
+      />
+    </>
+  );
+}
+
+/**
+ * From one stripe to the next, as a share of the way from corner to corner.
+ *
+ * About 6 px on a screen. Every cell has a whole number of stripes, or a stripe a whole number of cells: all cells look
+ * alike then, and the stripes do not beat with them.
+ */
+export function period({ height, width, offset }: Grid): number {
+  const stripes = ((offset / width) * STAGE) / STEP;
+  const across = stripes >= 1 ? offset / Math.round(stripes) : offset * Math.round(1 / stripes);
+  return across / (width + height);
+}
+
+/** What the stripes mean, while there are any. */
+export function HatchingLegend({ view }: { view: ViewState }) {
+  const { traits } = view.python;
+  if (!view.map.value?.estimated || !traits.layers.value.includes("map")) return null;
+  const yet = traits.status.value === "running" ? " yet" : "";
+  return (
+    <p class="hdm-note hdm-hatched">
+      <i class="hdm-hatching" aria-hidden="true" />
+      Hatched: not measured{yet}, the nearest value is shown
+    </p>
+  );
+}
