@@ -361,7 +361,13 @@ class _Pipeline(nn.Module):
     def __init__(self, segmenter: Segmenter) -> None:
         super().__init__()
         assert isinstance(segmenter.model, nn.Module)  # as `pipeline` says  # noqa: S101
-        self.model = segmenter.model
+        model = segmenter.model
+        # What is around the network is no part of it.
+        while (inner := getattr(model, "_orig_mod", None) or getattr(model, "module", None)) is not None and isinstance(
+            model, (nn.DataParallel, torch._dynamo.OptimizedModule)
+        ):
+            model = inner
+        self.model = model
         self.training = False
         self._segmenter = segmenter
 

@@ -153,7 +153,7 @@ class Inference:
         sample = self._occluder.changes(cells[:: max(1, len(cells) // _SAMPLE)])
         running = len({key for key in sample.keys if key}) / len(sample.keys)
         expected = seconds * running * len(cells)
-        if expected < 4 * _WORTH_TRACING_SECONDS:
+        if _WORTH_TRACING_SECONDS < expected < 4 * _WORTH_TRACING_SECONDS:
             # The first run of a model takes longer than the others.
             self._whole_seconds = _seconds(lambda: self._segmenter.raw(self._occluder.unchanged[None]))
             expected *= self._whole_seconds / seconds

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
+from hdm_widgets._weights import fingerprint
 from hdm_widgets.hdm.masks import MaskPatch
 from hdm_widgets.segmenter import Segmenter
 
@@ -48,18 +49,17 @@ class Memory:
             Whatever makes a scan another scan.
         """
         model = segmenter.model
-        versions = _versions(model)
         try:
             reference: Callable[[], object] = weakref.ref(model)
         except TypeError:
-            versions = None
-        if versions is None:
             # Nothing tells whether it is the same model as before.
             return Known(Memory(self.limit), b"")
         if self._model() is not model:
             self.clear()
             self._model = reference
-        digest = hashlib.sha256(versions)
+        digest = hashlib.sha256()
+        if isinstance(model, nn.Module):
+            digest.update(fingerprint([*model.parameters(), *model.buffers()]))
         for part in parts:
             if isinstance(part, str):
                 digest.update(part.encode())
@@ -121,13 +121,3 @@ class Known:
 
 def _size(key: bytes, measured: Measured) -> int:
     return len(key) + len(measured.mask.bits) + _ENTRY_BYTES
-
-
-def _versions(model: object) -> bytes | None:
-    """Changes whenever a weight is written to; None where that cannot be told."""
-    if not isinstance(model, nn.Module):
-        return b""
-    tensors = [*model.parameters(), *model.buffers()]
-    if any(tensor.is_inference() for tensor in tensors):
-        return None
-    return repr([(tensor.data_ptr(), tensor._version) for tensor in tensors]).encode()

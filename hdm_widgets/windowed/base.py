@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -106,8 +107,9 @@ class Base:
             rows, cols = paths.of(box)
             groups[rows.signature, cols.signature].append(item)
         for members in groups.values():
-            # Windows that shrink do so together: the fewer, the smaller.
-            count = 1 if tolerance is not None else self._at_a_time(*paths.of(aligned[members[0]].tolist()))
+            # Windows that shrink would do so together: the fewer, the smaller.
+            alone = tolerance is not None or self.network.program.single
+            count = 1 if alone else self._at_a_time(*paths.of(aligned[members[0]].tolist()))
             for start in range(0, len(members), count):
                 items = np.array(members[start : start + count])
                 yield _Batch(self, aligned[items], tolerance).run(items, content)
@@ -124,8 +126,8 @@ class Base:
         for step, down, across in zip(self.network.program.steps, rows.changes, cols.changes, strict=True):
             value = self.values.get(step.name)
             if down is not None and across is not None and value is not None:
-                places = down.size * across.size if value.ndim >= 3 else 1
-                largest = max(largest, value[..., :1, :1].numel() * value.element_size() * places)
+                share = down.size * across.size / math.prod(self.network.program.sizes[step.name])
+                largest = max(largest, int(value.numel() * value.element_size() * share))
         return min(_MOST, max(1, self.network.budget // largest))
 
 
@@ -190,7 +192,7 @@ class _Batch:
     def _shrunk(self, name: str, changed: _Changed) -> _Changed | None:
         """Without the margins that changed by no more than the tolerance; None if nothing changed more."""
         unchanged = self._base.values.get(name)
-        if unchanged is None or unchanged.ndim < 3 or self._tolerance is None:
+        if unchanged is None or name in self._network.program.shapeless or self._tolerance is None:
             return changed
         (piece,) = changed.pieces
         rows, cols = self._shifted(name, changed)
@@ -220,9 +222,11 @@ class _Batch:
     def _patch(self, place: int, step: Step, index: int, value: _Changed | None, rows: Frame, cols: Frame) -> Tensor:
         """What a step needs of an input, for every item."""
         name = step.inputs[index]
-        unchanged = self._base.values.get(name)
-        if unchanged is not None and unchanged.ndim < 3:
-            return value.pieces[0].values if value else unchanged.expand(len(self._boxes), *unchanged.shape[1:])
+        if name in self._network.program.shapeless:
+            if value is not None:
+                return value.pieces[0].values
+            unchanged = self._base.values[name]
+            return unchanged if len(self._boxes) == 1 else unchanged.expand(len(self._boxes), *unchanged.shape[1:])
         row_starts, col_starts = (
             [frame.spans[index].lo + path.starts[place][index] - paths[0].starts[place][index] for path in paths]
             for frame, paths in zip((rows, cols), self._paths, strict=True)

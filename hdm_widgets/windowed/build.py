@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hdm_widgets.windowed.axes import Same
-from hdm_widgets.windowed.rules import Context, step_of
-from hdm_widgets.windowed.steps import Constant, Convolution, Step, TransposedConvolution
+from hdm_widgets.windowed.rules import Context, is_picture_like, step_of
+from hdm_widgets.windowed.steps import Constant, Convolution, Opaque, Step, TransposedConvolution
 from hdm_widgets.windowed.trace import Call, Ref, Trace, TraceError, refs
 
 __all__ = ["Program", "build"]
@@ -32,6 +32,10 @@ class Program:
         (rows, cols) of every value.
     channels : dict of str to int
         Of every value, where it has any.
+    shapeless : frozenset of str
+        Values without rows and columns; where they have no batch in front either, pictures cannot share a batch.
+    single : bool
+        Whether only one picture can be computed at a time.
     picture, output : str
     """
 
@@ -39,6 +43,8 @@ class Program:
     numbers: tuple[Call, ...]
     sizes: dict[str, tuple[int, int]]
     channels: dict[str, int]
+    shapeless: frozenset[str]
+    single: bool
     picture: str
     output: str
 
@@ -59,6 +65,7 @@ def build(trace: Trace) -> Program:
         If the network computes with sizes in a way that is not understood.
     """
     shapes: dict[str, tuple[int | None, ...]] = {trace.picture: (None, *trace.shape)}
+    names_of_numbers: set[str] = set()
     constants = {name: value.detach() for name, value in trace.constants.items()}
     held: dict[str, Constant] = {}
 
@@ -68,10 +75,10 @@ def build(trace: Trace) -> Program:
         key = f"{name}/{rank}"
         rows, cols = (Same((), int(size)) for size in value.shape[-2:])
         held[key] = Constant(key, name, (), rows, cols, value=value)
-        shapes[key] = tuple(value.shape)
+        shapes[key] = (None, *value.shape[1:])
         return key
 
-    context = Context(shapes, constants, hold)
+    context = Context(shapes, names_of_numbers, constants, hold)
     uses = Counter(name for call in trace.calls for value in call.arguments.values() for name in refs(value))
     uses[trace.output] += 1
     numbers: list[Call] = []
@@ -83,14 +90,16 @@ def build(trace: Trace) -> Program:
                 shape = context.shapes.get(call.arguments["self"].name, ())
                 if call.arguments["dim"] != 0 or not shape or shape[0] is not None:
                     raise TraceError(f"it computes with sizes ({call.label})")
-            elif any(shapes.get(name) for name in read):
+            elif read & shapes.keys():
                 raise TraceError(f"it takes a number from the picture's values ({call.label})")
             numbers.append(call)
-            shapes[call.name] = ()
+            names_of_numbers.add(call.name)
         elif read <= constants.keys():
             with torch.inference_mode():
                 constants[call.name] = call.run(constants)
         else:
+            if call.arguments.get("training") is True:
+                raise TraceError(f"{call.label} looks at all pictures of a batch together")
             shapes[call.name] = call.shape
             earlier = steps.get(_normalised(call))
             if earlier is not None and uses[earlier.name] == 1 and _foldable(earlier, call, constants):
@@ -100,6 +109,8 @@ def build(trace: Trace) -> Program:
                 steps[call.name] = step_of(call, context)
     if trace.output not in steps:
         raise TraceError("its output does not depend on the picture")
+    if not is_picture_like(shapes[trace.output]):
+        raise TraceError(f"its output has the shape {shapes[trace.output]}")
     ordered = (*held.values(), *map(_laid_out, steps.values()))
     names = (trace.picture, *(step.name for step in ordered))
     return Program(
@@ -107,8 +118,22 @@ def build(trace: Trace) -> Program:
         tuple(numbers),
         {name: context.size(name) for name in names},
         {name: int(shapes[name][1] or 0) for name in names if len(shapes[name]) == 4},
+        frozenset(name for name in names if not is_picture_like(shapes[name]) and name not in held),
+        any(not shape or shape[0] is not None for name, shape in shapes.items() if name not in held)
+        or any(isinstance(steps.get(call.name), Opaque) and _over_batch(call) for call in trace.calls),
         trace.picture,
         trace.output,
+    )
+
+
+def _over_batch(call: Call) -> bool:
+    """Whether a call names the batch among the dimensions that it works along."""
+    dims = [call.arguments[key] for key in ("dim", "dims", "dim0", "dim1") if key in call.arguments]
+    rank = len(call.shape or ()) or 1
+    return any(
+        isinstance(dim, int) and dim in (0, -rank)
+        for given in dims
+        for dim in (given if isinstance(given, list) else [given])
     )
 
 

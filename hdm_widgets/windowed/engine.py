@@ -7,6 +7,7 @@ import threading
 import torch
 from torch import Tensor, nn
 
+from hdm_widgets._weights import fingerprint
 from hdm_widgets.windowed.build import build
 from hdm_widgets.windowed.network import Network
 from hdm_widgets.windowed.trace import trace
@@ -42,7 +43,7 @@ class Engine:
         """With the weights as they are now."""
         with self._lock:
             versions = self._versions()
-            if versions is None or versions != self._weights:
+            if versions != self._weights:
                 self._weights, self._network = versions, self._built()
             return self._network
 
@@ -50,9 +51,5 @@ class Engine:
         with torch.inference_mode():
             return Network(build(self._trace), self._device)
 
-    def _versions(self) -> list[tuple[int, int]] | None:
-        """Changes when a weight is written to; None if that cannot be told."""
-        constants = self._trace.constants.values()
-        if any(value.is_inference() for value in constants):
-            return None
-        return [(value.data_ptr(), value._version) for value in constants]
+    def _versions(self) -> bytes:
+        return fingerprint(self._trace.constants.values())

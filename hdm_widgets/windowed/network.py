@@ -58,7 +58,9 @@ class Network:
 
     def full(self, pictures: Tensor) -> Tensor:
         """The output (N, ...) for whole pictures (N, C, H, W)."""
-        return self._forward(pictures, frozenset())[self.program.output]
+        if not self.program.single or len(pictures) == 1:
+            return self._forward(pictures, frozenset())[self.program.output]
+        return torch.cat([self.full(picture[None]) for picture in pictures])
 
     def values(self, picture: Tensor) -> dict[str, Tensor]:
         """For one picture (C, H, W), all values that windows over it need, and the output."""
@@ -156,7 +158,7 @@ def outer_padding(step: Step, index: int, rows: Frame, cols: Frame) -> tuple[int
 
 
 def _padded_patch(step: Step, value: Tensor, rows: Frame, cols: Frame, index: int) -> Tensor:
-    if value.ndim < 3 or isinstance(step, Opaque):
+    if isinstance(step, Opaque):
         return value
     (row, last_row, *_), (col, last_col, *_) = rows.spans[index], cols.spans[index]
     patch = value

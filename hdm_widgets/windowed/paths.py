@@ -107,7 +107,7 @@ class Paths:
             narrow = [name for name in step.inputs if changed[name] != self._program.sizes[name]]
             if narrow and changed[step.name] == size and (isinstance(step, Opaque) or size == (1, 1)):
                 labels.append(step.label)
-        return labels
+        return list(dict.fromkeys(labels))
 
     def _along(self, dim: int, changed: Interval) -> Path:
         known = self._known[dim]

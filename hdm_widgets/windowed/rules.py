@@ -31,7 +31,7 @@ from hdm_widgets.windowed.steps import (
 )
 from hdm_widgets.windowed.trace import Call, Ref, refs
 
-__all__ = ["Context", "step_of"]
+__all__ = ["Context", "is_picture_like", "step_of"]
 
 # Operations that treat every place alike and apart, named as in ATen.
 _ELEMENTWISE = (
@@ -45,7 +45,6 @@ _ELEMENTWISE = (
 )
 # Of these, the ones that often follow a convolution are done in place.
 _IN_PLACE = "elu hardswish hardtanh leaky_relu relu relu6 sigmoid silu"
-_DROPOUTS = "alpha_dropout dropout feature_alpha_dropout feature_dropout"
 _OVER_CHANNELS = (
     "amax amin argmax argmin cumsum log_softmax logsumexp mean norm prod softmax std sum var _log_softmax _softmax"
 )
@@ -68,7 +67,9 @@ class Context:
     Attributes
     ----------
     shapes : dict of str to tuple
-        Of the values that depend on the picture, without the batch; () for numbers.
+        Of the values that depend on the picture; None in place of a size that depends on the batch.
+    numbers : set of str
+        Values that are no tensors.
     constants : dict of str to torch.Tensor
         The other tensors.
     hold : callable
@@ -76,6 +77,7 @@ class Context:
     """
 
     shapes: dict[str, tuple[int | None, ...]]
+    numbers: set[str]
     constants: dict[str, Tensor]
     hold: Callable[[str, int], str]
 
@@ -89,27 +91,29 @@ def step_of(call: Call, context: Context) -> Step:
     """The step that does what a call does."""
     rule = _RULES.get(call.operation)
     step = None
-    if rule is not None and call.shape is not None and _picture_like(call.shape):
+    if rule is not None and call.shape is not None and is_picture_like(call.shape):
         step = rule(call, context)
     return _opaque(call, context) if step is None else step
 
 
-def _picture_like(shape: tuple[int | None, ...]) -> bool:
+def is_picture_like(shape: tuple[int | None, ...]) -> bool:
+    """Whether a value has the batch in front, and rows and columns at the end."""
     return len(shape) >= 3 and shape[0] is None and all(isinstance(size, int) for size in shape[1:])
 
 
 def _places(shape: tuple[int | None, ...]) -> tuple[int, int]:
-    rows, cols = (1, 1) if len(shape) < 3 else shape[-2:]
-    return int(rows or 1), int(cols or 1)
+    if not is_picture_like(shape):
+        return 1, 1
+    return int(shape[-2] or 1), int(shape[-1] or 1)
 
 
 def _input(call: Call, context: Context, name: str) -> str | None:
     """The one picture-like value that a call works on."""
     argument = call.arguments.get(name)
-    if not isinstance(argument, Ref) or not _picture_like(context.shapes.get(argument.name, ())):
+    if not isinstance(argument, Ref) or not is_picture_like(context.shapes.get(argument.name, ())):
         return None
     others = [ref for key, value in call.arguments.items() if key != name for ref in refs(value)]
-    return None if any(context.shapes.get(other) for other in others) else argument.name
+    return None if any(other in context.shapes for other in others) else argument.name
 
 
 def _runner(call: Call, context: Context, inputs: tuple[str, ...]) -> Function:
@@ -126,7 +130,7 @@ def _runner(call: Call, context: Context, inputs: tuple[str, ...]) -> Function:
 
 def _opaque(call: Call, context: Context) -> Step:
     names = tuple(
-        dict.fromkeys(name for value in call.arguments.values() for name in refs(value) if context.shapes.get(name))
+        dict.fromkeys(name for value in call.arguments.values() for name in refs(value) if name in context.shapes)
     )
     sizes = [context.size(name) for name in names]
     size = _places(call.shape or ())
@@ -141,11 +145,11 @@ def _elementwise(call: Call, context: Context) -> Step | None:
     for value in call.arguments.values():
         for name in dict.fromkeys(refs(value)):
             shape = context.shapes.get(name)
-            if shape == () or name in names:
-                continue  # a number
+            if name in context.numbers or name in names:
+                continue
             if shape is None and set(context.constants[name].shape[-2:]) <= {1}:
                 continue  # the same at every place
-            if shape is not None and (len(shape) != rank or not _picture_like(shape)):
+            if shape is not None and (len(shape) != rank or not is_picture_like(shape)):
                 return None
             names.append(name)
             held.append(context.hold(name, rank) if shape is None else name)
@@ -173,13 +177,6 @@ def _channelwise(call: Call, context: Context) -> Step | None:
     if name is None or call.arguments.get("training") is True:
         return None
     return _local(call, context, (name,), _runner(call, context, (name,)))
-
-
-def _passing(call: Call, context: Context) -> Step | None:
-    name = _input(call, context, "input" if "input" in call.arguments else "self")
-    if name is None or call.arguments.get("train"):
-        return None
-    return _local(call, context, (name,), _same)
 
 
 def _over_channels(call: Call, context: Context) -> Step | None:
@@ -284,7 +281,7 @@ def _cat(call: Call, context: Context) -> Step | None:
     names = []
     for part in parts:
         shape = context.shapes.get(part.name)
-        if shape is None or len(shape) != 4 or not _picture_like(shape):
+        if shape is None or len(shape) != 4 or not is_picture_like(shape):
             return None
         shapes.append(shape)
         names.append(part.name)
@@ -366,9 +363,13 @@ def _max_pool(call: Call, context: Context) -> Step | None:
 
 
 def _weights(size: int, dim: int, operation: Callable[[Tensor], Tensor]) -> NDArray[np.float32]:
-    """How an operation that is linear along an axis weighs the places of one, by applying it to unit vectors."""
-    units = torch.eye(size).view(1, size, size, 1) if dim == 0 else torch.eye(size).view(1, size, 1, size)
-    weights: NDArray[np.float32] = operation(units)[0].flatten(1).T.contiguous().numpy()
+    """How an operation that is linear along an axis weighs the places of one, by applying it to unit vectors.
+
+    The other axis has two places: of one, some kernels of PyTorch make the wrong thing.
+    """
+    units = torch.eye(size).view(1, size, size, 1).expand(1, size, size, 2)
+    outcome = operation(units.contiguous() if dim == 0 else units.mT.contiguous())[0]
+    weights: NDArray[np.float32] = (outcome[..., 0] if dim == 0 else outcome[..., 0, :]).T.contiguous().numpy()
     return weights
 
 
@@ -431,7 +432,7 @@ def _interpolation(call: Call, context: Context) -> Step | None:
     def along(dim: int, units: Tensor) -> Tensor:
         changed = dict(given, input=Ref("units"))
         if scales is None:
-            changed["output_size"] = [outs[0], 1] if dim == 0 else [1, outs[1]]
+            changed["output_size"] = [outs[0], 2] if dim == 0 else [2, outs[1]]
         else:
             changed["scale_factors"] = [scales[0], 1.0] if dim == 0 else [1.0, scales[1]]
         result: Tensor = Call(call.name, call.target, changed, None, "", None).run({"units": units})
@@ -530,7 +531,6 @@ _RULES: dict[str, Rule] = {
     name: rule
     for names, rule in (
         (_ELEMENTWISE, _elementwise),
-        (_DROPOUTS, _passing),
         (_OVER_CHANNELS, _over_channels),
         (_OF_CHANNELS, _of_channels),
         (_PER_CHANNEL, _channelwise),

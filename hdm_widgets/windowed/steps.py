@@ -179,14 +179,18 @@ class TransposedConvolution(Step):
         assert isinstance(self.rows, Spread) and isinstance(self.cols, Spread)  # noqa: S101, PT018 - made so
         whole = F.conv_transpose2d(patches[0], self.weight, self.bias, self.stride, 0, 0, self.groups, self.dilation)
         row, col = self.rows.offset(rows.out), self.cols.offset(cols.out)
-        # Places past the last contribution are there only with output padding; they have the bias alone.
-        below, right = row + rows.out.size - whole.shape[-2], col + cols.out.size - whole.shape[-1]
-        if below > 0 or right > 0:
-            longer = whole.new_zeros(*whole.shape[:2], whole.shape[-2] + max(below, 0), whole.shape[-1] + max(right, 0))
+        # Places before the first contribution or past the last one have the bias alone.
+        above, left = max(-row, 0), max(-col, 0)
+        below = max(row + rows.out.size - whole.shape[-2], 0)
+        right = max(col + cols.out.size - whole.shape[-1], 0)
+        if above or below or left or right:
+            inner = whole
+            height, width = above + inner.shape[-2] + below, left + inner.shape[-1] + right
+            whole = inner.new_zeros(*inner.shape[:2], height, width)
             if self.bias is not None:
-                longer += self.bias[:, None, None]
-            longer[..., : whole.shape[-2], : whole.shape[-1]] = whole
-            whole = longer
+                whole += self.bias[:, None, None]
+            whole[..., above : above + inner.shape[-2], left : left + inner.shape[-1]] = inner
+            row, col = row + above, col + left
         return whole[..., row : row + rows.out.size, col : col + cols.out.size]
 
     def cost(self, rows: int, cols: int) -> float:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim
-from torch.export.graph_signature import InputKind
+from torch.export.graph_signature import InputKind, OutputKind
 
 __all__ = ["Call", "Ref", "Trace", "TraceError", "refs", "trace"]
 
-# In eval mode these hand on the very tensor they were given, though their schema does not say so.
-_PASSING = {"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"}
+# The tracer tells its own story of what it cannot trace; ours is the error.
+_TRACER_LOG = "torch.fx.experimental.symbolic_shapes"
+_DROPOUT = re.compile(r"(feature_)?(alpha_)?dropout\.default")
 
 
 class TraceError(Exception):
@@ -115,9 +119,10 @@ def trace(network: nn.Module, picture: Tensor) -> Trace:
     example = picture.expand(2, *picture.shape).clone()
     try:
         # Warnings that arise here speak of the tracer's insides.
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings(), _silent(logging.getLogger(_TRACER_LOG)):
             warnings.simplefilter("ignore")
             program = torch.export.export(network, (example,), strict=False, dynamic_shapes=({0: Dim.AUTO},))
+            _drop_dropouts(program.graph)
             if _writes_into_views(program.graph):
                 program = program.run_decompositions({})
     except Exception as error:
@@ -132,9 +137,13 @@ def trace(network: nn.Module, picture: Tensor) -> Trace:
             constants[spec.arg.name] = sources[str(spec.target)]
         else:
             raise TraceError(f"it holds {spec.target}, which is no tensor")
-    if _batch_is_fixed(program.graph, inputs[0]):
+    if not program.range_constraints:
         raise TraceError("it works on a fixed number of pictures at a time")
-    calls, output = _calls(program.graph)
+    outputs = [spec.arg.name for spec in program.graph_signature.output_specs if spec.kind is OutputKind.USER_OUTPUT]
+    if len(outputs) != 1:
+        raise TraceError(f"it gives {len(outputs)} outputs")
+    calls, current = _calls(program.graph)
+    output = current[outputs[0]]
     return Trace(calls, constants, inputs[0], output, (picture.shape[0], picture.shape[1], picture.shape[2]))
 
 
@@ -163,11 +172,10 @@ def _positional(target: torch._ops.OpOverload, found: dict[str, Any]) -> Any:
     )
 
 
-def _calls(graph: fx.Graph) -> tuple[tuple[Call, ...], str]:
+def _calls(graph: fx.Graph) -> tuple[tuple[Call, ...], dict[str, str]]:
     # The value that a node stands for by now: what was written to in place is another value afterwards.
     current: dict[fx.Node, str] = {}
     calls = []
-    output = ""
 
     def ref(argument: Any) -> Any:
         if isinstance(argument, fx.Node):
@@ -178,9 +186,6 @@ def _calls(graph: fx.Graph) -> tuple[tuple[Call, ...], str]:
 
     for node in graph.nodes:
         current[node] = node.name
-        if node.op == "output":
-            (result,) = node.args[0]
-            output = current[result]
         if node.op != "call_function":
             continue
         target, source, pick = node.target, node, None
@@ -193,6 +198,8 @@ def _calls(graph: fx.Graph) -> tuple[tuple[Call, ...], str]:
             if not target._schema.returns or target._schema.name == "aten::_assert_tensor_metadata":
                 continue
             arguments = {name: ref(value) for name, value in _by_name(target, source)}
+            if torch.Tag.nondeterministic_seeded in target.tags and not _draws_nothing(arguments):
+                raise TraceError("it draws random numbers")
             if _writes(target):
                 target = _without_writing(target)
                 written = current[source.args[0]]
@@ -202,7 +209,7 @@ def _calls(graph: fx.Graph) -> tuple[tuple[Call, ...], str]:
         else:
             raise TraceError(f"it uses {target}, which is no plain operation")
         calls.append(Call(node.name, target, arguments, pick, _module_of(source), _shape_of(node)))
-    return tuple(calls), output
+    return tuple(calls), {node.name: name for node, name in current.items()}
 
 
 def _is_getitem(node: fx.Node) -> bool:
@@ -233,6 +240,30 @@ def _without_writing(target: torch._ops.OpOverload) -> torch._ops.OpOverload:
     return plain
 
 
+def _draws_nothing(arguments: dict[str, Any]) -> bool:
+    """Whether an operation that may drop values is told not to."""
+    return arguments.get("dropout_p") == 0 or arguments.get("p") == 0 or arguments.get("training") is False
+
+
+def _drop_dropouts(graph: fx.Graph) -> None:
+    """In eval mode a dropout hands on the very tensor it was given, though its schema does not say so."""
+    for node in list(graph.nodes):
+        if node.op == "call_function" and _DROPOUT.fullmatch(getattr(node.target, "__name__", "")):
+            given = dict(_by_name(node.target, node))
+            if given["train"] is False:
+                node.replace_all_uses_with(given["input"])
+                graph.erase_node(node)
+
+
+@contextmanager
+def _silent(logger: logging.Logger) -> Iterator[None]:
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
 def _writes_into_views(graph: fx.Graph) -> bool:
     """Whether something is written to of which another name is used later."""
     family: dict[fx.Node, set[fx.Node]] = {}
@@ -247,7 +278,7 @@ def _writes_into_views(graph: fx.Graph) -> bool:
             shares = _is_getitem(node)
         else:
             returns = target._schema.returns
-            shares = any(value.alias_info for value in returns) or target._schema.name[6:] in _PASSING
+            shares = any(value.alias_info for value in returns)
             if _writes(target):
                 others = family[first] - {first}
                 if first.op == "placeholder" or any(place[user] > place[node] for o in others for user in o.users):
@@ -269,10 +300,6 @@ def _shape_of(node: fx.Node) -> tuple[int | None, ...] | None:
     if not isinstance(value, Tensor):
         return None
     return tuple(size if isinstance(size, int) else None for size in value.shape)
-
-
-def _batch_is_fixed(graph: fx.Graph, picture: str) -> bool:
-    return any(node.name == picture and isinstance(node.meta["val"].shape[0], int) for node in graph.nodes)
 
 
 def _first_line(error: Exception) -> str:

@@ -77,7 +77,7 @@ def test_the_map_appears_and_gets_complete(lab: Lab) -> None:
     notebook = lab(DEMO)
     explorer = Explorer(notebook.page)
     explorer.complete()
-    expect(explorer.status).to_contain_text(f"{CELLS} model runs")
+    expect(explorer.status).to_contain_text(f"{CELLS} discs")
     visible, _ = explorer.painted()
     assert visible > 0
     assert notebook.value("explorer.status, explorer.progress, explorer.error") == ("done", 1.0, "")
@@ -317,7 +317,7 @@ def test_a_slider_cancels_the_running_scan_and_starts_the_next(lab: Lab) -> None
     notebook.await_value("explorer.offset, explorer.status", (SIDE // 4, "running"))
     notebook.run_new("gate.release(1000)")
     explorer.complete()
-    expect(explorer.status).to_contain_text("16 model runs")
+    expect(explorer.status).to_contain_text("16 discs")
     shape, called = notebook.value("explorer.result.values.shape, calls")
     assert shape == (4, 4)
     # At most one batch of the first scan after the change, then a picture without a disc and 16 with one.
@@ -394,7 +394,7 @@ def test_traits_set_in_python_move_the_controls(lab: Lab) -> None:
     notebook.run_new("explorer.circle_size = 21\nexplorer.offset = 32")
     expect(explorer.slider("Circle size")).to_have_value("21")
     expect(explorer.slider("Offset")).to_have_value("32")
-    expect(explorer.status).to_contain_text("16 model runs")
+    expect(explorer.status).to_contain_text("16 discs")
     before = explorer.await_repaint(before)
 
     notebook.run_new("explorer.result_type = hw.hdm.BETTER_ONLY")

@@ -99,7 +99,7 @@ function Cost({ view }: { view: ViewState }) {
   const gaps = grid.offset > grid.circleSize + 1 ? " · discs leave gaps" : "";
   return (
     <p class={`hdm-note ${long ? "hdm-long" : ""}`} data-testid="cost">
-      {rows(grid)} × {cols(grid)} grid · {count(runs)} model runs
+      {rows(grid)} × {cols(grid)} grid · {count(runs)} discs
       {time}
       {gaps}
     </p>

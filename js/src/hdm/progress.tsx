@@ -17,7 +17,7 @@ export function Progress({ view }: { view: ViewState }) {
       done === 0
         ? "Starting"
         : `${stride > 1 ? "Coarse map" : "Refining"} · ${count(done)} of ${count(total)}`,
-    done: `Complete · ${count(total)} model runs in ${duration(seconds)}`,
+    done: `Complete · ${count(total)} discs in ${duration(seconds)}`,
     cancelled: `Cancelled ${reached}${done ? "; what was measured stays" : ""}`,
     error: `Stopped ${reached}`,
   }[status];
