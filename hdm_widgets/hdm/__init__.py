@@ -7,9 +7,11 @@
 (48, 48)
 """
 
+from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.circle_map import BETTER_ONLY, RAW, WORSE_ONLY, ResultType
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.plan import Plan
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.settings import ScanSettings
 from hdm_widgets.hdm.update import ScanUpdate
@@ -19,11 +21,13 @@ __all__ = [
     "BETTER_ONLY",
     "RAW",
     "WORSE_ONLY",
+    "Approximation",
     "Grid",
     "HDMResult",
     "HausdorffDistanceMasks",
     "ModelError",
     "ModelOutputError",
+    "Plan",
     "ResultType",
     "ScanSettings",
     "ScanUpdate",

@@ -27,7 +27,7 @@ class Approximation:
     rank_correlation : float
         Spearman's, of approximate and exact distances; 1 where both are constant.
     largest_difference, mean_difference : float
-        Of the distances, in their unit. Both infinite and both NaN count as equal.
+        Of the distances, in their unit. Both infinite and both NaN count as equal; one alone is infinitely far.
     ssim : float
         Structural similarity of the two coarse maps of these cells.
     """
@@ -40,12 +40,20 @@ class Approximation:
     ssim: float
 
     @classmethod
-    def of(cls, tolerance: float, approximate: NDArray[np.float64], exact: NDArray[np.float64]) -> Approximation:
-        """The error of one map (rows, cols) against the other; NaN in `exact` where a cell was not compared."""
-        compared = ~np.isnan(exact) & ~np.isnan(approximate)
+    def of(
+        cls,
+        tolerance: float,
+        approximate: NDArray[np.float64],
+        exact: NDArray[np.float64],
+        compared: NDArray[np.bool_],
+    ) -> Approximation:
+        """The error of one map (rows, cols) against the other, in the compared cells."""
         ours, true = approximate[compared], exact[compared]
         with np.errstate(invalid="ignore"):
-            differences = np.where(ours == true, 0.0, np.abs(ours - true))
+            differences = np.where((ours == true) | (np.isnan(ours) & np.isnan(true)), 0.0, np.abs(ours - true))
+        # One NaN is as far from a number as can be; as a rank it comes after all numbers.
+        differences = np.nan_to_num(differences, nan=np.inf, posinf=np.inf)
+        ours, true = (np.nan_to_num(values, nan=np.inf, posinf=np.inf) for values in (ours, true))
         constant = not len(true) or np.ptp(stats.rankdata(true)) == 0 or np.ptp(stats.rankdata(ours)) == 0
         rank = float((ours == true).all()) if constant else float(stats.spearmanr(ours, true).statistic)
         return cls(
@@ -74,8 +82,9 @@ def structural_similarity(a: NDArray[np.float64], b: NDArray[np.float64]) -> flo
     Local means are over windows of 7 x 7 cells, or of the whole map if it is smaller.
     """
     finite = np.concatenate([a[np.isfinite(a)], b[np.isfinite(b)]])
-    top = float(finite.max(initial=0.0))
-    first, second = np.nan_to_num(a, posinf=top), np.nan_to_num(b, posinf=top)
+    # Neither infinity nor NaN has differences: they count as one more than the largest value.
+    top = float(finite.max(initial=0.0)) + (not (np.isfinite(a).all() and np.isfinite(b).all()))
+    first, second = np.nan_to_num(a, nan=top, posinf=top), np.nan_to_num(b, nan=top, posinf=top)
     spread = top - float(finite.min(initial=0.0))
     if spread == 0:
         return 1.0

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,19 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hdm_widgets._arguments import advise_on_keywords, warn_user
+from hdm_widgets._arguments import advise_on_keywords
 from hdm_widgets._batch_size import BatchSize
 from hdm_widgets._inputs import check_image, check_segment
 from hdm_widgets.hdm import inputs
 from hdm_widgets.hdm.grid import Grid, check_count
-from hdm_widgets.hdm.inference import Inference, Ways
-from hdm_widgets.hdm.masks import MaskPatch, MaskStore
-from hdm_widgets.hdm.memory import Known, Measured, Memory
-from hdm_widgets.hdm.occlusion import Fill, Occlusion, OverriddenOcclusion, warn_of_clipping
+from hdm_widgets.hdm.inference import Ways
+from hdm_widgets.hdm.memory import Memory
+from hdm_widgets.hdm.occlusion import Fill, Occlusion, OverriddenOcclusion
 from hdm_widgets.hdm.options import ScanOptions
 from hdm_widgets.hdm.plan import Plan
+from hdm_widgets.hdm.prepared import PreparedScan
 from hdm_widgets.hdm.result import HDMResult
-from hdm_widgets.hdm.scan import MaskMeasure, Measure, OutputMeasure, Scan, locate
+from hdm_widgets.hdm.scan import MaskMeasure, Measure, OutputMeasure
 from hdm_widgets.hdm.settings import ScanSettings
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.distance import (
@@ -38,49 +36,6 @@ from hdm_widgets.metrics.distance import (
 from hdm_widgets.segmenter import Model, ModelError, Segmenter
 
 __all__ = ["HausdorffDistanceMasks"]
-
-
-@dataclass(frozen=True)
-class _Started:
-    """A scan after its first picture, the one without a disc."""
-
-    baseline: float
-    baseline_mask: NDArray[np.bool_]
-    base_mask: NDArray[np.bool_]
-    inference: Inference
-    scan: Scan
-
-
-@dataclass(frozen=True)
-class _Scan:
-    """All that a scan needs, checked."""
-
-    segmenter: Segmenter
-    occluder: Occlusion | OverriddenOcclusion
-    measure: Measure
-    picture: Tensor
-    truth: NDArray[Any]
-    settings: ScanSettings
-    wanted: NDArray[np.bool_]
-    sizes: BatchSize
-    inference: Ways
-    keep_outputs: bool
-
-    def warn(self) -> None:
-        """Say what is allowed but may not be meant."""
-        if not self.truth.any():
-            warn_user("the segment is empty: every distance follows the policy for empty masks (empty=)")
-        if self.truth.dtype.kind in "ui":
-            classes = np.unique(self.truth[self.truth != 0])
-            if len(classes) > 1:
-                warn_user(
-                    f"the segment has {len(classes)} different values besides 0 and all of them count; "
-                    f"for one class of a label map use segment == {classes[0]}"
-                )
-        if self.settings.fill == "minimum" and not self.settings.own_mask:
-            channel = self.settings.channel
-            part = self.picture if channel == -1 else self.picture[channel]
-            warn_of_clipping(part, normalize=self.settings.normalize)
 
 
 class HausdorffDistanceMasks:
@@ -363,9 +318,8 @@ class HausdorffDistanceMasks:
         -------
         Plan
         """
-        scan = self._prepare(model, image, segment, device, channel, ScanOptions(**options))
-        with scan.segmenter.borrowed():
-            return self._begin(scan).inference.plan
+        scan = self._prepare(model, image, segment, device, channel, ScanOptions.of(options))
+        return scan.plan(self._memory)
 
     def _prepare(
         self,
@@ -375,7 +329,7 @@ class HausdorffDistanceMasks:
         device: torch.device | str | None,
         channel: int,
         options: ScanOptions,
-    ) -> _Scan:
+    ) -> PreparedScan:
         """Check everything and bring it into its form; nothing is run."""
         grid = self.grid
         segmenter = Segmenter.of(model, target=options.target, threshold=options.threshold, device=device)
@@ -397,8 +351,13 @@ class HausdorffDistanceMasks:
         if settings.own_mask:
             occluder = OverriddenOcclusion(grid, picture, settings.channel, self.normalize, self.apply_mask)
         else:
+            # Where the model runs, so that no disc has to be sent there.
             occluder = Occlusion.of(
-                grid, picture, fill=settings.fill, channel=settings.channel, normalize=self.normalize
+                grid,
+                picture.to(segmenter.run_device),
+                fill=settings.fill,
+                channel=settings.channel,
+                normalize=self.normalize,
             )
         measure: Measure
         if settings.distance == "hausdorff":
@@ -406,7 +365,7 @@ class HausdorffDistanceMasks:
         else:
             measure = OutputMeasure(row_distance if settings.distance == "rows" else self.calculate_distance, truth)
         sizes = BatchSize(options.batch_size or segmenter.batch_size, picture, segmenter.run_device)
-        return _Scan(
+        return PreparedScan(
             segmenter, occluder, measure, picture, truth, settings, wanted, sizes, options.inference,
             options.keep_outputs,
         )  # fmt: skip
@@ -415,86 +374,14 @@ class HausdorffDistanceMasks:
         ours = getattr(HausdorffDistanceMasks, method)
         return getattr(getattr(self, method), "__func__", None) is not ours
 
-    def _run(self, scan: _Scan) -> Generator[ScanUpdate]:
-        grid, wanted = scan.occluder.grid, scan.wanted
+    def _run(self, scan: PreparedScan) -> Generator[ScanUpdate]:
         self.result = None
-        started = time.perf_counter()
-        with scan.segmenter.borrowed():
-            state = self._begin(scan)
-            values = np.full(grid.shape, np.nan)
-            values[~wanted] = state.baseline
-            measured = np.zeros(grid.shape, dtype=bool)
-            masks = MaskStore(state.base_mask) if scan.keep_outputs else None
-            total = int(np.count_nonzero(wanted))
-
-            def result() -> HDMResult:
-                return HDMResult(
-                    values.copy(), state.baseline, measured.copy(), grid, scan.picture.numpy(), scan.truth != 0,
-                    state.baseline_mask, scan.settings, state.inference.plan, state.scan.approximation, masks,
-                    scan.occluder.picture,
-                )  # fmt: skip
-
-            self.result = result()
-            yield ScanUpdate(
-                np.empty((0, 2), np.intp), np.empty(0), 0, total, grid.stages()[0][0],
-                time.perf_counter() - started, self.result,
-            )  # fmt: skip
+        with closing(scan.updates(self._memory)) as updates:
             try:
-                for batch in state.scan.batches():
-                    if batch.afresh:
-                        measured[:] = False
-                        values[wanted] = np.nan
-                    at = batch.cells[:, 0], batch.cells[:, 1]
-                    values[at] = batch.distances
-                    measured[at] = True
-                    if masks is not None:
-                        masks.patches.update(zip(map(tuple, batch.cells.tolist()), batch.masks, strict=True))
-                    self.result = result()
-                    yield ScanUpdate(
-                        batch.cells, batch.distances, int(np.count_nonzero(measured)), total, batch.stride,
-                        time.perf_counter() - started, self.result,
-                    )  # fmt: skip
+                for update in updates:
+                    self.result = update.result
+                    yield update
             except ModelError as error:
-                error.result = self.result
+                if isinstance(error.result, HDMResult):
+                    self.result = error.result
                 raise
-
-    def _begin(self, scan: _Scan) -> _Started:
-        """Run the picture without a disc, and choose a way for the others."""
-        segmenter, occluder, measure = scan.segmenter, scan.occluder, scan.measure
-        inference = Inference(segmenter, occluder, scan.sizes, scan.inference, scan.settings.tolerance)
-        try:
-            before = time.perf_counter()
-            raw = segmenter.raw(scan.picture[None])
-            seconds = time.perf_counter() - before
-            baseline, baseline_mask = base_distance, base_mask = measure.start(segmenter, raw)
-            if not torch.equal(occluder.unchanged, scan.picture):
-                raw = segmenter.raw(occluder.unchanged[None])
-                base_distance, base_mask = measure.start(segmenter, raw)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is reported with its place
-            locate(error, None)
-        known = self._known(scan, raw)
-        known[b""] = Measured(base_distance, MaskPatch((0, 0, 0, 0), b""))
-        inference.start(raw, seconds, np.argwhere(scan.wanted))
-        running = Scan(occluder, occluder.grid, scan.wanted, measure, inference, base_mask, known)
-        return _Started(baseline, baseline_mask, base_mask, inference, running)
-
-    def _known(self, scan: _Scan, raw: Tensor) -> Known:
-        """What earlier scans measured with the same model, picture, truth and settings."""
-        settings = scan.settings
-        if settings.distance == "custom":
-            # What a function of the user's depends on is not known.
-            return Known(Memory(), b"")
-        segmenter = scan.segmenter
-        parts: list[Any] = [
-            raw,
-            scan.picture,
-            scan.truth,
-            scan.occluder.unchanged,
-            settings.distance,
-            settings.empty,
-            repr(settings.tolerance),
-        ]
-        parts += [repr((segmenter.target, segmenter.threshold, segmenter.activation, segmenter.pad_to))]
-        if isinstance(scan.occluder, Occlusion):
-            parts.append(scan.occluder.inside)
-        return self._memory.of(segmenter, *parts)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
@@ -15,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdm_widgets._batch_size import BatchSize, free_memory
+from hdm_widgets.hdm.engines import traced
 from hdm_widgets.hdm.occlusion import Changes
 from hdm_widgets.hdm.plan import Plan
 from hdm_widgets.segmenter import ModelOutputError, Segmenter, is_out_of_memory
-from hdm_widgets.windowed import Base, Engine, Network, TraceError
+from hdm_widgets.windowed import Base, Network, TraceError
 
 __all__ = ["Inference", "Outputs", "Ways", "WindowsDifferError"]
 
@@ -37,7 +36,6 @@ _MEMORY_SHARE = 0.5
 _VERIFY_SHARE = 0.05
 _VERIFY_LEAST = 2
 _VERIFY_MOST = 8
-_TRACES_PER_MODEL = 4
 
 
 class WindowsDifferError(Exception):
@@ -50,6 +48,9 @@ class Occluder(Protocol):
     @property
     def unchanged(self) -> Tensor:
         """The picture (C, H, W) with an empty disc."""
+
+    def reach(self, cells: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Boxes (k, 4) in which the discs of cells (n, 2) may change the picture, one for each different picture."""
 
     def changes(self, cells: NDArray[np.intp]) -> Changes:
         """What the discs of cells (n, 2) change."""
@@ -72,42 +73,6 @@ class Outputs:
     rows: NDArray[np.intp]
     cols: NDArray[np.intp]
     values: Tensor
-
-
-class _Engines:
-    """Traced networks of models that are in use, the last few of each."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: weakref.WeakKeyDictionary[nn.Module, dict[object, Engine]] = weakref.WeakKeyDictionary()
-
-    def has(self, segmenter: Segmenter, picture: Tensor) -> bool:
-        with self._lock:
-            return self._key(segmenter, picture) in self._of(segmenter)
-
-    def get(self, segmenter: Segmenter, picture: Tensor, *, fresh: bool = False) -> Engine:
-        key = self._key(segmenter, picture)
-        with self._lock:
-            engine = None if fresh else self._of(segmenter).get(key)
-        if engine is None:
-            engine = Engine(segmenter.pipeline(), picture)
-            with self._lock:
-                engines = self._of(segmenter)
-                engines.pop(key, None)
-                while len(engines) >= _TRACES_PER_MODEL:
-                    del engines[next(iter(engines))]
-                engines[key] = engine
-        return engine
-
-    def _of(self, segmenter: Segmenter) -> dict[object, Engine]:
-        assert isinstance(segmenter.model, nn.Module)  # nothing else is traced  # noqa: S101
-        return self._known.setdefault(segmenter.model, {})
-
-    def _key(self, segmenter: Segmenter, picture: Tensor) -> object:
-        return tuple(picture.shape), picture.dtype, picture.device, segmenter.pad_to
-
-
-_engines = _Engines()
 
 
 class Inference:
@@ -145,23 +110,26 @@ class Inference:
         self._whole_seconds = seconds
         if self._ways == "full":
             return
+        if not len(cells):
+            self.plan = Plan("model", "there is no disc to run")
+            return
         model = self._segmenter.model
         if not isinstance(model, nn.Module):
             self.plan = Plan("model", "it is a function, and only torch modules can be traced")
             return
         picture = self._picture()
-        sample = self._occluder.changes(cells[:: max(1, len(cells) // _SAMPLE)])
-        running = len({key for key in sample.keys if key}) / len(sample.keys)
-        expected = seconds * running * len(cells)
+        sample = cells[:: max(1, len(cells) // _SAMPLE)]
+        boxes = self._occluder.reach(sample)
+        expected = seconds * len(cells) * len(boxes) / len(sample)
         if _WORTH_TRACING_SECONDS < expected < 4 * _WORTH_TRACING_SECONDS:
             # The first run of a model takes longer than the others.
             self._whole_seconds = _seconds(lambda: self._segmenter.raw(self._occluder.unchanged[None]))
             expected *= self._whole_seconds / seconds
-        if self._ways == "auto" and expected < _WORTH_TRACING_SECONDS and not _engines.has(self._segmenter, picture):
+        if self._ways == "auto" and expected < _WORTH_TRACING_SECONDS and not traced.has(self._segmenter, picture):
             self.plan = Plan("model", f"about {max(expected, 0.1):.1f} s in all, too little to gain")
             return
         try:
-            self._choose(picture, sample)
+            self._choose(picture, boxes)
         except TraceError as error:
             self.plan = Plan("model", str(error))
         except Exception as error:
@@ -243,18 +211,15 @@ class Inference:
     def _prepared(self, pictures: Tensor) -> Tensor:
         return pictures.to(self._segmenter.run_device)
 
-    def _choose(self, picture: Tensor, sample: Changes) -> None:
-        network = _engines.get(self._segmenter, picture).network
-        difference = self._difference(network, picture)
+    def _choose(self, picture: Tensor, boxes: NDArray[np.intp]) -> None:
+        network, difference = self._traced(picture)
         if difference is not None:
             # The module may have changed since it was traced.
-            network = _engines.get(self._segmenter, picture, fresh=True).network
-            difference = self._difference(network, picture)
+            network, difference = self._traced(picture, fresh=True)
             if difference is not None:
                 self.plan = Plan("model", f"its traced network gives something else ({difference})")
                 return
         self._network = network
-        boxes = sample.boxes[[bool(key) for key in sample.keys]]
         if not len(boxes):
             self.plan = Plan("folded", "hardly any disc changes the picture")
             return
@@ -286,15 +251,21 @@ class Inference:
             self._base = Base(network, picture)
         self.plan = estimate
 
-    def _difference(self, network: Network, picture: Tensor) -> str | None:
-        """What is different between the network and the model on the unchanged picture; None if nothing is."""
-        with torch.inference_mode():
-            ours = network.full(picture[None])
+    def _traced(self, picture: Tensor, *, fresh: bool = False) -> tuple[Network, str | None]:
+        """The traced network, and in what it differs from the model on the unchanged picture."""
+        network = traced.get(self._segmenter, picture, fresh=fresh).network
+        try:
+            with torch.inference_mode():
+                ours = network.full(picture[None])
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            return network, f"{type(error).__name__}: {str(error).splitlines()[0]}"
         if ours.shape != self.base_raw.shape:
-            return f"shape {tuple(ours.shape)} in place of {tuple(self.base_raw.shape)}"
+            return network, f"shape {tuple(ours.shape)} in place of {tuple(self.base_raw.shape)}"
         difference = float((ours - self.base_raw).abs().max())
         # NaN is no agreement.
-        return None if difference <= _rounding(self.base_raw) else f"up to {difference:.2g} away"
+        return network, None if difference <= _rounding(self.base_raw) else f"up to {difference:.2g} away"
 
     def _verify(self, cells: NDArray[np.intp], changes: Changes, outputs: Outputs) -> None:
         """Compare one of these cells with the model itself, if it is time to."""

@@ -39,12 +39,14 @@ class Memory:
         self._entries: OrderedDict[tuple[bytes, bytes], Measured] = OrderedDict()
         self._model: Callable[[], object] = lambda: None
 
-    def of(self, segmenter: Segmenter, *parts: Tensor | np.ndarray[Any, Any] | str) -> Known:
+    def of(self, segmenter: Segmenter, unchanged: Measured, *parts: Tensor | np.ndarray[Any, Any] | str) -> Known:
         """What is known for a model and all else that a cell's distance depends on.
 
         Parameters
         ----------
         segmenter : Segmenter
+        unchanged : Measured
+            For discs that change nothing.
         *parts : torch.Tensor, numpy.ndarray or str
             Whatever makes a scan another scan.
         """
@@ -53,7 +55,7 @@ class Memory:
             reference: Callable[[], object] = weakref.ref(model)
         except TypeError:
             # Nothing tells whether it is the same model as before.
-            return Known(Memory(self.limit), b"")
+            return Known(Memory(self.limit), b"", unchanged)
         if self._model() is not model:
             self.clear()
             self._model = reference
@@ -67,7 +69,7 @@ class Memory:
                 array = np.ascontiguousarray(part.cpu().numpy() if isinstance(part, Tensor) else part)
                 digest.update(f"{array.dtype}{array.shape}".encode())
                 digest.update(array.data)
-        return Known(self, digest.digest())
+        return Known(self, digest.digest(), unchanged)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -83,9 +85,11 @@ class Memory:
 
     def put(self, scan: bytes, key: bytes, measured: Measured) -> None:
         """Remember, and forget the longest unused for it."""
-        if (scan, key) not in self._entries:
-            self.bytes += _size(key, measured)
+        before = self._entries.pop((scan, key), None)
+        if before is not None:
+            self.bytes -= _size(key, before)
         self._entries[scan, key] = measured
+        self.bytes += _size(key, measured)
         while self.bytes > self.limit and len(self._entries) > 1:
             (_, old), forgotten = self._entries.popitem(last=False)
             self.bytes -= _size(old, forgotten)
@@ -97,25 +101,31 @@ class Memory:
 
 
 class Known:
-    """What is known for one scan, as a dict of what discs change to `Measured`."""
+    """What is known for one scan.
 
-    def __init__(self, memory: Memory, scan: bytes) -> None:
-        self._memory, self._scan = memory, scan
+    Parameters
+    ----------
+    memory : Memory
+    scan : bytes
+        Which.
+    unchanged : Measured
+        Of discs that change nothing: never forgotten.
+    """
 
-    def __contains__(self, key: bytes) -> bool:
-        return self._memory.get(self._scan, key) is not None
+    def __init__(self, memory: Memory, scan: bytes, unchanged: Measured) -> None:
+        self._memory, self._scan, self._unchanged = memory, scan, unchanged
 
-    def __getitem__(self, key: bytes) -> Measured:
-        found = self._memory.get(self._scan, key)
-        if found is None:
-            raise KeyError(key)
-        return found
+    def get(self, key: bytes) -> Measured | None:
+        """What is known of a picture by what a disc changes; None if nothing is."""
+        return self._memory.get(self._scan, key) if key else self._unchanged
 
-    def __setitem__(self, key: bytes, measured: Measured) -> None:
-        self._memory.put(self._scan, key, measured)
+    def put(self, key: bytes, measured: Measured) -> None:
+        """Remember a picture."""
+        if key:
+            self._memory.put(self._scan, key, measured)
 
     def clear(self) -> None:
-        """Forget it all."""
+        """Forget all but the unchanged picture."""
         self._memory.forget(self._scan)
 
 

@@ -89,6 +89,12 @@ class Occlusion:
         """The picture (C, H, W) with the disc of one cell."""
         return self._part([row, col], [0, 0, self.grid.height, self.grid.width])
 
+    def reach(self, cells: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Boxes (k, 4) in which the discs of cells (n, 2) may change the picture, one for each different picture."""
+        changes = self.changes(cells)
+        different = {key: item for item, key in enumerate(changes.keys) if key}
+        return changes.boxes[list(different.values())]
+
     def changes(self, cells: NDArray[np.intp]) -> Changes:
         """What the discs of cells (n, 2) change."""
         boxes = np.zeros((len(cells), 4), np.intp)
@@ -167,6 +173,11 @@ class OverriddenOcclusion:
         picture = self.image.clone()
         picture[self.channel] = covered
         return picture
+
+    def reach(self, cells: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Boxes (n, 4) of the discs of cells (n, 2); no mask is applied for it."""
+        windows = [self.grid.window(row, col)[:2] for row, col in cells.tolist()]
+        return np.array([(rows.start, cols.start, rows.stop, cols.stop) for rows, cols in windows], np.intp)
 
     def changes(self, cells: NDArray[np.intp]) -> Changes:
         """What the discs of cells (n, 2) change; every mask is applied once, as it may not be the same twice."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,16 @@ class ScanOptions:
             raise ValueError(
                 f"tolerance must be a share of the activations' spread, between 0 and 1, got {tolerance!r}"
             )
-        elif self.inference == "full":
-            raise ValueError("whole pictures (inference='full') leave nothing to approximate; drop the tolerance")
-        object.__setattr__(self, "tolerance", tolerance)
+        if tolerance is not None and self.inference == "full":
+            raise ValueError(
+                "whole pictures (inference='full') leave nothing to approximate; drop tolerance and exact=False"
+            )
+        object.__setattr__(self, "tolerance", None if tolerance is None else float(tolerance))
+
+    @classmethod
+    def of(cls, keywords: dict[str, Any]) -> ScanOptions:
+        """From the keywords of `explain`; `progress` says nothing about the scan itself."""
+        known = [field.name for field in fields(cls)]
+        for name in keywords.keys() - {"progress", *known}:
+            raise TypeError(f"unknown keyword {name!r}; known are {', '.join(known)}")
+        return cls(**{name: value for name, value in keywords.items() if name != "progress"})

@@ -181,15 +181,16 @@ class Scan:
         self._values = np.full(self._grid.shape, np.nan)
         self._measured = np.zeros(self._grid.shape, bool)
         stages = [(stride, stage[self._wanted[stage[:, 0], stage[:, 1]]]) for stride, stage in self._grid.stages()]
+        self._first: list[tuple[NDArray[np.intp], Changes]] = []
         total = sum(len(cells) for _, cells in stages)
         for place, (stride, cells) in enumerate(stages):
             if place and np.count_nonzero(self._measured) + len(cells) > _COARSE_SHARE * total:
                 yield from self._refine(np.concatenate([rest for _, rest in stages[place:]]), stride)
                 return
             for start in range(0, len(cells), self._chunk_size):
-                yield from self._noted(self._chunk(cells[start : start + self._chunk_size], stride))
+                yield from self._noted(self._chunk(cells[start : start + self._chunk_size], stride, keep=not place))
             if not place:
-                self._compare(cells)
+                self._compare()
             self._inference.reconsider()
 
     def _refine(self, cells: NDArray[np.intp], stride: int) -> Iterator[Batch]:
@@ -215,29 +216,39 @@ class Scan:
             self._measured[at] = True
             yield batch
 
-    def _compare(self, cells: NDArray[np.intp]) -> None:
-        """Compute cells exactly that were computed approximately, to know the error."""
+    def _compare(self) -> None:
+        """Compute the first stage exactly too, to know the error of an approximate scan."""
         tolerance = self._inference.tolerance
         if tolerance is None or not self._inference.windowed:
             return
         exact = np.full(self._grid.shape, np.nan)
-        changes = self._occluder.changes(cells)
-        for row, col in cells[[not key for key in changes.keys]].tolist():
-            exact[row, col] = self._known[b""].distance
-        items = np.flatnonzero([bool(key) for key in changes.keys])
-        for outputs in self._inference.run(cells, changes, items, exact=True):
-            at = cells[outputs.items]
-            exact[at[:, 0], at[:, 1]] = self._measure(outputs)[0]
-        rows, cols = np.unique(cells[:, 0]), np.unique(cells[:, 1])
-        coarse = np.ix_(rows, cols)
-        self.approximation = Approximation.of(tolerance, self._values[coarse], exact[coarse])
+        compared = np.zeros(self._grid.shape, bool)
+        try:
+            for cells, changes in self._first:
+                items = np.flatnonzero([bool(key) for key in changes.keys])
+                # What changes nothing is exact.
+                exact[cells[:, 0], cells[:, 1]] = self._values[cells[:, 0], cells[:, 1]]
+                compared[cells[:, 0], cells[:, 1]] = True
+                for outputs in self._inference.run(cells, changes, items, exact=True):
+                    at = cells[outputs.items]
+                    exact[at[:, 0], at[:, 1]] = self._measure(outputs)[0]
+        except WindowsDifferError:
+            raise
+        except Exception as error:
+            raise WindowsDifferError(f"the exact cells to compare with failed ({_said(error)})") from error
+        used = np.ix_(np.flatnonzero(compared.any(1)), np.flatnonzero(compared.any(0)))
+        self.approximation = Approximation.of(tolerance, self._values[used], exact[used], compared[used])
 
-    def _chunk(self, cells: NDArray[np.intp], stride: int) -> Iterator[Batch]:
+    def _chunk(self, cells: NDArray[np.intp], stride: int, *, keep: bool = False) -> Iterator[Batch]:
         changes = self._occluder.changes(cells)
+        if keep:
+            self._first.append((cells, changes))
         alike: dict[bytes, list[int]] = {}
         for item, key in enumerate(changes.keys):
             alike.setdefault(key, []).append(item)
-        found = [(item, self._known[key]) for key, items in alike.items() if key in self._known for item in items]
+        # Another scan may measure meanwhile: what is known is asked for once.
+        known = {key: self._known.get(key) for key in alike}
+        found = [(item, measured) for key, measured in known.items() if measured is not None for item in alike[key]]
         if found:
             yield Batch(
                 cells[[item for item, _ in found]],
@@ -245,7 +256,7 @@ class Scan:
                 [measured.mask for _, measured in found],
                 stride,
             )
-        fresh = np.array([items[0] for key, items in alike.items() if key not in self._known], np.intp)
+        fresh = np.array([items[0] for key, items in alike.items() if known[key] is None], np.intp)
 
         def batch(outputs: Outputs) -> Batch:
             distances, windows = self._measure(outputs)
@@ -257,7 +268,7 @@ class Scan:
             ):
                 measured = Measured(float(distance), patch_of(self._base, row, col, window))
                 key = changes.keys[item]
-                self._known[key] = measured
+                self._known.put(key, measured)
                 items += alike[key]
                 values += [measured.distance] * len(alike[key])
                 masks += [measured.mask] * len(alike[key])

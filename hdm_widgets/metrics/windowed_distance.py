@@ -64,11 +64,11 @@ class WindowedDistance:
     """
 
     def __init__(self, reference: ReferenceMask, base: ArrayLike) -> None:
-        mask, truth = _masks(base, reference.mask)
-        self._reference, self._base = reference, mask.copy()
+        self._reference = reference
+        self._base, truth = _masks(base, reference.mask)
         # Pixels are flat indices here, so what is looked up for them is flat too.
         self._before, self._truth, self._squared = self._base.ravel(), truth.ravel(), reference._squared.ravel()
-        self._count = int(np.count_nonzero(mask))
+        self._count = int(np.count_nonzero(self._base))
         self._one_is_empty = not self._count or not truth.any()
         if not self._one_is_empty:
             self._sort_extra()

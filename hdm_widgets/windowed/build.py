@@ -78,7 +78,8 @@ def build(trace: Trace) -> Program:
         shapes[key] = (None, *value.shape[1:])
         return key
 
-    context = Context(shapes, names_of_numbers, constants, hold)
+    double = any(value.dtype == torch.float64 for value in constants.values())
+    context = Context(shapes, names_of_numbers, constants, hold, torch.float64 if double else torch.float32)
     uses = Counter(name for call in trace.calls for value in call.arguments.values() for name in refs(value))
     uses[trace.output] += 1
     numbers: list[Call] = []
@@ -100,6 +101,8 @@ def build(trace: Trace) -> Program:
         else:
             if call.arguments.get("training") is True:
                 raise TraceError(f"{call.label} looks at all pictures of a batch together")
+            if call.operation == "squeeze" and "dim" not in call.arguments:
+                raise TraceError(f"{call.label} would squeeze a batch of one picture too")
             shapes[call.name] = call.shape
             earlier = steps.get(_normalised(call))
             if earlier is not None and uses[earlier.name] == 1 and _foldable(earlier, call, constants):

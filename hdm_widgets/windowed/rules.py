@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,18 +36,19 @@ __all__ = ["Context", "is_picture_like", "step_of"]
 
 # Operations that treat every place alike and apart, named as in ATen.
 _ELEMENTWISE = (
-    "abs add addcdiv addcmul alias atan bitwise_and bitwise_not bitwise_or ceil celu clamp clamp_max clamp_min "
-    "clip clone contiguous cos detach div divide elu eq erf exp expm1 fill floor floor_divide fmod frac full_like "
-    "ge gelu gt hardshrink hardsigmoid hardswish hardtanh le leaky_relu lerp lift_fresh_copy log log1p log2 log10 "
-    "log_sigmoid logical_and logical_not logical_or lt maximum minimum mish mul multiply nan_to_num ne neg "
-    "ones_like pow reciprocal relu relu6 remainder round rsqrt rsub selu sigmoid sign silu sin softplus "
-    "softshrink softsign sqrt square sub subtract tan tanh threshold to true_divide type_as where zeros_like "
-    "_to_copy"
+    "abs add addcdiv addcmul alias atan atan2 bitwise_and bitwise_not bitwise_or ceil celu clamp clamp_max "
+    "clamp_min clip clone contiguous cos detach div divide elu eq erf exp expm1 fill floor floor_divide fmod "
+    "frac full_like ge gelu gt hardshrink hardsigmoid hardswish hardtanh hypot isfinite isinf isnan le "
+    "leaky_relu lerp lift_fresh_copy log log10 log1p log2 log_sigmoid logical_and logical_not logical_or "
+    "logit lt masked_fill maximum minimum mish mul multiply nan_to_num ne neg ones_like pow reciprocal relu "
+    "relu6 remainder round rsqrt rsub selu sigmoid sign silu sin softplus softshrink softsign sqrt square sub "
+    "subtract tan tanh threshold to true_divide type_as where zeros_like __and__ __or__ _to_copy"
 )
 # Of these, the ones that often follow a convolution are done in place.
 _IN_PLACE = "elu hardswish hardtanh leaky_relu relu relu6 sigmoid silu"
 _OVER_CHANNELS = (
-    "amax amin argmax argmin cumsum log_softmax logsumexp mean norm prod softmax std sum var _log_softmax _softmax"
+    "amax amin argmax argmin cumsum glu linalg_vector_norm log_softmax logsumexp max mean min norm prod softmax std sum "
+    "var _log_softmax _softmax"
 )
 _OF_CHANNELS = (
     "chunk index_select narrow permute select split split_with_sizes squeeze tensor_split transpose unbind unsqueeze"
@@ -74,12 +76,15 @@ class Context:
         The other tensors.
     hold : callable
         Makes a constant a value of the network with so many dimensions, and gives its name.
+    precision : torch.dtype
+        That the network computes weights of its own in.
     """
 
     shapes: dict[str, tuple[int | None, ...]]
     numbers: set[str]
     constants: dict[str, Tensor]
     hold: Callable[[str, int], str]
+    precision: torch.dtype
 
     def size(self, name: str) -> tuple[int, int]:
         """Rows and columns of a value; what has none counts as one place."""
@@ -217,11 +222,12 @@ def _slice(call: Call, context: Context) -> Step | None:
         return None
     rank = len(context.shapes[name])
     dim = (call.arguments["dim"] or 0) % rank
-    before, after = context.shapes[name], call.shape or ()
-    if before == after:
-        return _local(call, context, (name,), _same)
     if dim == 0:
-        return None
+        # As `x[:, ...]` is written: all pictures.
+        whole = call.arguments["start"] in (0, None) and call.arguments["end"] in (sys.maxsize, None)
+        return _local(call, context, (name,), _same) if whole and call.arguments["step"] == 1 else None
+    if context.shapes[name] == call.shape:
+        return _local(call, context, (name,), _same)
     if dim < rank - 2:
         return _of_channels(call, context)
     limits = [call.arguments[key] for key in ("start", "end", "step")]
@@ -272,6 +278,30 @@ def _expand(call: Call, context: Context) -> Step | None:
         return patches[0].expand(len(patches[0]), *middle, *patches[0].shape[-2:])
 
     return _local(call, context, (name,), expand)
+
+
+def _stack(call: Call, context: Context) -> Step | None:
+    """Beside the channels."""
+    names = [part.name for part in call.arguments["tensors"]]
+    shapes = {context.shapes.get(name, ()) for name in names}
+    if len(shapes) != 1 or not is_picture_like(next(iter(shapes))) or call.shape is None:
+        return None
+    if not 0 < call.arguments["dim"] % len(call.shape) < len(call.shape) - 2:
+        return None
+    held = tuple(dict.fromkeys(names))
+    return _local(call, context, held, _runner(call, context, held))
+
+
+def _index(call: Call, context: Context) -> Step | None:
+    """By a constant list of channels."""
+    name = _input(call, context, "self")
+    places = [place for place, index in enumerate(call.arguments["indices"]) if index is not None]
+    if name is None or len(places) != 1 or not 0 < places[0] < len(context.shapes[name]) - 2:
+        return None
+    (index,) = (index for index in call.arguments["indices"] if index is not None)
+    if context.constants[index.name].dtype == torch.bool or context.constants[index.name].ndim != 1:
+        return None
+    return _local(call, context, (name,), _runner(call, context, (name,)))
 
 
 def _cat(call: Call, context: Context) -> Step | None:
@@ -362,14 +392,14 @@ def _max_pool(call: Call, context: Context) -> Step | None:
     return Pool(call.name, call.label, (name,), rows, cols, -torch.inf, kernel, stride, dilation)
 
 
-def _weights(size: int, dim: int, operation: Callable[[Tensor], Tensor]) -> NDArray[np.float32]:
+def _weights(context: Context, size: int, dim: int, operation: Callable[[Tensor], Tensor]) -> NDArray[np.floating]:
     """How an operation that is linear along an axis weighs the places of one, by applying it to unit vectors.
 
     The other axis has two places: of one, some kernels of PyTorch make the wrong thing.
     """
-    units = torch.eye(size).view(1, size, size, 1).expand(1, size, size, 2)
+    units = torch.eye(size, dtype=context.precision).view(1, size, size, 1).expand(1, size, size, 2)
     outcome = operation(units.contiguous() if dim == 0 else units.mT.contiguous())[0]
-    weights: NDArray[np.float32] = (outcome[..., 0] if dim == 0 else outcome[..., 0, :]).T.contiguous().numpy()
+    weights: NDArray[np.floating] = (outcome[..., 0] if dim == 0 else outcome[..., 0, :]).T.contiguous().numpy()
     return weights
 
 
@@ -394,7 +424,7 @@ def _average_pool(call: Call, context: Context) -> Step | None:
             )
             return F.avg_pool2d(units, k, s, p, ceil, count)
 
-        return Sampled(_weights(sizes[dim], dim, pool))
+        return Sampled(_weights(context, sizes[dim], dim, pool))
 
     return AveragePool(call.name, call.label, (name,), along(0), along(1), kernel=kernel, stride=stride)
 
@@ -404,8 +434,8 @@ def _adaptive_pool(call: Call, context: Context) -> Step | None:
     if name is None or len(context.shapes[name]) != 4 or call.shape is None:
         return None
     sizes, outs = context.size(name), _places(call.shape)
-    rows = Sampled(_weights(sizes[0], 0, lambda units: F.adaptive_avg_pool2d(units, (outs[0], 1))))
-    cols = Sampled(_weights(sizes[1], 1, lambda units: F.adaptive_avg_pool2d(units, (1, outs[1]))))
+    rows = Sampled(_weights(context, sizes[0], 0, lambda units: F.adaptive_avg_pool2d(units, (outs[0], 1))))
+    cols = Sampled(_weights(context, sizes[1], 1, lambda units: F.adaptive_avg_pool2d(units, (1, outs[1]))))
     return Resampling(call.name, call.label, (name,), rows, cols)
 
 
@@ -438,7 +468,7 @@ def _interpolation(call: Call, context: Context) -> Step | None:
         result: Tensor = Call(call.name, call.target, changed, None, "", None).run({"units": units})
         return result
 
-    weights = [_weights(sizes[dim], dim, partial(along, dim)) for dim in (0, 1)]
+    weights = [_weights(context, sizes[dim], dim, partial(along, dim)) for dim in (0, 1)]
     factors = (outs[0] // sizes[0], outs[1] // sizes[1])
     whole = all(factor * size == out for factor, size, out in zip(factors, sizes, outs, strict=True))
     if not whole or given.get("align_corners") or call.operation.endswith("_aa") or not _exact(scales, factors):
@@ -476,8 +506,8 @@ def _pad(call: Call, context: Context) -> Step | None:
         return Padding(call.name, call.label, (name,), rows, cols, border=float(given.get("value") or 0))
     if len(context.shapes[name]) != 4:
         return None
-    down = Sampled(_weights(sizes[0], 0, lambda units: F.pad(units, (0, 0, above, below), mode=mode)))
-    across = Sampled(_weights(sizes[1], 1, lambda units: F.pad(units, (left, right, 0, 0), mode=mode)))
+    down = Sampled(_weights(context, sizes[0], 0, lambda units: F.pad(units, (0, 0, above, below), mode=mode)))
+    across = Sampled(_weights(context, sizes[1], 1, lambda units: F.pad(units, (left, right, 0, 0), mode=mode)))
     return Resampling(call.name, call.label, (name,), down, across)
 
 
@@ -542,6 +572,8 @@ _RULES: dict[str, Rule] = {
         ("expand", _expand),
         ("slice", _slice),
         ("cat", _cat),
+        ("stack", _stack),
+        ("index", _index),
         ("conv2d", _convolution),
         ("conv_transpose2d", _transposed),
         ("avg_pool2d", _average_pool),

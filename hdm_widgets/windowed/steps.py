@@ -244,7 +244,7 @@ class AveragePool(Resampling):
         kernel, stride, (lo, hi) = self.kernel[dim], self.stride[dim], frame.out
         first, last, weights = axis.first[lo:hi], axis.last[lo:hi], axis.weights[lo:hi]
         regular = (last - first == kernel - 1).all() and (np.diff(first) == stride).all()
-        return bool(regular) and bool((weights == np.float32(1 / kernel)).all())
+        return bool(regular) and bool((weights == weights.dtype.type(1 / kernel)).all())
 
 
 @dataclass(frozen=True)
