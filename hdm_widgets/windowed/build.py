@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from hdm_widgets.windowed.axes import Same
-from hdm_widgets.windowed.rules import Context, is_picture_like, step_of
+from hdm_widgets.windowed.context import Context, is_picture_like
+from hdm_widgets.windowed.rules import step_of
 from hdm_widgets.windowed.steps import Constant, Convolution, Opaque, Step, TransposedConvolution
 from hdm_widgets.windowed.trace import Call, Ref, Trace, TraceError, refs
 

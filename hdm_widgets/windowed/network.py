@@ -66,11 +66,6 @@ class Network:
         """For one picture (C, H, W), all values that windows over it need, and the output."""
         return self._forward(picture[None], self.kept)
 
-    def base(self, picture):  # TEMPORARY
-        from hdm_widgets.windowed.base import Base
-
-        return Base(self, picture)
-
     @property
     def kept_bytes(self) -> int:
         """Memory that the values of an unchanged picture take; float32, as nearly all networks are."""
