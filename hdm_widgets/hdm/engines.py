@@ -48,6 +48,11 @@ class Engines:
                 engines[key] = engine
         return engine
 
+    def forget(self, segmenter: Segmenter, picture: Tensor) -> None:
+        """What was traced for pictures like this one is wrong."""
+        with self._lock:
+            self._of(segmenter).pop(self._key(segmenter, picture), None)
+
     def _of(self, segmenter: Segmenter) -> dict[object, Engine]:
         assert isinstance(segmenter.model, nn.Module)  # nothing else is traced  # noqa: S101
         return self._known.setdefault(segmenter.model, {})

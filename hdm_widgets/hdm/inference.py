@@ -186,6 +186,11 @@ class Inference:
                 return raw
         return self._segmenter.raw(pictures)
 
+    def by_model(self, changes: Changes, items: NDArray[np.intp]) -> Outputs:
+        """Outputs of whole pictures by the model itself, whatever the way."""
+        corner = np.zeros(len(items), np.intp)
+        return Outputs(items, corner, corner, self._segmenter.raw(changes.pictures(items)))
+
     def reconsider(self) -> None:
         """Go over to whole pictures if windows have turned out to be slower."""
         if self._base is None or self._ways == "windowed" or not self._windows:
@@ -291,6 +296,8 @@ class Inference:
         self.plan = replace(self.plan, verified=count + 1, largest_difference=largest)
         if not difference <= _rounding(whole):
             row, col = asked[chosen].tolist()
+            # The module may have changed since it was traced: the next scan traces it afresh.
+            traced.forget(self._segmenter, self._picture())
             raise WindowsDifferError(f"at cell (row {row}, column {col}) windows were {difference:.2g} away")
 
 

@@ -158,6 +158,8 @@ class Scan:
         self._occluder, self._grid, self._wanted = occluder, grid, wanted
         self._measure, self._inference, self._base, self._known = measure, inference, base, known
         self.approximation: Approximation | None = None
+        self._own: set[bytes] = set()
+        self._checked = False
         picture = occluder.unchanged
         self._chunk_size = min(_CHUNK, max(16, _CHUNK_BYTES // (picture.numel() * picture.element_size())))
 
@@ -248,6 +250,7 @@ class Scan:
             alike.setdefault(key, []).append(item)
         # Another scan may measure meanwhile: what is known is asked for once.
         known = {key: self._known.get(key) for key in alike}
+        self._check_remembered(changes, known)
         found = [(item, measured) for key, measured in known.items() if measured is not None for item in alike[key]]
         if found:
             yield Batch(
@@ -269,6 +272,7 @@ class Scan:
                 measured = Measured(float(distance), patch_of(self._base, row, col, window))
                 key = changes.keys[item]
                 self._known.put(key, measured)
+                self._own.add(key)
                 items += alike[key]
                 values += [measured.distance] * len(alike[key])
                 masks += [measured.mask] * len(alike[key])
@@ -290,6 +294,27 @@ class Scan:
                 fresh = np.setdiff1d(fresh, np.concatenate([*done, np.empty(0, np.intp)]))
                 self._inference.distrust(f"windows failed ({_said(error)})")
         yield from self._whole(cells, changes, fresh, batch)
+
+    def _check_remembered(self, changes: Changes, known: dict[bytes, Measured | None]) -> None:
+        """Run one of the pictures that an earlier scan measured, and forget them all if the model draws another mask.
+
+        A model may have changed in a way that neither its weights nor its mask without a disc show.
+        """
+        remembered = [key for key, measured in known.items() if key and measured is not None and key not in self._own]
+        if self._checked or not remembered or self._inference.tolerance is not None:
+            return
+        self._checked = True
+        key = remembered[0]
+        measured = known[key]
+        try:
+            outputs = self._inference.by_model(changes, np.array([changes.keys.index(key)]))
+            _, windows = self._measure(outputs)
+            same = measured is not None and patch_of(self._base, 0, 0, windows[0]) == measured.mask
+        except Exception:  # noqa: BLE001 - the cell is run again, and says what is wrong
+            same = False
+        if not same:
+            self._known.clear()
+            known.update(dict.fromkeys((key for key in known if key), None))
 
     def _whole(
         self,
