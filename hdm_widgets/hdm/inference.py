@@ -229,7 +229,11 @@ class Inference:
             self.plan = Plan("folded", "hardly any disc changes the picture")
             return
         share, window = network.paths.share(boxes), network.paths.window(boxes)
-        wide = network.paths.wide_steps()
+        # The user's model is the pipeline's only part.
+        wide = [
+            f"{label} ".replace(" in model.", " in ").replace(" in model ", "").strip()
+            for label in network.paths.wide_steps()
+        ]
         memory = network.kept_bytes + network.budget
         estimate = Plan("windowed", "", window, 1 / share, memory=memory, tolerance=self.tolerance)
         if wide:
@@ -265,7 +269,7 @@ class Inference:
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            return network, f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            return network, type(error).__name__ + "".join(f": {line}" for line in str(error).splitlines()[:1])
         if ours.shape != self.base_raw.shape:
             return network, f"shape {tuple(ours.shape)} in place of {tuple(self.base_raw.shape)}"
         difference = float((ours - self.base_raw).abs().max())

@@ -38,7 +38,11 @@ class Span(NamedTuple):
 
 
 class Axis(Protocol):
-    """One operation along one axis."""
+    """One operation along one axis; `size` is the number of places of its output."""
+
+    @property
+    def size(self) -> int:
+        """Number of places of the output."""
 
     def change(self, changed: Sequence[Interval | None]) -> Interval | None:
         """Places of the output that may differ where the inputs differ in `changed`."""

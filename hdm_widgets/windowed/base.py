@@ -176,7 +176,8 @@ class _Batch:
             return _Changed(rows, cols, tuple(self._joined(step, inputs)))
         frames = frame_of(step.rows, rows), frame_of(step.cols, cols)
         patches = [self._patch(place, step, index, value, *frames) for index, value in enumerate(inputs)]
-        in_place = self._network.in_place(step)
+        # What did not change comes from the unchanged values: nothing may be written there.
+        in_place = self._network.in_place(step) if inputs and inputs[0] is not None else None
         result = step.compute(patches, *frames, scalars) if in_place is None else in_place(patches, scalars)
         changed = _Changed(rows, cols, (_Piece(result, rows, cols),))
         return changed if self._tolerance is None else self._shrunk(step.name, changed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
@@ -12,11 +13,13 @@ from torch import Tensor
 from hdm_widgets.windowed.axes import Same
 from hdm_widgets.windowed.context import Context, is_picture_like
 from hdm_widgets.windowed.rules import step_of
-from hdm_widgets.windowed.steps import Constant, Convolution, Opaque, Step, TransposedConvolution
+from hdm_widgets.windowed.steps import Cat, Constant, Convolution, Local, Opaque, Step, TransposedConvolution
 from hdm_widgets.windowed.trace import Call, Ref, Trace, TraceError, refs
 
 __all__ = ["Program", "build"]
 
+# What joins more parts than a decoder does would become many small sums.
+_MOST_PARTS = 3
 _BATCH_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training")
 
 
@@ -115,7 +118,7 @@ def build(trace: Trace) -> Program:
         raise TraceError("its output does not depend on the picture")
     if not is_picture_like(shapes[trace.output]):
         raise TraceError(f"its output has the shape {shapes[trace.output]}")
-    ordered = (*held.values(), *map(_laid_out, steps.values()))
+    ordered = (*held.values(), *map(_laid_out, _apart(list(steps.values()), shapes)))
     names = (trace.picture, *(step.name for step in ordered))
     return Program(
         ordered,
@@ -128,6 +131,48 @@ def build(trace: Trace) -> Program:
         trace.picture,
         trace.output,
     )
+
+
+def _apart(steps: list[Step], shapes: dict[str, tuple[int | None, ...]]) -> Iterator[Step]:
+    """Convolutions of joined channels as sums of convolutions of the parts.
+
+    In a decoder a disc changes little of a skip and much of the rest. So the convolution of the skip is done where
+    it changed, and taken from the unchanged picture elsewhere.
+    """
+    uses = Counter(name for step in steps for name in step.inputs)
+    joined = {step.name: step for step in steps if isinstance(step, Cat) and uses[step.name] == 1}
+    split = {
+        step.inputs[0]: step
+        for step in steps
+        if isinstance(step, Convolution)
+        and step.groups == 1
+        and step.inputs[0] in joined
+        and 1 < len(joined[step.inputs[0]].inputs) <= _MOST_PARTS
+    }
+    for step in steps:
+        if step.name in split:
+            continue
+        if not isinstance(step, Convolution) or split.get(step.inputs[0]) is not step:
+            yield step
+            continue
+        inputs = joined[step.inputs[0]].inputs
+        weights = torch.split(step.weight, [int(shapes[name][1] or 0) for name in inputs], 1)
+        names = tuple(f"{step.name}/{place}" for place in range(len(inputs)))
+        for place, (name, part, weight) in enumerate(zip(names, inputs, weights, strict=True)):
+            shapes[name] = shapes[step.name]
+            yield replace(step, name=name, inputs=(part,), weight=weight, bias=None if place else step.bias)
+        rows, cols = (Same((axis.size,) * len(names), axis.size) for axis in (step.rows, step.cols))
+        yield Local(step.name, step.label, names, rows, cols, function=_sum, in_place=_sum_in_place, fresh=True)
+
+
+def _sum(patches: list[Tensor], _: dict[str, Any]) -> Tensor:
+    return _sum_in_place([patches[0] + patches[1], *patches[2:]], _)
+
+
+def _sum_in_place(patches: list[Tensor], _: dict[str, Any]) -> Tensor:
+    for patch in patches[1:]:
+        patches[0].add_(patch)
+    return patches[0]
 
 
 def _over_batch(call: Call) -> bool:

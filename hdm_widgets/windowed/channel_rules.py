@@ -21,6 +21,7 @@ __all__ = [
 ]  # fmt: skip
 
 # What often follows a convolution is done in place.
+_NEW = "add mul sub"
 _IN_PLACE = "elu hardswish hardtanh leaky_relu relu relu6 sigmoid silu"
 
 
@@ -44,7 +45,7 @@ def elementwise(call: Call, context: Context) -> Step | None:
     writing = getattr(getattr(torch.ops.aten, f"{call.operation}_", None), "default", None)
     if len(names) == 1 and writing is not None and call.operation in _IN_PLACE.split():
         step = replace(step, in_place=runner(replace(call, target=writing), context, tuple(names)))
-    return step
+    return replace(step, fresh=len(names) > 1 and call.operation in _NEW.split())
 
 
 def per_channel(call: Call, context: Context) -> Step | None:

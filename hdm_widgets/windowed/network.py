@@ -78,11 +78,14 @@ class Network:
         return _CPU_BYTES if self.device.type == "cpu" else _GPU_BYTES
 
     def in_place(self, step: Step) -> Callable[[list[Tensor], dict[str, Any]], Tensor] | None:
-        """The step as it may write into its input, which nobody else reads: one fresh from a convolution."""
+        """The step as it may write into its first input, if that is a new tensor which nobody else reads."""
         if not isinstance(step, Local) or step.in_place is None or self._users[step.inputs[0]] != 1:
             return None
         made_by = self._makers.get(step.inputs[0])
-        return step.in_place if isinstance(made_by, (Convolution, TransposedConvolution)) else None
+        fresh = isinstance(made_by, (Convolution, TransposedConvolution)) or (
+            isinstance(made_by, Local) and made_by.fresh
+        )
+        return step.in_place if fresh else None
 
     def place(self, name: str) -> int:
         """Of the step that makes a value."""

@@ -82,10 +82,13 @@ class Local(Step):
         (patches, scalars) to the output.
     in_place : callable or None
         The same, writing into the first patch.
+    fresh : bool
+        Whether the output is a new tensor in any case, so that a later step may write into it.
     """
 
     function: Function = _same
     in_place: Function | None = None
+    fresh: bool = False
 
     def compute(self, patches: list[Tensor], rows: Frame, cols: Frame, scalars: dict[str, Any]) -> Tensor:
         """See `Step`."""
