@@ -8,7 +8,7 @@
 5. Approximate scans: factor and measured error.
 6. Distances as a share of a windowed scan.
 
-Medians of several rounds, the sides taking turns. A picture's discs are a regular sample of the grid, so borders count
+Medians of several rounds (3: one), the sides taking turns. A picture's discs are a regular sample of the grid, so borders count
 as often as they do in a scan. With `--quick`, small pictures and few rounds, to see that it runs. Draws
 `benchmarks/windowed.png` from 3.
 """
@@ -38,7 +38,7 @@ from hdm_widgets.hdm.occlusion import Occlusion
 from hdm_widgets.hdm.scan import MaskMeasure
 from hdm_widgets.windowed import Base, Engine
 
-ROUNDS = 5
+ROUNDS = 3
 CIRCLE = 25
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "2-pool, transposed": lambda: hw.UNet(1, 1, 16, 2, upsampling="transposed"),
@@ -296,7 +296,7 @@ def main() -> None:
                 against_published("4-pool, bilinear", 1024, 16, 1)
         elif part == 3:
             sizes = [256, 512] if quick else [256, 384, 512, 768, 1024, 1536, 2048]
-            curve(1 if quick else 3, sizes, Path(__file__).with_name("windowed.png"))
+            curve(1, sizes, Path(__file__).with_name("windowed.png"))
         elif part == 4:
             when_right("demo", 128, 4)
             when_right("4-pool, bilinear", 240, 5)

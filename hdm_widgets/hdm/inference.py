@@ -99,7 +99,7 @@ class Inference:
         self._network: Network | None = None
         self._base: Base | None = None
         self._verified: list[NDArray[np.intp]] = []
-        self._whole_seconds = self._window_seconds = self._verify_seconds = 0.0
+        self._whole_seconds = self._window_seconds = self._traced_seconds = self._verify_seconds = 0.0
         self._windows = 0
         self.base_raw = torch.empty(0)
         self.plan = Plan("model", "whole pictures were asked for")
@@ -123,7 +123,7 @@ class Inference:
         expected = seconds * len(cells) * len(boxes) / len(sample)
         if _WORTH_TRACING_SECONDS < expected < 4 * _WORTH_TRACING_SECONDS:
             # The first run of a model takes longer than the others.
-            self._whole_seconds = _seconds(lambda: self._segmenter.raw(self._occluder.unchanged[None]))
+            self._whole_seconds = _seconds(lambda: self._segmenter.raw(self._occluder.unchanged[None].clone()))
             expected *= self._whole_seconds / seconds
         if self._ways == "auto" and expected < _WORTH_TRACING_SECONDS and not traced.has(self._segmenter, picture):
             self.plan = Plan("model", f"about {max(expected, 0.1):.1f} s in all, too little to gain")
@@ -162,6 +162,7 @@ class Inference:
             if tolerance == self.tolerance:
                 self._windows += len(windows.items)
                 self._window_seconds += time.perf_counter() - started
+                self._traced_seconds += time.perf_counter() - started
             outputs = Outputs(items[windows.items], windows.rows, windows.cols, windows.values)
             if not _finite(windows.values):
                 # The model itself says what is wrong, and with which cell.
@@ -176,15 +177,26 @@ class Inference:
         """Whether windows are computed."""
         return self._base is not None
 
-    def whole(self, changes: Changes, items: NDArray[np.intp]) -> Tensor:
-        """Raw outputs (n, classes, H, W) of whole pictures."""
+    def whole(self, cells: NDArray[np.intp], changes: Changes, items: NDArray[np.intp]) -> Outputs:
+        """Outputs of the cells `cells[items]` from whole pictures.
+
+        Raises
+        ------
+        WindowsDifferError
+            As `run` does.
+        """
         pictures = changes.pictures(items)
+        corner = np.zeros(len(items), np.intp)
         if self.plan.way == "folded" and self._network is not None:
+            started = time.perf_counter()
             with torch.inference_mode():
                 raw = self._network.full(self._prepared(pictures))
+            self._traced_seconds += time.perf_counter() - started
             if _finite(raw):
-                return raw
-        return self._segmenter.raw(pictures)
+                outputs = Outputs(items, corner, corner, raw)
+                self._verify(cells, changes, outputs)
+                return outputs
+        return Outputs(items, corner, corner, self._segmenter.raw(pictures))
 
     def by_model(self, changes: Changes, items: NDArray[np.intp]) -> Outputs:
         """Outputs of whole pictures by the model itself, whatever the way."""
@@ -279,7 +291,7 @@ class Inference:
     def _verify(self, cells: NDArray[np.intp], changes: Changes, outputs: Outputs) -> None:
         """Compare one of these cells with the model itself, if it is time to."""
         count = len(self._verified)
-        due = self._verify_seconds <= _VERIFY_SHARE * self._window_seconds or count < _VERIFY_LEAST
+        due = self._verify_seconds <= _VERIFY_SHARE * self._traced_seconds or count < _VERIFY_LEAST
         if count >= _VERIFY_MOST or not due:
             return
         started = time.perf_counter()
@@ -300,9 +312,10 @@ class Inference:
         self.plan = replace(self.plan, verified=count + 1, largest_difference=largest)
         if not difference <= _rounding(whole):
             row, col = asked[chosen].tolist()
+            what = "windows were" if self.windowed else "the folded network was"
             # The module may have changed since it was traced: the next scan traces it afresh.
             traced.forget(self._segmenter, self._picture())
-            raise WindowsDifferError(f"at cell (row {row}, column {col}) windows were {difference:.2g} away")
+            raise WindowsDifferError(f"at cell (row {row}, column {col}) {what} {difference:.2g} away")
 
 
 def pasted(base: Tensor, outputs: Outputs, index: int) -> Tensor:

@@ -37,7 +37,11 @@ class Memory:
         self.limit = limit
         self.bytes = 0
         self._entries: OrderedDict[tuple[bytes, bytes], Measured] = OrderedDict()
-        self._model: Callable[[], object] = lambda: None
+        self._model: Callable[[], object] = _nobody
+
+    def __reduce__(self) -> tuple[type[Memory], tuple[int]]:
+        # A copy for another process begins with nothing.
+        return Memory, (self.limit,)
 
     def of(self, segmenter: Segmenter, unchanged: Measured, *parts: Tensor | np.ndarray[Any, Any] | str) -> Known:
         """What is known for a model and all else that a cell's distance depends on.
@@ -98,6 +102,10 @@ class Memory:
         """Forget all cells of one scan."""
         for entry in [entry for entry in self._entries if entry[0] == scan]:
             self.bytes -= _size(entry[1], self._entries.pop(entry))
+
+
+def _nobody() -> None:
+    """The model, while none was used."""
 
 
 class Known:

@@ -136,11 +136,12 @@ class PreparedScan:
         inference = Inference(segmenter, occluder, self.sizes, self.inference, self.settings.tolerance)
         try:
             before = time.perf_counter()
-            raw = segmenter.raw(self.picture[None])
+            # Clones: a model may write into what it is given.
+            raw = segmenter.raw(self.picture[None].clone())
             seconds = time.perf_counter() - before
             baseline, baseline_mask = base_distance, base_mask = measure.start(segmenter, raw)
             if not torch.equal(occluder.unchanged.cpu(), self.picture.cpu()):
-                raw = segmenter.raw(occluder.unchanged[None])
+                raw = segmenter.raw(occluder.unchanged[None].clone())
                 base_distance, base_mask = measure.start(segmenter, raw)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is reported with its place
             locate(error, None)

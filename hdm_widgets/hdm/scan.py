@@ -326,8 +326,7 @@ class Scan:
         """Measure by whole pictures, so many at a time as memory and patience allow."""
 
         def run(some: NDArray[np.intp]) -> Batch:
-            corner = np.zeros(len(some), np.intp)
-            return batch(Outputs(some, corner, corner, self._inference.whole(changes, some)))
+            return batch(self._inference.whole(cells, changes, some))
 
         sizes = self._inference.sizes
         start = 0
@@ -336,6 +335,8 @@ class Scan:
             before = time.perf_counter()
             try:
                 result = run(chunk)
+            except WindowsDifferError:
+                raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it is reported with its cell
                 if len(chunk) == 1:
                     locate(error, _cell(cells[chunk[0]]))

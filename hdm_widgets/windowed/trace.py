@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,10 @@ __all__ = ["Call", "Ref", "Trace", "TraceError", "refs", "trace"]
 # The tracer tells its own story of what it cannot trace; ours is the error.
 _TRACER_LOG = "torch.fx.experimental.symbolic_shapes"
 _DROPOUT = re.compile(r"(feature_)?(alpha_)?dropout\.default")
+
+
+# The tracer has one state for the whole process.
+_tracing = threading.Lock()
 
 
 class TraceError(Exception):
@@ -119,9 +125,9 @@ def trace(network: nn.Module, picture: Tensor) -> Trace:
     example = picture.expand(2, *picture.shape).clone()
     try:
         # Warnings that arise here speak of the tracer's insides.
-        with torch.no_grad(), warnings.catch_warnings(), _silent(logging.getLogger(_TRACER_LOG)):
+        with _tracing, torch.no_grad(), warnings.catch_warnings(), _silent(logging.getLogger(_TRACER_LOG)):
             warnings.simplefilter("ignore")
-            program = torch.export.export(network, (example,), strict=False, dynamic_shapes=({0: Dim.AUTO},))
+            program = torch.export.export(_twin(network), (example,), strict=False, dynamic_shapes=({0: Dim.AUTO},))
             _drop_dropouts(program.graph)
             if _writes_into_views(program.graph):
                 program = program.run_decompositions({})
@@ -145,6 +151,12 @@ def trace(network: nn.Module, picture: Tensor) -> Trace:
     calls, current = _calls(program.graph)
     output = current[outputs[0]]
     return Trace(calls, constants, inputs[0], output, (picture.shape[0], picture.shape[1], picture.shape[2]))
+
+
+def _twin(network: nn.Module) -> nn.Module:
+    """A copy with the same tensors: the tracer puts others in their place meanwhile, and somebody may be using them."""
+    tensors = [*network.parameters(), *network.buffers()]
+    return copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
 
 
 def refs(argument: Any) -> Iterator[str]:
