@@ -8,9 +8,9 @@
 5. Approximate scans: factor and measured error.
 6. Distances as a share of a windowed scan.
 
-Medians of several rounds (3: one), the sides taking turns. A picture's discs are a regular sample of the grid, so borders count
-as often as they do in a scan. With `--quick`, small pictures and few rounds, to see that it runs. Draws
-`benchmarks/windowed.png` from 3.
+Medians of several rounds (3: one), the sides taking turns. A picture's discs are a regular sample of the grid, so
+borders count as often as they do in a scan. With `--quick`, small pictures and few rounds, to see that it runs. Part 3
+draws `benchmarks/windowed.png`.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ def distances(name: str, size: int, offset: int) -> None:
     ])  # fmt: skip
     print(
         f"{name:<19}{size:>5} px: thresholds and distances {1e3 * spent / result.values.size:.3f} ms of "
-        f"{1e3 * whole / result.values.size:.2f} ms a disc = {100 * spent / whole:.1f} %  (a disc flips {changed:.0f} px)"
+        f"{1e3 * whole / result.values.size:.2f} ms a disc = {100 * spent / whole:.1f} %; a disc flips {changed:.0f} px"
     )
 
 

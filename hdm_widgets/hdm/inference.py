@@ -159,14 +159,15 @@ class Inference:
         tolerance = None if exact else self.tolerance
         started = time.perf_counter()
         for windows in self._base.run(boxes, content, tolerance):
+            # Looking at the values also waits for a GPU to have them.
+            if not _finite(windows.values):
+                # The model itself says what is wrong, and with which cell.
+                raise ModelOutputError("a window has NaN or infinity")
             if tolerance == self.tolerance:
                 self._windows += len(windows.items)
                 self._window_seconds += time.perf_counter() - started
                 self._traced_seconds += time.perf_counter() - started
             outputs = Outputs(items[windows.items], windows.rows, windows.cols, windows.values)
-            if not _finite(windows.values):
-                # The model itself says what is wrong, and with which cell.
-                raise ModelOutputError("a window has NaN or infinity")
             if tolerance is None:
                 self._verify(cells, changes, outputs)
             yield outputs
@@ -191,8 +192,9 @@ class Inference:
             started = time.perf_counter()
             with torch.inference_mode():
                 raw = self._network.full(self._prepared(pictures))
+            finite = _finite(raw)
             self._traced_seconds += time.perf_counter() - started
-            if _finite(raw):
+            if finite:
                 outputs = Outputs(items, corner, corner, raw)
                 self._verify(cells, changes, outputs)
                 return outputs
@@ -336,7 +338,8 @@ def _rounding(raw: Tensor) -> float:
     return _ROUNDING * max(1.0, float(raw.abs().max()))
 
 
-def _seconds(function: Callable[[], object]) -> float:
+def _seconds(function: Callable[[], Tensor]) -> float:
     started = time.perf_counter()
-    function()
+    # A GPU is done when its values can be read.
+    _finite(function())
     return time.perf_counter() - started

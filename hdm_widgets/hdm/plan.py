@@ -52,6 +52,8 @@ class Plan:
     def __str__(self) -> str:
         if self.way == "windowed":
             text = "Only what a disc changes is computed"
+            if self.reason.startswith("up to"):
+                text += f" {self.reason}"
             if self.window:
                 text += f", at most {self.window[0]} × {self.window[1]} px"  # noqa: RUF001 - as on screen
             factor, measured = (self.measured_factor, "") if self.measured_factor else (self.factor, "about ")

@@ -153,7 +153,10 @@ def test_nothing_is_pickled(result, tmp_path):
     with np.load(tmp_path / "r.npz", allow_pickle=False) as stored:
         arrays = dict(stored)
     assert set(arrays) == {"about", "values", "measured", "image", "segment", "baseline_mask"} | {
-        "mask_base", "mask_cells", "mask_boxes", "mask_bits"
+        "mask_base",
+        "mask_cells",
+        "mask_boxes",
+        "mask_bits",
     }
     assert all(array.dtype != object for array in arrays.values())
 

@@ -1,0 +1,296 @@
+"""Approximate scans: what they say of their own error is true."""
+
+import numpy as np
+import pytest
+import torch
+from architectures import made
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import spearmanr
+from skimage.metrics import structural_similarity as reference_similarity
+from torch.nn import functional as F
+from window_checks import random_picture, randomised
+
+import hdm_widgets as hw
+from hdm_widgets import hdm
+from hdm_widgets.hdm.approximation import Approximation, structural_similarity
+from hdm_widgets.windowed import Base
+
+QUIET = {"progress": False}
+
+
+def scene():
+    coarse = random_picture(1, 8, 9)
+    return F.interpolate(coarse[None], size=(64, 72), mode="bicubic")[0].clamp(0.05, 1)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A network, a picture and its own mask as the segment."""
+    model, image = randomised(made(lambda: hw.UNet(1, 1, 4, 2))), scene()
+    return model, image, hw.Segmenter(model).masks(image[None])[0]
+
+
+@pytest.fixture(scope="module")
+def exact(network):
+    return explainer_for().explain(*network, inference="full", **QUIET)
+
+
+def explainer_for(offset=6):
+    explainer = hdm.HausdorffDistanceMasks(72, 64)
+    explainer.generate_masks(9, offset)
+    return explainer
+
+
+def approximate(network, tolerance, explainer=None, **options):
+    return (explainer or explainer_for()).explain(
+        *network, inference="windowed", tolerance=tolerance, **options, **QUIET
+    )
+
+
+# -- scans --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("region", [None, (3, 3, 50, 49)])
+def test_the_error_is_that_of_the_first_stage(network, exact, region):
+    result = approximate(network, 0.2, region=region)
+    assert result.plan.way == "windowed"
+    assert result.plan.tolerance == result.settings.tolerance == 0.2
+    assert result.complete
+    _, cells = result.grid.stages()[0]
+    cells = cells[result.measured[cells[:, 0], cells[:, 1]]]
+    rows, cols = cells.T
+    ours, true = result.values[rows, cols], exact.values[rows, cols]
+    said = result.approximation
+    assert said.tolerance == 0.2
+    assert said.cells == len(cells) < result.measured.sum()
+    # There is something to say.
+    assert (ours != true).any()
+    assert said.largest_difference == np.abs(ours - true).max()
+    assert said.mean_difference == pytest.approx(np.abs(ours - true).mean())
+    assert said.rank_correlation == pytest.approx(spearmanr(ours, true).statistic)
+    assert said.rank_correlation < 1
+    # A coarse map; what is not in the region is the same in both.
+    maps = np.zeros((2, *result.grid.shape))
+    maps[:, rows, cols] = ours, true
+    coarse = maps[:, np.unique(rows)][:, :, np.unique(cols)]
+    assert said.ssim == pytest.approx(similarity_by_reference(*coarse))
+    assert said.ssim < 1
+
+
+def test_a_larger_tolerance_is_further_off(network, exact):
+    errors = [np.abs(approximate(network, tolerance).values - exact.values).mean() for tolerance in (1e-6, 0.05, 0.5)]
+    assert errors[0] == 0
+    assert 0 < errors[1] < errors[2]
+
+
+def test_a_tiny_tolerance_is_exact(network, exact):
+    result = approximate(network, 1e-9)
+    np.testing.assert_array_equal(result.values, exact.values)
+    for row, col in np.ndindex(result.grid.shape):
+        assert (result.output(row, col) != exact.output(row, col)).mean() < 1e-3
+    said = result.approximation
+    assert (said.rank_correlation, said.largest_difference, said.mean_difference, said.ssim) == (1, 0, 0, 1)
+
+
+def test_windows_shrink(network, monkeypatch):
+    """Less of the output is looked at, the larger the tolerance."""
+    seen = []
+    run = Base.run
+
+    def noticing(self, boxes, content, tolerance=None):
+        for windows in run(self, boxes, content, tolerance):
+            if tolerance is not None:
+                seen.append(len(windows.items) * windows.values.shape[-2] * windows.values.shape[-1])
+            yield windows
+
+    monkeypatch.setattr(Base, "run", noticing)
+    sizes = []
+    for tolerance in (1e-9, 0.02, 0.3):
+        seen.clear()
+        approximate(network, tolerance)
+        sizes.append(sum(seen))
+    assert sizes[0] > sizes[1] > sizes[2] > 0
+
+
+def test_exact_false_has_a_tolerance_of_its_own(network):
+    result = explainer_for().explain(*network, inference="windowed", exact=False, **QUIET)
+    assert result.settings.tolerance == result.approximation.tolerance == 1e-3
+    given = explainer_for().explain(*network, inference="windowed", exact=False, tolerance=0.2, **QUIET)
+    assert given.settings.tolerance == 0.2
+
+
+def test_an_exact_scan_says_nothing(network, exact):
+    assert exact.approximation is None
+    assert exact.settings.tolerance is None
+    result = explainer_for().explain(*network, inference="windowed", **QUIET)
+    assert result.approximation is result.plan.tolerance is None
+
+
+@pytest.mark.parametrize(("offset", "stages", "cells"), [(8, 2, 20), (16, 1, 16)])
+def test_a_scan_of_one_stage_says_it_too(network, offset, stages, cells):
+    result = approximate(network, 0.2, explainer_for(offset))
+    assert len(result.grid.stages()) == stages
+    assert result.approximation.cells == cells
+
+
+def test_the_error_is_known_after_the_first_stage(network):
+    explainer = explainer_for()
+    updates = list(explainer.stream(*network, inference="windowed", tolerance=0.2))
+    known = [update.result.approximation is not None for update in updates]
+    first = known.index(True)
+    assert updates[first - 1].done == len(explainer.grid.stages()[0][1])
+    assert all(known[first:])
+    assert updates[-1].done == updates[-1].total
+
+
+def test_where_there_are_no_windows_the_scan_is_exact(network, exact):
+    model, image, segment = network
+    result = explainer_for().explain(lambda images: model(images).detach(), image, segment, tolerance=0.2, **QUIET)
+    assert result.plan.way == "model"
+    assert result.approximation is None
+    np.testing.assert_array_equal(result.values, exact.values)
+
+
+def test_what_changes_nothing_is_compared_too(network):
+    model, image, _ = network
+    image = image.clone()
+    image[:, 20:] = 0
+    segment = hw.Segmenter(model).masks(image[None])[0]
+    result = approximate((model, image, segment), 0.2)
+    unchanged = np.array([[not result.grid.mask(row, col)[:20].any() for col in range(12)] for row in range(10)])
+    assert unchanged[::2, ::2].sum() > 10
+    np.testing.assert_array_equal(result.values[unchanged], result.baseline)
+    assert result.approximation.cells == len(result.grid.stages()[0][1])
+
+
+def test_a_stored_result_keeps_its_error(network, tmp_path):
+    result = approximate(network, np.float32(0.2))
+    result.save(tmp_path / "scan")
+    loaded = hdm.HDMResult.load(tmp_path / "scan")
+    assert loaded.approximation == result.approximation
+    assert loaded.settings == result.settings
+    assert type(loaded.approximation.cells) is int
+
+
+def test_infinite_errors_are_stored_too(tmp_path):
+    image = torch.full((1, 64, 72), 0.5)
+    result = hdm.HausdorffDistanceMasks(72, 64)
+    result.generate_masks(9, 16)
+    result = result.explain(lambda images: images[:, 0], image, np.eye(64, 72), **QUIET)
+    endless = Approximation(0.1, 3, 0.5, np.inf, np.inf, 0.2)
+    type(result)(**{**vars(result), "approximation": endless}).save(tmp_path / "scan")
+    assert hdm.HDMResult.load(tmp_path / "scan").approximation == endless
+
+
+@pytest.mark.parametrize("tolerance", [0, 1, -0.1, 1.5, np.nan, np.inf, True, "small", [0.1]])
+def test_tolerances_that_are_none(tolerance):
+    calls = []
+    explainer = explainer_for()
+    for method in (explainer.explain, explainer.stream, explainer.plan):
+        with pytest.raises(ValueError, match="share of the activations' spread, between 0 and 1"):
+            method(calls.append, scene(), np.eye(64, 72), tolerance=tolerance)
+    assert calls == []
+
+
+@pytest.mark.parametrize("options", [{"tolerance": 0.1}, {"exact": False}])
+def test_whole_pictures_leave_nothing_to_approximate(options):
+    calls = []
+    with pytest.raises(ValueError, match=r"inference='full'\) leave nothing to approximate"):
+        explainer_for().explain(calls.append, scene(), np.eye(64, 72), inference="full", **options)
+    assert calls == []
+
+
+# -- figures ------------------------------------------------------------------------------------------
+
+
+def everywhere(ours, true):
+    return Approximation.of(0.1, np.array(ours), np.array(true), np.ones(np.shape(ours), bool))
+
+
+def test_by_hand():
+    found = everywhere([[1.0, 2.0, 3.0, 4.0]], [[1.0, 2.0, 5.0, 4.0]])
+    assert (found.tolerance, found.cells) == (0.1, 4)
+    assert found.largest_difference == 2
+    assert found.mean_difference == 0.5
+    # Ranks 1 2 3 4 against 1 2 4 3: 1 - 6 * 2 / (4 * 15).
+    assert found.rank_correlation == pytest.approx(0.8)
+
+
+def test_only_what_was_compared_counts():
+    compared = np.array([[True, False, True, True]])
+    found = Approximation.of(0.1, np.array([[1.0, 9.0, 2, 4]]), np.array([[1.0, np.nan, 2, 5]]), compared)
+    assert (found.cells, found.largest_difference, found.rank_correlation) == (3, 1, 1)
+
+
+def test_constant_maps():
+    assert everywhere([[3.0, 3.0]], [[3.0, 3.0]]).rank_correlation == 1
+    assert everywhere([[3.0, 3.0]], [[4.0, 4.0]]).rank_correlation == 0
+    assert everywhere([[3.0, 3.0]], [[3.0, 4.0]]).rank_correlation == 0
+
+
+@pytest.mark.parametrize(
+    ("ours", "true", "largest", "rank"),
+    [
+        ([[np.inf, 1, 2]], [[np.inf, 1, 2]], 0, 1),
+        ([[np.nan, 1, 2]], [[np.nan, 1, 2]], 0, 1),
+        ([[np.inf, 1, 2]], [[5.0, 1, 2]], np.inf, 1),
+        ([[np.nan, 1, 2]], [[5.0, 1, 2]], np.inf, 1),
+        ([[5.0, 1, 2]], [[np.nan, 1, 2]], np.inf, 1),
+        ([[1.0, 0, 2]], [[np.nan, 0, 2]], np.inf, 0.5),
+    ],
+)
+def test_empty_masks(ours, true, largest, rank):
+    found = everywhere(ours, true)
+    assert found.cells == 3
+    assert found.largest_difference == largest
+    assert found.rank_correlation == pytest.approx(rank)
+    assert (found.ssim == pytest.approx(1)) == (largest == 0)
+
+
+def test_in_words():
+    text = str(Approximation(0.001, 64, 0.9876, 12.34, 0.567, 0.9))
+    assert text == (
+        "approximate (tolerance 0.001); on 64 cells that were also computed exactly: rank correlation 0.988, "
+        "largest difference 12.3, mean 0.57, SSIM 0.900"
+    )
+
+
+def similarity_by_reference(first, second):
+    top, bottom = max(0, first.max(), second.max()), min(0, first.min(), second.min())
+    side = min(7, *first.shape)  # which has to be odd there
+    _, each = reference_similarity(
+        first, second, win_size=side, data_range=top - bottom, use_sample_covariance=False, full=True
+    )
+    return each.mean()
+
+
+MAPS = arrays(float, st.tuples(*[st.integers(7, 12)] * 2), elements=st.floats(0, 100, width=32))
+
+
+@given(MAPS, st.randoms(use_true_random=False))
+def test_similarity_is_that_of_scikit_image(first, random):
+    rng = np.random.default_rng(random.randint(0, 2**32))
+    second = first + rng.choice([0, 1, 30], first.shape) * rng.random(first.shape)
+    if not first.any() and not second.any():
+        assert structural_similarity(first, second) == 1
+        return
+    ours, theirs = structural_similarity(first, second), similarity_by_reference(first, second)
+    assert ours == pytest.approx(theirs, abs=1e-9)
+    assert structural_similarity(second, first) == pytest.approx(ours)
+
+
+def test_similarity_by_hand():
+    # One window of one cell: no variance, so only the means count. Spread 4, constants (0.04)^2 and (0.12)^2.
+    first, second = np.array([[4.0]]), np.array([[2.0]])
+    assert structural_similarity(first, second) == pytest.approx((2 * 8 + 0.0016) / (20 + 0.0016))
+    assert structural_similarity(first, first) == pytest.approx(1)
+    assert structural_similarity(0 * first, 0 * first) == 1
+
+
+def test_infinity_is_no_number():
+    endless, one = np.array([[np.inf, np.inf]]), np.array([[1.0, 1.0]])
+    assert structural_similarity(endless, endless) == pytest.approx(1)
+    assert structural_similarity(endless, one) < 0.9
+    assert structural_similarity(endless, 0 * one) < 0.1

@@ -1,0 +1,98 @@
+"""Windows or whole pictures: what turns out to be quicker."""
+
+import types
+
+import numpy as np
+import pytest
+from architectures import made
+from torch.nn import functional as F
+from window_checks import random_picture, randomised
+
+import hdm_widgets as hw
+from hdm_widgets import hdm
+from hdm_widgets.windowed import Base, Network
+
+QUIET = {"progress": False}
+
+
+def explainer_for(offset=4):
+    explainer = hdm.HausdorffDistanceMasks(48, 40)
+    explainer.generate_masks(6, offset)
+    return explainer
+
+
+def assert_equal_to_whole_pictures(result, model, image, segment):
+    whole = explainer_for().explain(model, image, segment, inference="full", **QUIET)
+    assert result.complete
+    np.testing.assert_array_equal(result.values, whole.values)
+    assert len(np.unique(whole.values)) >= 3
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that passes only where a window or a whole picture is computed, as much as the test says."""
+    clock = types.SimpleNamespace(now=0.0, window=0.0, whole=0.0)
+    run, full = Base.run, Network.full
+
+    def timed_run(self, *arguments):
+        for windows in run(self, *arguments):
+            clock.now += clock.window * len(windows.items)
+            yield windows
+
+    def timed_full(self, pictures):
+        clock.now += clock.whole * len(pictures)
+        return full(self, pictures)
+
+    monkeypatch.setattr(Base, "run", timed_run)
+    monkeypatch.setattr(Network, "full", timed_full)
+    monkeypatch.setattr("hdm_widgets.hdm.inference.time", types.SimpleNamespace(perf_counter=lambda: clock.now))
+    return clock
+
+
+@pytest.fixture
+def close():
+    """A network for which windows and whole pictures are close, traced, with a picture and a segment."""
+    model = randomised(made(lambda: hw.UNet(1, 1, 4, 2)))
+    image = F.interpolate(random_picture(1, 5, 6)[None], size=(40, 48), mode="bicubic")[0].clamp(0.05, 1)
+    segment = hw.Segmenter(model).masks(image[None])[0]
+    assert explainer_for().plan(model, image, segment, inference="windowed").factor < 3
+    return model, image, segment
+
+
+def test_windows_that_are_quicker_stay(clock, close):
+    clock.window, clock.whole = 1.0, 2.5
+    result = explainer_for().explain(*close, **QUIET)
+    assert result.plan.way == "windowed"
+    assert result.plan.measured_factor == pytest.approx(2.5)
+    assert ": 2.5 times faster than whole pictures" in str(result.plan)
+    assert_equal_to_whole_pictures(result, *close)
+
+
+def test_windows_that_are_slower_give_way(clock, close):
+    clock.window, clock.whole = 3.0, 2.0
+    updates = []
+    result = explainer_for().explain(*close, progress=updates.append)
+    assert result.plan.way == "folded"
+    assert result.plan.reason == "windows took 1.5 times as long"
+    assert result.plan.measured_factor is None
+    assert str(result.plan) == "Whole pictures, batch norm folded: windows took 1.5 times as long"
+    # Only the coarse stage was in windows; what it measured stays.
+    assert updates[1].result.plan.way == "windowed"
+    stage = [update.done for update in updates if update.stride == updates[0].stride]
+    assert stage[-1] == 30
+    assert [update.done for update in updates][len(stage) :][-1] == 120
+    assert_equal_to_whole_pictures(result, *close)
+
+
+def test_who_asks_for_windows_gets_them(clock, close):
+    clock.window, clock.whole = 3.0, 2.0
+    result = explainer_for().explain(*close, inference="windowed", **QUIET)
+    assert result.plan.way == "windowed"
+    assert_equal_to_whole_pictures(result, *close)
+
+
+def test_a_scan_of_one_stage_says_what_it_measured(clock, close):
+    clock.window, clock.whole = 1.0, 4.0
+    result = explainer_for(8).explain(*close, **QUIET)
+    assert result.values.size == 30
+    assert result.plan.measured_factor == pytest.approx(4)

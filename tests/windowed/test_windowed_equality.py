@@ -1,0 +1,319 @@
+"""Windows over cached values equal the model on the whole changed picture: networks that look at neighbourhoods."""
+
+import copy
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from architectures import LOCAL, DilatedFCN, ResNetUNet, conv_bn, made
+from single_operations import IN_PLACE_OF_PARTS, OPERATIONS, PERHAPS_WHOLE, Between, InPlace
+from torch import nn
+from torch.nn.utils import parametrizations
+from window_checks import (
+    TOLERANCE,
+    assert_close,
+    assert_it_proves_something,
+    assert_windows_equal_the_model,
+    boxes_everywhere,
+    changed_pictures,
+    compared,
+    outputs_from_windows,
+    random_picture,
+    randomised,
+)
+
+import hdm_widgets as hw
+from hdm_widgets import demo
+from hdm_widgets.windowed import Base, Engine
+from hdm_widgets.windowed.axes import Sliding
+
+# Of PyTorch, when the model itself runs.
+even_kernels = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
+
+
+def monai_basic_unet(channels):
+    from monai.networks.nets import BasicUNet
+
+    return BasicUNet(2, channels, 2, features=(6, 6, 12, 12, 24, 6), norm=("batch", {"affine": True}))
+
+
+def monai_unet(channels):
+    from monai.networks.layers import Norm
+    from monai.networks.nets import UNet
+
+    return UNet(2, channels, 2, channels=(6, 12, 24), strides=(2, 2), num_res_units=1, norm=Norm.BATCH)
+
+
+NETWORKS = {
+    **LOCAL,
+    "U-Net, bilinear": lambda channels: hw.UNet(channels, 2, 6, 3, upsampling="bilinear"),
+    "U-Net, nearest": lambda channels: hw.UNet(channels, 1, 6, 3, upsampling="nearest"),
+    "U-Net, transposed": lambda channels: hw.UNet(channels, 1, 6, 3, upsampling="transposed"),
+    "MONAI's BasicUNet": monai_basic_unet,
+    "MONAI's UNet, batch norm": monai_unet,
+}
+# MONAI's UNet joins maps of other sizes than its own unless the sides are divisible.
+ODD = dict.fromkeys(NETWORKS, (3, 97, 131)) | {"MONAI's UNet, batch norm": (3, 52, 92)}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_on_divisible_pictures_of_one_channel(name):
+    model, picture = randomised(made(NETWORKS[name], 1)), random_picture(1, 48, 64)
+    boxes = boxes_everywhere(48, 64, 9)
+    engine = Engine(model, picture)
+    result = assert_windows_equal_the_model(model, picture, boxes, engine)
+    assert_it_proves_something(result, boxes, least=0.5 if name == "unpadded U-Net" else 1)
+    assert engine.network.paths.wide_steps() == []
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_on_odd_pictures_of_several_channels(name):
+    model, picture = randomised(made(NETWORKS[name], 3), seed=1), random_picture(*ODD[name])
+    boxes = boxes_everywhere(*ODD[name][1:], 14)
+    result = assert_windows_equal_the_model(model, picture, boxes)
+    assert_it_proves_something(result, boxes, least=0.5 if name == "unpadded U-Net" else 1)
+
+
+def _check_operation(name, factory):
+    model, picture = made(factory), random_picture(2, 29, 38)
+    with torch.no_grad():
+        model(picture[None].clone())  # lazy layers learn how many channels they get
+    model = randomised(model)
+    boxes = boxes_everywhere(29, 38, 7)
+    engine = Engine(model, picture)
+    result = assert_windows_equal_the_model(model, picture, boxes, engine)
+    # What is cut off cannot show.
+    assert_it_proves_something(result, boxes, least=0.5 if name in ("cut", "cut to one side", "narrow") else 1)
+    return engine.network.paths.wide_steps()
+
+
+@even_kernels
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operations_that_look_at_neighbourhoods(name):
+    assert _check_operation(name, OPERATIONS[name]) == []
+
+
+@pytest.mark.parametrize("name", PERHAPS_WHOLE)
+def test_operations_that_may_be_computed_as_a_whole(name):
+    _check_operation(name, PERHAPS_WHOLE[name])
+
+
+@pytest.mark.parametrize("data", ["shapes", "aerial"])
+def test_trained_weights(data):
+    if data == "shapes":
+        model, picture, *_ = demo.shapes()
+    else:
+        model, scenes = demo.aerial(10)
+        picture = scenes[3][0]
+    boxes = boxes_everywhere(*picture.shape[1:], 20)
+    result = assert_windows_equal_the_model(model, picture, boxes)
+    assert_it_proves_something(result, boxes)
+
+
+@pytest.mark.parametrize("name", ["ResNet U-Net", "dilated FCN", "ESPNet-like", "DenseNet-like"])
+def test_double_precision(name):
+    model, picture = randomised(made(LOCAL[name], 2).double()), random_picture(2, 41, 50, dtype=torch.float64)
+    result = assert_windows_equal_the_model(model, picture, boxes_everywhere(41, 50, 6))
+    assert result.windowed.dtype == torch.float64
+    torch.testing.assert_close(result.windowed, result.whole, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("end", "shape"),
+    [
+        (lambda x: x[:, 0], (29, 38)),
+        (lambda x: x.argmax(1), (29, 38)),
+        (lambda x: x.unsqueeze(1), (1, 2, 29, 38)),
+        (lambda x: x[..., ::2, 3:], (2, 15, 35)),
+    ],
+)
+def test_outputs_of_other_shapes(end, shape):
+    class Ended(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = conv_bn(2, 2)
+
+        def forward(self, x):
+            return end(self.first(x))
+
+    model, picture = randomised(made(Ended)), random_picture(2, 29, 38)
+    result = assert_windows_equal_the_model(model, picture, boxes_everywhere(29, 38, 7))
+    assert result.whole.shape[1:] == shape
+
+
+def test_pictures_with_a_side_of_few_pixels():
+    model = randomised(made(DilatedFCN, 1))
+    for height, width in [(1, 30), (30, 1), (2, 3)]:
+        picture = random_picture(1, height, width)
+        boxes = boxes_everywhere(height, width, min(height, width))
+        assert_windows_equal_the_model(model, picture, boxes[(boxes[:, 2:] <= (height, width)).all(1)])
+
+
+def test_nothing_asked_is_nothing_computed():
+    picture = random_picture(1, 20, 20)
+    base = Base(Engine(randomised(made(DilatedFCN, 1)), picture).network, picture)
+    assert list(base.run(np.zeros((0, 4), np.intp), lambda items, boxes: pytest.fail("no content is needed"))) == []
+
+
+def test_many_boxes_alike_are_computed_together():
+    model, picture = randomised(made(DilatedFCN, 1)), random_picture(1, 64, 64)
+    network = Engine(model, picture).network
+    boxes = np.array([(row, col, row + 4, col + 4) for row in range(20, 40, 2) for col in range(20, 40, 2)])
+    batches = list(Base(network, picture).run(boxes, lambda items, _: torch.zeros(len(items), 1, 4, 4)))
+    assert len(batches) == 1
+    assert sorted(batches[0].items.tolist()) == list(range(100))
+    # Windows lie where the boxes do, 7 px larger on every side.
+    np.testing.assert_array_equal(batches[0].rows, boxes[batches[0].items, 0] - DilatedFCN.reach)
+    np.testing.assert_array_equal(batches[0].cols, boxes[batches[0].items, 1] - DilatedFCN.reach)
+    assert batches[0].values.shape == (100, 2, 18, 18)
+
+
+def test_same_content_changes_nothing():
+    model, picture = randomised(made(ResNetUNet, 2)), random_picture(2, 48, 64)
+    base = Base(Engine(model, picture).network, picture)
+    boxes = boxes_everywhere(48, 64, 9)
+    outputs = outputs_from_windows(base, boxes, picture.repeat(len(boxes), 1, 1, 1))
+    assert_close(outputs, base.output.repeat(len(boxes), 1, 1, 1))
+
+
+# That windows are neither too small, which would be wrong, nor too large, which would be slow.
+
+
+def test_windows_are_as_large_as_what_changes():
+    model, picture = randomised(made(DilatedFCN, 1)), random_picture(1, 48, 64)
+    box = np.array([[20, 25, 24, 31]])
+    changed = changed_pictures(picture, box)
+    network = Engine(model, picture).network
+    base = Base(network, picture)
+    (windows,) = base.run(box, lambda items, boxes: changed[:, :, 20:24, 25:31])
+    assert (windows.rows.tolist(), windows.cols.tolist()) == ([13], [18])
+    assert windows.values.shape == (1, 2, 18, 20)
+    with torch.inference_mode():
+        whole = model(changed)
+    moved = ((whole - base.output).abs() > TOLERANCE).any(1)[0]
+    for edge in (moved[13], moved[30], moved[:, 18], moved[:, 37]):
+        assert edge.any()
+    assert not moved[:13].any()
+    assert not moved[31:].any()
+    assert not moved[:, :18].any()
+    assert not moved[:, 38:].any()
+
+
+@pytest.mark.parametrize("side", ["lo", "hi"])
+def test_windows_a_pixel_too_small_are_found_out(side, monkeypatch):
+    original = Sliding.change
+
+    def shrunk(self, changed):
+        interval = original(self, changed)
+        if interval is None or self.kernel == 1 or interval.size < 2:
+            return interval
+        return interval._replace(lo=interval.lo + 1) if side == "lo" else interval._replace(hi=interval.hi - 1)
+
+    monkeypatch.setattr(Sliding, "change", shrunk)
+    model, picture = randomised(made(DilatedFCN, 1)), random_picture(1, 48, 64)
+    with pytest.raises(AssertionError, match="differs by"):
+        assert_windows_equal_the_model(model, picture, np.array([[20, 25, 24, 31]]))
+
+
+# The model stays the user's.
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [
+        partial(ResNetUNet, 2),
+        partial(InPlace, IN_PLACE_OF_PARTS["add to a view"]),
+        lambda: Between(parametrizations.weight_norm(nn.Conv2d(8, 8, 3))),
+    ],
+    ids=["ResNet U-Net", "in place", "weight norm"],
+)
+def test_the_model_is_not_altered(factory):
+    model = randomised(made(factory))
+    first, *others = model.parameters()
+    first.requires_grad_(False)
+    modules = dict(model.named_modules())
+    before = copy.deepcopy(model.state_dict())
+    identities = [id(value) for value in (*model.parameters(), *model.buffers())]
+    attributes = {name: set(vars(module)) for name, module in modules.items()}
+    random_state = torch.get_rng_state()
+
+    compared(model, random_picture(2, 30, 40), boxes_everywhere(30, 40, 5))
+
+    assert dict(model.named_modules()) == modules
+    assert {name: set(vars(module)) for name, module in modules.items()} == attributes
+    assert [id(value) for value in (*model.parameters(), *model.buffers())] == identities
+    after = model.state_dict()
+    assert after.keys() == before.keys()
+    for name, value in after.items():
+        assert torch.equal(value, before[name]), name
+    assert not first.requires_grad
+    assert all(other.requires_grad for other in others)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not any(module.training for module in modules.values())
+    for module in modules.values():
+        for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
+            assert not hooks
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert torch.is_grad_enabled()
+
+
+def test_the_model_can_still_be_trained():
+    model, picture = randomised(made(DilatedFCN, 1)), random_picture(1, 20, 24)
+    compared(model, picture, boxes_everywhere(20, 24, 5))
+    model.train()
+    model(picture[None]).mean().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def _trained(model):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
+    model.train()
+    model(random_picture(1, 48, 64, seed=9)[None]).square().mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    model.eval()
+
+
+def _loaded(model):
+    model.load_state_dict(randomised(made(ResNetUNet, 1), seed=5).state_dict())
+
+
+def _statistics(model):
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_var.mul_(2)
+
+
+def _under_data(model):
+    # Not seen by PyTorch's own counters; models averaged over time are written so.
+    for parameter in model.parameters():
+        parameter.data.mul_(1.2)
+
+
+def _one_weight(model):
+    with torch.no_grad():
+        model.stem[0].weight[0, 0, 0, 0] += 1
+
+
+@pytest.mark.parametrize("change", [_trained, _loaded, _statistics, _one_weight, _under_data])
+def test_weights_changed_in_place_are_used(change):
+    model, picture = randomised(made(ResNetUNet, 1)), random_picture(1, 48, 64)
+    boxes = boxes_everywhere(48, 64, 9)
+    engine = Engine(model, picture)
+    before = assert_windows_equal_the_model(model, picture, boxes, engine)
+    assert engine.network is engine.network
+    change(model)
+    after = assert_windows_equal_the_model(model, picture, boxes, engine)
+    assert (after.whole - before.whole).abs().max() > 100 * TOLERANCE
+
+
+def test_a_base_keeps_the_weights_it_was_made_with():
+    model, picture = randomised(made(ResNetUNet, 1)), random_picture(1, 48, 64)
+    boxes = boxes_everywhere(48, 64, 9)[:3]
+    pictures = changed_pictures(picture, boxes)
+    base = Base(Engine(model, picture).network, picture)
+    with torch.inference_mode():
+        expected = model(pictures)
+    _loaded(model)
+    assert_close(outputs_from_windows(base, boxes, pictures), expected)

@@ -1,0 +1,188 @@
+"""Networks that look at the whole picture are still exact and say where they do; what cannot be traced says why."""
+
+import pytest
+import torch
+from architectures import conv_bn, made
+from global_networks import GLOBAL, Around, Classifier, Function, PyramidPooling
+from torch import nn
+from torch.nn import functional as F
+from window_checks import (
+    assert_it_proves_something,
+    assert_windows_equal_the_model,
+    boxes_everywhere,
+    random_picture,
+    randomised,
+)
+
+from hdm_widgets.windowed import Engine, TraceError
+
+
+@pytest.mark.parametrize("name", GLOBAL)
+def test_global_operations(name):
+    part, labels = GLOBAL[name]
+    model, picture = randomised(made(lambda: Around(part()))), random_picture(2, 33, 40)
+    boxes = boxes_everywhere(33, 40, 7)
+    engine = Engine(model, picture)
+    result = assert_windows_equal_the_model(model, picture, boxes, engine)
+    assert_it_proves_something(result, boxes)
+    if labels is not None:
+        assert list(dict.fromkeys(engine.network.paths.wide_steps())) == labels
+
+
+def test_a_change_reaches_every_output_place():
+    model, picture = randomised(made(lambda: Around(nn.GroupNorm(2, 8)))), random_picture(2, 33, 40)
+    result = assert_windows_equal_the_model(model, picture, boxes_everywhere(33, 40, 7)[:1])
+    assert (result.windowed != result.unchanged).flatten(2).double().mean() > 0.9
+
+
+def test_averages_over_a_few_cells_are_no_look_at_everything():
+    model, picture = randomised(made(lambda: Around(PyramidPooling((3, 6))))), random_picture(2, 33, 40)
+    engine = Engine(model, picture)
+    assert_windows_equal_the_model(model, picture, boxes_everywhere(33, 40, 7), engine)
+    assert engine.network.paths.wide_steps() == []
+
+
+def test_monai_unet_with_instance_norm():
+    from monai.networks.nets import UNet
+
+    model = randomised(made(lambda: UNet(2, 1, 2, channels=(6, 12, 24), strides=(2, 2))))
+    picture, boxes = random_picture(1, 48, 64), boxes_everywhere(48, 64, 9)
+    engine = Engine(model, picture)
+    result = assert_windows_equal_the_model(model, picture, boxes, engine)
+    assert_it_proves_something(result, boxes)
+    assert engine.network.paths.wide_steps() == ["instance_norm in model.0.adn.N"]
+
+
+class Segmenter(nn.Module):
+    """SegFormer, enlarged to the picture."""
+
+    def __init__(self):
+        super().__init__()
+        from transformers import SegformerConfig, SegformerForSemanticSegmentation
+
+        self.network = SegformerForSemanticSegmentation(
+            SegformerConfig(
+                depths=[1, 1, 1, 1],
+                hidden_sizes=[8, 8, 16, 16],
+                num_attention_heads=[1, 2, 2, 4],
+                decoder_hidden_size=8,
+                num_labels=2,
+            )
+        )
+
+    def forward(self, x):
+        return F.interpolate(self.network(x).logits, size=x.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def test_segformer():
+    model, picture, boxes = randomised(made(Segmenter)), random_picture(3, 65, 96), boxes_everywhere(65, 96, 11)
+    engine = Engine(model, picture)
+    result = assert_windows_equal_the_model(model, picture, boxes, engine)
+    assert_it_proves_something(result, boxes)
+    assert engine.network.paths.wide_steps()[0] == "flatten in network.segformer.stages.0.patch_embeddings"
+
+
+# What windows cannot serve.
+
+
+class Forward(nn.Module):
+    """A convolution, and whatever `forward` does with it and the picture."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.convolution = nn.Conv2d(2, 2, 3, padding=1)
+        self.register_buffer("calls", torch.zeros(()))
+        self.way = forward
+
+    def forward(self, x):
+        return self.way(self, x)
+
+
+def _counting(self, x):
+    self.calls += 1
+    return self.convolution(x)
+
+
+def _writing(self, x):
+    x -= x.mean((2, 3), keepdim=True)
+    return self.convolution(x)
+
+
+@pytest.mark.parametrize("way", [_counting, _writing])
+def test_what_a_network_writes_elsewhere_is_its_own_business(way):
+    model, picture = randomised(Forward(way)), random_picture(2, 20, 26)
+    before = picture.clone()
+    engine = Engine(model, picture)
+    assert float(model.calls) == 0
+    assert_windows_equal_the_model(model, picture, boxes_everywhere(20, 26, 5), engine)
+    assert torch.equal(picture, before)
+
+
+@pytest.mark.parametrize(
+    ("way", "reason"),
+    [
+        (lambda self, x: self.convolution(x) if x.mean() > 0.5 else x, "data-dependent"),
+        (lambda self, x: (self.convolution(x), x), "output"),
+        (lambda self, x: x.new_ones(2, 5, 4, 4), "output|pictures at a time"),
+        (lambda self, x: self.convolution(x) * len(x), "pictures at a time"),
+        (lambda self, x: torch.stack([self.convolution(one[None])[0] for one in x]), "pictures at a time"),
+        (lambda self, x: self.convolution(x) + torch.randn_like(x), "random"),
+        (lambda self, x: F.dropout(self.convolution(x), training=True), "random"),
+    ],
+    ids=["control flow", "two outputs", "no picture", "len", "one by one", "noise", "dropout"],
+)
+def test_says_why_it_cannot_be_traced(way, reason):
+    with pytest.raises(TraceError, match=reason) as caught:
+        Engine(randomised(Forward(way)), random_picture(2, 20, 26))
+    message = str(caught.value)
+    # A clause for people: one line, no report of the tracer's.
+    assert message
+    assert "\n" not in message
+    assert len(message) < 300
+
+
+def test_a_vector_is_no_map():
+    with pytest.raises(TraceError):
+        Engine(randomised(nn.Sequential(conv_bn(2, 8), Classifier())), random_picture(2, 20, 26))
+
+
+def _equal_or_refused(model):
+    model, picture = randomised(model), random_picture(2, 20, 26)
+    try:
+        engine = Engine(model, picture)
+    except TraceError as error:
+        assert str(error)  # noqa: PT017 - either will do
+        return
+    assert_windows_equal_the_model(model, picture, boxes_everywhere(20, 26, 5), engine)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda self, x: self.convolution(x) / x.max(),
+        lambda self, x: self.convolution(x) * x.mean().item(),
+        lambda self, x: self.convolution(x) * x[x > 0.5].sum(),
+        lambda self, x: self.convolution(x - x.mean(0, keepdim=True)) + x,
+        lambda self, x: self.convolution(x).squeeze(),
+        lambda self, x: F.batch_norm(self.convolution(x), None, None, training=True),
+        lambda self, x: x.flip(0),
+    ],
+    ids=["largest", "item", "chosen", "mean picture", "squeeze", "batch statistics", "flip"],
+)
+def test_pictures_of_a_batch_do_not_mix(way):
+    """A network that tells one picture from several is either run one by one or refused."""
+    _equal_or_refused(Forward(way))
+
+
+def test_low_precision_inside():
+    def way(self, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.convolution(x).float()
+
+    _equal_or_refused(Forward(way))
+
+
+def test_functions_of_the_whole_keep_their_place_in_the_label():
+    model = nn.Sequential(conv_bn(2, 8), nn.Sequential(Function(lambda x: x / x.sum((2, 3), keepdim=True))))
+    engine = Engine(randomised(model), random_picture(2, 20, 26))
+    assert engine.network.paths.wide_steps() == ["sum in 1.0"]

@@ -1,0 +1,158 @@
+"""Compares what the windowed engine computes with the model itself on whole pictures."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrize import is_parametrized
+
+from hdm_widgets.windowed import Base, Engine
+
+# Of the largest output: float32 sums of the same terms in another order.
+TOLERANCE = 1e-5
+
+
+class Compared(NamedTuple):
+    """Outputs (n, ...) for the same pictures, and for the picture that they differ from (1, ...)."""
+
+    windowed: torch.Tensor
+    whole: torch.Tensor
+    unchanged: torch.Tensor
+
+
+def randomised(model, seed=0):
+    """A model in eval mode as if trained: no statistic, scale or shift is 0 or 1, and signals keep their size."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            terms = module.weight[0].numel()
+            if isinstance(module, nn.ConvTranspose2d):
+                terms = module.weight[:, 0].numel() / module.groups / (module.stride[0] * module.stride[1])
+            spread = (1.8 / max(terms, 1)) ** 0.5
+            weight = spread * torch.randn(module.weight.shape, generator=generator, dtype=module.weight.dtype)
+            with torch.no_grad():
+                if is_parametrized(module):
+                    module.weight = weight
+                else:
+                    module.weight.copy_(weight)
+                if module.bias is not None:
+                    module.bias.normal_(generator=generator, std=0.2)
+        elif isinstance(module, _BatchNorm):
+            if module.running_mean is not None:
+                module.running_mean.normal_(generator=generator, std=0.3)
+                module.running_var.uniform_(0.4, 1.6, generator=generator)
+            if module.affine:
+                with torch.no_grad():
+                    module.weight.uniform_(0.6, 1.6, generator=generator)
+                    module.bias.normal_(generator=generator, std=0.3)
+        elif isinstance(module, nn.PReLU):
+            with torch.no_grad():
+                module.weight.uniform_(0.05, 0.5, generator=generator)
+    return model.eval()
+
+
+def random_picture(channels, height, width, seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(channels, height, width, generator=generator, dtype=dtype)
+
+
+def boxes_everywhere(height, width, side):
+    """Boxes (n, 4) at the corners, the edges and inside, single pixels, a band, neighbours, and the whole picture."""
+    rows, cols = (0, (height - side) // 2 + 1, height - side), (0, (width - side) // 3 + 1, width - side)
+    boxes = [(row, col, row + side, col + side) for row in rows for col in cols]
+    pixels = [(0, 0), (height - 1, width - 1), (height // 2, width // 2)]
+    boxes += [(row, col, row + 1, col + 1) for row, col in pixels]
+    # One pixel on from each other: some are computed together, others lie otherwise on a coarser grid.
+    starts = [(height // 3 + step, width // 3 + 2 * step) for step in range(5)]
+    boxes += [(row, col, min(row + side, height), min(col + side, width)) for row, col in starts]
+    boxes += [(height // 3, 0, height // 3 + 2, width), (0, 0, height, width)]
+    return np.array(boxes)
+
+
+def changed_pictures(picture, boxes, seed=1):
+    """The picture (n, C, H, W) with other values in one box each."""
+    generator = torch.Generator().manual_seed(seed)
+    pictures = picture.repeat(len(boxes), 1, 1, 1)
+    for changed, (row0, col0, row1, col1) in zip(pictures, boxes.tolist(), strict=True):
+        box = changed[:, row0:row1, col0:col1]
+        # Far from what stood there, so that no pixel stays what it was.
+        box.copy_(1.5 - box + torch.rand(box.shape, generator=generator, dtype=box.dtype))
+    return pictures
+
+
+def outputs_from_windows(base, boxes, pictures, tolerance=None):
+    """The output (n, ...) for each picture: the unchanged one with its window pasted in."""
+    height, width = pictures.shape[-2:]
+    outputs = base.output.repeat(len(pictures), *(1,) * (base.output.ndim - 1))
+    seen = []
+
+    def content(items, grown):
+        given = boxes[items]
+        assert (grown[:, :2] <= given[:, :2]).all()
+        assert (grown[:, 2:] >= given[:, 2:]).all()
+        assert (grown[:, :2] >= 0).all()
+        assert (grown[:, 2:] <= (height, width)).all()
+        parts = [
+            pictures[item, :, row0:row1, col0:col1]
+            for item, (row0, col0, row1, col1) in zip(items, grown.tolist(), strict=True)
+        ]
+        return torch.stack(parts)
+
+    for windows in base.run(boxes, content, tolerance):
+        rows, cols = windows.values.shape[-2:]
+        for item, row, col, values in zip(windows.items, windows.rows, windows.cols, windows.values, strict=True):
+            seen.append(int(item))
+            target = outputs[item, ..., row : row + rows, col : col + cols]
+            assert target.shape == values.shape
+            target.copy_(values)
+    assert sorted(seen) == list(range(len(boxes)))
+    return outputs
+
+
+def assert_close(actual, expected):
+    assert actual.shape == expected.shape
+    assert actual.dtype == expected.dtype
+    scale = max(1.0, float(expected.abs().max()))
+    difference = float((actual - expected).abs().max()) if expected.numel() else 0.0
+    # Written so that what is not a number is no equality either.
+    assert difference <= TOLERANCE * scale, f"differs by {difference} where the largest value is {scale}"
+
+
+def compared(model, picture, boxes, engine=None):
+    """Windows, and the model itself one picture at a time."""
+    with torch.inference_mode():
+        engine = engine or Engine(model, picture)
+        pictures = changed_pictures(picture, boxes)
+        base = Base(engine.network, picture)
+        before = base.output.clone()
+        windowed = outputs_from_windows(base, boxes, pictures)
+        # What is kept of the unchanged picture stays as it was.
+        assert torch.equal(base.output, before)
+        assert_close(outputs_from_windows(base, boxes[:3], pictures[:3]), windowed[:3])
+        # Copies: some networks write into what they are given.
+        whole = torch.cat([model(changed[None].clone()) for changed in pictures])
+        assert_close(base.output, model(picture[None].clone()))
+        for count in (1, 3):
+            given = pictures[-count:].clone()
+            assert_close(engine.network.full(given), whole[-count:])
+            assert torch.equal(given, pictures[-count:])
+    return Compared(windowed, whole, before)
+
+
+def assert_windows_equal_the_model(model, picture, boxes, engine=None):
+    """With whole pictures and with windows; returns both for further questions."""
+    result = compared(model, picture, boxes, engine)
+    assert_close(result.windowed, result.whole)
+    return result
+
+
+def assert_it_proves_something(result, boxes, least=1.0):
+    """The outputs are no constants, and what was changed shows: in so many of the boxes larger than a pixel."""
+    whole, unchanged = result.whole.double(), result.unchanged.double()
+    scale = max(1.0, float(whole.abs().max()))
+    assert whole.std() > 0.01 * scale
+    areas = torch.from_numpy((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+    shown = (whole - unchanged).abs().flatten(1).amax(1) > 100 * TOLERANCE * scale
+    assert shown[areas > 1].double().mean() >= least
