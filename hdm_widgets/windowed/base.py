@@ -193,16 +193,19 @@ class _Batch:
     def _shrunk(self, name: str, changed: _Changed) -> _Changed | None:
         """Without the margins that changed by no more than the tolerance; None if nothing changed more."""
         unchanged = self._base.values.get(name)
+        (piece,) = changed.pieces
+        # Only maps have margins: (n, C, h, w) of real numbers.
         if unchanged is None or name in self._network.program.shapeless or self._tolerance is None:
             return changed
-        (piece,) = changed.pieces
+        if unchanged.ndim != 4 or not unchanged.is_floating_point() or len(piece.values) != len(self._boxes):
+            return changed
         rows, cols = self._shifted(name, changed)
         limit = self._tolerance * self._base.spread(name)
         large = torch.zeros(piece.values.shape[-2:], dtype=torch.bool, device=piece.values.device)
         for values, row, col in zip(piece.values, rows, cols, strict=True):
             before = unchanged[0, ..., row : row + values.shape[-2], col : col + values.shape[-1]]
             # What is not a number is a change.
-            large |= ~((values - before).abs() <= limit).flatten(0, -3).all(0)
+            large |= ~((values - before).abs() <= limit).all(0)
         down, across = large.any(1).nonzero().flatten(), large.any(0).nonzero().flatten()
         if not len(down):
             return None

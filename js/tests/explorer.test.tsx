@@ -73,9 +73,7 @@ const rest = () => new Promise((done) => setTimeout(done));
 describe("a view of the explorer", () => {
   it("says what a scan costs, how far it is and what it found", () => {
     const { el, stop } = show(new FakeModel(state()));
-    expect(el.querySelector("[data-testid=cost]")?.textContent).toBe(
-      "2 × 2 grid · 4 discs · about 4.0 s",
-    );
+    expect(el.querySelector("[data-testid=cost]")?.textContent).toBe("2 × 2 grid · 4 discs · about 4.0 s");
     expect(el.querySelector("[role=status]")?.textContent).toBe("Refining · 3 of 4");
     expect(el.querySelector("[role=progressbar]")?.getAttribute("aria-valuenow")).toBe("75");
     expect(el.textContent).toContain("1.0 s left");

@@ -1,5 +1,7 @@
 """Windows are not believed: what they get wrong is noticed, said, and computed by the model itself."""
 
+import types
+
 import numpy as np
 import pytest
 import torch
@@ -112,11 +114,13 @@ class WrongLater:
 
     def __init__(self, monkeypatch, after, by=5.0):
         self.after, self.by, self.batches = after, by, 0
+        self.clock, self.seconds = types.SimpleNamespace(now=0.0), 0.0
         run = Base.run
 
         def wrong(base, *arguments):
             for windows in run(base, *arguments):
                 self.batches += 1
+                self.clock.now += self.seconds
                 values = windows.values.clone()
                 if self.batches > self.after:
                     values[..., values.shape[-2] // 2, values.shape[-1] // 2] += self.by
@@ -149,6 +153,33 @@ def test_what_was_told_before_is_taken_back(monkeypatch, options):
     monkeypatch.undo()
     again = explainer.explain(model, IMAGE, mask_of(model), inference="windowed", **options, **QUIET)
     assert_same(again, expected)
+
+
+def test_nothing_that_was_wrong_is_remembered(monkeypatch):
+    """Verification comes too late: only after wrong values were told, and put into the memory."""
+    model, explainer = unet(), explainer_for()
+    expected = whole(model)
+    wrong = WrongLater(monkeypatch, after=2)
+    clock = wrong.clock
+    monkeypatch.setattr("hdm_widgets.hdm.inference.time", types.SimpleNamespace(perf_counter=lambda: clock.now))
+    raw = hw.Segmenter.raw
+
+    def slow(self, images):
+        clock.now += 1
+        return raw(self, images)
+
+    monkeypatch.setattr(hw.Segmenter, "raw", slow)
+    told, caught = [], False
+    for update in explainer.stream(model, IMAGE, mask_of(model), inference="windowed"):
+        caught = caught or bool(told and not update.done)
+        if not caught:
+            told.append((expected.values[tuple(update.cells.T)] != update.distances).any())
+            # Windows take no time, so that verifying takes too large a share of it; later they take long.
+            wrong.seconds = 100.0 * (sum(told) >= 3)
+    assert caught
+    assert sum(told) >= 3
+    assert_same(explainer.result, expected)
+    assert "windows were 5 away" in explainer.result.plan.reason
 
 
 def test_one_that_differs_by_rounding_is_believed(monkeypatch):
