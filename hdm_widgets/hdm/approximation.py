@@ -17,7 +17,7 @@ _K1, _K2 = 0.01, 0.03
 
 @dataclass(frozen=True)
 class Approximation:
-    """Error of an approximate scan, on cells that were computed exactly too.
+    """Error of an approximate scan, on cells that were computed exactly too: other cells may differ by more.
 
     Attributes
     ----------

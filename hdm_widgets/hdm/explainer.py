@@ -215,7 +215,9 @@ class HausdorffDistanceMasks:
             False: approximate, with a tolerance of 0.001 unless another is given.
         tolerance : float, optional
             Approximate: windows shrink to where the network's values changed by more than this share of their
-            spread. `result.approximation` has the error, measured on cells that were computed exactly too.
+            spread, the largest less the smallest for the picture without a disc. `result.approximation` has the
+            error, measured on the first coarse map, whose cells are computed exactly too; if they took no longer
+            so, the rest of the scan is exact. Whole pictures are always exact.
         keep_outputs : bool
             Keep every mask: of each, the box in which it differs from the mask without a disc, one bit per pixel.
 

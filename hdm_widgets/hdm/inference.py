@@ -99,7 +99,9 @@ class Inference:
         self._network: Network | None = None
         self._base: Base | None = None
         self._verified: list[NDArray[np.intp]] = []
-        self._whole_seconds = self._window_seconds = self._traced_seconds = self._verify_seconds = 0.0
+        self._whole_seconds = self._window_seconds = self._exact_seconds = self._traced_seconds = (
+            self._verify_seconds
+        ) = 0.0
         self._windows = 0
         self.base_raw = torch.empty(0)
         self.plan = Plan("model", "whole pictures were asked for")
@@ -163,7 +165,9 @@ class Inference:
             if not _finite(windows.values):
                 # The model itself says what is wrong, and with which cell.
                 raise ModelOutputError("a window has NaN or infinity")
-            if tolerance == self.tolerance:
+            if exact:
+                self._exact_seconds += time.perf_counter() - started
+            elif tolerance == self.tolerance:
                 self._windows += len(windows.items)
                 self._window_seconds += time.perf_counter() - started
                 self._traced_seconds += time.perf_counter() - started
@@ -217,6 +221,13 @@ class Inference:
                 self.plan, way="folded", measured_factor=None,
                 reason=f"windows took {each / self._whole_seconds:.1f} times as long",
             )  # fmt: skip
+
+    def drop_tolerance(self) -> None:
+        """Go on exactly if the same cells took no longer so."""
+        if self._ways == "auto" and self._exact_seconds <= self._window_seconds:
+            self.tolerance = None
+            self._window_seconds = self._exact_seconds
+            self.plan = replace(self.plan, tolerance=None)
 
     def distrust(self, reason: str) -> None:
         """Go over to the model itself."""

@@ -239,6 +239,7 @@ class Scan:
         except Exception as error:
             raise WindowsDifferError(f"the exact cells to compare with failed ({_said(error)})") from error
         used = np.ix_(np.flatnonzero(compared.any(1)), np.flatnonzero(compared.any(0)))
+        self._inference.drop_tolerance()
         self.approximation = Approximation.of(tolerance, self._values[used], exact[used], compared[used])
 
     def _chunk(self, cells: NDArray[np.intp], stride: int, *, keep: bool = False) -> Iterator[Batch]:

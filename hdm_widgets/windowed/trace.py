@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import logging
 import re
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -125,13 +126,22 @@ def trace(network: nn.Module, picture: Tensor) -> Trace:
     example = picture.expand(2, *picture.shape).clone()
     try:
         # Warnings that arise here speak of the tracer's insides.
-        with _tracing, torch.no_grad(), warnings.catch_warnings(), _silent(logging.getLogger(_TRACER_LOG)):
+        with (
+            _tracing,
+            torch.no_grad(),
+            warnings.catch_warnings(),
+            _silent(logging.getLogger(_TRACER_LOG)),
+            redirect_stderr(cast(TextIO, _Muted())),
+        ):
             warnings.simplefilter("ignore")
             program = torch.export.export(_twin(network), (example,), strict=False, dynamic_shapes=({0: Dim.AUTO},))
             _drop_dropouts(program.graph)
             if _writes_into_views(program.graph):
                 program = program.run_decompositions({})
     except Exception as error:
+        # By its name: the class is in a module that takes long to load.
+        if type(error).__name__ == "GuardOnDataDependentSymNode":
+            raise TraceError("it cannot be traced: what it does depends on the values it computes") from error
         raise TraceError(f"it cannot be traced ({_first_line(error)})") from error
     sources = {**program.state_dict, **program.constants}
     constants: dict[str, Tensor] = {}
@@ -265,6 +275,19 @@ def _drop_dropouts(graph: fx.Graph) -> None:
             if given["train"] is False:
                 node.replace_all_uses_with(given["input"])
                 graph.erase_node(node)
+
+
+class _Muted:
+    """Standard error, but for what this thread writes: the tracer prints half a graph when it gives up."""
+
+    def __init__(self) -> None:
+        self._thread, self._stream = threading.get_ident(), sys.stderr
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.get_ident() == self._thread else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @contextmanager

@@ -250,6 +250,28 @@ def test_other_weights_do_not_take_these_values(model, ways, way):
     assert any((second.output(row, col) != first.output(row, col)).any() for row, col in np.ndindex(5, 6))
 
 
+@pytest.mark.parametrize("ways", ["full", "windowed"])
+def test_weights_that_only_some_discs_show(ways):
+    """Neither the picture without a disc tells, nor any cell but the last."""
+
+    class Marked(Counting):
+        def __init__(self):
+            super().__init__(channels=2)
+            self.register_buffer("mark", torch.zeros(1, 1, 40, 48))
+
+        def forward(self, images):
+            return super().forward(images) + self.mark * (images[:, :1] == 0)
+
+    model, explainer = Marked(), explainer_for()
+    options = {"threshold": THRESHOLD} | QUIET
+    first = explainer.explain(model, IMAGE, SEGMENT, inference=ways, **options)
+    model.mark.data[..., 32:, 40:] = 20
+    second = explainer.explain(model, IMAGE, SEGMENT, inference=ways, **options)
+    whole = explainer_for().explain(model, IMAGE, SEGMENT, inference="full", **options)
+    np.testing.assert_array_equal(second.values, whole.values)
+    np.testing.assert_array_equal(np.argwhere(first.values != second.values), [[4, 5]])
+
+
 def test_a_distance_of_ones_own_is_asked_every_time(model):
     class Own(hdm.HausdorffDistanceMasks):
         scale = 1.0

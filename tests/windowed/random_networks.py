@@ -280,7 +280,8 @@ def network_of(described, picture):
             except (RuntimeError, ValueError):
                 continue
             rows, cols = value.shape[-2:]
-            if min(rows, cols) > 0 and max(rows, cols) <= _MOST_PLACES and 0 < value.shape[1] <= _MOST_CHANNELS:
+            # A map of one place would be a look at everything.
+            if min(rows, cols) > 0 and 1 < max(rows, cols) <= _MOST_PLACES and 0 < value.shape[1] <= _MOST_CHANNELS:
                 layers.append(layer)
                 values.append(value)
     return Stack(layers).eval()
