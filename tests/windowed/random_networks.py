@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from window_checks import randomised
 
 WIDTH = 4
-_MOST_PLACES, _MOST_CHANNELS = 90, 24
+# Of one place a map is a look at everything; of two, the next layer with a stride may see nothing but its padding.
+_LEAST_PLACES, _MOST_PLACES, _MOST_CHANNELS = 3, 90, 24
 
 Pair = tuple[int, int]
 
@@ -280,8 +281,8 @@ def network_of(described, picture):
             except (RuntimeError, ValueError):
                 continue
             rows, cols = value.shape[-2:]
-            # A map of one place would be a look at everything.
-            if min(rows, cols) > 0 and 1 < max(rows, cols) <= _MOST_PLACES and 0 < value.shape[1] <= _MOST_CHANNELS:
+            fits = min(rows, cols) >= _LEAST_PLACES and max(rows, cols) <= _MOST_PLACES
+            if fits and 0 < value.shape[1] <= _MOST_CHANNELS:
                 layers.append(layer)
                 values.append(value)
     return Stack(layers).eval()
