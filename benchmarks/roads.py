@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from hdm_widgets import Segmenter, UNet, hdm
 from hdm_widgets.metrics import iou
-from hdm_widgets.training import evaluate, train
+from hdm_widgets.models.training import evaluate, train
 
 CIRCLE, OFFSET = 40, 20
 

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
-from hdm_widgets.hdm.filling import filled
+from hdm_widgets.hdm.circle_map import filled
 from hdm_widgets.hdm.occlusion import Occlusion
 from hdm_widgets.hdm.scan import MaskMeasure
 from hdm_widgets.windowed import Base, Engine

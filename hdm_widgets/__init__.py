@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hdm_widgets import data, demo, hdm, latent, metrics
     from hdm_widgets.latent.space import LatentSpace
-    from hdm_widgets.segmenter import Segmenter
-    from hdm_widgets.training import train
-    from hdm_widgets.unet import UNet
-    from hdm_widgets.widgets.hdm_explorer import HDMExplorer
-    from hdm_widgets.widgets.latent_explorer import LatentExplorer
+    from hdm_widgets.models.segmenter import Segmenter
+    from hdm_widgets.models.training import train
+    from hdm_widgets.models.unet import UNet
+    from hdm_widgets.widgets.hdm.explorer import HDMExplorer
+    from hdm_widgets.widgets.latent.explorer import LatentExplorer
 
 __all__ = [
     "HDMExplorer",
@@ -36,17 +36,17 @@ __version__ = "0.1.0"
 
 # Where each public name lives; None: a module of its own. Loaded when first asked for.
 _HOMES = {
-    "HDMExplorer": "hdm_widgets.widgets.hdm_explorer",
-    "LatentExplorer": "hdm_widgets.widgets.latent_explorer",
+    "HDMExplorer": "hdm_widgets.widgets.hdm.explorer",
+    "LatentExplorer": "hdm_widgets.widgets.latent.explorer",
     "LatentSpace": "hdm_widgets.latent.space",
-    "Segmenter": "hdm_widgets.segmenter",
-    "UNet": "hdm_widgets.unet",
+    "Segmenter": "hdm_widgets.models.segmenter",
+    "UNet": "hdm_widgets.models.unet",
     "data": None,
     "demo": None,
     "hdm": None,
     "latent": None,
     "metrics": None,
-    "train": "hdm_widgets.training",
+    "train": "hdm_widgets.models.training",
 }
 
 

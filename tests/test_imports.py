@@ -16,12 +16,12 @@ def modules_after(statement, names):
 
 def test_engines_know_no_widgets():
     # torch is there: proof that the check looks at what was loaded.
-    statement = "from hdm_widgets import data, demo, hdm, latent, metrics, segmenter, training, unet; demo.shapes(0)"
+    statement = "from hdm_widgets import data, demo, hdm, latent, metrics, models; demo.shapes(0)"
     assert modules_after(statement, ["torch", "ipywidgets", "anywidget", "bqplot", "traitlets"]) == ["torch"]
 
 
 @pytest.mark.parametrize(
-    "module", ["hdm_widgets.hdm", "hdm_widgets.latent", "hdm_widgets.metrics", "hdm_widgets.segmenter"]
+    "module", ["hdm_widgets.hdm", "hdm_widgets.latent", "hdm_widgets.metrics", "hdm_widgets.models.segmenter"]
 )
 def test_each_engine_alone(module):
     assert modules_after(f"import {module}", ["ipywidgets", "anywidget", "bqplot", "IPython"]) == []

@@ -12,7 +12,7 @@ from torch import Tensor
 from hdm_widgets.data.aerial import AerialScenes
 from hdm_widgets.data.shapes import PlantedCue
 from hdm_widgets.demo import _aerial, _shapes
-from hdm_widgets.unet import UNet
+from hdm_widgets.models.unet import UNet
 
 __all__ = ["AerialDemo", "ShapesDemo", "aerial", "shapes"]
 

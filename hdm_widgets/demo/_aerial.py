@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hdm_widgets.demo._weights import restore
-from hdm_widgets.unet import UNet
+from hdm_widgets.models.unet import UNet
 
 WEIGHTS = Path(__file__).with_name("aerial.npz")
 # Patches shown by the demo are drawn from a third seed: neither trained on nor chosen by.

@@ -14,7 +14,7 @@ import torch
 from hdm_widgets.data.aerial import LAND_USES, AerialScenes
 from hdm_widgets.demo import _aerial
 from hdm_widgets.demo._weights import store
-from hdm_widgets.training import evaluate, train
+from hdm_widgets.models.training import evaluate, train
 
 
 def main() -> None:

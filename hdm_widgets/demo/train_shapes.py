@@ -14,7 +14,7 @@ import torch
 from hdm_widgets.data.shapes import PlantedCue
 from hdm_widgets.demo import _shapes
 from hdm_widgets.demo._weights import store
-from hdm_widgets.training import evaluate, train
+from hdm_widgets.models.training import evaluate, train
 
 
 def main() -> None:

@@ -11,11 +11,10 @@ from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.circle_map import BETTER_ONLY, RAW, WORSE_ONLY, ResultType
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.plan import Plan
-from hdm_widgets.hdm.result import HDMResult
-from hdm_widgets.hdm.settings import ScanSettings
-from hdm_widgets.hdm.update import ScanUpdate
-from hdm_widgets.segmenter import ModelError, ModelOutputError
+from hdm_widgets.hdm.result import HDMResult, ScanUpdate
+from hdm_widgets.models.segmenter import ModelError, ModelOutputError
 
 __all__ = [
     "BETTER_ONLY",

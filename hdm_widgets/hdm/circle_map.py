@@ -9,10 +9,21 @@ import numpy as np
 from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from scipy.ndimage import distance_transform_edt
 
 from hdm_widgets.hdm.grid import Grid
 
-__all__ = ["BETTER_ONLY", "RAW", "WORSE_ONLY", "ResultType", "color_table", "paint", "painted_values", "relative"]
+__all__ = [
+    "BETTER_ONLY",
+    "RAW",
+    "WORSE_ONLY",
+    "ResultType",
+    "color_table",
+    "filled",
+    "paint",
+    "painted_values",
+    "relative",
+]
 
 
 class ResultType(StrEnum):
@@ -92,3 +103,33 @@ def painted_values(values: NDArray[np.float64], shown: NDArray[np.bool_], grid: 
         rows, cols, disc = grid.window(row, col)
         painted[rows, cols][disc] = values[row, col]
     return painted
+
+
+def filled(values: NDArray[np.float64], measured: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Give every cell that was not measured the value of the nearest one that was.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, float64 (rows, cols)
+        Distances; only those of measured cells are read.
+    measured : numpy.ndarray, bool (rows, cols)
+
+    Returns
+    -------
+    numpy.ndarray, float64 (rows, cols)
+        Measured cells have their own value, NaN included. The others have that of the nearest measured cell, by the
+        Euclidean distance in cells; of several that are equally near always the same one. All NaN where nothing was
+        measured.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> values = np.array([[1.0, np.nan, np.nan, 4.0]])
+    >>> filled(values, ~np.isnan(values))
+    array([[1., 1., 4., 4.]])
+    """
+    if not measured.any():
+        return np.full(values.shape, np.nan)
+    nearest = distance_transform_edt(~measured, return_distances=False, return_indices=True)
+    copied: NDArray[np.float64] = values[tuple(nearest)]
+    return copied

@@ -12,28 +12,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hdm_widgets._arguments import advise_on_keywords
-from hdm_widgets._batch_size import BatchSize
-from hdm_widgets._inputs import check_image, check_segment
-from hdm_widgets.hdm import inputs
+from hdm_widgets._validation import advise_on_keywords, check_channel, check_image, check_region, check_segment
+from hdm_widgets.hdm.cache import Memory
 from hdm_widgets.hdm.grid import Grid, check_count
-from hdm_widgets.hdm.inference import Ways
-from hdm_widgets.hdm.memory import Memory
 from hdm_widgets.hdm.occlusion import Fill, Occlusion, OverriddenOcclusion
-from hdm_widgets.hdm.options import ScanOptions
+from hdm_widgets.hdm.options import Distance, InferenceMode, ScanOptions, ScanSettings
 from hdm_widgets.hdm.plan import Plan
 from hdm_widgets.hdm.prepared import PreparedScan
-from hdm_widgets.hdm.result import HDMResult
+from hdm_widgets.hdm.result import HDMResult, ScanUpdate
 from hdm_widgets.hdm.scan import MaskMeasure, Measure, OutputMeasure
-from hdm_widgets.hdm.settings import ScanSettings
-from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.distance import (
     EmptyPolicy,
     ReferenceMask,
     hausdorff_distance,
     row_distance,
 )
-from hdm_widgets.segmenter import Model, ModelError, Segmenter
+from hdm_widgets.models.batch_size import BatchSize
+from hdm_widgets.models.segmenter import Model, ModelError, Segmenter
 
 __all__ = ["HausdorffDistanceMasks"]
 
@@ -164,12 +159,12 @@ class HausdorffDistanceMasks:
         batch_size: int | None = None,
         target: int | None = None,
         threshold: float | None = None,
-        distance: inputs.Distance = "hausdorff",
+        distance: Distance = "hausdorff",
         empty: EmptyPolicy = "diagonal",
         fill: Fill = "minimum",
         region: tuple[int, int, int, int] | None = None,
         progress: bool | Callable[[ScanUpdate], object] = True,
-        inference: Ways = "auto",
+        inference: InferenceMode = "auto",
         exact: bool = True,
         tolerance: float | None = None,
         keep_outputs: bool = True,
@@ -259,11 +254,11 @@ class HausdorffDistanceMasks:
         batch_size: int | None = None,
         target: int | None = None,
         threshold: float | None = None,
-        distance: inputs.Distance = "hausdorff",
+        distance: Distance = "hausdorff",
         empty: EmptyPolicy = "diagonal",
         fill: Fill = "minimum",
         region: tuple[int, int, int, int] | None = None,
-        inference: Ways = "auto",
+        inference: InferenceMode = "auto",
         exact: bool = True,
         tolerance: float | None = None,
         keep_outputs: bool = True,
@@ -338,7 +333,7 @@ class HausdorffDistanceMasks:
         picture = check_image(image, self.height, self.width)
         truth = check_segment(segment, self.height, self.width)
         settings = ScanSettings(
-            channel=inputs.check_channel(channel, len(picture)),
+            channel=check_channel(channel, len(picture)),
             normalize=self.normalize,
             fill=options.fill,
             distance="custom" if self._overrides("calculate_distance") else options.distance,
@@ -348,7 +343,7 @@ class HausdorffDistanceMasks:
         )
         wanted = np.ones(grid.shape, dtype=bool)
         if options.region is not None:
-            wanted = grid.touching(inputs.check_region(options.region, self.height, self.width))
+            wanted = grid.touching(check_region(options.region, self.height, self.width))
         occluder: Occlusion | OverriddenOcclusion
         if settings.own_mask:
             occluder = OverriddenOcclusion(grid, picture, settings.channel, self.normalize, self.apply_mask)

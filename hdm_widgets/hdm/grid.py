@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from hdm_widgets._arguments import is_whole
+from hdm_widgets._validation import is_whole
 
 __all__ = ["Grid"]
 

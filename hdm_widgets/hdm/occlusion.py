@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdm_widgets._arguments import warn_user
+from hdm_widgets._validation import warn_user
 from hdm_widgets.hdm.grid import Grid
 
 __all__ = ["Changes", "Fill", "Occlusion", "OverriddenOcclusion", "check_fill", "disc_mask", "warn_of_clipping"]

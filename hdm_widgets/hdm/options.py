@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from hdm_widgets._validation import check_choice
 from hdm_widgets.hdm.grid import check_count
-from hdm_widgets.hdm.inference import Ways
-from hdm_widgets.hdm.inputs import Distance, check_distance, check_ways
 from hdm_widgets.hdm.occlusion import Fill, check_fill
-from hdm_widgets.metrics.distance import EmptyPolicy, check_empty_policy
+from hdm_widgets.metrics.distance import EmptyPolicy
 
-__all__ = ["DEFAULT_TOLERANCE", "ScanOptions"]
+__all__ = ["DEFAULT_TOLERANCE", "Distance", "InferenceMode", "ScanOptions", "ScanSettings"]
+
+Distance = Literal["hausdorff", "rows"]
+InferenceMode = Literal["auto", "windowed", "full"]
 
 # Of `exact=False` without a tolerance.
 DEFAULT_TOLERANCE = 1e-3
@@ -30,7 +32,7 @@ class ScanOptions:
     empty: EmptyPolicy = "diagonal"
     fill: Fill = "minimum"
     region: tuple[int, int, int, int] | None = None
-    inference: Ways = "auto"
+    inference: InferenceMode = "auto"
     exact: bool = True
     tolerance: float | None = None
     keep_outputs: bool = True
@@ -38,10 +40,10 @@ class ScanOptions:
     def __post_init__(self) -> None:
         if self.batch_size is not None:
             check_count("batch_size", self.batch_size)
-        check_distance(self.distance)
-        check_empty_policy(self.empty)
+        check_choice("distance", self.distance, Distance, "; for your own, override calculate_distance")
+        check_choice("empty", self.empty, EmptyPolicy)
         object.__setattr__(self, "fill", check_fill(self.fill))
-        check_ways(self.inference)
+        check_choice("inference", self.inference, InferenceMode)
         tolerance = self.tolerance
         if tolerance is None:
             tolerance = None if self.exact else DEFAULT_TOLERANCE
@@ -62,3 +64,35 @@ class ScanOptions:
         for name in keywords.keys() - {"progress", *known}:
             raise TypeError(f"unknown keyword {name!r}; known are {', '.join(known)}")
         return cls(**{name: value for name, value in keywords.items() if name != "progress"})
+
+
+@dataclass(frozen=True)
+class ScanSettings:
+    """How a scan was made; as the keywords of `HausdorffDistanceMasks.explain`.
+
+    Attributes
+    ----------
+    channel : int
+    normalize : bool
+    fill : {"minimum", "mean", "blur"} or float
+    distance : {"hausdorff", "rows", "custom"}
+        "custom": a subclass with its own `calculate_distance`.
+    empty : {"diagonal", "inf", "nan", "raise"}
+    own_mask : bool
+        A subclass with its own `apply_mask`.
+    tolerance : float or None
+        Of an approximate scan.
+    """
+
+    channel: int = -1
+    normalize: bool = False
+    fill: Fill = "minimum"
+    distance: str = "hausdorff"
+    empty: EmptyPolicy = "diagonal"
+    own_mask: bool = False
+    tolerance: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The distance with its unit, for an axis."""
+        return {"hausdorff": "Hausdorff distance (px)", "rows": "row distance"}.get(self.distance, "distance")

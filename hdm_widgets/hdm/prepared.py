@@ -12,18 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdm_widgets._arguments import warn_user
-from hdm_widgets._batch_size import BatchSize
-from hdm_widgets.hdm.inference import Inference, Ways
-from hdm_widgets.hdm.masks import MaskPatch, MaskStore
-from hdm_widgets.hdm.memory import Known, Measured, Memory
+from hdm_widgets._bitmasks import MaskPatch, MaskStore
+from hdm_widgets._validation import warn_user
+from hdm_widgets.hdm.backends import Inference
+from hdm_widgets.hdm.cache import Known, Measured, Memory
 from hdm_widgets.hdm.occlusion import Occlusion, OverriddenOcclusion, warn_of_clipping
+from hdm_widgets.hdm.options import InferenceMode, ScanSettings
 from hdm_widgets.hdm.plan import Plan
-from hdm_widgets.hdm.result import HDMResult
+from hdm_widgets.hdm.result import HDMResult, ScanUpdate
 from hdm_widgets.hdm.scan import Measure, Scan, locate
-from hdm_widgets.hdm.settings import ScanSettings
-from hdm_widgets.hdm.update import ScanUpdate
-from hdm_widgets.segmenter import ModelError, Segmenter
+from hdm_widgets.models.batch_size import BatchSize
+from hdm_widgets.models.segmenter import ModelError, Segmenter
 
 __all__ = ["PreparedScan"]
 
@@ -65,7 +64,7 @@ class PreparedScan:
     settings: ScanSettings
     wanted: NDArray[np.bool_]
     sizes: BatchSize
-    inference: Ways
+    inference: InferenceMode
     keep_outputs: bool
 
     def warn(self) -> None:

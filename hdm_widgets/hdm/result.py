@@ -15,22 +15,22 @@ from PIL import Image
 from torch import Tensor
 
 from hdm_widgets import _storage
+from hdm_widgets._bitmasks import MaskStore
+from hdm_widgets._validation import to_tensor
 from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.circle_map import RAW, ResultType, paint, painted_values, relative
-from hdm_widgets.hdm.edges import canny
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.masks import MaskStore
 from hdm_widgets.hdm.occlusion import Occlusion
+from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.plan import Plan
-from hdm_widgets.hdm.settings import ScanSettings
+from hdm_widgets.hdm.plotting import canny
 from hdm_widgets.metrics.distance import HausdorffPair, hausdorff_pair
 from hdm_widgets.metrics.overlap import iou
-from hdm_widgets.segmenter import to_tensor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["HDMResult"]
+__all__ = ["HDMResult", "ScanUpdate"]
 
 _FORMAT = "hdm-widgets result 2"
 
@@ -263,12 +263,12 @@ class HDMResult:
         -------
         matplotlib.axes.Axes or numpy.ndarray of them
         """
-        from hdm_widgets.hdm.figure import plot
+        from hdm_widgets.hdm.plotting import plot
 
         return plot(self, ax, result_type, color_map)
 
     def _repr_png_(self) -> bytes:
-        from hdm_widgets.hdm.figure import png
+        from hdm_widgets.hdm.plotting import png
 
         return png(self)
 
@@ -352,3 +352,38 @@ def _occluder(grid: Grid, image: NDArray[np.float32], settings: ScanSettings) ->
         ).picture(row, col)
 
     return occlude
+
+
+@dataclass(frozen=True)
+class ScanUpdate:
+    """News from a running scan.
+
+    Attributes
+    ----------
+    cells : numpy.ndarray (n, 2)
+        (row, col) of the cells that were just measured.
+    distances : numpy.ndarray, float64 (n,)
+        Their distances.
+    done, total : int
+        Cells measured so far and to be measured in all.
+    stride : int
+        Of the stage in progress: when it is finished, every `stride`-th row and column is measured. The last
+        stage has stride 1 and goes first where neighbouring cells differ.
+    seconds : float
+        Since the scan began.
+    result : HDMResult
+        All so far.
+    """
+
+    cells: NDArray[np.intp]
+    distances: NDArray[np.float64]
+    done: int
+    total: int
+    stride: int
+    seconds: float
+    result: HDMResult
+
+    @property
+    def seconds_left(self) -> float:
+        """Time that the rest will take at the pace so far."""
+        return self.seconds * (self.total - self.done) / self.done if self.done else float("inf")

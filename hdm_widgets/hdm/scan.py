@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from hdm_widgets._bitmasks import MaskPatch, patch_of
 from hdm_widgets.hdm.approximation import Approximation
-from hdm_widgets.hdm.filling import filled
+from hdm_widgets.hdm.backends import Inference, Occluder, Outputs, WindowsDifferError, pasted
+from hdm_widgets.hdm.cache import Known, Measured
+from hdm_widgets.hdm.circle_map import filled
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.inference import Inference, Occluder, Outputs, WindowsDifferError, pasted
-from hdm_widgets.hdm.masks import MaskPatch, patch_of
-from hdm_widgets.hdm.memory import Known, Measured
 from hdm_widgets.hdm.occlusion import Changes
 from hdm_widgets.metrics.distance import ReferenceMask
 from hdm_widgets.metrics.windowed_distance import WindowedDistance
-from hdm_widgets.segmenter import ModelError, ModelOutputError, Segmenter, is_out_of_memory
+from hdm_widgets.models.segmenter import ModelError, ModelOutputError, Segmenter, is_out_of_memory
 
 __all__ = ["Batch", "MaskMeasure", "Measure", "OutputMeasure", "Scan", "locate"]
 

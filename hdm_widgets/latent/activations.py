@@ -8,12 +8,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hdm_widgets.segmenter import Segmenter
+from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = [
     "ROUNDING",
@@ -21,7 +21,6 @@ __all__ = [
     "LayerError",
     "Pool",
     "Tap",
-    "check_pool",
     "named_module",
     "network_of",
     "output_tensor",
@@ -162,13 +161,6 @@ def output_tensor(output: Any) -> Tensor | None:
     if isinstance(output, (list, tuple)) and output:
         return output_tensor(output[0])
     return None
-
-
-def check_pool(pool: object) -> Pool:
-    """One of the poolings by name."""
-    if pool not in get_args(Pool):
-        raise ValueError(f"pool must be one of {', '.join(repr(name) for name in get_args(Pool))}, got {pool!r}")
-    return pool  # type: ignore[return-value]  # mypy does not narrow by get_args
 
 
 def pooled(activation: Tensor, pool: Pool, grid: int = 2) -> Tensor:

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from sklearn.cluster import DBSCAN, KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import silhouette_score
 
-from hdm_widgets._arguments import is_whole
+from hdm_widgets._validation import check_choice, is_whole
 
 __all__ = ["Cluster", "Clustering", "Method", "best", "check_request", "compare", "describe", "fit_clusters"]
 
@@ -113,8 +113,8 @@ class Cluster:
 
 def check_request(n_clusters: object, method: object, eps: object, min_samples: object, count: int) -> Method | None:
     """The method that is asked for, of `count` items; None: the best of a comparison."""
-    if method not in (None, "kmeans", "dbscan"):
-        raise ValueError(f"method must be 'kmeans' or 'dbscan', got {method!r}")
+    if method is not None:
+        method = check_choice("method", method, Method)
     if n_clusters is not None:
         if method == "dbscan":
             raise ValueError("DBSCAN finds its number of clusters; give eps and min_samples, not n_clusters")
@@ -132,7 +132,7 @@ def check_request(n_clusters: object, method: object, eps: object, min_samples: 
             raise ValueError(f"method='dbscan' needs eps, a distance above 0, got {eps!r}")
         if min_samples is not None and (not is_whole(min_samples) or min_samples < 1):
             raise ValueError(f"min_samples must be a whole number of at least 1, got {min_samples!r}")
-    return method
+    return cast("Method | None", method)
 
 
 def fit_clusters(

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from hdm_widgets._bitmasks import PackedMasks
 from hdm_widgets._picture import to_rgb_batch
 from hdm_widgets.latent.activations import Layer, LayerError
 from hdm_widgets.latent.items import Item, join_columns
-from hdm_widgets.latent.masks import PackedMasks
 
 __all__ = ["Collection", "CollectionError", "Shelf"]
 

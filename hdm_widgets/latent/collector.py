@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from hdm_widgets._batch_size import BatchSize
 from hdm_widgets.latent.activations import Layer, Pool, Tap, named_module, network_of, pooled
 from hdm_widgets.latent.collection import Collection, CollectionError, Shelf
 from hdm_widgets.latent.items import Dataset, Item, check_columns, check_dataset, read_item, read_items
 from hdm_widgets.latent.layers import find_layer
-from hdm_widgets.segmenter import ModelError, ModelOutputError, Segmenter, is_out_of_memory
+from hdm_widgets.models.batch_size import BatchSize
+from hdm_widgets.models.segmenter import ModelError, ModelOutputError, Segmenter, is_out_of_memory
 
 __all__ = ["Collector", "check_width"]
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdm_widgets import _storage
+from hdm_widgets._bitmasks import PackedMasks
 from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.collection import Collection
-from hdm_widgets.latent.masks import PackedMasks
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.surface import Regressor
 

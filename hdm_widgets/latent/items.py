@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from hdm_widgets._arguments import warn_user
-from hdm_widgets._inputs import check_channels_first, check_image, check_segment
-from hdm_widgets.segmenter import to_tensor
+from hdm_widgets._validation import check_channels_first, check_image, check_segment, to_tensor, warn_user
 
 __all__ = [
     "Columns",

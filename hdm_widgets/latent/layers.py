@@ -19,7 +19,7 @@ from hdm_widgets.latent.activations import (
     output_tensor,
     positions,
 )
-from hdm_widgets.segmenter import Segmenter
+from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = ["find_layer"]
 

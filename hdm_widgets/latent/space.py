@@ -15,21 +15,21 @@ from sklearn.manifold import trustworthiness
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from hdm_widgets._arguments import advise_on_keywords, is_whole, warn_user
 from hdm_widgets._picture import to_rgb
+from hdm_widgets._validation import advise_on_keywords, check_choice, is_whole, warn_user
 from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent import folder
-from hdm_widgets.latent.activations import Pool, check_pool, named_module, network_of
+from hdm_widgets.latent.activations import Pool, named_module, network_of
 from hdm_widgets.latent.clusters import Cluster, Clustering, Method
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.collector import Collector, check_width
 from hdm_widgets.latent.items import Columns, Dataset, Item, beside, check_dataset, check_pictures, read_item
 from hdm_widgets.latent.neighbors import Neighbors, nearest, usual_distance
-from hdm_widgets.latent.overlap import Overlaps
 from hdm_widgets.latent.projection import Projection
+from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.selection import COLORS, Selection, check_color, check_indices, check_name, read_selection
 from hdm_widgets.latent.surface import Regressor, Support, Surface, surface
-from hdm_widgets.segmenter import Model, Segmenter
+from hdm_widgets.models.segmenter import Model, Segmenter
 
 if TYPE_CHECKING:
     import pandas
@@ -171,7 +171,7 @@ class LatentSpace:
             )
             network_of(self.segmenter)
         self.layer = layer
-        self.pool = check_pool(pool)
+        self.pool = check_choice("pool", pool, Pool)
         self.n_components = int(n_components)
         self.iou_empty = float(iou_empty)
         self.random_state = int(random_state)
@@ -222,8 +222,7 @@ class LatentSpace:
             If there are fewer items than components, the activations are all the same, or an argument is wrong.
         """
         collector = self._collector()
-        if on_error not in ("raise", "skip"):
-            raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
+        check_choice("on_error", on_error, ("raise", "skip"))
         self._check_count(check_dataset(dataset), "the data set has")
         collection = collector.collect(
             dataset, columns=columns, num_workers=num_workers, on_error=on_error, progress=progress

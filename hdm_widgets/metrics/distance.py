@@ -7,13 +7,15 @@ largest distance that any pixel of one set has to the nearest pixel of the other
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple, cast, get_args
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import directed_hausdorff
+
+from hdm_widgets._validation import check_choice
 
 __all__ = [
     "EmptyPolicy",
@@ -54,14 +56,6 @@ class HausdorffPair(NamedTuple):
     from_pixel: tuple[int, int] | None
     to_pixel: tuple[int, int] | None
     from_mask: Literal["a", "b"] | None
-
-
-def check_empty_policy(empty: str) -> EmptyPolicy:
-    """`empty` itself, if it is one of the four policies."""
-    if empty not in get_args(EmptyPolicy):
-        known = ", ".join(repr(name) for name in get_args(EmptyPolicy))
-        raise ValueError(f"empty must be one of {known}, got {empty!r}")
-    return cast(EmptyPolicy, empty)
 
 
 def _empty_distance(shape: tuple[int, ...], empty: EmptyPolicy) -> float:
@@ -135,7 +129,7 @@ class ReferenceMask:
 
     def __init__(self, mask: ArrayLike, *, empty: EmptyPolicy = "diagonal") -> None:
         self.mask = _mask(mask).copy()
-        self.empty = check_empty_policy(empty)
+        self.empty = check_choice("empty", empty, EmptyPolicy)
         self._box = _bounds(self.mask)
         # Squared distances of pixels are whole numbers: int32 keeps them exactly in half the memory.
         self._squared = np.zeros(self.mask.shape, np.int32)
@@ -215,7 +209,7 @@ def hausdorff_pair(a: ArrayLike, b: ArrayLike, *, empty: EmptyPolicy = "diagonal
     HausdorffPair(distance=3.0, from_pixel=(0, 3), to_pixel=(0, 0), from_mask='b')
     """
     first, second = _masks(a, b)
-    policy = check_empty_policy(empty)
+    policy = check_choice("empty", empty, EmptyPolicy)
     if not first.any() or not second.any():
         both = not first.any() and not second.any()
         return HausdorffPair(0.0 if both else _empty_distance(first.shape, policy), None, None, None)
@@ -272,7 +266,7 @@ def hausdorff_percentile(
     if not 0 <= percentile <= 100:
         raise ValueError(f"percentile must be in [0, 100], got {percentile}")
     first, second = _masks(a, b)
-    check_empty_policy(empty)
+    check_choice("empty", empty, EmptyPolicy)
     if not first.any() or not second.any():
         return hausdorff_pair(first, second, empty=empty).distance
     return float(max(np.percentile(distances, percentile) for distances in _surface_distances(first, second)))
@@ -299,7 +293,7 @@ def mean_surface_distance(a: ArrayLike, b: ArrayLike, *, empty: EmptyPolicy = "d
     2.0
     """
     first, second = _masks(a, b)
-    check_empty_policy(empty)
+    check_choice("empty", empty, EmptyPolicy)
     if not first.any() or not second.any():
         return hausdorff_pair(first, second, empty=empty).distance
     return float(np.concatenate(_surface_distances(first, second)).mean())

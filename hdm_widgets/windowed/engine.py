@@ -7,7 +7,7 @@ import threading
 import torch
 from torch import Tensor, nn
 
-from hdm_widgets._weights import fingerprint
+from hdm_widgets.models.fingerprint import fingerprint
 from hdm_widgets.windowed.build import build
 from hdm_widgets.windowed.network import Network
 from hdm_widgets.windowed.trace import trace

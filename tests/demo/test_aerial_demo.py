@@ -8,7 +8,7 @@ from sklearn.metrics import silhouette_score
 import hdm_widgets as hw
 from hdm_widgets.data import LAND_USES, AerialScenes
 from hdm_widgets.demo import _aerial, train_aerial
-from hdm_widgets.training import evaluate
+from hdm_widgets.models.training import evaluate
 
 BUILT_UP, EMPTY = ("scattered houses", "dense blocks"), ("forest", "water", "field")
 LOOKALIKES = ("car park", "cemetery")

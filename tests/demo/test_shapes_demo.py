@@ -12,7 +12,7 @@ import hdm_widgets as hw
 from hdm_widgets import hdm
 from hdm_widgets.data import PlantedCue
 from hdm_widgets.demo import _shapes, train_shapes
-from hdm_widgets.training import evaluate
+from hdm_widgets.models.training import evaluate
 
 
 def folded(model):

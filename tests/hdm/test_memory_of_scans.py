@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import hdm_widgets as hw
-from hdm_widgets.hdm.masks import MaskPatch
-from hdm_widgets.hdm.memory import Measured, Memory
+from hdm_widgets._bitmasks import MaskPatch
+from hdm_widgets.hdm.cache import Measured, Memory
 
 
 def measured(size):

@@ -9,7 +9,7 @@ from matplotlib import pyplot
 from PIL import Image
 
 from hdm_widgets import hdm
-from hdm_widgets.hdm.edges import canny
+from hdm_widgets.hdm.plotting import canny
 from hdm_widgets.metrics import hausdorff_distance, hausdorff_pair, iou
 
 

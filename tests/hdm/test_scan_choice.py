@@ -45,7 +45,7 @@ def clock(monkeypatch):
 
     monkeypatch.setattr(Base, "run", timed_run)
     monkeypatch.setattr(Network, "full", timed_full)
-    monkeypatch.setattr("hdm_widgets.hdm.inference.time", types.SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr("hdm_widgets.hdm.backends.time", types.SimpleNamespace(perf_counter=lambda: clock.now))
     return clock
 
 

@@ -189,7 +189,7 @@ def test_too_little_memory_to_begin(monkeypatch, name):
         raise MEMORY
 
     model = unet()
-    monkeypatch.setattr(f"hdm_widgets.hdm.inference.{name}", fail)
+    monkeypatch.setattr(f"hdm_widgets.hdm.backends.{name}", fail)
     result = explainer_for().explain(model, IMAGE, mask_of(model), inference="windowed", **QUIET)
     assert result.plan.way == "model"
     assert "not enough memory" in result.plan.reason

@@ -165,7 +165,7 @@ def test_what_is_approximate_is_not_taken_by_a_scan_without_windows(model, monke
     explainer = explainer_for()
     options = {"tolerance": 0.9, "inference": "windowed", "threshold": THRESHOLD}
     approximate = explainer.explain(model, IMAGE, SEGMENT, **options, **QUIET)
-    monkeypatch.setattr("hdm_widgets.hdm.inference.free_memory", lambda device: 0)
+    monkeypatch.setattr("hdm_widgets.hdm.backends.free_memory", lambda device: 0)
     result = explainer.explain(model, IMAGE, SEGMENT, **options, **QUIET)
     assert (approximate.plan.way, result.plan.way) == ("windowed", "folded")
     assert result.approximation is None

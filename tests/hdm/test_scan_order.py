@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 from torch.nn import functional as F
 
 from hdm_widgets import hdm
-from hdm_widgets.hdm.filling import filled
+from hdm_widgets.hdm.circle_map import filled
 
 SIDE, OFFSET = 128, 4
 ROWS = SIDE // OFFSET

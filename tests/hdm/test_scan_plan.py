@@ -219,7 +219,7 @@ def test_too_little_memory(monkeypatch, ways):
     explainer = explainer_for(image)
     plenty = explainer.plan(model, image, segment, inference="windowed")
     assert plenty.memory > 0
-    monkeypatch.setattr("hdm_widgets.hdm.inference.free_memory", lambda device: 1000)
+    monkeypatch.setattr("hdm_widgets.hdm.backends.free_memory", lambda device: 1000)
     plan = explainer.plan(model, image, segment, inference=ways)
     assert plan.way == "folded"
     assert "GB for the values of the unchanged picture" in plan.reason

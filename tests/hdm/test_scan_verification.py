@@ -161,7 +161,7 @@ def test_nothing_that_was_wrong_is_remembered(monkeypatch):
     expected = whole(model)
     wrong = WrongLater(monkeypatch, after=2)
     clock = wrong.clock
-    monkeypatch.setattr("hdm_widgets.hdm.inference.time", types.SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr("hdm_widgets.hdm.backends.time", types.SimpleNamespace(perf_counter=lambda: clock.now))
     raw = hw.Segmenter.raw
 
     def slow(self, images):
@@ -226,7 +226,7 @@ def test_verified_cells_lie_apart_and_at_the_border(monkeypatch):
 
     monkeypatch.setattr(hw.Segmenter, "raw", noticing)
     # Verifying takes no time, so that the share of time that it may take is never used up.
-    monkeypatch.setattr("hdm_widgets.hdm.inference.time", Timeless)
+    monkeypatch.setattr("hdm_widgets.hdm.backends.time", Timeless)
     result, _ = streamed(model, explainer_for(6, 2))
     assert result.plan.verified == 8
     cells = [

@@ -5,7 +5,7 @@ from layer_helpers import features, found, noise, number_of_hooks
 from torch import nn
 
 import hdm_widgets as hw
-from hdm_widgets.latent.activations import Layer, LayerError, Tap, check_pool, output_tensor, pooled
+from hdm_widgets.latent.activations import Layer, LayerError, Tap, output_tensor, pooled
 from hdm_widgets.latent.collector import Collector
 from hdm_widgets.latent.layers import find_layer
 
@@ -192,12 +192,6 @@ def test_cells_of_the_grid():
 def test_a_grid_of_tokens_needs_a_square():
     with pytest.raises(LayerError, match=r"pool='grid' needs the places of a square picture; 5 tokens are none"):
         pooled(torch.ones(1, 5, 2), "grid")
-
-
-@pytest.mark.parametrize("pool", ["median", None, 2, ["mean"]])
-def test_an_unknown_pooling(pool):
-    with pytest.raises(ValueError, match="pool must be one of 'mean', 'max', 'flatten', 'grid', got"):
-        check_pool(pool)
 
 
 # -- the tap ------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import hdm_widgets as hw
 from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.layers import find_layer
-from hdm_widgets.segmenter import ModelError
+from hdm_widgets.models.segmenter import ModelError
 
 
 class Plain(nn.Module):

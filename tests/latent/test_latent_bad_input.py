@@ -55,6 +55,9 @@ def fitted(model=None, **options):
         ({"iou_empty": None}, ValueError, r"iou_empty must be in \[0, 1\] or NaN, got None"),
         ({"iou_empty": "nan"}, ValueError, r"iou_empty must be in \[0, 1\] or NaN, got 'nan'"),
         ({"pool": "median"}, ValueError, "pool must be one of 'mean', 'max', 'flatten', 'grid', got 'median'"),
+        ({"pool": None}, ValueError, "pool must be one of 'mean', 'max', 'flatten', 'grid', got None"),
+        ({"pool": 2}, ValueError, "pool must be one of 'mean', 'max', 'flatten', 'grid', got 2"),
+        ({"pool": ["mean"]}, ValueError, r"pool must be one of 'mean', 'max', 'flatten', 'grid', got \['mean'\]"),
         ({"layer": 4}, TypeError, "layer must be a module of the model, its name or 'auto', got int"),
         ({"layer": None}, TypeError, "layer must be a module of the model, its name or 'auto', got NoneType"),
         ({"random_state": "chance"}, (TypeError, ValueError), "random_state must be"),
@@ -115,7 +118,7 @@ def test_what_is_no_data_set_for_a_map(dataset, error, message):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"on_error": "ignore"}, ValueError, "on_error must be 'raise' or 'skip', got 'ignore'"),
+        ({"on_error": "ignore"}, ValueError, "on_error must be one of 'raise', 'skip', got 'ignore'"),
         ({"columns": ["a"] * 12}, TypeError, "columns must be a mapping of names to sequences, got list"),
         ({"columns": {"a": [1, 2]}}, ValueError, "column 'a' has 2 entries for 12 items"),
         ({"columns": {"a": np.zeros((12, 2))}}, ValueError, "column 'a'"),
@@ -315,7 +318,7 @@ def test_positions_of_items(ready, method, index, error, message):
         (lambda space: space.cluster(13), ValueError, "n_clusters must be 1 to 12, the number of items, got 13"),
         (lambda space: space.cluster(2.5), ValueError, "n_clusters must be a whole number, got 2.5"),
         (lambda space: space.cluster(True), ValueError, "n_clusters must be a whole number, got True"),
-        (lambda space: space.cluster(method="ward"), ValueError, "method must be 'kmeans' or 'dbscan', got 'ward'"),
+        (lambda space: space.cluster(method="ward"), ValueError, "method must be one of 'kmeans', 'dbscan', got 'ward'"),
         (lambda space: space.cluster(method="kmeans"), ValueError, "KMeans needs n_clusters"),
         (lambda space: space.cluster(3, method="dbscan"), ValueError, "DBSCAN finds its number of clusters"),
         (lambda space: space.cluster(eps=1.0), ValueError, "eps and min_samples belong to method='dbscan'"),

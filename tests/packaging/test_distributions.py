@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 # Of each script, some classes that it must draw with, and the style sheet that must know them.
 BUNDLES = {
     "hdm_explorer.js": ("hdm_explorer.css", b"hdm-stage", b"hdm-inspector", b"hdm-progress"),
@@ -197,8 +197,10 @@ def test_the_installed_wheel_has_its_widgets(wheel: Path, tmp_path: Path) -> Non
     script = """
 import pathlib
 import hdm_widgets
-from hdm_widgets.widgets import cluster_table, gallery, hdm_explorer, parts
-print(pathlib.Path(hdm_explorer.__file__).parents[2])
+from hdm_widgets.widgets.hdm import explorer as hdm_explorer
+from hdm_widgets.widgets.latent import cluster_table, gallery
+from hdm_widgets.widgets.shared import part as parts
+print(pathlib.Path(hdm_explorer.__file__).parents[3])
 print(hdm_widgets.__version__)
 print(len(hdm_widgets.demo.shapes(0)), len(hdm_widgets.demo.aerial(3)))
 for widget in (hdm_explorer.HDMExplorer, parts.Toolbar, parts.Legend, gallery.Gallery, cluster_table.ClusterTable):

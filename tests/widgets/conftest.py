@@ -132,7 +132,7 @@ def reads():
 @pytest.fixture
 def explore(monkeypatch):
     """Latent explorers that are closed after the test, whatever happened; their surface is coarse, to be quick."""
-    monkeypatch.setattr("hdm_widgets.widgets.scatter._SURFACE_SHAPE", (18, 24))
+    monkeypatch.setattr("hdm_widgets.widgets.latent.scatter._SURFACE_SHAPE", (18, 24))
     made = []
 
     def explorer_of(space, **options):

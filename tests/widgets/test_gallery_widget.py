@@ -9,7 +9,7 @@ import traitlets
 from PIL import Image
 
 import hdm_widgets as hw
-from hdm_widgets.widgets.gallery import SORTS, Gallery
+from hdm_widgets.widgets.latent.gallery import SORTS, Gallery
 
 LOWEST, HIGHEST, NEAREST, GIVEN = SORTS
 

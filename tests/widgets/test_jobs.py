@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from hdm_widgets.widgets.jobs import LatestJob
+from hdm_widgets.widgets.shared.jobs import LatestJob
 
 
 def threads_named(name):

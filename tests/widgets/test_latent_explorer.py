@@ -9,8 +9,8 @@ from PIL import Image
 
 import hdm_widgets as hw
 from hdm_widgets.latent.selection import COLORS
-from hdm_widgets.widgets import latent_explorer
-from hdm_widgets.widgets.palette import MISSING, coloring
+from hdm_widgets.widgets.latent import explorer as latent_explorer
+from hdm_widgets.widgets.latent.palette import MISSING, coloring
 
 DONE = {"error": None}
 
@@ -102,7 +102,7 @@ def test_colour_and_background_can_be_given(explore, space, background):
         (
             lambda s: hw.LatentExplorer(s, color_by="colour"),
             ValueError,
-            "color_by must be one of iou, .*, got 'colour'",
+            "color_by must be one of 'iou', .*, got 'colour'",
         ),
         (lambda s: hw.LatentExplorer(s, background="map"), ValueError, "background must be one of .*, got 'map'"),
         (lambda s: hw.LatentExplorer(s, color_bye="iou"), TypeError, "no keyword 'color_bye'; did you mean 'color_by'"),
@@ -190,10 +190,10 @@ BAD_TRAITS = [
     ("active", 1, "active must be None or below 1, got 1"),
     ("active", -1, "active must be None or below 1, got -1"),
     ("active", "a", "active"),
-    ("color_by", "item", "color_by must be one of iou, expected_iou, .*, got 'item'"),
+    ("color_by", "item", "color_by must be one of 'iou', 'expected_iou', .*, got 'item'"),
     ("color_by", 3, "color_by"),
-    ("background", "black", "background must be one of expected_iou, none, got 'black'"),
-    ("mode", "xor", "mode must be one of replace, add, subtract, got 'xor'"),
+    ("background", "black", "background must be one of 'expected_iou', 'none', got 'black'"),
+    ("mode", "xor", "mode must be one of 'replace', 'add', 'subtract', got 'xor'"),
     ("ring", 24, "ring must be None or 0 to 23, got 24"),
     ("ring", -1, "ring must be None or 0 to 23, got -1"),
 ]
@@ -465,7 +465,7 @@ def test_the_list_of_selections_can_be_worked_on(explore, space, ask):
         ("activate", {"position": 2}, "there are 2 selections, no position 2"),
         ("rename", {"position": 0, "name": " "}, "a selection needs a name"),
         ("rename", {"position": 0, "name": "b"}, "there is a selection named 'b' already"),
-        ("combine", {"position": 0, "how": "xor"}, "how must be 'union', 'intersection' or 'difference', got 'xor'"),
+        ("combine", {"position": 0, "how": "xor"}, "how must be one of 'union', 'intersection', 'difference', got 'xor'"),
         ("remove", {"position": 7}, "there are 2 selections, no position 7"),
         ("remove", {}, "'position'"),
         ("explain", {"item": 24}, "index must be 0 to 23, got 24"),

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import hdm_widgets as hw
-from hdm_widgets.widgets.palette import MISSING, category_color, coloring
+from hdm_widgets.widgets.latent.palette import MISSING, category_color, coloring
 
 SECONDS = 60
 DONE = {"error": None}

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
-from hdm_widgets.widgets.palette import MISSING, SCORES, category_color, coloring, table_of, title
+from hdm_widgets.widgets.latent.palette import MISSING, SCORES, category_color, coloring, table_of, title
 
 CIVIDIS = mpl.colormaps["cividis"]
 RDBU = mpl.colormaps["RdBu"]

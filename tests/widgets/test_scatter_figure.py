@@ -10,8 +10,8 @@ from matplotlib.path import Path
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
-from hdm_widgets.widgets.palette import SCORES, table_of
-from hdm_widgets.widgets.scatter import ScatterFigure, _outline
+from hdm_widgets.widgets.latent.palette import SCORES, table_of
+from hdm_widgets.widgets.latent.scatter import ScatterFigure, _outline
 
 EVERY = np.arange(24)
 

@@ -1,0 +1,387 @@
+"""Any segmentation model as a function from pictures to masks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hdm_widgets._validation import check_choice, is_whole, to_tensor
+from hdm_widgets.models.borrowing import borrowed, home_of, precision, same_device
+
+__all__ = ["Activation", "Model", "ModelError", "ModelOutputError", "Segmenter"]
+
+Activation = Literal["auto", "none", "sigmoid", "softmax"]
+Model: TypeAlias = "nn.Module | Callable[[Any], Any] | Segmenter"
+
+
+class ModelError(RuntimeError):
+    """The model raised an error.
+
+    Attributes
+    ----------
+    picture : int
+        Index in the batch of the picture that it failed on, as far as that is known, else -1.
+    cell : tuple of int or None
+        (row, col) of the grid cell that was being measured, in a scan.
+    result : object or None
+        What a scan had measured until then.
+    """
+
+    def __init__(self, message: str, picture: int = -1) -> None:
+        super().__init__(message)
+        self.picture = picture
+        self.cell: tuple[int, int] | None = None
+        self.result: object | None = None
+
+
+class ModelOutputError(ModelError, ValueError):
+    """The model returned something that is no segmentation of the pictures it was given."""
+
+
+class Segmenter:
+    """Probabilities and masks from a model, whatever form its output has.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or callable
+        (N, C, H, W) -> maps. A Module gets torch tensors; any other callable may take torch tensors or
+        numpy arrays (ONNX Runtime and other engines work in a one-line function). The output
+        may be (N, H, W), (N, 1, H, W) or (N, classes, H, W); a mapping with `"out"` or `"logits"`; an object
+        with `.logits`; a list or tuple, of which the first entry counts.
+    target : int, optional
+        The class that is the segment, for outputs with several classes. With two it is 1 by default.
+    threshold : float
+        A pixel belongs to the segment if its probability is above this. With several classes the
+        segment is where `target` has the largest value, and the threshold is not used.
+    activation : {"auto", "none", "sigmoid", "softmax"}
+        What turns the output into probabilities. `"auto"` decides once, on the first output: values all within
+        [0, 1] are probabilities already, others are logits (sigmoid for one map, softmax over several).
+        `"sigmoid"` on several classes means independent ones: then the threshold cuts the target's map.
+    device : torch.device or str, optional
+        Where to run; a Module's own device by default. The Module goes back where it was afterwards.
+    batch_size : int, optional
+        Pictures in one call of the model; the caller chooses by default.
+    pad_to : int, optional
+        Pictures are padded at the bottom and the right, by reflection, to multiples of this, and the output cropped
+        back: for networks that take only sides divisible by their strides.
+
+    Notes
+    -----
+    A Module is run in eval mode under `torch.inference_mode`; training flags and device are put back. Outputs
+    smaller than the picture are resized bilinearly before threshold or argmax.
+
+    Examples
+    --------
+    >>> seg = Segmenter(lambda images: images[:, 0])
+    >>> seg.masks(torch.tensor([[[[0.2, 0.7]]]]))
+    array([[[False,  True]]])
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | Callable[[Any], Any],
+        target: int | None = None,
+        threshold: float = 0.5,
+        activation: Activation = "auto",
+        device: torch.device | str | None = None,
+        batch_size: int | None = None,
+        *,
+        pad_to: int | None = None,
+    ) -> None:
+        if not callable(model):
+            raise TypeError(f"model must be a torch.nn.Module or a callable, got {type(model).__name__}")
+        if isinstance(model, type):
+            raise TypeError(
+                f"model must be an instance, got the class {model.__name__}; did you forget the parentheses?"
+            )
+        if target is not None and (not is_whole(target) or target < 0):
+            raise ValueError(f"target must be the index of a class, 0 or more, got {target!r}")
+        if not isinstance(threshold, (int, float, np.number)) or not np.isfinite(threshold):
+            raise ValueError(f"threshold must be a finite number, got {threshold!r}")
+        check_choice("activation", activation, Activation)
+        for name, value in (("batch_size", batch_size), ("pad_to", pad_to)):
+            if value is not None and (not is_whole(value) or value < 1):
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        self.model = model
+        self.target = None if target is None else int(target)
+        self.threshold = float(threshold)
+        self.activation: Activation = activation
+        self.device = None if device is None else torch.device(device)
+        self.batch_size = None if batch_size is None else int(batch_size)
+        self.pad_to = None if pad_to is None else int(pad_to)
+        self._takes_numpy: bool | None = False if isinstance(model, nn.Module) else None
+
+    @classmethod
+    def of(cls, model: Model, **options: Any) -> Segmenter:
+        """`model` itself if it is a Segmenter, else a new one around it.
+
+        Options that are None count as not given. A Segmenter has its own; giving them again is an error.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        if not isinstance(model, Segmenter):
+            return cls(model, **given)
+        # The documented interface always passes a device: that of the model is no contradiction.
+        device = given.pop("device", None)
+        if device is not None and not same_device(torch.device(device), model.run_device):
+            given["device"] = device
+        if given:
+            raise ValueError(f"{', '.join(given)} must be set on the Segmenter itself, not beside it")
+        return model
+
+    def __repr__(self) -> str:
+        settings = ("target", "threshold", "activation", "device", "batch_size", "pad_to")
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in settings if getattr(self, name) is not None)
+        return f"Segmenter({type(self.model).__name__}, {shown})"
+
+    @property
+    def run_device(self) -> torch.device:
+        """Where pictures must be for the model to run."""
+        home = home_of(self.model) if isinstance(self.model, nn.Module) else None
+        return self.device or home or torch.device("cpu")
+
+    @contextmanager
+    def borrowed(self) -> Iterator[None]:
+        """Hold the model in eval mode on its device; around many calls, this saves switching for each."""
+        if isinstance(self.model, nn.Module):
+            with borrowed(self.model, self.device):
+                yield
+        else:
+            yield
+
+    def probabilities(self, images: Tensor | NDArray[Any]) -> NDArray[np.float32]:
+        """The segment's probability at every pixel.
+
+        Parameters
+        ----------
+        images : torch.Tensor or numpy.ndarray (N, C, H, W)
+
+        Returns
+        -------
+        numpy.ndarray, float32 (N, H, W)
+
+        Raises
+        ------
+        ModelError
+            If the model raises; `ModelOutputError`, which is a `ValueError` too, if its output has a
+            wrong form or is not finite.
+        """
+        return np.concatenate([self._probability(raw).cpu().numpy() for raw in self._raw_batches(images)])
+
+    def masks(self, images: Tensor | NDArray[Any]) -> NDArray[np.bool_]:
+        """The segment, bool (N, H, W): see `threshold` for what belongs to it.
+
+        Parameters and errors are those of `probabilities`.
+        """
+        return np.concatenate([self.binarize(raw).cpu().numpy() for raw in self._raw_batches(images)])
+
+    def _raw_batches(self, images: Tensor | NDArray[Any]) -> Iterator[Tensor]:
+        pictures = to_tensor(images)
+        if pictures.ndim != 4:
+            raise ValueError(f"images must have four dimensions (N, C, H, W), got shape {tuple(pictures.shape)}")
+        if not len(pictures):
+            raise ValueError("there is no picture: N is 0")
+        step = self.batch_size or min(16, len(pictures))
+        with self.borrowed():
+            for start in range(0, len(pictures), step):
+                yield self.raw(pictures[start : start + step])
+
+    def raw(self, images: Tensor) -> Tensor:
+        """The model's output as float (N, classes, H, W) of the pictures' size, before any activation.
+
+        Parameters
+        ----------
+        images : torch.Tensor (N, C, H, W)
+            One batch, run in one call.
+
+        Returns
+        -------
+        torch.Tensor
+            On the model's device.
+        """
+        with torch.inference_mode(), self.borrowed():
+            maps = self._to_size(self.call(images), images)
+            finite = torch.isfinite(maps.flatten(1).sum(1))
+            if not bool(finite.all()):
+                # A sum may overflow where no value is wrong: look again before saying so.
+                finite = torch.isfinite(maps).flatten(1).all(1)
+            if not bool(finite.all()):
+                picture = int((~finite).nonzero()[0])
+                raise ModelOutputError("the model returned NaN or infinity", picture)
+            if self.activation == "auto":
+                low, high = maps.aminmax()
+                probabilities = bool((low >= 0) & (high <= 1))
+                self.activation = "none" if probabilities else "sigmoid" if maps.shape[1] == 1 else "softmax"
+            return maps
+
+    def _to_size(self, output: Any, images: Tensor) -> Tensor:
+        """An output of the model as float (N, classes, H, W) of the size of the pictures before padding."""
+        maps = self.standard(output, images.shape[0])
+        height, width = images.shape[-2:]
+        padded_height, padded_width = self._padded_size(height, width)
+        if maps.shape[-2] > padded_height or maps.shape[-1] > padded_width:
+            raise ModelOutputError(
+                f"the model returned maps of {maps.shape[-2]} x {maps.shape[-1]} px for pictures of "
+                f"{padded_height} x {padded_width} px; expected the same size or a smaller one"
+            )
+        if maps.shape[-2:] != (padded_height, padded_width):
+            maps = F.interpolate(maps, size=(padded_height, padded_width), mode="bilinear", align_corners=False)
+        return maps[..., :height, :width]
+
+    def pipeline(self) -> nn.Module:
+        """All that `raw` does, but for what looks at values, as one Module that can be traced.
+
+        Only for a Module, while it is borrowed.
+        """
+        return _Pipeline(self)
+
+    def target_map(self, raw: Tensor) -> Tensor:
+        """The segment's channel (N, H, W) of a raw output."""
+        return raw[:, self._target(raw.shape[1])]
+
+    def binarize(self, raw: Tensor) -> Tensor:
+        """Masks, bool (N, H, W), from a raw output (N, classes, H, W)."""
+        if raw.shape[1] > 1 and self.activation != "sigmoid":
+            return raw.argmax(1) == self._target(raw.shape[1])
+        return self._probability(raw) > self.threshold
+
+    def _probability(self, raw: Tensor) -> Tensor:
+        target = self._target(raw.shape[1])
+        if self.activation == "softmax":
+            return raw.softmax(1)[:, target].float()
+        values = raw[:, target]
+        return (values.sigmoid() if self.activation == "sigmoid" else values).float()
+
+    def _target(self, classes: int) -> int:
+        if self.target is not None:
+            if self.target >= classes:
+                raise ModelOutputError(f"target is class {self.target}, but the model returned {classes} class(es)")
+            return self.target
+        if classes > 2:
+            raise ModelOutputError(f"the model returned {classes} classes; say which one is the segment with target=")
+        return classes - 1
+
+    def _padded_size(self, height: int, width: int) -> tuple[int, int]:
+        step = self.pad_to or 1
+        return -(-height // step) * step, -(-width // step) * step
+
+    def _padded(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        padded_height, padded_width = self._padded_size(height, width)
+        below, right = padded_height - height, padded_width - width
+        if not below and not right:
+            return images
+        # Reflection needs a picture larger than what it adds; a smaller one repeats its edge.
+        mode = "reflect" if below < height and right < width else "replicate"
+        return F.pad(images, (0, right, 0, below), mode=mode)
+
+    def call(self, images: Tensor) -> Any:
+        """What the model returns for a batch (N, C, H, W), padded as it needs, in whatever form that is."""
+        return self._call(self._padded(images.to(self.run_device)))
+
+    def _call(self, images: Tensor) -> Any:
+        if isinstance(self.model, nn.Module):
+            return self._guarded(images.to(precision(self.model)))
+        if self._takes_numpy is None:
+            try:
+                with warnings.catch_warnings():
+                    # NumPy half accepts a tensor and says so in this warning: then it is a numpy function.
+                    warnings.filterwarnings("error", message=".*__array_wrap__")
+                    output = self.model(images)
+            except Exception as torch_error:
+                if is_out_of_memory(torch_error):
+                    raise
+                try:
+                    output = self.model(images.cpu().numpy())
+                except Exception as numpy_error:
+                    raise ModelError(
+                        f"the model raised {_said(torch_error)} for a torch tensor of shape {tuple(images.shape)}, "
+                        f"and {_said(numpy_error)} for the same numpy array"
+                    ) from numpy_error
+                self._takes_numpy = True
+                return output
+            self._takes_numpy = False
+            return output
+        return self._guarded(images.cpu().numpy() if self._takes_numpy else images)
+
+    def _guarded(self, images: Any) -> Any:
+        try:
+            return self.model(images)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            hint = ""
+            if self.pad_to is None and isinstance(error, RuntimeError) and "size" in str(error).lower():
+                hint = "; if it needs sides divisible by its strides, wrap it: Segmenter(model, pad_to=16)"
+            raise ModelError(
+                f"the model raised {_said(error)} for an input of shape {tuple(images.shape)}{hint}"
+            ) from error
+
+    def standard(self, output: Any, count: int) -> Tensor:
+        """Any documented form of output of `count` pictures as float (N, classes, h, w)."""
+        came = type(output).__name__
+        if hasattr(output, "logits"):
+            output = output.logits
+        if isinstance(output, Mapping):
+            key = next((key for key in ("out", "logits") if key in output), None)
+            if key is None:
+                raise ModelOutputError(
+                    f"the model returned a mapping without 'out' or 'logits'; it has {sorted(map(str, output))}"
+                )
+            output = output[key]
+        if isinstance(output, (list, tuple)):
+            if not output:
+                raise ModelOutputError(f"the model returned an empty {came}")
+            output = output[0]
+        if isinstance(output, np.ndarray) and output.dtype != object:
+            output = torch.from_numpy(np.ascontiguousarray(output)).to(self.run_device)
+        if not isinstance(output, Tensor):
+            raise ModelOutputError(f"expected a tensor or an array of maps from the model, got {came}")
+        if output.is_complex():
+            raise ModelOutputError(f"expected real numbers from the model, got {output.dtype}")
+        maps = output.unsqueeze(1) if output.ndim == 3 else output
+        if maps.ndim != 4 or maps.shape[0] != count or 0 in maps.shape[1:]:
+            raise ModelOutputError(
+                f"for {count} picture(s) expected maps (N, H, W) or (N, classes, H, W) with N = {count} "
+                f"from the model, got shape {tuple(output.shape)}"
+            )
+        return maps.float() if maps.dtype != torch.float64 else maps
+
+
+class _Pipeline(nn.Module):
+    def __init__(self, segmenter: Segmenter) -> None:
+        super().__init__()
+        assert isinstance(segmenter.model, nn.Module)  # as `pipeline` says  # noqa: S101
+        model = segmenter.model
+        # What is around the network is no part of it.
+        while (inner := getattr(model, "_orig_mod", None) or getattr(model, "module", None)) is not None and isinstance(
+            model, (nn.DataParallel, torch._dynamo.OptimizedModule)
+        ):
+            model = inner
+        self.model = model
+        self.training = False
+        self._segmenter = segmenter
+
+    def forward(self, images: Tensor) -> Tensor:
+        segmenter = self._segmenter
+        return segmenter._to_size(self.model(segmenter._padded(images).to(precision(self.model))), images)
+
+
+def _said(error: Exception) -> str:
+    text = str(error).strip().split("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on the CPU or an accelerator."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)

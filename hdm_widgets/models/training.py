@@ -1,0 +1,188 @@
+"""Train a segmenter on (picture, mask) pairs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sized
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+
+from hdm_widgets.models.borrowing import borrowed
+
+__all__ = ["TrainingHistory", "evaluate", "train"]
+
+
+@dataclass(frozen=True)
+class TrainingHistory:
+    """What happened, epoch by epoch.
+
+    Attributes
+    ----------
+    loss : list of float
+        Mean training loss (binary cross-entropy + soft Dice).
+    iou : list of float
+        Validation IoU, pooled over all pixels of the validation set; empty without one.
+    best_epoch : int
+        Epoch, counted from 0, whose weights the model has now.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    iou: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+
+
+def _loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy plus soft Dice, the Dice term a picture at a time."""
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, target)
+    probability = torch.sigmoid(logits).flatten(1)
+    truth = target.flatten(1)
+    overlap = (probability * truth).sum(1)
+    dice = (2 * overlap + 1) / (probability.sum(1) + truth.sum(1) + 1)
+    return cross_entropy + (1 - dice).mean()
+
+
+def _turned(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """The batch flipped and turned by a quarter, at random; a turn only where the sides are equal."""
+    for axis in (-1, -2):
+        if rng.random() < 0.5:
+            images, masks = images.flip(axis), masks.flip(axis)
+    if images.shape[-1] == images.shape[-2] and rng.random() < 0.5:
+        images, masks = images.transpose(-1, -2), masks.transpose(-1, -2)
+    return images.contiguous(), masks.contiguous()
+
+
+def _maps(model: nn.Module, images: Tensor, masks: Tensor) -> Tensor:
+    logits = model(images)
+    if not isinstance(logits, Tensor) or logits.numel() != masks.numel():
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(
+            f"training needs one logit per pixel, ({len(images)}, 1, H, W) for masks {tuple(masks.shape)}, got {shape}"
+        )
+    return logits.reshape(masks.shape)
+
+
+def evaluate(
+    model: nn.Module, dataset: Dataset[Any], *, batch_size: int = 16, device: torch.device | str | None = None
+) -> float:
+    """IoU over all pixels of a data set, masks cut at a logit of 0.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        (N, C, H, W) -> one logit per pixel, (N, 1, H, W) or (N, H, W).
+    dataset : torch.utils.data.Dataset
+        Items are (picture (C, H, W), mask (H, W)).
+    batch_size : int
+        Pictures in a batch.
+    device : torch.device or str, optional
+        Where to compute; the model's own device by default.
+
+    Returns
+    -------
+    float
+        Pooled intersection over pooled union; 0 if no pixel is in either.
+    """
+    device = torch.device(device) if device is not None else next(model.parameters()).device
+    intersection = union = 0
+    with torch.inference_mode(), borrowed(model, device):
+        for images, masks in DataLoader(dataset, batch_size):
+            truth = masks.to(device) != 0
+            predicted = _maps(model, images.to(device), truth) > 0
+            intersection += int((predicted & truth).sum())
+            union += int((predicted | truth).sum())
+    return intersection / union if union else 0.0
+
+
+def train(
+    model: nn.Module,
+    dataset: Dataset[Any],
+    *,
+    validation: Dataset[Any] | None = None,
+    epochs: int = 20,
+    batch_size: int = 16,
+    learning_rate: float = 1e-3,
+    augment: bool = True,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+) -> TrainingHistory:
+    """Train a model for one segment with Adam and binary cross-entropy plus soft Dice.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        (N, C, H, W) -> one logit per pixel, (N, 1, H, W) or (N, H, W). Trained in place; on return it
+        is in eval mode and has the weights of the best epoch.
+    dataset : torch.utils.data.Dataset
+        Items are (picture float32 (C, H, W), mask (H, W), nonzero = segment).
+    validation : torch.utils.data.Dataset, optional
+        The best epoch is the one with the highest IoU here; without it, the one with the lowest loss.
+    epochs, batch_size : int
+        Passes over `dataset`, pictures in a step.
+    learning_rate : float
+        Highest rate of a one-cycle schedule.
+    augment : bool
+        Flip and turn the batches at random.
+    seed : int
+        Fixes the order of the pictures and the augmentation. The initial weights are the model's own.
+    device : torch.device or str, optional
+        Where to train; the model's own device by default.
+    progress : bool
+        Show a tqdm bar with the time left.
+
+    Returns
+    -------
+    TrainingHistory
+
+    Raises
+    ------
+    ValueError
+        If `epochs` or `batch_size` is below 1, the data set is empty, or the model does not give one
+        logit per pixel.
+    """
+    if epochs < 1 or batch_size < 1:
+        raise ValueError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
+    if isinstance(dataset, Sized) and len(dataset) == 0:
+        raise ValueError("the data set is empty")
+    device = torch.device(device) if device is not None else next(model.parameters()).device
+    model.to(device)
+    rng = np.random.default_rng(seed)
+    loader = DataLoader(dataset, batch_size, shuffle=True, generator=torch.Generator().manual_seed(seed))
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=epochs * len(loader))
+    history = TrainingHistory()
+    best_score, best_epoch, best_weights = -float("inf"), 0, copy.deepcopy(model.state_dict())
+
+    with tqdm(total=epochs * len(loader), disable=not progress, unit="batch", desc="training") as bar:
+        for epoch in range(epochs):
+            model.train()
+            total = 0.0
+            for images, masks in loader:
+                images, truth = images.to(device), (masks.to(device) != 0).float()
+                if augment:
+                    images, truth = _turned(images, truth, rng)
+                loss = _loss(_maps(model, images, truth), truth)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                optimizer.step()
+                schedule.step()
+                total += float(loss.detach())
+                bar.update()
+            history.loss.append(total / len(loader))
+            score = -history.loss[-1]
+            if validation is not None:
+                score = evaluate(model, validation, batch_size=batch_size, device=device)
+                history.iou.append(score)
+            bar.set_postfix(loss=f"{history.loss[-1]:.3f}", best=f"{max(score, best_score):.4f}")
+            if score > best_score:
+                best_score, best_epoch, best_weights = score, epoch, copy.deepcopy(model.state_dict())
+    model.load_state_dict(best_weights)
+    model.eval()
+    return TrainingHistory(history.loss, history.iou, best_epoch)

@@ -1,0 +1,184 @@
+"""The table of clusters, which are sought in the background."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import traitlets
+from numpy.typing import NDArray
+
+from hdm_widgets._validation import is_whole
+from hdm_widgets.latent.clusters import Cluster
+from hdm_widgets.latent.space import LatentSpace
+from hdm_widgets.widgets.latent.palette import category_color
+from hdm_widgets.widgets.shared.buffers import number, png
+from hdm_widgets.widgets.shared.jobs import LatestJob
+from hdm_widgets.widgets.shared.part import Part, read_static
+
+__all__ = ["ClusterTable"]
+
+_MOST_CLUSTERS = 14
+_MOST_KINDS = 24
+_GAP = 3  # px between representatives
+
+
+class ClusterTable(Part):
+    """Clusters of a latent space with their IoU and representatives.
+
+    Parameters
+    ----------
+    space : LatentSpace
+
+    Attributes
+    ----------
+    rows : list of dict
+        One for each cluster, the lowest mean IoU first.
+    chosen : int or None
+        The cluster whose members are selected.
+    n_clusters : int
+        How many were asked for; 0: the best grouping found.
+    busy, error : str
+        What is being done and what went wrong, empty otherwise.
+    """
+
+    _esm = read_static("cluster_table.js")
+    _css = read_static("latent_explorer.css")
+
+    rows: Any = traitlets.List().tag(sync=True)
+    chosen = traitlets.Int(None, allow_none=True).tag(sync=True)
+    n_clusters = traitlets.Int(0).tag(sync=True)
+    most = traitlets.Int(_MOST_CLUSTERS).tag(sync=True)
+    about = traitlets.Unicode("").tag(sync=True)
+    busy = traitlets.Unicode("").tag(sync=True)
+    error = traitlets.Unicode("").tag(sync=True)
+    _thumbnails: Any = traitlets.List(traitlets.Bytes()).tag(sync=True)
+
+    def __init__(self, space: LatentSpace) -> None:
+        self._space: LatentSpace | None = space
+        self._lock = threading.RLock()
+        self._worker = LatestJob("clusters")
+        self._found: Callable[[], None] | None = None
+        self._clusters: tuple[Cluster, ...] = ()
+        super().__init__(most=min(_MOST_CLUSTERS, len(space) - 1))
+        self.on_request("cluster", lambda asked: self.find(asked["count"] or None))
+
+    def on_found(self, callback: Callable[[], None]) -> None:
+        """Call this whenever new clusters are in the table."""
+        self._found = callback
+
+    def start(self) -> None:
+        """Show the space's clusters, or look for the best grouping if it has none yet."""
+        space = self._space
+        if space is None or not hasattr(space, "clusters_"):
+            self.find(None)
+            return
+        self.n_clusters = space.clustering_.n_clusters if space.clustering_.method == "kmeans" else 0
+        self._show()
+
+    def find(self, count: int | None) -> None:
+        """Group the items anew, in the background; None: the best grouping found."""
+        with self._lock:
+            self.error = ""
+            self.n_clusters = count or 0
+            self.busy = "Comparing groupings …" if count is None else f"Looking for {count} clusters …"
+        self._worker.submit(lambda stop: self._search(count, stop))
+
+    def members(self, label: int) -> NDArray[np.int64]:
+        """The items of a cluster in the table."""
+        if not is_whole(label) or not 0 <= label < len(self._clusters):
+            raise ValueError(f"there are clusters 0 to {len(self._clusters) - 1}, got {label!r}")
+        return self._clusters[label].indices
+
+    def mark(self, indices: NDArray[np.int64] | None) -> None:
+        """Mark the row whose members these are, if there is one."""
+        same = (one.label for one in self._clusters if indices is not None and np.array_equal(one.indices, indices))
+        self.chosen = next(same, None)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is sought; False if that took longer than `timeout` seconds."""
+        return self._worker.wait(timeout)
+
+    def close(self) -> None:
+        """Stop what is sought, remove the widget and let go of the space."""
+        self._worker.close()
+        with self._lock:
+            self._space = self._found = None
+            self._clusters = ()
+        super().close()
+
+    def _search(self, count: int | None, stop: threading.Event) -> None:
+        space = self._space
+        if space is None:
+            return
+        try:
+            if count is None:
+                for done, _ in enumerate(space.comparison(), start=1):
+                    if stop.is_set():
+                        return
+                    self.busy = f"Comparing groupings: {done} done …"
+            if stop.is_set():
+                return
+            space.cluster(count)
+            if not stop.is_set():
+                self._show()
+        except Exception as error:  # noqa: BLE001 - shown in the widget
+            with self._lock:
+                if not stop.is_set():
+                    self.busy = ""
+                    self.error = str(error) or type(error).__name__
+
+    def _show(self) -> None:
+        space = self._space
+        if space is None:
+            return
+        clusters = sorted(space.clusters_, key=lambda one: (np.nan_to_num(one.mean_iou, nan=2.0), one.label))
+        kinds = _kinds(space.columns_)
+        with self._lock, self.hold_sync():
+            self._clusters = space.clusters_
+            self.rows = [_row(one, kinds) for one in clusters]
+            self._thumbnails = [_strip(space.collection_.thumbnails[list(one.representatives)]) for one in clusters]
+            self.about = f"{space.clustering_} in {space.cluster_coordinates_.shape[1]} principal components"
+            self.busy = ""
+        # Outside the lock: whoever hears of it may wait for someone who asks for other clusters.
+        found = self._found
+        if found is not None:
+            found()
+
+
+def _row(cluster: Cluster, kinds: NDArray[Any] | None) -> dict[str, Any]:
+    return {
+        "label": cluster.label,
+        "color": category_color(cluster.label),
+        "size": cluster.size,
+        "mean": number(cluster.mean_iou),
+        "median": number(cluster.median_iou),
+        "empty": cluster.empty_truths,
+        "count": len(cluster.representatives),
+        "holds": "" if kinds is None else _mostly(kinds[cluster.indices]),
+    }
+
+
+def _kinds(columns: dict[str, NDArray[Any]]) -> NDArray[Any] | None:
+    """The column that says what kind of thing an item is: the text with the fewest values, if it has but a few."""
+    counts = {name: len(np.unique(values)) for name, values in columns.items() if values.dtype.kind == "U"}
+    few = {name: count for name, count in counts.items() if 2 <= count <= _MOST_KINDS}
+    return columns[min(few, key=few.__getitem__)] if few else None
+
+
+def _mostly(values: NDArray[Any]) -> str:
+    """The commonest texts, up to three that make a tenth each."""
+    names, counts = np.unique(values, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:3]
+    return ", ".join(str(names[i]) for i in order if counts[i] >= 0.1 * len(values))
+
+
+def _strip(pictures: NDArray[np.uint8]) -> bytes:
+    """Thumbnails (n, h, w, 3) side by side, with gaps that show what is behind."""
+    count, height, width, _ = pictures.shape
+    strip = np.zeros((height, count, width + _GAP, 4), np.uint8)
+    strip[:, :, :width, :3] = pictures.transpose(1, 0, 2, 3)
+    strip[:, :, :width, 3] = 255
+    return png(strip.reshape(height, -1, 4)[:, :-_GAP])

@@ -1,0 +1,75 @@
+"""Room for an HDM explorer on one item of a latent space."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import ipywidgets
+
+from hdm_widgets.latent.space import LatentSpace
+from hdm_widgets.widgets.hdm.explorer import HDMExplorer
+
+__all__ = ["Explanation"]
+
+
+class Explanation:
+    """A box that is empty, or holds an explorer with a heading and a button that closes it.
+
+    Attributes
+    ----------
+    box : ipywidgets.VBox
+    explorer : HDMExplorer or None
+    """
+
+    def __init__(self, space: LatentSpace) -> None:
+        self._space = space
+        self._lock = threading.RLock()
+        self._head: tuple[Any, ...] = ()
+        self.explorer: HDMExplorer | None = None
+        self.box = ipywidgets.VBox(layout=ipywidgets.Layout(width="100%"))
+        self.box.add_class("hdm-latent-below")
+
+    def open(self, index: int) -> HDMExplorer:
+        """Explain an item, in place of what was explained before."""
+        segmenter = self._space.segmenter
+        if segmenter is None:
+            raise ValueError("this space was loaded without its model; LatentSpace.load(path, model=...) takes it")
+        item = self._space.item(index)
+        explorer = HDMExplorer(segmenter, item.picture, item.mask)
+        with self._lock:
+            self.clear()
+            heading = ipywidgets.HTML(f"<b>What item {index} depends on</b> · Hausdorff Distance Masks")
+            button = ipywidgets.Button(description="Close", tooltip="Close this explanation")
+            button.on_click(lambda _button: self.clear())
+            row = ipywidgets.HBox([heading, button])
+            row.add_class("hdm-latent-head")
+            self._head = (heading, button, row)
+            self.explorer = explorer
+            self.box.children = [row, explorer]
+        return explorer
+
+    def clear(self) -> None:
+        """Close what is explained, if anything is."""
+        with self._lock:
+            explorer, self.explorer = self.explorer, None
+            head, self._head = self._head, ()
+            self.box.children = []
+        if explorer is not None:
+            explorer.close()
+        for part in head:
+            _close(part)
+
+    def close(self) -> None:
+        """Close everything, the box too."""
+        self.clear()
+        _close(self.box)
+
+
+def _close(widget: Any) -> None:
+    widget.layout.close()
+    # A button's look is a widget of its own.
+    style = getattr(widget, "style", None)
+    if style is not None:
+        style.close()
+    widget.close()

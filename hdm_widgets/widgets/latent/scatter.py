@@ -1,0 +1,279 @@
+"""The map itself: a bqplot figure with the items over the IoU to be expected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import bqplot
+import ipywidgets
+import numpy as np
+from bqplot.interacts import LassoSelector
+from matplotlib.path import Path as MplPath
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from scipy.spatial import ConvexHull
+
+from hdm_widgets.latent.selection import Selection
+from hdm_widgets.latent.space import LatentSpace
+from hdm_widgets.widgets.latent.palette import SCORES
+from hdm_widgets.widgets.shared.buffers import png
+
+__all__ = ["MOST_POINTS", "ScatterFigure"]
+
+# SVG points: beyond this a lasso takes seconds.
+MOST_POINTS = 10_000
+_SURFACE_SHAPE = (180, 240)
+_SURFACE_OPACITY = 0.6
+_MARGIN = {"top": 14, "right": 14, "bottom": 52, "left": 60}
+# An outline keeps this distance from its points, as a share of the figure.
+_ROOM = 0.022
+_OUTLINE_POINTS = 96
+# An outline may hold this many points of others for each of its own; a few never matter.
+_MOST_OTHERS, _FEW_OTHERS = 0.25, 5
+_DIM = 0.3
+# Of a name, as shares of the figure's sides.
+_LETTER, _LINE = 0.017, 0.05
+_LONGEST_NAME = 24
+_LASSO_COLOR, _EDGE_COLOR = "#64748b", "#475569"
+
+Floats = NDArray[np.float64]
+
+
+class ScatterFigure:
+    """Points, surface, outlines of selections and a lasso.
+
+    Parameters
+    ----------
+    space : LatentSpace
+    rows : numpy.ndarray, int64
+        The items that are drawn.
+
+    Attributes
+    ----------
+    figure : bqplot.Figure
+    bounds : tuple of float
+        (x0, x1, y0, y1) of the plot.
+    """
+
+    def __init__(self, space: LatentSpace, rows: NDArray[np.int64]) -> None:
+        self._score = space.cv_score_
+        self._surface = surface = space.surface(_SURFACE_SHAPE)
+        self._opacities = np.ones(len(rows))
+        self._has_surface = space.regressor_ is not None
+        self._embedding = space.embedding_[:, :2]
+        self.rows = rows
+        self.bounds = (
+            float(surface.x[0]),
+            float(surface.x[-1]),
+            float(surface.y[0]),
+            float(surface.y[-1]),
+        )
+        x0, x1, y0, y1 = self.bounds
+        x = bqplot.LinearScale(min=x0, max=x1, allow_padding=False)
+        y = bqplot.LinearScale(min=y0, max=y1, allow_padding=False)
+        scales = {"x": x, "y": y}
+        places = self._embedding[rows]
+        self._points = bqplot.Scatter(
+            x=places[:, 0].copy(),
+            y=places[:, 1].copy(),
+            scales=scales,
+            default_size=_point_size(len(rows)),
+            # In the middle of the scale a point has the colour of what is behind it.
+            stroke=_EDGE_COLOR,
+            stroke_width=0.5,
+        )
+        self._outlines = bqplot.Lines(x=[], y=[], scales=scales, fill="inside", stroke_width=2, visible=False)
+        self._names = bqplot.Label(
+            x=[], y=[], text=[], scales=scales, default_size=13, font_weight="bold", align="middle", y_offset=-6
+        )
+        self._ring = bqplot.Scatter(
+            x=[], y=[], scales=scales, default_size=190, fill=False, stroke_width=3, colors=["#000000"]
+        )
+        self._background = bqplot.Image(
+            image=self._picture(), x=[x0, x1], y=[y0, y1], scales=scales, visible=self._has_surface
+        )
+        share = space.explained_variance_ratio_
+        axes = [
+            bqplot.Axis(
+                scale=scale,
+                side=side,
+                label=_axis_label(i, share),
+                label_offset=offset,
+                grid_lines="none",
+                tick_values=_round_values(scale.min, scale.max),
+                tick_format="~g",
+            )
+            for i, (scale, side, offset) in enumerate(((x, "bottom", "34px"), (y, "left", "38px")))
+        ]
+        self.figure = bqplot.Figure(
+            marks=[self._background, self._outlines, self._points, self._ring, self._names],
+            axes=axes,
+            fig_margin=_MARGIN,
+            display_toolbar=False,
+            padding_x=0,
+            padding_y=0,
+            min_aspect_ratio=0.2,
+            max_aspect_ratio=5,
+            animation_duration=0,
+            layout=ipywidgets.Layout(width="100%", height="500px", min_width="0"),
+        )
+        self._renew_lasso()
+        self._lassoed: Callable[[NDArray[np.int64]], None] | None = None
+        self._points.observe(self._selected, names=["selected"])
+
+    def on_lasso(self, callback: Callable[[NDArray[np.int64]], None]) -> None:
+        """Call this with the items inside, whenever a lasso has been drawn."""
+        self._lassoed = callback
+
+    def color(self, colors: Sequence[str]) -> None:
+        """Colour the items, one `#rrggbb` for each of the space."""
+        self._points.colors = [colors[row] for row in self.rows]
+
+    def show_surface(self, shown: bool) -> None:
+        """Show or hide the IoU to be expected."""
+        self._background.visible = shown and self._has_surface
+
+    def outline(self, selections: Sequence[Selection], active: int | None) -> None:
+        """Mark the selected points, and draw a line around each selection that lies together, with its name.
+
+        The line is the convex hull of the points. Where it would enclose many others it is left out, for it would
+        say what is not so.
+        """
+        x0, x1, y0, y1 = self.bounds
+        origin, extent = np.array([x0, y0]), np.array([x1 - x0, y1 - y0])
+        named = [one for one in selections if len(one)]
+        hulls = [_outline((self._embedding[one.indices] - origin) / extent) * extent + origin for one in named]
+        together = [self._holds_few_others(one, hull) for one, hull in zip(named, hulls, strict=True)]
+        self._mark(named)
+        self._name(named, hulls, together)
+        drawn = [one for one, alone in zip(named, together, strict=True) if alone]
+        curves = [hull for hull, alone in zip(hulls, together, strict=True) if alone]
+        strong = selections[active] if active is not None else None
+        with self._outlines.hold_sync():
+            self._outlines.visible = bool(drawn)
+            if not drawn:
+                return
+            self._outlines.x = np.stack([curve[:, 0] for curve in curves])
+            self._outlines.y = np.stack([curve[:, 1] for curve in curves])
+            self._outlines.colors = [one.color for one in drawn]
+            self._outlines.fill_colors = [one.color for one in drawn]
+            self._outlines.fill_opacities = [0.16 if one is strong else 0.05 for one in drawn]
+            self._outlines.opacities = [1.0 if one is strong else 0.75 for one in drawn]
+
+    def _holds_few_others(self, selection: Selection, hull: Floats) -> bool:
+        """Whether most of the drawn points within a hull are the selection's own."""
+        inside = self.rows[MplPath(hull).contains_points(self._embedding[self.rows])]
+        others = np.setdiff1d(inside, selection.indices)
+        return len(others) <= max(_FEW_OTHERS, _MOST_OTHERS * len(selection))
+
+    def _mark(self, selections: Sequence[Selection]) -> None:
+        """Dim the points that are in no selection."""
+        opacities = np.ones(len(self.rows))
+        if selections:
+            taken = np.unique(np.concatenate([one.indices for one in selections]))
+            opacities[~np.isin(self.rows, taken)] = _DIM
+        if not np.array_equal(opacities, self._opacities):
+            self._opacities = opacities
+            self._points.opacities = opacities
+
+    def _name(self, selections: Sequence[Selection], hulls: Sequence[Floats], together: Sequence[bool]) -> None:
+        """Write each selection's name above its hull, or in the middle of its points, within the plot."""
+        x0, x1, y0, y1 = self.bounds
+        places = []
+        for one, hull, alone in zip(selections, hulls, together, strict=True):
+            x, y = hull[hull[:, 1].argmax()] if alone else np.median(self._embedding[one.indices], axis=0)
+            half = min(0.5, _LETTER * len(_short(one.name)) / 2) * (x1 - x0)
+            places.append((np.clip(x, x0 + half, x1 - half), min(y, y1 - _LINE * (y1 - y0))))
+        with self._names.hold_sync():
+            self._names.visible = bool(selections)
+            if selections:
+                self._names.x = np.array([place[0] for place in places])
+                self._names.y = np.array([place[1] for place in places])
+                self._names.text = np.array([_short(one.name) for one in selections])
+                self._names.colors = [one.color for one in selections]
+
+    def ring(self, index: int | None) -> None:
+        """Draw a ring around an item, or around none."""
+        with self._ring.hold_sync():
+            self._ring.visible = index is not None
+            if index is not None:
+                self._ring.x = self._embedding[[index], 0]
+                self._ring.y = self._embedding[[index], 1]
+
+    def close(self) -> None:
+        """Close the figure and all that is in it."""
+        self._points.unobserve_all()
+        self._lassoed = None
+        figure, image = self.figure, self._background.image
+        scales = {id(scale): scale for mark in figure.marks for scale in mark.scales.values()}
+        parts: list[Any] = [*figure.marks, *figure.axes, figure.interaction, image.layout, image]
+        for part in [*parts, *scales.values(), figure.scale_x, figure.scale_y, figure.layout, figure]:
+            part.close()
+
+    def _selected(self, change: Any) -> None:
+        if change["new"] is None:
+            return
+        inside = self.rows[np.asarray(change["new"], dtype=np.int64)]
+        try:
+            # First the pictures: bqplot is busy for a while when its marks change.
+            if self._lassoed is not None:
+                self._lassoed(inside)
+        finally:
+            # The browser reports a lasso only where the selection changes: with nothing selected, each one counts.
+            self._points.selected = None
+            self._renew_lasso()
+
+    def _renew_lasso(self) -> None:
+        # Lassos stay on screen and add up; a new selector begins with none.
+        before = getattr(self.figure, "interaction", None)
+        self.figure.interaction = LassoSelector(marks=[self._points], color=_LASSO_COLOR)
+        if before is not None:
+            before.close()
+
+    def _picture(self) -> ipywidgets.Image:
+        colors = SCORES(np.nan_to_num(self._surface.values))
+        # Smoothed for the eye alone; what is supported is unchanged. Faint where it tells no more than the mean does.
+        opacity = _SURFACE_OPACITY * (0.3 if self._score <= 0 else 1)
+        colors[..., 3] = opacity * gaussian_filter(self._surface.support, 2.0)
+        pixels = (colors[::-1] * 255).round().astype(np.uint8)
+        return ipywidgets.Image(value=png(pixels), format="png")
+
+
+def _short(name: str) -> str:
+    """As much of a name as there is room for on the map; the list has the whole."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+def _axis_label(component: int, share: Floats) -> str:
+    return f"PC {component + 1} ({share[component]:.0%} of the variance)"
+
+
+def _round_values(low: float, high: float) -> Floats:
+    """A few round numbers within a range."""
+    values = np.asarray(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
+    return values[(values >= low) & (values <= high)]
+
+
+def _point_size(count: int) -> int:
+    """Area of a point in square pixels: smaller where they are many."""
+    return int(np.clip(34 - 12 * np.log10(max(count, 1) / 300), 8, 44))
+
+
+def _outline(points: Floats) -> Floats:
+    """A closed, rounded line around points of the unit square, (m, 2)."""
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    circle = _ROOM * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    corners = points if len(points) < 4 else points[_hull(points)]
+    around = (corners[:, None] + circle).reshape(-1, 2)
+    line = around[_hull(around)]
+    line = np.vstack([line, line[:1]])
+    along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+    steps = np.linspace(0, along[-1], _OUTLINE_POINTS)
+    return np.stack([np.interp(steps, along, line[:, axis]) for axis in (0, 1)], axis=1)
+
+
+def _hull(points: Floats) -> NDArray[np.intp]:
+    """Corners of the convex hull in order; points on one line are widened a little first."""
+    return np.asarray(ConvexHull(points, qhull_options="QJ").vertices)

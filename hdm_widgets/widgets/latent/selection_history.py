@@ -1,0 +1,159 @@
+"""The selections on screen: several at a time, one of them active, with undo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdm_widgets._validation import check_choice
+from hdm_widgets.latent.selection import COLORS, Selection
+from hdm_widgets.latent.space import LatentSpace
+
+__all__ = ["MODES", "Mode", "SelectionBook"]
+
+Mode = Literal["replace", "add", "subtract"]
+MODES: tuple[Mode, ...] = ("replace", "add", "subtract")
+_MOST_STEPS = 100
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+State = tuple[tuple[Selection, ...], int | None]
+
+
+class SelectionBook:
+    """Named selections of a space.
+
+    Parameters
+    ----------
+    space : LatentSpace
+
+    Attributes
+    ----------
+    selections : tuple of Selection
+    active : int or None
+        Position of the one that gestures change; None: the next gesture begins a new one.
+    """
+
+    def __init__(self, space: LatentSpace) -> None:
+        self._space = space
+        self._past: list[State] = []
+        self.selections: tuple[Selection, ...] = ()
+        self.active: int | None = None
+
+    @property
+    def current(self) -> Selection | None:
+        """The active selection."""
+        return None if self.active is None else self.selections[self.active]
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a step to take back."""
+        return bool(self._past)
+
+    def gesture(self, indices: Any, mode: Mode, name: str | None = None) -> None:
+        """Replace, extend or reduce the active selection by items; begins one where none is active.
+
+        A `name` renames what is replaced; another selection of this name gives way.
+        """
+        current = self.current
+        drawn = self._space.select(indices)
+        if current is None:
+            if mode == "subtract":
+                raise ValueError("there is no active selection to subtract from")
+            self.put(drawn.indices, name)
+            return
+        combined = {"replace": drawn, "add": current | drawn, "subtract": current - drawn}[mode]
+        changed = self._made(combined.indices, name if name and mode == "replace" else current.name, current.color)
+        left = [one for one in self._with(self.active, changed) if one is changed or one.name != changed.name]
+        self._change(left, left.index(changed))
+
+    def put(self, indices: Any, name: str | None = None, color: str | None = None) -> Selection:
+        """Make a selection and activate it; one of the same name gives way to it."""
+        same = next((i for i, one in enumerate(self.selections) if one.name == name), None)
+        chosen = color or (self.selections[same].color if same is not None else self._next_color())
+        made = self._made(indices, name or self._next_name(), chosen)
+        if same is not None:
+            self._change(self._with(same, made), same)
+        else:
+            self._change((*self.selections, made), len(self.selections))
+        return made
+
+    def begin(self) -> None:
+        """Let the next gesture begin a new selection."""
+        self._change(self.selections, None)
+
+    def activate(self, position: int | None) -> None:
+        """Make a selection the active one."""
+        if position is not None:
+            self._check(position)
+        self._change(self.selections, position)
+
+    def rename(self, position: int, name: str) -> None:
+        """Give a selection another name."""
+        self._check(position)
+        name = name.strip()
+        if not name:
+            raise ValueError("a selection needs a name")
+        if any(one.name == name for i, one in enumerate(self.selections) if i != position):
+            raise ValueError(f"there is a selection named {name!r} already")
+        self._change(self._with(position, self.selections[position].renamed(name)), self.active)
+
+    def remove(self, position: int) -> None:
+        """Let a selection go."""
+        self._check(position)
+        left = self.selections[:position] + self.selections[position + 1 :]
+        active = self.active
+        if active == position:
+            active = min(position, len(left) - 1) if left else None
+        elif active is not None and active > position:
+            active -= 1
+        self._change(left, active)
+
+    def combine(self, position: int, how: Literal["union", "intersection", "difference"]) -> None:
+        """Change the active selection by another one."""
+        self._check(position)
+        current = self.current
+        if current is None or self.active is None:
+            raise ValueError("there is no active selection to combine with")
+        other = self.selections[position]
+        check_choice("how", how, ("union", "intersection", "difference"))
+        changed: Selection = getattr(current, how)(other)
+        self._change(self._with(self.active, changed), self.active)
+
+    def clear(self) -> None:
+        """Let all selections go."""
+        self._change((), None)
+
+    def undo(self) -> bool:
+        """Take the last step back; False if there is none."""
+        if not self._past:
+            return False
+        self.selections, self.active = self._past.pop()
+        return True
+
+    def _change(self, selections: Sequence[Selection], active: int | None) -> None:
+        state: State = (tuple(selections), active)
+        if state != (self.selections, self.active):
+            self._past = [*self._past, (self.selections, self.active)][-_MOST_STEPS:]
+            self.selections, self.active = state
+
+    def _with(self, position: int | None, changed: Selection) -> tuple[Selection, ...]:
+        return tuple(changed if i == position else one for i, one in enumerate(self.selections))
+
+    def _made(self, indices: NDArray[np.int64], name: str, color: str) -> Selection:
+        return self._space.select(indices, name, color)
+
+    def _next_name(self) -> str:
+        taken = {one.name for one in self.selections}
+        candidates = [*_LETTERS, *(f"selection {i}" for i in range(27, 28 + len(taken)))]
+        return str(next(name for name in candidates if name not in taken))
+
+    def _next_color(self) -> str:
+        taken = [one.color for one in self.selections]
+        return min(COLORS, key=taken.count)
+
+    def _check(self, position: int) -> None:
+        if not 0 <= position < len(self.selections):
+            raise IndexError(f"there are {len(self.selections)} selections, no position {position}")

@@ -1,0 +1,1 @@
+"""What both explorers are made of."""

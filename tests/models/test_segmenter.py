@@ -1,0 +1,538 @@
+import threading
+from collections import namedtuple
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import hdm_widgets as hw
+from hdm_widgets.models.segmenter import ModelError, ModelOutputError
+
+# Two pictures of one channel whose first-channel values are the probabilities that most models here return.
+PICTURES = torch.tensor([[[[0.1, 0.9, 0.5]]], [[[0.6, 0.4, 0.0]]]])
+MASKS = [[[False, True, False]], [[True, False, False]]]
+
+Outputs = namedtuple("Outputs", "maps loss")
+
+
+class Pass(nn.Module):
+    """Gives back the first channel; counts how it is used."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.first = nn.Sequential(nn.Dropout(), nn.Identity())
+        self.second = nn.BatchNorm2d(1)
+        self.seen = []
+
+    def forward(self, images):
+        self.seen.append([module.training for module in self.modules()])
+        return images[:, 0] * self.weight
+
+
+class Refuses(nn.Module):
+    """Fails as a network does that needs even sides."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, images):
+        raise RuntimeError("Sizes of tensors must match except in dimension 1")
+
+
+def two_classes(images):
+    """Logits of two classes with a difference of logit(p)."""
+    return torch.stack([torch.zeros_like(images[:, 0]), torch.logit(images[:, 0], eps=1e-6)], dim=1)
+
+
+def numpy_only(images):
+    if not isinstance(images, np.ndarray):
+        raise TypeError("numpy arrays, please")
+    return images[:, 0]
+
+
+# -- forms of output ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda images: images[:, 0],
+        lambda images: images[:, :1],
+        lambda images: torch.stack([1 - images[:, 0], images[:, 0]], dim=1),
+        lambda images: {"out": images[:, :1], "aux": images[:, :1] * 0},
+        lambda images: {"logits": images[:, 0]},
+        lambda images: SimpleNamespace(logits=images[:, :1]),
+        lambda images: [images[:, :1], images[:, :1] * 0],
+        lambda images: (images[:, 0], "loss"),
+        lambda images: images[:, 0].double(),
+        lambda images: images[:, 0].numpy(),
+        lambda images: images[:, 0].numpy()[:, None].astype(np.float64),
+        lambda images: Outputs(images[:, 0], 0.1),
+        numpy_only,
+    ],
+    ids=[
+        "(N,H,W)", "(N,1,H,W)", "(N,2,H,W)", "dict with out", "dict with logits", "object with logits", "list", "tuple",
+        "float64", "numpy", "numpy float64", "named tuple", "numpy in and out",
+    ],
+)  # fmt: skip
+def test_every_form_of_output(model):
+    segmenter = hw.Segmenter(model)
+    masks = segmenter.masks(PICTURES)
+    assert masks.dtype == bool
+    # 0.5 is not above the threshold of 0.5, and loses the tie of two classes to the first.
+    np.testing.assert_array_equal(masks, MASKS)
+    probabilities = segmenter.probabilities(PICTURES)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities, PICTURES[:, 0], atol=1e-6)
+
+
+def test_logits_of_one_map_get_the_sigmoid():
+    segmenter = hw.Segmenter(lambda images: torch.logit(images[:, 0], eps=1e-4))
+    np.testing.assert_allclose(segmenter.probabilities(PICTURES), PICTURES[:, 0].clamp(1e-4), atol=1e-6)
+    np.testing.assert_array_equal(segmenter.masks(PICTURES), MASKS)
+
+
+def test_logits_of_two_classes_get_the_softmax():
+    segmenter = hw.Segmenter(two_classes)
+    np.testing.assert_allclose(segmenter.probabilities(PICTURES), PICTURES[:, 0], atol=1e-5)
+    np.testing.assert_array_equal(segmenter.masks(PICTURES), MASKS)
+
+
+def test_three_classes_take_the_largest():
+    logits = torch.tensor([[[2.0, 0.0, 1.0]], [[1.0, 3.0, 1.0]], [[0.0, 2.0, 5.0]]])[None]
+    for target, expected in enumerate(([[True, False, False]], [[False, True, False]], [[False, False, True]])):
+        segmenter = hw.Segmenter(lambda images: logits, target=target)
+        np.testing.assert_array_equal(segmenter.masks(PICTURES[:1])[0], expected)
+        np.testing.assert_allclose(
+            segmenter.probabilities(PICTURES[:1])[0], (logits[0, target].exp() / logits[0].exp().sum(0)), rtol=1e-6
+        )
+
+
+def test_the_largest_class_wins_below_the_threshold_too():
+    # 0.4 against 0.3 and 0.3: the threshold is for a single map.
+    segmenter = hw.Segmenter(lambda images: torch.tensor([0.3, 0.4, 0.3]).reshape(1, 3, 1, 1), target=1)
+    assert segmenter.masks(torch.zeros(1, 1, 1, 1)).item() is True
+
+
+def test_independent_classes_are_cut_by_the_threshold():
+    logits = torch.tensor([[[3.0, 3.0]], [[2.0, -2.0]]])[None]
+    segmenter = hw.Segmenter(lambda images: logits, target=1, activation="sigmoid")
+    # The second class never is the largest, yet it is above one half in the first pixel.
+    np.testing.assert_array_equal(segmenter.masks(torch.zeros(1, 1, 1, 2)), [[[True, False]]])
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_output_of_a_quarter_is_resized_before_the_cut(classes):
+    small = torch.tensor([[-2.0, 2.0]]).expand(2, 2)
+
+    def model(images):
+        maps = small.expand(len(images), 1, 2, 2)
+        if classes == 2:
+            maps = torch.cat([torch.zeros_like(maps), maps], dim=1)
+        return SimpleNamespace(logits=maps)
+
+    segmenter = hw.Segmenter(model)
+    # Bilinear between pixel centres, four output pixels to one: shares of the right value, by hand.
+    row = -2 + 4 * np.array([0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1])
+    expected = np.broadcast_to(1 / (1 + np.exp(-row)), (2, 8, 8))
+    np.testing.assert_allclose(segmenter.probabilities(torch.zeros(2, 3, 8, 8)), expected, atol=1e-6)
+    np.testing.assert_array_equal(segmenter.masks(torch.zeros(2, 3, 8, 8)), expected > 0.5)
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [(0.3, [True, True, True]), (0.55, [True, True, False])])
+def test_threshold(threshold, expected):
+    segmenter = hw.Segmenter(lambda images: images[:, 0], threshold=threshold)
+    np.testing.assert_array_equal(segmenter.masks(torch.tensor([[[[0.9, 0.6, 0.5]]]]))[0, 0], expected)
+
+
+def test_threshold_is_a_probability_for_logits_too():
+    segmenter = hw.Segmenter(lambda images: images[:, 0], threshold=0.9)
+    np.testing.assert_array_equal(segmenter.masks(torch.tensor([[[[2.0, 2.5, -1.0]]]]))[0, 0], [False, True, False])
+
+
+# -- activation, decided once -------------------------------------------------------------------------
+
+
+def test_probabilities_once_are_probabilities_for_good():
+    segmenter = hw.Segmenter(lambda images: images[:, 0])
+    segmenter.masks(torch.tensor([[[[0.0, 1.0]]]]))
+    np.testing.assert_allclose(segmenter.probabilities(torch.tensor([[[[0.6, 1.5]]]])), [[[0.6, 1.5]]])
+
+
+def test_logits_once_are_logits_for_good():
+    segmenter = hw.Segmenter(lambda images: images[:, 0])
+    segmenter.masks(torch.tensor([[[[-3.0, 4.0]]]]))
+    np.testing.assert_array_equal(segmenter.masks(torch.tensor([[[[0.2, 0.9]]]])), [[[True, True]]])
+
+
+@pytest.mark.parametrize(
+    ("activation", "expected"), [("none", [0.2, 0.7]), ("sigmoid", [0.549834, 0.668188]), ("auto", [0.2, 0.7])]
+)
+def test_activation_as_told(activation, expected):
+    segmenter = hw.Segmenter(lambda images: images[:, 0], activation=activation)
+    np.testing.assert_allclose(segmenter.probabilities(torch.tensor([[[[0.2, 0.7]]]]))[0, 0], expected, atol=1e-6)
+
+
+# -- pictures in --------------------------------------------------------------------------------------
+
+
+def test_numpy_callable_is_tried_with_torch_once():
+    kinds = []
+
+    def model(images):
+        kinds.append((type(images), str(images.dtype)))
+        return numpy_only(images)
+
+    segmenter = hw.Segmenter(model)
+    np.testing.assert_array_equal(segmenter.masks(PICTURES), MASKS)
+    segmenter.masks(PICTURES)
+    assert kinds == [(torch.Tensor, "torch.float32"), (np.ndarray, "float32"), (np.ndarray, "float32")]
+
+
+def test_callable_that_fails_both_ways_tells_both():
+    def model(images):
+        raise KeyError("tensor" if isinstance(images, torch.Tensor) else "array")
+
+    with pytest.raises(
+        ModelError, match=r"KeyError: 'tensor' for a torch tensor .*KeyError: 'array' for the same numpy"
+    ):
+        hw.Segmenter(model).masks(PICTURES)
+
+
+def test_batches_have_the_size_asked_for():
+    sizes = []
+
+    def model(images):
+        sizes.append(len(images))
+        return images[:, 0]
+
+    pictures = torch.arange(5).reshape(5, 1, 1, 1) / 5
+    masks = hw.Segmenter(model, batch_size=2).masks(pictures)
+    assert sizes == [2, 2, 1]
+    np.testing.assert_array_equal(masks.ravel(), [False, False, False, True, True])
+    sizes.clear()
+    hw.Segmenter(model).masks(pictures.expand(5, 1, 3, 3))
+    assert sum(sizes) == 5
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_a_module_gets_the_precision_of_its_weights(dtype):
+    model = Pass().to(dtype)
+    seen = []
+    model.register_forward_pre_hook(lambda module, args: seen.append(args[0].dtype))
+    probabilities = hw.Segmenter(model).probabilities(PICTURES)
+    assert seen == [dtype]
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities, PICTURES[:, 0], atol=4e-3)
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        PICTURES.numpy()[..., ::-1],
+        PICTURES.numpy().astype(">f4"),
+        np.broadcast_to(PICTURES.numpy()[:1], (2, 1, 1, 3)),
+    ],
+    ids=["flipped view", "big endian", "read-only"],
+)
+@pytest.mark.usefixtures("every_torch_warning")
+def test_numpy_pictures_need_no_special_layout(pictures):
+    masks = hw.Segmenter(lambda images: images[:, 0]).masks(pictures)
+    np.testing.assert_array_equal(masks, pictures[:, 0] > 0.5)
+
+
+@pytest.mark.parametrize(("height", "width", "mode"), [(5, 7, "reflect"), (8, 8, None), (3, 9, "edge"), (1, 1, "edge")])
+def test_padding_by_reflection_is_cropped_back(height, width, mode):
+    seen = []
+
+    def model(images):
+        seen.append(images)
+        return images[:, 0]
+
+    pictures = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+    probabilities = hw.Segmenter(model, pad_to=8).probabilities(pictures)
+    np.testing.assert_array_equal(probabilities, pictures[:, 0])
+    if mode is None:
+        expected = pictures.numpy()
+    else:
+        # Reflection needs a picture larger than what it adds; a smaller one repeats its edge.
+        room = ((0, 0), (0, 0), (0, -height % 8), (0, -width % 8))
+        expected = np.pad(pictures.numpy(), room, mode=mode)
+    np.testing.assert_array_equal(seen[0], expected)
+
+
+def test_padding_serves_a_small_output_too():
+    # 6 px padded to 8, output 2 px: the crop comes after the resize.
+    segmenter = hw.Segmenter(lambda images: torch.tensor([[[-2.0, 2.0]] * 2]), pad_to=8)
+    row = -2 + 4 * np.array([0, 0, 0.125, 0.375, 0.625, 0.875])
+    expected = np.broadcast_to(1 / (1 + np.exp(-row)), (1, 6, 6))
+    np.testing.assert_allclose(segmenter.probabilities(torch.zeros(1, 1, 6, 6)), expected, atol=1e-6)
+
+
+def test_a_network_that_stumbles_over_sides_gets_advice():
+    with pytest.raises(ModelError, match=r"Sizes of tensors.*Segmenter\(model, pad_to=16\)"):
+        hw.Segmenter(Refuses()).masks(torch.zeros(1, 1, 5, 5))
+    with pytest.raises(ModelError) as error:
+        hw.Segmenter(Refuses(), pad_to=2).masks(torch.zeros(1, 1, 5, 5))
+    assert "pad_to" not in str(error.value)
+
+
+# -- what is put back ---------------------------------------------------------------------------------
+
+
+def flags(model):
+    return [module.training for module in model.modules()]
+
+
+def mixed():
+    """A model in training whose batch norm is frozen."""
+    model = Pass().train()
+    model.second.eval()
+    model.first[0].eval()
+    return model
+
+
+def test_training_flags_come_back_one_by_one():
+    model = mixed()
+    before = flags(model)
+    assert len(set(before)) == 2
+    hw.Segmenter(model).masks(PICTURES)
+    assert model.seen == [[False] * len(before)]
+    assert flags(model) == before
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
+def test_training_flags_come_back_after_a_failure(error):
+    model = mixed()
+    before = flags(model)
+
+    def fail(module, args):
+        raise error
+
+    model.register_forward_pre_hook(fail)
+    with pytest.raises((ModelError, KeyboardInterrupt)):
+        hw.Segmenter(model).masks(PICTURES)
+    assert flags(model) == before
+
+
+def test_training_flags_come_back_when_the_device_is_not_there():
+    model = mixed()
+    before = flags(model)
+    with pytest.raises(Exception, match=r"(?i)cuda"):
+        hw.Segmenter(model, device="cuda:99").masks(PICTURES)
+    assert flags(model) == before
+
+
+class Travels(nn.Module):
+    """Says it is on a device that this machine need not have, and notes where it is sent."""
+
+    def __init__(self, home):
+        super().__init__()
+        self.place = torch.device(home)
+        self.moves = []
+
+    def parameters(self, recurse=True):
+        yield SimpleNamespace(device=self.place, dtype=torch.float32, is_floating_point=lambda: True)
+
+    def to(self, device):
+        self.place = torch.device(device)
+        self.moves.append(str(device))
+        return self
+
+    def forward(self, images):
+        assert images.device == self.place
+        return images[:, 0]
+
+
+def test_a_module_goes_back_to_its_device():
+    model = Travels("cuda:0")
+    np.testing.assert_array_equal(hw.Segmenter(model, device="cpu").masks(PICTURES), MASKS)
+    assert model.moves == ["cpu", "cuda:0"]
+
+
+def test_a_module_at_home_is_not_moved():
+    model = Travels("cpu")
+    np.testing.assert_array_equal(hw.Segmenter(model, device="cpu").masks(PICTURES), MASKS)
+    assert model.moves == []
+    assert hw.Segmenter(model).run_device == torch.device("cpu")
+
+
+def test_hooks_stay_and_are_called():
+    model, calls = Pass(), []
+    model.register_forward_hook(lambda *_: calls.append("after"))
+    model.first.register_forward_pre_hook(lambda *_: calls.append("never"))
+    before = dict(model._forward_hooks)
+    hw.Segmenter(model).masks(PICTURES)
+    assert calls == ["after"]
+    assert dict(model._forward_hooks) == before
+    assert not model._forward_pre_hooks
+
+
+def test_gradients_are_off_within_and_on_after():
+    modes = []
+
+    def model(images):
+        modes.append(torch.is_inference_mode_enabled())
+        return images[:, 0]
+
+    hw.Segmenter(model).masks(PICTURES)
+    assert modes == [True]
+    assert torch.is_grad_enabled()
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_two_users_at_once_leave_the_model_to_the_last():
+    model = mixed()
+    before = flags(model)
+    one, two = hw.Segmenter(model).borrowed(), hw.Segmenter(model).borrowed()
+    with two:
+        with one:
+            assert not any(flags(model))
+        assert not any(flags(model))
+    assert flags(model) == before
+
+    first, second = hw.Segmenter(model).borrowed(), hw.Segmenter(model).borrowed()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)  # the first to come leaves first
+    assert not any(flags(model))
+    second.__exit__(None, None, None)
+    assert flags(model) == before
+
+
+def test_two_threads_at_once():
+    model = mixed()
+    before = flags(model)
+    both_inside = threading.Barrier(2, timeout=30)
+    masks = {}
+
+    def meet(module, args):
+        both_inside.wait()
+
+    model.register_forward_pre_hook(meet)
+
+    def use(name):
+        masks[name] = hw.Segmenter(model).masks(PICTURES)
+
+    threads = [threading.Thread(target=use, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    np.testing.assert_array_equal(masks["a"], MASKS)
+    np.testing.assert_array_equal(masks["b"], MASKS)
+    assert not any(any(seen) for seen in model.seen)
+    assert flags(model) == before
+
+
+# -- errors -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ({"aux": torch.zeros(2, 1, 3)}, r"mapping without 'out' or 'logits'; it has \['aux'\]"),
+        ([], "empty list"),
+        ("mask", "expected a tensor or an array of maps from the model, got str"),
+        (None, "got NoneType"),
+        (torch.zeros(2, 1, 3, dtype=torch.complex64), "expected real numbers from the model, got torch.complex64"),
+        (torch.zeros(1, 1, 3), r"with N = 2 from the model, got shape \(1, 1, 3\)"),
+        (torch.zeros(2, 3), r"got shape \(2, 3\)"),
+        (torch.zeros(2, 1, 1, 1, 3), r"got shape \(2, 1, 1, 1, 3\)"),
+        (torch.zeros(2, 0, 1, 3), r"got shape \(2, 0, 1, 3\)"),
+        (torch.zeros(2, 2, 3), "maps of 2 x 3 px for pictures of 1 x 3 px"),
+        (torch.zeros(2, 4, 1, 3), "returned 4 classes; say which one is the segment with target="),
+        (torch.full((2, 1, 3), torch.nan), "NaN or infinity"),
+        (torch.full((2, 1, 3), -torch.inf), "NaN or infinity"),
+    ],
+)
+def test_output_that_is_no_segmentation(output, message):
+    with pytest.raises(ModelOutputError, match=message) as error:
+        hw.Segmenter(lambda images: output).masks(PICTURES)
+    assert isinstance(error.value, ValueError)
+    assert isinstance(error.value, ModelError)
+
+
+def test_the_first_picture_with_nan_is_named():
+    def model(images):
+        maps = images[:, 0].clone()
+        maps[1, 0, 2] = torch.nan
+        return maps
+
+    with pytest.raises(ModelOutputError) as error:
+        hw.Segmenter(model).masks(PICTURES)
+    assert error.value.picture == 1
+
+
+def test_large_numbers_are_no_infinity():
+    # Their sum overflows, each of them is finite.
+    masks = hw.Segmenter(lambda images: torch.full((2, 1, 3), 3e38)).masks(PICTURES)
+    assert masks.all()
+
+
+def test_target_beyond_the_classes():
+    with pytest.raises(ModelOutputError, match=r"target is class 2, but the model returned 2 class"):
+        hw.Segmenter(two_classes, target=2).masks(PICTURES)
+
+
+def test_an_error_of_the_model_is_told_with_its_cause():
+    model = Pass()
+    model.register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(
+        ModelError, match=r"ZeroDivisionError: division by zero for an input of shape \(2, 1, 1, 3\)"
+    ) as error:
+        hw.Segmenter(model).masks(PICTURES)
+    assert isinstance(error.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"model": 3}, TypeError, "must be a torch.nn.Module or a callable, got int"),
+        ({"model": Pass}, TypeError, "did you forget the parentheses"),
+        ({"target": -1}, ValueError, "target must be the index of a class"),
+        ({"target": 1.0}, ValueError, "target must be the index of a class"),
+        ({"target": True}, ValueError, "target must be the index of a class"),
+        ({"threshold": float("nan")}, ValueError, "threshold must be a finite number"),
+        ({"threshold": "high"}, ValueError, "threshold must be a finite number"),
+        (
+            {"activation": "tanh"},
+            ValueError,
+            "activation must be one of 'auto', 'none', 'sigmoid', 'softmax', got 'tanh'",
+        ),
+        ({"batch_size": 0}, ValueError, "batch_size must be a whole number of at least 1"),
+        ({"batch_size": 2.0}, ValueError, "batch_size must be a whole number of at least 1"),
+        ({"pad_to": 0}, ValueError, "pad_to must be a whole number of at least 1"),
+        ({"pad_to": True}, ValueError, "pad_to must be a whole number of at least 1"),
+    ],
+)
+def test_bad_settings(options, error, message):
+    with pytest.raises(error, match=message):
+        hw.Segmenter(**{"model": len, **options})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"target": np.int64(1)}, {"threshold": np.float32(0.25)}, {"batch_size": np.int64(2)}, {"pad_to": np.int32(4)}],
+)
+def test_numbers_of_numpy_serve_as_settings(options):
+    ((name, value),) = options.items()
+    assert getattr(hw.Segmenter(two_classes, **options), name) == value
+
+
+@pytest.mark.parametrize(("shape", "message"), [((1, 3, 3), "four dimensions"), ((0, 1, 3, 3), "there is no picture")])
+def test_bad_pictures(shape, message):
+    with pytest.raises(ValueError, match=message):
+        hw.Segmenter(lambda images: images[:, 0]).masks(torch.zeros(shape))
+
+
+def test_of_keeps_a_segmenter_and_refuses_settings_beside_it():
+    segmenter = hw.Segmenter(two_classes, threshold=0.25)
+    assert hw.Segmenter.of(segmenter, target=None, device="cpu") is segmenter
+    assert hw.Segmenter.of(two_classes, target=1, threshold=None).target == 1
+    with pytest.raises(ValueError, match="target, threshold must be set on the Segmenter itself"):
+        hw.Segmenter.of(segmenter, target=1, threshold=0.5)
