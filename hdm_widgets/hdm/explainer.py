@@ -329,7 +329,7 @@ class HausdorffDistanceMasks:
     ) -> PreparedScan:
         """Check everything and bring it into its form; nothing is run."""
         grid = self.grid
-        segmenter = Segmenter.of(model, target=options.target, threshold=options.threshold, device=device)
+        segmenter = Segmenter.wrap(model, target=options.target, threshold=options.threshold, device=device)
         picture = check_image(image, self.height, self.width)
         truth = check_segment(segment, self.height, self.width)
         settings = ScanSettings(

@@ -85,14 +85,14 @@ class PreparedScan:
 
     def plan(self, memory: Memory) -> Plan:
         """Which way it would go; runs the picture without a disc."""
-        with self.segmenter.borrowed():
+        with self.segmenter.evaluating():
             return self._begin(memory).inference.plan
 
     def updates(self, memory: Memory) -> Generator[ScanUpdate]:
         """Run it; the first news is the picture without a disc."""
         grid, wanted = self.occluder.grid, self.wanted
         started = time.perf_counter()
-        with self.segmenter.borrowed():
+        with self.segmenter.evaluating():
             state = self._begin(memory)
             values = np.full(grid.shape, np.nan)
             values[~wanted] = state.baseline

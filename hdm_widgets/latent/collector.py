@@ -58,7 +58,7 @@ class Collector:
     def features(self, pictures: Tensor, layer: Layer) -> NDArray[np.float32]:
         """Pooled activations (n, d) of pictures (n, C, H, W) that are no items of a data set."""
         module = named_module(network_of(self.segmenter), layer.name)
-        with self._tap(layer, module).open() as tap, self.segmenter.borrowed():
+        with self._tap(layer, module).open() as tap, self.segmenter.evaluating():
             step = self.segmenter.batch_size or 16
             parts = []
             for start in range(0, len(pictures), step):
@@ -92,7 +92,7 @@ class Collector:
         length = check_dataset(dataset)
         own = check_columns(getattr(dataset, "columns", None), length)
         tables = {**own, **check_columns(columns, length)}
-        with self.segmenter.borrowed():
+        with self.segmenter.evaluating():
             first, layer, module = self._first(dataset, length, on_error)
             sizes = BatchSize(self.segmenter.batch_size, first.picture, self.segmenter.run_device)
             shelf = Shelf(length, layer, first.picture.shape, self.thumbnail, self.memory_limit)

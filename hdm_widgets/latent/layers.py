@@ -123,7 +123,7 @@ def _watch(segmenter: Segmenter, model: nn.Module, pictures: Tensor, *, gradient
 
     handles = [module.register_forward_hook(watcher(name)) for name, module in model.named_modules() if name]
     try:
-        with segmenter.borrowed(), torch.inference_mode(False), torch.set_grad_enabled(gradients):
+        with segmenter.evaluating(), torch.inference_mode(False), torch.set_grad_enabled(gradients):
             traced = pictures.to(segmenter.run_device, copy=True)
             if gradients:
                 # Not a leaf of the graph: a model may change its input in place.

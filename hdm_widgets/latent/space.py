@@ -166,7 +166,7 @@ class LatentSpace:
             raise TypeError(f"layer must be a module of the model, its name or 'auto', got {type(layer).__name__}")
         self.segmenter = None
         if model is not None:
-            self.segmenter = Segmenter.of(
+            self.segmenter = Segmenter.wrap(
                 model, device=device, target=target, threshold=threshold, batch_size=batch_size
             )
             network_of(self.segmenter)

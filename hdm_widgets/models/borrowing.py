@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-__all__ = ["borrowed", "home_of", "precision", "same_device"]
+__all__ = ["evaluating", "home_of", "precision", "same_device"]
 
 
 class Borrowing:
@@ -48,7 +48,7 @@ class Borrowing:
                         model.to(home)
 
 
-borrowed = Borrowing()
+evaluating = Borrowing()
 
 
 def home_of(model: nn.Module) -> torch.device | None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hdm_widgets._validation import check_choice, is_whole, to_tensor
-from hdm_widgets.models.borrowing import borrowed, home_of, precision, same_device
+from hdm_widgets.models.borrowing import evaluating, home_of, precision, same_device
 
 __all__ = ["Activation", "Model", "ModelError", "ModelOutputError", "Segmenter"]
 
@@ -120,7 +120,7 @@ class Segmenter:
         self._takes_numpy: bool | None = False if isinstance(model, nn.Module) else None
 
     @classmethod
-    def of(cls, model: Model, **options: Any) -> Segmenter:
+    def wrap(cls, model: Model, **options: Any) -> Segmenter:
         """`model` itself if it is a Segmenter, else a new one around it.
 
         Options that are None count as not given. A Segmenter has its own; giving them again is an error.
@@ -148,10 +148,10 @@ class Segmenter:
         return self.device or home or torch.device("cpu")
 
     @contextmanager
-    def borrowed(self) -> Iterator[None]:
+    def evaluating(self) -> Iterator[None]:
         """Hold the model in eval mode on its device; around many calls, this saves switching for each."""
         if isinstance(self.model, nn.Module):
-            with borrowed(self.model, self.device):
+            with evaluating(self.model, self.device):
                 yield
         else:
             yield
@@ -189,7 +189,7 @@ class Segmenter:
         if not len(pictures):
             raise ValueError("there is no picture: N is 0")
         step = self.batch_size or min(16, len(pictures))
-        with self.borrowed():
+        with self.evaluating():
             for start in range(0, len(pictures), step):
                 yield self.raw(pictures[start : start + step])
 
@@ -206,7 +206,7 @@ class Segmenter:
         torch.Tensor
             On the model's device.
         """
-        with torch.inference_mode(), self.borrowed():
+        with torch.inference_mode(), self.evaluating():
             maps = self._to_size(self.call(images), images)
             finite = torch.isfinite(maps.flatten(1).sum(1))
             if not bool(finite.all()):
@@ -238,7 +238,7 @@ class Segmenter:
     def pipeline(self) -> nn.Module:
         """All that `raw` does, but for what looks at values, as one Module that can be traced.
 
-        Only for a Module, while it is borrowed.
+        Only for a Module, inside `evaluating`.
         """
         return _Pipeline(self)
 

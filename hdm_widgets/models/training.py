@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from hdm_widgets.models.borrowing import borrowed
+from hdm_widgets.models.borrowing import evaluating
 
 __all__ = ["TrainingHistory", "evaluate", "train"]
 
@@ -91,7 +91,7 @@ def evaluate(
     """
     device = torch.device(device) if device is not None else next(model.parameters()).device
     intersection = union = 0
-    with torch.inference_mode(), borrowed(model, device):
+    with torch.inference_mode(), evaluating(model, device):
         for images, masks in DataLoader(dataset, batch_size):
             truth = masks.to(device) != 0
             predicted = _maps(model, images.to(device), truth) > 0

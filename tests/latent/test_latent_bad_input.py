@@ -318,7 +318,11 @@ def test_positions_of_items(ready, method, index, error, message):
         (lambda space: space.cluster(13), ValueError, "n_clusters must be 1 to 12, the number of items, got 13"),
         (lambda space: space.cluster(2.5), ValueError, "n_clusters must be a whole number, got 2.5"),
         (lambda space: space.cluster(True), ValueError, "n_clusters must be a whole number, got True"),
-        (lambda space: space.cluster(method="ward"), ValueError, "method must be one of 'kmeans', 'dbscan', got 'ward'"),
+        (
+            lambda space: space.cluster(method="ward"),
+            ValueError,
+            "method must be one of 'kmeans', 'dbscan', got 'ward'",
+        ),
         (lambda space: space.cluster(method="kmeans"), ValueError, "KMeans needs n_clusters"),
         (lambda space: space.cluster(3, method="dbscan"), ValueError, "DBSCAN finds its number of clusters"),
         (lambda space: space.cluster(eps=1.0), ValueError, "eps and min_samples belong to method='dbscan'"),

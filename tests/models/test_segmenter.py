@@ -388,14 +388,14 @@ def test_gradients_are_off_within_and_on_after():
 def test_two_users_at_once_leave_the_model_to_the_last():
     model = mixed()
     before = flags(model)
-    one, two = hw.Segmenter(model).borrowed(), hw.Segmenter(model).borrowed()
+    one, two = hw.Segmenter(model).evaluating(), hw.Segmenter(model).evaluating()
     with two:
         with one:
             assert not any(flags(model))
         assert not any(flags(model))
     assert flags(model) == before
 
-    first, second = hw.Segmenter(model).borrowed(), hw.Segmenter(model).borrowed()
+    first, second = hw.Segmenter(model).evaluating(), hw.Segmenter(model).evaluating()
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)  # the first to come leaves first
@@ -532,7 +532,7 @@ def test_bad_pictures(shape, message):
 
 def test_of_keeps_a_segmenter_and_refuses_settings_beside_it():
     segmenter = hw.Segmenter(two_classes, threshold=0.25)
-    assert hw.Segmenter.of(segmenter, target=None, device="cpu") is segmenter
-    assert hw.Segmenter.of(two_classes, target=1, threshold=None).target == 1
+    assert hw.Segmenter.wrap(segmenter, target=None, device="cpu") is segmenter
+    assert hw.Segmenter.wrap(two_classes, target=1, threshold=None).target == 1
     with pytest.raises(ValueError, match="target, threshold must be set on the Segmenter itself"):
-        hw.Segmenter.of(segmenter, target=1, threshold=0.5)
+        hw.Segmenter.wrap(segmenter, target=1, threshold=0.5)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 # Of each script, some classes that it must draw with, and the style sheet that must know them.
 BUNDLES = {
     "hdm_explorer.js": ("hdm_explorer.css", b"hdm-stage", b"hdm-inspector", b"hdm-progress"),

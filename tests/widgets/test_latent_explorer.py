@@ -465,7 +465,11 @@ def test_the_list_of_selections_can_be_worked_on(explore, space, ask):
         ("activate", {"position": 2}, "there are 2 selections, no position 2"),
         ("rename", {"position": 0, "name": " "}, "a selection needs a name"),
         ("rename", {"position": 0, "name": "b"}, "there is a selection named 'b' already"),
-        ("combine", {"position": 0, "how": "xor"}, "how must be one of 'union', 'intersection', 'difference', got 'xor'"),
+        (
+            "combine",
+            {"position": 0, "how": "xor"},
+            "how must be one of 'union', 'intersection', 'difference', got 'xor'",
+        ),
         ("remove", {"position": 7}, "there are 2 selections, no position 7"),
         ("remove", {}, "'position'"),
         ("explain", {"item": 24}, "index must be 0 to 23, got 24"),

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from hdm_widgets.latent.selection import COLORS
-from hdm_widgets.widgets.latent.selection_history import SelectionBook
+from hdm_widgets.widgets.latent.selection_history import SelectionHistory
 
 
 @pytest.fixture
 def book(space):
-    return SelectionBook(space)
+    return SelectionHistory(space)
 
 
 def told(book):

@@ -182,7 +182,7 @@ class HDMExplorer(anywidget.AnyWidget):
                 f"the explainer is for pictures of {explainer.width} x {explainer.height} px, "
                 f"this one has {width} x {height}"
             )
-        segmenter = Segmenter.of(model, target=target, threshold=threshold, device=device, batch_size=batch_size)
+        segmenter = Segmenter.wrap(model, target=target, threshold=threshold, device=device, batch_size=batch_size)
 
         # From here on self exists; what is not a trait is set first because observers use it.
         self._worker = LatestJob("hdm-explorer")

@@ -23,7 +23,7 @@ from hdm_widgets.widgets.latent.gallery import Gallery, selection_row
 from hdm_widgets.widgets.latent.messages import item_facts, map_colors, surface_message, usable_columns
 from hdm_widgets.widgets.latent.palette import title
 from hdm_widgets.widgets.latent.scatter import MOST_POINTS, ScatterFigure
-from hdm_widgets.widgets.latent.selection_history import MODES, SelectionBook
+from hdm_widgets.widgets.latent.selection_history import MODES, SelectionHistory
 from hdm_widgets.widgets.shared.buffers import array_message, png
 from hdm_widgets.widgets.shared.part import Legend, Toolbar
 from hdm_widgets.widgets.shared.rerun import on_rerun
@@ -106,7 +106,7 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         self._publishing = False
         self._pending: dict[str, Any] | None = None
         self._space = space
-        self._book = SelectionBook(space)
+        self._book = SelectionHistory(space)
         self._stop_watching: Callable[[], None] = _nothing
         self._columns = usable_columns(space)
         check_choice("color_by", color_by, self._columns)

@@ -12,7 +12,7 @@ from hdm_widgets._validation import check_choice
 from hdm_widgets.latent.selection import COLORS, Selection
 from hdm_widgets.latent.space import LatentSpace
 
-__all__ = ["MODES", "Mode", "SelectionBook"]
+__all__ = ["MODES", "Mode", "SelectionHistory"]
 
 Mode = Literal["replace", "add", "subtract"]
 MODES: tuple[Mode, ...] = ("replace", "add", "subtract")
@@ -22,7 +22,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 State = tuple[tuple[Selection, ...], int | None]
 
 
-class SelectionBook:
+class SelectionHistory:
     """Named selections of a space.
 
     Parameters
