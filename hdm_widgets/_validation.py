@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import inspect
 import math
+import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeGuard, TypeVar, get_args
 
 import numpy as np
@@ -35,11 +37,47 @@ def warn_user(message: str) -> None:
 
 def advise_on_keywords(function: Callable[P, T]) -> Callable[P, T]:
     """Name the nearest known keyword, or all of them, when a call has an unknown one."""
-    known = [
-        name
-        for name, parameter in inspect.signature(function).parameters.items()
-        if name != "self" and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    ]
+    return _checked(function, inspect.signature(function), {})
+
+
+def takes_options(options: type) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Spell out the `**options` of a function, which are the fields of a dataclass.
+
+    The signature gets the fields as keywords, for completion, and the docstring gets the dataclass's `Parameters` in
+    place of its entry `**options`. Calls are advised as by `advise_on_keywords`; the dataclass's `RETIRED`, if it has
+    one, says what to write in place of a keyword that is no more.
+    """
+
+    def spell_out(function: Callable[P, T]) -> Callable[P, T]:
+        signature = inspect.signature(function)
+        own = [parameter for parameter in signature.parameters.values() if parameter.kind != parameter.VAR_KEYWORD]
+        more = [
+            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
+            for field in dataclasses.fields(options)
+        ]
+        spelled = signature.replace(parameters=[*own, *more])
+        checked = _checked(function, spelled, getattr(options, "RETIRED", {}))
+        checked.__signature__ = spelled  # type: ignore[attr-defined]
+        if function.__doc__:
+            doc = inspect.cleandoc(function.__doc__)
+            checked.__doc__ = _OPTIONS.sub(lambda _: _parameters(options) + "\n", doc)
+        return checked
+
+    return spell_out
+
+
+_OPTIONS = re.compile(r"^\*\*options\n( +.*\n)*", re.MULTILINE)
+_PARAMETERS = re.compile(r"^Parameters\n-+\n(.*?)(?=\n\n\S+\n-+\n|\Z)", re.DOTALL | re.MULTILINE)
+
+
+def _parameters(options: type) -> str:
+    found = _PARAMETERS.search(inspect.cleandoc(options.__doc__ or ""))
+    return found.group(1).rstrip() if found else ""
+
+
+def _checked(function: Callable[P, T], signature: inspect.Signature, retired: Mapping[str, str]) -> Callable[P, T]:
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = [name for name, one in signature.parameters.items() if name != "self" and one.kind in named]
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -47,7 +85,7 @@ def advise_on_keywords(function: Callable[P, T]) -> Callable[P, T]:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 advice = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-                raise TypeError(f"{function.__qualname__}() has no keyword {name!r}; {advice}")
+                raise TypeError(f"{function.__qualname__}() has no keyword {name!r}; {retired.get(name, advice)}")
         return function(*args, **kwargs)
 
     return checked

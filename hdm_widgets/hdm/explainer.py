@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import closing
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -12,17 +12,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hdm_widgets._validation import advise_on_keywords, check_channel, check_image, check_region, check_segment
+from hdm_widgets._validation import (
+    advise_on_keywords,
+    check_channel,
+    check_image,
+    check_region,
+    check_segment,
+    takes_options,
+)
 from hdm_widgets.hdm.cache import Memory
 from hdm_widgets.hdm.grid import Grid, check_count
-from hdm_widgets.hdm.occlusion import Fill, Occlusion, OverriddenOcclusion
-from hdm_widgets.hdm.options import Distance, InferenceMode, ScanOptions, ScanSettings
+from hdm_widgets.hdm.occlusion import Occlusion, OverriddenOcclusion
+from hdm_widgets.hdm.options import ScanKeywords, ScanOptions, ScanSettings
 from hdm_widgets.hdm.plan import Plan
 from hdm_widgets.hdm.prepared import PreparedScan
 from hdm_widgets.hdm.result import HDMResult, ScanUpdate
 from hdm_widgets.hdm.scan import MaskMeasure, Measure, OutputMeasure
 from hdm_widgets.metrics.distance import (
-    EmptyPolicy,
     ReferenceMask,
     hausdorff_distance,
     row_distance,
@@ -147,7 +153,7 @@ class HausdorffDistanceMasks:
         probabilities = output.min() >= 0 and output.max() <= 1
         return hausdorff_distance(output > (0.5 if probabilities else 0.0), segment)
 
-    @advise_on_keywords
+    @takes_options(ScanOptions)
     def explain(
         self,
         model: Model,
@@ -156,18 +162,8 @@ class HausdorffDistanceMasks:
         device: torch.device | str | None = None,
         channel: int = -1,
         *,
-        batch_size: int | None = None,
-        target: int | None = None,
-        threshold: float | None = None,
-        distance: Distance = "hausdorff",
-        empty: EmptyPolicy = "diagonal",
-        fill: Fill = "minimum",
-        region: tuple[int, int, int, int] | None = None,
         progress: bool | Callable[[ScanUpdate], object] = True,
-        inference: InferenceMode = "auto",
-        exact: bool = True,
-        tolerance: float | None = None,
-        keep_outputs: bool = True,
+        **options: Unpack[ScanKeywords],
     ) -> HDMResult:
         """Measure every cell.
 
@@ -176,45 +172,17 @@ class HausdorffDistanceMasks:
         model : torch.nn.Module, callable or Segmenter
             See `Segmenter` for what a model may take and return.
         image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W)
-            The picture, of a floating type, as the model expects it.
+            The image, of a floating type, as the model expects it.
         segment : torch.Tensor or numpy.ndarray (H, W)
-            The true mask, nonzero = segment.
+            The ground truth, nonzero = segment.
         device : torch.device or str, optional
             Where to run; the model's own device by default.
         channel : int
             Occlude this channel only; -1 for all.
-        batch_size : int, optional
-            Pictures in one run of the model; by default as memory and a prompt response allow.
-        target : int, optional
-            The class that is the segment, for a model with several.
-        threshold : float, optional
-            Probability above which a pixel belongs to the segment; 0.5 by default.
-        distance : {"hausdorff", "rows"}
-            Hausdorff distance of the masks in pixels, or the published code's formula on the raw output.
-        empty : {"diagonal", "inf", "nan", "raise"}
-            The distance where the model's mask or the truth is empty, but not both.
-        fill : {"minimum", "mean", "blur"} or float
-            What the disc shows: the element-wise minimum with the mask, the channel's mean, the picture
-            blurred beyond recognition, or a value.
-        region : tuple of int, optional
-            (row0, col0, row1, col1), half open, in pixels: only discs that touch it are run; the other cells
-            take the value of the picture without a disc, and are not painted.
         progress : bool or callable
             Show a tqdm bar, or call this with every `ScanUpdate`.
-        inference : {"auto", "windowed", "full"}
-            How outputs are computed. "auto": only what a disc changes where that is quicker, else whole pictures;
-            the masks are the same, but for pixels whose logit is within float rounding of the threshold. See
-            `plan` for what that means for a model. "windowed": windows wherever the network can be traced.
-            "full": the model itself, on whole pictures.
-        exact : bool
-            False: approximate, with a tolerance of 0.001 unless another is given.
-        tolerance : float, optional
-            Approximate: windows shrink to where the network's values changed by more than this share of their
-            spread, the largest less the smallest for the picture without a disc. `result.approximation` has the
-            error, measured on the first coarse map, whose cells are computed exactly too; if they took no longer
-            so, the rest of the scan is exact. Whole pictures are always exact.
-        keep_outputs : bool
-            Keep every mask: of each, the box in which it differs from the mask without a disc, one bit per pixel.
+        **options
+            See `ScanOptions`.
 
         Returns
         -------
@@ -227,12 +195,12 @@ class HausdorffDistanceMasks:
         ModelError
             If the model fails; the message names the cell, `error.result` has what was measured before.
         """
-        updates = self.stream(
-            model, image, segment, device, channel,
-            batch_size=batch_size, target=target, threshold=threshold, distance=distance, empty=empty, fill=fill,
-            region=region, inference=inference, exact=exact, tolerance=tolerance, keep_outputs=keep_outputs,
-        )  # fmt: skip
-        with closing(updates), tqdm(disable=progress is not True, unit="disc", desc="explaining", delay=0.5) as bar:
+        scan = self.prepare(model, image, segment, device, channel, **options)
+        scan.warn()
+        with (
+            closing(self._updates(scan)) as updates,
+            tqdm(disable=progress is not True, unit="disc", desc="explaining", delay=0.5) as bar,
+        ):
             for update in updates:
                 if not update.done:
                     bar.reset(update.total)
@@ -242,7 +210,7 @@ class HausdorffDistanceMasks:
         assert self.result is not None  # the generator sets it before its first update  # noqa: S101
         return self.result
 
-    @advise_on_keywords
+    @takes_options(ScanOptions)
     def stream(
         self,
         model: Model,
@@ -250,20 +218,9 @@ class HausdorffDistanceMasks:
         segment: Tensor | NDArray[Any],
         device: torch.device | str | None = None,
         channel: int = -1,
-        *,
-        batch_size: int | None = None,
-        target: int | None = None,
-        threshold: float | None = None,
-        distance: Distance = "hausdorff",
-        empty: EmptyPolicy = "diagonal",
-        fill: Fill = "minimum",
-        region: tuple[int, int, int, int] | None = None,
-        inference: InferenceMode = "auto",
-        exact: bool = True,
-        tolerance: float | None = None,
-        keep_outputs: bool = True,
+        **options: Unpack[ScanKeywords],
     ) -> Generator[ScanUpdate]:
-        """Measure every cell, coarse to fine, with news after every batch.
+        """Measure every cell, coarse to fine, with an update after every batch.
 
         Leaving the loop ends the scan; `result` has what was measured.
 
@@ -271,13 +228,13 @@ class HausdorffDistanceMasks:
         ----------
         model, image, segment, device, channel
             As for `explain`.
-        batch_size, target, threshold, distance, empty, fill, region, inference, exact, tolerance, keep_outputs
-            As for `explain`.
+        **options
+            See `ScanOptions`.
 
         Returns
         -------
         generator of ScanUpdate
-            The first comes before any cell, with the distance of the picture without a disc.
+            The first comes before any cell, with the distance of the image without a disc.
 
         Raises
         ------
@@ -286,13 +243,11 @@ class HausdorffDistanceMasks:
         ModelError
             As for `explain`, while it runs.
         """
-        options = ScanOptions(
-            batch_size, target, threshold, distance, empty, fill, region, inference, exact, tolerance, keep_outputs
-        )
-        scan = self._prepare(model, image, segment, device, channel, options)
+        scan = self.prepare(model, image, segment, device, channel, **options)
         scan.warn()
-        return self._run(scan)
+        return self._updates(scan)
 
+    @takes_options(ScanOptions)
     def plan(
         self,
         model: Model,
@@ -300,23 +255,59 @@ class HausdorffDistanceMasks:
         segment: Tensor | NDArray[Any],
         device: torch.device | str | None = None,
         channel: int = -1,
-        **options: Any,
+        *,
+        progress: object = False,  # noqa: ARG002 - as documented
+        **options: Unpack[ScanKeywords],
     ) -> Plan:
-        """Say which way a scan would be computed, and why, without running it.
+        """Say which backend a scan would use, and why, without running it.
 
-        The picture without a disc is run, and the network is traced if that is worth it.
+        The image without a disc is run, and the network is traced if that is worth it.
 
         Parameters
         ----------
-        model, image, segment, device, channel, **options
+        model, image, segment, device, channel
             As for `explain`.
+        progress : bool or callable
+            Ignored: a plan takes the keywords of `explain`, and there is nothing to show.
+        **options
+            See `ScanOptions`.
 
         Returns
         -------
         Plan
         """
-        scan = self._prepare(model, image, segment, device, channel, ScanOptions.of(options))
-        return scan.plan(self._memory)
+        return self.prepare(model, image, segment, device, channel, **options).plan()
+
+    @takes_options(ScanOptions)
+    def prepare(
+        self,
+        model: Model,
+        image: Tensor | NDArray[Any],
+        segment: Tensor | NDArray[Any],
+        device: torch.device | str | None = None,
+        channel: int = -1,
+        **options: Unpack[ScanKeywords],
+    ) -> PreparedScan:
+        """Check everything that a scan is made of; nothing is run.
+
+        Parameters
+        ----------
+        model, image, segment, device, channel
+            As for `explain`.
+        **options
+            See `ScanOptions`.
+
+        Returns
+        -------
+        PreparedScan
+            Its `updates()` runs the scan.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bad input.
+        """
+        return self._prepare(model, image, segment, device, channel, ScanOptions(**options))
 
     def _prepare(
         self,
@@ -364,16 +355,17 @@ class HausdorffDistanceMasks:
         sizes = BatchSize(options.batch_size or segmenter.batch_size, picture, segmenter.run_device)
         return PreparedScan(
             segmenter, occluder, measure, picture, truth, settings, wanted, sizes, options.inference,
-            options.keep_outputs,
+            options.keep_outputs, self._memory,
         )  # fmt: skip
 
     def _overrides(self, method: str) -> bool:
         ours = getattr(HausdorffDistanceMasks, method)
         return getattr(getattr(self, method), "__func__", None) is not ours
 
-    def _run(self, scan: PreparedScan) -> Generator[ScanUpdate]:
+    def _updates(self, scan: PreparedScan) -> Generator[ScanUpdate]:
+        """Run a scan and keep its newest result."""
         self.result = None
-        with closing(scan.updates(self._memory)) as updates:
+        with closing(scan.updates()) as updates:
             try:
                 for update in updates:
                     self.result = update.result

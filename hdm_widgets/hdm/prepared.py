@@ -54,6 +54,7 @@ class PreparedScan:
     sizes : BatchSize
     inference : {"auto", "windowed", "full"}
     keep_outputs : bool
+    memory : Memory
     """
 
     segmenter: Segmenter
@@ -66,6 +67,7 @@ class PreparedScan:
     sizes: BatchSize
     inference: InferenceMode
     keep_outputs: bool
+    memory: Memory
 
     def warn(self) -> None:
         """Say what is allowed but may not be meant."""
@@ -83,17 +85,17 @@ class PreparedScan:
             part = self.picture if channel == -1 else self.picture[channel]
             warn_of_clipping(part, normalize=self.settings.normalize)
 
-    def plan(self, memory: Memory) -> Plan:
+    def plan(self) -> Plan:
         """Which way it would go; runs the picture without a disc."""
         with self.segmenter.evaluating():
-            return self._begin(memory).inference.plan
+            return self._begin().inference.plan
 
-    def updates(self, memory: Memory) -> Generator[ScanUpdate]:
+    def updates(self) -> Generator[ScanUpdate]:
         """Run it; the first news is the picture without a disc."""
         grid, wanted = self.occluder.grid, self.wanted
         started = time.perf_counter()
         with self.segmenter.evaluating():
-            state = self._begin(memory)
+            state = self._begin()
             values = np.full(grid.shape, np.nan)
             values[~wanted] = state.baseline
             measured = np.zeros(grid.shape, dtype=bool)
@@ -129,7 +131,7 @@ class PreparedScan:
             if (latest.result.plan, latest.result.approximation) != (state.inference.plan, state.scan.approximation):
                 yield news(*nothing, latest.stride)
 
-    def _begin(self, memory: Memory) -> _Started:
+    def _begin(self) -> _Started:
         """Run the picture without a disc, and choose a way for the others."""
         segmenter, occluder, measure = self.segmenter, self.occluder, self.measure
         inference = Inference(segmenter, occluder, self.sizes, self.inference, self.settings.tolerance)
@@ -146,11 +148,11 @@ class PreparedScan:
             locate(error, None)
         inference.start(raw, seconds, np.argwhere(self.wanted))
         unchanged = Measured(base_distance, MaskPatch((0, 0, 0, 0), b""))
-        known = self._known(memory, unchanged, raw, approximate=inference.windowed)
+        known = self._known(unchanged, raw, approximate=inference.windowed)
         running = Scan(occluder, occluder.grid, self.wanted, measure, inference, base_mask, known)
         return _Started(baseline, baseline_mask, base_mask, inference, running)
 
-    def _known(self, memory: Memory, unchanged: Measured, raw: Tensor, *, approximate: bool) -> Known:
+    def _known(self, unchanged: Measured, raw: Tensor, *, approximate: bool) -> Known:
         """What earlier scans measured with the same model, picture, truth and settings."""
         settings, segmenter = self.settings, self.segmenter
         if settings.distance == "custom":
@@ -165,4 +167,4 @@ class PreparedScan:
         pictures = [self.picture, self.occluder.unchanged]
         if isinstance(self.occluder, Occlusion):
             pictures.append(self.occluder.inside)
-        return memory.of(segmenter, unchanged, repr(said), raw, self.truth, *pictures)
+        return self.memory.of(segmenter, unchanged, repr(said), raw, self.truth, *pictures)

@@ -114,13 +114,6 @@ def test_windows_shrink(network, monkeypatch):
     assert sizes[0] > sizes[1] > sizes[2] > 0
 
 
-def test_exact_false_has_a_tolerance_of_its_own(network):
-    result = explainer_for().explain(*network, inference="windowed", exact=False, **QUIET)
-    assert result.settings.tolerance == result.approximation.tolerance == 1e-3
-    given = explainer_for().explain(*network, inference="windowed", exact=False, tolerance=0.2, **QUIET)
-    assert given.settings.tolerance == 0.2
-
-
 def test_an_exact_scan_says_nothing(network, exact):
     assert exact.approximation is None
     assert exact.settings.tolerance is None
@@ -189,16 +182,15 @@ def test_tolerances_that_are_none(tolerance):
     calls = []
     explainer = explainer_for()
     for method in (explainer.explain, explainer.stream, explainer.plan):
-        with pytest.raises(ValueError, match="share of the activations' spread, between 0 and 1"):
+        with pytest.raises(ValueError, match="fraction of the activations' value range, between 0 and 1"):
             method(calls.append, scene(), np.eye(64, 72), tolerance=tolerance)
     assert calls == []
 
 
-@pytest.mark.parametrize("options", [{"tolerance": 0.1}, {"exact": False}])
-def test_whole_pictures_leave_nothing_to_approximate(options):
+def test_whole_images_leave_nothing_to_approximate():
     calls = []
     with pytest.raises(ValueError, match=r"inference='full'\) leave nothing to approximate"):
-        explainer_for().explain(calls.append, scene(), np.eye(64, 72), inference="full", **options)
+        explainer_for().explain(calls.append, scene(), np.eye(64, 72), inference="full", tolerance=0.1)
     assert calls == []
 
 

@@ -292,7 +292,7 @@ def test_a_plan_measures_nothing():
 
 def test_a_plan_takes_the_keywords_of_a_scan():
     image = scene()
-    with pytest.raises(TypeError, match="unknown keyword 'inferense'; known are batch_size, target"):
+    with pytest.raises(TypeError, match="no keyword 'inferense'; did you mean 'inference'"):
         explainer_for(image).plan(unet(), image, image[0] > 0.5, inferense="full")
     with pytest.raises(ValueError, match="fill must be"):
         explainer_for(image).plan(unet(), image, image[0] > 0.5, fill="none")
