@@ -332,7 +332,7 @@ class HDMResult:
                 settings,
                 None,
                 Approximation(**about["approximation"]) if about["approximation"] else None,
-                MaskStore.of(arrays) if "mask_base" in arrays else None,
+                MaskStore.from_arrays(arrays) if "mask_base" in arrays else None,
                 None if settings.own_mask else _occluder(grid, arrays["image"], settings),
             )
         except (KeyError, TypeError, ValueError) as error:
