@@ -16,14 +16,24 @@ from torch import Tensor
 
 from hdm_widgets import _storage
 from hdm_widgets._bitmasks import MaskStore
-from hdm_widgets._validation import to_tensor
+from hdm_widgets._validation import check_choice, to_tensor
 from hdm_widgets.hdm.approximation import Approximation
-from hdm_widgets.hdm.circle_map import RAW, ResultType, paint, painted_values, relative
+from hdm_widgets.hdm.circle_map import (
+    BETTER_ONLY,
+    RAW,
+    WORSE_ONLY,
+    PaintingOrder,
+    ResultType,
+    change_from_baseline,
+    paint,
+    painted_values,
+    relative,
+)
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.occlusion import Occlusion
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.plan import Plan
-from hdm_widgets.hdm.plotting import canny
+from hdm_widgets.hdm.plotting import Panel, canny, draw, draw_in_a_row, png
 from hdm_widgets.metrics.distance import HausdorffPair, hausdorff_pair
 from hdm_widgets.metrics.overlap import iou
 
@@ -33,6 +43,12 @@ if TYPE_CHECKING:
 __all__ = ["HDMResult", "ScanUpdate"]
 
 _FORMAT = "hdm-widgets result 2"
+# Title and usual color map of each kind of map in a figure.
+_PANELS = {
+    RAW: ("Distance to the truth", "Blues"),
+    BETTER_ONLY: ("Nearer to the truth by", "Greens"),
+    WORSE_ONLY: ("Farther from the truth by", "Reds"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,31 +138,57 @@ class HDMResult:
         """
         return relative(self.values, self.baseline, result_type)
 
-    def circle_map(self, result_type: ResultType | str = RAW, color_map: str | Colormap = "Reds") -> Image.Image:
-        """The distances painted as discs on black, in ascending order.
+    def circle_map(
+        self,
+        result_type: ResultType | str = RAW,
+        color_map: str | Colormap = "Reds",
+        *,
+        order: PaintingOrder = "value",
+    ) -> Image.Image:
+        """The distances painted as discs on black.
 
         Parameters
         ----------
         result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
         color_map : str or matplotlib.colors.Colormap
-            Scaled to the least and the largest value of all cells.
+            Scaled to the minimum and maximum over all cells.
+        order : {"value", "change"}
+            Which disc covers another. "value": the larger distance, as published. "change": the distance that differs
+            more from the baseline, as `HDMExplorer` paints; of equal ones the larger distance. The two differ for raw
+            distances only.
 
         Returns
         -------
         PIL.Image.Image
-            RGB, of the picture's size.
+            RGB, of the image's size.
         """
-        return paint(self.distances(result_type), self.measured, self.grid, color_map)
+        values = self.distances(result_type)
+        return paint(values, self.measured, self.grid, color_map, self._change(values, result_type, order))
 
-    def painted_values(self, result_type: ResultType | str = RAW) -> NDArray[np.float64]:
+    def painted_values(
+        self, result_type: ResultType | str = RAW, *, order: PaintingOrder = "value"
+    ) -> NDArray[np.float64]:
         """The circle map as numbers: the value of the topmost disc at each pixel.
+
+        Parameters
+        ----------
+        result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
+        order : {"value", "change"}
+            As for `circle_map`.
 
         Returns
         -------
         numpy.ndarray, float64 (H, W)
             NaN where no disc is.
         """
-        return painted_values(self.distances(result_type), self.measured, self.grid)
+        values = self.distances(result_type)
+        return painted_values(values, self.measured, self.grid, self._change(values, result_type, order))
+
+    def _change(
+        self, values: NDArray[np.float64], result_type: ResultType | str, order: PaintingOrder
+    ) -> NDArray[np.float32] | None:
+        check_choice("order", order, PaintingOrder)
+        return change_from_baseline(values, self.baseline, result_type) if order == "change" else None
 
     def mass(self, region: ArrayLike, result_type: ResultType | str = RAW) -> float:
         """Share of the map that lies on a region.
@@ -263,14 +305,35 @@ class HDMResult:
         -------
         matplotlib.axes.Axes or numpy.ndarray of them
         """
-        from hdm_widgets.hdm.plotting import plot
+        if isinstance(ax, str):
+            raise TypeError(
+                f"the first argument of plot is a matplotlib axes; for the kind of map use result_type={ax!s}"
+            )
+        if ax is not None:
+            draw(ax, self._panel(ResultType(result_type or RAW), color_map))
+            return ax
+        kinds = [ResultType(result_type)] if result_type else list(ResultType)
+        return draw_in_a_row([self._panel(kind, color_map) for kind in kinds])
 
-        return plot(self, ax, result_type, color_map)
+    def _panel(self, kind: ResultType, color_map: str | Colormap | None = None) -> Panel:
+        title, usual = _PANELS[kind]
+        values = self.distances(kind)
+        finite = values[np.isfinite(values)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        colors = color_map or usual
+        return Panel(
+            title,
+            image=np.asarray(self.circle_map(kind, colors)),
+            covered=~np.isnan(self.painted_values(kind)),
+            truth=self.segment,
+            color_map=colors,
+            low=low,
+            high=high,
+            label=self.settings.label,
+        )
 
     def _repr_png_(self) -> bytes:
-        from hdm_widgets.hdm.plotting import png
-
-        return png(self)
+        return png([self._panel(kind) for kind in ResultType])
 
     def __repr__(self) -> str:
         done, total = int(np.count_nonzero(self._reached)), self.values.size
