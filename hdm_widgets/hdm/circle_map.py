@@ -62,14 +62,14 @@ def relative(values: NDArray[np.float64], baseline: float, result_type: ResultTy
 
 
 def color_table(color_map: str | Colormap) -> NDArray[np.uint8]:
-    """256 colours, uint8 (256, 3), of a matplotlib colour map or its name."""
+    """256 colors, uint8 (256, 3), of a matplotlib color map or its name."""
     if not isinstance(color_map, (str, Colormap)):
-        raise TypeError(f"color_map must be the name of a matplotlib colour map or a Colormap, got {color_map!r}")
+        raise TypeError(f"color_map must be the name of a matplotlib color map or a Colormap, got {color_map!r}")
     try:
         chosen = matplotlib.colormaps[color_map] if isinstance(color_map, str) else color_map
     except KeyError as error:
         raise ValueError(
-            f"unknown colour map {color_map!r}; any name in matplotlib.colormaps serves, e.g. 'Blues'"
+            f"unknown color map {color_map!r}; any name in matplotlib.colormaps serves, e.g. 'Blues'"
         ) from error
     return (chosen((np.arange(256) + 0.5) / 256)[:, :3] * 255).astype(np.uint8)
 
@@ -79,8 +79,8 @@ def scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
     finite = values[np.isfinite(values)]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
     with np.errstate(invalid="ignore"):
-        share = (values - low) / (high - low) if high > low else np.where(np.isposinf(values), 1.0, values * 0.0)
-    return np.clip(share, 0.0, 1.0)
+        fractions = (values - low) / (high - low) if high > low else np.where(np.isposinf(values), 1.0, values * 0.0)
+    return np.clip(fractions, 0.0, 1.0)
 
 
 def _painting_order(

@@ -19,6 +19,7 @@ from hdm_widgets.hdm.grid import Grid
 __all__ = [
     "Changes",
     "Fill",
+    "LazyOcclusion",
     "Occluder",
     "Occlusion",
     "OverriddenOcclusion",
@@ -62,6 +63,10 @@ class Changes:
 
 class Occluder(Protocol):
     """Covers discs of one image."""
+
+    @property
+    def grid(self) -> Grid:
+        """Where the discs are."""
 
     @property
     def unchanged(self) -> Tensor:
@@ -177,6 +182,26 @@ class Occlusion:
 
 
 @dataclass(frozen=True, eq=False)
+class LazyOcclusion:
+    """An occlusion of `image` (C, H, W) that is made when it is first needed."""
+
+    grid: Grid
+    image: Tensor
+    fill: Fill
+    channel: int
+    normalize: bool
+
+    @cached_property
+    def made(self) -> Occlusion:
+        """The occlusion itself."""
+        return Occlusion.for_fill(self.grid, self.image, fill=self.fill, channel=self.channel, normalize=self.normalize)
+
+    def occluded(self, row: int, col: int) -> Tensor:
+        """The image (C, H, W) with the disc of one cell."""
+        return self.made.occluded(row, col)
+
+
+@dataclass(frozen=True, eq=False)
 class OverriddenOcclusion:
     """The occlusion of a subclass with its own `apply_mask`, called as the published code calls it.
 
@@ -220,7 +245,10 @@ class OverriddenOcclusion:
 
         def content(items: NDArray[np.intp], parts: NDArray[np.intp]) -> Tensor:
             return torch.stack(
-                [patches[item].over(self.image, part) for item, part in zip(items.tolist(), parts.tolist(), strict=True)]
+                [
+                    patches[item].over(self.image, part)
+                    for item, part in zip(items.tolist(), parts.tolist(), strict=True)
+                ]
             )
 
         boxes = np.array([patch.box for patch in patches], np.intp).reshape(-1, 4)

@@ -91,20 +91,18 @@ def png(panels: Sequence[Panel]) -> bytes:
     return buffer.getvalue()
 
 
-def canny(
-    picture: NDArray[np.floating], *, sigma: float = 1.0, low: float = 0.1, high: float = 0.2
-) -> NDArray[np.bool_]:
+def canny(image: NDArray[np.floating], *, sigma: float = 1.0, low: float = 0.1, high: float = 0.2) -> NDArray[np.bool_]:
     """Canny's edge detector on one channel.
 
     Parameters
     ----------
-    picture : numpy.ndarray (H, W)
+    image : numpy.ndarray (H, W)
         Any range; it is scaled to [0, 1] first.
     sigma : float
         Width of the Gaussian in pixels.
     low, high : float
         Hysteresis: an edge is kept where its gradient is above `low` and somewhere along it above `high`,
-        as shares of the largest gradient.
+        as fractions of the largest gradient.
 
     Returns
     -------
@@ -114,10 +112,10 @@ def canny(
     ----------
     J. Canny: A Computational Approach to Edge Detection. IEEE TPAMI 8 (6), 1986.
     """
-    spread = float(np.ptp(picture))
-    if not spread:
-        return np.zeros(picture.shape, dtype=bool)
-    smooth = ndimage.gaussian_filter((picture - picture.min()) / spread, sigma)
+    value_range = float(np.ptp(image))
+    if not value_range:
+        return np.zeros(image.shape, dtype=bool)
+    smooth = ndimage.gaussian_filter((image - image.min()) / value_range, sigma)
     across, down = ndimage.sobel(smooth, axis=1), ndimage.sobel(smooth, axis=0)
     gradient = np.hypot(across, down)
     ridge = _thinned(gradient, across, down)
@@ -137,6 +135,6 @@ def _thinned(
     for direction, (dy, dx) in enumerate(((0, 1), (1, 1), (1, 0), (1, -1))):
         ahead = padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
         behind = padded[1 - dy : 1 - dy + height, 1 - dx : 1 - dx + width]
-        # Strict on one side only: of two equal neighbours one stays.
+        # Strict on one side only: of two equal neighbors one stays.
         ridge |= (octant == direction) & (gradient > ahead) & (gradient >= behind)
     return ridge & (gradient > 0)

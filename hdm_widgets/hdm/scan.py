@@ -23,9 +23,9 @@ from hdm_widgets.hdm.measure import Measure
 from hdm_widgets.hdm.occlusion import Changes, Occluder, Occlusion, warn_of_clipping
 from hdm_widgets.hdm.options import InferenceMode, ScanSettings
 from hdm_widgets.hdm.plan import Plan, make_plan
-from hdm_widgets.hdm.result import HDMResult, Occluded, ScanUpdate
+from hdm_widgets.hdm.result import HDMResult, ScanUpdate
 from hdm_widgets.models.batch_size import BatchSize, run_in_batches
-from hdm_widgets.models.errors import ModelError, ModelOutputError, describe_error
+from hdm_widgets.models.errors import ModelError, ModelOutputError
 from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = ["PreparedScan"]
@@ -388,7 +388,7 @@ def raise_with_cell(error: Exception, cell: tuple[int, int] | None) -> NoReturn:
     if isinstance(error, ModelError):
         located = type(error)(f"{where}: {error}")
     else:
-        located = ModelError(f"{where}: {describe(error)}")
+        located = ModelError(f"{where}: {type(error).__name__}: {error}")
     located.cell = cell
     # What was wrong with an output is in the message; an error of the model's own keeps its traceback.
     raise located from (None if isinstance(error, ModelOutputError) else error)

@@ -6,7 +6,7 @@ import torch
 
 import hdm_widgets as hw
 from hdm_widgets._bitmasks import MaskPatch
-from hdm_widgets.hdm.cache import Measured, Memory
+from hdm_widgets.hdm.cache import Measured, ScanCache
 
 
 def measured(size):
@@ -15,8 +15,8 @@ def measured(size):
 
 
 def memory_of(limit):
-    memory = Memory(limit)
-    return memory, *(memory.of(hw.Segmenter(same), UNCHANGED, name) for name in "ab")
+    memory = ScanCache(limit)
+    return memory, *(memory.for_scan(hw.Segmenter(same), UNCHANGED, name) for name in "ab")
 
 
 def same(images):
@@ -40,7 +40,7 @@ def test_every_scan_has_its_own_values():
     assert first.get(b"x") == measured(3)
     assert first.get(b"y") is None
     assert second.get(b"x") is None
-    assert memory.of(hw.Segmenter(same), UNCHANGED, "a").get(b"x") == measured(3)
+    assert memory.for_scan(hw.Segmenter(same), UNCHANGED, "a").get(b"x") == measured(3)
 
 
 def test_what_no_disc_changes_is_never_forgotten():
@@ -103,7 +103,7 @@ def test_no_more_than_the_limit():
 def test_another_model_forgets_all_of_the_last_one():
     memory, first, _ = memory_of(10**9)
     first.put(b"x", measured(3))
-    other = memory.of(hw.Segmenter(lambda images: images), UNCHANGED, "a")
+    other = memory.for_scan(hw.Segmenter(lambda images: images), UNCHANGED, "a")
     assert other.get(b"x") is None
     assert memory.bytes == 0
 
@@ -118,7 +118,7 @@ def test_another_model_forgets_all_of_the_last_one():
     ],
 )
 def test_what_makes_another_scan(first, second):
-    memory = Memory()
-    memory.of(hw.Segmenter(same), UNCHANGED, first).put(b"x", measured(1))
-    assert memory.of(hw.Segmenter(same), UNCHANGED, first).get(b"x") == measured(1)
-    assert memory.of(hw.Segmenter(same), UNCHANGED, second).get(b"x") is None
+    memory = ScanCache()
+    memory.for_scan(hw.Segmenter(same), UNCHANGED, first).put(b"x", measured(1))
+    assert memory.for_scan(hw.Segmenter(same), UNCHANGED, first).get(b"x") == measured(1)
+    assert memory.for_scan(hw.Segmenter(same), UNCHANGED, second).get(b"x") is None

@@ -81,11 +81,11 @@ def test_mass_is_the_share_on_a_region(result):
     region[2:9, 4:11] = 3
     expected = sum(painted[r, c] for r in range(2, 9) for c in range(4, 11)) / painted.sum()
     assert 0 < expected < 1
-    assert result.mass(region, hdm.WORSE_ONLY) == pytest.approx(expected)
-    assert result.mass(np.ones((18, 26))) == pytest.approx(1)
-    assert result.mass(np.zeros((18, 26))) == 0
-    with pytest.raises(ValueError, match=r"region of the picture's size \(18, 26\), got \(26, 18\)"):
-        result.mass(region.T)
+    assert result.relevance_mass_accuracy(region, hdm.WORSE_ONLY) == pytest.approx(expected)
+    assert result.relevance_mass_accuracy(np.ones((18, 26))) == pytest.approx(1)
+    assert result.relevance_mass_accuracy(np.zeros((18, 26))) == 0
+    with pytest.raises(ValueError, match=r"region of the image's size \(18, 26\), got \(26, 18\)"):
+        result.relevance_mass_accuracy(region.T)
 
 
 def test_mass_of_a_map_of_zeros_is_zero():
@@ -93,7 +93,7 @@ def test_mass_of_a_map_of_zeros_is_zero():
         def calculate_distance(self, output, segment):
             return 0.0
 
-    assert scan(cls=Same).mass(np.ones((18, 26))) == 0
+    assert scan(cls=Same).relevance_mass_accuracy(np.ones((18, 26))) == 0
 
 
 # -- stored and read again ----------------------------------------------------------------------------
@@ -243,7 +243,7 @@ def test_overlay_draws_the_edges_over_the_circle_map(result):
     np.testing.assert_array_equal(overlay[~edges & ~uncovered], light[~edges & ~uncovered])
     assert (overlay[~edges & uncovered] == 255).all()
     np.testing.assert_array_equal(overlay, result.overlay())  # the explained picture by default
-    with pytest.raises(ValueError, match=r"expected a picture \(C, 18, 26\), got shape \(3, 5\)"):
+    with pytest.raises(ValueError, match=r"expected an image \(C, 18, 26\), got shape \(3, 5\)"):
         result.overlay(hdm.RAW, np.zeros((3, 5)))
 
 
