@@ -133,6 +133,12 @@ class ScanSettings:
     tolerance: float | None = None
     region: tuple[int, int, int, int] | None = None
 
+    def __post_init__(self) -> None:
+        if self.region is not None:
+            # A file has it as a list.
+            row0, col0, row1, col1 = self.region
+            object.__setattr__(self, "region", (row0, col0, row1, col1))
+
     def asked(self, grid: Grid) -> NDArray[np.bool_]:
         """Cells, bool (rows, cols), that the scan was asked to run."""
         return np.ones(grid.shape, dtype=bool) if self.region is None else grid.touching(self.region)

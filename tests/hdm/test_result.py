@@ -1,10 +1,12 @@
 import dataclasses
 import io
+import json
 import math
 
 import matplotlib
 import numpy as np
 import pytest
+import torch
 from matplotlib import pyplot
 from PIL import Image
 
@@ -327,3 +329,44 @@ def test_repr_says_what_was_measured(result):
         f"Hausdorff distance (px) {low:.1f} to {high:.1f}, baseline {result.baseline:.1f})"
     )
     assert "row distance" in repr(scan(distance="rows"))
+
+
+@pytest.mark.parametrize("empty", ["diagonal", "inf", "nan"])
+@pytest.mark.parametrize("region", [None, (0, 0, 5, 5)])
+def test_a_scan_that_ended_is_complete(empty, region, tmp_path):
+    """Also where neither the baseline nor any distance is a number."""
+    explainer = hdm.HausdorffDistanceMasks(16, 16)
+    explainer.generate_masks(4, 4)
+    segment = np.zeros((16, 16), bool)
+    segment[4:8, 4:8] = True
+    updates = list(
+        explainer.stream(
+            lambda images: images[:, 0] * 0, torch.rand(1, 16, 16), segment, empty=empty, region=region, batch_size=1
+        )
+    )
+    assert [update.result.complete for update in updates] == [False] * (len(updates) - 1) + [True]
+    assert "16 of 16 measured" in repr(updates[-1].result)
+    updates[-1].result.save(tmp_path / "result.npz")
+    again = hdm.HDMResult.load(tmp_path / "result.npz")
+    assert again.complete
+    assert again.settings == updates[-1].result.settings
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": {"spacing": [1, 1]}},
+        {"settings": {"channel": 0, "later": True}},
+        {"approximation": {"tolerance": 0.1, "later": 2}},
+        {"grid": [4, 4, 2, 2, 9]},
+    ],
+)
+def test_a_result_of_a_later_version_is_a_value_error(tmp_path, change):
+    path = tmp_path / "result.npz"
+    scan().save(path)
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    about = json.loads(str(arrays.pop("about")))
+    np.savez(path, about=json.dumps({**about, **change}), **arrays)
+    with pytest.raises(ValueError, match=r"result.npz' is not a whole HDMResult: "):
+        hdm.HDMResult.load(path)

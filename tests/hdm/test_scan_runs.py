@@ -55,7 +55,7 @@ def unet(seed=0):
 
 
 def half_dark():
-    """A image (1, 40, 48) that is black from column 24 on, with a segment that reaches over the middle."""
+    """An image (1, 40, 48) that is black from column 24 on, with a segment that reaches over the middle."""
     image = random_picture(1, 40, 48).clamp(min=0.1)
     image[..., 24:] = 0
     segment = np.zeros((40, 48), bool)

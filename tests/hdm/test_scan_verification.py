@@ -249,6 +249,25 @@ class Timeless:
         return 0.0
 
 
+def test_a_difference_found_one_by_one_is_no_error_of_the_model(monkeypatch):
+    """The folded network fails on batches, and is wrong on single images."""
+    model, explainer = unet(), explainer_for()
+    expected = whole(model)
+    full = Network.full
+    monkeypatch.setattr("hdm_widgets.hdm.plan.free_memory", lambda device: 0)
+
+    def wrong(self, images):
+        if len(images) > 1:
+            raise RuntimeError("single images only")
+        return full(self, images) + 5 * (not torch.equal(images, IMAGE[None]))
+
+    monkeypatch.setattr(Network, "full", wrong)
+    result = explainer.explain(model, IMAGE, mask_of(model), inference="windowed", batch_size=4, **QUIET)
+    assert result.plan.backend == "model"
+    assert "the folded network was 5 away; every disc was run in full" in result.plan.reason
+    assert_same(result, expected)
+
+
 # -- a network that is not what was traced ------------------------------------------------------------
 
 

@@ -1,5 +1,8 @@
 """A bounded store of what was measured, by scan and by what discs change."""
 
+import sys
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -122,3 +125,38 @@ def test_what_makes_another_scan(first, second):
     memory.for_scan(hw.Segmenter(same), UNCHANGED, first).put(b"x", measured(1))
     assert memory.for_scan(hw.Segmenter(same), UNCHANGED, first).get(b"x") == measured(1)
     assert memory.for_scan(hw.Segmenter(same), UNCHANGED, second).get(b"x") is None
+
+
+def test_threads_may_share_it():
+    """The bytes are those of the cells in it, whoever put them there and whoever removed them meanwhile."""
+    memory, first, second = memory_of(40 * entry_bytes())
+    keys = [bytes([number]) for number in range(100)]
+    failures = []
+
+    def work(seed):
+        random = np.random.default_rng(seed)
+        try:
+            for number in random.integers(0, 100, 3000):
+                scan = (first, second)[number % 2]
+                scan.put(keys[number], measured(int(number) % 7))
+                scan.get(keys[random.integers(100)])
+                if number == 50:
+                    scan.clear()
+        except Exception as error:  # noqa: BLE001 - any error of a thread is a failure
+            failures.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert failures == []
+    kept = [(key, scan.get(key)) for key in keys for scan in (first, second)]
+    sizes = [entry_bytes() + len(key) + len(one.mask.bits) for key, one in kept if one is not None]
+    assert memory.bytes == sum(sizes)
+    assert 0 < memory.bytes <= memory.limit
