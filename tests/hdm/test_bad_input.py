@@ -154,7 +154,7 @@ def test_the_explorer_says_the_same(wrong, error, message):
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
-        ({"color_map": "Blue"}, ValueError, "unknown colour map 'Blue'"),
+        ({"color_map": "Blue"}, ValueError, "unknown color map 'Blue'"),
         ({"result_type": "best"}, ValueError, "unknown result type 'best'; use hdm.RAW, hdm.BETTER_ONLY"),
         ({"circlesize": 5}, TypeError, "no keyword 'circlesize'; did you mean 'circle_size'"),
         ({"explainer": hdm.HausdorffDistanceMasks(5, 5)}, ValueError, "explainer is for pictures of 5 x 5 px"),
@@ -189,7 +189,7 @@ def test_unknown_keyword_of_generate_masks(explainer):
 @pytest.mark.parametrize("method", ["circle_map", "overlay"])
 def test_unknown_colour_maps_and_result_types(explainer, method):
     result = explainer.explain(lambda images: images[:, 0], IMAGE, SEGMENT, progress=False)
-    with pytest.raises(ValueError, match=r"unknown colour map 'Bleus'; any name in matplotlib.colormaps serves"):
+    with pytest.raises(ValueError, match=r"unknown color map 'Bleus'; any name in matplotlib.colormaps serves"):
         getattr(result, method)(color_map="Bleus")
     with pytest.raises(TypeError, match="must be the name of a matplotlib colour map or a Colormap, got 3"):
         getattr(result, method)(color_map=3)
