@@ -33,9 +33,6 @@ _OUTLINE_POINTS = 96
 # An outline may hold this many points of others for each of its own; a few never matter.
 _MOST_OTHERS, _FEW_OTHERS = 0.25, 5
 _DIM = 0.3
-# Of a name, as shares of the figure's sides.
-_LETTER, _LINE = 0.017, 0.05
-_LONGEST_NAME = 24
 _LASSO_COLOR, _EDGE_COLOR = "#64748b", "#475569"
 
 Floats = NDArray[np.float64]
@@ -55,6 +52,8 @@ class ScatterFigure:
     figure : bqplot.Figure
     bounds : tuple of float
         (x0, x1, y0, y1) of the plot.
+    names : list of dict
+        Of the selections that were outlined last: what the browser writes over the figure, and where.
     """
 
     def __init__(self, space: LatentSpace, rows: NDArray[np.int64]) -> None:
@@ -85,9 +84,6 @@ class ScatterFigure:
             stroke_width=0.5,
         )
         self._outlines = bqplot.Lines(x=[], y=[], scales=scales, fill="inside", stroke_width=2, visible=False)
-        self._names = bqplot.Label(
-            x=[], y=[], text=[], scales=scales, default_size=13, font_weight="bold", align="middle", y_offset=-6
-        )
         self._ring = bqplot.Scatter(
             x=[], y=[], scales=scales, default_size=190, fill=False, stroke_width=3, colors=["#000000"]
         )
@@ -108,7 +104,7 @@ class ScatterFigure:
             for i, (scale, side, offset) in enumerate(((x, "bottom", "34px"), (y, "left", "38px")))
         ]
         self.figure = bqplot.Figure(
-            marks=[self._background, self._outlines, self._points, self._ring, self._names],
+            marks=[self._background, self._outlines, self._points, self._ring],
             axes=axes,
             fig_margin=_MARGIN,
             display_toolbar=False,
@@ -120,6 +116,7 @@ class ScatterFigure:
             layout=ipywidgets.Layout(width="100%", height="500px", min_width="0"),
         )
         self._renew_lasso()
+        self.names: list[dict[str, Any]] = []
         self._lassoed: Callable[[NDArray[np.int64]], None] | None = None
         self._points.observe(self._selected, names=["selected"])
 
@@ -136,7 +133,7 @@ class ScatterFigure:
         self._background.visible = shown and self._has_surface
 
     def outline(self, selections: Sequence[Selection], active: int | None) -> None:
-        """Mark the selected points, and draw a line around each selection that lies together, with its name.
+        """Mark the selected points, draw a line around each selection that lies together, and say where names belong.
 
         The line is the convex hull of the points. Where it would enclose many others it is left out, for it would
         say what is not so.
@@ -147,7 +144,7 @@ class ScatterFigure:
         hulls = [_outline((self._embedding[one.indices] - origin) / extent) * extent + origin for one in named]
         together = [self._holds_few_others(one, hull) for one, hull in zip(named, hulls, strict=True)]
         self._mark(named)
-        self._name(named, hulls, together)
+        self.names = [self._named(*one) for one in zip(named, hulls, together, strict=True)]
         drawn = [one for one, alone in zip(named, together, strict=True) if alone]
         curves = [hull for hull, alone in zip(hulls, together, strict=True) if alone]
         strong = selections[active] if active is not None else None
@@ -178,21 +175,16 @@ class ScatterFigure:
             self._opacities = opacities
             self._points.opacities = opacities
 
-    def _name(self, selections: Sequence[Selection], hulls: Sequence[Floats], together: Sequence[bool]) -> None:
-        """Write each selection's name above its hull, or in the middle of its points, within the plot."""
+    def _named(self, selection: Selection, hull: Floats, alone: bool) -> dict[str, Any]:
+        """A selection's name, and where the point lies that it is written above.
+
+        That is the top of its hull, or else the middle of its points, in fractions of the plot's width and height from
+        its top left corner. How wide the name is, and so where it begins, only the browser knows.
+        """
         x0, x1, y0, y1 = self.bounds
-        places = []
-        for one, hull, alone in zip(selections, hulls, together, strict=True):
-            x, y = hull[hull[:, 1].argmax()] if alone else np.median(self._embedding[one.indices], axis=0)
-            half = min(0.5, _LETTER * len(_short(one.name)) / 2) * (x1 - x0)
-            places.append((np.clip(x, x0 + half, x1 - half), min(y, y1 - _LINE * (y1 - y0))))
-        with self._names.hold_sync():
-            self._names.visible = bool(selections)
-            if selections:
-                self._names.x = np.array([place[0] for place in places])
-                self._names.y = np.array([place[1] for place in places])
-                self._names.text = np.array([_short(one.name) for one in selections])
-                self._names.colors = [one.color for one in selections]
+        x, y = hull[hull[:, 1].argmax()] if alone else np.median(self._embedding[selection.indices], axis=0)
+        place = {"x": float((x - x0) / (x1 - x0)), "y": float((y1 - y) / (y1 - y0))}
+        return {"text": selection.name, "color": selection.color} | place
 
     def ring(self, index: int | None) -> None:
         """Draw a ring around an item, or around none."""
@@ -239,11 +231,6 @@ class ScatterFigure:
         colors[..., 3] = opacity * gaussian_filter(self._surface.support, 2.0)
         pixels = (colors[::-1] * 255).round().astype(np.uint8)
         return ipywidgets.Image(value=png(pixels), format="png")
-
-
-def _short(name: str) -> str:
-    """As much of a name as there is room for on the map; the list has the whole."""
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def _axis_label(component: int, share: Floats) -> str:
