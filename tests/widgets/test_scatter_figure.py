@@ -1,4 +1,5 @@
 import io
+import re
 
 import ipywidgets
 import numpy as np
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 from matplotlib.path import Path
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
+from torch import nn
 
+import hdm_widgets as hw
 from hdm_widgets.widgets.latent.palette import SCORES, table_of
 from hdm_widgets.widgets.latent.scatter import ScatterFigure, _outline
 
@@ -86,6 +89,40 @@ def test_axes_say_what_they_are_and_have_round_numbers(draw, space):
         step = ticks[1] - ticks[0]
         np.testing.assert_allclose(np.diff(ticks), step)
         assert min(abs(step / 10 ** np.floor(np.log10(step)) - round_one) for round_one in (1, 2, 2.5, 5)) < 1e-9
+
+
+class Scaled(nn.Module):
+    """Draws where the first channel is above one half; its layer `values` puts the picture out many times as large."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+        self.values = nn.Identity()
+
+    def forward(self, images):
+        self.values(self.factor * images)
+        return images[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("factor", "unit", "power"),
+    [
+        (1e-7, " in 10⁻⁹", -9),
+        (0.01, " in 10⁻³", -3),
+        (1, "", 0),
+        (9000, "", 0),
+        (1e5, " in 10³", 3),
+        (1e9, " in 10⁶", 6),
+    ],
+)
+def test_numbers_on_an_axis_are_short_whatever_the_size_of_the_activations(draw, places, factor, unit, power):
+    space = hw.LatentSpace(Scaled(factor), layer="values").fit(places, progress=False)
+    for axis in draw(space=space).figure.axes:
+        assert re.fullmatch(rf"PC \d{unit} \(\d+% of the variance\)", axis.label)
+        labels = axis.tick_labels or {f"{value:g}": f"{value:g}" for value in axis.tick_values}
+        np.testing.assert_allclose([float(value) for value in labels], axis.tick_values)
+        np.testing.assert_allclose([float(label) * 10.0**power for label in labels.values()], axis.tick_values)
+        assert max(map(len, labels.values())) <= 6
 
 
 @pytest.mark.parametrize(("score", "opacity"), [(0.4, 0.6), (-0.1, 0.18)], ids=["good", "no better than the mean"])

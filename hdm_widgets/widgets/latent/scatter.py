@@ -26,7 +26,10 @@ __all__ = ["MOST_POINTS", "ScatterFigure"]
 MOST_POINTS = 10_000
 _SURFACE_SHAPE = (180, 240)
 _SURFACE_OPACITY = 0.6
-_MARGIN = {"top": 14, "right": 14, "bottom": 52, "left": 60}
+_MARGIN = {"top": 14, "right": 14, "bottom": 52, "left": 64}
+# Of an axis' title from the axis.
+_TITLE_OFFSETS = {"bottom": "34px", "left": "46px"}
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # An outline keeps this distance from its points, as a share of the figure.
 _ROOM = 0.022
 _OUTLINE_POINTS = 96
@@ -90,19 +93,8 @@ class ScatterFigure:
         self._background = bqplot.Image(
             image=self._picture(), x=[x0, x1], y=[y0, y1], scales=scales, visible=self._has_surface
         )
-        share = space.explained_variance_ratio_
-        axes = [
-            bqplot.Axis(
-                scale=scale,
-                side=side,
-                label=_axis_label(i, share),
-                label_offset=offset,
-                grid_lines="none",
-                tick_values=_round_values(scale.min, scale.max),
-                tick_format="~g",
-            )
-            for i, (scale, side, offset) in enumerate(((x, "bottom", "34px"), (y, "left", "38px")))
-        ]
+        variances = space.explained_variance_ratio_
+        axes = [_axis(0, x, "bottom", variances), _axis(1, y, "left", variances)]
         self.figure = bqplot.Figure(
             marks=[self._background, self._outlines, self._points, self._ring],
             axes=axes,
@@ -233,14 +225,37 @@ class ScatterFigure:
         return ipywidgets.Image(value=png(pixels), format="png")
 
 
-def _axis_label(component: int, share: Floats) -> str:
-    return f"PC {component + 1} ({share[component]:.0%} of the variance)"
+def _axis(component: int, scale: bqplot.LinearScale, side: str, variances: Floats) -> bqplot.Axis:
+    """An axis with a few round numbers, which are short: there is little room for them beside a vertical axis."""
+    values = np.asarray(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(scale.min, scale.max))
+    values = values[(values >= scale.min) & (values <= scale.max)]
+    power = _power_of_ten(values)
+    unit = f" in 10{str(power).translate(_SUPERSCRIPT)}" if power else ""
+    return bqplot.Axis(
+        scale=scale,
+        side=side,
+        label=f"PC {component + 1}{unit} ({variances[component]:.0%} of the variance)",
+        label_offset=_TITLE_OFFSETS[side],
+        grid_lines="none",
+        tick_values=values,
+        tick_format="~g",
+        tick_labels={_javascript_number(value): f"{value / 10.0**power:.4g}" for value in values} if power else None,
+    )
 
 
-def _round_values(low: float, high: float) -> Floats:
-    """A few round numbers within a range."""
-    values = np.asarray(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
-    return values[(values >= low) & (values <= high)]
+def _power_of_ten(values: Floats) -> int:
+    """The power of ten that numbers are given in, a multiple of 3; 0 if they are short as they are."""
+    largest = np.abs(values).max(initial=0)
+    if largest == 0 or 0.1 <= largest < 10_000:
+        return 0
+    return int(3 * np.floor(np.log10(largest) / 3))
+
+
+def _javascript_number(value: float) -> str:
+    """A number as JavaScript writes it, by which bqplot looks for a tick's label."""
+    if value == 0 or 1e-6 <= abs(value) < 1e21:
+        return np.format_float_positional(value, trim="-")
+    return np.format_float_scientific(value, trim="-", exp_digits=1)
 
 
 def _point_size(count: int) -> int:
