@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from at_rest import all_at_rest, at_rest
 from jupyter_hosts import TIMEOUT_MS
 from playwright.sync_api import Locator, Page, expect
 
@@ -37,15 +38,15 @@ _FILLED = """figure => {
   const { right } = figure.querySelector('.plotarea_background').getBoundingClientRect();
   return Math.abs(figure.getBoundingClientRect().right - right - 14) < 2;
 }"""
-# What is written at an axis' ticks, and where on the page they are along it.
-_TICKS = """axis => {
+# What is written at the ticks of every axis, and where on the page they are along it.
+_TICKS = """axes => axes.map(axis => {
   const { left, top } = axis.closest('svg').querySelector('.plotarea_background').getBoundingClientRect();
   const lying = axis.getAttribute('text-anchor') === 'middle';
   return [...axis.querySelectorAll('.tick')].map(tick => {
     const { e, f } = tick.transform.baseVal.consolidate().matrix;
     return [Number(tick.textContent.replace('\\u2212', '-')), lying ? left + e : top + f];
   });
-}"""
+})"""
 _CENTRES = """marks => marks.map(mark => {
   const { left, top, width, height } = mark.querySelector('path').getBoundingClientRect();
   return [left + width / 2, top + height / 2];
@@ -119,28 +120,28 @@ class LatentPage:
 
     # -- the map --------------------------------------------------------------------------------
 
-    def on_page(self, place: Place) -> Place:
-        """Where on the page a place of the map is, by what is written on its axes."""
-        x, y = (_along(axis.evaluate(_TICKS), value) for axis, value in zip(self.axes.all(), place, strict=True))
-        return x, y
+    def on_page(self, *places: Place) -> list[Place]:
+        """Where on the page places of the map are, by what is written on its axes."""
+        across, down = all_at_rest(self.axes, _TICKS)
+        return [(_along(across, x), _along(down, y)) for x, y in places]
 
     def centres(self, marks: Locator) -> list[list[float]]:
         """Where on the page points or rings have their centres."""
-        return marks.evaluate_all(_CENTRES)
+        return all_at_rest(marks, _CENTRES)
 
     def fills(self) -> list[list[int]]:
         """Red, green and blue of every point."""
-        texts = self.points.evaluate_all("marks => marks.map(mark => mark.querySelector('path').style.fill)")
+        texts = all_at_rest(self.points, "marks => marks.map(mark => mark.querySelector('path').style.fill)")
         return [[int(part) for part in re.findall(r"\d+", text)] for text in texts]
 
     def opacities(self) -> list[float]:
         """Of every point."""
-        return self.points.evaluate_all("marks => marks.map(m => Number(m.querySelector('path').style.opacity))")
+        return all_at_rest(self.points, "marks => marks.map(mark => Number(mark.querySelector('path').style.opacity))")
 
     def lasso(self, corners: Iterable[Place], modifier: str | None = None) -> None:
         """Draw a lasso around places of the map, with the mouse."""
         self.figure.scroll_into_view_if_needed()
-        self.draw([self.on_page(corner) for corner in corners], modifier)
+        self.draw(self.on_page(*corners), modifier)
 
     def draw(self, corners: list[Place], modifier: str | None = None) -> None:
         """Draw a lasso around places of the page."""
@@ -162,12 +163,12 @@ class LatentPage:
         """Click a place of the map."""
         self.figure.scroll_into_view_if_needed()
         expect(self.figure.locator(".lassoselector path")).to_have_count(0)
-        self.page.mouse.click(*self.on_page(place))
+        self.page.mouse.click(*self.on_page(place)[0])
 
     def hover(self, place: Place) -> None:
         """Move the pointer to a place of the map."""
         self.figure.scroll_into_view_if_needed()
-        x, y = self.on_page(place)
+        ((x, y),) = self.on_page(place)
         self.page.mouse.move(x + 3, y + 3)
         self.page.mouse.move(x, y)
 
@@ -199,11 +200,11 @@ class LatentPage:
 
     def card_items(self) -> list[int]:
         """The items whose cards are in the page, in order."""
-        return self.rings.evaluate_all(_ITEMS)
+        return all_at_rest(self.rings, _ITEMS)
 
     def pixel(self, picture: Locator, x: int, y: int) -> list[int]:
         """Red, green, blue, alpha of a pixel of a picture or canvas in its own size."""
-        return picture.evaluate(_PIXEL, [x, y])
+        return at_rest(picture, _PIXEL, [x, y])
 
     def tally(self, canvas: Locator) -> dict[str, int]:
         """How many pixels of a canvas have which of the theme's colours, by their names; others by their numbers."""
@@ -212,7 +213,7 @@ class LatentPage:
             text = canvas.evaluate("(node, name) => getComputedStyle(node).getPropertyValue(name)", f"--{name}")
             named[tuple(bytes.fromhex(text.strip().removeprefix("#")))] = name
         found: dict[str, int] = {}
-        for colour, count in canvas.evaluate(_TALLY).items():
+        for colour, count in at_rest(canvas, _TALLY).items():
             *parts, alpha = map(int, colour.split(","))
             name = "nothing" if alpha == 0 else _nearest(parts, named) or colour
             found[name] = found.get(name, 0) + count

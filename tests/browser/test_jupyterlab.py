@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from appearance import await_fit, rgb, unnamed
-from jupyter_hosts import Explorer, NotebookPage
-from playwright.sync_api import expect
+from appearance import await_width, misplaced, rgb, unnamed
+from hdm_page import Explorer
+from jupyter_hosts import NotebookPage
+from playwright.sync_api import Page, expect
 
 OUT = Path(__file__).parents[1] / "out"
 SIDE, SIZE, OFFSET = 128, 15, 16
@@ -527,17 +528,19 @@ def test_the_widget_follows_the_dark_theme(lab: Lab, dark_theme: Callable[[Noteb
     explorer.root.screenshot(path=OUT / "lab-dark.png")
 
 
-def test_nothing_overflows_and_everything_has_a_name_at_any_width(lab: Lab) -> None:
+def test_nothing_overflows_and_everything_has_a_name_at_any_width(lab: Lab, letters: Callable[[Page], None]) -> None:
     notebook = lab(TINY + TINY_EXPLORER.replace("picture,", "picture.repeat(3, 0),"))
     explorer = Explorer(notebook.page)
     explorer.complete()
     explorer.stage.click(position=explorer.place((3, 3), SIZE, OFFSET, SIDE))
     expect(explorer.figures).to_have_count(3)
     notebook.hide_file_browser()
+    letters(notebook.page)
     expected = {"button", "slider", "radio", "combobox", "application"}
     complaints = []
     for width in (320, 360, 420, 480, 560, 640, 720, 768, 900, 1024, 1280, 1600):
-        notebook.page.set_viewport_size({"width": width, "height": 1500})
-        complaints += [f"at {width} px: {complaint}" for complaint in await_fit(explorer.root, width)]
+        await_width(explorer.root, width)
+        complaints += [f"at {width} px: {complaint}" for complaint in misplaced(explorer.root)]
         complaints += [f"at {width} px: {role} without a name" for role in unnamed(explorer.root, expected)]
+        explorer.root.screenshot(path=OUT / f"hdm-{width}.png")
     assert not complaints, "\n".join(complaints)
