@@ -61,10 +61,12 @@ def browser(chromium: str) -> Iterator[Browser]:
         browser.close()
 
 
-# Pages of one context share the cache of the front end's scripts.
+# Pages of one context share the cache of the front end's scripts. Nothing depends on the reader's language and place.
 @pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 1300, "height": 1500})
+    context = browser.new_context(
+        viewport={"width": 1300, "height": 1500}, locale="de-DE", timezone_id="Pacific/Auckland"
+    )
     context.set_default_timeout(TIMEOUT_MS)
     yield context
     context.close()

@@ -290,8 +290,8 @@ def test_what_is_not_measured_is_hatched_until_it_is(lab: Lab) -> None:
     assert explorer.tones(explorer.place(measured, SIZE, offset, SIDE)) == 1
     assert explorer.tones(explorer.place(missing, SIZE, offset, SIDE)) > 2
 
-    nearest = "hw.hdm.filling.filled(explorer.result.values, explorer.result.measured)"
-    value = notebook.value(f"f'{{{nearest}[{missing}]:.1f}} px'")
+    # The discs around it change no mask either: they have the distance of the plain picture.
+    value = notebook.value("f'{explorer.result.baseline:.1f} px'")
     explorer.stage.hover(position=explorer.place(missing, SIZE, offset, SIDE))
     expect(explorer.root.get_by_text(f"{at(missing)}: about {value}, not measured", exact=True)).to_be_attached()
     expect(explorer.stage.get_by_text(f"about {value} · not measured", exact=True)).to_be_visible()
@@ -478,11 +478,12 @@ def test_two_views_of_one_widget_agree(lab: Lab) -> None:
 
 def test_running_the_cell_again_closes_the_first_explorer(lab: Lab) -> None:
     notebook = lab(
-        TINY + "explorer = None",
+        TINY + "explorer, workers = None, set()",
         f"""
 first, gate = explorer, threading.Event()
 
 def slow(images, gate=gate):
+    workers.add(threading.current_thread())
     gate.wait(1)
     return model(images)
 
@@ -502,8 +503,7 @@ explorer
     explorer.complete()
     assert notebook.value("first is not explorer, explorer.status") == (True, "done")
     # The first one had a minute of work left.
-    threads = "[thread.name for thread in threading.enumerate() if thread.name == 'hdm-explorer']"
-    notebook.await_value(threads, [])
+    notebook.await_value("any(worker.is_alive() for worker in workers - {threading.main_thread()})", False)
     for use in ("first.run()", "first.cancel()", "first.wait()", "first.result"):
         source = f"try:\n    {use}\nexcept RuntimeError as error:\n    print(error)"
         assert "closed" in notebook.execute(source), use
