@@ -1,4 +1,4 @@
-"""What a widget looks like to someone who cannot read its code: colours, room, names."""
+"""What a widget looks like: its colors, its layout, the accessible names of its controls."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from at_rest import at_rest
 from jupyter_hosts import TIMEOUT_MS
 from playwright.sync_api import ElementHandle, Locator, Page
 
-# Visible parts of the widget that are wider than their place, or that reach out of it. What scrolls sideways is in
-# the place of what it scrolls in.
+# Visible parts of a widget that are wider than their container or reach out of it. What scrolls sideways may be wider.
 _OVERFLOW = """root => {
   const found = [];
   const places = '.hdm, .hdm-latent-plot, .hdm-latent-side, .hdm-scroll';
@@ -31,8 +30,8 @@ _OVERFLOW = """root => {
   }
   return found;
 }"""
-# Texts that are cut off by what they stand in, or that stand on each other. A text may end in an ellipsis, and what
-# scrolls may be longer than it shows; labels over a picture or a map stand on what is below them.
+# Texts that are cut off by their container, or that overlap another text. A text may end in an ellipsis, a container
+# may scroll, and labels may cover the image or the map below them.
 _TEXTS = """root => {
   const found = [], texts = [];
   const range = document.createRange();
@@ -95,13 +94,13 @@ _CONTROLS = {"button", "slider", "radio", "combobox", "application", "progressba
 
 
 def rgb(node: Locator, name: str) -> list[int]:
-    """Red, green, blue of a computed colour that is not nearly transparent."""
+    """Red, green, blue of a computed color that is not nearly transparent."""
     text = at_rest(node, f"node => getComputedStyle(node).{name}")
     found = re.fullmatch(r"(rgba?\(|color\(srgb )([^)]+)\)", text)
     assert found, text
     *parts, alpha = [*map(float, re.findall(r"[\d.]+", found[2])), 1.0][:4]
     assert alpha > 0.5
-    # A mixed colour comes in shares of 1.
+    # A mixed color comes in fractions of 1.
     return [round(part * (255 if found[1].startswith("color") else 1)) for part in parts]
 
 
@@ -116,7 +115,7 @@ def widen_letters(page: Page, factor: float) -> ElementHandle:
 
 
 def await_width(root: Locator, width: int) -> None:
-    """Give the window this width, and await the widget in it."""
+    """Give the window this width, and wait until the widget has followed."""
     page = root.page
     page.set_viewport_size({"width": width, "height": 1500})
     page.wait_for_function(
@@ -128,7 +127,7 @@ def await_width(root: Locator, width: int) -> None:
 
 
 def misplaced(root: Locator) -> list[str]:
-    """What reaches out of its place in the widget, is cut off or stands on something else, when all is at rest."""
+    """What reaches out of its container, is cut off or overlaps something else, once all is at rest."""
     return at_rest(root, f"root => [...({_OVERFLOW})(root), ...({_TEXTS})(root)]")
 
 

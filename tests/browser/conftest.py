@@ -50,7 +50,7 @@ def chromium() -> str:
     pytest.skip(f"{missing} (set HDM_REQUIRE_BROWSER to fail instead)")
 
 
-# Not of the session: Playwright's event loop would be in the way of other tests that start their own.
+# Not for the whole session: Playwright's event loop would still run in other tests that start their own.
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
     expect.set_options(timeout=TIMEOUT_MS)
@@ -61,7 +61,8 @@ def browser(chromium: str) -> Iterator[Browser]:
         browser.close()
 
 
-# Pages of one context share the cache of the front end's scripts. Nothing depends on the reader's language and place.
+# Pages of one context share the cached scripts of the front end. Language and time zone are foreign on purpose: nothing
+# that a widget shows may depend on them.
 @pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(
@@ -141,7 +142,8 @@ def lab(lab_server: JupyterServer, open_in: Callable[..., NotebookPage]) -> Call
     return lambda *cells: open_in(lab_server, list(cells))
 
 
-# A kernel that has loaded torch is dear: the latent explorer's tests share one a module, and each has its own explorer.
+# Starting a kernel and importing torch is slow: the latent explorer's tests share one kernel per module, and each test
+# makes its own explorer.
 @pytest.fixture(scope="module")
 def shared_page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
     page = new_page(context, request)
@@ -202,7 +204,7 @@ def dark_theme() -> Iterator[Callable[[NotebookPage], None]]:
         notebook.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
         light = str(name != "JupyterLab Dark").lower()
         expect(notebook.page.locator("body")).to_have_attribute("data-jp-theme-light", light)
-        # JupyterLab's moons cover the page while it loads a theme.
+        # JupyterLab's splash screen covers the page while it loads a theme.
         expect(notebook.page.locator("#jupyterlab-splash")).to_have_count(0)
 
     yield change

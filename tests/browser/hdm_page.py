@@ -30,9 +30,9 @@ class Explorer:
         self.root = page.get_by_role("region", name="Hausdorff distance explorer").nth(nth)
         self.stage = self.root.get_by_role("application")
         self.map = self.stage.get_by_role("img", name="Distances")
-        # Has no name of its own: a line in the foot says what it means.
+        # Without an accessible name: a line in the footer says what it means.
         self.hatching = self.stage.locator("div.hdm-hatching")
-        # Said to be one; the values beside the sliders are <output>, which has this role too.
+        # By its attribute: an <output> element has this role too.
         self.status = self.root.locator("[role=status]")
         self.progress = self.root.get_by_role("progressbar", name="Scan")
         self.alert = self.root.get_by_role("alert")
@@ -82,7 +82,7 @@ class Explorer:
         )
 
     def place(self, cell: tuple[int, int], circle_size: int, offset: int, side: int) -> dict[str, float]:
-        """Where on the stage the disc of a cell has its centre, for a square picture."""
+        """Where on the stage the disc of a cell has its center, for a square picture."""
         box = box_of(self.stage)
         radius = (circle_size + 1) / 2
         row, col = cell
@@ -90,17 +90,17 @@ class Explorer:
         return {"x": x * box["width"], "y": y * box["height"]}
 
     def tones(self, place: dict[str, float], side: int = 16) -> int:
-        """How many colours a small square of the stage has, without what follows the pointer."""
+        """How many colors a small square of the stage has, without what follows the pointer."""
         self.page.mouse.move(0, 0)
         expect(self.stage.locator(".hdm-tip")).to_have_count(0)
         picture = Image.open(io.BytesIO(picture_of(self.stage))).convert("RGB")
         left, top = round(place["x"] - side / 2), round(place["y"] - side / 2)
-        colours = picture.crop((left, top, left + side, top + side)).getcolors()
-        assert colours is not None
-        return len(colours)
+        colors = picture.crop((left, top, left + side, top + side)).getcolors()
+        assert colors is not None
+        return len(colors)
 
     def drag(self, name: str, to: float) -> int:
-        """Drag a slider's thumb to a share of its track; the value it has then."""
+        """Drag a slider's thumb to a fraction of its track; the value it has then."""
         slider = self.slider(name)
         slider.scroll_into_view_if_needed()
         box = box_of(slider)

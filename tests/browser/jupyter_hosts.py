@@ -20,11 +20,11 @@ from urllib.error import URLError
 
 from playwright.sync_api import ConsoleMessage, Error, Page
 
-# Generous, because the machine may be busy with something else; a condition that holds is noticed at once.
+# Generous, because the machine may be busy; tests wait for conditions and go on as soon as they hold.
 TIMEOUT = float(os.environ.get("HDM_BROWSER_TIMEOUT", "60"))  # seconds
 TIMEOUT_MS = 1000 * TIMEOUT
 
-# What a page holds after the notebook's panel and kernel are ready; "idle" alone comes too early.
+# Wait until the notebook's panel and kernel are ready; a kernel is "idle" too early.
 _OPEN = """async () => {
   const app = window.jupyterapp;
   await app.restored;
@@ -229,7 +229,7 @@ def find_chromium() -> str | None:
 class Complaints:
     """Errors in a page's console that come from the widget, or from running it."""
 
-    # A widget's script is loaded from a blob; the other words are of those who carry its messages.
+    # A widget's script is loaded from a blob; the other words name what carries its messages.
     _OURS = re.compile(r"blob:|hdm|anywidget|widget|comm[ _]|preact|signal", re.IGNORECASE)
 
     def __init__(self, page: Page) -> None:

@@ -21,7 +21,7 @@ model, image, segment, cue = hw.demo.shapes(0)
 explorer = hw.HDMExplorer(model, image, segment, circle_size={SIZE}, offset={OFFSET})
 explorer
 """
-# The picture's own grey values as probabilities. A corner too many makes a baseline of 6 px; the disc on it makes the
+# The picture's own gray values as probabilities. A corner too many makes a baseline of 6 px; the disc on it makes the
 # mask better, those within the bright box make it worse. Nowhere is it 0: a disc that changes no pixel is not run.
 TINY = f"""
 import threading, time
@@ -144,7 +144,7 @@ def test_a_click_pins_a_cell_and_opens_the_inspector(lab: Lab) -> None:
     # The picture as the model saw it, in the size that Python sent.
     seen = explorer.figures.first.get_by_role("img")
     assert seen.evaluate("async image => { await image.decode(); return image.naturalWidth; }") == SIDE
-    # The mask against the truth has all three kinds of pixel only if the model makes both errors; hits it must have.
+    # Pixels of the truth or of the mask are drawn, each in one of three colors.
     compared = explorer.figures.nth(1).get_by_role("img", name=re.compile("mask against the truth"))
     drawn = compared.evaluate(
         "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data"
@@ -362,7 +362,7 @@ def test_appearance_changes_in_the_browser_without_a_new_scan(lab: Lab) -> None:
     explorer.choose("Magma")
     magma = explorer.await_repaint(worse)
     notebook.await_value("explorer.color_map", "magma")
-    assert magma[0] == worse[0]  # the same discs in other colours
+    assert magma[0] == worse[0]  # the same discs in other colors
 
     explorer.root.get_by_role("combobox", name="More colour maps").select_option("viridis")
     explorer.await_repaint(magma)

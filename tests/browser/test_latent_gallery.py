@@ -25,7 +25,7 @@ HALVES = {
     "west": tuple(item for item in ALL if item % COLS < WEST),
     "east": tuple(item for item in ALL if item % COLS >= WEST),
 }
-FEW = (0, 5, 17, 30, 58, 94)  # no two as far from their centre
+FEW = (0, 5, 17, 30, 58, 94)  # no two as far from their center
 
 # Many items, quickly: the model finds them all, so that there is one IoU.
 MANY = """
@@ -178,7 +178,7 @@ def test_a_picture_is_read_when_it_comes_into_view_and_once(notebook: NotebookPa
     assert {*in_view, *further} <= {*read} == {*order[: order.index(further[-1]) + 1]}
     assert len(read) == len({*read}) < len(ALL)
 
-    # What was read is kept.
+    # Images that were read are kept.
     notebook.page.mouse.wheel(0, -700)
     expect(explorer.card(order[0]).locator("img")).to_be_visible()
     expect(explorer.cards.nth(len(in_view) - 1).locator("img")).to_be_visible()
@@ -234,7 +234,7 @@ def test_clicking_a_card_rings_its_point_and_back(notebook: NotebookPage, explor
     explorer.card(30).locator("img").click()
     notebook.await_value("explorer.ring", 30)
     expect(explorer.ring).to_have_count(1)
-    (x, y), (px, py) = explorer.centres(explorer.ring)[0], explorer.on_page(spot_of(30))[0]
+    (x, y), (px, py) = explorer.centers(explorer.ring)[0], explorer.on_page(spot_of(30))[0]
     assert max(abs(x - px), abs(y - py)) < 1.5
     expect(explorer.gallery.get_by_role("button", pressed=True).filter(has=notebook.page.locator("img"))).to_have_count(
         1
@@ -438,7 +438,7 @@ def test_the_explanation_follows_from_python_and_goes_with_the_explorer(
 def test_an_explanation_that_fails_says_why(notebook: NotebookPage, explorer: LatentPage) -> None:
     show(notebook, explorer, FEW)
     expect(explorer.card(17).locator("img")).to_be_visible()
-    # Gone since it was shown.
+    # It cannot be read any more since it was shown.
     notebook.execute("scenes.broken.add(17)")
     explorer.card(17).hover()
     explorer.card(17).get_by_role("button", name="Explain").click()
@@ -542,7 +542,7 @@ def test_a_trained_network_and_its_scenes(notebook: NotebookPage, explorer: Late
     notebook.execute("explorer.color_by = 'land_use'")
     for use in notebook.value("sorted(set(map(str, shown.columns_['land_use'])))"):
         expect(explorer.legend).to_contain_text(use)
-    # Clusters are sought in the background from the start.
+    # The explorer looks for clusters in the background from the start.
     expect(explorer.rows.first).to_be_visible()
     assert explorer.column(2) == notebook.value(
         "[str(one.size) for one in sorted(shown.clusters_, key=lambda one: one.mean_iou)]"

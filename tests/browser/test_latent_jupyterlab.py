@@ -47,9 +47,9 @@ def near(found: list[float], expected: tuple[float, float]) -> bool:
 
 
 def test_the_map_shows_every_item_over_the_iou_to_be_expected(notebook: NotebookPage, explorer: LatentPage) -> None:
-    centres = explorer.centres(explorer.points)
+    centers = explorer.centers(explorer.points)
     places = explorer.on_page(*map(spot_of, ALL))
-    misplaced = [item for item in ALL if not near(centres[item], places[item])]
+    misplaced = [item for item in ALL if not near(centers[item], places[item])]
     assert misplaced == []
 
     # Red is a low IoU, blue a high one.
@@ -70,8 +70,8 @@ def test_the_map_shows_every_item_over_the_iou_to_be_expected(notebook: Notebook
     assert notebook.value(f"{SELECTED}, explorer.active, explorer.ring, explorer.error") == ((), None, None, "")
 
 
-def test_a_point_stands_out_from_the_surface_whatever_its_colour(explorer: LatentPage) -> None:
-    # In the middle of the scale a point has the colour of what is behind it: its edge must be another.
+def test_a_point_stands_out_from_the_surface_whatever_its_color(explorer: LatentPage) -> None:
+    # In the middle of the scale a point has the color of what is behind it: its edge must be another.
     middle = min(ALL, key=lambda item: abs(iou(item) - 0.5))
     path = explorer.points.nth(middle).locator("path")
     fill, stroke = path.evaluate("node => [getComputedStyle(node).fill, getComputedStyle(node).stroke]")
@@ -126,7 +126,7 @@ def test_shift_adds_and_alt_takes_away(notebook: NotebookPage, explorer: LatentP
     left = tuple(sorted({*both} - {*block((1, 0), (5, 5))}))
     assert 0 < len(left) < len(both)
     notebook.await_value(SELECTED, left)
-    # For those gestures alone.
+    # The keys changed those gestures only.
     expect(explorer.radio("Replace")).to_be_checked()
     assert notebook.value(f"explorer.mode, {NAMES}") == ("replace", ["a"])
     drawn(explorer, notebook, SECOND)
@@ -143,7 +143,7 @@ def test_the_mode_buttons_say_what_the_next_lasso_does(notebook: NotebookPage, e
     notebook.await_value("explorer.mode", "subtract")
     explorer.lasso(around(*FIRST))
     notebook.await_value(SELECTED, block(*SECOND))
-    # A key held says more than the button.
+    # A held key takes precedence over the mode button.
     explorer.lasso(around(*FIRST), "Shift")
     notebook.await_value(SELECTED, both)
     explorer.choose("Replace")
@@ -171,7 +171,7 @@ def test_keys_on_the_map_do_the_same_and_leave_the_notebook_alone(notebook: Note
     notebook.await_value(SELECTED, block(*SECOND))
     keyboard.press("n")
     notebook.await_value("explorer.active", None)
-    # The notebook's own: add a cell above or below, cut, undo, copy and paste a cell, edit, output away, restart.
+    # The notebook's own shortcuts: add, cut, undo, copy and paste a cell, edit, output away, restart.
     for key in ("b", "x", "z", "c", "v", "o", "Escape", "d", "d", "0", "0", "m", "Shift+m", "j", "k"):
         keyboard.press(key)
     expect(explorer.frame).to_be_focused()
@@ -181,7 +181,7 @@ def test_keys_on_the_map_do_the_same_and_leave_the_notebook_alone(notebook: Note
 
 
 def test_the_map_can_be_reached_by_keyboard(notebook: NotebookPage, explorer: LatentPage) -> None:
-    # From the control before it, as a keyboard's user comes.
+    # From the control before it, by the Tab key.
     explorer.button("Export").focus()
     notebook.page.keyboard.press("Tab")
     expect(explorer.frame).to_be_focused()
@@ -218,10 +218,10 @@ def test_a_click_rings_a_point_and_keeps_the_selection(notebook: NotebookPage, e
         explorer.click(spot_of(item))
         notebook.await_value("explorer.ring", item)
         expect(explorer.ring).to_have_count(1)
-        assert near(explorer.centres(explorer.ring)[0], explorer.on_page(spot_of(item))[0])
+        assert near(explorer.centers(explorer.ring)[0], explorer.on_page(spot_of(item))[0])
     expect(explorer.notice).to_have_text("")
     assert notebook.value(f"{SELECTED}, {NAMES}") == (first, ["a"])
-    # Where there is no point the ring goes.
+    # A click where no point is removes the ring.
     explorer.click(spot(WEST - 0.5, 4))
     notebook.await_value("explorer.ring", None)
     expect(explorer.ring).to_be_hidden()
@@ -370,7 +370,7 @@ def test_hovering_shows_a_points_thumbnail_with_facts(notebook: NotebookPage, ex
     assert notebook.value(f"explorer.ring, {SELECTED}") == (None, ())
 
 
-def test_the_colour_list_colours_points_captions_and_legend(notebook: NotebookPage, explorer: LatentPage) -> None:
+def test_the_color_list_colors_points_captions_and_legend(notebook: NotebookPage, explorer: LatentPage) -> None:
     items = drawn(explorer, notebook, ((5, 2), (7, 2)))
     before = explorer.fills()
 
@@ -444,7 +444,7 @@ def test_what_python_sets_is_shown(notebook: NotebookPage, explorer: LatentPage)
 
     notebook.execute("explorer.ring = 40")
     expect(explorer.ring).to_be_visible()
-    assert near(explorer.centres(explorer.ring)[0], explorer.on_page(spot_of(40))[0])
+    assert near(explorer.centers(explorer.ring)[0], explorer.on_page(spot_of(40))[0])
     notebook.execute("explorer.undo(), explorer.clear()")
     expect(explorer.selections).to_have_count(0)
     for wrong in ("explorer.selected = [96]", "explorer.color_by = 'beauty'", "explorer.ring = -1"):
@@ -475,7 +475,7 @@ def test_running_the_cell_again_closes_the_first_explorer(notebook: NotebookPage
     drawn(explorer, notebook, FIRST)
     notebook.execute("first = explorer; first.select([1, 2], name='more')")
     expect(explorer.outlines).to_have_count(2)
-    # Without the shapes that selections have brought.
+    # Without the widgets of the shapes that selections are drawn with.
     before = notebook.value(widgets)
 
     notebook.run(1)
@@ -552,5 +552,5 @@ def test_the_numbers_of_an_axis_and_its_title_stand_beside_each_other(
     units = [re.search("in 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+) ", title) for title in titles]
     powers = [10.0 ** int(unit[1].translate(POWERS)) if unit else 1 for unit in units]
     expected = [value * factor / power for value, power in zip(spot(0, 0), powers, strict=True)]
-    (corner,) = explorer.centres(explorer.points.first)
+    (corner,) = explorer.centers(explorer.points.first)
     assert near(corner, explorer.on_page((expected[0], expected[1]))[0])
