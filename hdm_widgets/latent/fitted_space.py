@@ -19,7 +19,7 @@ from hdm_widgets.latent.clusters import Cluster, Clustering, Method
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.fitted import FittedMap, FittedState, read_only
 from hdm_widgets.latent.items import Dataset, Item, read_item
-from hdm_widgets.latent.neighbors import Neighbors, nearest
+from hdm_widgets.latent.neighbors import Neighbors, nearest, pairwise_distances
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.selection import COLORS, Selection, check_color, check_indices, check_name, read_selection
@@ -185,8 +185,10 @@ class FittedSpace:
         rows = found.sample()
         if not 1 <= n_neighbors < len(rows) / 2:
             raise ValueError(f"n_neighbors must be 1 to {(len(rows) - 1) // 2}, got {n_neighbors}")
-        features = np.asarray(found.collection.features[rows], dtype=np.float64)
-        return float(trustworthiness(features, found.embedding[rows, :2], n_neighbors=n_neighbors))
+        distances = pairwise_distances(found.collection.features, rows)
+        return float(
+            trustworthiness(distances, found.embedding[rows, :2], n_neighbors=n_neighbors, metric="precomputed")
+        )
 
     # -- clusters ---------------------------------------------------------------------------------
 

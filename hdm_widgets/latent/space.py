@@ -117,8 +117,9 @@ class LatentSpace(FittedSpace):
 
     Notes
     -----
-    Principal components: exact where the activations fit into memory (512 MB as float64), else scikit-learn's
-    `IncrementalPCA`, and `projection_.exact` says so.
+    Principal components are exact where the activations take at most 512 MB as float64, or features outnumber items
+    and there are at most 8192 items. Else scikit-learn's `IncrementalPCA` approximates them, and `projection_.exact`
+    says so.
 
     Examples
     --------
@@ -245,9 +246,11 @@ class LatentSpace(FittedSpace):
         collection = collector.collect(
             dataset, columns=columns, num_workers=num_workers, on_error=on_error, progress=progress
         )
-        return self.fit_collected(collection, dataset)
+        return self.fit_collected(collection, dataset, progress=progress)
 
-    def fit_collected(self, collection: Collection, dataset: Dataset | None = None) -> LatentSpace:
+    def fit_collected(
+        self, collection: Collection, dataset: Dataset | None = None, *, progress: bool = False
+    ) -> LatentSpace:
         """Make the map of what was collected, for instance before an error.
 
         Parameters
@@ -256,6 +259,8 @@ class LatentSpace(FittedSpace):
             What a pass over a data set collected.
         dataset : Dataset, optional
             That data set, for full images; else there are thumbnails.
+        progress : bool
+            Show a tqdm bar where the principal components take longer than a second.
 
         Returns
         -------
@@ -267,7 +272,7 @@ class LatentSpace(FittedSpace):
         width = collection.features.shape[1]
         check_width(width, self.n_components)
         kept = min(max(self.n_components, self.n_cluster_components), count - 1, width)
-        projection = Projection.fit(collection.features, kept, random_state=self.random_state)
+        projection = Projection.fit(collection.features, kept, random_state=self.random_state, progress=progress)
         self._fitted = FittedState(self._mapped(collection, projection, dataset))
         return self
 

@@ -208,7 +208,7 @@ def test_more_components_than_items():
 
 @pytest.mark.parametrize("batch_size", [None, 1, 5])
 def test_a_layer_that_does_not_look_at_the_picture(batch_size):
-    with pytest.raises(ValueError, match="the same for all 12 items: the layer does not look at the picture"):
+    with pytest.raises(ValueError, match="the same for all 12 items: the layer does not look at the image"):
         hw.LatentSpace(Counts(), layer="fixed", batch_size=batch_size).fit(ITEMS, **QUIET)
 
 

@@ -7,9 +7,8 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 from torch import nn
 
 import hdm_widgets as hw
-from hdm_widgets.latent import CollectionError, Layer
+from hdm_widgets.latent import CollectionError, Layer, batches
 from hdm_widgets.latent import fitted as module
-from hdm_widgets.latent import neighbors as blocks
 
 QUIET = {"progress": False}
 SCORES = [
@@ -250,7 +249,7 @@ def test_pictures_come_in_batches(groups, reads):
 @pytest.mark.parametrize("rows", [1024, 7, 60])
 @pytest.mark.parametrize("k", [1, 12, 59])
 def test_neighbours_are_those_that_brute_force_finds(monkeypatch, space, groups, rows, k):
-    monkeypatch.setattr(blocks, "_ROWS", rows)
+    monkeypatch.setattr(batches, "BATCH_BYTES", rows * 8 * 6)
     features = np.asarray(space.collection_.features, np.float64)
     apart = distances(features)
     for index in (0, 13, 59):
