@@ -356,9 +356,9 @@ class Scan:
                     "going on one at a time (batch_size=1 avoids this warning)",
                     stacklevel=2,
                 )
-                sizes.one_at_a_time()
+                sizes.run_singly()
             else:
-                sizes.took(len(chunk), time.perf_counter() - before)
+                sizes.record(len(chunk), time.perf_counter() - before)
                 yield result
             start += len(chunk)
 
