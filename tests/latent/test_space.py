@@ -7,9 +7,8 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 from torch import nn
 
 import hdm_widgets as hw
-from hdm_widgets.latent import CollectionError, Layer
-from hdm_widgets.latent import neighbors as blocks
-from hdm_widgets.latent import space as module
+from hdm_widgets.latent import CollectionError, Layer, batches
+from hdm_widgets.latent import fitted as module
 
 QUIET = {"progress": False}
 SCORES = [
@@ -250,7 +249,7 @@ def test_pictures_come_in_batches(groups, reads):
 @pytest.mark.parametrize("rows", [1024, 7, 60])
 @pytest.mark.parametrize("k", [1, 12, 59])
 def test_neighbours_are_those_that_brute_force_finds(monkeypatch, space, groups, rows, k):
-    monkeypatch.setattr(blocks, "_ROWS", rows)
+    monkeypatch.setattr(batches, "BATCH_BYTES", rows * 8 * 6)
     features = np.asarray(space.collection_.features, np.float64)
     apart = distances(features)
     for index in (0, 13, 59):
@@ -375,7 +374,8 @@ def test_a_comparison_is_a_table_best_first(own_space):
     assert again.equals(frame)
 
 
-def test_a_comparison_comes_one_by_one_and_is_kept(own_space):
+def test_a_comparison_comes_one_by_one_and_is_kept(groups, reads):
+    own_space = hw.LatentSpace(reads).fit(groups, **QUIET)
     first = next(own_space.comparison())
     assert (first.method, first.n_clusters) == ("kmeans", 2)
     # Left in the middle, it is started again.
@@ -571,5 +571,5 @@ def test_before_the_first_fit(reads):
     ):
         with pytest.raises(AttributeError, match="it is not fitted yet"):
             call()
-    with pytest.raises(AttributeError, match="LatentSpace has no 'embeding'"):
+    with pytest.raises(AttributeError, match="'LatentSpace' object has no attribute 'embeding'"):
         space.embeding  # noqa: B018
