@@ -191,7 +191,7 @@ def test_unknown_colour_maps_and_result_types(explainer, method):
     result = explainer.explain(lambda images: images[:, 0], IMAGE, SEGMENT, progress=False)
     with pytest.raises(ValueError, match=r"unknown color map 'Bleus'; any name in matplotlib.colormaps serves"):
         getattr(result, method)(color_map="Bleus")
-    with pytest.raises(TypeError, match="must be the name of a matplotlib colour map or a Colormap, got 3"):
+    with pytest.raises(TypeError, match="must be the name of a matplotlib color map or a Colormap, got 3"):
         getattr(result, method)(color_map=3)
     with pytest.raises(ValueError, match=r"unknown result type 'worst'; use hdm.RAW"):
         getattr(result, method)("worst")
