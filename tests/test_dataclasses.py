@@ -23,7 +23,7 @@ def classes():
             continue
         module = importlib.import_module(info.name)
         for _, one in inspect.getmembers(module, inspect.isclass):
-            if one.__module__ == info.name and dataclasses.is_dataclass(one):
+            if one.__module__ == info.name and (dataclasses.is_dataclass(one) or hasattr(one, "_fields")):
                 found[f"{one.__module__}.{one.__qualname__}"] = one
     return found
 
@@ -41,7 +41,9 @@ def names_arrays(annotation):
 
 def holds_arrays(one):
     hints = typing.get_type_hints(one, vars(importlib.import_module(one.__module__)))
-    return any(names_arrays(hints[field.name]) for field in dataclasses.fields(one) if field.compare)
+    if dataclasses.is_dataclass(one):
+        return any(names_arrays(hints[field.name]) for field in dataclasses.fields(one) if field.compare)
+    return any(map(names_arrays, hints.values()))
 
 
 def test_there_are_such_classes():

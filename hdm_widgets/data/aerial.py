@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from hdm_widgets._identity import compared_by_identity
 from hdm_widgets.data.scene import ASPHALT, Color, Point, Scene
 
 __all__ = ["LAND_USES", "AerialSample", "AerialScenes"]
@@ -31,6 +32,7 @@ _GRASS: Color = (0.39, 0.46, 0.28)
 _GRAVEL: Color = (0.53, 0.51, 0.47)
 
 
+@compared_by_identity
 class AerialSample(NamedTuple):
     """An image with its mask and its land use.
 

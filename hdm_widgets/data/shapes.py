@@ -12,6 +12,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from hdm_widgets._identity import compared_by_identity
+
 __all__ = ["PlantedCue", "PlantedCueSample"]
 
 # Sizes as fractions of the image's side, and the cue's area as a fraction of the image's. Square and circle have the
@@ -21,6 +23,7 @@ _SHAPE_SIDE = (0.22, 0.30)
 _BRIGHTNESS = (0.55, 1.0)
 
 
+@compared_by_identity
 class PlantedCueSample(NamedTuple):
     """An image with the mask of its segment and the mask of its cue.
 

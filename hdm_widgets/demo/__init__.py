@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdm_widgets._identity import compared_by_identity
 from hdm_widgets.data.aerial import AerialScenes
 from hdm_widgets.data.shapes import PlantedCue
 from hdm_widgets.demo import _aerial, _shapes
@@ -19,6 +20,7 @@ __all__ = ["AerialDemo", "ShapesDemo", "aerial", "shapes"]
 _IMAGES = 1000
 
 
+@compared_by_identity
 class ShapesDemo(NamedTuple):
     """A trained model and an image whose explanation is known.
 

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from hdm_widgets.hdm.occlusion import Occluder
 from hdm_widgets.hdm.options import InferenceMode
 from hdm_widgets.hdm.trace_cache import traced
-from hdm_widgets.models.batch_size import free_memory
-from hdm_widgets.models.segmenter import Segmenter, is_out_of_memory
+from hdm_widgets.models.errors import is_out_of_memory
+from hdm_widgets.models.free_memory import free_memory
+from hdm_widgets.models.segmenter import Segmenter
 from hdm_widgets.windowed import Base, Network, TraceError
 
 __all__ = ["Plan", "Planned", "is_finite", "make_plan", "rounding"]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hdm_widgets._identity import compared_by_identity
 from hdm_widgets.latent.activations import ROUNDING
 from hdm_widgets.latent.batches import centered_gram, row_batches
 
@@ -19,6 +20,7 @@ _USUAL = 0.95
 Items = NDArray[np.floating[Any]]
 
 
+@compared_by_identity
 class Neighbors(NamedTuple):
     """The items nearest to one.
 
@@ -32,16 +34,6 @@ class Neighbors(NamedTuple):
 
     indices: NDArray[np.int64]
     distances: NDArray[np.float64]
-
-    # Equal to itself alone, as results with arrays are everywhere: comparing arrays as a tuple does would raise.
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __ne__(self, other: object) -> bool:
-        return self is not other
-
-    def __hash__(self) -> int:
-        return id(self)
 
 
 def nearest(items: Items, queries: Items, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
