@@ -1,0 +1,158 @@
+"""What this documentation adds to Sphinx: notebooks from ../notebooks, diagrams in the theme's colors, and two checks."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.errors import ExtensionError
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
+
+__all__ = ["external_loads", "setup", "with_pictures"]
+
+logger = logging.getLogger(__name__)
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+# What a browser loads by itself: everything with a source, and links that are not there to be clicked.
+_LOADS = re.compile(
+    r"""<(?:script|img|iframe|source|video|audio|embed|object|link)\b[^>]*?\b(?:src|srcset|data|href)\s*=\s*["']?"""
+    r"""((?:https?:)?//[^"'\s>]+)""",
+    re.IGNORECASE,
+)
+_STYLE_LOADS = re.compile(r"""(?:@import\s+(?:url\()?|url\()\s*["']?((?:https?:)?//[^"')\s]+)""", re.IGNORECASE)
+_MODULE_LOADS = re.compile(r"""(?:\bimport\s*\(?|\bfrom)\s*["'](https?://[^"']+)""")
+
+
+# -- Notebooks ---------------------------------------------------------------------------------------
+
+
+def with_pictures(notebook: dict[str, Any]) -> dict[str, Any]:
+    """A notebook with a picture after each cell whose metadata name one: `{"picture": file, "caption": text}`.
+
+    A page cannot show a widget, so it shows a picture of it.
+    """
+    cells = []
+    for cell in notebook["cells"]:
+        cells.append(cell)
+        if "picture" in cell["metadata"]:
+            picture = f"![{cell['metadata']['caption']}]({cell['metadata']['picture']})"
+            cells.append({"cell_type": "markdown", "id": f"{cell['id']}-picture", "metadata": {}, "source": picture})
+    return {**notebook, "cells": cells}
+
+
+def copy_notebooks(app: Sphinx) -> None:
+    """Copy the notebooks and their images beside the page that lists them; unchanged ones stay as they are."""
+    target = Path(app.srcdir) / "tutorials"
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        text = json.dumps(with_pictures(json.loads(path.read_text(encoding="utf-8"))), indent=1)
+        _write(target / path.name, text.encode())
+    for path in sorted((NOTEBOOKS / "images").iterdir()):
+        _write(target / "images" / path.name, path.read_bytes())
+
+
+def _write(path: Path, content: bytes) -> None:
+    if not path.exists() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def drop_widgets(app: Sphinx, doctree: nodes.document) -> None:
+    """Remove the output of widgets and progress bars, and their state."""
+    for output in list(doctree.findall(nodes.container)):
+        if any(part.get("mime_type") == WIDGET for part in output.children if isinstance(part, nodes.container)):
+            output.parent.remove(output)
+    for output in list(doctree.findall(nodes.container)):
+        if "cell_output" in output["classes"] and not output.children:
+            output.parent.remove(output)
+    data = getattr(app.env, "nb_metadata", {}).get(app.env.docname, {})
+    data.get("js_files", {}).pop("ipywidgets_state", None)
+
+
+# -- Diagrams ----------------------------------------------------------------------------------------
+
+
+class InlineDiagrams(SphinxPostTransform):
+    """Put SVG files from images/ into the page itself, where they follow the theme's light and dark colors."""
+
+    default_priority = 5
+    formats = ("html",)
+
+    def run(self, **_options: Any) -> None:
+        """Replace each such image."""
+        for image in list(self.document.findall(nodes.image)):
+            path = Path(self.app.srcdir) / image["uri"]
+            if path.suffix == ".svg" and path.parent.name == "images":
+                drawing = path.read_text(encoding="utf-8")
+                image.replace_self(nodes.raw("", f'<div class="diagram">{drawing}</div>', format="html"))
+
+
+# -- Reference ---------------------------------------------------------------------------------------
+
+
+def skip_tuple_fields(
+    _app: Sphinx, _what: str, _name: str, member: object, skip: bool, _options: object
+) -> bool | None:
+    """Leave out the fields of named tuples: the class describes them."""
+    return True if str(getattr(member, "__doc__", "")).startswith("Alias for field number") else None
+
+
+def check_reference(app: Sphinx, env: BuildEnvironment) -> None:
+    """Warn of every public name that the reference lacks."""
+    documented = [_found(name) for name, *_ in env.get_domain("py").get_objects()]
+    for module_name in app.config.reference_modules:
+        module = importlib.import_module(module_name)
+        for name in module.__all__:
+            if not any(getattr(module, name) is value for value in documented):
+                logger.warning("%s.%s is public but not in the reference", module_name, name, location="api/index")
+
+
+def _found(name: str) -> object:
+    """What a dotted name of the reference stands for."""
+    parts = name.split(".")
+    value: Any = importlib.import_module(parts[0])
+    for part in parts[1:]:
+        value = getattr(value, part, None)
+    return value
+
+
+# -- Nothing from outside ----------------------------------------------------------------------------
+
+
+def external_loads(text: str) -> list[str]:
+    """Addresses outside of the site that a page, style sheet or script would load."""
+    return [match[1] for pattern in (_LOADS, _STYLE_LOADS, _MODULE_LOADS) for match in pattern.finditer(text)]
+
+
+def check_self_contained(app: Sphinx, error: Exception | None) -> None:
+    """Fail if a built page would load anything from another place."""
+    if error is not None or app.builder.format != "html":
+        return
+    out = Path(app.outdir)
+    found = [
+        f"{path.relative_to(out)}: {address}"
+        for path in sorted(out.rglob("*"))
+        if path.suffix in {".html", ".css"}
+        for address in external_loads(path.read_text(encoding="utf-8"))
+    ]
+    if found:
+        raise ExtensionError("built pages would load from outside:\n" + "\n".join(found))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Add everything to Sphinx."""
+    app.add_config_value("reference_modules", [], "env", list)
+    app.add_post_transform(InlineDiagrams)
+    app.connect("builder-inited", copy_notebooks, priority=1)
+    app.connect("doctree-read", drop_widgets)
+    app.connect("autodoc-skip-member", skip_tuple_fields)
+    app.connect("env-check-consistency", check_reference)
+    app.connect("build-finished", check_self_contained)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
