@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-
-from numpydoc.xref import DEFAULT_LINKS
 
 import hdm_widgets
 
@@ -24,7 +23,7 @@ extensions = [
     "myst_nb",
     "extension",
 ]
-exclude_patterns = ["_build", "api/generated/.gitkeep"]
+exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 # Single backquotes in docstrings are code, and a link where they name something of the reference.
 default_role = "py:obj"
@@ -37,9 +36,9 @@ autodoc_typehints = "none"
 # "EmptyPolicy", not the choices that it stands for.
 autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
+# Of the types, only our own names are links.
 numpydoc_xref_param_type = True
-# Words that are no names here, and names that are documented elsewhere.
-numpydoc_xref_ignore = {"of", "or", "to", "same", "shape", *DEFAULT_LINKS}
+numpydoc_xref_ignore = "all"
 # Unknown sections, their order, missing docstrings, parameters that the signature does not have or has in another
 # order, missing descriptions of what is returned.
 numpydoc_validation_checks = {"GL06", "GL07", "GL08", "PR02", "PR03"}
@@ -53,6 +52,13 @@ reference_modules = [
     "hdm_widgets.data",
     "hdm_widgets.demo",
 ]
+numpydoc_xref_aliases = {
+    name: f"{module}.{name}"
+    for module in reversed(reference_modules)
+    for name in importlib.import_module(module).__all__
+    if name[0].isupper()
+}
+toc_object_entries_show_parents = "hide"
 
 # -- Pages and notebooks -----------------------------------------------------------------------------
 myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "deflist"]

@@ -1,4 +1,4 @@
-"""What this documentation adds to Sphinx: notebooks from ../notebooks, diagrams in the theme's colors, and two checks."""
+"""What these pages add to Sphinx: notebooks from ../notebooks, diagrams in the theme's colors, and two checks."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class InlineDiagrams(SphinxPostTransform):
 
 
 def skip_tuple_fields(
-    _app: Sphinx, _what: str, _name: str, member: object, skip: bool, _options: object
+    _app: Sphinx, _what: str, _name: str, member: object, _skip: bool, _options: object
 ) -> bool | None:
     """Leave out the fields of named tuples: the class describes them."""
     return True if str(getattr(member, "__doc__", "")).startswith("Alias for field number") else None
