@@ -28,7 +28,7 @@ _LOADS = re.compile(
     re.IGNORECASE,
 )
 _STYLE_LOADS = re.compile(r"""(?:@import\s+(?:url\()?|url\()\s*["']?((?:https?:)?//[^"')\s]+)""", re.IGNORECASE)
-_MODULE_LOADS = re.compile(r"""(?:\bimport\s*\(?|\bfrom)\s*["'](https?://[^"']+)""")
+_MODULE_LOADS = re.compile(r"""(?:(?<!@)\bimport\s*\(?|\bfrom)\s*["'](https?://[^"']+)""")
 
 
 # -- Notebooks ---------------------------------------------------------------------------------------
