@@ -8,6 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from numpydoc.xref import DEFAULT_LINKS
+
 import hdm_widgets
 
 project = "hdm-widgets"
@@ -27,6 +29,8 @@ exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 # Single backquotes in docstrings are code, and a link where they name something of the reference.
 default_role = "py:obj"
+# Types and code have straight quotes.
+smartquotes = False
 
 # -- Reference ---------------------------------------------------------------------------------------
 autosummary_generate = True
@@ -52,7 +56,8 @@ reference_modules = [
     "hdm_widgets.data",
     "hdm_widgets.demo",
 ]
-numpydoc_xref_aliases = {
+# numpydoc knows some words of Python and NumPy, whose documentation is elsewhere: they stay words.
+numpydoc_xref_aliases = {word: word for word in DEFAULT_LINKS} | {
     name: f"{module}.{name}"
     for module in reversed(reference_modules)
     for name in importlib.import_module(module).__all__
@@ -83,7 +88,7 @@ html_show_sourcelink = False
 html_sidebars = {"index": [], "numbers": [], "architecture": [], "glossary": [], "benchmarks": [], "changelog": []}
 html_theme_options = {
     "logo": {"text": "hdm-widgets"},
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 6,
     "navbar_align": "left",
     "navbar_end": ["theme-switcher"],
     "secondary_sidebar_items": ["page-toc"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import re
 from pathlib import Path
@@ -14,6 +15,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
+from sphinx.util.inspect import stringify_signature
 
 __all__ = ["external_loads", "setup", "with_pictures"]
 
@@ -37,14 +39,16 @@ _MODULE_LOADS = re.compile(r"""(?:(?<!@)\bimport\s*\(?|\bfrom)\s*["'](https?://[
 def with_pictures(notebook: dict[str, Any]) -> dict[str, Any]:
     """A notebook with a picture after each cell whose metadata name one: `{"picture": file, "caption": text}`.
 
-    A page cannot show a widget, so it shows a picture of it.
+    A page cannot show a widget, so it shows a picture of it: `file` on a light page, `file_dark` on a dark one.
     """
     cells = []
     for cell in notebook["cells"]:
         cells.append(cell)
         if "picture" in cell["metadata"]:
-            picture = f"![{cell['metadata']['caption']}]({cell['metadata']['picture']})"
-            cells.append({"cell_type": "markdown", "id": f"{cell['id']}-picture", "metadata": {}, "source": picture})
+            file, caption = Path(cell["metadata"]["picture"]), cell["metadata"]["caption"]
+            dark = file.with_stem(f"{file.stem}_dark")
+            source = f"![{caption}]({file}){{.shot .only-light}} ![{caption}]({dark}){{.shot .only-dark}}"
+            cells.append({"cell_type": "markdown", "id": f"{cell['id']}-picture", "metadata": {}, "source": source})
     return {**notebook, "cells": cells}
 
 
@@ -104,6 +108,17 @@ def skip_tuple_fields(
     return True if str(getattr(member, "__doc__", "")).startswith("Alias for field number") else None
 
 
+def widget_signature(
+    _app: Sphinx, what: str, _name: str, value: Any, _options: object, signature: str | None, _returns: str | None
+) -> tuple[str, str] | None:
+    """Show the arguments of a widget: its metaclass says `(*args, **kwargs)`."""
+    if what != "class" or signature != "(*args, **kwargs)":
+        return None
+    own = inspect.signature(value.__init__)
+    parameters = [parameter for name, parameter in own.parameters.items() if name != "self"]
+    return stringify_signature(own.replace(parameters=parameters), show_annotation=False), ""
+
+
 def check_reference(app: Sphinx, env: BuildEnvironment) -> None:
     """Warn of every public name that the reference lacks."""
     documented = [_found(name) for name, *_ in env.get_domain("py").get_objects()]
@@ -153,6 +168,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", copy_notebooks, priority=1)
     app.connect("doctree-read", drop_widgets)
     app.connect("autodoc-skip-member", skip_tuple_fields)
+    app.connect("autodoc-process-signature", widget_signature)
     app.connect("env-check-consistency", check_reference)
     app.connect("build-finished", check_self_contained)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

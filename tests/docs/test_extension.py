@@ -56,6 +56,7 @@ def test_a_cell_with_a_picture_is_followed_by_it(extension: ModuleType) -> None:
     changed = extension.with_pictures(notebook)
 
     assert [cell["id"] for cell in changed["cells"]] == ["b", "b-picture", "a"]
-    assert changed["cells"][1]["source"] == "![B](images/b.png)"
+    shown = "![B](images/b.png){.shot .only-light} ![B](images/b_dark.png){.shot .only-dark}"
+    assert changed["cells"][1]["source"] == shown
     assert changed["nbformat"] == 4
     assert [cell["id"] for cell in notebook["cells"]] == ["b", "a"]

@@ -77,13 +77,11 @@ def test_the_code_on_a_page_runs(page: str, in_an_empty_folder: None, request: p
         exec(compile("\n" * line + code, page, "exec"), names)
 
 
-def links(page: str) -> list[str]:
-    """Where the links and images of a page lead, but for those to other sites and places of the page itself."""
-    text = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-    return [target for target in re.findall(r"\]\(([^)\s#]+)", text) if "://" not in target]
-
-
 def test_the_links_of_the_readme_lead_to_files() -> None:
-    targets = links("README.md")
-    assert len(targets) > 10
-    assert [target for target in targets if not (ROOT / target).is_file()] == []
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)\s#]+)", text)
+    pictures = re.findall(r'\bsrc(?:set)?="([^"]+)"', text)
+    assert len(links) > 10
+    assert len(pictures) == 4
+    local = [target for target in links + pictures if "://" not in target]
+    assert [target for target in local if not (ROOT / target).is_file()] == []
