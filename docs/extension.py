@@ -1,14 +1,14 @@
-"""What these pages add to Sphinx: notebooks from ../notebooks, diagrams in the theme's colors, and two checks."""
+"""What these pages add to Sphinx: notebooks from ../notebooks, diagrams in the theme's colors, and checks."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import json
-import re
 from pathlib import Path
 from typing import Any
 
+from built_pages import problems
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -17,20 +17,12 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.inspect import stringify_signature
 
-__all__ = ["external_loads", "setup", "with_pictures"]
+__all__ = ["setup", "with_pictures"]
 
 logger = logging.getLogger(__name__)
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
-# What a browser loads by itself: everything with a source, and links that are not there to be clicked.
-_LOADS = re.compile(
-    r"""<(?:script|img|iframe|source|video|audio|embed|object|link)\b[^>]*?\b(?:src|srcset|data|href)\s*=\s*["']?"""
-    r"""((?:https?:)?//[^"'\s>]+)""",
-    re.IGNORECASE,
-)
-_STYLE_LOADS = re.compile(r"""(?:@import\s+(?:url\()?|url\()\s*["']?((?:https?:)?//[^"')\s]+)""", re.IGNORECASE)
-_MODULE_LOADS = re.compile(r"""(?:(?<!@)\bimport\s*\(?|\bfrom)\s*["'](https?://[^"']+)""")
 
 
 # -- Notebooks ---------------------------------------------------------------------------------------
@@ -60,6 +52,18 @@ def copy_notebooks(app: Sphinx) -> None:
         _write(target / path.name, text.encode())
     for path in sorted((NOTEBOOKS / "images").iterdir()):
         _write(target / "images" / path.name, path.read_bytes())
+
+
+def outdated(
+    _app: Sphinx, env: BuildEnvironment, _added: set[str], _changed: set[str], _removed: set[str]
+) -> list[str]:
+    """Read notebooks again when the package has changed, and every page when this file has."""
+
+    def since(path: Path) -> set[str]:
+        return {name for name, read in env.all_docs.items() if path.stat().st_mtime_ns // 1000 > read}
+
+    newest = max(NOTEBOOKS.with_name("hdm_widgets").rglob("*.py"), key=lambda path: path.stat().st_mtime_ns)
+    return sorted({name for name in since(newest) if name.startswith("tutorials/")} | since(Path(__file__)))
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -138,27 +142,17 @@ def _found(name: str) -> object:
     return value
 
 
-# -- Nothing from outside ----------------------------------------------------------------------------
+# -- Built pages -------------------------------------------------------------------------------------
 
 
-def external_loads(text: str) -> list[str]:
-    """Addresses outside of the site that a page, style sheet or script would load."""
-    return [match[1] for pattern in (_LOADS, _STYLE_LOADS, _MODULE_LOADS) for match in pattern.finditer(text)]
-
-
-def check_self_contained(app: Sphinx, error: Exception | None) -> None:
-    """Fail if a built page would load anything from another place."""
+def check_pages(app: Sphinx, error: Exception | None) -> None:
+    """Fail if a built page would load anything from another place, or has a link that leads nowhere."""
     if error is not None or app.builder.format != "html":
         return
-    out = Path(app.outdir)
-    found = [
-        f"{path.relative_to(out)}: {address}"
-        for path in sorted(out.rglob("*"))
-        if path.suffix in {".html", ".css"}
-        for address in external_loads(path.read_text(encoding="utf-8"))
-    ]
+    # The way back from a source is wrong where a name is public in another module than the first that has it.
+    found = [line for line in problems(Path(app.outdir)) if not line.startswith("_modules/")]
     if found:
-        raise ExtensionError("built pages would load from outside:\n" + "\n".join(found))
+        raise ExtensionError("problems of the built pages:\n" + "\n".join(found))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -166,9 +160,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("reference_modules", [], "env", list)
     app.add_post_transform(InlineDiagrams)
     app.connect("builder-inited", copy_notebooks, priority=1)
+    app.connect("env-get-outdated", outdated)
     app.connect("doctree-read", drop_widgets)
     app.connect("autodoc-skip-member", skip_tuple_fields)
     app.connect("autodoc-process-signature", widget_signature)
     app.connect("env-check-consistency", check_reference)
-    app.connect("build-finished", check_self_contained)
+    app.connect("build-finished", check_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

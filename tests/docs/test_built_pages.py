@@ -1,25 +1,17 @@
-"""What docs/extension.py checks on the pages, on pages that must be refused and pages that must not."""
+"""What is checked on built pages, on pages that must be refused and pages that must not; notebooks as pages."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.fixture(scope="module")
-def extension() -> ModuleType:
-    pytest.importorskip("myst_nb", reason="the documentation's tools are not installed")
-    spec = importlib.util.spec_from_file_location("extension", DOCS / "extension.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(autouse=True)
+def docs_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
 
 
 @pytest.mark.parametrize(
@@ -44,16 +36,41 @@ def extension() -> ModuleType:
         ('<svg xmlns="http://www.w3.org/2000/svg"></svg>', []),
     ],
 )
-def test_what_a_page_would_load_from_outside_is_found(extension: ModuleType, text: str, found: list[str]) -> None:
-    assert extension.external_loads(text) == found
+def test_what_a_page_would_load_from_outside_is_found(text: str, found: list[str]) -> None:
+    from built_pages import Page
+
+    assert Page(text).external == found
 
 
-def test_a_cell_with_a_picture_is_followed_by_it(extension: ModuleType) -> None:
+def test_links_that_lead_nowhere_are_found(tmp_path: Path) -> None:
+    from built_pages import problems
+
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "b.html").write_text('<a id="here" href="../a.html#top">up</a><a href="#here">here</a>')
+    (tmp_path / "a.html").write_text(
+        '<h1 id="top">A</h1><a href="sub/b.html#here"></a><a href="https://example.org/x"></a><a href="mailto:a@b"></a>'
+        '<a href="sub/b.html#there"></a><a href="c.html"></a><a href="#bottom"></a><a href="a%20b.txt"></a>'
+        "<img src=https://img.example/a.png>"
+    )
+    (tmp_path / "a b.txt").write_text("a file with a space")
+
+    assert problems(tmp_path) == [
+        "a.html would load https://img.example/a.png",
+        "a.html has a link to sub/b.html#there, which is not there",
+        "a.html has a link to c.html, which is not there",
+        "a.html has a link to #bottom, which is not there",
+    ]
+
+
+def test_a_cell_with_a_picture_is_followed_by_it() -> None:
+    pytest.importorskip("myst_nb", reason="the documentation's tools are not installed")
+    from extension import with_pictures
+
     plain = {"cell_type": "code", "id": "a", "metadata": {}, "source": "1"}
     widget = {"cell_type": "code", "id": "b", "metadata": {"picture": "images/b.png", "caption": "B"}, "source": "2"}
     notebook = {"cells": [widget, plain], "nbformat": 4}
 
-    changed = extension.with_pictures(notebook)
+    changed = with_pictures(notebook)
 
     assert [cell["id"] for cell in changed["cells"]] == ["b", "b-picture", "a"]
     shown = "![B](images/b.png){.shot .only-light} ![B](images/b_dark.png){.shot .only-dark}"
