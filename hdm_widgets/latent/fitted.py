@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent.clusters import Cluster, Clustering
 from hdm_widgets.latent.collection import Collection
-from hdm_widgets.latent.items import Dataset, beside
+from hdm_widgets.latent.items import Dataset, merge_columns
 from hdm_widgets.latent.neighbors import usual_distance
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
@@ -139,7 +139,7 @@ class FittedState:
         own["expected_iou"] = found.expected_iou
         if self.clustering is not None:
             own["cluster"] = self.clustering.labels
-        return {name: read_only(values) for name, values in beside(own, found.collection.columns).items()}
+        return {name: read_only(values) for name, values in merge_columns(own, found.collection.columns).items()}
 
 
 def read_only(values: NDArray[Any]) -> NDArray[Any]:

@@ -307,14 +307,14 @@ class FittedSpace:
         self._check_index(index)
         if self.dataset_ is None:
             return np.array(self.collection_.thumbnails[index])
-        return to_rgb(self.item(index).picture.numpy())
+        return to_rgb(self.item(index).image.numpy())
 
     def item(self, index: int) -> Item:
         """Item `index` as the model sees it, read from the data set, with its true mask."""
         self._check_index(index)
         if self.dataset_ is None:
             raise ValueError("this space has no data set; LatentSpace.load(path, dataset=...) takes it")
-        return read_item(self.dataset_, int(self.items_[index]), self.collection_.picture_shape[1:])
+        return read_item(self.dataset_, int(self.items_[index]), self.collection_.image_shape[1:])
 
     def truth(self, index: int) -> NDArray[np.bool_]:
         """The true mask of item `index`, bool (H, W)."""

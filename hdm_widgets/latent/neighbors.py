@@ -49,10 +49,10 @@ def _nearest(items: Items, queries: Items, k: int) -> tuple[NDArray[np.int64], N
     wanted = np.asarray(queries, dtype=np.float64)
     best = np.full((len(wanted), k), np.inf)
     found = np.full((len(wanted), k), -1, np.int64)
-    own_squares = (wanted**2).sum(1)[:, None]
+    own_squares = _squares(wanted)[:, None]
     for rows in row_batches(*items.shape, most=_ROWS):
         block = np.asarray(items[rows], dtype=np.float64)
-        squares = own_squares + (block**2).sum(1) - 2 * wanted @ block.T
+        squares = own_squares + _squares(block) - 2 * (wanted @ block.T)
         joined = np.hstack([best, squares])
         names = np.hstack([found, np.broadcast_to(np.arange(rows.start, rows.stop), squares.shape)])
         order = np.argsort(joined, axis=1, kind="stable")[:, :k]
@@ -61,6 +61,12 @@ def _nearest(items: Items, queries: Items, k: int) -> tuple[NDArray[np.int64], N
     exact = np.stack([_distances(items, near, query) for query, near in zip(wanted, found, strict=True)])
     order = np.argsort(exact, axis=1, kind="stable")
     return np.take_along_axis(found, order, 1), np.take_along_axis(exact, order, 1)
+
+
+def _squares(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared lengths (n,) of vectors (n, d)."""
+    squares: NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors)
+    return squares
 
 
 def _distances(items: Items, rows: NDArray[np.int64], query: NDArray[np.float64]) -> NDArray[np.float64]:

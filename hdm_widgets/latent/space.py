@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from hdm_widgets._validation import advise_on_keywords, check_choice, is_whole, warn_user
 from hdm_widgets.latent import folder
-from hdm_widgets.latent.activations import Pool, named_module, network_of
+from hdm_widgets.latent.activations import Pool, find_module, network_of
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.collector import Collector, check_width
 from hdm_widgets.latent.fitted import FittedMap, FittedState, read_only
 from hdm_widgets.latent.fitted_space import FittedSpace
-from hdm_widgets.latent.items import Columns, Dataset, check_dataset, check_pictures
+from hdm_widgets.latent.items import Columns, Dataset, check_dataset, check_images
 from hdm_widgets.latent.neighbors import nearest
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
@@ -283,7 +283,7 @@ class LatentSpace(FittedSpace):
         dataset: Dataset | None,
         regressor: Regressor | Literal["fit"] | None = "fit",
     ) -> FittedMap:
-        overlaps = Overlaps(collection.hits, collection.misses, collection.false_alarms, self.iou_empty)
+        overlaps = Overlaps(collection.tp, collection.fn, collection.fp, self.iou_empty)
         coordinates = projection.transform(collection.features)
         if regressor == "fit":
             regressor = Regressor.fit(coordinates[:, :2], overlaps.iou, random_state=self.random_state)
@@ -348,8 +348,8 @@ class LatentSpace(FittedSpace):
         return found.projection.transform(features)[:, : found.n_components]
 
     def _features(self, images: Tensor | NDArray[Any]) -> NDArray[np.float32]:
-        pictures = check_pictures(images, self.collection_.picture_shape, same_size=self.pool == "flatten")
-        features = self._collector().features(pictures, self.layer_)
+        given = check_images(images, self.collection_.image_shape, same_size=self.pool == "flatten")
+        features = self._collector().features(given, self.layer_)
         width = self.collection_.features.shape[1]
         if features.shape[1] != width:
             raise ValueError(f"layer and pool give {features.shape[1]} features, the space was made with {width}")
@@ -359,10 +359,10 @@ class LatentSpace(FittedSpace):
         """Warn if the model that a space is loaded with is visibly not the one it was made with."""
         if self.segmenter is None:
             return
-        named_module(network_of(self.segmenter), self.layer_name_)
+        find_module(network_of(self.segmenter), self.layer_name_)
         if self.dataset_ is None:
             return
-        features = self._features(self.item(0).picture[None])[0]
+        features = self._features(self.item(0).image[None])[0]
         stored = self.collection_.features[0]
         if not np.allclose(features, stored, rtol=1e-2, atol=1e-3 * float(np.abs(stored).max())):
             warn_user(

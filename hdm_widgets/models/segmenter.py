@@ -204,12 +204,12 @@ class Segmenter:
         if not len(given):
             raise ValueError("there is no image: N is 0")
         with self.evaluating():
-            sizes = self._sizes_for(given[0])
+            sizes = self.sizes_for(given[0])
             # Copies: a model may write into its input, and a batch may have to run again.
             parts = run_in_batches(len(given), lambda part: run(given[part].clone()), sizes)
             return np.concatenate([output for _, output in parts])
 
-    def _sizes_for(self, image: Tensor) -> BatchSize:
+    def sizes_for(self, image: Tensor) -> BatchSize:
         """The batch size for images like this one; what earlier calls learned about them is used again."""
         key = tuple(image.shape), self.run_device, self.batch_size
         if self._sizes is None or self._sizes[0] != key:

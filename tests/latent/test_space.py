@@ -467,7 +467,7 @@ def test_pictures_and_masks_of_items(space, groups):
         assert got.dtype == np.uint8
         np.testing.assert_allclose(got, np.repeat(grey[..., None], 3, axis=2), atol=0.51)
     item = space.item(4)
-    np.testing.assert_array_equal(item.picture, groups.pictures[4])
+    np.testing.assert_array_equal(item.image, groups.pictures[4])
     np.testing.assert_array_equal(item.mask, groups.masks[4])
 
 
@@ -492,7 +492,7 @@ def test_items_that_were_skipped_keep_their_number(make_groups, reads):
     assert space.table()["number"].tolist() == space.items_.tolist()
     # Position 10 is item 12 of the data set.
     np.testing.assert_array_equal(space.truth(10), groups.masks[12])
-    np.testing.assert_array_equal(space.item(10).picture, groups.pictures[12])
+    np.testing.assert_array_equal(space.item(10).image, groups.pictures[12])
     with pytest.raises(CollectionError, match="item 0: the image has NaN or infinity"):
         space.fit(groups, **QUIET)
 
