@@ -32,7 +32,7 @@ def imports(*modules: str) -> bool:
 
 def pip_install(python: str, *arguments: str) -> bool:
     """Install from PyPI at the releases of constraints.txt; whether that worked."""
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]
     return subprocess.run([*command, "--constraint", CONSTRAINTS, *arguments], check=False).returncode == 0
 
 

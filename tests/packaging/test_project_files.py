@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import bootstrap
@@ -14,6 +15,7 @@ import lowest
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import hdm_widgets
@@ -36,6 +38,18 @@ PINS = {
 @pytest.mark.parametrize("requirement", REQUIREMENTS, ids=str)
 def test_the_tested_release_is_one_that_the_project_asks_for(requirement: Requirement) -> None:
     assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)])
+
+
+def test_the_pinned_releases_run_on_the_oldest_python() -> None:
+    oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
+    # soupsieve 4, for example, wants Python 3.11.5, and Debian 12 has 3.11.2.
+    wants = {
+        f"{one.name}=={one.version}": one.metadata["Requires-Python"] or ""
+        for one in metadata.distributions()
+        if PINS.get(canonicalize_name(one.name)) == one.version
+    }
+    assert len(wants) > 100
+    assert {name: want for name, want in wants.items() if not SpecifierSet(want).contains(oldest)} == {}
 
 
 def test_the_oldest_releases_are_the_promised_ones_and_tools_stay_as_pinned() -> None:
