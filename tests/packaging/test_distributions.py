@@ -233,6 +233,20 @@ def test_without_npm_one_line_says_what_to_install(checkout: Path, tmp_path: Pat
     assert not [line for line in lines if "Traceback" in line]
 
 
+def test_npm_does_not_see_the_path_by_which_pip_isolates_a_build(checkout: Path, tmp_path: Path) -> None:
+    npm = tmp_path / "bin" / "npm"
+    npm.parent.mkdir()
+    npm.write_text('#!/bin/sh\necho "npm $* in ${PWD##*/} with <$PYTHONPATH>"\n')
+    npm.chmod(0o755)
+    script = "import hatch_build; hatch_build.build_front_end('wheel', 'standard', path='js', npm=['npm'], "
+    script += f"build_cmd='build', source_dir='js/src', build_dir={str(tmp_path / 'static')!r})"
+    printed = run(sys.executable, "-c", script, cwd=checkout, PATH=str(npm.parent), PYTHONPATH=str(checkout))
+    assert [line for line in printed.splitlines() if line.startswith("npm ")] == [
+        "npm install in js with <>",
+        "npm run build in js with <>",
+    ]
+
+
 def test_the_installed_wheel_has_its_widgets(wheel: Path, tmp_path: Path) -> None:
     target = tmp_path / "site"
     command = ["-m", "pip", "install", "--no-deps", "--no-index", "--no-compile", "--disable-pip-version-check"]
