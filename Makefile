@@ -1,17 +1,23 @@
 # `make demo` opens the quick start in JupyterLab, `make test` runs every check. Both make their environment in .venv, once.
-PYTHON ?= python3
+# CONTRIBUTING.md says what the other targets are for.
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
 BIN := .venv/bin
 BUNDLE := hdm_widgets/static/hdm_explorer.js
 # JupyterLab starts for root only when told so.
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+# What needs neither a browser nor a build of the package.
+UNIT_TESTS := --ignore=tests/browser --ignore=tests/packaging tests hdm_widgets
+# Where the machine has no Node.js, it lies in .venv.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint browser format clean
+.PHONY: demo test lint docs browser coverage test-lowest dist format clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.installed $(BUNDLE)
 	$(BIN)/jupyter lab $(ROOT) notebooks/01_quickstart.ipynb
 
-test: lint browser
+test: lint docs browser
 	cd js && npm test
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 tests hdm_widgets notebooks
 
@@ -19,28 +25,61 @@ lint: .venv/.installed $(BUNDLE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy tools hatch_build.py
+	cd tests/typing && $(CURDIR)/$(BIN)/mypy --config-file mypy.ini
 	cd js && npm run lint && npm run types
+
+docs: .venv/.installed $(BUNDLE)
+	$(BIN)/sphinx-build -M html docs docs/_build -W --keep-going --quiet
+
+# Browser tests need a Chromium; what cannot be installed is said, and those tests then say that they were skipped.
+browser: .venv/.installed
+	@sh tests/browser/ensure_chromium.sh
+
+# Apart from `make test`, which it would slow down by half.
+coverage: .venv/.installed $(BUNDLE)
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-report=html:tests/out/coverage $(UNIT_TESTS)
+
+# Old releases warn of what newer ones beside them deprecate; other warnings are errors here too.
+test-lowest: .venv-lowest/.installed $(BUNDLE)
+	.venv-lowest/bin/python -m pytest -W default::DeprecationWarning $(UNIT_TESTS)
+
+dist: .venv/.installed $(BUNDLE)
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
 
 format: .venv/.installed js/node_modules/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	cd js && npm run format
 
-# Browser tests need a Chromium; what cannot be installed is said, and those tests then say that they were skipped.
-browser: .venv/.installed
-	@sh tests/browser/ensure_chromium.sh
+.venv/.created:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or run make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) tools/bootstrap.py environment .venv
+	@touch $@
 
-.venv/.installed: pyproject.toml constraints.txt | $(BUNDLE)
-	$(PYTHON) -m venv .venv
+.venv/.node: | .venv/.created
+	@$(BIN)/python tools/bootstrap.py node
+	@touch $@
+
+.venv/.installed: pyproject.toml constraints.txt hatch_build.py | .venv/.created $(BUNDLE)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-$(BUNDLE): js/node_modules/.installed js/build.mjs $(shell find js/src -type f)
+.venv-lowest/.installed: pyproject.toml constraints.txt tools/lowest.py | .venv/.installed $(BUNDLE)
+	$(BIN)/python -m venv .venv-lowest
+	$(BIN)/python tools/lowest.py > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/constraints.txt --editable '.[test]'
+	@touch $@
+
+# With the folders, so that a source that was deleted is noticed.
+$(BUNDLE): js/node_modules/.installed js/build.mjs $(shell find js/src)
 	cd js && npm run build
 
-js/node_modules/.installed: js/package.json js/package-lock.json
+js/node_modules/.installed: js/package.json js/package-lock.json | .venv/.node
 	cd js && npm ci --no-audit --no-fund
 	@touch $@
 
 clean:
-	rm -rf .venv js/node_modules hdm_widgets/static dist benchmarks/out tests/out
+	rm -rf .venv .venv-lowest js/node_modules hdm_widgets/static dist docs/_build benchmarks/out tests/out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import os
 import shutil
 import subprocess
@@ -91,6 +92,22 @@ def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def lines_of_pip(*command: str | Path, cwd: Path, **variables: str) -> list[str]:
+    """What pip prints when it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", *map(str, command)],
+        cwd=cwd,
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode != 0, done.stdout
+    return done.stdout.splitlines()
+
+
 def wheel_contents(path: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(path) as archive:
         return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
@@ -120,12 +137,27 @@ def test_the_wheel_has_all_that_runs_and_nothing_else(wheel: Path) -> None:
     assert {name for name in contents if name.endswith(".py")} == modules
 
 
-def test_the_sdist_has_sources_built_files_and_license(sdist: Path) -> None:
+def test_the_sdist_has_all_that_git_has_and_the_built_files(checkout: Path, sdist: Path) -> None:
     contents = sdist_contents(sdist)
-    wanted = [*PACKAGE_FILES, "LICENSE", "README.md", "pyproject.toml", "js/package.json", "js/src/hdm_explorer.tsx"]
-    assert [name for name in wanted if not contents.get(name)] == []
+    listed = {str(path.relative_to(checkout)) for path in checkout.rglob("*") if path.is_file()}
+    # Whoever has the sdist can work on it: all that git has is there, but for what is about git and CI alone.
+    about_git = {name for name in listed if name.startswith((".ci/", ".pre-commit-config")) or name == ".gitignore"}
+    assert listed - about_git - contents.keys() == set()
+    assert contents.keys() - listed == {"PKG-INFO"}
+    assert [name for name in PACKAGE_FILES if not contents.get(name)] == []
     assert contents["LICENSE"] == (ROOT / "LICENSE").read_bytes()
-    assert not [name for name in contents if "node_modules" in name or name.startswith((".venv", "dist/", "tests/out"))]
+
+
+def test_the_wheel_says_that_it_has_types_and_which_pythons_it_runs_on(wheel: Path) -> None:
+    [name] = [name for name in wheel_contents(wheel) if name.endswith(".dist-info/METADATA")]
+    metadata = email.message_from_bytes(wheel_contents(wheel)[name])
+    assert "hdm_widgets/py.typed" in wheel_contents(wheel)
+    assert metadata["License-Expression"] == "MIT"
+    assert metadata["Requires-Python"] == ">=3.11"
+    classifiers = metadata.get_all("Classifier")
+    assert "Typing :: Typed" in classifiers
+    versions = [one.rpartition(" ")[2] for one in classifiers if one.startswith("Programming Language :: Python :: 3.")]
+    assert versions == ["3.11", "3.12", "3.13"]
 
 
 def test_both_have_the_files_that_were_built_here(wheel: Path, sdist: Path) -> None:
@@ -188,6 +220,31 @@ def test_a_wheel_made_from_the_sdist_needs_no_node(sdist: Path, wheel: Path, tmp
     for name, content in from_checkout.items():
         if not name.endswith("/RECORD"):
             assert ours[name] == content, name
+
+
+def test_without_npm_one_line_says_what_to_install(checkout: Path, tmp_path: Path) -> None:
+    sources = tmp_path / "sources"
+    shutil.copytree(checkout, sources, ignore=shutil.ignore_patterns("static"))
+    nothing = tmp_path / "bin"
+    nothing.mkdir()
+    command = ["wheel", "--no-deps", "--no-build-isolation", "--no-index", "--no-cache-dir", "."]
+    lines = lines_of_pip(*command, cwd=sources, PATH=str(nothing))
+    assert len([line for line in lines if "install Node.js 20.19 or newer" in line]) == 1
+    assert not [line for line in lines if "Traceback" in line]
+
+
+def test_npm_does_not_see_the_path_by_which_pip_isolates_a_build(checkout: Path, tmp_path: Path) -> None:
+    npm = tmp_path / "bin" / "npm"
+    npm.parent.mkdir()
+    npm.write_text('#!/bin/sh\necho "npm $* in ${PWD##*/} with <$PYTHONPATH>"\n')
+    npm.chmod(0o755)
+    script = "import hatch_build; hatch_build.build_front_end('wheel', 'standard', path='js', npm=['npm'], "
+    script += f"build_cmd='build', source_dir='js/src', build_dir={str(tmp_path / 'static')!r})"
+    printed = run(sys.executable, "-c", script, cwd=checkout, PATH=str(npm.parent), PYTHONPATH=str(checkout))
+    assert [line for line in printed.splitlines() if line.startswith("npm ")] == [
+        "npm install in js with <>",
+        "npm run build in js with <>",
+    ]
 
 
 def test_the_installed_wheel_has_its_widgets(wheel: Path, tmp_path: Path) -> None:

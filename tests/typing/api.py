@@ -1,0 +1,220 @@
+"""The public interface as users write it: `make lint` lets mypy check it, and a test runs it.
+
+`assert_type` fails where a type differs from the one that users are promised. `type: ignore` marks a mistake that mypy
+must find: strict mode makes it an error where mypy finds none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, Unpack, assert_type
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+import hdm_widgets as hw
+from hdm_widgets import hdm, metrics
+from hdm_widgets.data import LAND_USES, AerialSample, AerialScenes, InriaTiles, PlantedCue, PlantedCueSample
+from hdm_widgets.demo import AerialDemo, ShapesDemo
+from hdm_widgets.latent import Cluster, Neighbors, Selection, Surface
+
+
+def demos() -> None:
+    shapes = hw.demo.shapes(0)
+    assert_type(shapes, ShapesDemo)
+    model, image, segment, cue = shapes
+    assert_type(model, hw.UNet)
+    assert_type(image, Tensor)
+    assert_type(segment, Tensor)
+    assert_type(cue, NDArray[np.bool_])
+    aerial = hw.demo.aerial(16)
+    assert_type(aerial, AerialDemo)
+    assert_type(aerial.dataset, AerialScenes)
+
+
+def data_sets() -> None:
+    scenes = hw.data.AerialScenes(4, seed=1)
+    assert_type(scenes[0], tuple[Tensor, Tensor])
+    assert_type(scenes.sample(0), AerialSample)
+    assert_type(hw.data.PlantedCue(4, size=64).sample(0), PlantedCueSample)
+    assert_type(LAND_USES.index("water"), int)
+    assert_type(len(hw.data.PlantedCue(4, size=64)), int)
+
+
+def tiles(root: Path) -> InriaTiles:
+    return hw.data.InriaTiles(root)
+
+
+def segment_images(images: NDArray[np.float32]) -> None:
+    segmenter = hw.Segmenter(hw.UNet(1, 1, width=4, depth=1), threshold=0.4, device="cpu", batch_size=2)
+    assert_type(segmenter.probabilities(images), NDArray[np.float32])
+    assert_type(segmenter.masks(torch.from_numpy(images)), NDArray[np.bool_])
+    hw.Segmenter(lambda batch: batch[:, 0], target=0, activation="sigmoid")
+
+
+def explain(model: nn.Module, image: Tensor, segment: Tensor) -> hdm.HDMResult:
+    explainer = hdm.HausdorffDistanceMasks(16, 16)
+    explainer.generate_masks(circle_size=4, offset=4, normalize=False)
+    result = explainer.explain(
+        model, image, segment, "cpu", batch_size=4, distance="hausdorff", fill=0.5, region=(0, 0, 8, 8),
+        inference="windowed", tolerance=1e-3, progress=False,
+    )  # fmt: skip
+    assert_type(result, hdm.HDMResult)
+    # The documented form: everything by position.
+    assert_type(explainer.explain(model, image, segment, torch.device("cpu"), -1, progress=False), hdm.HDMResult)
+    # Arrays of numpy, and any callable.
+    pixels: NDArray[np.float32] = image.numpy()
+    explainer.explain(lambda batch: batch[:, 0], pixels, pixels[0] > 0.5, fill="mean", empty="inf", progress=print)
+    assert_type(explainer.result, hdm.HDMResult | None)
+    return result
+
+
+def stream(model: nn.Module, image: Tensor, segment: Tensor) -> None:
+    explainer = hdm.HausdorffDistanceMasks(16, 16)
+    explainer.generate_masks(4, 8)
+    updates = explainer.stream(model, image, segment, batch_size=1, keep_outputs=False)
+    assert_type(updates, Generator[hdm.ScanUpdate])
+    for update in updates:
+        assert_type(update.cells, NDArray[np.intp])
+        assert_type(update.distances, NDArray[np.float64])
+        assert_type(update.done + update.total, int)
+        assert_type(update.result, hdm.HDMResult)
+    assert_type(explainer.plan(model, image, segment, inference="full"), hdm.Plan)
+
+
+def explain_quickly(model: nn.Module, image: Tensor, **options: Unpack[hdm.ScanKeywords]) -> hdm.HDMResult:
+    """A function of a user's that hands the options on."""
+    explainer = hdm.HausdorffDistanceMasks(16, 16)
+    explainer.generate_masks(4, 8)
+    assert_type(hdm.ScanOptions(**options).batch_size, int | None)
+    return explainer.explain(model, image, image[0], progress=False, **options)
+
+
+class Noise(hdm.HausdorffDistanceMasks):
+    """An own occlusion and an own distance, by the documented hooks."""
+
+    def apply_mask(self, image: Tensor, mask: Tensor) -> Tensor:
+        return torch.where(mask > 0, image, torch.full_like(image, 0.3))
+
+    def calculate_distance(self, output: NDArray[Any], segment: NDArray[Any]) -> float:
+        return metrics.row_distance(output, segment)
+
+
+def read_result(result: hdm.HDMResult, path: Path) -> None:
+    assert_type(result.distances(hdm.RAW), NDArray[np.float64])
+    assert_type(result.distances("better"), NDArray[np.float64])
+    assert_type(hdm.ResultType("raw").value, str)
+    assert_type(result.circle_map(hdm.WORSE_ONLY, color_map="Blues"), Image.Image)
+    assert_type(result.overlay(hdm.BETTER_ONLY, result.image, edges=True), Image.Image)
+    assert_type(result.baseline, float)
+    assert_type(result.measured, NDArray[np.bool_])
+    assert_type(result.output(0, 0), NDArray[np.bool_])
+    assert_type(result.occluded(0, 0), NDArray[np.float32])
+    assert_type(result.pair(0, 0), metrics.HausdorffPair)
+    assert_type(result.iou(0, 0), float)
+    assert_type(result.grid, hdm.Grid)
+    assert_type(result.settings, hdm.ScanSettings)
+    assert_type(result.approximation, hdm.Approximation | None)
+    result.save(path)
+    assert_type(hdm.HDMResult.load(path), hdm.HDMResult)
+
+
+def model_fails(model: nn.Module, image: Tensor, segment: Tensor) -> object:
+    explainer = hdm.HausdorffDistanceMasks(16, 16)
+    explainer.generate_masks(4, 8)
+    try:
+        explainer.explain(model, image, segment, progress=False)
+    except hdm.ModelOutputError as error:
+        assert_type(error.cell, tuple[int, int] | None)
+    except hdm.ModelError as error:
+        return error.result
+    return None
+
+
+def compare_masks(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> None:
+    policy: metrics.EmptyPolicy = "nan"
+    assert_type(metrics.hausdorff_distance(first, second, empty=policy), float)
+    assert_type(metrics.ReferenceMask(first, empty="inf").distance(second), float)
+    assert_type(metrics.hausdorff_pair(first, second), metrics.HausdorffPair)
+    assert_type(metrics.hausdorff_percentile(first, second, 95), float)
+    assert_type(metrics.mean_surface_distance(first, second), float)
+    assert_type(metrics.iou([[0, 1]], [[1, 1]], empty=1.0) + metrics.dice(first, second), float)
+
+
+def latent_space(path: Path) -> hw.LatentSpace:
+    model, scenes = hw.demo.aerial(24)
+    space = hw.LatentSpace(model, layer="auto", pool="mean", n_components=2, iou_empty=0.0, random_state=0)
+    assert_type(space.fit(scenes, progress=False), hw.LatentSpace)
+    images = torch.stack([scenes[0][0], scenes[1][0]])
+    assert_type(space.embedding_, NDArray[np.float64])
+    assert_type(space.iou_, NDArray[np.float64])
+    assert_type(space.layer_name_, str)
+    assert_type(space.cv_score_, float)
+    assert_type(space.transform(images), NDArray[np.float64])
+    assert_type(space.predict_iou(images), NDArray[np.float64])
+    assert_type(space.surface(shape=(9, 9)), Surface)
+    assert_type(space.neighbors(0, k=3), Neighbors)
+    assert_type(space.cluster(n_clusters=2), tuple[Cluster, ...])
+    assert_type(space.clusters_[0].size, int)
+    assert_type(space.select([0, 1], name="first"), Selection)
+    assert_type(space.prediction(0), NDArray[np.bool_])
+    space.save(path)
+    assert_type(hw.LatentSpace.load(path, model=None), hw.LatentSpace)
+    return space
+
+
+def widgets(model: nn.Module, image: Tensor, segment: Tensor, space: hw.LatentSpace) -> None:
+    explorer = hw.HDMExplorer(
+        model, image, segment, circle_size=4, offset=4, opacity=0.5, fill="blur", region=(0, 0, 8, 8), distance="rows"
+    )
+    assert_type(explorer.wait(timeout=60), bool)
+    assert_type(explorer.result, hdm.HDMResult | None)
+    explorer.close()
+    latent = hw.LatentExplorer(space, color_by="iou", background="expected_iou")
+    assert_type(latent.select([0, 1], name="first"), Selection)
+    assert_type(latent.selections, tuple[Selection, ...])
+    latent.close()
+
+
+def training() -> None:
+    history = hw.train(hw.UNet(1, 1, width=4, depth=1), PlantedCue(4, size=32), epochs=1)
+    assert_type(history.loss, list[float])
+
+
+# From here on every marked line is wrong. No test runs it.
+
+
+def mistakes_in_explanations(model: nn.Module, image: Tensor, segment: Tensor) -> None:
+    explainer = hdm.HausdorffDistanceMasks("16", 16)  # type: ignore[arg-type]
+    explainer.generate_masks(circle=4, offset=4)  # type: ignore[call-arg]
+    explainer.explain(model, image)  # type: ignore[call-arg]
+    explainer.explain(model, image, segment, batchsize=4)  # type: ignore[call-arg]
+    explainer.explain(model, image, segment, batch_size="4")  # type: ignore[arg-type]
+    explainer.explain(model, image, segment, distance="hausdorf")  # type: ignore[arg-type]
+    explainer.explain(model, image, segment, fill="black")  # type: ignore[arg-type]
+    explainer.explain(model, image, segment, region=(0, 0, 8))  # type: ignore[arg-type]
+    explainer.explain(model, image, segment, inference="exact")  # type: ignore[arg-type]
+    explainer.explain(model, image, segment, exact=False)  # type: ignore[call-arg]
+    explainer.stream(model, image, segment, empty="zero")  # type: ignore[arg-type]
+    explainer.stream(model, image, segment, progress=False)  # type: ignore[call-arg]
+    explainer.plan(model, image, segment, tolerance="small")  # type: ignore[arg-type]
+    explain_quickly(model, image, batchsize=4)  # type: ignore[call-arg]
+    hw.HDMExplorer(model, image, segment, circle=4)  # type: ignore[call-arg]
+    hw.HDMExplorer(model, image, segment, fill="black")  # type: ignore[arg-type]
+
+
+def mistakes_elsewhere(mask: NDArray[np.bool_], space: hw.LatentSpace) -> None:
+    hw.Segmenter(hw.UNet(), activation="relu")  # type: ignore[arg-type]
+    hw.Segmenter(hw.UNet(), treshold=0.4)  # type: ignore[call-arg]
+    hw.demo.shapes("first")  # type: ignore[arg-type]
+    hw.data.PlantedCue(4, side=64)  # type: ignore[call-arg]
+    hw.train(hw.UNet(), PlantedCue(4), epoch=1)  # type: ignore[call-arg]
+    metrics.hausdorff_distance(mask, mask, empty="zero")  # type: ignore[arg-type]
+    hw.LatentSpace(hw.UNet(), pool="median")  # type: ignore[arg-type]
+    hw.LatentSpace(hw.UNet(), components=2)  # type: ignore[call-arg]
+    space.neighbors("first")  # type: ignore[arg-type]
+    hw.LatentExplorer(hw.UNet())  # type: ignore[arg-type]
