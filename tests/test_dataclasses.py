@@ -50,8 +50,16 @@ def test_there_are_such_classes():
     assert sum(map(holds_arrays, CLASSES.values())) > 10
 
 
-@pytest.mark.parametrize("name", sorted(CLASSES))
+# Compares its arrays in a way of its own, which its tests look at.
+OWN_WAY = "hdm_widgets.latent.selection.Selection"
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES.keys() - {OWN_WAY}))
 def test_what_holds_arrays_is_compared_by_identity(name):
     if holds_arrays(CLASSES[name]):
         assert CLASSES[name].__eq__ is object.__eq__
         assert CLASSES[name].__hash__ is object.__hash__
+
+
+def test_a_selection_compares_its_items():
+    assert not CLASSES[OWN_WAY].__dataclass_params__.eq
