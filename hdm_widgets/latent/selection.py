@@ -47,10 +47,10 @@ class Selection:
     Selections with the same items, name and color are equal.
     """
 
-    indices: NDArray[np.int64]
+    indices: NDArray[np.int64] = field(compare=False)  # `__eq__` compares it
     name: str
     color: str
-    table: Mapping[str, NDArray[Any]] = field(repr=False)
+    table: Mapping[str, NDArray[Any]] = field(repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -29,8 +29,8 @@ from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
 from hdm_widgets.hdm.plotting import canny
-from hdm_widgets.hdm.prepared import PreparedScan
 from hdm_widgets.hdm.result import HDMResult, ScanUpdate
+from hdm_widgets.hdm.scan import PreparedScan
 from hdm_widgets.models.segmenter import Model, Segmenter
 from hdm_widgets.widgets.hdm.messages import about_message, inspect_cell, map_message
 from hdm_widgets.widgets.shared.buffers import bits, png
