@@ -33,9 +33,9 @@ _DBSCAN_QUANTILES = (0.5, 0.7, 0.85, 0.95)
 _INITS = 4
 # DBSCAN keeps every item's neighbors, which in a dense map are most items: above this number only KMeans is tried.
 _DBSCAN_MOST = 10_000
-# Items nearer to each other than this fraction of the map's extent are at one place: KMeans computes squared distances
+# Points nearer to each other than this fraction of the data's extent count as one: KMeans computes squared distances
 # from squared lengths, which leaves half of the digits.
-_SAME_PLACE = 1e-7
+_SAME_POINT = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,13 +159,13 @@ def fit_clusters(
 ) -> Clustering:
     """Group coordinates (n, k) by one method and measure it.
 
-    Where fewer places than `n_clusters` have items, every place is a cluster.
+    With fewer distinct points than `n_clusters`, every point is a cluster.
     """
     model: KMeans | DBSCAN
     if method == "kmeans":
-        # With more clusters than places KMeans warns, in whatever thread this is.
-        places = _count_places(coordinates, n_clusters or 1)
-        model = KMeans(places, n_init=_INITS, random_state=random_state)
+        # KMeans warns of more clusters than distinct points.
+        possible = _count_distinct(coordinates, n_clusters or 1)
+        model = KMeans(possible, n_init=_INITS, random_state=random_state)
         eps = min_samples = None
     else:
         eps, min_samples = float(eps or 0), int(min_samples or 5)
@@ -194,7 +194,7 @@ def compare(coordinates: Floats, *, random_state: int = 0) -> Iterator[Clusterin
     for min_samples in _DBSCAN_SAMPLES:
         if min_samples >= count:
             continue
-        # DBSCAN counts an item among its own neighbours, as the tree does.
+        # DBSCAN counts an item among its own neighbors, as the tree does.
         radii = tree.query(coordinates, k=[min_samples])[0][:, 0]
         for eps in np.unique(np.quantile(radii, _DBSCAN_QUANTILES)):
             if eps > 0:
@@ -203,10 +203,10 @@ def compare(coordinates: Floats, *, random_state: int = 0) -> Iterator[Clusterin
                 )
 
 
-def _count_places(coordinates: Floats, most: int) -> int:
-    """How many places apart from each other have items, counted up to `most` by farthest-first traversal."""
+def _count_distinct(coordinates: Floats, most: int) -> int:
+    """Number of distinct points, counted up to `most` by farthest-first traversal."""
     centered = coordinates - coordinates.mean(axis=0)
-    limit = (_SAME_PLACE * float(np.linalg.norm(centered, axis=1).max())) ** 2
+    limit = (_SAME_POINT * float(np.linalg.norm(centered, axis=1).max())) ** 2
     squares = ((centered - centered[0]) ** 2).sum(axis=1)
     for count in range(1, most):
         farthest = int(squares.argmax())
@@ -250,7 +250,7 @@ def _by_centrality(members: Floats) -> NDArray[np.intp]:
     some = members[candidates]
     medoid = candidates[cdist(some, some).sum(axis=1).argmin()]
     squares = ((members - members[medoid]) ** 2).sum(axis=1)
-    squares[medoid] = -1  # first, also among members at the same place
+    squares[medoid] = -1  # first, also among members at the same point
     return np.argsort(squares, kind="stable")[:_REPRESENTATIVES]
 
 

@@ -11,11 +11,11 @@ from hdm_widgets._identity import compared_by_identity
 from hdm_widgets.latent.activations import ROUNDING
 from hdm_widgets.latent.batches import centered_gram, row_batches
 
-__all__ = ["Neighbors", "nearest", "pairwise_distances", "usual_distance"]
+__all__ = ["Neighbors", "distance_scale", "nearest", "pairwise_distances"]
 
 _ROWS = 1024  # of a block of distances
 _COPIES = 8  # nearest items among which the first that is no copy is sought
-_USUAL = 0.95
+_SCALE_QUANTILE = 0.95
 
 Items = NDArray[np.floating[Any]]
 
@@ -84,11 +84,11 @@ def pairwise_distances(items: Items, rows: NDArray[np.int64]) -> NDArray[np.floa
     return np.sqrt(np.maximum(squares[:, None] + squares - 2 * gram, 0))
 
 
-def usual_distance(items: Items, rows: NDArray[np.int64]) -> float:
-    """Distance to the nearest other item that one in twenty of these rows exceeds; 1 where all items are alike."""
+def distance_scale(items: Items, rows: NDArray[np.int64]) -> float:
+    """95th percentile of the distance of some rows to the nearest other item; 1 where all items are alike."""
     parts = row_batches(len(rows), items.shape[1], most=_ROWS)
     distances = np.concatenate([nearest(items, items[rows[part]], min(_COPIES, len(items)))[1] for part in parts])
     # Items that come twice are no distance apart, which says nothing about the distance of others.
     apart = distances > ROUNDING * float(np.abs(items[0]).max())
     first = np.take_along_axis(distances, apart.argmax(axis=1)[:, None], axis=1)[apart.any(axis=1), 0]
-    return float(np.quantile(first, _USUAL)) if len(first) else 1.0
+    return float(np.quantile(first, _SCALE_QUANTILE)) if len(first) else 1.0

@@ -47,10 +47,10 @@ class Selection:
     Selections with the same items, name and color are equal.
     """
 
-    indices: NDArray[np.int64]
+    indices: NDArray[np.int64] = field(compare=False)  # `__eq__` compares it
     name: str
     color: str
-    table: Mapping[str, NDArray[Any]] = field(repr=False)
+    table: Mapping[str, NDArray[Any]] = field(repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -98,7 +98,7 @@ class Selection:
         return pandas.DataFrame(self._rows(), index=pandas.Index(self.indices, name="index"))
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
-        r"""The items' rows as CSV (UTF-8) in which no spreadsheet finds a formula.
+        r"""The items' rows as CSV (RFC 4180, UTF-8) in which no spreadsheet finds a formula.
 
         A text or column name that begins with `=`, `+`, `-`, `@`, a tab or a line break gets an apostrophe before it.
         Numbers stay as they are.
@@ -121,7 +121,9 @@ class Selection:
         import pandas
 
         rows = {_escaped(name): _escaped_column(values) for name, values in self._rows().items()}
-        text: str = pandas.DataFrame(rows, index=pandas.Index(self.indices, name="index")).to_csv()
+        frame = pandas.DataFrame(rows, index=pandas.Index(self.indices, name="index"))
+        # With this line terminator, either of its characters within a text is quoted.
+        text: str = frame.to_csv(lineterminator="\r\n")
         if path is not None:
             Path(path).write_bytes(text.encode())
         return text

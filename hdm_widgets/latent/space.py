@@ -57,7 +57,7 @@ class LatentSpace(FittedSpace):
     """A map of a data set as a segmentation model sees it.
 
     The activations at the bottleneck of an encoder-decoder, one vector per image, are reduced to principal
-    components; a small network learns which IoU to expect at each place of the map.
+    components; a small network learns which IoU to expect at each point of the map.
 
     Parameters
     ----------
@@ -341,7 +341,7 @@ class LatentSpace(FittedSpace):
         if found.regressor is not None:
             expected = found.regressor.predict(embedding[:, :2])
         closest, distances = nearest(found.collection.features, features, 1)
-        return Location(embedding, expected, distances[:, 0] / found.usual_distance, closest[:, 0])
+        return Location(embedding, expected, distances[:, 0] / found.distance_scale, closest[:, 0])
 
     def _embedded(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         found = self._map("embedding_")

@@ -1,4 +1,4 @@
-"""The IoU that is expected at each place of the map."""
+"""The IoU that is expected at each point of the map."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _FOLDS = 5
 _FEWEST = 10  # items; fewer tell nothing about others
 _LARGEST = 5000  # items that the network is trained on; of more, a random choice
 _NEIGHBORS = 5
-# A place is supported as long as its fifth nearest item is no farther than this many times the usual distance.
+# A point is supported as long as the distance to its fifth nearest item is at most this, on the scale of `distance`.
 _SUPPORT_LIMIT = 1.5
-_USUAL = 0.95
+_SCALE_QUANTILE = 0.95
 
 Floats = NDArray[np.float64]
 
@@ -232,14 +232,14 @@ class Support:
         self._tree = KDTree(coordinates / self._scale)
         # An item is its own nearest neighbor: ask for one more.
         own = self._farthest(coordinates, self._count + 1)
-        self._usual = float(np.quantile(own, _USUAL)) or 1.0
+        self._unit = float(np.quantile(own, _SCALE_QUANTILE)) or 1.0
 
     def distance(self, coordinates: Floats) -> Floats:
-        """Distance of places (n, k) to the items, scaled so that 95 % of the items are below 1."""
-        return self._farthest(coordinates, self._count) / self._usual
+        """Distance of points (n, k) to the items, scaled so that 95 % of the items are below 1."""
+        return self._farthest(coordinates, self._count) / self._unit
 
     def weight(self, coordinates: Floats) -> Floats:
-        """How well places (n, k) are supported: 1 within the data, falling to 0 where support ends."""
+        """How well points (n, k) are supported: 1 within the data, falling to 0 where support ends."""
         return np.clip((_SUPPORT_LIMIT - self.distance(coordinates)) / (_SUPPORT_LIMIT - 1), 0, 1)
 
     def _farthest(self, coordinates: Floats, count: int) -> Floats:
@@ -257,7 +257,7 @@ def surface(
     rows, cols = shape
     x = np.linspace(low[0] - border[0], high[0] + border[0], cols)
     y = np.linspace(low[1] - border[1], high[1] + border[1], rows)
-    places = np.stack([part.ravel() for part in np.meshgrid(x, y)], axis=1)
-    values = np.full(len(places), math.nan) if regressor is None else regressor.predict(places)
-    weight = support.weight(places)
+    points = np.stack([part.ravel() for part in np.meshgrid(x, y)], axis=1)
+    values = np.full(len(points), math.nan) if regressor is None else regressor.predict(points)
+    weight = support.weight(points)
     return Surface(values.reshape(shape), x, y, (weight > 0).reshape(shape), weight.reshape(shape))

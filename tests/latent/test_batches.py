@@ -5,7 +5,7 @@ import pytest
 
 from hdm_widgets.latent import batches
 from hdm_widgets.latent.batches import centered_gram, row_batches
-from hdm_widgets.latent.neighbors import nearest, pairwise_distances, usual_distance
+from hdm_widgets.latent.neighbors import distance_scale, nearest, pairwise_distances
 from hdm_widgets.latent.projection import Projection
 
 
@@ -64,10 +64,10 @@ class Watched(np.ndarray):
         lambda features: nearest(features, np.asarray(features), 3),
         lambda features: nearest(np.asarray(features), features, 3),
         lambda features: nearest(features, np.asarray(features[:1]), len(features)),
-        lambda features: usual_distance(features, np.arange(len(features))),
+        lambda features: distance_scale(features, np.arange(len(features))),
         lambda features: pairwise_distances(features, np.arange(len(features))),
     ],
-    ids=["Gram", "batch by batch", "transform", "items", "queries", "all neighbors", "usual distance", "pairs"],
+    ids=["Gram", "batch by batch", "transform", "items", "queries", "all neighbors", "distance scale", "pairs"],
 )
 @pytest.mark.parametrize("shape", [(90, 100), (60, 400)])
 def test_features_are_read_in_batches_whatever_their_width(monkeypatch, use, shape):

@@ -4,7 +4,7 @@ from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
 from hdm_widgets.latent import batches
-from hdm_widgets.latent.neighbors import Neighbors, nearest, pairwise_distances, usual_distance
+from hdm_widgets.latent.neighbors import Neighbors, distance_scale, nearest, pairwise_distances
 
 
 @pytest.mark.parametrize("rows", [1024, 13, 1])
@@ -43,14 +43,14 @@ def test_distances_of_pairs(monkeypatch):
     np.testing.assert_allclose(pairwise_distances(items, rows), cdist(items[rows], items[rows]), rtol=1e-6, atol=1e-6)
 
 
-def test_the_usual_distance_does_not_depend_on_batches(monkeypatch):
+def test_the_distance_scale_does_not_depend_on_batches(monkeypatch):
     items = np.random.default_rng(0).normal(size=(60, 5))
     apart = cdist(items, items)
     np.fill_diagonal(apart, np.inf)
-    whole = usual_distance(items, np.arange(60))
+    whole = distance_scale(items, np.arange(60))
     assert whole == pytest.approx(np.quantile(apart.min(1), 0.95))
     monkeypatch.setattr(batches, "BATCH_BYTES", 8 * 5 * 7)
-    assert usual_distance(items, np.arange(60)) == pytest.approx(whole, rel=1e-12)
+    assert distance_scale(items, np.arange(60)) == pytest.approx(whole, rel=1e-12)
 
 
 def test_neighbors_are_equal_to_themselves_alone_and_can_be_hashed():
