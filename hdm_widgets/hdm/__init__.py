@@ -11,7 +11,7 @@ from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.circle_map import BETTER_ONLY, RAW, WORSE_ONLY, ResultType
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.options import ScanSettings
+from hdm_widgets.hdm.options import ScanKeywords, ScanOptions, ScanSettings
 from hdm_widgets.hdm.plan import Plan
 from hdm_widgets.hdm.result import HDMResult, ScanUpdate
 from hdm_widgets.models.segmenter import ModelError, ModelOutputError
@@ -28,6 +28,8 @@ __all__ = [
     "ModelOutputError",
     "Plan",
     "ResultType",
+    "ScanKeywords",
+    "ScanOptions",
     "ScanSettings",
     "ScanUpdate",
 ]

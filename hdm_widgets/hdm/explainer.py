@@ -1,28 +1,33 @@
-"""The documented entry: an explainer for pictures of one size."""
+"""The documented entry: an explainer for images of one size."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import closing
-from typing import Any
+from typing import Any, Unpack
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hdm_widgets._validation import advise_on_keywords, check_channel, check_image, check_region, check_segment
-from hdm_widgets.hdm.cache import Memory
+from hdm_widgets._validation import (
+    advise_on_keywords,
+    check_channel,
+    check_image,
+    check_region,
+    check_segment,
+    takes_options,
+)
+from hdm_widgets.hdm.cache import ScanCache
 from hdm_widgets.hdm.grid import Grid, check_count
-from hdm_widgets.hdm.occlusion import Fill, Occlusion, OverriddenOcclusion
-from hdm_widgets.hdm.options import Distance, InferenceMode, ScanOptions, ScanSettings
+from hdm_widgets.hdm.measure import MaskMeasure, Measure, OutputMeasure
+from hdm_widgets.hdm.occlusion import Occluder, OverriddenOcclusion
+from hdm_widgets.hdm.options import ScanKeywords, ScanOptions, ScanSettings
 from hdm_widgets.hdm.plan import Plan
-from hdm_widgets.hdm.prepared import PreparedScan
 from hdm_widgets.hdm.result import HDMResult, ScanUpdate
-from hdm_widgets.hdm.scan import MaskMeasure, Measure, OutputMeasure
+from hdm_widgets.hdm.scan import PreparedScan
 from hdm_widgets.metrics.distance import (
-    EmptyPolicy,
     ReferenceMask,
     hausdorff_distance,
     row_distance,
@@ -34,12 +39,12 @@ __all__ = ["HausdorffDistanceMasks"]
 
 
 class HausdorffDistanceMasks:
-    """Explain a segmentation: how far does the mask move when a disc covers part of the picture?
+    """Explain a segmentation: how far does the mask move when a disc covers part of the image?
 
     Parameters
     ----------
     image_width, image_height : int
-        Size in pixels of the pictures to explain.
+        Size in pixels of the images to explain.
 
     Attributes
     ----------
@@ -48,7 +53,7 @@ class HausdorffDistanceMasks:
 
     Notes
     -----
-    A filled disc slides over the picture; the model segments every occluded picture; the distance of
+    A filled disc slides over the image; the model segments every occluded image; the distance of
     each new mask to the true one is painted as a disc at its place. To use your own occlusion or
     distance, override `apply_mask` or `calculate_distance` in a subclass.
 
@@ -62,11 +67,11 @@ class HausdorffDistanceMasks:
     --------
     >>> import torch
     >>> from hdm_widgets import hdm
-    >>> picture = torch.zeros(1, 16, 16)
-    >>> picture[:, 4:8, 4:8] = 1
+    >>> image = torch.zeros(1, 16, 16)
+    >>> image[:, 4:8, 4:8] = 1
     >>> explainer = hdm.HausdorffDistanceMasks(16, 16)
     >>> explainer.generate_masks(circle_size=4, offset=4)
-    >>> result = explainer.explain(lambda images: images[:, 0], picture, picture[0], "cpu", progress=False)
+    >>> result = explainer.explain(lambda images: images[:, 0], image, image[0], "cpu", progress=False)
     >>> result.distances(hdm.RAW)[1].round(2)
     array([1.  , 4.24, 0.  , 0.  ])
     """
@@ -77,7 +82,13 @@ class HausdorffDistanceMasks:
         self.normalize = False
         self.result: HDMResult | None = None
         self._grid: Grid | None = None
-        self._memory = Memory()
+        self._cache = ScanCache()
+
+    def __copy__(self) -> HausdorffDistanceMasks:
+        """A copy with its own grid, result and cache."""
+        copied = type(self).__new__(type(self))
+        copied.__dict__.update(self.__dict__, result=None, _cache=ScanCache())
+        return copied
 
     def __repr__(self) -> str:
         discs = f", circle {self._grid.circle_size}, offset {self._grid.offset}" if self._grid else ""
@@ -97,23 +108,23 @@ class HausdorffDistanceMasks:
         Parameters
         ----------
         circle_size : int
-            Size of the disc in pixels. 15 to 25 with an offset of 5 suit a picture of 240 px.
+            Size of the disc in pixels. 15 to 25 with an offset of 5 suit an image of 240 px.
         offset : int
             Pixels from one disc to the next; the grid has `height // offset` rows and `width // offset`
             columns.
         normalize : bool
-            For pictures in [-1, 1]: the masks are -1 in the disc and 1 outside, not 0 and 1.
+            For images in [-1, 1]: the masks are -1 in the disc and 1 outside, not 0 and 1.
 
         Raises
         ------
         TypeError, ValueError
-            If a size is not a whole number, below 1, or larger than the picture.
+            If a size is not a whole number, below 1, or larger than the image.
         """
         self._grid = Grid(self.height, self.width, circle_size, offset)
         self.normalize = bool(normalize)
 
     def apply_mask(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Cover part of a picture: the element-wise minimum. Override it to cover in another way.
+        """Cover part of an image: the element-wise minimum. Override it to cover in another way.
 
         Parameters
         ----------
@@ -147,7 +158,7 @@ class HausdorffDistanceMasks:
         probabilities = output.min() >= 0 and output.max() <= 1
         return hausdorff_distance(output > (0.5 if probabilities else 0.0), segment)
 
-    @advise_on_keywords
+    @takes_options(ScanOptions)
     def explain(
         self,
         model: Model,
@@ -156,18 +167,8 @@ class HausdorffDistanceMasks:
         device: torch.device | str | None = None,
         channel: int = -1,
         *,
-        batch_size: int | None = None,
-        target: int | None = None,
-        threshold: float | None = None,
-        distance: Distance = "hausdorff",
-        empty: EmptyPolicy = "diagonal",
-        fill: Fill = "minimum",
-        region: tuple[int, int, int, int] | None = None,
         progress: bool | Callable[[ScanUpdate], object] = True,
-        inference: InferenceMode = "auto",
-        exact: bool = True,
-        tolerance: float | None = None,
-        keep_outputs: bool = True,
+        **options: Unpack[ScanKeywords],
     ) -> HDMResult:
         """Measure every cell.
 
@@ -176,45 +177,17 @@ class HausdorffDistanceMasks:
         model : torch.nn.Module, callable or Segmenter
             See `Segmenter` for what a model may take and return.
         image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W)
-            The picture, of a floating type, as the model expects it.
+            The image, of a floating type, as the model expects it.
         segment : torch.Tensor or numpy.ndarray (H, W)
-            The true mask, nonzero = segment.
+            The ground truth, nonzero = segment.
         device : torch.device or str, optional
             Where to run; the model's own device by default.
         channel : int
             Occlude this channel only; -1 for all.
-        batch_size : int, optional
-            Pictures in one run of the model; by default as memory and a prompt response allow.
-        target : int, optional
-            The class that is the segment, for a model with several.
-        threshold : float, optional
-            Probability above which a pixel belongs to the segment; 0.5 by default.
-        distance : {"hausdorff", "rows"}
-            Hausdorff distance of the masks in pixels, or the published code's formula on the raw output.
-        empty : {"diagonal", "inf", "nan", "raise"}
-            The distance where the model's mask or the truth is empty, but not both.
-        fill : {"minimum", "mean", "blur"} or float
-            What the disc shows: the element-wise minimum with the mask, the channel's mean, the picture
-            blurred beyond recognition, or a value.
-        region : tuple of int, optional
-            (row0, col0, row1, col1), half open, in pixels: only discs that touch it are run; the other cells
-            take the value of the picture without a disc, and are not painted.
         progress : bool or callable
             Show a tqdm bar, or call this with every `ScanUpdate`.
-        inference : {"auto", "windowed", "full"}
-            How outputs are computed. "auto": only what a disc changes where that is quicker, else whole pictures;
-            the masks are the same, but for pixels whose logit is within float rounding of the threshold. See
-            `plan` for what that means for a model. "windowed": windows wherever the network can be traced.
-            "full": the model itself, on whole pictures.
-        exact : bool
-            False: approximate, with a tolerance of 0.001 unless another is given.
-        tolerance : float, optional
-            Approximate: windows shrink to where the network's values changed by more than this share of their
-            spread, the largest less the smallest for the picture without a disc. `result.approximation` has the
-            error, measured on the first coarse map, whose cells are computed exactly too; if they took no longer
-            so, the rest of the scan is exact. Whole pictures are always exact.
-        keep_outputs : bool
-            Keep every mask: of each, the box in which it differs from the mask without a disc, one bit per pixel.
+        **options
+            See `ScanOptions`.
 
         Returns
         -------
@@ -227,12 +200,12 @@ class HausdorffDistanceMasks:
         ModelError
             If the model fails; the message names the cell, `error.result` has what was measured before.
         """
-        updates = self.stream(
-            model, image, segment, device, channel,
-            batch_size=batch_size, target=target, threshold=threshold, distance=distance, empty=empty, fill=fill,
-            region=region, inference=inference, exact=exact, tolerance=tolerance, keep_outputs=keep_outputs,
-        )  # fmt: skip
-        with closing(updates), tqdm(disable=progress is not True, unit="disc", desc="explaining", delay=0.5) as bar:
+        scan = self.prepare(model, image, segment, device, channel, **options)
+        scan.warn()
+        with (
+            closing(self._updates(scan)) as updates,
+            tqdm(disable=progress is not True, unit="disc", desc="explaining", delay=0.5) as bar,
+        ):
             for update in updates:
                 if not update.done:
                     bar.reset(update.total)
@@ -242,7 +215,7 @@ class HausdorffDistanceMasks:
         assert self.result is not None  # the generator sets it before its first update  # noqa: S101
         return self.result
 
-    @advise_on_keywords
+    @takes_options(ScanOptions)
     def stream(
         self,
         model: Model,
@@ -250,20 +223,9 @@ class HausdorffDistanceMasks:
         segment: Tensor | NDArray[Any],
         device: torch.device | str | None = None,
         channel: int = -1,
-        *,
-        batch_size: int | None = None,
-        target: int | None = None,
-        threshold: float | None = None,
-        distance: Distance = "hausdorff",
-        empty: EmptyPolicy = "diagonal",
-        fill: Fill = "minimum",
-        region: tuple[int, int, int, int] | None = None,
-        inference: InferenceMode = "auto",
-        exact: bool = True,
-        tolerance: float | None = None,
-        keep_outputs: bool = True,
+        **options: Unpack[ScanKeywords],
     ) -> Generator[ScanUpdate]:
-        """Measure every cell, coarse to fine, with news after every batch.
+        """Measure every cell, coarse to fine, with an update after every batch.
 
         Leaving the loop ends the scan; `result` has what was measured.
 
@@ -271,13 +233,13 @@ class HausdorffDistanceMasks:
         ----------
         model, image, segment, device, channel
             As for `explain`.
-        batch_size, target, threshold, distance, empty, fill, region, inference, exact, tolerance, keep_outputs
-            As for `explain`.
+        **options
+            See `ScanOptions`.
 
         Returns
         -------
         generator of ScanUpdate
-            The first comes before any cell, with the distance of the picture without a disc.
+            The first comes before any cell, with the distance of the image without a disc.
 
         Raises
         ------
@@ -286,13 +248,11 @@ class HausdorffDistanceMasks:
         ModelError
             As for `explain`, while it runs.
         """
-        options = ScanOptions(
-            batch_size, target, threshold, distance, empty, fill, region, inference, exact, tolerance, keep_outputs
-        )
-        scan = self._prepare(model, image, segment, device, channel, options)
+        scan = self.prepare(model, image, segment, device, channel, **options)
         scan.warn()
-        return self._run(scan)
+        return self._updates(scan)
 
+    @takes_options(ScanOptions)
     def plan(
         self,
         model: Model,
@@ -300,80 +260,113 @@ class HausdorffDistanceMasks:
         segment: Tensor | NDArray[Any],
         device: torch.device | str | None = None,
         channel: int = -1,
-        **options: Any,
+        *,
+        progress: object = False,  # noqa: ARG002 - as documented
+        **options: Unpack[ScanKeywords],
     ) -> Plan:
-        """Say which way a scan would be computed, and why, without running it.
+        """Say which backend a scan would use, and why, without running it.
 
-        The picture without a disc is run, and the network is traced if that is worth it.
+        The image without a disc is run, and the network is traced if that is worth it.
 
         Parameters
         ----------
-        model, image, segment, device, channel, **options
+        model, image, segment, device, channel
             As for `explain`.
+        progress : bool or callable
+            Ignored: a plan takes the keywords of `explain`, and there is nothing to show.
+        **options
+            See `ScanOptions`.
 
         Returns
         -------
         Plan
         """
-        scan = self._prepare(model, image, segment, device, channel, ScanOptions.of(options))
-        return scan.plan(self._memory)
+        return self.prepare(model, image, segment, device, channel, **options).plan()
 
-    def _prepare(
+    @takes_options(ScanOptions)
+    def prepare(
         self,
         model: Model,
         image: Tensor | NDArray[Any],
         segment: Tensor | NDArray[Any],
-        device: torch.device | str | None,
-        channel: int,
-        options: ScanOptions,
+        device: torch.device | str | None = None,
+        channel: int = -1,
+        **options: Unpack[ScanKeywords],
     ) -> PreparedScan:
-        """Check everything and bring it into its form; nothing is run."""
+        """Check everything that a scan is made of; nothing is run.
+
+        Parameters
+        ----------
+        model, image, segment, device, channel
+            As for `explain`.
+        **options
+            See `ScanOptions`.
+
+        Returns
+        -------
+        PreparedScan
+            Its `updates()` runs the scan.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bad input.
+        """
+        asked = ScanOptions(**options)
         grid = self.grid
-        segmenter = Segmenter.wrap(model, target=options.target, threshold=options.threshold, device=device)
-        picture = check_image(image, self.height, self.width)
+        segmenter = Segmenter.wrap(model, target=asked.target, threshold=asked.threshold, device=device)
+        checked = check_image(image, self.height, self.width)
         truth = check_segment(segment, self.height, self.width)
         settings = ScanSettings(
-            channel=check_channel(channel, len(picture)),
+            channel=check_channel(channel, len(checked)),
             normalize=self.normalize,
-            fill=options.fill,
-            distance="custom" if self._overrides("calculate_distance") else options.distance,
-            empty=options.empty,
+            fill=asked.fill,
+            distance="custom" if self._overrides("calculate_distance") else asked.distance,
+            empty=asked.empty,
             own_mask=self._overrides("apply_mask"),
-            tolerance=options.tolerance,
+            tolerance=asked.tolerance,
+            region=None if asked.region is None else check_region(asked.region, self.height, self.width),
         )
-        wanted = np.ones(grid.shape, dtype=bool)
-        if options.region is not None:
-            wanted = grid.touching(check_region(options.region, self.height, self.width))
-        occluder: Occlusion | OverriddenOcclusion
+        occluder: Occluder
         if settings.own_mask:
-            occluder = OverriddenOcclusion(grid, picture, settings.channel, self.normalize, self.apply_mask)
+            occluder = OverriddenOcclusion(grid, checked, settings.channel, self.normalize, self.apply_mask)
+            show = occluder.occluded
         else:
-            # Where the model runs, so that no disc has to be sent there.
-            occluder = Occlusion.of(
-                grid,
-                picture.to(segmenter.run_device),
-                fill=settings.fill,
-                channel=settings.channel,
-                normalize=self.normalize,
-            )
-        measure: Measure
-        if settings.distance == "hausdorff":
-            measure = MaskMeasure(ReferenceMask(truth, empty=settings.empty))
-        else:
-            measure = OutputMeasure(row_distance if settings.distance == "rows" else self.calculate_distance, truth)
-        sizes = BatchSize(options.batch_size or segmenter.batch_size, picture, segmenter.run_device)
+            # On the model's device, so that no disc has to be sent there. A result outlives that: it makes its own.
+            occluder = settings.occlusion(grid, checked).made.to(segmenter.run_device)
+            show = settings.occlusion(grid, checked).occluded
         return PreparedScan(
-            segmenter, occluder, measure, picture, truth, settings, wanted, sizes, options.inference,
-            options.keep_outputs,
-        )  # fmt: skip
+            segmenter,
+            occluder,
+            show,
+            self._measure(segmenter, settings, truth),
+            checked,
+            truth,
+            settings,
+            asked.inference,
+            asked.keep_outputs,
+            BatchSize(asked.batch_size or segmenter.batch_size, checked, segmenter.run_device),
+            self._cache,
+        )
+
+    def _measure(
+        self, segmenter: Segmenter, settings: ScanSettings, truth: NDArray[Any]
+    ) -> Callable[[Tensor], Measure]:
+        """What measures windows over a raw output."""
+        if settings.distance == "hausdorff":
+            reference = ReferenceMask(truth, empty=settings.empty)
+            return lambda raw: MaskMeasure(segmenter, reference, raw)
+        function = row_distance if settings.distance == "rows" else self.calculate_distance
+        return lambda raw: OutputMeasure(segmenter, function, truth, raw)
 
     def _overrides(self, method: str) -> bool:
         ours = getattr(HausdorffDistanceMasks, method)
         return getattr(getattr(self, method), "__func__", None) is not ours
 
-    def _run(self, scan: PreparedScan) -> Generator[ScanUpdate]:
+    def _updates(self, scan: PreparedScan) -> Generator[ScanUpdate]:
+        """Run a scan and keep its newest result."""
         self.result = None
-        with closing(scan.updates(self._memory)) as updates:
+        with closing(scan.updates()) as updates:
             try:
                 for update in updates:
                     self.result = update.result

@@ -2,28 +2,75 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from hdm_widgets._validation import check_choice
-from hdm_widgets.hdm.grid import check_count
-from hdm_widgets.hdm.occlusion import Fill, check_fill
+from hdm_widgets.hdm.grid import Grid, check_count
+from hdm_widgets.hdm.occlusion import Fill, LazyOcclusion, check_fill
 from hdm_widgets.metrics.distance import EmptyPolicy
 
-__all__ = ["DEFAULT_TOLERANCE", "Distance", "InferenceMode", "ScanOptions", "ScanSettings"]
+__all__ = ["Distance", "InferenceMode", "ScanKeywords", "ScanOptions", "ScanSettings"]
 
 Distance = Literal["hausdorff", "rows"]
 InferenceMode = Literal["auto", "windowed", "full"]
 
-# Of `exact=False` without a tolerance.
-DEFAULT_TOLERANCE = 1e-3
+
+class ScanKeywords(TypedDict, total=False):
+    """The keywords of a scan for type checkers; `ScanOptions` documents them."""
+
+    batch_size: int | None
+    target: int | None
+    threshold: float | None
+    distance: Distance
+    empty: EmptyPolicy
+    fill: Fill
+    region: tuple[int, int, int, int] | None
+    inference: InferenceMode
+    tolerance: float | None
+    keep_outputs: bool
 
 
 @dataclass(frozen=True)
 class ScanOptions:
-    """The keywords of `HausdorffDistanceMasks.explain`, checked."""
+    """How to make a scan: the keywords of `HausdorffDistanceMasks.explain`, checked.
+
+    Parameters
+    ----------
+    batch_size : int, optional
+        Images in one run of the model. By default the largest batch that still lowers the time per image, bounded by
+        free memory and 0.25 s.
+    target : int, optional
+        The class that is the segment, for a model with several.
+    threshold : float, optional
+        Probability above which a pixel belongs to the segment; 0.5 by default.
+    distance : {"hausdorff", "rows"}
+        Hausdorff distance of the masks in pixels, or the published code's formula on the raw output.
+    empty : {"diagonal", "inf", "nan", "raise"}
+        The distance where one of the two masks, the model's or the ground truth, is empty.
+    fill : {"minimum", "mean", "blur"} or float
+        What the disc shows: the element-wise minimum with the mask, the channel's mean, the blurred image, or a value.
+    region : tuple of int, optional
+        (row0, col0, row1, col1), half open, in pixels: run only the discs that touch this box. The other cells
+        take the baseline, and no map paints them.
+    inference : {"auto", "windowed", "full"}
+        How to compute outputs. "full": run the model itself on whole images. "windowed": compute only what a disc
+        changes, wherever the network can be traced. "auto": whichever is quicker. The masks are the same, but for
+        pixels whose logit is within float rounding of the threshold; `plan` says what is chosen for a model, and why.
+    tolerance : float, optional
+        Approximate: shrink windows to where the network's activations changed by more than this fraction of their
+        value range (maximum less minimum for the image without a disc), in (0, 1). 0.001 is a good start.
+        `result.approximation` has the error, measured on the first coarse map, whose cells are computed exactly too;
+        if that took no longer, the rest of the scan is exact. Whole images are always exact.
+    keep_outputs : bool
+        Keep every mask: the box in which it differs from the mask without a disc, one bit per pixel.
+    """
+
+    RETIRED: ClassVar = {"exact": "tolerance=0.001 approximates, and without tolerance a scan is exact"}
 
     batch_size: int | None = None
     target: int | None = None
@@ -33,7 +80,6 @@ class ScanOptions:
     fill: Fill = "minimum"
     region: tuple[int, int, int, int] | None = None
     inference: InferenceMode = "auto"
-    exact: bool = True
     tolerance: float | None = None
     keep_outputs: bool = True
 
@@ -44,26 +90,18 @@ class ScanOptions:
         check_choice("empty", self.empty, EmptyPolicy)
         object.__setattr__(self, "fill", check_fill(self.fill))
         check_choice("inference", self.inference, InferenceMode)
-        tolerance = self.tolerance
-        if tolerance is None:
-            tolerance = None if self.exact else DEFAULT_TOLERANCE
-        elif isinstance(tolerance, bool) or not isinstance(tolerance, (int, float, np.number)) or not 0 < tolerance < 1:
-            raise ValueError(
-                f"tolerance must be a share of the activations' spread, between 0 and 1, got {tolerance!r}"
-            )
-        if tolerance is not None and self.inference == "full":
-            raise ValueError(
-                "whole pictures (inference='full') leave nothing to approximate; drop tolerance and exact=False"
-            )
-        object.__setattr__(self, "tolerance", None if tolerance is None else float(tolerance))
+        if self.tolerance is not None:
+            self._check_tolerance(self.tolerance)
+            object.__setattr__(self, "tolerance", float(self.tolerance))
 
-    @classmethod
-    def of(cls, keywords: dict[str, Any]) -> ScanOptions:
-        """From the keywords of `explain`; `progress` says nothing about the scan itself."""
-        known = [field.name for field in fields(cls)]
-        for name in keywords.keys() - {"progress", *known}:
-            raise TypeError(f"unknown keyword {name!r}; known are {', '.join(known)}")
-        return cls(**{name: value for name, value in keywords.items() if name != "progress"})
+    def _check_tolerance(self, tolerance: object) -> None:
+        number = isinstance(tolerance, (int, float, np.number)) and not isinstance(tolerance, bool)
+        if not number or not 0 < tolerance < 1:  # type: ignore[operator]  # a number, as just checked
+            raise ValueError(
+                f"tolerance must be a fraction of the activations' value range, between 0 and 1, got {tolerance!r}"
+            )
+        if self.inference == "full":
+            raise ValueError("whole images (inference='full') leave nothing to approximate; drop tolerance")
 
 
 @dataclass(frozen=True)
@@ -82,6 +120,8 @@ class ScanSettings:
         A subclass with its own `apply_mask`.
     tolerance : float or None
         Of an approximate scan.
+    region : tuple of int or None
+        (row0, col0, row1, col1) of a scan of part of the image.
     """
 
     channel: int = -1
@@ -91,6 +131,21 @@ class ScanSettings:
     empty: EmptyPolicy = "diagonal"
     own_mask: bool = False
     tolerance: float | None = None
+    region: tuple[int, int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.region is not None:
+            # A file has it as a list.
+            row0, col0, row1, col1 = self.region
+            object.__setattr__(self, "region", (row0, col0, row1, col1))
+
+    def asked(self, grid: Grid) -> NDArray[np.bool_]:
+        """Cells, bool (rows, cols), that the scan was asked to run."""
+        return np.ones(grid.shape, dtype=bool) if self.region is None else grid.touching(self.region)
+
+    def occlusion(self, grid: Grid, image: Tensor) -> LazyOcclusion:
+        """The occlusion of `image` (C, H, W); not where a subclass has its own `apply_mask`."""
+        return LazyOcclusion(grid, image, self.fill, self.channel, self.normalize)
 
     @property
     def label(self) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import anywidget
 import torch
@@ -18,20 +18,19 @@ from torch import Tensor
 
 from hdm_widgets._picture import gray, to_rgb
 from hdm_widgets._validation import (
-    advise_on_keywords,
     check_channel,
     check_channels_first,
     check_image,
     check_segment,
+    takes_options,
 )
 from hdm_widgets.hdm.circle_map import ResultType, color_table
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.occlusion import Fill
-from hdm_widgets.hdm.options import Distance, InferenceMode, ScanOptions
+from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
 from hdm_widgets.hdm.plotting import canny
 from hdm_widgets.hdm.result import HDMResult, ScanUpdate
-from hdm_widgets.metrics.distance import EmptyPolicy
+from hdm_widgets.hdm.scan import PreparedScan
 from hdm_widgets.models.segmenter import Model, Segmenter
 from hdm_widgets.widgets.hdm.messages import about_message, inspect_cell, map_message
 from hdm_widgets.widgets.shared.buffers import bits, png
@@ -76,12 +75,14 @@ class HDMExplorer(anywidget.AnyWidget):
         Any of matplotlib's by its name; the trait has the name.
     opacity : float
         Of the circle map, in [0, 1].
-    device, target, threshold, batch_size, distance, empty, fill, inference, exact, tolerance
-        As for `hdm.HausdorffDistanceMasks.explain`.
+    device : torch.device or str, optional
+        Where to run; the model's own device by default.
     normalize : bool
         As for `hdm.HausdorffDistanceMasks.generate_masks`.
     explainer : hdm.HausdorffDistanceMasks, optional
         An instance of your own subclass, for its `apply_mask` and `calculate_distance`.
+    **options
+        See `hdm.ScanOptions`.
 
     Attributes
     ----------
@@ -138,7 +139,7 @@ class HDMExplorer(anywidget.AnyWidget):
     # The settings of the scan that was started last: tells the screen that Python has heard.
     _scanned = traitlets.Dict().tag(sync=True)
 
-    @advise_on_keywords
+    @takes_options(ScanOptions)
     def __init__(
         self,
         model: Model,
@@ -152,17 +153,9 @@ class HDMExplorer(anywidget.AnyWidget):
         color_map: str | Colormap = "Blues",
         opacity: float = 0.7,
         device: torch.device | str | None = None,
-        target: int | None = None,
-        threshold: float | None = None,
-        batch_size: int | None = None,
-        distance: Distance = "hausdorff",
-        empty: EmptyPolicy = "diagonal",
-        fill: Fill = "minimum",
-        inference: InferenceMode = "auto",
-        exact: bool = True,
-        tolerance: float | None = None,
         normalize: bool = False,
         explainer: HausdorffDistanceMasks | None = None,
+        **options: Unpack[ScanKeywords],
     ) -> None:
         height, width = _size_of(image)
         picture = check_image(image, height, width)
@@ -182,7 +175,8 @@ class HDMExplorer(anywidget.AnyWidget):
                 f"the explainer is for pictures of {explainer.width} x {explainer.height} px, "
                 f"this one has {width} x {height}"
             )
-        segmenter = Segmenter.wrap(model, target=target, threshold=threshold, device=device, batch_size=batch_size)
+        of_segmenter = {name: options.pop(name) for name in ("target", "threshold", "batch_size") if name in options}
+        segmenter = Segmenter.wrap(model, device=device, **of_segmenter)
 
         # From here on self exists; what is not a trait is set first because observers use it.
         self._worker = LatestJob("hdm-explorer")
@@ -194,20 +188,16 @@ class HDMExplorer(anywidget.AnyWidget):
         self._unwanted: dict[str, int] | None = None
         self.exception: Exception | None = None
 
-        options = ScanOptions(
-            distance=distance, empty=empty, fill=fill, inference=inference, exact=exact, tolerance=tolerance
-        )
-
-        def prepare(channel: int, grid: Grid) -> Any:
+        def prepare(channel: int, grid: Grid) -> PreparedScan:
             explainer.generate_masks(grid.circle_size, grid.offset, normalize)
-            return explainer._prepare(segmenter, picture, truth, None, channel, options)
+            return explainer.prepare(segmenter, picture, truth, None, channel, **options)
 
         # Everything that can be wrong with the input is said now, before any work starts, and once.
         prepared = prepare(check_channel(channel, len(picture)), grid)
         prepared.warn()
 
         def stream(channel: int, grid: Grid) -> Generator[ScanUpdate]:
-            return explainer._run(prepare(channel, grid))
+            return prepare(channel, grid).updates()
 
         self._stream: Callable[[int, Grid], Generator[ScanUpdate]] | None = stream
         table = color_table(color_map)
