@@ -220,6 +220,33 @@ describe("a thumbnail", () => {
     expect(await addresses.get(image?.src ?? "")?.text()).toBe("png 7");
   });
 
+  it("stands where there is room for its measured width, also when that grows", async () => {
+    const { model, figure, root } = arrived();
+    const [x, y] = [10, 5]; // of the explorer, which scrolls by 200 px until the thumbnail comes
+    let scrolled = 0;
+    root.getBoundingClientRect = () => new DOMRect(x, y - scrolled, 300, 150);
+    const width = () => 60 + 5 * (tip(root).textContent ?? "").length;
+    tip(root).getBoundingClientRect = () => new DOMRect(0, 0, width(), 40);
+    pointer("pointermove", figure, 150, 70);
+    await vi.advanceTimersByTimeAsync(60);
+    const place = () => [tip(root).style.left, tip(root).style.top];
+    // To the right of the point, which is 140 px from the left edge and 65 px from the top.
+    expect(place()).toEqual([`${140 + 14}px`, `${65 + 14}px`]);
+    scrolled = 200;
+    model.tell("msg:custom", { id: model.sent[0].id, error: null, facts }, [text("png 7")]);
+    await settle();
+    // "item 7IoU: 0.25place: town" needs 190 px: neither side has as much.
+    expect(width()).toBe(190);
+    expect(place()).toEqual(["4px", `${65 + 14}px`]);
+    pointer("pointerleave", root, 0, 0);
+    scrolled = 0;
+    // The next one fits to the left of its point only.
+    pointer("pointermove", figure, 170, 70);
+    root.getBoundingClientRect = () => new DOMRect(x, y, 250, 110);
+    await vi.advanceTimersByTimeAsync(60);
+    expect(place()).toEqual([`${160 - 14 - 90}px`, `${110 - 40 - 4}px`]);
+  });
+
   it("is asked for once, and not at all by a pointer that passes", async () => {
     const { model, figure, root } = arrived();
     for (const x of [140, 145, 152]) {

@@ -49,11 +49,12 @@ _TEXTS = """root => {
       for (let frame = part; frame; frame = frame === root ? null : frame.parentElement) {
         const { overflowX, overflowY, textOverflow } = getComputedStyle(frame);
         if (overflowX === 'visible' || frame instanceof SVGElement) continue;
-        mayReachOut ||= textOverflow === 'ellipsis' || /auto|scroll/.test(overflowX + overflowY);
         const box = frame.getBoundingClientRect();
+        // What is one pixel wide is for screen readers.
+        mayReachOut ||= textOverflow === 'ellipsis' || /auto|scroll/.test(overflowX + overflowY) || box.width <= 1;
         const middle = (top + bottom) / 2;
         const cut = left < box.left - 1 || right > box.right + 1 || middle < box.top || middle > box.bottom;
-        if (cut && !mayReachOut && box.width > 1) {
+        if (cut && !mayReachOut) {
           found.push(`"${text.data.trim()}" is cut off at ${left}, ${top} by ${frame.className || frame.tagName}`);
           mayReachOut = true;
         }

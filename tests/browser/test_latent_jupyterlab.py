@@ -9,7 +9,7 @@ import pytest
 from appearance import await_width, misplaced, rgb
 from at_rest import box_of, boxes_of
 from jupyter_hosts import NotebookPage
-from known_space import ALL, COLS, WEST, around, block, iou, spot, spot_of
+from known_space import ALL, COLS, ROWS, WEST, around, block, iou, spot, spot_of
 from latent_page import LatentPage
 from playwright.sync_api import Page, expect
 
@@ -362,12 +362,27 @@ def test_hovering_shows_a_points_thumbnail_with_facts(notebook: NotebookPage, ex
         row, col = divmod(item, COLS)
         x = col if col < WEST else col + 4
         assert explorer.pixel(explorer.tooltip.locator("img"), 1, 1)[:2] == [round(255 * x / 16), round(255 * row / 16)]
-        tip, frame = box_of(explorer.tooltip), box_of(explorer.root)
-        assert frame["x"] <= tip["x"]
-        assert tip["x"] + tip["width"] <= frame["x"] + frame["width"]
     explorer.hover(spot(WEST - 0.5, 4))
     expect(explorer.tooltip).to_be_hidden()
     assert notebook.value(f"explorer.ring, {SELECTED}") == (None, ())
+
+
+def test_the_thumbnail_of_a_point_is_within_the_explorer_and_beside_its_point(
+    notebook: NotebookPage, explorer: LatentPage, letters: Callable[[Page], None]
+) -> None:
+    letters(notebook.page)
+    for width in (1300, 480):
+        await_width(explorer.root, width)
+        explorer.await_room()
+        for item in (0, COLS - 1, COLS * (ROWS - 1), len(ALL) - 1):
+            explorer.hover(spot_of(item))
+            expect(explorer.tooltip).to_contain_text(f"number: {10 * item}")
+            tip, frame = box_of(explorer.tooltip), box_of(explorer.root)
+            assert frame["x"] <= tip["x"] <= frame["x"] + frame["width"] - tip["width"], (width, item)
+            assert frame["y"] <= tip["y"] <= frame["y"] + frame["height"] - tip["height"], (width, item)
+            (x, y) = explorer.on_page(spot_of(item))[0]
+            assert x < tip["x"] or tip["x"] + tip["width"] < x or y < tip["y"] or width < 1300, item
+        assert misplaced(explorer.root) == []
 
 
 def test_the_color_list_colors_points_captions_and_legend(notebook: NotebookPage, explorer: LatentPage) -> None:

@@ -241,8 +241,12 @@ function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
   const type = traits.result_type.value;
   return (
     <div
-      class={`hdm-tip ${leftHalf ? "" : "hdm-tip-left"}`}
-      style={{ left: `${(100 * edge) / width}%`, top: `${(100 * Math.min(y, height)) / height}%` }}
+      class="hdm-tip"
+      style={{
+        // It has the room on this side of the disc, and breaks into lines where that is too little.
+        [leftHalf ? "left" : "right"]: `${(100 * (leftHalf ? edge : width - edge)) / width}%`,
+        top: `clamp(1.5em, ${(100 * y) / height}%, 100% - 1.5em)`,
+      }}
       aria-hidden="true"
     >
       {value && <b>{value}</b>}

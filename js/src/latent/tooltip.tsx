@@ -16,7 +16,8 @@ export interface Place {
 }
 
 const MOST_KEPT = 300;
-const ROOM = 310; // px
+const GAP = 14; // px, from the point
+const MARGIN = 4; // px, from the explorer's edges
 
 /** A tooltip on the explorer's frame, which asks for pictures when they are first shown. */
 export function tooltip(root: HTMLElement, python: Python<LegendTraits>) {
@@ -28,7 +29,7 @@ export function tooltip(root: HTMLElement, python: Python<LegendTraits>) {
   let wanted = -1;
   let round = 0;
 
-  const draw = (item: number, content: Content | undefined) =>
+  const draw = ({ item, x, y }: Place, content: Content | undefined) => {
     render(
       <figure>
         {content ? <img src={content.url} alt="" /> : <span class="hdm-tip-wait" />}
@@ -43,19 +44,22 @@ export function tooltip(root: HTMLElement, python: Python<LegendTraits>) {
       </figure>,
       place,
     );
+    // Beside the point, where there is room for what is in it now.
+    const frame = root.getBoundingClientRect();
+    const { width, height } = place.getBoundingClientRect();
+    const left = x + GAP + width + MARGIN <= frame.width ? x + GAP : x - GAP - width;
+    place.style.left = `${Math.max(MARGIN, left)}px`;
+    place.style.top = `${Math.min(y + GAP, frame.height - height - MARGIN)}px`;
+  };
   return {
     async show({ item, x, y }: Place) {
       if (wanted === item) return;
       wanted = item;
-      const frame = root.getBoundingClientRect();
+      const { left, top } = root.getBoundingClientRect();
+      // The page may scroll until the thumbnail comes.
+      const shown = { item, x: x - left, y: y - top };
       place.hidden = false;
-      draw(item, known.get(item));
-      // Beside the point, where there is room for it.
-      const left = x - frame.left + 14;
-      const top = y - frame.top + 14;
-      const fits = left + ROOM < frame.width;
-      place.style.left = `${fits ? left : Math.max(4, left - 28 - place.offsetWidth)}px`;
-      place.style.top = `${Math.min(top, frame.height - place.offsetHeight - 4)}px`;
+      draw(shown, known.get(item));
       if (known.has(item)) return;
       const asked = round;
       const reply = await python.ask("thumbnail", { item });
@@ -67,7 +71,7 @@ export function tooltip(root: HTMLElement, python: Python<LegendTraits>) {
         URL.revokeObjectURL(known.get(oldest)?.url ?? "");
         known.delete(oldest);
       }
-      if (wanted === item) draw(item, known.get(item));
+      if (wanted === item) draw(shown, known.get(item));
     },
     hide() {
       wanted = -1;
