@@ -1,9 +1,15 @@
-// The entry of the latent explorer's legend, which also follows the pointer on the figure above it.
+// The entry of the latent explorer's legend, which also writes on the map above it and follows the pointer there.
 import { LEGEND, Legend, type LegendTraits } from "./latent/legend";
+import { showNames } from "./latent/names";
 import { followPointer } from "./latent/pointer";
 import { part } from "./shared/part";
 
-export default part<LegendTraits>(LEGEND, (python, el) => ({
-  child: <Legend python={python} />,
-  end: followPointer(el, python),
-}));
+export default part<LegendTraits>(LEGEND, (python, el) => {
+  const ends = [showNames(el, python), followPointer(el, python)];
+  return {
+    child: <Legend python={python} />,
+    end() {
+      for (const end of ends) end();
+    },
+  };
+});

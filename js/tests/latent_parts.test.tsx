@@ -64,6 +64,7 @@ const legendState = () => ({
   surface: { colors: ["#ff0000", "#0000ff"], score: 0.456, learnedFrom: null } as object,
   sample: { drawn: 24, total: 24 },
   notice: "",
+  names: [],
   _points: { places: floatsMessage(), rows: intsMessage(), bounds: [0, 1, 0, 1] },
 });
 

@@ -47,6 +47,7 @@ function page(points = true) {
     surface: {},
     sample: { drawn: 2, total: 2 },
     notice: "",
+    names: [],
     _points: {
       places: points ? floatsMessage(5, 0, 6, 0) : floatsMessage(),
       rows: points ? intsMessage(7, 9) : intsMessage(),

@@ -82,7 +82,7 @@ class LatentPage:
         self.points = self.figure.locator(".object_grp:has(path.element[style*='fill: rgb'])")
         self.ring = self.figure.locator(".object_grp:has(path.element[style*='fill: none'])")
         self.outlines = self.figure.locator(".curve path.line")
-        self.names = self.figure.locator("text.label")
+        self.names = self.root.locator(".hdm-map-name")
 
         self.gallery = self.root.get_by_role("region", name="Selections and their pictures")
         self.selections = self.gallery.get_by_role("list", name="Selections").get_by_role("listitem")

@@ -422,7 +422,7 @@ def test_what_python_sets_is_shown(notebook: NotebookPage, explorer: LatentPage)
     expect(explorer.selection("good")).to_contain_text(f"{len(good)} items")
     assert notebook.value(SELECTED) == good
     expect(explorer.names).to_have_text(["three", "good"])
-    assert rgb(explorer.names.nth(1), "fill") == [16, 32, 48]
+    assert rgb(explorer.names.nth(1), "borderTopColor") == [16, 32, 48]
     notebook.execute("explorer.active = 0")
     expect(explorer.selection("three")).to_have_attribute("aria-pressed", "true")
 

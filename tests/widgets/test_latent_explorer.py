@@ -305,8 +305,8 @@ def test_selecting_shows_a_selection_everywhere(explore, space, places):
     ]
     assert explorer._gallery.active == 0
     assert in_gallery(explorer) == [3, 5, 8]
-    assert explorer._scatter._names.text.tolist() == ["mine"]
-    assert explorer._scatter._names.colors == ["#123456"]
+    (name,) = explorer._legend.names
+    assert (name["text"], name["color"]) == ("mine", "#123456")
     assert np.flatnonzero(explorer._scatter._points.opacities == 1).tolist() == [3, 5, 8]
     assert explorer._toolbar.can_undo
 

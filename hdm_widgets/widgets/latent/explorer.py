@@ -360,6 +360,7 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
             self._gallery.active = book.active
             self._show_gallery()
         self._scatter.outline(book.selections, book.active)
+        self._legend.names = self._scatter.names
         self._toolbar.can_undo = book.can_undo
         self._mark_cluster()
         self._say("")

@@ -26,16 +26,16 @@ __all__ = ["MOST_POINTS", "ScatterFigure"]
 MOST_POINTS = 10_000
 _SURFACE_SHAPE = (180, 240)
 _SURFACE_OPACITY = 0.6
-_MARGIN = {"top": 14, "right": 14, "bottom": 52, "left": 60}
+_MARGIN = {"top": 14, "right": 14, "bottom": 52, "left": 64}
+# Of an axis' title from the axis.
+_TITLE_OFFSETS = {"bottom": "34px", "left": "46px"}
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # An outline keeps this distance from its points, as a share of the figure.
 _ROOM = 0.022
 _OUTLINE_POINTS = 96
 # An outline may hold this many points of others for each of its own; a few never matter.
 _MOST_OTHERS, _FEW_OTHERS = 0.25, 5
 _DIM = 0.3
-# Of a name, as shares of the figure's sides.
-_LETTER, _LINE = 0.017, 0.05
-_LONGEST_NAME = 24
 _LASSO_COLOR, _EDGE_COLOR = "#64748b", "#475569"
 
 Floats = NDArray[np.float64]
@@ -55,6 +55,8 @@ class ScatterFigure:
     figure : bqplot.Figure
     bounds : tuple of float
         (x0, x1, y0, y1) of the plot.
+    names : list of dict
+        Of the selections that were outlined last: what the browser writes over the figure, and where.
     """
 
     def __init__(self, space: LatentSpace, rows: NDArray[np.int64]) -> None:
@@ -85,30 +87,16 @@ class ScatterFigure:
             stroke_width=0.5,
         )
         self._outlines = bqplot.Lines(x=[], y=[], scales=scales, fill="inside", stroke_width=2, visible=False)
-        self._names = bqplot.Label(
-            x=[], y=[], text=[], scales=scales, default_size=13, font_weight="bold", align="middle", y_offset=-6
-        )
         self._ring = bqplot.Scatter(
             x=[], y=[], scales=scales, default_size=190, fill=False, stroke_width=3, colors=["#000000"]
         )
         self._background = bqplot.Image(
             image=self._picture(), x=[x0, x1], y=[y0, y1], scales=scales, visible=self._has_surface
         )
-        share = space.explained_variance_ratio_
-        axes = [
-            bqplot.Axis(
-                scale=scale,
-                side=side,
-                label=_axis_label(i, share),
-                label_offset=offset,
-                grid_lines="none",
-                tick_values=_round_values(scale.min, scale.max),
-                tick_format="~g",
-            )
-            for i, (scale, side, offset) in enumerate(((x, "bottom", "34px"), (y, "left", "38px")))
-        ]
+        variances = space.explained_variance_ratio_
+        axes = [_axis(0, x, "bottom", variances), _axis(1, y, "left", variances)]
         self.figure = bqplot.Figure(
-            marks=[self._background, self._outlines, self._points, self._ring, self._names],
+            marks=[self._background, self._outlines, self._points, self._ring],
             axes=axes,
             fig_margin=_MARGIN,
             display_toolbar=False,
@@ -120,6 +108,7 @@ class ScatterFigure:
             layout=ipywidgets.Layout(width="100%", height="500px", min_width="0"),
         )
         self._renew_lasso()
+        self.names: list[dict[str, Any]] = []
         self._lassoed: Callable[[NDArray[np.int64]], None] | None = None
         self._points.observe(self._selected, names=["selected"])
 
@@ -136,7 +125,7 @@ class ScatterFigure:
         self._background.visible = shown and self._has_surface
 
     def outline(self, selections: Sequence[Selection], active: int | None) -> None:
-        """Mark the selected points, and draw a line around each selection that lies together, with its name.
+        """Mark the selected points, draw a line around each selection that lies together, and say where names belong.
 
         The line is the convex hull of the points. Where it would enclose many others it is left out, for it would
         say what is not so.
@@ -147,7 +136,7 @@ class ScatterFigure:
         hulls = [_outline((self._embedding[one.indices] - origin) / extent) * extent + origin for one in named]
         together = [self._holds_few_others(one, hull) for one, hull in zip(named, hulls, strict=True)]
         self._mark(named)
-        self._name(named, hulls, together)
+        self.names = [self._named(*one) for one in zip(named, hulls, together, strict=True)]
         drawn = [one for one, alone in zip(named, together, strict=True) if alone]
         curves = [hull for hull, alone in zip(hulls, together, strict=True) if alone]
         strong = selections[active] if active is not None else None
@@ -178,21 +167,16 @@ class ScatterFigure:
             self._opacities = opacities
             self._points.opacities = opacities
 
-    def _name(self, selections: Sequence[Selection], hulls: Sequence[Floats], together: Sequence[bool]) -> None:
-        """Write each selection's name above its hull, or in the middle of its points, within the plot."""
+    def _named(self, selection: Selection, hull: Floats, alone: bool) -> dict[str, Any]:
+        """A selection's name, and where the point lies that it is written above.
+
+        That is the top of its hull, or else the middle of its points, in fractions of the plot's width and height from
+        its top left corner. How wide the name is, and so where it begins, only the browser knows.
+        """
         x0, x1, y0, y1 = self.bounds
-        places = []
-        for one, hull, alone in zip(selections, hulls, together, strict=True):
-            x, y = hull[hull[:, 1].argmax()] if alone else np.median(self._embedding[one.indices], axis=0)
-            half = min(0.5, _LETTER * len(_short(one.name)) / 2) * (x1 - x0)
-            places.append((np.clip(x, x0 + half, x1 - half), min(y, y1 - _LINE * (y1 - y0))))
-        with self._names.hold_sync():
-            self._names.visible = bool(selections)
-            if selections:
-                self._names.x = np.array([place[0] for place in places])
-                self._names.y = np.array([place[1] for place in places])
-                self._names.text = np.array([_short(one.name) for one in selections])
-                self._names.colors = [one.color for one in selections]
+        x, y = hull[hull[:, 1].argmax()] if alone else np.median(self._embedding[selection.indices], axis=0)
+        place = {"x": float((x - x0) / (x1 - x0)), "y": float((y1 - y) / (y1 - y0))}
+        return {"text": selection.name, "color": selection.color} | place
 
     def ring(self, index: int | None) -> None:
         """Draw a ring around an item, or around none."""
@@ -241,19 +225,37 @@ class ScatterFigure:
         return ipywidgets.Image(value=png(pixels), format="png")
 
 
-def _short(name: str) -> str:
-    """As much of a name as there is room for on the map; the list has the whole."""
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+def _axis(component: int, scale: bqplot.LinearScale, side: str, variances: Floats) -> bqplot.Axis:
+    """An axis with a few round numbers, which are short: there is little room for them beside a vertical axis."""
+    values = np.asarray(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(scale.min, scale.max))
+    values = values[(values >= scale.min) & (values <= scale.max)]
+    power = _power_of_ten(values)
+    unit = f" in 10{str(power).translate(_SUPERSCRIPT)}" if power else ""
+    return bqplot.Axis(
+        scale=scale,
+        side=side,
+        label=f"PC {component + 1}{unit} ({variances[component]:.0%} of the variance)",
+        label_offset=_TITLE_OFFSETS[side],
+        grid_lines="none",
+        tick_values=values,
+        tick_format="~g",
+        tick_labels={_javascript_number(value): f"{value / 10.0**power:.4g}" for value in values} if power else None,
+    )
 
 
-def _axis_label(component: int, share: Floats) -> str:
-    return f"PC {component + 1} ({share[component]:.0%} of the variance)"
+def _power_of_ten(values: Floats) -> int:
+    """The power of ten that numbers are given in, a multiple of 3; 0 if they are short as they are."""
+    largest = np.abs(values).max(initial=0)
+    if largest == 0 or 0.1 <= largest < 10_000:
+        return 0
+    return int(3 * np.floor(np.log10(largest) / 3))
 
 
-def _round_values(low: float, high: float) -> Floats:
-    """A few round numbers within a range."""
-    values = np.asarray(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
-    return values[(values >= low) & (values <= high)]
+def _javascript_number(value: float) -> str:
+    """A number as JavaScript writes it, by which bqplot looks for a tick's label."""
+    if value == 0 or 1e-6 <= abs(value) < 1e21:
+        return np.format_float_positional(value, trim="-")
+    return np.format_float_scientific(value, trim="-", exp_digits=1)
 
 
 def _point_size(count: int) -> int:

@@ -93,4 +93,5 @@ class Legend(Part):
     surface = traitlets.Dict().tag(sync=True)
     sample = traitlets.Dict().tag(sync=True)
     notice = traitlets.Unicode("").tag(sync=True)
+    names: Any = traitlets.List().tag(sync=True)
     _points = traitlets.Dict().tag(sync=True)

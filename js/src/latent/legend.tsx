@@ -1,6 +1,7 @@
 // What the colours mean, and what happened.
 import { count } from "../shared/format";
 import type { Python } from "../shared/traits";
+import type { MapName } from "./names";
 import type { PointsMessage } from "./points";
 import type { Mode } from "./toolbar";
 
@@ -36,10 +37,20 @@ export interface LegendTraits {
   surface: Surface | Record<string, never>;
   sample: { drawn: number; total: number };
   notice: string;
+  names: MapName[];
   _points: PointsMessage;
 }
 
-export const LEGEND = ["mode", "background", "legend", "surface", "sample", "notice", "_points"] as const;
+export const LEGEND = [
+  "mode",
+  "background",
+  "legend",
+  "surface",
+  "sample",
+  "notice",
+  "names",
+  "_points",
+] as const;
 
 export function Legend({ python }: { python: Python<LegendTraits> }) {
   const { legend, surface, sample, notice, background } = python.traits;

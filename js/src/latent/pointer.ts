@@ -2,6 +2,7 @@
 // out: thumbnails of the point under the pointer, clicks, modifier keys.
 import type { Python } from "../shared/traits";
 import type { LegendTraits } from "./legend";
+import { onceOnPage } from "./on_page";
 import { nearest, onPage, readPoints } from "./points";
 import type { Mode } from "./toolbar";
 import { tooltip } from "./tooltip";
@@ -12,20 +13,8 @@ const REST = 60; // ms
 const MODES: Record<string, Mode> = { r: "replace", a: "add", s: "subtract" };
 
 /** Listen on the explorer that holds `el`, once it is on the page; gives what undoes it. */
-export function followPointer(el: HTMLElement, python: Python<LegendTraits>): () => void {
-  let detach = () => {};
-  const arrived = new ResizeObserver(() => {
-    const root = el.closest<HTMLElement>(".hdm-latent");
-    if (!root) return;
-    arrived.disconnect();
-    detach = attach(root, python);
-  });
-  arrived.observe(el);
-  return () => {
-    arrived.disconnect();
-    detach();
-  };
-}
+export const followPointer = (el: HTMLElement, python: Python<LegendTraits>): (() => void) =>
+  onceOnPage(el, (root) => attach(root, python));
 
 function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   const frame = root.querySelector<HTMLElement>(".hdm-latent-plot");

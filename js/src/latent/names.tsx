@@ -1,0 +1,108 @@
+// The names of the selections, over the map. Only the browser knows how wide a text is, so they are placed here.
+import { effect } from "@preact/signals";
+import { render } from "preact";
+import type { Python } from "../shared/traits";
+import type { LegendTraits } from "./legend";
+import { onceOnPage } from "./on_page";
+
+/** A selection's name and the point that it belongs to. */
+export interface MapName {
+  text: string;
+  color: string;
+  /** Fractions of the plot's width and height, from its top left corner. */
+  x: number;
+  y: number;
+}
+
+interface Size {
+  width: number;
+  height: number;
+}
+
+interface Corner {
+  left: number;
+  top: number;
+}
+
+const GAP = 3; // px
+
+/** Write the names over the map of the explorer that holds `el`, once it is on the page; gives what undoes it. */
+export const showNames = (el: HTMLElement, python: Python<LegendTraits>): (() => void) =>
+  onceOnPage(el, (root) => attach(root, python));
+
+function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
+  const frame = root.querySelector<HTMLElement>(".hdm-latent-plot");
+  if (!frame) return () => {};
+  const layer = document.createElement("div");
+  layer.className = "hdm hdm-map-names";
+  // The list of selections says the same.
+  layer.ariaHidden = "true";
+  frame.append(layer);
+
+  const place = () => {
+    const plot = frame.querySelector(".plotarea_background")?.getBoundingClientRect();
+    layer.hidden = !plot?.width;
+    if (!plot) return;
+    const origin = frame.getBoundingClientRect();
+    const labels = [...layer.children] as HTMLElement[];
+    layer.style.width = `${plot.width}px`;
+    const sizes = labels.map((label) => label.getBoundingClientRect());
+    const corners = arrange(python.traits.names.peek(), sizes, plot);
+    labels.forEach((label, i) => {
+      label.style.left = `${corners[i].left + plot.left - origin.left}px`;
+      label.style.top = `${corners[i].top + plot.top - origin.top}px`;
+    });
+  };
+  // bqplot draws the plot some time after the page, and again some time after its size has changed.
+  const drawn = new MutationObserver(place);
+  drawn.observe(frame, { childList: true, subtree: true, attributeFilter: ["width", "height"] });
+  // A font that arrives late makes a name wider.
+  const resized = new ResizeObserver(place);
+  const stopFollowing = effect(() => {
+    const names = python.traits.names.value;
+    render(
+      names.map(({ text, color }) => (
+        <span class="hdm-map-name" key={text} style={{ borderColor: color }}>
+          {text}
+        </span>
+      )),
+      layer,
+    );
+    resized.disconnect();
+    for (const label of layer.children) resized.observe(label);
+    place();
+  });
+  return () => {
+    stopFollowing();
+    resized.disconnect();
+    drawn.disconnect();
+    render(null, layer);
+    layer.remove();
+  };
+}
+
+/** Where names stand on a plot: above their points, within the plot, and beside each other. */
+export function arrange(
+  names: readonly { x: number; y: number }[],
+  sizes: readonly Size[],
+  plot: Size,
+): Corner[] {
+  const placed: (Corner & Size)[] = [];
+  return names.map(({ x, y }, i) => {
+    const { width, height } = sizes[i];
+    const left = clamp(x * plot.width - width / 2, plot.width - width);
+    const wanted = clamp(y * plot.height - height - GAP, plot.height - height);
+    const beside = placed.filter((other) => left < other.left + other.width && other.left < left + width);
+    const free = (top: number) =>
+      top === clamp(top, plot.height - height) &&
+      beside.every((other) => top >= other.top + other.height || other.top >= top + height);
+    const tops = [wanted, ...beside.flatMap((other) => [other.top - height, other.top + other.height])];
+    const nearest = tops.filter(free).sort((a, b) => Math.abs(a - wanted) - Math.abs(b - wanted));
+    // On a map that is full of names they may overlap.
+    const top = nearest[0] ?? wanted;
+    placed.push({ left, top, width, height });
+    return { left, top };
+  });
+}
+
+const clamp = (value: number, high: number) => Math.max(0, Math.min(value, high));
