@@ -156,6 +156,7 @@ def fit_clusters(
         # Fewer different items than clusters: the number found says so.
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels = _by_size(model.fit(coordinates).labels_)
+    labels.flags.writeable = False  # a map, its snapshots and selections share them
     found = int(labels.max()) + 1
     silhouette, sampled = _silhouette(coordinates, labels, random_state)
     noise = float((labels < 0).mean())
@@ -199,6 +200,7 @@ def describe(
     clusters = []
     for label in range(int(labels.max()) + 1):
         indices = np.flatnonzero(labels == label)
+        indices.flags.writeable = False
         known = iou[indices][np.isfinite(iou[indices])]
         near = _by_centrality(coordinates[indices])
         clusters.append(

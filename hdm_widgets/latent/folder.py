@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 from hdm_widgets import _storage
 from hdm_widgets._bitmasks import PackedMasks
 from hdm_widgets.latent.activations import Layer
+from hdm_widgets.latent.clusters import Clustering
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.surface import Regressor
 
-__all__ = ["read", "write"]
+__all__ = ["Stored", "read", "write"]
 
 _KIND = "hdm-widgets latent space 1"
 _SPACE = "space.npz"
@@ -24,16 +26,35 @@ _SPACE = "space.npz"
 _LARGE = ("features", "thumbnails", "truths", "predictions")
 
 
-def write(
-    path: str | os.PathLike[str],
-    settings: dict[str, Any],
-    collection: Collection,
-    projection: Projection,
-    regressor: Regressor | None,
-    labels: NDArray[np.int64] | None,
-    clustering: dict[str, Any] | None,
-) -> None:
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """What the folder of a space holds.
+
+    Attributes
+    ----------
+    settings : dict
+        Arguments of `LatentSpace`.
+    collection : Collection
+    projection : Projection
+    regressor : Regressor or None
+    clustering : Clustering or None
+    """
+
+    settings: dict[str, Any]
+    collection: Collection
+    projection: Projection
+    regressor: Regressor | None
+    clustering: Clustering | None
+
+
+def write(path: str | os.PathLike[str], stored: Stored) -> None:
     """Write everything to the folder `path`, which is made if it is not there."""
+    collection, projection, regressor, clustering = (
+        stored.collection,
+        stored.projection,
+        stored.regressor,
+        stored.clustering,
+    )
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, NDArray[Any]] = {
@@ -55,18 +76,18 @@ def write(
         arrays |= {"mlp_center": regressor.center, "mlp_scale": regressor.scale}
         arrays |= {f"mlp_weight_{i}": weight for i, weight in enumerate(regressor.weights)}
         arrays |= {f"mlp_bias_{i}": bias for i, bias in enumerate(regressor.biases)}
-    if labels is not None:
-        arrays["labels"] = labels
+    if clustering is not None:
+        arrays["labels"] = clustering.labels
     about = {
         "format": _KIND,
-        "settings": settings,
+        "settings": stored.settings,
         "layer": {"name": collection.layer.name, "shape": collection.layer.shape, "chosen": collection.layer.chosen},
         "picture_shape": collection.picture_shape,
         "columns": list(collection.columns),
         "skipped": {str(index): message for index, message in collection.skipped.items()},
         "exact": projection.exact,
         "network": network,
-        "clustering": clustering,
+        "clustering": None if clustering is None else clustering.row(),
     }
     large: dict[str, NDArray[Any]] = {
         "features": collection.features,
@@ -83,9 +104,7 @@ def write(
     _storage.write(folder / _SPACE, about, arrays)
 
 
-def read(
-    path: str | os.PathLike[str],
-) -> tuple[dict[str, Any], Collection, Projection, Regressor | None, NDArray[np.int64] | None, dict[str, Any] | None]:
+def read(path: str | os.PathLike[str]) -> Stored:
     """Read what `write` wrote.
 
     Raises
@@ -107,9 +126,7 @@ def read(
         raise ValueError(f"{_SPACE} of the latent space lacks {error}") from error
 
 
-def _restored(
-    folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any]]
-) -> tuple[dict[str, Any], Collection, Projection, Regressor | None, NDArray[np.int64] | None, dict[str, Any] | None]:
+def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Stored:
     large = {name: _mapped(folder / f"{name}.npy", len(arrays["items"])) for name in _LARGE}
     _, height, width = about["picture_shape"]
     if large["features"].shape[1:] != arrays["mean"].shape:
@@ -148,7 +165,10 @@ def _restored(
             biases=tuple(arrays[f"mlp_bias_{i}"] for i in layers),
             **network,
         )
-    return about["settings"], collection, projection, regressor, arrays.get("labels"), about["clustering"]
+    clustering = None
+    if about["clustering"] is not None and "labels" in arrays:
+        clustering = Clustering(labels=arrays["labels"], **about["clustering"])
+    return Stored(about["settings"], collection, projection, regressor, clustering)
 
 
 def _mapped(path: Path, count: int) -> NDArray[Any]:

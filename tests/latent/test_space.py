@@ -8,8 +8,8 @@ from torch import nn
 
 import hdm_widgets as hw
 from hdm_widgets.latent import CollectionError, Layer
+from hdm_widgets.latent import fitted as module
 from hdm_widgets.latent import neighbors as blocks
-from hdm_widgets.latent import space as module
 
 QUIET = {"progress": False}
 SCORES = [
@@ -375,7 +375,8 @@ def test_a_comparison_is_a_table_best_first(own_space):
     assert again.equals(frame)
 
 
-def test_a_comparison_comes_one_by_one_and_is_kept(own_space):
+def test_a_comparison_comes_one_by_one_and_is_kept(groups, reads):
+    own_space = hw.LatentSpace(reads).fit(groups, **QUIET)
     first = next(own_space.comparison())
     assert (first.method, first.n_clusters) == ("kmeans", 2)
     # Left in the middle, it is started again.
@@ -571,5 +572,5 @@ def test_before_the_first_fit(reads):
     ):
         with pytest.raises(AttributeError, match="it is not fitted yet"):
             call()
-    with pytest.raises(AttributeError, match="LatentSpace has no 'embeding'"):
+    with pytest.raises(AttributeError, match="'LatentSpace' object has no attribute 'embeding'"):
         space.embeding  # noqa: B018

@@ -127,10 +127,10 @@ def test_numbers_on_an_axis_are_short_whatever_the_size_of_the_activations(draw,
 
 @pytest.mark.parametrize(("score", "opacity"), [(0.4, 0.6), (-0.1, 0.18)], ids=["good", "no better than the mean"])
 def test_the_surface_has_the_colour_of_the_iou_to_expect_and_is_clear_where_no_items_are(
-    draw, make_places, map_of, score, opacity
+    draw, make_places, map_of, monkeypatch, score, opacity
 ):
     space = map_of(make_places(60))
-    space.cv_score_ = score
+    monkeypatch.setattr(type(space), "cv_score_", score)
     background = draw(np.arange(60), space)._background
     assert background.visible
     # Row 0 of a picture is at its top, where the second component is largest.

@@ -1,0 +1,149 @@
+"""What a fit found, as objects that never change: a space, its snapshots and its selections share them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdm_widgets.latent import clusters as grouping
+from hdm_widgets.latent.clusters import Cluster, Clustering
+from hdm_widgets.latent.collection import Collection
+from hdm_widgets.latent.items import Dataset, beside
+from hdm_widgets.latent.neighbors import usual_distance
+from hdm_widgets.latent.projection import Projection
+from hdm_widgets.latent.scores import Overlaps
+from hdm_widgets.latent.surface import Regressor, Support
+
+__all__ = ["FittedMap", "FittedState"]
+
+_SAMPLE = 2000  # figures over all pairs of items are taken from at most this many
+
+
+@dataclass(frozen=True, eq=False)
+class FittedMap:
+    """The map that a fit made; everything but the clusters.
+
+    Attributes
+    ----------
+    collection : Collection
+    projection : Projection
+    overlaps : Overlaps
+    regressor : Regressor or None
+    dataset : Dataset or None
+    coordinates : numpy.ndarray, float64 (n, k)
+        All principal components that were kept, read-only.
+    n_components, n_cluster_components : int
+        How many of them are the embedding, and how many clusters are sought in.
+    random_state : int
+    """
+
+    collection: Collection
+    projection: Projection
+    overlaps: Overlaps
+    regressor: Regressor | None
+    dataset: Dataset | None
+    coordinates: NDArray[np.float64] = field(repr=False)
+    n_components: int
+    n_cluster_components: int
+    random_state: int
+    _comparison: list[Clustering] = field(default_factory=list, init=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.collection)
+
+    @property
+    def embedding(self) -> NDArray[np.float64]:
+        """Coordinates on the map (n, n_components)."""
+        return self.coordinates[:, : self.n_components]
+
+    @property
+    def cluster_coordinates(self) -> NDArray[np.float64]:
+        """Coordinates that clusters are sought in (n, at most n_cluster_components)."""
+        return self.coordinates[:, : self.n_cluster_components]
+
+    @cached_property
+    def iou(self) -> NDArray[np.float64]:
+        """IoU of every item (n,)."""
+        return read_only(self.overlaps.iou)
+
+    @cached_property
+    def expected_iou(self) -> NDArray[np.float64]:
+        """Expected IoU of every item (n,); NaN without a regressor."""
+        if self.regressor is None:
+            return read_only(np.full(len(self), np.nan))
+        return read_only(self.regressor.predict(self.embedding[:, :2]))
+
+    @cached_property
+    def support(self) -> Support:
+        """Where on the map there are items."""
+        return Support(self.embedding[:, :2])
+
+    @cached_property
+    def usual_distance(self) -> float:
+        """Distance to the nearest other item that one item in twenty exceeds, between activations."""
+        return usual_distance(self.collection.features, self.sample())
+
+    def sample(self) -> NDArray[np.int64]:
+        """Positions of all items, or of a random 2000 of more."""
+        if len(self) <= _SAMPLE:
+            return np.arange(len(self))
+        return np.sort(np.random.default_rng(self.random_state).choice(len(self), _SAMPLE, replace=False))
+
+    def comparison(self) -> Iterator[Clustering]:
+        """Clusterings over a grid of parameters one by one; once all are found they are kept."""
+        if self._comparison:
+            yield from tuple(self._comparison)
+            return
+        found: list[Clustering] = []
+        for clustering in grouping.compare(self.cluster_coordinates, random_state=self.random_state):
+            found.append(clustering)
+            yield clustering
+        if not found:
+            raise ValueError(f"{len(self)} items are too few to compare clusterings; give n_clusters")
+        self._comparison[:] = found
+
+
+@dataclass(frozen=True, eq=False)
+class FittedState:
+    """A fitted map with the clusters that were found in it, if any.
+
+    Attributes
+    ----------
+    map : FittedMap
+    clustering : Clustering or None
+    clusters : tuple of Cluster
+    """
+
+    map: FittedMap
+    clustering: Clustering | None = None
+    clusters: tuple[Cluster, ...] = ()
+
+    def clustered(self, clustering: Clustering) -> FittedState:
+        """The same map with these clusters."""
+        found = self.map
+        clusters = grouping.describe(clustering.labels, found.cluster_coordinates, found.iou, found.overlaps.truth_area)
+        return FittedState(found, clustering, clusters)
+
+    @cached_property
+    def table(self) -> dict[str, NDArray[Any]]:
+        """Every column of every item; the arrays are read-only."""
+        found = self.map
+        own: dict[str, NDArray[Any]] = {"item": found.collection.items}
+        own |= {f"pc{i + 1}": found.embedding[:, i] for i in range(found.n_components)}
+        own |= found.overlaps.columns()
+        own["expected_iou"] = found.expected_iou
+        if self.clustering is not None:
+            own["cluster"] = self.clustering.labels
+        return {name: read_only(values) for name, values in beside(own, found.collection.columns).items()}
+
+
+def read_only(values: NDArray[Any]) -> NDArray[Any]:
+    """A view that refuses to be written to."""
+    view = values.view()
+    view.flags.writeable = False
+    return view

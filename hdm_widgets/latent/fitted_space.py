@@ -1,0 +1,331 @@
+"""What can be asked of a fitted latent space without its model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.manifold import trustworthiness
+from tqdm.auto import tqdm
+
+from hdm_widgets._picture import to_rgb
+from hdm_widgets._validation import is_whole
+from hdm_widgets.latent import clusters as grouping
+from hdm_widgets.latent.activations import Layer
+from hdm_widgets.latent.clusters import Cluster, Clustering, Method
+from hdm_widgets.latent.collection import Collection
+from hdm_widgets.latent.fitted import FittedMap, FittedState, read_only
+from hdm_widgets.latent.items import Dataset, Item, read_item
+from hdm_widgets.latent.neighbors import Neighbors, nearest
+from hdm_widgets.latent.projection import Projection
+from hdm_widgets.latent.scores import Overlaps
+from hdm_widgets.latent.selection import COLORS, Selection, check_color, check_indices, check_name, read_selection
+from hdm_widgets.latent.surface import Regressor, Surface, surface
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["FittedSpace"]
+
+
+class FittedSpace:
+    """The part of a LatentSpace that reads what a fit found.
+
+    All of it is in one object that never changes, `_fitted`; a fit or new clusters put another one in its place.
+    """
+
+    _fitted: FittedState | None = None
+
+    def _state(self, wanted: str) -> FittedState:
+        if self._fitted is None:
+            raise AttributeError(f"this LatentSpace has no {wanted}: it is not fitted yet; call fit(dataset)")
+        return self._fitted
+
+    def _map(self, wanted: str) -> FittedMap:
+        return self._state(wanted).map
+
+    def _clustered(self, wanted: str) -> tuple[Clustering, tuple[Cluster, ...]]:
+        state = self._state(wanted)
+        if state.clustering is None:
+            raise AttributeError("there are no clusters yet; call cluster()")
+        return state.clustering, state.clusters
+
+    def __len__(self) -> int:
+        return len(self._map("embedding_"))
+
+    def __bool__(self) -> bool:
+        return True  # also before it is fitted
+
+    # -- fitted attributes ------------------------------------------------------------------------
+
+    @property
+    def embedding_(self) -> NDArray[np.float64]:
+        """Coordinates of the items on the map, float64 (n, n_components), read-only."""
+        return self._map("embedding_").embedding
+
+    @property
+    def cluster_coordinates_(self) -> NDArray[np.float64]:
+        """Principal components that clusters are sought in, float64 (n, k), read-only."""
+        return self._map("cluster_coordinates_").cluster_coordinates
+
+    @property
+    def explained_variance_ratio_(self) -> NDArray[np.float64]:
+        """Fraction of the activations' variance along each component, float64 (n_components,)."""
+        found = self._map("explained_variance_ratio_")
+        return read_only(found.projection.explained_variance_ratio[: found.n_components])
+
+    @property
+    def iou_(self) -> NDArray[np.float64]:
+        """IoU of every item, float64 (n,), read-only."""
+        return self._map("iou_").iou
+
+    @property
+    def overlaps_(self) -> Overlaps:
+        """Counts of pixels, IoU, Dice, precision, recall and areas of every item."""
+        return self._map("overlaps_").overlaps
+
+    @property
+    def collection_(self) -> Collection:
+        """What the pass over the data set collected."""
+        return self._map("collection_").collection
+
+    @property
+    def projection_(self) -> Projection:
+        """The linear map from activations to principal components."""
+        return self._map("projection_").projection
+
+    @property
+    def regressor_(self) -> Regressor | None:
+        """The network that predicts the IoU from the first two components; None if no item has an IoU."""
+        return self._map("regressor_").regressor
+
+    @property
+    def cv_score_(self) -> float:
+        """Cross-validated R² of the expected IoU; NaN if there are too few items for it."""
+        regressor = self._map("cv_score_").regressor
+        return float("nan") if regressor is None else regressor.score
+
+    @property
+    def dataset_(self) -> Dataset | None:
+        """The data set, for full images; None where there are thumbnails only."""
+        return self._map("dataset_").dataset
+
+    @property
+    def layer_(self) -> Layer:
+        """Where the activations come from."""
+        return self._map("layer_").collection.layer
+
+    @property
+    def layer_name_(self) -> str:
+        """Dotted name of that layer."""
+        return self._map("layer_name_").collection.layer.name
+
+    @property
+    def items_(self) -> NDArray[np.int64]:
+        """Index of each item in the data set, int64 (n,), read-only."""
+        return read_only(self._map("items_").collection.items)
+
+    @property
+    def skipped_(self) -> dict[int, str]:
+        """Items that were left out, and why."""
+        return dict(self._map("skipped_").collection.skipped)
+
+    @property
+    def columns_(self) -> dict[str, NDArray[Any]]:
+        """Columns of the data set, read-only arrays (n,) by name."""
+        return {name: read_only(values) for name, values in self._map("columns_").collection.columns.items()}
+
+    @property
+    def clustering_(self) -> Clustering:
+        """How the clusters were found."""
+        return self._clustered("clustering_")[0]
+
+    @property
+    def clusters_(self) -> tuple[Cluster, ...]:
+        """The clusters, the largest first."""
+        return self._clustered("clusters_")[1]
+
+    @property
+    def labels_(self) -> NDArray[np.int64]:
+        """Cluster of every item, int64 (n,), read-only; -1 for none."""
+        return self._clustered("labels_")[0].labels
+
+    # -- the map ----------------------------------------------------------------------------------
+
+    def expected_iou(self) -> NDArray[np.float64]:
+        """Expected IoU of every item from its coordinates, float64 (n,), read-only; its own IoU is `iou_`."""
+        return self._map("regressor_").expected_iou
+
+    def surface(self, shape: tuple[int, int] = (200, 200)) -> Surface:
+        """Expected IoU over a grid of `shape` (rows, cols), and where items support it."""
+        if not isinstance(shape, tuple) or len(shape) != 2 or not all(is_whole(side) and side > 1 for side in shape):
+            raise ValueError(f"shape must be two whole numbers of at least 2, got {shape!r}")
+        found = self._map("regressor_")
+        return surface(found.regressor, found.support, found.embedding, shape)
+
+    def neighbors(self, index: int, k: int = 12) -> Neighbors:
+        """The `k` items whose activations are nearest to those of item `index`, in the full space."""
+        self._check_index(index)
+        if not is_whole(k) or not 1 <= k < len(self):
+            raise ValueError(f"k must be 1 to {len(self) - 1}, got {k}")
+        features = self.collection_.features
+        found, distances = nearest(features, features[[index]], k + 1)
+        others = found[0] != index
+        return Neighbors(found[0][others][:k], distances[0][others][:k])
+
+    def trustworthiness(self, n_neighbors: int = 12) -> float:
+        """How well neighborhoods in the full space survive on the two-dimensional map, in [0, 1].
+
+        Of more than 2000 items, a random 2000 are compared (Venna and Kaski 2001; scikit-learn's `trustworthiness`).
+        """
+        found = self._map("embedding_")
+        rows = found.sample()
+        if not 1 <= n_neighbors < len(rows) / 2:
+            raise ValueError(f"n_neighbors must be 1 to {(len(rows) - 1) // 2}, got {n_neighbors}")
+        features = np.asarray(found.collection.features[rows], dtype=np.float64)
+        return float(trustworthiness(features, found.embedding[rows, :2], n_neighbors=n_neighbors))
+
+    # -- clusters ---------------------------------------------------------------------------------
+
+    def cluster(
+        self,
+        n_clusters: int | None = None,
+        *,
+        method: Method | None = None,
+        eps: float | None = None,
+        min_samples: int | None = None,
+    ) -> tuple[Cluster, ...]:
+        """Group the items by their leading `n_cluster_components` principal components.
+
+        Parameters
+        ----------
+        n_clusters : int, optional
+            That many groups by KMeans, as in the paper with 14. Without it and without `method`, the best of
+            `compare_clusterings` is taken.
+        method : {"kmeans", "dbscan"}, optional
+            `"dbscan"` takes `eps` and `min_samples`.
+        eps : float, optional
+            DBSCAN's radius of a neighborhood, in units of the components.
+        min_samples : int, optional
+            Items in a neighborhood that make its center a core point of DBSCAN; 5 by default.
+
+        Returns
+        -------
+        tuple of Cluster
+            The largest first; also `clusters_`, with `labels_` and `clustering_` beside it.
+        """
+        state = self._state("clusters_")
+        method = grouping.check_request(n_clusters, method, eps, min_samples, len(state.map))
+        if method is None:
+            chosen = grouping.best(list(state.map.comparison()))
+        else:
+            chosen = grouping.fit_clusters(
+                state.map.cluster_coordinates,
+                method,
+                n_clusters=n_clusters,
+                eps=eps,
+                min_samples=5 if min_samples is None else min_samples,
+                random_state=state.map.random_state,
+            )
+        clustered = state.clustered(chosen)
+        # Clusters that a thread sought in an older map are not those of a newer one.
+        if self._fitted is not None and self._fitted.map is state.map:
+            self._fitted = clustered
+        return clustered.clusters
+
+    def compare_clusterings(self, *, progress: bool = True) -> pandas.DataFrame:
+        """KMeans and DBSCAN over a grid of parameters: one row each, the best silhouette first.
+
+        Clusters are sought in the leading `n_cluster_components` principal components, not in the two drawn. The
+        columns are those of `Clustering`. Above 10,000 items only KMeans is tried.
+
+        Parameters
+        ----------
+        progress : bool
+            Show a tqdm bar.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        import pandas
+
+        shown = tqdm(self.comparison(), disable=not progress, unit="clustering", desc="comparing clusterings")
+        rows = [clustering.row() for clustering in shown]
+        return pandas.DataFrame(rows).sort_values("silhouette", ascending=False, ignore_index=True)
+
+    def comparison(self) -> Iterator[Clustering]:
+        """The clusterings of `compare_clusterings` one by one; a finished comparison is kept and comes at once."""
+        return self._map("clusters_").comparison()
+
+    # -- items ------------------------------------------------------------------------------------
+
+    def table(self) -> dict[str, NDArray[Any]]:
+        """All columns of all items, read-only arrays (n,) by name.
+
+        `item` is the index in the data set, `pc1` and so on are the coordinates. Then come the scores of `Overlaps`,
+        the `expected_iou`, the `cluster` where there are clusters, and the data set's own columns. A column of the
+        data set that has one of these names gets `data_` before it.
+        """
+        return dict(self._state("embedding_").table)
+
+    def frame(self) -> pandas.DataFrame:
+        """`table` as a DataFrame, one row per item."""
+        import pandas
+
+        return pandas.DataFrame(self.table(), index=pandas.RangeIndex(len(self), name="index"))
+
+    def select(self, indices: Any, name: str = "selection", color: str = COLORS[0]) -> Selection:
+        """Some items as a selection.
+
+        Parameters
+        ----------
+        indices : array_like
+            Whole numbers, positions in the space; or bool, one per item.
+        name : str
+            Name of the selection.
+        color : str
+            Its color as `#rrggbb`.
+
+        Returns
+        -------
+        Selection
+        """
+        return Selection(check_indices(indices, len(self)), check_name(name), check_color(color), self.table())
+
+    def load_selection(self, path: str | os.PathLike[str]) -> Selection:
+        """Read what `Selection.save` wrote."""
+        return read_selection(path, self.table())
+
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        """Item `index` to look at, uint8 (H, W, 3): read from the data set, or its thumbnail where there is none."""
+        self._check_index(index)
+        if self.dataset_ is None:
+            return np.array(self.collection_.thumbnails[index])
+        return to_rgb(self.item(index).picture.numpy())
+
+    def item(self, index: int) -> Item:
+        """Item `index` as the model sees it, read from the data set, with its true mask."""
+        self._check_index(index)
+        if self.dataset_ is None:
+            raise ValueError("this space has no data set; LatentSpace.load(path, dataset=...) takes it")
+        return read_item(self.dataset_, int(self.items_[index]), self.collection_.picture_shape[1:])
+
+    def truth(self, index: int) -> NDArray[np.bool_]:
+        """The true mask of item `index`, bool (H, W)."""
+        self._check_index(index)
+        return self.collection_.truths[index]
+
+    def prediction(self, index: int) -> NDArray[np.bool_]:
+        """The mask that the model predicts for item `index`, bool (H, W)."""
+        self._check_index(index)
+        return self.collection_.predictions[index]
+
+    def _check_index(self, index: int) -> None:
+        if not is_whole(index):
+            raise TypeError(f"index must be a whole number, got {index!r}")
+        if not 0 <= index < len(self):
+            raise IndexError(f"index must be 0 to {len(self) - 1}, got {index}")
