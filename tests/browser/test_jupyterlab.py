@@ -215,7 +215,7 @@ def test_keys_work_on_every_control_and_leave_the_notebook_alone(lab: Lab) -> No
     notebook.await_value("explorer.result_type", "worse")
 
     # A letter chooses the entry that begins with it.
-    explorer.root.get_by_role("combobox", name="More colour maps").focus()
+    explorer.root.get_by_role("combobox", name="More color maps").focus()
     keyboard.press("v")
     notebook.await_value("explorer.color_map", "viridis")
 
@@ -289,7 +289,7 @@ def test_what_is_not_measured_is_hatched_until_it_is(lab: Lab) -> None:
     assert explorer.tones(explorer.place(measured, SIZE, offset, SIDE)) == 1
     assert explorer.tones(explorer.place(missing, SIZE, offset, SIDE)) > 2
 
-    nearest = "hw.hdm.filling.filled(explorer.result.values, explorer.result.measured)"
+    nearest = "hw.hdm.circle_map.filled(explorer.result.values, explorer.result.measured)"
     value = notebook.value(f"f'{{{nearest}[{missing}]:.1f}} px'")
     explorer.stage.hover(position=explorer.place(missing, SIZE, offset, SIDE))
     expect(explorer.root.get_by_text(f"{at(missing)}: about {value}, not measured", exact=True)).to_be_attached()
@@ -363,7 +363,7 @@ def test_appearance_changes_in_the_browser_without_a_new_scan(lab: Lab) -> None:
     notebook.await_value("explorer.color_map", "magma")
     assert magma[0] == worse[0]  # the same discs in other colours
 
-    explorer.root.get_by_role("combobox", name="More colour maps").select_option("viridis")
+    explorer.root.get_by_role("combobox", name="More color maps").select_option("viridis")
     explorer.await_repaint(magma)
     notebook.await_value("explorer.color_map", "viridis")
     expect(explorer.radio("Magma")).not_to_be_checked()
@@ -402,7 +402,7 @@ def test_traits_set_in_python_move_the_controls(lab: Lab) -> None:
     before = explorer.await_repaint(before)
 
     notebook.run_new("explorer.color_map = 'plasma'")
-    chosen = explorer.root.get_by_role("combobox", name="More colour maps")
+    chosen = explorer.root.get_by_role("combobox", name="More color maps")
     expect(chosen).to_have_value("plasma")
     explorer.await_repaint(before)
 

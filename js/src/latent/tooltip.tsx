@@ -1,15 +1,15 @@
 // The thumbnail beside a point.
 import { render } from "preact";
-import { bytes } from "../shared/codec";
+import { pngAddress } from "../shared/png";
 import type { Python } from "../shared/traits";
-import type { LegendTraits } from "./legend";
+import type { LegendTraits } from "./python_state";
 
 interface Content {
   url: string;
   facts: [string, string][];
 }
 
-export interface Place {
+export interface Position {
   item: number;
   x: number;
   y: number;
@@ -18,15 +18,15 @@ export interface Place {
 const MOST_KEPT = 300;
 const ROOM = 310; // px
 
-/** A tooltip on the explorer's frame, which asks for pictures when they are first shown. */
+/** A tooltip on the explorer's frame; it asks for a thumbnail when that is first shown. */
 export function tooltip(root: HTMLElement, python: Python<LegendTraits>) {
-  const place = document.createElement("div");
-  place.className = "hdm hdm-point-tip";
-  place.hidden = true;
-  root.append(place);
-  const known = new Map<number, Content>();
+  const box = document.createElement("div");
+  box.className = "hdm hdm-point-tip";
+  box.hidden = true;
+  root.append(box);
+  const kept = new Map<number, Content>();
   let wanted = -1;
-  let round = 0;
+  let version = 0;
 
   const draw = (item: number, content: Content | undefined) =>
     render(
@@ -41,48 +41,48 @@ export function tooltip(root: HTMLElement, python: Python<LegendTraits>) {
           ))}
         </figcaption>
       </figure>,
-      place,
+      box,
     );
   return {
-    async show({ item, x, y }: Place) {
+    async show({ item, x, y }: Position) {
       if (wanted === item) return;
       wanted = item;
       const frame = root.getBoundingClientRect();
-      place.hidden = false;
-      draw(item, known.get(item));
+      box.hidden = false;
+      draw(item, kept.get(item));
       // Beside the point, where there is room for it.
       const left = x - frame.left + 14;
       const top = y - frame.top + 14;
       const fits = left + ROOM < frame.width;
-      place.style.left = `${fits ? left : Math.max(4, left - 28 - place.offsetWidth)}px`;
-      place.style.top = `${Math.min(top, frame.height - place.offsetHeight - 4)}px`;
-      if (known.has(item)) return;
-      const asked = round;
+      box.style.left = `${fits ? left : Math.max(4, left - 28 - box.offsetWidth)}px`;
+      box.style.top = `${Math.min(top, frame.height - box.offsetHeight - 4)}px`;
+      if (kept.has(item)) return;
+      const asked = version;
       const reply = await python.ask("thumbnail", { item });
-      if (asked !== round || reply.error || !reply.buffers[0]) return;
-      const url = URL.createObjectURL(new Blob([bytes(reply.buffers[0])], { type: "image/png" }));
-      known.set(item, { url, facts: reply.facts as [string, string][] });
-      const [oldest] = known.keys();
-      if (known.size > MOST_KEPT) {
-        URL.revokeObjectURL(known.get(oldest)?.url ?? "");
-        known.delete(oldest);
+      if (asked !== version || reply.error || !reply.buffers[0]) return;
+      const url = pngAddress(reply.buffers[0]);
+      kept.set(item, { url, facts: reply.facts as [string, string][] });
+      const [oldest] = kept.keys();
+      if (kept.size > MOST_KEPT) {
+        URL.revokeObjectURL(kept.get(oldest)?.url ?? "");
+        kept.delete(oldest);
       }
-      if (wanted === item) draw(item, known.get(item));
+      if (wanted === item) draw(item, kept.get(item));
     },
     hide() {
       wanted = -1;
-      place.hidden = true;
+      box.hidden = true;
     },
-    /** What was shown is out of date: the columns have changed. */
+    /** Ask anew: the columns have changed. */
     forget() {
-      round++;
-      for (const { url } of known.values()) URL.revokeObjectURL(url);
-      known.clear();
+      version++;
+      for (const { url } of kept.values()) URL.revokeObjectURL(url);
+      kept.clear();
     },
     dispose() {
       this.forget();
-      render(null, place);
-      place.remove();
+      render(null, box);
+      box.remove();
     },
   };
 }
