@@ -31,7 +31,7 @@ def own_cost(name: str, model: nn.Module, image: Tensor, segment: Tensor, circle
     explainer.generate_masks(circle, offset)
     grid = explainer.grid
     cells = np.concatenate([stage for _, stage in grid.stages()])
-    occlusion = Occlusion.of(grid, image, fill="minimum", channel=-1, normalize=False)
+    occlusion = Occlusion.for_fill(grid, image, fill="minimum", channel=-1, normalize=False)
     pictures = [
         occlusion.changes(stage).pictures(np.arange(i, min(i + batch, len(stage))))
         for _, stage in grid.stages()

@@ -108,7 +108,7 @@ def row(name: str, size: int, offset: int, count: int, rounds: int) -> tuple[flo
     explainer, cells = sample(size, offset, count)
     if name == "demo":
         cells = np.argwhere(np.ones(explainer.grid.shape, bool))
-    occlusion = Occlusion.of(explainer.grid, image, fill="minimum", channel=-1, normalize=False)
+    occlusion = Occlusion.for_fill(explainer.grid, image, fill="minimum", channel=-1, normalize=False)
     engine = Engine(model, image)
     with torch.inference_mode():
         base = Base(engine.network, image)
@@ -206,7 +206,7 @@ def approximate(name: str, size: int, offset: int) -> None:
     model, image, segment = network(name, size)
     model.eval()
     explainer, cells = sample(size, offset, 100)
-    occlusion = Occlusion.of(explainer.grid, image, fill="minimum", channel=-1, normalize=False)
+    occlusion = Occlusion.for_fill(explainer.grid, image, fill="minimum", channel=-1, normalize=False)
     with torch.inference_mode():
         base = Base(Engine(model, image).network, image)
     changes = occlusion.changes(cells)

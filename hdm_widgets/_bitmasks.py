@@ -79,7 +79,7 @@ class MaskStore:
         }
 
     @classmethod
-    def of(cls, arrays: dict[str, NDArray[Any]]) -> MaskStore:
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> MaskStore:
         """What `arrays` wrote."""
         boxes = arrays["mask_boxes"]
         lengths = -(-((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])) // 8)

@@ -92,7 +92,7 @@ def _checked(function: Callable[P, T], signature: inspect.Signature, retired: Ma
 
 
 def to_tensor(images: Tensor | NDArray[Any]) -> Tensor:
-    """A tensor of pictures or masks; arrays are copied, so that any layout and byte order serves."""
+    """A tensor of images or masks; arrays are copied, so that any layout and byte order serves."""
     if isinstance(images, Tensor):
         return images.detach()
     array = np.asarray(images)
@@ -100,42 +100,41 @@ def to_tensor(images: Tensor | NDArray[Any]) -> Tensor:
 
 
 def check_image(image: object, height: int, width: int) -> Tensor:
-    """The picture as float32 (C, H, W); a (H, W) picture gets one channel."""
+    """The image as float32 (C, H, W); a (H, W) image gets one channel."""
     if not isinstance(image, (Tensor, np.ndarray)):
-        raise TypeError(f"the picture must be a torch tensor or a numpy array, got {type(image).__name__}")
+        raise TypeError(f"the image must be a torch tensor or a numpy array, got {type(image).__name__}")
     shape = tuple(image.shape)
     if len(shape) not in (2, 3):
-        advice = "; take one picture out of the batch, image[0]" if len(shape) == 4 else ""
-        raise ValueError(f"the picture must be (C, H, W) or (H, W), got shape {shape}{advice}")
+        advice = "; take one image out of the batch, image[0]" if len(shape) == 4 else ""
+        raise ValueError(f"the image must be (C, H, W) or (H, W), got shape {shape}{advice}")
     if shape[-2:] != (height, width):
         advice = ""
         if len(shape) == 3 and shape[:2] == (height, width):
             advice = "; channels come first: image.transpose(2, 0, 1) for numpy, image.permute(2, 0, 1) for torch"
         raise ValueError(
-            f"expected a picture {width} px wide and {height} px high, (C, {height}, {width}), "
-            f"got shape {shape}{advice}"
+            f"expected an image {width} px wide and {height} px high, (C, {height}, {width}), got shape {shape}{advice}"
         )
     if len(shape) == 3 and shape[0] == 0:
-        raise ValueError(f"the picture has no channel, got shape {shape}")
+        raise ValueError(f"the image has no channel, got shape {shape}")
     floating = image.is_floating_point() if isinstance(image, Tensor) else np.issubdtype(image.dtype, np.floating)
     if not floating:
         raise TypeError(
-            f"the picture must be of a floating type, scaled as the model expects it, got {image.dtype}; "
+            f"the image must be of a floating type, scaled as the model expects it, got {image.dtype}; "
             "for values 0 to 255: image.astype('float32') / 255"
         )
-    picture = to_tensor(image).to("cpu", torch.float32, copy=True)
+    checked = to_tensor(image).to("cpu", torch.float32, copy=True)
     # The sum is several times quicker than a look at every value; it may overflow where none is wrong.
-    if not math.isfinite(float(picture.sum())) and not bool(torch.isfinite(picture).all()):
-        channel_row_col = tuple(int(i) for i in (~torch.isfinite(picture)).nonzero()[0])
-        raise ValueError(f"the picture has NaN or infinity, first at {channel_row_col}")
-    return picture[None] if picture.ndim == 2 else picture
+    if not math.isfinite(float(checked.sum())) and not bool(torch.isfinite(checked).all()):
+        channel_row_col = tuple(int(i) for i in (~torch.isfinite(checked)).nonzero()[0])
+        raise ValueError(f"the image has NaN or infinity, first at {channel_row_col}")
+    return checked[None] if checked.ndim == 2 else checked
 
 
 def check_channels_first(shape: tuple[int, ...]) -> None:
-    """Refuse what looks like (H, W, C), before its sides are taken for those of the picture."""
+    """Refuse what looks like (H, W, C), before its sides are taken for those of the image."""
     if len(shape) == 3 and shape[-1] in (1, 3, 4) and shape[0] not in (1, 3, 4) and shape[0] > shape[-1]:
         raise ValueError(
-            f"the picture must be (C, H, W), got shape {shape}; channels come first: "
+            f"the image must be (C, H, W), got shape {shape}; channels come first: "
             "image.transpose(2, 0, 1) for numpy, image.permute(2, 0, 1) for torch"
         )
 
@@ -151,7 +150,7 @@ def check_segment(segment: object, height: int, width: int) -> NDArray[Any]:
     if segment.shape != (height, width):
         advice = "; take the mask out of its first axis, segment[0]" if segment.shape[1:] == (height, width) else ""
         raise ValueError(
-            f"expected a segment of the picture's size ({height}, {width}), got shape {segment.shape}{advice}"
+            f"expected a segment of the image's size ({height}, {width}), got shape {segment.shape}{advice}"
         )
     if segment.dtype.kind == "f" and not np.isfinite(segment).all():
         raise ValueError("the segment has NaN or infinity")
@@ -163,12 +162,12 @@ def check_channel(channel: object, channels: int) -> int:
     if not is_whole(channel):
         raise TypeError(f"channel must be a whole number, got {channel!r}")
     if not -1 <= channel < channels:
-        raise ValueError(f"channel must be -1 (all) or 0 to {channels - 1} for this picture, got {channel}")
+        raise ValueError(f"channel must be -1 (all) or 0 to {channels - 1} for this image, got {channel}")
     return int(channel)
 
 
 def check_region(region: object, height: int, width: int) -> tuple[int, int, int, int]:
-    """A half-open box (row0, col0, row1, col1) with pixels of the picture in it."""
+    """A half-open box (row0, col0, row1, col1) with pixels of the image in it."""
     if not isinstance(region, (tuple, list)) or len(region) != 4:
         raise TypeError(f"region must be (row0, col0, row1, col1), got {region!r}")
     if not all(is_whole(edge) for edge in region):

@@ -23,7 +23,7 @@ class Approximation:
     ----------
     tolerance : float
     cells : int
-        How many cells were computed both ways; a regular grid over the picture.
+        How many cells were computed both ways; a regular grid over the image.
     rank_correlation : float
         Spearman's, of approximate and exact distances; 1 where both are constant.
     largest_difference, mean_difference : float
@@ -40,7 +40,7 @@ class Approximation:
     ssim: float
 
     @classmethod
-    def of(
+    def between(
         cls,
         tolerance: float,
         approximate: NDArray[np.float64],
@@ -85,8 +85,8 @@ def structural_similarity(a: NDArray[np.float64], b: NDArray[np.float64]) -> flo
     # Neither infinity nor NaN has differences: they count as one more than the largest value.
     top = float(finite.max(initial=0.0)) + (not (np.isfinite(a).all() and np.isfinite(b).all()))
     first, second = np.nan_to_num(a, nan=top, posinf=top), np.nan_to_num(b, nan=top, posinf=top)
-    spread = top - float(finite.min(initial=0.0))
-    if spread == 0:
+    value_range = top - float(finite.min(initial=0.0))
+    if value_range == 0:
         return 1.0
     side = min(_WINDOW, *a.shape)
 
@@ -97,7 +97,7 @@ def structural_similarity(a: NDArray[np.float64], b: NDArray[np.float64]) -> flo
     mean_a, mean_b = mean(first), mean(second)
     variance_a, variance_b = mean(first**2) - mean_a**2, mean(second**2) - mean_b**2
     covariance = mean(first * second) - mean_a * mean_b
-    small, medium = (_K1 * spread) ** 2, (_K2 * spread) ** 2
+    small, medium = (_K1 * value_range) ** 2, (_K2 * value_range) ** 2
     similarity = ((2 * mean_a * mean_b + small) * (2 * covariance + medium)) / (
         (mean_a**2 + mean_b**2 + small) * (variance_a + variance_b + medium)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 import matplotlib
 import numpy as np
@@ -17,13 +18,18 @@ __all__ = [
     "BETTER_ONLY",
     "RAW",
     "WORSE_ONLY",
+    "PaintingOrder",
     "ResultType",
+    "change_from_baseline",
     "color_table",
     "filled",
     "paint",
     "painted_values",
     "relative",
 ]
+
+
+PaintingOrder = Literal["value", "change"]
 
 
 class ResultType(StrEnum):
@@ -56,14 +62,14 @@ def relative(values: NDArray[np.float64], baseline: float, result_type: ResultTy
 
 
 def color_table(color_map: str | Colormap) -> NDArray[np.uint8]:
-    """256 colours, uint8 (256, 3), of a matplotlib colour map or its name."""
+    """256 colors, uint8 (256, 3), of a matplotlib color map or its name."""
     if not isinstance(color_map, (str, Colormap)):
-        raise TypeError(f"color_map must be the name of a matplotlib colour map or a Colormap, got {color_map!r}")
+        raise TypeError(f"color_map must be the name of a matplotlib color map or a Colormap, got {color_map!r}")
     try:
         chosen = matplotlib.colormaps[color_map] if isinstance(color_map, str) else color_map
     except KeyError as error:
         raise ValueError(
-            f"unknown colour map {color_map!r}; any name in matplotlib.colormaps serves, e.g. 'Blues'"
+            f"unknown color map {color_map!r}; any name in matplotlib.colormaps serves, e.g. 'Blues'"
         ) from error
     return (chosen((np.arange(256) + 0.5) / 256)[:, :3] * 255).astype(np.uint8)
 
@@ -73,33 +79,62 @@ def scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
     finite = values[np.isfinite(values)]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
     with np.errstate(invalid="ignore"):
-        share = (values - low) / (high - low) if high > low else np.where(np.isposinf(values), 1.0, values * 0.0)
-    return np.clip(share, 0.0, 1.0)
+        fractions = (values - low) / (high - low) if high > low else np.where(np.isposinf(values), 1.0, values * 0.0)
+    return np.clip(fractions, 0.0, 1.0)
 
 
-def _ascending(values: NDArray[np.float64], shown: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Shown cells (n, 2) from the smallest value to the largest; equal ones in reading order."""
-    cells = np.argwhere(shown & ~np.isnan(values))
-    return cells[np.argsort(values[cells[:, 0], cells[:, 1]], kind="stable")]
+def _painting_order(
+    values: NDArray[np.float64], shown: NDArray[np.bool_], change: NDArray[np.float64] | None
+) -> list[tuple[int, int]]:
+    """Shown cells, the topmost last: by change where that is given, then by value, then in reading order."""
+    rows, cols = np.nonzero(shown & ~np.isnan(values))
+    value = values[rows, cols]
+    order = np.lexsort((value, value if change is None else change[rows, cols]))
+    return list(zip(rows[order].tolist(), cols[order].tolist(), strict=True))
 
 
-def paint(values: NDArray[np.float64], shown: NDArray[np.bool_], grid: Grid, color_map: str | Colormap) -> Image.Image:
-    """The circle map: discs in ascending order of value on black, PIL RGB of the picture's size."""
+def change_from_baseline(
+    values: NDArray[np.float64], baseline: float, result_type: ResultType | str
+) -> NDArray[np.float64]:
+    """How much the disc of each cell changes, (rows, cols).
+
+    For raw distances that is the difference from the baseline. The other maps show the change itself, and so do raw
+    distances where the baseline is not finite.
+    """
+    if ResultType(result_type) is not RAW or not np.isfinite(baseline):
+        return values
+    change: NDArray[np.float64] = np.abs(values - baseline)
+    return change
+
+
+def paint(
+    values: NDArray[np.float64],
+    shown: NDArray[np.bool_],
+    grid: Grid,
+    color_map: str | Colormap,
+    change: NDArray[np.float64] | None = None,
+) -> Image.Image:
+    """The circle map: discs in ascending order of value, or of change, on black; PIL RGB of the image's size."""
     table = color_table(color_map)
     colors = table[np.minimum(np.nan_to_num(scaled(values)) * 256, 255).astype(np.intp)]
-    picture = Image.new("RGB", (grid.width, grid.height), 0)
-    draw = ImageDraw.Draw(picture)
-    for row, col in _ascending(values, shown).tolist():
+    image = Image.new("RGB", (grid.width, grid.height), 0)
+    draw = ImageDraw.Draw(image)
+    for row, col in _painting_order(values, shown, change):
         x, y = col * grid.offset, row * grid.offset
         red, green, blue = colors[row, col].tolist()
         draw.ellipse((x, y, x + grid.circle_size, y + grid.circle_size), fill=(red, green, blue))
-    return picture
+    return image
 
 
-def painted_values(values: NDArray[np.float64], shown: NDArray[np.bool_], grid: Grid) -> NDArray[np.float64]:
-    """The circle map before its colours: the value of the topmost disc at every pixel, NaN where there is none."""
+def painted_values(
+    values: NDArray[np.float64],
+    shown: NDArray[np.bool_],
+    grid: Grid,
+    change: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """The circle map before its colors: the value of the topmost disc at every pixel, NaN where there is none."""
     painted = np.full((grid.height, grid.width), np.nan)
-    for row, col in _ascending(values, shown).tolist():
+    for row, col in _painting_order(values, shown, change):
         rows, cols, disc = grid.window(row, col)
         painted[rows, cols][disc] = values[row, col]
     return painted

@@ -1,4 +1,4 @@
-"""The documented entry: an explainer for pictures of one size."""
+"""The documented entry: an explainer for images of one size."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import Any, Unpack
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,14 +19,14 @@ from hdm_widgets._validation import (
     check_segment,
     takes_options,
 )
-from hdm_widgets.hdm.cache import Memory
+from hdm_widgets.hdm.cache import ScanCache
 from hdm_widgets.hdm.grid import Grid, check_count
-from hdm_widgets.hdm.occlusion import Occlusion, OverriddenOcclusion
+from hdm_widgets.hdm.measure import MaskMeasure, Measure, OutputMeasure
+from hdm_widgets.hdm.occlusion import Occluder, OverriddenOcclusion
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions, ScanSettings
 from hdm_widgets.hdm.plan import Plan
-from hdm_widgets.hdm.prepared import PreparedScan
 from hdm_widgets.hdm.result import HDMResult, ScanUpdate
-from hdm_widgets.hdm.scan import MaskMeasure, Measure, OutputMeasure
+from hdm_widgets.hdm.scan import PreparedScan
 from hdm_widgets.metrics.distance import (
     ReferenceMask,
     hausdorff_distance,
@@ -40,12 +39,12 @@ __all__ = ["HausdorffDistanceMasks"]
 
 
 class HausdorffDistanceMasks:
-    """Explain a segmentation: how far does the mask move when a disc covers part of the picture?
+    """Explain a segmentation: how far does the mask move when a disc covers part of the image?
 
     Parameters
     ----------
     image_width, image_height : int
-        Size in pixels of the pictures to explain.
+        Size in pixels of the images to explain.
 
     Attributes
     ----------
@@ -54,7 +53,7 @@ class HausdorffDistanceMasks:
 
     Notes
     -----
-    A filled disc slides over the picture; the model segments every occluded picture; the distance of
+    A filled disc slides over the image; the model segments every occluded image; the distance of
     each new mask to the true one is painted as a disc at its place. To use your own occlusion or
     distance, override `apply_mask` or `calculate_distance` in a subclass.
 
@@ -68,11 +67,11 @@ class HausdorffDistanceMasks:
     --------
     >>> import torch
     >>> from hdm_widgets import hdm
-    >>> picture = torch.zeros(1, 16, 16)
-    >>> picture[:, 4:8, 4:8] = 1
+    >>> image = torch.zeros(1, 16, 16)
+    >>> image[:, 4:8, 4:8] = 1
     >>> explainer = hdm.HausdorffDistanceMasks(16, 16)
     >>> explainer.generate_masks(circle_size=4, offset=4)
-    >>> result = explainer.explain(lambda images: images[:, 0], picture, picture[0], "cpu", progress=False)
+    >>> result = explainer.explain(lambda images: images[:, 0], image, image[0], "cpu", progress=False)
     >>> result.distances(hdm.RAW)[1].round(2)
     array([1.  , 4.24, 0.  , 0.  ])
     """
@@ -83,7 +82,13 @@ class HausdorffDistanceMasks:
         self.normalize = False
         self.result: HDMResult | None = None
         self._grid: Grid | None = None
-        self._memory = Memory()
+        self._cache = ScanCache()
+
+    def __copy__(self) -> HausdorffDistanceMasks:
+        """A copy with its own grid, result and cache."""
+        copied = type(self).__new__(type(self))
+        copied.__dict__.update(self.__dict__, result=None, _cache=ScanCache())
+        return copied
 
     def __repr__(self) -> str:
         discs = f", circle {self._grid.circle_size}, offset {self._grid.offset}" if self._grid else ""
@@ -103,23 +108,23 @@ class HausdorffDistanceMasks:
         Parameters
         ----------
         circle_size : int
-            Size of the disc in pixels. 15 to 25 with an offset of 5 suit a picture of 240 px.
+            Size of the disc in pixels. 15 to 25 with an offset of 5 suit an image of 240 px.
         offset : int
             Pixels from one disc to the next; the grid has `height // offset` rows and `width // offset`
             columns.
         normalize : bool
-            For pictures in [-1, 1]: the masks are -1 in the disc and 1 outside, not 0 and 1.
+            For images in [-1, 1]: the masks are -1 in the disc and 1 outside, not 0 and 1.
 
         Raises
         ------
         TypeError, ValueError
-            If a size is not a whole number, below 1, or larger than the picture.
+            If a size is not a whole number, below 1, or larger than the image.
         """
         self._grid = Grid(self.height, self.width, circle_size, offset)
         self.normalize = bool(normalize)
 
     def apply_mask(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Cover part of a picture: the element-wise minimum. Override it to cover in another way.
+        """Cover part of an image: the element-wise minimum. Override it to cover in another way.
 
         Parameters
         ----------
@@ -307,56 +312,52 @@ class HausdorffDistanceMasks:
         TypeError, ValueError
             For bad input.
         """
-        return self._prepare(model, image, segment, device, channel, ScanOptions(**options))
-
-    def _prepare(
-        self,
-        model: Model,
-        image: Tensor | NDArray[Any],
-        segment: Tensor | NDArray[Any],
-        device: torch.device | str | None,
-        channel: int,
-        options: ScanOptions,
-    ) -> PreparedScan:
-        """Check everything and bring it into its form; nothing is run."""
+        asked = ScanOptions(**options)
         grid = self.grid
-        segmenter = Segmenter.wrap(model, target=options.target, threshold=options.threshold, device=device)
-        picture = check_image(image, self.height, self.width)
+        segmenter = Segmenter.wrap(model, target=asked.target, threshold=asked.threshold, device=device)
+        checked = check_image(image, self.height, self.width)
         truth = check_segment(segment, self.height, self.width)
         settings = ScanSettings(
-            channel=check_channel(channel, len(picture)),
+            channel=check_channel(channel, len(checked)),
             normalize=self.normalize,
-            fill=options.fill,
-            distance="custom" if self._overrides("calculate_distance") else options.distance,
-            empty=options.empty,
+            fill=asked.fill,
+            distance="custom" if self._overrides("calculate_distance") else asked.distance,
+            empty=asked.empty,
             own_mask=self._overrides("apply_mask"),
-            tolerance=options.tolerance,
+            tolerance=asked.tolerance,
+            region=None if asked.region is None else check_region(asked.region, self.height, self.width),
         )
-        wanted = np.ones(grid.shape, dtype=bool)
-        if options.region is not None:
-            wanted = grid.touching(check_region(options.region, self.height, self.width))
-        occluder: Occlusion | OverriddenOcclusion
+        occluder: Occluder
         if settings.own_mask:
-            occluder = OverriddenOcclusion(grid, picture, settings.channel, self.normalize, self.apply_mask)
+            occluder = OverriddenOcclusion(grid, checked, settings.channel, self.normalize, self.apply_mask)
+            show = occluder.occluded
         else:
-            # Where the model runs, so that no disc has to be sent there.
-            occluder = Occlusion.of(
-                grid,
-                picture.to(segmenter.run_device),
-                fill=settings.fill,
-                channel=settings.channel,
-                normalize=self.normalize,
-            )
-        measure: Measure
-        if settings.distance == "hausdorff":
-            measure = MaskMeasure(ReferenceMask(truth, empty=settings.empty))
-        else:
-            measure = OutputMeasure(row_distance if settings.distance == "rows" else self.calculate_distance, truth)
-        sizes = BatchSize(options.batch_size or segmenter.batch_size, picture, segmenter.run_device)
+            # On the model's device, so that no disc has to be sent there. A result outlives that: it makes its own.
+            occluder = settings.occlusion(grid, checked).made.to(segmenter.run_device)
+            show = settings.occlusion(grid, checked).occluded
         return PreparedScan(
-            segmenter, occluder, measure, picture, truth, settings, wanted, sizes, options.inference,
-            options.keep_outputs, self._memory,
-        )  # fmt: skip
+            segmenter,
+            occluder,
+            show,
+            self._measure(segmenter, settings, truth),
+            checked,
+            truth,
+            settings,
+            asked.inference,
+            asked.keep_outputs,
+            BatchSize(asked.batch_size or segmenter.batch_size, checked, segmenter.run_device),
+            self._cache,
+        )
+
+    def _measure(
+        self, segmenter: Segmenter, settings: ScanSettings, truth: NDArray[Any]
+    ) -> Callable[[Tensor], Measure]:
+        """What measures windows over a raw output."""
+        if settings.distance == "hausdorff":
+            reference = ReferenceMask(truth, empty=settings.empty)
+            return lambda raw: MaskMeasure(segmenter, reference, raw)
+        function = row_distance if settings.distance == "rows" else self.calculate_distance
+        return lambda raw: OutputMeasure(segmenter, function, truth, raw)
 
     def _overrides(self, method: str) -> bool:
         ours = getattr(HausdorffDistanceMasks, method)

@@ -33,11 +33,11 @@ class Grid:
     Parameters
     ----------
     height, width : int
-        The picture's size in pixels.
+        The image's size in pixels.
     circle_size : int
         Cell (row, col) has the disc that PIL draws with `ellipse((x, y, x + circle_size, y + circle_size))` at
         x = col * offset, y = row * offset: `circle_size + 1` pixels across, anchored at its top left corner, cut
-        off at the picture's border.
+        off at the image's border.
     offset : int
         Pixels from one disc to the next.
 
@@ -58,7 +58,7 @@ class Grid:
             value = getattr(self, name)
             if value > min(self.height, self.width):
                 raise ValueError(
-                    f"{name} must not be larger than the picture, got {value} px for a picture "
+                    f"{name} must not be larger than the image, got {value} px for an image "
                     f"{self.width} px wide and {self.height} px high"
                 )
 
@@ -86,13 +86,13 @@ class Grid:
         return np.array(image, dtype=bool)
 
     def window(self, row: int, col: int) -> tuple[slice, slice, NDArray[np.bool_]]:
-        """Rows, columns and disc pixels of a cell, cut off at the picture's border."""
+        """Rows, columns and disc pixels of a cell, cut off at the image's border."""
         y, x = row * self.offset, col * self.offset
         bottom, right = min(self.height, y + self.circle_size + 1), min(self.width, x + self.circle_size + 1)
         return slice(y, bottom), slice(x, right), self.disc[: bottom - y, : right - x]
 
     def mask(self, row: int, col: int) -> NDArray[np.bool_]:
-        """The disc of a cell on the whole picture, bool (height, width)."""
+        """The disc of a cell on the whole image, bool (height, width)."""
         mask = np.zeros((self.height, self.width), dtype=bool)
         rows, cols, disc = self.window(row, col)
         mask[rows, cols] = disc

@@ -1,12 +1,12 @@
-"""Cover a disc of the picture."""
+"""Cover a disc of the image."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -16,26 +16,39 @@ from torch import Tensor
 from hdm_widgets._validation import warn_user
 from hdm_widgets.hdm.grid import Grid
 
-__all__ = ["Changes", "Fill", "Occlusion", "OverriddenOcclusion", "check_fill", "disc_mask", "warn_of_clipping"]
+__all__ = [
+    "Changes",
+    "Fill",
+    "LazyOcclusion",
+    "Occluder",
+    "Occlusion",
+    "OverriddenOcclusion",
+    "check_fill",
+    "disc_mask",
+    "warn_of_clipping",
+]
 
 Fill = Literal["minimum", "mean", "blur"] | float
 
+# Bound on what is kept of the occluded images that a user's `apply_mask` made.
+_APPLIED_BYTES = 256 << 20
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Changes:
-    """What the discs of some cells change in the picture.
+    """What the discs of some cells change in the image.
 
     Attributes
     ----------
     boxes : numpy.ndarray, int (n, 4)
         (row0, col0, row1, col1), half open, around the pixels that change; zeros where none does.
     keys : list of bytes
-        Equal for cells whose pictures are equal; empty where nothing changes.
+        Equal for cells whose occluded images are equal; empty where nothing changes.
     content : callable
-        Of indices (k,) and boxes (k, 4) of one size: what is in those boxes of those cells' pictures,
-        (k, C, h, w).
+        Takes positions of cells (k,) and boxes (k, 4) of one size; returns what those cells' images show in those
+        boxes, (k, C, h, w).
     size : tuple of int
-        The picture's, (H, W).
+        The image's, (H, W).
     """
 
     boxes: NDArray[np.intp]
@@ -43,14 +56,35 @@ class Changes:
     content: Callable[[NDArray[np.intp], NDArray[np.intp]], Tensor]
     size: tuple[int, int]
 
-    def pictures(self, items: NDArray[np.intp]) -> Tensor:
-        """The whole pictures (k, C, H, W) of some of the cells."""
+    def images(self, items: NDArray[np.intp]) -> Tensor:
+        """The whole occluded images (k, C, H, W) of some of the cells."""
         return self.content(items, np.broadcast_to(np.array([0, 0, *self.size]), (len(items), 4)))
 
 
-@dataclass(frozen=True)
+class Occluder(Protocol):
+    """Covers discs of one image."""
+
+    @property
+    def grid(self) -> Grid:
+        """Where the discs are."""
+
+    @property
+    def unchanged(self) -> Tensor:
+        """The image (C, H, W) with an empty disc."""
+
+    def boxes(self, cells: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Boxes (k, 4) in which the discs of cells (n, 2) may change the image, one for each different image."""
+
+    def changes(self, cells: NDArray[np.intp]) -> Changes:
+        """What the discs of cells (n, 2) change."""
+
+    def occluded(self, row: int, col: int) -> Tensor:
+        """The image (C, H, W) with the disc of one cell."""
+
+
+@dataclass(frozen=True, eq=False)
 class Occlusion:
-    """Two pictures: `inside` shows in the disc, `outside` everywhere else.
+    """Two images: `inside` shows in the disc, `outside` everywhere else.
 
     Attributes
     ----------
@@ -65,11 +99,11 @@ class Occlusion:
 
     @property
     def unchanged(self) -> Tensor:
-        """The picture (C, H, W) with an empty disc."""
+        """The image (C, H, W) with an empty disc."""
         return self.outside
 
     @classmethod
-    def of(cls, grid: Grid, image: Tensor, *, fill: Fill, channel: int, normalize: bool) -> Occlusion:
+    def for_fill(cls, grid: Grid, image: Tensor, *, fill: Fill, channel: int, normalize: bool) -> Occlusion:
         """The occlusion of `image` (C, H, W) on one channel, or on all with `channel=-1`."""
         inside, outside = image.clone(), image.clone()
         part = slice(None) if channel == -1 else slice(channel, channel + 1)
@@ -85,12 +119,16 @@ class Occlusion:
             inside[part] = float(fill)
         return cls(grid, inside, outside)
 
-    def picture(self, row: int, col: int) -> Tensor:
-        """The picture (C, H, W) with the disc of one cell."""
+    def to(self, device: torch.device) -> Occlusion:
+        """The same on a device."""
+        return Occlusion(self.grid, self.inside.to(device), self.outside.to(device))
+
+    def occluded(self, row: int, col: int) -> Tensor:
+        """The image (C, H, W) with the disc of one cell."""
         return self._part([row, col], [0, 0, self.grid.height, self.grid.width])
 
-    def reach(self, cells: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Boxes (k, 4) in which the discs of cells (n, 2) may change the picture, one for each different picture."""
+    def boxes(self, cells: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Boxes (k, 4) in which the discs of cells (n, 2) may change the image, one for each different image."""
         changes = self.changes(cells)
         different = {key: item for item, key in enumerate(changes.keys) if key}
         return changes.boxes[list(different.values())]
@@ -102,7 +140,7 @@ class Occlusion:
         for item, (row, col) in enumerate(cells.tolist()):
             rows, cols, disc = self.grid.window(row, col)
             changed = self._differs[rows, cols] & disc
-            box = _box_of(changed)
+            box = bounding_box(changed)
             if box is None:
                 keys.append(b"")
                 continue
@@ -120,7 +158,7 @@ class Occlusion:
 
     @cached_property
     def _differs(self) -> NDArray[np.bool_]:
-        """Where a disc would change the picture; NaN counts as change."""
+        """Where a disc would change the image; NaN counts as change."""
         differs: NDArray[np.bool_] = (self.inside != self.outside).any(0).cpu().numpy()
         return differs
 
@@ -129,94 +167,178 @@ class Occlusion:
         return torch.from_numpy(self.grid.disc).to(self.outside.device)
 
     def _part(self, cell: list[int], part: list[int]) -> Tensor:
-        """The box `part` of a cell's picture."""
+        """The box `part` of a cell's image."""
         row0, col0, row1, col1 = part
         rows, cols, window = self.grid.window(*cell)
-        picture = self.outside[:, row0:row1, col0:col1].clone()
+        image = self.outside[:, row0:row1, col0:col1].clone()
         top, left = max(row0, rows.start), max(col0, cols.start)
         bottom, right = min(row1, rows.start + window.shape[0]), min(col1, cols.start + window.shape[1])
         if top < bottom and left < right:
             here = slice(top, bottom), slice(left, right)
             disc = self._disc[top - rows.start : bottom - rows.start, left - cols.start : right - cols.start]
-            target = picture[:, top - row0 : bottom - row0, left - col0 : right - col0]
+            target = image[:, top - row0 : bottom - row0, left - col0 : right - col0]
             target.copy_(torch.where(disc, self.inside[:, *here], self.outside[:, *here]))
-        return picture
+        return image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class LazyOcclusion:
+    """An occlusion of `image` (C, H, W) that is made when it is first needed."""
+
+    grid: Grid
+    image: Tensor
+    fill: Fill
+    channel: int
+    normalize: bool
+
+    @cached_property
+    def made(self) -> Occlusion:
+        """The occlusion itself."""
+        return Occlusion.for_fill(self.grid, self.image, fill=self.fill, channel=self.channel, normalize=self.normalize)
+
+    def occluded(self, row: int, col: int) -> Tensor:
+        """The image (C, H, W) with the disc of one cell."""
+        return self.made.occluded(row, col)
+
+
+@dataclass(frozen=True, eq=False)
 class OverriddenOcclusion:
-    """The occlusion of a subclass with its own `apply_mask`, called as the published code calls it."""
+    """The occlusion of a subclass with its own `apply_mask`, called as the published code calls it.
+
+    A scan calls `apply_mask` once for each cell and keeps what it changed, because a random one gives another image
+    the next time.
+    """
 
     grid: Grid
     image: Tensor
     channel: int
     normalize: bool
     apply_mask: Callable[[Tensor, Tensor], Tensor]
+    _applied: _AppliedMasks = field(default_factory=lambda: _AppliedMasks(_APPLIED_BYTES), repr=False)
 
     @property
     def unchanged(self) -> Tensor:
-        """The picture (C, H, W) itself."""
+        """The image (C, H, W) itself."""
         return self.image
 
-    def picture(self, row: int, col: int) -> Tensor:
-        """The picture (C, H, W) with the disc of one cell."""
-        mask = disc_mask(self.grid, row, col, normalize=self.normalize).to(self.image.device)
-        target = self.image if self.channel == -1 else self.image[self.channel]
-        covered = self.apply_mask(target.clone(), mask)
-        if not isinstance(covered, Tensor) or covered.shape != target.shape:
-            came = tuple(covered.shape) if isinstance(covered, Tensor) else type(covered).__name__
-            raise ValueError(
-                f"apply_mask must return a tensor of the picture's shape {tuple(target.shape)}, got {came}"
-            )
-        if self.channel == -1:
-            return covered.to(self.image.dtype)
-        picture = self.image.clone()
-        picture[self.channel] = covered
-        return picture
+    def occluded(self, row: int, col: int) -> Tensor:
+        """The image (C, H, W) with the disc of one cell, as the scan made it.
 
-    def reach(self, cells: NDArray[np.intp]) -> NDArray[np.intp]:
+        Raises
+        ------
+        ValueError
+            If the image was not kept, for want of memory, and `apply_mask` gives another one now.
+        """
+        return self._applied.image(self.image, (row, col), lambda: self._apply(row, col))
+
+    def boxes(self, cells: NDArray[np.intp]) -> NDArray[np.intp]:
         """Boxes (n, 4) of the discs of cells (n, 2); no mask is applied for it."""
         windows = [self.grid.window(row, col)[:2] for row, col in cells.tolist()]
         return np.array([(rows.start, cols.start, rows.stop, cols.stop) for rows, cols in windows], np.intp)
 
     def changes(self, cells: NDArray[np.intp]) -> Changes:
-        """What the discs of cells (n, 2) change; every mask is applied once, as it may not be the same twice."""
-        boxes = np.zeros((len(cells), 4), np.intp)
-        keys, patches = [], []
-        for item, (row, col) in enumerate(cells.tolist()):
-            picture = self.picture(row, col)
-            box = _box_of((picture != self.image).any(0).cpu().numpy())
-            if box is None:
-                keys.append(b"")
-                patches.append(picture[:, :0, :0])
-                continue
-            boxes[item] = box
-            row0, col0, row1, col1 = box
-            patches.append(picture[:, row0:row1, col0:col1].clone())
-            keys.append(boxes[item].tobytes() + hashlib.sha256(patches[-1].cpu().numpy().tobytes()).digest())
+        """What the discs of cells (n, 2) change; every mask is applied once."""
+        patches = []
+        for row, col in cells.tolist():
+            patches.append(_Patch.between(self.image, self._apply(row, col)))
+            self._applied.keep((row, col), patches[-1])
 
         def content(items: NDArray[np.intp], parts: NDArray[np.intp]) -> Tensor:
-            return torch.stack([part_of(item, part) for item, part in zip(items.tolist(), parts.tolist(), strict=True)])
+            return torch.stack(
+                [
+                    patches[item].over(self.image, part)
+                    for item, part in zip(items.tolist(), parts.tolist(), strict=True)
+                ]
+            )
 
-        def part_of(item: int, part: list[int]) -> Tensor:
-            row0, col0, row1, col1 = part
-            top, left, bottom, right = boxes[item].tolist()
-            # A part holds the whole box: windows only ever grow.
-            picture = self.image[:, row0:row1, col0:col1].clone()
-            picture[:, top - row0 : bottom - row0, left - col0 : right - col0] = patches[item]
-            return picture
+        boxes = np.array([patch.box for patch in patches], np.intp).reshape(-1, 4)
+        return Changes(boxes, [patch.key for patch in patches], content, (self.grid.height, self.grid.width))
 
-        return Changes(boxes, keys, content, (self.grid.height, self.grid.width))
+    def _apply(self, row: int, col: int) -> Tensor:
+        """Call `apply_mask` for one cell."""
+        mask = disc_mask(self.grid, row, col, normalize=self.normalize).to(self.image.device)
+        target = self.image if self.channel == -1 else self.image[self.channel]
+        covered = self.apply_mask(target.clone(), mask)
+        if not isinstance(covered, Tensor) or covered.shape != target.shape:
+            came = tuple(covered.shape) if isinstance(covered, Tensor) else type(covered).__name__
+            raise ValueError(f"apply_mask must return a tensor of the image's shape {tuple(target.shape)}, got {came}")
+        if self.channel == -1:
+            return covered.to(self.image.dtype)
+        image = self.image.clone()
+        image[self.channel] = covered
+        return image
 
 
-def _box_of(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
+@dataclass(frozen=True, eq=False)
+class _Patch:
+    """The box (row0, col0, row1, col1) in which an image differs from another one, and what it shows there."""
+
+    box: tuple[int, int, int, int]
+    content: Tensor
+    key: bytes
+
+    @classmethod
+    def between(cls, image: Tensor, changed: Tensor) -> _Patch:
+        box = bounding_box((changed != image).any(0).cpu().numpy())
+        if box is None:
+            return cls((0, 0, 0, 0), changed[:, :0, :0], b"")
+        row0, col0, row1, col1 = box
+        content = changed[:, row0:row1, col0:col1].clone()
+        digest = hashlib.sha256(content.cpu().numpy().tobytes()).digest()
+        return cls(box, content, np.array(box, np.intp).tobytes() + digest)
+
+    def over(self, image: Tensor, part: list[int]) -> Tensor:
+        """The box `part` of the changed image; it holds the whole patch, because windows only ever grow."""
+        row0, col0, row1, col1 = part
+        top, left, bottom, right = self.box
+        shown = image[:, row0:row1, col0:col1].clone()
+        shown[:, top - row0 : bottom - row0, left - col0 : right - col0] = self.content
+        return shown
+
+
+class _AppliedMasks:
+    """What `apply_mask` made of each cell: its patch, or the patch's key where memory ends."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._bytes = 0
+        self._patches: dict[tuple[int, int], _Patch] = {}
+        self._keys: dict[tuple[int, int], bytes] = {}
+
+    def keep(self, cell: tuple[int, int], patch: _Patch) -> None:
+        before = self._patches.pop(cell, None)
+        if before is not None:
+            self._bytes -= _bytes(before)
+        self._keys[cell] = patch.key
+        if self._bytes + _bytes(patch) <= self._limit:
+            self._bytes += _bytes(patch)
+            self._patches[cell] = patch
+
+    def image(self, image: Tensor, cell: tuple[int, int], apply: Callable[[], Tensor]) -> Tensor:
+        patch = self._patches.get(cell)
+        if patch is not None:
+            return patch.over(image, [0, 0, *image.shape[-2:]])
+        applied = apply()
+        if cell in self._keys and _Patch.between(image, applied).key != self._keys[cell]:
+            raise ValueError(
+                f"apply_mask gives another image now than for the scan of cell {cell}, and that one was not kept: all "
+                f"of them together need more than {self._limit >> 20} MB. Make apply_mask repeatable to see it"
+            )
+        return applied
+
+
+def _bytes(patch: _Patch) -> int:
+    return patch.content.numel() * patch.content.element_size()
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
     """The half-open box around what is set; None where nothing is."""
     rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return (int(rows[0]), int(cols[0]), int(rows[-1]) + 1, int(cols[-1]) + 1) if len(rows) else None
 
 
 def disc_mask(grid: Grid, row: int, col: int, *, normalize: bool = False) -> Tensor:
-    """The published mask of a cell, float32 (H, W): 0 in the disc and 1 outside, or -1 and 1 when normalised."""
+    """The published mask of a cell, float32 (H, W): 0 in the disc and 1 outside, or -1 and 1 when normalized."""
     mask = 1.0 - torch.from_numpy(grid.mask(row, col)).float()
     return 2 * mask - 1 if normalize else mask
 
@@ -235,20 +357,18 @@ def check_fill(fill: object) -> Fill:
 
 
 def warn_of_clipping(image: Tensor, *, normalize: bool) -> None:
-    """Say so if the element-wise minimum does something else to the picture than to darken the disc."""
+    """Warn where the element-wise minimum does something else to the image than to darken the disc."""
     low, high = _minimum_range(normalize)
     least, most = (float(value) for value in image.aminmax())
     if most > high:
         warn_user(
-            f"the picture has values up to {most:g}; the element-wise minimum with the mask cuts all of them down to "
-            f"{high:g}, outside the disc too. Scale the picture to [{low:g}, {high:g}] or use fill='mean' or a number"
+            f"the image has values up to {most:g}; the element-wise minimum with the mask cuts all of them down to "
+            f"{high:g}, outside the disc too. Scale the image to [{low:g}, {high:g}] or use fill='mean' or a number"
         )
     if least < low:
-        advice = (
-            "; with pictures in [-1, 1] use generate_masks(..., normalize=True)" if low == 0 and least >= -1 else ""
-        )
+        advice = "; with images in [-1, 1] use generate_masks(..., normalize=True)" if low == 0 and least >= -1 else ""
         warn_user(
-            f"the picture has values down to {least:g}; the disc is {low:g} and does not cover what is darker{advice}"
+            f"the image has values down to {least:g}; the disc is {low:g} and does not cover what is darker{advice}"
         )
 
 

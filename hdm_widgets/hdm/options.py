@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from hdm_widgets._validation import check_choice
-from hdm_widgets.hdm.grid import check_count
-from hdm_widgets.hdm.occlusion import Fill, check_fill
+from hdm_widgets.hdm.grid import Grid, check_count
+from hdm_widgets.hdm.occlusion import Fill, LazyOcclusion, check_fill
 from hdm_widgets.metrics.distance import EmptyPolicy
 
 __all__ = ["Distance", "InferenceMode", "ScanKeywords", "ScanOptions", "ScanSettings"]
@@ -118,6 +120,8 @@ class ScanSettings:
         A subclass with its own `apply_mask`.
     tolerance : float or None
         Of an approximate scan.
+    region : tuple of int or None
+        (row0, col0, row1, col1) of a scan of part of the image.
     """
 
     channel: int = -1
@@ -127,6 +131,21 @@ class ScanSettings:
     empty: EmptyPolicy = "diagonal"
     own_mask: bool = False
     tolerance: float | None = None
+    region: tuple[int, int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.region is not None:
+            # A file has it as a list.
+            row0, col0, row1, col1 = self.region
+            object.__setattr__(self, "region", (row0, col0, row1, col1))
+
+    def asked(self, grid: Grid) -> NDArray[np.bool_]:
+        """Cells, bool (rows, cols), that the scan was asked to run."""
+        return np.ones(grid.shape, dtype=bool) if self.region is None else grid.touching(self.region)
+
+    def occlusion(self, grid: Grid, image: Tensor) -> LazyOcclusion:
+        """The occlusion of `image` (C, H, W); not where a subclass has its own `apply_mask`."""
+        return LazyOcclusion(grid, image, self.fill, self.channel, self.normalize)
 
     @property
     def label(self) -> str:

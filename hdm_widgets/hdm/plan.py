@@ -1,45 +1,72 @@
-"""Which way a scan is computed, and why."""
+"""Which backend computes a scan's outputs, and why."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
-__all__ = ["Plan", "Way"]
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-Way = Literal["windowed", "folded", "model"]
+from hdm_widgets.hdm.occlusion import Occluder
+from hdm_widgets.hdm.options import InferenceMode
+from hdm_widgets.hdm.trace_cache import traced
+from hdm_widgets.models.batch_size import free_memory
+from hdm_widgets.models.segmenter import Segmenter, is_out_of_memory
+from hdm_widgets.windowed import Base, Network, TraceError
+
+__all__ = ["Plan", "Planned", "is_finite", "make_plan", "rounding"]
+
+# Largest difference of two ways to compute the same sums, as a fraction of the largest value (at least 1).
+_ROUNDING = 1e-5
+# Tracing takes one to two seconds the first time: run a scan that does not take much longer as it is.
+_WORTH_TRACING_SECONDS = 3.0
+# Cells sampled to estimate the cost of a scan.
+_SAMPLE = 256
+# Above this fraction of the full cost, time windows against full images before choosing.
+_CLEAR_FRACTION = 0.3
+# In inference="auto", windows that cost more than this fraction are not tried.
+_HOPELESS_FRACTION = 0.95
+_MEMORY_FRACTION = 0.5
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which way a scan is computed.
+    """Which backend computes a scan's outputs, and why.
 
     Attributes
     ----------
-    way : {"windowed", "folded", "model"}
-        "windowed": only what a disc changes is computed, exactly. "folded": the whole picture runs through the
-        traced network, with batch norm folded into the convolutions. "model": the model itself is run as it is.
+    backend : {"windowed", "folded", "model"}
+        "windowed": compute only what a disc changes, exactly. "folded": run whole images through the traced network,
+        with batch norm folded into the convolutions. "model": run the model itself as it is.
     reason : str
         Why.
     window : tuple of int or None
-        Rows and columns of the largest part of the output that a disc of this scan can change, in pixels; None
-        if that is not known.
+        Rows and columns, in pixels, of the largest part of the output that a disc of this scan can change; None if
+        that is not known.
     factor : float or None
-        How many times fewer multiplications the windows need than whole pictures, on average over the cells; an
+        How many times fewer multiplications the windows need than whole images, on average over the cells: an
         estimate of the gain.
     measured_factor : float or None
-        Time of a whole picture over the time of a windowed disc, as this scan measured them.
+        Time of a whole image over the time of a windowed disc, as this scan measured them.
     memory : int
-        Bytes that the values of the unchanged picture and the windows of one batch take at most.
+        Bytes that the activations of the image without a disc and the windows of one batch take at most.
     verified : int
-        Cells that were computed by the model itself too, and compared.
+        Cells that the model itself computed too, for comparison.
     largest_difference : float
         Between the two, in the model's raw output.
     tolerance : float or None
         Of an approximate scan, else None.
+    global_operation : str
+        The operation that needs the whole image and ends the windows; empty if every operation is local.
     """
 
-    way: Way
+    backend: Literal["windowed", "folded", "model"]
     reason: str
     window: tuple[int, int] | None = None
     factor: float | None = None
@@ -48,21 +75,194 @@ class Plan:
     verified: int = 0
     largest_difference: float = 0.0
     tolerance: float | None = None
+    global_operation: str = ""
+
+    @property
+    def way(self) -> str:
+        """Deprecated: use `backend`."""
+        warnings.warn("Plan.way is Plan.backend now", DeprecationWarning, stacklevel=2)
+        return self.backend
 
     def __str__(self) -> str:
-        if self.way == "windowed":
-            text = "Only what a disc changes is computed"
-            if self.reason.startswith("up to"):
-                text += f" {self.reason}"
-            if self.window:
-                text += f", at most {self.window[0]} × {self.window[1]} px"  # noqa: RUF001 - as on screen
-            factor, measured = (self.measured_factor, "") if self.measured_factor else (self.factor, "about ")
-            if factor:
-                text += f": {measured}{factor:.1f} times faster than whole pictures"
-            if self.tolerance is not None:
-                text += f"; approximate, tolerance {self.tolerance:g}"
-            elif self.verified:
-                text += f"; {self.verified} discs also run in full, equal"
-            return text
-        what = "Whole pictures, batch norm folded" if self.way == "folded" else "The model is run on whole pictures"
-        return f"{what}: {self.reason}"
+        if self.backend == "model":
+            return f"The model is run on whole images: {self.reason}"
+        if self.backend == "folded":
+            return f"Whole images, batch norm folded: {self.reason}"
+        text = "Only what a disc changes is computed"
+        if self.global_operation:
+            text += f" {self.reason}"
+        if self.window:
+            text += f", at most {self.window[0]} × {self.window[1]} px"  # noqa: RUF001 - as on screen
+        factor, measured = (self.measured_factor, "") if self.measured_factor else (self.factor, "about ")
+        if factor:
+            text += f": {measured}{factor:.1f} times faster than whole images"
+        if self.tolerance is not None:
+            text += f"; approximate, tolerance {self.tolerance:g}"
+        elif self.verified:
+            text += f"; {self.verified} discs also run in full, equal"
+        return text
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A plan with what it is carried out with.
+
+    Attributes
+    ----------
+    plan : Plan
+    image_seconds : float
+        Time of one whole image, by the quickest backend that was timed.
+    network : Network or None
+        The traced network, unless the model itself is run.
+    base : Base or None
+        The activations of the image without a disc, for windows.
+    """
+
+    plan: Plan
+    image_seconds: float
+    network: Network | None = None
+    base: Base | None = None
+
+
+def make_plan(
+    segmenter: Segmenter,
+    occluder: Occluder,
+    mode: InferenceMode,
+    tolerance: float | None,
+    cells: NDArray[np.intp],
+    raw: Tensor,
+    seconds: float,
+) -> Planned:
+    """Choose a backend for a scan; the network is traced if that is worth it.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        While it is `evaluating`.
+    occluder : Occluder
+    mode : {"auto", "windowed", "full"}
+    tolerance : float or None
+        Of an approximate scan.
+    cells : numpy.ndarray (n, 2)
+        The cells to run.
+    raw : torch.Tensor (1, classes, H, W)
+        The model's raw output for the image without a disc.
+    seconds : float
+        Time that this output took.
+    """
+
+    def run_model(reason: str) -> Planned:
+        return Planned(Plan("model", reason), seconds)
+
+    if mode == "full":
+        return run_model("whole images were asked for")
+    if not len(cells):
+        return run_model("there is no disc to run")
+    if not isinstance(segmenter.model, nn.Module):
+        return run_model("it is a function, and only torch modules can be traced")
+    sample = cells[:: max(1, len(cells) // _SAMPLE)]
+    boxes = occluder.boxes(sample)
+    images = len(cells) * len(boxes) / len(sample)
+    if _WORTH_TRACING_SECONDS < seconds * images < 4 * _WORTH_TRACING_SECONDS:
+        # The first run of a model takes longer than the others.
+        seconds = _seconds(lambda: segmenter.raw(occluder.unchanged[None].clone()))
+    image = occluder.unchanged.to(segmenter.run_device)
+    expected = seconds * images
+    if mode == "auto" and expected < _WORTH_TRACING_SECONDS and not traced.has(segmenter, image):
+        return run_model(f"about {max(expected, 0.1):.1f} s in all, too little to gain")
+    try:
+        network, difference = _trace(segmenter, image, raw)
+        if difference is not None:
+            # The module may have changed since it was traced.
+            network, difference = _trace(segmenter, image, raw, fresh=True)
+        if difference is not None:
+            return run_model(f"its traced network gives something else ({difference})")
+        return _plan_traced(network, image, boxes, mode, tolerance, seconds)
+    except TraceError as error:
+        return run_model(str(error))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return run_model("there is not enough memory for the activations of the image without a disc")
+
+
+def _trace(segmenter: Segmenter, image: Tensor, raw: Tensor, *, fresh: bool = False) -> tuple[Network, str | None]:
+    """The traced network, and how it differs from the model on the image without a disc."""
+    network = traced.get(segmenter, image, fresh=fresh).network
+    try:
+        with torch.inference_mode():
+            ours = network.full(image[None])
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return network, type(error).__name__ + "".join(f": {line}" for line in str(error).splitlines()[:1])
+    if ours.shape != raw.shape:
+        return network, f"shape {tuple(ours.shape)} in place of {tuple(raw.shape)}"
+    difference = float((ours - raw).abs().max())
+    # NaN is no agreement.
+    return network, None if difference <= rounding(raw) else f"up to {difference:.2g} away"
+
+
+def _plan_traced(
+    network: Network,
+    image: Tensor,
+    boxes: NDArray[np.intp],
+    mode: InferenceMode,
+    tolerance: float | None,
+    seconds: float,
+) -> Planned:
+    """Choose between windows and whole images of a traced network that is right."""
+    if not len(boxes):
+        return Planned(Plan("folded", "hardly any disc changes the image"), seconds, network)
+    fraction = network.paths.share(boxes)
+    # The user's model is the pipeline's only part.
+    names = [
+        f"{label} ".replace(" in model.", " in ").replace(" in model ", "").strip()
+        for label in network.paths.wide_steps()
+    ]
+    operation = names[0] if names else ""
+    windows = Plan(
+        "windowed",
+        f"up to {operation}, which needs the whole image" if operation else "every operation of the network is local",
+        network.paths.window(boxes),
+        1 / fraction,
+        memory=network.kept_bytes + network.budget,
+        tolerance=tolerance,
+        global_operation=operation,
+    )
+
+    def run_whole(reason: str) -> Planned:
+        return Planned(replace(windows, backend="folded", memory=0, reason=reason), seconds, network)
+
+    if network.kept_bytes > _MEMORY_FRACTION * free_memory(image.device):
+        return run_whole(
+            f"windows need {network.kept_bytes / 1e9:.1f} GB for the activations of the image without a disc"
+        )
+    if mode == "auto" and fraction > _HOPELESS_FRACTION:
+        return run_whole(
+            f"{operation} needs the whole image" if operation else "a disc changes nearly all of the output"
+        )
+    with torch.inference_mode():
+        # Three runs only where it may be close; the first warms up.
+        runs = 3 if fraction > _CLEAR_FRACTION else 1
+        folded = min(_seconds(lambda: network.full(image[None])) for _ in range(runs))
+        seconds = folded if runs > 1 else min(folded, seconds)
+        return Planned(windows, seconds, network, Base(network, image))
+
+
+def rounding(raw: Tensor) -> float:
+    """How far two ways to compute this raw output may be apart."""
+    return _ROUNDING * max(1.0, float(raw.abs().max()))
+
+
+def is_finite(values: Tensor) -> bool:
+    """Whether all values are finite numbers."""
+    # A sum may overflow where no value is wrong: then look at each.
+    return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
+
+
+def _seconds(function: Callable[[], Tensor]) -> float:
+    started = time.perf_counter()
+    # A GPU is done when its values can be read.
+    is_finite(function())
+    return time.perf_counter() - started

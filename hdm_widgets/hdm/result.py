@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,14 +17,23 @@ from torch import Tensor
 
 from hdm_widgets import _storage
 from hdm_widgets._bitmasks import MaskStore
-from hdm_widgets._validation import to_tensor
+from hdm_widgets._validation import check_choice, to_tensor
 from hdm_widgets.hdm.approximation import Approximation
-from hdm_widgets.hdm.circle_map import RAW, ResultType, paint, painted_values, relative
+from hdm_widgets.hdm.circle_map import (
+    BETTER_ONLY,
+    RAW,
+    WORSE_ONLY,
+    PaintingOrder,
+    ResultType,
+    change_from_baseline,
+    paint,
+    painted_values,
+    relative,
+)
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.occlusion import Occlusion
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.plan import Plan
-from hdm_widgets.hdm.plotting import canny
+from hdm_widgets.hdm.plotting import Panel, canny, draw, draw_in_a_row, png
 from hdm_widgets.metrics.distance import HausdorffPair, hausdorff_pair
 from hdm_widgets.metrics.overlap import iou
 
@@ -33,6 +43,12 @@ if TYPE_CHECKING:
 __all__ = ["HDMResult", "ScanUpdate"]
 
 _FORMAT = "hdm-widgets result 2"
+# Title and usual color map of each kind of map in a figure.
+_PANELS = {
+    RAW: ("Distance to the truth", "Blues"),
+    BETTER_ONLY: ("Nearer to the truth by", "Greens"),
+    WORSE_ONLY: ("Farther from the truth by", "Reds"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +62,7 @@ class HDMResult:
     values : numpy.ndarray, float64 (rows, cols)
         Distance of every cell; NaN where a cell was not reached.
     baseline : float
-        Distance of the model's mask for the picture without a disc.
+        Distance of the model's mask for the image without a disc.
     measured : numpy.ndarray, bool (rows, cols)
         Cells that the model was run for. Cells outside a scan's region have the baseline's value
         and False here; no map paints them.
@@ -55,10 +71,10 @@ class HDMResult:
     image : numpy.ndarray, float32 (C, H, W)
     segment : numpy.ndarray, bool (H, W)
     baseline_mask : numpy.ndarray, bool (H, W)
-        The model's mask for the picture without a disc.
+        The model's mask for the image without a disc.
     settings : ScanSettings
     plan : Plan or None
-        Which way the outputs were computed, and why; None in a loaded result.
+        Which backend computed the outputs, and why; None in a loaded result.
     approximation : Approximation or None
         The error of an approximate scan; None for an exact one.
     """
@@ -74,16 +90,16 @@ class HDMResult:
     plan: Plan | None = None
     approximation: Approximation | None = None
     _masks: MaskStore | None = field(repr=False, default=None)
-    _occlude: Callable[[int, int], Tensor] | None = field(repr=False, default=None)
+    _show: Callable[[int, int], Tensor] | None = field(repr=False, default=None)
 
     @property
     def width(self) -> int:
-        """The picture's width in pixels."""
+        """The image's width in pixels."""
         return self.grid.width
 
     @property
     def height(self) -> int:
-        """The picture's height in pixels."""
+        """The image's height in pixels."""
         return self.grid.height
 
     @property
@@ -103,8 +119,8 @@ class HDMResult:
 
     @property
     def _reached(self) -> NDArray[np.bool_]:
-        # A measured distance may itself be NaN, under empty="nan".
-        return self.measured | ~np.isnan(self.values)
+        # A measured distance may itself be NaN, under empty="nan", and so may the baseline outside a region.
+        return self.measured | ~np.isnan(self.values) | ~self.settings.asked(self.grid)
 
     def distances(self, result_type: ResultType | str = RAW) -> NDArray[np.float64]:
         """The grid of distances.
@@ -122,34 +138,60 @@ class HDMResult:
         """
         return relative(self.values, self.baseline, result_type)
 
-    def circle_map(self, result_type: ResultType | str = RAW, color_map: str | Colormap = "Reds") -> Image.Image:
-        """The distances painted as discs on black, in ascending order.
+    def circle_map(
+        self,
+        result_type: ResultType | str = RAW,
+        color_map: str | Colormap = "Reds",
+        *,
+        order: PaintingOrder = "value",
+    ) -> Image.Image:
+        """The distances painted as discs on black.
 
         Parameters
         ----------
         result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
         color_map : str or matplotlib.colors.Colormap
-            Scaled to the least and the largest value of all cells.
+            Scaled to the minimum and maximum over all cells.
+        order : {"value", "change"}
+            Which disc covers another. "value": the larger distance, as published. "change": the distance that differs
+            more from the baseline, as `HDMExplorer` paints; of equal ones the larger distance. The two differ for raw
+            distances only.
 
         Returns
         -------
         PIL.Image.Image
-            RGB, of the picture's size.
+            RGB, of the image's size.
         """
-        return paint(self.distances(result_type), self.measured, self.grid, color_map)
+        values = self.distances(result_type)
+        return paint(values, self.measured, self.grid, color_map, self._change(values, result_type, order))
 
-    def painted_values(self, result_type: ResultType | str = RAW) -> NDArray[np.float64]:
+    def painted_values(
+        self, result_type: ResultType | str = RAW, *, order: PaintingOrder = "value"
+    ) -> NDArray[np.float64]:
         """The circle map as numbers: the value of the topmost disc at each pixel.
+
+        Parameters
+        ----------
+        result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
+        order : {"value", "change"}
+            As for `circle_map`.
 
         Returns
         -------
         numpy.ndarray, float64 (H, W)
             NaN where no disc is.
         """
-        return painted_values(self.distances(result_type), self.measured, self.grid)
+        values = self.distances(result_type)
+        return painted_values(values, self.measured, self.grid, self._change(values, result_type, order))
 
-    def mass(self, region: ArrayLike, result_type: ResultType | str = RAW) -> float:
-        """Share of the map that lies on a region.
+    def _change(
+        self, values: NDArray[np.float64], result_type: ResultType | str, order: PaintingOrder
+    ) -> NDArray[np.float64] | None:
+        check_choice("order", order, PaintingOrder)
+        return change_from_baseline(values, self.baseline, result_type) if order == "change" else None
+
+    def relevance_mass_accuracy(self, region: ArrayLike, result_type: ResultType | str = RAW) -> float:
+        """Fraction of the circle map's sum that lies on a region.
 
         Parameters
         ----------
@@ -160,16 +202,24 @@ class HDMResult:
         Returns
         -------
         float
-            Sum of the painted values on the region over their sum on the picture; 0 for a map of zeros.
+            Sum of the painted values on the region over their sum on the image; 0 for a map of zeros.
+
+        References
+        ----------
+        L. Arras, A. Osman, W. Samek: CLEVR-XAI: A benchmark dataset for the ground truth evaluation of neural network
+        explanations. Information Fusion 81, 2022.
         """
         inside = np.asarray(region) != 0
         if inside.shape != (self.height, self.width):
-            raise ValueError(
-                f"expected a region of the picture's size ({self.height}, {self.width}), got {inside.shape}"
-            )
+            raise ValueError(f"expected a region of the image's size ({self.height}, {self.width}), got {inside.shape}")
         painted = np.nan_to_num(self.painted_values(result_type))
         total = painted.sum()
         return float(painted[inside].sum() / total) if total else 0.0
+
+    def mass(self, region: ArrayLike, result_type: ResultType | str = RAW) -> float:
+        """Deprecated: use `relevance_mass_accuracy`."""
+        warnings.warn("HDMResult.mass is HDMResult.relevance_mass_accuracy now", DeprecationWarning, stacklevel=2)
+        return self.relevance_mass_accuracy(region, result_type)
 
     def overlay(
         self,
@@ -179,37 +229,37 @@ class HDMResult:
         color_map: str | Colormap = "Blues",
         edges: bool = True,
     ) -> Image.Image:
-        """The authors' figure: the circle map with the picture's Canny edges drawn over it.
+        """The authors' figure: the circle map with the image's Canny edges drawn over it.
 
         Parameters
         ----------
         result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
         image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W), optional
-            The picture; the explained one by default.
+            The image; the explained one by default.
         color_map : str or matplotlib.colors.Colormap
         edges : bool
-            False: the picture itself, half transparent, in place of its edges.
+            False: the image itself, half transparent, in place of its edges.
 
         Returns
         -------
         PIL.Image.Image
-            RGB, of the picture's size.
+            RGB, of the image's size.
         """
         from hdm_widgets._picture import gray, to_rgb
 
-        picture = self.image if image is None else to_tensor(image).cpu().numpy()
-        if picture.shape[-2:] != (self.height, self.width) or picture.ndim not in (2, 3):
-            raise ValueError(f"expected a picture (C, {self.height}, {self.width}), got shape {picture.shape}")
+        shown = self.image if image is None else to_tensor(image).cpu().numpy()
+        if shown.shape[-2:] != (self.height, self.width) or shown.ndim not in (2, 3):
+            raise ValueError(f"expected an image (C, {self.height}, {self.width}), got shape {shown.shape}")
         circles = self.circle_map(result_type, color_map)
         if not edges:
-            return Image.blend(circles, Image.fromarray(to_rgb(picture)), 0.5)
+            return Image.blend(circles, Image.fromarray(to_rgb(shown)), 0.5)
         light = np.asarray(Image.blend(circles, Image.new("RGB", circles.size, "white"), 0.4)).copy()
         light[np.isnan(self.painted_values(result_type))] = 255
-        light[canny(gray(picture))] = 0
+        light[canny(gray(shown))] = 0
         return Image.fromarray(light)
 
     def output(self, row: int, col: int) -> NDArray[np.bool_]:
-        """The model's mask (H, W) for the picture with the disc of cell (`row`, `col`).
+        """The model's mask (H, W) for the image with the disc of cell (`row`, `col`).
 
         Raises
         ------
@@ -226,12 +276,12 @@ class HDMResult:
         return self._masks.mask(row, col)
 
     def occluded(self, row: int, col: int) -> NDArray[np.float32]:
-        """The picture (C, H, W) as the model saw it with the disc of cell (`row`, `col`)."""
+        """The image (C, H, W) as the model saw it with the disc of cell (`row`, `col`)."""
         self.grid.check_cell(row, col)
-        if self._occlude is None:
+        if self._show is None:
             raise ValueError("the scan used an apply_mask of its own, which a stored result does not have")
-        picture: NDArray[np.float32] = self._occlude(row, col).cpu().numpy()
-        return picture
+        image: NDArray[np.float32] = self._show(row, col).cpu().numpy()
+        return image
 
     def pair(self, row: int, col: int) -> HausdorffPair:
         """The two pixels that make the Hausdorff distance at a cell; "a" is the model's mask, "b" the truth."""
@@ -248,7 +298,7 @@ class HDMResult:
         result_type: ResultType | str | None = None,
         color_map: str | Colormap | None = None,
     ) -> Any:
-        """Draw with matplotlib, with colour bars and the outline of the truth.
+        """Draw with matplotlib, with color bars and the outline of the truth.
 
         Parameters
         ----------
@@ -263,14 +313,35 @@ class HDMResult:
         -------
         matplotlib.axes.Axes or numpy.ndarray of them
         """
-        from hdm_widgets.hdm.plotting import plot
+        if isinstance(ax, str):
+            raise TypeError(
+                f"the first argument of plot is a matplotlib axes; for the kind of map use result_type={ax!s}"
+            )
+        if ax is not None:
+            draw(ax, self._panel(ResultType(result_type or RAW), color_map))
+            return ax
+        kinds = [ResultType(result_type)] if result_type else list(ResultType)
+        return draw_in_a_row([self._panel(kind, color_map) for kind in kinds])
 
-        return plot(self, ax, result_type, color_map)
+    def _panel(self, kind: ResultType, color_map: str | Colormap | None = None) -> Panel:
+        title, usual = _PANELS[kind]
+        values = self.distances(kind)
+        finite = values[np.isfinite(values)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        colors = color_map or usual
+        return Panel(
+            title,
+            image=np.asarray(self.circle_map(kind, colors)),
+            covered=~np.isnan(self.painted_values(kind)),
+            truth=self.segment,
+            color_map=colors,
+            low=low,
+            high=high,
+            label=self.settings.label,
+        )
 
     def _repr_png_(self) -> bytes:
-        from hdm_widgets.hdm.plotting import png
-
-        return png(self)
+        return png([self._panel(kind) for kind in ResultType])
 
     def __repr__(self) -> str:
         done, total = int(np.count_nonzero(self._reached)), self.values.size
@@ -332,29 +403,14 @@ class HDMResult:
                 settings,
                 None,
                 Approximation(**about["approximation"]) if about["approximation"] else None,
-                MaskStore.of(arrays) if "mask_base" in arrays else None,
-                None if settings.own_mask else _occluder(grid, arrays["image"], settings),
+                MaskStore.from_arrays(arrays) if "mask_base" in arrays else None,
+                None if settings.own_mask else settings.occlusion(grid, torch.from_numpy(arrays["image"])).occluded,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)!r} is not a whole HDMResult: {error}") from error
 
 
-def _occluder(grid: Grid, image: NDArray[np.float32], settings: ScanSettings) -> Callable[[int, int], Tensor]:
-    """The occlusion of a stored result, made when it is first asked for."""
-
-    def occlude(row: int, col: int) -> Tensor:
-        return Occlusion.of(
-            grid,
-            torch.from_numpy(image),
-            fill=settings.fill,
-            channel=settings.channel,
-            normalize=settings.normalize,
-        ).picture(row, col)
-
-    return occlude
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ScanUpdate:
     """News from a running scan.
 
@@ -368,7 +424,7 @@ class ScanUpdate:
         Cells measured so far and to be measured in all.
     stride : int
         Of the stage in progress: when it is finished, every `stride`-th row and column is measured. The last
-        stage has stride 1 and goes first where neighbouring cells differ.
+        stage has stride 1 and goes first where neighboring cells differ.
     seconds : float
         Since the scan began.
     result : HDMResult

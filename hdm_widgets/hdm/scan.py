@@ -1,382 +1,391 @@
-"""Measure the mask of every occluded picture, coarse to fine."""
+"""A scan: run the model on every occluded image and measure its mask, coarse to fine."""
 
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from hdm_widgets._bitmasks import MaskPatch, patch_of
+from hdm_widgets._bitmasks import MaskPatch, MaskStore, patch_of
+from hdm_widgets._validation import warn_user
 from hdm_widgets.hdm.approximation import Approximation
-from hdm_widgets.hdm.backends import Inference, Occluder, Outputs, WindowsDifferError, pasted
-from hdm_widgets.hdm.cache import Known, Measured
+from hdm_widgets.hdm.backends import Inference, Outputs, WindowsDifferError
+from hdm_widgets.hdm.cache import DistanceCache, Measured, ScanCache
 from hdm_widgets.hdm.circle_map import filled
-from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.occlusion import Changes
-from hdm_widgets.metrics.distance import ReferenceMask
-from hdm_widgets.metrics.windowed_distance import WindowedDistance
-from hdm_widgets.models.segmenter import ModelError, ModelOutputError, Segmenter, is_out_of_memory
+from hdm_widgets.hdm.measure import Measure
+from hdm_widgets.hdm.occlusion import Changes, Occluder, Occlusion, warn_of_clipping
+from hdm_widgets.hdm.options import InferenceMode, ScanSettings
+from hdm_widgets.hdm.plan import Plan, make_plan
+from hdm_widgets.hdm.result import HDMResult, ScanUpdate
+from hdm_widgets.models.batch_size import BatchSize, run_in_batches
+from hdm_widgets.models.errors import ModelError, ModelOutputError
+from hdm_widgets.models.segmenter import Segmenter
 
-__all__ = ["Batch", "MaskMeasure", "Measure", "OutputMeasure", "Scan", "locate"]
+__all__ = ["PreparedScan"]
 
-# So many cells are prepared at a time; fewer if their pictures took more memory than this.
+# Cells prepared at a time; fewer if their images take more memory than this.
 _CHUNK = 512
 _CHUNK_BYTES = 256 << 20
-# Up to this share of the cells, a scan measures a regular grid; after that, first what differs from its neighbours.
-_COARSE_SHARE = 1 / 12
-# Then the order is thought over again so many times, and not more often than for so many cells.
+# Up to this fraction of the cells, measure a regular grid; after that, first what differs from its neighbors.
+_COARSE_FRACTION = 1 / 12
+# The remaining cells are re-prioritized about _CHUNKS times.
 _CHUNKS = 12
 _SMALLEST_CHUNK = 48
 
 
-class Measure(Protocol):
-    """Distances and masks of raw outputs."""
+@dataclass(frozen=True, eq=False)
+class PreparedScan:
+    """Everything that a scan needs, checked; nothing has been run.
 
-    def start(self, segmenter: Segmenter, raw: Tensor) -> tuple[float, NDArray[np.bool_]]:
-        """Distance and mask (H, W) of the raw output (1, classes, H, W) that others are windows over."""
-
-    def __call__(self, outputs: Outputs) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Distances (n,), and what the masks show in the windows (n, h, w)."""
-
-
-class MaskMeasure:
-    """Hausdorff distance of the thresholded masks.
-
-    Parameters
-    ----------
-    reference : ReferenceMask
-    """
-
-    def __init__(self, reference: ReferenceMask) -> None:
-        self._reference = reference
-
-    def start(self, segmenter: Segmenter, raw: Tensor) -> tuple[float, NDArray[np.bool_]]:
-        """See `Measure`."""
-        self._segmenter = segmenter
-        mask: NDArray[np.bool_] = segmenter.binarize(raw)[0].cpu().numpy()
-        self._windowed = WindowedDistance(self._reference, mask)
-        return self._windowed.base_distance, mask
-
-    def __call__(self, outputs: Outputs) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """See `Measure`."""
-        masks: NDArray[np.bool_] = self._segmenter.binarize(outputs.values).cpu().numpy()
-        return self._windowed.distances(outputs.rows, outputs.cols, masks), masks
-
-
-class OutputMeasure:
-    """Any function of the target's raw map and the segment, each as numpy (H, W).
-
-    Parameters
-    ----------
-    function : callable
-    segment : numpy.ndarray (H, W)
-    """
-
-    def __init__(self, function: Callable[[NDArray[Any], NDArray[Any]], float], segment: NDArray[Any]) -> None:
-        self._function, self._segment = function, segment
-
-    def start(self, segmenter: Segmenter, raw: Tensor) -> tuple[float, NDArray[np.bool_]]:
-        """See `Measure`."""
-        self._segmenter, self._base = segmenter, raw
-        return self._distance(raw), segmenter.binarize(raw)[0].cpu().numpy()
-
-    def __call__(self, outputs: Outputs) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """See `Measure`."""
-        distances = [self._distance(pasted(self._base, outputs, index)) for index in range(len(outputs.items))]
-        return np.array(distances, dtype=np.float64), self._segmenter.binarize(outputs.values).cpu().numpy()
-
-    def _distance(self, raw: Tensor) -> float:
-        distance = self._function(self._segmenter.target_map(raw)[0].cpu().numpy(), self._segment)
-        if np.ndim(distance) != 0 or not isinstance(distance, (int, float, np.number)):
-            raise TypeError(f"calculate_distance must return a number, got {type(distance).__name__}")
-        return float(distance)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one batch measured.
+    Made by `HausdorffDistanceMasks.prepare`.
 
     Attributes
     ----------
-    cells : numpy.ndarray (n, 2)
-        (row, col) of every cell.
-    distances : numpy.ndarray, float64 (n,)
-    masks : list of MaskPatch
-    stride : int
-        Of the stage that the cells belong to.
-    afresh : bool
-        Whether everything measured before this batch is void.
-    """
-
-    cells: NDArray[np.intp]
-    distances: NDArray[np.float64]
-    masks: list[MaskPatch]
-    stride: int
-    afresh: bool = False
-
-
-class Scan:
-    """Measures the wanted cells of a grid.
-
-    Parameters
-    ----------
+    segmenter : Segmenter
     occluder : Occluder
-    grid : Grid
-    wanted : numpy.ndarray, bool (rows, cols)
-    measure : Measure
-        Started.
-    inference : Inference
-        Started.
-    base : numpy.ndarray, bool (H, W)
-        The mask of the unchanged picture.
-    known : Known
-        What is measured already, by what the discs change.
-
-    Attributes
-    ----------
-    approximation : Approximation or None
-        The error of an approximate scan, as soon as it is known.
+        On the device that the model runs on.
+    show : callable
+        Takes a cell's row and column, returns its occluded image (C, H, W).
+    measure_over : callable
+        Takes a raw output (1, classes, H, W), returns the `Measure` of windows over it.
+    image : torch.Tensor, float32 (C, H, W)
+    truth : numpy.ndarray (H, W)
+    settings : ScanSettings
+    inference : {"auto", "windowed", "full"}
+    keep_outputs : bool
+    sizes : BatchSize
+        Of whole images.
+    cache : ScanCache
     """
 
-    def __init__(
-        self,
-        occluder: Occluder,
-        grid: Grid,
-        wanted: NDArray[np.bool_],
-        measure: Measure,
-        inference: Inference,
-        base: NDArray[np.bool_],
-        known: Known,
-    ) -> None:
-        self._occluder, self._grid, self._wanted = occluder, grid, wanted
-        self._measure, self._inference, self._base, self._known = measure, inference, base, known
-        self.approximation: Approximation | None = None
-        self._own: set[bytes] = set()
-        self._checked = False
-        picture = occluder.unchanged
-        self._chunk_size = min(_CHUNK, max(16, _CHUNK_BYTES // (picture.numel() * picture.element_size())))
+    segmenter: Segmenter
+    occluder: Occluder
+    show: Callable[[int, int], Tensor]
+    measure_over: Callable[[Tensor], Measure]
+    image: Tensor
+    truth: NDArray[Any]
+    settings: ScanSettings
+    inference: InferenceMode
+    keep_outputs: bool
+    sizes: BatchSize
+    cache: ScanCache
 
-    def batches(self) -> Iterator[Batch]:
-        """All cells, coarse to fine.
+    def warn(self) -> None:
+        """Warn about inputs that are valid but probably unintended."""
+        if not self.truth.any():
+            warn_user("the segment is empty: every distance follows the policy for empty masks (empty=)")
+        if self.truth.dtype.kind in "ui":
+            classes = np.unique(self.truth[self.truth != 0])
+            if len(classes) > 1:
+                warn_user(
+                    f"the segment has {len(classes)} different values besides 0 and all of them count; "
+                    f"for one class of a label map use segment == {classes[0]}"
+                )
+        if self.settings.fill == "minimum" and not self.settings.own_mask:
+            channel = self.settings.channel
+            part = self.image if channel == -1 else self.image[channel]
+            warn_of_clipping(part, normalize=self.settings.normalize)
+
+    def plan(self) -> Plan:
+        """Choose the backend; runs the image without a disc."""
+        with self.segmenter.evaluating():
+            return self._run_unoccluded().inference.plan
+
+    def updates(self) -> Generator[ScanUpdate]:
+        """Run the scan; the first update is the image without a disc.
 
         Raises
         ------
         ModelError
-            Naming the cell; all cells before it in the scan's order have been yielded.
+            Naming the cell; its `result` has what was measured before.
         """
-        try:
-            yield from self._stages()
-        except WindowsDifferError as error:
-            self._inference.distrust(f"{error}; every disc was run in full")
-            self._known.clear()
-            yield Batch(np.empty((0, 2), np.intp), np.empty(0), [], 1, afresh=True)
-            yield from self._stages()
+        started = time.perf_counter()
+        with self.segmenter.evaluating():
+            yield from self._run_unoccluded().updates(started)
 
-    def _stages(self) -> Iterator[Batch]:
+    def _run_unoccluded(self) -> _RunningScan:
+        """Run the image without a disc, and choose a backend for the others."""
+        segmenter, unchanged = self.segmenter, self.occluder.unchanged
+        try:
+            before = time.perf_counter()
+            # Clones: a model may write into what it is given.
+            raw = segmenter.raw(self.image[None].clone())
+            seconds = time.perf_counter() - before
+            plain = measure = self.measure_over(raw)
+            if not torch.equal(unchanged.cpu(), self.image):
+                raw = segmenter.raw(unchanged[None].clone())
+                measure = self.measure_over(raw)
+        except Exception as error:  # noqa: BLE001 - any error is reported with its place
+            raise_with_cell(error, None)
+        cells = np.argwhere(self.settings.asked(self.occluder.grid))
+        tolerance = self.settings.tolerance
+        planned = make_plan(segmenter, self.occluder, self.inference, tolerance, cells, raw, seconds)
+        inference = Inference(segmenter, planned, self.inference, unchanged, raw)
+        return _RunningScan(self, plain, measure, inference, self._cached(measure, inference, raw))
+
+    def _cached(self, measure: Measure, inference: Inference, raw: Tensor) -> DistanceCache:
+        """What earlier scans measured with the same model, image, truth and settings."""
+        settings, segmenter = self.settings, self.segmenter
+        unchanged = Measured(measure.distance, MaskPatch((0, 0, 0, 0), b""))
+        if settings.distance == "custom":
+            # What a user's function depends on is unknown.
+            return DistanceCache(ScanCache(), b"", unchanged)
+        key = (
+            # Never serve a cached windowed result to inference="full".
+            self.inference == "full", inference.tolerance,
+            settings.distance, settings.empty,
+            segmenter.target, segmenter.threshold, segmenter.activation, segmenter.pad_to,
+        )  # fmt: skip
+        images = [self.image, self.occluder.unchanged]
+        if isinstance(self.occluder, Occlusion):
+            images.append(self.occluder.inside)
+        return self.cache.for_scan(segmenter, unchanged, repr(key), raw, self.truth, *images)
+
+
+class _RunningScan:
+    """Measures the cells of a prepared scan, and owns what is measured.
+
+    Parameters
+    ----------
+    prepared : PreparedScan
+        Whose image without a disc has been run.
+    plain : Measure
+        Of the image without a disc.
+    measure : Measure
+        Of windows over the output for the unchanged image, which is the image with an empty disc.
+    inference : Inference
+    cached : DistanceCache
+    """
+
+    def __init__(
+        self,
+        prepared: PreparedScan,
+        plain: Measure,
+        measure: Measure,
+        inference: Inference,
+        cached: DistanceCache,
+    ) -> None:
+        self._prepared, self._plain, self._measure = prepared, plain, measure
+        self.inference, self._cached = inference, cached
+        self._grid = prepared.occluder.grid
+        self._asked = prepared.settings.asked(self._grid)
+        self._truth, self._image = prepared.truth != 0, prepared.image.numpy()
+        self._approximation: Approximation | None = None
+        # Keys of the cells that this scan itself put into the cache.
+        self._put: set[bytes] = set()
+        self._cache_checked = False
+        unchanged = prepared.occluder.unchanged
+        self._chunk_size = min(_CHUNK, max(16, _CHUNK_BYTES // (unchanged.numel() * unchanged.element_size())))
+        self._reset()
+
+    def _reset(self) -> None:
+        """Nothing is measured."""
         self._values = np.full(self._grid.shape, np.nan)
-        self._measured = np.zeros(self._grid.shape, bool)
-        stages = [(stride, stage[self._wanted[stage[:, 0], stage[:, 1]]]) for stride, stage in self._grid.stages()]
-        self._first: list[tuple[NDArray[np.intp], Changes]] = []
+        self._values[~self._asked] = self._plain.distance
+        self._measured = np.zeros(self._grid.shape, dtype=bool)
+        self._masks = MaskStore(self._measure.mask) if self._prepared.keep_outputs else None
+
+    def updates(self, started: float) -> Generator[ScanUpdate]:
+        """See `PreparedScan.updates`; `started` is when the scan began."""
+        self._started = started
+        latest = self._update(_NO_CELLS, self._grid.stages()[0][0])
+        yield latest
+        try:
+            try:
+                for latest in self._stages():
+                    yield latest
+            except WindowsDifferError as error:
+                self.inference.drop_traced(f"{error}; every disc was run in full")
+                self._cached.clear()
+                self._reset()
+                yield self._update(_NO_CELLS, 1)
+                for latest in self._stages():
+                    yield latest
+        except ModelError as error:
+            error.result = self._result()
+            raise
+        if (latest.result.plan, latest.result.approximation) != (self.inference.plan, self._approximation):
+            yield self._update(_NO_CELLS, latest.stride)
+
+    def _result(self) -> HDMResult:
+        prepared = self._prepared
+        return HDMResult(
+            self._values.copy(), self._plain.distance, self._measured.copy(), self._grid, self._image, self._truth,
+            self._plain.mask, prepared.settings, self.inference.plan, self._approximation, self._masks, prepared.show,
+        )  # fmt: skip
+
+    def _update(self, cells: NDArray[np.intp], stride: int) -> ScanUpdate:
+        """All so far, with the cells that have just been measured."""
+        done, total = int(np.count_nonzero(self._measured)), int(np.count_nonzero(self._asked))
+        distances = self._values[cells[:, 0], cells[:, 1]]
+        seconds = time.perf_counter() - self._started
+        return ScanUpdate(cells, distances, done, total, stride, seconds, self._result())
+
+    def _record(self, cells: NDArray[np.intp], measured: list[Measured], stride: int) -> ScanUpdate:
+        at = cells[:, 0], cells[:, 1]
+        self._values[at] = [one.distance for one in measured]
+        self._measured[at] = True
+        if self._masks is not None:
+            self._masks.patches.update(zip(map(tuple, cells.tolist()), (one.mask for one in measured), strict=True))
+        return self._update(cells, stride)
+
+    # -- the order ----------------------------------------------------------------------------------
+
+    def _stages(self) -> Iterator[ScanUpdate]:
+        """All cells, coarse to fine."""
+        stages = [(stride, stage[self._asked[stage[:, 0], stage[:, 1]]]) for stride, stage in self._grid.stages()]
         total = sum(len(cells) for _, cells in stages)
         for place, (stride, cells) in enumerate(stages):
-            if place and np.count_nonzero(self._measured) + len(cells) > _COARSE_SHARE * total:
+            if place and np.count_nonzero(self._measured) + len(cells) > _COARSE_FRACTION * total:
                 yield from self._refine(np.concatenate([rest for _, rest in stages[place:]]), stride)
                 return
+            chunks: list[tuple[NDArray[np.intp], Changes]] = []
             for start in range(0, len(cells), self._chunk_size):
-                yield from self._noted(self._chunk(cells[start : start + self._chunk_size], stride, keep=not place))
+                chunk = cells[start : start + self._chunk_size]
+                chunks.append((chunk, self._prepared.occluder.changes(chunk)))
+                yield from self._chunk(*chunks[-1], stride)
+                if place:
+                    chunks.clear()
             if not place:
-                self._compare()
-            self._inference.reconsider()
+                self._compare(chunks)
+            self.inference.drop_slower()
 
-    def _refine(self, cells: NDArray[np.intp], stride: int) -> Iterator[Batch]:
+    def _refine(self, cells: NDArray[np.intp], stride: int) -> Iterator[ScanUpdate]:
         """The remaining cells, first where the map changes most from one measured cell to the next."""
         size = min(self._chunk_size, max(_SMALLEST_CHUNK, len(cells) // _CHUNKS))
         while len(cells):
-            filled_in = filled(self._values, self._measured)
-            # Neither infinity nor NaN has differences: they count as one more than the largest value.
-            finite = filled_in[np.isfinite(filled_in)]
-            levels = np.nan_to_num(filled_in, nan=finite.max(initial=0) + 1, posinf=finite.max(initial=0) + 1)
+            nearest = filled(self._values, self._measured)
+            # Neither infinity nor NaN has differences: count them as one more than the largest value.
+            finite = nearest[np.isfinite(nearest)]
+            levels = np.nan_to_num(nearest, nan=finite.max(initial=0) + 1, posinf=finite.max(initial=0) + 1)
             across = 4 * stride + 1
             contrast = ndimage.maximum_filter(levels, across) - ndimage.minimum_filter(levels, across)
             # Where nothing differs, coarse cells still come before fine ones.
             order = np.argsort(-contrast[cells[:, 0], cells[:, 1]], kind="stable")
             chosen, cells = cells[order[:size]], cells[np.sort(order[size:])]
-            yield from self._noted(self._chunk(chosen, 1))
-            self._inference.reconsider()
+            yield from self._chunk(chosen, self._prepared.occluder.changes(chosen), 1)
+            self.inference.drop_slower()
 
-    def _noted(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        for batch in batches:
-            at = batch.cells[:, 0], batch.cells[:, 1]
-            self._values[at] = batch.distances
-            self._measured[at] = True
-            yield batch
-
-    def _compare(self) -> None:
+    def _compare(self, chunks: list[tuple[NDArray[np.intp], Changes]]) -> None:
         """Compute the first stage exactly too, to know the error of an approximate scan."""
-        tolerance = self._inference.tolerance
-        if tolerance is None or not self._inference.windowed:
+        tolerance = self.inference.tolerance
+        if tolerance is None:
             return
         exact = np.full(self._grid.shape, np.nan)
         compared = np.zeros(self._grid.shape, bool)
         try:
-            for cells, changes in self._first:
+            for cells, changes in chunks:
                 items = np.flatnonzero([bool(key) for key in changes.keys])
                 # What changes nothing is exact.
                 exact[cells[:, 0], cells[:, 1]] = self._values[cells[:, 0], cells[:, 1]]
                 compared[cells[:, 0], cells[:, 1]] = True
-                for outputs in self._inference.run(cells, changes, items, exact=True):
+                for outputs in self.inference.exact_outputs(cells, changes, items):
                     at = cells[outputs.items]
                     exact[at[:, 0], at[:, 1]] = self._measure(outputs)[0]
         except WindowsDifferError:
             raise
         except Exception as error:
-            raise WindowsDifferError(f"the exact cells to compare with failed ({_said(error)})") from error
+            raise WindowsDifferError(f"the exact cells to compare with failed ({_first_line(error)})") from error
         used = np.ix_(np.flatnonzero(compared.any(1)), np.flatnonzero(compared.any(0)))
-        self._inference.drop_tolerance()
-        self.approximation = Approximation.of(tolerance, self._values[used], exact[used], compared[used])
+        self.inference.drop_tolerance()
+        self._approximation = Approximation.between(tolerance, self._values[used], exact[used], compared[used])
 
-    def _chunk(self, cells: NDArray[np.intp], stride: int, *, keep: bool = False) -> Iterator[Batch]:
-        changes = self._occluder.changes(cells)
-        if keep:
-            self._first.append((cells, changes))
-        alike: dict[bytes, list[int]] = {}
+    # -- the cells ----------------------------------------------------------------------------------
+
+    def _chunk(self, cells: NDArray[np.intp], changes: Changes, stride: int) -> Iterator[ScanUpdate]:
+        """Measure some cells: first those that are cached, then one of each different image."""
+        same: dict[bytes, list[int]] = {}
         for item, key in enumerate(changes.keys):
-            alike.setdefault(key, []).append(item)
-        # Another scan may measure meanwhile: what is known is asked for once.
-        known = {key: self._known.get(key) for key in alike}
-        self._check_remembered(changes, known)
-        found = [(item, measured) for key, measured in known.items() if measured is not None for item in alike[key]]
+            same.setdefault(key, []).append(item)
+        # Read the cache once per key; another scan may change it concurrently.
+        cached = {key: self._cached.get(key) for key in same}
+        self._check_cache(changes, cached)
+        found = [(item, one) for key, one in cached.items() if one is not None for item in same[key]]
         if found:
-            yield Batch(
-                cells[[item for item, _ in found]],
-                np.array([measured.distance for _, measured in found]),
-                [measured.mask for _, measured in found],
-                stride,
-            )
-        fresh = np.array([items[0] for key, items in alike.items() if known[key] is None], np.intp)
+            yield self._record(cells[[item for item, _ in found]], [one for _, one in found], stride)
+        fresh = np.array([items[0] for key, items in same.items() if cached[key] is None], np.intp)
 
-        def batch(outputs: Outputs) -> Batch:
+        def record(outputs: Outputs) -> ScanUpdate:
             distances, windows = self._measure(outputs)
             items: list[int] = []
-            values: list[float] = []
-            masks: list[MaskPatch] = []
+            measured: list[Measured] = []
             for item, row, col, distance, window in zip(
                 outputs.items.tolist(), outputs.rows.tolist(), outputs.cols.tolist(), distances, windows, strict=True
             ):
-                measured = Measured(float(distance), patch_of(self._base, row, col, window))
                 key = changes.keys[item]
-                self._known.put(key, measured)
-                self._own.add(key)
-                items += alike[key]
-                values += [measured.distance] * len(alike[key])
-                masks += [measured.mask] * len(alike[key])
-            return Batch(cells[items], np.array(values), masks, stride)
+                one = Measured(float(distance), patch_of(self._measure.mask, row, col, window))
+                self._cached.put(key, one)
+                self._put.add(key)
+                items += same[key]
+                measured += [one] * len(same[key])
+            return self._record(cells[items], measured, stride)
 
-        if not len(fresh):
-            return
-        if self._inference.windowed:
+        if len(fresh) and self.inference.windowed:
             done: list[NDArray[np.intp]] = []
             try:
-                for outputs in self._inference.run(cells, changes, fresh):
-                    result = batch(outputs)
+                for outputs in self.inference.outputs(cells, changes, fresh):
+                    update = record(outputs)
                     done.append(outputs.items)
-                    yield result
+                    yield update
                 return
             except (WindowsDifferError, GeneratorExit):
                 raise
             except Exception as error:  # noqa: BLE001 - the model itself says what is wrong, and where
                 fresh = np.setdiff1d(fresh, np.concatenate([*done, np.empty(0, np.intp)]))
-                self._inference.distrust(f"windows failed ({_said(error)})")
-        yield from self._whole(cells, changes, fresh, batch)
+                self.inference.drop_traced(f"windows failed ({_first_line(error)})")
 
-    def _check_remembered(self, changes: Changes, known: dict[bytes, Measured | None]) -> None:
-        """Run one of the pictures that an earlier scan measured, and forget them all if the model draws another mask.
+        def run(part: slice) -> ScanUpdate:
+            (outputs,) = self.inference.outputs(cells, changes, fresh[part])
+            return record(outputs)
+
+        def fail(index: int, error: Exception) -> None:
+            raise_with_cell(error, (int(cells[fresh[index], 0]), int(cells[fresh[index], 1])))
+
+        for _, update in run_in_batches(
+            len(fresh), run, self._prepared.sizes, on_error=fail, fatal=(WindowsDifferError,)
+        ):
+            yield update
+
+    def _check_cache(self, changes: Changes, cached: dict[bytes, Measured | None]) -> None:
+        """Run one of the images that an earlier scan measured, and drop them all if the model gives another mask now.
 
         A model may have changed in a way that neither its weights nor its mask without a disc show.
         """
-        remembered = [key for key, measured in known.items() if key and measured is not None and key not in self._own]
-        if self._checked or not remembered or self._inference.tolerance is not None:
+        earlier = [key for key, one in cached.items() if key and one is not None and key not in self._put]
+        if self._cache_checked or not earlier or self.inference.tolerance is not None:
             return
-        self._checked = True
-        key = remembered[0]
-        measured = known[key]
+        self._cache_checked = True
+        key = earlier[0]
         try:
-            outputs = self._inference.by_model(changes, np.array([changes.keys.index(key)]))
+            outputs = self.inference.model_output(changes, changes.keys.index(key))
             _, windows = self._measure(outputs)
-            same = measured is not None and patch_of(self._base, 0, 0, windows[0]) == measured.mask
-        except Exception:  # noqa: BLE001 - the cell is run again, and says what is wrong
+            one = cached[key]
+            same = one is not None and patch_of(self._measure.mask, 0, 0, windows[0]) == one.mask
+        except Exception:  # noqa: BLE001 - the cell is run again, and that says what is wrong
             same = False
         if not same:
-            self._known.clear()
-            known.update(dict.fromkeys((key for key in known if key), None))
-
-    def _whole(
-        self,
-        cells: NDArray[np.intp],
-        changes: Changes,
-        items: NDArray[np.intp],
-        batch: Callable[[Outputs], Batch],
-    ) -> Iterator[Batch]:
-        """Measure by whole pictures, so many at a time as memory and patience allow."""
-
-        def run(some: NDArray[np.intp]) -> Batch:
-            return batch(self._inference.whole(cells, changes, some))
-
-        sizes = self._inference.sizes
-        start = 0
-        while start < len(items):
-            chunk = items[start : start + sizes.size]
-            before = time.perf_counter()
-            try:
-                result = run(chunk)
-            except WindowsDifferError:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is reported with its cell
-                if len(chunk) == 1:
-                    locate(error, _cell(cells[chunk[0]]))
-                if is_out_of_memory(error):
-                    sizes.halve()
-                    continue
-                # One by one: what can be measured is, and the first that cannot is named.
-                for single in np.split(chunk, len(chunk)):
-                    try:
-                        result = run(single)
-                    except Exception as single_error:  # noqa: BLE001 - as above
-                        locate(single_error, _cell(cells[single[0]]))
-                    yield result
-                warnings.warn(
-                    f"the model failed on a batch of {len(chunk)} pictures ({error}) but not on each of them alone; "
-                    "going on one at a time (batch_size=1 avoids this warning)",
-                    stacklevel=2,
-                )
-                sizes.one_at_a_time()
-            else:
-                sizes.took(len(chunk), time.perf_counter() - before)
-                yield result
-            start += len(chunk)
+            self._cached.clear()
+            cached.update(dict.fromkeys((key for key in cached if key), None))
 
 
-def _cell(cell: NDArray[np.intp]) -> tuple[int, int]:
-    return int(cell[0]), int(cell[1])
+_NO_CELLS = np.empty((0, 2), np.intp)
 
 
-def _said(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).split("\n")[0] or type(error).__name__
 
 
-def locate(error: Exception, cell: tuple[int, int] | None) -> NoReturn:
-    """Raise the error again, saying on which picture it came."""
-    where = "on the picture without a disc" if cell is None else f"at cell (row {cell[0]}, column {cell[1]})"
-    if is_out_of_memory(error):
-        located = ModelError(f"{where}: out of memory even for a single picture: {str(error).splitlines()[0]}")
-    elif isinstance(error, ModelError):
+def raise_with_cell(error: Exception, cell: tuple[int, int] | None) -> NoReturn:
+    """Raise a ModelError for an error, saying on which cell it came; None: the image without a disc."""
+    where = "on the image without a disc" if cell is None else f"at cell (row {cell[0]}, column {cell[1]})"
+    if isinstance(error, ModelError):
         located = type(error)(f"{where}: {error}")
     else:
         located = ModelError(f"{where}: {type(error).__name__}: {error}")

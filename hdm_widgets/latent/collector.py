@@ -188,7 +188,7 @@ class Collector:
                     for entry in some:
                         yield from self._run([entry], tap, shelf, sizes)
             else:
-                sizes.took(len(some), time.perf_counter() - before)
+                sizes.record(len(some), time.perf_counter() - before)
                 yield from ((entry, None) for entry in some)
             start += len(some)
 

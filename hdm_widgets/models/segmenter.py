@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -14,36 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hdm_widgets._validation import check_choice, is_whole, to_tensor
+from hdm_widgets.models.batch_size import BatchSize, run_in_batches
 from hdm_widgets.models.borrowing import evaluating, home_of, precision, same_device
+from hdm_widgets.models.errors import ModelError, ModelOutputError, describe_error, is_out_of_memory
 
-__all__ = ["Activation", "Model", "ModelError", "ModelOutputError", "Segmenter"]
+__all__ = ["Activation", "Model", "ModelError", "ModelOutputError", "Segmenter", "is_out_of_memory"]
+
+S = TypeVar("S", bound=np.generic)
 
 Activation = Literal["auto", "none", "sigmoid", "softmax"]
 Model: TypeAlias = "nn.Module | Callable[[Any], Any] | Segmenter"
-
-
-class ModelError(RuntimeError):
-    """The model raised an error.
-
-    Attributes
-    ----------
-    picture : int
-        Index in the batch of the picture that it failed on, as far as that is known, else -1.
-    cell : tuple of int or None
-        (row, col) of the grid cell that was being measured, in a scan.
-    result : object or None
-        What a scan had measured until then.
-    """
-
-    def __init__(self, message: str, picture: int = -1) -> None:
-        super().__init__(message)
-        self.picture = picture
-        self.cell: tuple[int, int] | None = None
-        self.result: object | None = None
-
-
-class ModelOutputError(ModelError, ValueError):
-    """The model returned something that is no segmentation of the pictures it was given."""
 
 
 class Segmenter:
@@ -117,6 +97,7 @@ class Segmenter:
         self.device = None if device is None else torch.device(device)
         self.batch_size = None if batch_size is None else int(batch_size)
         self.pad_to = None if pad_to is None else int(pad_to)
+        self._sizes: tuple[object, BatchSize] | None = None
         self._takes_numpy: bool | None = False if isinstance(model, nn.Module) else None
 
     @classmethod
@@ -173,25 +154,32 @@ class Segmenter:
             If the model raises; `ModelOutputError`, which is a `ValueError` too, if its output has a
             wrong form or is not finite.
         """
-        return np.concatenate([self._probability(raw).cpu().numpy() for raw in self._raw_batches(images)])
+        return self._in_batches(images, lambda batch: self._probability(self.raw(batch)).cpu().numpy())
 
     def masks(self, images: Tensor | NDArray[Any]) -> NDArray[np.bool_]:
         """The segment, bool (N, H, W): see `threshold` for what belongs to it.
 
         Parameters and errors are those of `probabilities`.
         """
-        return np.concatenate([self.binarize(raw).cpu().numpy() for raw in self._raw_batches(images)])
+        return self._in_batches(images, lambda batch: self.binarize(self.raw(batch)).cpu().numpy())
 
-    def _raw_batches(self, images: Tensor | NDArray[Any]) -> Iterator[Tensor]:
-        pictures = to_tensor(images)
-        if pictures.ndim != 4:
-            raise ValueError(f"images must have four dimensions (N, C, H, W), got shape {tuple(pictures.shape)}")
-        if not len(pictures):
-            raise ValueError("there is no picture: N is 0")
-        step = self.batch_size or min(16, len(pictures))
+    def _in_batches(self, images: Tensor | NDArray[Any], run: Callable[[Tensor], NDArray[S]]) -> NDArray[S]:
+        """What `run` returns for batches of images (N, C, H, W), joined."""
+        given = to_tensor(images)
+        if given.ndim != 4:
+            raise ValueError(f"images must have four dimensions (N, C, H, W), got shape {tuple(given.shape)}")
+        if not len(given):
+            raise ValueError("there is no image: N is 0")
         with self.evaluating():
-            for start in range(0, len(pictures), step):
-                yield self.raw(pictures[start : start + step])
+            sizes = self._sizes_for(given[0])
+            return np.concatenate([part for _, part in run_in_batches(len(given), lambda at: run(given[at]), sizes)])
+
+    def _sizes_for(self, image: Tensor) -> BatchSize:
+        """The batch size for images like this one; what earlier calls learned about them is used again."""
+        key = tuple(image.shape), self.run_device, self.batch_size
+        if self._sizes is None or self._sizes[0] != key:
+            self._sizes = key, BatchSize(self.batch_size, image, self.run_device)
+        return self._sizes[1]
 
     def raw(self, images: Tensor) -> Tensor:
         """The model's output as float (N, classes, H, W) of the pictures' size, before any activation.
@@ -302,8 +290,9 @@ class Segmenter:
                     output = self.model(images.cpu().numpy())
                 except Exception as numpy_error:
                     raise ModelError(
-                        f"the model raised {_said(torch_error)} for a torch tensor of shape {tuple(images.shape)}, "
-                        f"and {_said(numpy_error)} for the same numpy array"
+                        f"the model raised {describe_error(torch_error)} "
+                        f"for a torch tensor of shape {tuple(images.shape)}, "
+                        f"and {describe_error(numpy_error)} for the same numpy array"
                     ) from numpy_error
                 self._takes_numpy = True
                 return output
@@ -321,7 +310,7 @@ class Segmenter:
             if self.pad_to is None and isinstance(error, RuntimeError) and "size" in str(error).lower():
                 hint = "; if it needs sides divisible by its strides, wrap it: Segmenter(model, pad_to=16)"
             raise ModelError(
-                f"the model raised {_said(error)} for an input of shape {tuple(images.shape)}{hint}"
+                f"the model raised {describe_error(error)} for an input of shape {tuple(images.shape)}{hint}"
             ) from error
 
     def standard(self, output: Any, count: int) -> Tensor:
@@ -372,16 +361,3 @@ class _Pipeline(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         segmenter = self._segmenter
         return segmenter._to_size(self.model(segmenter._padded(images).to(precision(self.model))), images)
-
-
-def _said(error: Exception) -> str:
-    text = str(error).strip().split("\n")[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on the CPU or an accelerator."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)

@@ -70,7 +70,7 @@ def test_the_map_points_at_the_cue():
         kept = np.array([[by_pixels.iou(row, col) for col in range(25)] for row in range(25)])
         before = hw.metrics.iou(by_pixels.baseline_mask, by_pixels.segment)
         by_iou = dataclasses.replace(by_pixels, values=np.clip(before - kept, 0, None), baseline=0.0)
-        masses.append([result.mass(cue) for result in (by_pixels, by_rows, by_iou)])
+        masses.append([result.relevance_mass_accuracy(cue) for result in (by_pixels, by_rows, by_iou)])
 
     hausdorff, rows, iou_drop = np.mean(masses, axis=0)
     # The cue is 1.8 % of the picture.

@@ -55,7 +55,7 @@ def approximate(network, tolerance, explainer=None, **options):
 @pytest.mark.parametrize("region", [None, (3, 3, 50, 49)])
 def test_the_error_is_that_of_the_first_stage(network, exact, region):
     result = approximate(network, 0.2, region=region)
-    assert result.plan.way == "windowed"
+    assert result.plan.backend == "windowed"
     assert result.plan.tolerance == result.settings.tolerance == 0.2
     assert result.complete
     _, cells = result.grid.stages()[0]
@@ -141,7 +141,7 @@ def test_the_error_is_known_after_the_first_stage(network):
 def test_where_there_are_no_windows_the_scan_is_exact(network, exact):
     model, image, segment = network
     result = explainer_for().explain(lambda images: model(images).detach(), image, segment, tolerance=0.2, **QUIET)
-    assert result.plan.way == "model"
+    assert result.plan.backend == "model"
     assert result.approximation is None
     np.testing.assert_array_equal(result.values, exact.values)
 
@@ -198,7 +198,7 @@ def test_whole_images_leave_nothing_to_approximate():
 
 
 def everywhere(ours, true):
-    return Approximation.of(0.1, np.array(ours), np.array(true), np.ones(np.shape(ours), bool))
+    return Approximation.between(0.1, np.array(ours), np.array(true), np.ones(np.shape(ours), bool))
 
 
 def test_by_hand():
@@ -212,7 +212,7 @@ def test_by_hand():
 
 def test_only_what_was_compared_counts():
     compared = np.array([[True, False, True, True]])
-    found = Approximation.of(0.1, np.array([[1.0, 9.0, 2, 4]]), np.array([[1.0, np.nan, 2, 5]]), compared)
+    found = Approximation.between(0.1, np.array([[1.0, 9.0, 2, 4]]), np.array([[1.0, np.nan, 2, 5]]), compared)
     assert (found.cells, found.largest_difference, found.rank_correlation) == (3, 1, 1)
 
 

@@ -31,14 +31,14 @@ def circle(size):
 
 
 BAD = [
-    # the picture
-    ({"image": [[0.5] * 20] * 16}, TypeError, "the picture must be a torch tensor or a numpy array, got list"),
-    ({"image": IMAGE[None]}, ValueError, r"\(C, H, W\) or \(H, W\), got shape \(1, 3, 16, 20\); take one picture"),
+    # the image
+    ({"image": [[0.5] * 20] * 16}, TypeError, "the image must be a torch tensor or a numpy array, got list"),
+    ({"image": IMAGE[None]}, ValueError, r"\(C, H, W\) or \(H, W\), got shape \(1, 3, 16, 20\); take one image"),
     ({"image": IMAGE[0, 0]}, ValueError, r"\(C, H, W\) or \(H, W\), got shape \(20,\)"),
     ({"image": IMAGE[:, :, :19]}, ValueError, r"20 px wide and 16 px high, \(C, 16, 20\), got shape \(3, 16, 19\)"),
     ({"image": IMAGE.swapaxes(1, 2)}, ValueError, r"20 px wide and 16 px high.*got shape \(3, 20, 16\)"),
     ({"image": IMAGE.transpose(1, 2, 0)}, ValueError, r"channels come first: image.transpose\(2, 0, 1\)"),
-    ({"image": IMAGE[:0]}, ValueError, r"the picture has no channel, got shape \(0, 16, 20\)"),
+    ({"image": IMAGE[:0]}, ValueError, r"the image has no channel, got shape \(0, 16, 20\)"),
     ({"image": IMAGE.astype(np.uint8)}, TypeError, r"of a floating type.*got uint8.*astype\('float32'\) / 255"),
     ({"image": torch.ones(3, 16, 20, dtype=torch.int64)}, TypeError, "of a floating type.*got torch.int64"),
     ({"image": IMAGE.astype(complex)}, TypeError, "of a floating type.*got complex128"),
@@ -47,15 +47,15 @@ BAD = [
     ({"image": changed(IMAGE, (0, 15, 19), -np.inf)}, ValueError, r"NaN or infinity, first at \(0, 15, 19\)"),
     # the segment
     ({"segment": SEGMENT.tolist()}, TypeError, "the segment must be a torch tensor or a numpy array, got list"),
-    ({"segment": SEGMENT[:, :-1]}, ValueError, r"segment of the picture's size \(16, 20\), got shape \(16, 19\)"),
-    ({"segment": SEGMENT.T}, ValueError, r"segment of the picture's size \(16, 20\), got shape \(20, 16\)"),
+    ({"segment": SEGMENT[:, :-1]}, ValueError, r"segment of the image's size \(16, 20\), got shape \(16, 19\)"),
+    ({"segment": SEGMENT.T}, ValueError, r"segment of the image's size \(16, 20\), got shape \(20, 16\)"),
     ({"segment": SEGMENT[None]}, ValueError, r"got shape \(1, 16, 20\); take the mask out of its first axis"),
     ({"segment": SEGMENT.astype(complex)}, TypeError, "bool, whole or real numbers.*got complex128"),
     ({"segment": SEGMENT.astype(str)}, TypeError, "bool, whole or real numbers"),
     ({"segment": changed(SEGMENT.astype(float), (3, 3), np.nan)}, ValueError, "the segment has NaN or infinity"),
     # settings of the scan
-    ({"channel": 3}, ValueError, r"channel must be -1 \(all\) or 0 to 2 for this picture, got 3"),
-    ({"channel": -2}, ValueError, r"channel must be -1 \(all\) or 0 to 2 for this picture, got -2"),
+    ({"channel": 3}, ValueError, r"channel must be -1 \(all\) or 0 to 2 for this image, got 3"),
+    ({"channel": -2}, ValueError, r"channel must be -1 \(all\) or 0 to 2 for this image, got -2"),
     ({"channel": 1.0}, TypeError, "channel must be a whole number, got 1.0"),
     ({"channel": True}, TypeError, "channel must be a whole number, got True"),
     ({"distance": "euclid"}, ValueError, "distance must be one of 'hausdorff', 'rows', got 'euclid'"),
@@ -82,12 +82,12 @@ REGIONS = [
 GRIDS = [
     ({"circle_size": 0}, ValueError, "circle_size must be at least 1 px, got 0"),
     ({"circle_size": -3}, ValueError, "circle_size must be at least 1 px, got -3"),
-    ({"circle_size": 17}, ValueError, "circle_size must not be larger than the picture, got 17 px for a picture 20 px"),
+    ({"circle_size": 17}, ValueError, "circle_size must not be larger than the image, got 17 px for an image 20 px"),
     ({"circle_size": 4.0}, TypeError, r"circle_size must be a whole number of pixels, got 4.0 \(float\)"),
     ({"circle_size": "4"}, TypeError, r"circle_size must be a whole number of pixels, got '4' \(str\)"),
     ({"circle_size": True}, TypeError, "circle_size must be a whole number of pixels, got True"),
     ({"offset": 0}, ValueError, "offset must be at least 1 px, got 0"),
-    ({"offset": 17}, ValueError, "offset must not be larger than the picture, got 17 px"),
+    ({"offset": 17}, ValueError, "offset must not be larger than the image, got 17 px"),
     ({"offset": 2.5}, TypeError, r"offset must be a whole number of pixels, got 2.5 \(float\)"),
 ]
 
@@ -132,7 +132,7 @@ def test_grids(explainer, wrong, error, message):
 
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
-    # A region is for scans in code; the explorer takes the picture's size from the picture.
+    # A region is for scans in code; the explorer takes the image's size from the image.
     [
         (wrong, error, message)
         for wrong, error, message in BAD
@@ -144,7 +144,7 @@ def test_grids(explainer, wrong, error, message):
 )
 def test_the_explorer_says_the_same(wrong, error, message):
     model = NeverCalled()
-    if "take one picture" in message or "known are" in message:
+    if "take one image" in message or "known are" in message:
         message = message.split(";")[0]
     with pytest.raises(error, match=message):
         hw.HDMExplorer(**{"model": model, "image": IMAGE, "segment": SEGMENT, **wrong})
@@ -154,7 +154,7 @@ def test_the_explorer_says_the_same(wrong, error, message):
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
-        ({"color_map": "Blue"}, ValueError, "unknown colour map 'Blue'"),
+        ({"color_map": "Blue"}, ValueError, "unknown color map 'Blue'"),
         ({"result_type": "best"}, ValueError, "unknown result type 'best'; use hdm.RAW, hdm.BETTER_ONLY"),
         ({"circlesize": 5}, TypeError, "no keyword 'circlesize'; did you mean 'circle_size'"),
         ({"explainer": hdm.HausdorffDistanceMasks(5, 5)}, ValueError, "explainer is for pictures of 5 x 5 px"),
@@ -169,7 +169,7 @@ def test_what_only_the_explorer_takes(wrong, error, message):
 
 @pytest.mark.parametrize("name", ["image_width", "image_height"])
 @pytest.mark.parametrize(("value", "error"), [(0, ValueError), (-5, ValueError), (4.0, TypeError), ("4", TypeError)])
-def test_size_of_the_pictures(name, value, error):
+def test_size_of_the_images(name, value, error):
     with pytest.raises(error, match=f"{name} must be"):
         hdm.HausdorffDistanceMasks(**{"image_width": 20, "image_height": 16, name: value})
 
@@ -189,7 +189,7 @@ def test_unknown_keyword_of_generate_masks(explainer):
 @pytest.mark.parametrize("method", ["circle_map", "overlay"])
 def test_unknown_colour_maps_and_result_types(explainer, method):
     result = explainer.explain(lambda images: images[:, 0], IMAGE, SEGMENT, progress=False)
-    with pytest.raises(ValueError, match=r"unknown colour map 'Bleus'; any name in matplotlib.colormaps serves"):
+    with pytest.raises(ValueError, match=r"unknown color map 'Bleus'; any name in matplotlib.colormaps serves"):
         getattr(result, method)(color_map="Bleus")
     with pytest.raises(TypeError, match="must be the name of a matplotlib colour map or a Colormap, got 3"):
         getattr(result, method)(color_map=3)
@@ -203,7 +203,7 @@ def test_unknown_colour_maps_and_result_types(explainer, method):
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        (lambda images: images[:, 0, :, 0], r"on the picture without a disc: for 1 picture\(s\) expected maps"),
+        (lambda images: images[:, 0, :, 0], r"on the image without a disc: for 1 picture\(s\) expected maps"),
         (lambda images: images[:0, 0], r"with N = 1 from the model, got shape \(0, 16, 20\)"),
         (lambda images: images.repeat(1, 1, 2, 1)[:, :1], "maps of 32 x 20 px for pictures of 16 x 20 px"),
         (lambda images: images, "3 classes; say which one is the segment with target="),
@@ -220,9 +220,9 @@ def test_a_label_map_is_warned_of_at_the_callers_line():
     explainer = hdm.HausdorffDistanceMasks(8, 8)
     explainer.generate_masks(3, 4)
     labels = np.arange(64).reshape(8, 8) % 3
-    picture = np.zeros((1, 8, 8), np.float32)
+    image = np.zeros((1, 8, 8), np.float32)
     with pytest.warns(UserWarning, match="2 different values besides 0.*segment == 1") as caught:
-        explainer.explain(lambda images: images[:, 0], picture, labels, progress=False)
+        explainer.explain(lambda images: images[:, 0], image, labels, progress=False)
     assert caught[0].filename == __file__
     # 0 and 255, as mask files have them, are one segment.
-    explainer.explain(lambda images: images[:, 0], picture, (labels > 0) * 255, progress=False)
+    explainer.explain(lambda images: images[:, 0], image, (labels > 0) * 255, progress=False)

@@ -18,7 +18,7 @@ def cells_of(grid):
 
 def occlusion_of(image, circle_size, offset, *, fill="minimum", channel=-1, normalize=False):
     grid = Grid(*image.shape[-2:], circle_size, offset)
-    return Occlusion.of(grid, image, fill=fill, channel=channel, normalize=normalize)
+    return Occlusion.for_fill(grid, image, fill=fill, channel=channel, normalize=normalize)
 
 
 def own(image, circle_size, offset, apply_mask, channel=-1):
@@ -103,9 +103,9 @@ def test_content_is_what_is_in_a_box():
 def test_reach_is_a_box_for_every_different_picture():
     occlusion = occlusion_of(spots((5, 5), (1, 13)), 2, 1)
     cells = cells_of(occlusion.grid)
-    boxes = occlusion.reach(cells)
+    boxes = occlusion.boxes(cells)
     assert sorted(map(tuple, boxes.tolist())) == [(1, 13, 2, 14), (5, 5, 6, 6)]
-    assert occlusion_of(spots(), 2, 1).reach(cells).shape == (0, 4)
+    assert occlusion_of(spots(), 2, 1).boxes(cells).shape == (0, 4)
 
 
 def test_reach_of_an_own_mask_applies_none():
@@ -113,7 +113,7 @@ def test_reach_of_an_own_mask_applies_none():
         raise AssertionError
 
     occlusion = own(spots((5, 5)), 3, 4, never)
-    np.testing.assert_array_equal(occlusion.reach(np.array([[0, 0], [2, 3]])), [[0, 0, 4, 4], [8, 12, 12, 16]])
+    np.testing.assert_array_equal(occlusion.boxes(np.array([[0, 0], [2, 3]])), [[0, 0, 4, 4], [8, 12, 12, 16]])
 
 
 # -- for any picture ----------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ def occlusions(draw):
 def test_equal_keys_mean_equal_pictures_and_other_keys_other_pictures(occlusion):
     cells = cells_of(occlusion.grid)
     changes = occlusion.changes(cells)
-    pictures = [occlusion.picture(row, col) for row, col in cells.tolist()]
+    pictures = [occlusion.occluded(row, col) for row, col in cells.tolist()]
     by_key, by_picture = {}, {}
     for key, box, picture in zip(changes.keys, changes.boxes.tolist(), pictures, strict=True):
         seen = picture.numpy().tobytes()
@@ -154,7 +154,7 @@ def test_equal_keys_mean_equal_pictures_and_other_keys_other_pictures(occlusion)
             assert box == [int(rows[0]), int(cols[0]), int(rows[-1]) + 1, int(cols[-1]) + 1]
         else:
             assert box == [0, 0, 0, 0]
-    everything = changes.pictures(np.arange(len(cells)))
+    everything = changes.images(np.arange(len(cells)))
     assert torch.equal(everything, torch.stack(pictures))
 
 
@@ -171,7 +171,7 @@ def test_a_larger_box_holds_the_picture_there(occlusion, data):
     ]  # fmt: skip
     found = changes.content(np.array([item]), np.array([part]))
     row0, col0, row1, col1 = part
-    assert torch.equal(found[0], occlusion.picture(*cells[item].tolist())[:, row0:row1, col0:col1])
+    assert torch.equal(found[0], occlusion.occluded(*cells[item].tolist())[:, row0:row1, col0:col1])
 
 
 @pytest.mark.parametrize("fill", FILLS)

@@ -121,3 +121,54 @@ def test_result_types_by_member_and_by_name():
     assert hdm.ResultType("raw") is hdm.RAW
     assert hdm.ResultType("better") is hdm.BETTER_ONLY
     assert hdm.ResultType(hdm.WORSE_ONLY) is hdm.WORSE_ONLY
+
+
+# -- the explorer's order -----------------------------------------------------------------------------
+
+
+def row_of(values, baseline):
+    """A result of one row whose discs of five pixels lie four apart: each covers the next one's first column."""
+    values = np.array([values], dtype=float)
+    grid = hdm.Grid(4, 4 * values.size, 4, 4)
+    empty = np.zeros((grid.height, grid.width), bool)
+    image = np.zeros((1, *empty.shape), np.float32)
+    return hdm.HDMResult(values, baseline, np.ones(values.shape, bool), grid, image, empty, empty, hdm.ScanSettings())
+
+
+@pytest.mark.parametrize(
+    ("values", "baseline", "kind", "by_value", "by_change"),
+    [
+        # Two pixels of row 2 that two discs share: the first with the second, the second with the third.
+        ([1, 5, 9], 5.0, hdm.RAW, [5, 9], [1, 9]),
+        ([9, 5, 1], 5.0, hdm.RAW, [9, 5], [9, 1]),
+        # Equally far from the baseline: the larger distance lies on top.
+        ([3, 7, 3], 5.0, hdm.RAW, [7, 7], [7, 7]),
+        # The other maps show the change itself.
+        ([1, 5, 9], 5.0, hdm.BETTER_ONLY, [4, 0], [4, 0]),
+        ([1, 5, 9], 5.0, hdm.WORSE_ONLY, [0, 4], [0, 4]),
+        # Without a baseline there is no change: the value decides.
+        ([1, 5, 9], np.inf, hdm.RAW, [5, 9], [5, 9]),
+        ([1, 5, 9], np.nan, hdm.RAW, [5, 9], [5, 9]),
+        # An infinite distance differs most.
+        ([0, np.inf, 4], 5.0, hdm.RAW, [np.inf, np.inf], [np.inf, np.inf]),
+    ],
+)
+def test_which_disc_covers_another(values, baseline, kind, by_value, by_change):
+    result = row_of(values, baseline)
+    for order, expected in (("value", by_value), ("change", by_change)):
+        painted = result.painted_values(kind, order=order)
+        np.testing.assert_array_equal(painted[2, [4, 8]], expected)
+        picture = np.asarray(result.circle_map(kind, "viridis", order=order))[2, [4, 8]]
+        alone = [np.asarray(result.circle_map(kind, "viridis"))[2, 2 + 4 * i] for i in range(len(values))]
+        shown = result.distances(kind)[0].tolist()
+        np.testing.assert_array_equal(picture, [alone[shown.index(value)] for value in expected])
+
+
+def test_the_published_order_is_the_default():
+    result = row_of([9, 5, 1], 5.0)
+    np.testing.assert_array_equal(result.painted_values(), result.painted_values(order="value"))
+    assert result.circle_map() == result.circle_map(order="value")
+    assert result.circle_map() != result.circle_map(order="change")
+    for method in (result.circle_map, result.painted_values):
+        with pytest.raises(ValueError, match="order must be one of 'value', 'change', got 'size'"):
+            method(order="size")

@@ -41,7 +41,7 @@ def explainer_for(image, circle_size=6, offset=4, cls=hdm.HausdorffDistanceMasks
 
 
 def published_loop(model, image, segment, circle_size, offset, channel, measure, normalize=False):
-    """One picture at a time, after the published description."""
+    """One image at a time, after the published description."""
     image = torch.as_tensor(image)
     height, width = image.shape[-2:]
     distances = np.zeros((height // offset, width // offset))
@@ -73,7 +73,7 @@ def by_rows(output, segment):
 
 
 class Counted:
-    """A model that counts its pictures and can fail at one of its calls or at one picture."""
+    """A model that counts its images and can fail at one of its calls or at one image."""
 
     def __init__(self, model=first, fail=None, most=None):
         self.model, self.fail, self.most = model, fail, most
@@ -106,7 +106,7 @@ def test_equals_a_loop_after_the_published_description(height, width, channels, 
     assert result.baseline == pytest.approx(measure(smooth(torch.tensor(image)[None])[0, 0].numpy(), segment))
 
 
-def test_pictures_from_minus_one_to_one():
+def test_images_from_minus_one_to_one():
     image, segment = scene(channels=2)
     image = 2 * image - 1
     model = lambda images: smooth(images) / 2 + 0.5  # noqa: E731
@@ -130,7 +130,7 @@ def test_torch_or_numpy_whatever_the_type(convert, kind):
 
 @pytest.mark.parametrize("view", ["flipped", "read-only"])
 @pytest.mark.usefixtures("every_torch_warning")
-def test_numpy_pictures_need_no_special_layout(view):
+def test_numpy_images_need_no_special_layout(view):
     image, segment = scene(channels=3)
     if view == "flipped":
         image, segment = image[..., ::-1], segment[..., ::-1]
@@ -259,7 +259,7 @@ def test_own_calculate_distance_gets_the_raw_output():
     explainer = explainer_for(image, cls=OwnDistance)
     explainer.seen = []
     result = explainer.explain(raw, image, segment, **QUIET)
-    # Every cell, and the picture without a disc.
+    # Every cell, and the image without a disc.
     assert len(explainer.seen) == result.values.size + 1
     for output, truth in explainer.seen:
         assert isinstance(output, np.ndarray)
@@ -322,7 +322,7 @@ def test_updates_come_coarse_to_fine(batch_size):
     stride, strides = None, []
     for update in explainer.stream(smooth, image, segment, "cpu", batch_size=batch_size):
         if stride is None:
-            # The first news is the picture without a disc.
+            # The first news is the image without a disc.
             assert update.done == 0
             assert len(update.cells) == len(update.distances) == 0
             assert update.result.baseline == whole.baseline
@@ -341,7 +341,7 @@ def test_updates_come_coarse_to_fine(batch_size):
         np.testing.assert_array_equal(np.isnan(update.result.values), seen == 0)
         assert update.result is explainer.result
     assert (seen == 1).all()
-    # Once a regular grid of the picture is there, what is next depends on the map.
+    # Once a regular grid of the image is there, what is next depends on the map.
     assert strides == [4, 1]
     assert update.seconds_left == 0
     np.testing.assert_array_equal(explainer.result.values, whole.values)
@@ -492,13 +492,13 @@ def test_out_of_memory_halves_the_batch(batch_size, most):
     if batch_size:
         halvings = model.sizes[1 : 1 + (4 if most == 1 else 3)]
         assert halvings == [16, 8, 4, 2][: len(halvings)]
-    # Once it was too much, it is never tried again: 36 cells and the picture without a disc fit in the rest.
+    # Once it was too much, it is never tried again: 36 cells and the image without a disc fit in the rest.
     too_many = [size for size in model.sizes if size > most]
     assert len(set(too_many)) == len(too_many)
     assert sum(size for size in model.sizes if size <= most) == 37
 
 
-def test_out_of_memory_for_a_single_picture():
+def test_out_of_memory_for_a_single_image():
     image, segment = scene()
 
     def fail(images):
@@ -511,7 +511,7 @@ def test_out_of_memory_for_a_single_picture():
     assert error.value.cell == (4, 4)
 
 
-def test_a_model_that_takes_single_pictures_only():
+def test_a_model_that_takes_single_images_only():
     image, segment = scene()
 
     def fail(images):
@@ -520,9 +520,7 @@ def test_a_model_that_takes_single_pictures_only():
         return smooth(images)
 
     model = Counted(fail=fail)
-    with pytest.warns(
-        UserWarning, match=r"failed on a batch of 4 pictures .*one at a time, please.*batch_size=1 avoids"
-    ):
+    with pytest.warns(UserWarning, match=r"failed on a batch of 4 images .*one at a time, please.*batch_size=1 avoids"):
         result = explainer_for(image).explain(model, image, segment, batch_size=4, **QUIET)
     np.testing.assert_array_equal(result.values, explainer_for(image).explain(smooth, image, segment, **QUIET).values)
     assert sum(size > 1 for size in model.sizes) == 1
@@ -577,7 +575,7 @@ def test_a_failure_names_its_cell_and_keeps_what_was_measured(bad, kind, message
 def test_a_failure_without_a_disc_says_so():
     image, segment = scene()
     explainer = explainer_for(image)
-    with pytest.raises(hdm.ModelError, match=r"^on the picture without a disc: the model raised") as error:
+    with pytest.raises(hdm.ModelError, match=r"^on the image without a disc: the model raised") as error:
         explainer.explain(Counted(fail=lambda images: 1 / 0), image, segment, **QUIET)
     assert error.value.cell is None
     assert error.value.result is None

@@ -1,10 +1,12 @@
 import dataclasses
 import io
+import json
 import math
 
 import matplotlib
 import numpy as np
 import pytest
+import torch
 from matplotlib import pyplot
 from PIL import Image
 
@@ -81,11 +83,11 @@ def test_mass_is_the_share_on_a_region(result):
     region[2:9, 4:11] = 3
     expected = sum(painted[r, c] for r in range(2, 9) for c in range(4, 11)) / painted.sum()
     assert 0 < expected < 1
-    assert result.mass(region, hdm.WORSE_ONLY) == pytest.approx(expected)
-    assert result.mass(np.ones((18, 26))) == pytest.approx(1)
-    assert result.mass(np.zeros((18, 26))) == 0
-    with pytest.raises(ValueError, match=r"region of the picture's size \(18, 26\), got \(26, 18\)"):
-        result.mass(region.T)
+    assert result.relevance_mass_accuracy(region, hdm.WORSE_ONLY) == pytest.approx(expected)
+    assert result.relevance_mass_accuracy(np.ones((18, 26))) == pytest.approx(1)
+    assert result.relevance_mass_accuracy(np.zeros((18, 26))) == 0
+    with pytest.raises(ValueError, match=r"region of the image's size \(18, 26\), got \(26, 18\)"):
+        result.relevance_mass_accuracy(region.T)
 
 
 def test_mass_of_a_map_of_zeros_is_zero():
@@ -93,7 +95,7 @@ def test_mass_of_a_map_of_zeros_is_zero():
         def calculate_distance(self, output, segment):
             return 0.0
 
-    assert scan(cls=Same).mass(np.ones((18, 26))) == 0
+    assert scan(cls=Same).relevance_mass_accuracy(np.ones((18, 26))) == 0
 
 
 # -- stored and read again ----------------------------------------------------------------------------
@@ -243,7 +245,7 @@ def test_overlay_draws_the_edges_over_the_circle_map(result):
     np.testing.assert_array_equal(overlay[~edges & ~uncovered], light[~edges & ~uncovered])
     assert (overlay[~edges & uncovered] == 255).all()
     np.testing.assert_array_equal(overlay, result.overlay())  # the explained picture by default
-    with pytest.raises(ValueError, match=r"expected a picture \(C, 18, 26\), got shape \(3, 5\)"):
+    with pytest.raises(ValueError, match=r"expected an image \(C, 18, 26\), got shape \(3, 5\)"):
         result.overlay(hdm.RAW, np.zeros((3, 5)))
 
 
@@ -327,3 +329,44 @@ def test_repr_says_what_was_measured(result):
         f"Hausdorff distance (px) {low:.1f} to {high:.1f}, baseline {result.baseline:.1f})"
     )
     assert "row distance" in repr(scan(distance="rows"))
+
+
+@pytest.mark.parametrize("empty", ["diagonal", "inf", "nan"])
+@pytest.mark.parametrize("region", [None, (0, 0, 5, 5)])
+def test_a_scan_that_ended_is_complete(empty, region, tmp_path):
+    """Also where neither the baseline nor any distance is a number."""
+    explainer = hdm.HausdorffDistanceMasks(16, 16)
+    explainer.generate_masks(4, 4)
+    segment = np.zeros((16, 16), bool)
+    segment[4:8, 4:8] = True
+    updates = list(
+        explainer.stream(
+            lambda images: images[:, 0] * 0, torch.rand(1, 16, 16), segment, empty=empty, region=region, batch_size=1
+        )
+    )
+    assert [update.result.complete for update in updates] == [False] * (len(updates) - 1) + [True]
+    assert "16 of 16 measured" in repr(updates[-1].result)
+    updates[-1].result.save(tmp_path / "result.npz")
+    again = hdm.HDMResult.load(tmp_path / "result.npz")
+    assert again.complete
+    assert again.settings == updates[-1].result.settings
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": {"spacing": [1, 1]}},
+        {"settings": {"channel": 0, "later": True}},
+        {"approximation": {"tolerance": 0.1, "later": 2}},
+        {"grid": [4, 4, 2, 2, 9]},
+    ],
+)
+def test_a_result_of_a_later_version_is_a_value_error(tmp_path, change):
+    path = tmp_path / "result.npz"
+    scan().save(path)
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    about = json.loads(str(arrays.pop("about")))
+    np.savez(path, about=json.dumps({**about, **change}), **arrays)
+    with pytest.raises(ValueError, match=r"result.npz' is not a whole HDMResult: "):
+        hdm.HDMResult.load(path)

@@ -1,4 +1,4 @@
-"""Windows or whole pictures: what turns out to be quicker."""
+"""Windows or whole images: what turns out to be quicker."""
 
 import types
 
@@ -21,7 +21,7 @@ def explainer_for(offset=4):
     return explainer
 
 
-def assert_equal_to_whole_pictures(result, model, image, segment):
+def assert_equal_to_whole_images(result, model, image, segment):
     whole = explainer_for().explain(model, image, segment, inference="full", **QUIET)
     assert result.complete
     np.testing.assert_array_equal(result.values, whole.values)
@@ -30,7 +30,7 @@ def assert_equal_to_whole_pictures(result, model, image, segment):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time that passes only where a window or a whole picture is computed, as much as the test says."""
+    """Time that passes only where a window or a whole image is computed, as much as the test says."""
     clock = types.SimpleNamespace(now=0.0, window=0.0, approximate=0.0, whole=0.0)
     run, full = Base.run, Network.full
 
@@ -39,19 +39,20 @@ def clock(monkeypatch):
             clock.now += (clock.window if tolerance is None else clock.approximate) * len(windows.items)
             yield windows
 
-    def timed_full(self, pictures):
-        clock.now += clock.whole * len(pictures)
-        return full(self, pictures)
+    def timed_full(self, images):
+        clock.now += clock.whole * len(images)
+        return full(self, images)
 
     monkeypatch.setattr(Base, "run", timed_run)
     monkeypatch.setattr(Network, "full", timed_full)
-    monkeypatch.setattr("hdm_widgets.hdm.backends.time", types.SimpleNamespace(perf_counter=lambda: clock.now))
+    for module in ("backends", "plan"):
+        monkeypatch.setattr(f"hdm_widgets.hdm.{module}.time", types.SimpleNamespace(perf_counter=lambda: clock.now))
     return clock
 
 
 @pytest.fixture
 def close():
-    """A network for which windows and whole pictures are close, traced, with a picture and a segment."""
+    """A network for which windows and whole images are close, traced, with an image and a segment."""
     model = randomised(made(lambda: hw.UNet(1, 1, 4, 2)))
     image = F.interpolate(random_picture(1, 5, 6)[None], size=(40, 48), mode="bicubic")[0].clamp(0.05, 1)
     segment = hw.Segmenter(model).masks(image[None])[0]
@@ -62,33 +63,33 @@ def close():
 def test_windows_that_are_quicker_stay(clock, close):
     clock.window, clock.whole = 1.0, 2.5
     result = explainer_for().explain(*close, **QUIET)
-    assert result.plan.way == "windowed"
+    assert result.plan.backend == "windowed"
     assert result.plan.measured_factor == pytest.approx(2.5)
-    assert ": 2.5 times faster than whole pictures" in str(result.plan)
-    assert_equal_to_whole_pictures(result, *close)
+    assert ": 2.5 times faster than whole images" in str(result.plan)
+    assert_equal_to_whole_images(result, *close)
 
 
 def test_windows_that_are_slower_give_way(clock, close):
     clock.window, clock.whole = 3.0, 2.0
     updates = []
     result = explainer_for().explain(*close, progress=updates.append)
-    assert result.plan.way == "folded"
+    assert result.plan.backend == "folded"
     assert result.plan.reason == "windows took 1.5 times as long"
     assert result.plan.measured_factor is None
-    assert str(result.plan) == "Whole pictures, batch norm folded: windows took 1.5 times as long"
+    assert str(result.plan) == "Whole images, batch norm folded: windows took 1.5 times as long"
     # Only the coarse stage was in windows; what it measured stays.
-    assert updates[1].result.plan.way == "windowed"
+    assert updates[1].result.plan.backend == "windowed"
     stage = [update.done for update in updates if update.stride == updates[0].stride]
     assert stage[-1] == 30
     assert [update.done for update in updates][len(stage) :][-1] == 120
-    assert_equal_to_whole_pictures(result, *close)
+    assert_equal_to_whole_images(result, *close)
 
 
 def test_who_asks_for_windows_gets_them(clock, close):
     clock.window, clock.whole = 3.0, 2.0
     result = explainer_for().explain(*close, inference="windowed", **QUIET)
-    assert result.plan.way == "windowed"
-    assert_equal_to_whole_pictures(result, *close)
+    assert result.plan.backend == "windowed"
+    assert_equal_to_whole_images(result, *close)
 
 
 def test_a_scan_of_one_stage_says_what_it_measured(clock, close):
@@ -108,7 +109,7 @@ def test_an_approximation_that_is_quicker_stays(clock, close):
     clock.window, clock.approximate, clock.whole = 2.0, 1.0, 4.0
     result = explainer_for().explain(*close, tolerance=0.9, **QUIET)
     whole = explainer_for().explain(*close, inference="full", **QUIET)
-    assert (result.plan.way, result.plan.tolerance) == ("windowed", 0.9)
+    assert (result.plan.backend, result.plan.tolerance) == ("windowed", 0.9)
     assert result.plan.measured_factor == pytest.approx(4)
     fine = ~first_stage(result)
     assert (result.values[fine] != whole.values[fine]).any()
@@ -119,7 +120,7 @@ def test_an_approximation_that_is_no_quicker_is_given_up(clock, close):
     clock.window, clock.approximate, clock.whole = 1.0, 1.0, 4.0
     result = explainer_for().explain(*close, tolerance=0.9, **QUIET)
     whole = explainer_for().explain(*close, inference="full", **QUIET)
-    assert (result.plan.way, result.plan.tolerance) == ("windowed", None)
+    assert (result.plan.backend, result.plan.tolerance) == ("windowed", None)
     assert "approximate" not in str(result.plan)
     assert result.plan.measured_factor == pytest.approx(4)
     # The first stage was approximate, and says so; what came after is exact.

@@ -91,7 +91,7 @@ def test_nan_for_the_picture_without_a_disc(options):
             return images / (images - IMAGE)
 
     explainer = explainer_for()
-    with pytest.raises(hdm.ModelOutputError, match=r"^on the picture without a disc: the model returned NaN") as caught:
+    with pytest.raises(hdm.ModelOutputError, match=r"^on the image without a disc: the model returned NaN") as caught:
         explainer.explain(Nan(), IMAGE, IMAGE[0] > 0.5, **options, **QUIET)
     assert caught.value.cell is None
     assert explainer.result is None
@@ -156,7 +156,7 @@ def test_windows_that_fail_give_way(monkeypatch, error, options, after):
     expected = whole(model)
     Failing(monkeypatch, error, after)
     result = explainer_for().explain(model, IMAGE, mask_of(model), **options, progress=updates.append)
-    assert result.plan.way == "model"
+    assert result.plan.backend == "model"
     assert "windows failed" in result.plan.reason
     assert "\n" not in str(result.plan)
     assert result.complete
@@ -179,7 +179,7 @@ def test_cells_to_compare_with_that_fail(monkeypatch, error):
     result = explainer_for().explain(model, IMAGE, mask_of(model), inference="windowed", tolerance=0.3, **QUIET)
     # Without a figure for its error, nothing approximate is left.
     assert result.approximation is None
-    assert result.plan.way == "model"
+    assert result.plan.backend == "model"
     np.testing.assert_array_equal(result.values, expected.values)
 
 
@@ -189,9 +189,9 @@ def test_too_little_memory_to_begin(monkeypatch, name):
         raise MEMORY
 
     model = unet()
-    monkeypatch.setattr(f"hdm_widgets.hdm.backends.{name}", fail)
+    monkeypatch.setattr(f"hdm_widgets.hdm.plan.{name}", fail)
     result = explainer_for().explain(model, IMAGE, mask_of(model), inference="windowed", **QUIET)
-    assert result.plan.way == "model"
+    assert result.plan.backend == "model"
     assert "not enough memory" in result.plan.reason
     np.testing.assert_array_equal(result.values, whole(model).values)
 

@@ -38,13 +38,13 @@ def own_mask(model, image, target=None):
     return hw.Segmenter(model, target=target).masks(image[None])[0]
 
 
-def assert_equal_to_whole_pictures(result, model, image, segment, **options):
+def assert_equal_to_whole_images(result, model, image, segment, **options):
     grid = result.grid
     whole = explainer_for(image, grid.circle_size, grid.offset).explain(
         model, image, segment, inference="full", **options, **QUIET
     )
-    assert whole.plan.way == "model"
-    assert whole.plan.reason == "whole pictures were asked for"
+    assert whole.plan.backend == "model"
+    assert whole.plan.reason == "whole images were asked for"
     assert result.complete
     np.testing.assert_array_equal(result.values, whole.values)
     changed = 0
@@ -63,13 +63,13 @@ def assert_one_line(plan):
 
 
 class Never:
-    """Counts pictures; only the one without a disc is run for a plan."""
+    """Counts images; only the one without a disc is run for a plan."""
 
     def __init__(self, function):
-        self.function, self.pictures = function, 0
+        self.function, self.images = function, 0
 
     def __call__(self, images):
-        self.pictures += len(images)
+        self.images += len(images)
         return self.function(images)
 
 
@@ -97,17 +97,17 @@ def test_a_function(ways):
     image = scene()
     model = Never(unet().requires_grad_(False))
     segment = own_mask(model, image)
-    model.pictures = 0
+    model.images = 0
     explainer = explainer_for(image)
     plan = explainer.plan(model, image, segment, inference=ways)
-    assert model.pictures == 1
-    assert (plan.way, plan.reason) == ("model", "it is a function, and only torch modules can be traced")
+    assert model.images == 1
+    assert (plan.backend, plan.reason) == ("model", "it is a function, and only torch modules can be traced")
     assert plan.window is plan.factor is None
     result = explainer.explain(model, image, segment, inference=ways, **QUIET)
     assert replace(result.plan, verified=0, largest_difference=0.0) == plan
-    assert (result.plan.verified >= 1) == (plan.way != "model")
-    assert str(plan) == f"The model is run on whole pictures: {plan.reason}"
-    assert_equal_to_whole_pictures(result, model, image, segment)
+    assert (result.plan.verified >= 1) == (plan.backend != "model")
+    assert str(plan) == f"The model is run on whole images: {plan.reason}"
+    assert_equal_to_whole_images(result, model, image, segment)
 
 
 @pytest.mark.parametrize(("kind", "said"), [(Branching, "cannot be traced"), (Noisy, "draws random numbers")])
@@ -116,28 +116,28 @@ def test_what_cannot_be_traced(kind, said):
     segment = own_mask(model, image)
     explainer = explainer_for(image)
     plan = explainer.plan(model, image, segment, inference="windowed")
-    assert plan.way == "model"
+    assert plan.backend == "model"
     assert said in plan.reason
     assert_one_line(plan)
     result = explainer.explain(model, image, segment, inference="windowed", **QUIET)
     assert replace(result.plan, verified=0, largest_difference=0.0) == plan
-    assert (result.plan.verified >= 1) == (plan.way != "model")
-    assert_equal_to_whole_pictures(result, model, image, segment)
+    assert (result.plan.verified >= 1) == (plan.backend != "model")
+    assert_equal_to_whole_images(result, model, image, segment)
 
 
 def test_a_scan_too_short_to_trace_for():
     model, image = unet(), scene()
     segment = own_mask(model, image)
     result = explainer_for(image).explain(model, image, segment, **QUIET)
-    assert result.plan.way == "model"
+    assert result.plan.backend == "model"
     assert "too little to gain" in result.plan.reason
     assert_one_line(result.plan)
-    assert explainer_for(image).plan(model, image, segment).way == "model"
+    assert explainer_for(image).plan(model, image, segment).backend == "model"
     # What another scan has traced already costs nothing.
     traced = explainer_for(image).plan(model, image, segment, inference="windowed")
-    assert traced.way == "windowed"
+    assert traced.backend == "windowed"
     plan = explainer_for(image).plan(model, image, segment)
-    assert plan.way != "model"
+    assert plan.backend != "model"
     assert (plan.window, plan.factor) == (traced.window, traced.factor)
 
 
@@ -164,7 +164,7 @@ def networks_that_look_at_everything():
 
 @pytest.mark.parametrize("ways", ["windowed", "auto"])
 @pytest.mark.parametrize("name", ["instance norm", "squeeze and excite", "SegFormer"])
-def test_operations_that_look_at_the_whole_picture(name, ways):
+def test_operations_that_look_at_the_whole_image(name, ways):
     factory, channels, target, said = networks_that_look_at_everything()[name]
     model, image = randomised(made(factory)), scene(channels, 64, 72)
     if target is not None:
@@ -177,15 +177,15 @@ def test_operations_that_look_at_the_whole_picture(name, ways):
         # It is traced by now, so that the length of the scan does not count.
         plan = explainer.plan(model, image, segment, target=target)
     # The operation, and the layer by the name that the network itself has for it.
-    assert plan.reason == (f"up to {said}, which" if plan.way == "windowed" else said) + " looks at the whole picture"
+    assert plan.reason == (f"up to {said}, which" if plan.backend == "windowed" else said) + " needs the whole image"
     assert said.split(" in ")[1] in dict(model.named_modules())
     assert plan.window == (64, 72)
     assert_one_line(plan)
     result = explainer.explain(model, image, segment, target=target, inference=ways, **QUIET)
-    assert_equal_to_whole_pictures(result, model, image, segment, target=target)
+    assert_equal_to_whole_images(result, model, image, segment, target=target)
     if ways == "windowed":
         # Who asks for it gets it, if it can be done at all.
-        assert result.plan.way == plan.way == "windowed"
+        assert result.plan.backend == plan.backend == "windowed"
         assert result.plan.verified >= 1
 
 
@@ -203,13 +203,13 @@ def test_what_the_whole_network_is_needed_for_runs_folded():
     explainer = explainer_for(image)
     explainer.plan(model, image, segment, inference="windowed")
     plan = explainer.plan(model, image, segment)
-    assert (plan.way, plan.reason, plan.memory) == ("folded", "mean looks at the whole picture", 0)
+    assert (plan.backend, plan.reason, plan.memory) == ("folded", "mean needs the whole image", 0)
     assert plan.factor < 1.1
-    assert str(plan) == "Whole pictures, batch norm folded: mean looks at the whole picture"
+    assert str(plan) == "Whole images, batch norm folded: mean needs the whole image"
     result = explainer.explain(model, image, segment, **QUIET)
     assert replace(result.plan, verified=0, largest_difference=0.0) == plan
-    assert (result.plan.verified >= 1) == (plan.way != "model")
-    assert_equal_to_whole_pictures(result, model, image, segment)
+    assert (result.plan.verified >= 1) == (plan.backend != "model")
+    assert_equal_to_whole_images(result, model, image, segment)
 
 
 @pytest.mark.parametrize("ways", ["auto", "windowed"])
@@ -219,16 +219,16 @@ def test_too_little_memory(monkeypatch, ways):
     explainer = explainer_for(image)
     plenty = explainer.plan(model, image, segment, inference="windowed")
     assert plenty.memory > 0
-    monkeypatch.setattr("hdm_widgets.hdm.backends.free_memory", lambda device: 1000)
+    monkeypatch.setattr("hdm_widgets.hdm.plan.free_memory", lambda device: 1000)
     plan = explainer.plan(model, image, segment, inference=ways)
-    assert plan.way == "folded"
-    assert "GB for the values of the unchanged picture" in plan.reason
+    assert plan.backend == "folded"
+    assert "GB for the activations of the image without a disc" in plan.reason
     assert plan.memory == 0
     assert_one_line(plan)
     result = explainer.explain(model, image, segment, inference=ways, **QUIET)
     assert replace(result.plan, verified=0, largest_difference=0.0) == plan
-    assert (result.plan.verified >= 1) == (plan.way != "model")
-    assert_equal_to_whole_pictures(result, model, image, segment)
+    assert (result.plan.verified >= 1) == (plan.backend != "model")
+    assert_equal_to_whole_images(result, model, image, segment)
 
 
 # -- what a plan says ---------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def test_the_plan_of_windows():
     segment = own_mask(model, image)
     explainer = explainer_for(image)
     plan = explainer.plan(model, image, segment, inference="windowed", progress=False)
-    assert plan.way == "windowed"
+    assert plan.backend == "windowed"
     assert plan.reason == "every operation of the network is local"
     # A disc of 10 px, and what two convolutions on each of three levels reach, there and back.
     assert plan.window < (97, 131)
@@ -250,10 +250,10 @@ def test_the_plan_of_windows():
     height, width = plan.window
     assert str(plan) == (
         f"Only what a disc changes is computed, at most {height} × {width} px: "  # noqa: RUF001 - as on screen
-        f"about {plan.factor:.1f} times faster than whole pictures"
+        f"about {plan.factor:.1f} times faster than whole images"
     )
     result = explainer.explain(model, image, segment, inference="windowed", **QUIET)
-    assert (result.plan.way, result.plan.window, result.plan.factor) == ("windowed", plan.window, plan.factor)
+    assert (result.plan.backend, result.plan.window, result.plan.factor) == ("windowed", plan.window, plan.factor)
     assert result.plan.verified >= 2
     assert f"{result.plan.verified} discs also run in full, equal" in str(result.plan)
     assert_one_line(result.plan)

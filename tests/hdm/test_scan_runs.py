@@ -1,4 +1,4 @@
-"""How often the model is run: not for a disc that changes nothing, once for pictures that are equal."""
+"""How often the model is run: not for a disc that changes nothing, once for images that are equal."""
 
 import itertools
 
@@ -18,7 +18,7 @@ QUIET = {"progress": False}
 
 
 class Counting(nn.Module):
-    """Blurs the picture or runs a network, and counts its runs; with `batch_size=1` those are the pictures."""
+    """Blurs the image or runs a network, and counts its runs; with `batch_size=1` those are the images."""
 
     def __init__(self, network=None):
         super().__init__()
@@ -55,7 +55,7 @@ def unet(seed=0):
 
 
 def half_dark():
-    """A picture (1, 40, 48) that is black from column 24 on, with a segment that reaches over the middle."""
+    """An image (1, 40, 48) that is black from column 24 on, with a segment that reaches over the middle."""
     image = random_picture(1, 40, 48).clamp(min=0.1)
     image[..., 24:] = 0
     segment = np.zeros((40, 48), bool)
@@ -63,8 +63,8 @@ def half_dark():
     return image, segment
 
 
-def different_pictures(result):
-    """How many of the occluded pictures differ from one another, and from the first two without a disc."""
+def different_images(result):
+    """How many of the occluded images differ from one another, and from the first two without a disc."""
     cells = np.argwhere(result.measured).tolist()
     return len({result.occluded(row, col).tobytes() for row, col in cells} - {result.image.tobytes()})
 
@@ -77,7 +77,7 @@ def test_discs_over_what_is_dark_already_are_not_run():
     model = Counting()
     result = explainer_for(image, 6, 4).explain(model, image, segment, inference="full", batch_size=1, **QUIET)
     # Columns 0 to 5 begin left of pixel 24; the others cover nothing that is not black.
-    assert different_pictures(result) == 60
+    assert different_images(result) == 60
     assert model.runs == 1 + 60
     assert result.complete
     assert result.measured.all()
@@ -87,20 +87,20 @@ def test_discs_over_what_is_dark_already_are_not_run():
         np.testing.assert_array_equal(result.output(row, col), result.baseline_mask)
 
 
-def test_a_picture_without_light_is_run_once(windows):
+def test_a_image_without_light_is_run_once(windows):
     model, image = Counting(), torch.zeros(1, 40, 48)
     for ways in ("full", "windowed"):
         result = explainer_for(image, 6, 4).explain(model, image, np.eye(40, 48), inference=ways, **QUIET)
         assert (result.values == result.baseline).all()
         assert result.complete
         assert model.runs == 1 or ways == "windowed"
-    assert result.plan.way == "folded"
-    assert result.plan.reason == "hardly any disc changes the picture"
+    assert result.plan.backend == "folded"
+    assert result.plan.reason == "hardly any disc changes the image"
     assert sum(windows) == 0
 
 
 @pytest.mark.parametrize("ways", ["full", "windowed"])
-def test_equal_pictures_are_run_once(windows, ways):
+def test_equal_images_are_run_once(windows, ways):
     # One light pixel at (13, 22): a disc covers it or changes nothing.
     image = torch.zeros(1, 40, 48)
     image[0, 13, 22] = 1
@@ -117,12 +117,12 @@ def test_equal_pictures_are_run_once(windows, ways):
     if ways == "full":
         assert model.runs == 2
     else:
-        assert result.plan.way == "windowed"
+        assert result.plan.backend == "windowed"
         assert windows == [1]
 
 
-def test_equal_parts_at_other_places_are_other_pictures():
-    # Two light squares: discs over one and discs over the other leave different pictures.
+def test_equal_parts_at_other_places_are_other_images():
+    # Two light squares: discs over one and discs over the other leave different images.
     image = torch.zeros(1, 40, 48)
     image[0, 4:6, 4:6] = image[0, 24:26, 24:26] = 1
     model = Counting()
@@ -138,17 +138,17 @@ def test_equal_parts_at_other_places_are_other_pictures():
 
 
 @pytest.mark.parametrize("ways", ["full", "windowed"])
-def test_only_different_pictures_are_run(windows, ways):
+def test_only_different_images_are_run(windows, ways):
     image, segment = half_dark()
     image[:, 20:] = (image[:, 20:] > 0.5).float() * (torch.arange(48) % 7 == 0)
     model = Counting(unet())
     result = explainer_for(image, 5, 2).explain(model, image, segment, inference=ways, batch_size=1, **QUIET)
-    expected = different_pictures(result)
+    expected = different_images(result)
     assert 100 < expected < 300
     assert (model.runs - 1 if ways == "full" else sum(windows)) == expected
 
 
-def test_a_picture_that_the_mask_cuts_is_run_twice_without_a_disc():
+def test_a_image_that_the_mask_cuts_is_run_twice_without_a_disc():
     image, segment = half_dark()
     image[0, 39, 23] = 1
     model = Counting()
@@ -156,13 +156,13 @@ def test_a_picture_that_the_mask_cuts_is_run_twice_without_a_disc():
     with pytest.warns(UserWarning, match="values up to 2; the element-wise minimum"):
         result = explainer_for(image, 6, 4).explain(segmenter, 2 * image, segment, inference="full", **QUIET)
     assert model.runs == 2 + 60
-    # What no disc changes is the mask of the cut picture, not of the picture itself.
+    # What no disc changes is the mask of the cut image, not of the image itself.
     cut = F.avg_pool2d((2 * image).clamp(max=1)[None], 5, 1, 2)[0, 0].numpy() > 0.85
     np.testing.assert_array_equal(result.output(3, 11), cut)
     assert not np.array_equal(cut, result.baseline_mask)
 
 
-def test_a_fill_that_the_picture_has_already_changes_nothing():
+def test_a_fill_that_the_image_has_already_changes_nothing():
     image, segment = half_dark()
     image[..., 24:] = 0.5
     model = Counting()
@@ -230,7 +230,7 @@ def test_masks_that_are_not_the_same_twice_are_applied_once(options):
     result = explainer.explain(model, image, segment, **options, **QUIET)
     assert result.complete
     assert len(explainer.seen) == result.values.size == 120
-    # And every mask is that of the one picture that was made for its cell.
+    # And every mask is that of the one image that was made for its cell.
     covered = dict(explainer.seen)
     for row, col in itertools.product((0, 4, 9), (0, 5, 6, 11)):
         mask = torch.from_numpy(1 - explainer.grid.mask(row, col)).float().numpy()

@@ -65,7 +65,7 @@ def assert_same(result, expected):
 
 
 def assert_caught(result, updates):
-    assert result.plan.way == "model"
+    assert result.plan.backend == "model"
     assert "windows were" in result.plan.reason
     assert result.plan.reason.endswith("every disc was run in full")
     assert "\n" not in str(result.plan)
@@ -161,7 +161,8 @@ def test_nothing_that_was_wrong_is_remembered(monkeypatch):
     expected = whole(model)
     wrong = WrongLater(monkeypatch, after=2)
     clock = wrong.clock
-    monkeypatch.setattr("hdm_widgets.hdm.backends.time", types.SimpleNamespace(perf_counter=lambda: clock.now))
+    for module in ("backends", "plan"):
+        monkeypatch.setattr(f"hdm_widgets.hdm.{module}.time", types.SimpleNamespace(perf_counter=lambda: clock.now))
     raw = hw.Segmenter.raw
 
     def slow(self, images):
@@ -186,7 +187,7 @@ def test_one_that_differs_by_rounding_is_believed(monkeypatch):
     model = unet()
     WrongLater(monkeypatch, after=0, by=3e-6)
     result, updates = streamed(model)
-    assert result.plan.way == "windowed"
+    assert result.plan.backend == "windowed"
     assert 2e-6 < result.plan.largest_difference < 1e-5
     assert result.plan.verified >= 2
     assert 0 not in [update.done for update in updates[1:]]
@@ -226,7 +227,8 @@ def test_verified_cells_lie_apart_and_at_the_border(monkeypatch):
 
     monkeypatch.setattr(hw.Segmenter, "raw", noticing)
     # Verifying takes no time, so that the share of time that it may take is never used up.
-    monkeypatch.setattr("hdm_widgets.hdm.backends.time", Timeless)
+    for module in ("backends", "plan"):
+        monkeypatch.setattr(f"hdm_widgets.hdm.{module}.time", Timeless)
     result, _ = streamed(model, explainer_for(6, 2))
     assert result.plan.verified == 8
     cells = [
@@ -245,6 +247,25 @@ class Timeless:
     @staticmethod
     def perf_counter():
         return 0.0
+
+
+def test_a_difference_found_one_by_one_is_no_error_of_the_model(monkeypatch):
+    """The folded network fails on batches, and is wrong on single images."""
+    model, explainer = unet(), explainer_for()
+    expected = whole(model)
+    full = Network.full
+    monkeypatch.setattr("hdm_widgets.hdm.plan.free_memory", lambda device: 0)
+
+    def wrong(self, images):
+        if len(images) > 1:
+            raise RuntimeError("single images only")
+        return full(self, images) + 5 * (not torch.equal(images, IMAGE[None]))
+
+    monkeypatch.setattr(Network, "full", wrong)
+    result = explainer.explain(model, IMAGE, mask_of(model), inference="windowed", batch_size=4, **QUIET)
+    assert result.plan.backend == "model"
+    assert "the folded network was 5 away; every disc was run in full" in result.plan.reason
+    assert_same(result, expected)
 
 
 # -- a network that is not what was traced ------------------------------------------------------------
@@ -267,7 +288,7 @@ class Switched(nn.Module):
 def test_a_network_that_has_changed_is_traced_again(ways, way):
     model, explainer = Switched(), explainer_for()
     first, _ = streamed(model, explainer)
-    assert first.plan.way == "windowed"
+    assert first.plan.backend == "windowed"
     target = None
     if way == "layer":
         model.network.head = randomised(nn.Conv2d(4, 1, 1), seed=3)
@@ -284,7 +305,7 @@ def test_a_network_that_has_changed_is_traced_again(ways, way):
     options = {"target": target} | QUIET
     result = explainer.explain(model, IMAGE, segment, inference=ways, **options)
     if ways == "windowed":
-        assert result.plan.way == "windowed", result.plan.reason
+        assert result.plan.backend == "windowed", result.plan.reason
     assert_same(result, explainer_for().explain(model, IMAGE, segment, inference="full", **options))
 
 
@@ -300,7 +321,7 @@ def test_a_change_that_shows_under_discs_only_is_caught_and_traced_again():
     fresh, _ = streamed(model)
     assert_same(fresh, expected)
     again, _ = streamed(model)
-    assert again.plan.way == "windowed"
+    assert again.plan.backend == "windowed"
     assert_same(again, expected)
 
 
@@ -324,16 +345,16 @@ def test_whole_pictures_of_a_traced_network_are_not_believed_either():
             return self.network((images - 0.1 * images.mean((2, 3), keepdim=True)) * (images > 0))
 
     model = Standardised()
-    assert explainer_for().plan(model, IMAGE, mask_of(model), inference="windowed").way == "windowed"
-    assert explainer_for().plan(model, IMAGE, mask_of(model)).way == "folded"
+    assert explainer_for().plan(model, IMAGE, mask_of(model), inference="windowed").backend == "windowed"
+    assert explainer_for().plan(model, IMAGE, mask_of(model)).backend == "folded"
     result, _ = streamed(model, inference="auto")
-    assert result.plan.way == "folded"
+    assert result.plan.backend == "folded"
     assert result.plan.verified >= 1
     assert_nearly_same(result, whole(model))
     model.network.dark = 5.0
-    assert explainer_for().plan(model, IMAGE, mask_of(model)).way == "folded"
+    assert explainer_for().plan(model, IMAGE, mask_of(model)).backend == "folded"
     result, _ = streamed(model, inference="auto")
-    assert result.plan.way == "model"
+    assert result.plan.backend == "model"
     assert_nearly_same(result, whole(model))
 
 
@@ -343,7 +364,7 @@ def test_a_trace_that_gives_something_else_is_not_used(monkeypatch):
     monkeypatch.setattr(Network, "full", lambda self, pictures: full(self, pictures) + 0.25)
     model = unet()
     result, _ = streamed(model)
-    assert result.plan.way == "model"
+    assert result.plan.backend == "model"
     assert result.plan.reason == "its traced network gives something else (up to 0.25 away)"
     assert explainer_for().plan(model, IMAGE, mask_of(model), inference="windowed") == result.plan
     assert_same(result, whole(model))

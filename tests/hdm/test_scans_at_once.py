@@ -103,7 +103,7 @@ def test_three_scans_at_once(explainers):
         return last.result
 
     for result in in_threads(scan, scan, scan):
-        assert result.plan.way == "windowed"
+        assert result.plan.backend == "windowed"
         assert result.complete
         np.testing.assert_array_equal(result.values, whole.values)
 
@@ -127,7 +127,7 @@ def test_a_model_that_somebody_else_uses_meanwhile():
                 explainer = hdm.HausdorffDistanceMasks(48, height)
                 explainer.generate_masks(6, 8)
                 part = image[:, :height], segment[:height]
-                assert explainer.plan(model, *part, inference="windowed").way == "windowed"
+                assert explainer.plan(model, *part, inference="windowed").backend == "windowed"
         finally:
             traced.set()
 

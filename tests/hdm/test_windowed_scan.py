@@ -64,7 +64,7 @@ def margins(raw, segmenter):
 
 def assert_equal_scans(ours, full, segmenter):
     """Every cell: the same distance and mask, but for pixels that rounding can move across the threshold."""
-    assert (ours.plan.way, full.plan.way) == ("windowed", "model"), ours.plan.reason
+    assert (ours.plan.backend, full.plan.backend) == ("windowed", "model"), ours.plan.reason
     assert ours.complete
     np.testing.assert_array_equal(ours.measured, full.measured)
     assert ours.baseline == full.baseline
@@ -242,7 +242,7 @@ def test_row_distance(colour):
         explainer_for(image).explain(model, image, truth, distance="rows", inference=ways, **QUIET)
         for ways in ("windowed", "full")
     )
-    assert (ours.plan.way, full.plan.way) == ("windowed", "model")
+    assert (ours.plan.backend, full.plan.backend) == ("windowed", "model")
     assert full.values.std() > 1e-3
     np.testing.assert_allclose(ours.values, full.values, atol=1e-4)
 
@@ -260,7 +260,7 @@ def test_own_calculate_distance_gets_whole_outputs(colour):
         explainer_for(image, cls=OwnDistance).explain(model, image, truth, inference=ways, **QUIET)
         for ways in ("windowed", "full")
     )
-    assert (ours.plan.way, full.plan.way) == ("windowed", "model")
+    assert (ours.plan.backend, full.plan.backend) == ("windowed", "model")
     assert full.values.std() > 1e-3
     np.testing.assert_allclose(ours.values, full.values, atol=1e-5)
 
@@ -279,7 +279,7 @@ def test_masks_that_become_empty(empty):
         explainer_for(image, 9, 4).explain(model, image, segment, empty=empty, inference=ways, **QUIET)
         for ways in ("windowed", "full")
     )
-    assert ours.plan.way == "windowed"
+    assert ours.plan.backend == "windowed"
     expected = {"inf": np.inf, "nan": np.nan, "diagonal": np.hypot(40, 48)}[empty]
     np.testing.assert_equal(ours.values[1, 4], expected)
     np.testing.assert_array_equal(ours.values, full.values)

@@ -59,9 +59,7 @@ def test_a_run_of_the_model_in_another_thread_does_not_disturb():
 def test_channels_last_are_told_apart_from_a_wrong_mask():
     rng = np.random.default_rng(0)
     data = [(rng.random((32, 40, 3)).astype(np.float32), rng.random((32, 40)) > 0.5) for _ in range(4)]
-    with pytest.raises(
-        CollectionError, match=r"item 0: the picture must be \(C, H, W\), got shape \(32, 40, 3\); chan"
-    ):
+    with pytest.raises(CollectionError, match=r"item 0: the image must be \(C, H, W\), got shape \(32, 40, 3\); chan"):
         hw.LatentSpace(Waits()).fit(data, **QUIET)
 
 

@@ -110,17 +110,17 @@ def test_what_a_mapping_carries_beside():
         ({"image": PICTURE}, ValueError, "item 0 has no 'mask'; it has 'image'"),
         ({"mask": MASK, "img": PICTURE}, ValueError, "item 0 has no 'image'; it has 'mask', 'img'"),
         ((PICTURE, None), ValueError, r"item 0: its mask is missing \(None\)"),
-        ((None, MASK), TypeError, "item 0: the picture must be a torch tensor or a numpy array, got NoneType"),
+        ((None, MASK), TypeError, "item 0: the image must be a torch tensor or a numpy array, got NoneType"),
         ((PICTURE, MASK.tolist()), TypeError, "item 0: the segment must be a torch tensor or a numpy array, got list"),
-        ((PICTURE, MASK[:2]), ValueError, r"item 0: expected a segment of the picture's size \(3, 4\), got shape \(2,"),
+        ((PICTURE, MASK[:2]), ValueError, r"item 0: expected a segment of the image's size \(3, 4\), got shape \(2,"),
         ((PICTURE, np.stack([MASK, MASK])), ValueError, r"item 0: expected a segment .*got shape \(2, 3, 4\)"),
-        ((PICTURE.astype(int), MASK), TypeError, "item 0: the picture must be of a floating type.*got int64"),
-        ((PICTURE * np.nan, MASK), ValueError, r"item 0: the picture has NaN or infinity, first at \(0, 0, 0\)"),
+        ((PICTURE.astype(int), MASK), TypeError, "item 0: the image must be of a floating type.*got int64"),
+        ((PICTURE * np.nan, MASK), ValueError, r"item 0: the image has NaN or infinity, first at \(0, 0, 0\)"),
         ((PICTURE, MASK / 0.5 * np.nan), ValueError, "item 0: the segment has NaN or infinity"),
-        ((PICTURE[None], MASK), ValueError, r"item 0: the picture must be .*\(1, 2, 3, 4\); take one picture out"),
-        ((PICTURE[0, 0], MASK), ValueError, r"item 0: the picture must be \(C, H, W\) or \(H, W\), got shape \(4,\)"),
-        ((PICTURE[0, 0, 0], MASK), TypeError, "item 0: the picture must be a torch tensor or a numpy array"),
-        ((torch.tensor(0.5), MASK), ValueError, r"item 0: the picture must be \(C, H, W\) or \(H, W\), got shape \(\)"),
+        ((PICTURE[None], MASK), ValueError, r"item 0: the image must be .*\(1, 2, 3, 4\); take one image out"),
+        ((PICTURE[0, 0], MASK), ValueError, r"item 0: the image must be \(C, H, W\) or \(H, W\), got shape \(4,\)"),
+        ((PICTURE[0, 0, 0], MASK), TypeError, "item 0: the image must be a torch tensor or a numpy array"),
+        ((torch.tensor(0.5), MASK), ValueError, r"item 0: the image must be \(C, H, W\) or \(H, W\), got shape \(\)"),
     ],
 )
 def test_items_that_cannot_be_used(item, error, message):
@@ -129,7 +129,7 @@ def test_items_that_cannot_be_used(item, error, message):
 
 
 def test_a_picture_of_another_size_than_the_others():
-    with pytest.raises(ValueError, match=r"item 1: expected a picture 5 px wide and 3 px high.*got shape \(2, 3, 4\)"):
+    with pytest.raises(ValueError, match=r"item 1: expected an image 5 px wide and 3 px high.*got shape \(2, 3, 4\)"):
         read_item([None, (PICTURE, MASK)], 1, (3, 5))
 
 

@@ -139,13 +139,13 @@ def test_arguments_of_fit(options, error, message):
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ({"picture": np.zeros((1, 8, 9), np.float32)}, r"(8, 9|expected a picture 8 px wide)"),
-        ({"picture": np.zeros((1, 8, 8), np.uint8)}, "the picture must be of a floating type.*got uint8"),
-        ({"picture": torch.zeros(1, 8, 8, dtype=torch.int64)}, "the picture must be of a floating type.*torch.int64"),
-        ({"picture": np.full((1, 8, 8), np.nan, np.float32)}, "the picture has NaN or infinity"),
-        ({"picture": np.zeros((1, 1, 8, 8), np.float32)}, "take one picture out of the batch"),
-        ({"picture": "tile.png"}, "the picture must be a torch tensor or a numpy array, got str"),
-        ({"mask": np.zeros((8, 9))}, r"expected a segment of the picture's size \(8, 8\)"),
+        ({"picture": np.zeros((1, 8, 9), np.float32)}, r"(8, 9|expected an image 8 px wide)"),
+        ({"picture": np.zeros((1, 8, 8), np.uint8)}, "the image must be of a floating type.*got uint8"),
+        ({"picture": torch.zeros(1, 8, 8, dtype=torch.int64)}, "the image must be of a floating type.*torch.int64"),
+        ({"picture": np.full((1, 8, 8), np.nan, np.float32)}, "the image has NaN or infinity"),
+        ({"picture": np.zeros((1, 1, 8, 8), np.float32)}, "take one image out of the batch"),
+        ({"picture": "tile.png"}, "the image must be a torch tensor or a numpy array, got str"),
+        ({"mask": np.zeros((8, 9))}, r"expected a segment of the image's size \(8, 8\)"),
         ({"mask": np.full((8, 8), np.nan)}, "the segment has NaN or infinity"),
         ({"mask": [[0] * 8] * 8}, "the segment must be a torch tensor or a numpy array, got list"),
     ],
@@ -172,7 +172,7 @@ def test_items_without_a_mask_or_a_picture(missing):
 
 def test_a_first_picture_of_another_size_than_all_others():
     items = [(np.zeros((1, 8, 9), np.float32), np.zeros((8, 9))), *ITEMS]
-    with pytest.raises(CollectionError, match=r"item 1: expected a picture 9 px wide and 8 px high") as caught:
+    with pytest.raises(CollectionError, match=r"item 1: expected an image 9 px wide and 8 px high") as caught:
         hw.LatentSpace(nn.Sequential(nn.Conv2d(1, 3, 1), nn.Conv2d(3, 1, 1)), layer="0").fit(items, **QUIET)
     assert len(caught.value.collection) == 1
 

@@ -494,7 +494,7 @@ def test_items_that_were_skipped_keep_their_number(make_groups, reads):
     # Position 10 is item 12 of the data set.
     np.testing.assert_array_equal(space.truth(10), groups.masks[12])
     np.testing.assert_array_equal(space.item(10).picture, groups.pictures[12])
-    with pytest.raises(CollectionError, match="item 0: the picture has NaN or infinity"):
+    with pytest.raises(CollectionError, match="item 0: the image has NaN or infinity"):
         space.fit(groups, **QUIET)
 
 

@@ -187,7 +187,7 @@ def test_numpy_callable_is_tried_with_torch_once():
         kinds.append((type(images), str(images.dtype)))
         return numpy_only(images)
 
-    segmenter = hw.Segmenter(model)
+    segmenter = hw.Segmenter(model, batch_size=2)
     np.testing.assert_array_equal(segmenter.masks(PICTURES), MASKS)
     segmenter.masks(PICTURES)
     assert kinds == [(torch.Tensor, "torch.float32"), (np.ndarray, "float32"), (np.ndarray, "float32")]
@@ -219,12 +219,76 @@ def test_batches_have_the_size_asked_for():
     assert sum(sizes) == 5
 
 
+MANY = torch.arange(50).reshape(50, 1, 1, 1).expand(50, 1, 2, 2) / 50
+CALLS = [hw.Segmenter.masks, hw.Segmenter.probabilities]
+
+
+def expected_of(call):
+    values = MANY[:, 0].numpy()
+    return values > 0.5 if call is hw.Segmenter.masks else values
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(("batch_size", "most", "tried"), [(16, 5, [16, 8]), (16, 1, [16, 8, 4, 2]), (None, 3, None)])
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), MemoryError()])
+def test_a_batch_that_runs_out_of_memory_is_halved(call, batch_size, most, tried, error):
+    sizes = []
+
+    def model(images):
+        sizes.append(len(images))
+        if len(images) > most:
+            raise error
+        return images[:, 0]
+
+    segmenter = hw.Segmenter(model, batch_size=batch_size)
+    for _ in range(2):
+        np.testing.assert_array_equal(call(segmenter, MANY), expected_of(call))
+    failed = [size for size in sizes if size > most]
+    # What was too much once is never tried again, in later calls neither.
+    assert failed == tried if tried else len(set(failed)) == len(failed)
+    assert sum(size for size in sizes if size <= most) == 100
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("batch_size", [None, 1, 8])
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory. Tried to allocate"), MemoryError()])
+def test_a_single_image_that_needs_too_much_memory(call, batch_size, error):
+    def model(images):
+        if (images == 0.5).any():
+            raise error
+        return images[:, 0]
+
+    with pytest.raises(ModelError, match=r"^out of memory even for a single image: ") as caught:
+        call(hw.Segmenter(model, batch_size=batch_size), MANY)
+    assert caught.value.image_index == 25
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_model_that_takes_single_images_only(call):
+    sizes = []
+
+    def model(images):
+        sizes.append(len(images))
+        if len(images) > 1:
+            raise ValueError("one at a time, please")
+        return images[:, 0]
+
+    segmenter = hw.Segmenter(model, batch_size=4)
+    with pytest.warns(UserWarning, match=r"failed on a batch of 4 images .*one at a time, please.*batch_size=1 avoids"):
+        got = call(segmenter, MANY)
+    np.testing.assert_array_equal(got, expected_of(call))
+    np.testing.assert_array_equal(call(segmenter, MANY), expected_of(call))  # without another warning
+    # The first call of a callable is tried with an array too.
+    assert sizes == [4, 4] + [1] * 100
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_a_module_gets_the_precision_of_its_weights(dtype):
     model = Pass().to(dtype)
     seen = []
     model.register_forward_pre_hook(lambda module, args: seen.append(args[0].dtype))
-    probabilities = hw.Segmenter(model).probabilities(PICTURES)
+    probabilities = hw.Segmenter(model, batch_size=2).probabilities(PICTURES)
     assert seen == [dtype]
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities, PICTURES[:, 0], atol=4e-3)
@@ -262,7 +326,7 @@ def test_padding_by_reflection_is_cropped_back(height, width, mode):
         # Reflection needs a picture larger than what it adds; a smaller one repeats its edge.
         room = ((0, 0), (0, 0), (0, -height % 8), (0, -width % 8))
         expected = np.pad(pictures.numpy(), room, mode=mode)
-    np.testing.assert_array_equal(seen[0], expected)
+    np.testing.assert_array_equal(torch.cat(seen), expected)
 
 
 def test_padding_serves_a_small_output_too():
@@ -300,7 +364,7 @@ def test_training_flags_come_back_one_by_one():
     model = mixed()
     before = flags(model)
     assert len(set(before)) == 2
-    hw.Segmenter(model).masks(PICTURES)
+    hw.Segmenter(model, batch_size=2).masks(PICTURES)
     assert model.seen == [[False] * len(before)]
     assert flags(model) == before
 
@@ -366,7 +430,7 @@ def test_hooks_stay_and_are_called():
     model.register_forward_hook(lambda *_: calls.append("after"))
     model.first.register_forward_pre_hook(lambda *_: calls.append("never"))
     before = dict(model._forward_hooks)
-    hw.Segmenter(model).masks(PICTURES)
+    hw.Segmenter(model, batch_size=2).masks(PICTURES)
     assert calls == ["after"]
     assert dict(model._forward_hooks) == before
     assert not model._forward_pre_hooks
@@ -379,7 +443,7 @@ def test_gradients_are_off_within_and_on_after():
         modes.append(torch.is_inference_mode_enabled())
         return images[:, 0]
 
-    hw.Segmenter(model).masks(PICTURES)
+    hw.Segmenter(model, batch_size=2).masks(PICTURES)
     assert modes == [True]
     assert torch.is_grad_enabled()
     assert not torch.is_inference_mode_enabled()
@@ -451,26 +515,31 @@ def test_two_threads_at_once():
     ],
 )
 def test_output_that_is_no_segmentation(output, message):
+    segmenter = hw.Segmenter(lambda images: output)
     with pytest.raises(ModelOutputError, match=message) as error:
-        hw.Segmenter(lambda images: output).masks(PICTURES)
+        segmenter.binarize(segmenter.raw(PICTURES))
     assert isinstance(error.value, ValueError)
     assert isinstance(error.value, ModelError)
 
 
-def test_the_first_picture_with_nan_is_named():
-    def model(images):
-        maps = images[:, 0].clone()
-        maps[1, 0, 2] = torch.nan
-        return maps
+@pytest.mark.parametrize("batch_size", [None, 1, 2, 5])
+def test_the_first_image_with_nan_is_named(batch_size):
+    images = PICTURES[[0, 0, 1, 0, 1]]
 
-    with pytest.raises(ModelOutputError) as error:
-        hw.Segmenter(model).masks(PICTURES)
-    assert error.value.picture == 1
+    def model(batch):
+        return batch[:, 0].where(batch[:, 0] != 0.6, torch.nan)
+
+    for run in (hw.Segmenter(model, batch_size=batch_size).masks, hw.Segmenter(model).raw):
+        with pytest.raises(ModelOutputError, match="NaN or infinity") as error:
+            run(images)
+        assert error.value.image_index == 2
+    with pytest.warns(DeprecationWarning, match="called image_index now"):
+        assert error.value.picture == 2
 
 
 def test_large_numbers_are_no_infinity():
     # Their sum overflows, each of them is finite.
-    masks = hw.Segmenter(lambda images: torch.full((2, 1, 3), 3e38)).masks(PICTURES)
+    masks = hw.Segmenter(lambda images: torch.full_like(images[:, 0], 3e38)).masks(PICTURES)
     assert masks.all()
 
 
@@ -485,7 +554,7 @@ def test_an_error_of_the_model_is_told_with_its_cause():
     with pytest.raises(
         ModelError, match=r"ZeroDivisionError: division by zero for an input of shape \(2, 1, 1, 3\)"
     ) as error:
-        hw.Segmenter(model).masks(PICTURES)
+        hw.Segmenter(model).raw(PICTURES)
     assert isinstance(error.value.__cause__, ZeroDivisionError)
 
 
@@ -524,7 +593,7 @@ def test_numbers_of_numpy_serve_as_settings(options):
     assert getattr(hw.Segmenter(two_classes, **options), name) == value
 
 
-@pytest.mark.parametrize(("shape", "message"), [((1, 3, 3), "four dimensions"), ((0, 1, 3, 3), "there is no picture")])
+@pytest.mark.parametrize(("shape", "message"), [((1, 3, 3), "four dimensions"), ((0, 1, 3, 3), "there is no image")])
 def test_bad_pictures(shape, message):
     with pytest.raises(ValueError, match=message):
         hw.Segmenter(lambda images: images[:, 0]).masks(torch.zeros(shape))

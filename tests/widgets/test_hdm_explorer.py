@@ -275,7 +275,7 @@ def test_a_failing_model_is_shown(make):
     explorer = make(lambda images: {"masks": images})
     assert explorer.wait(SECONDS)
     assert explorer.status == "error"
-    assert "on the picture without a disc" in explorer.error
+    assert "on the image without a disc" in explorer.error
     assert "mapping without 'out' or 'logits'" in explorer.error
     assert isinstance(explorer.exception, hdm.ModelOutputError)
     assert explorer.result is None
@@ -305,11 +305,11 @@ def test_a_failure_at_one_cell_keeps_what_was_measured(make):
 
 BAD_TRAITS = [
     ("circle_size", 0, "circle_size must be at least 1"),
-    ("circle_size", 25, "circle_size must not be larger than the picture"),
-    ("offset", 25, "offset must not be larger than the picture"),
+    ("circle_size", 25, "circle_size must not be larger than the image"),
+    ("offset", 25, "offset must not be larger than the image"),
     ("channel", 2, r"channel must be -1 \(all\) or 0 to 1"),
     ("result_type", "best", "unknown result type 'best'"),
-    ("color_map", "Blue", "unknown colour map 'Blue'"),
+    ("color_map", "Blue", "unknown color map 'Blue'"),
     ("layers", ["map", "clouds"], "unknown layer 'clouds'; known are picture"),
     ("cell", (6, 0), r"cell \(6, 0\) is outside the grid of 6 x 8 cells"),
     ("opacity", 1.5, "1.5"),

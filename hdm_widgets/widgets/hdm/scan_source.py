@@ -13,7 +13,7 @@ from hdm_widgets._validation import check_channels_first, check_image, check_seg
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.options import ScanKeywords
-from hdm_widgets.hdm.prepared import PreparedScan
+from hdm_widgets.hdm.scan import PreparedScan
 from hdm_widgets.models.segmenter import Model, Segmenter
 
 __all__ = ["ScanSource"]

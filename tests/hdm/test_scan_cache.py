@@ -134,7 +134,7 @@ def test_windows_are_remembered(model, windows):
         explainer.generate_masks(6, offset)
         windows.clear()
         result = explainer.explain(model, IMAGE, SEGMENT, threshold=THRESHOLD, inference="windowed", **QUIET)
-        assert result.plan.way == "windowed"
+        assert result.plan.backend == "windowed"
         assert sum(windows) == fresh
         whole = explainer_for(offset=offset).explain(
             model, IMAGE, SEGMENT, threshold=THRESHOLD, inference="full", **QUIET
@@ -165,9 +165,9 @@ def test_what_is_approximate_is_not_taken_by_a_scan_without_windows(model, monke
     explainer = explainer_for()
     options = {"tolerance": 0.9, "inference": "windowed", "threshold": THRESHOLD}
     approximate = explainer.explain(model, IMAGE, SEGMENT, **options, **QUIET)
-    monkeypatch.setattr("hdm_widgets.hdm.backends.free_memory", lambda device: 0)
+    monkeypatch.setattr("hdm_widgets.hdm.plan.free_memory", lambda device: 0)
     result = explainer.explain(model, IMAGE, SEGMENT, **options, **QUIET)
-    assert (approximate.plan.way, result.plan.way) == ("windowed", "folded")
+    assert (approximate.plan.backend, result.plan.backend) == ("windowed", "folded")
     assert result.approximation is None
     whole = explainer_for().explain(model, IMAGE, SEGMENT, threshold=THRESHOLD, inference="full", **QUIET)
     assert (approximate.values != whole.values).any()
@@ -306,11 +306,11 @@ def test_a_small_memory_is_no_wrong_one(model):
     image = IMAGE.clone()
     image[..., 24:] = 0
     explainer = explainer_for(offset=4)
-    explainer._memory.limit = 2000
+    explainer._cache.limit = 2000
     for ways in ("full", "windowed"):
         result = explainer.explain(model, image, SEGMENT, inference=ways, **QUIET)
         whole = explainer_for(offset=4).explain(model, image, SEGMENT, inference="full", **QUIET)
         np.testing.assert_array_equal(result.values, whole.values)
-        assert 0 < explainer._memory.bytes <= 2000
+        assert 0 < explainer._cache.bytes <= 2000
     approximate = explainer.explain(model, image, SEGMENT, inference="windowed", tolerance=1e-6, **QUIET)
     np.testing.assert_array_equal(approximate.values, whole.values)

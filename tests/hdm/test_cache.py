@@ -1,12 +1,15 @@
 """A bounded store of what was measured, by scan and by what discs change."""
 
+import sys
+import threading
+
 import numpy as np
 import pytest
 import torch
 
 import hdm_widgets as hw
 from hdm_widgets._bitmasks import MaskPatch
-from hdm_widgets.hdm.cache import Measured, Memory
+from hdm_widgets.hdm.cache import Measured, ScanCache
 
 
 def measured(size):
@@ -15,8 +18,8 @@ def measured(size):
 
 
 def memory_of(limit):
-    memory = Memory(limit)
-    return memory, *(memory.of(hw.Segmenter(same), UNCHANGED, name) for name in "ab")
+    memory = ScanCache(limit)
+    return memory, *(memory.for_scan(hw.Segmenter(same), UNCHANGED, name) for name in "ab")
 
 
 def same(images):
@@ -40,7 +43,7 @@ def test_every_scan_has_its_own_values():
     assert first.get(b"x") == measured(3)
     assert first.get(b"y") is None
     assert second.get(b"x") is None
-    assert memory.of(hw.Segmenter(same), UNCHANGED, "a").get(b"x") == measured(3)
+    assert memory.for_scan(hw.Segmenter(same), UNCHANGED, "a").get(b"x") == measured(3)
 
 
 def test_what_no_disc_changes_is_never_forgotten():
@@ -103,7 +106,7 @@ def test_no_more_than_the_limit():
 def test_another_model_forgets_all_of_the_last_one():
     memory, first, _ = memory_of(10**9)
     first.put(b"x", measured(3))
-    other = memory.of(hw.Segmenter(lambda images: images), UNCHANGED, "a")
+    other = memory.for_scan(hw.Segmenter(lambda images: images), UNCHANGED, "a")
     assert other.get(b"x") is None
     assert memory.bytes == 0
 
@@ -118,7 +121,42 @@ def test_another_model_forgets_all_of_the_last_one():
     ],
 )
 def test_what_makes_another_scan(first, second):
-    memory = Memory()
-    memory.of(hw.Segmenter(same), UNCHANGED, first).put(b"x", measured(1))
-    assert memory.of(hw.Segmenter(same), UNCHANGED, first).get(b"x") == measured(1)
-    assert memory.of(hw.Segmenter(same), UNCHANGED, second).get(b"x") is None
+    memory = ScanCache()
+    memory.for_scan(hw.Segmenter(same), UNCHANGED, first).put(b"x", measured(1))
+    assert memory.for_scan(hw.Segmenter(same), UNCHANGED, first).get(b"x") == measured(1)
+    assert memory.for_scan(hw.Segmenter(same), UNCHANGED, second).get(b"x") is None
+
+
+def test_threads_may_share_it():
+    """The bytes are those of the cells in it, whoever put them there and whoever removed them meanwhile."""
+    memory, first, second = memory_of(40 * entry_bytes())
+    keys = [bytes([number]) for number in range(100)]
+    failures = []
+
+    def work(seed):
+        random = np.random.default_rng(seed)
+        try:
+            for number in random.integers(0, 100, 3000):
+                scan = (first, second)[number % 2]
+                scan.put(keys[number], measured(int(number) % 7))
+                scan.get(keys[random.integers(100)])
+                if number == 50:
+                    scan.clear()
+        except Exception as error:  # noqa: BLE001 - any error of a thread is a failure
+            failures.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert failures == []
+    kept = [(key, scan.get(key)) for key in keys for scan in (first, second)]
+    sizes = [entry_bytes() + len(key) + len(one.mask.bits) for key, one in kept if one is not None]
+    assert memory.bytes == sum(sizes)
+    assert 0 < memory.bytes <= memory.limit
