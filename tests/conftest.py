@@ -5,7 +5,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-# Figures are drawn to memory: no window system is there, and none is wanted.
+# Figures are drawn to memory, as matplotlib draws them without anybody's settings.
+matplotlib.rcdefaults()
 matplotlib.use("agg")
 
 # A busy machine may stall any single example; the same examples every time keep a failure repeatable.

@@ -107,12 +107,13 @@ describe("the names on the map", () => {
     expect(layer().hidden).toBe(false);
     expect(labels().map((label) => label.textContent)).toEqual(["roofs", "many trees"]);
     expect(labels().map((label) => label.style.borderColor)).toEqual(["rgb(18, 52, 86)", "rgb(255, 0, 0)"]);
-    // The plot begins 60 and 14 px within the frame. The first is 35 px wide, the second would begin outside.
+    const { left, top, width, height } = layer().style;
+    expect([left, top, width, height]).toEqual(["60px", "14px", "200px", "100px"]);
+    // The first is 35 px wide, the second would begin outside.
     expect(places()).toEqual([
-      [`${60 + 100 - 17.5}px`, `${14 + 50 - 13}px`],
-      ["60px", "14px"],
+      [`${100 - 17.5}px`, `${50 - 13}px`],
+      ["0px", "0px"],
     ]);
-    expect(layer().style.width).toBe("200px");
   });
 
   it("follow the plot's size, the width of the letters, and Python", async () => {
@@ -121,16 +122,16 @@ describe("the names on the map", () => {
     await rest();
     one("rect").setAttribute("width", "120");
     await rest();
-    expect(places()[0][0]).toBe(`${60 + 60 - 17.5}px`);
+    expect(places()[0][0]).toBe(`${60 - 17.5}px`);
     expect(layer().style.width).toBe("120px");
 
     perLetter = 10;
     FakeResizeObserver.resize(1, 1);
-    expect(places()[0][0]).toBe(`${60 + 60 - 25}px`);
+    expect(places()[0][0]).toBe(`${60 - 25}px`);
 
     model.set("names", [{ ...TREES, x: 1 }]);
     expect(labels().map((label) => label.textContent)).toEqual(["many trees"]);
-    expect(places()).toEqual([[`${60 + 120 - 100}px`, "14px"]]);
+    expect(places()).toEqual([["20px", "0px"]]);
     // What was shown before is watched no more.
     expect([...FakeResizeObserver.all].flatMap((one) => [...one.elements])).toEqual(labels());
 

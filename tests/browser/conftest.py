@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from appearance import widen_letters
 from jupyter_hosts import (
     TIMEOUT_MS,
     Complaints,
@@ -20,8 +23,10 @@ from jupyter_hosts import (
 from known_space import AGAIN, ALL, EXPLORER, SPACE
 from latent_page import LatentPage
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 OUT = Path(__file__).parents[1] / "out"
+PAGE = pytest.StashKey[Page]()
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -45,20 +50,24 @@ def chromium() -> str:
     pytest.skip(f"{missing} (set HDM_REQUIRE_BROWSER to fail instead)")
 
 
-# Not of the session: Playwright's event loop would be in the way of other tests that start their own.
+# Not for the whole session: Playwright's event loop would still run in other tests that start their own.
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
     expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        headless = not os.environ.get("HDM_SHOW_BROWSER")
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS, headless=headless)
         yield browser
         browser.close()
 
 
-# Pages of one context share the cache of the front end's scripts.
+# Pages of one context share the cached scripts of the front end. Language and time zone are foreign on purpose: nothing
+# that a widget shows may depend on them.
 @pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 1300, "height": 1500})
+    context = browser.new_context(
+        viewport={"width": 1300, "height": 1500}, locale="de-DE", timezone_id="Pacific/Auckland"
+    )
     context.set_default_timeout(TIMEOUT_MS)
     yield context
     context.close()
@@ -68,16 +77,25 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """A test that fails leaves a picture of its page in `tests/out/`."""
     report = yield
-    funcargs = getattr(item, "funcargs", {})
-    page = funcargs.get("page") or funcargs.get("shared_page")
-    if report.when == "call" and report.failed and page is not None:
-        page.screenshot(path=OUT / f"failed-{item.name}.png")
+    pages = [node.stash[PAGE] for node in item.listchain() if PAGE in node.stash]
+    if report.when != "teardown" and report.failed and pages and not pages[-1].is_closed():
+        path = OUT / f"failed-{re.sub(r'[^a-zA-Z0-9_.-]+', '-', f'{item.path.stem}-{item.name}')}.png"
+        with contextlib.suppress(PlaywrightError):
+            pages[-1].screenshot(path=path)
+            report.sections.append(("page", f"as it was: {path}"))
     return report
 
 
-@pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
+def new_page(context: BrowserContext, request: pytest.FixtureRequest) -> Page:
+    """A page that is pictured when the test, or one of the module's tests, fails."""
     page = context.new_page()
+    request.node.stash[PAGE] = page
+    return page
+
+
+@pytest.fixture
+def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
+    page = new_page(context, request)
     complaints = Complaints(page)
     yield page
     page.close()
@@ -124,10 +142,11 @@ def lab(lab_server: JupyterServer, open_in: Callable[..., NotebookPage]) -> Call
     return lambda *cells: open_in(lab_server, list(cells))
 
 
-# A kernel that has loaded torch is dear: the latent explorer's tests share one a module, and each has its own explorer.
+# Starting a kernel and importing torch is slow: the latent explorer's tests share one kernel per module, and each test
+# makes its own explorer.
 @pytest.fixture(scope="module")
-def shared_page(context: BrowserContext) -> Iterator[Page]:
-    page = context.new_page()
+def shared_page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
+    page = new_page(context, request)
     yield page
     page.close()
 
@@ -162,6 +181,20 @@ def explorer(notebook: NotebookPage, complaints: Complaints) -> Iterator[LatentP
     complaints.check()
 
 
+@pytest.fixture(params=[1, 1.15], ids=["letters", "wider letters"])
+def letters(request: pytest.FixtureRequest) -> Iterator[Callable[[Page], None]]:
+    """Give a page the letters of another font: a test of its layout runs once with its own, once with wider ones."""
+    styles = []
+
+    def change(page: Page) -> None:
+        if request.param != 1:
+            styles.append(widen_letters(page, request.param))
+
+    yield change
+    for style in styles:
+        style.evaluate("style => style.remove()")
+
+
 @pytest.fixture
 def dark_theme() -> Iterator[Callable[[NotebookPage], None]]:
     changed = []
@@ -171,7 +204,7 @@ def dark_theme() -> Iterator[Callable[[NotebookPage], None]]:
         notebook.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
         light = str(name != "JupyterLab Dark").lower()
         expect(notebook.page.locator("body")).to_have_attribute("data-jp-theme-light", light)
-        # JupyterLab's moons cover the page while it loads a theme.
+        # JupyterLab's splash screen covers the page while it loads a theme.
         expect(notebook.page.locator("#jupyterlab-splash")).to_have_count(0)
 
     yield change

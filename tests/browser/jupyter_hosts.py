@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import io
 import json
 import os
 import re
@@ -19,14 +18,13 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.error import URLError
 
-from PIL import Image
-from playwright.sync_api import ConsoleMessage, Error, Locator, Page, expect
+from playwright.sync_api import ConsoleMessage, Error, Page
 
-# Generous, because the machine may be busy with something else; a condition that holds is noticed at once.
+# Generous, because the machine may be busy; tests wait for conditions and go on as soon as they hold.
 TIMEOUT = float(os.environ.get("HDM_BROWSER_TIMEOUT", "60"))  # seconds
 TIMEOUT_MS = 1000 * TIMEOUT
 
-# What a page holds after the notebook's panel and kernel are ready; "idle" alone comes too early.
+# Wait until the notebook's panel and kernel are ready; a kernel is "idle" too early.
 _OPEN = """async () => {
   const app = window.jupyterapp;
   await app.restored;
@@ -210,7 +208,8 @@ def _environment(home: Path) -> dict[str, str]:
         "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
         "IPYTHONDIR": "ipython",
     }
-    return {**os.environ, **{name: str(home / folder) for name, folder in own.items()}, "JUPYTER_PLATFORM_DIRS": "1"}
+    users = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "IPYTHON"))}
+    return {**users, **{name: str(home / folder) for name, folder in own.items()}, "JUPYTER_PLATFORM_DIRS": "1"}
 
 
 def _write_settings(folder: Path) -> None:
@@ -230,7 +229,7 @@ def find_chromium() -> str | None:
 class Complaints:
     """Errors in a page's console that come from the widget, or from running it."""
 
-    # A widget's script is loaded from a blob; the other words are of those who carry its messages.
+    # A widget's script is loaded from a blob; the other words name what carries its messages.
     _OURS = re.compile(r"blob:|hdm|anywidget|widget|comm[ _]|preact|signal", re.IGNORECASE)
 
     def __init__(self, page: Page) -> None:
@@ -252,115 +251,6 @@ class Complaints:
         """Fail if there was any since the last time."""
         found, self._found = self._found, []
         assert found == [], "\n".join(found)
-
-
-class Explorer:
-    """One HDM explorer on a page, by the names that its user meets."""
-
-    def __init__(self, page: Page, nth: int = 0) -> None:
-        self.page = page
-        self.root = page.get_by_role("region", name="Hausdorff distance explorer").nth(nth)
-        self.stage = self.root.get_by_role("application")
-        self.map = self.stage.get_by_role("img", name="Distances")
-        # Has no name of its own: a line in the foot says what it means.
-        self.hatching = self.stage.locator("div.hdm-hatching")
-        # Said to be one; the values beside the sliders are <output>, which has this role too.
-        self.status = self.root.locator("[role=status]")
-        self.progress = self.root.get_by_role("progressbar", name="Scan")
-        self.alert = self.root.get_by_role("alert")
-        self.figures = self.root.get_by_role("figure")
-
-    def pinned(self, cell: tuple[int, int]) -> Locator:
-        """Where the inspector says which cell it shows."""
-        return self.root.get_by_role("paragraph").filter(has_text=f"row {cell[0]}, column {cell[1]}")
-
-    def slider(self, name: str) -> Locator:
-        return self.root.get_by_role("slider", name=name, exact=True)
-
-    def radio(self, name: str) -> Locator:
-        return self.root.get_by_role("radio", name=name, exact=True)
-
-    def choose(self, name: str) -> None:
-        """Choose one of a few by a click on its label: the radio button itself may be invisible."""
-        self.radio(name).locator("xpath=ancestor::label[1]").click()
-
-    def button(self, name: str) -> Locator:
-        return self.root.get_by_role("button", name=name, exact=True)
-
-    def complete(self) -> None:
-        """Await the end of the scan and its map on the stage."""
-        expect(self.status).to_contain_text("Complete", timeout=TIMEOUT_MS)
-        self.await_repaint([0, 0])
-
-    def painted(self) -> list[int]:
-        """How many pixels of the circle map are not transparent, and a checksum of all."""
-        # What has arrived is painted in the frame after the next.
-        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-        return self.map.evaluate(_PAINTED)
-
-    def await_repaint(self, before: list[int]) -> list[int]:
-        """Await a circle map that differs from the one before."""
-        self.page.wait_for_function(
-            f"([canvas, before]) => String(({_PAINTED})(canvas)) !== String(before)",
-            arg=[self.map.element_handle(), before],
-            timeout=TIMEOUT_MS,
-        )
-        return self.painted()
-
-    def await_painted(self, expected: list[int]) -> None:
-        """Await this very circle map."""
-        self.page.wait_for_function(
-            f"([canvas, expected]) => String(({_PAINTED})(canvas)) === String(expected)",
-            arg=[self.map.element_handle(), expected],
-            timeout=TIMEOUT_MS,
-        )
-
-    def place(self, cell: tuple[int, int], circle_size: int, offset: int, side: int) -> dict[str, float]:
-        """Where on the stage the disc of a cell has its centre, for a square picture."""
-        box = self.stage.bounding_box()
-        assert box is not None
-        radius = (circle_size + 1) / 2
-        row, col = cell
-        x, y = (col * offset + radius) / side, (row * offset + radius) / side
-        return {"x": x * box["width"], "y": y * box["height"]}
-
-    def tones(self, place: dict[str, float], side: int = 16) -> int:
-        """How many colours a small square of the stage has, without what follows the pointer."""
-        self.page.mouse.move(0, 0)
-        expect(self.stage.locator(".hdm-tip")).to_have_count(0)
-        picture = Image.open(io.BytesIO(self.stage.screenshot())).convert("RGB")
-        left, top = round(place["x"] - side / 2), round(place["y"] - side / 2)
-        colours = picture.crop((left, top, left + side, top + side)).getcolors()
-        assert colours is not None
-        return len(colours)
-
-    def drag(self, name: str, to: float) -> int:
-        """Drag a slider's thumb to a share of its track; the value it has then."""
-        slider = self.slider(name)
-        slider.scroll_into_view_if_needed()
-        box = slider.bounding_box()
-        assert box is not None
-        low, high, value = (float(slider.evaluate(f"node => node.{part}")) for part in ("min", "max", "value"))
-        thumb = 16
-        travel = box["width"] - thumb
-        y = box["y"] + box["height"] / 2
-        self.page.mouse.move(box["x"] + thumb / 2 + travel * (value - low) / (high - low), y)
-        self.page.mouse.down()
-        self.page.mouse.move(box["x"] + thumb / 2 + travel * to, y, steps=6)
-        self.page.mouse.up()
-        return int(slider.input_value())
-
-
-_PAINTED = """canvas => {
-  if (!canvas.width || !canvas.height) return [0, 0];
-  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-  let visible = 0, sum = 0;
-  for (let i = 0; i < data.length; i += 4) {
-    if (data[i + 3]) visible++;
-    sum = (31 * sum + data[i] + 7 * data[i + 1] + 17 * data[i + 2] + 37 * data[i + 3]) % 1000000007;
-  }
-  return [visible, sum];
-}"""
 
 
 class NotebookPage:

@@ -74,7 +74,7 @@ EXPLORER = """
 explorer = hw.LatentExplorer(shown)
 explorer
 """
-# What the cell above shows, as it was when it was made.
+# The space that the cell above shows, as it was when it was made.
 AGAIN = """
 shown = space
 space.cluster(2)
@@ -87,7 +87,7 @@ Place = tuple[float, float]
 
 
 def spot(col: float, row: float) -> Place:
-    """Where on the map the item in this column and row is; between two of them for broken numbers."""
+    """Where on the map the item in this column and row is; between two items for fractional numbers."""
     middle = sum(_x(c) for c in range(COLS)) / COLS, (ROWS - 1) / 2
     return (_x(col) - middle[0]) * STEP, (row - middle[1]) * STEP
 

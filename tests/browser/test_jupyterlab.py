@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from appearance import await_fit, rgb, unnamed
-from jupyter_hosts import Explorer, NotebookPage
-from playwright.sync_api import expect
+from appearance import await_width, misplaced, rgb, unnamed
+from hdm_page import Explorer
+from jupyter_hosts import NotebookPage
+from playwright.sync_api import Page, expect
 
 OUT = Path(__file__).parents[1] / "out"
 SIDE, SIZE, OFFSET = 128, 15, 16
@@ -20,7 +21,7 @@ model, image, segment, cue = hw.demo.shapes(0)
 explorer = hw.HDMExplorer(model, image, segment, circle_size={SIZE}, offset={OFFSET})
 explorer
 """
-# The picture's own grey values as probabilities. A corner too many makes a baseline of 6 px; the disc on it makes the
+# The picture's own gray values as probabilities. A corner too many makes a baseline of 6 px; the disc on it makes the
 # mask better, those within the bright box make it worse. Nowhere is it 0: a disc that changes no pixel is not run.
 TINY = f"""
 import threading, time
@@ -143,7 +144,7 @@ def test_a_click_pins_a_cell_and_opens_the_inspector(lab: Lab) -> None:
     # The picture as the model saw it, in the size that Python sent.
     seen = explorer.figures.first.get_by_role("img")
     assert seen.evaluate("async image => { await image.decode(); return image.naturalWidth; }") == SIDE
-    # The mask against the truth has all three kinds of pixel only if the model makes both errors; hits it must have.
+    # Pixels of the truth or of the mask are drawn, each in one of three colors.
     compared = explorer.figures.nth(1).get_by_role("img", name=re.compile("mask against the truth"))
     drawn = compared.evaluate(
         "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data"
@@ -289,8 +290,8 @@ def test_what_is_not_measured_is_hatched_until_it_is(lab: Lab) -> None:
     assert explorer.tones(explorer.place(measured, SIZE, offset, SIDE)) == 1
     assert explorer.tones(explorer.place(missing, SIZE, offset, SIDE)) > 2
 
-    nearest = "hw.hdm.circle_map.filled(explorer.result.values, explorer.result.measured)"
-    value = notebook.value(f"f'{{{nearest}[{missing}]:.1f}} px'")
+    # The discs around it change no mask either: they have the distance of the plain picture.
+    value = notebook.value("f'{explorer.result.baseline:.1f} px'")
     explorer.stage.hover(position=explorer.place(missing, SIZE, offset, SIDE))
     expect(explorer.root.get_by_text(f"{at(missing)}: about {value}, not measured", exact=True)).to_be_attached()
     expect(explorer.stage.get_by_text(f"about {value} · not measured", exact=True)).to_be_visible()
@@ -361,7 +362,7 @@ def test_appearance_changes_in_the_browser_without_a_new_scan(lab: Lab) -> None:
     explorer.choose("Magma")
     magma = explorer.await_repaint(worse)
     notebook.await_value("explorer.color_map", "magma")
-    assert magma[0] == worse[0]  # the same discs in other colours
+    assert magma[0] == worse[0]  # the same discs in other colors
 
     explorer.root.get_by_role("combobox", name="More color maps").select_option("viridis")
     explorer.await_repaint(magma)
@@ -477,11 +478,12 @@ def test_two_views_of_one_widget_agree(lab: Lab) -> None:
 
 def test_running_the_cell_again_closes_the_first_explorer(lab: Lab) -> None:
     notebook = lab(
-        TINY + "explorer = None",
+        TINY + "explorer, workers = None, set()",
         f"""
 first, gate = explorer, threading.Event()
 
 def slow(images, gate=gate):
+    workers.add(threading.current_thread())
     gate.wait(1)
     return model(images)
 
@@ -501,8 +503,7 @@ explorer
     explorer.complete()
     assert notebook.value("first is not explorer, explorer.status") == (True, "done")
     # The first one had a minute of work left.
-    threads = "[thread.name for thread in threading.enumerate() if thread.name == 'hdm-explorer']"
-    notebook.await_value(threads, [])
+    notebook.await_value("any(worker.is_alive() for worker in workers - {threading.main_thread()})", False)
     for use in ("first.run()", "first.cancel()", "first.wait()", "first.result"):
         source = f"try:\n    {use}\nexcept RuntimeError as error:\n    print(error)"
         assert "closed" in notebook.execute(source), use
@@ -527,17 +528,19 @@ def test_the_widget_follows_the_dark_theme(lab: Lab, dark_theme: Callable[[Noteb
     explorer.root.screenshot(path=OUT / "lab-dark.png")
 
 
-def test_nothing_overflows_and_everything_has_a_name_at_any_width(lab: Lab) -> None:
+def test_nothing_overflows_and_everything_has_a_name_at_any_width(lab: Lab, letters: Callable[[Page], None]) -> None:
     notebook = lab(TINY + TINY_EXPLORER.replace("picture,", "picture.repeat(3, 0),"))
     explorer = Explorer(notebook.page)
     explorer.complete()
     explorer.stage.click(position=explorer.place((3, 3), SIZE, OFFSET, SIDE))
     expect(explorer.figures).to_have_count(3)
     notebook.hide_file_browser()
+    letters(notebook.page)
     expected = {"button", "slider", "radio", "combobox", "application"}
     complaints = []
     for width in (320, 360, 420, 480, 560, 640, 720, 768, 900, 1024, 1280, 1600):
-        notebook.page.set_viewport_size({"width": width, "height": 1500})
-        complaints += [f"at {width} px: {complaint}" for complaint in await_fit(explorer.root, width)]
+        await_width(explorer.root, width)
+        complaints += [f"at {width} px: {complaint}" for complaint in misplaced(explorer.root)]
         complaints += [f"at {width} px: {role} without a name" for role in unnamed(explorer.root, expected)]
+        explorer.root.screenshot(path=OUT / f"hdm-{width}.png")
     assert not complaints, "\n".join(complaints)

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from appearance import await_fit, rgb, unnamed
-from jupyter_hosts import TIMEOUT_MS, Explorer, NotebookPage
+from appearance import await_width, misplaced, rgb, unnamed
+from at_rest import at_rest, box_of, boxes_of
+from hdm_page import Explorer
+from jupyter_hosts import TIMEOUT_MS, NotebookPage
 from known_space import ADDED, ALL, COLS, SIDE, TRUTH, WEST, around, block, by_iou, hits, iou, spot_of
 from latent_page import LatentPage
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 OUT = Path(__file__).parents[1] / "out"
 SELECTED = "explorer.selected"
@@ -23,7 +25,7 @@ HALVES = {
     "west": tuple(item for item in ALL if item % COLS < WEST),
     "east": tuple(item for item in ALL if item % COLS >= WEST),
 }
-FEW = (0, 5, 17, 30, 58, 94)  # no two as far from their centre
+FEW = (0, 5, 17, 30, 58, 94)  # no two as far from their center
 
 # Many items, quickly: the model finds them all, so that there is one IoU.
 MANY = """
@@ -64,8 +66,7 @@ def show(notebook: NotebookPage, explorer: LatentPage, items: tuple[int, ...]) -
 
 
 def draw_around_all(explorer: LatentPage) -> None:
-    box = explorer.plot.bounding_box()
-    assert box is not None
+    box = box_of(explorer.plot)
     left, top, right, bottom = box["x"] + 2, box["y"] + 2, box["x"] + box["width"] - 2, box["y"] + box["height"] - 2
     explorer.draw([(left, top), (right, top), (right, bottom), (left, bottom)])
 
@@ -135,7 +136,7 @@ def test_a_card_shows_picture_truth_and_prediction_pixel_by_pixel(notebook: Note
         assert explorer.tally(both) == {"hit": found, "missed": TRUTH - found, "added": ADDED, "nothing": rest}
         # The picture shines through.
         assert {explorer.pixel(both, *place)[3] for place in ((4, 4), (15, 15), (20, 20))} == {165}
-        assert both.bounding_box() == explorer.card(item).locator("img").bounding_box()
+        assert box_of(both) == box_of(explorer.card(item).locator("img"))
     explorer.choose("Three layers")
     expect(explorer.gallery.get_by_role("img", name="True mask")).to_have_count(len(FEW))
 
@@ -148,8 +149,7 @@ def test_pictures_are_as_large_as_the_slider_says(notebook: NotebookPage, explor
         size = explorer.gallery.get_by_role("slider", name="Size")
         size.press(key)
         expect(size).to_have_value({"Home": "48", "End": "224"}[key])
-        box = explorer.card(by_iou(FEW)[0]).locator("img").bounding_box()
-        assert box is not None
+        box = box_of(explorer.card(by_iou(FEW)[0]).locator("img"))
         assert box["width"] == box["height"]
         # They fill the row, so that they may be somewhat smaller or larger.
         assert 0.6 < box["width"] / float(size.input_value()) < 1.6
@@ -178,7 +178,7 @@ def test_a_picture_is_read_when_it_comes_into_view_and_once(notebook: NotebookPa
     assert {*in_view, *further} <= {*read} == {*order[: order.index(further[-1]) + 1]}
     assert len(read) == len({*read}) < len(ALL)
 
-    # What was read is kept.
+    # Images that were read are kept.
     notebook.page.mouse.wheel(0, -700)
     expect(explorer.card(order[0]).locator("img")).to_be_visible()
     expect(explorer.cards.nth(len(in_view) - 1).locator("img")).to_be_visible()
@@ -219,10 +219,9 @@ def test_two_thousand_selected_items_are_a_few_dozen_cards(notebook: NotebookPag
     assert 6 <= explorer.cards.count() <= 60
     assert explorer.card_items()[-1] == 1999
     # Half way down, by the wheel of the mouse.
-    box = explorer.grid.bounding_box()
-    assert box is not None
+    box = box_of(explorer.grid)
     notebook.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    height = explorer.grid.evaluate("node => node.scrollHeight")
+    height = at_rest(explorer.grid, "node => node.scrollHeight")
     notebook.page.mouse.wheel(0, -height / 2)
     expect(explorer.card(1999)).to_have_count(0)
     expect(explorer.cards.first.locator("img")).to_be_visible()
@@ -235,7 +234,7 @@ def test_clicking_a_card_rings_its_point_and_back(notebook: NotebookPage, explor
     explorer.card(30).locator("img").click()
     notebook.await_value("explorer.highlighted", 30)
     expect(explorer.ring).to_have_count(1)
-    (x, y), (px, py) = explorer.centres(explorer.ring)[0], explorer.on_page(spot_of(30))
+    (x, y), (px, py) = explorer.centers(explorer.ring)[0], explorer.on_page(spot_of(30))[0]
     assert max(abs(x - px), abs(y - py)) < 1.5
     expect(explorer.gallery.get_by_role("button", pressed=True).filter(has=notebook.page.locator("img"))).to_have_count(
         1
@@ -439,7 +438,7 @@ def test_the_explanation_follows_from_python_and_goes_with_the_explorer(
 def test_an_explanation_that_fails_says_why(notebook: NotebookPage, explorer: LatentPage) -> None:
     show(notebook, explorer, FEW)
     expect(explorer.card(17).locator("img")).to_be_visible()
-    # Gone since it was shown.
+    # It cannot be read any more since it was shown.
     notebook.execute("scenes.broken.add(17)")
     explorer.card(17).hover()
     explorer.card(17).get_by_role("button", name="Explain").click()
@@ -543,7 +542,7 @@ def test_a_trained_network_and_its_scenes(notebook: NotebookPage, explorer: Late
     notebook.execute("explorer.color_by = 'land_use'")
     for use in notebook.value("sorted(set(map(str, shown.columns_['land_use'])))"):
         expect(explorer.legend).to_contain_text(use)
-    # Clusters are sought in the background from the start.
+    # The explorer looks for clusters in the background from the start.
     expect(explorer.rows.first).to_be_visible()
     assert explorer.column(2) == notebook.value(
         "[str(one.size) for one in sorted(shown.clusters_, key=lambda one: one.mean_iou)]"
@@ -585,26 +584,26 @@ def test_the_explorer_follows_the_dark_theme(
     assert min(explorer.pixel(truth, 8, 8)[:3]) > 180
 
 
-def test_nothing_overflows_and_everything_has_a_name_at_any_width(notebook: NotebookPage, explorer: LatentPage) -> None:
+def test_nothing_overflows_and_everything_has_a_name_at_any_width(
+    notebook: NotebookPage, explorer: LatentPage, letters: Callable[[Page], None]
+) -> None:
     notebook.execute(
         "explorer.select(range(40), name='a selection with quite a long name'); explorer.select([30, 31, 32]);"
         "explorer.explain(3).wait(30)"
     )
     expect(explorer.rings).to_have_count(3)
     expect(Explorer(notebook.page).status).to_contain_text("Complete")
+    letters(notebook.page)
     expected = {"button", "slider", "radio", "combobox", "region", "image"}
     complaints = []
     for width in (420, 620, 768, 900, 1024, 1280, 1600):
-        notebook.page.set_viewport_size({"width": width, "height": 1500})
-        complaints += [f"at {width} px: {complaint}" for complaint in await_fit(explorer.root, width)]
+        await_width(explorer.root, width)
         explorer.await_room()
-        plot = explorer.plot.bounding_box()
-        assert plot is not None
-        for name in explorer.names.all() if width >= 620 else ():
-            box = name.bounding_box()
-            assert box is not None
-            if box["x"] < plot["x"] - 2 or box["x"] + box["width"] > plot["x"] + plot["width"] + 2:
-                complaints.append(f"at {width} px: {name.text_content()!r} runs out of the map")
+        complaints += [f"at {width} px: {complaint}" for complaint in misplaced(explorer.root)]
+        plot = box_of(explorer.plot)
+        for text, name in zip(explorer.names.all_text_contents(), boxes_of(explorer.names), strict=True):
+            if name["x"] < plot["x"] - 1 or name["x"] + name["width"] > plot["x"] + plot["width"] + 1:
+                complaints.append(f"at {width} px: {text!r} runs out of the map")
         complaints += [f"at {width} px: {role} without a name" for role in unnamed(explorer.root, expected)]
         explorer.root.screenshot(path=OUT / f"latent-{width}.png")
     assert not complaints, "\n".join(complaints)

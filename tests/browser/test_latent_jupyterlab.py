@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
-from appearance import rgb
+from appearance import await_width, misplaced, rgb
+from at_rest import box_of, boxes_of
 from jupyter_hosts import NotebookPage
 from known_space import ALL, COLS, WEST, around, block, iou, spot, spot_of
 from latent_page import LatentPage
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 SELECTED = "explorer.selected"
 NAMES = "[one.name for one in explorer.selections]"
 CONTENTS = "[tuple(one.indices.tolist()) for one in explorer.selections]"
 NOTEBOOK = [1, "command", 3, 1]  # its second cell is active, in command mode; three cells, one selected
+
+# The same places with larger or smaller activations.
+SCALED = """
+class Scaled(Places):
+    def forward(self, pictures):
+        self.places(pictures[:, :2] * {factor})
+        return pictures[:, 2]
+
+shown = hw.LatentSpace(Scaled(), layer="places").fit(scenes, progress=False)
+shown.cluster(2)
+"""
+POWERS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 
 WEST_HALF = tuple(item for item in ALL if item % COLS < WEST)
 FIRST, SECOND = ((0, 0), (2, 1)), ((4, 4), (8, 6))
@@ -33,8 +47,9 @@ def near(found: list[float], expected: tuple[float, float]) -> bool:
 
 
 def test_the_map_shows_every_item_over_the_iou_to_be_expected(notebook: NotebookPage, explorer: LatentPage) -> None:
-    centres = explorer.centres(explorer.points)
-    misplaced = [item for item in ALL if not near(centres[item], explorer.on_page(spot_of(item)))]
+    centers = explorer.centers(explorer.points)
+    places = explorer.on_page(*map(spot_of, ALL))
+    misplaced = [item for item in ALL if not near(centers[item], places[item])]
     assert misplaced == []
 
     # Red is a low IoU, blue a high one.
@@ -46,9 +61,7 @@ def test_the_map_shows_every_item_over_the_iou_to_be_expected(notebook: Notebook
 
     axes = explorer.figure.locator(".axislabel")
     assert axes.all_text_contents() == ["PC 1 (84% of the variance)", "PC 2 (16% of the variance)"]
-    plot, surface = explorer.plot.bounding_box(), explorer.surface.bounding_box()
-    assert plot is not None
-    assert surface == pytest.approx(plot, abs=1.5)
+    assert box_of(explorer.surface) == pytest.approx(box_of(explorer.plot), abs=1.5)
     expect(explorer.legend).to_contain_text("Background: expected IoU")
 
     expect(explorer.toolbar).to_have_attribute("aria-label", "Map of 96 items")
@@ -57,8 +70,8 @@ def test_the_map_shows_every_item_over_the_iou_to_be_expected(notebook: Notebook
     assert notebook.value(f"{SELECTED}, explorer.active, explorer.highlighted, explorer.error") == ((), None, None, "")
 
 
-def test_a_point_stands_out_from_the_surface_whatever_its_colour(explorer: LatentPage) -> None:
-    # In the middle of the scale a point has the colour of what is behind it: its edge must be another.
+def test_a_point_stands_out_from_the_surface_whatever_its_color(explorer: LatentPage) -> None:
+    # In the middle of the scale a point has the color of what is behind it: its edge must be another.
     middle = min(ALL, key=lambda item: abs(iou(item) - 0.5))
     path = explorer.points.nth(middle).locator("path")
     fill, stroke = path.evaluate("node => [getComputedStyle(node).fill, getComputedStyle(node).stroke]")
@@ -99,9 +112,7 @@ def test_a_lasso_may_end_where_it_began(notebook: NotebookPage, explorer: Latent
 
 def test_a_lasso_may_run_out_of_the_map(notebook: NotebookPage, explorer: LatentPage) -> None:
     (x0, y0), (x1, y1) = spot(COLS - 2.4, -0.4), spot(COLS + 4, 1.4)
-    beyond = explorer.gallery.bounding_box()
-    assert beyond is not None
-    assert explorer.on_page((x1, y1))[0] > beyond["x"]
+    assert explorer.on_page((x1, y1))[0][0] > box_of(explorer.gallery)["x"]
     explorer.lasso([(x0, y1), (x0, y0), (x1, y0), (x1, y1)])
     notebook.await_value(SELECTED, block((COLS - 2, 0), (COLS - 1, 1)))
 
@@ -115,7 +126,7 @@ def test_shift_adds_and_alt_takes_away(notebook: NotebookPage, explorer: LatentP
     left = tuple(sorted({*both} - {*block((1, 0), (5, 5))}))
     assert 0 < len(left) < len(both)
     notebook.await_value(SELECTED, left)
-    # For those gestures alone.
+    # The keys changed those gestures only.
     expect(explorer.radio("Replace")).to_be_checked()
     assert notebook.value(f"explorer.mode, {NAMES}") == ("replace", ["a"])
     drawn(explorer, notebook, SECOND)
@@ -132,7 +143,7 @@ def test_the_mode_buttons_say_what_the_next_lasso_does(notebook: NotebookPage, e
     notebook.await_value("explorer.mode", "subtract")
     explorer.lasso(around(*FIRST))
     notebook.await_value(SELECTED, block(*SECOND))
-    # A key held says more than the button.
+    # A held key takes precedence over the mode button.
     explorer.lasso(around(*FIRST), "Shift")
     notebook.await_value(SELECTED, both)
     explorer.choose("Replace")
@@ -160,7 +171,7 @@ def test_keys_on_the_map_do_the_same_and_leave_the_notebook_alone(notebook: Note
     notebook.await_value(SELECTED, block(*SECOND))
     keyboard.press("n")
     notebook.await_value("explorer.active", None)
-    # The notebook's own: add a cell above or below, cut, undo, copy and paste a cell, edit, output away, restart.
+    # The notebook's own shortcuts: add, cut, undo, copy and paste a cell, edit, output away, restart.
     for key in ("b", "x", "z", "c", "v", "o", "Escape", "d", "d", "0", "0", "m", "Shift+m", "j", "k"):
         keyboard.press(key)
     expect(explorer.frame).to_be_focused()
@@ -170,7 +181,7 @@ def test_keys_on_the_map_do_the_same_and_leave_the_notebook_alone(notebook: Note
 
 
 def test_the_map_can_be_reached_by_keyboard(notebook: NotebookPage, explorer: LatentPage) -> None:
-    # From the control before it, as a keyboard's user comes.
+    # From the control before it, by the Tab key.
     explorer.button("Export").focus()
     notebook.page.keyboard.press("Tab")
     expect(explorer.frame).to_be_focused()
@@ -207,10 +218,10 @@ def test_a_click_rings_a_point_and_keeps_the_selection(notebook: NotebookPage, e
         explorer.click(spot_of(item))
         notebook.await_value("explorer.highlighted", item)
         expect(explorer.ring).to_have_count(1)
-        assert near(explorer.centres(explorer.ring)[0], explorer.on_page(spot_of(item)))
+        assert near(explorer.centers(explorer.ring)[0], explorer.on_page(spot_of(item))[0])
     expect(explorer.notice).to_have_text("")
     assert notebook.value(f"{SELECTED}, {NAMES}") == (first, ["a"])
-    # Where there is no point the ring goes.
+    # A click where no point is removes the ring.
     explorer.click(spot(WEST - 0.5, 4))
     notebook.await_value("explorer.highlighted", None)
     expect(explorer.ring).to_be_hidden()
@@ -235,11 +246,9 @@ def test_two_selections_stay_on_the_map_together(notebook: NotebookPage, explore
     dots = explorer.selections.locator("i").evaluate_all("dots => dots.map(dot => dot.style.backgroundColor)")
     assert strokes == dots
     assert len(set(strokes)) == 2
-    for outline, items in zip(explorer.outlines.all(), (first, second), strict=True):
-        box = outline.bounding_box()
-        assert box is not None
+    for box, items in zip(boxes_of(explorer.outlines), (first, second), strict=True):
         # Its points are inside, with a little room, and those beside them are not.
-        (left, low), (right, high) = explorer.on_page(spot_of(items[0])), explorer.on_page(spot_of(items[-1]))
+        (left, low), (right, high) = explorer.on_page(spot_of(items[0]), spot_of(items[-1]))
         assert left - 20 < box["x"] < left - 4
         assert right + 4 < box["x"] + box["width"] < right + 20
         assert high - 20 < box["y"] < high - 4
@@ -353,9 +362,7 @@ def test_hovering_shows_a_points_thumbnail_with_facts(notebook: NotebookPage, ex
         row, col = divmod(item, COLS)
         x = col if col < WEST else col + 4
         assert explorer.pixel(explorer.tooltip.locator("img"), 1, 1)[:2] == [round(255 * x / 16), round(255 * row / 16)]
-        tip, frame = explorer.tooltip.bounding_box(), explorer.root.bounding_box()
-        assert tip is not None
-        assert frame is not None
+        tip, frame = box_of(explorer.tooltip), box_of(explorer.root)
         assert frame["x"] <= tip["x"]
         assert tip["x"] + tip["width"] <= frame["x"] + frame["width"]
     explorer.hover(spot(WEST - 0.5, 4))
@@ -363,7 +370,7 @@ def test_hovering_shows_a_points_thumbnail_with_facts(notebook: NotebookPage, ex
     assert notebook.value(f"explorer.highlighted, {SELECTED}") == (None, ())
 
 
-def test_the_colour_list_colours_points_captions_and_legend(notebook: NotebookPage, explorer: LatentPage) -> None:
+def test_the_color_list_colors_points_captions_and_legend(notebook: NotebookPage, explorer: LatentPage) -> None:
     items = drawn(explorer, notebook, ((5, 2), (7, 2)))
     before = explorer.fills()
 
@@ -437,7 +444,7 @@ def test_what_python_sets_is_shown(notebook: NotebookPage, explorer: LatentPage)
 
     notebook.execute("explorer.highlighted = 40")
     expect(explorer.ring).to_be_visible()
-    assert near(explorer.centres(explorer.ring)[0], explorer.on_page(spot_of(40)))
+    assert near(explorer.centers(explorer.ring)[0], explorer.on_page(spot_of(40))[0])
     notebook.execute("explorer.undo(), explorer.clear()")
     expect(explorer.selections).to_have_count(0)
     for wrong in ("explorer.selected = [96]", "explorer.color_by = 'beauty'", "explorer.highlighted = -1"):
@@ -463,11 +470,12 @@ def test_two_views_of_one_explorer_agree(notebook: NotebookPage, explorer: Laten
 
 
 def test_running_the_cell_again_closes_the_first_explorer(notebook: NotebookPage, explorer: LatentPage) -> None:
-    widgets = "len(__import__('ipywidgets').widgets.widget._instances)"
+    # Every open widget has a connection to the page.
+    widgets = "len(get_ipython().kernel.comm_manager.comms)"
     drawn(explorer, notebook, FIRST)
     notebook.execute("first = explorer; first.select([1, 2], name='more')")
     expect(explorer.outlines).to_have_count(2)
-    # Without the shapes that selections have brought.
+    # Without the widgets of the shapes that selections are drawn with.
     before = notebook.value(widgets)
 
     notebook.run(1)
@@ -484,3 +492,65 @@ def test_running_the_cell_again_closes_the_first_explorer(notebook: NotebookPage
     explorer.hover(spot_of(0))
     expect(notebook.page.locator(".hdm-point-tip")).to_have_count(1)
     expect(explorer.tooltip).to_be_visible()
+
+
+LONG = ("the north western forests", "fields of the far north east", "i", "lakes and rivers in the south", "W" * 40)
+CORNERS = (((0, 6), (1, 7)), ((10, 6), (11, 7)), ((4, 3), (5, 4)), ((0, 0), (1, 0)), ((11, 0), (11, 1)))
+
+
+def test_names_stand_above_their_selections_within_the_map_and_beside_each_other(
+    notebook: NotebookPage, explorer: LatentPage, letters: Callable[[Page], None]
+) -> None:
+    letters(notebook.page)
+    for name, corners in zip(LONG, CORNERS, strict=True):
+        notebook.execute(f"explorer.select({block(*corners)}, name={name!r})")
+    # Two more around the same points.
+    notebook.execute(
+        f"explorer.select({block(*CORNERS[2])}, name='the same'); explorer.select(range(40, 42), name='b')"
+    )
+    names = [*LONG, "the same", "b"]
+    expect(explorer.names).to_have_text(names)
+    for width in (1300, 620):
+        await_width(explorer.root, width)
+        explorer.await_room()
+        plot = box_of(explorer.plot)
+        boxes = dict(zip(names, boxes_of(explorer.names), strict=True))
+        for name, box in boxes.items():
+            assert plot["x"] - 0.1 <= box["x"] <= plot["x"] + plot["width"] - box["width"] + 0.1, name
+            assert plot["y"] - 0.1 <= box["y"] <= plot["y"] + plot["height"] - box["height"] + 0.1, name
+            apart = [
+                other["x"] >= box["x"] + box["width"] - 0.1
+                or box["x"] >= other["x"] + other["width"] - 0.1
+                or other["y"] >= box["y"] + box["height"] - 0.1
+                or box["y"] >= other["y"] + other["height"] - 0.1
+                for key, other in boxes.items()
+                if key != name
+            ]
+            assert all(apart), name
+        # A short one stands above its line; a long one is cut, and its whole text is in the list.
+        hull = boxes_of(explorer.outlines)[2]
+        assert hull["x"] < boxes["i"]["x"] + boxes["i"]["width"] / 2 < hull["x"] + hull["width"]
+        assert hull["y"] - 8 < boxes["i"]["y"] + boxes["i"]["height"] < hull["y"]
+        assert boxes["i"]["width"] < 30
+        assert boxes["W" * 40]["width"] == pytest.approx(180, abs=0.1)
+
+
+@pytest.mark.parametrize("factor", [1e-7, 0.05, 3000, 3e5])
+def test_the_numbers_of_an_axis_and_its_title_stand_beside_each_other(
+    notebook: NotebookPage, explorer: LatentPage, letters: Callable[[Page], None], factor: float
+) -> None:
+    letters(notebook.page)
+    notebook.execute(SCALED.format(factor=factor))
+    notebook.run(1)
+    explorer.await_points(len(ALL))
+    for width in (1300, 620):
+        await_width(explorer.root, width)
+        explorer.await_room()
+        assert misplaced(explorer.frame) == []
+    # What is written at the ticks is where it belongs, in the unit of the title.
+    titles = explorer.figure.locator(".axislabel").all_text_contents()
+    units = [re.search("in 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+) ", title) for title in titles]
+    powers = [10.0 ** int(unit[1].translate(POWERS)) if unit else 1 for unit in units]
+    expected = [value * factor / power for value, power in zip(spot(0, 0), powers, strict=True)]
+    (corner,) = explorer.centers(explorer.points.first)
+    assert near(corner, explorer.on_page((expected[0], expected[1]))[0])

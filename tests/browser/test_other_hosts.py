@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jupyter_hosts import Explorer, JupyterServer, NotebookPage
+from hdm_page import Explorer
+from jupyter_hosts import JupyterServer, NotebookPage
 from playwright.sync_api import Page, expect
 
 CELL = """

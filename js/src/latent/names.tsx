@@ -31,13 +31,14 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     layer.hidden = !plot?.width;
     if (!plot) return;
     const origin = frame.getBoundingClientRect();
-    const labels = [...layer.children] as HTMLElement[];
+    move(layer, { left: plot.left - origin.left, top: plot.top - origin.top });
     layer.style.width = `${plot.width}px`;
+    layer.style.height = `${plot.height}px`;
+    const labels = [...layer.children] as HTMLElement[];
     const sizes = labels.map((label) => label.getBoundingClientRect());
     const corners = arrange(python.traits.names.peek(), sizes, plot);
     labels.forEach((label, i) => {
-      label.style.left = `${corners[i].left + plot.left - origin.left}px`;
-      label.style.top = `${corners[i].top + plot.top - origin.top}px`;
+      move(label, corners[i]);
     });
   };
   // bqplot draws the plot some time after the page, and again some time after its size has changed.
@@ -66,6 +67,11 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     render(null, layer);
     layer.remove();
   };
+}
+
+function move({ style }: HTMLElement, { left, top }: Corner) {
+  style.left = `${left}px`;
+  style.top = `${top}px`;
 }
 
 /** Where names stand on a plot: above their points, within the plot, and beside each other. */
