@@ -19,8 +19,8 @@ from hdm_widgets import hdm
 
 Lab = Callable[..., NotebookPage]
 
-# So large that the canvas has the image's own pixels. Discs on the two tips outside the truth make the mask better, those
-# inside the triangle make it worse, the farther from its edge the more, and many change nothing.
+# So large that the canvas has the image's own pixels. Discs on the two tips outside the truth make the mask better.
+# Discs inside the triangle make it worse, the farther from its edge the more. Many others change nothing.
 HEIGHT, WIDTH, SIZE, OFFSET = 520, 640, 45, 26
 LARGE = f"""
 import numpy as np

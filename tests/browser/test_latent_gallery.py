@@ -360,15 +360,15 @@ def test_another_number_of_clusters_is_found_in_the_background(notebook: Noteboo
     expect(about).to_contain_text("5 clusters (KMeans)")
     expect(explorer.clusters).to_have_attribute("aria-busy", "false")
     expect(number).to_have_value("5")
-    notebook.await_value("len(shown.clusters_)", 5)
+    notebook.await_value("len(explorer.space.clusters_)", 5)
     assert sum(map(int, explorer.column(2))) == len(ALL)
     # The points, the legend and the captions are of the new clusters.
     expect(explorer.legend).to_contain_text("cluster 4")
     assert len({tuple(fill) for fill in explorer.fills()}) == 5
     for item in block((8, 1), (9, 2)):
-        label = notebook.value(f"int(shown.labels_[{item}])")
+        label = notebook.value(f"int(explorer.space.labels_[{item}])")
         expect(explorer.card(item)).to_contain_text(re.compile(rf"IoU {iou(item):.2f}\s*cluster {label}\s*Explain"))
-    third = notebook.value("tuple(shown.clusters_[2].indices.tolist())")
+    third = notebook.value("tuple(explorer.space.clusters_[2].indices.tolist())")
     explorer.cluster(2).click()
     notebook.await_value(SELECTED, third)
 
@@ -517,7 +517,7 @@ def test_a_large_space_says_that_it_draws_a_sample(notebook: NotebookPage, explo
     draw_around_all(explorer)
     drawn = notebook.await_that(SELECTED, len, "a selection")
     assert len(drawn) == 10_000
-    members = notebook.value("tuple(shown.clusters_[0].indices.tolist())")
+    members = notebook.value("tuple(explorer.space.clusters_[0].indices.tolist())")
     explorer.cluster(0).click()
     notebook.await_value(SELECTED, members)
     assert not {*members} <= {*drawn}
@@ -545,7 +545,7 @@ def test_a_trained_network_and_its_scenes(notebook: NotebookPage, explorer: Late
     # The explorer looks for clusters in the background from the start.
     expect(explorer.rows.first).to_be_visible()
     assert explorer.column(2) == notebook.value(
-        "[str(one.size) for one in sorted(shown.clusters_, key=lambda one: one.mean_iou)]"
+        "[str(one.size) for one in sorted(explorer.space.clusters_, key=lambda one: one.mean_iou)]"
     )
 
     draw_around_all(explorer)
