@@ -480,7 +480,8 @@ def test_running_the_cell_again_closes_the_first_explorer(lab: Lab) -> None:
     notebook = lab(
         TINY + "explorer, workers = None, set()",
         f"""
-first, gate = explorer, threading.Event()
+import weakref
+first, gate = explorer and weakref.ref(explorer), threading.Event()
 
 def slow(images, gate=gate):
     workers.add(threading.current_thread())
@@ -501,10 +502,10 @@ explorer
     expect(explorer.root).to_be_visible()
     expect(notebook.page.get_by_role("region", name="Hausdorff distance explorer")).to_have_count(1)
     explorer.complete()
-    assert notebook.value("first is not explorer, explorer.status") == (True, "done")
+    assert notebook.value("repr(first()), explorer.status") == ("HDMExplorer(closed)", "done")
     # The first one had a minute of work left.
     notebook.await_value("any(worker.is_alive() for worker in workers - {threading.main_thread()})", False)
-    for use in ("first.run()", "first.cancel()", "first.wait()", "first.result"):
+    for use in ("first().run()", "first.cancel()", "first.wait()", "first.result"):
         source = f"try:\n    {use}\nexcept RuntimeError as error:\n    print(error)"
         assert "closed" in notebook.execute(source), use
 
