@@ -505,8 +505,8 @@ explorer
     assert notebook.value("repr(first()), explorer.status") == ("HDMExplorer(closed)", "done")
     # The first one had a minute of work left.
     notebook.await_value("any(worker.is_alive() for worker in workers - {threading.main_thread()})", False)
-    for use in ("first().run()", "first.cancel()", "first.wait()", "first.result"):
-        source = f"try:\n    {use}\nexcept RuntimeError as error:\n    print(error)"
+    for use in ("run()", "cancel()", "wait()", "result"):
+        source = f"try:\n    first().{use}\nexcept RuntimeError as error:\n    print(error)"
         assert "closed" in notebook.execute(source), use
 
 
