@@ -84,7 +84,7 @@ def scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _painting_order(
-    values: NDArray[np.float64], shown: NDArray[np.bool_], change: NDArray[np.float32] | None
+    values: NDArray[np.float64], shown: NDArray[np.bool_], change: NDArray[np.float64] | None
 ) -> list[tuple[int, int]]:
     """Shown cells, the topmost last: by change where that is given, then by value, then in reading order."""
     rows, cols = np.nonzero(shown & ~np.isnan(values))
@@ -95,16 +95,15 @@ def _painting_order(
 
 def change_from_baseline(
     values: NDArray[np.float64], baseline: float, result_type: ResultType | str
-) -> NDArray[np.float32]:
+) -> NDArray[np.float64]:
     """How much the disc of each cell changes, (rows, cols).
 
     For raw distances that is the difference from the baseline. The other maps show the change itself, and so do raw
-    distances where the baseline is not finite. In float32, as the browser has the distances.
+    distances where the baseline is not finite.
     """
-    single = values.astype(np.float32)
     if ResultType(result_type) is not RAW or not np.isfinite(baseline):
-        return single
-    change: NDArray[np.float32] = np.abs(single.astype(np.float64) - baseline).astype(np.float32)
+        return values
+    change: NDArray[np.float64] = np.abs(values - baseline)
     return change
 
 
@@ -113,7 +112,7 @@ def paint(
     shown: NDArray[np.bool_],
     grid: Grid,
     color_map: str | Colormap,
-    change: NDArray[np.float32] | None = None,
+    change: NDArray[np.float64] | None = None,
 ) -> Image.Image:
     """The circle map: discs in ascending order of value, or of change, on black; PIL RGB of the image's size."""
     table = color_table(color_map)
@@ -131,7 +130,7 @@ def painted_values(
     values: NDArray[np.float64],
     shown: NDArray[np.bool_],
     grid: Grid,
-    change: NDArray[np.float32] | None = None,
+    change: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """The circle map before its colors: the value of the topmost disc at every pixel, NaN where there is none."""
     painted = np.full((grid.height, grid.width), np.nan)

@@ -186,7 +186,7 @@ class HDMResult:
 
     def _change(
         self, values: NDArray[np.float64], result_type: ResultType | str, order: PaintingOrder
-    ) -> NDArray[np.float32] | None:
+    ) -> NDArray[np.float64] | None:
         check_choice("order", order, PaintingOrder)
         return change_from_baseline(values, self.baseline, result_type) if order == "change" else None
 

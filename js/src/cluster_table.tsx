@@ -1,5 +1,6 @@
 // The entry of the table of clusters.
-import { CLUSTERS, Clusters, type ClusterTraits } from "./latent/clusters";
+import { Clusters } from "./latent/clusters";
+import { CLUSTERS, type ClusterTraits } from "./latent/python_state";
 import { part } from "./shared/part";
 
 export default part<ClusterTraits>(CLUSTERS, (python) => ({ child: <Clusters python={python} /> }));

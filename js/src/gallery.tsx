@@ -1,9 +1,10 @@
 // The entry of the gallery.
-import { GALLERY, Gallery, type GalleryTraits } from "./latent/gallery";
-import { pictureStore } from "./latent/picture_store";
+import { Gallery } from "./latent/gallery";
+import { imageStore } from "./latent/image_store";
+import { GALLERY, type GalleryTraits } from "./latent/python_state";
 import { part } from "./shared/part";
 
 export default part<GalleryTraits>(GALLERY, (python) => {
-  const store = pictureStore(python);
+  const store = imageStore(python);
   return { child: <Gallery python={python} store={store} />, end: store.dispose };
 });

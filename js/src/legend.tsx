@@ -1,7 +1,8 @@
 // The entry of the latent explorer's legend, which also writes on the map above it and follows the pointer there.
-import { LEGEND, Legend, type LegendTraits } from "./latent/legend";
+import { Legend } from "./latent/legend";
 import { showNames } from "./latent/names";
 import { followPointer } from "./latent/pointer";
+import { LEGEND, type LegendTraits } from "./latent/python_state";
 import { part } from "./shared/part";
 
 export default part<LegendTraits>(LEGEND, (python, el) => {

@@ -1,5 +1,6 @@
 // The entry of the latent explorer's toolbar.
-import { TOOLBAR, Toolbar, type ToolbarTraits } from "./latent/toolbar";
+import { TOOLBAR, type ToolbarTraits } from "./latent/python_state";
+import { Toolbar } from "./latent/toolbar";
 import { part } from "./shared/part";
 
 export default part<ToolbarTraits>(TOOLBAR, (python) => ({ child: <Toolbar python={python} /> }));

@@ -1,24 +1,40 @@
 import { describe, expect, it } from "vitest";
-import { bytes, floats, number, unpackBits } from "../src/shared/codec";
+import { bytes, doubles, floats, ints, number, unpackBits } from "../src/shared/codec";
 
-function view(values: Float32Array, shift: number): DataView {
+function view(
+  values: ArrayLike<number> & { buffer: ArrayBuffer; byteLength: number },
+  shift: number,
+): DataView {
   const buffer = new ArrayBuffer(shift + values.byteLength + 8);
   new Uint8Array(buffer, shift).set(new Uint8Array(values.buffer));
   return new DataView(buffer, shift, values.byteLength);
 }
 
-describe("floats", () => {
-  it.each([0, 4, 3])("reads an array that starts at byte %i of its buffer", (shift) => {
-    const values = Float32Array.of(1.5, -2, Number.NaN, Number.POSITIVE_INFINITY);
-    const read = floats({ view: view(values, shift), dtype: "float32", shape: [2, 2] });
-    expect([...read]).toEqual([1.5, -2, Number.NaN, Number.POSITIVE_INFINITY]);
+const NUMBERS = [1.5, -2, Number.NaN, Number.POSITIVE_INFINITY];
+
+describe("an array", () => {
+  it.each([0, 8, 4, 3])("may start at byte %i of its buffer", (shift) => {
+    const message = (dtype: string, values: Parameters<typeof view>[0]) => ({
+      view: view(values, shift),
+      dtype,
+      shape: [2, 2],
+    });
+    expect([...floats(message("float32", Float32Array.from(NUMBERS)))]).toEqual(NUMBERS);
+    expect([...doubles(message("float64", Float64Array.from(NUMBERS)))]).toEqual(NUMBERS);
+    expect([...ints(message("int32", Int32Array.of(7, -1, 0, 2 ** 31 - 1)))]).toEqual([
+      7,
+      -1,
+      0,
+      2 ** 31 - 1,
+    ]);
   });
 
-  it("refuses another type and another size", () => {
+  it("of another type or size is refused", () => {
     const values = view(Float32Array.of(1, 2), 0);
     expect(() => floats({ view: values, dtype: "float64", shape: [1] })).toThrow(
       "expected float32, got float64",
     );
+    expect(() => ints({ view: values, dtype: "float32", shape: [2] })).toThrow("expected int32, got float32");
     expect(() => floats({ view: values, dtype: "float32", shape: [3] })).toThrow("expected 12 bytes, got 8");
   });
 });

@@ -1,19 +1,39 @@
 // @vitest-environment jsdom
-import type { AnyModel } from "@anywidget/types";
-import { describe, expect, it, vi } from "vitest";
-import type { Traits } from "../src/hdm/python_state";
+import { options } from "preact";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import widget from "../src/hdm_explorer";
-import { FakeModel } from "./fake_model";
+import { GONE } from "../src/shared/traits";
+import {
+  button,
+  doublesMessage,
+  FakeModel,
+  fakeAddresses,
+  fakeCanvases,
+  show as onPage,
+  rest,
+} from "./fake_model";
 
-// jsdom paints nothing; what is painted is tested in paint.test.ts and in a real browser.
-HTMLCanvasElement.prototype.getContext = () => null;
+// Effects at once, not with the next picture on the screen.
+options.requestAnimationFrame = (effect) => queueMicrotask(effect);
+
+let put: ReturnType<typeof fakeCanvases>;
+beforeEach(() => {
+  fakeAddresses();
+  put = fakeCanvases();
+});
+afterEach(() => {
+  vi.unstubAllGlobals();
+  delete document.body.dataset.jpThemeLight;
+});
 
 const nothing = () => new DataView(new ArrayBuffer(0));
+const bits = (...bytes: number[]) => new DataView(Uint8Array.from(bytes).buffer);
+// Whatever Python draws is drawn.
+const SQUARE = Array.from({ length: 9 }, () => [0, 9]).flat();
 const blues = new DataView(new Uint8Array(768).fill(100).buffer);
 
 function state(): Record<string, unknown> {
   // The last cell is not measured yet: its value is no more than an estimate.
-  const values = Float32Array.of(0, 12.5, 3, 40);
   return {
     circle_size: 8,
     offset: 8,
@@ -33,15 +53,19 @@ function state(): Record<string, unknown> {
       label: "Hausdorff distance",
       unit: "px",
       truthEmpty: false,
+      empty: "diagonal",
     },
-    _picture: nothing(),
+    _image: nothing(),
     _edges: nothing(),
     _truth: nothing(),
     _prediction: nothing(),
-    _palettes: { Blues: blues, magma: blues, viridis: blues },
+    _color_tables: { Blues: blues, magma: blues, viridis: blues },
     _map: {
-      values: { view: new DataView(values.buffer), dtype: "float32", shape: [2, 2] },
-      measured: new DataView(Uint8Array.of(0b11100000).buffer),
+      values: doublesMessage(0, 12.5, 3, 40),
+      measured: bits(0b11100000),
+      drawn: bits(0b11110000),
+      oneEmpty: bits(0),
+      disc: { view: new DataView(Int32Array.from(SQUARE).buffer), dtype: "int32", shape: [9, 2] },
       plan: "",
       baseline: 1,
       circleSize: 8,
@@ -58,17 +82,7 @@ function state(): Record<string, unknown> {
   };
 }
 
-function show(model: FakeModel) {
-  const el = document.createElement("div");
-  document.body.append(el);
-  const stop = widget.render({
-    model: model as unknown as AnyModel<Traits>,
-    el,
-  } as unknown as Parameters<typeof widget.render>[0]);
-  return { el, stop };
-}
-
-const rest = () => new Promise((done) => setTimeout(done));
+const show = (model: FakeModel) => onPage(widget, model);
 
 describe("a view of the explorer", () => {
   it("says what a scan costs, how far it is and what it found", () => {
@@ -141,7 +155,7 @@ describe("a view of the explorer", () => {
     const stats = () => [...el.querySelectorAll(".hdm-stat b")].map((stat) => stat.textContent);
     expect(stats()).toEqual(["1.0 px", "12.5 px", "0.0 px"]);
     expect(el.querySelector(".hdm-ticks")?.textContent).toMatch(/12\.5 px$/);
-    expect(el.querySelector(".hdm-bar i")).toBeNull(); // no place on the colour bar
+    expect(el.querySelector(".hdm-bar i")).toBeNull(); // no place on the color bar
 
     await press("Enter");
     expect(model.state.cell).toEqual([1, 1]);
@@ -172,7 +186,7 @@ describe("a view of the explorer", () => {
     expect([stripes(), legend()]).toEqual([null, null]);
     model.set("layers", ["map"]);
     const map = model.state._map as object;
-    model.set("_map", { ...map, done: 4, measured: new DataView(Uint8Array.of(0b11110000).buffer) });
+    model.set("_map", { ...map, done: 4, measured: bits(0b11110000) });
     await rest();
     expect([stripes(), legend()]).toEqual([null, null]);
     stop();
@@ -180,12 +194,12 @@ describe("a view of the explorer", () => {
 
   it("tells a place that is never drawn from one that is not measured yet, and from a value that is not defined", async () => {
     const model = new FakeModel(state());
-    const values = Float32Array.of(Number.NaN, 12.5, Number.NaN, 12.5);
     const map = model.state._map as object;
     model.state._map = {
       ...map,
-      values: { view: new DataView(values.buffer), dtype: "float32", shape: [2, 2] },
-      measured: new DataView(Uint8Array.of(0b11000000).buffer),
+      values: doublesMessage(Number.NaN, 12.5, 7, 12.5),
+      measured: bits(0b11000000),
+      drawn: bits(0b11010000),
     };
     const { el, stop } = show(model);
     const stage = el.querySelector("[role=application]") as HTMLElement;
@@ -216,13 +230,12 @@ describe("a view of the explorer", () => {
     stop();
   });
 
-  it("shows no change where float32 alone makes one", () => {
+  it("shows no change where there is none", () => {
     const model = new FakeModel(state());
-    const values = new Float32Array(4).fill(1 / 3);
     const map = model.state._map as object;
     model.state._map = {
       ...map,
-      values: { view: new DataView(values.buffer), dtype: "float32", shape: [2, 2] },
+      values: doublesMessage(1 / 3, 1 / 3, 1 / 3, 1 / 3),
       baseline: 1 / 3,
     };
     model.state.result_type = "worse";
@@ -274,6 +287,27 @@ describe("a view of the explorer", () => {
     second.stop();
   });
 
+  it("says why a request failed, until the next one succeeds", async () => {
+    const model = new FakeModel({ ...state(), status: "done" });
+    const { el, stop } = show(model);
+    button(el, "Run again").click();
+    await model.reply(model.sent[0], { error: "can't start new thread" });
+    expect(el.querySelector("[role=alert]")?.textContent).toContain("can't start new thread");
+    button(el, "Run again").click();
+    await model.reply(model.sent[1]);
+    expect(el.querySelector("[role=alert]")).toBeNull();
+    stop();
+  });
+
+  it("says so when the kernel is restarted", async () => {
+    const model = new FakeModel(state());
+    const { el, stop } = show(model);
+    model.tell("comm_live_update");
+    await rest();
+    expect(el.querySelector("[role=alert]")?.textContent).toContain(GONE);
+    stop();
+  });
+
   it("gives every control a name", () => {
     const { el, stop } = show(new FakeModel(state()));
     for (const control of el.querySelectorAll<HTMLInputElement>("input, select, button")) {
@@ -298,4 +332,162 @@ describe("a view of the explorer", () => {
     first.stop();
     expect(model.listening).toBe(0);
   });
+
+  it("paints the map again when it can afford to, with no more pixels than are seen", async () => {
+    const large = { ...(state()._about as object), height: 5000, width: 5000 };
+    const disc = Int32Array.from(Array.from({ length: 1001 }, () => [0, 1001]).flat());
+    const values = Array.from({ length: 25 }, (_, i) => i);
+    const all = bits(0xff, 0xff, 0xff, 0x80);
+    const map = {
+      ...(state()._map as object),
+      values: doublesMessage(...values),
+      measured: all,
+      drawn: all,
+      oneEmpty: bits(0, 0, 0, 0),
+      disc: { view: new DataView(disc.buffer), dtype: "int32", shape: [1001, 2] },
+      baseline: 0,
+      circleSize: 1000,
+      offset: 1000,
+    };
+    const settings = { circleSize: 1000, offset: 1000, channel: -1 };
+    const grid = { circle_size: 1000, offset: 1000, _scanned: settings };
+    const model = new FakeModel({ ...state(), ...grid, _about: large, _map: map });
+    const { el, stop } = show(model);
+    await rest();
+    const painted = () => put.filter(({ canvas }) => canvas.getAttribute("aria-label") === "Distances");
+    expect(painted().map(({ image }) => [image.width, image.height])).toEqual([[512, 512]]);
+    model.set("status", "done");
+    await rest();
+    const { image } = painted()[1];
+    expect([painted().length, image.width, image.height]).toEqual([2, 1024, 1024]);
+    // The larger value lies on top, in its own opacity: (value / 24) ** 0.6 of 255.
+    const opacity = (x: number, y: number) => image.data[4 * (1024 * y + x) + 3];
+    const share = (value: number) => Math.round(255 * (value / 24) ** 0.6);
+    expect([opacity(0, 0), opacity(1023, 1023), opacity(250, 700)]).toEqual([0, 255, share(16)]);
+    // A canvas for masks is no larger.
+    expect(put.every(({ image }) => image.width <= 1024)).toBe(true);
+    expect(el.querySelector("canvas")).not.toBeNull();
+    stop();
+  });
+});
+
+describe("the inspector", () => {
+  const found = (more: object = {}) => ({
+    cell: [0, 1],
+    pending: false,
+    distance: 12.5,
+    change: 11.5,
+    iou: 0.5,
+    rank: 1,
+    of: 3,
+    predictedEmpty: false,
+    pair: null,
+    from: null,
+    pairDistance: null,
+    image: nothing(),
+    mask: bits(...new Array(32).fill(0xf0)),
+    ...more,
+  });
+  const pinned = (inspection: object, about: object = {}) =>
+    new FakeModel({
+      ...state(),
+      cell: [0, 1],
+      _inspector: inspection,
+      _about: { ...(state()._about as object), ...about },
+      _truth: bits(...new Array(32).fill(0xff)),
+    });
+  const caption = (el: Element) => [...el.querySelectorAll("figcaption")].at(-1)?.textContent;
+
+  it.each([
+    [
+      {
+        pair: [
+          [0, 0],
+          [3, 4],
+        ],
+        from: "a",
+        pairDistance: 5,
+      },
+      {},
+      "Added pixel and the nearest true one: 5.0 px apart",
+    ],
+    [
+      {
+        pair: [
+          [0, 0],
+          [3, 4],
+        ],
+        from: "b",
+        pairDistance: 5,
+      },
+      {},
+      "Missed pixel and the nearest predicted one: 5.0 px apart",
+    ],
+    [{}, {}, "The two masks are equal"],
+    [{ predictedEmpty: true }, { truthEmpty: true }, "Both masks are empty"],
+    [
+      { predictedEmpty: true },
+      {},
+      "The model predicts nothing, so there is no pair; the distance is the image's diagonal",
+    ],
+    [{ predictedEmpty: true }, { empty: "inf" }, "The model predicts nothing, so there is no pair"],
+    [{ predictedEmpty: true }, { unit: "" }, "The model predicts nothing, so there is no pair"],
+    [
+      {},
+      { truthEmpty: true },
+      "The truth is empty, so there is no pair; the distance is the image's diagonal",
+    ],
+  ])("says what makes the distance: %o, %o", (inspection, about, expected) => {
+    const { el, stop } = show(pinned(found(inspection), about));
+    expect(caption(el)).toBe(expected);
+    stop();
+  });
+
+  it("paints both masks in the theme's colors, and again when the theme changes", async () => {
+    const colors = { hit: "#00ff00", missed: "#ff0000", added: "#0000ff", mask: "#ffffff" };
+    const dark = { ...colors, missed: "#123456" };
+    const themed = vi.spyOn(window, "getComputedStyle");
+    themed.mockImplementation(() => {
+      const theme = document.body.dataset.jpThemeLight === "false" ? dark : colors;
+      const of = (name: string) => theme[name.slice(2) as keyof typeof theme];
+      return { getPropertyValue: of } as unknown as CSSStyleDeclaration;
+    });
+    const { stop } = show(pinned(found()));
+    await rest();
+    const masks = () =>
+      put.filter(({ canvas }) => canvas.getAttribute("aria-label")?.startsWith("The model's"));
+    // The first four pixels of every eight are hit, the others missed.
+    const pixels = (nth: number) => [...masks()[nth].image.data.slice(12, 20)];
+    expect(masks()).toHaveLength(2);
+    expect(pixels(1)).toEqual([0, 255, 0, 255, 255, 0, 0, 255]);
+    document.body.dataset.jpThemeLight = "false";
+    await rest();
+    expect(masks()).toHaveLength(4);
+    expect(pixels(3)).toEqual([0, 255, 0, 255, 0x12, 0x34, 0x56, 255]);
+    stop();
+    themed.mockRestore();
+  });
+});
+
+it("says that nothing is predicted where Python says so, whatever the distance is", async () => {
+  const map = { ...(state()._map as object), oneEmpty: bits(0b01000000) };
+  const model = new FakeModel({ ...state(), status: "done", _map: map });
+  const { el, stop } = show(model);
+  const stats = () => [...el.querySelectorAll(".hdm-stat")].map((stat) => stat.textContent);
+  expect(stats()[1]).toBe("Worst cell12.5 pxnothing is predicted");
+  const stage = el.querySelector("[role=application]") as HTMLElement;
+  for (const key of ["ArrowLeft", "ArrowUp"]) {
+    stage.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    await rest();
+  }
+  expect(el.querySelector(".hdm-tip")?.textContent).toBe("12.5 px nothing is predicted");
+  model.set("_about", { ...(state()._about as object), truthEmpty: true });
+  await rest();
+  expect(stats()[1]).toBe("Worst cell12.5 pxsomething is predicted");
+  // The image's diagonal, 22.6 px, says nothing by itself.
+  model.set("_map", { ...map, oneEmpty: bits(0), values: doublesMessage(0, Math.hypot(16, 16), 3, 40) });
+  await rest();
+  expect(stats()[1]).toBe("Worst cell22.6 px21.6 px worse");
+  expect(el.querySelector(".hdm-tip")?.textContent).toBe("22.6 px");
+  stop();
 });

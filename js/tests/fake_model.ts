@@ -154,6 +154,25 @@ export class FakeResizeObserver {
   }
 }
 
+/** In place of the page's own, which jsdom lacks: what is put on a canvas. */
+export class FakeImageData {
+  constructor(
+    readonly data: Uint8ClampedArray,
+    readonly width: number,
+    readonly height: number,
+  ) {}
+}
+
+/** All that is put on canvases from now on. */
+export function fakeCanvases() {
+  const put: { canvas: HTMLCanvasElement; image: FakeImageData }[] = [];
+  vi.stubGlobal("ImageData", FakeImageData);
+  HTMLCanvasElement.prototype.getContext = function (this: HTMLCanvasElement) {
+    return { putImageData: (image: FakeImageData) => put.push({ canvas: this, image }) };
+  } as unknown as HTMLCanvasElement["getContext"];
+  return put;
+}
+
 export const text = (content: string) => new DataView(new TextEncoder().encode(content).buffer);
 
 export const intsMessage = (...values: number[]) => ({
@@ -165,5 +184,11 @@ export const intsMessage = (...values: number[]) => ({
 export const floatsMessage = (...values: number[]) => ({
   view: new DataView(Float32Array.from(values).buffer),
   dtype: "float32",
+  shape: [values.length],
+});
+
+export const doublesMessage = (...values: number[]) => ({
+  view: new DataView(Float64Array.from(values).buffer),
+  dtype: "float64",
   shape: [values.length],
 });

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { count, distance, duration, noMask, ticks } from "../src/shared/format";
+import { change, count, distance, duration, score, ticks } from "../src/shared/format";
 
 it("writes distances with their unit", () => {
   expect(distance(38.07, "px")).toBe("38.1 px");
@@ -14,11 +14,19 @@ it("writes counts and times for people", () => {
   expect([0.42, 12.4, 600, 7200].map(duration)).toEqual(["0.4 s", "12 s", "10 min", "2.0 h"]);
 });
 
-it("knows the distance that stands for an empty mask", () => {
-  const picture = { height: 3, width: 4 };
-  expect(noMask(picture, 5, "px")).toBe(true);
-  expect(noMask(picture, Math.hypot(2, 3), "px")).toBe(false);
-  expect(noMask(picture, 5, "")).toBe(false);
+it("writes scores, and a dash where there is none", () => {
+  expect([0.456, 1, "nan", null].map(score)).toEqual(["0.46", "1.00", "–", "–"]);
+});
+
+it("says what a change is worth", () => {
+  const { NaN: none, POSITIVE_INFINITY: infinite } = Number;
+  expect([-3, 12.34, 0.04, infinite, none].map((by) => change(by, "px", "none"))).toEqual([
+    "3.0 px better",
+    "12.3 px worse",
+    "none",
+    "∞ worse",
+    "not defined",
+  ]);
 });
 
 it("marks the ends of a range and round numbers between them", () => {

@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 import {
+  areas,
   cellAt,
-  centre,
+  center,
   cols,
   type Grid,
-  neighbour,
+  neighbor,
   outline,
-  places,
   rows,
   sameCell,
   sameGrid,
@@ -21,14 +21,14 @@ describe("the grid", () => {
   });
 
   it("has discs of circleSize + 1 pixels, anchored at their top left corner", () => {
-    expect(centre(grid, [0, 0])).toEqual({ x: 4, y: 4 });
-    expect(centre(grid, [2, 3])).toEqual({ x: 19, y: 14 });
+    expect(center(grid, [0, 0])).toEqual({ x: 4, y: 4 });
+    expect(center(grid, [2, 3])).toEqual({ x: 19, y: 14 });
   });
 
-  it("finds the disc whose centre is nearest", () => {
+  it("finds the disc whose center is nearest", () => {
     for (let row = 0; row < 4; row++) {
       for (let col = 0; col < 6; col++) {
-        const { x, y } = centre(grid, [row, col]);
+        const { x, y } = center(grid, [row, col]);
         expect(cellAt(grid, x + 2.4, y - 2.4)).toEqual([row, col]);
       }
     }
@@ -37,9 +37,9 @@ describe("the grid", () => {
   });
 
   it("stops at its border", () => {
-    expect(neighbour(grid, [0, 0], -1, -1)).toEqual([0, 0]);
-    expect(neighbour(grid, [1, 1], 1, 0)).toEqual([2, 1]);
-    expect(neighbour(grid, [3, 2], 5, 1e9)).toEqual([3, 5]);
+    expect(neighbor(grid, [0, 0], -1, -1)).toEqual([0, 0]);
+    expect(neighbor(grid, [1, 1], 1, 0)).toEqual([2, 1]);
+    expect(neighbor(grid, [3, 2], 5, 1e9)).toEqual([3, 5]);
   });
 
   it("compares cells and grids by what they are", () => {
@@ -52,11 +52,11 @@ describe("the grid", () => {
   });
 });
 
-describe("places", () => {
+describe("areas", () => {
   it("are where the cell is the nearest one", () => {
     // Every other cell, two of them side by side.
     const chosen = Uint8Array.from({ length: 24 }, (_, cell) => Number(cell % 2 === 0 || cell === 7));
-    const boxes = [...places(chosen, grid).matchAll(/M([\d.]+) ([\d.]+)H([\d.]+)V([\d.]+)H\1Z/g)].map((box) =>
+    const boxes = [...areas(chosen, grid).matchAll(/M([\d.]+) ([\d.]+)H([\d.]+)V([\d.]+)H\1Z/g)].map((box) =>
       box.slice(1).map(Number),
     );
     for (let y = 0.25; y < grid.height; y += 0.5) {
@@ -71,22 +71,22 @@ describe("places", () => {
   });
 
   it("reach to the picture's border", () => {
-    expect(places(new Uint8Array(24).fill(1), grid).match(/M0 0H32V/)).not.toBeNull();
-    expect(places(new Uint8Array(24).fill(1), grid)).toContain("V20H0Z");
-    expect(places(new Uint8Array(24), grid)).toBe("");
+    expect(areas(new Uint8Array(24).fill(1), grid).match(/M0 0H32V/)).not.toBeNull();
+    expect(areas(new Uint8Array(24).fill(1), grid)).toContain("V20H0Z");
+    expect(areas(new Uint8Array(24), grid)).toBe("");
   });
 
   it("leave out what no pixel of the picture is nearest to", () => {
-    // The last of six discs of 20 pixels has its centre 3 pixels beyond the border.
+    // The last of six discs of 20 pixels has its center 3 pixels beyond the border.
     const wide: Grid = { height: 20, width: 32, circleSize: 19, offset: 5 };
     const last = Uint8Array.from({ length: 24 }, (_, cell) => Number(cell === 5));
     expect(cellAt(wide, 31.9, 0)).toEqual([0, 4]);
-    expect(places(last, wide)).toBe("");
+    expect(areas(last, wide)).toBe("");
   });
 
   it("are the discs, where these leave gaps", () => {
     const gaps: Grid = { height: 8, width: 16, circleSize: 3, offset: 8 };
-    expect(places(Uint8Array.of(0, 1), gaps)).toBe("M8 2a2 2 0 1 0 4 0a2 2 0 1 0 -4 0Z");
+    expect(areas(Uint8Array.of(0, 1), gaps)).toBe("M8 2a2 2 0 1 0 4 0a2 2 0 1 0 -4 0Z");
   });
 });
 

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import clusterTable from "../src/cluster_table";
 import gallery from "../src/gallery";
 import legend from "../src/legend";
+import { GONE } from "../src/shared/traits";
 import toolbar from "../src/toolbar";
 import {
   button,
@@ -65,7 +66,7 @@ const legendState = () => ({
   sample: { drawn: 24, total: 24 },
   notice: "",
   names: [],
-  _points: { places: floatsMessage(), rows: intsMessage(), bounds: [0, 1, 0, 1] },
+  _points: { positions: floatsMessage(), rows: intsMessage(), bounds: [0, 1, 0, 1] },
 });
 
 const row = (label: number, more: object = {}) => ({
@@ -81,7 +82,7 @@ const row = (label: number, more: object = {}) => ({
 });
 
 const clusters = () => ({
-  rows: [row(2, { mean: 0.1 }), row(0), row(1, { mean: null, median: null })],
+  rows: [row(2, { mean: 0.1 }), row(0), row(1, { mean: "nan", median: "nan" })],
   chosen: 0,
   n_clusters: 0,
   most: 5,
@@ -96,7 +97,7 @@ const selection = (name: string, more: object = {}) => ({
   color: "#8b5cf6",
   count: 1234,
   mean: 0.5,
-  median: null,
+  median: "nan",
   ...more,
 });
 
@@ -105,12 +106,12 @@ const lists = () => ({
   sorts: ["lowest IoU first"],
   layers: "three",
   size: 72,
-  ring: null,
+  highlighted: null,
   selections: [selection("a"), selection("b", { count: 2 })],
   active: 0,
   can_explain: false,
   caption_by: "",
-  caption_round: 1,
+  captions_version: 1,
   _about: { height: 1, width: 1, total: 9, full: true },
   _items: intsMessage(),
 });
@@ -155,7 +156,7 @@ describe("the toolbar", () => {
     const { el, stop } = show(toolbar, model);
     expect(el.querySelector("section")?.getAttribute("aria-label")).toBe("Map of 1,234 items");
     (el.querySelector("input[value=subtract]") as HTMLInputElement).click();
-    choose(pick(el, "Colour"), "cluster");
+    choose(pick(el, "Color"), "cluster");
     choose(pick(el, "Background"), "none");
     expect([model.state.mode, model.state.color_by, model.state.background]).toEqual([
       "subtract",
@@ -167,7 +168,7 @@ describe("the toolbar", () => {
     model.set("color_by", "iou");
     await rest();
     expect((el.querySelector("input[value=add]") as HTMLInputElement).checked).toBe(true);
-    expect(pick(el, "Colour").value).toBe("iou");
+    expect(pick(el, "Color").value).toBe("iou");
     stop();
   });
 
@@ -216,6 +217,20 @@ describe("the toolbar", () => {
   });
 });
 
+describe("an explorer whose kernel was restarted", () => {
+  it("says so, and answers what is asked at once", async () => {
+    const model = new FakeModel(tools());
+    const { el, stop } = show(toolbar, model);
+    model.tell("comm_live_update");
+    await rest();
+    expect(el.querySelector("[role=alert]")?.textContent).toBe(GONE);
+    button(el, "Undo").click();
+    await rest();
+    expect(model.sent).toEqual([]);
+    stop();
+  });
+});
+
 describe("the legend", () => {
   const texts = (el: Element, selector: string) =>
     [...el.querySelectorAll(selector)].map((one) => one.textContent?.trim());
@@ -236,7 +251,7 @@ describe("the legend", () => {
     stop();
   });
 
-  it("names categories with their colours, and says how many more there are", async () => {
+  it("names categories with their colors, and says how many more there are", async () => {
     const entries = [
       { color: "#112233", label: "town", count: 2000 },
       { color: "#445566", label: "field", count: 3 },
@@ -255,10 +270,10 @@ describe("the legend", () => {
   it("tells what the background is, where there is one", async () => {
     const model = new FakeModel(legendState());
     const { el, stop } = show(legend, model);
-    expect(el.textContent).toContain("the IoU to expect there, R² 0.46 on items left out");
-    model.set("surface", { colors: ["#ff0000"], score: null, learnedFrom: 5000 });
+    expect(el.textContent).toContain("expected IoU, cross-validated R² 0.46");
+    model.set("surface", { colors: ["#ff0000"], score: "nan", learnedFrom: 5000 });
     await rest();
-    expect(el.textContent).toContain("the IoU to expect there, learned from 5,000 items");
+    expect(el.textContent).toContain("expected IoU, learned from 5,000 items");
     expect(el.textContent).not.toContain("R²");
     model.set("background", "none");
     await rest();
@@ -323,7 +338,7 @@ describe("the table of clusters", () => {
     expect(head("Mean").getAttribute("aria-sort")).toBe("none");
     expect(await sort("Items")).toEqual(["2", "1", "0"]);
     expect(head("Items").getAttribute("aria-sort")).toBe("descending");
-    expect(await sort("Nothing")).toEqual(["0", "1", "2"]);
+    expect(await sort("Empty")).toEqual(["0", "1", "2"]);
     const [first] = el.querySelectorAll<HTMLImageElement>("tbody img");
     expect(await read(addresses.get(first.src))).toBe("zero");
     stop();
@@ -369,12 +384,24 @@ describe("the table of clusters", () => {
     stop();
   });
 
+  it("says why a request failed, until the next one succeeds", async () => {
+    const model = new FakeModel(clusters());
+    const { el, stop } = show(clusterTable, model);
+    (el.querySelector("tbody tr") as HTMLElement).click();
+    await model.reply(model.sent[0], { error: "there are clusters 0 to 1, got 2" });
+    expect(el.querySelector("[role=alert]")?.textContent).toContain("there are clusters 0 to 1, got 2");
+    (el.querySelector("tbody tr") as HTMLElement).click();
+    await model.reply(model.sent[1]);
+    expect(el.querySelector("[role=alert]")).toBeNull();
+    stop();
+  });
+
   it("says what is being done and what went wrong, with the rows from before", async () => {
     const model = new FakeModel(clusters());
     const { el, stop } = show(clusterTable, model);
-    model.set("busy", "Comparing groupings: 3 done …");
+    model.set("busy", "Comparing clusterings: 3 done …");
     await rest();
-    expect(el.querySelector("[role=status]")?.textContent).toBe("Comparing groupings: 3 done …");
+    expect(el.querySelector("[role=status]")?.textContent).toBe("Comparing clusterings: 3 done …");
     expect(el.querySelector("section")?.getAttribute("aria-busy")).toBe("true");
     model.set("busy", "");
     model.set("error", "too few items");
@@ -433,7 +460,7 @@ describe("the list of selections", () => {
     expect(model.asked()).toEqual([{ request: "begin" }]);
     model.set("active", null);
     await rest();
-    expect(button(el, "The next lasso begins a new selection").disabled).toBe(true);
+    expect(button(el, "The next lasso starts a new selection").disabled).toBe(true);
     stop();
   });
 
@@ -441,13 +468,19 @@ describe("the list of selections", () => {
     const model = new FakeModel(lists());
     const { el, stop } = show(gallery, model);
     const entries = [...menu(el, 1).querySelectorAll("button")].map((one) => one.textContent);
-    expect(entries).toEqual(["Rename", "Add to a", "Take from a", "Keep in a what both have", "Remove"]);
+    expect(entries).toEqual([
+      "Rename",
+      "Add to a",
+      "Subtract from a",
+      "Keep in a only what both have",
+      "Remove",
+    ]);
     expect([...menu(el, 0).querySelectorAll("button")].map((one) => one.textContent)).toEqual([
       "Rename",
       "Remove",
     ]);
     const details = menu(el, 1) as HTMLDetailsElement;
-    for (const entry of ["Add to a", "Take from a", "Keep in a what both have"]) {
+    for (const entry of ["Add to a", "Subtract from a", "Keep in a only what both have"]) {
       details.open = true;
       button(details, entry).click();
       expect(details.open).toBe(false);

@@ -5,19 +5,19 @@ import { floatsMessage, intsMessage } from "./fake_model";
 // A plot from 0 to 10 across and from -1 to 1 up, 200 x 100 px of the page at (50, 20).
 const box = { left: 50, top: 20, width: 200, height: 100 };
 const points: Points = {
-  places: Float32Array.of(0, -1, 10, 1, 5, 0, 5, 0.5),
+  positions: Float32Array.of(0, -1, 10, 1, 5, 0, 5, 0.5),
   rows: Int32Array.of(3, 8, 21, 40),
   bounds: [0, 10, -1, 1],
 };
 
 it("reads points from a message", () => {
   const message = {
-    places: floatsMessage(1, 2, 3, 4),
+    positions: floatsMessage(1, 2, 3, 4),
     rows: intsMessage(7, 9),
     bounds: [0, 1, 2, 3] as Points["bounds"],
   };
   const read = readPoints(message);
-  expect([...read.places]).toEqual([1, 2, 3, 4]);
+  expect([...read.positions]).toEqual([1, 2, 3, 4]);
   expect([...read.rows]).toEqual([7, 9]);
   expect(read.bounds).toEqual([0, 1, 2, 3]);
 });
@@ -45,12 +45,12 @@ describe("the nearest point", () => {
   });
 
   it("is the one on top where two are at the same place", () => {
-    const two: Points = { ...points, places: Float32Array.of(5, 0, 5, 0), rows: Int32Array.of(1, 2) };
+    const two: Points = { ...points, positions: Float32Array.of(5, 0, 5, 0), rows: Int32Array.of(1, 2) };
     expect(nearest(two, 150, 70, box, 12)).toBe(1);
   });
 
   it("is none where there are no points", () => {
-    const none: Points = { ...points, places: new Float32Array(0), rows: new Int32Array(0) };
+    const none: Points = { ...points, positions: new Float32Array(0), rows: new Int32Array(0) };
     expect(nearest(none, 150, 70, box, 12)).toBe(-1);
   });
 });

@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { LegendTraits } from "../src/latent/legend";
 import { arrange, showNames } from "../src/latent/names";
+import type { LegendTraits } from "../src/latent/python_state";
 import { connect } from "../src/shared/traits";
 import { FakeModel, FakeResizeObserver, rest } from "./fake_model";
 

@@ -1,20 +1,22 @@
 import { describe, expect, it } from "vitest";
-import type { Grid } from "../src/shared/geometry";
+import type { Grid, Size } from "../src/shared/geometry";
 import {
-  colourise,
+  canvasSize,
+  changes,
+  colorize,
   emphasis,
+  fraction,
   paintingOrder,
-  paintingScale,
   range,
   relative,
-  share,
   topmostCells,
 } from "../src/shared/paint";
 
 const { NaN: missing, POSITIVE_INFINITY: infinite } = Number;
+const of = (...values: number[]) => Float64Array.from(values);
 
 describe("relative", () => {
-  const values = Float32Array.of(1, 3, 5, missing);
+  const values = of(1, 3, 5, missing);
 
   it("keeps raw distances", () => {
     expect([...relative(values, 3, "raw")]).toEqual([1, 3, 5, missing]);
@@ -27,89 +29,176 @@ describe("relative", () => {
   });
 });
 
-describe("range and share", () => {
+describe("range and fraction", () => {
   it("leave out what is missing or infinite", () => {
-    expect(range(Float32Array.of(missing, 4, infinite, 2))).toEqual({ low: 2, high: 4 });
-    expect(range(Float32Array.of(missing))).toBeNull();
+    expect(range(of(missing, 4, infinite, 2))).toEqual({ low: 2, high: 4 });
+    expect(range(of(missing))).toBeNull();
   });
   it("run from 0 to 1", () => {
     const span = { low: 2, high: 4 };
-    expect([2, 2.5, 4, infinite].map((value) => share(value, span))).toEqual([0, 0.25, 1, 1]);
+    expect([2, 2.5, 4, infinite].map((value) => fraction(value, span))).toEqual([0, 0.25, 1, 1]);
   });
   it("are 0 for a constant map, without a division by zero", () => {
-    expect(share(7, { low: 7, high: 7 })).toBe(0);
-    expect(share(7, null)).toBe(0);
+    expect(fraction(7, { low: 7, high: 7 })).toBe(0);
+    expect(fraction(7, null)).toBe(0);
   });
 });
 
-it("paints from the smallest to the largest, equal values in reading order, nothing that is missing", () => {
-  expect([...paintingOrder(Float32Array.of(3, 1, missing, 3, 0, 1))]).toEqual([4, 1, 5, 0, 3]);
+describe("the painting order", () => {
+  it("is from the smallest to the largest, equal values in reading order, nothing that is missing", () => {
+    expect([...paintingOrder(of(3, 1, missing, 3, 0, 1))]).toEqual([4, 1, 5, 0, 3]);
+  });
+
+  it("is by change first, then by value, infinity too", () => {
+    const values = of(9, infinite, 5, 7, infinite, 9);
+    expect([...paintingOrder(changes(values, 7, "raw"), values)]).toEqual([3, 2, 0, 5, 1, 4]);
+  });
+
+  it("tells apart what single precision would not", () => {
+    const values = of(10 + 1e-9, 10, 10 + 1e-12);
+    expect([...paintingOrder(changes(values, 0, "raw"), values)]).toEqual([1, 2, 0]);
+  });
 });
 
+const asPil = (rows: [number, number][]) => Int32Array.from(rows.flat());
+// Discs of 2 x 2 pixels.
+const SQUARE = asPil([
+  [0, 2],
+  [0, 2],
+]);
+// Discs of 4 x 4 pixels.
+const ROUND = asPil([
+  [1, 3],
+  [0, 4],
+  [0, 4],
+  [1, 3],
+]);
+
+function topmost(values: Float64Array, grid: Grid, disc: Int32Array, size: Size = grid, baseline = 0) {
+  return [...topmostCells(paintingOrder(changes(values, baseline, "raw"), values), grid, disc, size)];
+}
+
 describe("topmostCells", () => {
-  // Discs of 2 x 2 pixels, one apart: every one reaches over its right and lower neighbour.
+  // One apart: every one lies over its right and lower neighbor.
   const grid: Grid = { height: 3, width: 3, circleSize: 1, offset: 1 };
 
-  it("puts the larger value on top and cuts at the picture's border", () => {
-    const values = Float32Array.of(9, 1, 1, 1, 5, 1, 1, 1, 2);
-    expect([...topmostCells(values, grid, 1)]).toEqual([0, 0, 2, 0, 0, 4, 6, 4, 4]);
+  it("puts the larger change on top and cuts at the image's border", () => {
+    expect(topmost(of(9, 1, 1, 1, 5, 1, 1, 1, 2), grid, SQUARE)).toEqual([0, 0, 2, 0, 0, 4, 6, 4, 4]);
   });
 
   it("shows a disc that improves the mask, though those that change nothing have the larger distance", () => {
-    const values = Float32Array.of(9, 9, 9, 9, 5, 9, 9, 9, 9);
-    const top = topmostCells(emphasis(values, 9, "raw"), grid, 1, values);
-    expect([...top]).toEqual([0, 1, 2, 3, 4, 4, 6, 4, 4]);
-  });
-
-  it("puts the larger of two values of equal weight on top, infinity too", () => {
-    const values = Float32Array.of(Number.POSITIVE_INFINITY, 1, 1, 1, 5, 1, 1, 1, 1);
-    const top = topmostCells(emphasis(values, 1, "worse"), grid, 1, values);
-    expect([...top].slice(0, 5)).toEqual([0, 0, 2, 0, 0]);
+    const values = of(9, 9, 9, 9, 5, 9, 9, 9, 9);
+    expect(topmost(values, grid, SQUARE, grid, 9)).toEqual([0, 1, 2, 3, 4, 4, 6, 4, 4]);
   });
 
   it("leaves pixels without a disc empty", () => {
-    const values = new Float32Array(9).fill(missing);
-    values[4] = 0;
-    // prettier-ignore
-    expect([...topmostCells(values, grid, 1)]).toEqual([-1, -1, -1, -1, 4, 4, -1, 4, 4]);
+    const values = new Float64Array(9).fill(missing);
+    values[4] = 1;
+    expect(topmost(values, grid, SQUARE)).toEqual([-1, -1, -1, -1, 4, 4, -1, 4, 4]);
   });
 
-  it("draws round discs when enlarged", () => {
+  it("draws the disc that Python draws, pixel by pixel", () => {
     const one: Grid = { height: 4, width: 4, circleSize: 3, offset: 4 };
-    const top = topmostCells(Float32Array.of(1), one, 1);
+    // Not as a circle would be.
+    const odd = asPil([
+      [2, 3],
+      [0, 4],
+      [1, 2],
+      [0, 1],
+    ]);
     // prettier-ignore
-    expect([...top].map((cell) => cell + 1)).toEqual([0, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 0]);
-    const covered = topmostCells(Float32Array.of(1), one, 8).filter((cell) => cell === 0).length;
-    expect(covered / 8 ** 2).toBeCloseTo(Math.PI * 2 ** 2, 0);
+    expect(topmost(of(1), one, odd).map((cell) => cell + 1)).toEqual([
+      0, 0, 1, 0, 1, 1, 1, 1, 0, 1, 0, 0, 1, 0, 0, 0,
+    ]);
+  });
+
+  it("draws round discs of the same diameter where the canvas is larger", () => {
+    const one: Grid = { height: 4, width: 4, circleSize: 3, offset: 4 };
+    const top = topmost(of(1), one, ROUND, { height: 32, width: 32 });
+    expect(top.filter((cell) => cell === 0).length / 8 ** 2).toBeCloseTo(Math.PI * 2 ** 2, 0);
+    // They touch all four sides.
+    const edges = [top.slice(0, 32), top.slice(-32)];
+    expect(edges.every((line) => line.includes(0))).toBe(true);
+    expect([top[16 * 32], top[16 * 32 + 31]]).toEqual([0, 0]);
+  });
+
+  it("shows the pixels of the image at the centers of its own where the canvas is smaller", () => {
+    const large: Grid = { height: 60, width: 90, circleSize: 3, offset: 2 };
+    const values = Float64Array.from({ length: 30 * 45 }, (_, i) => (i * 37) % 101);
+    const whole = topmost(values, large, ROUND);
+    for (const size of [
+      { height: 20, width: 30 },
+      { height: 37, width: 55 },
+      { height: 1, width: 2 },
+    ]) {
+      const expected = Array.from({ length: size.height * size.width }, (_, i) => {
+        const y = Math.floor(((Math.floor(i / size.width) + 0.5) * 60) / size.height);
+        const x = Math.floor((((i % size.width) + 0.5) * 90) / size.width);
+        return whole[90 * y + x];
+      });
+      expect(topmost(values, large, ROUND, size)).toEqual(expected);
+    }
   });
 });
 
-it("bounds the work of painting and never draws below the picture's own size", () => {
-  expect(paintingScale({ height: 128, width: 128, circleSize: 15, offset: 5 })).toBe(8);
-  expect(paintingScale({ height: 128, width: 128, circleSize: 15, offset: 5 }, 512)).toBe(4);
-  expect(paintingScale({ height: 400, width: 400, circleSize: 25, offset: 5 })).toBe(2);
-  expect(paintingScale({ height: 400, width: 400, circleSize: 80, offset: 1 })).toBe(1);
+describe("the size of a canvas", () => {
+  const square = (side: number, circleSize: number, offset: number) => ({
+    height: side,
+    width: side,
+    circleSize,
+    offset,
+  });
+  const side = (...[grid, wanted]: Parameters<typeof canvasSize>) => canvasSize(grid, wanted).width;
+
+  it("is a multiple of a small image's", () => {
+    expect(side(square(128, 15, 5))).toBe(8 * 128);
+    expect(side(square(128, 15, 5), 512)).toBe(4 * 128);
+    expect(side(square(400, 25, 5))).toBe(2 * 400);
+    expect(side(square(600, 25, 5))).toBe(600);
+    expect(side(square(400, 80, 1))).toBe(400);
+  });
+
+  it("is smaller than a large image's: 4 MB a buffer, not 100", () => {
+    const large = { height: 5000, width: 3000, circleSize: 100, offset: 50 };
+    expect(canvasSize(large)).toEqual({ height: 1024, width: 614 });
+    expect(canvasSize(large, 512)).toEqual({ height: 512, width: 307 });
+    expect(canvasSize({ ...large, height: 1, width: 20_000, circleSize: 1, offset: 1 })).toEqual({
+      height: 1,
+      width: 1024,
+    });
+  });
+
+  it("is smaller where there are very many discs", () => {
+    const size = side(square(1000, 300, 1));
+    expect(size).toBe(Math.round((1000 * 15e6) / (1000 * 1000 * 301)));
+  });
 });
 
 describe("emphasis", () => {
+  const of2 = (values: Float64Array, baseline: number, type: "raw" | "worse") =>
+    emphasis(changes(values, baseline, type));
   it("is the change from the baseline for raw distances", () => {
-    expect([...emphasis(Float32Array.of(8, 10, 9, missing), 9, "raw")]).toEqual([1, 1, 0, missing]);
-    expect([...emphasis(Float32Array.of(0, 2, 8), 0, "raw")]).toEqual([0, 0.25, 1]);
+    expect([...of2(of(8, 10, 9, missing), 9, "raw")]).toEqual([1, 1, 0, missing]);
+    expect([...of2(of(0, 2, 8), 0, "raw")]).toEqual([0, 0.25, 1]);
   });
   it("is the value itself where that is a change already", () => {
-    expect([...emphasis(Float32Array.of(0, 3, 4), 9, "worse")]).toEqual([0, 0.75, 1]);
+    expect([...of2(of(0, 3, 4), 9, "worse")]).toEqual([0, 0.75, 1]);
   });
   it("is 0 where no disc changes anything", () => {
-    expect([...emphasis(Float32Array.of(7, 7), 7, "raw")]).toEqual([0, 0]);
+    expect([...of2(of(7, 7), 7, "raw")]).toEqual([0, 0]);
   });
 });
 
-it("colours by value, with an opacity that grows with the emphasis", () => {
+it("colors by value, with an opacity that grows with the emphasis", () => {
   const table = new Uint8Array(768);
   table.set([10, 20, 30], 0);
   table.set([200, 210, 220], 3 * 255);
-  const values = Float32Array.of(5, 9, missing);
-  const weights = Float32Array.of(1, 0, 0);
-  const pixels = colourise(Int32Array.of(0, 1, -1), values, { low: 5, high: 9 }, table, weights);
-  expect([...pixels]).toEqual([10, 20, 30, 255, 200, 210, 220, 0, 0, 0, 0, 0]);
+  const pixels = colorize(
+    Int32Array.of(0, 1, -1),
+    of(5, 9, missing),
+    { low: 5, high: 9 },
+    table,
+    of(1, 0, 0),
+  );
+  expect([...new Uint8Array(pixels.buffer)]).toEqual([10, 20, 30, 255, 200, 210, 220, 0, 0, 0, 0, 0]);
 });

@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { LegendTraits } from "../src/latent/legend";
 import { followPointer, modifier } from "../src/latent/pointer";
+import type { LegendTraits } from "../src/latent/python_state";
 import { connect } from "../src/shared/traits";
 import { FakeModel, FakeResizeObserver, fakeAddresses, floatsMessage, intsMessage, text } from "./fake_model";
 
@@ -49,7 +49,7 @@ function page(points = true) {
     notice: "",
     names: [],
     _points: {
-      places: points ? floatsMessage(5, 0, 6, 0) : floatsMessage(),
+      positions: points ? floatsMessage(5, 0, 6, 0) : floatsMessage(),
       rows: points ? intsMessage(7, 9) : intsMessage(),
       bounds: [0, 10, -1, 1],
     },
@@ -298,7 +298,7 @@ describe("a thumbnail", () => {
     expect(tip(root).querySelector("img")).toBeNull();
   });
 
-  it("is asked for anew when the colours mean something else", async () => {
+  it("is asked for anew when the colors mean something else", async () => {
     const { model, figure } = arrived();
     const rest = async () => {
       pointer("pointermove", figure, 150, 70);
@@ -316,7 +316,7 @@ describe("a thumbnail", () => {
     expect(model.sent).toHaveLength(2);
   });
 
-  it("that was on its way when the colours changed is not kept", async () => {
+  it("that was on its way when the colors changed is not kept", async () => {
     const { model, figure } = arrived();
     pointer("pointermove", figure, 150, 70);
     await vi.advanceTimersByTimeAsync(60);

@@ -1,11 +1,13 @@
-import { describe, expect, it } from "vitest";
-import { connect } from "../src/shared/traits";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { connect, GONE, SILENT } from "../src/shared/traits";
 import { FakeModel, rest } from "./fake_model";
 
 interface Traits {
   mode: string;
   count: number;
 }
+
+afterEach(() => vi.useRealTimers());
 
 const view = (model: FakeModel) => connect(model.as<Traits>(), ["mode", "count"]);
 
@@ -92,31 +94,79 @@ describe("requests", () => {
   });
 });
 
+describe("a request that Python does not answer", () => {
+  it("is settled by an error after a while, once, and can be made again", async () => {
+    vi.useFakeTimers();
+    const model = new FakeModel({});
+    const { ask } = view(model);
+    const replies: (string | null)[] = [];
+    const note = ({ error }: { error: string | null }) => replies.push(error);
+    void ask("undo").then(note);
+    await vi.advanceTimersByTimeAsync(59_999);
+    expect(replies).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(replies).toEqual([SILENT]);
+    const [late] = model.sent;
+    model.tell("msg:custom", { id: late.id, error: null }, []);
+    void ask("undo").then(note);
+    model.tell("msg:custom", { id: model.sent[1].id, error: null }, []);
+    await vi.advanceTimersByTimeAsync(120_000);
+    expect(replies).toEqual([SILENT, null]);
+  });
+
+  it("may wait for longer or shorter", async () => {
+    vi.useFakeTimers();
+    const model = new FakeModel({});
+    const { ask } = view(model);
+    const replies: string[] = [];
+    void ask("one", {}, 10).then(() => replies.push("one"));
+    void ask("two", {}, 2 ** 31 - 1).then(() => replies.push("two"));
+    await vi.advanceTimersByTimeAsync(100_000);
+    expect(replies).toEqual(["one"]);
+  });
+
+  it("is settled at once when the kernel is restarted, and so are all that follow", async () => {
+    const model = new FakeModel({ count: 3 });
+    const { ask, gone } = view(model);
+    const before = ask("undo");
+    expect(gone.value).toBe(false);
+    model.tell("comm_live_update");
+    expect(gone.value).toBe(true);
+    expect((await before).error).toBe(GONE);
+    expect((await ask("clear")).error).toBe(GONE);
+    expect(model.asked()).toEqual([{ request: "undo" }]);
+    // The widget manager may connect anew.
+    model.tell("msg:custom", { id: -1 }, []);
+    expect(gone.value).toBe(false);
+  });
+});
+
 describe("the end of a view", () => {
   it("takes every listener off with the callback that was put on", () => {
     const model = new FakeModel({ mode: "add", count: 3 });
     const one = view(model);
-    expect([...model.listeners.keys()].sort()).toEqual(["change:count", "change:mode", "msg:custom"]);
+    expect([...model.listeners.keys()].sort()).toEqual([
+      "change:count",
+      "change:mode",
+      "comm_live_update",
+      "msg:custom",
+    ]);
     const other = view(model);
-    expect(model.listening).toBe(6);
+    expect(model.listening).toBe(8);
     one.dispose();
-    expect(model.listening).toBe(3);
+    expect(model.listening).toBe(4);
     model.set("count", 9);
     expect([one.traits.count.value, other.traits.count.value]).toEqual([3, 9]);
     other.dispose();
     expect(model.listening).toBe(0);
   });
 
-  it("leaves what it asked for unanswered", async () => {
+  it("answers what it asked for, once", async () => {
     const model = new FakeModel({});
     const python = view(model);
-    let settled = false;
-    void python.ask("undo").then(() => {
-      settled = true;
-    });
-    const [request] = model.sent;
+    const asked = python.ask("undo");
     python.dispose();
-    await model.reply(request);
-    expect(settled).toBe(false);
+    await model.reply(model.sent[0], { answer: 1 });
+    expect(await asked).toEqual({ id: model.sent[0].id, error: "This view was closed.", buffers: [] });
   });
 });

@@ -85,11 +85,11 @@ class LatentPage:
         self.outlines = self.figure.locator(".curve path.line")
         self.names = self.root.locator(".hdm-map-name")
 
-        self.gallery = self.root.get_by_role("region", name="Selections and their pictures")
+        self.gallery = self.root.get_by_role("region", name="Selections and their images")
         self.selections = self.gallery.get_by_role("list", name="Selections").get_by_role("listitem")
-        self.begin = self.gallery.get_by_title("The next lasso begins another selection (N)")
+        self.begin = self.gallery.get_by_title("The next lasso starts a new selection (N)")
         self.shown = self.gallery.locator(".hdm-gallery-head").get_by_role("status")
-        self.grid = self.gallery.get_by_role("region", name="Pictures of the selection")
+        self.grid = self.gallery.get_by_role("region", name="Images of the selection")
         self.cards = self.grid.locator(".hdm-card")
         self.rings = self.grid.get_by_role("button", name=re.compile("^Item "))
 

@@ -216,7 +216,7 @@ def test_keys_work_on_every_control_and_leave_the_notebook_alone(lab: Lab) -> No
     notebook.await_value("explorer.result_type", "worse")
 
     # A letter chooses the entry that begins with it.
-    explorer.root.get_by_role("combobox", name="More colour maps").focus()
+    explorer.root.get_by_role("combobox", name="More color maps").focus()
     keyboard.press("v")
     notebook.await_value("explorer.color_map", "viridis")
 
@@ -364,7 +364,7 @@ def test_appearance_changes_in_the_browser_without_a_new_scan(lab: Lab) -> None:
     notebook.await_value("explorer.color_map", "magma")
     assert magma[0] == worse[0]  # the same discs in other colors
 
-    explorer.root.get_by_role("combobox", name="More colour maps").select_option("viridis")
+    explorer.root.get_by_role("combobox", name="More color maps").select_option("viridis")
     explorer.await_repaint(magma)
     notebook.await_value("explorer.color_map", "viridis")
     expect(explorer.radio("Magma")).not_to_be_checked()
@@ -403,7 +403,7 @@ def test_traits_set_in_python_move_the_controls(lab: Lab) -> None:
     before = explorer.await_repaint(before)
 
     notebook.run_new("explorer.color_map = 'plasma'")
-    chosen = explorer.root.get_by_role("combobox", name="More colour maps")
+    chosen = explorer.root.get_by_role("combobox", name="More color maps")
     expect(chosen).to_have_value("plasma")
     explorer.await_repaint(before)
 
@@ -480,7 +480,8 @@ def test_running_the_cell_again_closes_the_first_explorer(lab: Lab) -> None:
     notebook = lab(
         TINY + "explorer, workers = None, set()",
         f"""
-first, gate = explorer, threading.Event()
+import weakref
+first, gate = explorer and weakref.ref(explorer), threading.Event()
 
 def slow(images, gate=gate):
     workers.add(threading.current_thread())
@@ -501,11 +502,11 @@ explorer
     expect(explorer.root).to_be_visible()
     expect(notebook.page.get_by_role("region", name="Hausdorff distance explorer")).to_have_count(1)
     explorer.complete()
-    assert notebook.value("first is not explorer, explorer.status") == (True, "done")
+    assert notebook.value("repr(first()), explorer.status") == ("HDMExplorer(closed)", "done")
     # The first one had a minute of work left.
     notebook.await_value("any(worker.is_alive() for worker in workers - {threading.main_thread()})", False)
-    for use in ("first.run()", "first.cancel()", "first.wait()", "first.result"):
-        source = f"try:\n    {use}\nexcept RuntimeError as error:\n    print(error)"
+    for use in ("run()", "cancel()", "wait()", "result"):
+        source = f"try:\n    first().{use}\nexcept RuntimeError as error:\n    print(error)"
         assert "closed" in notebook.execute(source), use
 
 

@@ -78,8 +78,8 @@ def test_the_gallery_shows_exactly_the_selected_items_in_the_order_asked_for(
     orders = {
         "lowest IoU first": by_iou(FEW),
         "highest IoU first": by_iou(FEW)[::-1],
-        "nearest to the centre first": _by_distance(FEW),
-        "in the data's order": list(FEW),
+        "nearest to the center first": _by_distance(FEW),
+        "in data set order": list(FEW),
     }
     assert len({tuple(order) for order in orders.values()}) == 4
     sort = explorer.drop_down("Sort")
@@ -88,7 +88,7 @@ def test_the_gallery_shows_exactly_the_selected_items_in_the_order_asked_for(
     for name, order in orders.items():
         sort.select_option(name)
         expect(explorer.rings.first).to_have_accessible_name(
-            f"Item {order[0]}, IoU {iou(order[0]):.2f}: ring its point on the map"
+            f"Item {order[0]}, IoU {iou(order[0]):.2f}: highlight its point on the map"
         )
         assert explorer.card_items() == order, name
     assert notebook.value(SELECTED) == FEW
@@ -232,7 +232,7 @@ def test_two_thousand_selected_items_are_a_few_dozen_cards(notebook: NotebookPag
 def test_clicking_a_card_rings_its_point_and_back(notebook: NotebookPage, explorer: LatentPage) -> None:
     show(notebook, explorer, FEW)
     explorer.card(30).locator("img").click()
-    notebook.await_value("explorer.ring", 30)
+    notebook.await_value("explorer.highlighted", 30)
     expect(explorer.ring).to_have_count(1)
     (x, y), (px, py) = explorer.centers(explorer.ring)[0], explorer.on_page(spot_of(30))[0]
     assert max(abs(x - px), abs(y - py)) < 1.5
@@ -241,11 +241,11 @@ def test_clicking_a_card_rings_its_point_and_back(notebook: NotebookPage, explor
     )
 
     explorer.click(spot_of(17))
-    notebook.await_value("explorer.ring", 17)
+    notebook.await_value("explorer.highlighted", 17)
     expect(explorer.card(17).get_by_role("button", pressed=True)).to_have_count(1)
     expect(explorer.card(30).get_by_role("button", pressed=True)).to_have_count(0)
     explorer.card(17).get_by_role("button").first.press("Enter")
-    notebook.await_value("explorer.ring", None)
+    notebook.await_value("explorer.highlighted", None)
     expect(explorer.ring).to_be_hidden()
     assert notebook.value(SELECTED) == FEW
 
@@ -341,7 +341,7 @@ def test_another_number_of_clusters_is_found_in_the_background(notebook: Noteboo
     explorer.await_points(len(ALL))
     number = explorer.drop_down("Number")
     expect(number).to_have_value("2")
-    explorer.drop_down("Colour").select_option("Cluster")
+    explorer.drop_down("Color").select_option("Cluster")
     expect(explorer.legend).to_contain_text(re.compile(r"cluster 0\s*56\s*cluster 1\s*40"))
     show(notebook, explorer, FEW)
     number.select_option("5")
@@ -360,15 +360,15 @@ def test_another_number_of_clusters_is_found_in_the_background(notebook: Noteboo
     expect(about).to_contain_text("5 clusters (KMeans)")
     expect(explorer.clusters).to_have_attribute("aria-busy", "false")
     expect(number).to_have_value("5")
-    notebook.await_value("len(shown.clusters_)", 5)
+    notebook.await_value("len(explorer.space.clusters_)", 5)
     assert sum(map(int, explorer.column(2))) == len(ALL)
     # The points, the legend and the captions are of the new clusters.
     expect(explorer.legend).to_contain_text("cluster 4")
     assert len({tuple(fill) for fill in explorer.fills()}) == 5
     for item in block((8, 1), (9, 2)):
-        label = notebook.value(f"int(shown.labels_[{item}])")
+        label = notebook.value(f"int(explorer.space.labels_[{item}])")
         expect(explorer.card(item)).to_contain_text(re.compile(rf"IoU {iou(item):.2f}\s*cluster {label}\s*Explain"))
-    third = notebook.value("tuple(shown.clusters_[2].indices.tolist())")
+    third = notebook.value("tuple(explorer.space.clusters_[2].indices.tolist())")
     explorer.cluster(2).click()
     notebook.await_value(SELECTED, third)
 
@@ -474,7 +474,7 @@ def test_keys_work_on_every_control_and_leave_the_notebook_alone(notebook: Noteb
     notebook.await_value("explorer.mode", "add")
     keyboard.press("ArrowLeft")
     notebook.await_value("explorer.mode", "replace")
-    explorer.drop_down("Colour").focus()
+    explorer.drop_down("Color").focus()
     keyboard.press("h")  # the entry that begins with it
     notebook.await_value("explorer.color_by", "half")
     explorer.drop_down("Background").focus()
@@ -490,7 +490,7 @@ def test_keys_work_on_every_control_and_leave_the_notebook_alone(notebook: Noteb
     expect(explorer.rings.first).to_have_accessible_name(re.compile(rf"^Item {first}\b"))
     explorer.card(first).get_by_role("button").first.focus()
     keyboard.press("Enter")
-    notebook.await_value("explorer.ring", first)
+    notebook.await_value("explorer.highlighted", first)
     keyboard.press("Tab")
     expect(explorer.card(first).get_by_role("button", name="Explain")).to_be_focused()
     expect(explorer.card(first).get_by_role("button", name="Explain")).to_have_css("opacity", "1")
@@ -517,7 +517,7 @@ def test_a_large_space_says_that_it_draws_a_sample(notebook: NotebookPage, explo
     draw_around_all(explorer)
     drawn = notebook.await_that(SELECTED, len, "a selection")
     assert len(drawn) == 10_000
-    members = notebook.value("tuple(shown.clusters_[0].indices.tolist())")
+    members = notebook.value("tuple(explorer.space.clusters_[0].indices.tolist())")
     explorer.cluster(0).click()
     notebook.await_value(SELECTED, members)
     assert not {*members} <= {*drawn}
@@ -529,7 +529,7 @@ def test_a_space_without_its_data_set_shows_thumbnails(notebook: NotebookPage, e
     explorer.await_points(len(ALL))
     explorer.lasso(around((0, 0), (1, 0)))
     notebook.await_value(SELECTED, (0, 1))
-    expect(explorer.gallery).to_contain_text("thumbnails only: the data set is not open")
+    expect(explorer.gallery).to_contain_text("thumbnails only: the space has no data set")
     expect(explorer.card(1).locator("img")).to_be_visible()
     expect(explorer.card(1)).to_contain_text(f"IoU {iou(1):.2f}")
     expect(explorer.button("Explain")).to_have_count(0)
@@ -545,7 +545,7 @@ def test_a_trained_network_and_its_scenes(notebook: NotebookPage, explorer: Late
     # The explorer looks for clusters in the background from the start.
     expect(explorer.rows.first).to_be_visible()
     assert explorer.column(2) == notebook.value(
-        "[str(one.size) for one in sorted(shown.clusters_, key=lambda one: one.mean_iou)]"
+        "[str(one.size) for one in sorted(explorer.space.clusters_, key=lambda one: one.mean_iou)]"
     )
 
     draw_around_all(explorer)
@@ -559,7 +559,7 @@ def test_a_trained_network_and_its_scenes(notebook: NotebookPage, explorer: Late
 def test_the_explorer_follows_the_dark_theme(
     notebook: NotebookPage, explorer: LatentPage, dark_theme: Callable[[NotebookPage], None]
 ) -> None:
-    notebook.execute("explorer.select(range(7)); explorer.select([30, 31, 32, 43, 44]); explorer.ring = 31")
+    notebook.execute("explorer.select(range(7)); explorer.select([30, 31, 32, 43, 44]); explorer.highlighted = 31")
     expect(explorer.rings).to_have_count(5)
     parts = (explorer.toolbar, explorer.gallery, explorer.clusters, explorer.legend)
     truth = explorer.card(31).get_by_role("img", name="True mask")

@@ -16,9 +16,9 @@ import ipywidgets
 label = ipywidgets.Label()
 
 def say(change=None):
-    label.value = f"Python has {explorer.selected}, ring {explorer.ring}"
+    label.value = f"Python has {explorer.selected}, highlighted {explorer.highlighted}"
 
-explorer.observe(say, names=["selected", "ring"])
+explorer.observe(say, names=["selected", "highlighted"])
 say()
 label
 """
@@ -43,7 +43,7 @@ def test_notebook_7(notebook_server: JupyterServer, open_in: Callable[..., Noteb
     explorer.lasso(around(*SECOND))
     notebook.await_value("explorer.selected", tuple(sorted({*items, *block(*SECOND)})))
     explorer.click(spot_of(40))
-    notebook.await_value("explorer.ring", 40)
+    notebook.await_value("explorer.highlighted", 40)
     assert notebook.selection() == before
 
 
@@ -51,17 +51,17 @@ def test_voila(voila_server: JupyterServer, page: Page) -> None:
     page.goto(voila_server.notebook([SPACE + AGAIN + EXPLORER, LABEL]))
     explorer = LatentPage(page)
     explorer.await_points(len(ALL))
-    expect(page.get_by_text("Python has (), ring None")).to_be_visible()
-    expect(explorer.legend).to_contain_text("Background: the IoU to expect there")
+    expect(page.get_by_text("Python has (), highlighted None")).to_be_visible()
+    expect(explorer.legend).to_contain_text("Background: expected IoU")
 
     explorer.lasso(around(*FIRST))
 
     items = block(*FIRST)
-    expect(page.get_by_text(f"Python has {items}, ring None")).to_be_visible()
+    expect(page.get_by_text(f"Python has {items}, highlighted None")).to_be_visible()
     expect(explorer.rings).to_have_count(len(items))
     assert explorer.card_items() == by_iou(items)
     explorer.card(items[1]).locator("img").click()
-    expect(page.get_by_text(f"Python has {items}, ring {items[1]}")).to_be_visible()
+    expect(page.get_by_text(f"Python has {items}, highlighted {items[1]}")).to_be_visible()
     expect(explorer.ring).to_have_count(1)
     explorer.cluster(1).click()
     expect(explorer.selections).to_have_count(2)

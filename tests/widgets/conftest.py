@@ -1,12 +1,13 @@
 """A small latent space whose pictures, masks and groups are known."""
 
-import copy
 import threading
 
+import IPython
 import numpy as np
 import pytest
 import torch
 from layer_helpers import Reads
+from notebook_shell import Shell
 
 import hdm_widgets as hw
 
@@ -95,21 +96,21 @@ def unclustered(places, map_of):
 @pytest.fixture(scope="session")
 def grouped(unclustered):
     """The same with three clusters; not to be changed."""
-    space = copy.copy(unclustered)
+    space = unclustered.snapshot()
     space.cluster(3)
     return space
 
 
 @pytest.fixture
 def space(grouped):
-    """The same with three clusters, to change: what a method sets is set anew, so that a shallow copy does."""
-    return copy.copy(grouped)
+    """The same with three clusters, to change."""
+    return grouped.snapshot()
 
 
 @pytest.fixture
 def bare_space(unclustered):
     """The same before there were clusters, to change."""
-    return copy.copy(unclustered)
+    return unclustered.snapshot()
 
 
 @pytest.fixture
@@ -130,6 +131,14 @@ def reads():
 
 
 @pytest.fixture
+def shell(monkeypatch, tmp_path):
+    """A notebook's shell, which is the one that runs."""
+    shell = Shell(tmp_path)
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    return shell
+
+
+@pytest.fixture
 def explore(monkeypatch):
     """Latent explorers that are closed after the test, whatever happened; their surface is coarse, to be quick."""
     monkeypatch.setattr("hdm_widgets.widgets.latent.scatter._SURFACE_SHAPE", (18, 24))
@@ -147,29 +156,3 @@ def explore(monkeypatch):
         if thread.name in ("clusters", "hdm-explorer"):
             thread.join(60)
             assert not thread.is_alive()
-
-
-@pytest.fixture
-def lasso():
-    """What the browser does at the end of a lasso around points of the figure."""
-
-    def around(explorer, *points):
-        explorer._scatter._points.selected = np.array(points, np.uint32)
-
-    return around
-
-
-@pytest.fixture
-def ask(monkeypatch):
-    """What the browser does to ask a part of the explorer for something: gives the reply and its buffers."""
-
-    def asked(part, request, **content):
-        replies = []
-        with monkeypatch.context() as patch:
-            patch.setattr(part, "send", lambda reply, buffers=None: replies.append((reply, buffers)))
-            part._handle_custom_msg({"request": request, "id": 7, **content}, [])
-        ((reply, buffers),) = replies
-        assert reply.pop("id") == 7
-        return reply, buffers
-
-    return asked

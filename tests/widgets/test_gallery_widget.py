@@ -4,8 +4,10 @@ import weakref
 
 import ipywidgets
 import numpy as np
+import on_screen
 import pytest
 import traitlets
+from on_screen import OnScreen
 from PIL import Image
 
 import hdm_widgets as hw
@@ -14,17 +16,22 @@ from hdm_widgets.widgets.latent.gallery import SORTS, Gallery
 LOWEST, HIGHEST, NEAREST, GIVEN = SORTS
 
 
+class Asked(Gallery):
+    """A gallery with its replies."""
+
+    def __init__(self, space):
+        super().__init__(space)
+        self.replies = []
+
+
 @pytest.fixture
 def hang():
-    """Galleries that are closed after the test, each with the list of replies it has sent."""
+    """Galleries that are closed after the test, each with the list of replies to what is asked."""
     made = []
 
     def hanger(space):
-        gallery = Gallery(space)
-        replies = []
-        gallery.send = lambda content, buffers=None: replies.append((content, list(buffers or ())))
-        made.append(gallery)
-        return gallery, replies
+        made.append(Asked(space))
+        return made[-1], made[-1].replies
 
     yield hanger
     for gallery in made:
@@ -33,18 +40,18 @@ def hang():
 
 def ask(gallery, **content):
     """What the browser does to ask for something."""
-    gallery._handle_custom_msg({"id": 9, **content}, [])
+    gallery.replies += OnScreen(gallery).send({"id": 9, **content})
 
 
 def shown(gallery):
-    message = gallery._items
-    assert message["dtype"] == "int32"
-    return np.frombuffer(message["view"], np.int32).reshape(message["shape"]).tolist()
+    items = OnScreen(gallery)["_items"]
+    assert items.dtype == np.int32
+    return items.tolist()
 
 
 def unpacked(buffer, height=5, width=7):
     assert len(buffer) == -(-height * width // 8)
-    return np.unpackbits(np.frombuffer(buffer, np.uint8), count=height * width).reshape(height, width)
+    return on_screen.unpacked(buffer, height, width)
 
 
 def in_bytes(picture):
@@ -61,9 +68,9 @@ def decoded(buffer):
 def test_it_begins_empty_and_says_what_it_is_of(hang, space):
     gallery, _ = hang(space)
     assert shown(gallery) == []
-    assert gallery._about == {"height": 5, "width": 7, "total": 24, "full": True}
+    assert OnScreen(gallery)["_about"] == {"height": 5, "width": 7, "total": 24, "full": True}
     assert gallery.sorts == list(SORTS)
-    assert (gallery.sort, gallery.layers, gallery.ring, gallery.caption_by) == (LOWEST, "three", None, "")
+    assert (gallery.sort, gallery.layers, gallery.highlighted, gallery.caption_by) == (LOWEST, "three", None, "")
 
 
 def test_a_space_with_model_and_pictures_can_explain(hang, space, space_on_disk, places, reads):
@@ -100,7 +107,7 @@ def test_items_of_the_same_iou_stay_in_the_order_of_the_data(hang, space, places
         assert shown(gallery) == perfect.tolist()
 
 
-def test_items_in_the_order_of_their_distance_to_the_centre(hang, space):
+def test_items_in_the_order_of_their_distance_to_the_center(hang, space):
     gallery, _ = hang(space)
     gallery.sort = NEAREST
     indices = np.array([0, 1, 2, 3, 9, 17, 23])
@@ -108,8 +115,8 @@ def test_items_in_the_order_of_their_distance_to_the_centre(hang, space):
     # All components count, not the two that are drawn.
     places = space.cluster_coordinates_
     assert places.shape[1] == 3
-    centre = places[indices].mean(0)
-    assert shown(gallery) == sorted(indices, key=lambda i: ((places[i] - centre) ** 2).sum())
+    center = places[indices].mean(0)
+    assert shown(gallery) == sorted(indices, key=lambda i: ((places[i] - center) ** 2).sum())
 
 
 @pytest.mark.parametrize("sort", SORTS)
@@ -135,13 +142,13 @@ def test_an_unknown_order_is_refused(hang, space):
 
 def test_pictures_and_masks_of_the_items_asked_for(hang, space, places):
     gallery, replies = hang(space)
-    ask(gallery, request="pictures", items=[14, 3])
+    ask(gallery, request="images", items=[14, 3])
     ((content, buffers),) = replies
     assert (content["id"], content["error"]) == (9, None)
-    assert [entry["index"] for entry in content["pictures"]] == [14, 3]
+    assert [entry["index"] for entry in content["images"]] == [14, 3]
     assert len(buffers) == 6
     for position, index in enumerate((14, 3)):
-        entry = content["pictures"][position]
+        entry = content["images"][position]
         assert entry == {"index": index, "iou": places.iou[index], "caption": "", "error": ""}
         picture, truth, predicted = buffers[3 * position : 3 * position + 3]
         np.testing.assert_array_equal(decoded(picture), in_bytes(places.pictures[index]))
@@ -152,14 +159,14 @@ def test_pictures_and_masks_of_the_items_asked_for(hang, space, places):
 
 def test_an_iou_that_is_none_is_none(hang, space):
     gallery, replies = hang(space)
-    ask(gallery, request="pictures", items=[5])
-    assert replies[0][0]["pictures"][0]["iou"] is None
+    ask(gallery, request="images", items=[5])
+    assert replies[0][0]["images"][0]["iou"] == "nan"
 
 
 def test_no_pictures_at_all(hang, space):
     gallery, replies = hang(space)
-    ask(gallery, request="pictures", items=[])
-    assert replies == [({"id": 9, "error": None, "pictures": []}, [])]
+    ask(gallery, request="images", items=[])
+    assert replies == [({"id": 9, "error": None, "images": []}, [])]
 
 
 @pytest.mark.parametrize(
@@ -176,21 +183,21 @@ def test_captions_have_the_value_of_a_column(hang, space, column, title, expecte
     gallery, replies = hang(space)
     gallery.caption(column, space.table()[column])
     assert gallery.caption_by == title
-    ask(gallery, request="pictures", items=[3])
-    assert replies[0][0]["pictures"][0]["caption"] == expected
+    ask(gallery, request="images", items=[3])
+    assert replies[0][0]["images"][0]["caption"] == expected
     gallery.caption("iou", None)
     assert gallery.caption_by == ""
-    ask(gallery, request="pictures", items=[3])
-    assert replies[1][0]["pictures"][0]["caption"] == ""
+    ask(gallery, request="images", items=[3])
+    assert replies[1][0]["images"][0]["caption"] == ""
 
 
 def test_captions_of_floating_numbers_are_short(hang, space):
     gallery, replies = hang(space)
     gallery.caption("pc1", np.full(24, 1234.5678))
-    ask(gallery, request="pictures", items=[0])
+    ask(gallery, request="images", items=[0])
     gallery.caption("pc1", np.full(24, np.nan))
-    ask(gallery, request="pictures", items=[0])
-    assert [content["pictures"][0]["caption"] for content, _ in replies] == ["1.23e+03", "nan"]
+    ask(gallery, request="images", items=[0])
+    assert [content["images"][0]["caption"] for content, _ in replies] == ["1.23e+03", "nan"]
 
 
 def test_large_pictures_are_made_smaller_and_masks_are_not(hang, map_of, make_places):
@@ -198,8 +205,8 @@ def test_large_pictures_are_made_smaller_and_masks_are_not(hang, map_of, make_pl
     places.pictures = places.pictures.repeat(80, 2).repeat(80, 3)  # 400 x 560
     places.masks, places.drawn = (masks.repeat(80, 1).repeat(80, 2) for masks in (places.masks, places.drawn))
     gallery, replies = hang(map_of(places))
-    assert (gallery._about["height"], gallery._about["width"]) == (400, 560)
-    ask(gallery, request="pictures", items=[1])
+    assert (OnScreen(gallery)["_about"]["height"], OnScreen(gallery)["_about"]["width"]) == (400, 560)
+    ask(gallery, request="images", items=[1])
     picture, truth, predicted = replies[0][1]
     small = decoded(picture)
     assert small.shape == (229, 320, 3)
@@ -210,10 +217,10 @@ def test_large_pictures_are_made_smaller_and_masks_are_not(hang, map_of, make_pl
 
 def test_without_the_data_set_there_are_thumbnails(hang, space_on_disk, grouped):
     gallery, replies = hang(space_on_disk())
-    assert not gallery._about["full"]
-    ask(gallery, request="pictures", items=[3])
+    assert not OnScreen(gallery)["_about"]["full"]
+    ask(gallery, request="images", items=[3])
     content, buffers = replies[0]
-    assert content["pictures"][0]["error"] == ""
+    assert content["images"][0]["error"] == ""
     np.testing.assert_array_equal(decoded(buffers[0]), grouped.collection_.thumbnails[3])
 
 
@@ -222,7 +229,7 @@ def test_items_that_were_skipped_do_not_shift_the_pictures(hang, make_places, re
     places.broken = {0, 4}
     space = hw.LatentSpace(reads()).fit(places, on_error="skip", progress=False)
     gallery, replies = hang(space)
-    ask(gallery, request="pictures", items=[0, 3])
+    ask(gallery, request="images", items=[0, 3])
     for position, index in enumerate((1, 5)):
         picture, truth, _ = replies[0][1][3 * position : 3 * position + 3]
         np.testing.assert_array_equal(decoded(picture), in_bytes(places.pictures[index]))
@@ -237,10 +244,10 @@ def test_a_picture_that_cannot_be_read_is_its_thumbnail_with_the_error(hang, map
     space = map_of(places)
     places.broken = {2}
     gallery, replies = hang(space)
-    ask(gallery, request="pictures", items=[1, 2, 3])
+    ask(gallery, request="images", items=[1, 2, 3])
     content, buffers = replies[0]
     assert content["error"] is None
-    assert [entry["error"] for entry in content["pictures"]] == [
+    assert [entry["error"] for entry in content["images"]] == [
         "",
         "item 2 could not be read: OSError: disk 2 is gone",
         "",
@@ -255,16 +262,16 @@ def test_a_picture_that_has_another_size_now_is_its_thumbnail_with_the_error(han
     space = map_of(places)
     places.pictures = places.pictures[:, :, :4]
     gallery, replies = hang(space)
-    ask(gallery, request="pictures", items=[1])
+    ask(gallery, request="images", items=[1])
     content, buffers = replies[0]
-    assert content["pictures"][0]["error"].startswith("item 1: ")
+    assert content["images"][0]["error"].startswith("item 1: ")
     np.testing.assert_array_equal(decoded(buffers[0]), space.collection_.thumbnails[1])
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"items": list(range(24)) * 3}, "at most 64 pictures at once, got 72"),
+        ({"items": list(range(24)) * 3}, "at most 64 images at once, got 72"),
         ({"items": [24]}, "index 24 is out of bounds"),
         ({"items": [-1]}, "index must be 0 to 23, got -1"),
         ({"items": ["a"]}, "invalid literal"),
@@ -274,7 +281,7 @@ def test_a_picture_that_has_another_size_now_is_its_thumbnail_with_the_error(han
 )
 def test_what_cannot_be_answered_is_an_error_reply(hang, space, asked, message):
     gallery, replies = hang(space)
-    ask(gallery, request="pictures", **asked)
+    ask(gallery, request="images", **asked)
     ((content, buffers),) = replies
     assert message in content["error"]
     assert (set(content), buffers) == ({"id", "error"}, [])
@@ -282,8 +289,8 @@ def test_what_cannot_be_answered_is_an_error_reply(hang, space, asked, message):
 
 def test_sixty_four_pictures_come_at_once(hang, space):
     gallery, replies = hang(space)
-    ask(gallery, request="pictures", items=(list(range(24)) * 3)[:64])
-    assert len(replies[0][0]["pictures"]) == 64
+    ask(gallery, request="images", items=(list(range(24)) * 3)[:64])
+    assert len(replies[0][0]["images"]) == 64
     assert len(replies[0][1]) == 3 * 64
 
 
@@ -291,12 +298,12 @@ def test_requests_that_nobody_knows_get_an_error_reply(hang, space):
     gallery, replies = hang(space)
     ask(gallery, request="paint")
     ask(gallery)
-    gallery._handle_custom_msg("nonsense", [])
-    gallery._handle_custom_msg({"request": ["pictures"]}, [])
+    gallery.replies += OnScreen(gallery).send("nonsense")
+    gallery.replies += OnScreen(gallery).send({"request": ["images"]})
     assert replies == [
         ({"id": 9, "error": "unknown request 'paint'"}, []),
         ({"id": 9, "error": "unknown request None"}, []),
-        ({"id": None, "error": "unknown request ['pictures']"}, []),
+        ({"id": None, "error": "unknown request ['images']"}, []),
     ]
 
 

@@ -3,13 +3,12 @@ import io
 import threading
 import weakref
 
-import IPython
 import ipywidgets
 import numpy as np
 import pytest
 import torch
 import traitlets
-from notebook_shell import Shell
+from on_screen import OnScreen, unpacked
 from PIL import Image
 from torch import nn
 
@@ -92,10 +91,6 @@ def explored(explorer):
     return explorer
 
 
-def array(message):
-    return np.frombuffer(message["view"], message["dtype"]).reshape(message["shape"])
-
-
 # -- a scan from start to end -------------------------------------------------------------------------
 
 
@@ -108,15 +103,15 @@ def test_scans_on_its_own_and_can_be_waited_for(make):
     np.testing.assert_array_equal(explorer.result.values, whole.values)
     assert explorer.result.complete
     # What the browser paints from.
-    np.testing.assert_array_equal(array(explorer._map["values"]), whole.values.astype(np.float32))
-    assert explorer._map["baseline"] == whole.baseline
-    assert (explorer._map["circleSize"], explorer._map["offset"]) == (6, 4)
-    assert (explorer._map["done"], explorer._map["total"]) == (48, 48)
-    truth = np.unpackbits(np.frombuffer(explorer._truth, np.uint8), count=24 * 32).reshape(24, 32)
+    np.testing.assert_array_equal(OnScreen(explorer)["_map"]["values"], whole.values)
+    assert OnScreen(explorer)["_map"]["baseline"] == whole.baseline
+    assert (OnScreen(explorer)["_map"]["circleSize"], OnScreen(explorer)["_map"]["offset"]) == (6, 4)
+    assert (OnScreen(explorer)["_map"]["done"], OnScreen(explorer)["_map"]["total"]) == (48, 48)
+    truth = unpacked(OnScreen(explorer)["_truth"], 24, 32)
     np.testing.assert_array_equal(truth, SEGMENT)
-    prediction = np.unpackbits(np.frombuffer(explorer._prediction, np.uint8), count=24 * 32).reshape(24, 32)
+    prediction = unpacked(OnScreen(explorer)["_prediction"], 24, 32)
     np.testing.assert_array_equal(prediction, whole.baseline_mask)
-    picture = np.array(Image.open(io.BytesIO(explorer._picture)))
+    picture = np.array(Image.open(io.BytesIO(OnScreen(explorer)["_image"])))
     np.testing.assert_array_equal(picture, np.repeat(np.round(IMAGE[0] * 255)[..., None], 3, 2))
 
 
@@ -150,7 +145,7 @@ def test_an_explainer_of_ones_own(make):
     assert explorer.result.values[0, 0] == pytest.approx(
         np.abs(explorer.result.occluded(0, 0)[0] - SEGMENT).sum(), rel=1e-5
     )
-    assert explorer._about["unit"] == ""
+    assert OnScreen(explorer)["_about"]["unit"] == ""
 
 
 def test_an_empty_segment_warns_once_and_is_explored(make):
@@ -159,7 +154,7 @@ def test_an_empty_segment_warns_once_and_is_explored(make):
     assert (explorer.status, explorer.error) == ("done", "")
     assert len(caught) == 1
     assert explorer.result.values.max() == 40  # the diagonal of 24 x 32
-    assert explorer._about["truthEmpty"] is True
+    assert OnScreen(explorer)["_about"]["truthEmpty"] is True
 
 
 def test_the_caller_may_go_on_with_the_arrays(make):
@@ -186,7 +181,7 @@ def test_the_map_comes_in_parts(make):
     model.let(1)  # the picture without a disc, then the first batch is in the model
     assert explorer.result.baseline == 0
     assert explorer.progress == 0
-    assert np.isnan(array(explorer._map["values"])).all()
+    assert np.isnan(OnScreen(explorer)["_map"]["values"]).all()
     model.free()
     assert explorer.wait(SECONDS)
     assert explorer.progress == 1
@@ -243,7 +238,7 @@ def test_a_changed_trait_stops_the_scan_and_starts_anew(make, name, value):
     assert explorer.status == "done"
     given = {"circle_size": explorer.circle_size, "offset": explorer.offset}
     np.testing.assert_array_equal(explorer.result.values, expected(**given, channel=explorer.channel).values)
-    assert explorer.result.grid.circle_size == explorer._map["circleSize"] == given["circle_size"]
+    assert explorer.result.grid.circle_size == OnScreen(explorer)["_map"]["circleSize"] == given["circle_size"]
     # Of the first scan, no more than the batch in the model was run: 48 cells in all would have been 4 batches.
     cells = explorer.result.values.size
     # One more run checks what is remembered of the first scan.
@@ -270,7 +265,7 @@ def test_looks_do_not_run_the_model(make):
     assert explorer.wait(SECONDS)
     assert model.calls == calls
     assert explorer.layers == ["picture", "truth"]  # in the order they are drawn
-    assert len(explorer._palettes["plasma"]) == 768
+    assert len(OnScreen(explorer)["_color_tables"]["plasma"]) == 768
 
 
 # -- errors of the model ------------------------------------------------------------------------------
@@ -369,7 +364,7 @@ def test_a_pinned_cell_opens_the_inspector(make):
     whole = expected()
     row, col = (int(i) for i in np.argwhere(whole.values == whole.values.max())[0])
     explorer.cell = (row, col)
-    shown = explorer._inspector
+    shown = OnScreen(explorer)["_inspector"]
     assert shown["cell"] == [row, col]
     assert shown["pending"] is False
     assert shown["distance"] == whole.values.max() > 0
@@ -379,12 +374,12 @@ def test_a_pinned_cell_opens_the_inspector(make):
     pair = whole.pair(row, col)
     assert shown["pair"] == [list(pair.from_pixel), list(pair.to_pixel)]
     assert shown["from"] == pair.from_mask
-    mask = np.unpackbits(np.frombuffer(shown["mask"], np.uint8), count=24 * 32).reshape(24, 32)
+    mask = unpacked(shown["mask"], 24, 32)
     np.testing.assert_array_equal(mask, whole.output(row, col))
-    picture = np.array(Image.open(io.BytesIO(shown["picture"])))
+    picture = np.array(Image.open(io.BytesIO(shown["image"])))
     np.testing.assert_array_equal(picture[..., 0], np.round(whole.occluded(row, col)[0] * 255))
     explorer.cell = None
-    assert explorer._inspector == {}
+    assert OnScreen(explorer)["_inspector"] == {}
 
 
 def test_a_cell_pinned_before_it_is_measured_is_filled_in(make):
@@ -392,11 +387,11 @@ def test_a_cell_pinned_before_it_is_measured_is_filled_in(make):
     explorer = make(model, batch_size=12)
     model.begin()
     explorer.cell = (5, 7)
-    assert explorer._inspector == {"cell": [5, 7], "pending": True}
+    assert OnScreen(explorer)["_inspector"] == {"cell": [5, 7], "pending": True}
     model.free()
     explorer.wait(SECONDS)
-    assert explorer._inspector["pending"] is False
-    assert explorer._inspector["distance"] == expected().values[5, 7]
+    assert OnScreen(explorer)["_inspector"]["pending"] is False
+    assert OnScreen(explorer)["_inspector"]["distance"] == expected().values[5, 7]
 
 
 def test_the_pin_stays_at_its_place_when_the_offset_changes(make):
@@ -406,8 +401,8 @@ def test_the_pin_stays_at_its_place_when_the_offset_changes(make):
     explorer.offset = 8
     assert explorer.cell == (1, 2)
     explorer.wait(SECONDS)
-    assert explorer._inspector["cell"] == [1, 2]
-    assert explorer._inspector["distance"] == expected(offset=8).values[1, 2]
+    assert OnScreen(explorer)["_inspector"]["cell"] == [1, 2]
+    assert OnScreen(explorer)["_inspector"]["distance"] == expected(offset=8).values[1, 2]
     explorer.cell = (2, 3)
     explorer.offset = 5
     assert explorer.cell == (3, 5)
@@ -418,22 +413,40 @@ def test_the_pin_stays_at_its_place_when_the_offset_changes(make):
 # -- requests of the screen ---------------------------------------------------------------------------
 
 
-def test_requests_are_answered(make, monkeypatch):
+def test_requests_are_answered(make):
     explorer = make()
     explorer.wait(SECONDS)
-    replies = []
-    monkeypatch.setattr(explorer, "send", lambda content, buffers=None: replies.append(content))
-    explorer._handle_custom_msg({"request": "run", "id": 7}, [])
+    screen = OnScreen(explorer)
+    assert screen.ask("run") == ({"error": None}, [])
     assert explorer.wait(SECONDS)
     assert explorer.status == "done"
-    explorer._handle_custom_msg({"request": "cancel", "id": 8}, [])
-    explorer._handle_custom_msg({"request": "stop", "id": 9}, [])
-    explorer._handle_custom_msg("nonsense", [])
-    assert replies == [
-        {"id": 7, "error": None},
-        {"id": 8, "error": None},
-        {"id": 9, "error": "unknown request 'stop'; known are run, cancel"},
-    ]
+    assert screen.ask("cancel") == ({"error": None}, [])
+    assert screen.ask("stop") == ({"error": "unknown request 'stop'"}, [])
+    assert screen.send("nonsense") == []
+
+
+def test_a_scan_that_cannot_be_started_is_told_however_it_was_asked_for(make, monkeypatch):
+    explorer = make()
+    explorer.wait(SECONDS)
+    screen = OnScreen(explorer)
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == "hdm-explorer":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert screen.ask("run")[0] == {"error": "can't start new thread"}
+        assert (screen["status"], screen["error"]) == ("error", "can't start new thread")
+        assert explorer.wait(0)
+        screen.set(circle_size=8)
+        assert (screen["status"], screen["_scanned"]["circleSize"]) == ("error", 8)
+        assert isinstance(explorer.exception, RuntimeError)
+    assert screen.ask("run")[0] == {"error": None}
+    assert explorer.wait(SECONDS)
+    assert (screen["status"], screen["error"], explorer.result.circle_size) == ("done", "", 8)
 
 
 # -- the end ------------------------------------------------------------------------------------------
@@ -474,33 +487,11 @@ def test_closing_stops_the_scan_and_restores_the_model():
     assert model.training
 
 
-@pytest.fixture
-def shell(monkeypatch):
-    shell = Shell()
-    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
-    return shell
-
-
-def test_running_its_cell_again_closes_an_explorer(make, shell):
-    shell.run_cell("a")
-    explorer = make()
-    explorer.wait(SECONDS)
-    shell.run_cell("b")
-    other = make()
-    shell.run_cell("c")
-    assert explorer.wait(SECONDS)
-    assert other.wait(SECONDS)
-    shell.run_cell("a")
-    with pytest.raises(RuntimeError, match="this explorer is closed"):
-        explorer.run()
-    assert other.result is not None
-
-
 def test_a_hundred_cycles_leave_nothing_behind(shell):
-    hooks, instances = len(shell.hooks), len(ipywidgets.widgets.widget._instances)
+    hooks, instances = len(shell.watching), len(ipywidgets.widgets.widget._instances)
     left = []
     for number in range(100):
-        shell.run_cell("a" if number % 2 else f"cell {number}")
+        shell.run("a" if number % 2 else f"cell {number}")
         model = nn.Conv2d(2, 1, 1)
         explorer = hw.HDMExplorer(model, IMAGE, SEGMENT, 8, 8)
         if number % 3 == 0:
@@ -510,7 +501,7 @@ def test_a_hundred_cycles_leave_nothing_behind(shell):
         explorer.close()
         del explorer, model
     assert gone()
-    assert len(shell.hooks) == hooks
+    assert len(shell.watching) == hooks
     assert len(ipywidgets.widgets.widget._instances) == instances
     gc.collect()
     assert [reference() for reference in left if reference() is not None] == []
@@ -526,16 +517,17 @@ def test_a_closed_explorer_that_is_kept_holds_no_data():
     assert gone()
     gc.collect()
     assert [reference() for reference in left] == [None, None]
-    assert (explorer._picture, explorer._map, explorer._inspector) == (b"", {}, {})
+    assert all(not explorer.get_state(name)[name] for name in ("_image", "_edges", "_truth", "_prediction"))
+    assert all(not explorer.get_state(name)[name] for name in ("_map", "_inspector", "_color_tables"))
 
 
 def test_an_explorer_that_fails_to_start_leaves_nothing(shell):
-    hooks, before = len(shell.hooks), len(ipywidgets.widgets.widget._instances)
-    shell.run_cell("a")
+    hooks, before = len(shell.watching), len(ipywidgets.widgets.widget._instances)
+    shell.run("a")
     with pytest.raises(traitlets.TraitError):
         hw.HDMExplorer(first, IMAGE, SEGMENT, 6, 4, opacity=2.0)
     assert len(ipywidgets.widgets.widget._instances) == before
-    assert len(shell.hooks) == hooks
+    assert len(shell.watching) == hooks
     assert workers() == []
 
 
@@ -553,11 +545,11 @@ def test_all_that_was_measured_is_on_screen_after_a_failure(make):
     explorer = make(model, batch_size=1)
     assert explorer.wait(SECONDS)
     assert explorer.status == "error"
-    measured = np.unpackbits(np.frombuffer(explorer._map["measured"], np.uint8), count=48).reshape(6, 8).astype(bool)
-    assert np.count_nonzero(measured) == explorer._map["done"] == 7
+    measured = unpacked(OnScreen(explorer)["_map"]["measured"], 6, 8)
+    assert np.count_nonzero(measured) == OnScreen(explorer)["_map"]["done"] == 7
     np.testing.assert_array_equal(measured, explorer.result.measured)
-    shown = array(explorer._map["values"])
-    np.testing.assert_array_equal(shown[measured], explorer.result.values[measured].astype(np.float32))
+    shown = OnScreen(explorer)["_map"]["values"]
+    np.testing.assert_array_equal(shown[measured], explorer.result.values[measured])
 
 
 def test_a_new_circle_size_hides_what_the_pinned_cell_showed(make):
@@ -566,14 +558,14 @@ def test_a_new_circle_size_hides_what_the_pinned_cell_showed(make):
     explorer = make(gate)
     assert explorer.wait(SECONDS)
     explorer.cell = (1, 1)
-    assert explorer._inspector["pending"] is False
+    assert OnScreen(explorer)["_inspector"]["pending"] is False
     while gate.open.acquire(blocking=False):
         continue
     explorer.circle_size = 8
-    assert explorer._inspector == {"cell": [1, 1], "pending": True}
+    assert OnScreen(explorer)["_inspector"] == {"cell": [1, 1], "pending": True}
     gate.free()
     assert explorer.wait(SECONDS)
-    assert explorer._inspector["pending"] is False
+    assert OnScreen(explorer)["_inspector"]["pending"] is False
 
 
 def test_a_cancel_that_overtakes_the_change_of_settings_it_is_meant_for(make):
@@ -582,7 +574,7 @@ def test_a_cancel_that_overtakes_the_change_of_settings_it_is_meant_for(make):
     gate.begin()
     # As the screen sends them: it knows the new size already when Cancel is clicked.
     meant = {"circleSize": 8, "offset": 4, "channel": -1}
-    explorer._receive(explorer, {"request": "cancel", "settings": meant, "id": 1}, [])
+    OnScreen(explorer).ask("cancel", settings=meant)
     assert explorer.status == "cancelled"
     explorer.circle_size = 8
     assert explorer.status == "cancelled"
@@ -605,11 +597,12 @@ def test_two_traits_changed_together_start_one_scan(make):
     explorer = make(counted)
     assert explorer.wait(SECONDS)
     started = []
-    explorer.observe(lambda change: started.append(change.new), names=["_scanned"])
+    explorer.observe(lambda change: started.append(change.new), names=["status"])
     with explorer.hold_trait_notifications():
         explorer.circle_size, explorer.offset = 7, 5
     assert explorer.wait(SECONDS)
-    assert started == [{"circleSize": 7, "offset": 5, "channel": -1}]
+    assert started == ["running", "done"]
+    assert OnScreen(explorer)["_scanned"] == {"circleSize": 7, "offset": 5, "channel": -1}
     assert (explorer.result.circle_size, explorer.result.offset) == (7, 5)
 
 
@@ -623,14 +616,14 @@ def test_a_misspelt_trait_is_refused_and_the_rest_says_what_it_is(make):
     assert repr(explorer) == "HDMExplorer(closed)"
 
 
-def test_a_colour_map_object_serves(make):
+def test_a_color_map_object_serves(make):
     from matplotlib.colors import ListedColormap
 
     own = ListedColormap(["#000000", "#ffffff"], name="two")
     explorer = make(color_map=own)
     assert explorer.color_map == "two"
-    assert explorer._palettes["two"][:3] == b"\x00\x00\x00"
-    assert explorer._palettes["two"][-3:] == b"\xff\xff\xff"
+    assert OnScreen(explorer)["_color_tables"]["two"][:3] == b"\x00\x00\x00"
+    assert OnScreen(explorer)["_color_tables"]["two"][-3:] == b"\xff\xff\xff"
 
 
 def test_an_explainer_must_be_an_instance(make):

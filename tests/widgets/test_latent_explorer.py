@@ -5,6 +5,7 @@ import numpy as np
 import pandas
 import pytest
 import traitlets
+from on_screen import LatentScreen
 from PIL import Image
 
 import hdm_widgets as hw
@@ -20,13 +21,8 @@ def told(explorer):
     return {one.name: one.indices.tolist() for one in explorer.selections}, explorer.active
 
 
-def array(message, dtype):
-    assert message["dtype"] == np.dtype(dtype).name
-    return np.frombuffer(message["view"], dtype).reshape(message["shape"])
-
-
 def in_gallery(explorer):
-    return sorted(array(explorer._gallery._items, np.int32).tolist())
+    return sorted(LatentScreen(explorer).items)
 
 
 # -- at the beginning ---------------------------------------------------------------------------------
@@ -34,14 +30,15 @@ def in_gallery(explorer):
 
 def test_it_begins_with_all_items_and_nothing_selected(explore, space):
     explorer = explore(space)
+    shown = LatentScreen(explorer)
     assert (explorer.selected, explorer.active, explorer.selections) == ((), None, ())
     assert (explorer.color_by, explorer.background, explorer.mode) == ("iou", "expected_iou", "replace")
-    assert (explorer.ring, explorer.error) == (None, "")
-    assert explorer.space is space
-    np.testing.assert_array_equal(explorer._scatter._points.x, space.embedding_[:, 0])
-    assert explorer._scatter._points.colors == coloring("iou", space.iou_).colors
-    assert explorer._toolbar.count == 24
-    assert explorer._legend.sample == {"drawn": 24, "total": 24}
+    assert (explorer.highlighted, explorer.error) == (None, "")
+    assert repr(explorer.space) == repr(space)
+    np.testing.assert_array_equal(shown.points.x, space.embedding_[:, 0])
+    assert shown.points.colors == coloring("iou", space.iou_).colors
+    assert shown.toolbar["count"] == 24
+    assert shown.legend["sample"] == {"drawn": 24, "total": 24}
     assert len(explorer.selection) == 0
 
 
@@ -49,9 +46,8 @@ def test_all_parts_are_on_screen_once(explore, space):
     explorer = explore(space)
     toolbar, main, table, below = explorer.children
     left, right = main.children
-    assert (toolbar, table) == (explorer._toolbar, explorer._table)
-    assert left.children == (explorer._scatter.figure, explorer._legend)
-    assert right.children == (explorer._gallery,)
+    parts = [toolbar, *left.children, *right.children, table]
+    assert [type(part).__name__ for part in parts] == ["Toolbar", "Figure", "Legend", "Gallery", "ClusterTable"]
     assert below.children == ()
     # By these names the pointer finds its way.
     assert "hdm-latent" in explorer._dom_classes
@@ -59,22 +55,22 @@ def test_all_parts_are_on_screen_once(explore, space):
 
 
 def test_the_pointer_is_told_where_the_points_are(explore, space):
-    points = explore(space)._legend._points
-    np.testing.assert_array_equal(array(points["places"], np.float32), space.embedding_.astype(np.float32))
-    np.testing.assert_array_equal(array(points["rows"], np.int32), np.arange(24))
+    points = LatentScreen(explore(space)).legend["_points"]
+    np.testing.assert_array_equal(points["positions"], space.embedding_.astype(np.float32), strict=True)
+    np.testing.assert_array_equal(points["rows"], np.arange(24, dtype=np.int32), strict=True)
     surface = space.surface((2, 2))
     assert points["bounds"] == [surface.x[0], surface.x[-1], surface.y[0], surface.y[-1]]
 
 
 def test_points_can_be_coloured_by_every_column_the_own_ones_first(explore, space):
-    names = [name for name, _ in explore(space)._toolbar.colors]
+    names = [name for name, _ in LatentScreen(explore(space)).toolbar["colors"]]
     assert names[:6] == ["iou", "expected_iou", "cluster", "place", "number", "even"]
     assert sorted(names) == sorted(set(space.table()) - {"item"})
-    assert dict(explore(space)._toolbar.colors)["truth_area"] == "Area of the truth (px)"
+    assert dict(LatentScreen(explore(space)).toolbar["colors"])["truth_area"] == "Area of the truth (px)"
 
 
 def test_the_legend_tells_how_good_the_surface_is(explore, space):
-    surface = explore(space)._legend.surface
+    surface = LatentScreen(explore(space)).legend["surface"]
     assert surface["score"] == space.cv_score_
     assert surface["learnedFrom"] is None  # all that have an IoU
     assert len(surface["colors"]) == 32
@@ -82,17 +78,21 @@ def test_the_legend_tells_how_good_the_surface_is(explore, space):
 
 def test_the_legend_tells_when_the_surface_was_learned_from_a_sample(explore, map_of, make_places, monkeypatch):
     monkeypatch.setattr("hdm_widgets.latent.surface._LARGEST", 20)
-    assert explore(map_of(make_places(24)))._legend.surface["learnedFrom"] == 20
+    assert LatentScreen(explore(map_of(make_places(24)))).legend["surface"]["learnedFrom"] == 20
 
 
 @pytest.mark.parametrize("background", ["expected_iou", "none"])
 def test_colour_and_background_can_be_given(explore, space, background):
     explorer = explore(space, color_by="place", background=background)
+    shown = LatentScreen(explorer)
     assert (explorer.color_by, explorer.background) == ("place", background)
-    assert (explorer._toolbar.color_by, explorer._toolbar.background) == ("place", background)
-    assert explorer._legend.background == background
-    assert explorer._legend.legend["title"] == "place"
-    assert explorer._scatter._background.visible is (background == "expected_iou")
+    assert (shown.toolbar["color_by"], shown.toolbar["background"]) == (
+        "place",
+        background,
+    )
+    assert shown.legend["background"] == background
+    assert shown.legend["legend"]["title"] == "place"
+    assert shown.surface.visible is (background == "expected_iou")
 
 
 @pytest.mark.parametrize(
@@ -121,28 +121,27 @@ def test_a_space_must_be_fitted(reads):
         hw.LatentExplorer(hw.LatentSpace(reads()))
 
 
-def test_of_many_items_the_same_sample_is_drawn_every_time(explore, space, monkeypatch, lasso):
+def test_of_many_items_the_same_sample_is_drawn_every_time(explore, space, monkeypatch):
     monkeypatch.setattr(latent_explorer, "MOST_POINTS", 10)
     one, other = explore(space), explore(space)
-    assert one._legend.sample == {"drawn": 10, "total": 24}
-    rows = one._scatter.rows
+    assert LatentScreen(one).legend["sample"] == {"drawn": 10, "total": 24}
+    rows = LatentScreen(one).legend["_points"]["rows"]
     assert len(set(rows.tolist())) == 10
     assert rows.tolist() == sorted(rows)
-    np.testing.assert_array_equal(other._scatter.rows, rows)
-    np.testing.assert_array_equal(array(one._legend._points["rows"], np.int32), rows)
+    np.testing.assert_array_equal(LatentScreen(other).legend["_points"]["rows"], rows)
     np.testing.assert_array_equal(
-        array(one._legend._points["places"], np.float32), space.embedding_[rows].astype(np.float32)
+        LatentScreen(one).legend["_points"]["positions"], space.embedding_[rows].astype(np.float32)
     )
-    np.testing.assert_array_equal(one._scatter._points.x, space.embedding_[rows, 0])
-    lasso(one, 0, 9)
+    np.testing.assert_array_equal(LatentScreen(one).points.x, space.embedding_[rows, 0])
+    LatentScreen(one).lasso(0, 9)
     assert one.selected == (rows[0], rows[9])
     space.random_state = 1
-    assert explore(space)._scatter.rows.tolist() != rows.tolist()
+    assert LatentScreen(explore(space)).legend["_points"]["rows"].tolist() != rows.tolist()
 
 
 def test_as_many_points_as_can_be_drawn_are(explore, space, monkeypatch):
     monkeypatch.setattr(latent_explorer, "MOST_POINTS", 24)
-    assert explore(space)._legend.sample == {"drawn": 24, "total": 24}
+    assert LatentScreen(explore(space)).legend["sample"] == {"drawn": 24, "total": 24}
 
 
 # -- traits -------------------------------------------------------------------------------------------
@@ -150,36 +149,41 @@ def test_as_many_points_as_can_be_drawn_are(explore, space, monkeypatch):
 
 def test_what_is_assigned_is_on_screen_and_the_reverse(explore, space):
     explorer = explore(space)
-    explorer.mode, explorer.color_by, explorer.background, explorer.ring = "add", "number", "none", 4
-    assert (explorer._toolbar.mode, explorer._legend.mode) == ("add", "add")
-    assert explorer._toolbar.color_by == "number"
-    assert (explorer._toolbar.background, explorer._legend.background) == ("none", "none")
-    assert not explorer._scatter._background.visible
-    assert explorer._gallery.ring == 4
-    assert explorer._scatter._ring.x.tolist() == [space.embedding_[4, 0]]
+    shown = LatentScreen(explorer)
+    explorer.mode, explorer.color_by, explorer.background, explorer.highlighted = "add", "number", "none", 4
+    assert (shown.toolbar["mode"], shown.legend["mode"]) == ("add", "add")
+    assert shown.toolbar["color_by"] == "number"
+    assert (shown.toolbar["background"], shown.legend["background"]) == (
+        "none",
+        "none",
+    )
+    assert not shown.surface.visible
+    assert shown.gallery["highlighted"] == 4
+    assert shown.ring.x.tolist() == [space.embedding_[4, 0]]
 
     # Messages of the browser arrive through set_state.
-    explorer._legend.set_state({"mode": "subtract"})
-    explorer._toolbar.set_state({"color_by": "even", "background": "expected_iou"})
-    explorer._gallery.set_state({"ring": 6})
-    assert (explorer.mode, explorer._toolbar.mode) == ("subtract", "subtract")
-    assert (explorer.color_by, explorer.background, explorer.ring) == ("even", "expected_iou", 6)
-    assert explorer._scatter._background.visible
-    assert explorer._scatter._ring.x.tolist() == [space.embedding_[6, 0]]
-    explorer._gallery.set_state({"ring": None})
-    assert explorer.ring is None
-    assert not explorer._scatter._ring.visible
+    shown.legend.set(mode="subtract")
+    shown.toolbar.set(color_by="even", background="expected_iou")
+    shown.gallery.set(highlighted=6)
+    assert (explorer.mode, shown.toolbar["mode"]) == ("subtract", "subtract")
+    assert (explorer.color_by, explorer.background, explorer.highlighted) == ("even", "expected_iou", 6)
+    assert shown.surface.visible
+    assert shown.ring.x.tolist() == [space.embedding_[6, 0]]
+    shown.gallery.set(highlighted=None)
+    assert explorer.highlighted is None
+    assert not shown.ring.visible
 
 
 @pytest.mark.parametrize("name", ["iou", "expected_iou", "cluster", "place", "even", "truth_area", "pc2"])
 def test_a_column_colours_points_legend_and_captions(explore, space, name):
     explorer = explore(space)
+    shown = LatentScreen(explorer)
     explorer.color_by = name
     values = space.table()[name]
     expected = coloring(name, values)
-    assert explorer._scatter._points.colors == expected.colors
-    assert explorer._legend.legend == expected.legend
-    assert explorer._gallery.caption_by == ("" if name == "iou" else expected.legend["title"])
+    assert shown.points.colors == expected.colors
+    assert shown.legend["legend"] == expected.legend
+    assert shown.gallery["caption_by"] == ("" if name == "iou" else expected.legend["title"])
 
 
 BAD_TRAITS = [
@@ -194,8 +198,8 @@ BAD_TRAITS = [
     ("color_by", 3, "color_by"),
     ("background", "black", "background must be one of 'expected_iou', 'none', got 'black'"),
     ("mode", "xor", "mode must be one of 'replace', 'add', 'subtract', got 'xor'"),
-    ("ring", 24, "ring must be None or 0 to 23, got 24"),
-    ("ring", -1, "ring must be None or 0 to 23, got -1"),
+    ("highlighted", 24, "highlighted must be None or 0 to 23, got 24"),
+    ("highlighted", -1, "highlighted must be None or 0 to 23, got -1"),
 ]
 
 
@@ -203,13 +207,13 @@ BAD_TRAITS = [
 def test_bad_values_are_refused_and_change_nothing(explore, space, name, value, message):
     explorer = explore(space)
     explorer.select([3, 5])
-    explorer.ring = 2
+    explorer.highlighted = 2
     before = getattr(explorer, name)
     with pytest.raises(traitlets.TraitError, match=message):
         setattr(explorer, name, value)
     assert getattr(explorer, name) == before
     assert told(explorer) == ({"a": [3, 5]}, 0)
-    assert explorer._scatter._points.colors == coloring("iou", space.iou_).colors
+    assert LatentScreen(explorer).points.colors == coloring("iou", space.iou_).colors
 
 
 @pytest.mark.parametrize(
@@ -246,19 +250,21 @@ def test_assigning_items_changes_the_active_selection_and_can_be_taken_back(expl
 
 def test_assigning_the_active_one(explore, space):
     explorer = explore(space)
+    shown = LatentScreen(explorer)
     explorer.select([1], name="one")
     explorer.select([2, 3], name="two")
     explorer.active = 0
-    assert (explorer.selected, explorer._gallery.active, in_gallery(explorer)) == ((1,), 0, [1])
-    assert explorer._scatter._outlines.opacities == [1.0, 0.75]
+    assert (explorer.selected, shown.gallery["active"], in_gallery(explorer)) == ((1,), 0, [1])
+    assert shown.outlines.opacities == [1.0, 0.75]
     explorer.active = None
-    assert (explorer.selected, explorer._gallery.active, in_gallery(explorer)) == ((), None, [])
+    assert (explorer.selected, shown.gallery["active"], in_gallery(explorer)) == ((), None, [])
     explorer.selected = [9]
     assert told(explorer) == ({"one": [1], "two": [2, 3], "a": [9]}, 2)
 
 
-def test_those_who_watch_hear_of_what_changed_once_and_when_all_of_it_has(explore, space, lasso):
+def test_those_who_watch_hear_of_what_changed_once_and_when_all_of_it_has(explore, space):
     explorer = explore(space)
+    shown = LatentScreen(explorer)
     heard = []
 
     def listen(change):
@@ -267,10 +273,10 @@ def test_those_who_watch_hear_of_what_changed_once_and_when_all_of_it_has(explor
         heard.append((change.name, change.old, change.new))
 
     explorer.observe(listen, names=["selected", "active"])
-    lasso(explorer, 1, 2)
+    shown.lasso(1, 2)
     assert sorted(heard) == [("active", None, 0), ("selected", (), (1, 2))]
     heard.clear()
-    lasso(explorer, 3)
+    shown.lasso(3)
     assert heard == [("selected", (1, 2), (3,))]
     heard.clear()
     explorer.selected = [5, 4]
@@ -279,7 +285,7 @@ def test_those_who_watch_hear_of_what_changed_once_and_when_all_of_it_has(explor
     explorer.select([4, 5])
     assert heard == [("active", 0, 1)]
     heard.clear()
-    explorer._say("nothing")
+    shown.lasso()  # around nothing: said on the screen alone
     explorer.mode = "add"
     assert heard == []
 
@@ -289,12 +295,13 @@ def test_those_who_watch_hear_of_what_changed_once_and_when_all_of_it_has(explor
 
 def test_selecting_shows_a_selection_everywhere(explore, space, places):
     explorer = explore(space)
+    shown = LatentScreen(explorer)
     made = explorer.select([8, 3, 5], name="mine", color="#123456")
     assert made is explorer.selections[0]
     assert (made.name, made.color, made.indices.tolist()) == ("mine", "#123456", [3, 5, 8])
     assert (explorer.selected, explorer.active) == ((3, 5, 8), 0)
     known = places.iou[[3, 8]]  # item 5 has nothing to find
-    assert explorer._gallery.selections == [
+    assert shown.gallery["selections"] == [
         {
             "name": "mine",
             "color": "#123456",
@@ -303,19 +310,19 @@ def test_selecting_shows_a_selection_everywhere(explore, space, places):
             "median": pytest.approx(np.median(known)),
         }
     ]
-    assert explorer._gallery.active == 0
+    assert shown.gallery["active"] == 0
     assert in_gallery(explorer) == [3, 5, 8]
-    (name,) = explorer._legend.names
+    (name,) = shown.legend["names"]
     assert (name["text"], name["color"]) == ("mine", "#123456")
-    assert np.flatnonzero(explorer._scatter._points.opacities == 1).tolist() == [3, 5, 8]
-    assert explorer._toolbar.can_undo
+    assert np.flatnonzero(shown.points.opacities == 1).tolist() == [3, 5, 8]
+    assert shown.toolbar["can_undo"]
 
 
 def test_a_selection_without_an_iou_has_no_figures(explore, space):
     explorer = explore(space)
     explorer.select([5, 11])
-    row = explorer._gallery.selections[0]
-    assert (row["count"], row["mean"], row["median"]) == (2, None, None)
+    row = LatentScreen(explorer).gallery["selections"][0]
+    assert (row["count"], row["mean"], row["median"]) == (2, "nan", "nan")
 
 
 def test_selecting_by_flags_and_names(explore, space, places):
@@ -351,111 +358,116 @@ def test_the_active_selection_as_a_table(explore, space):
     assert explorer.selection.shape == (0, len(space.table()))
 
 
-def test_undo_and_clear(explore, space, lasso):
+def test_undo_and_clear(explore, space):
     explorer = explore(space)
+    shown = LatentScreen(explorer)
     assert explorer.undo() is False
-    lasso(explorer, 1, 2)
-    lasso(explorer, 3)
+    shown.lasso(1, 2)
+    shown.lasso(3)
     explorer.clear()
     assert told(explorer) == ({}, None)
     assert in_gallery(explorer) == []
-    assert not explorer._scatter._outlines.visible
+    assert not shown.outlines.visible
     for expected in (({"a": [3]}, 0), ({"a": [1, 2]}, 0), ({}, None)):
-        assert explorer._toolbar.can_undo
+        assert shown.toolbar["can_undo"]
         assert explorer.undo() is True
         assert told(explorer) == expected
-    assert not explorer._toolbar.can_undo
+    assert not shown.toolbar["can_undo"]
     assert explorer.undo() is False
 
 
 # -- the lasso and clicks -----------------------------------------------------------------------------
 
 
-def test_a_lasso_selects_what_is_inside(explore, space, lasso):
+def test_a_lasso_selects_what_is_inside(explore, space):
     explorer = explore(space)
-    lasso(explorer, 9, 2)
+    LatentScreen(explorer).lasso(9, 2)
     assert told(explorer) == ({"a": [2, 9]}, 0)
     assert explorer.selected == (2, 9)
     assert in_gallery(explorer) == [2, 9]
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("replace", [2, 3]), ("add", [1, 2, 3]), ("subtract", [1])])
-def test_modes_of_the_lasso(explore, space, lasso, ask, mode, expected):
+def test_modes_of_the_lasso(explore, space, mode, expected):
     explorer = explore(space)
+    shown = LatentScreen(explorer)
     explorer.select([1, 2])
     explorer.mode = mode
-    lasso(explorer, 2, 3)
+    shown.lasso(2, 3)
     assert told(explorer) == ({"a": expected}, 0)
     # A key that is held goes before the mode, for this lasso alone.
     explorer.selected = [1, 2]
     explorer.mode = "replace"
-    assert ask(explorer._legend, "gesture", kind="lasso", mode=mode) == (DONE, [])
-    lasso(explorer, 2, 3)
+    assert shown.legend.ask("gesture", kind="lasso", mode=mode) == (DONE, [])
+    shown.lasso(2, 3)
     assert told(explorer) == ({"a": expected}, 0)
     assert explorer.mode == "replace"
-    lasso(explorer, 5)
+    shown.lasso(5)
     assert told(explorer) == ({"a": [5]}, 0)
     explorer.mode = "add"
-    ask(explorer._legend, "gesture", kind="lasso", mode=None)
-    lasso(explorer, 6)
+    shown.legend.ask("gesture", kind="lasso", mode=None)
+    shown.lasso(6)
     assert told(explorer) == ({"a": [5, 6]}, 0)
 
 
-def test_a_lasso_with_nothing_inside_says_so_and_changes_nothing(explore, space, lasso):
+def test_a_lasso_with_nothing_inside_says_so_and_changes_nothing(explore, space):
     explorer = explore(space)
+    shown = LatentScreen(explorer)
     explorer.select([1])
-    lasso(explorer)
-    assert explorer._legend.notice == "There is no point inside this lasso; the selection is as before."
+    shown.lasso()
+    assert shown.legend["notice"] == "There is no point inside this lasso; the selection is as before."
     assert told(explorer) == ({"a": [1]}, 0)
     assert explorer.undo()
     assert told(explorer) == ({}, None)
     # What is said is about the last lasso only.
-    lasso(explorer)
-    lasso(explorer, 4)
-    assert explorer._legend.notice == ""
+    shown.lasso()
+    shown.lasso(4)
+    assert shown.legend["notice"] == ""
 
 
-def test_taking_from_no_selection_is_said(explore, space, lasso):
+def test_taking_from_no_selection_is_said(explore, space):
     explorer = explore(space)
+    shown = LatentScreen(explorer)
     explorer.mode = "subtract"
-    lasso(explorer, 1)
-    assert explorer._legend.notice == "There is no active selection to subtract from."
+    shown.lasso(1)
+    assert shown.legend["notice"] == "There is no active selection to subtract from."
     assert told(explorer) == ({}, None)
 
 
 @pytest.mark.parametrize("inside", [(), (3, 4)], ids=["still", "a small lasso"])
-def test_a_click_rings_a_point_and_selects_nothing(explore, space, lasso, ask, inside):
+def test_a_click_highlights_a_point_and_selects_nothing(explore, space, inside):
     explorer = explore(space)
+    shown = LatentScreen(explorer)
     explorer.select([1])
-    ask(explorer._legend, "gesture", kind="click", item=6)
-    lasso(explorer, *inside)
-    assert explorer.ring == explorer._gallery.ring == 6
+    shown.legend.ask("gesture", kind="click", item=6)
+    shown.lasso(*inside)
+    assert explorer.highlighted == shown.gallery["highlighted"] == 6
     assert told(explorer) == ({"a": [1]}, 0)
-    assert explorer._legend.notice == ""
-    ask(explorer._legend, "gesture", kind="click", item=None)
-    lasso(explorer, *inside)
-    assert explorer.ring is None
+    assert shown.legend["notice"] == ""
+    shown.legend.ask("gesture", kind="click", item=None)
+    shown.lasso(*inside)
+    assert explorer.highlighted is None
     assert told(explorer) == ({"a": [1]}, 0)
-    lasso(explorer, 7)
+    shown.lasso(7)
     assert told(explorer) == ({"a": [7]}, 0)
 
 
 # -- requests of the screen ---------------------------------------------------------------------------
 
 
-def test_the_list_of_selections_can_be_worked_on(explore, space, ask):
+def test_the_list_of_selections_can_be_worked_on(explore, space):
     explorer = explore(space)
     for indices in ([1, 2], [2, 3], [9]):
         explorer.select(indices)
-    gallery = explorer._gallery
-    assert ask(gallery, "activate", position=0) == (DONE, [])
+    gallery = LatentScreen(explorer).gallery
+    assert gallery.ask("activate", position=0) == (DONE, [])
     assert explorer.selected == (1, 2)
-    assert ask(gallery, "combine", position=1, how="union") == (DONE, [])
-    assert ask(gallery, "rename", position=0, name="ours") == (DONE, [])
+    assert gallery.ask("combine", position=1, how="union") == (DONE, [])
+    assert gallery.ask("rename", position=0, name="ours") == (DONE, [])
     assert told(explorer) == ({"ours": [1, 2, 3], "b": [2, 3], "c": [9]}, 0)
-    assert ask(gallery, "remove", position=1) == (DONE, [])
-    assert [row["name"] for row in gallery.selections] == ["ours", "c"]
-    assert ask(gallery, "begin") == (DONE, [])
+    assert gallery.ask("remove", position=1) == (DONE, [])
+    assert [row["name"] for row in gallery["selections"]] == ["ours", "c"]
+    assert gallery.ask("begin") == (DONE, [])
     assert (explorer.active, explorer.selected) == (None, ())
 
 
@@ -476,42 +488,41 @@ def test_the_list_of_selections_can_be_worked_on(explore, space, ask):
         ("sort", {}, "unknown request 'sort'"),
     ],
 )
-def test_requests_that_cannot_be_met_get_an_error_reply_and_change_nothing(
-    explore, space, ask, request_, content, message
-):
+def test_requests_that_cannot_be_met_get_an_error_reply_and_change_nothing(explore, space, request_, content, message):
     explorer = explore(space)
     explorer.select([1])
     explorer.select([2])
-    assert ask(explorer._gallery, request_, **content) == ({"error": message}, [])
+    assert LatentScreen(explorer).gallery.ask(request_, **content) == ({"error": message}, [])
     assert told(explorer) == ({"a": [1], "b": [2]}, 1)
 
 
-@pytest.mark.parametrize("part", ["_toolbar", "_legend"])
-def test_undo_and_clear_from_the_screen(explore, space, ask, part):
+@pytest.mark.parametrize("part", ["toolbar", "legend"])
+def test_undo_and_clear_from_the_screen(explore, space, part):
     explorer = explore(space)
-    part = getattr(explorer, part)
+    shown = LatentScreen(explorer)
+    part = getattr(shown, part)
     explorer.select([1])
-    assert ask(part, "clear") == (DONE, [])
+    assert part.ask("clear") == (DONE, [])
     assert told(explorer) == ({}, None)
-    assert ask(part, "undo") == (DONE, [])
+    assert part.ask("undo") == (DONE, [])
     assert told(explorer) == ({"a": [1]}, 0)
-    ask(part, "undo")
-    assert explorer._legend.notice == ""
-    assert ask(part, "undo") == (DONE, [])
-    assert explorer._legend.notice == "There is nothing to take back."
+    part.ask("undo")
+    assert shown.legend["notice"] == ""
+    assert part.ask("undo") == (DONE, [])
+    assert shown.legend["notice"] == "There is nothing to undo."
 
 
-def test_a_key_on_the_figure_begins_a_selection(explore, space, ask):
+def test_a_key_on_the_figure_begins_a_selection(explore, space):
     explorer = explore(space)
     explorer.select([1])
-    assert ask(explorer._legend, "begin") == (DONE, [])
+    assert LatentScreen(explorer).legend.ask("begin") == (DONE, [])
     assert explorer.active is None
 
 
-def test_the_active_selection_is_exported_as_it_is(explore, space, ask):
+def test_the_active_selection_is_exported_as_it_is(explore, space):
     explorer = explore(space)
     explorer.select([20, 4, 5], name="Häuser & Co/1")
-    reply, (file,) = ask(explorer._toolbar, "export")
+    reply, (file,) = LatentScreen(explorer).toolbar.ask("export")
     assert reply == {"error": None, "name": "Häuser___Co_1.csv"}
     read = pandas.read_csv(io.BytesIO(file), index_col="index")
     pandas.testing.assert_frame_equal(read, explorer.selection, check_dtype=False)
@@ -519,17 +530,19 @@ def test_the_active_selection_is_exported_as_it_is(explore, space, ask):
     assert read["place"].tolist() == [explorer.selection["place"][i] for i in (4, 5, 20)]
 
 
-def test_nothing_to_export(explore, space, ask):
+def test_nothing_to_export(explore, space):
     explorer = explore(space)
+    shown = LatentScreen(explorer)
     nothing = {"error": "Nothing is selected: there is nothing to export."}
-    assert ask(explorer._toolbar, "export") == (nothing, [])
+    assert shown.toolbar.ask("export") == (nothing, [])
     explorer.select([])
-    assert ask(explorer._toolbar, "export") == (nothing, [])
+    assert shown.toolbar.ask("export") == (nothing, [])
 
 
-def test_the_thumbnail_of_a_point_with_what_is_known_of_it(explore, space, ask, places):
+def test_the_thumbnail_of_a_point_with_what_is_known_of_it(explore, space, places):
     explorer = explore(space)
-    reply, (picture,) = ask(explorer._legend, "thumbnail", item=3)
+    shown = LatentScreen(explorer)
+    reply, (picture,) = shown.legend.ask("thumbnail", item=3)
     assert reply == {
         "error": None,
         "item": 3,
@@ -537,52 +550,58 @@ def test_the_thumbnail_of_a_point_with_what_is_known_of_it(explore, space, ask, 
     }
     np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(picture))), space.collection_.thumbnails[3])
     explorer.color_by = "truth_area"
-    reply, _ = ask(explorer._legend, "thumbnail", item=5)
+    reply, _ = shown.legend.ask("thumbnail", item=5)
     assert reply["facts"][:2] == [["IoU", "nan"], ["Area of the truth (px)", "0"]]
-    assert ask(explorer._legend, "thumbnail", item=24)[0] == {"error": "indices must be 0 to 23, got 24 to 24"}
+    assert shown.legend.ask("thumbnail", item=24)[0] == {"error": "indices must be 0 to 23, got 24 to 24"}
 
 
 # -- data that is out of the ordinary -----------------------------------------------------------------
 
 
-def test_three_items(explore, map_of, make_places, lasso):
+def test_three_items(explore, map_of, make_places):
     explorer = explore(map_of(make_places(3)))
+    shown = LatentScreen(explorer)
     assert explorer.wait(60)
     assert explorer.error == ""
-    assert explorer._table.most == 2
-    assert sorted(row["size"] for row in explorer._table.rows) == [1, 2]
-    lasso(explorer, 0, 1, 2)
+    assert shown.table["most"] == 2
+    assert sorted(row["size"] for row in shown.table["rows"]) == [1, 2]
+    shown.lasso(0, 1, 2)
     assert explorer.selected == (0, 1, 2)
-    assert explorer._legend.surface["score"] is None
+    assert shown.legend["surface"]["score"] == "nan"
 
 
-def test_no_item_has_an_iou(explore, map_of, make_places, lasso):
+def test_no_item_has_an_iou(explore, map_of, make_places):
     explorer = explore(map_of(make_places(8, empty=range(8))))
+    shown = LatentScreen(explorer)
     assert explorer.wait(60)
     assert explorer.error == ""
-    assert explorer._legend.surface == {}
-    assert explorer._scatter._points.colors == [MISSING] * 8
-    assert explorer._legend.legend["missing"] == 8
-    lasso(explorer, 2, 0)
-    assert explorer._gallery.selections[0]["mean"] is None
-    assert array(explorer._gallery._items, np.int32).tolist() == [0, 2]
-    assert {row["mean"] for row in explorer._table.rows} == {None}
+    assert shown.legend["surface"] == {}
+    assert shown.points.colors == [MISSING] * 8
+    assert shown.legend["legend"]["missing"] == 8
+    shown.lasso(2, 0)
+    assert shown.gallery["selections"][0]["mean"] == "nan"
+    assert shown.items == [0, 2]
+    assert {row["mean"] for row in shown.table["rows"]} == {"nan"}
     explorer.color_by = "expected_iou"
-    assert explorer._scatter._points.colors == [MISSING] * 8
+    assert shown.points.colors == [MISSING] * 8
 
 
-def test_columns_of_the_data_set_that_have_names_of_ours(explore, map_of, make_places, ask):
+def test_columns_of_the_data_set_that_have_names_of_ours(explore, map_of, make_places):
     names = ["cluster", "iou", "item"]
     columns = {name: [f"my {name} {i % 2}" for i in range(9)] for name in names}
     space = map_of(make_places(9, columns=columns))
     explorer = explore(space)
+    shown = LatentScreen(explorer)
     explorer.color_by = "cluster"  # while clusters are sought, and after
     assert explorer.wait(60)
     assert explorer.error == ""
-    assert explorer._legend.legend["title"] == "Cluster"
-    assert explorer._scatter._points.colors == coloring("cluster", space.labels_).colors
+    assert shown.legend["legend"]["title"] == "Cluster"
+    assert shown.points.colors == coloring("cluster", explorer.space.labels_).colors
     for name in names:
         explorer.color_by = f"data_{name}"
-        assert [entry["label"] for entry in explorer._legend.legend["entries"]] == [f"my {name} 0", f"my {name} 1"]
-        facts = ask(explorer._legend, "thumbnail", item=1)[0]["facts"]
+        assert [entry["label"] for entry in shown.legend["legend"]["entries"]] == [
+            f"my {name} 0",
+            f"my {name} 1",
+        ]
+        facts = shown.legend.ask("thumbnail", item=1)[0]["facts"]
         assert facts[1] == [f"data {name}", f"my {name} 1"]

@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+from on_screen import LatentScreen
 from PIL import Image
 
 import hdm_widgets as hw
@@ -59,14 +60,14 @@ def gate(bare_space):
 
 def test_clusters_that_are_there_are_shown_at_once(explore, space):
     explorer = explore(space)
-    table = explorer._table
+    table = LatentScreen(explorer).table
     assert explorer.wait(0)
-    assert (table.busy, table.error, table.n_clusters, table.most) == ("", "", 3, 14)
-    assert table.about == f"{space.clustering_} in 3 principal components"
-    assert [row["label"] for row in table.rows] == [
+    assert (table["busy"], table["error"], table["n_clusters"], table["most"]) == ("", "", 3, 14)
+    assert table["about"] == f"{space.clustering_} in 3 principal components"
+    assert [row["label"] for row in table["rows"]] == [
         one.label for one in sorted(space.clusters_, key=lambda one: one.mean_iou)
     ]
-    for row in table.rows:
+    for row in table["rows"]:
         one = space.clusters_[row["label"]]
         assert (row["size"], row["count"]) == (one.size, len(one.representatives))
         assert (row["mean"], row["median"], row["empty"]) == (one.mean_iou, one.median_iou, one.empty_truths)
@@ -75,73 +76,76 @@ def test_clusters_that_are_there_are_shown_at_once(explore, space):
 
 def test_clusters_are_sought_in_the_background_when_there_are_none(explore, bare_space, gate):
     explorer = explore(bare_space, color_by="cluster")
-    table = explorer._table
+    shown = LatentScreen(explorer)
+    table = shown.table
     gate.begin()
     assert not explorer.wait(0)
-    assert table.busy == "Comparing groupings …"
-    assert table.rows == []
-    assert explorer._scatter._points.colors == [MISSING] * 24
+    assert table["busy"] == "Comparing clusterings …"
+    assert table["rows"] == []
+    assert shown.points.colors == [MISSING] * 24
     gate.let(2)
-    assert table.busy == "Comparing groupings: 2 done …"
+    assert table["busy"] == "Comparing clusterings: 2 done …"
     gate.free()
     assert explorer.wait(SECONDS)
-    assert (table.busy, table.error, explorer.error) == ("", "", "")
+    assert (table["busy"], table["error"], explorer.error) == ("", "", "")
     best = max(gate.found, key=lambda one: one.silhouette)
-    np.testing.assert_array_equal(bare_space.labels_, best.labels)
-    assert sorted(row["size"] for row in table.rows) == sorted(np.unique(best.labels, return_counts=True)[1])
-    assert explorer._scatter._points.colors == coloring("cluster", best.labels).colors
-    assert explorer._legend.legend == coloring("cluster", best.labels).legend
+    np.testing.assert_array_equal(explorer.space.labels_, best.labels)
+    assert sorted(row["size"] for row in table["rows"]) == sorted(np.unique(best.labels, return_counts=True)[1])
+    assert shown.points.colors == coloring("cluster", best.labels).colors
+    assert shown.legend["legend"] == coloring("cluster", best.labels).legend
 
 
-def test_as_many_clusters_as_asked_for(explore, space, ask):
+def test_as_many_clusters_as_asked_for(explore, space):
     explorer = explore(space)
+    shown = LatentScreen(explorer)
     explorer.cluster(2)
     assert explorer.wait(SECONDS)
-    assert len(explorer._table.rows) == len(space.clusters_) == 2
-    assert explorer._table.n_clusters == 2
-    assert ask(explorer._table, "cluster", count=4) == (DONE, [])
+    assert len(shown.table["rows"]) == len(explorer.space.clusters_) == 2
+    assert shown.table["n_clusters"] == 2
+    assert shown.table.ask("cluster", count=4) == (DONE, [])
     assert explorer.wait(SECONDS)
-    assert len(explorer._table.rows) == 4
-    assert len(explorer._table._thumbnails) == 4
+    assert len(shown.table["rows"]) == 4
+    assert len(shown.table["_thumbnails"]) == 4
 
 
-def test_zero_from_the_screen_means_the_best_found(explore, bare_space, gate, ask):
+def test_zero_from_the_screen_means_the_best_found(explore, bare_space, gate):
     gate.free()
     explorer = explore(bare_space)
     assert explorer.wait(SECONDS)
-    labels = bare_space.labels_
+    labels = explorer.space.labels_
     explorer.cluster(5)
     assert explorer.wait(SECONDS)
-    assert ask(explorer._table, "cluster", count=0) == (DONE, [])
+    assert LatentScreen(explorer).table.ask("cluster", count=0) == (DONE, [])
     assert explorer.wait(SECONDS)
-    np.testing.assert_array_equal(bare_space.labels_, labels)
+    np.testing.assert_array_equal(explorer.space.labels_, labels)
 
 
 def test_the_newest_wish_counts(explore, bare_space, gate):
     explorer = explore(bare_space)
+    shown = LatentScreen(explorer)
     gate.begin()
     explorer.cluster(2)
-    assert explorer._table.busy == "Looking for 2 clusters …"
+    assert shown.table["busy"] == "Looking for 2 clusters …"
     gate.free()
     assert explorer.wait(SECONDS)
-    assert len(explorer._table.rows) == 2
-    assert explorer._table.busy == ""
+    assert len(shown.table["rows"]) == 2
+    assert shown.table["busy"] == ""
     assert explorer.error == ""
 
 
 def test_other_clusters_can_be_asked_for_while_the_news_of_the_last_are_heard(explore, space):
-    # Who hears the news may wait for whoever is changing the selection, and that may be who asks for clusters.
-    explorer = explore(space)
+    # An observer may wait for a thread that changes the selection, and that thread may ask for clusters.
+    explorer = explore(space, color_by="cluster")
     waited = []
 
-    def hear():
+    def hear(_change):
         if not waited:
             asking = threading.Thread(target=explorer.cluster, args=[2])
             asking.start()
             asking.join(2)
             waited.append(asking.is_alive())
 
-    explorer._table.on_found(hear)
+    LatentScreen(explorer).legend.widget.observe(hear, names=["legend"])
     explorer.cluster(4)
     assert explorer.wait(SECONDS)
     assert waited == [False]
@@ -150,10 +154,11 @@ def test_other_clusters_can_be_asked_for_while_the_news_of_the_last_are_heard(ex
 def test_groupings_without_a_fixed_number(explore, space):
     space.cluster(method="dbscan", eps=0.15, min_samples=3)
     explorer = explore(space, color_by="cluster")
-    assert explorer._table.n_clusters == 0
-    assert len(explorer._table.rows) == len(space.clusters_)
-    assert "DBSCAN" in explorer._table.about
-    assert explorer._scatter._points.colors == [category_color(label) for label in space.labels_]
+    shown = LatentScreen(explorer)
+    assert shown.table["n_clusters"] == 0
+    assert len(shown.table["rows"]) == len(space.clusters_)
+    assert "DBSCAN" in shown.table["about"]
+    assert shown.points.colors == [category_color(label) for label in space.labels_]
 
 
 # -- when it fails ------------------------------------------------------------------------------------
@@ -161,16 +166,17 @@ def test_groupings_without_a_fixed_number(explore, space):
 
 def test_a_failure_is_shown_and_goes_away_with_the_next_attempt(explore, space):
     explorer = explore(space)
-    rows = explorer._table.rows
+    shown = LatentScreen(explorer)
+    rows = shown.table["rows"]
     explorer.cluster(99)
     assert explorer.wait(SECONDS)
     message = "n_clusters must be 1 to 24, the number of items, got 99"
-    assert (explorer.error, explorer._table.error, explorer._table.busy) == (message, message, "")
-    assert explorer._table.rows == rows  # those from before
+    assert (explorer.error, shown.table["error"], shown.table["busy"]) == (message, message, "")
+    assert shown.table["rows"] == rows  # those from before
     explorer.cluster(2)
     assert explorer.wait(SECONDS)
-    assert (explorer.error, explorer._table.error) == ("", "")
-    assert len(explorer._table.rows) == 2
+    assert (explorer.error, shown.table["error"]) == ("", "")
+    assert len(shown.table["rows"]) == 2
 
 
 def test_a_comparison_that_fails(explore, bare_space):
@@ -179,11 +185,12 @@ def test_a_comparison_that_fails(explore, bare_space):
 
     bare_space.comparison = fail
     explorer = explore(bare_space)
+    shown = LatentScreen(explorer)
     assert explorer.wait(SECONDS)
-    assert (explorer.error, explorer._table.error, explorer._table.busy) == ("MemoryError", "MemoryError", "")
-    assert explorer._table.rows == []
+    assert (explorer.error, shown.table["error"], shown.table["busy"]) == ("MemoryError", "MemoryError", "")
+    assert shown.table["rows"] == []
     explorer.select([1])  # the rest goes on
-    assert explorer._table.chosen is None
+    assert shown.table["chosen"] is None
 
 
 # -- what they look like ------------------------------------------------------------------------------
@@ -191,7 +198,8 @@ def test_a_comparison_that_fails(explore, bare_space):
 
 def test_representatives_side_by_side_with_clear_gaps(explore, space):
     explorer = explore(space)
-    for row, png in zip(explorer._table.rows, explorer._table._thumbnails, strict=True):
+    shown = LatentScreen(explorer)
+    for row, png in zip(shown.table["rows"], shown.table["_thumbnails"], strict=True):
         strip = np.array(Image.open(io.BytesIO(png)))
         assert strip.shape == (5, 10 * row["count"] - 3, 4)
         for position, index in enumerate(space.clusters_[row["label"]].representatives):
@@ -203,7 +211,7 @@ def test_representatives_side_by_side_with_clear_gaps(explore, space):
 
 def test_a_row_says_what_it_mostly_holds(explore, space, places):
     explorer = explore(space)
-    for row in explorer._table.rows:
+    for row in LatentScreen(explorer).table["rows"]:
         groups = places.group[space.clusters_[row["label"]].indices]
         names, counts = np.unique(groups, return_counts=True)
         common = sorted(zip(-counts, names, strict=True))[:3]
@@ -218,7 +226,7 @@ def test_of_several_texts_the_one_with_the_fewest_values_tells_what_a_row_holds(
     }
     space = map_of(make_places(9, columns=columns))
     space.cluster(1)
-    (row,) = explore(space)._table.rows
+    (row,) = LatentScreen(explore(space)).table["rows"]
     assert row["holds"] == "winter, summer"
 
 
@@ -227,27 +235,27 @@ def test_without_texts_a_row_says_nothing_of_them(explore, map_of, make_places):
     places.columns = {"number": range(6)}
     space = map_of(places)
     space.cluster(2)
-    assert [row["holds"] for row in explore(space)._table.rows] == ["", ""]
+    assert [row["holds"] for row in LatentScreen(explore(space)).table["rows"]] == ["", ""]
 
 
 def test_captions_are_new_when_the_clusters_are(explore, space):
-    # The browser keeps pictures with their captions until it hears that captions are others.
+    # The browser keeps images with their captions until the version of the captions changes.
     explorer = explore(space, color_by="cluster")
+    gallery = LatentScreen(explorer).gallery
     explorer.select([0, 3])
-    heard = set()
-    explorer._gallery.observe(lambda change: heard.add(change.name))
+    before = gallery["captions_version"]
     explorer.cluster(5)
     assert explorer.wait(SECONDS)
-    assert [name for name in heard if name.startswith("caption")] != []
+    assert gallery["captions_version"] > before
 
 
-def test_captions_name_the_cluster_of_an_item_or_say_that_it_is_in_none(explore, space, ask):
+def test_captions_name_the_cluster_of_an_item_or_say_that_it_is_in_none(explore, space):
     space.cluster(method="dbscan", eps=0.15, min_samples=3)
     alone = int(np.flatnonzero(space.labels_ < 0)[0])
     first = int(space.clusters_[0].medoid)
     explorer = explore(space, color_by="cluster")
-    reply, _ = ask(explorer._gallery, "pictures", items=[first, alone])
-    in_first, in_none = (entry["caption"] for entry in reply["pictures"])
+    reply, _ = LatentScreen(explorer).gallery.ask("images", items=[first, alone])
+    in_first, in_none = (entry["caption"] for entry in reply["images"])
     assert in_first == "cluster 0"
     assert "-1" not in in_none
 
@@ -255,54 +263,57 @@ def test_captions_name_the_cluster_of_an_item_or_say_that_it_is_in_none(explore,
 # -- choosing one -------------------------------------------------------------------------------------
 
 
-def test_a_cluster_becomes_a_selection_of_its_own(explore, space, ask):
+def test_a_cluster_becomes_a_selection_of_its_own(explore, space):
     explorer = explore(space)
+    shown = LatentScreen(explorer)
     members = [one.indices.tolist() for one in space.clusters_]
-    assert ask(explorer._table, "choose", label=1) == (DONE, [])
+    assert shown.table.ask("choose", label=1) == (DONE, [])
     assert told(explorer) == ({"cluster 1": members[1]}, 0)
-    assert explorer._table.chosen == 1
-    # The next one takes its place, in the same colour.
+    assert shown.table["chosen"] == 1
+    # The next one takes its place, in the same color.
     color = explorer.selections[0].color
-    ask(explorer._table, "choose", label=2)
+    shown.table.ask("choose", label=2)
     assert told(explorer) == ({"cluster 2": members[2]}, 0)
-    assert (explorer._table.chosen, explorer.selections[0].color) == (2, color)
+    assert (shown.table["chosen"], explorer.selections[0].color) == (2, color)
 
 
-def test_a_cluster_does_not_take_the_place_of_what_was_drawn(explore, space, lasso, ask):
+def test_a_cluster_does_not_take_the_place_of_what_was_drawn(explore, space):
     explorer = explore(space)
-    lasso(explorer, 1, 2)
-    ask(explorer._table, "choose", label=0)
+    shown = LatentScreen(explorer)
+    shown.lasso(1, 2)
+    shown.table.ask("choose", label=0)
     assert told(explorer) == ({"a": [1, 2], "cluster 0": space.clusters_[0].indices.tolist()}, 1)
     assert explorer.undo()
     assert told(explorer) == ({"a": [1, 2]}, 0)
 
 
-def test_the_name_of_a_selection_does_not_make_it_a_cluster(explore, space, ask):
+def test_the_name_of_a_selection_does_not_make_it_a_cluster(explore, space):
     explorer = explore(space)
     explorer.select([1, 2], name="cluster of houses")
-    ask(explorer._table, "choose", label=0)
+    LatentScreen(explorer).table.ask("choose", label=0)
     assert told(explorer)[0]["cluster of houses"] == [1, 2]
 
 
 @pytest.mark.parametrize(
     ("mode", "combined"), [("add", np.union1d), ("subtract", np.setdiff1d)], ids=["add", "subtract"]
 )
-def test_a_cluster_is_added_to_or_taken_from_the_active_selection(explore, space, ask, mode, combined):
+def test_a_cluster_is_added_to_or_taken_from_the_active_selection(explore, space, mode, combined):
     explorer = explore(space)
     first, second = (one.indices for one in space.clusters_[:2])
     before = np.union1d(first[:3], second[:2])
     explorer.select(before, name="mine")
     explorer.mode = mode
-    ask(explorer._table, "choose", label=0)
+    LatentScreen(explorer).table.ask("choose", label=0)
     assert told(explorer) == ({"mine": combined(before, first).tolist()}, 0)
 
 
-def test_choosing_a_cluster_that_is_a_selection_already_leaves_names_different(explore, space, ask):
+def test_choosing_a_cluster_that_is_a_selection_already_leaves_names_different(explore, space):
     explorer = explore(space)
-    ask(explorer._table, "choose", label=0)
+    shown = LatentScreen(explorer)
+    shown.table.ask("choose", label=0)
     explorer.active = None
-    ask(explorer._table, "choose", label=1)
-    ask(explorer._table, "choose", label=0)
+    shown.table.ask("choose", label=1)
+    shown.table.ask("choose", label=0)
     names = [one.name for one in explorer.selections]
     assert len(set(names)) == len(names)
     assert explorer.selected == tuple(space.clusters_[0].indices)
@@ -310,35 +321,38 @@ def test_choosing_a_cluster_that_is_a_selection_already_leaves_names_different(e
 
 def test_the_chosen_row_is_the_one_whose_members_are_selected(explore, space):
     explorer = explore(space)
-    assert explorer._table.chosen is None
+    shown = LatentScreen(explorer)
+    assert shown.table["chosen"] is None
     explorer.selected = space.clusters_[2].indices
-    assert explorer._table.chosen == 2
+    assert shown.table["chosen"] == 2
     explorer.selected = space.clusters_[2].indices[1:]
-    assert explorer._table.chosen is None
+    assert shown.table["chosen"] is None
     explorer.undo()
-    assert explorer._table.chosen == 2
+    assert shown.table["chosen"] == 2
     explorer.cluster(space.clustering_.n_clusters + 3)
     assert explorer.wait(SECONDS)
-    assert explorer._table.chosen == next(
-        (one.label for one in space.clusters_ if set(one.indices) == set(explorer.selected)), None
+    assert shown.table["chosen"] == next(
+        (one.label for one in explorer.space.clusters_ if set(one.indices) == set(explorer.selected)), None
     )
 
 
-def test_a_row_chooses_the_members_it_shows_whatever_became_of_the_space(explore, space, ask):
+def test_a_row_chooses_the_members_it_shows_whatever_became_of_the_space(explore, space):
     explorer = explore(space)
-    sizes = {row["label"]: row["size"] for row in explorer._table.rows}
+    shown = LatentScreen(explorer)
+    sizes = {row["label"]: row["size"] for row in shown.table["rows"]}
     members = space.clusters_[2].indices.tolist()
-    space.cluster(2)  # elsewhere: the table still shows three
-    assert ask(explorer._table, "choose", label=2) == (DONE, [])
+    space.cluster(2)
+    explorer.space.cluster(2)
+    assert shown.table.ask("choose", label=2) == (DONE, [])
     assert told(explorer) == ({"cluster 2": members}, 0)
     assert len(explorer.selected) == sizes[2]
-    assert explorer._table.chosen == 2
+    assert shown.table["chosen"] == 2
 
 
 @pytest.mark.parametrize("label", [3, -1, "a"])
-def test_there_is_no_such_cluster(explore, space, ask, label):
+def test_there_is_no_such_cluster(explore, space, label):
     explorer = explore(space)
-    reply, _ = ask(explorer._table, "choose", label=label)
+    reply, _ = LatentScreen(explorer).table.ask("choose", label=label)
     assert reply["error"]
     assert told(explorer) == ({}, None)
 
@@ -346,7 +360,7 @@ def test_there_is_no_such_cluster(explore, space, ask, label):
 # -- explanations -------------------------------------------------------------------------------------
 
 
-def test_an_explanation_is_opened_below(explore, space, places, ask):
+def test_an_explanation_is_opened_below(explore, space, places):
     explorer = explore(space)
     explained = explorer.explain(3)
     assert isinstance(explained, hw.HDMExplorer)
@@ -357,7 +371,7 @@ def test_an_explanation_is_opened_below(explore, space, places, ask):
     np.testing.assert_array_equal(explained.result.segment, places.masks[3])
     np.testing.assert_array_equal(explained.result.baseline_mask, places.drawn[3])
     # Another one takes its place.
-    assert ask(explorer._gallery, "explain", item=4) == (DONE, [])
+    assert LatentScreen(explorer).gallery.ask("explain", item=4) == (DONE, [])
     head, shown = explorer.children[3].children
     assert "item 4" in head.children[0].value
     with pytest.raises(RuntimeError, match="closed"):
@@ -382,7 +396,7 @@ def test_an_explanation_uses_the_settings_of_the_segmenter(explore, make_places,
 def test_a_space_without_model_or_pictures_cannot_explain(explore, space_on_disk, places, reads, given):
     model, pictures = given
     explorer = explore(space_on_disk(reads() if model else None, places if pictures else None))
-    assert not explorer._gallery.can_explain
+    assert not LatentScreen(explorer).gallery["can_explain"]
     message = (
         r"this space has no data set; LatentSpace\.load\(path, dataset=\.\.\.\) takes it"
         if model
@@ -395,18 +409,19 @@ def test_a_space_without_model_or_pictures_cannot_explain(explore, space_on_disk
 
 def test_a_loaded_space_with_both_can_explain(explore, space_on_disk, places, reads):
     explorer = explore(space_on_disk(reads(), places))
-    assert explorer._gallery.can_explain
+    assert LatentScreen(explorer).gallery["can_explain"]
     assert explorer.explain(3).wait(SECONDS)
 
 
-def test_a_loaded_space_shows_thumbnails_and_its_clusters(explore, space_on_disk, grouped, lasso, ask):
+def test_a_loaded_space_shows_thumbnails_and_its_clusters(explore, space_on_disk, grouped):
     explorer = explore(space_on_disk())
-    assert [row["size"] for row in explorer._table.rows] == [
+    shown = LatentScreen(explorer)
+    assert [row["size"] for row in shown.table["rows"]] == [
         one.size for one in sorted(grouped.clusters_, key=lambda one: one.mean_iou)
     ]
-    lasso(explorer, 3)
-    reply, (picture, _, _) = ask(explorer._gallery, "pictures", items=[3])
-    assert reply["pictures"][0]["error"] == ""
+    shown.lasso(3)
+    reply, (picture, _, _) = shown.gallery.ask("images", items=[3])
+    assert reply["images"][0]["error"] == ""
     np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(picture))), grouped.collection_.thumbnails[3])
 
 
@@ -422,15 +437,16 @@ def test_there_is_no_such_item_to_explain(explore, space, index, error, message)
     assert explorer.children[3].children[1] is kept  # the one before stays
 
 
-def test_an_explanation_that_fails_is_told(explore, map_of, make_places, ask):
+def test_an_explanation_that_fails_is_told(explore, map_of, make_places):
     places = make_places(6)
     space = map_of(places)
     space.cluster(2)
     places.broken = {2}
     explorer = explore(space)
+    shown = LatentScreen(explorer)
     message = "item 2 could not be read: OSError: disk 2 is gone"
-    assert ask(explorer._gallery, "explain", item=2) == ({"error": message}, [])
+    assert shown.gallery.ask("explain", item=2) == ({"error": message}, [])
     assert explorer.error == message
     assert explorer.children[3].children == ()
-    ask(explorer._gallery, "explain", item=1)
+    shown.gallery.ask("explain", item=1)
     assert explorer.error == ""

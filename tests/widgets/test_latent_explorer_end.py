@@ -4,11 +4,9 @@ import gc
 import threading
 import weakref
 
-import IPython
 import ipywidgets
-import numpy as np
 import pytest
-from notebook_shell import Shell
+from on_screen import LatentScreen
 
 import hdm_widgets as hw
 
@@ -27,8 +25,8 @@ def left_since(before):
 def work(explorer):
     """Do something with every part."""
     explorer.select([1, 2], name="some")
-    explorer._scatter._points.selected = np.array([3, 4], np.uint32)
-    explorer.color_by, explorer.background, explorer.ring = "cluster", "none", 3
+    LatentScreen(explorer).lasso(3, 4)
+    explorer.color_by, explorer.background, explorer.highlighted = "cluster", "none", 3
     explorer.undo()
 
 
@@ -96,12 +94,14 @@ def test_what_was_selected_can_still_be_read(explore, space):
     assert explorer.selection["item"].tolist() == [1, 3]
 
 
-def test_what_the_browser_still_sends_does_nothing(explore, space, lasso, ask):
+def test_what_the_browser_still_sends_does_nothing(explore, space):
     explorer = explore(space)
+    shown = LatentScreen(explorer)
+    explorer.select([3])
     explorer.close()
-    lasso(explorer, 1)
-    assert explorer.selected == ()
-    assert ask(explorer._toolbar, "undo")[0] == {"error": "unknown request 'undo'"}
+    shown.lasso(1)
+    assert shown.toolbar.send({"request": "undo", "id": 7}) == []
+    assert explorer.selected == (3,)
 
 
 def test_it_says_what_it_is(explore, space):
@@ -135,25 +135,6 @@ def test_closing_stops_the_search_for_clusters(explore, bare_space):
     assert not hasattr(bare_space, "clusters_")
 
 
-# -- the cell is run again ----------------------------------------------------------------------------
-
-
-def test_running_its_cell_again_closes_an_explorer(explore, space, monkeypatch):
-    shell = Shell()
-    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
-    shell.run_cell("a")
-    one = explore(space)
-    shell.run_cell("b")
-    other = explore(space)
-    shell.run_cell("c")
-    assert (repr(one), repr(other)) == (f"LatentExplorer({space!r})",) * 2
-    shell.run_cell("a")
-    assert repr(one) == "LatentExplorer(closed)"
-    other.select([1])
-    other.close()
-    assert [hook for hooks in shell.events.callbacks.values() for hook in hooks] == []
-
-
 # -- memory -------------------------------------------------------------------------------------------
 
 
@@ -165,7 +146,10 @@ def test_a_closed_explorer_and_its_space_can_be_collected(map_of, make_places):
     work(explorer)
     explained = explorer.explain(1)
     assert explained.wait(SECONDS)
-    references = [weakref.ref(one) for one in (explorer, space, space.collection_, explained, explorer._gallery)]
+    references = [
+        weakref.ref(one)
+        for one in (explorer, space, space.collection_, explained, LatentScreen(explorer).gallery.widget)
+    ]
     explorer.close()
     del explorer, space, explained
     gc.collect()
@@ -177,4 +161,4 @@ def test_a_space_outlives_its_explorer(explore, space):
     work(explorer)
     explorer.close()
     assert space.clusters_[0].size > 0
-    assert explore(space)._table.busy == ""
+    assert LatentScreen(explore(space)).table["busy"] == ""

@@ -8,13 +8,14 @@ from bqplot.interacts import LassoSelector
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.path import Path
+from on_screen import Map
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 from torch import nn
 
 import hdm_widgets as hw
 from hdm_widgets.widgets.latent.palette import SCORES, table_of
-from hdm_widgets.widgets.latent.scatter import ScatterFigure, _outline
+from hdm_widgets.widgets.latent.scatter import ScatterFigure, rounded_hull
 
 EVERY = np.arange(24)
 
@@ -38,8 +39,7 @@ def draw(space):
 
 
 def lasso(scatter, *points):
-    """What the browser does at the end of a lasso."""
-    scatter._points.selected = np.array(points, np.uint32)
+    Map(scatter.figure).lasso(*points)
 
 
 # -- what is drawn ------------------------------------------------------------------------------------
@@ -47,29 +47,29 @@ def lasso(scatter, *points):
 
 def test_points_are_where_the_space_has_its_items(draw, space):
     scatter = draw()
-    np.testing.assert_array_equal(scatter._points.x, space.embedding_[:, 0])
-    np.testing.assert_array_equal(scatter._points.y, space.embedding_[:, 1])
+    np.testing.assert_array_equal(Map(scatter.figure).points.x, space.embedding_[:, 0])
+    np.testing.assert_array_equal(Map(scatter.figure).points.y, space.embedding_[:, 1])
 
 
 def test_some_rows_only(draw, space):
     scatter = draw(np.array([2, 7, 20]))
-    np.testing.assert_array_equal(scatter._points.x, space.embedding_[[2, 7, 20], 0])
-    np.testing.assert_array_equal(scatter._points.y, space.embedding_[[2, 7, 20], 1])
+    np.testing.assert_array_equal(Map(scatter.figure).points.x, space.embedding_[[2, 7, 20], 0])
+    np.testing.assert_array_equal(Map(scatter.figure).points.y, space.embedding_[[2, 7, 20], 1])
     scatter.color([f"#0000{i:02x}" for i in range(24)])
-    assert scatter._points.colors == ["#000002", "#000007", "#000014"]
+    assert Map(scatter.figure).points.colors == ["#000002", "#000007", "#000014"]
 
 
 def test_the_plot_reaches_from_end_to_end_of_the_surface(draw, space):
     scatter = draw()
     surface = space.surface((4, 4))
     assert scatter.bounds == pytest.approx((surface.x[0], surface.x[-1], surface.y[0], surface.y[-1]))
-    x, y = scatter._points.scales["x"], scatter._points.scales["y"]
+    x, y = Map(scatter.figure).points.scales["x"], Map(scatter.figure).points.scales["y"]
     assert (x.min, x.max, y.min, y.max) == scatter.bounds
     assert (x.allow_padding, y.allow_padding) == (False, False)
     for mark in scatter.figure.marks:
         assert (mark.scales["x"], mark.scales["y"]) == (x, y)
-    np.testing.assert_array_equal(scatter._background.x, scatter.bounds[:2])
-    np.testing.assert_array_equal(scatter._background.y, scatter.bounds[2:])
+    np.testing.assert_array_equal(Map(scatter.figure).surface.x, scatter.bounds[:2])
+    np.testing.assert_array_equal(Map(scatter.figure).surface.y, scatter.bounds[2:])
     # All points are inside.
     x0, x1, y0, y1 = scatter.bounds
     assert x0 < space.embedding_[:, 0].min() < space.embedding_[:, 0].max() < x1
@@ -131,7 +131,7 @@ def test_the_surface_has_the_colour_of_the_iou_to_expect_and_is_clear_where_no_i
 ):
     space = map_of(make_places(60))
     monkeypatch.setattr(type(space), "cv_score_", score)
-    background = draw(np.arange(60), space)._background
+    background = Map(draw(np.arange(60), space).figure).surface
     assert background.visible
     # Row 0 of a picture is at its top, where the second component is largest.
     picture = np.array(Image.open(io.BytesIO(background.image.value)))[::-1]
@@ -150,32 +150,32 @@ def test_the_surface_has_the_colour_of_the_iou_to_expect_and_is_clear_where_no_i
 def test_the_surface_can_be_hidden(draw):
     scatter = draw()
     scatter.show_surface(False)
-    assert not scatter._background.visible
+    assert not Map(scatter.figure).surface.visible
     scatter.show_surface(True)
-    assert scatter._background.visible
+    assert Map(scatter.figure).surface.visible
 
 
 def test_there_is_no_surface_where_no_item_has_an_iou(make_places, map_of, draw):
     blind = map_of(make_places(8, empty=range(8)))
     assert np.isnan(blind.iou_).all()
     scatter = draw(np.arange(8), blind)
-    assert not scatter._background.visible
+    assert not Map(scatter.figure).surface.visible
     # Nor after hiding and showing it: there is nothing that a colour could stand for.
     scatter.show_surface(False)
     scatter.show_surface(True)
-    assert not scatter._background.visible
+    assert not Map(scatter.figure).surface.visible
 
 
 def test_a_ring_around_an_item(draw, space):
     scatter = draw(np.array([0, 1, 2]))
-    scatter.ring(17)  # not among those drawn
-    assert scatter._ring.visible
-    assert (scatter._ring.x.tolist(), scatter._ring.y.tolist()) == (
+    scatter.highlight(17)  # not among those drawn
+    assert Map(scatter.figure).ring.visible
+    assert (Map(scatter.figure).ring.x.tolist(), Map(scatter.figure).ring.y.tolist()) == (
         [space.embedding_[17, 0]],
         [space.embedding_[17, 1]],
     )
-    scatter.ring(None)
-    assert not scatter._ring.visible
+    scatter.highlight(None)
+    assert not Map(scatter.figure).ring.visible
 
 
 # -- the lasso ----------------------------------------------------------------------------------------
@@ -204,10 +204,10 @@ def test_after_a_lasso_nothing_is_selected_and_a_new_one_can_begin(draw):
     first = scatter.figure.interaction
     before = instances()
     lasso(scatter, 1, 2)
-    assert scatter._points.selected is None
+    assert Map(scatter.figure).points.selected is None
     assert isinstance(scatter.figure.interaction, LassoSelector)
     assert scatter.figure.interaction is not first
-    assert scatter.figure.interaction.marks == [scatter._points]
+    assert scatter.figure.interaction.marks == [Map(scatter.figure).points]
     assert first.comm is None  # closed, with the shapes it had drawn
     assert len(instances()) == len(before)
 
@@ -224,14 +224,14 @@ def test_an_error_of_whoever_listens_leaves_the_lasso_usable(draw):
     for _ in range(2):
         with pytest.raises(LookupError):
             lasso(scatter, 1, 2)
-        assert scatter._points.selected is None
+        assert Map(scatter.figure).points.selected is None
     assert heard == [[1, 2], [1, 2]]
 
 
 def test_without_a_listener_a_lasso_is_forgotten(draw):
     scatter = draw()
     lasso(scatter, 1)
-    assert scatter._points.selected is None
+    assert Map(scatter.figure).points.selected is None
 
 
 # -- outlines of selections ---------------------------------------------------------------------------
@@ -239,7 +239,9 @@ def test_without_a_listener_a_lasso_is_forgotten(draw):
 
 def curves(scatter):
     """The outlines, (selections, points, 2); of a single one bqplot drops the first side."""
-    return np.stack([np.atleast_2d(scatter._outlines.x), np.atleast_2d(scatter._outlines.y)], axis=2)
+    return np.stack(
+        [np.atleast_2d(Map(scatter.figure).outlines.x), np.atleast_2d(Map(scatter.figure).outlines.y)], axis=2
+    )
 
 
 def encloses(line, points):
@@ -258,7 +260,7 @@ def test_selections_have_outlines_and_names_in_their_colours(draw, space):
     one = space.select([0, 1, 2, 6], "one", "#111111")
     two = space.select([3, 4], "two", "#222222")
     scatter.outline([one, two], 1)
-    lines = scatter._outlines
+    lines = Map(scatter.figure).outlines
     assert lines.visible
     assert lines.colors == lines.fill_colors == [name["color"] for name in scatter.names] == ["#111111", "#222222"]
     assert [name["text"] for name in scatter.names] == ["one", "two"]
@@ -292,22 +294,22 @@ def test_an_outline_that_would_hold_many_others_is_left_out(draw, space):
     ends = np.array([places[:, 0].argmin(), places[:, 0].argmax()])
     spread = np.concatenate([ends, [places[:, 1].argmin(), places[:, 1].argmax()]])
     scatter.outline([space.select(spread, "corners")], 0)
-    assert not scatter._outlines.visible
+    assert not Map(scatter.figure).outlines.visible
     assert [name["text"] for name in scatter.names] == ["corners"]
     assert named_place(scatter, 0) == pytest.approx(np.median(places[np.unique(spread)], axis=0))
     scatter.outline([space.select(np.arange(24), "all")], 0)
-    assert scatter._outlines.visible
+    assert Map(scatter.figure).outlines.visible
 
 
 def test_points_in_no_selection_are_dim(draw, space):
     scatter = draw()
-    assert scatter._points.opacities.tolist() == [1.0]
+    assert Map(scatter.figure).points.opacities.tolist() == [1.0]
     scatter.outline([space.select([1, 2], "a"), space.select([2, 7], "b")], 1)
-    opacities = scatter._points.opacities
+    opacities = Map(scatter.figure).points.opacities
     assert np.flatnonzero(opacities == 1).tolist() == [1, 2, 7]
     assert set(opacities[[0, 3, 23]]) == {0.3}
     scatter.outline([], None)
-    assert (scatter._points.opacities == 1).all()
+    assert (Map(scatter.figure).points.opacities == 1).all()
 
 
 unit = st.floats(0, 1, allow_subnormal=False)
@@ -316,19 +318,19 @@ unit = st.floats(0, 1, allow_subnormal=False)
 @given(st.lists(st.tuples(unit, unit), min_size=1, max_size=12))
 def test_an_outline_of_any_points_encloses_them(points):
     points = np.array(points)
-    assert encloses(_outline(points), points)
+    assert encloses(rounded_hull(points), points)
 
 
 @given(st.tuples(unit, unit), st.tuples(unit, unit), st.lists(unit, min_size=1, max_size=12))
 def test_an_outline_of_points_on_one_line_encloses_them(start, end, shares):
     start, end = np.array(start), np.array(end)
     points = start + np.array(shares)[:, None] * (end - start)
-    assert encloses(_outline(points), points)
+    assert encloses(rounded_hull(points), points)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 9])
 def test_an_outline_of_points_at_one_place_is_a_circle(count):
-    line = _outline(np.full((count, 2), 0.3))
+    line = rounded_hull(np.full((count, 2), 0.3))
     away = np.linalg.norm(line - 0.3, axis=1)
     assert 0.018 < away.min() <= away.max() < 0.0221
 
@@ -337,12 +339,12 @@ def test_selections_with_nothing_in_them_have_no_outline(draw, space):
     scatter = draw()
     scatter.outline([space.select([], "empty"), space.select([3], "three", "#333333")], 0)
     assert [name["text"] for name in scatter.names] == ["three"]
-    assert scatter._outlines.colors == ["#333333"]
-    assert scatter._outlines.opacities == [0.75]  # the active one is the empty one
+    assert Map(scatter.figure).outlines.colors == ["#333333"]
+    assert Map(scatter.figure).outlines.opacities == [0.75]  # the active one is the empty one
     scatter.outline([space.select([], "empty")], 0)
-    assert (scatter._outlines.visible, scatter.names) == (False, [])
+    assert (Map(scatter.figure).outlines.visible, scatter.names) == (False, [])
     scatter.outline([], None)
-    assert (scatter._outlines.visible, scatter.names) == (False, [])
+    assert (Map(scatter.figure).outlines.visible, scatter.names) == (False, [])
 
 
 def test_an_outline_is_around_all_items_also_those_that_are_not_drawn(draw, space):
@@ -359,7 +361,7 @@ def test_closing_closes_every_widget(space):
     before = instances()
     scatter = ScatterFigure(space, EVERY)
     scatter.outline([space.select([1, 2], "some")], 0)
-    scatter.ring(3)
+    scatter.highlight(3)
     lasso(scatter, 1, 2)
     assert len(instances()) > len(before)
     scatter.close()

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator
 from contextlib import closing
-from pathlib import Path
 from typing import Any, Unpack
 
-import anywidget
 import torch
 import traitlets
 from matplotlib.colors import Colormap
@@ -17,42 +14,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdm_widgets._picture import gray, to_rgb
-from hdm_widgets._validation import (
-    check_channel,
-    check_channels_first,
-    check_image,
-    check_segment,
-    takes_options,
-)
+from hdm_widgets._validation import check_channel, takes_options
 from hdm_widgets.hdm.circle_map import ResultType, color_table
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
 from hdm_widgets.hdm.plotting import canny
 from hdm_widgets.hdm.result import HDMResult, ScanUpdate
-from hdm_widgets.hdm.scan import PreparedScan
-from hdm_widgets.models.segmenter import Model, Segmenter
+from hdm_widgets.models.segmenter import Model
 from hdm_widgets.widgets.hdm.messages import about_message, inspect_cell, map_message
-from hdm_widgets.widgets.shared.buffers import bits, png
+from hdm_widgets.widgets.hdm.scan_source import ScanSource
+from hdm_widgets.widgets.shared.explorer import Explorer
 from hdm_widgets.widgets.shared.jobs import LatestJob
-from hdm_widgets.widgets.shared.rerun import on_rerun
+from hdm_widgets.widgets.shared.part import Part, read_static
+from hdm_widgets.widgets.shared.wire import MESSAGE, bits, png, to_wire
 
 __all__ = ["HDMExplorer"]
 
-_STATIC = Path(__file__).parents[2] / "static"
 _COLOR_MAPS = ("Blues", "magma", "viridis", "cividis", "Reds", "Greens", "Purples", "inferno", "turbo")
 _LAYERS = ("picture", "edges", "map", "truth", "prediction")
 _LONGEST_SIDE = 1600
-# News goes to the browser at most this often; finished stages always do.
-_SECONDS_BETWEEN_NEWS = 0.2
+# The map is sent at most this often; the last one of a stage always is.
+_SECONDS_BETWEEN_MAPS = 0.2
 
 
-class InvalidTraitError(traitlets.TraitError, ValueError):
-    """A trait was given a value that it cannot have; the old one stays, wherever the new one came from."""
-
-
-class HDMExplorer(anywidget.AnyWidget):
-    """Explore which parts of a picture a segmentation depends on.
+class HDMExplorer(Explorer, Part):
+    """Explore which parts of an image a segmentation depends on.
 
     Displays itself as the last line of a cell. Moving a slider starts a new scan in the background; the
     map comes coarse first and sharpens.
@@ -62,25 +49,27 @@ class HDMExplorer(anywidget.AnyWidget):
     model : torch.nn.Module, callable or Segmenter
         See `Segmenter` for what a model may take and return.
     image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W)
-        The picture, of a floating type, as the model expects it.
+        The image, of a floating type, as the model expects it.
     segment : torch.Tensor or numpy.ndarray (H, W)
-        The true mask, nonzero = segment.
-    circle_size, offset : int
-        Size of the disc, and steps from one to the next, in pixels. By default about a tenth and a
-        thirtieth of the shorter side.
+        The ground truth, nonzero = segment.
+    circle_size, offset : int, optional
+        Size of the disc, and steps from one to the next, in pixels. By default those of `explainer`, or about a tenth
+        and a thirtieth of the shorter side.
     channel : int
         Occlude this channel only; -1 for all.
     result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
+        What the map shows.
     color_map : str or matplotlib.colors.Colormap
         Any of matplotlib's by its name; the trait has the name.
     opacity : float
         Of the circle map, in [0, 1].
     device : torch.device or str, optional
         Where to run; the model's own device by default.
-    normalize : bool
-        As for `hdm.HausdorffDistanceMasks.generate_masks`.
+    normalize : bool, optional
+        As for `hdm.HausdorffDistanceMasks.generate_masks`. By default as `explainer` has it, else False.
     explainer : hdm.HausdorffDistanceMasks, optional
-        An instance of your own subclass, for its `apply_mask` and `calculate_distance`.
+        An instance of your own subclass, for its `apply_mask` and `calculate_distance`. The explorer works with a
+        shallow copy of it.
     **options
         See `hdm.ScanOptions`.
 
@@ -94,9 +83,20 @@ class HDMExplorer(anywidget.AnyWidget):
         Of "picture", "edges", "map", "truth", "prediction": what the stage shows.
     status : {"idle", "running", "done", "cancelled", "error"}
     progress : float
-        Share of the scan that is done, in [0, 1].
+        Fraction of the scan that is done, in [0, 1].
     error : str
-        What went wrong, empty otherwise; `exception` has the exception itself.
+        What went wrong, empty otherwise.
+    exception : Exception or None
+        The exception itself.
+
+    Notes
+    -----
+    The map on screen is `result.circle_map(result_type, color_map, order="change")`: discs that change the distance
+    most lie on top. On screen its opacity grows with that change, so that the image shows through where nothing
+    matters. Where the screen has more pixels than the image, the discs are round.
+
+    When the cell that made an explorer runs again, the explorer is closed, unless a variable of the notebook still
+    leads to it.
 
     Examples
     --------
@@ -110,10 +110,8 @@ class HDMExplorer(anywidget.AnyWidget):
     >>> explorer.close()
     """
 
-    # Text, not paths: of a path anywidget would keep every widget alive to tell it of changes.
-    _esm = (_STATIC / "hdm_explorer.js").read_text(encoding="utf-8")
-    _css = (_STATIC / "hdm_explorer.css").read_text(encoding="utf-8")
-    _ended = True  # until __init__ has come to its end
+    _esm = read_static("hdm_explorer.js")
+    _css = read_static("hdm_explorer.css")
 
     circle_size = traitlets.Int().tag(sync=True)
     offset = traitlets.Int().tag(sync=True)
@@ -128,16 +126,17 @@ class HDMExplorer(anywidget.AnyWidget):
     error = traitlets.Unicode("").tag(sync=True)
 
     # What the screen draws from. Maps are painted in the browser.
-    _about = traitlets.Dict().tag(sync=True)
-    _picture = traitlets.Bytes().tag(sync=True)
+    _about = traitlets.Dict().tag(**MESSAGE)
+    _image = traitlets.Bytes().tag(sync=True)
     _edges = traitlets.Bytes().tag(sync=True)
     _truth = traitlets.Bytes().tag(sync=True)
     _prediction = traitlets.Bytes().tag(sync=True)
-    _palettes = traitlets.Dict().tag(sync=True)
-    _map = traitlets.Dict().tag(sync=True)
-    _inspector = traitlets.Dict().tag(sync=True)
-    # The settings of the scan that was started last: tells the screen that Python has heard.
-    _scanned = traitlets.Dict().tag(sync=True)
+    # By the names of color maps, which are no keys of a message.
+    _color_tables = traitlets.Dict().tag(sync=True)
+    _map = traitlets.Dict().tag(**MESSAGE)
+    _inspector = traitlets.Dict().tag(**MESSAGE)
+    # The settings of the scan that was started last: the screen knows by them that Python has received its own.
+    _scanned = traitlets.Dict().tag(**MESSAGE)
 
     @takes_options(ScanOptions)
     def __init__(
@@ -153,83 +152,65 @@ class HDMExplorer(anywidget.AnyWidget):
         color_map: str | Colormap = "Blues",
         opacity: float = 0.7,
         device: torch.device | str | None = None,
-        normalize: bool = False,
+        normalize: bool | None = None,
         explainer: HausdorffDistanceMasks | None = None,
         **options: Unpack[ScanKeywords],
     ) -> None:
-        height, width = _size_of(image)
-        picture = check_image(image, height, width)
-        truth = check_segment(segment, height, width)
-        side = min(height, width)
-        grid = Grid(
-            height,
-            width,
-            max(1, round(side / 10)) if circle_size is None else circle_size,
-            max(1, round(side / 30)) if offset is None else offset,
+        source = ScanSource(
+            model,
+            image,
+            segment,
+            device,
+            explainer=explainer,
+            circle_size=circle_size,
+            offset=offset,
+            normalize=normalize,
+            **options,
         )
-        explainer = HausdorffDistanceMasks(width, height) if explainer is None else explainer
-        if not isinstance(explainer, HausdorffDistanceMasks):
-            raise TypeError(f"explainer must be an instance of hdm.HausdorffDistanceMasks, got {explainer!r}")
-        if (explainer.width, explainer.height) != (width, height):
-            raise ValueError(
-                f"the explainer is for pictures of {explainer.width} x {explainer.height} px, "
-                f"this one has {width} x {height}"
-            )
-        of_segmenter = {name: options.pop(name) for name in ("target", "threshold", "batch_size") if name in options}
-        segmenter = Segmenter.wrap(model, device=device, **of_segmenter)
+        shown = source.image.numpy()
+        # Everything that can be wrong with the input is said now, before any work starts, and once.
+        scan = source.prepare(check_channel(channel, len(shown)), source.grid)
+        scan.warn()
+        table = color_table(color_map)
+        color_map = color_map if isinstance(color_map, str) else color_map.name
 
         # From here on self exists; what is not a trait is set first because observers use it.
         self._worker = LatestJob("hdm-explorer")
         self._publishing = threading.RLock()
-        self._stop_watching: Callable[[], None] = _nothing
+        self._source: ScanSource | None = source
         self._latest: ScanUpdate | None = None
-        self._grid = grid
-        self._channels = len(picture)
+        self._grid = source.grid
+        self._channels = len(shown)
         self._unwanted: dict[str, int] | None = None
         self.exception: Exception | None = None
-
-        def prepare(channel: int, grid: Grid) -> PreparedScan:
-            explainer.generate_masks(grid.circle_size, grid.offset, normalize)
-            return explainer.prepare(segmenter, picture, truth, None, channel, **options)
-
-        # Everything that can be wrong with the input is said now, before any work starts, and once.
-        prepared = prepare(check_channel(channel, len(picture)), grid)
-        prepared.warn()
-
-        def stream(channel: int, grid: Grid) -> Generator[ScanUpdate]:
-            return prepare(channel, grid).updates()
-
-        self._stream: Callable[[int, Grid], Generator[ScanUpdate]] | None = stream
-        table = color_table(color_map)
-        color_map = color_map if isinstance(color_map, str) else color_map.name
-        self._ended = False
         super().__init__(
-            circle_size=grid.circle_size,
-            offset=grid.offset,
+            circle_size=source.grid.circle_size,
+            offset=source.grid.offset,
             channel=channel,
             result_type=ResultType(result_type).value,
             color_map=color_map,
             opacity=opacity,
-            _about=about_message(picture.numpy(), truth != 0, prepared.settings),
-            _picture=png(to_rgb(picture.numpy()), longest=_LONGEST_SIDE),
-            _edges=bits(canny(gray(picture.numpy()))),
-            _truth=bits(truth != 0),
-            _palettes={
+            _about=about_message(shown, source.truth, scan.settings),
+            _image=png(to_rgb(shown), longest=_LONGEST_SIDE),
+            _edges=bits(canny(gray(shown))),
+            _truth=bits(source.truth),
+            _color_tables={
                 **{name: color_table(name).tobytes() for name in _COLOR_MAPS},
                 color_map: table.tobytes(),
             },
         )
         self.observe(self._restart, names=["circle_size", "offset", "channel"])
         self.observe(self._inspect, names=["cell"])
-        self.on_msg(self._receive)
-        self._stop_watching = on_rerun(self.close)
+        self.on_request("run", lambda _: self.run())
+        self.on_request("cancel", self._cancel_asked)
+        self._begin()
         self.run()
 
     # -- for users ------------------------------------------------------------------------------
 
     @property
     def result(self) -> HDMResult | None:
-        """What the newest scan has measured so far; None before its first news."""
+        """What the newest scan has measured so far; None before its first update."""
         self._check_open()
         return self._latest.result if self._latest else None
 
@@ -244,7 +225,11 @@ class HDMExplorer(anywidget.AnyWidget):
             self.progress = 0.0
             self._inspect()
             self.status = "running"
-            self._worker.submit(lambda stop: self._scan(channel, grid, stop))
+            try:
+                self._worker.submit(lambda stop: self._scan(channel, grid, stop))
+            except Exception as error:
+                self._show_end("error", error)
+                raise
 
     def cancel(self) -> None:
         """Stop the scan after the batch that is running; what was measured stays."""
@@ -271,34 +256,21 @@ class HDMExplorer(anywidget.AnyWidget):
         self._check_open()
         return self._worker.wait(timeout)
 
-    def close(self) -> None:
-        """Stop the scan, remove the widget and let go of model, picture and result."""
-        if self._ended:
-            return
-        self._ended = True
-        self._stop_watching()
+    def _end(self) -> None:
         with self._publishing:
             self._worker.close()
-            self._stream = self._latest = self.exception = None
-        self.layout.close()
-        super().close()
+            self._source = self._latest = self.exception = None
         # A closed widget may live on in the notebook's output history; its bytes need not.
-        self.unobserve_all()
-        for name in ("_picture", "_edges", "_truth", "_prediction"):
+        for name in ("_image", "_edges", "_truth", "_prediction"):
             self.set_trait(name, b"")
-        for name in ("_palettes", "_map", "_inspector"):
+        for name in ("_color_tables", "_map", "_inspector"):
             self.set_trait(name, {})
 
     # -- traits -----------------------------------------------------------------------------------
 
-    @traitlets.validate("circle_size", "offset", "channel", "cell", "result_type", "color_map", "opacity", "layers")
-    def _valid(self, proposal: Any) -> Any:
-        self._check_open()
-        name, value = proposal.trait.name, proposal.value
-        try:
-            return getattr(self, f"_valid_{name}")(value)
-        except (ValueError, TypeError, IndexError) as error:
-            raise InvalidTraitError(str(error)) from None
+    _check = traitlets.validate(
+        "circle_size", "offset", "channel", "cell", "result_type", "color_map", "opacity", "layers"
+    )(Explorer._checked)
 
     def _valid_circle_size(self, value: int) -> int:
         return Grid(self._grid.height, self._grid.width, value, self._grid.offset).circle_size
@@ -318,8 +290,8 @@ class HDMExplorer(anywidget.AnyWidget):
         return ResultType(value).value
 
     def _valid_color_map(self, value: str) -> str:
-        if value not in self._palettes:
-            self._palettes = {**self._palettes, value: color_table(value).tobytes()}
+        if value not in self._color_tables:
+            self._color_tables = {**self._color_tables, value: color_table(value).tobytes()}
         return value
 
     def _valid_opacity(self, value: float) -> float:
@@ -334,7 +306,7 @@ class HDMExplorer(anywidget.AnyWidget):
         return [name for name in _LAYERS if name in value]
 
     def _settings(self) -> dict[str, int]:
-        return {"circleSize": self.circle_size, "offset": self.offset, "channel": self.channel}
+        return {"circle_size": self.circle_size, "offset": self.offset, "channel": self.channel}
 
     def _restart(self, _change: Any) -> None:
         # Two traits changed together are one change.
@@ -344,49 +316,39 @@ class HDMExplorer(anywidget.AnyWidget):
         with self._publishing:
             self._grid = Grid(before.height, before.width, self.circle_size, self.offset)
             if self.cell is not None and before.offset != self.offset:
-                # The pin stays at its place in the picture.
+                # The pin stays at its place in the image.
                 self.cell = tuple(
                     min(round(index * before.offset / self.offset), count - 1)
                     for index, count in zip(self.cell, self._grid.shape, strict=True)
                 )
             self.run()
-            if self._unwanted == self._settings():
+            if self._unwanted == to_wire(self._settings()):
                 self.cancel()
             self._unwanted = None
+
+    def _cancel_asked(self, asked: dict[str, Any]) -> None:
+        # Changes of settings may arrive after a request that was made later: the screen says which settings it means.
+        if asked.get("settings") != to_wire(self._scanned):
+            self._unwanted = asked.get("settings")
+        self.cancel()
 
     def _inspect(self, _change: Any = None) -> None:
         with self._publishing:
             if self.cell is None:
                 self._inspector = {}
             elif self._latest is None or self._latest.result.grid != self._grid:
-                self._inspector = {"cell": list(self.cell), "pending": True}
+                self._inspector = {"cell": self.cell, "pending": True}
             else:
                 self._inspector = inspect_cell(self._latest.result, *self.cell)
-
-    def _receive(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        """Requests of the screen; what it may change directly are traits."""
-        if self._ended or not isinstance(content, dict):
-            return
-        requests = {"run": self.run, "cancel": self.cancel}
-        request = requests.get(content.get("request", ""))
-        reply = {"id": content.get("id"), "error": None}
-        # Changes of settings may arrive after a request that was made later: the screen says which it means.
-        if content.get("request") == "cancel" and content.get("settings") != self._scanned:
-            self._unwanted = content.get("settings")
-        if request is None:
-            reply["error"] = f"unknown request {content.get('request')!r}; known are {', '.join(requests)}"
-        else:
-            request()
-        self.send(reply)
 
     # -- the scan, in its thread --------------------------------------------------------------------
 
     def _scan(self, channel: int, grid: Grid, stop: threading.Event) -> None:
-        stream = self._stream
-        if stream is None or stop.is_set():
+        source = self._source
+        if source is None or stop.is_set():
             return
         try:
-            with closing(stream(channel, grid)) as updates:
+            with closing(source.prepare(channel, grid).updates()) as updates:
                 shown, stride = 0.0, 0
                 for update in updates:
                     with self._publishing:
@@ -394,7 +356,7 @@ class HDMExplorer(anywidget.AnyWidget):
                             return
                         self._latest = update
                         ended = update.done == update.total
-                        if ended or update.stride != stride or time.perf_counter() - shown > _SECONDS_BETWEEN_NEWS:
+                        if ended or update.stride != stride or time.perf_counter() - shown > _SECONDS_BETWEEN_MAPS:
                             self._show()
                             shown, stride = time.perf_counter(), update.stride
             self._finish(stop, "done")
@@ -402,7 +364,7 @@ class HDMExplorer(anywidget.AnyWidget):
             self._finish(stop, "error", error)
 
     def _show(self) -> None:
-        """Send the latest news to the screen."""
+        """Send the newest map to the screen."""
         update = self._latest
         if update is None:
             return
@@ -416,13 +378,15 @@ class HDMExplorer(anywidget.AnyWidget):
 
     def _finish(self, stop: threading.Event, status: str, error: Exception | None = None) -> None:
         with self._publishing:
-            if stop.is_set():
-                return
-            self.exception = error
-            if error is not None:
-                self._show()
-                self.error = str(error) or type(error).__name__
-            self.status = status
+            if not stop.is_set():
+                self._show_end(status, error)
+
+    def _show_end(self, status: str, error: Exception | None) -> None:
+        self.exception = error
+        if error is not None:
+            self._show()
+            self.error = str(error) or type(error).__name__
+        self.status = status
 
     def __repr__(self) -> str:
         if self._ended:
@@ -432,26 +396,3 @@ class HDMExplorer(anywidget.AnyWidget):
             f"HDMExplorer({grid.width} x {grid.height} px, circle_size={grid.circle_size}, offset={grid.offset}, "
             f"status={self.status!r})"
         )
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # A misspelt trait would be a new attribute that nobody looks at.
-        if not (self._ended or name.startswith("_") or hasattr(self, name)):
-            raise AttributeError(f"HDMExplorer has no {name!r} to set; what a scan is made of is given to a new one")
-        super().__setattr__(name, value)
-
-    def _check_open(self) -> None:
-        if self._ended:
-            raise RuntimeError("this explorer is closed; make a new HDMExplorer to go on")
-
-
-def _size_of(image: object) -> tuple[int, int]:
-    shape = tuple(getattr(image, "shape", ()))
-    if len(shape) < 2:
-        # Neither an array nor a picture: the check of the picture says so in full.
-        check_image(image, 1, 1)
-    check_channels_first(shape)
-    return int(shape[-2]), int(shape[-1])
-
-
-def _nothing() -> None:
-    """Nothing to stop."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,79 +10,106 @@ from numpy.typing import NDArray
 
 from hdm_widgets._picture import nominal_range, to_rgb
 from hdm_widgets.hdm.circle_map import filled
+from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.result import HDMResult, ScanUpdate
-from hdm_widgets.metrics.distance import HausdorffPair
-from hdm_widgets.widgets.shared.buffers import array_message, bits, png
+from hdm_widgets.widgets.shared.wire import bits, png
 
 __all__ = ["about_message", "inspect_cell", "map_message"]
 
 _LONGEST = 480
 
 
-def about_message(picture: NDArray[Any], truth: NDArray[np.bool_], settings: ScanSettings) -> dict[str, Any]:
+def about_message(image: NDArray[Any], truth: NDArray[np.bool_], settings: ScanSettings) -> dict[str, Any]:
     """What never changes while the explorer is open."""
-    channels, height, width = picture.shape
+    channels, height, width = image.shape
     return {
         "height": height,
         "width": width,
         "channels": channels,
         "label": settings.label.removesuffix(" (px)"),
         "unit": "px" if settings.distance == "hausdorff" else "",
-        "truthEmpty": not truth.any(),
+        "truth_empty": not truth.any(),
+        "empty": settings.empty,
     }
 
 
 def map_message(update: ScanUpdate) -> dict[str, Any]:
-    """The map as far as it is measured, filled in where it is not measured yet; NaN where nothing is drawn."""
+    """The map as far as it is measured; a cell that is not measured yet has the value of the nearest measured one.
+
+    Cells outside a scan's region are never measured: they have the baseline's value, and no map draws them.
+    """
     result = update.result
-    # Cells outside a scan's region have the baseline's value and are never measured: no map draws them.
     awaited = np.isnan(result.values) & (update.done < update.total)
-    values = np.where(result.measured | awaited, filled(result.values, result.measured), np.nan)
     return {
-        "values": array_message(values.astype(np.float32)),
+        # As float64, so that the browser paints the discs in the order in which `HDMResult.circle_map` does.
+        "values": np.where(awaited, filled(result.values, result.measured), result.values),
         "measured": bits(result.measured),
+        "drawn": bits(result.measured | awaited),
+        "one_empty": bits(_one_empty(result)),
+        "disc": _disc_rows(result.grid),
         "plan": "" if result.plan is None else str(result.plan),
-        "baseline": _number(result.baseline),
-        "circleSize": result.circle_size,
+        "baseline": result.baseline,
+        "circle_size": result.circle_size,
         "offset": result.offset,
         "channel": result.settings.channel,
         "done": update.done,
         "total": update.total,
         "stride": update.stride,
         "seconds": update.seconds,
-        "secondsLeft": update.seconds_left if update.done else None,
+        "seconds_left": update.seconds_left if update.done else None,
     }
 
 
 def inspect_cell(result: HDMResult, row: int, col: int) -> dict[str, Any]:
-    """Figures and pictures of a cell as a message; `{"cell", "pending": True}` while it is not measured."""
+    """Figures and images of a cell as a message; `{"cell", "pending": True}` while it is not measured."""
     if not result.measured[row, col]:
-        return {"cell": [row, col], "pending": True}
+        return {"cell": (row, col), "pending": True}
     distance = float(result.values[row, col])
     mask = result.output(row, col)
     # Without a pixel in either mask there is no pair, whatever the policy for empty masks says.
-    pair = result.pair(row, col) if mask.any() and result.segment.any() else HausdorffPair(distance, None, None, None)
+    pair = result.pair(row, col) if mask.any() and result.segment.any() else None
+    if pair is not None and pair.from_pixel is None:
+        pair = None  # the masks are equal
     channel = result.settings.channel if len(result.image) != 3 else -1
-    picture = to_rgb(result.occluded(row, col), channel=channel, value_range=nominal_range(result.image))
+    image = to_rgb(result.occluded(row, col), channel=channel, value_range=nominal_range(result.image))
     measured = result.values[result.measured]
     return {
-        "cell": [row, col],
+        "cell": (row, col),
         "pending": False,
-        "distance": _number(distance),
-        "change": _number(distance - result.baseline),
+        "distance": distance,
+        "change": distance - result.baseline,
         "iou": result.iou(row, col),
         "rank": 1 + int(np.count_nonzero(measured > distance)),
         "of": int(measured.size),
-        "empty": not mask.any(),
-        "pair": [list(pair.from_pixel), list(pair.to_pixel)] if pair.from_pixel and pair.to_pixel else None,
-        "from": pair.from_mask,
-        "pairDistance": _number(pair.distance),
-        "picture": png(picture, longest=_LONGEST),
+        "predicted_empty": not mask.any(),
+        "pair": (pair.from_pixel, pair.to_pixel) if pair else None,
+        "from": pair.from_mask if pair else None,
+        "pair_distance": pair.distance if pair else None,
+        "image": png(image, longest=_LONGEST),
         "mask": bits(mask),
     }
 
 
-def _number(value: float) -> float | str:
-    """JSON has no infinity and no NaN; they travel as words."""
-    return value if np.isfinite(value) else str(value)
+def _one_empty(result: HDMResult) -> NDArray[np.bool_]:
+    """Measured cells, bool (rows, cols), where one of prediction and ground truth is empty and the other is not.
+
+    There, and nowhere else, the Hausdorff distance is what the policy for empty masks says: two pixels of an image
+    are never as far apart as its diagonal is long.
+    """
+    values, settings = result.values, result.settings
+    if settings.distance != "hausdorff" or settings.empty == "raise":
+        return np.zeros(values.shape, dtype=bool)
+    said = {
+        "diagonal": values == math.hypot(result.height, result.width),
+        "inf": np.isposinf(values),
+        "nan": np.isnan(values),
+    }
+    one_empty: NDArray[np.bool_] = said[settings.empty] & result.measured
+    return one_empty
+
+
+def _disc_rows(grid: Grid) -> NDArray[np.int32]:
+    """First and past-the-last pixel of every row of the disc, int32 (circle_size + 1, 2), as PIL draws it."""
+    disc = grid.disc
+    return np.stack([disc.argmax(axis=1), disc.shape[1] - disc[:, ::-1].argmax(axis=1)], axis=1).astype(np.int32)

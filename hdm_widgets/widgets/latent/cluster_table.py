@@ -14,9 +14,9 @@ from hdm_widgets._validation import is_whole
 from hdm_widgets.latent.clusters import Cluster
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.palette import category_color
-from hdm_widgets.widgets.shared.buffers import number, png
 from hdm_widgets.widgets.shared.jobs import LatestJob
 from hdm_widgets.widgets.shared.part import Part, read_static
+from hdm_widgets.widgets.shared.wire import MESSAGE, png
 
 __all__ = ["ClusterTable"]
 
@@ -31,6 +31,7 @@ class ClusterTable(Part):
     Parameters
     ----------
     space : LatentSpace
+        A snapshot; the clusters that are found are set in it.
 
     Attributes
     ----------
@@ -39,7 +40,7 @@ class ClusterTable(Part):
     chosen : int or None
         The cluster whose members are selected.
     n_clusters : int
-        How many were asked for; 0: the best grouping found.
+        How many were asked for; 0: the best clustering found.
     busy, error : str
         What is being done and what went wrong, empty otherwise.
     """
@@ -47,7 +48,7 @@ class ClusterTable(Part):
     _esm = read_static("cluster_table.js")
     _css = read_static("latent_explorer.css")
 
-    rows: Any = traitlets.List().tag(sync=True)
+    rows: Any = traitlets.List().tag(**MESSAGE)
     chosen = traitlets.Int(None, allow_none=True).tag(sync=True)
     n_clusters = traitlets.Int(0).tag(sync=True)
     most = traitlets.Int(_MOST_CLUSTERS).tag(sync=True)
@@ -66,11 +67,11 @@ class ClusterTable(Part):
         self.on_request("cluster", lambda asked: self.find(asked["count"] or None))
 
     def on_found(self, callback: Callable[[], None]) -> None:
-        """Call this whenever new clusters are in the table."""
+        """Call this whenever the table has new clusters."""
         self._found = callback
 
     def start(self) -> None:
-        """Show the space's clusters, or look for the best grouping if it has none yet."""
+        """Show the space's clusters, or look for the best clustering if it has none yet."""
         space = self._space
         if space is None or not hasattr(space, "clusters_"):
             self.find(None)
@@ -79,11 +80,11 @@ class ClusterTable(Part):
         self._show()
 
     def find(self, count: int | None) -> None:
-        """Group the items anew, in the background; None: the best grouping found."""
+        """Cluster the items anew, in the background; None: the best clustering found."""
         with self._lock:
             self.error = ""
             self.n_clusters = count or 0
-            self.busy = "Comparing groupings …" if count is None else f"Looking for {count} clusters …"
+            self.busy = "Comparing clusterings …" if count is None else f"Looking for {count} clusters …"
         self._worker.submit(lambda stop: self._search(count, stop))
 
     def members(self, label: int) -> NDArray[np.int64]:
@@ -102,7 +103,7 @@ class ClusterTable(Part):
         return self._worker.wait(timeout)
 
     def close(self) -> None:
-        """Stop what is sought, remove the widget and let go of the space."""
+        """Stop the search, remove the widget and free the space."""
         self._worker.close()
         with self._lock:
             self._space = self._found = None
@@ -118,7 +119,7 @@ class ClusterTable(Part):
                 for done, _ in enumerate(space.comparison(), start=1):
                     if stop.is_set():
                         return
-                    self.busy = f"Comparing groupings: {done} done …"
+                    self.busy = f"Comparing clusterings: {done} done …"
             if stop.is_set():
                 return
             space.cluster(count)
@@ -142,7 +143,7 @@ class ClusterTable(Part):
             self._thumbnails = [_strip(space.collection_.thumbnails[list(one.representatives)]) for one in clusters]
             self.about = f"{space.clustering_} in {space.cluster_coordinates_.shape[1]} principal components"
             self.busy = ""
-        # Outside the lock: whoever hears of it may wait for someone who asks for other clusters.
+        # Call back without the lock: the callback may ask this table for other clusters.
         found = self._found
         if found is not None:
             found()
@@ -153,8 +154,8 @@ def _row(cluster: Cluster, kinds: NDArray[Any] | None) -> dict[str, Any]:
         "label": cluster.label,
         "color": category_color(cluster.label),
         "size": cluster.size,
-        "mean": number(cluster.mean_iou),
-        "median": number(cluster.median_iou),
+        "mean": cluster.mean_iou,
+        "median": cluster.median_iou,
         "empty": cluster.empty_truths,
         "count": len(cluster.representatives),
         "holds": "" if kinds is None else _mostly(kinds[cluster.indices]),
@@ -162,23 +163,23 @@ def _row(cluster: Cluster, kinds: NDArray[Any] | None) -> dict[str, Any]:
 
 
 def _kinds(columns: dict[str, NDArray[Any]]) -> NDArray[Any] | None:
-    """The column that says what kind of thing an item is: the text with the fewest values, if it has but a few."""
+    """The column that says what kind of thing an item is: the column of texts with the fewest values, 2 to 24."""
     counts = {name: len(np.unique(values)) for name, values in columns.items() if values.dtype.kind == "U"}
     few = {name: count for name, count in counts.items() if 2 <= count <= _MOST_KINDS}
     return columns[min(few, key=few.__getitem__)] if few else None
 
 
 def _mostly(values: NDArray[Any]) -> str:
-    """The commonest texts, up to three that make a tenth each."""
+    """The up to three most common texts, each in at least a tenth of the items."""
     names, counts = np.unique(values, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:3]
     return ", ".join(str(names[i]) for i in order if counts[i] >= 0.1 * len(values))
 
 
-def _strip(pictures: NDArray[np.uint8]) -> bytes:
-    """Thumbnails (n, h, w, 3) side by side, with gaps that show what is behind."""
-    count, height, width, _ = pictures.shape
+def _strip(thumbnails: NDArray[np.uint8]) -> bytes:
+    """Thumbnails (n, h, w, 3) side by side, with transparent gaps."""
+    count, height, width, _ = thumbnails.shape
     strip = np.zeros((height, count, width + _GAP, 4), np.uint8)
-    strip[:, :, :width, :3] = pictures.transpose(1, 0, 2, 3)
+    strip[:, :, :width, :3] = thumbnails.transpose(1, 0, 2, 3)
     strip[:, :, :width, 3] = 255
     return png(strip.reshape(height, -1, 4)[:, :-_GAP])

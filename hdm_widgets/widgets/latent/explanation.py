@@ -1,4 +1,4 @@
-"""Room for an HDM explorer on one item of a latent space."""
+"""The HDM explorer of one item, below the latent explorer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import ipywidgets
 
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.hdm.explorer import HDMExplorer
+from hdm_widgets.widgets.shared.explorer import close_all
 
 __all__ = ["Explanation"]
 
@@ -31,7 +32,7 @@ class Explanation:
         self.box.add_class("hdm-latent-below")
 
     def open(self, index: int) -> HDMExplorer:
-        """Explain an item, in place of what was explained before."""
+        """Explain an item; an earlier explanation is closed."""
         segmenter = self._space.segmenter
         if segmenter is None:
             raise ValueError("this space was loaded without its model; LatentSpace.load(path, model=...) takes it")
@@ -50,26 +51,16 @@ class Explanation:
         return explorer
 
     def clear(self) -> None:
-        """Close what is explained, if anything is."""
+        """Close the explanation, if there is one."""
         with self._lock:
             explorer, self.explorer = self.explorer, None
             head, self._head = self._head, ()
             self.box.children = []
         if explorer is not None:
             explorer.close()
-        for part in head:
-            _close(part)
+        close_all(*head)
 
     def close(self) -> None:
         """Close everything, the box too."""
         self.clear()
-        _close(self.box)
-
-
-def _close(widget: Any) -> None:
-    widget.layout.close()
-    # A button's look is a widget of its own.
-    style = getattr(widget, "style", None)
-    if style is not None:
-        style.close()
-    widget.close()
+        close_all(self.box)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
@@ -20,13 +22,20 @@ from hdm_widgets.widgets.hdm.explorer import HDMExplorer
 from hdm_widgets.widgets.latent.cluster_table import ClusterTable
 from hdm_widgets.widgets.latent.explanation import Explanation
 from hdm_widgets.widgets.latent.gallery import Gallery, selection_row
-from hdm_widgets.widgets.latent.messages import item_facts, map_colors, surface_message, usable_columns
+from hdm_widgets.widgets.latent.messages import (
+    csv_file,
+    item_facts,
+    map_colors,
+    points_message,
+    surface_message,
+    usable_columns,
+)
 from hdm_widgets.widgets.latent.palette import title
+from hdm_widgets.widgets.latent.parts import Legend, Toolbar
 from hdm_widgets.widgets.latent.scatter import MOST_POINTS, ScatterFigure
 from hdm_widgets.widgets.latent.selection_history import MODES, SelectionHistory
-from hdm_widgets.widgets.shared.buffers import array_message, png
-from hdm_widgets.widgets.shared.part import Legend, Toolbar
-from hdm_widgets.widgets.shared.rerun import on_rerun
+from hdm_widgets.widgets.shared.explorer import Explorer, close_all
+from hdm_widgets.widgets.shared.wire import png
 
 if TYPE_CHECKING:
     import pandas
@@ -43,24 +52,27 @@ class _Items(traitlets.TraitType[Any, Any]):
     info_text = "positions of items"
 
 
-class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Explore what a segmentation model has learned: a map of a data set with a lasso.
 
     Displays itself as the last line of a cell. A lasso on the map selects items; the gallery beside it shows their
-    pictures, true masks and predictions, and the table below the clusters of the whole data set.
+    images, true masks and predictions, and the table below the clusters of the whole data set.
 
     Parameters
     ----------
     space : LatentSpace
-        Fitted, or loaded with `LatentSpace.load`; with its data set the gallery has full pictures, with its model
-        too a picture can be explained by Hausdorff Distance Masks.
+        Fitted, or loaded with `LatentSpace.load`. With its data set the gallery has full images; with its model too, an
+        image can be explained by Hausdorff Distance Masks.
     color_by : str
-        What colours the points: a column of `space.table()`, such as `"iou"`, `"cluster"` or one of the data set's own.
+        What colors the points: a column of `space.table()`, such as `"iou"`, `"cluster"` or one of the data set's own.
     background : {"expected_iou", "none"}
         What lies behind them.
 
     Attributes
     ----------
+    space : LatentSpace
+        A snapshot of the space that was given, with the clusters on screen. What is done to the one does not change the
+        other.
     selected : tuple of int
         Positions of the items in the active selection; assigning it selects, on screen too.
     color_by, background
@@ -69,10 +81,15 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         What the next lasso does to the active selection.
     active : int or None
         Position of the active selection in `selections`.
-    ring : int or None
-        The item whose point has a ring.
+    highlighted : int or None
+        The item whose point and card are highlighted.
     error : str
         What went wrong with clusters or an explanation, empty otherwise.
+
+    Notes
+    -----
+    When the cell that made an explorer runs again, the explorer is closed, unless a variable of the notebook still
+    leads to it.
 
     Examples
     --------
@@ -86,14 +103,12 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
     >>> explorer.close()
     """
 
-    _ended = True  # until __init__ has come to its end
-
     selected = _Items(())
     color_by = traitlets.Unicode("iou")
     background = traitlets.Unicode("expected_iou")
     mode: Any = traitlets.Unicode("replace")
     active = traitlets.Int(None, allow_none=True)
-    ring = traitlets.Int(None, allow_none=True)
+    highlighted = traitlets.Int(None, allow_none=True)
     error = traitlets.Unicode("")
 
     @advise_on_keywords
@@ -102,12 +117,12 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
             raise TypeError(f"expected a LatentSpace, got {type(space).__name__}; hw.LatentSpace(model).fit(dataset)")
         if not hasattr(space, "embedding_"):
             raise ValueError("the space is not fitted yet; call space.fit(dataset) first")
+        space = space.snapshot()
         self._lock = threading.RLock()
         self._publishing = False
         self._pending: dict[str, Any] | None = None
         self._space = space
-        self._book = SelectionHistory(space)
-        self._stop_watching: Callable[[], None] = _nothing
+        self._history = SelectionHistory(space)
         self._columns = usable_columns(space)
         check_choice("color_by", color_by, self._columns)
         check_choice("background", background, _BACKGROUNDS)
@@ -124,11 +139,7 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         self._legend = Legend(
             surface=surface_message(space),
             sample={"drawn": len(rows), "total": len(space)},
-            _points={
-                "places": array_message(space.embedding_[rows, :2].astype(np.float32)),
-                "rows": array_message(rows.astype(np.int32)),
-                "bounds": list(self._scatter.bounds),
-            },
+            _points=points_message(space, rows, self._scatter.bounds),
         )
         self._gallery = Gallery(space)
         self._table = ClusterTable(space)
@@ -142,31 +153,44 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         super().__init__(children=[self._toolbar, main, self._table, self._explanation.box])
         self.add_class("hdm-latent")
 
-        self._ended = False
         self.color_by, self.background = color_by, background
         self._connect()
+        self._answer_requests()
         self._recolor()
         self._scatter.show_surface(background != "none")
         self._publish()
-        self._stop_watching = on_rerun(self.close)
+        self._begin()
         self._table.start()
 
     # -- for users ------------------------------------------------------------------------------
 
     @property
     def space(self) -> LatentSpace:
-        """The space that is explored."""
-        return self._space
+        """A snapshot of the space that was given, with the clusters on screen."""
+        return self._space.snapshot()
 
     @property
     def selections(self) -> tuple[Selection, ...]:
         """All selections on screen."""
-        return self._book.selections
+        return self._history.selections
 
     @property
     def selection(self) -> pandas.DataFrame:
         """The active selection's items, one row each with everything known of them."""
         return self._space.select(self.selected).frame()
+
+    @property
+    def ring(self) -> int | None:
+        """Deprecated: the former name of `highlighted`."""
+        warnings.warn("ring is called highlighted now", DeprecationWarning, stacklevel=2)
+        highlighted: int | None = self.highlighted
+        return highlighted
+
+    @ring.setter
+    def ring(self, item: int | None) -> None:
+        # Reached through `Explorer.__setattr__`, which is one call more.
+        warnings.warn("ring is called highlighted now", DeprecationWarning, stacklevel=3)
+        self.highlighted = item
 
     def select(self, indices: Any, name: str | None = None, color: str | None = None) -> Selection:
         """Select items: a new selection, or in place of the one with the same name.
@@ -186,22 +210,22 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         """
         self._check_open()
         with self._change():
-            return self._book.put(indices, name, color)
+            return self._history.put(indices, name, color)
 
     def undo(self) -> bool:
-        """Take back the last change of the selections; False if there is none."""
+        """Undo the last change of the selections; False if there is none."""
         self._check_open()
         with self._change():
-            return self._book.undo()
+            return self._history.undo()
 
     def clear(self) -> None:
-        """Let all selections go."""
+        """Clear all selections."""
         self._check_open()
         with self._change():
-            self._book.clear()
+            self._history.clear()
 
     def cluster(self, n_clusters: int | None = None) -> None:
-        """Group the items anew, in the background; without a number, the best grouping found.
+        """Cluster the items anew, in the background; without a number, the best clustering found.
 
         See `LatentSpace.cluster`; `wait` waits for it.
         """
@@ -209,7 +233,7 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         self._table.find(n_clusters)
 
     def explain(self, index: int) -> HDMExplorer:
-        """Open an HDMExplorer on an item's picture, below the table.
+        """Open an HDMExplorer on an item's image, below the table.
 
         Parameters
         ----------
@@ -224,31 +248,16 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         self._check_open()
         return self._table.wait(timeout)
 
-    def close(self) -> None:
-        """Stop what runs and remove all widgets."""
-        if self._ended:
-            return
-        self._ended = True
-        self._stop_watching()
-        self.unobserve_all()
+    def _end(self) -> None:
         for part in (self._toolbar, self._legend, self._gallery, self._table, self._explanation, self._scatter):
             part.close()
-        for box in self._boxes:
-            box.layout.close()
-            box.close()
-        self.layout.close()
-        super().close()
+        close_all(*self._boxes)
 
     # -- traits -----------------------------------------------------------------------------------
 
-    @traitlets.validate("selected", "color_by", "background", "mode", "active", "ring")
-    def _valid(self, proposal: Any) -> Any:
-        self._check_open()
-        name, value = proposal["trait"].name, proposal["value"]
-        try:
-            return getattr(self, f"_valid_{name}")(value)
-        except (ValueError, TypeError, IndexError) as error:
-            raise traitlets.TraitError(str(error)) from None
+    _check = traitlets.validate("selected", "color_by", "background", "mode", "active", "highlighted")(
+        Explorer._checked
+    )
 
     def _valid_selected(self, value: Any) -> tuple[int, ...]:
         return tuple(check_indices(value, len(self._space)).tolist())
@@ -267,9 +276,9 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
             raise ValueError(f"active must be None or below {len(self.selections)}, got {value}")
         return value
 
-    def _valid_ring(self, value: int | None) -> int | None:
+    def _valid_highlighted(self, value: int | None) -> int | None:
         if value is not None and not 0 <= value < len(self._space):
-            raise ValueError(f"ring must be None or 0 to {len(self._space) - 1}, got {value}")
+            raise ValueError(f"highlighted must be None or 0 to {len(self._space) - 1}, got {value}")
         return value
 
     def _connect(self) -> None:
@@ -279,56 +288,53 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
             traitlets.link((self, "color_by"), (self._toolbar, "color_by")),
             traitlets.link((self, "background"), (self._toolbar, "background")),
             traitlets.link((self, "background"), (self._legend, "background")),
-            traitlets.link((self, "ring"), (self._gallery, "ring")),
+            traitlets.link((self, "highlighted"), (self._gallery, "highlighted")),
             traitlets.dlink((self._table, "error"), (self, "error")),
         ]
         self.observe(lambda _: self._recolor(), names=["color_by"])
         self.observe(lambda change: self._scatter.show_surface(change["new"] != "none"), names=["background"])
-        self.observe(lambda change: self._scatter.ring(change["new"]), names=["ring"])
+        self.observe(lambda change: self._scatter.highlight(change["new"]), names=["highlighted"])
         self.observe(self._selected_from_python, names=["selected"])
         self.observe(self._activated_from_python, names=["active"])
         self._gallery.observe(lambda _: self._show_gallery(), names=["sort"])
         self._scatter.on_lasso(self._lassoed)
         self._table.on_found(self._clustered)
-        requests: dict[str, tuple[Any, Callable[[dict[str, Any]], Any]]] = {
-            "undo": (self._toolbar, lambda _: self._say("" if self.undo() else "There is nothing to take back.")),
-            "clear": (self._toolbar, lambda _: self.clear()),
-            "export": (self._toolbar, lambda _: self._export()),
-            "gesture": (self._legend, self._gesture),
-            "thumbnail": (self._legend, self._thumbnail),
-            "activate": (self._gallery, lambda asked: self._in_book(lambda: self._book.activate(asked["position"]))),
-            "begin": (self._gallery, lambda _: self._in_book(self._book.begin)),
-            "remove": (self._gallery, lambda asked: self._in_book(lambda: self._book.remove(asked["position"]))),
-            "rename": (
-                self._gallery,
-                lambda asked: self._in_book(lambda: self._book.rename(asked["position"], asked["name"])),
-            ),
-            "combine": (
-                self._gallery,
-                lambda asked: self._in_book(lambda: self._book.combine(asked["position"], asked["how"])),
-            ),
-            "explain": (self._gallery, self._explain_asked),
-            "choose": (self._table, lambda asked: self._choose_cluster(asked["label"])),
+
+    def _answer_requests(self) -> None:
+        history = self._history
+        changes: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "activate": lambda asked: history.activate(asked["position"]),
+            "begin": lambda _: history.begin(),
+            "remove": lambda asked: history.remove(asked["position"]),
+            "rename": lambda asked: history.rename(asked["position"], asked["name"]),
+            "combine": lambda asked: history.combine(asked["position"], asked["how"]),
         }
-        for name, (part, handler) in requests.items():
-            part.on_request(name, handler)
+        for name, change in changes.items():
+            self._gallery.on_request(name, partial(self._changed_by, change))
+        self._gallery.on_request("explain", self._explain_asked)
+        self._toolbar.on_request("export", lambda _: self._export())
+        self._table.on_request("choose", lambda asked: self._choose_cluster(asked["label"]))
+        self._legend.on_request("gesture", self._gesture)
+        self._legend.on_request("thumbnail", self._thumbnail)
+        self._legend.on_request("begin", partial(self._changed_by, changes["begin"]))
         # Keys on the figure do what the toolbar's buttons do.
-        for name in ("undo", "clear"):
-            self._legend.on_request(name, requests[name][1])
-        self._legend.on_request("begin", lambda _: self._in_book(self._book.begin))
+        for part in (self._toolbar, self._legend):
+            part.on_request("undo", lambda _: self._say("" if self.undo() else "There is nothing to undo."))
+            part.on_request("clear", lambda _: self.clear())
 
     def _selected_from_python(self, change: Any) -> None:
         if self._publishing:
             return
         with self._change():
-            if self._book.current is None:
-                self._book.put(change["new"])
+            if self._history.current is None:
+                self._history.put(change["new"])
             else:
-                self._book.gesture(change["new"], "replace")
+                self._history.gesture(change["new"], "replace")
 
     def _activated_from_python(self, change: Any) -> None:
         if not self._publishing:
-            self._in_book(lambda: self._book.activate(change["new"]))
+            with self._change():
+                self._history.activate(change["new"])
 
     # -- selections -------------------------------------------------------------------------------
 
@@ -339,61 +345,61 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
             yield
             self._publish()
 
-    def _in_book(self, change: Callable[[], Any]) -> None:
+    def _changed_by(self, change: Callable[[dict[str, Any]], Any], asked: dict[str, Any]) -> None:
         with self._change():
-            change()
+            change(asked)
 
     def _publish(self) -> None:
         if self._ended:
             return
-        book = self._book
+        history = self._history
         self._publishing = True
         try:
-            # Whoever watches hears of both when both have changed.
+            # Observers are called when both have changed.
             with self.hold_trait_notifications():
-                self.selected = () if book.current is None else tuple(book.current.indices.tolist())
-                self.active = book.active
+                self.selected = () if history.current is None else tuple(history.current.indices.tolist())
+                self.active = history.active
         finally:
             self._publishing = False
         with self._gallery.hold_sync():
-            self._gallery.selections = [selection_row(one) for one in book.selections]
-            self._gallery.active = book.active
+            self._gallery.selections = [selection_row(one) for one in history.selections]
+            self._gallery.active = history.active
             self._show_gallery()
-        self._scatter.outline(book.selections, book.active)
+        self._scatter.outline(history.selections, history.active)
         self._legend.names = self._scatter.names
-        self._toolbar.can_undo = book.can_undo
+        self._toolbar.can_undo = history.can_undo
         self._mark_cluster()
         self._say("")
 
     def _mark_cluster(self) -> None:
-        current = self._book.current
+        current = self._history.current
         self._table.mark(None if current is None else current.indices)
 
     def _show_gallery(self) -> None:
-        current = self._book.current
+        current = self._history.current
         self._gallery.show(np.empty(0, np.int64) if current is None else current.indices)
 
     def _gesture(self, asked: dict[str, Any]) -> None:
-        """What the pointer is about to do on the figure, told before bqplot tells of the lasso."""
+        """Note what the pointer is about to do on the figure; bqplot reports the lasso after this."""
         self._pending = asked
 
     def _lassoed(self, inside: NDArray[np.int64]) -> None:
         pending, self._pending = self._pending, None
         if pending is not None and pending.get("kind") == "click":
             item = pending.get("item")
-            self.ring = None if item is None else int(item)
+            self.highlighted = None if item is None else int(item)
             return
         mode = (pending or {}).get("mode") or self.mode
         if not len(inside):
             self._say("There is no point inside this lasso; the selection is as before.")
             return
-        self._apply(inside, mode)
+        self._combine(inside, mode)
 
-    def _apply(self, indices: NDArray[np.int64], mode: Any, name: str | None = None) -> None:
-        """Change the active selection; what cannot be done is told on the screen."""
+    def _combine(self, indices: NDArray[np.int64], mode: Any, name: str | None = None) -> None:
+        """Change the active selection; an error is shown on the screen."""
         try:
             with self._change():
-                self._book.gesture(indices, mode, name)
+                self._history.gesture(indices, mode, name)
         except ValueError as error:
             self._say(f"{str(error)[0].upper()}{str(error)[1:]}.")
 
@@ -401,16 +407,16 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         self._legend.notice = notice
 
     def _export(self) -> tuple[dict[str, Any], list[bytes]]:
-        current = self._book.current
+        current = self._history.current
         if current is None or not len(current):
             raise ValueError("Nothing is selected: there is nothing to export.")
         name = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in current.name)
-        return {"name": f"{name}.csv"}, [self.selection.to_csv().encode()]
+        return {"name": f"{name}.csv"}, [csv_file(self.selection)]
 
     def _thumbnail(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         (index,) = check_indices([asked["item"]], len(self._space))
-        picture = png(np.array(self._space.collection_.thumbnails[index]))
-        return {"item": int(index), "facts": item_facts(self._space, index, self.color_by)}, [picture]
+        thumbnail = png(np.array(self._space.collection_.thumbnails[index]))
+        return {"item": index, "facts": item_facts(self._space, index, self.color_by)}, [thumbnail]
 
     def _explain_asked(self, asked: dict[str, Any]) -> None:
         self.error = ""
@@ -420,7 +426,7 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
             self.error = str(error) or type(error).__name__
             raise
 
-    # -- colours ----------------------------------------------------------------------------------
+    # -- colors and clusters ----------------------------------------------------------------------
 
     def _recolor(self) -> None:
         shown = map_colors(self._space, self.color_by)
@@ -429,10 +435,8 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         self._gallery.caption(self.color_by, shown.captions)
         self._show_gallery()
 
-    # -- clusters ---------------------------------------------------------------------------------
-
     def _clustered(self) -> None:
-        """Clusters have been found."""
+        """Show the clusters that were found."""
         with self._lock:
             if self._ended:
                 return
@@ -443,25 +447,12 @@ class LatentExplorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
     def _choose_cluster(self, label: int) -> None:
         members = self._table.members(label)
         name = f"cluster {label}"
-        current = self._book.current
+        current = self._history.current
         if self.mode == "replace" and current is not None and not _CLUSTER_NAME.fullmatch(current.name):
-            self._in_book(lambda: self._book.put(members, name))
+            with self._change():
+                self._history.put(members, name)
         else:
-            self._apply(members, self.mode, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # A misspelt trait would be a new attribute that nobody looks at.
-        if not (self._ended or name.startswith("_") or hasattr(self, name)):
-            raise AttributeError(f"LatentExplorer has no {name!r} to set")
-        super().__setattr__(name, value)
+            self._combine(members, self.mode, name)
 
     def __repr__(self) -> str:
         return "LatentExplorer(closed)" if self._ended else f"LatentExplorer({self._space!r})"
-
-    def _check_open(self) -> None:
-        if self._ended:
-            raise RuntimeError("this explorer is closed; make a new LatentExplorer to go on")
-
-
-def _nothing() -> None:
-    """Nothing to stop."""

@@ -1,4 +1,4 @@
-"""The gallery: pictures, true masks and predictions of the selected items."""
+"""The gallery: images, true masks and predictions of the selected items."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.palette import title, value_text
-from hdm_widgets.widgets.shared.buffers import array_message, bits, number, png
 from hdm_widgets.widgets.shared.part import Part, read_static
+from hdm_widgets.widgets.shared.wire import MESSAGE, bits, png
 
 __all__ = ["SORTS", "Gallery", "selection_row"]
 
-SORTS = ("lowest IoU first", "highest IoU first", "nearest to the centre first", "in the data's order")
+SORTS = ("lowest IoU first", "highest IoU first", "nearest to the center first", "in data set order")
 _LONGEST = 320
 _MOST_AT_ONCE = 64
 
 
 class Gallery(Part):
-    """Items of a latent space as pictures; only those on screen are read and sent.
+    """Items of a latent space as images; only those on screen are read and sent.
 
     Parameters
     ----------
@@ -34,13 +34,13 @@ class Gallery(Part):
     sort : str
         One of `SORTS`.
     layers : {"three", "overlay"}
-        Picture, truth and prediction side by side, or one picture with hit, missed and added pixels.
+        Image, truth and prediction side by side, or one image with hit, missed and added pixels.
     size : int
-        Side of a picture on screen in pixels.
-    ring : int or None
+        Side of an image on screen in pixels.
+    highlighted : int or None
         The item that was clicked.
     selections : list of dict
-        Name, colour and figures of each selection, for the list above the pictures.
+        Name, color and figures of each selection, for the list above the images.
     active : int or None
         Position of the one that is shown.
     """
@@ -52,14 +52,14 @@ class Gallery(Part):
     sorts = traitlets.List(list(SORTS)).tag(sync=True)
     layers = traitlets.Unicode("three").tag(sync=True)
     size = traitlets.Int(72).tag(sync=True)
-    ring = traitlets.Int(None, allow_none=True).tag(sync=True)
-    selections: Any = traitlets.List().tag(sync=True)
+    highlighted = traitlets.Int(None, allow_none=True).tag(sync=True)
+    selections: Any = traitlets.List().tag(**MESSAGE)
     active = traitlets.Int(None, allow_none=True).tag(sync=True)
     can_explain = traitlets.Bool(False).tag(sync=True)
     caption_by = traitlets.Unicode("").tag(sync=True)
-    caption_round = traitlets.Int(0).tag(sync=True)
-    _about = traitlets.Dict().tag(sync=True)
-    _items = traitlets.Dict().tag(sync=True)
+    captions_version = traitlets.Int(0).tag(sync=True)
+    _about = traitlets.Dict().tag(**MESSAGE)
+    _items: Any = traitlets.Instance(np.ndarray).tag(**MESSAGE)
 
     def __init__(self, space: LatentSpace) -> None:
         _, height, width = space.collection_.image_shape
@@ -68,20 +68,20 @@ class Gallery(Part):
         super().__init__(
             can_explain=space.dataset_ is not None and space.segmenter is not None,
             _about={"height": height, "width": width, "total": len(space), "full": space.dataset_ is not None},
-            _items=array_message(np.empty(0, np.int32)),
+            _items=np.empty(0, np.int32),
         )
-        self.on_request("pictures", self._pictures)
+        self.on_request("images", self._images)
 
     def show(self, indices: NDArray[np.int64]) -> None:
         """Show these items, in the order that `sort` asks for."""
-        self._items = array_message(self._sorted(indices).astype(np.int32))
+        self._items = self._sorted(indices).astype(np.int32)
 
     def caption(self, name: str, values: NDArray[Any] | None) -> None:
-        """Put a column's value beside the IoU under each picture; None: the IoU alone."""
+        """Put a column's value beside the IoU under each image; None: the IoU alone."""
         self._captions = values
         self.caption_by = title(name) if values is not None else ""
-        # The browser keeps pictures with their captions until it hears of others.
-        self.caption_round += 1
+        # The browser keeps images with their captions until this number changes.
+        self.captions_version += 1
 
     @traitlets.validate("sort")
     def _valid_sort(self, proposal: Any) -> str:
@@ -94,50 +94,50 @@ class Gallery(Part):
         if space is None or not len(indices) or self.sort == SORTS[3]:
             return indices
         if self.sort == SORTS[2]:
-            places = space.cluster_coordinates_[indices]
-            keys = np.linalg.norm(places - places.mean(axis=0), axis=1)
+            coordinates = space.cluster_coordinates_[indices]
+            keys = np.linalg.norm(coordinates - coordinates.mean(axis=0), axis=1)
         else:
             # Items without an IoU come last either way.
             keys = np.nan_to_num(space.iou_[indices] * (1 if self.sort == SORTS[0] else -1), nan=np.inf)
         return indices[np.argsort(keys, kind="stable")]
 
-    def _pictures(self, content: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+    def _images(self, content: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         indices: Sequence[int] = content["items"]
         if len(indices) > _MOST_AT_ONCE:
-            raise ValueError(f"at most {_MOST_AT_ONCE} pictures at once, got {len(indices)}")
+            raise ValueError(f"at most {_MOST_AT_ONCE} images at once, got {len(indices)}")
         entries, buffers = [], []
         for index in indices:
             entry, parts = self._entry(int(index))
             entries.append(entry)
             buffers += parts
-        return {"pictures": entries}, buffers
+        return {"images": entries}, buffers
 
     def _entry(self, index: int) -> tuple[dict[str, Any], list[bytes]]:
         space = self._space
         if space is None:
             raise RuntimeError("the gallery is closed")
         caption = "" if self._captions is None else value_text(self._captions[index])
-        entry = {"index": index, "iou": number(space.iou_[index]), "caption": caption, "error": ""}
+        entry = {"index": index, "iou": space.iou_[index], "caption": caption, "error": ""}
         try:
-            picture = png(space.picture(index), longest=_LONGEST)
+            image = png(space.picture(index), longest=_LONGEST)
         except (ValueError, TypeError, OSError) as error:
             entry["error"] = str(error)
-            picture = png(np.array(space.collection_.thumbnails[index]))
-        return entry, [picture, bits(space.truth(index)), bits(space.prediction(index))]
+            image = png(np.array(space.collection_.thumbnails[index]))
+        return entry, [image, bits(space.truth(index)), bits(space.prediction(index))]
 
     def close(self) -> None:
-        """Remove the widget and let go of the space."""
+        """Remove the widget and free the space."""
         super().close()
         self._space = self._captions = None
 
 
 def selection_row(selection: Selection) -> dict[str, Any]:
-    """A selection as the list above the pictures has it."""
+    """A selection as the list above the images has it."""
     figures = selection.statistics
     return {
         "name": selection.name,
         "color": selection.color,
         "count": figures.count,
-        "mean": number(figures.mean_iou),
-        "median": number(figures.median_iou),
+        "mean": figures.mean_iou,
+        "median": figures.median_iou,
     }

@@ -1,33 +1,37 @@
-"""What the latent explorer's map shows of a space, and what its legend and thumbnails say."""
+"""What the latent explorer's map, legend and thumbnails show of a space, and the table that it exports."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.palette import SCORES, Coloring, coloring, table_of, title, value_text
-from hdm_widgets.widgets.shared.buffers import number
 
-__all__ = ["MapColors", "item_facts", "map_colors", "surface_message", "usable_columns"]
+if TYPE_CHECKING:
+    import pandas
 
-# Texts of more different values than these tell nothing as colours.
+__all__ = ["MapColors", "csv_file", "item_facts", "map_colors", "points_message", "surface_message", "usable_columns"]
+
+# A column of texts with more different values than these is not offered for colors.
 _MOST_TEXTS = 50
 _MOST_FACTS = 5
+# A spreadsheet takes a text that begins with one of these for a formula.
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
 class MapColors:
-    """Points coloured by a column.
+    """Points colored by a column.
 
     Attributes
     ----------
     coloring : Coloring
     captions : numpy.ndarray or None
-        What stands beside the IoU under every picture; None: nothing more.
+        The text beside the IoU under every image; None: the IoU alone.
     """
 
     coloring: Coloring
@@ -35,7 +39,7 @@ class MapColors:
 
 
 def usable_columns(space: LatentSpace) -> list[str]:
-    """Columns that points can be coloured by, the most telling ones first."""
+    """Columns that points can be colored by: scores first, then the data set's own, then the others."""
     table = space.table()
     named = {name for name, values in table.items() if values.dtype.kind == "U" and len(set(values)) > _MOST_TEXTS}
     names = [name for name in table if name != "item" and name not in named]
@@ -45,14 +49,14 @@ def usable_columns(space: LatentSpace) -> list[str]:
 
 
 def map_colors(space: LatentSpace, name: str) -> MapColors:
-    """Colours, legend and captions by a column; items in no cluster while clusters are still sought."""
+    """Colours, legend and captions by a column; while clusters are still sought, no item is in one."""
     values = space.table().get(name)
     if values is None:
         values = np.full(len(space), -1)
     colored = coloring(name, values)
-    blank = _blank(space) if name in ("iou", "dice") else 0
-    if blank:
-        given = {"blank": blank, "blankValue": space.overlaps_.iou_empty}
+    both_empty = _both_empty(space) if name in ("iou", "dice") else 0
+    if both_empty:
+        given = {"both_empty": both_empty, "both_empty_value": space.overlaps_.iou_empty}
         colored = replace(colored, legend=colored.legend | given)
     if name == "iou":
         return MapColors(colored, None)
@@ -61,28 +65,51 @@ def map_colors(space: LatentSpace, name: str) -> MapColors:
     return MapColors(colored, values)
 
 
+def points_message(space: LatentSpace, rows: NDArray[np.int64], bounds: tuple[float, ...]) -> dict[str, Any]:
+    """Where the drawn points are, for the pointer; `bounds` are (x0, x1, y0, y1) of the plot."""
+    return {
+        "positions": space.embedding_[rows, :2].astype(np.float32),
+        "rows": rows.astype(np.int32),
+        "bounds": bounds,
+    }
+
+
 def surface_message(space: LatentSpace) -> dict[str, Any]:
-    """The scale of the IoU to be expected, and how good the expectation is; empty where there is none."""
+    """The scale of the expected IoU, and how good the expectation is; empty where there is none."""
     if space.regressor_ is None:
         return {}
     learned = space.regressor_.trained_on
     return {
         "colors": table_of(SCORES)[::8],
-        "score": number(space.cv_score_),
-        # Where it was not all that have an IoU, it was a random choice.
-        "learnedFrom": learned if learned < np.isfinite(space.iou_).sum() else None,
+        "score": space.cv_score_,
+        # Where these are not all items with an IoU, they are a random sample.
+        "learned_from": learned if learned < np.isfinite(space.iou_).sum() else None,
     }
 
 
 def item_facts(space: LatentSpace, index: int, color_by: str) -> list[list[str]]:
-    """Name and value of what is said beside an item's thumbnail."""
+    """Name and value of what is shown beside an item's thumbnail."""
     table = space.table()
-    told = [name for name in dict.fromkeys(["iou", color_by, *space.columns_]) if name in table]
-    return [[title(name), value_text(table[name][index])] for name in told[:_MOST_FACTS]]
+    names = [name for name in dict.fromkeys(["iou", color_by, *space.columns_]) if name in table]
+    return [[title(name), value_text(table[name][index])] for name in names[:_MOST_FACTS]]
 
 
-def _blank(space: LatentSpace) -> int:
-    """Items with nothing to find and nothing drawn that are given a score all the same."""
+def csv_file(frame: pandas.DataFrame) -> bytes:
+    """A table as CSV in which no spreadsheet finds a formula: texts that look like one get an apostrophe first."""
+
+    def harmless(value: Any) -> Any:
+        return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_SIGNS) else value
+
+    safe = frame.copy()
+    for position, kind in enumerate(frame.dtypes):
+        if kind.kind not in "biuf":
+            safe.isetitem(position, [harmless(value) for value in frame.iloc[:, position]])
+    text: str = safe.rename(columns=harmless).to_csv()
+    return text.encode()
+
+
+def _both_empty(space: LatentSpace) -> int:
+    """Number of items with an empty truth and an empty prediction that are given a score all the same."""
     overlaps = space.overlaps_
     if np.isnan(overlaps.iou_empty):
         return 0

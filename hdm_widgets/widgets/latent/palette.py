@@ -1,4 +1,4 @@
-"""Colours for values on the map: numbers on a scale, categories one by one."""
+"""Colors for values on the map: numbers on a scale, a color each for categories."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 __all__ = ["SCORES", "Coloring", "category_color", "coloring", "table_of", "title", "value_text"]
 
-# Red is bad and blue is good, to all kinds of colour vision, without the ends of the map, which are lost on a dark
+# Red is bad and blue is good, to all kinds of color vision, without the ends of the map, which are lost on a dark
 # ground. Other numbers have no good and bad.
 SCORES = LinearSegmentedColormap.from_list("scores", mpl.colormaps["RdBu"](np.linspace(0.1, 0.9, 256)))
 _NUMBERS = mpl.colormaps["cividis"]
@@ -30,7 +30,7 @@ _TITLES = {
     "cluster": "Cluster",
 }
 MISSING = "#9aa4b2"
-# After Paul Tol's muted set and Okabe and Ito's; more categories than these go round again.
+# After Paul Tol's muted set and Okabe and Ito's; with more categories, the colors repeat.
 _CATEGORIES = (
     "#4477aa",
     "#ee6677",
@@ -53,14 +53,14 @@ _TABLE = 256
 
 @dataclass(frozen=True)
 class Coloring:
-    """Colours of all items by one column.
+    """Colors of all items by one column.
 
     Attributes
     ----------
     colors : list of str
         One `#rrggbb` per item.
     legend : dict
-        What the screen draws the legend from.
+        The message that the screen draws the legend from.
     """
 
     colors: list[str] = field(repr=False)
@@ -68,27 +68,27 @@ class Coloring:
 
 
 def title(name: str) -> str:
-    """A column's name for people."""
+    """A column's name on screen."""
     return _TITLES.get(name, name.replace("_", " "))
 
 
 def value_text(value: Any) -> str:
-    """A column's value for people."""
+    """A column's value on screen."""
     return f"{value:.3g}" if isinstance(value, (float, np.floating)) else str(value)
 
 
 def table_of(color_map: Colormap) -> list[str]:
-    """The colours of a map from its low end to its high end."""
+    """The colors of a map from its low end to its high end."""
     return [to_hex(color) for color in color_map(np.linspace(0, 1, _TABLE))]
 
 
 def category_color(position: int) -> str:
-    """The colour of the category or cluster at this position; -1 is none."""
+    """The color of the category or cluster at this position; -1 is none."""
     return MISSING if position < 0 else _CATEGORIES[position % len(_CATEGORIES)]
 
 
 def coloring(name: str, values: NDArray[Any]) -> Coloring:
-    """Colours by a column: texts, flags and clusters are categories, other numbers a scale."""
+    """Colors by a column: texts, flags and clusters are categories, other numbers a scale."""
     if values.dtype.kind in "biuf" and name != "cluster" and values.dtype.kind != "b":
         return _scale(name, values.astype(np.float64))
     if name == "cluster":
@@ -117,21 +117,21 @@ def coloring(name: str, values: NDArray[Any]) -> Coloring:
 
 
 def _scale(name: str, values: NDArray[np.float64]) -> Coloring:
-    known = np.isfinite(values)
+    finite = np.isfinite(values)
     score = name in _SCORE_COLUMNS
     low, high = 0.0, 1.0
-    if not score and known.any():
-        low, high = float(values[known].min()), float(values[known].max())
+    if not score and finite.any():
+        low, high = float(values[finite].min()), float(values[finite].max())
     table = table_of(SCORES if score else _NUMBERS)
-    share = np.zeros(len(values)) if high <= low else (np.where(known, values, low) - low) / (high - low)
-    entries = np.clip((share * _TABLE).astype(int), 0, _TABLE - 1)
-    colors = [table[entry] if there else MISSING for entry, there in zip(entries, known, strict=True)]
+    fractions = np.zeros(len(values)) if high <= low else (np.where(finite, values, low) - low) / (high - low)
+    entries = np.clip((fractions * _TABLE).astype(int), 0, _TABLE - 1)
+    colors = [table[entry] if defined else MISSING for entry, defined in zip(entries, finite, strict=True)]
     legend = {
         "kind": "scale",
         "title": title(name),
         "low": low,
         "high": high,
         "colors": table[::8] + table[-1:],
-        "missing": int((~known).sum()),
+        "missing": int((~finite).sum()),
     }
     return Coloring(colors, legend)

@@ -1,4 +1,4 @@
-"""The map itself: a bqplot figure with the items over the IoU to be expected."""
+"""The map: a bqplot figure with the items over the expected IoU."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from scipy.spatial import ConvexHull
 from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.palette import SCORES
-from hdm_widgets.widgets.shared.buffers import png
+from hdm_widgets.widgets.shared.wire import png
 
-__all__ = ["MOST_POINTS", "ScatterFigure"]
+__all__ = ["MOST_POINTS", "ScatterFigure", "rounded_hull"]
 
-# SVG points: beyond this a lasso takes seconds.
+# Points are SVG elements: with more of them a lasso takes seconds.
 MOST_POINTS = 10_000
 _SURFACE_SHAPE = (180, 240)
 _SURFACE_OPACITY = 0.6
 _MARGIN = {"top": 14, "right": 14, "bottom": 52, "left": 64}
-# Of an axis' title from the axis.
+# Distance of an axis' title from the axis.
 _TITLE_OFFSETS = {"bottom": "34px", "left": "46px"}
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-# An outline keeps this distance from its points, as a share of the figure.
-_ROOM = 0.022
+# Distance of an outline from its points, as a fraction of the figure.
+_OUTLINE_DISTANCE = 0.022
 _OUTLINE_POINTS = 96
-# An outline may hold this many points of others for each of its own; a few never matter.
+# An outline may enclose this many other points for each of its own, and always a few.
 _MOST_OTHERS, _FEW_OTHERS = 0.25, 5
 _DIM = 0.3
 _LASSO_COLOR, _EDGE_COLOR = "#64748b", "#475569"
@@ -56,7 +56,7 @@ class ScatterFigure:
     bounds : tuple of float
         (x0, x1, y0, y1) of the plot.
     names : list of dict
-        Of the selections that were outlined last: what the browser writes over the figure, and where.
+        The names that the browser writes over the figure, and where: those of the outlined selections.
     """
 
     def __init__(self, space: LatentSpace, rows: NDArray[np.int64]) -> None:
@@ -76,13 +76,13 @@ class ScatterFigure:
         x = bqplot.LinearScale(min=x0, max=x1, allow_padding=False)
         y = bqplot.LinearScale(min=y0, max=y1, allow_padding=False)
         scales = {"x": x, "y": y}
-        places = self._embedding[rows]
+        drawn = self._embedding[rows]
         self._points = bqplot.Scatter(
-            x=places[:, 0].copy(),
-            y=places[:, 1].copy(),
+            x=drawn[:, 0].copy(),
+            y=drawn[:, 1].copy(),
             scales=scales,
             default_size=_point_size(len(rows)),
-            # In the middle of the scale a point has the colour of what is behind it.
+            # In the middle of the scale a point has the color of the surface behind it.
             stroke=_EDGE_COLOR,
             stroke_width=0.5,
         )
@@ -91,7 +91,7 @@ class ScatterFigure:
             x=[], y=[], scales=scales, default_size=190, fill=False, stroke_width=3, colors=["#000000"]
         )
         self._background = bqplot.Image(
-            image=self._picture(), x=[x0, x1], y=[y0, y1], scales=scales, visible=self._has_surface
+            image=self._surface_image(), x=[x0, x1], y=[y0, y1], scales=scales, visible=self._has_surface
         )
         variances = space.explained_variance_ratio_
         axes = [_axis(0, x, "bottom", variances), _axis(1, y, "left", variances)]
@@ -117,29 +117,29 @@ class ScatterFigure:
         self._lassoed = callback
 
     def color(self, colors: Sequence[str]) -> None:
-        """Colour the items, one `#rrggbb` for each of the space."""
+        """Color the items, one `#rrggbb` for each of the space."""
         self._points.colors = [colors[row] for row in self.rows]
 
     def show_surface(self, shown: bool) -> None:
-        """Show or hide the IoU to be expected."""
+        """Show or hide the expected IoU."""
         self._background.visible = shown and self._has_surface
 
     def outline(self, selections: Sequence[Selection], active: int | None) -> None:
-        """Mark the selected points, draw a line around each selection that lies together, and say where names belong.
+        """Mark the selected points, outline each compact selection, and place the names.
 
-        The line is the convex hull of the points. Where it would enclose many others it is left out, for it would
-        say what is not so.
+        The outline is the convex hull of the points. It is left out where it would enclose many others, because it
+        would suggest that these are selected too.
         """
         x0, x1, y0, y1 = self.bounds
         origin, extent = np.array([x0, y0]), np.array([x1 - x0, y1 - y0])
         named = [one for one in selections if len(one)]
-        hulls = [_outline((self._embedding[one.indices] - origin) / extent) * extent + origin for one in named]
-        together = [self._holds_few_others(one, hull) for one, hull in zip(named, hulls, strict=True)]
+        hulls = [rounded_hull((self._embedding[one.indices] - origin) / extent) * extent + origin for one in named]
+        compact = [self._holds_few_others(one, hull) for one, hull in zip(named, hulls, strict=True)]
         self._mark(named)
-        self.names = [self._named(*one) for one in zip(named, hulls, together, strict=True)]
-        drawn = [one for one, alone in zip(named, together, strict=True) if alone]
-        curves = [hull for hull, alone in zip(hulls, together, strict=True) if alone]
-        strong = selections[active] if active is not None else None
+        self.names = [self._placed_name(*one) for one in zip(named, hulls, compact, strict=True)]
+        drawn = [one for one, outlined in zip(named, compact, strict=True) if outlined]
+        curves = [hull for hull, outlined in zip(hulls, compact, strict=True) if outlined]
+        current = selections[active] if active is not None else None
         with self._outlines.hold_sync():
             self._outlines.visible = bool(drawn)
             if not drawn:
@@ -148,8 +148,8 @@ class ScatterFigure:
             self._outlines.y = np.stack([curve[:, 1] for curve in curves])
             self._outlines.colors = [one.color for one in drawn]
             self._outlines.fill_colors = [one.color for one in drawn]
-            self._outlines.fill_opacities = [0.16 if one is strong else 0.05 for one in drawn]
-            self._outlines.opacities = [1.0 if one is strong else 0.75 for one in drawn]
+            self._outlines.fill_opacities = [0.16 if one is current else 0.05 for one in drawn]
+            self._outlines.opacities = [1.0 if one is current else 0.75 for one in drawn]
 
     def _holds_few_others(self, selection: Selection, hull: Floats) -> bool:
         """Whether most of the drawn points within a hull are the selection's own."""
@@ -161,24 +161,24 @@ class ScatterFigure:
         """Dim the points that are in no selection."""
         opacities = np.ones(len(self.rows))
         if selections:
-            taken = np.unique(np.concatenate([one.indices for one in selections]))
-            opacities[~np.isin(self.rows, taken)] = _DIM
+            selected = np.unique(np.concatenate([one.indices for one in selections]))
+            opacities[~np.isin(self.rows, selected)] = _DIM
         if not np.array_equal(opacities, self._opacities):
             self._opacities = opacities
             self._points.opacities = opacities
 
-    def _named(self, selection: Selection, hull: Floats, alone: bool) -> dict[str, Any]:
-        """A selection's name, and where the point lies that it is written above.
+    def _placed_name(self, selection: Selection, hull: Floats, outlined: bool) -> dict[str, Any]:
+        """A selection's name, and the point above which it is written.
 
-        That is the top of its hull, or else the middle of its points, in fractions of the plot's width and height from
-        its top left corner. How wide the name is, and so where it begins, only the browser knows.
+        The point is the top of the outline, or the middle of the selected points, in fractions of the plot's width and
+        height from its top left corner. Only the browser knows how wide the name is, and so where it begins.
         """
         x0, x1, y0, y1 = self.bounds
-        x, y = hull[hull[:, 1].argmax()] if alone else np.median(self._embedding[selection.indices], axis=0)
-        place = {"x": float((x - x0) / (x1 - x0)), "y": float((y1 - y) / (y1 - y0))}
-        return {"text": selection.name, "color": selection.color} | place
+        x, y = hull[hull[:, 1].argmax()] if outlined else np.median(self._embedding[selection.indices], axis=0)
+        position = {"x": float((x - x0) / (x1 - x0)), "y": float((y1 - y) / (y1 - y0))}
+        return {"text": selection.name, "color": selection.color} | position
 
-    def ring(self, index: int | None) -> None:
+    def highlight(self, index: int | None) -> None:
         """Draw a ring around an item, or around none."""
         with self._ring.hold_sync():
             self._ring.visible = index is not None
@@ -201,11 +201,11 @@ class ScatterFigure:
             return
         inside = self.rows[np.asarray(change["new"], dtype=np.int64)]
         try:
-            # First the pictures: bqplot is busy for a while when its marks change.
+            # The gallery first: bqplot is busy for a while when its marks change.
             if self._lassoed is not None:
                 self._lassoed(inside)
         finally:
-            # The browser reports a lasso only where the selection changes: with nothing selected, each one counts.
+            # The browser reports a lasso only if the selection changes: from nothing, every lasso changes it.
             self._points.selected = None
             self._renew_lasso()
 
@@ -216,9 +216,9 @@ class ScatterFigure:
         if before is not None:
             before.close()
 
-    def _picture(self) -> ipywidgets.Image:
+    def _surface_image(self) -> ipywidgets.Image:
         colors = SCORES(np.nan_to_num(self._surface.values))
-        # Smoothed for the eye alone; what is supported is unchanged. Faint where it tells no more than the mean does.
+        # Smoothed for display only. Faint where the expectation is no better than the mean.
         opacity = _SURFACE_OPACITY * (0.3 if self._score <= 0 else 1)
         colors[..., 3] = opacity * gaussian_filter(self._surface.support, 2.0)
         pixels = (colors[::-1] * 255).round().astype(np.uint8)
@@ -244,7 +244,7 @@ def _axis(component: int, scale: bqplot.LinearScale, side: str, variances: Float
 
 
 def _power_of_ten(values: Floats) -> int:
-    """The power of ten that numbers are given in, a multiple of 3; 0 if they are short as they are."""
+    """The power of ten to write numbers in, a multiple of 3; 0 if they are short without one."""
     largest = np.abs(values).max(initial=0)
     if largest == 0 or 0.1 <= largest < 10_000:
         return 0
@@ -252,21 +252,21 @@ def _power_of_ten(values: Floats) -> int:
 
 
 def _javascript_number(value: float) -> str:
-    """A number as JavaScript writes it, by which bqplot looks for a tick's label."""
+    """A number as JavaScript writes it: the key by which bqplot finds a tick's label."""
     if value == 0 or 1e-6 <= abs(value) < 1e21:
         return np.format_float_positional(value, trim="-")
     return np.format_float_scientific(value, trim="-", exp_digits=1)
 
 
 def _point_size(count: int) -> int:
-    """Area of a point in square pixels: smaller where they are many."""
+    """Area of a point in square pixels: the more points, the smaller."""
     return int(np.clip(34 - 12 * np.log10(max(count, 1) / 300), 8, 44))
 
 
-def _outline(points: Floats) -> Floats:
+def rounded_hull(points: Floats) -> Floats:
     """A closed, rounded line around points of the unit square, (m, 2)."""
     angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    circle = _ROOM * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    circle = _OUTLINE_DISTANCE * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     corners = points if len(points) < 4 else points[_hull(points)]
     around = (corners[:, None] + circle).reshape(-1, 2)
     line = around[_hull(around)]

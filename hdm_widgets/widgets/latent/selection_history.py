@@ -33,7 +33,7 @@ class SelectionHistory:
     ----------
     selections : tuple of Selection
     active : int or None
-        Position of the one that gestures change; None: the next gesture begins a new one.
+        Position of the one that gestures change; None: the next gesture begins a new selection.
     """
 
     def __init__(self, space: LatentSpace) -> None:
@@ -49,13 +49,13 @@ class SelectionHistory:
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is a step to take back."""
+        """Whether there is a change to undo."""
         return bool(self._past)
 
     def gesture(self, indices: Any, mode: Mode, name: str | None = None) -> None:
         """Replace, extend or reduce the active selection by items; begins one where none is active.
 
-        A `name` renames what is replaced; another selection of this name gives way.
+        A `name` renames what is replaced; another selection of this name is removed.
         """
         current = self.current
         drawn = self._space.select(indices)
@@ -70,7 +70,7 @@ class SelectionHistory:
         self._change(left, left.index(changed))
 
     def put(self, indices: Any, name: str | None = None, color: str | None = None) -> Selection:
-        """Make a selection and activate it; one of the same name gives way to it."""
+        """Make a selection and activate it, in place of one of the same name."""
         same = next((i for i, one in enumerate(self.selections) if one.name == name), None)
         chosen = color or (self.selections[same].color if same is not None else self._next_color())
         made = self._made(indices, name or self._next_name(), chosen)
@@ -101,7 +101,7 @@ class SelectionHistory:
         self._change(self._with(position, self.selections[position].renamed(name)), self.active)
 
     def remove(self, position: int) -> None:
-        """Let a selection go."""
+        """Remove a selection."""
         self._check(position)
         left = self.selections[:position] + self.selections[position + 1 :]
         active = self.active
@@ -123,11 +123,11 @@ class SelectionHistory:
         self._change(self._with(self.active, changed), self.active)
 
     def clear(self) -> None:
-        """Let all selections go."""
+        """Clear all selections."""
         self._change((), None)
 
     def undo(self) -> bool:
-        """Take the last step back; False if there is none."""
+        """Undo the last change; False if there is none."""
         if not self._past:
             return False
         self.selections, self.active = self._past.pop()

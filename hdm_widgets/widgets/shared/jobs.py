@@ -1,4 +1,4 @@
-"""Work in the background, the newest job only."""
+"""Background work: one job at a time, the newest one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Job: TypeAlias = Callable[[threading.Event], None]
 
 
 class LatestJob:
-    """Runs one job at a time in a thread; a newer job stops the one that runs and takes its place.
+    """Runs one job at a time in a thread; a newer job stops the running one and takes its place.
 
-    A job gets an event and should return soon after it is set. The thread lives as long as there is work.
-    Jobs handle their own errors.
+    A job is called with an event and should return soon after the event is set. The thread lives as long as there is
+    work. Jobs handle their own errors.
 
     Parameters
     ----------
     name : str
-        Of the thread.
+        Name of the thread.
     """
 
     def __init__(self, name: str) -> None:
@@ -31,14 +31,8 @@ class LatestJob:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    @property
-    def busy(self) -> bool:
-        """Whether a job runs or waits to."""
-        with self._condition:
-            return self._thread is not None
-
     def submit(self, job: Job) -> None:
-        """Stop what runs, then run this."""
+        """Stop the running job, then run this one."""
         with self._condition:
             if self._closed:
                 raise RuntimeError("closed")
@@ -47,10 +41,14 @@ class LatestJob:
                 self._stop.set()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except BaseException:
+                    self._rest()
+                    raise
 
     def cancel(self) -> None:
-        """Ask the running job to stop and forget one that waits."""
+        """Ask the running job to stop, and forget one that waits."""
         with self._condition:
             self._next = None
             if self._stop is not None:
@@ -72,14 +70,17 @@ class LatestJob:
             with self._condition:
                 job, self._next = self._next, None
                 if job is None:
-                    self._thread = self._stop = None
-                    self._condition.notify_all()
+                    self._rest()
                     return
                 stop = self._stop = threading.Event()
             try:
                 job(stop)
             except BaseException:
-                with self._condition:
-                    self._thread = self._stop = self._next = None
-                    self._condition.notify_all()
+                self._rest()
                 raise
+
+    def _rest(self) -> None:
+        """There is no work, and no thread, any more."""
+        with self._condition:
+            self._thread = self._stop = self._next = None
+            self._condition.notify_all()

@@ -1,21 +1,29 @@
-"""Notice that the notebook cell which made a widget is run again."""
+"""Close a widget when its notebook cell has run again, unless the user still holds it."""
 
 from __future__ import annotations
 
+import gc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
-__all__ = ["on_rerun"]
+import numpy as np
+from comm.base_comm import BaseComm
+
+__all__ = ["close_on_rerun", "is_held"]
+
+# Beyond so many objects the search ends, and the widget counts as held.
+_MOST_OBJECTS = 1_000_000
 
 
-def on_rerun(callback: Callable[[], None]) -> Callable[[], None]:
-    """Call a bound method when the cell now running is run once more.
+def close_on_rerun(widget: Any) -> Callable[[], None]:
+    """Close a widget when the cell now running has run once more and no variable of the notebook holds the widget.
 
     Parameters
     ----------
-    callback : bound method
-        Held weakly.
+    widget : ipywidgets.Widget
+        Referenced weakly.
 
     Returns
     -------
@@ -31,19 +39,65 @@ def on_rerun(callback: Callable[[], None]) -> Callable[[], None]:
     cell = parent.get("metadata", {}).get("cellId")
     if cell is None:
         return _nothing
-    method = weakref.WeakMethod(callback)
+    reference = weakref.ref(widget)
+    runs_again = False
 
     def before_cell(info: Any) -> None:
-        bound = method()
-        if bound is not None and getattr(info, "cell_id", None) == cell:
-            bound()
+        nonlocal runs_again
+        runs_again = getattr(info, "cell_id", None) == cell
+
+    def after_cell(_result: Any = None) -> None:
+        # Not before the cell has run: only then is it known whether it made a new widget or kept this one.
+        made = reference()
+        if runs_again and made is not None and not is_held(made, shell):
+            made.close()
+
+    hooks = {"pre_run_cell": before_cell, "post_run_cell": after_cell}
 
     def stop() -> None:
-        if before_cell in shell.events.callbacks["pre_run_cell"]:
-            shell.events.unregister("pre_run_cell", before_cell)
+        for event, hook in hooks.items():
+            if hook in shell.events.callbacks[event]:
+                shell.events.unregister(event, hook)
 
-    shell.events.register("pre_run_cell", before_cell)
+    for event, hook in hooks.items():
+        shell.events.register(event, hook)
     return stop
+
+
+def is_held(wanted: object, shell: Any) -> bool:
+    """Whether a variable of the notebook leads to an object.
+
+    Followed are containers, attributes, closures and other widgets' children. What IPython keeps by itself (`Out`, `_`)
+    and modules, classes and the widgets' own registry do not count.
+    """
+    shell_names: dict[str, Any] = shell.user_ns_hidden
+    missing = object()
+    found: list[Any] = [
+        value for name, value in list(shell.user_ns.items()) if shell_names.get(name, missing) is not value
+    ]
+    never = (ModuleType, type, CodeType, FrameType, BaseComm, type(shell))
+    seen = {id(shell.user_ns), id(shell_names), id(shell.user_ns.get("Out"))}
+    while found:
+        one = found.pop()
+        if one is wanted:
+            return True
+        if id(one) in seen or isinstance(one, never):
+            continue
+        seen.add(id(one))
+        if len(seen) > _MOST_OBJECTS:
+            return True
+        found += _parts(one)
+    return False
+
+
+def _parts(one: Any) -> Iterable[Any]:
+    if isinstance(one, FunctionType):
+        # Not the variables of its module, which are those of the notebook or a library's.
+        return [one.__closure__, one.__defaults__, one.__kwdefaults__, one.__dict__]
+    if isinstance(one, np.ndarray):
+        # The garbage collector does not look into arrays.
+        return one.ravel().tolist() if one.dtype == object else ()
+    return gc.get_referents(one) if gc.is_tracked(one) else ()
 
 
 def _nothing() -> None:

@@ -1,6 +1,6 @@
-// What the colours mean, in pixels of distance.
+// What the colors mean, in pixels of distance.
 import { distance, ticks } from "../shared/format";
-import { share } from "../shared/paint";
+import { fraction } from "../shared/paint";
 import { useId } from "../shared/unique";
 import type { ViewState } from "./view_state";
 
@@ -11,7 +11,7 @@ export function ColorBar({ view }: { view: ViewState }) {
   const note = useId();
   const type = traits.result_type.value;
   const meaning = {
-    raw: `${label || "Distance"} to the truth when a disc covers this place`,
+    raw: `${label || "Distance"} to the truth when a disc covers this cell`,
     better: "How much nearer to the truth a disc here brings the mask",
     worse: "How much farther from the truth a disc here brings the mask",
   }[type];
@@ -30,15 +30,15 @@ export function ColorBar({ view }: { view: ViewState }) {
       <div class="hdm-bar" style={{ background: gradient(view.table.value) }}>
         {type === "raw" && span && !constant && Number.isFinite(baseline) && (
           <em
-            style={{ left: `${100 * share(baseline, span)}%` }}
+            style={{ left: `${100 * fraction(baseline, span)}%` }}
             title={`Without a disc: ${distance(baseline, unit)}`}
           />
         )}
-        {!Number.isNaN(value) && !constant && <i style={{ left: `${100 * share(value, span)}%` }} />}
+        {!Number.isNaN(value) && !constant && <i style={{ left: `${100 * fraction(value, span)}%` }} />}
       </div>
       <div class="hdm-ticks" aria-hidden="true">
         {marks.map((mark, index) => (
-          <span key={mark} style={{ left: `${100 * share(mark, span)}%` }}>
+          <span key={mark} style={{ left: `${100 * fraction(mark, span)}%` }}>
             {mark.toLocaleString("en", { maximumFractionDigits: span && span.high - span.low > 20 ? 0 : 1 })}
             {index === marks.length - 1 && unit ? ` ${unit}` : ""}
           </span>

@@ -13,9 +13,9 @@ const RESULT_TYPES: [ResultType, string][] = [
   ["better", "Better"],
   ["worse", "Worse"],
 ];
-const FAVOURITES = ["Blues", "magma"];
+const FAVORITES = ["Blues", "magma"];
 const LAYERS: [Layer, string][] = [
-  ["picture", "Picture"],
+  ["picture", "Image"],
   ["edges", "Edges"],
   ["map", "Circle map"],
   ["truth", "Truth"],
@@ -74,15 +74,15 @@ export function Controls({ view, helpId }: { view: ViewState; helpId: string }) 
           onCommit={(value) => set("opacity", value / 100)}
           live
         />
-        <Colours view={view} />
+        <Colors view={view} />
       </div>
       <div class="hdm-group">
         <h3>Layers</h3>
         <Layers view={view} />
       </div>
       <p class="hdm-note hdm-keys" id={helpId}>
-        <kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> walk the grid · <kbd>Enter</kbd> pin ·{" "}
-        <kbd>Esc</kbd> release
+        <kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> move · <kbd>Enter</kbd> pin · <kbd>Esc</kbd>{" "}
+        release
       </p>
     </div>
   );
@@ -106,23 +106,23 @@ function Cost({ view }: { view: ViewState }) {
   );
 }
 
-function Colours({ view }: { view: ViewState }) {
+function Colors({ view }: { view: ViewState }) {
   const { traits, set } = view.python;
   const chosen = traits.color_map.value;
-  const others = Object.keys(traits._palettes.value).filter((name) => !FAVOURITES.includes(name));
+  const others = Object.keys(traits._color_tables.value).filter((name) => !FAVORITES.includes(name));
   const id = useId();
   return (
     <div class="hdm-row">
-      <span id={id}>Colours</span>
-      <div class="hdm-colours">
+      <span id={id}>Colors</span>
+      <div class="hdm-colors">
         <Choice
           labelledBy={id}
-          options={FAVOURITES.map((name) => [name, titled(name)])}
+          options={FAVORITES.map((name) => [name, titled(name)])}
           value={chosen}
           onChange={(name) => set("color_map", name)}
         />
         <select
-          aria-label="More colour maps"
+          aria-label="More color maps"
           class={others.includes(chosen) ? "hdm-on" : ""}
           value={others.includes(chosen) ? chosen : ""}
           onChange={(event) => event.currentTarget.value && set("color_map", event.currentTarget.value)}
@@ -182,7 +182,7 @@ function Layers({ view }: { view: ViewState }) {
   const { traits, set } = view.python;
   const on = traits.layers.value;
   return (
-    // biome-ignore lint/a11y/useSemanticElements: a fieldset brings a frame and a legend nobody needs here
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset brings a frame and a legend that nobody needs here
     <div class="hdm-chips" role="group" aria-label="Layers">
       {LAYERS.map(([layer, text]) => (
         <button

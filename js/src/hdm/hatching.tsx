@@ -1,6 +1,6 @@
 // What was not measured: hatched on the map, and a line that says so.
 import { useComputed } from "@preact/signals";
-import { type Grid, places } from "../shared/geometry";
+import { areas, type Grid } from "../shared/geometry";
 import { useId } from "../shared/unique";
 import type { ViewState } from "./view_state";
 
@@ -8,12 +8,12 @@ import type { ViewState } from "./view_state";
 const STAGE = 560;
 const STEP = 9;
 
-/** Stripes over the places of the cells that are drawn by an estimate; cut out of one sheet, so they go on from cell to cell. */
+/** Stripes over the cells that are drawn by an estimate; they are cut out of one sheet, so they go on from cell to cell. */
 export function Hatching({ view }: { view: ViewState }) {
   const id = useId();
   const shape = useComputed(() => {
     const map = view.map.value;
-    return map?.estimated ? places(map.estimated, map.grid) : "";
+    return map?.estimated ? areas(map.estimated, map.grid) : "";
   });
   const map = view.map.value;
   if (!map || !shape.value) return null;
@@ -38,7 +38,7 @@ export function Hatching({ view }: { view: ViewState }) {
 }
 
 /**
- * From one stripe to the next, as a share of the way from corner to corner.
+ * From one stripe to the next, as a fraction of the diagonal's length in CSS, width + height.
  *
  * About 6 px on a screen. Every cell has a whole number of stripes, or a stripe a whole number of cells: all cells look
  * alike then, and the stripes do not beat with them.

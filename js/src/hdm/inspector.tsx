@@ -1,12 +1,14 @@
-// One pinned disc: what the model saw, what it drew, and the two pixels that make the distance.
-import { useSignalEffect } from "@preact/signals";
+// One pinned disc: what the model saw, what it predicted, and the two pixels that make the distance.
 import type { ComponentChildren } from "preact";
-import { useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
+import { maskSize, putPixels, resized } from "../shared/canvas";
 import { number, unpackBits } from "../shared/codec";
-import { compared, paint, palette } from "../shared/errors";
-import { count, distance, noMask } from "../shared/format";
-import { usePicture } from "../shared/picture";
-import type { Inspection } from "./python_state";
+import { compared, palette } from "../shared/errors";
+import { change, count, distance } from "../shared/format";
+import type { Size } from "../shared/geometry";
+import { usePng } from "../shared/png";
+import { useTheme } from "../shared/theme";
+import type { About, Inspection } from "./python_state";
 import type { ViewState } from "./view_state";
 
 export function Inspector({ view }: { view: ViewState }) {
@@ -18,7 +20,7 @@ export function Inspector({ view }: { view: ViewState }) {
     return (
       <div class="hdm-inspector hdm-empty">
         <p class="hdm-note">
-          Click a disc, or press Enter on it, to see what the model saw there and what it drew.
+          Click a disc, or press Enter on it, to see what the model saw there and what it predicted.
         </p>
       </div>
     );
@@ -42,10 +44,11 @@ export function Inspector({ view }: { view: ViewState }) {
 
 function Found({ view, found }: { view: ViewState; found: Inspection }) {
   const { traits } = view.python;
-  const { height, width, unit } = traits._about.value;
-  const url = usePicture(found.picture);
+  const about = traits._about.value;
+  const { height, width, unit } = about;
+  const url = usePng(found.image);
   const value = number(found.distance);
-  const change = number(found.change);
+  const difference = number(found.change);
   const ratio = { aspectRatio: `${width} / ${height}` };
   return (
     <div class="hdm-inspector">
@@ -62,13 +65,13 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
         }
       >
         <div class="hdm-thumb" style={ratio}>
-          <Errors view={view} colours />
+          <Errors view={view} mask={found.mask} />
         </div>
       </Figure>
-      <Figure caption={pairCaption(found, height, width)}>
+      <Figure caption={pairCaption(found, about)}>
         <div class="hdm-thumb" style={ratio}>
-          <Errors view={view} colours={false} />
-          {found.pair && <Pair pair={found.pair} height={height} width={width} />}
+          <Errors view={view} mask={found.mask} muted />
+          {found.pair && <Pair pair={found.pair} size={about} />}
         </div>
       </Figure>
       <div class="hdm-numbers">
@@ -78,9 +81,9 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
         </p>
         <dl>
           <dt>Without the disc</dt>
-          <dd>{distance(value - change, unit)}</dd>
+          <dd>{distance(value - difference, unit)}</dd>
           <dt>Change</dt>
-          <dd>{changeText(change, unit)}</dd>
+          <dd>{change(difference, unit, "none")}</dd>
           <dt>IoU</dt>
           <dd>{found.iou.toFixed(2)}</dd>
           <dt>Rank</dt>
@@ -96,21 +99,19 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
   );
 }
 
-function changeText(change: number, unit: string): string {
-  if (Number.isNaN(change)) return "not defined";
-  if (Math.abs(change) < 0.05) return "none";
-  return `${distance(Math.abs(change), unit)} ${change > 0 ? "worse" : "better"}`;
-}
-
-function pairCaption(found: Inspection, height: number, width: number): string {
+function pairCaption(found: Inspection, { truthEmpty, empty, unit }: About): string {
   if (found.pair) {
     const where =
-      found.from === "a" ? "Added pixel and the nearest true one" : "Missed pixel and the nearest drawn one";
+      found.from === "a"
+        ? "Added pixel and the nearest true one"
+        : "Missed pixel and the nearest predicted one";
     return `${where}: ${distance(number(found.pairDistance), "px")} apart`;
   }
-  if (!found.empty) return "The two masks are equal";
-  const diagonal = noMask({ height, width }, number(found.distance), "px");
-  return `The model draws nothing, so there is no pair${diagonal ? "; the distance is the picture's diagonal" : ""}`;
+  if (truthEmpty === found.predictedEmpty)
+    return truthEmpty ? "Both masks are empty" : "The two masks are equal";
+  const why = truthEmpty ? "The truth is empty" : "The model predicts nothing";
+  const diagonal = unit && empty === "diagonal" ? "; the distance is the image's diagonal" : "";
+  return `${why}, so there is no pair${diagonal}`;
 }
 
 function Figure({ caption, children }: { caption: ComponentChildren; children: ComponentChildren }) {
@@ -122,24 +123,33 @@ function Figure({ caption, children }: { caption: ComponentChildren; children: C
   );
 }
 
-/** The new mask against the truth, over the dimmed picture. */
-function Errors({ view, colours }: { view: ViewState; colours: boolean }) {
+interface ErrorsProps {
+  view: ViewState;
+  mask: DataView;
+  muted?: boolean;
+}
+
+/** The new mask against the truth, over the dimmed image. */
+function Errors({ view, mask, muted = false }: ErrorsProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { traits } = view.python;
-  const url = usePicture(traits._picture.value);
-  useSignalEffect(() => {
-    const { height, width } = traits._about.value;
-    const found = traits._inspector.value as Partial<Inspection>;
-    if (!canvas.current || !found.mask) return;
-    const drawn = unpackBits(found.mask, height * width);
-    paint(canvas.current, compared(view.truth.value.mask, drawn, palette(canvas.current)), height, width);
-  });
+  const url = usePng(traits._image.value);
+  const about = traits._about.value;
+  const truth = view.truth.value.mask;
+  const theme = useTheme();
+  useLayoutEffect(() => {
+    if (!canvas.current) return;
+    const size = maskSize(about);
+    const predicted = unpackBits(mask, about.height * about.width);
+    const [first, second] = [truth, predicted].map((one) => resized(one, about, size));
+    putPixels(canvas.current, compared(first, second, palette(canvas.current)), size);
+  }, [about, truth, mask, theme]);
   return (
     <>
       {url && <img class="hdm-layer hdm-dim" src={url} alt="" />}
       <canvas
         ref={canvas}
-        class={`hdm-layer ${colours ? "" : "hdm-muted"}`}
+        class={`hdm-layer ${muted ? "hdm-muted" : ""}`}
         role="img"
         aria-label="The model's mask against the truth: hit, missed and added pixels"
       />
@@ -147,15 +157,7 @@ function Errors({ view, colours }: { view: ViewState; colours: boolean }) {
   );
 }
 
-function Pair({
-  pair,
-  height,
-  width,
-}: {
-  pair: NonNullable<Inspection["pair"]>;
-  height: number;
-  width: number;
-}) {
+function Pair({ pair, size: { height, width } }: { pair: NonNullable<Inspection["pair"]>; size: Size }) {
   const [from, to] = pair.map(([row, col]) => ({ x: col + 0.5, y: row + 0.5 }));
   const dot = Math.max(height, width) / 60;
   return (

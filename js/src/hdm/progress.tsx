@@ -1,11 +1,12 @@
 // How far the scan is, and what can be done about it.
 import { count, duration } from "../shared/format";
+import { GONE } from "../shared/traits";
 import { HatchingLegend } from "./hatching";
 import type { MapMessage } from "./python_state";
 import type { ViewState } from "./view_state";
 
 export function Progress({ view }: { view: ViewState }) {
-  const { traits, request } = view.python;
+  const { traits, request, failure, gone } = view.python;
   const status = traits.status.value;
   const map = traits._map.value as Partial<MapMessage>;
   const { done = 0, total = 0, stride = 1, seconds = 0, secondsLeft = null } = map;
@@ -34,9 +35,15 @@ export function Progress({ view }: { view: ViewState }) {
           </p>
         </div>
       )}
+      {(failure.value || gone.value) && (
+        <div class="hdm-error" role="alert">
+          <b>{gone.value ? "No connection to Python" : "Python could not do that"}</b>
+          <p>{gone.value ? GONE : failure.value}</p>
+        </div>
+      )}
       <div class="hdm-foot" data-status={status}>
         <span class="hdm-status" role="status">
-          {view.unheard.value ? "Waiting for the kernel: a cell that runs comes first" : text}
+          {view.unheard.value && !gone.value ? "Waiting for the kernel: another cell is running" : text}
         </span>
         <div
           class="hdm-progress"
@@ -64,7 +71,7 @@ export function Progress({ view }: { view: ViewState }) {
   );
 }
 
-/** Small print: which way the scan is computed, and what the hatching means. */
+/** Small print: how the scan is computed, and what the hatching means. */
 function Fine({ view }: { view: ViewState }) {
   const { plan = "" } = view.python.traits._map.value as Partial<MapMessage>;
   return (

@@ -1,28 +1,36 @@
 // What Python sees too: the widget's traits, one signal each.
 import type { AnyModel } from "@anywidget/types";
-import type { ArrayMessage } from "../shared/codec";
+import { type Signal, signal } from "@preact/signals";
+import type { ArrayMessage, WireNumber } from "../shared/codec";
+import type { Size } from "../shared/geometry";
 import type { ResultType } from "../shared/paint";
-import { connect, type Signals } from "../shared/traits";
+import { connect, type Python } from "../shared/traits";
 
 export type Layer = "picture" | "edges" | "map" | "truth" | "prediction";
 
-export interface About {
-  height: number;
-  width: number;
+export interface About extends Size {
   channels: number;
   label: string;
   unit: string;
   truthEmpty: boolean;
+  /** The distance where one of the two masks is empty. */
+  empty: "diagonal" | "inf" | "nan" | "raise";
 }
 
 export interface MapMessage {
-  /** Of every cell that is drawn; where it is not measured yet, that of the nearest measured one. */
+  /** Distance of every cell; where a cell is not measured yet, that of the nearest measured one. */
   values: ArrayMessage;
-  /** One bit per cell. */
+  /** One bit per cell, as in what follows. */
   measured: DataView;
-  /** Which way the scan is computed, in words; may be empty. */
+  /** Others are outside the scan's region and have the baseline's distance. */
+  drawn: DataView;
+  /** Exactly one of truth and prediction is empty. */
+  oneEmpty: DataView;
+  /** First and past-the-last pixel of every row of the disc, (rows, 2). */
+  disc: ArrayMessage;
+  /** How the scan is computed, in words; may be empty. */
   plan: string;
-  baseline: number | string;
+  baseline: WireNumber;
   circleSize: number;
   offset: number;
   channel: number;
@@ -36,16 +44,17 @@ export interface MapMessage {
 export interface Inspection {
   cell: [number, number];
   pending: boolean;
-  distance: number | string;
-  change: number | string;
+  distance: WireNumber;
+  change: WireNumber;
   iou: number;
   rank: number;
   of: number;
-  empty: boolean;
+  predictedEmpty: boolean;
+  /** The two pixels that make the Hausdorff distance; null where the masks are equal or one is empty. */
   pair: [[number, number], [number, number]] | null;
   from: "a" | "b" | null;
-  pairDistance: number | string;
-  picture: DataView;
+  pairDistance: WireNumber;
+  image: DataView;
   mask: DataView;
 }
 
@@ -69,11 +78,11 @@ export interface Traits {
   progress: number;
   error: string;
   _about: About;
-  _picture: DataView;
+  _image: DataView;
   _edges: DataView;
   _truth: DataView;
   _prediction: DataView;
-  _palettes: Record<string, DataView>;
+  _color_tables: Record<string, DataView>;
   _map: MapMessage | Record<string, never>;
   _inspector: Inspection | Record<string, never>;
   _scanned: Settings | Record<string, never>;
@@ -92,39 +101,38 @@ const NAMES = [
   "progress",
   "error",
   "_about",
-  "_picture",
+  "_image",
   "_edges",
   "_truth",
   "_prediction",
-  "_palettes",
+  "_color_tables",
   "_map",
   "_inspector",
   "_scanned",
 ] as const;
 
-export interface PythonState {
-  traits: Signals<Traits>;
-  /** Change a trait, here and in Python. */
-  set<K extends keyof Traits>(name: K, value: Traits[K]): void;
-  /** Ask Python for something that is no trait. */
+export interface PythonState extends Omit<Python<Traits>, "ask"> {
+  /** Ask Python to start or stop the scan. */
   request(request: "run" | "cancel"): void;
-  dispose(): void;
+  /** Why the last request failed, empty otherwise. */
+  failure: Signal<string>;
 }
 
 export function pythonState(model: AnyModel<Traits>): PythonState {
-  const { traits, set, ask, dispose } = connect(model, NAMES);
+  const { ask, ...python } = connect(model, NAMES);
+  const { circle_size, offset, channel } = python.traits;
+  const failure = signal("");
   return {
-    traits,
-    set,
-    request(request) {
+    ...python,
+    failure,
+    async request(request) {
       // A change of settings may still be on its way when the request arrives: say which scan is meant.
       const settings: Settings = {
-        circleSize: traits.circle_size.value,
-        offset: traits.offset.value,
-        channel: traits.channel.value,
+        circleSize: circle_size.value,
+        offset: offset.value,
+        channel: channel.value,
       };
-      void ask(request, { settings });
+      failure.value = (await ask(request, { settings })).error ?? "";
     },
-    dispose,
   };
 }

@@ -1,12 +1,14 @@
-// The picture with everything drawn over it, and the pointer and keys on it.
+// The image with everything drawn over it, and the pointer and keys on it.
 import { useComputed, useSignalEffect } from "@preact/signals";
 import { useRef } from "preact/hooks";
+import { maskSize, putPixels, resized } from "../shared/canvas";
 import { unpackBits } from "../shared/codec";
-import { distance, noMask } from "../shared/format";
-import { type Cell, cellAt, centre, cols, neighbour, radius, rows, sameCell } from "../shared/geometry";
-import { colourise, emphasis, paintingScale, topmostCells } from "../shared/paint";
-import { usePicture } from "../shared/picture";
+import { change, distance } from "../shared/format";
+import { type Cell, cellAt, center, cols, neighbor, radius, rows, sameCell } from "../shared/geometry";
+import { canvasSize, changes, colorize, emphasis, paintingOrder, topmostCells } from "../shared/paint";
+import { usePng } from "../shared/png";
 import { Hatching } from "./hatching";
+import { emptyText } from "./summary";
 import type { ViewState } from "./view_state";
 
 const STEPS: Record<string, readonly [down: number, across: number]> = {
@@ -44,7 +46,7 @@ export function Stage({ view, helpId }: { view: ViewState; helpId: string }) {
     if (step) {
       const grid = view.grid.value;
       const middle: Cell = [Math.floor(rows(grid) / 2), Math.floor(cols(grid) / 2)];
-      point(here ? neighbour(grid, here, step[0], step[1]) : middle);
+      point(here ? neighbor(grid, here, step[0], step[1]) : middle);
     } else if (event.key === "Enter" || event.key === " ") {
       if (here) pin(here);
     } else if (event.key === "Escape") {
@@ -76,7 +78,7 @@ export function Stage({ view, helpId }: { view: ViewState; helpId: string }) {
         onKeyDown={keyed}
         onBlur={() => point(null)}
       >
-        <PictureLayer view={view} on={shown.has("picture")} />
+        <ImageLayer view={view} on={shown.has("picture")} />
         <EdgesLayer view={view} on={shown.has("edges")} />
         <MapLayer view={view} on={shown.has("map")} />
         {shown.has("map") && <Hatching view={view} />}
@@ -99,9 +101,9 @@ export function Stage({ view, helpId }: { view: ViewState; helpId: string }) {
   );
 }
 
-function PictureLayer({ view, on }: { view: ViewState; on: boolean }) {
+function ImageLayer({ view, on }: { view: ViewState; on: boolean }) {
   const { traits } = view.python;
-  const url = usePicture(traits._picture.value);
+  const url = usePng(traits._image.value);
   return url && on ? <img class="hdm-layer" src={url} alt="What is explained" /> : null;
 }
 
@@ -109,11 +111,12 @@ function EdgesLayer({ view, on }: { view: ViewState; on: boolean }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { traits } = view.python;
   useSignalEffect(() => {
-    const { height, width } = traits._about.value;
-    const mask = unpackBits(traits._edges.value, height * width);
+    const about = traits._about.value;
+    const size = maskSize(about);
+    const mask = resized(unpackBits(traits._edges.value, about.height * about.width), about, size, true);
     const pixels = new Uint32Array(mask.length);
     for (let i = 0; i < mask.length; i++) if (mask[i]) pixels[i] = 0xffe6e1dc;
-    put(canvas.current, new Uint8ClampedArray(pixels.buffer), width, height);
+    if (canvas.current) putPixels(canvas.current, pixels, size);
   });
   return <canvas ref={canvas} class="hdm-layer" hidden={!on} role="img" aria-label="Edges" />;
 }
@@ -121,22 +124,22 @@ function EdgesLayer({ view, on }: { view: ViewState; on: boolean }) {
 function MapLayer({ view, on }: { view: ViewState; on: boolean }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { traits } = view.python;
-  // Two steps: which disc is on top depends on the values alone, so a new colour map is quick.
+  // Two steps: which disc is on top depends on the values alone, so a new color map is quick.
   const painted = useComputed(() => {
     const map = view.map.value;
     const values = view.values.value;
     if (!map || !values) return null;
     // While a scan runs it is painted often, and the browser and the model share the machine.
-    const scale = paintingScale(map.grid, traits.status.value === "running" ? 512 : 1024);
-    const weights = emphasis(values, map.baseline, traits.result_type.value);
-    return { top: topmostCells(weights, map.grid, scale, values), values, weights, scale, grid: map.grid };
+    const size = canvasSize(map.grid, traits.status.value === "running" ? 512 : 1024);
+    const change = changes(values, map.baseline, traits.result_type.value);
+    const top = topmostCells(paintingOrder(change, values), map.grid, map.disc, size);
+    return { top, values, weights: emphasis(change), size };
   });
   useSignalEffect(() => {
     const current = painted.value;
-    if (!current) return;
-    const { top, values, weights, scale, grid } = current;
-    const pixels = colourise(top, values, view.span.value, view.table.value, weights);
-    put(canvas.current, pixels, grid.width * scale, grid.height * scale);
+    if (!current || !canvas.current) return;
+    const { top, values, weights, size } = current;
+    putPixels(canvas.current, colorize(top, values, view.span.value, view.table.value, weights), size);
   });
   return (
     <canvas
@@ -148,21 +151,6 @@ function MapLayer({ view, on }: { view: ViewState; on: boolean }) {
       aria-label="Distances"
     />
   );
-}
-
-function put(
-  canvas: HTMLCanvasElement | null,
-  pixels: Uint8ClampedArray<ArrayBuffer>,
-  width: number,
-  height: number,
-) {
-  const context = canvas?.getContext("2d");
-  if (!canvas || !context || pixels.length !== 4 * width * height || !pixels.length) return;
-  if (canvas.width !== width || canvas.height !== height) {
-    canvas.width = width;
-    canvas.height = height;
-  }
-  context.putImageData(new ImageData(pixels, width, height), 0, 0);
 }
 
 function Outline({ path, kind }: { path: string; kind: "truth" | "prediction" }) {
@@ -179,7 +167,7 @@ function Rings({ view }: { view: ViewState }) {
   const grid = view.grid.value;
   const draft = view.draft.value;
   const ring = (cell: Cell, kind: string) => {
-    const { x, y } = centre(grid, cell);
+    const { x, y } = center(grid, cell);
     return (
       <>
         <circle class="hdm-ring-halo" cx={x} cy={y} r={radius(grid)} />
@@ -196,16 +184,16 @@ function Rings({ view }: { view: ViewState }) {
   );
 }
 
-/** While a slider moves: the disc and its neighbours in their new size and distance. */
+/** While a slider moves: the disc and its neighbors in their new size and distance. */
 function Draft({ grid }: { grid: ViewState["grid"]["value"] }) {
   const middle: Cell = [Math.floor(rows(grid) / 2), Math.floor(cols(grid) / 2)];
   const discs = [-1, 0, 1].flatMap((down) =>
-    [-1, 0, 1].map((across) => neighbour(grid, middle, down, across)),
+    [-1, 0, 1].map((across) => neighbor(grid, middle, down, across)),
   );
   return (
     <>
       {discs.map((cell) => {
-        const { x, y } = centre(grid, cell);
+        const { x, y } = center(grid, cell);
         const kind = sameCell(cell, middle) ? "hdm-draft" : "hdm-draft hdm-faint";
         return <circle key={cell.join()} class={kind} cx={x} cy={y} r={radius(grid)} />;
       })}
@@ -214,7 +202,7 @@ function Draft({ grid }: { grid: ViewState["grid"]["value"] }) {
 }
 
 /** A cell's value in words, which say so where it is an estimate, and where there is none. */
-function known(view: ViewState, cell: Cell): { value: string; note: string } {
+function described(view: ViewState, cell: Cell): { value: string; note: string } {
   const found = view.at(cell);
   const value = found ? distance(found.value, view.python.traits._about.value.unit) : "";
   if (found?.measured) return { value, note: "" };
@@ -223,7 +211,7 @@ function known(view: ViewState, cell: Cell): { value: string; note: string } {
 }
 
 function tipText(view: ViewState, cell: Cell): string {
-  const { value, note } = known(view, cell);
+  const { value, note } = described(view, cell);
   return `row ${cell[0]}, column ${cell[1]}: ${[value, note].filter(Boolean).join(", ")}`;
 }
 
@@ -231,14 +219,12 @@ function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
   const { traits } = view.python;
   const { height, width, unit, truthEmpty } = traits._about.value;
   const grid = view.grid.value;
-  const { x, y } = centre(grid, cell);
-  const { value, note } = known(view, cell);
+  const { x, y } = center(grid, cell);
+  const { value, note } = described(view, cell);
   const found = view.at(cell);
-  const raw = found?.measured ? found.value : Number.NaN;
   const leftHalf = x < width / 2;
   const edge = leftHalf ? x + radius(grid) : x - radius(grid);
-  const change = raw - (view.map.value?.baseline ?? Number.NaN);
-  const type = traits.result_type.value;
+  const difference = (found?.measured ? found.value : Number.NaN) - (view.map.value?.baseline ?? Number.NaN);
   return (
     <div
       class="hdm-tip"
@@ -252,14 +238,9 @@ function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
       {value && <b>{value}</b>}
       {value && note && " · "}
       {note}
-      {noMask({ height, width }, raw, unit) && <span> {truthEmpty ? "something" : "nothing"} is drawn</span>}
-      {type !== "raw" && Number.isFinite(change) && (
-        <span>
-          {" "}
-          {change === 0
-            ? "no change"
-            : `${distance(Math.abs(change), unit)} ${change < 0 ? "better" : "worse"}`}
-        </span>
+      {found?.oneEmpty && <span> {emptyText(truthEmpty)}</span>}
+      {traits.result_type.value !== "raw" && Number.isFinite(difference) && (
+        <span> {change(difference, unit, "no change")}</span>
       )}
     </div>
   );

@@ -1,5 +1,5 @@
-// What the numbers say: the mask without a disc, the most and the least harmful place.
-import { distance, noMask } from "../shared/format";
+// What the numbers say: the mask without a disc, the most and the least harmful cell.
+import { change, distance } from "../shared/format";
 import { type Cell, cols } from "../shared/geometry";
 import type { ViewState } from "./view_state";
 
@@ -11,30 +11,28 @@ export function Summary({ view }: { view: ViewState }) {
   let worst = -1;
   let best = -1;
   map.raw.forEach((value, index) => {
-    if (Number.isNaN(value)) return;
+    if (Number.isNaN(value) || !map.measured[index]) return;
     if (worst < 0 || value > map.raw[worst]) worst = index;
     if (best < 0 || value < map.raw[best]) best = index;
   });
   const cell = (index: number): Cell => [Math.floor(index / cols(map.grid)), index % cols(map.grid)];
-  const go = (name: string, hint: string, index: number) => (
-    <button
-      type="button"
-      class="hdm-stat"
-      disabled={index < 0 || map.stale || !(Math.abs(map.raw[index] - map.baseline) >= 0.05)}
-      title={`Pin row ${cell(index)[0]}, column ${cell(index)[1]}`}
-      onClick={() => view.python.set("cell", [...cell(index)])}
-    >
-      <span class="hdm-note">{name}</span>
-      <b>{index < 0 ? "–" : distance(map.raw[index], unit)}</b>
-      <span class="hdm-note">{hint}</span>
-    </button>
-  );
-  const change = (index: number, none: string): string => {
+  const button = (name: string, none: string, index: number) => {
     const difference = index < 0 ? Number.NaN : map.raw[index] - map.baseline;
-    if (Number.isNaN(difference)) return "";
-    if (Math.abs(difference) < 0.05) return none;
-    if (noMask(map.grid, map.raw[index], unit)) return truthEmpty ? "something is drawn" : "nothing is drawn";
-    return `${distance(Math.abs(difference), unit)} ${difference < 0 ? "better" : "worse"}`;
+    const noChange = !(Math.abs(difference) >= 0.05);
+    const hint = !noChange && map.oneEmpty[index] ? emptyText(truthEmpty) : change(difference, unit, none);
+    return (
+      <button
+        type="button"
+        class="hdm-stat"
+        disabled={map.stale || noChange}
+        title={`Pin row ${cell(index)[0]}, column ${cell(index)[1]}`}
+        onClick={() => view.python.set("cell", [...cell(index)])}
+      >
+        <span class="hdm-note">{name}</span>
+        <b>{index < 0 ? "–" : distance(map.raw[index], unit)}</b>
+        <span class="hdm-note">{Number.isNaN(difference) ? "" : hint}</span>
+      </button>
+    );
   };
   return (
     <div class="hdm-summary">
@@ -43,8 +41,12 @@ export function Summary({ view }: { view: ViewState }) {
         <b>{distance(map.baseline, unit)}</b>
         <span class="hdm-note">{truthEmpty ? "the truth is empty" : "from the truth"}</span>
       </div>
-      {go("Worst place", change(worst, "no disc does harm"), worst)}
-      {go("Best place", change(best, "no disc improves it"), best)}
+      {button("Worst cell", "no disc does harm", worst)}
+      {button("Best cell", "no disc improves it", best)}
     </div>
   );
 }
+
+/** Why a distance is one that stands for an empty mask. */
+export const emptyText = (truthEmpty: boolean): string =>
+  truthEmpty ? "something is predicted" : "nothing is predicted";

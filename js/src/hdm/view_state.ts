@@ -1,6 +1,6 @@
 // What only this screen needs: where the pointer is, what is derived for drawing.
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
-import { bytes, floats, number, unpackBits } from "../shared/codec";
+import { bytes, doubles, ints, number, unpackBits } from "../shared/codec";
 import { type Cell, cols, type Grid, outline, rows, sameGrid } from "../shared/geometry";
 import { type Range, range, relative } from "../shared/paint";
 import type { MapMessage, PythonState } from "./python_state";
@@ -9,16 +9,26 @@ const PATIENCE = 700; // ms
 
 export interface ShownMap {
   grid: Grid;
-  /** Distances as measured; NaN where a cell was not. */
-  raw: Float32Array;
-  /** What is drawn: the same, and estimates where a cell is not measured yet. */
-  filled: Float32Array;
+  /** First and past-the-last pixel of every row of the disc, in pairs. */
+  disc: Int32Array;
+  /** Measured distances, and the baseline outside the scan's region; NaN where a cell was not measured. */
+  raw: Float64Array;
+  /** What is drawn: measured distances, and estimates where a cell is not measured yet. */
+  filled: Float64Array;
   measured: Uint8Array;
   /** Cells that are drawn by an estimate; null if there are none. */
   estimated: Uint8Array | null;
+  /** Measured cells where one of truth and prediction is empty. */
+  oneEmpty: Uint8Array;
   baseline: number;
   /** A map of other settings than the present ones, until theirs has something to show. */
   stale: boolean;
+}
+
+export interface Found {
+  value: number;
+  measured: boolean;
+  oneEmpty: boolean;
 }
 
 export interface ViewState {
@@ -27,7 +37,7 @@ export interface ViewState {
   grid: ReadonlySignal<Grid>;
   map: ReadonlySignal<ShownMap | null>;
   /** What is drawn, as the result type has it, and the range of what was measured. */
-  values: ReadonlySignal<Float32Array | null>;
+  values: ReadonlySignal<Float64Array | null>;
   span: ReadonlySignal<Range | null>;
   table: ReadonlySignal<Uint8Array>;
   truth: ReadonlySignal<{ mask: Uint8Array; path: string }>;
@@ -39,7 +49,7 @@ export interface ViewState {
   /** Python has not started the scan of these settings for a while. */
   unheard: ReadonlySignal<boolean>;
   /** What the map has for a cell; null where it has nothing. */
-  at(cell: Cell): { value: number; measured: boolean } | null;
+  at(cell: Cell): Found | null;
   dispose(): void;
 }
 
@@ -56,11 +66,11 @@ export function viewState(python: PythonState): ViewState {
 
   const unheard = signal(false);
   const stopWaiting = effect(() => {
-    const heard = traits._scanned.value;
+    const scanned = traits._scanned.value;
     const same =
-      heard.circleSize === traits.circle_size.value &&
-      heard.offset === traits.offset.value &&
-      heard.channel === traits.channel.value;
+      scanned.circleSize === traits.circle_size.value &&
+      scanned.offset === traits.offset.value &&
+      scanned.channel === traits.channel.value;
     unheard.value = false;
     const timer = same ? undefined : setTimeout(() => (unheard.value = true), PATIENCE);
     return () => clearTimeout(timer);
@@ -79,18 +89,20 @@ export function viewState(python: PythonState): ViewState {
     const { height, width } = traits._about.value;
     const own = { height, width, circleSize: shown.circleSize, offset: shown.offset };
     const stale = !fresh || shown.channel !== traits.channel.value || !sameGrid(own, grid.value);
-    const filled = floats(shown.values);
-    const measured = unpackBits(shown.measured, filled.length);
-    const raw = filled.map((value, cell) => (measured[cell] ? value : Number.NaN));
-    const missing = measured.map((is, cell) => (is || Number.isNaN(filled[cell]) ? 0 : 1));
-    const estimated = missing.includes(1) ? missing : null;
+    const values = doubles(shown.values);
+    const measured = unpackBits(shown.measured, values.length);
+    const drawn = unpackBits(shown.drawn, values.length);
+    const awaited = drawn.map((is, cell) => (is && !measured[cell] ? 1 : 0));
+    const estimated = awaited.map((is, cell) => (is && !Number.isNaN(values[cell]) ? 1 : 0));
     return {
       grid: own,
-      raw,
-      filled,
+      disc: ints(shown.disc),
+      raw: values.map((value, cell) => (awaited[cell] ? Number.NaN : value)),
+      filled: values.map((value, cell) => (drawn[cell] ? value : Number.NaN)),
       measured,
-      estimated,
-      baseline: Math.fround(number(shown.baseline)),
+      estimated: estimated.includes(1) ? estimated : null,
+      oneEmpty: unpackBits(shown.oneEmpty, values.length),
+      baseline: number(shown.baseline),
       stale,
     };
   });
@@ -102,8 +114,8 @@ export function viewState(python: PythonState): ViewState {
     return measured && range(measured);
   });
   const table = computed(() => {
-    const palette = traits._palettes.value[traits.color_map.value];
-    return palette ? bytes(palette) : new Uint8Array(768);
+    const colors = traits._color_tables.value[traits.color_map.value];
+    return colors ? bytes(colors) : new Uint8Array(768);
   });
   const masked = (name: "_truth" | "_prediction") =>
     computed(() => {
@@ -128,8 +140,9 @@ export function viewState(python: PythonState): ViewState {
       const shown = map.value;
       if (!shown || shown.stale || row >= rows(shown.grid) || col >= cols(shown.grid)) return null;
       const cell = row * cols(shown.grid) + col;
-      if (!shown.measured[cell] && !shown.estimated?.[cell]) return null;
-      return { value: shown.filled[cell], measured: shown.measured[cell] === 1 };
+      const measured = shown.measured[cell] === 1;
+      if (!measured && !shown.estimated?.[cell]) return null;
+      return { value: shown.filled[cell], measured, oneEmpty: shown.oneEmpty[cell] === 1 };
     },
     dispose() {
       stop();

@@ -1,13 +1,15 @@
-// One item: picture, truth and prediction, or one picture with what was hit, missed and added.
+// One item: image, truth and prediction, or one image with hit, missed and added pixels.
 import { useLayoutEffect, useRef } from "preact/hooks";
-import { compared, paint, palette } from "../shared/errors";
+import { maskSize, putPixels, resized } from "../shared/canvas";
+import { compared, palette } from "../shared/errors";
+import type { Size } from "../shared/geometry";
 import type { Python } from "../shared/traits";
-import type { GalleryTraits } from "./gallery";
-import type { Item } from "./picture_store";
+import type { Item } from "./image_store";
+import type { GalleryTraits } from "./python_state";
 
 interface Props {
   item: number;
-  /** Width of a picture in px. */
+  /** Width of an image in px. */
   side: number;
   found: Item | undefined;
   python: Python<GalleryTraits>;
@@ -19,34 +21,32 @@ interface Props {
 
 export function Card({ item, side, found, python, report, theme }: Props) {
   const { traits } = python;
-  const { height, width } = traits._about.value;
+  const about = traits._about.value;
   const three = traits.layers.value === "three";
-  const ringed = traits.ring.value === item;
-  const frame = { width: `${side}px`, height: `${Math.round((side * height) / width)}px` };
-  const iou = found && (found.iou === null ? "IoU not defined" : `IoU ${found.iou.toFixed(2)}`);
+  const highlighted = traits.highlighted.value === item;
+  const frame = { width: `${side}px`, height: `${Math.round((side * about.height) / about.width)}px` };
+  const iou = found && (Number.isNaN(found.iou) ? "IoU not defined" : `IoU ${found.iou.toFixed(2)}`);
   return (
-    <div class={`hdm-card ${ringed ? "hdm-ringed" : ""} ${three ? "hdm-wide" : ""}`}>
+    <div class={`hdm-card ${highlighted ? "hdm-highlighted" : ""} ${three ? "hdm-wide" : ""}`}>
       <button
         type="button"
         class="hdm-layers"
-        aria-pressed={ringed}
-        aria-label={`Item ${item}${iou ? `, ${iou}` : ""}: ring its point on the map`}
-        title={found?.error || `Item ${item}: ring its point on the map`}
-        onClick={() => python.set("ring", ringed ? null : item)}
+        aria-pressed={highlighted}
+        aria-label={`Item ${item}${iou ? `, ${iou}` : ""}: highlight its point on the map`}
+        title={found?.error || `Item ${item}: highlight its point on the map`}
+        onClick={() => python.set("highlighted", highlighted ? null : item)}
       >
         <span class="hdm-frame" style={frame}>
           {found ? <img src={found.url} alt="" /> : <span class="hdm-wait" />}
-          {found && !three && (
-            <Masks found={found} height={height} width={width} kind="overlay" theme={theme} />
-          )}
+          {found && !three && <Masks found={found} size={about} kind="overlay" theme={theme} />}
         </span>
         {three && (
           <>
             <span class="hdm-frame" style={frame}>
-              {found && <Masks found={found} height={height} width={width} kind="truth" theme={theme} />}
+              {found && <Masks found={found} size={about} kind="truth" theme={theme} />}
             </span>
             <span class="hdm-frame" style={frame}>
-              {found && <Masks found={found} height={height} width={width} kind="errors" theme={theme} />}
+              {found && <Masks found={found} size={about} kind="errors" theme={theme} />}
             </span>
           </>
         )}
@@ -62,7 +62,7 @@ export function Card({ item, side, found, python, report, theme }: Props) {
           <button
             type="button"
             class="hdm-explain"
-            title="Which parts of this picture does the mask depend on?"
+            title="Which parts of this image does the mask depend on?"
             onClick={async (event) => {
               const root = event.currentTarget.closest(".hdm-latent");
               const { error } = await python.ask("explain", { item });
@@ -91,8 +91,8 @@ type Kind = "truth" | "errors" | "overlay";
 
 interface MasksProps {
   found: Item;
-  height: number;
-  width: number;
+  /** Of the masks. */
+  size: Size;
   kind: Kind;
   theme: string | null;
 }
@@ -103,14 +103,16 @@ const NAMES: Record<Kind, string> = {
   overlay: "Hit, missed and added",
 };
 
-function Masks({ found, height, width, kind, theme }: MasksProps) {
+function Masks({ found, size, kind, theme }: MasksProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   useLayoutEffect(() => {
     if (!canvas.current) return;
-    const colours = palette(canvas.current, kind === "overlay" ? 165 : 255);
+    const colors = palette(canvas.current, kind === "overlay" ? 165 : 255);
     const drawn = kind === "truth" ? found.truth : found.predicted;
-    if (kind === "truth") colours.hit = colours.mask;
-    paint(canvas.current, compared(found.truth, drawn, colours), height, width);
-  }, [found, height, width, kind, theme]);
+    if (kind === "truth") colors.hit = colors.mask;
+    const shown = maskSize(size);
+    const [truth, predicted] = [found.truth, drawn].map((mask) => resized(mask, size, shown));
+    putPixels(canvas.current, compared(truth, predicted, colors), shown);
+  }, [found, size, kind, theme]);
   return <canvas ref={canvas} role="img" aria-label={NAMES[kind]} />;
 }

@@ -1,67 +1,40 @@
 // The table of clusters: how many, how good, what they look like.
 import { useState } from "preact/hooks";
-import { count } from "../shared/format";
-import { usePicture } from "../shared/picture";
+import { number } from "../shared/codec";
+import { count, score } from "../shared/format";
+import { usePng } from "../shared/png";
 import type { Python } from "../shared/traits";
 import { Pick } from "./pick";
-
-interface Row {
-  label: number;
-  color: string;
-  size: number;
-  mean: number | null;
-  median: number | null;
-  empty: number;
-  count: number;
-  holds: string;
-}
-
-export interface ClusterTraits {
-  rows: Row[];
-  chosen: number | null;
-  n_clusters: number;
-  most: number;
-  about: string;
-  busy: string;
-  error: string;
-  _thumbnails: DataView[];
-}
-
-export const CLUSTERS = [
-  "rows",
-  "chosen",
-  "n_clusters",
-  "most",
-  "about",
-  "busy",
-  "error",
-  "_thumbnails",
-] as const;
+import type { ClusterRow, ClusterTraits } from "./python_state";
 
 type Column = "label" | "size" | "mean" | "median" | "empty";
 
 const HEADS: [Column, string, string][] = [
-  ["label", "Cluster", "Its number, and what it mostly holds"],
-  ["size", "Items", "How many"],
+  ["label", "Cluster", "Its number, and what most of its items are"],
+  ["size", "Items", "Number of items"],
   ["mean", "Mean IoU", "Over its items"],
   ["median", "Median IoU", "Over its items"],
-  ["empty", "Nothing to find", "Share of items whose true mask is empty"],
+  ["empty", "Empty truth", "Fraction of items whose true mask is empty"],
 ];
 
 export function Clusters({ python }: { python: Python<ClusterTraits> }) {
   const { traits } = python;
+  const [failure, setFailure] = useState("");
   const [order, setOrder] = useState<{ column: Column; up: boolean }>({ column: "mean", up: true });
   const rows = traits.rows.value
     .map((row, position) => ({ row, thumbnails: traits._thumbnails.value[position] }))
     .sort((a, b) => {
-      const [first, second] = [a.row[order.column], b.row[order.column]];
-      // What has no figure comes last, whichever way.
-      if (first === null || second === null) return Number(first === null) - Number(second === null);
-      return (order.up ? 1 : -1) * (first - second);
+      const [first, second] = [number(a.row[order.column]), number(b.row[order.column])];
+      // What has no figure comes last, ascending and descending.
+      const [none, neither] = [Number.isNaN(first), Number.isNaN(second)];
+      return none || neither ? Number(none) - Number(neither) : (order.up ? 1 : -1) * (first - second);
     });
   const most = Math.max(traits.most.value, traits.n_clusters.value);
   const counts = Array.from({ length: Math.max(0, most - 1) }, (_, i) => i + 2);
   const busy = traits.busy.value;
+  const error = traits.error.value || failure;
+  const ask = async (request: string, more: Record<string, unknown>) =>
+    setFailure((await python.ask(request, more)).error ?? "");
   return (
     <section class="hdm hdm-clusters" aria-label="Clusters" aria-busy={busy !== ""}>
       <div class="hdm-clusters-head">
@@ -74,7 +47,7 @@ export function Clusters({ python }: { python: Python<ClusterTraits> }) {
           label="Number"
           options={[["0", "best found"], ...counts.map((n): [string, string] => [String(n), String(n)])]}
           value={String(traits.n_clusters.value)}
-          onChange={(value) => python.ask("cluster", { count: Number(value) })}
+          onChange={(value) => ask("cluster", { count: Number(value) })}
         />
       </div>
       {busy && (
@@ -82,10 +55,10 @@ export function Clusters({ python }: { python: Python<ClusterTraits> }) {
           <i />
         </div>
       )}
-      {traits.error.value && (
+      {error && (
         <div class="hdm-error" role="alert">
-          <b>No clusters</b>
-          <p>{traits.error.value}</p>
+          <b>Clustering failed</b>
+          <p>{error}</p>
         </div>
       )}
       {rows.length > 0 && (
@@ -115,12 +88,12 @@ export function Clusters({ python }: { python: Python<ClusterTraits> }) {
             </thead>
             <tbody>
               {rows.map(({ row, thumbnails }) => (
-                <ClusterRow
+                <Row
                   key={row.label}
                   row={row}
                   thumbnails={thumbnails}
                   chosen={traits.chosen.value === row.label}
-                  onChoose={() => python.ask("choose", { label: row.label })}
+                  onChoose={() => ask("choose", { label: row.label })}
                 />
               ))}
             </tbody>
@@ -132,15 +105,14 @@ export function Clusters({ python }: { python: Python<ClusterTraits> }) {
 }
 
 interface RowProps {
-  row: Row;
+  row: ClusterRow;
   thumbnails: DataView | undefined;
   chosen: boolean;
   onChoose(): void;
 }
 
-function ClusterRow({ row, thumbnails, chosen, onChoose }: RowProps) {
-  const url = usePicture(thumbnails);
-  const figure = (value: number | null) => (value === null ? "–" : value.toFixed(2));
+function Row({ row, thumbnails, chosen, onChoose }: RowProps) {
+  const url = usePng(thumbnails);
   return (
     <tr class={chosen ? "hdm-chosen" : ""} onClick={onChoose}>
       <td class="hdm-left-cell">
@@ -161,13 +133,13 @@ function ClusterRow({ row, thumbnails, chosen, onChoose }: RowProps) {
       </td>
       <td>{count(row.size)}</td>
       <td>
-        {figure(row.mean)}
+        {score(row.mean)}
         <span class="hdm-meter" aria-hidden="true">
-          <i style={{ width: `${100 * (row.mean ?? 0)}%` }} />
+          <i style={{ width: `${100 * (number(row.mean) || 0)}%` }} />
         </span>
       </td>
-      <td>{figure(row.median)}</td>
-      <td>{Math.round(100 * row.empty)} %</td>
+      <td>{score(row.median)}</td>
+      <td>{Math.round(100 * number(row.empty))} %</td>
       <td>{url && <img src={url} alt={`${row.count} items of cluster ${row.label}`} />}</td>
     </tr>
   );

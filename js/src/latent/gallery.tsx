@@ -1,54 +1,17 @@
-// The selections, and the pictures of the active one.
+// The selections, and the images of the active one.
 import { useComputed } from "@preact/signals";
 import { Choice } from "../shared/choice";
-import type { ArrayMessage } from "../shared/codec";
 import { ints } from "../shared/codec";
 import { count } from "../shared/format";
 import type { Python } from "../shared/traits";
 import { useId } from "../shared/unique";
+import { ImageGrid } from "./image_grid";
+import type { ImageStore } from "./image_store";
 import { Pick } from "./pick";
-import { PictureGrid } from "./picture_grid";
-import type { PictureStore } from "./picture_store";
-import { type Selection, Selections } from "./selections";
+import type { GalleryTraits, Layers } from "./python_state";
+import { Selections } from "./selections";
 
-export type Layers = "three" | "overlay";
-
-export interface GalleryTraits {
-  sort: string;
-  sorts: string[];
-  layers: Layers;
-  size: number;
-  ring: number | null;
-  selections: Selection[];
-  active: number | null;
-  can_explain: boolean;
-  caption_by: string;
-  caption_round: number;
-  _about: { height: number; width: number; total: number; full: boolean };
-  _items: ArrayMessage;
-}
-
-export const GALLERY = [
-  "sort",
-  "sorts",
-  "layers",
-  "size",
-  "ring",
-  "selections",
-  "active",
-  "can_explain",
-  "caption_by",
-  "caption_round",
-  "_about",
-  "_items",
-] as const;
-
-export interface Parts {
-  python: Python<GalleryTraits>;
-  store: PictureStore;
-}
-
-export function Gallery({ python, store }: Parts) {
+export function Gallery({ python, store }: { python: Python<GalleryTraits>; store: ImageStore }) {
   const { traits } = python;
   const items = useComputed(() => ints(traits._items.value));
   const current = useComputed(() => {
@@ -56,12 +19,12 @@ export function Gallery({ python, store }: Parts) {
     return position === null ? undefined : traits.selections.value[position];
   });
   return (
-    <section class="hdm hdm-gallery" aria-label="Selections and their pictures">
+    <section class="hdm hdm-gallery" aria-label="Selections and their images">
       <Selections python={python} />
       {items.value.length > 0 && current.value ? (
         <>
           <Head python={python} name={current.value.name} shown={items.value.length} />
-          <PictureGrid python={python} store={store} items={items.value} />
+          <ImageGrid python={python} store={store} items={items.value} />
         </>
       ) : (
         <Nothing empty={current.value?.name} />
@@ -78,7 +41,7 @@ function Head({ python, name, shown }: { python: Python<GalleryTraits>; name: st
       <div>
         <p class="hdm-note" role="status">
           {name}: {count(shown)} of {count(traits._about.value.total)}
-          {!traits._about.value.full && ", thumbnails only: the data set is not open"}
+          {!traits._about.value.full && ", thumbnails only: the space has no data set"}
         </p>
         <Choice<Layers>
           label="Layers"
@@ -129,18 +92,18 @@ function Nothing({ empty }: { empty: string | undefined }) {
         <p>
           <b>Draw a lasso around points</b>
           <br />
-          Their pictures, true masks and predictions appear here.
+          Their images, true masks and predictions appear here.
         </p>
       ) : (
         <p>
           <b>Nothing is left in {empty}</b>
           <br />
-          Draw a lasso to fill it, or take the last step back with Undo.
+          Draw a lasso to fill it, or Undo.
         </p>
       )}
       <p class="hdm-note">
-        <kbd>Shift</kbd> adds, <kbd>Alt</kbd> takes away. <kbd>N</kbd> begins another selection. A click on a
-        point rings it.
+        <kbd>Shift</kbd> adds, <kbd>Alt</kbd> subtracts. <kbd>N</kbd> starts a new selection. A click on a
+        point highlights it.
       </p>
     </div>
   );

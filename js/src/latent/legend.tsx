@@ -1,61 +1,14 @@
-// What the colours mean, and what happened.
+// What the colors mean, and what happened.
+import { number } from "../shared/codec";
 import { count } from "../shared/format";
 import type { Python } from "../shared/traits";
-import type { MapName } from "./names";
-import type { PointsMessage } from "./points";
-import type { Mode } from "./toolbar";
-
-interface Scale {
-  kind: "scale";
-  title: string;
-  low: number;
-  high: number;
-  colors: string[];
-  missing: number;
-  /** Items with nothing to find and nothing drawn, and the score that they are given. */
-  blank?: number;
-  blankValue?: number;
-}
-
-interface Categories {
-  kind: "categories";
-  title: string;
-  entries: { color: string; label: string; count: number }[];
-  more: number;
-}
-
-interface Surface {
-  colors: string[];
-  score: number | null;
-  learnedFrom: number | null;
-}
-
-export interface LegendTraits {
-  mode: Mode;
-  background: string;
-  legend: Scale | Categories | Record<string, never>;
-  surface: Surface | Record<string, never>;
-  sample: { drawn: number; total: number };
-  notice: string;
-  names: MapName[];
-  _points: PointsMessage;
-}
-
-export const LEGEND = [
-  "mode",
-  "background",
-  "legend",
-  "surface",
-  "sample",
-  "notice",
-  "names",
-  "_points",
-] as const;
+import type { Categories, LegendTraits, Scale, Surface } from "./python_state";
 
 export function Legend({ python }: { python: Python<LegendTraits> }) {
   const { legend, surface, sample, notice, background } = python.traits;
   const { drawn, total } = sample.value;
   const behind = surface.value as Partial<Surface>;
+  const score = number(behind.score);
   return (
     <section class="hdm hdm-legend" aria-label="Legend">
       {legend.value.kind === "scale" && <ScaleBar scale={legend.value as Scale} />}
@@ -64,12 +17,12 @@ export function Legend({ python }: { python: Python<LegendTraits> }) {
         <div class="hdm-legend-row">
           <span class="hdm-swatch" style={{ background: gradient(behind.colors) }} aria-hidden="true" />
           <span class="hdm-note">
-            Background: the IoU to expect there
+            Background: expected IoU
             {behind.learnedFrom != null && <>, learned from {count(behind.learnedFrom)} items</>}
-            {behind.score != null && (
+            {!Number.isNaN(score) && (
               <>
-                , R² {behind.score.toFixed(2).replace("-", "−")} on items left out
-                {behind.score <= 0 && ": no better than the mean"}
+                , cross-validated R² {score.toFixed(2).replace("-", "−")}
+                {score <= 0 && ": no better than the mean"}
               </>
             )}
           </span>
@@ -77,8 +30,8 @@ export function Legend({ python }: { python: Python<LegendTraits> }) {
       )}
       {drawn < total && (
         <p class="hdm-sample">
-          {count(drawn)} of {count(total)} points are drawn, chosen at random. A lasso takes those drawn;
-          clusters have all their members.
+          {count(drawn)} of {count(total)} points are drawn, chosen at random. A lasso selects drawn points
+          only; a cluster selects all its items.
         </p>
       )}
       <p class="hdm-notice" role="status">
@@ -105,9 +58,9 @@ function ScaleBar({ scale }: { scale: Scale }) {
           not defined <span class="hdm-note">{count(scale.missing)}</span>
         </span>
       )}
-      {scale.blank !== undefined && (
+      {scale.bothEmpty !== undefined && (
         <span class="hdm-note">
-          {scale.blankValue} also where there is nothing to find and nothing drawn: {count(scale.blank)} items
+          {scale.bothEmptyValue} also where truth and prediction are empty: {count(scale.bothEmpty)} items
         </span>
       )}
     </div>

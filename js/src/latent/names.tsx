@@ -1,23 +1,10 @@
 // The names of the selections, over the map. Only the browser knows how wide a text is, so they are placed here.
 import { effect } from "@preact/signals";
 import { render } from "preact";
+import type { Size } from "../shared/geometry";
 import type { Python } from "../shared/traits";
-import type { LegendTraits } from "./legend";
 import { onceOnPage } from "./on_page";
-
-/** A selection's name and the point that it belongs to. */
-export interface MapName {
-  text: string;
-  color: string;
-  /** Fractions of the plot's width and height, from its top left corner. */
-  x: number;
-  y: number;
-}
-
-interface Size {
-  width: number;
-  height: number;
-}
+import type { LegendTraits } from "./python_state";
 
 interface Corner {
   left: number;

@@ -1,14 +1,13 @@
-// What the pointer and the keys do on the figure, which bqplot draws. bqplot makes the lasso; here is what it leaves
-// out: thumbnails of the point under the pointer, clicks, modifier keys.
+// What the pointer and the keys do on the figure. bqplot draws the figure and the lasso; added here are thumbnails of
+// the point under the pointer, clicks and modifier keys.
 import type { Python } from "../shared/traits";
-import type { LegendTraits } from "./legend";
 import { onceOnPage } from "./on_page";
 import { nearest, onPage, readPoints } from "./points";
-import type { Mode } from "./toolbar";
+import type { LegendTraits, Mode } from "./python_state";
 import { tooltip } from "./tooltip";
 
-const REACH = 12; // px
-const STILL = 4; // px
+const RADIUS = 12; // px around the pointer in which a point is hit
+const STILL = 4; // px that a click may move
 const REST = 60; // ms
 const MODES: Record<string, Mode> = { r: "replace", a: "add", s: "subtract" };
 
@@ -19,7 +18,7 @@ export const followPointer = (el: HTMLElement, python: Python<LegendTraits>): ((
 function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   const frame = root.querySelector<HTMLElement>(".hdm-latent-plot");
   if (frame) {
-    // The keys below are for whoever works on the figure; the notebook's own shortcuts must not act on them.
+    // The figure has keys of its own; the notebook's shortcuts must not act on them.
     frame.tabIndex = 0;
     frame.dataset.lmSuppressShortcuts = "true";
     frame.setAttribute("role", "group");
@@ -31,7 +30,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   const points = readPoints(python.traits._points.peek());
   const tip = tooltip(root, python);
   const stopForgetting = python.traits.legend.subscribe(() => tip.forget());
-  let pressed: { x: number; y: number; mode: Mode | null; reach: number } | null = null;
+  let pressed: { x: number; y: number; mode: Mode | null; moved: number } | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   const plot = (event: Event) => (event.target as Element).closest?.(".bqplot");
@@ -39,12 +38,12 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     const area = figure.querySelector(".plotarea_background") ?? figure.querySelector("svg");
     const box = area?.getBoundingClientRect();
     if (!box?.width) return null;
-    const point = nearest(points, x, y, box, REACH);
+    const point = nearest(points, x, y, box, RADIUS);
     return point < 0 ? null : { item: points.rows[point], ...onPage(points, point, box) };
   };
   const moved = (event: PointerEvent) => {
     clearTimeout(timer);
-    if (pressed) pressed.reach = Math.max(pressed.reach, distance(pressed, event));
+    if (pressed) pressed.moved = Math.max(pressed.moved, distance(pressed, event));
     const figure = plot(event);
     if (!figure || event.buttons) return tip.hide();
     const { clientX, clientY } = event;
@@ -62,7 +61,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     const figure = plot(event);
     pressed =
       figure && event.button === 0
-        ? { x: event.clientX, y: event.clientY, mode: modifier(event), reach: 0 }
+        ? { x: event.clientX, y: event.clientY, mode: modifier(event), moved: 0 }
         : null;
     left();
     if (!figure || !frame) return;
@@ -73,8 +72,8 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     if (!pressed) return;
     const start = pressed;
     pressed = null;
-    // A lasso may end where it began: what counts is how far it went.
-    if (Math.max(start.reach, distance(start, event)) >= STILL) {
+    // A lasso may end where it began: what counts is how far the pointer moved.
+    if (Math.max(start.moved, distance(start, event)) >= STILL) {
       void python.ask("gesture", { kind: "lasso", mode: modifier(event) ?? start.mode });
       return;
     }
@@ -100,7 +99,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   const { signal } = ended;
   root.addEventListener("pointermove", moved, { signal });
   root.addEventListener("pointerleave", left, { signal });
-  // Before bqplot sees them, so that Python hears of the gesture before it hears of the lasso.
+  // In the capture phase, before bqplot, so that Python gets the gesture before the lasso.
   root.addEventListener("pointerdown", down, { capture: true, signal });
   window.addEventListener("pointerup", up, { capture: true, signal });
   root.addEventListener("keydown", key, { signal });

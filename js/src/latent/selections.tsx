@@ -1,18 +1,8 @@
 // The list of selections: what each holds, which one is active, what can be done with it.
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
-import { count } from "../shared/format";
+import { count, score } from "../shared/format";
 import type { Python } from "../shared/traits";
-import type { GalleryTraits } from "./gallery";
-
-export interface Selection {
-  name: string;
-  color: string;
-  count: number;
-  mean: number | null;
-  median: number | null;
-}
-
-const figure = (value: number | null) => (value === null ? "–" : value.toFixed(2));
+import type { GalleryTraits } from "./python_state";
 
 export function Selections({ python }: { python: Python<GalleryTraits> }) {
   const { traits } = python;
@@ -49,8 +39,8 @@ export function Selections({ python }: { python: Python<GalleryTraits> }) {
                 <i style={{ background: selection.color }} />
                 <b>{selection.name}</b>
                 <span class="hdm-note">{count(selection.count)} items</span>
-                <span class="hdm-note">mean IoU {figure(selection.mean)}</span>
-                <span class="hdm-note">median {figure(selection.median)}</span>
+                <span class="hdm-note">mean IoU {score(selection.mean)}</span>
+                <span class="hdm-note">median {score(selection.median)}</span>
               </button>
             )}
             <Menu
@@ -67,10 +57,10 @@ export function Selections({ python }: { python: Python<GalleryTraits> }) {
         type="button"
         class="hdm-new"
         disabled={active === null}
-        title="The next lasso begins another selection (N)"
+        title="The next lasso starts a new selection (N)"
         onClick={() => ask("begin")}
       >
-        {active === null ? "The next lasso begins a new selection" : "+ New selection"}
+        {active === null ? "The next lasso starts a new selection" : "+ New selection"}
       </button>
       {error && (
         <p class="hdm-notice" role="alert">
@@ -88,7 +78,7 @@ function NameField({ name, onDone }: { name: string; onDone(name: string | null)
     field.current?.focus();
     field.current?.select();
   }, []);
-  // Enter and Escape take the field away, which takes the focus from it: that is no second answer.
+  // Enter and Escape remove the field, which loses its focus by that: no second answer.
   const end = (answer: string | null) => {
     if (ended.current) return;
     ended.current = true;
@@ -145,8 +135,8 @@ function Menu({ name, other, onRename, onCombine, onRemove }: MenuProps) {
       <div class="hdm-menu-list">
         {entry("Rename", onRename)}
         {other !== null && entry(`Add to ${other}`, () => onCombine("union"))}
-        {other !== null && entry(`Take from ${other}`, () => onCombine("difference"))}
-        {other !== null && entry(`Keep in ${other} what both have`, () => onCombine("intersection"))}
+        {other !== null && entry(`Subtract from ${other}`, () => onCombine("difference"))}
+        {other !== null && entry(`Keep in ${other} only what both have`, () => onCombine("intersection"))}
         {entry("Remove", onRemove)}
       </div>
     </details>

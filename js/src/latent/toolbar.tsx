@@ -1,38 +1,19 @@
-// What the lasso does, what colours the points, what lies behind them.
+// What the lasso does, what colors the points, what lies behind them.
 import { useState } from "preact/hooks";
 import { Choice } from "../shared/choice";
+import { bytes } from "../shared/codec";
 import { count } from "../shared/format";
-import type { Python } from "../shared/traits";
+import { GONE, type Python } from "../shared/traits";
 import { Pick } from "./pick";
-
-export type Mode = "replace" | "add" | "subtract";
-
-export interface ToolbarTraits {
-  mode: Mode;
-  color_by: string;
-  background: string;
-  colors: [string, string][];
-  backgrounds: [string, string][];
-  can_undo: boolean;
-  count: number;
-}
-
-export const TOOLBAR = [
-  "mode",
-  "color_by",
-  "background",
-  "colors",
-  "backgrounds",
-  "can_undo",
-  "count",
-] as const;
+import type { Mode, ToolbarTraits } from "./python_state";
 
 export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
   const { traits } = python;
-  const [error, setError] = useState("");
+  const [failure, setFailure] = useState("");
+  const error = python.gone.value ? GONE : failure;
   const ask = async (request: string) => {
     const reply = await python.ask(request);
-    setError(reply.error ?? "");
+    setFailure(reply.error ?? "");
     if (!reply.error && request === "export") download(String(reply.name), reply.buffers[0]);
   };
   return (
@@ -50,7 +31,7 @@ export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
       <button
         type="button"
         class="hdm-button"
-        title="Take back the last selection (Ctrl Z)"
+        title="Undo the last change of the selections (Ctrl Z)"
         disabled={!traits.can_undo.value}
         onClick={() => ask("undo")}
       >
@@ -59,7 +40,7 @@ export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
       <button
         type="button"
         class="hdm-button"
-        title="Let all selections go; Undo brings them back"
+        title="Clear all selections; Undo brings them back"
         onClick={() => ask("clear")}
       >
         Clear
@@ -71,7 +52,7 @@ export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
         </span>
       )}
       <Pick
-        label="Colour"
+        label="Color"
         options={traits.colors.value}
         value={traits.color_by.value}
         onChange={(name) => python.set("color_by", name)}
@@ -96,8 +77,7 @@ export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
 
 function download(name: string, file: DataView | undefined) {
   if (!file) return;
-  const content = new Uint8Array(file.buffer as ArrayBuffer, file.byteOffset, file.byteLength);
-  const address = URL.createObjectURL(new Blob([content], { type: "text/csv" }));
+  const address = URL.createObjectURL(new Blob([bytes(file)], { type: "text/csv" }));
   const link = document.createElement("a");
   link.href = address;
   link.download = name;

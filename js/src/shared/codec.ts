@@ -1,22 +1,42 @@
-// Bytes from Python as typed arrays.
+// What comes from Python, in the form in which `widgets/shared/wire.py` sends it.
 
-/** An array as `widgets/buffers.py` sends it. */
 export interface ArrayMessage {
   view: DataView;
   dtype: string;
   shape: number[];
 }
 
-/** The float32 values of a message. The view may start anywhere in its buffer. */
-export function floats(message: ArrayMessage): Float32Array {
-  if (message.dtype !== "float32") throw new TypeError(`expected float32, got ${message.dtype}`);
-  const { buffer, byteOffset, byteLength } = message.view;
+/** A number of a message; those that JSON lacks come as the texts "nan", "inf" and "-inf". */
+export type WireNumber = number | string | null | undefined;
+
+const ARRAYS = { float32: Float32Array, float64: Float64Array, int32: Int32Array };
+type Arrays = { [K in keyof typeof ARRAYS]: InstanceType<(typeof ARRAYS)[K]> };
+
+function values<K extends keyof Arrays>(message: ArrayMessage, dtype: K): Arrays[K] {
+  if (message.dtype !== dtype) throw new TypeError(`expected ${dtype}, got ${message.dtype}`);
+  const { byteOffset, byteLength } = message.view;
+  const buffer = message.view.buffer as ArrayBuffer;
   const count = message.shape.reduce((product, side) => product * side, 1);
-  if (byteLength !== 4 * count) throw new RangeError(`expected ${4 * count} bytes, got ${byteLength}`);
-  // A Float32Array must start at a multiple of 4; a copy always does.
-  return byteOffset % 4 === 0
-    ? new Float32Array(buffer, byteOffset, count)
-    : new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
+  const Values = ARRAYS[dtype];
+  const size = Values.BYTES_PER_ELEMENT * count;
+  if (byteLength !== size) throw new RangeError(`expected ${size} bytes, got ${byteLength}`);
+  // The view may start anywhere in its buffer, a typed array only at a multiple of its element's size; a copy does.
+  const aligned = byteOffset % Values.BYTES_PER_ELEMENT === 0;
+  const array = aligned
+    ? new Values(buffer, byteOffset, count)
+    : new Values(buffer.slice(byteOffset, byteOffset + byteLength));
+  return array as Arrays[K];
+}
+
+export const floats = (message: ArrayMessage): Float32Array => values(message, "float32");
+export const doubles = (message: ArrayMessage): Float64Array => values(message, "float64");
+export const ints = (message: ArrayMessage): Int32Array => values(message, "int32");
+
+export function number(value: WireNumber): number {
+  if (typeof value === "number") return value;
+  if (value === "inf") return Number.POSITIVE_INFINITY;
+  if (value === "-inf") return Number.NEGATIVE_INFINITY;
+  return Number.NaN;
 }
 
 /** A byte array on the same memory as a view. */
@@ -31,19 +51,4 @@ export function unpackBits(view: DataView, count: number): Uint8Array {
   if (packed.length * 8 < count) return mask;
   for (let i = 0; i < count; i++) mask[i] = (packed[i >> 3] >> (7 - (i & 7))) & 1;
   return mask;
-}
-
-/** A number that JSON could not carry travels as a word. */
-export function number(value: number | string | null | undefined): number {
-  if (typeof value === "number") return value;
-  if (value === "inf") return Number.POSITIVE_INFINITY;
-  if (value === "-inf") return Number.NEGATIVE_INFINITY;
-  return Number.NaN;
-}
-
-/** The int32 values of a message. */
-export function ints(message: ArrayMessage): Int32Array {
-  if (message.dtype !== "int32") throw new TypeError(`expected int32, got ${message.dtype}`);
-  const { buffer, byteOffset, byteLength } = message.view;
-  return new Int32Array(buffer.slice(byteOffset, byteOffset + byteLength));
 }

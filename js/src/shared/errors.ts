@@ -1,4 +1,4 @@
-// A mask against the truth: hit, missed and added pixels, in the same three colours everywhere.
+// A mask against the truth: hit, missed and added pixels, in the same three colors everywhere.
 
 export type Palette = Record<"hit" | "missed" | "added" | "mask" | "nothing", number>;
 
@@ -9,39 +9,26 @@ export function rgba(text: string, alpha = 255): number {
   return ((alpha << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 }
 
-/** The theme's colours as an element has them. */
+/** The theme's colors as an element has them. */
 export function palette(element: Element, alpha = 255): Palette {
   const style = getComputedStyle(element);
-  const colour = (name: string) => rgba(style.getPropertyValue(name), alpha);
+  const color = (name: string) => rgba(style.getPropertyValue(name), alpha);
   return {
-    hit: colour("--hit"),
-    missed: colour("--missed"),
-    added: colour("--added"),
-    mask: colour("--mask"),
+    hit: color("--hit"),
+    missed: color("--missed"),
+    added: color("--added"),
+    mask: color("--mask"),
     nothing: 0,
   };
 }
 
 /** One pixel for each of the masks'. */
-export function compared(truth: Uint8Array, drawn: Uint8Array, colours: Palette): Uint32Array<ArrayBuffer> {
-  const pixels = new Uint32Array(truth.length).fill(colours.nothing);
+export function compared(truth: Uint8Array, drawn: Uint8Array, colors: Palette): Uint32Array<ArrayBuffer> {
+  const pixels = new Uint32Array(truth.length).fill(colors.nothing);
   for (let i = 0; i < pixels.length; i++) {
-    if (drawn[i] && truth[i]) pixels[i] = colours.hit;
-    else if (truth[i]) pixels[i] = colours.missed;
-    else if (drawn[i]) pixels[i] = colours.added;
+    if (drawn[i] && truth[i]) pixels[i] = colors.hit;
+    else if (truth[i]) pixels[i] = colors.missed;
+    else if (drawn[i]) pixels[i] = colors.added;
   }
   return pixels;
-}
-
-/** Put pixels on a canvas, which takes their size. */
-export function paint(
-  canvas: HTMLCanvasElement,
-  pixels: Uint32Array<ArrayBuffer>,
-  height: number,
-  width: number,
-) {
-  canvas.width = width;
-  canvas.height = height;
-  const image = new ImageData(new Uint8ClampedArray(pixels.buffer), width, height);
-  canvas.getContext("2d")?.putImageData(image, 0, 0);
 }

@@ -1,6 +1,13 @@
-// Numbers and times for people.
+// Numbers and times as texts.
+import { number, type WireNumber } from "./codec";
 
 export const count = (value: number): string => value.toLocaleString("en");
+
+/** A score in [0, 1]; a dash where it is not defined. */
+export function score(value: WireNumber): string {
+  const score = number(value);
+  return Number.isNaN(score) ? "–" : score.toFixed(2);
+}
 
 export function distance(value: number, unit: string): string {
   if (Number.isNaN(value)) return "not defined";
@@ -9,12 +16,11 @@ export function distance(value: number, unit: string): string {
   return unit ? `${text} ${unit}` : text;
 }
 
-/**
- * Whether a distance says that one of the two masks is empty: it is the picture's diagonal then, which is more than
- * any two pixels of the picture can be apart.
- */
-export function noMask(picture: { height: number; width: number }, value: number, unit: string): boolean {
-  return unit === "px" && Math.abs(value - Math.hypot(picture.height, picture.width)) < 1e-3;
+/** How a distance differs from the one without a disc; `none` where that is too little to show. */
+export function change(difference: number, unit: string, none: string): string {
+  if (Number.isNaN(difference)) return "not defined";
+  if (Math.abs(difference) < 0.05) return none;
+  return `${distance(Math.abs(difference), unit)} ${difference < 0 ? "better" : "worse"}`;
 }
 
 export function duration(seconds: number): string {

@@ -1,8 +1,12 @@
-// Where the discs are. Pictures are (row, col) in arrays, (x, y) on the screen.
+// Where the discs are. Images are (row, col) in arrays, (x, y) on the screen.
 
-export interface Grid {
+/** In pixels. */
+export interface Size {
   height: number;
   width: number;
+}
+
+export interface Grid extends Size {
   circleSize: number;
   offset: number;
 }
@@ -12,15 +16,15 @@ export type Cell = readonly [row: number, col: number];
 export const rows = (grid: Grid): number => Math.floor(grid.height / grid.offset);
 export const cols = (grid: Grid): number => Math.floor(grid.width / grid.offset);
 
-/** A disc of the picture covers `circleSize + 1` pixels, both ends included. */
+/** A disc covers `circleSize + 1` pixels, both ends included. */
 export const radius = (grid: Grid): number => (grid.circleSize + 1) / 2;
 
-/** Centre of a cell's disc in picture pixels. */
-export function centre(grid: Grid, [row, col]: Cell): { x: number; y: number } {
+/** Center of a cell's disc in pixels of the image. */
+export function center(grid: Grid, [row, col]: Cell): { x: number; y: number } {
   return { x: col * grid.offset + radius(grid), y: row * grid.offset + radius(grid) };
 }
 
-/** The cell whose disc's centre is nearest to a point of the picture. */
+/** The cell whose disc's center is nearest to a point of the image. */
 export function cellAt(grid: Grid, x: number, y: number): Cell {
   const nearest = (position: number, count: number) =>
     Math.min(count - 1, Math.max(0, Math.round((position - radius(grid)) / grid.offset)));
@@ -28,17 +32,17 @@ export function cellAt(grid: Grid, x: number, y: number): Cell {
 }
 
 /**
- * The places of some of the cells (one byte per cell) as an SVG path in picture pixels.
+ * The areas of the chosen cells (one byte per cell) as an SVG path in pixels of the image.
  *
- * A cell's place is where `cellAt` gives that cell; its disc, where discs leave gaps.
+ * A cell's area is where `cellAt` gives that cell, or its disc, where discs leave gaps.
  */
-export function places(cells: Uint8Array, grid: Grid): string {
+export function areas(cells: Uint8Array, grid: Grid): string {
   const across = cols(grid);
   const r = radius(grid);
   const path: string[] = [];
   if (grid.offset > 2 * r) {
     cells.forEach((chosen, cell) => {
-      const { x, y } = centre(grid, [Math.floor(cell / across), cell % across]);
+      const { x, y } = center(grid, [Math.floor(cell / across), cell % across]);
       if (chosen) path.push(`M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0Z`);
     });
     return path.join("");
@@ -62,7 +66,7 @@ export function places(cells: Uint8Array, grid: Grid): string {
 }
 
 /** The cell next to another one, or itself at the border. */
-export function neighbour(grid: Grid, [row, col]: Cell, down: number, across: number): Cell {
+export function neighbor(grid: Grid, [row, col]: Cell, down: number, across: number): Cell {
   const clamp = (index: number, count: number) => Math.min(count - 1, Math.max(0, index));
   return [clamp(row + down, rows(grid)), clamp(col + across, cols(grid))];
 }
@@ -73,7 +77,7 @@ export const sameGrid = (a: Grid, b: Grid): boolean =>
 export const sameCell = (a: Cell | null, b: Cell | null): boolean =>
   a === b || (a !== null && b !== null && a[0] === b[0] && a[1] === b[1]);
 
-/** The outline of a mask (one byte per pixel) along pixel borders, as an SVG path in picture pixels. */
+/** The outline of a mask (one byte per pixel) along pixel borders, as an SVG path in pixels of the image. */
 export function outline(mask: Uint8Array, height: number, width: number): string {
   const path: string[] = [];
   const at = (row: number, col: number) =>

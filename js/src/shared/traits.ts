@@ -12,14 +12,27 @@ export interface Reply {
 
 export interface Python<T> {
   traits: Signals<T>;
+  /** The kernel that made the widget was restarted. */
+  gone: { readonly value: boolean };
   /** Change a trait, here and in Python. */
   set<K extends keyof T>(name: K, value: T[K]): void;
-  /** Ask for something that is no trait; the reply comes when Python has done it. */
-  ask(request: string, more?: Record<string, unknown>): Promise<Reply>;
+  /**
+   * Ask for something that is no trait; the reply comes when Python has done it.
+   *
+   * There always is a reply: its `error` says so where Python gives none within `patience` milliseconds, is gone, or
+   * the view ends.
+   */
+  ask(request: string, more?: Record<string, unknown>, patience?: number): Promise<Reply>;
   dispose(): void;
 }
 
 type Model = AnyModel<Record<string, unknown>>;
+
+const PATIENCE = 60_000; // ms
+export const SILENT =
+  "Python does not answer. Another cell may be running, or the kernel may have stopped; try again later.";
+export const GONE = "The kernel was restarted: run the cell again.";
+const ENDED = "This view was closed.";
 
 /** Signals that follow the traits of a model until they are disposed of. */
 export function connect<T extends object>(
@@ -28,41 +41,62 @@ export function connect<T extends object>(
 ): Python<T> {
   const raw = model as unknown as Model;
   const stops: (() => void)[] = [];
+  const on = (event: string, listener: Parameters<Model["on"]>[1]) => {
+    raw.on(event, listener);
+    stops.push(() => raw.off(event, listener));
+  };
+  const gone = signal(false);
   const follow = (name: string) => {
     const value = signal(raw.get(name));
-    const changed = () => {
+    on(`change:${name}`, () => {
       value.value = raw.get(name);
-    };
-    raw.on(`change:${name}`, changed);
-    stops.push(() => raw.off(`change:${name}`, changed));
+    });
     return [name, value] as const;
   };
   const traits = Object.fromEntries(names.map(follow)) as unknown as Signals<T>;
+
   // Every view of a widget hears all replies: ids begin at a number of the view's own.
   let id = Math.floor(Math.random() * 1e9) * 1000;
   const waiting = new Map<number, (reply: Reply) => void>();
-  const heard = (content: Record<string, unknown>, buffers: DataView[]) => {
-    const settle = waiting.get(content.id as number);
-    waiting.delete(content.id as number);
-    settle?.({ ...content, error: (content.error as string | null) ?? null, buffers });
+  const settle = (id: number, reply: Reply) => {
+    waiting.get(id)?.(reply);
+    waiting.delete(id);
   };
-  raw.on("msg:custom", heard);
+  const failed = (id: number, error: string) => settle(id, { id, error, buffers: [] });
+  const failAll = (error: string) => {
+    for (const id of [...waiting.keys()]) failed(id, error);
+  };
+  on("msg:custom", (content: Record<string, unknown>, buffers: DataView[]) => {
+    gone.value = false;
+    settle(content.id as number, { ...content, error: (content.error as string | null) ?? null, buffers });
+  });
+  // The widget manager's word for a kernel that restarts.
+  on("comm_live_update", () => {
+    gone.value = true;
+    failAll(GONE);
+  });
   return {
     traits,
+    gone,
     set(name, value) {
       raw.set(name as string, value);
       raw.save_changes();
     },
-    ask(request, more = {}) {
+    ask(request, more = {}, patience = PATIENCE) {
       const own = ++id;
-      const reply = new Promise<Reply>((resolve) => waiting.set(own, resolve));
-      raw.send({ ...more, request, id: own });
-      return reply;
+      return new Promise<Reply>((resolve) => {
+        const timer = setTimeout(() => failed(own, SILENT), patience);
+        waiting.set(own, (reply) => {
+          clearTimeout(timer);
+          resolve(reply);
+        });
+        if (gone.value) failed(own, GONE);
+        else raw.send({ ...more, request, id: own });
+      });
     },
     dispose() {
-      raw.off("msg:custom", heard);
       for (const stop of stops) stop();
-      waiting.clear();
+      failAll(ENDED);
     },
   };
 }

@@ -2,7 +2,7 @@
 import { options } from "preact";
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import gallery from "../src/gallery";
-import { layout } from "../src/latent/picture_grid";
+import { layout } from "../src/latent/image_grid";
 import {
   button,
   FakeModel,
@@ -79,12 +79,12 @@ function state(count = 1000): Record<string, unknown> {
     sorts: ["lowest IoU first", "highest IoU first"],
     layers: "three",
     size: 72,
-    ring: null,
-    selections: [{ name: "a", color: "#8b5cf6", count, mean: 0.5, median: null }],
+    highlighted: null,
+    selections: [{ name: "a", color: "#8b5cf6", count, mean: 0.5, median: "nan" }],
     active: 0,
     can_explain: true,
     caption_by: "",
-    caption_round: 1,
+    captions_version: 1,
     _about: { height: 2, width: 4, total: 2000, full: true },
     _items: items(count),
   };
@@ -94,13 +94,13 @@ const mask = () => new DataView(Uint8Array.of(0b10010000).buffer);
 
 /** Answer all requests for pictures. */
 async function answer(model: FakeModel, more: object = {}) {
-  for (const request of model.sent.filter(({ request }) => request === "pictures")) {
+  for (const request of model.sent.filter(({ request }) => request === "images")) {
     const asked = request.items as number[];
     model.sent.splice(model.sent.indexOf(request), 1);
-    const pictures = asked.map((index) => ({ index, iou: 0.25, caption: "", error: "", ...more }));
+    const images = asked.map((index) => ({ index, iou: 0.25, caption: "", error: "", ...more }));
     await model.reply(
       request,
-      { pictures },
+      { images },
       asked.flatMap(() => [text("png"), mask(), mask()]),
     );
   }
@@ -141,7 +141,7 @@ describe("the gallery", () => {
     const [card] = cards(el);
     expect(card.querySelector(".hdm-caption")?.textContent).toBe("IoU 0.25townExplain");
     expect(card.querySelector(".hdm-layers")?.getAttribute("aria-label")).toBe(
-      "Item 100, IoU 0.25: ring its point on the map",
+      "Item 100, IoU 0.25: highlight its point on the map",
     );
     const names = [...card.querySelectorAll("canvas")].map((canvas) => canvas.getAttribute("aria-label"));
     expect(names).toEqual(["True mask", "Prediction: hit, missed and added"]);
@@ -159,13 +159,13 @@ describe("the gallery", () => {
   it("says what an item lacks", async () => {
     const model = new FakeModel(state(1));
     const { el, stop } = await open(model);
-    await answer(model, { iou: null, error: "disk 3 is gone" });
+    await answer(model, { iou: "nan", error: "disk 3 is gone" });
     expect(el.querySelector(".hdm-caption")?.textContent).toBe("not readable");
     expect(el.querySelector(".hdm-layers")?.getAttribute("title")).toBe("disk 3 is gone");
     stop();
     const other = new FakeModel(state(1));
     const second = await open(other);
-    await answer(other, { iou: null });
+    await answer(other, { iou: "nan" });
     expect(second.el.querySelector(".hdm-caption")?.textContent).toBe("IoU not definedExplain");
     second.stop();
   });
@@ -175,7 +175,7 @@ describe("the gallery", () => {
     const { el, stop } = await open(model);
     await answer(model);
     expect(pictures(el)).toBe(4);
-    model.set("caption_round", 2);
+    model.set("captions_version", 2);
     await rest();
     expect(asked(model)).toEqual([100, 101, 102, 103]);
     stop();
@@ -192,17 +192,17 @@ describe("the gallery", () => {
     stop();
   });
 
-  it("rings a point by a click on its picture, and takes the ring off again", async () => {
+  it("highlights a point by a click on its images, and no longer by another one", async () => {
     const model = new FakeModel(state(2));
     const { el, stop } = await open(model);
     await answer(model);
     const layers = () => [...el.querySelectorAll<HTMLButtonElement>(".hdm-layers")];
     layers()[1].click();
     await rest();
-    expect(model.state.ring).toBe(101);
+    expect(model.state.highlighted).toBe(101);
     expect(layers().map((one) => one.getAttribute("aria-pressed"))).toEqual(["false", "true"]);
     layers()[1].click();
-    expect(model.state.ring).toBeNull();
+    expect(model.state.highlighted).toBeNull();
     stop();
   });
 
@@ -224,7 +224,7 @@ describe("the gallery", () => {
     await answer(model);
     button(el, "Explain").click();
     await model.reply(model.sent[0], { error: "item 100 could not be read" });
-    expect(el.querySelector("[role=alert]")?.textContent).toBe("item 100 could not be read");
+    expect(el.querySelector("[role=alert]")?.textContent).toContain("item 100 could not be read");
     button(el, "Explain").click();
     await model.reply(model.sent[1]);
     expect(el.querySelector("[role=alert]")).toBeNull();
@@ -235,7 +235,14 @@ describe("the gallery", () => {
     const model = new FakeModel(state(1));
     const { el, stop } = await open(model);
     await model.reply(model.sent[0], { error: "the gallery is closed" });
-    expect(el.querySelector("[role=alert]")?.textContent).toBe("the gallery is closed");
+    expect(el.querySelector("[role=alert] ")?.textContent).toContain("the gallery is closed");
+    model.asked();
+    button(el, "Try again").click();
+    await rest();
+    expect(el.querySelector("[role=alert]")).toBeNull();
+    expect(model.sent).toMatchObject([{ request: "images", items: [100] }]);
+    await answer(model);
+    expect(pictures(el)).toBe(1);
     stop();
   });
 
@@ -261,7 +268,7 @@ describe("the gallery", () => {
     const model = new FakeModel(empty);
     const { el, stop } = await open(model);
     expect(el.textContent).toContain("Draw a lasso around points");
-    model.set("selections", [{ name: "b", color: "#000000", count: 0, mean: null, median: null }]);
+    model.set("selections", [{ name: "b", color: "#000000", count: 0, mean: "nan", median: "nan" }]);
     model.set("active", 0);
     await rest();
     expect(el.textContent).toContain("Nothing is left in b");

@@ -1,33 +1,37 @@
-// Pictures and masks of items: asked for when they come into view, kept for a while.
+// Images and masks of items: asked for when they come into view, kept for a while.
 import { signal } from "@preact/signals";
-import { bytes, unpackBits } from "../shared/codec";
+import { number, unpackBits, type WireNumber } from "../shared/codec";
+import { pngAddress } from "../shared/png";
 import type { Python } from "../shared/traits";
-import type { GalleryTraits } from "./gallery";
+import type { GalleryTraits } from "./python_state";
 
 export interface Item {
   url: string;
   truth: Uint8Array;
   predicted: Uint8Array;
-  iou: number | null;
+  /** NaN where it is not defined. */
+  iou: number;
   caption: string;
   error: string;
 }
 
 interface Entry {
   index: number;
-  iou: number | null;
+  iou: WireNumber;
   caption: string;
   error: string;
 }
 
 const AT_ONCE = 6;
 const MOST_KEPT = 600;
-const PATIENCE = 1500; // ms
+const SLOW = 1500; // ms
+// A reply is taken whenever it comes: the kernel may be busy with another cell for long.
+const PATIENCE = 2 ** 31 - 1; // ms
 
-export interface PictureStore {
-  /** Changes whenever pictures arrive. */
+export interface ImageStore {
+  /** Changes whenever images arrive. */
   arrived: { readonly value: number };
-  /** Changes whenever all pictures are forgotten. */
+  /** Changes whenever images that are on screen must be asked for again. */
   round: { readonly value: number };
   /** What went wrong with the last request, empty otherwise. */
   error: { readonly value: string };
@@ -36,6 +40,8 @@ export interface PictureStore {
   get(item: number): Item | undefined;
   /** Make sure that these are there, or on their way. */
   want(items: number[]): void;
+  /** Ask again for what has not come. */
+  retry(): void;
   /** What is kept is out of date. */
   forget(): void;
   /** Say that something went wrong. */
@@ -43,19 +49,20 @@ export interface PictureStore {
   dispose(): void;
 }
 
-export function pictureStore(python: Python<GalleryTraits>): PictureStore {
+export function imageStore(python: Python<GalleryTraits>): ImageStore {
   const kept = new Map<number, Item>();
   const asked = new Set<number>();
   const arrived = signal(0);
   const error = signal("");
   const slow = signal(false);
   const round = signal(0);
-  let patience: ReturnType<typeof setTimeout> | undefined;
+  let version = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
 
   const wait = () => {
-    clearTimeout(patience);
+    clearTimeout(timer);
     slow.value = false;
-    if (asked.size) patience = setTimeout(() => (slow.value = true), PATIENCE);
+    if (asked.size) timer = setTimeout(() => (slow.value = true), SLOW);
   };
 
   const drop = (item: number) => {
@@ -63,20 +70,21 @@ export function pictureStore(python: Python<GalleryTraits>): PictureStore {
     kept.delete(item);
   };
   const fetchSome = async (items: number[]) => {
-    const started = round.peek();
-    const reply = await python.ask("pictures", { items });
-    // Of before the last forgetting: the same items may have been asked for again.
-    if (started !== round.peek()) return;
+    const started = version;
+    const reply = await python.ask("images", { items }, PATIENCE);
+    // From before the last forgetting: the same items may have been asked for again.
+    if (started !== version) return;
     for (const item of items) asked.delete(item);
     wait();
     error.value = reply.error ?? "";
     const { height, width } = python.traits._about.value;
-    ((reply.pictures as Entry[] | undefined) ?? []).forEach((entry, i) => {
-      const [picture, truth, predicted] = reply.buffers.slice(3 * i, 3 * i + 3);
+    ((reply.images as Entry[] | undefined) ?? []).forEach((entry, i) => {
+      const [image, truth, predicted] = reply.buffers.slice(3 * i, 3 * i + 3);
       drop(entry.index);
       kept.set(entry.index, {
         ...entry,
-        url: URL.createObjectURL(new Blob([bytes(picture)], { type: "image/png" })),
+        iou: number(entry.iou),
+        url: pngAddress(image),
         truth: unpackBits(truth, height * width),
         predicted: unpackBits(predicted, height * width),
       });
@@ -87,13 +95,19 @@ export function pictureStore(python: Python<GalleryTraits>): PictureStore {
     }
     arrived.value++;
   };
-  const forget = () => {
-    round.value++;
+  const retry = () => {
     asked.clear();
+    error.value = "";
+    wait();
+    round.value++;
+  };
+  const forget = () => {
+    version++;
     for (const item of [...kept.keys()]) drop(item);
+    retry();
     arrived.value++;
   };
-  const stop = python.traits.caption_round.subscribe(forget);
+  const stop = python.traits.captions_version.subscribe(forget);
   return {
     arrived,
     round,
@@ -102,7 +116,7 @@ export function pictureStore(python: Python<GalleryTraits>): PictureStore {
     get(item) {
       const found = kept.get(item);
       if (found) {
-        // The oldest in the map goes first: what is looked at is young.
+        // Put last: the first in the map, looked at longest ago, is dropped first.
         kept.delete(item);
         kept.set(item, found);
       }
@@ -114,6 +128,7 @@ export function pictureStore(python: Python<GalleryTraits>): PictureStore {
       for (let i = 0; i < missing.length; i += AT_ONCE) void fetchSome(missing.slice(i, i + AT_ONCE));
       if (missing.length) wait();
     },
+    retry,
     forget,
     report(message) {
       error.value = message;
@@ -121,7 +136,6 @@ export function pictureStore(python: Python<GalleryTraits>): PictureStore {
     dispose() {
       stop();
       forget();
-      wait();
     },
   };
 }

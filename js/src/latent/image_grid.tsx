@@ -8,14 +8,16 @@ import {
 } from "@tanstack/virtual-core";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useTheme } from "../shared/theme";
+import type { Python } from "../shared/traits";
 import { Card } from "./card";
-import type { Parts } from "./gallery";
+import type { ImageStore } from "./image_store";
+import type { GalleryTraits } from "./python_state";
 
 const GAP = 8;
 const PADDING = 6; // of a card
 const CAPTION = 22;
 
-/** Cards in a row, how wide a picture is so that they fill it, and how high a row is. */
+/** Cards in a row, how wide an image is so that they fill the row, and how high a row is. */
 export function layout(width: number, size: number, layers: number, ratio: number) {
   const around = 2 * PADDING;
   const perRow = Math.max(1, Math.round((width + GAP) / (layers * size + around + GAP)));
@@ -23,7 +25,13 @@ export function layout(width: number, size: number, layers: number, ratio: numbe
   return { perRow, side, height: Math.round(side * ratio) + CAPTION + around + GAP };
 }
 
-export function PictureGrid({ python, store, items }: Parts & { items: Int32Array }) {
+interface Props {
+  python: Python<GalleryTraits>;
+  store: ImageStore;
+  items: Int32Array;
+}
+
+export function ImageGrid({ python, store, items }: Props) {
   const frame = useRef<HTMLElement>(null);
   const theme = useTheme();
   const { traits } = python;
@@ -42,7 +50,7 @@ export function PictureGrid({ python, store, items }: Parts & { items: Int32Arra
     frame.current?.scrollTo({ top: 0 });
   }, [items]);
 
-  // Pictures that came, and those that are missing; what was forgotten is missing again.
+  // Draw anew when images arrive, and ask for those that are missing.
   store.arrived.value;
   const inView = rows.flatMap((row) => [...items.slice(row.index * perRow, (row.index + 1) * perRow)]);
   useEffect(() => store.want(inView), [inView.join(), store.round.value]);
@@ -51,16 +59,16 @@ export function PictureGrid({ python, store, items }: Parts & { items: Int32Arra
     <>
       {store.slow.value && (
         <p class="hdm-notice" role="status">
-          Waiting for the kernel: another cell may be running.
+          Waiting for the kernel: another cell may be running. <Retry store={store} />
         </p>
       )}
       {store.error.value && (
         <p class="hdm-notice" role="alert">
-          {store.error.value}
+          {store.error.value} <Retry store={store} />
         </p>
       )}
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
-      <section class="hdm-grid" ref={frame} tabIndex={0} aria-label="Pictures of the selection">
+      <section class="hdm-grid" ref={frame} tabIndex={0} aria-label="Images of the selection">
         <div class="hdm-rows" style={{ height: `${total}px` }}>
           {rows.map((row) => (
             <div
@@ -87,6 +95,14 @@ export function PictureGrid({ python, store, items }: Parts & { items: Int32Arra
   );
 }
 
+function Retry({ store }: { store: ImageStore }) {
+  return (
+    <button type="button" class="hdm-button" onClick={store.retry}>
+      Try again
+    </button>
+  );
+}
+
 /** The rows in view, and the height of all. */
 function useRows(frame: { current: HTMLElement | null }, count: number, rowHeight: number) {
   const [, redraw] = useState(0);
@@ -104,7 +120,7 @@ function useRows(frame: { current: HTMLElement | null }, count: number, rowHeigh
   virtualizer.setOptions({ ...options });
   useLayoutEffect(() => virtualizer._didMount(), [virtualizer]);
   useLayoutEffect(() => virtualizer._willUpdate());
-  // Sizes are known, not measured: new ones when the cards change.
+  // Sizes are computed, not measured: new ones when the cards change.
   useLayoutEffect(() => virtualizer.measure(), [virtualizer, rowHeight]);
   return { rows: virtualizer.getVirtualItems() as VirtualItem[], total: virtualizer.getTotalSize() };
 }

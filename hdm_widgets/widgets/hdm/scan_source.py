@@ -1,0 +1,102 @@
+"""Scans of one image with the settings on screen."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Unpack
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hdm_widgets._validation import check_channels_first, check_image, check_segment
+from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
+from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.options import ScanKeywords
+from hdm_widgets.hdm.scan import PreparedScan
+from hdm_widgets.models.segmenter import Model, Segmenter
+
+__all__ = ["ScanSource"]
+
+
+class ScanSource:
+    """Makes the scans of an explorer.
+
+    Image, ground truth and explainer are copies: what the user does with the originals changes nothing here, and
+    nothing is written into them.
+
+    Parameters
+    ----------
+    model, image, segment, device
+        As for `hdm.HausdorffDistanceMasks.explain`.
+    explainer : hdm.HausdorffDistanceMasks or None
+        Of the user's; its grid and its `normalize` are the default.
+    circle_size, offset : int or None
+    normalize : bool or None
+    options : ScanKeywords
+
+    Attributes
+    ----------
+    image : torch.Tensor, float32 (C, H, W)
+    truth : numpy.ndarray, bool (H, W)
+    grid : Grid
+        The one to begin with.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        image: Tensor | NDArray[Any],
+        segment: Tensor | NDArray[Any],
+        device: torch.device | str | None,
+        explainer: HausdorffDistanceMasks | None,
+        circle_size: int | None,
+        offset: int | None,
+        normalize: bool | None,
+        **options: Unpack[ScanKeywords],
+    ) -> None:
+        height, width = _size_of(image)
+        self.image = check_image(image, height, width)
+        self._segment = check_segment(segment, height, width)
+        self.truth = self._segment != 0
+        explainer = HausdorffDistanceMasks(width, height) if explainer is None else explainer
+        if not isinstance(explainer, HausdorffDistanceMasks):
+            raise TypeError(f"explainer must be an instance of hdm.HausdorffDistanceMasks, got {explainer!r}")
+        if (explainer.width, explainer.height) != (width, height):
+            raise ValueError(
+                f"the explainer is for images of {explainer.width} x {explainer.height} px, this one has "
+                f"{width} x {height}"
+            )
+        self._explainer = copy.copy(explainer)
+        self._normalize = explainer.normalize if normalize is None else normalize
+        given, side = _grid_of(explainer), min(height, width)
+        if circle_size is None:
+            circle_size = given.circle_size if given else max(1, round(side / 10))
+        if offset is None:
+            offset = given.offset if given else max(1, round(side / 30))
+        self.grid = Grid(height, width, circle_size, offset)
+        # A Segmenter keeps its settings; they are made once, so that a scan need not learn them anew.
+        own = {name: options.pop(name) for name in ("target", "threshold", "batch_size") if name in options}
+        self._segmenter = Segmenter.wrap(model, device=device, **own)
+        self._options = options
+
+    def prepare(self, channel: int, grid: Grid) -> PreparedScan:
+        """Check a scan; nothing is run."""
+        self._explainer.generate_masks(grid.circle_size, grid.offset, self._normalize)
+        return self._explainer.prepare(self._segmenter, self.image, self._segment, None, channel, **self._options)
+
+
+def _grid_of(explainer: HausdorffDistanceMasks) -> Grid | None:
+    try:
+        return explainer.grid
+    except ValueError:
+        return None
+
+
+def _size_of(image: object) -> tuple[int, int]:
+    shape = tuple(getattr(image, "shape", ()))
+    if len(shape) < 2:
+        # Neither an array nor an image: the check says so in full.
+        check_image(image, 1, 1)
+    check_channels_first(shape)
+    return int(shape[-2]), int(shape[-1])

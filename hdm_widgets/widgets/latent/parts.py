@@ -1,0 +1,48 @@
+"""Toolbar and legend of the latent explorer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import traitlets
+
+from hdm_widgets.widgets.latent.selection_history import MODES
+from hdm_widgets.widgets.shared.part import Part, read_static
+from hdm_widgets.widgets.shared.wire import MESSAGE
+
+__all__ = ["Legend", "Toolbar"]
+
+
+class Toolbar(Part):
+    """Lasso mode, undo, what colors the points and what lies behind them."""
+
+    _esm = read_static("toolbar.js")
+    _css = read_static("latent_explorer.css")
+
+    mode: Any = traitlets.Enum(MODES, "replace").tag(sync=True)
+    color_by = traitlets.Unicode("iou").tag(sync=True)
+    background = traitlets.Unicode("expected_iou").tag(sync=True)
+    colors: Any = traitlets.List().tag(sync=True)
+    backgrounds: Any = traitlets.List().tag(sync=True)
+    can_undo = traitlets.Bool(False).tag(sync=True)
+    count = traitlets.Int(0).tag(sync=True)
+
+
+class Legend(Part):
+    """What the colors mean.
+
+    It also handles the pointer on the figure (thumbnails, clicks, modifier keys) and writes the names of the selections
+    there.
+    """
+
+    _esm = read_static("legend.js")
+    _css = read_static("latent_explorer.css")
+
+    mode: Any = traitlets.Enum(MODES, "replace").tag(sync=True)
+    background = traitlets.Unicode("expected_iou").tag(sync=True)
+    legend = traitlets.Dict().tag(**MESSAGE)
+    surface = traitlets.Dict().tag(**MESSAGE)
+    sample = traitlets.Dict().tag(**MESSAGE)
+    notice = traitlets.Unicode("").tag(sync=True)
+    names: Any = traitlets.List().tag(**MESSAGE)
+    _points = traitlets.Dict().tag(**MESSAGE)

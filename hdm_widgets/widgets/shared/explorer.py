@@ -1,0 +1,77 @@
+"""What both explorers have in common: checked traits, no misspelt ones, and an end."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets
+import traitlets
+
+from hdm_widgets.widgets.shared.rerun import close_on_rerun
+
+__all__ = ["Explorer", "InvalidTraitError", "close_all"]
+
+
+class InvalidTraitError(traitlets.TraitError, ValueError):
+    """A trait was given a value that it cannot have; it keeps the old one, wherever the new one came from."""
+
+
+class Explorer(ipywidgets.DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
+    """Base of the widgets that users make.
+
+    A subclass calls `_begin` at the end of its `__init__`. It checks traits in methods `_valid_<trait>` and lists these
+    traits in `_check = traitlets.validate("this", "that")(Explorer._checked)`. Its `_end` frees what it holds.
+    """
+
+    _ended: bool | None = None  # until `_begin`
+
+    def _begin(self) -> None:
+        """From here on traits are checked; the widget closes when its cell runs again and nobody holds it."""
+        self._ended = False
+        self._stop_watching: Callable[[], None] = close_on_rerun(self)
+
+    def close(self) -> None:
+        """Stop what runs, remove the widget and free what it holds."""
+        if self._ended is not False:
+            return
+        self._ended = True
+        self._stop_watching()
+        self.unobserve_all()
+        self.layout.close()
+        super().close()
+        self._end()
+
+    def _end(self) -> None:
+        """Stop what runs, and free what is held; the widget is closed already."""
+        raise NotImplementedError
+
+    def _check_open(self) -> None:
+        if self._ended:
+            name = type(self).__name__
+            raise RuntimeError(f"this explorer is closed; make a new {name} to go on")
+
+    def _checked(self, proposal: Any) -> Any:
+        """Check a value that is proposed for a trait, by this trait's own method."""
+        self._check_open()
+        try:
+            return getattr(self, f"_valid_{proposal['trait'].name}")(proposal["value"])
+        except (ValueError, TypeError, IndexError) as error:
+            raise InvalidTraitError(str(error)) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A misspelt trait would be a new attribute that nobody reads.
+        if self._ended is False and not (name.startswith("_") or name in vars(self) or hasattr(type(self), name)):
+            near = difflib.get_close_matches(name, self.trait_names(), n=1)
+            advice = f"; did you mean {near[0]!r}?" if near else ""
+            raise AttributeError(f"{type(self).__name__} has no {name!r} to set{advice}")
+        super().__setattr__(name, value)
+
+
+def close_all(*widgets: Any) -> None:
+    """Close widgets with their layouts and styles, which are widgets of their own."""
+    for widget in widgets:
+        for part in (widget.layout, getattr(widget, "style", None), widget):
+            if part is not None:
+                part.close()

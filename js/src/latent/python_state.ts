@@ -1,0 +1,162 @@
+// What Python sees too: the traits of toolbar, legend, gallery and table of clusters.
+import type { ArrayMessage, WireNumber } from "../shared/codec";
+import type { Size } from "../shared/geometry";
+
+export type Mode = "replace" | "add" | "subtract";
+export type Layers = "three" | "overlay";
+
+export interface ToolbarTraits {
+  mode: Mode;
+  color_by: string;
+  background: string;
+  colors: [string, string][];
+  backgrounds: [string, string][];
+  can_undo: boolean;
+  count: number;
+}
+
+export const TOOLBAR = [
+  "mode",
+  "color_by",
+  "background",
+  "colors",
+  "backgrounds",
+  "can_undo",
+  "count",
+] as const;
+
+export interface Scale {
+  kind: "scale";
+  title: string;
+  low: number;
+  high: number;
+  colors: string[];
+  missing: number;
+  /** Items with an empty truth and an empty prediction, and the score that they are given. */
+  bothEmpty?: number;
+  bothEmptyValue?: number;
+}
+
+export interface Categories {
+  kind: "categories";
+  title: string;
+  entries: { color: string; label: string; count: number }[];
+  more: number;
+}
+
+export interface Surface {
+  colors: string[];
+  /** Cross-validated R² of the expected IoU. */
+  score: WireNumber;
+  /** How many items it was learned from, where that is a sample. */
+  learnedFrom: number | null;
+}
+
+export interface PointsMessage {
+  positions: ArrayMessage;
+  rows: ArrayMessage;
+  /** x0, x1, y0, y1 of the plot. */
+  bounds: [number, number, number, number];
+}
+
+/** A selection's name and the point that it belongs to. */
+export interface MapName {
+  text: string;
+  color: string;
+  /** Fractions of the plot's width and height, from its top left corner. */
+  x: number;
+  y: number;
+}
+
+export interface LegendTraits {
+  mode: Mode;
+  background: string;
+  legend: Scale | Categories | Record<string, never>;
+  surface: Surface | Record<string, never>;
+  sample: { drawn: number; total: number };
+  notice: string;
+  names: MapName[];
+  _points: PointsMessage;
+}
+
+export const LEGEND = [
+  "mode",
+  "background",
+  "legend",
+  "surface",
+  "sample",
+  "notice",
+  "names",
+  "_points",
+] as const;
+
+export interface SelectionRow {
+  name: string;
+  color: string;
+  count: number;
+  mean: WireNumber;
+  median: WireNumber;
+}
+
+export interface GalleryTraits {
+  sort: string;
+  sorts: string[];
+  layers: Layers;
+  size: number;
+  highlighted: number | null;
+  selections: SelectionRow[];
+  active: number | null;
+  can_explain: boolean;
+  caption_by: string;
+  captions_version: number;
+  _about: Size & { total: number; full: boolean };
+  _items: ArrayMessage;
+}
+
+export const GALLERY = [
+  "sort",
+  "sorts",
+  "layers",
+  "size",
+  "highlighted",
+  "selections",
+  "active",
+  "can_explain",
+  "caption_by",
+  "captions_version",
+  "_about",
+  "_items",
+] as const;
+
+export interface ClusterRow {
+  label: number;
+  color: string;
+  size: number;
+  mean: WireNumber;
+  median: WireNumber;
+  empty: WireNumber;
+  count: number;
+  holds: string;
+}
+
+export interface ClusterTraits {
+  rows: ClusterRow[];
+  chosen: number | null;
+  n_clusters: number;
+  most: number;
+  about: string;
+  busy: string;
+  error: string;
+  _thumbnails: DataView[];
+}
+
+export const CLUSTERS = [
+  "rows",
+  "chosen",
+  "n_clusters",
+  "most",
+  "about",
+  "busy",
+  "error",
+  "_thumbnails",
+] as const;

@@ -1,0 +1,199 @@
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import { imageStore } from "../src/latent/image_store";
+import { GALLERY, type GalleryTraits } from "../src/latent/python_state";
+import { connect, GONE } from "../src/shared/traits";
+import { FakeModel, fakeAddresses, rest, text } from "./fake_model";
+
+let addresses: Map<string, Blob>;
+beforeEach(() => {
+  addresses = fakeAddresses();
+});
+
+// Pictures of 2 x 5 pixels: the last byte of a mask is not full.
+const about = { height: 2, width: 5, total: 9, full: true };
+
+function store() {
+  const model = new FakeModel({ _about: about, caption_by: "", captions_version: 1 });
+  const python = connect(model.as<GalleryTraits>(), GALLERY);
+  return { model, python, store: imageStore(python) };
+}
+
+const bits = (...bytes: number[]) => new DataView(Uint8Array.from(bytes).buffer);
+const entry = (index: number) => ({ index, iou: index / 10, caption: `c${index}`, error: "" });
+const parts = (index: number) => [text(`png ${index}`), bits(0b10000000, 0b01000000), bits(0b11000000, 0)];
+const content = (address: string | undefined) => addresses.get(address ?? "")?.text();
+
+/** What Python answers to a request for images. */
+async function answer(model: FakeModel, request: Record<string, unknown>) {
+  const items = request.items as number[];
+  await model.reply(request, { images: items.map(entry) }, items.flatMap(parts));
+}
+
+describe("images", () => {
+  it("are asked for six at a time, none twice", () => {
+    const { model, store: images } = store();
+    images.want([0, 1, 2, 3, 4, 5, 6, 7]);
+    images.want([7, 8]);
+    images.want([]);
+    expect(model.asked()).toEqual([
+      { request: "images", items: [0, 1, 2, 3, 4, 5] },
+      { request: "images", items: [6, 7] },
+      { request: "images", items: [8] },
+    ]);
+  });
+
+  it("come with masks, figures and captions, each to its item", async () => {
+    const { model, store: images } = store();
+    images.want([4, 2]);
+    expect(images.get(4)).toBeUndefined();
+    const before = images.arrived.value;
+    await answer(model, model.sent[0]);
+    expect(images.arrived.value).toBe(before + 1);
+    const two = images.get(2);
+    expect([two?.iou, two?.caption, two?.error]).toEqual([0.2, "c2", ""]);
+    expect([...(two?.truth ?? [])]).toEqual([1, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    expect([...(two?.predicted ?? [])]).toEqual([1, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    expect(await content(two?.url)).toBe("png 2");
+    expect(addresses.get(two?.url ?? "")?.type).toBe("image/png");
+    expect(await content(images.get(4)?.url)).toBe("png 4");
+    model.asked();
+    images.want([2, 4]);
+    expect(model.asked()).toEqual([]);
+  });
+
+  it("may start anywhere in their buffers", async () => {
+    const { model, store: images } = store();
+    images.want([1]);
+    const all = new Uint8Array(20);
+    all.set(new TextEncoder().encode("png"), 3);
+    all.set([0b10000000, 0], 9);
+    all.set([0b00000001, 0b10000000], 15);
+    const views = [
+      new DataView(all.buffer, 3, 3),
+      new DataView(all.buffer, 9, 2),
+      new DataView(all.buffer, 15, 2),
+    ];
+    await model.reply(model.sent[0], { images: [entry(1)] }, views);
+    const one = images.get(1);
+    expect(await content(one?.url)).toBe("png");
+    expect([...(one?.truth ?? [])]).toEqual([1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    expect([...(one?.predicted ?? [])]).toEqual([0, 0, 0, 0, 0, 0, 0, 1, 1, 0]);
+  });
+
+  it("that could not be had are told, and can be asked for again", async () => {
+    const { model, store: images } = store();
+    images.want([1]);
+    await model.reply(model.sent[0], { error: "the gallery is closed" });
+    expect(images.error.value).toBe("the gallery is closed");
+    expect(images.get(1)).toBeUndefined();
+    model.asked();
+    images.want([1]);
+    expect(model.sent).toHaveLength(1);
+    await answer(model, model.sent[0]);
+    expect(images.error.value).toBe("");
+    expect(images.get(1)?.caption).toBe("c1");
+  });
+
+  it("that do not come are asked for again when that is wished, and taken whenever they come", async () => {
+    vi.useFakeTimers();
+    const { model, store: images } = store();
+    images.want([1]);
+    await vi.advanceTimersByTimeAsync(1600);
+    expect([images.slow.value, images.error.value]).toEqual([true, ""]);
+    await vi.advanceTimersByTimeAsync(600_000);
+    expect(images.error.value).toBe("");
+    const before = images.round.value;
+    images.retry();
+    expect([images.round.value, images.slow.value]).toEqual([before + 1, false]);
+    images.want([1]);
+    expect(model.sent).toHaveLength(2);
+    const [late, again] = model.sent;
+    const items = [1];
+    model.tell("msg:custom", { id: late.id, images: items.map(entry) }, items.flatMap(parts));
+    await vi.advanceTimersByTimeAsync(0);
+    expect([images.get(1)?.caption, images.slow.value]).toEqual(["c1", false]);
+    model.tell("msg:custom", { id: again.id, images: items.map(entry) }, items.flatMap(parts));
+    await vi.advanceTimersByTimeAsync(0);
+    expect([images.get(1)?.caption, addresses.size]).toEqual(["c1", 1]);
+    vi.useRealTimers();
+  });
+
+  it("cannot be had any more when the kernel was restarted, which is told", async () => {
+    const { model, store: images } = store();
+    images.want([1]);
+    model.tell("comm_live_update");
+    await rest();
+    expect(images.error.value).toBe(GONE);
+    images.want([1]);
+    await rest();
+    expect(images.error.value).toBe(GONE);
+    expect(images.slow.value).toBe(false);
+  });
+});
+
+describe("what is kept", () => {
+  it("is six hundred pictures, those looked at last", async () => {
+    const { model, store: images } = store();
+    const get = async (items: number[]) => {
+      images.want(items);
+      for (const request of model.sent.splice(0)) await answer(model, request);
+    };
+    await get(Array.from({ length: 600 }, (_, i) => i));
+    expect(addresses.size).toBe(600);
+    images.get(0);
+    await get([600, 601]);
+    expect(addresses.size).toBe(600);
+    expect([0, 1, 2, 3, 600, 601].map((item) => images.get(item) !== undefined)).toEqual([
+      true,
+      false,
+      false,
+      true,
+      true,
+      true,
+    ]);
+  });
+
+  it("is forgotten when the captions change, and what was on its way is not taken", async () => {
+    const { model, store: images } = store();
+    images.want([1, 2]);
+    await answer(model, model.sent[0]);
+    images.want([3]);
+    const late = model.sent[1];
+    const before = images.arrived.value;
+    model.set("captions_version", 2);
+    expect(images.arrived.value).toBeGreaterThan(before);
+    expect([1, 2, 3].map((item) => images.get(item))).toEqual([undefined, undefined, undefined]);
+    expect(addresses.size).toBe(0);
+    await answer(model, late);
+    expect(images.get(3)).toBeUndefined();
+    expect(addresses.size).toBe(0);
+  });
+
+  it("is asked for once more after it was forgotten, and only once", async () => {
+    const { model, store: images } = store();
+    images.want([3]);
+    const [late] = model.sent;
+    images.forget();
+    images.want([3]);
+    expect(model.sent).toHaveLength(2);
+    await answer(model, late); // of before, it tells nothing about the one on its way
+    images.want([3]);
+    expect(model.sent).toHaveLength(2);
+    await answer(model, model.sent[1]);
+    expect(images.get(3)?.caption).toBe("c3");
+  });
+
+  it("is given back at the end", async () => {
+    const { model, python, store: images } = store();
+    images.want([1, 2]);
+    await answer(model, model.sent[0]);
+    expect(addresses.size).toBe(2);
+    images.dispose();
+    expect(addresses.size).toBe(0);
+    python.dispose();
+    expect(model.listening).toBe(0);
+    model.set("captions_version", 5);
+    await rest();
+    expect(images.get(1)).toBeUndefined();
+  });
+});

@@ -1,0 +1,181 @@
+"""What only a browser shows of the HDM explorer: the very pixels of the map, themes, reruns and restarts."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from at_rest import at_rest
+from hdm_page import Explorer
+from jupyter_hosts import TIMEOUT_MS, NotebookPage
+from PIL import Image
+from playwright.sync_api import Locator, expect
+
+from hdm_widgets import hdm
+
+Lab = Callable[..., NotebookPage]
+
+# So large that the canvas has the image's own pixels. Discs on the two tips outside the truth make the mask better.
+# Discs inside the triangle make it worse, the farther from its edge the more. Many others change nothing.
+HEIGHT, WIDTH, SIZE, OFFSET = 520, 640, 45, 26
+LARGE = f"""
+import numpy as np
+import hdm_widgets as hw
+
+rows, cols = np.mgrid[:{HEIGHT}, :{WIDTH}]
+truth = (rows > 100) & (cols > 80) & (rows + cols < 600)
+image = np.where(truth, 1, 0.1).astype(np.float32)[None]
+image[:, 101:131, 470:486] = 1
+image[:, 300:330, 72:82] = 1
+
+def model(images):
+    return images[:, 0]
+
+explorer = hw.HDMExplorer(model, image, truth, circle_size={SIZE}, offset={OFFSET}, opacity=1.0)
+explorer
+"""
+SMALL = """
+import numpy as np
+import hdm_widgets as hw
+
+image = np.full((1, 64, 64), 0.1, np.float32)
+image[:, 16:40, 12:50] = 1
+truth = image[0] > 0.5
+image[:, 16:20, 50:54] = 1
+
+def make():
+    return hw.HDMExplorer(lambda images: images[:, 0], image, truth, circle_size=9, offset=8)
+"""
+
+
+def pixels(canvas: Locator) -> np.ndarray:
+    """A canvas at rest, uint8 (height, width, 4)."""
+    address = at_rest(canvas, "canvas => canvas.toDataURL('image/png')")
+    return np.array(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))))
+
+
+@pytest.mark.parametrize("result_type", ["raw", "better", "worse"])
+def test_the_map_on_screen_is_the_map_that_is_saved(lab: Lab, tmp_path: Path, result_type: str) -> None:
+    notebook = lab(LARGE)
+    explorer = Explorer(notebook.page)
+    explorer.complete()
+    notebook.await_value("explorer.wait(60), explorer.status", (True, "done"))
+    before = explorer.painted()
+    if result_type != "raw":
+        notebook.execute(f"explorer.result_type = {result_type!r}")
+        explorer.await_repaint(before)
+
+    notebook.execute(f"explorer.result.save({str(tmp_path / 'result.npz')!r})")
+    result = hdm.HDMResult.load(tmp_path / "result.npz")
+    colors = np.array(result.circle_map(result_type, "Blues", order="change")).astype(int)
+    topmost = result.painted_values(result_type, order="change")
+    change = np.abs(topmost - result.baseline) if result_type == "raw" else topmost
+    assert len(np.unique(change[~np.isnan(change)])) >= {"raw": 8, "better": 2, "worse": 7}[result_type]
+    expected_opacity = np.nan_to_num(255 * (change / np.nanmax(change)) ** 0.6)
+
+    shown = pixels(explorer.map).astype(int)
+    assert shown.shape == (HEIGHT, WIDTH, 4)
+    opacity = shown[..., 3]
+    assert np.abs(opacity - expected_opacity).max() <= 1
+    # A canvas keeps colors multiplied by their opacity: the fainter, the coarser.
+    visible = opacity > 0
+    allowed = 1 + 128 / opacity[visible]
+    assert (np.abs(shown[visible][:, :3] - colors[visible]).max(axis=1) <= allowed).all()
+    np.testing.assert_array_equal(shown[opacity == 255][:, :3], colors[opacity == 255])
+    # Which disc is on top matters: in the published order other pixels show another value.
+    if result_type == "raw":
+        assert (topmost != result.painted_values(result_type))[visible].sum() > 500
+
+
+def test_an_image_larger_than_the_screen_is_painted_on_a_canvas_that_is_not(lab: Lab) -> None:
+    notebook = lab(
+        """
+import numpy as np
+import hdm_widgets as hw
+image = np.zeros((1, 2400, 1800), np.float32)
+image[:, 300:1500, 300:1200] = 1
+explorer = hw.HDMExplorer(lambda images: images[:, 0], image, image[0], circle_size=400, offset=300)
+explorer.cell = (2, 2)
+explorer
+"""
+    )
+    explorer = Explorer(notebook.page)
+    explorer.complete()
+    explorer.button("Edges").click()
+    expect(explorer.figures).to_have_count(3)
+    sizes = explorer.root.locator("canvas").evaluate_all("all => all.map(one => [one.width, one.height])")
+    assert len(sizes) == 4  # edges, map and two masks
+    assert set(map(tuple, sizes)) == {(768, 1024)}
+    values = notebook.value("explorer.result.values.tolist()")
+    row, col = np.unravel_index(np.argmax(values), np.shape(values))
+    # In the middle of the worst cell's disc the map is opaque.
+    x, y = (int((index * 300 + 200) * 768 / 1800) for index in (col, row))
+    assert pixels(explorer.map)[y, x, 3] == 255
+
+
+def test_the_inspector_follows_the_theme(lab: Lab, dark_theme: Callable[[NotebookPage], None]) -> None:
+    notebook = lab(SMALL, "explorer = make()\nexplorer")
+    explorer = Explorer(notebook.page)
+    explorer.complete()
+    notebook.execute("explorer.cell = (3, 2)")
+    masks = explorer.figures.nth(1).get_by_role("img", name="The model's mask against the truth")
+
+    def drawn() -> dict[tuple[int, ...], int]:
+        found, counts = np.unique(pixels(masks).reshape(-1, 4), axis=0, return_counts=True)
+        return {tuple(color[:3].tolist()): int(count) for color, count in zip(found, counts, strict=True) if color[3]}
+
+    def theme() -> list[tuple[int, ...]]:
+        names = ["--hit", "--missed", "--added"]
+        texts = [
+            masks.evaluate("(node, name) => getComputedStyle(node).getPropertyValue(name)", name) for name in names
+        ]
+        return [tuple(bytes.fromhex(text.strip().removeprefix("#"))) for text in texts]
+
+    light, before = theme(), drawn()
+    assert set(before) == set(light)
+    dark_theme(notebook)
+    dark = theme()
+    assert not {*light} & {*dark}
+    after = drawn()
+    assert [after.get(color) for color in dark] == [before.get(color) for color in light]
+
+
+def test_a_cell_that_runs_again_keeps_the_explorer_it_keeps_and_closes_the_one_it_replaces(lab: Lab) -> None:
+    keeps = "if 'kept' not in globals():\n    kept = make()\nkept"
+    notebook = lab(SMALL, keeps, "make()")
+    kept, first = Explorer(notebook.page), Explorer(notebook.page, 1)
+    kept.complete()
+    first.complete()
+    notebook.execute("import ipywidgets")
+    open_ = "sum(type(one).__name__ == 'HDMExplorer' for one in ipywidgets.widgets.widget._instances.values())"
+    assert notebook.value(open_) == 2
+    for _ in range(2):
+        notebook.run(1)
+        notebook.run(2)
+        kept.complete()
+        first.complete()
+        assert notebook.value(f"{open_}, kept.status") == (2, "done")
+    kept.slider("Circle size").focus()
+    notebook.page.keyboard.press("ArrowRight")
+    notebook.await_value("kept.circle_size, kept.status", (10, "done"))
+
+
+def test_a_kernel_that_is_restarted_is_told(lab: Lab) -> None:
+    notebook = lab(SMALL, "explorer = make()\nexplorer")
+    explorer = Explorer(notebook.page)
+    explorer.complete()
+    expect(explorer.alert).to_have_count(0)
+    notebook.page.evaluate("() => window.testedPanel.context.sessionContext.session.kernel.restart()")
+    expect(explorer.alert).to_contain_text("The kernel was restarted: run the cell again.", timeout=TIMEOUT_MS)
+    explorer.button("Run again").click()
+    expect(explorer.alert).to_have_count(1)
+    # A fresh kernel, in which nothing of the explorer is left.
+    notebook.page.evaluate("() => window.testedPanel.context.sessionContext.session.kernel.info")
+    notebook.run(0)
+    notebook.run(1)
+    expect(explorer.alert).to_have_count(0)
+    explorer.complete()

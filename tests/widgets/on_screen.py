@@ -1,0 +1,109 @@
+"""Widgets as the browser sees them: the state that is synced, and the messages of their comms."""
+
+import bqplot
+import numpy as np
+
+
+def decoded(value):
+    """A message with its arrays as arrays, as the browser decodes it."""
+    if isinstance(value, dict):
+        if value.keys() == {"view", "dtype", "shape"}:
+            return np.frombuffer(value["view"], value["dtype"]).reshape(value["shape"])
+        return {name: decoded(entry) for name, entry in value.items()}
+    return [decoded(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+
+
+def unpacked(bits, *shape):
+    """A mask that was sent at one bit per pixel."""
+    return np.unpackbits(np.frombuffer(bits, np.uint8), count=int(np.prod(shape))).reshape(shape).astype(bool)
+
+
+class OnScreen:
+    """One widget.
+
+    `shown[trait]` is what the browser has of a trait.
+    """
+
+    def __init__(self, widget):
+        self.widget = widget
+        self._comm = widget.comm
+
+    def __getitem__(self, trait):
+        return decoded(self.widget.get_state(trait)[trait])
+
+    def set(self, **state):
+        """Change traits, as a control does."""
+        self._receive({"method": "update", "state": state, "buffer_paths": []})
+
+    def send(self, content):
+        """Send a message; the replies and their buffers."""
+        replies, publish = [], self._comm.publish_msg
+
+        def record(msg_type, data=None, metadata=None, buffers=None, **keys):
+            if data and data["method"] == "custom":
+                replies.append((data["content"], buffers))
+
+        self._comm.publish_msg = record
+        try:
+            self._receive({"method": "custom", "content": content})
+        finally:
+            self._comm.publish_msg = publish
+        return replies
+
+    def ask(self, request, **content):
+        """Ask for something: the reply and its buffers."""
+        ((reply, buffers),) = self.send({"request": request, "id": 7, **content})
+        assert reply.pop("id") == 7
+        return reply, buffers
+
+    def _receive(self, data):
+        self._comm.handle_msg({"content": {"data": data}, "buffers": []})
+
+
+class Map:
+    """The marks of a latent explorer's figure."""
+
+    def __init__(self, figure):
+        self.figure = figure
+
+    def _marks(self, kind):
+        return [mark for mark in self.figure.marks if isinstance(mark, kind)]
+
+    @property
+    def surface(self):
+        return self._marks(bqplot.Image)[0]
+
+    @property
+    def outlines(self):
+        return self._marks(bqplot.Lines)[0]
+
+    @property
+    def points(self):
+        return self._marks(bqplot.Scatter)[0]
+
+    @property
+    def ring(self):
+        """Around the highlighted point."""
+        return self._marks(bqplot.Scatter)[1]
+
+    def lasso(self, *points):
+        """What bqplot does at the end of a lasso around drawn points."""
+        self.points.selected = np.array(points, np.uint32)
+
+
+class LatentScreen(Map):
+    """A latent explorer: its map and its other parts."""
+
+    def __init__(self, explorer):
+        toolbar, main, table, self.below = explorer.children
+        left, right = main.children
+        figure, legend = left.children
+        (gallery,) = right.children
+        super().__init__(figure)
+        self.toolbar, self.legend = OnScreen(toolbar), OnScreen(legend)
+        self.gallery, self.table = OnScreen(gallery), OnScreen(table)
+
+    @property
+    def items(self):
+        """What is in the gallery, in order."""
+        return self.gallery["_items"].tolist()
