@@ -49,7 +49,7 @@ def usable_columns(space: LatentSpace) -> list[str]:
 
 
 def map_colors(space: LatentSpace, name: str) -> MapColors:
-    """Colours, legend and captions by a column; while clusters are still sought, no item is in one."""
+    """Colors, legend and captions by a column; while clusters are still sought, no item is in one."""
     values = space.table().get(name)
     if values is None:
         values = np.full(len(space), -1)
