@@ -23,7 +23,7 @@ _MOST_FACTS = 5
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MapColors:
     """Points colored by a column.
 
