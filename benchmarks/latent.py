@@ -4,6 +4,7 @@
    same size. The data set is in memory and both sides read it item by item. Collecting includes the search for the
    bottleneck, which runs two pictures forward and back once.
 2. The peak of memory, with the data set generated item by item: 20,000 patches of 64 px, in a process of its own.
+3. Time and peak of memory with `pool="flatten"`: 2400 items of 65,536 features, in a process of its own.
 
 Medians of several rounds, the two sides taking turns.
 """
@@ -80,12 +81,44 @@ def peak(length: int, size: int) -> None:
     )
 
 
+def flatten(length: int, features: int) -> None:
+    """Time and peak resident memory of a fit on all values of a layer; printed in MB."""
+    size = round(features**0.5)
+    model = nn.Sequential(nn.Conv2d(3, 1, 1), nn.Conv2d(1, 1, 1))
+
+    def make(items: int) -> hw.LatentSpace:
+        return hw.LatentSpace(model, layer="0", pool="flatten").fit(Generated(items, size), progress=False)
+
+    make(16)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    space = make(length)
+    fitted = time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    space.locate(torch.rand(1, 3, size, size))
+    located = time.perf_counter() - started
+    last = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    kept = space.collection_.features
+    print(
+        f"pool='flatten', {kept.shape[0]} items of {kept.shape[1]} features, {kept.nbytes / 1e6:.0f} MB: fit "
+        f"{fitted:.0f} s, peak {after / 1024:.0f} MB, of which {before / 1024:.0f} MB before; the first locate "
+        f"{located:.0f} s, peak {last / 1024:.0f} MB"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peak", type=int, nargs=2, metavar=("PATCHES", "SIZE"), help="measure memory only")
+    parser.add_argument(
+        "--flatten", type=int, nargs=2, metavar=("ITEMS", "FEATURES"), help="measure wide features only"
+    )
     options = parser.parse_args()
     if options.peak:
         peak(*options.peak)
+        return
+    if options.flatten:
+        flatten(*options.flatten)
         return
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {ROUNDS} rounds")
     demo = hw.demo.aerial(1000)
@@ -99,6 +132,7 @@ def main() -> None:
     small = torch.nn.functional.interpolate(pictures, size=(64, 64), mode="area")
     cost("demo, U-Net width 8, 64 px", demo.model, small, (small[:, 0] > 0.5).float(), 8)
     subprocess.run([sys.executable, __file__, "--peak", "20000", "64"], check=True)
+    subprocess.run([sys.executable, __file__, "--flatten", "2400", "65536"], check=True)
 
 
 if __name__ == "__main__":

@@ -58,8 +58,8 @@ def report(space: hw.LatentSpace) -> None:
     print(f"clusters: {space.clustering_}")
     for one in space.clusters_:
         area = space.overlaps_.truth_area[one.indices].mean() / 128**2
-        false = space.overlaps_.false_alarms[one.indices].mean() / 128**2
-        missed = space.overlaps_.misses[one.indices].mean() / 128**2
+        false = space.overlaps_.fp[one.indices].mean() / 128**2
+        missed = space.overlaps_.fn[one.indices].mean() / 128**2
         print(
             f"  {one.label}: {one.size:4} patches, mean IoU {one.mean_iou:.2f}, road {area:.0%}, "
             f"false {false:.1%}, missed {missed:.1%}, held out {held_out[one.indices].mean():.0%}"

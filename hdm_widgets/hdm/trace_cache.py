@@ -7,7 +7,7 @@ import weakref
 
 from torch import Tensor, nn
 
-from hdm_widgets.models.borrowing import precision
+from hdm_widgets.models.modules import model_dtype
 from hdm_widgets.models.segmenter import Segmenter
 from hdm_widgets.windowed import Engine
 
@@ -59,7 +59,7 @@ class Engines:
 
     def _key(self, segmenter: Segmenter, picture: Tensor) -> object:
         assert isinstance(segmenter.model, nn.Module)  # nothing else is traced  # noqa: S101
-        return tuple(picture.shape), picture.dtype, precision(segmenter.model), picture.device, segmenter.pad_to
+        return tuple(picture.shape), picture.dtype, model_dtype(segmenter.model), picture.device, segmenter.pad_to
 
 
 traced = Engines()

@@ -1,7 +1,8 @@
-"""What a layer of a network puts out, caught by a hook, and pooled to one vector per picture."""
+"""What a layer of a network puts out, recorded by a hook, and pooled to one vector per image."""
 
 from __future__ import annotations
 
+import copy
 import difflib
 import math
 import threading
@@ -13,22 +14,24 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hdm_widgets.models.modules import named_modules, submodule, unwrapped
 from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = [
     "ROUNDING",
+    "ActivationHook",
     "Layer",
     "LayerError",
     "Pool",
-    "Tap",
-    "named_module",
+    "find_module",
     "network_of",
     "output_tensor",
     "pooled",
     "positions",
+    "unwrapped_segmenter",
 ]
 
-# Activations that differ by less than this share of their size differ by float32 arithmetic alone.
+# Activations that differ by less than this fraction of their size differ by float32 arithmetic alone.
 ROUNDING = 2e-6
 
 Pool = Literal["mean", "max", "flatten", "grid"]
@@ -40,14 +43,14 @@ class LayerError(ValueError):
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of a network, and what it puts out.
+    """A layer of a network, and the shape of its output.
 
     Attributes
     ----------
     name : str
         Dotted, as in `model.named_modules()`; empty for the model itself.
     shape : tuple of int
-        Of its output for one picture: (channels, rows, cols) of maps, (tokens, channels) of a transformer's tokens,
+        Of its output for one image: (channels, rows, cols) of maps, (tokens, channels) of a transformer's tokens,
         (channels,) of vectors.
     chosen : bool
         Whether `layer="auto"` chose it.
@@ -59,7 +62,7 @@ class Layer:
 
     @property
     def positions(self) -> int:
-        """Places in the picture that the output has a vector for."""
+        """Spatial positions that the output has a vector for."""
         return positions(self.shape)
 
     def __str__(self) -> str:
@@ -72,45 +75,46 @@ class Layer:
         return f"{name}: {self.shape[0]} channels"
 
 
-class Tap:
-    """Catches what a module puts out, once per run of the model, and reduces it on the spot.
+class ActivationHook:
+    """Records what a module puts out in every run of the model.
 
     Parameters
     ----------
     module : torch.nn.Module
+        Part of the network that is run, not of a wrapper that would run copies of it.
     name : str
         For messages.
     reduce : callable
-        What to keep of an output (N, ...). It is called before the model goes on: what follows may overwrite the
-        output in place.
+        What to keep of an output (N, ...). It is called before the model goes on, because what follows may overwrite
+        the output in place.
     """
 
     def __init__(self, module: nn.Module, name: str, reduce: Callable[[Tensor], Tensor]) -> None:
         self._module = module
         self._name = name
         self._reduce = reduce
-        self._caught: list[Tensor | LayerError] = []
+        self._recorded: list[Tensor | LayerError] = []
         self._thread = 0
 
     @contextmanager
-    def open(self) -> Iterator[Tap]:
-        """Listen to this thread's runs of the model; the hook is removed at the end, whatever happens."""
+    def attached(self) -> Iterator[ActivationHook]:
+        """Record the runs of this thread; the hook is removed at the end, whatever happens."""
         self._thread = threading.get_ident()
-        handle = self._module.register_forward_hook(self._catch)
+        handle = nn.Module.register_forward_hook(self._module, self._record)
         try:
             yield self
         finally:
             handle.remove()
-            self._caught.clear()
+            self._recorded.clear()
 
-    def _catch(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
+    def _record(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
         if threading.get_ident() != self._thread:
-            return  # someone else's run, a scan in the background for instance
+            return  # another run of the same model, a scan in the background for instance
         # An error raised here would seem to be the model's own; it is kept for `take`.
         try:
-            self._caught.append(self._reduce(self._checked(output)))
+            self._recorded.append(self._reduce(self._checked(output)))
         except LayerError as error:
-            self._caught.append(error)
+            self._recorded.append(error)
 
     def _checked(self, output: Any) -> Tensor:
         activation = output_tensor(output)
@@ -126,27 +130,27 @@ class Tap:
         return activation.detach()
 
     def clear(self) -> None:
-        """Forget what a run that failed left behind."""
-        self._caught.clear()
+        """Discard what a run that failed has left."""
+        self._recorded.clear()
 
     def take(self, count: int) -> Tensor:
         """What was kept, (count, ...), of the run that just ended."""
-        caught, self._caught = self._caught, []
-        if not caught:
+        recorded, self._recorded = self._recorded, []
+        if not recorded:
             raise LayerError(f"layer {self._name!r} did not run when the model ran; choose one that takes part")
-        if len(caught) > 1:
+        if len(recorded) > 1:
             raise LayerError(
-                f"layer {self._name!r} ran {len(caught)} times in one run of the model, so that its output is not one "
-                "per picture; choose a layer that runs once"
+                f"layer {self._name!r} ran {len(recorded)} times in one run of the model, so that its output is not "
+                "one per image; choose a layer that runs once"
             )
-        if isinstance(caught[0], LayerError):
-            raise caught[0]
-        if len(caught[0]) != count:
+        if isinstance(recorded[0], LayerError):
+            raise recorded[0]
+        if len(recorded[0]) != count:
             raise LayerError(
-                f"layer {self._name!r} put out {len(caught[0])} activations for {count} picture(s); it works on parts "
-                "of pictures or on several together"
+                f"layer {self._name!r} put out {len(recorded[0])} activations for {count} image(s); it works on parts "
+                "of images or on several together"
             )
-        return caught[0]
+        return recorded[0]
 
 
 def output_tensor(output: Any) -> Tensor | None:
@@ -164,14 +168,14 @@ def output_tensor(output: Any) -> Tensor | None:
 
 
 def pooled(activation: Tensor, pool: Pool, grid: int = 2) -> Tensor:
-    """One float32 vector per picture.
+    """One float32 vector per image.
 
     Parameters
     ----------
     activation : torch.Tensor, (N, channels, rows, cols), (N, tokens, channels) or (N, channels)
     pool : {"mean", "max", "flatten", "grid"}
-        Over all places: their mean, their largest value channel by channel; every value as it is; or the means over
-        `grid` x `grid` cells. Vectors without places stay as they are.
+        Over all spatial positions: their mean, their largest value channel by channel; every value as it is; or the
+        means over `grid` x `grid` cells. Vectors without positions stay as they are.
     grid : int
         Cells to a side, for `"grid"`.
 
@@ -190,18 +194,18 @@ def pooled(activation: Tensor, pool: Pool, grid: int = 2) -> Tensor:
             side = math.isqrt(activation.shape[-1])
             if side * side != activation.shape[-1]:
                 raise LayerError(
-                    f"pool='grid' needs the places of a square picture; {activation.shape[-1]} tokens are none"
+                    f"pool='grid' needs the positions of a square image; {activation.shape[-1]} tokens are none"
                 )
             activation = activation.reshape(*activation.shape[:2], side, side)
         return F.adaptive_avg_pool2d(activation, grid).flatten(1)
     if pool == "flatten":
         return activation.flatten(1).clone()
-    places = activation.flatten(2)
-    return places.mean(-1) if pool == "mean" else places.amax(-1)
+    values = activation.flatten(2)
+    return values.mean(-1) if pool == "mean" else values.amax(-1)
 
 
 def network_of(segmenter: Segmenter) -> nn.Module:
-    """The Module that a segmenter is around: anything else shows no layers."""
+    """The Module that a segmenter wraps; a TypeError for any other function, whose layers cannot be seen."""
     model = segmenter.model
     if not isinstance(model, nn.Module):
         raise TypeError(
@@ -210,20 +214,40 @@ def network_of(segmenter: Segmenter) -> nn.Module:
     return model
 
 
-def named_module(model: nn.Module, name: str) -> nn.Module:
-    """The module of this dotted name; advice with the error if there is none."""
-    try:
-        return model.get_submodule(name)
-    except AttributeError:
-        names = [known for known, _ in model.named_modules()]
-        near = difflib.get_close_matches(name, names, n=3)
-        known = [one for one in names if one and "." not in one] or ["no layer with a name"]
-        advice = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the model has {', '.join(known)}"
-        raise LayerError(f"the model has no layer {name!r}; {advice}") from None
+def unwrapped_segmenter(segmenter: Segmenter) -> Segmenter:
+    """The same segmenter around the network inside DataParallel and other wrappers.
+
+    A wrapper may run copies of the network in other threads, on other devices, or compiled, without its hooks.
+    """
+    network = network_of(segmenter)
+    inner = unwrapped(network)
+    if inner is network:
+        return segmenter
+    bare = copy.copy(segmenter)
+    bare.model = inner
+    return bare
+
+
+def find_module(model: nn.Module, name: str) -> nn.Module:
+    """The module of this dotted name; advice with the error if there is none.
+
+    For a model in a wrapper, names count within the wrapper or within the network inside.
+    """
+    network = unwrapped(model)
+    for root in (network, model):
+        try:
+            return unwrapped(submodule(root, name))
+        except KeyError:
+            continue
+    names = [other for other, _ in named_modules(network)]
+    near = difflib.get_close_matches(name, names, n=3)
+    top = [other for other in names if other and "." not in other] or ["no layer with a name"]
+    advice = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the model has {', '.join(top)}"
+    raise LayerError(f"the model has no layer {name!r}; {advice}")
 
 
 def positions(shape: tuple[int, ...]) -> int:
-    """Places in the picture that an output of this shape, of one picture, has a vector for."""
+    """Spatial positions that an output of this shape, for one image, has a vector for."""
     if len(shape) == 3:
         return shape[1] * shape[2]
     return shape[0] if len(shape) == 2 else 1

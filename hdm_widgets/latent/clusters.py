@@ -1,11 +1,10 @@
-"""Groups of items that look alike to the model."""
+"""Groups of items whose activations are alike."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -13,49 +12,54 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 from sklearn.cluster import DBSCAN, KMeans
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import silhouette_score
 
 from hdm_widgets._validation import check_choice, is_whole
+from hdm_widgets.latent.scores import Statistics
 
 __all__ = ["Cluster", "Clustering", "Method", "best", "check_request", "compare", "describe", "fit_clusters"]
 
 Method = Literal["kmeans", "dbscan"]
 Floats = NDArray[np.float64]
 
-# A silhouette compares every pair: of more items than this, a random choice is measured.
+# A silhouette compares every pair: of more items than this, a random sample is measured.
 _SILHOUETTE_SAMPLE = 2000
-# A medoid compares every pair of its cluster: of more members than this, those nearest to the mean stand for it.
+# A medoid compares every pair of its cluster: of more members than this, only those nearest to the mean are tried.
 _MEDOID_SAMPLE = 2000
 _REPRESENTATIVES = 5
 _KMEANS_COUNTS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14)
 _DBSCAN_SAMPLES = (5, 10)
 _DBSCAN_QUANTILES = (0.5, 0.7, 0.85, 0.95)
 _INITS = 4
-# DBSCAN keeps every item's neighbours, which in a dense map are most items: for more than these only KMeans is tried.
+# DBSCAN keeps every item's neighbors, which in a dense map are most items: above this number only KMeans is tried.
 _DBSCAN_MOST = 10_000
+# Points nearer to each other than this fraction of the data's extent count as one: KMeans computes squared distances
+# from squared lengths, which leaves half of the digits.
+_SAME_POINT = 1e-7
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Clustering:
-    """One way to group the items.
+    """A grouping of the items, and how it was found.
 
     Attributes
     ----------
     method : {"kmeans", "dbscan"}
     n_clusters : int
         Number of groups; for DBSCAN, found.
-    eps, min_samples : float and int, or None
-        Of DBSCAN.
+    eps : float or None
+        DBSCAN's radius of a neighborhood.
+    min_samples : int or None
+        Items in a neighborhood that make its center a core point of DBSCAN.
     noise : float
-        Share of the items in no group.
+        Fraction of the items in no group.
     silhouette : float
-        Mean over all items (a random 2000 of more) of how much nearer an item is to its own group than to the next, in
-        [-1, 1]; items in no group count as 0. NaN with a single group.
+        Mean silhouette coefficient of all items (of a random 2000 of more), in [-1, 1]; items in no group count as 0.
+        NaN with a single group.
     sampled : bool
         Whether the silhouette is that of a sample.
     labels : numpy.ndarray, int64 (n,)
-        Group of every item, the largest is 0; -1 for none.
+        Group of every item, the largest is 0; -1 for none. Read-only.
     """
 
     method: Method
@@ -69,16 +73,14 @@ class Clustering:
 
     def row(self) -> dict[str, Any]:
         """All but the labels, for a table."""
-        values = asdict(self)
-        del values["labels"]
-        return values
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "labels"}
 
     def __str__(self) -> str:
         how = "KMeans" if self.method == "kmeans" else f"DBSCAN, eps {self.eps:.3g}, min_samples {self.min_samples}"
         return f"{self.n_clusters} clusters ({how}), silhouette {self.silhouette:.2f}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cluster:
     """A group of items.
 
@@ -86,11 +88,9 @@ class Cluster:
     ----------
     label : int
     indices : numpy.ndarray, int64
-        Its members, positions in the space.
-    mean_iou, median_iou : float
-        Over members that have an IoU.
-    empty_truths : float
-        Share of members with nothing to find.
+        Positions of its members in the space, read-only.
+    statistics : Statistics
+        Their number, IoU and empty truths.
     medoid : int
         The member with the least sum of distances to all others.
     representatives : tuple of int
@@ -99,9 +99,7 @@ class Cluster:
 
     label: int
     indices: NDArray[np.int64]
-    mean_iou: float
-    median_iou: float
-    empty_truths: float
+    statistics: Statistics
     medoid: int
     representatives: tuple[int, ...]
 
@@ -110,9 +108,24 @@ class Cluster:
         """Number of members."""
         return len(self.indices)
 
+    @property
+    def mean_iou(self) -> float:
+        """Mean over the members that have an IoU; NaN if none has."""
+        return self.statistics.mean_iou
+
+    @property
+    def median_iou(self) -> float:
+        """Median over the members that have an IoU; NaN if none has."""
+        return self.statistics.median_iou
+
+    @property
+    def empty_truths(self) -> float:
+        """Fraction of the members whose truth is empty."""
+        return self.statistics.empty_truths
+
 
 def check_request(n_clusters: object, method: object, eps: object, min_samples: object, count: int) -> Method | None:
-    """The method that is asked for, of `count` items; None: the best of a comparison."""
+    """The method that is asked for, of `count` items; None for the best of a comparison."""
     if method is not None:
         method = check_choice("method", method, Method)
     if n_clusters is not None:
@@ -144,18 +157,20 @@ def fit_clusters(
     min_samples: int | None = None,
     random_state: int = 0,
 ) -> Clustering:
-    """Group coordinates (n, k) one way and measure it."""
+    """Group coordinates (n, k) by one method and measure it.
+
+    With fewer distinct points than `n_clusters`, every point is a cluster.
+    """
     model: KMeans | DBSCAN
     if method == "kmeans":
-        model = KMeans(n_clusters, n_init=_INITS, random_state=random_state)
+        # KMeans warns of more clusters than distinct points.
+        possible = _count_distinct(coordinates, n_clusters or 1)
+        model = KMeans(possible, n_init=_INITS, random_state=random_state)
         eps = min_samples = None
     else:
         eps, min_samples = float(eps or 0), int(min_samples or 5)
         model = DBSCAN(eps=eps, min_samples=min_samples)
-    with warnings.catch_warnings():
-        # Fewer different items than clusters: the number found says so.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        labels = _by_size(model.fit(coordinates).labels_)
+    labels = _by_size(model.fit(coordinates).labels_)
     labels.flags.writeable = False  # a map, its snapshots and selections share them
     found = int(labels.max()) + 1
     silhouette, sampled = _silhouette(coordinates, labels, random_state)
@@ -166,8 +181,8 @@ def fit_clusters(
 def compare(coordinates: Floats, *, random_state: int = 0) -> Iterator[Clustering]:
     """Group coordinates (n, k) by KMeans and DBSCAN over a grid of parameters, one by one.
 
-    The reaches (`eps`) that DBSCAN is tried with are quantiles of the items' distance to their `min_samples`-th
-    nearest, so that the grid follows the data. Above 10,000 items DBSCAN is left out: it keeps every item's neighbours.
+    The radii (`eps`) that DBSCAN is tried with are quantiles of the items' distance to their `min_samples`-th
+    nearest, so that the grid follows the data. Above 10,000 items DBSCAN is left out: it keeps every item's neighbors.
     """
     count = len(coordinates)
     for n_clusters in _KMEANS_COUNTS:
@@ -179,13 +194,26 @@ def compare(coordinates: Floats, *, random_state: int = 0) -> Iterator[Clusterin
     for min_samples in _DBSCAN_SAMPLES:
         if min_samples >= count:
             continue
-        # DBSCAN counts an item among its own neighbours, as the tree does.
-        reach = tree.query(coordinates, k=[min_samples])[0][:, 0]
-        for eps in np.unique(np.quantile(reach, _DBSCAN_QUANTILES)):
+        # DBSCAN counts an item among its own neighbors, as the tree does.
+        radii = tree.query(coordinates, k=[min_samples])[0][:, 0]
+        for eps in np.unique(np.quantile(radii, _DBSCAN_QUANTILES)):
             if eps > 0:
                 yield fit_clusters(
                     coordinates, "dbscan", eps=float(eps), min_samples=min_samples, random_state=random_state
                 )
+
+
+def _count_distinct(coordinates: Floats, most: int) -> int:
+    """Number of distinct points, counted up to `most` by farthest-first traversal."""
+    centered = coordinates - coordinates.mean(axis=0)
+    limit = (_SAME_POINT * float(np.linalg.norm(centered, axis=1).max())) ** 2
+    squares = ((centered - centered[0]) ** 2).sum(axis=1)
+    for count in range(1, most):
+        farthest = int(squares.argmax())
+        if squares[farthest] <= limit:
+            return count
+        np.minimum(squares, ((centered - centered[farthest]) ** 2).sum(axis=1), out=squares)
+    return most
 
 
 def best(clusterings: Sequence[Clustering]) -> Clustering:
@@ -196,20 +224,17 @@ def best(clusterings: Sequence[Clustering]) -> Clustering:
 def describe(
     labels: NDArray[np.int64], coordinates: Floats, iou: Floats, truth_area: NDArray[np.int64]
 ) -> tuple[Cluster, ...]:
-    """What is in every group, by label; items in no group are left out."""
+    """Every group by its label; items in no group are left out."""
     clusters = []
     for label in range(int(labels.max()) + 1):
         indices = np.flatnonzero(labels == label)
         indices.flags.writeable = False
-        known = iou[indices][np.isfinite(iou[indices])]
         near = _by_centrality(coordinates[indices])
         clusters.append(
             Cluster(
                 label=label,
                 indices=indices,
-                mean_iou=float(known.mean()) if len(known) else math.nan,
-                median_iou=float(np.median(known)) if len(known) else math.nan,
-                empty_truths=float((truth_area[indices] == 0).mean()),
+                statistics=Statistics.from_items(iou[indices], truth_area[indices]),
                 medoid=int(indices[near[0]]),
                 representatives=tuple(int(index) for index in indices[near]),
             )
@@ -224,9 +249,9 @@ def _by_centrality(members: Floats) -> NDArray[np.intp]:
         candidates = np.argsort(((members - members.mean(axis=0)) ** 2).sum(axis=1))[:_MEDOID_SAMPLE]
     some = members[candidates]
     medoid = candidates[cdist(some, some).sum(axis=1).argmin()]
-    away = ((members - members[medoid]) ** 2).sum(axis=1)
-    away[medoid] = -1  # first, also among members at the same place
-    return np.argsort(away, kind="stable")[:_REPRESENTATIVES]
+    squares = ((members - members[medoid]) ** 2).sum(axis=1)
+    squares[medoid] = -1  # first, also among members at the same point
+    return np.argsort(squares, kind="stable")[:_REPRESENTATIVES]
 
 
 def _by_size(labels: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
@@ -247,5 +272,5 @@ def _silhouette(coordinates: Floats, labels: NDArray[np.int64], random_state: in
     found = len(np.unique(labels[chosen]))
     if not 2 <= found < len(chosen):
         return math.nan, sampled
-    share = len(grouped) / len(labels)
-    return float(silhouette_score(coordinates[chosen], labels[chosen])) * share, sampled
+    fraction = len(grouped) / len(labels)
+    return float(silhouette_score(coordinates[chosen], labels[chosen])) * fraction, sampled

@@ -1,4 +1,4 @@
-"""What a pass over a data set has collected, and the room that it is put in."""
+"""What a pass over a data set has collected, and the arrays that it is collected in."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from hdm_widgets._bitmasks import PackedMasks
 from hdm_widgets._picture import to_rgb_batch
 from hdm_widgets.latent.activations import Layer, LayerError
 from hdm_widgets.latent.items import Item, join_columns
+from hdm_widgets.latent.scores import former_name
 
-__all__ = ["Collection", "CollectionError", "Shelf"]
+__all__ = ["Collection", "CollectionBuilder", "CollectionError"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Collection:
     """What a pass over a data set has collected.
 
@@ -36,14 +37,15 @@ class Collection:
     items : numpy.ndarray, int64 (n,)
         Index of each in the data set.
     truths, predictions : PackedMasks
-    hits, misses, false_alarms : numpy.ndarray, int64 (n,)
-        Pixels in both masks, in the truth alone, in the prediction alone.
+        True and predicted masks, one bit per pixel.
+    tp, fn, fp : numpy.ndarray, int64 (n,)
+        True positive, false negative and false positive pixels.
     thumbnails : numpy.ndarray, uint8 (n, h, w, 3)
-        Small pictures.
+        Small pictures of the images.
     columns : dict of str to numpy.ndarray
-        What the data set says of its items.
-    picture_shape : tuple of int
-        (C, H, W) of every picture.
+        Columns of the data set.
+    image_shape : tuple of int
+        (C, H, W) of every image.
     skipped : dict of int to str
         Items that could not be used, and why.
     """
@@ -53,13 +55,18 @@ class Collection:
     items: NDArray[np.int64]
     truths: PackedMasks
     predictions: PackedMasks
-    hits: NDArray[np.int64]
-    misses: NDArray[np.int64]
-    false_alarms: NDArray[np.int64]
+    tp: NDArray[np.int64]
+    fn: NDArray[np.int64]
+    fp: NDArray[np.int64]
     thumbnails: NDArray[np.uint8]
     columns: dict[str, NDArray[Any]]
-    picture_shape: tuple[int, int, int]
+    image_shape: tuple[int, int, int]
     skipped: dict[int, str] = field(default_factory=dict)
+
+    hits = former_name("hits", "tp")
+    misses = former_name("misses", "fn")
+    false_alarms = former_name("false_alarms", "fp")
+    picture_shape = former_name("picture_shape", "image_shape")
 
     def __len__(self) -> int:
         return len(self.items)
@@ -82,33 +89,38 @@ class CollectionError(ValueError):
         self.collection = collection
 
 
-class Shelf:
-    """Room for everything that is collected, filled from the front.
+class CollectionBuilder:
+    """Arrays for one pass over a data set, filled from the front.
 
     Parameters
     ----------
     length : int
-        Items there is room for.
+        Items that may come.
     layer : Layer
-    picture_shape : torch.Size
+    image_shape : torch.Size
         (C, H, W).
     thumbnail : int
         Longest side of the thumbnails in pixels.
     memory_limit : int
         Bytes of activations that are kept in memory; more go to a temporary file.
+
+    Attributes
+    ----------
+    skipped : dict of int to str
+        Items that could not be used, and why.
     """
 
-    def __init__(self, length: int, layer: Layer, picture_shape: torch.Size, thumbnail: int, memory_limit: int) -> None:
-        channels, height, width = picture_shape
-        self.layer = layer
-        self.length = length
-        self.shape = (channels, height, width)
+    def __init__(self, length: int, layer: Layer, image_shape: torch.Size, thumbnail: int, memory_limit: int) -> None:
+        channels, height, width = image_shape
         self.skipped: dict[int, str] = {}
+        self._layer = layer
+        self._length = length
+        self._shape = (channels, height, width)
         self._memory_limit = memory_limit
         self._count = 0
-        # Whole pixels are joined: several times quicker than any other ratio.
-        self._joined = -(-max(height, width) // thumbnail)
-        small = (-(-height // self._joined), -(-width // self._joined))
+        # Blocks of whole pixels are averaged: several times faster than any other ratio.
+        self._block = -(-max(height, width) // thumbnail)
+        small = (-(-height // self._block), -(-width // self._block))
         row = PackedMasks.row_bytes(height, width)
         # Pages of these that are never written to take no memory.
         self._items = np.empty(length, np.int64)
@@ -118,19 +130,19 @@ class Shelf:
         self._features: NDArray[np.float32] | None = None
         self._columns: list[dict[str, Any]] = []
 
-    def put(
+    def add(
         self,
         entries: list[tuple[int, Item]],
         *,
         features: NDArray[np.float32],
-        pictures: Tensor,
+        images: Tensor,
         truths: NDArray[np.bool_],
         predictions: NDArray[np.bool_],
         counts: NDArray[np.int64],
     ) -> None:
-        """Add items with their activations, masks and counts of pixels (3, n): hits, misses, false alarms."""
+        """Add items with their activations, masks and counts of pixels (3, n): tp, fn and fp."""
         if self._features is None:
-            self._features = self._room(features.shape[1])
+            self._features = self._allocate(features.shape[1])
         if features.shape[1] != self._features.shape[1]:
             raise LayerError(f"the layer gave {self._features.shape[1]} features before and {features.shape[1]} now")
         part = slice(self._count, self._count + len(entries))
@@ -139,40 +151,40 @@ class Shelf:
         self._packed[0, part] = PackedMasks.pack(truths)
         self._packed[1, part] = PackedMasks.pack(predictions)
         self._counts[:, part] = counts
-        small = F.avg_pool2d(pictures, self._joined, ceil_mode=True).numpy()
+        small = F.avg_pool2d(images, self._block, ceil_mode=True).numpy()
         self._thumbnails[part] = to_rgb_batch(small)
         self._columns.extend(item.columns for _, item in entries)
         self._count += len(entries)
 
-    def _room(self, width: int) -> NDArray[np.float32]:
-        shape = (self.length, width)
-        if 4 * self.length * width <= self._memory_limit:
+    def _allocate(self, width: int) -> NDArray[np.float32]:
+        shape = (self._length, width)
+        if 4 * self._length * width <= self._memory_limit:
             return np.empty(shape, np.float32)
         folder = tempfile.mkdtemp(prefix="hdm-widgets-")
-        room = np.lib.format.open_memmap(Path(folder) / "features.npy", mode="w+", dtype=np.float32, shape=shape)
-        # The file goes with the array, and parts of it keep the whole alive.
-        weakref.finalize(room, shutil.rmtree, folder, ignore_errors=True)
-        return room
+        array = np.lib.format.open_memmap(Path(folder) / "features.npy", mode="w+", dtype=np.float32, shape=shape)
+        # The file goes with the array, and slices of it keep the whole alive.
+        weakref.finalize(array, shutil.rmtree, folder, ignore_errors=True)
+        return array
 
-    def collection(self, tables: dict[str, NDArray[Any]]) -> Collection | None:
-        """What is on the shelf; None if nothing is."""
+    def build(self, tables: dict[str, NDArray[Any]]) -> Collection | None:
+        """What was added, with further columns for the whole data set; None if nothing was."""
         n = self._count
         if not n or self._features is None:
             return None
-        _, height, width = self.shape
+        _, height, width = self._shape
         items = self._items[:n].copy()
-        hits, misses, false_alarms = self._counts[:, :n]
+        tp, fn, fp = self._counts[:, :n]
         return Collection(
-            layer=self.layer,
+            layer=self._layer,
             features=self._features[:n],
             items=items,
             truths=PackedMasks(self._packed[0, :n], height, width),
             predictions=PackedMasks(self._packed[1, :n], height, width),
-            hits=hits,
-            misses=misses,
-            false_alarms=false_alarms,
+            tp=tp,
+            fn=fn,
+            fp=fp,
             thumbnails=self._thumbnails[:n],
             columns={**join_columns(self._columns), **{name: values[items] for name, values in tables.items()}},
-            picture_shape=self.shape,
+            image_shape=self._shape,
             skipped=dict(self.skipped),
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,12 +13,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from hdm_widgets.latent.activations import Layer, Pool, Tap, named_module, network_of, pooled
-from hdm_widgets.latent.collection import Collection, CollectionError, Shelf
+from hdm_widgets.latent.activations import (
+    ActivationHook,
+    Layer,
+    Pool,
+    find_module,
+    network_of,
+    pooled,
+    unwrapped_segmenter,
+)
+from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
 from hdm_widgets.latent.items import Dataset, Item, check_columns, check_dataset, read_item, read_items
 from hdm_widgets.latent.layers import find_layer
-from hdm_widgets.models.batch_size import BatchSize
-from hdm_widgets.models.segmenter import ModelError, ModelOutputError, Segmenter, is_out_of_memory
+from hdm_widgets.models.batch_size import run_in_batches
+from hdm_widgets.models.errors import ModelError, ModelOutputError, is_out_of_memory
+from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = ["Collector", "check_width"]
 
@@ -42,7 +51,7 @@ class Collector:
     thumbnail : int
         Longest side of the thumbnails in pixels.
     least_features : int
-        As many must be there for each item.
+        Features that an item must have at least.
     memory_limit : int
         Bytes of activations that are kept in memory; more go to a temporary file.
     """
@@ -55,17 +64,19 @@ class Collector:
     least_features: int = 1
     memory_limit: int = MEMORY_LIMIT
 
-    def features(self, pictures: Tensor, layer: Layer) -> NDArray[np.float32]:
-        """Pooled activations (n, d) of pictures (n, C, H, W) that are no items of a data set."""
-        module = named_module(network_of(self.segmenter), layer.name)
-        with self._tap(layer, module).open() as tap, self.segmenter.evaluating():
-            step = self.segmenter.batch_size or 16
-            parts = []
-            for start in range(0, len(pictures), step):
-                some = pictures[start : start + step]
-                self.segmenter.raw(some)
-                parts.append(tap.take(len(some)).cpu().numpy())
-        features = np.concatenate(parts)
+    def features(self, images: Tensor, layer: Layer) -> NDArray[np.float32]:
+        """Pooled activations (n, d) of images (n, C, H, W) that are no items of a data set."""
+        with self._running() as segmenter, self._hook(layer.name).attached() as hook:
+
+            def run(part: slice) -> NDArray[np.float32]:
+                hook.clear()
+                # A copy: a model may write into its input, and a batch may have to run again.
+                batch = images[part].clone()
+                segmenter.raw(batch)
+                return hook.take(len(batch)).cpu().numpy()
+
+            batches = run_in_batches(len(images), run, self.segmenter.sizes_for(images[0]))
+            features = np.concatenate([output for _, output in batches])
         if not np.isfinite(features).all():
             raise ValueError("the activations have NaN or infinity")
         return features
@@ -92,12 +103,12 @@ class Collector:
         length = check_dataset(dataset)
         own = check_columns(getattr(dataset, "columns", None), length)
         tables = {**own, **check_columns(columns, length)}
-        with self.segmenter.evaluating():
-            first, layer, module = self._first(dataset, length, on_error)
-            sizes = BatchSize(self.segmenter.batch_size, first.picture, self.segmenter.run_device)
-            shelf = Shelf(length, layer, first.picture.shape, self.thumbnail, self.memory_limit)
+        with self._running() as segmenter:
+            first, layer = self._first(dataset, length, on_error)
+            sizes = self.segmenter.sizes_for(first.image)
+            builder = CollectionBuilder(length, layer, first.image.shape, self.thumbnail, self.memory_limit)
             with (
-                self._tap(layer, module).open() as tap,
+                self._hook(layer.name).attached() as hook,
                 tqdm(total=length, disable=not progress, unit="item", desc="collecting activations") as bar,
             ):
                 waiting: list[tuple[int, Item]] = []
@@ -105,38 +116,52 @@ class Collector:
                 def stop_or_skip(index: int, error: Exception) -> None:
                     bar.update()
                     if on_error == "raise":
-                        raise CollectionError(str(error), index, shelf.collection(tables)) from error
-                    shelf.skipped[index] = str(error)
+                        raise CollectionError(str(error), index, builder.build(tables)) from error
+                    builder.skipped[index] = str(error)
 
-                def run(some: list[tuple[int, Item]]) -> None:
-                    for entry, error in self._run(some, tap, shelf, sizes):
-                        if error is not None:
-                            stop_or_skip(entry[0], error)
-                        else:
-                            bar.update()
+                def run_waiting() -> None:
+                    def run(part: slice) -> None:
+                        _measure(entries[part], segmenter, hook, builder)
+
+                    def failed(position: int, error: Exception) -> None:
+                        index = entries[position][0]
+                        stop_or_skip(index, _with_index(error, index))
+
+                    entries = list(waiting)
+                    waiting.clear()
+                    for part, _ in run_in_batches(len(entries), run, sizes, on_error=failed):
+                        bar.update(part.stop - part.start)
 
                 for index, item in read_items(dataset, first.mask.shape, num_workers):
                     if isinstance(item, Exception):
-                        run(waiting)
-                        waiting = []
+                        run_waiting()
                         stop_or_skip(index, item)
                         continue
                     waiting.append((index, item))
                     if len(waiting) >= sizes.size:
-                        run(waiting)
-                        waiting = []
-                run(waiting)
-        collected = shelf.collection(tables)
+                        run_waiting()
+                run_waiting()
+        collected = builder.build(tables)
         if collected is None:
-            index, message = next(iter(shelf.skipped.items()))
+            index, message = next(iter(builder.skipped.items()))
             raise CollectionError(f"no item could be used; the first: {message}", index, None)
         return collected
 
-    def _tap(self, layer: Layer, module: nn.Module) -> Tap:
-        return Tap(module, layer.name, lambda activation: pooled(activation, self.pool, self.grid))
+    @contextmanager
+    def _running(self) -> Iterator[Segmenter]:
+        """The segmenter around the network inside any wrapper, with the model held in eval mode."""
+        with self.segmenter.evaluating():
+            bare = unwrapped_segmenter(self.segmenter)
+            yield bare
+            # What was decided on the first output holds for the wrapper too.
+            self.segmenter.activation = bare.activation
 
-    def _first(self, dataset: Dataset, length: int, on_error: str) -> tuple[Item, Layer, nn.Module]:
-        """The first item that can be used, whose size is that of all, and the layer as it shows in it."""
+    def _hook(self, name: str) -> ActivationHook:
+        module = find_module(network_of(self.segmenter), name)
+        return ActivationHook(module, name, lambda activation: pooled(activation, self.pool, self.grid))
+
+    def _first(self, dataset: Dataset, length: int, on_error: str) -> tuple[Item, Layer]:
+        """The first item that can be used, whose size is that of all, and the layer with its output for it."""
         for index in range(length):
             problem: Exception
             try:
@@ -145,76 +170,64 @@ class Collector:
                 problem = error
             else:
                 try:
-                    return item, *self._layer(item)
-                except ModelError as error:
-                    problem = _named(error, index)
+                    return item, self._layer(item)
+                except Exception as error:
+                    if not isinstance(error, ModelError) and not is_out_of_memory(error):
+                        raise
+                    problem = _with_index(error, index)
             if on_error == "raise":
                 raise CollectionError(str(problem), index, None) from problem
             message = str(problem)
         raise CollectionError(f"no item could be used; the last: {message}", length - 1, None)
 
-    def _layer(self, item: Item) -> tuple[Layer, nn.Module]:
-        """The layer, and what it puts out for an item."""
-        picture = item.picture[None]
-        try:
-            # Two pictures tell an axis for pictures from any other.
-            layer, module = find_layer(self.segmenter, self.layer, picture.repeat(2, 1, 1, 1))
-        except ModelError:
-            # Some models take pictures one by one.
-            layer, module = find_layer(self.segmenter, self.layer, picture)
+    def _layer(self, item: Item) -> Layer:
+        """The layer, and the shape of its output for an item."""
+        # Two images tell an axis for images from any other. Some models take images one by one, and there may be
+        # memory for one only.
+        layer = (
+            self._found(item.image.repeat(2, 1, 1, 1)) or find_layer(self.segmenter, self.layer, item.image[None])[0]
+        )
         example = pooled(torch.zeros(1, *layer.shape), self.pool, self.grid)
         check_width(example.shape[1], self.least_features)
-        return layer, module
+        return layer
 
-    def _run(
-        self, entries: list[tuple[int, Item]], tap: Tap, shelf: Shelf, sizes: BatchSize
-    ) -> Iterator[tuple[tuple[int, Item], Exception | None]]:
-        """Each entry with None when it was put on the shelf, or with what went wrong."""
-        start = 0
-        while start < len(entries):
-            some = entries[start : start + sizes.size]
-            before = time.perf_counter()
-            try:
-                self._measure(some, tap, shelf)
-            except Exception as error:  # noqa: BLE001 - reported with its item
-                tap.clear()
-                if len(some) == 1:
-                    yield some[0], _named(error, some[0][0])
-                elif is_out_of_memory(error):
-                    sizes.halve()
-                    continue
-                else:
-                    # One by one: what can be used is, and what cannot is named.
-                    for entry in some:
-                        yield from self._run([entry], tap, shelf, sizes)
-            else:
-                sizes.record(len(some), time.perf_counter() - before)
-                yield from ((entry, None) for entry in some)
-            start += len(some)
+    def _found(self, images: Tensor) -> Layer | None:
+        """The layer; None if the model cannot run on these images."""
+        try:
+            return find_layer(self.segmenter, self.layer, images)[0]
+        except Exception as error:
+            if not isinstance(error, ModelError) and not is_out_of_memory(error):
+                raise
+            return None
 
-    def _measure(self, entries: list[tuple[int, Item]], tap: Tap, shelf: Shelf) -> None:
-        segmenter = self.segmenter
-        pictures = torch.stack([item.picture for _, item in entries])
-        truths = np.stack([item.mask for _, item in entries])
-        with torch.inference_mode():
-            raw = segmenter.raw(pictures)
-            features = tap.take(len(entries))
-            if not bool(torch.isfinite(features).all()):
-                bad = int((~torch.isfinite(features)).any(1).nonzero()[0])
-                raise ModelOutputError("the activations have NaN or infinity", bad)
-            masks = segmenter.binarize(raw)
-            truth = torch.from_numpy(truths).to(masks.device)
-            hits = (masks & truth).flatten(1).sum(1)
-            misses = truth.flatten(1).sum(1) - hits
-            false_alarms = masks.flatten(1).sum(1) - hits
-        shelf.put(
-            entries,
-            features=features.cpu().numpy(),
-            pictures=pictures,
-            truths=truths,
-            predictions=masks.cpu().numpy(),
-            counts=torch.stack([hits, misses, false_alarms]).cpu().numpy(),
-        )
+
+def _measure(
+    entries: list[tuple[int, Item]], segmenter: Segmenter, hook: ActivationHook, builder: CollectionBuilder
+) -> None:
+    """Run the model on items and add them with what it gives."""
+    hook.clear()
+    images = torch.stack([item.image for _, item in entries])
+    truths = np.stack([item.mask for _, item in entries])
+    with torch.inference_mode():
+        # A copy: a model may write into its input, and thumbnails are of what it was given.
+        raw = segmenter.raw(images.clone())
+        features = hook.take(len(entries))
+        if not bool(torch.isfinite(features).all()):
+            bad = int((~torch.isfinite(features)).any(1).nonzero()[0])
+            raise ModelOutputError("the activations have NaN or infinity", bad)
+        masks = segmenter.binarize(raw)
+        truth = torch.from_numpy(truths).to(masks.device)
+        tp = (masks & truth).flatten(1).sum(1)
+        fn = truth.flatten(1).sum(1) - tp
+        fp = masks.flatten(1).sum(1) - tp
+    builder.add(
+        entries,
+        features=features.cpu().numpy(),
+        images=images,
+        truths=truths,
+        predictions=masks.cpu().numpy(),
+        counts=torch.stack([tp, fn, fp]).cpu().numpy(),
+    )
 
 
 def check_width(features: int, least: int) -> None:
@@ -223,7 +236,8 @@ def check_width(features: int, least: int) -> None:
         raise ValueError(f"{least} components need as many features, layer and pool give {features}")
 
 
-def _named(error: Exception, index: int) -> Exception:
-    if is_out_of_memory(error):
-        return ModelError(f"item {index}: out of memory even for a single picture")
-    return ModelError(f"item {index}: {error}") if str(error) else ModelError(f"item {index}: {type(error).__name__}")
+def _with_index(error: Exception, index: int) -> ModelError:
+    """The error as one that names the item."""
+    if is_out_of_memory(error) and not isinstance(error, ModelError):
+        return ModelError(f"item {index}: out of memory even for a single image")
+    return ModelError(f"item {index}: {str(error) or type(error).__name__}")

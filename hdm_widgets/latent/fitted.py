@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent.clusters import Cluster, Clustering
 from hdm_widgets.latent.collection import Collection
-from hdm_widgets.latent.items import Dataset, beside
-from hdm_widgets.latent.neighbors import usual_distance
+from hdm_widgets.latent.items import Dataset, merge_columns
+from hdm_widgets.latent.neighbors import distance_scale
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.surface import Regressor, Support
@@ -84,9 +84,9 @@ class FittedMap:
         return Support(self.embedding[:, :2])
 
     @cached_property
-    def usual_distance(self) -> float:
-        """Distance to the nearest other item that one item in twenty exceeds, between activations."""
-        return usual_distance(self.collection.features, self.sample())
+    def distance_scale(self) -> float:
+        """95th percentile of the items' distances to the nearest other item, between activations."""
+        return distance_scale(self.collection.features, self.sample())
 
     def sample(self) -> NDArray[np.int64]:
         """Positions of all items, or of a random 2000 of more."""
@@ -139,7 +139,7 @@ class FittedState:
         own["expected_iou"] = found.expected_iou
         if self.clustering is not None:
             own["cluster"] = self.clustering.labels
-        return {name: read_only(values) for name, values in beside(own, found.collection.columns).items()}
+        return {name: read_only(values) for name, values in merge_columns(own, found.collection.columns).items()}
 
 
 def read_only(values: NDArray[Any]) -> NDArray[Any]:

@@ -19,7 +19,7 @@ from hdm_widgets.latent.clusters import Cluster, Clustering, Method
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.fitted import FittedMap, FittedState, read_only
 from hdm_widgets.latent.items import Dataset, Item, read_item
-from hdm_widgets.latent.neighbors import Neighbors, nearest
+from hdm_widgets.latent.neighbors import Neighbors, nearest, pairwise_distances
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.selection import COLORS, Selection, check_color, check_indices, check_name, read_selection
@@ -185,8 +185,10 @@ class FittedSpace:
         rows = found.sample()
         if not 1 <= n_neighbors < len(rows) / 2:
             raise ValueError(f"n_neighbors must be 1 to {(len(rows) - 1) // 2}, got {n_neighbors}")
-        features = np.asarray(found.collection.features[rows], dtype=np.float64)
-        return float(trustworthiness(features, found.embedding[rows, :2], n_neighbors=n_neighbors))
+        distances = pairwise_distances(found.collection.features, rows)
+        return float(
+            trustworthiness(distances, found.embedding[rows, :2], n_neighbors=n_neighbors, metric="precomputed")
+        )
 
     # -- clusters ---------------------------------------------------------------------------------
 
@@ -305,14 +307,14 @@ class FittedSpace:
         self._check_index(index)
         if self.dataset_ is None:
             return np.array(self.collection_.thumbnails[index])
-        return to_rgb(self.item(index).picture.numpy())
+        return to_rgb(self.item(index).image.numpy())
 
     def item(self, index: int) -> Item:
         """Item `index` as the model sees it, read from the data set, with its true mask."""
         self._check_index(index)
         if self.dataset_ is None:
             raise ValueError("this space has no data set; LatentSpace.load(path, dataset=...) takes it")
-        return read_item(self.dataset_, int(self.items_[index]), self.collection_.picture_shape[1:])
+        return read_item(self.dataset_, int(self.items_[index]), self.collection_.image_shape[1:])
 
     def truth(self, index: int) -> NDArray[np.bool_]:
         """The true mask of item `index`, bool (H, W)."""

@@ -22,7 +22,7 @@ __all__ = ["Stored", "read", "write"]
 
 _KIND = "hdm-widgets latent space 1"
 _SPACE = "space.npz"
-# Large ones are files of their own, which are read as far as they are needed.
+# Large arrays are files of their own, mapped into memory.
 _LARGE = ("features", "thumbnails", "truths", "predictions")
 
 
@@ -59,9 +59,10 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, NDArray[Any]] = {
         "items": collection.items,
-        "hits": collection.hits,
-        "misses": collection.misses,
-        "false_alarms": collection.false_alarms,
+        # The file keeps the names that its format began with.
+        "hits": collection.tp,
+        "misses": collection.fn,
+        "false_alarms": collection.fp,
         "mean": projection.mean,
         "components": projection.components,
         "explained_variance": projection.explained_variance,
@@ -82,7 +83,7 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
         "format": _KIND,
         "settings": stored.settings,
         "layer": {"name": collection.layer.name, "shape": collection.layer.shape, "chosen": collection.layer.chosen},
-        "picture_shape": collection.picture_shape,
+        "picture_shape": collection.image_shape,
         "columns": list(collection.columns),
         "skipped": {str(index): message for index, message in collection.skipped.items()},
         "exact": projection.exact,
@@ -97,10 +98,10 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
     }
     for name in _LARGE:
         target = folder / f"{name}.npy"
-        # Beside first: the space may have been read from this very folder.
-        beside = folder / f"{name}.new.npy"
-        np.save(beside, large[name], allow_pickle=False)
-        beside.replace(target)
+        # Another file first: the space may have been read from this very folder.
+        written = folder / f"{name}.new.npy"
+        np.save(written, large[name], allow_pickle=False)
+        written.replace(target)
     _storage.write(folder / _SPACE, about, arrays)
 
 
@@ -140,12 +141,12 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
         items=arrays["items"],
         truths=PackedMasks(large["truths"], height, width),
         predictions=PackedMasks(large["predictions"], height, width),
-        hits=arrays["hits"],
-        misses=arrays["misses"],
-        false_alarms=arrays["false_alarms"],
+        tp=arrays["hits"],
+        fn=arrays["misses"],
+        fp=arrays["false_alarms"],
         thumbnails=large["thumbnails"],
         columns={name: arrays[f"column_{position}"] for position, name in enumerate(about["columns"])},
-        picture_shape=tuple(about["picture_shape"]),
+        image_shape=tuple(about["picture_shape"]),
         skipped={int(index): message for index, message in about["skipped"].items()},
     )
     projection = Projection(

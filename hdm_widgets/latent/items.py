@@ -1,4 +1,4 @@
-"""Reading a data set: pictures, masks, and what else its items carry."""
+"""Reading a data set: images, masks, and the columns beside them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hdm_widgets._validation import check_channels_first, check_image, check_segment, to_tensor, warn_user
+from hdm_widgets.latent.scores import former_name
 
 __all__ = [
     "Columns",
     "Dataset",
     "Item",
-    "beside",
     "check_columns",
     "check_dataset",
-    "check_pictures",
+    "check_images",
     "join_columns",
+    "merge_columns",
     "read_item",
     "read_items",
 ]
@@ -31,41 +32,43 @@ Columns: TypeAlias = "Mapping[str, Sequence[Any] | NDArray[Any]]"
 
 
 class Dataset(Protocol):
-    """Anything with a length and items: (picture, mask) pairs, or mappings with `"image"` and `"mask"`."""
+    """Anything with a length and items: (image, mask) pairs, or mappings with `"image"` and `"mask"`."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Any: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Item:
     """One item of a data set.
 
     Attributes
     ----------
-    picture : torch.Tensor
+    image : torch.Tensor
         float32 (C, H, W).
     mask : numpy.ndarray
         bool (H, W).
     columns : dict
-        What else the item carries: texts and numbers by name.
+        Texts and numbers beside them, by name.
     """
 
-    picture: Tensor
+    image: Tensor
     mask: NDArray[np.bool_]
     columns: dict[str, Any] = field(default_factory=dict)
 
+    picture = former_name("picture", "image")
+
 
 def check_dataset(dataset: object) -> int:
-    """The number of items of what must be a data set with some."""
+    """The number of items of a data set, which must have some."""
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise TypeError(
             f"the data set must have a length and items (len(dataset), dataset[i]), got {type(dataset).__name__}"
         )
     if isinstance(dataset, (Tensor, np.ndarray)):
         raise TypeError(
-            "expected a data set of (picture, mask) items, got an array; torch.utils.data.TensorDataset(pictures, "
+            "expected a data set of (image, mask) items, got an array; torch.utils.data.TensorDataset(images, "
             "masks) makes one of two tensors"
         )
     if not len(dataset):
@@ -81,9 +84,13 @@ def read_item(dataset: Dataset, index: int, size: tuple[int, int] | None = None,
     dataset : Dataset
     index : int
     size : tuple of int, optional
-        (H, W) that the picture must have.
+        (H, W) that the image must have.
     warn : bool
-        Of a mask that seems to hold several classes.
+        Warn about a mask that seems to hold several classes.
+
+    Returns
+    -------
+    Item
 
     Raises
     ------
@@ -99,18 +106,18 @@ def read_item(dataset: Dataset, index: int, size: tuple[int, int] | None = None,
         missing = [key for key in ("image", "mask") if key not in item]
         if missing:
             raise ValueError(f"item {index} has no {missing[0]!r}; it has {', '.join(map(repr, item))}")
-        picture, mask = item["image"], item["mask"]
+        image, mask = item["image"], item["mask"]
         columns = {str(key): value for key, entry in item.items() if (value := _scalar(entry)) is not None}
     elif isinstance(item, (tuple, list)) and len(item) == 2:
-        picture, mask = item
+        image, mask = item
     else:
-        came = f"{len(item)} entries" if isinstance(item, (tuple, list)) else type(item).__name__
-        raise TypeError(f"item {index} must be (picture, mask) or a mapping with 'image' and 'mask', got {came}")
+        given = f"{len(item)} entries" if isinstance(item, (tuple, list)) else type(item).__name__
+        raise TypeError(f"item {index} must be (image, mask) or a mapping with 'image' and 'mask', got {given}")
     try:
-        shape = tuple(getattr(picture, "shape", ()))
+        shape = tuple(getattr(image, "shape", ()))
         check_channels_first(shape)
         height, width = size or (shape[-2:] if len(shape) > 1 else (1, 1))
-        tensor = check_image(picture, height, width)
+        tensor = check_image(image, height, width)
         if mask is None:
             raise ValueError("its mask is missing (None)")
         if getattr(mask, "ndim", 0) == 3 and mask.shape[0] == 1:
@@ -130,7 +137,7 @@ def read_item(dataset: Dataset, index: int, size: tuple[int, int] | None = None,
 def read_items(
     dataset: Dataset, size: tuple[int, int], num_workers: int = 0
 ) -> Iterator[tuple[int, Item | ValueError | TypeError]]:
-    """All items in order, each with its index; one that cannot be used as the error that says why."""
+    """All items in order, each with its index; in place of one that cannot be used comes the error that says why."""
     reader = _Reader(dataset, size)
     if num_workers == 0:
         for index in range(len(dataset)):
@@ -141,7 +148,7 @@ def read_items(
 
 
 class _Reader:
-    """A data set whose errors are items too, so that they cross from a worker process with their message."""
+    """A data set that returns errors as items, so that they cross from a worker process with their message."""
 
     def __init__(self, dataset: Dataset, size: tuple[int, int]) -> None:
         self._dataset = dataset
@@ -177,45 +184,64 @@ def check_columns(columns: object, length: int) -> dict[str, NDArray[Any]]:
     return checked
 
 
-def check_pictures(images: object, picture_shape: tuple[int, int, int], *, same_size: bool) -> Tensor:
-    """New pictures as float (N, C, H, W), with the channels of those of the data set, if asked for with its size."""
+def check_images(images: object, image_shape: tuple[int, int, int], *, same_size: bool) -> Tensor:
+    """New images as float (N, C, H, W), with as many channels as those of the data set.
+
+    Parameters
+    ----------
+    images : torch.Tensor or numpy.ndarray (N, C, H, W)
+    image_shape : tuple of int
+        (C, H, W) of the data set's images.
+    same_size : bool
+        Whether height and width must agree too.
+
+    Returns
+    -------
+    torch.Tensor, float32 (N, C, H, W)
+
+    Raises
+    ------
+    ValueError, TypeError
+        If they are anything else, or not finite.
+    """
     if not isinstance(images, (Tensor, np.ndarray)):
         raise TypeError(f"images must be a torch tensor or a numpy array, got {type(images).__name__}")
-    pictures = to_tensor(images)
-    if not pictures.is_floating_point():
+    given = to_tensor(images)
+    if not given.is_floating_point():
         raise TypeError(
             f"images must be of a floating type, scaled as the model expects it, got {images.dtype}; "
             "for values 0 to 255: images.astype('float32') / 255"
         )
-    if pictures.ndim != 4 or len(pictures) == 0 or pictures.shape[1] != picture_shape[0]:
-        raise ValueError(f"images must be (N, {picture_shape[0]}, H, W), got shape {tuple(pictures.shape)}")
-    if same_size and tuple(pictures.shape[1:]) != picture_shape:
-        raise ValueError(f"pool='flatten' takes pictures of one size, {picture_shape}, got {tuple(pictures.shape[1:])}")
-    if not bool(torch.isfinite(pictures).all()):
+    if given.ndim != 4 or len(given) == 0 or given.shape[1] != image_shape[0]:
+        raise ValueError(f"images must be (N, {image_shape[0]}, H, W), got shape {tuple(given.shape)}")
+    if same_size and tuple(given.shape[1:]) != image_shape:
+        raise ValueError(f"pool='flatten' takes images of one size, {image_shape}, got {tuple(given.shape[1:])}")
+    if not bool(torch.isfinite(given).all()):
         raise ValueError("images have NaN or infinity")
-    return pictures.float()
+    return given.float()
 
 
 def join_columns(items: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
-    """Columns of what items carry; where one lacks an entry, it is NaN or an empty text."""
+    """Columns of the entries of items; an entry that an item lacks is NaN or an empty text."""
     joined: dict[str, NDArray[Any]] = {}
     for name in dict.fromkeys(name for item in items for name in item):
-        known = as_column([item[name] for item in items if name in item])
-        missing = "" if known.dtype.kind == "U" else np.nan
-        joined[name] = known if len(known) == len(items) else as_column([item.get(name, missing) for item in items])
+        present = as_column([item[name] for item in items if name in item])
+        missing = "" if present.dtype.kind == "U" else np.nan
+        complete = len(present) == len(items)
+        joined[name] = present if complete else as_column([item.get(name, missing) for item in items])
     return joined
 
 
-def beside(own: dict[str, NDArray[Any]], carried: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Our columns and a data set's, of which those that have a name of ours get `data_` before it."""
-    joined = dict(own)
-    for name, values in carried.items():
+def merge_columns(own: dict[str, NDArray[Any]], dataset: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Our columns and those of a data set; one of the data set's with a name of ours gets `data_` before it."""
+    merged = dict(own)
+    for name, values in dataset.items():
         free = name
-        # The name of the clusters is kept free for them.
-        while free in joined or free == "cluster" or (free != name and free in carried):
+        # "cluster" is kept free for clusters that are found later.
+        while free in merged or free == "cluster" or (free != name and free in dataset):
             free = f"data_{free}"
-        joined[free] = values
-    return joined
+        merged[free] = values
+    return merged
 
 
 def as_column(values: Any) -> NDArray[Any]:

@@ -6,20 +6,25 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
+from scipy.sparse.linalg import eigsh
 from sklearn.decomposition import PCA, IncrementalPCA
 
 from hdm_widgets.latent.activations import ROUNDING
+from hdm_widgets.latent.batches import centered_gram, row_batches, steps
 
 __all__ = ["Projection"]
 
-# Up to this many bytes of float64 the decomposition is exact; above, components are fitted batch by batch.
+Floats = NDArray[np.float64]
+
+# Bytes of float64 that the exact decomposition may hold: all features, or where they outnumber items the Gram matrix.
 _EXACT_LIMIT = 1 << 29
-_BATCH_ROWS = 4096
-# The full decomposition takes seconds beyond this side; ARPACK finds the few leading components to the same precision.
+# Above this side ARPACK finds the few leading components faster than LAPACK does, to the same precision.
 _FULL_SIDE = 1000
+_DESC = "principal components"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Projection:
     """A linear map from activations to principal components.
 
@@ -32,15 +37,15 @@ class Projection:
     explained_variance : numpy.ndarray, float64 (k,)
         Variance of the data along each component (n - 1 in the denominator).
     explained_variance_ratio : numpy.ndarray, float64 (k,)
-        Share of the whole variance.
+        Fraction of the total variance.
     exact : bool
         False if the components were fitted batch by batch (`IncrementalPCA`), which is an approximation.
     """
 
-    mean: NDArray[np.float64]
-    components: NDArray[np.float64]
-    explained_variance: NDArray[np.float64]
-    explained_variance_ratio: NDArray[np.float64]
+    mean: Floats
+    components: Floats
+    explained_variance: Floats
+    explained_variance_ratio: Floats
     exact: bool = True
 
     @classmethod
@@ -51,18 +56,27 @@ class Projection:
         *,
         random_state: int = 0,
         exact_limit: int = _EXACT_LIMIT,
+        progress: bool = False,
     ) -> Projection:
         """The leading components of features (n, d).
 
         Parameters
         ----------
         features : numpy.ndarray (n, d)
+            May be on disk.
         n_components : int
             At most n and d.
         random_state : int
-            Where ARPACK starts.
+            Seed of ARPACK's first vector.
         exact_limit : int
-            Bytes of float64 features up to which the decomposition is exact.
+            Bytes of float64 that an exact decomposition may hold. Where it would need more, the components are fitted
+            batch by batch.
+        progress : bool
+            Show a tqdm bar if it lasts longer than a second.
+
+        Returns
+        -------
+        Projection
 
         Raises
         ------
@@ -77,8 +91,10 @@ class Projection:
             )
         if _constant(features):
             raise ValueError(
-                f"the activations are the same for all {count} items: the layer does not look at the picture"
+                f"the activations are the same for all {count} items: the layer does not look at the image"
             )
+        if width > count and len(row_batches(count, width)) > 1 and 8 * count**2 <= exact_limit:
+            return cls._from_gram(features, n_components, random_state, progress)
         exact = 8 * count * width <= exact_limit
         model: PCA | IncrementalPCA
         if exact:
@@ -88,39 +104,72 @@ class Projection:
             model.fit(np.asarray(features, dtype=np.float64))
         else:
             model = IncrementalPCA(n_components)
-            for rows in _batches(count, n_components):
+            # It asks for as many rows in a batch as components.
+            for rows in steps(row_batches(count, width, least=n_components), progress=progress, desc=_DESC):
                 model.partial_fit(np.asarray(features[rows], dtype=np.float64))
-        components = np.asarray(model.components_, dtype=np.float64)
-        largest = np.abs(components).argmax(axis=1)
-        signs = np.where(components[np.arange(len(components)), largest] < 0, -1.0, 1.0)
         return cls(
             mean=np.asarray(model.mean_, dtype=np.float64),
-            components=components * signs[:, None],
+            components=_signed(np.asarray(model.components_, dtype=np.float64)),
             explained_variance=np.asarray(model.explained_variance_, dtype=np.float64),
             explained_variance_ratio=np.asarray(model.explained_variance_ratio_, dtype=np.float64),
             exact=exact,
         )
 
-    def transform(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+    @classmethod
+    def _from_gram(
+        cls, features: NDArray[np.floating], n_components: int, random_state: int, progress: bool
+    ) -> Projection:
+        """Components from the n x n matrix of inner products, where features outnumber items (Turk and Pentland 1991).
+
+        Squares lose half of the digits. One step of subspace iteration restores them.
+        """
+        gram, mean = centered_gram(features, progress=progress, desc=_DESC)
+        weights = _leading(gram, n_components, random_state)
+        sums = np.zeros((features.shape[1], n_components))
+        for rows in row_batches(*features.shape):
+            sums += (features[rows] - mean).T @ weights[rows]
+        basis = np.linalg.qr(sums)[0]
+        _, singular, rotation = np.linalg.svd(_projected(features, mean, basis), full_matrices=False)
+        variance = singular**2
+        return cls(
+            mean=mean,
+            components=_signed(rotation @ basis.T),
+            explained_variance=variance / (len(features) - 1),
+            explained_variance_ratio=variance / np.trace(gram),
+        )
+
+    def transform(self, features: NDArray[np.floating]) -> Floats:
         """Coordinates (n, k) of features (n, d)."""
-        coordinates = np.empty((len(features), len(self.components)))
-        for start in range(0, len(features), _BATCH_ROWS):
-            rows = slice(start, start + _BATCH_ROWS)
-            coordinates[rows] = (features[rows] - self.mean) @ self.components.T
-        return coordinates
+        return _projected(features, self.mean, self.components.T)
 
 
-def _batches(count: int, n_components: int) -> list[slice]:
-    """Rows of each batch; none is smaller than the number of components, as `IncrementalPCA` asks."""
-    starts = list(range(0, count, _BATCH_ROWS))
-    if len(starts) > 1 and count - starts[-1] < n_components:
-        starts.pop()
-    return [slice(start, end) for start, end in zip(starts, [*starts[1:], count], strict=True)]
+def _leading(symmetric: Floats, count: int, random_state: int) -> Floats:
+    """The eigenvectors (m, count) of the largest eigenvalues of a matrix (m, m), the largest first."""
+    side = len(symmetric)
+    if side > _FULL_SIDE and count < side:
+        start = np.random.default_rng(random_state).uniform(-1, 1, side)
+        values, vectors = eigsh(symmetric, count, v0=start)
+    else:
+        values, vectors = eigh(symmetric, subset_by_index=(side - count, side - 1))
+    return np.asarray(vectors[:, np.argsort(-values)], dtype=np.float64)
+
+
+def _projected(features: NDArray[np.floating], mean: Floats, basis: Floats) -> Floats:
+    """Centered features times a basis (d, k), batch by batch: (n, k)."""
+    coordinates = np.empty((len(features), basis.shape[1]))
+    for rows in row_batches(*features.shape):
+        coordinates[rows] = (features[rows] - mean) @ basis
+    return coordinates
+
+
+def _signed(components: Floats) -> Floats:
+    """The components with the entry of largest size positive in each."""
+    largest = np.abs(components).argmax(axis=1)
+    return components * np.where(components[np.arange(len(components)), largest] < 0, -1.0, 1.0)[:, None]
 
 
 def _constant(features: NDArray[np.floating]) -> bool:
     """Whether all items are the same but for rounding, which depends on the size of the batch that they were in."""
     first = np.asarray(features[0], dtype=np.float64)
     tolerance = ROUNDING * float(np.abs(first).max())
-    starts = range(0, len(features), _BATCH_ROWS)
-    return all(bool((np.abs(features[start : start + _BATCH_ROWS] - first) <= tolerance).all()) for start in starts)
+    return all(bool((np.abs(features[rows] - first) <= tolerance).all()) for rows in row_batches(*features.shape))

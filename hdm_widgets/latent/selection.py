@@ -1,4 +1,4 @@
-"""Some of the items, with a name and a colour."""
+"""Some of the items, with a name and a color."""
 
 from __future__ import annotations
 
@@ -13,37 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdm_widgets.latent.scores import Statistics
+
 if TYPE_CHECKING:
     import pandas
 
 __all__ = ["COLORS", "Selection", "Statistics"]
 
-# Told apart with all kinds of colour vision, and apart from the reds and blues of the IoU scale; after Okabe and Ito's.
+# Told apart with all kinds of color vision, and from the reds and blues of the IoU scale; after Okabe and Ito's.
 COLORS = ("#8b5cf6", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _FORMAT = "hdm-widgets selection 1"
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What a selection says in numbers.
-
-    Attributes
-    ----------
-    count : int
-        Number of items.
-    mean_iou, median_iou : float
-        Over the items that have an IoU; NaN if none has.
-    empty_truths : float
-        Share of items with nothing to find.
-    """
-
-    count: int
-    mean_iou: float
-    median_iou: float
-    empty_truths: float
-
-    def __str__(self) -> str:
-        return f"{self.count} items, mean IoU {self.mean_iou:.2f}, median {self.median_iou:.2f}"
+# Spreadsheets take a text that begins with one of these for a formula. A text that is escaped already is escaped again,
+# so that every escape can be taken back.
+_FORMULA = re.compile("'*[=+\\-@\t\r\n]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,19 +37,20 @@ class Selection:
     indices : numpy.ndarray, int64
         Positions in the space, ascending, each once.
     name, color : str
-        The colour is `#rrggbb`.
+        The color is `#rrggbb`.
     table : mapping of str to numpy.ndarray
-        Columns of the whole space.
+        Columns of the whole space, read-only.
 
     Notes
     -----
-    `a | b`, `a & b` and `a - b` are union, intersection and difference; they keep the name and colour of `a`.
+    `a | b`, `a & b` and `a - b` are union, intersection and difference; they keep the name and color of `a`.
+    Selections with the same items, name and color are equal.
     """
 
-    indices: NDArray[np.int64]
+    indices: NDArray[np.int64] = field(compare=False)  # `__eq__` compares it
     name: str
     color: str
-    table: Mapping[str, NDArray[Any]] = field(repr=False)
+    table: Mapping[str, NDArray[Any]] = field(repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -80,46 +63,70 @@ class Selection:
             return NotImplemented
         return (self.name, self.color) == (other.name, other.color) and np.array_equal(self.indices, other.indices)
 
-    __hash__ = None  # type: ignore[assignment]  # equality looks at an array
+    def __hash__(self) -> int:
+        return hash((self.name, self.color, tuple(self.indices.tolist())))
 
     def union(self, other: Selection) -> Selection:
         """Items in either."""
-        return replace(self, indices=np.union1d(self.indices, self._same(other).indices))
+        return replace(self, indices=np.union1d(self.indices, self._same_space(other).indices))
 
     def intersection(self, other: Selection) -> Selection:
         """Items in both."""
-        return replace(self, indices=np.intersect1d(self.indices, self._same(other).indices))
+        return replace(self, indices=np.intersect1d(self.indices, self._same_space(other).indices))
 
     def difference(self, other: Selection) -> Selection:
         """Items in this and not in the other."""
-        return replace(self, indices=np.setdiff1d(self.indices, self._same(other).indices))
+        return replace(self, indices=np.setdiff1d(self.indices, self._same_space(other).indices))
 
     __or__ = union
     __and__ = intersection
     __sub__ = difference
 
     def renamed(self, name: str | None = None, color: str | None = None) -> Selection:
-        """The same items under another name, in another colour."""
+        """The same items with another name or color."""
         return replace(self, name=name or self.name, color=color or self.color)
 
     @property
     def statistics(self) -> Statistics:
-        """Number, IoU, and share of empty truths."""
-        iou = self.table["iou"][self.indices]
-        known = iou[np.isfinite(iou)]
-        return Statistics(
-            count=len(self),
-            mean_iou=float(known.mean()) if len(known) else float("nan"),
-            median_iou=float(np.median(known)) if len(known) else float("nan"),
-            empty_truths=float((self.table["truth_area"][self.indices] == 0).mean()) if len(self) else float("nan"),
-        )
+        """Number of items, IoU, and fraction of empty truths."""
+        return Statistics.from_items(self.table["iou"][self.indices], self.table["truth_area"][self.indices])
 
     def frame(self) -> pandas.DataFrame:
         """The items' rows of the space's table, indexed by position."""
         import pandas
 
-        rows = {name: values[self.indices] for name, values in self.table.items()}
-        return pandas.DataFrame(rows, index=pandas.Index(self.indices, name="index"))
+        return pandas.DataFrame(self._rows(), index=pandas.Index(self.indices, name="index"))
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
+        r"""The items' rows as CSV (RFC 4180, UTF-8) in which no spreadsheet finds a formula.
+
+        A text or column name that begins with `=`, `+`, `-`, `@`, a tab or a line break gets an apostrophe before it.
+        Numbers stay as they are.
+
+        Parameters
+        ----------
+        path : str or os.PathLike, optional
+            A file to write, too.
+
+        Returns
+        -------
+        str
+            What was written.
+
+        Notes
+        -----
+        To take the escapes back after reading, drop the first apostrophe of texts that match ``'+[=+\-@\t\r\n]``:
+        ``frame[column].str.replace(r"^'('*[=+\-@\t\r\n])", r"\1", regex=True)`` with pandas.
+        """
+        import pandas
+
+        rows = {_escaped(name): _escaped_column(values) for name, values in self._rows().items()}
+        frame = pandas.DataFrame(rows, index=pandas.Index(self.indices, name="index"))
+        # With this line terminator, either of its characters within a text is quoted.
+        text: str = frame.to_csv(lineterminator="\r\n")
+        if path is not None:
+            Path(path).write_bytes(text.encode())
+        return text
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as JSON; `LatentSpace.load_selection` reads it."""
@@ -132,7 +139,10 @@ class Selection:
         }
         Path(path).write_text(json.dumps(about), encoding="utf-8")
 
-    def _same(self, other: Selection) -> Selection:
+    def _rows(self) -> dict[str, NDArray[Any]]:
+        return {name: values[self.indices] for name, values in self.table.items()}
+
+    def _same_space(self, other: Selection) -> Selection:
         if len(other.table["iou"]) != len(self.table["iou"]):
             raise ValueError(
                 f"the selections are of different spaces, with {len(self.table['iou'])} and "
@@ -141,8 +151,24 @@ class Selection:
         return other
 
 
+def _escaped(text: str) -> str:
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def _escaped_column(values: NDArray[Any]) -> NDArray[Any]:
+    return values if values.dtype.kind != "U" else np.array([_escaped(text) for text in values.tolist()], dtype=np.str_)
+
+
 def read_selection(path: str | os.PathLike[str], table: Mapping[str, NDArray[Any]]) -> Selection:
-    """Read what `Selection.save` wrote, for a space with this table."""
+    """Read what `Selection.save` wrote, for a space with this table.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is anything else, or of a space with another number of items.
+    """
     try:
         about = json.loads(Path(path).read_text(encoding="utf-8"))
         if about["format"] != _FORMAT:
@@ -157,7 +183,7 @@ def read_selection(path: str | os.PathLike[str], table: Mapping[str, NDArray[Any
 
 
 def check_name(name: object) -> str:
-    """A name that can be read."""
+    """A name with something to read in it."""
     if not isinstance(name, str):
         raise TypeError(f"name must be a text, got {type(name).__name__}")
     if not name.strip():
@@ -166,14 +192,31 @@ def check_name(name: object) -> str:
 
 
 def check_color(color: object) -> str:
-    """A colour as `#rrggbb`."""
+    """A color as `#rrggbb`."""
     if not isinstance(color, str) or not re.fullmatch("#[0-9a-fA-F]{6}", color):
         raise ValueError(f"color must be '#rrggbb', got {color!r}")
     return color
 
 
 def check_indices(indices: Any, count: int) -> NDArray[np.int64]:
-    """Positions in a space of `count` items, ascending and each once; a bool array says which, a Selection has them."""
+    """Positions in a space of `count` items, ascending and each once.
+
+    Parameters
+    ----------
+    indices : array_like or Selection
+        Whole numbers; a set of them; or bool, one per item.
+    count : int
+        Number of items.
+
+    Returns
+    -------
+    numpy.ndarray, int64
+
+    Raises
+    ------
+    ValueError, TypeError
+        If they are anything else, or out of range.
+    """
     if isinstance(indices, Selection):
         indices = indices.indices
     array = np.asarray(sorted(indices) if isinstance(indices, (set, frozenset)) else indices)

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from hdm_widgets._validation import advise_on_keywords, check_choice, is_whole, warn_user
 from hdm_widgets.latent import folder
-from hdm_widgets.latent.activations import Pool, named_module, network_of
+from hdm_widgets.latent.activations import Pool, find_module, network_of
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.collector import Collector, check_width
 from hdm_widgets.latent.fitted import FittedMap, FittedState, read_only
 from hdm_widgets.latent.fitted_space import FittedSpace
-from hdm_widgets.latent.items import Columns, Dataset, check_dataset, check_pictures
+from hdm_widgets.latent.items import Columns, Dataset, check_dataset, check_images
 from hdm_widgets.latent.neighbors import nearest
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
@@ -57,7 +57,7 @@ class LatentSpace(FittedSpace):
     """A map of a data set as a segmentation model sees it.
 
     The activations at the bottleneck of an encoder-decoder, one vector per image, are reduced to principal
-    components; a small network learns which IoU to expect at each place of the map.
+    components; a small network learns which IoU to expect at each point of the map.
 
     Parameters
     ----------
@@ -117,8 +117,9 @@ class LatentSpace(FittedSpace):
 
     Notes
     -----
-    Principal components: exact where the activations fit into memory (512 MB as float64), else scikit-learn's
-    `IncrementalPCA`, and `projection_.exact` says so.
+    Principal components are exact where the activations take at most 512 MB as float64, or features outnumber items
+    and there are at most 8192 items. Else scikit-learn's `IncrementalPCA` approximates them, and `projection_.exact`
+    says so.
 
     Examples
     --------
@@ -245,9 +246,11 @@ class LatentSpace(FittedSpace):
         collection = collector.collect(
             dataset, columns=columns, num_workers=num_workers, on_error=on_error, progress=progress
         )
-        return self.fit_collected(collection, dataset)
+        return self.fit_collected(collection, dataset, progress=progress)
 
-    def fit_collected(self, collection: Collection, dataset: Dataset | None = None) -> LatentSpace:
+    def fit_collected(
+        self, collection: Collection, dataset: Dataset | None = None, *, progress: bool = False
+    ) -> LatentSpace:
         """Make the map of what was collected, for instance before an error.
 
         Parameters
@@ -256,6 +259,8 @@ class LatentSpace(FittedSpace):
             What a pass over a data set collected.
         dataset : Dataset, optional
             That data set, for full images; else there are thumbnails.
+        progress : bool
+            Show a tqdm bar where the principal components take longer than a second.
 
         Returns
         -------
@@ -267,7 +272,7 @@ class LatentSpace(FittedSpace):
         width = collection.features.shape[1]
         check_width(width, self.n_components)
         kept = min(max(self.n_components, self.n_cluster_components), count - 1, width)
-        projection = Projection.fit(collection.features, kept, random_state=self.random_state)
+        projection = Projection.fit(collection.features, kept, random_state=self.random_state, progress=progress)
         self._fitted = FittedState(self._mapped(collection, projection, dataset))
         return self
 
@@ -278,7 +283,7 @@ class LatentSpace(FittedSpace):
         dataset: Dataset | None,
         regressor: Regressor | Literal["fit"] | None = "fit",
     ) -> FittedMap:
-        overlaps = Overlaps(collection.hits, collection.misses, collection.false_alarms, self.iou_empty)
+        overlaps = Overlaps(collection.tp, collection.fn, collection.fp, self.iou_empty)
         coordinates = projection.transform(collection.features)
         if regressor == "fit":
             regressor = Regressor.fit(coordinates[:, :2], overlaps.iou, random_state=self.random_state)
@@ -336,15 +341,15 @@ class LatentSpace(FittedSpace):
         if found.regressor is not None:
             expected = found.regressor.predict(embedding[:, :2])
         closest, distances = nearest(found.collection.features, features, 1)
-        return Location(embedding, expected, distances[:, 0] / found.usual_distance, closest[:, 0])
+        return Location(embedding, expected, distances[:, 0] / found.distance_scale, closest[:, 0])
 
     def _embedded(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         found = self._map("embedding_")
         return found.projection.transform(features)[:, : found.n_components]
 
     def _features(self, images: Tensor | NDArray[Any]) -> NDArray[np.float32]:
-        pictures = check_pictures(images, self.collection_.picture_shape, same_size=self.pool == "flatten")
-        features = self._collector().features(pictures, self.layer_)
+        given = check_images(images, self.collection_.image_shape, same_size=self.pool == "flatten")
+        features = self._collector().features(given, self.layer_)
         width = self.collection_.features.shape[1]
         if features.shape[1] != width:
             raise ValueError(f"layer and pool give {features.shape[1]} features, the space was made with {width}")
@@ -354,10 +359,10 @@ class LatentSpace(FittedSpace):
         """Warn if the model that a space is loaded with is visibly not the one it was made with."""
         if self.segmenter is None:
             return
-        named_module(network_of(self.segmenter), self.layer_name_)
+        find_module(network_of(self.segmenter), self.layer_name_)
         if self.dataset_ is None:
             return
-        features = self._features(self.item(0).picture[None])[0]
+        features = self._features(self.item(0).image[None])[0]
         stored = self.collection_.features[0]
         if not np.allclose(features, stored, rtol=1e-2, atol=1e-3 * float(np.abs(stored).max())):
             warn_user(

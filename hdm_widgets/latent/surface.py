@@ -1,36 +1,41 @@
-"""The IoU that is to be expected at each place of the map."""
+"""The IoU that is expected at each point of the map."""
 
 from __future__ import annotations
 
+import itertools
 import math
-import warnings
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 from scipy.spatial import KDTree
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import KFold, cross_val_score
-from sklearn.neural_network import MLPRegressor
-from sklearn.pipeline import make_pipeline
+from sklearn.metrics import r2_score
+from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 __all__ = ["Regressor", "Support", "Surface"]
 
 _HIDDEN = (32, 32)
+_PENALTY = 1e-2
+_ITERATIONS = 400
+_GRADIENT_TOLERANCE = 1e-4
 _FOLDS = 5
 _FEWEST = 10  # items; fewer tell nothing about others
 _LARGEST = 5000  # items that the network is trained on; of more, a random choice
-_NEIGHBOURS = 5
-# A place is supported as long as its fifth nearest item is no farther than this many times what is usual among items.
-_REACH = 1.5
-_USUAL = 0.95
+_NEIGHBORS = 5
+# A point is supported as long as the distance to its fifth nearest item is at most this, on the scale of `distance`.
+_SUPPORT_LIMIT = 1.5
+_SCALE_QUANTILE = 0.95
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Surface:
     """A grid over the map.
 
@@ -45,7 +50,7 @@ class Surface:
     supported : numpy.ndarray, bool (rows, cols)
         Whether items are near.
     support : numpy.ndarray, float64 (rows, cols)
-        How near: 1 within the data, falling to 0 where support ends.
+        How near they are: 1 within the data, falling to 0 where support ends.
     """
 
     values: Floats
@@ -55,28 +60,30 @@ class Surface:
     support: Floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Regressor:
     """A small network from components to IoU.
 
     Attributes
     ----------
     center, scale : numpy.ndarray (k,)
-        Of the standardised components.
+        Mean and standard deviation of the components, which are standardized first.
     weights, biases : tuple of numpy.ndarray
         Layer by layer; rectified between them.
     low, high : float
-        Range of the IoU it was trained on; predictions are held within it.
+        Range of the IoU it was trained on; predictions are clipped to it.
     score : float
-        R2 on items left out, the mean of five folds; NaN where there are too few items, or all have the same IoU.
+        R² by cross-validation, the mean of five folds; NaN where there are too few items, or all have the same IoU.
     trained_on : int
         Number of items.
     converged : bool
-        Whether the training came to its end before it was stopped.
+        Whether the training converged before its last iteration.
 
     Notes
     -----
-    scikit-learn's `MLPRegressor` behind a `StandardScaler`, kept as arrays.
+    Trained as scikit-learn's `MLPRegressor` with `solver="lbfgs"` behind a `StandardScaler` is, to the same weights,
+    but without its warning where it does not converge: warning filters belong to the whole process, and this may run
+    in any thread.
     """
 
     center: Floats
@@ -95,46 +102,118 @@ class Regressor:
 
         Items without IoU (NaN) are left out; of more than 5000, a random choice is used.
         """
-        known = np.flatnonzero(np.isfinite(values))
-        if not len(known):
+        chosen = np.flatnonzero(np.isfinite(values))
+        if not len(chosen):
             return None
-        if len(known) > _LARGEST:
-            known = np.sort(np.random.default_rng(random_state).choice(known, _LARGEST, replace=False))
-        inputs, targets = coordinates[known], values[known]
-        network = MLPRegressor(
-            hidden_layer_sizes=_HIDDEN, solver="lbfgs", alpha=1e-2, max_iter=400, random_state=random_state
-        )
-        pipeline = make_pipeline(StandardScaler(), network)
-        # The matrices are small: threads that wait for each other on a busy machine take a hundred times as long.
-        with threadpool_limits(1), warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always", ConvergenceWarning)
+        if len(chosen) > _LARGEST:
+            chosen = np.sort(np.random.default_rng(random_state).choice(chosen, _LARGEST, replace=False))
+        inputs, targets = coordinates[chosen], values[chosen]
+        with _one_thread():
             score = math.nan
-            if len(known) >= _FEWEST and np.ptp(targets) > 0:
+            if len(chosen) >= _FEWEST and np.ptp(targets) > 0:
                 folds = KFold(_FOLDS, shuffle=True, random_state=random_state)
-                score = float(cross_val_score(pipeline, inputs, targets, cv=folds, scoring="r2").mean())
-            said.clear()
-            pipeline.fit(inputs, targets)
-            converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in said)
-        scaler = pipeline[0]
+                scores = []
+                for train, test in folds.split(inputs):
+                    fold = cls._train(inputs[train], targets[train], random_state)
+                    scores.append(r2_score(targets[test], fold._outputs(inputs[test])))
+                score = float(np.mean(scores))
+            return cls._train(inputs, targets, random_state, score)
+
+    @classmethod
+    def _train(cls, inputs: Floats, targets: Floats, random_state: int, score: float = math.nan) -> Regressor:
+        scaler = StandardScaler().fit(inputs)
+        weights, biases, converged = _trained_network(scaler.transform(inputs), targets[:, None], random_state)
         return cls(
             center=np.asarray(scaler.mean_),
             scale=np.asarray(scaler.scale_),
-            weights=tuple(np.asarray(weight) for weight in network.coefs_),
-            biases=tuple(np.asarray(bias) for bias in network.intercepts_),
+            weights=weights,
+            biases=biases,
             low=float(targets.min()),
             high=float(targets.max()),
             score=score,
-            trained_on=len(known),
+            trained_on=len(inputs),
             converged=converged,
         )
 
     def predict(self, coordinates: Floats) -> Floats:
         """Expected IoU (n,) at coordinates (n, k)."""
-        values = (coordinates - self.center) / self.scale
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            values = np.maximum(values @ weight + bias, 0)
-        out: Floats = (values @ self.weights[-1] + self.biases[-1])[:, 0]
-        return np.clip(out, self.low, self.high)
+        return np.clip(self._outputs(coordinates), self.low, self.high)
+
+    def _outputs(self, coordinates: Floats) -> Floats:
+        """What the network puts out (n,), which may leave the range of the IoU."""
+        layers = _activations((coordinates - self.center) / self.scale, self.weights, self.biases)
+        out: Floats = layers[-1][:, 0]
+        return out
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """A single thread for matrix products, in the main thread.
+
+    The matrices are small: threads that wait for each other on a busy machine take a hundred times as long. The limit
+    is that of the process, so other threads do without it.
+    """
+    if threading.current_thread() is threading.main_thread():
+        limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
+        return limits
+    return nullcontext()
+
+
+def _trained_network(
+    inputs: Floats, targets: Floats, random_state: int
+) -> tuple[tuple[Floats, ...], tuple[Floats, ...], bool]:
+    """Weights and biases that fit inputs (n, k) to targets (n, 1), and whether the training converged."""
+    rng = np.random.RandomState(random_state)
+    sizes = (inputs.shape[1], *_HIDDEN, 1)
+    start: tuple[list[Floats], list[Floats]] = [], []
+    for fan_in, fan_out in itertools.pairwise(sizes):
+        bound = np.sqrt(6.0 / (fan_in + fan_out))
+        start[0].append(rng.uniform(-bound, bound, (fan_in, fan_out)))
+        start[1].append(rng.uniform(-bound, bound, fan_out))
+    shapes = [part.shape for part in (*start[0], *start[1])]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+
+    def packed(weights: list[Floats], biases: list[Floats]) -> Floats:
+        return np.concatenate([part.ravel() for part in (*weights, *biases)])
+
+    def unpacked(parameters: Floats) -> tuple[tuple[Floats, ...], tuple[Floats, ...]]:
+        parts = [part.reshape(shape) for part, shape in zip(np.split(parameters, ends[:-1]), shapes, strict=True)]
+        return tuple(parts[: len(_HIDDEN) + 1]), tuple(parts[len(_HIDDEN) + 1 :])
+
+    def loss_and_gradient(parameters: Floats) -> tuple[float, Floats]:
+        weights, biases = unpacked(parameters)
+        layers = _activations(inputs, weights, biases)
+        errors = layers[-1] - targets
+        penalty = sum(np.dot(weight.ravel(), weight.ravel()) for weight in weights)
+        loss = 0.5 * np.mean(errors**2, axis=0)[0] + 0.5 * _PENALTY * penalty / len(inputs)
+        of_weights, of_biases = [], []
+        for layer in reversed(range(len(weights))):
+            of_weights.append((layers[layer].T @ errors + _PENALTY * weights[layer]) / len(inputs))
+            of_biases.append(np.sum(errors, axis=0) / len(inputs))
+            if layer:
+                errors = errors @ weights[layer].T
+                errors[layers[layer] == 0] = 0
+        return float(loss), packed(of_weights[::-1], of_biases[::-1])
+
+    found = minimize(
+        loss_and_gradient,
+        packed(*start),
+        method="L-BFGS-B",
+        jac=True,
+        options={"maxfun": 15000, "maxiter": _ITERATIONS, "gtol": _GRADIENT_TOLERANCE},
+    )
+    return *unpacked(found.x), bool(found.status == 0)
+
+
+def _activations(inputs: Floats, weights: tuple[Floats, ...], biases: tuple[Floats, ...]) -> list[Floats]:
+    """Inputs and outputs (n, width) of every layer; all but the last are rectified."""
+    layers = [inputs]
+    for position, (weight, bias) in enumerate(zip(weights, biases, strict=True), start=1):
+        out = layers[-1] @ weight
+        out += bias
+        if position < len(weights):
+            np.maximum(out, 0, out=out)
+        layers.append(out)
+    return layers
 
 
 class Support:
@@ -143,25 +222,25 @@ class Support:
     Parameters
     ----------
     coordinates : numpy.ndarray, float64 (n, k)
-        Of the items.
+        Coordinates of the items.
     """
 
     def __init__(self, coordinates: Floats) -> None:
-        spread = coordinates.std(axis=0)
-        self._scale = np.where(spread > 0, spread, 1.0)
-        self._count = min(_NEIGHBOURS, len(coordinates) - 1) or 1
+        deviation = coordinates.std(axis=0)
+        self._scale = np.where(deviation > 0, deviation, 1.0)
+        self._count = min(_NEIGHBORS, len(coordinates) - 1) or 1
         self._tree = KDTree(coordinates / self._scale)
-        # An item is its own nearest neighbour: one more is asked for.
+        # An item is its own nearest neighbor: ask for one more.
         own = self._farthest(coordinates, self._count + 1)
-        self._usual = float(np.quantile(own, _USUAL)) or 1.0
+        self._unit = float(np.quantile(own, _SCALE_QUANTILE)) or 1.0
 
     def distance(self, coordinates: Floats) -> Floats:
-        """How far places (n, k) are from the items: 1 is what only one item in twenty exceeds among items."""
-        return self._farthest(coordinates, self._count) / self._usual
+        """Distance of points (n, k) to the items, scaled so that 95 % of the items are below 1."""
+        return self._farthest(coordinates, self._count) / self._unit
 
-    def share(self, coordinates: Floats) -> Floats:
-        """1 within the data, 0 where support ends."""
-        return np.clip((_REACH - self.distance(coordinates)) / (_REACH - 1), 0, 1)
+    def weight(self, coordinates: Floats) -> Floats:
+        """How well points (n, k) are supported: 1 within the data, falling to 0 where support ends."""
+        return np.clip((_SUPPORT_LIMIT - self.distance(coordinates)) / (_SUPPORT_LIMIT - 1), 0, 1)
 
     def _farthest(self, coordinates: Floats, count: int) -> Floats:
         count = min(count, self._tree.n)
@@ -174,11 +253,11 @@ def surface(
 ) -> Surface:
     """The grid of `shape` (rows, cols) over the first two components of all items, and a margin around them."""
     low, high = coordinates[:, :2].min(axis=0), coordinates[:, :2].max(axis=0)
-    room = np.where(high > low, margin * (high - low), 1.0)
+    border = np.where(high > low, margin * (high - low), 1.0)
     rows, cols = shape
-    x = np.linspace(low[0] - room[0], high[0] + room[0], cols)
-    y = np.linspace(low[1] - room[1], high[1] + room[1], rows)
-    places = np.stack([part.ravel() for part in np.meshgrid(x, y)], axis=1)
-    values = np.full(len(places), math.nan) if regressor is None else regressor.predict(places)
-    share = support.share(places)
-    return Surface(values.reshape(shape), x, y, (share > 0).reshape(shape), share.reshape(shape))
+    x = np.linspace(low[0] - border[0], high[0] + border[0], cols)
+    y = np.linspace(low[1] - border[1], high[1] + border[1], rows)
+    points = np.stack([part.ravel() for part in np.meshgrid(x, y)], axis=1)
+    values = np.full(len(points), math.nan) if regressor is None else regressor.predict(points)
+    weight = support.weight(points)
+    return Surface(values.reshape(shape), x, y, (weight > 0).reshape(shape), weight.reshape(shape))

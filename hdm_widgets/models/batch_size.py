@@ -104,7 +104,8 @@ def run_in_batches(
     ----------
     count : int
     run : callable
-        Takes the slice of the items that are to run, returns what was made of them.
+        Takes the slice of the items that are to run, returns what was made of them. It may be called again for the
+        same items, so a model that writes into its input must be given copies.
     sizes : BatchSize
         Learns from every batch; use it again for more items of the same kind.
     on_error : callable, optional

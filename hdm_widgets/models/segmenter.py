@@ -1,8 +1,7 @@
-"""Any segmentation model as a function from pictures to masks."""
+"""Any segmentation model as a function from images to masks."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -12,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from hdm_widgets._validation import check_choice, is_whole, to_tensor
 from hdm_widgets.models.batch_size import BatchSize, run_in_batches
-from hdm_widgets.models.borrowing import evaluating, home_of, precision, same_device
 from hdm_widgets.models.errors import ModelError, ModelOutputError, describe_error, is_out_of_memory
+from hdm_widgets.models.evaluation import evaluating
+from hdm_widgets.models.modules import model_device, model_dtype, same_device, unwrapped
 
 __all__ = ["Activation", "Model", "ModelError", "ModelOutputError", "Segmenter", "is_out_of_memory"]
 
@@ -48,15 +49,17 @@ class Segmenter:
     device : torch.device or str, optional
         Where to run; a Module's own device by default. The Module goes back where it was afterwards.
     batch_size : int, optional
-        Pictures in one call of the model; the caller chooses by default.
+        Images in one call of the model. By default the largest number that still lowers the time per image, bounded by
+        free memory and 0.25 s per batch.
     pad_to : int, optional
-        Pictures are padded at the bottom and the right, by reflection, to multiples of this, and the output cropped
-        back: for networks that take only sides divisible by their strides.
+        Pad images at the bottom and the right, by reflection, to multiples of this, and crop the output back: for
+        networks that take only sides divisible by their strides.
 
     Notes
     -----
     A Module is run in eval mode under `torch.inference_mode`; training flags and device are put back. Outputs
-    smaller than the picture are resized bilinearly before threshold or argmax.
+    smaller than the image are resized bilinearly before threshold or argmax. A batch that runs out of memory is
+    halved; a model that fails on a batch, but not on its images one by one, is run on single images.
 
     Examples
     --------
@@ -104,12 +107,25 @@ class Segmenter:
     def wrap(cls, model: Model, **options: Any) -> Segmenter:
         """`model` itself if it is a Segmenter, else a new one around it.
 
-        Options that are None count as not given. A Segmenter has its own; giving them again is an error.
+        Parameters
+        ----------
+        model : torch.nn.Module, callable or Segmenter
+        **options : object
+            Of the constructor; None counts as not given. A Segmenter has its own: giving others is an error.
+
+        Returns
+        -------
+        Segmenter
+
+        Raises
+        ------
+        ValueError
+            For an option beside a Segmenter; only its own device may be given again.
         """
         given = {name: value for name, value in options.items() if value is not None}
         if not isinstance(model, Segmenter):
             return cls(model, **given)
-        # The documented interface always passes a device: that of the model is no contradiction.
+        # The documented interface always passes a device: allow the Segmenter's own.
         device = given.pop("device", None)
         if device is not None and not same_device(torch.device(device), model.run_device):
             given["device"] = device
@@ -124,13 +140,19 @@ class Segmenter:
 
     @property
     def run_device(self) -> torch.device:
-        """Where pictures must be for the model to run."""
-        home = home_of(self.model) if isinstance(self.model, nn.Module) else None
-        return self.device or home or torch.device("cpu")
+        """Where images must be for the model to run."""
+        own = model_device(self.model) if isinstance(self.model, nn.Module) else None
+        return self.device or own or torch.device("cpu")
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Hold the model in eval mode on its device; around many calls, this saves switching for each."""
+        """Hold the model in eval mode on its device; around many calls, this saves switching for each.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is in use on another device.
+        """
         if isinstance(self.model, nn.Module):
             with evaluating(self.model, self.device):
                 yield
@@ -151,15 +173,26 @@ class Segmenter:
         Raises
         ------
         ModelError
-            If the model raises; `ModelOutputError`, which is a `ValueError` too, if its output has a
-            wrong form or is not finite.
+            If the model raises, or memory runs out for a single image; `ModelOutputError`, which is a `ValueError` too,
+            if its output has a wrong form or is not finite. Its `image_index` says for which image.
         """
         return self._in_batches(images, lambda batch: self._probability(self.raw(batch)).cpu().numpy())
 
     def masks(self, images: Tensor | NDArray[Any]) -> NDArray[np.bool_]:
-        """The segment, bool (N, H, W): see `threshold` for what belongs to it.
+        """The segment: see `threshold` for what belongs to it.
 
-        Parameters and errors are those of `probabilities`.
+        Parameters
+        ----------
+        images : torch.Tensor or numpy.ndarray (N, C, H, W)
+
+        Returns
+        -------
+        numpy.ndarray, bool (N, H, W)
+
+        Raises
+        ------
+        ModelError
+            As `probabilities` does.
         """
         return self._in_batches(images, lambda batch: self.binarize(self.raw(batch)).cpu().numpy())
 
@@ -171,10 +204,12 @@ class Segmenter:
         if not len(given):
             raise ValueError("there is no image: N is 0")
         with self.evaluating():
-            sizes = self._sizes_for(given[0])
-            return np.concatenate([part for _, part in run_in_batches(len(given), lambda at: run(given[at]), sizes)])
+            sizes = self.sizes_for(given[0])
+            # Copies: a model may write into its input, and a batch may have to run again.
+            parts = run_in_batches(len(given), lambda part: run(given[part].clone()), sizes)
+            return np.concatenate([output for _, output in parts])
 
-    def _sizes_for(self, image: Tensor) -> BatchSize:
+    def sizes_for(self, image: Tensor) -> BatchSize:
         """The batch size for images like this one; what earlier calls learned about them is used again."""
         key = tuple(image.shape), self.run_device, self.batch_size
         if self._sizes is None or self._sizes[0] != key:
@@ -182,7 +217,7 @@ class Segmenter:
         return self._sizes[1]
 
     def raw(self, images: Tensor) -> Tensor:
-        """The model's output as float (N, classes, H, W) of the pictures' size, before any activation.
+        """The model's output as float (N, classes, H, W) of the images' size, before any activation.
 
         Parameters
         ----------
@@ -193,16 +228,20 @@ class Segmenter:
         -------
         torch.Tensor
             On the model's device.
+
+        Raises
+        ------
+        ModelError
+            As `probabilities` does, but what runs out of memory raises its own error.
         """
         with torch.inference_mode(), self.evaluating():
             maps = self._to_size(self.call(images), images)
             finite = torch.isfinite(maps.flatten(1).sum(1))
             if not bool(finite.all()):
-                # A sum may overflow where no value is wrong: look again before saying so.
+                # The sum of finite values may overflow: check every value.
                 finite = torch.isfinite(maps).flatten(1).all(1)
             if not bool(finite.all()):
-                picture = int((~finite).nonzero()[0])
-                raise ModelOutputError("the model returned NaN or infinity", picture)
+                raise ModelOutputError("the model returned NaN or infinity", int((~finite).nonzero()[0]))
             if self.activation == "auto":
                 low, high = maps.aminmax()
                 probabilities = bool((low >= 0) & (high <= 1))
@@ -210,13 +249,13 @@ class Segmenter:
             return maps
 
     def _to_size(self, output: Any, images: Tensor) -> Tensor:
-        """An output of the model as float (N, classes, H, W) of the size of the pictures before padding."""
+        """Standardize an output and crop it to the size of the images before padding: float (N, classes, H, W)."""
         maps = self.standard(output, images.shape[0])
         height, width = images.shape[-2:]
         padded_height, padded_width = self._padded_size(height, width)
         if maps.shape[-2] > padded_height or maps.shape[-1] > padded_width:
             raise ModelOutputError(
-                f"the model returned maps of {maps.shape[-2]} x {maps.shape[-1]} px for pictures of "
+                f"the model returned maps of {maps.shape[-2]} x {maps.shape[-1]} px for images of "
                 f"{padded_height} x {padded_width} px; expected the same size or a smaller one"
             )
         if maps.shape[-2:] != (padded_height, padded_width):
@@ -224,9 +263,9 @@ class Segmenter:
         return maps[..., :height, :width]
 
     def pipeline(self) -> nn.Module:
-        """All that `raw` does, but for what looks at values, as one Module that can be traced.
+        """`raw` without its value checks, as a Module that torch.export can trace.
 
-        Only for a Module, inside `evaluating`.
+        Only for a Segmenter around a Module, inside `evaluating`.
         """
         return _Pipeline(self)
 
@@ -266,39 +305,59 @@ class Segmenter:
         below, right = padded_height - height, padded_width - width
         if not below and not right:
             return images
-        # Reflection needs a picture larger than what it adds; a smaller one repeats its edge.
+        # Reflection needs an image larger than what it adds; a smaller one repeats its edge.
         mode = "reflect" if below < height and right < width else "replicate"
         return F.pad(images, (0, right, 0, below), mode=mode)
 
     def call(self, images: Tensor) -> Any:
-        """What the model returns for a batch (N, C, H, W), padded as it needs, in whatever form that is."""
+        """Pad a batch (N, C, H, W) and run the model on it; the output is as the model gave it."""
         return self._call(self._padded(images.to(self.run_device)))
 
     def _call(self, images: Tensor) -> Any:
         if isinstance(self.model, nn.Module):
-            return self._guarded(images.to(precision(self.model)))
+            return self._guarded(images.to(model_dtype(self.model)))
         if self._takes_numpy is None:
-            try:
-                with warnings.catch_warnings():
-                    # NumPy half accepts a tensor and says so in this warning: then it is a numpy function.
-                    warnings.filterwarnings("error", message=".*__array_wrap__")
-                    output = self.model(images)
-            except Exception as torch_error:
-                if is_out_of_memory(torch_error):
-                    raise
-                try:
-                    output = self.model(images.cpu().numpy())
-                except Exception as numpy_error:
-                    raise ModelError(
-                        f"the model raised {describe_error(torch_error)} "
-                        f"for a torch tensor of shape {tuple(images.shape)}, "
-                        f"and {describe_error(numpy_error)} for the same numpy array"
-                    ) from numpy_error
-                self._takes_numpy = True
-                return output
+            return self._first_call(images)
+        return self._guarded(images.cpu().numpy() if self._takes_numpy else images)
+
+    def _first_call(self, images: Tensor) -> Any:
+        """Call a function that may take tensors or arrays, and remember which."""
+        # Copies for the first two attempts: a function may write into its input before it fails.
+        probe = _ArrayProbe()
+        try:
+            with probe:
+                output = self.model(images.clone())
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            torch_error = describe_error(error)
+        else:
             self._takes_numpy = False
             return output
-        return self._guarded(images.cpu().numpy() if self._takes_numpy else images)
+        try:
+            output = self.model(images.clone().cpu().numpy())
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            numpy_error = error
+        else:
+            self._takes_numpy = True
+            return output
+        if probe.refused:
+            # A torch function that makes an array itself, of its output for instance.
+            try:
+                output = self.model(images)
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise
+                torch_error = describe_error(error)
+            else:
+                self._takes_numpy = False
+                return output
+        raise ModelError(
+            f"the model raised {torch_error} for a torch tensor of shape {tuple(images.shape)}, "
+            f"and {describe_error(numpy_error)} for the same numpy array"
+        ) from numpy_error
 
     def _guarded(self, images: Any) -> Any:
         try:
@@ -314,8 +373,8 @@ class Segmenter:
             ) from error
 
     def standard(self, output: Any, count: int) -> Tensor:
-        """Any documented form of output of `count` pictures as float (N, classes, h, w)."""
-        came = type(output).__name__
+        """Any documented form of output for `count` images as float (N, classes, h, w)."""
+        returned = type(output).__name__
         if hasattr(output, "logits"):
             output = output.logits
         if isinstance(output, Mapping):
@@ -327,37 +386,66 @@ class Segmenter:
             output = output[key]
         if isinstance(output, (list, tuple)):
             if not output:
-                raise ModelOutputError(f"the model returned an empty {came}")
+                raise ModelOutputError(f"the model returned an empty {returned}")
             output = output[0]
         if isinstance(output, np.ndarray) and output.dtype != object:
             output = torch.from_numpy(np.ascontiguousarray(output)).to(self.run_device)
         if not isinstance(output, Tensor):
-            raise ModelOutputError(f"expected a tensor or an array of maps from the model, got {came}")
+            raise ModelOutputError(f"expected a tensor or an array of maps from the model, got {returned}")
         if output.is_complex():
             raise ModelOutputError(f"expected real numbers from the model, got {output.dtype}")
         maps = output.unsqueeze(1) if output.ndim == 3 else output
         if maps.ndim != 4 or maps.shape[0] != count or 0 in maps.shape[1:]:
             raise ModelOutputError(
-                f"for {count} picture(s) expected maps (N, H, W) or (N, classes, H, W) with N = {count} "
+                f"for {count} image(s) expected maps (N, H, W) or (N, classes, H, W) with N = {count} "
                 f"from the model, got shape {tuple(output.shape)}"
             )
         return maps.float() if maps.dtype != torch.float64 else maps
 
 
+class _ArrayProbe(TorchFunctionMode):
+    """Refuse to turn tensors into arrays, in this thread and while it is entered.
+
+    NumPy functions accept tensors on the CPU by half: they convert them, and warn when they convert the result back. To
+    refuse is how such a function is told from a torch function without any warning.
+
+    Attributes
+    ----------
+    refused : bool
+        Whether a conversion was asked for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is Tensor.__array__:
+            self.refused = True
+            # NumPy takes a TypeError for an old signature, and warns of it.
+            raise RuntimeError("the tensor is not to be turned into an array")
+        return func(*args, **(kwargs or {}))
+
+
 class _Pipeline(nn.Module):
+    """`Segmenter.raw` without its value checks, of the network inside any wrapper.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        Around a Module.
+    """
+
     def __init__(self, segmenter: Segmenter) -> None:
         super().__init__()
         assert isinstance(segmenter.model, nn.Module)  # as `pipeline` says  # noqa: S101
-        model = segmenter.model
-        # What is around the network is no part of it.
-        while (inner := getattr(model, "_orig_mod", None) or getattr(model, "module", None)) is not None and isinstance(
-            model, (nn.DataParallel, torch._dynamo.OptimizedModule)
-        ):
-            model = inner
-        self.model = model
+        self.model = unwrapped(segmenter.model)
         self.training = False
         self._segmenter = segmenter
 
     def forward(self, images: Tensor) -> Tensor:
+        """Raw output (N, classes, H, W) for images (N, C, H, W)."""
         segmenter = self._segmenter
-        return segmenter._to_size(self.model(segmenter._padded(images).to(precision(self.model))), images)
+        return segmenter._to_size(self.model(segmenter._padded(images).to(model_dtype(self.model))), images)

@@ -1,8 +1,7 @@
-"""Train a segmenter on (picture, mask) pairs."""
+"""Train a segmentation model on pairs of an image and a mask."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sized
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,14 +13,15 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from hdm_widgets.models.borrowing import evaluating
+from hdm_widgets.models.evaluation import evaluating
+from hdm_widgets.models.modules import model_device, move, parameters, set_training, tensors
 
 __all__ = ["TrainingHistory", "evaluate", "train"]
 
 
 @dataclass(frozen=True)
 class TrainingHistory:
-    """What happened, epoch by epoch.
+    """Loss and validation score of every epoch.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class TrainingHistory:
 
 
 def _loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Binary cross-entropy plus soft Dice, the Dice term a picture at a time."""
+    """Binary cross-entropy plus soft Dice; the Dice term is a mean over images."""
     cross_entropy = F.binary_cross_entropy_with_logits(logits, target)
     probability = torch.sigmoid(logits).flatten(1)
     truth = target.flatten(1)
@@ -48,14 +48,23 @@ def _loss(logits: Tensor, target: Tensor) -> Tensor:
     return cross_entropy + (1 - dice).mean()
 
 
-def _turned(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """The batch flipped and turned by a quarter, at random; a turn only where the sides are equal."""
+def _augmented(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Flip the batch along each axis and transpose it, at random; transpose only if the sides are equal."""
     for axis in (-1, -2):
         if rng.random() < 0.5:
             images, masks = images.flip(axis), masks.flip(axis)
     if images.shape[-1] == images.shape[-2] and rng.random() < 0.5:
         images, masks = images.transpose(-1, -2), masks.transpose(-1, -2)
     return images.contiguous(), masks.contiguous()
+
+
+def _chosen_device(model: nn.Module, device: torch.device | str | None) -> torch.device:
+    """The device that was asked for, else the model's own."""
+    return torch.device(device) if device is not None else model_device(model) or torch.device("cpu")
+
+
+def _copies(model: nn.Module) -> list[Tensor]:
+    return [tensor.detach().clone() for tensor in tensors(model)]
 
 
 def _maps(model: nn.Module, images: Tensor, masks: Tensor) -> Tensor:
@@ -71,25 +80,25 @@ def _maps(model: nn.Module, images: Tensor, masks: Tensor) -> Tensor:
 def evaluate(
     model: nn.Module, dataset: Dataset[Any], *, batch_size: int = 16, device: torch.device | str | None = None
 ) -> float:
-    """IoU over all pixels of a data set, masks cut at a logit of 0.
+    """IoU over all pixels of a data set; pixels whose logit is above 0 are predicted.
 
     Parameters
     ----------
     model : torch.nn.Module
         (N, C, H, W) -> one logit per pixel, (N, 1, H, W) or (N, H, W).
     dataset : torch.utils.data.Dataset
-        Items are (picture (C, H, W), mask (H, W)).
+        Items are (image (C, H, W), mask (H, W)), nonzero = segment.
     batch_size : int
-        Pictures in a batch.
+        Images in a batch.
     device : torch.device or str, optional
         Where to compute; the model's own device by default.
 
     Returns
     -------
     float
-        Pooled intersection over pooled union; 0 if no pixel is in either.
+        Sum of all intersections over sum of all unions; 0 if no pixel is in any.
     """
-    device = torch.device(device) if device is not None else next(model.parameters()).device
+    device = _chosen_device(model, device)
     intersection = union = 0
     with torch.inference_mode(), evaluating(model, device):
         for images, masks in DataLoader(dataset, batch_size):
@@ -121,17 +130,17 @@ def train(
         (N, C, H, W) -> one logit per pixel, (N, 1, H, W) or (N, H, W). Trained in place; on return it
         is in eval mode and has the weights of the best epoch.
     dataset : torch.utils.data.Dataset
-        Items are (picture float32 (C, H, W), mask (H, W), nonzero = segment).
+        Items are (image float32 (C, H, W), mask (H, W)), nonzero = segment.
     validation : torch.utils.data.Dataset, optional
         The best epoch is the one with the highest IoU here; without it, the one with the lowest loss.
     epochs, batch_size : int
-        Passes over `dataset`, pictures in a step.
+        Passes over `dataset`, and images in a step.
     learning_rate : float
         Highest rate of a one-cycle schedule.
     augment : bool
-        Flip and turn the batches at random.
+        Flip and transpose the batches at random.
     seed : int
-        Fixes the order of the pictures and the augmentation. The initial weights are the model's own.
+        Fixes the order of the images and the augmentation. The initial weights are the model's own.
     device : torch.device or str, optional
         Where to train; the model's own device by default.
     progress : bool
@@ -151,23 +160,23 @@ def train(
         raise ValueError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
     if isinstance(dataset, Sized) and len(dataset) == 0:
         raise ValueError("the data set is empty")
-    device = torch.device(device) if device is not None else next(model.parameters()).device
-    model.to(device)
+    device = _chosen_device(model, device)
+    move(model, device)
     rng = np.random.default_rng(seed)
     loader = DataLoader(dataset, batch_size, shuffle=True, generator=torch.Generator().manual_seed(seed))
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    optimizer = torch.optim.Adam(parameters(model), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=epochs * len(loader))
     history = TrainingHistory()
-    best_score, best_epoch, best_weights = -float("inf"), 0, copy.deepcopy(model.state_dict())
+    best_score, best_epoch, best_weights = -float("inf"), 0, _copies(model)
 
     with tqdm(total=epochs * len(loader), disable=not progress, unit="batch", desc="training") as bar:
         for epoch in range(epochs):
-            model.train()
+            set_training(model, True)
             total = 0.0
             for images, masks in loader:
                 images, truth = images.to(device), (masks.to(device) != 0).float()
                 if augment:
-                    images, truth = _turned(images, truth, rng)
+                    images, truth = _augmented(images, truth, rng)
                 loss = _loss(_maps(model, images, truth), truth)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -182,7 +191,9 @@ def train(
                 history.iou.append(score)
             bar.set_postfix(loss=f"{history.loss[-1]:.3f}", best=f"{max(score, best_score):.4f}")
             if score > best_score:
-                best_score, best_epoch, best_weights = score, epoch, copy.deepcopy(model.state_dict())
-    model.load_state_dict(best_weights)
-    model.eval()
+                best_score, best_epoch, best_weights = score, epoch, _copies(model)
+    with torch.no_grad():
+        for tensor, best in zip(tensors(model), best_weights, strict=True):
+            tensor.copy_(best)
+    set_training(model, False)
     return TrainingHistory(history.loss, history.iou, best_epoch)

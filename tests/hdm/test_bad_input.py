@@ -203,9 +203,9 @@ def test_unknown_colour_maps_and_result_types(explainer, method):
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        (lambda images: images[:, 0, :, 0], r"on the image without a disc: for 1 picture\(s\) expected maps"),
+        (lambda images: images[:, 0, :, 0], r"on the image without a disc: for 1 image\(s\) expected maps"),
         (lambda images: images[:0, 0], r"with N = 1 from the model, got shape \(0, 16, 20\)"),
-        (lambda images: images.repeat(1, 1, 2, 1)[:, :1], "maps of 32 x 20 px for pictures of 16 x 20 px"),
+        (lambda images: images.repeat(1, 1, 2, 1)[:, :1], "maps of 32 x 20 px for images of 16 x 20 px"),
         (lambda images: images, "3 classes; say which one is the segment with target="),
         (lambda images: None, "got NoneType"),
         (lambda images: {"masks": images}, r"mapping without 'out' or 'logits'; it has \['masks'\]"),

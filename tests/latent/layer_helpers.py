@@ -28,8 +28,8 @@ def found(model, layer="auto", shape=(2, 1, 64, 64), **options):
 
 
 def features(model, layer, pictures, pool="mean", **options):
-    """What one pass with a tap gives."""
-    collector = Collector(hw.Segmenter(model, target=0), layer, pool, **options)
+    """What one run with a hook gives."""
+    collector = Collector(hw.Segmenter(model, target=0, batch_size=len(pictures)), layer, pool, **options)
     return collector.features(pictures, find_layer(collector.segmenter, layer, pictures[:2])[0])
 
 

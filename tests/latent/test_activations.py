@@ -5,7 +5,7 @@ from layer_helpers import features, found, noise, number_of_hooks
 from torch import nn
 
 import hdm_widgets as hw
-from hdm_widgets.latent.activations import Layer, LayerError, Tap, output_tensor, pooled
+from hdm_widgets.latent.activations import ActivationHook, Layer, LayerError, output_tensor, pooled
 from hdm_widgets.latent.collector import Collector
 from hdm_widgets.latent.layers import find_layer
 
@@ -55,8 +55,8 @@ WITHOUT_ACTIVATIONS = [
     ("volume", r"layer 'volume' put out \(2, 1, 1, 4, 4\); expected \(N, channels, rows, cols\), \(N, tokens"),
     ("number", r"layer 'number' put out \(2,\); expected"),
     ("empty", r"layer 'empty' put out \(2, 0, 4, 4\); expected"),
-    ("parts", r"layer 'parts' put out 4 activations for 2 picture\(s\); it works on parts of pictures or on"),
-    ("several", r"layer 'several' put out 1 activations for 2 picture\(s\); it works on parts of pictures or on"),
+    ("parts", r"layer 'parts' put out 4 activations for 2 image\(s\); it works on parts of images or on"),
+    ("several", r"layer 'several' put out 1 activations for 2 image\(s\); it works on parts of images or on"),
 ]
 
 
@@ -190,11 +190,11 @@ def test_cells_of_the_grid():
 
 
 def test_a_grid_of_tokens_needs_a_square():
-    with pytest.raises(LayerError, match=r"pool='grid' needs the places of a square picture; 5 tokens are none"):
+    with pytest.raises(LayerError, match=r"pool='grid' needs the positions of a square image; 5 tokens are none"):
         pooled(torch.ones(1, 5, 2), "grid")
 
 
-# -- the tap ------------------------------------------------------------------------------------------
+# -- the hook ------------------------------------------------------------------------------------------
 
 
 class OverwrittenMaps(nn.Module):
@@ -256,42 +256,50 @@ def test_vectors_and_tokens_are_caught_before_what_follows_overwrites_them(pool,
     np.testing.assert_allclose(features(model, layer, pictures, pool), pooled(values, pool), atol=1e-6)
 
 
-def test_a_tap_listens_only_while_it_is_open():
+def test_a_hook_listens_only_while_it_is_open():
     module = nn.Identity()
-    tap = Tap(module, "it", lambda activation: 2 * activation)
-    with tap.open():
+    hook = ActivationHook(module, "it", lambda activation: 2 * activation)
+    with hook.attached():
         module(torch.ones(2, 1))
-        np.testing.assert_array_equal(tap.take(2), [[2], [2]])
+        np.testing.assert_array_equal(hook.take(2), [[2], [2]])
         with pytest.raises(LayerError, match="layer 'it' did not run"):
-            tap.take(2)  # what was taken is gone
+            hook.take(2)  # what was taken is gone
         module(torch.ones(3, 1))
-        tap.clear()
+        hook.clear()
         with pytest.raises(LayerError, match="layer 'it' did not run"):
-            tap.take(3)
+            hook.take(3)
         module(torch.ones(4, 1))
     assert number_of_hooks(module) == 0
     module(torch.ones(5, 1))
     with pytest.raises(LayerError, match="layer 'it' did not run"):
-        tap.take(4)
+        hook.take(4)
 
 
 def test_the_hook_goes_whatever_happens():
     module = nn.Identity()
-    with pytest.raises(ZeroDivisionError), Tap(module, "it", torch.clone).open():
+    with pytest.raises(ZeroDivisionError), ActivationHook(module, "it", torch.clone).attached():
         raise ZeroDivisionError
     assert number_of_hooks(module) == 0
 
 
-@pytest.mark.parametrize(("batch_size", "sizes"), [(None, [16, 4]), (3, [3, 3, 3, 3, 3, 3, 2])])
-def test_new_pictures_come_in_batches(batch_size, sizes):
+@pytest.mark.parametrize(
+    ("batch_size", "learned", "sizes"),
+    [(3, 3, [3, 3, 3, 3, 3, 3, 2]), (None, 16, [16, 4]), (None, 1, None)],
+    ids=["given", "learned before", "nothing learned yet"],
+)
+def test_new_images_come_in_batches(batch_size, learned, sizes):
     seen = []
     model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 1, 1))
     segmenter = hw.Segmenter(model, batch_size=batch_size)
     pictures = noise(20, 1, 4, 4)
     layer, _ = find_layer(segmenter, "0", pictures[:2])
+    if batch_size is None and learned > 1:
+        segmenter.sizes_for(pictures[0]).size = learned
+        segmenter.sizes_for(pictures[0])._growing = False
     handle = model.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
     got = Collector(segmenter, "0").features(pictures, layer)
     handle.remove()
-    assert seen == sizes
+    assert seen == sizes if sizes else seen[0] == 1
+    assert sum(seen) == 20
     weight, bias = model[0].weight.detach().flatten(), model[0].bias.detach()
     np.testing.assert_allclose(got, pictures.mean((1, 2, 3))[:, None] * weight + bias, atol=1e-6)

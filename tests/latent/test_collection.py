@@ -106,9 +106,9 @@ def check(collection, dataset, items):
     for position in range(len(items)):
         np.testing.assert_array_equal(collection.truths[position], truths[position])
         np.testing.assert_array_equal(collection.predictions[position], predictions[position])
-    np.testing.assert_array_equal(collection.hits, (truths & predictions).sum((1, 2)))
-    np.testing.assert_array_equal(collection.misses, (truths & ~predictions).sum((1, 2)))
-    np.testing.assert_array_equal(collection.false_alarms, (~truths & predictions).sum((1, 2)))
+    np.testing.assert_array_equal(collection.tp, (truths & predictions).sum((1, 2)))
+    np.testing.assert_array_equal(collection.fn, (truths & ~predictions).sum((1, 2)))
+    np.testing.assert_array_equal(collection.fp, (~truths & predictions).sum((1, 2)))
 
 
 def number_of_hooks(model):
@@ -124,7 +124,7 @@ def test_everything_of_every_item():
     check(got, dataset, range(30))
     assert got.layer == Layer("values", SHAPE)
     assert got.features.dtype == np.float32
-    assert got.picture_shape == SHAPE
+    assert got.image_shape == SHAPE
     assert got.skipped == {}
     assert got.columns == {}
     assert len(got.truths) == len(got.predictions) == 30
@@ -137,9 +137,9 @@ def test_counts_by_hand():
         (predicted, truth), (truth, truth), (0 * truth, truth), (predicted, 0 * truth), (0 * truth, 0 * truth),
     ]]  # fmt: skip
     got = collect(Reads(), dataset)
-    assert got.hits.tolist() == [1, 3, 0, 0, 0]
-    assert got.misses.tolist() == [2, 0, 3, 0, 0]
-    assert got.false_alarms.tolist() == [3, 0, 0, 4, 0]
+    assert got.tp.tolist() == [1, 3, 0, 0, 0]
+    assert got.fn.tolist() == [2, 0, 3, 0, 0]
+    assert got.fp.tolist() == [3, 0, 0, 4, 0]
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 5])
@@ -437,7 +437,7 @@ def test_running_out_of_memory_halves_the_batch(most, tried, error):
 
 
 def test_no_memory_for_a_single_picture():
-    with pytest.raises(CollectionError, match="item 3: out of memory even for a single picture") as caught:
+    with pytest.raises(CollectionError, match="item 3: out of memory even for a single image") as caught:
         collect(Fails(3, error=torch.OutOfMemoryError("no room")), scenes(), segmenter={"batch_size": 8})
     assert caught.value.index == 3
     check(caught.value.collection, scenes(), range(3))
@@ -450,18 +450,94 @@ def test_a_batch_that_fails_is_tried_one_by_one():
                 raise RuntimeError("not so many")
             return super().forward(images)
 
-    got = collect(DislikesLargeBatches(), scenes(), segmenter={"batch_size": 5})
+    model = DislikesLargeBatches()
+    with pytest.warns(UserWarning, match="failed on a batch of 5 images .*not so many.* one at a time"):
+        got = collect(model, scenes(), segmenter={"batch_size": 5})
     check(got, scenes(), range(12))
+    assert [len(batch) for batch in model.seen[1:]] == [1] * 12
 
 
-def test_a_model_for_single_pictures():
-    class OneByOne(Reads):
-        def forward(self, images):
-            if len(images) > 1:
-                raise RuntimeError("one picture, please")
-            return super().forward(images)
+class OneByOne(Reads):
+    """Takes single images only."""
 
+    def forward(self, images):
+        if len(images) > 1:
+            raise RuntimeError("one image, please")
+        return super().forward(images)
+
+
+def test_a_model_for_single_images():
     check(collect(OneByOne(), scenes(), segmenter={"batch_size": 1}), scenes(), range(12))
+    with pytest.warns(UserWarning, match="failed on a batch of 3 images .*one image, please.* one at a time"):
+        check(collect(OneByOne(), scenes(), segmenter={"batch_size": 3}), scenes(), range(12))
+
+
+@pytest.mark.parametrize("layer", ["auto", "values"])
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory. Tried to allocate"), MemoryError()])
+def test_memory_for_one_image_only(layer, error):
+    model = Fails(error=error, most=1)
+    got = collect(model, scenes(), layer=layer)
+    check(got, scenes(), range(12))
+    assert got.layer == Layer("values", SHAPE, chosen=layer == "auto")
+
+
+@pytest.mark.parametrize("layer", ["auto", "values"])
+def test_no_memory_for_the_first_image(layer):
+    model = Fails(error=torch.OutOfMemoryError("no room"), most=0)
+    with pytest.raises(CollectionError, match="item 0: out of memory even for a single image") as caught:
+        collect(model, scenes(), layer=layer)
+    assert (caught.value.index, caught.value.collection) == (0, None)
+    with pytest.raises(CollectionError, match="no item could be used; the last: item 11: out of memory even for"):
+        collect(model, scenes(), layer=layer, on_error="skip")
+
+
+@pytest.mark.parametrize("method", ["transform", "predict_iou", "locate"])
+def test_new_images_halve_a_batch_that_memory_runs_out_for(method):
+    pictures = np.stack([picture for picture, _ in scenes(30)])
+    plain = hw.LatentSpace(Reads(), layer="values").fit(scenes(30), progress=False)
+    model = Fails(error=torch.OutOfMemoryError("no room"))
+    space = hw.LatentSpace(model, layer="values", batch_size=16).fit(scenes(30), progress=False)
+    model.seen, model.most = [], 4
+    got, expected = getattr(space, method)(pictures), getattr(plain, method)(pictures)
+    if method == "locate":
+        got, expected = got.embedding, expected.embedding
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    assert [len(batch) for batch in model.seen] == [16, 8, 4, 4, 4, 4, 4, 4, 4, 2]
+
+
+def test_new_images_for_a_model_that_takes_them_one_by_one():
+    pictures = np.stack([picture for picture, _ in scenes(12)])
+    space = hw.LatentSpace(OneByOne(), layer="values", batch_size=1).fit(scenes(), progress=False)
+    np.testing.assert_allclose(space.transform(pictures), space.embedding_, atol=1e-6)
+    space.segmenter.batch_size = 5
+    with pytest.warns(UserWarning, match="failed on a batch of 5 images .*one image, please.* one at a time"):
+        np.testing.assert_allclose(space.transform(pictures), space.embedding_, atol=1e-6)
+
+
+def test_new_images_run_in_batches_of_the_size_that_fit_has_found():
+    model = Reads()
+    space = hw.LatentSpace(model, layer="values").fit(scenes(300), progress=False)
+    learned = space.segmenter.sizes_for(torch.zeros(SHAPE)).size
+    model.seen = []
+    space.transform(np.stack([picture for picture, _ in scenes(300)]))
+    assert len(model.seen[0]) == min(300, learned)
+
+
+def test_a_model_that_writes_into_its_input_does_not_change_what_is_kept():
+    class Writes(Reads):
+        def forward(self, images):
+            out = super().forward(images).clone()
+            images.zero_()
+            return out
+
+    dataset = scenes()
+    got, expected = collect(Writes(), dataset), collect(Reads(), dataset)
+    check(got, scenes(), range(12))
+    np.testing.assert_array_equal(got.thumbnails, expected.thumbnails)
+    pictures = torch.from_numpy(np.stack([picture for picture, _ in dataset]))
+    space = hw.LatentSpace(Writes(), layer="values").fit(dataset, progress=False)
+    for _ in range(2):
+        np.testing.assert_allclose(space.transform(pictures), space.embedding_, atol=1e-6)
 
 
 def test_a_layer_that_gives_another_number_of_features():

@@ -54,8 +54,8 @@ class Broken:
 def test_every_form_of_item(item):
     got = read_item([item], 0)
     assert isinstance(got, Item)
-    assert got.picture.dtype == torch.float32
-    np.testing.assert_array_equal(got.picture, PICTURE)
+    assert got.image.dtype == torch.float32
+    np.testing.assert_array_equal(got.image, PICTURE)
     assert got.mask.dtype == bool
     np.testing.assert_array_equal(
         got.mask, [[False, True, False, False], [False, True, True, False], [False, False, False, False]]
@@ -65,14 +65,14 @@ def test_every_form_of_item(item):
 
 def test_a_picture_without_channel_axis_gets_one():
     got = read_item([(PICTURE[0], MASK)], 0)
-    np.testing.assert_array_equal(got.picture, PICTURE[:1])
+    np.testing.assert_array_equal(got.image, PICTURE[:1])
 
 
 def test_an_item_is_a_copy():
     picture, mask = PICTURE.copy(), (MASK != 0).copy()
     got = read_item([(picture, mask)], 0)
     picture[:], mask[:] = 7, True
-    np.testing.assert_array_equal(got.picture, PICTURE)
+    np.testing.assert_array_equal(got.image, PICTURE)
     assert got.mask.sum() == 3
 
 
@@ -103,7 +103,7 @@ def test_what_a_mapping_carries_beside():
 @pytest.mark.parametrize(
     ("item", "error", "message"),
     [
-        ((PICTURE,), TypeError, r"item 0 must be \(picture, mask\) or a mapping .*'image' and 'mask', got 1 entries"),
+        ((PICTURE,), TypeError, r"item 0 must be \(image, mask\) or a mapping .*'image' and 'mask', got 1 entries"),
         ((PICTURE, MASK, 3), TypeError, "item 0 must be .*got 3 entries"),
         (PICTURE, TypeError, "item 0 must be .*got ndarray"),
         (SimpleNamespace(image=PICTURE), TypeError, "item 0 must be .*got SimpleNamespace"),
@@ -156,7 +156,7 @@ def test_all_items_come_in_order_and_errors_among_them(num_workers):
         if index in (3, 7):
             assert type(item) is ValueError
         else:
-            np.testing.assert_array_equal(item.picture, PICTURE + index)
+            np.testing.assert_array_equal(item.image, PICTURE + index)
             assert item.mask.sum() == 3
     assert str(got[3]) == "item 3 could not be read: OSError: disk"
     assert str(got[7]).startswith("item 7 could not be read: UnicodeDecodeError: 'utf-8' codec")
@@ -189,7 +189,7 @@ def test_what_has_items_is_a_data_set(dataset):
         (iter([1]), r"must have a length and items \(len\(dataset\), dataset\[i\]\), got list_iterator"),
         (5, "must have a length and items .*got int"),
         ({1, 2}, "must have a length and items .*got set"),
-        (torch.zeros(3, 1, 4, 4), r"got an array; torch.utils.data.TensorDataset\(pictures, masks\) makes one"),
+        (torch.zeros(3, 1, 4, 4), r"got an array; torch.utils.data.TensorDataset\(images, masks\) makes one"),
         (np.zeros((3, 1, 4, 4)), "got an array; torch.utils.data.TensorDataset"),
     ],
 )

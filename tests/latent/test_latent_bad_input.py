@@ -166,7 +166,7 @@ def test_items_without_a_mask_or_a_picture(missing):
         hw.LatentSpace(Counts(), layer="layer").fit(items, **QUIET)
     with pytest.raises(CollectionError, match=r"item 0: its mask is missing \(None\)"):
         hw.LatentSpace(Counts(), layer="layer").fit([(picture, None) for picture in PICTURES], **QUIET)
-    with pytest.raises(CollectionError, match=r"item 0 must be \(picture, mask\).*got 1 entries"):
+    with pytest.raises(CollectionError, match=r"item 0 must be \(image, mask\).*got 1 entries"):
         hw.LatentSpace(Counts(), layer="layer").fit(TensorDataset(torch.from_numpy(PICTURES)), **QUIET)
 
 
@@ -208,7 +208,7 @@ def test_more_components_than_items():
 
 @pytest.mark.parametrize("batch_size", [None, 1, 5])
 def test_a_layer_that_does_not_look_at_the_picture(batch_size):
-    with pytest.raises(ValueError, match="the same for all 12 items: the layer does not look at the picture"):
+    with pytest.raises(ValueError, match="the same for all 12 items: the layer does not look at the image"):
         hw.LatentSpace(Counts(), layer="fixed", batch_size=batch_size).fit(ITEMS, **QUIET)
 
 
@@ -283,7 +283,7 @@ def test_activations_of_new_pictures_that_are_no_numbers():
 
 def test_all_values_need_pictures_of_one_size():
     space = fitted(pool="flatten")
-    with pytest.raises(ValueError, match=r"pool='flatten' takes pictures of one size, \(1, 8, 8\), got \(1, 16, 8\)"):
+    with pytest.raises(ValueError, match=r"pool='flatten' takes images of one size, \(1, 8, 8\), got \(1, 16, 8\)"):
         space.transform(np.zeros((1, 1, 16, 8), np.float32))
 
 

@@ -1,15 +1,16 @@
 import numpy as np
 import pytest
 from scipy.spatial import KDTree
+from scipy.spatial.distance import cdist
 
-from hdm_widgets.latent import neighbors as module
-from hdm_widgets.latent.neighbors import nearest
+from hdm_widgets.latent import batches
+from hdm_widgets.latent.neighbors import Neighbors, distance_scale, nearest, pairwise_distances
 
 
 @pytest.mark.parametrize("rows", [1024, 13, 1])
 @pytest.mark.parametrize("k", [1, 5, 50])
 def test_the_nearest_of_several_queries_are_those_of_a_tree(monkeypatch, rows, k):
-    monkeypatch.setattr(module, "_ROWS", rows)
+    monkeypatch.setattr(batches, "BATCH_BYTES", rows * 8 * 4)
     rng = np.random.default_rng(0)
     items, queries = rng.normal(size=(50, 4)).astype(np.float32), rng.normal(size=(9, 4)).astype(np.float32)
     found, distances = nearest(items, queries, k)
@@ -33,3 +34,30 @@ def test_items_on_disk_serve(tmp_path):
     stored = np.load(tmp_path / "items.npy", mmap_mode="r")
     for one, two in zip(nearest(stored, stored[:4], 3), nearest(items, items[:4], 3), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_distances_of_pairs(monkeypatch):
+    items = np.random.default_rng(0).normal(size=(30, 70)).astype(np.float32) + 100
+    monkeypatch.setattr(batches, "BATCH_BYTES", 8 * 12 * 9)
+    rows = np.arange(0, 30, 3)
+    np.testing.assert_allclose(pairwise_distances(items, rows), cdist(items[rows], items[rows]), rtol=1e-6, atol=1e-6)
+
+
+def test_the_distance_scale_does_not_depend_on_batches(monkeypatch):
+    items = np.random.default_rng(0).normal(size=(60, 5))
+    apart = cdist(items, items)
+    np.fill_diagonal(apart, np.inf)
+    whole = distance_scale(items, np.arange(60))
+    assert whole == pytest.approx(np.quantile(apart.min(1), 0.95))
+    monkeypatch.setattr(batches, "BATCH_BYTES", 8 * 5 * 7)
+    assert distance_scale(items, np.arange(60)) == pytest.approx(whole, rel=1e-12)
+
+
+def test_neighbors_are_equal_to_themselves_alone_and_can_be_hashed():
+    one, two = (Neighbors(np.arange(3), np.ones(3)) for _ in range(2))
+    assert one == one
+    assert one != two
+    assert len({one, two, one}) == 2
+    indices, distances = one
+    assert indices is one.indices
+    assert distances is one.distances

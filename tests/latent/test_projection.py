@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.decomposition import PCA
 
+from hdm_widgets.latent import batches
 from hdm_widgets.latent import projection as module
 from hdm_widgets.latent.projection import Projection
 
@@ -123,7 +124,7 @@ def test_batch_by_batch_is_close(monkeypatch, count):
     data = clouds(count).astype(np.float32)
     exact = Projection.fit(data, 3, exact_limit=8 * data.size)
     assert exact.exact
-    monkeypatch.setattr(module, "_BATCH_ROWS", 50)
+    monkeypatch.setattr(batches, "BATCH_BYTES", 50 * 8 * 12)
     close = Projection.fit(data, 3, exact_limit=8 * data.size - 1)
     assert not close.exact
     np.testing.assert_allclose(close.mean, exact.mean, rtol=1e-6)
@@ -137,16 +138,103 @@ def test_many_rows_are_transformed_in_parts(monkeypatch):
     data = clouds(103)
     fitted = Projection.fit(data, 3)
     whole = fitted.transform(data)
-    monkeypatch.setattr(module, "_BATCH_ROWS", 10)
+    monkeypatch.setattr(batches, "BATCH_BYTES", 10 * 8 * 12)
     np.testing.assert_allclose(fitted.transform(data), whole, rtol=1e-12)
     assert fitted.transform(data[:0]).shape == (0, 3)
 
 
+def stored(data, tmp_path):
+    """The same data on disk."""
+    np.save(tmp_path / "data.npy", data)
+    return np.load(tmp_path / "data.npy", mmap_mode="r")
+
+
 def test_data_on_disk_serves(tmp_path):
     data = clouds().astype(np.float32)
-    np.save(tmp_path / "data.npy", data)
-    stored = np.load(tmp_path / "data.npy", mmap_mode="r")
-    np.testing.assert_array_equal(Projection.fit(stored, 3).transform(stored), Projection.fit(data, 3).transform(data))
+    on_disk = stored(data, tmp_path)
+    np.testing.assert_array_equal(
+        Projection.fit(on_disk, 3).transform(on_disk), Projection.fit(data, 3).transform(data)
+    )
+
+
+# -- where features outnumber items -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["LAPACK", "ARPACK"])
+@pytest.mark.parametrize(("count", "width"), [(40, 300), (100, 101), (3, 50)])
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_wide_data_in_batches_equals_scikit_learn(monkeypatch, tmp_path, count, width, on_disk, solver):
+    data = wide(count, width)
+    monkeypatch.setattr(batches, "BATCH_BYTES", 8 * count * 16)  # at most 16 columns
+    monkeypatch.setattr(module, "PCA", pytest.fail)
+    if solver == "ARPACK":
+        monkeypatch.setattr(module, "_FULL_SIDE", count - 1)
+    kept = min(10, count - 1)
+    fitted = Projection.fit(stored(data, tmp_path) if on_disk else data, kept, exact_limit=8 * count**2)
+    oracle = PCA(kept, svd_solver="full").fit(data.astype(np.float64))
+    assert fitted.exact
+    up_to_signs(fitted.components, oracle.components_, atol=1e-9)
+    np.testing.assert_allclose(fitted.mean, oracle.mean_, rtol=1e-12)
+    np.testing.assert_allclose(fitted.explained_variance, oracle.explained_variance_, rtol=1e-9)
+    np.testing.assert_allclose(fitted.explained_variance_ratio, oracle.explained_variance_ratio_, rtol=1e-9)
+    up_to_signs(fitted.transform(data).T, oracle.transform(data.astype(np.float64)).T, atol=1e-8)
+
+
+def wide(count, width):
+    """Data of clearly falling variances in random directions, far from the origin."""
+    rng = np.random.default_rng(count)
+    directions = np.linalg.qr(rng.normal(size=(width, count)))[0].T
+    weights = np.linalg.qr(rng.normal(size=(count, count)))[0] * 0.7 ** np.arange(count)
+    return (weights @ directions + 3 * rng.normal(size=width)).astype(np.float32)
+
+
+def test_small_variances_beside_a_large_one_keep_their_digits(monkeypatch):
+    # Squared, the last direction is 1e-12 of the first: the Gram matrix alone knows four digits of it.
+    rng = np.random.default_rng(0)
+    directions = np.linalg.qr(rng.normal(size=(90, 4)))[0].T
+    weights = np.linalg.qr(rng.normal(size=(30, 5)) - [[1.0, 0, 0, 0, 0]])[0][:, 1:]
+    data = (weights - weights.mean(0)) * [1.0, 1e-2, 1e-4, 1e-6] @ directions
+    monkeypatch.setattr(batches, "BATCH_BYTES", 1)
+    fitted = Projection.fit(data, 4)
+    oracle = PCA(4, svd_solver="full").fit(data)
+    np.testing.assert_allclose(fitted.explained_variance, oracle.explained_variance_, rtol=1e-8)
+    up_to_signs(fitted.components, oracle.components_, atol=1e-8)
+
+
+def test_wide_data_of_fewer_dimensions_than_components(monkeypatch):
+    # Three places: two dimensions, and the others are arbitrary but orthonormal.
+    data = np.repeat(clouds(3, 40), 5, axis=0)
+    monkeypatch.setattr(batches, "BATCH_BYTES", 8 * 40 * 2)
+    fitted = Projection.fit(data, 6)
+    np.testing.assert_allclose(fitted.components @ fitted.components.T, np.eye(6), atol=1e-9)
+    oracle = PCA(2, svd_solver="full").fit(data)
+    np.testing.assert_allclose(fitted.explained_variance, [*oracle.explained_variance_, 0, 0, 0, 0], atol=1e-12)
+    up_to_signs(fitted.components[:2], oracle.components_, atol=1e-9)
+    np.testing.assert_allclose(fitted.transform(data)[:, 2:], 0, atol=1e-9)
+
+
+def test_too_many_items_for_their_gram_matrix(monkeypatch):
+    data = wide(40, 300)
+    monkeypatch.setattr(batches, "BATCH_BYTES", 8 * 40 * 16)
+    close = Projection.fit(data, 3, exact_limit=8 * 40**2 - 1)
+    assert not close.exact
+    assert Projection.fit(data, 3, exact_limit=8 * 40**2).exact
+
+
+# -- progress -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("shape", "limit"), [((40, 300), 1 << 20), ((300, 40), 1)], ids=["Gram", "batch by batch"])
+def test_a_line_of_progress_where_it_lasts(monkeypatch, capfd, shape, limit):
+    data = clouds(*shape)
+    monkeypatch.setattr(batches, "BATCH_BYTES", 8 * 40 * 10)
+    Projection.fit(data, 3, exact_limit=limit, progress=True)
+    assert capfd.readouterr().err == ""  # less than a second
+    monkeypatch.setattr(batches, "_PROGRESS_DELAY", 0)
+    Projection.fit(data, 3, exact_limit=limit)
+    assert capfd.readouterr().err == ""
+    Projection.fit(data, 3, exact_limit=limit, progress=True)
+    assert "principal components: 100%|" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -163,8 +251,8 @@ def test_more_components_than_there_are(shape, n_components, message):
 
 @pytest.mark.parametrize("batch_rows", [4096, 3])
 def test_data_without_any_difference(monkeypatch, batch_rows):
-    monkeypatch.setattr(module, "_BATCH_ROWS", batch_rows)
-    with pytest.raises(ValueError, match="the same for all 7 items: the layer does not look at the picture"):
+    monkeypatch.setattr(batches, "BATCH_BYTES", batch_rows * 8 * 3)
+    with pytest.raises(ValueError, match="the same for all 7 items: the layer does not look at the image"):
         Projection.fit(np.full((7, 3), 0.1, np.float32), 2)
     other = np.full((7, 3), 0.1, np.float32)
     other[6, 1] = 0.2

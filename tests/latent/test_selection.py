@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 
 import numpy as np
@@ -106,8 +108,7 @@ def test_equal_selections_have_items_name_and_colour_in_common():
     assert selection(1, 2) != selection(1, 2, name="b")
     assert selection(1, 2) != selection(1, 2, color="#000000")
     assert selection(1, 2) != [1, 2]
-    with pytest.raises(TypeError, match="unhashable"):
-        hash(selection(1))
+    assert len({selection(1, 2), selection(2, 1), selection(1, 3), selection(1, 2, name="b")}) == 3
 
 
 def test_another_name_or_colour():
@@ -168,6 +169,91 @@ def test_a_selection_has_the_rows_of_its_space(own_space):
     before = own_space.select([1])
     own_space.cluster(5)
     assert before.table["cluster"].max() == 2
+
+
+# -- CSV ----------------------------------------------------------------------------------------------
+
+FORMULAS = ["=1+1", "+1", "-2", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "=", "-", "'=1+1", "''@x"]
+TEXTS = [
+    "x\r=1+1",
+    "x\n=1",
+    "x\r\n=1",
+    "a=b",
+    "1+1",
+    "",
+    " =1",
+    "plain",
+    "'quoted'",
+    "''",
+    "x\t=1",
+    'say "=1"',
+    "a,=b",
+    "Häuser",
+]
+
+
+def csv_of(texts, name="note", **columns):
+    count = len(texts)
+    table = {"iou": np.linspace(-1, 1, count), "truth_area": np.arange(count), name: np.array(texts), **columns}
+    return Selection(np.arange(count), "=name", "#123456", table)
+
+
+def rows_of(text):
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_no_text_is_a_formula(text):
+    head, row = rows_of(csv_of([text]).to_csv())
+    assert row[head.index("note")] == f"'{text}"
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_other_texts_stay_as_they_are(text):
+    head, row = rows_of(csv_of([text]).to_csv())
+    assert row[head.index("note")] == text
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_no_column_name_is_a_formula(name):
+    head, _ = rows_of(csv_of(["x"], name).to_csv())
+    assert head == ["index", "iou", "truth_area", f"'{name}"]
+
+
+def test_numbers_stay_numbers():
+    selection = csv_of(
+        ["-5"] * 3, shift=np.array([-1.5, 2.0, np.nan]), count=np.array([-3, 0, 4]), flag=np.array([True, False, True])
+    )
+    head, *rows = rows_of(selection.to_csv())
+    columns = dict(zip(head, zip(*rows, strict=True), strict=True))
+    assert columns["index"] == ("0", "1", "2")
+    assert columns["iou"] == ("-1.0", "0.0", "1.0")
+    assert columns["shift"] == ("-1.5", "2.0", "")
+    assert columns["count"] == ("-3", "0", "4")
+    assert columns["flag"] == ("True", "False", "True")
+    assert columns["note"] == ("'-5",) * 3  # a column of texts
+
+
+def test_texts_come_back_as_the_documentation_says():
+    import pandas
+
+    texts = FORMULAS + TEXTS
+    file = io.StringIO(csv_of(texts).to_csv(), newline="")
+    read = pandas.read_csv(file, keep_default_na=False, dtype={"note": str})
+    back = read["note"].str.replace(r"^'('*[=+\-@\t\r\n])", r"\1", regex=True)
+    assert back.tolist() == texts
+
+
+def test_the_items_of_a_space_as_csv(own_space, tmp_path):
+    import pandas
+
+    own_space.cluster(3)
+    selection = own_space.select([9, 2, 40])
+    text = selection.to_csv(tmp_path / "some.csv")
+    assert (tmp_path / "some.csv").read_bytes().decode() == text
+    read = pandas.read_csv(tmp_path / "some.csv", index_col="index")
+    pandas.testing.assert_frame_equal(read, selection.frame(), check_dtype=False, check_index_type=False)
+    assert read["pc1"].min() < 0
 
 
 # -- files --------------------------------------------------------------------------------------------

@@ -7,9 +7,8 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 from torch import nn
 
 import hdm_widgets as hw
-from hdm_widgets.latent import CollectionError, Layer
+from hdm_widgets.latent import CollectionError, Layer, batches
 from hdm_widgets.latent import fitted as module
-from hdm_widgets.latent import neighbors as blocks
 
 QUIET = {"progress": False}
 SCORES = [
@@ -250,7 +249,7 @@ def test_pictures_come_in_batches(groups, reads):
 @pytest.mark.parametrize("rows", [1024, 7, 60])
 @pytest.mark.parametrize("k", [1, 12, 59])
 def test_neighbours_are_those_that_brute_force_finds(monkeypatch, space, groups, rows, k):
-    monkeypatch.setattr(blocks, "_ROWS", rows)
+    monkeypatch.setattr(batches, "BATCH_BYTES", rows * 8 * 6)
     features = np.asarray(space.collection_.features, np.float64)
     apart = distances(features)
     for index in (0, 13, 59):
@@ -468,7 +467,7 @@ def test_pictures_and_masks_of_items(space, groups):
         assert got.dtype == np.uint8
         np.testing.assert_allclose(got, np.repeat(grey[..., None], 3, axis=2), atol=0.51)
     item = space.item(4)
-    np.testing.assert_array_equal(item.picture, groups.pictures[4])
+    np.testing.assert_array_equal(item.image, groups.pictures[4])
     np.testing.assert_array_equal(item.mask, groups.masks[4])
 
 
@@ -493,7 +492,7 @@ def test_items_that_were_skipped_keep_their_number(make_groups, reads):
     assert space.table()["number"].tolist() == space.items_.tolist()
     # Position 10 is item 12 of the data set.
     np.testing.assert_array_equal(space.truth(10), groups.masks[12])
-    np.testing.assert_array_equal(space.item(10).picture, groups.pictures[12])
+    np.testing.assert_array_equal(space.item(10).image, groups.pictures[12])
     with pytest.raises(CollectionError, match="item 0: the image has NaN or infinity"):
         space.fit(groups, **QUIET)
 

@@ -39,7 +39,7 @@ def assert_same(one, two):
         assert values.dtype == tables[1][name].dtype
     np.testing.assert_array_equal(one.collection_.features, two.collection_.features)
     np.testing.assert_array_equal(one.collection_.thumbnails, two.collection_.thumbnails)
-    assert one.collection_.picture_shape == two.collection_.picture_shape
+    assert one.collection_.image_shape == two.collection_.image_shape
     assert one.projection_.exact == two.projection_.exact
     np.testing.assert_array_equal(one.projection_.explained_variance, two.projection_.explained_variance)
     for index in (0, len(one) - 1):

@@ -139,7 +139,7 @@ def test_distance_to_the_items_by_hand():
     # The fifth nearest items are 2, 4, 4.5, 6 and 9 steps away.
     got = support.distance(on_the_line(10, 20, 20.5, 22, 25))
     np.testing.assert_allclose(got, [0.4, 0.8, 0.9, 1.2, 1.8])
-    np.testing.assert_allclose(support.share(on_the_line(10, 20, 20.5, 22, 25)), [1, 1, 1, 0.6, 0])
+    np.testing.assert_allclose(support.weight(on_the_line(10, 20, 20.5, 22, 25)), [1, 1, 1, 0.6, 0])
 
 
 def test_support_does_not_depend_on_units():
@@ -155,27 +155,27 @@ def test_support_within_the_data_and_none_far_away():
     support = Support(cloud)
     usual = support.distance(cloud)
     assert np.mean(usual <= 1) >= 0.95
-    assert support.share(np.zeros((1, 2)))[0] == 1
+    assert support.weight(np.zeros((1, 2)))[0] == 1
     far = 6 * np.stack([np.cos(np.arange(8)), np.sin(np.arange(8))], axis=1)
-    np.testing.assert_array_equal(support.share(far), 0)
+    np.testing.assert_array_equal(support.weight(far), 0)
 
 
 def test_an_outlier_alone_supports_nothing():
     cloud = np.random.default_rng(0).normal(size=(200, 2))
     outlier = np.array([[8.0, 8.0]])
     support = Support(np.concatenate([cloud, outlier]))
-    assert support.share(outlier)[0] == 0
+    assert support.weight(outlier)[0] == 0
     # Two groups are both supported, and the gap between them is not.
     support = Support(np.concatenate([cloud, cloud + 20]))
-    np.testing.assert_array_equal(support.share(np.array([[0.0, 0], [20, 20], [10, 10]])), [1, 1, 0])
+    np.testing.assert_array_equal(support.weight(np.array([[0.0, 0], [20, 20], [10, 10]])), [1, 1, 0])
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_few_items_support_their_own_places(count):
     items = on_the_line(*range(count))
     support = Support(items)
-    np.testing.assert_array_equal(support.share(items), 1)
-    assert support.share(on_the_line(1000))[0] == 0
+    np.testing.assert_array_equal(support.weight(items), 1)
+    assert support.weight(on_the_line(1000))[0] == 0
 
 
 # -- the grid -----------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def test_every_cell_is_what_is_expected_and_supported_there():
         for col in range(20):
             place = np.array([[grid.x[col], grid.y[row]]])
             assert grid.values[row, col] == pytest.approx(regressor.predict(place)[0], rel=1e-12)
-            assert grid.support[row, col] == pytest.approx(support.share(place)[0], abs=1e-12)
+            assert grid.support[row, col] == pytest.approx(support.weight(place)[0], abs=1e-12)
     np.testing.assert_array_equal(grid.supported, grid.support > 0)
     assert grid.values.min() >= hill(items).min()
     assert grid.values.max() <= hill(items).max()

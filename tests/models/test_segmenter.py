@@ -1,4 +1,3 @@
-import threading
 from collections import namedtuple
 from types import SimpleNamespace
 
@@ -18,17 +17,13 @@ Outputs = namedtuple("Outputs", "maps loss")
 
 
 class Pass(nn.Module):
-    """Gives back the first channel; counts how it is used."""
+    """Gives back the first channel."""
 
     def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(()))
-        self.first = nn.Sequential(nn.Dropout(), nn.Identity())
-        self.second = nn.BatchNorm2d(1)
-        self.seen = []
 
     def forward(self, images):
-        self.seen.append([module.training for module in self.modules()])
         return images[:, 0] * self.weight
 
 
@@ -180,109 +175,6 @@ def test_activation_as_told(activation, expected):
 # -- pictures in --------------------------------------------------------------------------------------
 
 
-def test_numpy_callable_is_tried_with_torch_once():
-    kinds = []
-
-    def model(images):
-        kinds.append((type(images), str(images.dtype)))
-        return numpy_only(images)
-
-    segmenter = hw.Segmenter(model, batch_size=2)
-    np.testing.assert_array_equal(segmenter.masks(PICTURES), MASKS)
-    segmenter.masks(PICTURES)
-    assert kinds == [(torch.Tensor, "torch.float32"), (np.ndarray, "float32"), (np.ndarray, "float32")]
-
-
-def test_callable_that_fails_both_ways_tells_both():
-    def model(images):
-        raise KeyError("tensor" if isinstance(images, torch.Tensor) else "array")
-
-    with pytest.raises(
-        ModelError, match=r"KeyError: 'tensor' for a torch tensor .*KeyError: 'array' for the same numpy"
-    ):
-        hw.Segmenter(model).masks(PICTURES)
-
-
-def test_batches_have_the_size_asked_for():
-    sizes = []
-
-    def model(images):
-        sizes.append(len(images))
-        return images[:, 0]
-
-    pictures = torch.arange(5).reshape(5, 1, 1, 1) / 5
-    masks = hw.Segmenter(model, batch_size=2).masks(pictures)
-    assert sizes == [2, 2, 1]
-    np.testing.assert_array_equal(masks.ravel(), [False, False, False, True, True])
-    sizes.clear()
-    hw.Segmenter(model).masks(pictures.expand(5, 1, 3, 3))
-    assert sum(sizes) == 5
-
-
-MANY = torch.arange(50).reshape(50, 1, 1, 1).expand(50, 1, 2, 2) / 50
-CALLS = [hw.Segmenter.masks, hw.Segmenter.probabilities]
-
-
-def expected_of(call):
-    values = MANY[:, 0].numpy()
-    return values > 0.5 if call is hw.Segmenter.masks else values
-
-
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize(("batch_size", "most", "tried"), [(16, 5, [16, 8]), (16, 1, [16, 8, 4, 2]), (None, 3, None)])
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), MemoryError()])
-def test_a_batch_that_runs_out_of_memory_is_halved(call, batch_size, most, tried, error):
-    sizes = []
-
-    def model(images):
-        sizes.append(len(images))
-        if len(images) > most:
-            raise error
-        return images[:, 0]
-
-    segmenter = hw.Segmenter(model, batch_size=batch_size)
-    for _ in range(2):
-        np.testing.assert_array_equal(call(segmenter, MANY), expected_of(call))
-    failed = [size for size in sizes if size > most]
-    # What was too much once is never tried again, in later calls neither.
-    assert failed == tried if tried else len(set(failed)) == len(failed)
-    assert sum(size for size in sizes if size <= most) == 100
-
-
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("batch_size", [None, 1, 8])
-@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory. Tried to allocate"), MemoryError()])
-def test_a_single_image_that_needs_too_much_memory(call, batch_size, error):
-    def model(images):
-        if (images == 0.5).any():
-            raise error
-        return images[:, 0]
-
-    with pytest.raises(ModelError, match=r"^out of memory even for a single image: ") as caught:
-        call(hw.Segmenter(model, batch_size=batch_size), MANY)
-    assert caught.value.image_index == 25
-    assert caught.value.__cause__ is error
-
-
-@pytest.mark.parametrize("call", CALLS)
-def test_a_model_that_takes_single_images_only(call):
-    sizes = []
-
-    def model(images):
-        sizes.append(len(images))
-        if len(images) > 1:
-            raise ValueError("one at a time, please")
-        return images[:, 0]
-
-    segmenter = hw.Segmenter(model, batch_size=4)
-    with pytest.warns(UserWarning, match=r"failed on a batch of 4 images .*one at a time, please.*batch_size=1 avoids"):
-        got = call(segmenter, MANY)
-    np.testing.assert_array_equal(got, expected_of(call))
-    np.testing.assert_array_equal(call(segmenter, MANY), expected_of(call))  # without another warning
-    # The first call of a callable is tried with an array too.
-    assert sizes == [4, 4] + [1] * 100
-
-
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_a_module_gets_the_precision_of_its_weights(dtype):
     model = Pass().to(dtype)
@@ -345,154 +237,6 @@ def test_a_network_that_stumbles_over_sides_gets_advice():
     assert "pad_to" not in str(error.value)
 
 
-# -- what is put back ---------------------------------------------------------------------------------
-
-
-def flags(model):
-    return [module.training for module in model.modules()]
-
-
-def mixed():
-    """A model in training whose batch norm is frozen."""
-    model = Pass().train()
-    model.second.eval()
-    model.first[0].eval()
-    return model
-
-
-def test_training_flags_come_back_one_by_one():
-    model = mixed()
-    before = flags(model)
-    assert len(set(before)) == 2
-    hw.Segmenter(model, batch_size=2).masks(PICTURES)
-    assert model.seen == [[False] * len(before)]
-    assert flags(model) == before
-
-
-@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
-def test_training_flags_come_back_after_a_failure(error):
-    model = mixed()
-    before = flags(model)
-
-    def fail(module, args):
-        raise error
-
-    model.register_forward_pre_hook(fail)
-    with pytest.raises((ModelError, KeyboardInterrupt)):
-        hw.Segmenter(model).masks(PICTURES)
-    assert flags(model) == before
-
-
-def test_training_flags_come_back_when_the_device_is_not_there():
-    model = mixed()
-    before = flags(model)
-    with pytest.raises(Exception, match=r"(?i)cuda"):
-        hw.Segmenter(model, device="cuda:99").masks(PICTURES)
-    assert flags(model) == before
-
-
-class Travels(nn.Module):
-    """Says it is on a device that this machine need not have, and notes where it is sent."""
-
-    def __init__(self, home):
-        super().__init__()
-        self.place = torch.device(home)
-        self.moves = []
-
-    def parameters(self, recurse=True):
-        yield SimpleNamespace(device=self.place, dtype=torch.float32, is_floating_point=lambda: True)
-
-    def to(self, device):
-        self.place = torch.device(device)
-        self.moves.append(str(device))
-        return self
-
-    def forward(self, images):
-        assert images.device == self.place
-        return images[:, 0]
-
-
-def test_a_module_goes_back_to_its_device():
-    model = Travels("cuda:0")
-    np.testing.assert_array_equal(hw.Segmenter(model, device="cpu").masks(PICTURES), MASKS)
-    assert model.moves == ["cpu", "cuda:0"]
-
-
-def test_a_module_at_home_is_not_moved():
-    model = Travels("cpu")
-    np.testing.assert_array_equal(hw.Segmenter(model, device="cpu").masks(PICTURES), MASKS)
-    assert model.moves == []
-    assert hw.Segmenter(model).run_device == torch.device("cpu")
-
-
-def test_hooks_stay_and_are_called():
-    model, calls = Pass(), []
-    model.register_forward_hook(lambda *_: calls.append("after"))
-    model.first.register_forward_pre_hook(lambda *_: calls.append("never"))
-    before = dict(model._forward_hooks)
-    hw.Segmenter(model, batch_size=2).masks(PICTURES)
-    assert calls == ["after"]
-    assert dict(model._forward_hooks) == before
-    assert not model._forward_pre_hooks
-
-
-def test_gradients_are_off_within_and_on_after():
-    modes = []
-
-    def model(images):
-        modes.append(torch.is_inference_mode_enabled())
-        return images[:, 0]
-
-    hw.Segmenter(model, batch_size=2).masks(PICTURES)
-    assert modes == [True]
-    assert torch.is_grad_enabled()
-    assert not torch.is_inference_mode_enabled()
-
-
-def test_two_users_at_once_leave_the_model_to_the_last():
-    model = mixed()
-    before = flags(model)
-    one, two = hw.Segmenter(model).evaluating(), hw.Segmenter(model).evaluating()
-    with two:
-        with one:
-            assert not any(flags(model))
-        assert not any(flags(model))
-    assert flags(model) == before
-
-    first, second = hw.Segmenter(model).evaluating(), hw.Segmenter(model).evaluating()
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)  # the first to come leaves first
-    assert not any(flags(model))
-    second.__exit__(None, None, None)
-    assert flags(model) == before
-
-
-def test_two_threads_at_once():
-    model = mixed()
-    before = flags(model)
-    both_inside = threading.Barrier(2, timeout=30)
-    masks = {}
-
-    def meet(module, args):
-        both_inside.wait()
-
-    model.register_forward_pre_hook(meet)
-
-    def use(name):
-        masks[name] = hw.Segmenter(model).masks(PICTURES)
-
-    threads = [threading.Thread(target=use, args=(name,)) for name in "ab"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    np.testing.assert_array_equal(masks["a"], MASKS)
-    np.testing.assert_array_equal(masks["b"], MASKS)
-    assert not any(any(seen) for seen in model.seen)
-    assert flags(model) == before
-
-
 # -- errors -------------------------------------------------------------------------------------------
 
 
@@ -508,7 +252,7 @@ def test_two_threads_at_once():
         (torch.zeros(2, 3), r"got shape \(2, 3\)"),
         (torch.zeros(2, 1, 1, 1, 3), r"got shape \(2, 1, 1, 1, 3\)"),
         (torch.zeros(2, 0, 1, 3), r"got shape \(2, 0, 1, 3\)"),
-        (torch.zeros(2, 2, 3), "maps of 2 x 3 px for pictures of 1 x 3 px"),
+        (torch.zeros(2, 2, 3), "maps of 2 x 3 px for images of 1 x 3 px"),
         (torch.zeros(2, 4, 1, 3), "returned 4 classes; say which one is the segment with target="),
         (torch.full((2, 1, 3), torch.nan), "NaN or infinity"),
         (torch.full((2, 1, 3), -torch.inf), "NaN or infinity"),

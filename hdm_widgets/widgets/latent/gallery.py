@@ -62,7 +62,7 @@ class Gallery(Part):
     _items: Any = traitlets.Instance(np.ndarray).tag(**MESSAGE)
 
     def __init__(self, space: LatentSpace) -> None:
-        _, height, width = space.collection_.picture_shape
+        _, height, width = space.collection_.image_shape
         self._space: LatentSpace | None = space
         self._captions: NDArray[Any] | None = None
         super().__init__(

@@ -1,0 +1,83 @@
+"""Features in batches of a few megabytes, however wide they are; they may be on disk."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+__all__ = ["centered_gram", "row_batches", "steps"]
+
+# float64 values of one batch take at most this many bytes, if one row does.
+BATCH_BYTES = 1 << 26
+_PROGRESS_DELAY = 1.0  # seconds before a bar is shown
+
+
+def row_batches(count: int, width: int, *, most: int = 4096, least: int = 1) -> list[slice]:
+    """Batches of the rows of an array (count, width).
+
+    Parameters
+    ----------
+    count, width : int
+        Shape of the array.
+    most : int
+        Rows in a batch at most, for narrow arrays.
+    least : int
+        Rows in a batch at least, also where they take more than the budget; a smaller rest joins the last batch.
+
+    Returns
+    -------
+    list of slice
+        All rows once, in order; the values of a batch take at most 64 MB as float64 unless `least` asks for more.
+    """
+    rows = max(1, least, min(most, BATCH_BYTES // (8 * max(width, 1))))
+    starts = list(range(0, count, rows))
+    if len(starts) > 1 and count - starts[-1] < least:
+        starts.pop()
+    return [slice(start, end) for start, end in itertools.pairwise([*starts, count])]
+
+
+def centered_gram(
+    features: NDArray[np.floating],
+    rows: NDArray[np.int64] | slice = slice(None),
+    *,
+    progress: bool = False,
+    desc: str = "",
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Inner products of rows of features (n, d) after the mean of these rows was subtracted.
+
+    Parameters
+    ----------
+    features : numpy.ndarray (n, d)
+    rows : numpy.ndarray of int or slice
+        The rows that count; all by default.
+    progress : bool
+        Show a tqdm bar if it lasts longer than a second.
+    desc : str
+        What the bar says.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        The products, float64 (m, m) for m rows, and their mean, float64 (d,). Columns are read batch by batch, each
+        once.
+    """
+    width = features.shape[1]
+    count = len(rows) if isinstance(rows, np.ndarray) else len(features)
+    gram = np.zeros((count, count))
+    mean = np.empty(width)
+    # A batch of columns is a batch of rows of the transpose.
+    for part in steps(row_batches(width, count, most=width), progress=progress, desc=desc):
+        columns = np.array(features[rows, part], dtype=np.float64)
+        mean[part] = columns.mean(axis=0)
+        columns -= mean[part]
+        gram += columns @ columns.T
+    return gram, mean
+
+
+def steps(batches: list[slice], *, progress: bool, desc: str) -> Iterator[slice]:
+    """The batches, with a tqdm bar if they last longer than a second."""
+    return iter(tqdm(batches, disable=not progress, delay=_PROGRESS_DELAY, unit="batch", desc=desc))

@@ -1,0 +1,258 @@
+"""How a segmenter calls a model: with tensors or arrays, in batches of which size, in which thread."""
+
+import contextlib
+import io
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import hdm_widgets as hw
+from hdm_widgets.models.segmenter import ModelError
+
+# Two images of one channel whose values are the probabilities that most models here return.
+IMAGES = torch.tensor([[[[0.1, 0.9, 0.5]]], [[[0.6, 0.4, 0.0]]]])
+MASKS = [[[False, True, False]], [[True, False, False]]]
+
+NETWORK = nn.Conv2d(1, 1, 1, bias=False)
+NETWORK.requires_grad_(False).weight.fill_(1.0)
+
+
+# -- tensors or arrays --------------------------------------------------------------------------------
+
+
+class Session:
+    """Takes arrays in a dict, as ONNX Runtime does, and nothing else."""
+
+    def run(self, names, feeds):
+        (images,) = feeds.values()
+        if not isinstance(images, np.ndarray):
+            raise TypeError(f"expected an array, got {type(images)}")
+        return [images[:, 0]]
+
+
+def numpy_only(images):
+    if not isinstance(images, np.ndarray):
+        raise TypeError("numpy arrays, please")
+    return images[:, 0]
+
+
+def writes_then_converts(images):
+    images.sub_(1.0)
+    return np.asarray(NETWORK(images + 1.0)[:, 0])
+
+
+TENSOR, ARRAY = torch.Tensor, np.ndarray
+FUNCTIONS = {
+    "torch": (lambda images: images[:, 0], [TENSOR, TENSOR]),
+    "torch, returns .numpy()": (lambda images: NETWORK(images)[:, 0].numpy(), [TENSOR, TENSOR]),
+    # A torch function that asks for an array is tried with one, and found to need tensors.
+    "torch, returns asarray": (lambda images: np.asarray(NETWORK(images)[:, 0]), [TENSOR, ARRAY, TENSOR, TENSOR]),
+    "torch, writes into its input": (writes_then_converts, [TENSOR, ARRAY, TENSOR, TENSOR]),
+    "numpy": (numpy_only, [TENSOR, ARRAY, ARRAY]),
+    # NumPy accepts a tensor here, and warns when it makes a tensor of the result.
+    "numpy function": (lambda images: np.clip(images, 0, 1)[:, 0], [TENSOR, ARRAY, ARRAY]),
+    "numpy operators": (lambda images: 1 - np.subtract(1, images[:, 0]), [TENSOR, ARRAY, ARRAY]),
+    "numpy, converts": (lambda images: np.asarray(images)[:, 0], [TENSOR, ARRAY, ARRAY]),
+    "numpy, by lists": (lambda images: np.stack([np.asarray(image)[0] for image in images]), [TENSOR, ARRAY, ARRAY]),
+    "session": (lambda images: Session().run(None, {"images": images})[0], [TENSOR, ARRAY, ARRAY]),
+    "session, converts": (lambda images: Session().run(None, {"i": np.asarray(images)})[0], [TENSOR, ARRAY, ARRAY]),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_found_to_take_tensors_or_arrays(name):
+    function, expected = FUNCTIONS[name]
+    kinds = []
+
+    def model(images):
+        kinds.append(type(images))
+        assert str(images.dtype).endswith("float32")
+        return function(images)
+
+    segmenter = hw.Segmenter(model, batch_size=2)
+    images = IMAGES.clone()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        np.testing.assert_allclose(segmenter.probabilities(images), IMAGES[:, 0], atol=1e-6)
+        np.testing.assert_allclose(segmenter.probabilities(IMAGES.clone()), IMAGES[:, 0], atol=1e-6)
+    assert kinds == expected
+    assert [str(warning.message) for warning in caught] == []
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_the_user_sets_meanwhile_stays(name, monkeypatch):
+    """A filter for warnings, and another stderr, set in the main thread while a worker makes the first call."""
+    function, _ = FUNCTIONS[name]
+    calling, goes_on = threading.Event(), threading.Event()
+    masks = []
+
+    def model(images):
+        calling.set()
+        assert goes_on.wait(30)
+        return function(images)
+
+    worker = threading.Thread(target=lambda: masks.append(hw.Segmenter(model).masks(IMAGES)))
+    filters = list(warnings.filters)
+    try:
+        worker.start()
+        assert calling.wait(30)
+        warnings.filterwarnings("ignore", message="set by the user")
+        chosen = list(warnings.filters)
+        assert chosen != filters
+        with contextlib.redirect_stderr(io.StringIO()) as stream:
+            goes_on.set()
+            worker.join(30)
+            assert sys.stderr is stream
+            assert warnings.filters == chosen
+    finally:
+        goes_on.set()
+        worker.join(30)
+        warnings.filters[:] = filters
+    np.testing.assert_array_equal(masks[0], MASKS)
+    assert stream.getvalue() == ""
+
+
+def test_a_function_that_fails_both_ways_tells_both():
+    def model(images):
+        raise KeyError("tensor" if isinstance(images, torch.Tensor) else "array")
+
+    with pytest.raises(
+        ModelError, match=r"KeyError: 'tensor' for a torch tensor .*KeyError: 'array' for the same numpy"
+    ):
+        hw.Segmenter(model).masks(IMAGES)
+
+
+def test_a_function_that_fails_on_what_it_converts_tells_its_own_errors():
+    def model(images):
+        values = np.asarray(images)
+        raise KeyError(f"{type(images).__name__} of {values.ndim}")
+
+    with pytest.raises(
+        ModelError, match=r"KeyError: 'Tensor of 4' for a torch tensor .*KeyError: 'ndarray of 4' for the same numpy"
+    ):
+        hw.Segmenter(model).masks(IMAGES)
+
+
+@pytest.mark.parametrize("attempt", [1, 2, 3])
+def test_memory_that_runs_out_in_any_attempt_is_no_answer(attempt):
+    calls = []
+
+    def model(images):
+        calls.append(type(images))
+        if len(calls) == attempt:
+            raise MemoryError
+        return np.asarray(NETWORK(images)[:, 0])
+
+    segmenter = hw.Segmenter(model)
+    with pytest.raises(MemoryError):
+        segmenter.raw(IMAGES)
+    assert len(calls) == attempt
+    np.testing.assert_array_equal(segmenter.masks(IMAGES), MASKS)
+
+
+# -- batches ------------------------------------------------------------------------------------------
+
+
+def test_batches_have_the_size_asked_for():
+    sizes = []
+
+    def model(images):
+        sizes.append(len(images))
+        return images[:, 0]
+
+    pictures = torch.arange(5).reshape(5, 1, 1, 1) / 5
+    masks = hw.Segmenter(model, batch_size=2).masks(pictures)
+    assert sizes == [2, 2, 1]
+    np.testing.assert_array_equal(masks.ravel(), [False, False, False, True, True])
+    sizes.clear()
+    hw.Segmenter(model).masks(pictures.expand(5, 1, 3, 3))
+    assert sum(sizes) == 5
+
+
+def test_images_that_a_model_writes_into_are_the_callers_no_longer():
+    """A batch that is run again, because it failed, has its values again."""
+
+    def model(images):
+        images.mul_(0.5)
+        if len(images) > 2:
+            raise MemoryError
+        if (images[:, 0] < 0.1).any() and len(images) > 1:
+            raise ValueError("one at a time, please")
+        return images[:, 0]
+
+    images = torch.linspace(0, 1, 10).reshape(10, 1, 1, 1)
+    before = images.clone()
+    segmenter = hw.Segmenter(model, batch_size=8)
+    with pytest.warns(UserWarning, match="one at a time"):
+        probabilities = segmenter.probabilities(images)
+    np.testing.assert_allclose(probabilities.ravel(), np.linspace(0, 0.5, 10), atol=1e-6)
+    assert torch.equal(images, before)
+
+
+MANY = torch.arange(50).reshape(50, 1, 1, 1).expand(50, 1, 2, 2) / 50
+CALLS = [hw.Segmenter.masks, hw.Segmenter.probabilities]
+
+
+def expected_of(call):
+    values = MANY[:, 0].numpy()
+    return values > 0.5 if call is hw.Segmenter.masks else values
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(("batch_size", "most", "tried"), [(16, 5, [16, 8]), (16, 1, [16, 8, 4, 2]), (None, 3, None)])
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), MemoryError()])
+def test_a_batch_that_runs_out_of_memory_is_halved(call, batch_size, most, tried, error):
+    sizes = []
+
+    def model(images):
+        sizes.append(len(images))
+        if len(images) > most:
+            raise error
+        return images[:, 0]
+
+    segmenter = hw.Segmenter(model, batch_size=batch_size)
+    for _ in range(2):
+        np.testing.assert_array_equal(call(segmenter, MANY), expected_of(call))
+    failed = [size for size in sizes if size > most]
+    # What was too much once is never tried again, in later calls neither.
+    assert failed == tried if tried else len(set(failed)) == len(failed)
+    assert sum(size for size in sizes if size <= most) == 100
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("batch_size", [None, 1, 8])
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory. Tried to allocate"), MemoryError()])
+def test_a_single_image_that_needs_too_much_memory(call, batch_size, error):
+    def model(images):
+        if (images == 0.5).any():
+            raise error
+        return images[:, 0]
+
+    with pytest.raises(ModelError, match=r"^out of memory even for a single image: ") as caught:
+        call(hw.Segmenter(model, batch_size=batch_size), MANY)
+    assert caught.value.image_index == 25
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_model_that_takes_single_images_only(call):
+    sizes = []
+
+    def model(images):
+        sizes.append(len(images))
+        if len(images) > 1:
+            raise ValueError("one at a time, please")
+        return images[:, 0]
+
+    segmenter = hw.Segmenter(model, batch_size=4)
+    with pytest.warns(UserWarning, match=r"failed on a batch of 4 images .*one at a time, please.*batch_size=1 avoids"):
+        got = call(segmenter, MANY)
+    np.testing.assert_array_equal(got, expected_of(call))
+    np.testing.assert_array_equal(call(segmenter, MANY), expected_of(call))  # without another warning
+    # The first call of a callable is tried with an array too.
+    assert sizes == [4, 4] + [1] * 100
