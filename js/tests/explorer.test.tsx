@@ -372,21 +372,23 @@ describe("a view of the explorer", () => {
 });
 
 describe("the inspector", () => {
-  const found = (more: object = {}) => ({
+  const found = (prediction: object | null = {}) => ({
     cell: [0, 1],
     pending: false,
     distance: 12.5,
     change: 11.5,
-    iou: 0.5,
     rank: 1,
     of: 3,
-    predictedEmpty: false,
-    pair: null,
-    from: null,
-    pairDistance: null,
     image: nothing(),
-    mask: bits(...new Array(32).fill(0xf0)),
-    ...more,
+    prediction: prediction && {
+      mask: bits(...new Array(32).fill(0xf0)),
+      empty: false,
+      iou: 0.5,
+      pair: null,
+      from: null,
+      distance: null,
+      ...prediction,
+    },
   });
   const pinned = (inspection: object, about: object = {}) =>
     new FakeModel({
@@ -406,7 +408,7 @@ describe("the inspector", () => {
           [3, 4],
         ],
         from: "a",
-        pairDistance: 5,
+        distance: 5,
       },
       {},
       "Added pixel and the nearest true one: 5.0 px apart",
@@ -418,20 +420,20 @@ describe("the inspector", () => {
           [3, 4],
         ],
         from: "b",
-        pairDistance: 5,
+        distance: 5,
       },
       {},
       "Missed pixel and the nearest predicted one: 5.0 px apart",
     ],
     [{}, {}, "The two masks are equal"],
-    [{ predictedEmpty: true }, { truthEmpty: true }, "Both masks are empty"],
+    [{ empty: true }, { truthEmpty: true }, "Both masks are empty"],
     [
-      { predictedEmpty: true },
+      { empty: true },
       {},
       "The model predicts nothing, so there is no pair; the distance is the image's diagonal",
     ],
-    [{ predictedEmpty: true }, { empty: "inf" }, "The model predicts nothing, so there is no pair"],
-    [{ predictedEmpty: true }, { unit: "" }, "The model predicts nothing, so there is no pair"],
+    [{ empty: true }, { empty: "inf" }, "The model predicts nothing, so there is no pair"],
+    [{ empty: true }, { unit: "" }, "The model predicts nothing, so there is no pair"],
     [
       {},
       { truthEmpty: true },
@@ -440,6 +442,15 @@ describe("the inspector", () => {
   ])("says what makes the distance: %o, %o", (inspection, about, expected) => {
     const { el, stop } = show(pinned(found(inspection), about));
     expect(caption(el)).toBe(expected);
+    stop();
+  });
+
+  it("does without masks where the scan keeps none", () => {
+    const { el, stop } = show(pinned(found(null)));
+    expect(el.querySelectorAll(".hdm-inspector figure")).toHaveLength(1);
+    expect(el.querySelector(".hdm-big")?.textContent).toBe("12.5 px");
+    expect([...el.querySelectorAll("dt")].map((dt) => dt.textContent)).not.toContain("IoU");
+    expect(el.querySelector(".hdm-numbers")?.textContent).toContain("keeps no masks");
     stop();
   });
 

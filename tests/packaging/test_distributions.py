@@ -256,7 +256,7 @@ import pathlib
 import hdm_widgets
 from hdm_widgets.widgets.hdm import explorer as hdm_explorer
 from hdm_widgets.widgets.latent import cluster_table, gallery
-from hdm_widgets.widgets.shared import part as parts
+from hdm_widgets.widgets.latent import parts
 print(pathlib.Path(hdm_explorer.__file__).parents[3])
 print(hdm_widgets.__version__)
 print(len(hdm_widgets.demo.shapes(0)), len(hdm_widgets.demo.aerial(3)))

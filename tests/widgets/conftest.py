@@ -15,7 +15,7 @@ HEIGHT, WIDTH = 5, 7  # 35 pixels: the last byte of a packed mask is not full
 
 
 class Places:
-    """Pictures of three groups, apart by their colour; what to find is the upper rows, more of them or fewer.
+    """Pictures of three groups, apart by their color; what to find is the upper rows, more of them or fewer.
 
     Of item i the truth is its first 1 + i % 4 rows and the model draws the first 1 + i % 3, both nothing where
     `empty` says so.
@@ -38,11 +38,11 @@ class Places:
         self.drawn = np.broadcast_to(rows < 1 + (index % 3)[:, None, None], (length, HEIGHT, WIDTH)).copy()
         for masks in (self.masks, self.drawn):
             masks[list(empty)] = False
-        centres = np.array([[0.1, 0.1], [0.9, 0.2], [0.4, 0.9]])
-        colours = centres[self.group] + rng.uniform(-0.08, 0.08, (length, 2))
+        centers = np.array([[0.1, 0.1], [0.9, 0.2], [0.4, 0.9]])
+        colors = centers[self.group] + rng.uniform(-0.08, 0.08, (length, 2))
         self.pictures = np.empty((length, 3, HEIGHT, WIDTH), np.float32)
         self.pictures[:, 0] = np.where(self.drawn, 0.9, 0.2)
-        self.pictures[:, 1:] = colours[:, :, None, None]
+        self.pictures[:, 1:] = colors[:, :, None, None]
         self.columns = {
             "place": [f"place {group}" for group in self.group],
             "number": list(range(length)),

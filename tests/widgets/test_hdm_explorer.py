@@ -370,11 +370,12 @@ def test_a_pinned_cell_opens_the_inspector(make):
     assert shown["distance"] == whole.values.max() > 0
     assert shown["change"] == whole.values.max() - whole.baseline
     assert (shown["rank"], shown["of"]) == (1, 48)
-    assert shown["iou"] == whole.iou(row, col)
+    prediction = shown["prediction"]
+    assert prediction["iou"] == whole.iou(row, col)
     pair = whole.pair(row, col)
-    assert shown["pair"] == [list(pair.from_pixel), list(pair.to_pixel)]
-    assert shown["from"] == pair.from_mask
-    mask = unpacked(shown["mask"], 24, 32)
+    assert prediction["pair"] == [list(pair.from_pixel), list(pair.to_pixel)]
+    assert prediction["from"] == pair.from_mask
+    mask = unpacked(prediction["mask"], 24, 32)
     np.testing.assert_array_equal(mask, whole.output(row, col))
     picture = np.array(Image.open(io.BytesIO(shown["image"])))
     np.testing.assert_array_equal(picture[..., 0], np.round(whole.occluded(row, col)[0] * 255))
@@ -392,6 +393,41 @@ def test_a_cell_pinned_before_it_is_measured_is_filled_in(make):
     explorer.wait(SECONDS)
     assert OnScreen(explorer)["_inspector"]["pending"] is False
     assert OnScreen(explorer)["_inspector"]["distance"] == expected().values[5, 7]
+
+
+def test_the_rank_of_a_pinned_cell_is_among_all_that_were_measured_however_the_scan_ends(make):
+    calls = 0
+
+    def model(images):
+        nonlocal calls
+        calls += 1
+        if calls > 20:
+            raise ValueError("enough")
+        return images[:, 0]
+
+    explorer = make(model, batch_size=1)
+    explorer.cell = (0, 0)
+    assert explorer.wait(SECONDS)
+    found = OnScreen(explorer)["_inspector"]
+    assert found["of"] == OnScreen(explorer)["_map"]["done"] == int(explorer.result.measured.sum()) > 1
+
+    gate = Gate()
+    explorer = make(gate, batch_size=4)
+    gate.begin()
+    explorer.cell = (0, 0)
+    gate.let(4)
+    explorer.cancel()
+    assert OnScreen(explorer)["_inspector"]["of"] == OnScreen(explorer)["_map"]["done"] > 4
+
+
+def test_a_cell_can_be_pinned_where_no_masks_are_kept(make):
+    explorer = make(keep_outputs=False)
+    explorer.cell = (2, 3)
+    assert explorer.wait(SECONDS)
+    assert (explorer.status, explorer.error) == ("done", "")
+    found = OnScreen(explorer)["_inspector"]
+    assert (found["pending"], found["prediction"]) == (False, None)
+    assert found["distance"] == expected().values[2, 3]
 
 
 def test_the_pin_stays_at_its_place_when_the_offset_changes(make):

@@ -162,11 +162,11 @@ def test_before_a_cell_is_measured_nothing_is_said_of_its_mask():
 
 
 INSPECTED = [
-    (first, SEGMENT, (1, 1), {"predictedEmpty": False, "pair": True}),
-    (first, SEGMENT, (0, 0), {"predictedEmpty": False, "pair": False}),
-    (nothing, SEGMENT, (1, 1), {"predictedEmpty": True, "pair": False}),
-    (first, NONE, (1, 1), {"predictedEmpty": False, "pair": False}),
-    (nothing, NONE, (1, 1), {"predictedEmpty": True, "pair": False}),
+    (first, SEGMENT, (1, 1), {"empty": False, "pair": True}),
+    (first, SEGMENT, (0, 0), {"empty": False, "pair": False}),
+    (nothing, SEGMENT, (1, 1), {"empty": True, "pair": False}),
+    (first, NONE, (1, 1), {"empty": False, "pair": False}),
+    (nothing, NONE, (1, 1), {"empty": True, "pair": False}),
 ]
 
 
@@ -178,5 +178,14 @@ def test_an_inspected_cell_says_what_there_is(model, segment, cell, expected):
     result = scan(model, segment)[-1].result
     found = to_wire(messages.inspect_cell(result, *cell))
     assert found["cell"] == list(cell)
-    assert {name: bool(found[name]) for name in expected} == expected
-    assert (found["pairDistance"] is None) == (found["pair"] is None) == (found["from"] is None)
+    prediction = found["prediction"]
+    assert {name: bool(prediction[name]) for name in expected} == expected
+    assert (prediction["distance"] is None) == (prediction["pair"] is None) == (prediction["from"] is None)
+    np.testing.assert_array_equal(unpacked(prediction["mask"], 24, 32), result.output(*cell))
+
+
+def test_an_inspected_cell_of_a_scan_that_keeps_no_masks_has_the_rest():
+    result = scan(keep_outputs=False)[-1].result
+    found = messages.inspect_cell(result, 1, 1)
+    assert found["prediction"] is None
+    assert (found["distance"], found["of"]) == (result.values[1, 1], 12)

@@ -62,7 +62,7 @@ def test_the_pointer_is_told_where_the_points_are(explore, space):
     assert points["bounds"] == [surface.x[0], surface.x[-1], surface.y[0], surface.y[-1]]
 
 
-def test_points_can_be_coloured_by_every_column_the_own_ones_first(explore, space):
+def test_points_can_be_colored_by_every_column_the_own_ones_first(explore, space):
     names = [name for name, _ in LatentScreen(explore(space)).toolbar["colors"]]
     assert names[:6] == ["iou", "expected_iou", "cluster", "place", "number", "even"]
     assert sorted(names) == sorted(set(space.table()) - {"item"})
@@ -82,7 +82,7 @@ def test_the_legend_tells_when_the_surface_was_learned_from_a_sample(explore, ma
 
 
 @pytest.mark.parametrize("background", ["expected_iou", "none"])
-def test_colour_and_background_can_be_given(explore, space, background):
+def test_color_and_background_can_be_given(explore, space, background):
     explorer = explore(space, color_by="place", background=background)
     shown = LatentScreen(explorer)
     assert (explorer.color_by, explorer.background) == ("place", background)
@@ -100,9 +100,9 @@ def test_colour_and_background_can_be_given(explore, space, background):
     [
         (lambda s: hw.LatentExplorer([1, 2]), TypeError, r"expected a LatentSpace, got list; hw.LatentSpace\(model\)"),
         (
-            lambda s: hw.LatentExplorer(s, color_by="colour"),
+            lambda s: hw.LatentExplorer(s, color_by="color"),
             ValueError,
-            "color_by must be one of 'iou', .*, got 'colour'",
+            "color_by must be one of 'iou', .*, got 'color'",
         ),
         (lambda s: hw.LatentExplorer(s, background="map"), ValueError, "background must be one of .*, got 'map'"),
         (lambda s: hw.LatentExplorer(s, color_bye="iou"), TypeError, "no keyword 'color_bye'; did you mean 'color_by'"),
@@ -175,7 +175,7 @@ def test_what_is_assigned_is_on_screen_and_the_reverse(explore, space):
 
 
 @pytest.mark.parametrize("name", ["iou", "expected_iou", "cluster", "place", "even", "truth_area", "pc2"])
-def test_a_column_colours_points_legend_and_captions(explore, space, name):
+def test_a_column_colors_points_legend_and_captions(explore, space, name):
     explorer = explore(space)
     shown = LatentScreen(explorer)
     explorer.color_by = name
@@ -338,9 +338,9 @@ def test_selecting_by_flags_and_names(explore, space, places):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"color": "no such colour"}, {"color": 3}, {"name": 5}], ids=["colour", "number", "name"]
+    "wrong", [{"color": "no such color"}, {"color": 3}, {"name": 5}], ids=["color", "number", "name"]
 )
-def test_a_name_or_colour_that_is_none_is_refused_and_changes_nothing(explore, space, wrong):
+def test_a_name_or_color_that_is_none_is_refused_and_changes_nothing(explore, space, wrong):
     explorer = explore(space)
     explorer.select([1])
     with pytest.raises((ValueError, TypeError), match=r"name|colou?r"):

@@ -25,11 +25,11 @@ def test_scores_go_from_red_to_blue_between_0_and_1_whatever_their_range(name):
     red, blue = to_rgb(colored.colors[0]), to_rgb(colored.colors[2])
     assert red[0] - red[2] > 0.5
     assert blue[2] - blue[0] > 0.5
-    # The same value has the same colour in another selection of values.
+    # The same value has the same color in another selection of values.
     assert coloring(name, np.array([0.25, 0.3])).colors[0] == colored.colors[3]
 
 
-def test_a_score_has_the_colour_that_the_table_has_at_its_place():
+def test_a_score_has_the_color_that_the_table_has_at_its_place():
     table = table_of(SCORES)
     values = np.array([0.0, 0.1, 0.4999, 0.5, 0.7, 0.999, 1.0])
     assert coloring("iou", values).colors == [table[entry] for entry in (0, 25, 127, 128, 179, 255, 255)]
@@ -46,7 +46,7 @@ def test_other_numbers_are_spread_over_their_own_range():
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.float32, np.float64])
-def test_numbers_of_any_type_have_the_same_colours(dtype):
+def test_numbers_of_any_type_have_the_same_colors(dtype):
     assert coloring("number", np.array([3, 120, 60], dtype)).colors == coloring("number", np.array([3, 120, 60])).colors
 
 
@@ -56,7 +56,7 @@ def test_numbers_below_zero():
     assert (colored.legend["low"], colored.legend["high"]) == (-2.0, 2.0)
 
 
-def test_numbers_that_are_all_the_same_have_the_lowest_colour():
+def test_numbers_that_are_all_the_same_have_the_lowest_color():
     colored = coloring("number", np.array([7.0, 7.0]))
     assert colored.colors == [to_hex(CIVIDIS(0))] * 2
     assert (colored.legend["low"], colored.legend["high"]) == (7.0, 7.0)
@@ -102,7 +102,7 @@ def test_flags_are_categories():
     assert labels(colored) == [("False", 2), ("True", 1)]
 
 
-def test_the_first_fourteen_colours_differ_then_they_go_round():
+def test_the_first_fourteen_colors_differ_then_they_go_round():
     first = [category_color(i) for i in range(14)]
     assert len(set(first)) == 14
     assert MISSING not in first
@@ -118,7 +118,7 @@ def test_more_categories_than_the_legend_has_room_for():
     assert colored.colors[-1] == category_color(16) == category_color(2)
 
 
-def test_clusters_have_the_colour_of_their_number_whatever_their_size():
+def test_clusters_have_the_color_of_their_number_whatever_their_size():
     colored = coloring("cluster", np.array([1, 1, 0, 2, 1]))
     assert colored.colors == [category_color(i) for i in (1, 1, 0, 2, 1)]
     assert labels(colored) == [("cluster 0", 1), ("cluster 1", 3), ("cluster 2", 1)]
@@ -161,6 +161,6 @@ def test_names_for_people(name, expected):
     assert title(name) == expected
 
 
-def test_a_table_has_256_colours_from_end_to_end():
+def test_a_table_has_256_colors_from_end_to_end():
     table = table_of(CIVIDIS)
     assert table == [to_hex(CIVIDIS(i)) for i in range(256)]

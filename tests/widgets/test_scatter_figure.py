@@ -126,7 +126,7 @@ def test_numbers_on_an_axis_are_short_whatever_the_size_of_the_activations(draw,
 
 
 @pytest.mark.parametrize(("score", "opacity"), [(0.4, 0.6), (-0.1, 0.18)], ids=["good", "no better than the mean"])
-def test_the_surface_has_the_colour_of_the_iou_to_expect_and_is_clear_where_no_items_are(
+def test_the_surface_has_the_color_of_the_iou_to_expect_and_is_clear_where_no_items_are(
     draw, make_places, map_of, monkeypatch, score, opacity
 ):
     space = map_of(make_places(60))
@@ -160,7 +160,7 @@ def test_there_is_no_surface_where_no_item_has_an_iou(make_places, map_of, draw)
     assert np.isnan(blind.iou_).all()
     scatter = draw(np.arange(8), blind)
     assert not Map(scatter.figure).surface.visible
-    # Nor after hiding and showing it: there is nothing that a colour could stand for.
+    # Nor after hiding and showing it: there is nothing that a color could stand for.
     scatter.show_surface(False)
     scatter.show_surface(True)
     assert not Map(scatter.figure).surface.visible
@@ -255,7 +255,7 @@ def named_place(scatter, position):
     return x0 + name["x"] * (x1 - x0), y1 - name["y"] * (y1 - y0)
 
 
-def test_selections_have_outlines_and_names_in_their_colours(draw, space):
+def test_selections_have_outlines_and_names_in_their_colors(draw, space):
     scatter = draw()
     one = space.select([0, 1, 2, 6], "one", "#111111")
     two = space.select([3, 4], "two", "#222222")

@@ -238,6 +238,7 @@ class HDMExplorer(Explorer, Part):
             if self.status == "running":
                 self._worker.cancel()
                 self._show()
+                self._inspect()
                 self.status = "cancelled"
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -373,7 +374,7 @@ class HDMExplorer(Explorer, Part):
         self._map = map_message(update)
         self.progress = update.done / update.total
         # A pinned cell is shown once it is measured, and again at the end: its rank may have changed.
-        if self._inspector.get("pending") or (self.cell is not None and update.done == update.total):
+        if self._inspector.get("pending"):
             self._inspect()
 
     def _finish(self, stop: threading.Event, status: str, error: Exception | None = None) -> None:
@@ -383,6 +384,7 @@ class HDMExplorer(Explorer, Part):
 
     def _show_end(self, status: str, error: Exception | None) -> None:
         self.exception = error
+        self._inspect()
         if error is not None:
             self._show()
             self.error = str(error) or type(error).__name__

@@ -66,11 +66,6 @@ def inspect_cell(result: HDMResult, row: int, col: int) -> dict[str, Any]:
     if not result.measured[row, col]:
         return {"cell": (row, col), "pending": True}
     distance = float(result.values[row, col])
-    mask = result.output(row, col)
-    # Without a pixel in either mask there is no pair, whatever the policy for empty masks says.
-    pair = result.pair(row, col) if mask.any() and result.segment.any() else None
-    if pair is not None and pair.from_pixel is None:
-        pair = None  # the masks are equal
     channel = result.settings.channel if len(result.image) != 3 else -1
     image = to_rgb(result.occluded(row, col), channel=channel, value_range=nominal_range(result.image))
     measured = result.values[result.measured]
@@ -79,15 +74,30 @@ def inspect_cell(result: HDMResult, row: int, col: int) -> dict[str, Any]:
         "pending": False,
         "distance": distance,
         "change": distance - result.baseline,
-        "iou": result.iou(row, col),
         "rank": 1 + int(np.count_nonzero(measured > distance)),
         "of": int(measured.size),
-        "predicted_empty": not mask.any(),
+        "image": png(image, longest=_LONGEST),
+        "prediction": _prediction(result, row, col),
+    }
+
+
+def _prediction(result: HDMResult, row: int, col: int) -> dict[str, Any] | None:
+    """The mask of a cell against the truth; None if masks are not kept."""
+    try:
+        mask = result.output(row, col)
+    except ValueError:
+        return None
+    # Without a pixel in either mask there is no pair, whatever the policy for empty masks says.
+    pair = result.pair(row, col) if mask.any() and result.segment.any() else None
+    if pair is not None and pair.from_pixel is None:
+        pair = None  # the masks are equal
+    return {
+        "mask": bits(mask),
+        "empty": not mask.any(),
+        "iou": result.iou(row, col),
         "pair": (pair.from_pixel, pair.to_pixel) if pair else None,
         "from": pair.from_mask if pair else None,
-        "pair_distance": pair.distance if pair else None,
-        "image": png(image, longest=_LONGEST),
-        "mask": bits(mask),
+        "distance": pair.distance if pair else None,
     }
 
 

@@ -23,7 +23,6 @@ from hdm_widgets.widgets.latent.cluster_table import ClusterTable
 from hdm_widgets.widgets.latent.explanation import Explanation
 from hdm_widgets.widgets.latent.gallery import Gallery, selection_row
 from hdm_widgets.widgets.latent.messages import (
-    csv_file,
     item_facts,
     map_colors,
     points_message,
@@ -411,7 +410,7 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         if current is None or not len(current):
             raise ValueError("Nothing is selected: there is nothing to export.")
         name = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in current.name)
-        return {"name": f"{name}.csv"}, [csv_file(self.selection)]
+        return {"name": f"{name}.csv"}, [self._space.select(current).to_csv().encode()]
 
     def _thumbnail(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         (index,) = check_indices([asked["item"]], len(self._space))

@@ -1,9 +1,9 @@
-"""What the latent explorer's map, legend and thumbnails show of a space, and the table that it exports."""
+"""What the latent explorer's map, legend and thumbnails show of a space."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,19 +11,14 @@ from numpy.typing import NDArray
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.palette import SCORES, Coloring, coloring, table_of, title, value_text
 
-if TYPE_CHECKING:
-    import pandas
-
-__all__ = ["MapColors", "csv_file", "item_facts", "map_colors", "points_message", "surface_message", "usable_columns"]
+__all__ = ["MapColors", "item_facts", "map_colors", "points_message", "surface_message", "usable_columns"]
 
 # A column of texts with more different values than these is not offered for colors.
 _MOST_TEXTS = 50
 _MOST_FACTS = 5
-# A spreadsheet takes a text that begins with one of these for a formula.
-_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MapColors:
     """Points colored by a column.
 
@@ -49,7 +44,7 @@ def usable_columns(space: LatentSpace) -> list[str]:
 
 
 def map_colors(space: LatentSpace, name: str) -> MapColors:
-    """Colours, legend and captions by a column; while clusters are still sought, no item is in one."""
+    """Colors, legend and captions by a column; while clusters are still sought, no item is in one."""
     values = space.table().get(name)
     if values is None:
         values = np.full(len(space), -1)
@@ -92,20 +87,6 @@ def item_facts(space: LatentSpace, index: int, color_by: str) -> list[list[str]]
     table = space.table()
     names = [name for name in dict.fromkeys(["iou", color_by, *space.columns_]) if name in table]
     return [[title(name), value_text(table[name][index])] for name in names[:_MOST_FACTS]]
-
-
-def csv_file(frame: pandas.DataFrame) -> bytes:
-    """A table as CSV in which no spreadsheet finds a formula: texts that look like one get an apostrophe first."""
-
-    def harmless(value: Any) -> Any:
-        return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_SIGNS) else value
-
-    safe = frame.copy()
-    for position, kind in enumerate(frame.dtypes):
-        if kind.kind not in "biuf":
-            safe.isetitem(position, [harmless(value) for value in frame.iloc[:, position]])
-    text: str = safe.rename(columns=harmless).to_csv()
-    return text.encode()
 
 
 def _both_empty(space: LatentSpace) -> int:

@@ -8,7 +8,7 @@ import { change, count, distance } from "../shared/format";
 import type { Size } from "../shared/geometry";
 import { usePng } from "../shared/png";
 import { useTheme } from "../shared/theme";
-import type { About, Inspection } from "./python_state";
+import type { About, Inspection, Prediction } from "./python_state";
 import type { ViewState } from "./view_state";
 
 export function Inspector({ view }: { view: ViewState }) {
@@ -44,8 +44,8 @@ export function Inspector({ view }: { view: ViewState }) {
 
 function Found({ view, found }: { view: ViewState; found: Inspection }) {
   const { traits } = view.python;
-  const about = traits._about.value;
-  const { height, width, unit } = about;
+  const { height, width, unit } = traits._about.value;
+  const { prediction } = found;
   const url = usePng(found.image);
   const value = number(found.distance);
   const difference = number(found.change);
@@ -57,23 +57,7 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
           {url && <img class="hdm-layer" src={url} alt="With the disc" />}
         </div>
       </Figure>
-      <Figure
-        caption={
-          <>
-            <b class="hdm-hit">Hit</b> · <b class="hdm-missed">missed</b> · <b class="hdm-added">added</b>
-          </>
-        }
-      >
-        <div class="hdm-thumb" style={ratio}>
-          <Errors view={view} mask={found.mask} />
-        </div>
-      </Figure>
-      <Figure caption={pairCaption(found, about)}>
-        <div class="hdm-thumb" style={ratio}>
-          <Errors view={view} mask={found.mask} muted />
-          {found.pair && <Pair pair={found.pair} size={about} />}
-        </div>
-      </Figure>
+      {prediction && <Predicted view={view} prediction={prediction} />}
       <div class="hdm-numbers">
         <p class="hdm-big">{distance(value, unit)}</p>
         <p class="hdm-note">
@@ -84,13 +68,18 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
           <dd>{distance(value - difference, unit)}</dd>
           <dt>Change</dt>
           <dd>{change(difference, unit, "none")}</dd>
-          <dt>IoU</dt>
-          <dd>{found.iou.toFixed(2)}</dd>
+          {prediction && (
+            <>
+              <dt>IoU</dt>
+              <dd>{prediction.iou.toFixed(2)}</dd>
+            </>
+          )}
           <dt>Rank</dt>
           <dd>
             {count(found.rank)} of {count(found.of)}
           </dd>
         </dl>
+        {!prediction && <p class="hdm-note">The scan keeps no masks to compare (keep_outputs=False).</p>}
         <button type="button" class="hdm-button" onClick={() => view.python.set("cell", null)}>
           Release
         </button>
@@ -99,16 +88,42 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
   );
 }
 
-function pairCaption(found: Inspection, { truthEmpty, empty, unit }: About): string {
-  if (found.pair) {
+/** The new mask against the truth, and the pair of pixels between which the distance is measured. */
+function Predicted({ view, prediction }: { view: ViewState; prediction: Prediction }) {
+  const about = view.python.traits._about.value;
+  const ratio = { aspectRatio: `${about.width} / ${about.height}` };
+  return (
+    <>
+      <Figure
+        caption={
+          <>
+            <b class="hdm-hit">Hit</b> · <b class="hdm-missed">missed</b> · <b class="hdm-added">added</b>
+          </>
+        }
+      >
+        <div class="hdm-thumb" style={ratio}>
+          <Errors view={view} mask={prediction.mask} />
+        </div>
+      </Figure>
+      <Figure caption={pairCaption(prediction, about)}>
+        <div class="hdm-thumb" style={ratio}>
+          <Errors view={view} mask={prediction.mask} muted />
+          {prediction.pair && <Pair pair={prediction.pair} size={about} />}
+        </div>
+      </Figure>
+    </>
+  );
+}
+
+function pairCaption(prediction: Prediction, { truthEmpty, empty, unit }: About): string {
+  if (prediction.pair) {
     const where =
-      found.from === "a"
+      prediction.from === "a"
         ? "Added pixel and the nearest true one"
         : "Missed pixel and the nearest predicted one";
-    return `${where}: ${distance(number(found.pairDistance), "px")} apart`;
+    return `${where}: ${distance(number(prediction.distance), "px")} apart`;
   }
-  if (truthEmpty === found.predictedEmpty)
-    return truthEmpty ? "Both masks are empty" : "The two masks are equal";
+  if (truthEmpty === prediction.empty) return truthEmpty ? "Both masks are empty" : "The two masks are equal";
   const why = truthEmpty ? "The truth is empty" : "The model predicts nothing";
   const diagonal = unit && empty === "diagonal" ? "; the distance is the image's diagonal" : "";
   return `${why}, so there is no pair${diagonal}`;
@@ -157,7 +172,7 @@ function Errors({ view, mask, muted = false }: ErrorsProps) {
   );
 }
 
-function Pair({ pair, size: { height, width } }: { pair: NonNullable<Inspection["pair"]>; size: Size }) {
+function Pair({ pair, size: { height, width } }: { pair: NonNullable<Prediction["pair"]>; size: Size }) {
   const [from, to] = pair.map(([row, col]) => ({ x: col + 0.5, y: row + 0.5 }));
   const dot = Math.max(height, width) / 60;
   return (

@@ -43,7 +43,7 @@ export function Progress({ view }: { view: ViewState }) {
       )}
       <div class="hdm-foot" data-status={status}>
         <span class="hdm-status" role="status">
-          {view.unheard.value && !gone.value ? "Waiting for the kernel: another cell is running" : text}
+          {view.unanswered.value && !gone.value ? "Waiting for the kernel: another cell is running" : text}
         </span>
         <div
           class="hdm-progress"

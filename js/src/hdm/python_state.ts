@@ -46,16 +46,22 @@ export interface Inspection {
   pending: boolean;
   distance: WireNumber;
   change: WireNumber;
-  iou: number;
   rank: number;
   of: number;
-  predictedEmpty: boolean;
+  image: DataView;
+  /** Null if the scan keeps no masks. */
+  prediction: Prediction | null;
+}
+
+export interface Prediction {
+  mask: DataView;
+  empty: boolean;
+  iou: number;
   /** The two pixels that make the Hausdorff distance; null where the masks are equal or one is empty. */
   pair: [[number, number], [number, number]] | null;
   from: "a" | "b" | null;
-  pairDistance: WireNumber;
-  image: DataView;
-  mask: DataView;
+  /** Of the pair. */
+  distance: WireNumber;
 }
 
 /** What a scan is made with, as Python names it when it starts one. */

@@ -47,7 +47,7 @@ export interface ViewState {
   /** A slider's value while it is dragged, before Python has it. */
   draft: Signal<{ circleSize?: number; offset?: number } | null>;
   /** Python has not started the scan of these settings for a while. */
-  unheard: ReadonlySignal<boolean>;
+  unanswered: ReadonlySignal<boolean>;
   /** What the map has for a cell; null where it has nothing. */
   at(cell: Cell): Found | null;
   dispose(): void;
@@ -64,15 +64,15 @@ export function viewState(python: PythonState): ViewState {
     if (message.value && message.value.done > 0) last.value = message.value;
   });
 
-  const unheard = signal(false);
+  const unanswered = signal(false);
   const stopWaiting = effect(() => {
     const scanned = traits._scanned.value;
     const same =
       scanned.circleSize === traits.circle_size.value &&
       scanned.offset === traits.offset.value &&
       scanned.channel === traits.channel.value;
-    unheard.value = false;
-    const timer = same ? undefined : setTimeout(() => (unheard.value = true), PATIENCE);
+    unanswered.value = false;
+    const timer = same ? undefined : setTimeout(() => (unanswered.value = true), PATIENCE);
     return () => clearTimeout(timer);
   });
 
@@ -135,7 +135,7 @@ export function viewState(python: PythonState): ViewState {
     prediction: masked("_prediction"),
     cursor,
     draft,
-    unheard,
+    unanswered,
     at([row, col]) {
       const shown = map.value;
       if (!shown || shown.stale || row >= rows(shown.grid) || col >= cols(shown.grid)) return null;
