@@ -6,8 +6,8 @@ sums as in the whole network, so the same output up to float rounding. This pack
 """
 
 from hdm_widgets.windowed.base import Base, Windows
+from hdm_widgets.windowed.calls import TraceError
 from hdm_widgets.windowed.engine import Engine
 from hdm_widgets.windowed.network import Network
-from hdm_widgets.windowed.trace import TraceError
 
 __all__ = ["Base", "Engine", "Network", "TraceError", "Windows"]

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from hdm_widgets.windowed.axes import Same
+from hdm_widgets.windowed.calls import Call, Number, Ref, Trace, TraceError, refs
 from hdm_widgets.windowed.context import Context, is_picture_like
 from hdm_widgets.windowed.rules import step_of
 from hdm_widgets.windowed.steps import Cat, Constant, Convolution, Local, Opaque, Step, TransposedConvolution
-from hdm_widgets.windowed.trace import Call, Ref, Trace, TraceError, refs
 
 __all__ = ["Program", "build"]
 
@@ -30,8 +30,8 @@ class Program:
     Attributes
     ----------
     steps : tuple of Step
-    numbers : tuple of Call
-        What computes numbers from the number of pictures.
+    numbers : dict of str to Number
+        Numbers that depend on how many images there are.
     sizes : dict of str to tuple of int
         (rows, cols) of every value.
     channels : dict of str to int
@@ -44,7 +44,7 @@ class Program:
     """
 
     steps: tuple[Step, ...]
-    numbers: tuple[Call, ...]
+    numbers: dict[str, Number]
     sizes: dict[str, tuple[int, int]]
     channels: dict[str, int]
     shapeless: frozenset[str]
@@ -54,10 +54,7 @@ class Program:
 
     def scalars(self, count: int) -> dict[str, Any]:
         """The numbers, for so many pictures."""
-        values: dict[str, Any] = {}
-        for call in self.numbers:
-            values[call.name] = count if call.operation == "sym_size" else call.run(values)
-        return values
+        return {name: number.at(count) for name, number in self.numbers.items()}
 
 
 def build(trace: Trace) -> Program:
@@ -69,7 +66,6 @@ def build(trace: Trace) -> Program:
         If the network computes with sizes in a way that is not understood.
     """
     shapes: dict[str, tuple[int | None, ...]] = {trace.picture: (None, *trace.shape)}
-    names_of_numbers: set[str] = set()
     constants = {name: value.detach() for name, value in trace.constants.items()}
     held: dict[str, Constant] = {}
 
@@ -83,23 +79,12 @@ def build(trace: Trace) -> Program:
         return key
 
     double = any(value.dtype == torch.float64 for value in constants.values())
-    context = Context(shapes, names_of_numbers, constants, hold, torch.float64 if double else torch.float32)
+    context = Context(shapes, set(trace.numbers), constants, hold, torch.float64 if double else torch.float32)
     uses = Counter(name for call in trace.calls for value in call.arguments.values() for name in refs(value))
     uses[trace.output] += 1
-    numbers: list[Call] = []
     steps: dict[str, Step] = {}
     for call in trace.calls:
-        read = {name for value in call.arguments.values() for name in refs(value)}
-        if call.shape is None:
-            if call.operation == "sym_size":
-                shape = context.shapes.get(call.arguments["self"].name, ())
-                if call.arguments["dim"] != 0 or not shape or shape[0] is not None:
-                    raise TraceError(f"it computes with sizes ({call.label})")
-            elif read & shapes.keys():
-                raise TraceError(f"it takes a number from the picture's values ({call.label})")
-            numbers.append(call)
-            names_of_numbers.add(call.name)
-        elif read <= constants.keys():
+        if call.reads() <= constants.keys():
             with torch.inference_mode():
                 constants[call.name] = call.run(constants)
         else:
@@ -122,7 +107,7 @@ def build(trace: Trace) -> Program:
     names = (trace.picture, *(step.name for step in ordered))
     return Program(
         ordered,
-        tuple(numbers),
+        trace.numbers,
         {name: context.size(name) for name in names},
         {name: int(shapes[name][1] or 0) for name in names if len(shapes[name]) == 4},
         frozenset(name for name in names if not is_picture_like(shapes[name]) and name not in held),

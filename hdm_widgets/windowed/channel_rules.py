@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hdm_widgets.windowed.axes import Blocks, Merged, Same
+from hdm_widgets.windowed.calls import Call, refs
 from hdm_widgets.windowed.context import Context, input_of, is_picture_like, local, places_of, runner
 from hdm_widgets.windowed.steps import Cat, Local, Step
-from hdm_widgets.windowed.trace import Call, refs
 
 __all__ = [
     "cat", "elementwise", "expand", "index", "of_channels", "over_channels", "per_channel", "reshape", "shuffle",

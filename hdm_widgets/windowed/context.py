@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hdm_widgets.windowed.axes import Same
+from hdm_widgets.windowed.calls import Call, Ref, refs
 from hdm_widgets.windowed.steps import Function, Local
-from hdm_widgets.windowed.trace import Call, Ref, refs
 
 __all__ = ["Context", "input_of", "is_picture_like", "local", "places_of", "runner", "unchanged"]
 

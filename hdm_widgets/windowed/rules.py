@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from hdm_widgets.windowed import channel_rules, spatial_rules
 from hdm_widgets.windowed.axes import Whole
+from hdm_widgets.windowed.calls import Call, refs
 from hdm_widgets.windowed.context import Context, is_picture_like, places_of, runner
 from hdm_widgets.windowed.steps import Opaque, Step
-from hdm_widgets.windowed.trace import Call, refs
 
 __all__ = ["step_of"]
 

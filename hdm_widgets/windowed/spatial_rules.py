@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hdm_widgets.windowed.axes import Interval, Sampled, Sliding, Spread
+from hdm_widgets.windowed.calls import Call, Ref
 from hdm_widgets.windowed.channel_rules import of_channels
 from hdm_widgets.windowed.context import Context, input_of, local, places_of, unchanged
 from hdm_widgets.windowed.steps import (
@@ -26,7 +27,6 @@ from hdm_widgets.windowed.steps import (
     Step,
     TransposedConvolution,
 )
-from hdm_widgets.windowed.trace import Call, Ref
 
 __all__ = [
     "adaptive_pool", "average_pool", "convolution", "cut", "interpolation", "max_pool", "moved", "pad", "transposed",
@@ -212,7 +212,7 @@ def interpolation(call: Call, context: Context) -> Step | None:
             changed["output_size"] = [outs[0], 2] if dim == 0 else [2, outs[1]]
         else:
             changed["scale_factors"] = [scales[0], 1.0] if dim == 0 else [1.0, scales[1]]
-        result: Tensor = Call(call.name, call.target, changed, None, "", None).run({"units": units})
+        result: Tensor = Call(call.name, call.target, changed, None, "", ()).run({"units": units})
         return result
 
     weights = [_weights(context, sizes[dim], dim, partial(along, dim)) for dim in (0, 1)]
@@ -226,7 +226,7 @@ def interpolation(call: Call, context: Context) -> Step | None:
         changed = dict(given, input=Ref("patch"))
         if scales is None:
             changed["output_size"] = [factors[0] * patch.shape[-2], factors[1] * patch.shape[-1]]
-        result: Tensor = Call(call.name, call.target, changed, None, "", None).run({"patch": patch})
+        result: Tensor = Call(call.name, call.target, changed, None, "", ()).run({"patch": patch})
         return result
 
     rows, cols = (_Enlarged(each, factor) for each, factor in zip(weights, factors, strict=True))
