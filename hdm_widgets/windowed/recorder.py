@@ -72,8 +72,10 @@ class _Value:
     view: _View | None = None
     version: int = 0
     storage: _Storage = field(init=False)
+    memory: object = field(init=False)
 
     def __post_init__(self) -> None:
+        self.memory = _memory(self.tensor)
         if self.source is None:
             self.storage = _Storage(self)
         else:
@@ -100,6 +102,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     calls : list of Call
     constants : dict of str to torch.Tensor
     numbers : dict of str to Number
+    running : str
+        Label of the operation that is running or has failed, or empty.
     error : TraceError or None
         The first one raised, in case the network catches it.
     """
@@ -116,6 +120,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.calls: list[Call] = []
         self.constants: dict[str, Tensor] = {}
         self.numbers: dict[str, Number] = {}
+        self.running = ""
         self.error: TraceError | None = None
 
     @classmethod
@@ -126,7 +131,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def constant(self, tensor: Tensor) -> Tensor:
         """The fake tensor that stands for a real one."""
         if id(tensor) not in self._fakes_of:
-            fake = self._fakes.from_tensor(tensor, static_shapes=True)
+            # Of what autograd computed, PyTorch warns that it has no gradient.
+            fake = self._fakes.from_tensor(tensor if tensor.is_leaf else tensor.detach(), static_shapes=True)
             self._fakes_of[id(tensor)] = tensor, fake
             name = f"constant_{len(self.constants)}"
             self.constants[name] = tensor
@@ -150,7 +156,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 if func in _FRESH and not self._fakes.is_our_fake(args[0]):
                     return self._fresh(func, args, kwargs or {})
                 args, kwargs = tree_map(self._faked, (args, kwargs or {}))
-                return self._record(func, args, kwargs)
+                result = self._record(func, args, kwargs)
+                self.running = ""
+                return result
         except TraceError as error:
             self.error = self.error or error
             raise
@@ -165,6 +173,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         given = dict(_by_name(target, args, kwargs))
         arguments = {name: self._reference(value) for name, value in given.items()}
         call = Call("", target, arguments, None, self._module(), ())
+        self.running = call.label
         if torch.Tag.nondeterministic_seeded in target.tags and not _draws_nothing(arguments):
             raise TraceError(f"it draws random numbers in {call.label.replace(' in ', ' of ')}")
         if _DROPOUT.fullmatch(call.operation) and arguments["train"] is False:
@@ -179,9 +188,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     made = replace(call, pick=pick if several else None)
                     self._values[id(tensor)] = self._made(made, tensor, tree_leaves((args, kwargs)))
             return result
-        plain = _without_writing(call)
         if len(written) > 1 or written[0] is not args[0] or not isinstance(args[0], Tensor):
-            raise TraceError(f"it writes into a tensor that it gives to {call.label}")
+            raise TraceError(f"it cannot be traced: it lets {call.label} write into a tensor")
+        plain = _without_writing(call)
         value = self._value(args[0])
         if torch.Tag.inplace_view in target.tags:
             # The tensor becomes a view of what it was.
@@ -260,15 +269,18 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self.constant(value) if isinstance(value, Tensor) and not self._fakes.is_our_fake(value) else value
 
     def _value(self, tensor: Tensor) -> _Value:
-        if id(tensor) not in self._values:
+        if id(tensor) in self._values:
+            value = self._values[id(tensor)]
+        else:
             # `tensor.data` makes a new tensor without an operation.
-            for value in self._values.values():
-                if _memory(value.tensor) == _memory(tensor) and _same_elements(value.tensor, tensor):
-                    self._values[id(tensor)] = _Value(tensor, value.name, value)
-                    break
-            else:
-                raise TraceError("it computes with a tensor that no operation made")
-        return self._values[id(tensor)]
+            alike = (other for other in self._values.values() if _same_elements(other.tensor, tensor))
+            source = next((other for other in alike if other.memory == _memory(tensor)), None)
+            if source is None:
+                raise TraceError("it cannot be traced: it computes with a tensor that no operation made")
+            value = self._values[id(tensor)] = _Value(tensor, source.name, source)
+        if value.memory != _memory(tensor):
+            raise TraceError("it cannot be traced: it sets the data of a tensor")
+        return value
 
     def _reference(self, value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -339,7 +351,7 @@ def _without_writing(call: Call) -> torch._ops.OpOverload:
     packet = getattr(torch.ops.aten, name.removesuffix("_"), None)
     plain: torch._ops.OpOverload | None = getattr(packet, call.target._overloadname, None)
     if not name.endswith("_") or name in _REDEFINES or plain is None or _written(plain):
-        raise TraceError(f"it writes in place with {call.label}")
+        raise TraceError(f"it cannot be traced: it writes in place with {call.label}")
     return plain
 
 

@@ -8,7 +8,12 @@ process meanwhile.)
 from __future__ import annotations
 
 import copy
+import logging
+import textwrap
+import threading
+from contextlib import AbstractContextManager
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -18,10 +23,21 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from hdm_widgets.models.modules import modules, named_modules, tensors
-from hdm_widgets.windowed.calls import Call, Trace, TraceError
+from hdm_widgets.windowed.calls import Call, Ref, Trace, TraceError
 from hdm_widgets.windowed.recorder import Recorder
 
 __all__ = ["trace"]
+
+_thread = threading.local()
+
+
+def _is_not_tracing(_: logging.LogRecord) -> bool:
+    return not getattr(_thread, "traces", False)
+
+
+# PyTorch logs that an operation cannot run on fake tensors; in a thread that is tracing, the TraceError says it.
+for _name in ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes"):
+    logging.getLogger(_name).addFilter(_is_not_tracing)
 
 
 def trace(network: nn.Module, picture: Tensor) -> Trace:
@@ -43,34 +59,32 @@ def trace(network: nn.Module, picture: Tensor) -> Trace:
     TraceError
         If what the network computes depends on more than the size of its input, or it cannot run without values.
     """
+    fakes, images = _fake_images(picture)
+    modules_running = [""]
+    recorder = Recorder(fakes, images, lambda: modules_running[-1])
     try:
-        return _traced(network, picture)
+        twin = _twin(network, recorder, modules_running)
+        outputs = [output for output in tree_leaves(_run(twin, fakes, images, recorder)) if isinstance(output, Tensor)]
     except TraceError:
         raise
     except Exception as error:
         # By its name: the class is in a module that takes long to load.
         if type(error).__name__ == "GuardOnDataDependentSymNode":
             raise TraceError("it cannot be traced: what it does depends on the values it computes") from error
-        raise TraceError(f"it cannot be traced ({_first_line(error)})") from error
-
-
-def _traced(network: nn.Module, picture: Tensor) -> Trace:
-    fakes, images = _fake_images(picture)
-    running = [""]
-    recorder = Recorder(fakes, images, lambda: running[-1])
-    twin = _twin(network, recorder, running)
-    # In inference mode, operations arrive as the network calls them, not in the parts that autograd needs.
-    with torch.inference_mode(), fakes, recorder, _Observed():
-        leaves = tree_leaves(nn.Module.__call__(twin, images))
+        raise TraceError(f"it cannot be traced: {recorder.running or 'it'} raises {_one_line(error)}") from error
     if recorder.error is not None:
         raise recorder.error
     if recorder.fixed_batch:
         raise TraceError("it works on a fixed number of images at a time")
-    outputs = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     if len(outputs) != 1:
         raise TraceError(f"it gives {len(outputs)} outputs")
     output = recorder.name_of(outputs[0])
     calls = _needed(recorder.calls, output)
+    if output == recorder.image:
+        output = "output"
+        calls = (
+            Call(output, torch.ops.aten.alias.default, {"self": Ref(recorder.image)}, None, "", (None, *picture.shape)),
+        )
     read = {name for call in calls for name in call.reads()}
     return Trace(
         calls,
@@ -82,6 +96,25 @@ def _traced(network: nn.Module, picture: Tensor) -> Trace:
     )
 
 
+def _run(twin: nn.Module, fakes: FakeTensorMode, images: Tensor, recorder: Recorder) -> Any:
+    """Run a network on fake images in modes that are the thread's own."""
+    _thread.traces = True
+    try:
+        with (
+            # Operations arrive as the network calls them, not in the parts that autograd needs.
+            torch.inference_mode(),
+            # Functions compiled by torch.compile and TorchScript run as they are written.
+            _without_compiling(fakes),
+            torch.jit.optimized_execution(should_optimize=False),  # type: ignore[attr-defined]  # public all the same
+            fakes,
+            recorder,
+            _Observed(),
+        ):
+            return nn.Module.__call__(twin, images)
+    finally:
+        _thread.traces = False
+
+
 def _fake_images(picture: Tensor) -> tuple[FakeTensorMode, Tensor]:
     """A mode for tensors without values, and any number of images (N, C, H, W) in it, with N symbolic."""
     # These take seconds to load.
@@ -89,6 +122,8 @@ def _fake_images(picture: Tensor) -> tuple[FakeTensorMode, Tensor]:
     from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
     fakes = FakeTensorMode(shape_env=ShapeEnv())
+    # Reading the memory of a tensor without values is an error, not a warning.
+    fakes._allow_unsafe_data_ptr_access = False
     kinds = [DimDynamic.DYNAMIC, *(DimDynamic.STATIC for _ in picture.shape)]
     # What is true of two images is taken to be true of any number.
     images = fakes.from_tensor(
@@ -109,7 +144,11 @@ def _twin(network: nn.Module, recorder: Recorder, running: list[str]) -> nn.Modu
         if isinstance(module, torch.jit.ScriptModule):
             raise TraceError(f"it cannot be traced: {name or 'it'} is compiled by TorchScript")
         given += [value for value in vars(module).values() if isinstance(value, Tensor)]
-    twin: nn.Module = copy.deepcopy(network, {id(tensor): recorder.constant(tensor) for tensor in given})
+    fakes = {id(tensor): recorder.constant(tensor) for tensor in given}
+    try:
+        twin: nn.Module = copy.deepcopy(network, fakes)
+    except Exception as error:
+        raise TraceError(f"it cannot be copied, which tracing needs ({_one_line(error)})") from error
     for module in modules(twin):
         for name, child in module._modules.items():
             if isinstance(child, torch._dynamo.OptimizedModule):
@@ -138,6 +177,16 @@ class _Observed(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+def _without_compiling(fakes: FakeTensorMode) -> AbstractContextManager[object]:
+    """Let functions of torch.compile run as they are written; compiled ones would end the process on fake tensors.
+
+    They do so within a kernel of a tracing context, which is the thread's own. (The settings of torch.compile would
+    keep it from compiling these functions ever after.)
+    """
+    context: Any = SimpleNamespace(shape_env=fakes.shape_env, in_kernel_invocation=True)
+    return torch._guards.tracing(torch._guards.TracingContext(context))
+
+
 def _needed(calls: list[Call], output: str) -> tuple[Call, ...]:
     """The calls that the output depends on."""
     needed, kept = {output}, []
@@ -148,6 +197,6 @@ def _needed(calls: list[Call], output: str) -> tuple[Call, ...]:
     return tuple(reversed(kept))
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+def _one_line(error: Exception) -> str:
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return textwrap.shorten(f"{type(error).__name__}: {text}" if text else type(error).__name__, 200)

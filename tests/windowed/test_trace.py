@@ -1,30 +1,19 @@
 """What a trace computes is what the network computes, whatever it writes to, whoever it calls."""
 
-import gc
+import logging
 import threading
 
 import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
+from odd_networks import REFUSED, SHADOWED, TRACEABLE, Computes, Shadowing, scripted_layer
 from torch import nn
 from torch.nn import functional as F
-from window_checks import assert_windows_equal_the_model, boxes_everywhere, random_picture, randomised
+from window_checks import random_picture
 
-from hdm_widgets.windowed import Engine, TraceError
+from hdm_widgets.windowed import TraceError
 from hdm_widgets.windowed.trace import trace
-
-
-class Computes(nn.Module):
-    """Whatever `function` does with the module and the images."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.convolution = nn.Conv2d(2, 4, 3, padding=1)
-        self.function = function
-
-    def forward(self, x):
-        return self.function(self, x)
 
 
 def computed(traced, images):
@@ -123,3 +112,103 @@ def _program(steps):
 @example([("select", 0, 0), ("add to_", 0, 1), ("add to_", 1, 0)])
 def test_writes_into_shared_memory(steps):
     assert_the_trace_computes_what_the_network_does(_program(steps), random_picture(3, 4, 6), counts=(1, 3))
+
+
+# Networks that do more than compute.
+
+
+@pytest.mark.parametrize("name", TRACEABLE)
+def test_what_can_be_traced(name):
+    assert_the_trace_computes_what_the_network_does(TRACEABLE[name]().eval(), random_picture(2, 8, 8))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_traced_and_why(name, caplog, capfd):
+    function, reason = REFUSED[name]
+    network = nn.Sequential(nn.Identity(), Computes(function)).eval()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    attributes = set(vars(network[1]))
+    with pytest.raises(TraceError) as caught:
+        trace(network, random_picture(2, 8, 8))
+    assert str(caught.value).replace(" of 1", "").replace(" in 1", "") == reason
+    # Nobody else says anything, and the network is as it was.
+    assert capfd.readouterr() == ("", "")
+    assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
+    assert set(vars(network[1])) == attributes
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_the_reason_names_the_module():
+    network = nn.Sequential(nn.Conv2d(2, 2, 3), nn.Sequential(nn.Dropout(0.5))).eval()
+    network[1][0].train()
+    with pytest.raises(TraceError, match=r"^it draws random numbers in dropout of 1\.0$"):
+        trace(network, random_picture(2, 8, 8))
+
+
+def test_modules_of_torchscript():
+    network = nn.Sequential(nn.Conv2d(2, 2, 3), scripted_layer).eval()
+    with pytest.raises(TraceError, match=r"^it cannot be traced: 1 is compiled by TorchScript$"):
+        trace(network, random_picture(2, 8, 8))
+
+
+def test_networks_that_cannot_be_copied():
+    network = Computes(lambda self, x: x)
+    network.lock = threading.Lock()
+    with pytest.raises(TraceError, match=r"^it cannot be copied, which tracing needs \(TypeError: cannot pickle"):
+        trace(network, random_picture(2, 8, 8))
+
+
+@pytest.mark.parametrize(
+    "names", [*([name] for name in SHADOWED), SHADOWED], ids=lambda names: f"{names[0]}, {len(names)}"
+)
+@pytest.mark.parametrize("prefix", ["", "1."])
+def test_attributes_that_shadow_methods(names, prefix):
+    network = nn.Sequential(nn.Identity(), Shadowing(names)) if prefix else Shadowing(names)
+    traced = assert_the_trace_computes_what_the_network_does(network, random_picture(2, 8, 9))
+    assert [call.label for call in traced.calls] == [f"conv2d in {prefix}inner.0", f"batch_norm in {prefix}inner.1"]
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
+def test_weights_that_are_computed_before_every_run():
+    network = nn.Sequential(nn.utils.weight_norm(nn.Conv2d(2, 4, 3)), nn.utils.spectral_norm(nn.Conv2d(4, 2, 3))).eval()
+    assert_the_trace_computes_what_the_network_does(network, random_picture(2, 8, 8))
+
+
+# What torch.compile has compiled.
+
+
+@pytest.mark.parametrize("ran_before", [False, True])
+@pytest.mark.parametrize("kind", ["function", "module", "whole", "in place"])
+def test_compiled_parts_run_as_they_are_written(kind, ran_before):
+    torch._dynamo.reset()
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    part = Computes(lambda self, x: self.convolution(x).sin())
+    if kind == "function":
+        function = torch.compile(lambda x: x.sin() * 2, backend=backend, dynamic=False)
+        network = Computes(lambda self, x: function(self.convolution(x)))
+    elif kind == "module":
+        network = nn.Sequential(nn.Conv2d(2, 2, 3), torch.compile(part, backend=backend, dynamic=False))
+    elif kind == "whole":
+        network = torch.compile(nn.Sequential(nn.Conv2d(2, 2, 3), part), backend=backend, dynamic=False)
+    else:
+        part.compile(backend=backend, dynamic=False)
+        network = nn.Sequential(nn.Conv2d(2, 2, 3), part)
+    network.eval()
+    picture = random_picture(2, 9, 10)
+    with torch.inference_mode():
+        if ran_before:
+            network(picture[None])
+        assert len(compiled) == int(ran_before)
+        assert_the_trace_computes_what_the_network_does(network, picture, counts=())
+        assert len(compiled) == int(ran_before)
+        # It is compiled as before, and for other sizes too.
+        network(picture[None])
+        assert len(compiled) == 1
+        network(picture[None].repeat(2, 1, 1, 1))
+        assert len(compiled) == 2
+    assert_the_trace_computes_what_the_network_does(network, picture)
