@@ -78,9 +78,9 @@ class Call:
         """Human-readable name, such as "conv2d in encoder.0"."""
         return f"{self.operation} in {self.module}" if self.module else self.operation
 
-    def reads(self) -> set[str]:
-        """Names of all values, constants and numbers that its arguments refer to."""
-        return {name for argument in self.arguments.values() for name in refs(argument)}
+    def reads(self) -> list[str]:
+        """Names of all values, constants and numbers that its arguments refer to, each once."""
+        return list(dict.fromkeys(name for argument in self.arguments.values() for name in refs(argument)))
 
     def run(self, values: Mapping[str, Any]) -> Any:
         """Compute the call from the values, constants and numbers that its arguments refer to."""
@@ -103,7 +103,7 @@ class Trace:
     constants : dict of str to torch.Tensor
         Weights and other tensors that do not depend on the image: the network's own tensors, not copies.
     numbers : dict of str to Number
-    picture, output : str
+    image, output : str
         Names of the input and of the output.
     shape : tuple of int
         Shape of the image, (C, H, W).
@@ -112,7 +112,7 @@ class Trace:
     calls: tuple[Call, ...]
     constants: dict[str, Tensor]
     numbers: dict[str, Number]
-    picture: str
+    image: str
     output: str
     shape: tuple[int, int, int]
 

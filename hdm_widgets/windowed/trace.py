@@ -40,14 +40,14 @@ for _name in ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_s
     logging.getLogger(_name).addFilter(_is_not_tracing)
 
 
-def trace(network: nn.Module, picture: Tensor) -> Trace:
+def trace(network: nn.Module, image: Tensor) -> Trace:
     """Write down what a network in eval mode computes for images like this one.
 
     Parameters
     ----------
     network : torch.nn.Module
         (N, C, H, W) to one tensor with N first. It is not altered.
-    picture : torch.Tensor (C, H, W)
+    image : torch.Tensor (C, H, W)
         Of the size, type and device that the network will be run with.
 
     Returns
@@ -59,7 +59,7 @@ def trace(network: nn.Module, picture: Tensor) -> Trace:
     TraceError
         If what the network computes depends on more than the size of its input, or it cannot run without values.
     """
-    fakes, images = _fake_images(picture)
+    fakes, images = _fake_images(image)
     modules_running = [""]
     recorder = Recorder(fakes, images, lambda: modules_running[-1])
     try:
@@ -83,7 +83,7 @@ def trace(network: nn.Module, picture: Tensor) -> Trace:
     if output == recorder.image:
         output = "output"
         calls = (
-            Call(output, torch.ops.aten.alias.default, {"self": Ref(recorder.image)}, None, "", (None, *picture.shape)),
+            Call(output, torch.ops.aten.alias.default, {"self": Ref(recorder.image)}, None, "", (None, *image.shape)),
         )
     read = {name for call in calls for name in call.reads()}
     return Trace(
@@ -92,7 +92,7 @@ def trace(network: nn.Module, picture: Tensor) -> Trace:
         {name: number for name, number in recorder.numbers.items() if name in read},
         recorder.image,
         output,
-        (picture.shape[0], picture.shape[1], picture.shape[2]),
+        (image.shape[0], image.shape[1], image.shape[2]),
     )
 
 
@@ -115,7 +115,7 @@ def _run(twin: nn.Module, fakes: FakeTensorMode, images: Tensor, recorder: Recor
         _thread.traces = False
 
 
-def _fake_images(picture: Tensor) -> tuple[FakeTensorMode, Tensor]:
+def _fake_images(image: Tensor) -> tuple[FakeTensorMode, Tensor]:
     """A mode for tensors without values, and any number of images (N, C, H, W) in it, with N symbolic."""
     # These take seconds to load.
     from torch._dynamo.source import ConstantSource
@@ -124,10 +124,10 @@ def _fake_images(picture: Tensor) -> tuple[FakeTensorMode, Tensor]:
     fakes = FakeTensorMode(shape_env=ShapeEnv())
     # Reading the memory of a tensor without values is an error, not a warning.
     fakes._allow_unsafe_data_ptr_access = False
-    kinds = [DimDynamic.DYNAMIC, *(DimDynamic.STATIC for _ in picture.shape)]
+    kinds = [DimDynamic.DYNAMIC, *(DimDynamic.STATIC for _ in image.shape)]
     # What is true of two images is taken to be true of any number.
     images = fakes.from_tensor(
-        picture.new_empty(2, *picture.shape),
+        image.new_empty(2, *image.shape),
         symbolic_context=StatelessSymbolicContext(dynamic_sizes=kinds),
         source=ConstantSource("images"),
     )

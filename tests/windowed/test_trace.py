@@ -18,7 +18,7 @@ from hdm_widgets.windowed.trace import trace
 
 def computed(traced, images):
     """The output of a trace, computed call by call."""
-    values = {traced.picture: images, **traced.constants}
+    values = {traced.image: images, **traced.constants}
     values |= {name: number.at(len(images)) for name, number in traced.numbers.items()}
     with torch.inference_mode():
         for call in traced.calls:
