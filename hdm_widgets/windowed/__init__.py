@@ -1,13 +1,13 @@
-"""Exact windowed inference: compute only what a local change of a picture changes in a network's output.
+"""Exact windowed inference: compute only the part of a network's output that a local change of the image changes.
 
-A network is traced once (`Engine`). Over the values of one picture (`Base`), a picture that differs in a box
-is computed by running every operation on the window that the change reaches, completed from those values: the same
-sums as in the whole network, so the same output up to float rounding. This package knows tensors and boxes only.
+A network is traced once (`Engine`). With the activations of one image at hand (`Base`), the output for an image that
+differs from it in a box is computed from windows: every operation runs on the receptive field of what may change,
+completed from those activations. These are the sums that the full network computes, so the output is the same up to
+float rounding. This package knows tensors and boxes only, nothing of discs or distances.
 """
 
 from hdm_widgets.windowed.base import Base, Windows
-from hdm_widgets.windowed.engine import Engine
-from hdm_widgets.windowed.network import Network
-from hdm_widgets.windowed.trace import TraceError
+from hdm_widgets.windowed.calls import TraceError
+from hdm_widgets.windowed.network import Engine, Network
 
 __all__ = ["Base", "Engine", "Network", "TraceError", "Windows"]

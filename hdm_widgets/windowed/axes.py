@@ -1,7 +1,7 @@
-"""How a change spreads along one axis: which places of an output see it, and which input they need.
+"""Operations along one axis: how a change propagates through them, and the receptive field of an output.
 
-Every supported operation treats rows and columns apart, so each has one of these per axis. An interval is
-half open, in places of the value it speaks of.
+Every supported operation treats rows and columns separately, so it has one of these for each. Intervals are half open
+and count positions of the input or output in question.
 """
 
 from __future__ import annotations
@@ -13,23 +13,26 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Axis", "Blocks", "Interval", "Merged", "Same", "Sampled", "Sliding", "Span", "Spread", "Whole", "hull"]
+__all__ = [
+    "Axis", "Global", "Interval", "LinearResample", "PixelShuffle", "PixelUnshuffle", "Pointwise", "Span",
+    "TransposedWindow", "Window", "hull",
+]  # fmt: skip
 
 
 class Interval(NamedTuple):
-    """Places from `lo` up to, not including, `hi`."""
+    """Positions from `lo` up to, not including, `hi`."""
 
     lo: int
     hi: int
 
     @property
     def size(self) -> int:
-        """Number of places."""
+        """Number of positions."""
         return self.hi - self.lo
 
 
 class Span(NamedTuple):
-    """Places `lo` to `hi` of an input, with as many places of padding `before` and `after` them."""
+    """Positions `lo` to `hi` of an input, with so many positions of padding `before` and `after` them."""
 
     lo: int
     hi: int
@@ -38,48 +41,38 @@ class Span(NamedTuple):
 
 
 class Axis(Protocol):
-    """One operation along one axis; `size` is the number of places of its output."""
+    """One operation along one axis."""
 
     @property
     def size(self) -> int:
-        """Number of places of the output."""
+        """Number of positions of the output."""
 
-    def change(self, changed: Sequence[Interval | None]) -> Interval | None:
-        """Places of the output that may differ where the inputs differ in `changed`."""
+    def propagate(self, changed: Sequence[Interval | None]) -> Interval | None:
+        """Output positions that may change where the inputs change in `changed`, one interval for each input."""
 
-    def need(self, out: Interval) -> tuple[Span, ...]:
-        """What of each input the places `out` are computed from."""
+    def receptive_field(self, out: Interval) -> tuple[Span, ...]:
+        """Positions of each input that the output positions `out` are computed from."""
 
     def pattern(self, out: Interval) -> object:
-        """Whatever else of the arithmetic depends on where `out` lies; equal patterns compute alike."""
+        """Whatever else the arithmetic depends on; outputs of equal size and pattern are computed alike."""
 
 
 def hull(intervals: Sequence[Interval | None]) -> Interval | None:
-    """The smallest interval that holds all of them."""
+    """Smallest interval that contains all of them."""
     given = [interval for interval in intervals if interval is not None]
     if not given:
         return None
     return Interval(min(interval.lo for interval in given), max(interval.hi for interval in given))
 
 
-def _clipped(lo: int, hi: int, size: int) -> Interval | None:
-    lo, hi = max(lo, 0), min(hi, size)
-    return Interval(lo, hi) if lo < hi else None
-
-
-def _padded(lo: int, hi: int, size: int) -> Span:
-    inside = min(max(lo, 0), size), min(max(hi, 0), size)
-    return Span(*inside, inside[0] - lo, hi - inside[1])
-
-
 @dataclass(frozen=True)
-class Same:
-    """Place by place; an input of one place serves all of the output's."""
+class Pointwise:
+    """Pointwise along this axis; inputs of size 1 are broadcast."""
 
     sizes: tuple[int, ...]
     size: int
 
-    def change(self, changed: Sequence[Interval | None]) -> Interval | None:
+    def propagate(self, changed: Sequence[Interval | None]) -> Interval | None:
         """See `Axis`."""
         return hull(
             [
@@ -88,7 +81,7 @@ class Same:
             ]
         )
 
-    def need(self, out: Interval) -> tuple[Span, ...]:
+    def receptive_field(self, out: Interval) -> tuple[Span, ...]:
         """See `Axis`."""
         return tuple(Span(*out) if size == self.size else Span(0, 1) for size in self.sizes)
 
@@ -98,8 +91,12 @@ class Same:
 
 
 @dataclass(frozen=True)
-class Sliding:
-    """A window of `kernel` places, `dilation` apart, moved by `stride`: convolutions and pools."""
+class _Kernel:
+    """A kernel between the positions of two maps.
+
+    Seen from the strided side, position `p` is in contact with positions `p * stride - padding` up to, not including,
+    `p * stride - padding + extent` of the dense side.
+    """
 
     size_in: int
     size: int
@@ -109,75 +106,68 @@ class Sliding:
     dilation: int = 1
 
     @property
-    def _reach(self) -> int:
-        return self.dilation * (self.kernel - 1)
+    def _extent(self) -> int:
+        return self.dilation * (self.kernel - 1) + 1
 
-    def change(self, changed: Sequence[Interval | None]) -> Interval | None:
+    def _dense(self, strided: Interval) -> Interval:
+        """Positions of the dense side in contact with some of the strided side."""
+        lo = strided.lo * self.stride - self.padding
+        return Interval(lo, lo + (strided.size - 1) * self.stride + self._extent)
+
+    def _strided(self, dense: Interval) -> Interval:
+        """Positions of the strided side in contact with some of the dense side."""
+        lo = -((self._extent - 1 - dense.lo - self.padding) // self.stride)
+        return Interval(lo, (dense.hi - 1 + self.padding) // self.stride + 1)
+
+
+class Window(_Kernel):
+    """A window of `kernel` positions, `dilation` apart, moved by `stride`: convolution and pooling."""
+
+    def propagate(self, changed: Sequence[Interval | None]) -> Interval | None:
         """See `Axis`."""
         (interval,) = changed
-        if interval is None:
-            return None
-        first = -((self._reach - interval.lo - self.padding) // self.stride)
-        last = (interval.hi - 1 + self.padding) // self.stride
-        return _clipped(first, last + 1, self.size)
+        return interval and _clipped(self._strided(interval), self.size)
 
-    def need(self, out: Interval) -> tuple[Span, ...]:
+    def receptive_field(self, out: Interval) -> tuple[Span, ...]:
         """See `Axis`."""
-        lo = out.lo * self.stride - self.padding
-        hi = (out.hi - 1) * self.stride - self.padding + self._reach + 1
-        return (_padded(lo, hi, self.size_in),)
+        lo, hi = self._dense(out)
+        inside = min(max(lo, 0), self.size_in), min(max(hi, 0), self.size_in)
+        return (Span(*inside, inside[0] - lo, hi - inside[1]),)
 
     def pattern(self, out: Interval) -> object:
         """See `Axis`."""
         return None
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Every input place adds to `kernel` output places: transposed convolutions."""
+class TransposedWindow(_Kernel):
+    """Every input position adds to `kernel` output positions: transposed convolution."""
 
-    size_in: int
-    size: int
-    kernel: int
-    stride: int
-    padding: int
-    dilation: int = 1
-
-    @property
-    def _reach(self) -> int:
-        return self.dilation * (self.kernel - 1)
-
-    def change(self, changed: Sequence[Interval | None]) -> Interval | None:
+    def propagate(self, changed: Sequence[Interval | None]) -> Interval | None:
         """See `Axis`."""
         (interval,) = changed
-        if interval is None:
-            return None
-        lo = interval.lo * self.stride - self.padding
-        hi = (interval.hi - 1) * self.stride - self.padding + self._reach + 1
-        return _clipped(lo, hi, self.size)
+        return interval and _clipped(self._dense(interval), self.size)
 
-    def need(self, out: Interval) -> tuple[Span, ...]:
+    def receptive_field(self, out: Interval) -> tuple[Span, ...]:
         """See `Axis`."""
-        first = -((self._reach - out.lo - self.padding) // self.stride)
-        last = (out.hi - 1 + self.padding) // self.stride
-        return (Span(max(first, 0), min(last + 1, self.size_in)),)
+        lo, hi = self._strided(out)
+        return (Span(max(lo, 0), min(hi, self.size_in)),)
 
     def offset(self, out: Interval) -> int:
-        """Where `out` begins in what the needed input alone brings forth without padding."""
-        return out.lo + self.padding - self.need(out)[0].lo * self.stride
+        """Where `out` begins in the transposed convolution, without padding, of its receptive field alone."""
+        return out.lo + self.padding - self.receptive_field(out)[0].lo * self.stride
 
     def pattern(self, out: Interval) -> object:
         """See `Axis`."""
         return self.offset(out)
 
 
-class Sampled:
-    """Every output place is a weighted sum of some input places, whatever they are.
+class LinearResample:
+    """Every output position is a weighted sum of some input positions.
 
     Parameters
     ----------
     weights : numpy.ndarray (size_out, size_in)
-        As the operation itself applies them; a row of zeros is a constant place.
+        As the operation itself applies them; a row of zeros is a constant position.
     """
 
     def __init__(self, weights: NDArray[np.floating]) -> None:
@@ -186,18 +176,17 @@ class Sampled:
         count = used.sum(1)
         self.first = np.where(count > 0, used.argmax(1), self.size_in)
         self.last = np.where(count > 0, self.size_in - 1 - used[:, ::-1].argmax(1), -1)
-        taps = max(1, int(count.max(initial=0)))
-        # The used places of every row first, in order; the rest have weight 0.
-        order = np.argsort(~used, axis=1, kind="stable")[:, :taps]
-        self.taps = order
-        self.weights = np.take_along_axis(weights, order, axis=1)
+        most = max(1, int(count.max(initial=0)))
+        # The used positions of every row first, in order; the rest have weight 0.
+        self.sources = np.argsort(~used, axis=1, kind="stable")[:, :most]
+        self.weights = np.take_along_axis(weights, self.sources, axis=1)
 
     @property
     def copies(self) -> bool:
-        """Whether every output place is just an input place."""
-        return self.taps.shape[1] == 1 and bool((self.weights == 1).all())
+        """Whether every output position is a copy of an input position."""
+        return self.sources.shape[1] == 1 and bool((self.weights == 1).all())
 
-    def change(self, changed: Sequence[Interval | None]) -> Interval | None:
+    def propagate(self, changed: Sequence[Interval | None]) -> Interval | None:
         """See `Axis`."""
         (interval,) = changed
         if interval is None:
@@ -205,37 +194,49 @@ class Sampled:
         touched = np.flatnonzero((self.first < interval.hi) & (self.last >= interval.lo))
         return Interval(int(touched[0]), int(touched[-1]) + 1) if len(touched) else None
 
-    def need(self, out: Interval) -> tuple[Span, ...]:
+    def receptive_field(self, out: Interval) -> tuple[Span, ...]:
         """See `Axis`."""
         lo = int(self.first[out.lo : out.hi].min())
         hi = int(self.last[out.lo : out.hi].max()) + 1
         return (Span(lo, hi) if lo < hi else Span(0, 1),)
 
-    def local(self, out: Interval) -> tuple[NDArray[np.intp], NDArray[np.floating]]:
-        """Places in the needed input and their weights, each (size of `out`, taps)."""
-        (span,) = self.need(out)
-        places = self.taps[out.lo : out.hi] - span.lo
-        return places.clip(0, span.hi - span.lo - 1), self.weights[out.lo : out.hi]
+    def weighted_sources(self, out: Interval) -> tuple[NDArray[np.intp], NDArray[np.floating]]:
+        """Positions in the receptive field and their weights, each (size of `out`, sources)."""
+        (span,) = self.receptive_field(out)
+        positions = self.sources[out.lo : out.hi] - span.lo
+        return positions.clip(0, span.hi - span.lo - 1), self.weights[out.lo : out.hi]
 
     def pattern(self, out: Interval) -> object:
         """See `Axis`."""
-        places, weights = self.local(out)
-        return places.tobytes(), weights.tobytes()
+        positions, weights = self.weighted_sources(out)
+        return positions.tobytes(), weights.tobytes()
+
+
+class IntegerUpsample(LinearResample):
+    """Linear resampling to a whole multiple of the size, the same at every multiple of `factor`."""
+
+    def __init__(self, weights: NDArray[np.floating], factor: int) -> None:
+        super().__init__(weights)
+        self.factor = factor
+
+    def pattern(self, out: Interval) -> object:
+        """See `Axis`."""
+        return out.lo - self.factor * self.receptive_field(out)[0].lo
 
 
 @dataclass(frozen=True)
-class Blocks:
-    """Every input place becomes a block of `factor` output places: pixel shuffle."""
+class PixelShuffle:
+    """Every input position becomes a block of `factor` output positions."""
 
     size: int
     factor: int
 
-    def change(self, changed: Sequence[Interval | None]) -> Interval | None:
+    def propagate(self, changed: Sequence[Interval | None]) -> Interval | None:
         """See `Axis`."""
         (interval,) = changed
         return interval and Interval(interval.lo * self.factor, interval.hi * self.factor)
 
-    def need(self, out: Interval) -> tuple[Span, ...]:
+    def receptive_field(self, out: Interval) -> tuple[Span, ...]:
         """See `Axis`."""
         return (Span(out.lo // self.factor, -(-out.hi // self.factor)),)
 
@@ -245,18 +246,18 @@ class Blocks:
 
 
 @dataclass(frozen=True)
-class Merged:
-    """Every block of `factor` input places becomes one output place: pixel unshuffle."""
+class PixelUnshuffle:
+    """Every block of `factor` input positions becomes one output position."""
 
     size: int
     factor: int
 
-    def change(self, changed: Sequence[Interval | None]) -> Interval | None:
+    def propagate(self, changed: Sequence[Interval | None]) -> Interval | None:
         """See `Axis`."""
         (interval,) = changed
         return interval and Interval(interval.lo // self.factor, -(-interval.hi // self.factor))
 
-    def need(self, out: Interval) -> tuple[Span, ...]:
+    def receptive_field(self, out: Interval) -> tuple[Span, ...]:
         """See `Axis`."""
         return (Span(out.lo * self.factor, out.hi * self.factor),)
 
@@ -266,20 +267,25 @@ class Merged:
 
 
 @dataclass(frozen=True)
-class Whole:
-    """Anything may depend on everything."""
+class Global:
+    """Every output position may depend on all input positions."""
 
     sizes: tuple[int, ...]
     size: int
 
-    def change(self, changed: Sequence[Interval | None]) -> Interval | None:
+    def propagate(self, changed: Sequence[Interval | None]) -> Interval | None:
         """See `Axis`."""
         return None if hull(changed) is None else Interval(0, self.size)
 
-    def need(self, out: Interval) -> tuple[Span, ...]:
+    def receptive_field(self, out: Interval) -> tuple[Span, ...]:
         """See `Axis`."""
         return tuple(Span(0, size) for size in self.sizes)
 
     def pattern(self, out: Interval) -> object:
         """See `Axis`."""
         return None
+
+
+def _clipped(interval: Interval, size: int) -> Interval | None:
+    lo, hi = max(interval.lo, 0), min(interval.hi, size)
+    return Interval(lo, hi) if lo < hi else None

@@ -1,4 +1,4 @@
-"""Windows of a network's values, over those of an unchanged picture."""
+"""Windowed inference: the output for changed images, computed only where it may change."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdm_widgets.windowed.axes import Interval, Span
-from hdm_widgets.windowed.network import Network, frame_of, laid_out, outer_padding
-from hdm_widgets.windowed.paths import Path
-from hdm_widgets.windowed.steps import Cat, Frame, Step
+from hdm_widgets.windowed.network import Network, axis_window, channels_last, padding_of_patch
+from hdm_widgets.windowed.propagation import AxisPropagation
+from hdm_widgets.windowed.steps import AxisWindow, Concatenation, Step
 
 __all__ = ["Base", "Windows"]
 
-_MOST = 256
-# Four strips around a piece are copied in place of the whole box if the piece is at least one part in so many of it.
+_MAX_BATCH = 256
+# If the changed piece covers at least 1/_STRIPS of the box, copy only the border around it.
 _STRIPS = 2
 
 Content = Callable[[NDArray[np.intp], NDArray[np.intp]], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Windows:
-    """What one batch computed: the output in windows of one size; elsewhere it is as without the changes.
+    """What one batch computed: windows of the output, all of one size; elsewhere the output is the unchanged one.
 
     Attributes
     ----------
@@ -46,9 +46,9 @@ class Windows:
     values: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Piece:
-    """Changed values of some channels (of all: None), (n, ..., h, w), and where they lie for the first item."""
+    """Changed values of some channels (None: of all), (n, ..., h, w), and where they are for the first item."""
 
     values: Tensor
     rows: Interval
@@ -56,9 +56,9 @@ class _Piece:
     channels: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True)
-class _Changed:
-    """A value of a batch: its pieces and the box around them, for the first item."""
+@dataclass(frozen=True, eq=False)
+class _ChangedValue:
+    """A value of a batch: its changed pieces and the box around them, for the first item."""
 
     rows: Interval
     cols: Interval
@@ -66,123 +66,129 @@ class _Changed:
 
 
 class Base:
-    """A network over the values of one unchanged picture.
+    """A network with the activations of one unchanged image, from which windows are completed.
 
     Parameters
     ----------
     network : Network
-    picture : torch.Tensor (C, H, W)
+    image : torch.Tensor (C, H, W)
 
     Attributes
     ----------
     output : torch.Tensor (1, ...)
-        For the unchanged picture.
+        For the unchanged image.
     """
 
-    def __init__(self, network: Network, picture: Tensor) -> None:
+    def __init__(self, network: Network, image: Tensor) -> None:
         self.network = network
-        values = network.values(picture)
+        values = network.values(image)
         self.output = values[network.program.output]
-        self.values = {name: laid_out(value) for name, value in values.items() if name in network.kept}
-        self._spreads: dict[str, float] = {}
+        self.values = {name: channels_last(value) for name, value in values.items() if name in network.kept}
+        self._ranges: dict[str, float] = {}
 
     def run(self, boxes: NDArray[np.intp], content: Content, tolerance: float | None = None) -> Iterator[Windows]:
-        """The output where it may change, batch by batch; changes that spread alike are computed together.
+        """Compute the output where it may change, batch by batch; changes that propagate alike are computed together.
 
         Parameters
         ----------
         boxes : numpy.ndarray (n, 4)
-            (row0, col0, row1, col1), half open: outside of it a picture is the unchanged one.
+            (row0, col0, row1, col1), half open: outside of its box, a changed image equals the unchanged one.
         content : callable
-            Of items (k,) and boxes (k, 4) of one size: what is in those boxes of those pictures, (k, C, h, w). The
-            boxes hold those given, and may be larger.
+            Called with items (k,) and boxes (k, 4) of one size; gives what is in those boxes of the changed images,
+            (k, C, h, w). These boxes contain the given ones and may be larger.
         tolerance : float, optional
-            Approximate: windows shrink to where a value changed by more than this share of its spread over the
-            unchanged picture.
+            Approximate: windows shrink to where a value changed by more than this fraction of its range over the
+            unchanged image.
+
+        Yields
+        ------
+        Windows
         """
         groups: dict[Any, list[int]] = defaultdict(list)
-        paths = self.network.paths
-        aligned = paths.aligned(boxes)
+        propagation = self.network.paths
+        aligned = propagation.aligned(boxes)
         for item, box in enumerate(aligned.tolist()):
-            rows, cols = paths.of(box)
+            rows, cols = propagation.of_box(box)
             groups[rows.signature, cols.signature].append(item)
         for members in groups.values():
-            # Windows that shrink would do so together: the fewer, the smaller.
-            alone = tolerance is not None or self.network.program.single
-            count = 1 if alone else self._at_a_time(*paths.of(aligned[members[0]].tolist()))
+            # The windows of a batch shrink to a common size: with fewer of them, to a smaller one.
+            alone = tolerance is not None or self.network.program.one_by_one
+            count = 1 if alone else self._batch_size(*propagation.of_box(aligned[members[0]].tolist()))
             for start in range(0, len(members), count):
                 items = np.array(members[start : start + count])
                 yield _Batch(self, aligned[items], tolerance).run(items, content)
 
-    def spread(self, name: str) -> float:
-        """Largest less smallest number of a value of the unchanged picture."""
-        if name not in self._spreads:
+    def value_range(self, name: str) -> float:
+        """Maximum less minimum of a value of the unchanged image."""
+        if name not in self._ranges:
             low, high = self.values[name].aminmax()
-            self._spreads[name] = float(high - low)
-        return self._spreads[name]
+            self._ranges[name] = float(high - low)
+        return self._ranges[name]
 
-    def _at_a_time(self, rows: Path, cols: Path) -> int:
+    def _batch_size(self, rows: AxisPropagation, cols: AxisPropagation) -> int:
         largest = 1
         for step, down, across in zip(self.network.program.steps, rows.changes, cols.changes, strict=True):
             value = self.values.get(step.name)
             if down is not None and across is not None and value is not None:
-                share = down.size * across.size / math.prod(self.network.program.sizes[step.name])
-                largest = max(largest, int(value.numel() * value.element_size() * share))
-        return min(_MOST, max(1, self.network.budget // largest))
+                fraction = down.size * across.size / math.prod(self.network.program.sizes[step.name])
+                largest = max(largest, int(value.numel() * value.element_size() * fraction))
+        return min(_MAX_BATCH, max(1, self.network.budget // largest))
 
 
 class _Batch:
-    """Changes that spread alike, up to where they lie.
+    """Changes that propagate alike, at different positions.
 
-    Intervals are those of the first item; the others lie shifted against it.
+    Intervals are those of the first item; the others are shifted against it.
     """
 
     def __init__(self, base: Base, boxes: NDArray[np.intp], tolerance: float | None) -> None:
         self._base, self._network, self._boxes, self._tolerance = base, base.network, boxes, tolerance
-        along = [base.network.paths.of(box) for box in boxes.tolist()]
-        self._paths = [rows for rows, _ in along], [cols for _, cols in along]
-        self._values: dict[str, _Changed | None] = {}
+        along = [base.network.paths.of_box(box) for box in boxes.tolist()]
+        self._along = [rows for rows, _ in along], [cols for _, cols in along]
+        self._values: dict[str, _ChangedValue | None] = {}
 
     @torch.inference_mode()
     def run(self, items: NDArray[np.intp], content: Content) -> Windows:
-        """Every step, on windows."""
+        """Compute every step on windows."""
         network, program = self._network, self._network.program
         row0, col0, row1, col1 = self._boxes[0].tolist()
         rows, cols = Interval(row0, row1), Interval(col0, col1)
-        patch = laid_out(content(items, self._boxes).to(network.device))
-        self._values[program.picture] = _Changed(rows, cols, (_Piece(patch, rows, cols),))
-        scalars = program.scalars(len(items))
-        for place, step in enumerate(program.steps):
-            self._values[step.name] = self._step(place, step, scalars)
+        patch = channels_last(content(items, self._boxes).to(network.device))
+        self._values[program.image] = _ChangedValue(rows, cols, (_Piece(patch, rows, cols),))
+        numbers = program.numbers_at(len(items))
+        for index, step in enumerate(program.steps):
+            self._values[step.name] = self._changed(index, step, numbers)
             for name in step.inputs:
-                if network.last_reader(name) == place:
+                if network.last_use(name) == index:
                     self._values.pop(name, None)
         out = self._values[program.output]
         if out is None:
             nowhere = np.zeros(len(items), np.intp)
             nothing = self._base.output[..., :0, :0].expand(len(items), *self._base.output.shape[1:-2], 0, 0)
             return Windows(items, nowhere, nowhere, nothing)
-        starts = self._shifted(program.output, out)
-        whole = self._assemble(program.output, out, Span(*out.rows), Span(*out.cols), *starts)
-        return Windows(items, np.array(starts[0]), np.array(starts[1]), whole)
+        starts = self._starts(program.output, out)
+        values = self._completed(program.output, out, Span(*out.rows), Span(*out.cols), *starts)
+        return Windows(items, np.array(starts[0]), np.array(starts[1]), values)
 
-    def _step(self, place: int, step: Step, scalars: dict[str, Any]) -> _Changed | None:
+    def _changed(self, index: int, step: Step, numbers: dict[str, Any]) -> _ChangedValue | None:
+        """What a step computes from changed inputs."""
         inputs = [self._values[name] for name in step.inputs]
-        rows = step.rows.change([value.rows if value else None for value in inputs])
-        cols = step.cols.change([value.cols if value else None for value in inputs])
+        rows = step.rows.propagate([value.rows if value else None for value in inputs])
+        cols = step.cols.propagate([value.cols if value else None for value in inputs])
         if rows is None or cols is None:
             return None
-        if isinstance(step, Cat):
-            return _Changed(rows, cols, tuple(self._joined(step, inputs)))
-        frames = frame_of(step.rows, rows), frame_of(step.cols, cols)
-        patches = [self._patch(place, step, index, value, *frames) for index, value in enumerate(inputs)]
-        # What did not change comes from the unchanged values: nothing may be written there.
+        if isinstance(step, Concatenation):
+            return _ChangedValue(rows, cols, tuple(self._joined(step, inputs)))
+        windows = axis_window(step.rows, rows), axis_window(step.cols, cols)
+        patches = [self._patch(index, step, each, value, *windows) for each, value in enumerate(inputs)]
+        # An unchanged input is a part of the cached values: nothing may be written there.
         in_place = self._network.in_place(step) if inputs and inputs[0] is not None else None
-        result = step.compute(patches, *frames, scalars) if in_place is None else in_place(patches, scalars)
-        changed = _Changed(rows, cols, (_Piece(result, rows, cols),))
+        result = step.compute(patches, *windows, numbers) if in_place is None else in_place(patches, numbers)
+        changed = _ChangedValue(rows, cols, (_Piece(result, rows, cols),))
         return changed if self._tolerance is None else self._shrunk(step.name, changed)
 
-    def _joined(self, step: Cat, inputs: list[_Changed | None]) -> Iterator[_Piece]:
+    def _joined(self, step: Concatenation, inputs: list[_ChangedValue | None]) -> Iterator[_Piece]:
+        """The pieces of the parts of a concatenation, with their channels in the whole."""
         first = 0
         for name, value in zip(step.inputs, inputs, strict=True):
             for piece in value.pieces if value else ():
@@ -190,61 +196,65 @@ class _Batch:
                 yield replace(piece, channels=(first + lo, first + hi))
             first += self._network.program.channels[name]
 
-    def _shrunk(self, name: str, changed: _Changed) -> _Changed | None:
-        """Without the margins that changed by no more than the tolerance; None if nothing changed more."""
+    def _shrunk(self, name: str, changed: _ChangedValue) -> _ChangedValue | None:
+        """Cut the margins that changed by no more than the tolerance; None if nothing changed by more."""
         unchanged = self._base.values.get(name)
         (piece,) = changed.pieces
-        # Only maps have margins: (n, C, h, w) of real numbers.
-        if unchanged is None or name in self._network.program.shapeless or self._tolerance is None:
+        # Only (n, C, h, w) of real numbers has margins.
+        if unchanged is None or name in self._network.program.not_spatial or self._tolerance is None:
             return changed
         if unchanged.ndim != 4 or not unchanged.is_floating_point() or len(piece.values) != len(self._boxes):
             return changed
-        rows, cols = self._shifted(name, changed)
-        limit = self._tolerance * self._base.spread(name)
+        rows, cols = self._starts(name, changed)
+        limit = self._tolerance * self._base.value_range(name)
         large = torch.zeros(piece.values.shape[-2:], dtype=torch.bool, device=piece.values.device)
         for values, row, col in zip(piece.values, rows, cols, strict=True):
             before = unchanged[0, ..., row : row + values.shape[-2], col : col + values.shape[-1]]
-            # What is not a number is a change.
+            # NaN is a change.
             large |= ~((values - before).abs() <= limit).all(0)
         down, across = large.any(1).nonzero().flatten(), large.any(0).nonzero().flatten()
         if not len(down):
             return None
         top, bottom, left, right = int(down[0]), int(down[-1]) + 1, int(across[0]), int(across[-1]) + 1
-        inner = Interval(changed.rows.lo + top, changed.rows.lo + bottom)
-        outer = Interval(changed.cols.lo + left, changed.cols.lo + right)
-        return _Changed(inner, outer, (_Piece(piece.values[..., top:bottom, left:right], inner, outer),))
+        inner_rows = Interval(changed.rows.lo + top, changed.rows.lo + bottom)
+        inner_cols = Interval(changed.cols.lo + left, changed.cols.lo + right)
+        inner = _Piece(piece.values[..., top:bottom, left:right], inner_rows, inner_cols)
+        return _ChangedValue(inner_rows, inner_cols, (inner,))
 
-    def _shifted(self, name: str, value: _Changed) -> tuple[list[int], list[int]]:
-        """Where a value's box begins, for every item."""
-        place = self._network.place(name)
+    def _starts(self, name: str, value: _ChangedValue) -> tuple[list[int], list[int]]:
+        """Row and column where a value's box begins, for every item."""
+        index = self._network.index(name)
         rows, cols = (
-            [own.lo + path.changes[place].lo - paths[0].changes[place].lo for path in paths]  # type: ignore[union-attr]  # changed
-            for own, paths in zip((value.rows, value.cols), self._paths, strict=True)
+            [own.lo + each.changes[index].lo - along[0].changes[index].lo for each in along]  # type: ignore[union-attr]  # changed
+            for own, along in zip((value.rows, value.cols), self._along, strict=True)
         )
         return rows, cols
 
-    def _patch(self, place: int, step: Step, index: int, value: _Changed | None, rows: Frame, cols: Frame) -> Tensor:
-        """What a step needs of an input, for every item."""
-        name = step.inputs[index]
-        if name in self._network.program.shapeless:
+    def _patch(
+        self, index: int, step: Step, each: int, value: _ChangedValue | None, rows: AxisWindow, cols: AxisWindow
+    ) -> Tensor:
+        """The patch that a step needs of one of its inputs, for every item."""
+        name = step.inputs[each]
+        if name in self._network.program.not_spatial:
             if value is not None:
                 return value.pieces[0].values
             unchanged = self._base.values[name]
             return unchanged if len(self._boxes) == 1 else unchanged.expand(len(self._boxes), *unchanged.shape[1:])
         row_starts, col_starts = (
-            [frame.spans[index].lo + path.starts[place][index] - paths[0].starts[place][index] for path in paths]
-            for frame, paths in zip((rows, cols), self._paths, strict=True)
+            [window.spans[each].lo + item.starts[index][each] - along[0].starts[index][each] for item in along]
+            for window, along in zip((rows, cols), self._along, strict=True)
         )
-        padding = outer_padding(step, index, rows, cols)
-        return self._assemble(
-            name, value, rows.spans[index], cols.spans[index], row_starts, col_starts, padding, step.border
+        padding = padding_of_patch(step, each, rows, cols)
+        return self._completed(
+            name, value, rows.spans[each], cols.spans[each], row_starts, col_starts, padding, step.padding_value
         )
 
-    def _assemble(
-        self, name: str, value: _Changed | None, rows: Span, cols: Span, row_starts: list[int], col_starts: list[int],
-        padding: tuple[int, int, int, int] = (0, 0, 0, 0), border: float | None = None,
+    def _completed(
+        self, name: str, value: _ChangedValue | None, rows: Span, cols: Span,
+        row_starts: list[int], col_starts: list[int],
+        padding: tuple[int, int, int, int] = (0, 0, 0, 0), padding_value: float | None = None,
     ) -> Tensor:  # fmt: skip
-        """A box of a value for every item: what changed in it, the unchanged value around, `border` beyond."""
+        """A box of a value for every item: its changed pieces, the unchanged values around them, and padding."""
         pieces = value.pieces if value else ()
         if not any(padding):
             if len(pieces) == 1 and pieces[0].channels is None:
@@ -258,14 +268,12 @@ class _Batch:
         left, right, above, below = padding
         height, width = rows.hi - rows.lo, cols.hi - cols.lo
         shape = (len(row_starts), *unchanged.shape[1:-2], above + height + below, left + width + right)
-        whole = _empty(shape, unchanged)
-        inside = whole[..., above : above + height, left : left + width]
-        edges = (
-            whole[..., :above, :], whole[..., above + height :, :], whole[..., :left], whole[..., left + width :]
-        )  # fmt: skip
-        for edge, wide in zip(edges, (above, below, left, right), strict=True):
-            if wide:
-                edge.fill_(border or 0.0)
+        box = _empty(shape, unchanged)
+        inside = box[..., above : above + height, left : left + width]
+        edges = box[..., :above, :], box[..., above + height :, :], box[..., :left], box[..., left + width :]
+        for edge, size in zip(edges, (above, below, left, right), strict=True):
+            if size:
+                edge.fill_(padding_value or 0.0)
         for piece, channels in _by_channels(pieces, unchanged.shape[1]):
             target, source = inside[:, channels], unchanged[0, channels]
             for top, bottom, start, end in _around(piece, rows, cols):
@@ -275,11 +283,11 @@ class _Batch:
                     ]
             if piece is not None:
                 _paste(target, piece, rows, cols)
-        return whole
+        return box
 
 
 def _by_channels(pieces: tuple[_Piece, ...], count: int) -> Iterator[tuple[_Piece | None, slice]]:
-    """All channels in order, with the piece that they have, if any."""
+    """All channels in order, each with the piece that has it, if any."""
     done = 0
     for piece in pieces:
         first, last = piece.channels or (0, count)
@@ -292,12 +300,12 @@ def _by_channels(pieces: tuple[_Piece, ...], count: int) -> Iterator[tuple[_Piec
 
 
 def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
+    memory_format = torch.channels_last if len(shape) == 4 else torch.contiguous_format
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=memory_format)
 
 
 def _paste(target: Tensor, piece: _Piece, rows: Span, cols: Span) -> None:
-    """Put a piece where it belongs in a box, as far as it lies in it."""
+    """Copy the part of a piece that is in a box to its position there."""
     top, bottom = max(piece.rows.lo, rows.lo), min(piece.rows.hi, rows.hi)
     left, right = max(piece.cols.lo, cols.lo), min(piece.cols.hi, cols.hi)
     if top < bottom and left < right:
@@ -307,7 +315,7 @@ def _paste(target: Tensor, piece: _Piece, rows: Span, cols: Span) -> None:
 
 
 def _around(piece: _Piece | None, rows: Span, cols: Span) -> list[tuple[int, int, int, int]]:
-    """Parts (row0, row1, col0, col1) of a box, from its corner, to be filled before a piece is put into it."""
+    """Parts (row0, row1, col0, col1) of a box, from its corner, to fill before a piece is pasted into it."""
     height, width = rows.hi - rows.lo, cols.hi - cols.lo
     if piece is None:
         return [(0, height, 0, width)]

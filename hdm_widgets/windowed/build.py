@@ -1,4 +1,4 @@
-"""From the list of calls to steps: constants computed, batch norm folded into convolutions."""
+"""Build steps from calls: compute constants, fold batch norm, split convolutions of concatenations."""
 
 from __future__ import annotations
 
@@ -10,54 +10,63 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
-from hdm_widgets.windowed.axes import Same
-from hdm_widgets.windowed.context import Context, is_picture_like
+from hdm_widgets.windowed.axes import Pointwise
+from hdm_widgets.windowed.calls import Call, Number, Ref, Trace, TraceError
+from hdm_widgets.windowed.context import Context, is_spatial
 from hdm_widgets.windowed.rules import step_of
-from hdm_widgets.windowed.steps import Cat, Constant, Convolution, Local, Opaque, Step, TransposedConvolution
-from hdm_widgets.windowed.trace import Call, Ref, Trace, TraceError, refs
+from hdm_widgets.windowed.steps import (
+    Concatenation,
+    Constant,
+    Convolution,
+    FunctionStep,
+    GlobalStep,
+    Step,
+    TransposedConvolution,
+)
 
 __all__ = ["Program", "build"]
 
-# What joins more parts than a decoder does would become many small sums.
+# A concatenation of more parts than a decoder has is not split: that would be many small sums.
 _MOST_PARTS = 3
 _BATCH_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training")
+_STATISTICS = ("running_mean", "running_var")
+_NORM_TENSORS = ("weight", "bias", *_STATISTICS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Program:
-    """Steps in order.
+    """The steps of a network, for images of one size.
 
     Attributes
     ----------
     steps : tuple of Step
-    numbers : tuple of Call
-        What computes numbers from the number of pictures.
+        In the order in which they are computed.
+    numbers : dict of str to Number
+        Numbers that depend on how many images there are.
     sizes : dict of str to tuple of int
         (rows, cols) of every value.
     channels : dict of str to int
-        Of every value, where it has any.
-    shapeless : frozenset of str
-        Values without rows and columns; where they have no batch in front either, pictures cannot share a batch.
-    single : bool
-        Whether only one picture can be computed at a time.
-    picture, output : str
+        Channels of every value that is (N, C, H, W).
+    not_spatial : frozenset of str
+        Values without rows and columns.
+    one_by_one : bool
+        Whether only one image can be computed at a time.
+    image, output : str
+        Names of the input and of the output.
     """
 
     steps: tuple[Step, ...]
-    numbers: tuple[Call, ...]
+    numbers: dict[str, Number]
     sizes: dict[str, tuple[int, int]]
     channels: dict[str, int]
-    shapeless: frozenset[str]
-    single: bool
-    picture: str
+    not_spatial: frozenset[str]
+    one_by_one: bool
+    image: str
     output: str
 
-    def scalars(self, count: int) -> dict[str, Any]:
-        """The numbers, for so many pictures."""
-        values: dict[str, Any] = {}
-        for call in self.numbers:
-            values[call.name] = count if call.operation == "sym_size" else call.run(values)
-        return values
+    def numbers_at(self, count: int) -> dict[str, Any]:
+        """The numbers for a batch of `count` images."""
+        return {name: number.at(count) for name, number in self.numbers.items()}
 
 
 def build(trace: Trace) -> Program:
@@ -66,81 +75,69 @@ def build(trace: Trace) -> Program:
     Raises
     ------
     TraceError
-        If the network computes with sizes in a way that is not understood.
+        If the images of a batch depend on each other, or the output does not depend on the image.
     """
-    shapes: dict[str, tuple[int | None, ...]] = {trace.picture: (None, *trace.shape)}
-    names_of_numbers: set[str] = set()
+    shapes: dict[str, tuple[int | None, ...]] = {trace.image: (None, *trace.shape)}
     constants = {name: value.detach() for name, value in trace.constants.items()}
-    held: dict[str, Constant] = {}
+    constant_steps: dict[str, Constant] = {}
 
-    def hold(name: str, rank: int) -> str:
+    def as_value(name: str, rank: int) -> str:
         value = constants[name].detach()
         value = value.reshape(*(1,) * (rank - value.ndim), *value.shape)
         key = f"{name}/{rank}"
-        rows, cols = (Same((), int(size)) for size in value.shape[-2:])
-        held[key] = Constant(key, name, (), rows, cols, value=value)
+        rows, cols = (Pointwise((), int(size)) for size in value.shape[-2:])
+        constant_steps[key] = Constant(key, name, (), rows, cols, value=value)
         shapes[key] = (None, *value.shape[1:])
         return key
 
     double = any(value.dtype == torch.float64 for value in constants.values())
-    context = Context(shapes, names_of_numbers, constants, hold, torch.float64 if double else torch.float32)
-    uses = Counter(name for call in trace.calls for value in call.arguments.values() for name in refs(value))
-    uses[trace.output] += 1
-    numbers: list[Call] = []
+    precision = torch.float64 if double else torch.float32
+    context = Context(shapes, frozenset(trace.numbers), constants, as_value, precision)
+    uses = Counter([name for call in trace.calls for name in call.reads()] + [trace.output])
     steps: dict[str, Step] = {}
     for call in trace.calls:
-        read = {name for value in call.arguments.values() for name in refs(value)}
-        if call.shape is None:
-            if call.operation == "sym_size":
-                shape = context.shapes.get(call.arguments["self"].name, ())
-                if call.arguments["dim"] != 0 or not shape or shape[0] is not None:
-                    raise TraceError(f"it computes with sizes ({call.label})")
-            elif read & shapes.keys():
-                raise TraceError(f"it takes a number from the picture's values ({call.label})")
-            numbers.append(call)
-            names_of_numbers.add(call.name)
-        elif read <= constants.keys():
+        if constants.keys() >= set(call.reads()):
             with torch.inference_mode():
                 constants[call.name] = call.run(constants)
+            continue
+        if call.arguments.get("training") is True:
+            raise TraceError(f"{call.label} computes with all images of a batch together")
+        if call.operation == "squeeze" and "dim" not in call.arguments:
+            raise TraceError(f"{call.label} would squeeze a batch of one image too")
+        shapes[call.name] = call.shape
+        earlier = steps.get(_normalized_value(call))
+        if earlier is not None and uses[earlier.name] == 1 and _is_foldable(earlier, call, constants):
+            del steps[earlier.name]
+            steps[call.name] = _folded(call, constants, earlier)
         else:
-            if call.arguments.get("training") is True:
-                raise TraceError(f"{call.label} looks at all pictures of a batch together")
-            if call.operation == "squeeze" and "dim" not in call.arguments:
-                raise TraceError(f"{call.label} would squeeze a batch of one picture too")
-            shapes[call.name] = call.shape
-            earlier = steps.get(_normalised(call))
-            if earlier is not None and uses[earlier.name] == 1 and _foldable(earlier, call, constants):
-                del steps[earlier.name]
-                steps[call.name] = _folded(call, constants, earlier)
-            else:
-                steps[call.name] = step_of(call, context)
+            steps[call.name] = step_of(call, context)
     if trace.output not in steps:
-        raise TraceError("its output does not depend on the picture")
-    if not is_picture_like(shapes[trace.output]):
+        raise TraceError("its output does not depend on the image")
+    if not is_spatial(shapes[trace.output]):
         raise TraceError(f"its output has the shape {shapes[trace.output]}")
-    ordered = (*held.values(), *map(_laid_out, _apart(list(steps.values()), shapes)))
-    names = (trace.picture, *(step.name for step in ordered))
+    ordered = (*constant_steps.values(), *map(_with_own_weights, _split_convolutions(list(steps.values()), shapes)))
+    names = (trace.image, *(step.name for step in ordered))
     return Program(
         ordered,
-        tuple(numbers),
+        trace.numbers,
         {name: context.size(name) for name in names},
         {name: int(shapes[name][1] or 0) for name in names if len(shapes[name]) == 4},
-        frozenset(name for name in names if not is_picture_like(shapes[name]) and name not in held),
-        any(not shape or shape[0] is not None for name, shape in shapes.items() if name not in held)
-        or any(isinstance(steps.get(call.name), Opaque) and _over_batch(call) for call in trace.calls),
-        trace.picture,
+        frozenset(name for name in names if not is_spatial(shapes[name]) and name not in constant_steps),
+        any(not shape or shape[0] is not None for name, shape in shapes.items() if name not in constant_steps)
+        or any(isinstance(steps.get(call.name), GlobalStep) and _is_over_batch(call) for call in trace.calls),
+        trace.image,
         trace.output,
     )
 
 
-def _apart(steps: list[Step], shapes: dict[str, tuple[int | None, ...]]) -> Iterator[Step]:
-    """Convolutions of joined channels as sums of convolutions of the parts.
+def _split_convolutions(steps: list[Step], shapes: dict[str, tuple[int | None, ...]]) -> Iterator[Step]:
+    """Replace convolutions of concatenated channels by sums of convolutions of the parts.
 
-    In a decoder a disc changes little of a skip and much of the rest. So the convolution of the skip is done where
-    it changed, and taken from the unchanged picture elsewhere.
+    In a decoder a disc changes little of a skip connection and much of the rest. So the convolution of the skip
+    connection is computed where that changed, and taken from the unchanged image elsewhere.
     """
     uses = Counter(name for step in steps for name in step.inputs)
-    joined = {step.name: step for step in steps if isinstance(step, Cat) and uses[step.name] == 1}
+    joined = {step.name: step for step in steps if isinstance(step, Concatenation) and uses[step.name] == 1}
     split = {
         step.inputs[0]: step
         for step in steps
@@ -157,12 +154,12 @@ def _apart(steps: list[Step], shapes: dict[str, tuple[int | None, ...]]) -> Iter
             continue
         inputs = joined[step.inputs[0]].inputs
         weights = torch.split(step.weight, [int(shapes[name][1] or 0) for name in inputs], 1)
-        names = tuple(f"{step.name}/{place}" for place in range(len(inputs)))
-        for place, (name, part, weight) in enumerate(zip(names, inputs, weights, strict=True)):
+        names = tuple(f"{step.name}/{part}" for part in range(len(inputs)))
+        for part, (name, given, weight) in enumerate(zip(names, inputs, weights, strict=True)):
             shapes[name] = shapes[step.name]
-            yield replace(step, name=name, inputs=(part,), weight=weight, bias=None if place else step.bias)
-        rows, cols = (Same((axis.size,) * len(names), axis.size) for axis in (step.rows, step.cols))
-        yield Local(step.name, step.label, names, rows, cols, function=_sum, in_place=_sum_in_place, fresh=True)
+            yield replace(step, name=name, inputs=(given,), weight=weight, bias=None if part else step.bias)
+        rows, cols = (Pointwise((axis.size,) * len(names), axis.size) for axis in (step.rows, step.cols))
+        yield FunctionStep(step.name, step.label, names, rows, cols, function=_sum, in_place=_sum_in_place, fresh=True)
 
 
 def _sum(patches: list[Tensor], _: dict[str, Any]) -> Tensor:
@@ -175,10 +172,10 @@ def _sum_in_place(patches: list[Tensor], _: dict[str, Any]) -> Tensor:
     return patches[0]
 
 
-def _over_batch(call: Call) -> bool:
-    """Whether a call names the batch among the dimensions that it works along."""
+def _is_over_batch(call: Call) -> bool:
+    """Whether the batch is among the dimensions that a call names."""
     dims = [call.arguments[key] for key in ("dim", "dims", "dim0", "dim1") if key in call.arguments]
-    rank = len(call.shape or ()) or 1
+    rank = len(call.shape) or 1
     return any(
         isinstance(dim, int) and dim in (0, -rank)
         for given in dims
@@ -186,51 +183,49 @@ def _over_batch(call: Call) -> bool:
     )
 
 
-def _normalised(call: Call) -> str:
+def _normalized_value(call: Call) -> str:
+    """Name of the value that a batch norm normalizes; empty for other calls."""
     argument = call.arguments.get("input") if call.operation in _BATCH_NORMS else None
     return argument.name if isinstance(argument, Ref) else ""
 
 
-def _foldable(step: Step, call: Call, constants: dict[str, Tensor]) -> TypeGuard[Convolution | TransposedConvolution]:
+def _is_foldable(
+    step: Step, call: Call, constants: dict[str, Tensor]
+) -> TypeGuard[Convolution | TransposedConvolution]:
     given = call.arguments
-    statistics = all(isinstance(given[key], Ref) for key in ("running_mean", "running_var"))
     return (
         isinstance(step, (Convolution, TransposedConvolution))
         and not given.get("training")
-        and statistics
-        and all(given[key] is None or given[key].name in constants
-                for key in ("weight", "bias", "running_mean", "running_var"))
-    )  # fmt: skip
+        and all(isinstance(given[key], Ref) for key in _STATISTICS)
+        and all(given[key] is None or given[key].name in constants for key in _NORM_TENSORS)
+    )
 
 
 def _folded(
     call: Call, constants: dict[str, Tensor], step: Convolution | TransposedConvolution
 ) -> Convolution | TransposedConvolution:
-    """A convolution with the batch norm that follows it; in double precision, so that rounding stays the weights'."""
+    """A convolution with the batch norm that follows it; in double precision, so that only the weights are rounded."""
     given = call.arguments
-    values = {
-        key: constants[given[key].name].double() if given[key] is not None else None
-        for key in ("weight", "bias", "running_mean", "running_var")
-    }
+    values = {key: None if given[key] is None else constants[given[key].name].double() for key in _NORM_TENSORS}
     mean, variance = values["running_mean"], values["running_var"]
-    assert mean is not None and variance is not None  # what has none is not foldable  # noqa: S101, PT018
+    assert mean is not None and variance is not None  # else it is not foldable  # noqa: S101, PT018
     scale = (variance + given["eps"]).rsqrt()
     if values["weight"] is not None:
         scale = scale * values["weight"]
     shift = -mean if step.bias is None else step.bias.double() - mean
     bias = shift * scale if values["bias"] is None else shift * scale + values["bias"]
-    kind = step.weight.dtype
+    dtype = step.weight.dtype
     if isinstance(step, TransposedConvolution):
-        # Weights (in, out / groups, ...): outputs of a group after another.
+        # Weights (in, out / groups, ...): the outputs of one group after those of another.
         each = scale.view(step.groups, 1, -1, 1, 1)
         weight = (step.weight.double().view(step.groups, -1, *step.weight.shape[1:]) * each).flatten(0, 1)
     else:
         weight = step.weight.double() * scale.view(-1, 1, 1, 1)
-    return replace(step, name=call.name, weight=weight.to(kind), bias=bias.to(kind))
+    return replace(step, name=call.name, weight=weight.to(dtype), bias=bias.to(dtype))
 
 
-def _laid_out(step: Step) -> Step:
-    """Weights as copies of their own, in the layout that the device is quickest with."""
+def _with_own_weights(step: Step) -> Step:
+    """The step with copies of its weights, in the memory format in which convolutions are fastest."""
     if not isinstance(step, (Convolution, TransposedConvolution)):
         return step
     weight = step.weight.detach().clone(memory_format=torch.channels_last)

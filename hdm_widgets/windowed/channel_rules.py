@@ -1,4 +1,4 @@
-"""Rules for operations that work place by place, or on channels alone."""
+"""Rules for operations that map every position by itself, on channels or whatever else is between batch and rows."""
 
 from __future__ import annotations
 
@@ -10,55 +10,63 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hdm_widgets.windowed.axes import Blocks, Merged, Same
-from hdm_widgets.windowed.context import Context, input_of, is_picture_like, local, places_of, runner
-from hdm_widgets.windowed.steps import Cat, Local, Step
-from hdm_widgets.windowed.trace import Call, refs
+from hdm_widgets.windowed.axes import PixelShuffle, PixelUnshuffle, Pointwise
+from hdm_widgets.windowed.calls import Call
+from hdm_widgets.windowed.context import (
+    Context,
+    function_of,
+    is_spatial,
+    map_input,
+    pointwise,
+    spatial_input,
+    spatial_size,
+)
+from hdm_widgets.windowed.steps import Concatenation, FunctionStep, Step
 
 __all__ = [
-    "cat", "elementwise", "expand", "index", "of_channels", "over_channels", "per_channel", "reshape", "shuffle",
-    "stack", "unshuffle",
+    "cat", "elementwise", "expand", "index", "of_channels", "over_channels", "per_channel", "pixel_shuffle",
+    "pixel_unshuffle", "reshape", "stack",
 ]  # fmt: skip
 
+# Of two maps these always make a new one, so that the next operation may be done in place.
+_MAKE_NEW = ("add", "mul", "sub")
 # What often follows a convolution is done in place.
-_NEW = "add mul sub"
-_IN_PLACE = "elu hardswish hardtanh leaky_relu relu relu6 sigmoid silu"
+_IN_PLACE = ("elu", "hardswish", "hardtanh", "leaky_relu", "relu", "relu6", "sigmoid", "silu")
 
 
 def elementwise(call: Call, context: Context) -> Step | None:
-    """Every place alike and apart; constants with places are cut as pictures are."""
-    names: list[str] = []
-    rank = len(call.shape or ())
-    held: list[str] = []
-    for value in call.arguments.values():
-        for name in dict.fromkeys(refs(value)):
-            shape = context.shapes.get(name)
-            if name in context.numbers or name in names:
-                continue
-            if shape is None and set(context.constants[name].shape[-2:]) <= {1}:
-                continue  # the same at every place
-            if shape is not None and (len(shape) != rank or not is_picture_like(shape)):
-                return None
-            names.append(name)
-            held.append(context.hold(name, rank) if shape is None else name)
-    step = local(call, context, tuple(held), runner(call, context, tuple(names)))
+    """Every element by itself; constants that have rows or columns are cropped as the maps are."""
+    rank = len(call.shape)
+    names, values = [], []
+    for name in call.reads():
+        shape = context.shapes.get(name)
+        if name in context.numbers:
+            continue
+        if shape is None and set(context.constants[name].shape[-2:]) <= {1}:
+            continue  # the same at every position
+        if shape is not None and (len(shape) != rank or not is_spatial(shape)):
+            return None
+        names.append(name)
+        values.append(context.as_value(name, rank) if shape is None else name)
+    function = function_of(call, context, tuple(names))
+    step = pointwise(call, context, tuple(values), function)
     writing = getattr(getattr(torch.ops.aten, f"{call.operation}_", None), "default", None)
-    if len(names) == 1 and writing is not None and call.operation in _IN_PLACE.split():
-        step = replace(step, in_place=runner(replace(call, target=writing), context, tuple(names)))
-    return replace(step, fresh=len(names) > 1 and call.operation in _NEW.split())
+    if len(names) == 1 and writing is not None and call.operation in _IN_PLACE:
+        step = replace(step, in_place=function_of(replace(call, target=writing), context, tuple(names)))
+    return replace(step, fresh=len(names) > 1 and call.operation in _MAKE_NEW)
 
 
 def per_channel(call: Call, context: Context) -> Step | None:
-    """With weights per channel."""
-    name = input_of(call, context, "input" if "input" in call.arguments else "self")
+    """Constant weights for every channel."""
+    name = spatial_input(call, context, "input" if "input" in call.arguments else "self")
     if name is None or call.arguments.get("training") is True:
         return None
-    return local(call, context, (name,), runner(call, context, (name,)))
+    return pointwise(call, context, (name,))
 
 
 def over_channels(call: Call, context: Context) -> Step | None:
-    """Sums and the like over what is neither the batch nor a place."""
-    name = input_of(call, context, "self")
+    """Reductions over dimensions between batch and rows."""
+    name = spatial_input(call, context, "self")
     dims = call.arguments.get("dim")
     if name is None or dims is None:
         return None
@@ -66,12 +74,12 @@ def over_channels(call: Call, context: Context) -> Step | None:
     chosen = [dim % rank for dim in (dims if isinstance(dims, list) else [dims])]
     if not chosen or not all(0 < dim < rank - 2 for dim in chosen):
         return None
-    return local(call, context, (name,), runner(call, context, (name,)))
+    return pointwise(call, context, (name,))
 
 
 def of_channels(call: Call, context: Context) -> Step | None:
-    """Chooses, splits or permutes what is neither the batch nor a place."""
-    name = input_of(call, context, "self" if "self" in call.arguments else "tensor")
+    """Selecting, splitting and permuting of dimensions between batch and rows."""
+    name = spatial_input(call, context, "self" if "self" in call.arguments else "tensor")
     if name is None:
         return None
     rank = len(context.shapes[name])
@@ -82,116 +90,106 @@ def of_channels(call: Call, context: Context) -> Step | None:
     elif "dim0" in given:
         fits = all(0 < given[key] % rank < rank - 2 for key in ("dim0", "dim1"))
     elif isinstance(given.get("dim"), int):
-        wide = len(call.shape or ()) if call.operation == "unsqueeze" else rank
+        wide = len(call.shape) if call.operation == "unsqueeze" else rank
         fits = 0 < given["dim"] % wide < wide - 2
     else:
         fits = False
-    return local(call, context, (name,), runner(call, context, (name,))) if fits else None
+    return pointwise(call, context, (name,)) if fits else None
 
 
-def _middle(call: Call, context: Context, name: str) -> tuple[int, ...] | None:
-    """Sizes between the batch and the rows, if rows and columns stay as they are."""
-    if call.shape is None or context.shapes[name][-2:] != call.shape[-2:]:
+def _channels_after(call: Call, context: Context, name: str) -> tuple[int, ...] | None:
+    """Sizes of the output between batch and rows, if rows and columns stay as they are."""
+    if context.shapes[name][-2:] != call.shape[-2:]:
         return None
     return tuple(int(size or 0) for size in call.shape[1:-2])
 
 
 def reshape(call: Call, context: Context) -> Step | None:
-    """Of channels alone."""
-    name = input_of(call, context, "self")
-    middle = name and _middle(call, context, name)
-    if name is None or middle is None:
+    """Of dimensions between batch and rows."""
+    name = spatial_input(call, context, "self")
+    channels = name and _channels_after(call, context, name)
+    if name is None or channels is None:
         return None
-    if math.prod(middle) != math.prod(int(size or 0) for size in context.shapes[name][1:-2]):
+    if math.prod(channels) != math.prod(int(size or 0) for size in context.shapes[name][1:-2]):
         return None
 
     def reshape(patches: list[Tensor], _: dict[str, Any]) -> Tensor:
-        return patches[0].reshape(len(patches[0]), *middle, *patches[0].shape[-2:])
+        return patches[0].reshape(len(patches[0]), *channels, *patches[0].shape[-2:])
 
-    return local(call, context, (name,), reshape)
+    return pointwise(call, context, (name,), reshape)
 
 
 def expand(call: Call, context: Context) -> Step | None:
-    """Of channels alone."""
-    name = input_of(call, context, "self")
-    middle = name and _middle(call, context, name)
-    if name is None or middle is None or len(call.shape or ()) != len(context.shapes[name]):
+    """Of dimensions between batch and rows."""
+    name = spatial_input(call, context, "self")
+    channels = name and _channels_after(call, context, name)
+    if name is None or channels is None or len(call.shape) != len(context.shapes[name]):
         return None
 
     def expand(patches: list[Tensor], _: dict[str, Any]) -> Tensor:
-        return patches[0].expand(len(patches[0]), *middle, *patches[0].shape[-2:])
+        return patches[0].expand(len(patches[0]), *channels, *patches[0].shape[-2:])
 
-    return local(call, context, (name,), expand)
+    return pointwise(call, context, (name,), expand)
 
 
 def cat(call: Call, context: Context) -> Step | None:
-    """Of channels."""
-    parts = call.arguments["tensors"]
-    dim = call.arguments["dim"]
-    shapes = []
-    names = []
-    for part in parts:
-        shape = context.shapes.get(part.name)
-        if shape is None or len(shape) != 4 or not is_picture_like(shape):
-            return None
-        shapes.append(shape)
-        names.append(part.name)
-    if dim % 4 != 1 or len({shape[-2:] for shape in shapes}) != 1:
+    """Concatenation of channels."""
+    names = tuple(part.name for part in call.arguments["tensors"])
+    shapes = [context.shapes.get(name, ()) for name in names]
+    if not all(len(shape) == 4 and is_spatial(shape) for shape in shapes):
         return None
-    sizes = [context.size(name) for name in names]
-    rows, cols = (Same(tuple(each[axis] for each in sizes), sizes[0][axis]) for axis in (0, 1))
-    return Cat(call.name, call.label, tuple(names), rows, cols)
+    if call.arguments["dim"] % 4 != 1 or len({shape[-2:] for shape in shapes}) != 1:
+        return None
+    rows, cols = (Pointwise((size,) * len(names), size) for size in spatial_size(shapes[0]))
+    return Concatenation(call.name, call.label, names, rows, cols)
 
 
 def stack(call: Call, context: Context) -> Step | None:
-    """Beside the channels."""
+    """In a new dimension between batch and rows."""
     names = [part.name for part in call.arguments["tensors"]]
     shapes = {context.shapes.get(name, ()) for name in names}
-    if len(shapes) != 1 or not is_picture_like(next(iter(shapes))) or call.shape is None:
+    if len(shapes) != 1 or not is_spatial(next(iter(shapes))):
         return None
     if not 0 < call.arguments["dim"] % len(call.shape) < len(call.shape) - 2:
         return None
-    held = tuple(dict.fromkeys(names))
-    return local(call, context, held, runner(call, context, held))
+    return pointwise(call, context, tuple(dict.fromkeys(names)))
 
 
 def index(call: Call, context: Context) -> Step | None:
     """By a constant list of channels."""
-    name = input_of(call, context, "self")
-    places = [place for place, index in enumerate(call.arguments["indices"]) if index is not None]
-    if name is None or len(places) != 1 or not 0 < places[0] < len(context.shapes[name]) - 2:
+    name = spatial_input(call, context, "self")
+    given = [(dim, index) for dim, index in enumerate(call.arguments["indices"]) if index is not None]
+    if name is None or len(given) != 1 or not 0 < given[0][0] < len(context.shapes[name]) - 2:
         return None
-    (index,) = (index for index in call.arguments["indices"] if index is not None)
-    if context.constants[index.name].dtype == torch.bool or context.constants[index.name].ndim != 1:
+    chosen = context.constants[given[0][1].name]
+    if chosen.dtype == torch.bool or chosen.ndim != 1:
         return None
-    return local(call, context, (name,), runner(call, context, (name,)))
+    return pointwise(call, context, (name,))
 
 
-def shuffle(call: Call, context: Context) -> Step | None:
-    """Channels to blocks of places."""
-    name = input_of(call, context, "self")
-    if name is None or len(context.shapes[name]) != 4 or call.shape is None:
+def pixel_shuffle(call: Call, context: Context) -> Step | None:
+    """Channels to blocks of positions."""
+    name = map_input(call, context, "self")
+    if name is None:
         return None
     factor = call.arguments["upscale_factor"]
-    rows, cols = (Blocks(size, factor) for size in places_of(call.shape))
-    return Local(
-        call.name,
-        call.label,
-        (name,),
-        rows,
-        cols,
-        function=lambda patches, _: F.pixel_shuffle(patches[0], factor),
-    )
+    rows, cols = (PixelShuffle(size, factor) for size in spatial_size(call.shape))
+
+    def shuffle(patches: list[Tensor], _: dict[str, Any]) -> Tensor:
+        return F.pixel_shuffle(patches[0], factor)
+
+    return FunctionStep(call.name, call.label, (name,), rows, cols, function=shuffle)
 
 
-def unshuffle(call: Call, context: Context) -> Step | None:
-    """Blocks of places to channels."""
-    name = input_of(call, context, "self")
-    if name is None or len(context.shapes[name]) != 4 or call.shape is None:
+def pixel_unshuffle(call: Call, context: Context) -> Step | None:
+    """Blocks of positions to channels."""
+    name = map_input(call, context, "self")
+    if name is None:
         return None
     factor = call.arguments["downscale_factor"]
-    rows, cols = (Merged(size, factor) for size in places_of(call.shape))
-    return Local(
-        call.name, call.label, (name,), rows, cols,
-        function=lambda patches, _: F.pixel_unshuffle(patches[0], factor),
-    )  # fmt: skip
+    rows, cols = (PixelUnshuffle(size, factor) for size in spatial_size(call.shape))
+
+    def unshuffle(patches: list[Tensor], _: dict[str, Any]) -> Tensor:
+        return F.pixel_unshuffle(patches[0], factor)
+
+    return FunctionStep(call.name, call.label, (name,), rows, cols, function=unshuffle)

@@ -1,4 +1,4 @@
-"""What rules know of a call, and steps that many of them make."""
+"""What rules know of a call, and the steps that many of them make."""
 
 from __future__ import annotations
 
@@ -9,84 +9,85 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hdm_widgets.windowed.axes import Same
-from hdm_widgets.windowed.steps import Function, Local
-from hdm_widgets.windowed.trace import Call, Ref, refs
+from hdm_widgets.windowed.axes import Pointwise
+from hdm_widgets.windowed.calls import Call, Ref, refs
+from hdm_widgets.windowed.steps import Function, FunctionStep
 
-__all__ = ["Context", "input_of", "is_picture_like", "local", "places_of", "runner", "unchanged"]
+__all__ = [
+    "Context", "function_of", "is_spatial", "map_input", "pointwise", "spatial_input", "spatial_size",
+]  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Context:
     """What is known of the values that a call reads.
 
     Attributes
     ----------
     shapes : dict of str to tuple
-        Of the values that depend on the picture; None in place of a size that depends on the batch.
-    numbers : set of str
-        Values that are no tensors.
+        Shapes of the values that depend on the image; None in place of a size that depends on the batch.
+    numbers : frozenset of str
+        Names that stand for numbers.
     constants : dict of str to torch.Tensor
-        The other tensors.
-    hold : callable
+        All other tensors.
+    as_value : callable
         Makes a constant a value of the network with so many dimensions, and gives its name.
     precision : torch.dtype
-        That the network computes weights of its own in.
+        In which weights of resampling are computed.
     """
 
     shapes: dict[str, tuple[int | None, ...]]
-    numbers: set[str]
+    numbers: frozenset[str]
     constants: dict[str, Tensor]
-    hold: Callable[[str, int], str]
+    as_value: Callable[[str, int], str]
     precision: torch.dtype
 
     def size(self, name: str) -> tuple[int, int]:
-        """Rows and columns of a value; what has none counts as one place."""
-        shape = self.shapes[name] if name in self.shapes else tuple(self.constants[name].shape)
-        return places_of(shape)
+        """Rows and columns of a value, (1, 1) if it has none."""
+        return spatial_size(self.shapes[name] if name in self.shapes else tuple(self.constants[name].shape))
 
 
-def is_picture_like(shape: tuple[int | None, ...]) -> bool:
-    """Whether a value has the batch in front, and rows and columns at the end."""
+def is_spatial(shape: tuple[int | None, ...]) -> bool:
+    """Whether a value has the batch as its first dimension, and rows and columns as its last two."""
     return len(shape) >= 3 and shape[0] is None and all(isinstance(size, int) for size in shape[1:])
 
 
-def places_of(shape: tuple[int | None, ...]) -> tuple[int, int]:
-    """Rows and columns of a value; what has none counts as one place."""
-    if not is_picture_like(shape):
-        return 1, 1
-    return int(shape[-2] or 1), int(shape[-1] or 1)
+def spatial_size(shape: tuple[int | None, ...]) -> tuple[int, int]:
+    """Rows and columns of a value, (1, 1) if it has none."""
+    return (int(shape[-2] or 1), int(shape[-1] or 1)) if is_spatial(shape) else (1, 1)
 
 
-def input_of(call: Call, context: Context, name: str) -> str | None:
-    """The one picture-like value that a call works on."""
-    argument = call.arguments.get(name)
-    if not isinstance(argument, Ref) or not is_picture_like(context.shapes.get(argument.name, ())):
+def spatial_input(call: Call, context: Context, argument: str) -> str | None:
+    """Name of the value in an argument, if it has rows and columns and is the only one that the call reads."""
+    given = call.arguments.get(argument)
+    if not isinstance(given, Ref) or not is_spatial(context.shapes.get(given.name, ())):
         return None
-    others = [ref for key, value in call.arguments.items() if key != name for ref in refs(value)]
-    return None if any(other in context.shapes for other in others) else argument.name
+    others = [name for key, value in call.arguments.items() if key != argument for name in refs(value)]
+    return None if any(name in context.shapes for name in others) else given.name
 
 
-def runner(call: Call, context: Context, inputs: tuple[str, ...]) -> Function:
-    """The call itself, with patches for the values `inputs`, as the call names them."""
-    constants = {name: context.constants[name] for value in call.arguments.values() for name in refs(value)
-                 if name in context.constants}  # fmt: skip
+def map_input(call: Call, context: Context, argument: str) -> str | None:
+    """Name of the value in an argument, if it is (N, C, H, W) and the only one that the call reads."""
+    name = spatial_input(call, context, argument)
+    return name if name is not None and len(context.shapes[name]) == 4 else None
 
-    def run(patches: list[Tensor], scalars: dict[str, Any]) -> Tensor:
-        result: Tensor = call.run({**constants, **scalars, **dict(zip(inputs, patches, strict=True))})
+
+def function_of(call: Call, context: Context, inputs: tuple[str, ...]) -> Function:
+    """The call as a function of patches of the values `inputs`, which are named as the call names them."""
+    constants = {name: context.constants[name] for name in call.reads() if name in context.constants}
+
+    def run(patches: list[Tensor], numbers: dict[str, Any]) -> Tensor:
+        result: Tensor = call.run({**constants, **numbers, **dict(zip(inputs, patches, strict=True))})
         return result
 
     return run
 
 
-def unchanged(patches: list[Tensor], _: dict[str, Any]) -> Tensor:
-    """What needs no arithmetic."""
-    return patches[0]
-
-
-def local(call: Call, context: Context, names: tuple[str, ...], function: Function) -> Local:
-    """A step that works place by place on the values `names`."""
+def pointwise(call: Call, context: Context, names: tuple[str, ...], function: Function | None = None) -> FunctionStep:
+    """A step that maps every position of the values `names` by itself, by `function` or else by the call."""
     sizes = [context.size(name) for name in names]
-    size = places_of(call.shape or ())
-    rows, cols = (Same(tuple(each[dim] for each in sizes), size[dim]) for dim in (0, 1))
-    return Local(call.name, call.label, names, rows, cols, function=function)
+    size = spatial_size(call.shape)
+    rows, cols = (Pointwise(tuple(each[dim] for each in sizes), size[dim]) for dim in (0, 1))
+    return FunctionStep(
+        call.name, call.label, names, rows, cols, function=function or function_of(call, context, names)
+    )

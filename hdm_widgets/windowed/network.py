@@ -1,166 +1,216 @@
-"""A traced network on whole pictures, and what windows need to know of it."""
+"""A traced network: on full images, and with what windows need to know of it."""
 
 from __future__ import annotations
 
 import math
+import threading
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from hdm_widgets.windowed.axes import Axis, Blocks, Interval, Same
-from hdm_widgets.windowed.build import Program
-from hdm_widgets.windowed.paths import Paths
+from hdm_widgets.models.fingerprint import fingerprint
+from hdm_widgets.windowed.axes import Axis, Interval, PixelShuffle, Pointwise
+from hdm_widgets.windowed.build import Program, build
+from hdm_widgets.windowed.propagation import ChangePropagation
 from hdm_widgets.windowed.steps import (
-    Cat,
+    AxisWindow,
+    Concatenation,
     Constant,
     Convolution,
-    Frame,
-    Local,
-    Opaque,
+    FunctionStep,
+    GlobalStep,
     Step,
     TransposedConvolution,
 )
+from hdm_widgets.windowed.trace import trace
 
-__all__ = ["Network", "frame_of", "laid_out", "outer_padding"]
+__all__ = ["Engine", "Network", "axis_window", "channels_last", "padding_of_patch"]
 
-# Windows of so many bytes are computed at a time: on a CPU what is larger leaves its caches and is slower for each.
+# Byte budget per batch of windows; on a CPU, larger batches fall out of cache.
 _CPU_BYTES = 8 << 20
 _GPU_BYTES = 512 << 20
 
 
+class Engine:
+    """A user's network, traced; the module itself is only read.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        In eval mode, (N, C, H, W) to one tensor with N first. The module is not kept, its weights are.
+    image : torch.Tensor (C, H, W)
+        Of the size, dtype and device that the network will be run with.
+
+    Raises
+    ------
+    TraceError
+        If the network cannot be traced.
+    """
+
+    def __init__(self, network: nn.Module, image: Tensor) -> None:
+        self._trace = trace(network, image)
+        self._device = image.device
+        self._lock = threading.Lock()
+        self._weights = self._fingerprint()
+        self._network = self._build()
+
+    @property
+    def network(self) -> Network:
+        """The network with the weights that the module has now."""
+        with self._lock:
+            weights = self._fingerprint()
+            if weights != self._weights:
+                self._weights, self._network = weights, self._build()
+            return self._network
+
+    def _build(self) -> Network:
+        with torch.inference_mode():
+            return Network(build(self._trace), self._device)
+
+    def _fingerprint(self) -> bytes:
+        return fingerprint(self._trace.constants.values())
+
+
 class Network:
-    """A traced network, for whole pictures and for windows.
+    """A traced network with certain weights, for images of one size.
 
     Parameters
     ----------
     program : Program
     device : torch.device
+
+    Attributes
+    ----------
+    kept : frozenset of str
+        Values of the unchanged image that windows are completed from.
+    paths : ChangePropagation
+        How changes of the image propagate.
     """
 
     def __init__(self, program: Program, device: torch.device) -> None:
         self.program = program
         self.device = device
-        self._places = {step.name: place for place, step in enumerate(program.steps)}
+        self._index = {step.name: index for index, step in enumerate(program.steps)}
         self._makers = {step.name: step for step in program.steps}
         self._last_use: dict[str, int] = {}
         self._users: dict[str, int] = defaultdict(int)
-        for place, step in enumerate(program.steps):
+        for index, step in enumerate(program.steps):
             for name in step.inputs:
-                self._last_use[name] = place
+                self._last_use[name] = index
                 self._users[name] += 1
         self._last_use[program.output] = len(program.steps)
         self._users[program.output] += 1
         self.kept = self._values_to_keep()
-        self.paths = Paths(program)
+        self.paths = ChangePropagation(program)
 
-    def full(self, pictures: Tensor) -> Tensor:
-        """The output (N, ...) for whole pictures (N, C, H, W)."""
-        if not self.program.single or len(pictures) == 1:
-            return self._forward(pictures, frozenset())[self.program.output]
-        return torch.cat([self.full(picture[None]) for picture in pictures])
+    def full(self, images: Tensor) -> Tensor:
+        """The output (N, ...) for full images (N, C, H, W)."""
+        if not self.program.one_by_one or len(images) == 1:
+            return self._forward(images, frozenset())[self.program.output]
+        return torch.cat([self.full(image[None]) for image in images])
 
-    def values(self, picture: Tensor) -> dict[str, Tensor]:
-        """For one picture (C, H, W), all values that windows over it need, and the output."""
-        return self._forward(picture[None], self.kept)
+    def values(self, image: Tensor) -> dict[str, Tensor]:
+        """The output for one image (C, H, W), and all values that windows over it need."""
+        return self._forward(image[None], self.kept)
 
     @property
     def kept_bytes(self) -> int:
-        """Memory that the values of an unchanged picture take; float32, as nearly all networks are."""
+        """Memory of the values of an unchanged image in float32."""
         program = self.program
         return sum(4 * program.channels.get(name, 1) * math.prod(program.sizes[name]) for name in self.kept)
 
     @property
     def budget(self) -> int:
-        """Bytes that the largest value of a batch of windows takes at most, unless one window is larger."""
+        """Bytes of the largest value in a batch of windows, unless one window alone is larger."""
         return _CPU_BYTES if self.device.type == "cpu" else _GPU_BYTES
 
     def in_place(self, step: Step) -> Callable[[list[Tensor], dict[str, Any]], Tensor] | None:
-        """The step as it may write into its first input, if that is a new tensor which nobody else reads."""
-        if not isinstance(step, Local) or step.in_place is None or self._users[step.inputs[0]] != 1:
+        """The step as it writes into its first input; None unless that is a new tensor that no other step reads."""
+        if not isinstance(step, FunctionStep) or step.in_place is None or self._users[step.inputs[0]] != 1:
             return None
         made_by = self._makers.get(step.inputs[0])
         fresh = isinstance(made_by, (Convolution, TransposedConvolution)) or (
-            isinstance(made_by, Local) and made_by.fresh
+            isinstance(made_by, FunctionStep) and made_by.fresh
         )
         return step.in_place if fresh else None
 
-    def place(self, name: str) -> int:
-        """Of the step that makes a value."""
-        return self._places[name]
+    def index(self, name: str) -> int:
+        """Index of the step that computes a value."""
+        return self._index[name]
 
-    def last_reader(self, name: str) -> int:
-        """Place of the last step that reads a value."""
+    def last_use(self, name: str) -> int:
+        """Index of the last step that reads a value."""
         return self._last_use[name]
 
     @torch.inference_mode()
-    def _forward(self, pictures: Tensor, keep: frozenset[str]) -> dict[str, Tensor]:
+    def _forward(self, images: Tensor, keep: frozenset[str]) -> dict[str, Tensor]:
         program = self.program
-        values = {program.picture: laid_out(pictures.to(self.device))}
-        scalars = program.scalars(len(pictures))
-        for place, step in enumerate(program.steps):
+        values = {program.image: channels_last(images.to(self.device))}
+        numbers = program.numbers_at(len(images))
+        for index, step in enumerate(program.steps):
             rows, cols = (
-                frame_of(axis, Interval(0, size))
+                axis_window(axis, Interval(0, size))
                 for axis, size in zip((step.rows, step.cols), program.sizes[step.name], strict=True)
             )
-            patches = [_padded_patch(step, values[name], rows, cols, index) for index, name in enumerate(step.inputs)]
+            patches = [_padded_patch(step, values[name], rows, cols, each) for each, name in enumerate(step.inputs)]
             in_place = self.in_place(step) if step.inputs and step.inputs[0] not in keep else None
             if in_place is not None:
-                values[step.name] = in_place(patches, scalars)
+                values[step.name] = in_place(patches, numbers)
             else:
-                values[step.name] = step.compute(patches, rows, cols, scalars)
+                values[step.name] = step.compute(patches, rows, cols, numbers)
             del patches
             for name in step.inputs:
-                if self._last_use[name] == place and name not in keep:
+                if self._last_use[name] == index and name not in keep:
                     values.pop(name, None)
         return values
 
     def _values_to_keep(self) -> frozenset[str]:
-        """Values that windows are completed from."""
         kept = {self.program.output}
         for step in self.program.steps:
             if isinstance(step, Constant):
                 kept.add(step.name)
-            # What is joined is completed from the joined value.
-            if isinstance(step, Cat):
+            # The parts of a concatenation are completed from the whole.
+            if isinstance(step, Concatenation):
                 continue
-            # Place by place, one input is needed where it changed and no more; if that is in one piece.
-            if all(isinstance(axis, (Same, Blocks)) for axis in (step.rows, step.cols)) and len(step.inputs) == 1:
-                kept.update(name for name in step.inputs if isinstance(self._makers.get(name), Cat))
+            # A pointwise step reads one input where it changed and nowhere else; if that is in one piece.
+            pointwise = all(isinstance(axis, (Pointwise, PixelShuffle)) for axis in (step.rows, step.cols))
+            if pointwise and len(step.inputs) == 1:
+                kept.update(name for name in step.inputs if isinstance(self._makers.get(name), Concatenation))
             else:
                 kept.update(step.inputs)
         return frozenset(kept)
 
 
-def laid_out(values: Tensor) -> Tensor:
-    """In the layout that convolutions are quickest with."""
+def channels_last(values: Tensor) -> Tensor:
+    """The values in the memory format in which convolutions are fastest."""
     return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values
 
 
-def frame_of(axis: Axis, out: Interval) -> Frame:
-    """Where the places `out` of a step's output lie, and what they need."""
-    return Frame(out, axis.need(out))
+def axis_window(axis: Axis, out: Interval) -> AxisWindow:
+    """The window of the output positions `out`."""
+    return AxisWindow(out, axis.receptive_field(out))
 
 
-def outer_padding(step: Step, index: int, rows: Frame, cols: Frame) -> tuple[int, int, int, int]:
-    """What a patch must be padded with (left, right, above, below) beside what the step adds itself."""
+def padding_of_patch(step: Step, index: int, rows: AxisWindow, cols: AxisWindow) -> tuple[int, int, int, int]:
+    """Padding (left, right, above, below) that the patch of an input needs beside what the step adds by itself."""
     amounts = []
-    for dim, frame in ((1, cols), (0, rows)):
-        span = frame.spans[index]
-        inner = step.inner_padding(dim, span, frame.out.size)
-        amounts += [span.before, span.after] if inner is None else [0, 0]
+    for dim, window in ((1, cols), (0, rows)):
+        span = window.spans[index]
+        own = step.own_padding(dim, span, window.out.size)
+        amounts += [span.before, span.after] if own is None else [0, 0]
     left, right, above, below = amounts
     return left, right, above, below
 
 
-def _padded_patch(step: Step, value: Tensor, rows: Frame, cols: Frame, index: int) -> Tensor:
-    if isinstance(step, Opaque):
+def _padded_patch(step: Step, value: Tensor, rows: AxisWindow, cols: AxisWindow, index: int) -> Tensor:
+    if isinstance(step, GlobalStep):
         return value
     (row, last_row, *_), (col, last_col, *_) = rows.spans[index], cols.spans[index]
     patch = value
     if (row, last_row, col, last_col) != (0, value.shape[-2], 0, value.shape[-1]):
         patch = value[..., row:last_row, col:last_col]
-    padding = outer_padding(step, index, rows, cols)
-    return torch.nn.functional.pad(patch, padding, value=step.border or 0.0) if any(padding) else patch
+    padding = padding_of_patch(step, index, rows, cols)
+    return torch.nn.functional.pad(patch, padding, value=step.padding_value or 0.0) if any(padding) else patch

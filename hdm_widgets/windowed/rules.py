@@ -1,21 +1,27 @@
-"""Which step an operation becomes. What is not listed here is computed as a whole."""
+"""Which step an operation becomes. What has no rule is computed on whole maps.
+
+A rule takes a call and its context, and gives the step, or None where it does not apply. To add one, write it in
+`channel_rules` or `spatial_rules` and name the operation in the table below.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from hdm_widgets.windowed import channel_rules, spatial_rules
-from hdm_widgets.windowed.axes import Whole
-from hdm_widgets.windowed.context import Context, is_picture_like, places_of, runner
-from hdm_widgets.windowed.steps import Opaque, Step
-from hdm_widgets.windowed.trace import Call, refs
+from hdm_widgets.windowed.axes import Global
+from hdm_widgets.windowed.calls import Call
+from hdm_widgets.windowed.context import Context, function_of, is_spatial, spatial_size
+from hdm_widgets.windowed.steps import GlobalStep, Step
 
 __all__ = ["step_of"]
 
-# Operations that treat every place alike and apart, named as in ATen.
+Rule = Callable[[Call, Context], "Step | None"]
+
+# Operations by their names in ATen.
 _ELEMENTWISE = (
     "abs add addcdiv addcmul alias atan atan2 bitwise_and bitwise_not bitwise_or ceil celu clamp clamp_max "
-    "clamp_min clip clone contiguous cos detach div divide elu eq erf exp expm1 fill floor floor_divide fmod "
+    "clamp_min clip clone contiguous copy cos detach div divide elu eq erf exp expm1 fill floor floor_divide fmod "
     "frac full_like ge gelu gt hardshrink hardsigmoid hardswish hardtanh hypot isfinite isinf isnan le "
     "leaky_relu lerp lift_fresh_copy log log10 log1p log2 log_sigmoid logical_and logical_not logical_or "
     "logit lt masked_fill maximum minimum mish mul multiply nan_to_num ne neg ones_like pow reciprocal relu "
@@ -36,28 +42,6 @@ _INTERPOLATIONS = (
     "upsample_bicubic2d upsample_bilinear2d upsample_nearest2d _upsample_bicubic2d_aa _upsample_bilinear2d_aa "
     "_upsample_nearest_exact2d"
 )
-
-
-def step_of(call: Call, context: Context) -> Step:
-    """The step that does what a call does."""
-    rule = _RULES.get(call.operation)
-    step = None
-    if rule is not None and call.shape is not None and is_picture_like(call.shape):
-        step = rule(call, context)
-    return _opaque(call, context) if step is None else step
-
-
-def _opaque(call: Call, context: Context) -> Step:
-    names = tuple(
-        dict.fromkeys(name for value in call.arguments.values() for name in refs(value) if name in context.shapes)
-    )
-    sizes = [context.size(name) for name in names]
-    size = places_of(call.shape or ())
-    rows, cols = (Whole(tuple(each[dim] for each in sizes), size[dim]) for dim in (0, 1))
-    return Opaque(call.name, call.label, names, rows, cols, function=runner(call, context, names))
-
-
-Rule = Callable[[Call, Context], "Step | None"]
 _RULES: dict[str, Rule] = {
     name: rule
     for names, rule in (
@@ -66,21 +50,36 @@ _RULES: dict[str, Rule] = {
         (_OF_CHANNELS, channel_rules.of_channels),
         (_PER_CHANNEL, channel_rules.per_channel),
         (_RESHAPES, channel_rules.reshape),
-        (_PADS, spatial_rules.pad),
-        (_INTERPOLATIONS, spatial_rules.interpolation),
-        ("max_pool2d max_pool2d_with_indices", spatial_rules.max_pool),
-        ("flip roll", spatial_rules.moved),
         ("expand", channel_rules.expand),
-        ("slice", spatial_rules.cut),
         ("cat", channel_rules.cat),
         ("stack", channel_rules.stack),
         ("index", channel_rules.index),
+        ("pixel_shuffle", channel_rules.pixel_shuffle),
+        ("pixel_unshuffle", channel_rules.pixel_unshuffle),
+        (_PADS, spatial_rules.pad),
+        (_INTERPOLATIONS, spatial_rules.interpolation),
+        ("slice", spatial_rules.slicing),
+        ("flip roll", spatial_rules.rearrangement),
         ("conv2d", spatial_rules.convolution),
-        ("conv_transpose2d", spatial_rules.transposed),
+        ("conv_transpose2d", spatial_rules.transposed_convolution),
+        ("max_pool2d max_pool2d_with_indices", spatial_rules.max_pool),
         ("avg_pool2d", spatial_rules.average_pool),
-        ("adaptive_avg_pool2d", spatial_rules.adaptive_pool),
-        ("pixel_shuffle", channel_rules.shuffle),
-        ("pixel_unshuffle", channel_rules.unshuffle),
+        ("adaptive_avg_pool2d", spatial_rules.adaptive_average_pool),
     )
     for name in names.split()
 }
+
+
+def step_of(call: Call, context: Context) -> Step:
+    """The step that computes a call."""
+    rule = _RULES.get(call.operation)
+    step = rule(call, context) if rule is not None and is_spatial(call.shape) else None
+    return step or _global_step(call, context)
+
+
+def _global_step(call: Call, context: Context) -> Step:
+    names = tuple(name for name in call.reads() if name in context.shapes)
+    sizes = [context.size(name) for name in names]
+    size = spatial_size(call.shape)
+    rows, cols = (Global(tuple(each[dim] for each in sizes), size[dim]) for dim in (0, 1))
+    return GlobalStep(call.name, call.label, names, rows, cols, function=function_of(call, context, names))

@@ -1,11 +1,10 @@
-"""Rules for operations that look at neighbouring places, or move them."""
+"""Rules for operations that look at neighboring positions or rearrange positions."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,43 +12,40 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from hdm_widgets.windowed.axes import Interval, Sampled, Sliding, Spread
+from hdm_widgets.windowed.axes import IntegerUpsample, LinearResample, TransposedWindow, Window
+from hdm_widgets.windowed.calls import Call, Ref
 from hdm_widgets.windowed.channel_rules import of_channels
-from hdm_widgets.windowed.context import Context, input_of, local, places_of, unchanged
+from hdm_widgets.windowed.context import Context, map_input, spatial_input, spatial_size
 from hdm_widgets.windowed.steps import (
     AveragePool,
     Convolution,
+    MaxPool,
     Padding,
-    Pool,
     Resampling,
-    Scaling,
     Step,
     TransposedConvolution,
+    Upsampling,
 )
-from hdm_widgets.windowed.trace import Call, Ref
 
 __all__ = [
-    "adaptive_pool", "average_pool", "convolution", "cut", "interpolation", "max_pool", "moved", "pad", "transposed",
+    "adaptive_average_pool", "average_pool", "convolution", "interpolation", "max_pool", "pad", "rearrangement",
+    "slicing", "transposed_convolution",
 ]  # fmt: skip
 
+_Kind = TypeVar("_Kind", Window, TransposedWindow)
 
-def cut(call: Call, context: Context) -> Step | None:
-    """Slices: of all pictures, of channels, of rows and columns."""
-    name = input_of(call, context, "self")
+
+def slicing(call: Call, context: Context) -> Step | None:
+    """Of channels, rows or columns; slices that leave nothing out are no calls."""
+    name = spatial_input(call, context, "self")
     if name is None:
         return None
     rank = len(context.shapes[name])
     dim = (call.arguments["dim"] or 0) % rank
-    if dim == 0:
-        # As `x[:, ...]` is written: all pictures.
-        whole = call.arguments["start"] in (0, None) and call.arguments["end"] in (sys.maxsize, None)
-        return local(call, context, (name,), unchanged) if whole and call.arguments["step"] == 1 else None
-    if context.shapes[name] == call.shape:
-        return local(call, context, (name,), unchanged)
-    if dim < rank - 2:
-        return of_channels(call, context)
     limits = [call.arguments[key] for key in ("start", "end", "step")]
-    if not all(limit is None or isinstance(limit, int) for limit in limits):
+    if 0 < dim < rank - 2:
+        return of_channels(call, context)
+    if dim == 0 or not all(limit is None or isinstance(limit, int) for limit in limits):
         return None
     sizes = context.size(name)
     chosen = [range(sizes[0]), range(sizes[1])]
@@ -57,10 +53,29 @@ def cut(call: Call, context: Context) -> Step | None:
     if not all(chosen):
         return None
     if all(part.step == 1 for part in chosen):
-        rows, cols = (Sliding(size, len(part), 1, 1, -part[0]) for size, part in zip(sizes, chosen, strict=True))
-        return Padding(call.name, call.label, (name,), rows, cols, border=0.0)
-    taken = [Sampled(np.eye(size, dtype=np.float32)[list(part)]) for size, part in zip(sizes, chosen, strict=True)]
-    return Resampling(call.name, call.label, (name,), taken[0], taken[1])
+        rows, cols = (Window(size, len(part), 1, 1, -part[0]) for size, part in zip(sizes, chosen, strict=True))
+        return Padding(call.name, call.label, (name,), rows, cols, padding_value=0.0)
+    return _rearranged(call, name, sizes, [list(part) for part in chosen])
+
+
+def rearrangement(call: Call, context: Context) -> Step | None:
+    """Flips and rolls of rows and columns."""
+    name = map_input(call, context, "self")
+    dims = call.arguments["dims"]
+    if name is None or not dims or not all(dim % 4 >= 2 for dim in dims):
+        return None
+    sizes = context.size(name)
+    order = [np.arange(size) for size in sizes]
+    for dim, shift in zip(dims, call.arguments.get("shifts", [None] * len(dims)), strict=True):
+        axis = dim % 4 - 2
+        order[axis] = order[axis][::-1] if shift is None else np.roll(order[axis], shift)
+    return _rearranged(call, name, sizes, [each.tolist() for each in order])
+
+
+def _rearranged(call: Call, name: str, sizes: tuple[int, int], order: list[list[int]]) -> Step:
+    """Rows and columns of a value in the given order, some of them or all."""
+    rows, cols = (LinearResample(np.eye(size, dtype=np.float32)[each]) for size, each in zip(sizes, order, strict=True))
+    return Resampling(call.name, call.label, (name,), rows, cols)
 
 
 def _pair(value: Any, default: Any = None) -> tuple[int, int]:
@@ -68,78 +83,75 @@ def _pair(value: Any, default: Any = None) -> tuple[int, int]:
         value = default
     if isinstance(value, int):
         return value, value
-    first, last = (value[0], value[-1])
-    return int(first), int(last)
+    return int(value[0]), int(value[-1])
 
 
 def convolution(call: Call, context: Context) -> Step | None:
     """With constant weights."""
     given = call.arguments
-    name = input_of(call, context, "input")
-    if name is None or len(context.shapes[name]) != 4 or call.shape is None:
+    name, weights = map_input(call, context, "input"), _constant_weights(call, context)
+    if name is None or weights is None:
         return None
-    if any(not isinstance(given[key], Ref | None) for key in ("weight", "bias")):
-        return None
-    weight, bias = (given[key] and context.constants[given[key].name] for key in ("weight", "bias"))
-    if weight is None:
-        return None
-    kernel = _pair(list(weight.shape[-2:]))
-    stride, dilation = _pair(given["stride"]), _pair(given["dilation"])
-    sizes, outs = context.size(name), places_of(call.shape)
+    weight, bias = weights
+    kernel, stride, dilation = _pair(weight.shape[-2:]), _pair(given["stride"]), _pair(given["dilation"])
     padding = given["padding"]
     if isinstance(padding, str):
-        # "same": what is odd is added at the end.
+        # "same": an odd one out is added at the end.
         total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         padding = [0, 0] if padding == "valid" else [each // 2 for each in total]
-    before = _pair(padding)
-    rows, cols = (
-        Sliding(sizes[dim], outs[dim], kernel[dim], stride[dim], before[dim], dilation[dim]) for dim in (0, 1)
-    )
+    rows, cols = _windows(Window, call, context, name, kernel, stride, _pair(padding), dilation)
     return Convolution(
         call.name, call.label, (name,), rows, cols, 0.0, kernel, stride, dilation, weight, bias, given["groups"]
     )
 
 
-def transposed(call: Call, context: Context) -> Step | None:
+def transposed_convolution(call: Call, context: Context) -> Step | None:
     """With constant weights."""
     given = call.arguments
-    name = input_of(call, context, "input")
-    if name is None or len(context.shapes[name]) != 4 or call.shape is None:
+    name, weights = map_input(call, context, "input"), _constant_weights(call, context)
+    if name is None or weights is None:
         return None
-    weight, bias = (given[key] and context.constants[given[key].name] for key in ("weight", "bias"))
-    if weight is None:
-        return None
-    kernel = _pair(list(weight.shape[-2:]))
-    stride, dilation, padding = _pair(given["stride"]), _pair(given["dilation"]), _pair(given["padding"])
-    sizes, outs = context.size(name), places_of(call.shape)
-    rows, cols = (
-        Spread(sizes[dim], outs[dim], kernel[dim], stride[dim], padding[dim], dilation[dim]) for dim in (0, 1)
-    )
+    weight, bias = weights
+    kernel, stride, dilation = _pair(weight.shape[-2:]), _pair(given["stride"]), _pair(given["dilation"])
+    rows, cols = _windows(TransposedWindow, call, context, name, kernel, stride, _pair(given["padding"]), dilation)
     return TransposedConvolution(
         call.name, call.label, (name,), rows, cols, None, weight, bias, given["groups"], stride, dilation
     )
 
 
+def _constant_weights(call: Call, context: Context) -> tuple[Tensor, Tensor | None] | None:
+    """Weight and bias of a convolution."""
+    weight, bias = call.arguments["weight"], call.arguments["bias"]
+    if not isinstance(weight, Ref) or not isinstance(bias, Ref | None):
+        return None
+    return context.constants[weight.name], None if bias is None else context.constants[bias.name]
+
+
 def max_pool(call: Call, context: Context) -> Step | None:
-    """Without the places of the maxima."""
+    """Without the positions of the maxima."""
     given = call.arguments
-    name = input_of(call, context, "self")
-    if name is None or len(context.shapes[name]) != 4 or call.pick not in (None, 0) or call.shape is None:
+    name = map_input(call, context, "self")
+    if name is None or call.pick not in (None, 0):
         return None
     kernel = _pair(given["kernel_size"])
-    stride, dilation = _pair(given["stride"], list(kernel)), _pair(given["dilation"])
-    padding = _pair(given["padding"])
-    sizes, outs = context.size(name), places_of(call.shape)
-    rows, cols = (
-        Sliding(sizes[dim], outs[dim], kernel[dim], stride[dim], padding[dim], dilation[dim]) for dim in (0, 1)
-    )
-    return Pool(call.name, call.label, (name,), rows, cols, -torch.inf, kernel, stride, dilation)
+    stride, dilation = _pair(given["stride"], kernel), _pair(given["dilation"])
+    rows, cols = _windows(Window, call, context, name, kernel, stride, _pair(given["padding"]), dilation)
+    return MaxPool(call.name, call.label, (name,), rows, cols, -torch.inf, kernel, stride, dilation)
+
+
+def _windows(
+    kind: type[_Kind], call: Call, context: Context, name: str, *settings: tuple[int, int]
+) -> tuple[_Kind, _Kind]:
+    """Windows along rows and columns, from pairs of kernel size, stride, padding and dilation."""
+    sizes, outs = context.size(name), spatial_size(call.shape)
+    rows, cols = (kind(sizes[dim], outs[dim], *(setting[dim] for setting in settings)) for dim in (0, 1))
+    return rows, cols
 
 
 def _weights(context: Context, size: int, dim: int, operation: Callable[[Tensor], Tensor]) -> NDArray[np.floating]:
-    """How an operation that is linear along an axis weighs the places of one, by applying it to unit vectors.
+    """Weights (size_out, size) of an operation that is linear along an axis, by applying it to unit vectors.
 
-    The other axis has two places: of one, some kernels of PyTorch make the wrong thing.
+    The other axis has two positions: some kernels of PyTorch are wrong for one.
     """
     units = torch.eye(size, dtype=context.precision).view(1, size, size, 1).expand(1, size, size, 2)
     outcome = operation(units.contiguous() if dim == 0 else units.mT.contiguous())[0]
@@ -148,129 +160,92 @@ def _weights(context: Context, size: int, dim: int, operation: Callable[[Tensor]
 
 
 def average_pool(call: Call, context: Context) -> Step | None:
-    """Linear along each axis."""
+    """As linear resampling."""
     given = call.arguments
-    name = input_of(call, context, "self")
-    if name is None or len(context.shapes[name]) != 4:
+    name = map_input(call, context, "self")
+    if name is None or given["divisor_override"]:
         return None
     kernel = _pair(given["kernel_size"])
-    stride, padding = _pair(given["stride"], list(kernel)), _pair(given["padding"])
-    divisor = given["divisor_override"]
-    if divisor:
-        return None
-    ceil, count = given["ceil_mode"], given["count_include_pad"]
+    stride, padding = _pair(given["stride"], kernel), _pair(given["padding"])
     sizes = context.size(name)
 
-    def along(dim: int) -> Sampled:
+    def along(dim: int) -> LinearResample:
         def pool(units: Tensor) -> Tensor:
             k, s, p = (
-                (value[0], default) if dim == 0 else (default, value[1])
-                for value, default in ((kernel, 1), (stride, 1), (padding, 0))
+                (value[0], neutral) if dim == 0 else (neutral, value[1])
+                for value, neutral in ((kernel, 1), (stride, 1), (padding, 0))
             )
-            return F.avg_pool2d(units, k, s, p, ceil, count)
+            return F.avg_pool2d(units, k, s, p, given["ceil_mode"], given["count_include_pad"])
 
-        return Sampled(_weights(context, sizes[dim], dim, pool))
+        return LinearResample(_weights(context, sizes[dim], dim, pool))
 
     return AveragePool(call.name, call.label, (name,), along(0), along(1), kernel=kernel, stride=stride)
 
 
-def adaptive_pool(call: Call, context: Context) -> Step | None:
-    """Averages over bins, linear along each axis."""
-    name = input_of(call, context, "self")
-    if name is None or len(context.shapes[name]) != 4 or call.shape is None:
+def adaptive_average_pool(call: Call, context: Context) -> Step | None:
+    """As linear resampling."""
+    name = map_input(call, context, "self")
+    if name is None:
         return None
-    sizes, outs = context.size(name), places_of(call.shape)
-    rows = Sampled(_weights(context, sizes[0], 0, lambda units: F.adaptive_avg_pool2d(units, (outs[0], 1))))
-    cols = Sampled(_weights(context, sizes[1], 1, lambda units: F.adaptive_avg_pool2d(units, (1, outs[1]))))
+    sizes, outs = context.size(name), spatial_size(call.shape)
+    rows = LinearResample(_weights(context, sizes[0], 0, lambda units: F.adaptive_avg_pool2d(units, (outs[0], 1))))
+    cols = LinearResample(_weights(context, sizes[1], 1, lambda units: F.adaptive_avg_pool2d(units, (1, outs[1]))))
     return Resampling(call.name, call.label, (name,), rows, cols)
 
 
-class _Enlarged(Sampled):
-    """By a whole factor: every window is enlarged alike."""
-
-    def __init__(self, weights: NDArray[np.floating], factor: int) -> None:
-        super().__init__(weights)
-        self.factor = factor
-
-    def pattern(self, out: Interval) -> object:
-        """See `Axis`."""
-        return out.lo - self.factor * self.need(out)[0].lo
-
-
 def interpolation(call: Call, context: Context) -> Step | None:
-    """By whole factors PyTorch does it on the patch; otherwise weights are taken from PyTorch itself."""
+    """Upsampling by whole factors with PyTorch's own kernel; else linear resampling with the weights of that kernel."""
     given = call.arguments
-    name = input_of(call, context, "input")
-    if name is None or call.shape is None or len(context.shapes[name]) != 4:
+    name = map_input(call, context, "input")
+    if name is None:
         return None
-    sizes, outs = context.size(name), places_of(call.shape)
+    sizes, outs = context.size(name), spatial_size(call.shape)
     scales = given.get("scale_factors")
 
-    def along(dim: int, units: Tensor) -> Tensor:
-        changed = dict(given, input=Ref("units"))
-        if scales is None:
-            changed["output_size"] = [outs[0], 2] if dim == 0 else [2, outs[1]]
-        else:
-            changed["scale_factors"] = [scales[0], 1.0] if dim == 0 else [1.0, scales[1]]
-        result: Tensor = Call(call.name, call.target, changed, None, "", None).run({"units": units})
+    def interpolated(patch: Tensor, size: list[int], scale: list[float]) -> Tensor:
+        changed = {"input": Ref("patch")} | ({"output_size": size} if scales is None else {"scale_factors": scale})
+        result: Tensor = Call(call.name, call.target, {**given, **changed}, None, "", ()).run({"patch": patch})
         return result
+
+    def along(dim: int, units: Tensor) -> Tensor:
+        size, scale = [2, 2], [1.0, 1.0]
+        size[dim] = outs[dim]
+        scale[dim] = scales[dim] if scales else 1.0
+        return interpolated(units, size, scale)
 
     weights = [_weights(context, sizes[dim], dim, partial(along, dim)) for dim in (0, 1)]
     factors = (outs[0] // sizes[0], outs[1] // sizes[1])
     whole = all(factor * size == out for factor, size, out in zip(factors, sizes, outs, strict=True))
-    if not whole or given.get("align_corners") or call.operation.endswith("_aa") or not _exact(scales, factors):
-        rows, cols = (Sampled(each) for each in weights)
+    exact = scales is None or tuple(scales) == tuple(map(float, factors))
+    if not whole or not exact or given.get("align_corners") or call.operation.endswith("_aa"):
+        rows, cols = (LinearResample(each) for each in weights)
         return Resampling(call.name, call.label, (name,), rows, cols)
 
-    def enlarge(patch: Tensor) -> Tensor:
-        changed = dict(given, input=Ref("patch"))
-        if scales is None:
-            changed["output_size"] = [factors[0] * patch.shape[-2], factors[1] * patch.shape[-1]]
-        result: Tensor = Call(call.name, call.target, changed, None, "", None).run({"patch": patch})
-        return result
+    def upsample(patch: Tensor) -> Tensor:
+        size = [factors[0] * patch.shape[-2], factors[1] * patch.shape[-1]]
+        return interpolated(patch, size, [float(factor) for factor in factors])
 
-    rows, cols = (_Enlarged(each, factor) for each, factor in zip(weights, factors, strict=True))
-    return Scaling(call.name, call.label, (name,), rows, cols, factors=factors, function=enlarge)
-
-
-def _exact(scales: list[float] | None, factors: tuple[int, int]) -> bool:
-    return scales is None or tuple(scales) == tuple(float(factor) for factor in factors)
+    rows, cols = (IntegerUpsample(each, factor) for each, factor in zip(weights, factors, strict=True))
+    return Upsampling(call.name, call.label, (name,), rows, cols, factors=factors, function=upsample)
 
 
 def pad(call: Call, context: Context) -> Step | None:
-    """By a constant; or by reflection, replication or round the picture, as copies of places."""
+    """With a constant; or by reflection, replication or circularly, as copies of positions."""
     given = call.arguments
-    name = input_of(call, context, "self" if "self" in given else "input")
+    name = spatial_input(call, context, "self" if "self" in given else "input")
     amounts: list[Any] = given.get("pad", given.get("padding")) or []
     mode = {"reflection_pad2d": "reflect", "replication_pad2d": "replicate"}.get(call.operation, given.get("mode"))
-    if name is None or call.shape is None or not all(isinstance(amount, int) for amount in amounts):
-        return None
-    if any(amounts[4:]):
+    if name is None or not all(isinstance(amount, int) for amount in amounts) or any(amounts[4:]):
         return None
     left, right, above, below = (*amounts, 0, 0, 0, 0)[:4]
-    sizes, outs = context.size(name), places_of(call.shape)
+    sizes, outs = context.size(name), spatial_size(call.shape)
     if mode is None or mode == "constant":
-        rows, cols = Sliding(sizes[0], outs[0], 1, 1, above), Sliding(sizes[1], outs[1], 1, 1, left)
-        return Padding(call.name, call.label, (name,), rows, cols, border=float(given.get("value") or 0))
+        rows, cols = Window(sizes[0], outs[0], 1, 1, above), Window(sizes[1], outs[1], 1, 1, left)
+        return Padding(call.name, call.label, (name,), rows, cols, padding_value=float(given.get("value") or 0))
     if len(context.shapes[name]) != 4:
         return None
-    down = Sampled(_weights(context, sizes[0], 0, lambda units: F.pad(units, (0, 0, above, below), mode=mode)))
-    across = Sampled(_weights(context, sizes[1], 1, lambda units: F.pad(units, (left, right, 0, 0), mode=mode)))
+    down, across = (
+        LinearResample(_weights(context, sizes[dim], dim, partial(F.pad, pad=amount, mode=mode)))
+        for dim, amount in enumerate(((0, 0, above, below), (left, right, 0, 0)))
+    )
     return Resampling(call.name, call.label, (name,), down, across)
-
-
-def moved(call: Call, context: Context) -> Step | None:
-    """Flips and rolls."""
-    name = input_of(call, context, "self")
-    dims = call.arguments["dims"]
-    if name is None or len(context.shapes[name]) != 4:
-        return None
-    if not all(dim % 4 >= 2 for dim in dims) or not dims:
-        return None
-    shifts = call.arguments.get("shifts", [None] * len(dims))
-    places = [np.arange(size) for size in context.size(name)]
-    for dim, shift in zip(dims, shifts, strict=True):
-        axis = dim % 4 - 2
-        places[axis] = places[axis][::-1] if shift is None else np.roll(places[axis], shift)
-    axes = [Sampled(np.eye(len(each), dtype=np.float32)[each]) for each in places]
-    return Resampling(call.name, call.label, (name,), axes[0], axes[1])

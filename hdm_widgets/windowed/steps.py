@@ -1,4 +1,8 @@
-"""The operations of a network, each able to compute any window of its output."""
+"""The steps of a network, each able to compute any window of its output.
+
+A step gets one patch for each input: the receptive field of the window, padded with `padding_value` where it extends
+beyond the input and the step does not pad by itself (see `own_padding`).
+"""
 
 from __future__ import annotations
 
@@ -12,44 +16,40 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hdm_widgets.windowed.axes import Axis, Interval, Sampled, Span, Spread
+from hdm_widgets.windowed.axes import Axis, Interval, LinearResample, Span, TransposedWindow
 
 __all__ = [
-    "AveragePool", "Cat", "Constant", "Convolution", "Frame", "Function", "Local", "Opaque", "Padding", "Pool",
-    "Resampling", "Scaling", "Step", "TransposedConvolution",
+    "AveragePool", "AxisWindow", "Concatenation", "Constant", "Convolution", "Function", "FunctionStep", "GlobalStep",
+    "MaxPool", "Padding", "Resampling", "Step", "TransposedConvolution", "Upsampling",
 ]  # fmt: skip
 
-
+# Of patches, and of the numbers that depend on how many images there are.
 Function = Callable[[list[Tensor], dict[str, Any]], Tensor]
 
 
-def _same(patches: list[Tensor], _: dict[str, Any]) -> Tensor:
-    return patches[0]
-
-
 @dataclass(frozen=True)
-class Frame:
-    """Where a window lies along one axis: the output's places and what is needed of every input for them."""
+class AxisWindow:
+    """A window along one axis: positions of the output, and its receptive field in each input."""
 
     out: Interval
     spans: tuple[Span, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step(ABC):
-    """One operation of a network, for pictures of one size.
+    """One operation of a network, for images of one size.
 
     Attributes
     ----------
     name : str
-        Of the value it makes.
+        Name of the value that it computes.
     label : str
-        For people.
+        Human-readable name, such as "conv2d in encoder.0".
     inputs : tuple of str
-        The values it reads, apart from constants that are the same at every place.
+        Names of the values that it reads, except constants that are the same at every position.
     rows, cols : Axis
-    border : float or None
-        What stands beyond the input's border; None if the step never looks there.
+    padding_value : float or None
+        Value beyond the borders of the input; None if the step never looks there.
     """
 
     name: str
@@ -57,119 +57,128 @@ class Step(ABC):
     inputs: tuple[str, ...]
     rows: Axis
     cols: Axis
-    border: float | None = None
+    padding_value: float | None = None
 
     @abstractmethod
-    def compute(self, patches: list[Tensor], rows: Frame, cols: Frame, scalars: dict[str, Any]) -> Tensor:
-        """The window of the output from the needed parts of the inputs."""
+    def compute(self, patches: list[Tensor], rows: AxisWindow, cols: AxisWindow, numbers: dict[str, Any]) -> Tensor:
+        """Compute a window of the output from the patches of the inputs."""
 
-    def inner_padding(self, axis: int, span: Span, out: int) -> int | None:
-        """Padding that `compute` adds on both sides itself to get `out` places; None: it has to be in the patch."""
+    def own_padding(self, dim: int, span: Span, size: int) -> int | None:
+        """Padding that `compute` adds itself, on both sides, to give `size` positions.
+
+        None if the patch has to be padded before.
+        """
         return 0 if not span.before and not span.after else None
 
     def cost(self, rows: int, cols: int) -> float:
-        """Multiplications for so many output places, roughly."""
+        """Approximate number of multiplications for so many output positions."""
         return float(rows * cols)
 
 
-@dataclass(frozen=True)
-class Local(Step):
-    """Works place by place.
+def _first(patches: list[Tensor], _: dict[str, Any]) -> Tensor:
+    return patches[0]
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionStep(Step):
+    """Applies a function to the patches.
 
     Attributes
     ----------
     function : callable
-        (patches, scalars) to the output.
+        (patches, numbers) to the output.
     in_place : callable or None
         The same, writing into the first patch.
     fresh : bool
-        Whether the output is a new tensor in any case, so that a later step may write into it.
+        Whether the output is always a new tensor, so that the next step may write into it.
     """
 
-    function: Function = _same
+    function: Function = _first
     in_place: Function | None = None
     fresh: bool = False
 
-    def compute(self, patches: list[Tensor], rows: Frame, cols: Frame, scalars: dict[str, Any]) -> Tensor:
+    def compute(self, patches: list[Tensor], rows: AxisWindow, cols: AxisWindow, numbers: dict[str, Any]) -> Tensor:
         """See `Step`."""
-        return self.function(patches, scalars)
+        return self.function(patches, numbers)
 
 
-@dataclass(frozen=True)
-class Opaque(Local):
-    """May do anything; always computed as a whole."""
+@dataclass(frozen=True, eq=False)
+class GlobalStep(FunctionStep):
+    """An operation without a rule: computed from whole inputs, since any position may depend on any other."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Constant(Step):
-    """A picture-like tensor that does not depend on the picture."""
+    """A tensor with rows and columns that does not depend on the image."""
 
     value: Tensor = field(default_factory=lambda: torch.empty(0))
 
-    def compute(self, patches: list[Tensor], rows: Frame, cols: Frame, scalars: dict[str, Any]) -> Tensor:
+    def compute(self, patches: list[Tensor], rows: AxisWindow, cols: AxisWindow, numbers: dict[str, Any]) -> Tensor:
         """See `Step`."""
         return self.value
 
 
-@dataclass(frozen=True)
-class Cat(Step):
-    """Joins channels."""
+@dataclass(frozen=True, eq=False)
+class Concatenation(Step):
+    """Concatenates channels."""
 
-    def compute(self, patches: list[Tensor], rows: Frame, cols: Frame, scalars: dict[str, Any]) -> Tensor:
+    def compute(self, patches: list[Tensor], rows: AxisWindow, cols: AxisWindow, numbers: dict[str, Any]) -> Tensor:
         """See `Step`."""
         return torch.cat(patches, 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Padding(Step):
-    """Adds or removes places at the borders: the patch comes padded."""
+    """Pads with a constant or crops: the patch comes padded."""
 
-    def compute(self, patches: list[Tensor], rows: Frame, cols: Frame, scalars: dict[str, Any]) -> Tensor:
+    def compute(self, patches: list[Tensor], rows: AxisWindow, cols: AxisWindow, numbers: dict[str, Any]) -> Tensor:
         """See `Step`."""
         return patches[0]
 
 
-@dataclass(frozen=True)
-class _Sliding(Step):
+@dataclass(frozen=True, eq=False)
+class _KernelStep(Step):
+    """A kernel that moves over the input; PyTorch pads both sides alike, and only if the kernel allows it."""
+
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
     dilation: tuple[int, int] = (1, 1)
 
-    def inner_padding(self, axis: int, span: Span, out: int) -> int | None:
+    def own_padding(self, dim: int, span: Span, size: int) -> int | None:
         """See `Step`."""
-        places = span.hi - span.lo + 2 * span.before - self.dilation[axis] * (self.kernel[axis] - 1) - 1
-        fits = span.after <= span.before and places // self.stride[axis] + 1 == out
+        # PyTorch pads both sides by the same: right if that is enough after the patch, and gives no position too many.
+        last = span.hi - span.lo + 2 * span.before - self.dilation[dim] * (self.kernel[dim] - 1) - 1
+        fits = span.after <= span.before and last // self.stride[dim] + 1 == size
         return span.before if fits else None
 
-    def _inner(self, rows: Frame, cols: Frame) -> tuple[int, int]:
+    def _own_paddings(self, rows: AxisWindow, cols: AxisWindow) -> tuple[int, int]:
         return (
-            self.inner_padding(0, rows.spans[0], rows.out.size) or 0,
-            self.inner_padding(1, cols.spans[0], cols.out.size) or 0,
+            self.own_padding(0, rows.spans[0], rows.out.size) or 0,
+            self.own_padding(1, cols.spans[0], cols.out.size) or 0,
         )
 
 
-@dataclass(frozen=True)
-class Convolution(_Sliding):
-    """A convolution with whatever was folded into it."""
+@dataclass(frozen=True, eq=False)
+class Convolution(_KernelStep):
+    """A convolution, with the batch norm that follows it folded in."""
 
     weight: Tensor = field(default_factory=lambda: torch.empty(0))
     bias: Tensor | None = None
     groups: int = 1
 
-    def compute(self, patches: list[Tensor], rows: Frame, cols: Frame, scalars: dict[str, Any]) -> Tensor:
+    def compute(self, patches: list[Tensor], rows: AxisWindow, cols: AxisWindow, numbers: dict[str, Any]) -> Tensor:
         """See `Step`."""
-        return F.conv2d(
-            patches[0], self.weight, self.bias, self.stride, self._inner(rows, cols), self.dilation, self.groups
-        )
+        padding = self._own_paddings(rows, cols)
+        return F.conv2d(patches[0], self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def cost(self, rows: int, cols: int) -> float:
         """See `Step`."""
         return float(rows * cols * self.weight.numel())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TransposedConvolution(Step):
-    """A transposed convolution with whatever was folded into it."""
+    """A transposed convolution, with the batch norm that follows it folded in."""
 
     weight: Tensor = field(default_factory=lambda: torch.empty(0))
     bias: Tensor | None = None
@@ -177,12 +186,12 @@ class TransposedConvolution(Step):
     stride: tuple[int, int] = (1, 1)
     dilation: tuple[int, int] = (1, 1)
 
-    def compute(self, patches: list[Tensor], rows: Frame, cols: Frame, scalars: dict[str, Any]) -> Tensor:
+    def compute(self, patches: list[Tensor], rows: AxisWindow, cols: AxisWindow, numbers: dict[str, Any]) -> Tensor:
         """See `Step`."""
-        assert isinstance(self.rows, Spread) and isinstance(self.cols, Spread)  # noqa: S101, PT018 - made so
+        assert isinstance(self.rows, TransposedWindow) and isinstance(self.cols, TransposedWindow)  # noqa: S101, PT018 - made so
         whole = F.conv_transpose2d(patches[0], self.weight, self.bias, self.stride, 0, 0, self.groups, self.dilation)
         row, col = self.rows.offset(rows.out), self.cols.offset(cols.out)
-        # Places before the first contribution or past the last one have the bias alone.
+        # Positions before the first contribution or past the last one have the bias alone.
         above, left = max(-row, 0), max(-col, 0)
         below = max(row + rows.out.size - whole.shape[-2], 0)
         right = max(col + cols.out.size - whole.shape[-1], 0)
@@ -201,87 +210,88 @@ class TransposedConvolution(Step):
         return float(rows * cols * self.weight.numel() / (self.stride[0] * self.stride[1]))
 
 
-@dataclass(frozen=True)
-class Pool(_Sliding):
+@dataclass(frozen=True, eq=False)
+class MaxPool(_KernelStep):
     """Max pooling."""
 
-    border: float | None = -torch.inf
+    padding_value: float | None = -torch.inf
 
-    def inner_padding(self, axis: int, span: Span, out: int) -> int | None:
+    def own_padding(self, dim: int, span: Span, size: int) -> int | None:
         """See `Step`."""
-        padding = super().inner_padding(axis, span, out)
+        padding = super().own_padding(dim, span, size)
         # PyTorch pads a pool by at most half its kernel.
-        return padding if padding is None or 2 * padding <= self.kernel[axis] else None
+        return padding if padding is None or 2 * padding <= self.kernel[dim] else None
 
-    def compute(self, patches: list[Tensor], rows: Frame, cols: Frame, scalars: dict[str, Any]) -> Tensor:
+    def compute(self, patches: list[Tensor], rows: AxisWindow, cols: AxisWindow, numbers: dict[str, Any]) -> Tensor:
         """See `Step`."""
-        return F.max_pool2d(patches[0], self.kernel, self.stride, self._inner(rows, cols), self.dilation)
+        return F.max_pool2d(patches[0], self.kernel, self.stride, self._own_paddings(rows, cols), self.dilation)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Resampling(Step):
-    """Every place a weighted sum of a few: interpolation, average pooling, padding by reflection, flips."""
+    """Linear resampling of rows and columns: interpolation, average pooling, padding by reflection, flips."""
 
-    def compute(self, patches: list[Tensor], rows: Frame, cols: Frame, scalars: dict[str, Any]) -> Tensor:
+    def compute(self, patches: list[Tensor], rows: AxisWindow, cols: AxisWindow, numbers: dict[str, Any]) -> Tensor:
         """See `Step`."""
-        assert isinstance(self.rows, Sampled) and isinstance(self.cols, Sampled)  # noqa: S101, PT018 - made so
-        return _sampled(_sampled(patches[0], -2, self.rows, rows.out), -1, self.cols, cols.out)
+        assert isinstance(self.rows, LinearResample) and isinstance(self.cols, LinearResample)  # noqa: S101, PT018 - made so
+        return _resampled(_resampled(patches[0], -2, self.rows, rows.out), -1, self.cols, cols.out)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AveragePool(Resampling):
-    """Average pooling; PyTorch does it where no place reaches over the picture's border."""
+    """Average pooling; by PyTorch's own kernel where the window is away from the borders."""
 
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
 
-    def compute(self, patches: list[Tensor], rows: Frame, cols: Frame, scalars: dict[str, Any]) -> Tensor:
+    def compute(self, patches: list[Tensor], rows: AxisWindow, cols: AxisWindow, numbers: dict[str, Any]) -> Tensor:
         """See `Step`."""
-        if self._inside(0, rows) and self._inside(1, cols):
+        if self._is_regular(0, rows) and self._is_regular(1, cols):
             return F.avg_pool2d(patches[0], self.kernel, self.stride)
-        return super().compute(patches, rows, cols, scalars)
+        return super().compute(patches, rows, cols, numbers)
 
-    def _inside(self, dim: int, frame: Frame) -> bool:
+    def _is_regular(self, dim: int, window: AxisWindow) -> bool:
+        """Whether every position is the mean of a full kernel, one stride after the one before."""
         axis = (self.rows, self.cols)[dim]
-        assert isinstance(axis, Sampled)  # made so  # noqa: S101
-        kernel, stride, (lo, hi) = self.kernel[dim], self.stride[dim], frame.out
+        assert isinstance(axis, LinearResample)  # made so  # noqa: S101
+        kernel, stride, (lo, hi) = self.kernel[dim], self.stride[dim], window.out
         first, last, weights = axis.first[lo:hi], axis.last[lo:hi], axis.weights[lo:hi]
         regular = (last - first == kernel - 1).all() and (np.diff(first) == stride).all()
         return bool(regular) and bool((weights == weights.dtype.type(1 / kernel)).all())
 
 
-@dataclass(frozen=True)
-class Scaling(Step):
-    """Enlarging by whole factors, done by PyTorch itself on the patch.
+@dataclass(frozen=True, eq=False)
+class Upsampling(Step):
+    """Upsampling by whole factors; by PyTorch's own kernel on the patch.
 
-    A place that a window needs has all its neighbours in the patch or lies at the picture's border, where the
-    patch ends as the picture does; so the patch is enlarged as the picture is.
+    A position that a window needs has all its neighbors in the patch or is at the border of the image, where the
+    patch ends as well. So the patch is upsampled as the image is.
     """
 
     factors: tuple[int, int] = (1, 1)
     function: Callable[[Tensor], Tensor] = lambda patch: patch
 
-    def compute(self, patches: list[Tensor], rows: Frame, cols: Frame, scalars: dict[str, Any]) -> Tensor:
+    def compute(self, patches: list[Tensor], rows: AxisWindow, cols: AxisWindow, numbers: dict[str, Any]) -> Tensor:
         """See `Step`."""
         row = rows.out.lo - self.factors[0] * rows.spans[0].lo
         col = cols.out.lo - self.factors[1] * cols.spans[0].lo
         return self.function(patches[0])[..., row : row + rows.out.size, col : col + cols.out.size]
 
 
-def _sampled(patch: Tensor, dim: int, axis: Sampled, out: Interval) -> Tensor:
-    places, weights = axis.local(out)
-    first = places[:, 0]
+def _resampled(patch: Tensor, dim: int, axis: LinearResample, out: Interval) -> Tensor:
+    positions, weights = axis.weighted_sources(out)
+    first = positions[:, 0]
     step = int(first[1] - first[0]) if len(first) > 1 else 1
     if axis.copies and step >= 1 and (np.diff(first) == step).all():
         return _every(patch, dim, int(first[0]), step, len(first))
     shape = (-1, 1) if dim == -2 else (-1,)
     total: Tensor | None = None
-    for tap in range(places.shape[1]):
-        part = patch.index_select(dim, torch.from_numpy(places[:, tap].copy()).to(patch.device))
+    for source in range(positions.shape[1]):
+        part = patch.index_select(dim, torch.from_numpy(positions[:, source].copy()).to(patch.device))
         if not axis.copies:
-            part = part * torch.from_numpy(weights[:, tap].copy()).to(patch).view(shape)
+            part = part * torch.from_numpy(weights[:, source].copy()).to(patch).view(shape)
         total = part if total is None else total.add_(part)
-    assert total is not None  # there is at least one tap  # noqa: S101
+    assert total is not None  # there is at least one source  # noqa: S101
     return total
 
 

@@ -1,342 +1,202 @@
-"""A network as a list of calls without side effects."""
+"""Trace a network: run it on tensors without values, and write down its operations.
+
+Everything that tracing switches on is local to the thread: no method of `nn.Module` is replaced, and warning filters,
+standard error and loggers stay as they are. (torch.export and torch.fx replace `nn.Module.__call__` for the whole
+process meanwhile.)
+"""
 
 from __future__ import annotations
 
 import copy
 import logging
-import re
-import sys
+import textwrap
 import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TextIO, cast
+from contextlib import AbstractContextManager
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-from torch.export import Dim
-from torch.export.graph_signature import InputKind, OutputKind
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
-__all__ = ["Call", "Ref", "Trace", "TraceError", "refs", "trace"]
+from hdm_widgets.models.modules import modules, named_modules, tensors
+from hdm_widgets.windowed.calls import Call, Ref, Trace, TraceError
+from hdm_widgets.windowed.recorder import Recorder
 
-# The tracer tells its own story of what it cannot trace; ours is the error.
-_TRACER_LOG = "torch.fx.experimental.symbolic_shapes"
-_DROPOUT = re.compile(r"(feature_)?(alpha_)?dropout\.default")
+__all__ = ["trace"]
 
-
-# The tracer has one state for the whole process.
-_tracing = threading.Lock()
-
-
-class TraceError(Exception):
-    """The network cannot be written down as a list of calls; the message says why."""
+_thread = threading.local()
 
 
-class Ref(NamedTuple):
-    """Stands for a value in the arguments of a call."""
-
-    name: str
+def _is_not_tracing(_: logging.LogRecord) -> bool:
+    return not getattr(_thread, "traces", False)
 
 
-@dataclass(frozen=True)
-class Call:
-    """One operation.
-
-    Attributes
-    ----------
-    name : str
-        Of the value it makes.
-    target : callable
-        An ATen operation, or a function of Python's on sizes.
-    arguments : dict
-        By the names of the operation's schema (by position for Python's functions); values are `Ref`.
-    pick : int or None
-        Which of several results is meant.
-    module : str
-        Path of the module in the network that the call belongs to.
-    shape : tuple of (int or None), or None
-        None for the batch and whatever depends on it; None as a whole if the value is no tensor.
-    """
-
-    name: str
-    target: Any
-    arguments: dict[str, Any]
-    pick: int | None
-    module: str
-    shape: tuple[int | None, ...] | None
-
-    @property
-    def operation(self) -> str:
-        """The operation's plain name, as in `torch.nn.functional`."""
-        return str(getattr(self.target, "__name__", self.target)).partition(".")[0]
-
-    @property
-    def label(self) -> str:
-        """The operation and its place in the network, for people."""
-        return f"{self.operation} in {self.module}" if self.module else self.operation
-
-    def run(self, values: dict[str, Any]) -> Any:
-        """The call itself, on the values that its arguments refer to."""
-        found = {name: _filled(argument, values) for name, argument in self.arguments.items()}
-        if isinstance(self.target, torch._ops.OpOverload):
-            result = _positional(self.target, found)
-        else:
-            result = self.target(*found.values())
-        return result if self.pick is None else result[self.pick]
+# PyTorch logs that an operation cannot run on fake tensors; in a thread that is tracing, the TraceError says it.
+for _name in ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes"):
+    logging.getLogger(_name).addFilter(_is_not_tracing)
 
 
-@dataclass(frozen=True)
-class Trace:
-    """A network for pictures of one size.
-
-    Attributes
-    ----------
-    calls : tuple of Call
-        In order.
-    constants : dict of str to torch.Tensor
-        Weights and the like: the network's own tensors, not copies.
-    picture, output : str
-        Names of the values that go in and come out.
-    shape : tuple of int
-        Of the picture, (C, H, W).
-    """
-
-    calls: tuple[Call, ...]
-    constants: dict[str, Tensor]
-    picture: str
-    output: str
-    shape: tuple[int, int, int]
-
-
-def trace(network: nn.Module, picture: Tensor) -> Trace:
-    """Write down what a network in eval mode does with pictures like this one.
+def trace(network: nn.Module, image: Tensor) -> Trace:
+    """Write down what a network in eval mode computes for images like this one.
 
     Parameters
     ----------
     network : torch.nn.Module
         (N, C, H, W) to one tensor with N first. It is not altered.
-    picture : torch.Tensor (C, H, W)
+    image : torch.Tensor (C, H, W)
+        Of the size, type and device that the network will be run with.
+
+    Returns
+    -------
+    Trace
 
     Raises
     ------
     TraceError
-        If what the network does depends on more than the size of its input.
+        If what the network computes depends on more than the size of its input, or it cannot run without values.
     """
-    example = picture.expand(2, *picture.shape).clone()
+    fakes, images = _fake_images(image)
+    modules_running = [""]
+    recorder = Recorder(fakes, images, lambda: modules_running[-1])
     try:
-        # Warnings that arise here speak of the tracer's insides.
-        with (
-            _tracing,
-            torch.no_grad(),
-            warnings.catch_warnings(),
-            _silent(logging.getLogger(_TRACER_LOG)),
-            redirect_stderr(cast(TextIO, _Muted())),
-        ):
-            warnings.simplefilter("ignore")
-            program = torch.export.export(_twin(network), (example,), strict=False, dynamic_shapes=({0: Dim.AUTO},))
-            _drop_dropouts(program.graph)
-            if _writes_into_views(program.graph):
-                program = program.run_decompositions({})
+        twin = _twin(network, recorder, modules_running)
+        outputs = [output for output in tree_leaves(_run(twin, fakes, images, recorder)) if isinstance(output, Tensor)]
+    except TraceError:
+        raise
     except Exception as error:
         # By its name: the class is in a module that takes long to load.
         if type(error).__name__ == "GuardOnDataDependentSymNode":
             raise TraceError("it cannot be traced: what it does depends on the values it computes") from error
-        raise TraceError(f"it cannot be traced ({_first_line(error)})") from error
-    sources = {**program.state_dict, **program.constants}
-    constants: dict[str, Tensor] = {}
-    inputs: list[str] = []
-    for spec in program.graph_signature.input_specs:
-        if spec.kind is InputKind.USER_INPUT:
-            inputs.append(spec.arg.name)
-        elif isinstance(sources.get(str(spec.target)), Tensor):
-            constants[spec.arg.name] = sources[str(spec.target)]
-        else:
-            raise TraceError(f"it holds {spec.target}, which is no tensor")
-    if not program.range_constraints:
-        raise TraceError("it works on a fixed number of pictures at a time")
-    outputs = [spec.arg.name for spec in program.graph_signature.output_specs if spec.kind is OutputKind.USER_OUTPUT]
+        raise TraceError(f"it cannot be traced: {recorder.running or 'it'} raises {_one_line(error)}") from error
+    if recorder.error is not None:
+        raise recorder.error
+    if recorder.fixed_batch:
+        raise TraceError("it works on a fixed number of images at a time")
     if len(outputs) != 1:
         raise TraceError(f"it gives {len(outputs)} outputs")
-    calls, current = _calls(program.graph)
-    output = current[outputs[0]]
-    return Trace(calls, constants, inputs[0], output, (picture.shape[0], picture.shape[1], picture.shape[2]))
-
-
-def _twin(network: nn.Module) -> nn.Module:
-    """A copy with the same tensors: the tracer puts others in their place meanwhile, and somebody may be using them."""
-    tensors = [*network.parameters(), *network.buffers()]
-    return copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
-
-
-def refs(argument: Any) -> Iterator[str]:
-    """Names of all values in an argument."""
-    if isinstance(argument, Ref):
-        yield argument.name
-    elif isinstance(argument, (list, tuple)):
-        for item in argument:
-            yield from refs(item)
-
-
-def _filled(argument: Any, values: dict[str, Any]) -> Any:
-    if isinstance(argument, Ref):
-        return values[argument.name]
-    if isinstance(argument, (list, tuple)):
-        return [_filled(item, values) for item in argument]
-    return argument
-
-
-def _positional(target: torch._ops.OpOverload, found: dict[str, Any]) -> Any:
-    keywords = {argument.name for argument in target._schema.arguments if argument.kwarg_only}
-    return target(
-        *(value for name, value in found.items() if name not in keywords),
-        **{name: value for name, value in found.items() if name in keywords},
+    output = recorder.name_of(outputs[0])
+    calls = _needed(recorder.calls, output)
+    if output == recorder.image:
+        output = "output"
+        calls = (
+            Call(output, torch.ops.aten.alias.default, {"self": Ref(recorder.image)}, None, "", (None, *image.shape)),
+        )
+    read = {name for call in calls for name in call.reads()}
+    return Trace(
+        calls,
+        {name: tensor for name, tensor in recorder.constants.items() if name in read},
+        {name: number for name, number in recorder.numbers.items() if name in read},
+        recorder.image,
+        output,
+        (image.shape[0], image.shape[1], image.shape[2]),
     )
 
 
-def _calls(graph: fx.Graph) -> tuple[tuple[Call, ...], dict[str, str]]:
-    # The value that a node stands for by now: what was written to in place is another value afterwards.
-    current: dict[fx.Node, str] = {}
-    calls = []
-
-    def ref(argument: Any) -> Any:
-        if isinstance(argument, fx.Node):
-            return Ref(current[argument])
-        if isinstance(argument, (list, tuple)):
-            return [ref(item) for item in argument]
-        return argument
-
-    for node in graph.nodes:
-        current[node] = node.name
-        if node.op != "call_function":
-            continue
-        target, source, pick = node.target, node, None
-        if _is_getitem(node) and isinstance(node.args[0].meta["val"], (list, tuple)):
-            source, pick = node.args
-            target = source.target
-        elif isinstance(node.meta.get("val"), (list, tuple)):
-            continue  # its parts are values, it is none
-        if isinstance(target, torch._ops.OpOverload):
-            if not target._schema.returns or target._schema.name == "aten::_assert_tensor_metadata":
-                continue
-            arguments = {name: ref(value) for name, value in _by_name(target, source)}
-            if torch.Tag.nondeterministic_seeded in target.tags and not _draws_nothing(arguments):
-                raise TraceError("it draws random numbers")
-            if _writes(target):
-                target = _without_writing(target)
-                written = current[source.args[0]]
-                current.update({other: node.name for other, name in current.items() if name == written})
-        elif getattr(target, "__module__", "") in ("_operator", "math", "torch"):
-            arguments = {str(place): ref(value) for place, value in enumerate(node.args)}
-        else:
-            raise TraceError(f"it uses {target}, which is no plain operation")
-        calls.append(Call(node.name, target, arguments, pick, _module_of(source), _shape_of(node)))
-    return tuple(calls), {node.name: name for node, name in current.items()}
-
-
-def _is_getitem(node: fx.Node) -> bool:
-    return getattr(node.target, "__name__", "") == "getitem" and isinstance(node.args[0], fx.Node)
-
-
-def _by_name(target: torch._ops.OpOverload, node: fx.Node) -> Iterator[tuple[str, Any]]:
-    for place, argument in enumerate(target._schema.arguments):
-        if place < len(node.args):
-            yield argument.name, node.args[place]
-        elif argument.name in node.kwargs:
-            yield argument.name, node.kwargs[argument.name]
-        else:
-            yield argument.name, argument.default_value
-
-
-def _writes(target: torch._ops.OpOverload) -> bool:
-    first = target._schema.arguments[0] if target._schema.arguments else None
-    return bool(first and first.alias_info and first.alias_info.is_write)
-
-
-def _without_writing(target: torch._ops.OpOverload) -> torch._ops.OpOverload:
-    name = target._schema.name.removeprefix("aten::")
-    packet = getattr(torch.ops.aten, name.removesuffix("_"), None)
-    plain: torch._ops.OpOverload | None = getattr(packet, target._overloadname, None)
-    if not name.endswith("_") or plain is None or _writes(plain):
-        raise TraceError(f"it writes in place with {name}")
-    return plain
-
-
-def _draws_nothing(arguments: dict[str, Any]) -> bool:
-    """Whether an operation that may drop values is told not to."""
-    return arguments.get("dropout_p") == 0 or arguments.get("p") == 0 or arguments.get("training") is False
-
-
-def _drop_dropouts(graph: fx.Graph) -> None:
-    """In eval mode a dropout hands on the very tensor it was given, though its schema does not say so."""
-    for node in list(graph.nodes):
-        if node.op == "call_function" and _DROPOUT.fullmatch(getattr(node.target, "__name__", "")):
-            given = dict(_by_name(node.target, node))
-            if given["train"] is False:
-                node.replace_all_uses_with(given["input"])
-                graph.erase_node(node)
-
-
-class _Muted:
-    """Standard error, but for what this thread writes: the tracer prints half a graph when it gives up."""
-
-    def __init__(self) -> None:
-        self._thread, self._stream = threading.get_ident(), sys.stderr
-
-    def write(self, text: str) -> int:
-        return len(text) if threading.get_ident() == self._thread else self._stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-@contextmanager
-def _silent(logger: logging.Logger) -> Iterator[None]:
-    before, logger.disabled = logger.disabled, True
+def _run(twin: nn.Module, fakes: FakeTensorMode, images: Tensor, recorder: Recorder) -> Any:
+    """Run a network on fake images in modes that are the thread's own."""
+    _thread.traces = True
     try:
-        yield
+        with (
+            # Operations arrive as the network calls them, not in the parts that autograd needs.
+            torch.inference_mode(),
+            # Functions compiled by torch.compile and TorchScript run as they are written.
+            _without_compiling(fakes),
+            torch.jit.optimized_execution(should_optimize=False),  # type: ignore[attr-defined]  # public all the same
+            fakes,
+            recorder,
+            _Observed(),
+        ):
+            return nn.Module.__call__(twin, images)
     finally:
-        logger.disabled = before
+        _thread.traces = False
 
 
-def _writes_into_views(graph: fx.Graph) -> bool:
-    """Whether something is written to of which another name is used later."""
-    family: dict[fx.Node, set[fx.Node]] = {}
-    place = {node: index for index, node in enumerate(graph.nodes)}
-    for node in graph.nodes:
-        family[node] = {node}
-        if node.op != "call_function" or not node.args or not isinstance(node.args[0], fx.Node):
-            continue
-        first = node.args[0]
-        target = node.target
-        if not isinstance(target, torch._ops.OpOverload):
-            shares = _is_getitem(node)
-        else:
-            returns = target._schema.returns
-            shares = any(value.alias_info for value in returns)
-            if _writes(target):
-                others = family[first] - {first}
-                if first.op == "placeholder" or any(place[user] > place[node] for o in others for user in o.users):
-                    return True
-        if shares:
-            family[first].add(node)
-            family[node] = family[first]
-    return False
+def _fake_images(image: Tensor) -> tuple[FakeTensorMode, Tensor]:
+    """A mode for tensors without values, and any number of images (N, C, H, W) in it, with N symbolic."""
+    # These take seconds to load.
+    from torch._dynamo.source import ConstantSource
+    from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+
+    fakes = FakeTensorMode(shape_env=ShapeEnv())
+    # Reading the memory of a tensor without values is an error, not a warning.
+    fakes._allow_unsafe_data_ptr_access = False
+    kinds = [DimDynamic.DYNAMIC, *(DimDynamic.STATIC for _ in image.shape)]
+    # What is true of two images is taken to be true of any number.
+    images = fakes.from_tensor(
+        image.new_empty(2, *image.shape),
+        symbolic_context=StatelessSymbolicContext(dynamic_sizes=kinds),
+        source=ConstantSource("images"),
+    )
+    return fakes, images
 
 
-def _module_of(node: fx.Node) -> str:
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    path = str(stack[-1][0]) if stack else ""
-    return path if path.isidentifier() or "." in path else ""
+def _twin(network: nn.Module, recorder: Recorder, running: list[str]) -> nn.Module:
+    """A copy of the network on fake tensors that says which of its modules is running.
+
+    Whatever the network writes to itself when it runs is written to the copy.
+    """
+    given = [*tensors(network)]
+    for name, module in named_modules(network):
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TraceError(f"it cannot be traced: {name or 'it'} is compiled by TorchScript")
+        given += [value for value in vars(module).values() if isinstance(value, Tensor)]
+    fakes = {id(tensor): recorder.constant(tensor) for tensor in given}
+    try:
+        twin: nn.Module = copy.deepcopy(network, fakes)
+    except Exception as error:
+        raise TraceError(f"it cannot be copied, which tracing needs ({_one_line(error)})") from error
+    for module in modules(twin):
+        for name, child in module._modules.items():
+            if isinstance(child, torch._dynamo.OptimizedModule):
+                module._modules[name] = child._orig_mod
+    for name, module in named_modules(twin):
+        nn.Module.register_forward_pre_hook(module, partial(_enter, running, name), prepend=True)
+        nn.Module.register_forward_hook(module, partial(_leave, running), always_call=True)
+    return twin
 
 
-def _shape_of(node: fx.Node) -> tuple[int | None, ...] | None:
-    value = node.meta.get("val")
-    if not isinstance(value, Tensor):
-        return None
-    return tuple(size if isinstance(size, int) else None for size in value.shape)
+def _enter(running: list[str], name: str, *_: Any) -> None:
+    running.append(name)
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+def _leave(running: list[str], *_: Any) -> None:
+    running.pop()
+
+
+class _Observed(TorchFunctionMode):
+    """Watches calls from Python; where it is active, PyTorch's layers do without their fused kernels for inference."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call what is called, unless it cannot be traced."""
+        if func in (Tensor.numpy, Tensor.__array__):
+            raise TraceError("it cannot be traced: it computes with NumPy")
+        return func(*args, **(kwargs or {}))
+
+
+def _without_compiling(fakes: FakeTensorMode) -> AbstractContextManager[object]:
+    """Let functions of torch.compile run as they are written; compiled ones would end the process on fake tensors.
+
+    They do so within a kernel of a tracing context, which is the thread's own. (The settings of torch.compile would
+    keep it from compiling these functions ever after.)
+    """
+    context: Any = SimpleNamespace(shape_env=fakes.shape_env, in_kernel_invocation=True)
+    return torch._guards.tracing(torch._guards.TracingContext(context))
+
+
+def _needed(calls: list[Call], output: str) -> tuple[Call, ...]:
+    """The calls that the output depends on."""
+    needed, kept = {output}, []
+    for call in reversed(calls):
+        if call.name in needed:
+            needed.update(call.reads())
+            kept.append(call)
+    return tuple(reversed(kept))
+
+
+def _one_line(error: Exception) -> str:
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return textwrap.shorten(f"{type(error).__name__}: {text}" if text else type(error).__name__, 200)

@@ -13,7 +13,7 @@ from window_checks import random_picture, randomised
 import hdm_widgets as hw
 from hdm_widgets import hdm
 from hdm_widgets.windowed import Base, Network, Windows
-from hdm_widgets.windowed.axes import Interval, Sliding
+from hdm_widgets.windowed.axes import Interval, Window
 from hdm_widgets.windowed.steps import Convolution
 
 QUIET = {"progress": False}
@@ -80,13 +80,13 @@ def assert_caught(result, updates):
 
 
 def test_windows_that_are_a_pixel_too_small(monkeypatch):
-    change = Sliding.change
+    change = Window.propagate
 
     def smaller(self, changed):
         out = change(self, changed)
         return Interval(out.lo + 1, out.hi) if out and out.size > 4 else out
 
-    monkeypatch.setattr(Sliding, "change", smaller)
+    monkeypatch.setattr(Window, "propagate", smaller)
     model = unet()
     result, updates = streamed(model)
     assert_caught(result, updates)

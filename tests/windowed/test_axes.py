@@ -7,7 +7,18 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from hdm_widgets.windowed.axes import Blocks, Interval, Merged, Same, Sampled, Sliding, Span, Spread, Whole, hull
+from hdm_widgets.windowed.axes import (
+    Global,
+    Interval,
+    LinearResample,
+    PixelShuffle,
+    PixelUnshuffle,
+    Pointwise,
+    Span,
+    TransposedWindow,
+    Window,
+    hull,
+)
 
 
 def intervals(size):
@@ -51,80 +62,82 @@ def test_hull():
 
 
 def test_convolution_of_three_places():
-    axis = Sliding(10, 10, kernel=3, stride=1, padding=1)
-    assert axis.change([Interval(4, 6)]) == Interval(3, 7)
-    assert axis.change([Interval(0, 1)]) == Interval(0, 2)
-    assert axis.change([Interval(9, 10)]) == Interval(8, 10)
-    assert axis.change([None]) is None
-    assert axis.need(Interval(3, 7)) == (Span(2, 8, 0, 0),)
-    assert axis.need(Interval(0, 10)) == (Span(0, 10, 1, 1),)
+    axis = Window(10, 10, kernel=3, stride=1, padding=1)
+    assert axis.propagate([Interval(4, 6)]) == Interval(3, 7)
+    assert axis.propagate([Interval(0, 1)]) == Interval(0, 2)
+    assert axis.propagate([Interval(9, 10)]) == Interval(8, 10)
+    assert axis.propagate([None]) is None
+    assert axis.receptive_field(Interval(3, 7)) == (Span(2, 8, 0, 0),)
+    assert axis.receptive_field(Interval(0, 10)) == (Span(0, 10, 1, 1),)
 
 
 def test_convolution_of_seven_places_with_stride_two():
     # Output place 3 sees 3 to 9.
-    axis = Sliding(20, 10, kernel=7, stride=2, padding=3)
-    assert axis.change([Interval(9, 10)]) == Interval(3, 7)
-    assert axis.change([Interval(10, 11)]) == Interval(4, 7)
-    assert axis.need(Interval(3, 4)) == (Span(3, 10, 0, 0),)
-    assert axis.need(Interval(0, 2)) == (Span(0, 6, 3, 0),)
-    assert axis.need(Interval(9, 10)) == (Span(15, 20, 0, 2),)
+    axis = Window(20, 10, kernel=7, stride=2, padding=3)
+    assert axis.propagate([Interval(9, 10)]) == Interval(3, 7)
+    assert axis.propagate([Interval(10, 11)]) == Interval(4, 7)
+    assert axis.receptive_field(Interval(3, 4)) == (Span(3, 10, 0, 0),)
+    assert axis.receptive_field(Interval(0, 2)) == (Span(0, 6, 3, 0),)
+    assert axis.receptive_field(Interval(9, 10)) == (Span(15, 20, 0, 2),)
 
 
 def test_dilated_convolution():
     # Output place 5 sees 1, 5 and 9.
-    axis = Sliding(12, 12, kernel=3, stride=1, padding=4, dilation=4)
-    assert axis.change([Interval(5, 6)]) == Interval(1, 10)
-    assert axis.need(Interval(5, 6)) == (Span(1, 10, 0, 0),)
-    assert axis.need(Interval(1, 2)) == (Span(0, 6, 3, 0),)
+    axis = Window(12, 12, kernel=3, stride=1, padding=4, dilation=4)
+    assert axis.propagate([Interval(5, 6)]) == Interval(1, 10)
+    assert axis.receptive_field(Interval(5, 6)) == (Span(1, 10, 0, 0),)
+    assert axis.receptive_field(Interval(1, 2)) == (Span(0, 6, 3, 0),)
 
 
 def test_pool_that_rounds_up():
     # 7 places in blocks of 2: the last block has one place of its own and one beyond the border.
-    axis = Sliding(7, 4, kernel=2, stride=2, padding=0)
-    assert axis.change([Interval(6, 7)]) == Interval(3, 4)
-    assert axis.need(Interval(2, 4)) == (Span(4, 7, 0, 1),)
+    axis = Window(7, 4, kernel=2, stride=2, padding=0)
+    assert axis.propagate([Interval(6, 7)]) == Interval(3, 4)
+    assert axis.receptive_field(Interval(2, 4)) == (Span(4, 7, 0, 1),)
 
 
 def test_places_that_a_stride_passes_over():
-    axis = Sliding(9, 3, kernel=1, stride=3, padding=0)
-    assert axis.change([Interval(1, 3)]) is None
-    assert axis.change([Interval(1, 4)]) == Interval(1, 2)
+    axis = Window(9, 3, kernel=1, stride=3, padding=0)
+    assert axis.propagate([Interval(1, 3)]) is None
+    assert axis.propagate([Interval(1, 4)]) == Interval(1, 2)
 
 
 def test_cutting_is_padding_less_than_nothing():
     # Places 3 to 7 of 10.
-    axis = Sliding(10, 5, kernel=1, stride=1, padding=-3)
-    assert axis.change([Interval(0, 3)]) is None
-    assert axis.change([Interval(2, 5)]) == Interval(0, 2)
-    assert axis.need(Interval(0, 5)) == (Span(3, 8, 0, 0),)
+    axis = Window(10, 5, kernel=1, stride=1, padding=-3)
+    assert axis.propagate([Interval(0, 3)]) is None
+    assert axis.propagate([Interval(2, 5)]) == Interval(0, 2)
+    assert axis.receptive_field(Interval(0, 5)) == (Span(3, 8, 0, 0),)
 
 
 def test_transposed_convolution_that_doubles():
-    axis = Spread(5, 10, kernel=2, stride=2, padding=0)
-    assert axis.change([Interval(1, 3)]) == Interval(2, 6)
-    assert axis.need(Interval(2, 6)) == (Span(1, 3),)
+    axis = TransposedWindow(5, 10, kernel=2, stride=2, padding=0)
+    assert axis.propagate([Interval(1, 3)]) == Interval(2, 6)
+    assert axis.receptive_field(Interval(2, 6)) == (Span(1, 3),)
     # Place 3 is the second of what input place 1 brings forth.
-    assert axis.need(Interval(3, 4)) == (Span(1, 2),)
+    assert axis.receptive_field(Interval(3, 4)) == (Span(1, 2),)
     assert axis.offset(Interval(3, 4)) == axis.pattern(Interval(3, 4)) == 1
 
 
 def test_transposed_convolution_of_four_places():
     # Input place 2 adds to 3, 4, 5 and 6.
-    axis = Spread(5, 10, kernel=4, stride=2, padding=1)
-    assert axis.change([Interval(2, 3)]) == Interval(3, 7)
-    assert axis.change([Interval(0, 1)]) == Interval(0, 3)
-    assert axis.need(Interval(3, 7)) == (Span(1, 4),)
+    axis = TransposedWindow(5, 10, kernel=4, stride=2, padding=1)
+    assert axis.propagate([Interval(2, 3)]) == Interval(3, 7)
+    assert axis.propagate([Interval(0, 1)]) == Interval(0, 3)
+    assert axis.receptive_field(Interval(3, 7)) == (Span(1, 4),)
 
 
 def test_bilinear_enlargement():
     # Places 0.75 and 0.25 of the nearer and the farther neighbour.
-    axis = Sampled(np.array([[1, 0, 0], [0.75, 0.25, 0], [0.25, 0.75, 0], [0, 0.75, 0.25], [0, 0.25, 0.75], [0, 0, 1]]))
+    axis = LinearResample(
+        np.array([[1, 0, 0], [0.75, 0.25, 0], [0.25, 0.75, 0], [0, 0.75, 0.25], [0, 0.25, 0.75], [0, 0, 1]])
+    )
     assert (axis.size_in, axis.size) == (3, 6)
-    assert axis.change([Interval(1, 2)]) == Interval(1, 5)
-    assert axis.change([Interval(0, 1)]) == Interval(0, 3)
-    assert axis.need(Interval(0, 1)) == (Span(0, 1),)
-    assert axis.need(Interval(2, 4)) == (Span(0, 3),)
-    places, weights = axis.local(Interval(3, 5))
+    assert axis.propagate([Interval(1, 2)]) == Interval(1, 5)
+    assert axis.propagate([Interval(0, 1)]) == Interval(0, 3)
+    assert axis.receptive_field(Interval(0, 1)) == (Span(0, 1),)
+    assert axis.receptive_field(Interval(2, 4)) == (Span(0, 3),)
+    places, weights = axis.weighted_sources(Interval(3, 5))
     np.testing.assert_array_equal(places, [[0, 1], [0, 1]])
     np.testing.assert_array_equal(weights, [[0.75, 0.25], [0.25, 0.75]])
     # Alike: the same weights of the same neighbours.
@@ -133,61 +146,61 @@ def test_bilinear_enlargement():
 
 
 def test_copies():
-    flip = Sampled(np.eye(4)[::-1])
+    flip = LinearResample(np.eye(4)[::-1])
     assert flip.copies
-    assert flip.change([Interval(0, 1)]) == Interval(3, 4)
-    assert flip.need(Interval(0, 2)) == (Span(2, 4),)
+    assert flip.propagate([Interval(0, 1)]) == Interval(3, 4)
+    assert flip.receptive_field(Interval(0, 2)) == (Span(2, 4),)
     # What is rolled round lies at both ends.
-    assert Sampled(np.roll(np.eye(4), 2, 0)).change([Interval(1, 3)]) == Interval(0, 4)
+    assert LinearResample(np.roll(np.eye(4), 2, 0)).propagate([Interval(1, 3)]) == Interval(0, 4)
 
 
 def test_constant_places():
-    axis = Sampled(np.array([[0, 0], [0, 1.0], [0, 0]]))
-    assert axis.change([Interval(0, 1)]) is None
-    assert axis.change([Interval(0, 2)]) == Interval(1, 2)
-    (places, weights), (span,) = axis.local(Interval(0, 3)), axis.need(Interval(0, 3))
+    axis = LinearResample(np.array([[0, 0], [0, 1.0], [0, 0]]))
+    assert axis.propagate([Interval(0, 1)]) is None
+    assert axis.propagate([Interval(0, 2)]) == Interval(1, 2)
+    (places, weights), (span,) = axis.weighted_sources(Interval(0, 3)), axis.receptive_field(Interval(0, 3))
     assert (span.before, span.after) == (0, 0)
     values = np.array([5.0, 7.0])[span.lo : span.hi]
     np.testing.assert_array_equal((values[places] * weights).sum(1), [0, 7, 0])
 
 
 def test_blocks():
-    axis = Blocks(12, 3)
-    assert axis.change([Interval(1, 3)]) == Interval(3, 9)
-    assert axis.change([None]) is None
-    assert axis.need(Interval(3, 9)) == (Span(1, 3),)
-    assert axis.need(Interval(5, 7)) == (Span(1, 3),)
+    axis = PixelShuffle(12, 3)
+    assert axis.propagate([Interval(1, 3)]) == Interval(3, 9)
+    assert axis.propagate([None]) is None
+    assert axis.receptive_field(Interval(3, 9)) == (Span(1, 3),)
+    assert axis.receptive_field(Interval(5, 7)) == (Span(1, 3),)
     assert axis.pattern(Interval(5, 7)) == 2
 
 
 def test_merged():
-    axis = Merged(4, 3)
-    assert axis.change([Interval(2, 4)]) == Interval(0, 2)
-    assert axis.change([Interval(3, 6)]) == Interval(1, 2)
-    assert axis.change([None]) is None
-    assert axis.need(Interval(1, 3)) == (Span(3, 9),)
+    axis = PixelUnshuffle(4, 3)
+    assert axis.propagate([Interval(2, 4)]) == Interval(0, 2)
+    assert axis.propagate([Interval(3, 6)]) == Interval(1, 2)
+    assert axis.propagate([None]) is None
+    assert axis.receptive_field(Interval(1, 3)) == (Span(3, 9),)
 
 
 def test_same_place():
-    axis = Same((8, 8), 8)
-    assert axis.change([Interval(2, 4), None]) == Interval(2, 4)
-    assert axis.change([Interval(2, 4), Interval(6, 7)]) == Interval(2, 7)
-    assert axis.change([None, None]) is None
-    assert axis.need(Interval(2, 7)) == (Span(2, 7), Span(2, 7))
+    axis = Pointwise((8, 8), 8)
+    assert axis.propagate([Interval(2, 4), None]) == Interval(2, 4)
+    assert axis.propagate([Interval(2, 4), Interval(6, 7)]) == Interval(2, 7)
+    assert axis.propagate([None, None]) is None
+    assert axis.receptive_field(Interval(2, 7)) == (Span(2, 7), Span(2, 7))
 
 
 def test_one_place_for_all():
-    axis = Same((8, 1), 8)
-    assert axis.change([Interval(2, 4), None]) == Interval(2, 4)
-    assert axis.change([None, Interval(0, 1)]) == Interval(0, 8)
-    assert axis.need(Interval(2, 4)) == (Span(2, 4), Span(0, 1))
+    axis = Pointwise((8, 1), 8)
+    assert axis.propagate([Interval(2, 4), None]) == Interval(2, 4)
+    assert axis.propagate([None, Interval(0, 1)]) == Interval(0, 8)
+    assert axis.receptive_field(Interval(2, 4)) == (Span(2, 4), Span(0, 1))
 
 
 def test_everything():
-    axis = Whole((8, 5), 6)
-    assert axis.change([Interval(2, 3), None]) == Interval(0, 6)
-    assert axis.change([None, None]) is None
-    assert axis.need(Interval(2, 3)) == (Span(0, 8), Span(0, 5))
+    axis = Global((8, 5), 6)
+    assert axis.propagate([Interval(2, 3), None]) == Interval(0, 6)
+    assert axis.propagate([None, None]) is None
+    assert axis.receptive_field(Interval(2, 3)) == (Span(0, 8), Span(0, 5))
 
 
 # Against PyTorch.
@@ -196,14 +209,14 @@ def test_everything():
 def _check_sliding(axis, depends, apply):
     """`apply` computes the operation of a tensor that is padded already."""
     for interval in intervals(axis.size_in):
-        assert axis.change([interval]) == touched(depends, interval)
+        assert axis.propagate([interval]) == touched(depends, interval)
     values = numbers(axis.size_in)
     whole = apply(F.pad(values, (axis.padding, axis.stride * axis.size + axis.kernel * axis.dilation)))
     for out in intervals(axis.size):
         inputs = seen(depends, out)
         if inputs is None:  # nothing but padding; no change leads there
             continue
-        (span,) = axis.need(out)
+        (span,) = axis.receptive_field(out)
         assert min(span.before, span.after) >= 0
         assert 0 <= span.lo <= inputs.lo
         assert inputs.hi <= span.hi <= axis.size_in
@@ -225,7 +238,7 @@ def test_convolution(size, kernel, stride, padding, dilation):
 
     depends = reached(lambda x: F.conv1d(x, torch.ones(1, 1, reach, dtype=x.dtype), None, stride, padding), size)
     # Between the taps of a dilated kernel counts as seen.
-    axis = Sliding(size, len(depends), kernel, stride, padding, dilation)
+    axis = Window(size, len(depends), kernel, stride, padding, dilation)
     _check_sliding(axis, depends, apply)
     taps = reached(lambda x: F.conv1d(x, weight, None, stride, padding, dilation), size)
     assert (depends >= taps).all()
@@ -235,7 +248,7 @@ def test_convolution(size, kernel, stride, padding, dilation):
 def test_max_pool(size, kernel, stride, padding, ceil):
     assume(2 * padding <= kernel <= size + 2 * padding)
     depends = reached(lambda x: F.max_pool1d(x, kernel, stride, padding, ceil_mode=ceil), size)
-    axis = Sliding(size, len(depends), kernel, stride, padding)
+    axis = Window(size, len(depends), kernel, stride, padding)
     _check_sliding(axis, depends, lambda x: F.max_pool1d(x, kernel, stride))
 
 
@@ -251,11 +264,11 @@ def test_transposed_convolution(size, kernel, stride, padding, more, dilation):
         return F.conv_transpose1d(x, weight, None, stride, padding, more, dilation=dilation)
 
     depends = reached(apply, size)
-    axis = Spread(size, len(depends), kernel, stride, padding, dilation)
+    axis = TransposedWindow(size, len(depends), kernel, stride, padding, dilation)
     values = numbers(size)
     whole = apply(values)
     for interval in intervals(size):
-        change, expected = axis.change([interval]), touched(depends, interval)
+        change, expected = axis.propagate([interval]), touched(depends, interval)
         if dilation == 1 and stride <= kernel:
             assert change == expected
         elif expected is not None:
@@ -264,7 +277,7 @@ def test_transposed_convolution(size, kernel, stride, padding, more, dilation):
             assert expected.hi <= change.hi
         if change is None:
             continue
-        (span,) = axis.need(change)
+        (span,) = axis.receptive_field(change)
         used = seen(depends, change)
         if used is not None:
             assert span.lo <= used.lo
@@ -282,7 +295,7 @@ def test_transposed_convolution(size, kernel, stride, padding, more, dilation):
 def _sampled(operation, size):
     units = torch.eye(size, dtype=torch.float64).view(1, size, 1, size)
     # Of two rows: PyTorch's own kernel for smoothed pictures errs on one.
-    return Sampled(operation(units.expand(1, size, 2, size).contiguous())[0, :, 0].T.numpy())
+    return LinearResample(operation(units.expand(1, size, 2, size).contiguous())[0, :, 0].T.numpy())
 
 
 RESAMPLINGS = {
@@ -312,17 +325,17 @@ def test_resampling(name):
     np.testing.assert_array_equal(depends, filled(depends))
     assert (axis.size, axis.size_in) == depends.shape
     for interval in intervals(size):
-        assert axis.change([interval]) == touched(depends, interval)
+        assert axis.propagate([interval]) == touched(depends, interval)
     _check_sampled(axis, depends, operation(numbers(size)[:, :, None].expand(1, 1, 2, size).contiguous())[0, 0, 0])
 
 
 def _check_sampled(axis, depends, whole):
     values = numbers(axis.size_in).numpy()[0, 0]
     for out in intervals(axis.size):
-        (span,) = axis.need(out)
+        (span,) = axis.receptive_field(out)
         if (used := seen(depends, out)) is not None:
             assert (span.lo, span.hi) == used
-        places, weights = axis.local(out)
+        places, weights = axis.weighted_sources(out)
         np.testing.assert_allclose(
             (values[span.lo : span.hi][places] * weights).sum(1), whole[out.lo : out.hi], rtol=1e-6
         )
@@ -331,9 +344,9 @@ def _check_sampled(axis, depends, whole):
 @given(st.lists(st.lists(st.sampled_from([0.0, 0.0, 0.5, 2.0]), min_size=5, max_size=5), min_size=1, max_size=6))
 def test_any_weights(rows):
     weights = np.array(rows)
-    axis, depends = Sampled(weights), weights != 0
+    axis, depends = LinearResample(weights), weights != 0
     for interval in intervals(5):
-        assert axis.change([interval]) == touched(filled(depends), interval)
+        assert axis.propagate([interval]) == touched(filled(depends), interval)
     _check_sampled(axis, depends, weights @ numbers(5).numpy()[0, 0])
 
 
@@ -343,14 +356,14 @@ def test_pixel_shuffle_and_back(size, factor):
         # Only along one axis: the other factors are of channels that stay alone.
         return x.repeat(1, factor, 1).transpose(1, 2).reshape(len(x), 1, -1)
 
-    blocks, merged = Blocks(size * factor, factor), Merged(size, factor)
+    blocks, merged = PixelShuffle(size * factor, factor), PixelUnshuffle(size, factor)
     depends = reached(shuffled, size)
     assert depends.shape == (blocks.size, size)
     for interval in intervals(size):
-        assert blocks.change([interval]) == touched(depends, interval)
-        (span,) = merged.need(interval)
+        assert blocks.propagate([interval]) == touched(depends, interval)
+        (span,) = merged.receptive_field(interval)
         assert (span.lo, span.hi, span.before, span.after) == (*touched(depends, interval), 0, 0)
     for interval in intervals(size * factor):
-        assert merged.change([interval]) == seen(depends, interval)
-        (span,) = blocks.need(interval)
+        assert merged.propagate([interval]) == seen(depends, interval)
+        (span,) = blocks.receptive_field(interval)
         assert (span.lo, span.hi, span.before, span.after) == (*seen(depends, interval), 0, 0)

@@ -26,7 +26,7 @@ from window_checks import (
 import hdm_widgets as hw
 from hdm_widgets import demo
 from hdm_widgets.windowed import Base, Engine
-from hdm_widgets.windowed.axes import Sliding
+from hdm_widgets.windowed.axes import Window
 
 # Of PyTorch, when the model itself runs.
 even_kernels = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
@@ -202,7 +202,7 @@ def test_windows_are_as_large_as_what_changes():
 
 @pytest.mark.parametrize("side", ["lo", "hi"])
 def test_windows_a_pixel_too_small_are_found_out(side, monkeypatch):
-    original = Sliding.change
+    original = Window.propagate
 
     def shrunk(self, changed):
         interval = original(self, changed)
@@ -210,7 +210,7 @@ def test_windows_a_pixel_too_small_are_found_out(side, monkeypatch):
             return interval
         return interval._replace(lo=interval.lo + 1) if side == "lo" else interval._replace(hi=interval.hi - 1)
 
-    monkeypatch.setattr(Sliding, "change", shrunk)
+    monkeypatch.setattr(Window, "propagate", shrunk)
     model, picture = randomised(made(DilatedFCN, 1)), random_picture(1, 48, 64)
     with pytest.raises(AssertionError, match="differs by"):
         assert_windows_equal_the_model(model, picture, np.array([[20, 25, 24, 31]]))

@@ -43,6 +43,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even k
 
 
 @given(st.lists(LAYERS, min_size=1, max_size=8), sides, sides, boxes)
+@example([Cut(0, 0, 0, 0)], 9, 9, [CORNER])
 # What did not change is joined with what did.
 @example([Cut(5, 0, 0, 0), Joined("concatenate", 0), Convolution((3, 3))], 12, 14, [CORNER])
 @example(

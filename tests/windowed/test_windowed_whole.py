@@ -123,9 +123,9 @@ def test_what_a_network_writes_elsewhere_is_its_own_business(way):
     [
         (lambda self, x: self.convolution(x) if x.mean() > 0.5 else x, "depends on the values it computes"),
         (lambda self, x: (self.convolution(x), x), "output"),
-        (lambda self, x: x.new_ones(2, 5, 4, 4), "output|pictures at a time"),
-        (lambda self, x: self.convolution(x) * len(x), "pictures at a time"),
-        (lambda self, x: torch.stack([self.convolution(one[None])[0] for one in x]), "pictures at a time"),
+        (lambda self, x: x.new_ones(2, 5, 4, 4), "output|images at a time"),
+        (lambda self, x: self.convolution(x) * len(x), "images at a time"),
+        (lambda self, x: torch.stack([self.convolution(one[None])[0] for one in x]), "images at a time"),
         (lambda self, x: self.convolution(x) + torch.randn_like(x), "random"),
         (lambda self, x: F.dropout(self.convolution(x), training=True), "random"),
     ],
