@@ -157,7 +157,7 @@ def test_the_explorer_says_the_same(wrong, error, message):
         ({"color_map": "Blue"}, ValueError, "unknown color map 'Blue'"),
         ({"result_type": "best"}, ValueError, "unknown result type 'best'; use hdm.RAW, hdm.BETTER_ONLY"),
         ({"circlesize": 5}, TypeError, "no keyword 'circlesize'; did you mean 'circle_size'"),
-        ({"explainer": hdm.HausdorffDistanceMasks(5, 5)}, ValueError, "explainer is for pictures of 5 x 5 px"),
+        ({"explainer": hdm.HausdorffDistanceMasks(5, 5)}, ValueError, "explainer is for images of 5 x 5 px"),
     ],
 )
 def test_what_only_the_explorer_takes(wrong, error, message):

@@ -27,13 +27,18 @@ def explorers():
     return [one for one in ipywidgets.widgets.widget._instances.values() if type(one).__name__ == "HDMExplorer"]
 
 
-@pytest.fixture
-def notebook(shell):
-    """A notebook in which `make()` makes an explorer; those left are closed after the test."""
-    shell.run("first", PREPARE)
-    yield shell
+def close_all():
     for explorer in explorers():
         explorer.close()
+
+
+@pytest.fixture
+def notebook(shell):
+    """A notebook in which `make()` makes an explorer; those that other tests left are closed, and so are its own."""
+    close_all()
+    shell.run("first", PREPARE)
+    yield shell
+    close_all()
     for thread in threading.enumerate():
         if thread.name == "hdm-explorer":
             thread.join(60)
