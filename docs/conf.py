@@ -38,7 +38,6 @@ autodoc_member_order = "bysource"
 # numpydoc's sections have the types.
 autodoc_typehints = "none"
 # "EmptyPolicy", not the choices that it stands for.
-autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 # Of the types, only our own names are links.
 numpydoc_xref_param_type = True

@@ -20,6 +20,7 @@ from torch import Tensor
 
 P = ParamSpec("P")
 T = TypeVar("T")
+C = TypeVar("C", bound=type)
 
 
 def is_whole(value: object) -> TypeGuard[int]:
@@ -58,9 +59,7 @@ def takes_options(options: type) -> Callable[[Callable[P, T]], Callable[P, T]]:
         spelled = signature.replace(parameters=[*own, *more])
         checked = _checked(function, spelled, getattr(options, "RETIRED", {}))
         checked.__signature__ = spelled  # type: ignore[attr-defined]
-        if function.__doc__:
-            doc = inspect.cleandoc(function.__doc__)
-            checked.__doc__ = _OPTIONS.sub(lambda _: _parameters(options) + "\n", doc)
+        checked.__doc__ = _with_parameters(function.__doc__, options)
         return checked
 
     return spell_out
@@ -70,9 +69,21 @@ _OPTIONS = re.compile(r"^\*\*options\n( +.*\n)*", re.MULTILINE)
 _PARAMETERS = re.compile(r"^Parameters\n-+\n(.*?)(?=\n\n\S+\n-+\n|\Z)", re.DOTALL | re.MULTILINE)
 
 
-def _parameters(options: type) -> str:
+def documents_options(options: type) -> Callable[[C], C]:
+    """Spell out the `**options` in the docstring of a class whose constructor `takes_options`."""
+
+    def spell_out(cls: C) -> C:
+        cls.__doc__ = _with_parameters(cls.__doc__, options)
+        return cls
+
+    return spell_out
+
+
+def _with_parameters(documentation: str | None, options: type) -> str:
+    """A docstring with the dataclass's `Parameters` in place of its entry `**options`."""
     found = _PARAMETERS.search(inspect.cleandoc(options.__doc__ or ""))
-    return found.group(1).rstrip() if found else ""
+    parameters = found.group(1).rstrip() if found else ""
+    return _OPTIONS.sub(lambda _: parameters + "\n", inspect.cleandoc(documentation or ""))
 
 
 def _checked(function: Callable[P, T], signature: inspect.Signature, retired: Mapping[str, str]) -> Callable[P, T]:

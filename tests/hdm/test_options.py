@@ -27,8 +27,8 @@ def test_completion_and_help_show_every_option(function):
     for field in dataclasses.fields(hdm.ScanOptions):
         assert parameters[field.name].default == field.default
         assert parameters[field.name].kind == inspect.Parameter.KEYWORD_ONLY
-        if function is not hw.HDMExplorer.__init__:
-            assert f"\n{field.name} : " in function.__doc__
+        documented = hw.HDMExplorer if function is hw.HDMExplorer.__init__ else function
+        assert f"\n{field.name} : " in documented.__doc__
     assert "options" not in parameters
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdm_widgets._picture import gray, to_rgb
-from hdm_widgets._validation import check_channel, takes_options
+from hdm_widgets._validation import check_channel, documents_options, takes_options
 from hdm_widgets.hdm.circle_map import ResultType, color_table
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
@@ -38,6 +38,7 @@ _LONGEST_SIDE = 1600
 _SECONDS_BETWEEN_MAPS = 0.2
 
 
+@documents_options(ScanOptions)
 class HDMExplorer(Explorer, Part):
     """Explore which parts of an image a segmentation depends on.
 
