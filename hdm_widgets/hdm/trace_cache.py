@@ -1,4 +1,4 @@
-"""Traced networks of the models that are in use."""
+"""Cache of traced models."""
 
 from __future__ import annotations
 
@@ -11,55 +11,65 @@ from hdm_widgets.models.modules import model_dtype
 from hdm_widgets.models.segmenter import Segmenter
 from hdm_widgets.windowed import Engine
 
-__all__ = ["Engines", "traced"]
+__all__ = ["TraceCache", "traced"]
 
 _TRACES_PER_MODEL = 4
 
 
-class Engines:
-    """Traced networks of models that are in use, the last few of each."""
+class TraceCache:
+    """The last few traces of every model that is in use; safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: weakref.WeakKeyDictionary[nn.Module, dict[object, Engine]] = weakref.WeakKeyDictionary()
+        self._traces: weakref.WeakKeyDictionary[nn.Module, dict[object, Engine]] = weakref.WeakKeyDictionary()
 
-    def has(self, segmenter: Segmenter, picture: Tensor) -> bool:
-        """Whether pictures like this one (C, H, W) cost no tracing."""
+    def has(self, segmenter: Segmenter, image: Tensor) -> bool:
+        """Whether there is a trace for images like this one (C, H, W)."""
         with self._lock:
-            return self._key(segmenter, picture) in self._of(segmenter)
+            return self._key(segmenter, image) in self._traces_of(segmenter)
 
-    def get(self, segmenter: Segmenter, picture: Tensor, *, fresh: bool = False) -> Engine:
-        """For pictures like this one (C, H, W), traced now if it has not been or is to be afresh.
+    def get(self, segmenter: Segmenter, image: Tensor, *, fresh: bool = False) -> Engine:
+        """The trace for images like this one; traced now if there is none, or if a fresh one is asked for.
+
+        Parameters
+        ----------
+        segmenter : Segmenter
+            Of a `torch.nn.Module`.
+        image : torch.Tensor (C, H, W)
+        fresh : bool, optional
+            Replace the trace that there is.
 
         Raises
         ------
         TraceError
+            If the model cannot be traced.
         """
-        key = self._key(segmenter, picture)
+        key = self._key(segmenter, image)
         with self._lock:
-            engine = None if fresh else self._of(segmenter).get(key)
-        if engine is None:
-            engine = Engine(segmenter.pipeline(), picture)
+            trace = None if fresh else self._traces_of(segmenter).get(key)
+        if trace is None:
+            trace = Engine(segmenter.pipeline(), image)
             with self._lock:
-                engines = self._of(segmenter)
-                engines.pop(key, None)
-                while len(engines) >= _TRACES_PER_MODEL:
-                    del engines[next(iter(engines))]
-                engines[key] = engine
-        return engine
+                traces = self._traces_of(segmenter)
+                traces.pop(key, None)
+                while len(traces) >= _TRACES_PER_MODEL:
+                    del traces[next(iter(traces))]
+                traces[key] = trace
+        return trace
 
-    def forget(self, segmenter: Segmenter, picture: Tensor) -> None:
-        """What was traced for pictures like this one is wrong."""
+    def forget(self, segmenter: Segmenter, image: Tensor) -> None:
+        """Drop the trace for images like this one, which has turned out to be wrong."""
         with self._lock:
-            self._of(segmenter).pop(self._key(segmenter, picture), None)
+            self._traces_of(segmenter).pop(self._key(segmenter, image), None)
 
-    def _of(self, segmenter: Segmenter) -> dict[object, Engine]:
+    def _traces_of(self, segmenter: Segmenter) -> dict[object, Engine]:
         assert isinstance(segmenter.model, nn.Module)  # nothing else is traced  # noqa: S101
-        return self._known.setdefault(segmenter.model, {})
+        return self._traces.setdefault(segmenter.model, {})
 
-    def _key(self, segmenter: Segmenter, picture: Tensor) -> object:
+    def _key(self, segmenter: Segmenter, image: Tensor) -> object:
         assert isinstance(segmenter.model, nn.Module)  # nothing else is traced  # noqa: S101
-        return tuple(picture.shape), picture.dtype, model_dtype(segmenter.model), picture.device, segmenter.pad_to
+        return tuple(image.shape), image.dtype, model_dtype(segmenter.model), image.device, segmenter.pad_to
 
 
-traced = Engines()
+# Shared by all scans.
+traced = TraceCache()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -128,6 +128,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """As part of a tracer, it does not disturb torch.compile in other threads."""
         return True
 
+    def refuse(self, reason: str) -> NoReturn:
+        """Give up; `error` keeps the reason in case the network catches it.
+
+        Raises
+        ------
+        TraceError
+        """
+        error = TraceError(reason)
+        self.error = self.error or error
+        raise error
+
     def constant(self, tensor: Tensor) -> Tensor:
         """The fake tensor that stands for a real one."""
         if id(tensor) not in self._fakes_of:
@@ -151,7 +162,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and record it."""
         try:
-            # With it, every operation knows the size of its result for any number of images.
+            # PyTorch's kernels in Python know the size of a result for any number of images.
             with enable_python_dispatcher():
                 if func in _FRESH and not self._fakes.is_our_fake(args[0]):
                     return self._fresh(func, args, kwargs or {})
@@ -180,27 +191,32 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             # In eval mode it gives the very tensor that it is given, though its schema does not say so.
             return args[0]
         written = [given[name] for name in _written(target) if given[name] is not None]
-        if not written:
-            result = target(*args, **kwargs)
-            several = isinstance(result, (list, tuple))
-            for pick, tensor in enumerate(result if several else [result]):
-                if isinstance(tensor, Tensor) and id(tensor) not in self._values:
-                    made = replace(call, pick=pick if several else None)
-                    self._values[id(tensor)] = self._made(made, tensor, tree_leaves((args, kwargs)))
+        if written:
+            if len(written) > 1 or written[0] is not args[0] or not isinstance(args[0], Tensor):
+                raise TraceError(f"it cannot be traced: it lets {call.label} write into a tensor")
+            return self._record_write(call, args, kwargs)
+        result = target(*args, **kwargs)
+        several = isinstance(result, (list, tuple))
+        for pick, tensor in enumerate(result if several else [result]):
+            if isinstance(tensor, Tensor) and id(tensor) not in self._values:
+                made = replace(call, pick=pick if several else None)
+                self._values[id(tensor)] = self._made(made, tensor, tree_leaves((args, kwargs)))
+        return result
+
+    def _record_write(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """An operation in place, as the one that computes what it writes."""
+        plain = replace(call, target=_without_writing(call))
+        tensor = args[0]
+        value = self._value(tensor)
+        if torch.Tag.inplace_view not in call.target.tags:
+            result = call.target(*args, **kwargs)
+            self._write(value, plain)
             return result
-        if len(written) > 1 or written[0] is not args[0] or not isinstance(args[0], Tensor):
-            raise TraceError(f"it cannot be traced: it lets {call.label} write into a tensor")
-        plain = _without_writing(call)
-        value = self._value(args[0])
-        if torch.Tag.inplace_view in target.tags:
-            # The tensor becomes a view of what it was.
-            value.tensor = torch.ops.aten.alias.default(args[0])
-            result = target(*args, **kwargs)
-            name = self._emit(replace(call, target=plain), args[0])
-            self._values[id(args[0])] = _Value(args[0], name, value, _View(self.calls[-1], self._name(value)))
-        else:
-            result = target(*args, **kwargs)
-            self._write(value, replace(call, target=plain))
+        # The tensor becomes a view of what it was, as with `squeeze_`.
+        value.tensor = torch.ops.aten.alias.default(tensor)
+        result = call.target(*args, **kwargs)
+        name = self._emit(plain, tensor)
+        self._values[id(tensor)] = _Value(tensor, name, value, _View(self.calls[-1], self._name(value)))
         return result
 
     def _emit(self, call: Call, result: Tensor) -> str:

@@ -1,8 +1,8 @@
-"""Trace a network: run it on tensors without values, and write down its operations.
+"""Trace a network: run it on fake tensors, which have no values, and record its operations.
 
-Everything that tracing switches on is local to the thread: no method of `nn.Module` is replaced, and warning filters,
-standard error and loggers stay as they are. (torch.export and torch.fx replace `nn.Module.__call__` for the whole
-process meanwhile.)
+Everything that this switches on is local to the thread, so that a widget can trace in the background: no method of
+`nn.Module` is replaced, and warning filters, standard error and log levels stay as they are. (torch.export replaces
+`nn.Module.__call__` and `nn.Module.__getattr__` for the whole process while it traces.)
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ def _is_not_tracing(_: logging.LogRecord) -> bool:
     return not getattr(_thread, "traces", False)
 
 
-# PyTorch logs that an operation cannot run on fake tensors; in a thread that is tracing, the TraceError says it.
+# PyTorch logs operations that cannot run on fake tensors; the TraceError carries the reason instead.
 for _name in ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes"):
     logging.getLogger(_name).addFilter(_is_not_tracing)
 
 
 def trace(network: nn.Module, image: Tensor) -> Trace:
-    """Write down what a network in eval mode computes for images like this one.
+    """Record what a network in eval mode computes for images like this one.
 
     Parameters
     ----------
     network : torch.nn.Module
         (N, C, H, W) to one tensor with N first. It is not altered.
     image : torch.Tensor (C, H, W)
-        Of the size, type and device that the network will be run with.
+        Of the size, dtype and device that the network will be run with.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def trace(network: nn.Module, image: Tensor) -> Trace:
     Raises
     ------
     TraceError
-        If what the network computes depends on more than the size of its input, or it cannot run without values.
+        If the operations depend on more than the size of the input, are random, or cannot run on fake tensors.
     """
     fakes, images = _fake_images(image)
     modules_running = [""]
@@ -78,22 +78,34 @@ def trace(network: nn.Module, image: Tensor) -> Trace:
         raise TraceError("it works on a fixed number of images at a time")
     if len(outputs) != 1:
         raise TraceError(f"it gives {len(outputs)} outputs")
-    output = recorder.name_of(outputs[0])
-    calls = _needed(recorder.calls, output)
+    calls, output = recorder.calls, recorder.name_of(outputs[0])
     if output == recorder.image:
         output = "output"
-        calls = (
-            Call(output, torch.ops.aten.alias.default, {"self": Ref(recorder.image)}, None, "", (None, *image.shape)),
-        )
+        calls = [_identity(recorder.image, output, (None, *image.shape))]
+    calls = _needed(calls, output)
     read = {name for call in calls for name in call.reads()}
     return Trace(
-        calls,
+        tuple(calls),
         {name: tensor for name, tensor in recorder.constants.items() if name in read},
         {name: number for name, number in recorder.numbers.items() if name in read},
         recorder.image,
         output,
         (image.shape[0], image.shape[1], image.shape[2]),
     )
+
+
+def _identity(name: str, output: str, shape: tuple[int | None, ...]) -> Call:
+    return Call(output, torch.ops.aten.alias.default, {"self": Ref(name)}, None, "", shape)
+
+
+def _needed(calls: list[Call], output: str) -> list[Call]:
+    """The calls that the output depends on."""
+    needed, kept = {output}, []
+    for call in reversed(calls):
+        if call.name in needed:
+            needed.update(call.reads())
+            kept.append(call)
+    return kept[::-1]
 
 
 def _run(twin: nn.Module, fakes: FakeTensorMode, images: Tensor, recorder: Recorder) -> Any:
@@ -108,7 +120,7 @@ def _run(twin: nn.Module, fakes: FakeTensorMode, images: Tensor, recorder: Recor
             torch.jit.optimized_execution(should_optimize=False),  # type: ignore[attr-defined]  # public all the same
             fakes,
             recorder,
-            _Observed(),
+            _Observed(recorder),
         ):
             return nn.Module.__call__(twin, images)
     finally:
@@ -149,6 +161,8 @@ def _twin(network: nn.Module, recorder: Recorder, running: list[str]) -> nn.Modu
         twin: nn.Module = copy.deepcopy(network, fakes)
     except Exception as error:
         raise TraceError(f"it cannot be copied, which tracing needs ({_one_line(error)})") from error
+    while isinstance(twin, torch._dynamo.OptimizedModule):
+        twin = twin._orig_mod
     for module in modules(twin):
         for name, child in module._modules.items():
             if isinstance(child, torch._dynamo.OptimizedModule):
@@ -168,33 +182,30 @@ def _leave(running: list[str], *_: Any) -> None:
 
 
 class _Observed(TorchFunctionMode):
-    """Watches calls from Python; where it is active, PyTorch's layers do without their fused kernels for inference."""
+    """Watches functions of PyTorch that are no operations.
+
+    Where such a mode is active, PyTorch's layers do not use their fused kernels for inference, which cannot be traced.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call what is called, unless it cannot be traced."""
         if func in (Tensor.numpy, Tensor.__array__):
-            raise TraceError("it cannot be traced: it computes with NumPy")
+            self._recorder.refuse("it cannot be traced: it computes with NumPy")
         return func(*args, **(kwargs or {}))
 
 
 def _without_compiling(fakes: FakeTensorMode) -> AbstractContextManager[object]:
-    """Let functions of torch.compile run as they are written; compiled ones would end the process on fake tensors.
+    """Let functions of torch.compile run as they are written; a compiled one would end the process on fake tensors.
 
-    They do so within a kernel of a tracing context, which is the thread's own. (The settings of torch.compile would
-    keep it from compiling these functions ever after.)
+    They do so if the tracing context, which is the thread's own, is within a kernel. (With `torch._dynamo.config`
+    they would never be compiled again.)
     """
     context: Any = SimpleNamespace(shape_env=fakes.shape_env, in_kernel_invocation=True)
     return torch._guards.tracing(torch._guards.TracingContext(context))
-
-
-def _needed(calls: list[Call], output: str) -> tuple[Call, ...]:
-    """The calls that the output depends on."""
-    needed, kept = {output}, []
-    for call in reversed(calls):
-        if call.name in needed:
-            needed.update(call.reads())
-            kept.append(call)
-    return tuple(reversed(kept))
 
 
 def _one_line(error: Exception) -> str:

@@ -141,6 +141,13 @@ def _noise_that_is_caught(self, x):
         return x
 
 
+def _array_that_is_caught(self, x):
+    try:
+        return x * x.numpy().mean()
+    except Exception:  # noqa: BLE001 - as above
+        return x
+
+
 def _raise(self, x):
     raise KeyError("no")
 
@@ -149,6 +156,7 @@ def _raise(self, x):
 REFUSED = {
     "NumPy": (lambda self, x: x * float(x.numpy().mean()), "it cannot be traced: it computes with NumPy"),
     "an array": (lambda self, x: x * np.asarray(x).mean(), "it cannot be traced: it computes with NumPy"),
+    "an array that is caught": (_array_that_is_caught, "it cannot be traced: it computes with NumPy"),
     "control flow": (
         lambda self, x: x if self.convolution(x).mean() > 0 else 2 * x,
         "it cannot be traced: what it does depends on the values it computes",

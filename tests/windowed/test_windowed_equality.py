@@ -1,6 +1,10 @@
 """Windows over cached values equal the model on the whole changed picture: networks that look at neighbourhoods."""
 
 import copy
+import dataclasses
+import importlib
+import pkgutil
+import re
 from functools import partial
 
 import numpy as np
@@ -24,9 +28,10 @@ from window_checks import (
 )
 
 import hdm_widgets as hw
-from hdm_widgets import demo
+from hdm_widgets import demo, windowed
 from hdm_widgets.windowed import Base, Engine
 from hdm_widgets.windowed.axes import Window
+from hdm_widgets.windowed.trace import trace
 
 # Of PyTorch, when the model itself runs.
 even_kernels = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
@@ -317,3 +322,42 @@ def test_a_base_keeps_the_weights_it_was_made_with():
         expected = model(pictures)
     _loaded(model)
     assert_close(outputs_from_windows(base, boxes, pictures), expected)
+
+
+# Parts that hold tensors are compared by identity.
+
+
+def _parts():
+    """Everything that a network is made of, and what it computes."""
+    model, picture = randomised(made(ResNetUNet, 2)), random_picture(2, 48, 64)
+    engine, boxes = Engine(model, picture), boxes_everywhere(48, 64, 9)[:2]
+    base = Base(engine.network, picture)
+    windows = list(base.run(boxes, lambda items, grown: torch.zeros(len(items), 2, *(grown[0, 2:] - grown[0, :2]))))
+    traced = trace(model, picture)
+    return [traced, *traced.calls, engine.network.program, *engine.network.program.steps, *windows]
+
+
+def test_parts_can_be_compared_and_hashed():
+    first, second = _parts(), _parts()
+    assert len({type(part) for part in first}) >= 8
+    for part, other in zip(first, second, strict=True):
+        assert type(part) is type(other)
+        assert part == part
+        assert part != other
+        assert len({part, other, part}) == 2
+        assert [other, part].index(part) == 1
+
+
+def test_dataclasses_that_are_compared_hold_no_tensors():
+    names = [name for _, name, _ in pkgutil.iter_modules(windowed.__path__, "hdm_widgets.windowed.")]
+    items = [item for name in names for item in vars(importlib.import_module(name)).values()]
+    classes = {item for item in items if isinstance(item, type) and dataclasses.is_dataclass(item)}
+    compared = {item for item in classes if item.__eq__ is not object.__eq__}
+    assert windowed.Windows in classes - compared
+    assert Window in compared
+    for item in compared:
+        for field in dataclasses.fields(item):
+            assert not re.search("Tensor|NDArray|Any|object|dict|Callable|Function", str(field.type)), (
+                item,
+                field.name,
+            )
