@@ -1,4 +1,4 @@
-"""Masks at one bit per pixel: a stack of masks, and the boxes in which masks differ from one base mask."""
+"""Masks at one bit per pixel: a stack of masks, and the boxes in which masks differ from one common mask."""
 
 from __future__ import annotations
 
@@ -8,54 +8,60 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MaskPatch", "MaskStore", "PackedMasks", "patch_of"]
+__all__ = ["MaskPatch", "MaskStore", "PackedMasks", "bounding_box", "patch_of"]
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
+    """The smallest half-open box (row0, col0, row1, col1) around a mask (H, W); None for an empty mask."""
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return (int(rows[0]), int(cols[0]), int(rows[-1]) + 1, int(cols[-1]) + 1) if len(rows) else None
 
 
 @dataclass(frozen=True)
 class MaskPatch:
-    """A box in which a mask differs from the base mask, and what it shows there, one bit per pixel.
+    """A box in which a mask differs from the prediction, and its pixels there, one bit per pixel.
 
     Attributes
     ----------
     box : tuple of int
-        (row0, col0, row1, col1), half open; empty where nothing differs.
+        (row0, col0, row1, col1), half open; empty if nothing differs.
     bits : bytes
+        Row by row, the highest bit first.
     """
 
     box: tuple[int, int, int, int]
     bits: bytes
 
 
-def patch_of(base: NDArray[np.bool_], row: int, col: int, window: NDArray[np.bool_]) -> MaskPatch:
-    """The patch of a mask that is `base` but for a window (h, w) at (row, col)."""
-    differs = base[row : row + window.shape[0], col : col + window.shape[1]] != window
-    rows, cols = np.flatnonzero(differs.any(1)), np.flatnonzero(differs.any(0))
-    if not len(rows):
+def patch_of(predicted: NDArray[np.bool_], row: int, col: int, window: NDArray[np.bool_]) -> MaskPatch:
+    """The patch of a mask that equals `predicted` outside a window (h, w) at (row, col)."""
+    differs = predicted[row : row + window.shape[0], col : col + window.shape[1]] != window
+    box = bounding_box(differs)
+    if box is None:
         return MaskPatch((0, 0, 0, 0), b"")
-    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(cols[0]), int(cols[-1]) + 1
-    return MaskPatch(
-        (row + top, col + left, row + bottom, col + right), np.packbits(window[top:bottom, left:right]).tobytes()
-    )
+    row0, col0, row1, col1 = box
+    bits = np.packbits(window[row0:row1, col0:col1]).tobytes()
+    return MaskPatch((row + row0, col + col0, row + row1, col + col1), bits)
 
 
 class MaskStore:
-    """The mask of every measured cell.
+    """The mask of every measured cell, as a patch of the prediction.
 
     Parameters
     ----------
-    base : numpy.ndarray, bool (H, W)
+    predicted : numpy.ndarray, bool (H, W)
     patches : dict of (int, int) to MaskPatch, optional
         By cell.
     """
 
-    def __init__(self, base: NDArray[np.bool_], patches: dict[tuple[int, int], MaskPatch] | None = None) -> None:
-        self.base = base
+    def __init__(self, predicted: NDArray[np.bool_], patches: dict[tuple[int, int], MaskPatch] | None = None) -> None:
+        self.predicted = predicted
         self.patches = {} if patches is None else patches
 
     def mask(self, row: int, col: int) -> NDArray[np.bool_]:
         """The whole mask (H, W) of a cell."""
         patch = self.patches[row, col]
-        mask = self.base.copy()
+        mask = self.predicted.copy()
         row0, col0, row1, col1 = patch.box
         size = (row1 - row0) * (col1 - col0)
         bits = np.unpackbits(np.frombuffer(patch.bits, np.uint8), count=size)
@@ -64,15 +70,15 @@ class MaskStore:
 
     @property
     def bytes(self) -> int:
-        """Memory that the patches' pixels take."""
+        """Size of all patches' pixels in memory."""
         return sum(len(patch.bits) for patch in self.patches.values())
 
     def arrays(self, measured: NDArray[np.bool_]) -> dict[str, NDArray[np.generic]]:
-        """The masks of the measured cells, bool (rows, cols), as arrays for a file."""
+        """Arrays for a file, with the masks of the cells that are True in `measured` (rows, cols)."""
         cells = [(int(row), int(col)) for row, col in np.argwhere(measured)]
         patches = [self.patches[cell] for cell in cells]
         return {
-            "mask_base": self.base,
+            "mask_base": self.predicted,
             "mask_cells": np.array(cells, np.int32).reshape(-1, 2),
             "mask_boxes": np.array([patch.box for patch in patches], np.int32).reshape(-1, 4),
             "mask_bits": np.frombuffer(b"".join(patch.bits for patch in patches), np.uint8),
@@ -80,7 +86,7 @@ class MaskStore:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> MaskStore:
-        """What `arrays` wrote."""
+        """Read what `arrays` wrote."""
         boxes = arrays["mask_boxes"]
         lengths = -(-((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])) // 8)
         ends = np.cumsum(lengths)
@@ -97,13 +103,14 @@ class MaskStore:
 
 
 class PackedMasks:
-    """A stack of masks, packed; `masks[i]` is bool (H, W).
+    """A stack of masks at one bit per pixel; `masks[i]` is bool (H, W).
 
     Parameters
     ----------
     packed : numpy.ndarray, uint8 (N, ceil(H W / 8))
         Row by row, the highest bit first.
     height, width : int
+        Size of the masks in pixels.
     """
 
     def __init__(self, packed: NDArray[np.uint8], height: int, width: int) -> None:
@@ -113,12 +120,12 @@ class PackedMasks:
 
     @staticmethod
     def pack(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
-        """Masks (N, H, W) as rows of bits."""
+        """Pack masks (N, H, W), for `packed`."""
         return np.packbits(masks.reshape(len(masks), -1), axis=1)
 
     @staticmethod
     def row_bytes(height: int, width: int) -> int:
-        """Bytes of one packed mask."""
+        """Size of one packed mask in bytes."""
         return -(-height * width // 8)
 
     def __len__(self) -> int:

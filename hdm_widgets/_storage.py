@@ -1,4 +1,4 @@
-"""Arrays with a description in one npz file; nothing in it is pickled."""
+"""Arrays with a description in one npz file, without pickles."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ __all__ = ["read", "write"]
 
 
 def write(path: str | os.PathLike[str], about: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-    """Write arrays and what they are; `about["format"]` names the kind of file."""
+    """Write arrays and their description; `about["format"]` names the kind of file."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]  # no such option
     Path(path).write_bytes(buffer.getbuffer())
 
 
 def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read what `write` wrote, if it is of this kind.
+    """Read a file of this kind that `write` has written.
 
     Raises
     ------
     ValueError
-        If it is anything else.
+        If the file is of another kind, or damaged.
     """
     try:
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:

@@ -1,4 +1,4 @@
-"""Pictures for the eye, one by one and many together."""
+"""Images for the eye, one by one and many together."""
 
 import numpy as np
 import pytest
@@ -10,10 +10,10 @@ from hdm_widgets._picture import to_rgb, to_rgb_batch
 
 
 @given(arrays(np.float32, array_shapes(min_dims=4, max_dims=4, max_side=4), elements=st.floats(-3, 3, width=32)))
-def test_many_are_as_each_alone(pictures):
-    each = np.stack([to_rgb(picture) for picture in pictures]).astype(int)
+def test_many_are_as_each_alone(images):
+    each = np.stack([to_rgb(image) for image in images]).astype(int)
     # In float32, a value half way between two may go either way.
-    assert np.abs(to_rgb_batch(pictures).astype(int) - each).max() <= 1
+    assert np.abs(to_rgb_batch(images).astype(int) - each).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -22,5 +22,5 @@ def test_many_are_as_each_alone(pictures):
     ids=["0 to 1", "-1 to 1", "its own range", "constant"],
 )
 def test_values_have_the_range_that_they_are_meant_in(values, expected):
-    picture = np.array(values, np.float32).reshape(1, 1, 1, 3)
-    assert to_rgb_batch(picture)[0, 0, :, 0].tolist() == expected
+    image = np.array(values, np.float32).reshape(1, 1, 1, 3)
+    assert to_rgb_batch(image)[0, 0, :, 0].tolist() == expected

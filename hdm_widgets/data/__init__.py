@@ -1,4 +1,4 @@
-"""Data sets for teaching and for trying the tools, and one that reads aerial pictures of your own."""
+"""Synthetic data sets for teaching and for trying the tools, and one that reads your own aerial images."""
 
 from hdm_widgets.data.aerial import LAND_USES, AerialSample, AerialScenes
 from hdm_widgets.data.shapes import PlantedCue, PlantedCueSample

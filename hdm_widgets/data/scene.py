@@ -1,4 +1,4 @@
-"""A picture of land from above while it is painted, with the mask of its buildings."""
+"""Paint an aerial image of land, and the mask of its buildings beside it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-__all__ = ["ASPHALT", "Colour", "Point", "Scene"]
+__all__ = ["ASPHALT", "Color", "Point", "Scene"]
 
-# Drawn at twice the size and reduced, which smooths every edge. Lengths are in pixels of the finished picture.
+# Painted at twice the size and reduced, which smooths every edge. Lengths are in pixels of the finished image.
 _OVERSAMPLING = 2
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 Point = tuple[float, float]
 
-ASPHALT: Colour = (0.46, 0.46, 0.47)
-_ROOFS: tuple[Colour, ...] = (
+ASPHALT: Color = (0.46, 0.46, 0.47)
+_ROOFS: tuple[Color, ...] = (
     (0.64, 0.36, 0.28),
     (0.55, 0.33, 0.26),
     (0.70, 0.50, 0.40),
@@ -29,71 +29,78 @@ _ROOFS: tuple[Colour, ...] = (
 
 
 class Scene:
-    """A picture and its mask while they are painted, in a frame that is turned by a random angle."""
+    """An image and its mask while they are painted, in a frame rotated by a random angle.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    size : int
+        Side of the square image in pixels.
+    """
 
     def __init__(self, rng: np.random.Generator, size: int) -> None:
         self.rng = rng
         self.size = size
         self.angle = float(rng.uniform(0, math.pi))
         self.side = size * _OVERSAMPLING
-        self.picture = Image.new("RGB", (self.side, self.side))
+        self._painting = Image.new("RGB", (self.side, self.side))
         self.mask = Image.new("L", (self.side, self.side), 0)
-        self._draw = ImageDraw.Draw(self.picture)
+        self._draw = ImageDraw.Draw(self._painting)
         self._draw_mask = ImageDraw.Draw(self.mask)
 
-    def ground(self, colour: Colour, roughness: float, *, stripes: float = 0.0) -> None:
-        """Cover everything with one kind of ground, stained by smooth noise."""
+    def ground(self, color: Color, roughness: float, *, stripes: float = 0.0) -> None:
+        """Cover everything with one kind of ground, varied by smooth noise."""
         tone = roughness * self.noise(4) + 0.6 * roughness * self.noise(14)
         if stripes:
             rows, cols = np.mgrid[: self.side, : self.side] / _OVERSAMPLING
             along = cols * math.cos(self.angle) + rows * math.sin(self.angle)
             tone = tone + 0.035 * np.sin(2 * math.pi * along / stripes)
-        values = np.asarray(colour) * (1 + tone[..., None])
-        self.picture.paste(Image.fromarray(_bytes(values)))
+        values = np.asarray(color) * (1 + tone[..., None])
+        self._painting.paste(Image.fromarray(_bytes(values)))
 
     def noise(self, cells: int) -> NDArray[np.float64]:
-        """Smooth noise, about normal, `cells` bumps to a side."""
+        """Smooth noise, about normally distributed, interpolated between `cells` x `cells` values."""
         coarse = Image.fromarray(self.rng.normal(size=(cells, cells)).astype(np.float32))
         return np.asarray(coarse.resize((self.side, self.side), Image.Resampling.BICUBIC), dtype=np.float64)
 
-    def shade(self, colour: Colour, spread: float = 0.12) -> Colour:
-        """A colour near this one."""
-        bright = 1 + self.rng.uniform(-spread, spread)
-        red, green, blue = (min(1.0, max(0.0, part * bright + self.rng.normal(0, 0.012))) for part in colour)
+    def shade(self, color: Color, variation: float = 0.12) -> Color:
+        """A color near this one."""
+        bright = 1 + self.rng.uniform(-variation, variation)
+        red, green, blue = (min(1.0, max(0.0, part * bright + self.rng.normal(0, 0.012))) for part in color)
         return red, green, blue
 
-    def pick(self, colours: tuple[Colour, ...]) -> Colour:
-        """A colour near one of these."""
-        return self.shade(colours[int(self.rng.integers(len(colours)))])
+    def pick(self, colors: tuple[Color, ...]) -> Color:
+        """A color near one of these."""
+        return self.shade(colors[int(self.rng.integers(len(colors)))])
 
-    def place(self, across: float, along: float) -> Point:
-        """A point of the turned frame, whose origin is the middle of the picture, as (x, y)."""
+    def point(self, across: float, along: float) -> Point:
+        """(x, y) in the image of a point in the rotated frame, whose origin is the image's center."""
         cos, sin = math.cos(self.angle), math.sin(self.angle)
         return self.size / 2 + across * cos - along * sin, self.size / 2 + across * sin + along * cos
 
     def inside(self, point: Point, margin: float = 0.0) -> bool:
-        """Whether a point is in the picture, or no farther outside than `margin`."""
+        """Whether a point is in the image, or no farther outside than `margin`."""
         return all(-margin <= value <= self.size + margin for value in point)
 
-    def polygon(self, points: list[Point], colour: Colour, *, building: bool = False) -> None:
-        """Paint an area; a building is in the mask too."""
+    def polygon(self, points: list[Point], color: Color, *, building: bool = False) -> None:
+        """Paint an area; a building is painted into the mask too."""
         corners = [(x * _OVERSAMPLING, y * _OVERSAMPLING) for x, y in points]
-        self._draw.polygon(corners, fill=_pixel(colour))
+        self._draw.polygon(corners, fill=_pixel(color))
         if building:
             self._draw_mask.polygon(corners, fill=255)
 
     def rectangle(
-        self, centre: Point, sides: tuple[float, float], colour: Colour, *, turn: float = 0.0, building: bool = False
+        self, center: Point, sides: tuple[float, float], color: Color, *, turn: float = 0.0, building: bool = False
     ) -> None:
-        """Paint a rectangle, turned with the frame and by `turn` beyond it."""
-        self.polygon(_corners(centre, sides, self.angle + turn), colour, building=building)
+        """Paint a rectangle, rotated with the frame and by `turn` radians more."""
+        self.polygon(_corners(center, sides, self.angle + turn), color, building=building)
 
-    def house(self, centre: Point, sides: tuple[float, float], *, turn: float = 0.0, flat: bool = False) -> None:
-        """A roof with its shadow; two halves of different brightness unless it is flat."""
+    def house(self, center: Point, sides: tuple[float, float], *, turn: float = 0.0, flat: bool = False) -> None:
+        """Paint a roof with its shadow; in two halves of different brightness unless it is flat."""
         roof = self.pick(_ROOFS)
-        x, y = centre
+        x, y = center
         self.rectangle((x + 1.3, y + 1.3), sides, (0.17, 0.18, 0.18), turn=turn)
-        self.rectangle(centre, sides, roof, turn=turn, building=True)
+        self.rectangle(center, sides, roof, turn=turn, building=True)
         if not flat:
             long_side, short_side = sides
             angle = self.angle + turn
@@ -102,7 +109,7 @@ class Scene:
             self.rectangle(half, (long_side, short_side / 2), darker, turn=turn)  # type: ignore[arg-type]  # three parts
 
     def trees(self, number: int, *, smallest: float = 2.0, largest: float = 4.5, where: Point | None = None) -> None:
-        """Paint crowns with their shadows: anywhere, or about a point."""
+        """Paint crowns with their shadows: anywhere, or around a point."""
         for _ in range(number):
             x, y = self.rng.uniform(-2, self.size + 2, size=2) if where is None else self.rng.normal(where, 8)
             radius = self.rng.uniform(smallest, largest)
@@ -112,29 +119,29 @@ class Scene:
             light = tuple(min(1.0, 1.3 * part) for part in green)
             self.disc((x - 0.3 * radius, y - 0.3 * radius), 0.5 * radius, light)  # type: ignore[arg-type]
 
-    def disc(self, centre: Point, radius: float, colour: Colour) -> None:
+    def disc(self, center: Point, radius: float, color: Color) -> None:
         """Paint a disc."""
-        x, y, r = (value * _OVERSAMPLING for value in (*centre, radius))
-        self._draw.ellipse((x - r, y - r, x + r, y + r), fill=_pixel(colour))
+        x, y, r = (value * _OVERSAMPLING for value in (*center, radius))
+        self._draw.ellipse((x - r, y - r, x + r, y + r), fill=_pixel(color))
 
-    def road(self, across: float, width: float, colour: Colour = ASPHALT) -> None:
-        """A straight road along the frame."""
-        self.rectangle(self.place(across, 0), (width, 3 * self.size), self.shade(colour, 0.06))
+    def road(self, across: float, width: float, color: Color = ASPHALT) -> None:
+        """Paint a straight road along the frame."""
+        self.rectangle(self.point(across, 0), (width, 3 * self.size), self.shade(color, 0.06))
 
     def finish(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Picture (3, H, W) and mask (H, W) at their size, with the light and the noise of a camera."""
+        """Image (3, H, W) and mask (H, W) at their final size, with the light and the noise of a camera."""
         small = (self.size, self.size)
-        smooth = self.picture.filter(ImageFilter.GaussianBlur(0.8)).resize(small, Image.Resampling.BOX)
+        smooth = self._painting.filter(ImageFilter.GaussianBlur(0.8)).resize(small, Image.Resampling.BOX)
         values = np.asarray(smooth, dtype=np.float32) / 255
         light = self.rng.uniform(0.85, 1.15) * self.rng.uniform(0.97, 1.03, size=3)
         values = values * light + self.rng.normal(0, 0.016, size=values.shape)
         mask = np.asarray(self.mask.resize(small, Image.Resampling.BOX)) > 127
-        picture = np.ascontiguousarray(np.clip(values, 0, 1).transpose(2, 0, 1), dtype=np.float32)
-        return picture, mask.astype(np.uint8)
+        image = np.ascontiguousarray(np.clip(values, 0, 1).transpose(2, 0, 1), dtype=np.float32)
+        return image, mask.astype(np.uint8)
 
 
-def _corners(centre: Point, sides: tuple[float, float], angle: float) -> list[Point]:
-    x, y = centre
+def _corners(center: Point, sides: tuple[float, float], angle: float) -> list[Point]:
+    x, y = center
     cos, sin = math.cos(angle), math.sin(angle)
     across, along = sides[0] / 2, sides[1] / 2
     return [
@@ -147,6 +154,6 @@ def _bytes(values: NDArray[np.float64]) -> NDArray[np.uint8]:
     return (np.clip(values, 0, 1) * 255).round().astype(np.uint8)
 
 
-def _pixel(colour: Colour) -> tuple[int, int, int]:
-    red, green, blue = (round(255 * min(1.0, max(0.0, part))) for part in colour)
+def _pixel(color: Color) -> tuple[int, int, int]:
+    red, green, blue = (round(255 * min(1.0, max(0.0, part))) for part in color)
     return red, green, blue

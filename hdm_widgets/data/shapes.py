@@ -1,4 +1,4 @@
-"""Pictures with a planted cue: the right answer to "what does the model look at?" is known."""
+"""Images with a planted cue, so that it is known what a model has to look at."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from torch.utils.data import Dataset
 
 __all__ = ["PlantedCue", "PlantedCueSample"]
 
-# Sizes as shares of the picture's side. Square and circle have the same area, 1.8 % of the picture.
+# Sizes as fractions of the image's side, and the cue's area as a fraction of the image's. Square and circle have the
+# same area.
 _CUE_AREA = 0.018
 _SHAPE_SIDE = (0.22, 0.30)
 _BRIGHTNESS = (0.55, 1.0)
 
 
 class PlantedCueSample(NamedTuple):
-    """One picture of the teaching set.
+    """An image with the mask of its segment and the mask of its cue.
 
     Attributes
     ----------
@@ -30,7 +31,7 @@ class PlantedCueSample(NamedTuple):
     segment : torch.Tensor
         uint8 (H, W), 1 in the shape that is the segment.
     cue : numpy.ndarray
-        bool (H, W), the shape on the right that decides which one is the segment, as far as it is there.
+        bool (H, W), what is there of the shape on the right, which decides which shape is the segment.
     """
 
     image: Tensor
@@ -41,27 +42,30 @@ class PlantedCueSample(NamedTuple):
 class PlantedCue(Dataset[tuple[Tensor, Tensor]]):
     """A cross and a triangle on the left, a square or a circle on the right.
 
-    A square makes the cross the segment, a circle the triangle. So the shape on the right decides
+    A square makes the cross the segment, a circle the triangle. So the shape on the right, the cue, decides
     everything although it is never part of the segment: a good explanation must point at it.
 
     Parameters
     ----------
     length : int
-        Number of pictures.
+        Number of images.
     size : int
-        Side of the square pictures in pixels, at least 32.
+        Side of the square images in pixels, at least 32.
     seed : int
-        Pictures are drawn from (`seed`, index): every item is the same however often it is asked for.
+        An image depends on `seed` and its index only: every item is the same each time.
     without_cue : float
-        Share of pictures, in [0, 1], whose shape on the right is missing or damaged, as if something had bitten
-        into it; there both shapes on the left are the segment. A network trained with some of these must look
-        for a whole square or a whole circle: without them it learns to look for one, and to take anything else
-        for the other.
+        Fraction of images, in [0, 1], whose cue is missing or has a disc cut out; there both shapes on the left are
+        the segment. A network trained with some of these must look for a whole square and for a whole circle. Without
+        them it learns to look for one of the two, and to take anything else for the other.
+
+    Raises
+    ------
+    ValueError
+        If `length` or `size` is too small, or `without_cue` is not in [0, 1].
 
     Notes
     -----
-    After the "testnet" set of the authors of the Hausdorff Distance Masks. The cue covers 1.8 % of
-    the picture.
+    Modeled on the "testnet" data of the authors of the Hausdorff Distance Masks. The cue covers 1.8 % of the image.
 
     Examples
     --------
@@ -86,14 +90,14 @@ class PlantedCue(Dataset[tuple[Tensor, Tensor]]):
         return self.length
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Picture float32 (1, H, W) and mask float32 (H, W) of item `index`."""
+        """Image float32 (1, H, W) and mask float32 (H, W) of item `index`."""
         sample = self.sample(index)
         return sample.image, sample.segment.float()
 
     def sample(self, index: int) -> PlantedCueSample:
         """Item `index` with the mask of its cue."""
         if not -self.length <= index < self.length:
-            raise IndexError(f"index {index} is out of range for {self.length} pictures")
+            raise IndexError(f"index {index} is out of range for {self.length} images")
         rng = np.random.default_rng((self.seed, index % self.length))
         size = self.size
         middle, gap = size // 2, max(1, round(0.03 * size))
@@ -104,28 +108,30 @@ class PlantedCue(Dataset[tuple[Tensor, Tensor]]):
         cross_side, triangle_side = (int(side) for side in sides)
         upper, lower = (0, middle), (middle, size)
         cross = _cross(
-            size, _place(rng, cross_side, (0, middle - gap), upper if cross_above else lower, gap), cross_side
+            size, _random_corner(rng, cross_side, (0, middle - gap), upper if cross_above else lower, gap), cross_side
         )
         triangle = _triangle(
-            size, _place(rng, triangle_side, (0, middle - gap), lower if cross_above else upper, gap), triangle_side
+            size,
+            _random_corner(rng, triangle_side, (0, middle - gap), lower if cross_above else upper, gap),
+            triangle_side,
         )
         cue_side = math.sqrt(_CUE_AREA) * size
         diameter = 2 * cue_side / math.sqrt(math.pi)
         box_side = math.ceil(diameter)
-        corner = _place(rng, box_side, (middle + gap, size), (0, size), gap)
+        corner = _random_corner(rng, box_side, (middle + gap, size), (0, size), gap)
         cue = _square(size, corner, round(cue_side)) if square else _circle(size, corner, round(diameter))
 
         segment = cross if square else triangle
         if self.without_cue and rng.random() < self.without_cue:
-            cue, segment = _bitten(rng, cue, corner, box_side), cross | triangle
+            cue, segment = _damaged(rng, cue, corner, box_side), cross | triangle
 
-        picture = np.zeros((size, size), np.float32)
+        image = np.zeros((size, size), np.float32)
         for shape in (cross, triangle, cue):
-            picture[shape] = rng.uniform(*_BRIGHTNESS)
-        return PlantedCueSample(torch.from_numpy(picture[None]), torch.from_numpy(segment.astype(np.uint8)), cue)
+            image[shape] = rng.uniform(*_BRIGHTNESS)
+        return PlantedCueSample(torch.from_numpy(image[None]), torch.from_numpy(segment.astype(np.uint8)), cue)
 
 
-def _place(
+def _random_corner(
     rng: np.random.Generator, side: int, across: tuple[int, int], down: tuple[int, int], gap: int
 ) -> tuple[int, int]:
     """A random top left corner (x, y) for a box of `side` px inside the given ranges."""
@@ -134,8 +140,8 @@ def _place(
     )
 
 
-def _bitten(rng: np.random.Generator, cue: NDArray[np.bool_], corner: tuple[int, int], side: int) -> NDArray[np.bool_]:
-    """The cue less a disc of random place and size; nothing at all where the disc takes too little to be seen."""
+def _damaged(rng: np.random.Generator, cue: NDArray[np.bool_], corner: tuple[int, int], side: int) -> NDArray[np.bool_]:
+    """Cut a random disc out of the cue; remove the cue if the disc takes too little of it to be seen."""
     x, y = corner[0] + rng.uniform(0, side), corner[1] + rng.uniform(0, side)
     radius = side * rng.uniform(0.25, 0.75)
     rows, cols = np.ogrid[: cue.shape[0], : cue.shape[1]]

@@ -1,4 +1,4 @@
-"""Patches of aerial tiles kept as GeoTIFFs, in the layout of the Inria Aerial Image Labeling data."""
+"""Patches of large aerial GeoTIFFs, in the layout of the Inria Aerial Image Labeling data."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from torch.utils.data import Dataset
 
 __all__ = ["InriaTiles"]
 
-_MOST_OPEN = 8
+_MAX_OPEN_FILES = 8
 _SUFFIXES = (".tif", ".tiff")
-_PICTURE_TYPES = ("uint8", "uint16")
+_IMAGE_TYPES = ("uint8", "uint16")
 _SPLITS = (None, "train", "validation")
-_LAST_OF_VALIDATION = 5
+_LAST_VALIDATION_TILE = 5
 
 
 class InriaTiles(Dataset[tuple[Tensor, Tensor]]):
-    """Patches of large pictures from above, with a mask of the buildings.
+    """Patches of large aerial images, with masks of the buildings.
 
-    The layout is that of the Inria Aerial Image Labeling data: pictures in `train/images`, masks of the same names in
-    `train/gt`, named by region and number (`austin1.tif`). Tiles there have 5000 x 5000 px. Only the headers are read
-    at first, and of a tile only what a patch needs. Patches lie on a grid that starts in the top left corner; only
-    those wholly inside a tile are taken.
+    The layout is that of the Inria Aerial Image Labeling data: images in `train/images`, masks of the same names in
+    `train/gt`, named by region and number (`austin1.tif`). Tiles there have 5000 x 5000 px. The constructor reads only
+    the headers, and an item only its patch. Patches lie on a grid that starts in the top left corner; those that do
+    not lie wholly inside a tile are left out.
 
     Parameters
     ----------
@@ -44,38 +44,38 @@ class InriaTiles(Dataset[tuple[Tensor, Tensor]]):
     patch : int
         Side of the square patches in pixels.
     stride : int
-        Distance between neighbouring patches in pixels; less than `patch` makes them overlap.
+        Distance between neighboring patches in pixels; less than `patch` makes them overlap.
     regions : sequence of str, optional
         The regions to take, such as `["austin", "chicago"]`: file names without the number at their end. All by
         default.
     split : {None, "train", "validation"}
-        "validation" takes the tiles numbered 1 to 5 of every region, "train" the others, as the authors of the data
-        recommend. None takes all.
+        "validation" takes tiles 1 to 5 of every region, "train" the others, as the authors of the data recommend. None
+        takes all.
 
     Attributes
     ----------
     tiles : list of str
-        Names of the tiles, without extension; numbers in them count as numbers: austin2 comes before austin10.
+        Names of the tiles, without extension, in natural order: austin2 comes before austin10.
     columns : dict of str to list
         `"tile"`, `"region"`, and `"row"` and `"col"` of the top left pixel in the tile, for every patch.
 
     Raises
     ------
     ImportError
-        Without rasterio, which the extra `tiles` brings.
+        If rasterio is not installed; the extra `tiles` installs it.
     FileNotFoundError
-        If there is no such folder, no tile in it, or no mask of a tile.
+        If the folder, the tiles in it or the mask of a tile are missing.
     ValueError
-        For settings that make no sense; and for a file that cannot be read, has too few bands, pixels that are neither
-        uint8 nor uint16, a mask of another size than its picture, or less room than one patch needs.
+        If a parameter is out of range; or if a file cannot be read, has fewer than 3 bands, pixels that are neither
+        uint8 nor uint16, a mask of another size, or sides shorter than a patch.
 
     Notes
     -----
-    Items can be read from several threads, which take turns, and from the processes of a DataLoader: each opens files
-    of its own, and never more than 8 at a time. Damaged pixels show only when they are read: a ValueError then, too.
+    Items can be read from several threads, which take turns, and from the processes of a DataLoader. Each process opens
+    its own files, at most 8 at a time. Damaged pixels are found only when they are read, and raise a ValueError then.
 
-    Pictures have at least 3 bands, of which the first 3 are used; of a mask, the first band. Whatever is not 0 in a
-    mask is a building: 255 as in the published files, or 1.
+    The first 3 bands of an image and the first band of a mask are used. Whatever is not 0 in a mask is a building: 255
+    as in the published files, or 1.
 
     Examples
     --------
@@ -105,7 +105,7 @@ class InriaTiles(Dataset[tuple[Tensor, Tensor]]):
             raise TypeError(f"regions must be a sequence of names, such as [{regions!r}], got {regions!r}")
         self.patch = patch
         self.stride = stride
-        # A relative path would mean another place after a change of the working directory.
+        # A relative path would point elsewhere after a change of the working directory.
         names = _chosen(_found(Path(root).absolute()), regions, split)
         self._tiles = [_checked(name, patch) for name in names]
         self.tiles = [tile.name for tile in names]
@@ -122,7 +122,7 @@ class InriaTiles(Dataset[tuple[Tensor, Tensor]]):
         return self._ends[-1]
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Picture float32 (3, patch, patch) in [0, 1] and mask float32 (patch, patch) of item `index`."""
+        """Image float32 (3, patch, patch) in [0, 1] and mask float32 (patch, patch) of item `index`."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"index {index} is out of range for {len(self)} patches")
         index %= len(self)
@@ -130,12 +130,12 @@ class InriaTiles(Dataset[tuple[Tensor, Tensor]]):
         tile = self._tiles[number]
         before = self._ends[number - 1] if number else 0
         row, col = (self.stride * step for step in divmod(index - before, len(self._steps(tile.width))))
-        # One set of handles for each process: a forked one shares its parent's place in every file that was open, so
-        # it must not read from those. It does not close them either.
+        # One set of handles for each process: a forked process shares its parent's position in every open file, so it
+        # must neither read from those nor close them.
         handles = self._handles.setdefault(os.getpid(), _Handles())
-        picture = handles.read(tile.picture, [1, 2, 3], (row, col), self.patch)
+        image = handles.read(tile.image, [1, 2, 3], (row, col), self.patch)
         mask = handles.read(tile.mask, 1, (row, col), self.patch)
-        values = picture.astype(np.float32) / np.iinfo(picture.dtype).max
+        values = image.astype(np.float32) / np.iinfo(image.dtype).max
         return torch.from_numpy(values), torch.from_numpy((mask != 0).astype(np.float32))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -143,12 +143,12 @@ class InriaTiles(Dataset[tuple[Tensor, Tensor]]):
         return {**self.__dict__, "_handles": {}}
 
     def _steps(self, length: int) -> range:
-        """Where patches start along a side of `length` px."""
+        """Start of every patch along a side of `length` px."""
         return range(0, length - self.patch + 1, self.stride)
 
 
 class _Name(NamedTuple):
-    """A picture's file, and what its name says."""
+    """The file of an image, and what its name says."""
 
     path: Path
     name: str
@@ -157,16 +157,16 @@ class _Name(NamedTuple):
 
 
 class _Tile(NamedTuple):
-    """A picture and a mask of the same size."""
+    """Files of an image and a mask of the same size."""
 
-    picture: Path
+    image: Path
     mask: Path
     height: int
     width: int
 
 
 def _found(root: Path) -> list[_Name]:
-    """The pictures below `root`, in natural order."""
+    """Images below `root`, in natural order."""
     folders = [folder / "images" for folder in (root / "train", root / "AerialImageDataset" / "train", root)]
     images = next((folder for folder in folders if folder.is_dir()), None)
     if images is None:
@@ -174,7 +174,7 @@ def _found(root: Path) -> list[_Name]:
             f"no folder train/images in {root}; root must be the folder AerialImageDataset, the folder that holds it, "
             "or its folder train"
         )
-    # Archives made on a Mac bring companions of each file, named "._austin1.tif".
+    # Archives made on a Mac hold a second file beside each, named "._austin1.tif".
     paths = [path for path in images.iterdir() if path.suffix.lower() in _SUFFIXES and path.name[0] != "."]
     if not paths:
         raise FileNotFoundError(f"no GeoTIFFs (.tif) in {images}")
@@ -189,9 +189,9 @@ def _name(path: Path) -> _Name:
 
 def _natural(path: Path) -> tuple[list[str | int], str]:
     """A key by which "austin2" comes before "austin10"."""
-    # Splitting at a group gives text and digits in turn, so that texts are compared with texts, numbers with numbers.
+    # Splitting at a group gives text and digits in turn: text is only compared with text, numbers with numbers.
     parts = re.split(r"(\d+)", path.stem)
-    return [int(part) if place % 2 else part for place, part in enumerate(parts)], path.name
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], path.name
 
 
 def _chosen(names: list[_Name], regions: Iterable[str] | None, split: str | None) -> list[_Name]:
@@ -207,34 +207,34 @@ def _chosen(names: list[_Name], regions: Iterable[str] | None, split: str | None
 
 
 def _split(name: _Name) -> str:
-    first = name.number is not None and 1 <= name.number <= _LAST_OF_VALIDATION
+    first = name.number is not None and 1 <= name.number <= _LAST_VALIDATION_TILE
     return "validation" if first else "train"
 
 
 def _checked(name: _Name, patch: int) -> _Tile:
-    """The tile of this name, if its two headers agree and leave room for a patch."""
-    picture, mask = name.path, name.path.parents[1] / "gt" / name.path.name
+    """The tile of this name; its two headers must agree, and its sides must not be shorter than a patch."""
+    image, mask = name.path, name.path.parents[1] / "gt" / name.path.name
     if not mask.is_file():
-        raise FileNotFoundError(f"no mask of {picture}: there is no {mask}")
-    with _reading(picture), _open(picture) as header:
+        raise FileNotFoundError(f"no mask of {image}: there is no {mask}")
+    with _reading(image), _open(image) as header:
         (height, width), bands, kind = header.shape, header.count, header.dtypes[0]
     with _reading(mask), _open(mask) as header:
         mask_height, mask_width = header.shape
     if bands < 3:
-        raise ValueError(f"{picture} has {bands} band{'s' * (bands > 1)}; pictures need at least 3")
-    if kind not in _PICTURE_TYPES:
-        raise ValueError(f"{picture} has {kind} pixels; pictures must be {' or '.join(_PICTURE_TYPES)}")
+        raise ValueError(f"{image} has {bands} band{'s' * (bands > 1)}; images need at least 3")
+    if kind not in _IMAGE_TYPES:
+        raise ValueError(f"{image} has {kind} pixels; images must be {' or '.join(_IMAGE_TYPES)}")
     if (mask_height, mask_width) != (height, width):
-        raise ValueError(f"{mask} has {mask_height} x {mask_width} px, but its picture {height} x {width} px")
+        raise ValueError(f"{mask} has {mask_height} x {mask_width} px, but its image {height} x {width} px")
     if min(height, width) < patch:
-        raise ValueError(f"{picture} has {height} x {width} px, too few for a patch of {patch} x {patch} px")
-    return _Tile(picture, mask, height, width)
+        raise ValueError(f"{image} has {height} x {width} px, too few for a patch of {patch} x {patch} px")
+    return _Tile(image, mask, height, width)
 
 
 class _Handles:
-    """Open GeoTIFFs, at most `_MOST_OPEN`: the one not used for longest is closed first.
+    """Open GeoTIFFs, at most `_MAX_OPEN_FILES`: the least recently used one is closed first.
 
-    A handle of rasterio's serves one thread at a time, so threads take turns.
+    A rasterio handle serves one thread at a time, so threads take turns.
     """
 
     def __init__(self) -> None:
@@ -242,18 +242,18 @@ class _Handles:
         self._open: OrderedDict[Path, Any] = OrderedDict()
 
     def read(self, path: Path, bands: int | list[int], corner: tuple[int, int], side: int) -> NDArray[Any]:
-        """The square of `side` px whose top left pixel is `corner` (row, col)."""
+        """Pixels of the square with sides of `side` px and the top left pixel `corner` (row, col)."""
         window = tuple((start, start + side) for start in corner)
         with self._lock, _reading(path):
             handle = self._open.pop(path, None)
             if handle is None:
-                while len(self._open) >= _MOST_OPEN:
+                while len(self._open) >= _MAX_OPEN_FILES:
                     self._open.popitem(last=False)[1].close()
                 handle = _open(path)
             try:
                 values: NDArray[Any] = handle.read(bands, window=window)
             except BaseException:
-                # What a handle gives after a failure is not certain to be the file's.
+                # After a failure, a handle may return other pixels than the file's.
                 handle.close()
                 raise
             self._open[path] = handle
@@ -270,7 +270,7 @@ def _import_rasterio() -> Any:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Errors of GDAL leave as a ValueError that names `path`, and print nothing."""
+    """Raise GDAL's errors as a ValueError that names `path`; print nothing."""
     rasterio = _import_rasterio()
     try:
         with rasterio.Env():
@@ -288,10 +288,10 @@ def _reader() -> Any:
     from rasterio.io import DatasetReader
 
     class Reader(DatasetReader):  # type: ignore[misc]  # rasterio has no types
-        """A reader that does not ask where on Earth the pixels lie.
+        """A reader that skips the georeference, which is not needed here.
 
-        rasterio warns of every file that does not say so, and the filters of `warnings` belong to all threads. It
-        refuses files that name their place in an encoding other than UTF-8. Here nobody wants to know.
+        rasterio warns about files without one, and warning filters belong to the whole process. It refuses files whose
+        georeference is not encoded as UTF-8.
         """
 
         def read_transform(self) -> list[float]:

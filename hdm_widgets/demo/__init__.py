@@ -1,4 +1,4 @@
-"""Ready-made models with data to explain."""
+"""Trained models with data to explain."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from hdm_widgets.models.unet import UNet
 
 __all__ = ["AerialDemo", "ShapesDemo", "aerial", "shapes"]
 
-_PICTURES = 1000
+_IMAGES = 1000
 
 
 class ShapesDemo(NamedTuple):
-    """A trained model and a picture whose explanation is known.
+    """A trained model and an image whose explanation is known.
 
     Attributes
     ----------
@@ -41,15 +41,15 @@ class ShapesDemo(NamedTuple):
 
 
 class AerialDemo(NamedTuple):
-    """A trained model and scenes that it has never seen.
+    """A trained model and images that it has never seen.
 
     Attributes
     ----------
     model : UNet
         (N, 3, H, W) -> logits (N, 1, H, W), high on buildings.
     dataset : AerialScenes
-        Items are (picture float32 (3, 96, 96), mask float32 (96, 96)); `dataset.columns["land_use"]` says what each
-        shows.
+        Items are (image float32 (3, 96, 96), mask float32 (96, 96)); `dataset.columns["land_use"]` has the land use of
+        each.
     """
 
     model: UNet
@@ -67,14 +67,14 @@ def _aerial_model() -> UNet:
 
 
 def aerial(length: int = 1200) -> AerialDemo:
-    """The aerial demo: a small U-Net that finds buildings, and synthetic scenes of seven land uses.
+    """The aerial demo: a small U-Net that finds buildings, and synthetic images of seven land uses.
 
-    The network has seen few car parks and cemeteries, whose rows of rectangles look like buildings.
+    The network was trained with few car parks and cemeteries, whose rows of rectangles look like buildings.
 
     Parameters
     ----------
     length : int
-        Number of patches.
+        Number of images.
 
     Returns
     -------
@@ -91,17 +91,17 @@ def aerial(length: int = 1200) -> AerialDemo:
 
 
 def shapes(index: int = 0) -> ShapesDemo:
-    """The planted-cue demo: a small trained U-Net and one of the pictures it has never seen.
+    """The planted-cue demo: a small trained U-Net and one of 1000 images that it has never seen.
 
     Parameters
     ----------
     index : int
-        0 to 999.
+        Which image, 0 to 999.
 
     Returns
     -------
     ShapesDemo
-        (model, image, segment, cue); the picture is 128 x 128 px. All calls share one model.
+        (model, image, segment, cue); the image has 128 x 128 px. All calls share one model.
 
     Examples
     --------
@@ -109,5 +109,5 @@ def shapes(index: int = 0) -> ShapesDemo:
     >>> image.shape
     torch.Size([1, 128, 128])
     """
-    sample = PlantedCue(_PICTURES, seed=_shapes.DEMO_SEED).sample(index)
+    sample = PlantedCue(_IMAGES, seed=_shapes.DEMO_SEED).sample(index)
     return ShapesDemo(_shapes_model(), *sample)

@@ -1,4 +1,4 @@
-"""The aerial demo's network: its size, its weights, its seeds, what it is trained on."""
+"""The network of the aerial demo: size, weights, seeds, and land uses of the training data."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from hdm_widgets.demo._weights import restore
 from hdm_widgets.models.unet import UNet
 
 WEIGHTS = Path(__file__).with_name("aerial.npz")
-# Patches shown by the demo are drawn from a third seed: neither trained on nor chosen by.
+# The demo shows images of a third seed, used neither for training nor to select the weights.
 TRAINING_SEED, VALIDATION_SEED, DEMO_SEED = 11, 12, 13
-# What a survey of a town would bring: few car parks and cemeteries, so their rows of rectangles pass for houses.
-TRAINING_SHARES = {
+# As in a survey of a town: few car parks and cemeteries, so that their rows of rectangles pass for houses.
+TRAINING_WEIGHTS = {
     "forest": 0.2,
     "water": 0.12,
     "field": 0.2,

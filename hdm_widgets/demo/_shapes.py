@@ -1,4 +1,4 @@
-"""The planted-cue demo's network: its size, its weights, its seeds."""
+"""The network of the planted-cue demo: size, weights and seeds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hdm_widgets.demo._weights import restore
 from hdm_widgets.models.unet import UNet
 
 WEIGHTS = Path(__file__).with_name("shapes.npz")
-# Pictures shown by the demo are drawn from a third seed: neither trained on nor chosen by.
+# The demo shows images of a third seed, used neither for training nor to select the weights.
 TRAINING_SEED, VALIDATION_SEED, DEMO_SEED = 1, 2, 3
 
 

@@ -1,4 +1,4 @@
-"""Weights of the demos' networks as small files: float16 on disk, float32 in use."""
+"""Store the weights of the demos' networks as float16, and restore them as float32."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The Hausdorff family of distances between masks, in pixels, and what they mean for empty masks.
 
-A mask is a set of pixels, a pixel is the point at its centre. The Hausdorff distance of two sets is the
+A mask is a set of pixels, a pixel is the point at its center. The Hausdorff distance of two sets is the
 largest distance that any pixel of one set has to the nearest pixel of the other.
 """
 
@@ -15,7 +15,9 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import directed_hausdorff
 
+from hdm_widgets._bitmasks import bounding_box
 from hdm_widgets._validation import check_choice
+from hdm_widgets.metrics.masks import Indices, Mask, as_mask, as_masks, coordinates, outline
 
 __all__ = [
     "EmptyPolicy",
@@ -29,10 +31,9 @@ __all__ = [
 ]
 
 EmptyPolicy = Literal["diagonal", "inf", "nan", "raise"]
-Mask = NDArray[np.bool_]
 
-# Nearest neighbours by k-d tree cost about this many times more per point than a distance transform does
-# per pixel (240 to 1024 px, two cores); the cheaper of the two is taken.
+# A k-d tree takes about this many times longer per point than a distance transform per pixel (measured on images of
+# 240 to 1024 px, two cores). The cheaper of the two is used.
 _TREE_COST = 16
 
 
@@ -44,7 +45,7 @@ class HausdorffPair(NamedTuple):
     distance : float
         Their distance in pixels.
     from_pixel : tuple of int or None
-        (row, col) of the pixel that is farthest from the other mask; None where no pair exists
+        (row, col) of the pixel that is farthest from the other mask; None if no pair exists
         because a mask is empty, or the two are equal.
     to_pixel : tuple of int or None
         (row, col) of the pixel of the other mask that is nearest to it.
@@ -64,90 +65,59 @@ def _empty_distance(shape: tuple[int, ...], empty: EmptyPolicy) -> float:
     return {"diagonal": math.hypot(*shape), "inf": float("inf"), "nan": float("nan")}[empty]
 
 
-def _mask(a: ArrayLike) -> Mask:
-    mask = np.asarray(a) != 0
-    if mask.ndim != 2:
-        raise ValueError(f"a mask must have two dimensions (H, W), got shape {mask.shape}")
-    return cast(Mask, mask)
-
-
-def _masks(a: ArrayLike, b: ArrayLike) -> tuple[Mask, Mask]:
-    first, second = _mask(a), _mask(b)
-    if first.shape != second.shape:
-        raise ValueError(f"the masks must have the same shape, got {first.shape} and {second.shape}")
-    return first, second
-
-
-def _outline(mask: Mask) -> Mask:
-    """Pixels of the mask with one of their four neighbours outside it; the picture's border counts as outside.
-
-    The pixel of a mask that is nearest to a pixel outside always is one of these: from any other, one step
-    towards that pixel stays in the mask and comes nearer.
-    """
-    inner = np.zeros_like(mask)
-    core = inner[1:-1, 1:-1]
-    np.logical_and(mask[:-2, 1:-1], mask[2:, 1:-1], out=core)
-    core &= mask[1:-1, :-2]
-    core &= mask[1:-1, 2:]
-    return mask & ~inner
-
-
-def _bounds(mask: Mask) -> tuple[slice, slice] | None:
-    """Rows and columns of the smallest box around the mask; None for an empty one."""
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)) if len(rows) else None
-
-
-def _points(mask: Mask) -> NDArray[np.intp]:
-    rows, cols = np.divmod(np.flatnonzero(mask), mask.shape[1])
-    return np.stack([rows, cols], axis=1)
-
-
-def _farthest(candidates: NDArray[np.intp], mask: Mask) -> float:
+def _farthest(candidates: Indices, mask: Mask) -> float:
     """Largest distance from a candidate pixel (n, 2) outside the mask to its nearest pixel in the mask."""
     if len(candidates) * _TREE_COST < mask.size:
-        nearest, _ = cKDTree(_points(_outline(mask)), balanced_tree=False, compact_nodes=False).query(candidates)
+        nearest, _ = cKDTree(coordinates(outline(mask)), balanced_tree=False, compact_nodes=False).query(candidates)
         return float(nearest.max())
     distances = ndimage.distance_transform_edt(~mask)
     return float(distances[candidates[:, 0], candidates[:, 1]].max())
 
 
 class ReferenceMask:
-    """A mask that many others are compared with.
+    """A mask that many others are compared with, such as the ground truth.
 
-    What depends on this mask alone, its distance transform, is computed once. Of every other mask only
-    the pixels in which the two differ are looked at: no other pixel can be the farthest.
+    Its distance transform is computed once. For every other mask, only the pixels in which the two differ matter: no
+    other pixel can be the farthest.
 
     Parameters
     ----------
     mask : array_like (H, W)
         Nonzero = segment.
     empty : {"diagonal", "inf", "nan", "raise"}
-        The distance where exactly one of two masks is empty: the picture's diagonal, infinity, NaN,
+        The distance if exactly one of two masks is empty: the image's diagonal, infinity, NaN,
         or a `ValueError`. The distance of two empty masks is always 0.
+
+    Attributes
+    ----------
+    mask : numpy.ndarray, bool (H, W)
+    empty : str
+    squared_distances : numpy.ndarray, int32 (H, W)
+        Squared distance in pixels of every pixel to the nearest pixel of the mask; 0 everywhere if the mask is empty.
     """
 
     def __init__(self, mask: ArrayLike, *, empty: EmptyPolicy = "diagonal") -> None:
-        self.mask = _mask(mask).copy()
+        self.mask = as_mask(mask).copy()
         self.empty = check_choice("empty", empty, EmptyPolicy)
-        self._box = _bounds(self.mask)
+        self._box = bounding_box(self.mask)
         # Squared distances of pixels are whole numbers: int32 keeps them exactly in half the memory.
-        self._squared = np.zeros(self.mask.shape, np.int32)
+        self.squared_distances = np.zeros(self.mask.shape, np.int32)
         if self._box is not None:
-            self._squared = np.rint(ndimage.distance_transform_edt(~self.mask) ** 2).astype(np.int32)
+            self.squared_distances = np.rint(ndimage.distance_transform_edt(~self.mask) ** 2).astype(np.int32)
 
     def distance(self, mask: ArrayLike) -> float:
         """Hausdorff distance in pixels between `mask` (H, W) and this one."""
-        other, _ = _masks(mask, self.mask)
-        box = _bounds(other)
+        other, _ = as_masks(mask, self.mask)
+        box = bounding_box(other)
         if self._box is None or box is None:
             return 0.0 if self._box is box else _empty_distance(other.shape, self.empty)
-        # Outside the box that holds both masks there is nothing to find.
-        both = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(self._box, box, strict=True))
-        other = other[both]
-        added = float(np.sqrt((self._squared[both] * other).max()))
-        missed = _points(self.mask[both] & ~other)
-        return max(added, _farthest(missed, other)) if len(missed) else added
+        # Both masks lie in this box.
+        rows = slice(min(self._box[0], box[0]), max(self._box[2], box[2]))
+        cols = slice(min(self._box[1], box[1]), max(self._box[3], box[3]))
+        other = other[rows, cols]
+        false_positive = float(np.sqrt((self.squared_distances[rows, cols] * other).max()))
+        false_negatives = coordinates(self.mask[rows, cols] & ~other)
+        return max(false_positive, _farthest(false_negatives, other)) if len(false_negatives) else false_positive
 
     def distances(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Hausdorff distances (N,) in pixels of masks (N, H, W)."""
@@ -162,7 +132,7 @@ def hausdorff_distance(a: ArrayLike, b: ArrayLike, *, empty: EmptyPolicy = "diag
     a, b : array_like (H, W)
         Masks, nonzero = segment.
     empty : {"diagonal", "inf", "nan", "raise"}
-        The value where exactly one mask is empty: the picture's diagonal (so that losing the whole
+        The value if exactly one mask is empty: the image's diagonal (so that losing the whole
         segment is the worst value), infinity, NaN, or a `ValueError`.
 
     Returns
@@ -208,7 +178,7 @@ def hausdorff_pair(a: ArrayLike, b: ArrayLike, *, empty: EmptyPolicy = "diagonal
     >>> hausdorff_pair([[1, 0, 0, 0]], [[1, 0, 0, 1]])
     HausdorffPair(distance=3.0, from_pixel=(0, 3), to_pixel=(0, 0), from_mask='b')
     """
-    first, second = _masks(a, b)
+    first, second = as_masks(a, b)
     policy = check_choice("empty", empty, EmptyPolicy)
     if not first.any() or not second.any():
         both = not first.any() and not second.any()
@@ -225,8 +195,8 @@ def hausdorff_pair(a: ArrayLike, b: ArrayLike, *, empty: EmptyPolicy = "diagonal
 
 
 def _surface_distances(a: Mask, b: Mask) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Distances from every outline pixel of one mask to the nearest outline pixel of the other, both ways."""
-    outline_a, outline_b = _outline(a), _outline(b)
+    """Distance from every outline pixel of each mask to the nearest outline pixel of the other."""
+    outline_a, outline_b = outline(a), outline(b)
     return (
         ndimage.distance_transform_edt(~outline_b)[outline_a],
         ndimage.distance_transform_edt(~outline_a)[outline_b],
@@ -236,7 +206,7 @@ def _surface_distances(a: Mask, b: Mask) -> tuple[NDArray[np.float64], NDArray[n
 def hausdorff_percentile(
     a: ArrayLike, b: ArrayLike, percentile: float = 95, *, empty: EmptyPolicy = "diagonal"
 ) -> float:
-    """Percentile of the surface distances, HD95 by default: a Hausdorff distance that forgives outliers.
+    """Percentile of the surface distances, HD95 by default: a Hausdorff distance that is robust to outliers.
 
     Parameters
     ----------
@@ -254,9 +224,9 @@ def hausdorff_percentile(
 
     Notes
     -----
-    As usual for this figure, distances are taken between the masks' outlines (pixels with one of their
-    four neighbours outside), with linear interpolation between ranks. `percentile=100` can
-    therefore differ from `hausdorff_distance`, which looks at all pixels.
+    As usual for this metric, distances are taken between the masks' outlines (pixels with one of their
+    four neighbors outside), with linear interpolation between ranks. `percentile=100` can
+    therefore differ from `hausdorff_distance`, which takes all pixels.
 
     Examples
     --------
@@ -265,7 +235,7 @@ def hausdorff_percentile(
     """
     if not 0 <= percentile <= 100:
         raise ValueError(f"percentile must be in [0, 100], got {percentile}")
-    first, second = _masks(a, b)
+    first, second = as_masks(a, b)
     check_choice("empty", empty, EmptyPolicy)
     if not first.any() or not second.any():
         return hausdorff_pair(first, second, empty=empty).distance
@@ -292,7 +262,7 @@ def mean_surface_distance(a: ArrayLike, b: ArrayLike, *, empty: EmptyPolicy = "d
     >>> mean_surface_distance([[1, 0, 0]], [[0, 0, 1]])
     2.0
     """
-    first, second = _masks(a, b)
+    first, second = as_masks(a, b)
     check_choice("empty", empty, EmptyPolicy)
     if not first.any() or not second.any():
         return hausdorff_pair(first, second, empty=empty).distance
@@ -300,16 +270,16 @@ def mean_surface_distance(a: ArrayLike, b: ArrayLike, *, empty: EmptyPolicy = "d
 
 
 def row_distance(output: ArrayLike, segment: ArrayLike) -> float:
-    """The distance of the method's published code: every row of a map taken as one point.
+    """The distance of the method's published code, which takes every row of a map as one point.
 
-    The two (H, W) maps go to SciPy's `directed_hausdorff`, both ways, which reads them as H points in
-    W dimensions. It is not a distance in pixels: moving a square down by any number of rows gives 0. It is
-    here so that results can be compared with those of the published code.
+    SciPy's `directed_hausdorff` reads each (H, W) map as H points in W dimensions; this is the larger of both
+    directions. It is no distance in pixels: moving a square down by any number of rows gives 0. Use it to compare
+    results with those of the published code.
 
     Parameters
     ----------
     output : array_like (H, W)
-        The model's map as it came, not thresholded.
+        The model's map as it is, without a threshold.
     segment : array_like (H, W)
         The true mask.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hdm_widgets.metrics.masks import check_same_shape
+
 __all__ = ["dice", "iou"]
 
 
 def _pair(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     first, second = np.asarray(a) != 0, np.asarray(b) != 0
-    if first.shape != second.shape:
-        raise ValueError(f"the masks must have the same shape, got {first.shape} and {second.shape}")
+    check_same_shape(first, second)
     return first, second
 
 
@@ -23,7 +24,7 @@ def iou(a: ArrayLike, b: ArrayLike, *, empty: float = 0.0) -> float:
     a, b : array_like, same shape
         Masks, nonzero = segment.
     empty : float
-        The value where both masks are empty; the union has no pixel then.
+        The value if both masks are empty: their union has no pixel.
 
     Returns
     -------
@@ -48,7 +49,7 @@ def dice(a: ArrayLike, b: ArrayLike, *, empty: float = 0.0) -> float:
     a, b : array_like, same shape
         Masks, nonzero = segment.
     empty : float
-        The value where both masks are empty.
+        The value if both masks are empty.
 
     Returns
     -------

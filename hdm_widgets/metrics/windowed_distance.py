@@ -1,11 +1,12 @@
-"""Hausdorff distances of masks that differ from one base mask inside a window only.
+"""Hausdorff distances to the truth of masks that differ from one prediction inside a window only.
 
-The farthest pixel is either an extra one (in the mask, outside the reference) or a missed one (in the reference,
-outside the mask). For the base, both kinds are sorted by distance once. A window then adds pixels and removes pixels:
+The farthest pixel is either a false positive (in the mask, outside the truth) or a false negative (in the truth,
+outside the mask). For the prediction, both kinds are sorted by distance once, and every pixel of the truth is assigned
+to the nearest pixel of the prediction. A window then adds pixels to the prediction and removes others:
 
-- An added pixel is a new extra one, or brings missed ones nearer.
-- A removed pixel is no longer an extra one, and leaves behind the reference pixels that it served: those that it was
-  the nearest one of. Only they need a new search, and mostly not even they, as another pixel near enough stays.
+- An added pixel is a new false positive, or brings false negatives nearer.
+- A removed pixel is no false positive any more, and pixels that were assigned to it need another nearest pixel. Only
+  they need a new search, and mostly not even they: another pixel of the mask is near enough.
 """
 
 from __future__ import annotations
@@ -20,39 +21,37 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from hdm_widgets.metrics.distance import ReferenceMask, _masks, _outline, _points
+from hdm_widgets.metrics.distance import ReferenceMask
+from hdm_widgets.metrics.masks import Indices, Mask, as_masks, coordinates, outline
 
 __all__ = ["WindowedDistance"]
 
-Mask = NDArray[np.bool_]
-Indices = NDArray[np.intp]
-
-# What is faster was measured on pictures of 240 to 1024 px; the values change none of the results.
-_MANY = 1 / 16  # of the picture's pixels; more of them are looked at faster by measuring the whole mask
-_FEW = 64  # pixels that are searched for at once, without a sample of them first
-_TILE = 6  # px; a sample has one pixel of every square of this side
-_MARGIN = 32  # px around pixels in which their nearest ones are searched for first
+# These values change no result, only the time; they were measured on images of 240 to 1024 px.
+_MANY = 1 / 16  # fraction of the image's pixels; if more have changed, measuring the whole mask is faster
+_FEW = 64  # so many pixels are searched for at once, without a sample of them first
+_TILE = 6  # px; a sample has one pixel of every square with this side
+_MARGIN = 32  # px around the pixels; their nearest ones are first searched for in this box
 
 _UNLIMITED = np.iinfo(np.int32).max
 _DOWN, _RIGHT = np.array([(row, col) for row in (-1, 0, 1) for col in (-1, 0, 1) if row or col]).T[:, :, None]
 
 
 class WindowedDistance:
-    """Hausdorff distances to a reference of masks that differ from a base mask inside a window only.
+    """Hausdorff distances to the truth of masks that differ from one prediction inside a window only.
 
-    They equal what `ReferenceMask.distance` gives for the whole masks, empty ones included. Some hundred changed
-    pixels mostly take microseconds; a change of the whole picture takes about as long as the whole mask does.
+    They equal what `ReferenceMask.distance` gives for the whole masks, empty ones included. A few hundred changed
+    pixels mostly take microseconds; a change of the whole image takes about as long as the whole mask does.
 
     Parameters
     ----------
-    reference : ReferenceMask
-    base : array_like (H, W)
-        Nonzero = segment; of the reference's shape. A copy is kept.
+    truth : ReferenceMask
+    predicted : array_like (H, W)
+        Nonzero = segment; of the truth's shape. A copy is kept.
 
     Raises
     ------
     ValueError
-        If the base does not have the reference's shape.
+        If the two masks differ in shape.
 
     Examples
     --------
@@ -63,32 +62,33 @@ class WindowedDistance:
     3.0
     """
 
-    def __init__(self, reference: ReferenceMask, base: ArrayLike) -> None:
-        self._reference = reference
-        self._base, truth = _masks(base, reference.mask)
-        # Pixels are flat indices here, so what is looked up for them is flat too.
-        self._before, self._truth, self._squared = self._base.ravel(), truth.ravel(), reference._squared.ravel()
-        self._count = int(np.count_nonzero(self._base))
-        self._one_is_empty = not self._count or not truth.any()
+    def __init__(self, truth: ReferenceMask, predicted: ArrayLike) -> None:
+        self._truth = truth
+        self._predicted, true = as_masks(predicted, truth.mask)
+        # Pixels are flat indices from here on, and so are the arrays that are indexed by them.
+        self._is_predicted, self._is_true = self._predicted.ravel(), true.ravel()
+        self._squared = truth.squared_distances.ravel()
+        self._count = int(np.count_nonzero(self._predicted))
+        self._one_is_empty = not self._count or not true.any()
         if not self._one_is_empty:
-            self._sort_extra()
-            self._sort_missed()
-            self._budget = self._budgets()
+            self._sort_false_positives()
+            self._sort_false_negatives()
+            self._tolerated = self._tolerated_changes()
 
     @cached_property
     def base_distance(self) -> float:
-        """Distance of the base itself."""
-        return self._reference.distance(self._base)
+        """Distance of the prediction itself: the baseline."""
+        return self._truth.distance(self._predicted)
 
     def distance(self, row: int, col: int, window: ArrayLike) -> float:
-        """Distance of the base with other pixels in a window.
+        """Distance of the prediction with other pixels in a window.
 
         Parameters
         ----------
         row, col : int
             The window's upper left pixel.
         window : array_like (h, w)
-            Nonzero = segment; it must lie inside the picture.
+            Nonzero = segment; it must lie inside the image.
 
         Returns
         -------
@@ -98,160 +98,172 @@ class WindowedDistance:
         Raises
         ------
         ValueError
-            If the window does not fit; if the mask or the reference is empty under `empty="raise"`.
+            If the window does not fit; if the mask or the truth is empty under `empty="raise"`.
         """
         inside = np.asarray(window, dtype=np.bool_)
-        place = self._place(row, col, inside.shape)
-        differs = inside != self._base[place]
+        region = self._region(row, col, inside.shape)
+        differs = inside != self._predicted[region]
         count = int(np.count_nonzero(differs))
         if not count:
             return self.base_distance
         if self._one_is_empty or self._are_many(count):
-            return self._reference.distance(self._changed(place, inside))
-        flips, (inner, outer) = np.flatnonzero(differs), (inside.shape[1], self._base.shape[1])
-        flips += flips // inner * (outer - inner) + (row * outer + col)
-        if self._budget[flips].min() > count:
+            return self._truth.distance(self._changed(region, inside))
+        changed, (inner, outer) = np.flatnonzero(differs), (inside.shape[1], self._predicted.shape[1])
+        changed += changed // inner * (outer - inner) + (row * outer + col)
+        if self._tolerated[changed].min() > count:
             return self.base_distance
-        before = self._before[flips]
-        removed, added = flips[before], flips[~before]
+        was_predicted = self._is_predicted[changed]
+        removed, added = changed[was_predicted], changed[~was_predicted]
         if len(removed) == self._count and not len(added):
-            return self._reference.distance(self._changed(place, inside))
-        # Only missed pixels that were farther than what is certain can still be, and those that removed ones served.
-        certain = self._certain(removed, added)
-        farther = bisect_left(self._missed, -certain, key=lambda distance: -distance)
-        serving = self._serving(removed, certain)
-        if not farther and not len(serving):
-            return certain
-        mask = self._changed(place, inside)
-        doubtful = np.concatenate([self._missed_at[:farther], self._served(serving, mask, certain)])
-        doubtful = doubtful[~mask.ravel()[doubtful]]
-        if self._are_many(len(doubtful)):
-            return self._reference.distance(mask)
-        return _farthest_from(mask, self._coordinates(doubtful), certain) if len(doubtful) else certain
+            return self._truth.distance(self._changed(region, inside))
+        # A larger distance can only come from false negatives that were farther than the lower bound, and from pixels
+        # that were assigned to removed ones.
+        bound = self._lower_bound(removed, added)
+        farther = bisect_left(self._false_negative_distances, -bound, key=lambda distance: -distance)
+        bereft = self._with_assigned(removed, bound)
+        if not farther and not len(bereft):
+            return bound
+        mask = self._changed(region, inside)
+        candidates = np.concatenate([self._false_negatives[:farther], self._assigned_to(bereft, mask, bound)])
+        candidates = candidates[~mask.ravel()[candidates]]
+        if self._are_many(len(candidates)):
+            return self._truth.distance(mask)
+        return _farthest_from(mask, self._coordinates(candidates), bound) if len(candidates) else bound
 
     def distances(self, rows: Iterable[int], cols: Iterable[int], windows: Iterable[Mask]) -> NDArray[np.float64]:
-        """Distances (n,) of the base with each of n windows (h, w) in turn; see `distance`."""
+        """Distances (n,) of the prediction with each of n windows (h, w) in turn; see `distance`."""
         each = zip(rows, cols, windows, strict=True)
         return np.array([self.distance(row, col, window) for row, col, window in each], dtype=np.float64)
 
-    def _sort_extra(self) -> None:
-        extra = np.flatnonzero(self._before & ~self._truth)
-        extra = extra[np.argsort(-self._squared[extra], kind="stable")]
-        self._extra = np.append(np.sqrt(self._squared[extra]), 0.0)  # 0 for when none is left
-        self._rank = np.full(self._before.size, _UNLIMITED, np.int32)
-        self._rank[extra] = np.arange(len(extra))
+    def _sort_false_positives(self) -> None:
+        pixels = np.flatnonzero(self._is_predicted & ~self._is_true)
+        pixels = pixels[np.argsort(-self._squared[pixels], kind="stable")]
+        # The last 0 stands for no false positive at all.
+        self._false_positive_distances = np.append(np.sqrt(self._squared[pixels]), 0.0)
+        self._rank = np.full(self._is_predicted.size, _UNLIMITED, np.int32)
+        self._rank[pixels] = np.arange(len(pixels))
 
-    def _sort_missed(self) -> None:
-        missed = np.flatnonzero(self._truth & ~self._before)
-        nearest = ndimage.distance_transform_edt(~self._base, return_distances=False, return_indices=True)
-        servers = nearest.reshape(2, -1)[:, missed].T
-        squared = ((self._coordinates(missed) - servers) ** 2).sum(axis=1)
+    def _sort_false_negatives(self) -> None:
+        pixels = np.flatnonzero(self._is_true & ~self._is_predicted)
+        indices = ndimage.distance_transform_edt(~self._predicted, return_distances=False, return_indices=True)
+        nearest = indices.reshape(2, -1)[:, pixels].T
+        squared = ((self._coordinates(pixels) - nearest) ** 2).sum(axis=1)
         order = np.argsort(-squared, kind="stable")
-        self._missed_at, self._missed = missed[order], np.append(np.sqrt(squared[order]), 0.0)
-        # What base pixels serve: their flat indices in order, and beside them the missed pixels.
-        server = servers @ (self._base.shape[1], 1)
-        order = np.argsort(server, kind="stable")
-        self._servers, self._served_by = server[order], missed[order]
-        # Distance of the farthest pixel that a base pixel serves, -1 if it serves none; a hit serves itself.
-        self._reach = np.where(self._before & self._truth, 0.0, -1.0)
-        np.maximum.at(self._reach, server, np.sqrt(squared))
+        self._false_negatives = pixels[order]
+        self._false_negative_distances = np.append(np.sqrt(squared[order]), 0.0)
+        # The nearest predicted pixels in order, and beside each the false negative that is assigned to it.
+        nearest = nearest @ (self._predicted.shape[1], 1)
+        order = np.argsort(nearest, kind="stable")
+        self._nearest, self._assigned = nearest[order], pixels[order]
+        # Distance of the farthest pixel that is assigned to a predicted pixel, -1 if none is. True positives are
+        # assigned to themselves.
+        self._radius = np.where(self._is_predicted & self._is_true, 0.0, -1.0)
+        np.maximum.at(self._radius, nearest, np.sqrt(squared))
 
-    def _budgets(self) -> NDArray[np.int32]:
-        """For each pixel: as long as fewer pixels than this change, a change of this one leaves the distance as it is.
+    def _tolerated_changes(self) -> NDArray[np.int32]:
+        """For each pixel: if fewer pixels than this change, changing this one leaves the distance as it is.
 
-        What a removed pixel served is within its reach, so at most the base's distance from any pixel that stays
-        within the difference of the two. The square inside that circle holds so many pixels of the base.
+        What is assigned to a removed pixel lies within that pixel's radius, and so within the baseline of any pixel of
+        the mask that is no farther from the removed one than the baseline less the radius. The square inside that
+        circle holds so many pixels of the prediction.
         """
-        height, width = self._base.shape
-        budget = np.full(self._before.size, _UNLIMITED, np.int32)
-        serving = np.flatnonzero(self._reach >= 0)
-        rows, cols = np.divmod(serving, width)
-        half = self._half(serving, self.base_distance)
+        height, width = self._predicted.shape
+        tolerated = np.full(self._is_predicted.size, _UNLIMITED, np.int32)
+        pixels = np.flatnonzero(self._radius >= 0)
+        rows, cols = np.divmod(pixels, width)
+        half = self._half_side(pixels, self.base_distance)
         top, bottom = np.maximum(rows - half, 0), np.minimum(rows + half + 1, height)
         left, right = np.maximum(cols - half, 0), np.minimum(cols + half + 1, width)
-        total = np.pad(self._base.cumsum(axis=0, dtype=np.int32).cumsum(axis=1, dtype=np.int32), ((1, 0), (1, 0)))
-        budget[serving] = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
+        total = self._predicted.cumsum(axis=0, dtype=np.int32).cumsum(axis=1, dtype=np.int32)
+        total = np.pad(total, ((1, 0), (1, 0)))
+        tolerated[pixels] = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
         squared = round(self.base_distance**2)
-        budget[~self._before & (self._squared > squared)] = 0
-        # Nor does the distance fall while one farthest pixel stays so: an extra one stays, to a missed one none comes.
-        if self._extra[0] == self.base_distance:
-            budget[self._rank == 0] = 0
+        tolerated[~self._is_predicted & (self._squared > squared)] = 0
+        # Nor does the distance fall while one of the farthest pixels stays as it is: a false positive that is not
+        # removed, or a false negative that nothing comes nearer to.
+        if self._false_positive_distances[0] == self.base_distance:
+            tolerated[self._rank == 0] = 0
         else:
-            row, col = divmod(self._missed_at[0], width)
+            row, col = divmod(self._false_negatives[0], width)
             near = (np.arange(height)[:, None] - row) ** 2 + (np.arange(width) - col) ** 2 < squared
-            budget[~self._before & near.ravel()] = 0
-        return budget
+            tolerated[~self._is_predicted & near.ravel()] = 0
+        return tolerated
 
-    def _half(self, serving: Indices, distance: float) -> Indices:
-        """Half the side of the square in which one pixel is enough to keep all that these served within a distance."""
-        return np.maximum((distance - self._reach[serving]) / math.sqrt(2), 0).astype(np.intp)
+    def _half_side(self, pixels: Indices, distance: float) -> Indices:
+        """Half the side of a square around each predicted pixel.
 
-    def _certain(self, removed: Indices, added: Indices) -> float:
-        """A distance that is reached: of the farthest extra pixel, or of the missed one that was farthest."""
-        # The farthest extra pixel that stays has the first rank that is not removed.
+        Any pixel of the mask in it is within `distance` of all that is assigned to the predicted pixel.
+        """
+        return np.maximum((distance - self._radius[pixels]) / math.sqrt(2), 0).astype(np.intp)
+
+    def _lower_bound(self, removed: Indices, added: Indices) -> float:
+        """Distance of the farthest false positive that is left, or of the farthest false negative if that is more."""
+        # The farthest false positive that is left has the first rank that is not removed.
         ranks = self._rank[removed]
         gone = np.zeros(len(removed) + 1, np.bool_)
         gone[ranks[ranks < len(removed)]] = True
-        extra = max(float(self._extra[gone.argmin()]), math.sqrt(self._squared[added].max(initial=0)))
-        if self._missed[0] <= extra:
-            return extra
-        apart = ((self._coordinates(added) - self._coordinates(self._missed_at[:1])) ** 2).sum(axis=1)
-        return max(extra, math.sqrt(apart.min(initial=round(self._missed[0] ** 2))))
+        left = float(self._false_positive_distances[gone.argmin()])
+        bound = max(left, math.sqrt(self._squared[added].max(initial=0)))
+        farthest = self._false_negative_distances[0]
+        if farthest <= bound:
+            return bound
+        squared = ((self._coordinates(added) - self._coordinates(self._false_negatives[:1])) ** 2).sum(axis=1)
+        return max(bound, math.sqrt(squared.min(initial=round(farthest**2))))
 
-    def _serving(self, removed: Indices, certain: float) -> Indices:
-        """Removed pixels that served some which can now be farther than what is certain."""
-        if certain >= self.base_distance:
-            return removed[self._budget[removed] <= len(removed)]
-        return removed[self._reach[removed] >= 0]
+    def _with_assigned(self, removed: Indices, bound: float) -> Indices:
+        """Removed pixels to which others are assigned that may now be farther than the bound."""
+        if bound >= self.base_distance:
+            return removed[self._tolerated[removed] <= len(removed)]
+        return removed[self._radius[removed] >= 0]
 
-    def _served(self, serving: Indices, mask: Mask, certain: float) -> Indices:
-        """What these served, unless one of eight pixels around them is in the new mask and near enough."""
-        half = self._half(serving, certain)
-        rows, cols = self._coordinates(serving).T
+    def _assigned_to(self, removed: Indices, mask: Mask, bound: float) -> Indices:
+        """Pixels assigned to removed ones, unless one of eight pixels around these is in the mask and near enough."""
+        half = self._half_side(removed, bound)
+        rows, cols = self._coordinates(removed).T
         rows = np.clip(rows + _DOWN * half, 0, mask.shape[0] - 1)
         cols = np.clip(cols + _RIGHT * half, 0, mask.shape[1] - 1)
-        serving = serving[~mask[rows, cols].any(axis=0)]
-        # Each has a run of `_served_by`; their indices, one run after another.
-        starts, stops = np.searchsorted(self._servers, serving), np.searchsorted(self._servers, serving, side="right")
+        removed = removed[~mask[rows, cols].any(axis=0)]
+        # Each removed pixel has a run of `_assigned`; concatenate the indices of all runs.
+        starts, stops = np.searchsorted(self._nearest, removed), np.searchsorted(self._nearest, removed, side="right")
         lengths = stops - starts
         runs = np.repeat(stops - np.cumsum(lengths), lengths) + np.arange(lengths.sum())
-        return np.concatenate([serving[self._truth[serving]], self._served_by[runs]])
+        return np.concatenate([removed[self._is_true[removed]], self._assigned[runs]])
 
-    def _place(self, row: int, col: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
-        picture = self._base.shape
-        if len(shape) != 2 or not (0 <= row <= picture[0] - shape[0] and 0 <= col <= picture[1] - shape[1]):
-            raise ValueError(f"a window of shape {shape} at ({row}, {col}) does not fit into a picture of {picture}")
+    def _region(self, row: int, col: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
+        whole = self._predicted.shape
+        if len(shape) != 2 or not (0 <= row <= whole[0] - shape[0] and 0 <= col <= whole[1] - shape[1]):
+            raise ValueError(f"a window of shape {shape} at ({row}, {col}) does not fit into an image of {whole}")
         return slice(row, row + shape[0]), slice(col, col + shape[1])
 
     def _are_many(self, count: int) -> bool:
-        return count > _MANY * self._base.size
+        return count > _MANY * self._predicted.size
 
-    def _changed(self, place: tuple[slice, slice], inside: Mask) -> Mask:
-        mask = self._base.copy()
-        mask[place] = inside
+    def _changed(self, region: tuple[slice, slice], inside: Mask) -> Mask:
+        mask = self._predicted.copy()
+        mask[region] = inside
         return mask
 
     def _coordinates(self, pixels: Indices) -> Indices:
-        rows = pixels // self._base.shape[1]
-        return np.stack([rows, pixels - rows * self._base.shape[1]], axis=1)
+        rows = pixels // self._predicted.shape[1]
+        return np.stack([rows, pixels - rows * self._predicted.shape[1]], axis=1)
 
 
 def _farthest_from(mask: Mask, pixels: Indices, least: float) -> float:
-    """The larger of `least` and the largest distance of a pixel (n, 2) outside the mask to its nearest one in it."""
+    """Largest distance of the pixels (n, 2) to the mask, or `least` if that is more."""
     sample, tiles, slack = np.arange(len(pixels)), np.arange(len(pixels)), 0.0
     if len(pixels) > _FEW:
-        # Neighbours' distances differ by no more than the way between them: one pixel of a tile bounds the others.
+        # Distances of two pixels differ by no more than these are apart: one pixel of a tile bounds the others.
         sample, tiles = _one_of_each_tile(pixels)
         slack = (_TILE - 1) * math.sqrt(2)
     margin = math.ceil(least) + _MARGIN
     start, stop = pixels.min(axis=0), pixels.max(axis=0) + 1
     while True:
         corner, end = np.maximum(start - margin, 0), stop + margin
-        outline = _points(_outline(mask[corner[0] : end[0], corner[1] : end[1]])) + corner
-        tree = cKDTree(outline, balanced_tree=False, compact_nodes=False)
+        near = coordinates(outline(mask[corner[0] : end[0], corner[1] : end[1]])) + corner
+        tree = cKDTree(near, balanced_tree=False, compact_nodes=False)
         found = tree.query(pixels[sample])[0]  # infinite if the box holds no pixel of the mask
         farthest = float(found.max())
-        # Beyond the box, all is farther away than the margin.
+        # What is outside the box is farther away than the margin.
         if farthest + slack <= max(margin, least):
             break
         margin = math.ceil(min(farthest + slack, 4 * margin))

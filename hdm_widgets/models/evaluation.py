@@ -25,6 +25,7 @@ class _State:
         self.device: torch.device | None = None
         self._training = [(module, module.training) for module in modules(model)]
         self._home = model_device(model)
+        self._moved = False
         # By module, store and name: a tensor that moves is a new object, or has new data.
         self._devices = {
             (id(module), store, name): tensor.device
@@ -39,20 +40,24 @@ class _State:
         self.device = device or self._home
         try:
             if device is not None and (self._home is None or not same_device(device, self._home)):
+                self._moved = True
                 move(self.model, device)
             set_training(self.model, False)
         except BaseException:
             self._restore_training()
-            self._restore_devices()
+            if self._moved:
+                self._restore_devices()
             raise
 
     def leave(self) -> None:
         """Put everything back."""
         self._restore_training()
-        if len({str(device) for device in self._devices.values()}) > 1:
-            self._restore_devices()
-        elif self._home is not None and self._home != model_device(self.model):
+        if not self._moved or self._home is None:
+            return
+        if set(self._devices.values()) == {self._home}:
             move(self.model, self._home)
+        else:
+            self._restore_devices()
 
     def _restore_training(self) -> None:
         """Give every module its own mode again, and the mode of their parent to modules that have appeared since."""

@@ -1,4 +1,4 @@
-"""Notice that weights were written to."""
+"""Detect that weights were written to."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["fingerprint"]
 
 
 def fingerprint(tensors: Iterable[Tensor]) -> bytes:
-    """Changes when a tensor is written to or takes another one's place.
+    """A value that changes when a tensor is written to or replaced by another.
 
-    PyTorch counts writes, but not those through `.data`, and not to tensors of inference mode: so every tensor's sum
-    counts too.
+    PyTorch counts writes to a tensor, but not those through `.data`, and none to tensors made in inference mode: so the
+    value includes every tensor's sum.
     """
     given = list(tensors)
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""A reference U-Net, small enough for a laptop and plain enough to read."""
+"""A U-Net small enough for a laptop and plain enough to read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _double_convolution(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 class _Up(nn.Module):
-    """Enlarge the coarse map to the skip's size, join the two, convolve."""
+    """Upsample the coarse map to the skip's size, concatenate the two, convolve."""
 
     def __init__(self, coarse: int, skip: int, upsampling: Upsampling) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class _Up(nn.Module):
         height, width = skip.shape[-2:]
         if self.enlarge is not None:
             coarse = self.enlarge(coarse)
-            # A side that pooling rounded down comes back one pixel short.
+            # A side that pooling rounded down is one pixel short after upsampling.
             missing = (0, width - coarse.shape[-1], 0, height - coarse.shape[-2])
             if any(missing):
                 coarse = F.pad(coarse, missing, mode="replicate")
@@ -54,20 +54,20 @@ class _Up(nn.Module):
 
 
 class UNet(nn.Module):
-    """U-Net with batch normalisation.
+    """U-Net with batch normalization.
 
     Parameters
     ----------
     in_channels : int
-        Channels of the picture.
+        Channels of the image.
     classes : int
         Channels of the output; 1 for a single segment.
     width : int
         Channels of the first level; every level below has twice as many.
     depth : int
-        Number of times the picture is halved before the bottleneck.
+        Number of times the image is halved before the bottleneck.
     upsampling : {"bilinear", "nearest", "transposed"}
-        How the decoder enlarges its maps.
+        How the decoder upsamples its maps.
 
     Attributes
     ----------
@@ -76,8 +76,8 @@ class UNet(nn.Module):
 
     Notes
     -----
-    Input is (N, `in_channels`, H, W), output (N, `classes`, H, W) logits. Any H and W of at least
-    `2**depth` serve; they need not be divisible by it.
+    Input is (N, `in_channels`, H, W), output (N, `classes`, H, W) logits. H and W must be at least
+    `2**depth`; they need not be divisible by it.
 
     References
     ----------
@@ -118,7 +118,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, classes, H, W) for pictures (N, in_channels, H, W)."""
+        """Logits (N, classes, H, W) for images (N, in_channels, H, W)."""
         skips = []
         x = images
         for block in self.encoder:

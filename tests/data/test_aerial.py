@@ -12,16 +12,16 @@ BUILT_UP = ("scattered houses", "dense blocks")
 
 
 def only(land_use, length, **options):
-    return AerialScenes(length, shares={land_use: 1}, **options)
+    return AerialScenes(length, weights={land_use: 1}, **options)
 
 
 def covered(dataset):
-    """The share of each picture that is buildings."""
+    """Fraction of each image that is buildings."""
     return np.array([float(mask.mean()) for _, mask in dataset])
 
 
 def steps(image):
-    """How much each pixel of (3, H, W) differs from its neighbours below and to the right."""
+    """How much each pixel of (3, H, W) differs from its neighbors below and to the right."""
     grey = image.mean(0)
     change = torch.zeros_like(grey)
     change[:-1] += (grey[1:] - grey[:-1]).abs()
@@ -95,18 +95,25 @@ def test_land_uses_come_alike_unless_told_otherwise():
     assert {name: abs(names.count(name) - 300) < 64 for name in names} == dict.fromkeys(LAND_USES, True)
 
 
-@pytest.mark.parametrize("shares", [{"forest": 3, "car park": 1}, {"car park": 0.25, "forest": 0.75, "water": 0}])
-def test_shares(shares):
-    names = AerialScenes(800, shares=shares).columns["land_use"]
+@pytest.mark.parametrize("weights", [{"forest": 3, "car park": 1}, {"car park": 0.25, "forest": 0.75, "water": 0}])
+def test_weights(weights):
+    names = AerialScenes(800, weights=weights).columns["land_use"]
     assert set(names) == {"forest", "car park"}
     # 200 car parks are expected; four standard deviations are 4 * sqrt(800 * 1/4 * 3/4) = 49.
     assert abs(names.count("car park") - 200) < 49
 
 
+def test_the_former_name_of_the_weights():
+    with pytest.warns(DeprecationWarning, match="called weights now") as caught:
+        dataset = AerialScenes(20, shares={"forest": 1})
+    assert caught[0].filename == __file__
+    assert set(dataset.columns["land_use"]) == {"forest"}
+
+
 @pytest.mark.parametrize("land_use", LAND_USES)
 @pytest.mark.parametrize("size", [32, 48, 128])
 def test_one_land_use_alone(land_use, size):
-    # Many, as there is least room for what is drawn in the smallest pictures.
+    # Many, as there is least room for what is drawn in the smallest images.
     dataset = only(land_use, 60, size=size)
     assert dataset.columns == {"land_use": [land_use] * 60}
     assert {dataset.sample(index).land_use for index in range(60)} == {land_use}
@@ -119,12 +126,12 @@ def test_no_buildings(land_use):
 
 @pytest.mark.parametrize("land_use", LOOKALIKES)
 def test_what_looks_like_buildings_is_none(land_use):
-    shares = covered(only(land_use, 120))
+    covers = covered(only(land_use, 120))
     # At most every fifth has one building, of at most 26 x 18 px in 96 x 96.
-    assert np.mean(shares == 0) > 0.7
-    assert shares.mean() < 0.01
-    assert shares.max() < 0.06
-    assert shares.max() > 0
+    assert np.mean(covers == 0) > 0.7
+    assert covers.mean() < 0.01
+    assert covers.max() < 0.06
+    assert covers.max() > 0
     # Rows of rectangles are much busier than the fields that they lie on.
     busy = np.mean([float(steps(image).mean()) for image, _ in only(land_use, 20)])
     calm = np.mean([float(steps(image).mean()) for image, _ in only("field", 20)])
@@ -134,14 +141,14 @@ def test_what_looks_like_buildings_is_none(land_use):
 @pytest.mark.parametrize(("land_use", "low", "high"), [("scattered houses", 0.01, 0.15), ("dense blocks", 0.25, 0.6)])
 @pytest.mark.parametrize("size", [96, 128])
 def test_how_much_is_built_up(land_use, low, high, size):
-    shares = covered(only(land_use, 60, size=size))
-    assert shares.min() > 0
-    assert low < shares.mean() < high
+    covers = covered(only(land_use, 60, size=size))
+    assert covers.min() > 0
+    assert low < covers.mean() < high
 
 
 @pytest.mark.parametrize("land_use", BUILT_UP)
 def test_masks_lie_on_the_buildings(land_use):
-    # Where a mask begins, the picture changes: more so than where the mask of the next picture begins.
+    # Where a mask begins, the image changes: more so than where the mask of the next image begins.
     right = wrong = 0.0
     pairs = list(only(land_use, 40))
     for (image, mask), (_, other) in zip(pairs, pairs[1:] + pairs[:1], strict=True):
@@ -156,12 +163,15 @@ def test_masks_lie_on_the_buildings(land_use):
     [
         ({"length": 0}, "length must be at least 1, got 0"),
         ({"size": 31}, "size must be at least 32 px, got 31"),
-        ({"shares": {"forest": 1, "harbour": 1}}, "unknown land use 'harbour'; known are forest, water, field, "),
-        ({"shares": {}}, r"shares must be 0 or more, and one of them more, got \{\}"),
-        ({"shares": {"forest": 0}}, "shares must be 0 or more, and one of them more, got {'forest': 0}"),
-        ({"shares": {"forest": 2, "water": -1}}, "shares must be 0 or more, and one of them more"),
-        ({"shares": {"forest": float("nan")}}, "shares must be 0 or more, and one of them more"),
-        ({"shares": {"forest": float("inf")}}, "shares must be 0 or more, and one of them more"),
+        ({"weights": {"forest": 1, "harbour": 1}}, "unknown land use 'harbour'; known are forest, water, field, "),
+        ({"weights": {}}, r"weights must be finite and 0 or more, at least one of them above 0, got \{\}"),
+        (
+            {"weights": {"forest": 0}},
+            "weights must be finite and 0 or more, at least one of them above 0, got {'forest': 0}",
+        ),
+        ({"weights": {"forest": 2, "water": -1}}, "weights must be finite and 0 or more, at least one of them above 0"),
+        ({"weights": {"forest": float("nan")}}, "weights must be finite and 0 or more, at least one of them above 0"),
+        ({"weights": {"forest": float("inf")}}, "weights must be finite and 0 or more, at least one of them above 0"),
     ],
 )
 def test_bad_settings(options, message):
@@ -170,6 +180,6 @@ def test_bad_settings(options, message):
 
 
 @pytest.mark.parametrize("index", [5, -6])
-def test_no_such_picture(index):
-    with pytest.raises(IndexError, match=f"index {index} is out of range for 5 patches"):
+def test_no_such_image(index):
+    with pytest.raises(IndexError, match=f"index {index} is out of range for 5 images"):
         AerialScenes(5)[index]

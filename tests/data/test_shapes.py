@@ -8,8 +8,8 @@ from hdm_widgets.data import PlantedCue
 def kind_of_cue(cue):
     """A square fills its bounding box, a disc about 79 % of it."""
     rows, cols = np.nonzero(cue)
-    share = cue.sum() / (np.ptp(rows) + 1) / (np.ptp(cols) + 1)
-    return "square" if share == 1 else "circle" if 0.7 < share < 0.85 else f"neither ({share:.2f})"
+    fraction = cue.sum() / (np.ptp(rows) + 1) / (np.ptp(cols) + 1)
+    return "square" if fraction == 1 else "circle" if 0.7 < fraction < 0.85 else f"neither ({fraction:.2f})"
 
 
 def kind_of_segment(segment):
@@ -42,13 +42,13 @@ def test_the_cue_decides_what_the_segment_is(size):
 
 @pytest.mark.parametrize(("size", "tolerance"), [(64, 0.003), (128, 0.0015), (400, 0.0005)])
 def test_the_cue_covers_1_8_percent_whichever_it_is(size, tolerance):
-    # Sides are whole pixels: the smaller the picture, the coarser the share.
+    # Sides are whole pixels: the smaller the image, the coarser the fraction.
     dataset = PlantedCue(40, size=size)
     for index in range(len(dataset)):
         assert dataset.sample(index).cue.mean() == pytest.approx(0.018, abs=tolerance)
 
 
-def test_pictures_are_bright_shapes_on_black():
+def test_images_are_bright_shapes_on_black():
     dataset = PlantedCue(20)
     for index in range(len(dataset)):
         image, segment, cue = dataset.sample(index)
@@ -98,7 +98,7 @@ def test_an_item_is_the_same_however_often_it_is_asked_for():
 
 
 def test_without_a_whole_cue_both_are_the_segment():
-    # The same picture with and without: what is left of the cue lies within the whole one.
+    # The same image with and without: what is left of the cue lies within the whole one.
     dataset = PlantedCue(60, without_cue=1.0)
     missing = 0
     for index in range(60):
@@ -114,7 +114,7 @@ def test_without_a_whole_cue_both_are_the_segment():
     assert 0 < missing < 60
 
 
-def test_the_share_without_a_whole_cue_is_what_was_asked_for():
+def test_the_fraction_without_a_whole_cue_is_what_was_asked_for():
     # 300 draws, three standard deviations. Where the cue is whole, only one shape on the left is the segment.
     dataset = PlantedCue(300, size=64, without_cue=0.3)
     damaged = sum(
@@ -138,6 +138,6 @@ def test_bad_settings(options, message):
 
 
 @pytest.mark.parametrize("index", [5, -6])
-def test_no_such_picture(index):
-    with pytest.raises(IndexError, match=f"index {index} is out of range for 5 pictures"):
+def test_no_such_image(index):
+    with pytest.raises(IndexError, match=f"index {index} is out of range for 5 images"):
         PlantedCue(5)[index]

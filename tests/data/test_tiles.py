@@ -43,7 +43,7 @@ def write(path, bands, **profile):
             file.write(bands)
 
 
-def picture(height, width, *, seed=0, bands=3, dtype=np.uint8):
+def image_values(height, width, *, seed=0, bands=3, dtype=np.uint8):
     return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, (bands, height, width), dtype, endpoint=True)
 
 
@@ -52,7 +52,7 @@ def buildings(height, width, *, seed=0):
 
 
 def write_tile(train, name, *, height=8, width=8, seed=0, **profile):
-    write(train / "images" / f"{name}.tif", picture(height, width, seed=seed), **profile)
+    write(train / "images" / f"{name}.tif", image_values(height, width, seed=seed), **profile)
     write(train / "gt" / f"{name}.tif", buildings(height, width, seed=seed).astype(np.uint8) * 255, **profile)
 
 
@@ -73,7 +73,7 @@ def expected_of_three():
     places = [(seed, row, col) for seed in range(3) for row in (0, 12, 24) for col in (0, 12, 24)]
     for seed, row, col in places:
         square = (..., slice(row, row + 16), slice(col, col + 16))
-        yield picture(40, 48, seed=seed)[square] / np.float32(255), buildings(40, 48, seed=seed)[0][square]
+        yield image_values(40, 48, seed=seed)[square] / np.float32(255), buildings(40, 48, seed=seed)[0][square]
 
 
 def assert_equal(items, expected):
@@ -115,8 +115,8 @@ def test_the_last_patch_ends_where_the_tile_ends(train, patch, stride, expected)
     write_tile(train, "austin1")
     dataset = InriaTiles(train, patch, stride)
     assert sorted(set(dataset.columns["row"])) == sorted(set(dataset.columns["col"])) == expected
-    assert_equal([dataset[-1]], [(picture(8, 8)[:, expected[-1] :, expected[-1] :][:, :patch, :patch] / np.float32(255),
-                                  buildings(8, 8)[0, expected[-1] :, expected[-1] :][:patch, :patch])])  # fmt: skip
+    image, mask = (values[:, expected[-1] :, expected[-1] :] for values in (image_values(8, 8), buildings(8, 8)))
+    assert_equal([dataset[-1]], [(image[:, :patch, :patch] / np.float32(255), mask[0, :patch, :patch])])
 
 
 def test_pixels_are_those_of_the_files(three):
@@ -168,7 +168,7 @@ def test_other_files_are_no_tiles(train):
     write_tile(train, "austin2")
     (train / "gt" / "vienna1.tif").write_bytes((train / "gt" / "austin1.tif").read_bytes())
     for name in ("._austin1.tif", ".DS_Store", "austin1.tif.aux.xml", "notes.txt", "austin2.tfw"):
-        (train / "images" / name).write_text("no picture")
+        (train / "images" / name).write_text("no image")
     assert InriaTiles(train, 8).tiles == ["austin1", "austin2"]
 
 
@@ -195,9 +195,9 @@ def test_tiles_of_several_sizes(train):
     dataset = InriaTiles(train, 8, 8)
     assert dataset.columns["tile"] == ["austin1", "austin1", "austin2", "austin2"]
     assert list(zip(dataset.columns["row"], dataset.columns["col"], strict=True)) == [(0, 0), (0, 8), (0, 0), (8, 0)]
-    np.testing.assert_array_equal(dataset[1][0] * 255, picture(8, 17)[:, :, 8:16])
-    np.testing.assert_array_equal(dataset[2][0] * 255, picture(16, 8, seed=1)[:, :8])
-    np.testing.assert_array_equal(dataset[3][0] * 255, picture(16, 8, seed=1)[:, 8:])
+    np.testing.assert_array_equal(dataset[1][0] * 255, image_values(8, 17)[:, :, 8:16])
+    np.testing.assert_array_equal(dataset[2][0] * 255, image_values(16, 8, seed=1)[:, :8])
+    np.testing.assert_array_equal(dataset[3][0] * 255, image_values(16, 8, seed=1)[:, 8:])
 
 
 def test_indices_count_from_the_end_too(three):
@@ -222,15 +222,15 @@ def mask_is_another_format(train):
         (lambda train: (train / "gt" / "austin2.tif").unlink(), FileNotFoundError,
          r"no mask of .*images.austin2\.tif: there is no .*gt.austin2\.tif"),
         (lambda train: write(train / "gt" / "austin2.tif", np.zeros((1, 8, 9), np.uint8)), ValueError,
-         r"gt.austin2\.tif has 8 x 9 px, but its picture 8 x 8 px"),
+         r"gt.austin2\.tif has 8 x 9 px, but its image 8 x 8 px"),
         (lambda train: write_tile(train, "austin2", height=7), ValueError,
          r"images.austin2\.tif has 7 x 8 px, too few for a patch of 8 x 8 px"),
-        (lambda train: write(train / "images" / "austin2.tif", picture(8, 8, bands=2)), ValueError,
-         r"images.austin2\.tif has 2 bands; pictures need at least 3"),
-        (lambda train: write(train / "images" / "austin2.tif", picture(8, 8, bands=1)), ValueError,
-         r"images.austin2\.tif has 1 band; pictures need at least 3"),
+        (lambda train: write(train / "images" / "austin2.tif", image_values(8, 8, bands=2)), ValueError,
+         r"images.austin2\.tif has 2 bands; images need at least 3"),
+        (lambda train: write(train / "images" / "austin2.tif", image_values(8, 8, bands=1)), ValueError,
+         r"images.austin2\.tif has 1 band; images need at least 3"),
         (lambda train: write(train / "images" / "austin2.tif", np.zeros((3, 8, 8), np.float32)), ValueError,
-         r"images.austin2\.tif has float32 pixels; pictures must be uint8 or uint16"),
+         r"images.austin2\.tif has float32 pixels; images must be uint8 or uint16"),
         (header_is_no_header, ValueError, r"cannot read .*images.austin2\.tif: "),
         (mask_is_another_format, ValueError, r"cannot read .*gt.austin2\.tif: "),
         (lambda train: (train / "images" / "austin2.tif").write_bytes(b""), ValueError,
@@ -289,7 +289,7 @@ def test_damaged_pixels_spoil_only_their_own_patches(train, capfd, folder, compr
         with pytest.raises(ValueError, match=rf"cannot read .*{folder}.austin1\.tif: "):
             dataset[3]
         assert str(path) not in open_files(train)
-        np.testing.assert_array_equal(dataset[0][0] * 255, picture(64, 16)[:, :16])
+        np.testing.assert_array_equal(dataset[0][0] * 255, image_values(64, 16)[:, :16])
         np.testing.assert_array_equal(dataset[0][1], buildings(64, 16)[0, :16])
     assert capfd.readouterr() == ("", "")
 
@@ -407,7 +407,7 @@ def test_few_files_are_open_at_a_time(train):
         assert dataset[index][0].shape == (3, 8, 8)
         most = max(most, len(open_files(train)))
     assert most == 8
-    # Those of the last four pictures; their masks with them.
+    # Those of the last four images; their masks with them.
     names = {os.path.basename(path) for path in open_files(train)}  # noqa: PTH119  # short, and the paths are strings
     assert names == {f"austin{number}.tif" for number in (1, 2, 3, 4)}
     # A pickle, as a worker gets it, has no files open, and what it makes reads on its own.
@@ -454,7 +454,7 @@ def test_a_place_named_in_latin_1_is_no_obstacle(train):
     path.write_bytes(content.replace(b"the garden", "the gärden".encode("latin-1")))
     with pytest.raises(UnicodeDecodeError), rasterio.open(path):
         pass  # proof that it may be one
-    np.testing.assert_array_equal(InriaTiles(train, 8)[0][0] * 255, picture(8, 8))
+    np.testing.assert_array_equal(InriaTiles(train, 8)[0][0] * 255, image_values(8, 8))
 
 
 def in_a_new_python(code):

@@ -45,7 +45,7 @@ def test_the_weights_are_small_and_need_no_pickle():
 
 def test_what_the_model_knows_and_what_it_confuses():
     pooled = {
-        land_use: evaluate(hw.demo.aerial(1).model, AerialScenes(24, seed=_aerial.DEMO_SEED, shares={land_use: 1}))
+        land_use: evaluate(hw.demo.aerial(1).model, AerialScenes(24, seed=_aerial.DEMO_SEED, weights={land_use: 1}))
         for land_use in BUILT_UP + LOOKALIKES
     }
     assert min(pooled[land_use] for land_use in BUILT_UP) > 0.65, pooled
@@ -76,14 +76,14 @@ def test_built_up_land_is_apart_from_empty_land(space):
 
 
 @pytest.mark.parametrize(("land_use", "other"), [LOOKALIKES, LOOKALIKES[::-1]])
-def test_what_the_model_takes_for_alike_are_neighbours(space, land_use, other):
+def test_what_the_model_takes_for_alike_are_neighbors(space, land_use, other):
     named = space.columns_["land_use"]
     near = np.array([named[space.neighbors(index).indices] for index in np.flatnonzero(named == land_use)])
     assert near.shape == (np.sum(named == land_use), 12)
-    shares = {name: float(np.mean(near == name)) for name in LAND_USES if name != land_use}
+    fractions = {name: float(np.mean(near == name)) for name in LAND_USES if name != land_use}
     # One in seven is what chance gives. The weights in the package give 0.3 for either.
-    assert shares[other] > 0.2, shares
-    assert other == max(shares, key=shares.get), shares
+    assert fractions[other] > 0.2, fractions
+    assert other == max(fractions, key=fractions.get), fractions
 
 
 def test_the_place_on_the_map_tells_what_to_expect(space):
@@ -92,21 +92,21 @@ def test_the_place_on_the_map_tells_what_to_expect(space):
     other = AerialScenes(30, seed=_aerial.VALIDATION_SEED)
     found = space.locate(torch.stack([image for image, _ in other]))
     assert np.median(found.distance) < 1
-    # A picture of noise is none of these.
+    # An image of noise is none of these.
     noise = torch.rand(4, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     assert (space.locate(noise).distance > 2).all()
 
 
 def test_the_script_that_trains_it(monkeypatch, tmp_path, capsys):
-    # The same script on a few small pictures: what it writes can be loaded.
+    # The same script on a few small images: what it writes can be loaded.
     monkeypatch.setattr(
         train_aerial, "AerialScenes", lambda length, **options: AerialScenes(min(length, 6), size=32, **options)
     )
     out = tmp_path / "weights.npz"
-    monkeypatch.setattr(sys, "argv", ["train_aerial", "--epochs", "1", "--patches", "6", "--out", str(out)])
+    monkeypatch.setattr(sys, "argv", ["train_aerial", "--epochs", "1", "--images", "6", "--out", str(out)])
     train_aerial.main()
     model = _aerial.load(out)
     assert not model.training
     assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 1, 32, 32)
-    score = evaluate(model, AerialScenes(6, size=32, seed=_aerial.VALIDATION_SEED, shares={"dense blocks": 1}))
+    score = evaluate(model, AerialScenes(6, size=32, seed=_aerial.VALIDATION_SEED, weights={"dense blocks": 1}))
     assert f"{'dense blocks':<18} pooled IoU {score:.3f}" in capsys.readouterr().out

@@ -26,7 +26,7 @@ def folded(model):
     return model
 
 
-def test_the_demo_shows_pictures_that_were_not_trained_on():
+def test_the_demo_shows_images_that_were_not_trained_on():
     assert len({_shapes.TRAINING_SEED, _shapes.VALIDATION_SEED, _shapes.DEMO_SEED}) == 3
     for index in (0, 11, 999):
         model, image, segment, cue = hw.demo.shapes(index)
@@ -49,7 +49,7 @@ def test_the_weights_are_small_and_need_no_pickle():
 
 
 @pytest.mark.parametrize("seed", [_shapes.VALIDATION_SEED, _shapes.DEMO_SEED])
-def test_iou_on_unseen_pictures(seed):
+def test_iou_on_unseen_images(seed):
     assert evaluate(hw.demo.shapes(0).model, PlantedCue(100, seed=seed)) >= 0.98
 
 
@@ -73,19 +73,19 @@ def test_the_map_points_at_the_cue():
         masses.append([result.relevance_mass_accuracy(cue) for result in (by_pixels, by_rows, by_iou)])
 
     hausdorff, rows, iou_drop = np.mean(masses, axis=0)
-    # The cue is 1.8 % of the picture.
+    # The cue is 1.8 % of the image.
     assert hausdorff >= 0.08, (hausdorff, rows, iou_drop)
     assert hausdorff > rows
     assert hausdorff > iou_drop
 
 
 def test_the_script_that_trains_it(monkeypatch, tmp_path, capsys):
-    # The same script on a few small pictures: what it writes can be loaded.
+    # The same script on a few small images: what it writes can be loaded.
     monkeypatch.setattr(
         train_shapes, "PlantedCue", lambda length, **options: PlantedCue(min(length, 8), size=32, **options)
     )
     out = tmp_path / "weights.npz"
-    monkeypatch.setattr(sys, "argv", ["train_shapes", "--epochs", "1", "1", "--pictures", "8", "--out", str(out)])
+    monkeypatch.setattr(sys, "argv", ["train_shapes", "--epochs", "1", "1", "--images", "8", "--out", str(out)])
     train_shapes.main()
     model = _shapes.load(out)
     assert not model.training

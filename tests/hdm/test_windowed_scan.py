@@ -210,7 +210,7 @@ def test_the_minimum_cuts_what_is_too_bright_outside_the_disc_too(colour):
         ours, _ = both(unet(image.clamp(max=1)), image)
     # The picture that windows are laid over is not the one that the baseline is of.
     assert ours.occluded(0, 0)[:, 30:].max() == 1
-    assert not np.array_equal(ours._masks.base, ours.baseline_mask)
+    assert not np.array_equal(ours._masks.predicted, ours.baseline_mask)
 
 
 def test_region(colour):

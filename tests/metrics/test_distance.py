@@ -37,10 +37,10 @@ def edges(mask):
     return mask & ~ndimage.binary_erosion(mask)
 
 
-def blobs(seed, shape=(40, 56), share=0.3):
+def blobs(seed, shape=(40, 56), fraction=0.3):
     """A mask of a few smooth blobs, as a segmentation model draws them."""
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), 3)
-    return noise > np.quantile(noise, 1 - share)
+    return noise > np.quantile(noise, 1 - fraction)
 
 
 def one_pixel(shape, row, col):
@@ -72,7 +72,7 @@ def search(request, monkeypatch):
         ([[1, 0, 0, 1]], [[1, 0, 0, 0]], 3.0),
         ([[1], [0], [0]], [[0], [0], [1]], 2.0),
         (one_pixel((4, 5), 0, 0), one_pixel((4, 5), 3, 4), 5.0),  # 3, 4, 5
-        (np.ones((5, 5)), one_pixel((5, 5), 2, 2), math.sqrt(8)),  # corner to centre
+        (np.ones((5, 5)), one_pixel((5, 5), 2, 2), math.sqrt(8)),  # corner to center
         ([[1, 1, 0], [1, 1, 0]], [[0, 1, 1], [0, 1, 1]], 1.0),
         ([[7, 0], [0, -2]], [[1, 0], [0, 0.5]], 0.0),  # anything but zero is segment
     ],
@@ -92,7 +92,7 @@ def test_a_hole_is_as_far_as_its_middle_is_from_the_rim():
 @pytest.mark.usefixtures("search")
 @pytest.mark.parametrize("seed", range(5))
 def test_equals_scipy_on_coordinates(seed):
-    a, b = blobs(seed), blobs(seed + 100, share=0.1)
+    a, b = blobs(seed), blobs(seed + 100, fraction=0.1)
     assert hausdorff_distance(a, b) == pytest.approx(by_coordinates(a, b), abs=1e-9)
     assert ReferenceMask(a).distance(b) == pytest.approx(by_coordinates(a, b), abs=1e-9)
 

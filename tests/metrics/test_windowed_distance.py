@@ -14,7 +14,7 @@ from hdm_widgets.metrics import ReferenceMask, windowed_distance
 from hdm_widgets.metrics.windowed_distance import WindowedDistance
 
 EMPTY = ["diagonal", "inf", "nan", "raise"]
-# Small pictures never meet what is there for large ones: samples, boxes that turn out too small, no whole masks.
+# Small images never meet what is there for large ones: samples, boxes that turn out too small, no whole masks.
 SIZES = {
     "usual": nullcontext,
     "as if large": lambda: mock.patch.multiple(windowed_distance, _FEW=2, _TILE=3, _MARGIN=1, _MANY=2.0),
@@ -22,8 +22,8 @@ SIZES = {
 }
 
 
-def with_window(base, row, col, window):
-    mask = np.array(base) != 0
+def with_window(predicted, row, col, window):
+    mask = np.array(predicted) != 0
     mask[row : row + window.shape[0], col : col + window.shape[1]] = window
     return mask
 
@@ -42,14 +42,14 @@ def outcome(distance, *arguments):
         return str(error)
 
 
-def check(reference, windowed, base, row, col, window):
+def check(truth, windowed, predicted, row, col, window):
     """The whole mask's distance comes out, and it is the one of the definition."""
-    mask = with_window(base, row, col, window)
-    expected = outcome(reference.distance, mask)
+    mask = with_window(predicted, row, col, window)
+    expected = outcome(truth.distance, mask)
     found = outcome(windowed.distance, row, col, window)
     assert found == expected or (np.isnan(found) and np.isnan(expected))
-    if mask.any() and reference.mask.any():
-        assert found == pytest.approx(by_coordinates(mask, reference.mask), abs=1e-9)
+    if mask.any() and truth.mask.any():
+        assert found == pytest.approx(by_coordinates(mask, truth.mask), abs=1e-9)
 
 
 def smooth(rng, shape, sigma):
@@ -59,41 +59,41 @@ def smooth(rng, shape, sigma):
 
 @st.composite
 def windows(draw, side=9):
-    """A reference, a base that may be like it, and a window anywhere in them that may be like either."""
+    """A truth, a prediction that may be like it, and a window anywhere in them that may be like either."""
     shape = draw(st.tuples(st.integers(1, side), st.integers(1, side)))
     masks = arrays(bool, shape, fill=st.booleans())
     truth = draw(masks)
-    base = truth ^ draw(masks) if draw(st.booleans()) else draw(masks)
+    predicted = truth ^ draw(masks) if draw(st.booleans()) else draw(masks)
     row, col = (draw(st.integers(0, length - 1)) for length in shape)
     place = np.s_[row : draw(st.integers(row + 1, shape[0])), col : draw(st.integers(col + 1, shape[1]))]
-    content = draw(arrays(bool, base[place].shape, fill=st.booleans()))
-    kinds = [content, base[place], truth[place], base[place] & content, base[place] | content]
-    return truth, base, row, col, draw(st.sampled_from(kinds))
+    content = draw(arrays(bool, predicted[place].shape, fill=st.booleans()))
+    kinds = [content, predicted[place], truth[place], predicted[place] & content, predicted[place] | content]
+    return truth, predicted, row, col, draw(st.sampled_from(kinds))
 
 
 # -- worked by hand -----------------------------------------------------------------------------------
 
 #                    a row of twelve pixels: 0 1 2 3 4 5 6 7 8 9 . .
 TRUTH = np.array([[1, 1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0]])
-BASE = np.array([[1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]])
+PREDICTED = np.array([[1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]])
 
 
 @pytest.mark.parametrize(
     ("col", "window", "expected"),
     [
-        (0, [1, 1], 2.0),  # as it was: extra 6 is 2 from 8, and missed 8 is 2 from 6
-        (4, [0, 0, 0], 7.0),  # without 6, missed 8 has 1 as its nearest
-        (6, [1, 0, 1], 2.0),  # 8 is found, extra 6 remains
-        (6, [0, 0, 1], 1.0),  # 6 goes as well, and missed 2 has 1 beside it
-        (5, [1], 3.0),  # extra 5 is 3 from both 2 and 8
-        (11, [1], 3.0),  # extra 11 is 3 from 8, which it does not bring nearer
+        (0, [1, 1], 2.0),  # unchanged: false positive 6 is 2 from 8, and false negative 8 is 2 from 6
+        (4, [0, 0, 0], 7.0),  # without 6, the nearest to false negative 8 is 1
+        (6, [1, 0, 1], 2.0),  # 8 is predicted, false positive 6 remains
+        (6, [0, 0, 1], 1.0),  # 6 goes as well, and false negative 2 has 1 beside it
+        (5, [1], 3.0),  # false positive 5 is 3 from both 2 and 8
+        (11, [1], 3.0),  # false positive 11 is 3 from 8, and brings nothing nearer to 8
         (0, [0, 0, 0], 6.0),  # what remains is 6, for 0 to look at
-        (1, [0, 1], 2.0),  # 1 has neighbours on both sides
+        (1, [0, 1], 2.0),  # 1 has neighbors on both sides
         (6, [0, 1], 1.0),  # 6 moved to 7, beside 8
     ],
 )
 def test_a_row_by_hand(col, window, expected):
-    windowed = WindowedDistance(ReferenceMask(TRUTH), BASE)
+    windowed = WindowedDistance(ReferenceMask(TRUTH), PREDICTED)
     assert windowed.base_distance == 2.0
     assert windowed.distance(0, col, np.array([window])) == expected
 
@@ -101,13 +101,13 @@ def test_a_row_by_hand(col, window, expected):
 @pytest.mark.parametrize(
     ("row", "col", "window", "expected"),
     [
-        (3, 4, [[0]], 5.0),  # 3, 4, 5: the reference's pixel at (3, 4) is left to (0, 0)
+        (3, 4, [[0]], 5.0),  # 3, 4, 5: the truth's pixel at (3, 4) is left to (0, 0)
         (2, 3, [[0, 1], [0, 0]], 1.0),
         (0, 0, [[0, 0], [0, 0]], 5.0),
-        (0, 4, [[1], [1], [0], [1]], 3.0),  # (0, 4) is extra, and 3 above the reference's pixel
+        (0, 4, [[1], [1], [0], [1]], 3.0),  # (0, 4) is a false positive, and 3 above the truth's pixel
     ],
 )
-def test_a_picture_by_hand(row, col, window, expected):
+def test_an_image_by_hand(row, col, window, expected):
     corners = np.zeros((4, 5), dtype=bool)
     corners[0, 0] = corners[3, 4] = True
     windowed = WindowedDistance(ReferenceMask(corners), corners)
@@ -116,28 +116,28 @@ def test_a_picture_by_hand(row, col, window, expected):
 
 
 @pytest.mark.parametrize(
-    ("truth", "base", "flips", "expected"),
+    ("true_pixels", "predicted_pixels", "flipped_pixels", "expected"),
     [
-        # (0, 0) is left to (4, 4), which is within 5 rows and 5 columns but not within the base's distance of 5.
+        # (0, 0) is left to (4, 4), which is within 5 rows and 5 columns but not within the baseline of 5.
         ([(0, 0), (4, 4), (19, 5)], [(0, 0), (4, 4), (19, 5), (19, 10)], [(0, 0)], math.sqrt(32)),
         # The pixel that was 15 away is found. Now it matters that (0, 0) is left to (0, 4).
         ([(0, 0), (0, 4), (0, 5), (0, 20)], [(0, 0), (0, 4), (0, 5)], [(0, 0), (0, 20)], 4.0),
-        # The pixel that was 16 away is found. Now it matters that (0, 4) is extra.
+        # The pixel that was 16 away is found. Now it matters that (0, 4) is a false positive.
         ([(0, 0), (0, 20)], [(0, 0), (0, 4)], [(0, 20)], 4.0),
         # (0, 0) is left to (0, 33), though a box of 32 pixels around it holds (30, 30).
         ([(0, 0), (0, 33), (30, 30)], [(0, 0), (0, 33), (30, 30)], [(0, 0)], 33.0),
     ],
 )
-def test_few_pixels_by_hand(truth, base, flips, expected):
+def test_few_pixels_by_hand(true_pixels, predicted_pixels, flipped_pixels, expected):
     masks = np.zeros((3, 40, 40), dtype=bool)
-    for mask, pixels in zip(masks, (truth, base, flips), strict=True):
+    for mask, pixels in zip(masks, (true_pixels, predicted_pixels, flipped_pixels), strict=True):
         mask[tuple(np.transpose(pixels))] = True
-    reference, base, flips = masks
-    assert WindowedDistance(ReferenceMask(reference), base).distance(0, 0, base ^ flips) == expected
+    truth, predicted, flips = masks
+    assert WindowedDistance(ReferenceMask(truth), predicted).distance(0, 0, predicted ^ flips) == expected
 
 
 def test_distances_of_several_windows():
-    windowed = WindowedDistance(ReferenceMask(TRUTH), BASE)
+    windowed = WindowedDistance(ReferenceMask(TRUTH), PREDICTED)
     windows = np.array([[[1, 0, 1]], [[0, 0, 1]], [[0, 0, 0]]], dtype=bool)
     distances = windowed.distances(np.array([0, 0, 0]), np.array([6, 6, 4]), windows)
     assert distances.dtype == np.float64
@@ -146,15 +146,15 @@ def test_distances_of_several_windows():
 
 
 def test_anything_but_zero_is_segment():
-    windowed = WindowedDistance(ReferenceMask(TRUTH * 255), BASE * 0.5)
+    windowed = WindowedDistance(ReferenceMask(TRUTH * 255), PREDICTED * 0.5)
     assert windowed.distance(0, 6, np.array([[7, 0, -2]])) == 2.0
     assert windowed.distance(0, 6, np.array([[0, 0, 0.25]])) == 1.0
 
 
 def test_it_keeps_its_own_copy():
-    base = BASE.copy()
-    windowed = WindowedDistance(ReferenceMask(TRUTH), base)
-    base[:] = 1
+    predicted = PREDICTED.copy()
+    windowed = WindowedDistance(ReferenceMask(TRUTH), predicted)
+    predicted[:] = 1
     assert windowed.distance(0, 6, [[0, 0, 1]]) == 1.0
 
 
@@ -164,13 +164,13 @@ def test_it_keeps_its_own_copy():
 @pytest.mark.parametrize("sizes", SIZES)
 @settings(max_examples=300)
 @given(windows(), st.sampled_from(EMPTY))
-def test_any_window_in_any_base(sizes, drawn, empty):
-    truth, base, row, col, window = drawn
+def test_any_window_of_any_prediction(sizes, drawn, empty):
+    truth, predicted, row, col, window = drawn
     reference = ReferenceMask(truth, empty=empty)
     with SIZES[sizes]():
-        windowed = WindowedDistance(reference, base)
-        check(reference, windowed, base, row, col, window)
-    np.testing.assert_equal(outcome(lambda: windowed.base_distance), outcome(reference.distance, base))
+        windowed = WindowedDistance(reference, predicted)
+        check(reference, windowed, predicted, row, col, window)
+    np.testing.assert_equal(outcome(lambda: windowed.base_distance), outcome(reference.distance, predicted))
 
 
 @pytest.mark.parametrize("sizes", SIZES)
@@ -183,12 +183,12 @@ def test_blobs(sizes, seed):
     truth = field > 0.5
     drawn = field + rng.choice([0.1, 0.4]) * smooth(rng, shape, 3)
     level = rng.choice([0.4, 0.5, 0.6])
-    base = drawn > level
+    predicted = drawn > level
     reference = ReferenceMask(truth)
-    unchanged = reference.distance(base)
+    unchanged = reference.distance(predicted)
     changed = 0
     with SIZES[sizes]():
-        windowed = WindowedDistance(reference, base)
+        windowed = WindowedDistance(reference, predicted)
         for _ in range(60):
             height, width = rng.integers(8, 60, 2)
             row, col = (int(rng.integers(0, room + 1)) for room in np.subtract(shape, (height, width)))
@@ -196,7 +196,7 @@ def test_blobs(sizes, seed):
             rim = np.minimum.outer(*(np.minimum(np.arange(n), np.arange(n)[::-1]) / n for n in (height, width)))
             push = rng.choice([-4, -1, 0, 1, 4]) + smooth(rng, (height, width), 4)
             window = drawn[place] + 2 * rim * push > level
-            check(reference, windowed, base, row, col, window)
+            check(reference, windowed, predicted, row, col, window)
             changed += windowed.distance(row, col, window) != unchanged
     assert 0 < changed < 60
 
@@ -207,9 +207,9 @@ def test_blobs(sizes, seed):
     ("row", "col", "height", "width"),
     [(0, 0, 64, 72), (0, 0, 20, 24), (0, 48, 20, 24), (44, 0, 20, 24), (44, 48, 20, 24), (0, 0, 1, 1), (63, 71, 1, 1)],
 )
-def test_corners_and_the_whole_picture(sizes, content, row, col, height, width):
+def test_corners_and_the_whole_image(sizes, content, row, col, height, width):
     rng = np.random.default_rng(3)
-    truth, base = (smooth(rng, (64, 72), 5) > 0.2 for _ in range(2))
+    truth, predicted = (smooth(rng, (64, 72), 5) > 0.2 for _ in range(2))
     reference = ReferenceMask(truth)
     place = np.s_[row : row + height, col : col + width]
     window = {
@@ -219,7 +219,7 @@ def test_corners_and_the_whole_picture(sizes, content, row, col, height, width):
         "noise": rng.random((height, width)) < 0.1,
     }[content]
     with SIZES[sizes]():
-        check(reference, WindowedDistance(reference, base), base, row, col, window)
+        check(reference, WindowedDistance(reference, predicted), predicted, row, col, window)
         check(reference, WindowedDistance(reference, truth), truth, row, col, window)
 
 
@@ -238,14 +238,14 @@ def test_a_part_is_lost_far_from_all_others():
 def test_small_changes_are_measured_without_the_whole_mask():
     rng = np.random.default_rng(0)
     field = smooth(rng, (96, 96), 8)
-    truth, base = field > 0.4, field > 0.5
+    truth, predicted = field > 0.4, field > 0.5
     reference = ReferenceMask(truth)
-    windowed = WindowedDistance(reference, base)
+    windowed = WindowedDistance(reference, predicted)
     unchanged = windowed.base_distance
     expected, found = [], []
     for row, col in rng.integers(0, 80, (40, 2)):
         window = field[row : row + 16, col : col + 16] > 0.5 + rng.choice([-0.4, 0.4])
-        expected.append(by_coordinates(with_window(base, row, col, window), truth))
+        expected.append(by_coordinates(with_window(predicted, row, col, window), truth))
         found.append(windowed.distance(row, col, window))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
     assert min(found) <= unchanged < max(found)
@@ -253,7 +253,7 @@ def test_small_changes_are_measured_without_the_whole_mask():
 
 @pytest.fixture
 def only_near_the_flips(monkeypatch):
-    """`ReferenceMask.distance` may be asked once, for the base."""
+    """`ReferenceMask.distance` may be asked once, for the prediction."""
     asked = []
     whole = ReferenceMask.distance
 
@@ -307,7 +307,7 @@ def test_two_empty_masks_are_equal(empty):
 # -- bad input ----------------------------------------------------------------------------------------
 
 
-def test_the_base_has_the_references_shape():
+def test_the_prediction_has_the_truths_shape():
     with pytest.raises(ValueError, match=r"same shape, got \(1, 2\) and \(3, 4\)"):
         WindowedDistance(ReferenceMask(FULL), [[1, 0]])
 
@@ -317,10 +317,10 @@ def test_the_base_has_the_references_shape():
     [(-1, 0, (2, 2)), (0, -1, (2, 2)), (2, 0, (2, 2)), (0, 3, (2, 2)), (0, 0, (4, 4)), (0, 0, (3,)), (0, 0, (1, 2, 2))],
 )
 def test_a_window_must_fit(row, col, shape):
-    with pytest.raises(ValueError, match=r"a window of shape .* does not fit into a picture of \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"a window of shape .* does not fit into an image of \(3, 4\)"):
         WindowedDistance(ReferenceMask(FULL), FULL).distance(row, col, np.zeros(shape, dtype=bool))
 
 
-def test_each_window_needs_a_place():
+def test_each_window_needs_a_corner():
     with pytest.raises(ValueError, match="shorter"):
         WindowedDistance(ReferenceMask(FULL), FULL).distances([0, 0], [0], NONE[None, :1, :1])

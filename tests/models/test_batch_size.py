@@ -6,7 +6,7 @@ import torch
 from hdm_widgets.models.batch_size import BatchSize, run_in_batches
 from hdm_widgets.models.errors import ModelError, ModelOutputError
 
-PICTURE = torch.zeros(1, 32, 32)
+IMAGE = torch.zeros(1, 32, 32)
 CPU = torch.device("cpu")
 
 
@@ -18,10 +18,10 @@ def took(sizes, seconds):
     sizes.record(size, seconds)
 
 
-def test_a_batch_grows_as_long_as_that_makes_a_picture_quicker():
-    sizes = BatchSize(None, PICTURE, CPU)
+def test_a_batch_grows_as_long_as_that_makes_an_image_quicker():
+    sizes = BatchSize(None, IMAGE, CPU)
     seen = [sizes.size]
-    # Seconds for a picture: quicker up to four together, then slower.
+    # Seconds for an image: quicker up to four together, then slower.
     for each in (0.020, 0.015, 0.012, 0.014, 0.011, 0.010):
         took(sizes, each * sizes.size)
         seen.append(sizes.size)
@@ -29,14 +29,14 @@ def test_a_batch_grows_as_long_as_that_makes_a_picture_quicker():
 
 
 def test_a_little_quicker_is_not_worth_it():
-    sizes = BatchSize(None, PICTURE, CPU)
+    sizes = BatchSize(None, IMAGE, CPU)
     took(sizes, 0.100)
     took(sizes, 0.196)
     assert sizes.size == 1
 
 
 def test_what_is_left_of_a_stage_teaches_nothing():
-    sizes = BatchSize(None, PICTURE, CPU)
+    sizes = BatchSize(None, IMAGE, CPU)
     took(sizes, 0.1)
     sizes.record(1, 0.5)
     sizes.record(1, 0.5)
@@ -44,11 +44,11 @@ def test_what_is_left_of_a_stage_teaches_nothing():
 
 
 def test_a_batch_stays_short_enough_to_be_cancelled():
-    sizes = BatchSize(None, PICTURE, CPU)
+    sizes = BatchSize(None, IMAGE, CPU)
     took(sizes, 0.2)
     assert sizes.size == 1
-    # However quick a picture gets in company, a batch must not take longer than a quarter of a second.
-    sizes = BatchSize(None, PICTURE, CPU)
+    # However quick an image gets in company, a batch must not take longer than a quarter of a second.
+    sizes = BatchSize(None, IMAGE, CPU)
     seen = []
     for each in (0.060, 0.050, 0.050, 0.050):
         took(sizes, each * sizes.size)
@@ -57,7 +57,7 @@ def test_a_batch_stays_short_enough_to_be_cancelled():
 
 
 def test_a_batch_at_its_limit_keeps_its_size():
-    sizes = BatchSize(None, PICTURE, CPU)
+    sizes = BatchSize(None, IMAGE, CPU)
     for _ in range(20):
         took(sizes, 0.004)
     assert sizes.size == 256
@@ -65,14 +65,14 @@ def test_a_batch_at_its_limit_keeps_its_size():
 
 @pytest.mark.parametrize("given", [1, 5])
 def test_a_given_size_stays(given):
-    sizes = BatchSize(given, PICTURE, CPU)
+    sizes = BatchSize(given, IMAGE, CPU)
     for _ in range(5):
         sizes.record(given, 1e-6)
     assert sizes.size == given
 
 
 def test_memory_that_ran_out_is_not_tried_again():
-    sizes = BatchSize(None, PICTURE, CPU)
+    sizes = BatchSize(None, IMAGE, CPU)
     for size in (1, 2, 4):
         assert sizes.size == size
         took(sizes, 1e-3)
@@ -86,7 +86,7 @@ def test_memory_that_ran_out_is_not_tried_again():
 
 
 def test_memory_that_ran_out_for_a_smaller_batch_counts_for_that_one():
-    sizes = BatchSize(16, PICTURE, CPU)
+    sizes = BatchSize(16, IMAGE, CPU)
     sizes.halve(6)
     assert sizes.size == 3
     sizes.halve(1)
@@ -111,7 +111,7 @@ class Runs:
 def run(count, model, batch_size=4, **options):
     """What was yielded, and the errors that were told, with `on_error`."""
     told = []
-    sizes = BatchSize(batch_size, PICTURE, CPU)
+    sizes = BatchSize(batch_size, IMAGE, CPU)
     parts = run_in_batches(count, model, sizes, on_error=lambda *error: told.append(error), **options)
     return [(part.start, part.stop, output) for part, output in parts], told, sizes
 
@@ -131,7 +131,7 @@ def test_items_run_in_order(count, expected):
 
 
 def test_batches_grow_while_that_is_quicker():
-    sizes = BatchSize(None, PICTURE, CPU)
+    sizes = BatchSize(None, IMAGE, CPU)
     batches = [part.stop - part.start for part, _ in run_in_batches(10, Runs(), sizes)]
     assert sum(batches) == 10
     # The first batch of every size warms up.
@@ -151,7 +151,7 @@ def test_the_first_error_is_raised_after_what_came_before_it():
     got = []
     model = Runs(2, error=ModelOutputError("wrong", 7))
     with pytest.raises(ModelOutputError, match="wrong") as error:
-        got.extend(output for _, output in run_in_batches(10, model, BatchSize(4, PICTURE, CPU)))
+        got.extend(output for _, output in run_in_batches(10, model, BatchSize(4, IMAGE, CPU)))
     assert got == [[0], [1]]
     # Its index among all items, not in the batch.
     assert error.value.image_index == 2
@@ -211,7 +211,7 @@ def test_fatal_errors_of_a_single_item_are_not_told_as_its_own():
 
 
 def test_an_error_of_whoever_takes_the_output_is_not_the_models():
-    parts = run_in_batches(10, Runs(), BatchSize(4, PICTURE, CPU))
+    parts = run_in_batches(10, Runs(), BatchSize(4, IMAGE, CPU))
     next(parts)
     with pytest.raises(KeyError, match="taken"):
         parts.throw(KeyError("taken"))

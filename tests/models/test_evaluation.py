@@ -343,6 +343,17 @@ def test_another_device_is_refused_while_the_model_is_in_use():
         assert places(model) == [META] * 2
 
 
+@pytest.mark.parametrize("device", [None, CPU])
+def test_what_was_not_moved_is_not_moved_back(device):
+    # The first tensor counts: a model on several devices is left to whoever placed it.
+    model = nn.Sequential(Portable(CPU), Portable(META))
+    with evaluating(model, device):
+        model[0].to(META)
+        model.to(META)
+    assert places(model) == [META] * 4
+    assert [layer.moves for layer in model] == [[META], []]
+
+
 def test_a_model_in_use_where_it_was_is_not_moved_either():
     model = nn.Sequential(Portable(CPU))
     with evaluating(model), pytest.raises(RuntimeError, match="in use on cpu"), evaluating(model, META):

@@ -9,8 +9,8 @@ from torch import nn
 import hdm_widgets as hw
 from hdm_widgets.models.segmenter import ModelError, ModelOutputError
 
-# Two pictures of one channel whose first-channel values are the probabilities that most models here return.
-PICTURES = torch.tensor([[[[0.1, 0.9, 0.5]]], [[[0.6, 0.4, 0.0]]]])
+# Two images of one channel whose first-channel values are the probabilities that most models here return.
+IMAGES = torch.tensor([[[[0.1, 0.9, 0.5]]], [[[0.6, 0.4, 0.0]]]])
 MASKS = [[[False, True, False]], [[True, False, False]]]
 
 Outputs = namedtuple("Outputs", "maps loss")
@@ -76,34 +76,34 @@ def numpy_only(images):
 )  # fmt: skip
 def test_every_form_of_output(model):
     segmenter = hw.Segmenter(model)
-    masks = segmenter.masks(PICTURES)
+    masks = segmenter.masks(IMAGES)
     assert masks.dtype == bool
     # 0.5 is not above the threshold of 0.5, and loses the tie of two classes to the first.
     np.testing.assert_array_equal(masks, MASKS)
-    probabilities = segmenter.probabilities(PICTURES)
+    probabilities = segmenter.probabilities(IMAGES)
     assert probabilities.dtype == np.float32
-    np.testing.assert_allclose(probabilities, PICTURES[:, 0], atol=1e-6)
+    np.testing.assert_allclose(probabilities, IMAGES[:, 0], atol=1e-6)
 
 
 def test_logits_of_one_map_get_the_sigmoid():
     segmenter = hw.Segmenter(lambda images: torch.logit(images[:, 0], eps=1e-4))
-    np.testing.assert_allclose(segmenter.probabilities(PICTURES), PICTURES[:, 0].clamp(1e-4), atol=1e-6)
-    np.testing.assert_array_equal(segmenter.masks(PICTURES), MASKS)
+    np.testing.assert_allclose(segmenter.probabilities(IMAGES), IMAGES[:, 0].clamp(1e-4), atol=1e-6)
+    np.testing.assert_array_equal(segmenter.masks(IMAGES), MASKS)
 
 
 def test_logits_of_two_classes_get_the_softmax():
     segmenter = hw.Segmenter(two_classes)
-    np.testing.assert_allclose(segmenter.probabilities(PICTURES), PICTURES[:, 0], atol=1e-5)
-    np.testing.assert_array_equal(segmenter.masks(PICTURES), MASKS)
+    np.testing.assert_allclose(segmenter.probabilities(IMAGES), IMAGES[:, 0], atol=1e-5)
+    np.testing.assert_array_equal(segmenter.masks(IMAGES), MASKS)
 
 
 def test_three_classes_take_the_largest():
     logits = torch.tensor([[[2.0, 0.0, 1.0]], [[1.0, 3.0, 1.0]], [[0.0, 2.0, 5.0]]])[None]
     for target, expected in enumerate(([[True, False, False]], [[False, True, False]], [[False, False, True]])):
         segmenter = hw.Segmenter(lambda images: logits, target=target)
-        np.testing.assert_array_equal(segmenter.masks(PICTURES[:1])[0], expected)
+        np.testing.assert_array_equal(segmenter.masks(IMAGES[:1])[0], expected)
         np.testing.assert_allclose(
-            segmenter.probabilities(PICTURES[:1])[0], (logits[0, target].exp() / logits[0].exp().sum(0)), rtol=1e-6
+            segmenter.probabilities(IMAGES[:1])[0], (logits[0, target].exp() / logits[0].exp().sum(0)), rtol=1e-6
         )
 
 
@@ -131,7 +131,7 @@ def test_output_of_a_quarter_is_resized_before_the_cut(classes):
         return SimpleNamespace(logits=maps)
 
     segmenter = hw.Segmenter(model)
-    # Bilinear between pixel centres, four output pixels to one: shares of the right value, by hand.
+    # Bilinear between pixel centers, four output pixels to one: fractions of the right value, by hand.
     row = -2 + 4 * np.array([0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1])
     expected = np.broadcast_to(1 / (1 + np.exp(-row)), (2, 8, 8))
     np.testing.assert_allclose(segmenter.probabilities(torch.zeros(2, 3, 8, 8)), expected, atol=1e-6)
@@ -172,7 +172,7 @@ def test_activation_as_told(activation, expected):
     np.testing.assert_allclose(segmenter.probabilities(torch.tensor([[[[0.2, 0.7]]]]))[0, 0], expected, atol=1e-6)
 
 
-# -- pictures in --------------------------------------------------------------------------------------
+# -- images in --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
@@ -180,25 +180,25 @@ def test_a_module_gets_the_precision_of_its_weights(dtype):
     model = Pass().to(dtype)
     seen = []
     model.register_forward_pre_hook(lambda module, args: seen.append(args[0].dtype))
-    probabilities = hw.Segmenter(model, batch_size=2).probabilities(PICTURES)
+    probabilities = hw.Segmenter(model, batch_size=2).probabilities(IMAGES)
     assert seen == [dtype]
     assert probabilities.dtype == np.float32
-    np.testing.assert_allclose(probabilities, PICTURES[:, 0], atol=4e-3)
+    np.testing.assert_allclose(probabilities, IMAGES[:, 0], atol=4e-3)
 
 
 @pytest.mark.parametrize(
-    "pictures",
+    "images",
     [
-        PICTURES.numpy()[..., ::-1],
-        PICTURES.numpy().astype(">f4"),
-        np.broadcast_to(PICTURES.numpy()[:1], (2, 1, 1, 3)),
+        IMAGES.numpy()[..., ::-1],
+        IMAGES.numpy().astype(">f4"),
+        np.broadcast_to(IMAGES.numpy()[:1], (2, 1, 1, 3)),
     ],
     ids=["flipped view", "big endian", "read-only"],
 )
 @pytest.mark.usefixtures("every_torch_warning")
-def test_numpy_pictures_need_no_special_layout(pictures):
-    masks = hw.Segmenter(lambda images: images[:, 0]).masks(pictures)
-    np.testing.assert_array_equal(masks, pictures[:, 0] > 0.5)
+def test_numpy_images_need_no_special_layout(images):
+    masks = hw.Segmenter(lambda images: images[:, 0]).masks(images)
+    np.testing.assert_array_equal(masks, images[:, 0] > 0.5)
 
 
 @pytest.mark.parametrize(("height", "width", "mode"), [(5, 7, "reflect"), (8, 8, None), (3, 9, "edge"), (1, 1, "edge")])
@@ -209,15 +209,15 @@ def test_padding_by_reflection_is_cropped_back(height, width, mode):
         seen.append(images)
         return images[:, 0]
 
-    pictures = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
-    probabilities = hw.Segmenter(model, pad_to=8).probabilities(pictures)
-    np.testing.assert_array_equal(probabilities, pictures[:, 0])
+    images = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+    probabilities = hw.Segmenter(model, pad_to=8).probabilities(images)
+    np.testing.assert_array_equal(probabilities, images[:, 0])
     if mode is None:
-        expected = pictures.numpy()
+        expected = images.numpy()
     else:
-        # Reflection needs a picture larger than what it adds; a smaller one repeats its edge.
+        # Reflection needs an image larger than what it adds; a smaller one repeats its edge.
         room = ((0, 0), (0, 0), (0, -height % 8), (0, -width % 8))
-        expected = np.pad(pictures.numpy(), room, mode=mode)
+        expected = np.pad(images.numpy(), room, mode=mode)
     np.testing.assert_array_equal(torch.cat(seen), expected)
 
 
@@ -261,14 +261,14 @@ def test_a_network_that_stumbles_over_sides_gets_advice():
 def test_output_that_is_no_segmentation(output, message):
     segmenter = hw.Segmenter(lambda images: output)
     with pytest.raises(ModelOutputError, match=message) as error:
-        segmenter.binarize(segmenter.raw(PICTURES))
+        segmenter.binarize(segmenter.raw(IMAGES))
     assert isinstance(error.value, ValueError)
     assert isinstance(error.value, ModelError)
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 2, 5])
 def test_the_first_image_with_nan_is_named(batch_size):
-    images = PICTURES[[0, 0, 1, 0, 1]]
+    images = IMAGES[[0, 0, 1, 0, 1]]
 
     def model(batch):
         return batch[:, 0].where(batch[:, 0] != 0.6, torch.nan)
@@ -283,13 +283,13 @@ def test_the_first_image_with_nan_is_named(batch_size):
 
 def test_large_numbers_are_no_infinity():
     # Their sum overflows, each of them is finite.
-    masks = hw.Segmenter(lambda images: torch.full_like(images[:, 0], 3e38)).masks(PICTURES)
+    masks = hw.Segmenter(lambda images: torch.full_like(images[:, 0], 3e38)).masks(IMAGES)
     assert masks.all()
 
 
 def test_target_beyond_the_classes():
     with pytest.raises(ModelOutputError, match=r"target is class 2, but the model returned 2 class"):
-        hw.Segmenter(two_classes, target=2).masks(PICTURES)
+        hw.Segmenter(two_classes, target=2).masks(IMAGES)
 
 
 def test_an_error_of_the_model_is_told_with_its_cause():
@@ -298,7 +298,7 @@ def test_an_error_of_the_model_is_told_with_its_cause():
     with pytest.raises(
         ModelError, match=r"ZeroDivisionError: division by zero for an input of shape \(2, 1, 1, 3\)"
     ) as error:
-        hw.Segmenter(model).raw(PICTURES)
+        hw.Segmenter(model).raw(IMAGES)
     assert isinstance(error.value.__cause__, ZeroDivisionError)
 
 
@@ -338,7 +338,7 @@ def test_numbers_of_numpy_serve_as_settings(options):
 
 
 @pytest.mark.parametrize(("shape", "message"), [((1, 3, 3), "four dimensions"), ((0, 1, 3, 3), "there is no image")])
-def test_bad_pictures(shape, message):
+def test_bad_images(shape, message):
     with pytest.raises(ValueError, match=message):
         hw.Segmenter(lambda images: images[:, 0]).masks(torch.zeros(shape))
 

@@ -165,12 +165,12 @@ def test_batches_have_the_size_asked_for():
         sizes.append(len(images))
         return images[:, 0]
 
-    pictures = torch.arange(5).reshape(5, 1, 1, 1) / 5
-    masks = hw.Segmenter(model, batch_size=2).masks(pictures)
+    images = torch.arange(5).reshape(5, 1, 1, 1) / 5
+    masks = hw.Segmenter(model, batch_size=2).masks(images)
     assert sizes == [2, 2, 1]
     np.testing.assert_array_equal(masks.ravel(), [False, False, False, True, True])
     sizes.clear()
-    hw.Segmenter(model).masks(pictures.expand(5, 1, 3, 3))
+    hw.Segmenter(model).masks(images.expand(5, 1, 3, 3))
     assert sum(sizes) == 5
 
 

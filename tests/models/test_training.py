@@ -10,7 +10,7 @@ from hdm_widgets.models import training
 
 
 class Bright(torch.utils.data.Dataset):
-    """Noise pictures; what is brighter than one half is the segment."""
+    """Noise images; what is brighter than one half is the segment."""
 
     def __init__(self, length=16, shape=(8, 8), seed=0):
         self.images = torch.rand(length, 1, *shape, generator=torch.Generator().manual_seed(seed))
@@ -104,14 +104,14 @@ def test_without_validation_the_lowest_loss_counts(monkeypatch):
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 6)])
-def test_augmentation_turns_picture_and_mask_together(shape, monkeypatch):
+def test_augmentation_turns_image_and_mask_together(shape, monkeypatch):
     dataset = Bright(length=1, shape=shape)
     model, truths = Pixelwise(), []
     real = training._loss
     monkeypatch.setattr(training, "_loss", lambda logits, truth: truths.append(truth) or real(logits, truth))
     hw.train(model, dataset, epochs=90, progress=False)
-    picture = dataset.images[0, 0].numpy()
-    turns = [np.rot90(side, k) for side in (picture, picture.T) for k in range(4)]
+    image = dataset.images[0, 0].numpy()
+    turns = [np.rot90(side, k) for side in (image, image.T) for k in range(4)]
     allowed = {turn.tobytes() for turn in turns if turn.shape == shape}
     seen = {images[0, 0].numpy().tobytes() for images in model.seen}
     assert seen == allowed
@@ -140,7 +140,7 @@ def test_progress_is_shown_on_request(capsys):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 16])
-def test_pixels_are_pooled_over_the_pictures(batch_size):
+def test_pixels_are_pooled_over_the_images(batch_size):
     truths = [[[1, 1, 0, 0]], [[1, 0, 0, 0]], [[0, 0, 0, 0]]]
     logits = [[[1.0, -1, -1, -1]], [[2.0, 2, 2, -2]], [[-1.0, -1, 0, 5]]]
     pairs = [(torch.tensor(logit)[None], torch.tensor(truth)) for logit, truth in zip(logits, truths, strict=True)]

@@ -13,7 +13,7 @@ def small(**options):
 
 @pytest.mark.parametrize("upsampling", ["bilinear", "nearest", "transposed"])
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (13, 22), (7, 9), (4, 4)])
-def test_logits_have_the_size_of_the_picture(upsampling, height, width):
+def test_logits_have_the_size_of_the_image(upsampling, height, width):
     model = small(in_channels=3, classes=2, upsampling=upsampling)
     logits = model(torch.rand(2, 3, height, width))
     assert logits.shape == (2, 2, height, width)
@@ -49,11 +49,11 @@ def test_number_of_weights_by_hand():
 
 def test_the_head_is_linear_in_its_bias():
     model = small(classes=2)
-    picture = torch.rand(1, 1, 8, 8)
-    before = model(picture)
+    image = torch.rand(1, 1, 8, 8)
+    before = model(image)
     with torch.no_grad():
         model.head.bias += torch.tensor([1.0, -2.0])
-    shift = model(picture) - before
+    shift = model(image) - before
     np.testing.assert_allclose(shift[0, 0].detach(), 1, atol=1e-5)
     np.testing.assert_allclose(shift[0, 1].detach(), -2, atol=1e-5)
 
@@ -67,20 +67,20 @@ def test_skips_carry_what_the_bottleneck_does_not():
 
 
 @torch.no_grad()
-def test_pictures_of_a_batch_do_not_touch_each_other():
+def test_images_of_a_batch_do_not_touch_each_other():
     model = small()
-    pictures = torch.rand(3, 1, 12, 20)
-    together = model(pictures)
-    for picture, logits in zip(pictures, together, strict=True):
-        np.testing.assert_allclose(model(picture[None])[0], logits, atol=1e-5)
+    images = torch.rand(3, 1, 12, 20)
+    together = model(images)
+    for image, logits in zip(images, together, strict=True):
+        np.testing.assert_allclose(model(image[None])[0], logits, atol=1e-5)
 
 
 @torch.no_grad()
 def test_weights_can_be_stored_and_put_back():
     model, other = small(), hw.UNet(width=2, depth=2).eval()
     other.load_state_dict(model.state_dict())
-    picture = torch.rand(1, 1, 9, 9)
-    np.testing.assert_array_equal(model(picture), other(picture))
+    image = torch.rand(1, 1, 9, 9)
+    np.testing.assert_array_equal(model(image), other(image))
 
 
 @pytest.mark.parametrize("name", ["in_channels", "classes", "width", "depth"])

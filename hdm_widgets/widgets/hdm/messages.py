@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdm_widgets._picture import to_rgb, value_span
+from hdm_widgets._picture import nominal_range, to_rgb
 from hdm_widgets.hdm.circle_map import filled
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.result import HDMResult, ScanUpdate
@@ -63,7 +63,7 @@ def inspect_cell(result: HDMResult, row: int, col: int) -> dict[str, Any]:
     # Without a pixel in either mask there is no pair, whatever the policy for empty masks says.
     pair = result.pair(row, col) if mask.any() and result.segment.any() else HausdorffPair(distance, None, None, None)
     channel = result.settings.channel if len(result.image) != 3 else -1
-    picture = to_rgb(result.occluded(row, col), channel=channel, span=value_span(result.image))
+    picture = to_rgb(result.occluded(row, col), channel=channel, value_range=nominal_range(result.image))
     measured = result.values[result.measured]
     return {
         "cell": [row, col],
