@@ -34,7 +34,7 @@ __all__ = ["FittedSpace"]
 class FittedSpace:
     """The part of a LatentSpace that reads what a fit found.
 
-    All of it is in one object that never changes, `_fitted`; a fit or new clusters put another one in its place.
+    All of that is in `_fitted`, one object that never changes; a fit or new clusters replace it.
     """
 
     _fitted: FittedState | None = None
@@ -156,18 +156,47 @@ class FittedSpace:
     # -- the map ----------------------------------------------------------------------------------
 
     def expected_iou(self) -> NDArray[np.float64]:
-        """Expected IoU of every item from its coordinates, float64 (n,), read-only; its own IoU is `iou_`."""
+        """Expected IoU of every item from its coordinates; its own IoU is `iou_`.
+
+        Returns
+        -------
+        numpy.ndarray, float64 (n,)
+            Read-only; NaN if no item has an IoU.
+        """
         return self._map("regressor_").expected_iou
 
     def surface(self, shape: tuple[int, int] = (200, 200)) -> Surface:
-        """Expected IoU over a grid of `shape` (rows, cols), and where items support it."""
+        """Expected IoU over a grid, and where items support it.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Rows and columns of the grid, 2 or more each. It covers all items and a margin around them.
+
+        Returns
+        -------
+        Surface
+        """
         if not isinstance(shape, tuple) or len(shape) != 2 or not all(is_whole(side) and side > 1 for side in shape):
             raise ValueError(f"shape must be two whole numbers of at least 2, got {shape!r}")
         found = self._map("regressor_")
         return surface(found.regressor, found.support, found.embedding, shape)
 
     def neighbors(self, index: int, k: int = 12) -> Neighbors:
-        """The `k` items whose activations are nearest to those of item `index`, in the full space."""
+        """The items whose activations are nearest to those of one item, in the full space.
+
+        Parameters
+        ----------
+        index : int
+            Position of the item.
+        k : int
+            How many, from 1 to all others.
+
+        Returns
+        -------
+        Neighbors
+            Positions and Euclidean distances, nearest first.
+        """
         self._check_index(index)
         if not is_whole(k) or not 1 <= k < len(self):
             raise ValueError(f"k must be 1 to {len(self) - 1}, got {k}")
@@ -177,9 +206,21 @@ class FittedSpace:
         return Neighbors(found[0][others][:k], distances[0][others][:k])
 
     def trustworthiness(self, n_neighbors: int = 12) -> float:
-        """How well neighborhoods in the full space survive on the two-dimensional map, in [0, 1].
+        """How far neighbors on the two-dimensional map are neighbors in the full space.
 
-        Of more than 2000 items, a random 2000 are compared (Venna and Kaski 2001; scikit-learn's `trustworthiness`).
+        Parameters
+        ----------
+        n_neighbors : int
+            Size of the neighborhoods, less than half of the items.
+
+        Returns
+        -------
+        float
+            In [0, 1]; 1 if no item is a neighbor on the map alone. Of more than 2000 items, a random 2000 count.
+
+        Notes
+        -----
+        Venna and Kaski (2001), by scikit-learn's `trustworthiness`.
         """
         found = self._map("embedding_")
         rows = found.sample()
@@ -260,22 +301,39 @@ class FittedSpace:
         return pandas.DataFrame(rows).sort_values("silhouette", ascending=False, ignore_index=True)
 
     def comparison(self) -> Iterator[Clustering]:
-        """The clusterings of `compare_clusterings` one by one; a finished comparison is kept and comes at once."""
+        """The clusterings of `compare_clusterings` one by one; a finished comparison is kept.
+
+        Returns
+        -------
+        iterator of Clustering
+            KMeans with the fewest clusters first, then DBSCAN.
+        """
         return self._map("clusters_").comparison()
 
     # -- items ------------------------------------------------------------------------------------
 
     def table(self) -> dict[str, NDArray[Any]]:
-        """All columns of all items, read-only arrays (n,) by name.
+        """All columns of all items.
 
         `item` is the index in the data set, `pc1` and so on are the coordinates. Then come the scores of `Overlaps`,
         the `expected_iou`, the `cluster` where there are clusters, and the data set's own columns. A column of the
         data set that has one of these names gets `data_` before it.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray (n,)
+            The arrays are read-only: they are shared by all tables and selections.
         """
         return dict(self._state("embedding_").table)
 
     def frame(self) -> pandas.DataFrame:
-        """`table` as a DataFrame, one row per item."""
+        """`table` as a DataFrame.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per item; a copy.
+        """
         import pandas
 
         return pandas.DataFrame(self.table(), index=pandas.RangeIndex(len(self), name="index"))
@@ -299,30 +357,93 @@ class FittedSpace:
         return Selection(check_indices(indices, len(self)), check_name(name), check_color(color), self.table())
 
     def load_selection(self, path: str | os.PathLike[str]) -> Selection:
-        """Read what `Selection.save` wrote."""
+        """Read what `Selection.save` wrote.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file.
+
+        Returns
+        -------
+        Selection
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is anything else, or of a space with another number of items.
+        """
         return read_selection(path, self.table())
 
     def picture(self, index: int) -> NDArray[np.uint8]:
-        """Item `index` to look at, uint8 (H, W, 3): read from the data set, or its thumbnail where there is none."""
+        """An item's image to look at: read from the data set, or its thumbnail where there is none.
+
+        Parameters
+        ----------
+        index : int
+            Position of the item.
+
+        Returns
+        -------
+        numpy.ndarray, uint8 (H, W, 3)
+        """
         self._check_index(index)
         if self.dataset_ is None:
             return np.array(self.collection_.thumbnails[index])
         return to_rgb(self.item(index).image.numpy())
 
     def item(self, index: int) -> Item:
-        """Item `index` as the model sees it, read from the data set, with its true mask."""
+        """An item as the model sees it, read from the data set.
+
+        Parameters
+        ----------
+        index : int
+            Position of the item.
+
+        Returns
+        -------
+        Item
+            `image`, float32 (C, H, W); `mask`, bool (H, W); and `columns`.
+
+        Raises
+        ------
+        ValueError
+            If the space has no data set, or the item cannot be read.
+        """
         self._check_index(index)
         if self.dataset_ is None:
             raise ValueError("this space has no data set; LatentSpace.load(path, dataset=...) takes it")
         return read_item(self.dataset_, int(self.items_[index]), self.collection_.image_shape[1:])
 
     def truth(self, index: int) -> NDArray[np.bool_]:
-        """The true mask of item `index`, bool (H, W)."""
+        """The true mask of an item.
+
+        Parameters
+        ----------
+        index : int
+            Position of the item.
+
+        Returns
+        -------
+        numpy.ndarray, bool (H, W)
+        """
         self._check_index(index)
         return self.collection_.truths[index]
 
     def prediction(self, index: int) -> NDArray[np.bool_]:
-        """The mask that the model predicts for item `index`, bool (H, W)."""
+        """The mask that the model predicts for an item.
+
+        Parameters
+        ----------
+        index : int
+            Position of the item.
+
+        Returns
+        -------
+        numpy.ndarray, bool (H, W)
+        """
         self._check_index(index)
         return self.collection_.predictions[index]
 

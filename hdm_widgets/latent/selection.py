@@ -67,15 +67,45 @@ class Selection:
         return hash((self.name, self.color, tuple(self.indices.tolist())))
 
     def union(self, other: Selection) -> Selection:
-        """Items in either."""
+        """Items in either.
+
+        Parameters
+        ----------
+        other : Selection
+            Of the same space.
+
+        Returns
+        -------
+        Selection
+        """
         return replace(self, indices=np.union1d(self.indices, self._same_space(other).indices))
 
     def intersection(self, other: Selection) -> Selection:
-        """Items in both."""
+        """Items in both.
+
+        Parameters
+        ----------
+        other : Selection
+            Of the same space.
+
+        Returns
+        -------
+        Selection
+        """
         return replace(self, indices=np.intersect1d(self.indices, self._same_space(other).indices))
 
     def difference(self, other: Selection) -> Selection:
-        """Items in this and not in the other."""
+        """Items in this and not in the other.
+
+        Parameters
+        ----------
+        other : Selection
+            Of the same space.
+
+        Returns
+        -------
+        Selection
+        """
         return replace(self, indices=np.setdiff1d(self.indices, self._same_space(other).indices))
 
     __or__ = union
@@ -83,7 +113,19 @@ class Selection:
     __sub__ = difference
 
     def renamed(self, name: str | None = None, color: str | None = None) -> Selection:
-        """The same items with another name or color."""
+        """The same items with another name or color.
+
+        Parameters
+        ----------
+        name : str, optional
+            The same by default.
+        color : str, optional
+            As `#rrggbb`; the same by default.
+
+        Returns
+        -------
+        Selection
+        """
         return replace(self, name=name or self.name, color=color or self.color)
 
     @property
@@ -92,7 +134,14 @@ class Selection:
         return Statistics.from_items(self.table["iou"][self.indices], self.table["truth_area"][self.indices])
 
     def frame(self) -> pandas.DataFrame:
-        """The items' rows of the space's table, indexed by position."""
+        """The items' rows of the space's table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Indexed by position. Its own `to_csv` leaves texts that a spreadsheet takes for formulas as they are; see
+            `Selection.to_csv`.
+        """
         import pandas
 
         return pandas.DataFrame(self._rows(), index=pandas.Index(self.indices, name="index"))
@@ -129,7 +178,13 @@ class Selection:
         return text
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it as JSON; `LatentSpace.load_selection` reads it."""
+        """Write the selection as JSON; `LatentSpace.load_selection` reads it.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file.
+        """
         about = {
             "format": _FORMAT,
             "name": self.name,

@@ -326,14 +326,33 @@ class LatentSpace(FittedSpace):
         return self._embedded(self._features(images))
 
     def predict_iou(self, images: Tensor | NDArray[Any]) -> NDArray[np.float64]:
-        """Expected IoU of new images, float64 (N,), from where they fall on the map.
+        """Expected IoU of new images, from their coordinates on the map.
 
-        See `locate`, which also says how far an image is from the data, for whether to trust it.
+        `locate` also says how far an image is from the data, and so whether to trust it.
+
+        Parameters
+        ----------
+        images : torch.Tensor or numpy.ndarray (N, C, H, W)
+            Scaled as the model expects it.
+
+        Returns
+        -------
+        numpy.ndarray, float64 (N,)
         """
         return self.locate(images).iou
 
     def locate(self, images: Tensor | NDArray[Any]) -> Location:
-        """Where new images (N, C, H, W) fall, what IoU is expected there, and how far they are from the data."""
+        """Where new images fall on the map, what IoU is expected there, and how far they are from the data.
+
+        Parameters
+        ----------
+        images : torch.Tensor or numpy.ndarray (N, C, H, W)
+            Scaled as the model expects it.
+
+        Returns
+        -------
+        Location
+        """
         found = self._map("embedding_")
         features = self._features(images)
         embedding = self._embedded(features)
@@ -373,10 +392,15 @@ class LatentSpace(FittedSpace):
     # -- files ------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the space to a folder, which is made if it is not there.
+        """Write the space to a folder.
 
         It holds everything but the model and the images: activations, both masks of every item at one bit per
         pixel, thumbnails, columns, components, the IoU's network as arrays, clusters. Nothing is pickled.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The folder, which is made if it is not there.
         """
         state = self._state("embedding_")
         settings = {name: getattr(self, name) for name in _SETTINGS} | {

@@ -13,42 +13,42 @@ CHANNELS, SIDE = 6, 8
 
 
 class Groups:
-    """Three groups of pictures, by the means of their six channels; truths are what the second channel shows.
+    """Three groups of images, by the means of their six channels; truths are what the second channel shows.
 
     Attributes
     ----------
-    pictures, masks : numpy.ndarray, float32 (n, 6, 8, 8) and bool (n, 8, 8)
+    images, masks : numpy.ndarray, float32 (n, 6, 8, 8) and bool (n, 8, 8)
     groups : numpy.ndarray, int (n,)
-        Group of every picture: of ten pictures 5, 3 and 2.
+        Group of every image: of ten images 5, 3 and 2.
     columns : dict
     """
 
     def __init__(self, length=60, seed=0):
         rng = np.random.default_rng(seed)
-        centres = rng.random((3, CHANNELS))
+        centers = rng.random((3, CHANNELS))
         self.groups = np.resize([0, 0, 0, 0, 0, 1, 1, 1, 2, 2], length)
-        means = centres[self.groups] + rng.normal(0, 0.03, (length, CHANNELS))
+        means = centers[self.groups] + rng.normal(0, 0.03, (length, CHANNELS))
         noise = rng.normal(0, 0.3, (length, CHANNELS, SIDE, SIDE))
         # Within [0, 1], so that what the model draws counts as probabilities.
-        self.pictures = np.clip(means[..., None, None] + noise, 0, 1).astype(np.float32)
-        self.masks = self.pictures[:, 1] > 0.5
+        self.images = np.clip(means[..., None, None] + noise, 0, 1).astype(np.float32)
+        self.masks = self.images[:, 1] > 0.5
         self.columns = {"group": [f"group {group}" for group in self.groups], "number": list(range(length))}
 
     def __len__(self):
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, index):
-        return torch.from_numpy(self.pictures[index]), self.masks[index]
+        return torch.from_numpy(self.images[index]), self.masks[index]
 
     @property
     def features(self):
         """What the layer's mean is."""
-        return self.pictures.astype(np.float64).mean((2, 3))
+        return self.images.astype(np.float64).mean((2, 3))
 
     @property
     def iou(self):
         """Of the masks and what the model draws, by plain NumPy."""
-        drawn = self.pictures[:, 0] > 0.5
+        drawn = self.images[:, 0] > 0.5
         return (drawn & self.masks).sum((1, 2)) / (drawn | self.masks).sum((1, 2))
 
 
@@ -60,7 +60,7 @@ def make_groups():
 
 @pytest.fixture(scope="session")
 def groups():
-    """Sixty pictures; not to be changed."""
+    """Sixty images; not to be changed."""
     return Groups()
 
 

@@ -9,7 +9,7 @@ from hdm_widgets.latent.layers import find_layer
 
 
 class Reads(nn.Module):
-    """Draws where the first channel is above one half; its layer `values` puts the picture out as it is."""
+    """Draws where the first channel is above one half; its layer `values` puts the image out as it is."""
 
     def __init__(self):
         super().__init__()
@@ -27,10 +27,10 @@ def found(model, layer="auto", shape=(2, 1, 64, 64), **options):
     return find_layer(hw.Segmenter(model, target=0, **options), layer, noise(*shape))[0]
 
 
-def features(model, layer, pictures, pool="mean", **options):
+def features(model, layer, images, pool="mean", **options):
     """What one run with a hook gives."""
-    collector = Collector(hw.Segmenter(model, target=0, batch_size=len(pictures)), layer, pool, **options)
-    return collector.features(pictures, find_layer(collector.segmenter, layer, pictures[:2])[0])
+    collector = Collector(hw.Segmenter(model, target=0, batch_size=len(images)), layer, pool, **options)
+    return collector.features(images, find_layer(collector.segmenter, layer, images[:2])[0])
 
 
 def number_of_hooks(model):

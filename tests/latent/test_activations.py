@@ -13,7 +13,7 @@ from hdm_widgets.latent.layers import find_layer
 
 
 class Oddities(nn.Module):
-    """Layers that give no activations of one per picture."""
+    """Layers that give no activations of one per image."""
 
     def __init__(self):
         super().__init__()
@@ -61,7 +61,7 @@ WITHOUT_ACTIVATIONS = [
 
 
 @pytest.mark.parametrize(("layer", "message"), WITHOUT_ACTIVATIONS, ids=lambda value: value.split()[0])
-def test_layers_that_give_no_activation_per_picture(layer, message):
+def test_layers_that_give_no_activation_per_image(layer, message):
     model = Oddities()
     with pytest.raises(LayerError, match=message):
         found(model, layer, shape=(2, 1, 4, 4))
@@ -128,14 +128,14 @@ def test_a_layer_says_what_it_is():
 
 # -- pooling, by hand ---------------------------------------------------------------------------------
 
-# Two pictures, two channels, 2 x 3 places.
+# Two images, two channels, 2 x 3 places.
 MAPS = torch.tensor(
     [
         [[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [[0.0, 0.0, 0.0], [0.0, 0.0, -6.0]]],
         [[[9.0, 0.0, 0.0], [0.0, 0.0, 0.0]], [[-1.0, -2.0, -3.0], [-4.0, -5.0, -3.0]]],
     ]
 )
-# Two pictures of four tokens (2 x 2 places) with two channels.
+# Two images of four tokens (2 x 2 places) with two channels.
 TOKENS = torch.tensor(
     [
         [[1.0, 10.0], [2.0, 20.0], [3.0, 30.0], [6.0, 0.0]],
@@ -234,26 +234,26 @@ class OverwrittenVectors(nn.Module):
 @pytest.mark.parametrize("pool", ["mean", "max", "flatten", "grid"])
 @pytest.mark.parametrize("layer", ["convolve", "norm"])
 def test_maps_are_caught_before_what_follows_overwrites_them(pool, layer):
-    model, pictures = OverwrittenMaps().eval(), noise(3, 1, 4, 4) - 0.5
+    model, images = OverwrittenMaps().eval(), noise(3, 1, 4, 4) - 0.5
     with torch.inference_mode():
-        maps = model.convolve(pictures)
+        maps = model.convolve(images)
         if layer == "norm":
             maps = model.norm(maps.relu())
     assert (maps < 0).any()
     assert (maps > 0).any()
-    np.testing.assert_allclose(features(model, layer, pictures, pool), pooled(maps, pool), atol=1e-6)
+    np.testing.assert_allclose(features(model, layer, images, pool), pooled(maps, pool), atol=1e-6)
 
 
 @pytest.mark.parametrize("pool", ["mean", "flatten"])
 @pytest.mark.parametrize("layer", ["vectors", "tokens"])
 def test_vectors_and_tokens_are_caught_before_what_follows_overwrites_them(pool, layer):
     torch.manual_seed(0)
-    model, pictures = OverwrittenVectors().eval(), noise(3, 1, 4, 4) - 0.5
+    model, images = OverwrittenVectors().eval(), noise(3, 1, 4, 4) - 0.5
     with torch.inference_mode():
-        values = model.vectors(pictures.flatten(1)) if layer == "vectors" else model.tokens(pictures[:, 0])
+        values = model.vectors(images.flatten(1)) if layer == "vectors" else model.tokens(images[:, 0])
     assert (values < 0).any()
     assert (values > 0).any()
-    np.testing.assert_allclose(features(model, layer, pictures, pool), pooled(values, pool), atol=1e-6)
+    np.testing.assert_allclose(features(model, layer, images, pool), pooled(values, pool), atol=1e-6)
 
 
 def test_a_hook_listens_only_while_it_is_open():
@@ -291,15 +291,15 @@ def test_new_images_come_in_batches(batch_size, learned, sizes):
     seen = []
     model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 1, 1))
     segmenter = hw.Segmenter(model, batch_size=batch_size)
-    pictures = noise(20, 1, 4, 4)
-    layer, _ = find_layer(segmenter, "0", pictures[:2])
+    images = noise(20, 1, 4, 4)
+    layer, _ = find_layer(segmenter, "0", images[:2])
     if batch_size is None and learned > 1:
-        segmenter.sizes_for(pictures[0]).size = learned
-        segmenter.sizes_for(pictures[0])._growing = False
+        segmenter.sizes_for(images[0]).size = learned
+        segmenter.sizes_for(images[0])._growing = False
     handle = model.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
-    got = Collector(segmenter, "0").features(pictures, layer)
+    got = Collector(segmenter, "0").features(images, layer)
     handle.remove()
     assert seen == sizes if sizes else seen[0] == 1
     assert sum(seen) == 20
     weight, bias = model[0].weight.detach().flatten(), model[0].bias.detach()
-    np.testing.assert_allclose(got, pictures.mean((1, 2, 3))[:, None] * weight + bias, atol=1e-6)
+    np.testing.assert_allclose(got, images.mean((1, 2, 3))[:, None] * weight + bias, atol=1e-6)

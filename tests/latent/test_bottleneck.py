@@ -97,10 +97,10 @@ def test_the_decoder_of_monai_begins_with_what_was_found():
 
 
 def test_the_features_of_segformer_are_its_encoders_last_state():
-    model, pictures = segformer().eval(), noise(3, 1, 64, 64)
+    model, images = segformer().eval(), noise(3, 1, 64, 64)
     with torch.inference_mode():
-        expected = model.segformer(pictures).last_hidden_state.mean((2, 3))
-    np.testing.assert_allclose(features(model, "auto", pictures), expected, atol=1e-6)
+        expected = model.segformer(images).last_hidden_state.mean((2, 3))
+    np.testing.assert_allclose(features(model, "auto", images), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
@@ -111,7 +111,7 @@ def test_other_precisions_have_the_same_bottleneck(dtype):
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 40, 64), (2, 1, 33, 47)])
-def test_pictures_need_not_be_square(shape):
+def test_images_need_not_be_square(shape):
     layer = found(hw.UNet(1, 1, width=4, depth=3), shape=shape)
     assert layer == Layer("bottleneck", (32, shape[2] // 8, shape[3] // 8), chosen=True)
 
@@ -120,7 +120,7 @@ def test_pictures_need_not_be_square(shape):
 
 
 class SqueezeExcite(Plain):
-    """Each channel weighed by one number that sums up the whole picture."""
+    """Each channel weighed by one number that sums up the whole image."""
 
     def __init__(self):
         super().__init__()
@@ -174,7 +174,7 @@ class Squeezed(Plain):
         return self.squeeze(super().forward(images))
 
 
-def test_a_single_place_for_the_whole_picture_is_no_bottleneck():
+def test_a_single_place_for_the_whole_image_is_no_bottleneck():
     # The weights are a run of six modules at 1 x 1; `mix` is what the decoder takes, at 8 x 8.
     assert found(SqueezeExcite()) == Layer("mix", (8, 8, 8), chosen=True)
 
@@ -289,7 +289,7 @@ class AllWithoutGradients(Plain):
 
 
 class ChangesItsInput(Plain):
-    """Scales the picture in place before anything else."""
+    """Scales the image in place before anything else."""
 
     def forward(self, images):
         return super().forward(images.sub_(0.5))
@@ -343,8 +343,8 @@ def test_frozen_weights_hide_nothing(frozen):
 def test_the_callers_gradient_mode_does_not_matter(mode):
     model = Plain()
     with mode():
-        pictures = noise(2, 1, 64, 64)
-        layer, _ = find_layer(hw.Segmenter(model), "auto", pictures)
+        images = noise(2, 1, 64, 64)
+        layer, _ = find_layer(hw.Segmenter(model), "auto", images)
         assert not torch.is_grad_enabled()
         assert torch.is_inference_mode_enabled() == (mode is torch.inference_mode)
     assert layer.name == "middle"
@@ -376,15 +376,15 @@ def test_nothing_of_the_model_changes(layer):
     model = in_use()
     before, weights = state_of(model), copy.deepcopy(model.state_dict())
     assert len(set(before["training"])) == len(set(before["requires_grad"])) == 2
-    pictures = noise(3, 1, 64, 64)
-    untouched = pictures.clone()
-    features(model, layer, pictures)
+    images = noise(3, 1, 64, 64)
+    untouched = images.clone()
+    features(model, layer, images)
     assert state_of(model) == before
     assert before["hooks"] == 1
     for name, value in model.state_dict().items():
         np.testing.assert_array_equal(value, weights[name])  # the batch norm's running means among them
-    np.testing.assert_array_equal(pictures, untouched)
-    assert not pictures.requires_grad
+    np.testing.assert_array_equal(images, untouched)
+    assert not images.requires_grad
 
 
 @pytest.mark.parametrize("layer", ["auto", "second"])

@@ -1,21 +1,21 @@
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
-from sklearn.cluster import DBSCAN
+from sklearn.cluster import DBSCAN, KMeans
 from sklearn.metrics import adjusted_rand_score, silhouette_samples, silhouette_score
 
 from hdm_widgets.latent import clusters as module
 from hdm_widgets.latent.clusters import Clustering, best, compare, describe, fit_clusters
 
 SIZES = (50, 20, 30)
-CENTRES = np.array([[0.0, 0, 0], [10, 0, 0], [0, 10, 5]])
+CENTERS = np.array([[0.0, 0, 0], [10, 0, 0], [0, 10, 5]])
 
 
-def blobs(sizes=SIZES, centres=CENTRES, spread=0.5, seed=0):
-    """Points around centres, in mixed order, and which centre each has."""
+def blobs(sizes=SIZES, centers=CENTERS, spread=0.5, seed=0):
+    """Points around centers, in mixed order, and which center each has."""
     rng = np.random.default_rng(seed)
     names = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
-    return centres[names] + rng.normal(0, spread, (len(names), centres.shape[1])), names
+    return centers[names] + rng.normal(0, spread, (len(names), centers.shape[1])), names
 
 
 def same_groups(one, other):
@@ -166,11 +166,40 @@ def test_few_items_have_few_ways(count, kmeans):
 
 
 def test_items_that_are_alike_are_no_trouble():
-    # Six places with ten items each: fewer than KMeans is asked for, and no distance between most neighbours.
+    # Six places with ten items each: fewer than KMeans is asked for, and no distance between most neighbors.
     points = np.repeat(blobs((2, 2, 2))[0], 10, axis=0)
     ways = list(compare(points))
     assert all(way.eps > 0 for way in ways if way.method == "dbscan")
     assert best(ways).n_clusters in (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        (np.repeat([[0.0, 0], [1, 0], [5, 5]], [6, 3, 1], axis=0), [6, 3, 1]),
+        (np.repeat([[7.0, -3]], 10, axis=0), [10]),
+        (np.zeros((10, 2)), [10]),
+        # Apart by rounding alone.
+        (np.repeat([[100.0, 0], [0, 100]], [7, 3], axis=0) + 1e-12 * np.arange(20).reshape(10, 2), [7, 3]),
+        (np.repeat([[1e9, 0], [1e9 + 10, 0], [-2e9, 5]], [5, 3, 2], axis=0), [8, 2]),
+    ],
+    ids=["three points", "one point", "zeros", "rounding", "far from the origin"],
+)
+def test_fewer_distinct_points_than_clusters_are_no_reason_to_warn(points, expected):
+    # Warnings are errors here.
+    for n_clusters in (4, 10):
+        found = fit_clusters(points, "kmeans", n_clusters=n_clusters)
+        assert np.bincount(found.labels).tolist() == expected
+        assert found.n_clusters == len(expected)
+
+
+@pytest.mark.parametrize("n_clusters", [1, 2, 7, 60])
+def test_distinct_points_are_grouped_as_scikit_learn_does(n_clusters):
+    points, _ = blobs((30, 20, 10), spread=2.0)
+    expected = KMeans(n_clusters, n_init=4, random_state=2).fit(points).labels_
+    found = fit_clusters(points, "kmeans", n_clusters=n_clusters, random_state=2)
+    assert same_groups(found.labels, expected)
+    assert found.n_clusters == n_clusters
 
 
 def test_the_best_is_the_first_where_none_has_a_silhouette():
@@ -218,7 +247,7 @@ def test_the_medoid_comes_first_among_members_at_one_place():
 
 
 def test_the_medoid_of_many_is_sought_near_their_mean(monkeypatch):
-    points, _ = blobs((60,), CENTRES[:1], spread=1.0)
+    points, _ = blobs((60,), CENTERS[:1], spread=1.0)
     (group,) = describe(np.zeros(60, int), points, np.zeros(60), np.ones(60, int))
     assert group.medoid == cdist(points, points).sum(axis=1).argmin()
     monkeypatch.setattr(module, "_MEDOID_SAMPLE", 20)

@@ -16,7 +16,7 @@ CHANNELS, HEIGHT, WIDTH = SHAPE = (2, 5, 7)
 
 
 class Reads(nn.Module):
-    """Draws where the first channel is above one half; its layer `values` puts the picture out as it is."""
+    """Draws where the first channel is above one half; its layer `values` puts the image out as it is."""
 
     def __init__(self):
         super().__init__()
@@ -29,7 +29,7 @@ class Reads(nn.Module):
 
 
 class Fails(Reads):
-    """Raises an error as soon as one of some items is among the pictures, or too many pictures come."""
+    """Raises an error as soon as one of some items is among the images, or too many images come."""
 
     def __init__(self, *bad, error=None, most=100):
         super().__init__()
@@ -63,10 +63,10 @@ def number_of(image):
 def scenes(length=12, seed=0):
     """Pictures and masks by chance; the second channel's first pixel is the item's number in thousandths."""
     rng = np.random.default_rng(seed)
-    pictures = rng.random((length, *SHAPE)).astype(np.float32)
-    pictures[:, 1, 0, 0] = np.arange(length) / 1000
+    images = rng.random((length, *SHAPE)).astype(np.float32)
+    images[:, 1, 0, 0] = np.arange(length) / 1000
     masks = rng.random((length, HEIGHT, WIDTH)) > 0.6
-    return list(zip(pictures, masks, strict=True))
+    return list(zip(images, masks, strict=True))
 
 
 class WithColumns(list):
@@ -97,12 +97,12 @@ def collect(model, dataset, *, segmenter=None, layer="values", pool="mean", coll
 
 def check(collection, dataset, items):
     """What was collected of these items is right, by plain NumPy."""
-    pictures = np.stack([dataset[index][0] for index in items])
+    images = np.stack([dataset[index][0] for index in items])
     truths = np.stack([dataset[index][1] for index in items])
-    predictions = pictures[:, 0] > 0.5
+    predictions = images[:, 0] > 0.5
     assert collection.items.tolist() == list(items)
     assert len(collection) == len(items)
-    np.testing.assert_allclose(collection.features, pictures.mean((2, 3)), atol=1e-6)
+    np.testing.assert_allclose(collection.features, images.mean((2, 3)), atol=1e-6)
     for position in range(len(items)):
         np.testing.assert_array_equal(collection.truths[position], truths[position])
         np.testing.assert_array_equal(collection.predictions[position], predictions[position])
@@ -133,7 +133,7 @@ def test_everything_of_every_item():
 def test_counts_by_hand():
     truth = np.array([[1, 1, 0], [0, 1, 0]])
     predicted = np.array([[1, 0, 1], [1, 0, 1]])
-    dataset = [(np.stack([picture, picture]).astype(np.float32), mask) for picture, mask in [
+    dataset = [(np.stack([image, image]).astype(np.float32), mask) for image, mask in [
         (predicted, truth), (truth, truth), (0 * truth, truth), (predicted, 0 * truth), (0 * truth, 0 * truth),
     ]]  # fmt: skip
     got = collect(Reads(), dataset)
@@ -147,7 +147,7 @@ def test_the_model_runs_once_on_every_item(batch_size):
     model = Reads()
     collect(model, scenes(23), segmenter={"batch_size": batch_size})
     search, *batches = model.seen
-    assert set(search) == {0}  # the layer is looked up on the first picture
+    assert set(search) == {0}  # the layer is looked up on the first image
     assert [number for batch in batches for number in batch] == list(range(23))
     if batch_size:
         assert [len(batch) for batch in batches] == [batch_size] * (23 // batch_size) + [23 % batch_size] * (
@@ -180,14 +180,14 @@ def test_an_interrupt_leaves_no_hook():
 @pytest.mark.parametrize("pool", ["mean", "max", "flatten", "grid"])
 def test_every_pooling(pool):
     dataset = scenes(6)
-    pictures = np.stack([picture for picture, _ in dataset])
+    images = np.stack([image for image, _ in dataset])
     expected = {
-        "mean": pictures.mean((2, 3)),
-        "max": pictures.max((2, 3)),
-        "flatten": pictures.reshape(6, -1),
+        "mean": images.mean((2, 3)),
+        "max": images.max((2, 3)),
+        "flatten": images.reshape(6, -1),
         # 5 rows in cells of 3 that share the middle one; 7 columns in cells of 4 that share one too.
         "grid": np.stack(
-            [pictures[:, :, r : r + 3, c : c + 4].mean((2, 3)) for r in (0, 2) for c in (0, 3)], axis=2
+            [images[:, :, r : r + 3, c : c + 4].mean((2, 3)) for r in (0, 2) for c in (0, 3)], axis=2
         ).reshape(6, -1),
     }[pool]
     np.testing.assert_allclose(collect(Reads(), dataset, pool=pool).features, expected, atol=1e-6)
@@ -200,7 +200,7 @@ def test_two_classes_and_target_and_threshold():
             return torch.stack([first, 1 - first], dim=1)
 
     dataset = scenes(4)
-    masks = np.stack([picture[0] > 0.5 for picture, _ in dataset])
+    masks = np.stack([image[0] > 0.5 for image, _ in dataset])
     got = collect(TwoClasses(), dataset, segmenter={"target": 0})
     np.testing.assert_array_equal([got.predictions[i] for i in range(4)], masks)
     got = collect(TwoClasses(), dataset, segmenter={"target": 1})
@@ -237,21 +237,21 @@ def test_progress_is_shown_or_not(capfd):
 # -- thumbnails ---------------------------------------------------------------------------------------
 
 
-def thumbnails(pictures, thumbnail):
-    dataset = [(picture, np.zeros(picture.shape[-2:])) for picture in pictures]
+def thumbnails(images, thumbnail):
+    dataset = [(image, np.zeros(image.shape[-2:])) for image in images]
     collector = Collector(hw.Segmenter(nn.Sequential(nn.Identity()), target=0), "0", thumbnail=thumbnail)
     return collector.collect(dataset, progress=False).thumbnails
 
 
 def test_thumbnails_are_means_over_blocks():
     # 4 x 8 px to 2 x 4: blocks of 2 x 2.
-    picture = np.zeros((3, 4, 8), np.float32)
-    picture[0, :2, :2] = 1  # a red block
-    picture[1, 2:, 6:] = 0.5  # a dark green block
-    picture[2, 0, 4] = 0.4  # a blue pixel: a tenth over its block
+    image = np.zeros((3, 4, 8), np.float32)
+    image[0, :2, :2] = 1  # a red block
+    image[1, 2:, 6:] = 0.5  # a dark green block
+    image[2, 0, 4] = 0.4  # a blue pixel: a tenth over its block
     expected = np.zeros((2, 4, 3))
     expected[0, 0, 0], expected[1, 3, 1], expected[0, 2, 2] = 255, round(127.5), round(25.5)
-    got = thumbnails([picture, 1 - picture], 4)
+    got = thumbnails([image, 1 - image], 4)
     assert got.shape == (2, 2, 4, 3)
     assert got.dtype == np.uint8
     np.testing.assert_allclose(got[0], expected, atol=1)
@@ -260,10 +260,10 @@ def test_thumbnails_are_means_over_blocks():
 
 def test_thumbnails_of_sides_that_do_not_divide():
     # 3 x 5 px of one channel, blocks of 2 x 2: what is left over at the end is a block of its own.
-    picture = np.zeros((1, 3, 5), np.float32)
-    picture[0, :2, :2] = [[1, 0], [0.5, 0.5]]
-    picture[0, 0, 4], picture[0, 2, 4] = 1, 0.8
-    got = thumbnails([picture], 3)
+    image = np.zeros((1, 3, 5), np.float32)
+    image[0, :2, :2] = [[1, 0], [0.5, 0.5]]
+    image[0, 0, 4], image[0, 2, 4] = 1, 0.8
+    got = thumbnails([image], 3)
     assert got.shape == (1, 2, 3, 3)
     np.testing.assert_allclose(got[0, ..., 0], [[127.5, 0, 127.5], [0, 0, 204]], atol=0.51)
 
@@ -275,7 +275,7 @@ def test_thumbnails_keep_their_sides_and_are_never_enlarged(size, thumbnail, exp
     assert thumbnails(np.zeros((2, 1, *size), np.float32), thumbnail).shape == (2, *expected, 3)
 
 
-def test_thumbnails_of_one_channel_are_grey():
+def test_thumbnails_of_one_channel_are_gray():
     ramp = np.linspace(0, 1, 4, dtype=np.float32).reshape(1, 2, 2)
     expected = np.repeat(np.array([[0, 85], [170, 255]])[..., None], 3, axis=2)
     np.testing.assert_array_equal(thumbnails([ramp], 48)[0], expected)
@@ -288,8 +288,8 @@ def test_columns_of_the_data_set_its_items_and_the_caller():
     pairs = scenes(4)
     dataset = WithColumns(
         [
-            {"image": picture, "mask": mask, "town": f"town {i}", "n": 10 * i, "year": 2000 + i, "array": np.ones(2)}
-            for i, (picture, mask) in enumerate(pairs)
+            {"image": image, "mask": mask, "town": f"town {i}", "n": 10 * i, "year": 2000 + i, "array": np.ones(2)}
+            for i, (image, mask) in enumerate(pairs)
         ],
         {"land_use": ["a", "b", "a", "c"], "n": [5, 6, 7, 8]},
     )
@@ -305,7 +305,7 @@ def test_columns_of_the_data_set_its_items_and_the_caller():
 
 
 def test_what_some_items_do_not_carry_is_missing_in_its_column():
-    dataset = [{"image": picture, "mask": mask, "n": i} for i, (picture, mask) in enumerate(scenes(3))]
+    dataset = [{"image": image, "mask": mask, "n": i} for i, (image, mask) in enumerate(scenes(3))]
     dataset[1].pop("n")
     dataset[2]["name"] = "last"
     columns = collect(Reads(), dataset).columns
@@ -436,7 +436,7 @@ def test_running_out_of_memory_halves_the_batch(most, tried, error):
     assert max(size for size in sizes if size <= most) == tried[-1] // 2
 
 
-def test_no_memory_for_a_single_picture():
+def test_no_memory_for_a_single_image():
     with pytest.raises(CollectionError, match="item 3: out of memory even for a single image") as caught:
         collect(Fails(3, error=torch.OutOfMemoryError("no room")), scenes(), segmenter={"batch_size": 8})
     assert caught.value.index == 3
@@ -493,12 +493,12 @@ def test_no_memory_for_the_first_image(layer):
 
 @pytest.mark.parametrize("method", ["transform", "predict_iou", "locate"])
 def test_new_images_halve_a_batch_that_memory_runs_out_for(method):
-    pictures = np.stack([picture for picture, _ in scenes(30)])
+    images = np.stack([image for image, _ in scenes(30)])
     plain = hw.LatentSpace(Reads(), layer="values").fit(scenes(30), progress=False)
     model = Fails(error=torch.OutOfMemoryError("no room"))
     space = hw.LatentSpace(model, layer="values", batch_size=16).fit(scenes(30), progress=False)
     model.seen, model.most = [], 4
-    got, expected = getattr(space, method)(pictures), getattr(plain, method)(pictures)
+    got, expected = getattr(space, method)(images), getattr(plain, method)(images)
     if method == "locate":
         got, expected = got.embedding, expected.embedding
     np.testing.assert_allclose(got, expected, atol=1e-6)
@@ -506,12 +506,12 @@ def test_new_images_halve_a_batch_that_memory_runs_out_for(method):
 
 
 def test_new_images_for_a_model_that_takes_them_one_by_one():
-    pictures = np.stack([picture for picture, _ in scenes(12)])
+    images = np.stack([image for image, _ in scenes(12)])
     space = hw.LatentSpace(OneByOne(), layer="values", batch_size=1).fit(scenes(), progress=False)
-    np.testing.assert_allclose(space.transform(pictures), space.embedding_, atol=1e-6)
+    np.testing.assert_allclose(space.transform(images), space.embedding_, atol=1e-6)
     space.segmenter.batch_size = 5
     with pytest.warns(UserWarning, match="failed on a batch of 5 images .*one image, please.* one at a time"):
-        np.testing.assert_allclose(space.transform(pictures), space.embedding_, atol=1e-6)
+        np.testing.assert_allclose(space.transform(images), space.embedding_, atol=1e-6)
 
 
 def test_new_images_run_in_batches_of_the_size_that_fit_has_found():
@@ -519,7 +519,7 @@ def test_new_images_run_in_batches_of_the_size_that_fit_has_found():
     space = hw.LatentSpace(model, layer="values").fit(scenes(300), progress=False)
     learned = space.segmenter.sizes_for(torch.zeros(SHAPE)).size
     model.seen = []
-    space.transform(np.stack([picture for picture, _ in scenes(300)]))
+    space.transform(np.stack([image for image, _ in scenes(300)]))
     assert len(model.seen[0]) == min(300, learned)
 
 
@@ -534,10 +534,10 @@ def test_a_model_that_writes_into_its_input_does_not_change_what_is_kept():
     got, expected = collect(Writes(), dataset), collect(Reads(), dataset)
     check(got, scenes(), range(12))
     np.testing.assert_array_equal(got.thumbnails, expected.thumbnails)
-    pictures = torch.from_numpy(np.stack([picture for picture, _ in dataset]))
+    images = torch.from_numpy(np.stack([image for image, _ in dataset]))
     space = hw.LatentSpace(Writes(), layer="values").fit(dataset, progress=False)
     for _ in range(2):
-        np.testing.assert_allclose(space.transform(pictures), space.embedding_, atol=1e-6)
+        np.testing.assert_allclose(space.transform(images), space.embedding_, atol=1e-6)
 
 
 def test_a_layer_that_gives_another_number_of_features():
@@ -553,7 +553,7 @@ def test_a_layer_that_gives_another_number_of_features():
 
 
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
-def test_a_layer_that_serves_no_picture_is_said_at_once(on_error):
+def test_a_layer_that_serves_no_image_is_said_at_once(on_error):
     class RunsTwice(Reads):
         def forward(self, images):
             self.values(images)
@@ -565,7 +565,7 @@ def test_a_layer_that_serves_no_picture_is_said_at_once(on_error):
     assert len(model.seen) == 1
 
 
-def test_a_layer_that_runs_for_some_pictures_only():
+def test_a_layer_that_runs_for_some_images_only():
     class Sometimes(Reads):
         def forward(self, images):
             if 6 in [number_of(image) for image in images]:

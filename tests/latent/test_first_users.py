@@ -32,8 +32,8 @@ class Waits(nn.Module):
 
 def items(count=6, shape=(3, 16, 16)):
     rng = np.random.default_rng(0)
-    pictures = rng.random((count, *shape)).astype(np.float32)
-    return [(picture, picture[0] > 0.5) for picture in pictures]
+    images = rng.random((count, *shape)).astype(np.float32)
+    return [(image, image[0] > 0.5) for image in images]
 
 
 def test_a_run_of_the_model_in_another_thread_does_not_disturb():
@@ -64,7 +64,7 @@ def test_channels_last_are_told_apart_from_a_wrong_mask():
 
 
 def test_masks_of_several_classes_are_noticed():
-    data = [(picture, (picture[0] * 3).astype(int)) for picture, _ in items()]
+    data = [(image, (image[0] * 3).astype(int)) for image, _ in items()]
     with pytest.warns(UserWarning, match="mask of item 0 has more than two values; every one but 0 counts") as said:
         space = hw.LatentSpace(Waits()).fit(data, **QUIET)
     assert len(said) == 1

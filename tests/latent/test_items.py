@@ -8,10 +8,10 @@ from torch.utils.data import TensorDataset
 
 from hdm_widgets.latent.items import Item, as_column, check_columns, check_dataset, read_item, read_items
 
-PICTURE = np.arange(24, dtype=np.float32).reshape(2, 3, 4) / 24
+IMAGE = np.arange(24, dtype=np.float32).reshape(2, 3, 4) / 24
 MASK = np.array([[0, 1, 0, 0], [0, 2, -1, 0], [0, 0, 0, 0]])
 
-Pair = namedtuple("Pair", "picture mask")
+Pair = namedtuple("Pair", "image mask")
 
 
 class Broken:
@@ -26,7 +26,7 @@ class Broken:
     def __getitem__(self, index):
         if index in self.errors:
             raise self.errors[index]
-        return PICTURE + index, MASK
+        return IMAGE + index, MASK
 
 
 # -- one item -----------------------------------------------------------------------------------------
@@ -35,16 +35,16 @@ class Broken:
 @pytest.mark.parametrize(
     "item",
     [
-        (PICTURE, MASK),
-        [PICTURE, MASK],
-        Pair(PICTURE, MASK),
-        {"image": PICTURE, "mask": MASK},
-        (torch.from_numpy(PICTURE), torch.from_numpy(MASK)),
-        (PICTURE.astype(">f8"), MASK.astype(np.float32)),
-        (torch.from_numpy(PICTURE).double(), MASK != 0),
-        (PICTURE, (MASK != 0).astype(np.uint8)[None]),
-        (PICTURE, torch.from_numpy(MASK)[None]),
-        (torch.from_numpy(PICTURE).requires_grad_(), MASK),
+        (IMAGE, MASK),
+        [IMAGE, MASK],
+        Pair(IMAGE, MASK),
+        {"image": IMAGE, "mask": MASK},
+        (torch.from_numpy(IMAGE), torch.from_numpy(MASK)),
+        (IMAGE.astype(">f8"), MASK.astype(np.float32)),
+        (torch.from_numpy(IMAGE).double(), MASK != 0),
+        (IMAGE, (MASK != 0).astype(np.uint8)[None]),
+        (IMAGE, torch.from_numpy(MASK)[None]),
+        (torch.from_numpy(IMAGE).requires_grad_(), MASK),
     ],
     ids=[
         "tuple", "list", "named tuple", "mapping", "torch", "big endian", "bool", "mask with a channel",
@@ -55,7 +55,7 @@ def test_every_form_of_item(item):
     got = read_item([item], 0)
     assert isinstance(got, Item)
     assert got.image.dtype == torch.float32
-    np.testing.assert_array_equal(got.image, PICTURE)
+    np.testing.assert_array_equal(got.image, IMAGE)
     assert got.mask.dtype == bool
     np.testing.assert_array_equal(
         got.mask, [[False, True, False, False], [False, True, True, False], [False, False, False, False]]
@@ -63,22 +63,22 @@ def test_every_form_of_item(item):
     assert got.columns == {}
 
 
-def test_a_picture_without_channel_axis_gets_one():
-    got = read_item([(PICTURE[0], MASK)], 0)
-    np.testing.assert_array_equal(got.image, PICTURE[:1])
+def test_an_image_without_channel_axis_gets_one():
+    got = read_item([(IMAGE[0], MASK)], 0)
+    np.testing.assert_array_equal(got.image, IMAGE[:1])
 
 
 def test_an_item_is_a_copy():
-    picture, mask = PICTURE.copy(), (MASK != 0).copy()
-    got = read_item([(picture, mask)], 0)
-    picture[:], mask[:] = 7, True
-    np.testing.assert_array_equal(got.image, PICTURE)
+    image, mask = IMAGE.copy(), (MASK != 0).copy()
+    got = read_item([(image, mask)], 0)
+    image[:], mask[:] = 7, True
+    np.testing.assert_array_equal(got.image, IMAGE)
     assert got.mask.sum() == 3
 
 
 def test_what_a_mapping_carries_beside():
     item = {
-        "image": PICTURE,
+        "image": IMAGE,
         "mask": MASK,
         "name": "tile 3",
         "count": 4,
@@ -103,23 +103,23 @@ def test_what_a_mapping_carries_beside():
 @pytest.mark.parametrize(
     ("item", "error", "message"),
     [
-        ((PICTURE,), TypeError, r"item 0 must be \(image, mask\) or a mapping .*'image' and 'mask', got 1 entries"),
-        ((PICTURE, MASK, 3), TypeError, "item 0 must be .*got 3 entries"),
-        (PICTURE, TypeError, "item 0 must be .*got ndarray"),
-        (SimpleNamespace(image=PICTURE), TypeError, "item 0 must be .*got SimpleNamespace"),
-        ({"image": PICTURE}, ValueError, "item 0 has no 'mask'; it has 'image'"),
-        ({"mask": MASK, "img": PICTURE}, ValueError, "item 0 has no 'image'; it has 'mask', 'img'"),
-        ((PICTURE, None), ValueError, r"item 0: its mask is missing \(None\)"),
+        ((IMAGE,), TypeError, r"item 0 must be \(image, mask\) or a mapping .*'image' and 'mask', got 1 entries"),
+        ((IMAGE, MASK, 3), TypeError, "item 0 must be .*got 3 entries"),
+        (IMAGE, TypeError, "item 0 must be .*got ndarray"),
+        (SimpleNamespace(image=IMAGE), TypeError, "item 0 must be .*got SimpleNamespace"),
+        ({"image": IMAGE}, ValueError, "item 0 has no 'mask'; it has 'image'"),
+        ({"mask": MASK, "img": IMAGE}, ValueError, "item 0 has no 'image'; it has 'mask', 'img'"),
+        ((IMAGE, None), ValueError, r"item 0: its mask is missing \(None\)"),
         ((None, MASK), TypeError, "item 0: the image must be a torch tensor or a numpy array, got NoneType"),
-        ((PICTURE, MASK.tolist()), TypeError, "item 0: the segment must be a torch tensor or a numpy array, got list"),
-        ((PICTURE, MASK[:2]), ValueError, r"item 0: expected a segment of the image's size \(3, 4\), got shape \(2,"),
-        ((PICTURE, np.stack([MASK, MASK])), ValueError, r"item 0: expected a segment .*got shape \(2, 3, 4\)"),
-        ((PICTURE.astype(int), MASK), TypeError, "item 0: the image must be of a floating type.*got int64"),
-        ((PICTURE * np.nan, MASK), ValueError, r"item 0: the image has NaN or infinity, first at \(0, 0, 0\)"),
-        ((PICTURE, MASK / 0.5 * np.nan), ValueError, "item 0: the segment has NaN or infinity"),
-        ((PICTURE[None], MASK), ValueError, r"item 0: the image must be .*\(1, 2, 3, 4\); take one image out"),
-        ((PICTURE[0, 0], MASK), ValueError, r"item 0: the image must be \(C, H, W\) or \(H, W\), got shape \(4,\)"),
-        ((PICTURE[0, 0, 0], MASK), TypeError, "item 0: the image must be a torch tensor or a numpy array"),
+        ((IMAGE, MASK.tolist()), TypeError, "item 0: the segment must be a torch tensor or a numpy array, got list"),
+        ((IMAGE, MASK[:2]), ValueError, r"item 0: expected a segment of the image's size \(3, 4\), got shape \(2,"),
+        ((IMAGE, np.stack([MASK, MASK])), ValueError, r"item 0: expected a segment .*got shape \(2, 3, 4\)"),
+        ((IMAGE.astype(int), MASK), TypeError, "item 0: the image must be of a floating type.*got int64"),
+        ((IMAGE * np.nan, MASK), ValueError, r"item 0: the image has NaN or infinity, first at \(0, 0, 0\)"),
+        ((IMAGE, MASK / 0.5 * np.nan), ValueError, "item 0: the segment has NaN or infinity"),
+        ((IMAGE[None], MASK), ValueError, r"item 0: the image must be .*\(1, 2, 3, 4\); take one image out"),
+        ((IMAGE[0, 0], MASK), ValueError, r"item 0: the image must be \(C, H, W\) or \(H, W\), got shape \(4,\)"),
+        ((IMAGE[0, 0, 0], MASK), TypeError, "item 0: the image must be a torch tensor or a numpy array"),
         ((torch.tensor(0.5), MASK), ValueError, r"item 0: the image must be \(C, H, W\) or \(H, W\), got shape \(\)"),
     ],
 )
@@ -128,9 +128,9 @@ def test_items_that_cannot_be_used(item, error, message):
         read_item([item], 0)
 
 
-def test_a_picture_of_another_size_than_the_others():
+def test_an_image_of_another_size_than_the_others():
     with pytest.raises(ValueError, match=r"item 1: expected an image 5 px wide and 3 px high.*got shape \(2, 3, 4\)"):
-        read_item([None, (PICTURE, MASK)], 1, (3, 5))
+        read_item([None, (IMAGE, MASK)], 1, (3, 5))
 
 
 def test_an_error_of_the_data_set_names_the_item():
@@ -156,7 +156,7 @@ def test_all_items_come_in_order_and_errors_among_them(num_workers):
         if index in (3, 7):
             assert type(item) is ValueError
         else:
-            np.testing.assert_array_equal(item.image, PICTURE + index)
+            np.testing.assert_array_equal(item.image, IMAGE + index)
             assert item.mask.sum() == 3
     assert str(got[3]) == "item 3 could not be read: OSError: disk"
     assert str(got[7]).startswith("item 7 could not be read: UnicodeDecodeError: 'utf-8' codec")
@@ -164,13 +164,13 @@ def test_all_items_come_in_order_and_errors_among_them(num_workers):
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_columns_of_items_come_from_other_processes_too(num_workers):
-    dataset = [{"image": PICTURE, "mask": MASK, "name": f"tile {index}", "n": index} for index in range(4)]
+    dataset = [{"image": IMAGE, "mask": MASK, "name": f"tile {index}", "n": index} for index in range(4)]
     got = [item.columns for _, item in read_items(dataset, (3, 4), num_workers)]
     assert got == [{"name": f"tile {index}", "n": index} for index in range(4)]
 
 
 def test_an_item_of_another_type_of_error_stays_one():
-    (_, error), *_ = read_items([(PICTURE, "mask")], (3, 4))
+    (_, error), *_ = read_items([(IMAGE, "mask")], (3, 4))
     assert type(error) is TypeError
     assert str(error) == "item 0: the segment must be a torch tensor or a numpy array, got str"
 

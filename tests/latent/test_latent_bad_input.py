@@ -10,12 +10,12 @@ import hdm_widgets as hw
 from hdm_widgets.latent import CollectionError, LayerError
 
 QUIET = {"progress": False}
-PICTURES = np.random.default_rng(0).random((12, 1, 8, 8)).astype(np.float32)
-ITEMS = [(picture, picture[0] > 0.5) for picture in PICTURES]
+IMAGES = np.random.default_rng(0).random((12, 1, 8, 8)).astype(np.float32)
+ITEMS = [(image, image[0] > 0.5) for image in IMAGES]
 
 
 class Counts(nn.Module):
-    """Gives the picture back, by way of a layer; counts how often."""
+    """Gives the image back, by way of a layer; counts how often."""
 
     def __init__(self):
         super().__init__()
@@ -29,9 +29,9 @@ class Counts(nn.Module):
         return images + 0 * self.layer(images).sum(1, keepdim=True) + 0 * self.fixed(ones).sum(1, keepdim=True)
 
 
-def with_item(index, picture=None, mask=None):
+def with_item(index, image=None, mask=None):
     items = list(ITEMS)
-    items[index] = (PICTURES[index] if picture is None else picture, ITEMS[index][1] if mask is None else mask)
+    items[index] = (IMAGES[index] if image is None else image, ITEMS[index][1] if mask is None else mask)
     return items
 
 
@@ -69,7 +69,7 @@ def fitted(model=None, **options):
         ({"batch_size": 0}, ValueError, "batch_size must be a whole number of at least 1"),
         ({"components": 3}, TypeError, "has no keyword 'components'; did you mean 'n_components'"),
         ({"pooling": "mean"}, TypeError, "has no keyword 'pooling'; did you mean 'pool'"),
-        ({"colour": "red"}, TypeError, "has no keyword 'colour'; known are model, layer, pool, n_components"),
+        ({"color": "red"}, TypeError, "has no keyword 'color'; known are model, layer, pool, n_components"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
@@ -102,8 +102,8 @@ def test_models_without_layers(model, message):
         ([], ValueError, "the data set is empty"),
         (ITEMS[:1], ValueError, "2 components need more than 2 items, the data set has 1"),
         (ITEMS[:2], ValueError, "2 components need more than 2 items, the data set has 2"),
-        (PICTURES, TypeError, "expected a data set .* got an array; torch.utils.data.TensorDataset"),
-        (torch.from_numpy(PICTURES), TypeError, "expected a data set .* got an array; torch.utils.data.TensorDataset"),
+        (IMAGES, TypeError, "expected a data set .* got an array; torch.utils.data.TensorDataset"),
+        (torch.from_numpy(IMAGES), TypeError, "expected a data set .* got an array; torch.utils.data.TensorDataset"),
         (iter(ITEMS), TypeError, r"must have a length and items .*got list_iterator"),
         (DataLoader(ITEMS), TypeError, r"must have a length and items .*got DataLoader"),
         (None, TypeError, "must have a length and items .*got NoneType"),
@@ -139,12 +139,12 @@ def test_arguments_of_fit(options, error, message):
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ({"picture": np.zeros((1, 8, 9), np.float32)}, r"(8, 9|expected an image 8 px wide)"),
-        ({"picture": np.zeros((1, 8, 8), np.uint8)}, "the image must be of a floating type.*got uint8"),
-        ({"picture": torch.zeros(1, 8, 8, dtype=torch.int64)}, "the image must be of a floating type.*torch.int64"),
-        ({"picture": np.full((1, 8, 8), np.nan, np.float32)}, "the image has NaN or infinity"),
-        ({"picture": np.zeros((1, 1, 8, 8), np.float32)}, "take one image out of the batch"),
-        ({"picture": "tile.png"}, "the image must be a torch tensor or a numpy array, got str"),
+        ({"image": np.zeros((1, 8, 9), np.float32)}, r"(8, 9|expected an image 8 px wide)"),
+        ({"image": np.zeros((1, 8, 8), np.uint8)}, "the image must be of a floating type.*got uint8"),
+        ({"image": torch.zeros(1, 8, 8, dtype=torch.int64)}, "the image must be of a floating type.*torch.int64"),
+        ({"image": np.full((1, 8, 8), np.nan, np.float32)}, "the image has NaN or infinity"),
+        ({"image": np.zeros((1, 1, 8, 8), np.float32)}, "take one image out of the batch"),
+        ({"image": "tile.png"}, "the image must be a torch tensor or a numpy array, got str"),
         ({"mask": np.zeros((8, 9))}, r"expected a segment of the image's size \(8, 8\)"),
         ({"mask": np.full((8, 8), np.nan)}, "the segment has NaN or infinity"),
         ({"mask": [[0] * 8] * 8}, "the segment must be a torch tensor or a numpy array, got list"),
@@ -159,25 +159,25 @@ def test_items_that_cannot_be_used_are_named(index, item, message):
 
 
 @pytest.mark.parametrize("missing", ["mask", "image"])
-def test_items_without_a_mask_or_a_picture(missing):
-    items = [{"image": picture, "mask": mask} for picture, mask in ITEMS]
+def test_items_without_a_mask_or_an_image(missing):
+    items = [{"image": image, "mask": mask} for image, mask in ITEMS]
     del items[3][missing]
     with pytest.raises(CollectionError, match=f"item 3 has no '{missing}'"):
         hw.LatentSpace(Counts(), layer="layer").fit(items, **QUIET)
     with pytest.raises(CollectionError, match=r"item 0: its mask is missing \(None\)"):
-        hw.LatentSpace(Counts(), layer="layer").fit([(picture, None) for picture in PICTURES], **QUIET)
+        hw.LatentSpace(Counts(), layer="layer").fit([(image, None) for image in IMAGES], **QUIET)
     with pytest.raises(CollectionError, match=r"item 0 must be \(image, mask\).*got 1 entries"):
-        hw.LatentSpace(Counts(), layer="layer").fit(TensorDataset(torch.from_numpy(PICTURES)), **QUIET)
+        hw.LatentSpace(Counts(), layer="layer").fit(TensorDataset(torch.from_numpy(IMAGES)), **QUIET)
 
 
-def test_a_first_picture_of_another_size_than_all_others():
+def test_a_first_image_of_another_size_than_all_others():
     items = [(np.zeros((1, 8, 9), np.float32), np.zeros((8, 9))), *ITEMS]
     with pytest.raises(CollectionError, match=r"item 1: expected an image 9 px wide and 8 px high") as caught:
         hw.LatentSpace(nn.Sequential(nn.Conv2d(1, 3, 1), nn.Conv2d(3, 1, 1)), layer="0").fit(items, **QUIET)
     assert len(caught.value.collection) == 1
 
 
-def test_a_picture_with_more_channels_than_the_others():
+def test_an_image_with_more_channels_than_the_others():
     with pytest.raises(CollectionError, match="item 5"):
         hw.LatentSpace(Counts(), layer="layer").fit(with_item(5, np.zeros((2, 8, 8), np.float32)), **QUIET)
 
@@ -207,7 +207,7 @@ def test_more_components_than_items():
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 5])
-def test_a_layer_that_does_not_look_at_the_picture(batch_size):
+def test_a_layer_that_does_not_look_at_the_image(batch_size):
     with pytest.raises(ValueError, match="the same for all 12 items: the layer does not look at the image"):
         hw.LatentSpace(Counts(), layer="fixed", batch_size=batch_size).fit(ITEMS, **QUIET)
 
@@ -248,21 +248,21 @@ def ready():
 @pytest.mark.parametrize(
     ("images", "error", "message"),
     [
-        (PICTURES[0], ValueError, r"images must be \(N, 1, H, W\), got shape \(1, 8, 8\)"),
-        (PICTURES[:0], ValueError, r"images must be \(N, 1, H, W\), got shape \(0, 1, 8, 8\)"),
+        (IMAGES[0], ValueError, r"images must be \(N, 1, H, W\), got shape \(1, 8, 8\)"),
+        (IMAGES[:0], ValueError, r"images must be \(N, 1, H, W\), got shape \(0, 1, 8, 8\)"),
         (np.zeros((2, 3, 8, 8), np.float32), ValueError, r"images must be \(N, 1, H, W\), got shape \(2, 3, 8, 8\)"),
         (np.zeros((2, 1, 8, 8), np.uint8), TypeError, "floating type.*got .*uint8"),
         (torch.zeros(2, 1, 8, 8, dtype=torch.int64), TypeError, "floating type.*got torch.int64"),
         (np.full((2, 1, 8, 8), np.nan, np.float32), ValueError, "NaN or infinity"),
     ],
-    ids=["one picture", "none", "channels", "bytes", "integers", "nan"],
+    ids=["one image", "none", "channels", "bytes", "integers", "nan"],
 )
-def test_new_pictures_are_checked(ready, method, images, error, message):
+def test_new_images_are_checked(ready, method, images, error, message):
     with pytest.raises(error, match=message):
         getattr(ready, method)(images)
 
 
-def test_activations_of_new_pictures_that_are_no_numbers():
+def test_activations_of_new_images_that_are_no_numbers():
     class Hides(nn.Module):
         """Its output is finite whatever its activations are."""
 
@@ -278,10 +278,10 @@ def test_activations_of_new_pictures_that_are_no_numbers():
     with torch.no_grad():
         model.layer.bias[1] = np.inf
     with pytest.raises(ValueError, match="the activations have NaN or infinity"):
-        space.locate(PICTURES)
+        space.locate(IMAGES)
 
 
-def test_all_values_need_pictures_of_one_size():
+def test_all_values_need_images_of_one_size():
     space = fitted(pool="flatten")
     with pytest.raises(ValueError, match=r"pool='flatten' takes images of one size, \(1, 8, 8\), got \(1, 16, 8\)"):
         space.transform(np.zeros((1, 1, 16, 8), np.float32))

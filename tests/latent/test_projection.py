@@ -10,7 +10,7 @@ from hdm_widgets.latent import projection as module
 from hdm_widgets.latent.projection import Projection
 
 # Two points two steps away along one axis and two points one step away along the other, around (5, 7).
-CENTRE = np.array([5.0, 7.0])
+CENTER = np.array([5.0, 7.0])
 CROSS = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
 
 
@@ -28,20 +28,20 @@ def up_to_signs(got, expected, **tolerance):
 
 
 def test_a_cross_by_hand():
-    fitted = Projection.fit(CROSS + CENTRE, 2)
-    np.testing.assert_allclose(fitted.mean, CENTRE)
+    fitted = Projection.fit(CROSS + CENTER, 2)
+    np.testing.assert_allclose(fitted.mean, CENTER)
     np.testing.assert_allclose(fitted.components, [[1, 0], [0, 1]], atol=1e-12)
     # 2 * 2^2 and 2 * 1^2, by n - 1 = 3.
     np.testing.assert_allclose(fitted.explained_variance, [8 / 3, 2 / 3])
     np.testing.assert_allclose(fitted.explained_variance_ratio, [0.8, 0.2])
-    np.testing.assert_allclose(fitted.transform(CROSS + CENTRE), CROSS, atol=1e-12)
+    np.testing.assert_allclose(fitted.transform(CROSS + CENTER), CROSS, atol=1e-12)
     np.testing.assert_allclose(fitted.transform(np.array([[6.0, 10.0]])), [[1, 3]])
     assert fitted.exact
 
 
 def test_a_turned_cross_by_hand():
     # The axes (3, 4) / 5 and (-4, 3) / 5; the second is turned around, as its largest entry would be negative.
-    points = CROSS @ np.array([[0.6, 0.8], [-0.8, 0.6]]) + CENTRE
+    points = CROSS @ np.array([[0.6, 0.8], [-0.8, 0.6]]) + CENTER
     fitted = Projection.fit(points, 2)
     np.testing.assert_allclose(fitted.components, [[0.6, 0.8], [0.8, -0.6]], atol=1e-12)
     np.testing.assert_allclose(fitted.transform(points), CROSS * [1, -1], atol=1e-12)

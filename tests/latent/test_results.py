@@ -2,15 +2,9 @@
 
 import copy
 import dataclasses
-import importlib
-import pkgutil
 
 import numpy as np
 import pytest
-
-from hdm_widgets import latent
-
-QUIET = {"progress": False}
 
 RESULTS = {
     "Cluster": lambda space: space.clusters_[0],
@@ -37,25 +31,6 @@ def test_results_are_equal_to_themselves_alone_and_can_be_hashed(own_space, name
     other = type(one)(*fields) if isinstance(one, tuple) else copy.copy(one)
     assert (one == one, one == other, one != other, one == 3) == (True, False, True, False)
     assert len({one, other, one}) == 2
-
-
-def dataclasses_of_latent():
-    for module in pkgutil.iter_modules(latent.__path__, "hdm_widgets.latent."):
-        for name, kind in vars(importlib.import_module(module.name)).items():
-            if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind.__module__ == module.name:
-                yield name, kind
-
-
-def test_no_dataclass_with_arrays_compares_them():
-    holders = {"NDArray", "Floats", "Tensor", "PackedMasks", "Collection", "Projection", "Overlaps", "FittedMap"}
-    with_arrays = {
-        name: kind
-        for name, kind in dataclasses_of_latent()
-        if any(holder in str(field.type) for field in dataclasses.fields(kind) for holder in holders)
-    }
-    # A Selection compares its items, name and color by itself.
-    assert set(RESULTS) - {"Neighbors"} | {"Selection", "Stored"} <= set(with_arrays)
-    assert [name for name, kind in with_arrays.items() if kind.__dataclass_params__.eq] == []
 
 
 @pytest.mark.parametrize(

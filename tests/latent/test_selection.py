@@ -102,7 +102,7 @@ def test_sets_are_those_of_python(one, two):
     assert a.indices.tolist() == sorted(set(one))
 
 
-def test_equal_selections_have_items_name_and_colour_in_common():
+def test_equal_selections_have_items_name_and_color_in_common():
     assert selection(1, 2) == selection(2, 1, 1)
     assert selection(1, 2) != selection(1, 3)
     assert selection(1, 2) != selection(1, 2, name="b")
@@ -111,7 +111,7 @@ def test_equal_selections_have_items_name_and_colour_in_common():
     assert len({selection(1, 2), selection(2, 1), selection(1, 3), selection(1, 2, name="b")}) == 3
 
 
-def test_another_name_or_colour():
+def test_another_name_or_color():
     renamed = selection(1, 2).renamed("b")
     assert (renamed.name, renamed.color, renamed.indices.tolist()) == ("b", "#123456", [1, 2])
     assert selection(1).renamed(color="#ffffff") == selection(1, color="#ffffff")

@@ -56,7 +56,7 @@ def test_as_many_components_as_asked_for(reads, groups, n_components, n_cluster_
     assert space.embedding_.shape == (60, n_components)
     assert space.cluster_coordinates_.shape == (60, kept)
     assert space.explained_variance_ratio_.shape == (n_components,)
-    assert space.transform(groups.pictures[:3]).shape == (3, n_components)
+    assert space.transform(groups.images[:3]).shape == (3, n_components)
     assert [name for name in space.table() if name.startswith("pc")] == [f"pc{i + 1}" for i in range(n_components)]
 
 
@@ -66,7 +66,7 @@ def test_as_many_components_as_asked_for(reads, groups, n_components, n_cluster_
 def test_pooling_and_grid_are_handed_on(reads, groups, pool, grid, width):
     space = hw.LatentSpace(reads, pool=pool, grid=grid).fit(groups, **QUIET)
     assert space.collection_.features.shape == (60, width)
-    np.testing.assert_allclose(space.transform(groups.pictures), space.embedding_, atol=1e-4)
+    np.testing.assert_allclose(space.transform(groups.images), space.embedding_, atol=1e-4)
 
 
 def test_two_fits_agree(reads, groups, space):
@@ -87,14 +87,14 @@ def test_the_score_tells_whether_the_place_says_anything(make_groups, reads):
     share = rng.random((100, 1, 1))
     # A share of the pixels is drawn and all are true: the IoU is the share, and the channels' means tell it.
     ramps = rng.permuted(np.broadcast_to(np.linspace(0, 1, 64), (100, 64)), axis=1)
-    groups.pictures[:, 0] = ramps.reshape(-1, 8, 8) < share
-    groups.pictures[:, 1:3] = share[:, None]
+    groups.images[:, 0] = ramps.reshape(-1, 8, 8) < share
+    groups.images[:, 1:3] = share[:, None]
     groups.masks[:] = True
     space = hw.LatentSpace(reads).fit(groups, **QUIET)
     assert space.cv_score_ > 0.9
     np.testing.assert_allclose(space.expected_iou(), space.iou_, atol=0.1)
     # All pixels are drawn, and a share by chance is true.
-    groups.pictures[:, 0] = 1
+    groups.images[:, 0] = 1
     groups.masks = rng.random((100, 8, 8)) < rng.random((100, 1, 1))
     assert hw.LatentSpace(reads).fit(groups, **QUIET).cv_score_ < 0.1
 
@@ -102,7 +102,7 @@ def test_the_score_tells_whether_the_place_says_anything(make_groups, reads):
 @pytest.mark.parametrize("empty", [0.0, 1.0, 0.5, np.nan])
 def test_items_without_anything_to_find_or_found(make_groups, reads, empty):
     groups = make_groups(40)
-    groups.pictures[::4, :2] = 0.1
+    groups.images[::4, :2] = 0.1
     groups.masks[::4] = False
     space = hw.LatentSpace(reads, iou_empty=empty).fit(groups, **QUIET)
     np.testing.assert_array_equal(space.iou_[::4], empty)
@@ -112,29 +112,29 @@ def test_items_without_anything_to_find_or_found(make_groups, reads, empty):
 
 def test_no_item_with_an_iou(make_groups, reads):
     groups = make_groups(20)
-    groups.pictures[:, 0] = 0.1
+    groups.images[:, 0] = 0.1
     groups.masks[:] = False
     space = hw.LatentSpace(reads, iou_empty=np.nan).fit(groups, **QUIET)
     assert np.isnan(space.cv_score_)
     assert np.isnan(space.expected_iou()).all()
-    assert np.isnan(space.predict_iou(groups.pictures[:2])).all()
+    assert np.isnan(space.predict_iou(groups.images[:2])).all()
     assert np.isnan(space.surface((3, 3)).values).all()
     assert np.isnan(space.select([1]).statistics.mean_iou)
 
 
 def test_the_encoder_decoder_of_a_user():
-    # The class itself, on pictures of its own: the activations are those at its bottleneck.
+    # The class itself, on images of its own: the activations are those at its bottleneck.
     torch.manual_seed(0)
     model = hw.UNet(1, 1, width=2, depth=2)
-    pictures = torch.rand(12, 1, 16, 16)
-    space = hw.LatentSpace(model).fit([(picture, picture[0] > 0.5) for picture in pictures], **QUIET)
+    images = torch.rand(12, 1, 16, 16)
+    space = hw.LatentSpace(model).fit([(image, image[0] > 0.5) for image in images], **QUIET)
     seen = []
     handle = model.bottleneck.register_forward_hook(lambda module, inputs, output: seen.append(output.mean((2, 3))))
     with torch.inference_mode():
-        logits = model.eval()(pictures)
+        logits = model.eval()(images)
     handle.remove()
     np.testing.assert_allclose(space.collection_.features, seen[0], atol=1e-6)
-    expected = [hw.metrics.iou(logit[0] > 0, picture[0] > 0.5) for logit, picture in zip(logits, pictures, strict=True)]
+    expected = [hw.metrics.iou(logit[0] > 0, image[0] > 0.5) for logit, image in zip(logits, images, strict=True)]
     np.testing.assert_allclose(space.iou_, expected)
 
 
@@ -163,7 +163,7 @@ def test_progress_is_shown_or_not(reads, groups, capfd):
 def test_fitting_where_gradients_are_off(reads, groups, space, mode):
     with mode():
         there = hw.LatentSpace(reads).fit(groups, **QUIET)
-        np.testing.assert_allclose(there.transform(groups.pictures[:5]), space.embedding_[:5], atol=1e-5)
+        np.testing.assert_allclose(there.transform(groups.images[:5]), space.embedding_[:5], atol=1e-5)
     np.testing.assert_allclose(there.embedding_, space.embedding_, atol=1e-6)
 
 
@@ -173,40 +173,40 @@ def test_a_trained_model_is_not_changed():
     model.train()[1].eval()
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     generator = torch.Generator().manual_seed(0)
-    pictures = torch.rand(10, 6, 8, 8, generator=generator)
-    space = hw.LatentSpace(model).fit([(picture, picture[0] > 0.5) for picture in pictures], **QUIET)
-    space.locate(pictures[:2])
+    images = torch.rand(10, 6, 8, 8, generator=generator)
+    space = hw.LatentSpace(model).fit([(image, image[0] > 0.5) for image in images], **QUIET)
+    space.locate(images[:2])
     assert [module.training for module in model.modules()] == [True, True, False, True, True]
     assert all(not module._forward_hooks for module in model.modules())
     for name, value in model.state_dict().items():
         np.testing.assert_array_equal(value, weights[name])
 
 
-# -- new pictures -------------------------------------------------------------------------------------
+# -- new images -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("convert", [np.asarray, torch.as_tensor, lambda pictures: pictures.astype(np.float64)])
-def test_pictures_of_the_data_set_fall_where_they_are(space, groups, convert):
-    pictures = convert(groups.pictures)
-    np.testing.assert_allclose(space.transform(pictures), space.embedding_, atol=1e-5)
-    np.testing.assert_allclose(space.predict_iou(pictures), space.expected_iou(), atol=1e-4)
-    found = space.locate(pictures)
+@pytest.mark.parametrize("convert", [np.asarray, torch.as_tensor, lambda images: images.astype(np.float64)])
+def test_images_of_the_data_set_fall_where_they_are(space, groups, convert):
+    images = convert(groups.images)
+    np.testing.assert_allclose(space.transform(images), space.embedding_, atol=1e-5)
+    np.testing.assert_allclose(space.predict_iou(images), space.expected_iou(), atol=1e-4)
+    found = space.locate(images)
     np.testing.assert_allclose(found.embedding, space.embedding_, atol=1e-5)
     np.testing.assert_allclose(found.iou, space.expected_iou(), atol=1e-4)
     np.testing.assert_array_equal(found.nearest, np.arange(60))
     np.testing.assert_allclose(found.distance, 0, atol=1e-4)
 
 
-def test_new_pictures_of_the_same_kind_and_of_another(space, groups, make_groups):
+def test_new_images_of_the_same_kind_and_of_another(space, groups, make_groups):
     new = make_groups(40, seed=0)
     # The same groups with other noise.
-    noise = np.random.default_rng(9).normal(0, 0.3, new.pictures.shape)
+    noise = np.random.default_rng(9).normal(0, 0.3, new.images.shape)
     means = new.features[..., None, None]
-    pictures = (means + noise - noise.mean((2, 3), keepdims=True) + 0.01).astype(np.float32)
-    found = space.locate(pictures)
+    images = (means + noise - noise.mean((2, 3), keepdims=True) + 0.01).astype(np.float32)
+    found = space.locate(images)
     near = distances(groups.features)
     usual = np.quantile(np.where(np.eye(60, dtype=bool), np.inf, near).min(1), 0.95)
-    features = pictures.astype(np.float64).mean((2, 3))
+    features = images.astype(np.float64).mean((2, 3))
     to_items = np.linalg.norm(features[:, None] - groups.features[None], axis=-1)
     np.testing.assert_allclose(found.distance, to_items.min(1) / usual, rtol=1e-3)
     np.testing.assert_array_equal(found.nearest, to_items.argmin(1))
@@ -220,7 +220,7 @@ def test_new_pictures_of_the_same_kind_and_of_another(space, groups, make_groups
 def test_items_that_come_twice_bring_nothing_near(make_groups, reads):
     once = make_groups(40)
     twice = make_groups(80)
-    twice.pictures, twice.masks = np.tile(once.pictures, (2, 1, 1, 1)), np.tile(once.masks, (2, 1, 1))
+    twice.images, twice.masks = np.tile(once.images, (2, 1, 1, 1)), np.tile(once.masks, (2, 1, 1))
     far = np.full((1, 6, 8, 8), 0.5, np.float32)
     expected, got = (
         hw.LatentSpace(reads, batch_size=20).fit(groups, **QUIET).locate(far).distance for groups in (once, twice)
@@ -229,26 +229,26 @@ def test_items_that_come_twice_bring_nothing_near(make_groups, reads):
     np.testing.assert_allclose(got, expected, rtol=0.2)
 
 
-def test_pictures_of_another_size_fall_on_the_map_too(space, groups):
-    larger = np.repeat(np.repeat(groups.pictures[:4], 2, axis=2), 3, axis=3)
+def test_images_of_another_size_fall_on_the_map_too(space, groups):
+    larger = np.repeat(np.repeat(groups.images[:4], 2, axis=2), 3, axis=3)
     np.testing.assert_allclose(space.transform(larger), space.embedding_[:4], atol=1e-5)
 
 
-def test_pictures_come_in_batches(groups, reads):
+def test_images_come_in_batches(groups, reads):
     sizes = []
     reads.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
     space = hw.LatentSpace(reads, batch_size=9).fit(groups, **QUIET)
     sizes.clear()
-    space.transform(groups.pictures[:20])
+    space.transform(groups.images[:20])
     assert sizes == [9, 9, 2]
 
 
-# -- neighbours ---------------------------------------------------------------------------------------
+# -- neighbors ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rows", [1024, 7, 60])
 @pytest.mark.parametrize("k", [1, 12, 59])
-def test_neighbours_are_those_that_brute_force_finds(monkeypatch, space, groups, rows, k):
+def test_neighbors_are_those_that_brute_force_finds(monkeypatch, space, groups, rows, k):
     monkeypatch.setattr(batches, "BATCH_BYTES", rows * 8 * 6)
     features = np.asarray(space.collection_.features, np.float64)
     apart = distances(features)
@@ -260,16 +260,16 @@ def test_neighbours_are_those_that_brute_force_finds(monkeypatch, space, groups,
     np.testing.assert_allclose(features, groups.features, atol=1e-6)
 
 
-def test_twelve_neighbours_unless_told_otherwise(space):
+def test_twelve_neighbors_unless_told_otherwise(space):
     indices, apart = space.neighbors(np.int64(5))
     assert len(indices) == len(apart) == 12
     assert 5 not in indices
     assert (np.diff(apart) >= 0).all()
 
 
-def test_items_that_are_alike_are_neighbours_at_no_distance(make_groups, reads):
+def test_items_that_are_alike_are_neighbors_at_no_distance(make_groups, reads):
     groups = make_groups(30)
-    groups.pictures[[3, 9, 27]] = groups.pictures[20]
+    groups.images[[3, 9, 27]] = groups.images[20]
     space = hw.LatentSpace(reads, batch_size=30).fit(groups, **QUIET)
     for index, others in ((3, [9, 20, 27]), (20, [3, 9, 27])):
         found = space.neighbors(index, 5)
@@ -278,16 +278,16 @@ def test_items_that_are_alike_are_neighbours_at_no_distance(make_groups, reads):
         assert index not in found.indices
         assert found.distances[3] > 0
     # More of the same than are asked for: still not the item itself.
-    groups.pictures[:20] = groups.pictures[0]
+    groups.images[:20] = groups.images[0]
     space.fit(groups, **QUIET)
     assert 19 not in space.neighbors(19, 3).indices
     np.testing.assert_array_equal(space.neighbors(19, 3).distances, 0)
 
 
-def test_neighbours_of_activations_far_from_zero(make_groups, reads):
+def test_neighbors_of_activations_far_from_zero(make_groups, reads):
     # Squares of thousands cancel; the distances are hundredths.
     groups = make_groups(40)
-    groups.pictures = (groups.pictures.astype(np.float64) * 0.1 + 5000).astype(np.float32)
+    groups.images = (groups.images.astype(np.float64) * 0.1 + 5000).astype(np.float32)
     space = hw.LatentSpace(reads).fit(groups, **QUIET)
     features = np.asarray(space.collection_.features, np.float64)
     apart = distances(features)
@@ -394,8 +394,8 @@ def test_groups_that_overlap_on_the_map_are_told_apart(make_groups, reads):
     means = np.full((80, 6), 0.5)
     means[:, 0], means[:, 1] = rng.permutation(np.linspace(0, 3, 80)), rng.permutation(np.linspace(0, 3, 80))
     means[:, 2:] = np.repeat([[0.0], [0.9]], 40, axis=0)
-    groups.pictures = np.broadcast_to(means[..., None, None], groups.pictures.shape).astype(np.float32)
-    groups.masks = groups.pictures[:, 1] > 0.5
+    groups.images = np.broadcast_to(means[..., None, None], groups.images.shape).astype(np.float32)
+    groups.masks = groups.images[:, 1] > 0.5
     truth = np.repeat([0, 1], 40)
     flat = hw.LatentSpace(reads, n_cluster_components=2)
     deep = hw.LatentSpace(reads, n_cluster_components=6)
@@ -455,19 +455,19 @@ def test_no_column_is_lost_where_names_meet_twice(groups, reads):
     assert sorted(carried) == [1, 2]
 
 
-def test_pictures_and_masks_of_items(space, groups):
+def test_images_and_masks_of_items(space, groups):
     for index in (0, 31, np.int32(59)):
         np.testing.assert_array_equal(space.truth(index), groups.masks[index])
-        np.testing.assert_array_equal(space.prediction(index), groups.pictures[index, 0] > 0.5)
+        np.testing.assert_array_equal(space.prediction(index), groups.images[index, 0] > 0.5)
         # Six channels are shown as their mean, from the least value black to the largest white.
-        picture = groups.pictures[index].astype(np.float64)
-        low, high = picture.min(), picture.max()
-        grey = (picture.mean(0) - low) / (high - low) * 255
+        image = groups.images[index].astype(np.float64)
+        low, high = image.min(), image.max()
+        gray = (image.mean(0) - low) / (high - low) * 255
         got = space.picture(index)
         assert got.dtype == np.uint8
-        np.testing.assert_allclose(got, np.repeat(grey[..., None], 3, axis=2), atol=0.51)
+        np.testing.assert_allclose(got, np.repeat(gray[..., None], 3, axis=2), atol=0.51)
     item = space.item(4)
-    np.testing.assert_array_equal(item.image, groups.pictures[4])
+    np.testing.assert_array_equal(item.image, groups.images[4])
     np.testing.assert_array_equal(item.mask, groups.masks[4])
 
 
@@ -483,7 +483,7 @@ def test_without_the_data_set_there_are_thumbnails(space):
 
 def test_items_that_were_skipped_keep_their_number(make_groups, reads):
     groups = make_groups(30)
-    groups.pictures[[0, 11]] = np.nan
+    groups.images[[0, 11]] = np.nan
     space = hw.LatentSpace(reads).fit(groups, on_error="skip", **QUIET)
     assert len(space) == 28
     assert list(space.skipped_) == [0, 11]
@@ -492,7 +492,7 @@ def test_items_that_were_skipped_keep_their_number(make_groups, reads):
     assert space.table()["number"].tolist() == space.items_.tolist()
     # Position 10 is item 12 of the data set.
     np.testing.assert_array_equal(space.truth(10), groups.masks[12])
-    np.testing.assert_array_equal(space.item(10).image, groups.pictures[12])
+    np.testing.assert_array_equal(space.item(10).image, groups.images[12])
     with pytest.raises(CollectionError, match="item 0: the image has NaN or infinity"):
         space.fit(groups, **QUIET)
 
@@ -524,7 +524,7 @@ def test_fitting_again_replaces_everything(make_groups, own_space):
     own_space.cluster(3)
     own_space.compare_clusterings(progress=False)
     own_space.surface((4, 4))
-    own_space.locate(own_space.dataset_.pictures[:1])
+    own_space.locate(own_space.dataset_.images[:1])
     other = make_groups(25, seed=5)
     own_space.fit(other, **QUIET)
     fresh = hw.LatentSpace(own_space.segmenter).fit(other, **QUIET)
@@ -537,7 +537,7 @@ def test_fitting_again_replaces_everything(make_groups, own_space):
     np.testing.assert_allclose(own_space.embedding_, fresh.embedding_, atol=1e-5)
     np.testing.assert_allclose(own_space.surface((4, 4)).support, fresh.surface((4, 4)).support, atol=1e-4)
     np.testing.assert_allclose(
-        own_space.locate(other.pictures[:3] + 0.1).distance, fresh.locate(other.pictures[:3] + 0.1).distance, rtol=1e-3
+        own_space.locate(other.images[:3] + 0.1).distance, fresh.locate(other.images[:3] + 0.1).distance, rtol=1e-3
     )
     frames = [space.compare_clusterings(progress=False) for space in (own_space, fresh)]
     np.testing.assert_allclose(frames[0]["silhouette"], frames[1]["silhouette"], atol=1e-4)
@@ -547,7 +547,7 @@ def test_a_fit_that_fails_leaves_the_map_as_it_was(make_groups, own_space):
     own_space.cluster(3)
     before = own_space.embedding_.copy()
     bad = make_groups(25)
-    bad.pictures[24] = np.nan
+    bad.images[24] = np.nan
     with pytest.raises(CollectionError):
         own_space.fit(bad, **QUIET)
     np.testing.assert_array_equal(own_space.embedding_, before)

@@ -71,15 +71,15 @@ def test_everything_comes_back_without_the_model(own_space, folder):
     assert loaded.dataset_ is None
 
 
-def test_new_pictures_fall_where_they_did(own_space, folder, groups, reads):
+def test_new_images_fall_where_they_did(own_space, folder, groups, reads):
     loaded = hw.LatentSpace.load(folder, reads)
-    pictures = groups.pictures[:9] + np.float32(0.05)
-    np.testing.assert_array_equal(loaded.transform(pictures), own_space.transform(pictures))
-    np.testing.assert_array_equal(loaded.predict_iou(pictures), own_space.predict_iou(pictures))
-    for one, two in zip(vars(loaded.locate(pictures)).values(), vars(own_space.locate(pictures)).values(), strict=True):
+    images = groups.images[:9] + np.float32(0.05)
+    np.testing.assert_array_equal(loaded.transform(images), own_space.transform(images))
+    np.testing.assert_array_equal(loaded.predict_iou(images), own_space.predict_iou(images))
+    for one, two in zip(vars(loaded.locate(images)).values(), vars(own_space.locate(images)).values(), strict=True):
         np.testing.assert_array_equal(one, two)
     loaded = hw.LatentSpace.load(folder, hw.Segmenter(reads, batch_size=4))
-    np.testing.assert_allclose(loaded.transform(pictures), own_space.transform(pictures), atol=1e-6)
+    np.testing.assert_allclose(loaded.transform(images), own_space.transform(images), atol=1e-6)
 
 
 def test_fitting_again_after_loading(own_space, folder, groups, reads):
@@ -89,7 +89,7 @@ def test_fitting_again_after_loading(own_space, folder, groups, reads):
     np.testing.assert_allclose(loaded.embedding_, own_space.embedding_, atol=1e-6)
 
 
-def test_with_the_data_set_there_are_full_pictures(folder, groups, make_groups, own_space):
+def test_with_the_data_set_there_are_full_images(folder, groups, make_groups, own_space):
     loaded = hw.LatentSpace.load(folder, dataset=groups)
     np.testing.assert_array_equal(loaded.picture(5), own_space.picture(5))
     with pytest.raises(ValueError, match="the space has items up to 59, the data set has 59 items"):
@@ -99,9 +99,9 @@ def test_with_the_data_set_there_are_full_pictures(folder, groups, make_groups, 
 def test_without_the_model_nothing_is_run(folder, groups):
     loaded = hw.LatentSpace.load(folder)
     for call in (
-        lambda: loaded.transform(groups.pictures),
-        lambda: loaded.predict_iou(groups.pictures),
-        lambda: loaded.locate(groups.pictures),
+        lambda: loaded.transform(groups.images),
+        lambda: loaded.predict_iou(groups.images),
+        lambda: loaded.locate(groups.images),
         lambda: loaded.fit(groups, **QUIET),
     ):
         with pytest.raises(ValueError, match=r"loaded without its model; LatentSpace.load\(path, model=...\) takes it"):
@@ -125,14 +125,14 @@ SETTINGS = {
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_settings_come_back(tmp_path, make_groups, reads, settings):
     groups = make_groups(24)
-    groups.pictures[:3, :2] = 0.1
+    groups.images[:3, :2] = 0.1
     groups.masks[:3] = False
     space = hw.LatentSpace(reads, **SETTINGS[settings]).fit(groups, **QUIET)
     space.save(tmp_path)
     loaded = hw.LatentSpace.load(tmp_path, reads)
     assert_same(space, loaded)
     assert not hasattr(loaded, "clusters_")
-    np.testing.assert_array_equal(loaded.transform(groups.pictures[:2]), space.transform(groups.pictures[:2]))
+    np.testing.assert_array_equal(loaded.transform(groups.images[:2]), space.transform(groups.images[:2]))
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_clusters_come_back(tmp_path, own_space, options):
 
 def test_a_space_without_any_iou_comes_back(tmp_path, make_groups, reads):
     groups = make_groups(15)
-    groups.pictures[:, 0] = 0.1
+    groups.images[:, 0] = 0.1
     groups.masks[:] = False
     space = hw.LatentSpace(reads, iou_empty=np.nan).fit(groups, **QUIET)
     space.save(tmp_path)
@@ -170,7 +170,7 @@ def test_a_space_without_any_iou_comes_back(tmp_path, make_groups, reads):
 
 def test_columns_and_skipped_items_come_back(tmp_path, make_groups, reads):
     groups = make_groups(20)
-    groups.pictures[4] = np.nan
+    groups.images[4] = np.nan
     columns = {"Größe": np.linspace(0, 1, 20), "flag": [True, False] * 10, "größer/als\n1": ["ä", ""] * 10}
     space = hw.LatentSpace(reads).fit(groups, columns=columns, on_error="skip", **QUIET)
     space.save(tmp_path)
@@ -202,6 +202,20 @@ def test_nothing_in_the_folder_is_pickled(folder):
         assert all(array.dtype != object for array in arrays.values())
     with np.load(folder / "space.npz", allow_pickle=False) as stored:
         assert json.loads(str(stored["about"]))["format"] == "hdm-widgets latent space 1"
+
+
+def test_the_names_in_the_file_are_those_of_its_format(folder, groups):
+    # Folders of earlier releases are read, and they read ours.
+    with np.load(folder / "space.npz", allow_pickle=False) as stored:
+        assert {"items", "hits", "misses", "false_alarms", "labels"} <= set(stored)
+        about = json.loads(str(stored["about"]))
+        drawn = groups.images[:, 0] > 0.5
+        np.testing.assert_array_equal(stored["hits"], (drawn & groups.masks).sum((1, 2)))
+        np.testing.assert_array_equal(stored["misses"], (~drawn & groups.masks).sum((1, 2)))
+        np.testing.assert_array_equal(stored["false_alarms"], (drawn & ~groups.masks).sum((1, 2)))
+    assert about["picture_shape"] == [6, 8, 8]
+    loaded = hw.LatentSpace.load(folder)
+    np.testing.assert_array_equal(loaded.overlaps_.fp, (drawn & ~groups.masks).sum((1, 2)))
 
 
 def test_the_folder_is_made(tmp_path, own_space):
@@ -305,7 +319,7 @@ def test_a_file_of_another_kind(folder):
 
 def test_a_model_that_has_no_such_layer(folder, groups):
     with pytest.raises(ValueError, match="no layer 'values'"):
-        hw.LatentSpace.load(folder, nn.Sequential(nn.Conv2d(6, 1, 1))).transform(groups.pictures)
+        hw.LatentSpace.load(folder, nn.Sequential(nn.Conv2d(6, 1, 1))).transform(groups.images)
 
 
 def test_a_model_whose_layer_is_of_another_width(folder):

@@ -30,9 +30,9 @@ def write(path, bands):
 def root(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("austin6", "austin7", "vienna6"):
-        picture = rng.integers(0, 255, (3, SIDE, SIDE), dtype=np.uint8)
-        write(tmp_path / "train" / "images" / f"{name}.tif", picture)
-        write(tmp_path / "train" / "gt" / f"{name}.tif", (picture[:1] > 200).astype(np.uint8) * 255)
+        image = rng.integers(0, 255, (3, SIDE, SIDE), dtype=np.uint8)
+        write(tmp_path / "train" / "images" / f"{name}.tif", image)
+        write(tmp_path / "train" / "gt" / f"{name}.tif", (image[:1] > 200).astype(np.uint8) * 255)
     return tmp_path
 
 

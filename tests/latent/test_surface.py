@@ -1,6 +1,14 @@
+import threading
+import warnings
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import KFold, cross_val_score
 from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from hdm_widgets.latent import surface as module
 from hdm_widgets.latent.surface import Regressor, Support, surface
@@ -62,6 +70,48 @@ def test_predictions_are_those_of_scikit_learns_network():
     assert (expected < low).any() or (expected > high).any()  # the network alone leaves the range of the items
     np.testing.assert_allclose(regressor.predict(others), np.clip(expected, low, high), rtol=1e-10)
     assert (regressor.low, regressor.high) == (low, high)
+
+
+@pytest.mark.parametrize(("count", "random_state"), [(3, 0), (40, 1), (120, 2)])
+def test_the_training_is_that_of_scikit_learn(count, random_state):
+    coordinates = places(count)
+    values = hill(coordinates)
+    network = MLPRegressor(
+        hidden_layer_sizes=(32, 32), solver="lbfgs", alpha=1e-2, max_iter=400, random_state=random_state
+    )
+    pipeline = make_pipeline(StandardScaler(), network)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        score = np.nan
+        if count >= 10:
+            folds = KFold(5, shuffle=True, random_state=random_state)
+            score = cross_val_score(pipeline, coordinates, values, cv=folds, scoring="r2").mean()
+        caught.clear()
+        pipeline.fit(coordinates, values)
+    got = Regressor.fit(coordinates, values, random_state=random_state)
+    assert got.converged == (not caught)
+    np.testing.assert_allclose(got.score, score, atol=1e-3)
+    expected = np.clip(pipeline.predict(coordinates), values.min(), values.max())
+    np.testing.assert_allclose(got.predict(coordinates), expected, atol=1e-3)
+    assert [weight.shape for weight in got.weights] == [weight.shape for weight in network.coefs_]
+
+
+@pytest.mark.parametrize("in_main_thread", [True, False])
+def test_threads_of_matrix_products_are_limited_from_the_main_thread_alone(monkeypatch, in_main_thread):
+    limits = []
+
+    @contextmanager
+    def limited(*args, **options):
+        limits.append((args, options))
+        yield
+
+    monkeypatch.setattr(module, "threadpool_limits", limited)
+    coordinates = places(12)
+    job = threading.Thread(target=Regressor.fit, args=(coordinates, hill(coordinates)))
+    job.run() if in_main_thread else job.start()
+    if not in_main_thread:
+        job.join()
+    assert limits == ([((1,), {"user_api": "blas"})] if in_main_thread else [])
 
 
 def test_items_without_iou_are_left_out():

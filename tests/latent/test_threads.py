@@ -104,7 +104,7 @@ def in_new_images(pause, groups, monkeypatch):
     model = PausingModel(lambda: None)
     space = hw.LatentSpace(model).fit(groups, progress=False)
     model.pause = pause
-    return lambda: space.locate(groups.pictures[:5]).embedding
+    return lambda: space.locate(groups.images[:5]).embedding
 
 
 @pytest.mark.parametrize(
@@ -184,16 +184,7 @@ LOOKS = {
 }
 
 
-@pytest.fixture
-def every_warning():
-    """PyTorch says most things once; here it says them every time."""
-    always = torch.is_warn_always_enabled()
-    torch.set_warn_always(True)
-    yield
-    torch.set_warn_always(always)
-
-
-@pytest.mark.usefixtures("every_warning")
+@pytest.mark.usefixtures("every_torch_warning")
 @pytest.mark.parametrize("look", LOOKS)
 def test_models_that_look_at_their_values_warn_of_nothing(look):
     # Warnings are errors here. Without gradients `beside` would be the bottleneck.
