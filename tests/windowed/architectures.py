@@ -1,4 +1,4 @@
-"""Small networks built as well-known ones are; every operation looks at a neighbourhood only."""
+"""Small networks built as well-known ones are; every operation looks at a neighborhood only."""
 
 import torch
 from torch import nn
@@ -57,9 +57,9 @@ class ResNetUNet(nn.Module):
 
 
 class DilatedFCN(nn.Module):
-    """Full resolution all through, dilations 1, 2 and 4: an output place sees 7 px in every direction."""
+    """Full resolution all through, dilations 1, 2 and 4: an output position sees 7 px in every direction."""
 
-    reach = 7
+    radius = 7
 
     def __init__(self, channels, width=8):
         super().__init__()
@@ -75,7 +75,7 @@ class DilatedFCN(nn.Module):
 
 
 class StrideEightFCN(nn.Module):
-    """Three halvings, then dilation instead of more; enlarged eight times by `scale_factor`, cut to the picture."""
+    """Three halvings, then dilation instead of more; enlarged eight times by `scale_factor`, cut to the image."""
 
     def __init__(self, channels, width=6):
         super().__init__()
@@ -119,7 +119,7 @@ class _Pyramid(nn.Module):
 
 
 class ESPNetLike(nn.Module):
-    """Pyramids of dilated convolutions; the picture itself, pooled, comes in again at every size."""
+    """Pyramids of dilated convolutions; the image itself, pooled, comes in again at every size."""
 
     def __init__(self, channels):
         super().__init__()
@@ -294,7 +294,7 @@ class MobileNetLike(nn.Module):
 
 
 class UnpaddedUNet(nn.Module):
-    """As first published: no padding, so the output is smaller than the picture and the skips are cut to fit."""
+    """As first published: no padding, so the output is smaller than the image and the skips are cut to fit."""
 
     def __init__(self, channels, width=6):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Small networks in which some operation looks at the whole picture."""
+"""Small networks in which some operation looks at the whole image."""
 
 import torch
 from architectures import conv_bn
@@ -9,7 +9,7 @@ WIDTH = 8
 
 
 class SqueezeExcite(nn.Module):
-    """Scales channels by what they are on average; convolutions of one place, or linear layers."""
+    """Scales channels by what they are on average; convolutions of one position, or linear layers."""
 
     def __init__(self, linear):
         super().__init__()
@@ -24,7 +24,7 @@ class SqueezeExcite(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Between all places."""
+    """Between all positions."""
 
     def __init__(self):
         super().__init__()
@@ -41,7 +41,7 @@ class SelfAttention(nn.Module):
 
 
 class TokenAttention(nn.Module):
-    """As in a transformer: places are tokens, normalised and attended to, with a perceptron behind."""
+    """As in a transformer: positions are tokens, normalized and attended to, with a perceptron behind."""
 
     def __init__(self):
         super().__init__()
@@ -121,7 +121,7 @@ class ConvNeXtBlock(nn.Module):
 
 
 class Classifier(nn.Module):
-    """One vector for the whole picture."""
+    """One vector for the whole image."""
 
     def __init__(self):
         super().__init__()
@@ -155,8 +155,8 @@ class Warped(nn.Module):
         return F.grid_sample(x, grid, align_corners=False)
 
 
-def _standardised(x):
-    """Every picture by its own mean and spread."""
+def _standardized(x):
+    """Every image by its own mean and standard deviation."""
     return (x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True)
 
 
@@ -186,8 +186,8 @@ GLOBAL = {
     "token attention": (TokenAttention, ["flatten in part"]),
     "pyramid pooling": (PyramidPooling, ["adaptive_avg_pool2d in part.branches.0.0"]),
     "atrous pyramid": (AtrousPyramid, ["adaptive_avg_pool2d in part.pooled.0"]),
-    "standardised": (lambda: Function(_standardised), ["mean in part", "std in part"]),
-    "share of the largest": (lambda: Function(_of_largest), ["flatten in part"]),
+    "standardized": (lambda: Function(_standardized), ["mean in part", "std in part"]),
+    "fraction of the largest": (lambda: Function(_of_largest), ["flatten in part"]),
     "adaptive max": (
         lambda: nn.Sequential(nn.AdaptiveMaxPool2d((5, 6)), nn.Upsample((17, 20))),
         ["adaptive_max_pool2d in part.0"],

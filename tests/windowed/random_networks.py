@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from window_checks import randomised
 
 WIDTH = 4
-# Of one place a map is a look at everything; of two, the next layer with a stride may see nothing but its padding.
+# With one position a map is global; with two, the next layer with a stride may see nothing but its padding.
 _LEAST_PLACES, _MOST_PLACES, _MOST_CHANNELS = 3, 90, 24
 
 Pair = tuple[int, int]
@@ -108,7 +108,7 @@ class Resized(NamedTuple):
         align = self.corners if self.mode in ("bilinear", "bicubic") else None
         rows, cols = self.rows, self.cols
         if self.mode.startswith("nearest"):
-            # In double precision PyTorch's own kernels differ from each other on what lies just between two places.
+            # In double precision PyTorch's own kernels differ from each other on what lies just between two positions.
             rows, cols = (2.0 ** round(math.log2(factor)) for factor in (rows, cols))
 
         def resize(x):
@@ -125,7 +125,7 @@ class Padded(NamedTuple):
     def layer(self, channels):
         if self.mode == "constant":
             return Function(lambda x: F.pad(x, self.amounts, value=0.4))
-        # Cut and wrapped at once, PyTorch itself may leave places unset.
+        # Cut and wrapped at once, PyTorch itself may leave positions unset.
         return Function(lambda x: F.pad(x, [max(amount, 0) for amount in self.amounts], mode=self.mode))
 
 
@@ -192,7 +192,7 @@ class Joined(NamedTuple):
     """With an earlier value, both cut to the size that they share."""
 
     how: str
-    place: int
+    index: int
     corner: Pair = (0, 0)
 
     def layer(self, channels):
@@ -202,10 +202,10 @@ class Joined(NamedTuple):
 class Join(nn.Module):
     def __init__(self, settings):
         super().__init__()
-        self.how, self.place, self.corner = settings
+        self.how, self.index, self.corner = settings
 
     def forward(self, x, earlier):
-        other = earlier[self.place % len(earlier)]
+        other = earlier[self.index % len(earlier)]
         row, col = self.corner
         other = other[..., row:, col:]
         height, width = (min(sizes) for sizes in zip(x.shape[-2:], other.shape[-2:], strict=True))
@@ -265,18 +265,18 @@ class Stack(nn.Module):
         return x
 
 
-def network_of(described, picture):
+def network_of(described, image):
     """The network in eval mode; a layer that the sizes so far do not allow is left out.
 
     Double precision, so that nothing but a mistake makes a difference, however the layers amplify it.
     """
-    layers, values = [], [picture[None]]
+    layers, values = [], [image[None]]
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        for place, each in enumerate(described):
+        for index, each in enumerate(described):
             given = values[-1].clone()
             try:
-                layer = randomised(each.layer(given.shape[1]).double(), seed=place)
+                layer = randomised(each.layer(given.shape[1]).double(), seed=index)
                 value = layer(given, values) if isinstance(layer, Join) else layer(given)
             except (RuntimeError, ValueError):
                 continue

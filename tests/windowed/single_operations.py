@@ -64,7 +64,7 @@ class ReadTwice(nn.Module):
 
 
 class Branches(nn.Module):
-    """Different neighbourhoods, joined by some operation: a change reaches each in another box."""
+    """Different neighborhoods, joined by some operation: a change reaches each in another box."""
 
     def __init__(self, join):
         super().__init__()
@@ -81,7 +81,7 @@ class Branches(nn.Module):
 
 
 class Positions(nn.Module):
-    """Learned values for every place, row or column."""
+    """Learned values for every position, row or column."""
 
     def __init__(self, *shape, join=torch.add):
         super().__init__()
@@ -187,7 +187,7 @@ IN_PLACE_OF_PARTS = {
 }
 
 
-def _centre(x):
+def _center(x):
     return x[:, :, 3:-3, 4:-4]
 
 
@@ -208,7 +208,7 @@ def _split_gate(x):
     return torch.cat([third, torch.tanh(second), first * 2], 1)
 
 
-def _normalised(x):
+def _normalized(x):
     return (x - x.mean(1, keepdim=True)) / (x.var(1, keepdim=True) + 1e-3).sqrt()
 
 
@@ -280,7 +280,7 @@ OPERATIONS = {
     "replicated padding": lambda: Between(lambda x: F.pad(x, (0, 4, 6, 0), mode="replicate")),
     "circular padding": lambda: Between(lambda x: F.pad(x, (2, 3, 1, 0), mode="circular")),
     "padding layers": lambda: Between(nn.Sequential(nn.ZeroPad2d((1, 0, 2, 3)), nn.ReflectionPad2d(2))),
-    "cut": lambda: Between(_centre),
+    "cut": lambda: Between(_center),
     "cut to one side": lambda: Between(lambda x: x[..., -20:, :-3]),
     "every second": lambda: Between(lambda x: x[..., ::2, 1::3]),
     "focus": lambda: Between(_focus, 4 * WIDTH),
@@ -291,7 +291,7 @@ OPERATIONS = {
     "softmax over channels": lambda: Between(lambda x: x.softmax(1)),
     "log softmax over channels": lambda: Between(nn.LogSoftmax(dim=1)),
     "mean over channels": lambda: Between(lambda x: x.mean(1, keepdim=True) + x),
-    "normalised over channels": lambda: Between(_normalised),
+    "normalized over channels": lambda: Between(_normalized),
     "largest of channels": lambda: Between(_channels_last),
     "some channels": lambda: Between(lambda x: x[:, 2:-1], WIDTH - 3),
     "one channel": lambda: Between(lambda x: x[:, 3].unsqueeze(1) + x),
@@ -342,7 +342,7 @@ OPERATIONS = {
     "added": lambda: Branches(lambda a, b, c, d: a + b * c - d),
     "joined": lambda: Branches(lambda *parts: torch.cat(parts, 1)),
     "joined twice": lambda: Branches(lambda a, b, c, d: torch.cat([torch.cat([a, b], 1), c, torch.cat([d, a], 1)], 1)),
-    "joined, then by place": lambda: Branches(
+    "joined, then by position": lambda: Branches(
         lambda a, b, c, d: torch.relu(torch.cat([a, b], 1)) * torch.cat([c, d], 1)
     ),
     "joined, then split": lambda: Branches(lambda a, b, c, d: torch.cat([a, b, c, d], 1).chunk(4, 1)[1] + d),
@@ -367,7 +367,7 @@ PERHAPS_WHOLE = {
     "glu": lambda: Between(partial(F.glu, dim=1), WIDTH // 2),
     "stacked channels": lambda: Between(lambda x: torch.stack([x, x * x], 2).flatten(1, 2), 2 * WIDTH),
     "joined along rows": lambda: Between(lambda x: torch.cat([x[..., :9, :], x[..., 9:, :].relu()], 2)),
-    "joined pictures": lambda: Between(lambda x: torch.cat([x, x.flip(-1)], 0)[: x.shape[0]]),
+    "joined images": lambda: Between(lambda x: torch.cat([x, x.flip(-1)], 0)[: x.shape[0]]),
     "average of two": lambda: Between(lambda x: torch.stack([x, x.flip(-1)]).mean(0)),
     "strips": lambda: Between(lambda x: x * x.mean(3, keepdim=True) + F.adaptive_avg_pool2d(x, (1, x.shape[3]))),
     "channels in another order": lambda: Between(lambda x: x[:, [2, 1, 0, 5, 4, 3, 7, 6]]),
@@ -383,12 +383,12 @@ PERHAPS_WHOLE = {
         lambda x: torch.einsum("nchw,cd->ndhw", x, torch.eye(WIDTH).roll(1, 0) * 2)
     ),
     "repeated": lambda: Between(lambda x: x.repeat(1, 2, 1, 1) * 2, 2 * WIDTH),
-    "every place twice": lambda: Between(lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3)),
+    "every position twice": lambda: Between(lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3)),
     "one hot": lambda: Between(lambda x: F.one_hot(x.argmax(1), WIDTH).permute(0, 3, 1, 2).float() + x),
-    "cumulated over rows": lambda: Between(lambda x: x.cumsum(2) / 10),
+    "accumulated over rows": lambda: Between(lambda x: x.cumsum(2) / 10),
     "one row for all": lambda: Between(lambda x: x[..., 3, :].unsqueeze(2) * x),
     "differences": lambda: Between(lambda x: torch.diff(x, dim=2)),
-    "places of the largest": lambda: Between(lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2)),
+    "positions of the largest": lambda: Between(lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2)),
     "over channels too": lambda: Between(
         lambda x: F.avg_pool3d(x.unsqueeze(1), 3, 1, 1).squeeze(1) + nn.functional.local_response_norm(x, 3)
     ),

@@ -1,4 +1,4 @@
-"""How changes spread along one axis: worked out by hand, and against PyTorch's own operations on single places."""
+"""How changes propagate along one axis: worked out by hand, and against PyTorch on single positions."""
 
 import numpy as np
 import pytest
@@ -22,29 +22,29 @@ from hdm_widgets.windowed.axes import (
 
 
 def intervals(size):
-    """Every interval of so many places."""
+    """Every interval of so many positions."""
     return [Interval(lo, hi) for lo in range(size) for hi in range(lo + 1, size + 1)]
 
 
-def reached(operation, size):
-    """Which places of the output (size_out, size) see which of the input, by giving it one place at a time."""
+def sees(operation, size):
+    """Which positions of the output (size_out, size) see which of the input, by giving it one position at a time."""
     units = torch.eye(size, dtype=torch.float64).view(size, 1, size)
     return (operation(units)[:, 0] != 0).T.numpy()
 
 
 def touched(depends, interval):
-    """The hull of the output places that see something of an interval."""
-    places = np.flatnonzero(depends[:, interval.lo : interval.hi].any(1))
-    return Interval(int(places[0]), int(places[-1]) + 1) if len(places) else None
+    """The hull of the output positions that see something of an interval."""
+    positions = np.flatnonzero(depends[:, interval.lo : interval.hi].any(1))
+    return Interval(int(positions[0]), int(positions[-1]) + 1) if len(positions) else None
 
 
 def seen(depends, interval):
-    """The hull of the input places that an interval of the output sees."""
+    """The hull of the input positions that an interval of the output sees."""
     return touched(depends.T, interval)
 
 
 def filled(depends):
-    """As if every output place saw all between the first and the last that it sees."""
+    """As if every output position saw all between the first and the last that it sees."""
     return np.logical_or.accumulate(depends, 1) & np.logical_or.accumulate(depends[:, ::-1], 1)[:, ::-1]
 
 
@@ -72,7 +72,7 @@ def test_convolution_of_three_places():
 
 
 def test_convolution_of_seven_places_with_stride_two():
-    # Output place 3 sees 3 to 9.
+    # Output position 3 sees 3 to 9.
     axis = Window(20, 10, kernel=7, stride=2, padding=3)
     assert axis.propagate([Interval(9, 10)]) == Interval(3, 7)
     assert axis.propagate([Interval(10, 11)]) == Interval(4, 7)
@@ -82,7 +82,7 @@ def test_convolution_of_seven_places_with_stride_two():
 
 
 def test_dilated_convolution():
-    # Output place 5 sees 1, 5 and 9.
+    # Output position 5 sees 1, 5 and 9.
     axis = Window(12, 12, kernel=3, stride=1, padding=4, dilation=4)
     assert axis.propagate([Interval(5, 6)]) == Interval(1, 10)
     assert axis.receptive_field(Interval(5, 6)) == (Span(1, 10, 0, 0),)
@@ -90,7 +90,7 @@ def test_dilated_convolution():
 
 
 def test_pool_that_rounds_up():
-    # 7 places in blocks of 2: the last block has one place of its own and one beyond the border.
+    # 7 positions in blocks of 2: the last block has one position of its own and one beyond the border.
     axis = Window(7, 4, kernel=2, stride=2, padding=0)
     assert axis.propagate([Interval(6, 7)]) == Interval(3, 4)
     assert axis.receptive_field(Interval(2, 4)) == (Span(4, 7, 0, 1),)
@@ -103,7 +103,7 @@ def test_places_that_a_stride_passes_over():
 
 
 def test_cutting_is_padding_less_than_nothing():
-    # Places 3 to 7 of 10.
+    # Positions 3 to 7 of 10.
     axis = Window(10, 5, kernel=1, stride=1, padding=-3)
     assert axis.propagate([Interval(0, 3)]) is None
     assert axis.propagate([Interval(2, 5)]) == Interval(0, 2)
@@ -114,13 +114,13 @@ def test_transposed_convolution_that_doubles():
     axis = TransposedWindow(5, 10, kernel=2, stride=2, padding=0)
     assert axis.propagate([Interval(1, 3)]) == Interval(2, 6)
     assert axis.receptive_field(Interval(2, 6)) == (Span(1, 3),)
-    # Place 3 is the second of what input place 1 brings forth.
+    # Position 3 is the second to which input position 1 adds.
     assert axis.receptive_field(Interval(3, 4)) == (Span(1, 2),)
     assert axis.offset(Interval(3, 4)) == axis.pattern(Interval(3, 4)) == 1
 
 
 def test_transposed_convolution_of_four_places():
-    # Input place 2 adds to 3, 4, 5 and 6.
+    # Input position 2 adds to 3, 4, 5 and 6.
     axis = TransposedWindow(5, 10, kernel=4, stride=2, padding=1)
     assert axis.propagate([Interval(2, 3)]) == Interval(3, 7)
     assert axis.propagate([Interval(0, 1)]) == Interval(0, 3)
@@ -128,7 +128,7 @@ def test_transposed_convolution_of_four_places():
 
 
 def test_bilinear_enlargement():
-    # Places 0.75 and 0.25 of the nearer and the farther neighbour.
+    # 0.75 of the nearer neighbor and 0.25 of the farther one.
     axis = LinearResample(
         np.array([[1, 0, 0], [0.75, 0.25, 0], [0.25, 0.75, 0], [0, 0.75, 0.25], [0, 0.25, 0.75], [0, 0, 1]])
     )
@@ -137,10 +137,10 @@ def test_bilinear_enlargement():
     assert axis.propagate([Interval(0, 1)]) == Interval(0, 3)
     assert axis.receptive_field(Interval(0, 1)) == (Span(0, 1),)
     assert axis.receptive_field(Interval(2, 4)) == (Span(0, 3),)
-    places, weights = axis.weighted_sources(Interval(3, 5))
-    np.testing.assert_array_equal(places, [[0, 1], [0, 1]])
+    positions, weights = axis.weighted_sources(Interval(3, 5))
+    np.testing.assert_array_equal(positions, [[0, 1], [0, 1]])
     np.testing.assert_array_equal(weights, [[0.75, 0.25], [0.25, 0.75]])
-    # Alike: the same weights of the same neighbours.
+    # Alike: the same weights of the same neighbors.
     assert axis.pattern(Interval(1, 3)) == axis.pattern(Interval(3, 5)) != axis.pattern(Interval(2, 4))
     assert not axis.copies
 
@@ -158,10 +158,10 @@ def test_constant_places():
     axis = LinearResample(np.array([[0, 0], [0, 1.0], [0, 0]]))
     assert axis.propagate([Interval(0, 1)]) is None
     assert axis.propagate([Interval(0, 2)]) == Interval(1, 2)
-    (places, weights), (span,) = axis.weighted_sources(Interval(0, 3)), axis.receptive_field(Interval(0, 3))
+    (positions, weights), (span,) = axis.weighted_sources(Interval(0, 3)), axis.receptive_field(Interval(0, 3))
     assert (span.before, span.after) == (0, 0)
     values = np.array([5.0, 7.0])[span.lo : span.hi]
-    np.testing.assert_array_equal((values[places] * weights).sum(1), [0, 7, 0])
+    np.testing.assert_array_equal((values[positions] * weights).sum(1), [0, 7, 0])
 
 
 def test_blocks():
@@ -220,7 +220,7 @@ def _check_sliding(axis, depends, apply):
         assert min(span.before, span.after) >= 0
         assert 0 <= span.lo <= inputs.lo
         assert inputs.hi <= span.hi <= axis.size_in
-        # No place too many, but for those that a stride passes over.
+        # No position too many, but for those that a stride passes over.
         if axis.stride <= axis.kernel:
             assert (span.lo, span.hi) == inputs
         patch = F.pad(values[..., span.lo : span.hi], (span.before, span.after))
@@ -229,25 +229,25 @@ def _check_sliding(axis, depends, apply):
 
 @given(st.integers(1, 12), st.integers(1, 5), st.integers(1, 4), st.integers(0, 4), st.integers(1, 3))
 def test_convolution(size, kernel, stride, padding, dilation):
-    reach = dilation * (kernel - 1) + 1
-    assume(size + 2 * padding >= reach)
+    extent = dilation * (kernel - 1) + 1
+    assume(size + 2 * padding >= extent)
     weight = torch.arange(1.0, kernel + 1, dtype=torch.float64).view(1, 1, kernel)
 
     def apply(x):
         return F.conv1d(x, weight, None, stride, 0, dilation)
 
-    depends = reached(lambda x: F.conv1d(x, torch.ones(1, 1, reach, dtype=x.dtype), None, stride, padding), size)
-    # Between the taps of a dilated kernel counts as seen.
+    depends = sees(lambda x: F.conv1d(x, torch.ones(1, 1, extent, dtype=x.dtype), None, stride, padding), size)
+    # Between the sources of a dilated kernel counts as seen.
     axis = Window(size, len(depends), kernel, stride, padding, dilation)
     _check_sliding(axis, depends, apply)
-    taps = reached(lambda x: F.conv1d(x, weight, None, stride, padding, dilation), size)
-    assert (depends >= taps).all()
+    sources = sees(lambda x: F.conv1d(x, weight, None, stride, padding, dilation), size)
+    assert (depends >= sources).all()
 
 
 @given(st.integers(1, 12), st.integers(1, 5), st.integers(1, 4), st.integers(0, 2), st.booleans())
 def test_max_pool(size, kernel, stride, padding, ceil):
     assume(2 * padding <= kernel <= size + 2 * padding)
-    depends = reached(lambda x: F.max_pool1d(x, kernel, stride, padding, ceil_mode=ceil), size)
+    depends = sees(lambda x: F.max_pool1d(x, kernel, stride, padding, ceil_mode=ceil), size)
     axis = Window(size, len(depends), kernel, stride, padding)
     _check_sliding(axis, depends, lambda x: F.max_pool1d(x, kernel, stride))
 
@@ -263,7 +263,7 @@ def test_transposed_convolution(size, kernel, stride, padding, more, dilation):
     def apply(x):
         return F.conv_transpose1d(x, weight, None, stride, padding, more, dilation=dilation)
 
-    depends = reached(apply, size)
+    depends = sees(apply, size)
     axis = TransposedWindow(size, len(depends), kernel, stride, padding, dilation)
     values = numbers(size)
     whole = apply(values)
@@ -272,7 +272,7 @@ def test_transposed_convolution(size, kernel, stride, padding, more, dilation):
         if dilation == 1 and stride <= kernel:
             assert change == expected
         elif expected is not None:
-            # There are holes; between the first and the last place counts as reached.
+            # There are holes; between the first and the last position counts as seen.
             assert change.lo <= expected.lo
             assert expected.hi <= change.hi
         if change is None:
@@ -284,7 +284,7 @@ def test_transposed_convolution(size, kernel, stride, padding, more, dilation):
             assert used.hi <= span.hi
             if dilation == 1:
                 assert (span.lo, span.hi) == used
-        # What is needed alone brings forth the same, from where the axis says.
+        # The receptive field alone gives the same, from where the axis says.
         patch = values[..., span.lo : span.hi]
         if patch.shape[-1]:
             alone = F.pad(F.conv_transpose1d(patch, weight, None, stride, dilation=dilation)[0, 0], (99, 99))
@@ -294,7 +294,7 @@ def test_transposed_convolution(size, kernel, stride, padding, more, dilation):
 
 def _sampled(operation, size):
     units = torch.eye(size, dtype=torch.float64).view(1, size, 1, size)
-    # Of two rows: PyTorch's own kernel for smoothed pictures errs on one.
+    # Of two rows: PyTorch's own kernel for smoothed images errs on one.
     return LinearResample(operation(units.expand(1, size, 2, size).contiguous())[0, :, 0].T.numpy())
 
 
@@ -320,8 +320,8 @@ RESAMPLINGS = {
 def test_resampling(name):
     operation, size = RESAMPLINGS[name], 9
     axis = _sampled(operation, size)
-    depends = reached(lambda x: operation(x[:, :, None].expand(-1, -1, 2, -1).contiguous())[:, :, 0], size)
-    # All of these see neighbours only.
+    depends = sees(lambda x: operation(x[:, :, None].expand(-1, -1, 2, -1).contiguous())[:, :, 0], size)
+    # All of these see neighbors only.
     np.testing.assert_array_equal(depends, filled(depends))
     assert (axis.size, axis.size_in) == depends.shape
     for interval in intervals(size):
@@ -335,9 +335,9 @@ def _check_sampled(axis, depends, whole):
         (span,) = axis.receptive_field(out)
         if (used := seen(depends, out)) is not None:
             assert (span.lo, span.hi) == used
-        places, weights = axis.weighted_sources(out)
+        positions, weights = axis.weighted_sources(out)
         np.testing.assert_allclose(
-            (values[span.lo : span.hi][places] * weights).sum(1), whole[out.lo : out.hi], rtol=1e-6
+            (values[span.lo : span.hi][positions] * weights).sum(1), whole[out.lo : out.hi], rtol=1e-6
         )
 
 
@@ -357,7 +357,7 @@ def test_pixel_shuffle_and_back(size, factor):
         return x.repeat(1, factor, 1).transpose(1, 2).reshape(len(x), 1, -1)
 
     blocks, merged = PixelShuffle(size * factor, factor), PixelUnshuffle(size, factor)
-    depends = reached(shuffled, size)
+    depends = sees(shuffled, size)
     assert depends.shape == (blocks.size, size)
     for interval in intervals(size):
         assert blocks.propagate([interval]) == touched(depends, interval)

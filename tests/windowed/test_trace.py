@@ -28,10 +28,10 @@ def computed(traced, images):
     return values[traced.output]
 
 
-def assert_the_trace_computes_what_the_network_does(network, picture, counts=(1, 2, 5)):
-    traced = trace(network, picture)
+def assert_the_trace_computes_what_the_network_does(network, image, counts=(1, 2, 5)):
+    traced = trace(network, image)
     for count in counts:
-        images = torch.stack([random_picture(*picture.shape, seed=seed, dtype=picture.dtype) for seed in range(count)])
+        images = torch.stack([random_picture(*image.shape, seed=seed, dtype=image.dtype) for seed in range(count)])
         given = images.clone()
         with torch.inference_mode():
             expected = network(images.clone())
@@ -79,8 +79,8 @@ def _program(steps):
 
     def forward(self, x):
         held = [x * 2]
-        for name, place, other in steps:
-            tensor = held[place % len(held)]
+        for name, index, other in steps:
+            tensor = held[index % len(held)]
             if min(tensor.shape[1:]) < 2 or tensor.ndim > 6:
                 continue
             if name == "add to_":
@@ -199,16 +199,16 @@ def test_compiled_parts_run_as_they_are_written(kind, ran_before):
         part.compile(backend=backend, dynamic=False)
         network = nn.Sequential(nn.Conv2d(2, 2, 3), part)
     network.eval()
-    picture = random_picture(2, 9, 10)
+    image = random_picture(2, 9, 10)
     with torch.inference_mode():
         if ran_before:
-            network(picture[None])
+            network(image[None])
         assert len(compiled) == int(ran_before)
-        assert_the_trace_computes_what_the_network_does(network, picture, counts=())
+        assert_the_trace_computes_what_the_network_does(network, image, counts=())
         assert len(compiled) == int(ran_before)
         # It is compiled as before, and for other sizes too.
-        network(picture[None])
+        network(image[None])
         assert len(compiled) == 1
-        network(picture[None].repeat(2, 1, 1, 1))
+        network(image[None].repeat(2, 1, 1, 1))
         assert len(compiled) == 2
-    assert_the_trace_computes_what_the_network_does(network, picture)
+    assert_the_trace_computes_what_the_network_does(network, image)

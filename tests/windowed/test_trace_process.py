@@ -19,7 +19,7 @@ from window_checks import random_picture, randomised
 from hdm_widgets.windowed import TraceError
 from hdm_widgets.windowed.trace import trace
 
-PICTURE = random_picture(2, 12, 10)
+IMAGE = random_picture(2, 12, 10)
 
 
 class Paused(nn.Module):
@@ -45,7 +45,7 @@ def paused_trace(network):
     _inside.clear()
     _go_on.clear()
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(trace, network, PICTURE)
+        future = pool.submit(trace, network, IMAGE)
         try:
             assert _inside.wait(60)
             yield future
@@ -91,7 +91,7 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_what_others_set_meanwhile_stays(name, monkeypatch):
     network = randomised(NETWORKS[name]())
-    trace(nn.Conv2d(2, 2, 1), PICTURE)  # so that everything is imported
+    trace(nn.Conv2d(2, 2, 1), IMAGE)  # so that everything is imported
     paused = nn.Sequential(Paused(network), nn.Conv2d(2, 3, 1)).eval()
     known = process_state()
     own, stream, logger = ("ignore", None, UserWarning, None, 0), io.StringIO(), "torch.fx.experimental.symbolic_shapes"
@@ -117,17 +117,17 @@ def test_what_others_set_meanwhile_stays(name, monkeypatch):
     if name in ("control flow", "noise"):
         assert isinstance(future.exception(), TraceError)
     else:
-        assert_the_trace_computes_what_the_network_does(network, PICTURE)
+        assert_the_trace_computes_what_the_network_does(network, IMAGE)
 
 
 @pytest.mark.parametrize("name", ["a convolution", "shared modules"])
 def test_what_others_run_meanwhile_is_not_recorded(name):
     network = NETWORKS[name]()
     other = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU())
-    expected = other(PICTURE[None])
-    undisturbed = trace(nn.Sequential(nn.Sequential(network), nn.Conv2d(2, 3, 1)).eval(), PICTURE)
+    expected = other(IMAGE[None])
+    undisturbed = trace(nn.Sequential(nn.Sequential(network), nn.Conv2d(2, 3, 1)).eval(), IMAGE)
     with paused_trace(nn.Sequential(Paused(network), nn.Conv2d(2, 3, 1)).eval()) as future:
-        output = other(PICTURE[None])
+        output = other(IMAGE[None])
         assert type(output) is torch.Tensor
         assert output.requires_grad
         assert torch.equal(output, expected)
@@ -154,7 +154,7 @@ def test_traces_at_once():
     # Events and barriers cannot be copied; the closure is not.
     parts = [nn.Sequential(network[0], Together(), network[1], Together(), network[2]).eval() for network in networks]
     with ThreadPoolExecutor(len(parts)) as pool:
-        traces = list(pool.map(lambda part: trace(part, PICTURE), parts))
+        traces = list(pool.map(lambda part: trace(part, IMAGE), parts))
     for traced, width in zip(traces, (3, 4, 5), strict=True):
         assert [(call.label, call.shape) for call in traced.calls] == [
             (label, (None, width, 10, 8)) for label in ("conv2d in 0", "batch_norm in 2", "relu in 4")
@@ -172,6 +172,6 @@ def test_warnings_of_the_network_are_treated_as_the_user_says(action):
         warnings.simplefilter(action)
         if action == "error":
             with pytest.raises(TraceError, match=r"^it cannot be traced: it raises UserWarning: the network's own$"):
-                trace(network, PICTURE)
+                trace(network, IMAGE)
         else:
-            assert_the_trace_computes_what_the_network_does(network, PICTURE)
+            assert_the_trace_computes_what_the_network_does(network, IMAGE)

@@ -1,4 +1,4 @@
-"""Windows over cached values equal the model on the whole changed picture: networks that look at neighbourhoods."""
+"""Windows over cached values equal the model on the whole changed image: networks that look at neighborhoods."""
 
 import copy
 import dataclasses
@@ -20,7 +20,7 @@ from window_checks import (
     assert_it_proves_something,
     assert_windows_equal_the_model,
     boxes_everywhere,
-    changed_pictures,
+    changed_images,
     compared,
     outputs_from_windows,
     random_picture,
@@ -63,31 +63,31 @@ ODD = dict.fromkeys(NETWORKS, (3, 97, 131)) | {"MONAI's UNet, batch norm": (3, 5
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_networks_on_divisible_pictures_of_one_channel(name):
-    model, picture = randomised(made(NETWORKS[name], 1)), random_picture(1, 48, 64)
+def test_networks_on_divisible_images_of_one_channel(name):
+    model, image = randomised(made(NETWORKS[name], 1)), random_picture(1, 48, 64)
     boxes = boxes_everywhere(48, 64, 9)
-    engine = Engine(model, picture)
-    result = assert_windows_equal_the_model(model, picture, boxes, engine)
+    engine = Engine(model, image)
+    result = assert_windows_equal_the_model(model, image, boxes, engine)
     assert_it_proves_something(result, boxes, least=0.5 if name == "unpadded U-Net" else 1)
     assert engine.network.paths.wide_steps() == []
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_networks_on_odd_pictures_of_several_channels(name):
-    model, picture = randomised(made(NETWORKS[name], 3), seed=1), random_picture(*ODD[name])
+def test_networks_on_odd_images_of_several_channels(name):
+    model, image = randomised(made(NETWORKS[name], 3), seed=1), random_picture(*ODD[name])
     boxes = boxes_everywhere(*ODD[name][1:], 14)
-    result = assert_windows_equal_the_model(model, picture, boxes)
+    result = assert_windows_equal_the_model(model, image, boxes)
     assert_it_proves_something(result, boxes, least=0.5 if name == "unpadded U-Net" else 1)
 
 
 def _check_operation(name, factory):
-    model, picture = made(factory), random_picture(2, 29, 38)
+    model, image = made(factory), random_picture(2, 29, 38)
     with torch.no_grad():
-        model(picture[None].clone())  # lazy layers learn how many channels they get
+        model(image[None].clone())  # lazy layers learn how many channels they get
     model = randomised(model)
     boxes = boxes_everywhere(29, 38, 7)
-    engine = Engine(model, picture)
-    result = assert_windows_equal_the_model(model, picture, boxes, engine)
+    engine = Engine(model, image)
+    result = assert_windows_equal_the_model(model, image, boxes, engine)
     # What is cut off cannot show.
     assert_it_proves_something(result, boxes, least=0.5 if name in ("cut", "cut to one side", "narrow") else 1)
     return engine.network.paths.wide_steps()
@@ -95,7 +95,7 @@ def _check_operation(name, factory):
 
 @even_kernels
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_operations_that_look_at_neighbourhoods(name):
+def test_operations_that_look_at_neighborhoods(name):
     assert _check_operation(name, OPERATIONS[name]) == []
 
 
@@ -107,19 +107,19 @@ def test_operations_that_may_be_computed_as_a_whole(name):
 @pytest.mark.parametrize("data", ["shapes", "aerial"])
 def test_trained_weights(data):
     if data == "shapes":
-        model, picture, *_ = demo.shapes()
+        model, image, *_ = demo.shapes()
     else:
         model, scenes = demo.aerial(10)
-        picture = scenes[3][0]
-    boxes = boxes_everywhere(*picture.shape[1:], 20)
-    result = assert_windows_equal_the_model(model, picture, boxes)
+        image = scenes[3][0]
+    boxes = boxes_everywhere(*image.shape[1:], 20)
+    result = assert_windows_equal_the_model(model, image, boxes)
     assert_it_proves_something(result, boxes)
 
 
 @pytest.mark.parametrize("name", ["ResNet U-Net", "dilated FCN", "ESPNet-like", "DenseNet-like"])
 def test_double_precision(name):
-    model, picture = randomised(made(LOCAL[name], 2).double()), random_picture(2, 41, 50, dtype=torch.float64)
-    result = assert_windows_equal_the_model(model, picture, boxes_everywhere(41, 50, 6))
+    model, image = randomised(made(LOCAL[name], 2).double()), random_picture(2, 41, 50, dtype=torch.float64)
+    result = assert_windows_equal_the_model(model, image, boxes_everywhere(41, 50, 6))
     assert result.windowed.dtype == torch.float64
     torch.testing.assert_close(result.windowed, result.whole, rtol=1e-10, atol=1e-10)
 
@@ -142,43 +142,43 @@ def test_outputs_of_other_shapes(end, shape):
         def forward(self, x):
             return end(self.first(x))
 
-    model, picture = randomised(made(Ended)), random_picture(2, 29, 38)
-    result = assert_windows_equal_the_model(model, picture, boxes_everywhere(29, 38, 7))
+    model, image = randomised(made(Ended)), random_picture(2, 29, 38)
+    result = assert_windows_equal_the_model(model, image, boxes_everywhere(29, 38, 7))
     assert result.whole.shape[1:] == shape
 
 
-def test_pictures_with_a_side_of_few_pixels():
+def test_images_with_a_side_of_few_pixels():
     model = randomised(made(DilatedFCN, 1))
     for height, width in [(1, 30), (30, 1), (2, 3)]:
-        picture = random_picture(1, height, width)
+        image = random_picture(1, height, width)
         boxes = boxes_everywhere(height, width, min(height, width))
-        assert_windows_equal_the_model(model, picture, boxes[(boxes[:, 2:] <= (height, width)).all(1)])
+        assert_windows_equal_the_model(model, image, boxes[(boxes[:, 2:] <= (height, width)).all(1)])
 
 
 def test_nothing_asked_is_nothing_computed():
-    picture = random_picture(1, 20, 20)
-    base = Base(Engine(randomised(made(DilatedFCN, 1)), picture).network, picture)
+    image = random_picture(1, 20, 20)
+    base = Base(Engine(randomised(made(DilatedFCN, 1)), image).network, image)
     assert list(base.run(np.zeros((0, 4), np.intp), lambda items, boxes: pytest.fail("no content is needed"))) == []
 
 
 def test_many_boxes_alike_are_computed_together():
-    model, picture = randomised(made(DilatedFCN, 1)), random_picture(1, 64, 64)
-    network = Engine(model, picture).network
+    model, image = randomised(made(DilatedFCN, 1)), random_picture(1, 64, 64)
+    network = Engine(model, image).network
     boxes = np.array([(row, col, row + 4, col + 4) for row in range(20, 40, 2) for col in range(20, 40, 2)])
-    batches = list(Base(network, picture).run(boxes, lambda items, _: torch.zeros(len(items), 1, 4, 4)))
+    batches = list(Base(network, image).run(boxes, lambda items, _: torch.zeros(len(items), 1, 4, 4)))
     assert len(batches) == 1
     assert sorted(batches[0].items.tolist()) == list(range(100))
     # Windows lie where the boxes do, 7 px larger on every side.
-    np.testing.assert_array_equal(batches[0].rows, boxes[batches[0].items, 0] - DilatedFCN.reach)
-    np.testing.assert_array_equal(batches[0].cols, boxes[batches[0].items, 1] - DilatedFCN.reach)
+    np.testing.assert_array_equal(batches[0].rows, boxes[batches[0].items, 0] - DilatedFCN.radius)
+    np.testing.assert_array_equal(batches[0].cols, boxes[batches[0].items, 1] - DilatedFCN.radius)
     assert batches[0].values.shape == (100, 2, 18, 18)
 
 
 def test_same_content_changes_nothing():
-    model, picture = randomised(made(ResNetUNet, 2)), random_picture(2, 48, 64)
-    base = Base(Engine(model, picture).network, picture)
+    model, image = randomised(made(ResNetUNet, 2)), random_picture(2, 48, 64)
+    base = Base(Engine(model, image).network, image)
     boxes = boxes_everywhere(48, 64, 9)
-    outputs = outputs_from_windows(base, boxes, picture.repeat(len(boxes), 1, 1, 1))
+    outputs = outputs_from_windows(base, boxes, image.repeat(len(boxes), 1, 1, 1))
     assert_close(outputs, base.output.repeat(len(boxes), 1, 1, 1))
 
 
@@ -186,11 +186,11 @@ def test_same_content_changes_nothing():
 
 
 def test_windows_are_as_large_as_what_changes():
-    model, picture = randomised(made(DilatedFCN, 1)), random_picture(1, 48, 64)
+    model, image = randomised(made(DilatedFCN, 1)), random_picture(1, 48, 64)
     box = np.array([[20, 25, 24, 31]])
-    changed = changed_pictures(picture, box)
-    network = Engine(model, picture).network
-    base = Base(network, picture)
+    changed = changed_images(image, box)
+    network = Engine(model, image).network
+    base = Base(network, image)
     (windows,) = base.run(box, lambda items, boxes: changed[:, :, 20:24, 25:31])
     assert (windows.rows.tolist(), windows.cols.tolist()) == ([13], [18])
     assert windows.values.shape == (1, 2, 18, 20)
@@ -216,9 +216,9 @@ def test_windows_a_pixel_too_small_are_found_out(side, monkeypatch):
         return interval._replace(lo=interval.lo + 1) if side == "lo" else interval._replace(hi=interval.hi - 1)
 
     monkeypatch.setattr(Window, "propagate", shrunk)
-    model, picture = randomised(made(DilatedFCN, 1)), random_picture(1, 48, 64)
+    model, image = randomised(made(DilatedFCN, 1)), random_picture(1, 48, 64)
     with pytest.raises(AssertionError, match="differs by"):
-        assert_windows_equal_the_model(model, picture, np.array([[20, 25, 24, 31]]))
+        assert_windows_equal_the_model(model, image, np.array([[20, 25, 24, 31]]))
 
 
 # The model stays the user's.
@@ -264,10 +264,10 @@ def test_the_model_is_not_altered(factory):
 
 
 def test_the_model_can_still_be_trained():
-    model, picture = randomised(made(DilatedFCN, 1)), random_picture(1, 20, 24)
-    compared(model, picture, boxes_everywhere(20, 24, 5))
+    model, image = randomised(made(DilatedFCN, 1)), random_picture(1, 20, 24)
+    compared(model, image, boxes_everywhere(20, 24, 5))
     model.train()
-    model(picture[None]).mean().backward()
+    model(image[None]).mean().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
@@ -303,25 +303,25 @@ def _one_weight(model):
 
 @pytest.mark.parametrize("change", [_trained, _loaded, _statistics, _one_weight, _under_data])
 def test_weights_changed_in_place_are_used(change):
-    model, picture = randomised(made(ResNetUNet, 1)), random_picture(1, 48, 64)
+    model, image = randomised(made(ResNetUNet, 1)), random_picture(1, 48, 64)
     boxes = boxes_everywhere(48, 64, 9)
-    engine = Engine(model, picture)
-    before = assert_windows_equal_the_model(model, picture, boxes, engine)
+    engine = Engine(model, image)
+    before = assert_windows_equal_the_model(model, image, boxes, engine)
     assert engine.network is engine.network
     change(model)
-    after = assert_windows_equal_the_model(model, picture, boxes, engine)
+    after = assert_windows_equal_the_model(model, image, boxes, engine)
     assert (after.whole - before.whole).abs().max() > 100 * TOLERANCE
 
 
 def test_a_base_keeps_the_weights_it_was_made_with():
-    model, picture = randomised(made(ResNetUNet, 1)), random_picture(1, 48, 64)
+    model, image = randomised(made(ResNetUNet, 1)), random_picture(1, 48, 64)
     boxes = boxes_everywhere(48, 64, 9)[:3]
-    pictures = changed_pictures(picture, boxes)
-    base = Base(Engine(model, picture).network, picture)
+    images = changed_images(image, boxes)
+    base = Base(Engine(model, image).network, image)
     with torch.inference_mode():
-        expected = model(pictures)
+        expected = model(images)
     _loaded(model)
-    assert_close(outputs_from_windows(base, boxes, pictures), expected)
+    assert_close(outputs_from_windows(base, boxes, images), expected)
 
 
 # Parts that hold tensors are compared by identity.
@@ -329,11 +329,11 @@ def test_a_base_keeps_the_weights_it_was_made_with():
 
 def _parts():
     """Everything that a network is made of, and what it computes."""
-    model, picture = randomised(made(ResNetUNet, 2)), random_picture(2, 48, 64)
-    engine, boxes = Engine(model, picture), boxes_everywhere(48, 64, 9)[:2]
-    base = Base(engine.network, picture)
+    model, image = randomised(made(ResNetUNet, 2)), random_picture(2, 48, 64)
+    engine, boxes = Engine(model, image), boxes_everywhere(48, 64, 9)[:2]
+    base = Base(engine.network, image)
     windows = list(base.run(boxes, lambda items, grown: torch.zeros(len(items), 2, *(grown[0, 2:] - grown[0, :2]))))
-    traced = trace(model, picture)
+    traced = trace(model, image)
     return [traced, *traced.calls, engine.network.program, *engine.network.program.steps, *windows]
 
 

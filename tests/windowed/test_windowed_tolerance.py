@@ -10,7 +10,7 @@ from torch import nn
 from window_checks import (
     assert_close,
     boxes_everywhere,
-    changed_pictures,
+    changed_images,
     outputs_from_windows,
     random_picture,
     randomised,
@@ -18,12 +18,12 @@ from window_checks import (
 
 from hdm_widgets.windowed import Base, Engine
 
-# With values that are no numbers, have no channels, or are not one to a picture.
+# With values that are no numbers, have no channels, or are not one to a image.
 PECULIAR = {
     name: {**OPERATIONS, **PERHAPS_WHOLE}[name]
     for name in [
         "where",
-        "joined pictures",
+        "joined images",
         "one hot",
         "one row for all",
         "in place: rows set",
@@ -40,25 +40,25 @@ NETWORKS = {**{name: lambda factory=factory: factory(2) for name, factory in LOC
 @pytest.mark.parametrize("name", NETWORKS)
 def test_nothing_is_lost_without_tolerance(name):
     shape = (2, 33, 40) if name in GLOBAL else (2, 29, 38) if name in PECULIAR else (2, 48, 64)
-    model, picture = made(NETWORKS[name]).eval(), random_picture(*shape)
+    model, image = made(NETWORKS[name]).eval(), random_picture(*shape)
     with torch.no_grad():
-        model(picture[None].clone())  # lazy layers learn how many channels they get
+        model(image[None].clone())  # lazy layers learn how many channels they get
     model = randomised(model)
     boxes = boxes_everywhere(*shape[1:], 7)
     # All of a box is another, or one pixel in it: then there is much to shrink.
-    pixels = picture.repeat(len(boxes), 1, 1, 1)
+    pixels = image.repeat(len(boxes), 1, 1, 1)
     for changed, (row0, col0, row1, col1) in zip(pixels, boxes.tolist(), strict=True):
         changed[:, (row0 + row1) // 2, (col0 + col1) // 2] += 1
-    base = Base(Engine(model, picture).network, picture)
-    for pictures in (changed_pictures(picture, boxes), pixels):
+    base = Base(Engine(model, image).network, image)
+    for images in (changed_images(image, boxes), pixels):
         with torch.inference_mode():
-            whole = torch.cat([model(changed[None].clone()) for changed in pictures])
-        assert_close(outputs_from_windows(base, boxes, pictures, tolerance=0.0), whole)
+            whole = torch.cat([model(changed[None].clone()) for changed in images])
+        assert_close(outputs_from_windows(base, boxes, images, tolerance=0.0), whole)
 
 
-def _sizes(base, boxes, pictures, tolerance):
+def _sizes(base, boxes, images, tolerance):
     def content(items, grown):
-        return torch.stack([pictures[i, :, a:c, b:d] for i, (a, b, c, d) in zip(items, grown.tolist(), strict=True)])
+        return torch.stack([images[i, :, a:c, b:d] for i, (a, b, c, d) in zip(items, grown.tolist(), strict=True)])
 
     sizes = np.zeros((len(boxes), 2), int)
     for windows in base.run(boxes, content, tolerance):
@@ -67,43 +67,43 @@ def _sizes(base, boxes, pictures, tolerance):
 
 
 def test_windows_shrink_around_the_pixel_that_changed():
-    model, picture = randomised(made(DilatedFCN, 1)), random_picture(1, 48, 64)
-    pictures = picture.repeat(1, 1, 1, 1)
-    pictures[0, 0, 24, 30] += 3
-    base, boxes = Base(Engine(model, picture).network, picture), np.array([[20, 20, 30, 40]])
-    side = 2 * DilatedFCN.reach
-    assert _sizes(base, boxes, pictures, None).tolist() == [[10 + side, 20 + side]]
+    model, image = randomised(made(DilatedFCN, 1)), random_picture(1, 48, 64)
+    images = image.repeat(1, 1, 1, 1)
+    images[0, 0, 24, 30] += 3
+    base, boxes = Base(Engine(model, image).network, image), np.array([[20, 20, 30, 40]])
+    side = 2 * DilatedFCN.radius
+    assert _sizes(base, boxes, images, None).tolist() == [[10 + side, 20 + side]]
     # More than float32 rounds, less than what the pixel changes.
-    (shrunk,) = _sizes(base, boxes, pictures, 1e-5)
+    (shrunk,) = _sizes(base, boxes, images, 1e-5)
     assert (shrunk <= [1 + side, 1 + side]).all()
     assert (shrunk >= [9, 9]).all()
 
 
 def test_the_more_is_tolerated_the_smaller_the_windows():
-    model, picture = randomised(made(ResNetUNet, 1)), random_picture(1, 64, 64)
+    model, image = randomised(made(ResNetUNet, 1)), random_picture(1, 64, 64)
     boxes = boxes_everywhere(64, 64, 9)
-    pictures = changed_pictures(picture, boxes)
-    base = Base(Engine(model, picture).network, picture)
-    areas = [_sizes(base, boxes, pictures, tolerance).prod(1).sum() for tolerance in (None, 0.0, 0.01, 0.1, 10)]
+    images = changed_images(image, boxes)
+    base = Base(Engine(model, image).network, image)
+    areas = [_sizes(base, boxes, images, tolerance).prod(1).sum() for tolerance in (None, 0.0, 0.01, 0.1, 10)]
     assert areas == sorted(areas, reverse=True)
     assert areas[0] > areas[3] > areas[4] == 0
 
 
 @pytest.mark.parametrize("tolerance", [1e-5, 0.1])
 def test_what_does_not_change_has_no_window(tolerance):
-    model, picture = randomised(made(DilatedFCN, 1)), random_picture(1, 30, 30)
+    model, image = randomised(made(DilatedFCN, 1)), random_picture(1, 30, 30)
     boxes = boxes_everywhere(30, 30, 8)
-    base = Base(Engine(model, picture).network, picture)
-    same = picture.repeat(len(boxes), 1, 1, 1)
+    base = Base(Engine(model, image).network, image)
+    same = image.repeat(len(boxes), 1, 1, 1)
     assert _sizes(base, boxes, same, tolerance).prod(1).max() == 0
     assert torch.equal(outputs_from_windows(base, boxes, same, tolerance), base.output.repeat(len(boxes), 1, 1, 1))
 
 
 def test_what_is_not_a_number_is_a_change():
     model = nn.Conv2d(1, 1, 3, padding=1).eval()
-    picture = random_picture(1, 20, 20)
-    pictures = picture.repeat(1, 1, 1, 1)
-    pictures[0, 0, 10, 10] = torch.nan
-    base, boxes = Base(Engine(model, picture).network, picture), np.array([[8, 8, 14, 14]])
-    outputs = outputs_from_windows(base, boxes, pictures, 1000.0)
+    image = random_picture(1, 20, 20)
+    images = image.repeat(1, 1, 1, 1)
+    images[0, 0, 10, 10] = torch.nan
+    base, boxes = Base(Engine(model, image).network, image), np.array([[8, 8, 14, 14]])
+    outputs = outputs_from_windows(base, boxes, images, 1000.0)
     assert outputs[0, 0].isnan().nonzero().tolist() == [[row, col] for row in (9, 10, 11) for col in (9, 10, 11)]

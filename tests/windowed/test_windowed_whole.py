@@ -1,4 +1,4 @@
-"""Networks that look at the whole picture are still exact and say where they do; what cannot be traced says why."""
+"""Networks that look at the whole image are still exact and say where they do; what cannot be traced says why."""
 
 import pytest
 import torch
@@ -20,25 +20,25 @@ from hdm_widgets.windowed import Engine, TraceError
 @pytest.mark.parametrize("name", GLOBAL)
 def test_global_operations(name):
     part, labels = GLOBAL[name]
-    model, picture = randomised(made(lambda: Around(part()))), random_picture(2, 33, 40)
+    model, image = randomised(made(lambda: Around(part()))), random_picture(2, 33, 40)
     boxes = boxes_everywhere(33, 40, 7)
-    engine = Engine(model, picture)
-    result = assert_windows_equal_the_model(model, picture, boxes, engine)
+    engine = Engine(model, image)
+    result = assert_windows_equal_the_model(model, image, boxes, engine)
     assert_it_proves_something(result, boxes)
     if labels is not None:
         assert list(dict.fromkeys(engine.network.paths.wide_steps())) == labels
 
 
 def test_a_change_reaches_every_output_place():
-    model, picture = randomised(made(lambda: Around(nn.GroupNorm(2, 8)))), random_picture(2, 33, 40)
-    result = assert_windows_equal_the_model(model, picture, boxes_everywhere(33, 40, 7)[:1])
+    model, image = randomised(made(lambda: Around(nn.GroupNorm(2, 8)))), random_picture(2, 33, 40)
+    result = assert_windows_equal_the_model(model, image, boxes_everywhere(33, 40, 7)[:1])
     assert (result.windowed != result.unchanged).flatten(2).double().mean() > 0.9
 
 
 def test_averages_over_a_few_cells_are_no_look_at_everything():
-    model, picture = randomised(made(lambda: Around(PyramidPooling((3, 6))))), random_picture(2, 33, 40)
-    engine = Engine(model, picture)
-    assert_windows_equal_the_model(model, picture, boxes_everywhere(33, 40, 7), engine)
+    model, image = randomised(made(lambda: Around(PyramidPooling((3, 6))))), random_picture(2, 33, 40)
+    engine = Engine(model, image)
+    assert_windows_equal_the_model(model, image, boxes_everywhere(33, 40, 7), engine)
     assert engine.network.paths.wide_steps() == []
 
 
@@ -46,15 +46,15 @@ def test_monai_unet_with_instance_norm():
     from monai.networks.nets import UNet
 
     model = randomised(made(lambda: UNet(2, 1, 2, channels=(6, 12, 24), strides=(2, 2))))
-    picture, boxes = random_picture(1, 48, 64), boxes_everywhere(48, 64, 9)
-    engine = Engine(model, picture)
-    result = assert_windows_equal_the_model(model, picture, boxes, engine)
+    image, boxes = random_picture(1, 48, 64), boxes_everywhere(48, 64, 9)
+    engine = Engine(model, image)
+    result = assert_windows_equal_the_model(model, image, boxes, engine)
     assert_it_proves_something(result, boxes)
     assert engine.network.paths.wide_steps() == ["instance_norm in model.0.adn.N"]
 
 
 class Segmenter(nn.Module):
-    """SegFormer, enlarged to the picture."""
+    """SegFormer, enlarged to the image."""
 
     def __init__(self):
         super().__init__()
@@ -75,9 +75,9 @@ class Segmenter(nn.Module):
 
 
 def test_segformer():
-    model, picture, boxes = randomised(made(Segmenter)), random_picture(3, 65, 96), boxes_everywhere(65, 96, 11)
-    engine = Engine(model, picture)
-    result = assert_windows_equal_the_model(model, picture, boxes, engine)
+    model, image, boxes = randomised(made(Segmenter)), random_picture(3, 65, 96), boxes_everywhere(65, 96, 11)
+    engine = Engine(model, image)
+    result = assert_windows_equal_the_model(model, image, boxes, engine)
     assert_it_proves_something(result, boxes)
     assert engine.network.paths.wide_steps()[0] == "flatten in network.segformer.stages.0.patch_embeddings"
 
@@ -86,16 +86,16 @@ def test_segformer():
 
 
 class Forward(nn.Module):
-    """A convolution, and whatever `forward` does with it and the picture."""
+    """A convolution, and whatever `forward` does with it and the image."""
 
     def __init__(self, forward):
         super().__init__()
         self.convolution = nn.Conv2d(2, 2, 3, padding=1)
         self.register_buffer("calls", torch.zeros(()))
-        self.way = forward
+        self.function = forward
 
     def forward(self, x):
-        return self.way(self, x)
+        return self.function(self, x)
 
 
 def _counting(self, x):
@@ -108,18 +108,18 @@ def _writing(self, x):
     return self.convolution(x)
 
 
-@pytest.mark.parametrize("way", [_counting, _writing])
-def test_what_a_network_writes_elsewhere_is_its_own_business(way):
-    model, picture = randomised(Forward(way)), random_picture(2, 20, 26)
-    before = picture.clone()
-    engine = Engine(model, picture)
+@pytest.mark.parametrize("function", [_counting, _writing])
+def test_what_a_network_writes_elsewhere_is_its_own_business(function):
+    model, image = randomised(Forward(function)), random_picture(2, 20, 26)
+    before = image.clone()
+    engine = Engine(model, image)
     assert float(model.calls) == 0
-    assert_windows_equal_the_model(model, picture, boxes_everywhere(20, 26, 5), engine)
-    assert torch.equal(picture, before)
+    assert_windows_equal_the_model(model, image, boxes_everywhere(20, 26, 5), engine)
+    assert torch.equal(image, before)
 
 
 @pytest.mark.parametrize(
-    ("way", "reason"),
+    ("function", "reason"),
     [
         (lambda self, x: self.convolution(x) if x.mean() > 0.5 else x, "depends on the values it computes"),
         (lambda self, x: (self.convolution(x), x), "output"),
@@ -129,11 +129,11 @@ def test_what_a_network_writes_elsewhere_is_its_own_business(way):
         (lambda self, x: self.convolution(x) + torch.randn_like(x), "random"),
         (lambda self, x: F.dropout(self.convolution(x), training=True), "random"),
     ],
-    ids=["control flow", "two outputs", "no picture", "len", "one by one", "noise", "dropout"],
+    ids=["control flow", "two outputs", "no image", "len", "one by one", "noise", "dropout"],
 )
-def test_says_why_it_cannot_be_traced(way, reason):
+def test_says_why_it_cannot_be_traced(function, reason):
     with pytest.raises(TraceError, match=reason) as caught:
-        Engine(randomised(Forward(way)), random_picture(2, 20, 26))
+        Engine(randomised(Forward(function)), random_picture(2, 20, 26))
     message = str(caught.value)
     # A clause for people: one line, no report of the tracer's.
     assert message
@@ -147,17 +147,17 @@ def test_a_vector_is_no_map():
 
 
 def _equal_or_refused(model):
-    model, picture = randomised(model), random_picture(2, 20, 26)
+    model, image = randomised(model), random_picture(2, 20, 26)
     try:
-        engine = Engine(model, picture)
+        engine = Engine(model, image)
     except TraceError as error:
         assert str(error)  # noqa: PT017 - either will do
         return
-    assert_windows_equal_the_model(model, picture, boxes_everywhere(20, 26, 5), engine)
+    assert_windows_equal_the_model(model, image, boxes_everywhere(20, 26, 5), engine)
 
 
 @pytest.mark.parametrize(
-    "way",
+    "function",
     [
         lambda self, x: self.convolution(x) / x.max(),
         lambda self, x: self.convolution(x) * x.mean().item(),
@@ -167,19 +167,19 @@ def _equal_or_refused(model):
         lambda self, x: F.batch_norm(self.convolution(x), None, None, training=True),
         lambda self, x: x.flip(0),
     ],
-    ids=["largest", "item", "chosen", "mean picture", "squeeze", "batch statistics", "flip"],
+    ids=["largest", "item", "chosen", "mean image", "squeeze", "batch statistics", "flip"],
 )
-def test_pictures_of_a_batch_do_not_mix(way):
-    """A network that tells one picture from several is either run one by one or refused."""
-    _equal_or_refused(Forward(way))
+def test_images_of_a_batch_do_not_mix(function):
+    """A network that tells one image from several is either run one by one or refused."""
+    _equal_or_refused(Forward(function))
 
 
 def test_low_precision_inside():
-    def way(self, x):
+    def function(self, x):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             return self.convolution(x).float()
 
-    _equal_or_refused(Forward(way))
+    _equal_or_refused(Forward(function))
 
 
 def test_functions_of_the_whole_keep_their_place_in_the_label():

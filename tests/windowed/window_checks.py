@@ -1,4 +1,4 @@
-"""Compares what the windowed engine computes with the model itself on whole pictures."""
+"""Compares what the windowed engine computes with the model itself on whole images."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ TOLERANCE = 1e-5
 
 
 class Compared(NamedTuple):
-    """Outputs (n, ...) for the same pictures, and for the picture that they differ from (1, ...)."""
+    """Outputs (n, ...) for the same images, and for the image that they differ from (1, ...)."""
 
     windowed: torch.Tensor
     whole: torch.Tensor
@@ -30,8 +30,8 @@ def randomised(model, seed=0):
             terms = module.weight[0].numel()
             if isinstance(module, nn.ConvTranspose2d):
                 terms = module.weight[:, 0].numel() / module.groups / (module.stride[0] * module.stride[1])
-            spread = (1.8 / max(terms, 1)) ** 0.5
-            weight = spread * torch.randn(module.weight.shape, generator=generator, dtype=module.weight.dtype)
+            deviation = (1.8 / max(terms, 1)) ** 0.5
+            weight = deviation * torch.randn(module.weight.shape, generator=generator, dtype=module.weight.dtype)
             with torch.no_grad():
                 if is_parametrized(module):
                     module.weight = weight
@@ -59,7 +59,7 @@ def random_picture(channels, height, width, seed=0, dtype=torch.float32):
 
 
 def boxes_everywhere(height, width, side):
-    """Boxes (n, 4) at the corners, the edges and inside, single pixels, a band, neighbours, and the whole picture."""
+    """Boxes (n, 4) at the corners, the edges and inside, single pixels, a band, neighbors, and the whole image."""
     rows, cols = (0, (height - side) // 2 + 1, height - side), (0, (width - side) // 3 + 1, width - side)
     boxes = [(row, col, row + side, col + side) for row in rows for col in cols]
     pixels = [(0, 0), (height - 1, width - 1), (height // 2, width // 2)]
@@ -71,21 +71,21 @@ def boxes_everywhere(height, width, side):
     return np.array(boxes)
 
 
-def changed_pictures(picture, boxes, seed=1):
-    """The picture (n, C, H, W) with other values in one box each."""
+def changed_images(image, boxes, seed=1):
+    """The image (n, C, H, W) with other values in one box each."""
     generator = torch.Generator().manual_seed(seed)
-    pictures = picture.repeat(len(boxes), 1, 1, 1)
-    for changed, (row0, col0, row1, col1) in zip(pictures, boxes.tolist(), strict=True):
+    images = image.repeat(len(boxes), 1, 1, 1)
+    for changed, (row0, col0, row1, col1) in zip(images, boxes.tolist(), strict=True):
         box = changed[:, row0:row1, col0:col1]
         # Far from what stood there, so that no pixel stays what it was.
         box.copy_(1.5 - box + torch.rand(box.shape, generator=generator, dtype=box.dtype))
-    return pictures
+    return images
 
 
-def outputs_from_windows(base, boxes, pictures, tolerance=None):
-    """The output (n, ...) for each picture: the unchanged one with its window pasted in."""
-    height, width = pictures.shape[-2:]
-    outputs = base.output.repeat(len(pictures), *(1,) * (base.output.ndim - 1))
+def outputs_from_windows(base, boxes, images, tolerance=None):
+    """The output (n, ...) for each image: the unchanged one with its window pasted in."""
+    height, width = images.shape[-2:]
+    outputs = base.output.repeat(len(images), *(1,) * (base.output.ndim - 1))
     seen = []
 
     def content(items, grown):
@@ -95,7 +95,7 @@ def outputs_from_windows(base, boxes, pictures, tolerance=None):
         assert (grown[:, :2] >= 0).all()
         assert (grown[:, 2:] <= (height, width)).all()
         parts = [
-            pictures[item, :, row0:row1, col0:col1]
+            images[item, :, row0:row1, col0:col1]
             for item, (row0, col0, row1, col1) in zip(items, grown.tolist(), strict=True)
         ]
         return torch.stack(parts)
@@ -120,30 +120,30 @@ def assert_close(actual, expected):
     assert difference <= TOLERANCE * scale, f"differs by {difference} where the largest value is {scale}"
 
 
-def compared(model, picture, boxes, engine=None):
-    """Windows, and the model itself one picture at a time."""
+def compared(model, image, boxes, engine=None):
+    """Windows, and the model itself one image at a time."""
     with torch.inference_mode():
-        engine = engine or Engine(model, picture)
-        pictures = changed_pictures(picture, boxes)
-        base = Base(engine.network, picture)
+        engine = engine or Engine(model, image)
+        images = changed_images(image, boxes)
+        base = Base(engine.network, image)
         before = base.output.clone()
-        windowed = outputs_from_windows(base, boxes, pictures)
-        # What is kept of the unchanged picture stays as it was.
+        windowed = outputs_from_windows(base, boxes, images)
+        # What is kept of the unchanged image stays as it was.
         assert torch.equal(base.output, before)
-        assert_close(outputs_from_windows(base, boxes[:3], pictures[:3]), windowed[:3])
+        assert_close(outputs_from_windows(base, boxes[:3], images[:3]), windowed[:3])
         # Copies: some networks write into what they are given.
-        whole = torch.cat([model(changed[None].clone()) for changed in pictures])
-        assert_close(base.output, model(picture[None].clone()))
+        whole = torch.cat([model(changed[None].clone()) for changed in images])
+        assert_close(base.output, model(image[None].clone()))
         for count in (1, 3):
-            given = pictures[-count:].clone()
+            given = images[-count:].clone()
             assert_close(engine.network.full(given), whole[-count:])
-            assert torch.equal(given, pictures[-count:])
+            assert torch.equal(given, images[-count:])
     return Compared(windowed, whole, before)
 
 
-def assert_windows_equal_the_model(model, picture, boxes, engine=None):
-    """With whole pictures and with windows; returns both for further questions."""
-    result = compared(model, picture, boxes, engine)
+def assert_windows_equal_the_model(model, image, boxes, engine=None):
+    """With whole images and with windows; returns both for further questions."""
+    result = compared(model, image, boxes, engine)
     assert_close(result.windowed, result.whole)
     return result
 
