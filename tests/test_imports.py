@@ -65,3 +65,14 @@ def test_all_is_honest():
         assert name in dir(hdm_widgets)
     with pytest.raises(AttributeError, match="module 'hdm_widgets' has no attribute 'HDMExplorr'"):
         hdm_widgets.HDMExplorr  # noqa: B018
+
+
+def test_a_release_of_pytorch_that_cannot_be_traced_runs_the_model():
+    code = "import sys, torch; sys.modules['torch._subclasses.fake_tensor'] = None; "
+    code += "import hdm_widgets as hw; from hdm_widgets import hdm; image = torch.rand(1, 16, 16); "
+    code += "explainer = hdm.HausdorffDistanceMasks(16, 16); explainer.generate_masks(4, 4); "
+    code += "model = torch.nn.Conv2d(1, 1, 3, padding=1); options = dict(inference='windowed', progress=False); "
+    code += "result = explainer.explain(model, image, image[0] > 0.5, **options); "
+    code += "print(result.complete, result.plan.backend, result.plan.reason)"
+    said = " ".join(in_a_new_python(code))
+    assert said.startswith("True model this release of PyTorch cannot be traced (")

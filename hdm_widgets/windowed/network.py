@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hdm_widgets.models.fingerprint import fingerprint
 from hdm_widgets.windowed.axes import Axis, Interval, PixelShuffle, Pointwise
 from hdm_widgets.windowed.build import Program, build
+from hdm_widgets.windowed.calls import Trace, TraceError
 from hdm_widgets.windowed.propagation import ChangePropagation
 from hdm_widgets.windowed.steps import (
     AxisWindow,
@@ -25,7 +26,16 @@ from hdm_widgets.windowed.steps import (
     Step,
     TransposedConvolution,
 )
-from hdm_widgets.windowed.trace import trace
+
+try:
+    from hdm_widgets.windowed.trace import trace
+except ImportError as _error:
+    _reason = str(_error)
+
+    def trace(network: nn.Module, image: Tensor) -> Trace:  # noqa: ARG001 - as the function it stands for
+        """Refuse: tracing relies on parts of PyTorch that are not public, and this release has moved them."""
+        raise TraceError(f"this release of PyTorch cannot be traced ({_reason})")
+
 
 __all__ = ["Engine", "Network", "axis_window", "channels_last", "padding_of_patch"]
 
