@@ -18,7 +18,7 @@ from hdm_widgets.hdm.plan import Plan
 from hdm_widgets.hdm.trace_cache import traced
 from hdm_widgets.models.batch_size import BatchSize, free_memory
 from hdm_widgets.models.segmenter import ModelOutputError, Segmenter, is_out_of_memory
-from hdm_widgets.windowed import Base, Network, TraceError
+from hdm_widgets.windowed import Network, TraceError, WindowedInference
 
 __all__ = ["Inference", "Outputs", "WindowsDifferError"]
 
@@ -101,7 +101,7 @@ class Inference:
         self._segmenter, self._occluder, self.sizes = segmenter, occluder, sizes
         self._ways, self.tolerance = ways, tolerance
         self._network: Network | None = None
-        self._base: Base | None = None
+        self._base: WindowedInference | None = None
         self._verified: list[NDArray[np.intp]] = []
         self._whole_seconds = self._window_seconds = self._exact_seconds = self._traced_seconds = (
             self._verify_seconds
@@ -257,23 +257,23 @@ class Inference:
         if not len(boxes):
             self.plan = Plan("folded", "hardly any disc changes the picture")
             return
-        share, window = network.paths.share(boxes), network.paths.window(boxes)
+        share, window = network.propagation.cost_fraction(boxes), network.propagation.largest_window(boxes)
         # The user's model is the pipeline's only part.
         wide = [
             f"{label} ".replace(" in model.", " in ").replace(" in model ", "").strip()
-            for label in network.paths.wide_steps()
+            for label in network.propagation.global_steps()
         ]
-        memory = network.kept_bytes + network.budget
+        memory = network.cached_bytes + network.batch_bytes
         estimate = Plan("windowed", "", window, 1 / share, memory=memory, tolerance=self.tolerance)
         if wide:
             estimate = replace(estimate, reason=f"up to {wide[0]}, which looks at the whole picture")
         else:
             estimate = replace(estimate, reason="every operation of the network is local")
         room = _MEMORY_SHARE * free_memory(picture.device)
-        if network.kept_bytes > room:
+        if network.cached_bytes > room:
             self.plan = replace(
                 estimate, way="folded", memory=0,
-                reason=f"windows need {network.kept_bytes / 1e9:.1f} GB for the values of the unchanged picture",
+                reason=f"windows need {network.cached_bytes / 1e9:.1f} GB for the values of the unchanged picture",
             )  # fmt: skip
             return
         if self._ways == "auto" and share > 0.95:
@@ -286,7 +286,7 @@ class Inference:
                 self._whole_seconds = min(_seconds(lambda: network.full(picture[None])) for _ in range(3))
             elif (folded := _seconds(lambda: network.full(picture[None]))) < self._whole_seconds:
                 self._whole_seconds = folded
-            self._base = Base(network, picture)
+            self._base = WindowedInference(network, picture)
         self.plan = estimate
 
     def _traced(self, picture: Tensor, *, fresh: bool = False) -> tuple[Network, str | None]:
