@@ -36,7 +36,7 @@ from hdm_widgets import hdm
 from hdm_widgets.hdm.circle_map import filled
 from hdm_widgets.hdm.occlusion import Occlusion
 from hdm_widgets.hdm.scan import MaskMeasure
-from hdm_widgets.windowed import Base, Engine
+from hdm_widgets.windowed import TracedModel, WindowedInference
 
 ROUNDS = 3
 CIRCLE = 25
@@ -78,7 +78,7 @@ def sample(size: int, offset: int, count: int) -> tuple[hdm.HausdorffDistanceMas
     return explainer, np.array([(row, col) for row in places for col in places])
 
 
-def windows_of(base: Base, occlusion: Occlusion, cells: np.ndarray) -> Callable[[], None]:
+def windows_of(base: WindowedInference, occlusion: Occlusion, cells: np.ndarray) -> Callable[[], None]:
     changes = occlusion.changes(cells)
     first = {key: item for item, key in reversed(list(enumerate(changes.keys))) if key}
     items = np.array(sorted(first.values()))
@@ -109,9 +109,9 @@ def row(name: str, size: int, offset: int, count: int, rounds: int) -> tuple[flo
     if name == "demo":
         cells = np.argwhere(np.ones(explainer.grid.shape, bool))
     occlusion = Occlusion.for_fill(explainer.grid, image, fill="minimum", channel=-1, normalize=False)
-    engine = Engine(model, image)
+    engine = TracedModel(model, image)
     with torch.inference_mode():
-        base = Base(engine.network, image)
+        base = WindowedInference(engine.network, image)
     run = windows_of(base, occlusion, cells)
     run()
     plain_samples, folded_samples, window_samples = [], [], []
@@ -126,7 +126,7 @@ def row(name: str, size: int, offset: int, count: int, rounds: int) -> tuple[flo
     boxes = occlusion.changes(cells).boxes
     idle = int(np.count_nonzero(boxes[:, 2] == 0))
     boxes = boxes[boxes[:, 2] > 0]
-    height, width = engine.network.paths.window(boxes)
+    height, width = engine.network.propagation.largest_window(boxes)
     print(
         f"{name:<19}{size:>5} px  window {height:>4} x {width:<4}  plain {1e3 * plain:8.1f} ms (batch {plain_batch})  "
         f"folded {1e3 * folded:8.1f} ms (batch {folded_batch})  windows {1e3 * windows:6.2f} ms a disc  "
@@ -208,7 +208,7 @@ def approximate(name: str, size: int, offset: int) -> None:
     explainer, cells = sample(size, offset, 100)
     occlusion = Occlusion.for_fill(explainer.grid, image, fill="minimum", channel=-1, normalize=False)
     with torch.inference_mode():
-        base = Base(Engine(model, image).network, image)
+        base = WindowedInference(TracedModel(model, image).network, image)
     changes = occlusion.changes(cells)
     items = np.flatnonzero([bool(key) for key in changes.keys])
 

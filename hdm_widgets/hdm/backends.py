@@ -17,7 +17,7 @@ from hdm_widgets.hdm.options import InferenceMode
 from hdm_widgets.hdm.plan import Plan, Planned, is_finite, rounding
 from hdm_widgets.hdm.trace_cache import traced
 from hdm_widgets.models.segmenter import ModelOutputError, Segmenter
-from hdm_widgets.windowed import Base, Network
+from hdm_widgets.windowed import Network, WindowedInference
 
 __all__ = ["Backend", "Inference", "ModelBackend", "Outputs", "WindowsDifferError", "pasted"]
 
@@ -107,12 +107,12 @@ class WindowedBackend:
     Parameters
     ----------
     device : torch.device
-    base : Base
+    base : WindowedInference
     tolerance : float or None
         Shrink windows to where activations changed by more than this fraction of their value range.
     """
 
-    def __init__(self, device: torch.device, base: Base, tolerance: float | None) -> None:
+    def __init__(self, device: torch.device, base: WindowedInference, tolerance: float | None) -> None:
         self._device, self._base, self.tolerance = device, base, tolerance
 
     def outputs(self, changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:

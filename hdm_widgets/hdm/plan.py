@@ -19,7 +19,7 @@ from hdm_widgets.hdm.trace_cache import traced
 from hdm_widgets.models.errors import is_out_of_memory
 from hdm_widgets.models.free_memory import free_memory
 from hdm_widgets.models.segmenter import Segmenter
-from hdm_widgets.windowed import Base, Network, TraceError
+from hdm_widgets.windowed import Network, TraceError, WindowedInference
 
 __all__ = ["Plan", "Planned", "is_finite", "make_plan", "rounding"]
 
@@ -115,14 +115,14 @@ class Planned:
         Time of one whole image, by the quickest backend that was timed.
     network : Network or None
         The traced network, unless the model itself is run.
-    base : Base or None
+    base : WindowedInference or None
         The activations of the image without a disc, for windows.
     """
 
     plan: Plan
     image_seconds: float
     network: Network | None = None
-    base: Base | None = None
+    base: WindowedInference | None = None
 
 
 def make_plan(
@@ -215,19 +215,19 @@ def _plan_traced(
     """Choose between windows and whole images of a traced network that is right."""
     if not len(boxes):
         return Planned(Plan("folded", "hardly any disc changes the image"), seconds, network)
-    fraction = network.paths.share(boxes)
+    fraction = network.propagation.cost_fraction(boxes)
     # The user's model is the pipeline's only part.
     names = [
         f"{label} ".replace(" in model.", " in ").replace(" in model ", "").strip()
-        for label in network.paths.wide_steps()
+        for label in network.propagation.global_steps()
     ]
     operation = names[0] if names else ""
     windows = Plan(
         "windowed",
         f"up to {operation}, which needs the whole image" if operation else "every operation of the network is local",
-        network.paths.window(boxes),
+        network.propagation.largest_window(boxes),
         1 / fraction,
-        memory=network.kept_bytes + network.budget,
+        memory=network.cached_bytes + network.batch_bytes,
         tolerance=tolerance,
         global_operation=operation,
     )
@@ -235,9 +235,9 @@ def _plan_traced(
     def run_whole(reason: str) -> Planned:
         return Planned(replace(windows, backend="folded", memory=0, reason=reason), seconds, network)
 
-    if network.kept_bytes > _MEMORY_FRACTION * free_memory(image.device):
+    if network.cached_bytes > _MEMORY_FRACTION * free_memory(image.device):
         return run_whole(
-            f"windows need {network.kept_bytes / 1e9:.1f} GB for the activations of the image without a disc"
+            f"windows need {network.cached_bytes / 1e9:.1f} GB for the activations of the image without a disc"
         )
     if mode == "auto" and fraction > _HOPELESS_FRACTION:
         return run_whole(
@@ -248,7 +248,7 @@ def _plan_traced(
         runs = 3 if fraction > _CLEAR_FRACTION else 1
         folded = min(_seconds(lambda: network.full(image[None])) for _ in range(runs))
         seconds = folded if runs > 1 else min(folded, seconds)
-        return Planned(windows, seconds, network, Base(network, image))
+        return Planned(windows, seconds, network, WindowedInference(network, image))
 
 
 def rounding(raw: Tensor) -> float:

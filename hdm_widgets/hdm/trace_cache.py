@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hdm_widgets.models.modules import model_dtype
 from hdm_widgets.models.segmenter import Segmenter
-from hdm_widgets.windowed import Engine
+from hdm_widgets.windowed import TracedModel
 
 __all__ = ["TraceCache", "traced"]
 
@@ -21,14 +21,14 @@ class TraceCache:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._traces: weakref.WeakKeyDictionary[nn.Module, dict[object, Engine]] = weakref.WeakKeyDictionary()
+        self._traces: weakref.WeakKeyDictionary[nn.Module, dict[object, TracedModel]] = weakref.WeakKeyDictionary()
 
     def has(self, segmenter: Segmenter, image: Tensor) -> bool:
         """Whether there is a trace for images like this one (C, H, W)."""
         with self._lock:
             return self._key(segmenter, image) in self._traces_of(segmenter)
 
-    def get(self, segmenter: Segmenter, image: Tensor, *, fresh: bool = False) -> Engine:
+    def get(self, segmenter: Segmenter, image: Tensor, *, fresh: bool = False) -> TracedModel:
         """The trace for images like this one; traced now if there is none, or if a fresh one is asked for.
 
         Parameters
@@ -48,7 +48,7 @@ class TraceCache:
         with self._lock:
             trace = None if fresh else self._traces_of(segmenter).get(key)
         if trace is None:
-            trace = Engine(segmenter.pipeline(), image)
+            trace = TracedModel(segmenter.pipeline(), image)
             with self._lock:
                 traces = self._traces_of(segmenter)
                 traces.pop(key, None)
@@ -62,7 +62,7 @@ class TraceCache:
         with self._lock:
             self._traces_of(segmenter).pop(self._key(segmenter, image), None)
 
-    def _traces_of(self, segmenter: Segmenter) -> dict[object, Engine]:
+    def _traces_of(self, segmenter: Segmenter) -> dict[object, TracedModel]:
         assert isinstance(segmenter.model, nn.Module)  # nothing else is traced  # noqa: S101
         return self._traces.setdefault(segmenter.model, {})
 

@@ -37,14 +37,14 @@ except ImportError as _error:
         raise TraceError(f"this release of PyTorch cannot be traced ({_reason})")
 
 
-__all__ = ["Engine", "Network", "axis_window", "channels_last", "padding_of_patch"]
+__all__ = ["Network", "TracedModel", "axis_window", "channels_last", "padding_of_patch"]
 
 # Byte budget per batch of windows; on a CPU, larger batches fall out of cache.
 _CPU_BYTES = 8 << 20
 _GPU_BYTES = 512 << 20
 
 
-class Engine:
+class TracedModel:
     """A user's network, traced; the module itself is only read.
 
     Parameters
@@ -94,9 +94,9 @@ class Network:
 
     Attributes
     ----------
-    kept : frozenset of str
-        Values of the unchanged image that windows are completed from.
-    paths : ChangePropagation
+    cached : frozenset of str
+        Names of the activations of the unchanged image that windows are completed from.
+    propagation : ChangePropagation
         How changes of the image propagate.
     """
 
@@ -113,8 +113,8 @@ class Network:
                 self._users[name] += 1
         self._last_use[program.output] = len(program.steps)
         self._users[program.output] += 1
-        self.kept = self._values_to_keep()
-        self.paths = ChangePropagation(program)
+        self.cached = self._values_to_cache()
+        self.propagation = ChangePropagation(program)
 
     def full(self, images: Tensor) -> Tensor:
         """The output (N, ...) for full images (N, C, H, W)."""
@@ -122,18 +122,18 @@ class Network:
             return self._forward(images, frozenset())[self.program.output]
         return torch.cat([self.full(image[None]) for image in images])
 
-    def values(self, image: Tensor) -> dict[str, Tensor]:
-        """The output for one image (C, H, W), and all values that windows over it need."""
-        return self._forward(image[None], self.kept)
+    def activations(self, image: Tensor) -> dict[str, Tensor]:
+        """The activations of one image (C, H, W) that windows are completed from, and the output."""
+        return self._forward(image[None], self.cached)
 
     @property
-    def kept_bytes(self) -> int:
-        """Memory of the values of an unchanged image in float32."""
+    def cached_bytes(self) -> int:
+        """Memory of the cached activations of an image, in float32."""
         program = self.program
-        return sum(4 * program.channels.get(name, 1) * math.prod(program.sizes[name]) for name in self.kept)
+        return sum(4 * program.channels.get(name, 1) * math.prod(program.sizes[name]) for name in self.cached)
 
     @property
-    def budget(self) -> int:
+    def batch_bytes(self) -> int:
         """Bytes of the largest value in a batch of windows, unless one window alone is larger."""
         return _CPU_BYTES if self.device.type == "cpu" else _GPU_BYTES
 
@@ -177,21 +177,21 @@ class Network:
                     values.pop(name, None)
         return values
 
-    def _values_to_keep(self) -> frozenset[str]:
-        kept = {self.program.output}
+    def _values_to_cache(self) -> frozenset[str]:
+        cached = {self.program.output}
         for step in self.program.steps:
             if isinstance(step, Constant):
-                kept.add(step.name)
+                cached.add(step.name)
             # The parts of a concatenation are completed from the whole.
             if isinstance(step, Concatenation):
                 continue
             # A pointwise step reads one input where it changed and nowhere else; if that is in one piece.
             pointwise = all(isinstance(axis, (Pointwise, PixelShuffle)) for axis in (step.rows, step.cols))
             if pointwise and len(step.inputs) == 1:
-                kept.update(name for name in step.inputs if isinstance(self._makers.get(name), Concatenation))
+                cached.update(name for name in step.inputs if isinstance(self._makers.get(name), Concatenation))
             else:
-                kept.update(step.inputs)
-        return frozenset(kept)
+                cached.update(step.inputs)
+        return frozenset(cached)
 
 
 def channels_last(values: Tensor) -> Tensor:

@@ -84,7 +84,7 @@ class ChangePropagation:
         grown[:, 2:] = np.minimum(-(-boxes[:, 2:] // steps[2:]) * steps[2:], self._sizes)
         return grown
 
-    def share(self, boxes: NDArray[np.intp]) -> float:
+    def cost_fraction(self, boxes: NDArray[np.intp]) -> float:
         """Cost of a change in one of these boxes (n, 4), on average, as a fraction of the cost of a full image."""
         total = 0.0
         for box in self.aligned(boxes).tolist():
@@ -94,7 +94,7 @@ class ChangePropagation:
                     total += step.cost(down.size, across.size)
         return total / (len(boxes) * self._full_cost)
 
-    def window(self, boxes: NDArray[np.intp]) -> tuple[int, int]:
+    def largest_window(self, boxes: NDArray[np.intp]) -> tuple[int, int]:
         """Size (rows, cols) of the largest window of the output that a change in one of these boxes (n, 4) needs."""
         last = [step.name for step in self._program.steps].index(self._program.output)
         largest = [0, 0]
@@ -104,7 +104,7 @@ class ChangePropagation:
                 largest[dim] = max(largest[dim], change.size if change else 0)
         return largest[0], largest[1]
 
-    def wide_steps(self) -> list[str]:
+    def global_steps(self) -> list[str]:
         """Labels of the steps with a global receptive field, from the image on.
 
         A step after one of these is not among them: its input changes everywhere as it is.

@@ -15,7 +15,7 @@ from window_checks import random_picture, randomised
 import hdm_widgets as hw
 from hdm_widgets import hdm
 from hdm_widgets.hdm.approximation import Approximation, structural_similarity
-from hdm_widgets.windowed import Base
+from hdm_widgets.windowed import WindowedInference
 
 QUIET = {"progress": False}
 
@@ -97,7 +97,7 @@ def test_a_tiny_tolerance_is_exact(network, exact):
 def test_windows_shrink(network, monkeypatch):
     """Less of the output is looked at, the larger the tolerance."""
     seen = []
-    run = Base.run
+    run = WindowedInference.run
 
     def noticing(self, boxes, content, tolerance=None):
         for windows in run(self, boxes, content, tolerance):
@@ -105,7 +105,7 @@ def test_windows_shrink(network, monkeypatch):
                 seen.append(len(windows.items) * windows.values.shape[-2] * windows.values.shape[-1])
             yield windows
 
-    monkeypatch.setattr(Base, "run", noticing)
+    monkeypatch.setattr(WindowedInference, "run", noticing)
     sizes = []
     for tolerance in (1e-9, 0.02, 0.3):
         seen.clear()

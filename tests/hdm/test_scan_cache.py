@@ -12,7 +12,7 @@ from window_checks import random_picture, randomised
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
-from hdm_widgets.windowed import Base
+from hdm_widgets.windowed import WindowedInference
 
 QUIET = {"progress": False}
 # Pictures that a scan runs in any case: that without a disc, and one remembered one, to see that the model is the same.
@@ -118,13 +118,13 @@ def test_masks_are_remembered_though_they_were_not_kept(model):
 def windows(monkeypatch):
     """Counts the discs that are computed in windows."""
     counted = []
-    run = Base.run
+    run = WindowedInference.run
 
     def counting(self, boxes, *arguments):
         counted.append(len(boxes))
         return run(self, boxes, *arguments)
 
-    monkeypatch.setattr(Base, "run", counting)
+    monkeypatch.setattr(WindowedInference, "run", counting)
     return counted
 
 

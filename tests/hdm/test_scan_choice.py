@@ -10,7 +10,7 @@ from window_checks import random_picture, randomised
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
-from hdm_widgets.windowed import Base, Network
+from hdm_widgets.windowed import Network, WindowedInference
 
 QUIET = {"progress": False}
 
@@ -32,7 +32,7 @@ def assert_equal_to_whole_images(result, model, image, segment):
 def clock(monkeypatch):
     """Time that passes only where a window or a whole image is computed, as much as the test says."""
     clock = types.SimpleNamespace(now=0.0, window=0.0, approximate=0.0, whole=0.0)
-    run, full = Base.run, Network.full
+    run, full = WindowedInference.run, Network.full
 
     def timed_run(self, boxes, content, tolerance=None):
         for windows in run(self, boxes, content, tolerance):
@@ -43,7 +43,7 @@ def clock(monkeypatch):
         clock.now += clock.whole * len(images)
         return full(self, images)
 
-    monkeypatch.setattr(Base, "run", timed_run)
+    monkeypatch.setattr(WindowedInference, "run", timed_run)
     monkeypatch.setattr(Network, "full", timed_full)
     for module in ("backends", "plan"):
         monkeypatch.setattr(f"hdm_widgets.hdm.{module}.time", types.SimpleNamespace(perf_counter=lambda: clock.now))

@@ -10,7 +10,7 @@ from window_checks import random_picture, randomised
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
-from hdm_widgets.windowed import Base
+from hdm_widgets.windowed import WindowedInference
 
 QUIET = {"progress": False}
 IMAGE = F.interpolate(random_picture(1, 5, 6)[None], size=(40, 48), mode="bicubic")[0].clamp(0.1, 1)
@@ -125,7 +125,7 @@ class Failing:
 
     def __init__(self, monkeypatch, error, after=0, *, exact_only=False):
         self.batches = 0
-        run = Base.run
+        run = WindowedInference.run
 
         def failing(base, boxes, content, tolerance=None):
             for windows in run(base, boxes, content, tolerance):
@@ -134,7 +134,7 @@ class Failing:
                 self.batches += 1
                 yield windows
 
-        monkeypatch.setattr(Base, "run", failing)
+        monkeypatch.setattr(WindowedInference, "run", failing)
 
 
 MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -183,7 +183,7 @@ def test_cells_to_compare_with_that_fail(monkeypatch, error):
     np.testing.assert_array_equal(result.values, expected.values)
 
 
-@pytest.mark.parametrize("name", ["Base", "traced.get"])
+@pytest.mark.parametrize("name", ["WindowedInference", "traced.get"])
 def test_too_little_memory_to_begin(monkeypatch, name):
     def fail(*arguments, **options):
         raise MEMORY

@@ -12,7 +12,7 @@ from window_checks import random_picture, randomised
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
-from hdm_widgets.windowed import Base
+from hdm_widgets.windowed import WindowedInference
 
 QUIET = {"progress": False}
 
@@ -34,13 +34,13 @@ class Counting(nn.Module):
 def windows(monkeypatch):
     """Counts the discs that are computed in windows."""
     counted = []
-    run = Base.run
+    run = WindowedInference.run
 
     def counting(self, boxes, *arguments):
         counted.append(len(boxes))
         return run(self, boxes, *arguments)
 
-    monkeypatch.setattr(Base, "run", counting)
+    monkeypatch.setattr(WindowedInference, "run", counting)
     return counted
 
 

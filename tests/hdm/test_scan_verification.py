@@ -12,7 +12,7 @@ from window_checks import random_picture, randomised
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
-from hdm_widgets.windowed import Base, Network, Windows
+from hdm_widgets.windowed import Network, WindowedInference, Windows
 from hdm_widgets.windowed.axes import Interval, Window
 from hdm_widgets.windowed.steps import Convolution
 
@@ -115,7 +115,7 @@ class WrongLater:
     def __init__(self, monkeypatch, after, by=5.0):
         self.after, self.by, self.batches = after, by, 0
         self.clock, self.seconds = types.SimpleNamespace(now=0.0), 0.0
-        run = Base.run
+        run = WindowedInference.run
 
         def wrong(base, *arguments):
             for windows in run(base, *arguments):
@@ -126,7 +126,7 @@ class WrongLater:
                     values[..., values.shape[-2] // 2, values.shape[-1] // 2] += self.by
                 yield Windows(windows.items, windows.rows, windows.cols, values)
 
-        monkeypatch.setattr(Base, "run", wrong)
+        monkeypatch.setattr(WindowedInference, "run", wrong)
 
 
 @pytest.mark.parametrize("options", [{}, {"empty": "nan"}, {"region": (5, 5, 30, 40)}], ids=["", "nan", "region"])

@@ -175,7 +175,7 @@ class Function(nn.Module):
         return self.function(x)
 
 
-# Part of a network, and the labels that `wide_steps` has to give for it; None where it may learn to do without.
+# Part of a network, and the labels that `global_steps` has to give for it; None where it may learn to do without.
 GLOBAL = {
     "squeeze and excite": (lambda: SqueezeExcite(linear=False), ["adaptive_avg_pool2d in part"]),
     "squeeze and excite, linear": (lambda: SqueezeExcite(linear=True), ["mean in part"]),

@@ -29,7 +29,7 @@ from window_checks import (
 
 import hdm_widgets as hw
 from hdm_widgets import demo, windowed
-from hdm_widgets.windowed import Base, Engine
+from hdm_widgets.windowed import TracedModel, WindowedInference
 from hdm_widgets.windowed.axes import Window
 from hdm_widgets.windowed.trace import trace
 
@@ -66,10 +66,10 @@ ODD = dict.fromkeys(NETWORKS, (3, 97, 131)) | {"MONAI's UNet, batch norm": (3, 5
 def test_networks_on_divisible_images_of_one_channel(name):
     model, image = randomised(made(NETWORKS[name], 1)), random_picture(1, 48, 64)
     boxes = boxes_everywhere(48, 64, 9)
-    engine = Engine(model, image)
+    engine = TracedModel(model, image)
     result = assert_windows_equal_the_model(model, image, boxes, engine)
     assert_it_proves_something(result, boxes, least=0.5 if name == "unpadded U-Net" else 1)
-    assert engine.network.paths.wide_steps() == []
+    assert engine.network.propagation.global_steps() == []
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -86,11 +86,11 @@ def _check_operation(name, factory):
         model(image[None].clone())  # lazy layers learn how many channels they get
     model = randomised(model)
     boxes = boxes_everywhere(29, 38, 7)
-    engine = Engine(model, image)
+    engine = TracedModel(model, image)
     result = assert_windows_equal_the_model(model, image, boxes, engine)
     # What is cut off cannot show.
     assert_it_proves_something(result, boxes, least=0.5 if name in ("cut", "cut to one side", "narrow") else 1)
-    return engine.network.paths.wide_steps()
+    return engine.network.propagation.global_steps()
 
 
 @even_kernels
@@ -157,15 +157,15 @@ def test_images_with_a_side_of_few_pixels():
 
 def test_nothing_asked_is_nothing_computed():
     image = random_picture(1, 20, 20)
-    base = Base(Engine(randomised(made(DilatedFCN, 1)), image).network, image)
+    base = WindowedInference(TracedModel(randomised(made(DilatedFCN, 1)), image).network, image)
     assert list(base.run(np.zeros((0, 4), np.intp), lambda items, boxes: pytest.fail("no content is needed"))) == []
 
 
 def test_many_boxes_alike_are_computed_together():
     model, image = randomised(made(DilatedFCN, 1)), random_picture(1, 64, 64)
-    network = Engine(model, image).network
+    network = TracedModel(model, image).network
     boxes = np.array([(row, col, row + 4, col + 4) for row in range(20, 40, 2) for col in range(20, 40, 2)])
-    batches = list(Base(network, image).run(boxes, lambda items, _: torch.zeros(len(items), 1, 4, 4)))
+    batches = list(WindowedInference(network, image).run(boxes, lambda items, _: torch.zeros(len(items), 1, 4, 4)))
     assert len(batches) == 1
     assert sorted(batches[0].items.tolist()) == list(range(100))
     # Windows lie where the boxes do, 7 px larger on every side.
@@ -176,7 +176,7 @@ def test_many_boxes_alike_are_computed_together():
 
 def test_same_content_changes_nothing():
     model, image = randomised(made(ResNetUNet, 2)), random_picture(2, 48, 64)
-    base = Base(Engine(model, image).network, image)
+    base = WindowedInference(TracedModel(model, image).network, image)
     boxes = boxes_everywhere(48, 64, 9)
     outputs = outputs_from_windows(base, boxes, image.repeat(len(boxes), 1, 1, 1))
     assert_close(outputs, base.output.repeat(len(boxes), 1, 1, 1))
@@ -189,8 +189,8 @@ def test_windows_are_as_large_as_what_changes():
     model, image = randomised(made(DilatedFCN, 1)), random_picture(1, 48, 64)
     box = np.array([[20, 25, 24, 31]])
     changed = changed_images(image, box)
-    network = Engine(model, image).network
-    base = Base(network, image)
+    network = TracedModel(model, image).network
+    base = WindowedInference(network, image)
     (windows,) = base.run(box, lambda items, boxes: changed[:, :, 20:24, 25:31])
     assert (windows.rows.tolist(), windows.cols.tolist()) == ([13], [18])
     assert windows.values.shape == (1, 2, 18, 20)
@@ -305,7 +305,7 @@ def _one_weight(model):
 def test_weights_changed_in_place_are_used(change):
     model, image = randomised(made(ResNetUNet, 1)), random_picture(1, 48, 64)
     boxes = boxes_everywhere(48, 64, 9)
-    engine = Engine(model, image)
+    engine = TracedModel(model, image)
     before = assert_windows_equal_the_model(model, image, boxes, engine)
     assert engine.network is engine.network
     change(model)
@@ -317,11 +317,20 @@ def test_a_base_keeps_the_weights_it_was_made_with():
     model, image = randomised(made(ResNetUNet, 1)), random_picture(1, 48, 64)
     boxes = boxes_everywhere(48, 64, 9)[:3]
     images = changed_images(image, boxes)
-    base = Base(Engine(model, image).network, image)
+    base = WindowedInference(TracedModel(model, image).network, image)
     with torch.inference_mode():
         expected = model(images)
     _loaded(model)
     assert_close(outputs_from_windows(base, boxes, images), expected)
+
+
+@pytest.mark.parametrize(("old", "new"), [("Base", windowed.WindowedInference), ("Engine", windowed.TracedModel)])
+def test_earlier_names(old, new):
+    with pytest.warns(DeprecationWarning, match=f"windowed.{old} is now called {new.__name__}$") as caught:
+        assert getattr(windowed, old) is new
+    assert caught[0].filename == __file__
+    with pytest.raises(AttributeError, match="no attribute 'Other'"):
+        _ = windowed.Other
 
 
 # Parts that hold tensors are compared by identity.
@@ -330,8 +339,8 @@ def test_a_base_keeps_the_weights_it_was_made_with():
 def _parts():
     """Everything that a network is made of, and what it computes."""
     model, image = randomised(made(ResNetUNet, 2)), random_picture(2, 48, 64)
-    engine, boxes = Engine(model, image), boxes_everywhere(48, 64, 9)[:2]
-    base = Base(engine.network, image)
+    engine, boxes = TracedModel(model, image), boxes_everywhere(48, 64, 9)[:2]
+    base = WindowedInference(engine.network, image)
     windows = list(base.run(boxes, lambda items, grown: torch.zeros(len(items), 2, *(grown[0, 2:] - grown[0, :2]))))
     traced = trace(model, image)
     return [traced, *traced.calls, engine.network.program, *engine.network.program.steps, *windows]

@@ -22,7 +22,7 @@ from random_networks import (
 )
 from window_checks import assert_windows_equal_the_model, random_picture
 
-from hdm_widgets.windowed import Engine
+from hdm_widgets.windowed import TracedModel
 
 sides = st.integers(9, 40)
 fractions = st.floats(0, 1, exclude_max=True)
@@ -68,10 +68,10 @@ def test_windows_equal_the_whole(layers, height, width, parts):
     image = random_picture(2, height, width, dtype=torch.float64)
     model = network_of(layers, image)
     assume(len(model.layers) > 0)
-    engine = Engine(model, image)
+    engine = TracedModel(model, image)
     positions = np.array([box_of(height, width, each) for each in parts])
     assert_windows_equal_the_model(model, image, positions, engine)
-    assert engine.network.paths.wide_steps() == []
+    assert engine.network.propagation.global_steps() == []
 
 
 def test_random_networks_show_what_changes():

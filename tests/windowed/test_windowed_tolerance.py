@@ -16,7 +16,7 @@ from window_checks import (
     randomised,
 )
 
-from hdm_widgets.windowed import Base, Engine
+from hdm_widgets.windowed import TracedModel, WindowedInference
 
 # With values that are no numbers, have no channels, or are not one to a image.
 PECULIAR = {
@@ -49,7 +49,7 @@ def test_nothing_is_lost_without_tolerance(name):
     pixels = image.repeat(len(boxes), 1, 1, 1)
     for changed, (row0, col0, row1, col1) in zip(pixels, boxes.tolist(), strict=True):
         changed[:, (row0 + row1) // 2, (col0 + col1) // 2] += 1
-    base = Base(Engine(model, image).network, image)
+    base = WindowedInference(TracedModel(model, image).network, image)
     for images in (changed_images(image, boxes), pixels):
         with torch.inference_mode():
             whole = torch.cat([model(changed[None].clone()) for changed in images])
@@ -70,7 +70,7 @@ def test_windows_shrink_around_the_pixel_that_changed():
     model, image = randomised(made(DilatedFCN, 1)), random_picture(1, 48, 64)
     images = image.repeat(1, 1, 1, 1)
     images[0, 0, 24, 30] += 3
-    base, boxes = Base(Engine(model, image).network, image), np.array([[20, 20, 30, 40]])
+    base, boxes = WindowedInference(TracedModel(model, image).network, image), np.array([[20, 20, 30, 40]])
     side = 2 * DilatedFCN.radius
     assert _sizes(base, boxes, images, None).tolist() == [[10 + side, 20 + side]]
     # More than float32 rounds, less than what the pixel changes.
@@ -83,7 +83,7 @@ def test_the_more_is_tolerated_the_smaller_the_windows():
     model, image = randomised(made(ResNetUNet, 1)), random_picture(1, 64, 64)
     boxes = boxes_everywhere(64, 64, 9)
     images = changed_images(image, boxes)
-    base = Base(Engine(model, image).network, image)
+    base = WindowedInference(TracedModel(model, image).network, image)
     areas = [_sizes(base, boxes, images, tolerance).prod(1).sum() for tolerance in (None, 0.0, 0.01, 0.1, 10)]
     assert areas == sorted(areas, reverse=True)
     assert areas[0] > areas[3] > areas[4] == 0
@@ -93,7 +93,7 @@ def test_the_more_is_tolerated_the_smaller_the_windows():
 def test_what_does_not_change_has_no_window(tolerance):
     model, image = randomised(made(DilatedFCN, 1)), random_picture(1, 30, 30)
     boxes = boxes_everywhere(30, 30, 8)
-    base = Base(Engine(model, image).network, image)
+    base = WindowedInference(TracedModel(model, image).network, image)
     same = image.repeat(len(boxes), 1, 1, 1)
     assert _sizes(base, boxes, same, tolerance).prod(1).max() == 0
     assert torch.equal(outputs_from_windows(base, boxes, same, tolerance), base.output.repeat(len(boxes), 1, 1, 1))
@@ -104,6 +104,6 @@ def test_what_is_not_a_number_is_a_change():
     image = random_picture(1, 20, 20)
     images = image.repeat(1, 1, 1, 1)
     images[0, 0, 10, 10] = torch.nan
-    base, boxes = Base(Engine(model, image).network, image), np.array([[8, 8, 14, 14]])
+    base, boxes = WindowedInference(TracedModel(model, image).network, image), np.array([[8, 8, 14, 14]])
     outputs = outputs_from_windows(base, boxes, images, 1000.0)
     assert outputs[0, 0].isnan().nonzero().tolist() == [[row, col] for row in (9, 10, 11) for col in (9, 10, 11)]

@@ -14,7 +14,7 @@ from window_checks import (
     randomised,
 )
 
-from hdm_widgets.windowed import Engine, TraceError
+from hdm_widgets.windowed import TracedModel, TraceError
 
 
 @pytest.mark.parametrize("name", GLOBAL)
@@ -22,11 +22,11 @@ def test_global_operations(name):
     part, labels = GLOBAL[name]
     model, image = randomised(made(lambda: Around(part()))), random_picture(2, 33, 40)
     boxes = boxes_everywhere(33, 40, 7)
-    engine = Engine(model, image)
+    engine = TracedModel(model, image)
     result = assert_windows_equal_the_model(model, image, boxes, engine)
     assert_it_proves_something(result, boxes)
     if labels is not None:
-        assert list(dict.fromkeys(engine.network.paths.wide_steps())) == labels
+        assert list(dict.fromkeys(engine.network.propagation.global_steps())) == labels
 
 
 def test_a_change_reaches_every_output_place():
@@ -37,9 +37,9 @@ def test_a_change_reaches_every_output_place():
 
 def test_averages_over_a_few_cells_are_no_look_at_everything():
     model, image = randomised(made(lambda: Around(PyramidPooling((3, 6))))), random_picture(2, 33, 40)
-    engine = Engine(model, image)
+    engine = TracedModel(model, image)
     assert_windows_equal_the_model(model, image, boxes_everywhere(33, 40, 7), engine)
-    assert engine.network.paths.wide_steps() == []
+    assert engine.network.propagation.global_steps() == []
 
 
 def test_monai_unet_with_instance_norm():
@@ -47,10 +47,10 @@ def test_monai_unet_with_instance_norm():
 
     model = randomised(made(lambda: UNet(2, 1, 2, channels=(6, 12, 24), strides=(2, 2))))
     image, boxes = random_picture(1, 48, 64), boxes_everywhere(48, 64, 9)
-    engine = Engine(model, image)
+    engine = TracedModel(model, image)
     result = assert_windows_equal_the_model(model, image, boxes, engine)
     assert_it_proves_something(result, boxes)
-    assert engine.network.paths.wide_steps() == ["instance_norm in model.0.adn.N"]
+    assert engine.network.propagation.global_steps() == ["instance_norm in model.0.adn.N"]
 
 
 class Segmenter(nn.Module):
@@ -76,10 +76,10 @@ class Segmenter(nn.Module):
 
 def test_segformer():
     model, image, boxes = randomised(made(Segmenter)), random_picture(3, 65, 96), boxes_everywhere(65, 96, 11)
-    engine = Engine(model, image)
+    engine = TracedModel(model, image)
     result = assert_windows_equal_the_model(model, image, boxes, engine)
     assert_it_proves_something(result, boxes)
-    assert engine.network.paths.wide_steps()[0] == "flatten in network.segformer.stages.0.patch_embeddings"
+    assert engine.network.propagation.global_steps()[0] == "flatten in network.segformer.stages.0.patch_embeddings"
 
 
 # What windows cannot serve.
@@ -112,7 +112,7 @@ def _writing(self, x):
 def test_what_a_network_writes_elsewhere_is_its_own_business(function):
     model, image = randomised(Forward(function)), random_picture(2, 20, 26)
     before = image.clone()
-    engine = Engine(model, image)
+    engine = TracedModel(model, image)
     assert float(model.calls) == 0
     assert_windows_equal_the_model(model, image, boxes_everywhere(20, 26, 5), engine)
     assert torch.equal(image, before)
@@ -133,7 +133,7 @@ def test_what_a_network_writes_elsewhere_is_its_own_business(function):
 )
 def test_says_why_it_cannot_be_traced(function, reason):
     with pytest.raises(TraceError, match=reason) as caught:
-        Engine(randomised(Forward(function)), random_picture(2, 20, 26))
+        TracedModel(randomised(Forward(function)), random_picture(2, 20, 26))
     message = str(caught.value)
     # A clause for people: one line, no report of the tracer's.
     assert message
@@ -143,13 +143,13 @@ def test_says_why_it_cannot_be_traced(function, reason):
 
 def test_a_vector_is_no_map():
     with pytest.raises(TraceError):
-        Engine(randomised(nn.Sequential(conv_bn(2, 8), Classifier())), random_picture(2, 20, 26))
+        TracedModel(randomised(nn.Sequential(conv_bn(2, 8), Classifier())), random_picture(2, 20, 26))
 
 
 def _equal_or_refused(model):
     model, image = randomised(model), random_picture(2, 20, 26)
     try:
-        engine = Engine(model, image)
+        engine = TracedModel(model, image)
     except TraceError as error:
         assert str(error)  # noqa: PT017 - either will do
         return
@@ -184,5 +184,5 @@ def test_low_precision_inside():
 
 def test_functions_of_the_whole_keep_their_place_in_the_label():
     model = nn.Sequential(conv_bn(2, 8), nn.Sequential(Function(lambda x: x / x.sum((2, 3), keepdim=True))))
-    engine = Engine(randomised(model), random_picture(2, 20, 26))
-    assert engine.network.paths.wide_steps() == ["sum in 1.0"]
+    engine = TracedModel(randomised(model), random_picture(2, 20, 26))
+    assert engine.network.propagation.global_steps() == ["sum in 1.0"]

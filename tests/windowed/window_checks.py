@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 
-from hdm_widgets.windowed import Base, Engine
+from hdm_widgets.windowed import TracedModel, WindowedInference
 
 # Of the largest output: float32 sums of the same terms in another order.
 TOLERANCE = 1e-5
@@ -123,9 +123,9 @@ def assert_close(actual, expected):
 def compared(model, image, boxes, engine=None):
     """Windows, and the model itself one image at a time."""
     with torch.inference_mode():
-        engine = engine or Engine(model, image)
+        engine = engine or TracedModel(model, image)
         images = changed_images(image, boxes)
-        base = Base(engine.network, image)
+        base = WindowedInference(engine.network, image)
         before = base.output.clone()
         windowed = outputs_from_windows(base, boxes, images)
         # What is kept of the unchanged image stays as it was.

@@ -18,7 +18,7 @@ from hdm_widgets.windowed.network import Network, axis_window, channels_last, pa
 from hdm_widgets.windowed.propagation import AxisPropagation
 from hdm_widgets.windowed.steps import AxisWindow, Concatenation, Step
 
-__all__ = ["Base", "Windows"]
+__all__ = ["WindowedInference", "Windows"]
 
 _MAX_BATCH = 256
 # If the changed piece covers at least 1/_STRIPS of the box, copy only the border around it.
@@ -65,7 +65,7 @@ class _ChangedValue:
     pieces: tuple[_Piece, ...]
 
 
-class Base:
+class WindowedInference:
     """A network with the activations of one unchanged image, from which windows are completed.
 
     Parameters
@@ -75,15 +75,18 @@ class Base:
 
     Attributes
     ----------
+    network : Network
     output : torch.Tensor (1, ...)
         For the unchanged image.
+    activations : dict of str to torch.Tensor
+        Cached activations of the unchanged image.
     """
 
     def __init__(self, network: Network, image: Tensor) -> None:
         self.network = network
-        values = network.values(image)
-        self.output = values[network.program.output]
-        self.values = {name: channels_last(value) for name, value in values.items() if name in network.kept}
+        activations = network.activations(image)
+        self.output = activations[network.program.output]
+        self.activations = {name: channels_last(value) for name, value in activations.items() if name in network.cached}
         self._ranges: dict[str, float] = {}
 
     def run(self, boxes: NDArray[np.intp], content: Content, tolerance: float | None = None) -> Iterator[Windows]:
@@ -105,7 +108,7 @@ class Base:
         Windows
         """
         groups: dict[Any, list[int]] = defaultdict(list)
-        propagation = self.network.paths
+        propagation = self.network.propagation
         aligned = propagation.aligned(boxes)
         for item, box in enumerate(aligned.tolist()):
             rows, cols = propagation.of_box(box)
@@ -121,18 +124,18 @@ class Base:
     def value_range(self, name: str) -> float:
         """Maximum less minimum of a value of the unchanged image."""
         if name not in self._ranges:
-            low, high = self.values[name].aminmax()
+            low, high = self.activations[name].aminmax()
             self._ranges[name] = float(high - low)
         return self._ranges[name]
 
     def _batch_size(self, rows: AxisPropagation, cols: AxisPropagation) -> int:
         largest = 1
         for step, down, across in zip(self.network.program.steps, rows.changes, cols.changes, strict=True):
-            value = self.values.get(step.name)
+            value = self.activations.get(step.name)
             if down is not None and across is not None and value is not None:
                 fraction = down.size * across.size / math.prod(self.network.program.sizes[step.name])
                 largest = max(largest, int(value.numel() * value.element_size() * fraction))
-        return min(_MAX_BATCH, max(1, self.network.budget // largest))
+        return min(_MAX_BATCH, max(1, self.network.batch_bytes // largest))
 
 
 class _Batch:
@@ -141,9 +144,10 @@ class _Batch:
     Intervals are those of the first item; the others are shifted against it.
     """
 
-    def __init__(self, base: Base, boxes: NDArray[np.intp], tolerance: float | None) -> None:
-        self._base, self._network, self._boxes, self._tolerance = base, base.network, boxes, tolerance
-        along = [base.network.paths.of_box(box) for box in boxes.tolist()]
+    def __init__(self, inference: WindowedInference, boxes: NDArray[np.intp], tolerance: float | None) -> None:
+        self._inference, self._network = inference, inference.network
+        self._boxes, self._tolerance = boxes, tolerance
+        along = [self._network.propagation.of_box(box) for box in boxes.tolist()]
         self._along = [rows for rows, _ in along], [cols for _, cols in along]
         self._values: dict[str, _ChangedValue | None] = {}
 
@@ -164,7 +168,7 @@ class _Batch:
         out = self._values[program.output]
         if out is None:
             nowhere = np.zeros(len(items), np.intp)
-            nothing = self._base.output[..., :0, :0].expand(len(items), *self._base.output.shape[1:-2], 0, 0)
+            nothing = self._inference.output[..., :0, :0].expand(len(items), *self._inference.output.shape[1:-2], 0, 0)
             return Windows(items, nowhere, nowhere, nothing)
         starts = self._starts(program.output, out)
         values = self._completed(program.output, out, Span(*out.rows), Span(*out.cols), *starts)
@@ -198,7 +202,7 @@ class _Batch:
 
     def _shrunk(self, name: str, changed: _ChangedValue) -> _ChangedValue | None:
         """Cut the margins that changed by no more than the tolerance; None if nothing changed by more."""
-        unchanged = self._base.values.get(name)
+        unchanged = self._inference.activations.get(name)
         (piece,) = changed.pieces
         # Only (n, C, h, w) of real numbers has margins.
         if unchanged is None or name in self._network.program.not_spatial or self._tolerance is None:
@@ -206,7 +210,7 @@ class _Batch:
         if unchanged.ndim != 4 or not unchanged.is_floating_point() or len(piece.values) != len(self._boxes):
             return changed
         rows, cols = self._starts(name, changed)
-        limit = self._tolerance * self._base.value_range(name)
+        limit = self._tolerance * self._inference.value_range(name)
         large = torch.zeros(piece.values.shape[-2:], dtype=torch.bool, device=piece.values.device)
         for values, row, col in zip(piece.values, rows, cols, strict=True):
             before = unchanged[0, ..., row : row + values.shape[-2], col : col + values.shape[-1]]
@@ -238,7 +242,7 @@ class _Batch:
         if name in self._network.program.not_spatial:
             if value is not None:
                 return value.pieces[0].values
-            unchanged = self._base.values[name]
+            unchanged = self._inference.activations[name]
             return unchanged if len(self._boxes) == 1 else unchanged.expand(len(self._boxes), *unchanged.shape[1:])
         row_starts, col_starts = (
             [window.spans[each].lo + item.starts[index][each] - along[0].starts[index][each] for item in along]
@@ -262,9 +266,9 @@ class _Batch:
                 if down.lo <= rows.lo and rows.hi <= down.hi and across.lo <= cols.lo and cols.hi <= across.hi:
                     return values[..., rows.lo - down.lo : rows.hi - down.lo, cols.lo - across.lo : cols.hi - across.lo]
             if not pieces and len(set(row_starts)) == len(set(col_starts)) == 1:
-                unchanged = self._base.values[name][..., rows.lo : rows.hi, cols.lo : cols.hi]
+                unchanged = self._inference.activations[name][..., rows.lo : rows.hi, cols.lo : cols.hi]
                 return unchanged.expand(len(row_starts), *unchanged.shape[1:])
-        unchanged = self._base.values[name]
+        unchanged = self._inference.activations[name]
         left, right, above, below = padding
         height, width = rows.hi - rows.lo, cols.hi - cols.lo
         shape = (len(row_starts), *unchanged.shape[1:-2], above + height + below, left + width + right)
