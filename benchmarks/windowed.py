@@ -34,8 +34,8 @@ from torch import Tensor, nn
 import hdm_widgets as hw
 from hdm_widgets import hdm
 from hdm_widgets.hdm.circle_map import filled
+from hdm_widgets.hdm.measure import MaskMeasure
 from hdm_widgets.hdm.occlusion import Occlusion
-from hdm_widgets.hdm.scan import MaskMeasure
 from hdm_widgets.windowed import TracedModel, WindowedInference
 
 ROUNDS = 3
