@@ -254,7 +254,7 @@ def distances(name: str, size: int, offset: int) -> None:
 def memory(name: str, size: int) -> None:
     """Peak memory of a short windowed scan, in a process of its own."""
     code = (
-        "import sys; sys.path.insert(0, 'benchmarks'); import windowed as w\n"
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import windowed as w\n"
         "def peak(): return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
         f"model, image, segment = w.network({name!r}, {size})\n"
         f"explainer, _ = w.sample({size}, {max(5, size // 12)}, 9)\n"

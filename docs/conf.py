@@ -13,8 +13,8 @@ from numpydoc.xref import DEFAULT_LINKS
 import hdm_widgets
 
 project = "hdm-widgets"
-author = "the authors of hdm-widgets"
-project_copyright = "the authors of hdm-widgets, MIT license"
+author = "The hdm-widgets developers"
+project_copyright = "2026 The hdm-widgets developers, MIT license"
 version = release = hdm_widgets.__version__
 
 extensions = [

@@ -84,7 +84,8 @@ def test_the_citation_is_of_this_release() -> None:
     # What the format requires of a citation and of every work it refers to.
     assert all(citation[name] for name in ("message", "authors"))
     assert [one["title"] for one in citation["references"] if one["type"] and one["authors"]] == [
-        "interpret-segmentation"
+        "interpret-segmentation",
+        "Interpreting Black-Box Semantic Segmentation Models in Remote Sensing Applications",
     ]
 
 
