@@ -13,7 +13,8 @@ from pathlib import Path
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "browser"))
-from jupyter_hosts import TIMEOUT_MS, Explorer, JupyterServer, NotebookPage, find_chromium, jupyterlab
+from hdm_page import Explorer
+from jupyter_hosts import TIMEOUT_MS, JupyterServer, NotebookPage, find_chromium, jupyterlab
 from latent_page import LatentPage
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-proxy-server"]

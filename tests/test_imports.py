@@ -35,8 +35,8 @@ def test_the_two_engines_do_not_know_each_other():
 
 def test_a_map_is_fitted_saved_and_read_without_any_widget(tmp_path):
     statement = (
-        "import torch, hdm_widgets as hw; pictures = torch.rand(8, 1, 8, 8); "
-        "space = hw.LatentSpace(hw.UNet(1, 1, 2, 1)).fit([(p, p[0] > 0.5) for p in pictures], progress=False); "
+        "import torch, hdm_widgets as hw; images = torch.rand(8, 1, 8, 8); "
+        "space = hw.LatentSpace(hw.UNet(1, 1, 2, 1)).fit([(p, p[0] > 0.5) for p in images], progress=False); "
         f"space.cluster(2); space.surface((9, 9)); path = {str(tmp_path)!r}; space.save(path); space.load(path)"
     )
     names = ["sklearn", "ipywidgets", "anywidget", "bqplot", "traitlets", "IPython", "matplotlib"]

@@ -133,7 +133,7 @@ def misplaced(root: Locator) -> list[str]:
 
 
 def unnamed(root: Locator, expected: set[str]) -> list[str]:
-    """Roles of the controls and pictures for which the browser finds no accessible name.
+    """Roles of the controls and images for which the browser finds no accessible name.
 
     `expected` are roles that there must be, so that the question was not put to an empty place.
     """

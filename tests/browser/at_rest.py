@@ -50,8 +50,8 @@ def boxes_of(locator: Locator) -> list[Box]:
     return all_at_rest(locator, f"nodes => nodes.map({_BOX})")
 
 
-def picture_of(locator: Locator) -> bytes:
-    """A picture of an element, once two pictures in succession are the same."""
+def screenshot_of(locator: Locator) -> bytes:
+    """A screenshot of an element, once two in succession are the same."""
     box_of(locator)
     before, now = b"", locator.screenshot(animations="disabled")
     while now != before:

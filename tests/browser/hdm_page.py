@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from at_rest import at_rest, box_of, picture_of
+from at_rest import at_rest, box_of, screenshot_of
 from jupyter_hosts import TIMEOUT_MS
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
@@ -82,7 +82,7 @@ class Explorer:
         )
 
     def place(self, cell: tuple[int, int], circle_size: int, offset: int, side: int) -> dict[str, float]:
-        """Where on the stage the disc of a cell has its center, for a square picture."""
+        """Where on the stage the disc of a cell has its center, for a square image."""
         box = box_of(self.stage)
         radius = (circle_size + 1) / 2
         row, col = cell
@@ -93,9 +93,9 @@ class Explorer:
         """How many colors a small square of the stage has, without what follows the pointer."""
         self.page.mouse.move(0, 0)
         expect(self.stage.locator(".hdm-tip")).to_have_count(0)
-        picture = Image.open(io.BytesIO(picture_of(self.stage))).convert("RGB")
+        image = Image.open(io.BytesIO(screenshot_of(self.stage))).convert("RGB")
         left, top = round(place["x"] - side / 2), round(place["y"] - side / 2)
-        colors = picture.crop((left, top, left + side, top + side)).getcolors()
+        colors = image.crop((left, top, left + side, top + side)).getcolors()
         assert colors is not None
         return len(colors)
 

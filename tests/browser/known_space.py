@@ -1,6 +1,6 @@
 """A latent space of which everything is known beforehand, and the cells that make it in a notebook.
 
-Items lie on a grid, seven columns in the west, five in the east, with a gap between. A picture's red and green are its
+Items lie on a grid, seven columns in the west, five in the east, with a gap between. A image's red and green are its
 place on the map, blue is what the model draws: the first so many pixels of the truth, a number of its own for every
 item, and four pixels beside it.
 """
@@ -29,9 +29,9 @@ class Places(nn.Module):
         super().__init__()
         self.places = nn.Identity()
 
-    def forward(self, pictures):
-        self.places(pictures[:, :2])
-        return pictures[:, 2]
+    def forward(self, images):
+        self.places(images[:, :2])
+        return images[:, 2]
 
 class Grid:
     def __init__(self, cols={COLS}, rows={ROWS}, perfect=False):
@@ -51,15 +51,15 @@ class Grid:
         if item in self.broken:
             raise OSError(f"scene {{item}} is gone")
         row, col = divmod(item, self.cols)
-        picture = np.zeros((3, {SIDE}, {SIDE}), np.float32)
-        picture[0] = (col + {GAP} * (col >= {WEST})) * {STEP}
-        picture[1] = row * {STEP}
+        image = np.zeros((3, {SIDE}, {SIDE}), np.float32)
+        image[0] = (col + {GAP} * (col >= {WEST})) * {STEP}
+        image[1] = row * {STEP}
         truth = np.zeros(({SIDE}, {SIDE}), bool)
         truth[4:16, 4:16] = True
         drawn = np.arange({TRUTH}).reshape(12, 12) < (40 + 37 * item % 96)
-        picture[2, 4:16, 4:16] = drawn | self.perfect
-        picture[2, 20:22, 20:22] = not self.perfect
-        return picture, truth
+        image[2, 4:16, 4:16] = drawn | self.perfect
+        image[2, 20:22, 20:22] = not self.perfect
+        return image, truth
 
 def known(scenes):
     space = hw.LatentSpace(Places(), layer="places").fit(scenes, progress=False)

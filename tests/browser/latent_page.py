@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 
 Place = tuple[float, float]
 
-# A picture's pixel as the browser has decoded it.
+# A image's pixel as the browser has decoded it.
 _PIXEL = """async (image, [x, y]) => {
   if (image.decode) await image.decode();
   const canvas = document.createElement('canvas');
@@ -182,7 +182,7 @@ class LatentPage:
             if key is not None:
                 self.page.keyboard.up(key)
 
-    # -- selections and their pictures ----------------------------------------------------------
+    # -- selections and their images ----------------------------------------------------------
 
     def selection(self, name: str) -> Locator:
         """The button of a selection in the list."""
@@ -202,9 +202,9 @@ class LatentPage:
         """The items whose cards are in the page, in order."""
         return all_at_rest(self.rings, _ITEMS)
 
-    def pixel(self, picture: Locator, x: int, y: int) -> list[int]:
-        """Red, green, blue, alpha of a pixel of a picture or canvas in its own size."""
-        return at_rest(picture, _PIXEL, [x, y])
+    def pixel(self, image: Locator, x: int, y: int) -> list[int]:
+        """Red, green, blue, alpha of a pixel of a image or canvas in its own size."""
+        return at_rest(image, _PIXEL, [x, y])
 
     def tally(self, canvas: Locator) -> dict[str, int]:
         """How many pixels of a canvas have which of the theme's colors, by their names; others by their numbers."""

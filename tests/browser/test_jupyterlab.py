@@ -21,17 +21,17 @@ model, image, segment, cue = hw.demo.shapes(0)
 explorer = hw.HDMExplorer(model, image, segment, circle_size={SIZE}, offset={OFFSET})
 explorer
 """
-# The picture's own gray values as probabilities. A corner too many makes a baseline of 6 px; the disc on it makes the
+# The image's own gray values as probabilities. A corner too many makes a baseline of 6 px; the disc on it makes the
 # mask better, those within the bright box make it worse. Nowhere is it 0: a disc that changes no pixel is not run.
 TINY = f"""
 import threading, time
 import numpy as np
 import hdm_widgets as hw
 
-picture = np.full((1, {SIDE}, {SIDE}), 0.1, np.float32)
-picture[:, 40:80, 24:100] = 1
-truth = picture[0] > 0.5
-picture[:, 40:46, 100:106] = 1
+image = np.full((1, {SIDE}, {SIDE}), 0.1, np.float32)
+image[:, 40:80, 24:100] = 1
+truth = image[0] > 0.5
+image[:, 40:46, 100:106] = 1
 calls = 0
 
 def model(images):
@@ -40,10 +40,10 @@ def model(images):
     return images[:, 0]
 """
 TINY_EXPLORER = f"""
-explorer = hw.HDMExplorer(model, picture, truth, circle_size={SIZE}, offset={OFFSET})
+explorer = hw.HDMExplorer(model, image, truth, circle_size={SIZE}, offset={OFFSET})
 explorer
 """
-# Passes 80 pictures, then waits for the test.
+# Passes 80 images, then waits for the test.
 GATED = f"""
 gate = threading.Semaphore(80)
 
@@ -51,7 +51,7 @@ def slow(images):
     assert gate.acquire(timeout=120)
     return model(images)
 
-explorer = hw.HDMExplorer(slow, picture, truth, circle_size={SIZE}, offset={OFFSET // 2}, batch_size=1)
+explorer = hw.HDMExplorer(slow, image, truth, circle_size={SIZE}, offset={OFFSET // 2}, batch_size=1)
 explorer
 """
 FRAGILE = f"""
@@ -62,7 +62,7 @@ def fragile(images):
         raise RuntimeError("no luck with this one")
     return model(images)
 
-explorer = hw.HDMExplorer(fragile, picture, truth, circle_size={SIZE}, offset={OFFSET}, batch_size=1)
+explorer = hw.HDMExplorer(fragile, image, truth, circle_size={SIZE}, offset={OFFSET}, batch_size=1)
 explorer
 """
 
@@ -141,7 +141,7 @@ def test_a_click_pins_a_cell_and_opens_the_inspector(lab: Lab) -> None:
     expect(explorer.pinned(cell)).to_be_visible()
     distance = notebook.value(f"f'{{explorer.result.values[{cell}]:.1f}} px'")
     expect(explorer.root.get_by_text(distance, exact=True).last).to_be_visible()
-    # The picture as the model saw it, in the size that Python sent.
+    # The image as the model saw it, in the size that Python sent.
     seen = explorer.figures.first.get_by_role("img")
     assert seen.evaluate("async image => { await image.decode(); return image.naturalWidth; }") == SIDE
     # Pixels of the truth or of the mask are drawn, each in one of three colors.
@@ -275,7 +275,7 @@ def test_what_is_not_measured_is_hatched_until_it_is(lab: Lab) -> None:
     notebook = lab(TINY, GATED)
     explorer = Explorer(notebook.page)
     offset = OFFSET // 2
-    # Both far from all that the picture shows: one of the first stage, one among the last of the second.
+    # Both far from all that the image shows: one of the first stage, one among the last of the second.
     measured, missing = (12, 12), (13, 13)
     notebook.await_value("calls", 80)
     expect(explorer.root.get_by_text("Hatched: not measured yet, the nearest value is shown")).to_be_visible()
@@ -286,11 +286,11 @@ def test_what_is_not_measured_is_hatched_until_it_is(lab: Lab) -> None:
     legend = explorer.root.get_by_text("Hatched: not measured, the nearest value is shown")
     expect(legend).to_be_visible()
     assert notebook.value(f"[explorer.result.measured[cell].item() for cell in ({measured}, {missing})]") == [1, 0]
-    # The picture is of one tone there, and no disc changes the mask: all that can be seen is the hatching.
+    # The image is of one tone there, and no disc changes the mask: all that can be seen is the hatching.
     assert explorer.tones(explorer.place(measured, SIZE, offset, SIDE)) == 1
     assert explorer.tones(explorer.place(missing, SIZE, offset, SIDE)) > 2
 
-    # The discs around it change no mask either: they have the distance of the plain picture.
+    # The discs around it change no mask either: they have the distance of the plain image.
     value = notebook.value("f'{explorer.result.baseline:.1f} px'")
     explorer.stage.hover(position=explorer.place(missing, SIZE, offset, SIDE))
     expect(explorer.root.get_by_text(f"{at(missing)}: about {value}, not measured", exact=True)).to_be_attached()
@@ -321,7 +321,7 @@ def test_a_slider_cancels_the_running_scan_and_starts_the_next(lab: Lab) -> None
     expect(explorer.status).to_contain_text("16 discs")
     shape, called = notebook.value("explorer.result.values.shape, calls")
     assert shape == (4, 4)
-    # At most one batch of the first scan after the change, then a picture without a disc and 16 with one.
+    # At most one batch of the first scan after the change, then a image without a disc and 16 with one.
     assert called <= 80 + 1 + 17
 
 
@@ -426,7 +426,7 @@ def test_channels_are_named_and_the_choice_reaches_python(lab: Lab) -> None:
     notebook = lab(
         TINY
         + """
-explorer = hw.HDMExplorer(lambda images: images[:, 1], picture.repeat(3, 0), truth, circle_size=32, offset=32)
+explorer = hw.HDMExplorer(lambda images: images[:, 1], image.repeat(3, 0), truth, circle_size=32, offset=32)
 explorer
 """
     )
@@ -488,7 +488,7 @@ def slow(images, gate=gate):
     gate.wait(1)
     return model(images)
 
-explorer = hw.HDMExplorer(slow, picture, truth, circle_size={SIZE}, offset={OFFSET}, batch_size=1)
+explorer = hw.HDMExplorer(slow, image, truth, circle_size={SIZE}, offset={OFFSET}, batch_size=1)
 explorer
 """,
     )
@@ -530,7 +530,7 @@ def test_the_widget_follows_the_dark_theme(lab: Lab, dark_theme: Callable[[Noteb
 
 
 def test_nothing_overflows_and_everything_has_a_name_at_any_width(lab: Lab, letters: Callable[[Page], None]) -> None:
-    notebook = lab(TINY + TINY_EXPLORER.replace("picture,", "picture.repeat(3, 0),"))
+    notebook = lab(TINY + TINY_EXPLORER.replace("image,", "image.repeat(3, 0),"))
     explorer = Explorer(notebook.page)
     explorer.complete()
     explorer.stage.click(position=explorer.place((3, 3), SIZE, OFFSET, SIDE))

@@ -104,17 +104,17 @@ def _by_distance(items: tuple[int, ...]) -> list[int]:
     return order
 
 
-def test_a_card_shows_picture_truth_and_prediction_pixel_by_pixel(notebook: NotebookPage, explorer: LatentPage) -> None:
+def test_a_card_shows_image_truth_and_prediction_pixel_by_pixel(notebook: NotebookPage, explorer: LatentPage) -> None:
     show(notebook, explorer, FEW)
     for item in (5, 58):
         card = explorer.card(item)
         expect(card).to_contain_text(f"IoU {iou(item):.2f}")
-        picture = card.locator("img")
+        image = card.locator("img")
         row, col = divmod(item, COLS)
         red = round(255 * (col if col < WEST else col + 4) / 16)
-        assert explorer.pixel(picture, 0, 0) == [red, round(255 * row / 16), 0, 255]
-        assert explorer.pixel(picture, 4, 4) == [red, round(255 * row / 16), 255, 255]
-        assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [SIDE, SIDE]
+        assert explorer.pixel(image, 0, 0) == [red, round(255 * row / 16), 0, 255]
+        assert explorer.pixel(image, 4, 4) == [red, round(255 * row / 16), 255, 255]
+        assert image.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [SIDE, SIDE]
 
         truth = card.get_by_role("img", name="True mask")
         errors = card.get_by_role("img", name="Prediction: hit, missed and added")
@@ -134,14 +134,14 @@ def test_a_card_shows_picture_truth_and_prediction_pixel_by_pixel(notebook: Note
         both = explorer.card(item).get_by_role("img", name="Hit, missed and added")
         found, rest = hits(item), SIDE**2 - TRUTH - ADDED
         assert explorer.tally(both) == {"hit": found, "missed": TRUTH - found, "added": ADDED, "nothing": rest}
-        # The picture shines through.
+        # The image shines through.
         assert {explorer.pixel(both, *place)[3] for place in ((4, 4), (15, 15), (20, 20))} == {165}
         assert box_of(both) == box_of(explorer.card(item).locator("img"))
     explorer.choose("Three layers")
     expect(explorer.gallery.get_by_role("img", name="True mask")).to_have_count(len(FEW))
 
 
-def test_pictures_are_as_large_as_the_slider_says(notebook: NotebookPage, explorer: LatentPage) -> None:
+def test_images_are_as_large_as_the_slider_says(notebook: NotebookPage, explorer: LatentPage) -> None:
     show(notebook, explorer, FEW)
     explorer.choose("Overlay")
     widths = []
@@ -157,7 +157,7 @@ def test_pictures_are_as_large_as_the_slider_says(notebook: NotebookPage, explor
     assert widths[1] > 2 * widths[0]
 
 
-def test_a_picture_is_read_when_it_comes_into_view_and_once(notebook: NotebookPage, explorer: LatentPage) -> None:
+def test_a_image_is_read_when_it_comes_into_view_and_once(notebook: NotebookPage, explorer: LatentPage) -> None:
     order = by_iou(ALL)
     assert notebook.value("scenes.read") == []
     notebook.execute(f"explorer.select({ALL}, name='all')")
@@ -185,7 +185,7 @@ def test_a_picture_is_read_when_it_comes_into_view_and_once(notebook: NotebookPa
     assert notebook.value("scenes.read") == read
 
 
-def test_the_gallery_says_that_it_waits_for_slow_pictures(
+def test_the_gallery_says_that_it_waits_for_slow_images(
     notebook: NotebookPage, explorer: LatentPage, tmp_path: Path
 ) -> None:
     waits = explorer.gallery.get_by_text("Waiting for the kernel")
@@ -259,7 +259,7 @@ def test_an_item_that_cannot_be_read_says_so_and_the_others_are_shown(
     expect(warning).to_be_visible()
     assert rgb(warning, "color") != rgb(explorer.card(17), "color")
     expect(explorer.card(17).get_by_role("button").first).to_have_attribute("title", re.compile("scene 17 is gone"))
-    # Its small picture and both masks were kept.
+    # Its small image and both masks were kept.
     expect(explorer.card(17).locator("img")).to_be_visible()
     expect(explorer.card(17).get_by_role("img", name="True mask")).to_be_visible()
     expect(explorer.card(17).get_by_role("button", name="Explain")).to_have_count(0)
@@ -400,7 +400,7 @@ def test_explain_opens_the_hdm_explorer_of_that_item(notebook: NotebookPage, exp
         expect(explorer.explanation).to_be_in_viewport()
         below = Explorer(notebook.page)
         expect(below.status).to_contain_text("Complete")
-        # Its picture is that item's: red and green are its place.
+        # Its image is that item's: red and green are its place.
         row, col = divmod(item, COLS)
         shown = below.stage.locator("img").first
         assert explorer.pixel(shown, 0, 0)[:2] == [round(255 * col / 16), round(255 * row / 16)]

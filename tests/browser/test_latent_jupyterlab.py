@@ -21,9 +21,9 @@ NOTEBOOK = [1, "command", 3, 1]  # its second cell is active, in command mode; t
 # The same places with larger or smaller activations.
 SCALED = """
 class Scaled(Places):
-    def forward(self, pictures):
-        self.places(pictures[:, :2] * {factor})
-        return pictures[:, 2]
+    def forward(self, images):
+        self.places(images[:, :2] * {factor})
+        return images[:, 2]
 
 shown = hw.LatentSpace(Scaled(), layer="places").fit(scenes, progress=False)
 shown.cluster(2)

@@ -80,8 +80,8 @@ def test_the_code_on_a_page_runs(page: str, in_an_empty_folder: None, request: p
 def test_the_links_of_the_readme_lead_to_files() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)\s#]+)", text)
-    pictures = re.findall(r'\bsrc(?:set)?="([^"]+)"', text)
+    images = re.findall(r'\bsrc(?:set)?="([^"]+)"', text)
     assert len(links) > 10
-    assert len(pictures) == 4
-    local = [target for target in links + pictures if "://" not in target]
+    assert len(images) == 4
+    local = [target for target in links + images if "://" not in target]
     assert [target for target in local if not (ROOT / target).is_file()] == []

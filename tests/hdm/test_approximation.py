@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity as reference_similarity
 from torch.nn import functional as F
-from window_checks import random_picture, randomised
+from window_checks import random_image, randomized
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
@@ -21,14 +21,14 @@ QUIET = {"progress": False}
 
 
 def scene():
-    coarse = random_picture(1, 8, 9)
+    coarse = random_image(1, 8, 9)
     return F.interpolate(coarse[None], size=(64, 72), mode="bicubic")[0].clamp(0.05, 1)
 
 
 @pytest.fixture(scope="module")
 def network():
-    """A network, a picture and its own mask as the segment."""
-    model, image = randomised(made(lambda: hw.UNet(1, 1, 4, 2))), scene()
+    """A network, a image and its own mask as the segment."""
+    model, image = randomized(made(lambda: hw.UNet(1, 1, 4, 2))), scene()
     return model, image, hw.Segmenter(model).masks(image[None])[0]
 
 

@@ -1,4 +1,4 @@
-"""What discs change: boxes around it, and a key that is the same only for the same picture."""
+"""What discs change: boxes around it, and a key that is the same only for the same image."""
 
 import numpy as np
 import pytest
@@ -66,12 +66,12 @@ def test_the_same_pixels_under_two_discs():
     np.testing.assert_array_equal(changes.boxes[:2], [[5, 5, 6, 6]] * 2)
 
 
-def test_another_place_is_another_picture():
+def test_another_place_is_another_image():
     changes = occlusion_of(spots((1, 1), (9, 9)), 2, 8).changes(np.array([[0, 0], [1, 1]]))
     assert changes.keys[0] != changes.keys[1]
 
 
-def test_another_form_in_the_same_box_is_another_picture():
+def test_another_form_in_the_same_box_is_another_image():
     # Of circle 3, the middle rows have four pixels, the outer ones two.
     occlusion = occlusion_of(spots((5, 5), (5, 8), (6, 7), (6, 8)), 3, 1)
     changes = occlusion.changes(np.array([[4, 5], [3, 5]]))
@@ -100,7 +100,7 @@ def test_content_is_what_is_in_a_box():
     torch.testing.assert_close(parts[:, 0], torch.stack([first, second]))
 
 
-def test_reach_is_a_box_for_every_different_picture():
+def test_reach_is_a_box_for_every_different_image():
     occlusion = occlusion_of(spots((5, 5), (1, 13)), 2, 1)
     cells = cells_of(occlusion.grid)
     boxes = occlusion.boxes(cells)
@@ -116,12 +116,12 @@ def test_reach_of_an_own_mask_applies_none():
     np.testing.assert_array_equal(occlusion.boxes(np.array([[0, 0], [2, 3]])), [[0, 0, 4, 4], [8, 12, 12, 16]])
 
 
-# -- for any picture ----------------------------------------------------------------------------------
+# -- for any image ----------------------------------------------------------------------------------
 
 
 @st.composite
 def occlusions(draw):
-    """Pictures with few values, so that discs over them often leave the same picture."""
+    """Images with few values, so that discs over them often leave the same image."""
     height, width = draw(st.integers(4, 14)), draw(st.integers(4, 14))
     channels = draw(st.integers(1, 2))
     seed = draw(st.integers(0, 2**20))
@@ -138,16 +138,16 @@ def occlusions(draw):
 
 
 @given(occlusions())
-def test_equal_keys_mean_equal_pictures_and_other_keys_other_pictures(occlusion):
+def test_equal_keys_mean_equal_images_and_other_keys_other_images(occlusion):
     cells = cells_of(occlusion.grid)
     changes = occlusion.changes(cells)
-    pictures = [occlusion.occluded(row, col) for row, col in cells.tolist()]
-    by_key, by_picture = {}, {}
-    for key, box, picture in zip(changes.keys, changes.boxes.tolist(), pictures, strict=True):
-        seen = picture.numpy().tobytes()
+    images = [occlusion.occluded(row, col) for row, col in cells.tolist()]
+    by_key, by_image = {}, {}
+    for key, box, image in zip(changes.keys, changes.boxes.tolist(), images, strict=True):
+        seen = image.numpy().tobytes()
         assert by_key.setdefault(key, seen) == seen
-        assert by_picture.setdefault(seen, key) == key
-        differs = (picture != occlusion.unchanged).any(0)
+        assert by_image.setdefault(seen, key) == key
+        differs = (image != occlusion.unchanged).any(0)
         assert (key == b"") == (not differs.any())
         rows, cols = differs.any(1).nonzero().flatten(), differs.any(0).nonzero().flatten()
         if key:
@@ -155,11 +155,11 @@ def test_equal_keys_mean_equal_pictures_and_other_keys_other_pictures(occlusion)
         else:
             assert box == [0, 0, 0, 0]
     everything = changes.images(np.arange(len(cells)))
-    assert torch.equal(everything, torch.stack(pictures))
+    assert torch.equal(everything, torch.stack(images))
 
 
 @given(occlusions(), st.data())
-def test_a_larger_box_holds_the_picture_there(occlusion, data):
+def test_a_larger_box_holds_the_image_there(occlusion, data):
     height, width = occlusion.grid.height, occlusion.grid.width
     cells = cells_of(occlusion.grid)
     item = data.draw(st.integers(0, len(cells) - 1))

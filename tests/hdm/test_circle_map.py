@@ -29,10 +29,10 @@ def reference(values, color_map, grid=GRID):
 def test_circle_map_as_published(color_map, grid):
     # Every value differs, so the order of drawing is one.
     values = np.random.default_rng(1).permutation(grid.rows * grid.cols).reshape(grid.shape) * 1.7 + 3
-    picture = paint(values, np.ones(grid.shape, bool), grid, color_map)
-    assert picture.mode == "RGB"
-    assert picture.size == (grid.width, grid.height)
-    np.testing.assert_array_equal(np.array(picture), reference(values, color_map, grid))
+    image = paint(values, np.ones(grid.shape, bool), grid, color_map)
+    assert image.mode == "RGB"
+    assert image.size == (grid.width, grid.height)
+    np.testing.assert_array_equal(np.array(image), reference(values, color_map, grid))
 
 
 def test_the_larger_value_lies_on_top():
@@ -83,30 +83,30 @@ def test_missing_and_infinite_distances():
 
     grid = hdm.Grid(6, 18, 4, 6)
     shades = np.array([[np.nan, np.inf, 3.0]])
-    picture = np.array(paint(shades, np.ones((1, 3), bool), grid, "gray"))[..., 0]
-    assert picture[2, 2] == 0  # not measured: the ground
-    assert picture[2, 8] == 255  # infinity: the far end
-    assert picture[2, 14] == 0
+    image = np.array(paint(shades, np.ones((1, 3), bool), grid, "gray"))[..., 0]
+    assert image[2, 2] == 0  # not measured: the ground
+    assert image[2, 8] == 255  # infinity: the far end
+    assert image[2, 14] == 0
 
 
 @pytest.mark.parametrize("value", [0.0, 7.5, np.inf])
 def test_a_constant_map_has_one_colour(value):
-    picture = np.array(paint(np.full(GRID.shape, value), ALL, GRID, "Blues"))
+    image = np.array(paint(np.full(GRID.shape, value), ALL, GRID, "Blues"))
     covered = ~np.isnan(painted_values(np.zeros(GRID.shape), ALL, GRID))
     # The colour of zero; an infinite distance keeps that of the far end.
     share = 1.0 if np.isinf(value) else 0.0
     np.testing.assert_array_equal(
-        picture[covered], np.tile(matplotlib.colormaps["Blues"](share, bytes=True)[:3], (covered.sum(), 1))
+        image[covered], np.tile(matplotlib.colormaps["Blues"](share, bytes=True)[:3], (covered.sum(), 1))
     )
-    assert not picture[~covered].any()
+    assert not image[~covered].any()
 
 
 def test_cells_that_are_not_shown_set_the_scale_but_no_disc():
     values, shown = np.zeros(GRID.shape), np.zeros(GRID.shape, bool)
     values[0, 0], values[2, 2], shown[2, 2] = 10.0, 5.0, True
-    picture = np.array(paint(values, shown, GRID, "gray"))[..., 0]
-    assert set(np.unique(picture)) == {0, 128}
-    np.testing.assert_array_equal(picture > 0, GRID.mask(2, 2))
+    image = np.array(paint(values, shown, GRID, "gray"))[..., 0]
+    assert set(np.unique(image)) == {0, 128}
+    np.testing.assert_array_equal(image > 0, GRID.mask(2, 2))
 
 
 @pytest.mark.parametrize("name", ["Blues", "viridis", "tab10"])
@@ -158,10 +158,10 @@ def test_which_disc_covers_another(values, baseline, kind, by_value, by_change):
     for order, expected in (("value", by_value), ("change", by_change)):
         painted = result.painted_values(kind, order=order)
         np.testing.assert_array_equal(painted[2, [4, 8]], expected)
-        picture = np.asarray(result.circle_map(kind, "viridis", order=order))[2, [4, 8]]
+        image = np.asarray(result.circle_map(kind, "viridis", order=order))[2, [4, 8]]
         alone = [np.asarray(result.circle_map(kind, "viridis"))[2, 2 + 4 * i] for i in range(len(values))]
         shown = result.distances(kind)[0].tolist()
-        np.testing.assert_array_equal(picture, [alone[shown.index(value)] for value in expected])
+        np.testing.assert_array_equal(image, [alone[shown.index(value)] for value in expected])
 
 
 def test_the_published_order_is_the_default():

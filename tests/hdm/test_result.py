@@ -137,7 +137,7 @@ def test_a_baseline_that_is_no_number_is_stored_too(tmp_path, baseline):
 def test_an_unfinished_result_stays_unfinished(tmp_path):
     explainer = hdm.HausdorffDistanceMasks(8, 8)
     explainer.generate_masks(2, 2)
-    # No two discs leave the same picture.
+    # No two discs leave the same image.
     image = np.linspace(0.1, 1, 64, dtype=np.float32).reshape(8, 8)
     for update in explainer.stream(first, image, np.eye(8), batch_size=5):
         if update.done:
@@ -223,14 +223,14 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def test_circle_map_colours_the_extremes(result):
-    picture = np.array(result.circle_map(hdm.RAW, "Reds"))
+    image = np.array(result.circle_map(hdm.RAW, "Reds"))
     painted = result.painted_values()
     low, high = result.values.min(), result.values.max()
     assert np.nanmax(painted) == high  # the largest lies on top
     for value in (np.nanmin(painted), high):
         color = matplotlib.colormaps["Reds"]((value - low) / (high - low), bytes=True)[:3]
-        np.testing.assert_array_equal(np.unique(picture[painted == value], axis=0), [color])
-    assert not picture[np.isnan(painted)].any()
+        np.testing.assert_array_equal(np.unique(image[painted == value], axis=0), [color])
+    assert not image[np.isnan(painted)].any()
 
 
 def test_overlay_draws_the_edges_over_the_circle_map(result):
@@ -244,16 +244,16 @@ def test_overlay_draws_the_edges_over_the_circle_map(result):
     assert uncovered.any()
     np.testing.assert_array_equal(overlay[~edges & ~uncovered], light[~edges & ~uncovered])
     assert (overlay[~edges & uncovered] == 255).all()
-    np.testing.assert_array_equal(overlay, result.overlay())  # the explained picture by default
+    np.testing.assert_array_equal(overlay, result.overlay())  # the explained image by default
     with pytest.raises(ValueError, match=r"expected an image \(C, 18, 26\), got shape \(3, 5\)"):
         result.overlay(hdm.RAW, np.zeros((3, 5)))
 
 
-def test_overlay_with_the_picture_itself(result):
+def test_overlay_with_the_image_itself(result):
     overlay = np.array(result.overlay(hdm.WORSE_ONLY, edges=False, color_map="magma")).astype(int)
     circles = np.array(result.circle_map(hdm.WORSE_ONLY, "magma")).astype(int)
-    picture = np.repeat(np.round(result.image[0] * 255)[..., None], 3, axis=2)
-    np.testing.assert_allclose(overlay, (circles + picture) / 2, atol=1)
+    image = np.repeat(np.round(result.image[0] * 255)[..., None], 3, axis=2)
+    np.testing.assert_allclose(overlay, (circles + image) / 2, atol=1)
 
 
 def check_drawn(ax, result, kind, colors):
@@ -315,10 +315,10 @@ def test_plot_on_given_axes(result):
 
 
 def test_a_notebook_shows_a_png_and_leaves_pyplot_alone(result):
-    picture = Image.open(io.BytesIO(result._repr_png_()))
-    assert picture.format == "PNG"
-    assert picture.width > 3 * picture.height  # three maps in a row
-    assert len(np.unique(np.array(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 20
+    image = Image.open(io.BytesIO(result._repr_png_()))
+    assert image.format == "PNG"
+    assert image.width > 3 * image.height  # three maps in a row
+    assert len(np.unique(np.array(image.convert("RGB")).reshape(-1, 3), axis=0)) > 20
     assert pyplot.get_fignums() == []
 
 

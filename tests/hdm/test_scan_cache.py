@@ -8,23 +8,22 @@ import torch
 from architectures import made
 from torch import nn
 from torch.nn import functional as F
-from window_checks import random_picture, randomised
+from window_checks import random_image, randomized
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
-from hdm_widgets.windowed import WindowedInference
 
 QUIET = {"progress": False}
-# Pictures that a scan runs in any case: that without a disc, and one remembered one, to see that the model is the same.
+# Images that a scan runs in any case: that without a disc, and one remembered one, to see that the model is the same.
 FIRST, AGAIN = 1, 2
 
 
 class Counting(nn.Module):
-    """A network that counts its runs; one picture each, with `batch_size=1`."""
+    """A network that counts its runs; one image each, with `batch_size=1`."""
 
     def __init__(self, channels=1, classes=1, seed=0):
         super().__init__()
-        self.network = randomised(made(lambda: hw.UNet(channels, classes, 2, 1)), seed)
+        self.network = randomized(made(lambda: hw.UNet(channels, classes, 2, 1)), seed)
         self.runs = 0
 
     def forward(self, images):
@@ -33,7 +32,7 @@ class Counting(nn.Module):
 
 
 # In blobs; of the model's own mask as the segment, every change is seen.
-IMAGE = F.interpolate(random_picture(2, 5, 6)[None], size=(40, 48), mode="bicubic")[0].clamp(0.05, 1)
+IMAGE = F.interpolate(random_image(2, 5, 6)[None], size=(40, 48), mode="bicubic")[0].clamp(0.05, 1)
 _PROBABILITIES = hw.Segmenter(Counting(channels=2)).probabilities(IMAGE[None])[0]
 THRESHOLD = float(np.median(_PROBABILITIES))
 SEGMENT = _PROBABILITIES > THRESHOLD
@@ -51,7 +50,7 @@ def explainer_for(circle_size=6, offset=8, **options):
 
 
 def runs_of(explainer, model, image=IMAGE, segment=SEGMENT, **options):
-    """How many pictures a scan runs, and that its values are those of a scan that remembers nothing."""
+    """How many images a scan runs, and that its values are those of a scan that remembers nothing."""
     options = {"inference": "full", "batch_size": 1, "threshold": THRESHOLD} | options
     before = model.runs
     result = explainer.explain(model, image, segment, **options, **QUIET)
@@ -114,20 +113,6 @@ def test_masks_are_remembered_though_they_were_not_kept(model):
     assert runs_of(explainer, model) == AGAIN
 
 
-@pytest.fixture
-def windows(monkeypatch):
-    """Counts the discs that are computed in windows."""
-    counted = []
-    run = WindowedInference.run
-
-    def counting(self, boxes, *arguments):
-        counted.append(len(boxes))
-        return run(self, boxes, *arguments)
-
-    monkeypatch.setattr(WindowedInference, "run", counting)
-    return counted
-
-
 def test_windows_are_remembered(model, windows):
     explainer = explainer_for()
     for offset, fresh in ((8, 30), (8, 0), (4, 90), (8, 0)):
@@ -143,7 +128,7 @@ def test_windows_are_remembered(model, windows):
         np.testing.assert_array_equal(result.values, whole.values)
 
 
-def test_who_asks_for_whole_pictures_gets_nothing_of_windows(model):
+def test_who_asks_for_whole_images_gets_nothing_of_windows(model):
     explainer = explainer_for()
     explainer.explain(model, IMAGE, SEGMENT, threshold=THRESHOLD, inference="windowed", **QUIET)
     assert runs_of(explainer, model) == FIRST + 30
@@ -174,7 +159,7 @@ def test_what_is_approximate_is_not_taken_by_a_scan_without_windows(model, monke
     np.testing.assert_array_equal(result.values, whole.values)
 
 
-def other_picture():
+def other_image():
     image = IMAGE.clone()
     image[1, 39, 47] = 0.7
     return {"image": image}
@@ -189,7 +174,7 @@ def other_segment():
 @pytest.mark.parametrize(
     "other",
     [
-        other_picture(),
+        other_image(),
         other_segment(),
         {"threshold": THRESHOLD + 0.01},
         {"fill": "mean"},
@@ -252,7 +237,7 @@ def test_other_weights_do_not_take_these_values(model, ways, way):
 
 @pytest.mark.parametrize("ways", ["full", "windowed"])
 def test_weights_that_only_some_discs_show(ways):
-    """Neither the picture without a disc tells, nor any cell but the last."""
+    """Neither the image without a disc tells, nor any cell but the last."""
 
     class Marked(Counting):
         def __init__(self):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from architectures import made
 from torch.nn import functional as F
-from window_checks import random_picture, randomised
+from window_checks import random_image, randomized
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
@@ -53,8 +53,8 @@ def clock(monkeypatch):
 @pytest.fixture
 def close():
     """A network for which windows and whole images are close, traced, with an image and a segment."""
-    model = randomised(made(lambda: hw.UNet(1, 1, 4, 2)))
-    image = F.interpolate(random_picture(1, 5, 6)[None], size=(40, 48), mode="bicubic")[0].clamp(0.05, 1)
+    model = randomized(made(lambda: hw.UNet(1, 1, 4, 2)))
+    image = F.interpolate(random_image(1, 5, 6)[None], size=(40, 48), mode="bicubic")[0].clamp(0.05, 1)
     segment = hw.Segmenter(model).masks(image[None])[0]
     assert explainer_for().plan(model, image, segment, inference="windowed").factor < 3
     return model, image, segment

@@ -6,14 +6,14 @@ import torch
 from architectures import made
 from torch import nn
 from torch.nn import functional as F
-from window_checks import random_picture, randomised
+from window_checks import random_image, randomized
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
 from hdm_widgets.windowed import WindowedInference
 
 QUIET = {"progress": False}
-IMAGE = F.interpolate(random_picture(1, 5, 6)[None], size=(40, 48), mode="bicubic")[0].clamp(0.1, 1)
+IMAGE = F.interpolate(random_image(1, 5, 6)[None], size=(40, 48), mode="bicubic")[0].clamp(0.1, 1)
 WAYS = [{"inference": "windowed"}, {"inference": "windowed", "tolerance": 1e-6}, {"inference": "full"}]
 NAMES = ["windowed", "approximate", "full"]
 
@@ -25,7 +25,7 @@ def explainer_for(circle_size=6, offset=4, cls=hdm.HausdorffDistanceMasks):
 
 
 def unet():
-    return randomised(made(lambda: hw.UNet(1, 1, 4, 1)))
+    return randomized(made(lambda: hw.UNet(1, 1, 4, 1)))
 
 
 def mask_of(model):
@@ -36,7 +36,7 @@ def whole(model, **options):
     return explainer_for().explain(model, IMAGE, mask_of(model), inference="full", **options, **QUIET)
 
 
-# -- a model that fails on some pictures --------------------------------------------------------------
+# -- a model that fails on some images --------------------------------------------------------------
 
 
 class NotEverywhere(nn.Module):
@@ -61,7 +61,7 @@ class NotEverywhere(nn.Module):
 
 @pytest.mark.parametrize("options", WAYS, ids=NAMES)
 @pytest.mark.parametrize("kind", ["where", "logarithm", "infinity"])
-def test_no_number_for_some_pictures(kind, options):
+def test_no_number_for_some_images(kind, options):
     model, explainer = NotEverywhere(kind).train(), explainer_for()
     segment = mask_of(model)
     with pytest.raises(hdm.ModelOutputError, match="the model returned NaN or infinity") as caught:
@@ -85,7 +85,7 @@ def test_no_number_for_some_pictures(kind, options):
 
 
 @pytest.mark.parametrize("options", WAYS, ids=NAMES)
-def test_nan_for_the_picture_without_a_disc(options):
+def test_nan_for_the_image_without_a_disc(options):
     class Nan(nn.Module):
         def forward(self, images):
             return images / (images - IMAGE)
@@ -225,7 +225,7 @@ def test_torch_is_as_it_was_between_updates_and_after(options):
     model.encoder[0][1].eval()
     before = [module.training for module in model.modules()]
     weights = {name: value.clone() for name, value in model.state_dict().items()}
-    pictures = []
+    images = []
     for leave_after in (1, 5, None):
         explainer = explainer_for()
         stream = explainer.stream(model, IMAGE, IMAGE[0] > 0.5, **options)
@@ -234,7 +234,7 @@ def test_torch_is_as_it_was_between_updates_and_after(options):
             assert torch.is_grad_enabled()
             assert not model.training
             # Nor is what can be reached from here.
-            pictures.append(torch.ones(2, requires_grad=True).sum())
+            images.append(torch.ones(2, requires_grad=True).sum())
             if leave_after is not None and count == leave_after:
                 break
         stream.close()
@@ -242,7 +242,7 @@ def test_torch_is_as_it_was_between_updates_and_after(options):
         assert [module.training for module in model.modules()] == before
     for name, value in model.state_dict().items():
         assert torch.equal(value, weights[name])
-    assert all(picture.requires_grad for picture in pictures)
+    assert all(image.requires_grad for image in images)
     # It can still be trained.
     model(IMAGE[None].repeat(2, 1, 1, 1)).sum().backward()
     assert model.head.weight.grad is not None
@@ -260,7 +260,7 @@ def test_a_plan_leaves_the_model_as_it_was():
 
 @pytest.mark.parametrize("options", WAYS, ids=NAMES)
 @pytest.mark.parametrize("fill", ["minimum", 0.5])
-def test_a_model_that_writes_into_its_pictures(options, fill):
+def test_a_model_that_writes_into_its_images(options, fill):
     class Writing(nn.Module):
         def __init__(self):
             super().__init__()

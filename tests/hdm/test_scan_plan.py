@@ -9,7 +9,7 @@ from architectures import made
 from global_networks import Around, SqueezeExcite
 from torch import nn
 from torch.nn import functional as F
-from window_checks import random_picture, randomised
+from window_checks import random_image, randomized
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
@@ -19,7 +19,7 @@ QUIET = {"progress": False}
 
 def scene(channels=1, height=64, width=72):
     """Light and dark in blobs."""
-    coarse = random_picture(channels, height // 8, width // 8)
+    coarse = random_image(channels, height // 8, width // 8)
     return F.interpolate(coarse[None], size=(height, width), mode="bicubic")[0].clamp(0.05, 1)
 
 
@@ -30,7 +30,7 @@ def explainer_for(image, circle_size=9, offset=12):
 
 
 def unet(depth=2):
-    return randomised(made(lambda: hw.UNet(1, 1, 4, depth)))
+    return randomized(made(lambda: hw.UNet(1, 1, 4, depth)))
 
 
 def own_mask(model, image, target=None):
@@ -112,7 +112,7 @@ def test_a_function(ways):
 
 @pytest.mark.parametrize(("kind", "said"), [(Branching, "cannot be traced"), (Noisy, "draws random numbers")])
 def test_what_cannot_be_traced(kind, said):
-    model, image = randomised(kind()), scene()
+    model, image = randomized(kind()), scene()
     segment = own_mask(model, image)
     explainer = explainer_for(image)
     plan = explainer.plan(model, image, segment, inference="windowed")
@@ -166,7 +166,7 @@ def networks_that_look_at_everything():
 @pytest.mark.parametrize("name", ["instance norm", "squeeze and excite", "SegFormer"])
 def test_operations_that_look_at_the_whole_image(name, ways):
     factory, channels, target, said = networks_that_look_at_everything()[name]
-    model, image = randomised(made(factory)), scene(channels, 64, 72)
+    model, image = randomized(made(factory)), scene(channels, 64, 72)
     if target is not None:
         # A class that an untrained network gives to some pixels, but not to all.
         target = next(each for each in range(3) if 0 < own_mask(model, image, each).mean() < 1)

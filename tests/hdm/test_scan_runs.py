@@ -8,11 +8,10 @@ import torch
 from architectures import made
 from torch import nn
 from torch.nn import functional as F
-from window_checks import random_picture, randomised
+from window_checks import random_image, randomized
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
-from hdm_widgets.windowed import WindowedInference
 
 QUIET = {"progress": False}
 
@@ -30,20 +29,6 @@ class Counting(nn.Module):
         return F.avg_pool2d(images[:, :1], 5, 1, 2) if self.network is None else self.network(images)
 
 
-@pytest.fixture
-def windows(monkeypatch):
-    """Counts the discs that are computed in windows."""
-    counted = []
-    run = WindowedInference.run
-
-    def counting(self, boxes, *arguments):
-        counted.append(len(boxes))
-        return run(self, boxes, *arguments)
-
-    monkeypatch.setattr(WindowedInference, "run", counting)
-    return counted
-
-
 def explainer_for(image, circle_size, offset, cls=hdm.HausdorffDistanceMasks):
     explainer = cls(image.shape[-1], image.shape[-2])
     explainer.generate_masks(circle_size, offset)
@@ -51,12 +36,12 @@ def explainer_for(image, circle_size, offset, cls=hdm.HausdorffDistanceMasks):
 
 
 def unet(seed=0):
-    return randomised(made(lambda: hw.UNet(1, 1, 4, 2)), seed)
+    return randomized(made(lambda: hw.UNet(1, 1, 4, 2)), seed)
 
 
 def half_dark():
     """An image (1, 40, 48) that is black from column 24 on, with a segment that reaches over the middle."""
-    image = random_picture(1, 40, 48).clamp(min=0.1)
+    image = random_image(1, 40, 48).clamp(min=0.1)
     image[..., 24:] = 0
     segment = np.zeros((40, 48), bool)
     segment[10:30, 5:35] = True

@@ -8,7 +8,7 @@ import torch
 from architectures import made
 from torch import nn
 from torch.nn import functional as F
-from window_checks import random_picture, randomised
+from window_checks import random_image, randomized
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
@@ -17,7 +17,7 @@ from hdm_widgets.windowed.axes import Interval, Window
 from hdm_widgets.windowed.steps import Convolution
 
 QUIET = {"progress": False}
-IMAGE = F.interpolate(random_picture(1, 5, 6)[None], size=(40, 48), mode="bicubic")[0].clamp(0.1, 1)
+IMAGE = F.interpolate(random_image(1, 5, 6)[None], size=(40, 48), mode="bicubic")[0].clamp(0.1, 1)
 
 
 def explainer_for(circle_size=6, offset=4):
@@ -27,7 +27,7 @@ def explainer_for(circle_size=6, offset=4):
 
 
 def unet():
-    return randomised(made(lambda: hw.UNet(1, 1, 4, 1)))
+    return randomized(made(lambda: hw.UNet(1, 1, 4, 1)))
 
 
 def mask_of(model):
@@ -233,9 +233,9 @@ def test_verified_cells_lie_apart_and_at_the_border(monkeypatch):
     assert result.plan.verified == 8
     cells = [
         (row, col)
-        for picture in verified
+        for image in verified
         for row, col in np.ndindex(result.grid.shape)
-        if torch.equal(picture, torch.from_numpy(result.occluded(row, col))[None])
+        if torch.equal(image, torch.from_numpy(result.occluded(row, col))[None])
     ]
     assert len(set(cells)) == 8
     assert cells[0] == (0, 0)
@@ -291,11 +291,11 @@ def test_a_network_that_has_changed_is_traced_again(ways, way):
     assert first.plan.backend == "windowed"
     target = None
     if way == "layer":
-        model.network.head = randomised(nn.Conv2d(4, 1, 1), seed=3)
+        model.network.head = randomized(nn.Conv2d(4, 1, 1), seed=3)
     elif way == "attribute":
         model.sign = -1
     elif way == "classes":
-        model.network.head, target = randomised(nn.Conv2d(4, 3, 1), seed=3), 1
+        model.network.head, target = randomized(nn.Conv2d(4, 3, 1), seed=3), 1
     elif way == "precision":
         model.double()
     else:
@@ -315,7 +315,7 @@ def test_a_change_that_shows_under_discs_only_is_caught_and_traced_again():
     model.dark = 5.0
     expected = whole(model)
     assert (before.values != expected.values).any()
-    # The picture without a disc is the same: neither what was traced nor what is remembered seems to be wrong.
+    # The image without a disc is the same: neither what was traced nor what is remembered seems to be wrong.
     result, _ = streamed(model, explainer)
     assert_same(result, expected)
     fresh, _ = streamed(model)
@@ -334,7 +334,7 @@ def assert_nearly_same(result, expected):
     assert flipped <= 2
 
 
-def test_whole_pictures_of_a_traced_network_are_not_believed_either():
+def test_whole_images_of_a_traced_network_are_not_believed_either():
     class Standardised(nn.Module):
         def __init__(self):
             super().__init__()
@@ -361,7 +361,7 @@ def test_whole_pictures_of_a_traced_network_are_not_believed_either():
 def test_a_trace_that_gives_something_else_is_not_used(monkeypatch):
     """As if the tracer had lost something in silence."""
     full = Network.full
-    monkeypatch.setattr(Network, "full", lambda self, pictures: full(self, pictures) + 0.25)
+    monkeypatch.setattr(Network, "full", lambda self, images: full(self, images) + 0.25)
     model = unet()
     result, _ = streamed(model)
     assert result.plan.backend == "model"

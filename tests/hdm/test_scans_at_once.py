@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from architectures import made
-from window_checks import random_picture, randomised
+from window_checks import random_image, randomized
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
@@ -23,7 +23,7 @@ def explainer_for(image, circle_size, offset):
 
 
 def unet(seed=0):
-    return randomised(made(lambda: hw.UNet(1, 1, 4, 2)), seed)
+    return randomized(made(lambda: hw.UNet(1, 1, 4, 2)), seed)
 
 
 def halved(model, image):
@@ -34,8 +34,8 @@ def halved(model, image):
 
 
 def half_dark():
-    """A picture (1, 40, 48) that is black from column 24 on."""
-    image = random_picture(1, 40, 48).clamp(min=0.1)
+    """A image (1, 40, 48) that is black from column 24 on."""
+    image = random_image(1, 40, 48).clamp(min=0.1)
     image[..., 24:] = 0
     return image
 

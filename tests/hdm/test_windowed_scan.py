@@ -1,4 +1,4 @@
-"""A scan over windows measures what a scan over whole pictures does, cell by cell and pixel by pixel."""
+"""A scan over windows measures what a scan over whole images does, cell by cell and pixel by pixel."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from architectures import LOCAL, made
 from torch import nn
 from torch.nn import functional as F
-from window_checks import random_picture, randomised
+from window_checks import random_image, randomized
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
@@ -17,7 +17,7 @@ SIZE = 97, 131
 
 
 class Levelled(nn.Module):
-    """A network less the median of each of its maps for one picture: then every change of a map moves a mask's edge."""
+    """A network less the median of each of its maps for one image: then every change of a map moves a mask's edge."""
 
     def __init__(self, network, image):
         super().__init__()
@@ -32,13 +32,13 @@ class Levelled(nn.Module):
 
 def scene(channels, height, width):
     """Light and dark in blobs."""
-    coarse = random_picture(channels, height // 8, width // 8)
+    coarse = random_image(channels, height // 8, width // 8)
     fine = F.interpolate(coarse[None], size=(height, width), mode="bicubic", align_corners=True)[0]
-    return (fine + 0.1 * random_picture(channels, height, width)).clamp(0.02, 1)
+    return (fine + 0.1 * random_image(channels, height, width)).clamp(0.02, 1)
 
 
 def unet(image, classes=1, **options):
-    network = randomised(made(lambda: hw.UNet(len(image), classes, 4, 2, **options)))
+    network = randomized(made(lambda: hw.UNet(len(image), classes, 4, 2, **options)))
     return Levelled(network, image)
 
 
@@ -82,7 +82,7 @@ def assert_equal_scans(ours, full, segmenter):
         else:
             np.testing.assert_array_equal(ours.values[row, col], full.values[row, col])
         changed += (expected != full.baseline_mask).any()
-    # What is compared is no picture of nothing.
+    # What is compared is no image of nothing.
     assert changed >= min(20, full.measured.sum() / 2)
     assert len(np.unique(full.values)) >= 3
 
@@ -110,7 +110,7 @@ def test_unet(upsampling):
     ours, _ = both(unet(image, upsampling=upsampling), image)
     assert ours.plan.verified >= 2
     assert ours.plan.largest_difference <= 1e-4
-    # Much less than the picture is computed for a disc.
+    # Much less than the image is computed for a disc.
     assert ours.plan.window < SIZE
     assert ours.plan.factor > 4
 
@@ -135,13 +135,13 @@ def test_independent_classes():
 @pytest.mark.parametrize("name", ["strided encoder", "ResNet U-Net"])
 def test_padded_to_what_the_network_takes(name):
     image = scene(1, *SIZE)
-    both(hw.Segmenter(Levelled(randomised(made(LOCAL[name], 1)), image), pad_to=16), image)
+    both(hw.Segmenter(Levelled(randomized(made(LOCAL[name], 1)), image), pad_to=16), image)
 
 
 @pytest.mark.parametrize("name", ["ShuffleNet-like", "unpadded U-Net"])
-def test_an_output_smaller_than_the_picture(name):
+def test_an_output_smaller_than_the_image(name):
     image = scene(1, *SIZE)
-    model = Levelled(randomised(made(LOCAL[name], 1)), image)
+    model = Levelled(randomized(made(LOCAL[name], 1)), image)
     assert model(image[None]).shape[-2] < SIZE[0]
     both(model, image)
 
@@ -166,7 +166,7 @@ def test_double_precision():
     both(unet(image).double(), image)
 
 
-def test_what_looks_at_the_whole_picture_last():
+def test_what_looks_at_the_whole_image_last():
     image = scene(1, *SIZE)
 
     class Scaled(nn.Module):
@@ -198,7 +198,7 @@ def test_fills(colour, fill, channel):
     both(*colour, fill=fill, channel=channel)
 
 
-def test_pictures_from_minus_one_to_one(colour):
+def test_images_from_minus_one_to_one(colour):
     image = 2 * colour[1] - 1
     ours, _ = both(unet(image), image, explainer=lambda image: explainer_for(image, normalize=True))
     assert ours.occluded(2, 2).min() == -1
@@ -208,7 +208,7 @@ def test_the_minimum_cuts_what_is_too_bright_outside_the_disc_too(colour):
     image = 1.6 * colour[1]
     with pytest.warns(UserWarning, match="values up to 1.6; the element-wise minimum"):
         ours, _ = both(unet(image.clamp(max=1)), image)
-    # The picture that windows are laid over is not the one that the baseline is of.
+    # The image that windows are laid over is not the one that the baseline is of.
     assert ours.occluded(0, 0)[:, 30:].max() == 1
     assert not np.array_equal(ours._masks.predicted, ours.baseline_mask)
 

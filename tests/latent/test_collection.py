@@ -61,7 +61,7 @@ def number_of(image):
 
 
 def scenes(length=12, seed=0):
-    """Pictures and masks by chance; the second channel's first pixel is the item's number in thousandths."""
+    """Images and masks by chance; the second channel's first pixel is the item's number in thousandths."""
     rng = np.random.default_rng(seed)
     images = rng.random((length, *SHAPE)).astype(np.float32)
     images[:, 1, 0, 0] = np.arange(length) / 1000

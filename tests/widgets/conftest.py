@@ -1,4 +1,4 @@
-"""A small latent space whose pictures, masks and groups are known."""
+"""A small latent space whose images, masks and groups are known."""
 
 import threading
 
@@ -15,14 +15,14 @@ HEIGHT, WIDTH = 5, 7  # 35 pixels: the last byte of a packed mask is not full
 
 
 class Places:
-    """Pictures of three groups, apart by their color; what to find is the upper rows, more of them or fewer.
+    """Images of three groups, apart by their color; what to find is the upper rows, more of them or fewer.
 
     Of item i the truth is its first 1 + i % 4 rows and the model draws the first 1 + i % 3, both nothing where
     `empty` says so.
 
     Attributes
     ----------
-    pictures, masks : numpy.ndarray, float32 (n, 3, 5, 7) and bool (n, 5, 7)
+    images, masks : numpy.ndarray, float32 (n, 3, 5, 7) and bool (n, 5, 7)
     group : numpy.ndarray, int (n,)
         Of six items 3, 2 and 1.
     broken : set of int
@@ -40,9 +40,9 @@ class Places:
             masks[list(empty)] = False
         centers = np.array([[0.1, 0.1], [0.9, 0.2], [0.4, 0.9]])
         colors = centers[self.group] + rng.uniform(-0.08, 0.08, (length, 2))
-        self.pictures = np.empty((length, 3, HEIGHT, WIDTH), np.float32)
-        self.pictures[:, 0] = np.where(self.drawn, 0.9, 0.2)
-        self.pictures[:, 1:] = colors[:, :, None, None]
+        self.images = np.empty((length, 3, HEIGHT, WIDTH), np.float32)
+        self.images[:, 0] = np.where(self.drawn, 0.9, 0.2)
+        self.images[:, 1:] = colors[:, :, None, None]
         self.columns = {
             "place": [f"place {group}" for group in self.group],
             "number": list(range(length)),
@@ -52,12 +52,12 @@ class Places:
         self.broken = set()
 
     def __len__(self):
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, index):
         if index in self.broken:
             raise OSError(f"disk {index} is gone")
-        return torch.from_numpy(self.pictures[index]), self.masks[index]
+        return torch.from_numpy(self.images[index]), self.masks[index]
 
     @property
     def iou(self):
@@ -83,7 +83,7 @@ def map_of():
 
 @pytest.fixture(scope="session")
 def places():
-    """Twenty-four pictures, two of them with nothing to find; not to be changed."""
+    """Twenty-four images, two of them with nothing to find; not to be changed."""
     return Places(empty=(5, 11))
 
 

@@ -54,8 +54,8 @@ def unpacked(buffer, height=5, width=7):
     return on_screen.unpacked(buffer, height, width)
 
 
-def in_bytes(picture):
-    return np.round(picture.transpose(1, 2, 0).astype(np.float64) * 255)
+def in_bytes(image):
+    return np.round(image.transpose(1, 2, 0).astype(np.float64) * 255)
 
 
 def decoded(buffer):
@@ -73,7 +73,7 @@ def test_it_begins_empty_and_says_what_it_is_of(hang, space):
     assert (gallery.sort, gallery.layers, gallery.highlighted, gallery.caption_by) == (LOWEST, "three", None, "")
 
 
-def test_a_space_with_model_and_pictures_can_explain(hang, space, space_on_disk, places, reads):
+def test_a_space_with_model_and_images_can_explain(hang, space, space_on_disk, places, reads):
     can = [
         hang(one)[0].can_explain
         for one in (space, space_on_disk(), space_on_disk(reads()), space_on_disk(None, places))
@@ -137,10 +137,10 @@ def test_an_unknown_order_is_refused(hang, space):
     assert gallery.sort == LOWEST
 
 
-# -- pictures -----------------------------------------------------------------------------------------
+# -- images -----------------------------------------------------------------------------------------
 
 
-def test_pictures_and_masks_of_the_items_asked_for(hang, space, places):
+def test_images_and_masks_of_the_items_asked_for(hang, space, places):
     gallery, replies = hang(space)
     ask(gallery, request="images", items=[14, 3])
     ((content, buffers),) = replies
@@ -150,8 +150,8 @@ def test_pictures_and_masks_of_the_items_asked_for(hang, space, places):
     for position, index in enumerate((14, 3)):
         entry = content["images"][position]
         assert entry == {"index": index, "iou": places.iou[index], "caption": "", "error": ""}
-        picture, truth, predicted = buffers[3 * position : 3 * position + 3]
-        np.testing.assert_array_equal(decoded(picture), in_bytes(places.pictures[index]))
+        image, truth, predicted = buffers[3 * position : 3 * position + 3]
+        np.testing.assert_array_equal(decoded(image), in_bytes(places.images[index]))
         np.testing.assert_array_equal(unpacked(truth), places.masks[index])
         np.testing.assert_array_equal(unpacked(predicted), places.drawn[index])
     assert not np.array_equal(places.masks[3], places.drawn[3])
@@ -163,7 +163,7 @@ def test_an_iou_that_is_none_is_none(hang, space):
     assert replies[0][0]["images"][0]["iou"] == "nan"
 
 
-def test_no_pictures_at_all(hang, space):
+def test_no_images_at_all(hang, space):
     gallery, replies = hang(space)
     ask(gallery, request="images", items=[])
     assert replies == [({"id": 9, "error": None, "images": []}, [])]
@@ -200,17 +200,17 @@ def test_captions_of_floating_numbers_are_short(hang, space):
     assert [content["images"][0]["caption"] for content, _ in replies] == ["1.23e+03", "nan"]
 
 
-def test_large_pictures_are_made_smaller_and_masks_are_not(hang, map_of, make_places):
+def test_large_images_are_made_smaller_and_masks_are_not(hang, map_of, make_places):
     places = make_places(6)
-    places.pictures = places.pictures.repeat(80, 2).repeat(80, 3)  # 400 x 560
+    places.images = places.images.repeat(80, 2).repeat(80, 3)  # 400 x 560
     places.masks, places.drawn = (masks.repeat(80, 1).repeat(80, 2) for masks in (places.masks, places.drawn))
     gallery, replies = hang(map_of(places))
     assert (OnScreen(gallery)["_about"]["height"], OnScreen(gallery)["_about"]["width"]) == (400, 560)
     ask(gallery, request="images", items=[1])
-    picture, truth, predicted = replies[0][1]
-    small = decoded(picture)
+    image, truth, predicted = replies[0][1]
+    small = decoded(image)
     assert small.shape == (229, 320, 3)
-    np.testing.assert_allclose(small[200, 300], places.pictures[1, :, 350, 525] * 255, atol=1)
+    np.testing.assert_allclose(small[200, 300], places.images[1, :, 350, 525] * 255, atol=1)
     np.testing.assert_array_equal(unpacked(truth, 400, 560), places.masks[1])
     np.testing.assert_array_equal(unpacked(predicted, 400, 560), places.drawn[1])
 
@@ -224,22 +224,22 @@ def test_without_the_data_set_there_are_thumbnails(hang, space_on_disk, grouped)
     np.testing.assert_array_equal(decoded(buffers[0]), grouped.collection_.thumbnails[3])
 
 
-def test_items_that_were_skipped_do_not_shift_the_pictures(hang, make_places, reads):
+def test_items_that_were_skipped_do_not_shift_the_images(hang, make_places, reads):
     places = make_places(9)
     places.broken = {0, 4}
     space = hw.LatentSpace(reads()).fit(places, on_error="skip", progress=False)
     gallery, replies = hang(space)
     ask(gallery, request="images", items=[0, 3])
     for position, index in enumerate((1, 5)):
-        picture, truth, _ = replies[0][1][3 * position : 3 * position + 3]
-        np.testing.assert_array_equal(decoded(picture), in_bytes(places.pictures[index]))
+        image, truth, _ = replies[0][1][3 * position : 3 * position + 3]
+        np.testing.assert_array_equal(decoded(image), in_bytes(places.images[index]))
         np.testing.assert_array_equal(unpacked(truth), places.masks[index])
 
 
 # -- what can go wrong --------------------------------------------------------------------------------
 
 
-def test_a_picture_that_cannot_be_read_is_its_thumbnail_with_the_error(hang, map_of, make_places):
+def test_a_image_that_cannot_be_read_is_its_thumbnail_with_the_error(hang, map_of, make_places):
     places = make_places(9)
     space = map_of(places)
     places.broken = {2}
@@ -257,10 +257,10 @@ def test_a_picture_that_cannot_be_read_is_its_thumbnail_with_the_error(hang, map
     np.testing.assert_array_equal(unpacked(buffers[5]), places.drawn[2])
 
 
-def test_a_picture_that_has_another_size_now_is_its_thumbnail_with_the_error(hang, map_of, make_places):
+def test_a_image_that_has_another_size_now_is_its_thumbnail_with_the_error(hang, map_of, make_places):
     places = make_places(9)
     space = map_of(places)
-    places.pictures = places.pictures[:, :, :4]
+    places.images = places.images[:, :, :4]
     gallery, replies = hang(space)
     ask(gallery, request="images", items=[1])
     content, buffers = replies[0]
@@ -287,7 +287,7 @@ def test_what_cannot_be_answered_is_an_error_reply(hang, space, asked, message):
     assert (set(content), buffers) == ({"id", "error"}, [])
 
 
-def test_sixty_four_pictures_come_at_once(hang, space):
+def test_sixty_four_images_come_at_once(hang, space):
     gallery, replies = hang(space)
     ask(gallery, request="images", items=(list(range(24)) * 3)[:64])
     assert len(replies[0][0]["images"]) == 64

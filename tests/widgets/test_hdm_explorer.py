@@ -111,11 +111,11 @@ def test_scans_on_its_own_and_can_be_waited_for(make):
     np.testing.assert_array_equal(truth, SEGMENT)
     prediction = unpacked(OnScreen(explorer)["_prediction"], 24, 32)
     np.testing.assert_array_equal(prediction, whole.baseline_mask)
-    picture = np.array(Image.open(io.BytesIO(OnScreen(explorer)["_image"])))
-    np.testing.assert_array_equal(picture, np.repeat(np.round(IMAGE[0] * 255)[..., None], 3, 2))
+    image = np.array(Image.open(io.BytesIO(OnScreen(explorer)["_image"])))
+    np.testing.assert_array_equal(image, np.repeat(np.round(IMAGE[0] * 255)[..., None], 3, 2))
 
 
-def test_sizes_by_default_suit_the_picture():
+def test_sizes_by_default_suit_the_image():
     image = np.zeros((90, 120), np.float32)
     image[20:40, 20:40] = 1
     explorer = hw.HDMExplorer(first, image, image)
@@ -178,7 +178,7 @@ def test_the_map_comes_in_parts(make):
     assert explorer.status == "running"
     assert explorer.result is None
     assert not explorer.wait(0)
-    model.let(1)  # the picture without a disc, then the first batch is in the model
+    model.let(1)  # the image without a disc, then the first batch is in the model
     assert explorer.result.baseline == 0
     assert explorer.progress == 0
     assert np.isnan(OnScreen(explorer)["_map"]["values"]).all()
@@ -310,7 +310,7 @@ BAD_TRAITS = [
     ("channel", 2, r"channel must be -1 \(all\) or 0 to 1"),
     ("result_type", "best", "unknown result type 'best'"),
     ("color_map", "Blue", "unknown color map 'Blue'"),
-    ("layers", ["map", "clouds"], "unknown layer 'clouds'; known are picture"),
+    ("layers", ["map", "clouds"], "unknown layer 'clouds'; known are image"),
     ("cell", (6, 0), r"cell \(6, 0\) is outside the grid of 6 x 8 cells"),
     ("opacity", 1.5, "1.5"),
 ]
@@ -377,8 +377,8 @@ def test_a_pinned_cell_opens_the_inspector(make):
     assert prediction["from"] == pair.from_mask
     mask = unpacked(prediction["mask"], 24, 32)
     np.testing.assert_array_equal(mask, whole.output(row, col))
-    picture = np.array(Image.open(io.BytesIO(shown["image"])))
-    np.testing.assert_array_equal(picture[..., 0], np.round(whole.occluded(row, col)[0] * 255))
+    image = np.array(Image.open(io.BytesIO(shown["image"])))
+    np.testing.assert_array_equal(image[..., 0], np.round(whole.occluded(row, col)[0] * 255))
     explorer.cell = None
     assert OnScreen(explorer)["_inspector"] == {}
 
@@ -395,17 +395,22 @@ def test_a_cell_pinned_before_it_is_measured_is_filled_in(make):
     assert OnScreen(explorer)["_inspector"]["distance"] == expected().values[5, 7]
 
 
-def test_the_rank_of_a_pinned_cell_is_among_all_that_were_measured_however_the_scan_ends(make):
+def failing_after(runs):
+    """A model that raises once it has run so often."""
     calls = 0
 
     def model(images):
         nonlocal calls
         calls += 1
-        if calls > 20:
+        if calls > runs:
             raise ValueError("enough")
         return images[:, 0]
 
-    explorer = make(model, batch_size=1)
+    return model
+
+
+def test_the_rank_of_a_pinned_cell_is_among_all_that_were_measured_however_the_scan_ends(make):
+    explorer = make(failing_after(20), batch_size=1)
     explorer.cell = (0, 0)
     assert explorer.wait(SECONDS)
     found = OnScreen(explorer)["_inspector"]
@@ -569,16 +574,7 @@ def test_an_explorer_that_fails_to_start_leaves_nothing(shell):
 
 def test_all_that_was_measured_is_on_screen_after_a_failure(make):
     # Quicker than news goes to the screen: the last of it must not be lost.
-    calls = 0
-
-    def model(images):
-        nonlocal calls
-        calls += 1
-        if calls > 8:
-            raise ValueError("enough")
-        return images[:, 0]
-
-    explorer = make(model, batch_size=1)
+    explorer = make(failing_after(8), batch_size=1)
     assert explorer.wait(SECONDS)
     assert explorer.status == "error"
     measured = unpacked(OnScreen(explorer)["_map"]["measured"], 6, 8)

@@ -97,10 +97,10 @@ def test_outside_the_region_is_no_estimate_even_if_the_baseline_is_not_defined()
 
 class Plan:
     def __str__(self):
-        return "The whole picture is run for every disc"
+        return "The whole image is run for every disc"
 
 
-@pytest.mark.parametrize(("plan", "text"), [(None, ""), (Plan(), "The whole picture is run for every disc")])
+@pytest.mark.parametrize(("plan", "text"), [(None, ""), (Plan(), "The whole image is run for every disc")])
 def test_the_plan_is_sent_as_words(plan, text):
     last = scan()[-1]
     update = dataclasses.replace(last, result=dataclasses.replace(last.result, plan=plan))

@@ -542,13 +542,13 @@ def test_nothing_to_export(explore, space):
 def test_the_thumbnail_of_a_point_with_what_is_known_of_it(explore, space, places):
     explorer = explore(space)
     shown = LatentScreen(explorer)
-    reply, (picture,) = shown.legend.ask("thumbnail", item=3)
+    reply, (image,) = shown.legend.ask("thumbnail", item=3)
     assert reply == {
         "error": None,
         "item": 3,
         "facts": [["IoU", "0.25"], ["place", "place 1"], ["number", "3"], ["even", "False"]],
     }
-    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(picture))), space.collection_.thumbnails[3])
+    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(image))), space.collection_.thumbnails[3])
     explorer.color_by = "truth_area"
     reply, _ = shown.legend.ask("thumbnail", item=5)
     assert reply["facts"][:2] == [["IoU", "nan"], ["Area of the truth (px)", "0"]]

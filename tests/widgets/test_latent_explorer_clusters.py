@@ -203,9 +203,9 @@ def test_representatives_side_by_side_with_clear_gaps(explore, space):
         strip = np.array(Image.open(io.BytesIO(png)))
         assert strip.shape == (5, 10 * row["count"] - 3, 4)
         for position, index in enumerate(space.clusters_[row["label"]].representatives):
-            picture, gap = np.split(strip[:, 10 * position : 10 * position + 10], [7], axis=1)
-            np.testing.assert_array_equal(picture[..., :3], space.collection_.thumbnails[index])
-            assert (picture[..., 3] == 255).all()
+            image, gap = np.split(strip[:, 10 * position : 10 * position + 10], [7], axis=1)
+            np.testing.assert_array_equal(image[..., :3], space.collection_.thumbnails[index])
+            assert (image[..., 3] == 255).all()
             assert (gap[..., 3] == 0).all()
 
 
@@ -393,9 +393,9 @@ def test_an_explanation_uses_the_settings_of_the_segmenter(explore, make_places,
 
 
 @pytest.mark.parametrize("given", [(False, False), (True, False), (False, True)])
-def test_a_space_without_model_or_pictures_cannot_explain(explore, space_on_disk, places, reads, given):
-    model, pictures = given
-    explorer = explore(space_on_disk(reads() if model else None, places if pictures else None))
+def test_a_space_without_model_or_images_cannot_explain(explore, space_on_disk, places, reads, given):
+    model, images = given
+    explorer = explore(space_on_disk(reads() if model else None, places if images else None))
     assert not LatentScreen(explorer).gallery["can_explain"]
     message = (
         r"this space has no data set; LatentSpace\.load\(path, dataset=\.\.\.\) takes it"
@@ -420,9 +420,9 @@ def test_a_loaded_space_shows_thumbnails_and_its_clusters(explore, space_on_disk
         one.size for one in sorted(grouped.clusters_, key=lambda one: one.mean_iou)
     ]
     shown.lasso(3)
-    reply, (picture, _, _) = shown.gallery.ask("images", items=[3])
+    reply, (image, _, _) = shown.gallery.ask("images", items=[3])
     assert reply["images"][0]["error"] == ""
-    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(picture))), grouped.collection_.thumbnails[3])
+    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(image))), grouped.collection_.thumbnails[3])
 
 
 @pytest.mark.parametrize(

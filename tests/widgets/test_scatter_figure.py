@@ -92,7 +92,7 @@ def test_axes_say_what_they_are_and_have_round_numbers(draw, space):
 
 
 class Scaled(nn.Module):
-    """Draws where the first channel is above one half; its layer `values` puts the picture out many times as large."""
+    """Draws where the first channel is above one half; its layer `values` puts the image out many times as large."""
 
     def __init__(self, factor):
         super().__init__()
@@ -133,18 +133,18 @@ def test_the_surface_has_the_color_of_the_iou_to_expect_and_is_clear_where_no_it
     monkeypatch.setattr(type(space), "cv_score_", score)
     background = Map(draw(np.arange(60), space).figure).surface
     assert background.visible
-    # Row 0 of a picture is at its top, where the second component is largest.
-    picture = np.array(Image.open(io.BytesIO(background.image.value)))[::-1]
-    surface = space.surface(picture.shape[:2])
+    # Row 0 of a image is at its top, where the second component is largest.
+    image = np.array(Image.open(io.BytesIO(background.image.value)))[::-1]
+    surface = space.surface(image.shape[:2])
     within = distance_transform_edt(surface.support == 1) > 9
     outside = distance_transform_edt(surface.support == 0) > 9
     assert within.sum() > 100
     assert outside.sum() > 100
     table = np.array([[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in table_of(SCORES)])
     expected = table[np.minimum(255, (surface.values[within] * 256).astype(int))]
-    assert np.abs(picture[within][:, :3] - expected).max() <= 1
-    assert (picture[within][:, 3] == round(opacity * 255)).all()
-    assert (picture[outside][:, 3] == 0).all()
+    assert np.abs(image[within][:, :3] - expected).max() <= 1
+    assert (image[within][:, 3] == round(opacity * 255)).all()
+    assert (image[outside][:, 3] == 0).all()
 
 
 def test_the_surface_can_be_hidden(draw):

@@ -7,7 +7,7 @@ import torch
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
-from window_checks import randomised
+from window_checks import randomized
 
 WIDTH = 4
 # With one position a map is global; with two, the next layer with a stride may see nothing but its padding.
@@ -276,7 +276,7 @@ def network_of(described, image):
         for index, each in enumerate(described):
             given = values[-1].clone()
             try:
-                layer = randomised(each.layer(given.shape[1]).double(), seed=index)
+                layer = randomized(each.layer(given.shape[1]).double(), seed=index)
                 value = layer(given, values) if isinstance(layer, Join) else layer(given)
             except (RuntimeError, ValueError):
                 continue

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from odd_networks import REFUSED, SHADOWED, TRACEABLE, Computes, Shadowing, scripted_layer
 from torch import nn
 from torch.nn import functional as F
-from window_checks import random_picture
+from window_checks import random_image
 
 from hdm_widgets.windowed import TraceError
 from hdm_widgets.windowed.trace import trace
@@ -31,7 +31,7 @@ def computed(traced, images):
 def assert_the_trace_computes_what_the_network_does(network, image, counts=(1, 2, 5)):
     traced = trace(network, image)
     for count in counts:
-        images = torch.stack([random_picture(*image.shape, seed=seed, dtype=image.dtype) for seed in range(count)])
+        images = torch.stack([random_image(*image.shape, seed=seed, dtype=image.dtype) for seed in range(count)])
         given = images.clone()
         with torch.inference_mode():
             expected = network(images.clone())
@@ -111,7 +111,7 @@ def _program(steps):
 # What is read has the same memory as what is written.
 @example([("select", 0, 0), ("add to_", 0, 1), ("add to_", 1, 0)])
 def test_writes_into_shared_memory(steps):
-    assert_the_trace_computes_what_the_network_does(_program(steps), random_picture(3, 4, 6), counts=(1, 3))
+    assert_the_trace_computes_what_the_network_does(_program(steps), random_image(3, 4, 6), counts=(1, 3))
 
 
 # Networks that do more than compute.
@@ -119,7 +119,7 @@ def test_writes_into_shared_memory(steps):
 
 @pytest.mark.parametrize("name", TRACEABLE)
 def test_what_can_be_traced(name):
-    assert_the_trace_computes_what_the_network_does(TRACEABLE[name]().eval(), random_picture(2, 8, 8))
+    assert_the_trace_computes_what_the_network_does(TRACEABLE[name]().eval(), random_image(2, 8, 8))
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -129,7 +129,7 @@ def test_what_cannot_be_traced_and_why(name, caplog, capfd):
     before = {key: value.clone() for key, value in network.state_dict().items()}
     attributes = set(vars(network[1]))
     with pytest.raises(TraceError) as caught:
-        trace(network, random_picture(2, 8, 8))
+        trace(network, random_image(2, 8, 8))
     assert str(caught.value).replace(" of 1", "").replace(" in 1", "") == reason
     # Nobody else says anything, and the network is as it was.
     assert capfd.readouterr() == ("", "")
@@ -142,20 +142,20 @@ def test_the_reason_names_the_module():
     network = nn.Sequential(nn.Conv2d(2, 2, 3), nn.Sequential(nn.Dropout(0.5))).eval()
     network[1][0].train()
     with pytest.raises(TraceError, match=r"^it draws random numbers in dropout of 1\.0$"):
-        trace(network, random_picture(2, 8, 8))
+        trace(network, random_image(2, 8, 8))
 
 
 def test_modules_of_torchscript():
     network = nn.Sequential(nn.Conv2d(2, 2, 3), scripted_layer).eval()
     with pytest.raises(TraceError, match=r"^it cannot be traced: 1 is compiled by TorchScript$"):
-        trace(network, random_picture(2, 8, 8))
+        trace(network, random_image(2, 8, 8))
 
 
 def test_networks_that_cannot_be_copied():
     network = Computes(lambda self, x: x)
     network.lock = threading.Lock()
     with pytest.raises(TraceError, match=r"^it cannot be copied, which tracing needs \(TypeError: cannot pickle"):
-        trace(network, random_picture(2, 8, 8))
+        trace(network, random_image(2, 8, 8))
 
 
 @pytest.mark.parametrize(
@@ -164,14 +164,14 @@ def test_networks_that_cannot_be_copied():
 @pytest.mark.parametrize("prefix", ["", "1."])
 def test_attributes_that_shadow_methods(names, prefix):
     network = nn.Sequential(nn.Identity(), Shadowing(names)) if prefix else Shadowing(names)
-    traced = assert_the_trace_computes_what_the_network_does(network, random_picture(2, 8, 9))
+    traced = assert_the_trace_computes_what_the_network_does(network, random_image(2, 8, 9))
     assert [call.label for call in traced.calls] == [f"conv2d in {prefix}inner.0", f"batch_norm in {prefix}inner.1"]
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
 def test_weights_that_are_computed_before_every_run():
     network = nn.Sequential(nn.utils.weight_norm(nn.Conv2d(2, 4, 3)), nn.utils.spectral_norm(nn.Conv2d(4, 2, 3))).eval()
-    assert_the_trace_computes_what_the_network_does(network, random_picture(2, 8, 8))
+    assert_the_trace_computes_what_the_network_does(network, random_image(2, 8, 8))
 
 
 # What torch.compile has compiled.
@@ -199,7 +199,7 @@ def test_compiled_parts_run_as_they_are_written(kind, ran_before):
         part.compile(backend=backend, dynamic=False)
         network = nn.Sequential(nn.Conv2d(2, 2, 3), part)
     network.eval()
-    image = random_picture(2, 9, 10)
+    image = random_image(2, 9, 10)
     with torch.inference_mode():
         if ran_before:
             network(image[None])

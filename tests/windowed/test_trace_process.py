@@ -14,12 +14,12 @@ from odd_networks import Computes
 from single_operations import IN_PLACE_OF_PARTS, InPlace
 from test_trace import assert_the_trace_computes_what_the_network_does
 from torch import nn
-from window_checks import random_picture, randomised
+from window_checks import random_image, randomized
 
 from hdm_widgets.windowed import TraceError
 from hdm_widgets.windowed.trace import trace
 
-IMAGE = random_picture(2, 12, 10)
+IMAGE = random_image(2, 12, 10)
 
 
 class Paused(nn.Module):
@@ -90,7 +90,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_what_others_set_meanwhile_stays(name, monkeypatch):
-    network = randomised(NETWORKS[name]())
+    network = randomized(NETWORKS[name]())
     trace(nn.Conv2d(2, 2, 1), IMAGE)  # so that everything is imported
     paused = nn.Sequential(Paused(network), nn.Conv2d(2, 3, 1)).eval()
     known = process_state()
@@ -142,7 +142,7 @@ def test_what_others_run_meanwhile_is_not_recorded(name):
 
 def test_traces_at_once():
     networks = [
-        randomised(nn.Sequential(nn.Conv2d(2, width, 3), nn.BatchNorm2d(width), nn.ReLU())) for width in (3, 4, 5)
+        randomized(nn.Sequential(nn.Conv2d(2, width, 3), nn.BatchNorm2d(width), nn.ReLU())) for width in (3, 4, 5)
     ]
     together = threading.Barrier(len(networks))
 

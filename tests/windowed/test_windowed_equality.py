@@ -23,8 +23,8 @@ from window_checks import (
     changed_images,
     compared,
     outputs_from_windows,
-    random_picture,
-    randomised,
+    random_image,
+    randomized,
 )
 
 import hdm_widgets as hw
@@ -64,7 +64,7 @@ ODD = dict.fromkeys(NETWORKS, (3, 97, 131)) | {"MONAI's UNet, batch norm": (3, 5
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_on_divisible_images_of_one_channel(name):
-    model, image = randomised(made(NETWORKS[name], 1)), random_picture(1, 48, 64)
+    model, image = randomized(made(NETWORKS[name], 1)), random_image(1, 48, 64)
     boxes = boxes_everywhere(48, 64, 9)
     engine = TracedModel(model, image)
     result = assert_windows_equal_the_model(model, image, boxes, engine)
@@ -74,17 +74,17 @@ def test_networks_on_divisible_images_of_one_channel(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_on_odd_images_of_several_channels(name):
-    model, image = randomised(made(NETWORKS[name], 3), seed=1), random_picture(*ODD[name])
+    model, image = randomized(made(NETWORKS[name], 3), seed=1), random_image(*ODD[name])
     boxes = boxes_everywhere(*ODD[name][1:], 14)
     result = assert_windows_equal_the_model(model, image, boxes)
     assert_it_proves_something(result, boxes, least=0.5 if name == "unpadded U-Net" else 1)
 
 
 def _check_operation(name, factory):
-    model, image = made(factory), random_picture(2, 29, 38)
+    model, image = made(factory), random_image(2, 29, 38)
     with torch.no_grad():
         model(image[None].clone())  # lazy layers learn how many channels they get
-    model = randomised(model)
+    model = randomized(model)
     boxes = boxes_everywhere(29, 38, 7)
     engine = TracedModel(model, image)
     result = assert_windows_equal_the_model(model, image, boxes, engine)
@@ -118,7 +118,7 @@ def test_trained_weights(data):
 
 @pytest.mark.parametrize("name", ["ResNet U-Net", "dilated FCN", "ESPNet-like", "DenseNet-like"])
 def test_double_precision(name):
-    model, image = randomised(made(LOCAL[name], 2).double()), random_picture(2, 41, 50, dtype=torch.float64)
+    model, image = randomized(made(LOCAL[name], 2).double()), random_image(2, 41, 50, dtype=torch.float64)
     result = assert_windows_equal_the_model(model, image, boxes_everywhere(41, 50, 6))
     assert result.windowed.dtype == torch.float64
     torch.testing.assert_close(result.windowed, result.whole, rtol=1e-10, atol=1e-10)
@@ -142,27 +142,27 @@ def test_outputs_of_other_shapes(end, shape):
         def forward(self, x):
             return end(self.first(x))
 
-    model, image = randomised(made(Ended)), random_picture(2, 29, 38)
+    model, image = randomized(made(Ended)), random_image(2, 29, 38)
     result = assert_windows_equal_the_model(model, image, boxes_everywhere(29, 38, 7))
     assert result.whole.shape[1:] == shape
 
 
 def test_images_with_a_side_of_few_pixels():
-    model = randomised(made(DilatedFCN, 1))
+    model = randomized(made(DilatedFCN, 1))
     for height, width in [(1, 30), (30, 1), (2, 3)]:
-        image = random_picture(1, height, width)
+        image = random_image(1, height, width)
         boxes = boxes_everywhere(height, width, min(height, width))
         assert_windows_equal_the_model(model, image, boxes[(boxes[:, 2:] <= (height, width)).all(1)])
 
 
 def test_nothing_asked_is_nothing_computed():
-    image = random_picture(1, 20, 20)
-    base = WindowedInference(TracedModel(randomised(made(DilatedFCN, 1)), image).network, image)
+    image = random_image(1, 20, 20)
+    base = WindowedInference(TracedModel(randomized(made(DilatedFCN, 1)), image).network, image)
     assert list(base.run(np.zeros((0, 4), np.intp), lambda items, boxes: pytest.fail("no content is needed"))) == []
 
 
 def test_many_boxes_alike_are_computed_together():
-    model, image = randomised(made(DilatedFCN, 1)), random_picture(1, 64, 64)
+    model, image = randomized(made(DilatedFCN, 1)), random_image(1, 64, 64)
     network = TracedModel(model, image).network
     boxes = np.array([(row, col, row + 4, col + 4) for row in range(20, 40, 2) for col in range(20, 40, 2)])
     batches = list(WindowedInference(network, image).run(boxes, lambda items, _: torch.zeros(len(items), 1, 4, 4)))
@@ -175,7 +175,7 @@ def test_many_boxes_alike_are_computed_together():
 
 
 def test_same_content_changes_nothing():
-    model, image = randomised(made(ResNetUNet, 2)), random_picture(2, 48, 64)
+    model, image = randomized(made(ResNetUNet, 2)), random_image(2, 48, 64)
     base = WindowedInference(TracedModel(model, image).network, image)
     boxes = boxes_everywhere(48, 64, 9)
     outputs = outputs_from_windows(base, boxes, image.repeat(len(boxes), 1, 1, 1))
@@ -186,7 +186,7 @@ def test_same_content_changes_nothing():
 
 
 def test_windows_are_as_large_as_what_changes():
-    model, image = randomised(made(DilatedFCN, 1)), random_picture(1, 48, 64)
+    model, image = randomized(made(DilatedFCN, 1)), random_image(1, 48, 64)
     box = np.array([[20, 25, 24, 31]])
     changed = changed_images(image, box)
     network = TracedModel(model, image).network
@@ -216,7 +216,7 @@ def test_windows_a_pixel_too_small_are_found_out(side, monkeypatch):
         return interval._replace(lo=interval.lo + 1) if side == "lo" else interval._replace(hi=interval.hi - 1)
 
     monkeypatch.setattr(Window, "propagate", shrunk)
-    model, image = randomised(made(DilatedFCN, 1)), random_picture(1, 48, 64)
+    model, image = randomized(made(DilatedFCN, 1)), random_image(1, 48, 64)
     with pytest.raises(AssertionError, match="differs by"):
         assert_windows_equal_the_model(model, image, np.array([[20, 25, 24, 31]]))
 
@@ -234,7 +234,7 @@ def test_windows_a_pixel_too_small_are_found_out(side, monkeypatch):
     ids=["ResNet U-Net", "in place", "weight norm"],
 )
 def test_the_model_is_not_altered(factory):
-    model = randomised(made(factory))
+    model = randomized(made(factory))
     first, *others = model.parameters()
     first.requires_grad_(False)
     modules = dict(model.named_modules())
@@ -243,7 +243,7 @@ def test_the_model_is_not_altered(factory):
     attributes = {name: set(vars(module)) for name, module in modules.items()}
     random_state = torch.get_rng_state()
 
-    compared(model, random_picture(2, 30, 40), boxes_everywhere(30, 40, 5))
+    compared(model, random_image(2, 30, 40), boxes_everywhere(30, 40, 5))
 
     assert dict(model.named_modules()) == modules
     assert {name: set(vars(module)) for name, module in modules.items()} == attributes
@@ -264,7 +264,7 @@ def test_the_model_is_not_altered(factory):
 
 
 def test_the_model_can_still_be_trained():
-    model, image = randomised(made(DilatedFCN, 1)), random_picture(1, 20, 24)
+    model, image = randomized(made(DilatedFCN, 1)), random_image(1, 20, 24)
     compared(model, image, boxes_everywhere(20, 24, 5))
     model.train()
     model(image[None]).mean().backward()
@@ -274,14 +274,14 @@ def test_the_model_can_still_be_trained():
 def _trained(model):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
     model.train()
-    model(random_picture(1, 48, 64, seed=9)[None]).square().mean().backward()
+    model(random_image(1, 48, 64, seed=9)[None]).square().mean().backward()
     optimizer.step()
     optimizer.zero_grad()
     model.eval()
 
 
 def _loaded(model):
-    model.load_state_dict(randomised(made(ResNetUNet, 1), seed=5).state_dict())
+    model.load_state_dict(randomized(made(ResNetUNet, 1), seed=5).state_dict())
 
 
 def _statistics(model):
@@ -303,7 +303,7 @@ def _one_weight(model):
 
 @pytest.mark.parametrize("change", [_trained, _loaded, _statistics, _one_weight, _under_data])
 def test_weights_changed_in_place_are_used(change):
-    model, image = randomised(made(ResNetUNet, 1)), random_picture(1, 48, 64)
+    model, image = randomized(made(ResNetUNet, 1)), random_image(1, 48, 64)
     boxes = boxes_everywhere(48, 64, 9)
     engine = TracedModel(model, image)
     before = assert_windows_equal_the_model(model, image, boxes, engine)
@@ -314,7 +314,7 @@ def test_weights_changed_in_place_are_used(change):
 
 
 def test_a_base_keeps_the_weights_it_was_made_with():
-    model, image = randomised(made(ResNetUNet, 1)), random_picture(1, 48, 64)
+    model, image = randomized(made(ResNetUNet, 1)), random_image(1, 48, 64)
     boxes = boxes_everywhere(48, 64, 9)[:3]
     images = changed_images(image, boxes)
     base = WindowedInference(TracedModel(model, image).network, image)
@@ -338,7 +338,7 @@ def test_earlier_names(old, new):
 
 def _parts():
     """Everything that a network is made of, and what it computes."""
-    model, image = randomised(made(ResNetUNet, 2)), random_picture(2, 48, 64)
+    model, image = randomized(made(ResNetUNet, 2)), random_image(2, 48, 64)
     engine, boxes = TracedModel(model, image), boxes_everywhere(48, 64, 9)[:2]
     base = WindowedInference(engine.network, image)
     windows = list(base.run(boxes, lambda items, grown: torch.zeros(len(items), 2, *(grown[0, 2:] - grown[0, :2]))))

@@ -20,7 +20,7 @@ from random_networks import (
     Transposed,
     network_of,
 )
-from window_checks import assert_windows_equal_the_model, random_picture
+from window_checks import assert_windows_equal_the_model, random_image
 
 from hdm_widgets.windowed import TracedModel
 
@@ -65,7 +65,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even k
 @example([Largest((3, 3), (2, 2), (1, 1), 2, True), Resized("bicubic", 2.3, 0.6, False, True)], 21, 10, [CORNER, WHOLE])
 @example([Convolution((5, 4), padding=(4, 3), mode="circular"), Moved(False, 3), Moved(True, 1)], 9, 30, [CORNER])
 def test_windows_equal_the_whole(layers, height, width, parts):
-    image = random_picture(2, height, width, dtype=torch.float64)
+    image = random_image(2, height, width, dtype=torch.float64)
     model = network_of(layers, image)
     assume(len(model.layers) > 0)
     engine = TracedModel(model, image)
@@ -80,7 +80,7 @@ def test_random_networks_show_what_changes():
 
     @given(st.lists(LAYERS, min_size=1, max_size=8), sides, sides)
     def collect(layers, height, width):
-        image = random_picture(2, height, width, dtype=torch.float64)
+        image = random_image(2, height, width, dtype=torch.float64)
         model = network_of(layers, image)
         with torch.inference_mode():
             before, after = model(image[None].clone()), model(image[None].flip(-1) + 0.3)

@@ -12,8 +12,8 @@ from window_checks import (
     boxes_everywhere,
     changed_images,
     outputs_from_windows,
-    random_picture,
-    randomised,
+    random_image,
+    randomized,
 )
 
 from hdm_widgets.windowed import TracedModel, WindowedInference
@@ -40,10 +40,10 @@ NETWORKS = {**{name: lambda factory=factory: factory(2) for name, factory in LOC
 @pytest.mark.parametrize("name", NETWORKS)
 def test_nothing_is_lost_without_tolerance(name):
     shape = (2, 33, 40) if name in GLOBAL else (2, 29, 38) if name in PECULIAR else (2, 48, 64)
-    model, image = made(NETWORKS[name]).eval(), random_picture(*shape)
+    model, image = made(NETWORKS[name]).eval(), random_image(*shape)
     with torch.no_grad():
         model(image[None].clone())  # lazy layers learn how many channels they get
-    model = randomised(model)
+    model = randomized(model)
     boxes = boxes_everywhere(*shape[1:], 7)
     # All of a box is another, or one pixel in it: then there is much to shrink.
     pixels = image.repeat(len(boxes), 1, 1, 1)
@@ -67,7 +67,7 @@ def _sizes(base, boxes, images, tolerance):
 
 
 def test_windows_shrink_around_the_pixel_that_changed():
-    model, image = randomised(made(DilatedFCN, 1)), random_picture(1, 48, 64)
+    model, image = randomized(made(DilatedFCN, 1)), random_image(1, 48, 64)
     images = image.repeat(1, 1, 1, 1)
     images[0, 0, 24, 30] += 3
     base, boxes = WindowedInference(TracedModel(model, image).network, image), np.array([[20, 20, 30, 40]])
@@ -80,7 +80,7 @@ def test_windows_shrink_around_the_pixel_that_changed():
 
 
 def test_the_more_is_tolerated_the_smaller_the_windows():
-    model, image = randomised(made(ResNetUNet, 1)), random_picture(1, 64, 64)
+    model, image = randomized(made(ResNetUNet, 1)), random_image(1, 64, 64)
     boxes = boxes_everywhere(64, 64, 9)
     images = changed_images(image, boxes)
     base = WindowedInference(TracedModel(model, image).network, image)
@@ -91,7 +91,7 @@ def test_the_more_is_tolerated_the_smaller_the_windows():
 
 @pytest.mark.parametrize("tolerance", [1e-5, 0.1])
 def test_what_does_not_change_has_no_window(tolerance):
-    model, image = randomised(made(DilatedFCN, 1)), random_picture(1, 30, 30)
+    model, image = randomized(made(DilatedFCN, 1)), random_image(1, 30, 30)
     boxes = boxes_everywhere(30, 30, 8)
     base = WindowedInference(TracedModel(model, image).network, image)
     same = image.repeat(len(boxes), 1, 1, 1)
@@ -101,7 +101,7 @@ def test_what_does_not_change_has_no_window(tolerance):
 
 def test_what_is_not_a_number_is_a_change():
     model = nn.Conv2d(1, 1, 3, padding=1).eval()
-    image = random_picture(1, 20, 20)
+    image = random_image(1, 20, 20)
     images = image.repeat(1, 1, 1, 1)
     images[0, 0, 10, 10] = torch.nan
     base, boxes = WindowedInference(TracedModel(model, image).network, image), np.array([[8, 8, 14, 14]])

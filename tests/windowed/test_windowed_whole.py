@@ -10,8 +10,8 @@ from window_checks import (
     assert_it_proves_something,
     assert_windows_equal_the_model,
     boxes_everywhere,
-    random_picture,
-    randomised,
+    random_image,
+    randomized,
 )
 
 from hdm_widgets.windowed import TracedModel, TraceError
@@ -20,7 +20,7 @@ from hdm_widgets.windowed import TracedModel, TraceError
 @pytest.mark.parametrize("name", GLOBAL)
 def test_global_operations(name):
     part, labels = GLOBAL[name]
-    model, image = randomised(made(lambda: Around(part()))), random_picture(2, 33, 40)
+    model, image = randomized(made(lambda: Around(part()))), random_image(2, 33, 40)
     boxes = boxes_everywhere(33, 40, 7)
     engine = TracedModel(model, image)
     result = assert_windows_equal_the_model(model, image, boxes, engine)
@@ -30,13 +30,13 @@ def test_global_operations(name):
 
 
 def test_a_change_reaches_every_output_place():
-    model, image = randomised(made(lambda: Around(nn.GroupNorm(2, 8)))), random_picture(2, 33, 40)
+    model, image = randomized(made(lambda: Around(nn.GroupNorm(2, 8)))), random_image(2, 33, 40)
     result = assert_windows_equal_the_model(model, image, boxes_everywhere(33, 40, 7)[:1])
     assert (result.windowed != result.unchanged).flatten(2).double().mean() > 0.9
 
 
 def test_averages_over_a_few_cells_are_no_look_at_everything():
-    model, image = randomised(made(lambda: Around(PyramidPooling((3, 6))))), random_picture(2, 33, 40)
+    model, image = randomized(made(lambda: Around(PyramidPooling((3, 6))))), random_image(2, 33, 40)
     engine = TracedModel(model, image)
     assert_windows_equal_the_model(model, image, boxes_everywhere(33, 40, 7), engine)
     assert engine.network.propagation.global_steps() == []
@@ -45,8 +45,8 @@ def test_averages_over_a_few_cells_are_no_look_at_everything():
 def test_monai_unet_with_instance_norm():
     from monai.networks.nets import UNet
 
-    model = randomised(made(lambda: UNet(2, 1, 2, channels=(6, 12, 24), strides=(2, 2))))
-    image, boxes = random_picture(1, 48, 64), boxes_everywhere(48, 64, 9)
+    model = randomized(made(lambda: UNet(2, 1, 2, channels=(6, 12, 24), strides=(2, 2))))
+    image, boxes = random_image(1, 48, 64), boxes_everywhere(48, 64, 9)
     engine = TracedModel(model, image)
     result = assert_windows_equal_the_model(model, image, boxes, engine)
     assert_it_proves_something(result, boxes)
@@ -75,7 +75,7 @@ class Segmenter(nn.Module):
 
 
 def test_segformer():
-    model, image, boxes = randomised(made(Segmenter)), random_picture(3, 65, 96), boxes_everywhere(65, 96, 11)
+    model, image, boxes = randomized(made(Segmenter)), random_image(3, 65, 96), boxes_everywhere(65, 96, 11)
     engine = TracedModel(model, image)
     result = assert_windows_equal_the_model(model, image, boxes, engine)
     assert_it_proves_something(result, boxes)
@@ -110,7 +110,7 @@ def _writing(self, x):
 
 @pytest.mark.parametrize("function", [_counting, _writing])
 def test_what_a_network_writes_elsewhere_is_its_own_business(function):
-    model, image = randomised(Forward(function)), random_picture(2, 20, 26)
+    model, image = randomized(Forward(function)), random_image(2, 20, 26)
     before = image.clone()
     engine = TracedModel(model, image)
     assert float(model.calls) == 0
@@ -133,7 +133,7 @@ def test_what_a_network_writes_elsewhere_is_its_own_business(function):
 )
 def test_says_why_it_cannot_be_traced(function, reason):
     with pytest.raises(TraceError, match=reason) as caught:
-        TracedModel(randomised(Forward(function)), random_picture(2, 20, 26))
+        TracedModel(randomized(Forward(function)), random_image(2, 20, 26))
     message = str(caught.value)
     # A clause for people: one line, no report of the tracer's.
     assert message
@@ -143,11 +143,11 @@ def test_says_why_it_cannot_be_traced(function, reason):
 
 def test_a_vector_is_no_map():
     with pytest.raises(TraceError):
-        TracedModel(randomised(nn.Sequential(conv_bn(2, 8), Classifier())), random_picture(2, 20, 26))
+        TracedModel(randomized(nn.Sequential(conv_bn(2, 8), Classifier())), random_image(2, 20, 26))
 
 
 def _equal_or_refused(model):
-    model, image = randomised(model), random_picture(2, 20, 26)
+    model, image = randomized(model), random_image(2, 20, 26)
     try:
         engine = TracedModel(model, image)
     except TraceError as error:
@@ -184,5 +184,5 @@ def test_low_precision_inside():
 
 def test_functions_of_the_whole_keep_their_place_in_the_label():
     model = nn.Sequential(conv_bn(2, 8), nn.Sequential(Function(lambda x: x / x.sum((2, 3), keepdim=True))))
-    engine = TracedModel(randomised(model), random_picture(2, 20, 26))
+    engine = TracedModel(randomized(model), random_image(2, 20, 26))
     assert engine.network.propagation.global_steps() == ["sum in 1.0"]

@@ -22,7 +22,7 @@ class Compared(NamedTuple):
     unchanged: torch.Tensor
 
 
-def randomised(model, seed=0):
+def randomized(model, seed=0):
     """A model in eval mode as if trained: no statistic, scale or shift is 0 or 1, and signals keep their size."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
@@ -53,7 +53,7 @@ def randomised(model, seed=0):
     return model.eval()
 
 
-def random_picture(channels, height, width, seed=0, dtype=torch.float32):
+def random_image(channels, height, width, seed=0, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(channels, height, width, generator=generator, dtype=dtype)
 
