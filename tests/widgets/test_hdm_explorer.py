@@ -310,7 +310,7 @@ BAD_TRAITS = [
     ("channel", 2, r"channel must be -1 \(all\) or 0 to 1"),
     ("result_type", "best", "unknown result type 'best'"),
     ("color_map", "Blue", "unknown color map 'Blue'"),
-    ("layers", ["map", "clouds"], "unknown layer 'clouds'; known are image"),
+    ("layers", ["map", "clouds"], "unknown layer 'clouds'; known are picture"),
     ("cell", (6, 0), r"cell \(6, 0\) is outside the grid of 6 x 8 cells"),
     ("opacity", 1.5, "1.5"),
 ]
