@@ -151,10 +151,7 @@ class Collector:
     def _running(self) -> Iterator[Segmenter]:
         """The segmenter around the network inside any wrapper, with the model held in eval mode."""
         with self.segmenter.evaluating():
-            bare = unwrapped_segmenter(self.segmenter)
-            yield bare
-            # What was decided on the first output holds for the wrapper too.
-            self.segmenter.activation = bare.activation
+            yield unwrapped_segmenter(self.segmenter)
 
     def _hook(self, name: str) -> ActivationHook:
         module = find_module(network_of(self.segmenter), name)

@@ -61,7 +61,7 @@ def numpy_only(images):
         lambda images: {"out": images[:, :1], "aux": images[:, :1] * 0},
         lambda images: {"logits": images[:, 0]},
         lambda images: SimpleNamespace(logits=images[:, :1]),
-        lambda images: [images[:, :1], images[:, :1] * 0],
+        lambda images: [images[:, :1], images[:, :1] + 0],
         lambda images: (images[:, 0], "loss"),
         lambda images: images[:, 0].double(),
         lambda images: images[:, 0].numpy(),
