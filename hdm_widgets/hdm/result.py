@@ -31,11 +31,13 @@ from hdm_widgets.hdm.circle_map import (
     relative,
 )
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.noise import Noise
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.plan import Plan
 from hdm_widgets.hdm.plotting import Panel, canny, draw, draw_in_a_row, png
 from hdm_widgets.metrics.distance import HausdorffPair, hausdorff_pair
 from hdm_widgets.metrics.overlap import iou
+from hdm_widgets.models.reading import Reading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,6 +79,10 @@ class HDMResult:
         Which backend computed the outputs, and why; None in a loaded result.
     approximation : Approximation or None
         The error of an approximate scan; None for an exact one.
+    noise : Noise or None
+        How far masks of the image without a disc are apart, for a model whose runs differ; None for any other.
+    reading : Reading or None
+        What was understood of the model's output; None in a loaded result.
     """
 
     values: NDArray[np.float64]
@@ -91,6 +97,8 @@ class HDMResult:
     approximation: Approximation | None = None
     _masks: MaskStore | None = field(repr=False, default=None)
     _show: Callable[[int, int], Tensor] | None = field(repr=False, default=None)
+    noise: Noise | None = None
+    reading: Reading | None = field(repr=False, default=None)
 
     @property
     def width(self) -> int:
@@ -368,6 +376,7 @@ class HDMResult:
             "baseline": self.baseline,
             "settings": asdict(self.settings),
             "approximation": asdict(self.approximation) if self.approximation else None,
+            "noise": asdict(self.noise) if self.noise else None,
         }
         arrays: dict[str, Any] = {
             "values": self.values,
@@ -405,6 +414,8 @@ class HDMResult:
                 Approximation(**about["approximation"]) if about["approximation"] else None,
                 MaskStore.from_arrays(arrays) if "mask_base" in arrays else None,
                 None if settings.own_mask else settings.occlusion(grid, torch.from_numpy(arrays["image"])).occluded,
+                # Files of earlier versions have none.
+                noise=Noise(**about["noise"]) if about.get("noise") else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)!r} is not a whole HDMResult: {error}") from error

@@ -20,16 +20,19 @@ from hdm_widgets.hdm.backends import Inference, Outputs, WindowsDifferError
 from hdm_widgets.hdm.cache import DistanceCache, Measured, ScanCache
 from hdm_widgets.hdm.circle_map import filled
 from hdm_widgets.hdm.measure import Measure
+from hdm_widgets.hdm.noise import Noise, measure_noise
 from hdm_widgets.hdm.occlusion import Changes, Occluder, Occlusion, warn_of_clipping
 from hdm_widgets.hdm.options import InferenceMode, ScanSettings
 from hdm_widgets.hdm.plan import Plan, make_plan
 from hdm_widgets.hdm.result import HDMResult, ScanUpdate
+from hdm_widgets.models.batch_check import mixes_batches
 from hdm_widgets.models.batch_size import BatchSize, run_in_batches
 from hdm_widgets.models.errors import ModelError, ModelOutputError
 from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = ["PreparedScan"]
 
+_MIXED = "the model's output for an image depends on the other images of its batch"
 # Cells prepared at a time; fewer if their images take more memory than this.
 _CHUNK = 512
 _CHUNK_BYTES = 256 << 20
@@ -124,11 +127,43 @@ class PreparedScan:
                 measure = self.measure_over(raw)
         except Exception as error:  # noqa: BLE001 - any error is reported with its place
             raise_with_cell(error, None)
+        noise = self._check_runs(raw, unchanged)
         cells = np.argwhere(self.settings.asked(self.occluder.grid))
-        tolerance = self.settings.tolerance
-        planned = make_plan(segmenter, self.occluder, self.inference, tolerance, cells, raw, seconds)
+        single = _MIXED if segmenter.reading.batch_dependent else ""
+        planned = make_plan(
+            segmenter, self.occluder, self.inference, self.settings.tolerance, cells, raw, seconds, single
+        )
         inference = Inference(segmenter, planned, self.inference, unchanged, raw)
-        return _RunningScan(self, plain, measure, inference, self._cached(measure, inference, raw))
+        return _RunningScan(self, plain, measure, inference, self._cached(measure, inference, raw), noise)
+
+    def _check_runs(self, raw: Tensor, unchanged: Tensor) -> Noise | None:
+        """Run the image again, alone and in a batch, unless that has been done with this segmenter.
+
+        A model that draws random numbers gets a noise level; one that mixes the images of a batch is run on single
+        images from now on.
+        """
+        segmenter, image = self.segmenter, unchanged[None]
+        checked, reading = segmenter.runs_are_checked(unchanged), segmenter.reading
+        noise = None
+        try:
+            if not checked or reading.random:
+                noise = measure_noise(raw, lambda: segmenter.raw(image.clone()), self.measure_over)
+            if not checked:
+                # Who asks for single images gets what each image gives alone.
+                mixes = self.sizes.limit > 1 and mixes_batches(segmenter, image) > 1
+                segmenter.note_runs(unchanged, batch_dependent=mixes, random=noise is not None)
+        except Exception as error:  # noqa: BLE001 - any error is reported with its place
+            raise_with_cell(error, None)
+        if not checked and noise is not None:
+            warn_user(
+                f"two runs of the model on one image differ, by up to {noise.pixels} px of the mask and {noise.distance:.3g} "
+                "of the distance: smaller differences in the map say nothing; is dropout on, or does the model sample?"
+            )
+        if segmenter.reading.batch_dependent:
+            self.sizes.run_singly()
+            if not checked:
+                warn_user(f"{_MIXED}: images are run one at a time")
+        return noise
 
     def _cached(self, measure: Measure, inference: Inference, raw: Tensor) -> DistanceCache:
         """What earlier scans measured with the same model, image, truth and settings."""
@@ -162,6 +197,7 @@ class _RunningScan:
         Of windows over the output for the unchanged image, which is the image with an empty disc.
     inference : Inference
     cached : DistanceCache
+    noise : Noise or None
     """
 
     def __init__(
@@ -171,9 +207,10 @@ class _RunningScan:
         measure: Measure,
         inference: Inference,
         cached: DistanceCache,
+        noise: Noise | None,
     ) -> None:
         self._prepared, self._plain, self._measure = prepared, plain, measure
-        self.inference, self._cached = inference, cached
+        self.inference, self._cached, self._noise = inference, cached, noise
         self._grid = prepared.occluder.grid
         self._asked = prepared.settings.asked(self._grid)
         self._truth, self._image = prepared.truth != 0, prepared.image.numpy()
@@ -219,6 +256,7 @@ class _RunningScan:
         return HDMResult(
             self._values.copy(), self._plain.distance, self._measured.copy(), self._grid, self._image, self._truth,
             self._plain.mask, prepared.settings, self.inference.plan, self._approximation, self._masks, prepared.show,
+            self._noise, prepared.segmenter.reading,
         )  # fmt: skip
 
     def _update(self, cells: NDArray[np.intp], stride: int) -> ScanUpdate:

@@ -164,7 +164,7 @@ def _record_outputs(segmenter: Segmenter, network: nn.Module, images: Tensor, *,
                 # Not a leaf of the graph: a model may change its input in place.
                 given = given.requires_grad_() * 1
             with _DetachedNumbers() if gradients else nullcontext():
-                final = segmenter.standard(segmenter.call(given), images)
+                final = segmenter.maps(given)
             found = [output for output in outputs if runs[output.name] == 1]
             return _contributing(found, final) if gradients else found
     finally:

@@ -139,6 +139,7 @@ class Segmenter:
         self.output, self.classes, self.align, self.layout = output, classes, align, layout
         self.preprocess = preprocess
         self._sizes: tuple[object, BatchSize] | None = None
+        self._checked_sizes: set[tuple[int, ...]] = set()
         self._call = ModelCall(model)
         self._reader = OutputReader(
             model, target=self.target, threshold=self.threshold, activation=activation, output=output,
@@ -196,8 +197,13 @@ class Segmenter:
         """What was understood of the model's output."""
         return self._reader.reading
 
-    def note_runs(self, *, batch_dependent: bool, random: bool) -> None:
+    def runs_are_checked(self, image: Tensor) -> bool:
+        """Whether it is known of images of this size if batches and repeated runs give the same."""
+        return tuple(image.shape) in self._checked_sizes
+
+    def note_runs(self, image: Tensor, *, batch_dependent: bool, random: bool) -> None:
         """Say in `reading` whether images of a batch influence each other, and whether two runs differ."""
+        self._checked_sizes.add(tuple(image.shape))
         self._reader.reading = self.reading.noted(batch_dependent=batch_dependent, random=random)
 
     @property
@@ -308,9 +314,7 @@ class Segmenter:
             As `probabilities` does, but what runs out of memory raises its own error.
         """
         with torch.no_grad(), self.evaluating():
-            given = self._prepared(images.to(self.run_device))
-            output = self._call(given, self.pad_to)
-            maps = self.standard(output, given)
+            given, maps = self._given_and_maps(images)
             finite = torch.isfinite(maps.flatten(1).sum(1))
             if not bool(finite.all()):
                 # The sum of finite values may overflow: check every value.
@@ -353,7 +357,7 @@ class Segmenter:
 
     def _too_large(self, maps: Tensor, given: Tensor, size: tuple[int, int]) -> str:
         advice = self._call.padding_advice(
-            given, self.pad_to, lambda output, padded: self.standard(output, padded).shape[-2:] == padded.shape[-2:]
+            given, self.pad_to, lambda output, padded: self._standard(output, padded).shape[-2:] == padded.shape[-2:]
         )
         return (
             f"the model returned maps of {maps.shape[-2]} x {maps.shape[-1]} px for images of "
@@ -396,16 +400,21 @@ class Segmenter:
     def _maps(self, model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
         """The images, and the maps that a model returns for them."""
         output = model(padded(images, self.pad_to).to(model_dtype(model)))
-        return images, self.standard(output, images)
+        return images, self._standard(output, images)
 
-    def standard(self, output: Any, images: Tensor) -> Tensor:
-        """The maps in an output for `images` (N, C, H, W), as the model's values: float (N, classes, h, w)."""
+    def maps(self, images: Tensor) -> Tensor:
+        """The maps of a batch (N, C, H, W) as the model gave them: float (N, classes, h, w), of its own size."""
+        return self._given_and_maps(images)[1]
+
+    def _given_and_maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The images as they were given to the model, without padding, and its maps."""
+        given = self._prepared(images.to(self.run_device))
+        return given, self._standard(self._call(given, self.pad_to), given)
+
+    def _standard(self, output: Any, images: Tensor) -> Tensor:
+        """The maps in an output for `images` (N, C, H, W) as they were given to the model."""
         size = padded_size(images, self.pad_to)
         return self._reader.maps(output, images.shape[0], size, self.run_device)
-
-    def call(self, images: Tensor) -> Any:
-        """Prepare and pad a batch (N, C, H, W) and run the model on it; the output is as the model gave it."""
-        return self._call(self._prepared(images.to(self.run_device)), self.pad_to)
 
     def target_map(self, raw: Tensor) -> Tensor:
         """The segment's channel (N, H, W) of a raw output."""
