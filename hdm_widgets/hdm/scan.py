@@ -33,6 +33,8 @@ from hdm_widgets.models.segmenter import Segmenter
 __all__ = ["PreparedScan"]
 
 _MIXED = "the model's output for an image depends on the other images of its batch"
+# Cells sampled to see whether any disc changes the image.
+_SAMPLE = 256
 # Cells prepared at a time; fewer if their images take more memory than this.
 _CHUNK = 512
 _CHUNK_BYTES = 256 << 20
@@ -127,8 +129,9 @@ class PreparedScan:
                 measure = self.measure_over(raw)
         except Exception as error:  # noqa: BLE001 - any error is reported with its place
             raise_with_cell(error, None)
-        noise = self._check_runs(raw, unchanged)
         cells = np.argwhere(self.settings.asked(self.occluder.grid))
+        changed = len(cells) and len(self.occluder.boxes(cells[:: max(1, len(cells) // _SAMPLE)]))
+        noise = self._check_runs(raw, unchanged) if changed else None
         single = _MIXED if segmenter.reading.batch_dependent else ""
         planned = make_plan(
             segmenter, self.occluder, self.inference, self.settings.tolerance, cells, raw, seconds, single
@@ -156,8 +159,9 @@ class PreparedScan:
             raise_with_cell(error, None)
         if not checked and noise is not None:
             warn_user(
-                f"two runs of the model on one image differ, by up to {noise.pixels} px of the mask and {noise.distance:.3g} "
-                "of the distance: smaller differences in the map say nothing; is dropout on, or does the model sample?"
+                f"two runs of the model on one image differ, by up to {noise.pixels} px of the mask and "
+                f"{noise.distance:.3g} of the distance: smaller differences in the map say nothing; is dropout on, "
+                "or does the model sample?"
             )
         if segmenter.reading.batch_dependent:
             self.sizes.run_singly()
