@@ -42,7 +42,7 @@ def find_layout(shape: tuple[int, ...], image: Size) -> tuple[Literal["channels_
         If both fit the image equally well.
     """
     first, last = (shape[2], shape[3]), (shape[1], shape[2])
-    if first == last == image and shape[1] == shape[3]:
+    if first == last == image and shape[1] == shape[3] != 1:
         raise ModelOutputError(
             f"maps of shape {shape} for images of {image[0]} x {image[1]} px have classes first or last; say which "
             "with Segmenter(model, layout='channels_first') or layout='channels_last'"

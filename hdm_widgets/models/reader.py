@@ -255,7 +255,7 @@ class OutputReader:
             )
         if self._asked in ("auto", "none") and low >= 0 and threshold <= 1 < high <= _GRAY_LEVELS[1]:
             gray = high >= _GRAY_LEVELS[0]
-            whole = self._asked == "auto" and bool((maps == maps.round()).all())
+            whole = self._asked == "auto" and low == 0 and bool((maps == maps.round()).all())
             if gray or whole:
                 raise ModelOutputError(
                     f"the model returned values from {low:g} to {high:g}, neither probabilities nor logits; for gray "
