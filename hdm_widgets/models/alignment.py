@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from hdm_widgets.models.errors import ModelOutputError
 from hdm_widgets.models.modules import modules
 
-__all__ = ["Align", "Alignment", "Layout", "find_alignment", "find_layout"]
+__all__ = ["Align", "Alignment", "Layout", "find_alignment", "find_layout", "valid_pixels"]
 
 Align = Literal["auto", "resize", "center"]
 Layout = Literal["auto", "channels_first", "channels_last"]
@@ -102,10 +102,10 @@ class Alignment:
         row, col = ((side - small) // 2 for side, small in zip(self.image, self.size, strict=True))
         return row, col, row + self.size[0], col + self.size[1]
 
-    def apply(self, maps: Tensor, *, numbers: bool) -> Tensor:
+    def apply(self, maps: Tensor, outside: Sequence[float], *, numbers: bool) -> Tensor:
         """Maps (N, classes, rows, cols) at the size of the image.
 
-        Class numbers are not interpolated. Pixels without output are 0.
+        Class numbers are not interpolated. Pixels without output get the value of `outside` for each class.
         """
         if self.kind == "same":
             return maps
@@ -114,7 +114,10 @@ class Alignment:
                 return F.interpolate(maps, size=self.image, mode="nearest-exact")
             return F.interpolate(maps, size=self.image, mode="bilinear", align_corners=False)
         row0, col0, row1, col1 = self.box
-        return F.pad(maps, (col0, self.image[1] - col1, row0, self.image[0] - row1))
+        margins = (col0, self.image[1] - col1, row0, self.image[0] - row1)
+        if len(set(outside)) == 1:
+            return F.pad(maps, margins, value=outside[0])
+        return torch.cat([F.pad(maps[:, at : at + 1], margins, value=value) for at, value in enumerate(outside)], 1)
 
 
 def find_alignment(
@@ -189,8 +192,3 @@ def valid_pixels(alignment: Alignment, height: int, width: int) -> Tensor | None
     valid = torch.zeros(alignment.image, dtype=torch.bool)
     valid[row0:row1, col0:col1] = True
     return valid[:height, :width]
-
-
-def multiples(current: int | None) -> Iterator[int]:
-    """What padding to try, above what is in use."""
-    return (multiple for multiple in (2, 4, 8, 16, 32, 64) if multiple > (current or 1))

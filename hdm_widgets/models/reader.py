@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -153,7 +154,7 @@ class OutputReader:
     def to_size(
         self, maps: Tensor, image: tuple[int, int], geometry: Callable[[], tuple[float, float] | None] = lambda: None
     ) -> Tensor:
-        """Maps (N, classes, h, w) at the size of the image, with padding; 0 where there is no output.
+        """Maps (N, classes, h, w) at the size of the image, with padding; no segment where there is no output.
 
         Parameters
         ----------
@@ -177,7 +178,18 @@ class OutputReader:
                 align=alignment.kind, shape=(maps.shape[1], *size), image_size=image,
                 notes=tuple(dict.fromkeys(self.reading.notes + note)),
             )  # fmt: skip
-        return alignment.apply(maps, numbers=self.numbers)
+        return alignment.apply(maps, self._outside(maps.shape[1]), numbers=self.numbers)
+
+    def _outside(self, classes: int) -> list[float]:
+        """Values for each class that make no segment; near those of an output, so that nothing is lost to rounding."""
+        if self.numbers:
+            return [0.0 if self._target is None else self._target - 1.0]
+        if classes > 1 and not self.independent:
+            target = self.target(classes)
+            return [-1.0 if at == target else 0.0 for at in range(classes)]
+        if self.activation == "none":
+            return [min(self._threshold, 0) - 1] * classes
+        return [math.log(self._threshold / (1 - self._threshold)) - 1] * classes
 
     def alignment(self, image: tuple[int, int]) -> Alignment | None:
         """Where the maps lie in images of this size, with padding; None before one has been run."""

@@ -1,4 +1,4 @@
-"""What a model returns, as other people's models do: which entry has the maps, which axis the classes, what numbers mean."""
+"""What a model returns, as other people's models do: which entry, which axis, what values mean."""
 
 from collections import namedtuple
 from types import SimpleNamespace
@@ -58,7 +58,9 @@ def test_maps_of_one_size_that_differ_are_said():
     def model(images):
         return [images[:, :1], images[:, :1] * 0, images[:, :1]]
 
-    with pytest.warns(UserWarning, match=r"3 maps of one size that differ \(\(1, 1, 2, 3\).*entry 0 is taken.*output=2"):
+    with pytest.warns(
+        UserWarning, match=r"3 maps of one size that differ \(\(1, 1, 2, 3\).*entry 0 is taken.*output=2"
+    ):
         mask = mask_of(model)
     np.testing.assert_array_equal(mask, MASK)
     np.testing.assert_array_equal(mask_of(model, output=1), np.zeros_like(MASK))
@@ -73,9 +75,17 @@ def test_maps_of_one_size_that_differ_are_said():
         (lambda images: [images], 1, "output=1 is beyond the 1 entries"),
         (lambda images: 3, 0, "output=0 is an index, but the model returned a int"),
         (lambda images: [images], lambda given: given["x"], "output= failed on what the model returned: TypeError"),
-        (lambda images: [SimpleNamespace(), SimpleNamespace()], None, "list of 2 SimpleNamespace objects; wrap it in a f"),
+        (
+            lambda images: [SimpleNamespace(), SimpleNamespace()],
+            None,
+            "list of 2 SimpleNamespace objects; wrap it in a f",
+        ),
         (lambda images: SimpleNamespace(), None, "got SimpleNamespace; wrap the model in a function"),
-        (lambda images: torch.zeros(1, 3, 1, 2, 3), None, r"shape \(1, 3, 1, 2, 3\); of several maps for each image tak"),
+        (
+            lambda images: torch.zeros(1, 3, 1, 2, 3),
+            None,
+            r"shape \(1, 3, 1, 2, 3\); of several maps for each image tak",
+        ),
     ],
 )
 def test_what_has_no_maps_is_told_how_to_name_them(model, output, message):
@@ -87,9 +97,7 @@ def test_classes_and_masks_of_queries_are_combined():
     """Mask2Former's form, by hand: two queries, two classes and "none"."""
     classes = torch.log(torch.tensor([[[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]]]))
     masks = torch.logit(torch.tensor([[[[0.9, 0.1]], [[0.2, 0.8]]]]))
-    segmenter = hw.Segmenter(
-        lambda images: {"class_queries_logits": classes, "masks_queries_logits": masks}, target=1
-    )
+    segmenter = hw.Segmenter(lambda images: {"class_queries_logits": classes, "masks_queries_logits": masks}, target=1)
     # Class 1: 0.2 * 0.9 + 0.6 * 0.2 = 0.3 and 0.2 * 0.1 + 0.6 * 0.8 = 0.5; class 0: 0.65 and 0.15.
     np.testing.assert_allclose(segmenter.probabilities(torch.zeros(1, 1, 1, 2)), [[[0.3, 0.5]]], atol=1e-6)
     np.testing.assert_array_equal(segmenter.masks(torch.zeros(1, 1, 1, 2)), [[[False, True]]])
@@ -182,7 +190,7 @@ def test_probabilities_that_do_not_add_up_are_said():
         ([[0.2]], {"threshold": 127}, r"outside \(0, 1\), but the model returns probabilities"),
         ([[0.2]], {"threshold": 1.0, "activation": "none"}, r"outside \(0, 1\)"),
         ([[-3.0]], {"threshold": 0.0}, r"outside \(0, 1\), but the model returns logits.*activation='none'"),
-        ([[0.0, 255.0]], {}, r"values from 0 to 255, neither probabilities nor logits; for gray levels write .*maps / 255"),
+        ([[0.0, 255.0]], {}, "values from 0 to 255, neither probabilities nor logits; for gray levels.*maps / 255"),
         ([[0.0, 240.5]], {"activation": "none"}, "neither probabilities nor logits"),
         ([[0.0, 2.0]], {}, r"class numbers return integers \(output=lambda maps: maps.long\(\)\)"),
     ],
@@ -208,8 +216,8 @@ LABELS = np.array([[0, 1, 2], [2, 1, 0]])
 @pytest.mark.parametrize("target", [0, 1, 2])
 def test_class_numbers_are_compared_with_the_target(dtype, shape, target):
     segmenter = hw.Segmenter(lambda images: LABELS.astype(dtype).reshape(shape), target)
-    np.testing.assert_array_equal(segmenter.masks(IMAGE[None])[0], LABELS == target)
-    np.testing.assert_array_equal(segmenter.probabilities(IMAGE[None])[0], LABELS == target)
+    np.testing.assert_array_equal(segmenter.masks(IMAGE[None])[0], target == LABELS)
+    np.testing.assert_array_equal(segmenter.probabilities(IMAGE[None])[0], target == LABELS)
     assert segmenter.reading.form == "class numbers"
 
 
