@@ -230,6 +230,60 @@ describe("a view of the explorer", () => {
     stop();
   });
 
+  it("shows how the output is read, behind how the scan is computed", async () => {
+    const model = new FakeModel(state());
+    model.set("_map", {
+      ...(model.state._map as object),
+      plan: "In full",
+      reading: "The model returns one map.",
+    });
+    const { el, stop } = show(model);
+    await rest();
+    const plan = el.querySelector("details.hdm-plan") as HTMLDetailsElement;
+    expect(plan.open).toBe(false);
+    expect(plan.querySelector("summary")?.textContent).toBe("In full");
+    expect(plan.querySelector(".hdm-reading")?.textContent).toBe("The model returns one map.");
+    stop();
+  });
+
+  it("shows the noise of a random model around the baseline, and says what it means", async () => {
+    const model = new FakeModel(state());
+    const map = model.state._map as object;
+    const values = doublesMessage(0, 10, 20, 40);
+    model.state._map = {
+      ...map,
+      values,
+      measured: bits(0xf0),
+      baseline: 20,
+      noise: { distance: 30, pixels: 1234 },
+    };
+    const { el, stop } = show(model);
+    await rest();
+    const band = el.querySelector(".hdm-bar b") as HTMLElement;
+    // From 20 - 30, cut at 0, to 20 + 30, cut at 40.
+    expect([band.style.left, band.style.width, band.title]).toEqual([
+      "0%",
+      "100%",
+      "Noise of the model: 30.0 px",
+    ]);
+    expect(el.querySelector(".hdm-noise")?.textContent).toContain("up to 1,234 px, its distance by 30.0 px");
+    model.set("_map", {
+      ...map,
+      values,
+      measured: bits(0xf0),
+      baseline: 20,
+      noise: { distance: 5, pixels: 3 },
+    });
+    await rest();
+    const narrow = el.querySelector(".hdm-bar b") as HTMLElement;
+    expect([narrow.style.left, narrow.style.width]).toEqual(["37.5%", "25%"]);
+    model.set("_map", { ...map, values, measured: bits(0xf0), baseline: 20, noise: null });
+    await rest();
+    expect(el.querySelector(".hdm-bar b")).toBeNull();
+    expect(el.querySelector(".hdm-noise")).toBeNull();
+    stop();
+  });
+
   it("shows no change where there is none", () => {
     const model = new FakeModel(state());
     const map = model.state._map as object;

@@ -49,6 +49,8 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
         "one_empty": bits(_one_empty(result)),
         "disc": _disc_rows(result.grid),
         "plan": "" if result.plan is None else str(result.plan),
+        "reading": "" if result.reading is None else str(result.reading),
+        "noise": None if result.noise is None else {"distance": result.noise.distance, "pixels": result.noise.pixels},
         "baseline": result.baseline,
         "circle_size": result.circle_size,
         "offset": result.offset,

@@ -24,10 +24,17 @@ export function ColorBar({ view }: { view: ViewState }) {
   const cursor = view.cursor.value;
   const value = cursor ? valueAt(view, cursor[0], cursor[1]) : Number.NaN;
   const baseline = view.map.value?.baseline ?? Number.NaN;
+  const noise = view.map.value?.noise ?? 0;
   const marks = span && !constant ? ticks(span.low, span.high) : [];
   return (
     <div class="hdm-scale" role="img" aria-labelledby={note}>
       <div class="hdm-bar" style={{ background: gradient(view.table.value) }}>
+        {type === "raw" && span && !constant && noise > 0 && Number.isFinite(baseline) && (
+          <b
+            style={band(baseline - noise, baseline + noise, span)}
+            title={`Noise of the model: ${distance(noise, unit)}`}
+          />
+        )}
         {type === "raw" && span && !constant && Number.isFinite(baseline) && (
           <em
             style={{ left: `${100 * fraction(baseline, span)}%` }}
@@ -49,6 +56,12 @@ export function ColorBar({ view }: { view: ViewState }) {
       </p>
     </div>
   );
+}
+
+/** Where on the bar values from `low` to `high` lie. */
+function band(low: number, high: number, span: { low: number; high: number }) {
+  const [left, right] = [low, high].map((value) => 100 * Math.min(1, Math.max(0, fraction(value, span))));
+  return { left: `${left}%`, width: `${right - left}%` };
 }
 
 function valueAt(view: ViewState, row: number, col: number): number {

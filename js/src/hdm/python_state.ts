@@ -30,6 +30,10 @@ export interface MapMessage {
   disc: ArrayMessage;
   /** How the scan is computed, in words; may be empty. */
   plan: string;
+  /** What was understood of the model's output, in words; may be empty. */
+  reading: string;
+  /** How far apart a random model's masks are without any disc; null for any other model. */
+  noise: { distance: WireNumber; pixels: number } | null;
   baseline: WireNumber;
   circleSize: number;
   offset: number;

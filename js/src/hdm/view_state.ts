@@ -21,6 +21,8 @@ export interface ShownMap {
   /** Measured cells where one of truth and prediction is empty. */
   oneEmpty: Uint8Array;
   baseline: number;
+  /** How far apart a random model's distances are without any disc; 0 for any other model. */
+  noise: number;
   /** A map of other settings than the present ones, until theirs has something to show. */
   stale: boolean;
 }
@@ -103,6 +105,7 @@ export function viewState(python: PythonState): ViewState {
       estimated: estimated.includes(1) ? estimated : null,
       oneEmpty: unpackBits(shown.oneEmpty, values.length),
       baseline: number(shown.baseline),
+      noise: shown.noise ? number(shown.noise.distance) : 0,
       stale,
     };
   });
