@@ -72,10 +72,10 @@ class Reading:
         return replace(self, **changes)
 
     def _form(self) -> str:
-        what = "one class number a pixel" if self.form == "class numbers" else f"maps of {self.shape[0]} class(es)"
-        if self.form == "maps" and self.shape[0] == 1:
-            what = "one map"
-        where = f", {self.source}" if self.source else ""
+        what = f"maps of {self.shape[0]} classes" if self.shape[0] > 1 else "one map"
+        if self.form == "class numbers":
+            what = "one class number for each pixel"
+        where = f", taken from {self.source}" if self.source else ""
         last = ", channels last" if self.layout == "channels_last" else ""
         return f"The model returns {what}{where}{last}."
 
