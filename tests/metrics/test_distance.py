@@ -74,7 +74,7 @@ def search(request, monkeypatch):
         (one_pixel((4, 5), 0, 0), one_pixel((4, 5), 3, 4), 5.0),  # 3, 4, 5
         (np.ones((5, 5)), one_pixel((5, 5), 2, 2), math.sqrt(8)),  # corner to center
         ([[1, 1, 0], [1, 1, 0]], [[0, 1, 1], [0, 1, 1]], 1.0),
-        ([[7, 0], [0, -2]], [[1, 0], [0, 0.5]], 0.0),  # anything but zero is segment
+        ([[7, 0], [0, -2]], [[1, 0], [0, 255]], 0.0),  # anything but zero is segment
     ],
 )
 def test_worked_by_hand(a, b, expected):
