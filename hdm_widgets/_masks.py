@@ -12,7 +12,7 @@ from torch import Tensor
 
 __all__ = ["Doubt", "GivenMask", "Ignore", "check_ignore", "check_truth", "doubt", "read_mask", "to_array", "without"]
 
-Ignore: TypeAlias = "float | NDArray[np.bool_] | Tensor"
+Ignore: TypeAlias = float | NDArray[np.bool_] | Tensor
 
 # Values that by custom mark pixels without a label.
 _CUSTOMARY = (255, -1, -100)
@@ -66,7 +66,9 @@ def to_array(values: ArrayLike | Tensor) -> tuple[NDArray[Any], NDArray[np.bool_
     return np.asarray(values), None
 
 
-def read_mask(given: ArrayLike | Tensor, ignore: Ignore | None = None, *, name: str = "mask") -> GivenMask:
+def read_mask(
+    given: ArrayLike | Tensor, ignore: Ignore | None = None, *, name: str = "mask", may_ignore: bool = True
+) -> GivenMask:
     """Read a mask of any shape, in which nonzero means segment.
 
     Parameters
@@ -77,6 +79,8 @@ def read_mask(given: ArrayLike | Tensor, ignore: Ignore | None = None, *, name: 
         The value of pixels that do not count (NaN serves), or a mask of them.
     name : str
         What messages call it.
+    may_ignore : bool
+        Whether messages may offer to ignore pixels.
 
     Returns
     -------
@@ -100,7 +104,7 @@ def read_mask(given: ArrayLike | Tensor, ignore: Ignore | None = None, *, name: 
         values = np.where(ignored, np.zeros((), values.dtype), values)
     mask: NDArray[np.bool_] = values if values.dtype.kind == "b" else values != 0
     if values.dtype.kind == "f":
-        _check_floats(values, mask, name)
+        _check_floats(values, mask, name, may_ignore)
     return GivenMask(values, mask, ignored)
 
 
@@ -134,21 +138,19 @@ def _chosen(values: NDArray[Any], ignore: float | NDArray[np.bool_], name: str) 
     return chosen
 
 
-def _check_floats(values: NDArray[np.floating], mask: NDArray[np.bool_], name: str) -> None:
+def _check_floats(values: NDArray[np.floating], mask: NDArray[np.bool_], name: str, may_ignore: bool) -> None:
     """Refuse floats that are neither 0 nor 1: they may be class numbers, probabilities or gray levels."""
     other = values[mask & (values != 1)]
     if not other.size:
         return
     if not np.isfinite(other).all():
-        raise ValueError(
-            f"the {name} has NaN or infinity; if NaN marks pixels that do not count, say so: ignore=float('nan')"
-        )
+        advice = "; if NaN marks pixels that do not count, say so: ignore=float('nan')" if may_ignore else ""
+        raise ValueError(f"the {name} has NaN or infinity{advice}")
     first = float(other.flat[0])
     if (other == np.round(other)).all():
-        advice = (
-            f"for one class of a label map write {name} == {first:g}, for everything but 0 write {name} != 0; a value "
-            f"that marks pixels that do not count: ignore={first:g}"
-        )
+        advice = f"for one class of a label map write {name} == {first:g}, for everything but 0 write {name} != 0"
+        if may_ignore:
+            advice += f"; for a value that marks pixels that do not count, ignore={first:g}"
     else:
         advice = f"for probabilities, or values that were interpolated or rounded, write {name} > 0.5"
     raise ValueError(f"the {name} has floats other than 0 and 1, such as {first:g}; {advice}")

@@ -1,7 +1,7 @@
 // How far the scan is, and what can be done about it.
 import { count, duration } from "../shared/format";
 import { GONE } from "../shared/traits";
-import { HatchingLegend } from "./hatching";
+import { HatchingLegend, IgnoredLegend } from "./hatching";
 import type { MapMessage } from "./python_state";
 import type { ViewState } from "./view_state";
 
@@ -82,6 +82,7 @@ function Fine({ view }: { view: ViewState }) {
         </p>
       )}
       <HatchingLegend view={view} />
+      <IgnoredLegend view={view} />
     </div>
   );
 }
