@@ -96,12 +96,14 @@ class ReferenceMask:
     mask : numpy.ndarray, bool (H, W)
         Without ignored pixels.
     empty : str
-    spacing : PixelSpacing
+    spacing : tuple of float
+    scale : PixelSpacing
+        The spacing in whole units, where it has some.
     ignored : numpy.ndarray, bool (H, W), or None
         Pixels that do not count; None if all do.
     squared_distances : numpy.ndarray, int32 or float64 (H, W)
         Squared distance of every pixel to the nearest pixel of the mask; 0 everywhere if the mask is empty. In pixels,
-        or in the unit that `spacing` chose.
+        or in units of `scale`.
     """
 
     def __init__(
@@ -115,15 +117,15 @@ class ReferenceMask:
         given = as_mask(mask, ignore)
         self.mask, self.ignored = given.mask.copy(), given.ignored
         self.empty = check_choice("empty", empty, EmptyPolicy)
-        self.spacing = PixelSpacing.for_sides(spacing)
-        self._sides = spacing
+        self.scale = PixelSpacing.for_sides(spacing)
+        self.spacing = self.scale.spacing
         self._box = bounding_box(self.mask)
         # Squared distances of square pixels are whole numbers: int32 keeps them exactly in half the memory.
-        kind = np.int32 if self.spacing.square else np.float64
+        kind = np.int32 if self.scale.square else np.float64
         self.squared_distances: NDArray[Any] = np.zeros(self.mask.shape, kind)
         if self._box is not None:
-            squared = self.spacing.distances_to(self.mask) ** 2
-            self.squared_distances = (np.rint(squared) if self.spacing.whole else squared).astype(kind)
+            squared = self.scale.distances_to(self.mask) ** 2
+            self.squared_distances = (np.rint(squared) if self.scale.whole else squared).astype(kind)
 
     def distance(self, mask: ArrayLike) -> float:
         """Hausdorff distance between `mask` (H, W) and this one, in pixels or in the unit of `spacing`."""
@@ -131,7 +133,7 @@ class ReferenceMask:
         check_same_shape(given.mask, self.mask)
         if given.ignored is not None and (self.ignored is None or (given.ignored & ~self.ignored).any()):
             ignored = given.ignored if self.ignored is None else given.ignored | self.ignored
-            other = ReferenceMask(self.mask, empty=self.empty, spacing=self._sides, ignore=ignored)
+            other = ReferenceMask(self.mask, empty=self.empty, spacing=self.spacing, ignore=ignored)
             return other.distance(given.mask)
         return self._distance(without(given.mask, self.ignored))
 
@@ -139,7 +141,7 @@ class ReferenceMask:
         """Distance of a mask that has no ignored pixel."""
         box = bounding_box(other)
         if self._box is None or box is None:
-            return 0.0 if self._box is box else _empty_distance(other.shape, self.empty, self.spacing)
+            return 0.0 if self._box is box else _empty_distance(other.shape, self.empty, self.scale)
         # Both masks lie in this box.
         rows = slice(min(self._box[0], box[0]), max(self._box[2], box[2]))
         cols = slice(min(self._box[1], box[1]), max(self._box[3], box[3]))
@@ -147,8 +149,8 @@ class ReferenceMask:
         farthest = float(np.sqrt((self.squared_distances[rows, cols] * other).max()))
         false_negatives = coordinates(self.mask[rows, cols] & ~other)
         if len(false_negatives):
-            farthest = max(farthest, _farthest(false_negatives, other, self.spacing))
-        return farthest * self.spacing.unit
+            farthest = max(farthest, _farthest(false_negatives, other, self.scale))
+        return farthest * self.scale.unit
 
     def distances(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Hausdorff distances (N,) of masks (N, H, W), in pixels or in the unit of `spacing`."""

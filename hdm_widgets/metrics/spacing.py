@@ -47,6 +47,8 @@ class PixelSpacing:
 
     Attributes
     ----------
+    spacing : tuple of float
+        (row, col), height and width of a pixel in the user's unit.
     unit : float
         In the unit of `spacing`.
     row, col : float
@@ -55,10 +57,11 @@ class PixelSpacing:
         Whether they are whole numbers.
     """
 
-    unit: float = 1.0
-    row: float = 1.0
-    col: float = 1.0
-    whole: bool = True
+    spacing: tuple[float, float]
+    unit: float
+    row: float
+    col: float
+    whole: bool
 
     @classmethod
     def for_sides(cls, spacing: Sequence[float]) -> PixelSpacing:
@@ -66,8 +69,9 @@ class PixelSpacing:
         row, col = check_spacing(spacing)
         ratio = Fraction(row / col).limit_denominator(_LARGEST)
         if 0 < ratio <= _LARGEST and math.isclose(float(ratio), row / col, rel_tol=_ROUNDING):
-            return cls(col / ratio.denominator, float(ratio.numerator), float(ratio.denominator))
-        return cls(1.0, row, col, whole=False)
+            unit = col / ratio.denominator
+            return cls((row, col), unit, float(ratio.numerator), float(ratio.denominator), whole=True)
+        return cls((row, col), 1.0, row, col, whole=False)
 
     @property
     def square(self) -> bool:
@@ -79,10 +83,6 @@ class PixelSpacing:
         """(row, col) in units."""
         return np.array([self.row, self.col])
 
-    def length(self, squared: float) -> float:
-        """The distance, in the unit of `spacing`, whose square in units is `squared`."""
-        return math.sqrt(squared) * self.unit
-
     def squared(self, differences: NDArray[Any]) -> Floats:
         """Squared lengths (n,) in units of differences of pixels (n, 2)."""
         scaled = differences * self.sides
@@ -91,7 +91,7 @@ class PixelSpacing:
 
     def diagonal(self, shape: Sequence[int]) -> float:
         """Length of the diagonal of an image (H, W), in the unit of `spacing`."""
-        return math.hypot(shape[0] * self.row, shape[1] * self.col) * self.unit
+        return math.hypot(shape[0] * self.spacing[0], shape[1] * self.spacing[1])
 
     def distances_to(self, mask: NDArray[np.bool_]) -> Floats:
         """Distance in units of every pixel to the nearest one of a mask (H, W) that is not empty."""

@@ -68,7 +68,7 @@ class WindowedDistance:
         check_same_shape(given.mask, truth.mask)
         if given.ignored is not None:
             raise ValueError("the prediction has masked pixels; give them to the truth: ReferenceMask(..., ignore=...)")
-        self._truth, true, self._spacing = truth, truth.mask, truth.spacing
+        self._truth, true, self._spacing = truth, truth.mask, truth.scale
         self._predicted = without(given.mask, truth.ignored).copy()
         self._counts = None if truth.ignored is None else ~truth.ignored
         # Pixels are flat indices from here on, and so are the arrays that are indexed by them.
