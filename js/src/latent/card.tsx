@@ -119,5 +119,6 @@ function Masks({ found, size, kind, theme }: MasksProps) {
     if (found.ignored) striped(pixels, resized(found.ignored, size, shown), shown, STRIPES);
     putPixels(canvas.current, pixels, shown);
   }, [found, size, kind, theme]);
-  return <canvas ref={canvas} role="img" aria-label={NAMES[kind]} />;
+  const label = found.ignored ? `${NAMES[kind]}; striped pixels do not count` : NAMES[kind];
+  return <canvas ref={canvas} role="img" aria-label={label} />;
 }

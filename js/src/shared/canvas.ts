@@ -54,7 +54,7 @@ export function stripedSize(size: Size): Size {
   return maskSize({ height: size.height * least, width: size.width * least });
 }
 
-/** Stripes over the pixels of a mask, so many along the longer side. */
+/** Stripes over the pixels of a mask, so many along the longer side; they fall, where those of the hatching rise. */
 export function striped(
   pixels: Uint32Array<ArrayBuffer>,
   mask: Uint8Array,
@@ -64,7 +64,7 @@ export function striped(
   const period = Math.max(4, Math.round(Math.max(height, width) / stripes));
   for (let i = 0; i < pixels.length; i++) {
     if (!mask[i]) continue;
-    const along = ((i % width) + Math.floor(i / width)) % period;
+    const along = ((i % width) + (period - 1) * Math.floor(i / width)) % period;
     if (along < period / 4) pixels[i] = LIGHT;
     else if (along < period / 2) pixels[i] = DARK;
   }
