@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from layer_helpers import Reads
 
 import hdm_widgets as hw
 from hdm_widgets.latent.collection import CollectionError
@@ -18,17 +18,6 @@ TRUTHS = rng.random((COUNT, *SHAPE)) > 0.6
 VOID = (rng.random((COUNT, *SHAPE)) > 0.7) & (np.arange(COUNT) % 2 == 1)[:, None, None]
 PREDICTED = IMAGES[:, 0] > 0.5
 QUIET = {"progress": False}
-
-
-class Reads(nn.Module):
-    """Takes the first channel for the probability."""
-
-    def __init__(self):
-        super().__init__()
-        self.values = nn.Identity()
-
-    def forward(self, images):
-        return self.values(images)[:, 0]
 
 
 def space():
@@ -126,7 +115,7 @@ def test_each_kind_of_doubt_is_said_once():
     masks = TRUTHS.astype(np.uint8)
     masks[:, 0, :3] = 1, 2, 3
     masks[4:, 0, 3] = 255
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="the mask of item") as caught:
         space().fit(items(masks), **QUIET)
     assert [str(one.message).split(";")[0] for one in caught] == [
         "the mask of item 0 has 3 different values besides 0 and all of them count",
@@ -136,7 +125,7 @@ def test_each_kind_of_doubt_is_said_once():
 
 def test_floats_that_are_no_mask_name_the_item():
     with pytest.raises(
-        CollectionError, match="item 1: the segment has floats other than 0 and 1, such as 255; .*ignore=255"
+        CollectionError, match=r"item 1: the segment has floats other than 0 and 1, such as 255; .*ignore=255"
     ):
         space().fit(items(marked(255.0, float)), **QUIET)
 

@@ -8,8 +8,8 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from mask_helpers import blobs, edges, monai_oracle
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
-from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from hdm_widgets.metrics import (
@@ -21,9 +21,6 @@ from hdm_widgets.metrics import (
     mean_surface_distance,
 )
 
-# MONAI 1.6 warns about a keyword that it passes to itself.
-monai_oracle = pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
-
 SPACINGS = [(1, 1), (10, 10), (2, 0.5), (0.3, 0.1), (0.7, 1.3), (1, math.pi), (1e-4, 3)]
 
 
@@ -31,15 +28,6 @@ def brute_force(a, b, spacing):
     """Every pixel of one mask to every pixel of the other."""
     distances = cdist(np.argwhere(a) * spacing, np.argwhere(b) * spacing)
     return max(distances.min(axis=0).max(), distances.min(axis=1).max())
-
-
-def edges(mask):
-    return mask & ~ndimage.binary_erosion(mask)
-
-
-def blobs(seed, shape=(40, 56), fraction=0.3):
-    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), 3)
-    return noise > np.quantile(noise, 1 - fraction)
 
 
 @pytest.mark.parametrize(

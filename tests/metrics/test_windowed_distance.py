@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from mask_helpers import by_coordinates
 from scipy import ndimage
-from scipy.spatial.distance import directed_hausdorff
 
 from hdm_widgets.metrics import ReferenceMask, windowed_distance
 from hdm_widgets.metrics.windowed_distance import WindowedDistance
@@ -26,12 +26,6 @@ def with_window(predicted, row, col, window):
     mask = np.array(predicted) != 0
     mask[row : row + window.shape[0], col : col + window.shape[1]] = window
     return mask
-
-
-def by_coordinates(a, b, spacing=(1, 1)):
-    """SciPy's directed distance between the pixels' coordinates, both ways."""
-    first, second = np.argwhere(a) * spacing, np.argwhere(b) * spacing
-    return max(directed_hausdorff(first, second)[0], directed_hausdorff(second, first)[0])
 
 
 def outcome(distance, *arguments):
