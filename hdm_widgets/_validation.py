@@ -150,24 +150,6 @@ def check_channels_first(shape: tuple[int, ...]) -> None:
         )
 
 
-def check_segment(segment: object, height: int, width: int) -> NDArray[Any]:
-    """The true mask as a numpy array (H, W) of its own type, the caller's no longer."""
-    if isinstance(segment, Tensor):
-        segment = segment.detach().cpu().numpy()
-    if not isinstance(segment, np.ndarray):
-        raise TypeError(f"the segment must be a torch tensor or a numpy array, got {type(segment).__name__}")
-    if segment.dtype.kind not in "buif":
-        raise TypeError(f"the segment must be bool, whole or real numbers, nonzero = segment, got {segment.dtype}")
-    if segment.shape != (height, width):
-        advice = "; take the mask out of its first axis, segment[0]" if segment.shape[1:] == (height, width) else ""
-        raise ValueError(
-            f"expected a segment of the image's size ({height}, {width}), got shape {segment.shape}{advice}"
-        )
-    if segment.dtype.kind == "f" and not np.isfinite(segment).all():
-        raise ValueError("the segment has NaN or infinity")
-    return segment.copy()
-
-
 def check_channel(channel: object, channels: int) -> int:
     """-1 for all channels, or the index of one."""
     if not is_whole(channel):

@@ -11,17 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hdm_widgets._validation import (
-    advise_on_keywords,
-    check_channel,
-    check_image,
-    check_region,
-    check_segment,
-    takes_options,
-)
+from hdm_widgets._masks import GivenMask, check_truth
+from hdm_widgets._validation import advise_on_keywords, check_channel, check_image, check_region, takes_options
 from hdm_widgets.hdm.cache import ScanCache
 from hdm_widgets.hdm.grid import Grid, check_count
-from hdm_widgets.hdm.measure import MaskMeasure, Measure, OutputMeasure
+from hdm_widgets.hdm.measure import MaskMeasure, Measure, MeasuredOutput, OutputMeasure
 from hdm_widgets.hdm.occlusion import Occluder, OverriddenOcclusion
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions, ScanSettings
 from hdm_widgets.hdm.plan import Plan
@@ -142,21 +136,30 @@ class HausdorffDistanceMasks:
     def calculate_distance(self, output: NDArray[Any], segment: NDArray[Any]) -> float:
         """Distance of one output to the truth. Override it to measure in another way.
 
-        A scan measures masks in batches, with the Segmenter's threshold, and calls this only where a
-        subclass overrides it. On its own it cuts probabilities (all values within [0, 1]) at 0.5 and logits at 0.
+        A scan measures masks in batches and calls this only where a subclass overrides it. There,
+        `super().calculate_distance(output, segment)` is the Hausdorff distance that the scan would measure itself: of
+        the model's mask (the argmax of several classes, or the Segmenter's threshold), with the scan's `empty`,
+        `spacing` and `ignore`. Given another map than the one that came, it puts that in the place of the target's.
+        Outside a scan it cuts probabilities (all values within [0, 1]) at 0.5 and logits at 0.
 
         Parameters
         ----------
         output : numpy.ndarray (H, W)
-            The target's map as the model gave it, without activation.
+            The target's map as the model gave it, without activation. With ignored pixels, this and `segment` are
+            numpy masked arrays, in which these pixels are masked.
         segment : numpy.ndarray (H, W)
+            The ground truth in its own type, nonzero = segment.
 
         Returns
         -------
         float
+            An array or a tensor of one element serves too.
         """
-        probabilities = output.min() >= 0 and output.max() <= 1
-        return hausdorff_distance(output > (0.5 if probabilities else 0.0), segment)
+        measured = MeasuredOutput.current()
+        if measured is None:
+            probabilities = output.min() >= 0 and output.max() <= 1
+            return hausdorff_distance(output > (0.5 if probabilities else 0.0), segment)
+        return measured.hausdorff(output, segment)
 
     @takes_options(ScanOptions)
     def explain(
@@ -179,7 +182,8 @@ class HausdorffDistanceMasks:
         image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W)
             The image, of a floating type, as the model expects it.
         segment : torch.Tensor or numpy.ndarray (H, W)
-            The ground truth, nonzero = segment.
+            The ground truth, nonzero = segment: bool, whole numbers, or floats that are 0 and 1. Masked pixels of a
+            numpy masked array do not count.
         device : torch.device or str, optional
             Where to run; the model's own device by default.
         channel : int
@@ -316,13 +320,14 @@ class HausdorffDistanceMasks:
         grid = self.grid
         segmenter = Segmenter.wrap(model, target=asked.target, threshold=asked.threshold, device=device)
         checked = check_image(image, self.height, self.width)
-        truth = check_segment(segment, self.height, self.width)
+        truth = check_truth(segment, self.height, self.width, asked.ignore)
         settings = ScanSettings(
             channel=check_channel(channel, len(checked)),
             normalize=self.normalize,
             fill=asked.fill,
             distance="custom" if self._overrides("calculate_distance") else asked.distance,
             empty=asked.empty,
+            spacing=asked.spacing,
             own_mask=self._overrides("apply_mask"),
             tolerance=asked.tolerance,
             region=None if asked.region is None else check_region(asked.region, self.height, self.width),
@@ -341,23 +346,23 @@ class HausdorffDistanceMasks:
             show,
             self._measure(segmenter, settings, truth),
             checked,
-            truth,
+            truth.values,
             settings,
             asked.inference,
             asked.keep_outputs,
             BatchSize(asked.batch_size or segmenter.batch_size, checked, segmenter.run_device),
             self._cache,
+            truth.ignored,
         )
 
-    def _measure(
-        self, segmenter: Segmenter, settings: ScanSettings, truth: NDArray[Any]
-    ) -> Callable[[Tensor], Measure]:
+    def _measure(self, segmenter: Segmenter, settings: ScanSettings, truth: GivenMask) -> Callable[[Tensor], Measure]:
         """What measures windows over a raw output."""
         if settings.distance == "hausdorff":
-            reference = ReferenceMask(truth, empty=settings.empty)
+            ignored = truth.ignored
+            reference = ReferenceMask(truth.mask, empty=settings.empty, spacing=settings.spacing, ignore=ignored)
             return lambda raw: MaskMeasure(segmenter, reference, raw)
         function = row_distance if settings.distance == "rows" else self.calculate_distance
-        return lambda raw: OutputMeasure(segmenter, function, truth, raw)
+        return lambda raw: OutputMeasure(segmenter, function, truth, settings, raw)
 
     def _overrides(self, method: str) -> bool:
         ours = getattr(HausdorffDistanceMasks, method)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hdm_widgets import _storage
 from hdm_widgets._bitmasks import MaskStore
+from hdm_widgets._masks import read_mask
 from hdm_widgets._validation import check_choice, to_tensor
 from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.circle_map import (
@@ -72,8 +73,9 @@ class HDMResult:
         Picture size, circle size, offset.
     image : numpy.ndarray, float32 (C, H, W)
     segment : numpy.ndarray, bool (H, W)
+        The ground truth, without ignored pixels.
     baseline_mask : numpy.ndarray, bool (H, W)
-        The model's mask for the image without a disc.
+        The model's mask for the image without a disc, in ignored pixels too.
     settings : ScanSettings
     plan : Plan or None
         Which backend computed the outputs, and why; None in a loaded result.
@@ -83,6 +85,8 @@ class HDMResult:
         How far masks of the image without a disc are apart, for a model whose runs differ; None for any other.
     reading : Reading or None
         What was understood of the model's output; None in a loaded result.
+    ignored : numpy.ndarray, bool (H, W), or None
+        Pixels that count neither in distances nor in overlaps; None if all do.
     """
 
     values: NDArray[np.float64]
@@ -99,6 +103,7 @@ class HDMResult:
     _show: Callable[[int, int], Tensor] | None = field(repr=False, default=None)
     noise: Noise | None = None
     reading: Reading | None = field(repr=False, default=None)
+    ignored: NDArray[np.bool_] | None = None
 
     @property
     def width(self) -> int:
@@ -142,7 +147,8 @@ class HDMResult:
         Returns
         -------
         numpy.ndarray, float64 (rows, cols)
-            In pixels for the Hausdorff distance; NaN for cells that were not reached.
+            In pixels for the Hausdorff distance, or in the unit of `settings.spacing`; NaN for cells that were not
+            reached.
         """
         return relative(self.values, self.baseline, result_type)
 
@@ -217,7 +223,7 @@ class HDMResult:
         L. Arras, A. Osman, W. Samek: CLEVR-XAI: A benchmark dataset for the ground truth evaluation of neural network
         explanations. Information Fusion 81, 2022.
         """
-        inside = np.asarray(region) != 0
+        inside = read_mask(region, name="region", may_ignore=False).mask
         if inside.shape != (self.height, self.width):
             raise ValueError(f"expected a region of the image's size ({self.height}, {self.width}), got {inside.shape}")
         painted = np.nan_to_num(self.painted_values(result_type))
@@ -292,12 +298,18 @@ class HDMResult:
         return image
 
     def pair(self, row: int, col: int) -> HausdorffPair:
-        """The two pixels that make the Hausdorff distance at a cell; "a" is the model's mask, "b" the truth."""
-        return hausdorff_pair(self.output(row, col), self.segment, empty=self.settings.empty)
+        """The two pixels that make the Hausdorff distance at a cell; "a" is the model's mask, "b" the truth.
+
+        The distance has the unit of `settings.spacing`; ignored pixels belong to neither mask.
+        """
+        settings = self.settings
+        return hausdorff_pair(
+            self.output(row, col), self.segment, empty=settings.empty, spacing=settings.spacing, ignore=self.ignored
+        )
 
     def iou(self, row: int, col: int) -> float:
-        """IoU of the model's mask at a cell with the truth; 0 if both are empty."""
-        return iou(self.output(row, col), self.segment)
+        """IoU of the model's mask at a cell with the truth, without ignored pixels; 0 if both are empty."""
+        return iou(self.output(row, col), self.segment, ignore=self.ignored)
 
     def plot(
         self,
@@ -345,7 +357,8 @@ class HDMResult:
             color_map=colors,
             low=low,
             high=high,
-            label=self.settings.label,
+            settings=self.settings,
+            ignored=self.ignored,
         )
 
     def _repr_png_(self) -> bytes:
@@ -354,11 +367,12 @@ class HDMResult:
     def __repr__(self) -> str:
         done, total = int(np.count_nonzero(self._reached)), self.values.size
         finite = self.values[np.isfinite(self.values)]
-        span = f"{finite.min():.1f} to {finite.max():.1f}" if finite.size else "none"
+        digits = self.settings.decimals
+        span = f"{finite.min():.{digits}f} to {finite.max():.{digits}f}" if finite.size else "none"
         return (
             f"HDMResult({self.grid.rows} x {self.grid.cols} cells of {self.width} x {self.height} px, "
             f"circle {self.circle_size}, offset {self.offset}; {done} of {total} measured; "
-            f"{self.settings.label} {span}, baseline {self.baseline:.1f})"
+            f"{self.settings.label} {span}, baseline {self.baseline:.{digits}f})"
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -385,6 +399,8 @@ class HDMResult:
             "segment": self.segment,
             "baseline_mask": self.baseline_mask,
         }
+        if self.ignored is not None:
+            arrays["ignored"] = self.ignored
         if self._masks is not None:
             arrays |= self._masks.arrays(self.measured)
         _storage.write(path, about, arrays)
@@ -416,6 +432,7 @@ class HDMResult:
                 None if settings.own_mask else settings.occlusion(grid, torch.from_numpy(arrays["image"])).occluded,
                 # Files of earlier versions have none.
                 noise=Noise(**about["noise"]) if about.get("noise") else None,
+                ignored=arrays.get("ignored"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)!r} is not a whole HDMResult: {error}") from error

@@ -14,6 +14,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from hdm_widgets._bitmasks import MaskPatch, MaskStore, patch_of
+from hdm_widgets._masks import doubt
 from hdm_widgets._validation import warn_user
 from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.backends import Inference, Outputs, WindowsDifferError
@@ -62,12 +63,15 @@ class PreparedScan:
         Takes a raw output (1, classes, H, W), returns the `Measure` of windows over it.
     image : torch.Tensor, float32 (C, H, W)
     truth : numpy.ndarray (H, W)
+        0 in ignored pixels.
     settings : ScanSettings
     inference : {"auto", "windowed", "full"}
     keep_outputs : bool
     sizes : BatchSize
         Of whole images.
     cache : ScanCache
+    ignored : numpy.ndarray, bool (H, W), or None
+        Pixels that do not count.
     """
 
     segmenter: Segmenter
@@ -81,18 +85,14 @@ class PreparedScan:
     keep_outputs: bool
     sizes: BatchSize
     cache: ScanCache
+    ignored: NDArray[np.bool_] | None = None
 
     def warn(self) -> None:
         """Warn about inputs that are valid but probably unintended."""
         if not self.truth.any():
             warn_user("the segment is empty: every distance follows the policy for empty masks (empty=)")
-        if self.truth.dtype.kind in "ui":
-            classes = np.unique(self.truth[self.truth != 0])
-            if len(classes) > 1:
-                warn_user(
-                    f"the segment has {len(classes)} different values besides 0 and all of them count; "
-                    f"for one class of a label map use segment == {classes[0]}"
-                )
+        if (doubtful := doubt(self.truth, "the segment", "segment")) is not None:
+            warn_user(doubtful.text)
         if self.settings.fill == "minimum" and not self.settings.own_mask:
             channel = self.settings.channel
             part = self.image if channel == -1 else self.image[channel]
@@ -179,13 +179,14 @@ class PreparedScan:
         key = (
             # Never serve a cached windowed result to inference="full".
             self.inference == "full", inference.tolerance,
-            settings.distance, settings.empty,
+            settings.distance, settings.empty, settings.spacing,
             segmenter.target, segmenter.threshold, segmenter.activation, segmenter.pad_to,
         )  # fmt: skip
         images = [self.image, self.occluder.unchanged]
         if isinstance(self.occluder, Occlusion):
             images.append(self.occluder.inside)
-        return self.cache.for_scan(segmenter, unchanged, repr(key), raw, self.truth, *images)
+        truth = [self.truth] if self.ignored is None else [self.truth, self.ignored]
+        return self.cache.for_scan(segmenter, unchanged, repr(key), raw, *truth, *images)
 
 
 class _RunningScan:
@@ -260,7 +261,7 @@ class _RunningScan:
         return HDMResult(
             self._values.copy(), self._plain.distance, self._measured.copy(), self._grid, self._image, self._truth,
             self._plain.mask, prepared.settings, self.inference.plan, self._approximation, self._masks, prepared.show,
-            self._noise, prepared.segmenter.reading,
+            noise=self._noise, reading=prepared.segmenter.reading, ignored=prepared.ignored,
         )  # fmt: skip
 
     def _update(self, cells: NDArray[np.intp], stride: int) -> ScanUpdate:

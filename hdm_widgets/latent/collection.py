@@ -48,6 +48,8 @@ class Collection:
         (C, H, W) of every image.
     skipped : dict of int to str
         Items that could not be used, and why.
+    ignored : PackedMasks or None
+        Pixels that do not count, for every item; None if all do in all items.
     """
 
     layer: Layer
@@ -62,6 +64,7 @@ class Collection:
     columns: dict[str, NDArray[Any]]
     image_shape: tuple[int, int, int]
     skipped: dict[int, str] = field(default_factory=dict)
+    ignored: PackedMasks | None = None
 
     hits = former_name("hits", "tp")
     misses = former_name("misses", "fn")
@@ -125,6 +128,8 @@ class CollectionBuilder:
         # Pages of these that are never written to take no memory.
         self._items = np.empty(length, np.int64)
         self._packed = np.empty((2, length, row), np.uint8)
+        self._ignored = np.zeros((length, row), np.uint8)
+        self._any_ignored = False
         self._counts = np.empty((3, length), np.int64)
         self._thumbnails = np.empty((length, *small, 3), np.uint8)
         self._features: NDArray[np.float32] | None = None
@@ -151,6 +156,10 @@ class CollectionBuilder:
         self._packed[0, part] = PackedMasks.pack(truths)
         self._packed[1, part] = PackedMasks.pack(predictions)
         self._counts[:, part] = counts
+        for place, (_, item) in enumerate(entries, self._count):
+            if item.ignored is not None:
+                self._any_ignored = True
+                self._ignored[place] = PackedMasks.pack(item.ignored[None])[0]
         small = F.avg_pool2d(images, self._block, ceil_mode=True).numpy()
         self._thumbnails[part] = to_rgb_batch(small)
         self._columns.extend(item.columns for _, item in entries)
@@ -187,4 +196,5 @@ class CollectionBuilder:
             columns={**join_columns(self._columns), **{name: values[items] for name, values in tables.items()}},
             image_shape=self._shape,
             skipped=dict(self.skipped),
+            ignored=PackedMasks(self._ignored[:n], height, width) if self._any_ignored else None,
         )

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from hdm_widgets._masks import Ignore
+from hdm_widgets._validation import warn_user
 from hdm_widgets.latent.activations import (
     ActivationHook,
     Layer,
@@ -86,6 +88,7 @@ class Collector:
         dataset: Dataset,
         *,
         columns: Any = None,
+        ignore: Ignore | None = None,
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = True,
@@ -104,7 +107,7 @@ class Collector:
         own = check_columns(getattr(dataset, "columns", None), length)
         tables = {**own, **check_columns(columns, length)}
         with self._running() as segmenter:
-            first, layer = self._first(dataset, length, on_error)
+            first, layer = self._first(dataset, length, on_error, ignore)
             sizes = self.segmenter.sizes_for(first.image)
             builder = CollectionBuilder(length, layer, first.image.shape, self.thumbnail, self.memory_limit)
             with (
@@ -132,11 +135,16 @@ class Collector:
                     for part, _ in run_in_batches(len(entries), run, sizes, on_error=failed):
                         bar.update(part.stop - part.start)
 
-                for index, item in read_items(dataset, first.mask.shape, num_workers):
+                warned: set[str] = set()
+                for index, item in read_items(dataset, first.mask.shape, num_workers, ignore):
                     if isinstance(item, Exception):
                         run_waiting()
                         stop_or_skip(index, item)
                         continue
+                    if item.doubt is not None and item.doubt.kind not in warned:
+                        # Once for each kind of doubt: mostly all items of a data set give the same one.
+                        warned.add(item.doubt.kind)
+                        warn_user(item.doubt.text)
                     waiting.append((index, item))
                     if len(waiting) >= sizes.size:
                         run_waiting()
@@ -157,12 +165,12 @@ class Collector:
         module = find_module(network_of(self.segmenter), name)
         return ActivationHook(module, name, lambda activation: pooled(activation, self.pool, self.grid))
 
-    def _first(self, dataset: Dataset, length: int, on_error: str) -> tuple[Item, Layer]:
+    def _first(self, dataset: Dataset, length: int, on_error: str, ignore: Ignore | None) -> tuple[Item, Layer]:
         """The first item that can be used, whose size is that of all, and the layer with its output for it."""
         for index in range(length):
             problem: Exception
             try:
-                item = read_item(dataset, index, warn=True)
+                item = read_item(dataset, index, ignore=ignore)
             except (ValueError, TypeError) as error:
                 problem = error
             else:
@@ -213,10 +221,12 @@ def _measure(
             bad = int((~torch.isfinite(features)).any(1).nonzero()[0])
             raise ModelOutputError("the activations have NaN or infinity", bad)
         masks = segmenter.binarize(raw)
+        # The truths have no ignored pixel.
         truth = torch.from_numpy(truths).to(masks.device)
-        tp = (masks & truth).flatten(1).sum(1)
+        counted = torch.from_numpy(_counted(entries)).to(masks.device) & masks
+        tp = (counted & truth).flatten(1).sum(1)
         fn = truth.flatten(1).sum(1) - tp
-        fp = masks.flatten(1).sum(1) - tp
+        fp = counted.flatten(1).sum(1) - tp
     builder.add(
         entries,
         features=features.cpu().numpy(),
@@ -225,6 +235,15 @@ def _measure(
         predictions=masks.cpu().numpy(),
         counts=torch.stack([tp, fn, fp]).cpu().numpy(),
     )
+
+
+def _counted(entries: list[tuple[int, Item]]) -> NDArray[np.bool_]:
+    """Pixels that count, bool (n, H, W)."""
+    counted = np.ones((len(entries), *entries[0][1].mask.shape), bool)
+    for place, (_, item) in enumerate(entries):
+        if item.ignored is not None:
+            counted[place] = ~item.ignored
+    return counted
 
 
 def check_width(features: int, least: int) -> None:

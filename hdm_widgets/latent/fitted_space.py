@@ -415,10 +415,12 @@ class FittedSpace:
         self._check_index(index)
         if self.dataset_ is None:
             raise ValueError("this space has no data set; LatentSpace.load(path, dataset=...) takes it")
-        return read_item(self.dataset_, int(self.items_[index]), self.collection_.image_shape[1:])
+        collection = self.collection_
+        ignore = self.ignored(index) if collection.ignored is not None else None
+        return read_item(self.dataset_, int(self.items_[index]), collection.image_shape[1:], ignore=ignore)
 
     def truth(self, index: int) -> NDArray[np.bool_]:
-        """The true mask of an item.
+        """The true mask of an item, without ignored pixels.
 
         Parameters
         ----------
@@ -433,7 +435,7 @@ class FittedSpace:
         return self.collection_.truths[index]
 
     def prediction(self, index: int) -> NDArray[np.bool_]:
-        """The mask that the model predicts for an item.
+        """The mask that the model predicts for an item, in ignored pixels too.
 
         Parameters
         ----------
@@ -446,6 +448,22 @@ class FittedSpace:
         """
         self._check_index(index)
         return self.collection_.predictions[index]
+
+    def ignored(self, index: int) -> NDArray[np.bool_]:
+        """Pixels of an item that do not count, as `fit(..., ignore=...)` chose them.
+
+        Parameters
+        ----------
+        index : int
+            Position of the item.
+
+        Returns
+        -------
+        numpy.ndarray, bool (H, W)
+        """
+        self._check_index(index)
+        packed = self.collection_.ignored
+        return np.zeros(self.collection_.image_shape[1:], bool) if packed is None else packed[index]
 
     def _check_index(self, index: int) -> None:
         if not is_whole(index):

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from hdm_widgets._validation import check_channels_first, check_image, check_segment, to_tensor, warn_user
+from hdm_widgets._masks import Doubt, Ignore, check_truth, doubt
+from hdm_widgets._validation import check_channels_first, check_image, to_tensor
 from hdm_widgets.latent.scores import former_name
 
 __all__ = [
@@ -48,14 +49,20 @@ class Item:
     image : torch.Tensor
         float32 (C, H, W).
     mask : numpy.ndarray
-        bool (H, W).
+        bool (H, W), without ignored pixels.
     columns : dict
         Texts and numbers beside them, by name.
+    ignored : numpy.ndarray or None
+        bool (H, W), pixels that do not count; None if all do.
+    doubt : Doubt or None
+        What may be meant in another way in the values of the mask.
     """
 
     image: Tensor
     mask: NDArray[np.bool_]
     columns: dict[str, Any] = field(default_factory=dict)
+    ignored: NDArray[np.bool_] | None = None
+    doubt: Doubt | None = None
 
     picture = former_name("picture", "image")
 
@@ -76,7 +83,9 @@ def check_dataset(dataset: object) -> int:
     return len(dataset)
 
 
-def read_item(dataset: Dataset, index: int, size: tuple[int, int] | None = None, *, warn: bool = False) -> Item:
+def read_item(
+    dataset: Dataset, index: int, size: tuple[int, int] | None = None, *, ignore: Ignore | None = None
+) -> Item:
     """Item `index`, checked.
 
     Parameters
@@ -85,8 +94,8 @@ def read_item(dataset: Dataset, index: int, size: tuple[int, int] | None = None,
     index : int
     size : tuple of int, optional
         (H, W) that the image must have.
-    warn : bool
-        Warn about a mask that seems to hold several classes.
+    ignore : number or array of bool (H, W), optional
+        Pixels that do not count: the value that marks them in masks, or a mask of them.
 
     Returns
     -------
@@ -122,23 +131,17 @@ def read_item(dataset: Dataset, index: int, size: tuple[int, int] | None = None,
             raise ValueError("its mask is missing (None)")
         if getattr(mask, "ndim", 0) == 3 and mask.shape[0] == 1:
             mask = mask[0]
-        segment = check_segment(mask, height, width)
-        if warn and len(np.unique(segment)) > 2:
-            warn_user(
-                f"the mask of item {index} has more than two values; every one but 0 counts as the segment. "
-                "For one class of several give its mask, mask == number"
-            )
-        truth = segment != 0
+        truth = check_truth(mask, height, width, ignore)
     except (ValueError, TypeError) as error:
         raise type(error)(f"item {index}: {error}") from None
-    return Item(tensor, truth, columns)
+    return Item(tensor, truth.mask, columns, truth.ignored, doubt(truth.values, f"the mask of item {index}", "mask"))
 
 
 def read_items(
-    dataset: Dataset, size: tuple[int, int], num_workers: int = 0
+    dataset: Dataset, size: tuple[int, int], num_workers: int = 0, ignore: Ignore | None = None
 ) -> Iterator[tuple[int, Item | ValueError | TypeError]]:
     """All items in order, each with its index; in place of one that cannot be used comes the error that says why."""
-    reader = _Reader(dataset, size)
+    reader = _Reader(dataset, size, ignore)
     if num_workers == 0:
         for index in range(len(dataset)):
             yield index, reader[index]
@@ -150,16 +153,17 @@ def read_items(
 class _Reader:
     """A data set that returns errors as items, so that they cross from a worker process with their message."""
 
-    def __init__(self, dataset: Dataset, size: tuple[int, int]) -> None:
+    def __init__(self, dataset: Dataset, size: tuple[int, int], ignore: Ignore | None) -> None:
         self._dataset = dataset
         self._size = size
+        self._ignore = ignore
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> Item | ValueError | TypeError:
         try:
-            return read_item(self._dataset, index, self._size)
+            return read_item(self._dataset, index, self._size, ignore=self._ignore)
         except (ValueError, TypeError) as error:
             return type(error)(str(error))
 

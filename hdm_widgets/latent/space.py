@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hdm_widgets._masks import Ignore, check_ignore
 from hdm_widgets._validation import advise_on_keywords, check_choice, is_whole, warn_user
 from hdm_widgets.latent import folder
 from hdm_widgets.latent.activations import Pool, find_module, network_of
@@ -206,6 +207,7 @@ class LatentSpace(FittedSpace):
         dataset: Dataset,
         *,
         columns: Columns | None = None,
+        ignore: Ignore | None = None,
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = True,
@@ -216,10 +218,14 @@ class LatentSpace(FittedSpace):
         ----------
         dataset : Dataset
             Anything with `len` and `[i] -> (image, mask)`, or a mapping with `"image"` and `"mask"`: images of a
-            floating type, (C, H, W) or (H, W), all of one size; masks (H, W), nonzero = segment. Texts and numbers
-            beside them in a mapping, and a `columns` attribute of the data set, become columns of the space.
+            floating type, (C, H, W) or (H, W), all of one size; masks (H, W), nonzero = segment: bool, whole numbers,
+            or floats that are 0 and 1. Texts and numbers beside them in a mapping, and a `columns` attribute of the
+            data set, become columns of the space.
         columns : mapping of str to sequence, optional
             More columns, one entry per item; a DataFrame serves.
+        ignore : number or array of bool (H, W), optional
+            Pixels that do not count in IoU, areas and all other scores: the value that marks them in the masks, such as
+            255, or one mask for all items. Masked pixels of numpy masked arrays are ignored without it.
         num_workers : int
             Processes that read the data set.
         on_error : {"raise", "skip"}
@@ -242,9 +248,11 @@ class LatentSpace(FittedSpace):
         """
         collector = self._collector()
         check_choice("on_error", on_error, ("raise", "skip"))
+        if ignore is not None:
+            check_ignore(ignore)
         self._check_count(check_dataset(dataset), "the data set has")
         collection = collector.collect(
-            dataset, columns=columns, num_workers=num_workers, on_error=on_error, progress=progress
+            dataset, columns=columns, ignore=ignore, num_workers=num_workers, on_error=on_error, progress=progress
         )
         return self.fit_collected(collection, dataset, progress=progress)
 

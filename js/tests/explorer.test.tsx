@@ -52,12 +52,15 @@ function state(): Record<string, unknown> {
       channels: 3,
       label: "Hausdorff distance",
       unit: "px",
+      lengthUnit: "px",
+      decimals: 1,
       truthEmpty: false,
       empty: "diagonal",
     },
     _image: nothing(),
     _edges: nothing(),
     _truth: nothing(),
+    _ignored: nothing(),
     _prediction: nothing(),
     _color_tables: { Blues: blues, magma: blues, viridis: blues },
     _map: {
@@ -479,6 +482,18 @@ describe("the inspector", () => {
       {},
       "Missed pixel and the nearest predicted one: 5.0 px apart",
     ],
+    [
+      {
+        pair: [
+          [0, 0],
+          [3, 4],
+        ],
+        from: "b",
+        distance: 0.05,
+      },
+      { unit: "units", lengthUnit: "units", decimals: 3 },
+      "Missed pixel and the nearest predicted one: 0.050 units apart",
+    ],
     [{}, {}, "The two masks are equal"],
     [{ empty: true }, { truthEmpty: true }, "Both masks are empty"],
     [
@@ -496,6 +511,33 @@ describe("the inspector", () => {
   ])("says what makes the distance: %o, %o", (inspection, about, expected) => {
     const { el, stop } = show(pinned(found(inspection), about));
     expect(caption(el)).toBe(expected);
+    stop();
+  });
+
+  it("stripes the pixels that do not count", async () => {
+    const model = pinned(found());
+    model.state._ignored = bits(...new Array(2).fill(0xff), ...new Array(30).fill(0));
+    const { el, stop } = show(model);
+    await rest();
+    expect(el.textContent).toContain(
+      "Striped: 6 % of the image does not count, neither in distances nor in IoU",
+    );
+    const painted = (label: string) =>
+      put.filter(({ canvas }) => canvas.getAttribute("aria-label")?.startsWith(label)).at(-1)?.image.data;
+    // The first row of the image.
+    const ignored = new Uint32Array((painted("Pixels that do not count") as Uint8ClampedArray).buffer);
+    expect(ignored).toHaveLength(512 * 512);
+    expect([ignored[0], ignored[4], ignored[8], ignored[512 * 32]]).toEqual([0xb0ffffff, 0xb0000000, 0, 0]);
+    const masks = new Uint32Array((painted("The model's") as Uint8ClampedArray).buffer);
+    expect([masks[0], masks[1]]).toEqual([0xb0ffffff, 0xb0000000]);
+    stop();
+  });
+
+  it("has no stripes where all pixels count", async () => {
+    const { el, stop } = show(pinned(found()));
+    await rest();
+    expect(el.textContent).not.toContain("Striped");
+    expect(el.querySelector("[aria-label='Pixels that do not count']")).toBeNull();
     stop();
   });
 

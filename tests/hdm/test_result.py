@@ -79,7 +79,7 @@ def test_no_such_cell(result, method, cell):
 
 def test_mass_is_the_share_on_a_region(result):
     painted = np.nan_to_num(result.painted_values(hdm.WORSE_ONLY))
-    region = np.zeros((18, 26))
+    region = np.zeros((18, 26), int)
     region[2:9, 4:11] = 3
     expected = sum(painted[r, c] for r in range(2, 9) for c in range(4, 11)) / painted.sum()
     assert 0 < expected < 1
@@ -355,7 +355,7 @@ def test_a_scan_that_ended_is_complete(empty, region, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"settings": {"spacing": [1, 1]}},
+        {"settings": {"pitch": [1, 1]}},
         {"settings": {"channel": 0, "later": True}},
         {"approximation": {"tolerance": 0.1, "later": 2}},
         {"grid": [4, 4, 2, 2, 9]},

@@ -52,7 +52,8 @@ class HDMExplorer(Explorer, Part):
     image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W)
         The image, of a floating type, as the model expects it.
     segment : torch.Tensor or numpy.ndarray (H, W)
-        The ground truth, nonzero = segment.
+        The ground truth, nonzero = segment: bool, whole numbers, or floats that are 0 and 1. Pixels that do not count,
+        see `ignore`, are striped.
     circle_size, offset : int, optional
         Size of the disc, and steps from one to the next, in pixels. By default those of `explainer`, or about a tenth
         and a thirtieth of the shorter side.
@@ -131,6 +132,7 @@ class HDMExplorer(Explorer, Part):
     _image = traitlets.Bytes().tag(sync=True)
     _edges = traitlets.Bytes().tag(sync=True)
     _truth = traitlets.Bytes().tag(sync=True)
+    _ignored = traitlets.Bytes().tag(sync=True)
     _prediction = traitlets.Bytes().tag(sync=True)
     # By the names of color maps, which are no keys of a message.
     _color_tables = traitlets.Dict().tag(sync=True)
@@ -195,6 +197,7 @@ class HDMExplorer(Explorer, Part):
             _image=png(to_rgb(shown), longest=_LONGEST_SIDE),
             _edges=bits(canny(gray(shown))),
             _truth=bits(source.truth),
+            _ignored=b"" if source.ignored is None else bits(source.ignored),
             _color_tables={
                 **{name: color_table(name).tobytes() for name in _COLOR_MAPS},
                 color_map: table.tobytes(),
@@ -263,7 +266,7 @@ class HDMExplorer(Explorer, Part):
             self._worker.close()
             self._source = self._latest = self.exception = None
         # A closed widget may live on in the notebook's output history; its bytes need not.
-        for name in ("_image", "_edges", "_truth", "_prediction"):
+        for name in ("_image", "_edges", "_truth", "_ignored", "_prediction"):
             self.set_trait(name, b"")
         for name in ("_color_tables", "_map", "_inspector"):
             self.set_trait(name, {})

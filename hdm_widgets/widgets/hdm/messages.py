@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hdm_widgets._masks import without
 from hdm_widgets._picture import nominal_range, to_rgb
 from hdm_widgets.hdm.circle_map import filled
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.result import HDMResult, ScanUpdate
+from hdm_widgets.metrics.spacing import PixelSpacing
 from hdm_widgets.widgets.shared.wire import bits, png
 
 __all__ = ["about_message", "inspect_cell", "map_message"]
@@ -27,8 +28,10 @@ def about_message(image: NDArray[Any], truth: NDArray[np.bool_], settings: ScanS
         "height": height,
         "width": width,
         "channels": channels,
-        "label": settings.label.removesuffix(" (px)"),
-        "unit": "px" if settings.distance == "hausdorff" else "",
+        "label": settings.name,
+        "unit": settings.unit,
+        "length_unit": settings.length_unit,
+        "decimals": settings.decimals,
         "truth_empty": not truth.any(),
         "empty": settings.empty,
     }
@@ -89,13 +92,14 @@ def _prediction(result: HDMResult, row: int, col: int) -> dict[str, Any] | None:
         mask = result.output(row, col)
     except ValueError:
         return None
+    counted = without(mask, result.ignored)
     # Without a pixel in either mask there is no pair, whatever the policy for empty masks says.
-    pair = result.pair(row, col) if mask.any() and result.segment.any() else None
+    pair = result.pair(row, col) if counted.any() and result.segment.any() else None
     if pair is not None and pair.from_pixel is None:
         pair = None  # the masks are equal
     return {
-        "mask": bits(mask),
-        "empty": not mask.any(),
+        "mask": bits(counted),
+        "empty": not counted.any(),
         "iou": result.iou(row, col),
         "pair": (pair.from_pixel, pair.to_pixel) if pair else None,
         "from": pair.from_mask if pair else None,
@@ -113,7 +117,7 @@ def _one_empty(result: HDMResult) -> NDArray[np.bool_]:
     if settings.distance != "hausdorff" or settings.empty == "raise":
         return np.zeros(values.shape, dtype=bool)
     said = {
-        "diagonal": values == math.hypot(result.height, result.width),
+        "diagonal": values == PixelSpacing.for_sides(settings.spacing).diagonal(result.segment.shape),
         "inf": np.isposinf(values),
         "nan": np.isnan(values),
     }

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdm_widgets._validation import check_channels_first, check_image, check_segment
+from hdm_widgets._masks import check_truth
+from hdm_widgets._validation import check_channels_first, check_image
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.options import ScanKeywords
@@ -39,6 +40,8 @@ class ScanSource:
     ----------
     image : torch.Tensor, float32 (C, H, W)
     truth : numpy.ndarray, bool (H, W)
+    ignored : numpy.ndarray, bool (H, W), or None
+        Pixels that do not count.
     grid : Grid
         The one to begin with.
     """
@@ -57,8 +60,8 @@ class ScanSource:
     ) -> None:
         height, width = _size_of(image)
         self.image = check_image(image, height, width)
-        self._segment = check_segment(segment, height, width)
-        self.truth = self._segment != 0
+        truth = check_truth(segment, height, width, options.get("ignore"))
+        self._segment, self.truth, self.ignored = truth.values, truth.mask, truth.ignored
         explainer = HausdorffDistanceMasks(width, height) if explainer is None else explainer
         if not isinstance(explainer, HausdorffDistanceMasks):
             raise TypeError(f"explainer must be an instance of hdm.HausdorffDistanceMasks, got {explainer!r}")
@@ -78,7 +81,7 @@ class ScanSource:
         # A Segmenter keeps its settings; they are made once, so that a scan need not learn them anew.
         own = {name: options.pop(name) for name in ("target", "threshold", "batch_size") if name in options}
         self._segmenter = Segmenter.wrap(model, device=device, **own)
-        self._options = options
+        self._options: ScanKeywords = {**options, "ignore": self.ignored}
 
     def prepare(self, channel: int, grid: Grid) -> PreparedScan:
         """Check a scan; nothing is run."""

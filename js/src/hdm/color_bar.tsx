@@ -1,4 +1,4 @@
-// What the colors mean, in pixels of distance.
+// What the colors mean: distances, in pixels or another unit.
 import { distance, ticks } from "../shared/format";
 import { fraction } from "../shared/paint";
 import { useId } from "../shared/unique";
@@ -6,7 +6,8 @@ import type { ViewState } from "./view_state";
 
 export function ColorBar({ view }: { view: ViewState }) {
   const { traits } = view.python;
-  const { unit, label } = traits._about.value;
+  const about = traits._about.value;
+  const { unit, label, decimals } = about;
   const span = view.span.value;
   const note = useId();
   const type = traits.result_type.value;
@@ -17,7 +18,7 @@ export function ColorBar({ view }: { view: ViewState }) {
   }[type];
   const constant = span && span.high <= span.low;
   const nothing = {
-    raw: `The same everywhere: ${distance(span?.low ?? Number.NaN, unit)}`,
+    raw: `The same everywhere: ${distance(span?.low ?? Number.NaN, about)}`,
     better: "No disc brings the mask nearer to the truth",
     worse: "No disc takes the mask farther from the truth",
   }[type];
@@ -38,7 +39,7 @@ export function ColorBar({ view }: { view: ViewState }) {
         {type === "raw" && span && !constant && Number.isFinite(baseline) && (
           <em
             style={{ left: `${100 * fraction(baseline, span)}%` }}
-            title={`Without a disc: ${distance(baseline, unit)}`}
+            title={`Without a disc: ${distance(baseline, about)}`}
           />
         )}
         {!Number.isNaN(value) && !constant && <i style={{ left: `${100 * fraction(value, span)}%` }} />}
@@ -46,7 +47,9 @@ export function ColorBar({ view }: { view: ViewState }) {
       <div class="hdm-ticks" aria-hidden="true">
         {marks.map((mark, index) => (
           <span key={mark} style={{ left: `${100 * fraction(mark, span)}%` }}>
-            {mark.toLocaleString("en", { maximumFractionDigits: span && span.high - span.low > 20 ? 0 : 1 })}
+            {mark.toLocaleString("en", {
+              maximumFractionDigits: span && span.high - span.low > 20 ? 0 : decimals,
+            })}
             {index === marks.length - 1 && unit ? ` ${unit}` : ""}
           </span>
         ))}

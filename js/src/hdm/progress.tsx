@@ -2,7 +2,7 @@
 import { number } from "../shared/codec";
 import { count, distance, duration } from "../shared/format";
 import { GONE } from "../shared/traits";
-import { HatchingLegend } from "./hatching";
+import { HatchingLegend, IgnoredLegend } from "./hatching";
 import type { MapMessage } from "./python_state";
 import type { ViewState } from "./view_state";
 
@@ -96,6 +96,7 @@ function Fine({ view }: { view: ViewState }) {
         </p>
       )}
       <HatchingLegend view={view} />
+      <IgnoredLegend view={view} />
     </div>
   );
 }

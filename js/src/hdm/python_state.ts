@@ -11,7 +11,12 @@ export type Layer = "picture" | "edges" | "map" | "truth" | "prediction";
 export interface About extends Size {
   channels: number;
   label: string;
+  /** Of distances; empty where they have none. */
   unit: string;
+  /** Of lengths in the image. */
+  lengthUnit: string;
+  /** Digits after the point that show a distance. */
+  decimals: number;
   truthEmpty: boolean;
   /** The distance where one of the two masks is empty. */
   empty: "diagonal" | "inf" | "nan" | "raise";
@@ -91,6 +96,8 @@ export interface Traits {
   _image: DataView;
   _edges: DataView;
   _truth: DataView;
+  /** Pixels that do not count; no byte if all do. */
+  _ignored: DataView;
   _prediction: DataView;
   _color_tables: Record<string, DataView>;
   _map: MapMessage | Record<string, never>;
@@ -114,6 +121,7 @@ const NAMES = [
   "_image",
   "_edges",
   "_truth",
+  "_ignored",
   "_prediction",
   "_color_tables",
   "_map",

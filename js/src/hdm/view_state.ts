@@ -44,6 +44,8 @@ export interface ViewState {
   table: ReadonlySignal<Uint8Array>;
   truth: ReadonlySignal<{ mask: Uint8Array; path: string }>;
   prediction: ReadonlySignal<{ mask: Uint8Array; path: string }>;
+  /** Pixels that do not count, one byte per pixel; null if all do. */
+  ignored: ReadonlySignal<Uint8Array | null>;
   /** The cell under the pointer or the keyboard's cursor. */
   cursor: Signal<Cell | null>;
   /** A slider's value while it is dragged, before Python has it. */
@@ -127,6 +129,11 @@ export function viewState(python: PythonState): ViewState {
       return { mask, path: outline(mask, height, width) };
     });
 
+  const ignored = computed(() => {
+    const { height, width } = traits._about.value;
+    return traits._ignored.value.byteLength ? unpackBits(traits._ignored.value, height * width) : null;
+  });
+
   return {
     python,
     grid,
@@ -136,6 +143,7 @@ export function viewState(python: PythonState): ViewState {
     table,
     truth: masked("_truth"),
     prediction: masked("_prediction"),
+    ignored,
     cursor,
     draft,
     unanswered,
