@@ -38,6 +38,11 @@ class GivenMask:
     mask: NDArray[np.bool_]
     ignored: NDArray[np.bool_] | None
 
+    def ignoring(self, pixels: NDArray[np.bool_]) -> GivenMask:
+        """The same without some more pixels."""
+        ignored = pixels if self.ignored is None else pixels | self.ignored
+        return GivenMask(np.where(ignored, np.zeros((), self.values.dtype), self.values), self.mask & ~ignored, ignored)
+
 
 class Doubt(NamedTuple):
     """Why a label map may be read in another way than it is meant.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import closing
+from functools import partial
 from typing import Any, Unpack
 
 import torch
@@ -344,15 +345,14 @@ class HausdorffDistanceMasks:
             segmenter,
             occluder,
             show,
-            self._measure(segmenter, settings, truth),
+            partial(self._measure, segmenter, settings),
             checked,
-            truth.values,
+            truth,
             settings,
             asked.inference,
             asked.keep_outputs,
             BatchSize(asked.batch_size or segmenter.batch_size, checked, segmenter.run_device),
             self._cache,
-            truth.ignored,
         )
 
     def _measure(self, segmenter: Segmenter, settings: ScanSettings, truth: GivenMask) -> Callable[[Tensor], Measure]:

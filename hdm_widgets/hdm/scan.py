@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from hdm_widgets._bitmasks import MaskPatch, MaskStore, patch_of
-from hdm_widgets._masks import doubt
+from hdm_widgets._masks import GivenMask, doubt
 from hdm_widgets._validation import warn_user
 from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.backends import Inference, Outputs, WindowsDifferError
@@ -59,39 +59,36 @@ class PreparedScan:
         On the device that the model runs on.
     show : callable
         Takes a cell's row and column, returns its occluded image (C, H, W).
-    measure_over : callable
-        Takes a raw output (1, classes, H, W), returns the `Measure` of windows over it.
+    measure_with : callable
+        Takes a ground truth, returns what takes a raw output (1, classes, H, W) and returns the `Measure` of windows
+        over it.
     image : torch.Tensor, float32 (C, H, W)
-    truth : numpy.ndarray (H, W)
-        0 in ignored pixels.
+    truth : GivenMask (H, W)
     settings : ScanSettings
     inference : {"auto", "windowed", "full"}
     keep_outputs : bool
     sizes : BatchSize
         Of whole images.
     cache : ScanCache
-    ignored : numpy.ndarray, bool (H, W), or None
-        Pixels that do not count.
     """
 
     segmenter: Segmenter
     occluder: Occluder
     show: Callable[[int, int], Tensor]
-    measure_over: Callable[[Tensor], Measure]
+    measure_with: Callable[[GivenMask], Callable[[Tensor], Measure]]
     image: Tensor
-    truth: NDArray[Any]
+    truth: GivenMask
     settings: ScanSettings
     inference: InferenceMode
     keep_outputs: bool
     sizes: BatchSize
     cache: ScanCache
-    ignored: NDArray[np.bool_] | None = None
 
     def warn(self) -> None:
         """Warn about inputs that are valid but probably unintended."""
-        if not self.truth.any():
+        if not self.truth.mask.any():
             warn_user("the segment is empty: every distance follows the policy for empty masks (empty=)")
-        if (doubtful := doubt(self.truth, "the segment", "segment")) is not None:
+        if (doubtful := doubt(self.truth.values, "the segment", "segment")) is not None:
             warn_user(doubtful.text)
         if self.settings.fill == "minimum" and not self.settings.own_mask:
             channel = self.settings.channel
@@ -117,29 +114,34 @@ class PreparedScan:
 
     def _run_unoccluded(self) -> _RunningScan:
         """Run the image without a disc, and choose a backend for the others."""
-        segmenter, unchanged = self.segmenter, self.occluder.unchanged
+        segmenter, unchanged, truth = self.segmenter, self.occluder.unchanged, self.truth
         try:
             before = time.perf_counter()
             # Clones: a model may write into what it is given.
             raw = segmenter.raw(self.image[None].clone())
             seconds = time.perf_counter() - before
-            plain = measure = self.measure_over(raw)
+            valid = segmenter.valid_pixels(*truth.mask.shape)
+            if valid is not None:
+                truth = truth.ignoring(~valid)
+            measure_over = self.measure_with(truth)
+            plain = measure = measure_over(raw)
             if not torch.equal(unchanged.cpu(), self.image):
                 raw = segmenter.raw(unchanged[None].clone())
-                measure = self.measure_over(raw)
+                measure = measure_over(raw)
         except Exception as error:  # noqa: BLE001 - any error is reported with its place
             raise_with_cell(error, None)
         cells = np.argwhere(self.settings.asked(self.occluder.grid))
         changed = len(cells) and len(self.occluder.boxes(cells[:: max(1, len(cells) // _SAMPLE)]))
-        noise = self._check_runs(raw, unchanged) if changed else None
+        noise = self._check_runs(raw, unchanged, measure_over) if changed else None
         single = _MIXED if segmenter.reading.batch_dependent else ""
         planned = make_plan(
             segmenter, self.occluder, self.inference, self.settings.tolerance, cells, raw, seconds, single
         )
         inference = Inference(segmenter, planned, self.inference, unchanged, raw)
-        return _RunningScan(self, plain, measure, inference, self._cached(measure, inference, raw), noise)
+        cached = self._cached(measure, inference, raw, truth)
+        return _RunningScan(self, truth, plain, measure, inference, cached, noise)
 
-    def _check_runs(self, raw: Tensor, unchanged: Tensor) -> Noise | None:
+    def _check_runs(self, raw: Tensor, unchanged: Tensor, measure_over: Callable[[Tensor], Measure]) -> Noise | None:
         """Run the image again, alone and in a batch, unless that has been done with this segmenter.
 
         A model that draws random numbers gets a noise level; one that mixes the images of a batch is run on single
@@ -150,7 +152,7 @@ class PreparedScan:
         noise = None
         try:
             if not checked or reading.random:
-                noise = measure_noise(raw, lambda: segmenter.raw(image.clone()), self.measure_over)
+                noise = measure_noise(raw, lambda: segmenter.raw(image.clone()), measure_over)
             if not checked:
                 # Who asks for single images gets what each image gives alone.
                 mixes = self.sizes.limit > 1 and mixes_batches(segmenter, image) > 1
@@ -169,7 +171,7 @@ class PreparedScan:
                 warn_user(f"{_MIXED}: images are run one at a time")
         return noise
 
-    def _cached(self, measure: Measure, inference: Inference, raw: Tensor) -> DistanceCache:
+    def _cached(self, measure: Measure, inference: Inference, raw: Tensor, truth: GivenMask) -> DistanceCache:
         """What earlier scans measured with the same model, image, truth and settings."""
         settings, segmenter = self.settings, self.segmenter
         unchanged = Measured(measure.distance, MaskPatch((0, 0, 0, 0), b""))
@@ -185,8 +187,8 @@ class PreparedScan:
         images = [self.image, self.occluder.unchanged]
         if isinstance(self.occluder, Occlusion):
             images.append(self.occluder.inside)
-        truth = [self.truth] if self.ignored is None else [self.truth, self.ignored]
-        return self.cache.for_scan(segmenter, unchanged, repr(key), raw, *truth, *images)
+        truths = [truth.values] if truth.ignored is None else [truth.values, truth.ignored]
+        return self.cache.for_scan(segmenter, unchanged, repr(key), raw, *truths, *images)
 
 
 class _RunningScan:
@@ -196,6 +198,8 @@ class _RunningScan:
     ----------
     prepared : PreparedScan
         Whose image without a disc has been run.
+    truth : GivenMask
+        Without the pixels for which the model has no output.
     plain : Measure
         Of the image without a disc.
     measure : Measure
@@ -208,6 +212,7 @@ class _RunningScan:
     def __init__(
         self,
         prepared: PreparedScan,
+        truth: GivenMask,
         plain: Measure,
         measure: Measure,
         inference: Inference,
@@ -218,7 +223,7 @@ class _RunningScan:
         self.inference, self._cached, self._noise = inference, cached, noise
         self._grid = prepared.occluder.grid
         self._asked = prepared.settings.asked(self._grid)
-        self._truth, self._image = prepared.truth != 0, prepared.image.numpy()
+        self._truth, self._ignored, self._image = truth.mask, truth.ignored, prepared.image.numpy()
         self._approximation: Approximation | None = None
         # Keys of the cells that this scan itself put into the cache.
         self._put: set[bytes] = set()
@@ -261,7 +266,7 @@ class _RunningScan:
         return HDMResult(
             self._values.copy(), self._plain.distance, self._measured.copy(), self._grid, self._image, self._truth,
             self._plain.mask, prepared.settings, self.inference.plan, self._approximation, self._masks, prepared.show,
-            noise=self._noise, reading=prepared.segmenter.reading, ignored=prepared.ignored,
+            noise=self._noise, reading=prepared.segmenter.reading, ignored=self._ignored,
         )  # fmt: skip
 
     def _update(self, cells: NDArray[np.intp], stride: int) -> ScanUpdate:

@@ -175,3 +175,31 @@ def test_a_scan_of_unpadded_convolutions(inference):
         mask = np.zeros((44, 52), bool)
         mask[MARGIN:-MARGIN, MARGIN:-MARGIN] = (model(occluded[None])[0, 0] > level).numpy()
         np.testing.assert_array_equal(result.output(row, col), mask)
+
+
+def test_pixels_without_output_do_not_count():
+    """Two segments, of which the margin hides one: by hand."""
+    image = torch.zeros(1, 24, 24)
+    image[:, 0:2, :] = image[:, 10:14, 10:14] = 1
+    truth = image[0].numpy() > 0.5
+    explainer = hdm.HausdorffDistanceMasks(24, 24)
+    explainer.generate_masks(2, 8)
+    segmenter = hw.Segmenter(lambda images: images[:, 0, 4:-4, 4:-4], align="center")
+    result = explainer.explain(segmenter, image, truth, progress=False)
+    assert result.baseline == 0
+    inside = np.zeros((24, 24), bool)
+    inside[4:-4, 4:-4] = True
+    np.testing.assert_array_equal(result.ignored, ~inside)
+    np.testing.assert_array_equal(result.segment, truth & inside)
+    assert (result.values == 0).all()  # the discs at 0, 8 and 16 miss the square, and what they cover is outside
+
+
+def test_an_explorer_hatches_pixels_without_output():
+    image = torch.zeros(1, 24, 24)
+    image[:, 10:14, 10:14] = 1
+    segmenter = hw.Segmenter(lambda images: images[:, 0, 4:-4, 4:-4], align="center")
+    explorer = hw.HDMExplorer(segmenter, image, image[0] > 0.5, circle_size=2, offset=8)
+    assert explorer.wait(30)
+    hatched = np.unpackbits(np.frombuffer(explorer._ignored, np.uint8), count=24 * 24, bitorder="little")
+    assert hatched.sum() == 24 * 24 - 16 * 16
+    explorer.close()

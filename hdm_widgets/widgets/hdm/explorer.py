@@ -375,6 +375,10 @@ class HDMExplorer(Explorer, Part):
             return
         if not self._prediction or not update.done:
             self._prediction = bits(update.result.baseline_mask)
+            # The model may have no output for some pixels.
+            ignored = update.result.ignored
+            self._ignored = b"" if ignored is None else bits(ignored)
+            self._truth = bits(update.result.segment)
         self._map = map_message(update)
         self.progress = update.done / update.total
         # A pinned cell is shown once it is measured, and again at the end: its rank may have changed.
