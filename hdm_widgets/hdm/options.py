@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hdm_widgets._validation import check_choice
 from hdm_widgets.hdm.grid import Grid, check_count
-from hdm_widgets.hdm.occlusion import Fill, LazyOcclusion, check_fill
+from hdm_widgets.hdm.occlusion import Channel, Fill, LazyOcclusion, check_fill
 from hdm_widgets.metrics.distance import EmptyPolicy
 
 __all__ = ["Distance", "InferenceMode", "ScanKeywords", "ScanOptions", "ScanSettings"]
@@ -52,8 +52,11 @@ class ScanOptions:
         Hausdorff distance of the masks in pixels, or the published code's formula on the raw output.
     empty : {"diagonal", "inf", "nan", "raise"}
         The distance where one of the two masks, the model's or the ground truth, is empty.
-    fill : {"minimum", "mean", "blur"} or float
-        What the disc shows: the element-wise minimum with the mask, the channel's mean, the blurred image, or a value.
+    fill : {"minimum", "mean", "blur"}, float or sequence of float
+        What the disc shows: the element-wise minimum with the mask, the channel's mean, the blurred image, or a value:
+        one for all channels, or one for each channel of the image. For a Segmenter with `preprocess`, "minimum" is the
+        image's own black, and nothing outside of the disc is clipped: 0 for values in [0, 1] or 0 to 255, -1 for values
+        in [-1, 1], else the minimum of each channel.
     region : tuple of int, optional
         (row0, col0, row1, col1), half open, in pixels: run only the discs that touch this box. The other cells
         take the baseline, and no map paints them.
@@ -110,9 +113,10 @@ class ScanSettings:
 
     Attributes
     ----------
-    channel : int
+    channel : int or tuple of int
+        Channels that the discs covered; -1 for all.
     normalize : bool
-    fill : {"minimum", "mean", "blur"} or float
+    fill : {"minimum", "mean", "blur"}, float or tuple of float
     distance : {"hausdorff", "rows", "custom"}
         "custom": a subclass with its own `calculate_distance`.
     empty : {"diagonal", "inf", "nan", "raise"}
@@ -122,9 +126,11 @@ class ScanSettings:
         Of an approximate scan.
     region : tuple of int or None
         (row0, col0, row1, col1) of a scan of part of the image.
+    own_range : bool
+        The Segmenter had a `preprocess`: the image has values as they were given, and fill="minimum" is its own black.
     """
 
-    channel: int = -1
+    channel: Channel = -1
     normalize: bool = False
     fill: Fill = "minimum"
     distance: str = "hausdorff"
@@ -132,12 +138,13 @@ class ScanSettings:
     own_mask: bool = False
     tolerance: float | None = None
     region: tuple[int, int, int, int] | None = None
+    own_range: bool = False
 
     def __post_init__(self) -> None:
-        if self.region is not None:
-            # A file has it as a list.
-            row0, col0, row1, col1 = self.region
-            object.__setattr__(self, "region", (row0, col0, row1, col1))
+        # A file has tuples as lists.
+        for name in ("region", "channel", "fill"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, tuple(value) if isinstance(value, list) else value)
 
     def asked(self, grid: Grid) -> NDArray[np.bool_]:
         """Cells, bool (rows, cols), that the scan was asked to run."""
@@ -145,7 +152,7 @@ class ScanSettings:
 
     def occlusion(self, grid: Grid, image: Tensor) -> LazyOcclusion:
         """The occlusion of `image` (C, H, W); not where a subclass has its own `apply_mask`."""
-        return LazyOcclusion(grid, image, self.fill, self.channel, self.normalize)
+        return LazyOcclusion(grid, image, self.fill, self.channel, self.normalize, self.own_range)
 
     @property
     def label(self) -> str:

@@ -88,10 +88,9 @@ class PreparedScan:
                     f"the segment has {len(classes)} different values besides 0 and all of them count; "
                     f"for one class of a label map use segment == {classes[0]}"
                 )
-        if self.settings.fill == "minimum" and not self.settings.own_mask:
-            channel = self.settings.channel
-            part = self.image if channel == -1 else self.image[channel]
-            warn_of_clipping(part, normalize=self.settings.normalize)
+        settings = self.settings
+        if settings.fill == "minimum" and not settings.own_mask and not settings.own_range:
+            warn_of_clipping(self.image, settings.channel, normalize=settings.normalize)
 
     def plan(self) -> Plan:
         """Choose the backend; runs the image without a disc."""
