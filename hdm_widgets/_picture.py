@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdm_widgets._validation import is_whole, listed
+from hdm_widgets._validation import finite_number, is_whole, listed
 
 __all__ = ["Bands", "Display", "View", "known_range", "to_rgb", "to_rgb_batch"]
 
@@ -58,11 +58,15 @@ class Display:
             object.__setattr__(self, "bands", tuple(int(band) for band in bands))
         if self.stretch is not None:
             ends = listed(self.stretch) or []
-            if len(ends) != 2 or not 0 <= ends[0] < ends[1] <= 100:
+            numbers = len(ends) == 2 and all(finite_number(end) is not None for end in ends)
+            if not numbers or not 0 <= ends[0] < ends[1] <= 100:
                 raise ValueError(f"stretch must be two percentiles, 0 <= low < high <= 100, got {self.stretch!r}")
             object.__setattr__(self, "stretch", (float(ends[0]), float(ends[1])))
         if self.nodata is not None:
-            object.__setattr__(self, "nodata", float(self.nodata))
+            nodata = finite_number(self.nodata)
+            if nodata is None:
+                raise ValueError(f"nodata must be a finite number, got {self.nodata!r}; fill NaN in the image itself")
+            object.__setattr__(self, "nodata", nodata)
 
     @classmethod
     def wrap(cls, display: Display | Bands | None) -> Display:

@@ -270,6 +270,14 @@ def listed(value: object) -> list[Any] | None:
     return list(value) if isinstance(value, (list, tuple, range)) else None
 
 
+def finite_number(value: object) -> float | None:
+    """A number of Python's, NumPy's or torch's as float; None for anything else."""
+    if isinstance(value, (Tensor, np.ndarray)) and not value.ndim:
+        value = value.item()
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    return float(value) if number and np.isfinite(value) else None  # type: ignore[arg-type,call-overload]  # a number
+
+
 def check_region(region: object, height: int, width: int) -> tuple[int, int, int, int]:
     """A half-open box (row0, col0, row1, col1) with pixels of the image in it."""
     if not isinstance(region, (tuple, list)) or len(region) != 4:

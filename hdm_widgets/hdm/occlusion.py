@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdm_widgets._picture import known_range
-from hdm_widgets._validation import listed, warn_user
+from hdm_widgets._validation import finite_number, listed, warn_user
 from hdm_widgets.hdm.grid import Grid
 
 __all__ = [
@@ -394,24 +394,16 @@ def check_fill(fill: object) -> Fill:
     """`fill` itself, if it is a known name or a finite number; a tuple for a sequence of numbers."""
     if isinstance(fill, str) and fill in ("minimum", "mean", "blur"):
         return fill  # type: ignore[return-value]  # just checked
-    number = _finite_number(fill)
+    number = finite_number(fill)
     if number is not None:
         return number
-    several = tuple(_finite_number(entry) for entry in listed(fill) or ())
+    several = tuple(finite_number(entry) for entry in listed(fill) or ())
     if several and None not in several:
         return several  # type: ignore[return-value]  # just checked
     raise ValueError(
         f"fill must be 'minimum', 'mean', 'blur' or a finite number, got {fill!r}; a sequence of numbers has one for "
         "each channel of the image"
     )
-
-
-def _finite_number(value: object) -> float | None:
-    """A number of Python's, NumPy's or torch's as float; None for anything else."""
-    if isinstance(value, (Tensor, np.ndarray)) and not value.ndim:
-        value = value.item()
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    return float(value) if number and np.isfinite(value) else None  # type: ignore[arg-type,call-overload]  # a number
 
 
 def check_fill_length(fill: Fill, channels: int) -> None:
