@@ -17,6 +17,8 @@ Bands = int | Sequence[int]
 
 # Without a stretch of the user's, values between these percentiles are spread from black to white.
 _STRETCH = (2.0, 98.0)
+# Of larger images, a stretch is found on about so many pixels.
+_SAMPLE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,12 @@ class Display:
     Examples
     --------
     >>> import numpy as np
-    >>> from hdm_widgets import Display
-    >>> Display((3, 2, 1), stretch=(1, 99)).view(np.arange(96.0).reshape(6, 4, 4)).to_rgb().shape
-    (4, 4, 3)
+    >>> import hdm_widgets as hw
+    >>> display = hw.Display((3, 2, 1), stretch=(0, 100))
+    >>> bands = np.arange(12.0).reshape(6, 1, 2)
+    >>> display.view(bands).to_rgb(bands)
+    array([[[  0,   0,   0],
+            [255, 255, 255]]], dtype=uint8)
     """
 
     bands: Bands | None = None
@@ -85,7 +90,7 @@ class Display:
                 raise ValueError(f"display must have channels 0 to {channels - 1} for this image, got {self.bands!r}")
 
     def view(self, image: NDArray[Any]) -> View:
-        """How to show this image (C, H, W) or (H, W), and others in the same way.
+        """From which value to which this image (C, H, W) or (H, W) is shown, and others beside it.
 
         Raises
         ------
@@ -94,60 +99,53 @@ class Display:
         """
         values = _with_channels(image)
         self.check(len(values))
-        chosen = values[_taken(self.bands)]
-        has_data = self._has_data(values)
-        known = known_range(float(chosen.min()), float(chosen.max())) if self.nodata is None else None
-        if known is None and has_data.any():
-            part = chosen[:, has_data]
-            known = known_range(float(part.min()), float(part.max()))
-        planes = _planes(chosen)
-        if known is not None and self.stretch is None:
-            low, high = (np.full(len(planes), end) for end in known)
-        else:
-            part = planes[:, has_data] if has_data.any() else planes.reshape(len(planes), -1)
-            low, high = np.percentile(part, self.stretch or _STRETCH, axis=1)
-            # Where nearly all pixels are equal, the few others set the range.
-            flat = low >= high
-            low, high = np.where(flat, part.min(1), low), np.where(flat, part.max(1), high)
-        return View(values, self.bands, low[:, None, None], high[:, None, None])
+        taken = _taken(self.bands)
+        known = None if self.nodata is not None else _known_range(values[taken])
+        if known is None or self.stretch is not None:
+            pixels = values.reshape(len(values), -1)
+            pixels = pixels[:, :: -(-pixels.shape[1] // _SAMPLE)]
+            has_data = self._has_data(pixels)
+            pixels = pixels[taken][:, has_data] if has_data.any() else pixels[taken]
+            known = _known_range(pixels) if self.stretch is None else None
+            if known is None:
+                low, high = _percentiles(_planes(pixels), self.stretch or _STRETCH)
+                return View(self.bands, low[:, None, None], high[:, None, None])
+        return View(self.bands, *(np.full((1, 1, 1), end) for end in known))
 
-    def _has_data(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Pixels, bool (H, W), that have data."""
+    def _has_data(self, pixels: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which pixels (C, n) have data, bool (n,)."""
         if self.nodata is not None:
-            filled: NDArray[np.bool_] = (values != self.nodata).any(0)
+            filled: NDArray[np.bool_] = (pixels != self.nodata).any(0)
             return filled
-        least, most = values.min(0), values.max(0)
-        dark = least == 0 if len(values) == 1 else (least == 0) | (least == least.min())
+        least, most = pixels.min(0), pixels.max(0)
+        dark = least == 0 if len(pixels) == 1 else (least == 0) | (least == least.min())
         nothing: NDArray[np.bool_] = (least == most) & dark
         return ~nothing
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """An image with what is shown of it.
+    """Which bands of images are shown, and from which value to which.
 
     Attributes
     ----------
-    image : numpy.ndarray, float64 (C, H, W)
     bands : int, tuple of int or None
     low, high : numpy.ndarray, float64 (k, 1, 1)
-        What is black and white, for each plane that is shown: three, or one in gray.
+        What is black and white: in each plane that is shown, or, with k = 1, in all of them.
     """
 
-    image: NDArray[np.float64]
     bands: Bands | None
     low: NDArray[np.float64]
     high: NDArray[np.float64]
 
-    def to_rgb(self, image: NDArray[Any] | None = None) -> NDArray[np.uint8]:
-        """The image, or another one in the same way, as RGB, uint8 (H, W, 3)."""
+    def to_rgb(self, image: NDArray[Any]) -> NDArray[np.uint8]:
+        """An image (C, H, W) or (H, W) as RGB, uint8 (H, W, 3)."""
         levels = (self.levels(image) * 255).round().astype(np.uint8)
         return np.ascontiguousarray(np.broadcast_to(levels, (3, *levels.shape[1:])).transpose(1, 2, 0))
 
-    def levels(self, image: NDArray[Any] | None = None) -> NDArray[np.float64]:
-        """The planes that are shown, (k, H, W), from 0 for black to 1 for white."""
-        values = self.image if image is None else _with_channels(image)
-        planes = _planes(values[_taken(self.bands)])
+    def levels(self, image: NDArray[Any]) -> NDArray[np.float64]:
+        """The planes that are shown of an image, (k, H, W), from 0 for black to 1 for white."""
+        planes = _planes(_with_channels(image)[_taken(self.bands)])
         extent = self.high - self.low
         levels: NDArray[np.float64] = np.where(extent > 0, (planes - self.low) / np.where(extent > 0, extent, 1), 0)
         return np.clip(levels, 0, 1)
@@ -155,7 +153,7 @@ class View:
 
 def to_rgb(image: NDArray[Any], display: Display | Bands | None = None) -> NDArray[np.uint8]:
     """An image (C, H, W) or (H, W) as RGB, uint8 (H, W, 3)."""
-    return Display.wrap(display).view(image).to_rgb()
+    return Display.wrap(display).view(image).to_rgb(image)
 
 
 def to_rgb_batch(images: NDArray[np.float32], display: Display | Bands | None = None) -> NDArray[np.uint8]:
@@ -173,8 +171,22 @@ def known_range(low: float, high: float) -> tuple[float, float] | None:
     return (0.0, 255.0) if low >= 0 and 128 <= high <= 255 else None
 
 
-def _with_channels(image: NDArray[Any]) -> NDArray[np.float64]:
-    values = np.asarray(image, dtype=np.float64)
+def _known_range(values: NDArray[Any]) -> tuple[float, float] | None:
+    return known_range(float(values.min()), float(values.max()))
+
+
+def _percentiles(
+    planes: NDArray[np.float64], stretch: tuple[float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two percentiles of each plane (k, n); its minimum and maximum where these are equal."""
+    low, high = np.percentile(planes, stretch, axis=1)
+    # Where nearly all pixels are equal, the few others set the range.
+    flat = low >= high
+    return np.where(flat, planes.min(1), low), np.where(flat, planes.max(1), high)
+
+
+def _with_channels(image: NDArray[Any]) -> NDArray[Any]:
+    values = np.asarray(image)
     return values[None] if values.ndim == 2 else values
 
 
@@ -185,6 +197,6 @@ def _taken(bands: Bands | None) -> Any:
     return slice(bands, bands + 1) if isinstance(bands, int) else list(bands)
 
 
-def _planes(bands: NDArray[np.float64]) -> NDArray[np.float64]:
+def _planes(bands: NDArray[Any]) -> NDArray[np.float64]:
     """Three bands as they are, the mean of any other number."""
-    return bands if len(bands) == 3 else bands.mean(axis=0, keepdims=True)
+    return bands.astype(np.float64) if len(bands) == 3 else bands.mean(axis=0, keepdims=True, dtype=np.float64)

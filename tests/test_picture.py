@@ -79,6 +79,12 @@ def test_the_bands_that_are_shown(display, expected):
         np.testing.assert_array_equal(rgb[..., color], shown(image[band])[..., 0])
 
 
+def test_a_large_image_is_stretched_by_some_of_its_pixels():
+    ramp = np.random.default_rng(0).permutation(1_500_000).reshape(1, 1000, 1500)
+    expected = np.clip((ramp[0] / 1_500_000 - 0.02) / 0.96 * 255, 0, 255)
+    np.testing.assert_allclose(shown(ramp)[..., 0], expected, atol=1.5)
+
+
 def test_each_band_has_a_stretch_of_its_own():
     rgb = shown(bands(1, 5, 9))
     np.testing.assert_array_equal(rgb[..., 0], rgb[..., 1])
@@ -141,7 +147,7 @@ def test_another_image_is_shown_in_the_same_way():
     view = Display((3, 1, 0)).view(image)
     covered = image.copy()
     covered[:, :, :60] = 100
-    np.testing.assert_array_equal(view.to_rgb(covered)[0, 60:], view.to_rgb()[0, 60:])
+    np.testing.assert_array_equal(view.to_rgb(covered)[0, 60:], view.to_rgb(image)[0, 60:])
     assert not view.to_rgb(covered)[0, :60].any()
 
 

@@ -18,6 +18,7 @@ from hdm_widgets._validation import (
     check_region,
     check_segment,
     takes_options,
+    warn_user,
 )
 from hdm_widgets.hdm.cache import ScanCache
 from hdm_widgets.hdm.grid import Grid, check_count
@@ -137,7 +138,18 @@ class HausdorffDistanceMasks:
         -------
         torch.Tensor
             Of the shape of `image`.
+
+        Warns
+        -----
+        UserWarning
+            If the image has values above the mask's: the minimum clips them outside of the disc too.
         """
+        most, high = float(image.max()), float(mask.max())
+        if most > high:
+            warn_user(
+                f"the image has values up to {most:g}; the element-wise minimum with the mask cuts all of them down to "
+                f"{high:g}, outside the disc too. Cover the disc alone: torch.where(mask == {high:g}, image, value)"
+            )
         return torch.min(image, mask)
 
     def calculate_distance(self, output: NDArray[Any], segment: NDArray[Any]) -> float:

@@ -255,10 +255,10 @@ class HDMResult:
         circles = self.circle_map(result_type, color_map)
         view = Display.wrap(display).view(shown)
         if not edges:
-            return Image.blend(circles, Image.fromarray(view.to_rgb()), 0.5)
+            return Image.blend(circles, Image.fromarray(view.to_rgb(shown)), 0.5)
         light = np.asarray(Image.blend(circles, Image.new("RGB", circles.size, "white"), 0.4)).copy()
         light[np.isnan(self.painted_values(result_type))] = 255
-        light[canny(view.levels().mean(axis=0))] = 0
+        light[canny(view.levels(shown).mean(axis=0))] = 0
         return Image.fromarray(light)
 
     def output(self, row: int, col: int) -> NDArray[np.bool_]:
@@ -279,7 +279,7 @@ class HDMResult:
         return self._masks.mask(row, col)
 
     def occluded(self, row: int, col: int) -> NDArray[np.float32]:
-        """The image (C, H, W) as the model saw it with the disc of cell (`row`, `col`)."""
+        """The image (C, H, W) as the model saw it with the disc of cell (`row`, `col`); before any `preprocess`."""
         self.grid.check_cell(row, col)
         if self._show is None:
             raise ValueError("the scan used an apply_mask of its own, which a stored result does not have")

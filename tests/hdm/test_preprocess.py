@@ -163,3 +163,18 @@ def test_without_a_truth_of_its_size_an_explorer_asks_for_one(preprocessing):
     segmenter = preprocessing(mean_of_channels, lambda images: images)
     with pytest.raises(ValueError, match=r"\(3, 20, 4\) may be \(C, H, W\) or \(H, W, C\); give a segment"):
         hw.HDMExplorer(segmenter, np.zeros((3, 20, 4), np.uint8), np.eye(7))
+
+
+class ByTheBase(hdm.HausdorffDistanceMasks):
+    def apply_mask(self, image, mask):
+        return super().apply_mask(image, mask)
+
+
+def test_the_published_minimum_is_not_applied_to_any_values_without_a_word(preprocessing):
+    explainer = ByTheBase(WIDTH, HEIGHT)
+    explainer.generate_masks(6, 6)
+    with pytest.warns(
+        UserWarning, match=r"values up to 255; .*down to 1, outside the disc too.*torch.where\(mask =="
+    ) as caught:
+        explainer.explain(segmenter_for(preprocessing, 255), PHOTO, TRUTH, progress=False)
+    assert caught[0].filename == __file__

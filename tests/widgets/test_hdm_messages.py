@@ -225,5 +225,5 @@ def test_the_inspector_shows_a_covered_band(image, display, channel, shown):
     expected = Display(shown).view(image).to_rgb(result.occluded(1, 1))
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(found["image"]))), expected)
     disc = result.grid.mask(1, 1)
-    plain = Display(shown).view(image).to_rgb()
+    plain = Display(shown).view(image).to_rgb(image)
     assert (expected[disc] != plain[disc]).any()

@@ -201,8 +201,8 @@ class HDMExplorer(Explorer, Part):
             color_map=color_map,
             opacity=opacity,
             _about=about_message(shown, source.truth, scan.settings),
-            _image=png(view.to_rgb(), longest=_LONGEST_SIDE),
-            _edges=bits(canny(view.levels().mean(axis=0))),
+            _image=png(view.to_rgb(shown), longest=_LONGEST_SIDE),
+            _edges=bits(canny(view.levels(shown).mean(axis=0))),
             _truth=bits(source.truth),
             _color_tables={
                 **{name: color_table(name).tobytes() for name in _COLOR_MAPS},
