@@ -17,6 +17,10 @@ Bands = int | Sequence[int]
 
 # Without a stretch of the user's, values between these percentiles are spread from black to white.
 _STRETCH = (2.0, 98.0)
+# Gray and RGB. Bands of anything else rarely fill their nominal range: reflectances end at 0.3.
+_PLAIN_CHANNELS = (1, 3)
+# They are stretched as well if they fill less than this fraction of it.
+_FILLED = 0.5
 # Of larger images, a stretch is found on about so many pixels.
 _SAMPLE = 1 << 20
 
@@ -31,9 +35,9 @@ class Display:
         One channel, shown in gray, or three, shown as red, green and blue; channels are counted from 0. By default
         three channels are red, green and blue, and any other number is shown by its mean.
     stretch : tuple of float, optional
-        Percentiles, in [0, 100], that are shown as black and white, in each band that is shown. By default values in
-        [0, 1], [-1, 1] or 0 to 255 are shown as they are, and any others are stretched from the 2nd percentile to the
-        98th.
+        Percentiles, in [0, 100], that are shown as black and white, in each band that is shown. By default these are
+        the 2nd and the 98th, except that values in [0, 1], [-1, 1] or 0 to 255 are shown as they are; of images with
+        other than one or three channels, only if those percentiles of a band are at least half of that range apart.
     nodata : float, optional
         A pixel that has this value in all channels has no data, and does not count for the stretch. By default these
         are pixels that are 0 in all channels, or of several channels have the image's minimum in all.
@@ -100,17 +104,19 @@ class Display:
         values = _with_channels(image)
         self.check(len(values))
         taken = _taken(self.bands)
-        known = None if self.nodata is not None else _known_range(values[taken])
-        if known is None or self.stretch is not None:
-            pixels = values.reshape(len(values), -1)
-            pixels = pixels[:, :: -(-pixels.shape[1] // _SAMPLE)]
-            has_data = self._has_data(pixels)
-            pixels = pixels[taken][:, has_data] if has_data.any() else pixels[taken]
-            known = _known_range(pixels) if self.stretch is None else None
-            if known is None:
-                low, high = _percentiles(_planes(pixels), self.stretch or _STRETCH)
-                return View(self.bands, low[:, None, None], high[:, None, None])
-        return View(self.bands, *(np.full((1, 1, 1), end) for end in known))
+        plain = len(values) in _PLAIN_CHANNELS
+        known = None if self.nodata is not None or self.stretch is not None else _known_range(values[taken])
+        if plain and known is not None:
+            return View.between(self.bands, *known)
+        pixels = values.reshape(len(values), -1)
+        pixels = pixels[:, :: -(-pixels.shape[1] // _SAMPLE)]
+        has_data = self._has_data(pixels)
+        pixels = pixels[taken][:, has_data] if has_data.any() else pixels[taken]
+        known = None if self.stretch is not None else _known_range(pixels)
+        if known is not None and (plain or _fills(pixels, known)):
+            return View.between(self.bands, *known)
+        low, high = _percentiles(_planes(pixels), self.stretch or _STRETCH)
+        return View(self.bands, low[:, None, None], high[:, None, None])
 
     def _has_data(self, pixels: NDArray[Any]) -> NDArray[np.bool_]:
         """Which pixels (C, n) have data, bool (n,)."""
@@ -137,6 +143,11 @@ class View:
     bands: Bands | None
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+
+    @classmethod
+    def between(cls, bands: Bands | None, low: float, high: float) -> View:
+        """All planes from `low` to `high`."""
+        return cls(bands, np.full((1, 1, 1), low), np.full((1, 1, 1), high))
 
     def to_rgb(self, image: NDArray[Any]) -> NDArray[np.uint8]:
         """An image (C, H, W) or (H, W) as RGB, uint8 (H, W, 3)."""
@@ -173,6 +184,13 @@ def known_range(low: float, high: float) -> tuple[float, float] | None:
 
 def _known_range(values: NDArray[Any]) -> tuple[float, float] | None:
     return known_range(float(values.min()), float(values.max()))
+
+
+def _fills(pixels: NDArray[Any], known: tuple[float, float]) -> bool:
+    """Whether some band (C, n) fills its nominal range, or all are constant."""
+    low, high = np.percentile(pixels, _STRETCH, axis=1)
+    extent = float((high - low).max())
+    return extent == 0 or extent >= _FILLED * (known[1] - known[0])
 
 
 def _percentiles(

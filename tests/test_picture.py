@@ -79,6 +79,26 @@ def test_the_bands_that_are_shown(display, expected):
         np.testing.assert_array_equal(rgb[..., color], shown(image[band])[..., 0])
 
 
+@pytest.mark.parametrize("offset", [0, -1])
+@pytest.mark.parametrize("channels", [2, 4, 6])
+def test_bands_that_hardly_fill_their_range_are_stretched(channels, offset):
+    """Reflectances: within [0, 1], and all of them below 0.3."""
+    ramp = RAMP[0] / 4000
+    darkest = np.stack([ramp * 0.3 / (1 + band) + 0.05 * band for band in range(channels)])
+    stretched = np.clip((np.arange(101) - 2) / 96 * 255, 0, 255)
+    np.testing.assert_allclose(shown(darkest + offset, 1)[0, :, 0], stretched, atol=0.6)
+    # What fills more of it is shown as it is, and what is constant too.
+    lighter = np.stack([ramp * 0.6] * channels)
+    np.testing.assert_allclose(shown(lighter, 1)[0, :, 0], ramp[0] * 0.6 * 255, atol=0.51)
+    assert (shown(np.full((channels, 4, 5), 0.2), 1) == 51).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_dark_photograph_stays_dark(channels):
+    photo = np.stack([RAMP[0] / 4000 * 0.3] * channels)
+    np.testing.assert_allclose(shown(photo)[0, :, 0], RAMP[0, 0] / 4000 * 0.3 * 255, atol=0.51)
+
+
 def test_a_large_image_is_stretched_by_some_of_its_pixels():
     ramp = np.random.default_rng(0).permutation(1_500_000).reshape(1, 1000, 1500)
     expected = np.clip((ramp[0] / 1_500_000 - 0.02) / 0.96 * 255, 0, 255)
