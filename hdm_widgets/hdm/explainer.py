@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any, Unpack
@@ -13,11 +13,18 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from hdm_widgets._masks import GivenMask, check_truth
-from hdm_widgets._validation import advise_on_keywords, check_channel, check_image, check_region, takes_options
+from hdm_widgets._validation import (
+    advise_on_keywords,
+    check_channel,
+    check_image,
+    check_region,
+    takes_options,
+    warn_user,
+)
 from hdm_widgets.hdm.cache import ScanCache
 from hdm_widgets.hdm.grid import Grid, check_count
 from hdm_widgets.hdm.measure import MaskMeasure, Measure, MeasuredOutput, OutputMeasure
-from hdm_widgets.hdm.occlusion import Occluder, OverriddenOcclusion
+from hdm_widgets.hdm.occlusion import Occluder, OverriddenOcclusion, check_fill_length
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions, ScanSettings
 from hdm_widgets.hdm.plan import Plan
 from hdm_widgets.hdm.result import HDMResult, ScanUpdate
@@ -124,6 +131,7 @@ class HausdorffDistanceMasks:
         Parameters
         ----------
         image : torch.Tensor, (C, H, W), or (H, W) where one channel is occluded
+            Its occluded channels, with values as they were given: before the `preprocess` of a Segmenter that has one.
         mask : torch.Tensor (H, W)
             0 in the disc and 1 outside, or -1 and 1 after `generate_masks(..., normalize=True)`.
 
@@ -131,7 +139,18 @@ class HausdorffDistanceMasks:
         -------
         torch.Tensor
             Of the shape of `image`.
+
+        Warns
+        -----
+        UserWarning
+            If the image has values above the mask's: the minimum clips them outside of the disc too.
         """
+        most, high = float(image.max()), float(mask.max())
+        if most > high:
+            warn_user(
+                f"the image has values up to {most:g}; the element-wise minimum with the mask cuts all of them down to "
+                f"{high:g}, outside the disc too. Cover the disc alone: torch.where(mask == {high:g}, image, value)"
+            )
         return torch.min(image, mask)
 
     def calculate_distance(self, output: NDArray[Any], segment: NDArray[Any]) -> float:
@@ -169,7 +188,7 @@ class HausdorffDistanceMasks:
         image: Tensor | NDArray[Any],
         segment: Tensor | NDArray[Any],
         device: torch.device | str | None = None,
-        channel: int = -1,
+        channel: int | Sequence[int] = -1,
         *,
         progress: bool | Callable[[ScanUpdate], object] = True,
         **options: Unpack[ScanKeywords],
@@ -181,14 +200,15 @@ class HausdorffDistanceMasks:
         model : torch.nn.Module, callable or Segmenter
             See `Segmenter` for what a model may take and return.
         image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W)
-            The image, of a floating type, as the model expects it.
+            The image, of a floating type, as the model expects it. For a Segmenter with `preprocess`: the image as you
+            have it, of any real type, also (H, W, C).
         segment : torch.Tensor or numpy.ndarray (H, W)
             The ground truth, nonzero = segment: bool, whole numbers, or floats that are 0 and 1. Masked pixels of a
             numpy masked array do not count.
         device : torch.device or str, optional
             Where to run; the model's own device by default.
-        channel : int
-            Occlude this channel only; -1 for all.
+        channel : int or sequence of int
+            Occlude this channel only, or these; -1 for all.
         progress : bool or callable
             Show a tqdm bar, or call this with every `ScanUpdate`.
         **options
@@ -227,7 +247,7 @@ class HausdorffDistanceMasks:
         image: Tensor | NDArray[Any],
         segment: Tensor | NDArray[Any],
         device: torch.device | str | None = None,
-        channel: int = -1,
+        channel: int | Sequence[int] = -1,
         **options: Unpack[ScanKeywords],
     ) -> Generator[ScanUpdate]:
         """Measure every cell, coarse to fine, with an update after every batch.
@@ -264,7 +284,7 @@ class HausdorffDistanceMasks:
         image: Tensor | NDArray[Any],
         segment: Tensor | NDArray[Any],
         device: torch.device | str | None = None,
-        channel: int = -1,
+        channel: int | Sequence[int] = -1,
         *,
         progress: object = False,  # noqa: ARG002 - as documented
         **options: Unpack[ScanKeywords],
@@ -295,7 +315,7 @@ class HausdorffDistanceMasks:
         image: Tensor | NDArray[Any],
         segment: Tensor | NDArray[Any],
         device: torch.device | str | None = None,
-        channel: int = -1,
+        channel: int | Sequence[int] = -1,
         **options: Unpack[ScanKeywords],
     ) -> PreparedScan:
         """Check everything that a scan is made of; nothing is run.
@@ -320,7 +340,9 @@ class HausdorffDistanceMasks:
         asked = ScanOptions(**options)
         grid = self.grid
         segmenter = Segmenter.wrap(model, target=asked.target, threshold=asked.threshold, device=device)
-        checked = check_image(image, self.height, self.width)
+        preprocess = segmenter.preprocess is not None
+        checked = check_image(image, self.height, self.width, preprocess=preprocess)
+        check_fill_length(asked.fill, len(checked))
         truth = check_truth(segment, self.height, self.width, asked.ignore)
         settings = ScanSettings(
             channel=check_channel(channel, len(checked)),
@@ -332,6 +354,7 @@ class HausdorffDistanceMasks:
             own_mask=self._overrides("apply_mask"),
             tolerance=asked.tolerance,
             region=None if asked.region is None else check_region(asked.region, self.height, self.width),
+            own_range=preprocess,
         )
         occluder: Occluder
         if settings.own_mask:

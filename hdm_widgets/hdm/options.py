@@ -13,7 +13,7 @@ from torch import Tensor
 from hdm_widgets._masks import Ignore, check_ignore
 from hdm_widgets._validation import check_choice
 from hdm_widgets.hdm.grid import Grid, check_count
-from hdm_widgets.hdm.occlusion import Fill, LazyOcclusion, check_fill
+from hdm_widgets.hdm.occlusion import Channel, Fill, LazyOcclusion, check_fill
 from hdm_widgets.metrics.distance import EmptyPolicy
 from hdm_widgets.metrics.spacing import check_spacing
 
@@ -63,8 +63,11 @@ class ScanOptions:
     ignore : number or array of bool (H, W), optional
         Pixels that do not count in distances and overlaps: the value that marks them in the ground truth, such as 255,
         or a mask of them. Masked pixels of a numpy masked array are ignored without it.
-    fill : {"minimum", "mean", "blur"} or float
-        What the disc shows: the element-wise minimum with the mask, the channel's mean, the blurred image, or a value.
+    fill : {"minimum", "mean", "blur"}, float or sequence of float
+        What the disc shows: the element-wise minimum with the mask, the channel's mean, the blurred image, or a value:
+        one for all channels, or one for each channel of the image. For a Segmenter with `preprocess`, "minimum" is the
+        image's own black, and nothing outside of the disc is clipped: 0 for values in [0, 1] or 0 to 255, -1 for values
+        in [-1, 1], else the minimum of each channel.
     region : tuple of int, optional
         (row0, col0, row1, col1), half open, in pixels: run only the discs that touch this box. The other cells
         take the baseline, and no map paints them.
@@ -128,9 +131,10 @@ class ScanSettings:
 
     Attributes
     ----------
-    channel : int
+    channel : int or tuple of int
+        Channels that the discs covered; -1 for all.
     normalize : bool
-    fill : {"minimum", "mean", "blur"} or float
+    fill : {"minimum", "mean", "blur"}, float or tuple of float
     distance : {"hausdorff", "rows", "custom"}
         "custom": a subclass with its own `calculate_distance`.
     empty : {"diagonal", "inf", "nan", "raise"}
@@ -142,9 +146,11 @@ class ScanSettings:
         Of an approximate scan.
     region : tuple of int or None
         (row0, col0, row1, col1) of a scan of part of the image.
+    own_range : bool
+        The Segmenter had a `preprocess`: the image has values as they were given, and fill="minimum" is its own black.
     """
 
-    channel: int = -1
+    channel: Channel = -1
     normalize: bool = False
     fill: Fill = "minimum"
     distance: str = "hausdorff"
@@ -153,13 +159,14 @@ class ScanSettings:
     tolerance: float | None = None
     region: tuple[int, int, int, int] | None = None
     spacing: tuple[float, float] = (1, 1)
+    own_range: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spacing", check_spacing(self.spacing))
-        if self.region is not None:
-            # A file has it as a list.
-            row0, col0, row1, col1 = self.region
-            object.__setattr__(self, "region", (row0, col0, row1, col1))
+        # A file has tuples as lists.
+        for name in ("region", "channel", "fill"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, tuple(value) if isinstance(value, list) else value)
 
     def asked(self, grid: Grid) -> NDArray[np.bool_]:
         """Cells, bool (rows, cols), that the scan was asked to run."""
@@ -167,7 +174,7 @@ class ScanSettings:
 
     def occlusion(self, grid: Grid, image: Tensor) -> LazyOcclusion:
         """The occlusion of `image` (C, H, W); not where a subclass has its own `apply_mask`."""
-        return LazyOcclusion(grid, image, self.fill, self.channel, self.normalize)
+        return LazyOcclusion(grid, image, self.fill, self.channel, self.normalize, self.own_range)
 
     @property
     def length_unit(self) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor
 from hdm_widgets import _storage
 from hdm_widgets._bitmasks import MaskStore
 from hdm_widgets._masks import read_mask
+from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import check_choice, to_tensor
 from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.circle_map import (
@@ -242,6 +243,7 @@ class HDMResult:
         *,
         color_map: str | Colormap = "Blues",
         edges: bool = True,
+        display: Display | Bands | None = None,
     ) -> Image.Image:
         """The authors' figure: the circle map with the image's Canny edges drawn over it.
 
@@ -253,23 +255,24 @@ class HDMResult:
         color_map : str or matplotlib.colors.Colormap
         edges : bool
             False: the image itself, half transparent, in place of its edges.
+        display : Display, int or sequence of int, optional
+            How to show the image: a channel in gray, three as red, green and blue, or a `Display`.
 
         Returns
         -------
         PIL.Image.Image
             RGB, of the image's size.
         """
-        from hdm_widgets._picture import gray, to_rgb
-
         shown = self.image if image is None else to_tensor(image).cpu().numpy()
         if shown.shape[-2:] != (self.height, self.width) or shown.ndim not in (2, 3):
             raise ValueError(f"expected an image (C, {self.height}, {self.width}), got shape {shown.shape}")
         circles = self.circle_map(result_type, color_map)
+        view = Display.wrap(display).view(shown)
         if not edges:
-            return Image.blend(circles, Image.fromarray(to_rgb(shown)), 0.5)
+            return Image.blend(circles, Image.fromarray(view.to_rgb(shown)), 0.5)
         light = np.asarray(Image.blend(circles, Image.new("RGB", circles.size, "white"), 0.4)).copy()
         light[np.isnan(self.painted_values(result_type))] = 255
-        light[canny(gray(shown))] = 0
+        light[canny(view.levels(shown).mean(axis=0))] = 0
         return Image.fromarray(light)
 
     def output(self, row: int, col: int) -> NDArray[np.bool_]:
@@ -290,7 +293,7 @@ class HDMResult:
         return self._masks.mask(row, col)
 
     def occluded(self, row: int, col: int) -> NDArray[np.float32]:
-        """The image (C, H, W) as the model saw it with the disc of cell (`row`, `col`)."""
+        """The image (C, H, W) as the model saw it with the disc of cell (`row`, `col`); before any `preprocess`."""
         self.grid.check_cell(row, col)
         if self._show is None:
             raise ValueError("the scan used an apply_mask of its own, which a stored result does not have")

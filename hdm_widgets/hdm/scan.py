@@ -90,10 +90,9 @@ class PreparedScan:
             warn_user("the segment is empty: every distance follows the policy for empty masks (empty=)")
         if (doubtful := doubt(self.truth.values, "the segment", "segment")) is not None:
             warn_user(doubtful.text)
-        if self.settings.fill == "minimum" and not self.settings.own_mask:
-            channel = self.settings.channel
-            part = self.image if channel == -1 else self.image[channel]
-            warn_of_clipping(part, normalize=self.settings.normalize)
+        settings = self.settings
+        if settings.fill == "minimum" and not settings.own_mask and not settings.own_range:
+            warn_of_clipping(self.image, settings.channel, normalize=settings.normalize)
 
     def plan(self) -> Plan:
         """Choose the backend; runs the image without a disc."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hdm_widgets._bitmasks import PackedMasks
-from hdm_widgets._picture import to_rgb_batch
+from hdm_widgets._picture import Display, to_rgb_batch
 from hdm_widgets.latent.activations import Layer, LayerError
 from hdm_widgets.latent.items import Item, join_columns
 from hdm_widgets.latent.scores import former_name
@@ -106,6 +106,8 @@ class CollectionBuilder:
         Longest side of the thumbnails in pixels.
     memory_limit : int
         Bytes of activations that are kept in memory; more go to a temporary file.
+    display : Display, optional
+        How thumbnails show the images.
 
     Attributes
     ----------
@@ -113,13 +115,22 @@ class CollectionBuilder:
         Items that could not be used, and why.
     """
 
-    def __init__(self, length: int, layer: Layer, image_shape: torch.Size, thumbnail: int, memory_limit: int) -> None:
+    def __init__(
+        self,
+        length: int,
+        layer: Layer,
+        image_shape: torch.Size,
+        thumbnail: int,
+        memory_limit: int,
+        display: Display | None = None,
+    ) -> None:
         channels, height, width = image_shape
         self.skipped: dict[int, str] = {}
         self._layer = layer
         self._length = length
         self._shape = (channels, height, width)
         self._memory_limit = memory_limit
+        self._display = display
         self._count = 0
         # Blocks of whole pixels are averaged: several times faster than any other ratio.
         self._block = -(-max(height, width) // thumbnail)
@@ -161,7 +172,7 @@ class CollectionBuilder:
                 self._any_ignored = True
                 self._ignored[place] = PackedMasks.pack(item.ignored[None])[0]
         small = F.avg_pool2d(images, self._block, ceil_mode=True).numpy()
-        self._thumbnails[part] = to_rgb_batch(small)
+        self._thumbnails[part] = to_rgb_batch(small, self._display)
         self._columns.extend(item.columns for _, item in entries)
         self._count += len(entries)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from hdm_widgets._masks import Ignore
+from hdm_widgets._picture import Display
 from hdm_widgets._validation import warn_user
 from hdm_widgets.latent.activations import (
     ActivationHook,
@@ -56,6 +57,8 @@ class Collector:
         Features that an item must have at least.
     memory_limit : int
         Bytes of activations that are kept in memory; more go to a temporary file.
+    display : Display
+        How thumbnails show the images.
     """
 
     segmenter: Segmenter
@@ -65,6 +68,7 @@ class Collector:
     thumbnail: int = 48
     least_features: int = 1
     memory_limit: int = MEMORY_LIMIT
+    display: Display = field(default_factory=Display)
 
     def features(self, images: Tensor, layer: Layer) -> NDArray[np.float32]:
         """Pooled activations (n, d) of images (n, C, H, W) that are no items of a data set."""
@@ -109,7 +113,10 @@ class Collector:
         with self._running() as segmenter:
             first, layer = self._first(dataset, length, on_error, ignore)
             sizes = self.segmenter.sizes_for(first.image)
-            builder = CollectionBuilder(length, layer, first.image.shape, self.thumbnail, self.memory_limit)
+            self.display.check(len(first.image))
+            builder = CollectionBuilder(
+                length, layer, first.image.shape, self.thumbnail, self.memory_limit, self.display
+            )
             with (
                 self._hook(layer.name).attached() as hook,
                 tqdm(total=length, disable=not progress, unit="item", desc="collecting activations") as bar,
@@ -136,7 +143,8 @@ class Collector:
                         bar.update(part.stop - part.start)
 
                 warned: set[str] = set()
-                for index, item in read_items(dataset, first.mask.shape, num_workers, ignore):
+                size, preprocess = first.mask.shape, self._preprocess
+                for index, item in read_items(dataset, size, num_workers, ignore, preprocess=preprocess):
                     if isinstance(item, Exception):
                         run_waiting()
                         stop_or_skip(index, item)
@@ -155,6 +163,11 @@ class Collector:
             raise CollectionError(f"no item could be used; the first: {message}", index, None)
         return collected
 
+    @property
+    def _preprocess(self) -> bool:
+        """Whether the Segmenter takes images of any values."""
+        return getattr(self.segmenter, "preprocess", None) is not None
+
     @contextmanager
     def _running(self) -> Iterator[Segmenter]:
         """The segmenter around the network inside any wrapper, with the model held in eval mode."""
@@ -170,7 +183,7 @@ class Collector:
         for index in range(length):
             problem: Exception
             try:
-                item = read_item(dataset, index, ignore=ignore)
+                item = read_item(dataset, index, ignore=ignore, preprocess=self._preprocess)
             except (ValueError, TypeError) as error:
                 problem = error
             else:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.manifold import trustworthiness
 from tqdm.auto import tqdm
 
-from hdm_widgets._picture import to_rgb
+from hdm_widgets._picture import Display, to_rgb
 from hdm_widgets._validation import is_whole
 from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent.activations import Layer
@@ -24,6 +24,7 @@ from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.selection import COLORS, Selection, check_color, check_indices, check_name, read_selection
 from hdm_widgets.latent.surface import Regressor, Surface, surface
+from hdm_widgets.models.segmenter import Segmenter
 
 if TYPE_CHECKING:
     import pandas
@@ -38,6 +39,13 @@ class FittedSpace:
     """
 
     _fitted: FittedState | None = None
+    segmenter: Segmenter | None = None
+    display = Display()
+
+    @property
+    def _takes_any_values(self) -> bool:
+        """Whether images may have any values and layout; without a model they are only shown."""
+        return self.segmenter is None or getattr(self.segmenter, "preprocess", None) is not None
 
     def _state(self, wanted: str) -> FittedState:
         if self._fitted is None:
@@ -392,7 +400,7 @@ class FittedSpace:
         self._check_index(index)
         if self.dataset_ is None:
             return np.array(self.collection_.thumbnails[index])
-        return to_rgb(self.item(index).image.numpy())
+        return to_rgb(self.item(index).image.numpy(), self.display)
 
     def item(self, index: int) -> Item:
         """An item as the model sees it, read from the data set.
@@ -417,7 +425,8 @@ class FittedSpace:
             raise ValueError("this space has no data set; LatentSpace.load(path, dataset=...) takes it")
         collection = self.collection_
         ignore = self.ignored(index) if collection.ignored is not None else None
-        return read_item(self.dataset_, int(self.items_[index]), collection.image_shape[1:], ignore=ignore)
+        at, size = int(self.items_[index]), collection.image_shape[1:]
+        return read_item(self.dataset_, at, size, ignore=ignore, preprocess=self._takes_any_values)
 
     def truth(self, index: int) -> NDArray[np.bool_]:
         """The true mask of an item, without ignored pixels.

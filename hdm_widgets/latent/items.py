@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hdm_widgets._masks import Doubt, Ignore, check_truth, doubt
-from hdm_widgets._validation import check_channels_first, check_image, to_tensor
+from hdm_widgets._validation import check_image, check_image_values, image_size, to_tensor
 from hdm_widgets.latent.scores import former_name
 
 __all__ = [
@@ -84,7 +84,12 @@ def check_dataset(dataset: object) -> int:
 
 
 def read_item(
-    dataset: Dataset, index: int, size: tuple[int, int] | None = None, *, ignore: Ignore | None = None
+    dataset: Dataset,
+    index: int,
+    size: tuple[int, int] | None = None,
+    *,
+    ignore: Ignore | None = None,
+    preprocess: bool = False,
 ) -> Item:
     """Item `index`, checked.
 
@@ -96,6 +101,8 @@ def read_item(
         (H, W) that the image must have.
     ignore : number or array of bool (H, W), optional
         Pixels that do not count: the value that marks them in masks, or a mask of them.
+    preprocess : bool
+        Whether the images are for a Segmenter with `preprocess`: see `check_image`.
 
     Returns
     -------
@@ -123,10 +130,8 @@ def read_item(
         given = f"{len(item)} entries" if isinstance(item, (tuple, list)) else type(item).__name__
         raise TypeError(f"item {index} must be (image, mask) or a mapping with 'image' and 'mask', got {given}")
     try:
-        shape = tuple(getattr(image, "shape", ()))
-        check_channels_first(shape)
-        height, width = size or (shape[-2:] if len(shape) > 1 else (1, 1))
-        tensor = check_image(image, height, width)
+        height, width = size or image_size(image, preprocess=preprocess, mask=mask)
+        tensor = check_image(image, height, width, preprocess=preprocess)
         if mask is None:
             raise ValueError("its mask is missing (None)")
         if getattr(mask, "ndim", 0) == 3 and mask.shape[0] == 1:
@@ -138,10 +143,15 @@ def read_item(
 
 
 def read_items(
-    dataset: Dataset, size: tuple[int, int], num_workers: int = 0, ignore: Ignore | None = None
+    dataset: Dataset,
+    size: tuple[int, int],
+    num_workers: int = 0,
+    ignore: Ignore | None = None,
+    *,
+    preprocess: bool = False,
 ) -> Iterator[tuple[int, Item | ValueError | TypeError]]:
     """All items in order, each with its index; in place of one that cannot be used comes the error that says why."""
-    reader = _Reader(dataset, size, ignore)
+    reader = _Reader(dataset, size, ignore, preprocess)
     if num_workers == 0:
         for index in range(len(dataset)):
             yield index, reader[index]
@@ -153,17 +163,17 @@ def read_items(
 class _Reader:
     """A data set that returns errors as items, so that they cross from a worker process with their message."""
 
-    def __init__(self, dataset: Dataset, size: tuple[int, int], ignore: Ignore | None) -> None:
+    def __init__(self, dataset: Dataset, size: tuple[int, int], ignore: Ignore | None, preprocess: bool) -> None:
         self._dataset = dataset
         self._size = size
-        self._ignore = ignore
+        self._ignore, self._preprocess = ignore, preprocess
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> Item | ValueError | TypeError:
         try:
-            return read_item(self._dataset, index, self._size, ignore=self._ignore)
+            return read_item(self._dataset, index, self._size, ignore=self._ignore, preprocess=self._preprocess)
         except (ValueError, TypeError) as error:
             return type(error)(str(error))
 
@@ -188,7 +198,9 @@ def check_columns(columns: object, length: int) -> dict[str, NDArray[Any]]:
     return checked
 
 
-def check_images(images: object, image_shape: tuple[int, int, int], *, same_size: bool) -> Tensor:
+def check_images(
+    images: object, image_shape: tuple[int, int, int], *, same_size: bool, preprocess: bool = False
+) -> Tensor:
     """New images as float (N, C, H, W), with as many channels as those of the data set.
 
     Parameters
@@ -198,6 +210,8 @@ def check_images(images: object, image_shape: tuple[int, int, int], *, same_size
         (C, H, W) of the data set's images.
     same_size : bool
         Whether height and width must agree too.
+    preprocess : bool
+        Whether the images are for a Segmenter with `preprocess`: then they may be (N, H, W, C), of any real type.
 
     Returns
     -------
@@ -210,19 +224,26 @@ def check_images(images: object, image_shape: tuple[int, int, int], *, same_size
     """
     if not isinstance(images, (Tensor, np.ndarray)):
         raise TypeError(f"images must be a torch tensor or a numpy array, got {type(images).__name__}")
+    check_image_values("images", images, preprocess=preprocess)
     given = to_tensor(images)
-    if not given.is_floating_point():
-        raise TypeError(
-            f"images must be of a floating type, scaled as the model expects it, got {images.dtype}; "
-            "for values 0 to 255: images.astype('float32') / 255"
-        )
+    if preprocess and given.ndim == 4 and _channels_last(tuple(given.shape[1:]), image_shape):
+        given = given.permute(0, 3, 1, 2)
     if given.ndim != 4 or len(given) == 0 or given.shape[1] != image_shape[0]:
         raise ValueError(f"images must be (N, {image_shape[0]}, H, W), got shape {tuple(given.shape)}")
     if same_size and tuple(given.shape[1:]) != image_shape:
         raise ValueError(f"pool='flatten' takes images of one size, {image_shape}, got {tuple(given.shape[1:])}")
+    given = given.to(torch.float32)
     if not bool(torch.isfinite(given).all()):
-        raise ValueError("images have NaN or infinity")
-    return given.float()
+        raise ValueError("images have NaN or infinity; where a pixel has no data, fill it, for instance nan_to_num")
+    return given
+
+
+def _channels_last(shape: tuple[int, ...], image_shape: tuple[int, int, int]) -> bool:
+    """Whether the shape of new images is (H, W, C), if those of the data set are (C, H, W)."""
+    channels, height, width = image_shape
+    if shape[0] == channels == shape[-1]:
+        return shape == (height, width, channels) != image_shape
+    return shape[-1] == channels
 
 
 def join_columns(items: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdm_widgets._masks import Ignore, check_ignore
+from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import advise_on_keywords, check_choice, is_whole, warn_user
 from hdm_widgets.latent import folder
 from hdm_widgets.latent.activations import Pool, find_module, network_of
@@ -83,6 +84,9 @@ class LatentSpace(FittedSpace):
         may be apart in the others.
     thumbnail : int
         Longest side of the thumbnails that are kept, in pixels.
+    display : Display, int or sequence of int, optional
+        How to show images, in thumbnails and in the gallery: a channel in gray, three as red, green and blue, or a
+        `Display`.
     device : torch.device or str, optional
         As for `Segmenter`.
     target : int, optional
@@ -144,6 +148,7 @@ class LatentSpace(FittedSpace):
         grid: int = 2,
         n_cluster_components: int = 10,
         thumbnail: int = 48,
+        display: Display | Bands | None = None,
         device: torch.device | str | None = None,
         target: int | None = None,
         threshold: float | None = None,
@@ -179,6 +184,7 @@ class LatentSpace(FittedSpace):
         self.grid = int(grid)
         self.n_cluster_components = int(n_cluster_components)
         self.thumbnail = int(thumbnail)
+        self.display = Display.wrap(display)
 
     def __repr__(self) -> str:
         if self._fitted is None:
@@ -218,9 +224,9 @@ class LatentSpace(FittedSpace):
         ----------
         dataset : Dataset
             Anything with `len` and `[i] -> (image, mask)`, or a mapping with `"image"` and `"mask"`: images of a
-            floating type, (C, H, W) or (H, W), all of one size; masks (H, W), nonzero = segment: bool, whole numbers,
-            or floats that are 0 and 1. Texts and numbers beside them in a mapping, and a `columns` attribute of the
-            data set, become columns of the space.
+            floating type, (C, H, W) or (H, W), all of one size (for a Segmenter with `preprocess` of any real type,
+            also (H, W, C)); masks (H, W), nonzero = segment: bool, whole numbers, or floats that are 0 and 1. Texts and
+            numbers beside them in a mapping, and a `columns` attribute of the data set, become columns of the space.
         columns : mapping of str to sequence, optional
             More columns, one entry per item; a DataFrame serves.
         ignore : number or array of bool (H, W), optional
@@ -315,7 +321,9 @@ class LatentSpace(FittedSpace):
     def _collector(self) -> Collector:
         if self.segmenter is None:
             raise ValueError("this space was loaded without its model; LatentSpace.load(path, model=...) takes it")
-        return Collector(self.segmenter, self.layer, self.pool, self.grid, self.thumbnail, self.n_components)
+        return Collector(
+            self.segmenter, self.layer, self.pool, self.grid, self.thumbnail, self.n_components, display=self.display
+        )
 
     # -- new images -------------------------------------------------------------------------------
 
@@ -375,7 +383,9 @@ class LatentSpace(FittedSpace):
         return found.projection.transform(features)[:, : found.n_components]
 
     def _features(self, images: Tensor | NDArray[Any]) -> NDArray[np.float32]:
-        given = check_images(images, self.collection_.image_shape, same_size=self.pool == "flatten")
+        given = check_images(
+            images, self.collection_.image_shape, same_size=self.pool == "flatten", preprocess=self._takes_any_values
+        )
         features = self._collector().features(given, self.layer_)
         width = self.collection_.features.shape[1]
         if features.shape[1] != width:
@@ -414,6 +424,7 @@ class LatentSpace(FittedSpace):
         settings = {name: getattr(self, name) for name in _SETTINGS} | {
             name: getattr(self.segmenter, name, None) for name in _SEGMENTATION
         }
+        settings["display"] = asdict(self.display)
         found = state.map
         folder.write(
             path, folder.Stored(settings, found.collection, found.projection, found.regressor, state.clustering)
@@ -448,6 +459,7 @@ class LatentSpace(FittedSpace):
         if model is None or isinstance(model, Segmenter):
             # A Segmenter has its own; without a model nothing is segmented.
             settings = {name: value for name, value in settings.items() if name not in _SEGMENTATION}
+        settings["display"] = Display(**settings.get("display", {}))
         space = cls(model, **settings)
         if dataset is not None and check_dataset(dataset) <= int(collection.items.max()):
             raise ValueError(

@@ -123,6 +123,42 @@ describe("a view of the explorer", () => {
     stop();
   });
 
+  it("shows several channels that Python chose, and offers them again", async () => {
+    const model = new FakeModel(state());
+    model.state.channel = [0, 2];
+    model.state._scanned = { circleSize: 8, offset: 8, channel: [0, 2] };
+    model.state._map = { ...(model.state._map as object), channel: [0, 2] };
+    const { el, stop } = show(model);
+    const group = el.querySelector("[role=radiogroup]") as HTMLElement;
+    const chosen = () => group.querySelector("label.hdm-on")?.textContent;
+    const labels = [...group.querySelectorAll("label")].map((label) => label.textContent);
+    expect(labels).toEqual(["All", "Red", "Green", "Blue", "Red + Blue"]);
+    expect(chosen()).toBe("Red + Blue");
+    // The map is that of these settings: nothing is out of date.
+    expect(el.querySelector(".hdm-stale")).toBeNull();
+    (group.querySelector("input[value='1']") as HTMLInputElement).click();
+    expect(model.state.channel).toBe(1);
+    await rest();
+    expect(chosen()).toBe("Green");
+    expect(el.querySelector(".hdm-stale")).not.toBeNull();
+    (group.querySelector("input[value='0,2']") as HTMLInputElement).click();
+    expect(model.state.channel).toEqual([0, 2]);
+    stop();
+  });
+
+  it("names several of many channels by their numbers", () => {
+    const model = new FakeModel(state());
+    model.state.channel = [1, 3, 5];
+    (model.state._about as { channels: number }).channels = 6;
+    const { el, stop } = show(model);
+    const select = el.querySelector("select") as HTMLSelectElement;
+    expect(select.selectedOptions[0].textContent).toBe("1 + 3 + 5");
+    select.value = "-1";
+    select.dispatchEvent(new Event("change", { bubbles: true }));
+    expect(model.state.channel).toBe(-1);
+    stop();
+  });
+
   it("walks the grid by keys, pins and releases", async () => {
     const model = new FakeModel(state());
     const { el, stop } = show(model);

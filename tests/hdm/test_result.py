@@ -10,7 +10,9 @@ import torch
 from matplotlib import pyplot
 from PIL import Image
 
+import hdm_widgets as hw
 from hdm_widgets import hdm
+from hdm_widgets._picture import to_rgb
 from hdm_widgets.hdm.plotting import canny
 from hdm_widgets.metrics import hausdorff_distance, hausdorff_pair, iou
 
@@ -254,6 +256,24 @@ def test_overlay_with_the_image_itself(result):
     circles = np.array(result.circle_map(hdm.WORSE_ONLY, "magma")).astype(int)
     image = np.repeat(np.round(result.image[0] * 255)[..., None], 3, axis=2)
     np.testing.assert_allclose(overlay, (circles + image) / 2, atol=1)
+
+
+def test_overlay_shows_the_bands_that_are_asked_for():
+    """Six bands of 16 bit: each has an edge of its own, and is far from [0, 1]."""
+    bands = np.full((6, 18, 26), 1000.0)
+    for band in range(6):
+        bands[band, :, 4 * band + 2 :] = 3000
+    result = scan()
+    for display in (4, (3, 2, 1), hw.Display((5, 0, 0), stretch=(0, 100))):
+        rgb = to_rgb(bands, display)
+        circles = np.array(result.circle_map(color_map="Blues")).astype(int)
+        image = np.array(result.overlay(hdm.RAW, bands, edges=False, display=display)).astype(int)
+        np.testing.assert_allclose(image, (circles + rgb) / 2, atol=1)
+        edges = canny(rgb.mean(axis=2))
+        overlay = np.array(result.overlay(hdm.RAW, bands, display=display))
+        np.testing.assert_array_equal((overlay == 0).all(axis=2), edges)
+    with pytest.raises(ValueError, match="display must have channels 0 to 0 for this image, got 2"):
+        result.overlay(display=2)
 
 
 def check_drawn(ax, result, kind, colors):

@@ -64,6 +64,8 @@ def explain(model: nn.Module, image: Tensor, segment: Tensor) -> hdm.HDMResult:
         inference="windowed", tolerance=1e-3, progress=False,
     )  # fmt: skip
     assert_type(result, hdm.HDMResult)
+    # Several channels, with a fill for each channel of the image.
+    explainer.explain(model, image, segment, channel=[0], fill=(0.1,), progress=False)
     # The documented form: everything by position.
     assert_type(explainer.explain(model, image, segment, torch.device("cpu"), -1, progress=False), hdm.HDMResult)
     ignored = torch.zeros(16, 16, dtype=torch.bool)
@@ -113,6 +115,7 @@ def read_result(result: hdm.HDMResult, path: Path) -> None:
     assert_type(hdm.ResultType("raw").value, str)
     assert_type(result.circle_map(hdm.WORSE_ONLY, color_map="Blues"), Image.Image)
     assert_type(result.overlay(hdm.BETTER_ONLY, result.image, edges=True), Image.Image)
+    assert_type(result.overlay(display=(0, 0, 0)), Image.Image)
     assert_type(result.baseline, float)
     assert_type(result.measured, NDArray[np.bool_])
     assert_type(result.output(0, 0), NDArray[np.bool_])
@@ -185,6 +188,9 @@ def widgets(model: nn.Module, image: Tensor, segment: Tensor, space: hw.LatentSp
     assert_type(latent.select([0, 1], name="first"), Selection)
     assert_type(latent.selections, tuple[Selection, ...])
     latent.close()
+    display = hw.Display((0, 0, 0), stretch=(1, 99), nodata=-1)
+    hw.HDMExplorer(model, image, segment, channel=[0], display=display).close()
+    assert_type(hw.LatentSpace(None, display=0).display, hw.Display)
 
 
 def training() -> None:
@@ -203,6 +209,8 @@ def mistakes_in_explanations(model: nn.Module, image: Tensor, segment: Tensor) -
     explainer.explain(model, image, segment, batch_size="4")  # type: ignore[arg-type]
     explainer.explain(model, image, segment, distance="hausdorf")  # type: ignore[arg-type]
     explainer.explain(model, image, segment, fill="black")  # type: ignore[arg-type]
+    explainer.explain(model, image, segment, fill=("black",))  # type: ignore[arg-type]
+    explainer.explain(model, image, segment, channel="red")  # type: ignore[arg-type]
     explainer.explain(model, image, segment, region=(0, 0, 8))  # type: ignore[arg-type]
     explainer.explain(model, image, segment, inference="exact")  # type: ignore[arg-type]
     explainer.explain(model, image, segment, exact=False)  # type: ignore[call-arg]
@@ -214,6 +222,7 @@ def mistakes_in_explanations(model: nn.Module, image: Tensor, segment: Tensor) -
     explain_quickly(model, image, batchsize=4)  # type: ignore[call-arg]
     hw.HDMExplorer(model, image, segment, circle=4)  # type: ignore[call-arg]
     hw.HDMExplorer(model, image, segment, fill="black")  # type: ignore[arg-type]
+    hw.HDMExplorer(model, image, segment, display="rgb")  # type: ignore[arg-type]
 
 
 def mistakes_elsewhere(mask: NDArray[np.bool_], space: hw.LatentSpace) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdm_widgets._masks import without
-from hdm_widgets._picture import nominal_range, to_rgb
+from hdm_widgets._picture import Display
 from hdm_widgets.hdm.circle_map import filled
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.occlusion import Channel
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.result import HDMResult, ScanUpdate
 from hdm_widgets.metrics.spacing import PixelSpacing
 from hdm_widgets.widgets.shared.wire import bits, png
 
-__all__ = ["about_message", "inspect_cell", "map_message"]
+__all__ = ["about_message", "inspect_cell", "map_message", "wire_channel"]
 
 _LONGEST = 480
 
@@ -57,7 +59,7 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
         "baseline": result.baseline,
         "circle_size": result.circle_size,
         "offset": result.offset,
-        "channel": result.settings.channel,
+        "channel": wire_channel(result.settings.channel),
         "done": update.done,
         "total": update.total,
         "stride": update.stride,
@@ -66,13 +68,18 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
     }
 
 
-def inspect_cell(result: HDMResult, row: int, col: int) -> dict[str, Any]:
+def wire_channel(channel: Channel) -> int | list[int]:
+    """A channel as the trait and the browser have it: several as a list."""
+    return list(channel) if isinstance(channel, tuple) else channel
+
+
+def inspect_cell(result: HDMResult, row: int, col: int, display: Display | None = None) -> dict[str, Any]:
     """Figures and images of a cell as a message; `{"cell", "pending": True}` while it is not measured."""
     if not result.measured[row, col]:
         return {"cell": (row, col), "pending": True}
     distance = float(result.values[row, col])
-    channel = result.settings.channel if len(result.image) != 3 else -1
-    image = to_rgb(result.occluded(row, col), channel=channel, value_range=nominal_range(result.image))
+    view = _showing(display or Display(), result.settings.channel, len(result.image)).view(result.image)
+    image = view.to_rgb(result.occluded(row, col))
     measured = result.values[result.measured]
     return {
         "cell": (row, col),
@@ -84,6 +91,16 @@ def inspect_cell(result: HDMResult, row: int, col: int) -> dict[str, Any]:
         "image": png(image, longest=_LONGEST),
         "prediction": _prediction(result, row, col),
     }
+
+
+def _showing(display: Display, channel: Channel, channels: int) -> Display:
+    """`display`, or the covered channels in its place where it shows none of them, or nothing but a mean with them."""
+    covered = (channel,) if isinstance(channel, int) else channel
+    bands = display.bands if display.bands is not None or channels != 3 else range(3)
+    shown = () if bands is None else (bands,) if isinstance(bands, int) else bands
+    if channel == -1 or set(shown) & set(covered):
+        return display
+    return replace(display, bands=covered if len(covered) == 3 else covered[0])
 
 
 def _prediction(result: HDMResult, row: int, col: int) -> dict[str, Any] | None:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdm_widgets._masks import check_truth
-from hdm_widgets._validation import check_channels_first, check_image
+from hdm_widgets._validation import check_image, image_size
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.occlusion import Channel
 from hdm_widgets.hdm.options import ScanKeywords
 from hdm_widgets.hdm.scan import PreparedScan
 from hdm_widgets.models.segmenter import Model, Segmenter
@@ -58,8 +59,12 @@ class ScanSource:
         normalize: bool | None,
         **options: Unpack[ScanKeywords],
     ) -> None:
-        height, width = _size_of(image)
-        self.image = check_image(image, height, width)
+        # A Segmenter keeps its settings; they are made once, so that a scan need not learn them anew.
+        own = {name: options.pop(name) for name in ("target", "threshold", "batch_size") if name in options}
+        self._segmenter = Segmenter.wrap(model, device=device, **own)
+        preprocess = self._segmenter.preprocess is not None
+        height, width = image_size(image, preprocess=preprocess, mask=segment)
+        self.image = check_image(image, height, width, preprocess=preprocess)
         truth = check_truth(segment, height, width, options.get("ignore"))
         self._segment, self.truth, self.ignored = truth.values, truth.mask, truth.ignored
         explainer = HausdorffDistanceMasks(width, height) if explainer is None else explainer
@@ -78,12 +83,9 @@ class ScanSource:
         if offset is None:
             offset = given.offset if given else max(1, round(side / 30))
         self.grid = Grid(height, width, circle_size, offset)
-        # A Segmenter keeps its settings; they are made once, so that a scan need not learn them anew.
-        own = {name: options.pop(name) for name in ("target", "threshold", "batch_size") if name in options}
-        self._segmenter = Segmenter.wrap(model, device=device, **own)
         self._options: ScanKeywords = {**options, "ignore": self.ignored}
 
-    def prepare(self, channel: int, grid: Grid) -> PreparedScan:
+    def prepare(self, channel: Channel, grid: Grid) -> PreparedScan:
         """Check a scan; nothing is run."""
         self._explainer.generate_masks(grid.circle_size, grid.offset, self._normalize)
         return self._explainer.prepare(self._segmenter, self.image, self._segment, None, channel, **self._options)
@@ -94,12 +96,3 @@ def _grid_of(explainer: HausdorffDistanceMasks) -> Grid | None:
         return explainer.grid
     except ValueError:
         return None
-
-
-def _size_of(image: object) -> tuple[int, int]:
-    shape = tuple(getattr(image, "shape", ()))
-    if len(shape) < 2:
-        # Neither an array nor an image: the check says so in full.
-        check_image(image, 1, 1)
-    check_channels_first(shape)
-    return int(shape[-2]), int(shape[-1])

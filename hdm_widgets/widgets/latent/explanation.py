@@ -37,7 +37,7 @@ class Explanation:
         if segmenter is None:
             raise ValueError("this space was loaded without its model; LatentSpace.load(path, model=...) takes it")
         item = self._space.item(index)
-        explorer = HDMExplorer(segmenter, item.image, item.mask, ignore=item.ignored)
+        explorer = HDMExplorer(segmenter, item.image, item.mask, ignore=item.ignored, display=self._space.display)
         with self._lock:
             self.clear()
             heading = ipywidgets.HTML(f"<b>What item {index} depends on</b> · Hausdorff Distance Masks")

@@ -6,6 +6,11 @@ import type { Size } from "../shared/geometry";
 import type { ResultType } from "../shared/paint";
 import { connect, type Python } from "../shared/traits";
 
+/** -1: all channels; several as a list. */
+export type Channel = number | number[];
+
+export const sameChannel = (a: Channel | undefined, b: Channel): boolean => String(a) === String(b);
+
 export type Layer = "picture" | "edges" | "map" | "truth" | "prediction";
 
 export interface About extends Size {
@@ -42,7 +47,7 @@ export interface MapMessage {
   baseline: WireNumber;
   circleSize: number;
   offset: number;
-  channel: number;
+  channel: Channel;
   done: number;
   total: number;
   stride: number;
@@ -77,13 +82,13 @@ export interface Prediction {
 export interface Settings {
   circleSize: number;
   offset: number;
-  channel: number;
+  channel: Channel;
 }
 
 export interface Traits {
   circle_size: number;
   offset: number;
-  channel: number;
+  channel: Channel;
   result_type: ResultType;
   color_map: string;
   opacity: number;

@@ -3,7 +3,7 @@ import { computed, effect, type ReadonlySignal, type Signal, signal } from "@pre
 import { bytes, doubles, ints, number, unpackBits } from "../shared/codec";
 import { type Cell, cols, type Grid, outline, rows, sameGrid } from "../shared/geometry";
 import { type Range, range, relative } from "../shared/paint";
-import type { MapMessage, PythonState } from "./python_state";
+import { type MapMessage, type PythonState, sameChannel } from "./python_state";
 
 const PATIENCE = 700; // ms
 
@@ -74,7 +74,7 @@ export function viewState(python: PythonState): ViewState {
     const same =
       scanned.circleSize === traits.circle_size.value &&
       scanned.offset === traits.offset.value &&
-      scanned.channel === traits.channel.value;
+      sameChannel(scanned.channel, traits.channel.value);
     unanswered.value = false;
     const timer = same ? undefined : setTimeout(() => (unanswered.value = true), PATIENCE);
     return () => clearTimeout(timer);
@@ -92,7 +92,7 @@ export function viewState(python: PythonState): ViewState {
     if (!shown) return null;
     const { height, width } = traits._about.value;
     const own = { height, width, circleSize: shown.circleSize, offset: shown.offset };
-    const stale = !fresh || shown.channel !== traits.channel.value || !sameGrid(own, grid.value);
+    const stale = !fresh || !sameChannel(shown.channel, traits.channel.value) || !sameGrid(own, grid.value);
     const values = doubles(shown.values);
     const measured = unpackBits(shown.measured, values.length);
     const drawn = unpackBits(shown.drawn, values.length);
