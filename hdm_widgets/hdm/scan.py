@@ -99,8 +99,13 @@ class PreparedScan:
         with self.segmenter.evaluating():
             return self._run_unoccluded().inference.plan
 
-    def updates(self) -> Generator[ScanUpdate]:
+    def updates(self, stopped: Callable[[], bool] = lambda: False) -> Generator[ScanUpdate]:
         """Run the scan; the first update is the image without a disc.
+
+        Parameters
+        ----------
+        stopped : callable
+            Says that nobody waits for an update any more: then the model is not run again before the first one.
 
         Raises
         ------
@@ -109,9 +114,9 @@ class PreparedScan:
         """
         started = time.perf_counter()
         with self.segmenter.evaluating():
-            yield from self._run_unoccluded().updates(started)
+            yield from self._run_unoccluded(stopped).updates(started)
 
-    def _run_unoccluded(self) -> _RunningScan:
+    def _run_unoccluded(self, stopped: Callable[[], bool] = lambda: False) -> _RunningScan:
         """Run the image without a disc, and choose a backend for the others."""
         segmenter, unchanged, truth = self.segmenter, self.occluder.unchanged, self.truth
         try:
@@ -131,7 +136,7 @@ class PreparedScan:
             raise_with_cell(error, None)
         cells = np.argwhere(self.settings.asked(self.occluder.grid))
         changed = len(cells) and len(self.occluder.boxes(cells[:: max(1, len(cells) // _SAMPLE)]))
-        noise = self._check_runs(raw, unchanged, measure_over) if changed else None
+        noise = self._check_runs(raw, unchanged, measure_over, stopped) if changed else None
         single = _MIXED if segmenter.reading.batch_dependent else ""
         planned = make_plan(
             segmenter, self.occluder, self.inference, self.settings.tolerance, cells, raw, seconds, single
@@ -140,35 +145,44 @@ class PreparedScan:
         cached = self._cached(measure, inference, raw, truth)
         return _RunningScan(self, truth, plain, measure, inference, cached, noise)
 
-    def _check_runs(self, raw: Tensor, unchanged: Tensor, measure_over: Callable[[Tensor], Measure]) -> Noise | None:
+    def _check_runs(
+        self,
+        raw: Tensor,
+        unchanged: Tensor,
+        measure_over: Callable[[Tensor], Measure],
+        stopped: Callable[[], bool],
+    ) -> Noise | None:
         """Run the image again, alone and in a batch, unless that has been done with this segmenter.
 
         A model that draws random numbers gets a noise level; one that mixes the images of a batch is run on single
         images from now on.
         """
         segmenter, image = self.segmenter, unchanged[None]
-        checked, reading = segmenter.runs_are_checked(unchanged), segmenter.reading
+        checked = segmenter.runs_are_checked(unchanged)
         noise = None
         try:
-            if not checked or reading.random:
+            if not stopped() and (not checked or segmenter.reading.random):
                 noise = measure_noise(raw, lambda: segmenter.raw(image.clone()), measure_over)
-            if not checked:
+            if not stopped() and not checked:
                 # Who asks for single images gets what each image gives alone.
                 mixes = self.sizes.limit > 1 and mixes_batches(segmenter, image) > 1
                 segmenter.note_runs(unchanged, batch_dependent=mixes, random=noise is not None)
+                self._warn_of_runs(noise)
         except Exception as error:  # noqa: BLE001 - any error is reported with its place
             raise_with_cell(error, None)
-        if not checked and noise is not None:
+        if segmenter.reading.batch_dependent:
+            self.sizes.run_singly()
+        return noise
+
+    def _warn_of_runs(self, noise: Noise | None) -> None:
+        if noise is not None:
             warn_user(
                 f"two runs of the model on one image differ, by up to {noise.pixels} px of the mask and "
                 f"{noise.distance:.3g} of the distance: smaller differences in the map say nothing; is dropout on, "
                 "or does the model sample?"
             )
-        if segmenter.reading.batch_dependent:
-            self.sizes.run_singly()
-            if not checked:
-                warn_user(f"{_MIXED}: images are run one at a time")
-        return noise
+        if self.segmenter.reading.batch_dependent:
+            warn_user(f"{_MIXED}: images are run one at a time")
 
     def _cached(self, measure: Measure, inference: Inference, raw: Tensor, truth: GivenMask) -> DistanceCache:
         """What earlier scans measured with the same model, image, truth and settings."""

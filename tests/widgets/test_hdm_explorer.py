@@ -22,6 +22,10 @@ SEGMENT = (IMAGE[0] > 0.5).astype(np.uint8)
 SECONDS = 60
 
 
+# Calls of a model before any disc: the image, the same again, and a variant of it alone and in a batch.
+BEFORE = 4
+
+
 class Gate:
     """A model that waits at every batch after the first until it is let through."""
 
@@ -183,7 +187,7 @@ def test_the_map_comes_in_parts(make):
     assert explorer.status == "running"
     assert explorer.result is None
     assert not explorer.wait(0)
-    model.let(1)  # the image without a disc, then the first batch is in the model
+    model.let(BEFORE)  # the image without a disc, then the first batch is in the model
     assert explorer.result.baseline == 0
     assert explorer.progress == 0
     assert np.isnan(OnScreen(explorer)["_map"]["values"]).all()
@@ -196,12 +200,12 @@ def test_cancel_stops_within_a_batch(make):
     model = Gate()
     explorer = make(model, batch_size=12)
     model.begin()
-    model.let(2)  # the first batch is through, the second in the model
+    model.let(BEFORE + 1)  # the first batch is through, the second in the model
     explorer.cancel()
     assert explorer.status == "cancelled"
     model.free()
     assert explorer.wait(SECONDS)
-    assert model.calls == 3
+    assert model.calls == BEFORE + 2
     assert explorer.status == "cancelled"
     assert explorer.error == ""
     # What was published before stays; nothing comes after.
@@ -247,7 +251,7 @@ def test_a_changed_trait_stops_the_scan_and_starts_anew(make, name, value):
     # Of the first scan, no more than the batch in the model was run: 48 cells in all would have been 4 batches.
     cells = explorer.result.values.size
     # One more run checks what is remembered of the first scan.
-    assert model.calls <= 2 + 1 + 1 + -(-cells // 12)
+    assert model.calls <= 2 + 1 + BEFORE + -(-cells // 12)
 
 
 def test_many_changes_in_a_row_end_with_the_last(make):
@@ -471,7 +475,7 @@ def test_the_rank_of_a_pinned_cell_is_among_all_that_were_measured_however_the_s
     explorer = make(gate, batch_size=4)
     gate.begin()
     explorer.cell = (0, 0)
-    gate.let(4)
+    gate.let(BEFORE + 3)
     explorer.cancel()
     assert OnScreen(explorer)["_inspector"]["of"] == OnScreen(explorer)["_map"]["done"] > 4
 
@@ -625,7 +629,7 @@ def test_an_explorer_that_fails_to_start_leaves_nothing(shell):
 
 def test_all_that_was_measured_is_on_screen_after_a_failure(make):
     # Quicker than news goes to the screen: the last of it must not be lost.
-    explorer = make(failing_after(8), batch_size=1)
+    explorer = make(failing_after(9), batch_size=1)
     assert explorer.wait(SECONDS)
     assert explorer.status == "error"
     measured = unpacked(OnScreen(explorer)["_map"]["measured"], 6, 8)

@@ -363,7 +363,7 @@ class HDMExplorer(Explorer, Part):
         if source is None or stop.is_set():
             return
         try:
-            with closing(source.prepare(channel, grid).updates()) as updates:
+            with closing(source.prepare(channel, grid).updates(stop.is_set)) as updates:
                 shown, stride = 0.0, 0
                 for update in updates:
                     with self._publishing:

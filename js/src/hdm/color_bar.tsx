@@ -33,7 +33,7 @@ export function ColorBar({ view }: { view: ViewState }) {
         {type === "raw" && span && !constant && noise > 0 && Number.isFinite(baseline) && (
           <b
             style={band(baseline - noise, baseline + noise, span)}
-            title={`Noise of the model: ${distance(noise, unit)}`}
+            title={`Noise of the model: ${distance(noise, about)}`}
           />
         )}
         {type === "raw" && span && !constant && Number.isFinite(baseline) && (

@@ -75,7 +75,7 @@ export function Progress({ view }: { view: ViewState }) {
 /** Small print: how the scan is computed, and what the hatching means. */
 function Fine({ view }: { view: ViewState }) {
   const { plan = "", reading = "", noise } = view.python.traits._map.value as Partial<MapMessage>;
-  const { unit } = view.python.traits._about.value;
+  const about = view.python.traits._about.value;
   return (
     <div class="hdm-fine">
       {plan && !reading && (
@@ -92,7 +92,7 @@ function Fine({ view }: { view: ViewState }) {
       {noise && (
         <p class="hdm-note hdm-noise">
           The model is random: without any disc its mask changes by up to {count(noise.pixels)} px, its
-          distance by {distance(number(noise.distance), unit)}. Smaller differences in the map say nothing.
+          distance by {distance(number(noise.distance), about)}. Smaller differences in the map say nothing.
         </p>
       )}
       <HatchingLegend view={view} />
