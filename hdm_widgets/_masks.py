@@ -176,7 +176,9 @@ def check_truth(segment: object, height: int, width: int, ignore: Ignore | None 
 
 
 def _advice_on_shape(values: NDArray[Any], height: int, width: int) -> str:
-    """How to make a mask (H, W) of an array with one more axis; empty where nothing is known."""
+    """How to make a mask (H, W) of an array with more axes; empty where nothing is known."""
+    if values.ndim == 4 and values.shape[2:] == (height, width):
+        return "; take one mask out of the batch, " + ("segment[0, 0]" if values.shape[1] == 1 else "segment[0]")
     if values.ndim != 3:
         return ""
     if values.shape[1:] == (height, width):
