@@ -10,7 +10,17 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-__all__ = ["Doubt", "GivenMask", "Ignore", "check_ignore", "check_truth", "doubt", "read_mask", "to_array", "without"]
+__all__ = [
+    "Ambiguity",
+    "GivenMask",
+    "Ignore",
+    "check_ignore",
+    "check_truth",
+    "find_ambiguity",
+    "read_mask",
+    "to_array",
+    "without",
+]
 
 Ignore: TypeAlias = float | NDArray[np.bool_] | Tensor
 
@@ -39,7 +49,7 @@ class GivenMask:
     ignored: NDArray[np.bool_] | None
 
 
-class Doubt(NamedTuple):
+class Ambiguity(NamedTuple):
     """Why a label map may be read in another way than it is meant.
 
     Attributes
@@ -201,7 +211,7 @@ def _advice_on_shape(values: NDArray[Any], height: int, width: int) -> str:
     )
 
 
-def doubt(values: NDArray[Any], name: str, variable: str) -> Doubt | None:
+def find_ambiguity(values: NDArray[Any], name: str, variable: str) -> Ambiguity | None:
     """What may be meant in another way in a mask of whole numbers, in which nonzero means segment; None if nothing.
 
     Parameters
@@ -223,12 +233,12 @@ def doubt(values: NDArray[Any], name: str, variable: str) -> Doubt | None:
     classes = [value for value in found if value not in _CUSTOMARY]
     if marks and classes and classes[-1] <= _GRAY:
         several = "" if len(classes) == 1 else f"; for one class of a label map use {variable} == {classes[0]}"
-        return Doubt(
+        return Ambiguity(
             "ignore",
             f"{name} has the value {marks[0]} beside {classes[0]}, and both count as the segment; if {marks[0]} marks "
             f"pixels that do not count, say so: ignore={marks[0]}{several}",
         )
-    return Doubt(
+    return Ambiguity(
         "classes",
         f"{name} has {len(found)} different values besides 0 and all of them count; "
         f"for one class of a label map use {variable} == {found[0]}",

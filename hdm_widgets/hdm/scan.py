@@ -14,7 +14,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from hdm_widgets._bitmasks import MaskPatch, MaskStore, patch_of
-from hdm_widgets._masks import doubt
+from hdm_widgets._masks import find_ambiguity
 from hdm_widgets._validation import warn_user
 from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.backends import Inference, Outputs, WindowsDifferError
@@ -86,8 +86,8 @@ class PreparedScan:
         """Warn about inputs that are valid but probably unintended."""
         if not self.truth.any():
             warn_user("the segment is empty: every distance follows the policy for empty masks (empty=)")
-        if (doubtful := doubt(self.truth, "the segment", "segment")) is not None:
-            warn_user(doubtful.text)
+        if (ambiguity := find_ambiguity(self.truth, "the segment", "segment")) is not None:
+            warn_user(ambiguity.text)
         if self.settings.fill == "minimum" and not self.settings.own_mask:
             channel = self.settings.channel
             part = self.image if channel == -1 else self.image[channel]
