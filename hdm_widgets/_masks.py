@@ -10,7 +10,17 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-__all__ = ["Doubt", "GivenMask", "Ignore", "check_ignore", "check_truth", "doubt", "read_mask", "to_array", "without"]
+__all__ = [
+    "Ambiguity",
+    "GivenMask",
+    "Ignore",
+    "check_ignore",
+    "check_truth",
+    "find_ambiguity",
+    "read_mask",
+    "to_array",
+    "without",
+]
 
 Ignore: TypeAlias = float | NDArray[np.bool_] | Tensor
 
@@ -44,7 +54,7 @@ class GivenMask:
         return GivenMask(np.where(ignored, np.zeros((), self.values.dtype), self.values), self.mask & ~ignored, ignored)
 
 
-class Doubt(NamedTuple):
+class Ambiguity(NamedTuple):
     """Why a label map may be read in another way than it is meant.
 
     Attributes
@@ -181,7 +191,9 @@ def check_truth(segment: object, height: int, width: int, ignore: Ignore | None 
 
 
 def _advice_on_shape(values: NDArray[Any], height: int, width: int) -> str:
-    """How to make a mask (H, W) of an array with one more axis; empty where nothing is known."""
+    """How to make a mask (H, W) of an array with more axes; empty where nothing is known."""
+    if values.ndim == 4 and values.shape[2:] == (height, width):
+        return "; take one mask out of the batch, " + ("segment[0, 0]" if values.shape[1] == 1 else "segment[0]")
     if values.ndim != 3:
         return ""
     if values.shape[1:] == (height, width):
@@ -204,7 +216,7 @@ def _advice_on_shape(values: NDArray[Any], height: int, width: int) -> str:
     )
 
 
-def doubt(values: NDArray[Any], name: str, variable: str) -> Doubt | None:
+def find_ambiguity(values: NDArray[Any], name: str, variable: str) -> Ambiguity | None:
     """What may be meant in another way in a mask of whole numbers, in which nonzero means segment; None if nothing.
 
     Parameters
@@ -226,12 +238,12 @@ def doubt(values: NDArray[Any], name: str, variable: str) -> Doubt | None:
     classes = [value for value in found if value not in _CUSTOMARY]
     if marks and classes and classes[-1] <= _GRAY:
         several = "" if len(classes) == 1 else f"; for one class of a label map use {variable} == {classes[0]}"
-        return Doubt(
+        return Ambiguity(
             "ignore",
             f"{name} has the value {marks[0]} beside {classes[0]}, and both count as the segment; if {marks[0]} marks "
             f"pixels that do not count, say so: ignore={marks[0]}{several}",
         )
-    return Doubt(
+    return Ambiguity(
         "classes",
         f"{name} has {len(found)} different values besides 0 and all of them count; "
         f"for one class of a label map use {variable} == {found[0]}",

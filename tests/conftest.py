@@ -1,14 +1,9 @@
 """Settings for all tests."""
 
-import inspect
-
 import matplotlib
 import pytest
 import torch
 from hypothesis import settings
-from torch import nn
-
-import hdm_widgets as hw
 
 # Figures are drawn to memory, as matplotlib draws them without anybody's settings.
 matplotlib.rcdefaults()
@@ -29,26 +24,3 @@ def every_torch_warning():
     torch.set_warn_always(True)
     yield
     torch.set_warn_always(before)
-
-
-@pytest.fixture
-def preprocessing():
-    """A function (model, preprocess, **options) -> a Segmenter that prepares images itself."""
-    return _preprocessing
-
-
-def _preprocessing(model, preprocess, **options):
-    if "preprocess" in inspect.signature(hw.Segmenter).parameters:
-        return hw.Segmenter(model, preprocess=preprocess, **options)
-    segmenter = hw.Segmenter(_Prepared(model, preprocess), **options)
-    segmenter.preprocess = preprocess
-    return segmenter
-
-
-class _Prepared(nn.Module):
-    def __init__(self, model, preprocess):
-        super().__init__()
-        self.model, self.prepare = model, preprocess
-
-    def forward(self, images):
-        return self.model(self.prepare(images))

@@ -211,7 +211,8 @@ class HDMResult:
         Parameters
         ----------
         region : array_like (H, W)
-            Nonzero = in the region.
+            Nonzero = in the region: bool, whole numbers, or floats that are 0 and 1. Masked pixels of a numpy masked
+            array do not count.
         result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
 
         Returns
@@ -224,10 +225,13 @@ class HDMResult:
         L. Arras, A. Osman, W. Samek: CLEVR-XAI: A benchmark dataset for the ground truth evaluation of neural network
         explanations. Information Fusion 81, 2022.
         """
-        inside = read_mask(region, name="region", may_ignore=False).mask
+        given = read_mask(region, name="region", may_ignore=False)
+        inside = given.mask
         if inside.shape != (self.height, self.width):
             raise ValueError(f"expected a region of the image's size ({self.height}, {self.width}), got {inside.shape}")
         painted = np.nan_to_num(self.painted_values(result_type))
+        if given.ignored is not None:
+            painted[given.ignored] = 0
         total = painted.sum()
         return float(painted[inside].sum() / total) if total else 0.0
 

@@ -14,7 +14,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from hdm_widgets._bitmasks import MaskPatch, MaskStore, patch_of
-from hdm_widgets._masks import GivenMask, doubt
+from hdm_widgets._masks import GivenMask, find_ambiguity
 from hdm_widgets._validation import warn_user
 from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.backends import Inference, Outputs, WindowsDifferError
@@ -88,8 +88,8 @@ class PreparedScan:
         """Warn about inputs that are valid but probably unintended."""
         if not self.truth.mask.any():
             warn_user("the segment is empty: every distance follows the policy for empty masks (empty=)")
-        if (doubtful := doubt(self.truth.values, "the segment", "segment")) is not None:
-            warn_user(doubtful.text)
+        if (ambiguity := find_ambiguity(self.truth.values, "the segment", "segment")) is not None:
+            warn_user(ambiguity.text)
         settings = self.settings
         if settings.fill == "minimum" and not settings.own_mask and not settings.own_range:
             warn_of_clipping(self.image, settings.channel, normalize=settings.normalize)

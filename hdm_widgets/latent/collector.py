@@ -149,10 +149,10 @@ class Collector:
                         run_waiting()
                         stop_or_skip(index, item)
                         continue
-                    if item.doubt is not None and item.doubt.kind not in warned:
-                        # Once for each kind of doubt: mostly all items of a data set give the same one.
-                        warned.add(item.doubt.kind)
-                        warn_user(item.doubt.text)
+                    if item.ambiguity is not None and item.ambiguity.kind not in warned:
+                        # Once for each kind: mostly all items of a data set give the same one.
+                        warned.add(item.ambiguity.kind)
+                        warn_user(item.ambiguity.text)
                     waiting.append((index, item))
                     if len(waiting) >= sizes.size:
                         run_waiting()
@@ -166,7 +166,7 @@ class Collector:
     @property
     def _preprocess(self) -> bool:
         """Whether the Segmenter takes images of any values."""
-        return getattr(self.segmenter, "preprocess", None) is not None
+        return self.segmenter.preprocess is not None
 
     @contextmanager
     def _running(self) -> Iterator[Segmenter]:

@@ -45,7 +45,7 @@ class FittedSpace:
     @property
     def _takes_any_values(self) -> bool:
         """Whether images may have any values and layout; without a model they are only shown."""
-        return self.segmenter is None or getattr(self.segmenter, "preprocess", None) is not None
+        return self.segmenter is None or self.segmenter.preprocess is not None
 
     def _state(self, wanted: str) -> FittedState:
         if self._fitted is None:

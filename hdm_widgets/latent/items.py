@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from hdm_widgets._masks import Doubt, Ignore, check_truth, doubt
+from hdm_widgets._masks import Ambiguity, Ignore, check_truth, find_ambiguity
 from hdm_widgets._validation import check_image, check_image_values, image_size, to_tensor
 from hdm_widgets.latent.scores import former_name
 
@@ -54,7 +54,7 @@ class Item:
         Texts and numbers beside them, by name.
     ignored : numpy.ndarray or None
         bool (H, W), pixels that do not count; None if all do.
-    doubt : Doubt or None
+    ambiguity : Ambiguity or None
         What may be meant in another way in the values of the mask.
     """
 
@@ -62,7 +62,7 @@ class Item:
     mask: NDArray[np.bool_]
     columns: dict[str, Any] = field(default_factory=dict)
     ignored: NDArray[np.bool_] | None = None
-    doubt: Doubt | None = None
+    ambiguity: Ambiguity | None = None
 
     picture = former_name("picture", "image")
 
@@ -139,7 +139,9 @@ def read_item(
         truth = check_truth(mask, height, width, ignore)
     except (ValueError, TypeError) as error:
         raise type(error)(f"item {index}: {error}") from None
-    return Item(tensor, truth.mask, columns, truth.ignored, doubt(truth.values, f"the mask of item {index}", "mask"))
+    return Item(
+        tensor, truth.mask, columns, truth.ignored, find_ambiguity(truth.values, f"the mask of item {index}", "mask")
+    )
 
 
 def read_items(

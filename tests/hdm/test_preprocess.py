@@ -45,8 +45,8 @@ def mean_of_channels(images):
     return images.mean(1)
 
 
-def segmenter_for(preprocessing, scale):
-    return preprocessing(mean_of_channels, lambda images: (images / scale + LIGHTER).clamp(0, 1))
+def segmenter_for(scale):
+    return hw.Segmenter(mean_of_channels, preprocess=lambda images: (images / scale + LIGHTER).clamp(0, 1))
 
 
 def explained(segmenter, image, **options):
@@ -65,7 +65,7 @@ def expected_images(channels_first, black, grid):
 
 
 @pytest.mark.parametrize(("image", "channels_first", "scale", "black"), IMAGES.values(), ids=IMAGES)
-def test_covered_as_given_and_normalized_after(preprocessing, image, channels_first, scale, black):
+def test_covered_as_given_and_normalized_after(image, channels_first, scale, black):
     result = explained(segmenter_for(preprocessing, scale), image)
     assert result.image.dtype == np.float32
     np.testing.assert_array_equal(result.image, channels_first.astype(np.float32))
@@ -79,7 +79,7 @@ def test_covered_as_given_and_normalized_after(preprocessing, image, channels_fi
 
 
 @pytest.mark.parametrize(("image", "channels_first", "scale", "black"), IMAGES.values(), ids=IMAGES)
-def test_the_explorer_a_stream_and_a_plan_take_the_same(preprocessing, image, channels_first, scale, black):
+def test_the_explorer_a_stream_and_a_plan_take_the_same(image, channels_first, scale, black):
     segmenter = segmenter_for(preprocessing, scale)
     expected = explained(segmenter, image)
     explorer = hw.HDMExplorer(segmenter, image, TRUTH, circle_size=6, offset=6)
@@ -94,19 +94,19 @@ def test_the_explorer_a_stream_and_a_plan_take_the_same(preprocessing, image, ch
     assert isinstance(explainer.plan(segmenter, image, TRUTH), hdm.Plan)
 
 
-def test_the_stage_shows_the_photograph_itself(preprocessing):
+def test_the_stage_shows_the_photograph_itself():
     explorer = hw.HDMExplorer(segmenter_for(preprocessing, 255), PHOTO, TRUTH, circle_size=6, offset=6)
     shown = np.asarray(Image.open(io.BytesIO(explorer._image)))
     np.testing.assert_array_equal(shown, PHOTO)
     explorer.close()
 
 
-def test_nothing_is_said_of_clipping_because_nothing_is_clipped(preprocessing, recwarn):
+def test_nothing_is_said_of_clipping_because_nothing_is_clipped(recwarn):
     explained(segmenter_for(preprocessing, 1500), HOUNSFIELD)
     assert not [warning for warning in recwarn if "minimum" in str(warning.message)]
 
 
-def test_values_in_minus_one_to_one_by_request(preprocessing):
+def test_values_in_minus_one_to_one_by_request():
     """An image that happens to have no negative value is in [-1, 1] all the same, if its user says so."""
     explainer = hdm.HausdorffDistanceMasks(WIDTH, HEIGHT)
     explainer.generate_masks(6, 6, normalize=True)
@@ -115,7 +115,7 @@ def test_values_in_minus_one_to_one_by_request(preprocessing):
     assert result.occluded(1, 1).min() == -1
 
 
-def test_a_saved_result_has_the_same_black(preprocessing, tmp_path):
+def test_a_saved_result_has_the_same_black(tmp_path):
     result = explained(segmenter_for(preprocessing, 1500), HOUNSFIELD)
     result.save(tmp_path / "result.npz")
     loaded = hdm.HDMResult.load(tmp_path / "result.npz")
@@ -133,7 +133,7 @@ class Gray(hdm.HausdorffDistanceMasks):
         return torch.where(mask > 0, image, torch.full_like(image, 99))
 
 
-def test_an_own_occlusion_gets_the_image_as_given(preprocessing):
+def test_an_own_occlusion_gets_the_image_as_given():
     explainer = Gray(WIDTH, HEIGHT)
     explainer.generate_masks(6, 6)
     result = explainer.explain(segmenter_for(preprocessing, 255), PHOTO, TRUTH, progress=False)
@@ -152,15 +152,15 @@ def test_an_own_occlusion_gets_the_image_as_given(preprocessing):
     ],
     ids=["cube", "bool", "complex", "size"],
 )
-def test_what_cannot_be_read_is_said(preprocessing, image, error, message):
+def test_what_cannot_be_read_is_said(image, error, message):
     explainer = hdm.HausdorffDistanceMasks(4, 4)
     explainer.generate_masks(2, 2)
     with pytest.raises(error, match=message):
-        explainer.explain(preprocessing(mean_of_channels, lambda images: images), image, np.eye(4))
+        explainer.explain(hw.Segmenter(mean_of_channels, preprocess=lambda images: images), image, np.eye(4))
 
 
-def test_without_a_truth_of_its_size_an_explorer_asks_for_one(preprocessing):
-    segmenter = preprocessing(mean_of_channels, lambda images: images)
+def test_without_a_truth_of_its_size_an_explorer_asks_for_one():
+    segmenter = hw.Segmenter(mean_of_channels, preprocess=lambda images: images)
     with pytest.raises(ValueError, match=r"\(3, 20, 4\) may be \(C, H, W\) or \(H, W, C\); give a segment"):
         hw.HDMExplorer(segmenter, np.zeros((3, 20, 4), np.uint8), np.eye(7))
 
@@ -170,7 +170,7 @@ class ByTheBase(hdm.HausdorffDistanceMasks):
         return super().apply_mask(image, mask)
 
 
-def test_the_published_minimum_is_not_applied_to_any_values_without_a_word(preprocessing):
+def test_the_published_minimum_is_not_applied_to_any_values_without_a_word():
     explainer = ByTheBase(WIDTH, HEIGHT)
     explainer.generate_masks(6, 6)
     with pytest.warns(

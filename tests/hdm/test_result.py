@@ -88,6 +88,16 @@ def test_mass_is_the_share_on_a_region(result):
     assert result.relevance_mass_accuracy(region, hdm.WORSE_ONLY) == pytest.approx(expected)
     assert result.relevance_mass_accuracy(np.ones((18, 26))) == pytest.approx(1)
     assert result.relevance_mass_accuracy(np.zeros((18, 26))) == 0
+    # Without the upper half, of which nothing is in the region then.
+    upper = np.arange(18)[:, None] < np.full((18, 26), 9)
+    masked = np.ma.masked_array(region, upper)
+    below = sum(painted[r, c] for r in range(9, 18) for c in range(26))
+    assert result.relevance_mass_accuracy(masked, hdm.WORSE_ONLY) == 0 < below
+    assert result.relevance_mass_accuracy(np.ma.masked_array(region, ~upper), hdm.WORSE_ONLY) == pytest.approx(
+        expected * painted.sum() / painted[:9].sum()
+    )
+    with pytest.raises(ValueError, match=r"the region has floats other than 0 and 1, such as 3; .*write region != 0$"):
+        result.relevance_mass_accuracy(region * 1.0)
     with pytest.raises(ValueError, match=r"region of the image's size \(18, 26\), got \(26, 18\)"):
         result.relevance_mass_accuracy(region.T)
 

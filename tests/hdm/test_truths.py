@@ -88,6 +88,7 @@ REFUSED = {
     "last axis": (LABELS[..., None], ValueError, r"take the mask out of its last axis, segment\[..., 0\]"),
     "colors": (COLORS, ValueError, r"RGB colors, .*\(segment == \(red, green, blue\)\).all\(-1\)"),
     "colors, first": (np.moveaxis(COLORS, -1, 0), ValueError, r"RGB colors.*\(3, 1, 1\)\)\).all\(0\)"),
+    "a batch": (LABELS[None, None], ValueError, r"take one mask out of the batch, segment\[0, 0\]"),
     "class names": (np.where(TRUTH, "tree", "road"), TypeError, "for class names, segment == 'name'"),
     "objects": (LABELS.astype(object), TypeError, "bool, whole or real numbers"),
 }

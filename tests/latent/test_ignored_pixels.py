@@ -111,7 +111,7 @@ def test_255_is_noticed_in_any_item(num_workers):
     space().fit(items(masks), ignore=255, num_workers=num_workers, **QUIET)
 
 
-def test_each_kind_of_doubt_is_said_once():
+def test_each_kind_of_ambiguity_is_said_once():
     masks = TRUTHS.astype(np.uint8)
     masks[:, 0, :3] = 1, 2, 3
     masks[4:, 0, 3] = 255

@@ -25,15 +25,15 @@ FORMS = {
 }
 
 
-def fitted(preprocessing, images, scale, **options):
+def fitted(images, scale, **options):
     model = Reads()
-    segmenter = preprocessing(model, lambda batch: batch / scale)
+    segmenter = hw.Segmenter(model, preprocess=lambda batch: batch / scale)
     return hw.LatentSpace(segmenter, layer=model.values, **options).fit(list(zip(images, MASKS, strict=True)), **QUIET)
 
 
 @pytest.mark.parametrize(("images", "channels_first", "scale"), FORMS.values(), ids=FORMS)
-def test_a_map_of_images_as_given_is_that_of_normalized_ones(preprocessing, images, channels_first, scale):
-    space = fitted(preprocessing, images, scale)
+def test_a_map_of_images_as_given_is_that_of_normalized_ones(images, channels_first, scale):
+    space = fitted(images, scale)
     normalized = list(zip(channels_first.astype(np.float32) / scale, MASKS, strict=True))
     expected = hw.LatentSpace(Reads(), layer="values").fit(normalized, **QUIET)
     np.testing.assert_allclose(space.embedding_, expected.embedding_, atol=1e-5)
@@ -46,15 +46,15 @@ def test_a_map_of_images_as_given_is_that_of_normalized_ones(preprocessing, imag
     np.testing.assert_allclose(space.transform(new), expected.embedding_, atol=1e-4)
 
 
-def test_a_space_without_its_model_shows_them_all_the_same(preprocessing, tmp_path):
-    space = fitted(preprocessing, list(PHOTOS), 255)
+def test_a_space_without_its_model_shows_them_all_the_same(tmp_path):
+    space = fitted(list(PHOTOS), 255)
     space.save(tmp_path)
     loaded = hw.LatentSpace.load(tmp_path, dataset=list(zip(PHOTOS, MASKS, strict=True)))
     np.testing.assert_array_equal(loaded.picture(5), PHOTOS[5])
 
 
-def test_an_item_is_explained_as_it_was_given(preprocessing):
-    space = fitted(preprocessing, list(PHOTOS), 255, display=(2, 1, 0))
+def test_an_item_is_explained_as_it_was_given():
+    space = fitted(list(PHOTOS), 255, display=(2, 1, 0))
     explorer = hw.LatentExplorer(space)
     below = explorer.explain(4)
     assert below.wait(60)
@@ -64,9 +64,9 @@ def test_an_item_is_explained_as_it_was_given(preprocessing):
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_processes_that_read_the_data_set_take_them_too(preprocessing, num_workers):
+def test_processes_that_read_the_data_set_take_them_too(num_workers):
     model = Reads()
-    space = hw.LatentSpace(preprocessing(model, lambda batch: batch / 255), layer=model.values)
+    space = hw.LatentSpace(hw.Segmenter(model, preprocess=lambda batch: batch / 255), layer=model.values)
     space.fit(list(zip(PHOTOS, MASKS, strict=True)), num_workers=num_workers, **QUIET)
     np.testing.assert_array_equal(space.picture(7), PHOTOS[7])
 
@@ -123,8 +123,8 @@ def test_new_images_that_are_refused(images, message):
 
 
 @pytest.mark.parametrize("display", [(3, 2, 1), 5, hw.Display((0, 1, 2), stretch=(0, 100), nodata=200)], ids=str)
-def test_pictures_thumbnails_and_files_show_the_bands(preprocessing, tmp_path, display):
-    space = fitted(preprocessing, list(SCENES), 10_000, display=display)
+def test_pictures_thumbnails_and_files_show_the_bands(tmp_path, display):
+    space = fitted(list(SCENES), 10_000, display=display)
     for index in (0, 7):
         expected = to_rgb(SCENES[index], display)
         np.testing.assert_array_equal(space.picture(index), expected)
@@ -136,9 +136,9 @@ def test_pictures_thumbnails_and_files_show_the_bands(preprocessing, tmp_path, d
     np.testing.assert_array_equal(loaded.picture(2), to_rgb(SCENES[2], display))
 
 
-def test_bands_that_the_data_set_does_not_have_are_said_before_it_is_read(preprocessing):
+def test_bands_that_the_data_set_does_not_have_are_said_before_it_is_read():
     with pytest.raises(ValueError, match="display must have channels 0 to 5 for this image, got 6"):
-        fitted(preprocessing, list(SCENES), 10_000, display=6)
+        fitted(list(SCENES), 10_000, display=6)
 
 
 def test_a_display_that_is_none():
