@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,8 @@ def check_classes(truth: NDArray[np.integer], count: int | None) -> None:
         )
 
 
-class OneClass(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class OneClass:
     """What a class measures.
 
     Attributes
