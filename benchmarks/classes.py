@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from torch.nn import functional as F
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
+from hdm_widgets.hdm.options import InferenceMode
 
 ROUNDS = 3
 CLASSES = 12
@@ -59,7 +61,12 @@ class Classes(nn.Module):
 
 
 def scan(
-    model: nn.Module, image: Tensor, truth: NDArray[np.integer], offset: int, mode: str, target: int | str
+    model: nn.Module,
+    image: Tensor,
+    truth: NDArray[np.integer],
+    offset: int,
+    mode: InferenceMode,
+    target: int | Literal["all"],
 ) -> hdm.HDMResult:
     # A new explainer each time: it remembers what it has measured.
     explainer = hdm.HausdorffDistanceMasks(truth.shape[1], truth.shape[0])
@@ -68,7 +75,7 @@ def scan(
     return explainer.explain(model, image, segment, progress=False, inference=mode, target=target)
 
 
-def compare(name: str, block: int, offset: int, mode: str) -> None:
+def compare(name: str, block: int, offset: int, mode: InferenceMode) -> None:
     torch.manual_seed(0)
     image = torch.rand(3, SIZE, SIZE)
     model = Classes(image, block)
