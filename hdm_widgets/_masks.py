@@ -119,11 +119,7 @@ def read_mask(
         raise TypeError(
             f"the {name} must be bool, whole or real numbers, nonzero = segment, got {values.dtype}{advice}"
         )
-    if ignore is not None:
-        chosen = _chosen(values, check_ignore(ignore), name)
-        ignored = chosen if ignored is None else ignored | chosen
-    if ignored is not None:
-        values = np.where(ignored, np.zeros((), values.dtype), values)
+    values, ignored = _without_ignored(values, ignored, ignore, name)
     mask: NDArray[np.bool_] = values if values.dtype.kind == "b" else values != 0
     if values.dtype.kind == "f":
         _check_floats(values, mask, name, may_ignore)
@@ -148,6 +144,17 @@ def check_ignore(ignore: object) -> float | NDArray[np.bool_]:
         "ignore must be one value of the ground truth, such as 255, or a bool mask (H, W) of the pixels that do not "
         f"count, got {ignore!r}; for several values: ignore=np.isin(truth, values)"
     )
+
+
+def _without_ignored(
+    values: NDArray[Any], masked: NDArray[np.bool_] | None, ignore: Ignore | None, name: str
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """The values with 0 in ignored pixels, and which these are: the masked ones and those to ignore."""
+    ignored = masked
+    if ignore is not None:
+        chosen = _chosen(values, check_ignore(ignore), name)
+        ignored = chosen if masked is None else masked | chosen
+    return values if ignored is None else np.where(ignored, np.zeros((), values.dtype), values), ignored
 
 
 def _chosen(values: NDArray[Any], ignore: float | NDArray[np.bool_], name: str) -> NDArray[np.bool_]:
@@ -203,11 +210,7 @@ def read_labels(given: ArrayLike | Tensor, ignore: Ignore | None = None, *, name
     values, ignored = to_array(given)
     if values.dtype.kind not in "buif":
         raise TypeError(f"with target='all' the {name} must have class numbers, got {values.dtype}")
-    if ignore is not None:
-        chosen = _chosen(values, check_ignore(ignore), name)
-        ignored = chosen if ignored is None else ignored | chosen
-    if ignored is not None:
-        values = np.where(ignored, np.zeros((), values.dtype), values)
+    values, ignored = _without_ignored(values, ignored, ignore, name)
     whole = np.isfinite(values) & (np.round(values) == values)
     if not whole.all():
         first = float(values[~whole].flat[0])

@@ -159,3 +159,24 @@ def test_what_is_packed_comes_back(masks):
 @pytest.mark.parametrize(("height", "width", "expected"), [(1, 1, 1), (2, 4, 1), (3, 3, 2), (96, 96, 1152), (5, 7, 5)])
 def test_bytes_of_a_mask(height, width, expected):
     assert PackedMasks.row_bytes(height, width) == expected
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_class_numbers_are_kept_as_masks_are(dtype):
+    generator = np.random.default_rng(0)
+    predicted = generator.integers(0, 5, (7, 11)).astype(dtype)
+    store, maps = MaskStore(predicted), {}
+    for row in range(4):
+        window = generator.integers(0, 5, (3, 4)).astype(dtype)
+        maps[row, 0] = predicted.copy()
+        maps[row, 0][row : row + 3, 5:9] = window
+        store.patches[row, 0] = patch_of(predicted, row, 5, window)
+    store.patches[4, 0] = patch_of(predicted, 2, 2, predicted[2:5, 2:5])
+    maps[4, 0] = predicted
+    read = MaskStore.from_arrays(store.arrays(np.ones((5, 1), bool), "class"), "class")
+    assert read.patches == store.patches
+    for cell, numbers in maps.items():
+        np.testing.assert_array_equal(read.mask(*cell), numbers)
+        assert read.mask(*cell).dtype == dtype
+        row, col, window = read.window(*cell)
+        np.testing.assert_array_equal(window, numbers[row : row + window.shape[0], col : col + window.shape[1]])

@@ -218,8 +218,8 @@ class HausdorffDistanceMasks:
             The image, of a floating type, as the model expects it. For a Segmenter with `preprocess`: the image as you
             have it, of any real type, also (H, W, C).
         segment : torch.Tensor or numpy.ndarray (H, W)
-            The ground truth, nonzero = segment: bool, whole numbers, or floats that are 0 and 1. Masked pixels of a
-            numpy masked array do not count.
+            The ground truth, nonzero = segment: bool, whole numbers, or floats that are 0 and 1; with `target="all"`
+            class numbers. Masked pixels of a numpy masked array do not count.
         device : torch.device or str, optional
             Where to run; the model's own device by default.
         channel : int or sequence of int

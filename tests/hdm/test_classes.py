@@ -183,6 +183,27 @@ def test_class_numbers_are_those_of_outputs_and_truth():
     assert result.for_class(7).output(0, 0).sum() == 4
 
 
+def test_there_may_be_many_classes():
+    """More than a byte can count."""
+
+    def model(images):
+        labels = torch.where(images[:, 0] < 0.25, 256, torch.where(images[:, 0] < 0.75, 0, 299))
+        return F.one_hot(labels, 300).movedim(-1, 1).float()
+
+    truth = torch.where(FLAT[0] > 0.75, 299, 0)
+    every = explain(model, truth, FLAT, circle_size=1, offset=2, target="all")
+    assert every.classes == tuple(range(300))
+    assert (every.settings.target, every.baseline) == (299, 0)
+    np.testing.assert_array_equal(every.values, [[0, 0, 0, 2], [0, 0, 0, 1], [0, 0, 0, 2]])
+    assert every.for_class(256).output(0, 1).nonzero()[1].tolist() == [2, 3, 2, 3]
+
+
+def test_the_text_names_the_class():
+    every = explain(Net(), target="all")
+    assert repr(every.for_class(3)).startswith("HDMResult(class 3 of several; 8 x 10 cells")
+    assert repr(explain(Net(), TRUTH == 1, target=1)).startswith("HDMResult(8 x 10 cells")
+
+
 def test_a_saved_result_keeps_the_classes(tmp_path):
     every = explain(Net(), IGNORED, target="all", ignore=255, region=(0, 0, 9, 20))
     for given in (every, every.for_class(3)):
@@ -227,7 +248,7 @@ def test_a_second_scan_takes_cells_from_the_cache():
     assert_same(one, first)
 
 
-def test_the_noise_of_a_random_model_is_that_of_the_class():
+def test_the_noise_of_a_random_model_is_that_of_the_class(tmp_path):
     """Class 1 gets or loses a column at every run; class 2 does not change."""
 
     class Flicker(nn.Module):
@@ -249,6 +270,9 @@ def test_the_noise_of_a_random_model_is_that_of_the_class():
         0: (1, HEIGHT), 1: (1, HEIGHT), 2: (0, 0),
     }  # fmt: skip
     assert every.for_class(2).for_class(1).noise == every.noise
+    every.save(tmp_path / "random.npz")
+    read = hdm.HDMResult.load(tmp_path / "random.npz")
+    assert {number: read.for_class(number).noise for number in read.classes} == noise
 
 
 def test_a_batch_dependent_model_is_run_singly_in_every_scan():
