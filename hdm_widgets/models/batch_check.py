@@ -1,0 +1,89 @@
+"""Whether a model's output for an image depends on the other images of its batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hdm_widgets.models.errors import ModelError, is_out_of_memory
+from hdm_widgets.models.modules import model_dtype
+from hdm_widgets.models.segmenter import Segmenter
+
+__all__ = ["mixes_batches"]
+
+# Differences below this fraction of the largest output are rounding; so are those below _STEPS steps of the model's
+# floating type.
+_ROUNDING = 1e-5
+_STEPS = 4
+# Two draws of a random model may differ by this many times what two others differ by.
+_NOISE = 4
+
+
+def mixes_batches(segmenter: Segmenter, images: Tensor) -> float:
+    """How much an image's output changes with the rest of its batch, as a multiple of rounding.
+
+    The image compared is the first one with less contrast. Its smallest and largest value, mean and variance differ
+    from those of the batch, so that a model that scales by any of them over the batch is found. All its values lie
+    between the smallest and the largest of the first image.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        Its activation is left undecided.
+    images : torch.Tensor (n, C, H, W)
+        One or more images; one is enough.
+
+    Returns
+    -------
+    float
+        Largest difference of the model's output between two batches of one size: the image beside `images`, and the
+        image beside copies of itself. In multiples of rounding and of the noise of a model that draws random numbers:
+        above 1, the model mixes the images of a batch. 0 for a model that fails on batches.
+    """
+    image = _less_contrast(images[:1])
+    batch = torch.cat([image, images])
+    with torch.no_grad(), segmenter.evaluating():
+        try:
+            alone, beside = _run(segmenter, image), _run(segmenter, batch)[:1]
+            rounding = _rounding(segmenter, alone)
+            if (difference := _largest_difference(alone, beside)) <= rounding:
+                return difference / rounding
+            # Other kernels run for another size of batch, and rounding may grow from layer to layer: compare batches
+            # of one size. Two runs of the same input tell the noise of a random model.
+            copies = _run(segmenter, image.repeat(len(batch), 1, 1, 1))
+            noise = max(_largest_difference(copies, copies[:1]), _largest_difference(alone, _run(segmenter, image)))
+            return _largest_difference(copies[:1], beside) / max(rounding, _NOISE * noise)
+        except Exception as error:
+            if isinstance(error, ModelError) or is_out_of_memory(error):
+                return 0.0
+            raise
+
+
+def _less_contrast(image: Tensor) -> Tensor:
+    """Halve the image's distance to a value in its range that is far from its mean."""
+    low, high = image.aminmax()
+    if low == high:
+        return image / 2 if low else image + 1
+    quarter = (high - low) / 4
+    center = low + quarter if image.mean() > low + 2 * quarter else high - quarter
+    return center + (image - center) / 2
+
+
+def _run(segmenter: Segmenter, images: Tensor) -> Tensor:
+    """Output (n, classes, h, w) of one call of the model."""
+    # A copy: a model may write into its input, or keep its output to write the next into.
+    return segmenter.standard(segmenter.call(images.clone()), len(images)).clone()
+
+
+def _rounding(segmenter: Segmenter, output: Tensor) -> float:
+    dtype = model_dtype(segmenter.model) if isinstance(segmenter.model, nn.Module) else torch.float32
+    largest = float(output.nan_to_num(0, 0, 0).abs().max())
+    return max(_ROUNDING, _STEPS * torch.finfo(dtype).eps) * largest or torch.finfo(torch.float32).tiny
+
+
+def _largest_difference(one: Tensor, other: Tensor) -> float:
+    """Infinite for outputs of two sizes, or where only one has a value that is not finite."""
+    if one.shape[1:] != other.shape[1:]:
+        return float("inf")
+    same = (one == other) | (one.isnan() & other.isnan())
+    return float((one - other).abs().nan_to_num(float("inf")).masked_fill(same, 0).max())
