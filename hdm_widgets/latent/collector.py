@@ -208,7 +208,7 @@ def _measure(
     hook.clear()
     images = torch.stack([item.image for _, item in entries])
     truths = np.stack([item.mask for _, item in entries])
-    with torch.inference_mode():
+    with torch.no_grad():
         # A copy: a model may write into its input, and thumbnails are of what it was given.
         raw = segmenter.raw(images.clone())
         features = hook.take(len(entries))

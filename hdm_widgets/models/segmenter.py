@@ -57,7 +57,7 @@ class Segmenter:
 
     Notes
     -----
-    A Module is run in eval mode under `torch.inference_mode`; training flags and device are put back. Outputs
+    A Module is run in eval mode under `torch.no_grad`; training flags and device are put back. Outputs
     smaller than the image are resized bilinearly before threshold or argmax. A batch that runs out of memory is
     halved; a model that fails on a batch, but not on its images one by one, is run on single images.
 
@@ -234,7 +234,7 @@ class Segmenter:
         ModelError
             As `probabilities` does, but what runs out of memory raises its own error.
         """
-        with torch.inference_mode(), self.evaluating():
+        with torch.no_grad(), self.evaluating():
             maps = self._to_size(self.call(images), images)
             finite = torch.isfinite(maps.flatten(1).sum(1))
             if not bool(finite.all()):
