@@ -25,8 +25,12 @@ from hdm_widgets.latent.activations import (
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
 from hdm_widgets.latent.items import Dataset, Item, check_columns, check_dataset, read_item, read_items
 from hdm_widgets.latent.layers import find_layer
+from hdm_widgets.latent.layouts import Layout, channels_first
+from hdm_widgets.models.batch_check import run_singly_if_mixing
 from hdm_widgets.models.batch_size import run_in_batches
+from hdm_widgets.models.compiled import uncompiled
 from hdm_widgets.models.errors import ModelError, ModelOutputError, is_out_of_memory
+from hdm_widgets.models.modules import unwrapped
 from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = ["Collector", "check_width"]
@@ -54,6 +58,8 @@ class Collector:
         Features that an item must have at least.
     memory_limit : int
         Bytes of activations that are kept in memory; more go to a temporary file.
+    layout : {"auto", "channels_first", "channels_last"}
+        See `find_layer`.
     """
 
     segmenter: Segmenter
@@ -63,10 +69,11 @@ class Collector:
     thumbnail: int = 48
     least_features: int = 1
     memory_limit: int = MEMORY_LIMIT
+    layout: Layout = "auto"
 
     def features(self, images: Tensor, layer: Layer) -> NDArray[np.float32]:
         """Pooled activations (n, d) of images (n, C, H, W) that are no items of a data set."""
-        with self._running() as segmenter, self._hook(layer.name).attached() as hook:
+        with self._running() as segmenter, self._hook(layer).attached() as hook:
 
             def run(part: slice) -> NDArray[np.float32]:
                 hook.clear()
@@ -75,7 +82,10 @@ class Collector:
                 segmenter.raw(batch)
                 return hook.take(len(batch)).cpu().numpy()
 
-            batches = run_in_batches(len(images), run, self.segmenter.sizes_for(images[0]))
+            sizes = self.segmenter.sizes_for(images[0])
+            if len(images) > 1:
+                run_singly_if_mixing(self.segmenter, images[0], sizes)
+            batches = run_in_batches(len(images), run, sizes)
             features = np.concatenate([output for _, output in batches])
         if not np.isfinite(features).all():
             raise ValueError("the activations have NaN or infinity")
@@ -106,9 +116,10 @@ class Collector:
         with self._running() as segmenter:
             first, layer = self._first(dataset, length, on_error)
             sizes = self.segmenter.sizes_for(first.image)
+            run_singly_if_mixing(self.segmenter, first.image, sizes)
             builder = CollectionBuilder(length, layer, first.image.shape, self.thumbnail, self.memory_limit)
             with (
-                self._hook(layer.name).attached() as hook,
+                self._hook(layer).attached() as hook,
                 tqdm(total=length, disable=not progress, unit="item", desc="collecting activations") as bar,
             ):
                 waiting: list[tuple[int, Item]] = []
@@ -150,15 +161,19 @@ class Collector:
     @contextmanager
     def _running(self) -> Iterator[Segmenter]:
         """The segmenter around the network inside any wrapper, with the model held in eval mode."""
-        with self.segmenter.evaluating():
+        with self.segmenter.evaluating(), uncompiled(unwrapped(network_of(self.segmenter))):
             bare = unwrapped_segmenter(self.segmenter)
             yield bare
             # What was decided on the first output holds for the wrapper too.
             self.segmenter.activation = bare.activation
 
-    def _hook(self, name: str) -> ActivationHook:
-        module = find_module(network_of(self.segmenter), name)
-        return ActivationHook(module, name, lambda activation: pooled(activation, self.pool, self.grid))
+    def _hook(self, layer: Layer) -> ActivationHook:
+        module = find_module(network_of(self.segmenter), layer.name)
+
+        def reduce(activation: Tensor) -> Tensor:
+            return pooled(channels_first(activation, layer.layout), self.pool, self.grid)
+
+        return ActivationHook(module, layer.name, reduce)
 
     def _first(self, dataset: Dataset, length: int, on_error: str) -> tuple[Item, Layer]:
         """The first item that can be used, whose size is that of all, and the layer with its output for it."""
@@ -185,7 +200,8 @@ class Collector:
         # Two images tell an axis for images from any other. Some models take images one by one, and there may be
         # memory for one only.
         layer = (
-            self._found(item.image.repeat(2, 1, 1, 1)) or find_layer(self.segmenter, self.layer, item.image[None])[0]
+            self._found(item.image.repeat(2, 1, 1, 1))
+            or find_layer(self.segmenter, self.layer, item.image[None], self.layout)[0]
         )
         example = pooled(torch.zeros(1, *layer.shape), self.pool, self.grid)
         check_width(example.shape[1], self.least_features)
@@ -194,7 +210,7 @@ class Collector:
     def _found(self, images: Tensor) -> Layer | None:
         """The layer; None if the model cannot run on these images."""
         try:
-            return find_layer(self.segmenter, self.layer, images)[0]
+            return find_layer(self.segmenter, self.layer, images, self.layout)[0]
         except Exception as error:
             if not isinstance(error, ModelError) and not is_out_of_memory(error):
                 raise

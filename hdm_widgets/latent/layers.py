@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,14 +24,18 @@ from hdm_widgets.latent.activations import (
     positions,
     unwrapped_segmenter,
 )
+from hdm_widgets.latent.layouts import FIRST, Layout, MapLayout, layout_by_module, layout_of_maps, turned
+from hdm_widgets.models.compiled import uncompiled
 from hdm_widgets.models.errors import is_out_of_memory
-from hdm_widgets.models.modules import named_modules, submodule, unwrapped
+from hdm_widgets.models.modules import named_modules, unwrapped
 from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = ["find_layer"]
 
 
-def find_layer(segmenter: Segmenter, layer: nn.Module | str, images: Tensor) -> tuple[Layer, nn.Module]:
+def find_layer(
+    segmenter: Segmenter, layer: nn.Module | str, images: Tensor, layout: Layout = "auto"
+) -> tuple[Layer, nn.Module]:
     """The layer that is meant, and its module.
 
     Parameters
@@ -42,7 +47,9 @@ def find_layer(segmenter: Segmenter, layer: nn.Module | str, images: Tensor) -> 
         those with the fewest spatial positions; of these the last one of the longest uninterrupted run, which
         ends where the decoder begins to enlarge.
     images : torch.Tensor (N, C, H, W)
-        Two or more, to run the model on once.
+        Two or more, to run the model on.
+    layout : {"auto", "channels_first", "channels_last"}
+        The axis of the channels in the layer's maps; see `layout_of_maps` for `"auto"`.
 
     Returns
     -------
@@ -51,16 +58,32 @@ def find_layer(segmenter: Segmenter, layer: nn.Module | str, images: Tensor) -> 
     Raises
     ------
     TypeError
-        If the model is no Module.
+        If the model shows no layers.
     LayerError
-        If there is no such layer, it does not run, or runs more than once.
+        If there is no such layer, it does not run, or runs more than once, or nothing tells the layout of its maps.
     """
     model = network_of(segmenter)
     segmenter = unwrapped_segmenter(segmenter)
     network = unwrapped(model)
-    if isinstance(layer, str) and layer == "auto":
-        name, shape = _bottleneck(segmenter, network, images)
-        return Layer(name, shape, chosen=True), submodule(network, name)
+    chosen = isinstance(layer, str) and layer == "auto"
+    with uncompiled(network):
+        if chosen:
+            found = _bottleneck(segmenter, network, images, layout)
+            return Layer(_plain(model, found.name), found.turned_shape, True, found.layout), found.module
+        name, module = _named(model, network, layer)
+        with ActivationHook(module, name, torch.clone).attached() as hook:
+            segmenter.raw(images)
+            shape = tuple(hook.take(len(images)).shape[1:])
+
+        def outputs() -> list[_Output]:
+            return _record_outputs(segmenter, network, images, gradients=False)
+
+        named = _with_layout(_Output(module, name, shape), outputs, images, layout)
+    return Layer(_plain(model, name), named.turned_shape, False, named.layout), module
+
+
+def _named(model: nn.Module, network: nn.Module, layer: nn.Module | str) -> tuple[str, nn.Module]:
+    """Name within the network, and module, of a layer that was given."""
     names = {module: name for name, module in named_modules(network)}
     if isinstance(layer, str):
         module = find_module(model, layer)
@@ -70,46 +93,101 @@ def find_layer(segmenter: Segmenter, layer: nn.Module | str, images: Tensor) -> 
         raise TypeError(f"layer must be a module of the model, its name or 'auto', got {type(layer).__name__}")
     if module not in names:
         raise LayerError(f"the layer given, a {type(layer).__name__}, is no part of the model")
-    name = names[module]
-    with ActivationHook(module, name, torch.clone).attached() as hook:
-        segmenter.raw(images)
-        activation = hook.take(len(images))
-    return Layer(name, tuple(activation.shape[1:])), module
+    return names[module], module
+
+
+def _plain(model: nn.Module, name: str) -> str:
+    """The name of a module without the places of the compiler's wrappers: the model has it when not compiled, too."""
+    plain = ".".join(part for part in name.split(".") if part != "_orig_mod")
+    return plain if find_module(model, plain) is find_module(model, name) else name
 
 
 @dataclass(frozen=True, eq=False)
 class _Output:
-    """A module's output in the run that looks for the bottleneck.
+    """A module's output in a run of the network.
 
     Attributes
     ----------
+    module : torch.nn.Module
     name : str
         Of the module.
     shape : tuple of int
-        For one image.
-    positions : int
-        Spatial positions.
+        For one image, as the module put it out.
     edge : torch.autograd.graph.GradientEdge or None
         Where the output is in the graph of the run; None if no gradient reaches it.
+    is_map : bool
+        Whether the values of three axes are a map of the image's size without an axis for channels.
+    layout : {"channels_first", "channels_last"}
+    candidate : bool
+        Whether the module ran once, and the network's output depends on it.
     """
 
+    module: nn.Module
     name: str
     shape: tuple[int, ...]
-    positions: int
-    edge: GradientEdge | None
+    edge: GradientEdge | None = None
+    is_map: bool = False
+    layout: MapLayout = FIRST
+    candidate: bool = True
+
+    @property
+    def turned_shape(self) -> tuple[int, ...]:
+        """Shape with the channels of maps first."""
+        return turned(self.shape, self.layout)
+
+    @property
+    def positions(self) -> int:
+        """Spatial positions."""
+        return math.prod(self.shape) if self.is_map else positions(self.turned_shape)
+
+    def told(self) -> MapLayout | None:
+        """The layout that the module's type or its weights tell."""
+        return layout_by_module(self.module, self.shape) if len(self.shape) == 3 else None
 
 
-def _bottleneck(segmenter: Segmenter, network: nn.Module, images: Tensor) -> tuple[str, tuple[int, ...]]:
-    """Name and output shape of the module that is the bottleneck."""
+def _with_layout(
+    output: _Output, outputs: Callable[[], list[_Output]], images: Tensor, layout: Layout, *, strict: bool = True
+) -> _Output:
+    """The output with the layout of its maps; where nothing tells it, an error, or else channels are taken to be first.
+
+    Parameters
+    ----------
+    output : _Output
+    outputs : callable
+        Returns those of all modules.
+    images : torch.Tensor (N, C, H, W)
+    layout : {"auto", "channels_first", "channels_last"}
+    strict : bool
+        Whether to raise the error.
+    """
+    known: MapLayout | None = FIRST if layout == "auto" else layout
+    if len(output.shape) == 3 and layout == "auto":
+
+        def others() -> set[MapLayout]:
+            return {told for one in outputs() if one.shape == output.shape and (told := one.told())}
+
+        known = layout_of_maps(output.shape, (images.shape[2], images.shape[3]), output.told(), others)
+    if known is None and strict:
+        raise LayerError(
+            f"layer {output.name!r} puts out maps of {' x '.join(map(str, output.shape))} for images of "
+            f"{images.shape[2]} x {images.shape[3]} px, and nothing tells which axis has the channels; say "
+            "layout='channels_first' or layout='channels_last'"
+        )
+    return replace(output, layout=known or FIRST)
+
+
+def _bottleneck(segmenter: Segmenter, network: nn.Module, images: Tensor, layout: Layout) -> _Output:
+    """The output of the module that is the bottleneck."""
+    # What a model keeps from its first run must not be part of a graph.
+    segmenter.raw(images)
     try:
-        outputs = _record_outputs(segmenter, network, images, gradients=True)
+        recorded = _record_outputs(segmenter, network, images, gradients=True)
     except Exception as error:
         if is_out_of_memory(error) and len(images) > 1:
             raise  # fewer images may do
-        outputs = None
-    if outputs is None:
         # Some models cannot run where gradients are recorded; then all outputs count.
-        outputs = _record_outputs(segmenter, network, images, gradients=False)
+        recorded = _record_outputs(segmenter, network, images, gradients=False)
+    outputs = [_with_layout(one, lambda: recorded, images, "auto", strict=False) for one in recorded if one.candidate]
     # A single position sums up the whole image (squeeze-excite, a pooled branch) wherever anything else is there.
     candidates = [output for output in outputs if output.positions > 1] or outputs
     if not candidates:
@@ -122,21 +200,17 @@ def _bottleneck(segmenter: Segmenter, network: nn.Module, images: Tensor) -> tup
         elif runs[-1]:
             runs.append([])
     # Containers end after what is in them: the last of the run is the outermost.
-    last = max(runs, key=len)[-1]
-    return last.name, last.shape
+    return _with_layout(max(runs, key=len)[-1], lambda: recorded, images, layout)
 
 
 def _record_outputs(segmenter: Segmenter, network: nn.Module, images: Tensor, *, gradients: bool) -> list[_Output]:
-    """Outputs of all modules in the order they came; with gradients, those that the final output depends on.
-
-    Modules that run more than once are left out, and so is the network itself.
-    """
+    """Outputs of all modules but the network itself, in the order they came."""
     outputs: list[_Output] = []
     runs: dict[str, int] = {}
     thread = threading.get_ident()
 
     def recorder(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def record(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        def record(module: nn.Module, _inputs: Any, output: Any) -> None:
             if threading.get_ident() != thread:
                 return
             runs[name] = runs.get(name, 0) + 1
@@ -146,11 +220,9 @@ def _record_outputs(segmenter: Segmenter, network: nn.Module, images: Tensor, *,
             if len(tensor) == len(images) and 0 not in tensor.shape:
                 # Three axes are tokens, or else a map of the image's size without an axis for channels.
                 is_map = tensor.shape[1:] == images.shape[2:]
-                shape = tuple(tensor.shape[1:])
-                count = tensor[0].numel() if is_map else positions(shape)
                 # The edge of now: what follows may overwrite the tensor in place.
                 edge = get_gradient_edge(tensor) if tensor.requires_grad else None
-                outputs.append(_Output(name, shape, count, edge))
+                outputs.append(_Output(module, name, tuple(tensor.shape[1:]), edge, is_map))
 
         return record
 
@@ -165,11 +237,11 @@ def _record_outputs(segmenter: Segmenter, network: nn.Module, images: Tensor, *,
                 given = given.requires_grad_() * 1
             with _DetachedNumbers() if gradients else nullcontext():
                 final = segmenter.standard(segmenter.call(given), len(images))
-            found = [output for output in outputs if runs[output.name] == 1]
-            return _contributing(found, final) if gradients else found
     finally:
         for handle in handles:
             handle.remove()
+    contributing = {id(output) for output in (_contributing(outputs, final) if gradients else outputs)}
+    return [replace(one, candidate=id(one) in contributing and runs[one.name] == 1) for one in outputs]
 
 
 def _contributing(outputs: list[_Output], final: Tensor) -> list[_Output]:

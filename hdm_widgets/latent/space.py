@@ -20,6 +20,7 @@ from hdm_widgets.latent.collector import Collector, check_width
 from hdm_widgets.latent.fitted import FittedMap, FittedState, read_only
 from hdm_widgets.latent.fitted_space import FittedSpace
 from hdm_widgets.latent.items import Columns, Dataset, check_dataset, check_images
+from hdm_widgets.latent.layouts import Layout
 from hdm_widgets.latent.neighbors import nearest
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
@@ -90,6 +91,10 @@ class LatentSpace(FittedSpace):
         As for `Segmenter`.
     batch_size : int, optional
         As for `Segmenter`.
+    layout : {"auto", "channels_first", "channels_last"}
+        The axis of the channels in the layer's maps: (N, channels, rows, cols) or (N, rows, cols, channels). `"auto"`
+        tells it from the layer's type and weights, the maps' proportions and other layers; `layer_.layout` says which
+        one it was, and what cannot be told is an error.
 
     Attributes
     ----------
@@ -147,6 +152,7 @@ class LatentSpace(FittedSpace):
         target: int | None = None,
         threshold: float | None = None,
         batch_size: int | None = None,
+        layout: Layout = "auto",
     ) -> None:
         least = {"n_components": 2, "grid": 1, "n_cluster_components": 1, "thumbnail": 1}
         given = {
@@ -172,6 +178,7 @@ class LatentSpace(FittedSpace):
             network_of(self.segmenter)
         self.layer = layer
         self.pool = check_choice("pool", pool, Pool)
+        self.layout = check_choice("layout", layout, Layout)
         self.n_components = int(n_components)
         self.iou_empty = float(iou_empty)
         self.random_state = int(random_state)
@@ -307,7 +314,9 @@ class LatentSpace(FittedSpace):
     def _collector(self) -> Collector:
         if self.segmenter is None:
             raise ValueError("this space was loaded without its model; LatentSpace.load(path, model=...) takes it")
-        return Collector(self.segmenter, self.layer, self.pool, self.grid, self.thumbnail, self.n_components)
+        return Collector(
+            self.segmenter, self.layer, self.pool, self.grid, self.thumbnail, self.n_components, layout=self.layout
+        )
 
     # -- new images -------------------------------------------------------------------------------
 
@@ -460,5 +469,6 @@ _SETTINGS = (
     "grid",
     "n_cluster_components",
     "thumbnail",
+    "layout",
 )
 _SEGMENTATION = ("target", "threshold")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hdm_widgets._validation import warn_user
+from hdm_widgets.models.batch_size import BatchSize
 from hdm_widgets.models.errors import ModelError, is_out_of_memory
 from hdm_widgets.models.modules import model_dtype
 from hdm_widgets.models.segmenter import Segmenter
 
-__all__ = ["mixes_batches"]
+__all__ = ["mixes_batches", "run_singly_if_mixing"]
 
 # Differences below this fraction of the largest output are rounding; so are those below _STEPS steps of the model's
 # floating type.
@@ -57,6 +59,30 @@ def mixes_batches(segmenter: Segmenter, images: Tensor) -> float:
             if isinstance(error, ModelError) or is_out_of_memory(error):
                 return 0.0
             raise
+
+
+def run_singly_if_mixing(segmenter: Segmenter, image: Tensor, sizes: BatchSize) -> None:
+    """Check once whether a model mixes the images of a batch; if so, warn, and run its images one at a time.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        What was found is its `batch_dependent`.
+    image : torch.Tensor (C, H, W)
+        One of the images.
+    sizes : BatchSize
+        Of the batches that follow. Where these are single images anyway, nothing is checked.
+    """
+    if sizes.single:
+        return
+    if segmenter.batch_dependent is None:
+        segmenter.batch_dependent = mixes_batches(segmenter, image[None]) > 1
+    if segmenter.batch_dependent:
+        warn_user(
+            "the model's output for an image depends on the other images of its batch; going on one image at a time "
+            "(batch_size=1 avoids this warning)"
+        )
+        sizes.run_singly()
 
 
 def _less_contrast(image: Tensor) -> Tensor:

@@ -57,6 +57,11 @@ class BatchSize:
         self._warmed_up = 0
         self.size = given or 1
 
+    @property
+    def single(self) -> bool:
+        """Whether no batch will have more than one image."""
+        return self.size == 1 and not self._growing
+
     def record(self, images: int, seconds: float) -> None:
         """Learn from a batch of `images` that ran without an error."""
         if not self._growing or images < self.size:

@@ -28,6 +28,7 @@ __all__ = [
     "submodule",
     "tensors",
     "unwrapped",
+    "wrapped_by_compiler",
 ]
 
 
@@ -156,6 +157,11 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def _wrapped(model: nn.Module) -> nn.Module | None:
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return model._modules["module"]
+    return wrapped_by_compiler(model)
+
+
+def wrapped_by_compiler(module: nn.Module) -> nn.Module | None:
+    """The module inside what `torch.compile` returned; None for any other module."""
     # Only `torch.compile` imports this, and it takes a while.
     compiler: Any = sys.modules.get("torch._dynamo.eval_frame")
-    return model._modules["_orig_mod"] if compiler and isinstance(model, compiler.OptimizedModule) else None
+    return module._modules["_orig_mod"] if compiler and isinstance(module, compiler.OptimizedModule) else None

@@ -100,6 +100,7 @@ class Segmenter:
         self.device = None if device is None else torch.device(device)
         self.batch_size = None if batch_size is None else int(batch_size)
         self.pad_to = None if pad_to is None else int(pad_to)
+        self.batch_dependent: bool | None = None  # not checked yet
         self._sizes: tuple[object, BatchSize] | None = None
         self._takes_numpy: bool | None = False if isinstance(model, nn.Module) else None
 
