@@ -84,7 +84,7 @@ class Collector:
 
             sizes = self.segmenter.sizes_for(images[0])
             if len(images) > 1:
-                run_singly_if_mixing(self.segmenter, images[0], sizes)
+                run_singly_if_mixing(self.segmenter, images[0], sizes, remind=False)
             batches = run_in_batches(len(images), run, sizes)
             features = np.concatenate([output for _, output in batches])
         if not np.isfinite(features).all():
@@ -116,7 +116,7 @@ class Collector:
         with self._running() as segmenter:
             first, layer = self._first(dataset, length, on_error)
             sizes = self.segmenter.sizes_for(first.image)
-            run_singly_if_mixing(self.segmenter, first.image, sizes)
+            run_singly_if_mixing(self.segmenter, first.image, sizes, remind=True)
             builder = CollectionBuilder(length, layer, first.image.shape, self.thumbnail, self.memory_limit)
             with (
                 self._hook(layer).attached() as hook,

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from hdm_widgets.latent.activations import (
     positions,
     unwrapped_segmenter,
 )
-from hdm_widgets.latent.layouts import FIRST, Layout, MapLayout, layout_by_module, layout_of_maps, turned
+from hdm_widgets.latent.layouts import FIRST, Layout, MapLayout, layout_of_maps, turned
 from hdm_widgets.models.compiled import uncompiled
 from hdm_widgets.models.errors import is_out_of_memory
 from hdm_widgets.models.modules import named_modules, unwrapped
@@ -69,17 +70,13 @@ def find_layer(
     with uncompiled(network):
         if chosen:
             found = _bottleneck(segmenter, network, images, layout)
-            return Layer(_plain(model, found.name), found.turned_shape, True, found.layout), found.module
-        name, module = _named(model, network, layer)
-        with ActivationHook(module, name, torch.clone).attached() as hook:
-            segmenter.raw(images)
-            shape = tuple(hook.take(len(images)).shape[1:])
-
-        def outputs() -> list[_Output]:
-            return _record_outputs(segmenter, network, images, gradients=False)
-
-        named = _with_layout(_Output(module, name, shape), outputs, images, layout)
-    return Layer(_plain(model, name), named.turned_shape, False, named.layout), module
+        else:
+            name, module = _named(model, network, layer)
+            with ActivationHook(module, name, torch.clone).attached() as hook:
+                segmenter.raw(images)
+                shape = tuple(hook.take(len(images)).shape[1:])
+            found = _LayoutReader(segmenter, network, images)(_Output(module, name, shape), layout)
+    return Layer(_plain(model, found.name), found.turned_shape, chosen, found.layout), found.module
 
 
 def _named(model: nn.Module, network: nn.Module, layer: nn.Module | str) -> tuple[str, nn.Module]:
@@ -140,40 +137,47 @@ class _Output:
         """Spatial positions."""
         return math.prod(self.shape) if self.is_map else positions(self.turned_shape)
 
-    def told(self) -> MapLayout | None:
-        """The layout that the module's type or its weights tell."""
-        return layout_by_module(self.module, self.shape) if len(self.shape) == 3 else None
 
-
-def _with_layout(
-    output: _Output, outputs: Callable[[], list[_Output]], images: Tensor, layout: Layout, *, strict: bool = True
-) -> _Output:
-    """The output with the layout of its maps; where nothing tells it, an error, or else channels are taken to be first.
+class _LayoutReader:
+    """Finds the layout of the maps of a network's modules.
 
     Parameters
     ----------
-    output : _Output
-    outputs : callable
-        Returns those of all modules.
+    segmenter : Segmenter
+        Around `network`.
+    network : torch.nn.Module
     images : torch.Tensor (N, C, H, W)
-    layout : {"auto", "channels_first", "channels_last"}
-    strict : bool
-        Whether to raise the error.
+        The images that the outputs are of.
     """
-    known: MapLayout | None = FIRST if layout == "auto" else layout
-    if len(output.shape) == 3 and layout == "auto":
 
-        def others() -> set[MapLayout]:
-            return {told for one in outputs() if one.shape == output.shape and (told := one.told())}
+    def __init__(self, segmenter: Segmenter, network: nn.Module, images: Tensor) -> None:
+        self._segmenter = segmenter
+        self._network = network
+        self._images = images
 
-        known = layout_of_maps(output.shape, (images.shape[2], images.shape[3]), output.told(), others)
-    if known is None and strict:
-        raise LayerError(
-            f"layer {output.name!r} puts out maps of {' x '.join(map(str, output.shape))} for images of "
-            f"{images.shape[2]} x {images.shape[3]} px, and nothing tells which axis has the channels; say "
-            "layout='channels_first' or layout='channels_last'"
-        )
-    return replace(output, layout=known or FIRST)
+    def __call__(self, output: _Output, layout: Layout, *, strict: bool = True) -> _Output:
+        """The output with its layout, which was given or is found; an error if it cannot be, or FIRST if not strict."""
+        known: MapLayout | None = FIRST if layout == "auto" else layout
+        if layout == "auto" and len(output.shape) == 3:
+            size = self._images.shape[2], self._images.shape[3]
+            known = layout_of_maps(output.module, output.shape, size, lambda: self._taller_shapes.get(output.name))
+            if known is None and strict:
+                raise LayerError(
+                    f"layer {output.name!r} puts out maps of {' x '.join(map(str, output.shape))} for images of "
+                    f"{size[0]} x {size[1]} px, and nothing tells which axis has the channels; say "
+                    "layout='channels_first' or layout='channels_last'"
+                )
+        return replace(output, layout=known or FIRST)
+
+    @cached_property
+    def _taller_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of all outputs, by module, for images of twice the height; none if the network does not take them."""
+        taller = torch.cat([self._images, self._images], dim=2)
+        try:
+            outputs = _record_outputs(self._segmenter, self._network, taller, gradients=False)
+        except Exception:  # noqa: BLE001 - a network of one size of image
+            return {}
+        return {output.name: output.shape for output in outputs if output.candidate}
 
 
 def _bottleneck(segmenter: Segmenter, network: nn.Module, images: Tensor, layout: Layout) -> _Output:
@@ -187,7 +191,8 @@ def _bottleneck(segmenter: Segmenter, network: nn.Module, images: Tensor, layout
             raise  # fewer images may do
         # Some models cannot run where gradients are recorded; then all outputs count.
         recorded = _record_outputs(segmenter, network, images, gradients=False)
-    outputs = [_with_layout(one, lambda: recorded, images, "auto", strict=False) for one in recorded if one.candidate]
+    read = _LayoutReader(segmenter, network, images)
+    outputs = [read(output, "auto", strict=False) for output in recorded if output.candidate]
     # A single position sums up the whole image (squeeze-excite, a pooled branch) wherever anything else is there.
     candidates = [output for output in outputs if output.positions > 1] or outputs
     if not candidates:
@@ -200,7 +205,7 @@ def _bottleneck(segmenter: Segmenter, network: nn.Module, images: Tensor, layout
         elif runs[-1]:
             runs.append([])
     # Containers end after what is in them: the last of the run is the outermost.
-    return _with_layout(max(runs, key=len)[-1], lambda: recorded, images, layout)
+    return read(max(runs, key=len)[-1], layout)
 
 
 def _record_outputs(segmenter: Segmenter, network: nn.Module, images: Tensor, *, gradients: bool) -> list[_Output]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-__all__ = ["FIRST", "LAST", "Layout", "MapLayout", "channels_first", "layout_by_module", "layout_of_maps", "turned"]
+__all__ = ["FIRST", "LAST", "Layout", "MapLayout", "channels_first", "layout_of_maps", "turned"]
 
 Layout = Literal["auto", "channels_first", "channels_last"]
 MapLayout = Literal["channels_first", "channels_last"]
@@ -17,11 +17,12 @@ Shape = tuple[int, ...]
 FIRST: MapLayout = "channels_first"
 LAST: MapLayout = "channels_last"
 
-# Their output has the channels where they need them; a subclass may turn it.
+# Layers of these types have the channels where they need them; a subclass may move them.
 _FIRST_TYPES = {
     nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.SyncBatchNorm, nn.InstanceNorm2d, nn.GroupNorm, nn.MaxPool2d,
     nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Upsample, nn.PixelShuffle, nn.PixelUnshuffle,
 }  # fmt: skip
+_LAST_NORMS = {nn.LayerNorm, nn.RMSNorm}
 
 
 def channels_first(activation: Tensor, layout: MapLayout) -> Tensor:
@@ -34,65 +35,53 @@ def turned(shape: Shape, layout: MapLayout) -> Shape:
     return (shape[2], *shape[:2]) if layout == LAST and len(shape) == 3 else shape
 
 
-def layout_by_module(module: nn.Module, shape: Shape) -> MapLayout | None:
-    """The layout that a module's type or its weights tell.
+def layout_of_maps(
+    module: nn.Module, shape: Shape, image_size: tuple[int, int], taller: Callable[[], Shape | None]
+) -> MapLayout | None:
+    """The layout of the maps that a module puts out.
 
     Parameters
     ----------
     module : torch.nn.Module
     shape : tuple of int
         Of its output for one image, three axes.
-
-    Returns
-    -------
-    "channels_first", "channels_last" or None
-        None where neither tells: by weights the channels are on the axis that has as many entries as the module's
-        vectors of weights, such as a bias.
-    """
-    kind = type(module)
-    if kind in _FIRST_TYPES:
-        return FIRST
-    if kind is nn.Linear:
-        return LAST
-    if kind in (nn.LayerNorm, nn.RMSNorm) and len(vars(module)["normalized_shape"]) == 1:
-        return LAST
-    vectors = {len(weight) for weight in module._parameters.values() if weight is not None and weight.ndim == 1}
-    first, last = shape[0] in vectors, shape[-1] in vectors
-    return None if first == last else FIRST if first else LAST
-
-
-def layout_of_maps(
-    shape: Shape, image_size: tuple[int, int], own: MapLayout | None, others: Callable[[], set[MapLayout]]
-) -> MapLayout | None:
-    """The layout of the maps that a layer puts out.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of the output for one image, three axes.
     image_size : tuple of int
         Rows and columns of the image. The maps have its proportions.
-    own : {"channels_first", "channels_last"} or None
-        What `layout_by_module` tells for the layer.
-    others : callable
-        Returns what it tells for other modules of the network whose output has the same shape; called if needed.
+    taller : callable
+        Returns the shape of its output for an image of twice the height, or None if the network does not take one;
+        called if needed.
 
     Returns
     -------
     "channels_first", "channels_last" or None
         None if it cannot be told.
     """
-    first, last = (_proportional(size, image_size) for size in (shape[1:], shape[:2]))
-    if own is None and first and not last:
+    if type(module) in _FIRST_TYPES:
         return FIRST
-    found = {own} if own else others()
-    if found == {FIRST} or (found == {LAST} and (last or not first)):
-        return found.pop()
+    first, last = (_proportional(size, image_size) for size in (shape[1:], shape[:2]))
+    if first and not last:
+        return FIRST
+    other = taller()
+    if other is not None and len(other) == 3 and other[2] == shape[2] and other != shape:
+        # The rows are the axis that has grown.
+        return FIRST if other[0] == shape[0] else LAST
+    if (told := _layout_by_weights(module, shape)) is not None:
+        return told
     if first and last:
         first, last = (_exactly_proportional(size, image_size) for size in (shape[1:], shape[:2]))
         if first == last:
             return None
     return LAST if last else FIRST
+
+
+def _layout_by_weights(module: nn.Module, shape: Shape) -> MapLayout | None:
+    """The channels are on the axis that has as many entries as the module's vectors of weights, such as a bias."""
+    # A norm may also be over all axes.
+    if type(module) is nn.Linear or (type(module) in _LAST_NORMS and len(vars(module)["normalized_shape"]) == 1):
+        return LAST
+    vectors = {len(weight) for weight in module._parameters.values() if weight is not None and weight.ndim == 1}
+    first, last = shape[0] in vectors, shape[2] in vectors
+    return None if first == last else FIRST if first else LAST
 
 
 def _proportional(size: Shape, image_size: tuple[int, int]) -> bool:

@@ -61,7 +61,7 @@ def mixes_batches(segmenter: Segmenter, images: Tensor) -> float:
             raise
 
 
-def run_singly_if_mixing(segmenter: Segmenter, image: Tensor, sizes: BatchSize) -> None:
+def run_singly_if_mixing(segmenter: Segmenter, image: Tensor, sizes: BatchSize, *, remind: bool) -> None:
     """Check once whether a model mixes the images of a batch; if so, warn, and run its images one at a time.
 
     Parameters
@@ -72,16 +72,20 @@ def run_singly_if_mixing(segmenter: Segmenter, image: Tensor, sizes: BatchSize) 
         One of the images.
     sizes : BatchSize
         Of the batches that follow. Where these are single images anyway, nothing is checked.
+    remind : bool
+        Warn also if it is known from an earlier check.
     """
-    if sizes.single:
+    if segmenter.batch_size == 1:
         return
-    if segmenter.batch_dependent is None:
+    known = segmenter.batch_dependent is not None
+    if not known and not sizes.single:
         segmenter.batch_dependent = mixes_batches(segmenter, image[None]) > 1
     if segmenter.batch_dependent:
-        warn_user(
-            "the model's output for an image depends on the other images of its batch; going on one image at a time "
-            "(batch_size=1 avoids this warning)"
-        )
+        if remind or not known:
+            warn_user(
+                "the model's output for an image depends on the other images of its batch; going on one image at a "
+                "time (batch_size=1 avoids this warning)"
+            )
         sizes.run_singly()
 
 
