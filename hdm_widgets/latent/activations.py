@@ -59,12 +59,15 @@ class Layer:
         Whether `layer="auto"` chose it.
     layout : {"channels_first", "channels_last"}
         The axis of the channels in the maps that the layer itself puts out. In `shape` they are always first.
+    given : bool
+        Whether there is no layer: the features were given to `LatentSpace.from_features`.
     """
 
     name: str
     shape: tuple[int, ...]
     chosen: bool = False
     layout: MapLayout = FIRST
+    given: bool = False
 
     @property
     def positions(self) -> int:
@@ -72,6 +75,8 @@ class Layer:
         return positions(self.shape)
 
     def __str__(self) -> str:
+        if self.given:
+            return f"{self.shape[0]} features of your own"
         name = self.name or "the model itself"
         if len(self.shape) == 3:
             channels, rows, cols = self.shape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,45 +16,21 @@ from hdm_widgets._validation import advise_on_keywords, check_choice, is_whole, 
 from hdm_widgets.latent import folder
 from hdm_widgets.latent.activations import Pool, find_module, network_of
 from hdm_widgets.latent.collection import Collection
-from hdm_widgets.latent.collector import Collector, check_width
+from hdm_widgets.latent.collector import check_width
 from hdm_widgets.latent.fitted import FittedMap, FittedState, read_only
-from hdm_widgets.latent.fitted_space import FittedSpace
-from hdm_widgets.latent.items import Columns, Dataset, check_dataset, check_images
+from hdm_widgets.latent.items import Columns, Dataset, check_dataset
 from hdm_widgets.latent.layouts import Layout
-from hdm_widgets.latent.neighbors import nearest
+from hdm_widgets.latent.new_images import SpaceWithModel
+from hdm_widgets.latent.own_features import collect_features
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.surface import Regressor
 from hdm_widgets.models.segmenter import Model, Segmenter
 
-__all__ = ["LatentSpace", "Location"]
+__all__ = ["LatentSpace"]
 
 
-@dataclass(frozen=True, eq=False)
-class Location:
-    """Where new images fall on the map.
-
-    Attributes
-    ----------
-    embedding : numpy.ndarray, float64 (n, n_components)
-        Their coordinates.
-    iou : numpy.ndarray, float64 (n,)
-        IoU expected at these coordinates; NaN if no item of the space has an IoU.
-    distance : numpy.ndarray, float64 (n,)
-        Distance of an image's activations to those of the nearest item, scaled so that 95 % of the items are nearer
-        than 1 to another item. Far above 1 the image is unlike the data, and its coordinates and the IoU expected
-        there mean little.
-    nearest : numpy.ndarray, int64 (n,)
-        Position of the nearest item.
-    """
-
-    embedding: NDArray[np.float64]
-    iou: NDArray[np.float64]
-    distance: NDArray[np.float64]
-    nearest: NDArray[np.int64]
-
-
-class LatentSpace(FittedSpace):
+class LatentSpace(SpaceWithModel):
     """A map of a data set as a segmentation model sees it.
 
     The activations at the bottleneck of an encoder-decoder, one vector per image, are reduced to principal
@@ -190,10 +166,8 @@ class LatentSpace(FittedSpace):
         if self._fitted is None:
             return f"LatentSpace(layer={self.layer!r}, pool={self.pool!r}), not fitted"
         fraction = self.explained_variance_ratio_[:2].sum()
-        return (
-            f"LatentSpace of {len(self)} items at {self.layer_}, pool={self.pool!r}; "
-            f"two components explain {fraction:.0%} of the variance"
-        )
+        source = f"with {self.layer_}" if self.layer_.given else f"at {self.layer_}, pool={self.pool!r}"
+        return f"LatentSpace of {len(self)} items {source}; two components explain {fraction:.0%} of the variance"
 
     def snapshot(self) -> LatentSpace:
         """The space as it is now: a later `fit` or `cluster` of either does not change the other.
@@ -206,6 +180,82 @@ class LatentSpace(FittedSpace):
         return copy.copy(self)
 
     # -- fitting ----------------------------------------------------------------------------------
+
+    @classmethod
+    @advise_on_keywords
+    def from_features(
+        cls,
+        features: Tensor | NDArray[Any],
+        dataset: Dataset,
+        predictions: Tensor | NDArray[Any] | Sequence[Any],
+        n_components: int = 2,
+        iou_empty: float = 0.0,
+        random_state: int = 0,
+        *,
+        n_cluster_components: int = 10,
+        thumbnail: int = 48,
+        columns: Columns | None = None,
+        num_workers: int = 0,
+        on_error: Literal["raise", "skip"] = "raise",
+        progress: bool = True,
+    ) -> LatentSpace:
+        """Make the map from features of your own, for a model whose layers cannot be seen.
+
+        Parameters
+        ----------
+        features : torch.Tensor or numpy.ndarray, float (n, d)
+            One vector per item of the data set.
+        dataset : Dataset
+            As for `fit`: n items with image and mask.
+        predictions : torch.Tensor, numpy.ndarray or sequence of those (n, H, W)
+            The masks that the model predicts, nonzero = segment.
+        n_components, random_state, n_cluster_components, thumbnail : int
+            As for the constructor.
+        iou_empty : float
+            As for the constructor.
+        columns, num_workers, on_error, progress
+            As for `fit`.
+
+        Returns
+        -------
+        LatentSpace
+            A fitted space without a model: it has no `transform`, `predict_iou` and `locate` of images.
+
+        Raises
+        ------
+        CollectionError
+            A ValueError that names the item that cannot be used.
+        ValueError, TypeError
+            If there are not as many features and predictions as items, or an argument is wrong.
+
+        Examples
+        --------
+        >>> import hdm_widgets as hw
+        >>> model, scenes = hw.demo.aerial(32)
+        >>> images = torch.stack([scenes[i][0] for i in range(32)])
+        >>> masks = hw.Segmenter(model).masks(images)
+        >>> hw.LatentSpace.from_features(images.mean((2, 3)), scenes, masks, progress=False)
+        LatentSpace of 32 items with 3 features of your own; two components explain 100% of the variance
+        """
+        space = cls(
+            None,
+            n_components=n_components,
+            iou_empty=iou_empty,
+            random_state=random_state,
+            n_cluster_components=n_cluster_components,
+            thumbnail=thumbnail,
+        )
+        collection = collect_features(
+            features,
+            dataset,
+            predictions,
+            thumbnail=space.thumbnail,
+            columns=columns,
+            num_workers=num_workers,
+            on_error=on_error,
+            progress=progress,
+        )
+        return space.fit_collected(collection, dataset, progress=progress)
 
     @advise_on_keywords
     def fit(
@@ -311,78 +361,6 @@ class LatentSpace(FittedSpace):
         if count <= least:
             raise ValueError(f"{least} components need more than {least} items, {came} {count}")
 
-    def _collector(self) -> Collector:
-        if self.segmenter is None:
-            raise ValueError("this space was loaded without its model; LatentSpace.load(path, model=...) takes it")
-        return Collector(
-            self.segmenter, self.layer, self.pool, self.grid, self.thumbnail, self.n_components, layout=self.layout
-        )
-
-    # -- new images -------------------------------------------------------------------------------
-
-    def transform(self, images: Tensor | NDArray[Any]) -> NDArray[np.float64]:
-        """Coordinates of new images on the map.
-
-        Parameters
-        ----------
-        images : torch.Tensor or numpy.ndarray (N, C, H, W)
-            Scaled as the model expects it.
-
-        Returns
-        -------
-        numpy.ndarray, float64 (N, n_components)
-        """
-        return self._embedded(self._features(images))
-
-    def predict_iou(self, images: Tensor | NDArray[Any]) -> NDArray[np.float64]:
-        """Expected IoU of new images, from their coordinates on the map.
-
-        `locate` also says how far an image is from the data, and so whether to trust it.
-
-        Parameters
-        ----------
-        images : torch.Tensor or numpy.ndarray (N, C, H, W)
-            Scaled as the model expects it.
-
-        Returns
-        -------
-        numpy.ndarray, float64 (N,)
-        """
-        return self.locate(images).iou
-
-    def locate(self, images: Tensor | NDArray[Any]) -> Location:
-        """Where new images fall on the map, what IoU is expected there, and how far they are from the data.
-
-        Parameters
-        ----------
-        images : torch.Tensor or numpy.ndarray (N, C, H, W)
-            Scaled as the model expects it.
-
-        Returns
-        -------
-        Location
-        """
-        found = self._map("embedding_")
-        features = self._features(images)
-        embedding = self._embedded(features)
-        expected = np.full(len(features), np.nan)
-        if found.regressor is not None:
-            expected = found.regressor.predict(embedding[:, :2])
-        closest, distances = nearest(found.collection.features, features, 1)
-        return Location(embedding, expected, distances[:, 0] / found.distance_scale, closest[:, 0])
-
-    def _embedded(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        found = self._map("embedding_")
-        return found.projection.transform(features)[:, : found.n_components]
-
-    def _features(self, images: Tensor | NDArray[Any]) -> NDArray[np.float32]:
-        given = check_images(images, self.collection_.image_shape, same_size=self.pool == "flatten")
-        features = self._collector().features(given, self.layer_)
-        width = self.collection_.features.shape[1]
-        if features.shape[1] != width:
-            raise ValueError(f"layer and pool give {features.shape[1]} features, the space was made with {width}")
-        return features
-
     def _check_model(self) -> None:
         """Warn if the model that a space is loaded with is visibly not the one it was made with."""
         if self.segmenter is None:
@@ -442,9 +420,11 @@ class LatentSpace(FittedSpace):
         Raises
         ------
         FileNotFoundError, ValueError
-            If it is no such folder, or the data set is too short for it.
+            If it is no such folder, the data set is too short for it, or it was made of features and takes no model.
         """
         stored = folder.read(path)
+        if stored.collection.layer.given and model is not None:
+            raise ValueError("this space was made of features, LatentSpace.from_features, and takes no model")
         settings, collection = stored.settings, stored.collection
         if model is None or isinstance(model, Segmenter):
             # A Segmenter has its own; without a model nothing is segmented.
