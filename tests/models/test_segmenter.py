@@ -278,7 +278,7 @@ def test_the_first_image_with_nan_is_named(batch_size):
             run(images)
         assert error.value.image_index == 2
     with pytest.warns(DeprecationWarning, match="called image_index now"):
-        assert error.value.image == 2
+        assert error.value.picture == 2
 
 
 def test_large_numbers_are_no_infinity():

@@ -414,7 +414,7 @@ def test_a_space_of_given_features_is_on_screen_and_cannot_explain(explore, plac
     np.testing.assert_array_equal(shown.points.x, explorer.space.embedding_[:, 0])
     reply, (image, truth, prediction) = shown.gallery.ask("images", items=[6])
     assert reply["images"][0]["iou"] == 1 / 3  # the truth has 3 rows, the prediction 1
-    expected = np.round(255 * places.images[6].transpose(1, 2, 0))
+    expected = np.round(255 * places.images[6].transpose(1, 2, 0).astype(np.float64))
     np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(image))), expected)
     np.testing.assert_array_equal(unpacked(truth, 5, 7), places.masks[6])
     np.testing.assert_array_equal(unpacked(prediction, 5, 7), places.drawn[6])
