@@ -188,3 +188,10 @@ class CollectionBuilder:
             image_shape=self._shape,
             skipped=dict(self.skipped),
         )
+
+    def build_some(self, tables: dict[str, NDArray[Any]]) -> Collection:
+        """As `build`, but a CollectionError if nothing was added."""
+        if (built := self.build(tables)) is not None:
+            return built
+        index, message = next(iter(self.skipped.items()))
+        raise CollectionError(f"no item could be used; the first: {message}", index, None)

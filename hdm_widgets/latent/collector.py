@@ -152,11 +152,7 @@ class Collector:
                     if len(waiting) >= sizes.size:
                         run_waiting()
                 run_waiting()
-        collected = builder.build(tables)
-        if collected is None:
-            index, message = next(iter(builder.skipped.items()))
-            raise CollectionError(f"no item could be used; the first: {message}", index, None)
-        return collected
+        return builder.build_some(tables)
 
     @contextmanager
     def _running(self) -> Iterator[Segmenter]:

@@ -85,11 +85,7 @@ def collect_features(
         if len(waiting) == _BATCH:
             add_waiting()
     add_waiting()
-    collected = builder.build(tables)
-    if collected is None:
-        index, message = next(iter(builder.skipped.items()))
-        raise CollectionError(f"no item could be used; the first: {message}", index, None)
-    return collected
+    return builder.build_some(tables)
 
 
 def _first(dataset: Dataset, length: int, on_error: str) -> Item:

@@ -39,7 +39,7 @@ class LatentSpace(SpaceWithModel):
     Parameters
     ----------
     model : torch.nn.Module or Segmenter
-        A Segmenter must wrap a Module.
+        A Segmenter must wrap a Module. For other functions, TorchScript and exported programs see `from_features`.
     layer : torch.nn.Module or str
         Where the activations are taken: a module of the model, its dotted name, or `"auto"` for the bottleneck:
         the last module before the decoder enlarges its maps. `layer_name_` says which one it was.
@@ -98,6 +98,9 @@ class LatentSpace(SpaceWithModel):
 
     Notes
     -----
+    A fit compares the model's output for an image alone with that for the same image in a batch. Where they differ
+    beyond rounding, it warns and runs the images one at a time.
+
     Principal components are exact where the activations take at most 512 MB as float64, or features outnumber items
     and there are at most 8192 items. Else scikit-learn's `IncrementalPCA` approximates them, and `projection_.exact`
     says so.
@@ -230,12 +233,14 @@ class LatentSpace(SpaceWithModel):
 
         Examples
         --------
+        >>> import torch
         >>> import hdm_widgets as hw
         >>> model, scenes = hw.demo.aerial(32)
         >>> images = torch.stack([scenes[i][0] for i in range(32)])
         >>> masks = hw.Segmenter(model).masks(images)
-        >>> hw.LatentSpace.from_features(images.mean((2, 3)), scenes, masks, progress=False)
-        LatentSpace of 32 items with 3 features of your own; two components explain 100% of the variance
+        >>> space = hw.LatentSpace.from_features(images.mean((2, 3)), scenes, masks, progress=False)
+        >>> space.embedding_.shape
+        (32, 2)
         """
         space = cls(
             None,

@@ -129,13 +129,18 @@ def _all_modules(model: nn.Module) -> list[nn.Module]:
         if id(module) not in found:
             found[id(module)] = module
             pending += [child for child in module._modules.values() if child is not None]
-            for value in list(vars(module).values()):
-                entries = (
-                    value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
-                )
-                if len(entries) <= _LONGEST:
-                    pending += [entry for entry in (value, *entries) if isinstance(entry, nn.Module)]
+            pending += [one for name, value in vars(module).items() if name not in _STANDARD for one in _held(value)]
     return list(found.values())
+
+
+# What every module has, with its parts in `_modules`.
+_STANDARD = frozenset(vars(nn.Module()))
+
+
+def _held(value: Any) -> list[nn.Module]:
+    """The modules that an attribute holds."""
+    entries = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else (value,)
+    return [entry for entry in entries if isinstance(entry, nn.Module)] if len(entries) <= _LONGEST else []
 
 
 def _flag(module: nn.Module) -> Any:
@@ -159,7 +164,7 @@ def _set_flag(module: nn.Module, flag: Any) -> None:
 def _calls_through(model: nn.Module) -> bool:
     """Whether `train` and `eval` of all modules are those of `nn.Module`, or call them, and reach all children."""
     return shows_children(model) and all(
-        has_method(module, name) and (not _is_own(module, name) or _calls_super(getattr(module, name)))
+        not _is_own(module, name) or (has_method(module, name) and _calls_super(getattr(module, name)))
         for module in modules(model)
         for name in _METHODS
     )
@@ -171,7 +176,7 @@ def _has_own_methods(model: nn.Module) -> bool:
 
 def _is_own(module: nn.Module, name: str) -> bool:
     """Whether a module has a method or an attribute of this name in place of `nn.Module`'s."""
-    return name in vars(module) or inspect.getattr_static(type(module), name) is not getattr(nn.Module, name)
+    return name in vars(module) or getattr(type(module), name) is not getattr(nn.Module, name)
 
 
 def _calls_super(method: Any) -> bool:

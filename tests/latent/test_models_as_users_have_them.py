@@ -58,6 +58,20 @@ def test_a_method_that_an_attribute_hides(name, expected):
     assert all(not module._forward_hooks for module in modules(model))
 
 
+@pytest.mark.parametrize("name", [*METHODS, "all"])
+def test_a_method_that_a_class_overrides(name, expected):
+    def refuses(*args, **kwargs):
+        raise AssertionError("a model's own method of another meaning")
+
+    model = network()
+    for module in (model, model.bottleneck, model.decoder[1]):
+        own = dict.fromkeys(METHODS if name == "all" else [name], refuses)
+        module.__class__ = type("Own", (type(module),), own)
+    assert_fits_as(expected, model)
+    assert all(module.training for module in modules(model))
+    assert all(not module._forward_hooks for module in modules(model))
+
+
 @pytest.mark.parametrize("layer", ["auto", "bottleneck", "the module"])
 def test_all_methods_hidden_at_once(layer, expected):
     model = without_methods(*METHODS)
