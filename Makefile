@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DELETE_ON_ERROR:
 
 demo: .venv/.installed $(BUNDLE)
-	$(BIN)/jupyter lab $(ROOT) notebooks/01_quickstart.ipynb
+	$(BIN)/jupyter lab $(ROOT) --LabApp.default_url=/lab/tree/notebooks/01_quickstart.ipynb
 
 test: lint docs browser
 	cd js && npm test

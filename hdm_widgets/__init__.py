@@ -1,8 +1,8 @@
 """See why an image segmentation model draws the mask it draws.
 
 `hdm_widgets.hdm` has the Hausdorff Distance Masks, `HDMExplorer` is their widget. `LatentSpace` maps a data set as a
-model sees it, `LatentExplorer` is its widget. `Segmenter` makes a segmenter of any torch Module or callable, `demo` has
-ready-made models with data.
+model sees it, `LatentExplorer` is its widget. `Segmenter` makes a segmenter of any torch Module or callable, `Display`
+says how images are shown, `demo` has ready-made models with data.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hdm_widgets import data, demo, hdm, latent, metrics
+    from hdm_widgets._picture import Display
     from hdm_widgets.latent.space import LatentSpace
     from hdm_widgets.models.segmenter import Segmenter
     from hdm_widgets.models.training import train
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hdm_widgets.widgets.latent.explorer import LatentExplorer
 
 __all__ = [
+    "Display",
     "HDMExplorer",
     "LatentExplorer",
     "LatentSpace",
@@ -36,6 +38,7 @@ __version__ = "0.1.0"
 
 # Where each public name lives; None: a module of its own. Loaded when first asked for.
 _HOMES = {
+    "Display": "hdm_widgets._picture",
     "HDMExplorer": "hdm_widgets.widgets.hdm.explorer",
     "LatentExplorer": "hdm_widgets.widgets.latent.explorer",
     "LatentSpace": "hdm_widgets.latent.space",

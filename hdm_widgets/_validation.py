@@ -110,71 +110,154 @@ def to_tensor(images: Tensor | NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
 
 
-def check_image(image: object, height: int, width: int) -> Tensor:
-    """The image as float32 (C, H, W); a (H, W) image gets one channel."""
+# How many channels an image usually has; of (H, W, C), the last side is one of these.
+_USUAL_CHANNELS = (1, 3, 4)
+_CHANNELS_FIRST = (
+    "; channels come first: image.transpose(2, 0, 1) for numpy, image.permute(2, 0, 1) for torch "
+    "(a Segmenter with preprocess= takes (H, W, C) as it is)"
+)
+
+
+def image_size(image: object, *, preprocess: bool = False, mask: object = None) -> tuple[int, int]:
+    """Height and width of an image.
+
+    Parameters
+    ----------
+    image : object
+    preprocess : bool
+        Whether it is for a Segmenter with `preprocess=`: then it may be (H, W, C) too.
+    mask : object
+        The image's ground truth, whose shape tells (C, H, W) from (H, W, C) where it fits one of them.
+
+    Returns
+    -------
+    tuple of int
+    """
+    shape = tuple(getattr(image, "shape", ()))
+    if len(shape) < 2:
+        # Neither an array nor an image: the check says so in full.
+        check_image(image, 1, 1)
+    size = tuple(getattr(mask, "shape", ()))[-2:]
+    if preprocess and size in (shape[:2], shape[-2:]):
+        return int(size[0]), int(size[1])
+    if not _looks_channels_last(shape):
+        if preprocess and len(shape) == 3 and shape[0] in _USUAL_CHANNELS and shape[-1] in _USUAL_CHANNELS:
+            raise _ambiguous(shape, "give a segment (H, W) of its size")
+        return int(shape[-2]), int(shape[-1])
+    if preprocess:
+        return int(shape[0]), int(shape[1])
+    raise ValueError(f"the image must be (C, H, W), got shape {shape}{_CHANNELS_FIRST}")
+
+
+def _looks_channels_last(shape: tuple[int, ...]) -> bool:
+    """Whether a shape is that of (H, W, C), as far as its sides tell."""
+    usual = _USUAL_CHANNELS
+    return len(shape) == 3 and shape[-1] in usual and shape[0] not in usual and shape[0] > shape[-1]
+
+
+def _ambiguous(shape: tuple[int, ...], advice: str) -> ValueError:
+    return ValueError(f"an image of shape {shape} may be (C, H, W) or (H, W, C); {advice}")
+
+
+def check_image(image: object, height: int, width: int, *, preprocess: bool = False) -> Tensor:
+    """The image as float32 (C, H, W); a (H, W) image gets one channel.
+
+    With `preprocess`, for a Segmenter that has one, values of whole numbers stay as they are, and the image may be
+    (H, W, C) too.
+    """
     if not isinstance(image, (Tensor, np.ndarray)):
-        raise TypeError(f"the image must be a torch tensor or a numpy array, got {type(image).__name__}")
+        advice = "; np.asarray(image) makes one" if hasattr(image, "__array_interface__") else ""
+        raise TypeError(f"the image must be a torch tensor or a numpy array, got {type(image).__name__}{advice}")
     shape = tuple(image.shape)
     if len(shape) not in (2, 3):
         advice = "; take one image out of the batch, image[0]" if len(shape) == 4 else ""
         raise ValueError(f"the image must be (C, H, W) or (H, W), got shape {shape}{advice}")
-    if shape[-2:] != (height, width):
-        advice = ""
-        if len(shape) == 3 and shape[:2] == (height, width):
-            advice = "; channels come first: image.transpose(2, 0, 1) for numpy, image.permute(2, 0, 1) for torch"
+    first, last = shape[-2:] == (height, width), len(shape) == 3 and shape[:2] == (height, width)
+    if preprocess and first and last:
+        raise _ambiguous(shape, "normalize it yourself, for a Segmenter without preprocess, which takes (C, H, W) only")
+    channels_last = preprocess and last
+    if not first and not channels_last:
+        advice = _CHANNELS_FIRST if not preprocess and (last or _looks_channels_last(shape)) else ""
         raise ValueError(
             f"expected an image {width} px wide and {height} px high, (C, {height}, {width}), got shape {shape}{advice}"
         )
-    if len(shape) == 3 and shape[0] == 0:
+    if 0 in shape:
         raise ValueError(f"the image has no channel, got shape {shape}")
-    floating = image.is_floating_point() if isinstance(image, Tensor) else np.issubdtype(image.dtype, np.floating)
-    if not floating:
-        raise TypeError(
-            f"the image must be of a floating type, scaled as the model expects it, got {image.dtype}; "
-            "for values 0 to 255: image.astype('float32') / 255"
-        )
+    check_image_values("the image", image, preprocess=preprocess)
     checked = to_tensor(image).to("cpu", torch.float32, copy=True)
+    if channels_last:
+        checked = checked.permute(2, 0, 1).contiguous()
     # The sum is several times quicker than a look at every value; it may overflow where none is wrong.
     if not math.isfinite(float(checked.sum())) and not bool(torch.isfinite(checked).all()):
-        channel_row_col = tuple(int(i) for i in (~torch.isfinite(checked)).nonzero()[0])
-        raise ValueError(f"the image has NaN or infinity, first at {channel_row_col}")
+        first_bad = tuple(int(i) for i in (~torch.isfinite(checked)).nonzero()[0])
+        axis = "" if len(shape) == 2 else "-1" if channels_last else "0"
+        raise ValueError(f"the image has NaN or infinity, first at {first_bad}{_fill_nodata(image, axis)}")
     return checked[None] if checked.ndim == 2 else checked
 
 
-def check_channels_first(shape: tuple[int, ...]) -> None:
-    """Refuse what looks like (H, W, C), before its sides are taken for those of the image."""
-    if len(shape) == 3 and shape[-1] in (1, 3, 4) and shape[0] not in (1, 3, 4) and shape[0] > shape[-1]:
+def check_image_values(name: str, images: Tensor | NDArray[Any], *, preprocess: bool) -> None:
+    """Refuse images whose values are not numbers as the model expects them, or are masked."""
+    kind = np.dtype(str(images.dtype).removeprefix("torch.").replace("bfloat16", "float32")).kind
+    if kind not in ("iuf" if preprocess else "f"):
+        word = name.split()[-1]
+        cast = f"{word}.float()" if isinstance(images, Tensor) else f"{word}.astype('float32')"
+        remedy = f"for values 0 to 255: {cast} / 255"
+        if kind in "iu":
+            remedy += (
+                ", or leave them as they are and let the Segmenter normalize them, after the disc: "
+                "hw.Segmenter(model, preprocess=lambda images: images / 255)"
+            )
+        expected = "of real numbers" if preprocess else "of a floating type, scaled as the model expects it"
+        raise TypeError(f"{name} must be {expected}, got {images.dtype}; {cast if preprocess else remedy}")
+    if isinstance(images, np.ma.MaskedArray) and bool(np.ma.getmaskarray(images).any()):
         raise ValueError(
-            f"the image must be (C, H, W), got shape {shape}; channels come first: "
-            "image.transpose(2, 0, 1) for numpy, image.permute(2, 0, 1) for torch"
+            f"{name} must have no masked values: fill them, .filled(0), and leave these pixels out with ignore="
         )
 
 
-def check_segment(segment: object, height: int, width: int) -> NDArray[Any]:
-    """The true mask as a numpy array (H, W) of its own type, the caller's no longer."""
-    if isinstance(segment, Tensor):
-        segment = segment.detach().cpu().numpy()
-    if not isinstance(segment, np.ndarray):
-        raise TypeError(f"the segment must be a torch tensor or a numpy array, got {type(segment).__name__}")
-    if segment.dtype.kind not in "buif":
-        raise TypeError(f"the segment must be bool, whole or real numbers, nonzero = segment, got {segment.dtype}")
-    if segment.shape != (height, width):
-        advice = "; take the mask out of its first axis, segment[0]" if segment.shape[1:] == (height, width) else ""
-        raise ValueError(
-            f"expected a segment of the image's size ({height}, {width}), got shape {segment.shape}{advice}"
-        )
-    if segment.dtype.kind == "f" and not np.isfinite(segment).all():
-        raise ValueError("the segment has NaN or infinity")
-    return segment.copy()
+def _fill_nodata(image: Tensor | NDArray[Any], axis: str) -> str:
+    """What to write where pixels without data are NaN or infinite."""
+    library = "torch" if isinstance(image, Tensor) else "np"
+    return (
+        f"; where a pixel has no data, fill it, {library}.nan_to_num(image, nan=0, posinf=0, neginf=0), and leave it "
+        f"out of the measures with ignore=~{library}.isfinite(image){f'.all({axis})' if axis else ''}"
+    )
 
 
-def check_channel(channel: object, channels: int) -> int:
-    """-1 for all channels, or the index of one."""
+def check_channel(channel: object, channels: int) -> int | tuple[int, ...]:
+    """-1 for all channels, the index of one, or the indices of several in ascending order."""
+    entries = listed(channel)
+    if entries is None:
+        return _check_one_channel(channel, channels, least=-1)
+    several = tuple(sorted(_check_one_channel(entry, channels, least=0) for entry in entries))
+    if not several or len(set(several)) < len(several):
+        raise ValueError(f"channel must name at least one channel, and none twice, got {channel!r}")
+    return several if len(several) > 1 else several[0]
+
+
+def _check_one_channel(channel: object, channels: int, *, least: int) -> int:
     if not is_whole(channel):
-        raise TypeError(f"channel must be a whole number, got {channel!r}")
-    if not -1 <= channel < channels:
-        raise ValueError(f"channel must be -1 (all) or 0 to {channels - 1} for this image, got {channel}")
+        raise TypeError(f"channel must be a whole number, got {channel!r}; a list of them covers several")
+    if not least <= channel < channels:
+        expected = "-1 (all) or 0" if least < 0 else "0"
+        raise ValueError(f"channel must be {expected} to {channels - 1} for this image, got {channel}")
     return int(channel)
+
+
+def listed(value: object) -> list[Any] | None:
+    """The entries of a list, tuple, range or one-dimensional array or tensor; None for anything else."""
+    if isinstance(value, (Tensor, np.ndarray)):
+        entries: list[Any] | None = value.tolist() if value.ndim == 1 else None
+        return entries
+    return list(value) if isinstance(value, (list, tuple, range)) else None
+
+
+def finite_number(value: object) -> float | None:
+    """A number of Python's, NumPy's or torch's as float; None for anything else."""
+    if isinstance(value, (Tensor, np.ndarray)) and not value.ndim:
+        value = value.item()
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    return float(value) if number and np.isfinite(value) else None  # type: ignore[arg-type,call-overload]  # a number
 
 
 def check_region(region: object, height: int, width: int) -> tuple[int, int, int, int]:

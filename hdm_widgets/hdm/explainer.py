@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any, Unpack
 
 import torch
@@ -11,18 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from hdm_widgets._masks import GivenMask, check_truth
 from hdm_widgets._validation import (
     advise_on_keywords,
     check_channel,
     check_image,
     check_region,
-    check_segment,
     takes_options,
+    warn_user,
 )
 from hdm_widgets.hdm.cache import ScanCache
 from hdm_widgets.hdm.grid import Grid, check_count
-from hdm_widgets.hdm.measure import MaskMeasure, Measure, OutputMeasure
-from hdm_widgets.hdm.occlusion import Occluder, OverriddenOcclusion
+from hdm_widgets.hdm.measure import MaskMeasure, Measure, MeasuredOutput, OutputMeasure
+from hdm_widgets.hdm.occlusion import Occluder, OverriddenOcclusion, check_fill_length
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions, ScanSettings
 from hdm_widgets.hdm.plan import Plan
 from hdm_widgets.hdm.result import HDMResult, ScanUpdate
@@ -129,6 +131,7 @@ class HausdorffDistanceMasks:
         Parameters
         ----------
         image : torch.Tensor, (C, H, W), or (H, W) where one channel is occluded
+            Its occluded channels, with values as they were given: before the `preprocess` of a Segmenter that has one.
         mask : torch.Tensor (H, W)
             0 in the disc and 1 outside, or -1 and 1 after `generate_masks(..., normalize=True)`.
 
@@ -136,27 +139,47 @@ class HausdorffDistanceMasks:
         -------
         torch.Tensor
             Of the shape of `image`.
+
+        Warns
+        -----
+        UserWarning
+            If the image has values above the mask's: the minimum clips them outside of the disc too.
         """
+        most, high = float(image.max()), float(mask.max())
+        if most > high:
+            warn_user(
+                f"the image has values up to {most:g}; the element-wise minimum with the mask cuts all of them down to "
+                f"{high:g}, outside the disc too. Cover the disc alone: torch.where(mask == {high:g}, image, value)"
+            )
         return torch.min(image, mask)
 
     def calculate_distance(self, output: NDArray[Any], segment: NDArray[Any]) -> float:
         """Distance of one output to the truth. Override it to measure in another way.
 
-        A scan measures masks in batches, with the Segmenter's threshold, and calls this only where a
-        subclass overrides it. On its own it cuts probabilities (all values within [0, 1]) at 0.5 and logits at 0.
+        A scan measures masks in batches and calls this only where a subclass overrides it. There,
+        `super().calculate_distance(output, segment)` is the Hausdorff distance that the scan would measure itself: of
+        the model's mask (the argmax of several classes, or the Segmenter's threshold), with the scan's `empty`,
+        `spacing` and `ignore`. Given another map than the one that came, it puts that in the place of the target's.
+        Outside a scan it cuts probabilities (all values within [0, 1]) at 0.5 and logits at 0.
 
         Parameters
         ----------
         output : numpy.ndarray (H, W)
-            The target's map as the model gave it, without activation.
+            The target's map as the model gave it, without activation. With ignored pixels, this and `segment` are
+            numpy masked arrays, in which these pixels are masked.
         segment : numpy.ndarray (H, W)
+            The ground truth in its own type, nonzero = segment.
 
         Returns
         -------
         float
+            An array or a tensor of one element serves too.
         """
-        probabilities = output.min() >= 0 and output.max() <= 1
-        return hausdorff_distance(output > (0.5 if probabilities else 0.0), segment)
+        measured = MeasuredOutput.current()
+        if measured is None:
+            probabilities = output.min() >= 0 and output.max() <= 1
+            return hausdorff_distance(output > (0.5 if probabilities else 0.0), segment)
+        return measured.hausdorff(output, segment)
 
     @takes_options(ScanOptions)
     def explain(
@@ -165,7 +188,7 @@ class HausdorffDistanceMasks:
         image: Tensor | NDArray[Any],
         segment: Tensor | NDArray[Any],
         device: torch.device | str | None = None,
-        channel: int = -1,
+        channel: int | Sequence[int] = -1,
         *,
         progress: bool | Callable[[ScanUpdate], object] = True,
         **options: Unpack[ScanKeywords],
@@ -177,13 +200,15 @@ class HausdorffDistanceMasks:
         model : torch.nn.Module, callable or Segmenter
             See `Segmenter` for what a model may take and return.
         image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W)
-            The image, of a floating type, as the model expects it.
+            The image, of a floating type, as the model expects it. For a Segmenter with `preprocess`: the image as you
+            have it, of any real type, also (H, W, C).
         segment : torch.Tensor or numpy.ndarray (H, W)
-            The ground truth, nonzero = segment.
+            The ground truth, nonzero = segment: bool, whole numbers, or floats that are 0 and 1. Masked pixels of a
+            numpy masked array do not count.
         device : torch.device or str, optional
             Where to run; the model's own device by default.
-        channel : int
-            Occlude this channel only; -1 for all.
+        channel : int or sequence of int
+            Occlude this channel only, or these; -1 for all.
         progress : bool or callable
             Show a tqdm bar, or call this with every `ScanUpdate`.
         **options
@@ -222,7 +247,7 @@ class HausdorffDistanceMasks:
         image: Tensor | NDArray[Any],
         segment: Tensor | NDArray[Any],
         device: torch.device | str | None = None,
-        channel: int = -1,
+        channel: int | Sequence[int] = -1,
         **options: Unpack[ScanKeywords],
     ) -> Generator[ScanUpdate]:
         """Measure every cell, coarse to fine, with an update after every batch.
@@ -259,7 +284,7 @@ class HausdorffDistanceMasks:
         image: Tensor | NDArray[Any],
         segment: Tensor | NDArray[Any],
         device: torch.device | str | None = None,
-        channel: int = -1,
+        channel: int | Sequence[int] = -1,
         *,
         progress: object = False,  # noqa: ARG002 - as documented
         **options: Unpack[ScanKeywords],
@@ -290,7 +315,7 @@ class HausdorffDistanceMasks:
         image: Tensor | NDArray[Any],
         segment: Tensor | NDArray[Any],
         device: torch.device | str | None = None,
-        channel: int = -1,
+        channel: int | Sequence[int] = -1,
         **options: Unpack[ScanKeywords],
     ) -> PreparedScan:
         """Check everything that a scan is made of; nothing is run.
@@ -315,17 +340,21 @@ class HausdorffDistanceMasks:
         asked = ScanOptions(**options)
         grid = self.grid
         segmenter = Segmenter.wrap(model, target=asked.target, threshold=asked.threshold, device=device)
-        checked = check_image(image, self.height, self.width)
-        truth = check_segment(segment, self.height, self.width)
+        preprocess = segmenter.preprocess is not None
+        checked = check_image(image, self.height, self.width, preprocess=preprocess)
+        check_fill_length(asked.fill, len(checked))
+        truth = check_truth(segment, self.height, self.width, asked.ignore)
         settings = ScanSettings(
             channel=check_channel(channel, len(checked)),
             normalize=self.normalize,
             fill=asked.fill,
             distance="custom" if self._overrides("calculate_distance") else asked.distance,
             empty=asked.empty,
+            spacing=asked.spacing,
             own_mask=self._overrides("apply_mask"),
             tolerance=asked.tolerance,
             region=None if asked.region is None else check_region(asked.region, self.height, self.width),
+            own_range=preprocess,
         )
         occluder: Occluder
         if settings.own_mask:
@@ -339,7 +368,7 @@ class HausdorffDistanceMasks:
             segmenter,
             occluder,
             show,
-            self._measure(segmenter, settings, truth),
+            partial(self._measure, segmenter, settings),
             checked,
             truth,
             settings,
@@ -349,15 +378,14 @@ class HausdorffDistanceMasks:
             self._cache,
         )
 
-    def _measure(
-        self, segmenter: Segmenter, settings: ScanSettings, truth: NDArray[Any]
-    ) -> Callable[[Tensor], Measure]:
+    def _measure(self, segmenter: Segmenter, settings: ScanSettings, truth: GivenMask) -> Callable[[Tensor], Measure]:
         """What measures windows over a raw output."""
         if settings.distance == "hausdorff":
-            reference = ReferenceMask(truth, empty=settings.empty)
+            ignored = truth.ignored
+            reference = ReferenceMask(truth.mask, empty=settings.empty, spacing=settings.spacing, ignore=ignored)
             return lambda raw: MaskMeasure(segmenter, reference, raw)
         function = row_distance if settings.distance == "rows" else self.calculate_distance
-        return lambda raw: OutputMeasure(segmenter, function, truth, raw)
+        return lambda raw: OutputMeasure(segmenter, function, truth, settings, raw)
 
     def _overrides(self, method: str) -> bool:
         ours = getattr(HausdorffDistanceMasks, method)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdm_widgets._masks import GivenMask, to_array
 from hdm_widgets.hdm.backends import Outputs, pasted
-from hdm_widgets.metrics.distance import ReferenceMask
+from hdm_widgets.hdm.options import ScanSettings
+from hdm_widgets.metrics.distance import ReferenceMask, hausdorff_distance
 from hdm_widgets.metrics.windowed_distance import WindowedDistance
 from hdm_widgets.models.segmenter import Segmenter
 
-__all__ = ["MaskMeasure", "Measure", "OutputMeasure"]
+__all__ = ["MaskMeasure", "Measure", "MeasuredOutput", "OutputMeasure"]
 
 
 class Measure(Protocol):
@@ -36,7 +42,7 @@ class Measure(Protocol):
 
 
 class MaskMeasure:
-    """Hausdorff distance of the masks after the threshold.
+    """Hausdorff distance of the masks after the threshold, without the pixels that the truth ignores.
 
     Parameters
     ----------
@@ -61,11 +67,14 @@ class MaskMeasure:
 class OutputMeasure:
     """Any function of the target's raw map and the ground truth, each as numpy (H, W).
 
+    With ignored pixels, both are numpy masked arrays, in which these are masked.
+
     Parameters
     ----------
     segmenter : Segmenter
     function : callable
-    truth : numpy.ndarray (H, W)
+    truth : GivenMask
+    settings : ScanSettings
     raw : torch.Tensor (1, classes, H, W)
         The whole output.
     """
@@ -73,11 +82,13 @@ class OutputMeasure:
     def __init__(
         self,
         segmenter: Segmenter,
-        function: Callable[[NDArray[Any], NDArray[Any]], float],
-        truth: NDArray[Any],
+        function: Callable[[NDArray[Any], NDArray[Any]], object],
+        truth: GivenMask,
+        settings: ScanSettings,
         raw: Tensor,
     ) -> None:
-        self._segmenter, self._function, self._truth, self._raw = segmenter, function, truth, raw
+        self._segmenter, self._function, self._raw, self._settings = segmenter, function, raw, settings
+        self._ignored, self._truth = truth.ignored, _masked(truth.values, truth.ignored)
         self.mask: NDArray[np.bool_] = segmenter.binarize(raw)[0].cpu().numpy()
         self.distance = self._distance(raw)
 
@@ -87,7 +98,89 @@ class OutputMeasure:
         return np.array(distances, dtype=np.float64), self._segmenter.binarize(outputs.values).cpu().numpy()
 
     def _distance(self, raw: Tensor) -> float:
-        distance = self._function(self._segmenter.target_map(raw)[0].cpu().numpy(), self._truth)
-        if np.ndim(distance) != 0 or not isinstance(distance, (int, float, np.number)):
-            raise TypeError(f"calculate_distance must return a number, got {type(distance).__name__}")
-        return float(distance)
+        output = self._segmenter.target_map(raw)[0].cpu().numpy()
+        measured = _measured.set(MeasuredOutput(self._segmenter, self._settings, raw, output, self._ignored))
+        try:
+            distance = self._function(_masked(output, self._ignored), self._truth)
+        finally:
+            _measured.reset(measured)
+        return _number(distance)
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredOutput:
+    """The output that is being measured, of which a user's `calculate_distance` sees the target's map alone.
+
+    Attributes
+    ----------
+    segmenter : Segmenter
+    settings : ScanSettings
+    raw : torch.Tensor (1, classes, H, W)
+    output : numpy.ndarray (H, W)
+        The target's map.
+    ignored : numpy.ndarray, bool (H, W), or None
+        Pixels that do not count.
+    """
+
+    segmenter: Segmenter
+    settings: ScanSettings
+    raw: Tensor
+    output: NDArray[Any]
+    ignored: NDArray[np.bool_] | None
+
+    @staticmethod
+    def current() -> MeasuredOutput | None:
+        """The one of this thread; None outside a scan."""
+        return _measured.get()
+
+    def hausdorff(self, output: NDArray[Any], segment: NDArray[Any]) -> float:
+        """The distance that the scan would measure itself, of a map of the target (H, W) to a ground truth."""
+        empty, spacing = self.settings.empty, self.settings.spacing
+        return hausdorff_distance(self._mask(output), segment, empty=empty, spacing=spacing, ignore=self.ignored)
+
+    def _mask(self, output: NDArray[Any]) -> NDArray[np.bool_]:
+        """The mask, bool (H, W), of a map of the target, with the other classes as the model gave them.
+
+        Parameters
+        ----------
+        output : numpy.ndarray (H, W)
+            The target's map as it was handed over, or another in its place.
+        """
+        values, masked = to_array(output)
+        if values.shape != self.output.shape:
+            raise ValueError(f"expected the target's map of shape {self.output.shape}, got {values.shape}")
+        if masked is not None:
+            values = np.where(masked, self.output, values)
+        raw = self.raw
+        if not np.array_equal(values, self.output):
+            raw = raw.clone()
+            target = self.segmenter.target_map(raw)
+            target[0].copy_(torch.from_numpy(np.ascontiguousarray(values)))
+            if not torch.equal(self.segmenter.target_map(raw), target):
+                raise ValueError(
+                    "this model's output is no map of the target that another could take the place of; hand the output "
+                    "to super().calculate_distance as it came"
+                )
+        mask: NDArray[np.bool_] = self.segmenter.binarize(raw)[0].cpu().numpy()
+        return mask
+
+
+# Each thread, and each scan in it, has its own.
+_measured: ContextVar[MeasuredOutput | None] = ContextVar("measured output", default=None)
+
+
+def _masked(values: NDArray[Any], ignored: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """The array itself, or a masked one without the ignored pixels."""
+    return values if ignored is None else np.ma.masked_array(values, ignored)
+
+
+def _number(distance: object) -> float:
+    """What a distance function returned, as a float: a number, or an array or tensor of one element."""
+    if distance is np.ma.masked:
+        raise TypeError("calculate_distance returned a masked value: all that it measured is ignored")
+    if isinstance(distance, (Tensor, np.ndarray)) and math.prod(distance.shape) == 1:
+        distance = distance.item()
+    if not isinstance(distance, (int, float, np.integer, np.floating)):
+        given = f"{type(distance).__name__}{f' of shape {tuple(distance.shape)}' if hasattr(distance, 'shape') else ''}"
+        raise TypeError(f"calculate_distance must return a number, got {given}")
+    return float(distance)

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdm_widgets._validation import warn_user
+from hdm_widgets._picture import known_range
+from hdm_widgets._validation import finite_number, listed, warn_user
 from hdm_widgets.hdm.grid import Grid
 
 __all__ = [
     "Changes",
+    "Channel",
     "Fill",
     "LazyOcclusion",
     "Occluder",
     "Occlusion",
     "OverriddenOcclusion",
+    "black_of",
     "check_fill",
+    "check_fill_length",
     "disc_mask",
     "warn_of_clipping",
 ]
 
-Fill = Literal["minimum", "mean", "blur"] | float
+Fill = Literal["minimum", "mean", "blur"] | float | Sequence[float]
+Channel = int | tuple[int, ...]
 
 # Bound on what is kept of the occluded images that a user's `apply_mask` made.
 _APPLIED_BYTES = 256 << 20
@@ -103,11 +108,18 @@ class Occlusion:
         return self.outside
 
     @classmethod
-    def for_fill(cls, grid: Grid, image: Tensor, *, fill: Fill, channel: int, normalize: bool) -> Occlusion:
-        """The occlusion of `image` (C, H, W) on one channel, or on all with `channel=-1`."""
+    def for_fill(
+        cls, grid: Grid, image: Tensor, *, fill: Fill, channel: Channel, normalize: bool, own_range: bool = False
+    ) -> Occlusion:
+        """The occlusion of `image` (C, H, W) on one channel, on several, or on all with `channel=-1`.
+
+        With `own_range`, "minimum" is `black_of` the image in the disc and changes nothing outside of it.
+        """
         inside, outside = image.clone(), image.clone()
-        part = slice(None) if channel == -1 else slice(channel, channel + 1)
-        if fill == "minimum":
+        part = _index(channel)
+        if fill == "minimum" and own_range:
+            inside[part] = black_of(image, normalize=normalize)[part]
+        elif fill == "minimum":
             low, high = _minimum_range(normalize)
             inside[part] = image[part].clamp(max=low)
             outside[part] = image[part].clamp(max=high)
@@ -116,7 +128,8 @@ class Occlusion:
         elif fill == "blur":
             inside[part] = _blurred(image[part], grid.circle_size)
         else:
-            inside[part] = float(fill)
+            values = torch.as_tensor(fill, dtype=image.dtype, device=image.device).reshape(-1, 1, 1)
+            inside[part] = values.expand(len(image), 1, 1)[part]
         return cls(grid, inside, outside)
 
     def to(self, device: torch.device) -> Occlusion:
@@ -188,13 +201,21 @@ class LazyOcclusion:
     grid: Grid
     image: Tensor
     fill: Fill
-    channel: int
+    channel: Channel
     normalize: bool
+    own_range: bool = False
 
     @cached_property
     def made(self) -> Occlusion:
         """The occlusion itself."""
-        return Occlusion.for_fill(self.grid, self.image, fill=self.fill, channel=self.channel, normalize=self.normalize)
+        return Occlusion.for_fill(
+            self.grid,
+            self.image,
+            fill=self.fill,
+            channel=self.channel,
+            normalize=self.normalize,
+            own_range=self.own_range,
+        )
 
     def occluded(self, row: int, col: int) -> Tensor:
         """The image (C, H, W) with the disc of one cell."""
@@ -211,7 +232,7 @@ class OverriddenOcclusion:
 
     grid: Grid
     image: Tensor
-    channel: int
+    channel: Channel
     normalize: bool
     apply_mask: Callable[[Tensor, Tensor], Tensor]
     _applied: _AppliedMasks = field(default_factory=lambda: _AppliedMasks(_APPLIED_BYTES), repr=False)
@@ -257,7 +278,9 @@ class OverriddenOcclusion:
     def _apply(self, row: int, col: int) -> Tensor:
         """Call `apply_mask` for one cell."""
         mask = disc_mask(self.grid, row, col, normalize=self.normalize).to(self.image.device)
-        target = self.image if self.channel == -1 else self.image[self.channel]
+        # One channel alone has no channel axis, as in the published code.
+        part = self.channel if isinstance(self.channel, int) and self.channel >= 0 else _index(self.channel)
+        target = self.image[part]
         covered = self.apply_mask(target.clone(), mask)
         if not isinstance(covered, Tensor) or covered.shape != target.shape:
             came = tuple(covered.shape) if isinstance(covered, Tensor) else type(covered).__name__
@@ -265,7 +288,7 @@ class OverriddenOcclusion:
         if self.channel == -1:
             return covered.to(self.image.dtype)
         image = self.image.clone()
-        image[self.channel] = covered
+        image[part] = covered
         return image
 
 
@@ -347,29 +370,81 @@ def _minimum_range(normalize: bool) -> tuple[float, float]:
     return (-1.0, 1.0) if normalize else (0.0, 1.0)
 
 
+def _index(channel: Channel) -> Any:
+    """What takes the channels of an image (C, H, W), keeping their axis."""
+    if isinstance(channel, tuple):
+        return list(channel)
+    return slice(None) if channel == -1 else slice(channel, channel + 1)
+
+
+def black_of(image: Tensor, *, normalize: bool) -> Tensor:
+    """What black is in an image (C, H, W) whose values nobody has normalized, (C, 1, 1).
+
+    0 for values in [0, 1] or 0 to 255, -1 for values in [-1, 1] (also for those in [0, 1] with `normalize`); else the
+    minimum of each channel.
+    """
+    low, high = (float(value) for value in image.aminmax())
+    known = (-1.0, 1.0) if normalize and low >= -1 and high <= 1 else known_range(low, high)
+    if known is None:
+        return image.amin(dim=(-2, -1), keepdim=True)
+    return torch.full_like(image[:, :1, :1], known[0])
+
+
 def check_fill(fill: object) -> Fill:
-    """`fill` itself, if it is a known name or a finite number."""
-    if isinstance(fill, (int, float, np.number)) and not isinstance(fill, bool) and np.isfinite(fill):
-        return float(fill)
+    """`fill` itself, if it is a known name or a finite number; a tuple for a sequence of numbers."""
     if isinstance(fill, str) and fill in ("minimum", "mean", "blur"):
         return fill  # type: ignore[return-value]  # just checked
-    raise ValueError(f"fill must be 'minimum', 'mean', 'blur' or a finite number, got {fill!r}")
+    number = finite_number(fill)
+    if number is not None:
+        return number
+    several = tuple(finite_number(entry) for entry in listed(fill) or ())
+    if several and None not in several:
+        return several  # type: ignore[return-value]  # just checked
+    raise ValueError(
+        f"fill must be 'minimum', 'mean', 'blur' or a finite number, got {fill!r}; a sequence of numbers has one for "
+        "each channel of the image"
+    )
 
 
-def warn_of_clipping(image: Tensor, *, normalize: bool) -> None:
-    """Warn where the element-wise minimum does something else to the image than to darken the disc."""
+def check_fill_length(fill: Fill, channels: int) -> None:
+    """Refuse a sequence of fills that does not have one for each channel of the image."""
+    if isinstance(fill, tuple) and len(fill) != channels:
+        raise ValueError(
+            f"fill must have one number for each of the image's {channels} channel(s), also for those that are not "
+            f"covered, got {len(fill)}: {fill}"
+        )
+
+
+# From this many channels on, values are not written out in a warning.
+_MANY_CHANNELS = 9
+
+
+def warn_of_clipping(image: Tensor, channel: Channel = -1, *, normalize: bool) -> None:
+    """Warn where the element-wise minimum does something else to the image (C, H, W) than to darken the disc."""
     low, high = _minimum_range(normalize)
-    least, most = (float(value) for value in image.aminmax())
+    least, most = (float(value) for value in image[_index(channel)].aminmax())
+    advice = f"use fill={_darkest(image, channel)}, which is the darkest value of each channel, or fill='mean'"
     if most > high:
         warn_user(
             f"the image has values up to {most:g}; the element-wise minimum with the mask cuts all of them down to "
-            f"{high:g}, outside the disc too. Scale the image to [{low:g}, {high:g}] or use fill='mean' or a number"
+            f"{high:g}, outside the disc too. Scale the image to [{low:g}, {high:g}], or {advice}"
         )
     if least < low:
-        advice = "; with images in [-1, 1] use generate_masks(..., normalize=True)" if low == 0 and least >= -1 else ""
+        normalized = low == 0 and least >= -1 and most <= 1
+        advice = "with images in [-1, 1] use generate_masks(..., normalize=True)" if normalized else advice
         warn_user(
-            f"the image has values down to {least:g}; the disc is {low:g} and does not cover what is darker{advice}"
+            f"the image has values down to {least:g}; the disc is {low:g} and does not cover what is darker; {advice}"
         )
+
+
+def _darkest(image: Tensor, channel: Channel) -> str:
+    """The minimum of each channel, as it is written for `fill`."""
+    if isinstance(channel, int) and channel >= 0:
+        image = image[channel : channel + 1]
+    if len(image) >= _MANY_CHANNELS:
+        return "[band.min() for band in image]"
+    values = [f"{value:.4g}" for value in image.amin(dim=(-2, -1)).tolist()]
+    return values[0] if len(values) == 1 else f"({', '.join(values)})"
 
 
 def _blurred(image: Tensor, circle_size: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypedDict
 
@@ -9,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdm_widgets._masks import Ignore, check_ignore
 from hdm_widgets._validation import check_choice
 from hdm_widgets.hdm.grid import Grid, check_count
-from hdm_widgets.hdm.occlusion import Fill, LazyOcclusion, check_fill
+from hdm_widgets.hdm.occlusion import Channel, Fill, LazyOcclusion, check_fill
 from hdm_widgets.metrics.distance import EmptyPolicy
+from hdm_widgets.metrics.spacing import check_spacing
 
 __all__ = ["Distance", "InferenceMode", "ScanKeywords", "ScanOptions", "ScanSettings"]
 
@@ -28,6 +31,8 @@ class ScanKeywords(TypedDict, total=False):
     threshold: float | None
     distance: Distance
     empty: EmptyPolicy
+    spacing: tuple[float, float]
+    ignore: Ignore | None
     fill: Fill
     region: tuple[int, int, int, int] | None
     inference: InferenceMode
@@ -35,7 +40,7 @@ class ScanKeywords(TypedDict, total=False):
     keep_outputs: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ScanOptions:
     """How to make a scan: the keywords of `HausdorffDistanceMasks.explain`, checked.
 
@@ -52,8 +57,17 @@ class ScanOptions:
         Hausdorff distance of the masks in pixels, or the published code's formula on the raw output.
     empty : {"diagonal", "inf", "nan", "raise"}
         The distance where one of the two masks, the model's or the ground truth, is empty.
-    fill : {"minimum", "mean", "blur"} or float
-        What the disc shows: the element-wise minimum with the mask, the channel's mean, the blurred image, or a value.
+    spacing : tuple of float
+        (row, col), height and width of a pixel, in the unit that Hausdorff distances are to have, such as meters or
+        millimeters; (1, 1) gives pixels.
+    ignore : number or array of bool (H, W), optional
+        Pixels that do not count in distances and overlaps: the value that marks them in the ground truth, such as 255,
+        or a mask of them. Masked pixels of a numpy masked array are ignored without it.
+    fill : {"minimum", "mean", "blur"}, float or sequence of float
+        What the disc shows: the element-wise minimum with the mask, the channel's mean, the blurred image, or a value:
+        one for all channels, or one for each channel of the image. For a Segmenter with `preprocess`, "minimum" is the
+        image's own black, and nothing outside of the disc is clipped: 0 for values in [0, 1] or 0 to 255, -1 for values
+        in [-1, 1], else the minimum of each channel.
     region : tuple of int, optional
         (row0, col0, row1, col1), half open, in pixels: run only the discs that touch this box. The other cells
         take the baseline, and no map paints them.
@@ -77,6 +91,8 @@ class ScanOptions:
     threshold: float | None = None
     distance: Distance = "hausdorff"
     empty: EmptyPolicy = "diagonal"
+    spacing: tuple[float, float] = (1, 1)
+    ignore: Ignore | None = None
     fill: Fill = "minimum"
     region: tuple[int, int, int, int] | None = None
     inference: InferenceMode = "auto"
@@ -88,6 +104,11 @@ class ScanOptions:
             check_count("batch_size", self.batch_size)
         check_choice("distance", self.distance, Distance, "; for your own, override calculate_distance")
         check_choice("empty", self.empty, EmptyPolicy)
+        object.__setattr__(self, "spacing", check_spacing(self.spacing))
+        if self.distance == "rows" and self.spacing != (1, 1):
+            raise ValueError("distance='rows' is no length: spacing means nothing for it; drop spacing")
+        if self.ignore is not None:
+            check_ignore(self.ignore)
         object.__setattr__(self, "fill", check_fill(self.fill))
         check_choice("inference", self.inference, InferenceMode)
         if self.tolerance is not None:
@@ -110,21 +131,26 @@ class ScanSettings:
 
     Attributes
     ----------
-    channel : int
+    channel : int or tuple of int
+        Channels that the discs covered; -1 for all.
     normalize : bool
-    fill : {"minimum", "mean", "blur"} or float
+    fill : {"minimum", "mean", "blur"}, float or tuple of float
     distance : {"hausdorff", "rows", "custom"}
         "custom": a subclass with its own `calculate_distance`.
     empty : {"diagonal", "inf", "nan", "raise"}
+    spacing : tuple of float
+        (row, col), height and width of a pixel in the unit of the distances; (1, 1) where they are in pixels.
     own_mask : bool
         A subclass with its own `apply_mask`.
     tolerance : float or None
         Of an approximate scan.
     region : tuple of int or None
         (row0, col0, row1, col1) of a scan of part of the image.
+    own_range : bool
+        The Segmenter had a `preprocess`: the image has values as they were given, and fill="minimum" is its own black.
     """
 
-    channel: int = -1
+    channel: Channel = -1
     normalize: bool = False
     fill: Fill = "minimum"
     distance: str = "hausdorff"
@@ -132,12 +158,15 @@ class ScanSettings:
     own_mask: bool = False
     tolerance: float | None = None
     region: tuple[int, int, int, int] | None = None
+    spacing: tuple[float, float] = (1, 1)
+    own_range: bool = False
 
     def __post_init__(self) -> None:
-        if self.region is not None:
-            # A file has it as a list.
-            row0, col0, row1, col1 = self.region
-            object.__setattr__(self, "region", (row0, col0, row1, col1))
+        object.__setattr__(self, "spacing", check_spacing(self.spacing))
+        # A file has tuples as lists.
+        for name in ("region", "channel", "fill"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, tuple(value) if isinstance(value, list) else value)
 
     def asked(self, grid: Grid) -> NDArray[np.bool_]:
         """Cells, bool (rows, cols), that the scan was asked to run."""
@@ -145,9 +174,31 @@ class ScanSettings:
 
     def occlusion(self, grid: Grid, image: Tensor) -> LazyOcclusion:
         """The occlusion of `image` (C, H, W); not where a subclass has its own `apply_mask`."""
-        return LazyOcclusion(grid, image, self.fill, self.channel, self.normalize)
+        return LazyOcclusion(grid, image, self.fill, self.channel, self.normalize, self.own_range)
+
+    @property
+    def length_unit(self) -> str:
+        """The unit of lengths in the image."""
+        return "px" if self.spacing == (1, 1) else "units"
+
+    @property
+    def unit(self) -> str:
+        """The unit of the distances; empty where they have none, or it is not known."""
+        return self.length_unit if self.distance == "hausdorff" else ""
+
+    @property
+    def name(self) -> str:
+        """What the distance is called, without its unit."""
+        return {"hausdorff": "Hausdorff distance", "rows": "row distance"}.get(self.distance, "distance")
 
     @property
     def label(self) -> str:
         """The distance with its unit, for an axis."""
-        return {"hausdorff": "Hausdorff distance (px)", "rows": "row distance"}.get(self.distance, "distance")
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+    @property
+    def decimals(self) -> int:
+        """Digits after the point that show a distance of one pixel, and tell a tenth of it from none."""
+        if self.length_unit == "px":
+            return 1
+        return max(1, 1 - math.floor(math.log10(min(self.spacing))))

@@ -133,6 +133,7 @@ def make_plan(
     cells: NDArray[np.intp],
     raw: Tensor,
     seconds: float,
+    single: str = "",
 ) -> Planned:
     """Choose a backend for a scan; the network is traced if that is worth it.
 
@@ -150,6 +151,8 @@ def make_plan(
         The model's raw output for the image without a disc.
     seconds : float
         Time that this output took.
+    single : str
+        Why images must be run by the model itself, one at a time; empty where they need not.
     """
 
     def run_model(reason: str) -> Planned:
@@ -157,6 +160,8 @@ def make_plan(
 
     if mode == "full":
         return run_model("whole images were asked for")
+    if single:
+        return run_model(f"{single}, so they are run one at a time")
     if not len(cells):
         return run_model("there is no disc to run")
     if not isinstance(segmenter.model, nn.Module):

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from hdm_widgets.hdm.options import ScanSettings
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -39,8 +41,10 @@ class Panel:
     color_map : str or matplotlib.colors.Colormap
     low, high : float
         Ends of the color bar; equal for a constant map, which has none.
-    label : str
-        Of the color bar, with the unit.
+    settings : ScanSettings
+        What the distances are, and how large a pixel is.
+    ignored : numpy.ndarray, bool (H, W), or None
+        Pixels that do not count: they are hatched.
     """
 
     title: str
@@ -50,24 +54,35 @@ class Panel:
     color_map: str | Colormap
     low: float
     high: float
-    label: str
+    settings: ScanSettings
+    ignored: NDArray[np.bool_] | None = None
 
 
 def draw(ax: Axes, panel: Panel) -> None:
     """Draw one circle map with the outline of the ground truth and a color bar."""
     image = panel.image.copy()
     image[~panel.covered] = _UNCOVERED
-    ax.imshow(image, interpolation="nearest")
+    height, width = panel.truth.shape
+    unit, (down, across) = panel.settings.length_unit, panel.settings.spacing
+    # Pixels have their own height and width, and the first one's center is 0.
+    ax.imshow(
+        image,
+        interpolation="nearest",
+        extent=(-0.5 * across, (width - 0.5) * across, (height - 0.5) * down, -0.5 * down),
+    )
+    rows, cols = np.arange(height) * down, np.arange(width) * across
     if panel.truth.any() and not panel.truth.all():
-        ax.contour(panel.truth, levels=[0.5], colors="#e3b341", linewidths=1)
-    same = f": {panel.low:.1f} everywhere" if panel.low == panel.high else ""
+        ax.contour(cols, rows, panel.truth, levels=[0.5], colors="#e3b341", linewidths=1)
+    if panel.ignored is not None and min(height, width) > 1:
+        ax.contourf(cols, rows, panel.ignored, levels=[0.5, 1.5], colors="none", hatches=["////"])
+    same = f": {panel.low:.{panel.settings.decimals}f} everywhere" if panel.low == panel.high else ""
     ax.set_title(panel.title + same, fontsize="medium")
-    ax.set_xlabel("column (px)")
-    ax.set_ylabel("row (px)")
+    ax.set_xlabel(f"column ({unit})")
+    ax.set_ylabel(f"row ({unit})")
     if panel.high > panel.low:
         beside = ax.inset_axes((1.03, 0, 0.045, 1))
         scale = ScalarMappable(Normalize(panel.low, panel.high), panel.color_map)
-        ax.figure.colorbar(scale, cax=beside, label=panel.label)
+        ax.figure.colorbar(scale, cax=beside, label=panel.settings.label)
 
 
 def draw_in_a_row(panels: Sequence[Panel], figure: Figure | None = None) -> Any:

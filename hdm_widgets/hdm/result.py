@@ -17,6 +17,8 @@ from torch import Tensor
 
 from hdm_widgets import _storage
 from hdm_widgets._bitmasks import MaskStore
+from hdm_widgets._masks import read_mask
+from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import check_choice, to_tensor
 from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.circle_map import (
@@ -31,11 +33,13 @@ from hdm_widgets.hdm.circle_map import (
     relative,
 )
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.noise import Noise
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.plan import Plan
 from hdm_widgets.hdm.plotting import Panel, canny, draw, draw_in_a_row, png
 from hdm_widgets.metrics.distance import HausdorffPair, hausdorff_pair
 from hdm_widgets.metrics.overlap import iou
+from hdm_widgets.models.reading import Reading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,13 +74,20 @@ class HDMResult:
         Picture size, circle size, offset.
     image : numpy.ndarray, float32 (C, H, W)
     segment : numpy.ndarray, bool (H, W)
+        The ground truth, without ignored pixels.
     baseline_mask : numpy.ndarray, bool (H, W)
-        The model's mask for the image without a disc.
+        The model's mask for the image without a disc, in ignored pixels too.
     settings : ScanSettings
     plan : Plan or None
         Which backend computed the outputs, and why; None in a loaded result.
     approximation : Approximation or None
         The error of an approximate scan; None for an exact one.
+    noise : Noise or None
+        How far masks of the image without a disc are apart, for a model whose runs differ; None for any other.
+    reading : Reading or None
+        What was understood of the model's output; None in a loaded result.
+    ignored : numpy.ndarray, bool (H, W), or None
+        Pixels that count neither in distances nor in overlaps; None if all do.
     """
 
     values: NDArray[np.float64]
@@ -91,6 +102,9 @@ class HDMResult:
     approximation: Approximation | None = None
     _masks: MaskStore | None = field(repr=False, default=None)
     _show: Callable[[int, int], Tensor] | None = field(repr=False, default=None)
+    noise: Noise | None = None
+    reading: Reading | None = field(repr=False, default=None)
+    ignored: NDArray[np.bool_] | None = None
 
     @property
     def width(self) -> int:
@@ -134,7 +148,8 @@ class HDMResult:
         Returns
         -------
         numpy.ndarray, float64 (rows, cols)
-            In pixels for the Hausdorff distance; NaN for cells that were not reached.
+            In pixels for the Hausdorff distance, or in the unit of `settings.spacing`; NaN for cells that were not
+            reached.
         """
         return relative(self.values, self.baseline, result_type)
 
@@ -196,7 +211,8 @@ class HDMResult:
         Parameters
         ----------
         region : array_like (H, W)
-            Nonzero = in the region.
+            Nonzero = in the region: bool, whole numbers, or floats that are 0 and 1. Masked pixels of a numpy masked
+            array do not count.
         result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
 
         Returns
@@ -209,10 +225,13 @@ class HDMResult:
         L. Arras, A. Osman, W. Samek: CLEVR-XAI: A benchmark dataset for the ground truth evaluation of neural network
         explanations. Information Fusion 81, 2022.
         """
-        inside = np.asarray(region) != 0
+        given = read_mask(region, name="region", may_ignore=False)
+        inside = given.mask
         if inside.shape != (self.height, self.width):
             raise ValueError(f"expected a region of the image's size ({self.height}, {self.width}), got {inside.shape}")
         painted = np.nan_to_num(self.painted_values(result_type))
+        if given.ignored is not None:
+            painted[given.ignored] = 0
         total = painted.sum()
         return float(painted[inside].sum() / total) if total else 0.0
 
@@ -228,6 +247,7 @@ class HDMResult:
         *,
         color_map: str | Colormap = "Blues",
         edges: bool = True,
+        display: Display | Bands | None = None,
     ) -> Image.Image:
         """The authors' figure: the circle map with the image's Canny edges drawn over it.
 
@@ -239,23 +259,24 @@ class HDMResult:
         color_map : str or matplotlib.colors.Colormap
         edges : bool
             False: the image itself, half transparent, in place of its edges.
+        display : Display, int or sequence of int, optional
+            How to show the image: a channel in gray, three as red, green and blue, or a `Display`.
 
         Returns
         -------
         PIL.Image.Image
             RGB, of the image's size.
         """
-        from hdm_widgets._picture import gray, to_rgb
-
         shown = self.image if image is None else to_tensor(image).cpu().numpy()
         if shown.shape[-2:] != (self.height, self.width) or shown.ndim not in (2, 3):
             raise ValueError(f"expected an image (C, {self.height}, {self.width}), got shape {shown.shape}")
         circles = self.circle_map(result_type, color_map)
+        view = Display.wrap(display).view(shown)
         if not edges:
-            return Image.blend(circles, Image.fromarray(to_rgb(shown)), 0.5)
+            return Image.blend(circles, Image.fromarray(view.to_rgb(shown)), 0.5)
         light = np.asarray(Image.blend(circles, Image.new("RGB", circles.size, "white"), 0.4)).copy()
         light[np.isnan(self.painted_values(result_type))] = 255
-        light[canny(gray(shown))] = 0
+        light[canny(view.levels(shown).mean(axis=0))] = 0
         return Image.fromarray(light)
 
     def output(self, row: int, col: int) -> NDArray[np.bool_]:
@@ -276,7 +297,7 @@ class HDMResult:
         return self._masks.mask(row, col)
 
     def occluded(self, row: int, col: int) -> NDArray[np.float32]:
-        """The image (C, H, W) as the model saw it with the disc of cell (`row`, `col`)."""
+        """The image (C, H, W) as the model saw it with the disc of cell (`row`, `col`); before any `preprocess`."""
         self.grid.check_cell(row, col)
         if self._show is None:
             raise ValueError("the scan used an apply_mask of its own, which a stored result does not have")
@@ -284,12 +305,18 @@ class HDMResult:
         return image
 
     def pair(self, row: int, col: int) -> HausdorffPair:
-        """The two pixels that make the Hausdorff distance at a cell; "a" is the model's mask, "b" the truth."""
-        return hausdorff_pair(self.output(row, col), self.segment, empty=self.settings.empty)
+        """The two pixels that make the Hausdorff distance at a cell; "a" is the model's mask, "b" the truth.
+
+        The distance has the unit of `settings.spacing`; ignored pixels belong to neither mask.
+        """
+        settings = self.settings
+        return hausdorff_pair(
+            self.output(row, col), self.segment, empty=settings.empty, spacing=settings.spacing, ignore=self.ignored
+        )
 
     def iou(self, row: int, col: int) -> float:
-        """IoU of the model's mask at a cell with the truth; 0 if both are empty."""
-        return iou(self.output(row, col), self.segment)
+        """IoU of the model's mask at a cell with the truth, without ignored pixels; 0 if both are empty."""
+        return iou(self.output(row, col), self.segment, ignore=self.ignored)
 
     def plot(
         self,
@@ -337,7 +364,8 @@ class HDMResult:
             color_map=colors,
             low=low,
             high=high,
-            label=self.settings.label,
+            settings=self.settings,
+            ignored=self.ignored,
         )
 
     def _repr_png_(self) -> bytes:
@@ -346,11 +374,12 @@ class HDMResult:
     def __repr__(self) -> str:
         done, total = int(np.count_nonzero(self._reached)), self.values.size
         finite = self.values[np.isfinite(self.values)]
-        span = f"{finite.min():.1f} to {finite.max():.1f}" if finite.size else "none"
+        digits = self.settings.decimals
+        span = f"{finite.min():.{digits}f} to {finite.max():.{digits}f}" if finite.size else "none"
         return (
             f"HDMResult({self.grid.rows} x {self.grid.cols} cells of {self.width} x {self.height} px, "
             f"circle {self.circle_size}, offset {self.offset}; {done} of {total} measured; "
-            f"{self.settings.label} {span}, baseline {self.baseline:.1f})"
+            f"{self.settings.label} {span}, baseline {self.baseline:.{digits}f})"
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -368,6 +397,7 @@ class HDMResult:
             "baseline": self.baseline,
             "settings": asdict(self.settings),
             "approximation": asdict(self.approximation) if self.approximation else None,
+            "noise": asdict(self.noise) if self.noise else None,
         }
         arrays: dict[str, Any] = {
             "values": self.values,
@@ -376,6 +406,8 @@ class HDMResult:
             "segment": self.segment,
             "baseline_mask": self.baseline_mask,
         }
+        if self.ignored is not None:
+            arrays["ignored"] = self.ignored
         if self._masks is not None:
             arrays |= self._masks.arrays(self.measured)
         _storage.write(path, about, arrays)
@@ -405,6 +437,9 @@ class HDMResult:
                 Approximation(**about["approximation"]) if about["approximation"] else None,
                 MaskStore.from_arrays(arrays) if "mask_base" in arrays else None,
                 None if settings.own_mask else settings.occlusion(grid, torch.from_numpy(arrays["image"])).occluded,
+                # Files of earlier versions have none.
+                noise=Noise(**about["noise"]) if about.get("noise") else None,
+                ignored=arrays.get("ignored"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)!r} is not a whole HDMResult: {error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -14,22 +14,28 @@ from scipy import ndimage
 from torch import Tensor
 
 from hdm_widgets._bitmasks import MaskPatch, MaskStore, patch_of
+from hdm_widgets._masks import GivenMask, find_ambiguity
 from hdm_widgets._validation import warn_user
 from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.backends import Inference, Outputs, WindowsDifferError
 from hdm_widgets.hdm.cache import DistanceCache, Measured, ScanCache
 from hdm_widgets.hdm.circle_map import filled
 from hdm_widgets.hdm.measure import Measure
+from hdm_widgets.hdm.noise import Noise, measure_noise
 from hdm_widgets.hdm.occlusion import Changes, Occluder, Occlusion, warn_of_clipping
 from hdm_widgets.hdm.options import InferenceMode, ScanSettings
 from hdm_widgets.hdm.plan import Plan, make_plan
 from hdm_widgets.hdm.result import HDMResult, ScanUpdate
+from hdm_widgets.models.batch_check import mixes_batches
 from hdm_widgets.models.batch_size import BatchSize, run_in_batches
 from hdm_widgets.models.errors import ModelError, ModelOutputError
 from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = ["PreparedScan"]
 
+_MIXED = "the model's output for an image depends on the other images of its batch"
+# Cells sampled to see whether any disc changes the image.
+_SAMPLE = 256
 # Cells prepared at a time; fewer if their images take more memory than this.
 _CHUNK = 512
 _CHUNK_BYTES = 256 << 20
@@ -53,10 +59,11 @@ class PreparedScan:
         On the device that the model runs on.
     show : callable
         Takes a cell's row and column, returns its occluded image (C, H, W).
-    measure_over : callable
-        Takes a raw output (1, classes, H, W), returns the `Measure` of windows over it.
+    measure_with : callable
+        Takes a ground truth, returns what takes a raw output (1, classes, H, W) and returns the `Measure` of windows
+        over it.
     image : torch.Tensor, float32 (C, H, W)
-    truth : numpy.ndarray (H, W)
+    truth : GivenMask (H, W)
     settings : ScanSettings
     inference : {"auto", "windowed", "full"}
     keep_outputs : bool
@@ -68,9 +75,9 @@ class PreparedScan:
     segmenter: Segmenter
     occluder: Occluder
     show: Callable[[int, int], Tensor]
-    measure_over: Callable[[Tensor], Measure]
+    measure_with: Callable[[GivenMask], Callable[[Tensor], Measure]]
     image: Tensor
-    truth: NDArray[Any]
+    truth: GivenMask
     settings: ScanSettings
     inference: InferenceMode
     keep_outputs: bool
@@ -79,27 +86,26 @@ class PreparedScan:
 
     def warn(self) -> None:
         """Warn about inputs that are valid but probably unintended."""
-        if not self.truth.any():
+        if not self.truth.mask.any():
             warn_user("the segment is empty: every distance follows the policy for empty masks (empty=)")
-        if self.truth.dtype.kind in "ui":
-            classes = np.unique(self.truth[self.truth != 0])
-            if len(classes) > 1:
-                warn_user(
-                    f"the segment has {len(classes)} different values besides 0 and all of them count; "
-                    f"for one class of a label map use segment == {classes[0]}"
-                )
-        if self.settings.fill == "minimum" and not self.settings.own_mask:
-            channel = self.settings.channel
-            part = self.image if channel == -1 else self.image[channel]
-            warn_of_clipping(part, normalize=self.settings.normalize)
+        if (ambiguity := find_ambiguity(self.truth.values, "the segment", "segment")) is not None:
+            warn_user(ambiguity.text)
+        settings = self.settings
+        if settings.fill == "minimum" and not settings.own_mask and not settings.own_range:
+            warn_of_clipping(self.image, settings.channel, normalize=settings.normalize)
 
     def plan(self) -> Plan:
         """Choose the backend; runs the image without a disc."""
         with self.segmenter.evaluating():
             return self._run_unoccluded().inference.plan
 
-    def updates(self) -> Generator[ScanUpdate]:
+    def updates(self, stopped: Callable[[], bool] = lambda: False) -> Generator[ScanUpdate]:
         """Run the scan; the first update is the image without a disc.
+
+        Parameters
+        ----------
+        stopped : callable
+            Says that nobody waits for an update any more: then the model is not run again before the first one.
 
         Raises
         ------
@@ -108,29 +114,77 @@ class PreparedScan:
         """
         started = time.perf_counter()
         with self.segmenter.evaluating():
-            yield from self._run_unoccluded().updates(started)
+            yield from self._run_unoccluded(stopped).updates(started)
 
-    def _run_unoccluded(self) -> _RunningScan:
+    def _run_unoccluded(self, stopped: Callable[[], bool] = lambda: False) -> _RunningScan:
         """Run the image without a disc, and choose a backend for the others."""
-        segmenter, unchanged = self.segmenter, self.occluder.unchanged
+        segmenter, unchanged, truth = self.segmenter, self.occluder.unchanged, self.truth
         try:
             before = time.perf_counter()
             # Clones: a model may write into what it is given.
             raw = segmenter.raw(self.image[None].clone())
             seconds = time.perf_counter() - before
-            plain = measure = self.measure_over(raw)
+            valid = segmenter.valid_pixels(*truth.mask.shape)
+            if valid is not None:
+                truth = truth.ignoring(~valid)
+            measure_over = self.measure_with(truth)
+            plain = measure = measure_over(raw)
             if not torch.equal(unchanged.cpu(), self.image):
                 raw = segmenter.raw(unchanged[None].clone())
-                measure = self.measure_over(raw)
+                measure = measure_over(raw)
         except Exception as error:  # noqa: BLE001 - any error is reported with its place
             raise_with_cell(error, None)
         cells = np.argwhere(self.settings.asked(self.occluder.grid))
-        tolerance = self.settings.tolerance
-        planned = make_plan(segmenter, self.occluder, self.inference, tolerance, cells, raw, seconds)
+        changed = len(cells) and len(self.occluder.boxes(cells[:: max(1, len(cells) // _SAMPLE)]))
+        noise = self._check_runs(raw, unchanged, measure_over, stopped) if changed else None
+        single = _MIXED if segmenter.reading.batch_dependent else ""
+        planned = make_plan(
+            segmenter, self.occluder, self.inference, self.settings.tolerance, cells, raw, seconds, single
+        )
         inference = Inference(segmenter, planned, self.inference, unchanged, raw)
-        return _RunningScan(self, plain, measure, inference, self._cached(measure, inference, raw))
+        cached = self._cached(measure, inference, raw, truth)
+        return _RunningScan(self, truth, plain, measure, inference, cached, noise)
 
-    def _cached(self, measure: Measure, inference: Inference, raw: Tensor) -> DistanceCache:
+    def _check_runs(
+        self,
+        raw: Tensor,
+        unchanged: Tensor,
+        measure_over: Callable[[Tensor], Measure],
+        stopped: Callable[[], bool],
+    ) -> Noise | None:
+        """Run the image again, alone and in a batch, unless that has been done with this segmenter.
+
+        A model that draws random numbers gets a noise level; one that mixes the images of a batch is run on single
+        images from now on.
+        """
+        segmenter, image = self.segmenter, unchanged[None]
+        checked = segmenter.runs_are_checked(unchanged)
+        noise = None
+        try:
+            if not stopped() and (not checked or segmenter.reading.random):
+                noise = measure_noise(raw, lambda: segmenter.raw(image.clone()), measure_over)
+            if not stopped() and not checked:
+                # Who asks for single images gets what each image gives alone.
+                mixes = self.sizes.limit > 1 and mixes_batches(segmenter, image) > 1
+                segmenter.note_runs(unchanged, batch_dependent=mixes, random=noise is not None)
+                self._warn_of_runs(noise)
+        except Exception as error:  # noqa: BLE001 - any error is reported with its place
+            raise_with_cell(error, None)
+        if segmenter.reading.batch_dependent:
+            self.sizes.run_singly()
+        return noise
+
+    def _warn_of_runs(self, noise: Noise | None) -> None:
+        if noise is not None:
+            warn_user(
+                f"two runs of the model on one image differ, by up to {noise.pixels} px of the mask and "
+                f"{noise.distance:.3g} of the distance: smaller differences in the map say nothing; is dropout on, "
+                "or does the model sample?"
+            )
+        if self.segmenter.reading.batch_dependent:
+            warn_user(f"{_MIXED}: images are run one at a time")
+
+    def _cached(self, measure: Measure, inference: Inference, raw: Tensor, truth: GivenMask) -> DistanceCache:
         """What earlier scans measured with the same model, image, truth and settings."""
         settings, segmenter = self.settings, self.segmenter
         unchanged = Measured(measure.distance, MaskPatch((0, 0, 0, 0), b""))
@@ -140,13 +194,14 @@ class PreparedScan:
         key = (
             # Never serve a cached windowed result to inference="full".
             self.inference == "full", inference.tolerance,
-            settings.distance, settings.empty,
+            settings.distance, settings.empty, settings.spacing,
             segmenter.target, segmenter.threshold, segmenter.activation, segmenter.pad_to,
         )  # fmt: skip
         images = [self.image, self.occluder.unchanged]
         if isinstance(self.occluder, Occlusion):
             images.append(self.occluder.inside)
-        return self.cache.for_scan(segmenter, unchanged, repr(key), raw, self.truth, *images)
+        truths = [truth.values] if truth.ignored is None else [truth.values, truth.ignored]
+        return self.cache.for_scan(segmenter, unchanged, repr(key), raw, *truths, *images)
 
 
 class _RunningScan:
@@ -156,27 +211,32 @@ class _RunningScan:
     ----------
     prepared : PreparedScan
         Whose image without a disc has been run.
+    truth : GivenMask
+        Without the pixels for which the model has no output.
     plain : Measure
         Of the image without a disc.
     measure : Measure
         Of windows over the output for the unchanged image, which is the image with an empty disc.
     inference : Inference
     cached : DistanceCache
+    noise : Noise or None
     """
 
     def __init__(
         self,
         prepared: PreparedScan,
+        truth: GivenMask,
         plain: Measure,
         measure: Measure,
         inference: Inference,
         cached: DistanceCache,
+        noise: Noise | None,
     ) -> None:
         self._prepared, self._plain, self._measure = prepared, plain, measure
-        self.inference, self._cached = inference, cached
+        self.inference, self._cached, self._noise = inference, cached, noise
         self._grid = prepared.occluder.grid
         self._asked = prepared.settings.asked(self._grid)
-        self._truth, self._image = prepared.truth != 0, prepared.image.numpy()
+        self._truth, self._ignored, self._image = truth.mask, truth.ignored, prepared.image.numpy()
         self._approximation: Approximation | None = None
         # Keys of the cells that this scan itself put into the cache.
         self._put: set[bytes] = set()
@@ -219,6 +279,7 @@ class _RunningScan:
         return HDMResult(
             self._values.copy(), self._plain.distance, self._measured.copy(), self._grid, self._image, self._truth,
             self._plain.mask, prepared.settings, self.inference.plan, self._approximation, self._masks, prepared.show,
+            noise=self._noise, reading=prepared.segmenter.reading, ignored=self._ignored,
         )  # fmt: skip
 
     def _update(self, cells: NDArray[np.intp], stride: int) -> ScanUpdate:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import math
 import sys
@@ -263,11 +262,7 @@ def unwrapped_segmenter(segmenter: Segmenter) -> Segmenter:
     """
     network = network_of(segmenter)
     inner = unwrapped(network)
-    if inner is network:
-        return segmenter
-    bare = copy.copy(segmenter)
-    bare.model = inner
-    return bare
+    return segmenter if inner is network else segmenter.around(inner)
 
 
 def find_module(model: nn.Module, name: str) -> nn.Module:

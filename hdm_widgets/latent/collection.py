@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hdm_widgets._bitmasks import PackedMasks
-from hdm_widgets._picture import to_rgb_batch
+from hdm_widgets._picture import Display, to_rgb_batch
 from hdm_widgets.latent.activations import Layer, LayerError
 from hdm_widgets.latent.items import Item, join_columns
 from hdm_widgets.latent.scores import former_name
@@ -48,6 +48,8 @@ class Collection:
         (C, H, W) of every image.
     skipped : dict of int to str
         Items that could not be used, and why.
+    ignored : PackedMasks or None
+        Pixels that do not count, for every item; None if all do in all items.
     """
 
     layer: Layer
@@ -62,6 +64,7 @@ class Collection:
     columns: dict[str, NDArray[Any]]
     image_shape: tuple[int, int, int]
     skipped: dict[int, str] = field(default_factory=dict)
+    ignored: PackedMasks | None = None
 
     hits = former_name("hits", "tp")
     misses = former_name("misses", "fn")
@@ -103,6 +106,8 @@ class CollectionBuilder:
         Longest side of the thumbnails in pixels.
     memory_limit : int
         Bytes of activations that are kept in memory; more go to a temporary file.
+    display : Display, optional
+        How thumbnails show the images.
 
     Attributes
     ----------
@@ -110,13 +115,22 @@ class CollectionBuilder:
         Items that could not be used, and why.
     """
 
-    def __init__(self, length: int, layer: Layer, image_shape: torch.Size, thumbnail: int, memory_limit: int) -> None:
+    def __init__(
+        self,
+        length: int,
+        layer: Layer,
+        image_shape: torch.Size,
+        thumbnail: int,
+        memory_limit: int,
+        display: Display | None = None,
+    ) -> None:
         channels, height, width = image_shape
         self.skipped: dict[int, str] = {}
         self._layer = layer
         self._length = length
         self._shape = (channels, height, width)
         self._memory_limit = memory_limit
+        self._display = display
         self._count = 0
         # Blocks of whole pixels are averaged: several times faster than any other ratio.
         self._block = -(-max(height, width) // thumbnail)
@@ -125,6 +139,8 @@ class CollectionBuilder:
         # Pages of these that are never written to take no memory.
         self._items = np.empty(length, np.int64)
         self._packed = np.empty((2, length, row), np.uint8)
+        self._ignored = np.zeros((length, row), np.uint8)
+        self._any_ignored = False
         self._counts = np.empty((3, length), np.int64)
         self._thumbnails = np.empty((length, *small, 3), np.uint8)
         self._features: NDArray[np.float32] | None = None
@@ -151,8 +167,12 @@ class CollectionBuilder:
         self._packed[0, part] = PackedMasks.pack(truths)
         self._packed[1, part] = PackedMasks.pack(predictions)
         self._counts[:, part] = counts
+        for place, (_, item) in enumerate(entries, self._count):
+            if item.ignored is not None:
+                self._any_ignored = True
+                self._ignored[place] = PackedMasks.pack(item.ignored[None])[0]
         small = F.avg_pool2d(images, self._block, ceil_mode=True).numpy()
-        self._thumbnails[part] = to_rgb_batch(small)
+        self._thumbnails[part] = to_rgb_batch(small, self._display)
         self._columns.extend(item.columns for _, item in entries)
         self._count += len(entries)
 
@@ -187,6 +207,7 @@ class CollectionBuilder:
             columns={**join_columns(self._columns), **{name: values[items] for name, values in tables.items()}},
             image_shape=self._shape,
             skipped=dict(self.skipped),
+            ignored=PackedMasks(self._ignored[:n], height, width) if self._any_ignored else None,
         )
 
     def build_some(self, tables: dict[str, NDArray[Any]]) -> Collection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from hdm_widgets._masks import Ignore
+from hdm_widgets._picture import Display
 from hdm_widgets.latent.activations import (
     ActivationHook,
     Layer,
@@ -23,7 +25,16 @@ from hdm_widgets.latent.activations import (
     unwrapped_segmenter,
 )
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
-from hdm_widgets.latent.items import Dataset, Item, check_columns, check_dataset, read_item, read_items
+from hdm_widgets.latent.items import (
+    Dataset,
+    Item,
+    check_columns,
+    check_dataset,
+    counted_pixels,
+    read_item,
+    read_items,
+    warn_of_ambiguity,
+)
 from hdm_widgets.latent.layers import find_layer
 from hdm_widgets.latent.layouts import Layout, channels_first
 from hdm_widgets.models.batch_check import run_singly_if_mixing
@@ -60,6 +71,8 @@ class Collector:
         Bytes of activations that are kept in memory; more go to a temporary file.
     layout : {"auto", "channels_first", "channels_last"}
         See `find_layer`.
+    display : Display
+        How thumbnails show the images.
     """
 
     segmenter: Segmenter
@@ -70,6 +83,7 @@ class Collector:
     least_features: int = 1
     memory_limit: int = MEMORY_LIMIT
     layout: Layout = "auto"
+    display: Display = field(default_factory=Display)
 
     def features(self, images: Tensor, layer: Layer) -> NDArray[np.float32]:
         """Pooled activations (n, d) of images (n, C, H, W) that are no items of a data set."""
@@ -96,6 +110,7 @@ class Collector:
         dataset: Dataset,
         *,
         columns: Any = None,
+        ignore: Ignore | None = None,
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = True,
@@ -114,10 +129,13 @@ class Collector:
         own = check_columns(getattr(dataset, "columns", None), length)
         tables = {**own, **check_columns(columns, length)}
         with self._running() as segmenter:
-            first, layer = self._first(dataset, length, on_error)
+            first, layer = self._first(dataset, length, on_error, ignore)
             sizes = self.segmenter.sizes_for(first.image)
             run_singly_if_mixing(self.segmenter, first.image, sizes, remind=True)
-            builder = CollectionBuilder(length, layer, first.image.shape, self.thumbnail, self.memory_limit)
+            self.display.check(len(first.image))
+            builder = CollectionBuilder(
+                length, layer, first.image.shape, self.thumbnail, self.memory_limit, self.display
+            )
             with (
                 self._hook(layer).attached() as hook,
                 tqdm(total=length, disable=not progress, unit="item", desc="collecting activations") as bar,
@@ -143,7 +161,9 @@ class Collector:
                     for part, _ in run_in_batches(len(entries), run, sizes, on_error=failed):
                         bar.update(part.stop - part.start)
 
-                for index, item in read_items(dataset, first.mask.shape, num_workers):
+                size, preprocess = first.mask.shape, self._preprocess
+                items = read_items(dataset, size, num_workers, ignore, preprocess=preprocess)
+                for index, item in warn_of_ambiguity(items):
                     if isinstance(item, Exception):
                         run_waiting()
                         stop_or_skip(index, item)
@@ -154,14 +174,16 @@ class Collector:
                 run_waiting()
         return builder.build_some(tables)
 
+    @property
+    def _preprocess(self) -> bool:
+        """Whether the Segmenter takes images of any values."""
+        return self.segmenter.preprocess is not None
+
     @contextmanager
     def _running(self) -> Iterator[Segmenter]:
         """The segmenter around the network inside any wrapper, with the model held in eval mode."""
         with self.segmenter.evaluating(), uncompiled(unwrapped(network_of(self.segmenter))):
-            bare = unwrapped_segmenter(self.segmenter)
-            yield bare
-            # What was decided on the first output holds for the wrapper too.
-            self.segmenter.activation = bare.activation
+            yield unwrapped_segmenter(self.segmenter)
 
     def _hook(self, layer: Layer) -> ActivationHook:
         module = find_module(network_of(self.segmenter), layer.name)
@@ -171,12 +193,12 @@ class Collector:
 
         return ActivationHook(module, layer.name, reduce)
 
-    def _first(self, dataset: Dataset, length: int, on_error: str) -> tuple[Item, Layer]:
+    def _first(self, dataset: Dataset, length: int, on_error: str, ignore: Ignore | None) -> tuple[Item, Layer]:
         """The first item that can be used, whose size is that of all, and the layer with its output for it."""
         for index in range(length):
             problem: Exception
             try:
-                item = read_item(dataset, index, warn=True)
+                item = read_item(dataset, index, ignore=ignore, preprocess=self._preprocess)
             except (ValueError, TypeError) as error:
                 problem = error
             else:
@@ -219,7 +241,6 @@ def _measure(
     """Run the model on items and add them with what it gives."""
     hook.clear()
     images = torch.stack([item.image for _, item in entries])
-    truths = np.stack([item.mask for _, item in entries])
     with torch.no_grad():
         # A copy: a model may write into its input, and thumbnails are of what it was given.
         raw = segmenter.raw(images.clone())
@@ -228,10 +249,17 @@ def _measure(
             bad = int((~torch.isfinite(features)).any(1).nonzero()[0])
             raise ModelOutputError("the activations have NaN or infinity", bad)
         masks = segmenter.binarize(raw)
+        valid = segmenter.valid_pixels(*images.shape[-2:])
+        if valid is not None:
+            entries = [(index, item.ignoring(~valid)) for index, item in entries]
+            masks = masks & torch.from_numpy(valid).to(masks.device)
+        # The truths have no ignored pixel.
+        truths = np.stack([item.mask for _, item in entries])
         truth = torch.from_numpy(truths).to(masks.device)
-        tp = (masks & truth).flatten(1).sum(1)
+        counted = torch.from_numpy(counted_pixels(item for _, item in entries)).to(masks.device) & masks
+        tp = (counted & truth).flatten(1).sum(1)
         fn = truth.flatten(1).sum(1) - tp
-        fp = masks.flatten(1).sum(1) - tp
+        fp = counted.flatten(1).sum(1) - tp
     builder.add(
         entries,
         features=features.cpu().numpy(),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.manifold import trustworthiness
 from tqdm.auto import tqdm
 
-from hdm_widgets._picture import to_rgb
+from hdm_widgets._picture import Display, to_rgb
 from hdm_widgets._validation import is_whole
 from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent.activations import Layer
@@ -24,6 +24,7 @@ from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.selection import COLORS, Selection, check_color, check_indices, check_name, read_selection
 from hdm_widgets.latent.surface import Regressor, Surface, surface
+from hdm_widgets.models.segmenter import Segmenter
 
 if TYPE_CHECKING:
     import pandas
@@ -38,6 +39,13 @@ class FittedSpace:
     """
 
     _fitted: FittedState | None = None
+    segmenter: Segmenter | None = None
+    display = Display()
+
+    @property
+    def _takes_any_values(self) -> bool:
+        """Whether images may have any values and layout; without a model they are only shown."""
+        return self.segmenter is None or self.segmenter.preprocess is not None
 
     def _state(self, wanted: str) -> FittedState:
         if self._fitted is None:
@@ -392,7 +400,7 @@ class FittedSpace:
         self._check_index(index)
         if self.dataset_ is None:
             return np.array(self.collection_.thumbnails[index])
-        return to_rgb(self.item(index).image.numpy())
+        return to_rgb(self.item(index).image.numpy(), self.display)
 
     def item(self, index: int) -> Item:
         """An item as the model sees it, read from the data set.
@@ -415,10 +423,13 @@ class FittedSpace:
         self._check_index(index)
         if self.dataset_ is None:
             raise ValueError("this space has no data set; LatentSpace.load(path, dataset=...) takes it")
-        return read_item(self.dataset_, int(self.items_[index]), self.collection_.image_shape[1:])
+        collection = self.collection_
+        ignore = self.ignored(index) if collection.ignored is not None else None
+        at, size = int(self.items_[index]), collection.image_shape[1:]
+        return read_item(self.dataset_, at, size, ignore=ignore, preprocess=self._takes_any_values)
 
     def truth(self, index: int) -> NDArray[np.bool_]:
-        """The true mask of an item.
+        """The true mask of an item, without ignored pixels.
 
         Parameters
         ----------
@@ -433,7 +444,7 @@ class FittedSpace:
         return self.collection_.truths[index]
 
     def prediction(self, index: int) -> NDArray[np.bool_]:
-        """The mask that the model predicts for an item.
+        """The mask that the model predicts for an item, in ignored pixels too.
 
         Parameters
         ----------
@@ -446,6 +457,22 @@ class FittedSpace:
         """
         self._check_index(index)
         return self.collection_.predictions[index]
+
+    def ignored(self, index: int) -> NDArray[np.bool_]:
+        """Pixels of an item that do not count, as `fit(..., ignore=...)` chose them.
+
+        Parameters
+        ----------
+        index : int
+            Position of the item.
+
+        Returns
+        -------
+        numpy.ndarray, bool (H, W)
+        """
+        self._check_index(index)
+        packed = self.collection_.ignored
+        return np.zeros(self.collection_.image_shape[1:], bool) if packed is None else packed[index]
 
     def _check_index(self, index: int) -> None:
         if not is_whole(index):

@@ -25,6 +25,7 @@ _KIND = "hdm-widgets latent space 1"
 _SPACE = "space.npz"
 # Large arrays are files of their own, mapped into memory.
 _LARGE = ("features", "thumbnails", "truths", "predictions")
+_IGNORED = "ignored"
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +88,7 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
         "picture_shape": collection.image_shape,
         "columns": list(collection.columns),
         "skipped": {str(index): message for index, message in collection.skipped.items()},
+        "ignored": collection.ignored is not None,
         "exact": projection.exact,
         "network": network,
         "clustering": None if clustering is None else clustering.row(),
@@ -97,7 +99,9 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
         "truths": collection.truths.packed,
         "predictions": collection.predictions.packed,
     }
-    for name in _LARGE:
+    if collection.ignored is not None:
+        large[_IGNORED] = collection.ignored.packed
+    for name in large:
         target = folder / f"{name}.npy"
         # Another file first: the space may have been read from this very folder.
         written = folder / f"{name}.new.npy"
@@ -131,6 +135,8 @@ def read(path: str | os.PathLike[str]) -> Stored:
 def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Stored:
     large = {name: _mapped(folder / f"{name}.npy", len(arrays["items"])) for name in _LARGE}
     _, height, width = about["picture_shape"]
+    # The file of an older format has no such entry.
+    ignored = _mapped(folder / f"{_IGNORED}.npy", len(arrays["items"])) if about.get("ignored") else None
     if large["features"].shape[1:] != arrays["mean"].shape:
         raise ValueError(
             f"features.npy of the latent space has shape {large['features'].shape}, "
@@ -149,6 +155,7 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
         columns={name: arrays[f"column_{position}"] for position, name in enumerate(about["columns"])},
         image_shape=tuple(about["picture_shape"]),
         skipped={int(index): message for index, message in about["skipped"].items()},
+        ignored=None if ignored is None else PackedMasks(ignored, height, width),
     )
     projection = Projection(
         mean=arrays["mean"],

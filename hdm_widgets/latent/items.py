@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from hdm_widgets._validation import check_channels_first, check_image, check_segment, to_tensor, warn_user
+from hdm_widgets._masks import Ambiguity, Ignore, check_truth, find_ambiguity
+from hdm_widgets._validation import check_image, check_image_values, image_size, to_tensor, warn_user
 from hdm_widgets.latent.scores import former_name
 
 __all__ = [
@@ -22,10 +23,12 @@ __all__ = [
     "check_columns",
     "check_dataset",
     "check_images",
+    "counted_pixels",
     "join_columns",
     "merge_columns",
     "read_item",
     "read_items",
+    "warn_of_ambiguity",
 ]
 
 Columns: TypeAlias = "Mapping[str, Sequence[Any] | NDArray[Any]]"
@@ -48,16 +51,32 @@ class Item:
     image : torch.Tensor
         float32 (C, H, W).
     mask : numpy.ndarray
-        bool (H, W).
+        bool (H, W), without ignored pixels.
     columns : dict
         Texts and numbers beside them, by name.
+    ignored : numpy.ndarray or None
+        bool (H, W), pixels that do not count; None if all do.
+    ambiguity : Ambiguity or None
+        What may be meant in another way in the values of the mask.
     """
 
     image: Tensor
     mask: NDArray[np.bool_]
     columns: dict[str, Any] = field(default_factory=dict)
+    ignored: NDArray[np.bool_] | None = None
+    ambiguity: Ambiguity | None = None
 
     picture = former_name("picture", "image")
+
+    def ignoring(self, pixels: NDArray[np.bool_]) -> Item:
+        """The same item; these pixels (H, W) do not count either."""
+        ignored = pixels if self.ignored is None else self.ignored | pixels
+        return replace(self, mask=self.mask & ~ignored, ignored=ignored)
+
+
+def counted_pixels(items: Iterable[Item]) -> NDArray[np.bool_]:
+    """Pixels of items that count, bool (n, H, W)."""
+    return np.stack([np.ones_like(item.mask) if item.ignored is None else ~item.ignored for item in items])
 
 
 def check_dataset(dataset: object) -> int:
@@ -76,7 +95,14 @@ def check_dataset(dataset: object) -> int:
     return len(dataset)
 
 
-def read_item(dataset: Dataset, index: int, size: tuple[int, int] | None = None, *, warn: bool = False) -> Item:
+def read_item(
+    dataset: Dataset,
+    index: int,
+    size: tuple[int, int] | None = None,
+    *,
+    ignore: Ignore | None = None,
+    preprocess: bool = False,
+) -> Item:
     """Item `index`, checked.
 
     Parameters
@@ -85,8 +111,10 @@ def read_item(dataset: Dataset, index: int, size: tuple[int, int] | None = None,
     index : int
     size : tuple of int, optional
         (H, W) that the image must have.
-    warn : bool
-        Warn about a mask that seems to hold several classes.
+    ignore : number or array of bool (H, W), optional
+        Pixels that do not count: the value that marks them in masks, or a mask of them.
+    preprocess : bool
+        Whether the images are for a Segmenter with `preprocess`: see `check_image`.
 
     Returns
     -------
@@ -114,31 +142,30 @@ def read_item(dataset: Dataset, index: int, size: tuple[int, int] | None = None,
         given = f"{len(item)} entries" if isinstance(item, (tuple, list)) else type(item).__name__
         raise TypeError(f"item {index} must be (image, mask) or a mapping with 'image' and 'mask', got {given}")
     try:
-        shape = tuple(getattr(image, "shape", ()))
-        check_channels_first(shape)
-        height, width = size or (shape[-2:] if len(shape) > 1 else (1, 1))
-        tensor = check_image(image, height, width)
+        height, width = size or image_size(image, preprocess=preprocess, mask=mask)
+        tensor = check_image(image, height, width, preprocess=preprocess)
         if mask is None:
             raise ValueError("its mask is missing (None)")
         if getattr(mask, "ndim", 0) == 3 and mask.shape[0] == 1:
             mask = mask[0]
-        segment = check_segment(mask, height, width)
-        if warn and len(np.unique(segment)) > 2:
-            warn_user(
-                f"the mask of item {index} has more than two values; every one but 0 counts as the segment. "
-                "For one class of several give its mask, mask == number"
-            )
-        truth = segment != 0
+        truth = check_truth(mask, height, width, ignore)
     except (ValueError, TypeError) as error:
         raise type(error)(f"item {index}: {error}") from None
-    return Item(tensor, truth, columns)
+    return Item(
+        tensor, truth.mask, columns, truth.ignored, find_ambiguity(truth.values, f"the mask of item {index}", "mask")
+    )
 
 
 def read_items(
-    dataset: Dataset, size: tuple[int, int], num_workers: int = 0
+    dataset: Dataset,
+    size: tuple[int, int],
+    num_workers: int = 0,
+    ignore: Ignore | None = None,
+    *,
+    preprocess: bool = False,
 ) -> Iterator[tuple[int, Item | ValueError | TypeError]]:
     """All items in order, each with its index; in place of one that cannot be used comes the error that says why."""
-    reader = _Reader(dataset, size)
+    reader = _Reader(dataset, size, ignore, preprocess)
     if num_workers == 0:
         for index in range(len(dataset)):
             yield index, reader[index]
@@ -147,19 +174,32 @@ def read_items(
         yield from enumerate(loader)
 
 
+def warn_of_ambiguity(
+    items: Iterable[tuple[int, Item | ValueError | TypeError]],
+) -> Iterator[tuple[int, Item | ValueError | TypeError]]:
+    """Pass items on, and warn of each kind of ambiguity once: mostly all items of a data set have the same one."""
+    warned: set[str] = set()
+    for index, item in items:
+        if isinstance(item, Item) and item.ambiguity is not None and item.ambiguity.kind not in warned:
+            warned.add(item.ambiguity.kind)
+            warn_user(item.ambiguity.text)
+        yield index, item
+
+
 class _Reader:
     """A data set that returns errors as items, so that they cross from a worker process with their message."""
 
-    def __init__(self, dataset: Dataset, size: tuple[int, int]) -> None:
+    def __init__(self, dataset: Dataset, size: tuple[int, int], ignore: Ignore | None, preprocess: bool) -> None:
         self._dataset = dataset
         self._size = size
+        self._ignore, self._preprocess = ignore, preprocess
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> Item | ValueError | TypeError:
         try:
-            return read_item(self._dataset, index, self._size)
+            return read_item(self._dataset, index, self._size, ignore=self._ignore, preprocess=self._preprocess)
         except (ValueError, TypeError) as error:
             return type(error)(str(error))
 
@@ -184,7 +224,9 @@ def check_columns(columns: object, length: int) -> dict[str, NDArray[Any]]:
     return checked
 
 
-def check_images(images: object, image_shape: tuple[int, int, int], *, same_size: bool) -> Tensor:
+def check_images(
+    images: object, image_shape: tuple[int, int, int], *, same_size: bool, preprocess: bool = False
+) -> Tensor:
     """New images as float (N, C, H, W), with as many channels as those of the data set.
 
     Parameters
@@ -194,6 +236,8 @@ def check_images(images: object, image_shape: tuple[int, int, int], *, same_size
         (C, H, W) of the data set's images.
     same_size : bool
         Whether height and width must agree too.
+    preprocess : bool
+        Whether the images are for a Segmenter with `preprocess`: then they may be (N, H, W, C), of any real type.
 
     Returns
     -------
@@ -206,19 +250,26 @@ def check_images(images: object, image_shape: tuple[int, int, int], *, same_size
     """
     if not isinstance(images, (Tensor, np.ndarray)):
         raise TypeError(f"images must be a torch tensor or a numpy array, got {type(images).__name__}")
+    check_image_values("images", images, preprocess=preprocess)
     given = to_tensor(images)
-    if not given.is_floating_point():
-        raise TypeError(
-            f"images must be of a floating type, scaled as the model expects it, got {images.dtype}; "
-            "for values 0 to 255: images.astype('float32') / 255"
-        )
+    if preprocess and given.ndim == 4 and _channels_last(tuple(given.shape[1:]), image_shape):
+        given = given.permute(0, 3, 1, 2)
     if given.ndim != 4 or len(given) == 0 or given.shape[1] != image_shape[0]:
         raise ValueError(f"images must be (N, {image_shape[0]}, H, W), got shape {tuple(given.shape)}")
     if same_size and tuple(given.shape[1:]) != image_shape:
         raise ValueError(f"pool='flatten' takes images of one size, {image_shape}, got {tuple(given.shape[1:])}")
+    given = given.to(torch.float32)
     if not bool(torch.isfinite(given).all()):
-        raise ValueError("images have NaN or infinity")
-    return given.float()
+        raise ValueError("images have NaN or infinity; where a pixel has no data, fill it, for instance nan_to_num")
+    return given
+
+
+def _channels_last(shape: tuple[int, ...], image_shape: tuple[int, int, int]) -> bool:
+    """Whether the shape of new images is (H, W, C), if those of the data set are (C, H, W)."""
+    channels, height, width = image_shape
+    if shape[0] == channels == shape[-1]:
+        return shape == (height, width, channels) != image_shape
+    return shape[-1] == channels
 
 
 def join_columns(items: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:

@@ -241,7 +241,7 @@ def _record_outputs(segmenter: Segmenter, network: nn.Module, images: Tensor, *,
                 # Not a leaf of the graph: a model may change its input in place.
                 given = given.requires_grad_() * 1
             with _DetachedNumbers() if gradients else nullcontext():
-                final = segmenter.standard(segmenter.call(given), len(images))
+                final = segmenter.maps(given)
     finally:
         for handle in handles:
             handle.remove()

@@ -47,7 +47,6 @@ class Location:
 class SpaceWithModel(FittedSpace):
     """The part of a LatentSpace that runs its model, on new images or a data set."""
 
-    segmenter: Segmenter | None
     layer: nn.Module | str
     pool: Pool
     grid: int
@@ -70,9 +69,15 @@ class SpaceWithModel(FittedSpace):
         raise ValueError("this space was loaded without its model; LatentSpace.load(path, model=...) takes it")
 
     def _collector(self) -> Collector:
-        segmenter = self.needed_segmenter()
         return Collector(
-            segmenter, self.layer, self.pool, self.grid, self.thumbnail, self.n_components, layout=self.layout
+            self.needed_segmenter(),
+            self.layer,
+            self.pool,
+            self.grid,
+            self.thumbnail,
+            self.n_components,
+            layout=self.layout,
+            display=self.display,
         )
 
     def transform(self, images: Tensor | NDArray[Any]) -> NDArray[np.float64]:
@@ -131,7 +136,9 @@ class SpaceWithModel(FittedSpace):
         return found.projection.transform(features)[:, : found.n_components]
 
     def _features(self, images: Tensor | NDArray[Any]) -> NDArray[np.float32]:
-        given = check_images(images, self.collection_.image_shape, same_size=self.pool == "flatten")
+        given = check_images(
+            images, self.collection_.image_shape, same_size=self.pool == "flatten", preprocess=self._takes_any_values
+        )
         features = self._collector().features(given, self.layer_)
         width = self.collection_.features.shape[1]
         if features.shape[1] != width:

@@ -11,12 +11,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from hdm_widgets._masks import Ignore
+from hdm_widgets._picture import Display
 from hdm_widgets._validation import check_choice
 from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.batches import row_batches
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
 from hdm_widgets.latent.collector import MEMORY_LIMIT
-from hdm_widgets.latent.items import Columns, Dataset, Item, check_columns, check_dataset, read_item, read_items
+from hdm_widgets.latent.items import (
+    Columns,
+    Dataset,
+    Item,
+    check_columns,
+    check_dataset,
+    counted_pixels,
+    read_item,
+    read_items,
+    warn_of_ambiguity,
+)
 
 __all__ = ["collect_features"]
 
@@ -30,7 +42,9 @@ def collect_features(
     predictions: Tensor | NDArray[Any] | Sequence[Any],
     *,
     thumbnail: int,
+    display: Display,
     columns: Columns | None = None,
+    ignore: Ignore | None = None,
     num_workers: int = 0,
     on_error: Literal["raise", "skip"] = "raise",
     progress: bool = True,
@@ -53,25 +67,31 @@ def collect_features(
         given = len(predictions) if hasattr(predictions, "__len__") else type(predictions).__name__
         raise ValueError(f"predictions must be one mask per item of the data set, {length}, got {given}")
     tables = {**check_columns(getattr(dataset, "columns", None), length), **check_columns(columns, length)}
-    first = _first(dataset, length, on_error)
+    first = _first(dataset, length, on_error, ignore)
+    display.check(len(first.image))
     layer = Layer("features", (vectors.shape[1],), given=True)
-    builder = CollectionBuilder(length, layer, first.image.shape, thumbnail, MEMORY_LIMIT)
+    builder = CollectionBuilder(length, layer, first.image.shape, thumbnail, MEMORY_LIMIT, display)
     waiting: list[tuple[int, Item, NDArray[np.bool_]]] = []
 
     def add_waiting() -> None:
         if waiting:
-            truths, masks = np.stack([item.mask for _, item, _ in waiting]), np.stack([mask for *_, mask in waiting])
+            masks = np.stack([mask for *_, mask in waiting])
+            # The truths have no ignored pixel.
+            truths = np.stack([item.mask for _, item, _ in waiting])
+            counted = masks & counted_pixels(item for _, item, _ in waiting)
             builder.add(
                 [(index, item) for index, item, _ in waiting],
                 features=vectors[[index for index, *_ in waiting]].astype(np.float32),
                 images=torch.stack([item.image for _, item, _ in waiting]),
                 truths=truths,
                 predictions=masks,
-                counts=np.stack([part.sum((1, 2)) for part in (masks & truths, truths & ~masks, masks & ~truths)]),
+                counts=np.stack(
+                    [part.sum((1, 2)) for part in (counted & truths, truths & ~counted, counted & ~truths)]
+                ),
             )
             waiting.clear()
 
-    items = read_items(dataset, first.mask.shape, num_workers)
+    items = warn_of_ambiguity(read_items(dataset, first.mask.shape, num_workers, ignore, preprocess=True))
     for index, item in tqdm(items, total=length, disable=not progress, unit="item", desc="reading the data set"):
         try:
             if isinstance(item, Exception):
@@ -88,12 +108,12 @@ def collect_features(
     return builder.build_some(tables)
 
 
-def _first(dataset: Dataset, length: int, on_error: str) -> Item:
+def _first(dataset: Dataset, length: int, on_error: str, ignore: Ignore | None) -> Item:
     """The first item that can be used, whose size is that of all."""
     message = ""
     for index in range(length):
         try:
-            return read_item(dataset, index, warn=True)
+            return read_item(dataset, index, ignore=ignore, preprocess=True)  # images are only shown
         except (ValueError, TypeError) as error:
             message = str(error)
             if on_error == "raise":

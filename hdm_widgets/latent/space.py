@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hdm_widgets._masks import Ignore, check_ignore
+from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import advise_on_keywords, check_choice, is_whole, warn_user
 from hdm_widgets.latent import folder
 from hdm_widgets.latent.activations import Pool, find_module, network_of
@@ -59,6 +62,9 @@ class LatentSpace(SpaceWithModel):
         may be apart in the others.
     thumbnail : int
         Longest side of the thumbnails that are kept, in pixels.
+    display : Display, int or sequence of int, optional
+        How to show images, in thumbnails and in the gallery: a channel in gray, three as red, green and blue, or a
+        `Display`.
     device : torch.device or str, optional
         As for `Segmenter`.
     target : int, optional
@@ -127,6 +133,7 @@ class LatentSpace(SpaceWithModel):
         grid: int = 2,
         n_cluster_components: int = 10,
         thumbnail: int = 48,
+        display: Display | Bands | None = None,
         device: torch.device | str | None = None,
         target: int | None = None,
         threshold: float | None = None,
@@ -164,6 +171,7 @@ class LatentSpace(SpaceWithModel):
         self.grid = int(grid)
         self.n_cluster_components = int(n_cluster_components)
         self.thumbnail = int(thumbnail)
+        self.display = Display.wrap(display)
 
     def __repr__(self) -> str:
         if self._fitted is None:
@@ -197,7 +205,9 @@ class LatentSpace(SpaceWithModel):
         *,
         n_cluster_components: int = 10,
         thumbnail: int = 48,
+        display: Display | Bands | None = None,
         columns: Columns | None = None,
+        ignore: Ignore | None = None,
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = True,
@@ -216,7 +226,9 @@ class LatentSpace(SpaceWithModel):
             As for the constructor.
         iou_empty : float
             As for the constructor.
-        columns, num_workers, on_error, progress
+        display : Display, int or sequence of int, optional
+            As for the constructor.
+        columns, ignore, num_workers, on_error, progress
             As for `fit`.
 
         Returns
@@ -249,13 +261,18 @@ class LatentSpace(SpaceWithModel):
             random_state=random_state,
             n_cluster_components=n_cluster_components,
             thumbnail=thumbnail,
+            display=display,
         )
+        if ignore is not None:
+            check_ignore(ignore)
         collection = collect_features(
             features,
             dataset,
             predictions,
             thumbnail=space.thumbnail,
+            display=space.display,
             columns=columns,
+            ignore=ignore,
             num_workers=num_workers,
             on_error=on_error,
             progress=progress,
@@ -268,6 +285,7 @@ class LatentSpace(SpaceWithModel):
         dataset: Dataset,
         *,
         columns: Columns | None = None,
+        ignore: Ignore | None = None,
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = True,
@@ -278,10 +296,14 @@ class LatentSpace(SpaceWithModel):
         ----------
         dataset : Dataset
             Anything with `len` and `[i] -> (image, mask)`, or a mapping with `"image"` and `"mask"`: images of a
-            floating type, (C, H, W) or (H, W), all of one size; masks (H, W), nonzero = segment. Texts and numbers
-            beside them in a mapping, and a `columns` attribute of the data set, become columns of the space.
+            floating type, (C, H, W) or (H, W), all of one size (for a Segmenter with `preprocess` of any real type,
+            also (H, W, C)); masks (H, W), nonzero = segment: bool, whole numbers, or floats that are 0 and 1. Texts and
+            numbers beside them in a mapping, and a `columns` attribute of the data set, become columns of the space.
         columns : mapping of str to sequence, optional
             More columns, one entry per item; a DataFrame serves.
+        ignore : number or array of bool (H, W), optional
+            Pixels that do not count in IoU, areas and all other scores: the value that marks them in the masks, such as
+            255, or one mask for all items. Masked pixels of numpy masked arrays are ignored without it.
         num_workers : int
             Processes that read the data set.
         on_error : {"raise", "skip"}
@@ -304,9 +326,11 @@ class LatentSpace(SpaceWithModel):
         """
         collector = self._collector()
         check_choice("on_error", on_error, ("raise", "skip"))
+        if ignore is not None:
+            check_ignore(ignore)
         self._check_count(check_dataset(dataset), "the data set has")
         collection = collector.collect(
-            dataset, columns=columns, num_workers=num_workers, on_error=on_error, progress=progress
+            dataset, columns=columns, ignore=ignore, num_workers=num_workers, on_error=on_error, progress=progress
         )
         return self.fit_collected(collection, dataset, progress=progress)
 
@@ -398,6 +422,7 @@ class LatentSpace(SpaceWithModel):
         settings = {name: getattr(self, name) for name in _SETTINGS} | {
             name: getattr(self.segmenter, name, None) for name in _SEGMENTATION
         }
+        settings["display"] = asdict(self.display)
         found = state.map
         folder.write(
             path, folder.Stored(settings, found.collection, found.projection, found.regressor, state.clustering)
@@ -434,6 +459,7 @@ class LatentSpace(SpaceWithModel):
         if model is None or isinstance(model, Segmenter):
             # A Segmenter has its own; without a model nothing is segmented.
             settings = {name: value for name, value in settings.items() if name not in _SEGMENTATION}
+        settings["display"] = Display(**settings.get("display", {}))
         space = cls(model, **settings)
         if dataset is not None and check_dataset(dataset) <= int(collection.items.max()):
             raise ValueError(

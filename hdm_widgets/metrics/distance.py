@@ -1,23 +1,24 @@
-"""The Hausdorff family of distances between masks, in pixels, and what they mean for empty masks.
+"""The Hausdorff family of distances between masks, and what they mean for empty masks.
 
 A mask is a set of pixels, a pixel is the point at its center. The Hausdorff distance of two sets is the
-largest distance that any pixel of one set has to the nearest pixel of the other.
+largest distance that any pixel of one set has to the nearest pixel of the other. It is in pixels, or in the unit of
+`spacing`, the height and width of a pixel. Pixels that are ignored are in neither set.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Literal, NamedTuple, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
-from scipy.spatial import cKDTree
 from scipy.spatial.distance import directed_hausdorff
 
 from hdm_widgets._bitmasks import bounding_box
+from hdm_widgets._masks import Ignore, to_array, without
 from hdm_widgets._validation import check_choice
-from hdm_widgets.metrics.masks import Indices, Mask, as_mask, as_masks, coordinates, outline
+from hdm_widgets.metrics.masks import Indices, Mask, as_mask, as_masks, check_same_shape, coordinates, outline
+from hdm_widgets.metrics.spacing import NearestPixel, PixelSpacing
 
 __all__ = [
     "EmptyPolicy",
@@ -43,7 +44,7 @@ class HausdorffPair(NamedTuple):
     Attributes
     ----------
     distance : float
-        Their distance in pixels.
+        Their distance in pixels, or in the unit of `spacing`.
     from_pixel : tuple of int or None
         (row, col) of the pixel that is farthest from the other mask; None if no pair exists
         because a mask is empty, or the two are equal.
@@ -59,19 +60,17 @@ class HausdorffPair(NamedTuple):
     from_mask: Literal["a", "b"] | None
 
 
-def _empty_distance(shape: tuple[int, ...], empty: EmptyPolicy) -> float:
+def _empty_distance(shape: Sequence[int], empty: EmptyPolicy, spacing: PixelSpacing) -> float:
     if empty == "raise":
         raise ValueError("one of the two masks has no pixel, so their distance is not defined; see `empty`")
-    return {"diagonal": math.hypot(*shape), "inf": float("inf"), "nan": float("nan")}[empty]
+    return {"diagonal": spacing.diagonal(shape), "inf": float("inf"), "nan": float("nan")}[empty]
 
 
-def _farthest(candidates: Indices, mask: Mask) -> float:
-    """Largest distance from a candidate pixel (n, 2) outside the mask to its nearest pixel in the mask."""
+def _farthest(candidates: Indices, mask: Mask, spacing: PixelSpacing) -> float:
+    """Largest distance in units from a candidate pixel (n, 2) outside the mask to its nearest pixel in the mask."""
     if len(candidates) * _TREE_COST < mask.size:
-        nearest, _ = cKDTree(coordinates(outline(mask)), balanced_tree=False, compact_nodes=False).query(candidates)
-        return float(nearest.max())
-    distances = ndimage.distance_transform_edt(~mask)
-    return float(distances[candidates[:, 0], candidates[:, 1]].max())
+        return float(NearestPixel(coordinates(outline(mask)), spacing).distances(candidates).max())
+    return float(spacing.distances_to(mask)[candidates[:, 0], candidates[:, 1]].max())
 
 
 class ReferenceMask:
@@ -83,67 +82,114 @@ class ReferenceMask:
     Parameters
     ----------
     mask : array_like (H, W)
-        Nonzero = segment.
+        Nonzero = segment: bool, whole numbers, or floats that are 0 and 1.
     empty : {"diagonal", "inf", "nan", "raise"}
         The distance if exactly one of two masks is empty: the image's diagonal, infinity, NaN,
         or a `ValueError`. The distance of two empty masks is always 0.
+    spacing : tuple of float
+        (row, col), height and width of a pixel, in the unit that distances are to have; (1, 1) gives pixels.
+    ignore : number or array_like of bool (H, W), optional
+        Pixels that do not count: the value that marks them in `mask`, such as 255, or a mask of them.
 
     Attributes
     ----------
     mask : numpy.ndarray, bool (H, W)
+        Without ignored pixels.
     empty : str
-    squared_distances : numpy.ndarray, int32 (H, W)
-        Squared distance in pixels of every pixel to the nearest pixel of the mask; 0 everywhere if the mask is empty.
+    spacing : tuple of float
+    scale : PixelSpacing
+        The spacing in whole units, where it has some.
+    ignored : numpy.ndarray, bool (H, W), or None
+        Pixels that do not count; None if all do.
+    squared_distances : numpy.ndarray, int32 or float64 (H, W)
+        Squared distance of every pixel to the nearest pixel of the mask; 0 everywhere if the mask is empty. In pixels,
+        or in units of `scale`.
     """
 
-    def __init__(self, mask: ArrayLike, *, empty: EmptyPolicy = "diagonal") -> None:
-        self.mask = as_mask(mask).copy()
+    def __init__(
+        self,
+        mask: ArrayLike,
+        *,
+        empty: EmptyPolicy = "diagonal",
+        spacing: Sequence[float] = (1, 1),
+        ignore: Ignore | None = None,
+    ) -> None:
+        given = as_mask(mask, ignore)
+        self.mask, self.ignored = given.mask.copy(), given.ignored
         self.empty = check_choice("empty", empty, EmptyPolicy)
+        self.scale = PixelSpacing.for_sides(spacing)
+        self.spacing = self.scale.spacing
         self._box = bounding_box(self.mask)
-        # Squared distances of pixels are whole numbers: int32 keeps them exactly in half the memory.
-        self.squared_distances = np.zeros(self.mask.shape, np.int32)
+        # Squared distances of square pixels are whole numbers: int32 keeps them exactly in half the memory.
+        kind = np.int32 if self.scale.square else np.float64
+        self.squared_distances: NDArray[Any] = np.zeros(self.mask.shape, kind)
         if self._box is not None:
-            self.squared_distances = np.rint(ndimage.distance_transform_edt(~self.mask) ** 2).astype(np.int32)
+            squared = self.scale.distances_to(self.mask) ** 2
+            self.squared_distances = (np.rint(squared) if self.scale.whole else squared).astype(kind)
 
     def distance(self, mask: ArrayLike) -> float:
-        """Hausdorff distance in pixels between `mask` (H, W) and this one."""
-        other, _ = as_masks(mask, self.mask)
+        """Hausdorff distance between `mask` (H, W) and this one, in pixels or in the unit of `spacing`."""
+        given = as_mask(mask)
+        check_same_shape(given.mask, self.mask)
+        if given.ignored is not None and (self.ignored is None or (given.ignored & ~self.ignored).any()):
+            ignored = given.ignored if self.ignored is None else given.ignored | self.ignored
+            other = ReferenceMask(self.mask, empty=self.empty, spacing=self.spacing, ignore=ignored)
+            return other.distance(given.mask)
+        return self._distance(without(given.mask, self.ignored))
+
+    def _distance(self, other: Mask) -> float:
+        """Distance of a mask that has no ignored pixel."""
         box = bounding_box(other)
         if self._box is None or box is None:
-            return 0.0 if self._box is box else _empty_distance(other.shape, self.empty)
+            return 0.0 if self._box is box else _empty_distance(other.shape, self.empty, self.scale)
         # Both masks lie in this box.
         rows = slice(min(self._box[0], box[0]), max(self._box[2], box[2]))
         cols = slice(min(self._box[1], box[1]), max(self._box[3], box[3]))
         other = other[rows, cols]
-        false_positive = float(np.sqrt((self.squared_distances[rows, cols] * other).max()))
+        farthest = float(np.sqrt((self.squared_distances[rows, cols] * other).max()))
         false_negatives = coordinates(self.mask[rows, cols] & ~other)
-        return max(false_positive, _farthest(false_negatives, other)) if len(false_negatives) else false_positive
+        if len(false_negatives):
+            farthest = max(farthest, _farthest(false_negatives, other, self.scale))
+        return farthest * self.scale.unit
 
     def distances(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Hausdorff distances (N,) in pixels of masks (N, H, W)."""
+        """Hausdorff distances (N,) of masks (N, H, W), in pixels or in the unit of `spacing`."""
         return np.array([self.distance(mask) for mask in masks], dtype=np.float64)
 
 
-def hausdorff_distance(a: ArrayLike, b: ArrayLike, *, empty: EmptyPolicy = "diagonal") -> float:
+def hausdorff_distance(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    empty: EmptyPolicy = "diagonal",
+    spacing: Sequence[float] = (1, 1),
+    ignore: Ignore | None = None,
+) -> float:
     """Symmetric Hausdorff distance between two sets of pixels.
 
     Parameters
     ----------
     a, b : array_like (H, W)
-        Masks, nonzero = segment.
+        Masks, nonzero = segment: bool, whole numbers, or floats that are 0 and 1. Tensors serve too, and masked
+        pixels of a numpy masked array do not count.
     empty : {"diagonal", "inf", "nan", "raise"}
         The value if exactly one mask is empty: the image's diagonal (so that losing the whole
         segment is the worst value), infinity, NaN, or a `ValueError`.
+    spacing : tuple of float
+        (row, col), height and width of a pixel, in the unit that the distance is to have; (1, 1) gives pixels.
+    ignore : number or array_like of bool (H, W), optional
+        Pixels that do not count: the value that marks them in `b`, the ground truth, such as 255, or a mask of them.
 
     Returns
     -------
     float
-        In pixels; 0 if and only if the masks are equal.
+        In pixels, or in the unit of `spacing`; 0 if and only if the masks are equal.
 
     Raises
     ------
     ValueError
-        If the masks are not two-dimensional or differ in shape, or one is empty under `empty="raise"`.
+        If the masks are not two-dimensional or differ in shape, one has floats other than 0 and 1, or one is empty
+        under `empty="raise"`.
 
     References
     ----------
@@ -155,10 +201,17 @@ def hausdorff_distance(a: ArrayLike, b: ArrayLike, *, empty: EmptyPolicy = "diag
     >>> hausdorff_distance([[1, 0, 0, 0]], [[1, 0, 0, 1]])
     3.0
     """
-    return ReferenceMask(b, empty=empty).distance(a)
+    return ReferenceMask(b, empty=empty, spacing=spacing, ignore=ignore).distance(a)
 
 
-def hausdorff_pair(a: ArrayLike, b: ArrayLike, *, empty: EmptyPolicy = "diagonal") -> HausdorffPair:
+def hausdorff_pair(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    empty: EmptyPolicy = "diagonal",
+    spacing: Sequence[float] = (1, 1),
+    ignore: Ignore | None = None,
+) -> HausdorffPair:
     """The Hausdorff distance of two masks with the pixels that attain it.
 
     Parameters
@@ -166,6 +219,10 @@ def hausdorff_pair(a: ArrayLike, b: ArrayLike, *, empty: EmptyPolicy = "diagonal
     a, b : array_like (H, W)
         Masks, nonzero = segment.
     empty : {"diagonal", "inf", "nan", "raise"}
+        As in `hausdorff_distance`.
+    spacing : tuple of float
+        As in `hausdorff_distance`.
+    ignore : number or array_like of bool (H, W), optional
         As in `hausdorff_distance`.
 
     Returns
@@ -178,33 +235,52 @@ def hausdorff_pair(a: ArrayLike, b: ArrayLike, *, empty: EmptyPolicy = "diagonal
     >>> hausdorff_pair([[1, 0, 0, 0]], [[1, 0, 0, 1]])
     HausdorffPair(distance=3.0, from_pixel=(0, 3), to_pixel=(0, 0), from_mask='b')
     """
-    first, second = as_masks(a, b)
-    policy = check_choice("empty", empty, EmptyPolicy)
+    first, second = as_masks(a, b, ignore)
+    policy, pixels = check_choice("empty", empty, EmptyPolicy), PixelSpacing.for_sides(spacing)
     if not first.any() or not second.any():
         both = not first.any() and not second.any()
-        return HausdorffPair(0.0 if both else _empty_distance(first.shape, policy), None, None, None)
-    best = HausdorffPair(0.0, None, None, None)
+        return HausdorffPair(0.0 if both else _empty_distance(first.shape, policy, pixels), None, None, None)
+    best, farthest = HausdorffPair(0.0, None, None, None), 0.0
     for name, source, goal in (("a", first, second), ("b", second, first)):
-        distances, nearest = ndimage.distance_transform_edt(~goal, return_indices=True)
-        distances = np.where(source, distances, 0.0)
+        distances = np.where(source, pixels.distances_to(goal), 0.0)
         row, col = divmod(int(distances.argmax()), source.shape[1])
-        if distances[row, col] > best.distance:
-            to_pixel = (int(nearest[0, row, col]), int(nearest[1, row, col]))
-            best = HausdorffPair(float(distances[row, col]), (row, col), to_pixel, cast(Literal["a", "b"], name))
+        if distances[row, col] > farthest:
+            farthest = float(distances[row, col])
+            nearest = pixels.nearest(goal)[:, row, col]
+            to_pixel = (int(nearest[0]), int(nearest[1]))
+            distance = farthest * pixels.unit
+            best = HausdorffPair(distance, (row, col), to_pixel, cast(Literal["a", "b"], name))
     return best
 
 
-def _surface_distances(a: Mask, b: Mask) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Distance from every outline pixel of each mask to the nearest outline pixel of the other."""
-    outline_a, outline_b = outline(a), outline(b)
-    return (
-        ndimage.distance_transform_edt(~outline_b)[outline_a],
-        ndimage.distance_transform_edt(~outline_a)[outline_b],
+def _surface_distances(
+    a: ArrayLike,
+    b: ArrayLike,
+    empty: EmptyPolicy,
+    spacing: Sequence[float],
+    ignore: Ignore | None,
+    combine: Callable[[NDArray[np.float64], NDArray[np.float64]], float],
+) -> float:
+    """What `combine` makes of the distances from every outline pixel of each mask to the nearest one of the other."""
+    first, second = as_masks(a, b, ignore)
+    check_choice("empty", empty, EmptyPolicy)
+    if not first.any() or not second.any():
+        return hausdorff_pair(first, second, empty=empty, spacing=spacing).distance
+    pixels = PixelSpacing.for_sides(spacing)
+    outline_a, outline_b = outline(first), outline(second)
+    return pixels.unit * float(
+        combine(pixels.distances_to(outline_b)[outline_a], pixels.distances_to(outline_a)[outline_b])
     )
 
 
 def hausdorff_percentile(
-    a: ArrayLike, b: ArrayLike, percentile: float = 95, *, empty: EmptyPolicy = "diagonal"
+    a: ArrayLike,
+    b: ArrayLike,
+    percentile: float = 95,
+    *,
+    empty: EmptyPolicy = "diagonal",
+    spacing: Sequence[float] = (1, 1),
+    ignore: Ignore | None = None,
 ) -> float:
     """Percentile of the surface distances, HD95 by default: a Hausdorff distance that is robust to outliers.
 
@@ -216,11 +292,15 @@ def hausdorff_percentile(
         In [0, 100].
     empty : {"diagonal", "inf", "nan", "raise"}
         As in `hausdorff_distance`.
+    spacing : tuple of float
+        As in `hausdorff_distance`.
+    ignore : number or array_like of bool (H, W), optional
+        As in `hausdorff_distance`.
 
     Returns
     -------
     float
-        The larger of the two directed percentiles, in pixels.
+        The larger of the two directed percentiles, in pixels or in the unit of `spacing`.
 
     Notes
     -----
@@ -235,14 +315,21 @@ def hausdorff_percentile(
     """
     if not 0 <= percentile <= 100:
         raise ValueError(f"percentile must be in [0, 100], got {percentile}")
-    first, second = as_masks(a, b)
-    check_choice("empty", empty, EmptyPolicy)
-    if not first.any() or not second.any():
-        return hausdorff_pair(first, second, empty=empty).distance
-    return float(max(np.percentile(distances, percentile) for distances in _surface_distances(first, second)))
+
+    def larger(*directed: NDArray[np.float64]) -> float:
+        return max(float(np.percentile(distances, percentile)) for distances in directed)
+
+    return _surface_distances(a, b, empty, spacing, ignore, larger)
 
 
-def mean_surface_distance(a: ArrayLike, b: ArrayLike, *, empty: EmptyPolicy = "diagonal") -> float:
+def mean_surface_distance(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    empty: EmptyPolicy = "diagonal",
+    spacing: Sequence[float] = (1, 1),
+    ignore: Ignore | None = None,
+) -> float:
     """Average symmetric surface distance of two masks.
 
     Parameters
@@ -251,22 +338,23 @@ def mean_surface_distance(a: ArrayLike, b: ArrayLike, *, empty: EmptyPolicy = "d
         Masks, nonzero = segment.
     empty : {"diagonal", "inf", "nan", "raise"}
         As in `hausdorff_distance`.
+    spacing : tuple of float
+        As in `hausdorff_distance`.
+    ignore : number or array_like of bool (H, W), optional
+        As in `hausdorff_distance`.
 
     Returns
     -------
     float
-        Mean over the outline pixels of both masks of the distance to the other's outline, in pixels.
+        Mean over the outline pixels of both masks of the distance to the other's outline, in pixels or in the unit of
+        `spacing`.
 
     Examples
     --------
     >>> mean_surface_distance([[1, 0, 0]], [[0, 0, 1]])
     2.0
     """
-    first, second = as_masks(a, b)
-    check_choice("empty", empty, EmptyPolicy)
-    if not first.any() or not second.any():
-        return hausdorff_pair(first, second, empty=empty).distance
-    return float(np.concatenate(_surface_distances(first, second)).mean())
+    return _surface_distances(a, b, empty, spacing, ignore, lambda *both: float(np.concatenate(both).mean()))
 
 
 def row_distance(output: ArrayLike, segment: ArrayLike) -> float:
@@ -281,7 +369,7 @@ def row_distance(output: ArrayLike, segment: ArrayLike) -> float:
     output : array_like (H, W)
         The model's map as it is, without a threshold.
     segment : array_like (H, W)
-        The true mask.
+        The true mask. What is masked in either of two numpy masked arrays counts as 0 in both.
 
     Returns
     -------
@@ -292,7 +380,11 @@ def row_distance(output: ArrayLike, segment: ArrayLike) -> float:
     >>> row_distance([[0.0, 1.0], [0.0, 0.0]], [[0, 0], [0, 1]])
     0.0
     """
-    first, second = np.asarray(output, dtype=np.float64), np.asarray(segment, dtype=np.float64)
+    (first, in_first), (second, in_second) = to_array(output), to_array(segment)
+    first, second = first.astype(np.float64), second.astype(np.float64)
     if first.ndim != 2 or first.shape != second.shape:
         raise ValueError(f"expected two maps of one shape (H, W), got {first.shape} and {second.shape}")
+    for ignored in (in_first, in_second):
+        if ignored is not None:
+            first[ignored] = second[ignored] = 0
     return float(max(directed_hausdorff(first, second)[0], directed_hausdorff(second, first)[0]))

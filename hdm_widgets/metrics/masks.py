@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Indices", "Mask", "as_mask", "as_masks", "check_same_shape", "coordinates", "outline"]
+from hdm_widgets._masks import GivenMask, Ignore, read_mask, without
+
+__all__ = ["Indices", "Mask", "as_mask", "as_masks", "check_same_shape", "coordinates", "counted", "outline"]
 
 Mask = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 
 
-def as_mask(values: ArrayLike) -> Mask:
-    """A mask, bool (H, W), that is True where the values are not 0."""
-    mask = np.asarray(values) != 0
-    if mask.ndim != 2:
-        raise ValueError(f"a mask must have two dimensions (H, W), got shape {mask.shape}")
-    return cast(Mask, mask)
+def as_mask(values: ArrayLike, ignore: Ignore | None = None) -> GivenMask:
+    """Read a mask (H, W), in which nonzero means segment."""
+    given = read_mask(values, ignore)
+    if given.mask.ndim != 2:
+        raise ValueError(f"a mask must have two dimensions (H, W), got shape {given.mask.shape}")
+    return given
 
 
-def as_masks(a: ArrayLike, b: ArrayLike) -> tuple[Mask, Mask]:
-    """Two masks of one shape."""
-    masks = as_mask(a), as_mask(b)
-    check_same_shape(*masks)
-    return masks
+def as_masks(a: ArrayLike, b: ArrayLike, ignore: Ignore | None = None) -> tuple[Mask, Mask]:
+    """Two masks (H, W) of one shape, without the pixels that either says are ignored; `ignore` is for `b`."""
+    return counted(as_mask(a), as_mask(b, ignore))
+
+
+def counted(a: GivenMask, b: GivenMask) -> tuple[Mask, Mask]:
+    """Two masks of one shape, without the pixels that are ignored in either."""
+    check_same_shape(a.mask, b.mask)
+    return without(a.mask, b.ignored), without(b.mask, a.ignored)
 
 
 def check_same_shape(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> None:

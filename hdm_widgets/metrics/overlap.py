@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from hdm_widgets.metrics.masks import check_same_shape
+from hdm_widgets._masks import Ignore, read_mask
+from hdm_widgets.metrics.masks import counted
 
 __all__ = ["dice", "iou"]
 
 
-def _pair(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    first, second = np.asarray(a) != 0, np.asarray(b) != 0
-    check_same_shape(first, second)
-    return first, second
-
-
-def iou(a: ArrayLike, b: ArrayLike, *, empty: float = 0.0) -> float:
+def iou(a: ArrayLike, b: ArrayLike, *, empty: float = 0.0, ignore: Ignore | None = None) -> float:
     """Intersection over union of two masks, also called the Jaccard index.
 
     Parameters
     ----------
     a, b : array_like, same shape
-        Masks, nonzero = segment.
+        Masks, nonzero = segment: bool, whole numbers, or floats that are 0 and 1.
     empty : float
         The value if both masks are empty: their union has no pixel.
+    ignore : number or array_like of bool, optional
+        Pixels that do not count: the value that marks them in `b`, the ground truth, or a mask of them.
 
     Returns
     -------
@@ -36,20 +33,22 @@ def iou(a: ArrayLike, b: ArrayLike, *, empty: float = 0.0) -> float:
     >>> iou([[1, 1, 0]], [[0, 1, 1]])
     0.3333333333333333
     """
-    first, second = _pair(a, b)
+    first, second = counted(read_mask(a), read_mask(b, ignore))
     union = np.count_nonzero(first | second)
     return float(np.count_nonzero(first & second) / union) if union else float(empty)
 
 
-def dice(a: ArrayLike, b: ArrayLike, *, empty: float = 0.0) -> float:
+def dice(a: ArrayLike, b: ArrayLike, *, empty: float = 0.0, ignore: Ignore | None = None) -> float:
     """Dice coefficient of two masks, also called the F1 score of their pixels.
 
     Parameters
     ----------
     a, b : array_like, same shape
-        Masks, nonzero = segment.
+        Masks, nonzero = segment: bool, whole numbers, or floats that are 0 and 1.
     empty : float
         The value if both masks are empty.
+    ignore : number or array_like of bool, optional
+        As for `iou`.
 
     Returns
     -------
@@ -61,6 +60,6 @@ def dice(a: ArrayLike, b: ArrayLike, *, empty: float = 0.0) -> float:
     >>> dice([[1, 1, 0]], [[0, 1, 1]])
     0.5
     """
-    first, second = _pair(a, b)
+    first, second = counted(read_mask(a), read_mask(b, ignore))
     total = np.count_nonzero(first) + np.count_nonzero(second)
     return float(2 * np.count_nonzero(first & second) / total) if total else float(empty)

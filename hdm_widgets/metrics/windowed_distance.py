@@ -18,11 +18,11 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
-from scipy.spatial import cKDTree
 
+from hdm_widgets._masks import read_mask, without
 from hdm_widgets.metrics.distance import ReferenceMask
-from hdm_widgets.metrics.masks import Indices, Mask, as_masks, coordinates, outline
+from hdm_widgets.metrics.masks import Indices, Mask, as_mask, check_same_shape, coordinates, outline
+from hdm_widgets.metrics.spacing import NearestPixel, PixelSpacing
 
 __all__ = ["WindowedDistance"]
 
@@ -39,8 +39,9 @@ _DOWN, _RIGHT = np.array([(row, col) for row in (-1, 0, 1) for col in (-1, 0, 1)
 class WindowedDistance:
     """Hausdorff distances to the truth of masks that differ from one prediction inside a window only.
 
-    They equal what `ReferenceMask.distance` gives for the whole masks, empty ones included. A few hundred changed
-    pixels mostly take microseconds; a change of the whole image takes about as long as the whole mask does.
+    They equal what `ReferenceMask.distance` gives for the whole masks, empty ones included, with the spacing of the
+    truth and without the pixels that it ignores. A few hundred changed pixels mostly take microseconds; a change of the
+    whole image takes about as long as the whole mask does.
 
     Parameters
     ----------
@@ -63,22 +64,31 @@ class WindowedDistance:
     """
 
     def __init__(self, truth: ReferenceMask, predicted: ArrayLike) -> None:
-        self._truth = truth
-        self._predicted, true = as_masks(predicted, truth.mask)
+        given = as_mask(predicted)
+        check_same_shape(given.mask, truth.mask)
+        if given.ignored is not None:
+            raise ValueError("the prediction has masked pixels; give them to the truth: ReferenceMask(..., ignore=...)")
+        self._truth, true, self._spacing = truth, truth.mask, truth.scale
+        self._predicted = without(given.mask, truth.ignored).copy()
+        self._counts = None if truth.ignored is None else ~truth.ignored
         # Pixels are flat indices from here on, and so are the arrays that are indexed by them.
         self._is_predicted, self._is_true = self._predicted.ravel(), true.ravel()
         self._squared = truth.squared_distances.ravel()
         self._count = int(np.count_nonzero(self._predicted))
         self._one_is_empty = not self._count or not true.any()
         if not self._one_is_empty:
+            # Distances are in units of the spacing here; only what is returned is in the user's unit.
             self._sort_false_positives()
             self._sort_false_negatives()
+            self._base = max(float(self._false_positive_distances[0]), float(self._false_negative_distances[0]))
             self._tolerated = self._tolerated_changes()
 
     @cached_property
     def base_distance(self) -> float:
         """Distance of the prediction itself: the baseline."""
-        return self._truth.distance(self._predicted)
+        if self._one_is_empty:
+            return self._truth.distance(self._predicted)
+        return self._base * self._spacing.unit
 
     def distance(self, row: int, col: int, window: ArrayLike) -> float:
         """Distance of the prediction with other pixels in a window.
@@ -93,15 +103,17 @@ class WindowedDistance:
         Returns
         -------
         float
-            In pixels.
+            In pixels, or in the unit of the truth's spacing.
 
         Raises
         ------
         ValueError
             If the window does not fit; if the mask or the truth is empty under `empty="raise"`.
         """
-        inside = np.asarray(window, dtype=np.bool_)
+        inside = window if isinstance(window, np.ndarray) and window.dtype == bool else read_mask(window).mask
         region = self._region(row, col, inside.shape)
+        if self._counts is not None:
+            inside = inside & self._counts[region]
         differs = inside != self._predicted[region]
         count = int(np.count_nonzero(differs))
         if not count:
@@ -122,13 +134,15 @@ class WindowedDistance:
         farther = bisect_left(self._false_negative_distances, -bound, key=lambda distance: -distance)
         bereft = self._with_assigned(removed, bound)
         if not farther and not len(bereft):
-            return bound
+            return bound * self._spacing.unit
         mask = self._changed(region, inside)
         candidates = np.concatenate([self._false_negatives[:farther], self._assigned_to(bereft, mask, bound)])
         candidates = candidates[~mask.ravel()[candidates]]
         if self._are_many(len(candidates)):
             return self._truth.distance(mask)
-        return _farthest_from(mask, self._coordinates(candidates), bound) if len(candidates) else bound
+        if len(candidates):
+            bound = _farthest_from(mask, self._coordinates(candidates), bound, self._spacing)
+        return bound * self._spacing.unit
 
     def distances(self, rows: Iterable[int], cols: Iterable[int], windows: Iterable[Mask]) -> NDArray[np.float64]:
         """Distances (n,) of the prediction with each of n windows (h, w) in turn; see `distance`."""
@@ -145,9 +159,8 @@ class WindowedDistance:
 
     def _sort_false_negatives(self) -> None:
         pixels = np.flatnonzero(self._is_true & ~self._is_predicted)
-        indices = ndimage.distance_transform_edt(~self._predicted, return_distances=False, return_indices=True)
-        nearest = indices.reshape(2, -1)[:, pixels].T
-        squared = ((self._coordinates(pixels) - nearest) ** 2).sum(axis=1)
+        nearest = self._spacing.nearest(self._predicted).reshape(2, -1)[:, pixels].T
+        squared = self._spacing.squared(self._coordinates(pixels) - nearest)
         order = np.argsort(-squared, kind="stable")
         self._false_negatives = pixels[order]
         self._false_negative_distances = np.append(np.sqrt(squared[order]), 0.0)
@@ -166,35 +179,44 @@ class WindowedDistance:
         What is assigned to a removed pixel lies within that pixel's radius, and so within the baseline of any pixel of
         the mask that is no farther from the removed one than the baseline less the radius. The square inside that
         circle holds so many pixels of the prediction.
+
+        Where the spacing is no ratio of whole numbers, distances are rounded: what is tolerated is then a change of the
+        distance by rounding.
         """
         height, width = self._predicted.shape
         tolerated = np.full(self._is_predicted.size, _UNLIMITED, np.int32)
         pixels = np.flatnonzero(self._radius >= 0)
         rows, cols = np.divmod(pixels, width)
-        half = self._half_side(pixels, self.base_distance)
-        top, bottom = np.maximum(rows - half, 0), np.minimum(rows + half + 1, height)
-        left, right = np.maximum(cols - half, 0), np.minimum(cols + half + 1, width)
+        down, across = self._half_sides(pixels, self._base)
+        top, bottom = np.maximum(rows - down, 0), np.minimum(rows + down + 1, height)
+        left, right = np.maximum(cols - across, 0), np.minimum(cols + across + 1, width)
         total = self._predicted.cumsum(axis=0, dtype=np.int32).cumsum(axis=1, dtype=np.int32)
         total = np.pad(total, ((1, 0), (1, 0)))
         tolerated[pixels] = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
-        squared = round(self.base_distance**2)
+        squared = self._square(self._base)
         tolerated[~self._is_predicted & (self._squared > squared)] = 0
         # Nor does the distance fall while one of the farthest pixels stays as it is: a false positive that is not
         # removed, or a false negative that nothing comes nearer to.
-        if self._false_positive_distances[0] == self.base_distance:
+        if self._false_positive_distances[0] == self._base:
             tolerated[self._rank == 0] = 0
         else:
             row, col = divmod(self._false_negatives[0], width)
-            near = (np.arange(height)[:, None] - row) ** 2 + (np.arange(width) - col) ** 2 < squared
+            down = ((np.arange(height)[:, None] - row) * self._spacing.row) ** 2
+            near = down + ((np.arange(width) - col) * self._spacing.col) ** 2 < squared
             tolerated[~self._is_predicted & near.ravel()] = 0
         return tolerated
 
-    def _half_side(self, pixels: Indices, distance: float) -> Indices:
-        """Half the side of a square around each predicted pixel.
+    def _half_sides(self, pixels: Indices, distance: float) -> tuple[Indices, Indices]:
+        """Rows and columns, in pixels, that make half the sides of a square around each predicted pixel.
 
         Any pixel of the mask in it is within `distance` of all that is assigned to the predicted pixel.
         """
-        return np.maximum((distance - self._radius[pixels]) / math.sqrt(2), 0).astype(np.intp)
+        half = np.maximum((distance - self._radius[pixels]) / math.sqrt(2), 0)
+        return (half / self._spacing.row).astype(np.intp), (half / self._spacing.col).astype(np.intp)
+
+    def _square(self, distance: float) -> float:
+        """The square of a distance, exact where squares are whole numbers."""
+        return float(round(distance**2)) if self._spacing.whole else distance**2
 
     def _lower_bound(self, removed: Indices, added: Indices) -> float:
         """Distance of the farthest false positive that is left, or of the farthest false negative if that is more."""
@@ -207,21 +229,21 @@ class WindowedDistance:
         farthest = self._false_negative_distances[0]
         if farthest <= bound:
             return bound
-        squared = ((self._coordinates(added) - self._coordinates(self._false_negatives[:1])) ** 2).sum(axis=1)
-        return max(bound, math.sqrt(squared.min(initial=round(farthest**2))))
+        squared = self._spacing.squared(self._coordinates(added) - self._coordinates(self._false_negatives[:1]))
+        return max(bound, math.sqrt(squared.min(initial=self._square(farthest))))
 
     def _with_assigned(self, removed: Indices, bound: float) -> Indices:
         """Removed pixels to which others are assigned that may now be farther than the bound."""
-        if bound >= self.base_distance:
+        if bound >= self._base:
             return removed[self._tolerated[removed] <= len(removed)]
         return removed[self._radius[removed] >= 0]
 
     def _assigned_to(self, removed: Indices, mask: Mask, bound: float) -> Indices:
         """Pixels assigned to removed ones, unless one of eight pixels around these is in the mask and near enough."""
-        half = self._half_side(removed, bound)
+        down, across = self._half_sides(removed, bound)
         rows, cols = self._coordinates(removed).T
-        rows = np.clip(rows + _DOWN * half, 0, mask.shape[0] - 1)
-        cols = np.clip(cols + _RIGHT * half, 0, mask.shape[1] - 1)
+        rows = np.clip(rows + _DOWN * down, 0, mask.shape[0] - 1)
+        cols = np.clip(cols + _RIGHT * across, 0, mask.shape[1] - 1)
         removed = removed[~mask[rows, cols].any(axis=0)]
         # Each removed pixel has a run of `_assigned`; concatenate the indices of all runs.
         starts, stops = np.searchsorted(self._nearest, removed), np.searchsorted(self._nearest, removed, side="right")
@@ -248,30 +270,31 @@ class WindowedDistance:
         return np.stack([rows, pixels - rows * self._predicted.shape[1]], axis=1)
 
 
-def _farthest_from(mask: Mask, pixels: Indices, least: float) -> float:
-    """Largest distance of the pixels (n, 2) to the mask, or `least` if that is more."""
+def _farthest_from(mask: Mask, pixels: Indices, least: float, spacing: PixelSpacing) -> float:
+    """Largest distance in units of the pixels (n, 2) to the mask, or `least` if that is more."""
     sample, tiles, slack = np.arange(len(pixels)), np.arange(len(pixels)), 0.0
     if len(pixels) > _FEW:
         # Distances of two pixels differ by no more than these are apart: one pixel of a tile bounds the others.
         sample, tiles = _one_of_each_tile(pixels)
-        slack = (_TILE - 1) * math.sqrt(2)
-    margin = math.ceil(least) + _MARGIN
+        slack = (_TILE - 1) * math.hypot(spacing.row, spacing.col)
+    margin = least + _MARGIN * max(spacing.row, spacing.col)
     start, stop = pixels.min(axis=0), pixels.max(axis=0) + 1
     while True:
-        corner, end = np.maximum(start - margin, 0), stop + margin
+        around = np.minimum(np.ceil(margin / spacing.sides), max(mask.shape)).astype(np.intp)
+        corner, end = np.maximum(start - around, 0), stop + around
         near = coordinates(outline(mask[corner[0] : end[0], corner[1] : end[1]])) + corner
-        tree = cKDTree(near, balanced_tree=False, compact_nodes=False)
-        found = tree.query(pixels[sample])[0]  # infinite if the box holds no pixel of the mask
+        nearest = NearestPixel(near, spacing)
+        found = nearest.distances(pixels[sample])  # infinite if the box holds no pixel of the mask
         farthest = float(found.max())
         # What is outside the box is farther away than the margin.
         if farthest + slack <= max(margin, least):
             break
-        margin = math.ceil(min(farthest + slack, 4 * margin))
+        margin = min(farthest + slack, 4 * margin)
     least = max(least, farthest)
     bounds = np.zeros(tiles.max() + 1)
     bounds[tiles[sample]] = found + slack
     rest = pixels[bounds[tiles] > least]
-    return max(least, float(tree.query(rest)[0].max())) if len(rest) else least
+    return max(least, float(nearest.distances(rest).max())) if len(rest) else least
 
 
 def _one_of_each_tile(pixels: Indices) -> tuple[Indices, Indices]:

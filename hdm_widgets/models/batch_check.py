@@ -42,23 +42,8 @@ def mixes_batches(segmenter: Segmenter, images: Tensor) -> float:
         image beside copies of itself. In multiples of rounding and of the noise of a model that draws random numbers:
         above 1, the model mixes the images of a batch. 0 for a model that fails on batches.
     """
-    image = _less_contrast(images[:1])
-    batch = torch.cat([image, images])
-    with torch.no_grad(), segmenter.evaluating():
-        try:
-            alone, beside = _run(segmenter, image), _run(segmenter, batch)[:1]
-            rounding = _rounding(segmenter, alone)
-            if (difference := _largest_difference(alone, beside)) <= rounding:
-                return difference / rounding
-            # Other kernels run for another size of batch, and rounding may grow from layer to layer: compare batches
-            # of one size. Two runs of the same input tell the noise of a random model.
-            copies = _run(segmenter, image.repeat(len(batch), 1, 1, 1))
-            noise = max(_largest_difference(copies, copies[:1]), _largest_difference(alone, _run(segmenter, image)))
-            return _largest_difference(copies[:1], beside) / max(rounding, _NOISE * noise)
-        except Exception as error:
-            if isinstance(error, ModelError) or is_out_of_memory(error):
-                return 0.0
-            raise
+    compared = _compare(segmenter, images)
+    return 0.0 if compared is None else compared[0]
 
 
 def run_singly_if_mixing(segmenter: Segmenter, image: Tensor, sizes: BatchSize, *, remind: bool) -> None:
@@ -67,7 +52,7 @@ def run_singly_if_mixing(segmenter: Segmenter, image: Tensor, sizes: BatchSize, 
     Parameters
     ----------
     segmenter : Segmenter
-        What was found is its `batch_dependent`.
+        What is found is noted in its `reading`.
     image : torch.Tensor (C, H, W)
         One of the images.
     sizes : BatchSize
@@ -75,18 +60,37 @@ def run_singly_if_mixing(segmenter: Segmenter, image: Tensor, sizes: BatchSize, 
     remind : bool
         Warn also if it is known from an earlier check.
     """
-    if segmenter.batch_size == 1:
-        return
-    known = segmenter.batch_dependent is not None
-    if not known and not sizes.single:
-        segmenter.batch_dependent = mixes_batches(segmenter, image[None]) > 1
-    if segmenter.batch_dependent:
+    known = segmenter.runs_are_checked(image)
+    if not known and sizes.limit > 1 and (compared := _compare(segmenter, image[None])) is not None:
+        segmenter.note_runs(image, batch_dependent=compared[0] > 1, random=compared[1])
+    if segmenter.reading.batch_dependent and segmenter.batch_size != 1:
         if remind or not known:
             warn_user(
                 "the model's output for an image depends on the other images of its batch; going on one image at a "
                 "time (batch_size=1 avoids this warning)"
             )
         sizes.run_singly()
+
+
+def _compare(segmenter: Segmenter, images: Tensor) -> tuple[float, bool] | None:
+    """What `mixes_batches` returns, and whether two runs differ; None for a model that fails on batches."""
+    image = _less_contrast(images[:1])
+    batch = torch.cat([image, images])
+    with torch.no_grad(), segmenter.evaluating():
+        try:
+            alone, beside = _run(segmenter, image), _run(segmenter, batch)[:1]
+            rounding = _rounding(segmenter, alone)
+            if (difference := _largest_difference(alone, beside)) <= rounding:
+                return difference / rounding, False
+            # Other kernels run for another size of batch, and rounding may grow from layer to layer: compare batches
+            # of one size. Two runs of the same input tell the noise of a random model.
+            copies = _run(segmenter, image.repeat(len(batch), 1, 1, 1))
+            noise = max(_largest_difference(copies, copies[:1]), _largest_difference(alone, _run(segmenter, image)))
+            return _largest_difference(copies[:1], beside) / max(rounding, _NOISE * noise), noise > rounding
+        except Exception as error:
+            if isinstance(error, ModelError) or is_out_of_memory(error):
+                return None
+            raise
 
 
 def _less_contrast(image: Tensor) -> Tensor:
@@ -102,7 +106,7 @@ def _less_contrast(image: Tensor) -> Tensor:
 def _run(segmenter: Segmenter, images: Tensor) -> Tensor:
     """Output (n, classes, h, w) of one call of the model."""
     # A copy: a model may write into its input, or keep its output to write the next into.
-    return segmenter.standard(segmenter.call(images.clone()), len(images)).clone()
+    return segmenter.maps(images.clone()).clone()
 
 
 def _rounding(segmenter: Segmenter, output: Tensor) -> float:

@@ -48,19 +48,16 @@ class BatchSize:
     ----------
     size : int
         Images in the next batch.
+    limit : int
+        The largest that it may become.
     """
 
     def __init__(self, given: int | None, image: Tensor, device: torch.device) -> None:
-        self._limit = given or _memory_limit(image, device)
+        self.limit = given or _memory_limit(image, device)
         self._growing = given is None
         self._fastest = float("inf")
         self._warmed_up = 0
         self.size = given or 1
-
-    @property
-    def single(self) -> bool:
-        """Whether no batch will have more than one image."""
-        return self.size == 1 and not self._growing
 
     def record(self, images: int, seconds: float) -> None:
         """Learn from a batch of `images` that ran without an error."""
@@ -76,18 +73,18 @@ class BatchSize:
             return
         self._fastest = each
         longest = int(_BATCH_SECONDS / max(each, 1e-9))
-        larger = min(2 * self.size, self._limit, longest)
+        larger = min(2 * self.size, self.limit, longest)
         self._growing = larger > self.size
         self.size = max(larger, self.size)
 
     def halve(self, images: int | None = None) -> None:
         """Memory ran out for a batch of `images`, by default one of `size`: never try as many again."""
-        self.size = self._limit = max(1, (images or self.size) // 2)
+        self.size = self.limit = max(1, (images or self.size) // 2)
         self._growing = False
 
     def run_singly(self) -> None:
         """The model takes single images only."""
-        self.size = self._limit = 1
+        self.size = self.limit = 1
         self._growing = False
 
 

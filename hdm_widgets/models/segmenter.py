@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias, TypeVar
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from hdm_widgets._validation import check_choice, is_whole, to_tensor
+from hdm_widgets.models.alignment import Align, Layout, valid_pixels
 from hdm_widgets.models.batch_size import BatchSize, run_in_batches
-from hdm_widgets.models.errors import ModelError, ModelOutputError, describe_error, is_out_of_memory
+from hdm_widgets.models.calling import ModelCall, padded, padded_size
+from hdm_widgets.models.errors import ModelError, ModelOutputError, is_out_of_memory
 from hdm_widgets.models.evaluation import evaluating
 from hdm_widgets.models.modules import model_device, model_dtype, same_device, unwrapped
+from hdm_widgets.models.outputs import OutputRule, check_output_rule
+from hdm_widgets.models.reader import Activation, Classes, OutputReader, Pipeline
+from hdm_widgets.models.reading import Reading
 
 __all__ = ["Activation", "Model", "ModelError", "ModelOutputError", "Segmenter", "is_out_of_memory"]
 
 S = TypeVar("S", bound=np.generic)
 
-Activation = Literal["auto", "none", "sigmoid", "softmax"]
 Model: TypeAlias = "nn.Module | Callable[[Any], Any] | Segmenter"
 
 
@@ -35,17 +39,19 @@ class Segmenter:
     model : torch.nn.Module or callable
         (N, C, H, W) -> maps. A Module gets torch tensors; any other callable may take torch tensors or
         numpy arrays (ONNX Runtime and other engines work in a one-line function). The output
-        may be (N, H, W), (N, 1, H, W) or (N, classes, H, W); a mapping with `"out"` or `"logits"`; an object
-        with `.logits`; a list or tuple, of which the first entry counts.
+        may be (N, H, W), (N, 1, H, W) or (N, classes, H, W), channels first or last; class numbers, as integers; a
+        mapping with `"out"` or `"logits"`; an object with `.logits`; a list or tuple of those; or classes and masks of
+        queries (Mask2Former, MaskFormer, EoMT).
     target : int, optional
         The class that is the segment, for outputs with several classes. With two it is 1 by default.
     threshold : float
-        A pixel belongs to the segment if its probability is above this. With several classes the
-        segment is where `target` has the largest value, and the threshold is not used.
+        A pixel belongs to the segment if its probability is above this, in (0, 1). With several exclusive classes the
+        segment is where `target` has the largest value, and a threshold other than the default is an error.
     activation : {"auto", "none", "sigmoid", "softmax"}
         What turns the output into probabilities. `"auto"` decides once, on the first output: values all within
-        [0, 1] are probabilities already, others are logits (sigmoid for one map, softmax over several).
-        `"sigmoid"` on several classes means independent ones: then the threshold cuts the target's map.
+        [0, 1], but for a thousandth of their range, are probabilities already, others are logits (sigmoid for one map
+        or independent classes, softmax over exclusive ones). With `"none"` the threshold is for the raw values.
+        `"sigmoid"` on several classes means independent ones.
     device : torch.device or str, optional
         Where to run; a Module's own device by default. The Module goes back where it was afterwards.
     batch_size : int, optional
@@ -54,10 +60,28 @@ class Segmenter:
     pad_to : int, optional
         Pad images at the bottom and the right, by reflection, to multiples of this, and crop the output back: for
         networks that take only sides divisible by their strides.
+    output : str, int or callable, optional
+        Which part of what the model returns has the maps: a key or attribute, an index, or a function of all of it.
+    classes : {"exclusive", "independent"}
+        Several classes are exclusive (the largest value wins), or each is cut by the threshold.
+    align : {"auto", "resize", "center"}
+        Where maps lie that are smaller than the image: they are resized to it, or they are its center, because
+        convolutions are not padded. `"auto"` tells from the traced network, or from the ratio of sides (a whole number
+        is a resize); what cannot be told is an error.
+    layout : {"auto", "channels_first", "channels_last"}
+        Which axis of the maps counts classes.
+    preprocess : callable, optional
+        A function or Module from float32 images (N, C, H, W), with the values that people have (0 to 255, 16 bit,
+        Hounsfield units), to what the model expects. Discs are painted before it.
+
+    Attributes
+    ----------
+    reading : Reading
+        What was understood of the model's output, in fields and as text.
 
     Notes
     -----
-    A Module is run in eval mode under `torch.no_grad`; training flags and device are put back. Outputs
+    A Module is run in eval mode under `torch.no_grad`; training flags and device are put back. Maps
     smaller than the image are resized bilinearly before threshold or argmax. A batch that runs out of memory is
     halved; a model that fails on a batch, but not on its images one by one, is run on single images.
 
@@ -78,6 +102,11 @@ class Segmenter:
         batch_size: int | None = None,
         *,
         pad_to: int | None = None,
+        output: OutputRule = None,
+        classes: Classes = "exclusive",
+        align: Align = "auto",
+        layout: Layout = "auto",
+        preprocess: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         if not callable(model):
             raise TypeError(f"model must be a torch.nn.Module or a callable, got {type(model).__name__}")
@@ -90,19 +119,32 @@ class Segmenter:
         if not isinstance(threshold, (int, float, np.number)) or not np.isfinite(threshold):
             raise ValueError(f"threshold must be a finite number, got {threshold!r}")
         check_choice("activation", activation, Activation)
+        check_choice("classes", classes, Classes)
+        check_choice("align", align, Align)
+        check_choice("layout", layout, Layout)
+        check_output_rule(output)
+        if activation == "softmax" and classes == "independent":
+            raise ValueError("the softmax is for exclusive classes; for independent ones use activation='sigmoid'")
+        if preprocess is not None and (not callable(preprocess) or isinstance(preprocess, type)):
+            raise TypeError(f"preprocess must be a function or a Module from images to images, got {preprocess!r}")
         for name, value in (("batch_size", batch_size), ("pad_to", pad_to)):
             if value is not None and (not is_whole(value) or value < 1):
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
         self.model = model
         self.target = None if target is None else int(target)
         self.threshold = float(threshold)
-        self.activation: Activation = activation
         self.device = None if device is None else torch.device(device)
         self.batch_size = None if batch_size is None else int(batch_size)
         self.pad_to = None if pad_to is None else int(pad_to)
-        self.batch_dependent: bool | None = None  # not checked yet
+        self.output, self.classes, self.align, self.layout = output, classes, align, layout
+        self.preprocess = preprocess
         self._sizes: tuple[object, BatchSize] | None = None
-        self._takes_numpy: bool | None = False if isinstance(model, nn.Module) else None
+        self._checked_sizes: set[tuple[int, ...]] = set()
+        self._call = ModelCall(model)
+        self._reader = OutputReader(
+            model, target=self.target, threshold=self.threshold, activation=activation, output=output,
+            classes=classes, align=align, layout=layout,
+        )  # fmt: skip
 
     @classmethod
     def wrap(cls, model: Model, **options: Any) -> Segmenter:
@@ -134,10 +176,35 @@ class Segmenter:
             raise ValueError(f"{', '.join(given)} must be set on the Segmenter itself, not beside it")
         return model
 
+    def around(self, model: nn.Module) -> Segmenter:
+        """The same segmenter around another module; what has been learned of the output holds for both."""
+        other = copy.copy(self)
+        other.model, other._call = model, ModelCall(model)
+        return other
+
     def __repr__(self) -> str:
-        settings = ("target", "threshold", "activation", "device", "batch_size", "pad_to")
+        settings = ("target", "threshold", "activation", "device", "batch_size", "pad_to", "output", "preprocess")
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in settings if getattr(self, name) is not None)
         return f"Segmenter({type(self.model).__name__}, {shown})"
+
+    @property
+    def activation(self) -> Activation:
+        """What turns the output into probabilities; `"auto"` until the first output has decided it."""
+        return self._reader.activation
+
+    @property
+    def reading(self) -> Reading:
+        """What was understood of the model's output."""
+        return self._reader.reading
+
+    def runs_are_checked(self, image: Tensor) -> bool:
+        """Whether it is known of images of this size if batches and repeated runs give the same."""
+        return tuple(image.shape) in self._checked_sizes
+
+    def note_runs(self, image: Tensor, *, batch_dependent: bool, random: bool) -> None:
+        """Say in `reading` whether images of a batch influence each other, and whether two runs differ."""
+        self._checked_sizes.add(tuple(image.shape))
+        self._reader.reading = self.reading.noted(batch_dependent=batch_dependent, random=random)
 
     @property
     def run_device(self) -> torch.device:
@@ -154,10 +221,10 @@ class Segmenter:
         RuntimeError
             If the model is in use on another device.
         """
-        if isinstance(self.model, nn.Module):
-            with evaluating(self.model, self.device):
-                yield
-        else:
+        with ExitStack() as held:
+            for module in (self.model, self.preprocess):
+                if isinstance(module, nn.Module):
+                    held.enter_context(evaluating(module, self.device))
             yield
 
     def probabilities(self, images: Tensor | NDArray[Any]) -> NDArray[np.float32]:
@@ -170,6 +237,7 @@ class Segmenter:
         Returns
         -------
         numpy.ndarray, float32 (N, H, W)
+            NaN at pixels for which the model has no output (`align="center"`).
 
         Raises
         ------
@@ -177,7 +245,7 @@ class Segmenter:
             If the model raises, or memory runs out for a single image; `ModelOutputError`, which is a `ValueError` too,
             if its output has a wrong form or is not finite. Its `image_index` says for which image.
         """
-        return self._in_batches(images, lambda batch: self._probability(self.raw(batch)).cpu().numpy())
+        return self._in_batches(images, self._probabilities_of)
 
     def masks(self, images: Tensor | NDArray[Any]) -> NDArray[np.bool_]:
         """The segment: see `threshold` for what belongs to it.
@@ -195,7 +263,17 @@ class Segmenter:
         ModelError
             As `probabilities` does.
         """
-        return self._in_batches(images, lambda batch: self.binarize(self.raw(batch)).cpu().numpy())
+        return self._in_batches(images, self._masks_of)
+
+    def _masks_of(self, batch: Tensor) -> NDArray[np.bool_]:
+        masks: NDArray[np.bool_] = self.binarize(self.raw(batch)).cpu().numpy()
+        valid = self.valid_pixels(*batch.shape[-2:])
+        return masks if valid is None else masks & valid
+
+    def _probabilities_of(self, batch: Tensor) -> NDArray[np.float32]:
+        values: NDArray[np.float32] = self._reader.probability(self.raw(batch)).cpu().numpy()
+        valid = self.valid_pixels(*batch.shape[-2:])
+        return values if valid is None else np.where(valid, values, np.float32("nan"))
 
     def _in_batches(self, images: Tensor | NDArray[Any], run: Callable[[Tensor], NDArray[S]]) -> NDArray[S]:
         """What `run` returns for batches of images (N, C, H, W), joined."""
@@ -236,217 +314,112 @@ class Segmenter:
             As `probabilities` does, but what runs out of memory raises its own error.
         """
         with torch.no_grad(), self.evaluating():
-            maps = self._to_size(self.call(images), images)
+            given, maps = self._given_and_maps(images)
             finite = torch.isfinite(maps.flatten(1).sum(1))
             if not bool(finite.all()):
                 # The sum of finite values may overflow: check every value.
                 finite = torch.isfinite(maps).flatten(1).all(1)
             if not bool(finite.all()):
                 raise ModelOutputError("the model returned NaN or infinity", int((~finite).nonzero()[0]))
-            if self.activation == "auto":
-                low, high = maps.aminmax()
-                probabilities = bool((low >= 0) & (high <= 1))
-                self.activation = "none" if probabilities else "sigmoid" if maps.shape[1] == 1 else "softmax"
-            return maps
+            size = padded_size(given, self.pad_to)
+            if maps.shape[-2] > size[0] or maps.shape[-1] > size[1]:
+                raise ModelOutputError(self._too_large(maps, given, size))
+            self._reader.decide(maps)
+            return self._to_size(maps, given, images, lambda: self._geometry(images))
 
-    def _to_size(self, output: Any, images: Tensor) -> Tensor:
-        """Standardize an output and crop it to the size of the images before padding: float (N, classes, H, W)."""
-        maps = self.standard(output, images.shape[0])
-        height, width = images.shape[-2:]
-        padded_height, padded_width = self._padded_size(height, width)
-        if maps.shape[-2] > padded_height or maps.shape[-1] > padded_width:
-            raise ModelOutputError(
-                f"the model returned maps of {maps.shape[-2]} x {maps.shape[-1]} px for images of "
-                f"{padded_height} x {padded_width} px; expected the same size or a smaller one"
+    def _prepared(self, images: Tensor) -> Tensor:
+        """The images (N, C, H, W) as the model expects them, but for padding and precision."""
+        if self.preprocess is None:
+            return images
+        given = self.preprocess(images)
+        if not isinstance(given, Tensor) or given.ndim != 4 or given.shape[0] != images.shape[0]:
+            shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+            raise ModelError(
+                f"preprocess must return images (N, C, H, W) for images {tuple(images.shape)}, it returned {shape}"
             )
-        if maps.shape[-2:] != (padded_height, padded_width):
-            maps = F.interpolate(maps, size=(padded_height, padded_width), mode="bilinear", align_corners=False)
-        return maps[..., :height, :width]
+        return given
+
+    def _to_size(
+        self,
+        maps: Tensor,
+        given: Tensor,
+        images: Tensor,
+        geometry: Callable[[], tuple[float, float] | None] = lambda: None,
+    ) -> Tensor:
+        """Maps (N, classes, h, w) of the images `given` to the model, at the size of `images`."""
+        height, width = given.shape[-2:]
+        maps = self._reader.to_size(maps, padded_size(given, self.pad_to), geometry)[..., :height, :width]
+        if given.shape[-2:] == images.shape[-2:]:
+            return maps
+        if self._reader.numbers:
+            return F.interpolate(maps, size=images.shape[-2:], mode="nearest-exact")
+        return F.interpolate(maps, size=images.shape[-2:], mode="bilinear", align_corners=False)
+
+    def _too_large(self, maps: Tensor, given: Tensor, size: tuple[int, int]) -> str:
+        advice = self._call.padding_advice(
+            given, self.pad_to, lambda output, padded: self._standard(output, padded).shape[-2:] == padded.shape[-2:]
+        )
+        return (
+            f"the model returned maps of {maps.shape[-2]} x {maps.shape[-1]} px for images of "
+            f"{size[0]} x {size[1]} px; expected the same size or a smaller one{advice}"
+        )
+
+    def _geometry(self, images: Tensor) -> tuple[float, float] | None:
+        """See `find_alignment`."""
+        # This takes a second to load, and few models need it.
+        from hdm_widgets.windowed.geometry import output_geometry
+
+        given = padded(self._prepared(images[:1].to(self.run_device)), self.pad_to)
+        return output_geometry(self._pipeline(lambda model, batch: self._maps(model, batch)[1]), given[0])
+
+    def valid_pixels(self, height: int, width: int) -> NDArray[np.bool_] | None:
+        """Pixels that the model has an output for, bool (height, width); None if it has one for all.
+
+        Known once an image of this size has been run.
+        """
+        alignment = self._reader.alignment(padded_size(torch.empty(1, 1, height, width, device="meta"), self.pad_to))
+        valid = None if alignment is None else valid_pixels(alignment, height, width)
+        return None if valid is None else valid.numpy()
 
     def pipeline(self) -> nn.Module:
-        """`raw` without its value checks, as a Module that torch.export can trace.
+        """`raw` without its value checks, as a Module that can be traced.
 
-        Only for a Segmenter around a Module, inside `evaluating`.
+        Only for a Segmenter around a Module, inside `evaluating`, after its first output.
         """
-        return _Pipeline(self)
+
+        def run(model: nn.Module, images: Tensor) -> Tensor:
+            given, maps = self._maps(model, self._prepared(images))
+            return self._to_size(maps, given, images)
+
+        return self._pipeline(run)
+
+    def _pipeline(self, run: Callable[[nn.Module, Tensor], Tensor]) -> nn.Module:
+        assert isinstance(self.model, nn.Module)  # as `pipeline` says  # noqa: S101
+        return Pipeline(unwrapped(self.model), run)
+
+    def _maps(self, model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The images, and the maps that a model returns for them."""
+        output = model(padded(images, self.pad_to).to(model_dtype(model)))
+        return images, self._standard(output, images)
+
+    def maps(self, images: Tensor) -> Tensor:
+        """The maps of a batch (N, C, H, W) as the model gave them: float (N, classes, h, w), of its own size."""
+        return self._given_and_maps(images)[1]
+
+    def _given_and_maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The images as they were given to the model, without padding, and its maps."""
+        given = self._prepared(images.to(self.run_device))
+        return given, self._standard(self._call(given, self.pad_to), given)
+
+    def _standard(self, output: Any, images: Tensor) -> Tensor:
+        """The maps in an output for `images` (N, C, H, W) as they were given to the model."""
+        size = padded_size(images, self.pad_to)
+        return self._reader.maps(output, images.shape[0], size, self.run_device)
 
     def target_map(self, raw: Tensor) -> Tensor:
         """The segment's channel (N, H, W) of a raw output."""
-        return raw[:, self._target(raw.shape[1])]
+        return self._reader.target_map(raw)
 
     def binarize(self, raw: Tensor) -> Tensor:
         """Masks, bool (N, H, W), from a raw output (N, classes, H, W)."""
-        if raw.shape[1] > 1 and self.activation != "sigmoid":
-            return raw.argmax(1) == self._target(raw.shape[1])
-        return self._probability(raw) > self.threshold
-
-    def _probability(self, raw: Tensor) -> Tensor:
-        target = self._target(raw.shape[1])
-        if self.activation == "softmax":
-            return raw.softmax(1)[:, target].float()
-        values = raw[:, target]
-        return (values.sigmoid() if self.activation == "sigmoid" else values).float()
-
-    def _target(self, classes: int) -> int:
-        if self.target is not None:
-            if self.target >= classes:
-                raise ModelOutputError(f"target is class {self.target}, but the model returned {classes} class(es)")
-            return self.target
-        if classes > 2:
-            raise ModelOutputError(f"the model returned {classes} classes; say which one is the segment with target=")
-        return classes - 1
-
-    def _padded_size(self, height: int, width: int) -> tuple[int, int]:
-        step = self.pad_to or 1
-        return -(-height // step) * step, -(-width // step) * step
-
-    def _padded(self, images: Tensor) -> Tensor:
-        height, width = images.shape[-2:]
-        padded_height, padded_width = self._padded_size(height, width)
-        below, right = padded_height - height, padded_width - width
-        if not below and not right:
-            return images
-        # Reflection needs an image larger than what it adds; a smaller one repeats its edge.
-        mode = "reflect" if below < height and right < width else "replicate"
-        return F.pad(images, (0, right, 0, below), mode=mode)
-
-    def call(self, images: Tensor) -> Any:
-        """Pad a batch (N, C, H, W) and run the model on it; the output is as the model gave it."""
-        return self._call(self._padded(images.to(self.run_device)))
-
-    def _call(self, images: Tensor) -> Any:
-        if isinstance(self.model, nn.Module):
-            return self._guarded(images.to(model_dtype(self.model)))
-        if self._takes_numpy is None:
-            return self._first_call(images)
-        return self._guarded(images.cpu().numpy() if self._takes_numpy else images)
-
-    def _first_call(self, images: Tensor) -> Any:
-        """Call a function that may take tensors or arrays, and remember which."""
-        # Copies for the first two attempts: a function may write into its input before it fails.
-        probe = _ArrayProbe()
-        try:
-            with probe:
-                output = self.model(images.clone())
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            torch_error = describe_error(error)
-        else:
-            self._takes_numpy = False
-            return output
-        try:
-            output = self.model(images.clone().cpu().numpy())
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            numpy_error = error
-        else:
-            self._takes_numpy = True
-            return output
-        if probe.refused:
-            # A torch function that makes an array itself, of its output for instance.
-            try:
-                output = self.model(images)
-            except Exception as error:
-                if is_out_of_memory(error):
-                    raise
-                torch_error = describe_error(error)
-            else:
-                self._takes_numpy = False
-                return output
-        raise ModelError(
-            f"the model raised {torch_error} for a torch tensor of shape {tuple(images.shape)}, "
-            f"and {describe_error(numpy_error)} for the same numpy array"
-        ) from numpy_error
-
-    def _guarded(self, images: Any) -> Any:
-        try:
-            return self.model(images)
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            hint = ""
-            if self.pad_to is None and isinstance(error, RuntimeError) and "size" in str(error).lower():
-                hint = "; if it needs sides divisible by its strides, wrap it: Segmenter(model, pad_to=16)"
-            raise ModelError(
-                f"the model raised {describe_error(error)} for an input of shape {tuple(images.shape)}{hint}"
-            ) from error
-
-    def standard(self, output: Any, count: int) -> Tensor:
-        """Any documented form of output for `count` images as float (N, classes, h, w)."""
-        returned = type(output).__name__
-        if hasattr(output, "logits"):
-            output = output.logits
-        if isinstance(output, Mapping):
-            key = next((key for key in ("out", "logits") if key in output), None)
-            if key is None:
-                raise ModelOutputError(
-                    f"the model returned a mapping without 'out' or 'logits'; it has {sorted(map(str, output))}"
-                )
-            output = output[key]
-        if isinstance(output, (list, tuple)):
-            if not output:
-                raise ModelOutputError(f"the model returned an empty {returned}")
-            output = output[0]
-        if isinstance(output, np.ndarray) and output.dtype != object:
-            output = torch.from_numpy(np.ascontiguousarray(output)).to(self.run_device)
-        if not isinstance(output, Tensor):
-            raise ModelOutputError(f"expected a tensor or an array of maps from the model, got {returned}")
-        if output.is_complex():
-            raise ModelOutputError(f"expected real numbers from the model, got {output.dtype}")
-        maps = output.unsqueeze(1) if output.ndim == 3 else output
-        if maps.ndim != 4 or maps.shape[0] != count or 0 in maps.shape[1:]:
-            raise ModelOutputError(
-                f"for {count} image(s) expected maps (N, H, W) or (N, classes, H, W) with N = {count} "
-                f"from the model, got shape {tuple(output.shape)}"
-            )
-        return maps.float() if maps.dtype != torch.float64 else maps
-
-
-class _ArrayProbe(TorchFunctionMode):
-    """Refuse to turn tensors into arrays, in this thread and while it is entered.
-
-    NumPy functions accept tensors on the CPU by half: they convert them, and warn when they convert the result back. To
-    refuse is how such a function is told from a torch function without any warning.
-
-    Attributes
-    ----------
-    refused : bool
-        Whether a conversion was asked for.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.refused = False
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func is Tensor.__array__:
-            self.refused = True
-            # NumPy takes a TypeError for an old signature, and warns of it.
-            raise RuntimeError("the tensor is not to be turned into an array")
-        return func(*args, **(kwargs or {}))
-
-
-class _Pipeline(nn.Module):
-    """`Segmenter.raw` without its value checks, of the network inside any wrapper.
-
-    Parameters
-    ----------
-    segmenter : Segmenter
-        Around a Module.
-    """
-
-    def __init__(self, segmenter: Segmenter) -> None:
-        super().__init__()
-        assert isinstance(segmenter.model, nn.Module)  # as `pipeline` says  # noqa: S101
-        self.model = unwrapped(segmenter.model)
-        self.training = False
-        self._segmenter = segmenter
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Raw output (N, classes, H, W) for images (N, C, H, W)."""
-        segmenter = self._segmenter
-        return segmenter._to_size(self.model(segmenter._padded(images).to(model_dtype(self.model))), images)
+        return self._reader.binarize(raw)

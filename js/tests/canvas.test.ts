@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { maskSize, putPixels, resized } from "../src/shared/canvas";
+import { maskSize, putPixels, resized, striped, stripedSize } from "../src/shared/canvas";
 import { rgba } from "../src/shared/errors";
 import { fakeCanvases } from "./fake_model";
 
@@ -52,5 +52,33 @@ describe("a mask on a canvas", () => {
     line[8] = 1;
     line[23] = 1;
     expect([...resized(line, from, { height: 2, width: 2 }, true)]).toEqual([1, 0, 0, 1]);
+  });
+});
+
+describe("stripes over the pixels of a mask", () => {
+  it("are light and dark by turns, and leave the others as they are", () => {
+    const [own, light, dark] = [7, 0xb0ffffff, 0xb0000000];
+    const mask = Uint8Array.of(1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0, 0);
+    const pixels = striped(new Uint32Array(16).fill(own), mask, { height: 2, width: 8 }, 2);
+    // A period of four pixels, which begins one pixel farther right in the second row.
+    const first = [light, dark, own, own, light, dark, own, own];
+    expect([...pixels]).toEqual([...first, own, light, dark, own, own, own, own, own]);
+  });
+
+  it.each([
+    [
+      { height: 8, width: 4 },
+      { height: 512, width: 256 },
+    ],
+    [
+      { height: 600, width: 300 },
+      { height: 600, width: 300 },
+    ],
+    [
+      { height: 5000, width: 2500 },
+      { height: 1024, width: 512 },
+    ],
+  ])("over %o are drawn on %o, where they are thin", (size, canvas) => {
+    expect(stripedSize(size)).toEqual(canvas);
   });
 });

@@ -52,12 +52,15 @@ function state(): Record<string, unknown> {
       channels: 3,
       label: "Hausdorff distance",
       unit: "px",
+      lengthUnit: "px",
+      decimals: 1,
       truthEmpty: false,
       empty: "diagonal",
     },
     _image: nothing(),
     _edges: nothing(),
     _truth: nothing(),
+    _ignored: nothing(),
     _prediction: nothing(),
     _color_tables: { Blues: blues, magma: blues, viridis: blues },
     _map: {
@@ -117,6 +120,42 @@ describe("a view of the explorer", () => {
     await rest();
     expect((el.querySelector("[aria-valuetext='25 %']") as HTMLInputElement).value).toBe("25");
     expect(el.querySelector("[role=alert]")?.textContent).toContain("at cell (row 1, column 0)");
+    stop();
+  });
+
+  it("shows several channels that Python chose, and offers them again", async () => {
+    const model = new FakeModel(state());
+    model.state.channel = [0, 2];
+    model.state._scanned = { circleSize: 8, offset: 8, channel: [0, 2] };
+    model.state._map = { ...(model.state._map as object), channel: [0, 2] };
+    const { el, stop } = show(model);
+    const group = el.querySelector("[role=radiogroup]") as HTMLElement;
+    const chosen = () => group.querySelector("label.hdm-on")?.textContent;
+    const labels = [...group.querySelectorAll("label")].map((label) => label.textContent);
+    expect(labels).toEqual(["All", "Red", "Green", "Blue", "Red + Blue"]);
+    expect(chosen()).toBe("Red + Blue");
+    // The map is that of these settings: nothing is out of date.
+    expect(el.querySelector(".hdm-stale")).toBeNull();
+    (group.querySelector("input[value='1']") as HTMLInputElement).click();
+    expect(model.state.channel).toBe(1);
+    await rest();
+    expect(chosen()).toBe("Green");
+    expect(el.querySelector(".hdm-stale")).not.toBeNull();
+    (group.querySelector("input[value='0,2']") as HTMLInputElement).click();
+    expect(model.state.channel).toEqual([0, 2]);
+    stop();
+  });
+
+  it("names several of many channels by their numbers", () => {
+    const model = new FakeModel(state());
+    model.state.channel = [1, 3, 5];
+    (model.state._about as { channels: number }).channels = 6;
+    const { el, stop } = show(model);
+    const select = el.querySelector("select") as HTMLSelectElement;
+    expect(select.selectedOptions[0].textContent).toBe("1 + 3 + 5");
+    select.value = "-1";
+    select.dispatchEvent(new Event("change", { bubbles: true }));
+    expect(model.state.channel).toBe(-1);
     stop();
   });
 
@@ -227,6 +266,60 @@ describe("a view of the explorer", () => {
     await rest();
     const line = el.querySelector(".hdm-plan");
     expect([line?.textContent, line?.getAttribute("title")]).toEqual([plan, plan]);
+    stop();
+  });
+
+  it("shows how the output is read, behind how the scan is computed", async () => {
+    const model = new FakeModel(state());
+    model.set("_map", {
+      ...(model.state._map as object),
+      plan: "In full",
+      reading: "The model returns one map.",
+    });
+    const { el, stop } = show(model);
+    await rest();
+    const plan = el.querySelector("details.hdm-plan") as HTMLDetailsElement;
+    expect(plan.open).toBe(false);
+    expect(plan.querySelector("summary")?.textContent).toBe("In full");
+    expect(plan.querySelector(".hdm-reading")?.textContent).toBe("The model returns one map.");
+    stop();
+  });
+
+  it("shows the noise of a random model around the baseline, and says what it means", async () => {
+    const model = new FakeModel(state());
+    const map = model.state._map as object;
+    const values = doublesMessage(0, 10, 20, 40);
+    model.state._map = {
+      ...map,
+      values,
+      measured: bits(0xf0),
+      baseline: 20,
+      noise: { distance: 30, pixels: 1234 },
+    };
+    const { el, stop } = show(model);
+    await rest();
+    const band = el.querySelector(".hdm-bar b") as HTMLElement;
+    // From 20 - 30, cut at 0, to 20 + 30, cut at 40.
+    expect([band.style.left, band.style.width, band.title]).toEqual([
+      "0%",
+      "100%",
+      "Noise of the model: 30.0 px",
+    ]);
+    expect(el.querySelector(".hdm-noise")?.textContent).toContain("up to 1,234 px, its distance by 30.0 px");
+    model.set("_map", {
+      ...map,
+      values,
+      measured: bits(0xf0),
+      baseline: 20,
+      noise: { distance: 5, pixels: 3 },
+    });
+    await rest();
+    const narrow = el.querySelector(".hdm-bar b") as HTMLElement;
+    expect([narrow.style.left, narrow.style.width]).toEqual(["37.5%", "25%"]);
+    model.set("_map", { ...map, values, measured: bits(0xf0), baseline: 20, noise: null });
+    await rest();
+    expect(el.querySelector(".hdm-bar b")).toBeNull();
+    expect(el.querySelector(".hdm-noise")).toBeNull();
     stop();
   });
 
@@ -425,6 +518,18 @@ describe("the inspector", () => {
       {},
       "Missed pixel and the nearest predicted one: 5.0 px apart",
     ],
+    [
+      {
+        pair: [
+          [0, 0],
+          [3, 4],
+        ],
+        from: "b",
+        distance: 0.05,
+      },
+      { unit: "units", lengthUnit: "units", decimals: 3 },
+      "Missed pixel and the nearest predicted one: 0.050 units apart",
+    ],
     [{}, {}, "The two masks are equal"],
     [{ empty: true }, { truthEmpty: true }, "Both masks are empty"],
     [
@@ -442,6 +547,33 @@ describe("the inspector", () => {
   ])("says what makes the distance: %o, %o", (inspection, about, expected) => {
     const { el, stop } = show(pinned(found(inspection), about));
     expect(caption(el)).toBe(expected);
+    stop();
+  });
+
+  it("stripes the pixels that do not count", async () => {
+    const model = pinned(found());
+    model.state._ignored = bits(...new Array(2).fill(0xff), ...new Array(30).fill(0));
+    const { el, stop } = show(model);
+    await rest();
+    expect(el.textContent).toContain(
+      "Striped: 6 % of the image does not count, neither in distances nor in IoU",
+    );
+    const painted = (label: string) =>
+      put.filter(({ canvas }) => canvas.getAttribute("aria-label")?.startsWith(label)).at(-1)?.image.data;
+    // The first row of the image.
+    const ignored = new Uint32Array((painted("Pixels that do not count") as Uint8ClampedArray).buffer);
+    expect(ignored).toHaveLength(512 * 512);
+    expect([ignored[0], ignored[4], ignored[8], ignored[512 * 32]]).toEqual([0xb0ffffff, 0xb0000000, 0, 0]);
+    const masks = new Uint32Array((painted("The model's") as Uint8ClampedArray).buffer);
+    expect([masks[0], masks[1]]).toEqual([0xb0ffffff, 0xb0000000]);
+    stop();
+  });
+
+  it("has no stripes where all pixels count", async () => {
+    const { el, stop } = show(pinned(found()));
+    await rest();
+    expect(el.textContent).not.toContain("Striped");
+    expect(el.querySelector("[aria-label='Pixels that do not count']")).toBeNull();
     stop();
   });
 

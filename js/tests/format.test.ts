@@ -1,12 +1,23 @@
 import { expect, it } from "vitest";
 import { change, count, distance, duration, score, ticks } from "../src/shared/format";
 
+const PX = { unit: "px", decimals: 1 };
+
 it("writes distances with their unit", () => {
-  expect(distance(38.07, "px")).toBe("38.1 px");
-  expect(distance(-0.01, "px")).toBe("0.0 px");
-  expect(distance(-4, "")).toBe("−4.0");
-  expect(distance(Number.POSITIVE_INFINITY, "px")).toBe("∞");
-  expect(distance(Number.NaN, "px")).toBe("not defined");
+  expect(distance(38.07, PX)).toBe("38.1 px");
+  expect(distance(-0.01, PX)).toBe("0.0 px");
+  expect(distance(-4, { unit: "", decimals: 1 })).toBe("−4.0");
+  expect(distance(Number.POSITIVE_INFINITY, PX)).toBe("∞");
+  expect(distance(Number.NaN, PX)).toBe("not defined");
+});
+
+it("shows distances of small pixels with more digits", () => {
+  const fine = { unit: "units", decimals: 3 };
+  expect(distance(0.0123, fine)).toBe("0.012 units");
+  expect(distance(0.0004, fine)).toBe("0.000 units");
+  expect(distance(-2, fine)).toBe("−2.000 units");
+  expect(change(0.01, fine, "none")).toBe("0.010 units worse");
+  expect(change(0.0001, fine, "none")).toBe("none");
 });
 
 it("writes counts and times for people", () => {
@@ -20,7 +31,7 @@ it("writes scores, and a dash where there is none", () => {
 
 it("says what a change is worth", () => {
   const { NaN: none, POSITIVE_INFINITY: infinite } = Number;
-  expect([-3, 12.34, 0.04, infinite, none].map((by) => change(by, "px", "none"))).toEqual([
+  expect([-3, 12.34, 0.04, infinite, none].map((by) => change(by, PX, "none"))).toEqual([
     "3.0 px better",
     "12.3 px worse",
     "none",

@@ -12,8 +12,8 @@ beforeEach(() => {
 // Pictures of 2 x 5 pixels: the last byte of a mask is not full.
 const about = { height: 2, width: 5, total: 9, full: true };
 
-function store() {
-  const model = new FakeModel({ _about: about, caption_by: "", captions_version: 1 });
+function store(shape: object = about) {
+  const model = new FakeModel({ _about: shape, caption_by: "", captions_version: 1 });
   const python = connect(model.as<GalleryTraits>(), GALLERY);
   return { model, python, store: imageStore(python) };
 }
@@ -53,12 +53,25 @@ describe("images", () => {
     expect([two?.iou, two?.caption, two?.error]).toEqual([0.2, "c2", ""]);
     expect([...(two?.truth ?? [])]).toEqual([1, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     expect([...(two?.predicted ?? [])]).toEqual([1, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    expect(two?.ignored).toBeNull();
     expect(await content(two?.url)).toBe("png 2");
     expect(addresses.get(two?.url ?? "")?.type).toBe("image/png");
     expect(await content(images.get(4)?.url)).toBe("png 4");
     model.asked();
     images.want([2, 4]);
     expect(model.asked()).toEqual([]);
+  });
+
+  it("come with what does not count, where the space ignores pixels", async () => {
+    const { model, store: images } = store({ ...about, ignored: true });
+    images.want([4, 2]);
+    const [request] = model.sent;
+    const buffers = [4, 2].flatMap((index) => [...parts(index), bits(0, index === 2 ? 0b11000000 : 0)]);
+    await model.reply(request, { images: [4, 2].map(entry) }, buffers);
+    expect([...(images.get(2)?.ignored ?? [])]).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
+    expect([...(images.get(4)?.ignored ?? [])]).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    expect(await content(images.get(2)?.url)).toBe("png 2");
+    expect([...(images.get(2)?.predicted ?? [])]).toEqual([1, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
   });
 
   it("may start anywhere in their buffers", async () => {

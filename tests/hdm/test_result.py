@@ -10,7 +10,9 @@ import torch
 from matplotlib import pyplot
 from PIL import Image
 
+import hdm_widgets as hw
 from hdm_widgets import hdm
+from hdm_widgets._picture import to_rgb
 from hdm_widgets.hdm.plotting import canny
 from hdm_widgets.metrics import hausdorff_distance, hausdorff_pair, iou
 
@@ -79,13 +81,23 @@ def test_no_such_cell(result, method, cell):
 
 def test_mass_is_the_share_on_a_region(result):
     painted = np.nan_to_num(result.painted_values(hdm.WORSE_ONLY))
-    region = np.zeros((18, 26))
+    region = np.zeros((18, 26), int)
     region[2:9, 4:11] = 3
     expected = sum(painted[r, c] for r in range(2, 9) for c in range(4, 11)) / painted.sum()
     assert 0 < expected < 1
     assert result.relevance_mass_accuracy(region, hdm.WORSE_ONLY) == pytest.approx(expected)
     assert result.relevance_mass_accuracy(np.ones((18, 26))) == pytest.approx(1)
     assert result.relevance_mass_accuracy(np.zeros((18, 26))) == 0
+    # Without the upper half, of which nothing is in the region then.
+    upper = np.arange(18)[:, None] < np.full((18, 26), 9)
+    masked = np.ma.masked_array(region, upper)
+    below = sum(painted[r, c] for r in range(9, 18) for c in range(26))
+    assert result.relevance_mass_accuracy(masked, hdm.WORSE_ONLY) == 0 < below
+    assert result.relevance_mass_accuracy(np.ma.masked_array(region, ~upper), hdm.WORSE_ONLY) == pytest.approx(
+        expected * painted.sum() / painted[:9].sum()
+    )
+    with pytest.raises(ValueError, match=r"the region has floats other than 0 and 1, such as 3; .*write region != 0$"):
+        result.relevance_mass_accuracy(region * 1.0)
     with pytest.raises(ValueError, match=r"region of the image's size \(18, 26\), got \(26, 18\)"):
         result.relevance_mass_accuracy(region.T)
 
@@ -256,6 +268,24 @@ def test_overlay_with_the_image_itself(result):
     np.testing.assert_allclose(overlay, (circles + image) / 2, atol=1)
 
 
+def test_overlay_shows_the_bands_that_are_asked_for():
+    """Six bands of 16 bit: each has an edge of its own, and is far from [0, 1]."""
+    bands = np.full((6, 18, 26), 1000.0)
+    for band in range(6):
+        bands[band, :, 4 * band + 2 :] = 3000
+    result = scan()
+    for display in (4, (3, 2, 1), hw.Display((5, 0, 0), stretch=(0, 100))):
+        rgb = to_rgb(bands, display)
+        circles = np.array(result.circle_map(color_map="Blues")).astype(int)
+        image = np.array(result.overlay(hdm.RAW, bands, edges=False, display=display)).astype(int)
+        np.testing.assert_allclose(image, (circles + rgb) / 2, atol=1)
+        edges = canny(rgb.mean(axis=2))
+        overlay = np.array(result.overlay(hdm.RAW, bands, display=display))
+        np.testing.assert_array_equal((overlay == 0).all(axis=2), edges)
+    with pytest.raises(ValueError, match="display must have channels 0 to 0 for this image, got 2"):
+        result.overlay(display=2)
+
+
 def check_drawn(ax, result, kind, colors):
     """The circle map, grey where no disc is."""
     drawn = np.asarray(ax.images[0].get_array())
@@ -355,7 +385,7 @@ def test_a_scan_that_ended_is_complete(empty, region, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"settings": {"spacing": [1, 1]}},
+        {"settings": {"pitch": [1, 1]}},
         {"settings": {"channel": 0, "later": True}},
         {"approximation": {"tolerance": 0.1, "later": 2}},
         {"grid": [4, 4, 2, 2, 9]},

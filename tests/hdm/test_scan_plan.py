@@ -100,7 +100,8 @@ def test_a_function(ways):
     model.images = 0
     explainer = explainer_for(image)
     plan = explainer.plan(model, image, segment, inference=ways)
-    assert model.images == 1
+    # The image twice, then a variant of it alone and in a batch.
+    assert model.images == 5
     assert (plan.backend, plan.reason) == ("model", "it is a function, and only torch modules can be traced")
     assert plan.window is plan.factor is None
     result = explainer.explain(model, image, segment, inference=ways, **QUIET)

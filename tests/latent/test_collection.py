@@ -247,7 +247,9 @@ def test_progress_is_shown_or_not(capfd):
 
 def thumbnails(images, thumbnail):
     dataset = [(image, np.zeros(image.shape[-2:])) for image in images]
-    collector = Collector(hw.Segmenter(nn.Sequential(nn.Identity()), target=0), "0", thumbnail=thumbnail)
+    collector = Collector(
+        hw.Segmenter(nn.Sequential(nn.Identity()), target=0, classes="independent"), "0", thumbnail=thumbnail
+    )
     return collector.collect(dataset, progress=False).thumbnails
 
 

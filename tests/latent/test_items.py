@@ -40,7 +40,7 @@ class Broken:
         Pair(IMAGE, MASK),
         {"image": IMAGE, "mask": MASK},
         (torch.from_numpy(IMAGE), torch.from_numpy(MASK)),
-        (IMAGE.astype(">f8"), MASK.astype(np.float32)),
+        (IMAGE.astype(">f8"), (MASK != 0).astype(">f4")),
         (torch.from_numpy(IMAGE).double(), MASK != 0),
         (IMAGE, (MASK != 0).astype(np.uint8)[None]),
         (IMAGE, torch.from_numpy(MASK)[None]),

@@ -6,9 +6,8 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from mask_helpers import blobs, by_coordinates, edges, monai_oracle
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
-from scipy import ndimage
-from scipy.spatial.distance import directed_hausdorff
 from skimage.metrics import hausdorff_distance as skimage_hausdorff
 
 from hdm_widgets.metrics import (
@@ -21,26 +20,7 @@ from hdm_widgets.metrics import (
     row_distance,
 )
 
-# MONAI 1.6 warns about a keyword that it passes to itself.
-monai_oracle = pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
-
 ALL_WITH_POLICY = [hausdorff_distance, hausdorff_percentile, mean_surface_distance]
-
-
-def by_coordinates(a, b):
-    """SciPy's directed distance between the pixels' coordinates, both ways."""
-    first, second = np.argwhere(a), np.argwhere(b)
-    return max(directed_hausdorff(first, second)[0], directed_hausdorff(second, first)[0])
-
-
-def edges(mask):
-    return mask & ~ndimage.binary_erosion(mask)
-
-
-def blobs(seed, shape=(40, 56), fraction=0.3):
-    """A mask of a few smooth blobs, as a segmentation model draws them."""
-    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), 3)
-    return noise > np.quantile(noise, 1 - fraction)
 
 
 def one_pixel(shape, row, col):
@@ -74,7 +54,7 @@ def search(request, monkeypatch):
         (one_pixel((4, 5), 0, 0), one_pixel((4, 5), 3, 4), 5.0),  # 3, 4, 5
         (np.ones((5, 5)), one_pixel((5, 5), 2, 2), math.sqrt(8)),  # corner to center
         ([[1, 1, 0], [1, 1, 0]], [[0, 1, 1], [0, 1, 1]], 1.0),
-        ([[7, 0], [0, -2]], [[1, 0], [0, 0.5]], 0.0),  # anything but zero is segment
+        ([[7, 0], [0, -2]], [[1, 0], [0, 255]], 0.0),  # anything but zero is segment
     ],
 )
 def test_worked_by_hand(a, b, expected):

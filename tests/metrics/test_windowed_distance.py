@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from mask_helpers import by_coordinates
 from scipy import ndimage
-from scipy.spatial.distance import directed_hausdorff
 
 from hdm_widgets.metrics import ReferenceMask, windowed_distance
 from hdm_widgets.metrics.windowed_distance import WindowedDistance
@@ -28,12 +28,6 @@ def with_window(predicted, row, col, window):
     return mask
 
 
-def by_coordinates(a, b):
-    """SciPy's directed distance between the pixels' coordinates, both ways."""
-    first, second = np.argwhere(a), np.argwhere(b)
-    return max(directed_hausdorff(first, second)[0], directed_hausdorff(second, first)[0])
-
-
 def outcome(distance, *arguments):
     """A distance, or the error it ends with."""
     try:
@@ -42,14 +36,16 @@ def outcome(distance, *arguments):
         return str(error)
 
 
-def check(truth, windowed, predicted, row, col, window):
+def check(truth, windowed, predicted, row, col, window, spacing=(1, 1)):
     """The whole mask's distance comes out, and it is the one of the definition."""
     mask = with_window(predicted, row, col, window)
+    if truth.ignored is not None:
+        mask &= ~truth.ignored
     expected = outcome(truth.distance, mask)
     found = outcome(windowed.distance, row, col, window)
     assert found == expected or (np.isnan(found) and np.isnan(expected))
     if mask.any() and truth.mask.any():
-        assert found == pytest.approx(by_coordinates(mask, truth.mask), abs=1e-9)
+        assert found == pytest.approx(by_coordinates(mask, truth.mask, spacing), abs=1e-9)
 
 
 def smooth(rng, shape, sigma):
@@ -146,9 +142,9 @@ def test_distances_of_several_windows():
 
 
 def test_anything_but_zero_is_segment():
-    windowed = WindowedDistance(ReferenceMask(TRUTH * 255), PREDICTED * 0.5)
+    windowed = WindowedDistance(ReferenceMask(TRUTH * 255), PREDICTED * -3)
     assert windowed.distance(0, 6, np.array([[7, 0, -2]])) == 2.0
-    assert windowed.distance(0, 6, np.array([[0, 0, 0.25]])) == 1.0
+    assert windowed.distance(0, 6, np.array([[0, 0, 1.0]])) == 1.0
 
 
 def test_it_keeps_its_own_copy():
@@ -173,9 +169,27 @@ def test_any_window_of_any_prediction(sizes, drawn, empty):
     np.testing.assert_equal(outcome(lambda: windowed.base_distance), outcome(reference.distance, predicted))
 
 
+# Squares, whole ratios that are and are not exact as floats, and a ratio that is none of whole numbers.
+SPACINGS = [(2, 2), (1, 3), (0.3, 0.1), (0.7, 1.3), (1, math.pi), (1e-4, 1)]
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@settings(max_examples=150)
+@given(windows(), st.sampled_from(SPACINGS), st.sampled_from(EMPTY), st.data())
+def test_any_window_with_any_spacing_and_ignored_pixels(sizes, drawn, spacing, empty, data):
+    truth, predicted, row, col, window = drawn
+    ignore = data.draw(st.none() | arrays(bool, truth.shape, fill=st.booleans()))
+    reference = ReferenceMask(truth, empty=empty, spacing=spacing, ignore=ignore)
+    with SIZES[sizes]():
+        windowed = WindowedDistance(reference, predicted)
+        check(reference, windowed, predicted, row, col, window, spacing)
+    np.testing.assert_equal(outcome(lambda: windowed.base_distance), outcome(reference.distance, predicted))
+
+
+@pytest.mark.parametrize("spacing", [(1, 1), (0.3, 0.1), (1, math.pi)])
 @pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("seed", [1, 2, 4, 5, 6, 9])
-def test_blobs(sizes, seed):
+def test_blobs(sizes, seed, spacing):
     """Smooth masks as a model draws them, which grow, shrink, lose or gain parts in windows of any size."""
     rng = np.random.default_rng(seed)
     shape = (96, 80 + 8 * seed)
@@ -184,7 +198,7 @@ def test_blobs(sizes, seed):
     drawn = field + rng.choice([0.1, 0.4]) * smooth(rng, shape, 3)
     level = rng.choice([0.4, 0.5, 0.6])
     predicted = drawn > level
-    reference = ReferenceMask(truth)
+    reference = ReferenceMask(truth, spacing=spacing)
     unchanged = reference.distance(predicted)
     changed = 0
     with SIZES[sizes]():
@@ -196,7 +210,7 @@ def test_blobs(sizes, seed):
             rim = np.minimum.outer(*(np.minimum(np.arange(n), np.arange(n)[::-1]) / n for n in (height, width)))
             push = rng.choice([-4, -1, 0, 1, 4]) + smooth(rng, (height, width), 4)
             window = drawn[place] + 2 * rim * push > level
-            check(reference, windowed, predicted, row, col, window)
+            check(reference, windowed, predicted, row, col, window, spacing)
             changed += windowed.distance(row, col, window) != unchanged
     assert 0 < changed < 60
 

@@ -97,8 +97,7 @@ def test_gradients_are_off_within_and_on_after():
         return images[:, 0]
 
     hw.Segmenter(model, batch_size=2).masks(IMAGES)
-    # A tensor made in inference mode could not take part in training later.
-    assert modes == [(False, False)]
+    assert modes == [(False, False)]  # not inference mode: what a model keeps must be trainable
     assert torch.is_grad_enabled()
 
 

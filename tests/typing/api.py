@@ -64,8 +64,13 @@ def explain(model: nn.Module, image: Tensor, segment: Tensor) -> hdm.HDMResult:
         inference="windowed", tolerance=1e-3, progress=False,
     )  # fmt: skip
     assert_type(result, hdm.HDMResult)
+    # Several channels, with a fill for each channel of the image.
+    explainer.explain(model, image, segment, channel=[0], fill=(0.1,), progress=False)
     # The documented form: everything by position.
     assert_type(explainer.explain(model, image, segment, torch.device("cpu"), -1, progress=False), hdm.HDMResult)
+    ignored = torch.zeros(16, 16, dtype=torch.bool)
+    explainer.explain(model, image, segment, spacing=(0.5, 2), ignore=ignored, progress=False)
+    assert_type(result.ignored, NDArray[np.bool_] | None)
     # Arrays of numpy, and any callable.
     pixels: NDArray[np.float32] = image.numpy()
     explainer.explain(lambda batch: batch[:, 0], pixels, pixels[0] > 0.5, fill="mean", empty="inf", progress=print)
@@ -110,6 +115,7 @@ def read_result(result: hdm.HDMResult, path: Path) -> None:
     assert_type(hdm.ResultType("raw").value, str)
     assert_type(result.circle_map(hdm.WORSE_ONLY, color_map="Blues"), Image.Image)
     assert_type(result.overlay(hdm.BETTER_ONLY, result.image, edges=True), Image.Image)
+    assert_type(result.overlay(display=(0, 0, 0)), Image.Image)
     assert_type(result.baseline, float)
     assert_type(result.measured, NDArray[np.bool_])
     assert_type(result.output(0, 0), NDArray[np.bool_])
@@ -139,16 +145,18 @@ def compare_masks(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> None:
     policy: metrics.EmptyPolicy = "nan"
     assert_type(metrics.hausdorff_distance(first, second, empty=policy), float)
     assert_type(metrics.ReferenceMask(first, empty="inf").distance(second), float)
-    assert_type(metrics.hausdorff_pair(first, second), metrics.HausdorffPair)
+    assert_type(metrics.ReferenceMask(first, spacing=(0.5, 2)).distances(second[None]), NDArray[np.float64])
+    assert_type(metrics.hausdorff_distance(torch.from_numpy(first), second, spacing=(10, 10), ignore=255), float)
+    assert_type(metrics.hausdorff_pair(first, second, ignore=first), metrics.HausdorffPair)
     assert_type(metrics.hausdorff_percentile(first, second, 95), float)
     assert_type(metrics.mean_surface_distance(first, second), float)
-    assert_type(metrics.iou([[0, 1]], [[1, 1]], empty=1.0) + metrics.dice(first, second), float)
+    assert_type(metrics.iou([[0, 1]], [[1, 255]], empty=1.0, ignore=255) + metrics.dice(first, second), float)
 
 
 def latent_space(path: Path) -> hw.LatentSpace:
     model, scenes = hw.demo.aerial(24)
     space = hw.LatentSpace(model, layer="auto", pool="mean", n_components=2, iou_empty=0.0, random_state=0)
-    assert_type(space.fit(scenes, progress=False), hw.LatentSpace)
+    assert_type(space.fit(scenes, ignore=255, progress=False), hw.LatentSpace)
     images = torch.stack([scenes[0][0], scenes[1][0]])
     assert_type(space.embedding_, NDArray[np.float64])
     assert_type(space.iou_, NDArray[np.float64])
@@ -162,6 +170,7 @@ def latent_space(path: Path) -> hw.LatentSpace:
     assert_type(space.clusters_[0].size, int)
     assert_type(space.select([0, 1], name="first"), Selection)
     assert_type(space.prediction(0), NDArray[np.bool_])
+    assert_type(space.ignored(0), NDArray[np.bool_])
     space.save(path)
     assert_type(hw.LatentSpace.load(path, model=None), hw.LatentSpace)
     everything = torch.stack([image for image, _ in (scenes[index] for index in range(24))])
@@ -173,8 +182,9 @@ def latent_space(path: Path) -> hw.LatentSpace:
 
 def widgets(model: nn.Module, image: Tensor, segment: Tensor, space: hw.LatentSpace) -> None:
     explorer = hw.HDMExplorer(
-        model, image, segment, circle_size=4, offset=4, opacity=0.5, fill="blur", region=(0, 0, 8, 8), distance="rows"
-    )
+        model, image, segment, circle_size=4, offset=4, opacity=0.5, fill="blur", region=(0, 0, 8, 8), distance="rows",
+        ignore=255,
+    )  # fmt: skip
     assert_type(explorer.wait(timeout=60), bool)
     assert_type(explorer.result, hdm.HDMResult | None)
     explorer.close()
@@ -182,6 +192,9 @@ def widgets(model: nn.Module, image: Tensor, segment: Tensor, space: hw.LatentSp
     assert_type(latent.select([0, 1], name="first"), Selection)
     assert_type(latent.selections, tuple[Selection, ...])
     latent.close()
+    display = hw.Display((0, 0, 0), stretch=(1, 99), nodata=-1)
+    hw.HDMExplorer(model, image, segment, channel=[0], display=display).close()
+    assert_type(hw.LatentSpace(None, display=0).display, hw.Display)
 
 
 def training() -> None:
@@ -200,15 +213,20 @@ def mistakes_in_explanations(model: nn.Module, image: Tensor, segment: Tensor) -
     explainer.explain(model, image, segment, batch_size="4")  # type: ignore[arg-type]
     explainer.explain(model, image, segment, distance="hausdorf")  # type: ignore[arg-type]
     explainer.explain(model, image, segment, fill="black")  # type: ignore[arg-type]
+    explainer.explain(model, image, segment, fill=("black",))  # type: ignore[arg-type]
+    explainer.explain(model, image, segment, channel="red")  # type: ignore[arg-type]
     explainer.explain(model, image, segment, region=(0, 0, 8))  # type: ignore[arg-type]
     explainer.explain(model, image, segment, inference="exact")  # type: ignore[arg-type]
     explainer.explain(model, image, segment, exact=False)  # type: ignore[call-arg]
+    explainer.explain(model, image, segment, spacing=2.0)  # type: ignore[arg-type]
+    explainer.explain(model, image, segment, ignore="void")  # type: ignore[arg-type]
     explainer.stream(model, image, segment, empty="zero")  # type: ignore[arg-type]
     explainer.stream(model, image, segment, progress=False)  # type: ignore[call-arg]
     explainer.plan(model, image, segment, tolerance="small")  # type: ignore[arg-type]
     explain_quickly(model, image, batchsize=4)  # type: ignore[call-arg]
     hw.HDMExplorer(model, image, segment, circle=4)  # type: ignore[call-arg]
     hw.HDMExplorer(model, image, segment, fill="black")  # type: ignore[arg-type]
+    hw.HDMExplorer(model, image, segment, display="rgb")  # type: ignore[arg-type]
 
 
 def mistakes_elsewhere(mask: NDArray[np.bool_], space: hw.LatentSpace) -> None:

@@ -68,7 +68,7 @@ def decoded(buffer):
 def test_it_begins_empty_and_says_what_it_is_of(hang, space):
     gallery, _ = hang(space)
     assert shown(gallery) == []
-    assert OnScreen(gallery)["_about"] == {"height": 5, "width": 7, "total": 24, "full": True}
+    assert OnScreen(gallery)["_about"] == {"height": 5, "width": 7, "total": 24, "full": True, "ignored": False}
     assert gallery.sorts == list(SORTS)
     assert (gallery.sort, gallery.layers, gallery.highlighted, gallery.caption_by) == (LOWEST, "three", None, "")
 

@@ -14,11 +14,16 @@ from torch import nn
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
+from hdm_widgets.hdm.plotting import canny
 
 IMAGE = np.full((2, 24, 32), 0.2, np.float32)
 IMAGE[:, 6:16, 8:20] = 0.8
 SEGMENT = (IMAGE[0] > 0.5).astype(np.uint8)
 SECONDS = 60
+
+
+# Calls of a model before any disc: the image, the same again, and a variant of it alone and in a batch.
+BEFORE = 4
 
 
 class Gate:
@@ -50,6 +55,10 @@ class Gate:
 
 def first(images):
     return images[:, 0]
+
+
+def png_of(message):
+    return np.asarray(Image.open(io.BytesIO(message)))
 
 
 def workers():
@@ -178,7 +187,7 @@ def test_the_map_comes_in_parts(make):
     assert explorer.status == "running"
     assert explorer.result is None
     assert not explorer.wait(0)
-    model.let(1)  # the image without a disc, then the first batch is in the model
+    model.let(BEFORE)  # the image without a disc, then the first batch is in the model
     assert explorer.result.baseline == 0
     assert explorer.progress == 0
     assert np.isnan(OnScreen(explorer)["_map"]["values"]).all()
@@ -191,12 +200,12 @@ def test_cancel_stops_within_a_batch(make):
     model = Gate()
     explorer = make(model, batch_size=12)
     model.begin()
-    model.let(2)  # the first batch is through, the second in the model
+    model.let(BEFORE + 1)  # the first batch is through, the second in the model
     explorer.cancel()
     assert explorer.status == "cancelled"
     model.free()
     assert explorer.wait(SECONDS)
-    assert model.calls == 3
+    assert model.calls == BEFORE + 2
     assert explorer.status == "cancelled"
     assert explorer.error == ""
     # What was published before stays; nothing comes after.
@@ -224,7 +233,7 @@ def test_run_starts_again_after_a_cancel(make):
     np.testing.assert_array_equal(explorer.result.values, expected().values)
 
 
-@pytest.mark.parametrize(("name", "value"), [("circle_size", 9), ("offset", 8), ("channel", 1)])
+@pytest.mark.parametrize(("name", "value"), [("circle_size", 9), ("offset", 8), ("channel", 1), ("channel", [0, 1])])
 def test_a_changed_trait_stops_the_scan_and_starts_anew(make, name, value):
     model = Gate()
     explorer = make(model, batch_size=12)
@@ -242,7 +251,7 @@ def test_a_changed_trait_stops_the_scan_and_starts_anew(make, name, value):
     # Of the first scan, no more than the batch in the model was run: 48 cells in all would have been 4 batches.
     cells = explorer.result.values.size
     # One more run checks what is remembered of the first scan.
-    assert model.calls <= 2 + 1 + 1 + -(-cells // 12)
+    assert model.calls <= 2 + 1 + BEFORE + -(-cells // 12)
 
 
 def test_many_changes_in_a_row_end_with_the_last(make):
@@ -266,6 +275,49 @@ def test_looks_do_not_run_the_model(make):
     assert model.calls == calls
     assert explorer.layers == ["picture", "truth"]  # in the order they are drawn
     assert len(OnScreen(explorer)["_color_tables"]["plasma"]) == 768
+
+
+@pytest.mark.parametrize(
+    ("given", "trait"), [([1, 0], [0, 1]), ((0, 1), [0, 1]), ([1], 1), (-1, -1), (range(2), [0, 1])], ids=str
+)
+def test_channels_from_both_sides(make, given, trait):
+    explorer = make(channel=given)
+    screen = OnScreen(explorer)
+    assert explorer.wait(SECONDS)
+    assert explorer.channel == screen["channel"] == screen["_map"]["channel"] == trait
+    screen.set(channel=0)
+    screen.set(channel=[1, 0])
+    assert explorer.wait(SECONDS)
+    assert explorer.channel == screen["_scanned"]["channel"] == [0, 1]
+    assert explorer.result.settings.channel == (0, 1)
+
+
+SIX = np.stack([np.roll(IMAGE[0], 4 * band, axis=1) for band in range(6)]) * 9000
+
+
+@pytest.mark.parametrize(("display", "shown"), [((3, 2, 1), [3, 2, 1]), (4, [4, 4, 4]), (None, None)])
+@pytest.mark.filterwarnings("ignore:the image has values up to")
+def test_the_stage_the_edges_and_the_inspector_show_the_same_bands(make, display, shown):
+    explorer = make(image=SIX, display=display, fill=0)
+    assert explorer.wait(SECONDS)
+    planes = SIX.mean(0, keepdims=True).repeat(3, 0) if shown is None else SIX[shown]
+    # All bands have two values only: black and white.
+    expected = np.where(planes > planes.min(), planes - planes.min(), 0) / np.ptp(planes) * 255
+    stage = png_of(explorer._image)
+    if shown is not None:
+        np.testing.assert_array_equal(stage, expected.transpose(1, 2, 0))
+    np.testing.assert_array_equal(unpacked(explorer._edges, 24, 32), canny(stage.mean(axis=2)))
+    explorer.cell = (3, 3)
+    disc = explorer.result.grid.mask(3, 3)
+    seen = png_of(explorer._inspector["image"])
+    np.testing.assert_array_equal(seen[~disc], stage[~disc])
+    assert not seen[disc].any()
+
+
+def test_bands_that_the_image_does_not_have_cannot_be_shown():
+    with pytest.raises(ValueError, match="display must have channels 0 to 1 for this image, got 2"):
+        hw.HDMExplorer(first, IMAGE, SEGMENT, display=2)
+    assert gone()
 
 
 # -- errors of the model ------------------------------------------------------------------------------
@@ -308,9 +360,12 @@ BAD_TRAITS = [
     ("circle_size", 25, "circle_size must not be larger than the image"),
     ("offset", 25, "offset must not be larger than the image"),
     ("channel", 2, r"channel must be -1 \(all\) or 0 to 1"),
+    ("channel", [0, 2], "channel must be 0 to 1 for this image, got 2"),
+    ("channel", [], "at least one channel, and none twice"),
+    ("channel", [1, 1], "at least one channel, and none twice"),
     ("result_type", "best", "unknown result type 'best'"),
     ("color_map", "Blue", "unknown color map 'Blue'"),
-    ("layers", ["map", "clouds"], "unknown layer 'clouds'; known are image"),
+    ("layers", ["map", "clouds"], "unknown layer 'clouds'; known are picture"),
     ("cell", (6, 0), r"cell \(6, 0\) is outside the grid of 6 x 8 cells"),
     ("opacity", 1.5, "1.5"),
 ]
@@ -420,7 +475,7 @@ def test_the_rank_of_a_pinned_cell_is_among_all_that_were_measured_however_the_s
     explorer = make(gate, batch_size=4)
     gate.begin()
     explorer.cell = (0, 0)
-    gate.let(4)
+    gate.let(BEFORE + 3)
     explorer.cancel()
     assert OnScreen(explorer)["_inspector"]["of"] == OnScreen(explorer)["_map"]["done"] > 4
 
@@ -574,7 +629,7 @@ def test_an_explorer_that_fails_to_start_leaves_nothing(shell):
 
 def test_all_that_was_measured_is_on_screen_after_a_failure(make):
     # Quicker than news goes to the screen: the last of it must not be lost.
-    explorer = make(failing_after(8), batch_size=1)
+    explorer = make(failing_after(9), batch_size=1)
     assert explorer.wait(SECONDS)
     assert explorer.status == "error"
     measured = unpacked(OnScreen(explorer)["_map"]["measured"], 6, 8)

@@ -1,11 +1,13 @@
 import dataclasses
+import io
 import math
 
 import numpy as np
 import pytest
 from on_screen import decoded, unpacked
+from PIL import Image
 
-from hdm_widgets import hdm
+from hdm_widgets import Display, hdm
 from hdm_widgets.widgets.hdm import messages
 from hdm_widgets.widgets.shared.wire import to_wire
 
@@ -189,3 +191,39 @@ def test_an_inspected_cell_of_a_scan_that_keeps_no_masks_has_the_rest():
     found = messages.inspect_cell(result, 1, 1)
     assert found["prediction"] is None
     assert (found["distance"], found["of"]) == (result.values[1, 1], 12)
+
+
+FIVE = np.stack([IMAGE[0] * (band + 1) for band in range(5)])
+
+
+@pytest.mark.filterwarnings("ignore:the image has values up to")
+@pytest.mark.parametrize(
+    ("image", "display", "channel", "shown"),
+    [
+        # The bands that were asked for, where the disc is on one of them.
+        (FIVE, (3, 2, 1), -1, (3, 2, 1)),
+        (FIVE, (3, 2, 1), 2, (3, 2, 1)),
+        (FIVE, (3, 2, 1), [0, 1], (3, 2, 1)),
+        (FIVE, 4, [0, 4], 4),
+        (FIVE, None, -1, None),
+        (FIVE[:3], None, 1, None),
+        (FIVE[:3], None, [0, 2], None),
+        # Covered ones, where the disc would not be seen.
+        (FIVE, (3, 2, 1), 4, 4),
+        (FIVE, (3, 2, 1), [0, 4], 0),
+        (FIVE, 0, [1, 2, 4], (1, 2, 4)),
+        (FIVE, None, 3, 3),
+        (FIVE, None, [1, 3], 1),
+        (FIVE, None, [1, 3, 4], (1, 3, 4)),
+    ],
+)
+def test_the_inspector_shows_a_covered_band(image, display, channel, shown):
+    explainer = hdm.HausdorffDistanceMasks(32, 24)
+    explainer.generate_masks(8, 8)
+    result = explainer.explain(first, image, SEGMENT, channel=channel, fill=0, progress=False)
+    found = messages.inspect_cell(result, 1, 1, Display(display))
+    expected = Display(shown).view(image).to_rgb(result.occluded(1, 1))
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(found["image"]))), expected)
+    disc = result.grid.mask(1, 1)
+    plain = Display(shown).view(image).to_rgb(image)
+    assert (expected[disc] != plain[disc]).any()

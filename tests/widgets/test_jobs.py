@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -120,3 +122,23 @@ def test_a_job_that_fails_is_reported_and_leaves_a_worker_that_works(monkeypatch
     worker.submit(lambda stop: ran.append("next"))
     assert worker.wait(30)
     assert ran == ["next"]
+
+
+def test_the_end_of_the_process_stops_a_running_job_and_waits_for_it():
+    code = """if True:
+        from hdm_widgets.widgets.shared.jobs import LatestJob
+
+        running = []
+
+        def job(stop):
+            running.append(stop)
+            stop.wait(30)
+            print("stopped", stop.is_set())
+
+        worker = LatestJob("job-exit")
+        worker.submit(job)
+        while not running:
+            pass
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "stopped True\n", "")

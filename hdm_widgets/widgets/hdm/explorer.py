@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, Unpack
 
@@ -13,16 +14,17 @@ from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdm_widgets._picture import gray, to_rgb
+from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import check_channel, documents_options, takes_options
 from hdm_widgets.hdm.circle_map import ResultType, color_table
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.occlusion import Channel
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
 from hdm_widgets.hdm.plotting import canny
 from hdm_widgets.hdm.result import HDMResult, ScanUpdate
 from hdm_widgets.models.segmenter import Model
-from hdm_widgets.widgets.hdm.messages import about_message, inspect_cell, map_message
+from hdm_widgets.widgets.hdm.messages import about_message, inspect_cell, map_message, wire_channel
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
 from hdm_widgets.widgets.shared.explorer import Explorer
 from hdm_widgets.widgets.shared.jobs import LatestJob
@@ -50,20 +52,24 @@ class HDMExplorer(Explorer, Part):
     model : torch.nn.Module, callable or Segmenter
         See `Segmenter` for what a model may take and return.
     image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W)
-        The image, of a floating type, as the model expects it.
+        The image, of a floating type, as the model expects it. For a Segmenter with `preprocess`: the image as you have
+        it, of any real type, also (H, W, C).
     segment : torch.Tensor or numpy.ndarray (H, W)
-        The ground truth, nonzero = segment.
+        The ground truth, nonzero = segment: bool, whole numbers, or floats that are 0 and 1. Pixels that do not count,
+        see `ignore`, are striped.
     circle_size, offset : int, optional
         Size of the disc, and steps from one to the next, in pixels. By default those of `explainer`, or about a tenth
         and a thirtieth of the shorter side.
-    channel : int
-        Occlude this channel only; -1 for all.
+    channel : int or sequence of int
+        Occlude this channel only, or these; -1 for all.
     result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
         What the map shows.
     color_map : str or matplotlib.colors.Colormap
         Any of matplotlib's by its name; the trait has the name.
     opacity : float
         Of the circle map, in [0, 1].
+    display : Display, int or sequence of int, optional
+        How to show the image: a channel in gray, three as red, green and blue, or a `Display`.
     device : torch.device or str, optional
         Where to run; the model's own device by default.
     normalize : bool, optional
@@ -116,7 +122,7 @@ class HDMExplorer(Explorer, Part):
 
     circle_size = traitlets.Int().tag(sync=True)
     offset = traitlets.Int().tag(sync=True)
-    channel = traitlets.Int(-1).tag(sync=True)
+    channel: Any = traitlets.Union([traitlets.Int(), traitlets.List(traitlets.Int())], default_value=-1).tag(sync=True)
     result_type = traitlets.Unicode("raw").tag(sync=True)
     color_map = traitlets.Unicode("Blues").tag(sync=True)
     opacity = traitlets.Float(0.7).tag(sync=True)
@@ -131,6 +137,7 @@ class HDMExplorer(Explorer, Part):
     _image = traitlets.Bytes().tag(sync=True)
     _edges = traitlets.Bytes().tag(sync=True)
     _truth = traitlets.Bytes().tag(sync=True)
+    _ignored = traitlets.Bytes().tag(sync=True)
     _prediction = traitlets.Bytes().tag(sync=True)
     # By the names of color maps, which are no keys of a message.
     _color_tables = traitlets.Dict().tag(sync=True)
@@ -147,11 +154,12 @@ class HDMExplorer(Explorer, Part):
         segment: Tensor | NDArray[Any],
         circle_size: int | None = None,
         offset: int | None = None,
-        channel: int = -1,
+        channel: int | Sequence[int] = -1,
         *,
         result_type: ResultType | str = ResultType.RAW,
         color_map: str | Colormap = "Blues",
         opacity: float = 0.7,
+        display: Display | Bands | None = None,
         device: torch.device | str | None = None,
         normalize: bool | None = None,
         explainer: HausdorffDistanceMasks | None = None,
@@ -169,8 +177,11 @@ class HDMExplorer(Explorer, Part):
             **options,
         )
         shown = source.image.numpy()
+        self._display = Display.wrap(display)
+        view = self._display.view(shown)
         # Everything that can be wrong with the input is said now, before any work starts, and once.
-        scan = source.prepare(check_channel(channel, len(shown)), source.grid)
+        covered = check_channel(channel, len(shown))
+        scan = source.prepare(covered, source.grid)
         scan.warn()
         table = color_table(color_map)
         color_map = color_map if isinstance(color_map, str) else color_map.name
@@ -182,19 +193,20 @@ class HDMExplorer(Explorer, Part):
         self._latest: ScanUpdate | None = None
         self._grid = source.grid
         self._channels = len(shown)
-        self._unwanted: dict[str, int] | None = None
+        self._unwanted: dict[str, Any] | None = None
         self.exception: Exception | None = None
         super().__init__(
             circle_size=source.grid.circle_size,
             offset=source.grid.offset,
-            channel=channel,
+            channel=wire_channel(covered),
             result_type=ResultType(result_type).value,
             color_map=color_map,
             opacity=opacity,
             _about=about_message(shown, source.truth, scan.settings),
-            _image=png(to_rgb(shown), longest=_LONGEST_SIDE),
-            _edges=bits(canny(gray(shown))),
+            _image=png(view.to_rgb(shown), longest=_LONGEST_SIDE),
+            _edges=bits(canny(view.levels(shown).mean(axis=0))),
             _truth=bits(source.truth),
+            _ignored=b"" if source.ignored is None else bits(source.ignored),
             _color_tables={
                 **{name: color_table(name).tobytes() for name in _COLOR_MAPS},
                 color_map: table.tobytes(),
@@ -219,7 +231,7 @@ class HDMExplorer(Explorer, Part):
         """Scan with the present settings, from the beginning; returns at once."""
         self._check_open()
         with self._publishing:
-            channel, grid = self.channel, self._grid
+            channel, grid = check_channel(self.channel, self._channels), self._grid
             self._latest = self.exception = None
             self._scanned = self._settings()
             self.error = ""
@@ -263,7 +275,7 @@ class HDMExplorer(Explorer, Part):
             self._worker.close()
             self._source = self._latest = self.exception = None
         # A closed widget may live on in the notebook's output history; its bytes need not.
-        for name in ("_image", "_edges", "_truth", "_prediction"):
+        for name in ("_image", "_edges", "_truth", "_ignored", "_prediction"):
             self.set_trait(name, b"")
         for name in ("_color_tables", "_map", "_inspector"):
             self.set_trait(name, {})
@@ -280,8 +292,8 @@ class HDMExplorer(Explorer, Part):
     def _valid_offset(self, value: int) -> int:
         return Grid(self._grid.height, self._grid.width, self._grid.circle_size, value).offset
 
-    def _valid_channel(self, value: int) -> int:
-        return check_channel(value, self._channels)
+    def _valid_channel(self, value: Any) -> int | list[int]:
+        return wire_channel(check_channel(value, self._channels))
 
     def _valid_cell(self, value: tuple[int, int] | None) -> tuple[int, int] | None:
         if value is not None:
@@ -307,7 +319,7 @@ class HDMExplorer(Explorer, Part):
             raise ValueError(f"unknown layer {unknown[0]!r}; known are {', '.join(_LAYERS)}")
         return [name for name in _LAYERS if name in value]
 
-    def _settings(self) -> dict[str, int]:
+    def _settings(self) -> dict[str, Any]:
         return {"circle_size": self.circle_size, "offset": self.offset, "channel": self.channel}
 
     def _restart(self, _change: Any) -> None:
@@ -341,16 +353,17 @@ class HDMExplorer(Explorer, Part):
             elif self._latest is None or self._latest.result.grid != self._grid:
                 self._inspector = {"cell": self.cell, "pending": True}
             else:
-                self._inspector = inspect_cell(self._latest.result, *self.cell)
+                row, col = self.cell
+                self._inspector = inspect_cell(self._latest.result, row, col, self._display)
 
     # -- the scan, in its thread --------------------------------------------------------------------
 
-    def _scan(self, channel: int, grid: Grid, stop: threading.Event) -> None:
+    def _scan(self, channel: Channel, grid: Grid, stop: threading.Event) -> None:
         source = self._source
         if source is None or stop.is_set():
             return
         try:
-            with closing(source.prepare(channel, grid).updates()) as updates:
+            with closing(source.prepare(channel, grid).updates(stop.is_set)) as updates:
                 shown, stride = 0.0, 0
                 for update in updates:
                     with self._publishing:
@@ -372,6 +385,10 @@ class HDMExplorer(Explorer, Part):
             return
         if not self._prediction or not update.done:
             self._prediction = bits(update.result.baseline_mask)
+            # The model may have no output for some pixels.
+            ignored = update.result.ignored
+            self._ignored = b"" if ignored is None else bits(ignored)
+            self._truth = bits(update.result.segment)
         self._map = map_message(update)
         self.progress = update.done / update.total
         # A pinned cell is shown once it is measured, and again at the end: its rank may have changed.

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdm_widgets._picture import nominal_range, to_rgb
+from hdm_widgets._masks import without
+from hdm_widgets._picture import Display
 from hdm_widgets.hdm.circle_map import filled
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.occlusion import Channel
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.result import HDMResult, ScanUpdate
+from hdm_widgets.metrics.spacing import PixelSpacing
 from hdm_widgets.widgets.shared.wire import bits, png
 
-__all__ = ["about_message", "inspect_cell", "map_message"]
+__all__ = ["about_message", "inspect_cell", "map_message", "wire_channel"]
 
 _LONGEST = 480
 
@@ -27,8 +30,10 @@ def about_message(image: NDArray[Any], truth: NDArray[np.bool_], settings: ScanS
         "height": height,
         "width": width,
         "channels": channels,
-        "label": settings.label.removesuffix(" (px)"),
-        "unit": "px" if settings.distance == "hausdorff" else "",
+        "label": settings.name,
+        "unit": settings.unit,
+        "length_unit": settings.length_unit,
+        "decimals": settings.decimals,
         "truth_empty": not truth.any(),
         "empty": settings.empty,
     }
@@ -49,10 +54,12 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
         "one_empty": bits(_one_empty(result)),
         "disc": _disc_rows(result.grid),
         "plan": "" if result.plan is None else str(result.plan),
+        "reading": "" if result.reading is None else str(result.reading),
+        "noise": None if result.noise is None else {"distance": result.noise.distance, "pixels": result.noise.pixels},
         "baseline": result.baseline,
         "circle_size": result.circle_size,
         "offset": result.offset,
-        "channel": result.settings.channel,
+        "channel": wire_channel(result.settings.channel),
         "done": update.done,
         "total": update.total,
         "stride": update.stride,
@@ -61,13 +68,18 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
     }
 
 
-def inspect_cell(result: HDMResult, row: int, col: int) -> dict[str, Any]:
+def wire_channel(channel: Channel) -> int | list[int]:
+    """A channel as the trait and the browser have it: several as a list."""
+    return list(channel) if isinstance(channel, tuple) else channel
+
+
+def inspect_cell(result: HDMResult, row: int, col: int, display: Display | None = None) -> dict[str, Any]:
     """Figures and images of a cell as a message; `{"cell", "pending": True}` while it is not measured."""
     if not result.measured[row, col]:
         return {"cell": (row, col), "pending": True}
     distance = float(result.values[row, col])
-    channel = result.settings.channel if len(result.image) != 3 else -1
-    image = to_rgb(result.occluded(row, col), channel=channel, value_range=nominal_range(result.image))
+    view = _showing(display or Display(), result.settings.channel, len(result.image)).view(result.image)
+    image = view.to_rgb(result.occluded(row, col))
     measured = result.values[result.measured]
     return {
         "cell": (row, col),
@@ -81,19 +93,30 @@ def inspect_cell(result: HDMResult, row: int, col: int) -> dict[str, Any]:
     }
 
 
+def _showing(display: Display, channel: Channel, channels: int) -> Display:
+    """`display`, or the covered channels in its place where it shows none of them, or nothing but a mean with them."""
+    covered = (channel,) if isinstance(channel, int) else channel
+    bands = display.bands if display.bands is not None or channels != 3 else range(3)
+    shown = () if bands is None else (bands,) if isinstance(bands, int) else bands
+    if channel == -1 or set(shown) & set(covered):
+        return display
+    return replace(display, bands=covered if len(covered) == 3 else covered[0])
+
+
 def _prediction(result: HDMResult, row: int, col: int) -> dict[str, Any] | None:
     """The mask of a cell against the truth; None if masks are not kept."""
     try:
         mask = result.output(row, col)
     except ValueError:
         return None
+    counted = without(mask, result.ignored)
     # Without a pixel in either mask there is no pair, whatever the policy for empty masks says.
-    pair = result.pair(row, col) if mask.any() and result.segment.any() else None
+    pair = result.pair(row, col) if counted.any() and result.segment.any() else None
     if pair is not None and pair.from_pixel is None:
         pair = None  # the masks are equal
     return {
-        "mask": bits(mask),
-        "empty": not mask.any(),
+        "mask": bits(counted),
+        "empty": not counted.any(),
         "iou": result.iou(row, col),
         "pair": (pair.from_pixel, pair.to_pixel) if pair else None,
         "from": pair.from_mask if pair else None,
@@ -111,7 +134,7 @@ def _one_empty(result: HDMResult) -> NDArray[np.bool_]:
     if settings.distance != "hausdorff" or settings.empty == "raise":
         return np.zeros(values.shape, dtype=bool)
     said = {
-        "diagonal": values == math.hypot(result.height, result.width),
+        "diagonal": values == PixelSpacing.for_sides(settings.spacing).diagonal(result.segment.shape),
         "inf": np.isposinf(values),
         "nan": np.isnan(values),
     }

@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdm_widgets._validation import check_channels_first, check_image, check_segment
+from hdm_widgets._masks import check_truth
+from hdm_widgets._validation import check_image, image_size
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.occlusion import Channel
 from hdm_widgets.hdm.options import ScanKeywords
 from hdm_widgets.hdm.scan import PreparedScan
 from hdm_widgets.models.segmenter import Model, Segmenter
@@ -39,6 +41,8 @@ class ScanSource:
     ----------
     image : torch.Tensor, float32 (C, H, W)
     truth : numpy.ndarray, bool (H, W)
+    ignored : numpy.ndarray, bool (H, W), or None
+        Pixels that do not count.
     grid : Grid
         The one to begin with.
     """
@@ -55,10 +59,14 @@ class ScanSource:
         normalize: bool | None,
         **options: Unpack[ScanKeywords],
     ) -> None:
-        height, width = _size_of(image)
-        self.image = check_image(image, height, width)
-        self._segment = check_segment(segment, height, width)
-        self.truth = self._segment != 0
+        # A Segmenter keeps its settings; they are made once, so that a scan need not learn them anew.
+        own = {name: options.pop(name) for name in ("target", "threshold", "batch_size") if name in options}
+        self._segmenter = Segmenter.wrap(model, device=device, **own)
+        preprocess = self._segmenter.preprocess is not None
+        height, width = image_size(image, preprocess=preprocess, mask=segment)
+        self.image = check_image(image, height, width, preprocess=preprocess)
+        truth = check_truth(segment, height, width, options.get("ignore"))
+        self._segment, self.truth, self.ignored = truth.values, truth.mask, truth.ignored
         explainer = HausdorffDistanceMasks(width, height) if explainer is None else explainer
         if not isinstance(explainer, HausdorffDistanceMasks):
             raise TypeError(f"explainer must be an instance of hdm.HausdorffDistanceMasks, got {explainer!r}")
@@ -75,12 +83,9 @@ class ScanSource:
         if offset is None:
             offset = given.offset if given else max(1, round(side / 30))
         self.grid = Grid(height, width, circle_size, offset)
-        # A Segmenter keeps its settings; they are made once, so that a scan need not learn them anew.
-        own = {name: options.pop(name) for name in ("target", "threshold", "batch_size") if name in options}
-        self._segmenter = Segmenter.wrap(model, device=device, **own)
-        self._options = options
+        self._options: ScanKeywords = {**options, "ignore": self.ignored}
 
-    def prepare(self, channel: int, grid: Grid) -> PreparedScan:
+    def prepare(self, channel: Channel, grid: Grid) -> PreparedScan:
         """Check a scan; nothing is run."""
         self._explainer.generate_masks(grid.circle_size, grid.offset, self._normalize)
         return self._explainer.prepare(self._segmenter, self.image, self._segment, None, channel, **self._options)
@@ -91,12 +96,3 @@ def _grid_of(explainer: HausdorffDistanceMasks) -> Grid | None:
         return explainer.grid
     except ValueError:
         return None
-
-
-def _size_of(image: object) -> tuple[int, int]:
-    shape = tuple(getattr(image, "shape", ()))
-    if len(shape) < 2:
-        # Neither an array nor an image: the check says so in full.
-        check_image(image, 1, 1)
-    check_channels_first(shape)
-    return int(shape[-2]), int(shape[-1])

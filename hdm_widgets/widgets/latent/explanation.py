@@ -35,7 +35,7 @@ class Explanation:
         """Explain an item; an earlier explanation is closed."""
         segmenter = self._space.needed_segmenter()
         item = self._space.item(index)
-        explorer = HDMExplorer(segmenter, item.image, item.mask)
+        explorer = HDMExplorer(segmenter, item.image, item.mask, ignore=item.ignored, display=self._space.display)
         with self._lock:
             self.clear()
             heading = ipywidgets.HTML(f"<b>What item {index} depends on</b> · Hausdorff Distance Masks")

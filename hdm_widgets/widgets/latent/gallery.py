@@ -67,7 +67,13 @@ class Gallery(Part):
         self._captions: NDArray[Any] | None = None
         super().__init__(
             can_explain=space.dataset_ is not None and space.segmenter is not None,
-            _about={"height": height, "width": width, "total": len(space), "full": space.dataset_ is not None},
+            _about={
+                "height": height,
+                "width": width,
+                "total": len(space),
+                "full": space.dataset_ is not None,
+                "ignored": space.collection_.ignored is not None,
+            },
             _items=np.empty(0, np.int32),
         )
         self.on_request("images", self._images)
@@ -123,7 +129,11 @@ class Gallery(Part):
         except (ValueError, TypeError, OSError) as error:
             entry["error"] = str(error)
             image = png(np.array(space.collection_.thumbnails[index]))
-        return entry, [image, bits(space.truth(index)), bits(space.prediction(index))]
+        if space.collection_.ignored is None:
+            return entry, [image, bits(space.truth(index)), bits(space.prediction(index))]
+        ignored = space.ignored(index)
+        # What is ignored is neither hit nor missed nor added.
+        return entry, [image, bits(space.truth(index)), bits(space.prediction(index) & ~ignored), bits(ignored)]
 
     def close(self) -> None:
         """Remove the widget and free the space."""

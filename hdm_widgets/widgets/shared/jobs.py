@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
+import weakref
 from collections.abc import Callable
 from typing import TypeAlias
 
 __all__ = ["Job", "LatestJob"]
 
 Job: TypeAlias = Callable[[threading.Event], None]
+
+# How long the end of the process waits for jobs to stop. A batch of a model takes a quarter of a second.
+_LAST_SECONDS = 10.0
+_all: weakref.WeakSet[LatestJob] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """Stop all jobs before the interpreter goes: a thread that is inside PyTorch then would abort the process."""
+    jobs = list(_all)
+    for job in jobs:
+        job.close()
+    for job in jobs:
+        job.wait(_LAST_SECONDS)
 
 
 class LatestJob:
@@ -30,6 +46,7 @@ class LatestJob:
         self._stop: threading.Event | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
+        _all.add(self)
 
     def submit(self, job: Job) -> None:
         """Stop the running job, then run this one."""

@@ -1,4 +1,4 @@
-// What the colors mean, in pixels of distance.
+// What the colors mean: distances, in pixels or another unit.
 import { distance, ticks } from "../shared/format";
 import { fraction } from "../shared/paint";
 import { useId } from "../shared/unique";
@@ -6,7 +6,8 @@ import type { ViewState } from "./view_state";
 
 export function ColorBar({ view }: { view: ViewState }) {
   const { traits } = view.python;
-  const { unit, label } = traits._about.value;
+  const about = traits._about.value;
+  const { unit, label, decimals } = about;
   const span = view.span.value;
   const note = useId();
   const type = traits.result_type.value;
@@ -17,21 +18,28 @@ export function ColorBar({ view }: { view: ViewState }) {
   }[type];
   const constant = span && span.high <= span.low;
   const nothing = {
-    raw: `The same everywhere: ${distance(span?.low ?? Number.NaN, unit)}`,
+    raw: `The same everywhere: ${distance(span?.low ?? Number.NaN, about)}`,
     better: "No disc brings the mask nearer to the truth",
     worse: "No disc takes the mask farther from the truth",
   }[type];
   const cursor = view.cursor.value;
   const value = cursor ? valueAt(view, cursor[0], cursor[1]) : Number.NaN;
   const baseline = view.map.value?.baseline ?? Number.NaN;
+  const noise = view.map.value?.noise ?? 0;
   const marks = span && !constant ? ticks(span.low, span.high) : [];
   return (
     <div class="hdm-scale" role="img" aria-labelledby={note}>
       <div class="hdm-bar" style={{ background: gradient(view.table.value) }}>
+        {type === "raw" && span && !constant && noise > 0 && Number.isFinite(baseline) && (
+          <b
+            style={band(baseline - noise, baseline + noise, span)}
+            title={`Noise of the model: ${distance(noise, about)}`}
+          />
+        )}
         {type === "raw" && span && !constant && Number.isFinite(baseline) && (
           <em
             style={{ left: `${100 * fraction(baseline, span)}%` }}
-            title={`Without a disc: ${distance(baseline, unit)}`}
+            title={`Without a disc: ${distance(baseline, about)}`}
           />
         )}
         {!Number.isNaN(value) && !constant && <i style={{ left: `${100 * fraction(value, span)}%` }} />}
@@ -39,7 +47,9 @@ export function ColorBar({ view }: { view: ViewState }) {
       <div class="hdm-ticks" aria-hidden="true">
         {marks.map((mark, index) => (
           <span key={mark} style={{ left: `${100 * fraction(mark, span)}%` }}>
-            {mark.toLocaleString("en", { maximumFractionDigits: span && span.high - span.low > 20 ? 0 : 1 })}
+            {mark.toLocaleString("en", {
+              maximumFractionDigits: span && span.high - span.low > 20 ? 0 : decimals,
+            })}
             {index === marks.length - 1 && unit ? ` ${unit}` : ""}
           </span>
         ))}
@@ -49,6 +59,12 @@ export function ColorBar({ view }: { view: ViewState }) {
       </p>
     </div>
   );
+}
+
+/** Where on the bar values from `low` to `high` lie. */
+function band(low: number, high: number, span: { low: number; high: number }) {
+  const [left, right] = [low, high].map((value) => 100 * Math.min(1, Math.max(0, fraction(value, span))));
+  return { left: `${left}%`, width: `${right - left}%` };
 }
 
 function valueAt(view: ViewState, row: number, col: number): number {

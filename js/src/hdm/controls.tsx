@@ -1,3 +1,4 @@
+import { useRef } from "preact/hooks";
 import { Choice } from "../shared/choice";
 import { count, duration } from "../shared/format";
 import { cols, rows } from "../shared/geometry";
@@ -51,7 +52,7 @@ export function Controls({ view, helpId }: { view: ViewState; helpId: string }) 
           }}
           onCommit={(value) => set("offset", value)}
         />
-        <Channel view={view} />
+        <ChannelChoice view={view} />
         <Cost view={view} />
       </div>
       <div class="hdm-group">
@@ -141,34 +142,33 @@ function Colors({ view }: { view: ViewState }) {
 
 const titled = (name: string): string => name[0].toUpperCase() + name.slice(1);
 
-function Channel({ view }: { view: ViewState }) {
+function ChannelChoice({ view }: { view: ViewState }) {
   const { traits, set } = view.python;
   const { channels } = traits._about.value;
   const id = useId();
+  // A list comes from Python; it stays on offer after another choice.
+  const several = useRef<number[] | null>(null);
   // One channel leaves nothing to choose.
   if (channels === 1) return null;
+  const chosen = traits.channel.value;
+  if (Array.isArray(chosen)) several.current = chosen;
   const name = (index: number) => (channels === 3 ? ["Red", "Green", "Blue"][index] : String(index));
   const options = [-1, ...Array(channels).keys()].map(
     (index) => [String(index), index < 0 ? "All" : name(index)] as [string, string],
   );
+  if (several.current) options.push([String(several.current), several.current.map(name).join(" + ")]);
+  const value = String(chosen);
+  const choose = (text: string) =>
+    set("channel", text === String(several.current) ? (several.current ?? -1) : Number(text));
   return (
     <div class="hdm-row">
       <span id={id}>Channel</span>
-      {channels <= 4 ? (
-        <Choice
-          labelledBy={id}
-          options={options}
-          value={String(traits.channel.value)}
-          onChange={(value) => set("channel", Number(value))}
-        />
+      {options.length <= 5 ? (
+        <Choice labelledBy={id} options={options} value={value} onChange={choose} />
       ) : (
-        <select
-          aria-labelledby={id}
-          value={String(traits.channel.value)}
-          onChange={(event) => set("channel", Number(event.currentTarget.value))}
-        >
-          {options.map(([value, text]) => (
-            <option key={value} value={value}>
+        <select aria-labelledby={id} value={value} onChange={(event) => choose(event.currentTarget.value)}>
+          {options.map(([option, text]) => (
+            <option key={option} value={option}>
               {text}
             </option>
           ))}

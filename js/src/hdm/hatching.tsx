@@ -49,7 +49,18 @@ export function period({ height, width, offset }: Grid): number {
   return across / (width + height);
 }
 
-/** What the stripes mean, while there are any. */
+/** What the stripes over the image mean, if there are any. */
+export function IgnoredLegend({ view }: { view: ViewState }) {
+  const ignored = view.ignored.value;
+  if (!ignored) return null;
+  const fraction = ignored.reduce((sum, one) => sum + one, 0) / ignored.length;
+  const percent = fraction < 0.01 ? "less than 1" : Math.round(100 * fraction);
+  return (
+    <p class="hdm-note">Striped: {percent} % of the image does not count, neither in distances nor in IoU</p>
+  );
+}
+
+/** What the hatching of the map means, while there is any. */
 export function HatchingLegend({ view }: { view: ViewState }) {
   const { traits } = view.python;
   if (!view.map.value?.estimated || !traits.layers.value.includes("map")) return null;

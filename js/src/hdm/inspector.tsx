@@ -1,7 +1,7 @@
 // One pinned disc: what the model saw, what it predicted, and the two pixels that make the distance.
 import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
-import { maskSize, putPixels, resized } from "../shared/canvas";
+import { maskSize, putPixels, resized, striped } from "../shared/canvas";
 import { number, unpackBits } from "../shared/codec";
 import { compared, palette } from "../shared/errors";
 import { change, count, distance } from "../shared/format";
@@ -10,6 +10,9 @@ import { usePng } from "../shared/png";
 import { useTheme } from "../shared/theme";
 import type { About, Inspection, Prediction } from "./python_state";
 import type { ViewState } from "./view_state";
+
+/** Along the longer side, over pixels that do not count. */
+const STRIPES = 20;
 
 export function Inspector({ view }: { view: ViewState }) {
   const { traits } = view.python;
@@ -44,7 +47,8 @@ export function Inspector({ view }: { view: ViewState }) {
 
 function Found({ view, found }: { view: ViewState; found: Inspection }) {
   const { traits } = view.python;
-  const { height, width, unit } = traits._about.value;
+  const about = traits._about.value;
+  const { height, width } = about;
   const { prediction } = found;
   const url = usePng(found.image);
   const value = number(found.distance);
@@ -59,15 +63,15 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
       </Figure>
       {prediction && <Predicted view={view} prediction={prediction} />}
       <div class="hdm-numbers">
-        <p class="hdm-big">{distance(value, unit)}</p>
+        <p class="hdm-big">{distance(value, about)}</p>
         <p class="hdm-note">
           pinned cell row {found.cell[0]}, column {found.cell[1]}
         </p>
         <dl>
           <dt>Without the disc</dt>
-          <dd>{distance(value - difference, unit)}</dd>
+          <dd>{distance(value - difference, about)}</dd>
           <dt>Change</dt>
-          <dd>{change(difference, unit, "none")}</dd>
+          <dd>{change(difference, about, "none")}</dd>
           {prediction && (
             <>
               <dt>IoU</dt>
@@ -115,13 +119,14 @@ function Predicted({ view, prediction }: { view: ViewState; prediction: Predicti
   );
 }
 
-function pairCaption(prediction: Prediction, { truthEmpty, empty, unit }: About): string {
+function pairCaption(prediction: Prediction, about: About): string {
+  const { truthEmpty, empty, unit, lengthUnit, decimals } = about;
   if (prediction.pair) {
     const where =
       prediction.from === "a"
         ? "Added pixel and the nearest true one"
         : "Missed pixel and the nearest predicted one";
-    return `${where}: ${distance(number(prediction.distance), "px")} apart`;
+    return `${where}: ${distance(number(prediction.distance), { unit: lengthUnit, decimals })} apart`;
   }
   if (truthEmpty === prediction.empty) return truthEmpty ? "Both masks are empty" : "The two masks are equal";
   const why = truthEmpty ? "The truth is empty" : "The model predicts nothing";
@@ -151,14 +156,17 @@ function Errors({ view, mask, muted = false }: ErrorsProps) {
   const url = usePng(traits._image.value);
   const about = traits._about.value;
   const truth = view.truth.value.mask;
+  const ignored = view.ignored.value;
   const theme = useTheme();
   useLayoutEffect(() => {
     if (!canvas.current) return;
     const size = maskSize(about);
     const predicted = unpackBits(mask, about.height * about.width);
     const [first, second] = [truth, predicted].map((one) => resized(one, about, size));
-    putPixels(canvas.current, compared(first, second, palette(canvas.current)), size);
-  }, [about, truth, mask, theme]);
+    const pixels = compared(first, second, palette(canvas.current));
+    if (ignored) striped(pixels, resized(ignored, about, size), size, STRIPES);
+    putPixels(canvas.current, pixels, size);
+  }, [about, truth, mask, ignored, theme]);
   return (
     <>
       {url && <img class="hdm-layer hdm-dim" src={url} alt="" />}

@@ -1,7 +1,8 @@
 // How far the scan is, and what can be done about it.
-import { count, duration } from "../shared/format";
+import { number } from "../shared/codec";
+import { count, distance, duration } from "../shared/format";
 import { GONE } from "../shared/traits";
-import { HatchingLegend } from "./hatching";
+import { HatchingLegend, IgnoredLegend } from "./hatching";
 import type { MapMessage } from "./python_state";
 import type { ViewState } from "./view_state";
 
@@ -73,15 +74,29 @@ export function Progress({ view }: { view: ViewState }) {
 
 /** Small print: how the scan is computed, and what the hatching means. */
 function Fine({ view }: { view: ViewState }) {
-  const { plan = "" } = view.python.traits._map.value as Partial<MapMessage>;
+  const { plan = "", reading = "", noise } = view.python.traits._map.value as Partial<MapMessage>;
+  const about = view.python.traits._about.value;
   return (
     <div class="hdm-fine">
-      {plan && (
+      {plan && !reading && (
         <p class="hdm-note hdm-plan" title={plan}>
           {plan}
         </p>
       )}
+      {plan && reading && (
+        <details class="hdm-note hdm-plan">
+          <summary title="How the model's output is read">{plan}</summary>
+          <p class="hdm-reading">{reading}</p>
+        </details>
+      )}
+      {noise && (
+        <p class="hdm-note hdm-noise">
+          The model is random: without any disc its mask changes by up to {count(noise.pixels)} px, its
+          distance by {distance(number(noise.distance), about)}. Smaller differences in the map say nothing.
+        </p>
+      )}
       <HatchingLegend view={view} />
+      <IgnoredLegend view={view} />
     </div>
   );
 }

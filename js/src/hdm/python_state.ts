@@ -6,12 +6,22 @@ import type { Size } from "../shared/geometry";
 import type { ResultType } from "../shared/paint";
 import { connect, type Python } from "../shared/traits";
 
+/** -1: all channels; several as a list. */
+export type Channel = number | number[];
+
+export const sameChannel = (a: Channel | undefined, b: Channel): boolean => String(a) === String(b);
+
 export type Layer = "picture" | "edges" | "map" | "truth" | "prediction";
 
 export interface About extends Size {
   channels: number;
   label: string;
+  /** Of distances; empty where they have none. */
   unit: string;
+  /** Of lengths in the image. */
+  lengthUnit: string;
+  /** Digits after the point that show a distance. */
+  decimals: number;
   truthEmpty: boolean;
   /** The distance where one of the two masks is empty. */
   empty: "diagonal" | "inf" | "nan" | "raise";
@@ -30,10 +40,14 @@ export interface MapMessage {
   disc: ArrayMessage;
   /** How the scan is computed, in words; may be empty. */
   plan: string;
+  /** What was understood of the model's output, in words; may be empty. */
+  reading: string;
+  /** How far apart a random model's masks are without any disc; null for any other model. */
+  noise: { distance: WireNumber; pixels: number } | null;
   baseline: WireNumber;
   circleSize: number;
   offset: number;
-  channel: number;
+  channel: Channel;
   done: number;
   total: number;
   stride: number;
@@ -68,13 +82,13 @@ export interface Prediction {
 export interface Settings {
   circleSize: number;
   offset: number;
-  channel: number;
+  channel: Channel;
 }
 
 export interface Traits {
   circle_size: number;
   offset: number;
-  channel: number;
+  channel: Channel;
   result_type: ResultType;
   color_map: string;
   opacity: number;
@@ -87,6 +101,8 @@ export interface Traits {
   _image: DataView;
   _edges: DataView;
   _truth: DataView;
+  /** Pixels that do not count; no byte if all do. */
+  _ignored: DataView;
   _prediction: DataView;
   _color_tables: Record<string, DataView>;
   _map: MapMessage | Record<string, never>;
@@ -110,6 +126,7 @@ const NAMES = [
   "_image",
   "_edges",
   "_truth",
+  "_ignored",
   "_prediction",
   "_color_tables",
   "_map",

@@ -1,7 +1,7 @@
 // The image with everything drawn over it, and the pointer and keys on it.
 import { useComputed, useSignalEffect } from "@preact/signals";
 import { useRef } from "preact/hooks";
-import { maskSize, putPixels, resized } from "../shared/canvas";
+import { maskSize, putPixels, resized, striped, stripedSize } from "../shared/canvas";
 import { unpackBits } from "../shared/codec";
 import { change, distance } from "../shared/format";
 import { type Cell, cellAt, center, cols, neighbor, radius, rows, sameCell } from "../shared/geometry";
@@ -10,6 +10,9 @@ import { usePng } from "../shared/png";
 import { Hatching } from "./hatching";
 import { emptyText } from "./summary";
 import type { ViewState } from "./view_state";
+
+/** Along the longer side, over pixels that do not count. */
+const STRIPES = 60;
 
 const STEPS: Record<string, readonly [down: number, across: number]> = {
   ArrowUp: [-1, 0],
@@ -82,6 +85,7 @@ export function Stage({ view, helpId }: { view: ViewState; helpId: string }) {
         <EdgesLayer view={view} on={shown.has("edges")} />
         <MapLayer view={view} on={shown.has("map")} />
         {shown.has("map") && <Hatching view={view} />}
+        <IgnoredLayer view={view} />
         <svg
           class="hdm-lines"
           viewBox={`0 0 ${width} ${height}`}
@@ -119,6 +123,24 @@ function EdgesLayer({ view, on }: { view: ViewState; on: boolean }) {
     if (canvas.current) putPixels(canvas.current, pixels, size);
   });
   return <canvas ref={canvas} class="hdm-layer" hidden={!on} role="img" aria-label="Edges" />;
+}
+
+/** Stripes over the pixels that do not count. */
+function IgnoredLayer({ view }: { view: ViewState }) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const { traits } = view.python;
+  const some = view.ignored.value !== null;
+  useSignalEffect(() => {
+    const ignored = view.ignored.value;
+    if (!canvas.current || !ignored) return;
+    const about = traits._about.value;
+    const size = stripedSize(about);
+    const pixels = new Uint32Array(size.height * size.width);
+    putPixels(canvas.current, striped(pixels, resized(ignored, about, size), size, STRIPES), size);
+  });
+  return some ? (
+    <canvas ref={canvas} class="hdm-layer" role="img" aria-label="Pixels that do not count" />
+  ) : null;
 }
 
 function MapLayer({ view, on }: { view: ViewState; on: boolean }) {
@@ -204,7 +226,7 @@ function Draft({ grid }: { grid: ViewState["grid"]["value"] }) {
 /** A cell's value in words, which say so where it is an estimate, and where there is none. */
 function described(view: ViewState, cell: Cell): { value: string; note: string } {
   const found = view.at(cell);
-  const value = found ? distance(found.value, view.python.traits._about.value.unit) : "";
+  const value = found ? distance(found.value, view.python.traits._about.value) : "";
   if (found?.measured) return { value, note: "" };
   const yet = view.python.traits.status.value === "running" ? " yet" : "";
   return { value: value && `about ${value}`, note: `not measured${yet}` };
@@ -217,7 +239,8 @@ function tipText(view: ViewState, cell: Cell): string {
 
 function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
   const { traits } = view.python;
-  const { height, width, unit, truthEmpty } = traits._about.value;
+  const about = traits._about.value;
+  const { height, width, truthEmpty } = about;
   const grid = view.grid.value;
   const { x, y } = center(grid, cell);
   const { value, note } = described(view, cell);
@@ -240,7 +263,7 @@ function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
       {note}
       {found?.oneEmpty && <span> {emptyText(truthEmpty)}</span>}
       {traits.result_type.value !== "raw" && Number.isFinite(difference) && (
-        <span> {change(difference, unit, "no change")}</span>
+        <span> {change(difference, about, "no change")}</span>
       )}
     </div>
   );

@@ -1,11 +1,12 @@
 // What the numbers say: the mask without a disc, the most and the least harmful cell.
-import { change, distance } from "../shared/format";
+import { change, distance, isZero } from "../shared/format";
 import { type Cell, cols } from "../shared/geometry";
 import type { ViewState } from "./view_state";
 
 export function Summary({ view }: { view: ViewState }) {
   const { traits } = view.python;
-  const { unit, truthEmpty } = traits._about.value;
+  const about = traits._about.value;
+  const { truthEmpty } = about;
   const map = view.map.value;
   if (!map) return null;
   let worst = -1;
@@ -18,8 +19,8 @@ export function Summary({ view }: { view: ViewState }) {
   const cell = (index: number): Cell => [Math.floor(index / cols(map.grid)), index % cols(map.grid)];
   const button = (name: string, none: string, index: number) => {
     const difference = index < 0 ? Number.NaN : map.raw[index] - map.baseline;
-    const noChange = !(Math.abs(difference) >= 0.05);
-    const hint = !noChange && map.oneEmpty[index] ? emptyText(truthEmpty) : change(difference, unit, none);
+    const noChange = Number.isNaN(difference) || isZero(difference, about);
+    const hint = !noChange && map.oneEmpty[index] ? emptyText(truthEmpty) : change(difference, about, none);
     return (
       <button
         type="button"
@@ -29,7 +30,7 @@ export function Summary({ view }: { view: ViewState }) {
         onClick={() => view.python.set("cell", [...cell(index)])}
       >
         <span class="hdm-note">{name}</span>
-        <b>{index < 0 ? "–" : distance(map.raw[index], unit)}</b>
+        <b>{index < 0 ? "–" : distance(map.raw[index], about)}</b>
         <span class="hdm-note">{Number.isNaN(difference) ? "" : hint}</span>
       </button>
     );
@@ -38,7 +39,7 @@ export function Summary({ view }: { view: ViewState }) {
     <div class="hdm-summary">
       <div class="hdm-stat">
         <span class="hdm-note">Without a disc</span>
-        <b>{distance(map.baseline, unit)}</b>
+        <b>{distance(map.baseline, about)}</b>
         <span class="hdm-note">{truthEmpty ? "the truth is empty" : "from the truth"}</span>
       </div>
       {button("Worst cell", "no disc does harm", worst)}

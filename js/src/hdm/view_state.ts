@@ -3,7 +3,7 @@ import { computed, effect, type ReadonlySignal, type Signal, signal } from "@pre
 import { bytes, doubles, ints, number, unpackBits } from "../shared/codec";
 import { type Cell, cols, type Grid, outline, rows, sameGrid } from "../shared/geometry";
 import { type Range, range, relative } from "../shared/paint";
-import type { MapMessage, PythonState } from "./python_state";
+import { type MapMessage, type PythonState, sameChannel } from "./python_state";
 
 const PATIENCE = 700; // ms
 
@@ -21,6 +21,8 @@ export interface ShownMap {
   /** Measured cells where one of truth and prediction is empty. */
   oneEmpty: Uint8Array;
   baseline: number;
+  /** How far apart a random model's distances are without any disc; 0 for any other model. */
+  noise: number;
   /** A map of other settings than the present ones, until theirs has something to show. */
   stale: boolean;
 }
@@ -42,6 +44,8 @@ export interface ViewState {
   table: ReadonlySignal<Uint8Array>;
   truth: ReadonlySignal<{ mask: Uint8Array; path: string }>;
   prediction: ReadonlySignal<{ mask: Uint8Array; path: string }>;
+  /** Pixels that do not count, one byte per pixel; null if all do. */
+  ignored: ReadonlySignal<Uint8Array | null>;
   /** The cell under the pointer or the keyboard's cursor. */
   cursor: Signal<Cell | null>;
   /** A slider's value while it is dragged, before Python has it. */
@@ -70,7 +74,7 @@ export function viewState(python: PythonState): ViewState {
     const same =
       scanned.circleSize === traits.circle_size.value &&
       scanned.offset === traits.offset.value &&
-      scanned.channel === traits.channel.value;
+      sameChannel(scanned.channel, traits.channel.value);
     unanswered.value = false;
     const timer = same ? undefined : setTimeout(() => (unanswered.value = true), PATIENCE);
     return () => clearTimeout(timer);
@@ -88,7 +92,7 @@ export function viewState(python: PythonState): ViewState {
     if (!shown) return null;
     const { height, width } = traits._about.value;
     const own = { height, width, circleSize: shown.circleSize, offset: shown.offset };
-    const stale = !fresh || shown.channel !== traits.channel.value || !sameGrid(own, grid.value);
+    const stale = !fresh || !sameChannel(shown.channel, traits.channel.value) || !sameGrid(own, grid.value);
     const values = doubles(shown.values);
     const measured = unpackBits(shown.measured, values.length);
     const drawn = unpackBits(shown.drawn, values.length);
@@ -103,6 +107,7 @@ export function viewState(python: PythonState): ViewState {
       estimated: estimated.includes(1) ? estimated : null,
       oneEmpty: unpackBits(shown.oneEmpty, values.length),
       baseline: number(shown.baseline),
+      noise: shown.noise ? number(shown.noise.distance) : 0,
       stale,
     };
   });
@@ -124,6 +129,11 @@ export function viewState(python: PythonState): ViewState {
       return { mask, path: outline(mask, height, width) };
     });
 
+  const ignored = computed(() => {
+    const { height, width } = traits._about.value;
+    return traits._ignored.value.byteLength ? unpackBits(traits._ignored.value, height * width) : null;
+  });
+
   return {
     python,
     grid,
@@ -133,6 +143,7 @@ export function viewState(python: PythonState): ViewState {
     table,
     truth: masked("_truth"),
     prediction: masked("_prediction"),
+    ignored,
     cursor,
     draft,
     unanswered,

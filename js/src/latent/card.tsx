@@ -1,6 +1,6 @@
 // One item: image, truth and prediction, or one image with hit, missed and added pixels.
 import { useLayoutEffect, useRef } from "preact/hooks";
-import { maskSize, putPixels, resized } from "../shared/canvas";
+import { maskSize, putPixels, resized, striped } from "../shared/canvas";
 import { compared, palette } from "../shared/errors";
 import type { Size } from "../shared/geometry";
 import type { Python } from "../shared/traits";
@@ -87,6 +87,9 @@ function bringIntoView(root: Element, frames = FRAMES) {
   else if (frames > 0) requestAnimationFrame(() => bringIntoView(root, frames - 1));
 }
 
+/** Along the longer side, over pixels that do not count. */
+const STRIPES = 10;
+
 type Kind = "truth" | "errors" | "overlay";
 
 interface MasksProps {
@@ -112,7 +115,10 @@ function Masks({ found, size, kind, theme }: MasksProps) {
     if (kind === "truth") colors.hit = colors.mask;
     const shown = maskSize(size);
     const [truth, predicted] = [found.truth, drawn].map((mask) => resized(mask, size, shown));
-    putPixels(canvas.current, compared(truth, predicted, colors), shown);
+    const pixels = compared(truth, predicted, colors);
+    if (found.ignored) striped(pixels, resized(found.ignored, size, shown), shown, STRIPES);
+    putPixels(canvas.current, pixels, shown);
   }, [found, size, kind, theme]);
-  return <canvas ref={canvas} role="img" aria-label={NAMES[kind]} />;
+  const label = found.ignored ? `${NAMES[kind]}; striped pixels do not count` : NAMES[kind];
+  return <canvas ref={canvas} role="img" aria-label={label} />;
 }

@@ -9,6 +9,8 @@ export interface Item {
   url: string;
   truth: Uint8Array;
   predicted: Uint8Array;
+  /** Pixels that do not count; null if all do. */
+  ignored: Uint8Array | null;
   /** NaN where it is not defined. */
   iou: number;
   caption: string;
@@ -77,9 +79,10 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
     for (const item of items) asked.delete(item);
     wait();
     error.value = reply.error ?? "";
-    const { height, width } = python.traits._about.value;
+    const { height, width, ignored: withIgnored } = python.traits._about.value;
+    const each = withIgnored ? 4 : 3;
     ((reply.images as Entry[] | undefined) ?? []).forEach((entry, i) => {
-      const [image, truth, predicted] = reply.buffers.slice(3 * i, 3 * i + 3);
+      const [image, truth, predicted, ignored] = reply.buffers.slice(each * i, each * (i + 1));
       drop(entry.index);
       kept.set(entry.index, {
         ...entry,
@@ -87,6 +90,7 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
         url: pngAddress(image),
         truth: unpackBits(truth, height * width),
         predicted: unpackBits(predicted, height * width),
+        ignored: ignored ? unpackBits(ignored, height * width) : null,
       });
     });
     for (const item of kept.keys()) {

@@ -109,7 +109,8 @@ export interface GalleryTraits {
   can_explain: boolean;
   caption_by: string;
   captions_version: number;
-  _about: Size & { total: number; full: boolean };
+  /** `ignored`: a mask of the pixels that do not count comes with every item. */
+  _about: Size & { total: number; full: boolean; ignored?: boolean };
   _items: ArrayMessage;
 }
 

@@ -43,3 +43,30 @@ export function resized(mask: Uint8Array, from: Size, to: Size, lines = false): 
   }
   return result;
 }
+
+// A light and a dark line side by side show on any colors.
+const LIGHT = 0xb0ffffff;
+const DARK = 0xb0000000;
+
+/** The size of a canvas for stripes over a mask: large enough for thin ones. */
+export function stripedSize(size: Size): Size {
+  const least = Math.ceil(LONGEST / 2 / Math.max(size.height, size.width));
+  return maskSize({ height: size.height * least, width: size.width * least });
+}
+
+/** Stripes over the pixels of a mask, so many along the longer side; they fall, where those of the hatching rise. */
+export function striped(
+  pixels: Uint32Array<ArrayBuffer>,
+  mask: Uint8Array,
+  { height, width }: Size,
+  stripes: number,
+): Uint32Array<ArrayBuffer> {
+  const period = Math.max(4, Math.round(Math.max(height, width) / stripes));
+  for (let i = 0; i < pixels.length; i++) {
+    if (!mask[i]) continue;
+    const along = ((i % width) + (period - 1) * Math.floor(i / width)) % period;
+    if (along < period / 4) pixels[i] = LIGHT;
+    else if (along < period / 2) pixels[i] = DARK;
+  }
+  return pixels;
+}

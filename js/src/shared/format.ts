@@ -9,17 +9,26 @@ export function score(value: WireNumber): string {
   return Number.isNaN(score) ? "–" : score.toFixed(2);
 }
 
-export function distance(value: number, unit: string): string {
+/** What distances are in, and how many digits after the point show them. */
+export interface Unit {
+  unit: string;
+  decimals: number;
+}
+
+/** Whether a distance would be shown as 0. */
+export const isZero = (value: number, { decimals }: Unit): boolean => Math.abs(value) < 0.5 * 10 ** -decimals;
+
+export function distance(value: number, unit: Unit): string {
   if (Number.isNaN(value)) return "not defined";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
-  const text = Math.abs(value) < 0.05 ? "0.0" : value.toFixed(1).replace("-", "−");
-  return unit ? `${text} ${unit}` : text;
+  const text = (isZero(value, unit) ? 0 : value).toFixed(unit.decimals).replace("-", "−");
+  return unit.unit ? `${text} ${unit.unit}` : text;
 }
 
 /** How a distance differs from the one without a disc; `none` where that is too little to show. */
-export function change(difference: number, unit: string, none: string): string {
+export function change(difference: number, unit: Unit, none: string): string {
   if (Number.isNaN(difference)) return "not defined";
-  if (Math.abs(difference) < 0.05) return none;
+  if (isZero(difference, unit)) return none;
   return `${distance(Math.abs(difference), unit)} ${difference < 0 ? "better" : "worse"}`;
 }
 

@@ -1,0 +1,250 @@
+"""Masks as users give them: which pixels belong to the segment, and which do not count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+__all__ = [
+    "Ambiguity",
+    "GivenMask",
+    "Ignore",
+    "check_ignore",
+    "check_truth",
+    "find_ambiguity",
+    "read_mask",
+    "to_array",
+    "without",
+]
+
+Ignore: TypeAlias = float | NDArray[np.bool_] | Tensor
+
+# Values that by custom mark pixels without a label.
+_CUSTOMARY = (255, -1, -100)
+# 255 beside values above this is rather the brightest of many gray levels.
+_GRAY = 200
+
+
+@dataclass(frozen=True, eq=False)
+class GivenMask:
+    """A mask as it was given, read.
+
+    Attributes
+    ----------
+    values : numpy.ndarray
+        In the type in which they were given; 0 in ignored pixels.
+    mask : numpy.ndarray of bool
+        The segment, without ignored pixels.
+    ignored : numpy.ndarray of bool or None
+        Pixels that do not count; None if all do.
+    """
+
+    values: NDArray[Any]
+    mask: NDArray[np.bool_]
+    ignored: NDArray[np.bool_] | None
+
+    def ignoring(self, pixels: NDArray[np.bool_]) -> GivenMask:
+        """The same without some more pixels."""
+        ignored = pixels if self.ignored is None else pixels | self.ignored
+        return GivenMask(np.where(ignored, np.zeros((), self.values.dtype), self.values), self.mask & ~ignored, ignored)
+
+
+class Ambiguity(NamedTuple):
+    """Why a label map may be read in another way than it is meant.
+
+    Attributes
+    ----------
+    kind : {"ignore", "classes"}
+    text : str
+    """
+
+    kind: Literal["ignore", "classes"]
+    text: str
+
+
+def to_array(values: ArrayLike | Tensor) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Any array or tensor as a plain numpy array, and the masked pixels of a numpy masked array; None without any."""
+    if isinstance(values, Tensor):
+        # Subclasses, such as MONAI's MetaTensor, would come along with an array otherwise.
+        tensor = values.detach().as_subclass(Tensor).cpu()
+        # NumPy has no bfloat16, and none of the 8-bit floats.
+        foreign = tensor.is_floating_point() and tensor.dtype not in (torch.float64, torch.float32, torch.float16)
+        return (tensor.float() if foreign else tensor).numpy(), None
+    if isinstance(values, np.ma.MaskedArray):
+        masked = np.ma.getmaskarray(values)
+        return np.where(masked, np.zeros((), values.dtype), values.data), masked if masked.any() else None
+    return np.asarray(values), None
+
+
+def read_mask(
+    given: ArrayLike | Tensor, ignore: Ignore | None = None, *, name: str = "mask", may_ignore: bool = True
+) -> GivenMask:
+    """Read a mask of any shape, in which nonzero means segment.
+
+    Parameters
+    ----------
+    given : array_like or torch.Tensor
+        Of bool, whole numbers, or floats that are 0 and 1. Masked pixels of a numpy masked array are ignored.
+    ignore : number or array of bool, optional
+        The value of pixels that do not count (NaN serves), or a mask of them.
+    name : str
+        What messages call it.
+    may_ignore : bool
+        Whether messages may offer to ignore pixels.
+
+    Returns
+    -------
+    GivenMask
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not clear from the values which pixels belong to the segment.
+    """
+    values, ignored = to_array(given)
+    if values.dtype.kind not in "buif":
+        advice = f"; for class names, {name} == 'name' is the mask of one class" if values.dtype.kind in "USO" else ""
+        raise TypeError(
+            f"the {name} must be bool, whole or real numbers, nonzero = segment, got {values.dtype}{advice}"
+        )
+    if ignore is not None:
+        chosen = _chosen(values, check_ignore(ignore), name)
+        ignored = chosen if ignored is None else ignored | chosen
+    if ignored is not None:
+        values = np.where(ignored, np.zeros((), values.dtype), values)
+    mask: NDArray[np.bool_] = values if values.dtype.kind == "b" else values != 0
+    if values.dtype.kind == "f":
+        _check_floats(values, mask, name, may_ignore)
+    return GivenMask(values, mask, ignored)
+
+
+def without(mask: NDArray[np.bool_], ignored: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """A mask without the ignored pixels; the mask itself if there are none."""
+    return mask if ignored is None else mask & ~ignored
+
+
+def check_ignore(ignore: object) -> float | NDArray[np.bool_]:
+    """What to ignore, as a number or as a numpy array of bool."""
+    if isinstance(ignore, (int, float, np.integer, np.floating)) and not isinstance(ignore, bool):
+        return ignore.item() if isinstance(ignore, np.generic) else ignore
+    if isinstance(ignore, (Tensor, np.ndarray)):
+        values, _ = to_array(ignore)
+        if values.dtype.kind != "b":
+            raise TypeError(f"a mask of pixels to ignore must be bool, got {values.dtype}; write ignore=mask != 0")
+        return values
+    raise TypeError(
+        "ignore must be one value of the ground truth, such as 255, or a bool mask (H, W) of the pixels that do not "
+        f"count, got {ignore!r}; for several values: ignore=np.isin(truth, values)"
+    )
+
+
+def _chosen(values: NDArray[Any], ignore: float | NDArray[np.bool_], name: str) -> NDArray[np.bool_]:
+    """The pixels that are to be ignored."""
+    if isinstance(ignore, np.ndarray):
+        if ignore.shape != values.shape:
+            raise ValueError(f"ignore has shape {ignore.shape}, the {name} has {values.shape}")
+        return ignore.copy()
+    chosen: NDArray[np.bool_] = np.isnan(values) if ignore != ignore else values == ignore
+    return chosen
+
+
+def _check_floats(values: NDArray[np.floating], mask: NDArray[np.bool_], name: str, may_ignore: bool) -> None:
+    """Refuse floats that are neither 0 nor 1: they may be class numbers, probabilities or gray levels."""
+    other = values[mask & (values != 1)]
+    if not other.size:
+        return
+    if not np.isfinite(other).all():
+        advice = "; if NaN marks pixels that do not count, say so: ignore=float('nan')" if may_ignore else ""
+        raise ValueError(f"the {name} has NaN or infinity{advice}")
+    first = float(other.flat[0])
+    if (other == np.round(other)).all():
+        advice = f"for one class of a label map write {name} == {first:g}, for everything but 0 write {name} != 0"
+        if may_ignore:
+            advice += f"; for a value that marks pixels that do not count, ignore={first:g}"
+    else:
+        advice = f"for probabilities, or values that were interpolated or rounded, write {name} > 0.5"
+    raise ValueError(f"the {name} has floats other than 0 and 1, such as {first:g}; {advice}")
+
+
+def check_truth(segment: object, height: int, width: int, ignore: Ignore | None = None) -> GivenMask:
+    """Read a ground truth (H, W); the arrays are copies.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no array of the image's size, or it is not clear which pixels belong to the segment.
+    """
+    if not isinstance(segment, (Tensor, np.ndarray)):
+        advice = "; np.asarray(segment) makes an array of it" if hasattr(segment, "__array_interface__") else ""
+        raise TypeError(f"the segment must be a torch tensor or a numpy array, got {type(segment).__name__}{advice}")
+    shape = tuple(segment.shape)
+    if shape != (height, width):
+        advice = _advice_on_shape(to_array(segment)[0], height, width)
+        raise ValueError(f"expected a segment of the image's size ({height}, {width}), got shape {shape}{advice}")
+    given = read_mask(segment, ignore, name="segment")
+    return GivenMask(given.values.copy(), given.mask.copy(), given.ignored)
+
+
+def _advice_on_shape(values: NDArray[Any], height: int, width: int) -> str:
+    """How to make a mask (H, W) of an array with more axes; empty where nothing is known."""
+    if values.ndim == 4 and values.shape[2:] == (height, width):
+        return "; take one mask out of the batch, " + ("segment[0, 0]" if values.shape[1] == 1 else "segment[0]")
+    if values.ndim != 3:
+        return ""
+    if values.shape[1:] == (height, width):
+        axis, count, color = 0, len(values), "np.reshape((red, green, blue), (3, 1, 1))"
+        place, one = "first", "segment[{}]"
+    elif values.shape[:2] == (height, width):
+        axis, count, color = -1, values.shape[2], "(red, green, blue)"
+        place, one = "last", "segment[..., {}]"
+    else:
+        return ""
+    if count == 1:
+        return f"; take the mask out of its {place} axis, {one.format(0)}"
+    if ((values == 0) | (values == 1)).all() and (values.sum(axis=axis) == 1).all():
+        return f"; it is one-hot: segment.argmax({axis}) == k is the mask of class k"
+    if count in (3, 4) and values.dtype.kind in "ui" and values.max(initial=0) > 1:
+        return f"; if these are RGB colors, one color for a class: (segment == {color}).all({axis})"
+    return (
+        f"; with one map per class, {one.format('k')} is the mask of class k where classes may overlap, and "
+        f"segment.argmax({axis}) == k where they exclude each other"
+    )
+
+
+def find_ambiguity(values: NDArray[Any], name: str, variable: str) -> Ambiguity | None:
+    """What may be meant in another way in a mask of whole numbers, in which nonzero means segment; None if nothing.
+
+    Parameters
+    ----------
+    values : numpy.ndarray (H, W)
+        0 in ignored pixels.
+    name : str
+        What the message calls it.
+    variable : str
+        Its name in code that the message suggests.
+    """
+    if values.dtype.kind not in "ui":
+        return None
+    nonzero = values[values != 0]
+    if not nonzero.size or nonzero.min() == nonzero.max():
+        return None
+    found: list[int] = np.unique(nonzero).tolist()
+    marks = [value for value in _CUSTOMARY if value in found]
+    classes = [value for value in found if value not in _CUSTOMARY]
+    if marks and classes and classes[-1] <= _GRAY:
+        several = "" if len(classes) == 1 else f"; for one class of a label map use {variable} == {classes[0]}"
+        return Ambiguity(
+            "ignore",
+            f"{name} has the value {marks[0]} beside {classes[0]}, and both count as the segment; if {marks[0]} marks "
+            f"pixels that do not count, say so: ignore={marks[0]}{several}",
+        )
+    return Ambiguity(
+        "classes",
+        f"{name} has {len(found)} different values besides 0 and all of them count; "
+        f"for one class of a label map use {variable} == {found[0]}",
+    )

@@ -1,0 +1,190 @@
+"""Call a model on a batch: with tensors or arrays, in its own precision, with advice where it fails."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from hdm_widgets.models.errors import ModelError, describe_error, is_out_of_memory
+from hdm_widgets.models.modules import model_dtype
+
+__all__ = ["ModelCall", "padded", "padded_size"]
+
+# Networks reduce the sides by halves.
+_MULTIPLES = (2, 4, 8, 16, 32, 64)
+
+
+def padded_size(images: Tensor, multiple: int | None) -> tuple[int, int]:
+    """Rows and columns of images (N, C, H, W), rounded up to multiples."""
+    height, width = images.shape[-2:]
+    step = multiple or 1
+    return -(-height // step) * step, -(-width // step) * step
+
+
+def padded(images: Tensor, multiple: int | None) -> Tensor:
+    """Images (N, C, H, W), extended at the bottom and the right by reflection to multiples."""
+    height, width = images.shape[-2:]
+    padded_height, padded_width = padded_size(images, multiple)
+    below, right = padded_height - height, padded_width - width
+    if not below and not right:
+        return images
+    # Reflection needs an image larger than what it adds; a smaller one repeats its edge.
+    mode = "reflect" if below < height and right < width else "replicate"
+    return F.pad(images, (0, right, 0, below), mode=mode)
+
+
+class ModelCall:
+    """Calls a model.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or callable
+        A Module gets tensors of its own precision; a function tensors or arrays, whichever it takes.
+    """
+
+    def __init__(self, model: nn.Module | Callable[[Any], Any]) -> None:
+        self._model = model
+        self._takes_numpy: bool | None = False if isinstance(model, nn.Module) else None
+
+    def __call__(self, images: Tensor, multiple: int | None) -> Any:
+        """What the model returns for a batch (N, C, H, W), padded to multiples.
+
+        Raises
+        ------
+        ModelError
+            If the model raises; what runs out of memory raises its own error.
+        """
+        given = padded(images, multiple)
+        if self._takes_numpy is None:
+            return self._first_call(given)
+        try:
+            return self._run(given)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            advice = ""
+            if isinstance(error, RuntimeError) and "size" in str(error).lower():
+                advice = self.padding_advice(images, multiple)
+            raise ModelError(
+                _size_advice(error, tuple(given.shape))
+                or f"the model raised {describe_error(error)} for an input of shape {tuple(given.shape)}{advice}"
+            ) from error
+
+    def _run(self, images: Tensor) -> Any:
+        if isinstance(self._model, nn.Module):
+            return self._model(images.to(model_dtype(self._model)))
+        return self._model(images.cpu().numpy() if self._takes_numpy else images)
+
+    def padding_advice(
+        self, images: Tensor, multiple: int | None, accept: Callable[[Any, Tensor], bool] = lambda *_: True
+    ) -> str:
+        """Which multiple of its sides the model needs, as the end of a message.
+
+        Parameters
+        ----------
+        images : torch.Tensor (N, C, H, W)
+            That the model fails on.
+        multiple : int or None
+            In use now.
+        accept : callable
+            Takes the output and the padded images; whether it will do.
+        """
+        for larger in self._larger(images, multiple):
+            given = padded(images[:1], larger)
+            try:
+                if accept(self._run(given.clone()), given):
+                    return f"; it needs sides divisible by {larger}: wrap it, Segmenter(model, pad_to={larger})"
+            except Exception:  # noqa: BLE001, S112 - then this multiple is no remedy
+                continue
+        return "; padding the sides to multiples of 2 to 64 does not help"
+
+    def _larger(self, images: Tensor, multiple: int | None) -> Iterator[int]:
+        """Multiples above the one in use that change the size."""
+        now = padded_size(images, multiple)
+        for larger in _MULTIPLES:
+            if larger > (multiple or 1) and padded_size(images, larger) != now:
+                yield larger
+
+    def _first_call(self, images: Tensor) -> Any:
+        """Call a function that may take tensors or arrays, and remember which."""
+        # Copies for the first two attempts: a function may write into its input before it fails.
+        probe = _ArrayProbe()
+        try:
+            with probe:
+                output = self._model(images.clone())
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            torch_error = error
+        else:
+            self._takes_numpy = False
+            return output
+        try:
+            output = self._model(images.clone().cpu().numpy())
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            numpy_error = error
+        else:
+            self._takes_numpy = True
+            return output
+        if probe.refused:
+            # A torch function that makes an array itself, of its output for instance.
+            try:
+                output = self._model(images)
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise
+                torch_error = error
+            else:
+                self._takes_numpy = False
+                return output
+        raise ModelError(
+            _size_advice(numpy_error, tuple(images.shape))
+            or _size_advice(torch_error, tuple(images.shape))
+            or f"the model raised {describe_error(torch_error)} for a torch tensor of shape {tuple(images.shape)}, "
+            f"and {describe_error(numpy_error)} for the same numpy array"
+        ) from numpy_error
+
+
+def _size_advice(error: Exception, shape: tuple[int, ...]) -> str:
+    """A message of its own for a model that takes images of one size only; empty for other errors."""
+    found = re.search(r"[Gg]ot:? (\d+)\D+[Ee]xpected:? (\d+)", str(error))
+    if not found and "invalid dimensions" not in str(error).lower():
+        return ""
+    expected = f" (it expects {found[2]} where it got {found[1]})" if found else ""
+    return (
+        f"the model takes inputs of another size than {shape}{expected}: cut or resize image and ground truth to "
+        f"its size, or export the model with free sizes; it raised {describe_error(error)}"
+    )
+
+
+class _ArrayProbe(TorchFunctionMode):
+    """Refuse to turn tensors into arrays, in this thread and while it is entered.
+
+    NumPy functions accept tensors on the CPU by half: they convert them, and warn when they convert the result back. To
+    refuse is how such a function is told from a torch function without any warning.
+
+    Attributes
+    ----------
+    refused : bool
+        Whether a conversion was asked for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is Tensor.__array__:
+            self.refused = True
+            # NumPy takes a TypeError for an old signature, and warns of it.
+            raise RuntimeError("the tensor is not to be turned into an array")
+        return func(*args, **(kwargs or {}))

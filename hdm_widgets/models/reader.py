@@ -1,0 +1,359 @@
+"""Read a model's output as maps of the image's size: decided on the first output, applied to all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hdm_widgets._validation import warn_user
+from hdm_widgets.models.alignment import Align, Alignment, Layout, find_alignment, find_layout
+from hdm_widgets.models.errors import ModelOutputError
+from hdm_widgets.models.outputs import MapSource, OutputRule, find_maps
+from hdm_widgets.models.reading import Reading
+
+__all__ = ["Activation", "Classes", "OutputReader"]
+
+Activation = Literal["auto", "none", "sigmoid", "softmax"]
+Classes = Literal["exclusive", "independent"]
+
+# Values that leave [0, 1] by at most this fraction of their range are probabilities: rounding and resampling do that.
+_OUTSIDE = 1e-3
+# The probabilities of exclusive classes add up to 1, but for this.
+_SUM_ERROR = 0.02
+# Values from 0 to something between these are gray levels, not logits.
+_GRAY_LEVELS = (100, 255)
+
+
+class OutputReader:
+    """Turns what a model returns into maps, and maps into masks.
+
+    What has to be guessed is decided on the first output and kept; `reading` says it.
+
+    Parameters
+    ----------
+    model : object
+        Only to trace it, where the size of the output alone does not tell where it lies.
+    target : int or None
+    threshold : float
+    activation : {"auto", "none", "sigmoid", "softmax"}
+    output : str, int, callable or None
+    classes : {"exclusive", "independent"}
+    align : {"auto", "resize", "center"}
+    layout : {"auto", "channels_first", "channels_last"}
+
+    Attributes
+    ----------
+    reading : Reading
+        What has been decided.
+    """
+
+    def __init__(
+        self,
+        model: object,
+        *,
+        target: int | None,
+        threshold: float,
+        activation: Activation,
+        output: OutputRule,
+        classes: Classes,
+        align: Align,
+        layout: Layout,
+    ) -> None:
+        self._model = model
+        self._target, self._threshold = target, threshold
+        self._asked, self._rule, self._classes = activation, output, classes
+        self._align, self._layout = align, layout
+        self._source: MapSource | None = None
+        self._last: bool | None = None
+        # By the sizes of maps and image: those of another image may have another margin.
+        self._alignments: dict[tuple[tuple[int, int], tuple[int, int]], Alignment] = {}
+        # The one class number besides 0 that has been seen, where no target names it.
+        self._number: int | None = None
+        self.reading = Reading()
+
+    # -- maps -----------------------------------------------------------------------------------------
+
+    def maps(self, output: Any, count: int, image: tuple[int, int], device: torch.device) -> Tensor:
+        """The maps in an output, as the model's values: float (N, classes, h, w).
+
+        Parameters
+        ----------
+        output : object
+            What the model returned.
+        count : int
+            Images that it was given.
+        image : tuple of int
+            Rows and columns of those, with padding.
+        device : torch.device
+            For maps that are arrays.
+
+        Returns
+        -------
+        torch.Tensor, float32 or float64 (N, classes, h, w)
+
+        Raises
+        ------
+        ModelOutputError
+            If there are none.
+        """
+        taken = self._taken(output, count)
+        if isinstance(taken, np.ndarray) and taken.dtype != object:
+            taken = torch.from_numpy(np.ascontiguousarray(taken)).to(device)
+        if not isinstance(taken, Tensor):
+            raise ModelOutputError(f"expected a tensor or an array of maps from the model, got {type(taken).__name__}")
+        if taken.is_complex():
+            raise ModelOutputError(f"expected real numbers from the model, got {taken.dtype}")
+        maps = taken.unsqueeze(1) if taken.ndim == 3 else taken
+        if maps.ndim != 4 or maps.shape[0] != count or 0 in maps.shape[1:]:
+            more = (
+                "; of several maps for each image take one, with output=lambda maps: maps[:, 0]" if taken.ndim == 5
+                else ""
+            )  # fmt: skip
+            raise ModelOutputError(
+                f"for {count} image(s) expected maps (N, H, W) or (N, classes, H, W) with N = {count} "
+                f"from the model, got shape {tuple(taken.shape)}{more}"
+            )
+        if taken.ndim == 4 and self._channels_last(tuple(maps.shape), image):
+            maps = maps.permute(0, 3, 1, 2)
+        form: Literal["maps", "class numbers"] = "maps"
+        if not maps.is_floating_point() and maps.dtype != torch.bool and maps.shape[1] == 1:
+            form = "class numbers"
+        if not self.reading.form:
+            self.reading = self.reading.noted(form=form, shape=tuple(maps.shape[1:]), image_size=image)
+        elif self.reading.form != form:
+            raise ModelOutputError(f"the model returned {self.reading.form} before, and {form} now")
+        return maps.float() if maps.dtype != torch.float64 else maps
+
+    def _taken(self, output: Any, count: int) -> Any:
+        if self._source is not None:
+            try:
+                return self._source.take(output)
+            except (LookupError, AttributeError, TypeError):
+                # Another form than before.
+                self._source = None
+        source, warning = find_maps(output, self._rule, count)
+        if warning:
+            warn_user(warning)
+        self._source = source
+        self.reading = self.reading.noted(source=source.text)
+        return source.take(output)
+
+    def _channels_last(self, shape: tuple[int, ...], image: tuple[int, int]) -> bool:
+        if self._last is None:
+            layout, note = find_layout(shape, image) if self._layout == "auto" else (self._layout, "")
+            self._last = layout == "channels_last"
+            notes = (*self.reading.notes, note) if note else self.reading.notes
+            self.reading = self.reading.noted(layout=layout, notes=notes)
+        return self._last
+
+    def to_size(
+        self, maps: Tensor, image: tuple[int, int], geometry: Callable[[], tuple[float, float] | None] = lambda: None
+    ) -> Tensor:
+        """Maps (N, classes, h, w) at the size of the image, with padding; no segment where there is no output.
+
+        Parameters
+        ----------
+        maps : torch.Tensor
+        image : tuple of int
+        geometry : callable
+            See `find_alignment`.
+        """
+        size = (int(maps.shape[-2]), int(maps.shape[-1]))
+        if size[0] > image[0] or size[1] > image[1]:
+            raise ModelOutputError(
+                f"the model returned maps of {size[0]} x {size[1]} px for images of {image[0]} x {image[1]} px; "
+                "expected the same size or a smaller one"
+            )
+        alignment = self._alignments.get((size, image))
+        if alignment is None:
+            alignment = find_alignment(size, image, self._align, self._model, geometry)
+            self._alignments[size, image] = alignment
+            note = (alignment.note,) if alignment.note else ()
+            self.reading = self.reading.noted(
+                align=alignment.kind, shape=(maps.shape[1], *size), image_size=image,
+                notes=tuple(dict.fromkeys(self.reading.notes + note)),
+            )  # fmt: skip
+        return alignment.apply(maps, self._outside(maps.shape[1]), numbers=self.numbers)
+
+    def _outside(self, classes: int) -> list[float]:
+        """Values for each class that make no segment; near those of an output, so that nothing is lost to rounding."""
+        if self.numbers:
+            return [0.0 if self._target is None else self._target - 1.0]
+        if classes > 1 and not self.independent:
+            target = self.target(classes)
+            return [-1.0 if at == target else 0.0 for at in range(classes)]
+        if self.activation == "none":
+            return [min(self._threshold, 0) - 1] * classes
+        return [math.log(self._threshold / (1 - self._threshold)) - 1] * classes
+
+    def alignment(self, image: tuple[int, int]) -> Alignment | None:
+        """Where the maps lie in images of this size, with padding; None before one has been run."""
+        return next((each for (_, size), each in self._alignments.items() if size == image), None)
+
+    # -- values ---------------------------------------------------------------------------------------
+
+    @property
+    def numbers(self) -> bool:
+        """Whether the model returns class numbers."""
+        return self.reading.form == "class numbers"
+
+    @property
+    def independent(self) -> bool:
+        """Whether every class is cut by the threshold."""
+        return self._classes == "independent" or self._asked == "sigmoid"
+
+    @property
+    def activation(self) -> Activation:
+        """As decided; `"auto"` before the first output."""
+        return self.reading.activation if self._decided else self._asked
+
+    _decided = False
+
+    def decide(self, maps: Tensor) -> None:
+        """Decide on the first maps (N, classes, h, w) what their values mean; check class numbers always.
+
+        Raises
+        ------
+        ModelOutputError
+            If target or threshold does not suit the values.
+        """
+        if self.numbers:
+            self._check_numbers(maps)
+        if self._decided:
+            return
+        several = maps.shape[1] > 1
+        if self.numbers:
+            self.reading = self.reading.noted(classes="exclusive", activation="none")
+        else:
+            low, high = (float(value) for value in maps.aminmax())
+            tolerance = _OUTSIDE * (high - low)
+            probabilities = low >= -tolerance and high <= 1 + tolerance
+            activation = self._asked
+            if activation == "auto":
+                activation = "none" if probabilities else "softmax" if several and not self.independent else "sigmoid"
+            self._check_threshold(maps, low, high, probabilities=probabilities)
+            self.reading = self.reading.noted(
+                classes="one" if not several else "independent" if self.independent else "exclusive",
+                activation=activation,
+                notes=(*self.reading.notes, f"The first values were from {low:.3g} to {high:.3g}"),
+            )
+            if several and not self.independent:
+                self.target(maps.shape[1])
+            if several and probabilities and activation == "none" and not self.independent:
+                self._check_sums(maps)
+        self._decided = True
+
+    def _check_threshold(self, maps: Tensor, low: float, high: float, *, probabilities: bool) -> None:
+        threshold, several = self._threshold, maps.shape[1] > 1
+        if several and not self.independent:
+            if threshold != 0.5:
+                raise ModelOutputError(
+                    f"threshold={threshold:g} has no effect on {maps.shape[1]} exclusive classes, of which the largest "
+                    "wins; drop it, or write Segmenter(model, classes='independent') if each class is cut by itself"
+                )
+            return
+        raw_values = self._asked == "none"
+        useless = probabilities and not 0 <= threshold < 1 if raw_values else not 0 < threshold < 1
+        if useless:
+            kind = "probabilities" if probabilities else "logits, which become probabilities"
+            raise ModelOutputError(
+                f"threshold={threshold:g} is outside (0, 1), but the model returns {kind}; for raw values write "
+                "Segmenter(model, activation='none', threshold=...)"
+            )
+        if self._asked in ("auto", "none") and low >= 0 and threshold <= 1 < high <= _GRAY_LEVELS[1]:
+            gray = high >= _GRAY_LEVELS[0]
+            whole = self._asked == "auto" and low == 0 and bool((maps == maps.round()).all())
+            if gray or whole:
+                raise ModelOutputError(
+                    f"the model returned values from {low:g} to {high:g}, neither probabilities nor logits; for gray "
+                    "levels write Segmenter(model, output=lambda maps: maps / 255), for class numbers return integers "
+                    "(output=lambda maps: maps.long()), for logits write activation='sigmoid'"
+                )
+
+    def _check_sums(self, maps: Tensor) -> None:
+        if self._source is not None and "queries" in self._source.text:
+            # Scores of queries need not add up.
+            return
+        error = float((maps.sum(1) - 1).abs().max())
+        if error > _SUM_ERROR:
+            warn_user(
+                f"the probabilities of {maps.shape[1]} classes do not add up to 1 (by up to {error:.2g}); the largest "
+                "wins now; if classes are independent, write Segmenter(model, classes='independent')"
+            )
+
+    def _check_numbers(self, maps: Tensor) -> None:
+        """Without a target, one class number besides 0 may be there."""
+        if self._target is not None:
+            return
+        besides = maps[maps != 0]
+        if not len(besides):
+            return
+        low, high = (int(value) for value in besides.aminmax())
+        if low != high or self._number not in (None, low):
+            seen = sorted({low, high} | ({self._number} if self._number is not None else set()))
+            raise ModelOutputError(
+                f"the model returned class numbers, among them {seen}; say which one is the segment with target="
+            )
+        self._number = low
+
+    # -- masks ----------------------------------------------------------------------------------------
+
+    def target(self, classes: int) -> int:
+        """The channel of the segment."""
+        if self._target is not None:
+            if self._target >= classes:
+                raise ModelOutputError(f"target is class {self._target}, but the model returned {classes} class(es)")
+            return self._target
+        if classes > 2:
+            raise ModelOutputError(f"the model returned {classes} classes; say which one is the segment with target=")
+        return classes - 1
+
+    def target_map(self, raw: Tensor) -> Tensor:
+        """The segment's channel (N, H, W) of a raw output."""
+        if self.numbers:
+            return self.binarize(raw).to(raw.dtype)
+        return raw[:, self.target(raw.shape[1])]
+
+    def binarize(self, raw: Tensor) -> Tensor:
+        """Masks, bool (N, H, W), of a raw output (N, classes, H, W)."""
+        if self.numbers:
+            return raw[:, 0] != 0 if self._target is None else raw[:, 0] == self._target
+        if raw.shape[1] > 1 and not self.independent:
+            return raw.argmax(1) == self.target(raw.shape[1])
+        return self.probability(raw) > self._threshold
+
+    def probability(self, raw: Tensor) -> Tensor:
+        """The segment's probability, float32 (N, H, W), of a raw output."""
+        if self.numbers:
+            return self.binarize(raw).float()
+        target = self.target(raw.shape[1])
+        if self.activation == "softmax":
+            return raw.softmax(1)[:, target].float()
+        values = raw[:, target]
+        return (values.sigmoid() if self.activation == "sigmoid" else values).float()
+
+
+class Pipeline(nn.Module):
+    """A model from images to maps without checks of values, as a Module that can be traced.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    run : callable
+        (model, images) -> maps.
+    """
+
+    def __init__(self, model: nn.Module, run: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self.training = False
+        self._run = run
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps (N, classes, H, W) for images (N, C, H, W)."""
+        return self._run(self.model, images)
