@@ -66,7 +66,7 @@ def expected_images(channels_first, black, grid):
 
 @pytest.mark.parametrize(("image", "channels_first", "scale", "black"), IMAGES.values(), ids=IMAGES)
 def test_covered_as_given_and_normalized_after(image, channels_first, scale, black):
-    result = explained(segmenter_for(preprocessing, scale), image)
+    result = explained(segmenter_for(scale), image)
     assert result.image.dtype == np.float32
     np.testing.assert_array_equal(result.image, channels_first.astype(np.float32))
     covered = expected_images(channels_first, black, result.grid)
@@ -80,7 +80,7 @@ def test_covered_as_given_and_normalized_after(image, channels_first, scale, bla
 
 @pytest.mark.parametrize(("image", "channels_first", "scale", "black"), IMAGES.values(), ids=IMAGES)
 def test_the_explorer_a_stream_and_a_plan_take_the_same(image, channels_first, scale, black):
-    segmenter = segmenter_for(preprocessing, scale)
+    segmenter = segmenter_for(scale)
     expected = explained(segmenter, image)
     explorer = hw.HDMExplorer(segmenter, image, TRUTH, circle_size=6, offset=6)
     assert explorer.wait(60)
@@ -95,14 +95,14 @@ def test_the_explorer_a_stream_and_a_plan_take_the_same(image, channels_first, s
 
 
 def test_the_stage_shows_the_photograph_itself():
-    explorer = hw.HDMExplorer(segmenter_for(preprocessing, 255), PHOTO, TRUTH, circle_size=6, offset=6)
+    explorer = hw.HDMExplorer(segmenter_for(255), PHOTO, TRUTH, circle_size=6, offset=6)
     shown = np.asarray(Image.open(io.BytesIO(explorer._image)))
     np.testing.assert_array_equal(shown, PHOTO)
     explorer.close()
 
 
 def test_nothing_is_said_of_clipping_because_nothing_is_clipped(recwarn):
-    explained(segmenter_for(preprocessing, 1500), HOUNSFIELD)
+    explained(segmenter_for(1500), HOUNSFIELD)
     assert not [warning for warning in recwarn if "minimum" in str(warning.message)]
 
 
@@ -111,12 +111,12 @@ def test_values_in_minus_one_to_one_by_request():
     explainer = hdm.HausdorffDistanceMasks(WIDTH, HEIGHT)
     explainer.generate_masks(6, 6, normalize=True)
     image = PHOTO.transpose(2, 0, 1).astype(np.float32) / 255
-    result = explainer.explain(segmenter_for(preprocessing, 1), image, TRUTH, progress=False)
+    result = explainer.explain(segmenter_for(1), image, TRUTH, progress=False)
     assert result.occluded(1, 1).min() == -1
 
 
 def test_a_saved_result_has_the_same_black(tmp_path):
-    result = explained(segmenter_for(preprocessing, 1500), HOUNSFIELD)
+    result = explained(segmenter_for(1500), HOUNSFIELD)
     result.save(tmp_path / "result.npz")
     loaded = hdm.HDMResult.load(tmp_path / "result.npz")
     assert loaded.settings == result.settings
@@ -136,7 +136,7 @@ class Gray(hdm.HausdorffDistanceMasks):
 def test_an_own_occlusion_gets_the_image_as_given():
     explainer = Gray(WIDTH, HEIGHT)
     explainer.generate_masks(6, 6)
-    result = explainer.explain(segmenter_for(preprocessing, 255), PHOTO, TRUTH, progress=False)
+    result = explainer.explain(segmenter_for(255), PHOTO, TRUTH, progress=False)
     disc = result.grid.mask(1, 1)
     expected = np.where(disc, 99, PHOTO.transpose(2, 0, 1))
     np.testing.assert_array_equal(result.occluded(1, 1), expected)
@@ -176,5 +176,5 @@ def test_the_published_minimum_is_not_applied_to_any_values_without_a_word():
     with pytest.warns(
         UserWarning, match=r"values up to 255; .*down to 1, outside the disc too.*torch.where\(mask =="
     ) as caught:
-        explainer.explain(segmenter_for(preprocessing, 255), PHOTO, TRUTH, progress=False)
+        explainer.explain(segmenter_for(255), PHOTO, TRUTH, progress=False)
     assert caught[0].filename == __file__
