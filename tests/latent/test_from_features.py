@@ -182,3 +182,26 @@ def test_a_callable_is_told_of_it(model):
         r"Module that it runs, or features of your own: LatentSpace\.from_features\(features, dataset, pred",
     ):
         hw.LatentSpace(model)
+
+
+def test_ignored_pixels_and_a_display():
+    truths = np.array(TRUTH, dtype=np.uint8)
+    truths[0, 0] = 255
+    scenes = [(image, truths) for image in IMAGES]
+    space = hw.LatentSpace.from_features(FEATURES, scenes, PREDICTIONS, ignore=255, display=1, **QUIET)
+    overlaps = space.overlaps_
+    assert [overlaps.tp.tolist(), overlaps.fn.tolist(), overlaps.fp.tolist()] == [
+        [1, 0, 1, 0, 0],
+        [0, 1, 0, 1, 1],
+        [0, 0, 2, 2, 1],
+    ]
+    np.testing.assert_array_equal(space.ignored(2), [[True, False, False, False]])
+    np.testing.assert_array_equal(space.picture(4), np.round(255 * IMAGES[4][1].astype(float))[..., None].repeat(3, 2))
+
+
+def test_images_of_any_values_are_shown():
+    photographs = np.resize(np.array([0, 255, 17, 99, 180, 64, 3], np.uint8), (5, 1, 4, 3))  # (H, W, C) of bytes
+    scenes = [(photograph, np.array(TRUTH)) for photograph in photographs]
+    space = hw.LatentSpace.from_features(FEATURES, scenes, PREDICTIONS, **QUIET)
+    np.testing.assert_array_equal(space.picture(3), photographs[3])
+    np.testing.assert_allclose(space.iou_, IOU)

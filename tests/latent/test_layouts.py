@@ -69,13 +69,11 @@ class Axial(nn.Module):
         return maps.mean(3, keepdim=True)
 
 
-def encoder(*layers, channels=8, stride=8):
+def encoder(*layers, channels=8, stride=8, enlarge=None):
     """A network whose layer `0` is a convolution, `1` the layers given."""
     torch.manual_seed(0)
-    layer = nn.Sequential(*layers)
-    return nn.Sequential(
-        nn.Conv2d(1, channels, 3, stride, 1), layer, nn.Upsample(scale_factor=stride), nn.Conv2d(channels, 1, 1)
-    )
+    first, last = nn.Conv2d(1, channels, 3, stride, 1), nn.Conv2d(channels, 1, 1)
+    return nn.Sequential(first, nn.Sequential(*layers), enlarge or nn.Upsample(scale_factor=stride), last)
 
 
 @pytest.mark.parametrize("layer", ["auto", "stage"])
@@ -110,7 +108,7 @@ TOLD = {
     "what is in that block": (encoder(Block(8)), "1.0.linear", (64, 64), LAST, (8, 8, 8)),
     "a norm that turns them back": (encoder(NormFirst(8)), "1.0", (64, 64), FIRST, (8, 8, 8)),
     "a convolution": (encoder(nn.ReLU()), "0", (64, 64), FIRST, (8, 8, 8)),
-    "pooled rows": (encoder(Axial(), nn.ReLU()), "1.0", (64, 64), FIRST, (8, 8, 1)),
+    "pooled rows": (encoder(Axial(), nn.ReLU(), enlarge=nn.Upsample((64, 64))), "1.0", (64, 64), FIRST, (8, 8, 1)),
     "few channels of a broad image": (encoder(nn.ReLU(), channels=2, stride=2), "1", (6, 8), FIRST, (2, 3, 4)),
     "three channels": (encoder(nn.ReLU(), channels=3, stride=1), "1", (4, 8), FIRST, (3, 4, 8)),
 }  # fmt: skip

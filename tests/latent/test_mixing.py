@@ -65,6 +65,7 @@ def test_a_fit_of_a_model_that_mixes_batches(name, batch_size):
     np.testing.assert_allclose(space.collection_.features, expected, atol=1e-6)
     masks = alone[:, 0] > 0.5 if name == "largest" else alone[:, 0] > 0
     np.testing.assert_array_equal([space.prediction(index) for index in range(8)], masks)
+    assert space.segmenter.reading.batch_dependent is True
     # New images too, without another word.
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -92,6 +93,23 @@ def test_other_models_run_in_batches():
         warnings.simplefilter("error")
         hw.LatentSpace(model, layer="values", batch_size=4).fit(ITEMS, **QUIET)
     assert model.sizes[-2:] == [4, 4]
+
+
+@pytest.mark.parametrize("random", [False, True])
+def test_a_fit_notes_what_it_found(random):
+    def scale(images):
+        return nn.functional.dropout(images, 0.5, training=random)
+
+    torch.manual_seed(0)
+    space = hw.LatentSpace(Scaled(scale), layer="values", batch_size=4).fit(ITEMS, **QUIET)
+    assert space.segmenter.reading.batch_dependent is False
+    assert space.segmenter.reading.random is random
+
+
+def test_single_images_leave_it_open():
+    space = hw.LatentSpace(Scaled(lambda images: images), layer="values", batch_size=1).fit(ITEMS, **QUIET)
+    assert space.segmenter.reading.batch_dependent is None
+    assert space.segmenter.reading.random is None
 
 
 # -- what a model keeps from a run ---------------------------------------------------------------------
