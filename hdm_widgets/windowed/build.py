@@ -15,6 +15,7 @@ from hdm_widgets.windowed.calls import Call, Number, Ref, Trace, TraceError
 from hdm_widgets.windowed.context import Context, is_spatial
 from hdm_widgets.windowed.rules import step_of
 from hdm_widgets.windowed.steps import (
+    LOW_PRECISION,
     Concatenation,
     Constant,
     Convolution,
@@ -143,6 +144,7 @@ def _split_convolutions(steps: list[Step], shapes: dict[str, tuple[int | None, .
         for step in steps
         if isinstance(step, Convolution)
         and step.groups == 1
+        and step.weight.dtype not in LOW_PRECISION
         and step.inputs[0] in joined
         and 1 < len(joined[step.inputs[0]].inputs) <= _MOST_PARTS
     }
@@ -195,6 +197,7 @@ def _is_foldable(
     given = call.arguments
     return (
         isinstance(step, (Convolution, TransposedConvolution))
+        and step.weight.dtype not in LOW_PRECISION
         and not given.get("training")
         and all(isinstance(given[key], Ref) for key in _STATISTICS)
         and all(given[key] is None or given[key].name in constants for key in _NORM_TENSORS)

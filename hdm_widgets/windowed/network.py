@@ -68,6 +68,17 @@ class TracedModel:
         self._network = self._build()
 
     @property
+    def written(self) -> frozenset[tuple[str, str]]:
+        """Module and name of the attributes that the network sets on itself when it runs."""
+        return self._trace.written
+
+    @property
+    def outdated(self) -> bool:
+        """Whether a tensor from which the network took a number when it was traced has another value now."""
+        constants = self._trace.constants
+        return any(not torch.equal(constants[name], value) for name, value in self._trace.baked.items())
+
+    @property
     def network(self) -> Network:
         """The network with the weights that the module has now."""
         with self._lock:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
 from hdm_widgets.windowed.calls import Call, Number, Ref, TraceError, replaced
@@ -20,6 +20,10 @@ __all__ = ["Recorder"]
 
 _FRESH = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
 _DROPOUT = re.compile(r"(feature_)?(alpha_)?dropout_?")
+# These give a number.
+_READS = ("_local_scalar_dense", "equal", "is_nonzero", "item")
+# Larger constants are not read.
+_MOST_READ = 1 << 16
 # These change what a tensor is, not only its values.
 _REDEFINES = ("resize_", "resize_as_", "set_")
 
@@ -102,6 +106,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     calls : list of Call
     constants : dict of str to torch.Tensor
     numbers : dict of str to Number
+    baked : dict of str to torch.Tensor
+        Copies of the constants that the network took numbers from.
     running : str
         Label of the operation that is running or has failed, or empty.
     error : TraceError or None
@@ -120,6 +126,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.calls: list[Call] = []
         self.constants: dict[str, Tensor] = {}
         self.numbers: dict[str, Number] = {}
+        self.baked: dict[str, Tensor] = {}
         self.running = ""
         self.error: TraceError | None = None
 
@@ -150,6 +157,28 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._values[id(fake)] = _Value(fake, name)
         return self._fakes_of[id(tensor)][1]
 
+    def real(self, tensor: Any) -> Tensor | None:
+        """What a fake tensor stands for; None if that depends on the image, or is large."""
+        if not isinstance(tensor, Tensor) or not self._fakes.is_our_fake(tensor):
+            return None
+        name = self.name_of(tensor)
+        needed, calls = {name}, []
+        for call in reversed(self.calls):
+            if call.name in needed:
+                needed.update(call.reads())
+                calls.append(call)
+        read = needed - {call.name for call in calls}
+        if not read <= self.constants.keys() or any(self.constants[each].numel() > _MOST_READ for each in read):
+            return None
+        with _disable_current_modes(), torch.no_grad():
+            values: dict[str, Any] = {each: self.constants[each] for each in read}
+            for call in reversed(calls):
+                values[call.name] = call.run(values)
+            result: Tensor = values[name].detach().clone()
+            # A network that writes to it changes a copy.
+            self.baked.update({each: self.constants[each].detach().clone() for each in read - self.baked.keys()})
+        return result
+
     @property
     def fixed_batch(self) -> bool:
         """Whether the network works for the number of images that it was given only."""
@@ -167,6 +196,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 if func in _FRESH and not self._fakes.is_our_fake(args[0]):
                     return self._fresh(func, args, kwargs or {})
                 args, kwargs = tree_map(self._faked, (args, kwargs or {}))
+                if func._schema.name.removeprefix("aten::") in _READS:
+                    real = [self.real(each) for each in args]
+                    if all(each is not None for each in real):
+                        with _disable_current_modes():
+                            return func(*real, **kwargs)
                 result = self._record(func, args, kwargs)
                 self.running = ""
                 return result

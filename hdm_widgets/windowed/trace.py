@@ -20,8 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
+from hdm_widgets.models.fingerprint import structure
 from hdm_widgets.models.modules import modules, named_modules, tensors
 from hdm_widgets.windowed.calls import Call, Ref, Trace, TraceError
 from hdm_widgets.windowed.recorder import Recorder
@@ -62,8 +64,24 @@ def trace(network: nn.Module, image: Tensor) -> Trace:
     fakes, images = _fake_images(image)
     modules_running = [""]
     recorder = Recorder(fakes, images, lambda: modules_running[-1])
+    twin = _twin(network, recorder, modules_running)
+    before = structure(twin)
     try:
-        twin = _twin(network, recorder, modules_running)
+        return _recorded(twin, fakes, images, recorder, before)
+    except TraceError as error:
+        error.written = _changed(before, structure(twin))
+        raise
+
+
+def _recorded(
+    twin: nn.Module,
+    fakes: FakeTensorMode,
+    images: Tensor,
+    recorder: Recorder,
+    before: dict[tuple[str, str], str],
+) -> Trace:
+    """See `trace`; `before` is the structure of the copy that is run."""
+    try:
         outputs = [output for output in tree_leaves(_run(twin, fakes, images, recorder)) if isinstance(output, Tensor)]
     except TraceError:
         raise
@@ -79,9 +97,10 @@ def trace(network: nn.Module, image: Tensor) -> Trace:
     if len(outputs) != 1:
         raise TraceError(f"it gives {len(outputs)} outputs")
     calls, output = recorder.calls, recorder.name_of(outputs[0])
+    channels, height, width = images.shape[1:]
     if output == recorder.image:
         output = "output"
-        calls = [_identity(recorder.image, output, (None, *image.shape))]
+        calls = [_identity(recorder.image, output, (None, channels, height, width))]
     calls = _needed(calls, output)
     read = {name for call in calls for name in call.reads()}
     return Trace(
@@ -90,8 +109,14 @@ def trace(network: nn.Module, image: Tensor) -> Trace:
         {name: number for name, number in recorder.numbers.items() if name in read},
         recorder.image,
         output,
-        (image.shape[0], image.shape[1], image.shape[2]),
+        (channels, height, width),
+        _changed(before, structure(twin)),
+        recorder.baked,
     )
+
+
+def _changed(before: dict[tuple[str, str], str], after: dict[tuple[str, str], str]) -> frozenset[tuple[str, str]]:
+    return frozenset(key for key in {*before, *after} if before.get(key) != after.get(key))
 
 
 def _identity(name: str, output: str, shape: tuple[int | None, ...]) -> Call:
@@ -194,7 +219,11 @@ class _Observed(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call what is called, unless it cannot be traced."""
         if func in (Tensor.numpy, Tensor.__array__):
-            self._recorder.refuse("it cannot be traced: it computes with NumPy")
+            real = self._recorder.real(args[0])
+            if real is None:
+                self._recorder.refuse("it cannot be traced: it computes with NumPy")
+            with _disable_current_modes():
+                return func(real, *args[1:], **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 
