@@ -20,6 +20,8 @@ __all__ = ["Recorder"]
 
 _FRESH = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
 _DROPOUT = re.compile(r"(feature_)?(alpha_)?dropout_?")
+# These make a tensor like another one; what is empty may hold anything.
+_NEW = ("new_empty", "new_full", "new_ones", "new_zeros")
 # These give a number.
 _READS = ("_local_scalar_dense", "equal", "is_nonzero", "item")
 # Larger constants are not read.
@@ -234,6 +236,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for pick, tensor in enumerate(result if several else [result]):
             if isinstance(tensor, Tensor) and id(tensor) not in self._values:
                 made = replace(call, pick=pick if several else None)
+                if call.operation in _NEW and all(isinstance(size, int) for size in tensor.shape):
+                    # It does not depend on the tensor that it is made like.
+                    made = _filled(call, tensor)
                 self._values[id(tensor)] = self._made(made, tensor, tree_leaves((args, kwargs)))
         return result
 
@@ -380,6 +385,16 @@ class _WriteBack:
             place = call.run({**values, source: place})
         place.copy_(part)
         return whole
+
+
+def _filled(call: Call, tensor: Tensor) -> Call:
+    """The call that makes a tensor of one number."""
+    value = call.arguments.get("fill_value", int(call.operation == "new_ones"))
+    arguments = {
+        "size": list(tensor.shape), "fill_value": value, "dtype": tensor.dtype, "layout": None,
+        "device": tensor.device, "pin_memory": None,
+    }  # fmt: skip
+    return replace(call, target=torch.ops.aten.full.default, arguments=arguments)
 
 
 def _by_name(target: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[str, Any]]:

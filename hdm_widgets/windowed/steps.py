@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from hdm_widgets.windowed.axes import Axis, Interval, LinearResample, Span, TransposedWindow
 
 __all__ = [
-    "LOW_PRECISION", "AveragePool", "AxisWindow", "Concatenation", "Constant", "Convolution", "Function", "FunctionStep", "GlobalStep",
-    "MaxPool", "Padding", "Resampling", "Step", "TransposedConvolution", "Upsampling",
+    "LOW_PRECISION", "AveragePool", "AxisWindow", "Concatenation", "Constant", "Convolution", "Function",
+    "FunctionStep", "GlobalStep", "MaxPool", "Padding", "Resampling", "Step", "TransposedConvolution", "Upsampling",
 ]  # fmt: skip
 
 # In these types everything is computed as the model does, since another order of the same sums shows in masks.
