@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -117,8 +117,8 @@ class Trace:
         Shape of the image, (C, H, W).
     written : frozenset of (str, str)
         Module and name of the attributes that the network sets on itself.
-    baked : dict of str to torch.Tensor
-        Copies of the constants from which the network took numbers: with other values, it may do something else.
+    baked : tuple of (torch.Tensor, torch.Tensor)
+        The constants from which the network took numbers, and copies: with other values, it may do something else.
     """
 
     calls: tuple[Call, ...]
@@ -128,7 +128,7 @@ class Trace:
     output: str
     shape: tuple[int, int, int]
     written: frozenset[tuple[str, str]] = frozenset()
-    baked: dict[str, Tensor] = field(default_factory=dict)
+    baked: tuple[tuple[Tensor, Tensor], ...] = ()
 
 
 def refs(argument: Any) -> Iterator[str]:

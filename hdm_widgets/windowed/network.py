@@ -75,8 +75,7 @@ class TracedModel:
     @property
     def outdated(self) -> bool:
         """Whether a tensor from which the network took a number when it was traced has another value now."""
-        constants = self._trace.constants
-        return any(not torch.equal(constants[name], value) for name, value in self._trace.baked.items())
+        return any(not torch.equal(constant, value) for constant, value in self._trace.baked)
 
     @property
     def network(self) -> Network:

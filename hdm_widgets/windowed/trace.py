@@ -111,7 +111,7 @@ def _recorded(
         output,
         (channels, height, width),
         _changed(before, structure(twin)),
-        recorder.baked,
+        tuple((recorder.constants[name], value) for name, value in recorder.baked.items()),
     )
 
 
