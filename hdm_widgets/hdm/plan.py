@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import Callable
@@ -201,7 +202,7 @@ def make_plan(
         plan = replace(planned.plan, equal_within=agreement.limit(raw), rounding=agreement.reason(raw))
         return replace(planned, plan=plan, agreement=agreement, fresh=fresh)
     except TraceError as error:
-        return run_model(str(error))
+        return run_model(_for_user(str(error)))
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -239,12 +240,8 @@ def _plan_traced(
     if not len(boxes):
         return Planned(Plan("folded", "hardly any disc changes the image"), seconds, network)
     fraction = network.propagation.cost_fraction(boxes)
-    # The user's model is the pipeline's only part.
-    names = [
-        f"{label} ".replace(" in model.", " in ").replace(" in model ", "").strip()
-        for label in network.propagation.global_steps()
-    ]
-    operation = names[0] if names else ""
+    labels = network.propagation.global_steps()
+    operation = _for_user(labels[0]) if labels else ""
     windows = Plan(
         "windowed",
         f"up to {operation}, which needs the whole image" if operation else "every operation of the network is local",
@@ -272,6 +269,11 @@ def _plan_traced(
         folded = min(_seconds(lambda: network.full(image[None])) for _ in range(runs))
         seconds = folded if runs > 1 else min(folded, seconds)
         return Planned(windows, seconds, network, WindowedInference(network, image))
+
+
+def _for_user(text: str) -> str:
+    """A text with modules of the pipeline, by the names that they have in the user's model."""
+    return re.sub(r" (in|of) model(?=$|[ :;])", "", re.sub(r" (in|of) model\.", r" \1 ", text))
 
 
 def is_finite(values: Tensor) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, NoReturn
 
@@ -98,8 +98,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     fakes : FakeTensorMode
     images : torch.Tensor (N, C, H, W)
         Fake; N is symbolic.
-    module : callable
-        Gives the path of the module that is running.
 
     Attributes
     ----------
@@ -114,13 +112,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         Label of the operation that is running or has failed, or empty.
     error : TraceError or None
         The first one raised, in case the network catches it.
+    modules : list of str
+        Paths of the modules that are running, the innermost last; the network itself has the empty one.
+    failed : str or None
+        Path of the module that raised an error.
     """
 
     image = "image"
 
-    def __init__(self, fakes: FakeTensorMode, images: Tensor, module: Callable[[], str]) -> None:
+    def __init__(self, fakes: FakeTensorMode, images: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._fakes, self._images, self._module = fakes, images, module
+        self._fakes, self._images = fakes, images
         self._batch = _expression(images.shape[0])
         self._values: dict[int, _Value] = {id(images): _Value(images, self.image)}
         # Real tensors and their fakes, by the ids of the real ones, which this keeps alive.
@@ -131,11 +133,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.baked: dict[str, Tensor] = {}
         self.running = ""
         self.error: TraceError | None = None
+        self.modules = [""]
+        self.failed: str | None = None
 
     @classmethod
     def is_infra_mode(cls) -> bool:
         """As part of a tracer, it does not disturb torch.compile in other threads."""
         return True
+
+    @property
+    def place(self) -> str:
+        """Where it is, or has failed: " in " and the module, or nothing for the network itself."""
+        module = self.modules[-1] if self.failed is None else self.failed
+        return f" in {module}" if module else ""
 
     def refuse(self, reason: str) -> NoReturn:
         """Give up; `error` keeps the reason in case the network catches it.
@@ -219,7 +229,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _record(self, target: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         given = dict(_by_name(target, args, kwargs))
         arguments = {name: self._reference(value) for name, value in given.items()}
-        call = Call("", target, arguments, None, self._module(), ())
+        call = Call("", target, arguments, None, self.modules[-1], ())
         self.running = call.label
         if torch.Tag.nondeterministic_seeded in target.tags and not _draws_nothing(arguments):
             raise TraceError(f"it draws random numbers in {call.label.replace(' in ', ' of ')}")
@@ -318,7 +328,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         last = root.tensor.ndim == 4 and root.tensor.is_contiguous(memory_format=torch.channels_last)
         target = _WriteBack(tuple(views), tuple(numbers), torch.channels_last if last else torch.contiguous_format)
         arguments = {str(place): Ref(name) for place, name in enumerate(read + numbers)}
-        return Call("", target, arguments, None, self._module(), ())
+        return Call("", target, arguments, None, self.modules[-1], ())
 
     def _faked(self, value: Any) -> Any:
         return self.constant(value) if isinstance(value, Tensor) and not self._fakes.is_our_fake(value) else value
@@ -331,10 +341,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             alike = (other for other in self._values.values() if _same_elements(other.tensor, tensor))
             source = next((other for other in alike if other.memory == _memory(tensor)), None)
             if source is None:
-                raise TraceError("it cannot be traced: it computes with a tensor that no operation made")
+                raise TraceError(f"it cannot be traced: it computes with a tensor that no operation made{self.place}")
             value = self._values[id(tensor)] = _Value(tensor, source.name, source)
         if value.memory != _memory(tensor):
-            raise TraceError("it cannot be traced: it sets the data of a tensor")
+            raise TraceError(f"it cannot be traced: it sets the data of a tensor{self.place}")
         return value
 
     def _reference(self, value: Any) -> Any:
@@ -351,7 +361,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if expression.is_number:
             return int(expression) if isinstance(value, torch.SymInt) else float(expression)
         if expression.free_symbols != {self._batch}:
-            raise TraceError("it takes a number from the values that it computes")
+            raise TraceError(f"it takes a number from the values that it computes{self.place}")
         name = f"({expression})"
         self.numbers[name] = Number(expression, self._batch)
         return Ref(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import sys
 import textwrap
 import threading
 from contextlib import AbstractContextManager
@@ -62,9 +63,8 @@ def trace(network: nn.Module, image: Tensor) -> Trace:
         If the operations depend on more than the size of the input, are random, or cannot run on fake tensors.
     """
     fakes, images = _fake_images(image)
-    modules_running = [""]
-    recorder = Recorder(fakes, images, lambda: modules_running[-1])
-    twin = _twin(network, recorder, modules_running)
+    recorder = Recorder(fakes, images)
+    twin = _twin(network, recorder)
     before = structure(twin)
     try:
         return _recorded(twin, fakes, images, recorder, before)
@@ -88,8 +88,12 @@ def _recorded(
     except Exception as error:
         # By its name: the class is in a module that takes long to load.
         if type(error).__name__ == "GuardOnDataDependentSymNode":
-            raise TraceError("it cannot be traced: what it does depends on the values it computes") from error
-        raise TraceError(f"it cannot be traced: {recorder.running or 'it'} raises {_one_line(error)}") from error
+            reason = "what it does depends on the values it computes"
+        elif recorder.running:
+            raise TraceError(f"it cannot be traced: {recorder.running} raises {_one_line(error)}") from error
+        else:
+            reason = f"it raises {_one_line(error)}"
+        raise TraceError(f"it cannot be traced: {reason}{recorder.place}") from error
     if recorder.error is not None:
         raise recorder.error
     if recorder.fixed_batch:
@@ -171,7 +175,7 @@ def _fake_images(image: Tensor) -> tuple[FakeTensorMode, Tensor]:
     return fakes, images
 
 
-def _twin(network: nn.Module, recorder: Recorder, running: list[str]) -> nn.Module:
+def _twin(network: nn.Module, recorder: Recorder) -> nn.Module:
     """A copy of the network on fake tensors that says which of its modules is running.
 
     Whatever the network writes to itself when it runs is written to the copy.
@@ -193,17 +197,20 @@ def _twin(network: nn.Module, recorder: Recorder, running: list[str]) -> nn.Modu
             if isinstance(child, torch._dynamo.OptimizedModule):
                 module._modules[name] = child._orig_mod
     for name, module in named_modules(twin):
-        nn.Module.register_forward_pre_hook(module, partial(_enter, running, name), prepend=True)
-        nn.Module.register_forward_hook(module, partial(_leave, running), always_call=True)
+        nn.Module.register_forward_pre_hook(module, partial(_enter, recorder, name), prepend=True)
+        nn.Module.register_forward_hook(module, partial(_leave, recorder), always_call=True)
     return twin
 
 
-def _enter(running: list[str], name: str, *_: Any) -> None:
-    running.append(name)
+def _enter(recorder: Recorder, name: str, *_: Any) -> None:
+    recorder.modules.append(name)
 
 
-def _leave(running: list[str], *_: Any) -> None:
-    running.pop()
+def _leave(recorder: Recorder, *_: Any) -> None:
+    # After an error, too; the innermost module comes first.
+    if sys.exc_info()[0] is not None and recorder.failed is None:
+        recorder.failed = recorder.modules[-1]
+    recorder.modules.pop()
 
 
 class _Observed(TorchFunctionMode):
@@ -221,7 +228,7 @@ class _Observed(TorchFunctionMode):
         if func in (Tensor.numpy, Tensor.__array__):
             real = self._recorder.real(args[0])
             if real is None:
-                self._recorder.refuse("it cannot be traced: it computes with NumPy")
+                self._recorder.refuse(f"it cannot be traced: it computes with NumPy{self._recorder.place}")
             with _disable_current_modes():
                 return func(real, *args[1:], **(kwargs or {}))
         return func(*args, **(kwargs or {}))
