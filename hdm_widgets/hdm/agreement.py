@@ -172,8 +172,7 @@ class Agreement:
                 for name, child in module._modules.items():
                     if child is not None:
                         module._modules[name] = unwrapped(child)
-            # The values that the model itself is given.
-            output: Tensor = nn.Module.__call__(pipeline, image[None].to(self._dtype).to(dtype))
+            output: Tensor = nn.Module.__call__(pipeline, image[None].to(dtype))
         return output
 
 

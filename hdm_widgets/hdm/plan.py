@@ -61,15 +61,15 @@ class Plan:
         Cells that the model itself computed too, for comparison.
     largest_difference : float
         Between the two, in the model's raw output.
-    equal_within : float
-        Difference up to which the two count as equal: 1e-5 of the largest value (at least 1) of the raw output for the
-        image without a disc, or four times what rounding makes of the model's own output; 0 if nothing was traced.
-    rounding : str
-        What rounding makes of it, where that had to be measured; else empty.
     tolerance : float or None
         Of an approximate scan, else None.
     global_operation : str
         The operation that needs the whole image and ends the windows; empty if every operation is local.
+    equal_within : float
+        Largest difference that counts as equal: 1e-5 of the largest value (at least 1) of the raw output for the image
+        without a disc, or four times what rounding makes of the model's own output; 0 if nothing was traced.
+    rounding : str
+        What rounding makes of the model's own output, where that was measured; else empty.
     """
 
     backend: Literal["windowed", "folded", "model"]
@@ -80,10 +80,10 @@ class Plan:
     memory: int = 0
     verified: int = 0
     largest_difference: float = 0.0
-    equal_within: float = 0.0
-    rounding: str = ""
     tolerance: float | None = None
     global_operation: str = ""
+    equal_within: float = 0.0
+    rounding: str = ""
 
     @property
     def way(self) -> str:

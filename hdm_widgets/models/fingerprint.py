@@ -14,6 +14,8 @@ __all__ = ["fingerprint", "structure"]
 
 # Settings are looked at through so many objects inside each other.
 _DEPTH = 3
+# Longer containers count by identity and length.
+_LONGEST = 256
 _STORES = ("_parameters", "_buffers")
 _NOT_SETTINGS = {*_STORES, "_modules", "_non_persistent_buffers_set", "training"}
 
@@ -59,12 +61,14 @@ def _setting(value: Any, depth: int, seen: set[int]) -> object:
     if isinstance(value, Tensor):
         return "tensor"
     if isinstance(value, Mapping):
-        inside: Iterable[Any] = [part for item in value.items() for part in item]
+        inside: list[Any] = [part for item in value.items() for part in item]
     elif isinstance(value, (list, tuple, set, frozenset)):
-        inside = value
-    elif hasattr(value, "__dict__") and not callable(value) and id(value) not in seen:
-        inside = vars(value).values()
-    else:
+        inside = list(value)
+    elif id(value) in seen or callable(value):
         return id(value)
+    else:
+        inside = list(getattr(value, "__dict__", {}).values())
+    if not depth or not 0 < len(inside) <= _LONGEST:
+        return type(value).__name__, id(value), len(inside)
     seen.add(id(value))
-    return type(value).__name__, [_setting(each, depth - 1, seen) for each in inside] if depth else len(list(inside))
+    return type(value).__name__, [_setting(each, depth - 1, seen) for each in inside]

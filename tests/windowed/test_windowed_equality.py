@@ -306,6 +306,40 @@ def test_the_model_can_still_be_trained():
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+class Caching(nn.Module):
+    """Keeps tensors that it makes when it runs."""
+
+    shared: dict = {}  # noqa: RUF012 - as in published networks
+
+    def __init__(self):
+        super().__init__()
+        self.network, self.kept, self.last = DilatedFCN(1), {}, None
+
+    def forward(self, x):
+        size = x.shape[-2:]
+        for cache in (self.kept, Caching.shared):
+            if size not in cache:
+                cache[size] = torch.linspace(0.5, 1.5, size[-1])
+        self.last = self.network(x) * self.kept[size] * Caching.shared[size]
+        return self.last
+
+
+def test_a_model_that_keeps_tensors_can_still_be_trained():
+    model, image = randomized(made(Caching)), random_image(1, 20, 24)
+    with torch.no_grad():
+        model(image[None])
+    engine = TracedModel(model, image)
+    base = WindowedInference(engine.network, image)
+    boxes = boxes_everywhere(20, 24, 5)
+    outputs_from_windows(base, boxes, changed_images(image, boxes))
+    for tensor in (*model.kept.values(), *Caching.shared.values(), model.last):
+        assert type(tensor) is torch.Tensor
+        assert not tensor.is_inference()
+    model.train()
+    model(image[None]).mean().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
 def _trained(model):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
     model.train()
