@@ -148,7 +148,7 @@ def find_alignment(
     if size == image:
         return Alignment("same", size, image)
     if align != "auto":
-        return Alignment(align, size, image, "as asked for")
+        return Alignment(align, size, image)
     whole = _reduced(size, image)
     if isinstance(model, nn.Module) and (not whole or any(_may_shrink(module) for module in modules(model))):
         geometry = trace()
