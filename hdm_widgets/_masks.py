@@ -191,7 +191,9 @@ def check_truth(segment: object, height: int, width: int, ignore: Ignore | None 
 
 
 def _advice_on_shape(values: NDArray[Any], height: int, width: int) -> str:
-    """How to make a mask (H, W) of an array with more axes; empty where nothing is known."""
+    """How to make a mask (H, W) of an array of another shape; empty where nothing is known."""
+    if values.shape == (width, height):
+        return "; its axes are swapped: segment.T has this size"
     if values.ndim == 4 and values.shape[2:] == (height, width):
         return "; take one mask out of the batch, " + ("segment[0, 0]" if values.shape[1] == 1 else "segment[0]")
     if values.ndim != 3:
@@ -216,7 +218,7 @@ def _advice_on_shape(values: NDArray[Any], height: int, width: int) -> str:
     )
 
 
-def find_ambiguity(values: NDArray[Any], name: str, variable: str) -> Ambiguity | None:
+def find_ambiguity(values: NDArray[Any], name: str, variable: str, *, may_ignore: bool = True) -> Ambiguity | None:
     """What may be meant in another way in a mask of whole numbers, in which nonzero means segment; None if nothing.
 
     Parameters
@@ -227,6 +229,8 @@ def find_ambiguity(values: NDArray[Any], name: str, variable: str) -> Ambiguity 
         What the message calls it.
     variable : str
         Its name in code that the message suggests.
+    may_ignore : bool
+        Whether the message may offer to ignore pixels.
     """
     if values.dtype.kind not in "ui":
         return None
@@ -237,6 +241,12 @@ def find_ambiguity(values: NDArray[Any], name: str, variable: str) -> Ambiguity 
     marks = [value for value in _CUSTOMARY if value in found]
     classes = [value for value in found if value not in _CUSTOMARY]
     if marks and classes and classes[-1] <= _GRAY:
+        if not may_ignore:
+            return Ambiguity(
+                "ignore",
+                f"{name} has the value {marks[0]} beside {classes[0]}, and both count as the segment; "
+                f"for one class of a label map use {variable} == {classes[0]}",
+            )
         several = "" if len(classes) == 1 else f"; for one class of a label map use {variable} == {classes[0]}"
         return Ambiguity(
             "ignore",
