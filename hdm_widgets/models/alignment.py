@@ -44,8 +44,8 @@ def find_layout(shape: tuple[int, ...], image: Size) -> tuple[Literal["channels_
     first, last = (shape[2], shape[3]), (shape[1], shape[2])
     if first == last == image and shape[1] == shape[3] != 1:
         raise ModelOutputError(
-            f"maps of shape {shape} for images of {image[0]} x {image[1]} px have classes first or last; say which "
-            "with Segmenter(model, layout='channels_first') or layout='channels_last'"
+            f"maps of shape {shape} for images of {image[0]} x {image[1]} px (rows x columns) have classes first "
+            "or last; say which with Segmenter(model, layout='channels_first') or layout='channels_last'"
         )
     if first == image or last == image:
         return ("channels_first" if first == image else "channels_last"), ""
@@ -161,9 +161,10 @@ def find_alignment(
     if whole:
         return Alignment("resize", size, image)
     raise ModelOutputError(
-        f"the model returned maps of {size[0]} x {size[1]} px for images of {image[0]} x {image[1]} px, and it cannot "
-        "be told where they lie; write Segmenter(model, align='resize') if they are the whole image at another scale, "
-        "or align='center' if they are its center, because convolutions are not padded"
+        f"the model returned maps of {size[0]} x {size[1]} px for images of {image[0]} x {image[1]} px "
+        "(rows x columns), and it cannot be told where they lie; write Segmenter(model, align='resize') if they are "
+        "the whole image at another scale, or align='center' if they are its center, because convolutions are not "
+        "padded"
     )
 
 

@@ -67,13 +67,21 @@ class ModelCall:
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            advice = ""
-            if isinstance(error, RuntimeError) and "size" in str(error).lower():
-                advice = self.padding_advice(images, multiple)
+            shape = tuple(given.shape)
             raise ModelError(
-                _size_advice(error, tuple(given.shape))
-                or f"the model raised {describe_error(error)} for an input of shape {tuple(given.shape)}{advice}"
+                _fixed_size_message(error, shape)
+                or f"the model raised {describe_error(error)} for an input of shape {shape}"
+                f"{self._advice(error, images, multiple)}"
             ) from error
+
+    def _advice(self, error: Exception, images: Tensor, multiple: int | None) -> str:
+        """What may help against an error of the model, as the end of a message; empty where nothing is known."""
+        if _wrong_channels(error):
+            # Padding changes no number of channels.
+            return _channel_advice(error, tuple(images.shape))
+        if isinstance(error, RuntimeError) and "size" in str(error).lower():
+            return self.padding_advice(images, multiple)
+        return ""
 
     def _run(self, images: Tensor) -> Any:
         if isinstance(self._model, nn.Module):
@@ -94,14 +102,16 @@ class ModelCall:
         accept : callable
             Takes the output and the padded images; whether it will do.
         """
+        tried = False
         for larger in self._larger(images, multiple):
+            tried = True
             given = padded(images[:1], larger)
             try:
                 if accept(self._run(given.clone()), given):
                     return f"; it needs sides divisible by {larger}: wrap it, Segmenter(model, pad_to={larger})"
             except Exception:  # noqa: BLE001, S112 - then this multiple is no remedy
                 continue
-        return "; padding the sides to multiples of 2 to 64 does not help"
+        return "; padding the sides to multiples of 2 to 64 does not help" if tried else ""
 
     def _larger(self, images: Tensor, multiple: int | None) -> Iterator[int]:
         """Multiples above the one in use that change the size."""
@@ -144,16 +154,53 @@ class ModelCall:
             else:
                 self._takes_numpy = False
                 return output
+        shape = tuple(images.shape)
         raise ModelError(
-            _size_advice(numpy_error, tuple(images.shape))
-            or _size_advice(torch_error, tuple(images.shape))
-            or f"the model raised {describe_error(torch_error)} for a torch tensor of shape {tuple(images.shape)}, "
+            _fixed_size_message(numpy_error, shape)
+            or _fixed_size_message(torch_error, shape)
+            or f"the model raised {describe_error(torch_error)} for a torch tensor of shape {shape}, "
             f"and {describe_error(numpy_error)} for the same numpy array"
+            f"{_channel_advice(torch_error, shape) or _channel_advice(numpy_error, shape)}"
         ) from numpy_error
 
 
-def _size_advice(error: Exception, shape: tuple[int, ...]) -> str:
+# The error of a torch convolution, and that of ONNX Runtime about an axis of its input.
+_TORCH_CHANNELS = re.compile(r"expected input\[(\d+), (\d+),[\d, ]+\] to have (\d+) channels?, but got \d+ channels?")
+_ONNX_AXIS = re.compile(r"index: (\d+) Got: (\d+) Expected: (\d+)")
+
+
+def _wrong_channels(error: Exception) -> tuple[int, int, int] | None:
+    """Images, channels that came and channels expected, of an error about channels alone; -1 images if not said."""
+    text = str(error)
+    if found := _TORCH_CHANNELS.search(text):
+        return int(found[1]), int(found[2]), int(found[3])
+    axes = _ONNX_AXIS.findall(text)
+    if [axis for axis, _, _ in axes] == ["1"]:
+        return -1, int(axes[0][1]), int(axes[0][2])
+    return None
+
+
+def _channel_advice(error: Exception, shape: tuple[int, ...]) -> str:
+    """How to give a model the channels that it expects, as the end of a message; empty for other errors.
+
+    Only if the channels are those of the images (N, C, H, W), not those of a deeper layer.
+    """
+    found = _wrong_channels(error)
+    if found is None or found[0] not in (-1, shape[0]) or found[1] != shape[1]:
+        return ""
+    _, got, expected = found
+    advice = f"; it expects images (C, H, W) with C = {expected}, not {got}"
+    if got == 1:
+        return f"{advice}: image[[0] * {expected}] repeats the channel of (1, H, W)"
+    if expected == 1:
+        return f"{advice}: image.mean(0) makes one channel of them"
+    return f"{advice}: image[:{expected}] are its first channels" if got > expected else advice
+
+
+def _fixed_size_message(error: Exception, shape: tuple[int, ...]) -> str:
     """A message of its own for a model that takes images of one size only; empty for other errors."""
+    if _wrong_channels(error):
+        return ""
     found = re.search(r"[Gg]ot:? (\d+)\D+[Ee]xpected:? (\d+)", str(error))
     if not found and "invalid dimensions" not in str(error).lower():
         return ""

@@ -166,8 +166,8 @@ class OutputReader:
         size = (int(maps.shape[-2]), int(maps.shape[-1]))
         if size[0] > image[0] or size[1] > image[1]:
             raise ModelOutputError(
-                f"the model returned maps of {size[0]} x {size[1]} px for images of {image[0]} x {image[1]} px; "
-                "expected the same size or a smaller one"
+                f"the model returned maps of {size[0]} x {size[1]} px for images of {image[0]} x {image[1]} px "
+                "(rows x columns); expected the same size or a smaller one"
             )
         alignment = self._alignments.get((size, image))
         if alignment is None:

@@ -97,10 +97,10 @@ class Reading:
     def _size(self) -> str:
         (rows, cols), (height, width) = self.shape[-2:], self.image_size
         if self.align == "same":
-            return f"Maps have the image's {height} x {width} px."
+            return f"Maps have the image's {height} x {width} px (rows x columns)."
         if self.align == "resize":
-            return f"Maps of {rows} x {cols} px are resized to the image's {height} x {width} px."
+            return f"Maps of {rows} x {cols} px are resized to the image's {height} x {width} px (rows x columns)."
         return (
-            f"Maps of {rows} x {cols} px are the center of the image's {height} x {width} px; "
+            f"Maps of {rows} x {cols} px are the center of the image's {height} x {width} px (rows x columns); "
             "pixels outside have no output and do not count."
         )

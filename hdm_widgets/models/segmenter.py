@@ -361,7 +361,7 @@ class Segmenter:
         )
         return (
             f"the model returned maps of {maps.shape[-2]} x {maps.shape[-1]} px for images of "
-            f"{size[0]} x {size[1]} px; expected the same size or a smaller one{advice}"
+            f"{size[0]} x {size[1]} px (rows x columns); expected the same size or a smaller one{advice}"
         )
 
     def _geometry(self, images: Tensor) -> tuple[float, float] | None:
