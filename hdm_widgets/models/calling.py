@@ -1,4 +1,4 @@
-"""Call a model on a batch: with tensors or arrays, in its own precision, with advice where it fails."""
+"""Call a model on a batch, with tensors or arrays and in its own precision; say what may help where it fails."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from hdm_widgets.models.modules import model_dtype
 
 __all__ = ["ModelCall", "padded", "padded_size"]
 
-# Networks reduce the sides by halves.
+# Multiples of the sides that networks may need: most of them halve the sides several times.
 _MULTIPLES = (2, 4, 8, 16, 32, 64)
 
 
 def padded_size(images: Tensor, multiple: int | None) -> tuple[int, int]:
-    """Rows and columns of images (N, C, H, W), rounded up to multiples."""
+    """Rows and columns of images (N, C, H, W), rounded up to the next multiple."""
     height, width = images.shape[-2:]
     step = multiple or 1
     return -(-height // step) * step, -(-width // step) * step
 
 
 def padded(images: Tensor, multiple: int | None) -> Tensor:
-    """Images (N, C, H, W), extended at the bottom and the right by reflection to multiples."""
+    """Images (N, C, H, W), extended by reflection at the bottom and the right to the next multiple."""
     height, width = images.shape[-2:]
     padded_height, padded_width = padded_size(images, multiple)
     below, right = padded_height - height, padded_width - width
@@ -44,7 +44,8 @@ class ModelCall:
     Parameters
     ----------
     model : torch.nn.Module or callable
-        A Module gets tensors of its own precision; a function tensors or arrays, whichever it takes.
+        A Module gets tensors in the precision of its weights; any other callable gets tensors or arrays, whichever it
+        accepts.
     """
 
     def __init__(self, model: nn.Module | Callable[[Any], Any]) -> None:
@@ -52,12 +53,23 @@ class ModelCall:
         self._takes_numpy: bool | None = False if isinstance(model, nn.Module) else None
 
     def __call__(self, images: Tensor, multiple: int | None) -> Any:
-        """What the model returns for a batch (N, C, H, W), padded to multiples.
+        """Pad a batch and run the model on it.
+
+        Parameters
+        ----------
+        images : torch.Tensor (N, C, H, W)
+        multiple : int or None
+            Sides are padded to multiples of it.
+
+        Returns
+        -------
+        object
+            What the model returned.
 
         Raises
         ------
         ModelError
-            If the model raises; what runs out of memory raises its own error.
+            If the model raises; an error that says that memory ran out stays as it is.
         """
         given = padded(images, multiple)
         if self._takes_numpy is None:
@@ -91,16 +103,21 @@ class ModelCall:
     def padding_advice(
         self, images: Tensor, multiple: int | None, accept: Callable[[Any, Tensor], bool] = lambda *_: True
     ) -> str:
-        """Which multiple of its sides the model needs, as the end of a message.
+        """Find out, by trying, which multiple of its sides the model needs.
 
         Parameters
         ----------
         images : torch.Tensor (N, C, H, W)
-            That the model fails on.
+            The batch that the model fails on.
         multiple : int or None
-            In use now.
+            The multiple that it was padded to.
         accept : callable
-            Takes the output and the padded images; whether it will do.
+            Takes an output and the padded images that it is for; returns whether that output serves.
+
+        Returns
+        -------
+        str
+            The end of a message; empty where padding would not change the size.
         """
         tried = False
         for larger in self._larger(images, multiple):
@@ -109,7 +126,7 @@ class ModelCall:
             try:
                 if accept(self._run(given.clone()), given):
                     return f"; it needs sides divisible by {larger}: wrap it, Segmenter(model, pad_to={larger})"
-            except Exception:  # noqa: BLE001, S112 - then this multiple is no remedy
+            except Exception:  # noqa: BLE001, S112 - this multiple does not help
                 continue
         return "; padding the sides to multiples of 2 to 64 does not help" if tried else ""
 
@@ -121,7 +138,7 @@ class ModelCall:
                 yield larger
 
     def _first_call(self, images: Tensor) -> Any:
-        """Call a function that may take tensors or arrays, and remember which."""
+        """Find out whether a function takes tensors or arrays, and call it."""
         # Copies for the first two attempts: a function may write into its input before it fails.
         probe = _ArrayProbe()
         try:
@@ -144,7 +161,7 @@ class ModelCall:
             self._takes_numpy = True
             return output
         if probe.refused:
-            # A torch function that makes an array itself, of its output for instance.
+            # A torch function that makes an array itself, for instance of its output.
             try:
                 output = self._model(images)
             except Exception as error:
@@ -198,7 +215,7 @@ def _channel_advice(error: Exception, shape: tuple[int, ...]) -> str:
 
 
 def _fixed_size_message(error: Exception, shape: tuple[int, ...]) -> str:
-    """A message of its own for a model that takes images of one size only; empty for other errors."""
+    """The message about a model that takes images of one size only; empty for other errors."""
     if _wrong_channels(error):
         return ""
     found = re.search(r"[Gg]ot:? (\d+)\D+[Ee]xpected:? (\d+)", str(error))
@@ -212,15 +229,15 @@ def _fixed_size_message(error: Exception, shape: tuple[int, ...]) -> str:
 
 
 class _ArrayProbe(TorchFunctionMode):
-    """Refuse to turn tensors into arrays, in this thread and while it is entered.
+    """Refuses to convert tensors to arrays, in this thread and while it is entered.
 
-    NumPy functions accept tensors on the CPU by half: they convert them, and warn when they convert the result back. To
-    refuse is how such a function is told from a torch function without any warning.
+    A NumPy function accepts a tensor on the CPU, but converts it, and warns when it converts the result back. Refusing
+    the conversion tells such a function from a torch function without that warning.
 
     Attributes
     ----------
     refused : bool
-        Whether a conversion was asked for.
+        Whether anything tried to convert a tensor.
     """
 
     def __init__(self) -> None:
@@ -232,6 +249,6 @@ class _ArrayProbe(TorchFunctionMode):
     ) -> Any:
         if func is Tensor.__array__:
             self.refused = True
-            # NumPy takes a TypeError for an old signature, and warns of it.
-            raise RuntimeError("the tensor is not to be turned into an array")
+            # NumPy would take a TypeError for an old signature, and warn about it.
+            raise RuntimeError("the tensor must not be converted to an array")
         return func(*args, **(kwargs or {}))
