@@ -377,7 +377,7 @@ class HDMResult:
         digits = self.settings.decimals
         span = f"{finite.min():.{digits}f} to {finite.max():.{digits}f}" if finite.size else "none"
         return (
-            f"HDMResult({self.grid.rows} x {self.grid.cols} cells of {self.width} x {self.height} px, "
+            f"HDMResult({self.grid.rows} x {self.grid.cols} cells of {self.height} x {self.width} px (rows x columns), "
             f"circle {self.circle_size}, offset {self.offset}; {done} of {total} measured; "
             f"{self.settings.label} {span}, baseline {self.baseline:.{digits}f})"
         )

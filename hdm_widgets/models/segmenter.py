@@ -63,21 +63,21 @@ class Segmenter:
     output : str, int or callable, optional
         Which part of what the model returns has the maps: a key or attribute, an index, or a function of all of it.
     classes : {"exclusive", "independent"}
-        Several classes are exclusive (the largest value wins), or each is cut by the threshold.
+        Whether the class with the largest value wins, or the threshold applies to each class by itself.
     align : {"auto", "resize", "center"}
-        Where maps lie that are smaller than the image: they are resized to it, or they are its center, because
-        convolutions are not padded. `"auto"` tells from the traced network, or from the ratio of sides (a whole number
-        is a resize); what cannot be told is an error.
+        Which part of the image maps cover that are smaller than it: all of it, so that they are resized, or its center,
+        because convolutions are not padded. `"auto"` traces the network, or takes a whole ratio of sides for a resize;
+        an error says where neither tells.
     layout : {"auto", "channels_first", "channels_last"}
         Which axis of the maps counts classes.
     preprocess : callable, optional
-        A function or Module from float32 images (N, C, H, W), with the values that people have (0 to 255, 16 bit,
+        A function or Module from float32 images (N, C, H, W), with values as users have them (0 to 255, 16 bit,
         Hounsfield units), to what the model expects. Discs are painted before it.
 
     Attributes
     ----------
     reading : Reading
-        What was understood of the model's output, in fields and as text.
+        How the model's output is read: what was decided and why, as fields and as text.
 
     Notes
     -----
@@ -177,7 +177,7 @@ class Segmenter:
         return model
 
     def around(self, model: nn.Module) -> Segmenter:
-        """The same segmenter around another module; what has been learned of the output holds for both."""
+        """The same segmenter around another module; both share what has been decided about the output."""
         other = copy.copy(self)
         other.model, other._call = model, ModelCall(model)
         return other
@@ -195,15 +195,15 @@ class Segmenter:
 
     @property
     def reading(self) -> Reading:
-        """What was understood of the model's output."""
+        """How the model's output is read: what was decided, and why."""
         return self._reader.reading
 
     def runs_are_checked(self, image: Tensor) -> bool:
-        """Whether it is known of images of this size if batches and repeated runs give the same."""
+        """Whether `note_runs` has been called for images of this size."""
         return tuple(image.shape) in self._checked_sizes
 
     def note_runs(self, image: Tensor, *, batch_dependent: bool, random: bool) -> None:
-        """Say in `reading` whether images of a batch influence each other, and whether two runs differ."""
+        """Note in `reading` whether the images of a batch affect each other, and whether two runs differ."""
         self._checked_sizes.add(tuple(image.shape))
         self._reader.reading = self.reading.noted(batch_dependent=batch_dependent, random=random)
 
@@ -362,7 +362,7 @@ class Segmenter:
         )
         return (
             f"the model returned maps of {maps.shape[-2]} x {maps.shape[-1]} px for images of "
-            f"{size[0]} x {size[1]} px; expected the same size or a smaller one{advice}"
+            f"{size[0]} x {size[1]} px (rows x columns); expected the same size or a smaller one{advice}"
         )
 
     def _geometry(self, images: Tensor) -> tuple[float, float] | None:

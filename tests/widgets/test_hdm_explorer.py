@@ -698,7 +698,7 @@ def test_a_misspelt_trait_is_refused_and_the_rest_says_what_it_is(make):
     with pytest.raises(AttributeError, match="no 'circle_sise' to set"):
         explorer.circle_sise = 3
     assert explorer.wait(SECONDS)
-    assert repr(explorer) == "HDMExplorer(32 x 24 px, circle_size=6, offset=4, status='done')"
+    assert repr(explorer) == "HDMExplorer(24 rows x 32 columns, circle_size=6, offset=4, status='done')"
     explorer.close()
     assert repr(explorer) == "HDMExplorer(closed)"
 
