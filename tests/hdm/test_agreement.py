@@ -13,14 +13,8 @@ from hdm_widgets import hdm
 from hdm_widgets.hdm.agreement import Agreement, precision
 from hdm_widgets.windowed import WindowedInference, Windows
 
-QUIET = {"progress": False}
-IMAGE = F.interpolate(random_image(1, 5, 6)[None], size=(40, 48), mode="bicubic")[0].clamp(0.1, 1)
-
-
-def explainer_for(circle_size=6, offset=4):
-    explainer = hdm.HausdorffDistanceMasks(48, 40)
-    explainer.generate_masks(circle_size, offset)
-    return explainer
+SMALL = random_image(1, 5, 6)[None]
+IMAGE = F.interpolate(SMALL, size=(40, 48), mode="bicubic")[0].clamp(0.1, 1)
 
 
 class Cancelling(nn.Module):
@@ -42,11 +36,12 @@ def unet():
 
 def scans(model):
     """In windows, and whole."""
-    segment = hw.Segmenter(model).masks(IMAGE[None])[0]
-    return [
-        explainer_for().explain(model, IMAGE, segment, inference=inference, **QUIET)
-        for inference in ("windowed", "full")
-    ]
+    segment, results = hw.Segmenter(model).masks(IMAGE[None])[0], []
+    for inference in ("windowed", "full"):
+        explainer = hdm.HausdorffDistanceMasks(48, 40)
+        explainer.generate_masks(circle_size=6, offset=4)
+        results.append(explainer.explain(model, IMAGE, segment, inference=inference, progress=False))
+    return results
 
 
 def outputs_off_by(monkeypatch, error):
