@@ -88,7 +88,7 @@ def _with_parameters(documentation: str | None, options: type) -> str:
 
 def _checked(function: Callable[P, T], signature: inspect.Signature, retired: Mapping[str, str]) -> Callable[P, T]:
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    known = [name for name, one in signature.parameters.items() if name != "self" and one.kind in named]
+    known = [name for name, one in signature.parameters.items() if name not in ("self", "cls") and one.kind in named]
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:

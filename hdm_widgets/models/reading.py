@@ -71,6 +71,26 @@ class Reading:
             sentences.append("Two runs on one image are equal.")
         return " ".join(sentences)
 
+    @property
+    def short(self) -> str:
+        """The reading in a few words; empty as long as the model has not been run."""
+        if not self.form:
+            return ""
+        if self.form == "class numbers":
+            parts = ["class numbers"]
+        else:
+            kind = "probabilities" if self.activation == "none" else "logits"
+            parts = ["one map" if self.classes == "one" else f"{self.shape[0]} {self.classes} classes", kind]
+        if self.align != "same":
+            parts.append(f"{self.align} of {self.shape[-2]} x {self.shape[-1]} px")
+        if self.layout == "channels_last":
+            parts.append("channels last")
+        if self.batch_dependent:
+            parts.append("one image at a time")
+        if self.random:
+            parts.append("random")
+        return ", ".join(parts)
+
     def noted(self, **changes: Any) -> Reading:
         """A copy with other values of some fields."""
         return replace(self, **changes)

@@ -185,7 +185,8 @@ class Segmenter:
     def __repr__(self) -> str:
         settings = ("target", "threshold", "activation", "device", "batch_size", "pad_to", "output", "preprocess")
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in settings if getattr(self, name) is not None)
-        return f"Segmenter({type(self.model).__name__}, {shown})"
+        reads = f"; reads {self.reading.short}" if self.reading.form else ""
+        return f"Segmenter({type(self.model).__name__}, {shown}{reads})"
 
     @property
     def activation(self) -> Activation:

@@ -17,7 +17,8 @@ from tqdm.auto import tqdm
 from hdm_widgets._masks import find_ambiguity, read_mask
 from hdm_widgets._validation import warn_user
 from hdm_widgets.models.evaluation import evaluating
-from hdm_widgets.models.modules import model_device, move, parameters, set_training, tensors
+from hdm_widgets.models.modules import model_device, move, parameters, tensors
+from hdm_widgets.models.training_mode import set_training
 
 __all__ = ["TrainingHistory", "evaluate", "train"]
 
@@ -133,7 +134,7 @@ def evaluate(
     """
     device = _chosen_device(model, device)
     intersection = union = 0
-    with torch.inference_mode(), evaluating(model, device):
+    with torch.no_grad(), evaluating(model, device):
         for images, masks in DataLoader(dataset, batch_size, collate_fn=_Batches(warn=False)):
             truth = masks.to(device)
             predicted = _maps(model, images.to(device), truth) > 0

@@ -77,6 +77,30 @@ def test_classes_and_masks_of_queries_are_combined():
     np.testing.assert_array_equal(segmenter.masks(torch.zeros(1, 1, 1, 2)), [[[False, True]]])
 
 
+@pytest.mark.parametrize(
+    ("model", "options", "short"),
+    [
+        (lambda images: images[:, 0], {}, "one map, probabilities"),
+        (lambda images: images[:, 0, :1, :1] - 3, {}, "one map, logits, resize of 1 x 1 px"),
+        (lambda images: torch.cat([images, -images, images], 1), {"target": 1}, "3 exclusive classes, logits"),
+        (
+            lambda images: torch.cat([images, images], 1),
+            {"classes": "independent"},
+            "2 independent classes, probabilitie",
+        ),
+        (lambda images: images[:, 0] > 0.5, {}, "one map, probabilities"),
+        (lambda images: (images[:, 0] > 0.5).long(), {}, "class numbers"),
+        (lambda images: images.permute(0, 2, 3, 1), {}, "one map, probabilities, channels last"),
+    ],
+)
+def test_the_reading_in_a_few_words(model, options, short):
+    segmenter = hw.Segmenter(model, **options)
+    assert "reads" not in repr(segmenter)
+    assert str(segmenter.reading) == "The model has not been run yet."
+    segmenter.masks(IMAGE[None])
+    assert f"; reads {short}" in repr(segmenter)
+
+
 # -- which axis -----------------------------------------------------------------------------------------
 
 

@@ -155,6 +155,27 @@ def test_memory_that_runs_out_in_any_attempt_is_no_answer(attempt):
     np.testing.assert_array_equal(segmenter.masks(IMAGES), MASKS)
 
 
+@pytest.mark.parametrize("converts", [True, False])
+def test_an_engine_for_images_of_one_size_says_so(converts):
+    """ONNX Runtime's error, whose first line has no number."""
+
+    def model(images):
+        given = np.asarray(images) if converts else images
+        if not isinstance(given, np.ndarray):
+            raise TypeError("expected an array")
+        raise RuntimeError(
+            "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Got invalid dimensions for input: x for the "
+            "following indices\n"
+            " index: 3 Got: 3 Expected: 64\n Please fix either the inputs/outputs or the model."
+        )
+
+    with pytest.raises(
+        ModelError,
+        match=r"^the model takes inputs of another size than \(2, 1, 1, 3\) \(it expects 64 where it got 3\): cut ",
+    ):
+        hw.Segmenter(model, batch_size=2).raw(IMAGES)
+
+
 # -- the wrong number of channels -----------------------------------------------------------------------
 
 # What ONNX Runtime says; 1.23.

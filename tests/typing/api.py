@@ -184,6 +184,10 @@ def latent_space(path: Path) -> hw.LatentSpace:
     assert_type(space.ignored(0), NDArray[np.bool_])
     space.save(path)
     assert_type(hw.LatentSpace.load(path, model=None), hw.LatentSpace)
+    everything = torch.stack([image for image, _ in (scenes[index] for index in range(24))])
+    masks, features = hw.Segmenter(model).masks(everything), everything.mean((2, 3))
+    assert_type(hw.LatentSpace.from_features(features, scenes, predictions=masks, columns=None), hw.LatentSpace)
+    hw.LatentSpace(model, layout="channels_last")
     return space
 
 
@@ -249,6 +253,8 @@ def mistakes_elsewhere(mask: NDArray[np.bool_], space: hw.LatentSpace) -> None:
     metrics.hausdorff_distance(mask, mask, empty="zero")  # type: ignore[arg-type]
     hw.LatentSpace(hw.UNet(), pool="median")  # type: ignore[arg-type]
     hw.LatentSpace(hw.UNet(), components=2)  # type: ignore[call-arg]
+    hw.LatentSpace(hw.UNet(), layout="last")  # type: ignore[arg-type]
+    hw.LatentSpace.from_features(mask, [(mask, mask)])  # type: ignore[call-arg]
     space.neighbors("first")  # type: ignore[arg-type]
     hw.LatentExplorer(hw.UNet())  # type: ignore[arg-type]
     hw.LatentExplorer(space, mask)  # type: ignore[arg-type]
