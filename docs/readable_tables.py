@@ -46,7 +46,7 @@ def tables() -> dict[str, str]:
         [
             (
                 row.form,
-                (f"{_code(f'generate_masks(..., {row.grid})')}, then " if row.grid else "") + _code(f"explain({row.write})"),
+                (f"`generate_masks(..., {row.grid})`, then " if row.grid else "") + _code(f"explain({row.write})"),
                 row.disc_text, _without(row.otherwise, warns=row.warns),
             )
             for row in IMAGES

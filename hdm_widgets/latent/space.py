@@ -222,11 +222,7 @@ class LatentSpace(SpaceWithModel):
             As for `fit`: n items with image and mask.
         predictions : torch.Tensor, numpy.ndarray or sequence of those (n, H, W)
             The masks that the model predicts, nonzero = segment.
-        n_components, random_state, n_cluster_components, thumbnail : int
-            As for the constructor.
-        iou_empty : float
-            As for the constructor.
-        display : Display, int or sequence of int, optional
+        n_components, iou_empty, random_state, n_cluster_components, thumbnail, display
             As for the constructor.
         columns, ignore, num_workers, on_error, progress
             As for `fit`.

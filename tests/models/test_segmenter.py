@@ -1,4 +1,3 @@
-from collections import namedtuple
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,8 +11,6 @@ from hdm_widgets.models.segmenter import ModelError, ModelOutputError
 # Two images of one channel whose first-channel values are the probabilities that most models here return.
 IMAGES = torch.tensor([[[[0.1, 0.9, 0.5]]], [[[0.6, 0.4, 0.0]]]])
 MASKS = [[[False, True, False]], [[True, False, False]]]
-
-Outputs = namedtuple("Outputs", "maps loss")
 
 
 class Pass(nn.Module):
