@@ -219,8 +219,14 @@ class OutputReader:
 
     _decided = False
 
-    def decide(self, maps: Tensor) -> None:
+    def decide(self, maps: Tensor, note: str = "") -> None:
         """Decide, on the first maps (N, classes, h, w), what their values mean; class numbers are checked every time.
+
+        Parameters
+        ----------
+        maps : torch.Tensor
+        note : str
+            What else to say in the reading.
 
         Raises
         ------
@@ -252,6 +258,8 @@ class OutputReader:
                 self.target(maps.shape[1])
             if several and probabilities and activation == "none" and not self.independent:
                 self._check_sums(maps)
+        if note:
+            self.reading = self.reading.noted(notes=(*self.reading.notes, note))
         self._decided = True
 
     def _check_threshold(self, maps: Tensor, low: float, high: float, *, probabilities: bool) -> None:

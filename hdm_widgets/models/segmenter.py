@@ -325,8 +325,16 @@ class Segmenter:
             size = padded_size(given, self.pad_to)
             if maps.shape[-2] > size[0] or maps.shape[-1] > size[1]:
                 raise ModelOutputError(self._too_large(maps, given, size))
-            self._reader.decide(maps)
+            self._reader.decide(maps, self._precision_note())
             return self._to_size(maps, given, images, lambda: self._geometry(images))
+
+    def _precision_note(self) -> str:
+        """That images lose digits, where the weights have fewer than float32."""
+        dtype = model_dtype(self.model) if isinstance(self.model, nn.Module) else torch.float32
+        if torch.finfo(dtype).eps <= torch.finfo(torch.float32).eps:
+            return ""
+        name = str(dtype).removeprefix("torch.")
+        return f"Images are given to the model in {name}, like its weights"
 
     def _prepared(self, images: Tensor) -> Tensor:
         """The images (N, C, H, W) as the model expects them, but for padding and precision."""
