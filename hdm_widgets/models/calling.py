@@ -73,7 +73,7 @@ class ModelCall:
         """
         given = padded(images, multiple)
         if self._takes_numpy is None:
-            return self._first_call(given)
+            return self._first_call(images, multiple)
         try:
             return self._run(given)
         except Exception as error:
@@ -137,8 +137,9 @@ class ModelCall:
             if larger > (multiple or 1) and padded_size(images, larger) != now:
                 yield larger
 
-    def _first_call(self, images: Tensor) -> Any:
+    def _first_call(self, unpadded: Tensor, multiple: int | None) -> Any:
         """Find out whether a function takes tensors or arrays, and call it."""
+        images = padded(unpadded, multiple)
         # Copies for the first two attempts: a function may write into its input before it fails.
         probe = _ArrayProbe()
         try:
@@ -177,8 +178,16 @@ class ModelCall:
             or _fixed_size_message(torch_error, shape)
             or f"the model raised {describe_error(torch_error)} for a torch tensor of shape {shape}, "
             f"and {describe_error(numpy_error)} for the same numpy array"
-            f"{_channel_advice(torch_error, shape) or _channel_advice(numpy_error, shape)}"
+            f"{self._advice_on_tensors(torch_error, unpadded, multiple) or _channel_advice(numpy_error, shape)}"
         ) from numpy_error
+
+    def _advice_on_tensors(self, error: Exception, images: Tensor, multiple: int | None) -> str:
+        """What may help a function against an error for a tensor, if tensors are what it takes."""
+        self._takes_numpy = False
+        try:
+            return self._advice(error, images, multiple)
+        finally:
+            self._takes_numpy = None
 
 
 # The error of a torch convolution, and that of ONNX Runtime about an axis of its input.

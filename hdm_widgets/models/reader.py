@@ -248,11 +248,14 @@ class OutputReader:
             if activation == "auto":
                 activation = "none" if probabilities else "softmax" if several and not self.independent else "sigmoid"
             self._check_threshold(maps, low, high, probabilities=probabilities)
-            kind = "" if self._asked != "auto" else ": probabilities" if probabilities else ": logits"
+            values: Literal["probabilities", "logits", "raw"] = "logits"
+            if self._asked == "none" or (self._asked == "auto" and probabilities):
+                values = "probabilities" if probabilities else "raw"
             self.reading = self.reading.noted(
                 classes="one" if not several else "independent" if self.independent else "exclusive",
+                values=values,
                 activation=activation,
-                notes=(*self.reading.notes, f"The first output had values from {low:.3g} to {high:.3g}{kind}"),
+                notes=(*self.reading.notes, f"The first output had values from {low:.3g} to {high:.3g}"),
             )
             if several and not self.independent:
                 self.target(maps.shape[1])

@@ -27,8 +27,11 @@ class Reading:
     classes : {"one", "exclusive", "independent"}
         "one": a single map. "exclusive": the class with the largest value wins. "independent": the threshold applies to
         each class by itself.
+    values : {"probabilities", "logits", "raw", ""}
+        What the values mean; "raw" if the threshold is for values as they are (`activation="none"`). Empty for class
+        numbers.
     activation : {"none", "sigmoid", "softmax"}
-        What turns values into probabilities; "none" for values that are used as they are.
+        What turns values into probabilities.
     align : {"same", "resize", "center"}
         "same": maps have the size of the image. "resize": they are resized to it. "center": they are the center of the
         image, because convolutions are not padded.
@@ -49,6 +52,7 @@ class Reading:
     source: str = ""
     shape: tuple[int, ...] = ()
     classes: Literal["one", "exclusive", "independent"] = "one"
+    values: Literal["probabilities", "logits", "raw", ""] = ""
     activation: Literal["none", "sigmoid", "softmax"] = "none"
     align: Literal["same", "resize", "center"] = "same"
     layout: Literal["channels_first", "channels_last"] = "channels_first"
@@ -79,7 +83,7 @@ class Reading:
         if self.form == "class numbers":
             parts = ["class numbers"]
         else:
-            kind = "probabilities" if self.activation == "none" else "logits"
+            kind = "raw values" if self.values == "raw" else self.values
             parts = ["one map" if self.classes == "one" else f"{self.shape[0]} {self.classes} classes", kind]
         if self.align != "same":
             parts.append(f"{self.align} of {self.shape[-2]} x {self.shape[-1]} px")
@@ -107,10 +111,9 @@ class Reading:
         if self.form == "class numbers":
             return "A pixel belongs to the segment if its number is the target."
         kind = {
-            "none": "Values are used without an activation",
-            "sigmoid": "Values are logits, and the sigmoid makes them probabilities",
-            "softmax": "Values are logits, and the softmax makes them probabilities",
-        }[self.activation]
+            "probabilities": "Values are probabilities",
+            "raw": "Values are used as they are",
+        }.get(self.values, f"Values are logits, and the {self.activation} makes them probabilities")
         rule = {
             "one": "the threshold decides",
             "exclusive": "the class with the largest value wins",

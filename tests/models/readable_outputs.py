@@ -253,11 +253,11 @@ OUTPUTS = [
     ),
     Output(
         VALUES, "probabilities: within [0, 1]", one,
-        "Values are used without an activation; the threshold decides.",
+        "Values are probabilities; the threshold decides.",
     ),
     Output(
         VALUES, "probabilities that rounding or resampling moved out of [0, 1], by a thousandth of their range",
-        stretched, "The first output had values from -1.79e-07 to 1: probabilities.", images=IMAGES[1:],
+        stretched, "Values are probabilities; the threshold decides.", images=IMAGES[1:],
     ),
     Output(
         VALUES, "logits of one class", lambda images: logits(one(images)),
@@ -270,7 +270,7 @@ OUTPUTS = [
     ),
     Output(
         VALUES, "probabilities of exclusive classes", three,
-        "Values are used without an activation; the class with the largest value wins.", "target=1",
+        "Values are probabilities; the class with the largest value wins.", "target=1",
     ),
     Output(
         VALUES, "logits of exclusive classes", lambda images: three(images).clamp(1e-6).log(),
@@ -279,7 +279,7 @@ OUTPUTS = [
     ),
     Output(
         VALUES, "probabilities of independent classes", overlapping,
-        "Values are used without an activation; the threshold decides for each class by itself.",
+        "Values are probabilities; the threshold decides for each class by itself.",
         'target=1, classes="independent"', "the probabilities of 3 classes do not add up to 1", "target=1", warns=True,
     ),
     Output(
@@ -299,7 +299,7 @@ OUTPUTS = [
     ),
     Output(
         VALUES, "values with a threshold of their own", lambda images: 255 * one(images),
-        "Values are used without an activation; the threshold decides.", 'activation="none", threshold=127.5',
+        "Values are used as they are; the threshold decides.", 'activation="none", threshold=127.5',
         "threshold=127.5 is outside (0, 1)", "threshold=127.5", probability=lambda images: 255 * one(images),
     ),
     Output(
@@ -326,7 +326,7 @@ OUTPUTS = [
     ),
     Output(
         NUMBERS, "bool: masks", lambda images: one(images) > 0.5,
-        "Values are used without an activation; the threshold decides.", probability=above_half,
+        "Values are probabilities; the threshold decides.", probability=above_half,
     ),
     Output(SIZE, "maps of the image's size", one, "Maps have the image's 2 x 3 px (rows x columns)."),
     Output(
