@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable
 
 
-def medians(rounds: int, *functions: Callable[[], object]) -> list[float]:
+def medians(
+    rounds: int, *functions: Callable[[], object], clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
     """Median seconds of each function over several rounds in which they take turns."""
     samples: list[list[float]] = [[] for _ in functions]
     for _ in range(rounds):
         for times, function in zip(samples, functions, strict=True):
-            started = time.perf_counter()
+            started = clock()
             function()
-            times.append(time.perf_counter() - started)
+            times.append(clock() - started)
     return [statistics.median(times) for times in samples]

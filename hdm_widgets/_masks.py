@@ -17,6 +17,8 @@ __all__ = [
     "check_ignore",
     "check_truth",
     "find_ambiguity",
+    "find_mark",
+    "read_labels",
     "read_mask",
     "to_array",
     "without",
@@ -47,6 +49,11 @@ class GivenMask:
     values: NDArray[Any]
     mask: NDArray[np.bool_]
     ignored: NDArray[np.bool_] | None
+
+    def with_class(self, number: int) -> GivenMask:
+        """The same class numbers with the mask of one class."""
+        mask = self.values == number
+        return GivenMask(self.values, without(mask, self.ignored), self.ignored)
 
     def ignoring(self, pixels: NDArray[np.bool_]) -> GivenMask:
         """A copy that ignores some more pixels."""
@@ -173,8 +180,57 @@ def _check_floats(values: NDArray[np.floating], mask: NDArray[np.bool_], name: s
     raise ValueError(f"the {name} has floats other than 0 and 1, such as {first:g}; {advice}")
 
 
-def check_truth(segment: object, height: int, width: int, ignore: Ignore | None = None) -> GivenMask:
-    """Read a ground truth (H, W); the arrays are copies.
+def read_labels(given: ArrayLike | Tensor, ignore: Ignore | None = None, *, name: str = "segment") -> GivenMask:
+    """Read a map of class numbers; its mask is everything but class 0.
+
+    Parameters
+    ----------
+    given : array_like or torch.Tensor
+        Of bool, whole numbers, or floats that are whole numbers. Masked pixels of a numpy masked array are ignored.
+    ignore : number or array of bool, optional
+        The value of pixels that do not count (NaN serves), or a mask of them.
+    name : str
+        What messages call it.
+
+    Returns
+    -------
+    GivenMask
+        With `values` as int64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If these are no class numbers, 0 or more.
+    """
+    values, ignored = to_array(given)
+    if values.dtype.kind not in "buif":
+        raise TypeError(f"with target='all' the {name} must have class numbers, got {values.dtype}")
+    if ignore is not None:
+        chosen = _chosen(values, check_ignore(ignore), name)
+        ignored = chosen if ignored is None else ignored | chosen
+    if ignored is not None:
+        values = np.where(ignored, np.zeros((), values.dtype), values)
+    whole = np.isfinite(values) & (np.round(values) == values)
+    if not whole.all():
+        first = float(values[~whole].flat[0])
+        raise ValueError(
+            f"with target='all' the {name} must have class numbers, 0 or more, got {first:g}"
+            + ("; for pixels that do not count, ignore=float('nan')" if np.isnan(first) else "")
+        )
+    numbers = values.astype(np.int64)
+    if numbers.min(initial=0) < 0:
+        low = int(numbers.min())
+        raise ValueError(
+            f"with target='all' the {name} must have class numbers, 0 or more, got {low}; for pixels that do not "
+            f"count, ignore={low}"
+        )
+    return GivenMask(numbers, numbers != 0, ignored)
+
+
+def check_truth(
+    segment: object, height: int, width: int, ignore: Ignore | None = None, *, labels: bool = False
+) -> GivenMask:
+    """Read a ground truth (H, W), a mask or class numbers; the arrays are copies.
 
     Raises
     ------
@@ -188,7 +244,7 @@ def check_truth(segment: object, height: int, width: int, ignore: Ignore | None 
     if shape != (height, width):
         advice = _advice_on_shape(to_array(segment)[0], height, width)
         raise ValueError(f"expected a segment of the image's size ({height}, {width}), got shape {shape}{advice}")
-    given = read_mask(segment, ignore, name="segment")
+    given = read_labels(segment, ignore) if labels else read_mask(segment, ignore, name="segment")
     return GivenMask(given.values.copy(), given.mask.copy(), given.ignored)
 
 
@@ -244,23 +300,30 @@ def find_ambiguity(values: NDArray[Any], name: str, variable: str, *, may_ignore
     if not nonzero.size or nonzero.min() == nonzero.max():
         return None
     found: list[int] = np.unique(nonzero).tolist()
-    marks = [value for value in _CUSTOMARY if value in found]
     classes = [value for value in found if value not in _CUSTOMARY]
-    if marks and classes and classes[-1] <= _GRAY:
+    if (mark := find_mark(nonzero)) is not None:
         if not may_ignore:
             return Ambiguity(
                 "ignore",
-                f"{name} has the value {marks[0]} beside {classes[0]}, and both count as the segment; "
+                f"{name} has the value {mark} beside {classes[0]}, and both count as the segment; "
                 f"for one class of a label map use {variable} == {classes[0]}",
             )
         several = "" if len(classes) == 1 else f"; for one class of a label map use {variable} == {classes[0]}"
         return Ambiguity(
             "ignore",
-            f"{name} has the value {marks[0]} beside {classes[0]}, and both count as the segment; if {marks[0]} marks "
-            f"pixels that do not count, say so: ignore={marks[0]}{several}",
+            f"{name} has the value {mark} beside {classes[0]}, and both count as the segment; if {mark} marks "
+            f"pixels that do not count, say so: ignore={mark}{several}",
         )
     return Ambiguity(
         "classes",
         f"{name} has {len(found)} different values besides 0 and all of them count; "
         f"for one class of a label map use {variable} == {found[0]}",
     )
+
+
+def find_mark(values: NDArray[Any]) -> int | None:
+    """A value that by custom marks pixels without a label, if whole numbers have it beside class numbers."""
+    found: list[int] = np.unique(values[values != 0]).tolist()
+    marks = [value for value in _CUSTOMARY if value in found]
+    classes = [value for value in found if value not in _CUSTOMARY]
+    return marks[0] if marks and classes and classes[-1] <= _GRAY else None

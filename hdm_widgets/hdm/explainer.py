@@ -23,7 +23,7 @@ from hdm_widgets._validation import (
 )
 from hdm_widgets.hdm.cache import ScanCache
 from hdm_widgets.hdm.grid import Grid, check_count
-from hdm_widgets.hdm.measure import MaskMeasure, Measure, MeasuredOutput, OutputMeasure
+from hdm_widgets.hdm.measure import ClassMeasure, MaskMeasure, Measure, MeasuredOutput, OutputMeasure
 from hdm_widgets.hdm.occlusion import Occluder, OverriddenOcclusion, check_fill_length
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions, ScanSettings
 from hdm_widgets.hdm.plan import Plan
@@ -38,6 +38,21 @@ from hdm_widgets.models.batch_size import BatchSize
 from hdm_widgets.models.segmenter import Model, ModelError, Segmenter
 
 __all__ = ["HausdorffDistanceMasks"]
+
+
+def _first_class(truth: GivenMask) -> int:
+    """The first class besides 0 that a ground truth of class numbers has; 0 if it has no other."""
+    besides = truth.values[truth.values != 0]
+    return int(besides.min()) if besides.size else 0
+
+
+def _segmenter_for_all(model: Model, target: int, **options: Any) -> Segmenter:
+    """The segmenter that measures one class of many."""
+    if isinstance(model, Segmenter) and model.target is not None:
+        raise ValueError(
+            f"the Segmenter's own target is class {model.target}; for target='all' make it without a target"
+        )
+    return Segmenter.wrap(model, **options).for_target(target)
 
 
 class HausdorffDistanceMasks:
@@ -339,14 +354,19 @@ class HausdorffDistanceMasks:
         """
         asked = ScanOptions(**options)
         grid = self.grid
-        segmenter = Segmenter.wrap(model, target=asked.target, threshold=asked.threshold, device=device)
+        all_classes = asked.target == "all"
+        truth = check_truth(segment, self.height, self.width, asked.ignore, labels=all_classes)
+        if all_classes:
+            truth = truth.with_class(_first_class(truth))
+            segmenter = _segmenter_for_all(model, _first_class(truth), threshold=asked.threshold, device=device)
+        else:
+            segmenter = Segmenter.wrap(model, target=asked.target, threshold=asked.threshold, device=device)
         preprocess = segmenter.preprocess is not None
         checked = check_image(
             image, self.height, self.width, preprocess=preprocess,
             advice_if_swapped=f"; width comes first: HausdorffDistanceMasks({self.height}, {self.width})",
         )  # fmt: skip
         check_fill_length(asked.fill, len(checked))
-        truth = check_truth(segment, self.height, self.width, asked.ignore)
         settings = ScanSettings(
             channel=check_channel(channel, len(checked)),
             normalize=self.normalize,
@@ -358,7 +378,13 @@ class HausdorffDistanceMasks:
             tolerance=asked.tolerance,
             region=None if asked.region is None else check_region(asked.region, self.height, self.width),
             own_range=preprocess,
+            target=segmenter.target,
         )
+        if all_classes and settings.distance == "custom":
+            raise ValueError(
+                "calculate_distance of your own measures the raw output, and target='all' keeps masks; make one scan "
+                "for each class"
+            )
         occluder: Occluder
         if settings.own_mask:
             occluder = OverriddenOcclusion(grid, checked, settings.channel, self.normalize, self.apply_mask)
@@ -371,7 +397,7 @@ class HausdorffDistanceMasks:
             segmenter,
             occluder,
             show,
-            partial(self._measure, segmenter, settings),
+            partial(self._measure, segmenter, settings, ClassMeasure if all_classes else MaskMeasure),
             checked,
             truth,
             settings,
@@ -379,14 +405,21 @@ class HausdorffDistanceMasks:
             asked.keep_outputs,
             BatchSize(asked.batch_size or segmenter.batch_size, checked, segmenter.run_device),
             self._cache,
+            all_classes,
         )
 
-    def _measure(self, segmenter: Segmenter, settings: ScanSettings, truth: GivenMask) -> Callable[[Tensor], Measure]:
+    def _measure(
+        self,
+        segmenter: Segmenter,
+        settings: ScanSettings,
+        measure: type[MaskMeasure | ClassMeasure],
+        truth: GivenMask,
+    ) -> Callable[[Tensor], Measure]:
         """What measures windows over a raw output."""
         if settings.distance == "hausdorff":
             ignored = truth.ignored
             reference = ReferenceMask(truth.mask, empty=settings.empty, spacing=settings.spacing, ignore=ignored)
-            return lambda raw: MaskMeasure(segmenter, reference, raw)
+            return lambda raw: measure(segmenter, reference, raw)
         function = row_distance if settings.distance == "rows" else self.calculate_distance
         return lambda raw: OutputMeasure(segmenter, function, truth, settings, raw)
 

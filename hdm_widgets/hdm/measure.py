@@ -20,7 +20,7 @@ from hdm_widgets.metrics.distance import ReferenceMask, hausdorff_distance
 from hdm_widgets.metrics.windowed_distance import WindowedDistance
 from hdm_widgets.models.segmenter import Segmenter
 
-__all__ = ["MaskMeasure", "Measure", "MeasuredOutput", "OutputMeasure"]
+__all__ = ["ClassMeasure", "MaskMeasure", "Measure", "MeasuredOutput", "OutputMeasure"]
 
 
 class Measure(Protocol):
@@ -32,13 +32,16 @@ class Measure(Protocol):
         Of the whole output.
     mask : numpy.ndarray, bool (H, W)
         Of the whole output.
+    predicted : numpy.ndarray (H, W)
+        What is kept of the whole output: the mask, or the classes of all pixels.
     """
 
     distance: float
     mask: NDArray[np.bool_]
+    predicted: NDArray[Any]
 
-    def __call__(self, outputs: Outputs) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Distances (n,), and what the masks show in the windows (n, h, w)."""
+    def __call__(self, outputs: Outputs) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """Distances (n,), and what is to be kept of the windows (n, h, w)."""
 
 
 class MaskMeasure:
@@ -55,6 +58,7 @@ class MaskMeasure:
     def __init__(self, segmenter: Segmenter, truth: ReferenceMask, raw: Tensor) -> None:
         self._segmenter = segmenter
         self.mask: NDArray[np.bool_] = segmenter.binarize(raw)[0].cpu().numpy()
+        self.predicted = self.mask
         self._windowed = WindowedDistance(truth, self.mask)
         self.distance = self._windowed.base_distance
 
@@ -62,6 +66,53 @@ class MaskMeasure:
         """See `Measure`."""
         masks: NDArray[np.bool_] = self._segmenter.binarize(outputs.values).cpu().numpy()
         return self._windowed.distances(outputs.rows, outputs.cols, masks), masks
+
+
+class ClassMeasure:
+    """As `MaskMeasure` for the segmenter's target, but the classes of all pixels are kept.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        With a target.
+    truth : ReferenceMask
+        Of the target.
+    raw : torch.Tensor (1, classes, H, W)
+        The whole output.
+
+    Attributes
+    ----------
+    count : int or None
+        How many classes the model has; None where it returns class numbers.
+    no_class : int
+        Stands for pixels for which the model has no output.
+    """
+
+    def __init__(self, segmenter: Segmenter, truth: ReferenceMask, raw: Tensor) -> None:
+        self._segmenter = segmenter
+        self.count = None if segmenter.reading.form == "class numbers" else raw.shape[1]
+        small = self.count is not None and self.count <= np.iinfo(np.uint8).max
+        self._dtype = torch.uint8 if small else torch.int32
+        self.no_class = self.count if self.count is not None else int(np.iinfo(np.int32).min)
+        self._valid = segmenter.valid_pixels(*raw.shape[-2:])
+        whole = Outputs.from_whole(np.zeros(1, np.intp), raw)
+        self.predicted: NDArray[Any] = self._classes(whole)[0]
+        self.mask: NDArray[np.bool_] = self.predicted == segmenter.target
+        self._windowed = WindowedDistance(truth, self.mask)
+        self.distance = self._windowed.base_distance
+
+    def __call__(self, outputs: Outputs) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """See `Measure`."""
+        classes = self._classes(outputs)
+        return self._windowed.distances(outputs.rows, outputs.cols, classes == self._segmenter.target), classes
+
+    def _classes(self, outputs: Outputs) -> NDArray[Any]:
+        classes: NDArray[Any] = self._segmenter.class_numbers(outputs.values).to(self._dtype).cpu().numpy()
+        if self._valid is not None:
+            height, width = classes.shape[1:]
+            for each, row, col in zip(classes, outputs.rows, outputs.cols, strict=True):
+                each[~self._valid[row : row + height, col : col + width]] = self.no_class
+        return classes
 
 
 class OutputMeasure:
@@ -90,6 +141,7 @@ class OutputMeasure:
         self._segmenter, self._function, self._raw, self._settings = segmenter, function, raw, settings
         self._ignored, self._truth = truth.ignored, _masked(truth.values, truth.ignored)
         self.mask: NDArray[np.bool_] = segmenter.binarize(raw)[0].cpu().numpy()
+        self.predicted = self.mask
         self.distance = self._distance(raw)
 
     def __call__(self, outputs: Outputs) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

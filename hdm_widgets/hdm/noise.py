@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hdm_widgets.hdm.measure import Measure
 
-__all__ = ["Noise", "measure_noise"]
+__all__ = ["Noise", "noise_between", "repeated_runs"]
 
 # Runs of a model that is random. Each costs as much as a disc.
 _RUNS = 8
@@ -39,8 +40,8 @@ class Noise:
     runs: int
 
 
-def measure_noise(raw: Tensor, run: Callable[[], Tensor], measure: Callable[[Tensor], Measure]) -> Noise | None:
-    """Run the same image again; if the output differs, run it several times and compare the masks.
+def repeated_runs(raw: Tensor, run: Callable[[], Tensor], measure: Callable[[Tensor], Measure]) -> list[Measure]:
+    """Run the same image again; if the output differs, run it several times and measure them all.
 
     Parameters
     ----------
@@ -53,16 +54,25 @@ def measure_noise(raw: Tensor, run: Callable[[], Tensor], measure: Callable[[Ten
 
     Returns
     -------
-    Noise or None
-        None if the first two runs are equal.
+    list of Measure
+        Of all runs; empty if the first two are equal.
     """
     again = run()
     if torch.equal(raw, again) or float((raw - again).abs().max()) <= _ROUNDING * max(1.0, float(raw.abs().max())):
-        return None
-    measured = [measure(each) for each in (raw, again, *(run() for _ in range(_RUNS - 2)))]
-    distances = np.array([each.distance for each in measured])
-    masks = np.stack([each.mask for each in measured])
+        return []
+    return [measure(each) for each in (raw, again, *(run() for _ in range(_RUNS - 2)))]
+
+
+def noise_between(distances: Sequence[float], masks: Sequence[NDArray[np.bool_]]) -> Noise:
+    """What differs between repeated runs on one image.
+
+    Parameters
+    ----------
+    distances : sequence of float
+    masks : sequence of numpy.ndarray, bool (H, W)
+    """
     pixels = max(int(np.count_nonzero(mask != other)) for at, mask in enumerate(masks) for other in masks[:at])
-    finite = distances[np.isfinite(distances)]
+    measured = np.array(distances)
+    finite = measured[np.isfinite(measured)]
     value_range = float(np.ptp(finite)) if len(finite) else 0.0
-    return Noise(value_range if len(finite) in (0, len(distances)) else float("inf"), pixels, _RUNS)
+    return Noise(value_range if len(finite) in (0, len(measured)) else float("inf"), pixels, len(masks))

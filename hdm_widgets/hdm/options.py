@@ -27,7 +27,7 @@ class ScanKeywords(TypedDict, total=False):
     """The keywords of a scan for type checkers; `ScanOptions` documents them."""
 
     batch_size: int | None
-    target: int | None
+    target: int | Literal["all"] | None
     threshold: float | None
     distance: Distance
     empty: EmptyPolicy
@@ -49,8 +49,10 @@ class ScanOptions:
     batch_size : int, optional
         Images in one run of the model. By default the largest batch that still lowers the time per image, bounded by
         free memory and 0.25 s.
-    target : int, optional
-        The class that is the segment, for a model with several.
+    target : int or "all", optional
+        The class that is the segment, for a model with several. `"all"`: keep the masks of all classes, so that
+        `result.for_class` measures any of them without another run. The ground truth has class numbers then, and the
+        scan itself measures its first class besides 0. For models with exclusive classes or class numbers.
     threshold : float, optional
         Probability above which a pixel belongs to the segment; 0.5 by default.
     distance : {"hausdorff", "rows"}
@@ -87,7 +89,7 @@ class ScanOptions:
     RETIRED: ClassVar = {"exact": "tolerance=0.001 approximates, and without tolerance a scan is exact"}
 
     batch_size: int | None = None
-    target: int | None = None
+    target: int | Literal["all"] | None = None
     threshold: float | None = None
     distance: Distance = "hausdorff"
     empty: EmptyPolicy = "diagonal"
@@ -114,6 +116,27 @@ class ScanOptions:
         if self.tolerance is not None:
             self._check_tolerance(self.tolerance)
             object.__setattr__(self, "tolerance", float(self.tolerance))
+        if isinstance(self.target, str):
+            self._check_all_classes(self.target)
+
+    def _check_all_classes(self, target: str) -> None:
+        if target != "all":
+            raise ValueError(f"target must be the index of a class, or 'all', got {target!r}")
+        if not self.keep_outputs:
+            raise ValueError(
+                "target='all' measures the classes from the masks that a scan keeps; drop keep_outputs=False, or say "
+                "which class: target=1"
+            )
+        if self.distance != "hausdorff":
+            raise ValueError(
+                f"distance={self.distance!r} is measured on the raw output, and target='all' keeps masks; make one "
+                "scan for each class"
+            )
+        if self.tolerance is not None:
+            raise ValueError(
+                "the error of an approximate scan is measured for one class only; drop tolerance, or say which class: "
+                "target=1"
+            )
 
     def _check_tolerance(self, tolerance: object) -> None:
         number = isinstance(tolerance, (int, float, np.number)) and not isinstance(tolerance, bool)
@@ -148,6 +171,8 @@ class ScanSettings:
         (row0, col0, row1, col1) of a scan of part of the image.
     own_range : bool
         The Segmenter had a `preprocess`: the image has values as they were given, and fill="minimum" is its own black.
+    target : int or None
+        The class that is measured; None for a model with one map, or where the Segmenter's default serves.
     """
 
     channel: Channel = -1
@@ -160,6 +185,7 @@ class ScanSettings:
     region: tuple[int, int, int, int] | None = None
     spacing: tuple[float, float] = (1, 1)
     own_range: bool = False
+    target: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spacing", check_spacing(self.spacing))

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from matplotlib.colors import Colormap
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
-from hdm_widgets import _storage
 from hdm_widgets._bitmasks import MaskStore
 from hdm_widgets._masks import read_mask
 from hdm_widgets._picture import Bands, Display
@@ -32,11 +30,13 @@ from hdm_widgets.hdm.circle_map import (
     painted_values,
     relative,
 )
+from hdm_widgets.hdm.classes import ClassMasks, MasksOfClass
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.noise import Noise
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.plan import Plan
 from hdm_widgets.hdm.plotting import Panel, canny, draw, draw_in_a_row, png
+from hdm_widgets.hdm.result_file import read_result, write_result
 from hdm_widgets.metrics.distance import HausdorffPair, hausdorff_pair
 from hdm_widgets.metrics.overlap import iou
 from hdm_widgets.models.reading import Reading
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HDMResult", "ScanUpdate"]
 
-_FORMAT = "hdm-widgets result 2"
 # Title and usual color map of each kind of map in a figure.
 _PANELS = {
     RAW: ("Distance to the truth", "Blues"),
@@ -88,6 +87,11 @@ class HDMResult:
         What was understood of the model's output; None in a loaded result.
     ignored : numpy.ndarray, bool (H, W), or None
         Pixels that count neither in distances nor in overlaps; None if all do.
+
+    Notes
+    -----
+    A scan with `target="all"` keeps all classes: see `classes` and `for_class`. The result itself is of the class
+    `settings.target`.
     """
 
     values: NDArray[np.float64]
@@ -100,11 +104,12 @@ class HDMResult:
     settings: ScanSettings
     plan: Plan | None = None
     approximation: Approximation | None = None
-    _masks: MaskStore | None = field(repr=False, default=None)
+    _masks: MaskStore | MasksOfClass | None = field(repr=False, default=None)
     _show: Callable[[int, int], Tensor] | None = field(repr=False, default=None)
     noise: Noise | None = None
     reading: Reading | None = field(repr=False, default=None)
     ignored: NDArray[np.bool_] | None = None
+    _classes: ClassMasks | None = field(repr=False, default=None)
 
     @property
     def width(self) -> int:
@@ -152,6 +157,47 @@ class HDMResult:
             reached.
         """
         return relative(self.values, self.baseline, result_type)
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The classes that `for_class` takes; empty unless the scan had `target="all"`.
+
+        All classes of the model; of a model that returns class numbers those in its outputs and in the ground truth.
+        """
+        return () if self._classes is None else self._classes.numbers(self.measured)
+
+    def for_class(self, number: int) -> HDMResult:
+        """The result of another class, from the masks that were kept; the model is not run.
+
+        Parameters
+        ----------
+        number : int
+            One of `classes`.
+
+        Returns
+        -------
+        HDMResult
+            As a scan with `target=number` would have it.
+
+        Raises
+        ------
+        ValueError
+            If there is no such class; if the scan did not have `target="all"`; if a mask is empty under
+            `empty="raise"`.
+        """
+        every = self._classes
+        if every is None:
+            raise ValueError("one class was kept; explain(..., target='all') keeps all of them")
+        number = every.check(number, self.measured)
+        if number == self.settings.target:
+            return self
+        one = every.measure(number, self.measured)
+        values = one.distances
+        values[~self.settings.asked(self.grid)] = one.baseline
+        return replace(
+            self, values=values, baseline=one.baseline, segment=one.truth, baseline_mask=one.predicted,
+            settings=replace(self.settings, target=number), _masks=every.masks(number), noise=one.noise,
+        )  # fmt: skip
 
     def circle_map(
         self,
@@ -390,27 +436,7 @@ class HDMResult:
         path : path-like
             Written as given; `.npz` is the usual ending.
         """
-        grid = self.grid
-        about = {
-            "format": _FORMAT,
-            "grid": [grid.height, grid.width, grid.circle_size, grid.offset],
-            "baseline": self.baseline,
-            "settings": asdict(self.settings),
-            "approximation": asdict(self.approximation) if self.approximation else None,
-            "noise": asdict(self.noise) if self.noise else None,
-        }
-        arrays: dict[str, Any] = {
-            "values": self.values,
-            "measured": self.measured,
-            "image": self.image,
-            "segment": self.segment,
-            "baseline_mask": self.baseline_mask,
-        }
-        if self.ignored is not None:
-            arrays["ignored"] = self.ignored
-        if self._masks is not None:
-            arrays |= self._masks.arrays(self.measured)
-        _storage.write(path, about, arrays)
+        write_result(path, vars(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> HDMResult:
@@ -421,28 +447,7 @@ class HDMResult:
         ValueError
             If the file is no such result.
         """
-        about, arrays = _storage.read(path, _FORMAT)
-        try:
-            grid, settings = Grid(*about["grid"]), ScanSettings(**about["settings"])
-            return cls(
-                arrays["values"],
-                float(about["baseline"]),
-                arrays["measured"],
-                grid,
-                arrays["image"],
-                arrays["segment"],
-                arrays["baseline_mask"],
-                settings,
-                None,
-                Approximation(**about["approximation"]) if about["approximation"] else None,
-                MaskStore.from_arrays(arrays) if "mask_base" in arrays else None,
-                None if settings.own_mask else settings.occlusion(grid, torch.from_numpy(arrays["image"])).occluded,
-                # Files of earlier versions have none.
-                noise=Noise(**about["noise"]) if about.get("noise") else None,
-                ignored=arrays.get("ignored"),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{os.fspath(path)!r} is not a whole HDMResult: {error}") from error
+        return cls(**read_result(path))
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,14 +14,15 @@ from scipy import ndimage
 from torch import Tensor
 
 from hdm_widgets._bitmasks import MaskPatch, MaskStore, patch_of
-from hdm_widgets._masks import GivenMask, find_ambiguity
+from hdm_widgets._masks import GivenMask, find_ambiguity, find_mark
 from hdm_widgets._validation import warn_user
 from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.backends import Inference, Outputs, WindowsDifferError
 from hdm_widgets.hdm.cache import DistanceCache, Measured, ScanCache
 from hdm_widgets.hdm.circle_map import filled
-from hdm_widgets.hdm.measure import Measure
-from hdm_widgets.hdm.noise import Noise, measure_noise
+from hdm_widgets.hdm.classes import ClassMasks, check_classes
+from hdm_widgets.hdm.measure import ClassMeasure, Measure
+from hdm_widgets.hdm.noise import Noise, noise_between, repeated_runs
 from hdm_widgets.hdm.occlusion import Changes, Occluder, Occlusion, warn_of_clipping
 from hdm_widgets.hdm.options import InferenceMode, ScanSettings
 from hdm_widgets.hdm.plan import Plan, make_plan
@@ -70,6 +71,8 @@ class PreparedScan:
     sizes : BatchSize
         Of whole images.
     cache : ScanCache
+    all_classes : bool
+        Keep the classes of all pixels; the truth has class numbers, and the segmenter the class that is measured.
     """
 
     segmenter: Segmenter
@@ -83,12 +86,19 @@ class PreparedScan:
     keep_outputs: bool
     sizes: BatchSize
     cache: ScanCache
+    all_classes: bool = False
 
     def warn(self) -> None:
         """Warn about inputs that are valid but probably unintended."""
         if not self.truth.mask.any():
             warn_user("the segment is empty: every distance follows the policy for empty masks (empty=)")
-        if (ambiguity := find_ambiguity(self.truth.values, "the segment", "segment")) is not None:
+        if self.all_classes:
+            if (mark := find_mark(self.truth.values)) is not None:
+                warn_user(
+                    f"the segment has the value {mark}, which counts as a class; if it marks pixels that do not count, "
+                    f"say so: ignore={mark}"
+                )
+        elif (ambiguity := find_ambiguity(self.truth.values, "the segment", "segment")) is not None:
             warn_user(ambiguity.text)
         settings = self.settings
         if settings.fill == "minimum" and not settings.own_mask and not settings.own_range:
@@ -129,6 +139,8 @@ class PreparedScan:
                 truth = truth.ignoring(~valid)
             measure_over = self.measure_with(truth)
             plain = measure = measure_over(raw)
+            if isinstance(plain, ClassMeasure):
+                check_classes(truth.values, plain.count)
             if not torch.equal(unchanged.cpu(), self.image):
                 raw = segmenter.raw(unchanged[None].clone())
                 measure = measure_over(raw)
@@ -136,14 +148,14 @@ class PreparedScan:
             raise_with_cell(error, None)
         cells = np.argwhere(self.settings.asked(self.occluder.grid))
         changed = len(cells) and len(self.occluder.boxes(cells[:: max(1, len(cells) // _SAMPLE)]))
-        noise = self._check_runs(raw, unchanged, measure_over, stopped) if changed else None
+        runs = self._check_runs(raw, unchanged, measure_over, stopped) if changed else []
         single = _MIXED if segmenter.reading.batch_dependent else ""
         planned = make_plan(
             segmenter, self.occluder, self.inference, self.settings.tolerance, cells, raw, seconds, single
         )
         inference = Inference(segmenter, planned, self.inference, unchanged, raw)
         cached = self._cached(measure, inference, raw, truth)
-        return _RunningScan(self, truth, plain, measure, inference, cached, noise)
+        return _RunningScan(self, truth, plain, measure, inference, cached, runs)
 
     def _check_runs(
         self,
@@ -151,28 +163,28 @@ class PreparedScan:
         unchanged: Tensor,
         measure_over: Callable[[Tensor], Measure],
         stopped: Callable[[], bool],
-    ) -> Noise | None:
+    ) -> list[Measure]:
         """Run the image again, alone and in a batch, unless that has been done with this segmenter.
 
-        A model that draws random numbers gets a noise level; one that mixes the images of a batch is run on single
-        images from now on.
+        Of a model that draws random numbers the runs are returned, else none. One that mixes the images of a batch is
+        run on single images from now on.
         """
         segmenter, image = self.segmenter, unchanged[None]
         checked = segmenter.runs_are_checked(unchanged)
-        noise = None
+        runs: list[Measure] = []
         try:
             if not stopped() and (not checked or segmenter.reading.random):
-                noise = measure_noise(raw, lambda: segmenter.raw(image.clone()), measure_over)
+                runs = repeated_runs(raw, lambda: segmenter.raw(image.clone()), measure_over)
             if not stopped() and not checked:
                 # Who asks for single images gets what each image gives alone.
                 mixes = self.sizes.limit > 1 and mixes_batches(segmenter, image) > 1
-                segmenter.note_runs(unchanged, batch_dependent=mixes, random=noise is not None)
-                self._warn_of_runs(noise)
+                segmenter.note_runs(unchanged, batch_dependent=mixes, random=bool(runs))
+                self._warn_of_runs(_noise(runs))
         except Exception as error:  # noqa: BLE001 - any error is reported with its place
             raise_with_cell(error, None)
         if segmenter.reading.batch_dependent:
             self.sizes.run_singly()
-        return noise
+        return runs
 
     def _warn_of_runs(self, noise: Noise | None) -> None:
         if noise is not None:
@@ -195,7 +207,7 @@ class PreparedScan:
             # Never serve a cached windowed result to inference="full".
             self.inference == "full", inference.tolerance,
             settings.distance, settings.empty, settings.spacing,
-            segmenter.target, segmenter.threshold, segmenter.activation, segmenter.pad_to,
+            segmenter.target, segmenter.threshold, segmenter.activation, segmenter.pad_to, self.all_classes,
         )  # fmt: skip
         images = [self.image, self.occluder.unchanged]
         if isinstance(self.occluder, Occlusion):
@@ -219,7 +231,8 @@ class _RunningScan:
         Of windows over the output for the unchanged image, which is the image with an empty disc.
     inference : Inference
     cached : DistanceCache
-    noise : Noise or None
+    runs : list of Measure
+        Of the image without a disc, for a model whose runs differ.
     """
 
     def __init__(
@@ -230,13 +243,14 @@ class _RunningScan:
         measure: Measure,
         inference: Inference,
         cached: DistanceCache,
-        noise: Noise | None,
+        runs: list[Measure],
     ) -> None:
         self._prepared, self._plain, self._measure = prepared, plain, measure
-        self.inference, self._cached, self._noise = inference, cached, noise
+        self.inference, self._cached = inference, cached
+        self._runs, self._noise = runs, _noise(runs)
         self._grid = prepared.occluder.grid
         self._asked = prepared.settings.asked(self._grid)
-        self._truth, self._ignored, self._image = truth.mask, truth.ignored, prepared.image.numpy()
+        self._truth, self._image = truth, prepared.image.numpy()
         self._approximation: Approximation | None = None
         # Keys of the cells that this scan itself put into the cache.
         self._put: set[bytes] = set()
@@ -250,7 +264,13 @@ class _RunningScan:
         self._values = np.full(self._grid.shape, np.nan)
         self._values[~self._asked] = self._plain.distance
         self._measured = np.zeros(self._grid.shape, dtype=bool)
-        self._masks = MaskStore(self._measure.mask) if self._prepared.keep_outputs else None
+        self._masks = MaskStore(self._measure.predicted) if self._prepared.keep_outputs else None
+        self._classes = None
+        if self._masks is not None and isinstance(self._plain, ClassMeasure):
+            self._classes = ClassMasks(
+                self._masks, self._plain.predicted, self._truth.values, self._truth.ignored, self._prepared.settings,
+                self._plain.count, [run.predicted for run in self._runs],
+            )  # fmt: skip
 
     def updates(self, started: float) -> Generator[ScanUpdate]:
         """See `PreparedScan.updates`; `started` is when the scan began."""
@@ -275,11 +295,12 @@ class _RunningScan:
             yield self._update(_NO_CELLS, latest.stride)
 
     def _result(self) -> HDMResult:
-        prepared = self._prepared
+        prepared, truth, classes = self._prepared, self._truth, self._classes
+        masks = self._masks if classes is None else classes.masks(int(prepared.segmenter.target or 0))
         return HDMResult(
-            self._values.copy(), self._plain.distance, self._measured.copy(), self._grid, self._image, self._truth,
-            self._plain.mask, prepared.settings, self.inference.plan, self._approximation, self._masks, prepared.show,
-            noise=self._noise, reading=prepared.segmenter.reading, ignored=self._ignored,
+            self._values.copy(), self._plain.distance, self._measured.copy(), self._grid, self._image, truth.mask,
+            self._plain.mask, prepared.settings, self.inference.plan, self._approximation, masks, prepared.show,
+            noise=self._noise, reading=prepared.segmenter.reading, ignored=truth.ignored, _classes=classes,
         )  # fmt: skip
 
     def _update(self, cells: NDArray[np.intp], stride: int) -> ScanUpdate:
@@ -381,7 +402,7 @@ class _RunningScan:
                 outputs.items.tolist(), outputs.rows.tolist(), outputs.cols.tolist(), distances, windows, strict=True
             ):
                 key = changes.keys[item]
-                one = Measured(float(distance), patch_of(self._measure.mask, row, col, window))
+                one = Measured(float(distance), patch_of(self._measure.predicted, row, col, window))
                 self._cached.put(key, one)
                 self._put.add(key)
                 items += same[key]
@@ -428,7 +449,7 @@ class _RunningScan:
             outputs = self.inference.model_output(changes, changes.keys.index(key))
             _, windows = self._measure(outputs)
             one = cached[key]
-            same = one is not None and patch_of(self._measure.mask, 0, 0, windows[0]) == one.mask
+            same = one is not None and patch_of(self._measure.predicted, 0, 0, windows[0]) == one.mask
         except Exception:  # noqa: BLE001 - the cell is run again, and that says what is wrong
             same = False
         if not same:
@@ -437,6 +458,10 @@ class _RunningScan:
 
 
 _NO_CELLS = np.empty((0, 2), np.intp)
+
+
+def _noise(runs: list[Measure]) -> Noise | None:
+    return noise_between([run.distance for run in runs], [run.mask for run in runs]) if runs else None
 
 
 def _first_line(error: Exception) -> str:

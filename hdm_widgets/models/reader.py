@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any, Literal
@@ -330,6 +331,31 @@ class OutputReader:
         if classes > 2:
             raise ModelOutputError(f"the model returned {classes} classes; say which one is the segment with target=")
         return classes - 1
+
+    def for_target(self, target: int) -> OutputReader:
+        """The same reader for another class; what has been decided holds for both."""
+        other = copy.copy(self)
+        other._target, other._alignments = target, dict(self._alignments)
+        return other
+
+    def class_numbers(self, raw: Tensor) -> Tensor:
+        """The class of every pixel, (N, H, W), of a raw output with exclusive classes.
+
+        Raises
+        ------
+        ModelOutputError
+            If there is one map only, or classes are independent.
+        """
+        if self.numbers:
+            return raw[:, 0]
+        if raw.shape[1] == 1:
+            raise ModelOutputError("the model returned one map: there are no classes to choose from; drop target='all'")
+        if self.independent:
+            raise ModelOutputError(
+                "the model's classes are independent, and a pixel may belong to several: target='all' keeps one class "
+                "for each pixel; make one scan for each class, with target=0, 1, ..."
+            )
+        return raw.argmax(1)
 
     def target_map(self, raw: Tensor) -> Tensor:
         """The target's map (N, H, W) in a raw output."""

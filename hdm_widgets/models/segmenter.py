@@ -140,6 +140,8 @@ class Segmenter:
         self.preprocess = preprocess
         self._sizes: tuple[object, BatchSize] | None = None
         self._checked_sizes: set[tuple[int, ...]] = set()
+        # The last one that `for_target` made.
+        self._others: dict[object, Segmenter] = {}
         self._call = ModelCall(model)
         self._reader = OutputReader(
             model, target=self.target, threshold=self.threshold, activation=activation, output=output,
@@ -181,6 +183,20 @@ class Segmenter:
         other = copy.copy(self)
         other.model, other._call = model, ModelCall(model)
         return other
+
+    def for_target(self, target: int) -> Segmenter:
+        """The same segmenter for another class, the same object at every call.
+
+        What has been learned of the output so far holds for both.
+        """
+        key = target, id(self.model), self.device, self.batch_size, self.pad_to
+        if key not in self._others:
+            other = copy.copy(self)
+            other.target, other._others = target, {}
+            other._checked_sizes = set(self._checked_sizes)
+            other._reader = self._reader.for_target(target)
+            self._others = {key: other}
+        return self._others[key]
 
     def __repr__(self) -> str:
         settings = ("target", "threshold", "activation", "device", "batch_size", "pad_to", "output", "preprocess")
@@ -432,3 +448,13 @@ class Segmenter:
     def binarize(self, raw: Tensor) -> Tensor:
         """Masks, bool (N, H, W), from a raw output (N, classes, H, W)."""
         return self._reader.binarize(raw)
+
+    def class_numbers(self, raw: Tensor) -> Tensor:
+        """The class of every pixel, (N, H, W), from a raw output (N, classes, H, W) with exclusive classes.
+
+        Raises
+        ------
+        ModelOutputError
+            If there is one map only, or classes are independent.
+        """
+        return self._reader.class_numbers(raw)

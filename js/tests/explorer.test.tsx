@@ -5,11 +5,13 @@ import widget from "../src/hdm_explorer";
 import { GONE } from "../src/shared/traits";
 import {
   button,
+  choose,
   doublesMessage,
   FakeModel,
   fakeAddresses,
   fakeCanvases,
   show as onPage,
+  pick,
   rest,
 } from "./fake_model";
 
@@ -43,6 +45,8 @@ function state(): Record<string, unknown> {
     opacity: 0.7,
     cell: null,
     layers: ["picture", "map", "truth"],
+    target: null,
+    _classes: [],
     status: "running",
     progress: 0.75,
     error: "",
@@ -106,6 +110,44 @@ describe("a view of the explorer", () => {
     cancel?.click();
     const settings = { circleSize: 8, offset: 8, channel: -1 };
     expect(model.sent).toEqual([{ request: "cancel", settings, id: expect.any(Number) }]);
+    stop();
+  });
+
+  it("offers the classes by their names, and follows the one that is shown", async () => {
+    const classes = [
+      [0, "background"],
+      [3, "road"],
+      [7, "7"],
+    ];
+    const model = new FakeModel({ ...state(), target: 3, _classes: classes });
+    const { el, stop } = show(model);
+    const list = pick(el, "Class");
+    expect([...list.options].map((option) => option.text)).toEqual(["background", "road", "7"]);
+    expect(list.value).toBe("3");
+    choose(list, "7");
+    expect(model.state.target).toBe(7);
+    model.set("target", 0);
+    await rest();
+    expect(list.value).toBe("0");
+    expect(model.sent).toEqual([]);
+    stop();
+  });
+
+  it("has no choice of class where there is one class", () => {
+    const { el, stop } = show(new FakeModel({ ...state(), target: 1 }));
+    expect(() => pick(el, "Class")).toThrow("there is no list Class");
+    stop();
+  });
+
+  it("says why another class is shown", async () => {
+    const model = new FakeModel({ ...state(), status: "done" });
+    const { el, stop } = show(model);
+    expect(el.querySelector("[role=alert]")).toBeNull();
+    model.set("error", "there is no class 7; the classes are 0, 1, 2");
+    await rest();
+    expect(el.querySelector("[role=alert]")?.textContent).toBe(
+      "Another class is shownthere is no class 7; the classes are 0, 1, 2",
+    );
     stop();
   });
 

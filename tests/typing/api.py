@@ -77,6 +77,7 @@ def explain(model: nn.Module, image: Tensor, segment: Tensor) -> hdm.HDMResult:
     explainer.explain(model, image, segment, channel=[0], fill=(0.1,), progress=False)
     # The documented form: everything by position.
     assert_type(explainer.explain(model, image, segment, torch.device("cpu"), -1, progress=False), hdm.HDMResult)
+    explainer.explain(model, image, segment, target="all", progress=False)
     ignored = torch.zeros(16, 16, dtype=torch.bool)
     explainer.explain(model, image, segment, spacing=(0.5, 2), ignore=ignored, progress=False)
     assert_type(result.ignored, NDArray[np.bool_] | None)
@@ -133,6 +134,9 @@ def read_result(result: hdm.HDMResult, path: Path) -> None:
     assert_type(result.iou(0, 0), float)
     assert_type(result.grid, hdm.Grid)
     assert_type(result.settings, hdm.ScanSettings)
+    assert_type(result.settings.target, int | None)
+    assert_type(result.classes, tuple[int, ...])
+    assert_type(result.for_class(2), hdm.HDMResult)
     assert_type(result.approximation, hdm.Approximation | None)
     assert_type(result.reading, hw.Reading | None)
     assert_type(result.noise, hdm.Noise | None)
@@ -205,6 +209,8 @@ def widgets(model: nn.Module, image: Tensor, segment: Tensor, space: hw.LatentSp
     latent.close()
     display = hw.Display((0, 0, 0), stretch=(1, 99), nodata=-1)
     hw.HDMExplorer(model, image, segment, channel=[0], display=display).close()
+    hw.HDMExplorer(model, image, segment, target="all", class_names=["ground", "road"]).close()
+    hw.HDMExplorer(model, image, segment, target="all", class_names={1: "road"}).close()
     assert_type(hw.LatentSpace(None, display=0).display, hw.Display)
 
 
@@ -231,6 +237,7 @@ def mistakes_in_explanations(model: nn.Module, image: Tensor, segment: Tensor) -
     explainer.explain(model, image, segment, exact=False)  # type: ignore[call-arg]
     explainer.explain(model, image, segment, spacing=2.0)  # type: ignore[arg-type]
     explainer.explain(model, image, segment, ignore="void")  # type: ignore[arg-type]
+    explainer.explain(model, image, segment, target="every")  # type: ignore[arg-type]
     explainer.stream(model, image, segment, empty="zero")  # type: ignore[arg-type]
     explainer.stream(model, image, segment, progress=False)  # type: ignore[call-arg]
     explainer.plan(model, image, segment, tolerance="small")  # type: ignore[arg-type]

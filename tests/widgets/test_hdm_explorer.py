@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import traitlets
+from gate import BEFORE, SECONDS, Gate, first
 from on_screen import OnScreen, unpacked
 from PIL import Image
 from torch import nn
@@ -19,42 +20,6 @@ from hdm_widgets.hdm.plotting import canny
 IMAGE = np.full((2, 24, 32), 0.2, np.float32)
 IMAGE[:, 6:16, 8:20] = 0.8
 SEGMENT = (IMAGE[0] > 0.5).astype(np.uint8)
-SECONDS = 60
-
-
-# Calls of a model before any disc: the image, the same again, and a variant of it alone and in a batch.
-BEFORE = 4
-
-
-class Gate:
-    """A model that waits at every batch after the first until it is let through."""
-
-    def __init__(self):
-        self.calls = 0
-        self.arrived, self.open = threading.Semaphore(0), threading.Semaphore(0)
-
-    def __call__(self, images):
-        self.calls += 1
-        self.arrived.release()
-        assert self.open.acquire(timeout=SECONDS)
-        return images[:, 0]
-
-    def let(self, batches):
-        """Let so many batches through, then wait until the model holds the next."""
-        for _ in range(batches):
-            self.open.release()
-        for _ in range(batches):
-            assert self.arrived.acquire(timeout=SECONDS)
-
-    def begin(self):
-        assert self.arrived.acquire(timeout=SECONDS)
-
-    def free(self):
-        self.open.release(10_000)
-
-
-def first(images):
-    return images[:, 0]
 
 
 def png_of(message):

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, Unpack
 
 import torch
@@ -24,6 +25,7 @@ from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
 from hdm_widgets.hdm.plotting import canny
 from hdm_widgets.hdm.result import HDMResult, ScanUpdate
 from hdm_widgets.models.segmenter import Model
+from hdm_widgets.widgets.hdm.class_names import ClassNames, check_class_names, check_name_count, named_classes
 from hdm_widgets.widgets.hdm.messages import about_message, inspect_cell, map_message, wire_channel
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
 from hdm_widgets.widgets.shared.explorer import Explorer
@@ -55,8 +57,8 @@ class HDMExplorer(Explorer, Part):
         The image, of a floating type, as the model expects it. For a Segmenter with `preprocess`: the image as you have
         it, of any real type, also (H, W, C).
     segment : torch.Tensor or numpy.ndarray (H, W)
-        The ground truth, nonzero = segment: bool, whole numbers, or floats that are 0 and 1. Pixels that do not count,
-        see `ignore`, are striped.
+        The ground truth, nonzero = segment: bool, whole numbers, or floats that are 0 and 1; with `target="all"` class
+        numbers. Pixels that do not count, see `ignore`, are striped.
     circle_size, offset : int, optional
         Size of the disc, and steps from one to the next, in pixels. By default those of `explainer`, or about a tenth
         and a thirtieth of the shorter side.
@@ -74,6 +76,8 @@ class HDMExplorer(Explorer, Part):
         Where to run; the model's own device by default.
     normalize : bool, optional
         As for `hdm.HausdorffDistanceMasks.generate_masks`. By default as `explainer` has it, else False.
+    class_names : sequence of str or dict of int to str, optional
+        What the classes are called, with `target="all"`: in the order of their numbers, or by number.
     explainer : hdm.HausdorffDistanceMasks, optional
         An instance of your own subclass, for its `apply_mask` and `calculate_distance`. The explorer works with a
         shallow copy of it.
@@ -86,6 +90,9 @@ class HDMExplorer(Explorer, Part):
         Traits as above; assigning one moves the control on screen and the reverse.
     cell : tuple of int or None
         (row, col) of the pinned cell.
+    target : int or None
+        The class that is shown. With `target="all"` assigning another one switches at once, without a run of the model,
+        and `result` is of that class.
     layers : list of str
         Of "picture", "edges", "map", "truth", "prediction": what the stage shows.
     status : {"idle", "running", "done", "cancelled", "error"}
@@ -128,10 +135,13 @@ class HDMExplorer(Explorer, Part):
     opacity = traitlets.Float(0.7).tag(sync=True)
     cell = traitlets.Tuple(traitlets.Int(), traitlets.Int(), default_value=None, allow_none=True).tag(sync=True)
     layers = traitlets.List(traitlets.Unicode(), ["picture", "map", "truth"]).tag(sync=True)
+    target = traitlets.Int(default_value=None, allow_none=True).tag(sync=True)
     status = traitlets.Unicode("idle").tag(sync=True)
     progress = traitlets.Float(0.0).tag(sync=True)
     error = traitlets.Unicode("").tag(sync=True)
 
+    # Number and name of each class on offer; empty if there is one.
+    _classes: Any = traitlets.List().tag(sync=True)
     # What the screen draws from. Maps are painted in the browser.
     _about = traitlets.Dict().tag(**MESSAGE)
     _image = traitlets.Bytes().tag(sync=True)
@@ -162,6 +172,7 @@ class HDMExplorer(Explorer, Part):
         display: Display | Bands | None = None,
         device: torch.device | str | None = None,
         normalize: bool | None = None,
+        class_names: ClassNames | None = None,
         explainer: HausdorffDistanceMasks | None = None,
         **options: Unpack[ScanKeywords],
     ) -> None:
@@ -183,6 +194,8 @@ class HDMExplorer(Explorer, Part):
         covered = check_channel(channel, len(shown))
         scan = source.prepare(covered, source.grid)
         scan.warn()
+        names = check_class_names(class_names, all_classes=scan.all_classes)
+        target = scan.segmenter.target
         table = color_table(color_map)
         color_map = color_map if isinstance(color_map, str) else color_map.name
 
@@ -193,6 +206,7 @@ class HDMExplorer(Explorer, Part):
         self._latest: ScanUpdate | None = None
         self._grid = source.grid
         self._channels = len(shown)
+        self._names = names
         self._unwanted: dict[str, Any] | None = None
         self.exception: Exception | None = None
         super().__init__(
@@ -202,10 +216,12 @@ class HDMExplorer(Explorer, Part):
             result_type=ResultType(result_type).value,
             color_map=color_map,
             opacity=opacity,
-            _about=about_message(shown, source.truth, scan.settings),
+            target=target,
+            _classes=named_classes((target,), names) if scan.all_classes and target is not None else [],
+            _about=about_message(shown, scan.truth.mask, scan.settings),
             _image=png(view.to_rgb(shown), longest=_LONGEST_SIDE),
             _edges=bits(canny(view.levels(shown).mean(axis=0))),
-            _truth=bits(source.truth),
+            _truth=bits(scan.truth.mask),
             _ignored=b"" if source.ignored is None else bits(source.ignored),
             _color_tables={
                 **{name: color_table(name).tobytes() for name in _COLOR_MAPS},
@@ -214,6 +230,7 @@ class HDMExplorer(Explorer, Part):
         )
         self.observe(self._restart, names=["circle_size", "offset", "channel"])
         self.observe(self._inspect, names=["cell"])
+        self.observe(self._switch_class, names=["target"])
         self.on_request("run", lambda _: self.run())
         self.on_request("cancel", self._cancel_asked)
         self._begin()
@@ -223,9 +240,9 @@ class HDMExplorer(Explorer, Part):
 
     @property
     def result(self) -> HDMResult | None:
-        """What the newest scan has measured so far; None before its first update."""
+        """What the newest scan has measured so far, of the class that is shown; None before its first update."""
         self._check_open()
-        return self._latest.result if self._latest else None
+        return self._of_class(self._latest.result) if self._latest else None
 
     def run(self) -> None:
         """Scan with the present settings, from the beginning; returns at once."""
@@ -283,7 +300,7 @@ class HDMExplorer(Explorer, Part):
     # -- traits -----------------------------------------------------------------------------------
 
     _check = traitlets.validate(
-        "circle_size", "offset", "channel", "cell", "result_type", "color_map", "opacity", "layers"
+        "circle_size", "offset", "channel", "cell", "result_type", "color_map", "opacity", "layers", "target"
     )(Explorer._checked)
 
     def _valid_circle_size(self, value: int) -> int:
@@ -319,6 +336,17 @@ class HDMExplorer(Explorer, Part):
             raise ValueError(f"unknown layer {unknown[0]!r}; known are {', '.join(_LAYERS)}")
         return [name for name in _LAYERS if name in value]
 
+    def _valid_target(self, value: int | None) -> int | None:
+        if value == self.target:
+            return value
+        if not self._classes:
+            raise ValueError("this explorer has one class; HDMExplorer(..., target='all') has all of them")
+        update = self._latest
+        if update is not None:
+            # This measures the class: what can go wrong is an error here, and the old class stays.
+            update.result.for_class(value)  # type: ignore[arg-type]  # checked there
+        return value
+
     def _settings(self) -> dict[str, Any]:
         return {"circle_size": self.circle_size, "offset": self.offset, "channel": self.channel}
 
@@ -340,6 +368,19 @@ class HDMExplorer(Explorer, Part):
                 self.cancel()
             self._unwanted = None
 
+    def _switch_class(self, _change: Any) -> None:
+        with self._publishing:
+            if self.status != "error":
+                self.error = ""
+            if self._latest is not None:
+                self._show_masks(self._of_class(self._latest.result))
+                self._show()
+            self._inspect()
+
+    def _of_class(self, result: HDMResult) -> HDMResult:
+        """The result of the class that is shown."""
+        return result if self.target is None or not result.classes else result.for_class(self.target)
+
     def _cancel_asked(self, asked: dict[str, Any]) -> None:
         # Changes of settings may arrive after a request that was made later: the screen says which settings it means.
         if asked.get("settings") != to_wire(self._scanned):
@@ -354,7 +395,7 @@ class HDMExplorer(Explorer, Part):
                 self._inspector = {"cell": self.cell, "pending": True}
             else:
                 row, col = self.cell
-                self._inspector = inspect_cell(self._latest.result, row, col, self._display)
+                self._inspector = inspect_cell(self._of_class(self._latest.result), row, col, self._display)
 
     # -- the scan, in its thread --------------------------------------------------------------------
 
@@ -370,6 +411,8 @@ class HDMExplorer(Explorer, Part):
                         if stop.is_set():
                             return
                         self._latest = update
+                        if not update.done:
+                            check_name_count(update.result, self._names)
                         ended = update.done == update.total
                         if ended or update.stride != stride or time.perf_counter() - shown > _SECONDS_BETWEEN_MAPS:
                             self._show()
@@ -383,17 +426,29 @@ class HDMExplorer(Explorer, Part):
         update = self._latest
         if update is None:
             return
+        if classes := update.result.classes:
+            self._classes = named_classes(classes, self._names)
+        try:
+            result = self._of_class(update.result)
+        except ValueError as error:
+            # There is no such class, or one of its masks is empty under empty="raise".
+            self.target = update.result.settings.target
+            self.error = str(error)
+            return
         if not self._prediction or not update.done:
-            self._prediction = bits(update.result.baseline_mask)
-            # The model may have no output for some pixels.
-            ignored = update.result.ignored
-            self._ignored = b"" if ignored is None else bits(ignored)
-            self._truth = bits(update.result.segment)
-        self._map = map_message(update)
+            self._show_masks(result)
+        self._map = map_message(replace(update, result=result))
         self.progress = update.done / update.total
         # A pinned cell is shown once it is measured, and again at the end: its rank may have changed.
         if self._inspector.get("pending"):
             self._inspect()
+
+    def _show_masks(self, result: HDMResult) -> None:
+        self._prediction = bits(result.baseline_mask)
+        # The model may have no output for some pixels.
+        self._ignored = b"" if result.ignored is None else bits(result.ignored)
+        self._truth = bits(result.segment)
+        self._about = {**self._about, "truth_empty": not result.segment.any()}
 
     def _finish(self, stop: threading.Event, status: str, error: Exception | None = None) -> None:
         with self._publishing:

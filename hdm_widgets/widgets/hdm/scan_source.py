@@ -40,7 +40,6 @@ class ScanSource:
     Attributes
     ----------
     image : torch.Tensor, float32 (C, H, W)
-    truth : numpy.ndarray, bool (H, W)
     ignored : numpy.ndarray, bool (H, W), or None
         Pixels that do not count.
     grid : Grid
@@ -60,13 +59,18 @@ class ScanSource:
         **options: Unpack[ScanKeywords],
     ) -> None:
         # A Segmenter keeps its settings; they are made once, so that a scan need not learn them anew.
-        own = {name: options.pop(name) for name in ("target", "threshold", "batch_size") if name in options}
+        own: dict[str, Any] = {
+            name: options.pop(name) for name in ("target", "threshold", "batch_size") if name in options
+        }
+        all_classes = own.get("target") == "all"
+        if all_classes:
+            options["target"] = own.pop("target")
         self._segmenter = Segmenter.wrap(model, device=device, **own)
         preprocess = self._segmenter.preprocess is not None
         height, width = image_size(image, preprocess=preprocess, mask=segment)
         self.image = check_image(image, height, width, preprocess=preprocess)
-        truth = check_truth(segment, height, width, options.get("ignore"))
-        self._segment, self.truth, self.ignored = truth.values, truth.mask, truth.ignored
+        truth = check_truth(segment, height, width, options.get("ignore"), labels=all_classes)
+        self._segment, self.ignored = truth.values, truth.ignored
         explainer = HausdorffDistanceMasks(width, height) if explainer is None else explainer
         if not isinstance(explainer, HausdorffDistanceMasks):
             raise TypeError(f"explainer must be an instance of hdm.HausdorffDistanceMasks, got {explainer!r}")

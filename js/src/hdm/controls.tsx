@@ -57,6 +57,7 @@ export function Controls({ view, helpId }: { view: ViewState; helpId: string }) 
       </div>
       <div class="hdm-group">
         <h3>Show</h3>
+        <ClassChoice view={view} />
         <Choice
           label="Result type"
           options={RESULT_TYPES}
@@ -174,6 +175,29 @@ function ChannelChoice({ view }: { view: ViewState }) {
           ))}
         </select>
       )}
+    </div>
+  );
+}
+
+function ClassChoice({ view }: { view: ViewState }) {
+  const { traits, set } = view.python;
+  const classes = traits._classes.value;
+  const id = useId();
+  if (!classes.length) return null;
+  return (
+    <div class="hdm-row">
+      <label for={id}>Class</label>
+      <select
+        id={id}
+        value={String(traits.target.value)}
+        onChange={(event) => set("target", Number(event.currentTarget.value))}
+      >
+        {classes.map(([number, name]) => (
+          <option key={number} value={String(number)}>
+            {name}
+          </option>
+        ))}
+      </select>
     </div>
   );
 }

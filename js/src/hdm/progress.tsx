@@ -36,6 +36,12 @@ export function Progress({ view }: { view: ViewState }) {
           </p>
         </div>
       )}
+      {status !== "error" && traits.error.value && (
+        <div class="hdm-error" role="alert">
+          <b>Another class is shown</b>
+          <p>{traits.error.value}</p>
+        </div>
+      )}
       {(failure.value || gone.value) && (
         <div class="hdm-error" role="alert">
           <b>{gone.value ? "No connection to Python" : "Python could not do that"}</b>

@@ -94,6 +94,10 @@ export interface Traits {
   opacity: number;
   cell: [number, number] | null;
   layers: Layer[];
+  /** The class that is shown; null where there is no choice and none was named. */
+  target: number | null;
+  /** Number and name of each class on offer; empty if there is one. */
+  _classes: [number, string][];
   status: "idle" | "running" | "done" | "cancelled" | "error";
   progress: number;
   error: string;
@@ -119,6 +123,8 @@ const NAMES = [
   "opacity",
   "cell",
   "layers",
+  "target",
+  "_classes",
   "status",
   "progress",
   "error",

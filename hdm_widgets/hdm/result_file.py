@@ -1,0 +1,78 @@
+"""A scan's result in a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from hdm_widgets import _storage
+from hdm_widgets._bitmasks import MaskStore
+from hdm_widgets.hdm.approximation import Approximation
+from hdm_widgets.hdm.classes import ClassMasks
+from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.noise import Noise
+from hdm_widgets.hdm.options import ScanSettings
+
+__all__ = ["read_result", "write_result"]
+
+_FORMAT = "hdm-widgets result 2"
+_ARRAYS = ("values", "measured", "image", "segment", "baseline_mask")
+
+
+def write_result(path: str | os.PathLike[str], fields: Mapping[str, Any]) -> None:
+    """Write the fields of an `HDMResult` to an npz file; nothing in it is pickled."""
+    grid, masks, classes = fields["grid"], fields["_masks"], fields["_classes"]
+    about = {
+        "format": _FORMAT,
+        "grid": [grid.height, grid.width, grid.circle_size, grid.offset],
+        "baseline": fields["baseline"],
+        "settings": asdict(fields["settings"]),
+        "approximation": asdict(fields["approximation"]) if fields["approximation"] else None,
+        "noise": asdict(fields["noise"]) if fields["noise"] else None,
+        "classes": None if classes is None else classes.count,
+    }
+    arrays: dict[str, Any] = {name: fields[name] for name in _ARRAYS}
+    if fields["ignored"] is not None:
+        arrays["ignored"] = fields["ignored"]
+    # The masks of all classes include those of the one.
+    kept = masks if classes is None else classes
+    if kept is not None:
+        arrays |= kept.arrays(fields["measured"])
+    _storage.write(path, about, arrays)
+
+
+def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the fields of an `HDMResult` that `write_result` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file is no such result.
+    """
+    about, arrays = _storage.read(path, _FORMAT)
+    try:
+        grid, settings = Grid(*about["grid"]), ScanSettings(**about["settings"])
+        approximation, noise = about["approximation"], about.get("noise")
+        # Files of earlier versions have no noise, and none of what is read with get.
+        classes = ClassMasks.from_arrays(arrays, settings, about.get("classes"))
+        masks = MaskStore.from_arrays(arrays) if "mask_base" in arrays else None
+        return {
+            **{name: arrays[name] for name in _ARRAYS},
+            "baseline": float(about["baseline"]),
+            "grid": grid,
+            "settings": settings,
+            "approximation": Approximation(**approximation) if approximation else None,
+            "noise": Noise(**noise) if noise else None,
+            "ignored": arrays.get("ignored"),
+            "_masks": masks if classes is None else classes.masks(int(settings.target or 0)),
+            "_classes": classes,
+            "_show": (
+                None if settings.own_mask else settings.occlusion(grid, torch.from_numpy(arrays["image"])).occluded
+            ),
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)!r} is not a whole HDMResult: {error}") from error
