@@ -1,4 +1,4 @@
-"""What these pages add to Sphinx: notebooks from ../notebooks, diagrams in the theme's colors, and checks."""
+"""What these pages add to Sphinx: notebooks, tables from the tests, diagrams in the theme's colors, and checks."""
 
 from __future__ import annotations
 
@@ -52,6 +52,14 @@ def copy_notebooks(app: Sphinx) -> None:
         _write(target / path.name, text.encode())
     for path in sorted((NOTEBOOKS / "images").iterdir()):
         _write(target / "images" / path.name, path.read_bytes())
+
+
+def write_tables(_app: Sphinx) -> None:
+    """Write the tables of what can be read, which the tests run, into their page."""
+    # It loads torch and the tables of the tests.
+    from readable_tables import write_page
+
+    write_page()
 
 
 def outdated(
@@ -160,6 +168,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("reference_modules", [], "env", list)
     app.add_post_transform(InlineDiagrams)
     app.connect("builder-inited", copy_notebooks, priority=1)
+    app.connect("builder-inited", write_tables, priority=1)
     app.connect("env-get-outdated", outdated)
     app.connect("doctree-read", drop_widgets)
     app.connect("autodoc-skip-member", skip_tuple_fields)

@@ -1,8 +1,9 @@
 """See why an image segmentation model draws the mask it draws.
 
 `hdm_widgets.hdm` has the Hausdorff Distance Masks, `HDMExplorer` is their widget. `LatentSpace` maps a data set as a
-model sees it, `LatentExplorer` is its widget. `Segmenter` makes a segmenter of any torch Module or callable, `Display`
-says how images are shown, `demo` has ready-made models with data.
+model sees it, `LatentExplorer` is its widget. `Segmenter` makes a segmenter of any torch Module or callable, and its
+`Reading` says how the model's output is read; `Display` says how images are shown, `demo` has ready-made models with
+data.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from hdm_widgets import data, demo, hdm, latent, metrics
     from hdm_widgets._picture import Display
     from hdm_widgets.latent.space import LatentSpace
+    from hdm_widgets.models.reading import Reading
     from hdm_widgets.models.segmenter import Segmenter
     from hdm_widgets.models.training import train
     from hdm_widgets.models.unet import UNet
@@ -25,6 +27,7 @@ __all__ = [
     "HDMExplorer",
     "LatentExplorer",
     "LatentSpace",
+    "Reading",
     "Segmenter",
     "UNet",
     "data",
@@ -42,6 +45,7 @@ _HOMES = {
     "HDMExplorer": "hdm_widgets.widgets.hdm.explorer",
     "LatentExplorer": "hdm_widgets.widgets.latent.explorer",
     "LatentSpace": "hdm_widgets.latent.space",
+    "Reading": "hdm_widgets.models.reading",
     "Segmenter": "hdm_widgets.models.segmenter",
     "UNet": "hdm_widgets.models.unet",
     "data": None,

@@ -1,4 +1,4 @@
-"""Masks as users give them: which pixels belong to the segment, and which do not count."""
+"""Read masks as users give them: which pixels belong to the segment, and which do not count."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _GRAY = 200
 
 @dataclass(frozen=True, eq=False)
 class GivenMask:
-    """A mask as it was given, read.
+    """A mask that a user gave, and how it is read.
 
     Attributes
     ----------
     values : numpy.ndarray
-        In the type in which they were given; 0 in ignored pixels.
+        The mask's values in their own type; 0 in ignored pixels.
     mask : numpy.ndarray of bool
         The segment, without ignored pixels.
     ignored : numpy.ndarray of bool or None
@@ -56,18 +56,20 @@ class GivenMask:
         return GivenMask(self.values, without(mask, self.ignored), self.ignored)
 
     def ignoring(self, pixels: NDArray[np.bool_]) -> GivenMask:
-        """The same without some more pixels."""
+        """A copy that ignores some more pixels."""
         ignored = pixels if self.ignored is None else pixels | self.ignored
         return GivenMask(np.where(ignored, np.zeros((), self.values.dtype), self.values), self.mask & ~ignored, ignored)
 
 
 class Ambiguity(NamedTuple):
-    """Why a label map may be read in another way than it is meant.
+    """What else a label map may mean.
 
     Attributes
     ----------
     kind : {"ignore", "classes"}
+        One of its values may mark pixels without a label; or its values may be classes.
     text : str
+        A warning that says so, with what to write.
     """
 
     kind: Literal["ignore", "classes"]
@@ -75,9 +77,9 @@ class Ambiguity(NamedTuple):
 
 
 def to_array(values: ArrayLike | Tensor) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Any array or tensor as a plain numpy array, and the masked pixels of a numpy masked array; None without any."""
+    """Convert any array or tensor to a plain numpy array, and the mask of a numpy masked array; None without one."""
     if isinstance(values, Tensor):
-        # Subclasses, such as MONAI's MetaTensor, would come along with an array otherwise.
+        # Without this, subclasses such as MONAI's MetaTensor would stay what they are.
         tensor = values.detach().as_subclass(Tensor).cpu()
         # NumPy has no bfloat16, and none of the 8-bit floats.
         foreign = tensor.is_floating_point() and tensor.dtype not in (torch.float64, torch.float32, torch.float16)
@@ -96,13 +98,13 @@ def read_mask(
     Parameters
     ----------
     given : array_like or torch.Tensor
-        Of bool, whole numbers, or floats that are 0 and 1. Masked pixels of a numpy masked array are ignored.
+        Bool, whole numbers, or floats that are 0 and 1. Masked pixels of a numpy masked array are ignored.
     ignore : number or array of bool, optional
         The value of pixels that do not count (NaN serves), or a mask of them.
     name : str
-        What messages call it.
+        Name of the mask in messages.
     may_ignore : bool
-        Whether messages may offer to ignore pixels.
+        Whether messages may suggest `ignore=`.
 
     Returns
     -------
@@ -168,7 +170,7 @@ def _chosen(values: NDArray[Any], ignore: float | NDArray[np.bool_], name: str) 
 
 
 def _check_floats(values: NDArray[np.floating], mask: NDArray[np.bool_], name: str, may_ignore: bool) -> None:
-    """Refuse floats that are neither 0 nor 1: they may be class numbers, probabilities or gray levels."""
+    """Raise an error for floats other than 0 and 1: they may be class numbers, probabilities or gray levels."""
     other = values[mask & (values != 1)]
     if not other.size:
         return
@@ -250,7 +252,9 @@ def check_truth(
 
 
 def _advice_on_shape(values: NDArray[Any], height: int, width: int) -> str:
-    """How to make a mask (H, W) of an array with more axes; empty where nothing is known."""
+    """How to make a mask (H, W) of an array of another shape; empty where nothing is known."""
+    if values.shape == (width, height):
+        return "; its axes are swapped: segment.T has this size"
     if values.ndim == 4 and values.shape[2:] == (height, width):
         return "; take one mask out of the batch, " + ("segment[0, 0]" if values.shape[1] == 1 else "segment[0]")
     if values.ndim != 3:
@@ -275,17 +279,23 @@ def _advice_on_shape(values: NDArray[Any], height: int, width: int) -> str:
     )
 
 
-def find_ambiguity(values: NDArray[Any], name: str, variable: str) -> Ambiguity | None:
-    """What may be meant in another way in a mask of whole numbers, in which nonzero means segment; None if nothing.
+def find_ambiguity(values: NDArray[Any], name: str, variable: str, *, may_ignore: bool = True) -> Ambiguity | None:
+    """Find out whether a mask of whole numbers, in which nonzero means segment, may mean something else.
 
     Parameters
     ----------
     values : numpy.ndarray (H, W)
         0 in ignored pixels.
     name : str
-        What the message calls it.
+        Name of the mask in the text.
     variable : str
-        Its name in code that the message suggests.
+        Name of the mask in code that the text suggests.
+    may_ignore : bool
+        Whether the text may suggest `ignore=`.
+
+    Returns
+    -------
+    Ambiguity or None
     """
     if values.dtype.kind not in "ui":
         return None
@@ -295,6 +305,12 @@ def find_ambiguity(values: NDArray[Any], name: str, variable: str) -> Ambiguity 
     found: list[int] = np.unique(nonzero).tolist()
     classes = [value for value in found if value not in _CUSTOMARY]
     if (mark := find_mark(nonzero)) is not None:
+        if not may_ignore:
+            return Ambiguity(
+                "ignore",
+                f"{name} has the value {mark} beside {classes[0]}, and both count as the segment; "
+                f"for one class of a label map use {variable} == {classes[0]}",
+            )
         several = "" if len(classes) == 1 else f"; for one class of a label map use {variable} == {classes[0]}"
         return Ambiguity(
             "ignore",

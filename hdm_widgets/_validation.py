@@ -88,7 +88,7 @@ def _with_parameters(documentation: str | None, options: type) -> str:
 
 def _checked(function: Callable[P, T], signature: inspect.Signature, retired: Mapping[str, str]) -> Callable[P, T]:
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    known = [name for name, one in signature.parameters.items() if name != "self" and one.kind in named]
+    known = [name for name, one in signature.parameters.items() if name not in ("self", "cls") and one.kind in named]
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -159,11 +159,13 @@ def _ambiguous(shape: tuple[int, ...], advice: str) -> ValueError:
     return ValueError(f"an image of shape {shape} may be (C, H, W) or (H, W, C); {advice}")
 
 
-def check_image(image: object, height: int, width: int, *, preprocess: bool = False) -> Tensor:
+def check_image(
+    image: object, height: int, width: int, *, preprocess: bool = False, advice_if_swapped: str = ""
+) -> Tensor:
     """The image as float32 (C, H, W); a (H, W) image gets one channel.
 
     With `preprocess`, for a Segmenter that has one, values of whole numbers stay as they are, and the image may be
-    (H, W, C) too.
+    (H, W, C) too. `advice_if_swapped` ends the message about an image whose height and width are swapped.
     """
     if not isinstance(image, (Tensor, np.ndarray)):
         advice = "; np.asarray(image) makes one" if hasattr(image, "__array_interface__") else ""
@@ -178,6 +180,8 @@ def check_image(image: object, height: int, width: int, *, preprocess: bool = Fa
     channels_last = preprocess and last
     if not first and not channels_last:
         advice = _CHANNELS_FIRST if not preprocess and (last or _looks_channels_last(shape)) else ""
+        if (width, height) == shape[-2:] or (preprocess and (width, height) == shape[:-1]):
+            advice = advice_if_swapped
         raise ValueError(
             f"expected an image {width} px wide and {height} px high, (C, {height}, {width}), got shape {shape}{advice}"
         )

@@ -225,9 +225,13 @@ def _checked(name: _Name, patch: int) -> _Tile:
     if kind not in _IMAGE_TYPES:
         raise ValueError(f"{image} has {kind} pixels; images must be {' or '.join(_IMAGE_TYPES)}")
     if (mask_height, mask_width) != (height, width):
-        raise ValueError(f"{mask} has {mask_height} x {mask_width} px, but its image {height} x {width} px")
+        raise ValueError(
+            f"{mask} has {mask_height} x {mask_width} px, but its image {height} x {width} px (rows x columns)"
+        )
     if min(height, width) < patch:
-        raise ValueError(f"{image} has {height} x {width} px, too few for a patch of {patch} x {patch} px")
+        raise ValueError(
+            f"{image} has {height} x {width} px (rows x columns), too few for a patch of {patch} x {patch} px"
+        )
     return _Tile(image, mask, height, width)
 
 

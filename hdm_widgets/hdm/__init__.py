@@ -11,6 +11,7 @@ from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.circle_map import BETTER_ONLY, RAW, WORSE_ONLY, ResultType
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.noise import Noise
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions, ScanSettings
 from hdm_widgets.hdm.plan import Plan
 from hdm_widgets.hdm.result import HDMResult, ScanUpdate
@@ -26,6 +27,7 @@ __all__ = [
     "HausdorffDistanceMasks",
     "ModelError",
     "ModelOutputError",
+    "Noise",
     "Plan",
     "ResultType",
     "ScanKeywords",

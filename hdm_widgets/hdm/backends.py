@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hdm_widgets.hdm.occlusion import Changes
 from hdm_widgets.hdm.options import InferenceMode
-from hdm_widgets.hdm.plan import Plan, Planned, is_finite, rounding
+from hdm_widgets.hdm.plan import Plan, Planned, is_finite
 from hdm_widgets.hdm.trace_cache import traced
 from hdm_widgets.models.segmenter import ModelOutputError, Segmenter
 from hdm_widgets.windowed import Network, WindowedInference
@@ -168,6 +168,7 @@ class Inference:
     ) -> None:
         self._segmenter, self._mode, self._unchanged, self._raw = segmenter, mode, unchanged, raw
         self._network, self._image_seconds = planned.network, planned.image_seconds
+        self._agreement, self._fresh = planned.agreement, planned.fresh
         self._model = ModelBackend(segmenter)
         self.plan: Plan = planned.plan
         self.backend: Backend = self._model
@@ -277,15 +278,29 @@ class Inference:
         chosen = int(np.argmax(away))
         if count and away[chosen] == 0:
             return
-        whole = self.model_output(changes, int(outputs.items[chosen])).values
-        difference = float((whole - pasted(self._raw, outputs, chosen)).abs().max())
+        item = outputs.items[chosen : chosen + 1]
+        image = changes.images(item)[0].to(self._segmenter.run_device)
+        whole = self._segmenter.raw(image[None].clone())
+        ours = pasted(self._raw, outputs, chosen)
+        difference = float((whole - ours).abs().max())
+        agreement = self._agreement
+        assert agreement is not None  # every traced backend is planned with one  # noqa: S101
         self._verified.append(asked[chosen])
         self._verify_seconds += time.perf_counter() - started
-        largest = max(self.plan.largest_difference, difference)
-        self.plan = replace(self.plan, verified=count + 1, largest_difference=largest)
-        if not difference <= rounding(whole):
-            row, col = asked[chosen].tolist()
-            what = "windows were" if self.windowed else "the folded network was"
+        self.plan = replace(
+            self.plan, verified=count + 1, largest_difference=max(self.plan.largest_difference, difference)
+        )
+        if agreement.equal(ours, whole, image):
+            limit, rounding = agreement.limit(self._raw), agreement.reason(self._raw)
+            self.plan = replace(self.plan, equal_within=limit, rounding=rounding)
+            return
+        row, col = asked[chosen].tolist()
+        what = "windows were" if self.windowed else "the folded network was"
+        reason = f"at cell (row {row}, column {col}) {what} {difference:.2g} away"
+        unchanged = self._unchanged.to(self._segmenter.run_device)
+        if self._fresh:
+            traced.refuse(self._segmenter, unchanged, reason)
+        else:
             # The module may have changed since it was traced: the next scan traces it afresh.
-            traced.forget(self._segmenter, self._unchanged.to(self._segmenter.run_device))
-            raise WindowsDifferError(f"at cell (row {row}, column {col}) {what} {difference:.2g} away")
+            traced.forget(self._segmenter, unchanged)
+        raise WindowsDifferError(reason)

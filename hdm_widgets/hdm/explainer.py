@@ -108,8 +108,8 @@ class HausdorffDistanceMasks:
         return copied
 
     def __repr__(self) -> str:
-        discs = f", circle {self._grid.circle_size}, offset {self._grid.offset}" if self._grid else ""
-        return f"{type(self).__name__}({self.width} x {self.height} px{discs})"
+        discs = f", circle_size={self._grid.circle_size}, offset={self._grid.offset}" if self._grid else ""
+        return f"{type(self).__name__}(image_width={self.width}, image_height={self.height}{discs})"
 
     @property
     def grid(self) -> Grid:
@@ -362,7 +362,10 @@ class HausdorffDistanceMasks:
         else:
             segmenter = Segmenter.wrap(model, target=asked.target, threshold=asked.threshold, device=device)
         preprocess = segmenter.preprocess is not None
-        checked = check_image(image, self.height, self.width, preprocess=preprocess)
+        checked = check_image(
+            image, self.height, self.width, preprocess=preprocess,
+            advice_if_swapped=f"; width comes first: HausdorffDistanceMasks({self.height}, {self.width})",
+        )  # fmt: skip
         check_fill_length(asked.fill, len(checked))
         settings = ScanSettings(
             channel=check_channel(channel, len(checked)),

@@ -1,4 +1,4 @@
-"""How far the masks of a random model are apart, for one and the same image."""
+"""How much the masks of a random model differ for the same image."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from hdm_widgets.hdm.measure import Measure
 
 __all__ = ["Noise", "noise_between", "repeated_runs"]
 
-# Runs of a model that turns out to be random; every one more costs as much as a disc.
+# Runs of a model that is random. Each costs as much as a disc.
 _RUNS = 8
-# Two runs that differ by at most this fraction of the largest value are equal: a GPU may add in another order.
+# Two runs that differ by at most this fraction of the largest value count as equal: a GPU may add in another order.
 _ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What a random model changes by itself, without any disc: a distance that differs by less says nothing.
+    """How much a random model differs by itself, without any disc. Smaller differences in a map say nothing.
 
     Attributes
     ----------
     distance : float
-        Largest less smallest distance of its masks for the image without a disc, as the scan measures it.
+        Range (largest less smallest) of the distances of its masks for the image without a disc, in the unit of the
+        scan.
     pixels : int
-        Pixels of the mask that differ between two of the runs, at most.
+        Largest number of pixels that differ between the masks of two runs.
     runs : int
-        Times that the image was run.
+        Number of runs on the image.
     """
 
     distance: float
@@ -40,16 +41,16 @@ class Noise:
 
 
 def repeated_runs(raw: Tensor, run: Callable[[], Tensor], measure: Callable[[Tensor], Measure]) -> list[Measure]:
-    """Run the same image again, and more often if that differs.
+    """Run the same image again; if the output differs, run it several times and measure them all.
 
     Parameters
     ----------
     raw : torch.Tensor (1, classes, H, W)
-        Of the first run.
+        Raw output of the first run.
     run : callable
-        Runs the image once more.
+        Runs the image once more; returns the raw output.
     measure : callable
-        Measures a raw output.
+        Takes a raw output; returns its mask and distance.
 
     Returns
     -------
@@ -73,6 +74,5 @@ def noise_between(distances: Sequence[float], masks: Sequence[NDArray[np.bool_]]
     pixels = max(int(np.count_nonzero(mask != other)) for at, mask in enumerate(masks) for other in masks[:at])
     measured = np.array(distances)
     finite = measured[np.isfinite(measured)]
-    spread = float(np.ptp(finite)) if len(finite) else 0.0
-    distance = spread if len(finite) == len(measured) or not len(finite) else float("inf")
-    return Noise(distance, pixels, len(masks))
+    value_range = float(np.ptp(finite)) if len(finite) else 0.0
+    return Noise(value_range if len(finite) in (0, len(measured)) else float("inf"), pixels, len(masks))

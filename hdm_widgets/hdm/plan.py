@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hdm_widgets.hdm.agreement import Agreement
 from hdm_widgets.hdm.occlusion import Occluder
 from hdm_widgets.hdm.options import InferenceMode
 from hdm_widgets.hdm.trace_cache import traced
@@ -21,10 +23,8 @@ from hdm_widgets.models.free_memory import free_memory
 from hdm_widgets.models.segmenter import Segmenter
 from hdm_widgets.windowed import Network, TraceError, WindowedInference
 
-__all__ = ["Plan", "Planned", "is_finite", "make_plan", "rounding"]
+__all__ = ["Plan", "Planned", "is_finite", "make_plan"]
 
-# Largest difference of two ways to compute the same sums, as a fraction of the largest value (at least 1).
-_ROUNDING = 1e-5
 # Tracing takes one to two seconds the first time: run a scan that does not take much longer as it is.
 _WORTH_TRACING_SECONDS = 3.0
 # Cells sampled to estimate the cost of a scan.
@@ -65,6 +65,11 @@ class Plan:
         Of an approximate scan, else None.
     global_operation : str
         The operation that needs the whole image and ends the windows; empty if every operation is local.
+    equal_within : float
+        Largest difference that counts as equal: 1e-5 of the largest value (at least 1) of the raw output for the image
+        without a disc, or four times what rounding makes of the model's own output; 0 if nothing was traced.
+    rounding : str
+        What rounding makes of the model's own output, where that was measured; else empty.
     """
 
     backend: Literal["windowed", "folded", "model"]
@@ -77,6 +82,8 @@ class Plan:
     largest_difference: float = 0.0
     tolerance: float | None = None
     global_operation: str = ""
+    equal_within: float = 0.0
+    rounding: str = ""
 
     @property
     def way(self) -> str:
@@ -101,6 +108,8 @@ class Plan:
             text += f"; approximate, tolerance {self.tolerance:g}"
         elif self.verified:
             text += f"; {self.verified} discs also run in full, equal"
+            if self.rounding:
+                text += f" within {self.equal_within:.2g}, as {self.rounding}"
         return text
 
 
@@ -117,12 +126,18 @@ class Planned:
         The traced network, unless the model itself is run.
     base : WindowedInference or None
         The activations of the image without a disc, for windows.
+    agreement : Agreement or None
+        Which outputs of the network count as equal to the model's.
+    fresh : bool
+        Whether the network was traced for this scan.
     """
 
     plan: Plan
     image_seconds: float
     network: Network | None = None
     base: WindowedInference | None = None
+    agreement: Agreement | None = None
+    fresh: bool = False
 
 
 def make_plan(
@@ -176,23 +191,32 @@ def make_plan(
     expected = seconds * images
     if mode == "auto" and expected < _WORTH_TRACING_SECONDS and not traced.has(segmenter, image):
         return run_model(f"about {max(expected, 0.1):.1f} s in all, too little to gain")
+    agreement = Agreement(segmenter)
     try:
-        network, difference = _trace(segmenter, image, raw)
-        if difference is not None:
+        fresh = not traced.has(segmenter, image)
+        network, difference = _trace(segmenter, image, raw, agreement)
+        if difference is not None and not fresh:
             # The module may have changed since it was traced.
-            network, difference = _trace(segmenter, image, raw, fresh=True)
+            fresh = True
+            network, difference = _trace(segmenter, image, raw, agreement, fresh=True)
         if difference is not None:
-            return run_model(f"its traced network gives something else ({difference})")
-        return _plan_traced(network, image, boxes, mode, tolerance, seconds)
+            reason = f"its traced network gives something else ({difference})"
+            traced.refuse(segmenter, image, reason)
+            return run_model(reason)
+        planned = _plan_traced(network, image, boxes, mode, tolerance, seconds)
+        plan = replace(planned.plan, equal_within=agreement.limit(raw), rounding=agreement.reason(raw))
+        return replace(planned, plan=plan, agreement=agreement, fresh=fresh)
     except TraceError as error:
-        return run_model(str(error))
+        return run_model(_for_user(str(error)))
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         return run_model("there is not enough memory for the activations of the image without a disc")
 
 
-def _trace(segmenter: Segmenter, image: Tensor, raw: Tensor, *, fresh: bool = False) -> tuple[Network, str | None]:
+def _trace(
+    segmenter: Segmenter, image: Tensor, raw: Tensor, agreement: Agreement, *, fresh: bool = False
+) -> tuple[Network, str | None]:
     """The traced network, and how it differs from the model on the image without a disc."""
     network = traced.get(segmenter, image, fresh=fresh).network
     try:
@@ -204,9 +228,9 @@ def _trace(segmenter: Segmenter, image: Tensor, raw: Tensor, *, fresh: bool = Fa
         return network, type(error).__name__ + "".join(f": {line}" for line in str(error).splitlines()[:1])
     if ours.shape != raw.shape:
         return network, f"shape {tuple(ours.shape)} in place of {tuple(raw.shape)}"
-    difference = float((ours - raw).abs().max())
-    # NaN is no agreement.
-    return network, None if difference <= rounding(raw) else f"up to {difference:.2g} away"
+    if agreement.equal(ours, raw, image):
+        return network, None
+    return network, f"up to {float((ours - raw).abs().max()):.2g} away"
 
 
 def _plan_traced(
@@ -221,12 +245,8 @@ def _plan_traced(
     if not len(boxes):
         return Planned(Plan("folded", "hardly any disc changes the image"), seconds, network)
     fraction = network.propagation.cost_fraction(boxes)
-    # The user's model is the pipeline's only part.
-    names = [
-        f"{label} ".replace(" in model.", " in ").replace(" in model ", "").strip()
-        for label in network.propagation.global_steps()
-    ]
-    operation = names[0] if names else ""
+    labels = network.propagation.global_steps()
+    operation = _for_user(labels[0]) if labels else ""
     windows = Plan(
         "windowed",
         f"up to {operation}, which needs the whole image" if operation else "every operation of the network is local",
@@ -256,9 +276,9 @@ def _plan_traced(
         return Planned(windows, seconds, network, WindowedInference(network, image))
 
 
-def rounding(raw: Tensor) -> float:
-    """How far two ways to compute this raw output may be apart."""
-    return _ROUNDING * max(1.0, float(raw.abs().max()))
+def _for_user(text: str) -> str:
+    """A text with modules of the pipeline, by the names that they have in the user's model."""
+    return re.sub(r" (in|of) model(?=$|[ :;])", "", re.sub(r" (in|of) model\.", r" \1 ", text))
 
 
 def is_finite(values: Tensor) -> bool:

@@ -424,7 +424,8 @@ class HDMResult:
         span = f"{finite.min():.{digits}f} to {finite.max():.{digits}f}" if finite.size else "none"
         shown = "" if self._classes is None else f"class {self.settings.target} of several; "
         return (
-            f"HDMResult({shown}{self.grid.rows} x {self.grid.cols} cells of {self.width} x {self.height} px, "
+            f"HDMResult({shown}{self.grid.rows} x {self.grid.cols} cells of {self.height} x {self.width} px "
+            "(rows x columns), "
             f"circle {self.circle_size}, offset {self.offset}; {done} of {total} measured; "
             f"{self.settings.label} {span}, baseline {self.baseline:.{digits}f})"
         )

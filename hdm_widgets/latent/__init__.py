@@ -11,9 +11,10 @@ from hdm_widgets.latent.activations import Layer, LayerError
 from hdm_widgets.latent.clusters import Cluster, Clustering
 from hdm_widgets.latent.collection import Collection, CollectionError
 from hdm_widgets.latent.neighbors import Neighbors
+from hdm_widgets.latent.new_images import Location
 from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.selection import Selection, Statistics
-from hdm_widgets.latent.space import LatentSpace, Location
+from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.latent.surface import Surface
 
 __all__ = [

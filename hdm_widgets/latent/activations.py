@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hdm_widgets.latent.layouts import FIRST, MapLayout
 from hdm_widgets.models.modules import named_modules, submodule, unwrapped
 from hdm_widgets.models.segmenter import Segmenter
 
@@ -53,11 +56,17 @@ class Layer:
         (channels,) of vectors.
     chosen : bool
         Whether `layer="auto"` chose it.
+    layout : {"channels_first", "channels_last"}
+        The axis of the channels in the maps that the layer itself puts out. In `shape` they are always first.
+    given : bool
+        Whether there is no layer: the features were given to `LatentSpace.from_features`.
     """
 
     name: str
     shape: tuple[int, ...]
     chosen: bool = False
+    layout: MapLayout = FIRST
+    given: bool = False
 
     @property
     def positions(self) -> int:
@@ -65,6 +74,8 @@ class Layer:
         return positions(self.shape)
 
     def __str__(self) -> str:
+        if self.given:
+            return f"{self.shape[0]} features of your own"
         name = self.name or "the model itself"
         if len(self.shape) == 3:
             channels, rows, cols = self.shape
@@ -204,13 +215,44 @@ def pooled(activation: Tensor, pool: Pool, grid: int = 2) -> Tensor:
 
 
 def network_of(segmenter: Segmenter) -> nn.Module:
-    """The Module that a segmenter wraps; a TypeError for any other function, whose layers cannot be seen."""
+    """The Module that a segmenter wraps.
+
+    Raises
+    ------
+    TypeError
+        For anything whose layers cannot be seen: another function, TorchScript, an exported program.
+    """
     model = segmenter.model
     if not isinstance(model, nn.Module):
         raise TypeError(
-            f"the latent space is in the layers of a torch.nn.Module; a {type(model).__name__} does not show its own"
+            f"the latent space is in the layers of a torch.nn.Module; a {type(model).__name__} does not show its own. "
+            f"Give the Module that it runs, or features of your own: {_FROM_FEATURES}"
         )
-    return model
+    network = unwrapped(model)
+    # Graph modules exist only where torch.fx is loaded.
+    fx: Any = sys.modules.get("torch.fx")
+    if isinstance(network, torch.jit.ScriptModule):
+        kind = "is TorchScript"
+    elif (
+        fx
+        and isinstance(network, fx.GraphModule)
+        and not any(_runs_layers(node, network) for node in network.graph.nodes)
+    ):
+        kind = "was exported"
+    else:
+        return model
+    raise TypeError(
+        f"the model {kind}, so that it shows no layers: it runs as one program. Give the Module that it was made of, "
+        f"or features of your own: {_FROM_FEATURES}"
+    )
+
+
+_FROM_FEATURES = "LatentSpace.from_features(features, dataset, predictions=masks)"
+
+
+def _runs_layers(node: Any, network: nn.Module) -> bool:
+    """Whether a node of a graph runs a module; torch.export leaves only what checks the inputs."""
+    return node.op == "call_module" and type(submodule(network, node.target)).__name__ != "GuardsFn"
 
 
 def unwrapped_segmenter(segmenter: Segmenter) -> Segmenter:
@@ -230,15 +272,32 @@ def find_module(model: nn.Module, name: str) -> nn.Module:
     """
     network = unwrapped(model)
     for root in (network, model):
-        try:
-            return unwrapped(submodule(root, name))
-        except KeyError:
-            continue
+        if (module := _inside_wrappers(root, name)) is not None:
+            return module
     names = [other for other, _ in named_modules(network)]
     near = difflib.get_close_matches(name, names, n=3)
     top = [other for other in names if other and "." not in other] or ["no layer with a name"]
     advice = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the model has {', '.join(top)}"
     raise LayerError(f"the model has no layer {name!r}; {advice}")
+
+
+def _inside_wrappers(root: nn.Module, name: str) -> nn.Module | None:
+    """The module of this name, whether a wrapper around a part of it has a place in the name or not."""
+    module = root
+    for part in name.split(".") if name else ():
+        children = dict(module._modules.items())
+        if part not in children:
+            children = dict(unwrapped(module)._modules.items())
+        child = children.get(part)
+        if child is not None:
+            module = child
+        elif part not in _WRAPPED:
+            return None
+    return unwrapped(module)
+
+
+# What DataParallel and `torch.compile` call the module inside.
+_WRAPPED = ("module", "_orig_mod")
 
 
 def positions(shape: tuple[int, ...]) -> int:

@@ -209,3 +209,10 @@ class CollectionBuilder:
             skipped=dict(self.skipped),
             ignored=PackedMasks(self._ignored[:n], height, width) if self._any_ignored else None,
         )
+
+    def build_some(self, tables: dict[str, NDArray[Any]]) -> Collection:
+        """As `build`, but a CollectionError if nothing was added."""
+        if (built := self.build(tables)) is not None:
+            return built
+        index, message = next(iter(self.skipped.items()))
+        raise CollectionError(f"no item could be used; the first: {message}", index, None)

@@ -15,7 +15,6 @@ from tqdm.auto import tqdm
 
 from hdm_widgets._masks import Ignore
 from hdm_widgets._picture import Display
-from hdm_widgets._validation import warn_user
 from hdm_widgets.latent.activations import (
     ActivationHook,
     Layer,
@@ -26,10 +25,23 @@ from hdm_widgets.latent.activations import (
     unwrapped_segmenter,
 )
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
-from hdm_widgets.latent.items import Dataset, Item, check_columns, check_dataset, read_item, read_items
+from hdm_widgets.latent.items import (
+    Dataset,
+    Item,
+    check_columns,
+    check_dataset,
+    counted_pixels,
+    read_item,
+    read_items,
+    warn_of_ambiguity,
+)
 from hdm_widgets.latent.layers import find_layer
+from hdm_widgets.latent.layouts import Layout, channels_first
+from hdm_widgets.models.batch_check import run_singly_if_mixing
 from hdm_widgets.models.batch_size import run_in_batches
+from hdm_widgets.models.compiled import uncompiled
 from hdm_widgets.models.errors import ModelError, ModelOutputError, is_out_of_memory
+from hdm_widgets.models.modules import unwrapped
 from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = ["Collector", "check_width"]
@@ -57,6 +69,8 @@ class Collector:
         Features that an item must have at least.
     memory_limit : int
         Bytes of activations that are kept in memory; more go to a temporary file.
+    layout : {"auto", "channels_first", "channels_last"}
+        See `find_layer`.
     display : Display
         How thumbnails show the images.
     """
@@ -68,11 +82,12 @@ class Collector:
     thumbnail: int = 48
     least_features: int = 1
     memory_limit: int = MEMORY_LIMIT
+    layout: Layout = "auto"
     display: Display = field(default_factory=Display)
 
     def features(self, images: Tensor, layer: Layer) -> NDArray[np.float32]:
         """Pooled activations (n, d) of images (n, C, H, W) that are no items of a data set."""
-        with self._running() as segmenter, self._hook(layer.name).attached() as hook:
+        with self._running() as segmenter, self._hook(layer).attached() as hook:
 
             def run(part: slice) -> NDArray[np.float32]:
                 hook.clear()
@@ -81,7 +96,10 @@ class Collector:
                 segmenter.raw(batch)
                 return hook.take(len(batch)).cpu().numpy()
 
-            batches = run_in_batches(len(images), run, self.segmenter.sizes_for(images[0]))
+            sizes = self.segmenter.sizes_for(images[0])
+            if len(images) > 1:
+                run_singly_if_mixing(self.segmenter, images[0], sizes, remind=False)
+            batches = run_in_batches(len(images), run, sizes)
             features = np.concatenate([output for _, output in batches])
         if not np.isfinite(features).all():
             raise ValueError("the activations have NaN or infinity")
@@ -113,12 +131,13 @@ class Collector:
         with self._running() as segmenter:
             first, layer = self._first(dataset, length, on_error, ignore)
             sizes = self.segmenter.sizes_for(first.image)
+            run_singly_if_mixing(self.segmenter, first.image, sizes, remind=True)
             self.display.check(len(first.image))
             builder = CollectionBuilder(
                 length, layer, first.image.shape, self.thumbnail, self.memory_limit, self.display
             )
             with (
-                self._hook(layer.name).attached() as hook,
+                self._hook(layer).attached() as hook,
                 tqdm(total=length, disable=not progress, unit="item", desc="collecting activations") as bar,
             ):
                 waiting: list[tuple[int, Item]] = []
@@ -142,26 +161,18 @@ class Collector:
                     for part, _ in run_in_batches(len(entries), run, sizes, on_error=failed):
                         bar.update(part.stop - part.start)
 
-                warned: set[str] = set()
                 size, preprocess = first.mask.shape, self._preprocess
-                for index, item in read_items(dataset, size, num_workers, ignore, preprocess=preprocess):
+                items = read_items(dataset, size, num_workers, ignore, preprocess=preprocess)
+                for index, item in warn_of_ambiguity(items):
                     if isinstance(item, Exception):
                         run_waiting()
                         stop_or_skip(index, item)
                         continue
-                    if item.ambiguity is not None and item.ambiguity.kind not in warned:
-                        # Once for each kind: mostly all items of a data set give the same one.
-                        warned.add(item.ambiguity.kind)
-                        warn_user(item.ambiguity.text)
                     waiting.append((index, item))
                     if len(waiting) >= sizes.size:
                         run_waiting()
                 run_waiting()
-        collected = builder.build(tables)
-        if collected is None:
-            index, message = next(iter(builder.skipped.items()))
-            raise CollectionError(f"no item could be used; the first: {message}", index, None)
-        return collected
+        return builder.build_some(tables)
 
     @property
     def _preprocess(self) -> bool:
@@ -171,12 +182,16 @@ class Collector:
     @contextmanager
     def _running(self) -> Iterator[Segmenter]:
         """The segmenter around the network inside any wrapper, with the model held in eval mode."""
-        with self.segmenter.evaluating():
+        with self.segmenter.evaluating(), uncompiled(unwrapped(network_of(self.segmenter))):
             yield unwrapped_segmenter(self.segmenter)
 
-    def _hook(self, name: str) -> ActivationHook:
-        module = find_module(network_of(self.segmenter), name)
-        return ActivationHook(module, name, lambda activation: pooled(activation, self.pool, self.grid))
+    def _hook(self, layer: Layer) -> ActivationHook:
+        module = find_module(network_of(self.segmenter), layer.name)
+
+        def reduce(activation: Tensor) -> Tensor:
+            return pooled(channels_first(activation, layer.layout), self.pool, self.grid)
+
+        return ActivationHook(module, layer.name, reduce)
 
     def _first(self, dataset: Dataset, length: int, on_error: str, ignore: Ignore | None) -> tuple[Item, Layer]:
         """The first item that can be used, whose size is that of all, and the layer with its output for it."""
@@ -203,7 +218,8 @@ class Collector:
         # Two images tell an axis for images from any other. Some models take images one by one, and there may be
         # memory for one only.
         layer = (
-            self._found(item.image.repeat(2, 1, 1, 1)) or find_layer(self.segmenter, self.layer, item.image[None])[0]
+            self._found(item.image.repeat(2, 1, 1, 1))
+            or find_layer(self.segmenter, self.layer, item.image[None], self.layout)[0]
         )
         example = pooled(torch.zeros(1, *layer.shape), self.pool, self.grid)
         check_width(example.shape[1], self.least_features)
@@ -212,7 +228,7 @@ class Collector:
     def _found(self, images: Tensor) -> Layer | None:
         """The layer; None if the model cannot run on these images."""
         try:
-            return find_layer(self.segmenter, self.layer, images)[0]
+            return find_layer(self.segmenter, self.layer, images, self.layout)[0]
         except Exception as error:
             if not isinstance(error, ModelError) and not is_out_of_memory(error):
                 raise
@@ -225,8 +241,7 @@ def _measure(
     """Run the model on items and add them with what it gives."""
     hook.clear()
     images = torch.stack([item.image for _, item in entries])
-    truths = np.stack([item.mask for _, item in entries])
-    with torch.inference_mode():
+    with torch.no_grad():
         # A copy: a model may write into its input, and thumbnails are of what it was given.
         raw = segmenter.raw(images.clone())
         features = hook.take(len(entries))
@@ -234,9 +249,14 @@ def _measure(
             bad = int((~torch.isfinite(features)).any(1).nonzero()[0])
             raise ModelOutputError("the activations have NaN or infinity", bad)
         masks = segmenter.binarize(raw)
+        valid = segmenter.valid_pixels(*images.shape[-2:])
+        if valid is not None:
+            entries = [(index, item.ignoring(~valid)) for index, item in entries]
+            masks = masks & torch.from_numpy(valid).to(masks.device)
         # The truths have no ignored pixel.
+        truths = np.stack([item.mask for _, item in entries])
         truth = torch.from_numpy(truths).to(masks.device)
-        counted = torch.from_numpy(_counted(entries)).to(masks.device) & masks
+        counted = torch.from_numpy(counted_pixels(item for _, item in entries)).to(masks.device) & masks
         tp = (counted & truth).flatten(1).sum(1)
         fn = truth.flatten(1).sum(1) - tp
         fp = counted.flatten(1).sum(1) - tp
@@ -248,15 +268,6 @@ def _measure(
         predictions=masks.cpu().numpy(),
         counts=torch.stack([tp, fn, fp]).cpu().numpy(),
     )
-
-
-def _counted(entries: list[tuple[int, Item]]) -> NDArray[np.bool_]:
-    """Pixels that count, bool (n, H, W)."""
-    counted = np.ones((len(entries), *entries[0][1].mask.shape), bool)
-    for place, (_, item) in enumerate(entries):
-        if item.ignored is not None:
-            counted[place] = ~item.ignored
-    return counted
 
 
 def check_width(features: int, least: int) -> None:

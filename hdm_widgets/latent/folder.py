@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
     about = {
         "format": _KIND,
         "settings": stored.settings,
-        "layer": {"name": collection.layer.name, "shape": collection.layer.shape, "chosen": collection.layer.chosen},
+        "layer": dataclasses.asdict(collection.layer),
         "picture_shape": collection.image_shape,
         "columns": list(collection.columns),
         "skipped": {str(index): message for index, message in collection.skipped.items()},
@@ -142,7 +143,7 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
             f"expected {len(arrays['mean'])} features"
         )
     collection = Collection(
-        layer=Layer(about["layer"]["name"], tuple(about["layer"]["shape"]), about["layer"]["chosen"]),
+        layer=Layer(**about["layer"] | {"shape": tuple(about["layer"]["shape"])}),
         features=large["features"],
         items=arrays["items"],
         truths=PackedMasks(large["truths"], height, width),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hdm_widgets._masks import Ambiguity, Ignore, check_truth, find_ambiguity
-from hdm_widgets._validation import check_image, check_image_values, image_size, to_tensor
+from hdm_widgets._validation import check_image, check_image_values, image_size, to_tensor, warn_user
 from hdm_widgets.latent.scores import former_name
 
 __all__ = [
@@ -23,10 +23,12 @@ __all__ = [
     "check_columns",
     "check_dataset",
     "check_images",
+    "counted_pixels",
     "join_columns",
     "merge_columns",
     "read_item",
     "read_items",
+    "warn_of_ambiguity",
 ]
 
 Columns: TypeAlias = "Mapping[str, Sequence[Any] | NDArray[Any]]"
@@ -65,6 +67,16 @@ class Item:
     ambiguity: Ambiguity | None = None
 
     picture = former_name("picture", "image")
+
+    def ignoring(self, pixels: NDArray[np.bool_]) -> Item:
+        """The same item; these pixels (H, W) do not count either."""
+        ignored = pixels if self.ignored is None else self.ignored | pixels
+        return replace(self, mask=self.mask & ~ignored, ignored=ignored)
+
+
+def counted_pixels(items: Iterable[Item]) -> NDArray[np.bool_]:
+    """Pixels of items that count, bool (n, H, W)."""
+    return np.stack([np.ones_like(item.mask) if item.ignored is None else ~item.ignored for item in items])
 
 
 def check_dataset(dataset: object) -> int:
@@ -160,6 +172,18 @@ def read_items(
     else:
         loader: DataLoader[Any] = DataLoader(reader, batch_size=None, num_workers=num_workers)  # type: ignore[arg-type]  # has items
         yield from enumerate(loader)
+
+
+def warn_of_ambiguity(
+    items: Iterable[tuple[int, Item | ValueError | TypeError]],
+) -> Iterator[tuple[int, Item | ValueError | TypeError]]:
+    """Pass items on, and warn of each kind of ambiguity once: mostly all items of a data set have the same one."""
+    warned: set[str] = set()
+    for index, item in items:
+        if isinstance(item, Item) and item.ambiguity is not None and item.ambiguity.kind not in warned:
+            warned.add(item.ambiguity.kind)
+            warn_user(item.ambiguity.text)
+        yield index, item
 
 
 class _Reader:

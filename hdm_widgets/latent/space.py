@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
@@ -18,44 +19,21 @@ from hdm_widgets._validation import advise_on_keywords, check_choice, is_whole, 
 from hdm_widgets.latent import folder
 from hdm_widgets.latent.activations import Pool, find_module, network_of
 from hdm_widgets.latent.collection import Collection
-from hdm_widgets.latent.collector import Collector, check_width
+from hdm_widgets.latent.collector import check_width
 from hdm_widgets.latent.fitted import FittedMap, FittedState, read_only
-from hdm_widgets.latent.fitted_space import FittedSpace
-from hdm_widgets.latent.items import Columns, Dataset, check_dataset, check_images
-from hdm_widgets.latent.neighbors import nearest
+from hdm_widgets.latent.items import Columns, Dataset, check_dataset
+from hdm_widgets.latent.layouts import Layout
+from hdm_widgets.latent.new_images import SpaceWithModel
+from hdm_widgets.latent.own_features import collect_features
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.surface import Regressor
 from hdm_widgets.models.segmenter import Model, Segmenter
 
-__all__ = ["LatentSpace", "Location"]
+__all__ = ["LatentSpace"]
 
 
-@dataclass(frozen=True, eq=False)
-class Location:
-    """Where new images fall on the map.
-
-    Attributes
-    ----------
-    embedding : numpy.ndarray, float64 (n, n_components)
-        Their coordinates.
-    iou : numpy.ndarray, float64 (n,)
-        IoU expected at these coordinates; NaN if no item of the space has an IoU.
-    distance : numpy.ndarray, float64 (n,)
-        Distance of an image's activations to those of the nearest item, scaled so that 95 % of the items are nearer
-        than 1 to another item. Far above 1 the image is unlike the data, and its coordinates and the IoU expected
-        there mean little.
-    nearest : numpy.ndarray, int64 (n,)
-        Position of the nearest item.
-    """
-
-    embedding: NDArray[np.float64]
-    iou: NDArray[np.float64]
-    distance: NDArray[np.float64]
-    nearest: NDArray[np.int64]
-
-
-class LatentSpace(FittedSpace):
+class LatentSpace(SpaceWithModel):
     """A map of a data set as a segmentation model sees it.
 
     The activations at the bottleneck of an encoder-decoder, one vector per image, are reduced to principal
@@ -64,7 +42,7 @@ class LatentSpace(FittedSpace):
     Parameters
     ----------
     model : torch.nn.Module or Segmenter
-        A Segmenter must wrap a Module.
+        A Segmenter must wrap a Module. For other functions, TorchScript and exported programs see `from_features`.
     layer : torch.nn.Module or str
         Where the activations are taken: a module of the model, its dotted name, or `"auto"` for the bottleneck:
         the last module before the decoder enlarges its maps. `layer_name_` says which one it was.
@@ -95,6 +73,10 @@ class LatentSpace(FittedSpace):
         As for `Segmenter`.
     batch_size : int, optional
         As for `Segmenter`.
+    layout : {"auto", "channels_first", "channels_last"}
+        The axis of the channels in the layer's maps: (N, channels, rows, cols) or (N, rows, cols, channels). `"auto"`
+        tells it from the layer's type and weights, the maps' proportions and other layers; `layer_.layout` says which
+        one it was, and what cannot be told is an error.
 
     Attributes
     ----------
@@ -122,6 +104,9 @@ class LatentSpace(FittedSpace):
 
     Notes
     -----
+    A fit compares the model's output for an image alone with that for the same image in a batch. Where they differ
+    beyond rounding, it warns and runs the images one at a time.
+
     Principal components are exact where the activations take at most 512 MB as float64, or features outnumber items
     and there are at most 8192 items. Else scikit-learn's `IncrementalPCA` approximates them, and `projection_.exact`
     says so.
@@ -153,6 +138,7 @@ class LatentSpace(FittedSpace):
         target: int | None = None,
         threshold: float | None = None,
         batch_size: int | None = None,
+        layout: Layout = "auto",
     ) -> None:
         least = {"n_components": 2, "grid": 1, "n_cluster_components": 1, "thumbnail": 1}
         given = {
@@ -178,6 +164,7 @@ class LatentSpace(FittedSpace):
             network_of(self.segmenter)
         self.layer = layer
         self.pool = check_choice("pool", pool, Pool)
+        self.layout = check_choice("layout", layout, Layout)
         self.n_components = int(n_components)
         self.iou_empty = float(iou_empty)
         self.random_state = int(random_state)
@@ -190,10 +177,8 @@ class LatentSpace(FittedSpace):
         if self._fitted is None:
             return f"LatentSpace(layer={self.layer!r}, pool={self.pool!r}), not fitted"
         fraction = self.explained_variance_ratio_[:2].sum()
-        return (
-            f"LatentSpace of {len(self)} items at {self.layer_}, pool={self.pool!r}; "
-            f"two components explain {fraction:.0%} of the variance"
-        )
+        source = f"with {self.layer_}" if self.layer_.given else f"at {self.layer_}, pool={self.pool!r}"
+        return f"LatentSpace of {len(self)} items {source}; two components explain {fraction:.0%} of the variance"
 
     def snapshot(self) -> LatentSpace:
         """The space as it is now: a later `fit` or `cluster` of either does not change the other.
@@ -206,6 +191,89 @@ class LatentSpace(FittedSpace):
         return copy.copy(self)
 
     # -- fitting ----------------------------------------------------------------------------------
+
+    @classmethod
+    @advise_on_keywords
+    def from_features(
+        cls,
+        features: Tensor | NDArray[Any],
+        dataset: Dataset,
+        predictions: Tensor | NDArray[Any] | Sequence[Any],
+        n_components: int = 2,
+        iou_empty: float = 0.0,
+        random_state: int = 0,
+        *,
+        n_cluster_components: int = 10,
+        thumbnail: int = 48,
+        display: Display | Bands | None = None,
+        columns: Columns | None = None,
+        ignore: Ignore | None = None,
+        num_workers: int = 0,
+        on_error: Literal["raise", "skip"] = "raise",
+        progress: bool = True,
+    ) -> LatentSpace:
+        """Make the map from features of your own, for a model whose layers cannot be seen.
+
+        Parameters
+        ----------
+        features : torch.Tensor or numpy.ndarray, float (n, d)
+            One vector per item of the data set.
+        dataset : Dataset
+            As for `fit`: n items with image and mask.
+        predictions : torch.Tensor, numpy.ndarray or sequence of those (n, H, W)
+            The masks that the model predicts, nonzero = segment.
+        n_components, iou_empty, random_state, n_cluster_components, thumbnail, display
+            As for the constructor.
+        columns, ignore, num_workers, on_error, progress
+            As for `fit`.
+
+        Returns
+        -------
+        LatentSpace
+            A fitted space without a model: it has no `transform`, `predict_iou` and `locate` of images.
+
+        Raises
+        ------
+        CollectionError
+            A ValueError that names the item that cannot be used.
+        ValueError, TypeError
+            If there are not as many features and predictions as items, or an argument is wrong.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import hdm_widgets as hw
+        >>> model, scenes = hw.demo.aerial(32)
+        >>> images = torch.stack([scenes[i][0] for i in range(32)])
+        >>> masks = hw.Segmenter(model).masks(images)
+        >>> space = hw.LatentSpace.from_features(images.mean((2, 3)), scenes, masks, progress=False)
+        >>> space.embedding_.shape
+        (32, 2)
+        """
+        space = cls(
+            None,
+            n_components=n_components,
+            iou_empty=iou_empty,
+            random_state=random_state,
+            n_cluster_components=n_cluster_components,
+            thumbnail=thumbnail,
+            display=display,
+        )
+        if ignore is not None:
+            check_ignore(ignore)
+        collection = collect_features(
+            features,
+            dataset,
+            predictions,
+            thumbnail=space.thumbnail,
+            display=space.display,
+            columns=columns,
+            ignore=ignore,
+            num_workers=num_workers,
+            on_error=on_error,
+            progress=progress,
+        )
+        return space.fit_collected(collection, dataset, progress=progress)
 
     @advise_on_keywords
     def fit(
@@ -318,80 +386,6 @@ class LatentSpace(FittedSpace):
         if count <= least:
             raise ValueError(f"{least} components need more than {least} items, {came} {count}")
 
-    def _collector(self) -> Collector:
-        if self.segmenter is None:
-            raise ValueError("this space was loaded without its model; LatentSpace.load(path, model=...) takes it")
-        return Collector(
-            self.segmenter, self.layer, self.pool, self.grid, self.thumbnail, self.n_components, display=self.display
-        )
-
-    # -- new images -------------------------------------------------------------------------------
-
-    def transform(self, images: Tensor | NDArray[Any]) -> NDArray[np.float64]:
-        """Coordinates of new images on the map.
-
-        Parameters
-        ----------
-        images : torch.Tensor or numpy.ndarray (N, C, H, W)
-            Scaled as the model expects it.
-
-        Returns
-        -------
-        numpy.ndarray, float64 (N, n_components)
-        """
-        return self._embedded(self._features(images))
-
-    def predict_iou(self, images: Tensor | NDArray[Any]) -> NDArray[np.float64]:
-        """Expected IoU of new images, from their coordinates on the map.
-
-        `locate` also says how far an image is from the data, and so whether to trust it.
-
-        Parameters
-        ----------
-        images : torch.Tensor or numpy.ndarray (N, C, H, W)
-            Scaled as the model expects it.
-
-        Returns
-        -------
-        numpy.ndarray, float64 (N,)
-        """
-        return self.locate(images).iou
-
-    def locate(self, images: Tensor | NDArray[Any]) -> Location:
-        """Where new images fall on the map, what IoU is expected there, and how far they are from the data.
-
-        Parameters
-        ----------
-        images : torch.Tensor or numpy.ndarray (N, C, H, W)
-            Scaled as the model expects it.
-
-        Returns
-        -------
-        Location
-        """
-        found = self._map("embedding_")
-        features = self._features(images)
-        embedding = self._embedded(features)
-        expected = np.full(len(features), np.nan)
-        if found.regressor is not None:
-            expected = found.regressor.predict(embedding[:, :2])
-        closest, distances = nearest(found.collection.features, features, 1)
-        return Location(embedding, expected, distances[:, 0] / found.distance_scale, closest[:, 0])
-
-    def _embedded(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        found = self._map("embedding_")
-        return found.projection.transform(features)[:, : found.n_components]
-
-    def _features(self, images: Tensor | NDArray[Any]) -> NDArray[np.float32]:
-        given = check_images(
-            images, self.collection_.image_shape, same_size=self.pool == "flatten", preprocess=self._takes_any_values
-        )
-        features = self._collector().features(given, self.layer_)
-        width = self.collection_.features.shape[1]
-        if features.shape[1] != width:
-            raise ValueError(f"layer and pool give {features.shape[1]} features, the space was made with {width}")
-        return features
-
     def _check_model(self) -> None:
         """Warn if the model that a space is loaded with is visibly not the one it was made with."""
         if self.segmenter is None:
@@ -452,9 +446,11 @@ class LatentSpace(FittedSpace):
         Raises
         ------
         FileNotFoundError, ValueError
-            If it is no such folder, or the data set is too short for it.
+            If it is no such folder, the data set is too short for it, or it was made of features and takes no model.
         """
         stored = folder.read(path)
+        if stored.collection.layer.given and model is not None:
+            raise ValueError("this space was made of features, LatentSpace.from_features, and takes no model")
         settings, collection = stored.settings, stored.collection
         if model is None or isinstance(model, Segmenter):
             # A Segmenter has its own; without a model nothing is segmented.
@@ -480,5 +476,6 @@ _SETTINGS = (
     "grid",
     "n_cluster_components",
     "thumbnail",
+    "layout",
 )
 _SEGMENTATION = ("target", "threshold")

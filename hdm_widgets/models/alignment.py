@@ -1,4 +1,4 @@
-"""Where in the image the maps of a model lie, and which of their axes are which."""
+"""Which part of the image a model's maps cover, and which of their axes counts classes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Size = tuple[int, int]
 
 
 def find_layout(shape: tuple[int, ...], image: Size) -> tuple[Literal["channels_first", "channels_last"], str]:
-    """Which axis of maps (n, a, b, c) counts classes, and a note if that is a guess.
+    """Find out which axis of maps counts classes.
 
     Parameters
     ----------
     shape : tuple of int
-        Of four axes, images first.
+        Of the maps: four axes, of which the first one counts images.
     image : tuple of int
         Rows and columns of the images, with padding.
 
@@ -35,17 +35,18 @@ def find_layout(shape: tuple[int, ...], image: Size) -> tuple[Literal["channels_
     -------
     layout : {"channels_first", "channels_last"}
     note : str
+        Says that the other one fits too; empty if it does not.
 
     Raises
     ------
     ModelOutputError
-        If both fit the image equally well.
+        If both give maps of the image's size.
     """
     first, last = (shape[2], shape[3]), (shape[1], shape[2])
     if first == last == image and shape[1] == shape[3] != 1:
         raise ModelOutputError(
-            f"maps of shape {shape} for images of {image[0]} x {image[1]} px have classes first or last; say which "
-            "with Segmenter(model, layout='channels_first') or layout='channels_last'"
+            f"maps of shape {shape} for images of {image[0]} x {image[1]} px (rows x columns) may have "
+            "classes first or last; write Segmenter(model, layout='channels_first') or layout='channels_last'"
         )
     if first == image or last == image:
         return ("channels_first" if first == image else "channels_last"), ""
@@ -53,19 +54,19 @@ def find_layout(shape: tuple[int, ...], image: Size) -> tuple[Literal["channels_
     if fits_last and not fits_first:
         return "channels_last", ""
     if fits_last:
-        return "channels_first", "Classes are taken to be the first axis; if they are the last, write layout="
+        return "channels_first", "The first axis counts classes; if the last one does, write layout='channels_last'"
     return "channels_first", ""
 
 
 def _fits(size: Size, image: Size) -> bool:
-    """Whether maps of this size may belong to the image: reduced by one factor, or by one margin."""
+    """Whether maps of this size may be of the image: both sides smaller by one factor, or by one margin."""
     if size[0] > image[0] or size[1] > image[1]:
         return False
     return image[0] - size[0] == image[1] - size[1] or _reduced(size, image)
 
 
 def _reduced(size: Size, image: Size) -> bool:
-    """Whether both sides are those of the image over one whole number, rounded alike."""
+    """Whether both sides are those of the image divided by the same whole number, both rounded up or both down."""
     largest = math.ceil(max(image[0] / size[0], image[1] / size[1])) + 1
     return any(
         all(rounded(side / factor) == small for side, small in zip(image, size, strict=True))
@@ -76,17 +77,18 @@ def _reduced(size: Size, image: Size) -> bool:
 
 @dataclass(frozen=True)
 class Alignment:
-    """Where maps lie in an image.
+    """Which part of an image maps cover.
 
     Attributes
     ----------
     kind : {"same", "resize", "center"}
+        All of it, at its own size; all of it, at a smaller one; or its center.
     size : tuple of int
         Rows and columns of the maps.
     image : tuple of int
         Rows and columns of the image, with padding.
     note : str
-        Why.
+        The reason, if it is worth saying.
     """
 
     kind: Literal["same", "resize", "center"]
@@ -96,16 +98,26 @@ class Alignment:
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """(row0, col0, row1, col1) of the image that has output."""
+        """The pixels of the image that have output, as a half-open box (row0, col0, row1, col1)."""
         if self.kind != "center":
             return 0, 0, *self.image
         row, col = ((side - small) // 2 for side, small in zip(self.image, self.size, strict=True))
         return row, col, row + self.size[0], col + self.size[1]
 
     def apply(self, maps: Tensor, outside: Sequence[float], *, numbers: bool) -> Tensor:
-        """Maps (N, classes, rows, cols) at the size of the image.
+        """Bring maps to the size of the image.
 
-        Class numbers are not interpolated. Pixels without output get the value of `outside` for each class.
+        Parameters
+        ----------
+        maps : torch.Tensor (N, classes, h, w)
+        outside : sequence of float
+            For each class, the value of pixels without output.
+        numbers : bool
+            Whether the maps have class numbers, which are not interpolated.
+
+        Returns
+        -------
+        torch.Tensor (N, classes, rows, cols)
         """
         if self.kind == "same":
             return maps
@@ -123,18 +135,18 @@ class Alignment:
 def find_alignment(
     size: Size, image: Size, align: Align, model: object, trace: Callable[[], tuple[float, float] | None]
 ) -> Alignment:
-    """Decide where maps lie in an image that is larger.
+    """Find out which part of an image maps cover.
 
     Parameters
     ----------
     size, image : tuple of int
         Rows and columns of the maps, and of the image with padding.
     align : {"auto", "resize", "center"}
-        As the user says.
+        The user's choice.
     model : object
     trace : callable
-        Traces the model and returns how far apart, in pixels of the image, two neighboring rows of the maps are, and
-        the margin above the first; None if that cannot be told.
+        Traces the model. Returns the distance between two neighboring rows of the maps, and the margin above the first
+        row, both in pixels of the image; None if they cannot be found.
 
     Returns
     -------
@@ -143,12 +155,12 @@ def find_alignment(
     Raises
     ------
     ModelOutputError
-        If that cannot be told.
+        If `align` is "auto", and neither the traced model nor the ratio of sizes tells.
     """
     if size == image:
         return Alignment("same", size, image)
     if align != "auto":
-        return Alignment(align, size, image, "as asked for")
+        return Alignment(align, size, image, f"align={align!r} was given")
     whole = _reduced(size, image)
     if isinstance(model, nn.Module) and (not whole or any(_may_shrink(module) for module in modules(model))):
         geometry = trace()
@@ -161,18 +173,19 @@ def find_alignment(
     if whole:
         return Alignment("resize", size, image)
     raise ModelOutputError(
-        f"the model returned maps of {size[0]} x {size[1]} px for images of {image[0]} x {image[1]} px, and it cannot "
-        "be told where they lie; write Segmenter(model, align='resize') if they are the whole image at another scale, "
-        "or align='center' if they are its center, because convolutions are not padded"
+        f"the model returned maps of {size[0]} x {size[1]} px for images of {image[0]} x {image[1]} px "
+        "(rows x columns), and it cannot be told where they lie; write Segmenter(model, align='resize') if they are "
+        "the whole image at another scale, or align='center' if they are its center, because convolutions are not "
+        "padded"
     )
 
 
-# How far, as a fraction, the measured distance of neighbors may be off.
+# Relative error of the measured distance between neighboring rows.
 _STEP_ERROR = 0.1
 
 
 def _may_shrink(module: nn.Module) -> bool:
-    """Whether a module is a convolution that gives less than it takes, or less by the rules of its stride."""
+    """Whether a module is a convolution of stride 1 with too little padding to keep the size."""
     if not isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) or module.padding == "same":
         return False
     padding = (0,) * len(module.kernel_size) if isinstance(module.padding, str) else module.padding
@@ -185,7 +198,7 @@ def _may_shrink(module: nn.Module) -> bool:
 
 
 def valid_pixels(alignment: Alignment, height: int, width: int) -> Tensor | None:
-    """Pixels with output, bool (height, width), of the image without padding; None if all have."""
+    """Pixels of the image without padding that have output, bool (height, width); None if all of them do."""
     if alignment.kind != "center":
         return None
     row0, col0, row1, col1 = alignment.box

@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hdm_widgets._validation import warn_user
+from hdm_widgets.models.batch_size import BatchSize
 from hdm_widgets.models.errors import ModelError, is_out_of_memory
 from hdm_widgets.models.modules import model_dtype
 from hdm_widgets.models.segmenter import Segmenter
 
-__all__ = ["mixes_batches"]
+__all__ = ["mixes_batches", "run_singly_if_mixing"]
 
 # Differences below this fraction of the largest output are rounding; so are those below _STEPS steps of the model's
 # floating type.
@@ -40,6 +42,38 @@ def mixes_batches(segmenter: Segmenter, images: Tensor) -> float:
         image beside copies of itself. In multiples of rounding and of the noise of a model that draws random numbers:
         above 1, the model mixes the images of a batch. 0 for a model that fails on batches.
     """
+    compared = _compare(segmenter, images)
+    return 0.0 if compared is None else compared[0]
+
+
+def run_singly_if_mixing(segmenter: Segmenter, image: Tensor, sizes: BatchSize, *, remind: bool) -> None:
+    """Check once whether a model mixes the images of a batch; if so, warn, and run its images one at a time.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        What is found is noted in its `reading`.
+    image : torch.Tensor (C, H, W)
+        One of the images.
+    sizes : BatchSize
+        Of the batches that follow. Where these are single images anyway, nothing is checked.
+    remind : bool
+        Warn also if it is known from an earlier check.
+    """
+    known = segmenter.runs_are_checked(image)
+    if not known and sizes.limit > 1 and (compared := _compare(segmenter, image[None])) is not None:
+        segmenter.note_runs(image, batch_dependent=compared[0] > 1, random=compared[1])
+    if segmenter.reading.batch_dependent and segmenter.batch_size != 1:
+        if remind or not known:
+            warn_user(
+                "the model's output for an image depends on the other images of its batch; going on one image at a "
+                "time (batch_size=1 avoids this warning)"
+            )
+        sizes.run_singly()
+
+
+def _compare(segmenter: Segmenter, images: Tensor) -> tuple[float, bool] | None:
+    """What `mixes_batches` returns, and whether two runs differ; None for a model that fails on batches."""
     image = _less_contrast(images[:1])
     batch = torch.cat([image, images])
     with torch.no_grad(), segmenter.evaluating():
@@ -47,15 +81,15 @@ def mixes_batches(segmenter: Segmenter, images: Tensor) -> float:
             alone, beside = _run(segmenter, image), _run(segmenter, batch)[:1]
             rounding = _rounding(segmenter, alone)
             if (difference := _largest_difference(alone, beside)) <= rounding:
-                return difference / rounding
+                return difference / rounding, False
             # Other kernels run for another size of batch, and rounding may grow from layer to layer: compare batches
             # of one size. Two runs of the same input tell the noise of a random model.
             copies = _run(segmenter, image.repeat(len(batch), 1, 1, 1))
             noise = max(_largest_difference(copies, copies[:1]), _largest_difference(alone, _run(segmenter, image)))
-            return _largest_difference(copies[:1], beside) / max(rounding, _NOISE * noise)
+            return _largest_difference(copies[:1], beside) / max(rounding, _NOISE * noise), noise > rounding
         except Exception as error:
             if isinstance(error, ModelError) or is_out_of_memory(error):
-                return 0.0
+                return None
             raise
 
 

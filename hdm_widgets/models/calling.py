@@ -1,4 +1,4 @@
-"""Call a model on a batch: with tensors or arrays, in its own precision, with advice where it fails."""
+"""Call a model on a batch, with tensors or arrays and in its own precision; say what may help where it fails."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from hdm_widgets.models.modules import model_dtype
 
 __all__ = ["ModelCall", "padded", "padded_size"]
 
-# Networks reduce the sides by halves.
+# Multiples of the sides that networks may need: most of them halve the sides several times.
 _MULTIPLES = (2, 4, 8, 16, 32, 64)
 
 
 def padded_size(images: Tensor, multiple: int | None) -> tuple[int, int]:
-    """Rows and columns of images (N, C, H, W), rounded up to multiples."""
+    """Rows and columns of images (N, C, H, W), rounded up to the next multiple."""
     height, width = images.shape[-2:]
     step = multiple or 1
     return -(-height // step) * step, -(-width // step) * step
 
 
 def padded(images: Tensor, multiple: int | None) -> Tensor:
-    """Images (N, C, H, W), extended at the bottom and the right by reflection to multiples."""
+    """Images (N, C, H, W), extended by reflection at the bottom and the right to the next multiple."""
     height, width = images.shape[-2:]
     padded_height, padded_width = padded_size(images, multiple)
     below, right = padded_height - height, padded_width - width
@@ -44,7 +44,8 @@ class ModelCall:
     Parameters
     ----------
     model : torch.nn.Module or callable
-        A Module gets tensors of its own precision; a function tensors or arrays, whichever it takes.
+        A Module gets tensors in the precision of its weights; any other callable gets tensors or arrays, whichever it
+        accepts.
     """
 
     def __init__(self, model: nn.Module | Callable[[Any], Any]) -> None:
@@ -52,28 +53,47 @@ class ModelCall:
         self._takes_numpy: bool | None = False if isinstance(model, nn.Module) else None
 
     def __call__(self, images: Tensor, multiple: int | None) -> Any:
-        """What the model returns for a batch (N, C, H, W), padded to multiples.
+        """Pad a batch and run the model on it.
+
+        Parameters
+        ----------
+        images : torch.Tensor (N, C, H, W)
+        multiple : int or None
+            Sides are padded to multiples of it.
+
+        Returns
+        -------
+        object
+            What the model returned.
 
         Raises
         ------
         ModelError
-            If the model raises; what runs out of memory raises its own error.
+            If the model raises; an error that says that memory ran out stays as it is.
         """
         given = padded(images, multiple)
         if self._takes_numpy is None:
-            return self._first_call(given)
+            return self._first_call(images, multiple)
         try:
             return self._run(given)
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            advice = ""
-            if isinstance(error, RuntimeError) and "size" in str(error).lower():
-                advice = self.padding_advice(images, multiple)
+            shape = tuple(given.shape)
             raise ModelError(
-                _size_advice(error, tuple(given.shape))
-                or f"the model raised {describe_error(error)} for an input of shape {tuple(given.shape)}{advice}"
+                _fixed_size_message(error, shape)
+                or f"the model raised {describe_error(error)} for an input of shape {shape}"
+                f"{self._advice(error, images, multiple)}"
             ) from error
+
+    def _advice(self, error: Exception, images: Tensor, multiple: int | None) -> str:
+        """What may help against an error of the model, as the end of a message; empty where nothing is known."""
+        if _wrong_channels(error):
+            # Padding changes no number of channels.
+            return _channel_advice(error, tuple(images.shape))
+        if isinstance(error, RuntimeError) and "size" in str(error).lower():
+            return self.padding_advice(images, multiple)
+        return ""
 
     def _run(self, images: Tensor) -> Any:
         if isinstance(self._model, nn.Module):
@@ -83,25 +103,32 @@ class ModelCall:
     def padding_advice(
         self, images: Tensor, multiple: int | None, accept: Callable[[Any, Tensor], bool] = lambda *_: True
     ) -> str:
-        """Which multiple of its sides the model needs, as the end of a message.
+        """Find out, by trying, which multiple of its sides the model needs.
 
         Parameters
         ----------
         images : torch.Tensor (N, C, H, W)
-            That the model fails on.
+            The batch that the model fails on.
         multiple : int or None
-            In use now.
+            The multiple that it was padded to.
         accept : callable
-            Takes the output and the padded images; whether it will do.
+            Takes an output and the padded images that it is for; returns whether that output serves.
+
+        Returns
+        -------
+        str
+            The end of a message; empty where padding would not change the size.
         """
+        tried = False
         for larger in self._larger(images, multiple):
+            tried = True
             given = padded(images[:1], larger)
             try:
                 if accept(self._run(given.clone()), given):
                     return f"; it needs sides divisible by {larger}: wrap it, Segmenter(model, pad_to={larger})"
-            except Exception:  # noqa: BLE001, S112 - then this multiple is no remedy
+            except Exception:  # noqa: BLE001, S112 - this multiple does not help
                 continue
-        return "; padding the sides to multiples of 2 to 64 does not help"
+        return "; padding the sides to multiples of 2 to 64 does not help" if tried else ""
 
     def _larger(self, images: Tensor, multiple: int | None) -> Iterator[int]:
         """Multiples above the one in use that change the size."""
@@ -110,8 +137,9 @@ class ModelCall:
             if larger > (multiple or 1) and padded_size(images, larger) != now:
                 yield larger
 
-    def _first_call(self, images: Tensor) -> Any:
-        """Call a function that may take tensors or arrays, and remember which."""
+    def _first_call(self, unpadded: Tensor, multiple: int | None) -> Any:
+        """Find out whether a function takes tensors or arrays, and call it."""
+        images = padded(unpadded, multiple)
         # Copies for the first two attempts: a function may write into its input before it fails.
         probe = _ArrayProbe()
         try:
@@ -134,7 +162,7 @@ class ModelCall:
             self._takes_numpy = True
             return output
         if probe.refused:
-            # A torch function that makes an array itself, of its output for instance.
+            # A torch function that makes an array itself, for instance of its output.
             try:
                 output = self._model(images)
             except Exception as error:
@@ -144,16 +172,61 @@ class ModelCall:
             else:
                 self._takes_numpy = False
                 return output
+        shape = tuple(images.shape)
         raise ModelError(
-            _size_advice(numpy_error, tuple(images.shape))
-            or _size_advice(torch_error, tuple(images.shape))
-            or f"the model raised {describe_error(torch_error)} for a torch tensor of shape {tuple(images.shape)}, "
+            _fixed_size_message(numpy_error, shape)
+            or _fixed_size_message(torch_error, shape)
+            or f"the model raised {describe_error(torch_error)} for a torch tensor of shape {shape}, "
             f"and {describe_error(numpy_error)} for the same numpy array"
+            f"{self._advice_on_tensors(torch_error, unpadded, multiple) or _channel_advice(numpy_error, shape)}"
         ) from numpy_error
 
+    def _advice_on_tensors(self, error: Exception, images: Tensor, multiple: int | None) -> str:
+        """What may help a function against an error for a tensor, if tensors are what it takes."""
+        self._takes_numpy = False
+        try:
+            return self._advice(error, images, multiple)
+        finally:
+            self._takes_numpy = None
 
-def _size_advice(error: Exception, shape: tuple[int, ...]) -> str:
-    """A message of its own for a model that takes images of one size only; empty for other errors."""
+
+# The error of a torch convolution, and that of ONNX Runtime about an axis of its input.
+_TORCH_CHANNELS = re.compile(r"expected input\[(\d+), (\d+),[\d, ]+\] to have (\d+) channels?, but got \d+ channels?")
+_ONNX_AXIS = re.compile(r"index: (\d+) Got: (\d+) Expected: (\d+)")
+
+
+def _wrong_channels(error: Exception) -> tuple[int, int, int] | None:
+    """Images, channels that came and channels expected, of an error about channels alone; -1 images if not said."""
+    text = str(error)
+    if found := _TORCH_CHANNELS.search(text):
+        return int(found[1]), int(found[2]), int(found[3])
+    axes = _ONNX_AXIS.findall(text)
+    if [axis for axis, _, _ in axes] == ["1"]:
+        return -1, int(axes[0][1]), int(axes[0][2])
+    return None
+
+
+def _channel_advice(error: Exception, shape: tuple[int, ...]) -> str:
+    """How to give a model the channels that it expects, as the end of a message; empty for other errors.
+
+    Only if the channels are those of the images (N, C, H, W), not those of a deeper layer.
+    """
+    found = _wrong_channels(error)
+    if found is None or found[0] not in (-1, shape[0]) or found[1] != shape[1]:
+        return ""
+    _, got, expected = found
+    advice = f"; it expects images (C, H, W) with C = {expected}, not {got}"
+    if got == 1:
+        return f"{advice}: image[[0] * {expected}] repeats the channel of (1, H, W)"
+    if expected == 1:
+        return f"{advice}: image.mean(0) makes one channel of them"
+    return f"{advice}: image[:{expected}] are its first channels" if got > expected else advice
+
+
+def _fixed_size_message(error: Exception, shape: tuple[int, ...]) -> str:
+    """The message about a model that takes images of one size only; empty for other errors."""
+    if _wrong_channels(error):
+        return ""
     found = re.search(r"[Gg]ot:? (\d+)\D+[Ee]xpected:? (\d+)", str(error))
     if not found and "invalid dimensions" not in str(error).lower():
         return ""
@@ -165,15 +238,15 @@ def _size_advice(error: Exception, shape: tuple[int, ...]) -> str:
 
 
 class _ArrayProbe(TorchFunctionMode):
-    """Refuse to turn tensors into arrays, in this thread and while it is entered.
+    """Refuses to convert tensors to arrays, in this thread and while it is entered.
 
-    NumPy functions accept tensors on the CPU by half: they convert them, and warn when they convert the result back. To
-    refuse is how such a function is told from a torch function without any warning.
+    A NumPy function accepts a tensor on the CPU, but converts it, and warns when it converts the result back. Refusing
+    the conversion tells such a function from a torch function without that warning.
 
     Attributes
     ----------
     refused : bool
-        Whether a conversion was asked for.
+        Whether anything tried to convert a tensor.
     """
 
     def __init__(self) -> None:
@@ -185,6 +258,6 @@ class _ArrayProbe(TorchFunctionMode):
     ) -> Any:
         if func is Tensor.__array__:
             self.refused = True
-            # NumPy takes a TypeError for an old signature, and warns of it.
-            raise RuntimeError("the tensor is not to be turned into an array")
+            # NumPy would take a TypeError for an old signature, and warn about it.
+            raise RuntimeError("the tensor must not be converted to an array")
         return func(*args, **(kwargs or {}))

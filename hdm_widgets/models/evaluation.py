@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from hdm_widgets.models.modules import apply_to_tensors, model_device, modules, move, same_device, set_training
+from hdm_widgets.models.modules import apply_to_tensors, model_device, modules, move, same_device
+from hdm_widgets.models.training_mode import EvalMode
 
 __all__ = ["Evaluating", "evaluating"]
 
@@ -23,13 +24,13 @@ class _State:
         self.model = model
         self.users = 0
         self.device: torch.device | None = None
-        self._training = [(module, module.training) for module in modules(model)]
+        self._mode = EvalMode(model)
         self._home = model_device(model)
         self._moved = False
         # By module, store and name: a tensor that moves is a new object, or has new data.
         self._devices = {
             (id(module), store, name): tensor.device
-            for module, _ in self._training
+            for module in modules(model)
             for store in _STORES
             for name, tensor in getattr(module, store).items()
             if tensor is not None
@@ -42,32 +43,22 @@ class _State:
             if device is not None and (self._home is None or not same_device(device, self._home)):
                 self._moved = True
                 move(self.model, device)
-            set_training(self.model, False)
+            self._mode.enter()
         except BaseException:
-            self._restore_training()
+            self._mode.leave()
             if self._moved:
                 self._restore_devices()
             raise
 
     def leave(self) -> None:
         """Put everything back."""
-        self._restore_training()
+        self._mode.leave()
         if not self._moved or self._home is None:
             return
         if set(self._devices.values()) == {self._home}:
             move(self.model, self._home)
         else:
             self._restore_devices()
-
-    def _restore_training(self) -> None:
-        """Give every module its own mode again, and the mode of their parent to modules that have appeared since."""
-        before = {id(module): mode for module, mode in self._training}
-        for module, mode in self._training:
-            module.training = mode
-        for module in modules(self.model):
-            for child in module._modules.values():
-                if child is not None and id(child) not in before:
-                    child.training = before[id(child)] = module.training
 
     def _restore_devices(self) -> None:
         """Move every tensor back to its own device, and tensors that have appeared since to the model's first."""

@@ -1,13 +1,23 @@
-"""Detect that weights were written to."""
+"""Detect that a model has changed: its weights, or what it consists of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["fingerprint"]
+from hdm_widgets.models.modules import named_modules
+
+__all__ = ["fingerprint", "structure"]
+
+# Settings are looked at through so many objects inside each other.
+_DEPTH = 3
+# Longer containers count by identity and length.
+_LONGEST = 256
+_STORES = ("_parameters", "_buffers")
+_NOT_SETTINGS = {*_STORES, "_modules", "_non_persistent_buffers_set", "training"}
 
 
 def fingerprint(tensors: Iterable[Tensor]) -> bytes:
@@ -22,3 +32,43 @@ def fingerprint(tensors: Iterable[Tensor]) -> bytes:
         total = torch.stack([part.cpu() for part in sums]).tolist() if given else []
     versions = [(tensor.data_ptr(), None if tensor.is_inference() else tensor._version) for tensor in given]
     return repr((versions, total)).encode()
+
+
+def structure(model: nn.Module) -> dict[tuple[str, str], str]:
+    """What a model consists of, by module and attribute: classes, settings, hooks and tensors, not their values.
+
+    Parameters and buffers count by identity, type and shape. Other attributes that are tensors count as such only:
+    models keep results in them.
+    """
+    parts: dict[tuple[str, str], str] = {}
+    seen: set[int] = set()
+    for name, module in named_modules(model):
+        kind = type(module)
+        parts[name, "class"] = repr((kind.__qualname__, id(kind.forward), module.training))
+        for store in _STORES:
+            for key, value in getattr(module, store).items():
+                parts[name, key] = "" if value is None else repr((id(value), value.dtype, value.shape))
+        for key, value in vars(module).items():
+            if key not in _NOT_SETTINGS:
+                parts[name, key] = repr(_setting(value, _DEPTH, seen))
+    return parts
+
+
+def _setting(value: Any, depth: int, seen: set[int]) -> object:
+    """A value that changes when a setting does."""
+    if value is None or isinstance(value, (bool, int, float, complex, str, bytes, torch.dtype)):
+        return value
+    if isinstance(value, Tensor):
+        return "tensor"
+    if isinstance(value, Mapping):
+        inside: list[Any] = [part for item in value.items() for part in item]
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        inside = list(value)
+    elif id(value) in seen or callable(value):
+        return id(value)
+    else:
+        inside = list(getattr(value, "__dict__", {}).values())
+    if not depth or not 0 < len(inside) <= _LONGEST:
+        return type(value).__name__, id(value), len(inside)
+    seen.add(id(value))
+    return type(value).__name__, [_setting(each, depth - 1, seen) for each in inside]

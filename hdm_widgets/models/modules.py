@@ -24,10 +24,11 @@ __all__ = [
     "named_modules",
     "parameters",
     "same_device",
-    "set_training",
+    "shows_children",
     "submodule",
     "tensors",
     "unwrapped",
+    "wrapped_by_compiler",
 ]
 
 
@@ -116,29 +117,18 @@ def has_method(module: nn.Module, name: str) -> bool:
     return inspect.isroutine(inspect.getattr_static(type(module), name, None))
 
 
-def _all_have_methods(model: nn.Module, *names: str) -> bool:
-    """Whether all modules have these methods, and show their children as `nn.Module` does."""
-    children = all(
+def shows_children(model: nn.Module) -> bool:
+    """Whether all modules have the methods of `nn.Module` by which it reaches their children."""
+    return all(
         getattr(type(module), name) is getattr(nn.Module, name) and name not in vars(module)
         for module in modules(model)
         for name in ("children", "named_children")
     )
-    return children and all(has_method(module, name) for module in modules(model) for name in names)
-
-
-def set_training(model: nn.Module, mode: bool) -> None:
-    """Put a model into training or eval mode: by its own `train` or `eval`, or else module by module."""
-    name = "train" if mode else "eval"
-    if has_method(model, name) and _all_have_methods(model, "train"):
-        getattr(model, name)()
-    else:
-        for module in modules(model):
-            module.training = mode
 
 
 def move(model: nn.Module, device: torch.device) -> None:
     """Move a model to a device: by its own `to`, or else module by module."""
-    if has_method(model, "to") and _all_have_methods(model, "_apply"):
+    if has_method(model, "to") and shows_children(model) and all(has_method(one, "_apply") for one in modules(model)):
         model.to(device)
     else:
         apply_to_tensors(model, lambda tensor: tensor.to(device))
@@ -167,6 +157,11 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def _wrapped(model: nn.Module) -> nn.Module | None:
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return model._modules["module"]
+    return wrapped_by_compiler(model)
+
+
+def wrapped_by_compiler(module: nn.Module) -> nn.Module | None:
+    """The module inside what `torch.compile` returned; None for any other module."""
     # Only `torch.compile` imports this, and it takes a while.
     compiler: Any = sys.modules.get("torch._dynamo.eval_frame")
-    return model._modules["_orig_mod"] if compiler and isinstance(model, compiler.OptimizedModule) else None
+    return module._modules["_orig_mod"] if compiler and isinstance(module, compiler.OptimizedModule) else None

@@ -1,4 +1,4 @@
-"""Find the maps in whatever a model returned."""
+"""Find the maps in what a model returned."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from hdm_widgets.models.errors import ModelOutputError, describe_error
 
 __all__ = ["MapSource", "OutputRule", "check_output_rule", "find_maps"]
 
-# Keys and attributes under which common libraries return the final maps.
+# Keys of the final maps in common libraries: torchvision, transformers.
 _FINAL = ("out", "logits")
-# Of models that return, for each of some queries, a class and a mask: Mask2Former, MaskFormer, EoMT.
+# Attributes of models that return a class and a mask for each query: Mask2Former, MaskFormer, EoMT.
 _CLASSES, _MASKS = "class_queries_logits", "masks_queries_logits"
 
 OutputRule: TypeAlias = "str | int | Callable[[Any], Any] | None"
@@ -32,36 +32,37 @@ class MapSource:
     steps : tuple of callable
         Applied in turn to what the model returned.
     text : str
-        What they take, in words; empty where the model returns maps and nothing else.
+        Which part that is, in words; empty if the model returns nothing but maps.
     """
 
     steps: tuple[Callable[[Any], Any], ...] = ()
     text: str = ""
 
     def take(self, output: Any) -> Any:
-        """The maps, a tensor or an array, as the model gave them."""
+        """The maps in an output, a tensor or an array."""
         for step in self.steps:
             output = step(output)
         return output
 
     def then(self, step: Callable[[Any], Any], text: str) -> MapSource:
-        """The source with one more step."""
+        """A copy with one more step."""
         return MapSource((*self.steps, step), f"{text} of {self.text}" if self.text else text)
 
 
 def check_output_rule(rule: object) -> None:
-    """Refuse what is neither a key, an index nor a function.
+    """Check that a rule is None, a key, an index or a function.
 
     Raises
     ------
     TypeError
+        If it is anything else.
     """
     if rule is not None and not isinstance(rule, str) and not is_whole(rule) and not callable(rule):
         raise TypeError(f"output must be a key, an index or a function of what the model returns, got {rule!r}")
 
 
 def find_maps(output: Any, rule: OutputRule, count: int) -> tuple[MapSource, str]:
-    """How to take the maps for `count` images out of an output, and a warning if that is a guess.
+    """Find out which part of an output has the maps.
 
     Parameters
     ----------
@@ -70,13 +71,13 @@ def find_maps(output: Any, rule: OutputRule, count: int) -> tuple[MapSource, str
     rule : str, int, callable or None
         The user's choice: a key or attribute, an index, or a function of the output.
     count : int
-        Images that the model was given.
+        Number of images that the model was given.
 
     Returns
     -------
     source : MapSource
     warning : str
-        Empty unless several entries may be meant.
+        Says that other entries fit as well; empty if none does.
 
     Raises
     ------
@@ -121,7 +122,7 @@ def _chosen(output: Any, rule: str | int | Callable[[Any], Any]) -> tuple[Callab
 
 
 def _find(source: MapSource, output: Any, count: int) -> tuple[MapSource, str]:
-    """See `find_maps`; `output` is what `source` took."""
+    """Extend a source by what `find_maps` finds in `output`, the part that it takes."""
     if _is_array(output):
         return source, ""
     if _get(output, _CLASSES) is not None and _get(output, _MASKS) is not None:
@@ -140,7 +141,7 @@ def _find(source: MapSource, output: Any, count: int) -> tuple[MapSource, str]:
         return _find_in_sequence(source, output, count)
     raise ModelOutputError(
         f"expected a tensor or an array of maps from the model, got {type(output).__name__}; "
-        "wrap the model in a function that returns maps (N, classes, H, W), or say output=function"
+        "wrap the model in a function that returns maps (N, classes, H, W), or write output=function"
     )
 
 
@@ -154,7 +155,7 @@ def _find_in_sequence(source: MapSource, output: Sequence[Any], count: int) -> t
             return _find(source.then(lambda given: given[0], "entry 0"), first, count)
         raise ModelOutputError(
             f"the model returned a {type(output).__name__} of {len(output)} {type(first).__name__} objects; "
-            "wrap it in a function that returns maps (N, classes, H, W), or say output=function"
+            "wrap it in a function that returns maps (N, classes, H, W), or write output=function"
         )
     largest = max(_pixels(entry) for entry in found.values())
     rivals = [index for index, entry in found.items() if _pixels(entry) == largest]
@@ -164,17 +165,17 @@ def _find_in_sequence(source: MapSource, output: Sequence[Any], count: int) -> t
         shapes = ", ".join(str(tuple(output[each].shape)) for each in rivals)
         warning = (
             f"the model returned {len(rivals)} maps of one size that differ ({shapes}); entry {index} is taken; "
-            f"for another one write Segmenter(model, output={rivals[-1]}), or output= with a function of them all"
+            f"for another one write Segmenter(model, output={rivals[-1]}), or output= with a function of all of them"
         )
     text = f"entry {index} of {len(output)}" if len(output) > 1 else "the only entry"
     return source.then(lambda given: given[index], text), warning
 
 
 def _classes_of_queries(output: Any) -> Tensor:
-    """Scores (N, classes, h, w) from a class and a mask for each query: the sum of their products over queries.
+    """Combine the classes and masks of queries to scores (N, classes, h, w): sum their products over all queries.
 
-    The last class says that a query is of none. See Cheng et al. 2021, "Per-Pixel Classification is Not All You Need
-    for Semantic Segmentation", section 3.4.
+    The last class stands for "no class" and is left out. See Cheng et al. 2021, "Per-Pixel Classification is Not All
+    You Need for Semantic Segmentation", section 3.4.
     """
     classes, masks = _get(output, _CLASSES), _get(output, _MASKS)
     return torch.einsum("nqc,nqhw->nchw", classes.softmax(-1)[..., :-1], masks.sigmoid())
@@ -197,7 +198,7 @@ def _pixels(maps: Any) -> int:
 
 
 def _same_mask(first: Any, second: Any) -> bool:
-    """Whether two maps are cut to the same mask, as far as can be told before they are read."""
+    """Whether two maps give the same mask, as far as can be told before the values are understood."""
     masks = []
     for maps in (first, second):
         values = torch.as_tensor(maps).detach()

@@ -1,4 +1,4 @@
-"""Read a model's output as maps of the image's size: decided on the first output, applied to all."""
+"""Read a model's output as maps of the image's size. The first output decides how; all others are read alike."""
 
 from __future__ import annotations
 
@@ -22,30 +22,25 @@ __all__ = ["Activation", "Classes", "OutputReader"]
 Activation = Literal["auto", "none", "sigmoid", "softmax"]
 Classes = Literal["exclusive", "independent"]
 
-# Values that leave [0, 1] by at most this fraction of their range are probabilities: rounding and resampling do that.
+# Rounding and resampling may move probabilities out of [0, 1], by at most this fraction of their range.
 _OUTSIDE = 1e-3
-# The probabilities of exclusive classes add up to 1, but for this.
+# Largest deviation from 1 of the sum of probabilities of exclusive classes.
 _SUM_ERROR = 0.02
-# Values from 0 to something between these are gray levels, not logits.
+# Values between 0 and a maximum in this range are gray levels, not logits.
 _GRAY_LEVELS = (100, 255)
 
 
 class OutputReader:
     """Turns what a model returns into maps, and maps into masks.
 
-    What has to be guessed is decided on the first output and kept; `reading` says it.
+    The first output decides everything that is not given; `reading` says what.
 
     Parameters
     ----------
     model : object
-        Only to trace it, where the size of the output alone does not tell where it lies.
-    target : int or None
-    threshold : float
-    activation : {"auto", "none", "sigmoid", "softmax"}
-    output : str, int, callable or None
-    classes : {"exclusive", "independent"}
-    align : {"auto", "resize", "center"}
-    layout : {"auto", "channels_first", "channels_last"}
+        Looked at only where the size of its output does not tell which part of the image that covers.
+    target, threshold, activation, output, classes, align, layout
+        As for `Segmenter`.
 
     Attributes
     ----------
@@ -71,27 +66,27 @@ class OutputReader:
         self._align, self._layout = align, layout
         self._source: MapSource | None = None
         self._last: bool | None = None
-        # By the sizes of maps and image: those of another image may have another margin.
+        # One for each pair of sizes of maps and image: the margin may depend on them.
         self._alignments: dict[tuple[tuple[int, int], tuple[int, int]], Alignment] = {}
-        # The one class number besides 0 that has been seen, where no target names it.
+        # Without a target, the one class number besides 0 that has been seen.
         self._number: int | None = None
         self.reading = Reading()
 
     # -- maps -----------------------------------------------------------------------------------------
 
     def maps(self, output: Any, count: int, image: tuple[int, int], device: torch.device) -> Tensor:
-        """The maps in an output, as the model's values: float (N, classes, h, w).
+        """Find the maps in an output; their values stay as they are.
 
         Parameters
         ----------
         output : object
             What the model returned.
         count : int
-            Images that it was given.
+            Number N of images that the model was given.
         image : tuple of int
-            Rows and columns of those, with padding.
+            Rows and columns of these images, with padding.
         device : torch.device
-            For maps that are arrays.
+            Where to put maps that are arrays.
 
         Returns
         -------
@@ -100,7 +95,7 @@ class OutputReader:
         Raises
         ------
         ModelOutputError
-            If there are none.
+            If the output has no maps for N images, or it is not clear which ones to use.
         """
         taken = self._taken(output, count)
         if isinstance(taken, np.ndarray) and taken.dtype != object:
@@ -135,7 +130,7 @@ class OutputReader:
             try:
                 return self._source.take(output)
             except (LookupError, AttributeError, TypeError):
-                # Another form than before.
+                # This output has another structure than the first one.
                 self._source = None
         source, warning = find_maps(output, self._rule, count)
         if warning:
@@ -155,20 +150,30 @@ class OutputReader:
     def to_size(
         self, maps: Tensor, image: tuple[int, int], geometry: Callable[[], tuple[float, float] | None] = lambda: None
     ) -> Tensor:
-        """Maps (N, classes, h, w) at the size of the image, with padding; no segment where there is no output.
+        """Bring maps to the size of the image, with padding. Pixels without output get values that make no segment.
 
         Parameters
         ----------
-        maps : torch.Tensor
+        maps : torch.Tensor (N, classes, h, w)
         image : tuple of int
+            Rows and columns.
         geometry : callable
-            See `find_alignment`.
+            The `trace` of `find_alignment`.
+
+        Returns
+        -------
+        torch.Tensor (N, classes, rows, cols)
+
+        Raises
+        ------
+        ModelOutputError
+            If maps are larger than the image, or it cannot be told which part of it they cover.
         """
         size = (int(maps.shape[-2]), int(maps.shape[-1]))
         if size[0] > image[0] or size[1] > image[1]:
             raise ModelOutputError(
-                f"the model returned maps of {size[0]} x {size[1]} px for images of {image[0]} x {image[1]} px; "
-                "expected the same size or a smaller one"
+                f"the model returned maps of {size[0]} x {size[1]} px for images of {image[0]} x {image[1]} px "
+                "(rows x columns); expected the same size or a smaller one"
             )
         alignment = self._alignments.get((size, image))
         if alignment is None:
@@ -182,7 +187,7 @@ class OutputReader:
         return alignment.apply(maps, self._outside(maps.shape[1]), numbers=self.numbers)
 
     def _outside(self, classes: int) -> list[float]:
-        """Values for each class that make no segment; near those of an output, so that nothing is lost to rounding."""
+        """A value for each class that makes no segment; of ordinary size, because large values cost precision."""
         if self.numbers:
             return [0.0 if self._target is None else self._target - 1.0]
         if classes > 1 and not self.independent:
@@ -193,7 +198,7 @@ class OutputReader:
         return [math.log(self._threshold / (1 - self._threshold)) - 1] * classes
 
     def alignment(self, image: tuple[int, int]) -> Alignment | None:
-        """Where the maps lie in images of this size, with padding; None before one has been run."""
+        """Which part of an image of this size, with padding, the maps cover; None until such an image has been run."""
         return next((each for (_, size), each in self._alignments.items() if size == image), None)
 
     # -- values ---------------------------------------------------------------------------------------
@@ -205,23 +210,29 @@ class OutputReader:
 
     @property
     def independent(self) -> bool:
-        """Whether every class is cut by the threshold."""
+        """Whether the threshold applies to each class by itself."""
         return self._classes == "independent" or self._asked == "sigmoid"
 
     @property
     def activation(self) -> Activation:
-        """As decided; `"auto"` before the first output."""
+        """What has been decided; before the first output, what was asked for."""
         return self.reading.activation if self._decided else self._asked
 
     _decided = False
 
-    def decide(self, maps: Tensor) -> None:
-        """Decide on the first maps (N, classes, h, w) what their values mean; check class numbers always.
+    def decide(self, maps: Tensor, note: str = "") -> None:
+        """Decide, on the first maps (N, classes, h, w), what their values mean; class numbers are checked every time.
+
+        Parameters
+        ----------
+        maps : torch.Tensor
+        note : str
+            What else to say in the reading.
 
         Raises
         ------
         ModelOutputError
-            If target or threshold does not suit the values.
+            If `target` or `threshold` does not fit the values.
         """
         if self.numbers:
             self._check_numbers(maps)
@@ -238,15 +249,21 @@ class OutputReader:
             if activation == "auto":
                 activation = "none" if probabilities else "softmax" if several and not self.independent else "sigmoid"
             self._check_threshold(maps, low, high, probabilities=probabilities)
+            values: Literal["probabilities", "logits", "raw"] = "logits"
+            if self._asked == "none" or (self._asked == "auto" and probabilities):
+                values = "probabilities" if probabilities else "raw"
             self.reading = self.reading.noted(
                 classes="one" if not several else "independent" if self.independent else "exclusive",
+                values=values,
                 activation=activation,
-                notes=(*self.reading.notes, f"The first values were from {low:.3g} to {high:.3g}"),
+                notes=(*self.reading.notes, f"The first output had values from {low:.3g} to {high:.3g}"),
             )
             if several and not self.independent:
                 self.target(maps.shape[1])
             if several and probabilities and activation == "none" and not self.independent:
                 self._check_sums(maps)
+        if note:
+            self.reading = self.reading.noted(notes=(*self.reading.notes, note))
         self._decided = True
 
     def _check_threshold(self, maps: Tensor, low: float, high: float, *, probabilities: bool) -> None:
@@ -254,8 +271,9 @@ class OutputReader:
         if several and not self.independent:
             if threshold != 0.5:
                 raise ModelOutputError(
-                    f"threshold={threshold:g} has no effect on {maps.shape[1]} exclusive classes, of which the largest "
-                    "wins; drop it, or write Segmenter(model, classes='independent') if each class is cut by itself"
+                    f"threshold={threshold:g} has no effect on {maps.shape[1]} exclusive classes: the largest value "
+                    "wins; leave it out, or write Segmenter(model, classes='independent') if it is for each class by "
+                    "itself"
                 )
             return
         raw_values = self._asked == "none"
@@ -278,17 +296,17 @@ class OutputReader:
 
     def _check_sums(self, maps: Tensor) -> None:
         if self._source is not None and "queries" in self._source.text:
-            # Scores of queries need not add up.
+            # Scores that are combined from queries need not add up to 1.
             return
         error = float((maps.sum(1) - 1).abs().max())
         if error > _SUM_ERROR:
             warn_user(
-                f"the probabilities of {maps.shape[1]} classes do not add up to 1 (by up to {error:.2g}); the largest "
-                "wins now; if classes are independent, write Segmenter(model, classes='independent')"
+                f"the probabilities of {maps.shape[1]} classes do not add up to 1 (by up to {error:.2g}); the class "
+                "with the largest wins; if classes are independent, write Segmenter(model, classes='independent')"
             )
 
     def _check_numbers(self, maps: Tensor) -> None:
-        """Without a target, one class number besides 0 may be there."""
+        """Without a target, allow a single class number besides 0."""
         if self._target is not None:
             return
         besides = maps[maps != 0]
@@ -340,7 +358,7 @@ class OutputReader:
         return raw.argmax(1)
 
     def target_map(self, raw: Tensor) -> Tensor:
-        """The segment's channel (N, H, W) of a raw output."""
+        """The target's map (N, H, W) in a raw output."""
         if self.numbers:
             return self.binarize(raw).to(raw.dtype)
         return raw[:, self.target(raw.shape[1])]
@@ -365,13 +383,13 @@ class OutputReader:
 
 
 class Pipeline(nn.Module):
-    """A model from images to maps without checks of values, as a Module that can be traced.
+    """A model with what comes before and after it, as a Module that can be traced.
 
     Parameters
     ----------
     model : torch.nn.Module
     run : callable
-        (model, images) -> maps.
+        (model, images) -> maps, without any checks of values.
     """
 
     def __init__(self, model: nn.Module, run: Callable[[nn.Module, Tensor], Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""What was understood of a model's output, in fields and in words."""
+"""How a model's output is read, as fields and as text."""
 
 from __future__ import annotations
 
@@ -10,41 +10,49 @@ __all__ = ["Reading"]
 
 @dataclass(frozen=True)
 class Reading:
-    """What was understood of a model's output.
+    """How a model's output is read: what was decided, and why.
 
-    All fields but the last two are decided on the first output; these two are None until they have been checked, by a
-    scan or a fit.
+    `str(reading)` says it in sentences. Everything but the last two fields is decided on the first output. Scans and
+    fits check the last two.
 
     Attributes
     ----------
     form : {"maps", "class numbers", ""}
-        "maps": floating numbers for each class. "class numbers": whole numbers that name the class of each pixel. Empty
-        as long as the model has not been run.
+        "maps": a value for each class and pixel. "class numbers": a whole number for each pixel, which names its class.
+        Empty until the model has been run.
     source : str
-        Where in the model's output the maps are; empty if they are all of it.
+        Which part of the model's output has the maps; empty if all of it does.
     shape : tuple of int
-        Of the model's maps for one image, (classes, rows, cols), channels first.
+        Shape of the maps for one image, (classes, rows, cols), in this order for any layout.
     classes : {"one", "exclusive", "independent"}
-        Whether there is one map; or, of several, the largest wins; or each has a threshold of its own.
+        "one": a single map. "exclusive": the class with the largest value wins. "independent": the threshold applies to
+        each class by itself.
+    values : {"probabilities", "logits", "raw", ""}
+        What the values mean; "raw" if the threshold is for values as they are (`activation="none"`). Empty for class
+        numbers.
     activation : {"none", "sigmoid", "softmax"}
-        What turns the values into probabilities.
+        What turns values into probabilities.
     align : {"same", "resize", "center"}
-        The maps have the image's size; are resized to it; or are its center, because convolutions were not padded.
+        "same": maps have the size of the image. "resize": they are resized to it. "center": they are the center of the
+        image, because convolutions are not padded.
     layout : {"channels_first", "channels_last"}
+        Which axis of the maps counts classes.
     image_size : tuple of int
-        Rows and columns of the image that the maps are for, with padding.
+        Rows and columns of the image, with padding.
     notes : tuple of str
-        Why something was chosen, and what else it might be.
+        Reasons for what was decided, and alternatives.
     batch_dependent : bool or None
-        Whether the output for an image depends on the other images of its batch. If so, images are run one at a time.
+        Whether an image's output depends on the other images of its batch; if so, images are run one at a time. None
+        until it has been checked.
     random : bool or None
-        Whether two runs on one image differ.
+        Whether two runs on the same image differ. None until it has been checked.
     """
 
     form: Literal["maps", "class numbers", ""] = ""
     source: str = ""
     shape: tuple[int, ...] = ()
     classes: Literal["one", "exclusive", "independent"] = "one"
+    values: Literal["probabilities", "logits", "raw", ""] = ""
     activation: Literal["none", "sigmoid", "softmax"] = "none"
     align: Literal["same", "resize", "center"] = "same"
     layout: Literal["channels_first", "channels_last"] = "channels_first"
@@ -67,40 +75,59 @@ class Reading:
             sentences.append("Two runs on one image are equal.")
         return " ".join(sentences)
 
+    @property
+    def short(self) -> str:
+        """The reading in a few words; empty as long as the model has not been run."""
+        if not self.form:
+            return ""
+        if self.form == "class numbers":
+            parts = ["class numbers"]
+        else:
+            kind = "raw values" if self.values == "raw" else self.values
+            parts = ["one map" if self.classes == "one" else f"{self.shape[0]} {self.classes} classes", kind]
+        if self.align != "same":
+            parts.append(f"{self.align} of {self.shape[-2]} x {self.shape[-1]} px")
+        if self.layout == "channels_last":
+            parts.append("channels last")
+        if self.batch_dependent:
+            parts.append("one image at a time")
+        if self.random:
+            parts.append("random")
+        return ", ".join(parts)
+
     def noted(self, **changes: Any) -> Reading:
-        """The same with other fields."""
+        """A copy with other values of some fields."""
         return replace(self, **changes)
 
     def _form(self) -> str:
         what = f"maps of {self.shape[0]} classes" if self.shape[0] > 1 else "one map"
         if self.form == "class numbers":
             what = "one class number for each pixel"
-        where = f", taken from {self.source}" if self.source else ""
         last = ", channels last" if self.layout == "channels_last" else ""
-        return f"The model returns {what}{where}{last}."
+        where = f", taken from {self.source}" if self.source else ""
+        return f"The model returns {what}{last}{where}."
 
     def _values(self) -> str:
         if self.form == "class numbers":
-            return "The target is compared with the numbers."
+            return "A pixel belongs to the segment if its number is the target."
         kind = {
-            "none": "Values are probabilities",
-            "sigmoid": "Values are logits, the sigmoid makes them probabilities",
-            "softmax": "Values are logits, the softmax makes them probabilities",
-        }[self.activation]
+            "probabilities": "Values are probabilities",
+            "raw": "Values are used as they are",
+        }.get(self.values, f"Values are logits, and the {self.activation} makes them probabilities")
         rule = {
-            "one": "the threshold makes the mask",
-            "exclusive": "the largest class wins",
-            "independent": "classes are independent, each has the threshold",
+            "one": "the threshold decides",
+            "exclusive": "the class with the largest value wins",
+            "independent": "the threshold decides for each class by itself",
         }[self.classes]
         return f"{kind}; {rule}."
 
     def _size(self) -> str:
         (rows, cols), (height, width) = self.shape[-2:], self.image_size
         if self.align == "same":
-            return f"Maps have the image's {height} x {width} px."
+            return f"Maps have the image's {height} x {width} px (rows x columns)."
         if self.align == "resize":
-            return f"Maps of {rows} x {cols} px are resized to the image's {height} x {width} px."
+            return f"Maps of {rows} x {cols} px are resized to the image's {height} x {width} px (rows x columns)."
         return (
-            f"Maps of {rows} x {cols} px are the center of the image's {height} x {width} px; "
+            f"Maps of {rows} x {cols} px are the center of the image's {height} x {width} px (rows x columns); "
             "pixels outside have no output and do not count."
         )

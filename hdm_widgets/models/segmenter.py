@@ -63,21 +63,21 @@ class Segmenter:
     output : str, int or callable, optional
         Which part of what the model returns has the maps: a key or attribute, an index, or a function of all of it.
     classes : {"exclusive", "independent"}
-        Several classes are exclusive (the largest value wins), or each is cut by the threshold.
+        Whether the class with the largest value wins, or the threshold applies to each class by itself.
     align : {"auto", "resize", "center"}
-        Where maps lie that are smaller than the image: they are resized to it, or they are its center, because
-        convolutions are not padded. `"auto"` tells from the traced network, or from the ratio of sides (a whole number
-        is a resize); what cannot be told is an error.
+        Which part of the image maps cover that are smaller than it: all of it, so that they are resized, or its center,
+        because convolutions are not padded. `"auto"` traces the network, or takes a whole ratio of sides for a resize;
+        an error says where neither tells.
     layout : {"auto", "channels_first", "channels_last"}
         Which axis of the maps counts classes.
     preprocess : callable, optional
-        A function or Module from float32 images (N, C, H, W), with the values that people have (0 to 255, 16 bit,
+        A function or Module from float32 images (N, C, H, W), with values as users have them (0 to 255, 16 bit,
         Hounsfield units), to what the model expects. Discs are painted before it.
 
     Attributes
     ----------
     reading : Reading
-        What was understood of the model's output, in fields and as text.
+        How the model's output is read: what was decided and why, as fields and as text.
 
     Notes
     -----
@@ -179,7 +179,7 @@ class Segmenter:
         return model
 
     def around(self, model: nn.Module) -> Segmenter:
-        """The same segmenter around another module; what has been learned of the output holds for both."""
+        """The same segmenter around another module; both share what has been decided about the output."""
         other = copy.copy(self)
         other.model, other._call = model, ModelCall(model)
         return other
@@ -201,7 +201,8 @@ class Segmenter:
     def __repr__(self) -> str:
         settings = ("target", "threshold", "activation", "device", "batch_size", "pad_to", "output", "preprocess")
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in settings if getattr(self, name) is not None)
-        return f"Segmenter({type(self.model).__name__}, {shown})"
+        reads = f"; reads {self.reading.short}" if self.reading.form else ""
+        return f"Segmenter({type(self.model).__name__}, {shown}{reads})"
 
     @property
     def activation(self) -> Activation:
@@ -210,15 +211,15 @@ class Segmenter:
 
     @property
     def reading(self) -> Reading:
-        """What was understood of the model's output."""
+        """How the model's output is read: what was decided, and why."""
         return self._reader.reading
 
     def runs_are_checked(self, image: Tensor) -> bool:
-        """Whether it is known of images of this size if batches and repeated runs give the same."""
+        """Whether `note_runs` has been called for images of this size."""
         return tuple(image.shape) in self._checked_sizes
 
     def note_runs(self, image: Tensor, *, batch_dependent: bool, random: bool) -> None:
-        """Say in `reading` whether images of a batch influence each other, and whether two runs differ."""
+        """Note in `reading` whether the images of a batch affect each other, and whether two runs differ."""
         self._checked_sizes.add(tuple(image.shape))
         self._reader.reading = self.reading.noted(batch_dependent=batch_dependent, random=random)
 
@@ -340,8 +341,16 @@ class Segmenter:
             size = padded_size(given, self.pad_to)
             if maps.shape[-2] > size[0] or maps.shape[-1] > size[1]:
                 raise ModelOutputError(self._too_large(maps, given, size))
-            self._reader.decide(maps)
+            self._reader.decide(maps, self._precision_note())
             return self._to_size(maps, given, images, lambda: self._geometry(images))
+
+    def _precision_note(self) -> str:
+        """That images lose digits, where the weights have fewer than float32."""
+        dtype = model_dtype(self.model) if isinstance(self.model, nn.Module) else torch.float32
+        if torch.finfo(dtype).eps <= torch.finfo(torch.float32).eps:
+            return ""
+        name = str(dtype).removeprefix("torch.")
+        return f"Images are given to the model in {name}, like its weights"
 
     def _prepared(self, images: Tensor) -> Tensor:
         """The images (N, C, H, W) as the model expects them, but for padding and precision."""
@@ -377,7 +386,7 @@ class Segmenter:
         )
         return (
             f"the model returned maps of {maps.shape[-2]} x {maps.shape[-1]} px for images of "
-            f"{size[0]} x {size[1]} px; expected the same size or a smaller one{advice}"
+            f"{size[0]} x {size[1]} px (rows x columns); expected the same size or a smaller one{advice}"
         )
 
     def _geometry(self, images: Tensor) -> tuple[float, float] | None:

@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm.auto import tqdm
 
+from hdm_widgets._masks import find_ambiguity, read_mask
+from hdm_widgets._validation import warn_user
 from hdm_widgets.models.evaluation import evaluating
-from hdm_widgets.models.modules import model_device, move, parameters, set_training, tensors
+from hdm_widgets.models.modules import model_device, move, parameters, tensors
+from hdm_widgets.models.training_mode import set_training
 
 __all__ = ["TrainingHistory", "evaluate", "train"]
 
@@ -36,6 +40,36 @@ class TrainingHistory:
     loss: list[float] = field(default_factory=list)
     iou: list[float] = field(default_factory=list)
     best_epoch: int = 0
+
+
+class _Batches:
+    """Makes batches of items, with masks read as everywhere in this package.
+
+    Parameters
+    ----------
+    warn : bool
+        Whether to warn, once, of masks that may be meant in another way.
+    """
+
+    def __init__(self, *, warn: bool) -> None:
+        self._warn = warn
+
+    def __call__(self, items: list[tuple[Any, Any]]) -> tuple[Tensor, Tensor]:
+        """Images (N, C, H, W), and masks, bool (N, H, W)."""
+        images, masks = zip(*items, strict=True)
+        return default_collate(list(images)), torch.stack([torch.from_numpy(self._truth(mask)) for mask in masks])
+
+    def _truth(self, mask: Any) -> NDArray[np.bool_]:
+        given = read_mask(mask, may_ignore=False)
+        if given.ignored is not None:
+            raise ValueError(
+                "a mask of the data set has masked pixels, and training counts every pixel: fill them, mask.filled(0)"
+            )
+        ambiguity = find_ambiguity(given.values, "a mask of the data set", "mask", may_ignore=False)
+        if self._warn and ambiguity is not None:
+            self._warn = False
+            warn_user(ambiguity.text)
+        return given.mask
 
 
 def _loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -100,9 +134,9 @@ def evaluate(
     """
     device = _chosen_device(model, device)
     intersection = union = 0
-    with torch.inference_mode(), evaluating(model, device):
-        for images, masks in DataLoader(dataset, batch_size):
-            truth = masks.to(device) != 0
+    with torch.no_grad(), evaluating(model, device):
+        for images, masks in DataLoader(dataset, batch_size, collate_fn=_Batches(warn=False)):
+            truth = masks.to(device)
             predicted = _maps(model, images.to(device), truth) > 0
             intersection += int((predicted & truth).sum())
             union += int((predicted | truth).sum())
@@ -130,7 +164,8 @@ def train(
         (N, C, H, W) -> one logit per pixel, (N, 1, H, W) or (N, H, W). Trained in place; on return it
         is in eval mode and has the weights of the best epoch.
     dataset : torch.utils.data.Dataset
-        Items are (image float32 (C, H, W), mask (H, W)), nonzero = segment.
+        Items are (image float32 (C, H, W), mask (H, W)): of bool, whole numbers (nonzero = segment), or floats that
+        are 0 and 1.
     validation : torch.utils.data.Dataset, optional
         The best epoch is the one with the highest IoU here; without it, the one with the lowest loss.
     epochs, batch_size : int
@@ -152,9 +187,9 @@ def train(
 
     Raises
     ------
-    ValueError
-        If `epochs` or `batch_size` is below 1, the data set is empty, or the model does not give one
-        logit per pixel.
+    TypeError, ValueError
+        If `epochs` or `batch_size` is below 1, the data set is empty, the model does not give one logit per pixel, or
+        it is not clear from a mask which pixels belong to the segment.
     """
     if epochs < 1 or batch_size < 1:
         raise ValueError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
@@ -163,7 +198,8 @@ def train(
     device = _chosen_device(model, device)
     move(model, device)
     rng = np.random.default_rng(seed)
-    loader = DataLoader(dataset, batch_size, shuffle=True, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    loader = DataLoader(dataset, batch_size, shuffle=True, generator=generator, collate_fn=_Batches(warn=True))
     optimizer = torch.optim.Adam(parameters(model), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=epochs * len(loader))
     history = TrainingHistory()
@@ -174,7 +210,7 @@ def train(
             set_training(model, True)
             total = 0.0
             for images, masks in loader:
-                images, truth = images.to(device), (masks.to(device) != 0).float()
+                images, truth = images.to(device), masks.to(device).float()
                 if augment:
                     images, truth = _augmented(images, truth, rng)
                 loss = _loss(_maps(model, images, truth), truth)

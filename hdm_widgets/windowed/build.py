@@ -13,8 +13,9 @@ from torch import Tensor
 from hdm_widgets.windowed.axes import Pointwise
 from hdm_widgets.windowed.calls import Call, Number, Ref, Trace, TraceError
 from hdm_widgets.windowed.context import Context, is_spatial
-from hdm_widgets.windowed.rules import step_of
+from hdm_widgets.windowed.rules import global_step, step_of
 from hdm_widgets.windowed.steps import (
+    LOW_PRECISION,
     Concatenation,
     Constant,
     Convolution,
@@ -106,15 +107,30 @@ def build(trace: Trace) -> Program:
             raise TraceError(f"{call.label} would squeeze a batch of one image too")
         shapes[call.name] = call.shape
         earlier = steps.get(_normalized_value(call))
-        if earlier is not None and uses[earlier.name] == 1 and _is_foldable(earlier, call, constants):
+        if (
+            earlier is not None
+            and earlier.name not in context.orders
+            and uses[earlier.name] == 1
+            and _is_foldable(earlier, call, constants)
+        ):
             del steps[earlier.name]
             steps[call.name] = _folded(call, constants, earlier)
         else:
             steps[call.name] = step_of(call, context)
     if trace.output not in steps:
         raise TraceError("its output does not depend on the image")
-    if not is_spatial(shapes[trace.output]):
-        raise TraceError(f"its output has the shape {shapes[trace.output]}")
+    output = trace.output
+    if output in context.orders:
+        # As the network gives it.
+        last = trace.calls[-1]
+        output = f"{output}/given"
+        shapes[output] = last.shape
+        given = Call(output, torch.ops.aten.alias.default, {"self": Ref(trace.output)}, None, last.module, last.shape)
+        steps[output] = global_step(given, context)
+    if not is_spatial(shapes[output]):
+        raise TraceError(f"its output has the shape {shapes[output]}")
+    steps = _needed(steps, output)
+    live = {trace.image, *steps}
     ordered = (*constant_steps.values(), *map(_with_own_weights, _split_convolutions(list(steps.values()), shapes)))
     names = (trace.image, *(step.name for step in ordered))
     return Program(
@@ -123,11 +139,20 @@ def build(trace: Trace) -> Program:
         {name: context.size(name) for name in names},
         {name: int(shapes[name][1] or 0) for name in names if len(shapes[name]) == 4},
         frozenset(name for name in names if not is_spatial(shapes[name]) and name not in constant_steps),
-        any(not shape or shape[0] is not None for name, shape in shapes.items() if name not in constant_steps)
+        any(not shapes[name] or shapes[name][0] is not None for name in live)
         or any(isinstance(steps.get(call.name), GlobalStep) and _is_over_batch(call) for call in trace.calls),
         trace.image,
-        trace.output,
+        output,
     )
+
+
+def _needed(steps: dict[str, Step], output: str) -> dict[str, Step]:
+    """The steps that the output depends on."""
+    needed = {output}
+    for step in reversed(steps.values()):
+        if step.name in needed:
+            needed.update(step.inputs)
+    return {name: step for name, step in steps.items() if name in needed}
 
 
 def _split_convolutions(steps: list[Step], shapes: dict[str, tuple[int | None, ...]]) -> Iterator[Step]:
@@ -143,6 +168,7 @@ def _split_convolutions(steps: list[Step], shapes: dict[str, tuple[int | None, .
         for step in steps
         if isinstance(step, Convolution)
         and step.groups == 1
+        and step.weight.dtype not in LOW_PRECISION
         and step.inputs[0] in joined
         and 1 < len(joined[step.inputs[0]].inputs) <= _MOST_PARTS
     }
@@ -195,6 +221,7 @@ def _is_foldable(
     given = call.arguments
     return (
         isinstance(step, (Convolution, TransposedConvolution))
+        and step.weight.dtype not in LOW_PRECISION
         and not given.get("training")
         and all(isinstance(given[key], Ref) for key in _STATISTICS)
         and all(given[key] is None or given[key].name in constants for key in _NORM_TENSORS)

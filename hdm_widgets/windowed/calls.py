@@ -13,7 +13,15 @@ __all__ = ["Call", "Number", "Ref", "Trace", "TraceError", "refs", "replaced"]
 
 
 class TraceError(Exception):
-    """The network cannot be traced; the message is a clause that says why, such as "it draws random numbers"."""
+    """The network cannot be traced; the message is a clause that says why, such as "it draws random numbers".
+
+    Attributes
+    ----------
+    written : frozenset of (str, str)
+        Module and name of the attributes that the network had set on itself by then.
+    """
+
+    written: frozenset[tuple[str, str]] = frozenset()
 
 
 class Ref(NamedTuple):
@@ -107,6 +115,10 @@ class Trace:
         Names of the input and of the output.
     shape : tuple of int
         Shape of the image, (C, H, W).
+    written : frozenset of (str, str)
+        Module and name of the attributes that the network sets on itself.
+    baked : tuple of (torch.Tensor, torch.Tensor)
+        The constants from which the network took numbers, and copies: with other values, it may do something else.
     """
 
     calls: tuple[Call, ...]
@@ -115,6 +127,8 @@ class Trace:
     image: str
     output: str
     shape: tuple[int, int, int]
+    written: frozenset[tuple[str, str]] = frozenset()
+    baked: tuple[tuple[Tensor, Tensor], ...] = ()
 
 
 def refs(argument: Any) -> Iterator[str]:

@@ -24,8 +24,8 @@ from hdm_widgets.windowed.context import (
 from hdm_widgets.windowed.steps import Concatenation, FunctionStep, Step
 
 __all__ = [
-    "cat", "elementwise", "expand", "index", "of_channels", "over_channels", "per_channel", "pixel_shuffle",
-    "pixel_unshuffle", "reshape", "stack",
+    "cat", "elementwise", "expand", "filled", "index", "of_channels", "over_channels", "per_channel", "pixel_shuffle",
+    "pixel_unshuffle", "repeat", "reshape", "stack",
 ]  # fmt: skip
 
 # Of two maps these always make a new one, so that the next operation may be done in place.
@@ -134,14 +134,49 @@ def expand(call: Call, context: Context) -> Step | None:
 
 def cat(call: Call, context: Context) -> Step | None:
     """Concatenation of channels."""
-    names = tuple(part.name for part in call.arguments["tensors"])
+    names = tuple(part.name for part in call.arguments["tensors"] if not _is_empty(part.name, context))
     shapes = [context.shapes.get(name, ()) for name in names]
     if not all(len(shape) == 4 and is_spatial(shape) for shape in shapes):
         return None
     if call.arguments["dim"] % 4 != 1 or len({shape[-2:] for shape in shapes}) != 1:
         return None
+    if len(names) == 1:
+        return pointwise(call, context, names, lambda patches, _: patches[0])
     rows, cols = (Pointwise((size,) * len(names), size) for size in spatial_size(shapes[0]))
     return Concatenation(call.name, call.label, names, rows, cols)
+
+
+def _is_empty(name: str, context: Context) -> bool:
+    """Whether a part of a concatenation has no element."""
+    shape = context.shapes.get(name)
+    return 0 in (context.constants[name].shape if shape is None and name in context.constants else shape or ())
+
+
+def repeat(call: Call, context: Context) -> Step | None:
+    """Of dimensions between batch and rows."""
+    name = spatial_input(call, context, "self")
+    counts = list(call.arguments["repeats" if "repeats" in call.arguments else "dims"])
+    if name is None or len(call.shape) != len(context.shapes[name]):
+        return None
+    # A tile may leave the first ones out.
+    counts = [1] * (len(call.shape) - len(counts)) + counts
+    return pointwise(call, context, (name,)) if counts[0] == 1 and counts[-2:] == [1, 1] else None
+
+
+def filled(call: Call, context: Context) -> Step | None:
+    """One number everywhere, with the rows and columns of the map that it is made for."""
+    name = spatial_input(call, context, "self")
+    channels = name and _channels_after(call, context, name)
+    if name is None or channels is None:
+        return None
+    value = call.arguments.get("fill_value", int(call.operation == "new_ones"))
+    options = {key: call.arguments[key] for key in ("dtype", "device")}
+
+    def fill(patches: list[Tensor], _: dict[str, Any]) -> Tensor:
+        (patch,) = patches
+        return patch.new_full((len(patch), *channels, *patch.shape[-2:]), value, **options)
+
+    return pointwise(call, context, (name,), fill)
 
 
 def stack(call: Call, context: Context) -> Step | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,8 +14,12 @@ from hdm_widgets.windowed.calls import Call, Ref, refs
 from hdm_widgets.windowed.steps import Function, FunctionStep
 
 __all__ = [
-    "Context", "function_of", "is_spatial", "map_input", "pointwise", "spatial_input", "spatial_size",
+    "Context", "Order", "function_of", "is_spatial", "map_input", "pointwise", "spatial_input", "spatial_size",
 ]  # fmt: skip
+
+
+# Of dimensions: see `Context.orders`.
+Order = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +29,8 @@ class Context:
     Attributes
     ----------
     shapes : dict of str to tuple
-        Shapes of the values that depend on the image; None in place of a size that depends on the batch.
+        Shapes of the values that depend on the image, as they are kept; None in place of a size that depends on the
+        batch.
     numbers : frozenset of str
         Names that stand for numbers.
     constants : dict of str to torch.Tensor
@@ -34,6 +39,9 @@ class Context:
         Makes a constant a value of the network with so many dimensions, and gives its name.
     precision : torch.dtype
         In which weights of resampling are computed.
+    orders : dict of str to tuple of int
+        Of values that the network has in another order than they are kept: dimension i of the network's tensor is
+        dimension `order[i]` of what is kept.
     """
 
     shapes: dict[str, tuple[int | None, ...]]
@@ -41,6 +49,17 @@ class Context:
     constants: dict[str, Tensor]
     as_value: Callable[[str, int], str]
     precision: torch.dtype
+    orders: dict[str, Order] = field(default_factory=dict)
+
+    def order(self, name: str) -> Order:
+        """The order of a value's dimensions."""
+        return self.orders.get(name, tuple(range(len(self.shapes[name]))))
+
+    def keep(self, call: Call, order: Order) -> None:
+        """Keep the result of a call, which the network has in this order, with rows and columns last."""
+        self.shapes[call.name] = tuple(call.shape[order.index(kept)] for kept in range(len(order)))
+        if list(order) != sorted(order):
+            self.orders[call.name] = order
 
     def size(self, name: str) -> tuple[int, int]:
         """Rows and columns of a value, (1, 1) if it has none."""
@@ -75,9 +94,11 @@ def map_input(call: Call, context: Context, argument: str) -> str | None:
 def function_of(call: Call, context: Context, inputs: tuple[str, ...]) -> Function:
     """The call as a function of patches of the values `inputs`, which are named as the call names them."""
     constants = {name: context.constants[name] for name in call.reads() if name in context.constants}
+    orders = [context.orders.get(name) for name in inputs]
 
     def run(patches: list[Tensor], numbers: dict[str, Any]) -> Tensor:
-        result: Tensor = call.run({**constants, **numbers, **dict(zip(inputs, patches, strict=True))})
+        given = [patch if order is None else patch.permute(order) for patch, order in zip(patches, orders, strict=True)]
+        result: Tensor = call.run({**constants, **numbers, **dict(zip(inputs, given, strict=True))})
         return result
 
     return run
@@ -86,7 +107,7 @@ def function_of(call: Call, context: Context, inputs: tuple[str, ...]) -> Functi
 def pointwise(call: Call, context: Context, names: tuple[str, ...], function: Function | None = None) -> FunctionStep:
     """A step that maps every position of the values `names` by itself, by `function` or else by the call."""
     sizes = [context.size(name) for name in names]
-    size = spatial_size(call.shape)
+    size = context.size(call.name)
     rows, cols = (Pointwise(tuple(each[dim] for each in sizes), size[dim]) for dim in (0, 1))
     return FunctionStep(
         call.name, call.label, names, rows, cols, function=function or function_of(call, context, names)

@@ -68,6 +68,16 @@ class TracedModel:
         self._network = self._build()
 
     @property
+    def written(self) -> frozenset[tuple[str, str]]:
+        """Module and name of the attributes that the network sets on itself when it runs."""
+        return self._trace.written
+
+    @property
+    def outdated(self) -> bool:
+        """Whether a tensor from which the network took a number when it was traced has another value now."""
+        return any(not torch.equal(constant, value) for constant, value in self._trace.baked)
+
+    @property
     def network(self) -> Network:
         """The network with the weights that the module has now."""
         with self._lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, NoReturn
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
 from hdm_widgets.windowed.calls import Call, Number, Ref, TraceError, replaced
@@ -20,6 +20,12 @@ __all__ = ["Recorder"]
 
 _FRESH = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
 _DROPOUT = re.compile(r"(feature_)?(alpha_)?dropout_?")
+# These make a tensor like another one; what is empty may hold anything.
+_NEW = ("new_empty", "new_full", "new_ones", "new_zeros")
+# These give a number.
+_READS = ("_local_scalar_dense", "equal", "is_nonzero", "item")
+# Larger constants are not read.
+_MOST_READ = 1 << 16
 # These change what a tensor is, not only its values.
 _REDEFINES = ("resize_", "resize_as_", "set_")
 
@@ -92,8 +98,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     fakes : FakeTensorMode
     images : torch.Tensor (N, C, H, W)
         Fake; N is symbolic.
-    module : callable
-        Gives the path of the module that is running.
 
     Attributes
     ----------
@@ -102,17 +106,23 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     calls : list of Call
     constants : dict of str to torch.Tensor
     numbers : dict of str to Number
+    baked : dict of str to torch.Tensor
+        Copies of the constants that the network took numbers from.
     running : str
         Label of the operation that is running or has failed, or empty.
     error : TraceError or None
         The first one raised, in case the network catches it.
+    modules : list of str
+        Paths of the modules that are running, the innermost last; the network itself has the empty one.
+    failed : str or None
+        Path of the module that raised an error.
     """
 
     image = "image"
 
-    def __init__(self, fakes: FakeTensorMode, images: Tensor, module: Callable[[], str]) -> None:
+    def __init__(self, fakes: FakeTensorMode, images: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._fakes, self._images, self._module = fakes, images, module
+        self._fakes, self._images = fakes, images
         self._batch = _expression(images.shape[0])
         self._values: dict[int, _Value] = {id(images): _Value(images, self.image)}
         # Real tensors and their fakes, by the ids of the real ones, which this keeps alive.
@@ -120,13 +130,22 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.calls: list[Call] = []
         self.constants: dict[str, Tensor] = {}
         self.numbers: dict[str, Number] = {}
+        self.baked: dict[str, Tensor] = {}
         self.running = ""
         self.error: TraceError | None = None
+        self.modules = [""]
+        self.failed: str | None = None
 
     @classmethod
     def is_infra_mode(cls) -> bool:
         """As part of a tracer, it does not disturb torch.compile in other threads."""
         return True
+
+    @property
+    def place(self) -> str:
+        """Where it is, or has failed: " in " and the module, or nothing for the network itself."""
+        module = self.modules[-1] if self.failed is None else self.failed
+        return f" in {module}" if module else ""
 
     def refuse(self, reason: str) -> NoReturn:
         """Give up; `error` keeps the reason in case the network catches it.
@@ -150,6 +169,28 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._values[id(fake)] = _Value(fake, name)
         return self._fakes_of[id(tensor)][1]
 
+    def real(self, tensor: Any) -> Tensor | None:
+        """What a fake tensor stands for; None if that depends on the image, or is large."""
+        if not isinstance(tensor, Tensor) or not self._fakes.is_our_fake(tensor):
+            return None
+        name = self.name_of(tensor)
+        needed, calls = {name}, []
+        for call in reversed(self.calls):
+            if call.name in needed:
+                needed.update(call.reads())
+                calls.append(call)
+        read = needed - {call.name for call in calls}
+        if not read <= self.constants.keys() or any(self.constants[each].numel() > _MOST_READ for each in read):
+            return None
+        with _disable_current_modes(), torch.no_grad():
+            values: dict[str, Any] = {each: self.constants[each] for each in read}
+            for call in reversed(calls):
+                values[call.name] = call.run(values)
+            result: Tensor = values[name].detach().clone()
+            # A network that writes to it changes a copy.
+            self.baked.update({each: self.constants[each].detach().clone() for each in read - self.baked.keys()})
+        return result
+
     @property
     def fixed_batch(self) -> bool:
         """Whether the network works for the number of images that it was given only."""
@@ -167,6 +208,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 if func in _FRESH and not self._fakes.is_our_fake(args[0]):
                     return self._fresh(func, args, kwargs or {})
                 args, kwargs = tree_map(self._faked, (args, kwargs or {}))
+                if func._schema.name.removeprefix("aten::") in _READS:
+                    real = [self.real(each) for each in args]
+                    if all(each is not None for each in real):
+                        with _disable_current_modes():
+                            return func(*real, **kwargs)
                 result = self._record(func, args, kwargs)
                 self.running = ""
                 return result
@@ -183,7 +229,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _record(self, target: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         given = dict(_by_name(target, args, kwargs))
         arguments = {name: self._reference(value) for name, value in given.items()}
-        call = Call("", target, arguments, None, self._module(), ())
+        call = Call("", target, arguments, None, self.modules[-1], ())
         self.running = call.label
         if torch.Tag.nondeterministic_seeded in target.tags and not _draws_nothing(arguments):
             raise TraceError(f"it draws random numbers in {call.label.replace(' in ', ' of ')}")
@@ -200,6 +246,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for pick, tensor in enumerate(result if several else [result]):
             if isinstance(tensor, Tensor) and id(tensor) not in self._values:
                 made = replace(call, pick=pick if several else None)
+                if call.operation in _NEW and all(isinstance(size, int) for size in tensor.shape):
+                    # It does not depend on the tensor that it is made like.
+                    made = _filled(call, tensor)
                 self._values[id(tensor)] = self._made(made, tensor, tree_leaves((args, kwargs)))
         return result
 
@@ -279,7 +328,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         last = root.tensor.ndim == 4 and root.tensor.is_contiguous(memory_format=torch.channels_last)
         target = _WriteBack(tuple(views), tuple(numbers), torch.channels_last if last else torch.contiguous_format)
         arguments = {str(place): Ref(name) for place, name in enumerate(read + numbers)}
-        return Call("", target, arguments, None, self._module(), ())
+        return Call("", target, arguments, None, self.modules[-1], ())
 
     def _faked(self, value: Any) -> Any:
         return self.constant(value) if isinstance(value, Tensor) and not self._fakes.is_our_fake(value) else value
@@ -292,10 +341,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             alike = (other for other in self._values.values() if _same_elements(other.tensor, tensor))
             source = next((other for other in alike if other.memory == _memory(tensor)), None)
             if source is None:
-                raise TraceError("it cannot be traced: it computes with a tensor that no operation made")
+                raise TraceError(f"it cannot be traced: it computes with a tensor that no operation made{self.place}")
             value = self._values[id(tensor)] = _Value(tensor, source.name, source)
         if value.memory != _memory(tensor):
-            raise TraceError("it cannot be traced: it sets the data of a tensor")
+            raise TraceError(f"it cannot be traced: it sets the data of a tensor{self.place}")
         return value
 
     def _reference(self, value: Any) -> Any:
@@ -312,7 +361,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if expression.is_number:
             return int(expression) if isinstance(value, torch.SymInt) else float(expression)
         if expression.free_symbols != {self._batch}:
-            raise TraceError("it takes a number from the values that it computes")
+            raise TraceError(f"it takes a number from the values that it computes{self.place}")
         name = f"({expression})"
         self.numbers[name] = Number(expression, self._batch)
         return Ref(name)
@@ -346,6 +395,16 @@ class _WriteBack:
             place = call.run({**values, source: place})
         place.copy_(part)
         return whole
+
+
+def _filled(call: Call, tensor: Tensor) -> Call:
+    """The call that makes a tensor of one number."""
+    value = call.arguments.get("fill_value", int(call.operation == "new_ones"))
+    arguments = {
+        "size": list(tensor.shape), "fill_value": value, "dtype": tensor.dtype, "layout": None,
+        "device": tensor.device, "pin_memory": None,
+    }  # fmt: skip
+    return replace(call, target=torch.ops.aten.full.default, arguments=arguments)
 
 
 def _by_name(target: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from hdm_widgets.windowed.axes import IntegerUpsample, LinearResample, TransposedWindow, Window
 from hdm_widgets.windowed.calls import Call, Ref
 from hdm_widgets.windowed.channel_rules import of_channels
-from hdm_widgets.windowed.context import Context, map_input, spatial_input, spatial_size
+from hdm_widgets.windowed.context import Context, map_input, pointwise, spatial_input, spatial_size
 from hdm_widgets.windowed.steps import (
     AveragePool,
     Convolution,
@@ -29,7 +29,7 @@ from hdm_widgets.windowed.steps import (
 
 __all__ = [
     "adaptive_average_pool", "average_pool", "convolution", "interpolation", "max_pool", "pad", "rearrangement",
-    "slicing", "transposed_convolution",
+    "repetition", "slicing", "transposed_convolution",
 ]  # fmt: skip
 
 _Kind = TypeVar("_Kind", Window, TransposedWindow)
@@ -59,9 +59,14 @@ def slicing(call: Call, context: Context) -> Step | None:
 
 
 def rearrangement(call: Call, context: Context) -> Step | None:
-    """Flips and rolls of rows and columns."""
-    name = map_input(call, context, "self")
+    """Flips and rolls of rows and columns, or of dimensions between batch and rows."""
+    name = spatial_input(call, context, "self")
     dims = call.arguments["dims"]
+    if name is not None and dims:
+        rank = len(context.shapes[name])
+        if all(0 < dim % rank < rank - 2 for dim in dims):
+            return pointwise(call, context, (name,))
+    name = map_input(call, context, "self")
     if name is None or not dims or not all(dim % 4 >= 2 for dim in dims):
         return None
     sizes = context.size(name)
@@ -69,6 +74,24 @@ def rearrangement(call: Call, context: Context) -> Step | None:
     for dim, shift in zip(dims, call.arguments.get("shifts", [None] * len(dims)), strict=True):
         axis = dim % 4 - 2
         order[axis] = order[axis][::-1] if shift is None else np.roll(order[axis], shift)
+    return _rearranged(call, name, sizes, [each.tolist() for each in order])
+
+
+def repetition(call: Call, context: Context) -> Step | None:
+    """Every row, column or channel so many times."""
+    name = spatial_input(call, context, "self")
+    count, dim = call.arguments.get("repeats"), call.arguments.get("dim")
+    if name is None or not isinstance(count, int) or count < 1 or dim is None:
+        return None
+    rank = len(context.shapes[name])
+    if 0 < dim % rank < rank - 2:
+        return of_channels(call, context)
+    if dim % rank == 0:
+        return None
+    sizes = context.size(name)
+    order = [np.arange(size) for size in sizes]
+    axis = dim % rank - (rank - 2)
+    order[axis] = order[axis].repeat(count)
     return _rearranged(call, name, sizes, [each.tolist() for each in order])
 
 

@@ -19,9 +19,12 @@ from torch.nn import functional as F
 from hdm_widgets.windowed.axes import Axis, Interval, LinearResample, Span, TransposedWindow
 
 __all__ = [
-    "AveragePool", "AxisWindow", "Concatenation", "Constant", "Convolution", "Function", "FunctionStep", "GlobalStep",
-    "MaxPool", "Padding", "Resampling", "Step", "TransposedConvolution", "Upsampling",
+    "LOW_PRECISION", "AveragePool", "AxisWindow", "Concatenation", "Constant", "Convolution", "Function",
+    "FunctionStep", "GlobalStep", "MaxPool", "Padding", "Resampling", "Step", "TransposedConvolution", "Upsampling",
 ]  # fmt: skip
+
+# In these types everything is computed as the model does, since another order of the same sums shows in masks.
+LOW_PRECISION = (torch.bfloat16, torch.float16)
 
 # Of patches, and of the numbers that depend on how many images there are.
 Function = Callable[[list[Tensor], dict[str, Any]], Tensor]
@@ -234,7 +237,10 @@ class Resampling(Step):
     def compute(self, patches: list[Tensor], rows: AxisWindow, cols: AxisWindow, numbers: dict[str, Any]) -> Tensor:
         """See `Step`."""
         assert isinstance(self.rows, LinearResample) and isinstance(self.cols, LinearResample)  # noqa: S101, PT018 - made so
-        return _resampled(_resampled(patches[0], -2, self.rows, rows.out), -1, self.cols, cols.out)
+        (patch,) = patches
+        # As PyTorch's kernels do: round once, at the end.
+        given = patch.float() if patch.dtype in LOW_PRECISION else patch
+        return _resampled(_resampled(given, -2, self.rows, rows.out), -1, self.cols, cols.out).to(patch.dtype)
 
 
 @dataclass(frozen=True, eq=False)

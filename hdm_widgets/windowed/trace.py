@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import sys
 import textwrap
 import threading
 from contextlib import AbstractContextManager
@@ -20,8 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
+from hdm_widgets.models.fingerprint import structure
 from hdm_widgets.models.modules import modules, named_modules, tensors
 from hdm_widgets.windowed.calls import Call, Ref, Trace, TraceError
 from hdm_widgets.windowed.recorder import Recorder
@@ -60,18 +63,37 @@ def trace(network: nn.Module, image: Tensor) -> Trace:
         If the operations depend on more than the size of the input, are random, or cannot run on fake tensors.
     """
     fakes, images = _fake_images(image)
-    modules_running = [""]
-    recorder = Recorder(fakes, images, lambda: modules_running[-1])
+    recorder = Recorder(fakes, images)
+    twin = _twin(network, recorder)
+    before = structure(twin)
     try:
-        twin = _twin(network, recorder, modules_running)
+        return _recorded(twin, fakes, images, recorder, before)
+    except TraceError as error:
+        error.written = _changed(before, structure(twin))
+        raise
+
+
+def _recorded(
+    twin: nn.Module,
+    fakes: FakeTensorMode,
+    images: Tensor,
+    recorder: Recorder,
+    before: dict[tuple[str, str], str],
+) -> Trace:
+    """See `trace`; `before` is the structure of the copy that is run."""
+    try:
         outputs = [output for output in tree_leaves(_run(twin, fakes, images, recorder)) if isinstance(output, Tensor)]
     except TraceError:
         raise
     except Exception as error:
         # By its name: the class is in a module that takes long to load.
         if type(error).__name__ == "GuardOnDataDependentSymNode":
-            raise TraceError("it cannot be traced: what it does depends on the values it computes") from error
-        raise TraceError(f"it cannot be traced: {recorder.running or 'it'} raises {_one_line(error)}") from error
+            reason = "what it does depends on the values it computes"
+        elif recorder.running:
+            raise TraceError(f"it cannot be traced: {recorder.running} raises {_one_line(error)}") from error
+        else:
+            reason = f"it raises {_one_line(error)}"
+        raise TraceError(f"it cannot be traced: {reason}{recorder.place}") from error
     if recorder.error is not None:
         raise recorder.error
     if recorder.fixed_batch:
@@ -79,9 +101,10 @@ def trace(network: nn.Module, image: Tensor) -> Trace:
     if len(outputs) != 1:
         raise TraceError(f"it gives {len(outputs)} outputs")
     calls, output = recorder.calls, recorder.name_of(outputs[0])
+    channels, height, width = images.shape[1:]
     if output == recorder.image:
         output = "output"
-        calls = [_identity(recorder.image, output, (None, *image.shape))]
+        calls = [_identity(recorder.image, output, (None, channels, height, width))]
     calls = _needed(calls, output)
     read = {name for call in calls for name in call.reads()}
     return Trace(
@@ -90,8 +113,14 @@ def trace(network: nn.Module, image: Tensor) -> Trace:
         {name: number for name, number in recorder.numbers.items() if name in read},
         recorder.image,
         output,
-        (image.shape[0], image.shape[1], image.shape[2]),
+        (channels, height, width),
+        _changed(before, structure(twin)),
+        tuple((recorder.constants[name], value) for name, value in recorder.baked.items()),
     )
+
+
+def _changed(before: dict[tuple[str, str], str], after: dict[tuple[str, str], str]) -> frozenset[tuple[str, str]]:
+    return frozenset(key for key in {*before, *after} if before.get(key) != after.get(key))
 
 
 def _identity(name: str, output: str, shape: tuple[int | None, ...]) -> Call:
@@ -146,7 +175,7 @@ def _fake_images(image: Tensor) -> tuple[FakeTensorMode, Tensor]:
     return fakes, images
 
 
-def _twin(network: nn.Module, recorder: Recorder, running: list[str]) -> nn.Module:
+def _twin(network: nn.Module, recorder: Recorder) -> nn.Module:
     """A copy of the network on fake tensors that says which of its modules is running.
 
     Whatever the network writes to itself when it runs is written to the copy.
@@ -168,17 +197,20 @@ def _twin(network: nn.Module, recorder: Recorder, running: list[str]) -> nn.Modu
             if isinstance(child, torch._dynamo.OptimizedModule):
                 module._modules[name] = child._orig_mod
     for name, module in named_modules(twin):
-        nn.Module.register_forward_pre_hook(module, partial(_enter, running, name), prepend=True)
-        nn.Module.register_forward_hook(module, partial(_leave, running), always_call=True)
+        nn.Module.register_forward_pre_hook(module, partial(_enter, recorder, name), prepend=True)
+        nn.Module.register_forward_hook(module, partial(_leave, recorder), always_call=True)
     return twin
 
 
-def _enter(running: list[str], name: str, *_: Any) -> None:
-    running.append(name)
+def _enter(recorder: Recorder, name: str, *_: Any) -> None:
+    recorder.modules.append(name)
 
 
-def _leave(running: list[str], *_: Any) -> None:
-    running.pop()
+def _leave(recorder: Recorder, *_: Any) -> None:
+    # After an error, too; the innermost module comes first.
+    if sys.exc_info()[0] is not None and recorder.failed is None:
+        recorder.failed = recorder.modules[-1]
+    recorder.modules.pop()
 
 
 class _Observed(TorchFunctionMode):
@@ -194,7 +226,11 @@ class _Observed(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call what is called, unless it cannot be traced."""
         if func in (Tensor.numpy, Tensor.__array__):
-            self._recorder.refuse("it cannot be traced: it computes with NumPy")
+            real = self._recorder.real(args[0])
+            if real is None:
+                self._recorder.refuse(f"it cannot be traced: it computes with NumPy{self._recorder.place}")
+            with _disable_current_modes():
+                return func(real, *args[1:], **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 

@@ -96,7 +96,7 @@ def test_dragging_the_circle_size_starts_a_new_scan(lab: Lab) -> None:
 
     assert dragged > SIZE + 5
     notebook.await_value("explorer.circle_size", dragged)
-    notebook.await_value("explorer.status, explorer.result.circle_size", ("done", dragged))
+    notebook.await_value("explorer.status == 'done' and explorer.result.circle_size", dragged)
     explorer.complete()
     explorer.await_repaint(before)
     assert notebook.value("explorer.offset, bool(explorer.result.measured.all())") == (OFFSET, True)
@@ -207,7 +207,7 @@ def test_keys_work_on_every_control_and_leave_the_notebook_alone(lab: Lab) -> No
     explorer.slider("Circle size").focus()
     keyboard.press("ArrowRight")
     notebook.await_value("explorer.circle_size", SIZE + 1)
-    notebook.await_value("explorer.status, explorer.result.circle_size", ("done", SIZE + 1))
+    notebook.await_value("explorer.status == 'done' and explorer.result.circle_size", SIZE + 1)
 
     explorer.radio("Raw distance").focus()
     keyboard.press("ArrowRight")
@@ -437,7 +437,7 @@ explorer
     explorer.choose("Red")
     notebook.await_value("explorer.channel", 0)
     # The model reads green only: a disc on red changes nothing.
-    notebook.await_value("explorer.status, len(set(explorer.result.values.ravel()))", ("done", 1))
+    notebook.await_value("explorer.status == 'done' and len(set(explorer.result.values.ravel()))", 1)
     explorer.await_repaint(raw)
     explorer.choose("Green")
     notebook.await_value("explorer.channel", 1)
@@ -470,7 +470,7 @@ def test_two_views_of_one_widget_agree(lab: Lab) -> None:
     first.slider("Circle size").focus()
     notebook.page.keyboard.press("End")
     expect(second.slider("Circle size")).to_have_value(str(SIDE // 2))
-    notebook.await_value("explorer.status, explorer.result.circle_size", ("done", SIDE // 2))
+    notebook.await_value("explorer.status == 'done' and explorer.result.circle_size", SIDE // 2)
     first.complete()
     second.complete()
     second.await_painted(first.await_repaint(worse))

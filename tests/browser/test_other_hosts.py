@@ -40,7 +40,7 @@ def test_notebook_7(notebook_server: JupyterServer, open_in: Callable[..., Noteb
 
     assert dragged > 20
     notebook.await_value("explorer.circle_size", dragged)
-    notebook.await_value("explorer.status, explorer.result.circle_size", ("done", dragged))
+    notebook.await_value("explorer.status == 'done' and explorer.result.circle_size", dragged)
     explorer.await_repaint(before)
     explorer.complete()
     explorer.stage.focus()

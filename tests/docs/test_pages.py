@@ -85,3 +85,20 @@ def test_the_links_of_the_readme_lead_to_files() -> None:
     assert len(images) == 4
     local = [target for target in links + images if "://" not in target]
     assert [target for target in local if not (ROOT / target).is_file()] == []
+
+
+def test_the_page_of_what_can_be_read_has_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python docs/readable_tables.py` writes it."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    from published_networks import NETWORKS
+    from readable_inputs import IMAGES, TRUTHS
+    from readable_outputs import OUTPUTS
+    from readable_tables import PAGE, tables, with_tables
+
+    page = PAGE.read_text(encoding="utf-8")
+    assert with_tables(page) == page
+    lines = [line for table in tables().values() for line in table.splitlines()]
+    rows = [*OUTPUTS, *IMAGES, *TRUTHS, *NETWORKS]
+    # Each table has a head of two lines.
+    assert len(lines) == len(rows) + 2 * len(tables())
+    assert all(line in page.splitlines() for line in lines)

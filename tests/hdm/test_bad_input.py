@@ -36,7 +36,16 @@ BAD = [
     ({"image": IMAGE[None]}, ValueError, r"\(C, H, W\) or \(H, W\), got shape \(1, 3, 16, 20\); take one image"),
     ({"image": IMAGE[0, 0]}, ValueError, r"\(C, H, W\) or \(H, W\), got shape \(20,\)"),
     ({"image": IMAGE[:, :, :19]}, ValueError, r"20 px wide and 16 px high, \(C, 16, 20\), got shape \(3, 16, 19\)"),
-    ({"image": IMAGE.swapaxes(1, 2)}, ValueError, r"20 px wide and 16 px high.*got shape \(3, 20, 16\)"),
+    (
+        {"image": IMAGE.swapaxes(1, 2)},
+        ValueError,
+        r"20 px wide and 16 px high.*got shape \(3, 20, 16\); width comes first: HausdorffDistanceMasks\(16, 20\)$",
+    ),
+    (
+        {"image": IMAGE[0].T},
+        ValueError,
+        r"20 px wide.*got shape \(20, 16\); width comes first: HausdorffDistanceMasks\(16, 20\)$",
+    ),
     ({"image": IMAGE.transpose(1, 2, 0)}, ValueError, r"channels come first: image.transpose\(2, 0, 1\)"),
     ({"image": IMAGE[:0]}, ValueError, r"the image has no channel, got shape \(0, 16, 20\)"),
     ({"image": IMAGE.astype(np.uint8)}, TypeError, r"of a floating type.*got uint8.*astype\('float32'\) / 255"),
@@ -48,7 +57,11 @@ BAD = [
     # the segment
     ({"segment": SEGMENT.tolist()}, TypeError, "the segment must be a torch tensor or a numpy array, got list"),
     ({"segment": SEGMENT[:, :-1]}, ValueError, r"segment of the image's size \(16, 20\), got shape \(16, 19\)"),
-    ({"segment": SEGMENT.T}, ValueError, r"segment of the image's size \(16, 20\), got shape \(20, 16\)"),
+    (
+        {"segment": SEGMENT.T},
+        ValueError,
+        r"segment of the image's size \(16, 20\), got shape \(20, 16\); its axes are swapped: segment.T has this size",
+    ),
     ({"segment": SEGMENT[None]}, ValueError, r"got shape \(1, 16, 20\); take the mask out of its first axis"),
     ({"segment": SEGMENT.astype(complex)}, TypeError, "bool, whole or real numbers.*got complex128"),
     ({"segment": SEGMENT.astype(str)}, TypeError, "bool, whole or real numbers"),
@@ -157,7 +170,16 @@ def test_the_explorer_says_the_same(wrong, error, message):
         ({"color_map": "Blue"}, ValueError, "unknown color map 'Blue'"),
         ({"result_type": "best"}, ValueError, "unknown result type 'best'; use hdm.RAW, hdm.BETTER_ONLY"),
         ({"circlesize": 5}, TypeError, "no keyword 'circlesize'; did you mean 'circle_size'"),
-        ({"explainer": hdm.HausdorffDistanceMasks(5, 5)}, ValueError, "explainer is for images of 5 x 5 px"),
+        (
+            {"explainer": hdm.HausdorffDistanceMasks(5, 5)},
+            ValueError,
+            r"explainer is for images of 5 x 5 px \(rows x columns\), this one has 16 x 20$",
+        ),
+        (
+            {"explainer": hdm.HausdorffDistanceMasks(16, 20)},
+            ValueError,
+            r"images of 20 x 16 px \(rows x columns\), this one has 16 x 20; width comes first: H.*Masks\(20, 16\)$",
+        ),
     ],
 )
 def test_what_only_the_explorer_takes(wrong, error, message):

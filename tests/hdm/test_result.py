@@ -355,7 +355,7 @@ def test_a_notebook_shows_a_png_and_leaves_pyplot_alone(result):
 def test_repr_says_what_was_measured(result):
     low, high = result.values.min(), result.values.max()
     assert repr(result) == (
-        "HDMResult(6 x 8 cells of 26 x 18 px, circle 9, offset 3; 48 of 48 measured; "
+        "HDMResult(6 x 8 cells of 18 x 26 px (rows x columns), circle 9, offset 3; 48 of 48 measured; "
         f"Hausdorff distance (px) {low:.1f} to {high:.1f}, baseline {result.baseline:.1f})"
     )
     assert "row distance" in repr(scan(distance="rows"))

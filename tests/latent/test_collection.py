@@ -14,6 +14,9 @@ from hdm_widgets.latent.collector import Collector
 # Two channels of 5 x 7 px: no multiple of 8, so masks end within a byte. The first pixel tells the item.
 CHANNELS, HEIGHT, WIDTH = SHAPE = (2, 5, 7)
 
+# Runs before those of the items: two for the layer and the layout of its maps, two to see whether batches matter.
+PREPARATION = 4
+
 
 class Reads(nn.Module):
     """Draws where the first channel is above one half; its layer `values` puts the image out as it is."""
@@ -146,8 +149,13 @@ def test_counts_by_hand():
 def test_the_model_runs_once_on_every_item(batch_size):
     model = Reads()
     collect(model, scenes(23), segmenter={"batch_size": batch_size})
-    search, *batches = model.seen
-    assert set(search) == {0}  # the layer is looked up on the first image
+    search, batches = model.seen[:2], model.seen[2:]
+    assert search == [[0, 0]] * 2  # the layer is looked up on the first image
+    if batch_size != 1:
+        # The first image with less contrast, alone and beside itself: do batches matter?
+        check, batches = batches[:2], batches[2:]
+        assert [len(batch) for batch in check] == [1, 2]
+        assert check[1][0] == check[0][0] != check[1][1] == 0
     assert [number for batch in batches for number in batch] == list(range(23))
     if batch_size:
         assert [len(batch) for batch in batches] == [batch_size] * (23 // batch_size) + [23 % batch_size] * (
@@ -431,7 +439,7 @@ def test_running_out_of_memory_halves_the_batch(most, tried, error):
     model = Fails(error=error, most=most)
     got = collect(model, scenes(30), segmenter={"batch_size": 16})
     check(got, scenes(30), range(30))
-    sizes = [len(batch) for batch in model.seen[1:]]
+    sizes = [len(batch) for batch in model.seen[PREPARATION:]]
     # 16 and its halves were tried once each, never again.
     assert [size for size in sizes if size > most] == tried
     assert sum(size for size in sizes if size <= most) == 30
@@ -456,7 +464,7 @@ def test_a_batch_that_fails_is_tried_one_by_one():
     with pytest.warns(UserWarning, match="failed on a batch of 5 images .*not so many.* one at a time"):
         got = collect(model, scenes(), segmenter={"batch_size": 5})
     check(got, scenes(), range(12))
-    assert [len(batch) for batch in model.seen[1:]] == [1] * 12
+    assert [len(batch) for batch in model.seen[PREPARATION:]] == [1] * 12
 
 
 class OneByOne(Reads):

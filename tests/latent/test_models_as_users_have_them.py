@@ -58,6 +58,20 @@ def test_a_method_that_an_attribute_hides(name, expected):
     assert all(not module._forward_hooks for module in modules(model))
 
 
+@pytest.mark.parametrize("name", [*METHODS, "all"])
+def test_a_method_that_a_class_overrides(name, expected):
+    def refuses(*args, **kwargs):
+        raise AssertionError("a model's own method of another meaning")
+
+    model = network()
+    for module in (model, model.bottleneck, model.decoder[1]):
+        own = dict.fromkeys(METHODS if name == "all" else [name], refuses)
+        module.__class__ = type("Own", (type(module),), own)
+    assert_fits_as(expected, model)
+    assert all(module.training for module in modules(model))
+    assert all(not module._forward_hooks for module in modules(model))
+
+
 @pytest.mark.parametrize("layer", ["auto", "bottleneck", "the module"])
 def test_all_methods_hidden_at_once(layer, expected):
     model = without_methods(*METHODS)
@@ -134,3 +148,34 @@ def test_a_segmenter_around_a_wrapper_stays_around_it():
     # What was decided on the first output holds for it too.
     assert segmenter.activation == hw.LatentSpace(network()).fit(ITEMS, **QUIET).segmenter.activation != "auto"
     np.testing.assert_array_equal(segmenter.masks(IMAGES), [space.prediction(index) for index in range(12)])
+
+
+# -- without padding ----------------------------------------------------------------------------------
+
+
+class Unpadded(nn.Module):
+    """Draws the first channel without the pixels at the border, as convolutions that are not padded do."""
+
+    def __init__(self):
+        super().__init__()
+        self.values = nn.Identity()
+
+    def forward(self, images):
+        return self.values(images)[:, :1, 1:-1, 1:-1]
+
+
+def test_pixels_without_output_do_not_count():
+    # Of 4 x 4 px the middle 2 x 2 have an output: one hit, one missed, one added; at the border all would be hits.
+    image, truth = torch.ones(2, 4, 4), np.ones((4, 4), bool)
+    image[0, 1:3, 1:3] = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    truth[1:3, 1:3] = [[True, True], [False, False]]
+    items = [(image * (1, 0.9, 0.8)[i % 3], truth) for i in range(5)]
+    segmenter = hw.Segmenter(Unpadded(), align="center")
+    space = hw.LatentSpace(segmenter, layer="values").fit(items, **QUIET)
+    overlaps = space.overlaps_
+    np.testing.assert_array_equal([overlaps.tp, overlaps.fn, overlaps.fp], np.ones((3, 5)))
+    np.testing.assert_allclose(space.iou_, 1 / 3)
+    np.testing.assert_array_equal(space.prediction(0)[1:3, 1:3], [[True, False], [True, False]])
+    assert space.prediction(0).sum() == 2
+    assert space.truth(0).sum() == 2
+    assert space.ignored(0).sum() == 12

@@ -127,16 +127,19 @@ def test_a_whole_factor_is_a_resize(size, factor):
     assert f"{rows} x {cols} px are resized to the image's {size[0]} x {size[1]} px" in str(segmenter.reading)
 
 
+@pytest.mark.parametrize("kind", ["network", "function"])
 @pytest.mark.parametrize("multiple", [2, 4, 8, 16, 32, 64])
-def test_the_multiple_that_a_network_needs_is_named(multiple):
+def test_the_multiple_that_a_model_needs_is_named(multiple, kind):
     def model(images):
         if images.shape[-1] % multiple or images.shape[-2] % multiple:
             raise RuntimeError("Sizes of tensors must match except in dimension 1")
         return images[:, 0]
 
     image = torch.rand(1, 1, 65, 70)
-    network = nn.Identity()
-    network.forward = model
+    network = model
+    if kind == "network":
+        network = nn.Identity()
+        network.forward = model
     for pad_to in (None, 1, 2):
         if pad_to == multiple:
             continue

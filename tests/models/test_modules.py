@@ -17,12 +17,12 @@ from hdm_widgets.models.modules import (
     move,
     named_modules,
     parameters,
-    set_training,
     submodule,
     tensors,
     unwrapped,
 )
 from hdm_widgets.models.training import evaluate, train
+from hdm_widgets.models.training_mode import set_training
 
 IMAGES = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 DATA = [(image, (image[0] > 0.5).float()) for image in IMAGES]

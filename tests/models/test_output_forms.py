@@ -1,7 +1,4 @@
-"""What a model returns, as other people's models do: which entry, which axis, what values mean."""
-
-from collections import namedtuple
-from types import SimpleNamespace
+"""What a model returns: which entry, which axis, what values mean. The usual forms are in readable_outputs.py."""
 
 import numpy as np
 import pytest
@@ -23,27 +20,16 @@ def mask_of(model, image=IMAGE, **options):
 
 # -- which entry ----------------------------------------------------------------------------------------
 
-Named = namedtuple("Named", "loss maps")
-
 
 @pytest.mark.parametrize(
     ("model", "output", "source"),
     [
-        (lambda images: {"seg": images[:, 0], "loss": 0.1}, "seg", "the entry 'seg'"),
-        (lambda images: SimpleNamespace(seg=images[:, 0]), "seg", "the attribute 'seg'"),
         (lambda images: [images[:, 0] * 0, images[:, 0]], 1, "entry 1"),
         (lambda images: [images[:, 0] * 0, images[:, 0]], -1, "entry -1"),
         (lambda images: {"a": images[:, 0] * 0, "b": images[:, 0]}, 1, "entry 1"),
         (lambda images: {"out": images[:, 0] * 0, "aux": images[:, 0]}, "aux", "the entry 'aux'"),
         (lambda images: {"heads": [images[:, 0], "loss"]}, "heads", "entry 0 of 2 of the entry 'heads'"),
         (lambda images: (images[:, 0], 3), lambda given: 1 * given[0], "the given function"),
-        # Without a rule: the loss is no map.
-        (lambda images: (torch.tensor(0.1), images[:, 0]), None, "entry 1 of 2"),
-        (lambda images: Named(0.1, images[:, 0]), None, "entry 1 of 2"),
-        (lambda images: ({"out": images[:, 0]}, 7), None, "the entry 'out' of entry 0"),
-        (lambda images: {"out": images[:, 0], "aux": images[:, 0] * 0}, None, "the entry 'out'"),
-        # The largest maps are the final ones.
-        (lambda images: [images[:, 0, :1, :1] * 0, images[:, 0]], None, "entry 1 of 2"),
     ],
 )
 def test_the_entry_that_is_asked_for(model, output, source):
@@ -69,23 +55,11 @@ def test_maps_of_one_size_that_differ_are_said():
 @pytest.mark.parametrize(
     ("model", "output", "message"),
     [
-        (lambda images: {"a": images, "b": 1}, None, r"without 'out' or 'logits'; it has \['a', 'b'\].*output=key"),
         (lambda images: {"a": images}, "b", r"output='b' is none of the keys.*\['a'\]"),
         (lambda images: images, "b", r"output='b' is a key, but the model returned a Tensor of shape \(1, 1, 2, 3\)"),
         (lambda images: [images], 1, "output=1 is beyond the 1 entries"),
         (lambda images: 3, 0, "output=0 is an index, but the model returned a int"),
         (lambda images: [images], lambda given: given["x"], "output= failed on what the model returned: TypeError"),
-        (
-            lambda images: [SimpleNamespace(), SimpleNamespace()],
-            None,
-            "list of 2 SimpleNamespace objects; wrap it in a f",
-        ),
-        (lambda images: SimpleNamespace(), None, "got SimpleNamespace; wrap the model in a function"),
-        (
-            lambda images: torch.zeros(1, 3, 1, 2, 3),
-            None,
-            r"shape \(1, 3, 1, 2, 3\); of several maps for each image tak",
-        ),
     ],
 )
 def test_what_has_no_maps_is_told_how_to_name_them(model, output, message):
@@ -101,6 +75,33 @@ def test_classes_and_masks_of_queries_are_combined():
     # Class 1: 0.2 * 0.9 + 0.6 * 0.2 = 0.3 and 0.2 * 0.1 + 0.6 * 0.8 = 0.5; class 0: 0.65 and 0.15.
     np.testing.assert_allclose(segmenter.probabilities(torch.zeros(1, 1, 1, 2)), [[[0.3, 0.5]]], atol=1e-6)
     np.testing.assert_array_equal(segmenter.masks(torch.zeros(1, 1, 1, 2)), [[[False, True]]])
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "short"),
+    [
+        (lambda images: images[:, 0], {}, "one map, probabilities"),
+        (lambda images: images[:, 0, :1, :1] - 3, {}, "one map, logits, resize of 1 x 1 px"),
+        (lambda images: torch.cat([images, -images, images], 1), {"target": 1}, "3 exclusive classes, logits"),
+        (
+            lambda images: torch.cat([images, images], 1),
+            {"classes": "independent"},
+            "2 independent classes, probabilitie",
+        ),
+        (lambda images: images[:, 0] > 0.5, {}, "one map, probabilities"),
+        (lambda images: images[:, 0], {"activation": "sigmoid"}, "one map, logits"),
+        (lambda images: images[:, 0], {"activation": "none"}, "one map, probabilities"),
+        (lambda images: 9 * images[:, 0], {"activation": "none", "threshold": 4.5}, "one map, raw values"),
+        (lambda images: (images[:, 0] > 0.5).long(), {}, "class numbers"),
+        (lambda images: images.permute(0, 2, 3, 1), {}, "one map, probabilities, channels last"),
+    ],
+)
+def test_the_reading_in_a_few_words(model, options, short):
+    segmenter = hw.Segmenter(model, **options)
+    assert "reads" not in repr(segmenter)
+    assert str(segmenter.reading) == "The model has not been run yet."
+    segmenter.masks(IMAGE[None])
+    assert f"; reads {short}" in repr(segmenter)
 
 
 # -- which axis -----------------------------------------------------------------------------------------
@@ -171,11 +172,6 @@ def test_independent_classes(activation, target):
     assert segmenter.reading.classes == "independent"
 
 
-def test_logits_of_independent_classes_get_the_sigmoid():
-    segmenter = hw.Segmenter(lambda images: torch.logit(THREE)[None], 1, classes="independent")
-    np.testing.assert_allclose(segmenter.probabilities(torch.zeros(1, 1, 1, 2))[0], THREE[1], atol=1e-6)
-
-
 def test_probabilities_that_do_not_add_up_are_said():
     with pytest.warns(UserWarning, match=r"3 classes do not add up to 1 \(by up to 0.8\).*classes='independent'"):
         mask = mask_of(lambda images: THREE[None], torch.zeros(1, 1, 2), target=1)
@@ -199,11 +195,6 @@ def test_a_threshold_that_does_not_suit_the_values(values, options, message):
     maps = torch.tensor(values)[None, :, None]
     with pytest.raises(ModelOutputError, match=message):
         mask_of(lambda images: maps, torch.zeros(1, 1, maps.shape[-1]), **options)
-
-
-@pytest.mark.parametrize("options", [{"threshold": 127.5, "activation": "none"}, {"output": lambda maps: maps / 255}])
-def test_gray_levels_as_the_message_says(options):
-    np.testing.assert_array_equal(mask_of(lambda images: 255 * images[:, 0], **options), MASK)
 
 
 # -- class numbers --------------------------------------------------------------------------------------
@@ -241,10 +232,6 @@ def test_small_maps_of_class_numbers_keep_their_numbers():
     for target, expected in ((1, [True, True, False, False]), (2, [False] * 4), (3, [False, False, True, True])):
         mask = mask_of(lambda images: small, torch.zeros(1, 2, 4), target=target)
         np.testing.assert_array_equal(mask, [expected] * 2)
-
-
-def test_bool_maps_are_masks():
-    np.testing.assert_array_equal(mask_of(lambda images: images[:, 0] > 0.5), MASK)
 
 
 # -- preprocess -----------------------------------------------------------------------------------------

@@ -1,4 +1,3 @@
-from collections import namedtuple
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,8 +11,6 @@ from hdm_widgets.models.segmenter import ModelError, ModelOutputError
 # Two images of one channel whose first-channel values are the probabilities that most models here return.
 IMAGES = torch.tensor([[[[0.1, 0.9, 0.5]]], [[[0.6, 0.4, 0.0]]]])
 MASKS = [[[False, True, False]], [[True, False, False]]]
-
-Outputs = namedtuple("Outputs", "maps loss")
 
 
 class Pass(nn.Module):
@@ -43,52 +40,7 @@ def two_classes(images):
     return torch.stack([torch.zeros_like(images[:, 0]), torch.logit(images[:, 0], eps=1e-6)], dim=1)
 
 
-def numpy_only(images):
-    if not isinstance(images, np.ndarray):
-        raise TypeError("numpy arrays, please")
-    return images[:, 0]
-
-
 # -- forms of output ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        lambda images: images[:, 0],
-        lambda images: images[:, :1],
-        lambda images: torch.stack([1 - images[:, 0], images[:, 0]], dim=1),
-        lambda images: {"out": images[:, :1], "aux": images[:, :1] * 0},
-        lambda images: {"logits": images[:, 0]},
-        lambda images: SimpleNamespace(logits=images[:, :1]),
-        lambda images: [images[:, :1], images[:, :1] + 0],
-        lambda images: (images[:, 0], "loss"),
-        lambda images: images[:, 0].double(),
-        lambda images: images[:, 0].numpy(),
-        lambda images: images[:, 0].numpy()[:, None].astype(np.float64),
-        lambda images: Outputs(images[:, 0], 0.1),
-        numpy_only,
-    ],
-    ids=[
-        "(N,H,W)", "(N,1,H,W)", "(N,2,H,W)", "dict with out", "dict with logits", "object with logits", "list", "tuple",
-        "float64", "numpy", "numpy float64", "named tuple", "numpy in and out",
-    ],
-)  # fmt: skip
-def test_every_form_of_output(model):
-    segmenter = hw.Segmenter(model)
-    masks = segmenter.masks(IMAGES)
-    assert masks.dtype == bool
-    # 0.5 is not above the threshold of 0.5, and loses the tie of two classes to the first.
-    np.testing.assert_array_equal(masks, MASKS)
-    probabilities = segmenter.probabilities(IMAGES)
-    assert probabilities.dtype == np.float32
-    np.testing.assert_allclose(probabilities, IMAGES[:, 0], atol=1e-6)
-
-
-def test_logits_of_one_map_get_the_sigmoid():
-    segmenter = hw.Segmenter(lambda images: torch.logit(images[:, 0], eps=1e-4))
-    np.testing.assert_allclose(segmenter.probabilities(IMAGES), IMAGES[:, 0].clamp(1e-4), atol=1e-6)
-    np.testing.assert_array_equal(segmenter.masks(IMAGES), MASKS)
 
 
 def test_logits_of_two_classes_get_the_softmax():
@@ -180,8 +132,11 @@ def test_a_module_gets_the_precision_of_its_weights(dtype):
     model = Pass().to(dtype)
     seen = []
     model.register_forward_pre_hook(lambda module, args: seen.append(args[0].dtype))
-    probabilities = hw.Segmenter(model, batch_size=2).probabilities(IMAGES)
+    segmenter = hw.Segmenter(model, batch_size=2)
+    probabilities = segmenter.probabilities(IMAGES)
     assert seen == [dtype]
+    note = f"Images are given to the model in {str(dtype).removeprefix('torch.')}, like its weights."
+    assert (note in str(segmenter.reading)) == (dtype != torch.float64)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities, IMAGES[:, 0], atol=4e-3)
 

@@ -155,6 +155,89 @@ def test_memory_that_runs_out_in_any_attempt_is_no_answer(attempt):
     np.testing.assert_array_equal(segmenter.masks(IMAGES), MASKS)
 
 
+@pytest.mark.parametrize("converts", [True, False])
+def test_an_engine_for_images_of_one_size_says_so(converts):
+    """ONNX Runtime's error, whose first line has no number."""
+
+    def model(images):
+        given = np.asarray(images) if converts else images
+        if not isinstance(given, np.ndarray):
+            raise TypeError("expected an array")
+        raise RuntimeError(
+            "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Got invalid dimensions for input: x for the "
+            "following indices\n"
+            " index: 3 Got: 3 Expected: 64\n Please fix either the inputs/outputs or the model."
+        )
+
+    with pytest.raises(
+        ModelError,
+        match=r"^the model takes inputs of another size than \(2, 1, 1, 3\) \(it expects 64 where it got 3\): cut ",
+    ):
+        hw.Segmenter(model, batch_size=2).raw(IMAGES)
+
+
+# -- the wrong number of channels -----------------------------------------------------------------------
+
+# What ONNX Runtime says; 1.23.
+ONNX = "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Got invalid dimensions for input: x for the following indices\n"
+
+
+def onnx(*axes):
+    """A session that refuses its input: for each axis its index, what came and what it expects."""
+    text = "\n".join(f" index: {axis} Got: {got} Expected: {expected}" for axis, got, expected in axes)
+
+    def run(images):
+        raise RuntimeError(ONNX + text)
+
+    return run
+
+
+@pytest.mark.parametrize("wrap", [nn.Sequential, lambda network: lambda images: network(images)])
+@pytest.mark.parametrize("sides", [(64, 128), (50, 70)])
+@pytest.mark.parametrize(
+    ("got", "expected", "advice"),
+    [
+        (1, 3, r"C = 3, not 1: image\[\[0\] \* 3\] repeats the channel of \(1, H, W\)$"),
+        (4, 3, r"C = 3, not 4: image\[:3\] are its first channels$"),
+        (3, 1, r"C = 1, not 3: image.mean\(0\) makes one channel of them$"),
+        (3, 6, r"C = 6, not 3$"),
+    ],
+)
+def test_a_wrong_number_of_channels_is_told_as_such(wrap, sides, got, expected, advice):
+    """No word about padding, which would not help."""
+    segmenter = hw.Segmenter(wrap(nn.Conv2d(expected, 1, 3, padding=1).requires_grad_(False)))
+    with pytest.raises(ModelError, match=rf"; it expects images \(C, H, W\) with {advice}") as caught:
+        segmenter.masks(torch.zeros(1, got, *sides))
+    assert "pad" not in str(caught.value).split("; it expects")[1]
+    # As the message says.
+    right = {(1, 3): lambda i: i[[0] * 3], (4, 3): lambda i: i[:3], (3, 1): lambda i: i.mean(0)[None]}
+    if (got, expected) in right:
+        segmenter.masks(right[got, expected](torch.zeros(got, *sides))[None])
+
+
+def test_a_wrong_number_of_channels_of_an_exported_model():
+    with pytest.raises(
+        ModelError, match=r"Got invalid dimensions.*expects images \(C, H, W\) with C = 3, not 1: image"
+    ):
+        hw.Segmenter(onnx((1, 1, 3))).masks(IMAGES)
+    with pytest.raises(ModelError, match=r"takes inputs of another size than.*expects 512 where it got 1\)"):
+        hw.Segmenter(onnx((2, 1, 512), (3, 3, 512))).masks(IMAGES)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        # The channels of a deeper layer are no matter of the image; nor is padding.
+        nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(8, 1, 1)),
+        # Sides that 64 divides are not to be padded, whatever the error says of sizes.
+        nn.Sequential(nn.Conv2d(1, 4, 1), nn.Unflatten(1, (3, 2))),
+    ],
+)
+def test_no_advice_where_none_helps(network):
+    with pytest.raises(ModelError, match=r"RuntimeError: .*size.*for an input of shape \(1, 1, 64, 128\)$"):
+        hw.Segmenter(network.requires_grad_(False)).masks(torch.zeros(1, 1, 64, 128))
+
+
 # -- batches ------------------------------------------------------------------------------------------
 
 

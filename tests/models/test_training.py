@@ -190,3 +190,60 @@ def test_a_model_with_other_maps(model, got):
     model.register_parameter("some", nn.Parameter(torch.zeros(1)))  # Adam wants one
     with pytest.raises(ValueError, match=r"one logit per pixel, \(4, 1, H, W\).*" + got):
         hw.train(model, Bright(), batch_size=4, epochs=1, progress=False)
+
+
+class Masks(torch.utils.data.Dataset):
+    """Two images with the same mask."""
+
+    def __init__(self, mask):
+        self.mask = mask
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return torch.zeros(1, 2, 2), self.mask
+
+
+@pytest.mark.parametrize("run", [lambda *args: hw.train(*args, epochs=1, progress=False), training.evaluate])
+@pytest.mark.parametrize(
+    ("mask", "error", "message"),
+    [
+        (torch.tensor([[0.0, 1e-6], [1.0, 1.0]]), ValueError, "floats other than 0 and 1, such as 1e-06.*mask > 0.5"),
+        (np.array([[0.0, 255.0], [1.0, 1.0]]), ValueError, "floats other than 0 and 1, such as 255"),
+        (np.array([[0.0, np.nan], [1.0, 1.0]]), ValueError, "the mask has NaN or infinity$"),
+        (np.array([["sky", "road"], ["road", "sky"]]), TypeError, "bool, whole or real numbers.*mask == 'name'"),
+        (np.ma.MaskedArray([[0, 1], [1, 1]], [[0, 1], [0, 0]]), ValueError, "masked pixels.*counts every pixel"),
+    ],
+)
+def test_masks_that_could_be_misread_are_refused(run, mask, error, message):
+    with pytest.raises(error, match=message):
+        run(Pixelwise(), Masks(mask))
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        torch.tensor([[0, 1], [0, 1]], dtype=torch.bfloat16),
+        torch.tensor([[0.0, 1.0], [0.0, 1.0]], requires_grad=True),
+        np.array([[False, True], [False, True]]),
+        np.array([[0, 255], [0, 255]], np.uint8),
+        np.ma.MaskedArray([[0, 1], [0, 1]]),
+    ],
+)
+def test_masks_of_any_kind_serve(mask):
+    # All pixels are predicted: half of them are right.
+    assert training.evaluate(Pixelwise(bias=1.0), Masks(mask)) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ([[0, 255], [1, 1]], "a mask of the data set has the value 255 beside 1.*use mask == 1$"),
+        ([[0, 2], [1, 1]], "2 different values besides 0 and all of them count.*use mask == 1$"),
+    ],
+)
+def test_masks_that_may_be_meant_otherwise_are_said_once(mask, message):
+    with pytest.warns(UserWarning, match=message) as caught:
+        hw.train(Pixelwise(), Masks(np.array(mask)), epochs=2, progress=False)
+    assert len(caught) == 1

@@ -54,6 +54,15 @@ def segment_images(images: NDArray[np.float32]) -> None:
     assert_type(segmenter.probabilities(images), NDArray[np.float32])
     assert_type(segmenter.masks(torch.from_numpy(images)), NDArray[np.bool_])
     hw.Segmenter(lambda batch: batch[:, 0], target=0, activation="sigmoid")
+    # What cannot be told is written; the rest is decided, and said.
+    hw.Segmenter(
+        lambda batch: {"seg": batch}, output="seg", classes="independent", align="resize", layout="channels_first",
+        preprocess=lambda batch: batch / 255, pad_to=16,
+    )  # fmt: skip
+    hw.Segmenter(nn.Identity(), output=lambda maps: maps[0], preprocess=nn.Identity())
+    assert_type(segmenter.reading, hw.Reading)
+    assert_type(segmenter.reading.batch_dependent, bool | None)
+    assert_type(str(segmenter.reading) + segmenter.reading.form, str)
 
 
 def explain(model: nn.Module, image: Tensor, segment: Tensor) -> hdm.HDMResult:
@@ -138,6 +147,8 @@ def read_result(result: hdm.HDMResult, path: Path) -> None:
     assert_type(result.settings.target, int | None)
     assert_type(result.classes, tuple[int, ...])
     assert_type(result.approximation, hdm.Approximation | None)
+    assert_type(result.reading, hw.Reading | None)
+    assert_type(result.noise, hdm.Noise | None)
     result.save(path)
     assert_type(hdm.HDMResult.load(path), hdm.HDMResult)
 
@@ -186,6 +197,10 @@ def latent_space(path: Path) -> hw.LatentSpace:
     assert_type(space.ignored(0), NDArray[np.bool_])
     space.save(path)
     assert_type(hw.LatentSpace.load(path, model=None), hw.LatentSpace)
+    everything = torch.stack([image for image, _ in (scenes[index] for index in range(24))])
+    masks, features = hw.Segmenter(model).masks(everything), everything.mean((2, 3))
+    assert_type(hw.LatentSpace.from_features(features, scenes, predictions=masks, columns=None), hw.LatentSpace)
+    hw.LatentSpace(model, layout="channels_last")
     return space
 
 
@@ -241,6 +256,10 @@ def mistakes_in_explanations(model: nn.Module, image: Tensor, segment: Tensor) -
 
 def mistakes_elsewhere(mask: NDArray[np.bool_], space: hw.LatentSpace) -> None:
     hw.Segmenter(hw.UNet(), activation="relu")  # type: ignore[arg-type]
+    hw.Segmenter(hw.UNet(), output=1.5)  # type: ignore[arg-type]
+    hw.Segmenter(hw.UNet(), classes="both")  # type: ignore[arg-type]
+    hw.Segmenter(hw.UNet(), align="left")  # type: ignore[arg-type]
+    hw.Segmenter(hw.UNet(), layout="NHWC")  # type: ignore[arg-type]
     hw.Segmenter(hw.UNet(), treshold=0.4)  # type: ignore[call-arg]
     hw.demo.shapes("first")  # type: ignore[arg-type]
     hw.data.PlantedCue(4, side=64)  # type: ignore[call-arg]
@@ -248,5 +267,8 @@ def mistakes_elsewhere(mask: NDArray[np.bool_], space: hw.LatentSpace) -> None:
     metrics.hausdorff_distance(mask, mask, empty="zero")  # type: ignore[arg-type]
     hw.LatentSpace(hw.UNet(), pool="median")  # type: ignore[arg-type]
     hw.LatentSpace(hw.UNet(), components=2)  # type: ignore[call-arg]
+    hw.LatentSpace(hw.UNet(), layout="last")  # type: ignore[arg-type]
+    hw.LatentSpace.from_features(mask, [(mask, mask)])  # type: ignore[call-arg]
     space.neighbors("first")  # type: ignore[arg-type]
     hw.LatentExplorer(hw.UNet())  # type: ignore[arg-type]
+    hw.LatentExplorer(space, mask)  # type: ignore[arg-type]

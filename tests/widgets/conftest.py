@@ -6,6 +6,7 @@ import IPython
 import numpy as np
 import pytest
 import torch
+from gate import Gate, gone
 from layer_helpers import Reads
 from notebook_shell import Shell
 
@@ -136,6 +137,24 @@ def shell(monkeypatch, tmp_path):
     shell = Shell(tmp_path)
     monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
     return shell
+
+
+@pytest.fixture
+def explore_hdm():
+    """HDM explorers that are closed after the test, whatever happened."""
+    made = []
+
+    def explorer_of(model, *arguments, **options):
+        explorer = hw.HDMExplorer(model, *arguments, **options)
+        made.append((explorer, model))
+        return explorer
+
+    yield explorer_of
+    for explorer, model in made:
+        explorer.close()
+        if isinstance(model, Gate):
+            model.free()
+    assert gone()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A model that tests of running scans hold back."""
+"""What tests of running scans use: a model that they hold back, and the threads of explorers."""
 
 import threading
 
@@ -44,3 +44,14 @@ class Gate:
 
     def free(self):
         self.open.release(10_000)
+
+
+def workers():
+    return [thread for thread in threading.enumerate() if thread.name == "hdm-explorer"]
+
+
+def gone():
+    """Whether the threads of all explorers have ended."""
+    for thread in workers():
+        thread.join(SECONDS)
+    return workers() == []

@@ -7,7 +7,6 @@ import traitlets
 from gate import BEFORE, SECONDS, Gate
 from on_screen import OnScreen, unpacked
 
-import hdm_widgets as hw
 from hdm_widgets import hdm
 
 HEIGHT, WIDTH = 24, 32
@@ -28,20 +27,13 @@ def numbers(images):
 
 
 @pytest.fixture
-def make():
-    made = []
+def make(explore_hdm):
+    """Explorers of one image."""
 
     def maker(model=maps, segment=TRUTH, **options):
-        options = {"circle_size": 6, "offset": 4, "target": "all", **options}
-        explorer = hw.HDMExplorer(model, IMAGE, segment, **options)
-        made.append((explorer, model))
-        return explorer
+        return explore_hdm(model, IMAGE, segment, **{"circle_size": 6, "offset": 4, "target": "all", **options})
 
-    yield maker
-    for explorer, model in made:
-        explorer.close()
-        if isinstance(model, Gate):
-            model.free()
+    return maker
 
 
 def of_class(number):

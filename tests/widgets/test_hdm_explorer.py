@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import traitlets
-from gate import BEFORE, SECONDS, Gate, first
+from gate import BEFORE, SECONDS, Gate, first, gone, workers
 from on_screen import OnScreen, unpacked
 from PIL import Image
 from torch import nn
@@ -26,32 +26,14 @@ def png_of(message):
     return np.asarray(Image.open(io.BytesIO(message)))
 
 
-def workers():
-    return [thread for thread in threading.enumerate() if thread.name == "hdm-explorer"]
-
-
-def gone():
-    for thread in workers():
-        thread.join(SECONDS)
-    return workers() == []
-
-
 @pytest.fixture
-def make():
-    """Explorers that are closed after the test, whatever happened."""
-    made = []
+def make(explore_hdm):
+    """Explorers of one image."""
 
     def maker(model=first, image=IMAGE, segment=SEGMENT, **options):
-        explorer = hw.HDMExplorer(model, image, segment, **{"circle_size": 6, "offset": 4, **options})
-        made.append((explorer, model))
-        return explorer
+        return explore_hdm(model, image, segment, **{"circle_size": 6, "offset": 4, **options})
 
-    yield maker
-    for explorer, model in made:
-        explorer.close()
-        if isinstance(model, Gate):
-            model.free()
-    assert gone()
+    return maker
 
 
 def expected(circle_size=6, offset=4, **options):
@@ -663,7 +645,7 @@ def test_a_misspelt_trait_is_refused_and_the_rest_says_what_it_is(make):
     with pytest.raises(AttributeError, match="no 'circle_sise' to set"):
         explorer.circle_sise = 3
     assert explorer.wait(SECONDS)
-    assert repr(explorer) == "HDMExplorer(32 x 24 px, circle_size=6, offset=4, status='done')"
+    assert repr(explorer) == "HDMExplorer(24 rows x 32 columns, circle_size=6, offset=4, status='done')"
     explorer.close()
     assert repr(explorer) == "HDMExplorer(closed)"
 

@@ -98,7 +98,21 @@ def test_color_and_background_can_be_given(explore, space, background):
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
-        (lambda s: hw.LatentExplorer([1, 2]), TypeError, r"expected a LatentSpace, got list; hw.LatentSpace\(model\)"),
+        (
+            lambda s: hw.LatentExplorer([1, 2]),
+            TypeError,
+            r"expected a LatentSpace, got list; write LatentExplorer\(LatentSpace\(model\).fit\(dataset\)\)",
+        ),
+        (
+            lambda s: hw.LatentExplorer(hw.UNet(), [1, 2]),
+            TypeError,
+            r"expected a LatentSpace, got UNet; write LatentExplorer\(LatentSpace\(model\).fit\(dataset\)\)",
+        ),
+        (
+            lambda s: hw.LatentExplorer(s, [1, 2]),
+            TypeError,
+            r"one LatentSpace and keywords, got list beside it; a data set is given to LatentSpace.fit",
+        ),
         (
             lambda s: hw.LatentExplorer(s, color_by="color"),
             ValueError,
@@ -107,7 +121,7 @@ def test_color_and_background_can_be_given(explore, space, background):
         (lambda s: hw.LatentExplorer(s, background="map"), ValueError, "background must be one of .*, got 'map'"),
         (lambda s: hw.LatentExplorer(s, color_bye="iou"), TypeError, "no keyword 'color_bye'; did you mean 'color_by'"),
     ],
-    ids=["no space", "column", "background", "keyword"],
+    ids=["no space", "model and data set", "space and data set", "column", "background", "keyword"],
 )
 def test_wrong_arguments_are_refused_and_leave_nothing(space, wrong, error, message):
     before = set(ipywidgets.widgets.widget._instances)

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from on_screen import LatentScreen
+from on_screen import LatentScreen, unpacked
 from PIL import Image
 
 import hdm_widgets as hw
@@ -405,6 +405,22 @@ def test_a_space_without_model_or_images_cannot_explain(explore, space_on_disk, 
     with pytest.raises(ValueError, match=message):
         explorer.explain(3)
     assert explorer.children[3].children == ()
+
+
+def test_a_space_of_given_features_is_on_screen_and_cannot_explain(explore, places):
+    features = places.images[:, 1:].mean((2, 3))
+    explorer = explore(hw.LatentSpace.from_features(features, places, places.drawn, progress=False))
+    shown = LatentScreen(explorer)
+    np.testing.assert_array_equal(shown.points.x, explorer.space.embedding_[:, 0])
+    reply, (image, truth, prediction) = shown.gallery.ask("images", items=[6])
+    assert reply["images"][0]["iou"] == 1 / 3  # the truth has 3 rows, the prediction 1
+    expected = np.round(255 * places.images[6].transpose(1, 2, 0).astype(np.float64))
+    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(image))), expected)
+    np.testing.assert_array_equal(unpacked(truth, 5, 7), places.masks[6])
+    np.testing.assert_array_equal(unpacked(prediction, 5, 7), places.drawn[6])
+    assert not shown.gallery["can_explain"]
+    with pytest.raises(ValueError, match=r"made of features, by LatentSpace\.from_features, and has no model"):
+        explorer.explain(6)
 
 
 def test_a_loaded_space_with_both_can_explain(explore, space_on_disk, places, reads):

@@ -194,7 +194,7 @@ GLOBAL = {
     ),
     "grid sample": (Warped, None),
     "blur": (Blur, None),
-    "ConvNeXt": (ConvNeXtBlock, None),
+    "ConvNeXt": (ConvNeXtBlock, []),
     "spectrum": (lambda: Function(lambda x: torch.fft.irfft2(torch.fft.rfft2(x) * 0.9, s=x.shape[-2:])), None),
     "transposed": (lambda: Function(lambda x: x.transpose(2, 3)), None),
     "unfolded": (lambda: Function(lambda x: F.fold(F.unfold(x, 3, padding=1), x.shape[-2:], 3, padding=1)), None),

@@ -216,6 +216,52 @@ def _channels_last(x):
     return x.softmax(1) * torch.amax(x, 1, keepdim=True) + x.sum(dim=1, keepdim=True)
 
 
+class Sizes(nn.Module):
+    """An operation that takes numbers from a buffer."""
+
+    def __init__(self, operation):
+        super().__init__()
+        self.register_buffer("sizes", torch.tensor([1, 2, 3, 0]))
+        self.operation = operation
+
+    def forward(self, x):
+        return self.operation(x, self.sizes)
+
+
+class ChannelsLast(nn.Module):
+    """Layer norm and linear layers, with the channels moved to the end and back."""
+
+    def __init__(self, move):
+        super().__init__()
+        self.norm, self.wide, self.narrow = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 11), nn.Linear(11, WIDTH)
+        self.scale = nn.Parameter(torch.linspace(0.5, 1.5, WIDTH))
+        self.move = move
+
+    def forward(self, x):
+        y = self.move(x, False)
+        y = y + self.scale * self.narrow(F.gelu(self.wide(self.norm(y))))
+        return self.move(y * y.softmax(-1).sum(-1, keepdim=True), True)
+
+
+def _moved(x, back):
+    return x.movedim(-1, 1).contiguous() if back else x.movedim(1, -1).contiguous()
+
+
+def _permuted(x, back):
+    return x.permute(0, 3, 1, 2) if back else x.permute(0, 2, 3, 1)
+
+
+def _swapped(x, back):
+    return x.transpose(1, -1)
+
+
+def _ensemble(x):
+    """The mean of several probabilities, the range of some others, and the largest of a stack at the end."""
+    parts = torch.stack([x.sigmoid(), x.tanh(), x.relu()])
+    spread = parts.amax(0) - parts.amin(dim=0)
+    return parts.mean(0) + spread + torch.stack([x, -x], -1).amax(-1) + parts[1] * parts.softmax(0).unbind(0)[2]
+
+
 def _enlarged(mode, corners=None, **settings):
     return partial(F.interpolate, mode=mode, align_corners=corners, **settings)
 
@@ -355,6 +401,46 @@ OPERATIONS = {
         1, 3, 29, 38, join=lambda x, positions: torch.cat([x, positions.expand(x.shape[0], -1, -1, -1)], 1)
     ),
     "scale of channels": lambda: Positions(WIDTH, 1, 1, join=torch.mul),
+    "stacked channels": lambda: Between(lambda x: torch.stack([x, x * x], 2).flatten(1, 2), 2 * WIDTH),
+    "average of two": lambda: Between(lambda x: torch.stack([x, x.flip(-1)]).mean(0)),
+    "channels in another order": lambda: Between(lambda x: x[:, [2, 1, 0, 5, 4, 3, 7, 6]]),
+    "largest and smallest channel": lambda: Between(
+        lambda x: x * x.max(1, keepdim=True)[0] - x.min(dim=1, keepdim=True).values
+    ),
+    "unit length": lambda: Between(lambda x: F.normalize(x, dim=1)),
+    "repeated": lambda: Between(lambda x: x.repeat(1, 2, 1, 1) * 2, 2 * WIDTH),
+    "every position twice": lambda: Between(lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3)),
+    "layer norm of channels": lambda: Between(
+        lambda x: F.layer_norm(x.permute(0, 2, 3, 1), (WIDTH,)).permute(0, 3, 1, 2)
+    ),
+    "channels flipped": lambda: Between(lambda x: x.flip(1) - x.flip((-3,)).roll(2, 1)),
+    "expanded as another": lambda: Between(lambda x: x.mean(1, keepdim=True).expand_as(x) + x),
+    "positions expanded as another": lambda: Positions(
+        1, 1, 29, 38, join=lambda x, positions: torch.cat([x, positions.expand_as(x)], 1)
+    ),
+    "every channel twice": lambda: Between(lambda x: x.repeat_interleave(2, 1) + torch.tile(x, (2, 1, 1)), 2 * WIDTH),
+    "joined with nothing": lambda: Between(lambda x: torch.cat([x.new_empty(0), x, torch.tensor([])], 1)),
+    "joined with zeros and ones": lambda: Between(
+        lambda x: torch.cat([x.new_zeros(x.shape[0], 1, *x.shape[2:]), x, torch.ones_like(x[:, :2])], 1), WIDTH + 3
+    ),
+    "ensemble": lambda: Between(_ensemble),
+    "channels last, permuted": lambda: Between(ChannelsLast(_permuted)),
+    "channels last, moved": lambda: Between(ChannelsLast(_moved)),
+    "channels last, rows and columns swapped": lambda: Between(ChannelsLast(_swapped)),
+    "channels last, normalized": lambda: Between(
+        lambda x: F.normalize(x.permute(0, 2, 3, 1), dim=-1).permute(0, 3, 1, 2)
+    ),
+    "leaky, random in training": lambda: Between(nn.Sequential(nn.RReLU(), nn.RReLU(inplace=True))),
+    "dropped in training": lambda: Between(
+        nn.Sequential(nn.Dropout2d(0.5, inplace=True), nn.AlphaDropout(0.5, inplace=True), nn.Dropout2d(0.4))
+    ),
+    "padding from a buffer": lambda: Between(Sizes(lambda x, sizes: F.pad(x, tuple(sizes.tolist())))),
+    "numbers of a buffer": lambda: Between(
+        Sizes(lambda x, sizes: F.pad(x * sizes[1].item(), [int(size) for size in sizes]) / float(sizes.numpy().sum()))
+    ),
+    "size from a buffer": lambda: Between(
+        Sizes(lambda x, sizes: F.interpolate(x, size=(sizes[:2] * 13).tolist()) if sizes.sum() > 3 else x)
+    ),
     "coordinates": Coordinates,
     **{f"in place: {name}": partial(InPlace, write) for name, write in IN_PLACE.items()},
 }
@@ -365,25 +451,13 @@ PERHAPS_WHOLE = {
     "padded channels": lambda: Between(lambda x: F.pad(x, (0, 0, 0, 0, 1, 2), value=0.3), WIDTH + 3),
     "narrow": lambda: Between(lambda x: x.narrow(2, 4, 12).narrow(1, 2, 5), 5),
     "glu": lambda: Between(partial(F.glu, dim=1), WIDTH // 2),
-    "stacked channels": lambda: Between(lambda x: torch.stack([x, x * x], 2).flatten(1, 2), 2 * WIDTH),
     "joined along rows": lambda: Between(lambda x: torch.cat([x[..., :9, :], x[..., 9:, :].relu()], 2)),
     "joined images": lambda: Between(lambda x: torch.cat([x, x.flip(-1)], 0)[: x.shape[0]]),
-    "average of two": lambda: Between(lambda x: torch.stack([x, x.flip(-1)]).mean(0)),
     "strips": lambda: Between(lambda x: x * x.mean(3, keepdim=True) + F.adaptive_avg_pool2d(x, (1, x.shape[3]))),
-    "channels in another order": lambda: Between(lambda x: x[:, [2, 1, 0, 5, 4, 3, 7, 6]]),
-    "largest and smallest channel": lambda: Between(
-        lambda x: x * x.max(1, keepdim=True)[0] - x.min(dim=1, keepdim=True).values
-    ),
     "sorted channels": lambda: Between(lambda x: x.sort(1)[0] * x.topk(2, 1)[0].sum(1, keepdim=True)),
-    "unit length": lambda: Between(lambda x: F.normalize(x, dim=1)),
-    "layer norm of channels": lambda: Between(
-        lambda x: F.layer_norm(x.permute(0, 2, 3, 1), (WIDTH,)).permute(0, 3, 1, 2)
-    ),
     "linear over channels": lambda: Between(
         lambda x: torch.einsum("nchw,cd->ndhw", x, torch.eye(WIDTH).roll(1, 0) * 2)
     ),
-    "repeated": lambda: Between(lambda x: x.repeat(1, 2, 1, 1) * 2, 2 * WIDTH),
-    "every position twice": lambda: Between(lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3)),
     "one hot": lambda: Between(lambda x: F.one_hot(x.argmax(1), WIDTH).permute(0, 3, 1, 2).float() + x),
     "accumulated over rows": lambda: Between(lambda x: x.cumsum(2) / 10),
     "one row for all": lambda: Between(lambda x: x[..., 3, :].unsqueeze(2) * x),

@@ -1,6 +1,7 @@
 """What a trace computes is what the network computes, whatever it writes to, whoever it calls."""
 
 import logging
+import re
 import threading
 
 import pytest
@@ -143,6 +144,17 @@ def test_the_reason_names_the_module():
     network[1][0].train()
     with pytest.raises(TraceError, match=r"^it draws random numbers in dropout of 1\.0$"):
         trace(network, random_image(2, 8, 8))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_the_reason_names_the_layer(name):
+    """But where it is the output, or how many images there are, that no layer alone is to blame for."""
+    function, _ = REFUSED[name]
+    network = nn.Sequential(nn.Conv2d(2, 2, 3), Computes(function)).eval()
+    with pytest.raises(TraceError) as caught:
+        trace(network, random_image(2, 8, 8))
+    somewhere = name not in ("no output", "two outputs", "len")
+    assert bool(re.search(r" (in|of) 1\b", str(caught.value))) is somewhere
 
 
 def test_modules_of_torchscript():

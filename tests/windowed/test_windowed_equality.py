@@ -50,6 +50,34 @@ def monai_unet(channels):
     return UNet(2, channels, 2, channels=(6, 12, 24), strides=(2, 2), num_res_units=1, norm=Norm.BATCH)
 
 
+def monai_dynunet(channels):
+    from monai.networks.nets import DynUNet
+
+    return DynUNet(2, channels, 1, [3, 3, 3], [1, 2, 2], [2, 2], filters=[6, 12, 24], norm_name=("batch", {}))
+
+
+def monai_segresnet(channels):
+    from monai.networks.nets import SegResNet
+
+    sizes = {"blocks_down": (1, 1, 1), "blocks_up": (1, 1), "init_filters": 8}
+    return SegResNet(2, in_channels=channels, out_channels=1, norm="batch", **sizes)
+
+
+class FirstOf(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return self.network(x)[0]
+
+
+def monai_basic_unet_plus_plus(channels):
+    from monai.networks.nets import BasicUNetPlusPlus
+
+    return FirstOf(BasicUNetPlusPlus(2, channels, 1, features=(6, 6, 12, 12, 24, 6), norm="batch"))
+
+
 NETWORKS = {
     **LOCAL,
     "U-Net, bilinear": lambda channels: hw.UNet(channels, 2, 6, 3, upsampling="bilinear"),
@@ -57,9 +85,16 @@ NETWORKS = {
     "U-Net, transposed": lambda channels: hw.UNet(channels, 1, 6, 3, upsampling="transposed"),
     "MONAI's BasicUNet": monai_basic_unet,
     "MONAI's UNet, batch norm": monai_unet,
+    "MONAI's DynUNet, batch norm": monai_dynunet,
+    "MONAI's SegResNet, batch norm": monai_segresnet,
+    "MONAI's BasicUNetPlusPlus, batch norm": monai_basic_unet_plus_plus,
 }
-# MONAI's UNet joins maps of other sizes than its own unless the sides are divisible.
-ODD = dict.fromkeys(NETWORKS, (3, 97, 131)) | {"MONAI's UNet, batch norm": (3, 52, 92)}
+# These join maps of other sizes than their own unless the sides are divisible.
+DIVISIBLE = {
+    "MONAI's UNet, batch norm", "MONAI's DynUNet, batch norm", "MONAI's SegResNet, batch norm",
+    "MONAI's BasicUNetPlusPlus, batch norm",
+}  # fmt: skip
+ODD = {name: (3, 48, 112) if name in DIVISIBLE else (3, 97, 131) for name in NETWORKS}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -266,6 +301,40 @@ def test_the_model_is_not_altered(factory):
 def test_the_model_can_still_be_trained():
     model, image = randomized(made(DilatedFCN, 1)), random_image(1, 20, 24)
     compared(model, image, boxes_everywhere(20, 24, 5))
+    model.train()
+    model(image[None]).mean().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+class Caching(nn.Module):
+    """Keeps tensors that it makes when it runs."""
+
+    shared: dict = {}  # noqa: RUF012 - as in published networks
+
+    def __init__(self):
+        super().__init__()
+        self.network, self.kept, self.last = DilatedFCN(1), {}, None
+
+    def forward(self, x):
+        size = x.shape[-2:]
+        for cache in (self.kept, Caching.shared):
+            if size not in cache:
+                cache[size] = torch.linspace(0.5, 1.5, size[-1])
+        self.last = self.network(x) * self.kept[size] * Caching.shared[size]
+        return self.last
+
+
+def test_a_model_that_keeps_tensors_can_still_be_trained():
+    model, image = randomized(made(Caching)), random_image(1, 20, 24)
+    with torch.no_grad():
+        model(image[None])
+    engine = TracedModel(model, image)
+    base = WindowedInference(engine.network, image)
+    boxes = boxes_everywhere(20, 24, 5)
+    outputs_from_windows(base, boxes, changed_images(image, boxes))
+    for tensor in (*model.kept.values(), *Caching.shared.values(), model.last):
+        assert type(tensor) is torch.Tensor
+        assert not tensor.is_inference()
     model.train()
     model(image[None]).mean().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())

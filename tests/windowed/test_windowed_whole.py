@@ -82,6 +82,76 @@ def test_segformer():
     assert engine.network.propagation.global_steps()[0] == "flatten in network.segformer.stages.0.patch_embeddings"
 
 
+def monai_segresnet():
+    from monai.networks.nets import SegResNet
+
+    return SegResNet(2, in_channels=3, out_channels=1, init_filters=8, blocks_down=(1, 1), blocks_up=(1,))
+
+
+def monai_attention_unet():
+    from monai.networks.nets import AttentionUnet
+
+    return AttentionUnet(2, 3, 1, channels=(6, 12), strides=(2,))
+
+
+def monai_mednext():
+    from monai.networks.nets import MedNeXt
+
+    ratios = {f"{part}_expansion_ratio": 2 for part in ("encoder", "decoder", "bottleneck")}
+    return MedNeXt(2, 4, 3, 1, **ratios, blocks_down=(1,), blocks_bottleneck=1, blocks_up=(1,))
+
+
+@pytest.mark.parametrize(
+    ("factory", "first"),
+    [
+        (monai_segresnet, "group_norm in down_layers.0.1.norm1"),
+        (monai_attention_unet, "instance_norm in model.1.merge.adn.N"),
+        (monai_mednext, "group_norm in enc_stages.0.0.norm"),
+    ],
+)
+def test_networks_with_norms_over_the_image(factory, first):
+    model, image, boxes = randomized(made(factory)), random_image(3, 48, 64), boxes_everywhere(48, 64, 9)
+    engine = TracedModel(model, image)
+    result = assert_windows_equal_the_model(model, image, boxes, engine)
+    assert_it_proves_something(result, boxes)
+    assert engine.network.propagation.global_steps()[0] == first
+
+
+@pytest.mark.parametrize("kind", [lambda: nn.GroupNorm(2, 8), lambda: nn.InstanceNorm2d(8, affine=True)])
+def test_norms_of_values_far_from_zero(kind):
+    """In channels last, PyTorch's group norm rounds a thousand times as much as in the model."""
+    model, image = randomized(made(lambda: Around(kind()))), random_image(2, 65, 96)
+    with torch.no_grad():
+        model.stem[1].bias.add_(60)
+    assert_windows_equal_the_model(model, image, boxes_everywhere(65, 96, 11))
+
+
+class UperNet(nn.Module):
+    """UperNet on a ConvNeXt, which has its channels last in every block."""
+
+    def __init__(self):
+        super().__init__()
+        from transformers import ConvNextConfig, UperNetConfig, UperNetForSemanticSegmentation
+
+        backbone = ConvNextConfig(
+            num_channels=3, hidden_sizes=[8, 8, 8], depths=[1, 1, 1], num_stages=3, out_features=["stage2", "stage3"]
+        )
+        self.network = UperNetForSemanticSegmentation(
+            UperNetConfig(backbone_config=backbone, hidden_size=8, num_labels=2, use_auxiliary_head=False)
+        )
+
+    def forward(self, x):
+        return self.network(x).logits
+
+
+def test_upernet():
+    model, image, boxes = randomized(made(UperNet)), random_image(3, 96, 128), boxes_everywhere(96, 128, 9)
+    engine = TracedModel(model, image)
+    result = assert_windows_equal_the_model(model, image, boxes, engine)
+    assert_it_proves_something(result, boxes)
+    assert [label for label in engine.network.propagation.global_steps() if "backbone" in label] == []
+
+
 # What windows cannot serve.
 
 

@@ -468,6 +468,6 @@ class HDMExplorer(Explorer, Part):
             return "HDMExplorer(closed)"
         grid = self._grid
         return (
-            f"HDMExplorer({grid.width} x {grid.height} px, circle_size={grid.circle_size}, offset={grid.offset}, "
-            f"status={self.status!r})"
+            f"HDMExplorer({grid.height} rows x {grid.width} columns, circle_size={grid.circle_size}, "
+            f"offset={grid.offset}, status={self.status!r})"
         )

@@ -75,9 +75,11 @@ class ScanSource:
         if not isinstance(explainer, HausdorffDistanceMasks):
             raise TypeError(f"explainer must be an instance of hdm.HausdorffDistanceMasks, got {explainer!r}")
         if (explainer.width, explainer.height) != (width, height):
+            swapped = (explainer.height, explainer.width) == (width, height)
+            advice = f"; width comes first: HausdorffDistanceMasks({width}, {height})" if swapped else ""
             raise ValueError(
-                f"the explainer is for images of {explainer.width} x {explainer.height} px, this one has "
-                f"{width} x {height}"
+                f"the explainer is for images of {explainer.height} x {explainer.width} px (rows x columns), "
+                f"this one has {height} x {width}{advice}"
             )
         self._explainer = copy.copy(explainer)
         self._normalize = explainer.normalize if normalize is None else normalize

@@ -33,9 +33,7 @@ class Explanation:
 
     def open(self, index: int) -> HDMExplorer:
         """Explain an item; an earlier explanation is closed."""
-        segmenter = self._space.segmenter
-        if segmenter is None:
-            raise ValueError("this space was loaded without its model; LatentSpace.load(path, model=...) takes it")
+        segmenter = self._space.needed_segmenter()
         item = self._space.item(index)
         explorer = HDMExplorer(segmenter, item.image, item.mask, ignore=item.ignored, display=self._space.display)
         with self._lock:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 import ipywidgets
 import numpy as np
@@ -111,9 +111,19 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
     error = traitlets.Unicode("")
 
     @advise_on_keywords
-    def __init__(self, space: LatentSpace, *, color_by: str = "iou", background: str = "expected_iou") -> None:
+    def __init__(
+        self, space: LatentSpace, *others: Never, color_by: str = "iou", background: str = "expected_iou"
+    ) -> None:
         if not isinstance(space, LatentSpace):
-            raise TypeError(f"expected a LatentSpace, got {type(space).__name__}; hw.LatentSpace(model).fit(dataset)")
+            raise TypeError(
+                f"expected a LatentSpace, got {type(space).__name__}; "
+                "write LatentExplorer(LatentSpace(model).fit(dataset))"
+            )
+        if others:
+            raise TypeError(
+                f"expected one LatentSpace and keywords, got {type(others[0]).__name__} beside it; "
+                "a data set is given to LatentSpace.fit"
+            )
         if not hasattr(space, "embedding_"):
             raise ValueError("the space is not fitted yet; call space.fit(dataset) first")
         space = space.snapshot()

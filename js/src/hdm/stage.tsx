@@ -125,22 +125,22 @@ function EdgesLayer({ view, on }: { view: ViewState; on: boolean }) {
   return <canvas ref={canvas} class="hdm-layer" hidden={!on} role="img" aria-label="Edges" />;
 }
 
-/** Stripes over the pixels that do not count. */
+/** Stripes over the pixels that do not count; which these are may be known only when the model has run. */
 function IgnoredLayer({ view }: { view: ViewState }) {
+  return view.ignored.value ? <Stripes view={view} /> : null;
+}
+
+function Stripes({ view }: { view: ViewState }) {
   const canvas = useRef<HTMLCanvasElement>(null);
-  const { traits } = view.python;
-  const some = view.ignored.value !== null;
   useSignalEffect(() => {
     const ignored = view.ignored.value;
     if (!canvas.current || !ignored) return;
-    const about = traits._about.value;
+    const about = view.python.traits._about.value;
     const size = stripedSize(about);
     const pixels = new Uint32Array(size.height * size.width);
     putPixels(canvas.current, striped(pixels, resized(ignored, about, size), size, STRIPES), size);
   });
-  return some ? (
-    <canvas ref={canvas} class="hdm-layer" role="img" aria-label="Pixels that do not count" />
-  ) : null;
+  return <canvas ref={canvas} class="hdm-layer" role="img" aria-label="Pixels that do not count" />;
 }
 
 function MapLayer({ view, on }: { view: ViewState; on: boolean }) {

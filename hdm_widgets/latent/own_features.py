@@ -1,0 +1,158 @@
+"""A collection from features and predictions that were made elsewhere, for models without layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from hdm_widgets._masks import Ignore
+from hdm_widgets._picture import Display
+from hdm_widgets._validation import check_choice
+from hdm_widgets.latent.activations import Layer
+from hdm_widgets.latent.batches import row_batches
+from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
+from hdm_widgets.latent.collector import MEMORY_LIMIT
+from hdm_widgets.latent.items import (
+    Columns,
+    Dataset,
+    Item,
+    check_columns,
+    check_dataset,
+    counted_pixels,
+    read_item,
+    read_items,
+    warn_of_ambiguity,
+)
+
+__all__ = ["collect_features"]
+
+# Items that are packed at a time.
+_BATCH = 64
+
+
+def collect_features(
+    features: Tensor | NDArray[Any],
+    dataset: Dataset,
+    predictions: Tensor | NDArray[Any] | Sequence[Any],
+    *,
+    thumbnail: int,
+    display: Display,
+    columns: Columns | None = None,
+    ignore: Ignore | None = None,
+    num_workers: int = 0,
+    on_error: Literal["raise", "skip"] = "raise",
+    progress: bool = True,
+) -> Collection:
+    """Read a data set once, and put given features and masks beside its items.
+
+    See `LatentSpace.from_features` for the parameters.
+
+    Raises
+    ------
+    CollectionError
+        At the first item that cannot be used; with `on_error="skip"` only if none can.
+    ValueError, TypeError
+        If features, predictions and data set do not belong together.
+    """
+    check_choice("on_error", on_error, ("raise", "skip"))
+    length = check_dataset(dataset)
+    vectors = _checked_features(features, length)
+    if not hasattr(predictions, "__len__") or len(predictions) != length:
+        given = len(predictions) if hasattr(predictions, "__len__") else type(predictions).__name__
+        raise ValueError(f"predictions must be one mask per item of the data set, {length}, got {given}")
+    tables = {**check_columns(getattr(dataset, "columns", None), length), **check_columns(columns, length)}
+    first = _first(dataset, length, on_error, ignore)
+    display.check(len(first.image))
+    layer = Layer("features", (vectors.shape[1],), given=True)
+    builder = CollectionBuilder(length, layer, first.image.shape, thumbnail, MEMORY_LIMIT, display)
+    waiting: list[tuple[int, Item, NDArray[np.bool_]]] = []
+
+    def add_waiting() -> None:
+        if waiting:
+            masks = np.stack([mask for *_, mask in waiting])
+            # The truths have no ignored pixel.
+            truths = np.stack([item.mask for _, item, _ in waiting])
+            counted = masks & counted_pixels(item for _, item, _ in waiting)
+            builder.add(
+                [(index, item) for index, item, _ in waiting],
+                features=vectors[[index for index, *_ in waiting]].astype(np.float32),
+                images=torch.stack([item.image for _, item, _ in waiting]),
+                truths=truths,
+                predictions=masks,
+                counts=np.stack(
+                    [part.sum((1, 2)) for part in (counted & truths, truths & ~counted, counted & ~truths)]
+                ),
+            )
+            waiting.clear()
+
+    items = warn_of_ambiguity(read_items(dataset, first.mask.shape, num_workers, ignore, preprocess=True))
+    for index, item in tqdm(items, total=length, disable=not progress, unit="item", desc="reading the data set"):
+        try:
+            if isinstance(item, Exception):
+                raise item
+            waiting.append((index, item, _checked_mask(predictions[index], index, item.mask.shape)))
+        except (ValueError, TypeError) as error:
+            add_waiting()
+            if on_error == "raise":
+                raise CollectionError(str(error), index, builder.build(tables)) from error
+            builder.skipped[index] = str(error)
+        if len(waiting) == _BATCH:
+            add_waiting()
+    add_waiting()
+    return builder.build_some(tables)
+
+
+def _first(dataset: Dataset, length: int, on_error: str, ignore: Ignore | None) -> Item:
+    """The first item that can be used, whose size is that of all."""
+    message = ""
+    for index in range(length):
+        try:
+            return read_item(dataset, index, ignore=ignore, preprocess=True)  # images are only shown
+        except (ValueError, TypeError) as error:
+            message = str(error)
+            if on_error == "raise":
+                raise CollectionError(message, index, None) from error
+    raise CollectionError(f"no item could be used; the last: {message}", length - 1, None)
+
+
+def _checked_features(features: object, length: int) -> NDArray[Any]:
+    """Features as an array (n, d) of a floating type."""
+    given = features.detach().cpu() if isinstance(features, Tensor) else features
+    if isinstance(given, Tensor):
+        given = (given.float() if given.dtype == torch.bfloat16 else given).numpy()
+    if not isinstance(given, np.ndarray):
+        raise TypeError(f"features must be a torch tensor or a numpy array, got {type(features).__name__}")
+    if given.dtype.kind != "f":
+        raise TypeError(f"features must be of a floating type, got {given.dtype}")
+    if given.ndim != 2 or len(given) != length:
+        advice = "; pool maps first, features.mean((2, 3)) for the mean of each channel" if given.ndim == 4 else ""
+        raise ValueError(
+            f"features must be ({length}, d), one row per item of the data set, got shape {given.shape}{advice}"
+        )
+    for rows in row_batches(*given.shape):
+        finite = np.isfinite(given[rows]).all(axis=1)
+        if not finite.all():
+            raise ValueError(f"the features of item {rows.start + int(finite.argmin())} have NaN or infinity")
+    return given
+
+
+def _checked_mask(prediction: object, index: int, size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """The predicted mask of an item as bool (H, W)."""
+    mask = prediction.detach().cpu().numpy() if isinstance(prediction, Tensor) else np.asarray(prediction)
+    if mask.shape != size:
+        raise ValueError(
+            f"item {index}: its prediction must be a mask of the image's size {size}, got shape {mask.shape}"
+        )
+    segment: NDArray[np.bool_] = mask != 0
+    if mask.dtype.kind not in "buif" or (segment.any() and not (mask[segment] == mask[segment][0]).all()):
+        raise ValueError(
+            f"item {index}: its prediction must be a mask, nonzero = segment, got {mask.dtype} with several values "
+            "besides 0; give predictions > 0.5 of probabilities, and predictions == number for one class of a label map"
+        )
+    return segment

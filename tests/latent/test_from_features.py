@@ -1,0 +1,207 @@
+"""Spaces of features and predictions that were made elsewhere."""
+
+import numpy as np
+import pytest
+import torch
+
+import hdm_widgets as hw
+from hdm_widgets.latent import CollectionError, Layer
+
+QUIET = {"progress": False}
+# Along the second feature they vary most, then along the first; the third is constant.
+FEATURES = np.array([[1, 6, 5], [1, 2, 5], [2, 4, 5], [0, 4, 5], [1, 4, 5]], dtype=np.float32)
+EMBEDDING = [[2, 0], [-2, 0], [0, 1], [0, -1], [0, 0]]
+# 1 x 4 px: hit, missed, added and neither.
+TRUTH = [[True, True, False, False]]
+PREDICTIONS = np.array([[[1, 1, 0, 0]], [[1, 0, 0, 0]], [[1, 1, 1, 1]], [[0, 0, 1, 1]], [[1, 0, 1, 0]]], dtype=bool)
+IOU = [1, 1 / 2, 1 / 2, 0, 1 / 3]
+IMAGES = np.linspace(0, 1, 5 * 3 * 4, dtype=np.float32).reshape(5, 3, 1, 4)
+
+
+class Scenes:
+    """Five images with their truths and a column."""
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        return {"image": IMAGES[index], "mask": np.array(TRUTH), "place": f"p{index}"}
+
+
+@pytest.fixture(scope="module")
+def space():
+    return hw.LatentSpace.from_features(FEATURES, Scenes(), PREDICTIONS, columns={"weight": [1, 2, 3, 4, 5]}, **QUIET)
+
+
+def check(space):
+    np.testing.assert_allclose(space.embedding_, EMBEDDING, atol=1e-6)
+    np.testing.assert_allclose(space.explained_variance_ratio_, [0.8, 0.2], atol=1e-6)  # 8 and 2 of 10
+    np.testing.assert_allclose(space.iou_, IOU)
+    np.testing.assert_array_equal(space.collection_.features, FEATURES)
+    assert [space.overlaps_.tp.tolist(), space.overlaps_.fn.tolist(), space.overlaps_.fp.tolist()] == [
+        [2, 1, 2, 0, 1],
+        [0, 1, 0, 2, 1],
+        [0, 0, 2, 2, 1],
+    ]
+    for index in range(5):
+        np.testing.assert_array_equal(space.prediction(index), PREDICTIONS[index])
+        np.testing.assert_array_equal(space.truth(index), TRUTH)
+    assert space.neighbors(0, k=1).indices.tolist() in ([2], [3], [4])
+    assert space.neighbors(0, k=4).indices[-1] == 1  # 4 apart, all others 2 or sqrt(5)
+    frame = space.frame()
+    assert frame["place"].tolist() == ["p0", "p1", "p2", "p3", "p4"]
+    assert frame["weight"].tolist() == [1, 2, 3, 4, 5]
+    np.testing.assert_allclose(frame["iou"], IOU)
+    assert space.layer_ == Layer("features", (3,), given=True)
+    assert repr(space) == (
+        "LatentSpace of 5 items with 3 features of your own; two components explain 100% of the variance"
+    )
+
+
+def test_the_map_of_given_features(space):
+    check(space)
+    assert space.segmenter is None
+    clusters = space.snapshot().cluster(2, method="kmeans")
+    assert sum(cluster.size for cluster in clusters) == 5
+    np.testing.assert_array_equal(space.picture(4), np.round(IMAGES[4].transpose(1, 2, 0) * 255))
+    assert space.item(3).columns == {"place": "p3"}
+
+
+@pytest.mark.parametrize("dataset", [Scenes(), None])
+def test_it_is_saved_and_loaded(space, dataset, tmp_path):
+    space.save(tmp_path)
+    loaded = hw.LatentSpace.load(tmp_path, dataset=dataset)
+    check(loaded)
+    assert loaded.picture(0).shape == (1, 4, 3)
+    with pytest.raises(ValueError, match=r"made of features, LatentSpace\.from_features, and takes no model"):
+        hw.LatentSpace.load(tmp_path, hw.UNet(3, 1), dataset)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda space: space.transform(IMAGES),
+        lambda space: space.predict_iou(IMAGES),
+        lambda space: space.locate(IMAGES),
+        lambda space: space.snapshot().fit(Scenes(), **QUIET),
+    ],
+    ids=["transform", "predict_iou", "locate", "fit"],
+)
+def test_what_needs_a_model_says_that_there_is_none(space, ask):
+    with pytest.raises(
+        ValueError, match=r"this space was made of features, by LatentSpace\.from_features, and has no mo"
+    ):
+        ask(space)
+
+
+FORMS = {
+    "torch": (torch.from_numpy(FEATURES), torch.from_numpy(PREDICTIONS)),
+    "with gradient": (torch.from_numpy(FEATURES).requires_grad_(), torch.from_numpy(PREDICTIONS)),
+    "float64": (FEATURES.astype(np.float64), PREDICTIONS.astype(np.uint8) * 255),
+    "bfloat16": (torch.from_numpy(FEATURES).bfloat16(), PREDICTIONS.astype(np.float32)),
+    "lists": (FEATURES, [PREDICTIONS[0], *map(torch.from_numpy, PREDICTIONS[1:4]), PREDICTIONS[4].tolist()]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_features_and_predictions(form):
+    features, predictions = FORMS[form]
+    check(hw.LatentSpace.from_features(features, Scenes(), predictions, columns={"weight": range(1, 6)}, **QUIET))
+
+
+def test_settings_are_those_of_the_constructor():
+    space = hw.LatentSpace.from_features(
+        FEATURES, Scenes(), PREDICTIONS * False, 3, np.nan, 7, n_cluster_components=3, thumbnail=2, **QUIET
+    )
+    assert space.embedding_.shape == (5, 3)
+    assert space.random_state == 7
+    assert space.collection_.thumbnails.shape == (5, 1, 2, 3)
+    np.testing.assert_array_equal(space.iou_, [0] * 5)
+    with pytest.raises(TypeError, match=r"from_features\(\) has no keyword 'componnts'; did you mean 'n_components'"):
+        hw.LatentSpace.from_features(FEATURES, Scenes(), PREDICTIONS, componnts=2)
+
+
+def test_many_items_come_in_order():
+    numbers = np.arange(150, dtype=np.float32)
+    truths = np.arange(150)[:, None, None] % 7 > np.arange(6).reshape(2, 3)
+    scenes = list(zip(np.repeat(numbers / 150, 6).astype(np.float32).reshape(150, 1, 2, 3), truths, strict=True))
+    space = hw.LatentSpace.from_features(np.stack([numbers, numbers**2], 1), scenes, truths, iou_empty=1, **QUIET)
+    np.testing.assert_array_equal(space.collection_.features[:, 0], numbers)
+    np.testing.assert_array_equal([space.truth(index) for index in range(150)], truths)
+    np.testing.assert_array_equal(space.iou_, 1)
+
+
+def test_items_that_cannot_be_used():
+    class Broken(Scenes):
+        def __getitem__(self, index):
+            if index == 3:
+                raise OSError("gone")
+            return super().__getitem__(index)
+
+    with pytest.raises(CollectionError, match="item 3 could not be read: OSError: gone") as caught:
+        hw.LatentSpace.from_features(FEATURES, Broken(), PREDICTIONS, **QUIET)
+    assert caught.value.index == 3
+    assert caught.value.collection.items.tolist() == [0, 1, 2]
+    wrong = [*PREDICTIONS[:1], PREDICTIONS[1] * [[2, 1, 1, 1]], PREDICTIONS[2] * [[2, 1, 1, 1]], *PREDICTIONS[3:]]
+    space = hw.LatentSpace.from_features(FEATURES, Broken(), wrong, on_error="skip", **QUIET)
+    assert space.items_.tolist() == [0, 1, 4]
+    np.testing.assert_array_equal(space.collection_.features, FEATURES[[0, 1, 4]])
+    assert list(space.skipped_) == [2, 3]
+    assert space.skipped_[2].startswith(
+        "item 2: its prediction must be a mask, nonzero = segment, got int64 with several"
+    )
+
+
+@pytest.mark.parametrize(
+    ("features", "predictions", "error", "message"),
+    [
+        (FEATURES[:4], PREDICTIONS, ValueError, r"features must be \(5, d\), one row per item of .*, got shape \(4"),
+        (FEATURES[:, 0], PREDICTIONS, ValueError, r"features must be \(5, d\)"),
+        (np.ones((5, 2, 4, 4)), PREDICTIONS, ValueError, r"got shape \(5, 2, 4, 4\); pool maps first, features\.mean"),
+        (FEATURES.astype(int), PREDICTIONS, TypeError, "features must be of a floating type, got int64"),
+        (FEATURES.tolist(), PREDICTIONS, TypeError, "features must be a torch tensor or a numpy array, got list"),
+        (FEATURES * [[1], [1], [np.nan], [1], [1]], PREDICTIONS, ValueError, "features of item 2 have NaN or infinity"),
+        (FEATURES[:, :1], PREDICTIONS, ValueError, "2 components need as many features, layer and pool give 1"),
+        (FEATURES, PREDICTIONS[:4], ValueError, "predictions must be one mask per item of the data set, 5, got 4"),
+        (FEATURES, 3, ValueError, "predictions must be one mask per item of the data set, 5, got int"),
+        (FEATURES, PREDICTIONS[:, 0], ValueError, r"item 0: .* must be a mask of the image's size \(1, 4\), got"),
+        (FEATURES, PREDICTIONS * np.linspace(0, 1, 4), ValueError, "item 2: .* predictions > 0.5 of probabilities"),
+        (FEATURES, PREDICTIONS * [0, 1, 2, 3], ValueError, "item 2: .* predictions == number for one class of"),
+    ],
+)  # fmt: skip
+def test_what_does_not_belong_together_is_refused(features, predictions, error, message):
+    with pytest.raises(error, match=message):
+        hw.LatentSpace.from_features(features, Scenes(), predictions, **QUIET)
+
+
+@pytest.mark.parametrize("model", [lambda images: images[:, 0], hw.Segmenter(lambda images: images[:, 0])])
+def test_a_callable_is_told_of_it(model):
+    with pytest.raises(
+        TypeError,
+        match=r"the latent space is in the layers of a torch\.nn\.Module; a function does not show its own\. Give the "
+        r"Module that it runs, or features of your own: LatentSpace\.from_features\(features, dataset, pred",
+    ):
+        hw.LatentSpace(model)
+
+
+def test_ignored_pixels_and_a_display():
+    truths = np.array(TRUTH, dtype=np.uint8)
+    truths[0, 0] = 255
+    scenes = [(image, truths) for image in IMAGES]
+    space = hw.LatentSpace.from_features(FEATURES, scenes, PREDICTIONS, ignore=255, display=1, **QUIET)
+    overlaps = space.overlaps_
+    assert [overlaps.tp.tolist(), overlaps.fn.tolist(), overlaps.fp.tolist()] == [
+        [1, 0, 1, 0, 0],
+        [0, 1, 0, 1, 1],
+        [0, 0, 2, 2, 1],
+    ]
+    np.testing.assert_array_equal(space.ignored(2), [[True, False, False, False]])
+    np.testing.assert_array_equal(space.picture(4), np.round(255 * IMAGES[4][1].astype(float))[..., None].repeat(3, 2))
+
+
+def test_images_of_any_values_are_shown():
+    photographs = np.resize(np.array([0, 255, 17, 99, 180, 64, 3], np.uint8), (5, 1, 4, 3))  # (H, W, C) of bytes
+    scenes = [(photograph, np.array(TRUTH)) for photograph in photographs]
+    space = hw.LatentSpace.from_features(FEATURES, scenes, PREDICTIONS, **QUIET)
+    np.testing.assert_array_equal(space.picture(3), photographs[3])
+    np.testing.assert_allclose(space.iou_, IOU)
