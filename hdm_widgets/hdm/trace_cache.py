@@ -137,7 +137,10 @@ class TraceCache:
     def _key(self, segmenter: Segmenter, image: Tensor) -> object:
         assert isinstance(segmenter.model, nn.Module)  # nothing else is traced  # noqa: S101
         settings = tuple(getattr(segmenter, name, None) for name in _SETTINGS)
-        return tuple(image.shape), image.dtype, model_dtype(segmenter.model), image.device, settings
+        # Pixels without output have values that make no segment: that depends on what the segment is.
+        centered = segmenter.valid_pixels(int(image.shape[-2]), int(image.shape[-1])) is not None
+        outside = (segmenter.target, segmenter.threshold, segmenter.activation) if centered else None
+        return tuple(image.shape), image.dtype, model_dtype(segmenter.model), image.device, settings, outside
 
 
 # Shared by all scans.

@@ -206,3 +206,22 @@ def test_an_explorer_hatches_pixels_without_output():
     hatched = np.unpackbits(np.frombuffer(explorer._ignored, np.uint8), count=24 * 24, bitorder="little")
     assert hatched.sum() == 24 * 24 - 16 * 16
     explorer.close()
+
+
+@pytest.mark.parametrize("inference", ["full", "windowed"])
+def test_a_model_with_several_targets_draws_none_of_them_in_the_margin(inference):
+    """The traced network is kept between scans; what it shows in the margin is not the segment of another target."""
+    model = normal(nn.Sequential(nn.Conv2d(1, 3, 5)), seed=1)
+    image = torch.rand(1, 20, 24, generator=torch.Generator().manual_seed(0))
+    explainer = hdm.HausdorffDistanceMasks(24, 20)
+    explainer.generate_masks(5, 10)
+    for target in (1, 0, 2):
+        truth = np.zeros((20, 24), bool)
+        truth[8:12, 8:12] = True
+        segmenter = hw.Segmenter(model, target=target)
+        result = explainer.explain(segmenter, image, truth, inference=inference, progress=False)
+        for row, col in np.ndindex(*result.values.shape):
+            occluded = torch.minimum(image, torch.from_numpy(1.0 - explainer.grid.mask(row, col)).float())
+            expected = np.zeros((20, 24), bool)
+            expected[2:-2, 2:-2] = model(occluded[None]).argmax(1)[0] == target
+            np.testing.assert_array_equal(result.output(row, col), expected)
