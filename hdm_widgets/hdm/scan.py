@@ -170,31 +170,30 @@ class PreparedScan:
         run on single images from now on.
         """
         segmenter, image = self.segmenter, unchanged[None]
-        checked = segmenter.runs_are_checked(unchanged)
+        # Who asks for single images gets what each image gives alone.
+        batches = self.sizes.limit > 1
+        checked = segmenter.runs_are_checked(unchanged, batches=batches)
         runs: list[Measure] = []
+        mixes: bool | None = None
         try:
             if not stopped() and (not checked or segmenter.reading.random):
                 runs = repeated_runs(raw, lambda: segmenter.raw(image.clone()), measure_over)
             if not stopped() and not checked:
-                # Who asks for single images gets what each image gives alone.
-                mixes = self.sizes.limit > 1 and mixes_batches(segmenter, image) > 1
+                mixes = mixes_batches(segmenter, image) > 1 if batches else None
                 segmenter.note_runs(unchanged, batch_dependent=mixes, random=bool(runs))
-                self._warn_of_runs(_noise(runs))
         except Exception as error:  # noqa: BLE001 - any error is reported with its place
             raise_with_cell(error, None)
-        if segmenter.reading.batch_dependent:
-            self.sizes.run_singly()
-        return runs
-
-    def _warn_of_runs(self, noise: Noise | None) -> None:
-        if noise is not None:
+        if (noise := _noise(runs)) is not None and not checked:
             warn_user(
                 f"two runs of the model on one image differ, by up to {noise.pixels} px of the mask and "
                 f"{noise.distance:.3g} of the distance: smaller differences in the map say nothing; is dropout on, "
                 "or does the model sample?"
             )
-        if self.segmenter.reading.batch_dependent:
+        if mixes:
             warn_user(f"{_MIXED}: images are run one at a time")
+        if segmenter.reading.batch_dependent:
+            self.sizes.run_singly()
+        return runs
 
     def _cached(self, measure: Measure, inference: Inference, raw: Tensor, truth: GivenMask) -> DistanceCache:
         """What earlier scans measured with the same model, image, truth and settings."""
@@ -207,7 +206,8 @@ class PreparedScan:
             # Never serve a cached windowed result to inference="full".
             self.inference == "full", inference.tolerance,
             settings.distance, settings.empty, settings.spacing,
-            segmenter.target, segmenter.threshold, segmenter.activation, segmenter.pad_to, self.all_classes,
+            segmenter.target, segmenter.threshold, segmenter.activation, segmenter.classes, segmenter.align,
+            segmenter.layout, segmenter.pad_to, segmenter.output, segmenter.preprocess, self.all_classes,
         )  # fmt: skip
         images = [self.image, self.occluder.unchanged]
         if isinstance(self.occluder, Occlusion):

@@ -139,9 +139,12 @@ class Segmenter:
         self.output, self.classes, self.align, self.layout = output, classes, align, layout
         self.preprocess = preprocess
         self._sizes: tuple[object, BatchSize] | None = None
-        self._checked_sizes: set[tuple[int, ...]] = set()
+        # Sizes of images that have been run again, and whether in a batch too.
+        self._checked_sizes: dict[tuple[int, ...], bool] = {}
         # The last one that `for_target` made.
         self._others: dict[object, Segmenter] = {}
+        # By rows and columns of images: those of what `preprocess` makes of them.
+        self._given_sizes: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._call = ModelCall(model)
         self._reader = OutputReader(
             model, target=self.target, threshold=self.threshold, activation=activation, output=output,
@@ -193,7 +196,7 @@ class Segmenter:
         if key not in self._others:
             other = copy.copy(self)
             other.target, other._others = target, {}
-            other._checked_sizes = set(self._checked_sizes)
+            other._checked_sizes = dict(self._checked_sizes)
             other._reader = self._reader.for_target(target)
             self._others = {key: other}
         return self._others[key]
@@ -214,14 +217,23 @@ class Segmenter:
         """How the model's output is read: what was decided, and why."""
         return self._reader.reading
 
-    def runs_are_checked(self, image: Tensor) -> bool:
-        """Whether `note_runs` has been called for images of this size."""
-        return tuple(image.shape) in self._checked_sizes
+    def runs_are_checked(self, image: Tensor, *, batches: bool = True) -> bool:
+        """Whether `note_runs` has been called for images of this size, and for `batches` with what they do there."""
+        in_batches = self._checked_sizes.get(tuple(image.shape))
+        return in_batches is not None and (in_batches or not batches)
 
-    def note_runs(self, image: Tensor, *, batch_dependent: bool, random: bool) -> None:
-        """Note in `reading` whether the images of a batch affect each other, and whether two runs differ."""
-        self._checked_sizes.add(tuple(image.shape))
-        self._reader.reading = self.reading.noted(batch_dependent=batch_dependent, random=random)
+    def note_runs(self, image: Tensor, *, batch_dependent: bool | None, random: bool) -> None:
+        """Note in `reading` whether the images of a batch affect each other, and whether two runs differ.
+
+        What was found once stays: images of another size may hide it. None says that no batch was run.
+        """
+        size = tuple(image.shape)
+        self._checked_sizes[size] = batch_dependent is not None or self._checked_sizes.get(size, False)
+        if batch_dependent is None or self.reading.batch_dependent:
+            batch_dependent = self.reading.batch_dependent
+        self._reader.reading = self.reading.noted(
+            batch_dependent=batch_dependent, random=random or bool(self.reading.random)
+        )
 
     @property
     def run_device(self) -> torch.device:
@@ -342,6 +354,7 @@ class Segmenter:
             if maps.shape[-2] > size[0] or maps.shape[-1] > size[1]:
                 raise ModelOutputError(self._too_large(maps, given, size))
             self._reader.decide(maps, self._precision_note())
+            self._given_sizes[tuple(images.shape[-2:])] = tuple(given.shape[-2:])
             return self._to_size(maps, given, images, lambda: self._geometry(images))
 
     def _precision_note(self) -> str:
@@ -402,9 +415,12 @@ class Segmenter:
 
         Known once an image of this size has been run.
         """
-        alignment = self._reader.alignment(padded_size(torch.empty(1, 1, height, width, device="meta"), self.pad_to))
-        valid = None if alignment is None else valid_pixels(alignment, height, width)
-        return None if valid is None else valid.numpy()
+        rows, cols = self._given_sizes.get((height, width), (height, width))
+        alignment = self._reader.alignment(padded_size(torch.empty(1, 1, rows, cols, device="meta"), self.pad_to))
+        valid = None if alignment is None else valid_pixels(alignment, rows, cols)
+        if valid is None or (rows, cols) == (height, width):
+            return None if valid is None else valid.numpy()
+        return F.interpolate(valid[None, None].float(), (height, width), mode="nearest-exact")[0, 0].bool().numpy()
 
     def pipeline(self) -> nn.Module:
         """`raw` without its value checks, as a Module that can be traced.

@@ -170,3 +170,25 @@ def test_a_model_that_keeps_tensors_can_be_trained_after_a_scan(inference):
     explainer_for(image).explain(model, image, truth, inference=inference, **QUIET)
     model(image[None]).sum().backward()
     assert model.convolution.weight.grad is not None
+
+
+def test_single_images_say_nothing_of_batches():
+    """A scan of single images comes first; the next one, in batches, still finds out."""
+    image, truth = scene()
+    segmenter = hw.Segmenter(MIXING["standardized"]())
+    explainer_for(image).explain(segmenter, image, truth, batch_size=1, **QUIET)
+    assert segmenter.reading.batch_dependent is None
+    with pytest.warns(UserWarning, match="images are run one at a time"):
+        explainer_for(image).explain(segmenter, image, truth, **QUIET)
+    assert segmenter.reading.batch_dependent is True
+
+
+def test_what_was_found_once_stays():
+    """An image that a scan of single images, or one of another size, does not show it by."""
+    image, truth = scene()
+    segmenter = hw.Segmenter(lambda images: (images / images.max())[:, 0] if images.shape[-1] == 40 else images[:, 0])
+    with pytest.warns(UserWarning, match="images are run one at a time"):
+        explainer_for(image).explain(segmenter, image, truth, **QUIET)
+    other, its_truth = scene(width=48)
+    explainer_for(other).explain(segmenter, other, its_truth, **QUIET)
+    assert segmenter.reading.batch_dependent is True

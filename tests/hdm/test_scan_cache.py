@@ -1,6 +1,7 @@
 """What one scan measured, the next ones of the same explainer need not."""
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -304,3 +305,23 @@ def test_a_small_memory_is_no_wrong_one(model):
         assert 0 < explainer._cache.bytes <= 2000
     approximate = explainer.explain(model, image, SEGMENT, inference="windowed", tolerance=1e-6, **QUIET)
     np.testing.assert_array_equal(approximate.values, whole.values)
+
+
+@pytest.mark.parametrize("first", ["exclusive", "independent"])
+def test_another_reading_does_not_take_these_values(first):
+    """The same maps, target and threshold: only what makes a mask of them differs."""
+
+    def model(images):
+        return torch.stack([0.9 * images.mean(1), 0.8 * images.mean(1)], 1)
+
+    classes = [first, "independent" if first == "exclusive" else "exclusive"]
+    explainer = explainer_for()
+    results = []
+    for each in classes:
+        segmenter = hw.Segmenter(model, 1, activation="none", classes=each)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # these do not add up to 1
+            results.append(explainer.explain(segmenter, IMAGE, SEGMENT, **QUIET))
+            alone = explainer_for().explain(segmenter, IMAGE, SEGMENT, **QUIET)
+        np.testing.assert_array_equal(results[-1].values, alone.values)
+    assert not np.array_equal(results[0].values, results[1].values)

@@ -225,3 +225,16 @@ def test_a_model_with_several_targets_draws_none_of_them_in_the_margin(inference
             expected = np.zeros((20, 24), bool)
             expected[2:-2, 2:-2] = model(occluded[None]).argmax(1)[0] == target
             np.testing.assert_array_equal(result.output(row, col), expected)
+
+
+def test_pixels_without_output_of_an_image_that_preprocess_resizes():
+    """Half the size, then 2 px less at every side: 4 px of the image."""
+    segmenter = hw.Segmenter(cropped, align="center", preprocess=lambda images: F.avg_pool2d(images, 2))
+    image = torch.zeros(1, 1, 32, 40)
+    image[..., 8:16, 8:24] = 1
+    inside = np.zeros((32, 40), bool)
+    inside[4:-4, 4:-4] = True
+    probabilities = segmenter.probabilities(image)[0]
+    np.testing.assert_array_equal(segmenter.valid_pixels(32, 40), inside)
+    np.testing.assert_array_equal(np.isnan(probabilities), ~inside)
+    np.testing.assert_array_equal(segmenter.masks(image)[0], image[0, 0] == 1)
