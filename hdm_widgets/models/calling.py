@@ -141,37 +141,22 @@ class ModelCall:
         """Find out whether a function takes tensors or arrays, and call it."""
         images = padded(unpadded, multiple)
         # Copies for the first two attempts: a function may write into its input before it fails.
-        probe = _ArrayProbe()
-        try:
-            with probe:
-                output = self._model(images.clone())
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            torch_error = error
-        else:
+        with _ArrayProbe() as probe:
+            output, torch_error = self._attempt(images.clone())
+        if torch_error is None:
             self._takes_numpy = False
             return output
-        try:
-            output = self._model(images.clone().cpu().numpy())
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            numpy_error = error
-        else:
+        output, numpy_error = self._attempt(images.clone().cpu().numpy())
+        if numpy_error is None:
             self._takes_numpy = True
             return output
         if probe.refused:
             # A torch function that makes an array itself, for instance of its output.
-            try:
-                output = self._model(images)
-            except Exception as error:
-                if is_out_of_memory(error):
-                    raise
-                torch_error = error
-            else:
+            output, error = self._attempt(images)
+            if error is None:
                 self._takes_numpy = False
                 return output
+            torch_error = error
         shape = tuple(images.shape)
         raise ModelError(
             _fixed_size_message(numpy_error, shape)
@@ -180,6 +165,15 @@ class ModelCall:
             f"and {describe_error(numpy_error)} for the same numpy array"
             f"{self._advice_on_tensors(torch_error, unpadded, multiple) or _channel_advice(numpy_error, shape)}"
         ) from numpy_error
+
+    def _attempt(self, images: Any) -> tuple[Any, Exception | None]:
+        """What the function returns, or the error that it raises; running out of memory is no answer."""
+        try:
+            return self._model(images), None
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            return None, error
 
     def _advice_on_tensors(self, error: Exception, images: Tensor, multiple: int | None) -> str:
         """What may help a function against an error for a tensor, if tensors are what it takes."""
