@@ -6,7 +6,7 @@ import { viewState } from "./hdm/view_state";
 import { show } from "./shared/show";
 
 function render({ model, el }: RenderProps<Traits>): () => void {
-  const python = pythonState(model);
+  const python = pythonState(model, el);
   const view = viewState(python);
   const hide = show(<Explorer view={view} />, el);
   return () => {

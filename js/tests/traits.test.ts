@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { connect, GONE, SILENT } from "../src/shared/traits";
+import { connect, EXPORTED, GONE, SILENT } from "../src/shared/traits";
 import { FakeModel, rest } from "./fake_model";
 
 interface Traits {
@@ -9,7 +9,7 @@ interface Traits {
 
 afterEach(() => vi.useRealTimers());
 
-const view = (model: FakeModel) => connect(model.as<Traits>(), ["mode", "count"]);
+const view = (model: FakeModel) => connect(model.as<Traits>(), ["mode", "count"], model.el);
 
 describe("traits", () => {
   it("are signals that follow the model", () => {
@@ -129,15 +129,29 @@ describe("a request that Python does not answer", () => {
     const model = new FakeModel({ count: 3 });
     const { ask, gone } = view(model);
     const before = ask("undo");
-    expect(gone.value).toBe(false);
-    model.tell("comm_live_update");
-    expect(gone.value).toBe(true);
+    expect(gone.value).toBe("");
+    model.disconnect();
+    expect(gone.value).toBe(GONE);
     expect((await before).error).toBe(GONE);
     expect((await ask("clear")).error).toBe(GONE);
     expect(model.asked()).toEqual([{ request: "undo" }]);
     // The widget manager may connect anew.
     model.tell("msg:custom", { id: -1 }, []);
-    expect(gone.value).toBe(false);
+    expect(gone.value).toBe("");
+  });
+
+  it.each([
+    ["a notebook without a kernel", { kernel: null }, GONE],
+    ["an exported page", {}, EXPORTED],
+    ["a page whose manager is not told", undefined, EXPORTED],
+  ])("is not sent on %s, where there never was one", async (_, manager, why) => {
+    const model = new FakeModel({ count: 3 });
+    model.widget_manager = manager as object;
+    model.disconnect();
+    const { ask, gone } = view(model);
+    expect(gone.value).toBe(why);
+    expect((await ask("undo")).error).toBe(why);
+    expect(model.sent).toEqual([]);
   });
 });
 

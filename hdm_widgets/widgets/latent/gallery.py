@@ -20,6 +20,9 @@ __all__ = ["SORTS", "Gallery", "selection_row"]
 SORTS = ("lowest IoU first", "highest IoU first", "nearest to the center first", "in data set order")
 _LONGEST = 320
 _MOST_AT_ONCE = 64
+# What a saved notebook or an exported page keeps: so many images, their masks no longer than this in pixels.
+_MOST_SAVED = 12
+_LONGEST_SAVED = 128
 
 
 class Gallery(Part):
@@ -60,6 +63,8 @@ class Gallery(Part):
     captions_version = traitlets.Int(0).tag(sync=True)
     _about = traitlets.Dict().tag(**MESSAGE)
     _items: Any = traitlets.Instance(np.ndarray).tag(**MESSAGE)
+    # The first items as thumbnails, for pages without a kernel, which nobody can ask for images.
+    _saved: Any = traitlets.List().tag(**MESSAGE)
 
     def __init__(self, space: LatentSpace) -> None:
         _, height, width = space.collection_.image_shape
@@ -80,7 +85,9 @@ class Gallery(Part):
 
     def show(self, indices: NDArray[np.int64]) -> None:
         """Show these items, in the order that `sort` asks for."""
-        self._items = self._sorted(indices).astype(np.int32)
+        items = self._sorted(indices).astype(np.int32)
+        self._items = items
+        self._saved = [self._saved_item(int(index)) for index in items[:_MOST_SAVED]]
 
     def caption(self, name: str, values: NDArray[Any] | None) -> None:
         """Put a column's value beside the IoU under each image; None: the IoU alone."""
@@ -118,12 +125,36 @@ class Gallery(Part):
             buffers += parts
         return {"images": entries}, buffers
 
+    def _caption(self, index: int) -> str:
+        return "" if self._captions is None else value_text(self._captions[index])
+
+    def _saved_item(self, index: int) -> dict[str, Any]:
+        """An item without a look into the data set, which may be slow: its thumbnail, and its masks made smaller."""
+        space = self._space
+        if space is None:
+            raise RuntimeError("the gallery is closed")
+        collection = space.collection_
+        step = -(-max(collection.image_shape[1:]) // _LONGEST_SAVED)
+        small = (slice(step // 2, None, step),) * 2
+        truth, predicted = space.truth(index)[small], space.prediction(index)[small]
+        ignored = None if collection.ignored is None else space.ignored(index)[small]
+        return {
+            "index": index,
+            "iou": space.iou_[index],
+            "caption": self._caption(index),
+            "height": truth.shape[0],
+            "width": truth.shape[1],
+            "image": png(np.array(collection.thumbnails[index])),
+            "truth": bits(truth),
+            "predicted": bits(predicted if ignored is None else predicted & ~ignored),
+            "ignored": b"" if ignored is None else bits(ignored),
+        }
+
     def _entry(self, index: int) -> tuple[dict[str, Any], list[bytes]]:
         space = self._space
         if space is None:
             raise RuntimeError("the gallery is closed")
-        caption = "" if self._captions is None else value_text(self._captions[index])
-        entry = {"index": index, "iou": space.iou_[index], "caption": caption, "error": ""}
+        entry = {"index": index, "iou": space.iou_[index], "caption": self._caption(index), "error": ""}
         try:
             image = png(space.picture(index), longest=_LONGEST)
         except (ValueError, TypeError, OSError) as error:

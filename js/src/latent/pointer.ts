@@ -45,7 +45,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     clearTimeout(timer);
     if (pressed) pressed.moved = Math.max(pressed.moved, distance(pressed, event));
     const figure = plot(event);
-    if (!figure || event.buttons) return tip.hide();
+    if (!figure || event.buttons || python.gone.value) return tip.hide();
     const { clientX, clientY } = event;
     timer = setTimeout(() => {
       const found = under(figure, clientX, clientY);
@@ -60,7 +60,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   const down = (event: PointerEvent) => {
     const figure = plot(event);
     pressed =
-      figure && event.button === 0
+      figure && event.button === 0 && !python.gone.value
         ? { x: event.clientX, y: event.clientY, mode: modifier(event), moved: 0 }
         : null;
     left();
@@ -83,7 +83,11 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   };
   const key = (event: KeyboardEvent) => {
     delete frame?.dataset.byPointer;
-    if ((event.target as Element).closest("input, select, textarea, summary, .hdm-latent-below")) return;
+    if (
+      python.gone.value ||
+      (event.target as Element).closest("input, select, textarea, summary, .hdm-latent-below")
+    )
+      return;
     const pressedKey = event.key.toLowerCase();
     if ((event.ctrlKey || event.metaKey) && !event.shiftKey && pressedKey === "z") void python.ask("undo");
     else if (event.ctrlKey || event.metaKey || event.altKey) return;

@@ -17,7 +17,7 @@ export function part<T extends object>(
 ) {
   return {
     render({ model, el }: RenderProps<T>): () => void {
-      const python = connect(model as AnyModel<T>, names);
+      const python = connect(model as AnyModel<T>, names, el);
       const { child, end } = draw(python, el);
       const hide = show(child, el);
       return () => {

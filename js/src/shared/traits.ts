@@ -12,8 +12,8 @@ export interface Reply {
 
 export interface Python<T> {
   traits: Signals<T>;
-  /** The kernel that made the widget was restarted. */
-  gone: { readonly value: boolean };
+  /** Why there is no Python to ask, in a sentence; empty while there is. */
+  gone: { readonly value: string };
   /** Change a trait, here and in Python. */
   set<K extends keyof T>(name: K, value: T[K]): void;
   /**
@@ -28,16 +28,25 @@ export interface Python<T> {
 
 type Model = AnyModel<Record<string, unknown>>;
 
+interface Manager {
+  kernel?: unknown;
+}
+
 const PATIENCE = 60_000; // ms
+/** The class that Jupyter gives to every widget that has lost its Python, or never had any on this page. */
+export const DISCONNECTED = "jupyter-widgets-disconnected";
 export const SILENT =
   "Python does not answer. Another cell may be running, or the kernel may have stopped; try again later.";
-export const GONE = "The kernel was restarted: run the cell again.";
+export const GONE = "The kernel was restarted: run this cell again.";
+/** An exported page has no cells to run. */
+export const EXPORTED = "There is no kernel: this page shows what was saved.";
 const ENDED = "This view was closed.";
 
-/** Signals that follow the traits of a model until they are disposed of. */
+/** Signals that follow the traits of a model until they are disposed of; `el` is the element of its view. */
 export function connect<T extends object>(
   model: AnyModel<T>,
   names: readonly (keyof T & string)[],
+  el: Element,
 ): Python<T> {
   const raw = model as unknown as Model;
   const stops: (() => void)[] = [];
@@ -45,7 +54,13 @@ export function connect<T extends object>(
     raw.on(event, listener);
     stops.push(() => raw.off(event, listener));
   };
-  const gone = signal(false);
+  const missing = () => {
+    if (!el.classList.contains(DISCONNECTED)) return "";
+    // Notebooks and Voila have a manager with a kernel, even if that is null; exported pages do not.
+    const manager = (raw.widget_manager ?? {}) as Manager;
+    return "kernel" in manager ? GONE : EXPORTED;
+  };
+  const gone = signal(missing());
   const follow = (name: string) => {
     const value = signal(raw.get(name));
     on(`change:${name}`, () => {
@@ -67,13 +82,13 @@ export function connect<T extends object>(
     for (const id of [...waiting.keys()]) failed(id, error);
   };
   on("msg:custom", (content: Record<string, unknown>, buffers: DataView[]) => {
-    gone.value = false;
+    gone.value = "";
     settle(content.id as number, { ...content, error: (content.error as string | null) ?? null, buffers });
   });
-  // The widget manager's word for a kernel that restarts.
+  // The widget manager's word for a kernel that restarts, or that is there again.
   on("comm_live_update", () => {
-    gone.value = true;
-    failAll(GONE);
+    gone.value = missing();
+    if (gone.value) failAll(gone.value);
   });
   return {
     traits,
@@ -90,7 +105,7 @@ export function connect<T extends object>(
           clearTimeout(timer);
           resolve(reply);
         });
-        if (gone.value) failed(own, GONE);
+        if (gone.value) failed(own, gone.value);
         else raw.send({ ...more, request, id: own });
       });
     },
