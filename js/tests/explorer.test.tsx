@@ -9,6 +9,7 @@ import {
   doublesMessage,
   enabled,
   FakeModel,
+  FakeResizeObserver,
   fakeAddresses,
   fakeCanvases,
   show as onPage,
@@ -21,6 +22,7 @@ options.requestAnimationFrame = (effect) => queueMicrotask(effect);
 
 let put: ReturnType<typeof fakeCanvases>;
 beforeEach(() => {
+  FakeResizeObserver.install();
   fakeAddresses();
   put = fakeCanvases();
 });

@@ -35,8 +35,11 @@ export class FakeModel {
   off(event: string, listener: Listener) {
     this.listeners.get(event)?.delete(listener);
   }
-  send(message: Record<string, unknown>) {
-    this.sent.push(message);
+  /** What views told of themselves. */
+  views: unknown[] = [];
+  send({ ...message }: Record<string, unknown>) {
+    if (message.request === "view") this.views.push(message.event);
+    else this.sent.push(message);
   }
   /** What Jupyter does with the views of a widget whose kernel has gone. */
   disconnect() {

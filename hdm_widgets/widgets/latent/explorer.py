@@ -168,7 +168,7 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         self._recolor()
         self._scatter.show_surface(background != "none")
         self._publish()
-        self._begin()
+        self._begin(self._toolbar)
         self._table.start()
 
     # -- for users ------------------------------------------------------------------------------
@@ -256,6 +256,12 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         """Wait for clusters that are sought in the background; False if that takes longer than `timeout` seconds."""
         self._check_open()
         return self._table.wait(timeout)
+
+    def _pause(self) -> None:
+        self._table.pause()
+
+    def _resume(self) -> None:
+        self._table.resume()
 
     def _end(self) -> None:
         for part in (self._toolbar, self._legend, self._gallery, self._table, self._explanation, self._scatter):

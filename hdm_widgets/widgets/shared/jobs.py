@@ -46,6 +46,7 @@ class LatestJob:
         self._stop: threading.Event | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._waiting = 0
         _all.add(self)
 
     def submit(self, job: Job) -> None:
@@ -71,6 +72,14 @@ class LatestJob:
             if self._stop is not None:
                 self._stop.set()
 
+    def pause(self) -> bool:
+        """Cancel, unless somebody waits for the job or there is none; whether there is something to do again later."""
+        with self._condition:
+            if self._thread is None or self._waiting:
+                return False
+            self.cancel()
+            return True
+
     def close(self) -> None:
         """Cancel, and take no further job."""
         with self._condition:
@@ -80,7 +89,11 @@ class LatestJob:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing runs; False if that took longer than `timeout` seconds."""
         with self._condition:
-            return self._condition.wait_for(lambda: self._thread is None, timeout)
+            self._waiting += 1
+            try:
+                return self._condition.wait_for(lambda: self._thread is None, timeout)
+            finally:
+                self._waiting -= 1
 
     def _work(self) -> None:
         while True:

@@ -14,7 +14,7 @@ export function Progress({ view }: { view: ViewState }) {
   const running = status === "running" && !gone.value;
   const reached = done === 0 ? "before the first disc" : `at ${count(done)} of ${count(total)}`;
   const text = {
-    idle: "Not started",
+    idle: done === 0 ? "Not started" : `Paused ${reached}`,
     running: gone.value ? `Stopped ${reached}` : runningText(done, total, stride),
     done: `Complete · ${count(total)} discs in ${duration(seconds)}`,
     cancelled: `Cancelled ${reached}${done ? "; what was measured stays" : ""}`,
