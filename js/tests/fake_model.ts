@@ -15,8 +15,6 @@ export class FakeModel {
   private classes = new Set<string>();
   /** A view's element, as far as the connection to Python looks at it: without a page. */
   el = { classList: { contains: (name: string) => this.classes.has(name) } } as unknown as Element;
-  /** The elements of its views on the page. */
-  shown = new Set<Element>();
   constructor(public state: Record<string, unknown>) {}
   get(name: string) {
     return this.state[name];
@@ -41,10 +39,9 @@ export class FakeModel {
     if (message.request === "view") this.views.push(message.event);
     else this.sent.push(message);
   }
-  /** What Jupyter does with the views of a widget whose kernel has gone. */
+  /** What Jupyter does when the kernel of a widget has gone: later views have a class from the beginning. */
   disconnect() {
     this.classes.add(DISCONNECTED);
-    for (const el of this.shown) el.classList.add(DISCONNECTED);
     this.tell("comm_live_update");
   }
   tell(event: string, ...args: unknown[]) {
@@ -82,11 +79,9 @@ export function show<T extends object>(widget: Widget<T>, model: FakeModel) {
   const el = document.createElement("div");
   document.body.append(el);
   if (model.el.classList.contains(DISCONNECTED)) el.classList.add(DISCONNECTED);
-  model.shown.add(el);
   const leave = widget.render({ model: model.as<T>(), el });
   const stop = () => {
     leave();
-    model.shown.delete(el);
     el.remove();
   };
   return { el, stop };

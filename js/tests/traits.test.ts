@@ -140,6 +140,31 @@ describe("a request that Python does not answer", () => {
     expect(gone.value).toBe("");
   });
 
+  it.each(["restarting", "autorestarting", "terminating", "dead", undefined])(
+    "is settled at once when the kernel says %s",
+    async (status) => {
+      const listeners = new Set<(kernel: unknown, status?: string) => void>();
+      const event = {
+        connect: (listener: () => void) => listeners.add(listener),
+        disconnect: (listener: () => void) => listeners.delete(listener),
+      };
+      const model = new FakeModel({ count: 3 });
+      model.widget_manager = { kernel: status ? { statusChanged: event } : { disposed: event } };
+      const { ask, gone, dispose } = view(model);
+      const before = ask("undo");
+      const tell = (status?: string) => {
+        for (const listener of listeners) listener({}, status);
+      };
+      for (const harmless of ["busy", "idle", "starting", "unknown"]) tell(harmless);
+      expect(gone.value).toBe("");
+      tell(status);
+      expect(gone.value).toBe(GONE);
+      expect((await before).error).toBe(GONE);
+      dispose();
+      expect(listeners.size).toBe(0);
+    },
+  );
+
   it.each([
     ["a notebook without a kernel", { kernel: null }, GONE],
     ["an exported page", {}, EXPORTED],

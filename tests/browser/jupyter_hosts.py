@@ -47,6 +47,9 @@ _APPEND = """(source) => {
   return model.cells.length - 1;
 }"""
 _OUTPUTS = "(index) => window.testedPanel.content.widgets[index].model.outputs.toJSON()"
+_START = """(code) => {
+  window.testedPanel.context.sessionContext.session.kernel.requestExecute({ code, store_history: false });
+}"""
 _EXECUTE = """async ([code, milliseconds]) => {
   const { kernel } = window.testedPanel.context.sessionContext.session;
   const request = kernel.requestExecute({ code, store_history: false });
@@ -61,6 +64,8 @@ _SELECTION = """() => {
   return [content.activeCellIndex, content.mode, content.model.cells.length, content.selectedCells.length];
 }"""
 _COLLAPSE = "() => { const { shell } = window.jupyterapp; if (!shell.leftCollapsed) shell.collapseLeft(); }"
+_SAVE = "() => window.testedPanel.context.save()"
+_RESTART = "() => window.testedPanel.context.sessionContext.session.kernel.restart()"
 _SHUTDOWN = "() => window.testedPanel?.context.sessionContext.shutdown()"
 
 
@@ -132,6 +137,10 @@ class JupyterServer:
                 self._process.wait(0.1)
             except subprocess.TimeoutExpired:
                 continue
+
+    def file(self, address: str) -> Path:
+        """Where the notebook at this address is stored."""
+        return self._root / re.sub(r"\?.*", "", address).rsplit("/", 1)[1]
 
     def log(self) -> str:
         """What the server has written so far."""
@@ -218,6 +227,10 @@ def _write_settings(folder: Path) -> None:
     news = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
     (settings / "notification.jupyterlab-settings").write_text(json.dumps(news))
     (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": "JupyterLab Light"}))
+    # Notebooks are saved with their widgets, as a user may choose.
+    manager = folder / "@jupyter-widgets" / "jupyterlab-manager"
+    manager.mkdir(parents=True)
+    (manager / "plugin.jupyterlab-settings").write_text(json.dumps({"saveState": True}))
 
 
 def find_chromium() -> str | None:
@@ -239,7 +252,9 @@ class Complaints:
 
     def _logged(self, message: ConsoleMessage) -> None:
         text = f"{message.text} ({message.location.get('url', '')})"
-        if message.type == "error" and self._OURS.search(text):
+        # An exported page looks for the packages of its widgets beside itself first.
+        beside = "ERR_FILE_NOT_FOUND" in message.text
+        if message.type == "error" and not beside and self._OURS.search(text):
             self._found.append(f"console error: {text}")
 
     def _raised(self, error: Error) -> None:
@@ -288,6 +303,10 @@ class NotebookPage:
         """Run code in the kernel without a cell, so that the notebook stays as it is; its output as text."""
         return _text(self.page.evaluate(_EXECUTE, [code, TIMEOUT_MS]))
 
+    def start(self, code: str) -> None:
+        """Start code in the kernel, which may be its last."""
+        self.page.evaluate(_START, code)
+
     def value(self, expression: str) -> Any:
         """The value of a Python expression, which must be a literal when written with `repr`."""
         return ast.literal_eval(self.execute(f"print(repr(({expression})))"))
@@ -310,6 +329,14 @@ class NotebookPage:
     def hide_file_browser(self) -> None:
         """Give its room to the notebook; it would take most of a narrow window."""
         self.page.evaluate(_COLLAPSE)
+
+    def save(self) -> None:
+        """Save the notebook, with the state of its widgets."""
+        self.page.evaluate(_SAVE)
+
+    def restart_kernel(self) -> None:
+        """Restart the kernel; no cell is run."""
+        self.page.evaluate(_RESTART)
 
     def close(self) -> None:
         """End the kernel."""

@@ -164,15 +164,23 @@ def test_a_cell_that_runs_again_keeps_the_explorer_it_keeps_and_closes_the_one_i
     notebook.await_value("kept.circle_size, kept.status", (10, "done"))
 
 
-def test_a_kernel_that_is_restarted_is_told(lab: Lab) -> None:
+@pytest.mark.parametrize("end", ["restarted", "killed", "shut down"])
+def test_a_kernel_that_has_gone_is_told(lab: Lab, end: str) -> None:
     notebook = lab(SMALL, "explorer = make()\nexplorer")
     explorer = Explorer(notebook.page)
     explorer.complete()
     expect(explorer.alert).to_have_count(0)
-    notebook.page.evaluate("() => window.testedPanel.context.sessionContext.session.kernel.restart()")
-    expect(explorer.alert).to_contain_text("The kernel was restarted: run the cell again.", timeout=TIMEOUT_MS)
-    explorer.button("Run again").click()
+    if end == "restarted":
+        notebook.restart_kernel()
+    elif end == "killed":
+        notebook.start("import os; os.kill(os.getpid(), 9)")
+    else:
+        notebook.close()
+    expect(explorer.alert).to_have_text("The kernel was restarted: run this cell again.", timeout=TIMEOUT_MS)
+    expect(explorer.button("Run again")).to_be_disabled()
     expect(explorer.alert).to_have_count(1)
+    if end == "shut down":
+        return
     # A fresh kernel, in which nothing of the explorer is left.
     notebook.page.evaluate("() => window.testedPanel.context.sessionContext.session.kernel.info")
     notebook.run(0)

@@ -30,6 +30,8 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   const points = readPoints(python.traits._points.peek());
   const tip = tooltip(root, python);
   const stopForgetting = python.traits.legend.subscribe(() => tip.forget());
+  // bqplot and ipywidgets know nothing of it: the style sheet takes their lasso and buttons away.
+  const stopFollowing = python.gone.subscribe((gone) => root.classList.toggle("hdm-no-kernel", gone !== ""));
   let pressed: { x: number; y: number; mode: Mode | null; moved: number } | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -111,6 +113,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     ended.abort();
     clearTimeout(timer);
     stopForgetting();
+    stopFollowing();
     tip.dispose();
   };
 }

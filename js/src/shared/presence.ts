@@ -6,7 +6,13 @@ import { uniqueId } from "./unique";
 export function tellOfView<T extends object>(model: AnyModel<T>, el: Element): () => void {
   const view = uniqueId();
   let told = false;
-  const tell = (event: "shown" | "removed" | "closed") => model.send({ request: "view", view, event });
+  const tell = (event: "shown" | "removed" | "closed") => {
+    try {
+      model.send({ request: "view", view, event });
+    } catch {
+      // Where the kernel has gone, nobody needs to know.
+    }
+  };
   // The notebook makes views that never get onto the page, where an output is replaced at once.
   const arrived = new ResizeObserver(() => {
     if (told || !el.isConnected) return;
