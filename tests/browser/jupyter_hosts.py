@@ -89,18 +89,24 @@ class JupyterServer:
         Where a notebook is shown, below the server's root; `{name}` stands for its file.
     home : Path
         An empty folder for notebooks, settings and logs.
+    files : dict of str to str, optional
+        What lies in the folder of the notebooks when the server starts, by name.
     """
 
-    def __init__(self, module: str, arguments: list[str], address: str, home: Path) -> None:
+    def __init__(
+        self, module: str, arguments: list[str], address: str, home: Path, files: dict[str, str] | None = None
+    ) -> None:
         self._address = address
         self._root = home / "root"
         self._log_path = home / "server.log"
         self._root.mkdir(parents=True)
+        for name, text in (files or {}).items():
+            (self._root / name).write_text(text)
         _write_settings(home / "settings")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
-        command = [sys.executable, "-m", module, f"--port={self._port}", *arguments]
+        command = [sys.executable, "-m", module, *arguments, f"--port={self._port}"]
         command = [part.replace("{root}", str(self._root)) for part in command]
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(
@@ -137,6 +143,11 @@ class JupyterServer:
                 self._process.wait(0.1)
             except subprocess.TimeoutExpired:
                 continue
+
+    @property
+    def address(self) -> str:
+        """Of the server's own page."""
+        return f"http://127.0.0.1:{self._port}/"
 
     def file(self, address: str) -> Path:
         """Where the notebook at this address is stored."""
@@ -195,6 +206,12 @@ def voila(home: Path) -> JupyterServer:
     return JupyterServer("voila", arguments, "voila/render/{name}", home)
 
 
+def marimo(home: Path, source: str) -> JupyterServer:
+    """marimo: this notebook of it, a Python file, run as an app."""
+    arguments = ["run", "{root}/notebook.py", "--headless", "--no-token", "--host=127.0.0.1"]
+    return JupyterServer("marimo", arguments, "", home, {"notebook.py": source})
+
+
 def _server_arguments() -> list[str]:
     return [
         "--no-browser",
@@ -216,6 +233,8 @@ def _environment(home: Path) -> dict[str, str]:
         "JUPYTERLAB_SETTINGS_DIR": "settings",
         "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
         "IPYTHONDIR": "ipython",
+        "XDG_CONFIG_HOME": "config",
+        "XDG_STATE_HOME": "state",
     }
     users = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "IPYTHON"))}
     return {**users, **{name: str(home / folder) for name, folder in own.items()}, "JUPYTER_PLATFORM_DIRS": "1"}

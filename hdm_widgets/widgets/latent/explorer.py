@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Never
 import ipywidgets
 import numpy as np
 import traitlets
+from IPython.display import HTML
 from numpy.typing import NDArray
 
 from hdm_widgets._validation import advise_on_keywords, check_choice
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 __all__ = ["LatentExplorer"]
 
 _CLUSTER_NAME = re.compile(r"cluster \d+")
+_NOT_IN_MARIMO = """<p><b>marimo cannot show the latent explorer:</b> its map is drawn by ipywidgets and bqplot. Open the
+notebook in JupyterLab, Notebook 7 or Voila. Here <code>HDMExplorer</code> works, and the space itself does:
+<code>space.frame()</code>, <code>space.clusters_</code>, <code>space.neighbors(index)</code>.</p>"""
 _BACKGROUNDS = {"expected_iou": "Expected IoU", "none": "None"}
 
 
@@ -468,6 +472,10 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
                 self._history.put(members, name)
         else:
             self._combine(members, self.mode, name)
+
+    def _display_(self) -> HTML:
+        """What marimo shows, which has no ipywidgets but anywidgets."""
+        return HTML(_NOT_IN_MARIMO)
 
     def __repr__(self) -> str:
         return "LatentExplorer(closed)" if self._ended else f"LatentExplorer({self._space!r})"
