@@ -26,7 +26,12 @@ def html_manager(folder: Path) -> Path:
     if not script.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         packed = subprocess.run(
-            ["npm", "pack", "--silent", HTML_MANAGER], cwd=folder, check=True, capture_output=True, text=True, timeout=120
+            ["npm", "pack", "--silent", HTML_MANAGER],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         name = packed.stdout.strip().splitlines()[-1]
         subprocess.run(["tar", "xzf", name, "package/dist/embed-amd.js"], cwd=folder, check=True)

@@ -299,7 +299,13 @@ class NotebookPage:
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
-        page.goto(address)
+        self._address = address
+        self.reload()
+
+    def reload(self) -> None:
+        """Load the page again; the kernel is the same."""
+        page = self.page
+        page.goto(self._address)
         page.wait_for_function(
             "() => window.jupyterapp && document.querySelector('.jp-CodeCell')", timeout=2 * TIMEOUT_MS
         )

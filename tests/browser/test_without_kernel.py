@@ -212,9 +212,7 @@ def test_a_notebook_that_is_opened_again_shows_what_was_saved(saved: Saved, kern
     notebook.close()
 
 
-def test_an_exported_page_shows_what_was_saved(
-    saved: Saved, page: Page, html_manager: Path, tmp_path: Path
-) -> None:
+def test_an_exported_page_shows_what_was_saved(saved: Saved, page: Page, html_manager: Path, tmp_path: Path) -> None:
     loaded = route_to_files(page, html_manager)
     page.goto(export(saved.file, tmp_path).as_uri())
     both = Both(page)

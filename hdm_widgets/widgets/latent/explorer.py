@@ -45,7 +45,7 @@ __all__ = ["LatentExplorer"]
 _CLUSTER_NAME = re.compile(r"cluster \d+")
 _NOT_IN_MARIMO = """<p><b>marimo cannot show the latent explorer:</b> its map is drawn by ipywidgets and bqplot. Open the
 notebook in JupyterLab, Notebook 7 or Voila. Here <code>HDMExplorer</code> works, and the space itself does:
-<code>space.frame()</code>, <code>space.clusters_</code>, <code>space.neighbors(index)</code>.</p>"""
+<code>space.frame()</code>, <code>space.cluster()</code>, <code>space.neighbors(index)</code>.</p>"""
 _BACKGROUNDS = {"expected_iou": "Expected IoU", "none": "None"}
 
 

@@ -1,0 +1,74 @@
+"""Memory over twenty moves of an interact: `python benchmarks/interact.py`.
+
+A real JupyterLab in headless Chromium. The function of an `ipywidgets.interact` makes an explorer of an image at 512 px,
+whose scan takes minutes, and a slider chooses the image. After each move: resident memory of the kernel, scans that
+run, and explorers that are open. The slider is moved as soon as the explorer of the move before is on the page.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import expect, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "browser"))
+from jupyter_hosts import TIMEOUT_MS, NotebookPage, find_chromium, jupyterlab
+
+MOVES = 20
+PREPARE = """
+import threading
+import ipywidgets
+import psutil
+import torch
+import hdm_widgets as hw
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+model = hw.UNet(3, 1, width=16).eval()
+images = torch.rand(21, 3, 512, 512)
+truth = torch.zeros(512, 512)
+truth[100:300, 120:340] = 1
+
+def explore(image):
+    return hw.HDMExplorer(model, images[image], truth, circle_size=25, offset=5)
+
+def measured():
+    opened = [one for one in ipywidgets.widgets.widget._instances.values() if isinstance(one, hw.HDMExplorer)]
+    running = sum(one.name == "hdm-explorer" for one in threading.enumerate())
+    return psutil.Process().memory_info().rss / 1e9, running, len(opened)
+"""
+INTERACT = "ipywidgets.interact(explore, image=(0, 20))"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+
+
+def main() -> None:
+    chromium = find_chromium()
+    if chromium is None:
+        raise SystemExit("this needs Chromium or Chrome on the PATH")
+    with (
+        tempfile.TemporaryDirectory() as home,
+        jupyterlab(Path(home) / "lab") as server,
+        sync_playwright() as playwright,
+    ):
+        page = playwright.chromium.launch(executable_path=chromium, args=FLAGS).new_page()
+        notebook = NotebookPage(page, server.notebook([PREPARE, INTERACT]))
+        notebook.run(0)
+        print(f"{'moves':>5}{'memory':>10}{'scans that run':>16}{'explorers':>11}")
+        print(f"{'none':>5}{notebook.value('measured()')[0]:>7.2f} GB")
+        notebook.run(1)
+        handle = page.locator(".widget-interact .noUi-handle")
+        for move in range(MOVES + 1):
+            if move:
+                handle.focus()
+                page.keyboard.press("ArrowRight" if move > MOVES // 2 else "ArrowLeft")
+            expect(page.locator(".hdm-explorer")).to_have_count(1, timeout=TIMEOUT_MS)
+            notebook.await_value("measured()[2] > 0", True)
+            gigabytes, running, opened = notebook.value("measured()")
+            print(f"{move:>5}{gigabytes:>7.2f} GB{running:>16}{opened:>11}")
+        notebook.close()
+
+
+if __name__ == "__main__":
+    main()
