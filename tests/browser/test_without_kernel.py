@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from appearance import misplaced
 from at_rest import at_rest, boxes_of
@@ -39,7 +40,10 @@ USABLE = [
 ]
 _USABLE = """root => [...root.querySelectorAll('input, select, button')]
   .filter(node => node.closest('.hdm') && !node.matches(':disabled'))
-  .map(node => node.ariaLabel || (node.type === 'radio' ? node.value : node.type === 'range' ? 'range' : node.innerText))
+  .map(({ type, value, ariaLabel, innerText }) => {
+    if (type === 'radio') return value;
+    return ariaLabel || (type === 'range' ? type : innerText);
+  })
 """
 
 
@@ -145,12 +149,12 @@ class Both:
         return [name.strip() for name in at_rest(root, _USABLE)]
 
 
-def moved(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def moved(places: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """What is elsewhere, or of another size, by more than the rounding of pixels."""
     found = []
-    for name, boxes in before.items():
-        same = len(boxes) == len(after[name])
-        if not same or any(abs(a - b) > 1 for old, new in zip(boxes, after[name]) for a, b in zip(old, new)):
+    for name, boxes in places.items():
+        before, now = np.array(boxes), np.array(after[name])
+        if before.shape != now.shape or np.abs(before - now).max() > 1:
             found.append(f"{name}: {boxes} before, {after[name]} after")
     return found
 

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["LatentExplorer"]
 
 _CLUSTER_NAME = re.compile(r"cluster \d+")
-_NOT_IN_MARIMO = """<p><b>marimo cannot show the latent explorer:</b> its map is drawn by ipywidgets and bqplot. Open the
-notebook in JupyterLab, Notebook 7 or Voila. Here <code>HDMExplorer</code> works, and the space itself does:
+_NOT_IN_MARIMO = """<p><b>marimo cannot show the latent explorer:</b> its map is drawn by ipywidgets and bqplot. Open
+the notebook in JupyterLab, Notebook 7 or Voila. Here <code>HDMExplorer</code> works, and the space itself does:
 <code>space.frame()</code>, <code>space.cluster()</code>, <code>space.neighbors(index)</code>.</p>"""
 _BACKGROUNDS = {"expected_iou": "Expected IoU", "none": "None"}
 
@@ -475,7 +475,7 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
 
     def _display_(self) -> HTML:
         """What marimo shows, which has no ipywidgets but anywidgets."""
-        return HTML(_NOT_IN_MARIMO)
+        return HTML(_NOT_IN_MARIMO)  # type: ignore[no-untyped-call]
 
     def __repr__(self) -> str:
         return "LatentExplorer(closed)" if self._ended else f"LatentExplorer({self._space!r})"
