@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -106,10 +107,11 @@ class OutputReader:
             raise ModelOutputError(f"expected real numbers from the model, got {taken.dtype}")
         maps = taken.unsqueeze(1) if taken.ndim == 3 else taken
         if maps.ndim != 4 or maps.shape[0] != count or 0 in maps.shape[1:]:
-            more = (
-                "; of several maps for each image take one, with output=lambda maps: maps[:, 0]" if taken.ndim == 5
-                else ""
-            )  # fmt: skip
+            more = ""
+            if taken.ndim == 5:
+                more = f"; of several maps for each image take one, with {self._changed('maps[:, 0]')}"
+            elif taken.ndim in (2, 3) and count == 1:
+                more = f"; maps of one image without the axis of images get it with {self._changed('maps[None]')}"
             raise ModelOutputError(
                 f"for {count} image(s) expected maps (N, H, W) or (N, classes, H, W) with N = {count} "
                 f"from the model, got shape {tuple(taken.shape)}{more}"
@@ -138,6 +140,27 @@ class OutputReader:
         self._source = source
         self.reading = self.reading.noted(source=source.text)
         return source.take(output)
+
+    def _changed(self, code: str) -> str:
+        """What to write as `output` so that the maps are changed by `code`, an expression of `maps`."""
+        expression = "outputs" if self._source is None else self._source.expression
+        if expression == "outputs":
+            return f"output=lambda maps: {code}"
+        return f"output=lambda outputs: {code.replace('maps', expression)}"
+
+    @contextmanager
+    def naming_the_entry(self) -> Iterator[None]:
+        """End the messages of errors with the entry that the maps are taken from, if there are others."""
+        try:
+            yield
+        except ModelOutputError as error:
+            source = self._source
+            if source is not None and source.other and source.other not in str(error):
+                error.args = (
+                    f"{error}; the maps are {source.text} of what the model returned: for another one write "
+                    f"Segmenter(model, {source.other})",
+                )
+            raise
 
     def _channels_last(self, shape: tuple[int, ...], image: tuple[int, int]) -> bool:
         if self._last is None:
@@ -290,8 +313,8 @@ class OutputReader:
             if gray or whole:
                 raise ModelOutputError(
                     f"the model returned values from {low:g} to {high:g}, neither probabilities nor logits; for gray "
-                    "levels write Segmenter(model, output=lambda maps: maps / 255), for class numbers return integers "
-                    "(output=lambda maps: maps.long()), for logits write activation='sigmoid'"
+                    f"levels write Segmenter(model, {self._changed('maps / 255')}), for class numbers return integers "
+                    f"({self._changed('maps.long()')}), for logits write activation='sigmoid'"
                 )
 
     def _check_sums(self, maps: Tensor) -> None:

@@ -351,7 +351,7 @@ class Segmenter:
         ModelError
             As `probabilities` does, but what runs out of memory raises its own error.
         """
-        with torch.no_grad(), self.evaluating():
+        with torch.no_grad(), self.evaluating(), self._reader.naming_the_entry():
             given, maps = self._given_and_maps(images)
             finite = torch.isfinite(maps.flatten(1).sum(1))
             if not bool(finite.all()):

@@ -204,7 +204,7 @@ OUTPUTS = [
     ),
     Output(
         ENTRY, "an object with other attributes", lambda images: SimpleNamespace(seg=images),
-        "taken from the attribute 'seg'", 'output="seg"', "got SimpleNamespace; wrap the model in a function",
+        "taken from the attribute 'seg'", 'output="seg"', "it has the attributes seg; say which one has the maps",
     ),
     Output(
         ENTRY, "a tuple with a loss", lambda images: (torch.tensor(0.1), one(images)), "taken from entry 1 of 2",
@@ -215,8 +215,14 @@ OUTPUTS = [
         "taken from the entry 'out' of entry 0",
     ),
     Output(
-        ENTRY, "a list of maps of several sizes: the largest", lambda images: [0 * images[..., :1, :1], images],
-        "taken from entry 1 of 2",
+        ENTRY, "a list of maps of several sizes with equal masks: the largest",
+        lambda images: [0 * images[..., :1, :1], images], "taken from entry 1 of 2", images=IMAGES * 0.4,
+    ),
+    Output(
+        ENTRY, "a list of maps of several sizes, or numbers of channels, with different masks",
+        lambda images: [halved(images), 1 - images], "taken from entry 0", "output=0",
+        "2 maps of several sizes that differ ((1, 1, 4, 6), (1, 1, 8, 12)); entry 1 is taken", warns=True,
+        images=LARGE, probability=enlarged,
     ),
     Output(
         ENTRY, "a list of maps of one size with equal masks", lambda images: [images, images + 0],

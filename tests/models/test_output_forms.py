@@ -57,7 +57,7 @@ def test_maps_of_one_size_that_differ_are_said():
     [
         (lambda images: {"a": images}, "b", r"output='b' is none of the keys.*\['a'\]"),
         (lambda images: images, "b", r"output='b' is a key, but the model returned a Tensor of shape \(1, 1, 2, 3\)"),
-        (lambda images: [images], 1, "output=1 is beyond the 1 entries"),
+        (lambda images: [images], 1, "output=1 is beyond the only entry"),
         (lambda images: 3, 0, "output=0 is an index, but the model returned a int"),
         (lambda images: [images], lambda given: given["x"], "output= failed on what the model returned: TypeError"),
     ],
