@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hdm_widgets._validation import warn_user
-from hdm_widgets.models.alignment import Align, Alignment, Layout, find_alignment, find_layout
+from hdm_widgets.models.alignment import Align, Alignment, Inspection, Layout, find_alignment, find_layout
 from hdm_widgets.models.errors import ModelOutputError
 from hdm_widgets.models.outputs import MapSource, OutputRule, find_maps
 from hdm_widgets.models.reading import Reading
@@ -38,8 +38,6 @@ class OutputReader:
 
     Parameters
     ----------
-    model : object
-        Looked at only where the size of its output does not tell which part of the image that covers.
     target, threshold, activation, output, classes, align, layout
         As for `Segmenter`.
 
@@ -51,7 +49,6 @@ class OutputReader:
 
     def __init__(
         self,
-        model: object,
         *,
         target: int | None,
         threshold: float,
@@ -61,7 +58,6 @@ class OutputReader:
         align: Align,
         layout: Layout,
     ) -> None:
-        self._model = model
         self._target, self._threshold = target, threshold
         self._asked, self._rule, self._classes = activation, output, classes
         self._align, self._layout = align, layout
@@ -170,9 +166,7 @@ class OutputReader:
             self.reading = self.reading.noted(layout=layout, notes=notes)
         return self._last
 
-    def to_size(
-        self, maps: Tensor, image: tuple[int, int], geometry: Callable[[], tuple[float, float] | None] = lambda: None
-    ) -> Tensor:
+    def to_size(self, maps: Tensor, image: tuple[int, int], look: Inspection | None = None) -> Tensor:
         """Bring maps to the size of the image, with padding. Pixels without output get values that make no segment.
 
         Parameters
@@ -180,8 +174,8 @@ class OutputReader:
         maps : torch.Tensor (N, classes, h, w)
         image : tuple of int
             Rows and columns.
-        geometry : callable
-            The `trace` of `find_alignment`.
+        look : Inspection, optional
+            See `find_alignment`.
 
         Returns
         -------
@@ -200,7 +194,7 @@ class OutputReader:
             )
         alignment = self._alignments.get((size, image))
         if alignment is None:
-            alignment = find_alignment(size, image, self._align, self._model, geometry)
+            alignment = find_alignment(size, image, self._align, look or Inspection())
             self._alignments[size, image] = alignment
             note = (alignment.note,) if alignment.note else ()
             self.reading = self.reading.noted(

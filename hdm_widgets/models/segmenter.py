@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hdm_widgets._validation import check_choice, is_whole, to_tensor
-from hdm_widgets.models.alignment import Align, Layout, valid_pixels
+from hdm_widgets.models.alignment import Align, Geometry, Inspection, Layout, valid_pixels
 from hdm_widgets.models.batch_check import run_singly_if_mixing
 from hdm_widgets.models.batch_size import BatchSize, run_in_batches
 from hdm_widgets.models.calling import ModelCall, padded, padded_size
+from hdm_widgets.models.cuts import Cuts, watch_cuts
 from hdm_widgets.models.errors import ModelError, ModelOutputError, is_out_of_memory
 from hdm_widgets.models.evaluation import evaluating
 from hdm_widgets.models.modules import model_device, model_dtype, same_device, unwrapped
@@ -148,7 +149,7 @@ class Segmenter:
         self._given_sizes: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._call = ModelCall(model)
         self._reader = OutputReader(
-            model, target=self.target, threshold=self.threshold, activation=activation, output=output,
+            target=self.target, threshold=self.threshold, activation=activation, output=output,
             classes=classes, align=align, layout=layout,
         )  # fmt: skip
 
@@ -364,7 +365,7 @@ class Segmenter:
                 raise ModelOutputError(self._too_large(maps, given, size))
             self._reader.decide(maps, self._precision_note())
             self._given_sizes[tuple(images.shape[-2:])] = tuple(given.shape[-2:])
-            return self._to_size(maps, given, images, lambda: self._geometry(images))
+            return self._to_size(maps, given, images, self._inspection(given))
 
     def _precision_note(self) -> str:
         """That images lose digits, where the weights have fewer than float32."""
@@ -391,11 +392,11 @@ class Segmenter:
         maps: Tensor,
         given: Tensor,
         images: Tensor,
-        geometry: Callable[[], tuple[float, float] | None] = lambda: None,
+        look: Inspection | None = None,
     ) -> Tensor:
         """Maps (N, classes, h, w) of the images `given` to the model, at the size of `images`."""
         height, width = given.shape[-2:]
-        maps = self._reader.to_size(maps, padded_size(given, self.pad_to), geometry)[..., :height, :width]
+        maps = self._reader.to_size(maps, padded_size(given, self.pad_to), look)[..., :height, :width]
         if given.shape[-2:] == images.shape[-2:]:
             return maps
         if self._reader.numbers:
@@ -411,13 +412,24 @@ class Segmenter:
             f"{size[0]} x {size[1]} px (rows x columns); expected the same size or a smaller one{advice}"
         )
 
-    def _geometry(self, images: Tensor) -> tuple[float, float] | None:
-        """See `find_alignment`."""
-        # This takes a second to load, and few models need it.
-        from hdm_widgets.windowed.geometry import output_geometry
+    def _inspection(self, given: Tensor) -> Inspection:
+        """Of the model, on the first of the images that were given to it."""
+        image = padded(given[:1], self.pad_to)
 
-        given = padded(self._prepared(images[:1].to(self.run_device)), self.pad_to)
-        return output_geometry(self._pipeline(lambda model, batch: self._maps(model, batch)[1]), given[0])
+        def cuts() -> Cuts:
+            if isinstance(self.model, nn.Module):
+                return watch_cuts(lambda: unwrapped(self.model)(image.to(model_dtype(self.model))))
+            return watch_cuts(lambda: self._call(image, None))
+
+        def geometry() -> Geometry | None:
+            if not isinstance(self.model, nn.Module):
+                return None
+            # This takes a second to load, and few models need it.
+            from hdm_widgets.windowed.geometry import output_geometry
+
+            return output_geometry(self._pipeline(lambda model, batch: self._maps(model, batch)[1]), image[0])
+
+        return Inspection(cuts, geometry)
 
     def valid_pixels(self, height: int, width: int) -> NDArray[np.bool_] | None:
         """Pixels that the model has an output for, bool (height, width); None if it has one for all.
