@@ -205,11 +205,14 @@ def check_image_values(name: str, images: Tensor | NDArray[Any], *, preprocess: 
     if kind not in ("iuf" if preprocess else "f"):
         word = name.split()[-1]
         cast = f"{word}.float()" if isinstance(images, Tensor) else f"{word}.astype('float32')"
-        remedy = f"for values 0 to 255: {cast} / 255"
+        remedy = cast
         if kind in "iu":
-            remedy += (
-                ", or leave them as they are and let the Segmenter normalize them, after the disc: "
-                "hw.Segmenter(model, preprocess=lambda images: images / 255)"
+            values, scaled = _nominal_range(images)
+            remedy = (
+                f"for values {values}: {scaled.format(cast)}, or leave them as they are and let the Segmenter "
+                f"normalize them, after the disc: hw.Segmenter(model, preprocess=lambda images: "
+                f"{scaled.format('images')}); for a model that normalizes by itself: preprocess=lambda images: "
+                "images.float()"
             )
         expected = "of real numbers" if preprocess else "of a floating type, scaled as the model expects it"
         raise TypeError(f"{name} must be {expected}, got {images.dtype}; {cast if preprocess else remedy}")
@@ -217,6 +220,16 @@ def check_image_values(name: str, images: Tensor | NDArray[Any], *, preprocess: 
         raise ValueError(
             f"{name} must have no masked values: fill them, .filled(0), and leave these pixels out with ignore="
         )
+
+
+def _nominal_range(images: Tensor | NDArray[Any]) -> tuple[str, str]:
+    """The range of whole numbers that images have by their type and values, in words, and what brings it to [0, 1]."""
+    low, high = (0, 0) if 0 in images.shape else (int(edge) for edge in to_tensor(images).double().aminmax())
+    if low < 0:
+        return f"from {low} to {high}", f"({{}} + {-low}) / {high - low}"
+    if "16" in str(images.dtype) or high > 255:
+        return "of 16 bits (or divide by the largest value that the model was trained with)", "{} / 65535"
+    return "0 to 255", "{} / 255"
 
 
 def _fill_nodata(image: Tensor | NDArray[Any], axis: str) -> str:

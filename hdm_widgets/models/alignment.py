@@ -15,7 +15,10 @@ from hdm_widgets._validation import warn_user
 from hdm_widgets.models.cuts import Cuts
 from hdm_widgets.models.errors import ModelOutputError
 
-__all__ = ["Align", "Alignment", "Geometry", "Inspection", "Layout", "find_alignment", "find_layout", "valid_pixels"]
+__all__ = [
+    "STEP_ERROR", "Align", "Alignment", "Geometry", "Inspection", "Layout", "Size", "find_alignment", "find_layout",
+    "valid_pixels",
+]  # fmt: skip
 
 Align = Literal["auto", "resize", "center"]
 Layout = Literal["auto", "channels_first", "channels_last"]
@@ -24,7 +27,7 @@ Size: TypeAlias = tuple[int, int]
 Geometry: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
 
 
-def find_layout(shape: tuple[int, ...], image: Size) -> tuple[Literal["channels_first", "channels_last"], str]:
+def find_layout(shape: tuple[int, ...], image: Size) -> Literal["channels_first", "channels_last"]:
     """Find out which axis of maps counts classes.
 
     Parameters
@@ -37,28 +40,25 @@ def find_layout(shape: tuple[int, ...], image: Size) -> tuple[Literal["channels_
     Returns
     -------
     layout : {"channels_first", "channels_last"}
-    note : str
-        Says that the other one fits too; empty if it does not.
 
     Raises
     ------
     ModelOutputError
-        If both give maps of the image's size.
+        If both give maps of the image's size, or at another scale.
     """
     first, last = (shape[2], shape[3]), (shape[1], shape[2])
-    if first == last == image and shape[1] == shape[3] != 1:
+    fits = [size == image for size in (first, last)]
+    if not any(fits):
+        fits = [_fits(size, image) for size in (first, last)]
+    # A single map comes as (N, 1, H, W) or (N, H, W, 1), not as one row or one column of many classes.
+    if all(fits) and 1 not in (shape[1], shape[3]):
         raise ModelOutputError(
             f"maps of shape {shape} for images of {image[0]} x {image[1]} px (rows x columns) may have "
             "classes first or last; write Segmenter(model, layout='channels_first') or layout='channels_last'"
         )
-    if first == image or last == image:
-        return ("channels_first" if first == image else "channels_last"), ""
-    fits_first, fits_last = _fits(first, image), _fits(last, image)
-    if fits_last and not fits_first:
-        return "channels_last", ""
-    if fits_last:
-        return "channels_first", "The first axis counts classes; if the last one does, write layout='channels_last'"
-    return "channels_first", ""
+    if all(fits):
+        return "channels_first" if shape[1] == 1 else "channels_last"
+    return "channels_last" if fits[1] else "channels_first"
 
 
 def _fits(size: Size, image: Size) -> bool:
@@ -194,7 +194,7 @@ def find_alignment(size: Size, image: Size, align: Align, look: Inspection) -> A
         if placed is not None:
             return placed
         if all(
-            abs(step * small / side - 1) < _STEP_ERROR
+            abs(step * small / side - 1) < STEP_ERROR
             for small, side, (step, _) in zip(size, image, geometry, strict=True)
         ):
             return Alignment("resize", size, image)
@@ -209,8 +209,8 @@ def find_alignment(size: Size, image: Size, align: Align, look: Inspection) -> A
 
 
 # Relative error of the measured distance between neighboring rows.
-_STEP_ERROR = 0.1
-# Margins below this fraction of the distance between rows, and 1 px, are those of strides.
+STEP_ERROR = 0.1
+# Smaller margins, in pixels, are those of strides.
 _LEAST_MARGIN = 0.75
 
 
@@ -218,7 +218,7 @@ def _placed(size: Size, image: Size, geometry: Geometry, cuts: Cuts) -> Alignmen
     """Maps at their place in the image, where a margin has no output; None if there is none, or it is not clear."""
     steps = [round(step) for step, _ in geometry]
     if any(
-        nearest < 1 or abs(step / nearest - 1) > _STEP_ERROR for nearest, (step, _) in zip(steps, geometry, strict=True)
+        nearest < 1 or abs(step / nearest - 1) > STEP_ERROR for nearest, (step, _) in zip(steps, geometry, strict=True)
     ):
         return None
     margins = [margin for _, margin in geometry]
@@ -235,7 +235,8 @@ def _placed(size: Size, image: Size, geometry: Geometry, cuts: Cuts) -> Alignmen
         corner.append(rest // 2 if central else min(rest, max(0, math.ceil(margin - 0.5))))
     reason = "Its convolutions are not padded" if cuts.unpadded else "The traced model cuts the margin off"
     if (steps[0], steps[1]) != (1, 1):
-        reason += f"; maps are enlarged to {covered[0]} x {covered[1]} px, from row {corner[0]} and column {corner[1]}"
+        reason += f"; maps are enlarged to {covered[0]} x {covered[1]} px"
+    reason += f"; the first pixel is in row {corner[0]} and column {corner[1]}"
     return Alignment("center", size, image, reason, (corner[0], corner[1], *covered))
 
 

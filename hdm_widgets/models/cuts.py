@@ -60,11 +60,11 @@ def watch_cuts(run: Callable[[], Any]) -> Cuts:
     return Cuts(unpadded=watcher.missing > 0, sliced=watcher.sliced, seen=watcher.seen)
 
 
-class _Watcher(TorchDispatchMode):
+class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch, which has no types there
     """Counts the pixels that operations leave out along an axis, less those that paddings add."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.missing = 0
         self.sliced = self.seen = False
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hdm_widgets._validation import warn_user
 from hdm_widgets.models.alignment import Align, Alignment, Inspection, Layout, find_alignment, find_layout
@@ -160,10 +160,9 @@ class OutputReader:
 
     def _channels_last(self, shape: tuple[int, ...], image: tuple[int, int]) -> bool:
         if self._last is None:
-            layout, note = find_layout(shape, image) if self._layout == "auto" else (self._layout, "")
+            layout = find_layout(shape, image) if self._layout == "auto" else self._layout
             self._last = layout == "channels_last"
-            notes = (*self.reading.notes, note) if note else self.reading.notes
-            self.reading = self.reading.noted(layout=layout, notes=notes)
+            self.reading = self.reading.noted(layout=layout)
         return self._last
 
     def to_size(self, maps: Tensor, image: tuple[int, int], look: Inspection | None = None) -> Tensor:
@@ -201,6 +200,10 @@ class OutputReader:
                 align=alignment.kind, shape=(maps.shape[1], *size), image_size=image,
                 notes=tuple(dict.fromkeys(self.reading.notes + note)),
             )  # fmt: skip
+        return self.place(maps, alignment)
+
+    def place(self, maps: Tensor, alignment: Alignment) -> Tensor:
+        """Bring maps (N, classes, h, w) to their place; pixels without output get values that make no segment."""
         return alignment.apply(maps, self._outside(maps.shape[1]), numbers=self.numbers)
 
     def _outside(self, classes: int) -> list[float]:
@@ -257,7 +260,7 @@ class OutputReader:
             return
         several = maps.shape[1] > 1
         if self.numbers:
-            self.reading = self.reading.noted(classes="exclusive", activation="none")
+            self.reading = self.reading.noted(classes="exclusive", activation="none", target=self._target)
         else:
             low, high = (float(value) for value in maps.aminmax())
             tolerance = _OUTSIDE * (high - low)
@@ -273,6 +276,8 @@ class OutputReader:
                 classes="one" if not several else "independent" if self.independent else "exclusive",
                 values=values,
                 activation=activation,
+                target=self._segment_class(maps.shape[1]),
+                threshold=self._threshold,
                 notes=(*self.reading.notes, f"The first output had values from {low:.3g} to {high:.3g}"),
             )
             if several and not self.independent:
@@ -351,10 +356,18 @@ class OutputReader:
             raise ModelOutputError(f"the model returned {classes} classes; say which one is the segment with target=")
         return classes - 1
 
+    def _segment_class(self, classes: int) -> int | None:
+        """The channel of the segment; None for one map, and as long as nobody has said which one it is."""
+        if self._target is not None or classes != 2:
+            return self._target if classes > 1 else None
+        return 1
+
     def for_target(self, target: int) -> OutputReader:
         """The same reader for another class; what has been decided holds for both."""
         other = copy.copy(self)
         other._target, other._alignments = target, dict(self._alignments)
+        if self._decided and (self.numbers or self.reading.classes != "one"):
+            other.reading = self.reading.noted(target=target)
         return other
 
     def class_numbers(self, raw: Tensor) -> Tensor:
@@ -399,24 +412,3 @@ class OutputReader:
             return raw.softmax(1)[:, target].float()
         values = raw[:, target]
         return (values.sigmoid() if self.activation == "sigmoid" else values).float()
-
-
-class Pipeline(nn.Module):
-    """A model with what comes before and after it, as a Module that can be traced.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-    run : callable
-        (model, images) -> maps, without any checks of values.
-    """
-
-    def __init__(self, model: nn.Module, run: Callable[[nn.Module, Tensor], Tensor]) -> None:
-        super().__init__()
-        self.model = model
-        self.training = False
-        self._run = run
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Maps (N, classes, H, W) for images (N, C, H, W)."""
-        return self._run(self.model, images)

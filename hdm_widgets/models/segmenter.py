@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hdm_widgets._validation import check_choice, is_whole, to_tensor
 from hdm_widgets.models.alignment import Align, Geometry, Inspection, Layout, valid_pixels
@@ -23,7 +22,8 @@ from hdm_widgets.models.errors import ModelError, ModelOutputError, is_out_of_me
 from hdm_widgets.models.evaluation import evaluating
 from hdm_widgets.models.modules import model_device, model_dtype, same_device, unwrapped
 from hdm_widgets.models.outputs import OutputRule, check_output_rule
-from hdm_widgets.models.reader import Activation, Classes, OutputReader, Pipeline
+from hdm_widgets.models.preprocessing import Pipeline, Preprocessing
+from hdm_widgets.models.reader import Activation, Classes, OutputReader
 from hdm_widgets.models.reading import Reading
 
 __all__ = ["Activation", "Model", "ModelError", "ModelOutputError", "Segmenter", "is_out_of_memory"]
@@ -140,13 +140,12 @@ class Segmenter:
         self.pad_to = None if pad_to is None else int(pad_to)
         self.output, self.classes, self.align, self.layout = output, classes, align, layout
         self.preprocess = preprocess
+        self._prepared = Preprocessing(preprocess, align)
         self._sizes: tuple[object, BatchSize] | None = None
         # Sizes of images that have been run again, and whether in a batch too.
         self._checked_sizes: dict[tuple[int, ...], bool] = {}
         # The last one that `for_target` made.
         self._others: dict[object, Segmenter] = {}
-        # By rows and columns of images: those of what `preprocess` makes of them.
-        self._given_sizes: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._call = ModelCall(model)
         self._reader = OutputReader(
             target=self.target, threshold=self.threshold, activation=activation, output=output,
@@ -364,8 +363,19 @@ class Segmenter:
             if maps.shape[-2] > size[0] or maps.shape[-1] > size[1]:
                 raise ModelOutputError(self._too_large(maps, given, size))
             self._reader.decide(maps, self._precision_note())
-            self._given_sizes[tuple(images.shape[-2:])] = tuple(given.shape[-2:])
-            return self._to_size(maps, given, images, self._inspection(given))
+            raw = self._to_size(maps, given, images, self._inspection(given))
+            self._note_image_state(given, images)
+            return raw
+
+    def _note_image_state(self, given: Tensor, images: Tensor) -> None:
+        """Note in `reading` by what the image that the model gets has another size than the user's."""
+        changes = [
+            {"same": "", "resize": "resized", "center": "cropped"}[self._prepared.find(given, images, None).kind]
+        ]
+        changes.append("padded" if padded_size(given, self.pad_to) != tuple(given.shape[-2:]) else "")
+        state = " and ".join(filter(None, changes))
+        if state != self.reading.image_state:
+            self._reader.reading = self.reading.noted(image_state=state)
 
     def _precision_note(self) -> str:
         """That images lose digits, where the weights have fewer than float32."""
@@ -374,18 +384,6 @@ class Segmenter:
             return ""
         name = str(dtype).removeprefix("torch.")
         return f"Images are given to the model in {name}, like its weights"
-
-    def _prepared(self, images: Tensor) -> Tensor:
-        """The images (N, C, H, W) as the model expects them, but for padding and precision."""
-        if self.preprocess is None:
-            return images
-        given = self.preprocess(images)
-        if not isinstance(given, Tensor) or given.ndim != 4 or given.shape[0] != images.shape[0]:
-            shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
-            raise ModelError(
-                f"preprocess must return images (N, C, H, W) for images {tuple(images.shape)}, it returned {shape}"
-            )
-        return given
 
     def _to_size(
         self,
@@ -397,11 +395,8 @@ class Segmenter:
         """Maps (N, classes, h, w) of the images `given` to the model, at the size of `images`."""
         height, width = given.shape[-2:]
         maps = self._reader.to_size(maps, padded_size(given, self.pad_to), look)[..., :height, :width]
-        if given.shape[-2:] == images.shape[-2:]:
-            return maps
-        if self._reader.numbers:
-            return F.interpolate(maps, size=images.shape[-2:], mode="nearest-exact")
-        return F.interpolate(maps, size=images.shape[-2:], mode="bilinear", align_corners=False)
+        inner = self._reader.alignment(padded_size(given, self.pad_to))
+        return self._reader.place(maps, self._prepared.find(given, images, inner))
 
     def _too_large(self, maps: Tensor, given: Tensor, size: tuple[int, int]) -> str:
         advice = self._call.padding_advice(
@@ -417,8 +412,9 @@ class Segmenter:
         image = padded(given[:1], self.pad_to)
 
         def cuts() -> Cuts:
-            if isinstance(self.model, nn.Module):
-                return watch_cuts(lambda: unwrapped(self.model)(image.to(model_dtype(self.model))))
+            model = self.model
+            if isinstance(model, nn.Module):
+                return watch_cuts(lambda: unwrapped(model)(image.to(model_dtype(model))))
             return watch_cuts(lambda: self._call(image, None))
 
         def geometry() -> Geometry | None:
@@ -436,12 +432,15 @@ class Segmenter:
 
         Known once an image of this size has been run.
         """
-        rows, cols = self._given_sizes.get((height, width), (height, width))
-        alignment = self._reader.alignment(padded_size(torch.empty(1, 1, rows, cols, device="meta"), self.pad_to))
-        valid = None if alignment is None else valid_pixels(alignment, rows, cols)
-        if valid is None or (rows, cols) == (height, width):
-            return None if valid is None else valid.numpy()
-        return F.interpolate(valid[None, None].float(), (height, width), mode="nearest-exact")[0, 0].bool().numpy()
+        outer = self._prepared.known((height, width))
+        if outer is None:
+            return None
+        alignment = self._reader.alignment(padded_size(torch.empty(1, 1, *outer.size, device="meta"), self.pad_to))
+        valid = None if alignment is None else valid_pixels(alignment, *outer.size)
+        if valid is None and outer.kind != "center":
+            return None
+        valid = torch.ones(outer.size) if valid is None else valid.float()
+        return outer.apply(valid[None, None], [0.0], numbers=True)[0, 0].bool().numpy()
 
     def pipeline(self) -> nn.Module:
         """`raw` without its value checks, as a Module that can be traced.
