@@ -62,10 +62,12 @@ def find_layout(shape: tuple[int, ...], image: Size) -> Literal["channels_first"
 
 
 def _fits(size: Size, image: Size) -> bool:
-    """Whether maps of this size may be of the image: both sides smaller by one factor, or by one margin."""
+    """Whether maps of this size may be of the image: both sides smaller by one factor, or by a margin up to half."""
     if size[0] > image[0] or size[1] > image[1]:
         return False
-    return image[0] - size[0] == image[1] - size[1] or _reduced(size, image)
+    margins = [side - small for side, small in zip(image, size, strict=True)]
+    by_margin = margins[0] == margins[1] and 2 * margins[0] <= min(image)
+    return by_margin or _reduced(size, image)
 
 
 def _reduced(size: Size, image: Size) -> bool:
@@ -231,7 +233,7 @@ def _placed(size: Size, image: Size, geometry: Geometry, cuts: Cuts) -> Alignmen
         if rest < 0 or not -1 <= margin <= rest + 1:
             return None
         # The margin is exact for plain convolutions, and a mean where poolings make it change from row to row.
-        central = step == 1 and abs(margin - rest / 2) <= 1
+        central = step == 1 and abs(margin - rest / 2) <= 0.5
         corner.append(rest // 2 if central else min(rest, max(0, math.ceil(margin - 0.5))))
     reason = "Its convolutions are not padded" if cuts.unpadded else "The traced model cuts the margin off"
     if (steps[0], steps[1]) != (1, 1):

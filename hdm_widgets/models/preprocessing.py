@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hdm_widgets._validation import looks_channels_last, to_tensor
 from hdm_widgets.models.alignment import STEP_ERROR, Align, Alignment, Inspection, Size, find_alignment
 from hdm_widgets.models.cuts import Cuts
 from hdm_widgets.models.errors import ModelError, ModelOutputError
@@ -52,6 +55,22 @@ class Preprocessing:
         # By the size of the images that the model is given, and of the images as users have them.
         self._alignments: dict[tuple[Size, Size], Alignment] = {}
 
+    def batch(self, images: Tensor | NDArray[Any]) -> Tensor:
+        """Images as users have them, as (N, C, H, W); with a function, (N, H, W, C) serve too.
+
+        Raises
+        ------
+        ValueError
+            If they have another number of dimensions, or there is none.
+        """
+        given = to_tensor(images)
+        if given.ndim != 4:
+            raise ValueError(f"images must have four dimensions (N, C, H, W), got shape {tuple(given.shape)}")
+        if not len(given):
+            raise ValueError("there is no image: N is 0")
+        last = self._function is not None and looks_channels_last(tuple(given.shape[1:]))
+        return given.permute(0, 3, 1, 2).contiguous() if last else given
+
     def __call__(self, images: Tensor) -> Tensor:
         """The images (N, C, H, W) as the model expects them, but for padding and precision.
 
@@ -62,7 +81,7 @@ class Preprocessing:
         """
         if self._function is None:
             return images
-        given = self._function(images)
+        given = self._function(images if images.is_floating_point() else images.float())
         expected = f"preprocess must return images (N, C, H, W) for images {tuple(images.shape)}, it returned "
         if not isinstance(given, Tensor):
             advice = "; return a torch tensor, torch.as_tensor(array)" if hasattr(given, "__array__") else ""

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hdm_widgets._validation import check_choice, is_whole, to_tensor
+from hdm_widgets._validation import check_choice, is_whole
 from hdm_widgets.models.alignment import Align, Geometry, Inspection, Layout, valid_pixels
 from hdm_widgets.models.batch_check import run_singly_if_mixing
 from hdm_widgets.models.batch_size import BatchSize, run_in_batches
@@ -68,8 +68,9 @@ class Segmenter:
         Whether the class with the largest value wins, or the threshold applies to each class by itself.
     align : {"auto", "resize", "center"}
         Which part of the image maps cover that are smaller than it: all of it, so that they are resized, or its center,
-        because convolutions are not padded. `"auto"` traces the network, or takes a whole ratio of sides for a resize;
-        an error says where neither tells.
+        because convolutions are not padded. `"auto"` traces the network, or takes a whole ratio of sides for a resize,
+        with a warning if something cuts the margin off; an error says where neither tells. If the maps have all of what
+        `preprocess` leaves of the image, this is about that.
     layout : {"auto", "channels_first", "channels_last"}
         Which axis of the maps counts classes.
     preprocess : callable, optional
@@ -263,6 +264,7 @@ class Segmenter:
         Parameters
         ----------
         images : torch.Tensor or numpy.ndarray (N, C, H, W)
+            With `preprocess`, (N, H, W, C) too.
 
         Returns
         -------
@@ -283,6 +285,7 @@ class Segmenter:
         Parameters
         ----------
         images : torch.Tensor or numpy.ndarray (N, C, H, W)
+            With `preprocess`, (N, H, W, C) too.
 
         Returns
         -------
@@ -307,11 +310,7 @@ class Segmenter:
 
     def _in_batches(self, images: Tensor | NDArray[Any], run: Callable[[Tensor], NDArray[S]]) -> NDArray[S]:
         """What `run` returns for batches of images (N, C, H, W), joined."""
-        given = to_tensor(images)
-        if given.ndim != 4:
-            raise ValueError(f"images must have four dimensions (N, C, H, W), got shape {tuple(given.shape)}")
-        if not len(given):
-            raise ValueError("there is no image: N is 0")
+        given = self._prepared.batch(images)
         with self.evaluating():
             sizes = self.sizes_for(given[0])
 

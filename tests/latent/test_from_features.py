@@ -161,7 +161,7 @@ def test_items_that_cannot_be_used():
         (FEATURES.astype(int), PREDICTIONS, TypeError, "features must be of a floating type, got int64"),
         (FEATURES.tolist(), PREDICTIONS, TypeError, "features must be a torch tensor or a numpy array, got list"),
         (FEATURES * [[1], [1], [np.nan], [1], [1]], PREDICTIONS, ValueError, "features of item 2 have NaN or infinity"),
-        (FEATURES[:, :1], PREDICTIONS, ValueError, "2 components need as many features, layer and pool give 1"),
+        (FEATURES[:, :1], PREDICTIONS, ValueError, r"features of at least 2 columns, got shape \(5, 1\)"),
         (FEATURES, PREDICTIONS[:4], ValueError, "predictions must be one mask per item of the data set, 5, got 4"),
         (FEATURES, 3, ValueError, "predictions must be one mask per item of the data set, 5, got int"),
         (FEATURES, PREDICTIONS[:, 0], ValueError, r"item 0: .* must be a mask of the image's size \(1, 4\), got"),
