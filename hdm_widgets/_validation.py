@@ -227,7 +227,7 @@ def _nominal_range(images: Tensor | NDArray[Any]) -> tuple[str, str]:
     low, high = (0, 0) if 0 in images.shape else (int(edge) for edge in to_tensor(images).double().aminmax())
     if low < 0:
         return f"from {low} to {high}", f"({{}} + {-low}) / {max(1, high - low)}"
-    if "16" in str(images.dtype) or high > 255:
+    if images.dtype.itemsize == 2 or high > 255:
         return "of 16 bits (or divide by the largest value that the model was trained with)", "{} / 65535"
     return "0 to 255", "{} / 255"
 

@@ -119,6 +119,15 @@ def in_the_middle(images):
     return F.pad(middle(images), (1, 1, 1, 1), value=np.nan)
 
 
+def enlarged_in_the_middle(images):
+    small = F.avg_pool2d(images[..., 1:-1, 1:-1], 2)
+    return F.pad(F.interpolate(small, scale_factor=2, mode="bilinear"), (1, 1, 1, 1), value=np.nan)[:, 0]
+
+
+def half_in_the_middle(images):
+    return F.pad(images[:, 0, 2:-2, 2:-2], (2, 2, 2, 2), value=np.nan)
+
+
 def resized(images):
     """What is left of the images' values at the scale of 5 x 9 px."""
     small = F.interpolate(images, (5, 9), mode="bilinear")
@@ -354,6 +363,17 @@ OUTPUTS = [
         "Maps of 6 x 10 px are the center of the image's 8 x 12 px (rows x columns); pixels outside have no output and "
         "do not count.",
         images=LARGE, probability=in_the_middle,
+    ),
+    Output(
+        SIZE, "the same at another scale", nn.Sequential(Unpadded(), nn.AvgPool2d(2)),
+        "Its convolutions are not padded; maps are enlarged to 6 x 10 px; the first pixel is in row 1 and column 1.",
+        images=LARGE, probability=enlarged_in_the_middle,
+    ),
+    Output(
+        SIZE, "half of each side, from a function that cuts the margin off (it may be a resize)",
+        lambda images: images[..., 2:-2, 2:-2], "Maps of 4 x 4 px are the center of the image's 8 x 8 px",
+        'align="center"', "if they are the center of the image, write Segmenter(model, align='center')", warns=True,
+        images=LARGE[..., :8], probability=half_in_the_middle,
     ),
     Output(
         SIZE, "the center of the image, from a function", middle,

@@ -77,6 +77,7 @@ PLACES = {
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec")  # torch's own, of exported programs
 @pytest.mark.parametrize("name", PLACES)
 def test_maps_lie_where_the_traced_model_has_them(name):
     model, size, (rows, cols), scale = PLACES[name]
