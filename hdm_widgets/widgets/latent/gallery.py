@@ -136,8 +136,7 @@ class Gallery(Part):
         collection = space.collection_
         step = -(-max(collection.image_shape[1:]) // _LONGEST_SAVED)
         small = (slice(step // 2, None, step),) * 2
-        truth, predicted = space.truth(index)[small], space.prediction(index)[small]
-        ignored = None if collection.ignored is None else space.ignored(index)[small]
+        truth, predicted, *ignored = (mask[small] for mask in self._masks(space, index))
         return {
             "index": index,
             "iou": space.iou_[index],
@@ -146,9 +145,19 @@ class Gallery(Part):
             "width": truth.shape[1],
             "image": png(np.array(collection.thumbnails[index])),
             "truth": bits(truth),
-            "predicted": bits(predicted if ignored is None else predicted & ~ignored),
-            "ignored": b"" if ignored is None else bits(ignored),
+            "predicted": bits(predicted),
+            "ignored": bits(ignored[0]) if ignored else b"",
         }
+
+    @staticmethod
+    def _masks(space: LatentSpace, index: int) -> list[NDArray[np.bool_]]:
+        """Truth and prediction of an item, and the pixels that do not count, if there may be any."""
+        truth, predicted = space.truth(index), space.prediction(index)
+        if space.collection_.ignored is None:
+            return [truth, predicted]
+        ignored = space.ignored(index)
+        # What is ignored is neither hit nor missed nor added.
+        return [truth, predicted & ~ignored, ignored]
 
     def _entry(self, index: int) -> tuple[dict[str, Any], list[bytes]]:
         space = self._space
@@ -160,11 +169,7 @@ class Gallery(Part):
         except (ValueError, TypeError, OSError) as error:
             entry["error"] = str(error)
             image = png(np.array(space.collection_.thumbnails[index]))
-        if space.collection_.ignored is None:
-            return entry, [image, bits(space.truth(index)), bits(space.prediction(index))]
-        ignored = space.ignored(index)
-        # What is ignored is neither hit nor missed nor added.
-        return entry, [image, bits(space.truth(index)), bits(space.prediction(index) & ~ignored), bits(ignored)]
+        return entry, [image, *(bits(mask) for mask in self._masks(space, index))]
 
     def close(self) -> None:
         """Remove the widget and free the space."""
