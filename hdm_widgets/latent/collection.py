@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from hdm_widgets._masks import Ignore
 from hdm_widgets._validation import warn_user
 from hdm_widgets.latent.activations import Layer, LayerError
 from hdm_widgets.latent.datasets import Fields
-from hdm_widgets.latent.items import Item, WorkerError, join_columns
+from hdm_widgets.latent.items import Item, WorkerError, is_worker_error, join_columns, why_workers_stopped
 from hdm_widgets.latent.scores import former_name
 from hdm_widgets.latent.thumbnails import Thumbnails, same_picture
 
@@ -259,8 +259,11 @@ class CollectionBuilder:
         self.skipped[index] = str(error)
 
     @contextmanager
-    def interruptible(self, tables: dict[str, NDArray[Any]]) -> Iterator[None]:
-        """Raise a InterruptedCollectionError, with what was collected, in place of a KeyboardInterrupt."""
+    def keeping(self, tables: dict[str, NDArray[Any]], run_waiting: Callable[[], None]) -> Iterator[None]:
+        """Raise a CollectionError, with what was collected, where a pass is stopped from outside.
+
+        Where a worker process has died, `run_waiting` adds the items that have been read.
+        """
         try:
             yield
         except KeyboardInterrupt as error:
@@ -272,10 +275,16 @@ class CollectionBuilder:
                     "map of them, and in a notebook the error is sys.last_value"
                 )
             raise InterruptedCollectionError(f"interrupted at item {index}{advice}", index, collection) from error
+        except Exception as error:
+            if isinstance(error, CollectionError) or not is_worker_error(error):
+                raise
+            run_waiting()
+            index = self.next_index
+            raise CollectionError(why_workers_stopped(error, index), index, self.build(tables)) from error
 
     def compared(
         self, items: Iterable[tuple[int, Item | ValueError | TypeError]], index: int, first: Item
-    ) -> Iterator[tuple[int, Item | ValueError | TypeError]]:
+    ) -> Generator[tuple[int, Item | ValueError | TypeError], None, None]:
         """Pass items on, and warn if the item of this index is another one than when it was read first."""
         for position, item in items:
             if position == index and isinstance(item, Item) and not item.equals(first):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,6 +31,7 @@ from hdm_widgets.latent.items import (
     check_columns,
     counted_pixels,
     dataset_columns,
+    is_worker_error,
     read_item,
     read_items,
     warn_of_ambiguity,
@@ -143,7 +144,6 @@ class Collector:
             with (
                 self._hook(layer).attached() as hook,
                 tqdm(total=length, disable=not progress, unit="item", desc="collecting activations") as bar,
-                builder.interruptible(tables),
             ):
                 waiting: list[tuple[int, Item]] = []
 
@@ -156,24 +156,28 @@ class Collector:
                         _measure(entries[part], segmenter, hook, builder)
 
                     def failed(position: int, error: Exception) -> None:
+                        if is_worker_error(error):
+                            raise error
                         index = entries[position][0]
                         stop_or_skip(index, _with_index(error, index))
 
-                    entries = list(waiting)
-                    waiting.clear()
+                    # Without those that were added before a worker's death stopped a run.
+                    entries = [(index, item) for index, item in waiting if index >= builder.next_index]
                     for part, _ in run_in_batches(len(entries), run, sizes, on_error=failed):
                         bar.update(part.stop - part.start)
+                    waiting.clear()
 
-                items = read_items(dataset, first.mask.shape, num_workers, **reading)
-                for index, item in builder.compared(warn_of_ambiguity(items), at, first):
-                    if isinstance(item, Exception):
-                        run_waiting()
-                        stop_or_skip(index, item)
-                        continue
-                    waiting.append((index, item))
-                    if len(waiting) >= sizes.size:
-                        run_waiting()
-                run_waiting()
+                read = warn_of_ambiguity(read_items(dataset, first.mask.shape, num_workers, **reading))
+                with builder.keeping(tables, run_waiting), closing(builder.compared(read, at, first)) as items:
+                    for index, item in items:
+                        if isinstance(item, Exception):
+                            run_waiting()
+                            stop_or_skip(index, item)
+                            continue
+                        waiting.append((index, item))
+                        if len(waiting) >= sizes.size:
+                            run_waiting()
+                    run_waiting()
         return builder.build_some(tables)
 
     @property

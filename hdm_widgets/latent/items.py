@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import ConcatDataset, DataLoader, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Subset, get_worker_info
 
 from hdm_widgets._masks import Ambiguity, Ignore, check_truth, find_ambiguity
 from hdm_widgets._validation import check_image, check_image_values, image_size, to_tensor, warn_user
@@ -32,11 +32,13 @@ __all__ = [
     "check_images",
     "counted_pixels",
     "dataset_columns",
+    "is_worker_error",
     "join_columns",
     "merge_columns",
     "read_item",
     "read_items",
     "warn_of_ambiguity",
+    "why_workers_stopped",
 ]
 
 Columns: TypeAlias = "Mapping[str, Sequence[Any] | NDArray[Any]]"
@@ -182,26 +184,40 @@ def read_items(
         for index in range(len(dataset)):
             yield index, reader[index]
         return
-    index = 0
+    index, stopped, iterator = 0, None, None
     try:
         loader: DataLoader[Any] = DataLoader(reader, batch_size=None, num_workers=num_workers)  # type: ignore[arg-type]  # has items
-        for item in loader:
-            yield index, item
+        iterator = iter(loader)
+        for sent in iterator:
+            yield index, replace(sent, image=torch.from_numpy(sent.image)) if isinstance(sent, Item) else sent
             index += 1
     except Exception as error:  # noqa: BLE001 - it is passed on
         # Our own code between two items raises nothing here: these are errors of processes, pipes and pickles.
-        yield index, WorkerError(_why_workers_stopped(error, index, num_workers))
+        stopped = WorkerError(why_workers_stopped(error, index))
+    finally:
+        # The traceback of an error keeps the iterator. Until it has shut down, torch raises an error at the end of any
+        # process that this one has started.
+        shut_down = getattr(iterator, "_shutdown_workers", None)
+        if shut_down is not None:
+            shut_down()
+    if stopped is not None:
+        yield index, stopped
 
 
-def _why_workers_stopped(error: Exception, index: int, num_workers: int) -> str:
+def is_worker_error(error: BaseException) -> bool:
+    """Whether an error says that a worker process has died.
+
+    torch raises it wherever the main thread is at that moment, so also while the model runs.
+    """
+    return isinstance(error, WorkerError) or "DataLoader worker (pid" in str(error)
+
+
+def why_workers_stopped(error: Exception, index: int) -> str:
     """What happened to worker processes at an item, and what to do."""
     text = f"{type(error).__name__}: {error}".strip().rstrip(".")
     pickling = "pickle" in text.lower() or (isinstance(error, AttributeError) and "local object" in text)
     cause = "the data set cannot be sent to worker processes" if pickling else "the worker processes stopped"
-    return (
-        f"item {index} could not be read: {cause} ({text}); read in this process instead, num_workers=0 "
-        f"(it was {num_workers})"
-    )
+    return f"item {index} could not be read: {cause} ({text}); num_workers=0 reads without such processes"
 
 
 def warn_of_ambiguity(
@@ -236,7 +252,7 @@ class _Reader:
 
     def __getitem__(self, index: int) -> Item | ValueError | TypeError:
         try:
-            return read_item(
+            item = read_item(
                 self._dataset,
                 index,
                 self._size,
@@ -246,6 +262,10 @@ class _Reader:
             )
         except (ValueError, TypeError) as error:
             return type(error)(str(error))
+        if get_worker_info() is None:
+            return item
+        # A tensor would cross in shared memory, of which containers have little, and be lost with its process.
+        return replace(item, image=item.image.numpy())  # type: ignore[arg-type]  # as the receiver expects
 
 
 def check_columns(columns: object, length: int) -> dict[str, NDArray[Any]]:

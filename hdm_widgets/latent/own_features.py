@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any, Literal
 
 import numpy as np
@@ -99,10 +100,8 @@ def collect_features(
             waiting.clear()
 
     read = warn_of_ambiguity(read_items(dataset, first.mask.shape, num_workers, **reading))
-    items = builder.compared(read, at, first)
-    shown = tqdm(items, total=length, disable=not progress, unit="item", desc="reading the data set")
-    with builder.interruptible(tables):
-        for index, item in shown:
+    with builder.keeping(tables, add_waiting), closing(builder.compared(read, at, first)) as items:
+        for index, item in tqdm(items, total=length, disable=not progress, unit="item", desc="reading the data set"):
             try:
                 if isinstance(item, Exception):
                     raise item
