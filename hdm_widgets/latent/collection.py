@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ from hdm_widgets.latent.items import Item, WorkerError, is_worker_error, join_co
 from hdm_widgets.latent.scores import former_name
 from hdm_widgets.latent.thumbnails import Thumbnails, same_picture
 
-__all__ = ["Collection", "CollectionBuilder", "CollectionError", "InterruptedCollectionError"]
+__all__ = ["Collection", "CollectionBuilder", "CollectionError", "InterruptedCollectionError", "kept_if_interrupted"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +122,26 @@ class InterruptedCollectionError(CollectionError, KeyboardInterrupt):
 
     It is a CollectionError, with what was collected, and a KeyboardInterrupt.
     """
+
+
+@contextmanager
+def kept_if_interrupted(collection: Collection) -> Iterator[None]:
+    """Raise an InterruptedCollectionError, with a finished collection, in place of a KeyboardInterrupt."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise _interrupted(len(collection) + len(collection.skipped), collection) from error
+
+
+def _interrupted(index: int, collection: Collection | None) -> InterruptedCollectionError:
+    """The error of an interrupt before item `index`."""
+    advice = ""
+    if collection is not None:
+        advice = (
+            f"; {len(collection)} items are collected: space.fit_collected(error.collection, dataset) makes a map of "
+            "them, and in a notebook the error is sys.last_value"
+        )
+    return InterruptedCollectionError(f"interrupted at item {index}{advice}", index, collection)
 
 
 class CollectionBuilder:
@@ -267,14 +287,7 @@ class CollectionBuilder:
         try:
             yield
         except KeyboardInterrupt as error:
-            collection, index = self.build(tables), self.next_index
-            advice = ""
-            if collection is not None:
-                advice = (
-                    f"; {len(collection)} items are collected: space.fit_collected(error.collection, dataset) makes a "
-                    "map of them, and in a notebook the error is sys.last_value"
-                )
-            raise InterruptedCollectionError(f"interrupted at item {index}{advice}", index, collection) from error
+            raise _interrupted(self.next_index, self.build(tables)) from error
         except Exception as error:
             if isinstance(error, CollectionError) or not is_worker_error(error):
                 raise
@@ -284,7 +297,7 @@ class CollectionBuilder:
 
     def compared(
         self, items: Iterable[tuple[int, Item | ValueError | TypeError]], index: int, first: Item
-    ) -> Generator[tuple[int, Item | ValueError | TypeError], None, None]:
+    ) -> Iterator[tuple[int, Item | ValueError | TypeError]]:
         """Pass items on, and warn if the item of this index is another one than when it was read first."""
         for position, item in items:
             if position == index and isinstance(item, Item) and not item.equals(first):

@@ -167,9 +167,9 @@ class Collector:
                         bar.update(part.stop - part.start)
                     waiting.clear()
 
-                read = warn_of_ambiguity(read_items(dataset, first.mask.shape, num_workers, **reading))
-                with builder.keeping(tables, run_waiting), closing(builder.compared(read, at, first)) as items:
-                    for index, item in items:
+                items = read_items(dataset, first.mask.shape, num_workers, **reading)
+                with builder.keeping(tables, run_waiting), closing(items):
+                    for index, item in builder.compared(warn_of_ambiguity(items), at, first):
                         if isinstance(item, Exception):
                             run_waiting()
                             stop_or_skip(index, item)

@@ -68,8 +68,8 @@ def as_dataset(dataset: object) -> Dataset:
     """
     if isinstance(dataset, DataLoader):
         raise TypeError(
-            "expected a data set of (image, mask) items, got a DataLoader; pass the data set that it reads: "
-            "loader.dataset"
+            "the data set must have a length and items (len(dataset), dataset[i]), got DataLoader; pass the data set "
+            "that it reads: loader.dataset"
         )
     stacked = _stacked(dataset)
     checked: Any = dataset if stacked is None else stacked

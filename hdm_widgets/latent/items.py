@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime
 import enum
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Subset, get_worker_info
 
 from hdm_widgets._masks import Ambiguity, Ignore, check_truth, find_ambiguity
-from hdm_widgets._validation import check_image, check_image_values, image_size, to_tensor, warn_user
+from hdm_widgets._validation import check_image, check_image_values, image_size, is_whole, to_tensor, warn_user
 from hdm_widgets.latent.datasets import Dataset, Fields, from_pillow
 from hdm_widgets.latent.scores import former_name
 
@@ -145,6 +146,13 @@ def read_item(
 
 def _image_array(image: Any, mask: Any, preprocess: bool) -> Any:
     """The image of an item as an array, if its values are those that the model expects."""
+    for argument, name, entry in (("image", "image", image), ("mask", "segment", mask)):
+        if isinstance(entry, os.PathLike) or (isinstance(entry, str) and Path(entry).suffix):
+            raise TypeError(
+                f"the {name} must be a torch tensor or a numpy array, got {type(entry).__name__}; if it is the name of "
+                f"a file, give a function of the item that reads it: {argument}=lambda item: Image.open(...), with "
+                "from PIL import Image"
+            )
     pillow = isinstance(image, Image.Image)
     array = from_pillow(image) if pillow else image
     if preprocess or not isinstance(array, (Tensor, np.ndarray)):
@@ -174,11 +182,13 @@ def read_items(
     *,
     fields: Fields | None = None,
     preprocess: bool = False,
-) -> Iterator[tuple[int, Item | ValueError | TypeError]]:
+) -> Generator[tuple[int, Item | ValueError | TypeError], None, None]:
     """All items in order, each with its index; in place of one that cannot be used comes the error that says why.
 
     Where worker processes stop, a WorkerError is the last.
     """
+    if not is_whole(num_workers) or num_workers < 0:
+        raise ValueError(f"num_workers must be a whole number of at least 0, got {num_workers!r}")
     reader = _Reader(dataset, size, fields, ignore, preprocess)
     if num_workers == 0:
         for index in range(len(dataset)):
@@ -339,7 +349,8 @@ def check_images(
 
     Parameters
     ----------
-    images : torch.Tensor or numpy.ndarray (N, C, H, W)
+    images : torch.Tensor or numpy.ndarray (N, C, H, W), or a sequence of images
+        Pillow images serve too.
     image_shape : tuple of int
         (C, H, W) of the data set's images.
     same_size : bool
@@ -356,6 +367,8 @@ def check_images(
     ValueError, TypeError
         If they are anything else, or not finite.
     """
+    if isinstance(images, (list, tuple)) and len(images):
+        images = _stack(images)
     if not isinstance(images, (Tensor, np.ndarray)):
         raise TypeError(f"images must be a torch tensor or a numpy array, got {type(images).__name__}")
     check_image_values("images", images, preprocess=preprocess)
@@ -370,6 +383,21 @@ def check_images(
     if not bool(torch.isfinite(given).all()):
         raise ValueError("images have NaN or infinity; where a pixel has no data, fill it, for instance nan_to_num")
     return given
+
+
+def _stack(images: Sequence[Any]) -> NDArray[Any]:
+    """Images, each an array or a Pillow image, as one array (N, ...); images (H, W) get one channel."""
+    arrays = [from_pillow(image) if isinstance(image, Image.Image) else image for image in images]
+    for position, array in enumerate(arrays):
+        if not isinstance(array, (Tensor, np.ndarray)):
+            raise TypeError(f"image {position} must be an array or a Pillow image, got {type(array).__name__}")
+        if array.shape != arrays[0].shape:
+            raise ValueError(
+                f"images must have one size, image 0 has shape {tuple(arrays[0].shape)}, image {position} "
+                f"{tuple(array.shape)}"
+            )
+    stacked = np.stack([to_tensor(array).cpu().numpy() for array in arrays])
+    return stacked[:, None] if stacked.ndim == 3 else stacked
 
 
 def _channels_last(shape: tuple[int, ...], image_shape: tuple[int, int, int]) -> bool:

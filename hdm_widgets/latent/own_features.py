@@ -99,9 +99,10 @@ def collect_features(
             )
             waiting.clear()
 
-    read = warn_of_ambiguity(read_items(dataset, first.mask.shape, num_workers, **reading))
-    with builder.keeping(tables, add_waiting), closing(builder.compared(read, at, first)) as items:
-        for index, item in tqdm(items, total=length, disable=not progress, unit="item", desc="reading the data set"):
+    items = read_items(dataset, first.mask.shape, num_workers, **reading)
+    with builder.keeping(tables, add_waiting), closing(items):
+        checked = builder.compared(warn_of_ambiguity(items), at, first)
+        for index, item in tqdm(checked, total=length, disable=not progress, unit="item", desc="reading the data set"):
             try:
                 if isinstance(item, Exception):
                     raise item

@@ -18,7 +18,7 @@ from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import advise_on_keywords, check_choice, is_whole
 from hdm_widgets.latent import folder
 from hdm_widgets.latent.activations import Pool, network_of
-from hdm_widgets.latent.collection import Collection
+from hdm_widgets.latent.collection import Collection, kept_if_interrupted
 from hdm_widgets.latent.collector import check_width
 from hdm_widgets.latent.datasets import Dataset, Field, Fields, as_dataset
 from hdm_widgets.latent.fitted import FittedMap, FittedState, read_only
@@ -375,8 +375,9 @@ class LatentSpace(SpaceWithModel):
         width = collection.features.shape[1]
         check_width(width, self.n_components)
         kept = min(max(self.n_components, self.n_cluster_components), count - 1, width)
-        projection = Projection.fit(collection.features, kept, random_state=self.random_state, progress=progress)
-        self._fitted = FittedState(self._mapped(collection, projection, dataset))
+        with kept_if_interrupted(collection):
+            projection = Projection.fit(collection.features, kept, random_state=self.random_state, progress=progress)
+            self._fitted = FittedState(self._mapped(collection, projection, dataset))
         return self
 
     def _mapped(
@@ -486,13 +487,6 @@ class LatentSpace(SpaceWithModel):
 
 
 _SETTINGS = (
-    "pool",
-    "n_components",
-    "iou_empty",
-    "random_state",
-    "grid",
-    "n_cluster_components",
-    "thumbnail",
-    "layout",
-)
+    "pool", "n_components", "iou_empty", "random_state", "grid", "n_cluster_components", "thumbnail", "layout",
+)  # fmt: skip
 _SEGMENTATION = ("target", "threshold")

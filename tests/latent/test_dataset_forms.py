@@ -1,6 +1,7 @@
 """Data sets as people have them: where images and masks are, what they are, and the columns beside them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -242,6 +243,29 @@ def test_for_any_other_segmenter_it_is_refused_with_the_remedy(image, message):
 )
 def test_pillow_masks(mask, expected):
     np.testing.assert_array_equal(read_item([(IMAGES[0], mask)], 0).mask, expected)
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ((Path("a/1.png"), MASKS[0]), r"the image must be .*got PosixPath; .*image=lambda item: Image.open"),
+        (("1.jpg", MASKS[0]), r"got str; if it is the name of a file, .*image=lambda item: Image.open"),
+        ((IMAGES[0], Path("a/1.png")), r"the segment must be .*got PosixPath; .*mask=lambda item: Image.open"),
+    ],
+)  # fmt: skip
+def test_names_of_files_are_refused_with_the_remedy(item, message):
+    with pytest.raises(TypeError, match=message):
+        read_item([item], 0)
+
+
+def test_new_images_are_read_in_the_same_way(expected):
+    space = hw.LatentSpace(NORMALIZED, layer="values").fit(rows(PHOTOS, MASKS), **QUIET)
+    for new in ([Image.fromarray(photo) for photo in PHOTOS], list(PHOTOS), tuple(map(torch.from_numpy, PHOTOS))):
+        np.testing.assert_allclose(abs(space.transform(new)), abs(expected.embedding_), atol=1e-4)
+    with pytest.raises(ValueError, match=r"images must have one size, image 0 has shape .*image 1 \(6, 7, 3\)"):
+        space.transform([PHOTOS[0], PHOTOS[0, :, 1:]])
+    with pytest.raises(TypeError, match="image 1 must be an array or a Pillow image, got str"):
+        space.transform([PHOTOS[0], "photo"])
 
 
 def test_a_mask_in_colors_is_refused():

@@ -215,7 +215,7 @@ def test_what_has_items_is_a_data_set(dataset):
         (Endless(), "must have a length and items .*got Endless; .*islice"),
         ("folder", "must have a length and items .*got str$"),
         ({"train": [1], "test": [2]}, r"got a mapping with 'train', 'test'; .*pass one of them: dataset\['train'\]"),
-        (DataLoader([1, 2]), "got a DataLoader; pass the data set that it reads: loader.dataset"),
+        (DataLoader([1, 2]), "got DataLoader; pass the data set that it reads: loader.dataset"),
         ((IMAGE, MASK), r"got one item; a list of all items is a data set: \[\(image, mask\), ...\]"),
         (([IMAGE] * 3, [MASK] * 3), r"a list of images and a list of masks; list\(zip\(images, masks\)\)"),
         (5, "must have a length and items .*got int"),

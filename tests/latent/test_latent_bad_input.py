@@ -105,7 +105,11 @@ def test_models_without_layers(model, message):
         (IMAGES, TypeError, "expected a data set .* got an array; torch.utils.data.TensorDataset"),
         (torch.from_numpy(IMAGES), TypeError, "expected a data set .* got an array; torch.utils.data.TensorDataset"),
         (iter(ITEMS), TypeError, r"must have a length and items .*got list_iterator"),
-        (DataLoader(ITEMS), TypeError, "got a DataLoader; pass the data set that it reads: loader.dataset"),
+        (
+            DataLoader(ITEMS),
+            TypeError,
+            r"must have a length and items .*got DataLoader; pass the data set that it reads: loader\.dataset",
+        ),
         (None, TypeError, "must have a length and items .*got NoneType"),
     ],
     ids=["empty", "one", "two", "array", "tensor", "iterator", "loader", "none"],

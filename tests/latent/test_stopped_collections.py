@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 import hdm_widgets as hw
 from hdm_widgets.latent import CollectionError, InterruptedCollectionError, items
+from hdm_widgets.latent.surface import Regressor
 
 COUNT, STOP = 12, 7
 RNG = np.random.default_rng(1)
@@ -153,6 +154,12 @@ def test_a_data_set_that_cannot_be_sent_to_workers(kind):
     hw.LatentSpace(Reads(), layer="values").fit(kind(ITEMS), **QUIET)
 
 
+@pytest.mark.parametrize("num_workers", [-1, 1.5, "2"])
+def test_a_number_of_workers_that_is_none(num_workers):
+    with pytest.raises(ValueError, match="num_workers must be a whole number of at least 0"):
+        hw.LatentSpace(Reads(), layer="values").fit(ITEMS, num_workers=num_workers, **QUIET)
+
+
 @pytest.mark.usefixtures("spawn")
 def test_a_function_that_cannot_be_sent_to_workers():
     with pytest.raises(CollectionError, match=r"cannot be sent to worker processes .*num_workers=0"):
@@ -173,7 +180,8 @@ def test_an_interrupt_keeps_what_was_collected(batch_size, on_error):
     check(stopped.value, model, ITEMS, count)
 
 
-def test_an_interrupt_while_the_model_runs():
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_interrupt_while_the_model_runs(num_workers):
     class Stops(Reads):
         def forward(self, images):
             if bool((images[:, 0, 0, 0] == IMAGES[STOP, 0, 0, 0]).any()):
@@ -182,9 +190,23 @@ def test_an_interrupt_while_the_model_runs():
 
     model = Stops()
     with pytest.raises(InterruptedCollectionError) as stopped:
-        hw.LatentSpace(model, layer="values", batch_size=2).fit(ITEMS, **QUIET)
+        hw.LatentSpace(model, layer="values", batch_size=2).fit(ITEMS, num_workers=num_workers, **QUIET)
+    assert not multiprocessing.active_children()
     assert stopped.value.collection.items.tolist() == list(range(STOP - STOP % 2))
     assert number_of_hooks(model) == 0
+
+
+def test_an_interrupt_after_all_items(monkeypatch):
+    def stop(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Regressor, "fit", stop)
+    model = Reads()
+    space = hw.LatentSpace(model, layer="values")
+    with pytest.raises(InterruptedCollectionError, match=rf"interrupted at item {COUNT}; {COUNT} items") as stopped:
+        space.fit(ITEMS, **QUIET)
+    monkeypatch.undo()
+    check(stopped.value, model, ITEMS, COUNT)
 
 
 def test_an_interrupt_without_a_model():
