@@ -169,7 +169,7 @@ class Collector:
 
                 items = read_items(dataset, first.mask.shape, num_workers, **reading)
                 with builder.keeping(tables, run_waiting), closing(items):
-                    for index, item in builder.compared(warn_of_ambiguity(items), at, first):
+                    for index, item in builder.compared(warn_of_ambiguity(items, ignore), at, first):
                         if isinstance(item, Exception):
                             run_waiting()
                             stop_or_skip(index, item)

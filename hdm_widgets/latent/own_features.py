@@ -101,7 +101,7 @@ def collect_features(
 
     items = read_items(dataset, first.mask.shape, num_workers, **reading)
     with builder.keeping(tables, add_waiting), closing(items):
-        checked = builder.compared(warn_of_ambiguity(items), at, first)
+        checked = builder.compared(warn_of_ambiguity(items, ignore), at, first)
         for index, item in tqdm(checked, total=length, disable=not progress, unit="item", desc="reading the data set"):
             try:
                 if isinstance(item, Exception):
