@@ -23,7 +23,7 @@ from hdm_widgets.latent.activations import Layer, LayerError
 from hdm_widgets.latent.datasets import Fields
 from hdm_widgets.latent.items import Item, WorkerError, is_worker_error, join_columns, why_workers_stopped
 from hdm_widgets.latent.scores import former_name
-from hdm_widgets.latent.thumbnails import Thumbnails, same_picture
+from hdm_widgets.latent.thumbnails import ThumbnailMaker, same_picture
 
 __all__ = ["Collection", "CollectionBuilder", "CollectionError", "InterruptedCollectionError", "kept_if_interrupted"]
 
@@ -58,7 +58,7 @@ class Collection:
         Where the image and the mask of an item of the data set are.
     ignore_value : float or None
         The value of masks that marks pixels that do not count, if one was given.
-    made_by : Thumbnails or None
+    thumbnail_maker : ThumbnailMaker or None
         How the thumbnails were made; None where that is not known.
     random : bool
         Whether an item was another one when it was read twice, as with random augmentation.
@@ -79,7 +79,7 @@ class Collection:
     ignored: PackedMasks | None = None
     fields: Fields = field(default_factory=Fields)
     ignore_value: float | None = None
-    made_by: Thumbnails | None = None
+    thumbnail_maker: ThumbnailMaker | None = None
     random: bool = False
 
     hits = former_name("hits", "tp")
@@ -95,9 +95,9 @@ class Collection:
         mask = item.mask if self.ignored is None else item.mask & ~self.ignored[position]
         if not np.array_equal(self.truths[position], mask):
             return False
-        if self.made_by is None:
+        if self.thumbnail_maker is None:
             return True
-        return same_picture(self.thumbnails[position], self.made_by.make(item.image[None])[0])
+        return same_picture(self.thumbnails[position], self.thumbnail_maker.make(item.image[None])[0])
 
 
 class CollectionError(ValueError):
@@ -154,7 +154,7 @@ class CollectionBuilder:
     layer : Layer
     image_shape : torch.Size
         (C, H, W).
-    thumbnails : Thumbnails
+    thumbnails : ThumbnailMaker
         How thumbnails are made.
     memory_limit : int
         Bytes of activations that are kept in memory; more go to a temporary file.
@@ -176,7 +176,7 @@ class CollectionBuilder:
         length: int,
         layer: Layer,
         image_shape: torch.Size,
-        thumbnails: Thumbnails,
+        thumbnails: ThumbnailMaker,
         memory_limit: int,
         fields: Fields | None = None,
         ignore: Ignore | None = None,
@@ -188,7 +188,7 @@ class CollectionBuilder:
         self._length = length
         self._shape = (channels, height, width)
         self._memory_limit = memory_limit
-        self._made_by, self._fields = thumbnails, fields or Fields()
+        self._thumbnail_maker, self._fields = thumbnails, fields or Fields()
         # One mask for all items is among the ignored pixels of each.
         self._ignore_value = float(ignore) if isinstance(ignore, (int, float, np.number)) else None
         self._count = 0
@@ -228,7 +228,7 @@ class CollectionBuilder:
             if item.ignored is not None:
                 self._any_ignored = True
                 self._ignored[place] = PackedMasks.pack(item.ignored[None])[0]
-        self._thumbnails[part] = self._made_by.make(images)
+        self._thumbnails[part] = self._thumbnail_maker.make(images)
         # An interrupt may have left columns of items that are not counted.
         del self._columns[self._count :]
         self._columns.extend(item.columns for _, item in entries)
@@ -268,7 +268,7 @@ class CollectionBuilder:
             ignored=PackedMasks(self._ignored[:n], height, width) if self._any_ignored else None,
             fields=self._fields,
             ignore_value=self._ignore_value,
-            made_by=self._made_by,
+            thumbnail_maker=self._thumbnail_maker,
             random=self.random,
         )
 

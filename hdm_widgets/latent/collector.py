@@ -38,7 +38,7 @@ from hdm_widgets.latent.items import (
 )
 from hdm_widgets.latent.layers import find_layer
 from hdm_widgets.latent.layouts import Layout, channels_first
-from hdm_widgets.latent.thumbnails import Thumbnails
+from hdm_widgets.latent.thumbnails import ThumbnailMaker
 from hdm_widgets.models.batch_check import run_singly_if_mixing
 from hdm_widgets.models.batch_size import run_in_batches
 from hdm_widgets.models.compiled import uncompiled
@@ -137,7 +137,7 @@ class Collector:
             sizes = self.segmenter.sizes_for(first.image)
             run_singly_if_mixing(self.segmenter, first.image, sizes, remind=True)
             self.display.check(len(first.image))
-            thumbnails = Thumbnails.for_size(first.mask.shape, self.thumbnail, self.display)
+            thumbnails = ThumbnailMaker.for_size(first.mask.shape, self.thumbnail, self.display)
             builder = CollectionBuilder(
                 length, layer, first.image.shape, thumbnails, self.memory_limit, fields=fields, ignore=ignore
             )

@@ -186,7 +186,10 @@ class Fields:
     def from_description(cls, described: Mapping[str, Any]) -> Fields:
         """Read what `described` wrote; in place of a function comes one that asks for it."""
         return cls(
-            **{name: _Lost(name, field[0]) if isinstance(field, list) else field for name, field in described.items()}
+            **{
+                name: _LostFunction(name, field[0]) if isinstance(field, list) else field
+                for name, field in described.items()
+            }
         )
 
     def replaced(self, image: Field | None, mask: Field | None) -> Fields:
@@ -199,11 +202,11 @@ class Fields:
         """
         fields = Fields(self.image if image is None else image, self.mask if mask is None else mask)
         for field in (fields.image, fields.mask):
-            if isinstance(field, _Lost):
+            if isinstance(field, _LostFunction):
                 field(None)
         return fields
 
-    def of(self, item: Any, index: int) -> tuple[Any, Any, dict[str, Any]]:
+    def find(self, item: Any, index: int) -> tuple[Any, Any, dict[str, Any]]:
         """The image, the mask, and all other entries of an item by name.
 
         Raises
@@ -223,7 +226,7 @@ class Fields:
 
 
 @dataclass(frozen=True)
-class _Lost:
+class _LostFunction:
     """Stands for a function that found the image or the mask of an item, in a space that was read from a file."""
 
     argument: str

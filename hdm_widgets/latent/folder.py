@@ -20,7 +20,7 @@ from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.datasets import Fields
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.surface import Regressor
-from hdm_widgets.latent.thumbnails import Thumbnails
+from hdm_widgets.latent.thumbnails import ThumbnailMaker
 
 __all__ = ["Stored", "read", "write"]
 
@@ -94,7 +94,7 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
         "ignored": collection.ignored is not None,
         "ignore_value": collection.ignore_value,
         "fields": collection.fields.described(),
-        "thumbnails": None if collection.made_by is None else dataclasses.asdict(collection.made_by),
+        "thumbnails": None if collection.thumbnail_maker is None else dataclasses.asdict(collection.thumbnail_maker),
         "exact": projection.exact,
         "network": network,
         "clustering": None if clustering is None else clustering.row(),
@@ -165,7 +165,7 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
         # Older folders have none of these.
         fields=Fields.from_description(about.get("fields", {})),
         ignore_value=about.get("ignore_value"),
-        made_by=_thumbnails(about.get("thumbnails")),
+        thumbnail_maker=_thumbnails(about.get("thumbnails")),
     )
     projection = Projection(
         mean=arrays["mean"],
@@ -190,8 +190,8 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
     return Stored(about["settings"], collection, projection, regressor, clustering)
 
 
-def _thumbnails(about: dict[str, Any] | None) -> Thumbnails | None:
-    return None if about is None else Thumbnails(about["block"], Display(**about["display"]))
+def _thumbnails(about: dict[str, Any] | None) -> ThumbnailMaker | None:
+    return None if about is None else ThumbnailMaker(about["block"], Display(**about["display"]))
 
 
 def _mapped(path: Path, count: int) -> NDArray[Any]:

@@ -124,7 +124,7 @@ def read_item(
         item = dataset[index]
     except Exception as error:
         raise ValueError(f"item {index} could not be read: {type(error).__name__}: {error}") from error
-    image, mask, entries = (fields or Fields()).of(item, index)
+    image, mask, entries = (fields or Fields()).find(item, index)
     columns = {name: value for name, entry in entries.items() if (value := column_value(entry)) is not None}
     try:
         if isinstance(mask, Image.Image):

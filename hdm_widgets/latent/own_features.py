@@ -30,7 +30,7 @@ from hdm_widgets.latent.items import (
     read_items,
     warn_of_ambiguity,
 )
-from hdm_widgets.latent.thumbnails import Thumbnails
+from hdm_widgets.latent.thumbnails import ThumbnailMaker
 
 __all__ = ["collect_features"]
 
@@ -75,7 +75,7 @@ def collect_features(
     at, first = _first(dataset, on_error, reading)
     display.check(len(first.image))
     layer = Layer("features", (vectors.shape[1],), given=True)
-    thumbnails = Thumbnails.for_size(first.mask.shape, thumbnail, display)
+    thumbnails = ThumbnailMaker.for_size(first.mask.shape, thumbnail, display)
     builder = CollectionBuilder(
         length, layer, first.image.shape, thumbnails, MEMORY_LIMIT, fields=fields, ignore=ignore
     )

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from hdm_widgets._picture import Display, to_rgb_batch
 
-__all__ = ["Thumbnails", "same_picture"]
+__all__ = ["ThumbnailMaker", "same_picture"]
 
 # Gray levels by which two thumbnails of one image may differ: files of one image decode a little differently with
 # other versions of a library.
@@ -21,7 +21,7 @@ _MOST_LEVELS = 16
 
 
 @dataclass(frozen=True)
-class Thumbnails:
+class ThumbnailMaker:
     """How thumbnails are made.
 
     Attributes
@@ -36,8 +36,8 @@ class Thumbnails:
     display: Display = field(default_factory=Display)
 
     @classmethod
-    def for_size(cls, size: Sequence[int], longest: int, display: Display | None = None) -> Thumbnails:
-        """Thumbnails of at most `longest` pixels a side.
+    def for_size(cls, size: Sequence[int], longest: int, display: Display | None = None) -> ThumbnailMaker:
+        """Make thumbnails of at most `longest` pixels a side.
 
         Blocks of whole pixels are averaged: several times faster than any other ratio.
         """

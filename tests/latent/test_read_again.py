@@ -180,7 +180,7 @@ def test_after_another_order_fitting_images_are_shown_and_others_are_not(stored)
 
 def test_a_space_of_an_older_version_compares_masks(stored, tmp_path):
     # Its folder does not say how the thumbnails were made.
-    collection = replace(hw.LatentSpace.load(stored).collection_, made_by=None)
+    collection = replace(hw.LatentSpace.load(stored).collection_, thumbnail_maker=None)
     hw.LatentSpace(Reads(), layer="values").fit_collected(collection).save(tmp_path)
     hw.LatentSpace.load(tmp_path, dataset=[darker(*item) for item in ITEMS])
     with pytest.warns(UserWarning, match="is not the one that the space was made with"):
