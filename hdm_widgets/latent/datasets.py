@@ -57,7 +57,7 @@ class StackedDataset:
 
 
 def as_dataset(dataset: object) -> Dataset:
-    """The data set, checked; stacked images and masks become one.
+    """The data set, checked; stacked images and masks become one, and so do the rows of a DataFrame.
 
     Raises
     ------
@@ -73,6 +73,8 @@ def as_dataset(dataset: object) -> Dataset:
         )
     stacked = _stacked(dataset)
     checked: Any = dataset if stacked is None else stacked
+    if hasattr(checked, "iloc") and hasattr(checked, "to_dict"):
+        checked = checked.to_dict("records")
     if isinstance(checked, (Tensor, np.ndarray)):
         raise TypeError(
             "expected a data set of (image, mask) items, got an array; torch.utils.data.TensorDataset(images, "
@@ -318,7 +320,17 @@ def from_pillow(image: Image.Image, *, is_mask: bool = False) -> NDArray[Any]:
     """A Pillow image as an array, (H, W) or (H, W, C).
 
     Colors of a palette become RGB; in a mask, the numbers in the palette are the classes.
+
+    Raises
+    ------
+    ValueError
+        If its file cannot be read.
     """
-    if not is_mask and image.mode not in _PLAIN_MODES:
-        image = image.convert("L" if image.mode == "1" else "RGB")
-    return np.asarray(image)
+    try:
+        if not is_mask and image.mode not in _PLAIN_MODES:
+            image = image.convert("L" if image.mode == "1" else "RGB")
+        return np.asarray(image)
+    except Exception as error:
+        # Pillow reads the pixels of a file only now, and closes it after the last.
+        image.close()
+        raise ValueError(f"the {'mask' if is_mask else 'image'} could not be read: {error}") from error

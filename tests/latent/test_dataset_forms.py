@@ -56,6 +56,8 @@ FIELDS = {
     "named tuples": ([Named(n, i, m) for i, m, n in rows(IMAGES, MASKS, NAMES)],
                      {"image": "picture", "mask": "label"}, {"name": NAMES}),
     "attributes": ([Record(i, m) for i, m in rows(IMAGES, MASKS)], {"image": "picture", "mask": "label"}, {}),
+    "a frame": (pandas.DataFrame({"img": list(IMAGES), "label": list(MASKS), "name": NAMES}),
+                {"image": "img", "mask": "label"}, {"name": NAMES}),
     "rows of a frame": (pandas.DataFrame({"img": list(IMAGES), "label": list(MASKS), "name": NAMES}).iloc,
                         {"image": "img", "mask": "label"}, {"name": NAMES}),
     "functions": ([{"scene": {"rgb": i}, "masks": [m, ~m], "name": n} for i, m, n in rows(IMAGES, MASKS, NAMES)],
@@ -285,6 +287,20 @@ def test_a_folder_of_pictures_in_a_few_lines(expected, tmp_path):
     np.testing.assert_array_equal(space.item(2).image, PHOTOS[2].transpose(2, 0, 1))
     np.testing.assert_array_equal(space.picture(2), PHOTOS[2])
     assert space.columns_["image"].tolist() == [str(file["image"]) for file in files]
+
+
+def test_damaged_files_are_items_that_cannot_be_used(tmp_path):
+    files = [tmp_path / f"{number}.png" for number in range(COUNT)]
+    for file, photo in zip(files, PHOTOS, strict=True):
+        Image.fromarray(np.tile(photo, (20, 20, 1))).save(file)
+    files[4].write_bytes(files[4].read_bytes()[:200])
+    files[5].write_bytes(b"")
+    masks = dict(zip(files, np.tile(MASKS, (1, 20, 20)), strict=True))
+    space = hw.LatentSpace(NORMALIZED, layer="values")
+    space.fit(files, image=Image.open, mask=masks.__getitem__, on_error="skip", **QUIET)
+    assert list(space.skipped_) == [4, 5]
+    assert "item 4: the image could not be read: " in space.skipped_[4]
+    assert "item 5: the function image= failed: UnidentifiedImageError" in space.skipped_[5]
 
 
 # -- columns of data sets within data sets ------------------------------------------------------------
