@@ -307,8 +307,8 @@ def check_columns(columns: object, length: int) -> dict[str, NDArray[Any]]:
 def dataset_columns(dataset: object) -> dict[str, NDArray[Any]]:
     """The columns that a data set has: its own `columns`, or those of the data sets within it.
 
-    An attribute `columns` that is no mapping of names to sequences is something else, and so is one none of whose
-    entries is a sequence. Of others, entries that do not fit are left out with a warning.
+    An attribute `columns` that has no sequence with one entry per item is something else. Where it has some, sequences
+    of another length are left out with a warning.
     """
     length = len(dataset)  # type: ignore[arg-type]  # has one
     try:
@@ -317,7 +317,7 @@ def dataset_columns(dataset: object) -> dict[str, NDArray[Any]]:
         own = None
     if hasattr(own, "keys") and not isinstance(own, type):
         fitting, wrong = _fitting_columns(own, length)
-        if wrong:
+        if fitting and wrong:
             warn_user(f"of the data set's own columns, {len(wrong)} cannot be used: {wrong[0]}")
         if fitting:
             return fitting

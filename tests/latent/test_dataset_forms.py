@@ -376,10 +376,12 @@ class Refuses(list):
         Attribute(lambda: ["file"]),
         Attribute({"image": "file_name", "mask": "mask_name"}),
         Attribute({"sizes": {"a": 1}, "count": 3}),
+        Attribute({"bands": ["red", "green", "blue"]}),
+        Attribute(pandas.DataFrame({"wavelength": [0.6, 0.5]})),
         Attribute(3),
         Refuses(rows(IMAGES, MASKS)),
     ],
-    ids=["list", "index", "method", "names", "numbers", "number", "property"],
+    ids=["list", "index", "method", "names", "numbers", "bands", "frame", "number", "property"],
 )
 def test_columns_that_are_something_else_are_no_error(dataset):
     assert hw.LatentSpace(Reads(), layer="values").fit(dataset, **QUIET).columns_ == {}
