@@ -276,6 +276,7 @@ class LatentSpace(SpaceWithModel):
             on_error=on_error,
             progress=progress,
             fields=Fields(image, mask),
+            least=space.n_components,
         )
         return space.fit_collected(collection, dataset, progress=progress)
 
