@@ -8,14 +8,8 @@ scan that nobody sees ends with the batch, or the step of its preparation, that 
 
 from __future__ import annotations
 
-import sys
-import tempfile
-from pathlib import Path
-
-from playwright.sync_api import expect, sync_playwright
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "browser"))
-from jupyter_hosts import TIMEOUT_MS, NotebookPage, find_chromium, jupyterlab
+from _lab import TIMEOUT_MS, NotebookPage, lab
+from playwright.sync_api import expect
 
 MOVES = 20
 PREPARE = """
@@ -41,19 +35,11 @@ def measured():
     return psutil.Process().memory_info().rss / 1e9, running, len(opened)
 """
 INTERACT = "ipywidgets.interact(explore, image=(0, 20))"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 
 def main() -> None:
-    chromium = find_chromium()
-    if chromium is None:
-        raise SystemExit("this needs Chromium or Chrome on the PATH")
-    with (
-        tempfile.TemporaryDirectory() as home,
-        jupyterlab(Path(home) / "lab") as server,
-        sync_playwright() as playwright,
-    ):
-        page = playwright.chromium.launch(executable_path=chromium, args=FLAGS).new_page()
+    with lab() as (browser, server):
+        page = browser.new_page()
         notebook = NotebookPage(page, server.notebook([PREPARE, INTERACT]))
         notebook.run(0)
         print(f"{'moves':>5}{'memory':>10}{'scans that run':>16}{'explorers':>11}")
