@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -25,6 +27,14 @@ def _end_all() -> None:
         job.close()
     for job in jobs:
         job.wait(_LAST_SECONDS)
+
+
+def _give_back_memory() -> None:
+    """Let glibc return what was freed to the system: it keeps the memory of a thread for threads to come."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 class LatestJob:
@@ -108,6 +118,8 @@ class LatestJob:
             except BaseException:
                 self._rest()
                 raise
+            if stop.is_set():
+                _give_back_memory()
 
     def _rest(self) -> None:
         """There is no work, and no thread, any more."""
