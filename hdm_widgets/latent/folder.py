@@ -26,6 +26,7 @@ _SPACE = "space.npz"
 # Large arrays are files of their own, mapped into memory.
 _LARGE = ("features", "thumbnails", "truths", "predictions")
 _IGNORED = "ignored"
+_NETWORK = ("low", "high", "score", "trained_on", "converged", "activation")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +74,7 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
     }
     network: dict[str, Any] | None = None
     if regressor is not None:
-        network = {name: getattr(regressor, name) for name in ("low", "high", "score", "trained_on", "converged")} | {
-            "layers": len(regressor.weights)
-        }
+        network = {name: getattr(regressor, name) for name in _NETWORK} | {"layers": len(regressor.weights)}
         arrays |= {"mlp_center": regressor.center, "mlp_scale": regressor.scale}
         arrays |= {f"mlp_weight_{i}": weight for i, weight in enumerate(regressor.weights)}
         arrays |= {f"mlp_bias_{i}": bias for i, bias in enumerate(regressor.biases)}
@@ -167,6 +166,7 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
     regressor = None
     if (network := about["network"]) is not None:
         layers = range(network.pop("layers"))
+        network.setdefault("activation", "relu")  # the file of an older format has no such entry
         regressor = Regressor(
             center=arrays["mlp_center"],
             scale=arrays["mlp_scale"],
