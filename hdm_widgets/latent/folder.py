@@ -16,6 +16,7 @@ from hdm_widgets._bitmasks import PackedMasks
 from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.clusters import Clustering
 from hdm_widgets.latent.collection import Collection
+from hdm_widgets.latent.ordered import OrderedColumn
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.surface import Regressor
 
@@ -86,6 +87,9 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
         "layer": dataclasses.asdict(collection.layer),
         "picture_shape": collection.image_shape,
         "columns": list(collection.columns),
+        "orders": {
+            name: column.categories for name, column in collection.columns.items() if isinstance(column, OrderedColumn)
+        },
         "skipped": {str(index): message for index, message in collection.skipped.items()},
         "ignored": collection.ignored is not None,
         "exact": projection.exact,
@@ -151,7 +155,10 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
         fn=arrays["misses"],
         fp=arrays["false_alarms"],
         thumbnails=large["thumbnails"],
-        columns={name: arrays[f"column_{position}"] for position, name in enumerate(about["columns"])},
+        columns={
+            name: _ordered(arrays[f"column_{position}"], about.get("orders", {}).get(name))
+            for position, name in enumerate(about["columns"])
+        },
         image_shape=tuple(about["picture_shape"]),
         skipped={int(index): message for index, message in about["skipped"].items()},
         ignored=None if ignored is None else PackedMasks(ignored, height, width),
@@ -178,6 +185,11 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
     if about["clustering"] is not None and "labels" in arrays:
         clustering = Clustering(labels=arrays["labels"], **about["clustering"])
     return Stored(about["settings"], collection, projection, regressor, clustering)
+
+
+def _ordered(column: NDArray[Any], categories: list[Any] | None) -> NDArray[Any]:
+    """The column with the order of its values, if it has one."""
+    return column if categories is None else OrderedColumn(column, tuple(categories))
 
 
 def _mapped(path: Path, count: int) -> NDArray[Any]:
