@@ -60,6 +60,8 @@ def keep_order(column: NDArray[Any], given: object) -> NDArray[Any]:
     dtype: Any = getattr(given, "dtype", None)
     if not getattr(dtype, "ordered", False) or not hasattr(dtype, "categories"):
         return column
-    categories = np.asarray(dtype.categories)
     texts = column.dtype.kind == "U"
-    return OrderedColumn(column, tuple(str(one) if texts else one for one in categories.tolist()))
+    categories = tuple(str(one) if texts else one for one in np.asarray(dtype.categories).tolist())
+    # What is missing may have come as the text of whatever stood for it.
+    known = np.isin(column, categories)
+    return OrderedColumn(np.where(known, column, "") if texts else column, categories)

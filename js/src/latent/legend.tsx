@@ -52,16 +52,17 @@ function ScaleBar({ scale }: { scale: Scale }) {
   return (
     <div class="hdm-legend-row">
       <Title text={scale.title} />
-      <span class="hdm-number">{scale.dates ? scale.dates.low : text(scale.low)}</span>
-      <span class={`hdm-scale ${ticks.length > 0 ? "hdm-with-ticks" : ""}`}>
-        <span class="hdm-ramp" style={{ background: gradient(scale.colors) }} aria-hidden="true" />
-        {ticks.map(({ at, label }) => (
-          <span class="hdm-tick" key={label} style={{ left: `${100 * at}%` }}>
-            {label}
-          </span>
-        ))}
+      <span class={`hdm-scale ${scale.dates ? "hdm-dates" : ""}`}>
+        <span class="hdm-number">{scale.dates ? scale.dates.low : text(scale.low)}</span>
+        <span class="hdm-ramp" style={{ background: gradient(scale.colors) }} aria-hidden="true">
+          {ticks.map(({ at, label }) => (
+            <span class="hdm-tick" key={label} style={{ left: `${100 * at}%` }}>
+              {label}
+            </span>
+          ))}
+        </span>
+        <span class="hdm-number">{scale.dates ? scale.dates.high : text(scale.high)}</span>
       </span>
-      <span class="hdm-number">{scale.dates ? scale.dates.high : text(scale.high)}</span>
       {scale.missing > 0 && <Chip color="#9aa4b2" label={scale.missingLabel} items={scale.missing} />}
       {scale.bothEmpty !== undefined && (
         <span class="hdm-note">
@@ -120,7 +121,7 @@ function Search({ legend, python }: { legend: Categories; python: Python<LegendT
         aria-label={`Search ${legend.title}`}
         placeholder={`Search ${legend.title}`}
         value={typed}
-        disabled={python.gone.value}
+        disabled={Boolean(python.gone.value)}
         onInput={(event) => search(event.currentTarget.value, REST)}
         onKeyDown={(event) => event.key === "Enter" && search(event.currentTarget.value, 0)}
       />
