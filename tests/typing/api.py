@@ -212,7 +212,7 @@ def widgets(model: nn.Module, image: Tensor, segment: Tensor, space: hw.LatentSp
     assert_type(explorer.wait(timeout=60), bool)
     assert_type(explorer.result, hdm.HDMResult | None)
     explorer.close()
-    latent = hw.LatentExplorer(space, color_by="iou", background="expected_iou")
+    latent = hw.LatentExplorer(space, color_by="iou", background="expected_iou", color_as="categories")
     assert_type(latent.select([0, 1], name="first"), Selection)
     assert_type(latent.selections, tuple[Selection, ...])
     latent.close()
