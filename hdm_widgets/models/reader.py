@@ -326,7 +326,9 @@ class OutputReader:
         """The channel of the segment."""
         if self._target is not None:
             if self._target >= classes:
-                raise ModelOutputError(f"target is class {self._target}, but the model returned {classes} class(es)")
+                returned = "one map" if classes == 1 else f"{classes} classes, 0 to {classes - 1}"
+                hint = "; for pixels of the ground truth that do not count, ignore=255" if self._target == 255 else ""
+                raise ModelOutputError(f"target is class {self._target}, but the model returned {returned}{hint}")
             return self._target
         if classes > 2:
             raise ModelOutputError(f"the model returned {classes} classes; say which one is the segment with target=")

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from hdm_widgets._validation import check_choice, is_whole, to_tensor
 from hdm_widgets.models.alignment import Align, Layout, valid_pixels
+from hdm_widgets.models.batch_check import run_singly_if_mixing
 from hdm_widgets.models.batch_size import BatchSize, run_in_batches
 from hdm_widgets.models.calling import ModelCall, padded, padded_size
 from hdm_widgets.models.errors import ModelError, ModelOutputError, is_out_of_memory
@@ -313,9 +314,17 @@ class Segmenter:
             raise ValueError("there is no image: N is 0")
         with self.evaluating():
             sizes = self.sizes_for(given[0])
-            # Copies: a model may write into its input, and a batch may have to run again.
-            parts = run_in_batches(len(given), lambda part: run(given[part].clone()), sizes)
-            return np.concatenate([output for _, output in parts])
+
+            def run_all() -> list[NDArray[S]]:
+                # Copies: a model may write into its input, and a batch may have to run again.
+                return [each for _, each in run_in_batches(len(given), lambda part: run(given[part].clone()), sizes)]
+
+            outputs = run_all()
+            if max(len(each) for each in outputs) > 1:
+                run_singly_if_mixing(self, given[0], sizes, remind=False)
+                if sizes.limit == 1:
+                    outputs = run_all()
+            return np.concatenate(outputs)
 
     def sizes_for(self, image: Tensor) -> BatchSize:
         """The batch size for images like this one; what earlier calls learned about them is used again."""
