@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -73,14 +74,19 @@ class Column:
     values: NDArray[Any]
     own: bool
 
-    @property
+    @cached_property
+    def dates(self) -> NDArray[np.float64] | None:
+        """What `dates_in` finds in its values."""
+        return dates_in(self.values)
+
+    @cached_property
     def modes(self) -> tuple[ColorMode, ...]:
         """How it can be shown, the default first."""
         if self.name == "cluster" or self.values.dtype.kind == "b" or isinstance(self.values, OrderedColumn):
             return ("categories",)
         if self.values.dtype.kind in "iuf":
             return ("scale",) if self.own or not _are_whole(self.values) else ("scale", "categories")
-        if dates_in(self.values) is not None:
+        if self.dates is not None:
             return ("scale", "categories")
         return ("search",) if len(np.unique(self.values)) > _MOST_TEXTS else ("categories",)
 

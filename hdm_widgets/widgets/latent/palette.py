@@ -12,7 +12,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex
 from numpy.typing import NDArray
 
 from hdm_widgets.latent.ordered import OrderedColumn
-from hdm_widgets.widgets.latent.columns import Column, date_text, date_ticks, dates_in, value_text
+from hdm_widgets.widgets.latent.columns import Column, date_text, date_ticks, value_text
 
 __all__ = ["FOUND", "MISSING", "OTHER", "SCORES", "Coloring", "category_color", "coloring", "table_of"]
 
@@ -109,7 +109,7 @@ def _by_value(column: Column, mode: str) -> Coloring:
     if mode == "search":
         colored = colored[counts[colored] > 1]
     # Numbers and dates have an order, other values come by size.
-    ordered = column.values.dtype.kind in "iuf" or dates_in(column.values) is not None
+    ordered = column.values.dtype.kind in "iuf" or column.dates is not None
     colored = np.sort(colored) if ordered else colored
     ranks = np.full(len(names), len(_CATEGORIES))
     ranks[colored] = np.arange(len(colored))
@@ -165,7 +165,7 @@ def _categories(
 
 
 def _scale(column: Column) -> Coloring:
-    dates = dates_in(column.values)
+    dates = column.dates
     values = column.values.astype(np.float64) if dates is None else dates
     finite = np.isfinite(values)
     score = column.own and column.name in _SCORE_COLUMNS
