@@ -133,3 +133,13 @@ def test_rounding_of_features_changes_nothing(make, aerial):
         other.cluster()
         assert (other.collection_.features != features).any()
         check_same(first, other)
+
+
+def test_two_fits_without_a_batch_size_are_equal_in_every_bit(aerial):
+    model, scenes = aerial
+    items = [scenes[i] for i in range(20)]
+    one, other = (hw.LatentSpace(model).fit(items, progress=False) for _ in range(2))
+    np.testing.assert_array_equal(other.collection_.features, one.collection_.features)
+    np.testing.assert_array_equal(other.embedding_, one.embedding_)
+    np.testing.assert_array_equal(other.expected_iou(), one.expected_iou())
+    assert other.cv_score_ == one.cv_score_
