@@ -40,7 +40,7 @@ from hdm_widgets.latent.layers import find_layer
 from hdm_widgets.latent.layouts import Layout, channels_first
 from hdm_widgets.latent.thumbnails import ThumbnailMaker
 from hdm_widgets.models.batch_check import run_singly_if_mixing
-from hdm_widgets.models.batch_size import run_in_batches
+from hdm_widgets.models.batch_size import BatchSize, run_in_batches
 from hdm_widgets.models.compiled import uncompiled
 from hdm_widgets.models.errors import ModelError, ModelOutputError, is_out_of_memory
 from hdm_widgets.models.modules import unwrapped
@@ -50,6 +50,9 @@ __all__ = ["Collector", "check_width"]
 
 # Activations beyond this many bytes go to a temporary file.
 MEMORY_LIMIT = 1 << 30
+# Pixels of a batch whose size is not given. On a CPU, larger batches fall out of cache.
+_CPU_PIXELS, _GPU_PIXELS = 1 << 18, 1 << 21
+_LARGEST_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class Collector:
                 segmenter.raw(batch)
                 return hook.take(len(batch)).cpu().numpy()
 
-            sizes = self.segmenter.sizes_for(images[0])
+            sizes = self._sizes(images[0])
             if len(images) > 1:
                 run_singly_if_mixing(self.segmenter, images[0], sizes, remind=False)
             batches = run_in_batches(len(images), run, sizes)
@@ -134,7 +137,7 @@ class Collector:
         reading: dict[str, Any] = {"fields": fields, "ignore": ignore, "preprocess": self._preprocess}
         with self._running() as segmenter:
             at, first, layer = self._first(dataset, on_error, reading)
-            sizes = self.segmenter.sizes_for(first.image)
+            sizes = self._sizes(first.image)
             run_singly_if_mixing(self.segmenter, first.image, sizes, remind=True)
             self.display.check(len(first.image))
             thumbnails = ThumbnailMaker.for_size(first.mask.shape, self.thumbnail, self.display)
@@ -179,6 +182,13 @@ class Collector:
                             run_waiting()
                     run_waiting()
         return builder.build_some(tables)
+
+    def _sizes(self, image: Tensor) -> BatchSize:
+        """Batches of a size that depends on the images alone: rounding is another in batches of another size."""
+        device = self.segmenter.run_device
+        pixels = _CPU_PIXELS if device.type == "cpu" else _GPU_PIXELS
+        fitting = max(1, pixels // (image.shape[-2] * image.shape[-1]))
+        return BatchSize(self.segmenter.batch_size or min(_LARGEST_BATCH, fitting), image, device)
 
     @property
     def _preprocess(self) -> bool:

@@ -28,7 +28,7 @@ from hdm_widgets.latent.new_images import SpaceWithModel
 from hdm_widgets.latent.own_features import collect_features
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
-from hdm_widgets.latent.surface import Regressor
+from hdm_widgets.latent.surface import Regressor, rounded
 from hdm_widgets.models.segmenter import Model, Segmenter
 
 __all__ = ["LatentSpace"]
@@ -378,7 +378,7 @@ class LatentSpace(SpaceWithModel):
         kept = min(max(self.n_components, self.n_cluster_components), count - 1, width)
         with kept_if_interrupted(collection):
             projection = Projection.fit(collection.features, kept, random_state=self.random_state, progress=progress)
-            self._fitted = FittedState(self._mapped(collection, projection, dataset))
+            self._fitted = FittedState(self._mapped(collection, projection.without_rounding(), dataset))
         return self
 
     def _mapped(
@@ -391,7 +391,7 @@ class LatentSpace(SpaceWithModel):
         overlaps = Overlaps(collection.tp, collection.fn, collection.fp, self.iou_empty)
         coordinates = projection.transform(collection.features)
         if regressor == "fit":
-            regressor = Regressor.fit(coordinates[:, :2], overlaps.iou, random_state=self.random_state)
+            regressor = Regressor.fit(rounded(coordinates[:, :2]), overlaps.iou, random_state=self.random_state)
         return FittedMap(
             collection=collection,
             projection=projection,

@@ -171,7 +171,9 @@ def compare_masks(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> None:
     assert_type(metrics.hausdorff_distance(first, second, empty=policy), float)
     assert_type(metrics.ReferenceMask(first, empty="inf").distance(second), float)
     assert_type(metrics.ReferenceMask(first, spacing=(0.5, 2)).distances(second[None]), NDArray[np.float64])
-    assert_type(metrics.hausdorff_distance(torch.from_numpy(first), second.astype(int), spacing=(10, 10), ignore=255), float)
+    assert_type(
+        metrics.hausdorff_distance(torch.from_numpy(first), second.astype(int), spacing=(10, 10), ignore=255), float
+    )
     assert_type(metrics.hausdorff_pair(first, second, ignore=first), metrics.HausdorffPair)
     assert_type(metrics.hausdorff_percentile(first, second, 95), float)
     assert_type(metrics.mean_surface_distance(first, second), float)
@@ -214,7 +216,7 @@ def widgets(model: nn.Module, image: Tensor, segment: Tensor, space: hw.LatentSp
     assert_type(explorer.wait(timeout=60), bool)
     assert_type(explorer.result, hdm.HDMResult | None)
     explorer.close()
-    latent = hw.LatentExplorer(space, color_by="iou", background="expected_iou")
+    latent = hw.LatentExplorer(space, color_by="iou", background="expected_iou", color_as="categories")
     assert_type(latent.select([0, 1], name="first"), Selection)
     assert_type(latent.selections, tuple[Selection, ...])
     latent.close()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.space import LatentSpace
-from hdm_widgets.widgets.latent.palette import title, value_text
+from hdm_widgets.widgets.latent.columns import Column
 from hdm_widgets.widgets.shared.part import Part, read_static
 from hdm_widgets.widgets.shared.wire import MESSAGE, bits, png
 
@@ -64,7 +64,7 @@ class Gallery(Part):
     def __init__(self, space: LatentSpace) -> None:
         _, height, width = space.collection_.image_shape
         self._space: LatentSpace | None = space
-        self._captions: NDArray[Any] | None = None
+        self._captions: Column | None = None
         self._say: Callable[[str], None] | None = None
         super().__init__(
             can_explain=space.dataset_ is not None and space.segmenter is not None,
@@ -87,10 +87,10 @@ class Gallery(Part):
         """Call `say` once with a text, when an image that is read again is not the one of the map."""
         self._say = say
 
-    def caption(self, name: str, values: NDArray[Any] | None) -> None:
+    def caption(self, column: Column | None) -> None:
         """Put a column's value beside the IoU under each image; None: the IoU alone."""
-        self._captions = values
-        self.caption_by = title(name) if values is not None else ""
+        self._captions = column
+        self.caption_by = "" if column is None else column.title
         # The browser keeps images with their captions until this number changes.
         self.captions_version += 1
 
@@ -134,7 +134,7 @@ class Gallery(Part):
         space = self._space
         if space is None:
             raise RuntimeError("the gallery is closed")
-        caption = "" if self._captions is None else value_text(self._captions[index])
+        caption = "" if self._captions is None else self._captions.text(index)
         entry = {"index": index, "iou": space.iou_[index], "caption": caption, "error": ""}
         try:
             image = png(space.picture(index), longest=_LONGEST)
