@@ -36,7 +36,7 @@ from hdm_widgets.latent.items import (
     warn_of_ambiguity,
 )
 from hdm_widgets.latent.layers import find_layer
-from hdm_widgets.latent.layouts import Layout, channels_first
+from hdm_widgets.latent.layouts import Layout
 from hdm_widgets.models.batch_check import run_singly_if_mixing
 from hdm_widgets.models.batch_size import run_in_batches
 from hdm_widgets.models.compiled import uncompiled
@@ -189,7 +189,7 @@ class Collector:
         module = find_module(network_of(self.segmenter), layer.name)
 
         def reduce(activation: Tensor) -> Tensor:
-            return pooled(channels_first(activation, layer.layout), self.pool, self.grid)
+            return pooled(layer.maps(activation), self.pool, self.grid)
 
         return ActivationHook(module, layer.name, reduce)
 
@@ -221,7 +221,7 @@ class Collector:
             self._found(item.image.repeat(2, 1, 1, 1))
             or find_layer(self.segmenter, self.layer, item.image[None], self.layout)[0]
         )
-        example = pooled(torch.zeros(1, *layer.shape), self.pool, self.grid)
+        example = pooled(torch.zeros(1, *layer.map_shape), self.pool, self.grid)
         check_width(example.shape[1], self.least_features)
         return layer
 
