@@ -18,8 +18,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from torch import Tensor
-
 from hdm_widgets.latent.calls import Call, Output, Run
 from hdm_widgets.latent.map_sizes import MapSizes
 from hdm_widgets.latent.outputs import LayerError
@@ -76,8 +74,8 @@ class _Search:
         self._strict = strict and any(call.weights for call in run.calls)
         outputs = [output for output in run.outputs if output.contributes and not output.is_fixed]
         if not sizes.grows:
-            # A single position sums up the whole image wherever anything else is there.
-            outputs = [output for output in outputs if output.positions > 1] or outputs
+            # Images of one size tell no summaries from maps: these are single positions, and tokens of no patches.
+            outputs = [output for output in outputs if output.positions > 1 and output.grid is not None] or outputs
         self._outputs = outputs
         self._counted = set(map(id, outputs))
         self._layers = [call for call in run.calls if call.is_layer and self._of(call)]
@@ -91,8 +89,10 @@ class _Search:
         """The bottleneck among the calls made in `parent`, if it is at this level."""
         steps: list[_Step] = []
         inner: list[Call] = []
+        decoders: list[Call] = []
         for call in parent.children:
             if self._strict and self._decodes(call, level):
+                decoders.append(call)
                 continue
             output = self._output_at(call, level)
             if output is not None:
@@ -103,6 +103,9 @@ class _Search:
             found = self._end(self._longest(steps, level), level)
             if found is not None:
                 return found
+        elif steps:
+            # What was pooled goes to a module that has the level's layers, and enlarges their maps.
+            inner += [call for call in decoders if set(self._sizes.taken_positions(call)) == {level}]
         # Of several parts with maps of the level inside, the one with most of them.
         for call in sorted(inner, key=lambda call: (self._layers_at(call, level), call.ended), reverse=True):
             found = self.at(level, call)
@@ -175,14 +178,13 @@ class _Search:
         return not any(layer.ended > group[-1][0].ended for layer in self._layers)
 
     def _is_no_feature(self, groups: list[list[_Step]], *, decoded: bool) -> bool:
-        """Whether the last of several groups is pyramid pooling, or 1 x 1 layers for the decoder or the head."""
+        """Whether the last of several groups is pyramid pooling, narrower than others, or 1 x 1 layers of the head."""
         call = groups[-1][0][0]
         if any(one.is_fixed and one.contributes and one.positions > 1 for part in call.walk() for one in part.outputs):
             return True
-        weight = _pointwise_weight(call)
-        if weight is None:
-            return False
-        if decoded and weight.shape[0] >= weight.shape[1]:
+        widths = [group[-1][1].channels for group in groups]
+        is_narrower = widths[-1] < max(widths)
+        if not is_narrower and (decoded or not _is_pointwise(groups[-1])):
             return False
         # The layer that cuts the image into patches is no feature by itself.
         return len(groups) > 2 or not _is_single_layer(groups[0])
@@ -229,12 +231,10 @@ def _age(output: Output) -> int:
 
 
 def _named_alone(call: Call, output: Output) -> Output:
-    """The same tensor as the output of a module that puts out only this, the outermost; or the output given."""
-    if output.edge is not None:
-        for one in call.walk():
-            if one.main is not None and one.main.edge == output.edge:
-                return one.main
-    return output
+    """The same tensor as the output of a module that puts out only this, the outermost; or of the innermost module."""
+    alike = [one for call in call.walk() for one in call.outputs if one.edge == output.edge and output.edge is not None]
+    alone = [one for one in alike if one is one.call.main]
+    return alone[0] if alone else alike[-1] if alike else output
 
 
 def _groups(steps: list[_Step]) -> Iterator[list[_Step]]:
@@ -256,10 +256,8 @@ def _is_single_layer(group: list[_Step]) -> bool:
     return all(call.is_layer for call, _ in group if _mixes(call))
 
 
-def _pointwise_weight(call: Call) -> Tensor | None:
-    """The weight (out, in, 1, 1) of the only layer that mixes channels in a call, if it takes positions one by one."""
-    layers = [one for one in call.walk() if one.is_layer]
+def _is_pointwise(group: list[_Step]) -> bool:
+    """Whether a group has one layer that mixes channels, and takes positions one by one: its weight is (out, in, 1, 1)."""
+    layers = [layer for call, _ in group for layer in call.walk() if layer.is_layer]
     mixing = [weight for layer in layers for weight in layer.weights if weight.ndim > 1]
-    if len(mixing) == 1 and mixing[0].shape[0] > 0 and math.prod(mixing[0].shape[2:]) == 1:
-        return mixing[0]
-    return None
+    return len(mixing) == 1 and math.prod(mixing[0].shape[2:]) == 1

@@ -63,6 +63,11 @@ class Output:
     coarsest_before: int | None = None
 
     @property
+    def channels(self) -> int:
+        """Channels of maps and tokens."""
+        return self.shape[-1] if len(self.shape) == 2 else self.channels_first_shape[0]
+
+    @property
     def channels_first_shape(self) -> tuple[int, ...]:
         """Shape with the channels of maps first."""
         return turned(self.shape, self.layout)
