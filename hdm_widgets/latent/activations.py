@@ -74,7 +74,8 @@ class Layer:
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> Layer:
         """A layer from what `dataclasses.asdict` made of one, with lists in place of tuples."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+        values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in fields.items()}
+        return cls(**values)
 
     @property
     def positions(self) -> int:
@@ -99,22 +100,27 @@ class Layer:
         if self.grid is None or activation.ndim != 3:
             return activation
         # Without the class tokens: they are no positions.
-        return activation[:, self.class_tokens :].transpose(1, 2).unflatten(2, self.grid)
+        patches = activation[:, self.class_tokens :].transpose(1, 2)
+        return patches.reshape(*patches.shape[:2], *self.grid)
 
     def __str__(self) -> str:
+        return self.size_text if self.given else f"{self.name or 'the model itself'}: {self.size_text}"
+
+    @property
+    def size_text(self) -> str:
+        """The shape in words."""
         if self.given:
             return f"{self.shape[0]} features of your own"
-        name = self.name or "the model itself"
         if len(self.shape) == 3:
             channels, rows, cols = self.shape
-            return f"{name}: {channels} channels of {rows} x {cols}"
-        if len(self.shape) == 2:
-            of = f"{self.shape[0]} tokens of {self.shape[1]} channels"
-            if self.grid is None:
-                return f"{name}: {of}"
-            more = f" and {self.class_tokens} of no position" if self.class_tokens else ""
-            return f"{name}: {of}, {self.grid[0]} x {self.grid[1]}{more}"
-        return f"{name}: {self.shape[0]} channels"
+            return f"{channels} channels of {rows} x {cols}"
+        if len(self.shape) == 1:
+            return f"{self.shape[0]} channels"
+        text = f"{self.shape[0]} tokens of {self.shape[1]} channels"
+        if self.grid is None:
+            return text
+        patches = f"{self.grid[0]} x {self.grid[1]} patches"
+        return f"{text} ({patches} and {self.class_tokens} more)" if self.class_tokens else f"{text} ({patches})"
 
 
 class ActivationHook:
@@ -284,8 +290,8 @@ def unwrapped_segmenter(segmenter: Segmenter) -> Segmenter:
 def find_module(model: nn.Module, name: str) -> nn.Module:
     """The module of this dotted name; advice with the error if there is none.
 
-    For a model in a wrapper, names count within the wrapper or within the network inside. A path into the module's output
-    may follow, as in `encoder[3]`.
+    For a model in a wrapper, names count within the wrapper or within the network inside. A path into the module's
+    output may follow, as in `encoder[3]`.
     """
     name, _ = split_name(name)
     network = unwrapped(model)

@@ -2,15 +2,14 @@
 
 The rule, for one forward pass:
 
-1. Only outputs count that the prediction depends on and that grow with the image. Summaries of one size for any image
-   do not: squeeze-and-excite, pyramid pooling, image pooling, queries. Tokens count as the grid of their patches.
-2. The coarsest level is sought: the fewest positions. A level that is reached by pooling alone, without weights, is none.
-3. Decoding is left out, with everything in it: a module that takes maps of the level and enlarges them, or joins them
-   with finer ones; and at finer levels whatever was computed from coarser maps.
-4. Of the outermost modules that put out maps of the level, the last one of the run is taken. From its end, these
-   are dropped: the output's scores; pyramid pooling; layers of single positions (1 x 1) that make fewer channels for the
-   decoder or, where nothing is decoded, belong to the output's head. Where nothing is decoded, an encoder that does most
-   of the work ends the run.
+1. Only outputs count that the prediction depends on and that grow with the image. Summaries that have one size for
+   images of any size do not: squeeze-and-excite, pyramid pooling, queries. Tokens count as the grid of their patches.
+2. The bottleneck is at the coarsest level, the fewest positions, that has weights: pooling alone makes no level.
+3. Decoding is left out, with all that runs inside it: modules that take maps of the level and enlarge them or join
+   them with finer ones, and whatever was computed from coarser maps.
+4. The modules that remain at the level, outermost first, are a chain, and its last one is the bottleneck. Dropped from
+   its end are the scores, pyramid pooling, modules with fewer channels than those before them, and, where nothing is
+   decoded, 1 x 1 layers and all that follows an encoder that has most of the layers: these are the head.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ class _Search:
         self._run = run
         self._sizes = sizes
         self._strict = strict and any(call.weights for call in run.calls)
-        outputs = [output for output in run.outputs if output.contributes and not output.is_fixed]
+        outputs = [one for one in run.outputs if one.contributes and not one.is_fixed and len(one.shape) > 1]
         if not sizes.grows:
             # Images of one size tell no summaries from maps: these are single positions, and tokens of no patches.
             outputs = [output for output in outputs if output.positions > 1 and output.grid is not None] or outputs
@@ -133,7 +132,9 @@ class _Search:
     def _layers_at(self, call: Call, level: int) -> int:
         """Layers with weights in a call that put out maps of the level."""
         inside = set(map(id, call.walk()))
-        return sum(any(one.positions == level for one in self._of(layer)) for layer in self._layers if id(layer) in inside)
+        return sum(
+            any(one.positions == level for one in self._of(layer)) for layer in self._layers if id(layer) in inside
+        )
 
     def _decodes(self, call: Call, level: int) -> bool:
         """Whether a call takes maps of the level, or coarser ones, and makes finer ones."""
@@ -241,11 +242,29 @@ def _groups(steps: list[_Step]) -> Iterator[list[_Step]]:
     """Steps that mix channels or positions, each with what only weighs, limits or drops values: norms, activations."""
     group: list[_Step] = []
     for step in steps:
+        if group and not _mixes(step[0]) and not _follows(step[1], group[-1][1]):
+            continue
         if _mixes(step[0]) and any(_mixes(call) for call, _ in group):
             yield group
             group = []
         group.append(step)
     yield group
+
+
+def _follows(output: Output, earlier: Output) -> bool:
+    """Whether an output was computed from an earlier one, as far as the graph of the run tells."""
+    if output.edge is None or earlier.edge is None:
+        return True
+    pending, seen = [output.edge[0]], set()
+    while pending:
+        node = pending.pop()
+        if node is earlier.edge[0]:
+            return True
+        # Nodes have the order in which they were made.
+        if node not in seen and node._sequence_nr() > earlier.edge[0]._sequence_nr():
+            seen.add(node)
+            pending += [following for following, _ in node.next_functions if following is not None]
+    return False
 
 
 def _mixes(call: Call) -> bool:
@@ -257,7 +276,7 @@ def _is_single_layer(group: list[_Step]) -> bool:
 
 
 def _is_pointwise(group: list[_Step]) -> bool:
-    """Whether a group has one layer that mixes channels, and takes positions one by one: its weight is (out, in, 1, 1)."""
+    """Whether a group has one layer that mixes channels, and it takes positions one by one, as 1 x 1 layers do."""
     layers = [layer for call, _ in group for layer in call.walk() if layer.is_layer]
     mixing = [weight for layer in layers for weight in layer.weights if weight.ndim > 1]
     return len(mixing) == 1 and math.prod(mixing[0].shape[2:]) == 1

@@ -91,7 +91,7 @@ class Call:
     taken : list of tuple of int
         Shapes of the tensors that it took, for one image.
     outputs : list of Output
-        Floating tensors of three or four axes that it returned.
+        Floating tensors of two to four axes that it returned.
     main : Output or None
         The output that is meant by the module's name; None if there is none or one of several.
     kind : str
@@ -112,7 +112,7 @@ class Call:
     ended: int = -1
 
     def walk(self) -> Iterator[Call]:
-        """This call and all that were made in it."""
+        """The call and all that were made in it."""
         yield self
         for child in self.children:
             yield from child.walk()
@@ -218,8 +218,8 @@ class _Recorder:
             self.returned = [tensor for _, tensor in tensors_of(returned) if self._counts(tensor)]
 
     def _counts(self, tensor: Tensor) -> bool:
-        """Whether a tensor has maps or tokens of each image."""
-        fits = tensor.ndim in (3, 4) and tensor.is_floating_point() and 0 not in tensor.shape
+        """Whether a tensor has maps, tokens or a vector of each image."""
+        fits = tensor.ndim in (2, 3, 4) and tensor.is_floating_point() and 0 not in tensor.shape
         return fits and len(tensor) == self._count
 
 

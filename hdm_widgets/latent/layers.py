@@ -23,7 +23,7 @@ from hdm_widgets.models.errors import is_out_of_memory
 from hdm_widgets.models.modules import named_modules, unwrapped
 from hdm_widgets.models.segmenter import Segmenter
 
-__all__ = ["find_layer", "run_with_gradients"]
+__all__ = ["find_layer", "layer_of", "read_run"]
 
 
 def find_layer(
@@ -63,19 +63,30 @@ def find_layer(
         if chosen:
             # What a model keeps from its first run must not be part of a graph.
             segmenter.raw(images)
-            run = run_with_gradients(segmenter, network, images)
-            sizes = MapSizes(segmenter, network, images, run)
-            sizes.read()
+            run, sizes = read_run(segmenter, network, images)
             output = find_bottleneck(run, sizes)
             output.layout = sizes.layout(output, layout)
         else:
             output = _named(segmenter, model, layer, images, layout)
+    return layer_of(model, output, chosen=chosen), output.call.module
+
+
+def layer_of(model: nn.Module, output: Output, *, chosen: bool = True) -> Layer:
+    """The layer that an output is of, by the name that it has in the model."""
     name = joined_name(_plain(model, output.call.name), () if output is output.call.main else output.path)
     grid = output.grid if len(output.shape) == 2 else None
-    return Layer(name, output.channels_first_shape, chosen, output.layout, grid=grid), output.call.module
+    return Layer(name, output.channels_first_shape, chosen, output.layout, grid=grid)
 
 
-def run_with_gradients(segmenter: Segmenter, network: nn.Module, images: Tensor) -> Run:
+def read_run(segmenter: Segmenter, network: nn.Module, images: Tensor) -> tuple[Run, MapSizes]:
+    """A run of the network that tells what its output depends on, with the sizes of all outputs."""
+    run = _run_with_gradients(segmenter, network, images)
+    sizes = MapSizes(segmenter, network, images, run)
+    sizes.read()
+    return run, sizes
+
+
+def _run_with_gradients(segmenter: Segmenter, network: nn.Module, images: Tensor) -> Run:
     """A run that tells what the output depends on, or one without gradients if the model cannot run with them."""
     try:
         return record_run(segmenter, network, images, gradients=True)
@@ -85,9 +96,7 @@ def run_with_gradients(segmenter: Segmenter, network: nn.Module, images: Tensor)
         return record_run(segmenter, network, images, gradients=False)
 
 
-def _named(
-    segmenter: Segmenter, model: nn.Module, layer: nn.Module | str, images: Tensor, layout: Layout
-) -> Output:
+def _named(segmenter: Segmenter, model: nn.Module, layer: nn.Module | str, images: Tensor, layout: Layout) -> Output:
     """The output of a layer that was given."""
     network = unwrapped(model)
     name, module = _module(model, network, layer)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from hdm_widgets.latent.calls import Call, Edge, Output, Run, record_run
@@ -19,6 +18,7 @@ __all__ = ["MapSizes"]
 _CLASS_TOKENS = 8
 # Images are enlarged to at least so many rows to see which maps grow: a coarse map of a small image may not.
 _ROWS = 128
+_POOLS_TO_SIZE = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 Key = tuple[str, int, Path]
 Grid = tuple[int, int]
 
@@ -48,15 +48,18 @@ class MapSizes:
     def read(self) -> None:
         """Fill in `layout`, `grid`, `positions`, `is_fixed` and `coarsest_before` of all outputs."""
         self._grids.clear()
-        for call in self._run.calls:
+        for call in (*self._run.calls, self._run.root):
             for output in call.outputs:
                 self._read(output)
                 self._positions.setdefault(output.shape, output.positions)
-        if all(output.is_fixed for output in self._run.outputs):
+        outputs = self._run.outputs
+        if all(output.is_fixed for output in outputs):
             # The network resizes its input: nothing tells summaries from maps.
-            for output in self._run.outputs:
+            for output in outputs:
                 output.is_fixed = False
-        _mark_coarsest_before(self._run.outputs)
+        if not self.grows:
+            _mark_pooled(outputs)
+        _mark_coarsest_before(outputs)
 
     def taken_positions(self, call: Call) -> list[int]:
         """Positions of the maps and tokens that a call took, as far as they can be told."""
@@ -64,7 +67,7 @@ class MapSizes:
         for shape in call.taken:
             if shape == tuple(self._images.shape[1:]):
                 found.append(self.image_positions)
-            elif shape in self._positions:
+            elif len(shape) > 1 and shape in self._positions:
                 found.append(self._positions[shape])
             elif len(shape) == 3:
                 found.append(shape[1] * shape[2])
@@ -100,6 +103,9 @@ class MapSizes:
             grown = turned(other, output.layout) if other is not None and len(other) == 3 else None
             if output.contributes and not output.is_fixed:
                 self._grids[output.grid] = grown[1] * grown[2] if grown else None
+            return
+        if len(output.shape) == 1:
+            output.positions = 1
             return
         count, channels = output.shape
         output.grid = self._grid_of_tokens(count, other)
@@ -167,6 +173,15 @@ def _key(output: Output) -> Key:
     return output.call.name, output.call.number, output.path
 
 
+def _mark_pooled(outputs: list[Output]) -> None:
+    """Note what has as many positions as a pooling layer was told to make, where images of one size tell nothing."""
+    first: dict[int, Output] = {}
+    for output in outputs:
+        first.setdefault(output.positions, output)
+    for output in outputs:
+        output.is_fixed = isinstance(first[output.positions].call.module, _POOLS_TO_SIZE)
+
+
 def _mark_coarsest_before(outputs: list[Output]) -> None:
     """Note the fewest positions of what each output was computed from, along the graph of the run."""
     own: dict[Any, int] = {}
@@ -196,5 +211,3 @@ def _fewest(edge: Edge, own: dict[Any, int], before: dict[Any, int | None]) -> i
             before[node] = min((count for count in found if count is not None), default=None)
             pending.pop()
     return before[edge[0]]
-
-

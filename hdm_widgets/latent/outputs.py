@@ -10,7 +10,16 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["LayerError", "Path", "activation_of", "joined_name", "main_tensor", "output_tensor", "split_name", "tensors_of"]
+__all__ = [
+    "LayerError",
+    "Path",
+    "activation_of",
+    "joined_name",
+    "main_tensor",
+    "output_tensor",
+    "split_name",
+    "tensors_of",
+]
 
 # Keys and positions that lead from what a module returned to one tensor.
 Path = tuple[int | str, ...]
@@ -151,8 +160,8 @@ def _listed(output: Any, module: str) -> str | None:
 def _entry(output: Any, path: Path) -> Any:
     """What a path leads to; None if there is nothing."""
     for key in path:
-        entries = dict(_entries(output))
+        entries: dict[int | str, Any] = dict(_entries(output))
         if isinstance(key, int) and isinstance(output, (list, tuple)):
-            entries = dict(zip(range(-len(output), 0), output, strict=True)) | entries
+            entries |= dict(zip(range(-len(output), 0), output, strict=True))
         output = entries.get(key, entries.get(str(key)))
     return output

@@ -86,7 +86,7 @@ ARCHITECTURES = [
     ),
     Architecture(
         "UNETR", "monai", known_networks.UNETR, "vit.norm", (16, 16),
-        "The transformer's last tokens, after the norm. The ViT returns those of all blocks, so its own name is refused.",
+        "The transformer's last tokens, after the norm. The ViT itself returns those of all blocks.",
     ),
     Architecture(
         "SwinUNETR", "monai", known_networks.SwinUNETR, "encoder10", (64, 2, 2),

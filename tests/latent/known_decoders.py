@@ -71,9 +71,7 @@ def fcn():
 
 
 def deeplab():
-    return Torchvision(
-        dilated_resnet(), nn.Sequential(ASPP(128, 16), *conv_norm(16, 16), nn.Conv2d(16, CLASSES, 1))
-    )
+    return Torchvision(dilated_resnet(), nn.Sequential(ASPP(128, 16), *conv_norm(16, 16), nn.Conv2d(16, CLASSES, 1)))
 
 
 class LRASPP(nn.Module):

@@ -218,7 +218,9 @@ class SwinUNETR(nn.Module):
         hidden = self.swinViT(images)
         skips = [self.encoder1(images), self.encoder2(hidden[0]), self.encoder3(hidden[1]), self.encoder4(hidden[2])]
         maps = self.decoder5(self.encoder10(hidden[4]), hidden[3])
-        for decoder, skip in zip((self.decoder4, self.decoder3, self.decoder2, self.decoder1), skips[::-1], strict=True):
+        for decoder, skip in zip(
+            (self.decoder4, self.decoder3, self.decoder2, self.decoder1), skips[::-1], strict=True
+        ):
             maps = decoder(maps, skip)
         return self.out(maps)
 
