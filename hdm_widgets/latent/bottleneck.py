@@ -205,25 +205,29 @@ class _Search:
         return sum(id(layer) in inside for layer in self._layers)
 
     def _resolved(self, group: list[_Step], level: int, *, decoded: bool) -> Output | None:
-        """The output of a group, named by the outermost module that puts out only this."""
-        call, output = group[-1]
-        alike = {one.edge for one in self._of(call) if one.positions == level}
-        is_whole = not decoded and call.children and self._is_scores(group)
-        if output is not call.main or is_whole:
-            if (is_whole or len(alike) > 1) and (found := self.at(level, call)) is not None:
-                return output if output is call.main and found.edge == output.edge else found
-            if output is not call.main:
-                output = _named_alone(call, output)
-        for step_call, step_output in [(output.call, output), *reversed(group[:-1])]:
-            times = self._run.times(step_call.module)
+        """The output of a group: of its last module that runs once, or before it where that has no weights."""
+        is_scores = not decoded and self._is_scores(group)
+        for call, output in reversed(group):
+            found = self._inside(call, output, level, is_scores=is_scores)
+            times = self._run.times(found.call.module)
             if times == 1:
-                return step_output
-            if step_call.weights:
+                return found
+            if found.call.weights:
                 raise LayerError(
-                    f"the bottleneck, layer {step_call.name!r}, ran {times} times in one run of the model, so that its "
-                    "output is not one per image; name a layer that runs once with layer="
+                    f"the bottleneck, layer {found.call.name!r}, ran {times} times in one run of the model, so that "
+                    "its output is not one per image; name a layer that runs once with layer="
                 )
         return None
+
+    def _inside(self, call: Call, output: Output, level: int, *, is_scores: bool) -> Output:
+        """The output of a call, or what is meant inside it if that is several maps or the scores."""
+        several = len({one.edge for one in self._of(call) if one.positions == level}) > 1
+        is_main = output is call.main
+        if (is_scores and call.children) or (several and not is_main):
+            found = self.at(level, call)
+            if found is not None:
+                return output if is_main and found.edge == output.edge else found
+        return output if is_main else _named_alone(call, output)
 
 
 def _age(output: Output) -> int:

@@ -135,7 +135,7 @@ def layers(
     >>> table = hw.layers(hw.UNet(1, 1, width=4, depth=1), torch.rand(1, 16, 16))
     >>> table.auto
     'bottleneck'
-    >>> print(table[4])
+    >>> print(table[table.names.index("bottleneck")])
     bottleneck: 8 channels of 8 x 8
     """
     check_choice("layout", layout, Layout)

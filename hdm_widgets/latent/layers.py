@@ -15,7 +15,7 @@ from hdm_widgets.latent.activations import (
 )
 from hdm_widgets.latent.bottleneck import find_bottleneck
 from hdm_widgets.latent.calls import Call, Output, Run, record_run
-from hdm_widgets.latent.layouts import Layout, has_channels_first
+from hdm_widgets.latent.layouts import Layout
 from hdm_widgets.latent.map_sizes import MapSizes
 from hdm_widgets.latent.outputs import joined_name, split_name
 from hdm_widgets.models.compiled import uncompiled
@@ -107,16 +107,14 @@ def _named(segmenter: Segmenter, model: nn.Module, layer: nn.Module | str, image
     output = Output(Call(module, name), path, shape)
     if not path:
         output.call.main = output
-    if len(shape) == 3 and (layout != "auto" or has_channels_first(module)):
-        output.layout = "channels_first" if layout == "auto" else layout
-    elif len(shape) > 1:
+    if len(shape) == 3:
+        output.layout = MapSizes(segmenter, network, images, Run(output.call, [])).layout(output, layout)
+    elif len(shape) == 2:
+        # Maps that other modules put out tell the grid of tokens.
         run = record_run(segmenter, network, images, gradients=False)
-        sizes = MapSizes(segmenter, network, images, run)
-        sizes.read()
-        found = [one for call in (*run.calls, run.root) if call.module is module for one in call.outputs]
-        for one in found:
-            if one.shape == shape:
-                output.grid, output.layout = one.grid, sizes.layout(one, layout)
+        MapSizes(segmenter, network, images, run).read()
+        same = [one for one in run.outputs if one.call.module is module and one.shape == shape]
+        output.grid = same[0].grid if same else None
     return output
 
 

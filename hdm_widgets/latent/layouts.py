@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-__all__ = ["FIRST", "LAST", "Layout", "MapLayout", "channels_first", "has_channels_first", "layout_of_maps", "turned"]
+__all__ = ["FIRST", "LAST", "Layout", "MapLayout", "channels_first", "layout_of_maps", "turned"]
 
 Layout = Literal["auto", "channels_first", "channels_last"]
 MapLayout = Literal["channels_first", "channels_last"]
@@ -35,11 +35,6 @@ def turned(shape: Shape, layout: MapLayout) -> Shape:
     return (shape[2], *shape[:2]) if layout == LAST and len(shape) == 3 else shape
 
 
-def has_channels_first(module: nn.Module) -> bool:
-    """Whether modules of this type always put the channels first."""
-    return type(module) in _FIRST_TYPES
-
-
 def layout_of_maps(
     module: nn.Module, shape: Shape, image_size: tuple[int, int], taller: Callable[[], Shape | None]
 ) -> MapLayout | None:
@@ -61,7 +56,7 @@ def layout_of_maps(
     "channels_first", "channels_last" or None
         None if it cannot be told.
     """
-    if has_channels_first(module):
+    if type(module) in _FIRST_TYPES:
         return FIRST
     first, last = (_proportional(size, image_size) for size in (shape[1:], shape[:2]))
     if first and not last:

@@ -19,6 +19,7 @@ _CLASS_TOKENS = 8
 # Images are enlarged to at least so many rows to see which maps grow: a coarse map of a small image may not.
 _ROWS = 128
 _POOLS_TO_SIZE = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+Shape = tuple[int, ...]
 Key = tuple[str, int, Path]
 Grid = tuple[int, int]
 
@@ -43,22 +44,22 @@ class MapSizes:
         self._run = run
         # Grids of maps and tokens so far, with the positions that they have for a larger image.
         self._grids: dict[Grid, int | None] = {}
-        self._positions: dict[tuple[int, ...], int] = {}
+        # The positions of outputs so far, by shape, with the shape for a larger image.
+        self._positions: dict[Shape, tuple[int, Shape | None]] = {}
+        self._larger_shapes: dict[Key, Shape] = {}
 
     def read(self) -> None:
         """Fill in `layout`, `grid`, `positions`, `is_fixed` and `coarsest_before` of all outputs."""
-        self._grids.clear()
-        for call in (*self._run.calls, self._run.root):
-            for output in call.outputs:
-                self._read(output)
-                self._positions.setdefault(output.shape, output.positions)
         outputs = self._run.outputs
+        self._read_all({})
+        if len({output.positions for output in outputs}) > 1:
+            self._read_all(self._larger)
+        if not self.grows:
+            _mark_pooled(outputs)
         if all(output.is_fixed for output in outputs):
             # The network resizes its input: nothing tells summaries from maps.
             for output in outputs:
                 output.is_fixed = False
-        if not self.grows:
-            _mark_pooled(outputs)
         _mark_coarsest_before(outputs)
 
     def taken_positions(self, call: Call) -> list[int]:
@@ -68,7 +69,7 @@ class MapSizes:
             if shape == tuple(self._images.shape[1:]):
                 found.append(self.image_positions)
             elif len(shape) > 1 and shape in self._positions:
-                found.append(self._positions[shape])
+                found.append(self._positions[shape][0])
             elif len(shape) == 3:
                 found.append(shape[1] * shape[2])
         return found
@@ -93,8 +94,17 @@ class MapSizes:
             )
         return found
 
+    def _read_all(self, larger: dict[Key, Shape]) -> None:
+        """Read every output, with the shapes for a larger image."""
+        self._grids.clear()
+        self._positions.clear()
+        self._larger_shapes = larger
+        for output in self._run.outputs:
+            self._read(output)
+            self._positions.setdefault(output.shape, (output.positions, larger.get(_key(output))))
+
     def _read(self, output: Output) -> None:
-        other = self._larger.get(_key(output))
+        other = self._larger_shapes.get(_key(output))
         output.is_fixed = other == output.shape
         if len(output.shape) == 3:
             output.layout = self._found_layout(output) or FIRST
@@ -112,9 +122,9 @@ class MapSizes:
         if output.grid is None and output.shape == tuple(self._images.shape[2:]):
             # A map of the image's size without an axis for channels.
             output.grid = output.shape[0], output.shape[1]
-        output.positions = output.grid[0] * output.grid[1] if output.grid else self._patches(count, channels)
+        output.positions = output.grid[0] * output.grid[1] if output.grid else self._patches(count, channels, other)
 
-    def _grid_of_tokens(self, count: int, other: tuple[int, ...] | None) -> Grid | None:
+    def _grid_of_tokens(self, count: int, other: Shape | None) -> Grid | None:
         """The grid of maps before that so many tokens are, but for class tokens, for this and for a larger image."""
         for extra in range(_CLASS_TOKENS + 1):
             for grid, grown in reversed(self._grids.items()):
@@ -123,10 +133,12 @@ class MapSizes:
                     return grid
         return None
 
-    def _patches(self, count: int, channels: int) -> int:
+    def _patches(self, count: int, channels: int, other: Shape | None) -> int:
         """Tokens without class tokens, where no maps tell the grid: those of earlier tokens with as many channels."""
-        for shape, positions in self._positions.items():
-            if len(shape) == 2 and shape[1] == channels and 0 < count - shape[0] <= _CLASS_TOKENS:
+        for shape, (positions, grown) in self._positions.items():
+            extra = count - shape[0]
+            alike = len(shape) == 2 and shape[1] == channels and 0 < extra <= _CLASS_TOKENS
+            if alike and (grown is None or other is None or other[0] - grown[0] == extra):
                 return positions
         return count
 
@@ -137,12 +149,12 @@ class MapSizes:
         return layout_of_maps(output.call.module, output.shape, size, lambda: self._taller.get(_key(output)))
 
     @cached_property
-    def _taller(self) -> dict[Key, tuple[int, ...]]:
+    def _taller(self) -> dict[Key, Shape]:
         """Shapes of all outputs for a taller image; none if the network does not take it."""
         return self._shapes_for(self._times, 1)
 
     @cached_property
-    def _larger(self) -> dict[Key, tuple[int, ...]]:
+    def _larger(self) -> dict[Key, Shape]:
         """Shapes of all outputs for a larger image; none if the network does not take it."""
         return self._taller or self._shapes_for(self._times, self._times)
 
@@ -150,13 +162,18 @@ class MapSizes:
     def _times(self) -> int:
         return max(2, -(-_ROWS // self._images.shape[2]))
 
-    def _shapes_for(self, down: int, across: int) -> dict[Key, tuple[int, ...]]:
-        larger = self._images[:1].repeat(1, 1, down, across)
+    def _shapes_for(self, down: int, across: int) -> dict[Key, Shape]:
+        larger = self._images.repeat(1, 1, down, across)
         try:
             run = record_run(self._segmenter, self._network, larger, gradients=False)
         except Exception:  # noqa: BLE001 - a network of one size of image
             return {}
-        return {_key(output): output.shape for output in run.outputs}
+        shapes: dict[Key, Shape] = {}
+        for call in (*run.calls, run.root):
+            shapes |= {_key(output): output.shape for output in call.outputs}
+            if call.main is not None:
+                shapes[call.name, call.number, ()] = call.main.shape
+        return shapes
 
     @property
     def image_positions(self) -> int:
@@ -165,8 +182,8 @@ class MapSizes:
 
     @property
     def grows(self) -> bool:
-        """Whether the network takes a larger image."""
-        return bool(self._larger)
+        """Whether the network was run on a larger image."""
+        return bool(self._larger_shapes)
 
 
 def _key(output: Output) -> Key:

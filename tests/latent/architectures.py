@@ -50,6 +50,7 @@ class Architecture:
 
 DEEPEST_STAGE = "The encoder's last stage, from which the decoder starts."
 HEAD = "The backbone's last maps; the classifier works at their size and only makes the output."
+LAYER4 = HEAD.replace("maps;", "maps, those of layer4;")
 
 ARCHITECTURES = [
     Architecture(
@@ -131,8 +132,8 @@ ARCHITECTURES = [
         "model.pixel_level_module.encoder[feature_maps][3]", (64, 2, 2),
         "The backbone's fourth maps, which no module returns alone. The pixel decoder joins them with finer ones.",
     ),
-    Architecture("FCN with ResNet", "torchvision", known_decoders.fcn, "backbone", (128, 8, 8), HEAD),
-    Architecture("DeepLabV3 with ResNet", "torchvision", known_decoders.deeplab, "backbone", (128, 8, 8), HEAD),
+    Architecture("FCN with ResNet", "torchvision", known_decoders.fcn, "backbone", (128, 8, 8), LAYER4),
+    Architecture("DeepLabV3 with ResNet", "torchvision", known_decoders.deeplab, "backbone", (128, 8, 8), LAYER4),
     Architecture(
         "LR-ASPP with MobileNet", "torchvision", known_decoders.LRASPP, "backbone.10", (64, 2, 2),
         'The layer that the backbone returns as "high"; the head joins it with "low".',
