@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/models"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/latent"))
 
 from architectures import ARCHITECTURES

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import known_decoders
 import known_networks
+import published_networks
 from torch import nn
 
 import hdm_widgets as hw
@@ -75,7 +76,7 @@ ARCHITECTURES = [
     ),
     Architecture("SegResNet", "monai", known_networks.segresnet, "down_layers.3", (64, 8, 8), DEEPEST_STAGE),
     Architecture(
-        "DynUNet with deep supervision", "monai", known_networks.dynunet, "bottleneck", (32, 8, 8),
+        "DynUNet with deep supervision", "monai", published_networks.dynunet, "bottleneck", (8, 8, 8),
         "The block of this name, below the last downsampling.",
     ),
     Architecture(
@@ -98,7 +99,7 @@ ARCHITECTURES = [
         "The encoder's last hidden state. The layers of the all-MLP head at that size are decoding.",
     ),
     Architecture(
-        "UPerNet with ConvNeXt", "transformers", known_networks.upernet, "backbone.hidden_states_norms.stage4",
+        "UPerNet with ConvNeXt", "transformers", published_networks.upernet, "backbone.hidden_states_norms.stage4",
         (32, 2, 2), "The backbone's deepest maps, after their norm, as the head takes them; its pooled cells are none.",
     ),
     Architecture(
@@ -123,12 +124,12 @@ ARCHITECTURES = [
         "MobileViT with DeepLabV3", "transformers", known_networks.mobilevit, "mobilevit", (16, 2, 2), HEAD,
     ),
     Architecture(
-        "MaskFormer with Swin", "transformers", known_networks.maskformer,
+        "MaskFormer with Swin", "transformers", published_networks.maskformer,
         "model.pixel_level_module.encoder[feature_maps][3]", (64, 2, 2),
         "The backbone's fourth maps, which no module returns alone. Queries are fewer, but no positions.",
     ),
     Architecture(
-        "Mask2Former with Swin", "transformers", known_networks.mask2former,
+        "Mask2Former with Swin", "transformers", published_networks.mask2former,
         "model.pixel_level_module.encoder[feature_maps][3]", (64, 2, 2),
         "The backbone's fourth maps, which no module returns alone. The pixel decoder joins them with finer ones.",
     ),

@@ -5,10 +5,6 @@ from torch import nn
 from torch.nn import functional as F
 
 CLASSES = 3
-SWIN = {
-    "image_size": 64, "embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 4,
-    "out_features": ["stage1", "stage2", "stage3", "stage4"],
-}  # fmt: skip
 VIT = {
     "image_size": 64, "patch_size": 16, "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2,
     "intermediate_size": 32,
@@ -46,15 +42,6 @@ def segresnet():
     from monai.networks.nets import SegResNet
 
     return SegResNet(2, 8, 3, CLASSES)
-
-
-def dynunet():
-    from monai.networks.nets import DynUNet
-
-    return DynUNet(
-        2, 3, CLASSES, [3, 3, 3, 3], [1, 2, 2, 2], [2, 2, 2], filters=[4, 8, 16, 32], deep_supervision=True,
-        deep_supr_num=2,
-    )  # fmt: skip
 
 
 def vnet():
@@ -239,17 +226,6 @@ def segformer():
     )  # fmt: skip
 
 
-def upernet():
-    from transformers import ConvNextConfig, UperNetConfig, UperNetForSemanticSegmentation
-
-    backbone = ConvNextConfig(
-        hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], out_features=["stage1", "stage2", "stage3", "stage4"]
-    )
-    return UperNetForSemanticSegmentation(
-        UperNetConfig(backbone_config=backbone, hidden_size=16, num_labels=CLASSES, auxiliary_in_channels=24)
-    )
-
-
 def beit():
     from transformers import BeitConfig, BeitForSemanticSegmentation
 
@@ -280,33 +256,6 @@ def mobilevit():
         MobileViTConfig(
             image_size=64, hidden_sizes=[16, 16, 16], neck_hidden_sizes=[4, 8, 8, 16, 16, 16, 32], num_labels=CLASSES,
             aspp_out_channels=16, num_attention_heads=2,
-        )
-    )  # fmt: skip
-
-
-def maskformer():
-    from transformers import DetrConfig, MaskFormerConfig, MaskFormerForInstanceSegmentation, SwinConfig
-
-    decoder = DetrConfig(
-        d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
-        encoder_ffn_dim=16, decoder_ffn_dim=16, num_queries=6,
-    )  # fmt: skip
-    return MaskFormerForInstanceSegmentation(
-        MaskFormerConfig(
-            backbone_config=SwinConfig(**SWIN), decoder_config=decoder, num_labels=CLASSES, fpn_feature_size=32,
-            mask_feature_size=32,
-        )
-    )  # fmt: skip
-
-
-def mask2former():
-    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
-
-    return Mask2FormerForUniversalSegmentation(
-        Mask2FormerConfig(
-            backbone_config=SwinConfig(**SWIN), num_labels=CLASSES, hidden_dim=32, feature_size=32,
-            mask_feature_size=32, encoder_layers=1, decoder_layers=2, num_attention_heads=2,
-            encoder_feedforward_dim=16, dim_feedforward=16, num_queries=6,
         )
     )  # fmt: skip
 
