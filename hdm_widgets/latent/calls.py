@@ -63,6 +63,13 @@ class Output:
     coarsest_before: int | None = None
 
     @property
+    def token_grid(self) -> tuple[int, int] | None:
+        """Rows and columns of the patches that tokens are of; None for anything else."""
+        if self.grid is None or len(self.shape) != 2 or self.positions > self.shape[0]:
+            return None
+        return self.grid
+
+    @property
     def channels(self) -> int:
         """Channels of maps and tokens."""
         return self.shape[-1] if len(self.shape) == 2 else self.channels_first_shape[0]

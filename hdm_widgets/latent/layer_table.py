@@ -88,7 +88,8 @@ class LayerTable(Sequence[Layer]):
             yield layer.name, kind, layer.size_text + mark
 
     def _notes(self) -> list[str]:
-        notes = [] if self.auto is not None else ['layer="auto" finds no bottleneck that runs once.']
+        auto = "finds no bottleneck that runs once" if self.auto is None else f"takes {self.auto}"
+        notes = [f'layer="auto" {auto}.']
         if self.refused:
             reasons = [f"{name} {reason}" for name, reason in self.refused.items()]
             more = f", and {len(reasons) - 3} more in refused" if len(reasons) > 3 else ""

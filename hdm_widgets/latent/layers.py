@@ -74,8 +74,7 @@ def find_layer(
 def layer_of(model: nn.Module, output: Output, *, chosen: bool = True) -> Layer:
     """The layer that an output is of, by the name that it has in the model."""
     name = joined_name(_plain(model, output.call.name), () if output is output.call.main else output.path)
-    grid = output.grid if len(output.shape) == 2 else None
-    return Layer(name, output.channels_first_shape, chosen, output.layout, grid=grid)
+    return Layer(name, output.channels_first_shape, chosen, output.layout, grid=output.token_grid)
 
 
 def read_run(segmenter: Segmenter, network: nn.Module, images: Tensor) -> tuple[Run, MapSizes]:
@@ -114,7 +113,8 @@ def _named(segmenter: Segmenter, model: nn.Module, layer: nn.Module | str, image
         run = record_run(segmenter, network, images, gradients=False)
         MapSizes(segmenter, network, images, run).read()
         same = [one for one in run.outputs if one.call.module is module and one.shape == shape]
-        output.grid = same[0].grid if same else None
+        if same:
+            output.grid, output.positions = same[0].grid, same[0].positions
     return output
 
 

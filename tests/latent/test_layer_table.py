@@ -98,6 +98,7 @@ encoder.one    Conv2d   4 channels of 16 x 24
 encoder.two    Conv2d   6 channels of 8 x 12  <- layer="auto"
 vector         Linear   4 channels
 <head>         Conv2d   3 channels of 16 x 24
+layer="auto" takes encoder.two.
 Cannot be named: relu ran 2 times, unused did not run."""
 
 

@@ -102,6 +102,23 @@ def test_tokens_whose_grid_nothing_tells_stay_tokens():
     np.testing.assert_allclose(features(Words(), "read", images), expected, atol=1e-6)
 
 
+def test_maps_without_an_axis_for_channels_are_no_tokens():
+    class Squeezed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.squeeze = nn.Conv2d(1, 1, 3, padding=1), nn.Flatten(1, 2)
+
+        def forward(self, images):
+            return self.squeeze(self.conv(images))
+
+    model, images = Squeezed().eval(), noise(5, 1, 8, 12)
+    layer = found(model, "squeeze", (2, 1, 8, 12))
+    assert (layer, layer.grid, layer.class_tokens) == (Layer("squeeze", (8, 12)), None, 0)
+    with torch.no_grad():
+        expected = model(images).mean(1)
+    np.testing.assert_allclose(features(model, "squeeze", images), expected, atol=1e-6)
+
+
 def test_a_saved_space_keeps_the_grid(tmp_path):
     images = noise(12, 1, 32, 32)
     model, items = Transformer(1), [(image, image[0] > 0.5) for image in images]
