@@ -1,4 +1,4 @@
-"""What keeping all classes costs: `python benchmarks/classes.py`.
+"""What keeping all classes costs: `python benchmarks/classes.py [--size 128]`.
 
 A scan of a model with 12 classes with `target="all"` against one of its first class, side by side: the ratio should be
 at most 1.3. Then what `result.for_class` takes for all other classes. Seconds are of the CPU, in one thread, so that
@@ -10,6 +10,7 @@ case for what is kept; and one whose classes are smooth regions.
 
 from __future__ import annotations
 
+import argparse
 import time
 from functools import partial
 from typing import Literal
@@ -27,7 +28,6 @@ from hdm_widgets.hdm.options import InferenceMode
 
 ROUNDS = 3
 CLASSES = 12
-SIZE = 128
 
 
 class Classes(nn.Module):
@@ -75,9 +75,9 @@ def scan(
     return explainer.explain(model, image, segment, progress=False, inference=mode, target=target)
 
 
-def compare(name: str, block: int, offset: int, mode: InferenceMode) -> None:
+def compare(name: str, size: int, block: int, offset: int, mode: InferenceMode) -> None:
     torch.manual_seed(0)
-    image = torch.rand(3, SIZE, SIZE)
+    image = torch.rand(3, size, size)
     model = Classes(image, block)
     with torch.no_grad():
         truth = model(image[None]).argmax(1)[0].roll(9, 1).numpy()
@@ -97,11 +97,15 @@ def compare(name: str, block: int, offset: int, mode: InferenceMode) -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=128, help="side of the image, in pixels")
+    size = parser.parse_args().size
     torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, one thread, {SIZE} px, {CLASSES} classes, medians of {ROUNDS} rounds")
+    print(f"torch {torch.__version__}, one thread, {size} px, {CLASSES} classes, medians of {ROUNDS} rounds")
+    # Discs grow apart with the image, so that there are as many in any.
     for kind, block in (("noise", 1), ("smooth", 8)):
-        compare(f"{kind}, whole images", block, 12, "full")
-        compare(f"{kind}, windows", block, 6, "windowed")
+        compare(f"{kind}, whole images", size, block, 12 * size // 128, "full")
+        compare(f"{kind}, windows", size, block, 6 * size // 128, "windowed")
 
 
 if __name__ == "__main__":

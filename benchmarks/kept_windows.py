@@ -86,12 +86,13 @@ def random_networks(kind: str, count: int) -> list[OneMap]:
 def scan(model: nn.Module, image: Tensor, segment: np.ndarray, inference: str) -> hdm.HDMResult:
     explainer = hdm.HausdorffDistanceMasks(SIDE, SIDE)
     explainer.generate_masks(CIRCLE, OFFSET)
+    model = hw.Segmenter(model, activation="sigmoid")
     return explainer.explain(model, image, segment, inference=inference, progress=False)
 
 
 def compare(model: nn.Module, image: Tensor) -> tuple[hdm.HDMResult, bool, int, float]:
     """The windowed scan, whether its masks are right, how many pixels differ, and the largest logit (at least 1)."""
-    segmenter = hw.Segmenter(model)
+    segmenter = hw.Segmenter(model, activation="sigmoid")
     segment = segmenter.masks(image[None])[0]
     ours, full = (scan(model, image, segment, inference) for inference in ("windowed", "full"))
     right, flipped = True, 0

@@ -423,11 +423,20 @@ class HDMResult:
         digits = self.settings.decimals
         span = f"{finite.min():.{digits}f} to {finite.max():.{digits}f}" if finite.size else "none"
         shown = "" if self._classes is None else f"class {self.settings.target} of several; "
+        notes = []
+        if self.settings.spacing != (1, 1):
+            notes.append("spacing ({:g}, {:g})".format(*self.settings.spacing))
+        if self.ignored is not None and self.ignored.any():
+            notes.append(f"{100 * self.ignored.mean():.2g} % of the image ignored")
+        if not self.baseline_mask.any():
+            notes.append("nothing is drawn without a disc")
+        if self.noise is not None:
+            notes.append(f"noise of a random model {self.noise.distance:.{digits}f}")
         return (
             f"HDMResult({shown}{self.grid.rows} x {self.grid.cols} cells of {self.height} x {self.width} px "
             "(rows x columns), "
             f"circle {self.circle_size}, offset {self.offset}; {done} of {total} measured; "
-            f"{self.settings.label} {span}, baseline {self.baseline:.{digits}f})"
+            f"{'; '.join([f'{self.settings.label} {span}, baseline {self.baseline:.{digits}f}', *notes])})"
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -91,15 +91,24 @@ class PreparedScan:
     def warn(self) -> None:
         """Warn about inputs that are valid but probably unintended."""
         if not self.truth.mask.any():
-            warn_user("the segment is empty: every distance follows the policy for empty masks (empty=)")
+            ignored = self.truth.ignored
+            left = " without the pixels that ignore= takes out" if ignored is not None and ignored.any() else ""
+            warn_user(f"the segment is empty{left}: every distance follows the policy for empty masks (empty=)")
         if self.all_classes:
             if (mark := find_mark(self.truth.values)) is not None:
                 warn_user(
                     f"the segment has the value {mark}, which counts as a class; if it marks pixels that do not count, "
                     f"say so: ignore={mark}"
                 )
-        elif (ambiguity := find_ambiguity(self.truth.values, "the segment", "segment")) is not None:
+        elif (
+            ambiguity := find_ambiguity(self.truth, "the segment", "segment", target=self.settings.target)
+        ) is not None:
             warn_user(ambiguity.text)
+        if self.truth.lacks_mark:
+            warn_user(
+                f"no pixel of the segment has the value of ignore={self.truth.mark:g}; if it was made of a label map, "
+                f"give the pixels that do not count: ignore=labels == {self.truth.mark:g}"
+            )
         settings = self.settings
         if settings.fill == "minimum" and not settings.own_mask and not settings.own_range:
             warn_of_clipping(self.image, settings.channel, normalize=settings.normalize)

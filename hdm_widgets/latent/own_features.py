@@ -48,10 +48,11 @@ def collect_features(
     num_workers: int = 0,
     on_error: Literal["raise", "skip"] = "raise",
     progress: bool = True,
+    least: int = 1,
 ) -> Collection:
     """Read a data set once, and put given features and masks beside its items.
 
-    See `LatentSpace.from_features` for the parameters.
+    See `LatentSpace.from_features` for the parameters; `least` is the number of columns that its components need.
 
     Raises
     ------
@@ -62,7 +63,7 @@ def collect_features(
     """
     check_choice("on_error", on_error, ("raise", "skip"))
     length = check_dataset(dataset)
-    vectors = _checked_features(features, length)
+    vectors = _checked_features(features, length, least)
     if not hasattr(predictions, "__len__") or len(predictions) != length:
         given = len(predictions) if hasattr(predictions, "__len__") else type(predictions).__name__
         raise ValueError(f"predictions must be one mask per item of the data set, {length}, got {given}")
@@ -91,7 +92,7 @@ def collect_features(
             )
             waiting.clear()
 
-    items = warn_of_ambiguity(read_items(dataset, first.mask.shape, num_workers, ignore, preprocess=True))
+    items = warn_of_ambiguity(read_items(dataset, first.mask.shape, num_workers, ignore, preprocess=True), ignore)
     for index, item in tqdm(items, total=length, disable=not progress, unit="item", desc="reading the data set"):
         try:
             if isinstance(item, Exception):
@@ -121,7 +122,7 @@ def _first(dataset: Dataset, length: int, on_error: str, ignore: Ignore | None) 
     raise CollectionError(f"no item could be used; the last: {message}", length - 1, None)
 
 
-def _checked_features(features: object, length: int) -> NDArray[Any]:
+def _checked_features(features: object, length: int, least: int) -> NDArray[Any]:
     """Features as an array (n, d) of a floating type."""
     given = features.detach().cpu() if isinstance(features, Tensor) else features
     if isinstance(given, Tensor):
@@ -135,10 +136,16 @@ def _checked_features(features: object, length: int) -> NDArray[Any]:
         raise ValueError(
             f"features must be ({length}, d), one row per item of the data set, got shape {given.shape}{advice}"
         )
+    if given.shape[1] < least:
+        raise ValueError(f"{least} components need features of at least {least} columns, got shape {given.shape}")
+    constant = True
     for rows in row_batches(*given.shape):
+        constant = constant and bool((given[rows] == given[0]).all())
         finite = np.isfinite(given[rows]).all(axis=1)
         if not finite.all():
             raise ValueError(f"the features of item {rows.start + int(finite.argmin())} have NaN or infinity")
+    if constant and length > 1:
+        raise ValueError(f"the features of all {length} items are the same: there is nothing to tell them apart by")
     return given
 
 
@@ -146,8 +153,14 @@ def _checked_mask(prediction: object, index: int, size: tuple[int, ...]) -> NDAr
     """The predicted mask of an item as bool (H, W)."""
     mask = prediction.detach().cpu().numpy() if isinstance(prediction, Tensor) else np.asarray(prediction)
     if mask.shape != size:
+        one_more = mask.ndim == 3 and mask.shape[1:] == size
+        advice = ""
+        if one_more and len(mask) == 1:
+            advice = "; write predictions[:, 0]"
+        elif one_more:
+            advice = "; of one map for each class write predictions.argmax(1) == number"
         raise ValueError(
-            f"item {index}: its prediction must be a mask of the image's size {size}, got shape {mask.shape}"
+            f"item {index}: its prediction must be a mask of the image's size {size}, got shape {mask.shape}{advice}"
         )
     segment: NDArray[np.bool_] = mask != 0
     if mask.dtype.kind not in "buif" or (segment.any() and not (mask[segment] == mask[segment][0]).all()):

@@ -273,6 +273,7 @@ class LatentSpace(SpaceWithModel):
             num_workers=num_workers,
             on_error=on_error,
             progress=progress,
+            least=space.n_components,
         )
         return space.fit_collected(collection, dataset, progress=progress)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,9 @@ from hdm_widgets._validation import warn_user
 from hdm_widgets.models.batch_size import BatchSize
 from hdm_widgets.models.errors import ModelError, is_out_of_memory
 from hdm_widgets.models.modules import model_dtype
-from hdm_widgets.models.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = ["mixes_batches", "run_singly_if_mixing"]
 

@@ -325,6 +325,11 @@ REFUSED = {
         "the ground truth has class 255, but the model returned 4 classes, 0 to 3; for pixels that do not count, "
         "ignore=255",
     ),
+    "0 and 255": (
+        {"truth": np.where(HOLE, 255, 0)},
+        "class 255, but the model returned 4 classes, 0 to 3; for pixels of the ground truth that do not count, "
+        "ignore=255",
+    ),
 }
 
 

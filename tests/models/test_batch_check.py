@@ -124,3 +124,17 @@ def test_the_check_decides_nothing_and_changes_nothing():
     assert mixes_batches(segmenter, images) > 1  # batch norm in training mode
     assert segmenter.activation == "auto"
     assert torch.equal(images, IMAGES)
+
+
+BESIDE_BRIGHT = torch.cat([IMAGES, 9 * IMAGES[:1]])
+
+
+@pytest.mark.parametrize("ask", ["masks", "probabilities"])
+@pytest.mark.parametrize("name", MIXING)
+def test_a_segmenter_gives_what_each_image_gives_alone(name, ask):
+    segmenter = hw.Segmenter(seeded(MIXING[name]), activation="sigmoid", target=0, classes="independent")
+    alone = np.concatenate([getattr(segmenter, ask)(image[None]) for image in BESIDE_BRIGHT])
+    with pytest.warns(UserWarning, match="depends on the other images of its batch; going on one image at a time"):
+        together = getattr(segmenter, ask)(BESIDE_BRIGHT)
+    np.testing.assert_array_equal(together, alone)
+    assert segmenter.reading.batch_dependent
