@@ -135,12 +135,23 @@ class ActivationHook:
     reduce : callable
         What to keep of an output (N, ...). It is called before the model goes on, because what follows may overwrite
         the output in place.
+    network : torch.nn.Module, optional
+        What is run. Of several runs of it only the first is recorded: a Segmenter may run it again to find out how its
+        output is to be read.
     """
 
-    def __init__(self, module: nn.Module, name: str, reduce: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        name: str,
+        reduce: Callable[[Tensor], Tensor],
+        network: nn.Module | None = None,
+    ) -> None:
         self._module = module
         self._name = name
         self._reduce = reduce
+        self._network = network
+        self._runs = 0
         self._recorded: list[Tensor | LayerError] = []
         self._thread = 0
 
@@ -148,16 +159,25 @@ class ActivationHook:
     def attached(self) -> Iterator[ActivationHook]:
         """Record the runs of this thread; the hook is removed at the end, whatever happens."""
         self._thread = threading.get_ident()
-        handle = nn.Module.register_forward_hook(self._module, self._record)
+        handles = [nn.Module.register_forward_hook(self._module, self._record)]
+        if self._network is not None:
+            handles.append(nn.Module.register_forward_pre_hook(self._network, self._count_run))
         try:
             yield self
         finally:
-            handle.remove()
-            self._recorded.clear()
+            for handle in handles:
+                handle.remove()
+            self.clear()
+
+    def _count_run(self, _network: nn.Module, _inputs: Any) -> None:
+        if threading.get_ident() == self._thread:
+            self._runs += 1
 
     def _record(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
         if threading.get_ident() != self._thread:
             return  # another run of the same model, a scan in the background for instance
+        if self._runs > 1:
+            return
         # An error raised here would seem to be the model's own; it is kept for `take`.
         try:
             self._recorded.append(self._reduce(self._checked(output)))
@@ -178,10 +198,11 @@ class ActivationHook:
     def clear(self) -> None:
         """Discard what a run that failed has left."""
         self._recorded.clear()
+        self._runs = 0
 
     def take(self, count: int) -> Tensor:
         """What was kept, (count, ...), of the run that just ended."""
-        recorded, self._recorded = self._recorded, []
+        recorded, self._recorded, self._runs = self._recorded, [], 0
         if not recorded:
             raise LayerError(f"layer {self._name!r} did not run when the model ran; choose one that takes part")
         if len(recorded) > 1:

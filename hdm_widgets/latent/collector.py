@@ -186,12 +186,13 @@ class Collector:
             yield unwrapped_segmenter(self.segmenter)
 
     def _hook(self, layer: Layer) -> ActivationHook:
-        module = find_module(network_of(self.segmenter), layer.name)
+        network = network_of(self.segmenter)
+        module = find_module(network, layer.name)
 
         def reduce(activation: Tensor) -> Tensor:
             return pooled(layer.maps(activation), self.pool, self.grid)
 
-        return ActivationHook(module, layer.name, reduce)
+        return ActivationHook(module, layer.name, reduce, unwrapped(network))
 
     def _first(self, dataset: Dataset, length: int, on_error: str, ignore: Ignore | None) -> tuple[Item, Layer]:
         """The first item that can be used, whose size is that of all, and the layer with its output for it."""

@@ -100,7 +100,7 @@ def _named(segmenter: Segmenter, model: nn.Module, layer: nn.Module | str, image
     network = unwrapped(model)
     name, module = _module(model, network, layer)
     path = split_name(layer)[1] if isinstance(layer, str) else ()
-    with ActivationHook(module, joined_name(name, path), torch.clone).attached() as hook:
+    with ActivationHook(module, joined_name(name, path), torch.clone, network).attached() as hook:
         segmenter.raw(images)
         shape = tuple(hook.take(len(images)).shape[1:])
     output = Output(Call(module, name), path, shape)

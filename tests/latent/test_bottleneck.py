@@ -79,7 +79,7 @@ ARCHITECTURES = {
 def test_the_bottleneck_is_found(architecture):
     build, name, shape = ARCHITECTURES[architecture]
     model = build()
-    layer, module = find_layer(hw.Segmenter(model, target=0), "auto", noise(2, 1, 64, 64))
+    layer, module = find_layer(hw.Segmenter(model, target=0, activation="sigmoid"), "auto", noise(2, 1, 64, 64))
     assert layer == Layer(name, shape, chosen=True)
     assert module is model.get_submodule(name)
     # The same layer by name and as a module is the same, only not chosen.
@@ -190,6 +190,7 @@ def test_a_single_place_for_the_whole_image_is_no_bottleneck():
     ],
     ids=["out of a dict", "logits of a dict", "tuple", "list", "object with logits"],
 )
+@pytest.mark.filterwarnings("ignore:.*maps of several sizes")
 def test_a_head_that_the_output_does_not_depend_on_is_no_bottleneck(form):
     assert found(WithAuxiliary(form)).name == "middle"
 

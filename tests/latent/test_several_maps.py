@@ -160,9 +160,10 @@ def test_auto_takes_the_deepest_of_several_maps():
 
 def test_a_space_of_one_of_several_maps_is_kept(tmp_path):
     model, items = Model(list), [(image, image[0] > 0.5) for image in IMAGES]
-    space = hw.LatentSpace(model, layer="encoder[-1]", pool="flatten").fit(items, **QUIET)
+    segmenter = hw.Segmenter(model, activation="sigmoid")
+    space = hw.LatentSpace(segmenter, layer="encoder[-1]", pool="flatten").fit(items, **QUIET)
     assert space.layer_name_ == "encoder[-1]"
     np.testing.assert_allclose(space.collection_.features, COARSE.flatten(1), atol=1e-6)
     space.save(tmp_path)
-    loaded = hw.LatentSpace.load(tmp_path, model, items)
+    loaded = hw.LatentSpace.load(tmp_path, segmenter, items)
     np.testing.assert_allclose(loaded.transform(IMAGES[:3]), space.embedding_[:3], atol=1e-6)

@@ -122,7 +122,7 @@ def test_maps_without_an_axis_for_channels_are_no_tokens():
 def test_a_saved_space_keeps_the_grid(tmp_path):
     images = noise(12, 1, 32, 32)
     model, items = Transformer(1), [(image, image[0] > 0.5) for image in images]
-    space = hw.LatentSpace(model, pool="flatten").fit(items, progress=False)
+    space = hw.LatentSpace(hw.Segmenter(model, activation="sigmoid"), pool="flatten").fit(items, progress=False)
     space.save(tmp_path)
     loaded = hw.LatentSpace.load(tmp_path, model)
     assert loaded.layer_.grid == space.layer_.grid == (4, 4)
