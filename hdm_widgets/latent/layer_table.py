@@ -26,7 +26,7 @@ from hdm_widgets.models.segmenter import Model, Segmenter
 __all__ = ["LayerTable", "layers"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerTable(Sequence[Layer]):
     """The layers of a model that can be named, in the order of its modules.
 
@@ -103,7 +103,7 @@ def layers(
     image: Tensor | NDArray[Any],
     *,
     layout: Layout = "auto",
-    device: Any = None,
+    device: torch.device | str | None = None,
 ) -> LayerTable:
     """List the layers of a model that `LatentSpace` can take, with what they put out for an image.
 
