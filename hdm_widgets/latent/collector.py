@@ -37,7 +37,7 @@ from hdm_widgets.latent.items import (
     warn_of_ambiguity,
 )
 from hdm_widgets.latent.layers import find_layer
-from hdm_widgets.latent.layouts import Layout, channels_first
+from hdm_widgets.latent.layouts import Layout
 from hdm_widgets.latent.thumbnails import ThumbnailMaker
 from hdm_widgets.models.batch_check import run_singly_if_mixing
 from hdm_widgets.models.batch_size import BatchSize, run_in_batches
@@ -202,12 +202,13 @@ class Collector:
             yield unwrapped_segmenter(self.segmenter)
 
     def _hook(self, layer: Layer) -> ActivationHook:
-        module = find_module(network_of(self.segmenter), layer.name)
+        network = network_of(self.segmenter)
+        module = find_module(network, layer.name)
 
         def reduce(activation: Tensor) -> Tensor:
-            return pooled(channels_first(activation, layer.layout), self.pool, self.grid)
+            return pooled(layer.maps(activation), self.pool, self.grid)
 
-        return ActivationHook(module, layer.name, reduce)
+        return ActivationHook(module, layer.name, reduce, unwrapped(network))
 
     def _first(self, dataset: Dataset, on_error: str, reading: dict[str, Any]) -> tuple[int, Item, Layer]:
         """The first item that can be used, with its index, and the layer with its output for it.
@@ -240,7 +241,7 @@ class Collector:
             self._found(item.image.repeat(2, 1, 1, 1))
             or find_layer(self.segmenter, self.layer, item.image[None], self.layout)[0]
         )
-        example = pooled(torch.zeros(1, *layer.shape), self.pool, self.grid)
+        example = pooled(torch.zeros(1, *layer.map_shape), self.pool, self.grid)
         check_width(example.shape[1], self.least_features)
         return layer
 

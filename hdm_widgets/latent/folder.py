@@ -152,7 +152,7 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
             f"expected {len(arrays['mean'])} features"
         )
     collection = Collection(
-        layer=Layer(**about["layer"] | {"shape": tuple(about["layer"]["shape"])}),
+        layer=Layer.from_fields(about["layer"]),
         features=large["features"],
         items=arrays["items"],
         truths=PackedMasks(large["truths"], height, width),

@@ -45,11 +45,12 @@ class LatentSpace(SpaceWithModel):
     model : torch.nn.Module or Segmenter
         A Segmenter must wrap a Module. For other functions, TorchScript and exported programs see `from_features`.
     layer : torch.nn.Module or str
-        Where the activations are taken: a module of the model, its dotted name, or `"auto"` for the bottleneck:
-        the last module before the decoder enlarges its maps. `layer_name_` says which one it was.
+        Where the activations are taken: a module of the model, its dotted name, or `"auto"` for the bottleneck, the
+        deepest feature of the encoder. `"encoder[3]"` is one of several maps that a module returns, by position or key.
+        `hw.layers` lists what can be named, and `layer_name_` says which one it was.
     pool : {"mean", "max", "flatten", "grid"}
         What makes one vector of a layer's maps: the mean or the largest value of each channel, all values, or the
-        means over `grid` x `grid` cells.
+        means over `grid` x `grid` cells. Class tokens of a transformer are left out.
     n_components : int
         Components of the embedding, 2 or more; the map shows the first two.
     iou_empty : float

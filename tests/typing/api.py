@@ -20,7 +20,7 @@ import hdm_widgets as hw
 from hdm_widgets import hdm, metrics
 from hdm_widgets.data import LAND_USES, AerialSample, AerialScenes, InriaTiles, PlantedCue, PlantedCueSample, Tiles
 from hdm_widgets.demo import AerialDemo, ShapesDemo
-from hdm_widgets.latent import Cluster, Neighbors, Selection, Surface
+from hdm_widgets.latent import Cluster, Layer, LayerTable, Neighbors, Selection, Surface
 
 
 def demos() -> None:
@@ -205,6 +205,11 @@ def latent_space(path: Path) -> hw.LatentSpace:
     masks, features = hw.Segmenter(model).masks(everything), everything.mean((2, 3))
     assert_type(hw.LatentSpace.from_features(features, scenes, predictions=masks, columns=None), hw.LatentSpace)
     hw.LatentSpace(model, layout="channels_last")
+    table = hw.layers(model, scenes[0][0], layout="auto")
+    assert_type(table, LayerTable)
+    assert_type(table[0], Layer)
+    assert_type(table.auto, str | None)
+    assert_type(table.names, tuple[str, ...])
     return space
 
 
