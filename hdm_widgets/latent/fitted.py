@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent.clusters import Cluster, Clustering
 from hdm_widgets.latent.collection import Collection
-from hdm_widgets.latent.items import Dataset, merge_columns
+from hdm_widgets.latent.datasets import Dataset
+from hdm_widgets.latent.items import merge_columns
 from hdm_widgets.latent.neighbors import distance_scale
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
@@ -52,6 +53,8 @@ class FittedMap:
     n_cluster_components: int
     random_state: int
     _comparison: list[Clustering] = field(default_factory=list, init=False, repr=False)
+    # Indices in the data set of items that were read again as others.
+    changed: set[int] = field(default_factory=set, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.collection)

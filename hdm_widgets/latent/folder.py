@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from hdm_widgets import _storage
 from hdm_widgets._bitmasks import PackedMasks
+from hdm_widgets._picture import Display
 from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.clusters import Clustering
 from hdm_widgets.latent.collection import Collection
+from hdm_widgets.latent.datasets import Fields
 from hdm_widgets.latent.ordered import OrderedColumn
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.surface import Regressor
+from hdm_widgets.latent.thumbnails import ThumbnailMaker
 
 __all__ = ["Stored", "read", "write"]
 
@@ -92,6 +95,9 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
         },
         "skipped": {str(index): message for index, message in collection.skipped.items()},
         "ignored": collection.ignored is not None,
+        "ignore_value": collection.ignore_value,
+        "fields": collection.fields.described(),
+        "thumbnails": None if collection.thumbnail_maker is None else dataclasses.asdict(collection.thumbnail_maker),
         "exact": projection.exact,
         "network": network,
         "clustering": None if clustering is None else clustering.row(),
@@ -162,6 +168,10 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
         image_shape=tuple(about["picture_shape"]),
         skipped={int(index): message for index, message in about["skipped"].items()},
         ignored=None if ignored is None else PackedMasks(ignored, height, width),
+        # Older folders have none of these.
+        fields=Fields.from_description(about.get("fields", {})),
+        ignore_value=about.get("ignore_value"),
+        thumbnail_maker=_thumbnails(about.get("thumbnails")),
     )
     projection = Projection(
         mean=arrays["mean"],
@@ -190,6 +200,10 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
 def _ordered(column: NDArray[Any], categories: list[Any] | None) -> NDArray[Any]:
     """The column with the order of its values, if it has one."""
     return column if categories is None else OrderedColumn(column, tuple(categories))
+
+
+def _thumbnails(about: dict[str, Any] | None) -> ThumbnailMaker | None:
+    return None if about is None else ThumbnailMaker(about["block"], Display(**about["display"]))
 
 
 def _mapped(path: Path, count: int) -> NDArray[Any]:

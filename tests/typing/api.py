@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import hdm_widgets as hw
 from hdm_widgets import hdm, metrics
-from hdm_widgets.data import LAND_USES, AerialSample, AerialScenes, InriaTiles, PlantedCue, PlantedCueSample
+from hdm_widgets.data import LAND_USES, AerialSample, AerialScenes, InriaTiles, PlantedCue, PlantedCueSample, Tiles
 from hdm_widgets.demo import AerialDemo, ShapesDemo
 from hdm_widgets.latent import Cluster, Neighbors, Selection, Surface
 
@@ -46,7 +46,8 @@ def data_sets() -> None:
 
 
 def tiles(root: Path) -> InriaTiles:
-    return hw.data.InriaTiles(root)
+    assert_type(hw.data.Tiles(root, root, bands=(4, 3, 2), scale=10_000), Tiles)
+    return hw.data.InriaTiles(root, bands=[1], scale=255.0)
 
 
 def segment_images(images: NDArray[np.float32]) -> None:
@@ -181,6 +182,7 @@ def latent_space(path: Path) -> hw.LatentSpace:
     model, scenes = hw.demo.aerial(24)
     space = hw.LatentSpace(model, layer="auto", pool="mean", n_components=2, iou_empty=0.0, random_state=0)
     assert_type(space.fit(scenes, ignore=255, progress=False), hw.LatentSpace)
+    assert_type(space.fit(scenes, image=0, mask=lambda item: item[1], progress=False), hw.LatentSpace)
     images = torch.stack([scenes[0][0], scenes[1][0]])
     assert_type(space.embedding_, NDArray[np.float64])
     assert_type(space.iou_, NDArray[np.float64])

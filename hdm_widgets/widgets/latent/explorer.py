@@ -341,6 +341,7 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         for name, change in changes.items():
             self._gallery.on_request(name, partial(self._changed_by, change))
         self._gallery.on_request("explain", self._explain_asked)
+        self._gallery.on_changed(self._say)
         self._toolbar.on_request("export", lambda _: self._export())
         self._table.on_request("choose", lambda asked: self._choose_cluster(asked["label"]))
         self._legend.on_request("gesture", self._gesture)

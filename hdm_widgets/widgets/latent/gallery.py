@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,7 @@ class Gallery(Part):
         _, height, width = space.collection_.image_shape
         self._space: LatentSpace | None = space
         self._captions: Column | None = None
+        self._say: Callable[[str], None] | None = None
         super().__init__(
             can_explain=space.dataset_ is not None and space.segmenter is not None,
             _about={
@@ -81,6 +82,10 @@ class Gallery(Part):
     def show(self, indices: NDArray[np.int64]) -> None:
         """Show these items, in the order that `sort` asks for."""
         self._items = self._sorted(indices).astype(np.int32)
+
+    def on_changed(self, say: Callable[[str], None]) -> None:
+        """Call `say` once with a text, when an image that is read again is not the one of the map."""
+        self._say = say
 
     def caption(self, column: Column | None) -> None:
         """Put a column's value beside the IoU under each image; None: the IoU alone."""
@@ -116,6 +121,13 @@ class Gallery(Part):
             entry, parts = self._entry(int(index))
             entries.append(entry)
             buffers += parts
+        changed = [index for index in indices if self._space is not None and self._space.is_changed(int(index))]
+        if changed and self._say is not None:
+            self._say(
+                f"The data set gave another image or mask for item {changed[0]} than for the map, as with random "
+                "augmentation. Thumbnails of what the map was made of are shown in place of such images."
+            )
+            self._say = None
         return {"images": entries}, buffers
 
     def _entry(self, index: int) -> tuple[dict[str, Any], list[bytes]]:
@@ -138,7 +150,7 @@ class Gallery(Part):
     def close(self) -> None:
         """Remove the widget and free the space."""
         super().close()
-        self._space = self._captions = None
+        self._space = self._captions = self._say = None
 
 
 def selection_row(selection: Selection) -> dict[str, Any]:
