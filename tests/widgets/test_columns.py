@@ -197,6 +197,32 @@ def test_ordered_categories_keep_their_order_also_in_a_file(explore, mixed, size
         np.testing.assert_array_equal(space.table()["size"].codes, sizes.codes)
 
 
+@pytest.mark.parametrize(
+    ("given", "kind", "entries"),
+    [
+        (["a", None, "a"], "categories", [("a", 6), ("missing", 3)]),
+        (["a", np.nan, ""], "categories", [("a", 3), ("missing", 6)]),
+        ([pandas.Timestamp(2020, 1, 2), pandas.NaT, pandas.Timestamp(2020, 1, 5)], "scale", 3),
+        ([7, None, 9], "scale", 3),
+        (pandas.array([7, None, None] * 3, "Int64"), "scale", 6),
+        ([None, None, None], "categories", [("missing", 9)]),
+    ],
+    ids=["None", "NaN and empty", "NaT", "number", "pandas' integers", "nothing"],
+)
+def test_what_is_missing_in_a_column_is_counted_as_missing(explore, map_of, make_places, given, kind, entries):
+    column = given if len(given) == 9 else given * 3
+    explorer = explore(map_of(make_places(9, columns={"it": column})), color_by="it")
+    shown = LatentScreen(explorer)
+    legend = shown.legend["legend"]
+    assert legend["kind"] == kind
+    if kind == "scale":
+        assert (legend["missing"], legend["missingLabel"]) == (entries, "missing")
+    else:
+        assert [(entry["label"], entry["count"]) for entry in legend["entries"]] == entries
+    assert shown.points.colors[1] == MISSING
+    assert ["it", "missing"] in shown.legend.ask("thumbnail", item=1)[0]["facts"]
+
+
 @pytest.mark.parametrize("kind", ["Categorical", "Series", "numbers", "unordered", "DataFrame"])
 def test_the_order_of_a_categorical_of_pandas_is_read(map_of, make_places, kind):
     values, categories = np.resize(["b", "c", "a"], 9), ["c", "a", "b"]
