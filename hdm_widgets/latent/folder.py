@@ -197,13 +197,13 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
     return Stored(about["settings"], collection, projection, regressor, clustering)
 
 
+def _thumbnails(about: dict[str, Any] | None) -> ThumbnailMaker | None:
+    return None if about is None else ThumbnailMaker(about["block"], Display(**about["display"]))
+
+
 def _ordered(column: NDArray[Any], categories: list[Any] | None) -> NDArray[Any]:
     """The column with the order of its values, if it has one."""
     return column if categories is None else OrderedColumn(column, tuple(categories))
-
-
-def _thumbnails(about: dict[str, Any] | None) -> ThumbnailMaker | None:
-    return None if about is None else ThumbnailMaker(about["block"], Display(**about["display"]))
 
 
 def _mapped(path: Path, count: int) -> NDArray[Any]:
