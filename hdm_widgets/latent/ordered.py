@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["OrderedColumn", "keep_order"]
+__all__ = ["OrderedColumn", "keep_common_order", "keep_order"]
 
 
 class OrderedColumn(np.ndarray[Any, np.dtype[Any]]):
@@ -65,3 +66,10 @@ def keep_order(column: NDArray[Any], given: object) -> NDArray[Any]:
     # What is missing may have come as the text of whatever stood for it.
     known = np.isin(column, categories)
     return OrderedColumn(np.where(known, column, "") if texts else column, categories)
+
+
+def keep_common_order(column: NDArray[Any], parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """A column that was joined of parts, with their order if they all have the same."""
+    orders = {part.categories if isinstance(part, OrderedColumn) else () for part in parts}
+    categories = orders.pop() if len(orders) == 1 else ()
+    return OrderedColumn(column, categories) if categories else column

@@ -9,6 +9,7 @@ import traitlets
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from on_screen import LatentScreen
+from torch.utils.data import ConcatDataset, Subset
 
 import hdm_widgets as hw
 from hdm_widgets.latent.ordered import OrderedColumn
@@ -195,6 +196,52 @@ def test_ordered_categories_keep_their_order_also_in_a_file(explore, mixed, size
         assert entries == [("small", 15), ("medium", 15), ("large", 15), ("missing", 15)]
         assert space.table()["size"].categories == ("small", "medium", "large")
         np.testing.assert_array_equal(space.table()["size"].codes, sizes.codes)
+
+
+@pytest.mark.parametrize(
+    ("orders", "expected"),
+    [
+        ([("c", "a", "b")] * 2, ("c", "a", "b")),
+        ([("c", "a", "b"), ("a", "b", "c")], None),
+        ([("c", "a", "b"), None], None),
+    ],
+    ids=["the same", "another", "one has none"],
+)
+def test_the_order_of_data_sets_within_a_data_set(map_of, make_places, orders, expected):
+    parts = []
+    for order in orders:
+        values = np.resize(["b", "c", "a"], 9)
+        grades = values if order is None else pandas.Series(pandas.Categorical(values, order, ordered=True))
+        parts.append(make_places(9, columns={"grade": grades}))
+    column = map_of(ConcatDataset([Subset(parts[0], [5, 1, 0]), parts[1]])).columns_["grade"]
+    assert column.tolist()[:4] == ["a", "c", "b", "b"]
+    assert getattr(column, "categories", None) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "entries"),
+    [
+        (["a", None, "a"], "categories", [("a", 6), ("missing", 3)]),
+        (["a", np.nan, ""], "categories", [("a", 3), ("missing", 6)]),
+        ([pandas.Timestamp(2020, 1, 2), pandas.NaT, pandas.Timestamp(2020, 1, 5)], "scale", 3),
+        ([7, None, 9], "scale", 3),
+        (pandas.array([7, None, None] * 3, "Int64"), "scale", 6),
+        ([None, None, None], "categories", [("missing", 9)]),
+    ],
+    ids=["None", "NaN and empty", "NaT", "number", "pandas' integers", "nothing"],
+)
+def test_what_is_missing_in_a_column_is_counted_as_missing(explore, map_of, make_places, given, kind, entries):
+    column = given if len(given) == 9 else given * 3
+    explorer = explore(map_of(make_places(9, columns={"it": column})), color_by="it")
+    shown = LatentScreen(explorer)
+    legend = shown.legend["legend"]
+    assert legend["kind"] == kind
+    if kind == "scale":
+        assert (legend["missing"], legend["missingLabel"]) == (entries, "missing")
+    else:
+        assert [(entry["label"], entry["count"]) for entry in legend["entries"]] == entries
+    assert shown.points.colors[1] == MISSING
+    assert ["it", "missing"] in shown.legend.ask("thumbnail", item=1)[0]["facts"]
 
 
 @pytest.mark.parametrize("kind", ["Categorical", "Series", "numbers", "unordered", "DataFrame"])
