@@ -37,10 +37,10 @@ from hdm_widgets.latent.items import (
     warn_of_ambiguity,
 )
 from hdm_widgets.latent.layers import find_layer
-from hdm_widgets.latent.layouts import Layout, channels_first
+from hdm_widgets.latent.layouts import Layout
 from hdm_widgets.latent.thumbnails import ThumbnailMaker
 from hdm_widgets.models.batch_check import run_singly_if_mixing
-from hdm_widgets.models.batch_size import run_in_batches
+from hdm_widgets.models.batch_size import BatchSize, run_in_batches
 from hdm_widgets.models.compiled import uncompiled
 from hdm_widgets.models.errors import ModelError, ModelOutputError, is_out_of_memory
 from hdm_widgets.models.modules import unwrapped
@@ -50,6 +50,9 @@ __all__ = ["Collector", "check_width"]
 
 # Activations beyond this many bytes go to a temporary file.
 MEMORY_LIMIT = 1 << 30
+# Pixels of a batch whose size is not given. On a CPU, larger batches fall out of cache.
+_CPU_PIXELS, _GPU_PIXELS = 1 << 18, 1 << 21
+_LARGEST_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class Collector:
                 segmenter.raw(batch)
                 return hook.take(len(batch)).cpu().numpy()
 
-            sizes = self.segmenter.sizes_for(images[0])
+            sizes = self._sizes(images[0])
             if len(images) > 1:
                 run_singly_if_mixing(self.segmenter, images[0], sizes, remind=False)
             batches = run_in_batches(len(images), run, sizes)
@@ -134,7 +137,7 @@ class Collector:
         reading: dict[str, Any] = {"fields": fields, "ignore": ignore, "preprocess": self._preprocess}
         with self._running() as segmenter:
             at, first, layer = self._first(dataset, on_error, reading)
-            sizes = self.segmenter.sizes_for(first.image)
+            sizes = self._sizes(first.image)
             run_singly_if_mixing(self.segmenter, first.image, sizes, remind=True)
             self.display.check(len(first.image))
             thumbnails = ThumbnailMaker.for_size(first.mask.shape, self.thumbnail, self.display)
@@ -180,6 +183,13 @@ class Collector:
                     run_waiting()
         return builder.build_some(tables)
 
+    def _sizes(self, image: Tensor) -> BatchSize:
+        """Batches of a size that depends on the images alone: rounding is another in batches of another size."""
+        device = self.segmenter.run_device
+        pixels = _CPU_PIXELS if device.type == "cpu" else _GPU_PIXELS
+        fitting = max(1, pixels // (image.shape[-2] * image.shape[-1]))
+        return BatchSize(self.segmenter.batch_size or min(_LARGEST_BATCH, fitting), image, device)
+
     @property
     def _preprocess(self) -> bool:
         """Whether the Segmenter takes images of any values."""
@@ -192,12 +202,13 @@ class Collector:
             yield unwrapped_segmenter(self.segmenter)
 
     def _hook(self, layer: Layer) -> ActivationHook:
-        module = find_module(network_of(self.segmenter), layer.name)
+        network = network_of(self.segmenter)
+        module = find_module(network, layer.name)
 
         def reduce(activation: Tensor) -> Tensor:
-            return pooled(channels_first(activation, layer.layout), self.pool, self.grid)
+            return pooled(layer.maps(activation), self.pool, self.grid)
 
-        return ActivationHook(module, layer.name, reduce)
+        return ActivationHook(module, layer.name, reduce, unwrapped(network))
 
     def _first(self, dataset: Dataset, on_error: str, reading: dict[str, Any]) -> tuple[int, Item, Layer]:
         """The first item that can be used, with its index, and the layer with its output for it.
@@ -230,7 +241,7 @@ class Collector:
             self._found(item.image.repeat(2, 1, 1, 1))
             or find_layer(self.segmenter, self.layer, item.image[None], self.layout)[0]
         )
-        example = pooled(torch.zeros(1, *layer.shape), self.pool, self.grid)
+        example = pooled(torch.zeros(1, *layer.map_shape), self.pool, self.grid)
         check_width(example.shape[1], self.least_features)
         return layer
 

@@ -103,7 +103,8 @@ class FittedMap:
             yield from tuple(self._comparison)
             return
         found: list[Clustering] = []
-        for clustering in grouping.compare(self.cluster_coordinates, random_state=self.random_state):
+        rounding, seed = self.projection.rounding, self.random_state
+        for clustering in grouping.compare(self.cluster_coordinates, random_state=seed, rounding=rounding):
             found.append(clustering)
             yield clustering
         if not found:
@@ -129,7 +130,13 @@ class FittedState:
     def clustered(self, clustering: Clustering) -> FittedState:
         """The same map with these clusters."""
         found = self.map
-        clusters = grouping.describe(clustering.labels, found.cluster_coordinates, found.iou, found.overlaps.truth_area)
+        clusters = grouping.describe(
+            clustering.labels,
+            found.cluster_coordinates,
+            found.iou,
+            found.overlaps.truth_area,
+            found.projection.rounding,
+        )
         return FittedState(found, clustering, clusters)
 
     @cached_property

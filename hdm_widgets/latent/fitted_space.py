@@ -280,6 +280,7 @@ class FittedSpace:
                 eps=eps,
                 min_samples=5 if min_samples is None else min_samples,
                 random_state=state.map.random_state,
+                rounding=state.map.projection.rounding,
             )
         clustered = state.clustered(chosen)
         # Clusters that a thread sought in an older map are not those of a newer one.
@@ -306,7 +307,10 @@ class FittedSpace:
 
         shown = tqdm(self.comparison(), disable=not progress, unit="clustering", desc="comparing clusterings")
         rows = [clustering.row() for clustering in shown]
-        return pandas.DataFrame(rows).sort_values("silhouette", ascending=False, ignore_index=True)
+        frame = pandas.DataFrame(rows)
+        # Of several clusterings that are equal but for rounding, the first comes first.
+        order = frame["silhouette"].round(6).sort_values(ascending=False, kind="stable").index
+        return frame.loc[order].reset_index(drop=True)
 
     def comparison(self) -> Iterator[Clustering]:
         """The clusterings of `compare_clusterings` one by one; a finished comparison is kept.

@@ -23,6 +23,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset, get_worker_info
 from hdm_widgets._masks import Ambiguity, Ignore, check_truth, find_ambiguity
 from hdm_widgets._validation import check_image, check_image_values, image_size, is_whole, to_tensor, warn_user
 from hdm_widgets.latent.datasets import Dataset, Fields, from_pillow
+from hdm_widgets.latent.ordered import keep_common_order, keep_order
 from hdm_widgets.latent.scores import former_name
 
 __all__ = [
@@ -300,7 +301,7 @@ def check_columns(columns: object, length: int) -> dict[str, NDArray[Any]]:
         column = as_column(values)
         if column.ndim != 1:
             raise ValueError(f"column {name!r} must have one entry per item, got shape {column.shape}")
-        checked[str(name)] = column
+        checked[str(name)] = keep_order(column, values)
     return checked
 
 
@@ -326,10 +327,13 @@ def dataset_columns(dataset: object) -> dict[str, NDArray[Any]]:
         return {name: values[rows] for name, values in dataset_columns(dataset.dataset).items()}
     if isinstance(dataset, ConcatDataset):
         items: list[dict[str, Any]] = []
-        for part in dataset.datasets:
-            columns = dataset_columns(part)
+        parts = [(part, dataset_columns(part)) for part in dataset.datasets]
+        for part, columns in parts:
             items += [{name: values[row] for name, values in columns.items()} for row in range(len(part))]  # type: ignore[arg-type]  # as above
-        return join_columns(items)
+        return {
+            name: keep_common_order(column, [columns[name] for _, columns in parts if name in columns])
+            for name, column in join_columns(items).items()
+        }
     return {}
 
 

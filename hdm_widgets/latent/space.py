@@ -28,7 +28,7 @@ from hdm_widgets.latent.new_images import SpaceWithModel
 from hdm_widgets.latent.own_features import collect_features
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
-from hdm_widgets.latent.surface import Regressor
+from hdm_widgets.latent.surface import Regressor, rounded
 from hdm_widgets.models.segmenter import Model, Segmenter
 
 __all__ = ["LatentSpace"]
@@ -45,11 +45,12 @@ class LatentSpace(SpaceWithModel):
     model : torch.nn.Module or Segmenter
         A Segmenter must wrap a Module. For other functions, TorchScript and exported programs see `from_features`.
     layer : torch.nn.Module or str
-        Where the activations are taken: a module of the model, its dotted name, or `"auto"` for the bottleneck:
-        the last module before the decoder enlarges its maps. `layer_name_` says which one it was.
+        Where the activations are taken: a module of the model, its dotted name, or `"auto"` for the bottleneck, the
+        deepest feature of the encoder. `"encoder[3]"` is one of several maps that a module returns, by position or key.
+        `hw.layers` lists what can be named, and `layer_name_` says which one it was.
     pool : {"mean", "max", "flatten", "grid"}
         What makes one vector of a layer's maps: the mean or the largest value of each channel, all values, or the
-        means over `grid` x `grid` cells.
+        means over `grid` x `grid` cells. Class tokens of a transformer are left out.
     n_components : int
         Components of the embedding, 2 or more; the map shows the first two.
     iou_empty : float
@@ -378,7 +379,7 @@ class LatentSpace(SpaceWithModel):
         kept = min(max(self.n_components, self.n_cluster_components), count - 1, width)
         with kept_if_interrupted(collection):
             projection = Projection.fit(collection.features, kept, random_state=self.random_state, progress=progress)
-            self._fitted = FittedState(self._mapped(collection, projection, dataset))
+            self._fitted = FittedState(self._mapped(collection, projection.without_rounding(), dataset))
         return self
 
     def _mapped(
@@ -391,7 +392,7 @@ class LatentSpace(SpaceWithModel):
         overlaps = Overlaps(collection.tp, collection.fn, collection.fp, self.iou_empty)
         coordinates = projection.transform(collection.features)
         if regressor == "fit":
-            regressor = Regressor.fit(coordinates[:, :2], overlaps.iou, random_state=self.random_state)
+            regressor = Regressor.fit(rounded(coordinates[:, :2]), overlaps.iou, random_state=self.random_state)
         return FittedMap(
             collection=collection,
             projection=projection,

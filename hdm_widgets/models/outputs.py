@@ -18,6 +18,8 @@ __all__ = ["MapSource", "OutputRule", "check_output_rule", "find_maps"]
 
 # Keys of the final maps in common libraries: torchvision, transformers.
 _FINAL = ("out", "logits")
+# Maps whose sides are smaller by more than this factor are features, not masks.
+_FEATURES = 8
 # Attributes of models that return a class and a mask for each query: Mask2Former, MaskFormer, EoMT.
 _CLASSES, _MASKS = "class_queries_logits", "masks_queries_logits"
 
@@ -240,7 +242,13 @@ def _compared(source: MapSource, found: Mapping[Any, Any], taken: Any) -> tuple[
     warning : str
         Says how they differ; empty if they give the same masks from as many channels.
     """
-    others = [key for key in found if key != taken]
+    # Much smaller maps of other channels are features, not masks.
+    coarse = _pixels(found[taken]) / _FEATURES**2
+    others = [
+        key
+        for key, maps in found.items()
+        if key != taken and (_channels(maps) == _channels(found[taken]) or _pixels(maps) >= coarse)
+    ]
     if not others:
         return source, ""
     # Of maps that are small or features, those of the size of the ones taken are what else may be meant.

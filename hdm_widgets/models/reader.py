@@ -29,10 +29,6 @@ _OUTSIDE = 1e-3
 _SUM_ERROR = 0.02
 # Values between 0 and a maximum in this range are gray levels, not logits.
 _GRAY_LEVELS = (100, 255)
-# Single maps of which no value is negative are rarely logits if one is larger.
-_LARGE_LOGIT = 5
-# Nor are those without positive values if the largest is as close to 0, as a fraction of their range.
-_LOGARITHM = 0.05
 
 
 class OutputReader:
@@ -285,7 +281,7 @@ class OutputReader:
                 notes=(*self.reading.notes, f"The first output had values from {low:.3g} to {high:.3g}"),
             )
             if activation == "sigmoid" and self._asked == "auto" and not several and not low < 0 < high:
-                one_sign = self._note_one_sign(low, high)
+                one_sign = self._note_one_sign(low)
                 self.reading = self.reading.noted(notes=(*self.reading.notes, one_sign))
             if several and not self.independent:
                 self.target(maps.shape[1])
@@ -323,26 +319,18 @@ class OutputReader:
                     f"({self._changed('maps.long()')}), for logits write activation='sigmoid'"
                 )
 
-    def _note_one_sign(self, low: float, high: float) -> str:
-        """A note for the reading if no logit is negative, or none is positive; a warning if they may be no logits."""
+    def _note_one_sign(self, low: float) -> str:
+        """A note for the reading: no logit is negative, or none is positive; they may be no logits."""
         if low >= 0:
             where = "wherever they are above 0" if low == 0 else "everywhere in this image"
-            note = f"No value is negative: if they are logits, the segment is {where}"
-            suspicious = low < high and high > _LARGE_LOGIT
-            advice = (
+            return (
+                f"No value is negative: if they are logits, the segment is {where}; else write "
                 f"{self._changed('maps / 100')} for percentages, or activation='none' and a threshold for other scales"
             )
-        else:
-            note = "No value is positive: if they are logits, the segment is nowhere in this image"
-            # The logarithms of large probabilities are just below 0.
-            suspicious = -high < _LOGARITHM * (high - low)
-            advice = f"{self._changed('maps.exp()')} for log-probabilities"
-        if suspicious:
-            warn_user(
-                f"the model returned values from {low:.3g} to {high:.3g} for the first image. {note}; else write "
-                f"{advice}; activation='sigmoid' says that they are logits, without this warning"
-            )
-        return note
+        return (
+            "No value is positive: if they are logits, the segment is nowhere in this image; else write "
+            f"{self._changed('maps.exp()')} for log-probabilities"
+        )
 
     def _check_sums(self, maps: Tensor) -> None:
         if self._source is not None and "queries" in self._source.text:
