@@ -7,7 +7,6 @@ Python is disabled, one line of each explorer says why, and nothing is waited fo
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ from at_rest import at_rest, boxes_of
 from conftest import new_page
 from exported_page import export, route_to_files
 from hdm_page import Explorer
-from jupyter_hosts import TIMEOUT, TIMEOUT_MS, Complaints, JupyterServer, NotebookPage
+from jupyter_hosts import TIMEOUT_MS, Complaints, JupyterServer, NotebookPage
 from known_space import AGAIN, ALL, EXPLORER, SPACE, block, by_iou
 from latent_page import LatentPage
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 HDM = """
 image = np.zeros((1, 48, 48), np.float32)
@@ -112,8 +111,8 @@ class Both:
             expect(root.get_by_role("alert")).to_have_count(1)
             expect(root.get_by_role("alert")).to_have_text(why)
             expect(root.get_by_text(why)).to_be_visible()
-            await_placed(root)
             expect(root.locator("[aria-busy=true]")).to_have_count(0)
+        assert misplaced(latent.root) == []
         assert self.usable(masks.root) == USABLE
         sorting = ["Cluster", "Items", "Mean IoU ↑", "Median IoU", "Empty truth"]
         assert self.usable(latent.root) == ["three", "overlay", "range", *sorting]
@@ -148,13 +147,6 @@ class Both:
 
     def usable(self, root: Any) -> list[str]:
         return [name.strip() for name in at_rest(root, _USABLE)]
-
-
-def await_placed(root: Locator) -> None:
-    """Wait until nothing is misplaced: style sheets of restored widgets may arrive after them."""
-    deadline = time.monotonic() + TIMEOUT
-    while found := misplaced(root):
-        assert time.monotonic() < deadline, found
 
 
 def moved(places: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -203,6 +195,7 @@ def test_a_restart_leaves_everything_in_its_place(saved: Saved) -> None:
     expect(both.masks.alert).to_have_text(RESTARTED, timeout=TIMEOUT_MS)
     assert moved(saved.places, both.places()) == []
     assert both.drawn() == saved.drawn
+    assert misplaced(both.masks.root) == []
     both.check_without_kernel(RESTARTED)
     assert moved(saved.places, both.places()) == []
 
