@@ -24,15 +24,10 @@ from hdm_widgets.widgets.latent.cluster_table import ClusterTable
 from hdm_widgets.widgets.latent.columns import usable_columns
 from hdm_widgets.widgets.latent.explanation import Explanation
 from hdm_widgets.widgets.latent.gallery import Gallery, selection_row
-from hdm_widgets.widgets.latent.messages import (
-    item_facts,
-    map_colors,
-    points_message,
-    surface_message,
-)
+from hdm_widgets.widgets.latent.messages import NOT_IN_MARIMO, item_facts, map_colors, points_message, surface_message
 from hdm_widgets.widgets.latent.parts import Legend, Toolbar
 from hdm_widgets.widgets.latent.scatter import MOST_POINTS, ScatterFigure
-from hdm_widgets.widgets.latent.selection_history import MODES, SelectionHistory
+from hdm_widgets.widgets.latent.selection_history import MODES, Items, SelectionHistory
 from hdm_widgets.widgets.shared.explorer import Explorer, close_all
 from hdm_widgets.widgets.shared.wire import png
 
@@ -42,17 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["LatentExplorer"]
 
 _CLUSTER_NAME = re.compile(r"cluster \d+")
-_NOT_IN_MARIMO = """<p><b>marimo cannot show the latent explorer:</b> its map is drawn by ipywidgets and bqplot. Open
-the notebook in JupyterLab, Notebook 7 or Voila. Here <code>HDMExplorer</code> works, and the space itself does:
-<code>space.frame()</code>, <code>space.cluster()</code>, <code>space.neighbors(index)</code>.</p>"""
 _BACKGROUNDS = {"expected_iou": "Expected IoU", "none": "None"}
 _COLOR_CHOICES = ("auto", "scale", "categories")
-
-
-class _Items(traitlets.TraitType[Any, Any]):
-    """Positions of items, in any form that `LatentSpace.select` takes."""
-
-    info_text = "positions of items"
 
 
 class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -111,7 +97,7 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
     >>> explorer.close()
     """
 
-    selected = _Items(())
+    selected = Items(())
     color_by = traitlets.Unicode("iou")
     background = traitlets.Unicode("expected_iou")
     color_as = traitlets.Unicode("auto")
@@ -503,7 +489,7 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
 
     def _display_(self) -> HTML:
         """What marimo shows, which has no ipywidgets but anywidgets."""
-        return HTML(_NOT_IN_MARIMO)  # type: ignore[no-untyped-call]
+        return HTML(NOT_IN_MARIMO)  # type: ignore[no-untyped-call]
 
     def __repr__(self) -> str:
         return "LatentExplorer(closed)" if self._ended else f"LatentExplorer({self._space!r})"

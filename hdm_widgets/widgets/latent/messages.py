@@ -12,9 +12,12 @@ from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.columns import COLOR_MODES, Column, usable_columns
 from hdm_widgets.widgets.latent.palette import SCORES, Coloring, coloring, table_of
 
-__all__ = ["MapColors", "item_facts", "map_colors", "points_message", "surface_message"]
+__all__ = ["NOT_IN_MARIMO", "MapColors", "item_facts", "map_colors", "points_message", "surface_message"]
 
 _MOST_FACTS = 5
+NOT_IN_MARIMO = """<p><b>marimo cannot show the latent explorer:</b> its map is drawn by ipywidgets and bqplot. Open
+the notebook in JupyterLab, Notebook 7 or Voila. Here <code>HDMExplorer</code> works, and the space itself does:
+<code>space.frame()</code>, <code>space.cluster()</code>, <code>space.neighbors(index)</code>.</p>"""
 
 
 @dataclass(frozen=True, eq=False)

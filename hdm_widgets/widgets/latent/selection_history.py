@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+import traitlets
 from numpy.typing import NDArray
 
 from hdm_widgets._validation import check_choice
 from hdm_widgets.latent.selection import COLORS, Selection
 from hdm_widgets.latent.space import LatentSpace
 
-__all__ = ["MODES", "Mode", "SelectionHistory"]
+__all__ = ["MODES", "Items", "Mode", "SelectionHistory"]
 
 Mode = Literal["replace", "add", "subtract"]
 MODES: tuple[Mode, ...] = ("replace", "add", "subtract")
@@ -20,6 +21,12 @@ _MOST_STEPS = 100
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 State = tuple[tuple[Selection, ...], int | None]
+
+
+class Items(traitlets.TraitType[Any, Any]):
+    """Positions of items, in any form that `LatentSpace.select` takes."""
+
+    info_text = "positions of items"
 
 
 class SelectionHistory:
