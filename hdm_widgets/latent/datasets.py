@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -56,6 +58,33 @@ class StackedDataset:
         return tuple(part[index] for part in self.parts)
 
 
+class _Row(dict[Any, Any]):
+    """A row of a DataFrame: `row["picture"]`, or `row.picture` as with pandas."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"the row has no column {name!r}; it has {_listed(self)}") from None
+
+
+class _Rows(list[_Row]):
+    """The rows of a DataFrame, as a data set.
+
+    Attributes
+    ----------
+    columns : dict
+        Columns whose values have an order, which the rows do not know.
+    """
+
+    def __init__(self, frame: Any) -> None:
+        super().__init__(_Row(row) for row in frame.to_dict("records"))
+        # By position: several columns of a DataFrame may have one name, of which the rows have the last.
+        ordered = [getattr(dtype, "ordered", False) for dtype in frame.dtypes]
+        named = dict(zip(frame.columns, range(len(ordered)), strict=True))
+        self.columns = {name: frame.iloc[:, place] for name, place in named.items() if ordered[place]}
+
+
 def as_dataset(dataset: object) -> Dataset:
     """The data set, checked; stacked images and masks become one, and so do the rows of a DataFrame.
 
@@ -71,10 +100,11 @@ def as_dataset(dataset: object) -> Dataset:
             "the data set must have a length and items (len(dataset), dataset[i]), got DataLoader; pass the data set "
             "that it reads: loader.dataset"
         )
-    stacked = _stacked(dataset)
+    # A row may have any attributes, such as a column "shape".
+    stacked = None if isinstance(dataset, _Rows) else _stacked(dataset)
     checked: Any = dataset if stacked is None else stacked
     if hasattr(checked, "iloc") and hasattr(checked, "to_dict"):
-        checked = checked.to_dict("records")
+        checked = _Rows(checked)
     if isinstance(checked, (Tensor, np.ndarray)):
         raise TypeError(
             "expected a data set of (image, mask) items, got an array; torch.utils.data.TensorDataset(images, "
@@ -217,9 +247,8 @@ class Fields:
             If it has no such entries, or it cannot be told which they are; the message names the item.
         """
         entries = _entries(item)
-        image, mask = (
-            _find(item, index, name, field, entries) for name, field in (("image", self.image), ("mask", self.mask))
-        )
+        image = _find(item, index, "image", self.image, entries, self.mask)
+        mask = _find(item, index, "mask", self.mask, entries, self.image)
         if image is mask and image is not None:
             raise ValueError(
                 f"item {index}: image and mask are the same entry; say which they are, such as image=0, mask=1"
@@ -241,8 +270,10 @@ class _LostFunction:
         )
 
 
-def _find(item: Any, index: int, name: str, field: Field | None, entries: Mapping[Any, Any] | None) -> Any:
-    """One entry of an item."""
+def _find(
+    item: Any, index: int, name: str, field: Field | None, entries: Mapping[Any, Any] | None, other: Field | None
+) -> Any:
+    """One entry of an item; `other` is where the other of image and mask is."""
     if callable(field):
         try:
             return field(item)
@@ -261,8 +292,12 @@ def _find(item: Any, index: int, name: str, field: Field | None, entries: Mappin
             f"item {index} has no {field!r}: it is of type {type(item).__name__}; give a function of the item, "
             f"{name}=lambda item: ..."
         )
-    others = [key for key in entries if isinstance(key, (str, int)) and key not in ("image", "mask", field)]
-    advice = f"; say which entry is the {name}, such as {name}={others[0]!r}" if others else ""
+    taken = ["image", "mask", field, other]
+    if isinstance(item, (tuple, list)) and item and is_whole(other):
+        taken.append(other % len(item))
+    others = [key for key in entries if isinstance(key, (str, int)) and key not in taken]
+    likely = [key for key in others if _is_image(entries[key])] or others
+    advice = f"; say which entry is the {name}, such as {name}={likely[0]!r}" if likely else ""
     raise ValueError(f"item {index} has no {field!r}; it has {_listed(entries)}{advice}")
 
 
@@ -298,8 +333,10 @@ def _entries(item: Any) -> Mapping[Any, Any] | None:
 
 def _named(item: Any, entries: Mapping[Any, Any] | None) -> dict[str, Any]:
     """All entries of an item that may be columns, by name."""
+    if entries is None:
+        return {name: getattr(item, name) for name in _attributes(item) if hasattr(item, name)}
     if not isinstance(item, (tuple, list)):
-        return {str(key): value for key, value in (entries or {}).items()}
+        return {str(key): value for key, value in entries.items()}
     fields: Sequence[str] = getattr(item, "_fields", ())
     named: dict[str, Any] = {}
     for position, value in enumerate(item):
@@ -308,6 +345,18 @@ def _named(item: Any, entries: Mapping[Any, Any] | None) -> dict[str, Any]:
         else:
             named[fields[position] if fields else f"entry {position}"] = value
     return named
+
+
+def _attributes(item: Any) -> list[str]:
+    """Names of the fields of a dataclass, or of the attributes that any other object has been given."""
+    if dataclasses.is_dataclass(item):
+        return [field.name for field in dataclasses.fields(item)]
+    # What these have beside their values says nothing about the item.
+    if isinstance(item, (Tensor, np.ndarray, Image.Image, os.PathLike, type)):
+        return []
+    slots = (getattr(one, "__slots__", ()) for one in reversed(type(item).__mro__))
+    slotted = [name for names in slots for name in ([names] if isinstance(names, str) else names)]
+    return [name for name in [*slotted, *getattr(item, "__dict__", {})] if not name.startswith("_")]
 
 
 def _listed(entries: Mapping[Any, Any], most: int = 12) -> str:

@@ -39,6 +39,25 @@ class Record:
     label: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    picture: Any
+    label: Any
+    name: str
+    box: tuple = (0, 1)
+
+
+class Slotted:
+    __slots__ = ("label", "name", "picture", "unset")
+
+    def __init__(self, picture, label, name):
+        self.picture, self.label, self.name = picture, label, name
+
+
+def plain(picture, label, name):
+    return SimpleNamespace(picture=picture, label=label, name=name, box=(0, 1), _cache="hidden")
+
+
 def rows(*fields):
     return list(zip(*fields, strict=True))
 
@@ -56,6 +75,15 @@ FIELDS = {
     "named tuples": ([Named(n, i, m) for i, m, n in rows(IMAGES, MASKS, NAMES)],
                      {"image": "picture", "mask": "label"}, {"name": NAMES}),
     "attributes": ([Record(i, m) for i, m in rows(IMAGES, MASKS)], {"image": "picture", "mask": "label"}, {}),
+    "dataclasses": ([Site(*row) for row in rows(IMAGES, MASKS, NAMES)], {"image": "picture", "mask": "label"},
+                    {"name": NAMES}),
+    "objects with slots": ([Slotted(*row) for row in rows(IMAGES, MASKS, NAMES)],
+                           {"image": "picture", "mask": "label"}, {"name": NAMES}),
+    "plain objects": ([plain(*row) for row in rows(IMAGES, MASKS, NAMES)],
+                      {"image": lambda item: item.picture, "mask": lambda item: item.label}, {"name": NAMES}),
+    "rows of a frame by attribute": (pandas.DataFrame({"img": list(IMAGES), "label": list(MASKS), "name": NAMES}),
+                                     {"image": lambda row: row.img, "mask": lambda row: row["label"]},
+                                     {"name": NAMES}),
     "a frame": (pandas.DataFrame({"img": list(IMAGES), "label": list(MASKS), "name": NAMES}),
                 {"image": "img", "mask": "label"}, {"name": NAMES}),
     "rows of a frame": (pandas.DataFrame({"img": list(IMAGES), "label": list(MASKS), "name": NAMES}).iloc,
@@ -140,6 +168,14 @@ def test_a_function_that_no_file_holds_is_asked_for(tmp_path):
         ({"image": IMAGES[0], "label": MASKS[0]}, {}, ValueError,
          "item 0 has no 'mask'; it has 'image', 'label'; say which entry is the mask, such as mask='label'"),
         ({"image": IMAGES[0]}, {"mask": "label"}, ValueError, "item 0 has no 'label'; it has 'image'$"),
+        ({"img": IMAGES[0], "id": 3, "label": MASKS[0]}, {"image": "img"}, ValueError,
+         "item 0 has no 'mask'; it has 'img', 'id', 'label'; say which entry is the mask, such as mask='label'$"),
+        ({"img": IMAGES[0], "label": MASKS[0]}, {"mask": "label"}, ValueError, "the image, such as image='img'$"),
+        ({"img": IMAGES[0]}, {"image": "img"}, ValueError, "item 0 has no 'mask'; it has 'img'$"),
+        ((IMAGES[0], MASKS[0]), {"image": 0, "mask": 2}, ValueError, "it has 0, 1; .*, such as mask=1$"),
+        ((IMAGES[0], MASKS[0]), {"image": -2, "mask": 2}, ValueError, "it has 0, 1; .*, such as mask=1$"),
+        (pandas.DataFrame({"img": [1], "label": [2]}), {"image": lambda row: row.imgs}, ValueError,
+         "function image= failed: AttributeError: the row has no column 'imgs'; it has 'img', 'label'$"),
         ((IMAGES[0], MASKS[0]), {"mask": 2}, ValueError, "item 0 has no 2; it has 0, 1"),
         ((IMAGES[0], MASKS[0]), {"image": "img"}, ValueError, "item 0 has no 'img'; it has 0, 1"),
         ((IMAGES[0], MASKS[0]), {"image": 1}, ValueError, "item 0: image and mask are the same entry"),
@@ -152,10 +188,11 @@ def test_a_function_that_no_file_holds_is_asked_for(tmp_path):
     ],
 )  # fmt: skip
 def test_what_is_not_found_is_refused_with_the_remedy(item, fields, error, message):
+    dataset = pandas.concat([item] * 3) if isinstance(item, pandas.DataFrame) else [item] * 3
     with pytest.raises(error, match=message):
-        read_item([item], 0, fields=Fields(**fields))
+        read_item(as_dataset(dataset), 0, fields=Fields(**fields))
     with pytest.raises(hw.latent.CollectionError, match=message):
-        hw.LatentSpace(Reads(), layer="values").fit([item] * 3, **fields, **QUIET)
+        hw.LatentSpace(Reads(), layer="values").fit(dataset, **fields, **QUIET)
 
 
 @pytest.mark.parametrize(
@@ -385,6 +422,24 @@ class Refuses(list):
 )
 def test_columns_that_are_something_else_are_no_error(dataset):
     assert hw.LatentSpace(Reads(), layer="values").fit(dataset, **QUIET).columns_ == {}
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_the_order_of_categories_of_a_frame_is_kept(missing):
+    levels = ["low", "high", None if missing else "mid"] * (COUNT // 3)
+    category = pandas.Categorical(levels, categories=["low", "mid", "high"], ordered=True)
+    frame = pandas.DataFrame({"img": list(IMAGES), "label": list(MASKS), "level": category, "shape": [(1, 2, 3)] * 12})
+    frame["free"] = pandas.Categorical(levels)
+    for given in (frame, frame.iloc[:2]):
+        items = as_dataset(as_dataset(given))
+        assert items[1]["level"] == items[1].level == "high"
+        level = dataset_columns(items)["level"]
+        assert level.categories == ("low", "mid", "high")
+    space = hw.LatentSpace(Reads(), layer="values").fit(frame, image="img", mask="label", **QUIET)
+    assert space.columns_["level"].tolist() == [one or "" for one in levels]
+    assert space.columns_["level"].categories == ("low", "mid", "high")
+    assert not hasattr(space.columns_["free"], "categories")
+    np.testing.assert_array_equal(space.item(3).image, IMAGES[3])
 
 
 def test_columns_that_do_not_fit_are_left_out_with_a_word():
