@@ -25,7 +25,14 @@ from hdm_widgets.latent.items import Item, WorkerError, is_worker_error, join_co
 from hdm_widgets.latent.scores import former_name
 from hdm_widgets.latent.thumbnails import ThumbnailMaker, same_picture
 
-__all__ = ["Collection", "CollectionBuilder", "CollectionError", "InterruptedCollectionError", "kept_if_interrupted"]
+__all__ = [
+    "Collection",
+    "CollectionBuilder",
+    "CollectionError",
+    "InterruptedCollectionError",
+    "check_collection",
+    "kept_if_interrupted",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +105,17 @@ class Collection:
         if self.thumbnail_maker is None:
             return True
         return same_picture(self.thumbnails[position], self.thumbnail_maker.make(item.image[None])[0])
+
+
+def check_collection(collection: object) -> Collection:
+    """What a pass has collected, or a TypeError."""
+    if isinstance(collection, Collection):
+        return collection
+    nothing = ": nothing was collected before the error" if collection is None else ""
+    raise TypeError(
+        "collection must be what a pass over a data set has collected, such as the `collection` of a CollectionError, "
+        f"got {type(collection).__name__}{nothing}"
+    )
 
 
 class CollectionError(ValueError):
@@ -316,8 +334,15 @@ class CollectionBuilder:
         return max(added, *self.skipped, -1) + 1
 
     def build_some(self, tables: dict[str, NDArray[Any]]) -> Collection:
-        """As `build`, but a CollectionError if nothing was added."""
-        if (built := self.build(tables)) is not None:
+        """As `build`, but a CollectionError if nothing was added, and a warning if items were skipped."""
+        built = self.build(tables)
+        if built is not None and not self.skipped:
             return built
         index, message = next(iter(self.skipped.items()))
+        if built is not None:
+            warn_user(
+                f"{len(self.skipped)} of {self._length} items were skipped, the first because: {message}; the space's "
+                "skipped_ tells why for each"
+            )
+            return built
         raise CollectionError(f"no item could be used; the first: {message}", index, None)

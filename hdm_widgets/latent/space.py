@@ -18,7 +18,7 @@ from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import advise_on_keywords, check_choice, is_whole
 from hdm_widgets.latent import folder
 from hdm_widgets.latent.activations import Pool, network_of
-from hdm_widgets.latent.collection import Collection, kept_if_interrupted
+from hdm_widgets.latent.collection import Collection, check_collection, kept_if_interrupted
 from hdm_widgets.latent.collector import check_width
 from hdm_widgets.latent.datasets import Dataset, Field, Fields, as_dataset
 from hdm_widgets.latent.fitted import FittedMap, FittedState, read_only
@@ -180,7 +180,10 @@ class LatentSpace(SpaceWithModel):
             return f"LatentSpace(layer={self.layer!r}, pool={self.pool!r}), not fitted"
         fraction = self.explained_variance_ratio_[:2].sum()
         source = f"with {self.layer_}" if self.layer_.given else f"at {self.layer_}, pool={self.pool!r}"
-        return f"LatentSpace of {len(self)} items {source}; two components explain {fraction:.0%} of the variance"
+        skipped = f" ({len(self.skipped_)} skipped)" if self.skipped_ else ""
+        return (
+            f"LatentSpace of {len(self)} items{skipped} {source}; two components explain {fraction:.0%} of the variance"
+        )
 
     def snapshot(self) -> LatentSpace:
         """The space as it is now: a later `fit` or `cluster` of either does not change the other.
@@ -316,7 +319,8 @@ class LatentSpace(SpaceWithModel):
         num_workers : int
             Processes that read the data set; 0 reads in this one.
         on_error : {"raise", "skip"}
-            At an item that cannot be used: stop there, or leave it out and go on; `skipped_` tells which and why.
+            At an item that cannot be used: stop there, or leave it out and go on; a warning says how many were
+            left out, and `skipped_` tells which and why.
         progress : bool
             Show a tqdm bar with the time left.
 
@@ -370,7 +374,7 @@ class LatentSpace(SpaceWithModel):
         LatentSpace
             self
         """
-        count = len(collection)
+        count = len(check_collection(collection))
         self._check_count(count, "got")
         if dataset is not None:
             dataset = as_dataset(dataset)

@@ -326,7 +326,8 @@ def test_what_some_items_do_not_carry_is_missing_in_its_column():
 def test_columns_follow_the_items_that_are_left():
     dataset = Unreadable([{"image": p, "mask": m, "name": f"tile {i}"} for i, (p, m) in enumerate(scenes())], 3, 8)
     dataset.columns = {"n": list(range(12))}
-    got = collect(Fails(5), dataset, on_error="skip", columns={"square": [i * i for i in range(12)]})
+    with pytest.warns(UserWarning, match=r"3 of 12 items were skipped, the first because: item 3"):
+        got = collect(Fails(5), dataset, on_error="skip", columns={"square": [i * i for i in range(12)]})
     left = [i for i in range(12) if i not in (3, 5, 8)]
     assert got.columns["n"].tolist() == left
     assert got.columns["square"].tolist() == [i * i for i in left]
@@ -358,7 +359,8 @@ def test_the_file_goes_without_a_word_when_the_collection_does(monkeypatch, tmp_
 
 
 def test_some_on_disk_are_as_good_as_all():
-    got = collect(Reads(), Unreadable(scenes(), 0, 4), collector={"memory_limit": 1}, on_error="skip")
+    with pytest.warns(UserWarning, match=r"2 of 12 items were skipped"):
+        got = collect(Reads(), Unreadable(scenes(), 0, 4), collector={"memory_limit": 1}, on_error="skip")
     check(got, scenes(), [1, 2, 3, 5, 6, 7, 8, 9, 10, 11])
 
 
@@ -401,7 +403,8 @@ def test_numbers_that_are_none(where, message):
     assert caught.value.index == 6
     check(caught.value.collection, scenes(), range(6))
     left = [i for i in range(12) if i not in (2, 6, 7)]
-    got = collect(Spoils(2, 6, 7, where=where), scenes(), on_error="skip")
+    with pytest.warns(UserWarning, match=r"3 of 12 items were skipped"):
+        got = collect(Spoils(2, 6, 7, where=where), scenes(), on_error="skip")
     check(got, scenes(), left)
     assert list(got.skipped) == [2, 6, 7]
 
@@ -417,7 +420,10 @@ def test_items_that_cannot_be_used_are_skipped(bad, kind):
     else:
         for index in bad:
             dataset[index] = (dataset[index][0], dataset[index][1][:3])
-    got = collect(model, dataset, on_error="skip")
+    said = rf"^{len(bad)} of 12 items were skipped, the first because: item {bad[0]}.*; the space's skipped_ tells why"
+    with pytest.warns(UserWarning, match=said) as warned:
+        got = collect(model, dataset, on_error="skip")
+    assert len(warned) == 1
     check(got, scenes(), [i for i in range(12) if i not in bad])
     assert list(got.skipped) == list(bad)
     for index, message in got.skipped.items():

@@ -334,7 +334,8 @@ def test_damaged_files_are_items_that_cannot_be_used(tmp_path):
     files[5].write_bytes(b"")
     masks = dict(zip(files, np.tile(MASKS, (1, 20, 20)), strict=True))
     space = hw.LatentSpace(NORMALIZED, layer="values")
-    space.fit(files, image=Image.open, mask=masks.__getitem__, on_error="skip", **QUIET)
+    with pytest.warns(UserWarning, match=r"2 of 12 items were skipped, the first because: item 4: the image could"):
+        space.fit(files, image=Image.open, mask=masks.__getitem__, on_error="skip", **QUIET)
     assert list(space.skipped_) == [4, 5]
     assert "item 4: the image could not be read: " in space.skipped_[4]
     assert "item 5: the function image= failed: UnidentifiedImageError" in space.skipped_[5]

@@ -143,7 +143,8 @@ def test_items_that_cannot_be_used():
     assert caught.value.index == 3
     assert caught.value.collection.items.tolist() == [0, 1, 2]
     wrong = [*PREDICTIONS[:1], PREDICTIONS[1] * [[2, 1, 1, 1]], PREDICTIONS[2] * [[2, 1, 1, 1]], *PREDICTIONS[3:]]
-    space = hw.LatentSpace.from_features(FEATURES, Broken(), wrong, on_error="skip", **QUIET)
+    with pytest.warns(UserWarning, match=r"2 of 5 items were skipped, the first because: item 2: its prediction"):
+        space = hw.LatentSpace.from_features(FEATURES, Broken(), wrong, on_error="skip", **QUIET)
     assert space.items_.tolist() == [0, 1, 4]
     np.testing.assert_array_equal(space.collection_.features, FEATURES[[0, 1, 4]])
     assert list(space.skipped_) == [2, 3]

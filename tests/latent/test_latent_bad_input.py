@@ -188,7 +188,8 @@ def test_an_image_with_more_channels_than_the_others():
 
 def test_too_few_are_left():
     items = [*ITEMS[:2], *[(np.zeros((1, 8, 8), int), ITEMS[0][1])] * 5]
-    with pytest.raises(ValueError, match="2 components need more than 2 items, got 2"):
+    refused = pytest.raises(ValueError, match="2 components need more than 2 items, got 2")
+    with pytest.warns(UserWarning, match=r"5 of 7 items were skipped"), refused:
         hw.LatentSpace(Counts(), layer="layer").fit(items, on_error="skip", **QUIET)
 
 

@@ -481,12 +481,23 @@ def test_without_the_data_set_there_are_thumbnails(space):
         alone.item(7)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [(None, "got NoneType: nothing was collected before the error$"), (5, "got int$"), ([1, 2, 3], "got list$")],
+)
+def test_what_was_not_collected_is_refused(reads, given, message):
+    with pytest.raises(TypeError, match=f"collection must be what a pass .*{message}"):
+        hw.LatentSpace(reads).fit_collected(given)
+
+
 def test_items_that_were_skipped_keep_their_number(make_groups, reads):
     groups = make_groups(30)
     groups.images[[0, 11]] = np.nan
-    space = hw.LatentSpace(reads).fit(groups, on_error="skip", **QUIET)
+    with pytest.warns(UserWarning, match=r"2 of 30 items were skipped, the first because: item 0: the image has NaN"):
+        space = hw.LatentSpace(reads).fit(groups, on_error="skip", **QUIET)
     assert len(space) == 28
     assert list(space.skipped_) == [0, 11]
+    assert repr(space).startswith("LatentSpace of 28 items (2 skipped) at ")
     assert "NaN or infinity" in space.skipped_[11]
     assert space.items_.tolist() == [i for i in range(30) if i not in (0, 11)]
     assert space.table()["number"].tolist() == space.items_.tolist()

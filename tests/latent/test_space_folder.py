@@ -173,7 +173,8 @@ def test_columns_and_skipped_items_come_back(tmp_path, make_groups, reads):
     groups = make_groups(20)
     groups.images[4] = np.nan
     columns = {"Größe": np.linspace(0, 1, 20), "flag": [True, False] * 10, "größer/als\n1": ["ä", ""] * 10}
-    space = hw.LatentSpace(reads).fit(groups, columns=columns, on_error="skip", **QUIET)
+    with pytest.warns(UserWarning, match=r"1 of 20 items were skipped"):
+        space = hw.LatentSpace(reads).fit(groups, columns=columns, on_error="skip", **QUIET)
     space.save(tmp_path)
     loaded = hw.LatentSpace.load(tmp_path)
     assert list(loaded.columns_) == ["group", "number", *columns]
@@ -181,6 +182,8 @@ def test_columns_and_skipped_items_come_back(tmp_path, make_groups, reads):
     assert loaded.columns_["größer/als\n1"].tolist() == (["ä", ""] * 10)[:4] + (["ä", ""] * 10)[5:]
     assert loaded.skipped_ == space.skipped_
     assert list(loaded.skipped_) == [4]
+    assert repr(loaded) == repr(space)
+    assert "19 items (1 skipped)" in repr(loaded)
     assert loaded.items_.tolist() == [0, 1, 2, 3, *range(5, 20)]
 
 

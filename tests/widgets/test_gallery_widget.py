@@ -284,7 +284,8 @@ def test_without_the_data_set_there_are_thumbnails(hang, space_on_disk, grouped)
 def test_items_that_were_skipped_do_not_shift_the_images(hang, make_places, reads):
     places = make_places(9)
     places.broken = {0, 4}
-    space = hw.LatentSpace(reads()).fit(places, on_error="skip", progress=False)
+    with pytest.warns(UserWarning, match=r"2 of 9 items were skipped"):
+        space = hw.LatentSpace(reads()).fit(places, on_error="skip", progress=False)
     gallery, replies = hang(space)
     ask(gallery, request="images", items=[0, 3])
     for position, index in enumerate((1, 5)):
