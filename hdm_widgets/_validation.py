@@ -137,7 +137,7 @@ def image_size(image: object, *, preprocess: bool = False, mask: object = None) 
     if len(shape) < 2:
         # Neither an array nor an image: the check says so in full.
         check_image(image, 1, 1)
-    size = tuple(getattr(mask, "shape", ()))[-2:]
+    size = mask_size(mask)
     if preprocess and size in (shape[:2], shape[-2:]):
         return int(size[0]), int(size[1])
     if not looks_channels_last(shape):
@@ -147,6 +147,12 @@ def image_size(image: object, *, preprocess: bool = False, mask: object = None) 
     if preprocess:
         return int(shape[0]), int(shape[1])
     raise ValueError(f"the image must be (C, H, W), got shape {shape}{_CHANNELS_FIRST}")
+
+
+def mask_size(mask: object) -> tuple[int, ...]:
+    """(H, W) of a mask, or of colors (H, W, C) in its place; fewer numbers of anything else."""
+    shape = tuple(getattr(mask, "shape", ()))
+    return shape[:2] if looks_channels_last(shape) else shape[-2:]
 
 
 def looks_channels_last(shape: tuple[int, ...]) -> bool:

@@ -33,6 +33,8 @@ class Header:
         The value of pixels without data; may be NaN.
     lossy : bool
         Whether the file is compressed in a way that may change values.
+    opaque : tuple of int
+        Numbers of the bands that hold no transparency, counted from 1.
     """
 
     height: int
@@ -41,6 +43,7 @@ class Header:
     dtype: str
     nodata: float | None
     lossy: bool
+    opaque: tuple[int, ...]
 
 
 def read_header(path: Path) -> Header:
@@ -53,7 +56,8 @@ def read_header(path: Path) -> Header:
     """
     with _reading(path), _open(path) as file:
         lossy = getattr(file.compression, "value", None) in _LOSSY
-        return Header(file.height, file.width, file.count, file.dtypes[0], file.nodata, lossy)
+        opaque = tuple(band for band, color in enumerate(file.colorinterp, 1) if color.name != "alpha")
+        return Header(file.height, file.width, file.count, file.dtypes[0], file.nodata, lossy, opaque)
 
 
 class Handles:
@@ -70,10 +74,10 @@ class Handles:
         """Pixels of the square with sides of `side` px and the top left pixel `corner` (row, col)."""
         return self._read(path, bands, window=tuple((start, start + side) for start in corner))
 
-    def sample(self, path: Path, height: int, width: int, most: int) -> NDArray[Any]:
-        """Pixels of the first band of the whole file of this size: at most `most` rows and columns, evenly spread."""
+    def sample(self, path: Path, band: int, height: int, width: int, most: int) -> NDArray[Any]:
+        """Pixels of a band of the whole file of this size: at most `most` rows and columns, evenly spread."""
         shape = tuple(min(side, most) for side in (height, width))
-        return self._read(path, 1, window=((0, height), (0, width)), out_shape=shape)
+        return self._read(path, band, window=((0, height), (0, width)), out_shape=shape)
 
     def _read(self, path: Path, bands: int | list[int], **options: Any) -> NDArray[Any]:
         with self._lock, _reading(path):

@@ -95,7 +95,7 @@ def find_mask_values(values: NDArray[Any], nodata: float | None, *, lossy: bool)
     return MaskValues(
         nodata,
         note=f"has {len(distinct)} different values besides 0, such as {distinct[0]:g} and {top:g}: all of them are "
-        "buildings",
+        f"buildings; if {top:g} marks pixels that do not count, give ignore={top:g} to the tiles and to fit",
     )
 
 

@@ -6,6 +6,7 @@ import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from itertools import accumulate, product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,9 @@ from hdm_widgets.data.mask_values import MaskValues, find_mask_values, has_data,
 __all__ = ["InriaTiles", "Tiles"]
 
 _SUFFIXES = (".tif", ".tiff")
+# Endings of files that hold images or masks and are not read.
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".jp2", ".webp", ".npy")
+_CONVERT = "gdal_translate, or rasterio, makes a GeoTIFF of it"
 _IMAGE_TYPES = ("uint8", "uint16")
 _SPLITS = (None, "train", "validation")
 _LAST_VALIDATION_TILE = 5
@@ -45,14 +49,21 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
     masks : str or os.PathLike
         The folder of their masks, which have the same names. Endings may differ: `.tif`, `.tiff`, `.TIF` and so on.
     patch : int
-        Side of the square patches in pixels.
+        Side of the square patches in pixels; 256 by default.
     stride : int
-        Distance between neighboring patches in pixels; less than `patch` makes them overlap.
+        Distance from the left (top) side of a patch to that of the next in pixels; 256 by default, whatever `patch` is.
+        The same number as `patch` puts patches side by side, less makes them overlap, and more leaves out the pixels
+        between them: `patch=64` alone reads one pixel in sixteen, `patch=64, stride=64` reads all.
     bands : sequence of int
         The bands of an image that are read, in this order, counted from 1 as in GDAL and rasterio.
     scale : float, optional
         The number that the values of images are divided by, such as 10000 for reflectances. By default it is 255 for
         images of 8 and 65535 for images of 16 bits; other types need it.
+    mask_band : int, optional
+        The band of a mask that is read, counted from 1. By default it is the first, and an error where others differ.
+    ignore : number, optional
+        The value that marks pixels of a mask that do not count, such as 255. It stays in the masks, in which all others
+        are 0 and 1; give the same to `LatentSpace.fit`.
 
     Attributes
     ----------
@@ -69,14 +80,17 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
         If the folder, the tiles in it or the mask of a tile are missing.
     ValueError
         If a parameter is out of range; or if a file cannot be read, has too few bands, pixels of another type, a mask
-        of another size, or sides shorter than a patch.
+        of another size, or sides shorter than a patch; or if two files have one name with different endings. Also if
+        a patch of a mask is read whose bands differ.
+    TypeError
+        If a parameter is no number, or a folder no path.
 
     Notes
     -----
     Items can be read from several threads, which take turns, and from the processes of a DataLoader. Each process opens
     its own files, at most 8 at a time. Damaged pixels are found only when they are read, and raise a ValueError then.
 
-    The first band of a mask is used. Whatever is not 0 in it is a building (or whatever else is mapped): 255 as in the
+    Only GeoTIFFs are read. Whatever is not 0 in it is a building (or whatever else is mapped): 255 as in the
     Inria data, or 1. Pixels with the nodata value of the header, and NaN, are none. A mask that lossy compression or
     resampling has given values between is cut at half their range, and a warning says so. Of images, pixels with the
     nodata value in all bands are 0, and so is NaN.
@@ -98,11 +112,14 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
         *,
         bands: Sequence[int] = (1, 2, 3),
         scale: float | None = None,
+        mask_band: int | None = None,
+        ignore: float | None = None,
     ) -> None:
-        folder = Path(images).absolute()
+        folder, of_masks = _checked_path("images", images), _checked_path("masks", masks)
         if not folder.is_dir():
-            raise FileNotFoundError(f"there is no folder {folder}")
-        self._read_headers(_found(folder), Path(masks).absolute(), patch, stride, bands, scale)
+            advice = f": it is a file; give its folder, {folder.parent}" if folder.is_file() else ""
+            raise FileNotFoundError(f"there is no folder {folder}{advice}")
+        self._read_headers(_found(folder), of_masks, patch, stride, bands, scale, mask_band, ignore)
 
     def _read_headers(
         self,
@@ -112,21 +129,33 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
         stride: int,
         bands: Sequence[int],
         scale: float | None,
+        mask_band: int | None,
+        ignore: float | None,
     ) -> None:
         """Read the headers of all tiles, and find their patches."""
         check_rasterio()
-        if patch < 1:
-            raise ValueError(f"patch must be at least 1 px, got {patch}")
-        if stride < 1:
-            raise ValueError(f"stride must be at least 1 px, got {stride}")
+        for side, length in (("patch", patch), ("stride", stride)):
+            if not is_whole(length):
+                raise TypeError(f"{side} must be a whole number of pixels, got {length!r}")
+            if length < 1:
+                raise ValueError(f"{side} must be at least 1 px, got {length}")
         self.patch = patch
         self.stride = stride
         self.bands = _checked_bands(bands)
         if scale is not None and (finite_number(scale) or 0) <= 0:
             raise ValueError(f"scale must be a number above 0, got {scale!r}")
         self.scale = None if scale is None else float(scale)
+        if mask_band is not None and (not is_whole(mask_band) or mask_band < 1):
+            raise ValueError(f"mask_band must be the number of a band, counted from 1, got {mask_band!r}")
+        self.mask_band = mask_band
+        if ignore is not None and finite_number(ignore) in (None, 0, 1):
+            raise ValueError(
+                f"ignore must be a value of the masks that marks pixels that do not count, such as 255, and neither 0 "
+                f"nor 1, which are the values of all others, got {ignore!r}"
+            )
+        self.ignore = ignore
         found = _by_stem(masks)
-        self._tiles = [_checked(name, masks, found, patch, self.bands, self.scale) for name in names]
+        self._tiles = [_checked(name, masks, found, patch, self.bands, self.scale, mask_band) for name in names]
         self.tiles = [tile.name for tile in names]
         grids = [(self._steps(tile.height), self._steps(tile.width)) for tile in self._tiles]
         self._ends = list(accumulate(len(rows) * len(cols) for rows, cols in grids))
@@ -145,6 +174,11 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Image float32 (bands, patch, patch) and mask float32 (patch, patch) of item `index`."""
+        if not hasattr(index, "__index__"):
+            raise TypeError(
+                f"the index of a patch must be a whole number, got {index!r}; some of the patches are "
+                "torch.utils.data.Subset(tiles, range(10))"
+            )
         if not -len(self) <= index < len(self):
             raise IndexError(f"index {index} is out of range for {len(self)} patches")
         index %= len(self)
@@ -156,10 +190,8 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
         # must neither read from those nor close them.
         handles = self._handles.setdefault(os.getpid(), Handles())
         image = handles.read(tile.image, list(self.bands), (row, col), self.patch)
-        mask = handles.read(tile.mask, 1, (row, col), self.patch)
-        return torch.from_numpy(self._scaled(image, tile)), torch.from_numpy(
-            self._values_of(number, mask, handles).mask(mask).astype(np.float32)
-        )
+        masks = handles.read(tile.mask, list(tile.mask_bands), (row, col), self.patch)
+        return torch.from_numpy(self._scaled(image, tile)), torch.from_numpy(self._mask(number, masks, handles))
 
     def __getstate__(self) -> dict[str, Any]:
         # Open files stay in the process that opened them.
@@ -185,18 +217,36 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
             )
         return values
 
+    def _mask(self, number: int, masks: NDArray[Any], handles: Handles) -> NDArray[np.float32]:
+        """The mask of a patch, float32 (h, w), of the bands (n, h, w) that it may be."""
+        tile = self._tiles[number]
+        values = self._values_of(number, masks[0], handles)
+        found = values.mask(masks)
+        # What does not vary in a patch, such as opacity, is no other mask.
+        different = (found != found[0]).any((1, 2)) & (found != found[:, :1, :1]).any((1, 2))
+        if different.any():
+            other = tile.mask_bands[int(different.argmax())]
+            raise ValueError(
+                f"the bands of {tile.mask} differ: bands {tile.mask_bands[0]} and {other} do not have the same "
+                f"buildings; give the number of the one that is the mask, such as mask_band={tile.mask_bands[0]}"
+            )
+        mask: NDArray[np.float32] = found[0].astype(np.float32)
+        if self.ignore is not None:
+            mask[masks[0] == self.ignore] = self.ignore
+        return mask
+
     def _values_of(self, number: int, mask: NDArray[Any], handles: Handles) -> MaskValues:
         """How the values of a tile's mask are read, of which these are some."""
         tile = self._tiles[number]
         plain = MaskValues(tile.mask_nodata)
-        if number in self._mask_values or is_plain(mask, tile.mask_nodata):
+        if number in self._mask_values or is_plain(mask[mask != self.ignore], tile.mask_nodata):
             return self._mask_values.get(number, plain)
         try:
-            values = handles.sample(tile.mask, tile.height, tile.width, _SAMPLE)
+            values = handles.sample(tile.mask, tile.mask_bands[0], tile.height, tile.width, _SAMPLE)
         except ValueError:
             # Other pixels of the file are damaged.
             values = mask
-        found = find_mask_values(values, tile.mask_nodata, lossy=tile.mask_lossy)
+        found = find_mask_values(values[values != self.ignore], tile.mask_nodata, lossy=tile.mask_lossy)
         if found.note:
             self._say("cut" if found.above is not None else "values", f"{tile.mask} {found.note}")
         self._mask_values[number] = found
@@ -221,17 +271,16 @@ class InriaTiles(Tiles):
     ----------
     root : str or os.PathLike
         The folder `AerialImageDataset`, the folder that holds it, or its folder `train`.
-    patch : int
-        Side of the square patches in pixels.
-    stride : int
-        Distance between neighboring patches in pixels; less than `patch` makes them overlap.
+    patch, stride : int
+        Side of the square patches, and distance from one to the next, in pixels: as for `Tiles`, both are 256 by
+        default, whatever the other is.
     regions : sequence of str, optional
         The regions to take, such as `["austin", "chicago"]`: file names without the number at their end. All by
         default.
     split : {None, "train", "validation"}
         "validation" takes tiles 1 to 5 of every region, "train" the others, as the authors of the data recommend. None
         takes all.
-    bands, scale
+    bands, scale, mask_band, ignore
         As for `Tiles`.
 
     Attributes
@@ -241,7 +290,7 @@ class InriaTiles(Tiles):
 
     Raises
     ------
-    ImportError, FileNotFoundError, ValueError
+    ImportError, FileNotFoundError, ValueError, TypeError
         As for `Tiles`; also if no tile is left.
 
     Notes
@@ -267,6 +316,8 @@ class InriaTiles(Tiles):
         *,
         bands: Sequence[int] = (1, 2, 3),
         scale: float | None = None,
+        mask_band: int | None = None,
+        ignore: float | None = None,
     ) -> None:
         check_rasterio()
         if split not in _SPLITS:
@@ -276,7 +327,7 @@ class InriaTiles(Tiles):
         # A relative path would point elsewhere after a change of the working directory.
         images = _images_folder(Path(root).absolute())
         names = _chosen(_found(images), regions, split)
-        self._read_headers(names, images.parent / "gt", patch, stride, bands, scale)
+        self._read_headers(names, images.parent / "gt", patch, stride, bands, scale, mask_band, ignore)
 
 
 class _Name(NamedTuple):
@@ -298,6 +349,15 @@ class _Tile(NamedTuple):
     image_nodata: float | None
     mask_nodata: float | None
     mask_lossy: bool
+    mask_bands: tuple[int, ...]
+
+
+def _checked_path(name: str, folder: object) -> Path:
+    """The absolute path of a folder: a relative one would point elsewhere after a change of the working directory."""
+    if not isinstance(folder, (str, os.PathLike)):
+        got = type(folder).__name__
+        raise TypeError(f"{name} must be the path of a folder, all GeoTIFFs of which are read, got {got}")
+    return Path(folder).absolute()
 
 
 def _images_folder(root: Path) -> Path:
@@ -322,11 +382,18 @@ def _by_stem(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
+def _pictures(folder: Path) -> list[Path]:
+    """Files in a folder that may be images or masks, and are no GeoTIFFs."""
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in _PICTURES and path.name[0] != ".")
+
+
 def _found(images: Path) -> list[_Name]:
     """The images in a folder, in natural order."""
     found = _by_stem(images)
     if not found:
-        raise FileNotFoundError(f"no GeoTIFFs (.tif) in {images}")
+        others = _pictures(images)
+        advice = f": only these are read, and there is {others[0].name}; {_CONVERT}" if others else ""
+        raise FileNotFoundError(f"no GeoTIFFs (.tif) in {images}{advice}")
     return [_name(path) for path in sorted((_only(paths) for paths in found.values()), key=_natural)]
 
 
@@ -377,14 +444,19 @@ def _checked_bands(bands: object) -> tuple[int, ...]:
 
 
 def _checked(
-    name: _Name, masks: Path, found: dict[str, list[Path]], patch: int, bands: tuple[int, ...], scale: float | None
+    name: _Name,
+    masks: Path,
+    found: dict[str, list[Path]],
+    patch: int,
+    bands: tuple[int, ...],
+    scale: float | None,
+    mask_band: int | None,
 ) -> _Tile:
     """The tile of this name; its two headers must agree, and its sides must not be shorter than a patch."""
-    image, mask = name.path, masks / name.path.name
-    if mask.name not in [path.name for path in found.get(name.name, ())]:
-        if name.name not in found:
-            raise FileNotFoundError(f"no mask of {image}: there is no {mask}")
-        mask = _only(found[name.name])
+    image = name.path
+    if name.name not in found:
+        raise FileNotFoundError(f"no mask of {image}: there is no {masks / image.name}{_nearest(name, masks, found)}")
+    mask = _only(found[name.name])
     of_image, of_mask = read_header(image), read_header(mask)
     height, width = of_image.height, of_image.width
     if of_image.bands < max(bands):
@@ -406,4 +478,17 @@ def _checked(
         raise ValueError(
             f"{image} has {height} x {width} px (rows x columns), too few for a patch of {patch} x {patch} px"
         )
-    return _Tile(image, mask, height, width, of_image.nodata, of_mask.nodata, of_mask.lossy)
+    if (mask_band or 1) > of_mask.bands:
+        raise ValueError(f"{mask} has no band mask_band={mask_band}: it has {of_mask.bands}")
+    mask_bands = (of_mask.opaque or (1,)) if mask_band is None else (mask_band,)
+    return _Tile(image, mask, height, width, of_image.nodata, of_mask.nodata, of_mask.lossy, mask_bands)
+
+
+def _nearest(name: _Name, masks: Path, found: dict[str, list[Path]]) -> str:
+    """What there is in place of a mask, as the end of a message; empty if there is nothing like it."""
+    others = [path for path in _pictures(masks) if path.stem == name.name]
+    if others:
+        return f"; only GeoTIFFs are read, and there is {others[0].name}: {_CONVERT}"
+    longer = sorted((stem for stem in found if name.name.lower() in stem.lower()), key=len)
+    near = longer or get_close_matches(name.name, found, 1)
+    return f"; a mask must have the name of its image, and the nearest is {found[near[0]][0].name}" if near else ""

@@ -63,6 +63,8 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
         stored.clustering,
     )
     folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{os.fspath(path)!r} is a file; a space is saved as a folder, which needs another name")
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, NDArray[Any]] = {
         "items": collection.items,

@@ -21,7 +21,15 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Subset, get_worker_info
 
 from hdm_widgets._masks import Ambiguity, Ignore, check_truth, find_ambiguity
-from hdm_widgets._validation import check_image, check_image_values, image_size, is_whole, to_tensor, warn_user
+from hdm_widgets._validation import (
+    check_image,
+    check_image_values,
+    image_size,
+    is_whole,
+    mask_size,
+    to_tensor,
+    warn_user,
+)
 from hdm_widgets.latent.datasets import Dataset, Fields, from_pillow
 from hdm_widgets.latent.ordered import keep_common_order, keep_order
 from hdm_widgets.latent.scores import former_name
@@ -158,7 +166,7 @@ def _image_array(image: Any, mask: Any, preprocess: bool) -> Any:
         return array
     # Before the shape: for images as files have them, one remedy serves both.
     kind = "uf"[array.dtype.is_floating_point] if isinstance(array, Tensor) else array.dtype.kind
-    channels_last = array.ndim == 3 and tuple(getattr(mask, "shape", ()))[-2:] == tuple(array.shape[:2])
+    channels_last = array.ndim == 3 and mask_size(mask) == tuple(array.shape[:2])
     if kind == "f" or not (pillow or channels_last):
         return array
     scaled = "np.asarray(image, dtype='float32')" + ".transpose(2, 0, 1)" * (array.ndim == 3) + " / 255"
@@ -245,7 +253,8 @@ def warn_of_ambiguity(
     if not marked:
         warn_user(
             f"no mask has a pixel with the value of ignore={ignore}; if masks are made of label maps, return "
-            f"np.ma.masked_array(labels == 1, labels == {ignore}) as the mask"
+            f"np.ma.masked_array(labels == 1, labels == {ignore}) as the mask; Tiles keep that value if they are "
+            f"given it too, Tiles(..., ignore={ignore})"
         )
 
 
@@ -289,6 +298,10 @@ def check_columns(columns: object, length: int) -> dict[str, NDArray[Any]]:
     """Columns as arrays, one entry per item of the data set."""
     if columns is None:
         return {}
+    if hasattr(columns, "to_frame") and len(columns) == length:  # type: ignore[arg-type]  # a Series has one
+        # One column, which has one name, and not a Series of columns.
+        name = getattr(columns, "name", None)
+        columns = {"column" if name is None else name: columns}
     if not hasattr(columns, "keys"):
         raise TypeError(f"columns must be a mapping of names to sequences, got {type(columns).__name__}")
     checked: dict[str, NDArray[Any]] = {}

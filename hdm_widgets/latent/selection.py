@@ -174,7 +174,7 @@ class Selection:
         # With this line terminator, either of its characters within a text is quoted.
         text: str = frame.to_csv(lineterminator="\r\n")
         if path is not None:
-            Path(path).write_bytes(text.encode())
+            _checked_file(path).write_bytes(text.encode())
         return text
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -192,7 +192,7 @@ class Selection:
             "items": len(self.table["iou"]),
             "indices": self.indices.tolist(),
         }
-        Path(path).write_text(json.dumps(about), encoding="utf-8")
+        _checked_file(path).write_text(json.dumps(about), encoding="utf-8")
 
     def _rows(self) -> dict[str, NDArray[Any]]:
         return {name: values[self.indices] for name, values in self.table.items()}
@@ -204,6 +204,13 @@ class Selection:
                 f"{len(other.table['iou'])} items"
             )
         return other
+
+
+def _checked_file(path: str | os.PathLike[str]) -> Path:
+    """A path to write to, which is no folder."""
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{os.fspath(path)!r} is a folder; give the name of a file in it")
+    return Path(path)
 
 
 def _escaped(text: str) -> str:
@@ -224,6 +231,11 @@ def read_selection(path: str | os.PathLike[str], table: Mapping[str, NDArray[Any
     ValueError
         If it is anything else, or of a space with another number of items.
     """
+    if Path(path).is_dir():
+        raise ValueError(
+            f"{os.fspath(path)!r} is no selection: it is a folder; a selection is a file, which its save writes, and "
+            "LatentSpace.load reads the folder of a space"
+        )
     try:
         about = json.loads(Path(path).read_text(encoding="utf-8"))
         if about["format"] != _FORMAT:

@@ -141,6 +141,54 @@ def test_whatever_is_not_0_in_the_first_band_of_a_mask_is_a_building(train, high
     assert InriaTiles(train, 2)[0][1].tolist() == [[0, 1], [1, 0]]
 
 
+MASK = np.array([[0, 255], [255, 0]], np.uint8)
+EMPTY = 0 * MASK
+
+
+@pytest.mark.parametrize(
+    ("bands", "profile", "options", "expected"),
+    [
+        ([MASK, MASK, MASK], {}, {}, MASK),
+        # Opacity that is marked as such may vary, and what does not vary is no mask.
+        ([MASK, MASK, MASK, 255 - MASK], {"photometric": "rgb", "alpha": "yes"}, {}, MASK),
+        ([MASK, MASK, MASK, EMPTY + 255], {"photometric": "minisblack", "alpha": "no"}, {}, MASK),
+        ([EMPTY, EMPTY, EMPTY, EMPTY + 255], {}, {}, EMPTY),
+        ([EMPTY, MASK, EMPTY], {}, {}, "differ: bands 1 and 2 do not have the same buildings; .* such as mask_band=1"),
+        ([MASK, MASK, 255 - MASK], {}, {}, "the bands of .*gt.austin1.tif differ: bands 1 and 3"),
+        ([EMPTY, MASK, EMPTY], {}, {"mask_band": 2}, MASK),
+        ([EMPTY, MASK, EMPTY], {}, {"mask_band": 1}, EMPTY),
+        # The values of this band say how it is read, not those of the first.
+        ([MASK // 255 * 9, 255 - MASK], {}, {"mask_band": 2}, 255 - MASK),
+    ],
+)
+def test_the_bands_of_a_mask(train, bands, profile, options, expected):
+    write_tile(train, "austin1", height=2, width=2)
+    write(train / "gt" / "austin1.tif", np.stack(bands), **profile)
+    dataset = InriaTiles(train, 2, **options)
+    if isinstance(expected, str):
+        with pytest.raises(ValueError, match=expected):
+            dataset[0]
+    else:
+        np.testing.assert_array_equal(dataset[0][1], expected > 0)
+
+
+# Values of a mask, what marks pixels in it, and the mask.
+MARKED = {
+    "1 beside 255": ([[0, 1], [255, 1]], 255, [[0, 1], [255, 1]]),
+    "nothing beside 255": ([[0, 255], [255, 0]], 255, [[0, 255], [255, 0]]),
+    "255 beside 7": ([[0, 255], [7, 255]], 7, [[0, 1], [7, 1]]),
+    "no such value": ([[0, 1], [1, 0]], 255, [[0, 1], [1, 0]]),
+}
+
+
+@pytest.mark.parametrize(("values", "ignore", "expected"), MARKED.values(), ids=MARKED)
+def test_pixels_that_do_not_count_keep_their_value(train, values, ignore, expected):
+    write_tile(train, "austin1", height=2, width=2)
+    write(train / "gt" / "austin1.tif", np.array([values], np.uint8))
+    for dataset in (InriaTiles(train, 2, ignore=ignore), Tiles(train / "images", train / "gt", 2, ignore=ignore)):
+        assert dataset[0][1].tolist() == expected
+
+
 # -- values of masks and images ----------------------------------------------------------------------
 
 
@@ -210,7 +258,8 @@ def test_masks_with_values_between_are_cut_at_half_and_said(train, values, profi
     ids=["instances", "many instances", "classes and a mark", "land cover", "numbers"],
 )
 def test_numbers_are_not_cut(train, values, note):
-    with pytest.warns(UserWarning, match=f"{note}.*all of them are buildings"):
+    remedy = f"if {values.max()} marks pixels that do not count, give ignore={values.max()} to the tiles and to fit"
+    with pytest.warns(UserWarning, match=f"{note}.*all of them are buildings; {remedy}"):
         got = mask_of(train, values)
     np.testing.assert_array_equal(got, values != 0)
 
@@ -294,7 +343,8 @@ def test_endings_may_differ(three, image, mask):
 def test_two_files_of_one_name(three):
     content = (three / "gt" / "austin1.tif").read_bytes()
     (three / "gt" / "austin1.tiff").write_bytes(content)
-    assert_equal([InriaTiles(three, 16, 12)[0]], [next(expected_of_three())])  # the one with the very name
+    with pytest.raises(ValueError, match=r"gt.austin1\.tif and austin1\.tiff have one name"):
+        InriaTiles(three, 16, 12)
     (three / "gt" / "austin1.tif").rename(three / "gt" / "austin1.TIFF")
     with pytest.raises(ValueError, match=r"gt.austin1\.TIFF and austin1\.tiff have one name"):
         InriaTiles(three, 16, 12)
@@ -313,6 +363,46 @@ def test_any_two_folders(three, tmp_path):
         Tiles(three / "images", tmp_path / "fields")
     with pytest.raises(FileNotFoundError, match=r"no mask of .*austin1\.tif: there is no .*gt.austin1\.tif"):
         Tiles(tmp_path / "scenes", three / "gt")
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "error", "message"),
+    [
+        (["a.tif"], "gt", TypeError, "images must be the path of a folder, .*got list"),
+        ("images", None, TypeError, "masks must be the path of a folder, .*got NoneType"),
+        (
+            "images/austin1.tif",
+            "gt",
+            FileNotFoundError,
+            "no folder .*austin1.tif: it is a file; give its folder, .*images",
+        ),
+        ("png", "gt", FileNotFoundError, r"no GeoTIFFs \(\.tif\) in .*png: only these are read, and there is 1\.png;"),
+        ("images", "png", FileNotFoundError, r"no mask of .*austin1\.tif: there is no .*png.austin1\.tif$"),
+        ("images", "jpeg", FileNotFoundError, "; only GeoTIFFs are read, and there is austin1.JPG: gdal_translate, or"),
+        (
+            "images",
+            "named",
+            FileNotFoundError,
+            "; a mask must have the name of its image, .*nearest is austin1_mask.tif",
+        ),
+        ("images", "cased", FileNotFoundError, "; a mask must have the name of its image, .*nearest is Austin1.tif"),
+        ("images", "typo", FileNotFoundError, "; a mask must have the name of its image, .*nearest is autsin1.tif"),
+    ],
+)
+def test_folders_that_do_not_serve_are_refused_with_what_is_there(three, monkeypatch, images, masks, error, message):
+    for name in ("png/1.png", "jpeg/austin1.JPG", "named/austin1_mask.tif", "cased/Austin1.tif", "typo/autsin1.tif"):
+        (three / name).parent.mkdir()
+        (three / name).write_bytes(b"")
+    (three / "named" / "austin10_mask.tif").write_bytes(b"")
+    monkeypatch.chdir(three)
+    with pytest.raises(error, match=message):
+        Tiles(images, masks, 16)
+
+
+@pytest.mark.parametrize("index", [slice(3), 1.0, "1", None])
+def test_an_index_that_is_no_number(three, index):
+    with pytest.raises(TypeError, match=r"the index of a patch must be a whole number, got .*Subset\(tiles, range"):
+        InriaTiles(three, 16, 12)[index]
 
 
 @pytest.mark.parametrize("above", [0, 1, 2])
@@ -434,6 +524,13 @@ def test_what_is_wrong_with_a_file_is_said_before_anything_is_read(train, capfd,
         ({"scale": "auto"}, ValueError, "scale must be a number above 0, got 'auto'"),
         ({"patch": 0}, ValueError, "patch must be at least 1 px, got 0"),
         ({"stride": 0}, ValueError, "stride must be at least 1 px, got 0"),
+        ({"patch": 16.0}, TypeError, r"patch must be a whole number of pixels, got 16\.0"),
+        ({"stride": "16"}, TypeError, "stride must be a whole number of pixels, got '16'"),
+        ({"mask_band": 0}, ValueError, "mask_band must be the number of a band, counted from 1, got 0"),
+        ({"mask_band": [1]}, ValueError, r"mask_band must be the number of a band, counted from 1, got \[1\]"),
+        ({"mask_band": 2}, ValueError, r"gt.austin1\.tif has no band mask_band=2: it has 1"),
+        ({"ignore": 1}, ValueError, "ignore must be a value of the masks .* neither 0 nor 1, .*got 1"),
+        ({"ignore": [255]}, ValueError, r"ignore must be a value of the masks .*got \[255\]"),
         ({"split": "test"}, ValueError, "split must be None, 'train' or 'validation', got 'test'"),
         ({"regions": ["austin", "graz"]}, ValueError, "unknown region 'graz'; known are austin, vienna"),
         ({"regions": []}, ValueError, r"no tiles are left with regions=\[\] and split=None"),

@@ -425,6 +425,48 @@ def test_columns_that_are_something_else_are_no_error(dataset):
     assert hw.LatentSpace(Reads(), layer="values").fit(dataset, **QUIET).columns_ == {}
 
 
+SERIES = pandas.Series(NAMES, index=range(7, 7 + COUNT))
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (SERIES.rename("name"), {"name": NAMES}),
+        (SERIES.rename(3), {"3": NAMES}),
+        (SERIES, {"column": NAMES}),
+        (SERIES.rename("name").to_frame(), {"name": NAMES}),
+        (pandas.Index(NAMES, name="name"), {"name": NAMES}),
+        # A Series of columns.
+        (pandas.Series({"name": NAMES, "n": list(range(COUNT))}), {"name": NAMES, "n": list(range(COUNT))}),
+    ],
+)
+def test_columns_of_a_series(columns, expected):
+    space = hw.LatentSpace(Reads(), layer="values").fit(rows(IMAGES, MASKS), columns=columns, **QUIET)
+    assert {name: values.tolist() for name, values in space.columns_.items()} == expected
+
+
+COLORS = np.stack([MASKS * 255, MASKS * 0, MASKS * 9], axis=-1).astype(np.uint8)
+TALL = PHOTOS.transpose(0, 2, 1, 3).copy()
+
+
+@pytest.mark.parametrize("preprocess", [True, False])
+@pytest.mark.parametrize("kind", ["array", "pillow", "tensor"])
+@pytest.mark.parametrize("photos", [PHOTOS, TALL])
+def test_a_mask_of_colors_is_refused_with_the_size_of_its_image(photos, kind, preprocess):
+    colors = COLORS if photos is PHOTOS else COLORS.transpose(0, 2, 1, 3)
+    image = {"array": photos[0], "pillow": Image.fromarray(photos[0]), "tensor": torch.from_numpy(photos[0])}[kind]
+    mask = Image.fromarray(colors[0]) if kind == "pillow" else colors[0]
+    height, width = photos.shape[1:3]
+    message = (
+        rf"expected a segment of the image's size \({height}, {width}\), got shape \({height}, {width}, 3\); if these "
+        "are RGB colors"
+        if preprocess
+        else r"the image is .*\(H, W, C\) of uint8; let the Segmenter normalize such images"
+    )
+    with pytest.raises((TypeError, ValueError), match=message):
+        read_item([(image, mask)], 0, preprocess=preprocess)
+
+
 @pytest.mark.parametrize("missing", [False, True])
 def test_the_order_of_categories_of_a_frame_is_kept(missing):
     levels = ["low", "high", None if missing else "mid"] * (COUNT // 3)

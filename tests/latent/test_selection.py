@@ -300,6 +300,14 @@ def test_files_that_are_no_selection(tmp_path, text, message):
         read_selection(tmp_path / "some.json", TABLE)
 
 
+def test_a_folder_in_place_of_a_file(tmp_path, space):
+    with pytest.raises(ValueError, match=f"{tmp_path.name}' is no selection: it is a folder; .*LatentSpace.load reads"):
+        space.load_selection(tmp_path)
+    for write in (space.select([1]).save, space.select([1]).to_csv):
+        with pytest.raises(IsADirectoryError, match="is a folder; give the name of a file in it"):
+            write(tmp_path)
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_selection(tmp_path / "some.json", TABLE)

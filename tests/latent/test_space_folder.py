@@ -265,6 +265,15 @@ def test_saving_over_another_space(own_space, folder, make_groups):
 # -- what is no space ---------------------------------------------------------------------------------
 
 
+def test_a_file_in_the_place_of_the_folder_is_left_as_it_is(tmp_path, space):
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(
+        FileExistsError, match="taken' is a file; a space is saved as a folder, which needs another name"
+    ):
+        space.save(tmp_path / "taken")
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
 def test_a_folder_that_is_not_there(tmp_path, folder):
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere"):
         hw.LatentSpace.load(tmp_path / "nowhere")

@@ -54,6 +54,30 @@ def test_patches_carry_where_they_are_from(root):
     np.testing.assert_array_equal(space.truth(5), tiles[5][1].numpy() != 0)
 
 
+@pytest.mark.parametrize("ignore", [255, 7])
+def test_marked_pixels_of_tiles_do_not_count(root, ignore):
+    values = np.resize(np.array([0, 1, 1, 0, ignore], np.uint8), (SIDE, SIDE))
+    for path in (root / "train" / "gt").iterdir():
+        write(path, values[None])
+    tiles = hw.data.InriaTiles(root, patch=PATCH, stride=PATCH, ignore=ignore)
+    space = hw.LatentSpace(hw.UNet(3, 1, width=4, depth=2)).fit(tiles, ignore=ignore, progress=False)
+    for item in (0, 13):
+        row, col = tiles.columns["row"][item], tiles.columns["col"][item]
+        patch = values[row : row + PATCH, col : col + PATCH]
+        np.testing.assert_array_equal(space.truth(item), patch == 1)
+        np.testing.assert_array_equal(space.ignored(item), patch == ignore)
+        counted = space.prediction(item) & (patch != ignore)
+        assert space.iou_[item] == (counted & (patch == 1)).sum() / (counted | (patch == 1)).sum()
+
+
+def test_a_value_that_only_fit_is_told_of_is_asked_of_tiles_too(root):
+    tiles = hw.data.InriaTiles(root, patch=PATCH, stride=PATCH)
+    with pytest.warns(
+        UserWarning, match=r"value of ignore=255; .*; Tiles keep that value if .*Tiles\(..., ignore=255\)"
+    ):
+        hw.LatentSpace(hw.UNet(3, 1, width=4, depth=2)).fit(tiles, ignore=255, progress=False)
+
+
 def test_a_damaged_tile_is_named_and_what_came_before_is_kept(root):
     damage(root / "train" / "images" / "austin7.tif")
     tiles = hw.data.InriaTiles(root, patch=PATCH, stride=PATCH)

@@ -47,7 +47,7 @@ def data_sets() -> None:
 
 def tiles(root: Path) -> InriaTiles:
     assert_type(hw.data.Tiles(root, root, bands=(4, 3, 2), scale=10_000), Tiles)
-    return hw.data.InriaTiles(root, bands=[1], scale=255.0)
+    return hw.data.InriaTiles(root, bands=[1], scale=255.0, mask_band=2, ignore=255)
 
 
 def segment_images(images: NDArray[np.float32]) -> None:
