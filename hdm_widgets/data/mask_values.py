@@ -18,6 +18,8 @@ _NEAR_TOP = 8
 _LEAST_TOP = 192
 # ... and few that are far from both ends: those of blurred edges.
 _MOST_BETWEEN = 0.35
+# Values that often mark pixels without a class, as negative ones do.
+_USUAL_MARKS = (255, 65535)
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,12 @@ def find_mask_values(values: NDArray[Any], nodata: float | None, *, lossy: bool)
             f"has {len(distinct)} different values besides 0, up to {top:g}, as lossy compression or resampling makes "
             f"them: pixels above {highest / 2:g} are buildings",
         )
-    return MaskValues(
-        nodata,
-        note=f"has {len(distinct)} different values besides 0, such as {distinct[0]:g} and {top:g}: all of them are "
-        f"buildings; if {top:g} marks pixels that do not count, give ignore={top:g} to the tiles and to fit",
-    )
+    several = f"has {len(distinct)} different values besides 0, such as {distinct[0]:g} and {top:g}"
+    note = f"{several}: all of them are buildings"
+    marks = [float(value) for value in (distinct[0], distinct[-1]) if value < 0 or value in _USUAL_MARKS]
+    if marks:
+        note += f"; if {marks[0]:g} marks pixels that do not count, give ignore={marks[0]:g} to the tiles and to fit"
+    return MaskValues(nodata, note=note)
 
 
 def _looks_lossy(kept: NDArray[Any], distinct: NDArray[Any]) -> bool:

@@ -225,10 +225,10 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
         # What does not vary in a patch, such as opacity, is no other mask.
         different = (found != found[0]).any((1, 2)) & (found != found[:, :1, :1]).any((1, 2))
         if different.any():
-            other = tile.mask_bands[int(different.argmax())]
+            first, other = tile.mask_bands[0], tile.mask_bands[int(different.argmax())]
             raise ValueError(
-                f"the bands of {tile.mask} differ: bands {tile.mask_bands[0]} and {other} do not have the same "
-                f"buildings; give the number of the one that is the mask, such as mask_band={tile.mask_bands[0]}"
+                f"the bands of {tile.mask} differ: bands {first} and {other} do not have the same buildings; say which "
+                f"one is the mask, mask_band={first} or mask_band={other}"
             )
         mask: NDArray[np.float32] = found[0].astype(np.float32)
         if self.ignore is not None:

@@ -315,7 +315,7 @@ class LatentSpace(SpaceWithModel):
             Pixels that do not count in IoU, areas and all other scores: the value that marks them in the masks, such as
             255, or one mask for all items. Masked pixels of numpy masked arrays are ignored without it.
         columns : mapping of str to sequence, optional
-            More columns, one entry per item; a DataFrame serves.
+            More columns, one entry per item; a DataFrame or a Series serves.
         num_workers : int
             Processes that read the data set; 0 reads in this one.
         on_error : {"raise", "skip"}

@@ -153,7 +153,7 @@ EMPTY = 0 * MASK
         ([MASK, MASK, MASK, 255 - MASK], {"photometric": "rgb", "alpha": "yes"}, {}, MASK),
         ([MASK, MASK, MASK, EMPTY + 255], {"photometric": "minisblack", "alpha": "no"}, {}, MASK),
         ([EMPTY, EMPTY, EMPTY, EMPTY + 255], {}, {}, EMPTY),
-        ([EMPTY, MASK, EMPTY], {}, {}, "differ: bands 1 and 2 do not have the same buildings; .* such as mask_band=1"),
+        ([EMPTY, MASK, EMPTY], {}, {}, "bands 1 and 2 do not have the same buildings; .*mask_band=1 or mask_band=2"),
         ([MASK, MASK, 255 - MASK], {}, {}, "the bands of .*gt.austin1.tif differ: bands 1 and 3"),
         ([EMPTY, MASK, EMPTY], {}, {"mask_band": 2}, MASK),
         ([EMPTY, MASK, EMPTY], {}, {"mask_band": 1}, EMPTY),
@@ -247,19 +247,25 @@ def test_masks_with_values_between_are_cut_at_half_and_said(train, values, profi
 
 
 @pytest.mark.parametrize(
-    ("values", "note"),
+    ("values", "note", "mark"),
     [
-        (np.arange(64, dtype=np.uint8).reshape(8, 8), "has 63 different values besides 0, such as 1 and 63"),
-        (np.arange(256, dtype=np.uint8).reshape(16, 16), "has 255 different values besides 0, such as 1 and 255"),
-        (np.resize(np.array([0, 1, 2, 255], np.uint8), (8, 8)), "has 3 different values besides 0, such as 1 and 255"),
-        (np.resize(np.array([0, 10, 20, 40, 80, 100], np.uint8), (8, 8)), "has 5 different .* such as 10 and 100"),
-        (np.resize(np.array([0, 700, 3], np.uint16), (8, 8)), "has 2 different values besides 0, such as 3 and 700"),
+        (np.arange(64, dtype=np.uint8).reshape(8, 8), "has 63 different values besides 0, such as 1 and 63", None),
+        (np.arange(256, dtype=np.uint8).reshape(16, 16), "has 255 different values besides 0, such as 1 and 255", 255),
+        (np.resize(np.array([0, 1, 2, 255], np.uint8), (8, 8)), "has 3 different .* such as 1 and 255", 255),
+        (
+            np.resize(np.array([0, 10, 20, 40, 80, 100], np.uint8), (8, 8)),
+            "has 5 different .* such as 10 and 100",
+            None,
+        ),
+        (np.resize(np.array([0, 700, 3], np.uint16), (8, 8)), "has 2 different .* such as 3 and 700", None),
+        (np.resize(np.array([0, 700, 65535], np.uint16), (8, 8)), "has 2 different .* such as 700 and 65535", 65535),
+        (np.resize(np.array([0, -1, 1], np.int16), (8, 8)), "has 2 different .* such as -1 and 1", -1),
     ],
-    ids=["instances", "many instances", "classes and a mark", "land cover", "numbers"],
+    ids=["instances", "many instances", "classes and a mark", "land cover", "numbers", "16 bits", "negative"],
 )
-def test_numbers_are_not_cut(train, values, note):
-    remedy = f"if {values.max()} marks pixels that do not count, give ignore={values.max()} to the tiles and to fit"
-    with pytest.warns(UserWarning, match=f"{note}.*all of them are buildings; {remedy}"):
+def test_numbers_are_not_cut(train, values, note, mark):
+    remedy = f"; if {mark} marks pixels that do not count, give ignore={mark} to the tiles and to fit" if mark else ""
+    with pytest.warns(UserWarning, match=f"{note}: all of them are buildings{remedy}$"):
         got = mask_of(train, values)
     np.testing.assert_array_equal(got, values != 0)
 
