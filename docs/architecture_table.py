@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/models"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/latent"))
 
-from architectures import ARCHITECTURES
+from bottleneck_architectures import ARCHITECTURES
 from readable_tables import markdown_table
 from readable_tables import write_page as write_tables
 

@@ -204,8 +204,10 @@ def _check_floats(values: NDArray[np.floating], mask: NDArray[np.bool_], name: s
         advice = f"for one class of a label map write {name} == {first:g}, for everything but 0 write {name} != 0"
         if may_ignore:
             advice += f"; for a value that marks pixels that do not count, ignore={first:g}"
-    else:
+    elif first > 0.5 or (mask & (values != first)).any():
         advice = f"for probabilities, or values that were interpolated or rounded, write {name} > 0.5"
+    else:
+        advice = f"it is the only value besides 0, as a scaled mask has it: write {name} != 0"
     raise ValueError(f"the {name} has floats other than 0 and 1, such as {first:g}; {advice}")
 
 

@@ -105,6 +105,8 @@ class Call:
         What it returned.
     ended : int
         Its place in the order in which calls ended.
+    images_second : bool
+        Whether it returned tokens (L, N, C) with the images along the second axis, which are not read.
     """
 
     module: nn.Module
@@ -117,6 +119,7 @@ class Call:
     main: Output | None = None
     kind: str = ""
     ended: int = -1
+    images_second: bool = False
 
     def walk(self) -> Iterator[Call]:
         """The call and all that were made in it."""
@@ -215,6 +218,7 @@ class _Recorder:
             self.calls.append(call)
         call.kind = type(returned).__name__
         main = main_tensor(returned)
+        call.images_second = main is not None and main.ndim == 3 and len(main) != self._count == main.shape[1]
         for path, tensor in tensors_of(returned):
             if self._counts(tensor):
                 output = Output(call, path, tuple(tensor.shape[1:]), _edge(tensor))

@@ -65,10 +65,25 @@ def find_layer(
             segmenter.raw(images)
             run, sizes = read_run(segmenter, network, images)
             output = find_bottleneck(run, sizes)
+            _check_axes(run, output)
             output.layout = sizes.layout(output, layout)
         else:
             output = _named(segmenter, model, layer, images, layout)
     return layer_of(model, output, chosen=chosen), output.call.module
+
+
+def _check_axes(run: Run, found: Output) -> None:
+    """Refuse what was found if most layers follow in a module whose tokens are not read."""
+    layers = [call for call in run.calls if call.is_layer]
+    for call in reversed(run.calls):
+        inside = set(map(id, call.walk()))
+        follows = call.images_second and call.ended > found.call.ended
+        if follows and 2 * sum(id(layer) in inside for layer in layers) > len(layers):
+            raise LayerError(
+                f"layer {call.name!r} has most of the layers, and puts out tokens with the images along the second "
+                "axis, (L, N, C), as batch_first=False has them, which layer='auto' does not read; name another "
+                "layer with layer="
+            )
 
 
 def layer_of(model: nn.Module, output: Output, *, chosen: bool = True) -> Layer:

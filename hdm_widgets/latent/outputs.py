@@ -151,6 +151,9 @@ def _listed(output: Any, module: str) -> str | None:
     found = _different_maps(output) or list(tensors_of(output))
     if not found:
         return None
+    if not found[0][0]:
+        shape = " x ".join(map(str, found[0][1].shape[1:]))
+        return f"it puts out one tensor, {shape} for an image: write layer={module!r}"
     shapes = [f"{joined_name('', path)}: {' x '.join(map(str, tensor.shape[1:]))}" for path, tensor in found]
     shown = ", ".join(shapes[:12]) + (f" and {len(shapes) - 12} more" if len(shapes) > 12 else "")
     example = joined_name(module, found[-1][0])

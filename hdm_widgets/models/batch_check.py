@@ -62,11 +62,16 @@ def run_singly_if_mixing(segmenter: Segmenter, image: Tensor, sizes: BatchSize, 
     sizes : BatchSize
         Of the batches that follow. Where these are single images anyway, nothing is checked.
     remind : bool
-        Warn also if it is known from an earlier check.
+        Warn also if it is known from an earlier check, and of a model whose runs differ by themselves.
     """
     known = segmenter.runs_are_checked(image)
     if not known and sizes.limit > 1 and (compared := _compare(segmenter, image[None])) is not None:
         segmenter.note_runs(image, batch_dependent=compared[0] > 1, random=compared[1])
+    if remind and segmenter.reading.random:
+        warn_user(
+            "two runs of the model on one image differ (is dropout on, or does the model sample?): what is measured is "
+            "one draw of it, and differs from run to run"
+        )
     if segmenter.reading.batch_dependent and segmenter.batch_size != 1:
         if remind or not known:
             warn_user(

@@ -108,7 +108,7 @@ def test_the_page_of_layers_has_every_architecture(monkeypatch: pytest.MonkeyPat
     """`python docs/architecture_table.py` writes it."""
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     from architecture_table import PAGE, tables
-    from architectures import ARCHITECTURES
+    from bottleneck_architectures import ARCHITECTURES
     from readable_tables import with_tables
 
     page = PAGE.read_text(encoding="utf-8")

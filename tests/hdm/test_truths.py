@@ -73,6 +73,7 @@ ONE_HOT = np.stack([LABELS == 0, LABELS == 1, LABELS == 2])
 REFUSED = {
     "a float label map": (LABELS * 255.0, ValueError, r"such as 255; .*segment == 255.*segment != 0.*ignore=255"),
     "a float tensor": (torch.tensor(LABELS * 255.0), ValueError, r"floats other than 0 and 1, such as 255"),
+    "a scaled mask": (TRUTH / 255, ValueError, "such as 0.00392157; it is the only value besides 0, .*segment != 0"),
     "rounding noise": (NOISE, ValueError, "such as 1e-06; .*interpolated or rounded, write segment > 0.5"),
     "probabilities": (TRUTH * 0.7, ValueError, "such as 0.7; for probabilities, .*segment > 0.5"),
     "NaN": (np.where(TRUTH, np.nan, 0), ValueError, r"the segment has NaN or infinity; .*ignore=float\('nan'\)"),

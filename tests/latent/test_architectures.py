@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from architectures import ARCHITECTURES
+from bottleneck_architectures import ARCHITECTURES
 from layer_helpers import noise
 
 import hdm_widgets as hw

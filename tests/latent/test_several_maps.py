@@ -1,5 +1,6 @@
 """Modules that return several maps: refused with what they have, and taken by position or key."""
 
+from collections import OrderedDict
 from types import SimpleNamespace
 
 import numpy as np
@@ -91,6 +92,11 @@ def test_a_place_that_is_not_there(path):
         LayerError, match=r"layer 'encoder' has no output .*; it has \[0\]: 1 x 16 x 16, \[1\]: 1 x 8 x 8"
     ):
         found(Model(list), f"encoder{path}", (2, 1, 16, 16))
+
+
+def test_a_layer_of_one_output_needs_no_place():
+    with pytest.raises(LayerError, match=r"has no output \[0\]; it puts out one tensor, 4 x 16 x 16 .*layer='first'"):
+        found(nn.Sequential(OrderedDict(first=nn.Conv2d(1, 4, 1), head=nn.Conv2d(4, 1, 1))), "first[0]", (2, 1, 16, 16))
 
 
 def test_a_place_in_a_layer_that_is_not_there():

@@ -9,6 +9,8 @@ from torch.nn import functional as F
 
 import hdm_widgets as hw
 from hdm_widgets.latent import Layer
+from hdm_widgets.latent.layers import find_layer
+from hdm_widgets.latent.outputs import LayerError
 
 
 class Transformer(nn.Module):
@@ -133,3 +135,32 @@ def test_a_layer_of_tokens_in_words():
     assert str(Layer("a", (17, 6), grid=(4, 4))) == "a: 17 tokens of 6 channels (4 x 4 patches and 1 more)"
     assert str(Layer("a", (16, 6), grid=(4, 4))) == "a: 16 tokens of 6 channels (4 x 4 patches)"
     assert str(Layer("a", (16, 6))) == "a: 16 tokens of 6 channels"
+
+
+class AttentionOverPatches(nn.Module):
+    """Patches, an encoder of tokens, and scores; tokens are (N, L, C) or, in PyTorch's default, (L, N, C)."""
+
+    def __init__(self, batch_first):
+        super().__init__()
+        self.patches = nn.Conv2d(1, 8, 8, 8)
+        self.encoder = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(8, 2, 16, batch_first=batch_first), 2, enable_nested_tensor=False
+        )
+        self.scores = nn.ConvTranspose2d(8, 1, 8, 8)
+        self.batch_first = batch_first
+
+    def forward(self, images):
+        maps = self.patches(images)
+        tokens = maps.flatten(2).transpose(1, 2)
+        tokens = self.encoder(tokens) if self.batch_first else self.encoder(tokens.transpose(0, 1)).transpose(0, 1)
+        return self.scores(tokens.transpose(1, 2).reshape(maps.shape))
+
+
+def test_tokens_with_the_images_along_the_second_axis_are_no_reason_to_take_the_patches():
+    images = torch.rand(2, 1, 32, 24)
+    layer, _ = find_layer(hw.Segmenter(AttentionOverPatches(batch_first=True).eval()), "auto", images)
+    assert layer.name == "encoder"
+    with pytest.raises(
+        LayerError, match=r"layer 'encoder' has most of the layers, .*\(L, N, C\), as batch_first=False"
+    ):
+        find_layer(hw.Segmenter(AttentionOverPatches(batch_first=False).eval()), "auto", images)
