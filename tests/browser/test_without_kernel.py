@@ -149,12 +149,16 @@ class Both:
         return [name.strip() for name in at_rest(root, _USABLE)]
 
 
+# The message of a missing kernel has another font size than what it takes the place of.
+_LINES_PX = 4
+
+
 def moved(places: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """What is elsewhere, or of another size, by more than the rounding of pixels."""
+    """What is elsewhere, or of another size, by more than the heights of lines of text differ by."""
     found = []
     for name, boxes in places.items():
         before, now = np.array(boxes), np.array(after[name])
-        if before.shape != now.shape or np.abs(before - now).max() > 1:
+        if before.shape != now.shape or np.abs(before - now).max() > _LINES_PX:
             found.append(f"{name}: {boxes} before, {after[name]} after")
     return found
 
