@@ -46,6 +46,17 @@ def _first_class(truth: GivenMask) -> int:
     return int(besides.min()) if besides.size else 0
 
 
+def _no_truth(height: int, width: int, ignore: Ignore | None) -> GivenMask:
+    """Stands for a ground truth that was not given, with the pixels to ignore."""
+    nothing = np.zeros((height, width), np.bool_)
+    if isinstance(ignore, (int, float)):
+        raise ValueError(
+            f"ignore={ignore!r} is a value of a ground truth, and segment=None gives none; give a mask of the pixels "
+            "that do not count, bool (H, W)"
+        )
+    return read_mask(nothing, ignore, name="segment")
+
+
 def _segmenter_for_all(model: Model, target: int, **options: Any) -> Segmenter:
     """The segmenter that measures one class of many."""
     if isinstance(model, Segmenter) and model.target is not None:
@@ -201,7 +212,7 @@ class HausdorffDistanceMasks:
         self,
         model: Model,
         image: Tensor | NDArray[Any],
-        segment: Tensor | NDArray[Any],
+        segment: Tensor | NDArray[Any] | None = None,
         device: torch.device | str | None = None,
         channel: int | Sequence[int] = -1,
         *,
@@ -219,7 +230,8 @@ class HausdorffDistanceMasks:
             have it, of any real type, also (H, W, C).
         segment : torch.Tensor or numpy.ndarray (H, W)
             The ground truth, nonzero = segment: bool, whole numbers, or floats that are 0 and 1; with `target="all"`
-            class numbers. Masked pixels of a numpy masked array do not count.
+            class numbers. Masked pixels of a numpy masked array do not count. None: the model's own mask for the image
+            without a disc, so that distances say how far each disc moves it.
         device : torch.device or str, optional
             Where to run; the model's own device by default.
         channel : int or sequence of int
@@ -260,7 +272,7 @@ class HausdorffDistanceMasks:
         self,
         model: Model,
         image: Tensor | NDArray[Any],
-        segment: Tensor | NDArray[Any],
+        segment: Tensor | NDArray[Any] | None = None,
         device: torch.device | str | None = None,
         channel: int | Sequence[int] = -1,
         **options: Unpack[ScanKeywords],
@@ -297,7 +309,7 @@ class HausdorffDistanceMasks:
         self,
         model: Model,
         image: Tensor | NDArray[Any],
-        segment: Tensor | NDArray[Any],
+        segment: Tensor | NDArray[Any] | None = None,
         device: torch.device | str | None = None,
         channel: int | Sequence[int] = -1,
         *,
@@ -328,7 +340,7 @@ class HausdorffDistanceMasks:
         self,
         model: Model,
         image: Tensor | NDArray[Any],
-        segment: Tensor | NDArray[Any],
+        segment: Tensor | NDArray[Any] | None = None,
         device: torch.device | str | None = None,
         channel: int | Sequence[int] = -1,
         **options: Unpack[ScanKeywords],
@@ -355,10 +367,15 @@ class HausdorffDistanceMasks:
         asked = ScanOptions(**options)
         grid = self.grid
         all_classes = asked.target == "all"
-        truth = check_truth(segment, self.height, self.width, asked.ignore, labels=all_classes)
+        if segment is None:
+            truth = _no_truth(self.height, self.width, asked.ignore)
+        else:
+            truth = check_truth(segment, self.height, self.width, asked.ignore, labels=all_classes)
         if all_classes:
-            truth = truth.with_class(_first_class(truth))
-            segmenter = _segmenter_for_all(model, _first_class(truth), threshold=asked.threshold, device=device)
+            # Class 1 of the model's own, which are not known yet.
+            first = 1 if segment is None else _first_class(truth)
+            truth = truth.with_class(first)
+            segmenter = _segmenter_for_all(model, first, threshold=asked.threshold, device=device)
         else:
             segmenter = Segmenter.wrap(model, target=asked.target, threshold=asked.threshold, device=device)
         preprocess = segmenter.preprocess is not None
@@ -379,6 +396,7 @@ class HausdorffDistanceMasks:
             region=None if asked.region is None else check_region(asked.region, self.height, self.width),
             own_range=preprocess,
             target=segmenter.target,
+            of_prediction=segment is None,
         )
         if all_classes and settings.distance == "custom":
             raise ValueError(
@@ -414,14 +432,13 @@ class HausdorffDistanceMasks:
         settings: ScanSettings,
         measure: type[MaskMeasure | ClassMeasure],
         truth: GivenMask,
-    ) -> Callable[[Tensor], Measure]:
+    ) -> MeasureOver:
         """What measures windows over a raw output."""
-        if settings.distance == "hausdorff":
-            ignored = truth.ignored
-            reference = ReferenceMask(truth.mask, empty=settings.empty, spacing=settings.spacing, ignore=ignored)
-            return lambda raw: measure(segmenter, reference, raw)
-        function = row_distance if settings.distance == "rows" else self.calculate_distance
-        return lambda raw: OutputMeasure(segmenter, function, truth, settings, raw)
+        if settings.distance in ("rows", "custom"):
+            function = row_distance if settings.distance == "rows" else self.calculate_distance
+            return lambda raw, unoccluded=None: OutputMeasure(segmenter, function, truth, settings, raw)
+        reference = ReferenceMask(truth.mask, empty=settings.empty, spacing=settings.spacing, ignore=truth.ignored)
+        return partial(measure, segmenter, settings.distance, reference)
 
     def _overrides(self, method: str) -> bool:
         ours = getattr(HausdorffDistanceMasks, method)

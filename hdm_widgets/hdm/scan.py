@@ -61,10 +61,11 @@ class PreparedScan:
     show : callable
         Takes a cell's row and column, returns its occluded image (C, H, W).
     measure_with : callable
-        Takes a ground truth, returns what takes a raw output (1, classes, H, W) and returns the `Measure` of windows
-        over it.
+        Takes a ground truth, returns what takes a raw output (1, classes, H, W), and the mask for the image without a
+        disc if the output is another's, and returns the `Measure` of windows over it.
     image : torch.Tensor, float32 (C, H, W)
     truth : GivenMask (H, W)
+        Empty where the model's own mask for the image without a disc takes its place.
     settings : ScanSettings
     inference : {"auto", "windowed", "full"}
     keep_outputs : bool
@@ -78,7 +79,7 @@ class PreparedScan:
     segmenter: Segmenter
     occluder: Occluder
     show: Callable[[int, int], Tensor]
-    measure_with: Callable[[GivenMask], Callable[[Tensor], Measure]]
+    measure_with: Callable[[GivenMask], MeasureOver]
     image: Tensor
     truth: GivenMask
     settings: ScanSettings
@@ -90,7 +91,7 @@ class PreparedScan:
 
     def warn(self) -> None:
         """Warn about inputs that are valid but probably unintended."""
-        if not self.truth.mask.any():
+        if not self.truth.mask.any() and not self.settings.of_prediction:
             warn_user("the segment is empty: every distance follows the policy for empty masks (empty=)")
         if self.all_classes:
             if (mark := find_mark(self.truth.values)) is not None:
@@ -134,6 +135,8 @@ class PreparedScan:
             # Clones: a model may write into what it is given.
             raw = segmenter.raw(self.image[None].clone())
             seconds = time.perf_counter() - before
+            if self.settings.of_prediction:
+                truth = self._prediction(raw)
             valid = segmenter.valid_pixels(*truth.mask.shape)
             if valid is not None:
                 truth = truth.ignoring(~valid)
@@ -141,6 +144,7 @@ class PreparedScan:
             plain = measure = measure_over(raw)
             if isinstance(plain, ClassMeasure):
                 check_classes(truth.values, plain.count)
+            measure_over = partial(measure_over, unoccluded=plain.mask)
             if not torch.equal(unchanged.cpu(), self.image):
                 raw = segmenter.raw(unchanged[None].clone())
                 measure = measure_over(raw)
@@ -156,6 +160,15 @@ class PreparedScan:
         inference = Inference(segmenter, planned, self.inference, unchanged, raw)
         cached = self._cached(measure, inference, raw, truth)
         return _RunningScan(self, truth, plain, measure, inference, cached, runs)
+
+    def _prediction(self, raw: Tensor) -> GivenMask:
+        """The model's own mask, or class numbers, in place of a ground truth."""
+        mask: NDArray[np.bool_] = self.segmenter.binarize(raw)[0].cpu().numpy()
+        values = self.segmenter.class_numbers(raw)[0].cpu().numpy() if self.all_classes else mask
+        if not mask.any() and not self.all_classes:
+            warn_user("the model draws nothing on the image without a disc: every distance follows empty=")
+        given = GivenMask(values, mask, None)
+        return given if self.truth.ignored is None else given.ignoring(self.truth.ignored)
 
     def _check_runs(
         self,
@@ -214,6 +227,12 @@ class PreparedScan:
             images.append(self.occluder.inside)
         truths = [truth.values] if truth.ignored is None else [truth.values, truth.ignored]
         return self.cache.for_scan(segmenter, unchanged, repr(key), raw, *truths, *images)
+
+
+class MeasureOver(Protocol):
+    """Measures windows over a raw output."""
+
+    def __call__(self, raw: Tensor, unoccluded: NDArray[np.bool_] | None = None) -> Measure: ...
 
 
 class _RunningScan:
@@ -301,6 +320,7 @@ class _RunningScan:
             self._values.copy(), self._plain.distance, self._measured.copy(), self._grid, self._image, truth.mask,
             self._plain.mask, prepared.settings, self.inference.plan, self._approximation, masks, prepared.show,
             noise=self._noise, reading=prepared.segmenter.reading, ignored=truth.ignored, _classes=classes,
+            _runs=tuple(run.mask for run in self._runs),
         )  # fmt: skip
 
     def _update(self, cells: NDArray[np.intp], stride: int) -> ScanUpdate:
