@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -30,6 +30,8 @@ Ignore: TypeAlias = float | NDArray[np.bool_] | Tensor
 _CUSTOMARY = (255, -1, -100)
 # 255 beside values above this is rather the brightest of many gray levels.
 _GRAY = 200
+# A mask of 0 and 255 that was stored as JPEG has other values between these.
+_NEAR_BLACK_OR_WHITE = ((0, 40), (215, 255))
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,21 +46,30 @@ class GivenMask:
         The segment, without ignored pixels.
     ignored : numpy.ndarray of bool or None
         Pixels that do not count; None if all do.
+    mark : float or None
+        The value that was to mark ignored pixels.
     """
 
     values: NDArray[Any]
     mask: NDArray[np.bool_]
     ignored: NDArray[np.bool_] | None
+    mark: float | None = None
+
+    @property
+    def lacks_mark(self) -> bool:
+        """Whether a value was to mark ignored pixels, and no pixel has it."""
+        return self.mark is not None and (self.ignored is None or not self.ignored.any())
 
     def with_class(self, number: int) -> GivenMask:
         """The same class numbers with the mask of one class."""
         mask = self.values == number
-        return GivenMask(self.values, without(mask, self.ignored), self.ignored)
+        return replace(self, mask=without(mask, self.ignored))
 
     def ignoring(self, pixels: NDArray[np.bool_]) -> GivenMask:
         """A copy that ignores some more pixels."""
         ignored = pixels if self.ignored is None else pixels | self.ignored
-        return GivenMask(np.where(ignored, np.zeros((), self.values.dtype), self.values), self.mask & ~ignored, ignored)
+        values = np.where(ignored, np.zeros((), self.values.dtype), self.values)
+        return replace(self, values=values, mask=self.mask & ~ignored, ignored=ignored)
 
 
 class Ambiguity(NamedTuple):
@@ -125,7 +136,7 @@ def read_mask(
     mask: NDArray[np.bool_] = values if values.dtype.kind == "b" else values != 0
     if values.dtype.kind == "f":
         _check_floats(values, mask, name, may_ignore)
-    return GivenMask(values, mask, ignored)
+    return GivenMask(values, mask, ignored, _mark(ignore))
 
 
 def without(mask: NDArray[np.bool_], ignored: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
@@ -165,8 +176,19 @@ def _chosen(values: NDArray[Any], ignore: float | NDArray[np.bool_], name: str) 
         if ignore.shape != values.shape:
             raise ValueError(f"ignore has shape {ignore.shape}, the {name} has {values.shape}")
         return ignore.copy()
+    if values.dtype.kind == "b" and ignore not in (0, 1):
+        mark = "np.isnan(labels)" if ignore != ignore else f"labels == {ignore:g}"
+        raise ValueError(
+            f"ignore={ignore:g} is a value of a label map, and the {name} is bool: give the pixels that do not count, "
+            f"ignore={mark}, or a masked array, np.ma.masked_array({name}, {mark})"
+        )
     chosen: NDArray[np.bool_] = np.isnan(values) if ignore != ignore else values == ignore
     return chosen
+
+
+def _mark(ignore: Ignore | None) -> float | None:
+    """The value that marks ignored pixels, if it is one."""
+    return None if ignore is None or isinstance(ignore := check_ignore(ignore), np.ndarray) else ignore
 
 
 def _check_floats(values: NDArray[np.floating], mask: NDArray[np.bool_], name: str, may_ignore: bool) -> None:
@@ -227,7 +249,7 @@ def read_labels(given: ArrayLike | Tensor, ignore: Ignore | None = None, *, name
             f"with target='all' the {name} must have class numbers, 0 or more, got {low}; for pixels that do not "
             f"count, ignore={low}"
         )
-    return GivenMask(numbers, numbers != 0, ignored)
+    return GivenMask(numbers, numbers != 0, ignored, _mark(ignore))
 
 
 def check_truth(
@@ -248,7 +270,7 @@ def check_truth(
         advice = _advice_on_shape(to_array(segment)[0], height, width)
         raise ValueError(f"expected a segment of the image's size ({height}, {width}), got shape {shape}{advice}")
     given = read_labels(segment, ignore) if labels else read_mask(segment, ignore, name="segment")
-    return GivenMask(given.values.copy(), given.mask.copy(), given.ignored)
+    return replace(given, values=given.values.copy(), mask=given.mask.copy())
 
 
 def _advice_on_shape(values: NDArray[Any], height: int, width: int) -> str:
@@ -279,48 +301,59 @@ def _advice_on_shape(values: NDArray[Any], height: int, width: int) -> str:
     )
 
 
-def find_ambiguity(values: NDArray[Any], name: str, variable: str, *, may_ignore: bool = True) -> Ambiguity | None:
+def find_ambiguity(
+    given: GivenMask, name: str, variable: str, *, may_ignore: bool = True, target: int | None = None
+) -> Ambiguity | None:
     """Find out whether a mask of whole numbers, in which nonzero means segment, may mean something else.
 
     Parameters
     ----------
-    values : numpy.ndarray (H, W)
-        0 in ignored pixels.
+    given : GivenMask (H, W)
     name : str
         Name of the mask in the text.
     variable : str
         Name of the mask in code that the text suggests.
     may_ignore : bool
         Whether the text may suggest `ignore=`.
+    target : int, optional
+        The class that is meant, if it is known.
 
     Returns
     -------
     Ambiguity or None
     """
-    if values.dtype.kind not in "ui":
+    if given.values.dtype.kind not in "ui":
         return None
-    nonzero = values[values != 0]
+    nonzero = given.values[given.values != 0]
     if not nonzero.size or nonzero.min() == nonzero.max():
         return None
     found: list[int] = np.unique(nonzero).tolist()
-    classes = [value for value in found if value not in _CUSTOMARY]
-    if (mark := find_mark(nonzero)) is not None:
-        if not may_ignore:
-            return Ambiguity(
-                "ignore",
-                f"{name} has the value {mark} beside {classes[0]}, and both count as the segment; "
-                f"for one class of a label map use {variable} == {classes[0]}",
-            )
-        several = "" if len(classes) == 1 else f"; for one class of a label map use {variable} == {classes[0]}"
+    dark, light = ([value for value in found if low < value < high] for low, high in _NEAR_BLACK_OR_WHITE)
+    if dark and light and len(dark) + len(light) + found.count(255) == len(found):
         return Ambiguity(
-            "ignore",
-            f"{name} has the value {mark} beside {classes[0]}, and both count as the segment; if {mark} marks "
-            f"pixels that do not count, say so: ignore={mark}{several}",
+            "classes",
+            f"{name} has {len(found)} different values besides 0, all near 0 or 255, as a mask has that was stored as "
+            f"JPEG, and all of them count; use {variable} > 127",
         )
+    classes = [value for value in found if value not in _CUSTOMARY]
+    one_class = f"{variable} == {target if target in classes else (classes or found)[0]}"
+    mark = find_mark(nonzero)
+    if mark is None:
+        if given.mark is not None:
+            # The mask of one class has no ignored value any more.
+            one_class += f" with ignore={variable} == {given.mark:g}"
+        return Ambiguity(
+            "classes",
+            f"{name} has {len(found)} different values besides 0 and all of them count; "
+            f"for one class of a label map use {one_class}",
+        )
+    both = f"{name} has the value {mark} beside {classes[0]}, and both count as the segment; "
+    if not may_ignore:
+        return Ambiguity("ignore", f"{both}for one class of a label map use {one_class}")
+    several = f"; for one class of a label map use {one_class} with ignore={variable} == {mark}"
     return Ambiguity(
-        "classes",
-        f"{name} has {len(found)} different values besides 0 and all of them count; "
-        f"for one class of a label map use {variable} == {found[0]}",
+        "ignore",
+        f"{both}if {mark} marks pixels that do not count, say so: ignore={mark}{several if len(classes) > 1 else ''}",
     )
 
 

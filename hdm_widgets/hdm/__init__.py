@@ -14,7 +14,8 @@ from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.noise import Noise
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions, ScanSettings
 from hdm_widgets.hdm.plan import Plan
-from hdm_widgets.hdm.result import HDMResult, ScanUpdate
+from hdm_widgets.hdm.result import HDMResult
+from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import ModelError, ModelOutputError
 
 __all__ = [

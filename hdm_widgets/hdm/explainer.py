@@ -7,12 +7,13 @@ from contextlib import closing
 from functools import partial
 from typing import Any, Unpack
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hdm_widgets._masks import GivenMask, check_truth
+from hdm_widgets._masks import GivenMask, Ignore, check_truth, read_mask
 from hdm_widgets._validation import (
     advise_on_keywords,
     check_channel,
@@ -23,12 +24,13 @@ from hdm_widgets._validation import (
 )
 from hdm_widgets.hdm.cache import ScanCache
 from hdm_widgets.hdm.grid import Grid, check_count
-from hdm_widgets.hdm.measure import ClassMeasure, MaskMeasure, Measure, MeasuredOutput, OutputMeasure
+from hdm_widgets.hdm.measure import ClassMeasure, MaskMeasure, MeasuredOutput, OutputMeasure
 from hdm_widgets.hdm.occlusion import Occluder, OverriddenOcclusion, check_fill_length
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions, ScanSettings
 from hdm_widgets.hdm.plan import Plan
-from hdm_widgets.hdm.result import HDMResult, ScanUpdate
-from hdm_widgets.hdm.scan import PreparedScan
+from hdm_widgets.hdm.result import HDMResult
+from hdm_widgets.hdm.scan import MeasureOver, PreparedScan
+from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.distance import (
     ReferenceMask,
     hausdorff_distance,
@@ -436,7 +438,11 @@ class HausdorffDistanceMasks:
         """What measures windows over a raw output."""
         if settings.distance in ("rows", "custom"):
             function = row_distance if settings.distance == "rows" else self.calculate_distance
-            return lambda raw, unoccluded=None: OutputMeasure(segmenter, function, truth, settings, raw)
+
+            def measure_output(raw: Tensor, unoccluded: NDArray[np.bool_] | None = None) -> OutputMeasure:  # noqa: ARG001
+                return OutputMeasure(segmenter, function, truth, settings, raw)
+
+            return measure_output
         reference = ReferenceMask(truth.mask, empty=settings.empty, spacing=settings.spacing, ignore=truth.ignored)
         return partial(measure, segmenter, settings.distance, reference)
 

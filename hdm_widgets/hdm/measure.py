@@ -15,8 +15,8 @@ from torch import Tensor
 
 from hdm_widgets._masks import GivenMask, to_array
 from hdm_widgets.hdm.backends import Outputs, pasted
+from hdm_widgets.hdm.named_measures import windowed_measure
 from hdm_widgets.hdm.options import ScanSettings
-from hdm_widgets.hdm.measures import windowed_measure
 from hdm_widgets.metrics.distance import ReferenceMask, hausdorff_distance
 from hdm_widgets.models.segmenter import Segmenter
 

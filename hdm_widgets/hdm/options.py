@@ -13,7 +13,7 @@ from torch import Tensor
 from hdm_widgets._masks import Ignore, check_ignore
 from hdm_widgets._validation import check_choice
 from hdm_widgets.hdm.grid import Grid, check_count
-from hdm_widgets.hdm.measures import MEASURES, MeasureInfo, MeasureName
+from hdm_widgets.hdm.named_measures import MEASURES, MeasureInfo, MeasureName
 from hdm_widgets.hdm.occlusion import Channel, Fill, LazyOcclusion, check_fill
 from hdm_widgets.metrics.distance import EmptyPolicy
 from hdm_widgets.metrics.spacing import check_spacing

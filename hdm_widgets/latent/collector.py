@@ -163,7 +163,7 @@ class Collector:
 
                 size, preprocess = first.mask.shape, self._preprocess
                 items = read_items(dataset, size, num_workers, ignore, preprocess=preprocess)
-                for index, item in warn_of_ambiguity(items):
+                for index, item in warn_of_ambiguity(items, ignore):
                     if isinstance(item, Exception):
                         run_waiting()
                         stop_or_skip(index, item)

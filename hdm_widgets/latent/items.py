@@ -151,9 +151,7 @@ def read_item(
         truth = check_truth(mask, height, width, ignore)
     except (ValueError, TypeError) as error:
         raise type(error)(f"item {index}: {error}") from None
-    return Item(
-        tensor, truth.mask, columns, truth.ignored, find_ambiguity(truth.values, f"the mask of item {index}", "mask")
-    )
+    return Item(tensor, truth.mask, columns, truth.ignored, find_ambiguity(truth, f"the mask of item {index}", "mask"))
 
 
 def read_items(
@@ -175,15 +173,23 @@ def read_items(
 
 
 def warn_of_ambiguity(
-    items: Iterable[tuple[int, Item | ValueError | TypeError]],
+    items: Iterable[tuple[int, Item | ValueError | TypeError]], ignore: Ignore | None
 ) -> Iterator[tuple[int, Item | ValueError | TypeError]]:
     """Pass items on, and warn of each kind of ambiguity once: mostly all items of a data set have the same one."""
     warned: set[str] = set()
+    marked = not isinstance(ignore, (int, float))
     for index, item in items:
-        if isinstance(item, Item) and item.ambiguity is not None and item.ambiguity.kind not in warned:
-            warned.add(item.ambiguity.kind)
-            warn_user(item.ambiguity.text)
+        if isinstance(item, Item):
+            marked = marked or (item.ignored is not None and bool(item.ignored.any()))
+            if item.ambiguity is not None and item.ambiguity.kind not in warned:
+                warned.add(item.ambiguity.kind)
+                warn_user(item.ambiguity.text)
         yield index, item
+    if not marked:
+        warn_user(
+            f"no mask has a pixel with the value of ignore={ignore}; if masks are made of label maps, return "
+            f"np.ma.masked_array(labels == 1, labels == {ignore}) as the mask"
+        )
 
 
 class _Reader:

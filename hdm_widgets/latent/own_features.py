@@ -91,7 +91,7 @@ def collect_features(
             )
             waiting.clear()
 
-    items = warn_of_ambiguity(read_items(dataset, first.mask.shape, num_workers, ignore, preprocess=True))
+    items = warn_of_ambiguity(read_items(dataset, first.mask.shape, num_workers, ignore, preprocess=True), ignore)
     for index, item in tqdm(items, total=length, disable=not progress, unit="item", desc="reading the data set"):
         try:
             if isinstance(item, Exception):

@@ -7,7 +7,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from hdm_widgets._masks import GivenMask, Ignore, read_mask, without
 
-__all__ = ["Indices", "Mask", "as_mask", "as_masks", "check_same_shape", "coordinates", "counted", "outline", "window_region"]
+__all__ = [
+    "Indices",
+    "Mask",
+    "as_mask",
+    "as_masks",
+    "check_same_shape",
+    "coordinates",
+    "counted",
+    "outline",
+    "window_region",
+]
 
 Mask = NDArray[np.bool_]
 Indices = NDArray[np.intp]

@@ -65,8 +65,8 @@ class WindowedOverlap:
         self._compared = compared.copy()
         self._value = _VALUES[name]
         self._unit = 1.0 if name in ("iou", "dice") else float(np.prod(truth.spacing))
-        self._area, self._common = np.count_nonzero(self._predicted), np.count_nonzero(self._predicted & compared)
-        self._compared_area = np.count_nonzero(compared)
+        self._area, self._common = _count(self._predicted), _count(self._predicted & compared)
+        self._compared_area = _count(compared)
 
     @property
     def base_distance(self) -> float:
@@ -97,14 +97,18 @@ class WindowedOverlap:
         if self._counts is not None:
             inside = inside & self._counts[region]
         before, compared = self._predicted[region], self._compared[region]
-        area = self._area + np.count_nonzero(inside) - np.count_nonzero(before)
-        common = self._common + np.count_nonzero(inside & compared) - np.count_nonzero(before & compared)
+        area = self._area + _count(inside) - _count(before)
+        common = self._common + _count(inside & compared) - _count(before & compared)
         return self._value(area, common, self._compared_area) * self._unit
 
     def distances(self, rows: Iterable[int], cols: Iterable[int], windows: Iterable[Mask]) -> NDArray[np.float64]:
         """The measure (n,) of the prediction with each of n windows (h, w) in turn; see `distance`."""
         each = zip(rows, cols, windows, strict=True)
         return np.array([self.distance(row, col, window) for row, col, window in each], dtype=np.float64)
+
+
+def _count(mask: Mask) -> int:
+    return int(np.count_nonzero(mask))
 
 
 def _iou(area: int, common: int, compared: int) -> float:
@@ -120,6 +124,6 @@ def _dice(area: int, common: int, compared: int) -> float:
 _VALUES: dict[str, Callable[[int, int, int], float]] = {
     "iou": _iou,
     "dice": _dice,
-    "area": lambda area, common, compared: float(area - compared),
+    "area": lambda area, _common, compared: float(area - compared),
     "flipped": lambda area, common, compared: float(area + compared - 2 * common),
 }

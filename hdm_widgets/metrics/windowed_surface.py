@@ -145,7 +145,7 @@ class WindowedSurface:
         after = around[rows.start - top :, cols.start - left :]
         before = self._outline[rows, cols]
         after = after[: before.shape[0], : before.shape[1]]
-        differs = coordinates(after != before) + (rows.start, cols.start)
+        differs = coordinates(after != before) + np.array([rows.start, cols.start])
         flat = differs @ (width, 1)
         was_outline = self._outline.ravel()[flat]
         removed, added = flat[was_outline], flat[~was_outline]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -44,7 +45,9 @@ def structure(model: nn.Module) -> dict[tuple[str, str], str]:
     seen: set[int] = set()
     for name, module in named_modules(model):
         kind = type(module)
-        parts[name, "class"] = repr((kind.__qualname__, id(kind.forward), module.training))
+        # TorchScript modules find their forward when an instance is asked for it.
+        forward = inspect.getattr_static(kind, "forward")
+        parts[name, "class"] = repr((kind.__qualname__, id(forward), getattr(module, "training", None)))
         for store in _STORES:
             for key, value in getattr(module, store).items():
                 parts[name, key] = "" if value is None else repr((id(value), value.dtype, value.shape))

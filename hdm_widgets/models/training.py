@@ -65,7 +65,7 @@ class _Batches:
             raise ValueError(
                 "a mask of the data set has masked pixels, and training counts every pixel: fill them, mask.filled(0)"
             )
-        ambiguity = find_ambiguity(given.values, "a mask of the data set", "mask", may_ignore=False)
+        ambiguity = find_ambiguity(given, "a mask of the data set", "mask", may_ignore=False)
         if self._warn and ambiguity is not None:
             self._warn = False
             warn_user(ambiguity.text)

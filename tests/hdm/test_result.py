@@ -361,6 +361,18 @@ def test_repr_says_what_was_measured(result):
     assert "row distance" in repr(scan(distance="rows"))
 
 
+def test_repr_says_what_else_matters(result):
+    ignored = np.arange(result.width)[None].repeat(result.height, 0) < 13
+    nothing = np.zeros_like(result.baseline_mask)
+    settings = dataclasses.replace(result.settings, spacing=(2.0, 0.5))
+    told = dataclasses.replace(
+        result, settings=settings, ignored=ignored, baseline_mask=nothing, noise=hdm.Noise(2.83, 9, 8)
+    )
+    assert repr(told).endswith(
+        "; spacing (2, 0.5); 50 % of the image ignored; nothing is drawn without a disc; noise of a random model 2.83)"
+    )
+
+
 @pytest.mark.parametrize("empty", ["diagonal", "inf", "nan"])
 @pytest.mark.parametrize("region", [None, (0, 0, 5, 5)])
 def test_a_scan_that_ended_is_complete(empty, region, tmp_path):

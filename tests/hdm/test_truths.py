@@ -233,9 +233,13 @@ def test_a_cached_distance_is_of_the_same_ignored_pixels():
         (np.where(VOID, 255, LABELS + TRUTH), "the value 255 beside 2"),
         (
             np.where(VOID, 255, LABELS + np.arange(WIDTH) % 2),
-            "ignore=255; for one class of a label map use segment == 1",
+            "ignore=255; for one class of a label map use segment == 1 with ignore=segment == 255",
         ),
         (np.where(VOID, 2, LABELS), "2 different values besides 0 and all of them count; .*segment == 1"),
+        (
+            np.where(VOID, 253, LABELS * 255 - LABELS * (np.arange(WIDTH) % 2) + 2).astype(np.uint8),
+            "all near 0 or 255, as a mask has that was stored as JPEG, .* use segment > 127",
+        ),
         # Gray levels: 255 is the brightest of them.
         (np.where(VOID, 255, LABELS * 254), "2 different values besides 0"),
     ],
@@ -245,6 +249,32 @@ def test_values_that_may_mean_something_else_are_warned_of(truth, message):
         explain(truth)
     assert len(caught) == 1
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("mark", [255, -1, np.nan])
+def test_a_mask_of_one_class_has_no_value_to_ignore(mark):
+    """The bool mask of a label map has lost the mark: what was to be ignored would count."""
+    labels = np.where(VOID, mark, LABELS.astype(int))
+    write = r"np.isnan\(labels\)" if np.isnan(mark) else f"labels == {mark}"
+    with pytest.raises(ValueError, match=f"the segment is bool: give the pixels that do not count, ignore={write}"):
+        explain(labels == 1, ignore=mark)
+    with pytest.warns(UserWarning, match=f"no pixel of the segment has the value of ignore={mark}; .*labels == {mark}"):
+        explain((labels == 1).astype(np.uint8), ignore=mark)
+    marked = np.isnan(labels) if np.isnan(mark) else labels == mark
+    expected = explain(labels, ignore=mark)
+    for truth, ignore in ((labels == 1, marked), (np.ma.masked_array(labels == 1, marked), None)):
+        np.testing.assert_array_equal(explain(truth, ignore=ignore).values, expected.values)
+
+
+def test_the_class_that_is_known_is_the_one_in_the_advice():
+    truth = np.where(VOID, 2, LABELS)
+    with pytest.warns(UserWarning, match="use segment == 2$"):
+        explain(truth, model=hw.Segmenter(lambda images: images.repeat(1, 3, 1, 1), target=2, activation="softmax"))
+
+
+def test_a_segment_that_is_ignored_altogether():
+    with pytest.warns(UserWarning, match="the segment is empty without the pixels that ignore= takes out"):
+        explain(LABELS * np.uint8(255), ignore=255)
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,24 @@ def test_each_kind_of_ambiguity_is_said_once():
     ]
 
 
+def from_features(masks, **options):
+    return hw.LatentSpace.from_features(
+        np.random.default_rng(0).random((len(masks), 3)).astype(np.float32), items(masks), predictions=PREDICTED,
+        **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "fit", [lambda masks, **options: space().fit(items(masks), **options), from_features], ids=["fit", "from features"]
+)
+def test_masks_of_one_class_have_no_value_to_ignore(fit):
+    with pytest.raises(CollectionError, match="item 0: ignore=255 is a value of a label map, and the segment is bool"):
+        fit(marked(255) == 1, ignore=255, **QUIET)
+    masks = (marked(255) == 1).astype(np.uint8)
+    with pytest.warns(UserWarning, match="no mask has a pixel with the value of ignore=255; .*np.ma.masked_array"):
+        fit(masks, ignore=255, **QUIET)
+
+
 def test_floats_that_are_no_mask_name_the_item():
     with pytest.raises(
         CollectionError, match=r"item 1: the segment has floats other than 0 and 1, such as 255; .*ignore=255"

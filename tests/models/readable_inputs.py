@@ -102,6 +102,11 @@ TRUTHS = [
         "if 255 marks pixels that do not count, say so: ignore=255", warns=True, ignored=UNLABELED,
     ),
     GivenTruth(
+        "a label map with 255 for pixels without a label", np.where(UNLABELED, 255, LABELS),
+        "segment=truth == 2, ignore=truth == 255",
+        "for one class of a label map use segment == 1 with ignore=segment == 255", warns=True, ignored=UNLABELED,
+    ),
+    GivenTruth(
         "NaN for pixels without a label", np.where(UNLABELED, np.nan, TARGET), 'segment=truth, ignore=float("nan")',
         "if NaN marks pixels that do not count, say so: ignore=float('nan')", ignored=UNLABELED,
     ),

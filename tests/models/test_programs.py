@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import hdm_widgets as hw
+from hdm_widgets import hdm
 
 # TorchScript is deprecated, and in use.
 pytestmark = pytest.mark.filterwarnings(r"ignore:`torch\.jit\.:DeprecationWarning")
@@ -88,3 +89,24 @@ def test_a_graph_of_modules_shows_its_layers():
         for model in (graph, Network())
     )
     np.testing.assert_array_equal(space.embedding_, expected.embedding_)
+
+
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec:FutureWarning")  # PyTorch's own, when a program is copied
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_scan_that_asks_for_windows(name):
+    """What cannot be traced is run in full, in a second scan too, which remembers that."""
+    image, explainer = IMAGES[0], hdm.HausdorffDistanceMasks(16, 16)
+    explainer.generate_masks(circle_size=4, offset=4)
+    model = Network().eval()
+    values = hw.Segmenter(model, activation="sigmoid").probabilities(IMAGES[:2])
+    threshold = float(np.median(values))
+    expected = explainer.explain(
+        hw.Segmenter(model, activation="sigmoid", threshold=threshold), image, values[1] > threshold, inference="full",
+        progress=False,
+    )  # fmt: skip
+    segmenter = hw.Segmenter(PROGRAMS[name](model), activation="sigmoid", threshold=threshold)
+    for _ in range(2):
+        result = explainer.explain(segmenter, image, values[1] > threshold, inference="windowed", progress=False)
+        np.testing.assert_array_equal(result.values, expected.values)
+        assert len(np.unique(result.values)) > 1
+        assert (result.plan.backend == "model") == ("TorchScript" in result.plan.reason) == (name != "exported")

@@ -23,7 +23,8 @@ from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.occlusion import Channel
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
 from hdm_widgets.hdm.plotting import canny
-from hdm_widgets.hdm.result import HDMResult, ScanUpdate
+from hdm_widgets.hdm.result import HDMResult
+from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model
 from hdm_widgets.widgets.hdm.class_names import ClassNames, check_class_names, check_name_count, named_classes
 from hdm_widgets.widgets.hdm.messages import about_message, inspect_cell, map_message, wire_channel

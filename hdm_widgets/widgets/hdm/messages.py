@@ -14,7 +14,8 @@ from hdm_widgets.hdm.circle_map import filled
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.occlusion import Channel
 from hdm_widgets.hdm.options import ScanSettings
-from hdm_widgets.hdm.result import HDMResult, ScanUpdate
+from hdm_widgets.hdm.result import HDMResult
+from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.spacing import PixelSpacing
 from hdm_widgets.widgets.shared.wire import bits, png
 
