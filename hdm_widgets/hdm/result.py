@@ -461,7 +461,7 @@ class HDMResult:
         digits = self.settings.decimals
         span = f"{finite.min():.{digits}f} to {finite.max():.{digits}f}" if finite.size else "none"
         shown = "" if self._classes is None else f"class {self.settings.target} of several; "
-        notes = []
+        notes = ["compared with the prediction"] if self.settings.of_prediction else []
         if self.settings.spacing != (1, 1):
             notes.append("spacing ({:g}, {:g})".format(*self.settings.spacing))
         if self.ignored is not None and self.ignored.any():
