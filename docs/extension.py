@@ -55,11 +55,13 @@ def copy_notebooks(app: Sphinx) -> None:
 
 
 def write_tables(_app: Sphinx) -> None:
-    """Write the tables of what can be read, which the tests run, into their page."""
-    # It loads torch and the tables of the tests.
+    """Write the tables that the tests run into their pages."""
+    # They load torch and the tables of the tests.
+    from architecture_table import write_page as write_architectures
     from readable_tables import write_page
 
     write_page()
+    write_architectures()
 
 
 def outdated(

@@ -15,7 +15,7 @@ from published_networks import NETWORKS
 from readable_inputs import IMAGES, TRUTHS
 from readable_outputs import OUTPUTS, SECTIONS
 
-__all__ = ["PAGE", "tables", "with_tables", "write_page"]
+__all__ = ["PAGE", "markdown_table", "tables", "with_tables", "write_page"]
 
 PAGE = Path(__file__).parent / "how_to/what_can_be_read.md"
 _TABLE = re.compile(r"(<!-- table: ([\w -]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -24,7 +24,7 @@ _TABLE = re.compile(r"(<!-- table: ([\w -]+) -->\n).*?(<!-- end of table -->)", 
 def tables() -> dict[str, str]:
     """Every table in Markdown, by its name on the page."""
     made = {
-        section.lower(): _table(
+        section.lower(): markdown_table(
             ("the model returns", "write", "the reading says", "without it"),
             [
                 (row.form, _code(row.write), row.reading, _without(row.otherwise, warns=row.warns))
@@ -34,14 +34,14 @@ def tables() -> dict[str, str]:
         )
         for section in SECTIONS
     }
-    made["networks"] = _table(
+    made["networks"] = markdown_table(
         ("network", "library", "write", "maps", "size"),
         [
             (row.name, row.library, _code(row.write), row.source or "all of the output", _SIZES[row.align])
             for row in NETWORKS
         ],
     )
-    made["images"] = _table(
+    made["images"] = markdown_table(
         ("image", "write", "a disc shows", "without it"),
         [
             (
@@ -52,7 +52,7 @@ def tables() -> dict[str, str]:
             for row in IMAGES
         ],
     )  # fmt: skip
-    made["truths"] = _table(
+    made["truths"] = markdown_table(
         ("ground truth", "write", "without it"),
         [(row.form, _code(row.write), _without(row.otherwise, warns=row.warns)) for row in TRUTHS],
     )
@@ -62,7 +62,8 @@ def tables() -> dict[str, str]:
 _SIZES = {"same": "the image's", "resize": "smaller, resized"}
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def markdown_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A table in Markdown."""
     lines = [head, ("---",) * len(head), *rows]
     return "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)
 
@@ -76,18 +77,18 @@ def _without(text: str, *, warns: bool) -> str:
     return f"{'warning' if warns else 'error'}: {text}" if text else ""
 
 
-def with_tables(page: str) -> str:
-    """The text of a page with its tables as they are now."""
-    now = tables()
+def with_tables(page: str, now: dict[str, str] | None = None) -> str:
+    """The text of a page with its tables as they are now; of this page, or those that are given."""
+    now = tables() if now is None else now
     return _TABLE.sub(lambda found: f"{found[1]}\n{now[found[2]]}\n{found[3]}", page)
 
 
-def write_page() -> None:
-    """Write the tables into the page, unless they are there."""
-    before = PAGE.read_text(encoding="utf-8")
-    after = with_tables(before)
+def write_page(path: Path = PAGE, now: dict[str, str] | None = None) -> None:
+    """Write the tables into a page, unless they are there."""
+    before = path.read_text(encoding="utf-8")
+    after = with_tables(before, now)
     if after != before:
-        PAGE.write_text(after, encoding="utf-8")
+        path.write_text(after, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """See why an image segmentation model draws the mask it draws.
 
 `hdm_widgets.hdm` has the Hausdorff Distance Masks, `HDMExplorer` is their widget. `LatentSpace` maps a data set as a
-model sees it, `LatentExplorer` is its widget. `Segmenter` makes a segmenter of any torch Module or callable, and its
-`Reading` says how the model's output is read; `Display` says how images are shown, `demo` has ready-made models with
-data.
+model sees it, `LatentExplorer` is its widget, and `layers` lists what can be named as the layer of a space. `Segmenter`
+makes a segmenter of any torch Module or callable, and its `Reading` says how the model's output is read; `Display` says
+how images are shown, `demo` has ready-made models with data.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hdm_widgets import data, demo, hdm, latent, metrics
     from hdm_widgets._picture import Display
+    from hdm_widgets.latent.layer_table import layers
     from hdm_widgets.latent.space import LatentSpace
     from hdm_widgets.models.reading import Reading
     from hdm_widgets.models.segmenter import Segmenter
@@ -34,6 +35,7 @@ __all__ = [
     "demo",
     "hdm",
     "latent",
+    "layers",
     "metrics",
     "train",
 ]
@@ -52,6 +54,7 @@ _HOMES = {
     "demo": None,
     "hdm": None,
     "latent": None,
+    "layers": "hdm_widgets.latent.layer_table",
     "metrics": None,
     "train": "hdm_widgets.models.training",
 }

@@ -140,7 +140,7 @@ def image_size(image: object, *, preprocess: bool = False, mask: object = None) 
     size = tuple(getattr(mask, "shape", ()))[-2:]
     if preprocess and size in (shape[:2], shape[-2:]):
         return int(size[0]), int(size[1])
-    if not _looks_channels_last(shape):
+    if not looks_channels_last(shape):
         if preprocess and len(shape) == 3 and shape[0] in _USUAL_CHANNELS and shape[-1] in _USUAL_CHANNELS:
             raise _ambiguous(shape, "give a segment (H, W) of its size")
         return int(shape[-2]), int(shape[-1])
@@ -149,7 +149,7 @@ def image_size(image: object, *, preprocess: bool = False, mask: object = None) 
     raise ValueError(f"the image must be (C, H, W), got shape {shape}{_CHANNELS_FIRST}")
 
 
-def _looks_channels_last(shape: tuple[int, ...]) -> bool:
+def looks_channels_last(shape: tuple[int, ...]) -> bool:
     """Whether a shape is that of (H, W, C), as far as its sides tell."""
     usual = _USUAL_CHANNELS
     return len(shape) == 3 and shape[-1] in usual and shape[0] not in usual and shape[0] > shape[-1]
@@ -179,7 +179,7 @@ def check_image(
         raise _ambiguous(shape, "normalize it yourself, for a Segmenter without preprocess, which takes (C, H, W) only")
     channels_last = preprocess and last
     if not first and not channels_last:
-        advice = _CHANNELS_FIRST if not preprocess and (last or _looks_channels_last(shape)) else ""
+        advice = _CHANNELS_FIRST if not preprocess and (last or looks_channels_last(shape)) else ""
         if (width, height) == shape[-2:] or (preprocess and (width, height) == shape[:-1]):
             advice = advice_if_swapped
         raise ValueError(
@@ -205,11 +205,14 @@ def check_image_values(name: str, images: Tensor | NDArray[Any], *, preprocess: 
     if kind not in ("iuf" if preprocess else "f"):
         word = name.split()[-1]
         cast = f"{word}.float()" if isinstance(images, Tensor) else f"{word}.astype('float32')"
-        remedy = f"for values 0 to 255: {cast} / 255"
+        remedy = cast
         if kind in "iu":
-            remedy += (
-                ", or leave them as they are and let the Segmenter normalize them, after the disc: "
-                "hw.Segmenter(model, preprocess=lambda images: images / 255)"
+            values, scaled = _nominal_range(images)
+            remedy = (
+                f"for values {values}: {scaled.format(cast)}, or leave them as they are and let the Segmenter "
+                f"normalize them, after the disc: hw.Segmenter(model, preprocess=lambda images: "
+                f"{scaled.format('images')}); for a model that normalizes by itself: preprocess=lambda images: "
+                "images.float()"
             )
         expected = "of real numbers" if preprocess else "of a floating type, scaled as the model expects it"
         raise TypeError(f"{name} must be {expected}, got {images.dtype}; {cast if preprocess else remedy}")
@@ -217,6 +220,16 @@ def check_image_values(name: str, images: Tensor | NDArray[Any], *, preprocess: 
         raise ValueError(
             f"{name} must have no masked values: fill them, .filled(0), and leave these pixels out with ignore="
         )
+
+
+def _nominal_range(images: Tensor | NDArray[Any]) -> tuple[str, str]:
+    """The range of whole numbers that images have by their type and values, in words, and what brings it to [0, 1]."""
+    low, high = (0, 0) if 0 in images.shape else (int(edge) for edge in to_tensor(images).double().aminmax())
+    if low < 0:
+        return f"from {low} to {high}", f"({{}} + {-low}) / {max(1, high - low)}"
+    if images.dtype.itemsize == 2 or high > 255:
+        return "of 16 bits (or divide by the largest value that the model was trained with)", "{} / 65535"
+    return "0 to 255", "{} / 255"
 
 
 def _fill_nodata(image: Tensor | NDArray[Any], axis: str) -> str:

@@ -25,8 +25,15 @@ REMEDIES = [
     (HALF.astype(np.uint8), TypeError, r"got uint8; for values 0 to 255: image\.astype\('float32'\) / 255, or leave .*"
      r"after the disc: hw\.Segmenter\(model, preprocess=lambda images: images / 255\)"),
     (torch.ones(3, 6, 8, dtype=torch.uint8), TypeError, r"uint8; .*image\.float\(\) / 255, or leave .*preprocess="),
-    (HALF.astype(">u2"), TypeError, "got >u2; .*preprocess="),
+    (HALF.astype(np.uint8), TypeError, r"for a model that normalizes by itself: preprocess=lambda images: images\.fl"),
+    (HALF.astype(">u2"), TypeError, r"got >u2; .*image\.astype\('float32'\) / 65535, or leave .*images / 65535\)"),
+    (torch.ones(3, 6, 8, dtype=torch.uint16), TypeError, r"torch.uint16; .*the largest value.*\.float\(\) / 65535"),
     (torch.ones(3, 6, 8, dtype=torch.int16), TypeError, "got torch.int16; .*preprocess="),
+    (np.full((3, 6, 8), 3000), TypeError, r"got int64; .*images / 65535\)"),
+    (with_value(-1000).astype(np.int16), TypeError, r"from -1000 to 0: \(image\.astype\('float32'\) \+ 1000\) / 1000"),
+    # Truth values
+    (HALF > 0.4, TypeError, r"got bool; image\.astype\('float32'\)$"),
+    (torch.ones(3, 6, 8, dtype=torch.bool), TypeError, r"got torch.bool; image\.float\(\)$"),
     # Channels last
     (HALF.transpose(1, 2, 0), ValueError, r"channels come first: image\.transpose.*preprocess= takes \(H, W, C\)"),
     # No data

@@ -1,7 +1,7 @@
-"""Synthetic data sets for teaching and for trying the tools, and one that reads your own aerial images."""
+"""Synthetic data sets for teaching and for trying the tools, and two that read your own aerial images."""
 
 from hdm_widgets.data.aerial import LAND_USES, AerialSample, AerialScenes
 from hdm_widgets.data.shapes import PlantedCue, PlantedCueSample
-from hdm_widgets.data.tiles import InriaTiles
+from hdm_widgets.data.tiles import InriaTiles, Tiles
 
-__all__ = ["LAND_USES", "AerialSample", "AerialScenes", "InriaTiles", "PlantedCue", "PlantedCueSample"]
+__all__ = ["LAND_USES", "AerialSample", "AerialScenes", "InriaTiles", "PlantedCue", "PlantedCueSample", "Tiles"]

@@ -468,6 +468,8 @@ class HDMResult:
             notes.append(f"{100 * self.ignored.mean():.2g} % of the image ignored")
         if not self.baseline_mask.any():
             notes.append("nothing is drawn without a disc")
+        if self.baseline_mask.all():
+            notes.append("everything is drawn without a disc")
         if self.noise is not None:
             notes.append(f"noise of a random model {self.noise.distance:.{digits}f}")
         return (

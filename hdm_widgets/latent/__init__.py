@@ -9,7 +9,8 @@
 
 from hdm_widgets.latent.activations import Layer, LayerError
 from hdm_widgets.latent.clusters import Cluster, Clustering
-from hdm_widgets.latent.collection import Collection, CollectionError
+from hdm_widgets.latent.collection import Collection, CollectionError, InterruptedCollectionError
+from hdm_widgets.latent.layer_table import LayerTable
 from hdm_widgets.latent.neighbors import Neighbors
 from hdm_widgets.latent.new_images import Location
 from hdm_widgets.latent.scores import Overlaps
@@ -22,9 +23,11 @@ __all__ = [
     "Clustering",
     "Collection",
     "CollectionError",
+    "InterruptedCollectionError",
     "LatentSpace",
     "Layer",
     "LayerError",
+    "LayerTable",
     "Location",
     "Neighbors",
     "Overlaps",

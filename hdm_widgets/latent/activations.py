@@ -6,16 +6,17 @@ import difflib
 import math
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hdm_widgets.latent.layouts import FIRST, MapLayout
+from hdm_widgets.latent.layouts import FIRST, MapLayout, channels_first
+from hdm_widgets.latent.outputs import LayerError, activation_of, output_tensor, split_name
 from hdm_widgets.models.modules import named_modules, submodule, unwrapped
 from hdm_widgets.models.segmenter import Segmenter
 
@@ -39,10 +40,6 @@ ROUNDING = 2e-6
 Pool = Literal["mean", "max", "flatten", "grid"]
 
 
-class LayerError(ValueError):
-    """The layer gives no activations that could be used."""
-
-
 @dataclass(frozen=True)
 class Layer:
     """A layer of a network, and the shape of its output.
@@ -50,7 +47,8 @@ class Layer:
     Attributes
     ----------
     name : str
-        Dotted, as in `model.named_modules()`; empty for the model itself.
+        Dotted, as in `model.named_modules()`; empty for the model itself. `"encoder[3]"` is one of several maps that
+        `encoder` returns.
     shape : tuple of int
         Of its output for one image: (channels, rows, cols) of maps, (tokens, channels) of a transformer's tokens,
         (channels,) of vectors.
@@ -60,6 +58,9 @@ class Layer:
         The axis of the channels in the maps that the layer itself puts out. In `shape` they are always first.
     given : bool
         Whether there is no layer: the features were given to `LatentSpace.from_features`.
+    grid : tuple of int or None
+        Rows and columns of the patches that tokens are of; None for anything else, or if it cannot be told. Tokens
+        beyond these, such as the class token, come first.
     """
 
     name: str
@@ -67,22 +68,59 @@ class Layer:
     chosen: bool = False
     layout: MapLayout = FIRST
     given: bool = False
+    # It follows from the shape and the network.
+    grid: tuple[int, int] | None = field(default=None, compare=False)
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Layer:
+        """A layer from what `dataclasses.asdict` made of one, with lists in place of tuples."""
+        values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in fields.items()}
+        return cls(**values)
 
     @property
     def positions(self) -> int:
         """Spatial positions that the output has a vector for."""
+        if self.grid is not None:
+            return self.grid[0] * self.grid[1]
         return positions(self.shape)
 
+    @property
+    def class_tokens(self) -> int:
+        """Tokens that stand for no position of the image."""
+        return 0 if self.grid is None else self.shape[0] - self.positions
+
+    @property
+    def map_shape(self) -> tuple[int, ...]:
+        """Shape of one image's `maps`."""
+        return self.shape if self.grid is None else (self.shape[1], *self.grid)
+
+    def maps(self, activation: Tensor) -> Tensor:
+        """An output of the layer as maps (N, channels, rows, cols), tokens as maps if their grid is known."""
+        activation = channels_first(activation, self.layout)
+        if self.grid is None or activation.ndim != 3:
+            return activation
+        # Without the class tokens: they are no positions.
+        patches = activation[:, self.class_tokens :].transpose(1, 2)
+        return patches.reshape(*patches.shape[:2], *self.grid)
+
     def __str__(self) -> str:
+        return self.size_text if self.given else f"{self.name or 'the model itself'}: {self.size_text}"
+
+    @property
+    def size_text(self) -> str:
+        """The shape in words."""
         if self.given:
             return f"{self.shape[0]} features of your own"
-        name = self.name or "the model itself"
         if len(self.shape) == 3:
             channels, rows, cols = self.shape
-            return f"{name}: {channels} channels of {rows} x {cols}"
-        if len(self.shape) == 2:
-            return f"{name}: {self.shape[0]} tokens of {self.shape[1]} channels"
-        return f"{name}: {self.shape[0]} channels"
+            return f"{channels} channels of {rows} x {cols}"
+        if len(self.shape) == 1:
+            return f"{self.shape[0]} channels"
+        text = f"{self.shape[0]} tokens of {self.shape[1]} channels"
+        if self.grid is None:
+            return text
+        patches = f"{self.grid[0]} x {self.grid[1]} patches"
+        return f"{text} ({patches} and {self.class_tokens} more)" if self.class_tokens else f"{text} ({patches})"
 
 
 class ActivationHook:
@@ -97,12 +135,23 @@ class ActivationHook:
     reduce : callable
         What to keep of an output (N, ...). It is called before the model goes on, because what follows may overwrite
         the output in place.
+    network : torch.nn.Module, optional
+        What is run. Of several runs of it only the first is recorded: a Segmenter may run it again to find out how its
+        output is to be read.
     """
 
-    def __init__(self, module: nn.Module, name: str, reduce: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        name: str,
+        reduce: Callable[[Tensor], Tensor],
+        network: nn.Module | None = None,
+    ) -> None:
         self._module = module
         self._name = name
         self._reduce = reduce
+        self._network = network
+        self._runs = 0
         self._recorded: list[Tensor | LayerError] = []
         self._thread = 0
 
@@ -110,16 +159,25 @@ class ActivationHook:
     def attached(self) -> Iterator[ActivationHook]:
         """Record the runs of this thread; the hook is removed at the end, whatever happens."""
         self._thread = threading.get_ident()
-        handle = nn.Module.register_forward_hook(self._module, self._record)
+        handles = [nn.Module.register_forward_hook(self._module, self._record)]
+        if self._network is not None:
+            handles.append(nn.Module.register_forward_pre_hook(self._network, self._count_run))
         try:
             yield self
         finally:
-            handle.remove()
-            self._recorded.clear()
+            for handle in handles:
+                handle.remove()
+            self.clear()
+
+    def _count_run(self, _network: nn.Module, _inputs: Any) -> None:
+        if threading.get_ident() == self._thread:
+            self._runs += 1
 
     def _record(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
         if threading.get_ident() != self._thread:
             return  # another run of the same model, a scan in the background for instance
+        if self._runs > 1:
+            return
         # An error raised here would seem to be the model's own; it is kept for `take`.
         try:
             self._recorded.append(self._reduce(self._checked(output)))
@@ -127,9 +185,7 @@ class ActivationHook:
             self._recorded.append(error)
 
     def _checked(self, output: Any) -> Tensor:
-        activation = output_tensor(output)
-        if activation is None:
-            raise LayerError(f"layer {self._name!r} puts out {type(output).__name__}, expected a tensor")
+        activation = activation_of(output, self._name)
         if activation.ndim not in (2, 3, 4) or 0 in activation.shape:
             raise LayerError(
                 f"layer {self._name!r} put out {tuple(activation.shape)}; expected (N, channels, rows, cols), "
@@ -142,10 +198,11 @@ class ActivationHook:
     def clear(self) -> None:
         """Discard what a run that failed has left."""
         self._recorded.clear()
+        self._runs = 0
 
     def take(self, count: int) -> Tensor:
         """What was kept, (count, ...), of the run that just ended."""
-        recorded, self._recorded = self._recorded, []
+        recorded, self._recorded, self._runs = self._recorded, [], 0
         if not recorded:
             raise LayerError(f"layer {self._name!r} did not run when the model ran; choose one that takes part")
         if len(recorded) > 1:
@@ -161,20 +218,6 @@ class ActivationHook:
                 "of images or on several together"
             )
         return recorded[0]
-
-
-def output_tensor(output: Any) -> Tensor | None:
-    """The tensor in what a module returned: itself, `last_hidden_state`, `logits` or `out`, or the first entry."""
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping):
-        for key in ("last_hidden_state", "logits", "out"):
-            if key in output:
-                return output_tensor(output[key])
-        return None
-    if isinstance(output, (list, tuple)) and output:
-        return output_tensor(output[0])
-    return None
 
 
 def pooled(activation: Tensor, pool: Pool, grid: int = 2) -> Tensor:
@@ -268,8 +311,10 @@ def unwrapped_segmenter(segmenter: Segmenter) -> Segmenter:
 def find_module(model: nn.Module, name: str) -> nn.Module:
     """The module of this dotted name; advice with the error if there is none.
 
-    For a model in a wrapper, names count within the wrapper or within the network inside.
+    For a model in a wrapper, names count within the wrapper or within the network inside. A path into the module's
+    output may follow, as in `encoder[3]`.
     """
+    name, _ = split_name(name)
     network = unwrapped(model)
     for root in (network, model):
         if (module := _inside_wrappers(root, name)) is not None:

@@ -36,6 +36,8 @@ _DBSCAN_MOST = 10_000
 # Points nearer to each other than this fraction of the data's extent count as one: KMeans computes squared distances
 # from squared lengths, which leaves half of the digits.
 _SAME_POINT = 1e-7
+# Silhouettes and distances that differ by less than this, or this fraction, are a tie: the first wins.
+_TIE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,20 +158,23 @@ def fit_clusters(
     eps: float | None = None,
     min_samples: int | None = None,
     random_state: int = 0,
+    rounding: float = 0.0,
 ) -> Clustering:
     """Group coordinates (n, k) by one method and measure it.
 
-    With fewer distinct points than `n_clusters`, every point is a cluster.
+    Points that are at most `rounding` apart are one. With fewer distinct points than `n_clusters`, every point is a
+    cluster.
     """
     model: KMeans | DBSCAN
     if method == "kmeans":
         # KMeans warns of more clusters than distinct points.
-        possible = _count_distinct(coordinates, n_clusters or 1)
+        possible = _count_distinct(coordinates, n_clusters or 1, rounding)
         model = KMeans(possible, n_init=_INITS, random_state=random_state)
         eps = min_samples = None
     else:
         eps, min_samples = float(eps or 0), int(min_samples or 5)
-        model = DBSCAN(eps=eps, min_samples=min_samples)
+        # A radius is often the distance of two points, which are to be neighbors whichever way rounding goes.
+        model = DBSCAN(eps=eps * (1 + _TIE) + rounding, min_samples=min_samples)
     labels = _by_size(model.fit(coordinates).labels_)
     labels.flags.writeable = False  # a map, its snapshots and selections share them
     found = int(labels.max()) + 1
@@ -178,8 +183,10 @@ def fit_clusters(
     return Clustering(method, found, eps, min_samples, noise, silhouette, sampled, labels)
 
 
-def compare(coordinates: Floats, *, random_state: int = 0) -> Iterator[Clustering]:
+def compare(coordinates: Floats, *, random_state: int = 0, rounding: float = 0.0) -> Iterator[Clustering]:
     """Group coordinates (n, k) by KMeans and DBSCAN over a grid of parameters, one by one.
+
+    Points that are at most `rounding` apart are one.
 
     The radii (`eps`) that DBSCAN is tried with are quantiles of the items' distance to their `min_samples`-th
     nearest, so that the grid follows the data. Above 10,000 items DBSCAN is left out: it keeps every item's neighbors.
@@ -187,7 +194,9 @@ def compare(coordinates: Floats, *, random_state: int = 0) -> Iterator[Clusterin
     count = len(coordinates)
     for n_clusters in _KMEANS_COUNTS:
         if n_clusters < count:
-            yield fit_clusters(coordinates, "kmeans", n_clusters=n_clusters, random_state=random_state)
+            yield fit_clusters(
+                coordinates, "kmeans", n_clusters=n_clusters, random_state=random_state, rounding=rounding
+            )
     if count > _DBSCAN_MOST:
         return
     tree = KDTree(coordinates)
@@ -196,17 +205,24 @@ def compare(coordinates: Floats, *, random_state: int = 0) -> Iterator[Clusterin
             continue
         # DBSCAN counts an item among its own neighbors, as the tree does.
         radii = tree.query(coordinates, k=[min_samples])[0][:, 0]
-        for eps in np.unique(np.quantile(radii, _DBSCAN_QUANTILES)):
-            if eps > 0:
+        last = rounding
+        for eps in np.quantile(radii, _DBSCAN_QUANTILES).tolist():
+            if eps > last:
+                last = eps * (1 + _TIE) + rounding
                 yield fit_clusters(
-                    coordinates, "dbscan", eps=float(eps), min_samples=min_samples, random_state=random_state
+                    coordinates,
+                    "dbscan",
+                    eps=eps,
+                    min_samples=min_samples,
+                    random_state=random_state,
+                    rounding=rounding,
                 )
 
 
-def _count_distinct(coordinates: Floats, most: int) -> int:
-    """Number of distinct points, counted up to `most` by farthest-first traversal."""
+def _count_distinct(coordinates: Floats, most: int, rounding: float) -> int:
+    """Number of points more than `rounding` apart, counted up to `most` by farthest-first traversal."""
     centered = coordinates - coordinates.mean(axis=0)
-    limit = (_SAME_POINT * float(np.linalg.norm(centered, axis=1).max())) ** 2
+    limit = max(_SAME_POINT * float(np.linalg.norm(centered, axis=1).max()), rounding) ** 2
     squares = ((centered - centered[0]) ** 2).sum(axis=1)
     for count in range(1, most):
         farthest = int(squares.argmax())
@@ -217,19 +233,27 @@ def _count_distinct(coordinates: Floats, most: int) -> int:
 
 
 def best(clusterings: Sequence[Clustering]) -> Clustering:
-    """The one with the highest silhouette; the first, if none has one."""
-    return max(clusterings, key=lambda one: -math.inf if math.isnan(one.silhouette) else one.silhouette)
+    """The one with the highest silhouette, of a tie the first; the first of all, if none has one."""
+    highest = max((one.silhouette for one in clusterings if not math.isnan(one.silhouette)), default=-math.inf)
+    return next((one for one in clusterings if one.silhouette >= highest - _TIE), clusterings[0])
 
 
 def describe(
-    labels: NDArray[np.int64], coordinates: Floats, iou: Floats, truth_area: NDArray[np.int64]
+    labels: NDArray[np.int64],
+    coordinates: Floats,
+    iou: Floats,
+    truth_area: NDArray[np.int64],
+    rounding: float = 0.0,
 ) -> tuple[Cluster, ...]:
-    """Every group by its label; items in no group are left out."""
+    """Every group by its label; items in no group are left out.
+
+    Distances that differ by at most `rounding` are equal: then the first item comes first.
+    """
     clusters = []
     for label in range(int(labels.max()) + 1):
         indices = np.flatnonzero(labels == label)
         indices.flags.writeable = False
-        near = _by_centrality(coordinates[indices])
+        near = _by_centrality(coordinates[indices], rounding)
         clusters.append(
             Cluster(
                 label=label,
@@ -242,24 +266,30 @@ def describe(
     return tuple(clusters)
 
 
-def _by_centrality(members: Floats) -> NDArray[np.intp]:
+def _by_centrality(members: Floats, rounding: float) -> NDArray[np.intp]:
     """Positions of the medoid and of the members nearest to it."""
     candidates = np.arange(len(members))
     if len(members) > _MEDOID_SAMPLE:
-        candidates = np.argsort(((members - members.mean(axis=0)) ** 2).sum(axis=1))[:_MEDOID_SAMPLE]
+        from_mean = ((members - members.mean(axis=0)) ** 2).sum(axis=1)
+        candidates = np.sort(np.argsort(from_mean, kind="stable")[:_MEDOID_SAMPLE])
     some = members[candidates]
-    medoid = candidates[cdist(some, some).sum(axis=1).argmin()]
-    squares = ((members - members[medoid]) ** 2).sum(axis=1)
-    squares[medoid] = -1  # first, also among members at the same point
-    return np.argsort(squares, kind="stable")[:_REPRESENTATIVES]
+    sums = cdist(some, some).sum(axis=1)
+    medoid = candidates[(sums <= sums.min() * (1 + _TIE) + rounding * len(some)).argmax()]
+    distances = np.sqrt(((members - members[medoid]) ** 2).sum(axis=1))
+    unit = max(_TIE * float(distances.max()), 2 * rounding)
+    ranks = np.round(distances / unit) if unit > 0 else distances
+    ranks[medoid] = -1  # first, also among members at the same point
+    return np.argsort(ranks, kind="stable")[:_REPRESENTATIVES]
 
 
 def _by_size(labels: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """The same groups, the largest named 0; -1 stays."""
-    names, sizes = np.unique(labels[labels >= 0], return_counts=True)
+    """The same groups, the largest named 0, of several as large the one with the first item; -1 stays."""
+    grouped = np.flatnonzero(labels >= 0)
+    _, first, groups, sizes = np.unique(labels[grouped], return_index=True, return_inverse=True, return_counts=True)
+    names = np.empty(len(sizes), np.int64)
+    names[np.lexsort((first, -sizes))] = np.arange(len(sizes))
     renamed = np.full(len(labels), -1, np.int64)
-    for new, old in enumerate(names[np.argsort(-sizes, kind="stable")]):
-        renamed[labels == old] = new
+    renamed[grouped] = names[groups]
     return renamed
 
 

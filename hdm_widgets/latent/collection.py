@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from hdm_widgets._bitmasks import PackedMasks
-from hdm_widgets._picture import Display, to_rgb_batch
+from hdm_widgets._masks import Ignore
+from hdm_widgets._validation import warn_user
 from hdm_widgets.latent.activations import Layer, LayerError
-from hdm_widgets.latent.items import Item, join_columns
+from hdm_widgets.latent.datasets import Fields
+from hdm_widgets.latent.items import Item, WorkerError, is_worker_error, join_columns, why_workers_stopped
 from hdm_widgets.latent.scores import former_name
+from hdm_widgets.latent.thumbnails import ThumbnailMaker, same_picture
 
-__all__ = ["Collection", "CollectionBuilder", "CollectionError"]
+__all__ = ["Collection", "CollectionBuilder", "CollectionError", "InterruptedCollectionError", "kept_if_interrupted"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +54,14 @@ class Collection:
         Items that could not be used, and why.
     ignored : PackedMasks or None
         Pixels that do not count, for every item; None if all do in all items.
+    fields : Fields
+        Where the image and the mask of an item of the data set are.
+    ignore_value : float or None
+        The value of masks that marks pixels that do not count, if one was given.
+    thumbnail_maker : ThumbnailMaker or None
+        How the thumbnails were made; None where that is not known.
+    random : bool
+        Whether an item was another one when it was read twice, as with random augmentation.
     """
 
     layer: Layer
@@ -65,6 +77,10 @@ class Collection:
     image_shape: tuple[int, int, int]
     skipped: dict[int, str] = field(default_factory=dict)
     ignored: PackedMasks | None = None
+    fields: Fields = field(default_factory=Fields)
+    ignore_value: float | None = None
+    thumbnail_maker: ThumbnailMaker | None = None
+    random: bool = False
 
     hits = former_name("hits", "tp")
     misses = former_name("misses", "fn")
@@ -73,6 +89,15 @@ class Collection:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def holds(self, position: int, item: Item) -> bool:
+        """Whether an item that was read again is the one at this position, as far as its thumbnail and mask tell."""
+        mask = item.mask if self.ignored is None else item.mask & ~self.ignored[position]
+        if not np.array_equal(self.truths[position], mask):
+            return False
+        if self.thumbnail_maker is None:
+            return True
+        return same_picture(self.thumbnails[position], self.thumbnail_maker.make(item.image[None])[0])
 
 
 class CollectionError(ValueError):
@@ -92,6 +117,33 @@ class CollectionError(ValueError):
         self.collection = collection
 
 
+class InterruptedCollectionError(CollectionError, KeyboardInterrupt):
+    """Collecting was interrupted, by Ctrl+C or the notebook's stop button.
+
+    It is a CollectionError, with what was collected, and a KeyboardInterrupt.
+    """
+
+
+@contextmanager
+def kept_if_interrupted(collection: Collection) -> Iterator[None]:
+    """Raise an InterruptedCollectionError, with a finished collection, in place of a KeyboardInterrupt."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise _interrupted(len(collection) + len(collection.skipped), collection) from error
+
+
+def _interrupted(index: int, collection: Collection | None) -> InterruptedCollectionError:
+    """The error of an interrupt before item `index`."""
+    advice = ""
+    if collection is not None:
+        advice = (
+            f"; {len(collection)} items are collected: space.fit_collected(error.collection, dataset) makes a map of "
+            "them, and in a notebook the error is sys.last_value"
+        )
+    return InterruptedCollectionError(f"interrupted at item {index}{advice}", index, collection)
+
+
 class CollectionBuilder:
     """Arrays for one pass over a data set, filled from the front.
 
@@ -102,17 +154,21 @@ class CollectionBuilder:
     layer : Layer
     image_shape : torch.Size
         (C, H, W).
-    thumbnail : int
-        Longest side of the thumbnails in pixels.
+    thumbnails : ThumbnailMaker
+        How thumbnails are made.
     memory_limit : int
         Bytes of activations that are kept in memory; more go to a temporary file.
-    display : Display, optional
-        How thumbnails show the images.
+    fields : Fields, optional
+        Where the image and the mask of an item are.
+    ignore : number or array of bool, optional
+        As given for the pass.
 
     Attributes
     ----------
     skipped : dict of int to str
         Items that could not be used, and why.
+    random : bool
+        Whether an item was another one when it was read twice.
     """
 
     def __init__(
@@ -120,21 +176,22 @@ class CollectionBuilder:
         length: int,
         layer: Layer,
         image_shape: torch.Size,
-        thumbnail: int,
+        thumbnails: ThumbnailMaker,
         memory_limit: int,
-        display: Display | None = None,
+        fields: Fields | None = None,
+        ignore: Ignore | None = None,
     ) -> None:
         channels, height, width = image_shape
         self.skipped: dict[int, str] = {}
+        self.random = False
         self._layer = layer
         self._length = length
         self._shape = (channels, height, width)
         self._memory_limit = memory_limit
-        self._display = display
+        self._thumbnail_maker, self._fields = thumbnails, fields or Fields()
+        # One mask for all items is among the ignored pixels of each.
+        self._ignore_value = float(ignore) if isinstance(ignore, (int, float, np.number)) else None
         self._count = 0
-        # Blocks of whole pixels are averaged: several times faster than any other ratio.
-        self._block = -(-max(height, width) // thumbnail)
-        small = (-(-height // self._block), -(-width // self._block))
         row = PackedMasks.row_bytes(height, width)
         # Pages of these that are never written to take no memory.
         self._items = np.empty(length, np.int64)
@@ -142,7 +199,7 @@ class CollectionBuilder:
         self._ignored = np.zeros((length, row), np.uint8)
         self._any_ignored = False
         self._counts = np.empty((3, length), np.int64)
-        self._thumbnails = np.empty((length, *small, 3), np.uint8)
+        self._thumbnails = np.empty((length, *thumbnails.size(height, width), 3), np.uint8)
         self._features: NDArray[np.float32] | None = None
         self._columns: list[dict[str, Any]] = []
 
@@ -171,8 +228,9 @@ class CollectionBuilder:
             if item.ignored is not None:
                 self._any_ignored = True
                 self._ignored[place] = PackedMasks.pack(item.ignored[None])[0]
-        small = F.avg_pool2d(images, self._block, ceil_mode=True).numpy()
-        self._thumbnails[part] = to_rgb_batch(small, self._display)
+        self._thumbnails[part] = self._thumbnail_maker.make(images)
+        # An interrupt may have left columns of items that are not counted.
+        del self._columns[self._count :]
         self._columns.extend(item.columns for _, item in entries)
         self._count += len(entries)
 
@@ -204,11 +262,58 @@ class CollectionBuilder:
             fn=fn,
             fp=fp,
             thumbnails=self._thumbnails[:n],
-            columns={**join_columns(self._columns), **{name: values[items] for name, values in tables.items()}},
+            columns={**join_columns(self._columns[:n]), **{name: values[items] for name, values in tables.items()}},
             image_shape=self._shape,
             skipped=dict(self.skipped),
             ignored=PackedMasks(self._ignored[:n], height, width) if self._any_ignored else None,
+            fields=self._fields,
+            ignore_value=self._ignore_value,
+            thumbnail_maker=self._thumbnail_maker,
+            random=self.random,
         )
+
+    def stop_or_skip(self, index: int, error: Exception, tables: dict[str, NDArray[Any]], on_error: str) -> None:
+        """Raise a CollectionError at an item that cannot be used, or note why it is skipped."""
+        if on_error == "raise" or isinstance(error, WorkerError):
+            raise CollectionError(str(error), index, self.build(tables)) from error
+        self.skipped[index] = str(error)
+
+    @contextmanager
+    def keeping(self, tables: dict[str, NDArray[Any]], run_waiting: Callable[[], None]) -> Iterator[None]:
+        """Raise a CollectionError, with what was collected, where a pass is stopped from outside.
+
+        Where a worker process has died, `run_waiting` adds the items that have been read.
+        """
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            raise _interrupted(self.next_index, self.build(tables)) from error
+        except Exception as error:
+            if isinstance(error, CollectionError) or not is_worker_error(error):
+                raise
+            run_waiting()
+            index = self.next_index
+            raise CollectionError(why_workers_stopped(error, index), index, self.build(tables)) from error
+
+    def compared(
+        self, items: Iterable[tuple[int, Item | ValueError | TypeError]], index: int, first: Item
+    ) -> Iterator[tuple[int, Item | ValueError | TypeError]]:
+        """Pass items on, and warn if the item of this index is another one than when it was read first."""
+        for position, item in items:
+            if position == index and isinstance(item, Item) and not item.equals(first):
+                self.random = True
+                warn_user(
+                    f"item {index} was another one when it was read a second time, as with random augmentation: the "
+                    "map is of one reading, and shows thumbnails of it in place of images that are read again; fit a "
+                    "data set without random augmentation"
+                )
+            yield position, item
+
+    @property
+    def next_index(self) -> int:
+        """Index of the first item of the data set that is neither added nor skipped."""
+        added = int(self._items[self._count - 1]) if self._count else -1
+        return max(added, *self.skipped, -1) + 1
 
     def build_some(self, tables: dict[str, NDArray[Any]]) -> Collection:
         """As `build`, but a CollectionError if nothing was added."""

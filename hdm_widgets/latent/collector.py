@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -25,20 +25,22 @@ from hdm_widgets.latent.activations import (
     unwrapped_segmenter,
 )
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
+from hdm_widgets.latent.datasets import Dataset, Fields, as_dataset
 from hdm_widgets.latent.items import (
-    Dataset,
     Item,
     check_columns,
-    check_dataset,
     counted_pixels,
+    dataset_columns,
+    is_worker_error,
     read_item,
     read_items,
     warn_of_ambiguity,
 )
 from hdm_widgets.latent.layers import find_layer
-from hdm_widgets.latent.layouts import Layout, channels_first
+from hdm_widgets.latent.layouts import Layout
+from hdm_widgets.latent.thumbnails import ThumbnailMaker
 from hdm_widgets.models.batch_check import run_singly_if_mixing
-from hdm_widgets.models.batch_size import run_in_batches
+from hdm_widgets.models.batch_size import BatchSize, run_in_batches
 from hdm_widgets.models.compiled import uncompiled
 from hdm_widgets.models.errors import ModelError, ModelOutputError, is_out_of_memory
 from hdm_widgets.models.modules import unwrapped
@@ -48,6 +50,9 @@ __all__ = ["Collector", "check_width"]
 
 # Activations beyond this many bytes go to a temporary file.
 MEMORY_LIMIT = 1 << 30
+# Pixels of a batch whose size is not given. On a CPU, larger batches fall out of cache.
+_CPU_PIXELS, _GPU_PIXELS = 1 << 18, 1 << 21
+_LARGEST_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class Collector:
                 segmenter.raw(batch)
                 return hook.take(len(batch)).cpu().numpy()
 
-            sizes = self.segmenter.sizes_for(images[0])
+            sizes = self._sizes(images[0])
             if len(images) > 1:
                 run_singly_if_mixing(self.segmenter, images[0], sizes, remind=False)
             batches = run_in_batches(len(images), run, sizes)
@@ -114,6 +119,7 @@ class Collector:
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = True,
+        fields: Fields | None = None,
     ) -> Collection:
         """Run the model once on every item; see `LatentSpace.fit` for the parameters.
 
@@ -125,16 +131,18 @@ class Collector:
         LayerError
             If the layer gives no activations.
         """
-        length = check_dataset(dataset)
-        own = check_columns(getattr(dataset, "columns", None), length)
-        tables = {**own, **check_columns(columns, length)}
+        dataset = as_dataset(dataset)
+        length = len(dataset)
+        tables = {**dataset_columns(dataset), **check_columns(columns, length)}
+        reading: dict[str, Any] = {"fields": fields, "ignore": ignore, "preprocess": self._preprocess}
         with self._running() as segmenter:
-            first, layer = self._first(dataset, length, on_error, ignore)
-            sizes = self.segmenter.sizes_for(first.image)
+            at, first, layer = self._first(dataset, on_error, reading)
+            sizes = self._sizes(first.image)
             run_singly_if_mixing(self.segmenter, first.image, sizes, remind=True)
             self.display.check(len(first.image))
+            thumbnails = ThumbnailMaker.for_size(first.mask.shape, self.thumbnail, self.display)
             builder = CollectionBuilder(
-                length, layer, first.image.shape, self.thumbnail, self.memory_limit, self.display
+                length, layer, first.image.shape, thumbnails, self.memory_limit, fields=fields, ignore=ignore
             )
             with (
                 self._hook(layer).attached() as hook,
@@ -144,35 +152,43 @@ class Collector:
 
                 def stop_or_skip(index: int, error: Exception) -> None:
                     bar.update()
-                    if on_error == "raise":
-                        raise CollectionError(str(error), index, builder.build(tables)) from error
-                    builder.skipped[index] = str(error)
+                    builder.stop_or_skip(index, error, tables, on_error)
 
                 def run_waiting() -> None:
                     def run(part: slice) -> None:
                         _measure(entries[part], segmenter, hook, builder)
 
                     def failed(position: int, error: Exception) -> None:
+                        if is_worker_error(error):
+                            raise error
                         index = entries[position][0]
                         stop_or_skip(index, _with_index(error, index))
 
-                    entries = list(waiting)
-                    waiting.clear()
+                    # Without those that were added before a worker's death stopped a run.
+                    entries = [(index, item) for index, item in waiting if index >= builder.next_index]
                     for part, _ in run_in_batches(len(entries), run, sizes, on_error=failed):
                         bar.update(part.stop - part.start)
+                    waiting.clear()
 
-                size, preprocess = first.mask.shape, self._preprocess
-                items = read_items(dataset, size, num_workers, ignore, preprocess=preprocess)
-                for index, item in warn_of_ambiguity(items, ignore):
-                    if isinstance(item, Exception):
-                        run_waiting()
-                        stop_or_skip(index, item)
-                        continue
-                    waiting.append((index, item))
-                    if len(waiting) >= sizes.size:
-                        run_waiting()
-                run_waiting()
+                items = read_items(dataset, first.mask.shape, num_workers, **reading)
+                with builder.keeping(tables, run_waiting), closing(items):
+                    for index, item in builder.compared(warn_of_ambiguity(items, ignore), at, first):
+                        if isinstance(item, Exception):
+                            run_waiting()
+                            stop_or_skip(index, item)
+                            continue
+                        waiting.append((index, item))
+                        if len(waiting) >= sizes.size:
+                            run_waiting()
+                    run_waiting()
         return builder.build_some(tables)
+
+    def _sizes(self, image: Tensor) -> BatchSize:
+        """Batches of a size that depends on the images alone: rounding is another in batches of another size."""
+        device = self.segmenter.run_device
+        pixels = _CPU_PIXELS if device.type == "cpu" else _GPU_PIXELS
+        fitting = max(1, pixels // (image.shape[-2] * image.shape[-1]))
+        return BatchSize(self.segmenter.batch_size or min(_LARGEST_BATCH, fitting), image, device)
 
     @property
     def _preprocess(self) -> bool:
@@ -186,24 +202,28 @@ class Collector:
             yield unwrapped_segmenter(self.segmenter)
 
     def _hook(self, layer: Layer) -> ActivationHook:
-        module = find_module(network_of(self.segmenter), layer.name)
+        network = network_of(self.segmenter)
+        module = find_module(network, layer.name)
 
         def reduce(activation: Tensor) -> Tensor:
-            return pooled(channels_first(activation, layer.layout), self.pool, self.grid)
+            return pooled(layer.maps(activation), self.pool, self.grid)
 
-        return ActivationHook(module, layer.name, reduce)
+        return ActivationHook(module, layer.name, reduce, unwrapped(network))
 
-    def _first(self, dataset: Dataset, length: int, on_error: str, ignore: Ignore | None) -> tuple[Item, Layer]:
-        """The first item that can be used, whose size is that of all, and the layer with its output for it."""
-        for index in range(length):
+    def _first(self, dataset: Dataset, on_error: str, reading: dict[str, Any]) -> tuple[int, Item, Layer]:
+        """The first item that can be used, with its index, and the layer with its output for it.
+
+        Its size is that of all.
+        """
+        for index in range(len(dataset)):
             problem: Exception
             try:
-                item = read_item(dataset, index, ignore=ignore, preprocess=self._preprocess)
+                item = read_item(dataset, index, **reading)
             except (ValueError, TypeError) as error:
                 problem = error
             else:
                 try:
-                    return item, self._layer(item)
+                    return index, item, self._layer(item)
                 except Exception as error:
                     if not isinstance(error, ModelError) and not is_out_of_memory(error):
                         raise
@@ -211,7 +231,7 @@ class Collector:
             if on_error == "raise":
                 raise CollectionError(str(problem), index, None) from problem
             message = str(problem)
-        raise CollectionError(f"no item could be used; the last: {message}", length - 1, None)
+        raise CollectionError(f"no item could be used; the last: {message}", len(dataset) - 1, None)
 
     def _layer(self, item: Item) -> Layer:
         """The layer, and the shape of its output for an item."""
@@ -221,7 +241,7 @@ class Collector:
             self._found(item.image.repeat(2, 1, 1, 1))
             or find_layer(self.segmenter, self.layer, item.image[None], self.layout)[0]
         )
-        example = pooled(torch.zeros(1, *layer.shape), self.pool, self.grid)
+        example = pooled(torch.zeros(1, *layer.map_shape), self.pool, self.grid)
         check_width(example.shape[1], self.least_features)
         return layer
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent.clusters import Cluster, Clustering
 from hdm_widgets.latent.collection import Collection
-from hdm_widgets.latent.items import Dataset, merge_columns
+from hdm_widgets.latent.datasets import Dataset
+from hdm_widgets.latent.items import merge_columns
 from hdm_widgets.latent.neighbors import distance_scale
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
@@ -52,6 +53,8 @@ class FittedMap:
     n_cluster_components: int
     random_state: int
     _comparison: list[Clustering] = field(default_factory=list, init=False, repr=False)
+    # Indices in the data set of items that were read again as others.
+    changed: set[int] = field(default_factory=set, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.collection)
@@ -100,7 +103,8 @@ class FittedMap:
             yield from tuple(self._comparison)
             return
         found: list[Clustering] = []
-        for clustering in grouping.compare(self.cluster_coordinates, random_state=self.random_state):
+        rounding, seed = self.projection.rounding, self.random_state
+        for clustering in grouping.compare(self.cluster_coordinates, random_state=seed, rounding=rounding):
             found.append(clustering)
             yield clustering
         if not found:
@@ -126,7 +130,13 @@ class FittedState:
     def clustered(self, clustering: Clustering) -> FittedState:
         """The same map with these clusters."""
         found = self.map
-        clusters = grouping.describe(clustering.labels, found.cluster_coordinates, found.iou, found.overlaps.truth_area)
+        clusters = grouping.describe(
+            clustering.labels,
+            found.cluster_coordinates,
+            found.iou,
+            found.overlaps.truth_area,
+            found.projection.rounding,
+        )
         return FittedState(found, clustering, clusters)
 
     @cached_property

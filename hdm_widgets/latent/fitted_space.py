@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from sklearn.manifold import trustworthiness
 from tqdm.auto import tqdm
 
-from hdm_widgets._picture import Display, to_rgb
+from hdm_widgets._picture import Display
 from hdm_widgets._validation import is_whole
 from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.clusters import Cluster, Clustering, Method
 from hdm_widgets.latent.collection import Collection
+from hdm_widgets.latent.datasets import Dataset
 from hdm_widgets.latent.fitted import FittedMap, FittedState, read_only
-from hdm_widgets.latent.items import Dataset, Item, read_item
 from hdm_widgets.latent.neighbors import Neighbors, nearest, pairwise_distances
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
@@ -280,6 +280,7 @@ class FittedSpace:
                 eps=eps,
                 min_samples=5 if min_samples is None else min_samples,
                 random_state=state.map.random_state,
+                rounding=state.map.projection.rounding,
             )
         clustered = state.clustered(chosen)
         # Clusters that a thread sought in an older map are not those of a newer one.
@@ -306,7 +307,10 @@ class FittedSpace:
 
         shown = tqdm(self.comparison(), disable=not progress, unit="clustering", desc="comparing clusterings")
         rows = [clustering.row() for clustering in shown]
-        return pandas.DataFrame(rows).sort_values("silhouette", ascending=False, ignore_index=True)
+        frame = pandas.DataFrame(rows)
+        # Of several clusterings that are equal but for rounding, the first comes first.
+        order = frame["silhouette"].round(6).sort_values(ascending=False, kind="stable").index
+        return frame.loc[order].reset_index(drop=True)
 
     def comparison(self) -> Iterator[Clustering]:
         """The clusterings of `compare_clusterings` one by one; a finished comparison is kept.
@@ -384,95 +388,6 @@ class FittedSpace:
             If it is anything else, or of a space with another number of items.
         """
         return read_selection(path, self.table())
-
-    def picture(self, index: int) -> NDArray[np.uint8]:
-        """An item's image to look at: read from the data set, or its thumbnail where there is none.
-
-        Parameters
-        ----------
-        index : int
-            Position of the item.
-
-        Returns
-        -------
-        numpy.ndarray, uint8 (H, W, 3)
-        """
-        self._check_index(index)
-        if self.dataset_ is None:
-            return np.array(self.collection_.thumbnails[index])
-        return to_rgb(self.item(index).image.numpy(), self.display)
-
-    def item(self, index: int) -> Item:
-        """An item as the model sees it, read from the data set.
-
-        Parameters
-        ----------
-        index : int
-            Position of the item.
-
-        Returns
-        -------
-        Item
-            `image`, float32 (C, H, W); `mask`, bool (H, W); and `columns`.
-
-        Raises
-        ------
-        ValueError
-            If the space has no data set, or the item cannot be read.
-        """
-        self._check_index(index)
-        if self.dataset_ is None:
-            raise ValueError("this space has no data set; LatentSpace.load(path, dataset=...) takes it")
-        collection = self.collection_
-        ignore = self.ignored(index) if collection.ignored is not None else None
-        at, size = int(self.items_[index]), collection.image_shape[1:]
-        return read_item(self.dataset_, at, size, ignore=ignore, preprocess=self._takes_any_values)
-
-    def truth(self, index: int) -> NDArray[np.bool_]:
-        """The true mask of an item, without ignored pixels.
-
-        Parameters
-        ----------
-        index : int
-            Position of the item.
-
-        Returns
-        -------
-        numpy.ndarray, bool (H, W)
-        """
-        self._check_index(index)
-        return self.collection_.truths[index]
-
-    def prediction(self, index: int) -> NDArray[np.bool_]:
-        """The mask that the model predicts for an item, in ignored pixels too.
-
-        Parameters
-        ----------
-        index : int
-            Position of the item.
-
-        Returns
-        -------
-        numpy.ndarray, bool (H, W)
-        """
-        self._check_index(index)
-        return self.collection_.predictions[index]
-
-    def ignored(self, index: int) -> NDArray[np.bool_]:
-        """Pixels of an item that do not count, as `fit(..., ignore=...)` chose them.
-
-        Parameters
-        ----------
-        index : int
-            Position of the item.
-
-        Returns
-        -------
-        numpy.ndarray, bool (H, W)
-        """
-        self._check_index(index)
-        packed = self.collection_.ignored
-        return np.zeros(self.collection_.image_shape[1:], bool) if packed is None else packed[index]
 
     def _check_index(self, index: int) -> None:
         if not is_whole(index):

@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 
 from hdm_widgets import _storage
 from hdm_widgets._bitmasks import PackedMasks
+from hdm_widgets._picture import Display
 from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.clusters import Clustering
 from hdm_widgets.latent.collection import Collection
+from hdm_widgets.latent.datasets import Fields
+from hdm_widgets.latent.ordered import OrderedColumn
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.surface import Regressor
+from hdm_widgets.latent.thumbnails import ThumbnailMaker
 
 __all__ = ["Stored", "read", "write"]
 
@@ -26,6 +30,7 @@ _SPACE = "space.npz"
 # Large arrays are files of their own, mapped into memory.
 _LARGE = ("features", "thumbnails", "truths", "predictions")
 _IGNORED = "ignored"
+_NETWORK = ("low", "high", "score", "trained_on", "converged", "activation")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +78,7 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
     }
     network: dict[str, Any] | None = None
     if regressor is not None:
-        network = {name: getattr(regressor, name) for name in ("low", "high", "score", "trained_on", "converged")} | {
-            "layers": len(regressor.weights)
-        }
+        network = {name: getattr(regressor, name) for name in _NETWORK} | {"layers": len(regressor.weights)}
         arrays |= {"mlp_center": regressor.center, "mlp_scale": regressor.scale}
         arrays |= {f"mlp_weight_{i}": weight for i, weight in enumerate(regressor.weights)}
         arrays |= {f"mlp_bias_{i}": bias for i, bias in enumerate(regressor.biases)}
@@ -87,8 +90,14 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
         "layer": dataclasses.asdict(collection.layer),
         "picture_shape": collection.image_shape,
         "columns": list(collection.columns),
+        "orders": {
+            name: column.categories for name, column in collection.columns.items() if isinstance(column, OrderedColumn)
+        },
         "skipped": {str(index): message for index, message in collection.skipped.items()},
         "ignored": collection.ignored is not None,
+        "ignore_value": collection.ignore_value,
+        "fields": collection.fields.described(),
+        "thumbnails": None if collection.thumbnail_maker is None else dataclasses.asdict(collection.thumbnail_maker),
         "exact": projection.exact,
         "network": network,
         "clustering": None if clustering is None else clustering.row(),
@@ -143,7 +152,7 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
             f"expected {len(arrays['mean'])} features"
         )
     collection = Collection(
-        layer=Layer(**about["layer"] | {"shape": tuple(about["layer"]["shape"])}),
+        layer=Layer.from_fields(about["layer"]),
         features=large["features"],
         items=arrays["items"],
         truths=PackedMasks(large["truths"], height, width),
@@ -152,10 +161,17 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
         fn=arrays["misses"],
         fp=arrays["false_alarms"],
         thumbnails=large["thumbnails"],
-        columns={name: arrays[f"column_{position}"] for position, name in enumerate(about["columns"])},
+        columns={
+            name: _ordered(arrays[f"column_{position}"], about.get("orders", {}).get(name))
+            for position, name in enumerate(about["columns"])
+        },
         image_shape=tuple(about["picture_shape"]),
         skipped={int(index): message for index, message in about["skipped"].items()},
         ignored=None if ignored is None else PackedMasks(ignored, height, width),
+        # Older folders have none of these.
+        fields=Fields.from_description(about.get("fields", {})),
+        ignore_value=about.get("ignore_value"),
+        thumbnail_maker=_thumbnails(about.get("thumbnails")),
     )
     projection = Projection(
         mean=arrays["mean"],
@@ -167,6 +183,7 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
     regressor = None
     if (network := about["network"]) is not None:
         layers = range(network.pop("layers"))
+        network.setdefault("activation", "relu")  # the file of an older format has no such entry
         regressor = Regressor(
             center=arrays["mlp_center"],
             scale=arrays["mlp_scale"],
@@ -178,6 +195,15 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
     if about["clustering"] is not None and "labels" in arrays:
         clustering = Clustering(labels=arrays["labels"], **about["clustering"])
     return Stored(about["settings"], collection, projection, regressor, clustering)
+
+
+def _thumbnails(about: dict[str, Any] | None) -> ThumbnailMaker | None:
+    return None if about is None else ThumbnailMaker(about["block"], Display(**about["display"]))
+
+
+def _ordered(column: NDArray[Any], categories: list[Any] | None) -> NDArray[Any]:
+    """The column with the order of its values, if it has one."""
+    return column if categories is None else OrderedColumn(column, tuple(categories))
 
 
 def _mapped(path: Path, count: int) -> NDArray[Any]:

@@ -2,44 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import datetime
+import enum
+import os
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeAlias
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeAlias
+from uuid import UUID
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader, Subset, get_worker_info
 
 from hdm_widgets._masks import Ambiguity, Ignore, check_truth, find_ambiguity
-from hdm_widgets._validation import check_image, check_image_values, image_size, to_tensor, warn_user
+from hdm_widgets._validation import check_image, check_image_values, image_size, is_whole, to_tensor, warn_user
+from hdm_widgets.latent.datasets import Dataset, Fields, from_pillow
+from hdm_widgets.latent.ordered import keep_common_order, keep_order
 from hdm_widgets.latent.scores import former_name
 
 __all__ = [
     "Columns",
-    "Dataset",
     "Item",
+    "WorkerError",
     "check_columns",
-    "check_dataset",
     "check_images",
     "counted_pixels",
+    "dataset_columns",
+    "is_worker_error",
     "join_columns",
     "merge_columns",
     "read_item",
     "read_items",
     "warn_of_ambiguity",
+    "why_workers_stopped",
 ]
 
 Columns: TypeAlias = "Mapping[str, Sequence[Any] | NDArray[Any]]"
-
-
-class Dataset(Protocol):
-    """Anything with a length and items: (image, mask) pairs, or mappings with `"image"` and `"mask"`."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,26 +77,15 @@ class Item:
         ignored = pixels if self.ignored is None else self.ignored | pixels
         return replace(self, mask=self.mask & ~ignored, ignored=ignored)
 
+    def equals(self, other: Item) -> bool:
+        """Whether image and mask are the same, up to rounding."""
+        same = self.image.shape == other.image.shape and np.array_equal(self.mask, other.mask)
+        return same and torch.allclose(self.image, other.image, 1e-3, 1e-3 * float(self.image.abs().max()))
+
 
 def counted_pixels(items: Iterable[Item]) -> NDArray[np.bool_]:
     """Pixels of items that count, bool (n, H, W)."""
     return np.stack([np.ones_like(item.mask) if item.ignored is None else ~item.ignored for item in items])
-
-
-def check_dataset(dataset: object) -> int:
-    """The number of items of a data set, which must have some."""
-    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-        raise TypeError(
-            f"the data set must have a length and items (len(dataset), dataset[i]), got {type(dataset).__name__}"
-        )
-    if isinstance(dataset, (Tensor, np.ndarray)):
-        raise TypeError(
-            "expected a data set of (image, mask) items, got an array; torch.utils.data.TensorDataset(images, "
-            "masks) makes one of two tensors"
-        )
-    if not len(dataset):
-        raise ValueError("the data set is empty")
-    return len(dataset)
 
 
 def read_item(
@@ -100,6 +93,7 @@ def read_item(
     index: int,
     size: tuple[int, int] | None = None,
     *,
+    fields: Fields | None = None,
     ignore: Ignore | None = None,
     preprocess: bool = False,
 ) -> Item:
@@ -111,6 +105,8 @@ def read_item(
     index : int
     size : tuple of int, optional
         (H, W) that the image must have.
+    fields : Fields, optional
+        Where the image and the mask of an item are.
     ignore : number or array of bool (H, W), optional
         Pixels that do not count: the value that marks them in masks, or a mask of them.
     preprocess : bool
@@ -129,19 +125,12 @@ def read_item(
         item = dataset[index]
     except Exception as error:
         raise ValueError(f"item {index} could not be read: {type(error).__name__}: {error}") from error
-    columns: dict[str, Any] = {}
-    if isinstance(item, Mapping):
-        missing = [key for key in ("image", "mask") if key not in item]
-        if missing:
-            raise ValueError(f"item {index} has no {missing[0]!r}; it has {', '.join(map(repr, item))}")
-        image, mask = item["image"], item["mask"]
-        columns = {str(key): value for key, entry in item.items() if (value := _scalar(entry)) is not None}
-    elif isinstance(item, (tuple, list)) and len(item) == 2:
-        image, mask = item
-    else:
-        given = f"{len(item)} entries" if isinstance(item, (tuple, list)) else type(item).__name__
-        raise TypeError(f"item {index} must be (image, mask) or a mapping with 'image' and 'mask', got {given}")
+    image, mask, entries = (fields or Fields()).find(item, index)
+    columns = {name: value for name, entry in entries.items() if (value := column_value(entry)) is not None}
     try:
+        if isinstance(mask, Image.Image):
+            mask = from_pillow(mask, is_mask=True)
+        image = _image_array(image, mask, preprocess)
         height, width = size or image_size(image, preprocess=preprocess, mask=mask)
         tensor = check_image(image, height, width, preprocess=preprocess)
         if mask is None:
@@ -154,22 +143,90 @@ def read_item(
     return Item(tensor, truth.mask, columns, truth.ignored, find_ambiguity(truth, f"the mask of item {index}", "mask"))
 
 
+def _image_array(image: Any, mask: Any, preprocess: bool) -> Any:
+    """The image of an item as an array, if its values are those that the model expects."""
+    for argument, name, entry in (("image", "image", image), ("mask", "segment", mask)):
+        if isinstance(entry, os.PathLike) or (isinstance(entry, str) and Path(entry).suffix):
+            raise TypeError(
+                f"the {name} must be a torch tensor or a numpy array, got {type(entry).__name__}; if it is the name of "
+                f"a file, give a function of the item that reads it: {argument}=lambda item: Image.open(...), with "
+                "from PIL import Image"
+            )
+    pillow = isinstance(image, Image.Image)
+    array = from_pillow(image) if pillow else image
+    if preprocess or not isinstance(array, (Tensor, np.ndarray)):
+        return array
+    # Before the shape: for images as files have them, one remedy serves both.
+    kind = "uf"[array.dtype.is_floating_point] if isinstance(array, Tensor) else array.dtype.kind
+    channels_last = array.ndim == 3 and tuple(getattr(mask, "shape", ()))[-2:] == tuple(array.shape[:2])
+    if kind == "f" or not (pillow or channels_last):
+        return array
+    scaled = "np.asarray(image, dtype='float32')" + ".transpose(2, 0, 1)" * (array.ndim == 3) + " / 255"
+    raise TypeError(
+        f"the image is {'a Pillow image' if pillow else 'an array'} (H, W{', C' * (array.ndim == 3)}) of "
+        f"{str(array.dtype).removeprefix('torch.')}; let the Segmenter normalize such images, "
+        f"hw.Segmenter(model, preprocess=lambda images: images / 255), or return {scaled} from the data set"
+    )
+
+
+class WorkerError(ValueError):
+    """The processes that read a data set stopped, or did not start."""
+
+
 def read_items(
     dataset: Dataset,
     size: tuple[int, int],
     num_workers: int = 0,
     ignore: Ignore | None = None,
     *,
+    fields: Fields | None = None,
     preprocess: bool = False,
-) -> Iterator[tuple[int, Item | ValueError | TypeError]]:
-    """All items in order, each with its index; in place of one that cannot be used comes the error that says why."""
-    reader = _Reader(dataset, size, ignore, preprocess)
+) -> Generator[tuple[int, Item | ValueError | TypeError], None, None]:
+    """All items in order, each with its index; in place of one that cannot be used comes the error that says why.
+
+    Where worker processes stop, a WorkerError is the last.
+    """
+    if not is_whole(num_workers) or num_workers < 0:
+        raise ValueError(f"num_workers must be a whole number of at least 0, got {num_workers!r}")
+    reader = _Reader(dataset, size, fields, ignore, preprocess)
     if num_workers == 0:
         for index in range(len(dataset)):
             yield index, reader[index]
-    else:
+        return
+    index, stopped, iterator = 0, None, None
+    try:
         loader: DataLoader[Any] = DataLoader(reader, batch_size=None, num_workers=num_workers)  # type: ignore[arg-type]  # has items
-        yield from enumerate(loader)
+        iterator = iter(loader)
+        for sent in iterator:
+            yield index, replace(sent, image=torch.from_numpy(sent.image)) if isinstance(sent, Item) else sent
+            index += 1
+    except Exception as error:  # noqa: BLE001 - it is passed on
+        # Our own code between two items raises nothing here: these are errors of processes, pipes and pickles.
+        stopped = WorkerError(why_workers_stopped(error, index))
+    finally:
+        # The traceback of an error keeps the iterator. Until it has shut down, torch raises an error at the end of any
+        # process that this one has started.
+        shut_down = getattr(iterator, "_shutdown_workers", None)
+        if shut_down is not None:
+            shut_down()
+    if stopped is not None:
+        yield index, stopped
+
+
+def is_worker_error(error: BaseException) -> bool:
+    """Whether an error says that a worker process has died.
+
+    torch raises it wherever the main thread is at that moment, so also while the model runs.
+    """
+    return isinstance(error, WorkerError) or "DataLoader worker (pid" in str(error)
+
+
+def why_workers_stopped(error: Exception, index: int) -> str:
+    """What happened to worker processes at an item, and what to do."""
+    text = f"{type(error).__name__}: {error}".strip().rstrip(".")
+    pickling = "pickle" in text.lower() or (isinstance(error, AttributeError) and "local object" in text)
+    cause = "the data set cannot be sent to worker processes" if pickling else "the worker processes stopped"
+    return f"item {index} could not be read: {cause} ({text}); num_workers=0 reads without such processes"
 
 
 def warn_of_ambiguity(
@@ -195,19 +252,37 @@ def warn_of_ambiguity(
 class _Reader:
     """A data set that returns errors as items, so that they cross from a worker process with their message."""
 
-    def __init__(self, dataset: Dataset, size: tuple[int, int], ignore: Ignore | None, preprocess: bool) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        size: tuple[int, int],
+        fields: Fields | None,
+        ignore: Ignore | None,
+        preprocess: bool,
+    ) -> None:
         self._dataset = dataset
         self._size = size
-        self._ignore, self._preprocess = ignore, preprocess
+        self._fields, self._ignore, self._preprocess = fields, ignore, preprocess
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> Item | ValueError | TypeError:
         try:
-            return read_item(self._dataset, index, self._size, ignore=self._ignore, preprocess=self._preprocess)
+            item = read_item(
+                self._dataset,
+                index,
+                self._size,
+                fields=self._fields,
+                ignore=self._ignore,
+                preprocess=self._preprocess,
+            )
         except (ValueError, TypeError) as error:
             return type(error)(str(error))
+        if get_worker_info() is None:
+            return item
+        # A tensor would cross in shared memory, of which containers have little, and be lost with its process.
+        return replace(item, image=item.image.numpy())  # type: ignore[arg-type]  # as the receiver expects
 
 
 def check_columns(columns: object, length: int) -> dict[str, NDArray[Any]]:
@@ -226,8 +301,55 @@ def check_columns(columns: object, length: int) -> dict[str, NDArray[Any]]:
         column = as_column(values)
         if column.ndim != 1:
             raise ValueError(f"column {name!r} must have one entry per item, got shape {column.shape}")
-        checked[str(name)] = column
+        checked[str(name)] = keep_order(column, values)
     return checked
+
+
+def dataset_columns(dataset: object) -> dict[str, NDArray[Any]]:
+    """The columns that a data set has: its own `columns`, or those of the data sets within it.
+
+    An attribute `columns` that has no sequence with one entry per item is something else. Where it has some, sequences
+    of another length are left out with a warning.
+    """
+    length = len(dataset)  # type: ignore[arg-type]  # has one
+    try:
+        own = getattr(dataset, "columns", None)
+    except Exception:  # noqa: BLE001 - a property of something else
+        own = None
+    if hasattr(own, "keys") and not isinstance(own, type):
+        fitting, wrong = _fitting_columns(own, length)
+        if fitting and wrong:
+            warn_user(f"of the data set's own columns, {len(wrong)} cannot be used: {wrong[0]}")
+        if fitting:
+            return fitting
+    if isinstance(dataset, Subset):
+        rows = np.asarray(dataset.indices, dtype=np.int64)
+        return {name: values[rows] for name, values in dataset_columns(dataset.dataset).items()}
+    if isinstance(dataset, ConcatDataset):
+        items: list[dict[str, Any]] = []
+        parts = [(part, dataset_columns(part)) for part in dataset.datasets]
+        for part, columns in parts:
+            items += [{name: values[row] for name, values in columns.items()} for row in range(len(part))]  # type: ignore[arg-type]  # as above
+        return {
+            name: keep_common_order(column, [columns[name] for _, columns in parts if name in columns])
+            for name, column in join_columns(items).items()
+        }
+    return {}
+
+
+def _fitting_columns(columns: Any, length: int) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """The entries of a mapping that are columns, and what is wrong with those that look like some."""
+    fitting: dict[str, NDArray[Any]] = {}
+    wrong = []
+    for name in columns.keys():  # noqa: SIM118 - a DataFrame serves too
+        values = columns[name]
+        if isinstance(values, (str, Mapping)) or not hasattr(values, "__len__"):
+            continue
+        try:
+            fitting |= check_columns({name: values}, length)
+        except (ValueError, TypeError) as error:
+            wrong.append(str(error))
+    return fitting, wrong
 
 
 def check_images(
@@ -237,7 +359,8 @@ def check_images(
 
     Parameters
     ----------
-    images : torch.Tensor or numpy.ndarray (N, C, H, W)
+    images : torch.Tensor or numpy.ndarray (N, C, H, W), or a sequence of images
+        Pillow images serve too.
     image_shape : tuple of int
         (C, H, W) of the data set's images.
     same_size : bool
@@ -254,6 +377,8 @@ def check_images(
     ValueError, TypeError
         If they are anything else, or not finite.
     """
+    if isinstance(images, (list, tuple)) and len(images):
+        images = _stack(images)
     if not isinstance(images, (Tensor, np.ndarray)):
         raise TypeError(f"images must be a torch tensor or a numpy array, got {type(images).__name__}")
     check_image_values("images", images, preprocess=preprocess)
@@ -268,6 +393,21 @@ def check_images(
     if not bool(torch.isfinite(given).all()):
         raise ValueError("images have NaN or infinity; where a pixel has no data, fill it, for instance nan_to_num")
     return given
+
+
+def _stack(images: Sequence[Any]) -> NDArray[Any]:
+    """Images, each an array or a Pillow image, as one array (N, ...); images (H, W) get one channel."""
+    arrays = [from_pillow(image) if isinstance(image, Image.Image) else image for image in images]
+    for position, array in enumerate(arrays):
+        if not isinstance(array, (Tensor, np.ndarray)):
+            raise TypeError(f"image {position} must be an array or a Pillow image, got {type(array).__name__}")
+        if array.shape != arrays[0].shape:
+            raise ValueError(
+                f"images must have one size, image 0 has shape {tuple(arrays[0].shape)}, image {position} "
+                f"{tuple(array.shape)}"
+            )
+    stacked = np.stack([to_tensor(array).cpu().numpy() for array in arrays])
+    return stacked[:, None] if stacked.ndim == 3 else stacked
 
 
 def _channels_last(shape: tuple[int, ...], image_shape: tuple[int, int, int]) -> bool:
@@ -302,15 +442,46 @@ def merge_columns(own: dict[str, NDArray[Any]], dataset: Mapping[str, NDArray[An
 
 
 def as_column(values: Any) -> NDArray[Any]:
-    """Numbers as they are; everything else as texts."""
+    """Numbers as they are, everything else as texts; what is missing (None, NaN, NaT) is NaN or an empty text."""
     array = np.asarray(values)
-    return array if array.dtype.kind in "biuf" else np.array([str(value) for value in values], dtype=np.str_)
+    if array.dtype.kind in "biuf":
+        return array
+    plain = [column_value(value, otherwise=str) for value in values]
+    plain = [value if value == value else None for value in plain]
+    present = np.asarray([value for value in plain if value is not None])
+    if present.size and present.dtype.kind in "biuf":
+        return present if len(present) == len(plain) else np.array([np.nan if v is None else v for v in plain])
+    return np.array(["" if value is None else str(value) for value in plain], dtype=np.str_)
 
 
-def _scalar(entry: Any) -> Any:
-    """A text or a number, or None for anything else."""
+def column_value(entry: Any, otherwise: Any = lambda _: None) -> Any:
+    """A text, a number or a date; None for what is missing, and for anything else but for what `otherwise` makes of it.
+
+    A path is its text; a decimal number, a fraction or a duration (in seconds) a float; an enumeration its name.
+    """
     if isinstance(entry, (Tensor, np.ndarray, np.generic)):
-        if entry.ndim or (isinstance(entry, Tensor) and entry.dtype == torch.complex64):
-            return None
-        entry = entry.item()
-    return entry if isinstance(entry, (str, bool, int, float)) else None
+        if entry.ndim or (isinstance(entry, Tensor) and entry.dtype.is_complex):
+            return otherwise(entry)
+        value = entry.item()
+        if isinstance(entry, (np.datetime64, np.timedelta64)) and isinstance(value, int):
+            # Nanoseconds, which Python's own dates do not have.
+            value = entry.astype(f"{entry.dtype.kind}8[us]").item()
+        entry = value
+    if entry is None:
+        return None
+    if isinstance(entry, (bool, int, float)):
+        return entry
+    if isinstance(entry, (str, datetime.date, datetime.time)):
+        # A missing date of pandas is one that does not equal itself.
+        return entry if entry == entry else None
+    if isinstance(entry, (Decimal, Fraction)):
+        return float(entry)
+    if isinstance(entry, datetime.timedelta):
+        return entry.total_seconds() if entry == entry else None
+    if isinstance(entry, enum.Enum):
+        return entry.name
+    if isinstance(entry, os.PathLike):
+        return os.fspath(entry)
+    if isinstance(entry, UUID):
+        return str(entry)
+    return None if type(entry).__name__ == "NAType" else otherwise(entry)

@@ -48,8 +48,8 @@ def layout_of_maps(
     image_size : tuple of int
         Rows and columns of the image. The maps have its proportions.
     taller : callable
-        Returns the shape of its output for an image of twice the height, or None if the network does not take one;
-        called if needed.
+        Returns the shape of its output for an image of a multiple of the height, or None if the network does not take
+        one; called if needed.
 
     Returns
     -------

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hdm_widgets.latent.activations import Pool
+from hdm_widgets._validation import warn_user
+from hdm_widgets.latent.activations import Pool, find_module, network_of
 from hdm_widgets.latent.collector import Collector
-from hdm_widgets.latent.fitted_space import FittedSpace
 from hdm_widgets.latent.items import check_images
 from hdm_widgets.latent.layouts import Layout
 from hdm_widgets.latent.neighbors import nearest
+from hdm_widgets.latent.space_items import SpaceWithItems
 from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = ["Location", "SpaceWithModel"]
@@ -44,7 +45,7 @@ class Location:
     nearest: NDArray[np.int64]
 
 
-class SpaceWithModel(FittedSpace):
+class SpaceWithModel(SpaceWithItems):
     """The part of a LatentSpace that runs its model, on new images or a data set."""
 
     layer: nn.Module | str
@@ -144,3 +145,17 @@ class SpaceWithModel(FittedSpace):
         if features.shape[1] != width:
             raise ValueError(f"layer and pool give {features.shape[1]} features, the space was made with {width}")
         return features
+
+    def _check_model(self) -> None:
+        """Warn if the model or the data set that a space is loaded with is visibly not the one it was made with."""
+        if self.segmenter is not None:
+            find_module(network_of(self.segmenter), self.layer_name_)
+        if self.dataset_ is None or not self._check_dataset(self.dataset_) or self.segmenter is None:
+            return
+        features = self._features(self.item(0).image[None])[0]
+        stored = self.collection_.features[0]
+        if not np.allclose(features, stored, rtol=1e-2, atol=1e-3 * float(np.abs(stored).max())):
+            warn_user(
+                "the model gives other activations for item 0 than the space holds: it is not the model that the space "
+                "was made with"
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any, Literal
 
 import numpy as np
@@ -18,17 +19,18 @@ from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.batches import row_batches
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
 from hdm_widgets.latent.collector import MEMORY_LIMIT
+from hdm_widgets.latent.datasets import Dataset, Fields, as_dataset
 from hdm_widgets.latent.items import (
     Columns,
-    Dataset,
     Item,
     check_columns,
-    check_dataset,
     counted_pixels,
+    dataset_columns,
     read_item,
     read_items,
     warn_of_ambiguity,
 )
+from hdm_widgets.latent.thumbnails import ThumbnailMaker
 
 __all__ = ["collect_features"]
 
@@ -48,10 +50,12 @@ def collect_features(
     num_workers: int = 0,
     on_error: Literal["raise", "skip"] = "raise",
     progress: bool = True,
+    fields: Fields | None = None,
+    least: int = 1,
 ) -> Collection:
     """Read a data set once, and put given features and masks beside its items.
 
-    See `LatentSpace.from_features` for the parameters.
+    See `LatentSpace.from_features` for the parameters; `least` is the number of columns that its components need.
 
     Raises
     ------
@@ -61,16 +65,21 @@ def collect_features(
         If features, predictions and data set do not belong together.
     """
     check_choice("on_error", on_error, ("raise", "skip"))
-    length = check_dataset(dataset)
-    vectors = _checked_features(features, length)
+    dataset = as_dataset(dataset)
+    length = len(dataset)
+    vectors = _checked_features(features, length, least)
     if not hasattr(predictions, "__len__") or len(predictions) != length:
         given = len(predictions) if hasattr(predictions, "__len__") else type(predictions).__name__
         raise ValueError(f"predictions must be one mask per item of the data set, {length}, got {given}")
-    tables = {**check_columns(getattr(dataset, "columns", None), length), **check_columns(columns, length)}
-    first = _first(dataset, length, on_error, ignore)
+    tables = {**dataset_columns(dataset), **check_columns(columns, length)}
+    reading: dict[str, Any] = {"fields": fields, "ignore": ignore, "preprocess": True}  # images are only shown
+    at, first = _first(dataset, on_error, reading)
     display.check(len(first.image))
     layer = Layer("features", (vectors.shape[1],), given=True)
-    builder = CollectionBuilder(length, layer, first.image.shape, thumbnail, MEMORY_LIMIT, display)
+    thumbnails = ThumbnailMaker.for_size(first.mask.shape, thumbnail, display)
+    builder = CollectionBuilder(
+        length, layer, first.image.shape, thumbnails, MEMORY_LIMIT, fields=fields, ignore=ignore
+    )
     waiting: list[tuple[int, Item, NDArray[np.bool_]]] = []
 
     def add_waiting() -> None:
@@ -91,37 +100,37 @@ def collect_features(
             )
             waiting.clear()
 
-    items = warn_of_ambiguity(read_items(dataset, first.mask.shape, num_workers, ignore, preprocess=True), ignore)
-    for index, item in tqdm(items, total=length, disable=not progress, unit="item", desc="reading the data set"):
-        try:
-            if isinstance(item, Exception):
-                raise item
-            waiting.append((index, item, _checked_mask(predictions[index], index, item.mask.shape)))
-        except (ValueError, TypeError) as error:
-            add_waiting()
-            if on_error == "raise":
-                raise CollectionError(str(error), index, builder.build(tables)) from error
-            builder.skipped[index] = str(error)
-        if len(waiting) == _BATCH:
-            add_waiting()
-    add_waiting()
+    items = read_items(dataset, first.mask.shape, num_workers, **reading)
+    with builder.keeping(tables, add_waiting), closing(items):
+        checked = builder.compared(warn_of_ambiguity(items, ignore), at, first)
+        for index, item in tqdm(checked, total=length, disable=not progress, unit="item", desc="reading the data set"):
+            try:
+                if isinstance(item, Exception):
+                    raise item
+                waiting.append((index, item, _checked_mask(predictions[index], index, item.mask.shape)))
+            except (ValueError, TypeError) as error:
+                add_waiting()
+                builder.stop_or_skip(index, error, tables, on_error)
+            if len(waiting) == _BATCH:
+                add_waiting()
+        add_waiting()
     return builder.build_some(tables)
 
 
-def _first(dataset: Dataset, length: int, on_error: str, ignore: Ignore | None) -> Item:
-    """The first item that can be used, whose size is that of all."""
+def _first(dataset: Dataset, on_error: str, reading: dict[str, Any]) -> tuple[int, Item]:
+    """The first item that can be used, whose size is that of all, with its index."""
     message = ""
-    for index in range(length):
+    for index in range(len(dataset)):
         try:
-            return read_item(dataset, index, ignore=ignore, preprocess=True)  # images are only shown
+            return index, read_item(dataset, index, **reading)
         except (ValueError, TypeError) as error:
             message = str(error)
             if on_error == "raise":
                 raise CollectionError(message, index, None) from error
-    raise CollectionError(f"no item could be used; the last: {message}", length - 1, None)
+    raise CollectionError(f"no item could be used; the last: {message}", len(dataset) - 1, None)
 
 
-def _checked_features(features: object, length: int) -> NDArray[Any]:
+def _checked_features(features: object, length: int, least: int) -> NDArray[Any]:
     """Features as an array (n, d) of a floating type."""
     given = features.detach().cpu() if isinstance(features, Tensor) else features
     if isinstance(given, Tensor):
@@ -135,10 +144,16 @@ def _checked_features(features: object, length: int) -> NDArray[Any]:
         raise ValueError(
             f"features must be ({length}, d), one row per item of the data set, got shape {given.shape}{advice}"
         )
+    if given.shape[1] < least:
+        raise ValueError(f"{least} components need features of at least {least} columns, got shape {given.shape}")
+    constant = True
     for rows in row_batches(*given.shape):
+        constant = constant and bool((given[rows] == given[0]).all())
         finite = np.isfinite(given[rows]).all(axis=1)
         if not finite.all():
             raise ValueError(f"the features of item {rows.start + int(finite.argmin())} have NaN or infinity")
+    if constant and length > 1:
+        raise ValueError(f"the features of all {length} items are the same: there is nothing to tell them apart by")
     return given
 
 
@@ -146,8 +161,14 @@ def _checked_mask(prediction: object, index: int, size: tuple[int, ...]) -> NDAr
     """The predicted mask of an item as bool (H, W)."""
     mask = prediction.detach().cpu().numpy() if isinstance(prediction, Tensor) else np.asarray(prediction)
     if mask.shape != size:
+        one_more = mask.ndim == 3 and mask.shape[1:] == size
+        advice = ""
+        if one_more and len(mask) == 1:
+            advice = "; write predictions[:, 0]"
+        elif one_more:
+            advice = "; of one map for each class write predictions.argmax(1) == number"
         raise ValueError(
-            f"item {index}: its prediction must be a mask of the image's size {size}, got shape {mask.shape}"
+            f"item {index}: its prediction must be a mask of the image's size {size}, got shape {mask.shape}{advice}"
         )
     segment: NDArray[np.bool_] = mask != 0
     if mask.dtype.kind not in "buif" or (segment.any() and not (mask[segment] == mask[segment][0]).all()):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ _EXACT_LIMIT = 1 << 29
 # Above this side ARPACK finds the few leading components faster than LAPACK does, to the same precision.
 _FULL_SIDE = 1000
 _DESC = "principal components"
+# Entries of a component that differ by at most this fraction may change their order by rounding.
+_TIE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +35,8 @@ class Projection:
     ----------
     mean : numpy.ndarray, float64 (d,)
     components : numpy.ndarray, float64 (k, d)
-        Orthonormal rows, by falling variance. The entry of largest size is positive in each, so that two fits of the
-        same data agree.
+        Orthonormal rows, by falling variance; zeros after `without_rounding`. The entry of largest size is positive in
+        each (of several within 0.01 % of it, the first), so that two fits of the same data agree.
     explained_variance : numpy.ndarray, float64 (k,)
         Variance of the data along each component (n - 1 in the denominator).
     explained_variance_ratio : numpy.ndarray, float64 (k,)
@@ -47,6 +50,12 @@ class Projection:
     explained_variance: Floats
     explained_variance_ratio: Floats
     exact: bool = True
+
+    @property
+    def rounding(self) -> float:
+        """Distance between two items of the same features that float32 arithmetic may put between them."""
+        total = self.explained_variance[0] / self.explained_variance_ratio[0] if self.explained_variance[0] else 0.0
+        return ROUNDING * math.sqrt(float(self.mean @ self.mean) + float(total))
 
     @classmethod
     def fit(
@@ -138,6 +147,19 @@ class Projection:
             explained_variance_ratio=variance / np.trace(gram),
         )
 
+    def without_rounding(self) -> Projection:
+        """The same with zeros for the components along which the data differ by float32 rounding alone.
+
+        Where they point is chance: it depends on the size of the batches that the features were computed in.
+        """
+        data = np.sqrt(self.explained_variance) > self.rounding
+        return replace(
+            self,
+            components=self.components * data[:, None],
+            explained_variance=self.explained_variance * data,
+            explained_variance_ratio=self.explained_variance_ratio * data,
+        )
+
     def transform(self, features: NDArray[np.floating]) -> Floats:
         """Coordinates (n, k) of features (n, d)."""
         return _projected(features, self.mean, self.components.T)
@@ -163,8 +185,9 @@ def _projected(features: NDArray[np.floating], mean: Floats, basis: Floats) -> F
 
 
 def _signed(components: Floats) -> Floats:
-    """The components with the entry of largest size positive in each."""
-    largest = np.abs(components).argmax(axis=1)
+    """The components with the entry of largest size positive in each, of several almost as large the first."""
+    sizes = np.abs(components)
+    largest = (sizes >= (1 - _TIE) * sizes.max(axis=1, keepdims=True)).argmax(axis=1)
     return components * np.where(components[np.arange(len(components)), largest] < 0, -1.0, 1.0)[:, None]
 
 

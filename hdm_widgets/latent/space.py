@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,19 +15,20 @@ from torch import Tensor, nn
 
 from hdm_widgets._masks import Ignore, check_ignore
 from hdm_widgets._picture import Bands, Display
-from hdm_widgets._validation import advise_on_keywords, check_choice, is_whole, warn_user
+from hdm_widgets._validation import advise_on_keywords, check_choice, is_whole
 from hdm_widgets.latent import folder
-from hdm_widgets.latent.activations import Pool, find_module, network_of
-from hdm_widgets.latent.collection import Collection
+from hdm_widgets.latent.activations import Pool, network_of
+from hdm_widgets.latent.collection import Collection, kept_if_interrupted
 from hdm_widgets.latent.collector import check_width
+from hdm_widgets.latent.datasets import Dataset, Field, Fields, as_dataset
 from hdm_widgets.latent.fitted import FittedMap, FittedState, read_only
-from hdm_widgets.latent.items import Columns, Dataset, check_dataset
+from hdm_widgets.latent.items import Columns
 from hdm_widgets.latent.layouts import Layout
 from hdm_widgets.latent.new_images import SpaceWithModel
 from hdm_widgets.latent.own_features import collect_features
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
-from hdm_widgets.latent.surface import Regressor
+from hdm_widgets.latent.surface import Regressor, rounded
 from hdm_widgets.models.segmenter import Model, Segmenter
 
 __all__ = ["LatentSpace"]
@@ -44,11 +45,12 @@ class LatentSpace(SpaceWithModel):
     model : torch.nn.Module or Segmenter
         A Segmenter must wrap a Module. For other functions, TorchScript and exported programs see `from_features`.
     layer : torch.nn.Module or str
-        Where the activations are taken: a module of the model, its dotted name, or `"auto"` for the bottleneck:
-        the last module before the decoder enlarges its maps. `layer_name_` says which one it was.
+        Where the activations are taken: a module of the model, its dotted name, or `"auto"` for the bottleneck, the
+        deepest feature of the encoder. `"encoder[3]"` is one of several maps that a module returns, by position or key.
+        `hw.layers` lists what can be named, and `layer_name_` says which one it was.
     pool : {"mean", "max", "flatten", "grid"}
         What makes one vector of a layer's maps: the mean or the largest value of each channel, all values, or the
-        means over `grid` x `grid` cells.
+        means over `grid` x `grid` cells. Class tokens of a transformer are left out.
     n_components : int
         Components of the embedding, 2 or more; the map shows the first two.
     iou_empty : float
@@ -206,6 +208,8 @@ class LatentSpace(SpaceWithModel):
         n_cluster_components: int = 10,
         thumbnail: int = 48,
         display: Display | Bands | None = None,
+        image: Field | None = None,
+        mask: Field | None = None,
         columns: Columns | None = None,
         ignore: Ignore | None = None,
         num_workers: int = 0,
@@ -224,7 +228,7 @@ class LatentSpace(SpaceWithModel):
             The masks that the model predicts, nonzero = segment.
         n_components, iou_empty, random_state, n_cluster_components, thumbnail, display
             As for the constructor.
-        columns, ignore, num_workers, on_error, progress
+        image, mask, columns, ignore, num_workers, on_error, progress
             As for `fit`.
 
         Returns
@@ -272,16 +276,20 @@ class LatentSpace(SpaceWithModel):
             num_workers=num_workers,
             on_error=on_error,
             progress=progress,
+            fields=Fields(image, mask),
+            least=space.n_components,
         )
         return space.fit_collected(collection, dataset, progress=progress)
 
     @advise_on_keywords
     def fit(
         self,
-        dataset: Dataset,
+        dataset: Dataset | Sequence[Any],
+        image: Field | None = None,
+        mask: Field | None = None,
+        ignore: Ignore | None = None,
         *,
         columns: Columns | None = None,
-        ignore: Ignore | None = None,
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = True,
@@ -293,15 +301,20 @@ class LatentSpace(SpaceWithModel):
         dataset : Dataset
             Anything with `len` and `[i] -> (image, mask)`, or a mapping with `"image"` and `"mask"`: images of a
             floating type, (C, H, W) or (H, W), all of one size (for a Segmenter with `preprocess` of any real type,
-            also (H, W, C)); masks (H, W), nonzero = segment: bool, whole numbers, or floats that are 0 and 1. Texts and
-            numbers beside them in a mapping, and a `columns` attribute of the data set, become columns of the space.
-        columns : mapping of str to sequence, optional
-            More columns, one entry per item; a DataFrame serves.
+            also (H, W, C) and Pillow images); masks (H, W), nonzero = segment: bool, whole numbers, or floats that are
+            0 and 1. A pair of stacked arrays, (N, C, H, W) and (N, H, W), serves too. Texts, numbers and dates beside
+            them in an item, and a `columns` attribute of the data set, become columns of the space; a `Subset` or
+            `ConcatDataset` has those of the data sets within it.
+        image, mask : str, int or callable, optional
+            Where the image and the mask of an item are, if they are elsewhere: a key, a position, or a function of the
+            item.
         ignore : number or array of bool (H, W), optional
             Pixels that do not count in IoU, areas and all other scores: the value that marks them in the masks, such as
             255, or one mask for all items. Masked pixels of numpy masked arrays are ignored without it.
+        columns : mapping of str to sequence, optional
+            More columns, one entry per item; a DataFrame serves.
         num_workers : int
-            Processes that read the data set.
+            Processes that read the data set; 0 reads in this one.
         on_error : {"raise", "skip"}
             At an item that cannot be used: stop there, or leave it out and go on; `skipped_` tells which and why.
         progress : bool
@@ -316,7 +329,8 @@ class LatentSpace(SpaceWithModel):
         ------
         CollectionError
             A ValueError that names the item. What was collected before it is its `collection`, and
-            `fit_collected` makes a map of that.
+            `fit_collected` makes a map of that. Also where worker processes stop. After an interrupt it is a
+            `InterruptedCollectionError`, which is a KeyboardInterrupt too.
         ValueError, TypeError
             If there are fewer items than components, the activations are all the same, or an argument is wrong.
         """
@@ -324,9 +338,16 @@ class LatentSpace(SpaceWithModel):
         check_choice("on_error", on_error, ("raise", "skip"))
         if ignore is not None:
             check_ignore(ignore)
-        self._check_count(check_dataset(dataset), "the data set has")
+        fields, dataset = Fields(image, mask), as_dataset(dataset)
+        self._check_count(len(dataset), "the data set has")
         collection = collector.collect(
-            dataset, columns=columns, ignore=ignore, num_workers=num_workers, on_error=on_error, progress=progress
+            dataset,
+            columns=columns,
+            ignore=ignore,
+            num_workers=num_workers,
+            on_error=on_error,
+            progress=progress,
+            fields=fields,
         )
         return self.fit_collected(collection, dataset, progress=progress)
 
@@ -351,11 +372,14 @@ class LatentSpace(SpaceWithModel):
         """
         count = len(collection)
         self._check_count(count, "got")
+        if dataset is not None:
+            dataset = as_dataset(dataset)
         width = collection.features.shape[1]
         check_width(width, self.n_components)
         kept = min(max(self.n_components, self.n_cluster_components), count - 1, width)
-        projection = Projection.fit(collection.features, kept, random_state=self.random_state, progress=progress)
-        self._fitted = FittedState(self._mapped(collection, projection, dataset))
+        with kept_if_interrupted(collection):
+            projection = Projection.fit(collection.features, kept, random_state=self.random_state, progress=progress)
+            self._fitted = FittedState(self._mapped(collection, projection.without_rounding(), dataset))
         return self
 
     def _mapped(
@@ -368,7 +392,7 @@ class LatentSpace(SpaceWithModel):
         overlaps = Overlaps(collection.tp, collection.fn, collection.fp, self.iou_empty)
         coordinates = projection.transform(collection.features)
         if regressor == "fit":
-            regressor = Regressor.fit(coordinates[:, :2], overlaps.iou, random_state=self.random_state)
+            regressor = Regressor.fit(rounded(coordinates[:, :2]), overlaps.iou, random_state=self.random_state)
         return FittedMap(
             collection=collection,
             projection=projection,
@@ -385,21 +409,6 @@ class LatentSpace(SpaceWithModel):
         least = self.n_components
         if count <= least:
             raise ValueError(f"{least} components need more than {least} items, {came} {count}")
-
-    def _check_model(self) -> None:
-        """Warn if the model that a space is loaded with is visibly not the one it was made with."""
-        if self.segmenter is None:
-            return
-        find_module(network_of(self.segmenter), self.layer_name_)
-        if self.dataset_ is None:
-            return
-        features = self._features(self.item(0).image[None])[0]
-        stored = self.collection_.features[0]
-        if not np.allclose(features, stored, rtol=1e-2, atol=1e-3 * float(np.abs(stored).max())):
-            warn_user(
-                "the model gives other activations for item 0 than the space holds: it is not the model, or not the "
-                "data set, that the space was made with"
-            )
 
     # -- files ------------------------------------------------------------------------------------
 
@@ -426,7 +435,12 @@ class LatentSpace(SpaceWithModel):
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], model: Model | None = None, dataset: Dataset | None = None
+        cls,
+        path: str | os.PathLike[str],
+        model: Model | None = None,
+        dataset: Dataset | Sequence[Any] | None = None,
+        image: Field | None = None,
+        mask: Field | None = None,
     ) -> LatentSpace:
         """Read what `save` wrote.
 
@@ -437,7 +451,10 @@ class LatentSpace(SpaceWithModel):
         model : torch.nn.Module or Segmenter, optional
             For new images: `transform`, `predict_iou` and `locate` need it, nothing else does.
         dataset : Dataset, optional
-            For full images; else there are thumbnails.
+            For full images; else there are thumbnails. Where it gives other images or masks than those that the space
+            was made with, as in another order, a warning says so.
+        image, mask : str, int or callable, optional
+            As given to `fit` by default; functions must be given again.
 
         Returns
         -------
@@ -457,10 +474,13 @@ class LatentSpace(SpaceWithModel):
             settings = {name: value for name, value in settings.items() if name not in _SEGMENTATION}
         settings["display"] = Display(**settings.get("display", {}))
         space = cls(model, **settings)
-        if dataset is not None and check_dataset(dataset) <= int(collection.items.max()):
-            raise ValueError(
-                f"the space has items up to {int(collection.items.max())}, the data set has {len(dataset)} items"
-            )
+        if dataset is not None:
+            dataset = as_dataset(dataset)
+            if len(dataset) <= int(collection.items.max()):
+                raise ValueError(
+                    f"the space has items up to {int(collection.items.max())}, the data set has {len(dataset)} items"
+                )
+            collection = replace(collection, fields=collection.fields.replaced(image, mask))
         space.layer = collection.layer.name
         state = FittedState(space._mapped(collection, stored.projection, dataset, stored.regressor))
         space._fitted = state if stored.clustering is None else state.clustered(stored.clustering)
@@ -469,13 +489,6 @@ class LatentSpace(SpaceWithModel):
 
 
 _SETTINGS = (
-    "pool",
-    "n_components",
-    "iou_empty",
-    "random_state",
-    "grid",
-    "n_cluster_components",
-    "thumbnail",
-    "layout",
-)
+    "pool", "n_components", "iou_empty", "random_state", "grid", "n_cluster_components", "thumbnail", "layout",
+)  # fmt: skip
 _SEGMENTATION = ("target", "threshold")

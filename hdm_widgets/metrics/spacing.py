@@ -26,9 +26,7 @@ def check_spacing(spacing: object) -> tuple[float, float]:
     """Height and width of a pixel, as two finite positive numbers."""
     given = spacing.tolist() if hasattr(spacing, "tolist") else spacing
     if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 2:
-        raise TypeError(
-            f"spacing must be (row, col): the distance from one row to the next and of columns; {spacing!r}"
-        )
+        raise TypeError(f"spacing must be (row, col), the height and the width of a pixel, got {spacing!r}")
     if not all(isinstance(side, (int, float, np.number)) and not isinstance(side, bool) for side in given):
         raise TypeError(f"spacing (row, col) must be two numbers, got {spacing!r}")
     row, col = (float(side) for side in given)

@@ -187,6 +187,8 @@ class ModelCall:
 # The error of a torch convolution, and that of ONNX Runtime about an axis of its input.
 _TORCH_CHANNELS = re.compile(r"expected input\[(\d+), (\d+),[\d, ]+\] to have (\d+) channels?, but got \d+ channels?")
 _ONNX_AXIS = re.compile(r"index: (\d+) Got: (\d+) Expected: (\d+)")
+# Of an exported program: the axis of its input and what it expects there.
+_EXPORTED_AXIS = re.compile(r"(?:size\(\)|shape)\[(\d)\](?: ==| to be equal to) (\d+)")
 
 
 def _wrong_channels(error: Exception) -> tuple[int, int, int] | None:
@@ -218,15 +220,31 @@ def _channel_advice(error: Exception, shape: tuple[int, ...]) -> str:
 
 
 def _fixed_size_message(error: Exception, shape: tuple[int, ...]) -> str:
-    """The message about a model that takes images of one size only; empty for other errors."""
+    """The message about a model that takes images, or batches, of one size only; empty for other errors."""
     if _wrong_channels(error):
         return ""
-    found = re.search(r"[Gg]ot:? (\d+)\D+[Ee]xpected:? (\d+)", str(error))
-    if not found and "invalid dimensions" not in str(error).lower():
+    text = str(error)
+    axes = [(int(axis), int(expected)) for axis, _, expected in _ONNX_AXIS.findall(text)]
+    axes += [(int(axis), int(expected)) for axis, expected in _EXPORTED_AXIS.findall(text)]
+    if axes and all(axis == 0 for axis, _ in axes):
+        number = axes[0][1]
+        if number == 1:
+            return f"the model takes one image at a time: batch_size=1; it raised {describe_error(error)}"
+        fill = f"images[[i % len(images) for i in range({number})]]"
+        return (
+            f"the model takes batches of {number} images only, it got {shape[0]}: fill its batches up, Segmenter("
+            f"lambda images: model({fill})[:len(images)], batch_size={number}); it raised {describe_error(error)}"
+        )
+    found = re.search(r"[Gg]ot:? (\d+)\D+[Ee]xpected:? (\d+)", text)
+    if not found and not axes and "invalid dimensions" not in text.lower():
         return ""
-    expected = f" (it expects {found[2]} where it got {found[1]})" if found else ""
+    got, expected = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not found and axes:
+        axis, expected = next((axis, side) for axis, side in axes if axis)
+        got = shape[axis] if axis < len(shape) else 0
+    expected_text = f" (it expects {expected} where it got {got})" if expected else ""
     return (
-        f"the model takes inputs of another size than {shape}{expected}: cut or resize image and ground truth to "
+        f"the model takes inputs of another size than {shape}{expected_text}: cut or resize image and ground truth to "
         f"its size, or export the model with free sizes; it raised {describe_error(error)}"
     )
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hdm_widgets._validation import warn_user
-from hdm_widgets.models.alignment import Align, Alignment, Layout, find_alignment, find_layout
+from hdm_widgets.models.alignment import Align, Alignment, Inspection, Layout, find_alignment, find_layout
 from hdm_widgets.models.errors import ModelOutputError
 from hdm_widgets.models.outputs import MapSource, OutputRule, find_maps
 from hdm_widgets.models.reading import Reading
@@ -37,8 +38,6 @@ class OutputReader:
 
     Parameters
     ----------
-    model : object
-        Looked at only where the size of its output does not tell which part of the image that covers.
     target, threshold, activation, output, classes, align, layout
         As for `Segmenter`.
 
@@ -50,7 +49,6 @@ class OutputReader:
 
     def __init__(
         self,
-        model: object,
         *,
         target: int | None,
         threshold: float,
@@ -60,7 +58,6 @@ class OutputReader:
         align: Align,
         layout: Layout,
     ) -> None:
-        self._model = model
         self._target, self._threshold = target, threshold
         self._asked, self._rule, self._classes = activation, output, classes
         self._align, self._layout = align, layout
@@ -106,10 +103,11 @@ class OutputReader:
             raise ModelOutputError(f"expected real numbers from the model, got {taken.dtype}")
         maps = taken.unsqueeze(1) if taken.ndim == 3 else taken
         if maps.ndim != 4 or maps.shape[0] != count or 0 in maps.shape[1:]:
-            more = (
-                "; of several maps for each image take one, with output=lambda maps: maps[:, 0]" if taken.ndim == 5
-                else ""
-            )  # fmt: skip
+            more = ""
+            if taken.ndim == 5:
+                more = f"; of several maps for each image take one, with {self._changed('maps[:, 0]')}"
+            elif taken.ndim in (2, 3) and count == 1:
+                more = f"; maps of one image without the axis of images get it with {self._changed('maps[None]')}"
             raise ModelOutputError(
                 f"for {count} image(s) expected maps (N, H, W) or (N, classes, H, W) with N = {count} "
                 f"from the model, got shape {tuple(taken.shape)}{more}"
@@ -139,17 +137,35 @@ class OutputReader:
         self.reading = self.reading.noted(source=source.text)
         return source.take(output)
 
+    def _changed(self, code: str) -> str:
+        """What to write as `output` so that the maps are changed by `code`, an expression of `maps`."""
+        expression = "outputs" if self._source is None else self._source.expression
+        if expression == "outputs":
+            return f"output=lambda maps: {code}"
+        return f"output=lambda outputs: {code.replace('maps', expression)}"
+
+    @contextmanager
+    def naming_the_entry(self) -> Iterator[None]:
+        """End the messages of errors with the entry that the maps are taken from, if there are others."""
+        try:
+            yield
+        except ModelOutputError as error:
+            source = self._source
+            if source is not None and source.other and source.other not in str(error):
+                error.args = (
+                    f"{error}; the maps are {source.text} of what the model returned: for another one write "
+                    f"Segmenter(model, {source.other})",
+                )
+            raise
+
     def _channels_last(self, shape: tuple[int, ...], image: tuple[int, int]) -> bool:
         if self._last is None:
-            layout, note = find_layout(shape, image) if self._layout == "auto" else (self._layout, "")
+            layout = find_layout(shape, image) if self._layout == "auto" else self._layout
             self._last = layout == "channels_last"
-            notes = (*self.reading.notes, note) if note else self.reading.notes
-            self.reading = self.reading.noted(layout=layout, notes=notes)
+            self.reading = self.reading.noted(layout=layout)
         return self._last
 
-    def to_size(
-        self, maps: Tensor, image: tuple[int, int], geometry: Callable[[], tuple[float, float] | None] = lambda: None
-    ) -> Tensor:
+    def to_size(self, maps: Tensor, image: tuple[int, int], look: Inspection | None = None) -> Tensor:
         """Bring maps to the size of the image, with padding. Pixels without output get values that make no segment.
 
         Parameters
@@ -157,8 +173,8 @@ class OutputReader:
         maps : torch.Tensor (N, classes, h, w)
         image : tuple of int
             Rows and columns.
-        geometry : callable
-            The `trace` of `find_alignment`.
+        look : Inspection, optional
+            See `find_alignment`.
 
         Returns
         -------
@@ -177,13 +193,17 @@ class OutputReader:
             )
         alignment = self._alignments.get((size, image))
         if alignment is None:
-            alignment = find_alignment(size, image, self._align, self._model, geometry)
+            alignment = find_alignment(size, image, self._align, look or Inspection())
             self._alignments[size, image] = alignment
             note = (alignment.note,) if alignment.note else ()
             self.reading = self.reading.noted(
                 align=alignment.kind, shape=(maps.shape[1], *size), image_size=image,
                 notes=tuple(dict.fromkeys(self.reading.notes + note)),
             )  # fmt: skip
+        return self.place(maps, alignment)
+
+    def place(self, maps: Tensor, alignment: Alignment) -> Tensor:
+        """Bring maps (N, classes, h, w) to their place; pixels without output get values that make no segment."""
         return alignment.apply(maps, self._outside(maps.shape[1]), numbers=self.numbers)
 
     def _outside(self, classes: int) -> list[float]:
@@ -240,7 +260,7 @@ class OutputReader:
             return
         several = maps.shape[1] > 1
         if self.numbers:
-            self.reading = self.reading.noted(classes="exclusive", activation="none")
+            self.reading = self.reading.noted(classes="exclusive", activation="none", target=self._target)
         else:
             low, high = (float(value) for value in maps.aminmax())
             tolerance = _OUTSIDE * (high - low)
@@ -256,8 +276,13 @@ class OutputReader:
                 classes="one" if not several else "independent" if self.independent else "exclusive",
                 values=values,
                 activation=activation,
+                target=self._segment_class(maps.shape[1]),
+                threshold=self._threshold,
                 notes=(*self.reading.notes, f"The first output had values from {low:.3g} to {high:.3g}"),
             )
+            if activation == "sigmoid" and self._asked == "auto" and not several and not low < 0 < high:
+                one_sign = self._note_one_sign(low)
+                self.reading = self.reading.noted(notes=(*self.reading.notes, one_sign))
             if several and not self.independent:
                 self.target(maps.shape[1])
             if several and probabilities and activation == "none" and not self.independent:
@@ -290,9 +315,22 @@ class OutputReader:
             if gray or whole:
                 raise ModelOutputError(
                     f"the model returned values from {low:g} to {high:g}, neither probabilities nor logits; for gray "
-                    "levels write Segmenter(model, output=lambda maps: maps / 255), for class numbers return integers "
-                    "(output=lambda maps: maps.long()), for logits write activation='sigmoid'"
+                    f"levels write Segmenter(model, {self._changed('maps / 255')}), for class numbers return integers "
+                    f"({self._changed('maps.long()')}), for logits write activation='sigmoid'"
                 )
+
+    def _note_one_sign(self, low: float) -> str:
+        """A note for the reading: no logit is negative, or none is positive; they may be no logits."""
+        if low >= 0:
+            where = "wherever they are above 0" if low == 0 else "everywhere in this image"
+            return (
+                f"No value is negative: if they are logits, the segment is {where}; else write "
+                f"{self._changed('maps / 100')} for percentages, or activation='none' and a threshold for other scales"
+            )
+        return (
+            "No value is positive: if they are logits, the segment is nowhere in this image; else write "
+            f"{self._changed('maps.exp()')} for log-probabilities"
+        )
 
     def _check_sums(self, maps: Tensor) -> None:
         if self._source is not None and "queries" in self._source.text:
@@ -334,10 +372,18 @@ class OutputReader:
             raise ModelOutputError(f"the model returned {classes} classes; say which one is the segment with target=")
         return classes - 1
 
+    def _segment_class(self, classes: int) -> int | None:
+        """The channel of the segment; None for one map, and as long as nobody has said which one it is."""
+        if self._target is not None or classes != 2:
+            return self._target if classes > 1 else None
+        return 1
+
     def for_target(self, target: int) -> OutputReader:
         """The same reader for another class; what has been decided holds for both."""
         other = copy.copy(self)
         other._target, other._alignments = target, dict(self._alignments)
+        if self._decided and (self.numbers or self.reading.classes != "one"):
+            other.reading = self.reading.noted(target=target)
         return other
 
     def class_numbers(self, raw: Tensor) -> Tensor:
@@ -382,24 +428,3 @@ class OutputReader:
             return raw.softmax(1)[:, target].float()
         values = raw[:, target]
         return (values.sigmoid() if self.activation == "sigmoid" else values).float()
-
-
-class Pipeline(nn.Module):
-    """A model with what comes before and after it, as a Module that can be traced.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-    run : callable
-        (model, images) -> maps, without any checks of values.
-    """
-
-    def __init__(self, model: nn.Module, run: Callable[[nn.Module, Tensor], Tensor]) -> None:
-        super().__init__()
-        self.model = model
-        self.training = False
-        self._run = run
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Maps (N, classes, H, W) for images (N, C, H, W)."""
-        return self._run(self.model, images)

@@ -34,11 +34,19 @@ class Reading:
         What turns values into probabilities.
     align : {"same", "resize", "center"}
         "same": maps have the size of the image. "resize": they are resized to it. "center": they are the center of the
-        image, because convolutions are not padded.
+        image, because convolutions are not padded, or another part that has its margin cut off.
     layout : {"channels_first", "channels_last"}
         Which axis of the maps counts classes.
     image_size : tuple of int
-        Rows and columns of the image, with padding.
+        Rows and columns of the image that the model is given, with padding.
+    image_state : str
+        What was done to that image before: "resized" or "cropped" by `preprocess`, "padded" by `pad_to`, or both with
+        "and" between them. Empty if it has the size of the user's image.
+    target : int or None
+        The class that is the segment. None for one map, and as long as it has not been said which one it is.
+    threshold : float
+        A value above it belongs to the segment; for probabilities if there are any. Without effect on exclusive
+        classes and class numbers.
     notes : tuple of str
         Reasons for what was decided, and alternatives.
     batch_dependent : bool or None
@@ -57,6 +65,9 @@ class Reading:
     align: Literal["same", "resize", "center"] = "same"
     layout: Literal["channels_first", "channels_last"] = "channels_first"
     image_size: tuple[int, ...] = ()
+    image_state: str = ""
+    target: int | None = None
+    threshold: float = 0.5
     notes: tuple[str, ...] = ()
     batch_dependent: bool | None = None
     random: bool | None = None
@@ -109,25 +120,28 @@ class Reading:
 
     def _values(self) -> str:
         if self.form == "class numbers":
-            return "A pixel belongs to the segment if its number is the target."
+            number = "not 0" if self.target is None else self.target
+            return f"A pixel belongs to the segment if its number is {number}."
         kind = {
             "probabilities": "Values are probabilities",
             "raw": "Values are used as they are",
         }.get(self.values, f"Values are logits, and the {self.activation} makes them probabilities")
         rule = {
-            "one": "the threshold decides",
+            "one": f"the threshold of {self.threshold:g} decides",
             "exclusive": "the class with the largest value wins",
-            "independent": "the threshold decides for each class by itself",
+            "independent": f"the threshold of {self.threshold:g} decides for each class by itself",
         }[self.classes]
-        return f"{kind}; {rule}."
+        segment = "" if self.target is None else f" Class {self.target} of {self.shape[0]} (from 0) is the segment."
+        return f"{kind}; {rule}.{segment}"
 
     def _size(self) -> str:
         (rows, cols), (height, width) = self.shape[-2:], self.image_size
+        image = f"the {self.image_state} image's" if self.image_state else "the image's"
         if self.align == "same":
-            return f"Maps have the image's {height} x {width} px (rows x columns)."
+            return f"Maps have {image} {height} x {width} px (rows x columns)."
         if self.align == "resize":
-            return f"Maps of {rows} x {cols} px are resized to the image's {height} x {width} px (rows x columns)."
+            return f"Maps of {rows} x {cols} px are resized to {image} {height} x {width} px (rows x columns)."
         return (
-            f"Maps of {rows} x {cols} px are the center of the image's {height} x {width} px (rows x columns); "
+            f"Maps of {rows} x {cols} px are the center of {image} {height} x {width} px (rows x columns); "
             "pixels outside have no output and do not count."
         )

@@ -11,18 +11,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from hdm_widgets._validation import check_choice, is_whole, to_tensor
-from hdm_widgets.models.alignment import Align, Layout, valid_pixels
+from hdm_widgets._validation import check_choice, is_whole
+from hdm_widgets.models.alignment import Align, Geometry, Inspection, Layout, valid_pixels
 from hdm_widgets.models.batch_check import run_singly_if_mixing
 from hdm_widgets.models.batch_size import BatchSize, run_in_batches
 from hdm_widgets.models.calling import ModelCall, padded, padded_size
+from hdm_widgets.models.cuts import Cuts, watch_cuts
 from hdm_widgets.models.errors import ModelError, ModelOutputError, is_out_of_memory
 from hdm_widgets.models.evaluation import evaluating
 from hdm_widgets.models.modules import model_device, model_dtype, same_device, unwrapped
 from hdm_widgets.models.outputs import OutputRule, check_output_rule
-from hdm_widgets.models.reader import Activation, Classes, OutputReader, Pipeline
+from hdm_widgets.models.preprocessing import Pipeline, Preprocessing
+from hdm_widgets.models.reader import Activation, Classes, OutputReader
 from hdm_widgets.models.reading import Reading
 
 __all__ = ["Activation", "Model", "ModelError", "ModelOutputError", "Segmenter", "is_out_of_memory"]
@@ -67,8 +68,9 @@ class Segmenter:
         Whether the class with the largest value wins, or the threshold applies to each class by itself.
     align : {"auto", "resize", "center"}
         Which part of the image maps cover that are smaller than it: all of it, so that they are resized, or its center,
-        because convolutions are not padded. `"auto"` traces the network, or takes a whole ratio of sides for a resize;
-        an error says where neither tells.
+        because convolutions are not padded. `"auto"` traces the network, or takes a whole ratio of sides for a resize,
+        with a warning if something cuts the margin off; an error says where neither tells. If the maps have all of what
+        `preprocess` leaves of the image, this is about that.
     layout : {"auto", "channels_first", "channels_last"}
         Which axis of the maps counts classes.
     preprocess : callable, optional
@@ -139,16 +141,15 @@ class Segmenter:
         self.pad_to = None if pad_to is None else int(pad_to)
         self.output, self.classes, self.align, self.layout = output, classes, align, layout
         self.preprocess = preprocess
+        self._prepared = Preprocessing(preprocess, align)
         self._sizes: tuple[object, BatchSize] | None = None
         # Sizes of images that have been run again, and whether in a batch too.
         self._checked_sizes: dict[tuple[int, ...], bool] = {}
         # The last one that `for_target` made.
         self._others: dict[object, Segmenter] = {}
-        # By rows and columns of images: those of what `preprocess` makes of them.
-        self._given_sizes: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._call = ModelCall(model)
         self._reader = OutputReader(
-            model, target=self.target, threshold=self.threshold, activation=activation, output=output,
+            target=self.target, threshold=self.threshold, activation=activation, output=output,
             classes=classes, align=align, layout=layout,
         )  # fmt: skip
 
@@ -263,6 +264,7 @@ class Segmenter:
         Parameters
         ----------
         images : torch.Tensor or numpy.ndarray (N, C, H, W)
+            With `preprocess`, (N, H, W, C) too.
 
         Returns
         -------
@@ -283,6 +285,7 @@ class Segmenter:
         Parameters
         ----------
         images : torch.Tensor or numpy.ndarray (N, C, H, W)
+            With `preprocess`, (N, H, W, C) too.
 
         Returns
         -------
@@ -307,11 +310,7 @@ class Segmenter:
 
     def _in_batches(self, images: Tensor | NDArray[Any], run: Callable[[Tensor], NDArray[S]]) -> NDArray[S]:
         """What `run` returns for batches of images (N, C, H, W), joined."""
-        given = to_tensor(images)
-        if given.ndim != 4:
-            raise ValueError(f"images must have four dimensions (N, C, H, W), got shape {tuple(given.shape)}")
-        if not len(given):
-            raise ValueError("there is no image: N is 0")
+        given = self._prepared.batch(images)
         with self.evaluating():
             sizes = self.sizes_for(given[0])
 
@@ -351,7 +350,7 @@ class Segmenter:
         ModelError
             As `probabilities` does, but what runs out of memory raises its own error.
         """
-        with torch.no_grad(), self.evaluating():
+        with torch.no_grad(), self.evaluating(), self._reader.naming_the_entry():
             given, maps = self._given_and_maps(images)
             finite = torch.isfinite(maps.flatten(1).sum(1))
             if not bool(finite.all()):
@@ -363,8 +362,19 @@ class Segmenter:
             if maps.shape[-2] > size[0] or maps.shape[-1] > size[1]:
                 raise ModelOutputError(self._too_large(maps, given, size))
             self._reader.decide(maps, self._precision_note())
-            self._given_sizes[tuple(images.shape[-2:])] = tuple(given.shape[-2:])
-            return self._to_size(maps, given, images, lambda: self._geometry(images))
+            raw = self._to_size(maps, given, images, self._inspection(given))
+            self._note_image_state(given, images)
+            return raw
+
+    def _note_image_state(self, given: Tensor, images: Tensor) -> None:
+        """Note in `reading` by what the image that the model gets has another size than the user's."""
+        changes = [
+            {"same": "", "resize": "resized", "center": "cropped"}[self._prepared.find(given, images, None).kind]
+        ]
+        changes.append("padded" if padded_size(given, self.pad_to) != tuple(given.shape[-2:]) else "")
+        state = " and ".join(filter(None, changes))
+        if state != self.reading.image_state:
+            self._reader.reading = self.reading.noted(image_state=state)
 
     def _precision_note(self) -> str:
         """That images lose digits, where the weights have fewer than float32."""
@@ -374,33 +384,18 @@ class Segmenter:
         name = str(dtype).removeprefix("torch.")
         return f"Images are given to the model in {name}, like its weights"
 
-    def _prepared(self, images: Tensor) -> Tensor:
-        """The images (N, C, H, W) as the model expects them, but for padding and precision."""
-        if self.preprocess is None:
-            return images
-        given = self.preprocess(images)
-        if not isinstance(given, Tensor) or given.ndim != 4 or given.shape[0] != images.shape[0]:
-            shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
-            raise ModelError(
-                f"preprocess must return images (N, C, H, W) for images {tuple(images.shape)}, it returned {shape}"
-            )
-        return given
-
     def _to_size(
         self,
         maps: Tensor,
         given: Tensor,
         images: Tensor,
-        geometry: Callable[[], tuple[float, float] | None] = lambda: None,
+        look: Inspection | None = None,
     ) -> Tensor:
         """Maps (N, classes, h, w) of the images `given` to the model, at the size of `images`."""
         height, width = given.shape[-2:]
-        maps = self._reader.to_size(maps, padded_size(given, self.pad_to), geometry)[..., :height, :width]
-        if given.shape[-2:] == images.shape[-2:]:
-            return maps
-        if self._reader.numbers:
-            return F.interpolate(maps, size=images.shape[-2:], mode="nearest-exact")
-        return F.interpolate(maps, size=images.shape[-2:], mode="bilinear", align_corners=False)
+        maps = self._reader.to_size(maps, padded_size(given, self.pad_to), look)[..., :height, :width]
+        inner = self._reader.alignment(padded_size(given, self.pad_to))
+        return self._reader.place(maps, self._prepared.find(given, images, inner))
 
     def _too_large(self, maps: Tensor, given: Tensor, size: tuple[int, int]) -> str:
         advice = self._call.padding_advice(
@@ -411,25 +406,40 @@ class Segmenter:
             f"{size[0]} x {size[1]} px (rows x columns); expected the same size or a smaller one{advice}"
         )
 
-    def _geometry(self, images: Tensor) -> tuple[float, float] | None:
-        """See `find_alignment`."""
-        # This takes a second to load, and few models need it.
-        from hdm_widgets.windowed.geometry import output_geometry
+    def _inspection(self, given: Tensor) -> Inspection:
+        """Of the model, on the first of the images that were given to it."""
+        image = padded(given[:1], self.pad_to)
 
-        given = padded(self._prepared(images[:1].to(self.run_device)), self.pad_to)
-        return output_geometry(self._pipeline(lambda model, batch: self._maps(model, batch)[1]), given[0])
+        def cuts() -> Cuts:
+            model = self.model
+            if isinstance(model, nn.Module):
+                return watch_cuts(lambda: unwrapped(model)(image.to(model_dtype(model))))
+            return watch_cuts(lambda: self._call(image, None))
+
+        def geometry() -> Geometry | None:
+            if not isinstance(self.model, nn.Module):
+                return None
+            # This takes a second to load, and few models need it.
+            from hdm_widgets.windowed.geometry import output_geometry
+
+            return output_geometry(self._pipeline(lambda model, batch: self._maps(model, batch)[1]), image[0])
+
+        return Inspection(cuts, geometry)
 
     def valid_pixels(self, height: int, width: int) -> NDArray[np.bool_] | None:
         """Pixels that the model has an output for, bool (height, width); None if it has one for all.
 
         Known once an image of this size has been run.
         """
-        rows, cols = self._given_sizes.get((height, width), (height, width))
-        alignment = self._reader.alignment(padded_size(torch.empty(1, 1, rows, cols, device="meta"), self.pad_to))
-        valid = None if alignment is None else valid_pixels(alignment, rows, cols)
-        if valid is None or (rows, cols) == (height, width):
-            return None if valid is None else valid.numpy()
-        return F.interpolate(valid[None, None].float(), (height, width), mode="nearest-exact")[0, 0].bool().numpy()
+        outer = self._prepared.known((height, width))
+        if outer is None:
+            return None
+        alignment = self._reader.alignment(padded_size(torch.empty(1, 1, *outer.size, device="meta"), self.pad_to))
+        valid = None if alignment is None else valid_pixels(alignment, *outer.size)
+        if valid is None and outer.kind != "center":
+            return None
+        valid = torch.ones(outer.size) if valid is None else valid.float()
+        return outer.apply(valid[None, None], [0.0], numbers=True)[0, 0].bool().numpy()
 
     def pipeline(self) -> nn.Module:
         """`raw` without its value checks, as a Module that can be traced.

@@ -41,6 +41,8 @@ const tools = () => ({
     ["iou", "IoU"],
     ["cluster", "Cluster"],
   ],
+  color_as: "auto",
+  color_modes: [],
   backgrounds: [
     ["expected_iou", "Expected IoU"],
     ["none", "None"],
@@ -56,12 +58,14 @@ const scale = () => ({
   high: 1,
   colors: ["#ff0000", "#0000ff"],
   missing: 0,
+  missingLabel: "not defined",
 });
 
 const legendState = () => ({
   mode: "replace",
   background: "expected_iou",
   legend: scale() as object,
+  search: "",
   surface: { colors: ["#ff0000", "#0000ff"], score: 0.456, learnedFrom: null } as object,
   sample: { drawn: 24, total: 24 },
   notice: "",
@@ -172,6 +176,26 @@ describe("the toolbar", () => {
     stop();
   });
 
+  it("offers the ways to show a column where there are several", async () => {
+    const model = new FakeModel(tools());
+    const { el, stop } = show(toolbar, model);
+    const labels = () => [...el.querySelectorAll(".hdm-pick label")].map((label) => label.textContent);
+    expect(labels()).toEqual(["Color", "Background"]);
+    model.set("color_modes", [
+      ["scale", "Scale"],
+      ["categories", "Categories"],
+    ]);
+    await rest();
+    expect([...pick(el, "as").options].map((option) => option.textContent)).toEqual(["Scale", "Categories"]);
+    expect(labels()).toEqual(["Color", "as", "Background"]);
+    expect(pick(el, "as").value).toBe("scale"); // "auto" is the default, the first
+    choose(pick(el, "as"), "categories");
+    expect(model.state.color_as).toBe("categories");
+    await rest();
+    expect(pick(el, "as").value).toBe("categories");
+    stop();
+  });
+
   it("takes back only where there is something to take back", async () => {
     const model = new FakeModel(tools());
     const { el, stop } = show(toolbar, model);
@@ -248,22 +272,88 @@ describe("the legend", () => {
     model.set("legend", { ...scale(), low: 3.2, high: 25000.7 });
     await rest();
     expect(texts(el, ".hdm-number")).toEqual(["3", "25,001"]);
+    model.set("legend", { ...scale(), missing: 2, missingLabel: "missing" });
+    await rest();
+    expect(texts(el, ".hdm-chip-entry")).toEqual(["missing 2"]);
     stop();
   });
 
-  it("names categories with their colors, and says how many more there are", async () => {
+  it("has dates at the ends of a scale and round dates on it", async () => {
+    const ticks = [
+      { at: 0.25, label: "2020" },
+      { at: 0.75, label: "2021" },
+    ];
+    const dates = { low: "2019-06-01", high: "2021-06-01", ticks };
+    const model = new FakeModel({
+      ...legendState(),
+      legend: { ...scale(), low: 1.5e12, high: 1.6e12, dates },
+    });
+    const { el, stop } = show(legend, model);
+    expect(texts(el, ".hdm-number")).toEqual(["2019-06-01", "2021-06-01"]);
+    expect(texts(el, ".hdm-tick")).toEqual(["2020", "2021"]);
+    const places = [...el.querySelectorAll<HTMLElement>(".hdm-tick")].map((tick) => tick.style.left);
+    expect(places).toEqual(["25%", "75%"]);
+    stop();
+  });
+
+  it("names categories with their colors and numbers of items, whatever they are called", async () => {
     const entries = [
       { color: "#112233", label: "town", count: 2000 },
-      { color: "#445566", label: "field", count: 3 },
+      { color: "#445566", label: "missing", count: 3 },
+      { color: "#66717f", label: "other (26)", count: 130 },
+      { color: "#9aa4b2", label: "missing", count: 4 },
     ];
     const model = new FakeModel({
       ...legendState(),
-      legend: { kind: "categories", title: "land use", entries, more: 7 },
+      legend: { kind: "categories", title: "land use", entries },
     });
     const { el, stop } = show(legend, model);
-    expect(texts(el, ".hdm-chip-entry")).toEqual(["town 2,000", "field 3"]);
+    expect(texts(el, ".hdm-chip-entry")).toEqual(["town 2,000", "missing 3", "other (26) 130", "missing 4"]);
     expect((el.querySelector(".hdm-chip-entry i") as HTMLElement).style.background).toBe("rgb(17, 34, 51)");
-    expect(el.textContent).toContain("and 7 more");
+    stop();
+  });
+
+  it("shortens a long name, not its number, and tells it whole to the pointer", () => {
+    const label = "deciduous broadleaf forest with a canopy closed above two thirds".repeat(3);
+    const entries = [{ color: "#112233", label, count: 2000 }];
+    const model = new FakeModel({ ...legendState(), legend: { kind: "categories", title: label, entries } });
+    const { el, stop } = show(legend, model);
+    const [title, name] = el.querySelectorAll<HTMLElement>(".hdm-ellipsis");
+    expect([title.textContent, title.title, name.textContent]).toEqual([label, label, label]);
+    const chip = el.querySelector<HTMLElement>(".hdm-chip-entry");
+    expect(chip?.title).toBe(`${label}: 2,000 items`);
+    expect(chip?.lastElementChild?.textContent).toBe("2,000");
+    expect(chip?.lastElementChild?.className).toBe("hdm-note");
+    stop();
+  });
+
+  it("searches texts a moment after the last key, or at once with Enter", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const entries = [{ color: "#66717f", label: "other (60)", count: 60 }];
+    const model = new FakeModel({ ...legendState(), legend: { kind: "search", title: "file", entries } });
+    const { el, stop } = show(legend, model);
+    const field = el.querySelector("input") as HTMLInputElement;
+    expect(field.getAttribute("aria-label")).toBe("Search file");
+    expect(texts(el, ".hdm-chip-entry")).toEqual(["other (60) 60"]);
+    const type = (value: string) => {
+      field.value = value;
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    };
+    type("ti");
+    vi.advanceTimersByTime(200);
+    type("tile");
+    vi.advanceTimersByTime(200);
+    expect(model.state.search).toBe("");
+    vi.advanceTimersByTime(60);
+    expect([model.state.search, model.saved]).toEqual(["tile", 1]);
+    type("tile_7");
+    field.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
+    vi.advanceTimersByTime(0);
+    expect([model.state.search, model.saved]).toEqual(["tile_7", 2]);
+    vi.useRealTimers();
+    model.set("search", ""); // another column was chosen
+    await rest();
+    expect((el.querySelector("input") as HTMLInputElement).value).toBe("");
     stop();
   });
 

@@ -212,7 +212,7 @@ describe("a thumbnail", () => {
     expect(tip(root).textContent).toBe("item 7");
     model.tell("msg:custom", { id: model.sent[0].id, error: null, facts }, [text("png 7")]);
     await settle();
-    expect([...tip(root).querySelectorAll("span")].map((span) => span.textContent)).toEqual([
+    expect([...tip(root).querySelectorAll(".hdm-fact")].map((span) => span.textContent)).toEqual([
       "IoU: 0.25",
       "place: town",
     ]);

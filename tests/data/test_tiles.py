@@ -18,7 +18,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 from torch.utils.data import DataLoader
 
-from hdm_widgets.data import InriaTiles
+from hdm_widgets.data import InriaTiles, Tiles
 
 # 0.3 m to a pixel near Austin, as in the published files.
 PLACE = {"crs": "EPSG:32614", "transform": rasterio.Affine(0.3, 0, 616500, 0, -0.3, 3345000)}
@@ -141,6 +141,180 @@ def test_whatever_is_not_0_in_the_first_band_of_a_mask_is_a_building(train, high
     assert InriaTiles(train, 2)[0][1].tolist() == [[0, 1], [1, 0]]
 
 
+# -- values of masks and images ----------------------------------------------------------------------
+
+
+def mask_of(train, values, **profile):
+    """The mask of a tile whose file holds these values (H, W)."""
+    height, width = values.shape
+    write(train / "images" / "austin1.tif", image_values(height, width))
+    write(train / "gt" / "austin1.tif", values[None], **profile)
+    return InriaTiles(train, height)[0][1].numpy()
+
+
+SQUARE = np.zeros((64, 64), bool)
+SQUARE[10:37, 21:50] = True
+BLURRED = np.where(SQUARE, 250, 3).astype(np.uint8)
+BLURRED[10], BLURRED[:, 21], BLURRED[:9, :9], BLURRED[20:30, 30:40] = 140, 90, 0, 254
+BLURRED[10, :21] = BLURRED[10, 50:] = BLURRED[37:, 21] = BLURRED[:10, 21] = 2
+
+
+@pytest.mark.parametrize(
+    ("values", "nodata", "expected"),
+    [
+        ([[0, 1], [255, 1]], 255, [[0, 1], [0, 1]]),
+        ([[0, 255], [7, 0]], 7, [[0, 1], [0, 0]]),
+        ([[0, 1], [1, 0]], 0, [[0, 1], [1, 0]]),
+        (np.array([[0, 1], [-9999, 1]], np.int16), -9999, [[0, 1], [0, 1]]),
+        (np.array([[0, 1], [np.nan, 1]], np.float32), None, [[0, 1], [0, 1]]),
+        (np.array([[0, 1], [np.nan, 1]], np.float32), np.nan, [[0, 1], [0, 1]]),
+        (np.array([[np.nan, 1], [-3.4e38, 0]], np.float32), float(np.float32(-3.4e38)), [[0, 1], [0, 0]]),
+    ],
+)
+def test_nodata_of_the_header_and_nan_are_no_building(train, values, nodata, expected):
+    values = values if isinstance(values, np.ndarray) else np.array(values, np.uint8)
+    assert mask_of(train, values, nodata=nodata).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "profile", "expected"),
+    [
+        (np.where(SQUARE, 255, 0).astype(np.uint8), {"compress": "jpeg", "jpeg_quality": 20}, SQUARE),
+        # Compressed with loss once, and without in this file.
+        (BLURRED, {"compress": "deflate"}, BLURRED > 127.5),
+        (BLURRED.astype(np.float32), {}, BLURRED > 127.5),
+        (np.where(SQUARE, 0.9, 0.2).astype(np.float32), {}, SQUARE),
+        (BLURRED.astype(np.float32) / 254, {}, BLURRED / 254 > 0.5),
+    ],
+    ids=["jpeg", "saved again", "floats", "probabilities", "resampled"],
+)
+def test_masks_with_values_between_are_cut_at_half_and_said(train, values, profile, expected):
+    with pytest.warns(
+        UserWarning, match=r"austin1\.tif has \d+ different values .*: pixels above [0-9.]+ are buildings"
+    ):
+        got = mask_of(train, values, **profile)
+    wrong = got != expected
+    # At this quality, JPEG moves some pixels of the edge.
+    assert wrong.mean() < (0.02 if profile.get("compress") == "jpeg" else 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("values", "note"),
+    [
+        (np.arange(64, dtype=np.uint8).reshape(8, 8), "has 63 different values besides 0, such as 1 and 63"),
+        (np.arange(256, dtype=np.uint8).reshape(16, 16), "has 255 different values besides 0, such as 1 and 255"),
+        (np.resize(np.array([0, 1, 2, 255], np.uint8), (8, 8)), "has 3 different values besides 0, such as 1 and 255"),
+        (np.resize(np.array([0, 10, 20, 40, 80, 100], np.uint8), (8, 8)), "has 5 different .* such as 10 and 100"),
+        (np.resize(np.array([0, 700, 3], np.uint16), (8, 8)), "has 2 different values besides 0, such as 3 and 700"),
+    ],
+    ids=["instances", "many instances", "classes and a mark", "land cover", "numbers"],
+)
+def test_numbers_are_not_cut(train, values, note):
+    with pytest.warns(UserWarning, match=f"{note}.*all of them are buildings"):
+        got = mask_of(train, values)
+    np.testing.assert_array_equal(got, values != 0)
+
+
+def test_a_mask_is_read_in_one_way_wherever_a_patch_lies(train):
+    # The first patch has no building, only what compression left of one beside it.
+    values = np.tile(np.zeros((64, 64), np.uint8), (1, 3))
+    values[:, 64:128], values[0, :64], values[:, 128:] = BLURRED, 2, 0
+    write(train / "images" / "austin1.tif", image_values(64, 192))
+    write(train / "gt" / "austin1.tif", values[None])
+    dataset = InriaTiles(train, 64, 64)
+    with pytest.warns(UserWarning, match="pixels above 127.5 are buildings") as said:
+        masks = [dataset[index][1].numpy() for index in (0, 1, 2, 0)]
+    assert len(said) == 1
+    np.testing.assert_array_equal(masks, [0 * SQUARE, BLURRED > 127.5, 0 * SQUARE, 0 * SQUARE])
+
+
+def test_a_header_that_takes_buildings_for_nodata_is_said(train):
+    with pytest.warns(UserWarning, match="has no values but 0 and 255, which its header calls nodata"):
+        assert not mask_of(train, np.where(SQUARE, 255, 0).astype(np.uint8), nodata=255).any()
+
+
+BANDS = np.array([0, 1000, 2000, 3000, 10000], np.uint16).reshape(5, 1, 1) * np.ones((1, 4, 4), np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("bands", "dtype", "options", "expected"),
+    [
+        (BANDS, np.uint16, {"scale": 10_000}, [0, 0.1, 0.2]),
+        (BANDS, np.uint16, {"scale": 10_000, "bands": (4, 3, 2)}, [0.3, 0.2, 0.1]),
+        (BANDS, np.uint16, {"scale": 10_000, "bands": [5]}, [1]),
+        (BANDS[:1] + 255, np.uint8, {"bands": np.array([1])}, [1]),
+        (BANDS, np.int16, {"scale": 1000.0, "bands": range(1, 6)}, [0, 1, 2, 3, 10]),
+        (BANDS, np.float32, {"scale": 1}, [0, 1000, 2000]),
+    ],
+)
+def test_bands_and_scale(train, bands, dtype, options, expected):
+    write(train / "images" / "austin1.tif", bands.astype(dtype))
+    write(train / "gt" / "austin1.tif", np.zeros((1, 4, 4), np.uint8))
+    image, _ = InriaTiles(train, 4, **options)[0]
+    assert image.dtype == torch.float32
+    np.testing.assert_allclose(image[:, 0, 0], expected, rtol=1e-6)
+    again = pickle.loads(pickle.dumps(InriaTiles(train, 4, **options)))
+    np.testing.assert_array_equal(again[0][0], image)
+
+
+def test_sixteen_bits_that_are_fewer_are_said(train):
+    write(train / "images" / "austin1.tif", BANDS[:3] + 7)
+    write(train / "gt" / "austin1.tif", np.zeros((1, 4, 4), np.uint8))
+    dataset = InriaTiles(train, 4)
+    with pytest.warns(UserWarning, match="has values up to 2007 of 65535, .*scale=10000, .*scale=4095") as said:
+        images = [dataset[0][0] for _ in range(2)]
+    assert len(said) == 1
+    for image in images:
+        np.testing.assert_allclose(image[2], 2007 / 65535, rtol=1e-6)
+
+
+def test_pixels_of_images_without_data_are_0(train):
+    image = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
+    image[:, 0, 0], image[1, 0, 1] = -9999, np.nan
+    write(train / "images" / "austin1.tif", image, nodata=-9999)
+    write(train / "gt" / "austin1.tif", np.zeros((1, 2, 2), np.uint8))
+    expected = image.copy()
+    expected[:, 0, 0], expected[1, 0, 1] = 0, 0
+    np.testing.assert_array_equal(InriaTiles(train, 2, scale=1)[0][0], expected)
+
+
+# -- names and folders --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("image", "mask"), [(".TIF", ".TIF"), (".tif", ".tiff"), (".TIFF", ".tif"), (".Tif", ".TIF")])
+def test_endings_may_differ(three, image, mask):
+    for folder, ending in (("images", image), ("gt", mask)):
+        path = three / folder / "austin6.tif"
+        path.rename(path.with_suffix(ending))
+    dataset = InriaTiles(three, 16, 12)
+    assert dataset.tiles == ["austin1", "austin6", "vienna1"]
+    assert_equal(list(dataset), expected_of_three())
+
+
+def test_two_files_of_one_name(three):
+    content = (three / "gt" / "austin1.tif").read_bytes()
+    (three / "gt" / "austin1.tiff").write_bytes(content)
+    assert_equal([InriaTiles(three, 16, 12)[0]], [next(expected_of_three())])  # the one with the very name
+    (three / "gt" / "austin1.tif").rename(three / "gt" / "austin1.TIFF")
+    with pytest.raises(ValueError, match=r"gt.austin1\.TIFF and austin1\.tiff have one name"):
+        InriaTiles(three, 16, 12)
+    (three / "images" / "vienna1.tiff").write_bytes(content)
+    with pytest.raises(ValueError, match=r"images.vienna1\.tif and vienna1\.tiff have one name"):
+        InriaTiles(three, 16, 12)
+
+
+def test_any_two_folders(three, tmp_path):
+    (three / "images").rename(tmp_path / "scenes")
+    (three / "gt").rename(tmp_path / "fields")
+    dataset = Tiles(tmp_path / "scenes", tmp_path / "fields", 16, 12)
+    assert dataset.columns["tile"][::9] == ["austin1", "austin6", "vienna1"]
+    assert_equal(list(dataset), expected_of_three())
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*images"):
+        Tiles(three / "images", tmp_path / "fields")
+    with pytest.raises(FileNotFoundError, match=r"no mask of .*austin1\.tif: there is no .*gt.austin1\.tif"):
+        Tiles(tmp_path / "scenes", three / "gt")
+
+
 @pytest.mark.parametrize("above", [0, 1, 2])
 def test_root_is_any_of_three_folders(three, above):
     root = (three, *three.parents)[above]
@@ -252,6 +426,12 @@ def test_what_is_wrong_with_a_file_is_said_before_anything_is_read(train, capfd,
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
+        ({"bands": (0, 1, 2)}, ValueError, r"bands must be numbers of bands, counted from 1 .*got \(0, 1, 2\)"),
+        ({"bands": ()}, ValueError, r"bands must be numbers of bands, .*got \(\)"),
+        ({"bands": 1}, ValueError, "bands must be numbers of bands, .*got 1"),
+        ({"bands": [1, 4]}, ValueError, r"austin1.* has 3 bands; images need at least 4; bands= chooses others"),
+        ({"scale": 0}, ValueError, "scale must be a number above 0, got 0"),
+        ({"scale": "auto"}, ValueError, "scale must be a number above 0, got 'auto'"),
         ({"patch": 0}, ValueError, "patch must be at least 1 px, got 0"),
         ({"stride": 0}, ValueError, "stride must be at least 1 px, got 0"),
         ({"split": "test"}, ValueError, "split must be None, 'train' or 'validation', got 'test'"),

@@ -102,3 +102,18 @@ def test_the_page_of_what_can_be_read_has_every_row(monkeypatch: pytest.MonkeyPa
     # Each table has a head of two lines.
     assert len(lines) == len(rows) + 2 * len(tables())
     assert all(line in page.splitlines() for line in lines)
+
+
+def test_the_page_of_layers_has_every_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python docs/architecture_table.py` writes it."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    from architecture_table import PAGE, tables
+    from architectures import ARCHITECTURES
+    from readable_tables import with_tables
+
+    page = PAGE.read_text(encoding="utf-8")
+    assert with_tables(page, tables()) == page
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    # The table has a head of two lines.
+    assert len(rows) == len(ARCHITECTURES) + 2
+    assert all(f"`{row.layer}`" in line for row, line in zip(ARCHITECTURES, rows[2:], strict=True))

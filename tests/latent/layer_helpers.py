@@ -24,12 +24,15 @@ def noise(*shape, seed=0):
 
 
 def found(model, layer="auto", shape=(2, 1, 64, 64), **options):
+    # How the output is read makes no difference to the layers.
+    options = {"activation": "sigmoid"} | options
     return find_layer(hw.Segmenter(model, target=0, **options), layer, noise(*shape))[0]
 
 
 def features(model, layer, images, pool="mean", **options):
     """What one run with a hook gives."""
-    collector = Collector(hw.Segmenter(model, target=0, batch_size=len(images)), layer, pool, **options)
+    segmenter = hw.Segmenter(model, target=0, batch_size=len(images), activation="sigmoid")
+    collector = Collector(segmenter, layer, pool, **options)
     return collector.features(images, find_layer(collector.segmenter, layer, images[:2])[0])
 
 

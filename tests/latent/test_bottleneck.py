@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import hdm_widgets as hw
-from hdm_widgets.latent.activations import Layer
+from hdm_widgets.latent.activations import Layer, LayerError
 from hdm_widgets.latent.layers import find_layer
 from hdm_widgets.models.segmenter import ModelError
 
@@ -79,7 +79,7 @@ ARCHITECTURES = {
 def test_the_bottleneck_is_found(architecture):
     build, name, shape = ARCHITECTURES[architecture]
     model = build()
-    layer, module = find_layer(hw.Segmenter(model, target=0), "auto", noise(2, 1, 64, 64))
+    layer, module = find_layer(hw.Segmenter(model, target=0, activation="sigmoid"), "auto", noise(2, 1, 64, 64))
     assert layer == Layer(name, shape, chosen=True)
     assert module is model.get_submodule(name)
     # The same layer by name and as a module is the same, only not chosen.
@@ -190,12 +190,42 @@ def test_a_single_place_for_the_whole_image_is_no_bottleneck():
     ],
     ids=["out of a dict", "logits of a dict", "tuple", "list", "object with logits"],
 )
+@pytest.mark.filterwarnings("ignore:.*maps of several sizes")
 def test_a_head_that_the_output_does_not_depend_on_is_no_bottleneck(form):
     assert found(WithAuxiliary(form)).name == "middle"
 
 
-def test_a_module_that_runs_twice_is_not_chosen():
-    assert found(Twice()).name == "middle"
+@pytest.mark.parametrize("layer", ["auto", "shared"])
+def test_a_bottleneck_that_runs_twice_is_an_error(layer):
+    """Its output is not one per image, and what runs before it is not the bottleneck."""
+    with pytest.raises(
+        LayerError, match=r"layer 'shared',? ran 2 times in one run of the model.* layer that runs once"
+    ):
+        found(Twice(), layer)
+
+
+def test_an_encoder_of_two_images_is_an_error():
+    class Siamese(Plain):
+        """The image and its mirror image, as networks for changes take two images."""
+
+        def encode(self, images):
+            return super().encode(images) + super().encode(images.flip(-1)).flip(-1)
+
+    with pytest.raises(LayerError, match="the bottleneck, layer 'middle', ran 2 times"):
+        found(Siamese())
+
+
+def test_an_activation_that_serves_all_layers_is_passed_over():
+    class OneActivation(Plain):
+        def __init__(self):
+            super().__init__()
+            self.last, self.act = nn.Conv2d(8, 8, 3, padding=1), nn.LeakyReLU()
+
+        def encode(self, images):
+            return self.act(self.last(self.act(super().encode(images))))
+
+    # It has no weights: the values before it are the layer's.
+    assert found(OneActivation()) == Layer("last", (8, 8, 8), chosen=True)
 
 
 def test_a_head_without_a_channel_axis_is_no_bottleneck():
@@ -267,8 +297,8 @@ def test_tokens_are_places_too():
     model = Tokens()
     assert found(model, "mix") == Layer("mix", (64, 5))
     assert found(model, "mix").positions == found(model, "cut").positions == 64
-    # All three are at 64 places; the last of them is the head.
-    assert found(model) == Layer("head", (64, 1), chosen=True)
+    # All three are at 64 places; the first only cuts, the last makes the output.
+    assert found(model) == Layer("mix", (64, 5), chosen=True)
 
 
 # -- models that are particular -----------------------------------------------------------------------

@@ -524,13 +524,23 @@ def test_new_images_for_a_model_that_takes_them_one_by_one():
         np.testing.assert_allclose(space.transform(images), space.embedding_, atol=1e-6)
 
 
-def test_new_images_run_in_batches_of_the_size_that_fit_has_found():
+@pytest.mark.parametrize(("side", "expected"), [(16, [64, 64, 22]), (128, [16] * 9 + [6]), (300, [2] * 75)])
+def test_the_size_of_batches_depends_on_the_images_alone(side, expected):
+    # 2 ** 18 pixels at most, and 64 images: not on the time that a batch takes, which is another every time.
+    def batches(call):
+        model.seen = []
+        call()
+        return [len(batch) for batch in model.seen]
+
     model = Reads()
-    space = hw.LatentSpace(model, layer="values").fit(scenes(300), progress=False)
-    learned = space.segmenter.sizes_for(torch.zeros(SHAPE)).size
-    model.seen = []
-    space.transform(np.stack([image for image, _ in scenes(300)]))
-    assert len(model.seen[0]) == min(300, learned)
+    space = hw.LatentSpace(model, layer="values")
+    image = np.stack(
+        [np.full((side, side), 2.0, np.float32), np.arange(side * side, dtype=np.float32).reshape(side, -1)]
+    )
+    dataset = [(image + number, image[1] > side) for number in range(150)]
+    assert batches(lambda: space.fit(dataset, progress=False))[-len(expected) :] == expected
+    images = np.stack([image for image, _ in dataset])
+    assert batches(lambda: space.transform(images)) == expected
 
 
 def test_a_model_that_writes_into_its_input_does_not_change_what_is_kept():
@@ -558,7 +568,7 @@ def test_a_layer_that_gives_another_number_of_features():
             return images[:, 0]
 
     with pytest.raises(CollectionError, match="item 6: the layer gave 2 features before and 1 now") as caught:
-        collect(Shrinks(), scenes())
+        collect(Shrinks(), scenes(), segmenter={"batch_size": 1})
     check(caught.value.collection, scenes(), range(6))
 
 

@@ -93,7 +93,7 @@ def test_another_model_is_noticed_when_a_space_is_opened_with_it(space, tmp_path
     nn.init.normal_(other.down.weight)
     with pytest.warns(UserWarning, match="the model gives other activations for item 0 than the space holds"):
         hw.LatentSpace.load(tmp_path, other, items(12))
-    with pytest.warns(UserWarning, match="or not the data set"):
+    with pytest.warns(UserWarning, match="item 0 of the data set is not the one that the space was made with"):
         hw.LatentSpace.load(tmp_path, Waits(), items(13)[1:])
 
 

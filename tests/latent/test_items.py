@@ -1,17 +1,30 @@
+import enum
+import itertools
 from collections import namedtuple
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from hdm_widgets.latent.items import Item, as_column, check_columns, check_dataset, read_item, read_items
+from hdm_widgets.latent.datasets import as_dataset
+from hdm_widgets.latent.items import Item, as_column, check_columns, read_item, read_items
 
 IMAGE = np.arange(24, dtype=np.float32).reshape(2, 3, 4) / 24
 MASK = np.array([[0, 1, 0, 0], [0, 2, -1, 0], [0, 0, 0, 0]])
 
 Pair = namedtuple("Pair", "image mask")
+Season = enum.Enum("Season", "DRY WET")
+
+
+class Endless(IterableDataset):
+    def __iter__(self):
+        return itertools.repeat((IMAGE, MASK))
 
 
 class Broken:
@@ -93,10 +106,18 @@ def test_what_a_mapping_carries_beside():
         "tensor": torch.zeros(1),
         "nothing": None,
         "complex": torch.tensor(1j),
+        "path": Path("tiles/3.tif"),
+        "day": date(2024, 5, 6),
+        "moment": np.datetime64("2024-05-06T07:08:09.000000001"),
+        "price": Decimal("1.25"),
+        "exposure": timedelta(seconds=1, milliseconds=500),
+        "season": Season.DRY,
+        "unknown day": np.datetime64("NaT"),
     }
     assert read_item([item], 0).columns == {
         "name": "tile 3", "count": 4, "share": 0.25, "town": True, "torch": 5, "numpy": 0.5, "text": "west",
-        "7": "a key that is no text",
+        "7": "a key that is no text", "path": "tiles/3.tif", "day": date(2024, 5, 6),
+        "moment": datetime(2024, 5, 6, 7, 8, 9), "price": 1.25, "exposure": 1.5, "season": "DRY",
     }  # fmt: skip
 
 
@@ -180,13 +201,23 @@ def test_an_item_of_another_type_of_error_stays_one():
 
 @pytest.mark.parametrize("dataset", [[1, 2, 3], (1, 2, 3), TensorDataset(torch.zeros(3)), Broken(3, {})])
 def test_what_has_items_is_a_data_set(dataset):
-    assert check_dataset(dataset) == 3
+    assert as_dataset(dataset) is dataset
+    assert len(as_dataset(dataset)) == 3
 
 
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        (iter([1]), r"must have a length and items \(len\(dataset\), dataset\[i\]\), got list_iterator"),
+        (
+            iter([1]),
+            r"must have a length and items \(len\(dataset\), dataset\[i\]\), got list_iterator; list\(itertools",
+        ),
+        (Endless(), "must have a length and items .*got Endless; .*islice"),
+        ("folder", "must have a length and items .*got str$"),
+        ({"train": [1], "test": [2]}, r"got a mapping with 'train', 'test'; .*pass one of them: dataset\['train'\]"),
+        (DataLoader([1, 2]), "got DataLoader; pass the data set that it reads: loader.dataset"),
+        ((IMAGE, MASK), r"got one item; a list of all items is a data set: \[\(image, mask\), ...\]"),
+        (([IMAGE] * 3, [MASK] * 3), r"a list of images and a list of masks; list\(zip\(images, masks\)\)"),
         (5, "must have a length and items .*got int"),
         ({1, 2}, "must have a length and items .*got set"),
         (torch.zeros(3, 1, 4, 4), r"got an array; torch.utils.data.TensorDataset\(images, masks\) makes one"),
@@ -195,7 +226,7 @@ def test_what_has_items_is_a_data_set(dataset):
 )
 def test_what_is_no_data_set(dataset, message):
     with pytest.raises(TypeError, match=message):
-        check_dataset(dataset)
+        as_dataset(dataset)
 
 
 def test_numbers_stay_numbers_and_all_else_becomes_text():
@@ -208,7 +239,13 @@ def test_numbers_stay_numbers_and_all_else_becomes_text():
         (np.array([1, 2], np.uint8), "u", [1, 2]),
         (["a", "b"], "U", ["a", "b"]),
         (["a", 1], "U", ["a", "1"]),
-        ([None, 1.5], "U", ["None", "1.5"]),
+        (["a", None, float("nan"), pandas.NA], "U", ["a", "", "", ""]),
+        ([Decimal("0.25"), Fraction(1, 2), 3], "f", [0.25, 0.5, 3.0]),
+        ([Path("a/b.tif"), PurePosixPath("c")], "U", ["a/b.tif", "c"]),
+        ([date(2020, 1, 2), None], "U", ["2020-01-02", ""]),
+        ([datetime(2020, 1, 2, 3, 4), pandas.NaT], "U", ["2020-01-02 03:04:00", ""]),
+        (np.array(["2020-01-02", "NaT"], "M8[D]"), "U", ["2020-01-02", ""]),
+        ([timedelta(minutes=2), timedelta(0)], "f", [120.0, 0.0]),
         (pandas.Series([1, 2], index=[5, 6]), "i", [1, 2]),
         (pandas.Series(["x", "y"], dtype="category"), "U", ["x", "y"]),
         (pandas.Series(pandas.to_datetime(["2020-01-02 03:04"])), "U", ["2020-01-02 03:04:00"]),
@@ -216,6 +253,8 @@ def test_numbers_stay_numbers_and_all_else_becomes_text():
         column = as_column(values)
         assert column.dtype.kind == kind, values
         assert column.tolist() == expected
+    for values, expected in [([None, 1.5], [np.nan, 1.5]), ([True, pandas.NA], [1, np.nan])]:
+        np.testing.assert_array_equal(as_column(values), expected)
 
 
 def test_columns_of_a_mapping_and_of_a_frame():

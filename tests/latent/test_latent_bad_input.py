@@ -105,7 +105,11 @@ def test_models_without_layers(model, message):
         (IMAGES, TypeError, "expected a data set .* got an array; torch.utils.data.TensorDataset"),
         (torch.from_numpy(IMAGES), TypeError, "expected a data set .* got an array; torch.utils.data.TensorDataset"),
         (iter(ITEMS), TypeError, r"must have a length and items .*got list_iterator"),
-        (DataLoader(ITEMS), TypeError, r"must have a length and items .*got DataLoader"),
+        (
+            DataLoader(ITEMS),
+            TypeError,
+            r"must have a length and items .*got DataLoader; pass the data set that it reads: loader\.dataset",
+        ),
         (None, TypeError, "must have a length and items .*got NoneType"),
     ],
     ids=["empty", "one", "two", "array", "tensor", "iterator", "loader", "none"],
@@ -126,7 +130,7 @@ def test_what_is_no_data_set_for_a_map(dataset, error, message):
         ({"columns": {"a": np.zeros((12, 2))}}, ValueError, "column 'a'"),
         ({"num_workers": -1}, ValueError, "num_workers"),
         ({"colums": {}}, TypeError, "has no keyword 'colums'; did you mean 'columns'"),
-        ({"epochs": 3}, TypeError, "has no keyword 'epochs'; known are dataset, columns"),
+        ({"epochs": 3}, TypeError, "has no keyword 'epochs'; known are dataset, image, mask, ignore, columns"),
     ],
     ids=["on_error", "list", "short column", "two-dimensional column", "workers", "near keyword", "far keyword"],
 )

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import hdm_widgets as hw
+from hdm_widgets.latent import folder as folder_module
 from hdm_widgets.latent.collector import Collector
 
 QUIET = {"progress": False}
@@ -216,6 +217,16 @@ def test_the_names_in_the_file_are_those_of_its_format(folder, groups):
     assert about["picture_shape"] == [6, 8, 8]
     loaded = hw.LatentSpace.load(folder)
     np.testing.assert_array_equal(loaded.overlaps_.fp, (drawn & ~groups.masks).sum((1, 2)))
+
+
+def test_the_network_of_an_older_file_is_rectified(own_space, tmp_path, monkeypatch):
+    own_space.save(tmp_path / "new")
+    monkeypatch.setattr(
+        folder_module, "_NETWORK", tuple(name for name in folder_module._NETWORK if name != "activation")
+    )
+    own_space.save(tmp_path / "old")
+    new, old = (hw.LatentSpace.load(tmp_path / name).regressor_ for name in ("new", "old"))
+    assert (new.activation, old.activation) == ("tanh", "relu")
 
 
 def test_the_folder_is_made(tmp_path, own_space):

@@ -114,7 +114,7 @@ def test_equal_distances_are_equal_numbers(spacing):
 @pytest.mark.parametrize(
     ("spacing", "error", "message"),
     [
-        (2.0, TypeError, r"spacing must be \(row, col\).*2.0"),
+        (2.0, TypeError, r"spacing must be \(row, col\), the height and the width of a pixel, got 2.0"),
         ((1, 2, 3), TypeError, r"spacing must be \(row, col\)"),
         ("ab", TypeError, r"spacing must be \(row, col\)"),
         (("a", "b"), TypeError, "two numbers"),

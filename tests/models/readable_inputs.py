@@ -197,6 +197,11 @@ IMAGES = [
         PREPROCESS.format("images / 255"), otherwise="let the Segmenter normalize them, after the disc",
     ),
     GivenImage(
+        "0 to 255, uint8, for a model that normalizes by itself", (255 * UNIT).astype(np.uint8),
+        (255 * UNIT).astype(np.uint8), (0, 0, 0), PREPROCESS.format("images.float()"),
+        otherwise="for a model that normalizes by itself: preprocess=lambda images: images.float()",
+    ),
+    GivenImage(
         "0 to 255, uint8, `(H, W, C)`", (255 * UNIT).astype(np.uint8).transpose(1, 2, 0),
         (255 * UNIT).astype(np.uint8), (0, 0, 0), PREPROCESS.format("images / 255"),
         otherwise="a Segmenter with preprocess= takes (H, W, C) as it is",

@@ -119,6 +119,15 @@ def in_the_middle(images):
     return F.pad(middle(images), (1, 1, 1, 1), value=np.nan)
 
 
+def enlarged_in_the_middle(images):
+    small = F.avg_pool2d(images[..., 1:-1, 1:-1], 2)
+    return F.pad(F.interpolate(small, scale_factor=2, mode="bilinear"), (1, 1, 1, 1), value=np.nan)[:, 0]
+
+
+def half_in_the_middle(images):
+    return F.pad(images[:, 0, 2:-2, 2:-2], (2, 2, 2, 2), value=np.nan)
+
+
 def resized(images):
     """What is left of the images' values at the scale of 5 x 9 px."""
     small = F.interpolate(images, (5, 9), mode="bilinear")
@@ -204,7 +213,7 @@ OUTPUTS = [
     ),
     Output(
         ENTRY, "an object with other attributes", lambda images: SimpleNamespace(seg=images),
-        "taken from the attribute 'seg'", 'output="seg"', "got SimpleNamespace; wrap the model in a function",
+        "taken from the attribute 'seg'", 'output="seg"', "it has the attributes seg; say which one has the maps",
     ),
     Output(
         ENTRY, "a tuple with a loss", lambda images: (torch.tensor(0.1), one(images)), "taken from entry 1 of 2",
@@ -215,8 +224,14 @@ OUTPUTS = [
         "taken from the entry 'out' of entry 0",
     ),
     Output(
-        ENTRY, "a list of maps of several sizes: the largest", lambda images: [0 * images[..., :1, :1], images],
-        "taken from entry 1 of 2",
+        ENTRY, "a list of maps of several sizes with equal masks: the largest",
+        lambda images: [0 * images[..., :1, :1], images], "taken from entry 1 of 2", images=IMAGES * 0.4,
+    ),
+    Output(
+        ENTRY, "a list of maps of several sizes, or numbers of channels, with different masks",
+        lambda images: [halved(images), 1 - images], "taken from entry 0", "output=0",
+        "2 maps of several sizes that differ ((1, 1, 4, 6), (1, 1, 8, 12)); entry 1 is taken", warns=True,
+        images=LARGE, probability=enlarged,
     ),
     Output(
         ENTRY, "a list of maps of one size with equal masks", lambda images: [images, images + 0],
@@ -252,25 +267,33 @@ OUTPUTS = [
         'target=1, layout="channels_last"', "may have classes first or last", without="target=1", images=SQUARE,
     ),
     Output(
+        LAYOUT, "the same of smaller maps: three classes for 3 x 3 px of 6 x 6",
+        lambda images: three(halved(images)).permute(0, 2, 3, 1), "Maps of 3 x 3 px are resized",
+        'target=1, layout="channels_last"', "may have classes first or last", without="target=1",
+        images=F.interpolate(IMAGES, (6, 6)), probability=enlarged,
+    ),
+    Output(
         VALUES, "probabilities: within [0, 1]", one,
-        "Values are probabilities; the threshold decides.",
+        "Values are probabilities; the threshold of 0.5 decides.",
     ),
     Output(
         VALUES, "probabilities that rounding or resampling moved out of [0, 1], by a thousandth of their range",
-        stretched, "Values are probabilities; the threshold decides.", images=IMAGES[1:],
+        stretched, "Values are probabilities; the threshold of 0.5 decides.", images=IMAGES[1:],
     ),
     Output(
         VALUES, "logits of one class", lambda images: logits(one(images)),
-        "Values are logits, and the sigmoid makes them probabilities; the threshold decides.",
+        "Values are logits, and the sigmoid makes them probabilities; the threshold of 0.5 decides.",
     ),
     Output(
         VALUES, "logits within [0, 1], which look like probabilities", one,
-        "Values are logits, and the sigmoid makes them probabilities; the threshold decides.", 'activation="sigmoid"',
+        "Values are logits, and the sigmoid makes them probabilities; the threshold of 0.5 decides.",
+        'activation="sigmoid"',
         probability=lambda images: one(images).sigmoid(),
     ),
     Output(
         VALUES, "probabilities of exclusive classes", three,
-        "Values are probabilities; the class with the largest value wins.", "target=1",
+        "Values are probabilities; the class with the largest value wins. Class 1 of 3 (from 0) is the segment.",
+        "target=1",
     ),
     Output(
         VALUES, "logits of exclusive classes", lambda images: three(images).clamp(1e-6).log(),
@@ -279,16 +302,18 @@ OUTPUTS = [
     ),
     Output(
         VALUES, "probabilities of independent classes", overlapping,
-        "Values are probabilities; the threshold decides for each class by itself.",
+        "Values are probabilities; the threshold of 0.5 decides for each class by itself.",
         'target=1, classes="independent"', "the probabilities of 3 classes do not add up to 1", "target=1", warns=True,
     ),
     Output(
         VALUES, "logits of independent classes", lambda images: logits(overlapping(images)),
-        "Values are logits, and the sigmoid makes them probabilities; the threshold decides for each class by itself.",
+        "Values are logits, and the sigmoid makes them probabilities; the threshold of 0.5 decides for each class by "
+        "itself. Class 1 of 3 (from 0) is the segment.",
         'target=1, classes="independent"',
     ),
     Output(
-        VALUES, "classes with a threshold of their own", overlapping, "the threshold decides for each class by itself.",
+        VALUES, "classes with a threshold of their own", overlapping,
+        "the threshold of 0.65 decides for each class by itself.",
         'target=1, threshold=0.65, classes="independent"', "threshold=0.65 has no effect on 3 exclusive classes",
         "target=1, threshold=0.65",
     ),
@@ -299,16 +324,16 @@ OUTPUTS = [
     ),
     Output(
         VALUES, "values with a threshold of their own", lambda images: 255 * one(images),
-        "Values are used as they are; the threshold decides.", 'activation="none", threshold=127.5',
+        "Values are used as they are; the threshold of 127.5 decides.", 'activation="none", threshold=127.5',
         "threshold=127.5 is outside (0, 1)", "threshold=127.5", probability=lambda images: 255 * one(images),
     ),
     Output(
         NUMBERS, "integers, with one number besides 0", lambda images: 7 * (one(images) > 0.5).long(),
-        "The model returns one class number for each pixel.", probability=above_half,
+        "A pixel belongs to the segment if its number is not 0.", probability=above_half,
     ),
     Output(
         NUMBERS, "integers, with several numbers besides 0", numbers,
-        "A pixel belongs to the segment if its number is the target.", "target=2",
+        "A pixel belongs to the segment if its number is 2.", "target=2",
         "the model returned class numbers, among them [1, 2]; say which one", probability=above_half,
     ),
     Output(
@@ -326,7 +351,7 @@ OUTPUTS = [
     ),
     Output(
         NUMBERS, "bool: masks", lambda images: one(images) > 0.5,
-        "Values are probabilities; the threshold decides.", probability=above_half,
+        "Values are probabilities; the threshold of 0.5 decides.", probability=above_half,
     ),
     Output(SIZE, "maps of the image's size", one, "Maps have the image's 2 x 3 px (rows x columns)."),
     Output(
@@ -338,6 +363,17 @@ OUTPUTS = [
         "Maps of 6 x 10 px are the center of the image's 8 x 12 px (rows x columns); pixels outside have no output and "
         "do not count.",
         images=LARGE, probability=in_the_middle,
+    ),
+    Output(
+        SIZE, "the same at another scale", nn.Sequential(Unpadded(), nn.AvgPool2d(2)),
+        "Its convolutions are not padded; maps are enlarged to 6 x 10 px; the first pixel is in row 1 and column 1.",
+        images=LARGE, probability=enlarged_in_the_middle,
+    ),
+    Output(
+        SIZE, "half of each side, from a function that cuts the margin off (it may be a resize)",
+        lambda images: images[..., 2:-2, 2:-2], "Maps of 4 x 4 px are the center of the image's 8 x 8 px",
+        'align="center"', "if they are the center of the image, write Segmenter(model, align='center')", warns=True,
+        images=LARGE[..., :8], probability=half_in_the_middle,
     ),
     Output(
         SIZE, "the center of the image, from a function", middle,
@@ -352,11 +388,12 @@ OUTPUTS = [
     ),
     Output(
         SIZE, "an error for sides that a multiple does not divide", EvenSides(),
-        "Maps have the image's 8 x 16 px (rows x columns).", "pad_to=8",
+        "Maps have the padded image's 8 x 16 px (rows x columns).", "pad_to=8",
         "it needs sides divisible by 8: wrap it, Segmenter(model, pad_to=8)", images=LARGE,
     ),
     Output(
-        SIZE, "maps larger than the image", RoundsUp(), "Maps have the image's 8 x 16 px (rows x columns).", "pad_to=8",
+        SIZE, "maps larger than the image", RoundsUp(), "Maps have the padded image's 8 x 16 px (rows x columns).",
+        "pad_to=8",
         "maps of 8 x 16 px for images of 8 x 12 px (rows x columns)", images=LARGE,
     ),
 ]  # fmt: skip

@@ -1,5 +1,7 @@
 """What a model returns: which entry, which axis, what values mean. The usual forms are in readable_outputs.py."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -57,7 +59,7 @@ def test_maps_of_one_size_that_differ_are_said():
     [
         (lambda images: {"a": images}, "b", r"output='b' is none of the keys.*\['a'\]"),
         (lambda images: images, "b", r"output='b' is a key, but the model returned a Tensor of shape \(1, 1, 2, 3\)"),
-        (lambda images: [images], 1, "output=1 is beyond the 1 entries"),
+        (lambda images: [images], 1, "output=1 is beyond the only entry"),
         (lambda images: 3, 0, "output=0 is an index, but the model returned a int"),
         (lambda images: [images], lambda given: given["x"], "output= failed on what the model returned: TypeError"),
     ],
@@ -130,6 +132,47 @@ def test_an_axis_that_cannot_be_told_is_asked_for():
         )
 
 
+@pytest.mark.parametrize(
+    ("shape", "image"),
+    [
+        ((16, 16, 16), (64, 64)),  # at a quarter
+        ((8, 8, 8), (64, 64)),
+        ((17, 17, 17), (65, 66)),  # rounded up
+        ((60, 60, 60), (64, 64)),  # without a margin of 2 px
+        ((64, 64, 64), (64, 64)),
+    ],
+)
+def test_an_axis_that_cannot_be_told_is_asked_for_at_every_size(shape, image):
+    maps = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0)) * 9 - 4
+    with pytest.raises(ModelOutputError, match=r"may have classes first or last.*layout='channels_first'.*last'"):
+        mask_of(lambda images: maps, torch.zeros(1, *image), target=3)
+    for layout, axis in (("channels_first", 1), ("channels_last", 3)):
+        scores = maps.movedim(axis, 1)
+        mask = mask_of(lambda images: maps, torch.zeros(1, *image), target=3, layout=layout, align="resize")
+        expected = nn.functional.interpolate(scores, image, mode="bilinear").argmax(1)[0] == 3
+        np.testing.assert_array_equal(mask, expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "image", "layout"),
+    [
+        ((1, 17, 21), (66, 82), "channels_first"),
+        ((17, 21, 1), (66, 82), "channels_last"),
+        ((1, 1, 1), (66, 82), "channels_first"),
+        ((4, 12, 16), (24, 32), "channels_first"),
+        ((12, 16, 4), (24, 32), "channels_last"),
+        ((19, 16, 16), (64, 64), "channels_first"),
+        ((16, 16, 19), (64, 64), "channels_last"),
+        ((16, 16, 20), (64, 80), "channels_first"),
+    ],
+)
+def test_an_axis_that_can_be_told_needs_no_word(shape, image, layout):
+    segmenter = hw.Segmenter(lambda images: torch.linspace(-1, 1, shape[0] * shape[1] * shape[2]).reshape(1, *shape), 0)
+    segmenter.masks(torch.zeros(1, 1, *image))
+    assert segmenter.reading.layout == layout
+    assert "layout" not in str(segmenter.reading)
+
+
 # -- what values mean -----------------------------------------------------------------------------------
 
 
@@ -195,6 +238,62 @@ def test_a_threshold_that_does_not_suit_the_values(values, options, message):
     maps = torch.tensor(values)[None, :, None]
     with pytest.raises(ModelOutputError, match=message):
         mask_of(lambda images: maps, torch.zeros(1, 1, maps.shape[-1]), **options)
+
+
+@pytest.mark.parametrize(
+    ("values", "message", "write"),
+    [
+        ([3.0, 40.0, 92.0], r"No value is negative.*everywhere in this image; else write.*percentages",
+         {"output": lambda maps: maps / 100}),
+        ([0.0, 4.5, 9.0], r"No value is negative.*wherever they are above 0; else write.*threshold",
+         {"activation": "none", "threshold": 5}),
+        ([-4.0, -0.9, -0.01], r"No value is positive.*nowhere in this image; else write output=lambda maps: maps.exp",
+         {"output": lambda maps: maps.exp()}),
+    ],
+)  # fmt: skip
+def test_the_reading_doubts_values_of_one_sign(values, message, write):
+    maps = torch.tensor([[values]])
+    image = torch.zeros(1, 1, 3)
+    segmenter = hw.Segmenter(lambda images: maps)
+    segmenter.masks(image[None])
+    assert re.search(message, str(segmenter.reading))
+    # What is said is right, and what it says to write works, as does to say that they are logits.
+    np.testing.assert_array_equal(mask_of(lambda images: maps, image, **write), [[False, False, True]])
+    np.testing.assert_array_equal(mask_of(lambda images: maps, image, activation="sigmoid"), maps[0] > 0)
+
+
+@pytest.mark.parametrize("values", [[0.3, 1.2], [0.0, 2.5], [-4.0, -1.0], [-2.0, -2.0], [7.0, 7.0], [-1.0, 9.0]])
+def test_values_of_both_signs_are_not_doubted(values):
+    segmenter = hw.Segmenter(lambda images: torch.tensor([[values]]))
+    segmenter.masks(torch.zeros(1, 1, 1, 2))
+    text = str(segmenter.reading)
+    assert ("No value is" in text) == (min(values) >= 0 or max(values) <= 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({}, "the class with the largest value wins. Class 1 of 2 (from 0) is the segment."),
+        ({"target": 0}, "Class 0 of 2 (from 0) is the segment."),
+        ({"target": 1, "threshold": 0.7, "classes": "independent"},
+         "the threshold of 0.7 decides for each class by itself. Class 1 of 2 (from 0) is the segment."),
+        ({"output": lambda maps: maps[:, 0]}, "the threshold of 0.5 decides. Maps"),
+        ({"output": lambda maps: maps[:, 0], "threshold": 0.25}, "the threshold of 0.25 decides. Maps"),
+        ({"output": lambda maps: maps.argmax(1)}, "A pixel belongs to the segment if its number is not 0. Maps"),
+        ({"output": lambda maps: maps.argmax(1), "target": 0}, "A pixel belongs to the segment if its number is 0."),
+    ],
+)  # fmt: skip
+def test_the_reading_says_what_the_segment_is(options, text):
+    segmenter = hw.Segmenter(lambda images: torch.cat([1 - images, images], 1), **options)
+    segmenter.masks(IMAGE[None])
+    assert text in str(segmenter.reading)
+
+
+def test_the_reading_of_another_class_names_it():
+    segmenter = hw.Segmenter(lambda images: torch.cat([1 - images, images], 1))
+    segmenter.masks(IMAGE[None])
+    assert "Class 0 of 2" in str(segmenter.for_target(0).reading)
+    assert "Class 1 of 2" in str(segmenter.reading)
 
 
 # -- class numbers --------------------------------------------------------------------------------------

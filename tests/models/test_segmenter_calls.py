@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import sys
 import threading
 import warnings
@@ -342,3 +343,50 @@ def test_a_model_that_takes_single_images_only(call):
     np.testing.assert_array_equal(call(segmenter, MANY), expected_of(call))  # without another warning
     # The first call of a callable is tried with an array too.
     assert sizes == [4, 4] + [1] * 100
+
+
+# -- batches of one size --
+
+
+def onnx_session(number):
+    """Takes batches of a number of images, and fails on others as ONNX Runtime does."""
+
+    def run(images):
+        if len(images) != number:
+            raise RuntimeError(
+                "Got invalid dimensions for input: images for the following indices\n"
+                f" index: 0 Got: {len(images)} Expected: {number}\n Please fix either the inputs or the model."
+            )
+        return np.asarray(images)[:, 0]
+
+    return run
+
+
+def exported_program(number):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.export.export(NETWORK, (torch.zeros(number, 1, 1, 3),)).module()
+
+
+@pytest.mark.filterwarnings("ignore:the model failed on a batch")
+@pytest.mark.parametrize("options", [{}, {"batch_size": 4}])
+@pytest.mark.parametrize("make", [onnx_session, exported_program])
+def test_a_batch_of_one_size_is_told_from_images_of_one_size(make, options):
+    model = make(4)
+    with pytest.raises(ModelError, match=r"takes batches of 4 images only, it got [12]: fill its batches up") as caught:
+        hw.Segmenter(model, **options).masks(IMAGES)
+    code = re.search(r"fill its batches up, (Segmenter\(.*, batch_size=4\))", str(caught.value))[1]
+    segmenter = eval(code, {"Segmenter": hw.Segmenter, "model": model})
+    several = IMAGES.repeat(3, 1, 1, 1)
+    np.testing.assert_allclose(segmenter.probabilities(several), several[:, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [onnx_session, exported_program])
+def test_a_model_of_single_images_runs_one_at_a_time(make):
+    np.testing.assert_array_equal(hw.Segmenter(make(1), batch_size=1).masks(IMAGES), MASKS)
+
+
+def test_an_exported_program_says_which_size_it_takes():
+    with pytest.raises(ModelError, match=r"inputs of another size than \(1, 1, 1, 2\) \(it expects 3 where it got 2\)"):
+        hw.Segmenter(exported_program(1)).masks(IMAGES[..., :2])

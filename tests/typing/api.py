@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 import hdm_widgets as hw
 from hdm_widgets import hdm, metrics
-from hdm_widgets.data import LAND_USES, AerialSample, AerialScenes, InriaTiles, PlantedCue, PlantedCueSample
+from hdm_widgets.data import LAND_USES, AerialSample, AerialScenes, InriaTiles, PlantedCue, PlantedCueSample, Tiles
 from hdm_widgets.demo import AerialDemo, ShapesDemo
-from hdm_widgets.latent import Cluster, Neighbors, Selection, Surface
+from hdm_widgets.latent import Cluster, Layer, LayerTable, Neighbors, Selection, Surface
 
 
 def demos() -> None:
@@ -46,7 +46,8 @@ def data_sets() -> None:
 
 
 def tiles(root: Path) -> InriaTiles:
-    return hw.data.InriaTiles(root)
+    assert_type(hw.data.Tiles(root, root, bands=(4, 3, 2), scale=10_000), Tiles)
+    return hw.data.InriaTiles(root, bands=[1], scale=255.0)
 
 
 def segment_images(images: NDArray[np.float32]) -> None:
@@ -170,7 +171,9 @@ def compare_masks(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> None:
     assert_type(metrics.hausdorff_distance(first, second, empty=policy), float)
     assert_type(metrics.ReferenceMask(first, empty="inf").distance(second), float)
     assert_type(metrics.ReferenceMask(first, spacing=(0.5, 2)).distances(second[None]), NDArray[np.float64])
-    assert_type(metrics.hausdorff_distance(torch.from_numpy(first), second, spacing=(10, 10), ignore=255), float)
+    assert_type(
+        metrics.hausdorff_distance(torch.from_numpy(first), second.astype(int), spacing=(10, 10), ignore=255), float
+    )
     assert_type(metrics.hausdorff_pair(first, second, ignore=first), metrics.HausdorffPair)
     assert_type(metrics.hausdorff_percentile(first, second, 95), float)
     assert_type(metrics.mean_surface_distance(first, second), float)
@@ -180,7 +183,8 @@ def compare_masks(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> None:
 def latent_space(path: Path) -> hw.LatentSpace:
     model, scenes = hw.demo.aerial(24)
     space = hw.LatentSpace(model, layer="auto", pool="mean", n_components=2, iou_empty=0.0, random_state=0)
-    assert_type(space.fit(scenes, ignore=255, progress=False), hw.LatentSpace)
+    assert_type(space.fit(scenes, ignore=np.zeros(scenes[0][1].shape, bool), progress=False), hw.LatentSpace)
+    assert_type(space.fit(scenes, image=0, mask=lambda item: item[1], progress=False), hw.LatentSpace)
     images = torch.stack([scenes[0][0], scenes[1][0]])
     assert_type(space.embedding_, NDArray[np.float64])
     assert_type(space.iou_, NDArray[np.float64])
@@ -201,18 +205,23 @@ def latent_space(path: Path) -> hw.LatentSpace:
     masks, features = hw.Segmenter(model).masks(everything), everything.mean((2, 3))
     assert_type(hw.LatentSpace.from_features(features, scenes, predictions=masks, columns=None), hw.LatentSpace)
     hw.LatentSpace(model, layout="channels_last")
+    table = hw.layers(model, scenes[0][0], layout="auto")
+    assert_type(table, LayerTable)
+    assert_type(table[0], Layer)
+    assert_type(table.auto, str | None)
+    assert_type(table.names, tuple[str, ...])
     return space
 
 
 def widgets(model: nn.Module, image: Tensor, segment: Tensor, space: hw.LatentSpace) -> None:
     explorer = hw.HDMExplorer(
         model, image, segment, circle_size=4, offset=4, opacity=0.5, fill="blur", region=(0, 0, 8, 8), distance="rows",
-        ignore=255,
+        ignore=segment > 1,
     )  # fmt: skip
     assert_type(explorer.wait(timeout=60), bool)
     assert_type(explorer.result, hdm.HDMResult | None)
     explorer.close()
-    latent = hw.LatentExplorer(space, color_by="iou", background="expected_iou")
+    latent = hw.LatentExplorer(space, color_by="iou", background="expected_iou", color_as="categories")
     assert_type(latent.select([0, 1], name="first"), Selection)
     assert_type(latent.selections, tuple[Selection, ...])
     latent.close()

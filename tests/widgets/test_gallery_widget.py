@@ -11,6 +11,7 @@ from on_screen import OnScreen
 from PIL import Image
 
 import hdm_widgets as hw
+from hdm_widgets.widgets.latent.columns import Column, usable_columns
 from hdm_widgets.widgets.latent.gallery import SORTS, Gallery
 
 LOWEST, HIGHEST, NEAREST, GIVEN = SORTS
@@ -181,23 +182,32 @@ def test_no_images_at_all(hang, space):
 )
 def test_captions_have_the_value_of_a_column(hang, space, column, title, expected):
     gallery, replies = hang(space)
-    gallery.caption(column, space.table()[column])
+    gallery.caption(usable_columns(space)[column])
     assert gallery.caption_by == title
     ask(gallery, request="images", items=[3])
     assert replies[0][0]["images"][0]["caption"] == expected
-    gallery.caption("iou", None)
+    gallery.caption(None)
     assert gallery.caption_by == ""
     ask(gallery, request="images", items=[3])
     assert replies[1][0]["images"][0]["caption"] == ""
 
 
-def test_captions_of_floating_numbers_are_short(hang, space):
+@pytest.mark.parametrize(
+    ("own", "value", "expected"),
+    [
+        (True, 1234.5678, "1.23e+03"),
+        (True, np.nan, "not defined"),
+        (False, np.nan, "missing"),
+        (False, "", "missing"),
+        (False, 12345, "12345"),
+        (False, "2020-03-01", "2020-03-01"),
+    ],
+)
+def test_captions_are_short_and_name_what_is_missing(hang, space, own, value, expected):
     gallery, replies = hang(space)
-    gallery.caption("pc1", np.full(24, 1234.5678))
+    gallery.caption(Column("it", "it", np.array([value] * 24), own))
     ask(gallery, request="images", items=[0])
-    gallery.caption("pc1", np.full(24, np.nan))
-    ask(gallery, request="images", items=[0])
-    assert [content["images"][0]["caption"] for content, _ in replies] == ["1.23e+03", "nan"]
+    assert replies[0][0]["images"][0]["caption"] == expected
 
 
 def test_large_images_are_made_smaller_and_masks_are_not(hang, map_of, make_places):
@@ -338,7 +348,7 @@ def test_a_closed_gallery_lets_go_of_its_space(map_of, make_places):
     before = set(ipywidgets.widgets.widget._instances)
     space = map_of(make_places(6))
     gallery = Gallery(space)
-    gallery.caption("number", space.table()["number"])
+    gallery.caption(usable_columns(space)["number"])
     gallery.show(np.array([1, 2]))
     left = weakref.ref(space)
     gallery.close()

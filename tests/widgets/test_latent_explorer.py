@@ -5,13 +5,15 @@ import numpy as np
 import pandas
 import pytest
 import traitlets
-from on_screen import LatentScreen
+from on_screen import LatentScreen, decoded
 from PIL import Image
 
 import hdm_widgets as hw
 from hdm_widgets.latent.selection import COLORS
 from hdm_widgets.widgets.latent import explorer as latent_explorer
-from hdm_widgets.widgets.latent.palette import MISSING, coloring
+from hdm_widgets.widgets.latent.columns import usable_columns
+from hdm_widgets.widgets.latent.palette import MISSING, category_color, coloring
+from hdm_widgets.widgets.shared.wire import to_wire
 
 DONE = {"error": None}
 
@@ -36,7 +38,7 @@ def test_it_begins_with_all_items_and_nothing_selected(explore, space):
     assert (explorer.highlighted, explorer.error) == (None, "")
     assert repr(explorer.space) == repr(space)
     np.testing.assert_array_equal(shown.points.x, space.embedding_[:, 0])
-    assert shown.points.colors == coloring("iou", space.iou_).colors
+    assert shown.points.colors == coloring(usable_columns(space)["iou"]).colors
     assert shown.toolbar["count"] == 24
     assert shown.legend["sample"] == {"drawn": 24, "total": 24}
     assert len(explorer.selection) == 0
@@ -193,10 +195,9 @@ def test_a_column_colors_points_legend_and_captions(explore, space, name):
     explorer = explore(space)
     shown = LatentScreen(explorer)
     explorer.color_by = name
-    values = space.table()[name]
-    expected = coloring(name, values)
+    expected = coloring(usable_columns(space)[name])
     assert shown.points.colors == expected.colors
-    assert shown.legend["legend"] == expected.legend
+    assert shown.legend["legend"] == decoded(to_wire(expected.legend))
     assert shown.gallery["caption_by"] == ("" if name == "iou" else expected.legend["title"])
 
 
@@ -227,7 +228,7 @@ def test_bad_values_are_refused_and_change_nothing(explore, space, name, value, 
         setattr(explorer, name, value)
     assert getattr(explorer, name) == before
     assert told(explorer) == ({"a": [3, 5]}, 0)
-    assert LatentScreen(explorer).points.colors == coloring("iou", space.iou_).colors
+    assert LatentScreen(explorer).points.colors == coloring(usable_columns(space)["iou"]).colors
 
 
 @pytest.mark.parametrize(
@@ -565,7 +566,7 @@ def test_the_thumbnail_of_a_point_with_what_is_known_of_it(explore, space, place
     np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(image))), space.collection_.thumbnails[3])
     explorer.color_by = "truth_area"
     reply, _ = shown.legend.ask("thumbnail", item=5)
-    assert reply["facts"][:2] == [["IoU", "nan"], ["Area of the truth (px)", "0"]]
+    assert reply["facts"][:2] == [["IoU", "not defined"], ["Area of the truth (px)", "0"]]
     assert shown.legend.ask("thumbnail", item=24)[0] == {"error": "indices must be 0 to 23, got 24 to 24"}
 
 
@@ -610,7 +611,7 @@ def test_columns_of_the_data_set_that_have_names_of_ours(explore, map_of, make_p
     assert explorer.wait(60)
     assert explorer.error == ""
     assert shown.legend["legend"]["title"] == "Cluster"
-    assert shown.points.colors == coloring("cluster", explorer.space.labels_).colors
+    assert shown.points.colors == [category_color(label) for label in explorer.space.labels_]
     for name in names:
         explorer.color_by = f"data_{name}"
         assert [entry["label"] for entry in shown.legend["legend"]["entries"]] == [

@@ -9,6 +9,7 @@ from on_screen import LatentScreen, unpacked
 from PIL import Image
 
 import hdm_widgets as hw
+from hdm_widgets.widgets.latent.columns import usable_columns
 from hdm_widgets.widgets.latent.palette import MISSING, category_color, coloring
 
 SECONDS = 60
@@ -91,8 +92,9 @@ def test_clusters_are_sought_in_the_background_when_there_are_none(explore, bare
     best = max(gate.found, key=lambda one: one.silhouette)
     np.testing.assert_array_equal(explorer.space.labels_, best.labels)
     assert sorted(row["size"] for row in table["rows"]) == sorted(np.unique(best.labels, return_counts=True)[1])
-    assert shown.points.colors == coloring("cluster", best.labels).colors
-    assert shown.legend["legend"] == coloring("cluster", best.labels).legend
+    expected = coloring(usable_columns(explorer.space)["cluster"])
+    assert [category_color(label) for label in best.labels] == expected.colors == shown.points.colors
+    assert shown.legend["legend"] == expected.legend
 
 
 def test_as_many_clusters_as_asked_for(explore, space):

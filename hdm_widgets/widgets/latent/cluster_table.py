@@ -164,14 +164,16 @@ def _row(cluster: Cluster, kinds: NDArray[Any] | None) -> dict[str, Any]:
 
 def _kinds(columns: dict[str, NDArray[Any]]) -> NDArray[Any] | None:
     """The column that says what kind of thing an item is: the column of texts with the fewest values, 2 to 24."""
-    counts = {name: len(np.unique(values)) for name, values in columns.items() if values.dtype.kind == "U"}
+    counts = {
+        name: len(np.unique(values[values != ""])) for name, values in columns.items() if values.dtype.kind == "U"
+    }
     few = {name: count for name, count in counts.items() if 2 <= count <= _MOST_KINDS}
     return columns[min(few, key=few.__getitem__)] if few else None
 
 
 def _mostly(values: NDArray[Any]) -> str:
     """The up to three most common texts, each in at least a tenth of the items."""
-    names, counts = np.unique(values, return_counts=True)
+    names, counts = np.unique(values[values != ""], return_counts=True)
     order = np.argsort(-counts, kind="stable")[:3]
     return ", ".join(str(names[i]) for i in order if counts[i] >= 0.1 * len(values))
 

@@ -38,7 +38,8 @@ class Explanation:
         explorer = HDMExplorer(segmenter, item.image, item.mask, ignore=item.ignored, display=self._space.display)
         with self._lock:
             self.clear()
-            heading = ipywidgets.HTML(f"<b>What item {index} depends on</b> · Hausdorff Distance Masks")
+            note = " · read again: not the image and mask of the map" if self._space.is_changed(index) else ""
+            heading = ipywidgets.HTML(f"<b>What item {index} depends on</b> · Hausdorff Distance Masks{note}")
             button = ipywidgets.Button(description="Close", tooltip="Close this explanation")
             button.on_click(lambda _button: self.clear())
             row = ipywidgets.HBox([heading, button])

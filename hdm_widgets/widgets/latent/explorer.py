@@ -20,6 +20,7 @@ from hdm_widgets.latent.selection import Selection, check_indices
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.hdm.explorer import HDMExplorer
 from hdm_widgets.widgets.latent.cluster_table import ClusterTable
+from hdm_widgets.widgets.latent.columns import usable_columns
 from hdm_widgets.widgets.latent.explanation import Explanation
 from hdm_widgets.widgets.latent.gallery import Gallery, selection_row
 from hdm_widgets.widgets.latent.messages import (
@@ -27,9 +28,7 @@ from hdm_widgets.widgets.latent.messages import (
     map_colors,
     points_message,
     surface_message,
-    usable_columns,
 )
-from hdm_widgets.widgets.latent.palette import title
 from hdm_widgets.widgets.latent.parts import Legend, Toolbar
 from hdm_widgets.widgets.latent.scatter import MOST_POINTS, ScatterFigure
 from hdm_widgets.widgets.latent.selection_history import MODES, SelectionHistory
@@ -43,6 +42,7 @@ __all__ = ["LatentExplorer"]
 
 _CLUSTER_NAME = re.compile(r"cluster \d+")
 _BACKGROUNDS = {"expected_iou": "Expected IoU", "none": "None"}
+_COLOR_CHOICES = ("auto", "scale", "categories")
 
 
 class _Items(traitlets.TraitType[Any, Any]):
@@ -66,6 +66,8 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         What colors the points: a column of `space.table()`, such as `"iou"`, `"cluster"` or one of the data set's own.
     background : {"expected_iou", "none"}
         What lies behind them.
+    color_as : {"auto", "scale", "categories"}
+        How a column of whole numbers or dates colors the points; others can be shown in one way only.
 
     Attributes
     ----------
@@ -74,8 +76,11 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         other.
     selected : tuple of int
         Positions of the items in the active selection; assigning it selects, on screen too.
-    color_by, background
+    color_by, background, color_as
         Traits as above.
+    search : str
+        Where the points are colored by a column of many different texts: those that hold this are found. It is empty
+        again when another column colors them.
     mode : {"replace", "add", "subtract"}
         What the next lasso does to the active selection.
     active : int or None
@@ -105,6 +110,8 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
     selected = _Items(())
     color_by = traitlets.Unicode("iou")
     background = traitlets.Unicode("expected_iou")
+    color_as = traitlets.Unicode("auto")
+    search = traitlets.Unicode("")
     mode: Any = traitlets.Unicode("replace")
     active = traitlets.Int(None, allow_none=True)
     highlighted = traitlets.Int(None, allow_none=True)
@@ -112,7 +119,12 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
 
     @advise_on_keywords
     def __init__(
-        self, space: LatentSpace, *others: Never, color_by: str = "iou", background: str = "expected_iou"
+        self,
+        space: LatentSpace,
+        *others: Never,
+        color_by: str = "iou",
+        background: str = "expected_iou",
+        color_as: str = "auto",
     ) -> None:
         if not isinstance(space, LatentSpace):
             raise TypeError(
@@ -132,16 +144,18 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         self._pending: dict[str, Any] | None = None
         self._space = space
         self._history = SelectionHistory(space)
-        self._columns = usable_columns(space)
+        columns = usable_columns(space)
+        self._columns = list(columns)
         check_choice("color_by", color_by, self._columns)
         check_choice("background", background, _BACKGROUNDS)
+        check_choice("color_as", color_as, _COLOR_CHOICES)
 
         rows = np.arange(len(space))
         if len(rows) > MOST_POINTS:
             rows = np.sort(np.random.default_rng(space.random_state).choice(len(rows), MOST_POINTS, replace=False))
         self._scatter = ScatterFigure(space, rows)
         self._toolbar = Toolbar(
-            colors=[[name, title(name)] for name in self._columns],
+            colors=[[name, column.title] for name, column in columns.items()],
             backgrounds=[[name, text] for name, text in _BACKGROUNDS.items()],
             count=len(space),
         )
@@ -162,7 +176,7 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         super().__init__(children=[self._toolbar, main, self._table, self._explanation.box])
         self.add_class("hdm-latent")
 
-        self.color_by, self.background = color_by, background
+        self.color_by, self.background, self.color_as = color_by, background, color_as
         self._connect()
         self._answer_requests()
         self._recolor()
@@ -264,7 +278,7 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
 
     # -- traits -----------------------------------------------------------------------------------
 
-    _check = traitlets.validate("selected", "color_by", "background", "mode", "active", "highlighted")(
+    _check = traitlets.validate("selected", "color_by", "background", "color_as", "mode", "active", "highlighted")(
         Explorer._checked
     )
 
@@ -276,6 +290,9 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
 
     def _valid_background(self, value: str) -> str:
         return str(check_choice("background", value, _BACKGROUNDS))
+
+    def _valid_color_as(self, value: str) -> str:
+        return str(check_choice("color_as", value, _COLOR_CHOICES))
 
     def _valid_mode(self, value: str) -> str:
         return str(check_choice("mode", value, MODES))
@@ -295,12 +312,15 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
             traitlets.link((self, "mode"), (self._toolbar, "mode")),
             traitlets.link((self, "mode"), (self._legend, "mode")),
             traitlets.link((self, "color_by"), (self._toolbar, "color_by")),
+            traitlets.link((self, "color_as"), (self._toolbar, "color_as")),
+            traitlets.link((self, "search"), (self._legend, "search")),
             traitlets.link((self, "background"), (self._toolbar, "background")),
             traitlets.link((self, "background"), (self._legend, "background")),
             traitlets.link((self, "highlighted"), (self._gallery, "highlighted")),
             traitlets.dlink((self._table, "error"), (self, "error")),
         ]
-        self.observe(lambda _: self._recolor(), names=["color_by"])
+        self.observe(self._recolor_by_another, names=["color_by"])
+        self.observe(lambda _: self._recolor(), names=["color_as", "search"])
         self.observe(lambda change: self._scatter.show_surface(change["new"] != "none"), names=["background"])
         self.observe(lambda change: self._scatter.highlight(change["new"]), names=["highlighted"])
         self.observe(self._selected_from_python, names=["selected"])
@@ -321,6 +341,7 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         for name, change in changes.items():
             self._gallery.on_request(name, partial(self._changed_by, change))
         self._gallery.on_request("explain", self._explain_asked)
+        self._gallery.on_changed(self._say)
         self._toolbar.on_request("export", lambda _: self._export())
         self._table.on_request("choose", lambda asked: self._choose_cluster(asked["label"]))
         self._legend.on_request("gesture", self._gesture)
@@ -437,11 +458,18 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
 
     # -- colors and clusters ----------------------------------------------------------------------
 
+    def _recolor_by_another(self, _change: Any) -> None:
+        if self.search:
+            self.search = ""  # which colors the points anew
+        else:
+            self._recolor()
+
     def _recolor(self) -> None:
-        shown = map_colors(self._space, self.color_by)
+        shown = map_colors(self._space, self.color_by, self.color_as, self.search)
         self._scatter.color(shown.coloring.colors)
         self._legend.legend = shown.coloring.legend
-        self._gallery.caption(self.color_by, shown.captions)
+        self._toolbar.color_modes = shown.choices
+        self._gallery.caption(shown.caption)
         self._show_gallery()
 
     def _clustered(self) -> None:

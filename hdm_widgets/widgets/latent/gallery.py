@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.space import LatentSpace
-from hdm_widgets.widgets.latent.palette import title, value_text
+from hdm_widgets.widgets.latent.columns import Column
 from hdm_widgets.widgets.shared.part import Part, read_static
 from hdm_widgets.widgets.shared.wire import MESSAGE, bits, png
 
@@ -64,7 +64,8 @@ class Gallery(Part):
     def __init__(self, space: LatentSpace) -> None:
         _, height, width = space.collection_.image_shape
         self._space: LatentSpace | None = space
-        self._captions: NDArray[Any] | None = None
+        self._captions: Column | None = None
+        self._say: Callable[[str], None] | None = None
         super().__init__(
             can_explain=space.dataset_ is not None and space.segmenter is not None,
             _about={
@@ -82,10 +83,14 @@ class Gallery(Part):
         """Show these items, in the order that `sort` asks for."""
         self._items = self._sorted(indices).astype(np.int32)
 
-    def caption(self, name: str, values: NDArray[Any] | None) -> None:
+    def on_changed(self, say: Callable[[str], None]) -> None:
+        """Call `say` once with a text, when an image that is read again is not the one of the map."""
+        self._say = say
+
+    def caption(self, column: Column | None) -> None:
         """Put a column's value beside the IoU under each image; None: the IoU alone."""
-        self._captions = values
-        self.caption_by = title(name) if values is not None else ""
+        self._captions = column
+        self.caption_by = "" if column is None else column.title
         # The browser keeps images with their captions until this number changes.
         self.captions_version += 1
 
@@ -116,13 +121,20 @@ class Gallery(Part):
             entry, parts = self._entry(int(index))
             entries.append(entry)
             buffers += parts
+        changed = [index for index in indices if self._space is not None and self._space.is_changed(int(index))]
+        if changed and self._say is not None:
+            self._say(
+                f"The data set gave another image or mask for item {changed[0]} than for the map, as with random "
+                "augmentation. Thumbnails of what the map was made of are shown in place of such images."
+            )
+            self._say = None
         return {"images": entries}, buffers
 
     def _entry(self, index: int) -> tuple[dict[str, Any], list[bytes]]:
         space = self._space
         if space is None:
             raise RuntimeError("the gallery is closed")
-        caption = "" if self._captions is None else value_text(self._captions[index])
+        caption = "" if self._captions is None else self._captions.text(index)
         entry = {"index": index, "iou": space.iou_[index], "caption": caption, "error": ""}
         try:
             image = png(space.picture(index), longest=_LONGEST)
@@ -138,7 +150,7 @@ class Gallery(Part):
     def close(self) -> None:
         """Remove the widget and free the space."""
         super().close()
-        self._space = self._captions = None
+        self._space = self._captions = self._say = None
 
 
 def selection_row(selection: Selection) -> dict[str, Any]:

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdm_widgets.latent.space import LatentSpace
-from hdm_widgets.widgets.latent.palette import SCORES, Coloring, coloring, table_of, title, value_text
+from hdm_widgets.widgets.latent.columns import COLOR_MODES, Column, usable_columns
+from hdm_widgets.widgets.latent.palette import SCORES, Coloring, coloring, table_of
 
-__all__ = ["MapColors", "item_facts", "map_colors", "points_message", "surface_message", "usable_columns"]
+__all__ = ["MapColors", "item_facts", "map_colors", "points_message", "surface_message"]
 
-# A column of texts with more different values than these is not offered for colors.
-_MOST_TEXTS = 50
 _MOST_FACTS = 5
 
 
@@ -25,39 +24,27 @@ class MapColors:
     Attributes
     ----------
     coloring : Coloring
-    captions : numpy.ndarray or None
-        The text beside the IoU under every image; None: the IoU alone.
+    caption : Column or None
+        What is written beside the IoU under every image; None: the IoU alone.
+    choices : list of list of str
+        The modes that the column can be shown in, and what they are called; empty if there is one only.
     """
 
     coloring: Coloring
-    captions: NDArray[Any] | None
+    caption: Column | None
+    choices: list[list[str]]
 
 
-def usable_columns(space: LatentSpace) -> list[str]:
-    """Columns that points can be colored by: scores first, then the data set's own, then the others."""
-    table = space.table()
-    named = {name for name, values in table.items() if values.dtype.kind == "U" and len(set(values)) > _MOST_TEXTS}
-    names = [name for name in table if name != "item" and name not in named]
-    own = [name for name in space.columns_ if name in names]
-    # Clusters are found while the explorer is open.
-    return list(dict.fromkeys(["iou", "expected_iou", "cluster", *own, *names]))
-
-
-def map_colors(space: LatentSpace, name: str) -> MapColors:
+def map_colors(space: LatentSpace, name: str, mode: str = "auto", search: str = "") -> MapColors:
     """Colors, legend and captions by a column; while clusters are still sought, no item is in one."""
-    values = space.table().get(name)
-    if values is None:
-        values = np.full(len(space), -1)
-    colored = coloring(name, values)
+    column = usable_columns(space)[name]
+    colored = coloring(column, mode, search)
     both_empty = _both_empty(space) if name in ("iou", "dice") else 0
     if both_empty:
         given = {"both_empty": both_empty, "both_empty_value": space.overlaps_.iou_empty}
         colored = replace(colored, legend=colored.legend | given)
-    if name == "iou":
-        return MapColors(colored, None)
-    if name == "cluster":
-        values = np.array([f"cluster {label}" if label >= 0 else "in no cluster" for label in values])
-    return MapColors(colored, values)
+    choices = [[one, COLOR_MODES[one]] for one in column.modes] if len(column.modes) > 1 else []
+    return MapColors(colored, None if name == "iou" else column, choices)
 
 
 def points_message(space: LatentSpace, rows: NDArray[np.int64], bounds: tuple[float, ...]) -> dict[str, Any]:
@@ -83,10 +70,10 @@ def surface_message(space: LatentSpace) -> dict[str, Any]:
 
 
 def item_facts(space: LatentSpace, index: int, color_by: str) -> list[list[str]]:
-    """Name and value of what is shown beside an item's thumbnail."""
-    table = space.table()
-    names = [name for name in dict.fromkeys(["iou", color_by, *space.columns_]) if name in table]
-    return [[title(name), value_text(table[name][index])] for name in names[:_MOST_FACTS]]
+    """Title and value of what is shown beside an item's thumbnail: the IoU, what colors the map, the data set's own."""
+    columns = usable_columns(space)
+    names = dict.fromkeys(["iou", color_by, *(name for name, column in columns.items() if not column.own)])
+    return [[columns[name].title, columns[name].text(index)] for name in list(names)[:_MOST_FACTS]]
 
 
 def _both_empty(space: LatentSpace) -> int:

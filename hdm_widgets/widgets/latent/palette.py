@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import matplotlib as mpl
@@ -10,27 +11,20 @@ import numpy as np
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex
 from numpy.typing import NDArray
 
-__all__ = ["SCORES", "Coloring", "category_color", "coloring", "table_of", "title", "value_text"]
+from hdm_widgets.latent.ordered import OrderedColumn
+from hdm_widgets.widgets.latent.columns import Column, date_text, date_ticks, value_text
+
+__all__ = ["FOUND", "MISSING", "OTHER", "SCORES", "Coloring", "category_color", "coloring", "table_of"]
 
 # Red is bad and blue is good, to all kinds of color vision, without the ends of the map, which are lost on a dark
 # ground. Other numbers have no good and bad.
 SCORES = LinearSegmentedColormap.from_list("scores", mpl.colormaps["RdBu"](np.linspace(0.1, 0.9, 256)))
 _NUMBERS = mpl.colormaps["cividis"]
 _SCORE_COLUMNS = ("iou", "expected_iou", "dice", "precision", "recall")
-_TITLES = {
-    "iou": "IoU",
-    "expected_iou": "Expected IoU",
-    "dice": "Dice",
-    "precision": "Precision",
-    "recall": "Recall",
-    "truth_area": "Area of the truth (px)",
-    "predicted_area": "Area of the prediction (px)",
-    "false_positive_area": "False positive area (px)",
-    "false_negative_area": "False negative area (px)",
-    "cluster": "Cluster",
-}
-MISSING = "#9aa4b2"
-# After Paul Tol's muted set and Okabe and Ito's; with more categories, the colors repeat.
+MISSING = "#9aa4b2"  # no value
+OTHER = "#66717f"  # a value without a color of its own
+FOUND = "#e69f00"  # a text that holds what was searched for
+# After Paul Tol's muted set and Okabe and Ito's.
 _CATEGORIES = (
     "#4477aa",
     "#ee6677",
@@ -47,7 +41,6 @@ _CATEGORIES = (
     "#117733",
     "#ddaa77",
 )
-_MOST_LEGEND_ENTRIES = 14
 _TABLE = 256
 
 
@@ -67,58 +60,115 @@ class Coloring:
     legend: dict[str, Any]
 
 
-def title(name: str) -> str:
-    """A column's name on screen."""
-    return _TITLES.get(name, name.replace("_", " "))
-
-
-def value_text(value: Any) -> str:
-    """A column's value on screen."""
-    return f"{value:.3g}" if isinstance(value, (float, np.floating)) else str(value)
-
-
 def table_of(color_map: Colormap) -> list[str]:
     """The colors of a map from its low end to its high end."""
     return [to_hex(color) for color in color_map(np.linspace(0, 1, _TABLE))]
 
 
 def category_color(position: int) -> str:
-    """The color of the category or cluster at this position; -1 is none."""
-    return MISSING if position < 0 else _CATEGORIES[position % len(_CATEGORIES)]
+    """The color of the category or cluster at this position; -1 is none, and those after the 14th share a gray."""
+    if position < 0:
+        return MISSING
+    return _CATEGORIES[position] if position < len(_CATEGORIES) else OTHER
 
 
-def coloring(name: str, values: NDArray[Any]) -> Coloring:
-    """Colors by a column: texts, flags and clusters are categories, other numbers a scale."""
-    if values.dtype.kind in "biuf" and name != "cluster" and values.dtype.kind != "b":
-        return _scale(name, values.astype(np.float64))
-    if name == "cluster":
-        codes = values.astype(int)
+def coloring(column: Column, mode: str = "auto", search: str = "") -> Coloring:
+    """Color the items by a column.
+
+    Parameters
+    ----------
+    column : Column
+    mode : str
+        As the column is to be shown; one that it cannot be shown as means its default.
+    search : str
+        What texts must hold to be colored, in upper or lower case, where they are searched.
+    """
+    chosen = column.mode(mode)
+    if chosen == "scale":
+        return _scale(column)
+    if column.name == "cluster":
+        codes = column.values.astype(int)
         labels = [f"cluster {label}" for label in range(codes.max() + 1)]
-    else:
-        names, counts = np.unique(values, return_counts=True)
-        by_size = np.argsort(-counts, kind="stable")
-        ranks = np.empty(len(names), int)
-        ranks[by_size] = np.arange(len(names))
-        codes = ranks[np.searchsorted(names, values)]
-        labels = [str(names[i]) for i in by_size]
+        return _categories(column, codes, labels, "in no cluster")
+    if isinstance(column.values, OrderedColumn):
+        labels = [value_text(category) for category in column.values.categories]
+        # An order is shown by colors in an order, and these are as many as there are categories.
+        ordered = [to_hex(_NUMBERS(fraction)) for fraction in np.linspace(0, 1, max(len(labels), 2))]
+        return _categories(column, column.values.codes, labels, colors=ordered[: len(labels)])
+    if chosen == "search" and search.strip():
+        return _found(column, search.strip())
+    return _by_value(column, chosen)
+
+
+def _by_value(column: Column, mode: str) -> Coloring:
+    """A color for each of the 14 most common values; those of texts that are searched must come more than once."""
+    present = column.values != "" if column.values.dtype.kind == "U" else np.isfinite(column.values)
+    names, codes_of_present, counts = np.unique(column.values[present], return_inverse=True, return_counts=True)
+    by_size = np.argsort(-counts, kind="stable")
+    colored = by_size[: len(_CATEGORIES)]
+    if mode == "search":
+        colored = colored[counts[colored] > 1]
+    # Numbers and dates have an order, other values come by size.
+    ordered = column.values.dtype.kind in "iuf" or column.dates is not None
+    colored = np.sort(colored) if ordered else colored
+    ranks = np.full(len(names), len(_CATEGORIES))
+    ranks[colored] = np.arange(len(colored))
+    codes = np.full(len(column.values), -1)
+    codes[present] = ranks[codes_of_present]
+    found = _categories(column, codes, [_label(names[position]) for position in colored], kind=mode)
+    more = len(names) - len(colored)
+    if more:
+        other = {"color": OTHER, "label": f"other ({more})", "count": int((codes == len(_CATEGORIES)).sum())}
+        found.legend["entries"].insert(len(colored), other)
+    return found
+
+
+def _label(value: Any) -> str:
+    whole = isinstance(value, np.floating) and value == np.round(value)
+    return str(int(value)) if whole else value_text(value)
+
+
+def _found(column: Column, search: str) -> Coloring:
+    """Texts that hold what was searched for, and the others."""
+    wanted = search.casefold()
+    holds = {text: wanted in text.casefold() for text in np.unique(column.values).tolist() if text}
+    codes = np.array([-1 if not text else 0 if holds[text] else 1 for text in column.values.tolist()])
+    labels = [f"holds “{search}”", f"other ({len(holds) - sum(holds.values())})"]
+    found = _categories(column, codes, labels, colors=[FOUND, OTHER], kind="search")
+    return replace(found, legend=found.legend | {"search": search})
+
+
+def _categories(
+    column: Column,
+    codes: NDArray[np.int64],
+    labels: Sequence[str],
+    none: str = "missing",
+    *,
+    colors: Sequence[str] | None = None,
+    kind: str = "categories",
+) -> Coloring:
+    """A color for each label, by the codes (n,) of the items; -1 is none."""
+    chosen = list(colors) if colors is not None else [category_color(position) for position in range(len(labels))]
     entries = [
-        {"color": category_color(position), "label": label, "count": int((codes == position).sum())}
-        for position, label in enumerate(labels)
+        {"color": color, "label": label, "count": int((codes == position).sum())}
+        for position, (color, label) in enumerate(zip(chosen, labels, strict=True))
     ]
+    if len(entries) > len(_CATEGORIES) and colors is None:
+        more = entries[len(_CATEGORIES) :]
+        entries[len(_CATEGORIES) :] = [
+            {"color": OTHER, "label": f"other ({len(more)})", "count": sum(int(str(one["count"])) for one in more)}
+        ]
     if (codes < 0).any():
-        entries.append({"color": MISSING, "label": "in no cluster", "count": int((codes < 0).sum())})
-    legend = {
-        "kind": "categories",
-        "title": title(name),
-        "entries": entries[:_MOST_LEGEND_ENTRIES],
-        "more": max(0, len(entries) - _MOST_LEGEND_ENTRIES),
-    }
-    return Coloring([category_color(code) for code in codes], legend)
+        entries.append({"color": MISSING, "label": none, "count": int((codes < 0).sum())})
+    legend = {"kind": kind, "title": column.title, "entries": entries}
+    return Coloring([MISSING if code < 0 else chosen[code] if code < len(chosen) else OTHER for code in codes], legend)
 
 
-def _scale(name: str, values: NDArray[np.float64]) -> Coloring:
+def _scale(column: Column) -> Coloring:
+    dates = column.dates
+    values = column.values.astype(np.float64) if dates is None else dates
     finite = np.isfinite(values)
-    score = name in _SCORE_COLUMNS
+    score = column.own and column.name in _SCORE_COLUMNS
     low, high = 0.0, 1.0
     if not score and finite.any():
         low, high = float(values[finite].min()), float(values[finite].max())
@@ -128,10 +178,19 @@ def _scale(name: str, values: NDArray[np.float64]) -> Coloring:
     colors = [table[entry] if defined else MISSING for entry, defined in zip(entries, finite, strict=True)]
     legend = {
         "kind": "scale",
-        "title": title(name),
+        "title": column.title,
         "low": low,
         "high": high,
         "colors": table[::8] + table[-1:],
         "missing": int((~finite).sum()),
+        "missing_label": column.missing,
     }
+    if dates is not None:
+        legend["dates"] = {
+            "low": date_text(low),
+            "high": date_text(high),
+            "ticks": [{"at": (moment - low) / (high - low), "label": text} for moment, text in date_ticks(low, high)]
+            if high > low
+            else [],
+        }
     return Coloring(colors, legend)

@@ -128,7 +128,11 @@ function Row({ row, thumbnails, chosen, onChoose }: RowProps) {
         >
           <i style={{ background: row.color }} />
           <b>{row.label}</b>
-          {row.holds && <span class="hdm-note">{row.holds}</span>}
+          {row.holds && (
+            <span class="hdm-note hdm-ellipsis" title={row.holds}>
+              {row.holds}
+            </span>
+          )}
         </button>
       </td>
       <td>{count(row.size)}</td>

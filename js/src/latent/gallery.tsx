@@ -40,7 +40,14 @@ function Head({ python, name, shown }: { python: Python<GalleryTraits>; name: st
     <div class="hdm-gallery-head">
       <div>
         <p class="hdm-note" role="status">
-          {name}: {count(shown)} of {count(traits._about.value.total)}
+          <span class="hdm-counted">
+            <span class="hdm-ellipsis" title={name}>
+              {name}
+            </span>
+            <span>
+              : {count(shown)} of {count(traits._about.value.total)}
+            </span>
+          </span>
           {!traits._about.value.full && ", thumbnails only: the space has no data set"}
         </p>
         <Choice<Layers>

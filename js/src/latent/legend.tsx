@@ -1,4 +1,5 @@
 // What the colors mean, and what happened.
+import { useEffect, useRef, useState } from "preact/hooks";
 import { number } from "../shared/codec";
 import { count } from "../shared/format";
 import type { Python } from "../shared/traits";
@@ -13,6 +14,7 @@ export function Legend({ python }: { python: Python<LegendTraits> }) {
     <section class="hdm hdm-legend" aria-label="Legend">
       {legend.value.kind === "scale" && <ScaleBar scale={legend.value as Scale} />}
       {legend.value.kind === "categories" && <Chips legend={legend.value as Categories} />}
+      {legend.value.kind === "search" && <Search legend={legend.value as Categories} python={python} />}
       {behind.colors && background.value !== "none" && (
         <div class="hdm-legend-row">
           <span class="hdm-swatch" style={{ background: gradient(behind.colors) }} aria-hidden="true" />
@@ -46,18 +48,22 @@ const gradient = (colors: string[]) => `linear-gradient(90deg, ${colors.join(","
 function ScaleBar({ scale }: { scale: Scale }) {
   const whole = scale.high - scale.low > 10;
   const text = (value: number) => (whole ? count(Math.round(value)) : String(+value.toPrecision(3)));
+  const ticks = scale.dates?.ticks ?? [];
   return (
     <div class="hdm-legend-row">
-      <b>{scale.title}</b>
-      <span class="hdm-number">{text(scale.low)}</span>
-      <span class="hdm-ramp" style={{ background: gradient(scale.colors) }} aria-hidden="true" />
-      <span class="hdm-number">{text(scale.high)}</span>
-      {scale.missing > 0 && (
-        <span class="hdm-chip-entry">
-          <i style={{ background: "#9aa4b2" }} />
-          not defined <span class="hdm-note">{count(scale.missing)}</span>
+      <Title text={scale.title} />
+      <span class={`hdm-scale ${scale.dates ? "hdm-dates" : ""}`}>
+        <span class="hdm-number">{scale.dates ? scale.dates.low : text(scale.low)}</span>
+        <span class="hdm-ramp" style={{ background: gradient(scale.colors) }} aria-hidden="true">
+          {ticks.map(({ at, label }) => (
+            <span class="hdm-tick" key={label} style={{ left: `${100 * at}%` }}>
+              {label}
+            </span>
+          ))}
         </span>
-      )}
+        <span class="hdm-number">{scale.dates ? scale.dates.high : text(scale.high)}</span>
+      </span>
+      {scale.missing > 0 && <Chip color="#9aa4b2" label={scale.missingLabel} items={scale.missing} />}
       {scale.bothEmpty !== undefined && (
         <span class="hdm-note">
           {scale.bothEmptyValue} also where truth and prediction are empty: {count(scale.bothEmpty)} items
@@ -69,15 +75,57 @@ function ScaleBar({ scale }: { scale: Scale }) {
 
 function Chips({ legend }: { legend: Categories }) {
   return (
-    <div class="hdm-legend-row">
-      <b>{legend.title}</b>
-      {legend.entries.map(({ color, label, count: number }) => (
-        <span class="hdm-chip-entry" key={label}>
-          <i style={{ background: color }} />
-          {label} <span class="hdm-note">{count(number)}</span>
-        </span>
+    <div class="hdm-legend-row hdm-chips">
+      <Title text={legend.title} />
+      {legend.entries.map(({ color, label, count: items }, position) => (
+        // A category may be called like "missing" or "other (3)".
+        <Chip key={position} color={color} label={label} items={items} />
       ))}
-      {legend.more > 0 && <span class="hdm-note">and {count(legend.more)} more</span>}
     </div>
+  );
+}
+
+const Title = ({ text }: { text: string }) => (
+  <b class="hdm-ellipsis" title={text}>
+    {text}
+  </b>
+);
+
+/** A color, what it stands for, shortened where there is no room for it, and for how many items. */
+const Chip = ({ color, label, items }: { color: string; label: string; items: number }) => (
+  <span class="hdm-chip-entry" title={`${label}: ${count(items)} items`}>
+    <i style={{ background: color }} />
+    <span class="hdm-ellipsis">{label}</span> <span class="hdm-note">{count(items)}</span>
+  </span>
+);
+
+const REST = 250; // ms without a key until what was typed is searched
+
+function Search({ legend, python }: { legend: Categories; python: Python<LegendTraits> }) {
+  const asked = python.traits.search.value;
+  const [typed, setTyped] = useState(asked);
+  const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  // Another search may come from Python, and none with another column.
+  useEffect(() => setTyped(asked), [asked, legend.title]);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  const search = (text: string, rest: number) => {
+    setTyped(text);
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => python.set("search", text), rest);
+  };
+  return (
+    <>
+      <input
+        class="hdm-search"
+        type="search"
+        aria-label={`Search ${legend.title}`}
+        placeholder={`Search ${legend.title}`}
+        value={typed}
+        disabled={Boolean(python.gone.value)}
+        onInput={(event) => search(event.currentTarget.value, REST)}
+        onKeyDown={(event) => event.key === "Enter" && search(event.currentTarget.value, 0)}
+      />
+      <Chips legend={legend} />
+    </>
   );
 }

@@ -10,6 +10,9 @@ export interface ToolbarTraits {
   color_by: string;
   background: string;
   colors: [string, string][];
+  /** Wished for; `color_modes` are those that the column can be shown in, the default first, if there are several. */
+  color_as: string;
+  color_modes: [string, string][];
   backgrounds: [string, string][];
   can_undo: boolean;
   count: number;
@@ -20,6 +23,8 @@ export const TOOLBAR = [
   "color_by",
   "background",
   "colors",
+  "color_as",
+  "color_modes",
   "backgrounds",
   "can_undo",
   "count",
@@ -32,16 +37,19 @@ export interface Scale {
   high: number;
   colors: string[];
   missing: number;
+  missingLabel: string;
+  /** Of a scale of dates: its ends, and round dates between them as fractions of its length. */
+  dates?: { low: string; high: string; ticks: { at: number; label: string }[] };
   /** Items with an empty truth and an empty prediction, and the score that they are given. */
   bothEmpty?: number;
   bothEmptyValue?: number;
 }
 
 export interface Categories {
-  kind: "categories";
+  /** `search`: texts of many values, of which those that hold a text are colored. */
+  kind: "categories" | "search";
   title: string;
   entries: { color: string; label: string; count: number }[];
-  more: number;
 }
 
 export interface Surface {
@@ -72,6 +80,7 @@ export interface LegendTraits {
   mode: Mode;
   background: string;
   legend: Scale | Categories | Record<string, never>;
+  search: string;
   surface: Surface | Record<string, never>;
   sample: { drawn: number; total: number };
   notice: string;
@@ -83,6 +92,7 @@ export const LEGEND = [
   "mode",
   "background",
   "legend",
+  "search",
   "surface",
   "sample",
   "notice",

@@ -57,6 +57,14 @@ export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
         value={traits.color_by.value}
         onChange={(name) => python.set("color_by", name)}
       />
+      {traits.color_modes.value.length > 1 && (
+        <Pick
+          label="as"
+          options={traits.color_modes.value}
+          value={shownAs(traits.color_modes.value, traits.color_as.value)}
+          onChange={(mode) => python.set("color_as", mode)}
+        />
+      )}
       <Pick
         label="Background"
         options={traits.backgrounds.value}
@@ -74,6 +82,10 @@ export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
     </section>
   );
 }
+
+/** The mode that is wished for, or the default where that is none of them. */
+const shownAs = (modes: [string, string][], wished: string) =>
+  (modes.find(([mode]) => mode === wished) ?? modes[0])[0];
 
 function download(name: string, file: DataView | undefined) {
   if (!file) return;

@@ -36,8 +36,10 @@ export function tooltip(root: HTMLElement, python: Python<LegendTraits>) {
         <figcaption>
           <b>item {item}</b>
           {content?.facts.map(([name, value]) => (
-            <span key={name}>
-              {name}: {value}
+            <span class="hdm-fact" key={name}>
+              <span class="hdm-ellipsis">{name}</span>
+              {": "}
+              <span class="hdm-ellipsis">{value}</span>
             </span>
           ))}
         </figcaption>

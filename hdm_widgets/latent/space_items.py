@@ -1,0 +1,181 @@
+"""The items of a fitted latent space: masks as they were collected, images read again from the data set."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdm_widgets._picture import to_rgb
+from hdm_widgets._validation import warn_user
+from hdm_widgets.latent.datasets import Dataset
+from hdm_widgets.latent.fitted_space import FittedSpace
+from hdm_widgets.latent.items import Item, read_item
+
+__all__ = ["SpaceWithItems"]
+
+# Items that are compared with those of a data set that a space is loaded with.
+_COMPARED = 8
+
+
+class SpaceWithItems(FittedSpace):
+    """The part of a LatentSpace that shows its items."""
+
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        """An item's image to look at: read from the data set, or its thumbnail.
+
+        The thumbnail is shown where there is no data set, and where the data set gives another image or mask now than
+        it did for the map, as with random augmentation; a warning says so once.
+
+        Parameters
+        ----------
+        index : int
+            Position of the item.
+
+        Returns
+        -------
+        numpy.ndarray, uint8 (H, W, 3)
+        """
+        self._check_index(index)
+        if self.dataset_ is not None:
+            item, same = self._read_again(self.dataset_, index)
+            if same:
+                return to_rgb(item.image.numpy(), self.display)
+        return np.array(self.collection_.thumbnails[index])
+
+    def item(self, index: int) -> Item:
+        """An item as the model sees it, read from the data set.
+
+        Parameters
+        ----------
+        index : int
+            Position of the item.
+
+        Returns
+        -------
+        Item
+            `image`, float32 (C, H, W); `mask`, bool (H, W); and `columns`. Where the data set gives another image or
+            mask now than it did for the map, it is that one, and a warning says so once.
+
+        Raises
+        ------
+        ValueError
+            If the space has no data set, or the item cannot be read.
+        """
+        self._check_index(index)
+        if self.dataset_ is None:
+            raise ValueError("this space has no data set; LatentSpace.load(path, dataset=...) takes it")
+        return self._read_again(self.dataset_, index)[0]
+
+    def is_changed(self, index: int) -> bool:
+        """Whether an item was another one when it was last read again than it was for the map.
+
+        Parameters
+        ----------
+        index : int
+            Position of the item.
+
+        Returns
+        -------
+        bool
+        """
+        self._check_index(index)
+        return index in self._map("items_").changed
+
+    def _read_again(self, dataset: Dataset, index: int) -> tuple[Item, bool]:
+        """An item read again, and whether it is the one that was collected; if not, a warning says so once."""
+        found = self._map("items_")
+        item, same = self._compared(dataset, index)
+        if same:
+            found.changed.discard(index)
+        else:
+            known = found.changed or found.collection.random
+            found.changed.add(index)
+            if not known:
+                warn_user(
+                    f"item {index} is not the one that the map was made of: its image or mask has changed, as with "
+                    "random augmentation or another order of the data set; thumbnails are shown in its place"
+                )
+        return item, same
+
+    def _compared(self, dataset: Dataset, index: int) -> tuple[Item, bool]:
+        """An item read again, and whether it is the one that was collected."""
+        collection = self.collection_
+        stored = self.ignored(index) if collection.ignored is not None else None
+        # Of another item, other pixels would have that value.
+        ignore = stored if collection.ignore_value is None else collection.ignore_value
+        item = read_item(
+            dataset,
+            int(self.items_[index]),
+            collection.image_shape[1:],
+            fields=collection.fields,
+            ignore=ignore,
+            preprocess=self._takes_any_values,
+        )
+        same = collection.holds(index, item)
+        return (item if stored is None or not same else item.ignoring(stored)), same
+
+    def _check_dataset(self, dataset: Dataset) -> bool:
+        """Whether a data set has the items of the map, by a few of them; if not, warn."""
+        found = self._map("items_")
+        sample = np.unique(np.linspace(0, len(self) - 1, _COMPARED).round().astype(int)).tolist()
+        for index in sample:
+            try:
+                same = self._compared(dataset, index)[1]
+            except (ValueError, TypeError) as error:
+                warn_user(f"the data set is not the one that the space was made with: {error}")
+                return False
+            if not same:
+                found.changed.add(index)
+                warn_user(
+                    f"item {self.items_[index]} of the data set is not the one that the space was made with: the data "
+                    "set is another one, or in another order, or has random augmentation; thumbnails are shown in "
+                    "place of images that do not fit"
+                )
+                return False
+        return True
+
+    def truth(self, index: int) -> NDArray[np.bool_]:
+        """The true mask of an item, without ignored pixels.
+
+        Parameters
+        ----------
+        index : int
+            Position of the item.
+
+        Returns
+        -------
+        numpy.ndarray, bool (H, W)
+        """
+        self._check_index(index)
+        return self.collection_.truths[index]
+
+    def prediction(self, index: int) -> NDArray[np.bool_]:
+        """The mask that the model predicts for an item, in ignored pixels too.
+
+        Parameters
+        ----------
+        index : int
+            Position of the item.
+
+        Returns
+        -------
+        numpy.ndarray, bool (H, W)
+        """
+        self._check_index(index)
+        return self.collection_.predictions[index]
+
+    def ignored(self, index: int) -> NDArray[np.bool_]:
+        """Pixels of an item that do not count, as `fit(..., ignore=...)` chose them.
+
+        Parameters
+        ----------
+        index : int
+            Position of the item.
+
+        Returns
+        -------
+        numpy.ndarray, bool (H, W)
+        """
+        self._check_index(index)
+        packed = self.collection_.ignored
+        return np.zeros(self.collection_.image_shape[1:], bool) if packed is None else packed[index]
