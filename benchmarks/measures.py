@@ -14,6 +14,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -46,32 +47,36 @@ def scan(size: int, offset: int) -> hdm.HDMResult:
     return explainer.explain(aerial.model, image.contiguous(), truth.numpy() > 0, progress=False)
 
 
+def report(result: hdm.HDMResult) -> None:
+    def show(name: str, ask: Callable[[], object]) -> None:
+        print(f"  {name:<14} {seconds(ask):7.3f} s")
+
+    for name in get_args(MeasureName):
+        if name != "rows":
+            show(name, partial(result.measure, name, result.segment))
+    region = np.zeros(result.segment.shape, bool)
+    region[result.height // 4 : result.height // 3, result.width // 4 : result.width // 3] = True
+    objects = ndimage.label(result.segment)[0]
+    show("influence", partial(result.influence, region))
+    show("  again", partial(result.influence, region))
+    show("matrix", partial(result.influence_matrix, objects, objects))
+    patches = result._masks.patches.values()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scan.npz"
+        result.save(path)
+        print(
+            f"  {objects.max()} objects; masks {sum(len(patch.bits) for patch in patches) / 1e6:.2f} MB, "
+            f"{len(set(patches))} different; file {path.stat().st_size / 1e6:.2f} MB"
+        )
+
+
 def main() -> None:
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, one thread, circle 25, the aerial demo's scenes side by side")
     for size, offset in SIZES:
         result = scan(size, offset)
         print(f"\n{size} px, offset {offset}: {result.values.size} cells")
-        for name in get_args(MeasureName):
-            if name != "rows":
-                print(f"  {name:<14} {seconds(lambda name=name: result.measure(name, result.segment)):7.3f} s")
-        region = np.zeros((size, size), bool)
-        region[size // 4 : size // 3, size // 4 : size // 3] = True
-        objects = ndimage.label(result.segment)[0]
-        for name, ask in (
-            ("influence", lambda: result.influence(region)),
-            ("  again", lambda: result.influence(region)),
-            ("matrix", lambda: result.influence_matrix(objects, objects)),
-        ):
-            print(f"  {name:<14} {seconds(ask):7.3f} s")
-        patches = result._masks.patches.values()
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "scan.npz"
-            result.save(path)
-            print(
-                f"  {objects.max()} objects; masks {sum(len(patch.bits) for patch in patches) / 1e6:.2f} MB, "
-                f"{len(set(patches))} different; file {path.stat().st_size / 1e6:.2f} MB"
-            )
+        report(result)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.circle_map import BETTER_ONLY, RAW, WORSE_ONLY, ResultType
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.noise import Noise
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions, ScanSettings
 from hdm_widgets.hdm.plan import Plan
@@ -26,6 +27,7 @@ __all__ = [
     "Grid",
     "HDMResult",
     "HausdorffDistanceMasks",
+    "MeasureName",
     "ModelError",
     "ModelOutputError",
     "Noise",

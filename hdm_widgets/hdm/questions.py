@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from hdm_widgets._bitmasks import MaskPatch
-from hdm_widgets._masks import GivenMask, check_truth, read_labels, read_mask, without
+from hdm_widgets._masks import GivenMask, check_truth, read_mask, to_array, without
 from hdm_widgets._validation import check_choice
 from hdm_widgets.hdm.flipped_pixels import Masks, largest_per_object
 from hdm_widgets.hdm.named_measures import MEASURES, MeasureName, windowed_measure
@@ -137,7 +137,11 @@ def influence_matrix(result: HDMResult, by: ArrayLike | Tensor, on: ArrayLike | 
 
 def _objects(result: HDMResult, name: str, given: Any) -> tuple[NDArray[np.intp], int]:
     """Objects of a label map (H, W), numbered from 1 in ascending order of their labels, and how many there are."""
-    labels = read_labels(given, name=name).values
+    labels = to_array(given)[0]
+    if labels.dtype.kind not in "bui":
+        raise TypeError(
+            f"{name} must be a label map of whole numbers, as scipy.ndimage.label gives it, got {labels.dtype}"
+        )
     _check_size(result, name, labels)
     present = np.unique(labels[labels != 0])
     if not len(present):
