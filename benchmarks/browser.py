@@ -8,14 +8,9 @@ to the first map of the new settings. Times are taken in the page, frame by fram
 from __future__ import annotations
 
 import statistics
-import sys
-import tempfile
-from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "browser"))
-from jupyter_hosts import Explorer, JupyterServer, NotebookPage, find_chromium, jupyterlab
+from _lab import Explorer, JupyterServer, NotebookPage, lab
+from playwright.sync_api import Page
 
 ROUNDS = 3
 CELL = """
@@ -23,7 +18,6 @@ import hdm_widgets as hw
 model, image, segment, cue = hw.demo.shapes(0)
 hw.HDMExplorer(model, image, segment, circle_size=10, offset=4)
 """
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 # Seconds from a start until the circle map is one of the present settings, and until the scan is complete.
 WATCH = """started => new Promise(done => {
@@ -58,21 +52,12 @@ def measure(page: Page, server: JupyterServer) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    chromium = find_chromium()
-    if chromium is None:
-        raise SystemExit("this needs Chromium or Chrome on the PATH")
-    with (
-        tempfile.TemporaryDirectory() as home,
-        jupyterlab(Path(home) / "lab") as server,
-        sync_playwright() as playwright,
-    ):
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+    with lab() as (browser, server):
         results = []
         for _ in range(ROUNDS):
             page = browser.new_page(viewport={"width": 1300, "height": 1500})
             results.append(measure(page, server))
             page.close()
-        browser.close()
     names = ("cell started to first coarse map", "cell started to whole map", "slider released to new coarse map")
     for name, times in zip(names, zip(*results, strict=True), strict=True):
         print(f"{name:<36}{statistics.median(times):6.2f} s   (of {', '.join(f'{time:.2f}' for time in times)})")

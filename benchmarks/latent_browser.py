@@ -9,14 +9,9 @@ in the gallery. Times are taken in the page, frame by frame; Python's in the ker
 from __future__ import annotations
 
 import statistics
-import sys
-import tempfile
-from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "browser"))
-from jupyter_hosts import JupyterServer, NotebookPage, find_chromium, jupyterlab
+from _lab import JupyterServer, NotebookPage, lab
+from playwright.sync_api import Page
 
 ROUNDS = 3
 SIZES = (1_000, 10_000)
@@ -108,17 +103,8 @@ def measure(page: Page, server: JupyterServer, count: int) -> tuple[float, float
 
 
 def main() -> None:
-    chromium = find_chromium()
-    if chromium is None:
-        raise SystemExit("this needs Chromium or Chrome on the PATH")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
     names = ("cell started to all points drawn", "lasso released to Python", "lasso released to first pictures")
-    with (
-        tempfile.TemporaryDirectory() as home,
-        jupyterlab(Path(home) / "lab") as server,
-        sync_playwright() as playwright,
-    ):
-        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+    with lab() as (browser, server):
         for count in SIZES:
             results = []
             for _ in range(ROUNDS):
@@ -130,7 +116,6 @@ def main() -> None:
                     f"{count:>6} points  {name:<36}{statistics.median(times):6.2f} s   "
                     f"(of {', '.join(f'{time:.2f}' for time in times)})"
                 )
-        browser.close()
 
 
 if __name__ == "__main__":

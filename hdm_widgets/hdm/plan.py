@@ -33,6 +33,7 @@ _SAMPLE = 256
 _CLEAR_FRACTION = 0.3
 # In inference="auto", windows that cost more than this fraction are not tried.
 _HOPELESS_FRACTION = 0.95
+_STOPPED = "the scan was stopped"
 _MEMORY_FRACTION = 0.5
 
 
@@ -149,6 +150,7 @@ def make_plan(
     raw: Tensor,
     seconds: float,
     single: str = "",
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Planned:
     """Choose a backend for a scan; the network is traced if that is worth it.
 
@@ -168,6 +170,8 @@ def make_plan(
         Time that this output took.
     single : str
         Why images must be run by the model itself, one at a time; empty where they need not.
+    stopped : callable
+        Says that nobody waits for the scan any more: then what takes long is left out.
     """
 
     def run_model(reason: str) -> Planned:
@@ -179,6 +183,8 @@ def make_plan(
         return run_model(f"{single}, so they are run one at a time")
     if not len(cells):
         return run_model("there is no disc to run")
+    if stopped():
+        return run_model(_STOPPED)
     if not isinstance(segmenter.model, nn.Module):
         return run_model("it is a function, and only torch modules can be traced")
     sample = cells[:: max(1, len(cells) // _SAMPLE)]
@@ -203,6 +209,8 @@ def make_plan(
             reason = f"its traced network gives something else ({difference})"
             traced.refuse(segmenter, image, reason)
             return run_model(reason)
+        if stopped():
+            return run_model(_STOPPED)
         planned = _plan_traced(network, image, boxes, mode, tolerance, seconds)
         plan = replace(planned.plan, equal_within=agreement.limit(raw), rounding=agreement.reason(raw))
         return replace(planned, plan=plan, agreement=agreement, fresh=fresh)

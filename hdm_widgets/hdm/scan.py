@@ -161,7 +161,15 @@ class PreparedScan:
         runs = self._check_runs(raw, unchanged, measure_over, stopped) if changed else []
         single = _MIXED if segmenter.reading.batch_dependent else ""
         planned = make_plan(
-            segmenter, self.occluder, self.inference, self.settings.tolerance, cells, raw, seconds, single
+            segmenter,
+            self.occluder,
+            self.inference,
+            self.settings.tolerance,
+            cells,
+            raw,
+            seconds,
+            single,
+            stopped,
         )
         inference = Inference(segmenter, planned, self.inference, unchanged, raw)
         cached = self._cached(measure, inference, raw, truth)

@@ -72,6 +72,8 @@ class TraceCache:
         self._entries: weakref.WeakKeyDictionary[nn.Module, dict[object, TracedModel | _Refusal]] = (
             weakref.WeakKeyDictionary()
         )
+        # While a model is traced, others wait for that trace in place of making their own.
+        self._tracing: weakref.WeakKeyDictionary[nn.Module, threading.Lock] = weakref.WeakKeyDictionary()
 
     def has(self, segmenter: Segmenter, image: Tensor) -> bool:
         """Whether there is a trace for images like this one (C, H, W)."""
@@ -93,6 +95,13 @@ class TraceCache:
         TraceError
             If the model cannot be traced, or was refused and has not changed since.
         """
+        assert isinstance(segmenter.model, nn.Module)  # nothing else is traced  # noqa: S101
+        with self._lock:
+            tracing = self._tracing.setdefault(segmenter.model, threading.Lock())
+        with tracing:
+            return self._current(segmenter, image, fresh=fresh)
+
+    def _current(self, segmenter: Segmenter, image: Tensor, *, fresh: bool) -> TracedModel:
         entry = self._get(segmenter, image)
         pipeline = segmenter.pipeline()
         if isinstance(entry, _Refusal) and entry.holds(pipeline):

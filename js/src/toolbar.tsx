@@ -2,5 +2,10 @@
 import { TOOLBAR, type ToolbarTraits } from "./latent/python_state";
 import { Toolbar } from "./latent/toolbar";
 import { part } from "./shared/part";
+import { tellOfView } from "./shared/presence";
 
-export default part<ToolbarTraits>(TOOLBAR, (python) => ({ child: <Toolbar python={python} /> }));
+// The explorer is on the page as long as its toolbar is.
+export default part<ToolbarTraits>(TOOLBAR, (python, el, model) => ({
+  child: <Toolbar python={python} />,
+  end: tellOfView(model, el),
+}));

@@ -2,12 +2,14 @@
 import { options } from "preact";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import widget from "../src/hdm_explorer";
-import { GONE } from "../src/shared/traits";
+import { EXPORTED, GONE } from "../src/shared/traits";
 import {
   button,
   choose,
   doublesMessage,
+  enabled,
   FakeModel,
+  FakeResizeObserver,
   fakeAddresses,
   fakeCanvases,
   show as onPage,
@@ -20,6 +22,7 @@ options.requestAnimationFrame = (effect) => queueMicrotask(effect);
 
 let put: ReturnType<typeof fakeCanvases>;
 beforeEach(() => {
+  FakeResizeObserver.install();
   fakeAddresses();
   put = fakeCanvases();
 });
@@ -437,10 +440,42 @@ describe("a view of the explorer", () => {
   it("says so when the kernel is restarted", async () => {
     const model = new FakeModel(state());
     const { el, stop } = show(model);
-    model.tell("comm_live_update");
+    model.disconnect();
     await rest();
     expect(el.querySelector("[role=alert]")?.textContent).toContain(GONE);
     stop();
+  });
+
+  it.each([
+    ["was restarted", { kernel: null }, GONE],
+    ["never was there", {}, EXPORTED],
+  ])("waits for nothing when the kernel %s", async (_, manager, why) => {
+    vi.useFakeTimers();
+    // The scan runs, Python has not answered to the last slider, and a pinned cell is awaited.
+    const awaited = { cell: [1, 1], _inspector: { cell: [1, 1], pending: true }, _scanned: {} };
+    const model = new FakeModel({ ...state(), ...awaited, target: 1, _classes: [[1, "roof"]] });
+    model.widget_manager = manager;
+    model.disconnect();
+    const { el, stop } = show(model);
+    await vi.advanceTimersByTimeAsync(100_000);
+    expect([...el.querySelectorAll("[role=alert]")].map((one) => one.textContent)).toEqual([why]);
+    expect(el.querySelector("[role=status]")?.textContent).toBe("Stopped at 3 of 4");
+    expect(el.querySelector("[aria-busy=true], [role=progressbar]")).toBeNull();
+    expect(el.textContent).toContain("the scan ended before it was measured");
+    expect(el.textContent).not.toMatch(/ left|Waiting|pin ·/);
+    // What changes how the map is drawn needs no Python.
+    expect(enabled(el)).toEqual([
+      ...["Raw distance", "Better", "Worse", "Opacity", "Blues", "Magma", "More color maps"],
+      ...["Image", "Edges", "Circle map", "Truth", "Prediction"],
+    ]);
+    const stage = el.querySelector("[role=application]") as HTMLElement;
+    for (const key of ["ArrowUp", "Enter", "Escape"]) {
+      stage.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    }
+    stage.click();
+    expect([model.state.cell, model.sent, model.saved]).toEqual([[1, 1], [], 0]);
+    stop();
+    vi.useRealTimers();
   });
 
   it("gives every control a name", () => {

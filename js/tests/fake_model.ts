@@ -1,6 +1,7 @@
 // A stand-in for the notebook's model, and what jsdom lacks.
 import type { AnyModel } from "@anywidget/types";
 import { vi } from "vitest";
+import { DISCONNECTED } from "../src/shared/traits";
 
 type Listener = (...args: never[]) => void;
 
@@ -9,6 +10,11 @@ export class FakeModel {
   listeners = new Map<string, Set<Listener>>();
   sent: Record<string, unknown>[] = [];
   saved = 0;
+  /** A notebook's manager has a kernel, or none at present; an exported page's has no such property. */
+  widget_manager: object = { kernel: null };
+  private classes = new Set<string>();
+  /** A view's element, as far as the connection to Python looks at it: without a page. */
+  el = { classList: { contains: (name: string) => this.classes.has(name) } } as unknown as Element;
   constructor(public state: Record<string, unknown>) {}
   get(name: string) {
     return this.state[name];
@@ -27,8 +33,16 @@ export class FakeModel {
   off(event: string, listener: Listener) {
     this.listeners.get(event)?.delete(listener);
   }
-  send(message: Record<string, unknown>) {
-    this.sent.push(message);
+  /** What views told of themselves. */
+  views: unknown[] = [];
+  send({ ...message }: Record<string, unknown>) {
+    if (message.request === "view") this.views.push(message.event);
+    else this.sent.push(message);
+  }
+  /** What Jupyter does when the kernel of a widget has gone: later views have a class from the beginning. */
+  disconnect() {
+    this.classes.add(DISCONNECTED);
+    this.tell("comm_live_update");
   }
   tell(event: string, ...args: unknown[]) {
     for (const listener of [...(this.listeners.get(event) ?? [])]) listener(...(args as never[]));
@@ -64,6 +78,7 @@ export interface Widget<T extends object> {
 export function show<T extends object>(widget: Widget<T>, model: FakeModel) {
   const el = document.createElement("div");
   document.body.append(el);
+  if (model.el.classList.contains(DISCONNECTED)) el.classList.add(DISCONNECTED);
   const leave = widget.render({ model: model.as<T>(), el });
   const stop = () => {
     leave();
@@ -90,6 +105,14 @@ export function pick(el: ParentNode, label: string): HTMLSelectElement {
 export function choose(list: HTMLSelectElement, value: string) {
   list.value = value;
   list.dispatchEvent(new Event("change", { bubbles: true }));
+}
+
+/** The names of all controls that can be used. */
+export function enabled(el: ParentNode): string[] {
+  const controls = [...el.querySelectorAll<HTMLInputElement>("input, select, button, summary")];
+  const name = (control: HTMLInputElement) =>
+    control.getAttribute("aria-label") || control.labels?.[0]?.textContent || control.textContent;
+  return controls.filter((control) => !control.disabled).map((control) => name(control)?.trim() ?? "");
 }
 
 /** All that has no name for a screen reader. */

@@ -87,6 +87,7 @@ function state(count = 1000): Record<string, unknown> {
     captions_version: 1,
     _about: { height: 2, width: 4, total: 2000, full: true },
     _items: items(count),
+    _saved: [],
   };
 }
 

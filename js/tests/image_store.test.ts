@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import { imageStore } from "../src/latent/image_store";
+import { type Item, imageStore } from "../src/latent/image_store";
 import { GALLERY, type GalleryTraits } from "../src/latent/python_state";
 import { connect, GONE } from "../src/shared/traits";
 import { FakeModel, fakeAddresses, rest, text } from "./fake_model";
@@ -13,14 +13,25 @@ beforeEach(() => {
 const about = { height: 2, width: 5, total: 9, full: true };
 
 function store(shape: object = about) {
-  const model = new FakeModel({ _about: shape, caption_by: "", captions_version: 1 });
-  const python = connect(model.as<GalleryTraits>(), GALLERY);
+  const model = new FakeModel({ _about: shape, caption_by: "", captions_version: 1, _saved: [] });
+  const python = connect(model.as<GalleryTraits>(), GALLERY, model.el);
   return { model, python, store: imageStore(python) };
 }
 
 const bits = (...bytes: number[]) => new DataView(Uint8Array.from(bytes).buffer);
 const entry = (index: number) => ({ index, iou: index / 10, caption: `c${index}`, error: "" });
 const parts = (index: number) => [text(`png ${index}`), bits(0b10000000, 0b01000000), bits(0b11000000, 0)];
+const saved = (index: number) => ({
+  index,
+  iou: "nan",
+  caption: `s${index}`,
+  height: 1,
+  width: 4,
+  image: text(`small ${index}`),
+  truth: bits(0b10010000),
+  predicted: bits(0b01000000),
+  ignored: bits(),
+});
 const content = (address: string | undefined) => addresses.get(address ?? "")?.text();
 
 /** What Python answers to a request for images. */
@@ -131,16 +142,54 @@ describe("images", () => {
     vi.useRealTimers();
   });
 
-  it("cannot be had any more when the kernel was restarted, which is told", async () => {
+  it("are not waited for when the kernel was restarted, which the toolbar tells", async () => {
+    vi.useFakeTimers();
+    const { model, python, store: images } = store();
+    images.want([1]);
+    model.disconnect();
+    images.want([1, 2]);
+    await vi.advanceTimersByTimeAsync(100_000);
+    expect(python.gone.value).toBe(GONE);
+    expect([images.error.value, images.slow.value, model.asked()]).toEqual([
+      "",
+      false,
+      [{ request: "images", items: [1] }],
+    ]);
+    vi.useRealTimers();
+  });
+
+  it("that are saved take the place of those that have not come", async () => {
     const { model, store: images } = store();
+    model.set("_saved", [1, 2].map(saved));
     images.want([1]);
-    model.tell("comm_live_update");
-    await rest();
-    expect(images.error.value).toBe(GONE);
-    images.want([1]);
-    await rest();
-    expect(images.error.value).toBe(GONE);
-    expect(images.slow.value).toBe(false);
+    await answer(model, model.sent[0]);
+    expect([1, 2, 3].map((item) => images.get(item)?.size)).toEqual([
+      { height: 2, width: 5 },
+      undefined,
+      undefined,
+    ]);
+    const before = images.arrived.value;
+    model.disconnect();
+    expect(images.arrived.value).toBe(before + 1);
+    expect([1, 2, 3].map((item) => images.get(item)?.size)).toEqual([
+      { height: 2, width: 5 },
+      { height: 1, width: 4 },
+      undefined,
+    ]);
+    const { url, ...second } = images.get(2) as Item;
+    expect(second).toEqual({
+      index: 2,
+      iou: Number.NaN,
+      caption: "s2",
+      error: "",
+      size: { height: 1, width: 4 },
+      truth: Uint8Array.of(1, 0, 0, 1),
+      predicted: Uint8Array.of(0, 1, 0, 0),
+      ignored: null,
+    });
+    expect(await content(url)).toBe("small 2");
+    images.dispose();
+    expect(addresses.size).toBe(0);
   });
 });
 

@@ -10,6 +10,7 @@ import toolbar from "../src/toolbar";
 import {
   button,
   choose,
+  enabled,
   FakeModel,
   FakeResizeObserver,
   fakeAddresses,
@@ -118,6 +119,7 @@ const lists = () => ({
   captions_version: 1,
   _about: { height: 1, width: 1, total: 9, full: true },
   _items: intsMessage(),
+  _saved: [],
 });
 
 const WIDGETS: [string, Widget<object>, () => Record<string, unknown>][] = [
@@ -241,11 +243,56 @@ describe("the toolbar", () => {
   });
 });
 
+describe.each(WIDGETS)("without a kernel the %s", (_, widget, state) => {
+  it.each([
+    ["from the beginning", true],
+    ["any more", false],
+  ])("has only controls that need no Python %s", async (_, before) => {
+    const modes = [
+      ["scale", "scale"],
+      ["categories", "categories"],
+    ];
+    const model = new FakeModel({ ...state(), busy: "Comparing clusterings …" });
+    if (widget === toolbar) model.state.color_modes = modes;
+    if (before) model.disconnect();
+    const { el, stop } = show(widget, model);
+    if (!before) model.disconnect();
+    await rest();
+    const sorting = ["Cluster", "Items", "Mean IoU ↑", "Median IoU", "Empty truth"];
+    expect(enabled(el)).toEqual(widget === clusterTable ? sorting : []);
+    expect(nameless(el)).toEqual([]);
+    for (const row of el.querySelectorAll<HTMLElement>("tbody tr")) row.click();
+    expect(model.sent).toEqual([]);
+    expect(el.querySelector("[aria-busy=true], .hdm-busy")).toBeNull();
+    stop();
+  });
+});
+
 describe("an explorer whose kernel was restarted", () => {
+  it("does not wait for clusters", async () => {
+    const model = new FakeModel({ ...clusters(), busy: "Comparing clusterings: 3 done …" });
+    const { el, stop } = show(clusterTable, model);
+    expect(el.querySelector("[role=status]")?.textContent).toBe("Comparing clusterings: 3 done …");
+    model.disconnect();
+    await rest();
+    expect(el.querySelector("[role=status]")?.textContent).toBe("The search for clusters was not finished.");
+    stop();
+  });
+
+  it("asks for no lasso where nothing is selected", async () => {
+    const model = new FakeModel({ ...lists(), selections: [], active: null });
+    const { el, stop } = show(gallery, model);
+    expect(el.textContent).toContain("Draw a lasso");
+    model.disconnect();
+    await rest();
+    expect(el.textContent).toBe("Nothing is selected.");
+    stop();
+  });
+
   it("says so, and answers what is asked at once", async () => {
     const model = new FakeModel(tools());
     const { el, stop } = show(toolbar, model);
-    model.tell("comm_live_update");
+    model.disconnect();
     await rest();
     expect(el.querySelector("[role=alert]")?.textContent).toBe(GONE);
     button(el, "Undo").click();

@@ -84,7 +84,7 @@ function page(names = [ROOFS, TREES]) {
     '<div class="hdm-latent"><div class="hdm-latent-plot"><div class="bqplot"></div><div class="legend"></div></div></div>';
   const one = (selector: string) => document.querySelector(selector) as HTMLElement;
   const model = new FakeModel({ names });
-  const python = connect(model.as<LegendTraits>(), ["names"]);
+  const python = connect(model.as<LegendTraits>(), ["names"], model.el);
   const leave = showNames(one(".legend"), python);
   FakeResizeObserver.resize(274, 40);
   const draw = (width: number, height: number) => {

@@ -54,7 +54,7 @@ function page(points = true) {
       bounds: [0, 10, -1, 1],
     },
   });
-  const python = connect(model.as<LegendTraits>(), ["mode", "legend", "_points"]);
+  const python = connect(model.as<LegendTraits>(), ["mode", "legend", "_points"], model.el);
   const leave = followPointer(one(".legend"), python);
   return { model, python, leave, one, root: one(".hdm-latent"), figure: one(".bqplot") };
 }
@@ -362,6 +362,16 @@ describe("following the pointer", () => {
     python.dispose();
     expect(FakeResizeObserver.all.size).toBe(0);
     expect(model.listening).toBe(0);
+  });
+
+  it("asks nothing of a kernel that was restarted", () => {
+    const { model, figure, leave } = arrived();
+    model.disconnect();
+    pointer("pointerdown", figure, 50, 50);
+    pointer("pointerup", figure, 90, 50);
+    for (const ctrlKey of [true, false]) for (const key of ["a", "n", "z"]) press(figure, key, { ctrlKey });
+    expect([model.sent, model.saved, model.state.mode]).toEqual([[], 0, "replace"]);
+    leave();
   });
 
   it("ends with every listener off and the tooltip gone", async () => {

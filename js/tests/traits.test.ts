@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { connect, GONE, SILENT } from "../src/shared/traits";
+import { connect, EXPORTED, GONE, SILENT } from "../src/shared/traits";
 import { FakeModel, rest } from "./fake_model";
 
 interface Traits {
@@ -9,7 +9,7 @@ interface Traits {
 
 afterEach(() => vi.useRealTimers());
 
-const view = (model: FakeModel) => connect(model.as<Traits>(), ["mode", "count"]);
+const view = (model: FakeModel) => connect(model.as<Traits>(), ["mode", "count"], model.el);
 
 describe("traits", () => {
   it("are signals that follow the model", () => {
@@ -129,15 +129,54 @@ describe("a request that Python does not answer", () => {
     const model = new FakeModel({ count: 3 });
     const { ask, gone } = view(model);
     const before = ask("undo");
-    expect(gone.value).toBe(false);
-    model.tell("comm_live_update");
-    expect(gone.value).toBe(true);
+    expect(gone.value).toBe("");
+    model.disconnect();
+    expect(gone.value).toBe(GONE);
     expect((await before).error).toBe(GONE);
     expect((await ask("clear")).error).toBe(GONE);
     expect(model.asked()).toEqual([{ request: "undo" }]);
     // The widget manager may connect anew.
     model.tell("msg:custom", { id: -1 }, []);
-    expect(gone.value).toBe(false);
+    expect(gone.value).toBe("");
+  });
+
+  it.each(["restarting", "autorestarting", "terminating", "dead", undefined])(
+    "is settled at once when the kernel says %s",
+    async (status) => {
+      const listeners = new Set<(kernel: unknown, status?: string) => void>();
+      const event = {
+        connect: (listener: () => void) => listeners.add(listener),
+        disconnect: (listener: () => void) => listeners.delete(listener),
+      };
+      const model = new FakeModel({ count: 3 });
+      model.widget_manager = { kernel: status ? { statusChanged: event } : { disposed: event } };
+      const { ask, gone, dispose } = view(model);
+      const before = ask("undo");
+      const tell = (status?: string) => {
+        for (const listener of listeners) listener({}, status);
+      };
+      for (const harmless of ["busy", "idle", "starting", "unknown"]) tell(harmless);
+      expect(gone.value).toBe("");
+      tell(status);
+      expect(gone.value).toBe(GONE);
+      expect((await before).error).toBe(GONE);
+      dispose();
+      expect(listeners.size).toBe(0);
+    },
+  );
+
+  it.each([
+    ["a notebook without a kernel", { kernel: null }, GONE],
+    ["an exported page", {}, EXPORTED],
+    ["a page whose manager is not told", undefined, EXPORTED],
+  ])("is not sent on %s, where there never was one", async (_, manager, why) => {
+    const model = new FakeModel({ count: 3 });
+    model.widget_manager = manager as object;
+    model.disconnect();
+    const { ask, gone } = view(model);
+    expect(gone.value).toBe(why);
+    expect((await ask("undo")).error).toBe(why);
+    expect(model.sent).toEqual([]);
   });
 });
 

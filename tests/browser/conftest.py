@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from appearance import widen_letters
+from exported_page import HTML_MANAGER
+from exported_page import html_manager as fetched_html_manager
 from jupyter_hosts import (
     TIMEOUT_MS,
     Complaints,
@@ -48,6 +51,18 @@ def chromium() -> str:
     if os.environ.get("CI") or os.environ.get("HDM_REQUIRE_BROWSER"):
         pytest.fail(missing)
     pytest.skip(f"{missing} (set HDM_REQUIRE_BROWSER to fail instead)")
+
+
+@pytest.fixture(scope="session")
+def html_manager() -> Path:
+    """The script that draws widgets on exported pages."""
+    try:
+        return fetched_html_manager(OUT / "html-manager")
+    except (OSError, subprocess.SubprocessError) as error:
+        missing = f"exported pages need {HTML_MANAGER}, which npm could not fetch: {error}"
+    if os.environ.get("CI") or os.environ.get("HDM_REQUIRE_BROWSER"):
+        pytest.fail(missing)
+    pytest.skip(missing)
 
 
 # Not for the whole session: Playwright's event loop would still run in other tests that start their own.

@@ -47,6 +47,9 @@ _APPEND = """(source) => {
   return model.cells.length - 1;
 }"""
 _OUTPUTS = "(index) => window.testedPanel.content.widgets[index].model.outputs.toJSON()"
+_START = """(code) => {
+  window.testedPanel.context.sessionContext.session.kernel.requestExecute({ code, store_history: false });
+}"""
 _EXECUTE = """async ([code, milliseconds]) => {
   const { kernel } = window.testedPanel.context.sessionContext.session;
   const request = kernel.requestExecute({ code, store_history: false });
@@ -61,6 +64,8 @@ _SELECTION = """() => {
   return [content.activeCellIndex, content.mode, content.model.cells.length, content.selectedCells.length];
 }"""
 _COLLAPSE = "() => { const { shell } = window.jupyterapp; if (!shell.leftCollapsed) shell.collapseLeft(); }"
+_SAVE = "() => window.testedPanel.context.save()"
+_RESTART = "() => window.testedPanel.context.sessionContext.session.kernel.restart()"
 _SHUTDOWN = "() => window.testedPanel?.context.sessionContext.shutdown()"
 
 
@@ -84,18 +89,24 @@ class JupyterServer:
         Where a notebook is shown, below the server's root; `{name}` stands for its file.
     home : Path
         An empty folder for notebooks, settings and logs.
+    files : dict of str to str, optional
+        What lies in the folder of the notebooks when the server starts, by name.
     """
 
-    def __init__(self, module: str, arguments: list[str], address: str, home: Path) -> None:
+    def __init__(
+        self, module: str, arguments: list[str], address: str, home: Path, files: dict[str, str] | None = None
+    ) -> None:
         self._address = address
         self._root = home / "root"
         self._log_path = home / "server.log"
         self._root.mkdir(parents=True)
+        for name, text in (files or {}).items():
+            (self._root / name).write_text(text)
         _write_settings(home / "settings")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
-        command = [sys.executable, "-m", module, f"--port={self._port}", *arguments]
+        command = [sys.executable, "-m", module, *arguments, f"--port={self._port}"]
         command = [part.replace("{root}", str(self._root)) for part in command]
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(
@@ -132,6 +143,15 @@ class JupyterServer:
                 self._process.wait(0.1)
             except subprocess.TimeoutExpired:
                 continue
+
+    @property
+    def address(self) -> str:
+        """Of the server's own page."""
+        return f"http://127.0.0.1:{self._port}/"
+
+    def file(self, address: str) -> Path:
+        """Where the notebook at this address is stored."""
+        return self._root / re.sub(r"\?.*", "", address).rsplit("/", 1)[1]
 
     def log(self) -> str:
         """What the server has written so far."""
@@ -186,6 +206,12 @@ def voila(home: Path) -> JupyterServer:
     return JupyterServer("voila", arguments, "voila/render/{name}", home)
 
 
+def marimo(home: Path, source: str) -> JupyterServer:
+    """marimo: this notebook of it, a Python file, run as an app."""
+    arguments = ["run", "{root}/notebook.py", "--headless", "--no-token", "--host=127.0.0.1"]
+    return JupyterServer("marimo", arguments, "", home, {"notebook.py": source})
+
+
 def _server_arguments() -> list[str]:
     return [
         "--no-browser",
@@ -207,6 +233,8 @@ def _environment(home: Path) -> dict[str, str]:
         "JUPYTERLAB_SETTINGS_DIR": "settings",
         "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
         "IPYTHONDIR": "ipython",
+        "XDG_CONFIG_HOME": "config",
+        "XDG_STATE_HOME": "state",
     }
     users = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "IPYTHON"))}
     return {**users, **{name: str(home / folder) for name, folder in own.items()}, "JUPYTER_PLATFORM_DIRS": "1"}
@@ -218,6 +246,10 @@ def _write_settings(folder: Path) -> None:
     news = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
     (settings / "notification.jupyterlab-settings").write_text(json.dumps(news))
     (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": "JupyterLab Light"}))
+    # Notebooks are saved with their widgets, as a user may choose.
+    manager = folder / "@jupyter-widgets" / "jupyterlab-manager"
+    manager.mkdir(parents=True)
+    (manager / "plugin.jupyterlab-settings").write_text(json.dumps({"saveState": True}))
 
 
 def find_chromium() -> str | None:
@@ -239,7 +271,9 @@ class Complaints:
 
     def _logged(self, message: ConsoleMessage) -> None:
         text = f"{message.text} ({message.location.get('url', '')})"
-        if message.type == "error" and self._OURS.search(text):
+        # An exported page looks for the packages of its widgets beside itself first.
+        beside = "ERR_FILE_NOT_FOUND" in message.text
+        if message.type == "error" and not beside and self._OURS.search(text):
             self._found.append(f"console error: {text}")
 
     def _raised(self, error: Error) -> None:
@@ -265,7 +299,13 @@ class NotebookPage:
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
-        page.goto(address)
+        self._address = address
+        self.reload()
+
+    def reload(self) -> None:
+        """Load the page again; the kernel is the same."""
+        page = self.page
+        page.goto(self._address)
         page.wait_for_function(
             "() => window.jupyterapp && document.querySelector('.jp-CodeCell')", timeout=2 * TIMEOUT_MS
         )
@@ -287,6 +327,10 @@ class NotebookPage:
     def execute(self, code: str) -> str:
         """Run code in the kernel without a cell, so that the notebook stays as it is; its output as text."""
         return _text(self.page.evaluate(_EXECUTE, [code, TIMEOUT_MS]))
+
+    def start(self, code: str) -> None:
+        """Start code in the kernel, which may be its last."""
+        self.page.evaluate(_START, code)
 
     def value(self, expression: str) -> Any:
         """The value of a Python expression, which must be a literal when written with `repr`."""
@@ -310,6 +354,14 @@ class NotebookPage:
     def hide_file_browser(self) -> None:
         """Give its room to the notebook; it would take most of a narrow window."""
         self.page.evaluate(_COLLAPSE)
+
+    def save(self) -> None:
+        """Save the notebook, with the state of its widgets."""
+        self.page.evaluate(_SAVE)
+
+    def restart_kernel(self) -> None:
+        """Restart the kernel; no cell is run."""
+        self.page.evaluate(_RESTART)
 
     def close(self) -> None:
         """End the kernel."""

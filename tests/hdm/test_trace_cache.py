@@ -1,5 +1,8 @@
 """A network that was refused is not traced again, until it has changed in a way that may matter."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from window_checks import random_image, randomized
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
+from hdm_widgets.hdm.trace_cache import TraceCache
 from hdm_widgets.windowed import Network, WindowedInference, Windows
 from hdm_widgets.windowed import network as network_module
 
@@ -34,6 +38,42 @@ def traces(monkeypatch):
 
     monkeypatch.setattr(network_module, "trace", traced)
     return done
+
+
+def test_scans_that_begin_at_once_share_a_trace(monkeypatch, traces):
+    model = randomized(made(lambda: hw.UNet(1, 1, 4, 1)))
+    asked = threading.Semaphore(0)
+    get, trace = TraceCache.get, network_module.trace
+
+    def noted(*arguments, **keywords):
+        asked.release()
+        return get(*arguments, **keywords)
+
+    def late(network, image):
+        # Not before all three have asked for a trace.
+        for _ in range(3):
+            assert asked.acquire(timeout=60)
+        asked.release(3)
+        return trace(network, image)
+
+    monkeypatch.setattr(TraceCache, "get", noted)
+    monkeypatch.setattr(network_module, "trace", late)
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(lambda _: scan(model), range(3)))
+    assert len(traces) == 1
+    for result in results:
+        np.testing.assert_array_equal(result.values, results[0].values)
+        assert result.plan.backend == "windowed"
+
+
+def test_a_scan_that_was_stopped_is_not_traced(traces):
+    model = randomized(made(lambda: hw.UNet(1, 1, 4, 1)))
+    explainer = hdm.HausdorffDistanceMasks(IMAGE.shape[-1], IMAGE.shape[-2])
+    explainer.generate_masks(6, 8)
+    prepared = explainer.prepare(model, IMAGE, IMAGE[0].numpy() > 0.5, None, -1, inference="windowed")
+    first = next(prepared.updates(lambda: True))
+    assert (first.done, traces) == (0, [])
+    assert first.result.plan.reason == "the scan was stopped"
 
 
 class Refused(nn.Module):

@@ -15,9 +15,13 @@ class Shell(InteractiveShell):
         # Not `__main__`, which is pytest.
         super().__init__(config=config, ipython_dir=str(folder), user_module=ModuleType("notebook"))
         self.cell = None
+        self.message = "cell"
 
     def get_parent(self):
-        return {"metadata": {"cellId": self.cell}}
+        return {"header": {"msg_id": self.message}, "metadata": {"cellId": self.cell}}
+
+    def set_parent(self, parent):
+        """The parent of what is displayed, which is the same here."""
 
     def run(self, cell, source=""):
         """Run a cell; what its last line gives."""

@@ -120,6 +120,53 @@ def test_items_in_the_order_of_their_distance_to_the_center(hang, space):
     assert shown(gallery) == sorted(indices, key=lambda i: ((places[i] - center) ** 2).sum())
 
 
+# -- what is saved with a notebook --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_the_first_twelve_items_are_saved_without_a_look_into_the_data_set(hang, space, places, sort):
+    gallery, _ = hang(space)
+    gallery.sort = sort
+    places.broken.update(range(24))
+    try:
+        gallery.show(np.arange(1, 24))
+    finally:
+        places.broken.clear()
+    saved = OnScreen(gallery)["_saved"]
+    assert [one["index"] for one in saved] == shown(gallery)[:12]
+    for one in saved:
+        index = one["index"]
+        assert one["iou"] == (places.iou[index] if np.isfinite(places.iou[index]) else "nan")
+        assert (one["height"], one["width"], one["caption"]) == (5, 7, "")
+        # These images are as small as their thumbnails.
+        np.testing.assert_array_equal(decoded(one["image"]), in_bytes(places.images[index]))
+        np.testing.assert_array_equal(unpacked(one["truth"]), places.masks[index])
+        np.testing.assert_array_equal(unpacked(one["predicted"]), places.drawn[index])
+        assert one["ignored"] == b""
+
+
+def test_masks_of_large_images_are_saved_smaller(hang, space, monkeypatch):
+    monkeypatch.setattr("hdm_widgets.widgets.latent.gallery._LONGEST_SAVED", 3)
+    gallery, _ = hang(space)
+    gallery.show(np.array([1, 2]))
+    saved = {one["index"]: one for one in OnScreen(gallery)["_saved"]}
+    # Of 5 x 7 pixels every third of every third row: rows 1 and 4, columns 1 and 4.
+    assert {(one["height"], one["width"]) for one in saved.values()} == {(2, 2)}
+    # Item 1 has two true rows and two that are drawn, item 2 has three each.
+    for index in (1, 2):
+        for kind in ("truth", "predicted"):
+            assert unpacked(saved[index][kind], 2, 2).tolist() == [[True, True], [False, False]]
+
+
+def test_captions_are_saved_and_an_empty_gallery_saves_nothing(hang, space):
+    gallery, _ = hang(space)
+    gallery.caption(Column("site", "Site", np.array([f"place {i}" for i in range(24)]), own=False))
+    gallery.show(np.array([7]))
+    assert [one["caption"] for one in OnScreen(gallery)["_saved"]] == ["place 7"]
+    gallery.show(np.empty(0, np.int64))
+    assert OnScreen(gallery)["_saved"] == []
+
+
 @pytest.mark.parametrize("sort", SORTS)
 def test_nothing_to_show(hang, space, sort):
     gallery, _ = hang(space)

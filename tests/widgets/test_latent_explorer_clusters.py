@@ -97,6 +97,35 @@ def test_clusters_are_sought_in_the_background_when_there_are_none(explore, bare
     assert shown.legend["legend"] == expected.legend
 
 
+def test_a_search_pauses_with_the_last_view_and_begins_anew_with_the_next(explore, bare_space, gate):
+    explorer = explore(bare_space)
+    shown = LatentScreen(explorer)
+    gate.begin()
+    gate.let(1)
+    shown.toolbar.ask("view", view="a", event="shown")
+    shown.toolbar.ask("view", view="b", event="shown")
+    shown.toolbar.ask("view", view="a", event="removed")
+    gate.let(1)
+    assert shown.table["busy"] == "Comparing clusterings: 2 done …"
+    shown.toolbar.ask("view", view="b", event="removed")
+    gate.free()
+    for thread in threading.enumerate():
+        if thread.name == "clusters":
+            thread.join(SECONDS)
+    assert (shown.table["rows"], shown.table["error"]) == ([], "")
+
+    shown.toolbar.ask("view", view="c", event="shown")
+
+    assert explorer.wait(SECONDS)
+    assert (shown.table["busy"], shown.table["error"]) == ("", "")
+    best = max(gate.found, key=lambda one: one.silhouette)
+    np.testing.assert_array_equal(explorer.space.labels_, best.labels)
+    # Nothing is sought that has been found.
+    shown.toolbar.ask("view", view="c", event="removed")
+    shown.toolbar.ask("view", view="d", event="shown")
+    assert shown.table["busy"] == ""
+
+
 def test_as_many_clusters_as_asked_for(explore, space):
     explorer = explore(space)
     shown = LatentScreen(explorer)

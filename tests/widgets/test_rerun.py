@@ -202,3 +202,75 @@ def test_a_latent_explorer_and_what_it_explains_stay_and_go_together(notebook, s
     notebook.run("a", "1")
     assert repr(latent) == "LatentExplorer(closed)"
     assert explorers() == []
+
+
+# -- interact -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def interact(notebook, monkeypatch):
+    """A function that makes an `interactive` of a function of x in a cell, and gives what moves its slider."""
+    notebook.kernel = object()
+    monkeypatch.setattr("ipywidgets.widgets.widget_output.get_ipython", lambda: notebook)
+    monkeypatch.setattr("ipywidgets.widgets.interaction.clear_output", lambda wait: None)
+    monkeypatch.setattr("ipywidgets.widgets.interaction.display", lambda shown: None)
+
+    def begin(function):
+        notebook.run("interact", f"w = ipywidgets.interactive({function}, x=(0, 9))\nw.update()")
+        slider = notebook.user_ns["w"].children[0]
+
+        def move(x):
+            # A message of the browser is no cell.
+            notebook.cell, notebook.message = None, f"move to {x}"
+            slider.value = x
+
+        return move
+
+    return begin
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["lambda x: make()", "lambda x: ipywidgets.VBox([make()])", "lambda x: [make(), make()][x % 2]"],
+    ids=["explorer", "in a box", "one of two"],
+)
+def test_what_an_interact_replaces_is_closed(interact, function):
+    move = interact(function)
+    count = len(explorers())
+    assert count in (1, 2)
+    for x in (1, 2, 3):
+        before = explorers()
+        assert CLOSED not in map(repr, before)
+        move(x)
+        assert {*map(repr, before)} == {CLOSED}
+        assert len(explorers()) == count
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "lambda x: named.get(x) or named.setdefault(x, make())",
+        "(lambda kept: lambda x: kept.get(x) or kept.setdefault(x, make()))({})",
+        "lambda x, kept={}: kept.get(x) or kept.setdefault(x, make())",
+    ],
+    ids=["a variable", "closure", "default"],
+)
+def test_what_an_interact_keeps_stays_open(interact, function):
+    move = interact(f"(lambda of: lambda x: of(x))({function})")
+    for x in (1, 2, 3):
+        move(x)
+    assert len(explorers()) == 4
+    assert CLOSED not in map(repr, explorers())
+
+
+def test_what_an_interact_fails_to_replace_is_closed(interact, notebook, monkeypatch):
+    monkeypatch.setattr("ipywidgets.widgets.interaction.get_ipython", lambda: notebook)
+    monkeypatch.setattr(notebook, "showtraceback", lambda *_, **__: None)
+    move = interact("lambda x: make() if x != 7 else 1 / 0")
+    (before,) = explorers()
+    move(7)
+    # The function failed, and what it gave last is still its result.
+    assert explorers() == [before]
+    move(8)
+    assert repr(before) == CLOSED
+    assert len(explorers()) == 1

@@ -209,6 +209,7 @@ class HDMExplorer(Explorer, Part):
         self._channels = len(shown)
         self._names = names
         self._unwanted: dict[str, Any] | None = None
+        self._paused = False  # because nobody sees the scan
         self.exception: Exception | None = None
         super().__init__(
             circle_size=source.grid.circle_size,
@@ -234,7 +235,7 @@ class HDMExplorer(Explorer, Part):
         self.observe(self._switch_class, names=["target"])
         self.on_request("run", lambda _: self.run())
         self.on_request("cancel", self._cancel_asked)
-        self._begin()
+        self._begin(self)
         self.run()
 
     # -- for users ------------------------------------------------------------------------------
@@ -250,6 +251,7 @@ class HDMExplorer(Explorer, Part):
         self._check_open()
         with self._publishing:
             channel, grid = check_channel(self.channel, self._channels), self._grid
+            self._paused = False
             self._latest = self.exception = None
             self._scanned = self._settings()
             self.error = ""
@@ -268,9 +270,26 @@ class HDMExplorer(Explorer, Part):
         with self._publishing:
             if self.status == "running":
                 self._worker.cancel()
-                self._show()
-                self._inspect()
-                self.status = "cancelled"
+            if self.status == "running" or self._paused:
+                self._paused = False
+                self._show_stopped("cancelled")
+
+    def _show_stopped(self, status: str) -> None:
+        self._show()
+        self._inspect()
+        self.status = status
+
+    def _pause(self) -> None:
+        with self._publishing:
+            if self.status == "running" and self._worker.pause():
+                self._paused = True
+                self._show_stopped("idle")
+
+    def _resume(self) -> None:
+        # What has been measured is in the explainer's cache: the scan goes on where it stopped.
+        with self._publishing:
+            if self._paused:
+                self.run()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the scan to end, however it ends.
@@ -286,6 +305,7 @@ class HDMExplorer(Explorer, Part):
             False if it still runs.
         """
         self._check_open()
+        self._resume()
         return self._worker.wait(timeout)
 
     def _end(self) -> None:

@@ -62,6 +62,7 @@ class ClusterTable(Part):
         self._lock = threading.RLock()
         self._worker = LatestJob("clusters")
         self._found: Callable[[], None] | None = None
+        self._paused = False  # because nobody sees the table
         self._clusters: tuple[Cluster, ...] = ()
         super().__init__(most=min(_MOST_CLUSTERS, len(space) - 1))
         self.on_request("cluster", lambda asked: self.find(asked["count"] or None))
@@ -82,6 +83,7 @@ class ClusterTable(Part):
     def find(self, count: int | None) -> None:
         """Cluster the items anew, in the background; None: the best clustering found."""
         with self._lock:
+            self._paused = False
             self.error = ""
             self.n_clusters = count or 0
             self.busy = "Comparing clusterings …" if count is None else f"Looking for {count} clusters …"
@@ -100,7 +102,20 @@ class ClusterTable(Part):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing is sought; False if that took longer than `timeout` seconds."""
+        self.resume()
         return self._worker.wait(timeout)
+
+    def pause(self) -> None:
+        """Stop a search that nobody sees and nobody waits for."""
+        with self._lock:
+            self._paused = self._paused or (self.busy != "" and self._worker.pause())
+
+    def resume(self) -> None:
+        """Begin a search anew that was paused."""
+        with self._lock:
+            paused = self._paused
+        if paused:
+            self.find(self.n_clusters or None)
 
     def close(self) -> None:
         """Stop the search, remove the widget and free the space."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Never
 import ipywidgets
 import numpy as np
 import traitlets
+from IPython.display import HTML
 from numpy.typing import NDArray
 
 from hdm_widgets._validation import advise_on_keywords, check_choice
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 __all__ = ["LatentExplorer"]
 
 _CLUSTER_NAME = re.compile(r"cluster \d+")
+_NOT_IN_MARIMO = """<p><b>marimo cannot show the latent explorer:</b> its map is drawn by ipywidgets and bqplot. Open
+the notebook in JupyterLab, Notebook 7 or Voila. Here <code>HDMExplorer</code> works, and the space itself does:
+<code>space.frame()</code>, <code>space.cluster()</code>, <code>space.neighbors(index)</code>.</p>"""
 _BACKGROUNDS = {"expected_iou": "Expected IoU", "none": "None"}
 _COLOR_CHOICES = ("auto", "scale", "categories")
 
@@ -182,7 +186,7 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         self._recolor()
         self._scatter.show_surface(background != "none")
         self._publish()
-        self._begin()
+        self._begin(self._toolbar)
         self._table.start()
 
     # -- for users ------------------------------------------------------------------------------
@@ -270,6 +274,12 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         """Wait for clusters that are sought in the background; False if that takes longer than `timeout` seconds."""
         self._check_open()
         return self._table.wait(timeout)
+
+    def _pause(self) -> None:
+        self._table.pause()
+
+    def _resume(self) -> None:
+        self._table.resume()
 
     def _end(self) -> None:
         for part in (self._toolbar, self._legend, self._gallery, self._table, self._explanation, self._scatter):
@@ -490,6 +500,10 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
                 self._history.put(members, name)
         else:
             self._combine(members, self.mode, name)
+
+    def _display_(self) -> HTML:
+        """What marimo shows, which has no ipywidgets but anywidgets."""
+        return HTML(_NOT_IN_MARIMO)  # type: ignore[no-untyped-call]
 
     def __repr__(self) -> str:
         return "LatentExplorer(closed)" if self._ended else f"LatentExplorer({self._space!r})"

@@ -20,6 +20,9 @@ __all__ = ["SORTS", "Gallery", "selection_row"]
 SORTS = ("lowest IoU first", "highest IoU first", "nearest to the center first", "in data set order")
 _LONGEST = 320
 _MOST_AT_ONCE = 64
+# What a saved notebook or an exported page keeps: so many images, their masks no longer than this in pixels.
+_MOST_SAVED = 12
+_LONGEST_SAVED = 128
 
 
 class Gallery(Part):
@@ -60,6 +63,8 @@ class Gallery(Part):
     captions_version = traitlets.Int(0).tag(sync=True)
     _about = traitlets.Dict().tag(**MESSAGE)
     _items: Any = traitlets.Instance(np.ndarray).tag(**MESSAGE)
+    # The first items as thumbnails, for pages without a kernel, which nobody can ask for images.
+    _saved: Any = traitlets.List().tag(**MESSAGE)
 
     def __init__(self, space: LatentSpace) -> None:
         _, height, width = space.collection_.image_shape
@@ -81,7 +86,9 @@ class Gallery(Part):
 
     def show(self, indices: NDArray[np.int64]) -> None:
         """Show these items, in the order that `sort` asks for."""
-        self._items = self._sorted(indices).astype(np.int32)
+        items = self._sorted(indices).astype(np.int32)
+        self._items = items
+        self._saved = [self._saved_item(int(index)) for index in items[:_MOST_SAVED]]
 
     def on_changed(self, say: Callable[[str], None]) -> None:
         """Call `say` once with a text, when an image that is read again is not the one of the map."""
@@ -130,22 +137,51 @@ class Gallery(Part):
             self._say = None
         return {"images": entries}, buffers
 
+    def _caption(self, index: int) -> str:
+        return "" if self._captions is None else self._captions.text(index)
+
+    def _saved_item(self, index: int) -> dict[str, Any]:
+        """An item without a look into the data set, which may be slow: its thumbnail, and its masks made smaller."""
+        space = self._space
+        if space is None:
+            raise RuntimeError("the gallery is closed")
+        collection = space.collection_
+        step = -(-max(collection.image_shape[1:]) // _LONGEST_SAVED)
+        small = (slice(step // 2, None, step),) * 2
+        truth, predicted, *ignored = (mask[small] for mask in self._masks(space, index))
+        return {
+            "index": index,
+            "iou": space.iou_[index],
+            "caption": self._caption(index),
+            "height": truth.shape[0],
+            "width": truth.shape[1],
+            "image": png(np.array(collection.thumbnails[index])),
+            "truth": bits(truth),
+            "predicted": bits(predicted),
+            "ignored": bits(ignored[0]) if ignored else b"",
+        }
+
+    @staticmethod
+    def _masks(space: LatentSpace, index: int) -> list[NDArray[np.bool_]]:
+        """Truth and prediction of an item, and the pixels that do not count, if there may be any."""
+        truth, predicted = space.truth(index), space.prediction(index)
+        if space.collection_.ignored is None:
+            return [truth, predicted]
+        ignored = space.ignored(index)
+        # What is ignored is neither hit nor missed nor added.
+        return [truth, predicted & ~ignored, ignored]
+
     def _entry(self, index: int) -> tuple[dict[str, Any], list[bytes]]:
         space = self._space
         if space is None:
             raise RuntimeError("the gallery is closed")
-        caption = "" if self._captions is None else self._captions.text(index)
-        entry = {"index": index, "iou": space.iou_[index], "caption": caption, "error": ""}
+        entry = {"index": index, "iou": space.iou_[index], "caption": self._caption(index), "error": ""}
         try:
             image = png(space.picture(index), longest=_LONGEST)
         except (ValueError, TypeError, OSError) as error:
             entry["error"] = str(error)
             image = png(np.array(space.collection_.thumbnails[index]))
-        if space.collection_.ignored is None:
-            return entry, [image, bits(space.truth(index)), bits(space.prediction(index))]
-        ignored = space.ignored(index)
-        # What is ignored is neither hit nor missed nor added.
-        return entry, [image, bits(space.truth(index)), bits(space.prediction(index) & ~ignored), bits(ignored)]
+        return entry, [image, *(bits(mask) for mask in self._masks(space, index))]
 
     def close(self) -> None:
         """Remove the widget and free the space."""

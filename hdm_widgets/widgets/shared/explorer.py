@@ -9,6 +9,7 @@ from typing import Any
 import ipywidgets
 import traitlets
 
+from hdm_widgets.widgets.shared.part import Part
 from hdm_widgets.widgets.shared.rerun import close_on_rerun
 
 __all__ = ["Explorer", "InvalidTraitError", "close_all"]
@@ -21,15 +22,21 @@ class InvalidTraitError(traitlets.TraitError, ValueError):
 class Explorer(ipywidgets.DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
     """Base of the widgets that users make.
 
-    A subclass calls `_begin` at the end of its `__init__`. It checks traits in methods `_valid_<trait>` and lists these
-    traits in `_check = traitlets.validate("this", "that")(Explorer._checked)`. Its `_end` frees what it holds.
+    A subclass calls `_begin` at the end of its `__init__`, with the part that is on screen whenever the widget is. Its
+    `_pause` stops the work that nobody sees, its `_resume` goes on with it, and its `_end` frees what it holds. It
+    checks traits in methods `_valid_<trait>` and lists these traits in
+    `_check = traitlets.validate("this", "that")(Explorer._checked)`.
     """
 
     _ended: bool | None = None  # until `_begin`
 
-    def _begin(self) -> None:
-        """From here on traits are checked; the widget closes when its cell runs again and nobody holds it."""
+    def _begin(self, part: Part) -> None:
+        """From here on traits are checked, and it pauses while it is seen nowhere.
+
+        It closes when its cell, or the function of its `interact`, runs again and nobody holds it.
+        """
         self._ended = False
+        part.on_views(lambda seen: self._resume() if seen else self._pause())
         self._stop_watching: Callable[[], None] = close_on_rerun(self)
 
     def close(self) -> None:
@@ -42,6 +49,14 @@ class Explorer(ipywidgets.DOMWidget):  # type: ignore[misc]  # ipywidgets has no
         self.layout.close()
         super().close()
         self._end()
+
+    def _pause(self) -> None:
+        """Stop the work in the background: the last view was taken off its page."""
+        raise NotImplementedError
+
+    def _resume(self) -> None:
+        """Go on with what was paused, if anything was: there is a view again, or somebody waits for the work."""
+        raise NotImplementedError
 
     def _end(self) -> None:
         """Stop what runs, and free what is held; the widget is closed already."""

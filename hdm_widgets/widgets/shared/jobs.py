@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -27,6 +29,14 @@ def _end_all() -> None:
         job.wait(_LAST_SECONDS)
 
 
+def _give_back_memory() -> None:
+    """Let glibc return what was freed to the system: it keeps the memory of a thread for threads to come."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
 class LatestJob:
     """Runs one job at a time in a thread; a newer job stops the running one and takes its place.
 
@@ -46,6 +56,7 @@ class LatestJob:
         self._stop: threading.Event | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._waiting = 0
         _all.add(self)
 
     def submit(self, job: Job) -> None:
@@ -71,6 +82,14 @@ class LatestJob:
             if self._stop is not None:
                 self._stop.set()
 
+    def pause(self) -> bool:
+        """Cancel, unless somebody waits for the job or there is none; whether there is something to do again later."""
+        with self._condition:
+            if self._thread is None or self._waiting:
+                return False
+            self.cancel()
+            return True
+
     def close(self) -> None:
         """Cancel, and take no further job."""
         with self._condition:
@@ -80,7 +99,11 @@ class LatestJob:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing runs; False if that took longer than `timeout` seconds."""
         with self._condition:
-            return self._condition.wait_for(lambda: self._thread is None, timeout)
+            self._waiting += 1
+            try:
+                return self._condition.wait_for(lambda: self._thread is None, timeout)
+            finally:
+                self._waiting -= 1
 
     def _work(self) -> None:
         while True:
@@ -95,6 +118,8 @@ class LatestJob:
             except BaseException:
                 self._rest()
                 raise
+            if stop.is_set():
+                _give_back_memory()
 
     def _rest(self) -> None:
         """There is no work, and no thread, any more."""

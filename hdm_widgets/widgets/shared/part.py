@@ -8,6 +8,7 @@ from typing import Any
 
 import anywidget
 
+from hdm_widgets._validation import check_choice
 from hdm_widgets.widgets.shared.wire import to_wire
 
 __all__ = ["Part", "read_static"]
@@ -15,6 +16,8 @@ __all__ = ["Part", "read_static"]
 _STATIC = Path(__file__).parents[2] / "static"
 
 Handler = Callable[[dict[str, Any]], Any]
+# What a view tells of itself: it is seen, it was taken off its page, its page was closed or is loaded again.
+_EVENTS = ("shown", "removed", "closed")
 
 
 def read_static(name: str) -> str:
@@ -31,12 +34,32 @@ class Part(anywidget.AnyWidget):
 
     def __init__(self, **traits: Any) -> None:
         self._handlers: dict[str, Handler] = {}
+        self._views: set[str] = set()
         super().__init__(**traits)
         self.on_msg(self._receive)
 
     def on_request(self, name: str, handler: Handler) -> None:
         """Answer the requests of this name."""
         self._handlers[name] = handler
+
+    def on_views(self, callback: Callable[[bool], Any]) -> None:
+        """Call this with True when a view is seen, and with False when the last one was taken off its page.
+
+        A page that is closed takes nothing off: who opens it again finds what has been done meanwhile.
+        """
+
+        def told(asked: dict[str, Any]) -> None:
+            view, event = str(asked["view"]), check_choice("event", asked["event"], _EVENTS)
+            was_seen = view in self._views
+            if event == "shown":
+                self._views.add(view)
+                callback(True)
+                return
+            self._views.discard(view)
+            if event == "removed" and was_seen and not self._views:
+                callback(False)
+
+        self.on_request("view", told)
 
     def _receive(self, _widget: Any, content: Any, _buffers: Any) -> None:
         if not isinstance(content, dict):

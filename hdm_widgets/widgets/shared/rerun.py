@@ -1,13 +1,15 @@
-"""Close a widget when its notebook cell has run again, unless the user still holds it."""
+"""Close a widget when what made it has run again, a cell or the function of an `interact`, unless it is still held."""
 
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from collections.abc import Callable, Iterable
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
+import ipywidgets
 import numpy as np
 from comm.base_comm import BaseComm
 
@@ -19,6 +21,9 @@ _MOST_OBJECTS = 1_000_000
 
 def close_on_rerun(widget: Any) -> Callable[[], None]:
     """Close a widget when the cell now running has run once more and no variable of the notebook holds the widget.
+
+    The same if the function of an `ipywidgets.interact` is running: it runs again with every move of a slider, and what
+    it made before is taken off the page.
 
     Parameters
     ----------
@@ -35,11 +40,23 @@ def close_on_rerun(widget: Any) -> Callable[[], None]:
     except ImportError:
         return _nothing
     shell: Any = get_ipython()
+    if shell is None:
+        return _nothing
+    reference = weakref.ref(widget)
+    stops = [_watch_cell(reference, shell), _watch_interact(reference, shell)]
+
+    def stop() -> None:
+        for one in stops:
+            one()
+
+    return stop
+
+
+def _watch_cell(reference: weakref.ref[Any], shell: Any) -> Callable[[], None]:
     parent: dict[str, Any] = getattr(shell, "get_parent", dict)() or {}
     cell = parent.get("metadata", {}).get("cellId")
     if cell is None:
         return _nothing
-    reference = weakref.ref(widget)
     runs_again = False
 
     def before_cell(info: Any) -> None:
@@ -64,17 +81,45 @@ def close_on_rerun(widget: Any) -> Callable[[], None]:
     return stop
 
 
-def is_held(wanted: object, shell: Any) -> bool:
-    """Whether a variable of the notebook leads to an object.
+def _watch_interact(reference: weakref.ref[Any], shell: Any) -> Callable[[], None]:
+    host = _running_interact()
+    if host is None or not host.clear_output:
+        return _nothing
+    output, runs_again = host.out, False
+
+    def captured(change: Any) -> None:
+        # The output has an id as long as the function runs.
+        nonlocal runs_again
+        made = reference()
+        if change["new"]:
+            runs_again = True
+        elif runs_again and made is not None and not is_held(made, shell, host):
+            made.close()
+
+    output.observe(captured, names=["msg_id"])
+    return lambda: output.unobserve(captured, names=["msg_id"])
+
+
+def _running_interact() -> Any:
+    """The `interactive` whose function is running, the innermost one; None if there is none."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code is ipywidgets.interactive.update.__code__:
+            return frame.f_locals["self"]
+        frame = frame.f_back
+    return None
+
+
+def is_held(wanted: object, shell: Any, *more: object) -> bool:
+    """Whether a variable of the notebook, or one of `more`, leads to an object.
 
     Followed are containers, attributes, closures and other widgets' children. What IPython keeps by itself (`Out`, `_`)
     and modules, classes and the widgets' own registry do not count.
     """
     shell_names: dict[str, Any] = shell.user_ns_hidden
     missing = object()
-    found: list[Any] = [
-        value for name, value in list(shell.user_ns.items()) if shell_names.get(name, missing) is not value
-    ]
+    variables = list(shell.user_ns.items())
+    found: list[Any] = [*more, *(value for name, value in variables if shell_names.get(name, missing) is not value)]
     never = (ModuleType, type, CodeType, FrameType, BaseComm, type(shell))
     seen = {id(shell.user_ns), id(shell_names), id(shell.user_ns.get("Out"))}
     while found:

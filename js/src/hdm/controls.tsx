@@ -24,7 +24,7 @@ const LAYERS: [Layer, string][] = [
 ];
 
 export function Controls({ view, helpId }: { view: ViewState; helpId: string }) {
-  const { traits, set } = view.python;
+  const { gone, traits, set } = view.python;
   const { height, width } = traits._about.value;
   const side = Math.min(height, width);
   return (
@@ -36,6 +36,7 @@ export function Controls({ view, helpId }: { view: ViewState; helpId: string }) 
           min={1}
           max={Math.max(Math.floor(side / 2), traits.circle_size.value)}
           value={traits.circle_size.value}
+          disabled={gone.value !== ""}
           onDraft={(circleSize) => {
             view.draft.value = circleSize === null ? null : { circleSize };
           }}
@@ -47,6 +48,7 @@ export function Controls({ view, helpId }: { view: ViewState; helpId: string }) 
           min={1}
           max={Math.max(Math.floor(side / 4), traits.offset.value)}
           value={traits.offset.value}
+          disabled={gone.value !== ""}
           onDraft={(offset) => {
             view.draft.value = offset === null ? null : { offset };
           }}
@@ -83,8 +85,13 @@ export function Controls({ view, helpId }: { view: ViewState; helpId: string }) 
         <Layers view={view} />
       </div>
       <p class="hdm-note hdm-keys" id={helpId}>
-        <kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> move · <kbd>Enter</kbd> pin · <kbd>Esc</kbd>{" "}
-        release
+        <kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> move
+        {!gone.value && (
+          <>
+            {" "}
+            · <kbd>Enter</kbd> pin · <kbd>Esc</kbd> release
+          </>
+        )}
       </p>
     </div>
   );
@@ -144,7 +151,7 @@ function Colors({ view }: { view: ViewState }) {
 const titled = (name: string): string => name[0].toUpperCase() + name.slice(1);
 
 function ChannelChoice({ view }: { view: ViewState }) {
-  const { traits, set } = view.python;
+  const { gone, traits, set } = view.python;
   const { channels } = traits._about.value;
   const id = useId();
   // A list comes from Python; it stays on offer after another choice.
@@ -159,15 +166,21 @@ function ChannelChoice({ view }: { view: ViewState }) {
   );
   if (several.current) options.push([String(several.current), several.current.map(name).join(" + ")]);
   const value = String(chosen);
+  const disabled = gone.value !== "";
   const choose = (text: string) =>
     set("channel", text === String(several.current) ? (several.current ?? -1) : Number(text));
   return (
     <div class="hdm-row">
       <span id={id}>Channel</span>
       {options.length <= 5 ? (
-        <Choice labelledBy={id} options={options} value={value} onChange={choose} />
+        <Choice labelledBy={id} options={options} value={value} disabled={disabled} onChange={choose} />
       ) : (
-        <select aria-labelledby={id} value={value} onChange={(event) => choose(event.currentTarget.value)}>
+        <select
+          aria-labelledby={id}
+          value={value}
+          disabled={disabled}
+          onChange={(event) => choose(event.currentTarget.value)}
+        >
           {options.map(([option, text]) => (
             <option key={option} value={option}>
               {text}
@@ -180,7 +193,7 @@ function ChannelChoice({ view }: { view: ViewState }) {
 }
 
 function ClassChoice({ view }: { view: ViewState }) {
-  const { traits, set } = view.python;
+  const { gone, traits, set } = view.python;
   const classes = traits._classes.value;
   const id = useId();
   if (!classes.length) return null;
@@ -190,6 +203,7 @@ function ClassChoice({ view }: { view: ViewState }) {
       <select
         id={id}
         value={String(traits.target.value)}
+        disabled={gone.value !== ""}
         onChange={(event) => set("target", Number(event.currentTarget.value))}
       >
         {classes.map(([number, name]) => (

@@ -15,7 +15,7 @@ import type { ViewState } from "./view_state";
 const STRIPES = 20;
 
 export function Inspector({ view }: { view: ViewState }) {
-  const { traits } = view.python;
+  const { gone, traits } = view.python;
   const inspection = traits._inspector.value as Partial<Inspection>;
   const pinned = traits.cell.value;
   if (!pinned && !view.map.value) return null;
@@ -23,7 +23,9 @@ export function Inspector({ view }: { view: ViewState }) {
     return (
       <div class="hdm-inspector hdm-empty">
         <p class="hdm-note">
-          Click a disc, or press Enter on it, to see what the model saw there and what it predicted.
+          {gone.value
+            ? "No disc is pinned."
+            : "Click a disc, or press Enter on it, to see what the model saw there and what it predicted."}
         </p>
       </div>
     );
@@ -32,7 +34,7 @@ export function Inspector({ view }: { view: ViewState }) {
   const waiting =
     inspection.pending !== false || inspection.cell?.[0] !== row || inspection.cell?.[1] !== col;
   if (waiting) {
-    const ended = traits.status.value !== "running" && !view.at(pinned)?.measured;
+    const ended = gone.value !== "" || (traits.status.value !== "running" && !view.at(pinned)?.measured);
     return (
       <div class="hdm-inspector hdm-empty" aria-busy={!ended}>
         <p class="hdm-note">
@@ -84,7 +86,12 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
           </dd>
         </dl>
         {!prediction && <p class="hdm-note">The scan keeps no masks to compare (keep_outputs=False).</p>}
-        <button type="button" class="hdm-button" onClick={() => view.python.set("cell", null)}>
+        <button
+          type="button"
+          class="hdm-button"
+          disabled={view.python.gone.value !== ""}
+          onClick={() => view.pin(null)}
+        >
           Release
         </button>
       </div>

@@ -1,7 +1,6 @@
 // How far the scan is, and what can be done about it.
 import { number } from "../shared/codec";
 import { count, distance, duration } from "../shared/format";
-import { GONE } from "../shared/traits";
 import { HatchingLegend, IgnoredLegend } from "./hatching";
 import type { MapMessage } from "./python_state";
 import type { ViewState } from "./view_state";
@@ -11,14 +10,12 @@ export function Progress({ view }: { view: ViewState }) {
   const status = traits.status.value;
   const map = traits._map.value as Partial<MapMessage>;
   const { done = 0, total = 0, stride = 1, seconds = 0, secondsLeft = null } = map;
-  const running = status === "running";
+  // A scan without its kernel has ended, whatever Python said last.
+  const running = status === "running" && !gone.value;
   const reached = done === 0 ? "before the first disc" : `at ${count(done)} of ${count(total)}`;
   const text = {
-    idle: "Not started",
-    running:
-      done === 0
-        ? "Starting"
-        : `${stride > 1 ? "Coarse map" : "Refining"} · ${count(done)} of ${count(total)}`,
+    idle: done === 0 ? "Not started" : `Paused ${reached}`,
+    running: gone.value ? `Stopped ${reached}` : runningText(done, total, stride),
     done: `Complete · ${count(total)} discs in ${duration(seconds)}`,
     cancelled: `Cancelled ${reached}${done ? "; what was measured stays" : ""}`,
     error: `Stopped ${reached}`,
@@ -42,33 +39,45 @@ export function Progress({ view }: { view: ViewState }) {
           <p>{traits.error.value}</p>
         </div>
       )}
-      {(failure.value || gone.value) && (
+      {failure.value && !gone.value && (
         <div class="hdm-error" role="alert">
-          <b>{gone.value ? "No connection to Python" : "Python could not do that"}</b>
-          <p>{gone.value ? GONE : failure.value}</p>
+          <b>Python could not do that</b>
+          <p>{failure.value}</p>
         </div>
       )}
       <div class="hdm-foot" data-status={status}>
         <span class="hdm-status" role="status">
-          {view.unanswered.value && !gone.value ? "Waiting for the kernel: another cell is running" : text}
+          {view.unanswered.value ? "Waiting for the kernel: another cell is running" : text}
         </span>
-        <div
-          class="hdm-progress"
-          role="progressbar"
-          aria-label="Scan"
-          aria-valuemin={0}
-          aria-valuemax={100}
-          aria-valuenow={percent}
-        >
-          <i style={{ width: `${100 * traits.progress.value}%` }} />
-        </div>
+        {/* In the place of the bar, so that nothing moves. */}
+        {gone.value ? (
+          <span class="hdm-gone" role="alert">
+            {gone.value}
+          </span>
+        ) : (
+          <div
+            class="hdm-progress"
+            role="progressbar"
+            aria-label="Scan"
+            aria-valuemin={0}
+            aria-valuemax={100}
+            aria-valuenow={percent}
+          >
+            <i style={{ width: `${100 * traits.progress.value}%` }} />
+          </div>
+        )}
         {running && secondsLeft !== null && <span class="hdm-left">{duration(secondsLeft)} left</span>}
         {running ? (
           <button type="button" class="hdm-button" onClick={() => request("cancel")}>
             Cancel
           </button>
         ) : (
-          <button type="button" class="hdm-button" onClick={() => request("run")}>
+          <button
+            type="button"
+            class="hdm-button"
+            disabled={gone.value !== ""}
+            onClick={() => request("run")}
+          >
             {status === "error" ? "Try again" : "Run again"}
           </button>
         )}
@@ -76,6 +85,11 @@ export function Progress({ view }: { view: ViewState }) {
       <Fine view={view} />
     </>
   );
+}
+
+function runningText(done: number, total: number, stride: number): string {
+  if (done === 0) return "Starting";
+  return `${stride > 1 ? "Coarse map" : "Refining"} · ${count(done)} of ${count(total)}`;
 }
 
 /** Small print: how the scan is computed, and what the hatching means. */

@@ -147,8 +147,8 @@ export interface PythonState extends Omit<Python<Traits>, "ask"> {
   failure: Signal<string>;
 }
 
-export function pythonState(model: AnyModel<Traits>): PythonState {
-  const { ask, ...python } = connect(model, NAMES);
+export function pythonState(model: AnyModel<Traits>, el: Element): PythonState {
+  const { ask, ...python } = connect(model, NAMES, el);
   const { circle_size, offset, channel } = python.traits;
   const failure = signal("");
   return {

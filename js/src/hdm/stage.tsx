@@ -41,7 +41,6 @@ export function Stage({ view, helpId }: { view: ViewState; helpId: string }) {
   const point = (cell: Cell | null) => {
     if (!sameCell(cell, view.cursor.value)) view.cursor.value = cell;
   };
-  const pin = (cell: Cell | null) => view.python.set("cell", cell ? [cell[0], cell[1]] : null);
 
   const keyed = (event: KeyboardEvent) => {
     const step = STEPS[event.key];
@@ -51,10 +50,10 @@ export function Stage({ view, helpId }: { view: ViewState; helpId: string }) {
       const middle: Cell = [Math.floor(rows(grid) / 2), Math.floor(cols(grid) / 2)];
       point(here ? neighbor(grid, here, step[0], step[1]) : middle);
     } else if (event.key === "Enter" || event.key === " ") {
-      if (here) pin(here);
+      if (here) view.pin(here);
     } else if (event.key === "Escape") {
       point(null);
-      pin(null);
+      view.pin(null);
     } else {
       return;
     }
@@ -77,7 +76,7 @@ export function Stage({ view, helpId }: { view: ViewState; helpId: string }) {
         aria-describedby={helpId}
         onPointerMove={(event) => point(cellUnder(event))}
         onPointerLeave={() => point(null)}
-        onClick={(event) => pin(cellUnder(event))}
+        onClick={(event) => view.pin(cellUnder(event))}
         onKeyDown={keyed}
         onBlur={() => point(null)}
       >
@@ -228,7 +227,8 @@ function described(view: ViewState, cell: Cell): { value: string; note: string }
   const found = view.at(cell);
   const value = found ? distance(found.value, view.python.traits._about.value) : "";
   if (found?.measured) return { value, note: "" };
-  const yet = view.python.traits.status.value === "running" ? " yet" : "";
+  const { gone, traits } = view.python;
+  const yet = traits.status.value === "running" && !gone.value ? " yet" : "";
   return { value: value && `about ${value}`, note: `not measured${yet}` };
 }
 

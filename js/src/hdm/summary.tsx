@@ -4,7 +4,7 @@ import { type Cell, cols } from "../shared/geometry";
 import type { ViewState } from "./view_state";
 
 export function Summary({ view }: { view: ViewState }) {
-  const { traits } = view.python;
+  const { gone, traits } = view.python;
   const about = traits._about.value;
   const { truthEmpty } = about;
   const map = view.map.value;
@@ -25,9 +25,9 @@ export function Summary({ view }: { view: ViewState }) {
       <button
         type="button"
         class="hdm-stat"
-        disabled={map.stale || noChange}
+        disabled={map.stale || noChange || gone.value !== ""}
         title={`Pin row ${cell(index)[0]}, column ${cell(index)[1]}`}
-        onClick={() => view.python.set("cell", [...cell(index)])}
+        onClick={() => view.pin(cell(index))}
       >
         <span class="hdm-note">{name}</span>
         <b>{index < 0 ? "–" : distance(map.raw[index], about)}</b>

@@ -52,6 +52,8 @@ export interface ViewState {
   draft: Signal<{ circleSize?: number; offset?: number } | null>;
   /** Python has not started the scan of these settings for a while. */
   unanswered: ReadonlySignal<boolean>;
+  /** Pin a cell, or none; nothing happens without a kernel, which alone can look into a cell. */
+  pin(cell: Cell | null): void;
   /** What the map has for a cell; null where it has nothing. */
   at(cell: Cell): Found | null;
   dispose(): void;
@@ -76,7 +78,8 @@ export function viewState(python: PythonState): ViewState {
       scanned.offset === traits.offset.value &&
       sameChannel(scanned.channel, traits.channel.value);
     unanswered.value = false;
-    const timer = same ? undefined : setTimeout(() => (unanswered.value = true), PATIENCE);
+    const timer =
+      same || python.gone.value ? undefined : setTimeout(() => (unanswered.value = true), PATIENCE);
     return () => clearTimeout(timer);
   });
 
@@ -147,6 +150,9 @@ export function viewState(python: PythonState): ViewState {
     cursor,
     draft,
     unanswered,
+    pin(cell) {
+      if (!python.gone.value) python.set("cell", cell && [cell[0], cell[1]]);
+    },
     at([row, col]) {
       const shown = map.value;
       if (!shown || shown.stale || row >= rows(shown.grid) || col >= cols(shown.grid)) return null;

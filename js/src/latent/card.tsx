@@ -2,7 +2,6 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { maskSize, putPixels, resized, striped } from "../shared/canvas";
 import { compared, palette } from "../shared/errors";
-import type { Size } from "../shared/geometry";
 import type { Python } from "../shared/traits";
 import type { Item } from "./image_store";
 import type { GalleryTraits } from "./python_state";
@@ -22,6 +21,7 @@ interface Props {
 export function Card({ item, side, found, python, report, theme }: Props) {
   const { traits } = python;
   const about = traits._about.value;
+  const gone = python.gone.value !== "";
   const three = traits.layers.value === "three";
   const highlighted = traits.highlighted.value === item;
   const frame = { width: `${side}px`, height: `${Math.round((side * about.height) / about.width)}px` };
@@ -32,27 +32,32 @@ export function Card({ item, side, found, python, report, theme }: Props) {
         type="button"
         class="hdm-layers"
         aria-pressed={highlighted}
+        disabled={gone}
         aria-label={`Item ${item}${iou ? `, ${iou}` : ""}: highlight its point on the map`}
         title={found?.error || `Item ${item}: highlight its point on the map`}
         onClick={() => python.set("highlighted", highlighted ? null : item)}
       >
         <span class="hdm-frame" style={frame}>
-          {found ? <img src={found.url} alt="" /> : <span class="hdm-wait" />}
-          {found && !three && <Masks found={found} size={about} kind="overlay" theme={theme} />}
+          {found ? <img src={found.url} alt="" /> : <span class={`hdm-wait ${gone ? "hdm-never" : ""}`} />}
+          {found && !three && <Masks found={found} kind="overlay" theme={theme} />}
         </span>
         {three && (
           <>
             <span class="hdm-frame" style={frame}>
-              {found && <Masks found={found} size={about} kind="truth" theme={theme} />}
+              {found && <Masks found={found} kind="truth" theme={theme} />}
             </span>
             <span class="hdm-frame" style={frame}>
-              {found && <Masks found={found} size={about} kind="errors" theme={theme} />}
+              {found && <Masks found={found} kind="errors" theme={theme} />}
             </span>
           </>
         )}
       </button>
       <div class="hdm-caption">
-        {found?.error ? <span class="hdm-missed">not readable</span> : <span>{iou ?? "…"}</span>}
+        {found?.error ? (
+          <span class="hdm-missed">not readable</span>
+        ) : (
+          <span>{iou ?? (gone ? "image not saved" : "…")}</span>
+        )}
         {found?.caption && (
           <span class="hdm-note" title={`${traits.caption_by.value}: ${found.caption}`}>
             {found.caption}
@@ -63,6 +68,7 @@ export function Card({ item, side, found, python, report, theme }: Props) {
             type="button"
             class="hdm-explain"
             title="Which parts of this image does the mask depend on?"
+            disabled={gone}
             onClick={async (event) => {
               const root = event.currentTarget.closest(".hdm-latent");
               const { error } = await python.ask("explain", { item });
@@ -94,8 +100,6 @@ type Kind = "truth" | "errors" | "overlay";
 
 interface MasksProps {
   found: Item;
-  /** Of the masks. */
-  size: Size;
   kind: Kind;
   theme: string | null;
 }
@@ -106,8 +110,9 @@ const NAMES: Record<Kind, string> = {
   overlay: "Hit, missed and added",
 };
 
-function Masks({ found, size, kind, theme }: MasksProps) {
+function Masks({ found, kind, theme }: MasksProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
+  const { size } = found;
   useLayoutEffect(() => {
     if (!canvas.current) return;
     const colors = palette(canvas.current, kind === "overlay" ? 165 : 255);

@@ -31,8 +31,11 @@ export function Clusters({ python }: { python: Python<ClusterTraits> }) {
     });
   const most = Math.max(traits.most.value, traits.n_clusters.value);
   const counts = Array.from({ length: Math.max(0, most - 1) }, (_, i) => i + 2);
-  const busy = traits.busy.value;
-  const error = traits.error.value || failure;
+  const disabled = python.gone.value !== "";
+  // A search without its kernel has ended, whatever Python said last.
+  const stopped = disabled && traits.busy.value !== "";
+  const busy = disabled ? "" : traits.busy.value;
+  const error = traits.error.value || (disabled ? "" : failure);
   const ask = async (request: string, more: Record<string, unknown>) =>
     setFailure((await python.ask(request, more)).error ?? "");
   return (
@@ -40,13 +43,14 @@ export function Clusters({ python }: { python: Python<ClusterTraits> }) {
       <div class="hdm-clusters-head">
         <h3>Clusters</h3>
         <span class="hdm-note" role="status">
-          {busy || traits.about.value}
+          {stopped ? "The search for clusters was not finished." : busy || traits.about.value}
         </span>
         <span class="hdm-space" />
         <Pick
           label="Number"
           options={[["0", "best found"], ...counts.map((n): [string, string] => [String(n), String(n)])]}
           value={String(traits.n_clusters.value)}
+          disabled={disabled}
           onChange={(value) => ask("cluster", { count: Number(value) })}
         />
       </div>
@@ -92,6 +96,7 @@ export function Clusters({ python }: { python: Python<ClusterTraits> }) {
                   key={row.label}
                   row={row}
                   thumbnails={thumbnails}
+                  disabled={disabled}
                   chosen={traits.chosen.value === row.label}
                   onChoose={() => ask("choose", { label: row.label })}
                 />
@@ -107,20 +112,22 @@ export function Clusters({ python }: { python: Python<ClusterTraits> }) {
 interface RowProps {
   row: ClusterRow;
   thumbnails: DataView | undefined;
+  disabled: boolean;
   chosen: boolean;
   onChoose(): void;
 }
 
-function Row({ row, thumbnails, chosen, onChoose }: RowProps) {
+function Row({ row, thumbnails, disabled, chosen, onChoose }: RowProps) {
   const url = usePng(thumbnails);
   return (
-    <tr class={chosen ? "hdm-chosen" : ""} onClick={onChoose}>
+    <tr class={chosen ? "hdm-chosen" : ""} onClick={disabled ? undefined : onChoose}>
       <td class="hdm-left-cell">
         <button
           type="button"
           class="hdm-cluster"
           aria-pressed={chosen}
           title="Select its items"
+          disabled={disabled}
           onClick={(event) => {
             event.stopPropagation();
             onChoose();

@@ -27,7 +27,7 @@ export function Gallery({ python, store }: { python: Python<GalleryTraits>; stor
           <ImageGrid python={python} store={store} items={items.value} />
         </>
       ) : (
-        <Nothing empty={current.value?.name} />
+        <Nothing empty={current.value?.name} gone={python.gone.value !== ""} />
       )}
     </section>
   );
@@ -65,6 +65,7 @@ function Head({ python, name, shown }: { python: Python<GalleryTraits>; name: st
           label="Sort"
           options={traits.sorts.value.map((sort) => [sort, sort])}
           value={traits.sort.value}
+          disabled={python.gone.value !== ""}
           onChange={(sort) => python.set("sort", sort)}
         />
         <span class="hdm-pick">
@@ -86,7 +87,14 @@ function Head({ python, name, shown }: { python: Python<GalleryTraits>; name: st
   );
 }
 
-function Nothing({ empty }: { empty: string | undefined }) {
+function Nothing({ empty, gone }: { empty: string | undefined; gone: boolean }) {
+  if (gone) {
+    return (
+      <div class="hdm-nothing">
+        <p>{empty === undefined ? "Nothing is selected." : `Nothing is left in ${empty}.`}</p>
+      </div>
+    );
+  }
   return (
     <div class="hdm-nothing">
       <svg viewBox="0 0 64 48" width="64" height="48" aria-hidden="true">

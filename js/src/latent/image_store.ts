@@ -1,12 +1,15 @@
 // Images and masks of items: asked for when they come into view, kept for a while.
-import { signal } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
 import { number, unpackBits, type WireNumber } from "../shared/codec";
+import type { Size } from "../shared/geometry";
 import { pngAddress } from "../shared/png";
 import type { Python } from "../shared/traits";
 import type { GalleryTraits } from "./python_state";
 
 export interface Item {
   url: string;
+  /** Of the masks. */
+  size: Size;
   truth: Uint8Array;
   predicted: Uint8Array;
   /** Pixels that do not count; null if all do. */
@@ -22,6 +25,13 @@ interface Entry {
   iou: WireNumber;
   caption: string;
   error: string;
+}
+
+interface Parts {
+  image: DataView;
+  truth: DataView;
+  predicted: DataView;
+  ignored?: DataView;
 }
 
 const AT_ONCE = 6;
@@ -64,12 +74,25 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
   const wait = () => {
     clearTimeout(timer);
     slow.value = false;
-    if (asked.size) timer = setTimeout(() => (slow.value = true), SLOW);
+    if (asked.size && !python.gone.value) timer = setTimeout(() => (slow.value = true), SLOW);
   };
 
   const drop = (item: number) => {
     URL.revokeObjectURL(kept.get(item)?.url ?? "");
     kept.delete(item);
+  };
+  const keep = (entry: Entry, { height, width }: Size, parts: Parts) => {
+    drop(entry.index);
+    const mask = (packed: DataView) => unpackBits(packed, height * width);
+    kept.set(entry.index, {
+      ...entry,
+      size: { height, width },
+      iou: number(entry.iou),
+      url: pngAddress(parts.image),
+      truth: mask(parts.truth),
+      predicted: mask(parts.predicted),
+      ignored: parts.ignored?.byteLength ? mask(parts.ignored) : null,
+    });
   };
   const fetchSome = async (items: number[]) => {
     const started = version;
@@ -78,20 +101,13 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
     if (started !== version) return;
     for (const item of items) asked.delete(item);
     wait();
-    error.value = reply.error ?? "";
-    const { height, width, ignored: withIgnored } = python.traits._about.value;
-    const each = withIgnored ? 4 : 3;
+    // The toolbar says once for all parts that there is no kernel.
+    error.value = python.gone.value ? "" : (reply.error ?? "");
+    const size = python.traits._about.value;
+    const each = size.ignored ? 4 : 3;
     ((reply.images as Entry[] | undefined) ?? []).forEach((entry, i) => {
       const [image, truth, predicted, ignored] = reply.buffers.slice(each * i, each * (i + 1));
-      drop(entry.index);
-      kept.set(entry.index, {
-        ...entry,
-        iou: number(entry.iou),
-        url: pngAddress(image),
-        truth: unpackBits(truth, height * width),
-        predicted: unpackBits(predicted, height * width),
-        ignored: ignored ? unpackBits(ignored, height * width) : null,
-      });
+      keep(entry, size, { image, truth, predicted, ignored });
     });
     for (const item of kept.keys()) {
       if (kept.size <= MOST_KEPT) break;
@@ -112,6 +128,14 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
     arrived.value++;
   };
   const stop = python.traits.captions_version.subscribe(forget);
+  const stopSaved = effect(() => {
+    if (!python.gone.value) return;
+    wait();
+    for (const { index, iou, caption, ...saved } of python.traits._saved.value) {
+      if (!kept.has(index)) keep({ index, iou, caption, error: "" }, saved, saved);
+    }
+    arrived.value = arrived.peek() + 1;
+  });
   return {
     arrived,
     round,
@@ -127,6 +151,7 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
       return found;
     },
     want(items) {
+      if (python.gone.value) return;
       const missing = items.filter((item) => !kept.has(item) && !asked.has(item));
       for (const item of missing) asked.add(item);
       for (let i = 0; i < missing.length; i += AT_ONCE) void fetchSome(missing.slice(i, i + AT_ONCE));
@@ -139,6 +164,7 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
     },
     dispose() {
       stop();
+      stopSaved();
       forget();
     },
   };

@@ -30,6 +30,8 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   const points = readPoints(python.traits._points.peek());
   const tip = tooltip(root, python);
   const stopForgetting = python.traits.legend.subscribe(() => tip.forget());
+  // bqplot and ipywidgets know nothing of it: the style sheet takes their lasso and buttons away.
+  const stopFollowing = python.gone.subscribe((gone) => root.classList.toggle("hdm-no-kernel", gone !== ""));
   let pressed: { x: number; y: number; mode: Mode | null; moved: number } | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -45,7 +47,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     clearTimeout(timer);
     if (pressed) pressed.moved = Math.max(pressed.moved, distance(pressed, event));
     const figure = plot(event);
-    if (!figure || event.buttons) return tip.hide();
+    if (!figure || event.buttons || python.gone.value) return tip.hide();
     const { clientX, clientY } = event;
     timer = setTimeout(() => {
       const found = under(figure, clientX, clientY);
@@ -60,7 +62,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   const down = (event: PointerEvent) => {
     const figure = plot(event);
     pressed =
-      figure && event.button === 0
+      figure && event.button === 0 && !python.gone.value
         ? { x: event.clientX, y: event.clientY, mode: modifier(event), moved: 0 }
         : null;
     left();
@@ -83,7 +85,11 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   };
   const key = (event: KeyboardEvent) => {
     delete frame?.dataset.byPointer;
-    if ((event.target as Element).closest("input, select, textarea, summary, .hdm-latent-below")) return;
+    if (
+      python.gone.value ||
+      (event.target as Element).closest("input, select, textarea, summary, .hdm-latent-below")
+    )
+      return;
     const pressedKey = event.key.toLowerCase();
     if ((event.ctrlKey || event.metaKey) && !event.shiftKey && pressedKey === "z") void python.ask("undo");
     else if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -107,6 +113,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     ended.abort();
     clearTimeout(timer);
     stopForgetting();
+    stopFollowing();
     tip.dispose();
   };
 }

@@ -108,6 +108,18 @@ export interface SelectionRow {
   median: WireNumber;
 }
 
+/** An item as it is saved with the notebook: a thumbnail, and its masks in the size of the thumbnail. */
+export interface SavedItem extends Size {
+  index: number;
+  iou: WireNumber;
+  caption: string;
+  image: DataView;
+  truth: DataView;
+  predicted: DataView;
+  /** No byte if all pixels count. */
+  ignored: DataView;
+}
+
 export interface GalleryTraits {
   sort: string;
   sorts: string[];
@@ -122,6 +134,8 @@ export interface GalleryTraits {
   /** `ignored`: a mask of the pixels that do not count comes with every item. */
   _about: Size & { total: number; full: boolean; ignored?: boolean };
   _items: ArrayMessage;
+  /** The first of the items, for pages without a kernel. */
+  _saved: SavedItem[];
 }
 
 export const GALLERY = [
@@ -137,6 +151,7 @@ export const GALLERY = [
   "captions_version",
   "_about",
   "_items",
+  "_saved",
 ] as const;
 
 export interface ClusterRow {

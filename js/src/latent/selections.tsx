@@ -8,6 +8,7 @@ export function Selections({ python }: { python: Python<GalleryTraits> }) {
   const { traits } = python;
   const [renaming, setRenaming] = useState<number | null>(null);
   const [error, setError] = useState("");
+  const disabled = python.gone.value !== "";
   const list = traits.selections.value;
   const active = traits.active.value;
   const ask = async (request: string, more: Record<string, unknown> = {}) => {
@@ -33,6 +34,7 @@ export function Selections({ python }: { python: Python<GalleryTraits> }) {
                 type="button"
                 class="hdm-selection"
                 aria-pressed={position === active}
+                disabled={disabled}
                 onClick={() => ask("activate", { position })}
                 onDblClick={() => setRenaming(position)}
               >
@@ -44,6 +46,7 @@ export function Selections({ python }: { python: Python<GalleryTraits> }) {
               </button>
             )}
             <Menu
+              disabled={disabled}
               name={selection.name}
               other={active !== null && active !== position ? list[active].name : null}
               onRename={() => setRenaming(position)}
@@ -56,7 +59,7 @@ export function Selections({ python }: { python: Python<GalleryTraits> }) {
       <button
         type="button"
         class="hdm-new"
-        disabled={active === null}
+        disabled={disabled || active === null}
         title="The next lasso starts a new selection (N)"
         onClick={() => ask("begin")}
       >
@@ -101,6 +104,7 @@ function NameField({ name, onDone }: { name: string; onDone(name: string | null)
 }
 
 interface MenuProps {
+  disabled: boolean;
   name: string;
   /** The active selection, if it is another one. */
   other: string | null;
@@ -109,7 +113,7 @@ interface MenuProps {
   onRemove(): void;
 }
 
-function Menu({ name, other, onRename, onCombine, onRemove }: MenuProps) {
+function Menu({ disabled, name, other, onRename, onCombine, onRemove }: MenuProps) {
   const close = (target: EventTarget | null) =>
     (target as Element).closest("details")?.removeAttribute("open");
   const entry = (text: string, act: () => void) => (
@@ -123,6 +127,14 @@ function Menu({ name, other, onRename, onCombine, onRemove }: MenuProps) {
       {text}
     </button>
   );
+  // A summary cannot be disabled as a button can.
+  if (disabled) {
+    return (
+      <button type="button" class="hdm-menu-off" aria-label={`More for ${name}`} disabled>
+        ⋯
+      </button>
+    );
+  }
   return (
     <details
       class="hdm-menu"

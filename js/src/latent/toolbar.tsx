@@ -3,14 +3,15 @@ import { useState } from "preact/hooks";
 import { Choice } from "../shared/choice";
 import { bytes } from "../shared/codec";
 import { count } from "../shared/format";
-import { GONE, type Python } from "../shared/traits";
+import type { Python } from "../shared/traits";
 import { Pick } from "./pick";
 import type { Mode, ToolbarTraits } from "./python_state";
 
 export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
   const { traits } = python;
   const [failure, setFailure] = useState("");
-  const error = python.gone.value ? GONE : failure;
+  const gone = python.gone.value;
+  const disabled = gone !== "";
   const ask = async (request: string) => {
     const reply = await python.ask(request);
     setFailure(reply.error ?? "");
@@ -26,13 +27,14 @@ export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
           ["subtract", "Subtract"],
         ]}
         value={traits.mode.value}
+        disabled={disabled}
         onChange={(mode) => python.set("mode", mode)}
       />
       <button
         type="button"
         class="hdm-button"
         title="Undo the last change of the selections (Ctrl Z)"
-        disabled={!traits.can_undo.value}
+        disabled={disabled || !traits.can_undo.value}
         onClick={() => ask("undo")}
       >
         Undo
@@ -41,20 +43,28 @@ export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
         type="button"
         class="hdm-button"
         title="Clear all selections; Undo brings them back"
+        disabled={disabled}
         onClick={() => ask("clear")}
       >
         Clear
       </button>
-      <span class="hdm-space" />
-      {error && (
+      {gone ? (
+        <span class="hdm-gone hdm-space" role="alert">
+          {gone}
+        </span>
+      ) : (
+        <span class="hdm-space" />
+      )}
+      {failure && !gone && (
         <span class="hdm-toolbar-error" role="alert">
-          {error}
+          {failure}
         </span>
       )}
       <Pick
         label="Color"
         options={traits.colors.value}
         value={traits.color_by.value}
+        disabled={disabled}
         onChange={(name) => python.set("color_by", name)}
       />
       {traits.color_modes.value.length > 1 && (
@@ -62,6 +72,7 @@ export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
           label="as"
           options={traits.color_modes.value}
           value={shownAs(traits.color_modes.value, traits.color_as.value)}
+          disabled={disabled}
           onChange={(mode) => python.set("color_as", mode)}
         />
       )}
@@ -69,12 +80,14 @@ export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
         label="Background"
         options={traits.backgrounds.value}
         value={traits.background.value}
+        disabled={disabled}
         onChange={(name) => python.set("background", name)}
       />
       <button
         type="button"
         class="hdm-button"
         title="Save the active selection as a table (CSV)"
+        disabled={disabled}
         onClick={() => ask("export")}
       >
         Export

@@ -6,10 +6,18 @@ interface Props<T extends string> {
   labelledBy?: string;
   options: [T, string][];
   value: T;
+  disabled?: boolean;
   onChange(value: T): void;
 }
 
-export function Choice<T extends string>({ label, labelledBy, options, value, onChange }: Props<T>) {
+export function Choice<T extends string>({
+  label,
+  labelledBy,
+  options,
+  value,
+  disabled,
+  onChange,
+}: Props<T>) {
   const name = useId();
   return (
     <div class="hdm-choice" role="radiogroup" aria-label={label} aria-labelledby={labelledBy}>
@@ -20,6 +28,7 @@ export function Choice<T extends string>({ label, labelledBy, options, value, on
             name={name}
             value={option}
             checked={option === value}
+            disabled={disabled}
             onChange={() => onChange(option)}
           />
           <span>{text}</span>

@@ -13,12 +13,13 @@ interface Drawn {
 /** What anywidget asks of a widget that is drawn from these traits. */
 export function part<T extends object>(
   names: readonly (keyof T & string)[],
-  draw: (python: Python<T>, el: HTMLElement) => Drawn,
+  draw: (python: Python<T>, el: HTMLElement, model: AnyModel<T>) => Drawn,
 ) {
   return {
     render({ model, el }: RenderProps<T>): () => void {
-      const python = connect(model as AnyModel<T>, names);
-      const { child, end } = draw(python, el);
+      const typed = model as AnyModel<T>;
+      const python = connect(typed, names, el);
+      const { child, end } = draw(python, el, typed);
       const hide = show(child, el);
       return () => {
         hide();

@@ -8,6 +8,7 @@ export function show(child: ComponentChild, el: HTMLElement): () => void {
     (target as HTMLElement).dataset.lmSuppressShortcuts = "true";
   };
   el.addEventListener("focusin", keepKeys);
+  el.classList.add("hdm-view");
   render(child, el);
   return () => {
     render(null, el);

@@ -13,11 +13,12 @@ interface Props {
   value: number;
   /** Commit every movement at once: for what costs nothing. */
   live?: boolean;
+  disabled?: boolean;
   onDraft?(value: number | null): void;
   onCommit(value: number): void;
 }
 
-export function Slider({ label, unit, min, max, value, live = false, onDraft, onCommit }: Props) {
+export function Slider({ label, unit, min, max, value, live = false, disabled, onDraft, onCommit }: Props) {
   const id = useId();
   const [draft, setDraft] = useState<number | null>(null);
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
@@ -52,6 +53,7 @@ export function Slider({ label, unit, min, max, value, live = false, onDraft, on
         min={min}
         max={max}
         value={shown}
+        disabled={disabled}
         style={{ "--filled": `${(100 * (shown - min)) / Math.max(1, max - min)}%` }}
         aria-valuetext={`${shown} ${unit}`}
         onInput={(event) => moved(event.currentTarget.valueAsNumber)}

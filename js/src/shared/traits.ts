@@ -1,6 +1,6 @@
 // A widget's traits as signals, and requests that Python answers.
 import type { AnyModel } from "@anywidget/types";
-import { type Signal, signal } from "@preact/signals";
+import { type ReadonlySignal, type Signal, signal } from "@preact/signals";
 
 export type Signals<T> = { readonly [K in keyof T]: Signal<T[K]> };
 
@@ -12,8 +12,8 @@ export interface Reply {
 
 export interface Python<T> {
   traits: Signals<T>;
-  /** The kernel that made the widget was restarted. */
-  gone: { readonly value: boolean };
+  /** Why there is no Python to ask, in a sentence; empty while there is. */
+  gone: ReadonlySignal<string>;
   /** Change a trait, here and in Python. */
   set<K extends keyof T>(name: K, value: T[K]): void;
   /**
@@ -28,16 +28,32 @@ export interface Python<T> {
 
 type Model = AnyModel<Record<string, unknown>>;
 
+/** As far as it is looked at here; other notebooks may have other kernels. */
+interface Kernel {
+  statusChanged?: KernelEvent;
+  disposed?: KernelEvent;
+}
+interface KernelEvent {
+  connect(listener: (kernel: unknown, status?: string) => void): unknown;
+  disconnect(listener: (kernel: unknown, status?: string) => void): unknown;
+}
+
+const ENDED_KERNEL = ["restarting", "autorestarting", "terminating", "dead"];
 const PATIENCE = 60_000; // ms
+/** The class that Jupyter gives to a widget that has no Python on this page when it is drawn. */
+export const DISCONNECTED = "jupyter-widgets-disconnected";
 export const SILENT =
   "Python does not answer. Another cell may be running, or the kernel may have stopped; try again later.";
-export const GONE = "The kernel was restarted: run the cell again.";
+export const GONE = "The kernel was restarted: run this cell again.";
+/** An exported page has no cells to run. */
+export const EXPORTED = "There is no kernel: this page shows what was saved.";
 const ENDED = "This view was closed.";
 
-/** Signals that follow the traits of a model until they are disposed of. */
+/** Signals that follow the traits of a model until they are disposed of; `el` is the element of its view. */
 export function connect<T extends object>(
   model: AnyModel<T>,
   names: readonly (keyof T & string)[],
+  el: Element,
 ): Python<T> {
   const raw = model as unknown as Model;
   const stops: (() => void)[] = [];
@@ -45,7 +61,10 @@ export function connect<T extends object>(
     raw.on(event, listener);
     stops.push(() => raw.off(event, listener));
   };
-  const gone = signal(false);
+  // Notebooks and Voila have a manager with a kernel, even if that is null; exported pages do not.
+  const manager = (raw.widget_manager ?? {}) as { kernel?: Kernel | null };
+  const why = "kernel" in manager ? GONE : EXPORTED;
+  const gone = signal(el.classList.contains(DISCONNECTED) ? why : "");
   const follow = (name: string) => {
     const value = signal(raw.get(name));
     on(`change:${name}`, () => {
@@ -67,14 +86,24 @@ export function connect<T extends object>(
     for (const id of [...waiting.keys()]) failed(id, error);
   };
   on("msg:custom", (content: Record<string, unknown>, buffers: DataView[]) => {
-    gone.value = false;
+    gone.value = "";
     settle(content.id as number, { ...content, error: (content.error as string | null) ?? null, buffers });
   });
-  // The widget manager's word for a kernel that restarts.
-  on("comm_live_update", () => {
-    gone.value = true;
-    failAll(GONE);
-  });
+  const lose = () => {
+    gone.value = why;
+    failAll(why);
+  };
+  // The widget manager's word for a kernel that restarts; the class of an anywidget stays as it was.
+  on("comm_live_update", lose);
+  // It has none for a kernel that died, which is replaced by a new one, or that was shut down.
+  const { kernel } = manager;
+  const ended = (_kernel: unknown, status?: string) => {
+    if (status === undefined || ENDED_KERNEL.includes(status)) lose();
+  };
+  for (const event of [kernel?.statusChanged, kernel?.disposed]) {
+    event?.connect(ended);
+    stops.push(() => event?.disconnect(ended));
+  }
   return {
     traits,
     gone,
@@ -90,7 +119,7 @@ export function connect<T extends object>(
           clearTimeout(timer);
           resolve(reply);
         });
-        if (gone.value) failed(own, GONE);
+        if (gone.value) failed(own, gone.value);
         else raw.send({ ...more, request, id: own });
       });
     },
