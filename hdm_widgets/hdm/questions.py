@@ -22,7 +22,7 @@ from hdm_widgets.metrics.spacing import check_spacing
 if TYPE_CHECKING:
     from hdm_widgets.hdm.result import HDMResult
 
-__all__ = ["influence", "influence_matrix", "kept_masks", "measured_as", "of_class", "read_region"]
+__all__ = ["StoredMeasure", "influence", "influence_matrix", "kept_masks", "measured_as", "of_class", "read_region"]
 
 
 def kept_masks(result: HDMResult) -> Masks:
@@ -39,45 +39,85 @@ def measured_as(
     spacing: Sequence[float] | None,
 ) -> HDMResult:
     """See `HDMResult.measure`."""
-    check_choice("name", name, MeasureName)
-    masks = kept_masks(result)
-    if spacing is None:
-        # What has no length has no unit either.
-        scale = result.settings.spacing if MEASURES[name].unit else (1.0, 1.0)
-    elif MEASURES[name].unit:
-        scale = check_spacing(spacing)
-    else:
-        raise ValueError(f"{name!r} is no length: spacing means nothing for it; drop spacing")
-    of_prediction, truth = result.settings.of_prediction, result.segment
-    if isinstance(segment, str):
-        check_choice("segment", segment, ("prediction",), "; or give a mask (H, W)")
-        of_prediction, truth = True, without(result.baseline_mask, result.ignored)
-    elif segment is not None:
-        of_prediction = False
-        truth = check_truth(segment, result.height, result.width, result.ignored).mask
-    settings = replace(result.settings, distance=name, spacing=scale, of_prediction=of_prediction)
-    if settings == result.settings and segment is None:
-        return result
-    reference = ReferenceMask(truth, empty=settings.empty, spacing=scale, ignore=result.ignored)
-    plain = windowed_measure(name, reference, result.baseline_mask)
-    same = np.array_equal(masks.predicted, result.baseline_mask)
-    measure = plain if same else windowed_measure(name, reference, masks.predicted, result.baseline_mask)
-    # Many discs change the mask in the same way.
-    found: dict[MaskPatch, float] = {}
-    values = np.full(result.values.shape, np.nan)
-    for row, col in np.argwhere(result.measured).tolist():
-        patch = masks.patches[row, col]
-        if patch not in found:
-            found[patch] = measure.distance(*masks.window(row, col))
-        values[row, col] = found[patch]
-    values[~settings.asked(result.grid)] = plain.base_distance
-    classes = None
-    if result._classes is not None and segment is None:
-        classes = result._classes.with_settings(settings)
-    return replace(
-        result, values=values, baseline=plain.base_distance, segment=truth, settings=settings, approximation=None,
-        noise=_noise(result, name, reference), _classes=classes,
-    )  # fmt: skip
+    return StoredMeasure(result, name, segment, spacing).measure(result)
+
+
+class StoredMeasure:
+    """A measure of the masks that a scan keeps, also while it runs: no mask is measured twice.
+
+    Parameters
+    ----------
+    result : HDMResult
+        Of the scan, whatever cells it has so far.
+    name, segment, spacing
+        As for `HDMResult.measure`.
+
+    Raises
+    ------
+    ValueError
+        As `HDMResult.measure` does, for what is wrong before any disc.
+    """
+
+    def __init__(
+        self,
+        result: HDMResult,
+        name: MeasureName,
+        segment: ArrayLike | Tensor | Literal["prediction"] | None = None,
+        spacing: Sequence[float] | None = None,
+    ) -> None:
+        check_choice("name", name, MeasureName)
+        masks = kept_masks(result)
+        if spacing is None:
+            # What has no length has no unit either.
+            scale = result.settings.spacing if MEASURES[name].unit else (1.0, 1.0)
+        elif MEASURES[name].unit:
+            scale = check_spacing(spacing)
+        else:
+            raise ValueError(f"{name!r} is no length: spacing means nothing for it; drop spacing")
+        of_prediction, self._truth = result.settings.of_prediction, result.segment
+        if isinstance(segment, str):
+            check_choice("segment", segment, ("prediction",), "; or give a mask (H, W)")
+            of_prediction, self._truth = True, without(result.baseline_mask, result.ignored)
+        elif segment is not None:
+            of_prediction = False
+            self._truth = check_truth(segment, result.height, result.width, result.ignored).mask
+        self._settings = replace(result.settings, distance=name, spacing=scale, of_prediction=of_prediction)
+        self._as_scanned = self._settings == result.settings and segment is None
+        self._patches = masks.patches
+        if self._as_scanned:
+            return
+        reference = ReferenceMask(self._truth, empty=self._settings.empty, spacing=scale, ignore=result.ignored)
+        plain = windowed_measure(name, reference, result.baseline_mask)
+        self._baseline = plain.base_distance
+        same = np.array_equal(masks.predicted, result.baseline_mask)
+        self._measure = plain if same else windowed_measure(name, reference, masks.predicted, result.baseline_mask)
+        self._noise = _noise(result, name, reference)
+        self._classes = None
+        if result._classes is not None and segment is None:
+            self._classes = result._classes.with_settings(self._settings)
+        # Many discs change the mask in the same way.
+        self._found: dict[MaskPatch, float] = {}
+
+    def continues(self, result: HDMResult) -> bool:
+        """Whether a result has the masks of the same scan and class, if of another time."""
+        return kept_masks(result).patches is self._patches
+
+    def measure(self, result: HDMResult) -> HDMResult:
+        """A result of the scan in this measure."""
+        if self._as_scanned:
+            return result
+        masks, found = kept_masks(result), self._found
+        values = np.full(result.values.shape, np.nan)
+        for row, col in np.argwhere(result.measured).tolist():
+            patch = masks.patches[row, col]
+            if patch not in found:
+                found[patch] = self._measure.distance(*masks.window(row, col))
+            values[row, col] = found[patch]
+        values[~self._settings.asked(result.grid)] = self._baseline
+        return replace(
+            result, values=values, baseline=self._baseline, segment=self._truth, settings=self._settings,
+            approximation=None, noise=self._noise, _classes=self._classes,
+        )  # fmt: skip
 
 
 def _noise(result: HDMResult, name: str, reference: ReferenceMask) -> Noise | None:
