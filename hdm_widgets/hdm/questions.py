@@ -99,7 +99,7 @@ class StoredMeasure:
         self._found: dict[MaskPatch, float] = {}
 
     def continues(self, result: HDMResult) -> bool:
-        """Whether a result has the masks of the same scan and class, if of another time."""
+        """Whether a result has the masks of the same scan, if of another time."""
         return kept_masks(result).patches is self._patches
 
     def measure(self, result: HDMResult) -> HDMResult:
