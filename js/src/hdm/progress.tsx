@@ -111,7 +111,7 @@ function Fine({ view }: { view: ViewState }) {
       )}
       {noise && (
         <p class="hdm-note hdm-noise">
-          The model is random: without any disc its mask changes by up to {count(noise.pixels)} px, its
+          The model is random: without any disc its mask changes by up to {count(noise.pixels)} px, its{" "}
           {about.label || "distance"} by {distance(number(noise.distance), about)}. Smaller differences in the
           map say nothing.
         </p>
