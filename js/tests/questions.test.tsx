@@ -87,12 +87,12 @@ describe("the texts of a measure", () => {
 
   it.each([
     ["hausdorff", 12.5, "12.5 px", "from the truth"],
-    ["iou", 0.25, "1 - IoU 0.250", "1 - IoU with the truth"],
-    ["dice", 0.25, "1 - Dice 0.250", "1 - Dice with the truth"],
-    ["area", 12, "area +12 px", "against the truth's area"],
-    ["area", -12, "area −12 px", "against the truth's area"],
-    ["area", 0, "area 0 px", "against the truth's area"],
-    ["flipped", 12, "12 px flipped", "flipped"],
+    ["iou", 0.25, "1 - IoU 0.250", "with the truth"],
+    ["dice", 0.25, "1 - Dice 0.250", "with the truth"],
+    ["area", 12, "area +12 px", "against that of the truth"],
+    ["area", -12, "area −12 px", "against that of the truth"],
+    ["area", 0, "area 0 px", "against that of the truth"],
+    ["flipped", 12, "12 px flipped", ""],
     ["rows", 3, "3.0", "from the truth"],
   ])("tell a value of %s", (measure, value, text, note) => {
     expect([told(value, about(measure)), valueNote(about(measure))]).toEqual([text, note]);
@@ -187,7 +187,7 @@ describe("the explorer", () => {
       _map: { ...values(-300, 40, 120, 0), baseline: -120 },
     });
     expect(stats(el)).toEqual([
-      ["Without a disc", "−120 px", "against the truth's area"],
+      ["Without a disc", "area −120 px", "against that of the truth"],
       ["Worst cell", "−300 px", "180 px worse"],
       ["Best cell", "40 px", "80 px better"],
     ]);
@@ -196,14 +196,14 @@ describe("the explorer", () => {
 
   it("sums up what flips by the cell that is most changed", () => {
     const { el, stop } = show({ _about: about("flipped"), _map: { ...values(0, 45, 7, 0), baseline: 0 } });
-    expect(stats(el)).toEqual([["Most changed", "45 px", "flipped"]]);
+    expect(stats(el)).toEqual([["Most changed", "45 px flipped"]]);
     expect(el.querySelector("[aria-label='Result type']")).toBeNull();
     stop();
   });
 
   it("sums up nothing where no disc changes the mask", () => {
     const { el, stop } = show({ _about: about("flipped"), _map: { ...values(0, 0, 0, 0), baseline: 0 } });
-    expect(stats(el)).toEqual([["Most changed", "0 px", "no disc changes the mask"]]);
+    expect(stats(el)).toEqual([["Most changed", "0 px flipped", "no disc changes the mask"]]);
     stop();
   });
 

@@ -20,6 +20,7 @@ from hdm_widgets._validation import check_channel, documents_options, takes_opti
 from hdm_widgets.hdm.circle_map import ResultType, color_table
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.occlusion import Channel
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
 from hdm_widgets.hdm.plotting import canny
@@ -72,9 +73,9 @@ class HDMExplorer(HDMTraits):
         Any of matplotlib's by its name; the trait has the name.
     opacity : float
         Of the circle map, in [0, 1].
-    measure : str, optional
-        What is shown first: "hausdorff", "hausdorff95", "mean_surface", "iou", "dice", "area", "flipped" or "rows", see
-        `distance`, which is the default.
+    measure : {"hausdorff", "hausdorff95", "mean_surface", "iou", "dice", "area", "flipped", "rows"}, optional
+        What is shown first, see `hdm.ScanOptions`; by default what the scan measures, `distance`. Without a `distance`,
+        the scan measures this.
     explain_by : {"truth", "prediction"}, optional
         What masks are compared with: the ground truth, or the model's own mask for the image without a disc. By default
         the truth, where there is one.
@@ -151,7 +152,7 @@ class HDMExplorer(HDMTraits):
         result_type: ResultType | str = ResultType.RAW,
         color_map: str | Colormap = "Blues",
         opacity: float = 0.7,
-        measure: str | None = None,
+        measure: MeasureName | None = None,
         explain_by: ExplainBy | None = None,
         display: Display | Bands | None = None,
         device: torch.device | str | None = None,

@@ -1,5 +1,5 @@
 // What the colors mean: distances, in pixels or another unit.
-import { distance, ticks } from "../shared/format";
+import { distance, tick, ticks } from "../shared/format";
 import { fraction } from "../shared/paint";
 import { useId } from "../shared/unique";
 import { constantMap, meaning } from "./texts";
@@ -38,9 +38,7 @@ export function ColorBar({ view }: { view: ViewState }) {
       <div class="hdm-ticks" aria-hidden="true">
         {marks.map((mark, index) => (
           <span key={mark} style={{ left: `${100 * fraction(mark, span)}%` }}>
-            {mark.toLocaleString("en", {
-              maximumFractionDigits: span && span.high - span.low > 20 ? 0 : decimals,
-            })}
+            {tick(mark, span && span.high - span.low > 20 ? 0 : decimals)}
             {index === marks.length - 1 && unit ? ` ${unit}` : ""}
           </span>
         ))}

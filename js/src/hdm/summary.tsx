@@ -1,7 +1,7 @@
 // What the numbers say: the mask without a disc, the most and the least harmful cell.
 import { change, distance, isZero } from "../shared/format";
 import { type Cell, cols } from "../shared/geometry";
-import { comparedWith, valueNote, worsening } from "./texts";
+import { comparedWith, told, valueNote, worsening } from "./texts";
 import type { ViewState } from "./view_state";
 
 export function Summary({ view }: { view: ViewState }) {
@@ -19,6 +19,8 @@ export function Summary({ view }: { view: ViewState }) {
     if (best < 0 || far(index) < far(best)) best = index;
   });
   const cell = (index: number): Cell => [Math.floor(index / cols(map.grid)), index % cols(map.grid)];
+  // Worse and better are told by the change; where there is none, the value says what it is.
+  const value = (raw: number) => (about.fromPrediction ? told : distance)(raw, about);
   const button = (name: string, none: string, index: number) => {
     const difference = index < 0 ? Number.NaN : worsening(map.raw[index], map.baseline, about);
     const noChange = Number.isNaN(difference) || isZero(difference, about);
@@ -33,8 +35,8 @@ export function Summary({ view }: { view: ViewState }) {
         onClick={() => view.pin(cell(index))}
       >
         <span class="hdm-note">{name}</span>
-        <b>{index < 0 ? "–" : distance(map.raw[index], about)}</b>
-        <span class="hdm-note">{Number.isNaN(difference) ? "" : hint}</span>
+        <b>{index < 0 ? "–" : value(map.raw[index])}</b>
+        {!Number.isNaN(difference) && hint && <span class="hdm-note">{hint}</span>}
       </button>
     );
   };
@@ -46,7 +48,7 @@ export function Summary({ view }: { view: ViewState }) {
         <>
           <div class="hdm-stat">
             <span class="hdm-note">Without a disc</span>
-            <b>{distance(map.baseline, about)}</b>
+            <b>{told(map.baseline, about)}</b>
             <span class="hdm-note">
               {truthEmpty ? `the ${comparedWith(about)} is empty` : valueNote(about)}
             </span>

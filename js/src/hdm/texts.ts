@@ -10,7 +10,7 @@ interface Texts {
   worse: string;
   noneBetter: string;
   noneWorse: string;
-  /** Behind a value. */
+  /** Behind a value that says what was measured. */
   note: string;
 }
 
@@ -32,7 +32,7 @@ function texts(about: About): Texts {
         worse: `How much a disc here lowers the overlap with the ${other}`,
         noneBetter: `No disc raises the overlap with the ${other}`,
         noneWorse: `No disc lowers the overlap with the ${other}`,
-        note: `${label} with the ${other}`,
+        note: `with the ${other}`,
       };
     case "area":
       return {
@@ -41,7 +41,7 @@ function texts(about: About): Texts {
         worse: `How much farther from the ${other}'s area a disc here takes that of the mask`,
         noneBetter: `No disc brings the mask's area nearer to that of the ${other}`,
         noneWorse: `No disc takes the mask's area farther from that of the ${other}`,
-        note: `against the ${other}'s area`,
+        note: `against that of the ${other}`,
       };
     case "flipped":
       return {
@@ -50,7 +50,7 @@ function texts(about: About): Texts {
         worse: "Area of the mask that flips when a disc covers this cell",
         noneBetter: "Nothing is better: masks are compared with the one without a disc",
         noneWorse: "No disc flips a pixel",
-        note: "flipped",
+        note: "",
       };
     default:
       return {
@@ -76,7 +76,7 @@ export function constantMap(about: About, type: ResultType, value: number): stri
   return { raw: `The same everywhere: ${told(value, about)}`, better: noneBetter, worse: noneWorse }[type];
 }
 
-/** What a value is measured from, to stand behind it. */
+/** What a value is measured from, to stand behind what `told` says. */
 export const valueNote = (about: About): string => texts(about).note;
 
 /** A value that says by itself what was measured; distances are what is expected. */
