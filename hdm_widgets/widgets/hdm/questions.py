@@ -63,7 +63,9 @@ class Answers:
         self._scanned, self._keep_outputs = settings, keep_outputs
         # The screen's thread and the scan's may ask at once.
         self._lock = threading.Lock()
-        self._last: tuple[Question, HDMResult, HDMResult] | None = None
+        # Answers from one result, so that going back to a question is quick.
+        self._result: HDMResult | None = None
+        self._answers: dict[Question, HDMResult] = {}
         self._stored: tuple[Question, StoredMeasure] | None = None
 
     @property
@@ -138,11 +140,12 @@ class Answers:
             If there is no such class, or a mask is empty under `empty="raise"`.
         """
         with self._lock:
-            if self._last is not None and self._last[0] == asked and self._last[1] is result:
-                return self._last[2]
-            answer = self._measured(self.scanned(result, asked.target), asked)
-            self._last = asked, result, answer
-            return answer
+            if self._result is not result:
+                self._result = result
+                self._answers.clear()
+            if asked not in self._answers:
+                self._answers[asked] = self._measured(self.scanned(result, asked.target), asked)
+            return self._answers[asked]
 
     def _measured(self, result: HDMResult, asked: Question) -> HDMResult:
         if (asked.measure, asked.explain_by) == self.own[:2]:
@@ -157,7 +160,8 @@ class Answers:
     def forget(self) -> None:
         """Free what was measured."""
         with self._lock:
-            self._last = self._stored = None
+            self._result = self._stored = None
+            self._answers.clear()
 
 
 def _label(name: str) -> str:

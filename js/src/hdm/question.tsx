@@ -6,7 +6,6 @@ const EXPLAINED: Record<string, string> = { truth: "the truth", prediction: "the
 
 export function QuestionRow({ view }: { view: ViewState }) {
   const { gone, traits, set } = view.python;
-  const id = useId();
   const measures = traits._measures.value;
   const explainedBy = traits._explained_by.value;
   const measure = traits.measure.value;
@@ -19,21 +18,17 @@ export function QuestionRow({ view }: { view: ViewState }) {
   return (
     <div class="hdm-question">
       {choice ? (
-        <div>
-          <label for={`${id}-explain`}>Explain</label>
-          <select
-            id={`${id}-explain`}
-            value={explained}
-            disabled={disabled}
-            onChange={(event) => set("explain_by", event.currentTarget.value)}
-          >
-            {explainedBy.map((name) => (
-              <option key={name} value={name} disabled={name !== explained && asScanned(measure)}>
-                {EXPLAINED[name]}
-              </option>
-            ))}
-          </select>
-        </div>
+        <List
+          label="Explain"
+          options={explainedBy.map((name) => [
+            name,
+            EXPLAINED[name],
+            name !== explained && asScanned(measure),
+          ])}
+          value={explained}
+          disabled={disabled}
+          onChange={(value) => set("explain_by", value)}
+        />
       ) : (
         explained === "prediction" && (
           <p>
@@ -42,22 +37,48 @@ export function QuestionRow({ view }: { view: ViewState }) {
         )
       )}
       {measures.length > 1 && (
-        <div>
-          <label for={`${id}-measure`}>Measure</label>
-          <select
-            id={`${id}-measure`}
-            value={measure}
-            disabled={disabled}
-            onChange={(event) => set("measure", event.currentTarget.value)}
-          >
-            {measures.map(([name, label, only]) => (
-              <option key={name} value={name} disabled={only && choice && explained !== "truth"}>
-                {label}
-              </option>
-            ))}
-          </select>
-        </div>
+        <List
+          label="Measure"
+          options={measures.map(([name, label, only]) => [
+            name,
+            label,
+            only && choice && explained !== "truth",
+          ])}
+          value={measure}
+          disabled={disabled}
+          onChange={(value) => set("measure", value)}
+        />
       )}
+    </div>
+  );
+}
+
+interface ListProps {
+  label: string;
+  /** Value, text, and whether it cannot be chosen now. */
+  options: [string, string, boolean][];
+  value: string;
+  disabled: boolean;
+  onChange(value: string): void;
+}
+
+function List({ label, options, value, disabled, onChange }: ListProps) {
+  const id = useId();
+  return (
+    <div>
+      <label for={id}>{label}</label>
+      <select
+        id={id}
+        value={value}
+        disabled={disabled}
+        onChange={(event) => onChange(event.currentTarget.value)}
+      >
+        {options.map(([option, text, unavailable]) => (
+          <option key={option} value={option} disabled={unavailable}>
+            {text}
+          </option>
+        ))}
+      </select>
     </div>
   );
 }
