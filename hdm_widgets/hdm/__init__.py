@@ -11,10 +11,12 @@ from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.circle_map import BETTER_ONLY, RAW, WORSE_ONLY, ResultType
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.noise import Noise
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions, ScanSettings
 from hdm_widgets.hdm.plan import Plan
-from hdm_widgets.hdm.result import HDMResult, ScanUpdate
+from hdm_widgets.hdm.result import HDMResult
+from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import ModelError, ModelOutputError
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Grid",
     "HDMResult",
     "HausdorffDistanceMasks",
+    "MeasureName",
     "ModelError",
     "ModelOutputError",
     "Noise",

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdm_widgets._bitmasks import MaskStore
+from hdm_widgets._bitmasks import MaskPatch, MaskStore
 from hdm_widgets._masks import without
 from hdm_widgets._validation import is_whole
+from hdm_widgets.hdm.named_measures import WindowedMeasure, windowed_measure
 from hdm_widgets.hdm.noise import Noise, noise_between
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.metrics.distance import ReferenceMask
-from hdm_widgets.metrics.windowed_distance import WindowedDistance
 from hdm_widgets.models.errors import ModelOutputError
 
 __all__ = ["ClassMasks", "MasksOfClass", "OneClass", "check_classes"]
@@ -48,6 +48,8 @@ class OneClass:
     predicted : numpy.ndarray, bool (H, W)
         For the image without a disc.
     noise : Noise or None
+    runs : tuple of numpy.ndarray, bool (H, W)
+        Masks of repeated runs on the image without a disc, of a model whose runs differ.
     """
 
     distances: NDArray[np.float64]
@@ -55,6 +57,7 @@ class OneClass:
     truth: NDArray[np.bool_]
     predicted: NDArray[np.bool_]
     noise: Noise | None
+    runs: tuple[NDArray[np.bool_], ...]
 
 
 class ClassMasks:
@@ -95,10 +98,14 @@ class ClassMasks:
         self._distances: dict[int, dict[tuple[int, int], float]] = {}
         self._baselines: dict[int, tuple[float, Noise | None]] = {}
         # Of the class that was asked for last: it may take as much memory as all masks.
-        self._measure: tuple[int, WindowedDistance] | None = None
+        self._measure: tuple[int, WindowedMeasure] | None = None
         # Class numbers that were seen, and in which cells.
         self._numbers = {int(each) for array in (predicted, cells.predicted, truth) for each in np.unique(array)}
         self._seen: set[tuple[int, int]] = set()
+
+    def with_settings(self, settings: ScanSettings) -> ClassMasks:
+        """The same masks, measured as other settings say."""
+        return ClassMasks(self._cells, self._predicted, self._truth, self._ignored, settings, self.count, self._runs)
 
     def numbers(self, measured: NDArray[np.bool_]) -> tuple[int, ...]:
         """The classes of the model, or those in its outputs for these cells, bool (rows, cols), and in the truth."""
@@ -133,7 +140,10 @@ class ClassMasks:
         truth, predicted = without(self._truth == number, self._ignored), self._predicted == number
         with self._lock:
             if self._measure is None or self._measure[0] != number:
-                self._measure = number, WindowedDistance(self._reference(truth), self._cells.predicted == number)
+                self._measure = (
+                    number,
+                    self._windowed(truth, self._cells.predicted == number, predicted),
+                )
             windowed = self._measure[1]
             if number not in self._baselines:
                 self._baselines[number] = self._unoccluded(number, truth, predicted)
@@ -145,19 +155,22 @@ class ClassMasks:
                     known[cell] = windowed.distance(row, col, window == number)
                 distances[cell] = known[cell]
             baseline, noise = self._baselines[number]
-        return OneClass(distances, baseline, truth, predicted, noise)
+        runs = tuple(run == number for run in self._runs)
+        return OneClass(distances, baseline, truth, predicted, noise, runs)
 
-    def _reference(self, truth: NDArray[np.bool_]) -> ReferenceMask:
+    def _windowed(
+        self, truth: NDArray[np.bool_], mask: NDArray[np.bool_], unoccluded: NDArray[np.bool_]
+    ) -> WindowedMeasure:
         settings = self._settings
-        return ReferenceMask(truth, empty=settings.empty, spacing=settings.spacing, ignore=self._ignored)
+        reference = ReferenceMask(truth, empty=settings.empty, spacing=settings.spacing, ignore=self._ignored)
+        return windowed_measure(settings.distance, reference, mask, unoccluded)
 
     def _unoccluded(
         self, number: int, truth: NDArray[np.bool_], predicted: NDArray[np.bool_]
     ) -> tuple[float, Noise | None]:
         """Baseline and noise of a class."""
-        reference = self._reference(truth)
         masks = [run == number for run in self._runs]
-        baseline, *runs = (WindowedDistance(reference, mask).base_distance for mask in (predicted, *masks))
+        baseline, *runs = (self._windowed(truth, mask, predicted).base_distance for mask in (predicted, *masks))
         return baseline, noise_between(runs, masks) if masks else None
 
     def arrays(self, measured: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
@@ -189,15 +202,31 @@ class MasksOfClass:
     cells : MaskStore
         Class numbers.
     number : int
+
+    Attributes
+    ----------
+    predicted : numpy.ndarray, bool (H, W)
+        The mask that all equal outside their windows.
     """
 
     def __init__(self, cells: MaskStore, number: int) -> None:
         self._cells, self._number = cells, number
+        self.predicted: NDArray[np.bool_] = cells.predicted == number
+
+    @property
+    def patches(self) -> dict[tuple[int, int], MaskPatch]:
+        """Of the class numbers: equal ones have equal masks."""
+        return self._cells.patches
 
     def mask(self, row: int, col: int) -> NDArray[np.bool_]:
         """The whole mask (H, W) of a cell."""
         mask: NDArray[np.bool_] = self._cells.mask(row, col) == self._number
         return mask
+
+    def window(self, row: int, col: int) -> tuple[int, int, NDArray[np.bool_]]:
+        """Where the window of a cell begins, and its pixels (h, w)."""
+        at_row, at_col, window = self._cells.window(row, col)
+        return at_row, at_col, window == self._number
 
 
 def _cells(measured: NDArray[np.bool_]) -> list[tuple[int, int]]:

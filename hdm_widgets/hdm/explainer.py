@@ -7,12 +7,13 @@ from contextlib import closing
 from functools import partial
 from typing import Any, Unpack
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hdm_widgets._masks import GivenMask, check_truth
+from hdm_widgets._masks import GivenMask, Ignore, check_truth, read_mask
 from hdm_widgets._validation import (
     advise_on_keywords,
     check_channel,
@@ -23,12 +24,13 @@ from hdm_widgets._validation import (
 )
 from hdm_widgets.hdm.cache import ScanCache
 from hdm_widgets.hdm.grid import Grid, check_count
-from hdm_widgets.hdm.measure import ClassMeasure, MaskMeasure, Measure, MeasuredOutput, OutputMeasure
+from hdm_widgets.hdm.measure import ClassMeasure, MaskMeasure, MeasuredOutput, OutputMeasure
 from hdm_widgets.hdm.occlusion import Occluder, OverriddenOcclusion, check_fill_length
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions, ScanSettings
 from hdm_widgets.hdm.plan import Plan
-from hdm_widgets.hdm.result import HDMResult, ScanUpdate
-from hdm_widgets.hdm.scan import PreparedScan
+from hdm_widgets.hdm.result import HDMResult
+from hdm_widgets.hdm.scan import MeasureOver, PreparedScan
+from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.distance import (
     ReferenceMask,
     hausdorff_distance,
@@ -44,6 +46,17 @@ def _first_class(truth: GivenMask) -> int:
     """The first class besides 0 that a ground truth of class numbers has; 0 if it has no other."""
     besides = truth.values[truth.values != 0]
     return int(besides.min()) if besides.size else 0
+
+
+def _no_truth(height: int, width: int, ignore: Ignore | None) -> GivenMask:
+    """Stands for a ground truth that was not given, with the pixels to ignore."""
+    nothing = np.zeros((height, width), np.bool_)
+    if isinstance(ignore, (int, float)):
+        raise ValueError(
+            f"ignore={ignore!r} is a value of a ground truth, and segment=None gives none; give a mask of the pixels "
+            "that do not count, bool (H, W)"
+        )
+    return read_mask(nothing, ignore, name="segment")
 
 
 def _segmenter_for_all(model: Model, target: int, **options: Any) -> Segmenter:
@@ -201,7 +214,7 @@ class HausdorffDistanceMasks:
         self,
         model: Model,
         image: Tensor | NDArray[Any],
-        segment: Tensor | NDArray[Any],
+        segment: Tensor | NDArray[Any] | None = None,
         device: torch.device | str | None = None,
         channel: int | Sequence[int] = -1,
         *,
@@ -219,7 +232,8 @@ class HausdorffDistanceMasks:
             have it, of any real type, also (H, W, C).
         segment : torch.Tensor or numpy.ndarray (H, W)
             The ground truth, nonzero = segment: bool, whole numbers, or floats that are 0 and 1; with `target="all"`
-            class numbers. Masked pixels of a numpy masked array do not count.
+            class numbers. Masked pixels of a numpy masked array do not count. None: the model's own mask for the image
+            without a disc, so that distances say how far each disc moves it.
         device : torch.device or str, optional
             Where to run; the model's own device by default.
         channel : int or sequence of int
@@ -260,7 +274,7 @@ class HausdorffDistanceMasks:
         self,
         model: Model,
         image: Tensor | NDArray[Any],
-        segment: Tensor | NDArray[Any],
+        segment: Tensor | NDArray[Any] | None = None,
         device: torch.device | str | None = None,
         channel: int | Sequence[int] = -1,
         **options: Unpack[ScanKeywords],
@@ -297,7 +311,7 @@ class HausdorffDistanceMasks:
         self,
         model: Model,
         image: Tensor | NDArray[Any],
-        segment: Tensor | NDArray[Any],
+        segment: Tensor | NDArray[Any] | None = None,
         device: torch.device | str | None = None,
         channel: int | Sequence[int] = -1,
         *,
@@ -328,7 +342,7 @@ class HausdorffDistanceMasks:
         self,
         model: Model,
         image: Tensor | NDArray[Any],
-        segment: Tensor | NDArray[Any],
+        segment: Tensor | NDArray[Any] | None = None,
         device: torch.device | str | None = None,
         channel: int | Sequence[int] = -1,
         **options: Unpack[ScanKeywords],
@@ -355,10 +369,15 @@ class HausdorffDistanceMasks:
         asked = ScanOptions(**options)
         grid = self.grid
         all_classes = asked.target == "all"
-        truth = check_truth(segment, self.height, self.width, asked.ignore, labels=all_classes)
+        if segment is None:
+            truth = _no_truth(self.height, self.width, asked.ignore)
+        else:
+            truth = check_truth(segment, self.height, self.width, asked.ignore, labels=all_classes)
         if all_classes:
-            truth = truth.with_class(_first_class(truth))
-            segmenter = _segmenter_for_all(model, _first_class(truth), threshold=asked.threshold, device=device)
+            # Class 1 of the model's own, which are not known yet.
+            first = 1 if segment is None else _first_class(truth)
+            truth = truth.with_class(first)
+            segmenter = _segmenter_for_all(model, first, threshold=asked.threshold, device=device)
         else:
             segmenter = Segmenter.wrap(model, target=asked.target, threshold=asked.threshold, device=device)
         preprocess = segmenter.preprocess is not None
@@ -379,6 +398,7 @@ class HausdorffDistanceMasks:
             region=None if asked.region is None else check_region(asked.region, self.height, self.width),
             own_range=preprocess,
             target=segmenter.target,
+            of_prediction=segment is None,
         )
         if all_classes and settings.distance == "custom":
             raise ValueError(
@@ -414,14 +434,17 @@ class HausdorffDistanceMasks:
         settings: ScanSettings,
         measure: type[MaskMeasure | ClassMeasure],
         truth: GivenMask,
-    ) -> Callable[[Tensor], Measure]:
+    ) -> MeasureOver:
         """What measures windows over a raw output."""
-        if settings.distance == "hausdorff":
-            ignored = truth.ignored
-            reference = ReferenceMask(truth.mask, empty=settings.empty, spacing=settings.spacing, ignore=ignored)
-            return lambda raw: measure(segmenter, reference, raw)
-        function = row_distance if settings.distance == "rows" else self.calculate_distance
-        return lambda raw: OutputMeasure(segmenter, function, truth, settings, raw)
+        if settings.distance in ("rows", "custom"):
+            function = row_distance if settings.distance == "rows" else self.calculate_distance
+
+            def measure_output(raw: Tensor, unoccluded: NDArray[np.bool_] | None = None) -> OutputMeasure:  # noqa: ARG001
+                return OutputMeasure(segmenter, function, truth, settings, raw)
+
+            return measure_output
+        reference = ReferenceMask(truth.mask, empty=settings.empty, spacing=settings.spacing, ignore=truth.ignored)
+        return partial(measure, segmenter, settings.distance, reference)
 
     def _overrides(self, method: str) -> bool:
         ours = getattr(HausdorffDistanceMasks, method)

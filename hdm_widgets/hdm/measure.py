@@ -15,9 +15,9 @@ from torch import Tensor
 
 from hdm_widgets._masks import GivenMask, to_array
 from hdm_widgets.hdm.backends import Outputs, pasted
+from hdm_widgets.hdm.named_measures import windowed_measure
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.metrics.distance import ReferenceMask, hausdorff_distance
-from hdm_widgets.metrics.windowed_distance import WindowedDistance
 from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = ["ClassMeasure", "MaskMeasure", "Measure", "MeasuredOutput", "OutputMeasure"]
@@ -45,21 +45,32 @@ class Measure(Protocol):
 
 
 class MaskMeasure:
-    """Hausdorff distance of the masks after the threshold, without the pixels that the truth ignores.
+    """A measure of the masks after the threshold, without the pixels that the truth ignores.
 
     Parameters
     ----------
     segmenter : Segmenter
+    name : str
+        A `MeasureName`.
     truth : ReferenceMask
     raw : torch.Tensor (1, classes, H, W)
         The whole output.
+    unoccluded : numpy.ndarray, bool (H, W), optional
+        The mask for the image without a disc; that of `raw` by default.
     """
 
-    def __init__(self, segmenter: Segmenter, truth: ReferenceMask, raw: Tensor) -> None:
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        name: str,
+        truth: ReferenceMask,
+        raw: Tensor,
+        unoccluded: NDArray[np.bool_] | None = None,
+    ) -> None:
         self._segmenter = segmenter
         self.mask: NDArray[np.bool_] = segmenter.binarize(raw)[0].cpu().numpy()
         self.predicted = self.mask
-        self._windowed = WindowedDistance(truth, self.mask)
+        self._windowed = windowed_measure(name, truth, self.mask, unoccluded)
         self.distance = self._windowed.base_distance
 
     def __call__(self, outputs: Outputs) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -75,10 +86,14 @@ class ClassMeasure:
     ----------
     segmenter : Segmenter
         With a target.
+    name : str
+        A `MeasureName`.
     truth : ReferenceMask
         Of the target.
     raw : torch.Tensor (1, classes, H, W)
         The whole output.
+    unoccluded : numpy.ndarray, bool (H, W), optional
+        The target's mask for the image without a disc; that of `raw` by default.
 
     Attributes
     ----------
@@ -88,7 +103,14 @@ class ClassMeasure:
         Stands for pixels for which the model has no output.
     """
 
-    def __init__(self, segmenter: Segmenter, truth: ReferenceMask, raw: Tensor) -> None:
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        name: str,
+        truth: ReferenceMask,
+        raw: Tensor,
+        unoccluded: NDArray[np.bool_] | None = None,
+    ) -> None:
         self._segmenter = segmenter
         self.count = None if segmenter.reading.form == "class numbers" else raw.shape[1]
         small = self.count is not None and self.count <= np.iinfo(np.uint8).max
@@ -98,7 +120,7 @@ class ClassMeasure:
         whole = Outputs.from_whole(np.zeros(1, np.intp), raw)
         self.predicted: NDArray[Any] = self._classes(whole)[0]
         self.mask: NDArray[np.bool_] = self.predicted == segmenter.target
-        self._windowed = WindowedDistance(truth, self.mask)
+        self._windowed = windowed_measure(name, truth, self.mask, unoccluded)
         self.distance = self._windowed.base_distance
 
     def __call__(self, outputs: Outputs) -> tuple[NDArray[np.float64], NDArray[Any]]:

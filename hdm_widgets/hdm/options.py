@@ -13,13 +13,13 @@ from torch import Tensor
 from hdm_widgets._masks import Ignore, check_ignore
 from hdm_widgets._validation import check_choice
 from hdm_widgets.hdm.grid import Grid, check_count
+from hdm_widgets.hdm.named_measures import MEASURES, MeasureInfo, MeasureName
 from hdm_widgets.hdm.occlusion import Channel, Fill, LazyOcclusion, check_fill
 from hdm_widgets.metrics.distance import EmptyPolicy
 from hdm_widgets.metrics.spacing import check_spacing
 
-__all__ = ["Distance", "InferenceMode", "ScanKeywords", "ScanOptions", "ScanSettings"]
+__all__ = ["InferenceMode", "ScanKeywords", "ScanOptions", "ScanSettings"]
 
-Distance = Literal["hausdorff", "rows"]
 InferenceMode = Literal["auto", "windowed", "full"]
 
 
@@ -29,7 +29,7 @@ class ScanKeywords(TypedDict, total=False):
     batch_size: int | None
     target: int | Literal["all"] | None
     threshold: float | None
-    distance: Distance
+    distance: MeasureName
     empty: EmptyPolicy
     spacing: tuple[float, float]
     ignore: Ignore | None
@@ -55,8 +55,11 @@ class ScanOptions:
         scan itself measures its first class besides 0. For models with exclusive classes or class numbers.
     threshold : float, optional
         Probability above which a pixel belongs to the segment; 0.5 by default.
-    distance : {"hausdorff", "rows"}
-        Hausdorff distance of the masks in pixels, or the published code's formula on the raw output.
+    distance : {"hausdorff", "hausdorff95", "mean_surface", "iou", "dice", "area", "flipped", "rows"}
+        What is measured of every mask, against the ground truth: Hausdorff distance; its 95th percentile; mean surface
+        distance; 1 - IoU; 1 - Dice; area of the mask less that of the truth; area that differs from the mask without a
+        disc, whatever the truth; or the published code's formula on the raw output. `result.measure` gives any other
+        from the masks that were kept.
     empty : {"diagonal", "inf", "nan", "raise"}
         The distance where one of the two masks, the model's or the ground truth, is empty.
     spacing : tuple of float
@@ -91,7 +94,7 @@ class ScanOptions:
     batch_size: int | None = None
     target: int | Literal["all"] | None = None
     threshold: float | None = None
-    distance: Distance = "hausdorff"
+    distance: MeasureName = "hausdorff"
     empty: EmptyPolicy = "diagonal"
     spacing: tuple[float, float] = (1, 1)
     ignore: Ignore | None = None
@@ -104,11 +107,11 @@ class ScanOptions:
     def __post_init__(self) -> None:
         if self.batch_size is not None:
             check_count("batch_size", self.batch_size)
-        check_choice("distance", self.distance, Distance, "; for your own, override calculate_distance")
+        check_choice("distance", self.distance, MeasureName, "; for your own, override calculate_distance")
         check_choice("empty", self.empty, EmptyPolicy)
         object.__setattr__(self, "spacing", check_spacing(self.spacing))
-        if self.distance == "rows" and self.spacing != (1, 1):
-            raise ValueError("distance='rows' is no length: spacing means nothing for it; drop spacing")
+        if not MEASURES[self.distance].unit and self.spacing != (1, 1):
+            raise ValueError(f"distance={self.distance!r} is no length: spacing means nothing for it; drop spacing")
         if self.ignore is not None:
             check_ignore(self.ignore)
         object.__setattr__(self, "fill", check_fill(self.fill))
@@ -127,7 +130,7 @@ class ScanOptions:
                 "target='all' measures the classes from the masks that a scan keeps; drop keep_outputs=False, or say "
                 "which class: target=1"
             )
-        if self.distance != "hausdorff":
+        if self.distance == "rows":
             raise ValueError(
                 f"distance={self.distance!r} is measured on the raw output, and target='all' keeps masks; make one "
                 "scan for each class"
@@ -158,8 +161,8 @@ class ScanSettings:
         Channels that the discs covered; -1 for all.
     normalize : bool
     fill : {"minimum", "mean", "blur"}, float or tuple of float
-    distance : {"hausdorff", "rows", "custom"}
-        "custom": a subclass with its own `calculate_distance`.
+    distance : str
+        As the keyword; "custom": a subclass with its own `calculate_distance`.
     empty : {"diagonal", "inf", "nan", "raise"}
     spacing : tuple of float
         (row, col), height and width of a pixel in the unit of the distances; (1, 1) where they are in pixels.
@@ -173,6 +176,8 @@ class ScanSettings:
         The Segmenter had a `preprocess`: the image has values as they were given, and fill="minimum" is its own black.
     target : int or None
         The class that is measured; None for a model with one map, or where the Segmenter's default serves.
+    of_prediction : bool
+        The model's own mask for the image without a disc stood for the ground truth.
     """
 
     channel: Channel = -1
@@ -186,6 +191,7 @@ class ScanSettings:
     spacing: tuple[float, float] = (1, 1)
     own_range: bool = False
     target: int | None = None
+    of_prediction: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spacing", check_spacing(self.spacing))
@@ -208,14 +214,26 @@ class ScanSettings:
         return "px" if self.spacing == (1, 1) else "units"
 
     @property
+    def info(self) -> MeasureInfo:
+        """How the measure is told."""
+        return MEASURES.get(self.distance, MEASURES["custom"])
+
+    @property
     def unit(self) -> str:
         """The unit of the distances; empty where they have none, or it is not known."""
-        return self.length_unit if self.distance == "hausdorff" else ""
+        if self.info.unit == "area" and self.length_unit != "px":
+            return f"{self.length_unit}²"
+        return self.length_unit if self.info.unit else ""
 
     @property
     def name(self) -> str:
         """What the distance is called, without its unit."""
-        return {"hausdorff": "Hausdorff distance", "rows": "row distance"}.get(self.distance, "distance")
+        return self.info.label
+
+    @property
+    def compared_with(self) -> str:
+        """What masks are compared with."""
+        return "prediction" if self.of_prediction else "truth"
 
     @property
     def label(self) -> str:
@@ -225,6 +243,11 @@ class ScanSettings:
     @property
     def decimals(self) -> int:
         """Digits after the point that show a distance of one pixel, and tell a tenth of it from none."""
+        if not self.info.unit and self.distance != "custom":
+            return 1 if self.distance == "rows" else 3
+        if self.info.unit == "area":
+            side = math.sqrt(math.prod(self.spacing))
+            return 0 if side == 1 else max(0, 1 - math.floor(2 * math.log10(side)))
         if self.length_unit == "px":
             return 1
         return max(1, 1 - math.floor(math.log10(min(self.spacing))))

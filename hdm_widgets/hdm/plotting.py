@@ -12,15 +12,27 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
+from hdm_widgets._picture import View
+from hdm_widgets.hdm.circle_map import BETTER_ONLY, RAW, WORSE_ONLY, ResultType
 from hdm_widgets.hdm.options import ScanSettings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from hdm_widgets.hdm.result import HDMResult
 
-__all__ = ["Panel", "canny", "draw", "draw_in_a_row", "png"]
+__all__ = ["Panel", "canny", "draw", "draw_in_a_row", "over_image", "panel_of", "png"]
+
+# Title and usual color map of each kind of map in a figure; {} stands for what masks are compared with. The title of
+# raw distances follows from what they measure.
+_PANELS = {
+    RAW: ("", "Blues"),
+    BETTER_ONLY: ("Nearer to the {} by", "Greens"),
+    WORSE_ONLY: ("Farther from the {} by", "Reds"),
+}
 
 # Where no disc is: a color that no map has.
 _UNCOVERED = (222, 222, 222)
@@ -56,6 +68,39 @@ class Panel:
     high: float
     settings: ScanSettings
     ignored: NDArray[np.bool_] | None = None
+
+
+def panel_of(result: HDMResult, kind: ResultType, color_map: str | Colormap | None = None) -> Panel:
+    """What to draw of a result; in its usual colors by default."""
+    title, usual = _PANELS[kind]
+    title = (title or result.settings.info.title).format(result.settings.compared_with)
+    values = result.distances(kind)
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    colors = color_map or usual
+    return Panel(
+        title,
+        image=np.asarray(result.circle_map(kind, colors)),
+        covered=~np.isnan(result.painted_values(kind)),
+        truth=result.segment,
+        color_map=colors,
+        low=low,
+        high=high,
+        settings=result.settings,
+        ignored=result.ignored,
+    )
+
+
+def over_image(
+    circles: Image.Image, covered: NDArray[np.bool_], image: NDArray[Any], view: View, *, edges: bool
+) -> Image.Image:
+    """A circle map with the edges of an image (C, H, W) over it, white where no disc is; or with the image itself."""
+    if not edges:
+        return Image.blend(circles, Image.fromarray(view.to_rgb(image)), 0.5)
+    light = np.asarray(Image.blend(circles, Image.new("RGB", circles.size, "white"), 0.4)).copy()
+    light[~covered] = 255
+    light[canny(view.levels(image).mean(axis=0))] = 0
+    return Image.fromarray(light)
 
 
 def draw(ax: Axes, panel: Panel) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from matplotlib.colors import Colormap
@@ -15,14 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from hdm_widgets._bitmasks import MaskStore
-from hdm_widgets._masks import read_mask
 from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import check_choice, to_tensor
 from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.circle_map import (
-    BETTER_ONLY,
     RAW,
-    WORSE_ONLY,
     PaintingOrder,
     ResultType,
     change_from_baseline,
@@ -31,11 +29,14 @@ from hdm_widgets.hdm.circle_map import (
     relative,
 )
 from hdm_widgets.hdm.classes import ClassMasks, MasksOfClass
+from hdm_widgets.hdm.flipped_pixels import FlippedPixels
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.noise import Noise
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.plan import Plan
-from hdm_widgets.hdm.plotting import Panel, canny, draw, draw_in_a_row, png
+from hdm_widgets.hdm.plotting import draw, draw_in_a_row, over_image, panel_of, png
+from hdm_widgets.hdm.questions import influence, influence_matrix, kept_masks, measured_as, of_class, read_region
 from hdm_widgets.hdm.result_file import read_result, write_result
 from hdm_widgets.metrics.distance import HausdorffPair, hausdorff_pair
 from hdm_widgets.metrics.overlap import iou
@@ -44,14 +45,7 @@ from hdm_widgets.models.reading import Reading
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["HDMResult", "ScanUpdate"]
-
-# Title and usual color map of each kind of map in a figure.
-_PANELS = {
-    RAW: ("Distance to the truth", "Blues"),
-    BETTER_ONLY: ("Nearer to the truth by", "Greens"),
-    WORSE_ONLY: ("Farther from the truth by", "Reds"),
-}
+__all__ = ["HDMResult"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +104,7 @@ class HDMResult:
     reading: Reading | None = field(repr=False, default=None)
     ignored: NDArray[np.bool_] | None = None
     _classes: ClassMasks | None = field(repr=False, default=None)
+    _runs: tuple[NDArray[np.bool_], ...] = field(repr=False, default=())
 
     @property
     def width(self) -> int:
@@ -156,7 +151,88 @@ class HDMResult:
             In pixels for the Hausdorff distance, or in the unit of `settings.spacing`; NaN for cells that were not
             reached.
         """
+        if self.settings.info.signed and ResultType(result_type) is not RAW:
+            # Less area is as far from the truth's as more.
+            return relative(np.abs(self.values), abs(self.baseline), result_type)
         return relative(self.values, self.baseline, result_type)
+
+    def measure(
+        self,
+        name: MeasureName,
+        segment: ArrayLike | Tensor | Literal["prediction"] | None = None,
+        spacing: Sequence[float] | None = None,
+    ) -> HDMResult:
+        """Measure the masks that were kept in another way, or against another truth; the model is not run.
+
+        Parameters
+        ----------
+        name : {"hausdorff", "hausdorff95", "mean_surface", "iou", "dice", "area", "flipped", "rows"}
+            As `distance=` of a scan; "rows" is taken of masks here, and of the raw output there.
+        segment : array_like (H, W) or "prediction", optional
+            Another ground truth, nonzero = segment; "prediction": the model's own mask for the image without a disc.
+            By default that of the scan.
+        spacing : tuple of float, optional
+            (row, col), height and width of a pixel; by default that of the scan.
+
+        Returns
+        -------
+        HDMResult
+            As a scan with these settings would have it.
+
+        Raises
+        ------
+        ValueError
+            If masks were not kept; if a mask is empty under `empty="raise"`.
+        """
+        return measured_as(self, name, segment, spacing)
+
+    def influence(self, region: ArrayLike | Tensor) -> NDArray[np.float64]:
+        """The other way round: how much of a region does each disc change?
+
+        Parameters
+        ----------
+        region : array_like (H, W)
+            Nonzero = in the region.
+
+        Returns
+        -------
+        numpy.ndarray, float64 (rows, cols)
+            Fraction of the region's pixels in which the mask differs from the one without a disc; NaN for cells that
+            were not measured. Ignored pixels do not count.
+
+        Raises
+        ------
+        ValueError
+            If masks were not kept, or the region has another size or no pixel.
+        """
+        return influence(self, region)
+
+    def influence_matrix(self, by: ArrayLike | Tensor, on: ArrayLike | Tensor) -> NDArray[np.float64]:
+        """How much does covering one object change the mask on another?
+
+        Parameters
+        ----------
+        by, on : array_like, int (H, W)
+            Label maps, as `scipy.ndimage.label` gives them: every nonzero value is an object.
+
+        Returns
+        -------
+        numpy.ndarray, float64 (n_by, n_on)
+            Fraction of the pixels of an object of `on` that flip when a disc covers a pixel of an object of `by`: the
+            largest over all such discs. Objects are in ascending order of their labels. NaN where no disc that was
+            measured covers the object.
+
+        Raises
+        ------
+        ValueError
+            If masks were not kept, or a label map has another size or no object.
+        """
+        return influence_matrix(self, by, on)
+
+    @cached_property
+    def _flipped_pixels(self) -> FlippedPixels:
+        """Pixels in which each cell's mask differs from the one without a disc."""
+        return FlippedPixels(kept_masks(self), self.measured, self.baseline_mask)
 
     @property
     def classes(self) -> tuple[int, ...]:
@@ -185,19 +261,7 @@ class HDMResult:
             If there is no such class; if the scan did not have `target="all"`; if a mask is empty under
             `empty="raise"`.
         """
-        every = self._classes
-        if every is None:
-            raise ValueError("one class was kept; explain(..., target='all') keeps all of them")
-        number = every.check(number, self.measured)
-        if number == self.settings.target:
-            return self
-        one = every.measure(number, self.measured)
-        values = one.distances
-        values[~self.settings.asked(self.grid)] = one.baseline
-        return replace(
-            self, values=values, baseline=one.baseline, segment=one.truth, baseline_mask=one.predicted,
-            settings=replace(self.settings, target=number), _masks=every.masks(number), noise=one.noise,
-        )  # fmt: skip
+        return of_class(self, number)
 
     def circle_map(
         self,
@@ -271,15 +335,12 @@ class HDMResult:
         L. Arras, A. Osman, W. Samek: CLEVR-XAI: A benchmark dataset for the ground truth evaluation of neural network
         explanations. Information Fusion 81, 2022.
         """
-        given = read_mask(region, name="region", may_ignore=False)
-        inside = given.mask
-        if inside.shape != (self.height, self.width):
-            raise ValueError(f"expected a region of the image's size ({self.height}, {self.width}), got {inside.shape}")
+        given = read_region(self, region)
         painted = np.nan_to_num(self.painted_values(result_type))
         if given.ignored is not None:
             painted[given.ignored] = 0
         total = painted.sum()
-        return float(painted[inside].sum() / total) if total else 0.0
+        return float(painted[given.mask].sum() / total) if total else 0.0
 
     def mass(self, region: ArrayLike, result_type: ResultType | str = RAW) -> float:
         """Deprecated: use `relevance_mass_accuracy`."""
@@ -317,13 +378,8 @@ class HDMResult:
         if shown.shape[-2:] != (self.height, self.width) or shown.ndim not in (2, 3):
             raise ValueError(f"expected an image (C, {self.height}, {self.width}), got shape {shown.shape}")
         circles = self.circle_map(result_type, color_map)
-        view = Display.wrap(display).view(shown)
-        if not edges:
-            return Image.blend(circles, Image.fromarray(view.to_rgb(shown)), 0.5)
-        light = np.asarray(Image.blend(circles, Image.new("RGB", circles.size, "white"), 0.4)).copy()
-        light[np.isnan(self.painted_values(result_type))] = 255
-        light[canny(view.levels(shown).mean(axis=0))] = 0
-        return Image.fromarray(light)
+        covered = ~np.isnan(self.painted_values(result_type))
+        return over_image(circles, covered, shown, Display.wrap(display).view(shown), edges=edges)
 
     def output(self, row: int, col: int) -> NDArray[np.bool_]:
         """The model's mask (H, W) for the image with the disc of cell (`row`, `col`).
@@ -391,31 +447,13 @@ class HDMResult:
                 f"the first argument of plot is a matplotlib axes; for the kind of map use result_type={ax!s}"
             )
         if ax is not None:
-            draw(ax, self._panel(ResultType(result_type or RAW), color_map))
+            draw(ax, panel_of(self, ResultType(result_type or RAW), color_map))
             return ax
         kinds = [ResultType(result_type)] if result_type else list(ResultType)
-        return draw_in_a_row([self._panel(kind, color_map) for kind in kinds])
-
-    def _panel(self, kind: ResultType, color_map: str | Colormap | None = None) -> Panel:
-        title, usual = _PANELS[kind]
-        values = self.distances(kind)
-        finite = values[np.isfinite(values)]
-        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-        colors = color_map or usual
-        return Panel(
-            title,
-            image=np.asarray(self.circle_map(kind, colors)),
-            covered=~np.isnan(self.painted_values(kind)),
-            truth=self.segment,
-            color_map=colors,
-            low=low,
-            high=high,
-            settings=self.settings,
-            ignored=self.ignored,
-        )
+        return draw_in_a_row([panel_of(self, kind, color_map) for kind in kinds])
 
     def _repr_png_(self) -> bytes:
-        return png([self._panel(kind) for kind in ResultType])
+        return png([panel_of(self, kind) for kind in ResultType])
 
     def __repr__(self) -> str:
         done, total = int(np.count_nonzero(self._reached)), self.values.size
@@ -423,15 +461,13 @@ class HDMResult:
         digits = self.settings.decimals
         span = f"{finite.min():.{digits}f} to {finite.max():.{digits}f}" if finite.size else "none"
         shown = "" if self._classes is None else f"class {self.settings.target} of several; "
-        notes = []
+        notes = ["compared with the prediction"] if self.settings.of_prediction else []
         if self.settings.spacing != (1, 1):
             notes.append("spacing ({:g}, {:g})".format(*self.settings.spacing))
         if self.ignored is not None and self.ignored.any():
             notes.append(f"{100 * self.ignored.mean():.2g} % of the image ignored")
-        if not self.baseline_mask.any():
-            notes.append("nothing is drawn without a disc")
-        if self.baseline_mask.all():
-            notes.append("everything is drawn without a disc")
+        if not self.baseline_mask.any() or self.baseline_mask.all():
+            notes.append(f"{'everything' if self.baseline_mask.any() else 'nothing'} is drawn without a disc")
         if self.noise is not None:
             notes.append(f"noise of a random model {self.noise.distance:.{digits}f}")
         return (
@@ -461,38 +497,3 @@ class HDMResult:
             If the file is no such result.
         """
         return cls(**read_result(path))
-
-
-@dataclass(frozen=True, eq=False)
-class ScanUpdate:
-    """News from a running scan.
-
-    Attributes
-    ----------
-    cells : numpy.ndarray (n, 2)
-        (row, col) of the cells that were just measured.
-    distances : numpy.ndarray, float64 (n,)
-        Their distances.
-    done, total : int
-        Cells measured so far and to be measured in all.
-    stride : int
-        Of the stage in progress: when it is finished, every `stride`-th row and column is measured. The last
-        stage has stride 1 and goes first where neighboring cells differ.
-    seconds : float
-        Since the scan began.
-    result : HDMResult
-        All so far.
-    """
-
-    cells: NDArray[np.intp]
-    distances: NDArray[np.float64]
-    done: int
-    total: int
-    stride: int
-    seconds: float
-    result: HDMResult
-
-    @property
-    def seconds_left(self) -> float:
-        """Time that the rest will take at the pace so far."""
-        return self.seconds * (self.total - self.done) / self.done if self.done else float("inf")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 
 from hdm_widgets import _storage
@@ -38,6 +39,8 @@ def write_result(path: str | os.PathLike[str], fields: Mapping[str, Any]) -> Non
     arrays: dict[str, Any] = {name: fields[name] for name in _ARRAYS}
     if fields["ignored"] is not None:
         arrays["ignored"] = fields["ignored"]
+    if fields["_runs"]:
+        arrays["runs"] = np.stack(fields["_runs"])
     # The masks of all classes include those of the one.
     kept = masks if classes is None else classes
     if kept is not None:
@@ -70,6 +73,7 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
             "ignored": arrays.get("ignored"),
             "_masks": masks if classes is None else classes.masks(int(settings.target or 0)),
             "_classes": classes,
+            "_runs": tuple(arrays.get("runs", ())),
             "_show": (
                 None if settings.own_mask else settings.occlusion(grid, torch.from_numpy(arrays["image"])).occluded
             ),

@@ -7,7 +7,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from hdm_widgets._masks import GivenMask, Ignore, read_mask, without
 
-__all__ = ["Indices", "Mask", "as_mask", "as_masks", "check_same_shape", "coordinates", "counted", "outline"]
+__all__ = [
+    "Indices",
+    "Mask",
+    "as_mask",
+    "as_masks",
+    "check_same_shape",
+    "coordinates",
+    "counted",
+    "outline",
+    "window_region",
+]
 
 Mask = NDArray[np.bool_]
 Indices = NDArray[np.intp]
@@ -56,3 +66,10 @@ def coordinates(mask: Mask) -> Indices:
     """(row, col) of every pixel of the mask, (n, 2), in reading order."""
     rows, cols = np.divmod(np.flatnonzero(mask), mask.shape[1])
     return np.stack([rows, cols], axis=1)
+
+
+def window_region(row: int, col: int, shape: tuple[int, ...], whole: tuple[int, ...]) -> tuple[slice, slice]:
+    """Rows and columns of a window at (`row`, `col`) of an image; refuse a window that does not fit into it."""
+    if len(shape) != 2 or not (0 <= row <= whole[0] - shape[0] and 0 <= col <= whole[1] - shape[1]):
+        raise ValueError(f"a window of shape {shape} at ({row}, {col}) does not fit into an image of {whole}")
+    return slice(row, row + shape[0]), slice(col, col + shape[1])

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hdm_widgets._masks import read_mask, without
 from hdm_widgets.metrics.distance import ReferenceMask
-from hdm_widgets.metrics.masks import Indices, Mask, as_mask, check_same_shape, coordinates, outline
+from hdm_widgets.metrics.masks import Indices, Mask, as_mask, check_same_shape, coordinates, outline, window_region
 from hdm_widgets.metrics.spacing import NearestPixel, PixelSpacing
 
 __all__ = ["WindowedDistance"]
@@ -111,7 +111,7 @@ class WindowedDistance:
             If the window does not fit; if the mask or the truth is empty under `empty="raise"`.
         """
         inside = window if isinstance(window, np.ndarray) and window.dtype == bool else read_mask(window).mask
-        region = self._region(row, col, inside.shape)
+        region = window_region(row, col, inside.shape, self._predicted.shape)
         if self._counts is not None:
             inside = inside & self._counts[region]
         differs = inside != self._predicted[region]
@@ -250,12 +250,6 @@ class WindowedDistance:
         lengths = stops - starts
         runs = np.repeat(stops - np.cumsum(lengths), lengths) + np.arange(lengths.sum())
         return np.concatenate([removed[self._is_true[removed]], self._assigned[runs]])
-
-    def _region(self, row: int, col: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
-        whole = self._predicted.shape
-        if len(shape) != 2 or not (0 <= row <= whole[0] - shape[0] and 0 <= col <= whole[1] - shape[1]):
-            raise ValueError(f"a window of shape {shape} at ({row}, {col}) does not fit into an image of {whole}")
-        return slice(row, row + shape[0]), slice(col, col + shape[1])
 
     def _are_many(self, count: int) -> bool:
         return count > _MANY * self._predicted.size

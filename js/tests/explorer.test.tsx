@@ -3,6 +3,7 @@ import { options } from "preact";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import widget from "../src/hdm_explorer";
 import { EXPORTED, GONE } from "../src/shared/traits";
+import { bits, nothing, explorerState as state } from "./explorer_state";
 import {
   button,
   choose,
@@ -30,67 +31,6 @@ afterEach(() => {
   vi.unstubAllGlobals();
   delete document.body.dataset.jpThemeLight;
 });
-
-const nothing = () => new DataView(new ArrayBuffer(0));
-const bits = (...bytes: number[]) => new DataView(Uint8Array.from(bytes).buffer);
-// Whatever Python draws is drawn.
-const SQUARE = Array.from({ length: 9 }, () => [0, 9]).flat();
-const blues = new DataView(new Uint8Array(768).fill(100).buffer);
-
-function state(): Record<string, unknown> {
-  // The last cell is not measured yet: its value is no more than an estimate.
-  return {
-    circle_size: 8,
-    offset: 8,
-    channel: -1,
-    result_type: "raw",
-    color_map: "Blues",
-    opacity: 0.7,
-    cell: null,
-    layers: ["picture", "map", "truth"],
-    target: null,
-    _classes: [],
-    status: "running",
-    progress: 0.75,
-    error: "",
-    _about: {
-      height: 16,
-      width: 16,
-      channels: 3,
-      label: "Hausdorff distance",
-      unit: "px",
-      lengthUnit: "px",
-      decimals: 1,
-      truthEmpty: false,
-      empty: "diagonal",
-    },
-    _image: nothing(),
-    _edges: nothing(),
-    _truth: nothing(),
-    _ignored: nothing(),
-    _prediction: nothing(),
-    _color_tables: { Blues: blues, magma: blues, viridis: blues },
-    _map: {
-      values: doublesMessage(0, 12.5, 3, 40),
-      measured: bits(0b11100000),
-      drawn: bits(0b11110000),
-      oneEmpty: bits(0),
-      disc: { view: new DataView(Int32Array.from(SQUARE).buffer), dtype: "int32", shape: [9, 2] },
-      plan: "",
-      baseline: 1,
-      circleSize: 8,
-      offset: 8,
-      channel: -1,
-      done: 3,
-      total: 4,
-      stride: 1,
-      seconds: 3,
-      secondsLeft: 1,
-    },
-    _inspector: {},
-    _scanned: { circleSize: 8, offset: 8, channel: -1 },
-  };
-}
 
 const show = (model: FakeModel) => onPage(widget, model);
 
@@ -142,14 +82,14 @@ describe("a view of the explorer", () => {
     stop();
   });
 
-  it("says why another class is shown", async () => {
+  it("says why what was asked for is not shown", async () => {
     const model = new FakeModel({ ...state(), status: "done" });
     const { el, stop } = show(model);
     expect(el.querySelector("[role=alert]")).toBeNull();
     model.set("error", "there is no class 7; the classes are 0, 1, 2");
     await rest();
     expect(el.querySelector("[role=alert]")?.textContent).toBe(
-      "Another class is shownthere is no class 7; the classes are 0, 1, 2",
+      "What was asked for cannot be shownthere is no class 7; the classes are 0, 1, 2",
     );
     stop();
   });
@@ -196,7 +136,7 @@ describe("a view of the explorer", () => {
     model.state.channel = [1, 3, 5];
     (model.state._about as { channels: number }).channels = 6;
     const { el, stop } = show(model);
-    const select = el.querySelector("select") as HTMLSelectElement;
+    const select = el.querySelector(".hdm-panel select") as HTMLSelectElement;
     expect(select.selectedOptions[0].textContent).toBe("1 + 3 + 5");
     select.value = "-1";
     select.dispatchEvent(new Event("change", { bubbles: true }));
@@ -350,7 +290,9 @@ describe("a view of the explorer", () => {
       "100%",
       "Noise of the model: 30.0 px",
     ]);
-    expect(el.querySelector(".hdm-noise")?.textContent).toContain("up to 1,234 px, its distance by 30.0 px");
+    expect(el.querySelector(".hdm-noise")?.textContent).toContain(
+      "up to 1,234 px, its Hausdorff distance by 30.0 px",
+    );
     model.set("_map", {
       ...map,
       values,

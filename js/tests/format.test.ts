@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { change, count, distance, duration, score, ticks } from "../src/shared/format";
+import { change, count, distance, duration, score, tick, ticks } from "../src/shared/format";
 
 const PX = { unit: "px", decimals: 1 };
 
@@ -45,4 +45,13 @@ it("marks the ends of a range and round numbers between them", () => {
   expect(ticks(0, 181.02)).toEqual([0, 50, 100, 181.02]);
   expect(ticks(-3, 52)).toEqual([-3, 20, 40, 52]);
   expect(ticks(3, 3)).toEqual([3]);
+});
+
+it.each([
+  [-0.2, 0, "0"],
+  [-0, 1, "0"],
+  [-720, 0, "−720"],
+  [0.25, 3, "0.25"],
+])("the number %d at a color bar", (value, decimals, text) => {
+  expect(tick(value, decimals)).toBe(text);
 });

@@ -185,3 +185,34 @@ def test_a_kernel_that_has_gone_is_told(lab: Lab) -> None:
             notebook.page.evaluate("() => window.testedPanel.context.sessionContext.session.kernel.info")
             notebook.run(0)
             notebook.run(1)
+
+
+def test_another_measure_is_chosen_and_shown_without_a_run(lab: Lab) -> None:
+    notebook = lab(SMALL, "explorer = make()\nexplorer.cell = (3, 2)\nexplorer")
+    explorer = Explorer(notebook.page)
+    explorer.complete()
+    notebook.await_value("explorer.wait(60), explorer.measure, explorer.explain_by", (True, "hausdorff", "truth"))
+    notebook.execute("before = explorer.result")
+    scale = explorer.root.locator(".hdm-scale p")
+    expect(scale).to_have_text("Hausdorff distance to the truth when a disc covers this cell")
+    painted = explorer.painted()
+
+    explorer.root.get_by_label("Measure", exact=True).select_option("1 - IoU")
+    notebook.await_value("explorer.measure, explorer.result.settings.distance", ("iou", "iou"))
+    assert notebook.value("(explorer.result.values == before.measure('iou').values).all().item()")
+    expect(scale).to_have_text("1 - IoU with the truth when a disc covers this cell")
+    expect(explorer.root.locator(".hdm-big")).to_contain_text("1 - IoU 0.")
+    expect(explorer.figures).to_have_count(2)
+    painted = explorer.await_repaint(painted)
+
+    # By keys alone.
+    explorer.root.get_by_label("Explain", exact=True).focus()
+    notebook.page.keyboard.press("ArrowDown")
+    notebook.await_value("explorer.explain_by, explorer.result.settings.of_prediction", ("prediction", True))
+    assert notebook.value("(explorer.result.values == before.measure('iou', 'prediction').values).all().item()")
+    expect(scale).to_have_text("1 - IoU with the prediction when a disc covers this cell")
+    expect(explorer.button("Prediction")).to_be_visible()
+    expect(explorer.root.locator(".hdm-summary")).to_contain_text("Most changed")
+    expect(explorer.radio("Better")).to_have_count(0)
+    explorer.await_repaint(painted)
+    assert notebook.value("explorer.status, explorer.result.complete") == ("done", True)

@@ -117,6 +117,10 @@ def explain_all_classes(model: nn.Module, image: Tensor, labels: Tensor) -> hdm.
     explorer.target = 0
     explorer.close()
     hw.HDMExplorer(model, image, labels, target="all", class_names={1: "road"}).close()
+    name: hdm.MeasureName = "mean_surface"
+    assert_type(result.measure(name, segment="prediction", spacing=(2, 1)), hdm.HDMResult)
+    assert_type(result.measure("iou", result.segment).influence(result.segment), NDArray[np.float64])
+    assert_type(result.influence_matrix(by=result.segment, on=result.segment), NDArray[np.float64])
     return assert_type(result.for_class(0), hdm.HDMResult)
 
 
@@ -241,7 +245,7 @@ def training() -> None:
 def mistakes_in_explanations(model: nn.Module, image: Tensor, segment: Tensor) -> None:
     explainer = hdm.HausdorffDistanceMasks("16", 16)  # type: ignore[arg-type]
     explainer.generate_masks(circle=4, offset=4)  # type: ignore[call-arg]
-    explainer.explain(model, image)  # type: ignore[call-arg]
+    explainer.explain(model)  # type: ignore[call-arg]
     explainer.explain(model, image, segment, batchsize=4)  # type: ignore[call-arg]
     explainer.explain(model, image, segment, batch_size="4")  # type: ignore[arg-type]
     explainer.explain(model, image, segment, distance="hausdorf")  # type: ignore[arg-type]

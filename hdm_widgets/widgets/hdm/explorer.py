@@ -9,8 +9,8 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any, Unpack
 
+import numpy as np
 import torch
-import traitlets
 from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,30 +20,32 @@ from hdm_widgets._validation import check_channel, documents_options, takes_opti
 from hdm_widgets.hdm.circle_map import ResultType, color_table
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.occlusion import Channel
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
 from hdm_widgets.hdm.plotting import canny
-from hdm_widgets.hdm.result import HDMResult, ScanUpdate
+from hdm_widgets.hdm.result import HDMResult
+from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model
 from hdm_widgets.widgets.hdm.class_names import ClassNames, check_class_names, check_name_count, named_classes
-from hdm_widgets.widgets.hdm.messages import about_message, inspect_cell, map_message, wire_channel
+from hdm_widgets.widgets.hdm.messages import about_message, inspect_cell, map_message, measure_message, wire_channel
+from hdm_widgets.widgets.hdm.questions import Answers, ExplainBy, Question, with_distance
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
-from hdm_widgets.widgets.shared.explorer import Explorer
+from hdm_widgets.widgets.hdm.traits import HDMTraits
 from hdm_widgets.widgets.shared.jobs import LatestJob
-from hdm_widgets.widgets.shared.part import Part, read_static
-from hdm_widgets.widgets.shared.wire import MESSAGE, bits, png, to_wire
+from hdm_widgets.widgets.shared.part import read_static
+from hdm_widgets.widgets.shared.wire import bits, png, to_wire
 
 __all__ = ["HDMExplorer"]
 
 _COLOR_MAPS = ("Blues", "magma", "viridis", "cividis", "Reds", "Greens", "Purples", "inferno", "turbo")
-_LAYERS = ("picture", "edges", "map", "truth", "prediction")
 _LONGEST_SIDE = 1600
 # The map is sent at most this often; the last one of a stage always is.
 _SECONDS_BETWEEN_MAPS = 0.2
 
 
 @documents_options(ScanOptions)
-class HDMExplorer(Explorer, Part):
+class HDMExplorer(HDMTraits):
     """Explore which parts of an image a segmentation depends on.
 
     Displays itself as the last line of a cell. Moving a slider starts a new scan in the background; the
@@ -56,9 +58,10 @@ class HDMExplorer(Explorer, Part):
     image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W)
         The image, of a floating type, as the model expects it. For a Segmenter with `preprocess`: the image as you have
         it, of any real type, also (H, W, C).
-    segment : torch.Tensor or numpy.ndarray (H, W)
+    segment : torch.Tensor or numpy.ndarray (H, W), optional
         The ground truth, nonzero = segment: bool, whole numbers, or floats that are 0 and 1; with `target="all"` class
-        numbers. Pixels that do not count, see `ignore`, are striped.
+        numbers. Pixels that do not count, see `ignore`, are striped. Without it, the model's own mask for the image
+        without a disc is explained: how far does each disc move it?
     circle_size, offset : int, optional
         Size of the disc, and steps from one to the next, in pixels. By default those of `explainer`, or about a tenth
         and a thirtieth of the shorter side.
@@ -70,6 +73,12 @@ class HDMExplorer(Explorer, Part):
         Any of matplotlib's by its name; the trait has the name.
     opacity : float
         Of the circle map, in [0, 1].
+    measure : {"hausdorff", "hausdorff95", "mean_surface", "iou", "dice", "area", "flipped", "rows"}, optional
+        What is shown first, see `hdm.ScanOptions`; by default what the scan measures, `distance`. Without a `distance`,
+        the scan measures this.
+    explain_by : {"truth", "prediction"}, optional
+        What masks are compared with: the ground truth, or the model's own mask for the image without a disc. By default
+        the truth, where there is one.
     display : Display, int or sequence of int, optional
         How to show the image: a channel in gray, three as red, green and blue, or a `Display`.
     device : torch.device or str, optional
@@ -93,6 +102,9 @@ class HDMExplorer(Explorer, Part):
     target : int or None
         The class that is shown. With `target="all"` assigning another one switches at once, without a run of the model,
         and `result` is of that class.
+    measure, explain_by : str
+        As above. Assigning another one switches at once, without a run of the model; `result` is what `result.measure`
+        would give. "rows" is on offer where the scan was made with it.
     layers : list of str
         Of "picture", "edges", "map", "truth", "prediction": what the stage shows.
     status : {"idle", "running", "done", "cancelled", "error"}
@@ -127,41 +139,12 @@ class HDMExplorer(Explorer, Part):
     _esm = read_static("hdm_explorer.js")
     _css = read_static("hdm_explorer.css")
 
-    circle_size = traitlets.Int().tag(sync=True)
-    offset = traitlets.Int().tag(sync=True)
-    channel: Any = traitlets.Union([traitlets.Int(), traitlets.List(traitlets.Int())], default_value=-1).tag(sync=True)
-    result_type = traitlets.Unicode("raw").tag(sync=True)
-    color_map = traitlets.Unicode("Blues").tag(sync=True)
-    opacity = traitlets.Float(0.7).tag(sync=True)
-    cell = traitlets.Tuple(traitlets.Int(), traitlets.Int(), default_value=None, allow_none=True).tag(sync=True)
-    layers = traitlets.List(traitlets.Unicode(), ["picture", "map", "truth"]).tag(sync=True)
-    target = traitlets.Int(default_value=None, allow_none=True).tag(sync=True)
-    status = traitlets.Unicode("idle").tag(sync=True)
-    progress = traitlets.Float(0.0).tag(sync=True)
-    error = traitlets.Unicode("").tag(sync=True)
-
-    # Number and name of each class on offer; empty if there is one.
-    _classes: Any = traitlets.List().tag(sync=True)
-    # What the screen draws from. Maps are painted in the browser.
-    _about = traitlets.Dict().tag(**MESSAGE)
-    _image = traitlets.Bytes().tag(sync=True)
-    _edges = traitlets.Bytes().tag(sync=True)
-    _truth = traitlets.Bytes().tag(sync=True)
-    _ignored = traitlets.Bytes().tag(sync=True)
-    _prediction = traitlets.Bytes().tag(sync=True)
-    # By the names of color maps, which are no keys of a message.
-    _color_tables = traitlets.Dict().tag(sync=True)
-    _map = traitlets.Dict().tag(**MESSAGE)
-    _inspector = traitlets.Dict().tag(**MESSAGE)
-    # The settings of the scan that was started last: the screen knows by them that Python has received its own.
-    _scanned = traitlets.Dict().tag(**MESSAGE)
-
     @takes_options(ScanOptions)
     def __init__(
         self,
         model: Model,
         image: Tensor | NDArray[Any],
-        segment: Tensor | NDArray[Any],
+        segment: Tensor | NDArray[Any] | None = None,
         circle_size: int | None = None,
         offset: int | None = None,
         channel: int | Sequence[int] = -1,
@@ -169,6 +152,8 @@ class HDMExplorer(Explorer, Part):
         result_type: ResultType | str = ResultType.RAW,
         color_map: str | Colormap = "Blues",
         opacity: float = 0.7,
+        measure: MeasureName | None = None,
+        explain_by: ExplainBy | None = None,
         display: Display | Bands | None = None,
         device: torch.device | str | None = None,
         normalize: bool | None = None,
@@ -185,7 +170,7 @@ class HDMExplorer(Explorer, Part):
             circle_size=circle_size,
             offset=offset,
             normalize=normalize,
-            **options,
+            **with_distance(options, measure),
         )
         shown = source.image.numpy()
         self._display = Display.wrap(display)
@@ -196,6 +181,9 @@ class HDMExplorer(Explorer, Part):
         scan.warn()
         names = check_class_names(class_names, all_classes=scan.all_classes)
         target = scan.segmenter.target
+        answers = Answers(scan.settings, keep_outputs=scan.keep_outputs)
+        own = answers.own
+        asked = answers.check(Question(measure or own.measure, explain_by or own.explain_by, target))
         table = color_table(color_map)
         color_map = color_map if isinstance(color_map, str) else color_map.name
 
@@ -203,6 +191,7 @@ class HDMExplorer(Explorer, Part):
         self._worker = LatestJob("hdm-explorer")
         self._publishing = threading.RLock()
         self._source: ScanSource | None = source
+        self._answers = answers
         self._latest: ScanUpdate | None = None
         self._grid = source.grid
         self._channels = len(shown)
@@ -218,12 +207,17 @@ class HDMExplorer(Explorer, Part):
             color_map=color_map,
             opacity=opacity,
             target=target,
+            measure=asked.measure,
+            explain_by=asked.explain_by,
+            layers=["picture", "map", "prediction" if own.explain_by == "prediction" else "truth"],
+            _measures=answers.measures,
+            _explained_by=answers.explained_by,
             _classes=named_classes((target,), names) if scan.all_classes and target is not None else [],
-            _about=about_message(shown, scan.truth.mask, scan.settings),
+            _about=about_message(shown, scan.truth.mask, scan.settings) | measure_message(answers.settings(asked)),
             _image=png(view.to_rgb(shown), longest=_LONGEST_SIDE),
             _edges=bits(canny(view.levels(shown).mean(axis=0))),
             _truth=bits(scan.truth.mask),
-            _ignored=b"" if source.ignored is None else bits(source.ignored),
+            _ignored=b"" if scan.truth.ignored is None else bits(scan.truth.ignored),
             _color_tables={
                 **{name: color_table(name).tobytes() for name in _COLOR_MAPS},
                 color_map: table.tobytes(),
@@ -231,7 +225,7 @@ class HDMExplorer(Explorer, Part):
         )
         self.observe(self._restart, names=["circle_size", "offset", "channel"])
         self.observe(self._inspect, names=["cell"])
-        self.observe(self._switch_class, names=["target"])
+        self.observe(self._switch, names=["target", "measure", "explain_by"])
         self.on_request("run", lambda _: self.run())
         self.on_request("cancel", self._cancel_asked)
         self._begin(self)
@@ -241,9 +235,10 @@ class HDMExplorer(Explorer, Part):
 
     @property
     def result(self) -> HDMResult | None:
-        """What the newest scan has measured so far, of the class that is shown; None before its first update."""
+        """What the newest scan has measured so far, in the measure that is shown; None before its first update."""
         self._check_open()
-        return self._of_class(self._latest.result) if self._latest else None
+        latest = self._latest
+        return self._answers.of(latest.result, self._asked()) if latest else None
 
     def run(self) -> None:
         """Scan with the present settings, from the beginning; returns at once."""
@@ -311,61 +306,14 @@ class HDMExplorer(Explorer, Part):
         with self._publishing:
             self._worker.close()
             self._source = self._latest = self.exception = None
+            self._answers.forget()
         # A closed widget may live on in the notebook's output history; its bytes need not.
         for name in ("_image", "_edges", "_truth", "_ignored", "_prediction"):
             self.set_trait(name, b"")
         for name in ("_color_tables", "_map", "_inspector"):
             self.set_trait(name, {})
 
-    # -- traits -----------------------------------------------------------------------------------
-
-    _check = traitlets.validate(
-        "circle_size", "offset", "channel", "cell", "result_type", "color_map", "opacity", "layers", "target"
-    )(Explorer._checked)
-
-    def _valid_circle_size(self, value: int) -> int:
-        return Grid(self._grid.height, self._grid.width, value, self._grid.offset).circle_size
-
-    def _valid_offset(self, value: int) -> int:
-        return Grid(self._grid.height, self._grid.width, self._grid.circle_size, value).offset
-
-    def _valid_channel(self, value: Any) -> int | list[int]:
-        return wire_channel(check_channel(value, self._channels))
-
-    def _valid_cell(self, value: tuple[int, int] | None) -> tuple[int, int] | None:
-        if value is not None:
-            self._grid.check_cell(*value)
-        return value
-
-    def _valid_result_type(self, value: str) -> str:
-        return ResultType(value).value
-
-    def _valid_color_map(self, value: str) -> str:
-        if value not in self._color_tables:
-            self._color_tables = {**self._color_tables, value: color_table(value).tobytes()}
-        return value
-
-    def _valid_opacity(self, value: float) -> float:
-        if not 0 <= value <= 1:
-            raise ValueError(f"opacity must be in [0, 1], got {value}")
-        return value
-
-    def _valid_layers(self, value: list[str]) -> list[str]:
-        unknown = [name for name in value if name not in _LAYERS]
-        if unknown:
-            raise ValueError(f"unknown layer {unknown[0]!r}; known are {', '.join(_LAYERS)}")
-        return [name for name in _LAYERS if name in value]
-
-    def _valid_target(self, value: int | None) -> int | None:
-        if value == self.target:
-            return value
-        if not self._classes:
-            raise ValueError("this explorer has one class; HDMExplorer(..., target='all') has all of them")
-        update = self._latest
-        if update is not None:
-            # This measures the class: what can go wrong is an error here, and the old class stays.
-            update.result.for_class(value)  # type: ignore[arg-type]  # checked there
-        return value
+    # -- changes of traits ------------------------------------------------------------------------
 
     def _settings(self) -> dict[str, Any]:
         return {"circle_size": self.circle_size, "offset": self.offset, "channel": self.channel}
@@ -388,18 +336,16 @@ class HDMExplorer(Explorer, Part):
                 self.cancel()
             self._unwanted = None
 
-    def _switch_class(self, _change: Any) -> None:
-        with self._publishing:
+    def _switch(self, _change: Any) -> None:
+        # One message: no map is drawn with the texts of another measure.
+        with self._publishing, self.hold_sync():
             if self.status != "error":
                 self.error = ""
-            if self._latest is not None:
-                self._show_masks(self._of_class(self._latest.result))
-                self._show()
+            if self._latest is None:
+                self._about = {**self._about, **measure_message(self._answers.settings(self._asked()))}
+            else:
+                self._show(masks=True)
             self._inspect()
-
-    def _of_class(self, result: HDMResult) -> HDMResult:
-        """The result of the class that is shown."""
-        return result if self.target is None or not result.classes else result.for_class(self.target)
 
     def _cancel_asked(self, asked: dict[str, Any]) -> None:
         # Changes of settings may arrive after a request that was made later: the screen says which settings it means.
@@ -415,7 +361,9 @@ class HDMExplorer(Explorer, Part):
                 self._inspector = {"cell": self.cell, "pending": True}
             else:
                 row, col = self.cell
-                self._inspector = inspect_cell(self._of_class(self._latest.result), row, col, self._display)
+                self._inspector = inspect_cell(
+                    self._answers.of(self._latest.result, self._asked()), row, col, self._display
+                )
 
     # -- the scan, in its thread --------------------------------------------------------------------
 
@@ -441,34 +389,38 @@ class HDMExplorer(Explorer, Part):
         except Exception as error:  # noqa: BLE001 - shown in the widget, kept in `exception`
             self._finish(stop, "error", error)
 
-    def _show(self) -> None:
-        """Send the newest map to the screen."""
+    def _show(self, *, masks: bool = False) -> None:
+        """Send the newest map to the screen, and the masks with it if they may have changed."""
         update = self._latest
         if update is None:
             return
         if classes := update.result.classes:
             self._classes = named_classes(classes, self._names)
+        asked = self._asked()
         try:
-            result = self._of_class(update.result)
+            result = self._answers.of(update.result, asked)
         except ValueError as error:
             # There is no such class, or one of its masks is empty under empty="raise".
-            self.target = update.result.settings.target
+            own = self._answers.own
+            with self.hold_trait_notifications():
+                self.target, self.measure, self.explain_by = update.result.settings.target, own.measure, own.explain_by
             self.error = str(error)
             return
-        if not self._prediction or not update.done:
-            self._show_masks(result)
+        if masks or not self._prediction or not update.done:
+            self._show_masks(result, self._answers.scanned(update.result, asked.target).segment)
         self._map = map_message(replace(update, result=result))
         self.progress = update.done / update.total
         # A pinned cell is shown once it is measured, and again at the end: its rank may have changed.
         if self._inspector.get("pending"):
             self._inspect()
 
-    def _show_masks(self, result: HDMResult) -> None:
+    def _show_masks(self, result: HDMResult, truth: NDArray[np.bool_]) -> None:
         self._prediction = bits(result.baseline_mask)
         # The model may have no output for some pixels.
         self._ignored = b"" if result.ignored is None else bits(result.ignored)
-        self._truth = bits(result.segment)
-        self._about = {**self._about, "truth_empty": not result.segment.any()}
+        if self._about["has_truth"]:
+            self._truth = bits(truth)
+        self._about = {**self._about, **measure_message(result.settings), "truth_empty": not result.segment.any()}
 
     def _finish(self, stop: threading.Event, status: str, error: Exception | None = None) -> None:
         with self._publishing:

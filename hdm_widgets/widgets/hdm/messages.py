@@ -14,28 +14,46 @@ from hdm_widgets.hdm.circle_map import filled
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.occlusion import Channel
 from hdm_widgets.hdm.options import ScanSettings
-from hdm_widgets.hdm.result import HDMResult, ScanUpdate
+from hdm_widgets.hdm.result import HDMResult
+from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.spacing import PixelSpacing
 from hdm_widgets.widgets.shared.wire import bits, png
 
-__all__ = ["about_message", "inspect_cell", "map_message", "wire_channel"]
+__all__ = ["about_message", "inspect_cell", "map_message", "measure_message", "wire_channel"]
 
 _LONGEST = 480
+# Measures in which no two pixels are a distance apart, and those that follow the policy for empty masks.
+_OF_AREAS = ("iou", "dice", "area", "flipped")
+_LENGTHS = ("hausdorff", "hausdorff95", "mean_surface")
 
 
 def about_message(image: NDArray[Any], truth: NDArray[np.bool_], settings: ScanSettings) -> dict[str, Any]:
-    """What never changes while the explorer is open."""
+    """What the screen says of the image, and of what its scans measure."""
     channels, height, width = image.shape
     return {
         "height": height,
         "width": width,
         "channels": channels,
+        "has_truth": not settings.of_prediction,
+        "truth_empty": not truth.any() and not settings.of_prediction,
+        "empty": settings.empty,
+        **measure_message(settings),
+    }
+
+
+def measure_message(settings: ScanSettings) -> dict[str, Any]:
+    """How values are told, of the part of `about_message` that changes with the measure."""
+    raw_output = settings.distance in ("rows", "custom")
+    return {
+        "measure": settings.distance,
+        "compared_with": settings.compared_with,
         "label": settings.name,
         "unit": settings.unit,
         "length_unit": settings.length_unit,
         "decimals": settings.decimals,
-        "truth_empty": not truth.any(),
-        "empty": settings.empty,
+        "signed": settings.info.signed,
+        # The mask without a disc is what masks are compared with: no disc brings them nearer.
+        "from_prediction": settings.distance == "flipped" or (settings.of_prediction and not raw_output),
     }
 
 
@@ -80,14 +98,15 @@ def inspect_cell(result: HDMResult, row: int, col: int, display: Display | None 
     distance = float(result.values[row, col])
     view = _showing(display or Display(), result.settings.channel, len(result.image)).view(result.image)
     image = view.to_rgb(result.occluded(row, col))
-    measured = result.values[result.measured]
+    # How far from the truth; less area is as far as more.
+    far = np.abs if result.settings.info.signed else np.asarray
     return {
         "cell": (row, col),
         "pending": False,
         "distance": distance,
         "change": distance - result.baseline,
-        "rank": 1 + int(np.count_nonzero(measured > distance)),
-        "of": int(measured.size),
+        "rank": 1 + int(np.count_nonzero(far(result.values[result.measured]) > far(distance))),
+        "of": int(np.count_nonzero(result.measured)),
         "image": png(image, longest=_LONGEST),
         "prediction": _prediction(result, row, col),
     }
@@ -111,7 +130,8 @@ def _prediction(result: HDMResult, row: int, col: int) -> dict[str, Any] | None:
         return None
     counted = without(mask, result.ignored)
     # Without a pixel in either mask there is no pair, whatever the policy for empty masks says.
-    pair = result.pair(row, col) if counted.any() and result.segment.any() else None
+    paired = result.settings.distance not in _OF_AREAS and counted.any() and result.segment.any()
+    pair = result.pair(row, col) if paired else None
     if pair is not None and pair.from_pixel is None:
         pair = None  # the masks are equal
     return {
@@ -127,11 +147,11 @@ def _prediction(result: HDMResult, row: int, col: int) -> dict[str, Any] | None:
 def _one_empty(result: HDMResult) -> NDArray[np.bool_]:
     """Measured cells, bool (rows, cols), where one of prediction and ground truth is empty and the other is not.
 
-    There, and nowhere else, the Hausdorff distance is what the policy for empty masks says: two pixels of an image
+    There, and nowhere else, a distance is what the policy for empty masks says: two pixels of an image
     are never as far apart as its diagonal is long.
     """
     values, settings = result.values, result.settings
-    if settings.distance != "hausdorff" or settings.empty == "raise":
+    if settings.distance not in _LENGTHS or settings.empty == "raise":
         return np.zeros(values.shape, dtype=bool)
     said = {
         "diagonal": values == PixelSpacing.for_sides(settings.spacing).diagonal(result.segment.shape),

@@ -40,8 +40,6 @@ class ScanSource:
     Attributes
     ----------
     image : torch.Tensor, float32 (C, H, W)
-    ignored : numpy.ndarray, bool (H, W), or None
-        Pixels that do not count.
     grid : Grid
         The one to begin with.
     """
@@ -50,7 +48,7 @@ class ScanSource:
         self,
         model: Model,
         image: Tensor | NDArray[Any],
-        segment: Tensor | NDArray[Any],
+        segment: Tensor | NDArray[Any] | None,
         device: torch.device | str | None,
         explainer: HausdorffDistanceMasks | None,
         circle_size: int | None,
@@ -69,8 +67,11 @@ class ScanSource:
         preprocess = self._segmenter.preprocess is not None
         height, width = image_size(image, preprocess=preprocess, mask=segment)
         self.image = check_image(image, height, width, preprocess=preprocess)
-        truth = check_truth(segment, height, width, options.get("ignore"), labels=all_classes)
-        self._segment, self.ignored = truth.values, truth.ignored
+        ignore = copy.deepcopy(options.get("ignore"))
+        self._segment: NDArray[Any] | None = None
+        if segment is not None:
+            truth = check_truth(segment, height, width, ignore, labels=all_classes)
+            self._segment, ignore = truth.values, truth.ignored
         explainer = HausdorffDistanceMasks(width, height) if explainer is None else explainer
         if not isinstance(explainer, HausdorffDistanceMasks):
             raise TypeError(f"explainer must be an instance of hdm.HausdorffDistanceMasks, got {explainer!r}")
@@ -89,7 +90,7 @@ class ScanSource:
         if offset is None:
             offset = given.offset if given else max(1, round(side / 30))
         self.grid = Grid(height, width, circle_size, offset)
-        self._options: ScanKeywords = {**options, "ignore": self.ignored}
+        self._options: ScanKeywords = {**options, "ignore": ignore}
 
     def prepare(self, channel: Channel, grid: Grid) -> PreparedScan:
         """Check a scan; nothing is run."""

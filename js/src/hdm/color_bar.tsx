@@ -1,27 +1,18 @@
 // What the colors mean: distances, in pixels or another unit.
-import { distance, ticks } from "../shared/format";
+import { distance, tick, ticks } from "../shared/format";
 import { fraction } from "../shared/paint";
 import { useId } from "../shared/unique";
+import { constantMap, meaning } from "./texts";
 import type { ViewState } from "./view_state";
 
 export function ColorBar({ view }: { view: ViewState }) {
   const { traits } = view.python;
   const about = traits._about.value;
-  const { unit, label, decimals } = about;
+  const { unit, decimals } = about;
   const span = view.span.value;
   const note = useId();
   const type = traits.result_type.value;
-  const meaning = {
-    raw: `${label || "Distance"} to the truth when a disc covers this cell`,
-    better: "How much nearer to the truth a disc here brings the mask",
-    worse: "How much farther from the truth a disc here brings the mask",
-  }[type];
   const constant = span && span.high <= span.low;
-  const nothing = {
-    raw: `The same everywhere: ${distance(span?.low ?? Number.NaN, about)}`,
-    better: "No disc brings the mask nearer to the truth",
-    worse: "No disc takes the mask farther from the truth",
-  }[type];
   const cursor = view.cursor.value;
   const value = cursor ? valueAt(view, cursor[0], cursor[1]) : Number.NaN;
   const baseline = view.map.value?.baseline ?? Number.NaN;
@@ -47,15 +38,13 @@ export function ColorBar({ view }: { view: ViewState }) {
       <div class="hdm-ticks" aria-hidden="true">
         {marks.map((mark, index) => (
           <span key={mark} style={{ left: `${100 * fraction(mark, span)}%` }}>
-            {mark.toLocaleString("en", {
-              maximumFractionDigits: span && span.high - span.low > 20 ? 0 : decimals,
-            })}
+            {tick(mark, span && span.high - span.low > 20 ? 0 : decimals)}
             {index === marks.length - 1 && unit ? ` ${unit}` : ""}
           </span>
         ))}
       </div>
       <p class="hdm-note" id={note}>
-        {constant ? nothing : meaning}
+        {constant ? constantMap(about, type, span.low) : meaning(about, type)}
       </p>
     </div>
   );

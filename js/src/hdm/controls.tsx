@@ -2,18 +2,13 @@ import { useRef } from "preact/hooks";
 import { Choice } from "../shared/choice";
 import { count, duration } from "../shared/format";
 import { cols, rows } from "../shared/geometry";
-import type { ResultType } from "../shared/paint";
 import { Slider } from "../shared/slider";
 import { useId } from "../shared/unique";
 import { ColorBar } from "./color_bar";
 import type { Layer } from "./python_state";
+import { resultTypes } from "./texts";
 import type { ViewState } from "./view_state";
 
-const RESULT_TYPES: [ResultType, string][] = [
-  ["raw", "Raw distance"],
-  ["better", "Better"],
-  ["worse", "Worse"],
-];
 const FAVORITES = ["Blues", "magma"];
 const LAYERS: [Layer, string][] = [
   ["picture", "Image"],
@@ -27,6 +22,7 @@ export function Controls({ view, helpId }: { view: ViewState; helpId: string }) 
   const { gone, traits, set } = view.python;
   const { height, width } = traits._about.value;
   const side = Math.min(height, width);
+  const types = resultTypes(traits._about.value, traits.result_type.value);
   return (
     <div class="hdm-panel">
       <div class="hdm-group">
@@ -60,12 +56,14 @@ export function Controls({ view, helpId }: { view: ViewState; helpId: string }) 
       <div class="hdm-group">
         <h3>Show</h3>
         <ClassChoice view={view} />
-        <Choice
-          label="Result type"
-          options={RESULT_TYPES}
-          value={traits.result_type.value}
-          onChange={(value) => set("result_type", value)}
-        />
+        {types.length > 0 && (
+          <Choice
+            label="Result type"
+            options={types}
+            value={traits.result_type.value}
+            onChange={(value) => set("result_type", value)}
+          />
+        )}
         <ColorBar view={view} />
       </div>
       <div class="hdm-group">
@@ -222,7 +220,7 @@ function Layers({ view }: { view: ViewState }) {
   return (
     // biome-ignore lint/a11y/useSemanticElements: a fieldset brings a frame and a legend that nobody needs here
     <div class="hdm-chips" role="group" aria-label="Layers">
-      {LAYERS.map(([layer, text]) => (
+      {LAYERS.filter(([layer]) => layer !== "truth" || traits._about.value.hasTruth).map(([layer, text]) => (
         <button
           key={layer}
           type="button"

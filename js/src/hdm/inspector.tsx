@@ -9,7 +9,11 @@ import type { Size } from "../shared/geometry";
 import { usePng } from "../shared/png";
 import { useTheme } from "../shared/theme";
 import type { About, Inspection, Prediction } from "./python_state";
+import { comparedWith, told, worsening } from "./texts";
 import type { ViewState } from "./view_state";
+
+/** Measures in which no two pixels are a distance apart. */
+const OF_AREAS = ["iou", "dice", "area", "flipped"];
 
 /** Along the longer side, over pixels that do not count. */
 const STRIPES = 20;
@@ -54,7 +58,7 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
   const { prediction } = found;
   const url = usePng(found.image);
   const value = number(found.distance);
-  const difference = number(found.change);
+  const baseline = value - number(found.change);
   const ratio = { aspectRatio: `${width} / ${height}` };
   return (
     <div class="hdm-inspector">
@@ -65,18 +69,22 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
       </Figure>
       {prediction && <Predicted view={view} prediction={prediction} />}
       <div class="hdm-numbers">
-        <p class="hdm-big">{distance(value, about)}</p>
+        <p class="hdm-big">{told(value, about)}</p>
         <p class="hdm-note">
           pinned cell row {found.cell[0]}, column {found.cell[1]}
         </p>
         <dl>
-          <dt>Without the disc</dt>
-          <dd>{distance(value - difference, about)}</dd>
-          <dt>Change</dt>
-          <dd>{change(difference, about, "none")}</dd>
+          {!about.fromPrediction && (
+            <>
+              <dt>Without the disc</dt>
+              <dd>{distance(baseline, about)}</dd>
+              <dt>Change</dt>
+              <dd>{change(worsening(value, baseline, about), about, "none")}</dd>
+            </>
+          )}
           {prediction && (
             <>
-              <dt>IoU</dt>
+              <dt>{about.fromPrediction ? `IoU with the ${comparedWith(about)}` : "IoU"}</dt>
               <dd>{prediction.iou.toFixed(2)}</dd>
             </>
           )}
@@ -103,12 +111,14 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
 function Predicted({ view, prediction }: { view: ViewState; prediction: Prediction }) {
   const about = view.python.traits._about.value;
   const ratio = { aspectRatio: `${about.width} / ${about.height}` };
+  const [hit, missed, added] = changed(about) ? ["Kept", "lost", "gained"] : ["Hit", "missed", "added"];
   return (
     <>
       <Figure
         caption={
           <>
-            <b class="hdm-hit">Hit</b> · <b class="hdm-missed">missed</b> · <b class="hdm-added">added</b>
+            <b class="hdm-hit">{hit}</b> · <b class="hdm-missed">{missed}</b> ·{" "}
+            <b class="hdm-added">{added}</b>
           </>
         }
       >
@@ -116,27 +126,33 @@ function Predicted({ view, prediction }: { view: ViewState; prediction: Predicti
           <Errors view={view} mask={prediction.mask} />
         </div>
       </Figure>
-      <Figure caption={pairCaption(prediction, about)}>
-        <div class="hdm-thumb" style={ratio}>
-          <Errors view={view} mask={prediction.mask} muted />
-          {prediction.pair && <Pair pair={prediction.pair} size={about} />}
-        </div>
-      </Figure>
+      {!OF_AREAS.includes(about.measure) && (
+        <Figure caption={pairCaption(prediction, about)}>
+          <div class="hdm-thumb" style={ratio}>
+            <Errors view={view} mask={prediction.mask} muted />
+            {prediction.pair && <Pair pair={prediction.pair} size={about} />}
+          </div>
+        </Figure>
+      )}
     </>
   );
 }
 
+/** Whether the mask is compared with the one without a disc. */
+const changed = ({ comparedWith, measure }: About): boolean =>
+  comparedWith === "prediction" || measure === "flipped";
+
 function pairCaption(prediction: Prediction, about: About): string {
   const { truthEmpty, empty, unit, lengthUnit, decimals } = about;
   if (prediction.pair) {
-    const where =
-      prediction.from === "a"
-        ? "Added pixel and the nearest true one"
-        : "Missed pixel and the nearest predicted one";
+    const [added, missed] = changed(about)
+      ? ["Gained pixel and the nearest one before", "Lost pixel and the nearest one left"]
+      : ["Added pixel and the nearest true one", "Missed pixel and the nearest predicted one"];
+    const where = prediction.from === "a" ? added : missed;
     return `${where}: ${distance(number(prediction.distance), { unit: lengthUnit, decimals })} apart`;
   }
   if (truthEmpty === prediction.empty) return truthEmpty ? "Both masks are empty" : "The two masks are equal";
-  const why = truthEmpty ? "The truth is empty" : "The model predicts nothing";
+  const why = truthEmpty ? `The ${comparedWith(about)} is empty` : "The model predicts nothing";
   const diagonal = unit && empty === "diagonal" ? "; the distance is the image's diagonal" : "";
   return `${why}, so there is no pair${diagonal}`;
 }
@@ -162,7 +178,7 @@ function Errors({ view, mask, muted = false }: ErrorsProps) {
   const { traits } = view.python;
   const url = usePng(traits._image.value);
   const about = traits._about.value;
-  const truth = view.truth.value.mask;
+  const truth = view.compared.value;
   const ignored = view.ignored.value;
   const theme = useTheme();
   useLayoutEffect(() => {
@@ -181,7 +197,11 @@ function Errors({ view, mask, muted = false }: ErrorsProps) {
         ref={canvas}
         class={`hdm-layer ${muted ? "hdm-muted" : ""}`}
         role="img"
-        aria-label="The model's mask against the truth: hit, missed and added pixels"
+        aria-label={
+          changed(about)
+            ? "The model's mask against the one without a disc: kept, lost and gained pixels"
+            : "The model's mask against the truth: hit, missed and added pixels"
+        }
       />
     </>
   );

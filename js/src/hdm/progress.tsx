@@ -35,7 +35,7 @@ export function Progress({ view }: { view: ViewState }) {
       )}
       {status !== "error" && traits.error.value && (
         <div class="hdm-error" role="alert">
-          <b>Another class is shown</b>
+          <b>What was asked for cannot be shown</b>
           <p>{traits.error.value}</p>
         </div>
       )}
@@ -111,8 +111,9 @@ function Fine({ view }: { view: ViewState }) {
       )}
       {noise && (
         <p class="hdm-note hdm-noise">
-          The model is random: without any disc its mask changes by up to {count(noise.pixels)} px, its
-          distance by {distance(number(noise.distance), about)}. Smaller differences in the map say nothing.
+          The model is random: without any disc its mask changes by up to {count(noise.pixels)} px, its{" "}
+          {about.label || "distance"} by {distance(number(noise.distance), about)}. Smaller differences in the
+          map say nothing.
         </p>
       )}
       <HatchingLegend view={view} />

@@ -15,6 +15,16 @@ export type Layer = "picture" | "edges" | "map" | "truth" | "prediction";
 
 export interface About extends Size {
   channels: number;
+  /** Whether there is a ground truth. */
+  hasTruth: boolean;
+  /** As the trait, once the map has it. */
+  measure: string;
+  /** What masks are compared with: "truth" or "prediction", the mask without a disc. */
+  comparedWith: string;
+  /** Values below 0 are as far from the truth as those above. */
+  signed: boolean;
+  /** Values are changes of the mask without a disc, which itself has 0. */
+  fromPrediction: boolean;
   label: string;
   /** Of distances; empty where they have none. */
   unit: string;
@@ -22,6 +32,7 @@ export interface About extends Size {
   lengthUnit: string;
   /** Digits after the point that show a distance. */
   decimals: number;
+  /** Of what masks are compared with. */
   truthEmpty: boolean;
   /** The distance where one of the two masks is empty. */
   empty: "diagonal" | "inf" | "nan" | "raise";
@@ -98,6 +109,12 @@ export interface Traits {
   target: number | null;
   /** Number and name of each class on offer; empty if there is one. */
   _classes: [number, string][];
+  measure: string;
+  explain_by: string;
+  /** Name and label of each measure on offer, and whether it is for the scan's own truth only. */
+  _measures: [string, string, boolean][];
+  /** What masks may be compared with. */
+  _explained_by: string[];
   status: "idle" | "running" | "done" | "cancelled" | "error";
   progress: number;
   error: string;
@@ -125,6 +142,10 @@ const NAMES = [
   "layers",
   "target",
   "_classes",
+  "measure",
+  "explain_by",
+  "_measures",
+  "_explained_by",
   "status",
   "progress",
   "error",

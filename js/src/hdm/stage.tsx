@@ -3,12 +3,13 @@ import { useComputed, useSignalEffect } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { maskSize, putPixels, resized, striped, stripedSize } from "../shared/canvas";
 import { unpackBits } from "../shared/codec";
-import { change, distance } from "../shared/format";
+import { change } from "../shared/format";
 import { type Cell, cellAt, center, cols, neighbor, radius, rows, sameCell } from "../shared/geometry";
 import { canvasSize, changes, colorize, emphasis, paintingOrder, topmostCells } from "../shared/paint";
 import { usePng } from "../shared/png";
 import { Hatching } from "./hatching";
 import { emptyText } from "./summary";
+import { told, worsening } from "./texts";
 import type { ViewState } from "./view_state";
 
 /** Along the longer side, over pixels that do not count. */
@@ -225,7 +226,7 @@ function Draft({ grid }: { grid: ViewState["grid"]["value"] }) {
 /** A cell's value in words, which say so where it is an estimate, and where there is none. */
 function described(view: ViewState, cell: Cell): { value: string; note: string } {
   const found = view.at(cell);
-  const value = found ? distance(found.value, view.python.traits._about.value) : "";
+  const value = found ? told(found.value, view.python.traits._about.value) : "";
   if (found?.measured) return { value, note: "" };
   const { gone, traits } = view.python;
   const yet = traits.status.value === "running" && !gone.value ? " yet" : "";
@@ -247,7 +248,8 @@ function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
   const found = view.at(cell);
   const leftHalf = x < width / 2;
   const edge = leftHalf ? x + radius(grid) : x - radius(grid);
-  const difference = (found?.measured ? found.value : Number.NaN) - (view.map.value?.baseline ?? Number.NaN);
+  const baseline = view.map.value?.baseline ?? Number.NaN;
+  const difference = found?.measured ? worsening(found.value, baseline, about) : Number.NaN;
   return (
     <div
       class="hdm-tip"
@@ -262,7 +264,7 @@ function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
       {value && note && " · "}
       {note}
       {found?.oneEmpty && <span> {emptyText(truthEmpty)}</span>}
-      {traits.result_type.value !== "raw" && Number.isFinite(difference) && (
+      {traits.result_type.value !== "raw" && !about.fromPrediction && Number.isFinite(difference) && (
         <span> {change(difference, about, "no change")}</span>
       )}
     </div>

@@ -1,6 +1,7 @@
 // What the numbers say: the mask without a disc, the most and the least harmful cell.
 import { change, distance, isZero } from "../shared/format";
 import { type Cell, cols } from "../shared/geometry";
+import { comparedWith, told, valueNote, worsening } from "./texts";
 import type { ViewState } from "./view_state";
 
 export function Summary({ view }: { view: ViewState }) {
@@ -9,18 +10,22 @@ export function Summary({ view }: { view: ViewState }) {
   const { truthEmpty } = about;
   const map = view.map.value;
   if (!map) return null;
+  const far = (index: number) => (about.signed ? Math.abs(map.raw[index]) : map.raw[index]);
   let worst = -1;
   let best = -1;
   map.raw.forEach((value, index) => {
     if (Number.isNaN(value) || !map.measured[index]) return;
-    if (worst < 0 || value > map.raw[worst]) worst = index;
-    if (best < 0 || value < map.raw[best]) best = index;
+    if (worst < 0 || far(index) > far(worst)) worst = index;
+    if (best < 0 || far(index) < far(best)) best = index;
   });
   const cell = (index: number): Cell => [Math.floor(index / cols(map.grid)), index % cols(map.grid)];
+  // Worse and better are told by the change; where there is none, the value says what it is.
+  const value = (raw: number) => (about.fromPrediction ? told : distance)(raw, about);
   const button = (name: string, none: string, index: number) => {
-    const difference = index < 0 ? Number.NaN : map.raw[index] - map.baseline;
+    const difference = index < 0 ? Number.NaN : worsening(map.raw[index], map.baseline, about);
     const noChange = Number.isNaN(difference) || isZero(difference, about);
-    const hint = !noChange && map.oneEmpty[index] ? emptyText(truthEmpty) : change(difference, about, none);
+    const changed = about.fromPrediction ? valueNote(about) : change(difference, about, none);
+    const hint = noChange ? none : map.oneEmpty[index] ? emptyText(truthEmpty) : changed;
     return (
       <button
         type="button"
@@ -30,20 +35,28 @@ export function Summary({ view }: { view: ViewState }) {
         onClick={() => view.pin(cell(index))}
       >
         <span class="hdm-note">{name}</span>
-        <b>{index < 0 ? "–" : distance(map.raw[index], about)}</b>
-        <span class="hdm-note">{Number.isNaN(difference) ? "" : hint}</span>
+        <b>{index < 0 ? "–" : value(map.raw[index])}</b>
+        {!Number.isNaN(difference) && hint && <span class="hdm-note">{hint}</span>}
       </button>
     );
   };
   return (
     <div class="hdm-summary">
-      <div class="hdm-stat">
-        <span class="hdm-note">Without a disc</span>
-        <b>{distance(map.baseline, about)}</b>
-        <span class="hdm-note">{truthEmpty ? "the truth is empty" : "from the truth"}</span>
-      </div>
-      {button("Worst cell", "no disc does harm", worst)}
-      {button("Best cell", "no disc improves it", best)}
+      {about.fromPrediction ? (
+        button("Most changed", "no disc changes the mask", worst)
+      ) : (
+        <>
+          <div class="hdm-stat">
+            <span class="hdm-note">Without a disc</span>
+            <b>{told(map.baseline, about)}</b>
+            <span class="hdm-note">
+              {truthEmpty ? `the ${comparedWith(about)} is empty` : valueNote(about)}
+            </span>
+          </div>
+          {button("Worst cell", "no disc does harm", worst)}
+          {button("Best cell", "no disc improves it", best)}
+        </>
+      )}
     </div>
   );
 }

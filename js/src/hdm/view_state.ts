@@ -44,6 +44,8 @@ export interface ViewState {
   table: ReadonlySignal<Uint8Array>;
   truth: ReadonlySignal<{ mask: Uint8Array; path: string }>;
   prediction: ReadonlySignal<{ mask: Uint8Array; path: string }>;
+  /** What a cell's mask is compared with pixel by pixel. */
+  compared: ReadonlySignal<Uint8Array>;
   /** Pixels that do not count, one byte per pixel; null if all do. */
   ignored: ReadonlySignal<Uint8Array | null>;
   /** The cell under the pointer or the keyboard's cursor. */
@@ -115,7 +117,8 @@ export function viewState(python: PythonState): ViewState {
     };
   });
   const typed = (kind: "raw" | "filled") =>
-    map.value && relative(map.value[kind], map.value.baseline, traits.result_type.value);
+    map.value &&
+    relative(map.value[kind], map.value.baseline, traits.result_type.value, traits._about.value.signed);
   const values = computed(() => typed("filled"));
   const span = computed(() => {
     const measured = typed("raw");
@@ -137,6 +140,15 @@ export function viewState(python: PythonState): ViewState {
     return traits._ignored.value.byteLength ? unpackBits(traits._ignored.value, height * width) : null;
   });
 
+  const truth = masked("_truth");
+  const prediction = masked("_prediction");
+  const compared = computed(() => {
+    const { comparedWith, measure } = traits._about.value;
+    if (comparedWith !== "prediction" && measure !== "flipped") return truth.value.mask;
+    const { mask } = prediction.value;
+    return ignored.value ? mask.map((one, pixel) => (ignored.value?.[pixel] ? 0 : one)) : mask;
+  });
+
   return {
     python,
     grid,
@@ -144,8 +156,9 @@ export function viewState(python: PythonState): ViewState {
     values,
     span,
     table,
-    truth: masked("_truth"),
-    prediction: masked("_prediction"),
+    truth,
+    prediction,
+    compared,
     ignored,
     cursor,
     draft,

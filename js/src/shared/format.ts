@@ -40,6 +40,10 @@ export function duration(seconds: number): string {
   return `${(seconds / 3600).toFixed(1)} h`;
 }
 
+/** A number at a color bar. */
+export const tick = (value: number, decimals: number): string =>
+  value.toLocaleString("en", { maximumFractionDigits: decimals }).replace(/^-0$/, "0").replace("-", "−");
+
 /** The two ends of a range and a few round numbers between them, none so near an end that labels would touch. */
 export function ticks(low: number, high: number): number[] {
   const raw = (high - low) / 4;

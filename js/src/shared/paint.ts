@@ -4,9 +4,15 @@ import { cols, type Grid, radius, rows, type Size } from "./geometry";
 
 export type ResultType = "raw" | "better" | "worse";
 
-/** Distances as the result type shows them; NaN (nothing to draw) stays NaN. */
-export function relative(values: Float64Array, baseline: number, type: ResultType): Float64Array {
+/** Distances as the result type shows them; NaN (nothing to draw) stays NaN. Signed ones below 0 are as far as above. */
+export function relative(
+  values: Float64Array,
+  baseline: number,
+  type: ResultType,
+  signed = false,
+): Float64Array {
   if (type === "raw") return values;
+  if (signed) return relative(values.map(Math.abs), Math.abs(baseline), type);
   const sign = type === "better" ? -1 : 1;
   return values.map((value) => {
     if (Number.isNaN(value)) return value;

@@ -1,0 +1,117 @@
+"""What a scan may measure of every mask: the names, what they are called, and how each is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hdm_widgets.metrics.distance import ReferenceMask, row_distance
+from hdm_widgets.metrics.masks import Mask
+from hdm_widgets.metrics.windowed_distance import WindowedDistance
+from hdm_widgets.metrics.windowed_overlap import WindowedOverlap
+from hdm_widgets.metrics.windowed_surface import WindowedSurface
+
+__all__ = ["MEASURES", "MeasureInfo", "MeasureName", "WindowedMeasure", "windowed_measure"]
+
+MeasureName = Literal["hausdorff", "hausdorff95", "mean_surface", "iou", "dice", "area", "flipped", "rows"]
+
+
+class WindowedMeasure(Protocol):
+    """Measures masks that differ from one prediction inside a window only."""
+
+    @property
+    def base_distance(self) -> float:
+        """Of the prediction itself."""
+
+    def distance(self, row: int, col: int, window: ArrayLike) -> float:
+        """Of the prediction with other pixels (h, w) at (row, col)."""
+
+    def distances(self, rows: Iterable[int], cols: Iterable[int], windows: Iterable[Mask]) -> NDArray[np.float64]:
+        """Of the prediction with each of n windows (h, w) in turn, (n,)."""
+
+
+@dataclass(frozen=True)
+class MeasureInfo:
+    """How a measure is told.
+
+    Attributes
+    ----------
+    label : str
+        Its name in a sentence, without a unit.
+    title : str
+        Over a map of it; {} stands for what masks are compared with.
+    unit : {"length", "area", ""}
+    signed : bool
+        Whether values below 0 are as far from the truth as those above.
+    """
+
+    label: str
+    title: str
+    unit: Literal["length", "area", ""] = ""
+    signed: bool = False
+
+
+MEASURES: dict[str, MeasureInfo] = {
+    "hausdorff": MeasureInfo("Hausdorff distance", "Distance to the {}", "length"),
+    "hausdorff95": MeasureInfo("95 % Hausdorff distance", "95 % Hausdorff distance to the {}", "length"),
+    "mean_surface": MeasureInfo("mean surface distance", "Mean surface distance to the {}", "length"),
+    "iou": MeasureInfo("1 - IoU", "1 - IoU with the {}"),
+    "dice": MeasureInfo("1 - Dice", "1 - Dice with the {}"),
+    "area": MeasureInfo("area difference", "Area less that of the {}", "area", signed=True),
+    "flipped": MeasureInfo("flipped area", "Area that flips", "area"),
+    "rows": MeasureInfo("row distance", "Row distance to the {}"),
+    "custom": MeasureInfo("distance", "Distance to the {}"),
+}
+
+
+def windowed_measure(
+    name: str, truth: ReferenceMask, predicted: Mask, unoccluded: Mask | None = None
+) -> WindowedMeasure:
+    """What measures masks that differ from `predicted` inside a window only.
+
+    Parameters
+    ----------
+    name : str
+        A `MeasureName`.
+    truth : ReferenceMask
+    predicted : numpy.ndarray, bool (H, W)
+    unoccluded : numpy.ndarray, bool (H, W), optional
+        The mask for the image without a disc, which "flipped" compares with; `predicted` by default.
+    """
+    if name in ("hausdorff95", "mean_surface"):
+        return WindowedSurface("hausdorff95" if name == "hausdorff95" else "mean_surface", truth, predicted)
+    for overlap in ("iou", "dice", "area", "flipped"):
+        if name == overlap:
+            return WindowedOverlap(overlap, truth, predicted, unoccluded)
+    if name == "rows":
+        return _RowDistance(truth, predicted)
+    return WindowedDistance(truth, predicted)
+
+
+class _RowDistance:
+    """The published formula on masks; the whole mask is measured each time."""
+
+    def __init__(self, truth: ReferenceMask, predicted: Mask) -> None:
+        self._truth, self._predicted = truth, predicted.copy()
+        self.base_distance = self._of_whole(self._predicted)
+
+    def distance(self, row: int, col: int, window: ArrayLike) -> float:
+        inside = np.asarray(window, np.bool_)
+        mask = self._predicted.copy()
+        mask[row : row + inside.shape[0], col : col + inside.shape[1]] = inside
+        return self._of_whole(mask)
+
+    def distances(self, rows: Iterable[int], cols: Iterable[int], windows: Iterable[Mask]) -> NDArray[np.float64]:
+        each = zip(rows, cols, windows, strict=True)
+        return np.array([self.distance(row, col, window) for row, col, window in each], dtype=np.float64)
+
+    def _of_whole(self, mask: Mask) -> float:
+        ignored = self._truth.ignored
+        return row_distance(mask if ignored is None else mask & ~ignored, self._truth.mask)
+
+
+assert set(get_args(MeasureName)) < set(MEASURES)  # every name is told  # noqa: S101

@@ -1,0 +1,47 @@
+"""News from a running scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdm_widgets.hdm.result import HDMResult
+
+__all__ = ["ScanUpdate"]
+
+
+@dataclass(frozen=True, eq=False)
+class ScanUpdate:
+    """News from a running scan.
+
+    Attributes
+    ----------
+    cells : numpy.ndarray (n, 2)
+        (row, col) of the cells that were just measured.
+    distances : numpy.ndarray, float64 (n,)
+        Their distances.
+    done, total : int
+        Cells measured so far and to be measured in all.
+    stride : int
+        Of the stage in progress: when it is finished, every `stride`-th row and column is measured. The last
+        stage has stride 1 and goes first where neighboring cells differ.
+    seconds : float
+        Since the scan began.
+    result : HDMResult
+        All so far.
+    """
+
+    cells: NDArray[np.intp]
+    distances: NDArray[np.float64]
+    done: int
+    total: int
+    stride: int
+    seconds: float
+    result: HDMResult
+
+    @property
+    def seconds_left(self) -> float:
+        """Time that the rest will take at the pace so far."""
+        return self.seconds * (self.total - self.done) / self.done if self.done else float("inf")

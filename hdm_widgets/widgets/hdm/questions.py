@@ -1,0 +1,171 @@
+"""What the HDM explorer is asked of a scan: which measure, against what, of which class."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+from hdm_widgets._validation import check_choice
+from hdm_widgets.hdm.named_measures import MEASURES, MeasureName
+from hdm_widgets.hdm.options import ScanKeywords, ScanSettings
+from hdm_widgets.hdm.questions import StoredMeasure
+from hdm_widgets.hdm.result import HDMResult
+
+__all__ = ["Answers", "ExplainBy", "Question", "with_distance"]
+
+ExplainBy: TypeAlias = Literal["truth", "prediction"]
+
+# Measured on the raw output: the masks that a scan keeps do not give them.
+_OF_RAW_OUTPUT = ("rows", "custom")
+
+
+def with_distance(options: ScanKeywords, measure: str | None) -> ScanKeywords:
+    """The options of a scan that measures at once what is shown first, where it can."""
+    if measure is None or measure == "custom" or "distance" in options:
+        return options
+    name = check_choice("measure", measure, MeasureName)
+    # A spacing is for the other measures, which are a choice away.
+    if "spacing" in options and not MEASURES[name].unit:
+        return options
+    return {**options, "distance": name}
+
+
+class Question(NamedTuple):
+    """What is asked of a scan.
+
+    Attributes
+    ----------
+    measure : str
+        A `MeasureName`, or "custom".
+    explain_by : {"truth", "prediction"}
+    target : int or None
+        The class, where there are several.
+    """
+
+    measure: str
+    explain_by: str
+    target: int | None
+
+
+class Answers:
+    """Results of a scan as they were asked for, from its masks: the model is not run.
+
+    Parameters
+    ----------
+    settings : ScanSettings
+        How the scans are made.
+    keep_outputs : bool
+        Whether they keep masks; without them there is nothing to choose.
+    """
+
+    def __init__(self, settings: ScanSettings, *, keep_outputs: bool) -> None:
+        self._scanned, self._keep_outputs = settings, keep_outputs
+        # The screen's thread and the scan's may ask at once.
+        self._lock = threading.Lock()
+        # Answers from one result, so that going back to a question is quick.
+        self._result: HDMResult | None = None
+        self._answers: dict[Question, HDMResult] = {}
+        self._stored: tuple[Question, StoredMeasure] | None = None
+
+    @property
+    def own(self) -> Question:
+        """What the scan itself answers."""
+        settings = self._scanned
+        return Question(settings.distance, settings.compared_with, settings.target)
+
+    @property
+    def measures(self) -> list[list[str | bool]]:
+        """Name and label of each measure on offer, and whether it is only as scanned, against the scan's own truth."""
+        own = self._scanned.distance
+        names = [name for name in get_args(MeasureName) if name not in _OF_RAW_OUTPUT] if self._keep_outputs else []
+        names += [own] if own not in names else []
+        return [[name, _label(name), name in _OF_RAW_OUTPUT] for name in names]
+
+    @property
+    def explained_by(self) -> list[str]:
+        """What masks may be compared with."""
+        both = self._keep_outputs and not self._scanned.of_prediction
+        return list(get_args(ExplainBy)) if both else [self._scanned.compared_with]
+
+    def check(self, asked: Question) -> Question:
+        """Refuse what cannot be measured of these scans.
+
+        Raises
+        ------
+        ValueError
+            Saying what can.
+        """
+        check_choice("explain_by", asked.explain_by, ExplainBy)
+        if asked.explain_by == "truth" and self._scanned.of_prediction:
+            raise ValueError("there is no ground truth to explain; HDMExplorer(model, image, segment) has one")
+        names = [name for name, *_ in self.measures]
+        if asked.measure in _OF_RAW_OUTPUT and asked.measure not in names:
+            how = "distance='rows'" if asked.measure == "rows" else "an explainer with its own calculate_distance"
+            raise ValueError(
+                f"measure={asked.measure!r} is taken of the raw output, not of its masks; make the explorer with {how}"
+            )
+        check_choice("measure", asked.measure, MEASURES)
+        other = asked.measure != self._scanned.distance or asked.explain_by != self._scanned.compared_with
+        if other and not self._keep_outputs:
+            raise ValueError("the masks are not kept; HDMExplorer(..., keep_outputs=True) keeps them")
+        if other and asked.measure in _OF_RAW_OUTPUT:
+            raise ValueError(
+                f"measure={asked.measure!r} is taken of the raw output, against the truth only; choose another measure "
+                "first"
+            )
+        return asked
+
+    def settings(self, asked: Question) -> ScanSettings:
+        """How the answer to a question is told, before there is one."""
+        scanned = self._scanned
+        lasting = bool(MEASURES[asked.measure].unit) or asked.measure == scanned.distance
+        return replace(
+            scanned,
+            distance=asked.measure,
+            spacing=scanned.spacing if lasting else (1.0, 1.0),
+            of_prediction=asked.explain_by == "prediction",
+        )
+
+    def scanned(self, result: HDMResult, target: int | None) -> HDMResult:
+        """A result of a class, as the scan itself measures it."""
+        return result if target is None or not result.classes else result.for_class(target)
+
+    def of(self, result: HDMResult, asked: Question) -> HDMResult:
+        """The answer to a question, of the cells that a result has.
+
+        Raises
+        ------
+        ValueError
+            If there is no such class, or a mask is empty under `empty="raise"`.
+        """
+        with self._lock:
+            if self._result is not result:
+                self._result = result
+                self._answers.clear()
+            if asked not in self._answers:
+                self._answers[asked] = self._measured(self.scanned(result, asked.target), asked)
+            return self._answers[asked]
+
+    def _measured(self, result: HDMResult, asked: Question) -> HDMResult:
+        if (asked.measure, asked.explain_by) == self.own[:2]:
+            return result
+        if self._stored is None or self._stored[0] != asked or not self._stored[1].continues(result):
+            segment: Any = "prediction" if asked.explain_by == "prediction" else None
+            # The scan's own, without which `result.measure` would not know it for the same.
+            segment = None if self._scanned.of_prediction else segment
+            self._stored = asked, StoredMeasure(result, asked.measure, segment)  # type: ignore[arg-type]  # checked
+        return self._stored[1].measure(result)
+
+    def forget(self) -> None:
+        """Free what was measured."""
+        with self._lock:
+            self._result = self._stored = None
+            self._answers.clear()
+
+
+def _label(name: str) -> str:
+    if name == "custom":
+        return "Your own distance"
+    label = MEASURES[name].label
+    return label[0].upper() + label[1:]

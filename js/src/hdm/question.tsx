@@ -1,0 +1,84 @@
+// What the scan is asked: compared with what, in which measure. Python answers from the masks that it has.
+import { useId } from "../shared/unique";
+import type { ViewState } from "./view_state";
+
+const EXPLAINED: Record<string, string> = { truth: "the truth", prediction: "the prediction" };
+
+export function QuestionRow({ view }: { view: ViewState }) {
+  const { gone, traits, set } = view.python;
+  const measures = traits._measures.value;
+  const explainedBy = traits._explained_by.value;
+  const measure = traits.measure.value;
+  const explained = traits.explain_by.value;
+  const disabled = gone.value !== "";
+  // Some measures are only as they were scanned.
+  const asScanned = (name: string) => measures.some(([one, , only]) => one === name && only);
+  const choice = explainedBy.length > 1;
+  if (!choice && measures.length < 2 && explained === "truth") return null;
+  return (
+    <div class="hdm-question">
+      {choice ? (
+        <List
+          label="Explain"
+          options={explainedBy.map((name) => [
+            name,
+            EXPLAINED[name],
+            name !== explained && asScanned(measure),
+          ])}
+          value={explained}
+          disabled={disabled}
+          onChange={(value) => set("explain_by", value)}
+        />
+      ) : (
+        explained === "prediction" && (
+          <p>
+            <span>Explain</span> {EXPLAINED.prediction}
+          </p>
+        )
+      )}
+      {measures.length > 1 && (
+        <List
+          label="Measure"
+          options={measures.map(([name, label, only]) => [
+            name,
+            label,
+            only && choice && explained !== "truth",
+          ])}
+          value={measure}
+          disabled={disabled}
+          onChange={(value) => set("measure", value)}
+        />
+      )}
+    </div>
+  );
+}
+
+interface ListProps {
+  label: string;
+  /** Value, text, and whether it cannot be chosen now. */
+  options: [string, string, boolean][];
+  value: string;
+  disabled: boolean;
+  onChange(value: string): void;
+}
+
+function List({ label, options, value, disabled, onChange }: ListProps) {
+  const id = useId();
+  return (
+    <div>
+      <label for={id}>{label}</label>
+      <select
+        id={id}
+        value={value}
+        disabled={disabled}
+        onChange={(event) => onChange(event.currentTarget.value)}
+      >
+        {options.map(([option, text, unavailable]) => (
+          <option key={option} value={option} disabled={unavailable}>
+            {text}
+          </option>
+        ))}
+      </select>
+    </div>
+  );
+}
