@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from hdm_widgets._bitmasks import MaskPatch, MaskStore
 from hdm_widgets._masks import without
 from hdm_widgets._validation import is_whole
-from hdm_widgets.hdm.named_measures import WindowedMeasure, windowed_measure
+from hdm_widgets.hdm.named_measures import windowed_measure
 from hdm_widgets.hdm.noise import Noise, noise_between
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.metrics.distance import ReferenceMask
+from hdm_widgets.metrics.windowed_measure import WindowedMeasure
 from hdm_widgets.models.errors import ModelOutputError
 
 __all__ = ["ClassMasks", "MasksOfClass", "OneClass", "check_classes"]

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from functools import cached_property
+from typing import Literal, get_args
 
 from hdm_widgets.metrics.distance import ReferenceMask, row_distance
 from hdm_widgets.metrics.masks import Mask
 from hdm_widgets.metrics.windowed_distance import WindowedDistance
+from hdm_widgets.metrics.windowed_measure import Region, WindowedMeasure
 from hdm_widgets.metrics.windowed_overlap import WindowedOverlap
 from hdm_widgets.metrics.windowed_surface import WindowedSurface
 
-__all__ = ["MEASURES", "MeasureInfo", "MeasureName", "WindowedMeasure", "windowed_measure"]
+__all__ = ["MEASURES", "MeasureInfo", "MeasureName", "windowed_measure"]
 
 MeasureName = Literal["hausdorff", "hausdorff95", "mean_surface", "iou", "dice", "area", "flipped", "rows"]
-
-
-class WindowedMeasure(Protocol):
-    """Measures masks that differ from one prediction inside a window only."""
-
-    @property
-    def base_distance(self) -> float:
-        """Of the prediction itself."""
-
-    def distance(self, row: int, col: int, window: ArrayLike) -> float:
-        """Of the prediction with other pixels (h, w) at (row, col)."""
-
-    def distances(self, rows: Iterable[int], cols: Iterable[int], windows: Iterable[Mask]) -> NDArray[np.float64]:
-        """Of the prediction with each of n windows (h, w) in turn, (n,)."""
 
 
 @dataclass(frozen=True)
@@ -92,26 +76,18 @@ def windowed_measure(
     return WindowedDistance(truth, predicted)
 
 
-class _RowDistance:
+class _RowDistance(WindowedMeasure):
     """The published formula on masks; the whole mask is measured each time."""
 
-    def __init__(self, truth: ReferenceMask, predicted: Mask) -> None:
-        self._truth, self._predicted = truth, predicted.copy()
-        self.base_distance = self._of_whole(self._predicted)
+    @cached_property
+    def base_distance(self) -> float:
+        return self._of_whole(self._predicted)
 
-    def distance(self, row: int, col: int, window: ArrayLike) -> float:
-        inside = np.asarray(window, np.bool_)
-        mask = self._predicted.copy()
-        mask[row : row + inside.shape[0], col : col + inside.shape[1]] = inside
-        return self._of_whole(mask)
-
-    def distances(self, rows: Iterable[int], cols: Iterable[int], windows: Iterable[Mask]) -> NDArray[np.float64]:
-        each = zip(rows, cols, windows, strict=True)
-        return np.array([self.distance(row, col, window) for row, col, window in each], dtype=np.float64)
+    def _distance(self, region: Region, inside: Mask) -> float:
+        return self._of_whole(self._changed(region, inside))
 
     def _of_whole(self, mask: Mask) -> float:
-        ignored = self._truth.ignored
-        return row_distance(mask if ignored is None else mask & ~ignored, self._truth.mask)
+        return row_distance(mask, self._truth.mask)
 
 
 assert set(get_args(MeasureName)) < set(MEASURES)  # every name is told  # noqa: S101

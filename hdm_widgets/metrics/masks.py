@@ -16,7 +16,6 @@ __all__ = [
     "coordinates",
     "counted",
     "outline",
-    "window_region",
 ]
 
 Mask = NDArray[np.bool_]
@@ -66,10 +65,3 @@ def coordinates(mask: Mask) -> Indices:
     """(row, col) of every pixel of the mask, (n, 2), in reading order."""
     rows, cols = np.divmod(np.flatnonzero(mask), mask.shape[1])
     return np.stack([rows, cols], axis=1)
-
-
-def window_region(row: int, col: int, shape: tuple[int, ...], whole: tuple[int, ...]) -> tuple[slice, slice]:
-    """Rows and columns of a window at (`row`, `col`) of an image; refuse a window that does not fit into it."""
-    if len(shape) != 2 or not (0 <= row <= whole[0] - shape[0] and 0 <= col <= whole[1] - shape[1]):
-        raise ValueError(f"a window of shape {shape} at ({row}, {col}) does not fit into an image of {whole}")
-    return slice(row, row + shape[0]), slice(col, col + shape[1])

@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hdm_widgets._masks import read_mask, without
 from hdm_widgets.metrics.distance import ReferenceMask
-from hdm_widgets.metrics.masks import Indices, Mask, as_mask, check_same_shape, coordinates, outline, window_region
+from hdm_widgets.metrics.masks import Indices, Mask, coordinates, outline
 from hdm_widgets.metrics.spacing import NearestPixel, PixelSpacing
+from hdm_widgets.metrics.windowed_measure import Region, WindowedMeasure
 
 __all__ = ["WindowedDistance"]
 
@@ -36,7 +35,7 @@ _UNLIMITED = np.iinfo(np.int32).max
 _DOWN, _RIGHT = np.array([(row, col) for row in (-1, 0, 1) for col in (-1, 0, 1) if row or col]).T[:, :, None]
 
 
-class WindowedDistance:
+class WindowedDistance(WindowedMeasure):
     """Hausdorff distances to the truth of masks that differ from one prediction inside a window only.
 
     They equal what `ReferenceMask.distance` gives for the whole masks, empty ones included, with the spacing of the
@@ -64,13 +63,8 @@ class WindowedDistance:
     """
 
     def __init__(self, truth: ReferenceMask, predicted: ArrayLike) -> None:
-        given = as_mask(predicted)
-        check_same_shape(given.mask, truth.mask)
-        if given.ignored is not None:
-            raise ValueError("the prediction has masked pixels; give them to the truth: ReferenceMask(..., ignore=...)")
-        self._truth, true, self._spacing = truth, truth.mask, truth.scale
-        self._predicted = without(given.mask, truth.ignored).copy()
-        self._counts = None if truth.ignored is None else ~truth.ignored
+        super().__init__(truth, predicted)
+        true, self._spacing = truth.mask, truth.scale
         # Pixels are flat indices from here on, and so are the arrays that are indexed by them.
         self._is_predicted, self._is_true = self._predicted.ravel(), true.ravel()
         self._squared = truth.squared_distances.ravel()
@@ -90,30 +84,7 @@ class WindowedDistance:
             return self._truth.distance(self._predicted)
         return self._base * self._spacing.unit
 
-    def distance(self, row: int, col: int, window: ArrayLike) -> float:
-        """Distance of the prediction with other pixels in a window.
-
-        Parameters
-        ----------
-        row, col : int
-            The window's upper left pixel.
-        window : array_like (h, w)
-            Nonzero = segment; it must lie inside the image.
-
-        Returns
-        -------
-        float
-            In pixels, or in the unit of the truth's spacing.
-
-        Raises
-        ------
-        ValueError
-            If the window does not fit; if the mask or the truth is empty under `empty="raise"`.
-        """
-        inside = window if isinstance(window, np.ndarray) and window.dtype == bool else read_mask(window).mask
-        region = window_region(row, col, inside.shape, self._predicted.shape)
-        if self._counts is not None:
-            inside = inside & self._counts[region]
+    def _distance(self, region: Region, inside: Mask) -> float:
         differs = inside != self._predicted[region]
         count = int(np.count_nonzero(differs))
         if not count:
@@ -121,7 +92,7 @@ class WindowedDistance:
         if self._one_is_empty or self._are_many(count):
             return self._truth.distance(self._changed(region, inside))
         changed, (inner, outer) = np.flatnonzero(differs), (inside.shape[1], self._predicted.shape[1])
-        changed += changed // inner * (outer - inner) + (row * outer + col)
+        changed += changed // inner * (outer - inner) + (region[0].start * outer + region[1].start)
         if self._tolerated[changed].min() > count:
             return self.base_distance
         was_predicted = self._is_predicted[changed]
@@ -143,11 +114,6 @@ class WindowedDistance:
         if len(candidates):
             bound = _farthest_from(mask, self._coordinates(candidates), bound, self._spacing)
         return bound * self._spacing.unit
-
-    def distances(self, rows: Iterable[int], cols: Iterable[int], windows: Iterable[Mask]) -> NDArray[np.float64]:
-        """Distances (n,) of the prediction with each of n windows (h, w) in turn; see `distance`."""
-        each = zip(rows, cols, windows, strict=True)
-        return np.array([self.distance(row, col, window) for row, col, window in each], dtype=np.float64)
 
     def _sort_false_positives(self) -> None:
         pixels = np.flatnonzero(self._is_predicted & ~self._is_true)
@@ -253,11 +219,6 @@ class WindowedDistance:
 
     def _are_many(self, count: int) -> bool:
         return count > _MANY * self._predicted.size
-
-    def _changed(self, region: tuple[slice, slice], inside: Mask) -> Mask:
-        mask = self._predicted.copy()
-        mask[region] = inside
-        return mask
 
     def _coordinates(self, pixels: Indices) -> Indices:
         rows = pixels // self._predicted.shape[1]

@@ -5,23 +5,24 @@ All these measures follow from four counts of pixels, and a window changes the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from hdm_widgets._masks import read_mask, without
+from hdm_widgets._masks import without
 from hdm_widgets._validation import check_choice
 from hdm_widgets.metrics.distance import ReferenceMask
-from hdm_widgets.metrics.masks import Mask, as_mask, check_same_shape, window_region
+from hdm_widgets.metrics.masks import Mask, as_mask, check_same_shape
+from hdm_widgets.metrics.windowed_measure import Region, WindowedMeasure
 
 __all__ = ["OverlapName", "WindowedOverlap"]
 
 OverlapName = Literal["iou", "dice", "area", "flipped"]
 
 
-class WindowedOverlap:
+class WindowedOverlap(WindowedMeasure):
     """Overlap with the truth, area or changed pixels of masks that differ from one prediction inside a window only.
 
     Parameters
@@ -53,14 +54,12 @@ class WindowedOverlap:
     def __init__(
         self, name: OverlapName, truth: ReferenceMask, predicted: ArrayLike, unoccluded: ArrayLike | None = None
     ) -> None:
+        super().__init__(truth, predicted)
         check_choice("name", name, OverlapName)
-        self._counts = None if truth.ignored is None else ~truth.ignored
-        self._predicted = without(as_mask(predicted).mask, truth.ignored).copy()
         # What a pixel of the mask is compared with.
         compared = truth.mask
         if name == "flipped":
             compared = self._predicted if unoccluded is None else without(as_mask(unoccluded).mask, truth.ignored)
-        check_same_shape(self._predicted, truth.mask)
         check_same_shape(self._predicted, compared)
         self._compared = compared.copy()
         self._value = _VALUES[name]
@@ -73,38 +72,11 @@ class WindowedOverlap:
         """The measure of the prediction itself: the baseline."""
         return self._value(self._area, self._common, self._compared_area) * self._unit
 
-    def distance(self, row: int, col: int, window: ArrayLike) -> float:
-        """The measure of the prediction with other pixels in a window.
-
-        Parameters
-        ----------
-        row, col : int
-            The window's upper left pixel.
-        window : array_like (h, w)
-            Nonzero = segment; it must lie inside the image.
-
-        Returns
-        -------
-        float
-
-        Raises
-        ------
-        ValueError
-            If the window does not fit.
-        """
-        inside = window if isinstance(window, np.ndarray) and window.dtype == bool else read_mask(window).mask
-        region = window_region(row, col, inside.shape, self._predicted.shape)
-        if self._counts is not None:
-            inside = inside & self._counts[region]
+    def _distance(self, region: Region, inside: Mask) -> float:
         before, compared = self._predicted[region], self._compared[region]
         area = self._area + _count(inside) - _count(before)
         common = self._common + _count(inside & compared) - _count(before & compared)
         return self._value(area, common, self._compared_area) * self._unit
-
-    def distances(self, rows: Iterable[int], cols: Iterable[int], windows: Iterable[Mask]) -> NDArray[np.float64]:
-        """The measure (n,) of the prediction with each of n windows (h, w) in turn; see `distance`."""
-        each = zip(rows, cols, windows, strict=True)
-        return np.array([self.distance(row, col, window) for row, col, window in each], dtype=np.float64)
 
 
 def _count(mask: Mask) -> int:

@@ -10,17 +10,17 @@ prediction's outline and adds others:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hdm_widgets._masks import read_mask, without
 from hdm_widgets._validation import check_choice
 from hdm_widgets.metrics.distance import ReferenceMask, hausdorff_percentile, mean_surface_distance
-from hdm_widgets.metrics.masks import Indices, Mask, as_mask, check_same_shape, coordinates, outline, window_region
+from hdm_widgets.metrics.masks import Indices, Mask, coordinates, outline
 from hdm_widgets.metrics.spacing import NearestPixel, PixelSpacing
+from hdm_widgets.metrics.windowed_measure import Region, WindowedMeasure
 
 __all__ = ["SurfaceName", "WindowedSurface"]
 
@@ -31,7 +31,7 @@ _MANY = 1 / 16
 _MARGIN = 24  # px around pixels; their nearest ones are first searched for in this box
 
 
-class WindowedSurface:
+class WindowedSurface(WindowedMeasure):
     """Surface distances to the truth of masks that differ from one prediction inside a window only.
 
     They equal what `hausdorff_percentile` and `mean_surface_distance` give for the whole masks, but for rounding of
@@ -61,18 +61,19 @@ class WindowedSurface:
     """
 
     def __init__(self, name: SurfaceName, truth: ReferenceMask, predicted: ArrayLike) -> None:
-        self._name, self._truth = check_choice("name", name, SurfaceName), truth
-        self._spacing = truth.scale
-        self._counts = None if truth.ignored is None else ~truth.ignored
-        self._predicted = without(as_mask(predicted).mask, truth.ignored).copy()
-        check_same_shape(self._predicted, truth.mask)
+        super().__init__(truth, predicted)
+        self._name, self._spacing = check_choice("name", name, SurfaceName), truth.scale
         self._area = np.count_nonzero(self._predicted)
         self._one_is_empty = not self._area or not truth.mask.any()
-        if self._one_is_empty:
-            self.base_distance = self._of_whole(self._predicted)
-        else:
+        if not self._one_is_empty:
             self._prepare()
-            self.base_distance = self._combined(self._from_predicted, self._from_truth)
+
+    @cached_property
+    def base_distance(self) -> float:
+        """The measure of the prediction itself: the baseline."""
+        if self._one_is_empty:
+            return self._of_whole(self._predicted)
+        return self._combined(self._from_predicted, self._from_truth)
 
     def _prepare(self) -> None:
         """Measure the prediction. Pixels are flat indices, and distances are in units of the spacing."""
@@ -89,45 +90,16 @@ class WindowedSurface:
         self._first_row, self._first_col = np.ascontiguousarray((self._true - extent).T)
         self._last_row, self._last_col = np.ascontiguousarray((self._true + extent).T)
 
-    def distance(self, row: int, col: int, window: ArrayLike) -> float:
-        """The measure of the prediction with other pixels in a window.
-
-        Parameters
-        ----------
-        row, col : int
-            The window's upper left pixel.
-        window : array_like (h, w)
-            Nonzero = segment; it must lie inside the image.
-
-        Returns
-        -------
-        float
-            In pixels, or in the unit of the truth's spacing.
-
-        Raises
-        ------
-        ValueError
-            If the window does not fit; if the mask or the truth is empty under `empty="raise"`.
-        """
-        inside = window if isinstance(window, np.ndarray) and window.dtype == bool else read_mask(window).mask
-        region = window_region(row, col, inside.shape, self._predicted.shape)
-        if self._counts is not None:
-            inside = inside & self._counts[region]
+    def _distance(self, region: Region, inside: Mask) -> float:
         before = self._predicted[region]
         changed = np.count_nonzero(inside != before)
         if not changed:
             return self.base_distance
-        mask = self._predicted.copy()
-        mask[region] = inside
+        mask = self._changed(region, inside)
         is_empty = self._area + np.count_nonzero(inside) == np.count_nonzero(before)
         if self._one_is_empty or is_empty or changed > _MANY * mask.size:
             return self._of_whole(mask)
         return self._of_changed(mask, region)
-
-    def distances(self, rows: Iterable[int], cols: Iterable[int], windows: Iterable[Mask]) -> NDArray[np.float64]:
-        """The measure (n,) of the prediction with each of n windows (h, w) in turn; see `distance`."""
-        each = zip(rows, cols, windows, strict=True)
-        return np.array([self.distance(row, col, window) for row, col, window in each], dtype=np.float64)
 
     def _of_whole(self, mask: Mask) -> float:
         empty, spacing = self._truth.empty, self._truth.spacing

@@ -1,0 +1,89 @@
+"""What all measures have in common of masks that differ from one prediction inside a window only."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hdm_widgets._masks import read_mask, without
+from hdm_widgets.metrics.distance import ReferenceMask
+from hdm_widgets.metrics.masks import Mask, as_mask, check_same_shape
+
+__all__ = ["Region", "WindowedMeasure"]
+
+Region = tuple[slice, slice]
+
+
+class WindowedMeasure(ABC):
+    """Measures masks that differ from one prediction inside a window only.
+
+    Parameters
+    ----------
+    truth : ReferenceMask
+    predicted : array_like (H, W)
+        Nonzero = segment; of the truth's shape. A copy is kept.
+
+    Raises
+    ------
+    ValueError
+        If the two masks differ in shape.
+    """
+
+    def __init__(self, truth: ReferenceMask, predicted: ArrayLike) -> None:
+        given = as_mask(predicted)
+        check_same_shape(given.mask, truth.mask)
+        if given.ignored is not None:
+            raise ValueError("the prediction has masked pixels; give them to the truth: ReferenceMask(..., ignore=...)")
+        self._truth = truth
+        self._predicted = without(given.mask, truth.ignored).copy()
+        self._counts = None if truth.ignored is None else ~truth.ignored
+
+    @property
+    @abstractmethod
+    def base_distance(self) -> float:
+        """The measure of the prediction itself: the baseline."""
+
+    def distance(self, row: int, col: int, window: ArrayLike) -> float:
+        """The measure of the prediction with other pixels in a window.
+
+        Parameters
+        ----------
+        row, col : int
+            The window's upper left pixel.
+        window : array_like (h, w)
+            Nonzero = segment; it must lie inside the image.
+
+        Returns
+        -------
+        float
+            A length is in pixels, or in the unit of the truth's spacing.
+
+        Raises
+        ------
+        ValueError
+            If the window does not fit; if the mask or the truth is empty under `empty="raise"`.
+        """
+        inside = window if isinstance(window, np.ndarray) and window.dtype == bool else read_mask(window).mask
+        shape, whole = inside.shape, self._predicted.shape
+        if len(shape) != 2 or not (0 <= row <= whole[0] - shape[0] and 0 <= col <= whole[1] - shape[1]):
+            raise ValueError(f"a window of shape {shape} at ({row}, {col}) does not fit into an image of {whole}")
+        region = slice(row, row + shape[0]), slice(col, col + shape[1])
+        return self._distance(region, inside if self._counts is None else inside & self._counts[region])
+
+    def distances(self, rows: Iterable[int], cols: Iterable[int], windows: Iterable[Mask]) -> NDArray[np.float64]:
+        """The measure (n,) of the prediction with each of n windows (h, w) in turn; see `distance`."""
+        each = zip(rows, cols, windows, strict=True)
+        return np.array([self.distance(row, col, window) for row, col, window in each], dtype=np.float64)
+
+    @abstractmethod
+    def _distance(self, region: Region, inside: Mask) -> float:
+        """The measure of the prediction with other pixels in a region, none of them ignored."""
+
+    def _changed(self, region: Region, inside: Mask) -> Mask:
+        """The prediction with other pixels in a region."""
+        mask = self._predicted.copy()
+        mask[region] = inside
+        return mask
