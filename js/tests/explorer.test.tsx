@@ -51,7 +51,7 @@ describe("a view of the explorer", () => {
     const { el, stop } = show(model);
     const cancel = [...el.querySelectorAll("button")].find((button) => button.textContent === "Cancel");
     cancel?.click();
-    const settings = { circleSize: 8, offset: 8, channel: -1 };
+    const settings = { circleSize: 8, offset: 8, channel: -1, fill: "minimum" };
     expect(model.sent).toEqual([{ request: "cancel", settings, id: expect.any(Number) }]);
     stop();
   });
@@ -79,6 +79,26 @@ describe("a view of the explorer", () => {
   it("has no choice of class where there is one class", () => {
     const { el, stop } = show(new FakeModel({ ...state(), target: 1 }));
     expect(() => pick(el, "Class")).toThrow("there is no list Class");
+    stop();
+  });
+
+  it("offers what the disc may show, and waits for the scan of another choice", async () => {
+    const model = new FakeModel({ ...state(), status: "done" });
+    const { el, stop } = show(model);
+    const list = pick(el, "Fill");
+    expect([...list.options].map((option) => option.text)).toEqual(["black (as published)", "mean", "blur"]);
+    expect(el.querySelector(".hdm-stale")).toBeNull();
+    choose(list, "mean");
+    await rest();
+    expect(model.state.fill).toBe("mean");
+    // The map is still that of black discs.
+    expect(el.querySelector(".hdm-stale")).not.toBeNull();
+    model.set("_map", { ...(model.state._map as object), fill: "mean" });
+    await rest();
+    expect(el.querySelector(".hdm-stale")).toBeNull();
+    model.set("_fills", []);
+    await rest();
+    expect(() => pick(el, "Fill")).toThrow();
     stop();
   });
 
@@ -361,7 +381,7 @@ describe("a view of the explorer", () => {
     await rest();
     const late = () => second.el.querySelector("[role=status]")?.textContent;
     expect(late()).toContain("Waiting for the kernel");
-    model.set("_scanned", { circleSize: 8, offset: 4, channel: -1 });
+    model.set("_scanned", { circleSize: 8, offset: 4, channel: -1, fill: "minimum" });
     await rest();
     expect(late()).toBe("Refining · 3 of 4");
     second.stop();
@@ -461,7 +481,7 @@ describe("a view of the explorer", () => {
       circleSize: 1000,
       offset: 1000,
     };
-    const settings = { circleSize: 1000, offset: 1000, channel: -1 };
+    const settings = { circleSize: 1000, offset: 1000, channel: -1, fill: "minimum" };
     const grid = { circle_size: 1000, offset: 1000, _scanned: settings };
     const model = new FakeModel({ ...state(), ...grid, _about: large, _map: map });
     const { el, stop } = show(model);

@@ -19,9 +19,10 @@ from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import check_channel, documents_options, takes_options
 from hdm_widgets.hdm.circle_map import ResultType, color_table
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
+from hdm_widgets.hdm.fill_names import fill_choices, fill_text, read_fill
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.named_measures import MeasureName
-from hdm_widgets.hdm.occlusion import Channel
+from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
 from hdm_widgets.hdm.plotting import canny
 from hdm_widgets.hdm.result import HDMResult
@@ -40,6 +41,8 @@ __all__ = ["HDMExplorer"]
 
 _COLOR_MAPS = ("Blues", "magma", "viridis", "cividis", "Reds", "Greens", "Purples", "inferno", "turbo")
 _LONGEST_SIDE = 1600
+# Traits that a scan is made with.
+_SETTINGS = ("circle_size", "offset", "channel", "fill")
 # The map is sent at most this often; the last one of a stage always is.
 _SECONDS_BETWEEN_MAPS = 0.2
 
@@ -102,6 +105,9 @@ class HDMExplorer(HDMTraits):
     target : int or None
         The class that is shown. With `target="all"` assigning another one switches at once, without a run of the model,
         and `result` is of that class.
+    fill : str
+        What the discs show: "minimum", "mean", "blur", or a number as text; several numbers have commas between them. A
+        number or a sequence of numbers may be assigned too. Another one starts a new scan; going back to one is quick.
     measure, explain_by : str
         As above. Assigning another one switches at once, without a run of the model; `result` is what `result.measure`
         would give. "rows" is on offer where the scan was made with it.
@@ -184,7 +190,7 @@ class HDMExplorer(HDMTraits):
         answers = Answers(scan.settings, keep_outputs=scan.keep_outputs)
         own = answers.own
         asked = answers.check(Question(measure or own.measure, explain_by or own.explain_by, target))
-        table = color_table(color_map)
+        table, fill = color_table(color_map), fill_text(scan.settings.fill)
         color_map = color_map if isinstance(color_map, str) else color_map.name
 
         # From here on self exists; what is not a trait is set first because observers use it.
@@ -203,6 +209,7 @@ class HDMExplorer(HDMTraits):
             circle_size=source.grid.circle_size,
             offset=source.grid.offset,
             channel=wire_channel(covered),
+            fill=fill,
             result_type=ResultType(result_type).value,
             color_map=color_map,
             opacity=opacity,
@@ -212,6 +219,7 @@ class HDMExplorer(HDMTraits):
             layers=["picture", "map", "prediction" if own.explain_by == "prediction" else "truth"],
             _measures=answers.measures,
             _explained_by=answers.explained_by,
+            _fills=fill_choices(source.image, scan.settings, fill),
             _classes=named_classes((target,), names) if scan.all_classes and target is not None else [],
             _about=about_message(shown, scan.truth.mask, scan.settings) | measure_message(answers.settings(asked)),
             _image=png(view.to_rgb(shown), longest=_LONGEST_SIDE),
@@ -223,7 +231,7 @@ class HDMExplorer(HDMTraits):
                 color_map: table.tobytes(),
             },
         )
-        self.observe(self._restart, names=["circle_size", "offset", "channel"])
+        self.observe(self._restart, names=list(_SETTINGS))
         self.observe(self._inspect, names=["cell"])
         self.observe(self._switch, names=["target", "measure", "explain_by"])
         self.on_request("run", lambda _: self.run())
@@ -244,7 +252,7 @@ class HDMExplorer(HDMTraits):
         """Scan with the present settings, from the beginning; returns at once."""
         self._check_open()
         with self._publishing:
-            channel, grid = check_channel(self.channel, self._channels), self._grid
+            channel, grid, fill = check_channel(self.channel, self._channels), self._grid, read_fill(self.fill)
             self._paused = False
             self._latest = self.exception = None
             self._scanned = self._settings()
@@ -253,7 +261,7 @@ class HDMExplorer(HDMTraits):
             self._inspect()
             self.status = "running"
             try:
-                self._worker.submit(lambda stop: self._scan(channel, grid, stop))
+                self._worker.submit(lambda stop: self._scan(channel, grid, fill, stop))
             except Exception as error:
                 self._show_end("error", error)
                 raise
@@ -316,7 +324,7 @@ class HDMExplorer(HDMTraits):
     # -- changes of traits ------------------------------------------------------------------------
 
     def _settings(self) -> dict[str, Any]:
-        return {"circle_size": self.circle_size, "offset": self.offset, "channel": self.channel}
+        return {name: getattr(self, name) for name in _SETTINGS}
 
     def _restart(self, _change: Any) -> None:
         # Two traits changed together are one change.
@@ -367,12 +375,12 @@ class HDMExplorer(HDMTraits):
 
     # -- the scan, in its thread --------------------------------------------------------------------
 
-    def _scan(self, channel: Channel, grid: Grid, stop: threading.Event) -> None:
+    def _scan(self, channel: Channel, grid: Grid, fill: Fill, stop: threading.Event) -> None:
         source = self._source
         if source is None or stop.is_set():
             return
         try:
-            with closing(source.prepare(channel, grid).updates(stop.is_set)) as updates:
+            with closing(source.prepare(channel, grid, fill).updates(stop.is_set)) as updates:
                 shown, stride = 0.0, 0
                 for update in updates:
                     with self._publishing:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hdm_widgets._masks import without
 from hdm_widgets._picture import Display
 from hdm_widgets.hdm.circle_map import filled
+from hdm_widgets.hdm.fill_names import fill_text
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.occlusion import Channel
 from hdm_widgets.hdm.options import ScanSettings
@@ -78,6 +79,7 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
         "circle_size": result.circle_size,
         "offset": result.offset,
         "channel": wire_channel(result.settings.channel),
+        "fill": fill_text(result.settings.fill),
         "done": update.done,
         "total": update.total,
         "stride": update.stride,

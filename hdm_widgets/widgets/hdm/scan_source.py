@@ -13,7 +13,7 @@ from hdm_widgets._masks import check_truth
 from hdm_widgets._validation import check_image, image_size
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.occlusion import Channel
+from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanKeywords
 from hdm_widgets.hdm.scan import PreparedScan
 from hdm_widgets.models.segmenter import Model, Segmenter
@@ -92,10 +92,11 @@ class ScanSource:
         self.grid = Grid(height, width, circle_size, offset)
         self._options: ScanKeywords = {**options, "ignore": ignore}
 
-    def prepare(self, channel: Channel, grid: Grid) -> PreparedScan:
-        """Check a scan; nothing is run."""
+    def prepare(self, channel: Channel, grid: Grid, fill: Fill | None = None) -> PreparedScan:
+        """Check a scan, with the fill of the options or another one; nothing is run."""
+        options = self._options if fill is None else {**self._options, "fill": fill}
         self._explainer.generate_masks(grid.circle_size, grid.offset, self._normalize)
-        return self._explainer.prepare(self._segmenter, self.image, self._segment, None, channel, **self._options)
+        return self._explainer.prepare(self._segmenter, self.image, self._segment, None, channel, **options)
 
 
 def _grid_of(explainer: HausdorffDistanceMasks) -> Grid | None:

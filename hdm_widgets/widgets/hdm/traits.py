@@ -8,8 +8,10 @@ import traitlets
 
 from hdm_widgets._validation import check_channel
 from hdm_widgets.hdm.circle_map import ResultType, color_table
+from hdm_widgets.hdm.fill_names import own_fill
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.update import ScanUpdate
+from hdm_widgets.widgets.hdm.fills import FillTrait, check_fill_text
 from hdm_widgets.widgets.hdm.messages import wire_channel
 from hdm_widgets.widgets.hdm.questions import Answers, Question
 from hdm_widgets.widgets.shared.explorer import Explorer
@@ -27,6 +29,7 @@ class HDMTraits(Explorer, Part):
     circle_size = traitlets.Int().tag(sync=True)
     offset = traitlets.Int().tag(sync=True)
     channel: Any = traitlets.Union([traitlets.Int(), traitlets.List(traitlets.Int())], default_value=-1).tag(sync=True)
+    fill = FillTrait("minimum").tag(sync=True)
     result_type = traitlets.Unicode("raw").tag(sync=True)
     color_map = traitlets.Unicode("Blues").tag(sync=True)
     opacity = traitlets.Float(0.7).tag(sync=True)
@@ -43,6 +46,8 @@ class HDMTraits(Explorer, Part):
     _classes: Any = traitlets.List().tag(sync=True)
     # Name and label of each measure on offer, and whether it is for the scan's own truth only.
     _measures: Any = traitlets.List().tag(sync=True)
+    # Text and label of each fill on offer; none where an explainer covers the image in its own way.
+    _fills: Any = traitlets.List().tag(sync=True)
     # What masks may be compared with.
     _explained_by: Any = traitlets.List().tag(sync=True)
     # What the screen draws from. Maps are painted in the browser.
@@ -69,6 +74,7 @@ class HDMTraits(Explorer, Part):
         "circle_size",
         "offset",
         "channel",
+        "fill",
         "cell",
         "result_type",
         "color_map",
@@ -87,6 +93,14 @@ class HDMTraits(Explorer, Part):
 
     def _valid_channel(self, value: Any) -> int | list[int]:
         return wire_channel(check_channel(value, self._channels))
+
+    def _valid_fill(self, value: str) -> str:
+        text = check_fill_text(value, self._channels)
+        if self._ended is False and text not in [known for known, _ in self._fills]:
+            if not self._fills:
+                raise ValueError("this explorer's explainer covers the image by its own apply_mask, without a fill")
+            self._fills = [*self._fills, own_fill(text)]
+        return text
 
     def _valid_cell(self, value: tuple[int, int] | None) -> tuple[int, int] | None:
         if value is not None:

@@ -51,6 +51,7 @@ export function Controls({ view, helpId }: { view: ViewState; helpId: string }) 
           onCommit={(value) => set("offset", value)}
         />
         <ChannelChoice view={view} />
+        <FillChoice view={view} />
         <Cost view={view} />
       </div>
       <div class="hdm-group">
@@ -186,6 +187,31 @@ function ChannelChoice({ view }: { view: ViewState }) {
           ))}
         </select>
       )}
+    </div>
+  );
+}
+
+function FillChoice({ view }: { view: ViewState }) {
+  const { gone, traits, set } = view.python;
+  const fills = traits._fills.value;
+  const id = useId();
+  if (fills.length < 2) return null;
+  return (
+    <div class="hdm-row">
+      <label for={id}>Fill</label>
+      <select
+        id={id}
+        value={traits.fill.value}
+        title="What the disc shows"
+        disabled={gone.value !== ""}
+        onChange={(event) => set("fill", event.currentTarget.value)}
+      >
+        {fills.map(([fill, label]) => (
+          <option key={fill} value={fill}>
+            {label}
+          </option>
+        ))}
+      </select>
     </div>
   );
 }

@@ -59,6 +59,8 @@ export interface MapMessage {
   circleSize: number;
   offset: number;
   channel: Channel;
+  /** As the trait. */
+  fill: string;
   done: number;
   total: number;
   stride: number;
@@ -94,12 +96,15 @@ export interface Settings {
   circleSize: number;
   offset: number;
   channel: Channel;
+  fill: string;
 }
 
 export interface Traits {
   circle_size: number;
   offset: number;
   channel: Channel;
+  /** What the discs show: a name, a number, or several numbers with commas between them. */
+  fill: string;
   result_type: ResultType;
   color_map: string;
   opacity: number;
@@ -113,6 +118,8 @@ export interface Traits {
   explain_by: string;
   /** Name and label of each measure on offer, and whether it is for the scan's own truth only. */
   _measures: [string, string, boolean][];
+  /** Value and label of each fill on offer; empty where there is no choice. */
+  _fills: [string, string][];
   /** What masks may be compared with. */
   _explained_by: string[];
   status: "idle" | "running" | "done" | "cancelled" | "error";
@@ -135,6 +142,7 @@ const NAMES = [
   "circle_size",
   "offset",
   "channel",
+  "fill",
   "result_type",
   "color_map",
   "opacity",
@@ -145,6 +153,7 @@ const NAMES = [
   "measure",
   "explain_by",
   "_measures",
+  "_fills",
   "_explained_by",
   "status",
   "progress",
@@ -170,7 +179,7 @@ export interface PythonState extends Omit<Python<Traits>, "ask"> {
 
 export function pythonState(model: AnyModel<Traits>, el: Element): PythonState {
   const { ask, ...python } = connect(model, NAMES, el);
-  const { circle_size, offset, channel } = python.traits;
+  const { circle_size, offset, channel, fill } = python.traits;
   const failure = signal("");
   return {
     ...python,
@@ -181,6 +190,7 @@ export function pythonState(model: AnyModel<Traits>, el: Element): PythonState {
         circleSize: circle_size.value,
         offset: offset.value,
         channel: channel.value,
+        fill: fill.value,
       };
       failure.value = (await ask(request, { settings })).error ?? "";
     },

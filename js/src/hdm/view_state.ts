@@ -78,7 +78,8 @@ export function viewState(python: PythonState): ViewState {
     const same =
       scanned.circleSize === traits.circle_size.value &&
       scanned.offset === traits.offset.value &&
-      sameChannel(scanned.channel, traits.channel.value);
+      sameChannel(scanned.channel, traits.channel.value) &&
+      scanned.fill === traits.fill.value;
     unanswered.value = false;
     const timer =
       same || python.gone.value ? undefined : setTimeout(() => (unanswered.value = true), PATIENCE);
@@ -97,7 +98,11 @@ export function viewState(python: PythonState): ViewState {
     if (!shown) return null;
     const { height, width } = traits._about.value;
     const own = { height, width, circleSize: shown.circleSize, offset: shown.offset };
-    const stale = !fresh || !sameChannel(shown.channel, traits.channel.value) || !sameGrid(own, grid.value);
+    const stale =
+      !fresh ||
+      !sameChannel(shown.channel, traits.channel.value) ||
+      shown.fill !== traits.fill.value ||
+      !sameGrid(own, grid.value);
     const values = doubles(shown.values);
     const measured = unpackBits(shown.measured, values.length);
     const drawn = unpackBits(shown.drawn, values.length);
