@@ -11,6 +11,7 @@ from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.circle_map import BETTER_ONLY, RAW, WORSE_ONLY, ResultType
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.model_comparison import ModelComparison, compare_models
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.noise import Noise
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions, ScanSettings
@@ -28,6 +29,7 @@ __all__ = [
     "HDMResult",
     "HausdorffDistanceMasks",
     "MeasureName",
+    "ModelComparison",
     "ModelError",
     "ModelOutputError",
     "Noise",
@@ -37,4 +39,5 @@ __all__ = [
     "ScanOptions",
     "ScanSettings",
     "ScanUpdate",
+    "compare_models",
 ]

@@ -18,7 +18,7 @@ from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.noise import Noise
 from hdm_widgets.hdm.options import ScanSettings
 
-__all__ = ["read_result", "write_result"]
+__all__ = ["read_result", "read_results", "write_result", "write_results"]
 
 _FORMAT = "hdm-widgets result 2"
 _ARRAYS = ("values", "measured", "image", "segment", "baseline_mask")
@@ -26,6 +26,38 @@ _ARRAYS = ("values", "measured", "image", "segment", "baseline_mask")
 
 def write_result(path: str | os.PathLike[str], fields: Mapping[str, Any]) -> None:
     """Write the fields of an `HDMResult` to an npz file; nothing in it is pickled."""
+    _storage.write(path, *_packed(fields))
+
+
+def write_results(path: str | os.PathLike[str], kind: str, several: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the fields of several results, by their names, to one npz file of this kind."""
+    packed = [_packed(fields) for fields in several.values()]
+    about = {"format": kind, "names": list(several), "results": [one for one, _ in packed]}
+    arrays = {f"{i}/{name}": array for i, (_, one) in enumerate(packed) for name, array in one.items()}
+    _storage.write(path, about, arrays)
+
+
+def read_results(path: str | os.PathLike[str], kind: str) -> dict[str, dict[str, Any]]:
+    """Read the fields of results that `write_results` wrote, by their names.
+
+    Raises
+    ------
+    ValueError
+        If the file is of another kind, or damaged.
+    """
+    about, arrays = _storage.read(path, kind)
+    parts: dict[str, dict[str, Any]] = {}
+    for key, array in arrays.items():
+        number, _, name = key.partition("/")
+        parts.setdefault(number, {})[name] = array
+    names, abouts = about.get("names", []), about.get("results", [])
+    if len(names) != len(abouts) or len(parts) != len(names):
+        raise ValueError(f"{os.fspath(path)!r} does not have all of its results")
+    return {name: _unpacked(path, one, parts[str(i)]) for i, (name, one) in enumerate(zip(names, abouts, strict=True))}
+
+
+def _packed(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Description and arrays of a result."""
     grid, masks, classes = fields["grid"], fields["_masks"], fields["_classes"]
     about = {
         "format": _FORMAT,
@@ -45,7 +77,7 @@ def write_result(path: str | os.PathLike[str], fields: Mapping[str, Any]) -> Non
     kept = masks if classes is None else classes
     if kept is not None:
         arrays |= kept.arrays(fields["measured"])
-    _storage.write(path, about, arrays)
+    return about, arrays
 
 
 def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -56,7 +88,11 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
     ValueError
         If the file is no such result.
     """
-    about, arrays = _storage.read(path, _FORMAT)
+    return _unpacked(path, *_storage.read(path, _FORMAT))
+
+
+def _unpacked(path: str | os.PathLike[str], about: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a result."""
     try:
         grid, settings = Grid(*about["grid"]), ScanSettings(**about["settings"])
         approximation, noise = about["approximation"], about.get("noise")

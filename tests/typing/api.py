@@ -66,6 +66,18 @@ def segment_images(images: NDArray[np.float32]) -> None:
     assert_type(str(segmenter.reading) + segmenter.reading.form, str)
 
 
+def compare_models(model: nn.Module, image: Tensor, segment: Tensor, path: Path) -> hdm.ModelComparison:
+    models = {"before": model, "after": hw.Segmenter(model)}
+    comparison = hdm.compare_models(models, image, segment, 4, 4, "cpu", fill="mean", progress=False)
+    assert_type(comparison, hdm.ModelComparison)
+    assert_type(comparison.results, dict[str, hdm.HDMResult])
+    assert_type(comparison.difference, NDArray[np.float64])
+    assert_type(comparison.between("before", "after", hdm.WORSE_ONLY), NDArray[np.float64])
+    assert_type(comparison.measure("iou").text, str)
+    comparison.save(path)
+    return hdm.ModelComparison.load(path)
+
+
 def explain(model: nn.Module, image: Tensor, segment: Tensor) -> hdm.HDMResult:
     explainer = hdm.HausdorffDistanceMasks(16, 16)
     explainer.generate_masks(circle_size=4, offset=4, normalize=False)
