@@ -61,7 +61,7 @@ def _packed(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     grid, masks, classes = fields["grid"], fields["_masks"], fields["_classes"]
     about = {
         "format": _FORMAT,
-        "grid": [grid.height, grid.width, grid.circle_size, grid.offset],
+        "grid": [grid.height, grid.width, grid.circle_size, grid.offset, grid.disc_shape],
         "baseline": fields["baseline"],
         "settings": asdict(fields["settings"]),
         "approximation": asdict(fields["approximation"]) if fields["approximation"] else None,
