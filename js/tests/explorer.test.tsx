@@ -492,10 +492,11 @@ describe("a view of the explorer", () => {
     await rest();
     const { image } = painted()[1];
     expect([painted().length, image.width, image.height]).toEqual([2, 1024, 1024]);
-    // The larger value lies on top, in its own opacity: (value / 24) ** 0.6 of 255.
+    // The larger value lies on top, in its own opacity: up to the slider's 0.7, over an image that is lightened by 0.7.
     const opacity = (x: number, y: number) => image.data[4 * (1024 * y + x) + 3];
-    const share = (value: number) => Math.round(255 * (value / 24) ** 0.6);
-    expect([opacity(0, 0), opacity(1023, 1023), opacity(250, 700)]).toEqual([0, 255, share(16)]);
+    const alpha = (part: number) => Math.round(255 * (1 - (1 - 0.7 * part) * (1 - 0.7)));
+    const partly = alpha(Math.sqrt(4 / 24 / 0.2));
+    expect([opacity(0, 0), opacity(1023, 1023), opacity(950, 10)]).toEqual([alpha(0), alpha(1), partly]);
     // A canvas for masks is no larger.
     expect(put.every(({ image }) => image.width <= 1024)).toBe(true);
     expect(el.querySelector("canvas")).not.toBeNull();

@@ -124,8 +124,9 @@ class HDMExplorer(HDMTraits):
     Notes
     -----
     The map on screen is `result.circle_map(result_type, color_map, order="change")`: discs that change the distance
-    most lie on top. On screen its opacity grows with that change, so that the image shows through where nothing
-    matters. Where the screen has more pixels than the image, the discs are round.
+    most lie on top. On screen the image is lightened under it and shows through where little or nothing changes; a
+    signed measure has two ranges of colors that meet at 0. Where the screen has more pixels than the image, the discs
+    are round.
 
     When the cell that made an explorer runs again, the explorer is closed, unless a variable of the notebook still
     leads to it.

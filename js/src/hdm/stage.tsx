@@ -161,13 +161,14 @@ function MapLayer({ view, on }: { view: ViewState; on: boolean }) {
     const current = painted.value;
     if (!current || !canvas.current) return;
     const { top, values, weights, size } = current;
-    putPixels(canvas.current, colorize(top, values, view.span.value, view.table.value, weights), size);
+    const opacity = traits.opacity.value;
+    const pixels = colorize(top, values, view.span.value, view.table.value, weights, opacity);
+    putPixels(canvas.current, pixels, size);
   });
   return (
     <canvas
       ref={canvas}
       class={`hdm-layer hdm-map ${view.map.value?.stale ? "hdm-stale" : ""}`}
-      style={{ "--opacity": traits.opacity.value }}
       hidden={!on}
       role="img"
       aria-label="Distances"

@@ -67,7 +67,8 @@ function texts(about: About): Texts {
 /** What the colors of a map mean. */
 export function meaning(about: About, type: ResultType): string {
   const { raw, better, worse } = texts(about);
-  return { raw: `${raw} when a disc covers this cell`, better, worse }[type];
+  const sides = about.signed ? ": less left of 0, more right of it" : "";
+  return { raw: `${raw} when a disc covers this cell${sides}`, better, worse }[type];
 }
 
 /** What a map says that has one value. */
