@@ -7,12 +7,12 @@ from typing import get_args
 from torch import Tensor
 
 from hdm_widgets._picture import known_range
-from hdm_widgets.hdm.occlusion import Fill, black_of, check_fill
+from hdm_widgets.hdm.occlusion import Fill, FillName, black_of, check_fill
 from hdm_widgets.hdm.options import ScanSettings
 
 __all__ = ["fill_choices", "fill_text", "own_fill", "read_fill"]
 
-_NAMES: tuple[str, ...] = get_args(get_args(Fill)[0])
+_NAMES: tuple[str, ...] = get_args(FillName)
 
 
 def fill_text(fill: object) -> str:

@@ -80,6 +80,7 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
         "offset": result.offset,
         "channel": wire_channel(result.settings.channel),
         "fill": fill_text(result.settings.fill),
+        "shape": result.grid.disc_shape,
         "done": update.done,
         "total": update.total,
         "stride": update.stride,

@@ -51,7 +51,7 @@ describe("a view of the explorer", () => {
     const { el, stop } = show(model);
     const cancel = [...el.querySelectorAll("button")].find((button) => button.textContent === "Cancel");
     cancel?.click();
-    const settings = { circleSize: 8, offset: 8, channel: -1, fill: "minimum" };
+    const settings = { circleSize: 8, offset: 8, channel: -1, fill: "minimum", shape: "disc" };
     expect(model.sent).toEqual([{ request: "cancel", settings, id: expect.any(Number) }]);
     stop();
   });
@@ -381,7 +381,7 @@ describe("a view of the explorer", () => {
     await rest();
     const late = () => second.el.querySelector("[role=status]")?.textContent;
     expect(late()).toContain("Waiting for the kernel");
-    model.set("_scanned", { circleSize: 8, offset: 4, channel: -1, fill: "minimum" });
+    model.set("_scanned", { circleSize: 8, offset: 4, channel: -1, fill: "minimum", shape: "disc" });
     await rest();
     expect(late()).toBe("Refining · 3 of 4");
     second.stop();
@@ -481,7 +481,7 @@ describe("a view of the explorer", () => {
       circleSize: 1000,
       offset: 1000,
     };
-    const settings = { circleSize: 1000, offset: 1000, channel: -1, fill: "minimum" };
+    const settings = { circleSize: 1000, offset: 1000, channel: -1, fill: "minimum", shape: "disc" };
     const grid = { circle_size: 1000, offset: 1000, _scanned: settings };
     const model = new FakeModel({ ...state(), ...grid, _about: large, _map: map });
     const { el, stop } = show(model);

@@ -14,6 +14,7 @@ export function explorerState(): Record<string, unknown> {
     offset: 8,
     channel: -1,
     fill: "minimum",
+    shape: "disc",
     result_type: "raw",
     color_map: "Blues",
     opacity: 0.7,
@@ -71,6 +72,7 @@ export function explorerState(): Record<string, unknown> {
       offset: 8,
       channel: -1,
       fill: "minimum",
+      shape: "disc",
       done: 3,
       total: 4,
       stride: 1,
@@ -78,6 +80,6 @@ export function explorerState(): Record<string, unknown> {
       secondsLeft: 1,
     },
     _inspector: {},
-    _scanned: { circleSize: 8, offset: 8, channel: -1, fill: "minimum" },
+    _scanned: { circleSize: 8, offset: 8, channel: -1, fill: "minimum", shape: "disc" },
   };
 }

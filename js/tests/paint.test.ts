@@ -93,6 +93,18 @@ describe("topmostCells", () => {
     expect(topmost(values, grid, SQUARE, grid, 9)).toEqual([0, 1, 2, 3, 4, 4, 6, 4, 4]);
   });
 
+  it("enlarges discs as round ones, and squares as squares", () => {
+    const one: Grid = { height: 8, width: 8, circleSize: 7, offset: 8 };
+    const full = Int32Array.from(Array.from({ length: 8 }, () => [0, 8]).flat());
+    const round = Int32Array.from([3, 5, 1, 7, 1, 7, 0, 8, 0, 8, 1, 7, 1, 7, 3, 5]);
+    const size = { height: 16, width: 16 };
+    const missingPixels = (disc: Int32Array) =>
+      topmost(of(1), one, disc, size).filter((cell) => cell < 0).length;
+    expect(missingPixels(full)).toBe(0);
+    // Of a square of 16 px a disc leaves about 1 - pi / 4.
+    expect(missingPixels(round)).toBe(256 - 208);
+  });
+
   it("leaves pixels without a disc empty", () => {
     const values = new Float64Array(9).fill(missing);
     values[4] = 1;

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from hdm_widgets.widgets.hdm.messages import map_message
 from PIL import Image, ImageDraw
 from scipy import ndimage
 from skimage.restoration import inpaint_biharmonic
@@ -12,7 +13,6 @@ from hdm_widgets import _storage, hdm
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.inpainting import Inpainting
 from hdm_widgets.metrics import hausdorff_distance
-from hdm_widgets.widgets.hdm.messages import map_message
 
 HEIGHT, WIDTH = 26, 34
 RNG = np.random.default_rng(3)

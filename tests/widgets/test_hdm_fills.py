@@ -147,3 +147,24 @@ def test_an_occlusion_of_ones_own_has_no_fill(make):
     assert OnScreen(explorer)["_fills"] == []
     with pytest.raises(traitlets.TraitError, match="its own apply_mask"):
         explorer.fill = "mean"
+
+
+def test_squares_in_place_of_discs(make):
+    explorer = make()
+    assert explorer.wait(SECONDS)
+    OnScreen(explorer).set(shape="square")
+    assert explorer.wait(SECONDS)
+    wanted = scanned(shape="square")
+    assert not np.array_equal(wanted.values, scanned().values)
+    np.testing.assert_array_equal(explorer.result.values, wanted.values)
+    screen = OnScreen(explorer)
+    assert screen["_map"]["shape"] == screen["_scanned"]["shape"] == "square"
+    np.testing.assert_array_equal(screen["_map"]["disc"], [[0, 7]] * 7)
+    explorer.circle_size = 5
+    explorer.cell = (1, 1)
+    assert explorer.wait(SECONDS)
+    assert explorer.result.grid.disc_shape == "square"
+    assert OnScreen(explorer)["_inspector"]["pending"] is False
+    with pytest.raises(traitlets.TraitError, match="shape must be one of 'disc', 'square'"):
+        explorer.shape = "star"
+    assert make(shape="square").shape == "square"

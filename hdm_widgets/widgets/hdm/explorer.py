@@ -42,7 +42,7 @@ __all__ = ["HDMExplorer"]
 _COLOR_MAPS = ("Blues", "magma", "viridis", "cividis", "Reds", "Greens", "Purples", "inferno", "turbo")
 _LONGEST_SIDE = 1600
 # Traits that a scan is made with.
-_SETTINGS = ("circle_size", "offset", "channel", "fill")
+_SETTINGS = ("circle_size", "offset", "channel", "fill", "shape")
 # The map is sent at most this often; the last one of a stage always is.
 _SECONDS_BETWEEN_MAPS = 0.2
 
@@ -106,8 +106,11 @@ class HDMExplorer(HDMTraits):
         The class that is shown. With `target="all"` assigning another one switches at once, without a run of the model,
         and `result` is of that class.
     fill : str
-        What the discs show: "minimum", "mean", "blur", or a number as text; several numbers have commas between them. A
-        number or a sequence of numbers may be assigned too. Another one starts a new scan; going back to one is quick.
+        What the discs show: "minimum", "mean", "blur", "noise", "inpainted", or a number as text; several numbers have
+        commas between them. A number or a sequence of numbers may be assigned too. Another one starts a new scan; going
+        back to one is quick.
+    shape : {"disc", "square"}
+        What covers the image.
     measure, explain_by : str
         As above. Assigning another one switches at once, without a run of the model; `result` is what `result.measure`
         would give. "rows" is on offer where the scan was made with it.
@@ -211,6 +214,7 @@ class HDMExplorer(HDMTraits):
             offset=source.grid.offset,
             channel=wire_channel(covered),
             fill=fill,
+            shape=source.grid.disc_shape,
             result_type=ResultType(result_type).value,
             color_map=color_map,
             opacity=opacity,
@@ -333,7 +337,8 @@ class HDMExplorer(HDMTraits):
             return
         before = self._grid
         with self._publishing:
-            self._grid = replace(before, circle_size=self.circle_size, offset=self.offset)
+            shape: Any = self.shape
+            self._grid = replace(before, circle_size=self.circle_size, offset=self.offset, disc_shape=shape)
             if self.cell is not None and before.offset != self.offset:
                 # The pin stays at its place in the image.
                 self.cell = tuple(

@@ -94,7 +94,9 @@ class ScanSource:
 
     def prepare(self, channel: Channel, grid: Grid, fill: Fill | None = None) -> PreparedScan:
         """Check a scan, with the fill of the options or another one; nothing is run."""
-        options = self._options if fill is None else {**self._options, "fill": fill}
+        options: ScanKeywords = {**self._options, "shape": grid.disc_shape}
+        if fill is not None:
+            options["fill"] = fill
         self._explainer.generate_masks(grid.circle_size, grid.offset, self._normalize)
         return self._explainer.prepare(self._segmenter, self.image, self._segment, None, channel, **options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import traitlets
@@ -30,6 +31,7 @@ class HDMTraits(Explorer, Part):
     offset = traitlets.Int().tag(sync=True)
     channel: Any = traitlets.Union([traitlets.Int(), traitlets.List(traitlets.Int())], default_value=-1).tag(sync=True)
     fill = FillTrait("minimum").tag(sync=True)
+    shape = traitlets.Unicode("disc").tag(sync=True)
     result_type = traitlets.Unicode("raw").tag(sync=True)
     color_map = traitlets.Unicode("Blues").tag(sync=True)
     opacity = traitlets.Float(0.7).tag(sync=True)
@@ -75,6 +77,7 @@ class HDMTraits(Explorer, Part):
         "offset",
         "channel",
         "fill",
+        "shape",
         "cell",
         "result_type",
         "color_map",
@@ -86,13 +89,16 @@ class HDMTraits(Explorer, Part):
     )(Explorer._checked)
 
     def _valid_circle_size(self, value: int) -> int:
-        return Grid(self._grid.height, self._grid.width, value, self._grid.offset).circle_size
+        return replace(self._grid, circle_size=value).circle_size
 
     def _valid_offset(self, value: int) -> int:
-        return Grid(self._grid.height, self._grid.width, self._grid.circle_size, value).offset
+        return replace(self._grid, offset=value).offset
 
     def _valid_channel(self, value: Any) -> int | list[int]:
         return wire_channel(check_channel(value, self._channels))
+
+    def _valid_shape(self, value: str) -> str:
+        return replace(self._grid, disc_shape=value).disc_shape  # type: ignore[arg-type]  # checked there
 
     def _valid_fill(self, value: str) -> str:
         text = check_fill_text(value, self._channels)

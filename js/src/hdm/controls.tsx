@@ -5,11 +5,15 @@ import { cols, rows } from "../shared/geometry";
 import { Slider } from "../shared/slider";
 import { useId } from "../shared/unique";
 import { ColorBar } from "./color_bar";
-import type { Layer } from "./python_state";
+import type { Layer, Shape } from "./python_state";
 import { resultTypes } from "./texts";
 import type { ViewState } from "./view_state";
 
 const FAVORITES = ["Blues", "magma"];
+const SHAPES: [Shape, string][] = [
+  ["disc", "Disc"],
+  ["square", "Square"],
+];
 const LAYERS: [Layer, string][] = [
   ["picture", "Image"],
   ["edges", "Edges"],
@@ -197,7 +201,7 @@ function FillChoice({ view }: { view: ViewState }) {
   const id = useId();
   if (fills.length < 2) return null;
   return (
-    <div class="hdm-row">
+    <div class="hdm-row hdm-fill">
       <label for={id}>Fill</label>
       <select
         id={id}
@@ -212,6 +216,13 @@ function FillChoice({ view }: { view: ViewState }) {
           </option>
         ))}
       </select>
+      <Choice
+        label="Shape"
+        options={SHAPES}
+        value={traits.shape.value}
+        disabled={gone.value !== ""}
+        onChange={(shape) => set("shape", shape)}
+      />
     </div>
   );
 }

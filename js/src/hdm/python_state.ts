@@ -11,6 +11,9 @@ export type Channel = number | number[];
 
 export const sameChannel = (a: Channel | undefined, b: Channel): boolean => String(a) === String(b);
 
+/** What covers the image. */
+export type Shape = "disc" | "square";
+
 export type Layer = "picture" | "edges" | "map" | "truth" | "prediction";
 
 export interface About extends Size {
@@ -59,8 +62,9 @@ export interface MapMessage {
   circleSize: number;
   offset: number;
   channel: Channel;
-  /** As the trait. */
+  /** As the traits. */
   fill: string;
+  shape: Shape;
   done: number;
   total: number;
   stride: number;
@@ -97,6 +101,7 @@ export interface Settings {
   offset: number;
   channel: Channel;
   fill: string;
+  shape: Shape;
 }
 
 export interface Traits {
@@ -105,6 +110,7 @@ export interface Traits {
   channel: Channel;
   /** What the discs show: a name, a number, or several numbers with commas between them. */
   fill: string;
+  shape: Shape;
   result_type: ResultType;
   color_map: string;
   opacity: number;
@@ -143,6 +149,7 @@ const NAMES = [
   "offset",
   "channel",
   "fill",
+  "shape",
   "result_type",
   "color_map",
   "opacity",
@@ -179,7 +186,7 @@ export interface PythonState extends Omit<Python<Traits>, "ask"> {
 
 export function pythonState(model: AnyModel<Traits>, el: Element): PythonState {
   const { ask, ...python } = connect(model, NAMES, el);
-  const { circle_size, offset, channel, fill } = python.traits;
+  const { circle_size, offset, channel, fill, shape } = python.traits;
   const failure = signal("");
   return {
     ...python,
@@ -191,6 +198,7 @@ export function pythonState(model: AnyModel<Traits>, el: Element): PythonState {
         offset: offset.value,
         channel: channel.value,
         fill: fill.value,
+        shape: shape.value,
       };
       failure.value = (await ask(request, { settings })).error ?? "";
     },

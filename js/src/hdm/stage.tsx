@@ -191,10 +191,14 @@ function Rings({ view }: { view: ViewState }) {
   const draft = view.draft.value;
   const ring = (cell: Cell, kind: string) => {
     const { x, y } = center(grid, cell);
+    const r = radius(grid);
+    // Of a square there are four corners, of a disc none.
+    const corner = traits.shape.value === "square" ? 0 : r;
+    const box = { x: x - r, y: y - r, width: 2 * r, height: 2 * r, rx: corner };
     return (
       <>
-        <circle class="hdm-ring-halo" cx={x} cy={y} r={radius(grid)} />
-        <circle class={`hdm-ring hdm-${kind}`} cx={x} cy={y} r={radius(grid)} />
+        <rect class="hdm-ring-halo" {...box} />
+        <rect class={`hdm-ring hdm-${kind}`} {...box} />
       </>
     );
   };

@@ -79,7 +79,8 @@ export function viewState(python: PythonState): ViewState {
       scanned.circleSize === traits.circle_size.value &&
       scanned.offset === traits.offset.value &&
       sameChannel(scanned.channel, traits.channel.value) &&
-      scanned.fill === traits.fill.value;
+      scanned.fill === traits.fill.value &&
+      scanned.shape === traits.shape.value;
     unanswered.value = false;
     const timer =
       same || python.gone.value ? undefined : setTimeout(() => (unanswered.value = true), PATIENCE);
@@ -102,6 +103,7 @@ export function viewState(python: PythonState): ViewState {
       !fresh ||
       !sameChannel(shown.channel, traits.channel.value) ||
       shown.fill !== traits.fill.value ||
+      shown.shape !== traits.shape.value ||
       !sameGrid(own, grid.value);
     const values = doubles(shown.values);
     const measured = unpackBits(shown.measured, values.length);

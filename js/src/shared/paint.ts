@@ -89,9 +89,10 @@ export function canvasSize(grid: Grid, side = 1024): Size {
   return { height: size(grid.height), width: size(grid.width) };
 }
 
-/** First and past-the-last pixel of every row of a round disc, in pairs. */
-function roundDisc(diameter: number): Int32Array {
+/** First and past-the-last pixel of every row of a round disc, or of the square around it, in pairs. */
+function enlargedDisc(diameter: number, square: boolean): Int32Array {
   const disc = new Int32Array(2 * diameter);
+  if (square) return disc.map((_, index) => (index % 2 ? diameter : 0));
   const r = diameter / 2;
   for (let y = 0; y < diameter; y++) {
     const half = Math.sqrt(Math.max(0, r * r - (y + 0.5 - r) ** 2));
@@ -105,7 +106,7 @@ function roundDisc(diameter: number): Int32Array {
  * The topmost cell at every canvas pixel, -1 where there is none.
  *
  * `disc` has the first and the past-the-last pixel of every row of the disc, in pairs, as Python draws it. A canvas with
- * more pixels than the image has round discs of the same diameter instead. One with fewer shows those pixels of the
+ * more pixels than the image has round discs of the same diameter instead, or squares. One with fewer shows those pixels of the
  * image that lie at the centers of its own.
  */
 export function topmostCells(
@@ -115,7 +116,9 @@ export function topmostCells(
   { height, width }: Size,
 ): Int32Array {
   const enlarged = Math.max(1, Math.round(width / grid.width));
-  const rowsOf = enlarged > 1 ? roundDisc(2 * radius(grid) * enlarged) : disc;
+  const diameter = 2 * radius(grid);
+  const square = disc.every((edge, index) => edge === (index % 2 ? diameter : 0));
+  const rowsOf = enlarged > 1 ? enlargedDisc(diameter * enlarged, square) : disc;
   const step = grid.offset * enlarged;
   const across = cols(grid);
   // The first of `count` canvas pixels whose center lies at or after an edge of one of `length` image pixels. In whole
