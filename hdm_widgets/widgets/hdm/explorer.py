@@ -17,10 +17,10 @@ from torch import Tensor
 
 from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import check_channel, documents_options, takes_options
-from hdm_widgets._wire import bits, png, to_wire
+from hdm_widgets._wire import bits, png
 from hdm_widgets.hdm.circle_map import ResultType, color_table
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
-from hdm_widgets.hdm.fill_names import fill_choices, fill_text, read_fill
+from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.messages import about_message, inspect_cell, map_message, measure_message, wire_channel
 from hdm_widgets.hdm.named_measures import MeasureName
@@ -33,22 +33,19 @@ from hdm_widgets.models.segmenter import Model
 from hdm_widgets.widgets.hdm.class_names import ClassNames, check_class_names, check_name_count, named_classes
 from hdm_widgets.widgets.hdm.questions import Answers, ExplainBy, Question, with_distance
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
-from hdm_widgets.widgets.hdm.traits import HDMTraits
-from hdm_widgets.widgets.shared.jobs import LatestJob
+from hdm_widgets.widgets.hdm.scanning import ScanningExplorer
 from hdm_widgets.widgets.shared.part import read_static
 
 __all__ = ["HDMExplorer"]
 
 _COLOR_MAPS = ("Blues", "magma", "viridis", "cividis", "Reds", "Greens", "Purples", "inferno", "turbo")
 _LONGEST_SIDE = 1600
-# Traits that a scan is made with.
-_SETTINGS = ("circle_size", "offset", "channel", "fill", "shape")
 # The map is sent at most this often; the last one of a stage always is.
 _SECONDS_BETWEEN_MAPS = 0.2
 
 
 @documents_options(ScanOptions)
-class HDMExplorer(HDMTraits):
+class HDMExplorer(ScanningExplorer):
     """Explore which parts of an image a segmentation depends on.
 
     Displays itself as the last line of a cell. Moving a slider starts a new scan in the background; the
@@ -198,17 +195,11 @@ class HDMExplorer(HDMTraits):
         color_map = color_map if isinstance(color_map, str) else color_map.name
 
         # From here on self exists; what is not a trait is set first because observers use it.
-        self._worker = LatestJob("hdm-explorer")
-        self._publishing = threading.RLock()
+        self._set_up(source.grid, len(shown))
         self._source: ScanSource | None = source
         self._answers = answers
         self._latest: ScanUpdate | None = None
-        self._grid = source.grid
-        self._channels = len(shown)
         self._names = names
-        self._unwanted: dict[str, Any] | None = None
-        self._paused = False  # because nobody sees the scan
-        self.exception: Exception | None = None
         super().__init__(
             circle_size=source.grid.circle_size,
             offset=source.grid.offset,
@@ -236,11 +227,8 @@ class HDMExplorer(HDMTraits):
                 color_map: table.tobytes(),
             },
         )
-        self.observe(self._restart, names=list(_SETTINGS))
-        self.observe(self._inspect, names=["cell"])
+        self._observe_settings()
         self.observe(self._switch, names=["target", "measure", "explain_by"])
-        self.on_request("run", lambda _: self.run())
-        self.on_request("cancel", self._cancel_asked)
         self._begin(self)
         self.run()
 
@@ -253,67 +241,8 @@ class HDMExplorer(HDMTraits):
         latest = self._latest
         return self._answers.of(latest.result, self._asked()) if latest else None
 
-    def run(self) -> None:
-        """Scan with the present settings, from the beginning; returns at once."""
-        self._check_open()
-        with self._publishing:
-            channel, grid, fill = check_channel(self.channel, self._channels), self._grid, read_fill(self.fill)
-            self._paused = False
-            self._latest = self.exception = None
-            self._scanned = self._settings()
-            self.error = ""
-            self.progress = 0.0
-            self._inspect()
-            self.status = "running"
-            try:
-                self._worker.submit(lambda stop: self._scan(channel, grid, fill, stop))
-            except Exception as error:
-                self._show_end("error", error)
-                raise
-
-    def cancel(self) -> None:
-        """Stop the scan after the batch that is running; what was measured stays."""
-        self._check_open()
-        with self._publishing:
-            if self.status == "running":
-                self._worker.cancel()
-            if self.status == "running" or self._paused:
-                self._paused = False
-                self._show_stopped("cancelled")
-
-    def _show_stopped(self, status: str) -> None:
-        self._show()
-        self._inspect()
-        self.status = status
-
-    def _pause(self) -> None:
-        with self._publishing:
-            if self.status == "running" and self._worker.pause():
-                self._paused = True
-                self._show_stopped("idle")
-
-    def _resume(self) -> None:
-        # What has been measured is in the explainer's cache: the scan goes on where it stopped.
-        with self._publishing:
-            if self._paused:
-                self.run()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the scan to end, however it ends.
-
-        Parameters
-        ----------
-        timeout : float, optional
-            In seconds; without it as long as it takes.
-
-        Returns
-        -------
-        bool
-            False if it still runs.
-        """
-        self._check_open()
-        self._resume()
-        return self._worker.wait(timeout)
+    def _forget(self) -> None:
+        self._latest = None
 
     def _end(self) -> None:
         with self._publishing:
@@ -328,28 +257,6 @@ class HDMExplorer(HDMTraits):
 
     # -- changes of traits ------------------------------------------------------------------------
 
-    def _settings(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _SETTINGS}
-
-    def _restart(self, _change: Any) -> None:
-        # Two traits changed together are one change.
-        if self._ended or self._settings() == self._scanned:
-            return
-        before = self._grid
-        with self._publishing:
-            shape: Any = self.shape
-            self._grid = replace(before, circle_size=self.circle_size, offset=self.offset, disc_shape=shape)
-            if self.cell is not None and before.offset != self.offset:
-                # The pin stays at its place in the image.
-                self.cell = tuple(
-                    min(round(index * before.offset / self.offset), count - 1)
-                    for index, count in zip(self.cell, self._grid.shape, strict=True)
-                )
-            self.run()
-            if self._unwanted == to_wire(self._settings()):
-                self.cancel()
-            self._unwanted = None
-
     def _switch(self, _change: Any) -> None:
         # One message: no map is drawn with the texts of another measure.
         with self._publishing, self.hold_sync():
@@ -360,12 +267,6 @@ class HDMExplorer(HDMTraits):
             else:
                 self._show(masks=True)
             self._inspect()
-
-    def _cancel_asked(self, asked: dict[str, Any]) -> None:
-        # Changes of settings may arrive after a request that was made later: the screen says which settings it means.
-        if asked.get("settings") != to_wire(self._scanned):
-            self._unwanted = asked.get("settings")
-        self.cancel()
 
     def _inspect(self, _change: Any = None) -> None:
         with self._publishing:
@@ -435,19 +336,6 @@ class HDMExplorer(HDMTraits):
         if self._about["has_truth"]:
             self._truth = bits(truth)
         self._about = {**self._about, **measure_message(result.settings), "truth_empty": not result.segment.any()}
-
-    def _finish(self, stop: threading.Event, status: str, error: Exception | None = None) -> None:
-        with self._publishing:
-            if not stop.is_set():
-                self._show_end(status, error)
-
-    def _show_end(self, status: str, error: Exception | None) -> None:
-        self.exception = error
-        self._inspect()
-        if error is not None:
-            self._show()
-            self.error = str(error) or type(error).__name__
-        self.status = status
 
     def __repr__(self) -> str:
         if self._ended:
