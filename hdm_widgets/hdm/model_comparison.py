@@ -31,11 +31,11 @@ from hdm_widgets.models.segmenter import Model, Segmenter
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ModelComparison", "check_models", "compare_models"]
+__all__ = ["DIVERGING", "ModelComparison", "check_models", "compare_models"]
 
 _FORMAT = "hdm-widgets comparison of models 1"
 # Blue where the second model has the smaller value, red where it has the larger one.
-_DIVERGING = "RdBu_r"
+DIVERGING = "RdBu_r"
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,9 +228,9 @@ class ModelComparison:
             replace(
                 panels[1],
                 title=f"{second} less {first}",
-                image=_colored(painted, _DIVERGING, -largest, largest),
+                image=_colored(painted, DIVERGING, -largest, largest),
                 covered=~np.isnan(painted),
-                color_map=_DIVERGING,
+                color_map=DIVERGING,
                 low=-float(largest),
                 high=float(largest),
                 label=f"difference{unit}",

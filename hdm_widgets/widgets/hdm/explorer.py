@@ -17,8 +17,8 @@ from torch import Tensor
 
 from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import check_channel, documents_options, takes_options
-from hdm_widgets._wire import bits, png
-from hdm_widgets.hdm.circle_map import ResultType, color_table
+from hdm_widgets._wire import bits
+from hdm_widgets.hdm.circle_map import ResultType
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.grid import Grid
@@ -26,22 +26,16 @@ from hdm_widgets.hdm.messages import about_message, inspect_cell, map_message, m
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
-from hdm_widgets.hdm.plotting import canny
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model
 from hdm_widgets.widgets.hdm.class_names import ClassNames, check_class_names, check_name_count, named_classes
 from hdm_widgets.widgets.hdm.questions import Answers, ExplainBy, Question, with_distance
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
-from hdm_widgets.widgets.hdm.scanning import ScanningExplorer
+from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, ScanningExplorer, drawn_image
 from hdm_widgets.widgets.shared.part import read_static
 
 __all__ = ["HDMExplorer"]
-
-_COLOR_MAPS = ("Blues", "magma", "viridis", "cividis", "Reds", "Greens", "Purples", "inferno", "turbo")
-_LONGEST_SIDE = 1600
-# The map is sent at most this often; the last one of a stage always is.
-_SECONDS_BETWEEN_MAPS = 0.2
 
 
 @documents_options(ScanOptions)
@@ -181,7 +175,6 @@ class HDMExplorer(ScanningExplorer):
         )
         shown = source.image.numpy()
         self._display = Display.wrap(display)
-        view = self._display.view(shown)
         # Everything that can be wrong with the input is said now, before any work starts, and once.
         covered = check_channel(channel, len(shown))
         scan = source.prepare(covered, source.grid)
@@ -191,8 +184,7 @@ class HDMExplorer(ScanningExplorer):
         answers = Answers(scan.settings, keep_outputs=scan.keep_outputs)
         own = answers.own
         asked = answers.check(Question(measure or own.measure, explain_by or own.explain_by, target))
-        table, fill = color_table(color_map), fill_text(scan.settings.fill)
-        color_map = color_map if isinstance(color_map, str) else color_map.name
+        drawn, fill = drawn_image(shown, self._display, color_map), fill_text(scan.settings.fill)
 
         # From here on self exists; what is not a trait is set first because observers use it.
         self._set_up(source.grid, len(shown))
@@ -207,7 +199,6 @@ class HDMExplorer(ScanningExplorer):
             fill=fill,
             shape=source.grid.disc_shape,
             result_type=ResultType(result_type).value,
-            color_map=color_map,
             opacity=opacity,
             target=target,
             measure=asked.measure,
@@ -218,14 +209,9 @@ class HDMExplorer(ScanningExplorer):
             _fills=fill_choices(source.image, scan.settings, fill),
             _classes=named_classes((target,), names) if scan.all_classes and target is not None else [],
             _about=about_message(shown, scan.truth.mask, scan.settings) | measure_message(answers.settings(asked)),
-            _image=png(view.to_rgb(shown), longest=_LONGEST_SIDE),
-            _edges=bits(canny(view.levels(shown).mean(axis=0))),
             _truth=bits(scan.truth.mask),
             _ignored=b"" if scan.truth.ignored is None else bits(scan.truth.ignored),
-            _color_tables={
-                **{name: color_table(name).tobytes() for name in _COLOR_MAPS},
-                color_map: table.tobytes(),
-            },
+            **drawn,
         )
         self._observe_settings()
         self.observe(self._switch, names=["target", "measure", "explain_by"])
@@ -297,7 +283,7 @@ class HDMExplorer(ScanningExplorer):
                         if not update.done:
                             check_name_count(update.result, self._names)
                         ended = update.done == update.total
-                        if ended or update.stride != stride or time.perf_counter() - shown > _SECONDS_BETWEEN_MAPS:
+                        if ended or update.stride != stride or time.perf_counter() - shown > SECONDS_BETWEEN_MAPS:
                             self._show()
                             shown, stride = time.perf_counter(), update.stride
             self._finish(stop, "done")

@@ -6,18 +6,42 @@ import threading
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from matplotlib.colors import Colormap
+from numpy.typing import NDArray
+
+from hdm_widgets._picture import Display
 from hdm_widgets._validation import check_channel
-from hdm_widgets._wire import to_wire
+from hdm_widgets._wire import bits, png, to_wire
+from hdm_widgets.hdm.circle_map import color_table
 from hdm_widgets.hdm.fill_names import read_fill
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.occlusion import Channel, Fill
+from hdm_widgets.hdm.plotting import canny
 from hdm_widgets.widgets.hdm.traits import HDMTraits
 from hdm_widgets.widgets.shared.jobs import LatestJob
 
-__all__ = ["ScanningExplorer"]
+__all__ = ["SECONDS_BETWEEN_MAPS", "ScanningExplorer", "drawn_image"]
+
+# A map is sent at most this often; the last one of a stage always is.
+SECONDS_BETWEEN_MAPS = 0.2
+_COLOR_MAPS = ("Blues", "magma", "viridis", "cividis", "Reds", "Greens", "Purples", "inferno", "turbo")
+_LONGEST_SIDE = 1600
 
 # Traits that a scan is made with.
 _SETTINGS = ("circle_size", "offset", "channel", "fill", "shape")
+
+
+def drawn_image(image: NDArray[np.float32], display: Display, color_map: str | Colormap) -> dict[str, Any]:
+    """The traits that an image (C, H, W) and the colors of its maps are drawn from."""
+    view, table = display.view(image), color_table(color_map)
+    name = color_map if isinstance(color_map, str) else color_map.name
+    return {
+        "color_map": name,
+        "_image": png(view.to_rgb(image), longest=_LONGEST_SIDE),
+        "_edges": bits(canny(view.levels(image).mean(axis=0))),
+        "_color_tables": {**{one: color_table(one).tobytes() for one in _COLOR_MAPS}, name: table.tobytes()},
+    }
 
 
 class ScanningExplorer(HDMTraits):

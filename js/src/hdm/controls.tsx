@@ -1,3 +1,4 @@
+import type { ComponentChildren } from "preact";
 import { useRef } from "preact/hooks";
 import { Choice } from "../shared/choice";
 import { count, duration } from "../shared/format";
@@ -22,81 +23,123 @@ const LAYERS: [Layer, string][] = [
   ["prediction", "Prediction"],
 ];
 
-export function Controls({ view, helpId }: { view: ViewState; helpId: string }) {
+interface Props {
+  view: ViewState;
+}
+
+export function Controls({ view, helpId }: Props & { helpId: string }) {
+  return (
+    <div class="hdm-panel">
+      <DiscControls view={view} />
+      <ShowControls view={view}>
+        <ColorBar view={view} />
+      </ShowControls>
+      <LookControls view={view} />
+      <LayerControls view={view} />
+      <KeysNote view={view} id={helpId} />
+    </div>
+  );
+}
+
+/** What a scan is made with. */
+export function DiscControls({ view }: Props) {
   const { gone, traits, set } = view.python;
   const { height, width } = traits._about.value;
   const side = Math.min(height, width);
+  return (
+    <div class="hdm-group">
+      <Slider
+        label="Circle size"
+        unit="px"
+        min={1}
+        max={Math.max(Math.floor(side / 2), traits.circle_size.value)}
+        value={traits.circle_size.value}
+        disabled={gone.value !== ""}
+        onDraft={(circleSize) => {
+          view.draft.value = circleSize === null ? null : { circleSize };
+        }}
+        onCommit={(value) => set("circle_size", value)}
+      />
+      <Slider
+        label="Offset"
+        unit="px"
+        min={1}
+        max={Math.max(Math.floor(side / 4), traits.offset.value)}
+        value={traits.offset.value}
+        disabled={gone.value !== ""}
+        onDraft={(offset) => {
+          view.draft.value = offset === null ? null : { offset };
+        }}
+        onCommit={(value) => set("offset", value)}
+      />
+      <ChannelChoice view={view} />
+      <FillChoice view={view} />
+      <Cost view={view} />
+    </div>
+  );
+}
+
+/** What of it the map shows; the children stand below. */
+export function ShowControls({ view, children }: Props & { children?: ComponentChildren }) {
+  const { traits, set } = view.python;
   const types = resultTypes(traits._about.value, traits.result_type.value);
   return (
-    <div class="hdm-panel">
-      <div class="hdm-group">
-        <Slider
-          label="Circle size"
-          unit="px"
-          min={1}
-          max={Math.max(Math.floor(side / 2), traits.circle_size.value)}
-          value={traits.circle_size.value}
-          disabled={gone.value !== ""}
-          onDraft={(circleSize) => {
-            view.draft.value = circleSize === null ? null : { circleSize };
-          }}
-          onCommit={(value) => set("circle_size", value)}
+    <div class="hdm-group">
+      <h3>Show</h3>
+      <ClassChoice view={view} />
+      {types.length > 0 && (
+        <Choice
+          label="Result type"
+          options={types}
+          value={traits.result_type.value}
+          onChange={(value) => set("result_type", value)}
         />
-        <Slider
-          label="Offset"
-          unit="px"
-          min={1}
-          max={Math.max(Math.floor(side / 4), traits.offset.value)}
-          value={traits.offset.value}
-          disabled={gone.value !== ""}
-          onDraft={(offset) => {
-            view.draft.value = offset === null ? null : { offset };
-          }}
-          onCommit={(value) => set("offset", value)}
-        />
-        <ChannelChoice view={view} />
-        <FillChoice view={view} />
-        <Cost view={view} />
-      </div>
-      <div class="hdm-group">
-        <h3>Show</h3>
-        <ClassChoice view={view} />
-        {types.length > 0 && (
-          <Choice
-            label="Result type"
-            options={types}
-            value={traits.result_type.value}
-            onChange={(value) => set("result_type", value)}
-          />
-        )}
-        <ColorBar view={view} />
-      </div>
-      <div class="hdm-group">
-        <Slider
-          label="Opacity"
-          unit="%"
-          min={0}
-          max={100}
-          value={Math.round(traits.opacity.value * 100)}
-          onCommit={(value) => set("opacity", value / 100)}
-          live
-        />
-        <Colors view={view} />
-      </div>
-      <div class="hdm-group">
-        <h3>Layers</h3>
-        <Layers view={view} />
-      </div>
-      <p class="hdm-note hdm-keys" id={helpId}>
-        <kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> move
-        {!gone.value && (
-          <>
-            {" "}
-            · <kbd>Enter</kbd> pin · <kbd>Esc</kbd> release
-          </>
-        )}
-      </p>
+      )}
+      {children}
     </div>
+  );
+}
+
+/** How the map looks. */
+export function LookControls({ view }: Props) {
+  const { traits, set } = view.python;
+  return (
+    <div class="hdm-group">
+      <Slider
+        label="Opacity"
+        unit="%"
+        min={0}
+        max={100}
+        value={Math.round(traits.opacity.value * 100)}
+        onCommit={(value) => set("opacity", value / 100)}
+        live
+      />
+      <Colors view={view} />
+    </div>
+  );
+}
+
+export function LayerControls({ view }: Props) {
+  return (
+    <div class="hdm-group">
+      <h3>Layers</h3>
+      <Layers view={view} />
+    </div>
+  );
+}
+
+export function KeysNote({ view, id }: Props & { id: string }) {
+  const { gone } = view.python;
+  return (
+    <p class="hdm-note hdm-keys" id={id}>
+      <kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> move
+      {!gone.value && (
+        <>
+          {" "}
+          · <kbd>Enter</kbd> pin · <kbd>Esc</kbd> release
+        </>
+      )}
+    </p>
   );
 }
 

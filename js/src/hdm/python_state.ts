@@ -177,15 +177,20 @@ const NAMES = [
   "_scanned",
 ] as const;
 
-export interface PythonState extends Omit<Python<Traits>, "ask"> {
+export interface PythonState<T extends Traits = Traits> extends Omit<Python<T>, "ask"> {
   /** Ask Python to start or stop the scan. */
   request(request: "run" | "cancel"): void;
   /** Why the last request failed, empty otherwise. */
   failure: Signal<string>;
 }
 
-export function pythonState(model: AnyModel<Traits>, el: Element): PythonState {
-  const { ask, ...python } = connect(model, NAMES, el);
+/** The traits of a widget that scans, with those that it has besides. */
+export function pythonState<T extends Traits = Traits>(
+  model: AnyModel<T>,
+  el: Element,
+  more: readonly (keyof T & string)[] = [],
+): PythonState<T> {
+  const { ask, ...python } = connect(model, [...NAMES, ...more], el);
   const { circle_size, offset, channel, fill, shape } = python.traits;
   const failure = signal("");
   return {

@@ -26,7 +26,14 @@ const STEPS: Record<string, readonly [down: number, across: number]> = {
   End: [0, 1e9],
 };
 
-export function Stage({ view, helpId }: { view: ViewState; helpId: string }) {
+interface Props {
+  view: ViewState;
+  helpId: string;
+  /** Which map this is, where there are several. */
+  name?: string;
+}
+
+export function Stage({ view, helpId, name = "" }: Props) {
   const { traits } = view.python;
   const { height, width } = traits._about.value;
   const box = useRef<HTMLDivElement>(null);
@@ -73,7 +80,7 @@ export function Stage({ view, helpId }: { view: ViewState; helpId: string }) {
         tabIndex={0}
         role="application"
         aria-roledescription="circle map"
-        aria-label="Circle map: choose a disc with the arrow keys, pin it with Enter"
+        aria-label={`Circle map${name && ` of ${name}`}: choose a disc with the arrow keys, pin it with Enter`}
         aria-describedby={helpId}
         onPointerMove={(event) => point(cellUnder(event))}
         onPointerLeave={() => point(null)}
@@ -99,7 +106,7 @@ export function Stage({ view, helpId }: { view: ViewState; helpId: string }) {
         {cursor && <Tip view={view} cell={cursor} />}
       </div>
       <div class="hdm-sr" aria-live="polite">
-        {cursor && tipText(view, cursor)}
+        {cursor && [name, tipText(view, cursor)].filter(Boolean).join(", ")}
       </div>
     </div>
   );

@@ -52,6 +52,15 @@ function texts(about: About): Texts {
         noneWorse: "No disc flips a pixel",
         note: "",
       };
+    case "difference":
+      return {
+        raw: capital(label),
+        better: "",
+        worse: "",
+        noneBetter: "",
+        noneWorse: "",
+        note: "",
+      };
     default:
       return {
         raw: `${capital(label)} to the ${other}`,
@@ -91,6 +100,8 @@ export function told(value: number, about: About): string {
       return `area ${value > 0 && !isZero(value, about) ? "+" : ""}${text}`;
     case "flipped":
       return `${text} flipped`;
+    case "difference":
+      return `${value > 0 && !isZero(value, about) ? "+" : ""}${text}`;
     default:
       return text;
   }
