@@ -16,6 +16,7 @@ export function Comparison({ state }: { state: ComparisonState }) {
   const { models, difference, whole } = state;
   const help = useId();
   const pinned = state.python.traits.cell.value;
+  const fixed = state.python.traits._ready_made.value;
   const [first, second] = models;
   return (
     <section class="hdm hdm-explorer hdm-comparison" aria-label="Comparison of models">
@@ -32,7 +33,7 @@ export function Comparison({ state }: { state: ComparisonState }) {
         />
       </div>
       <div class="hdm-settings">
-        {state.python.traits._ready_made.value ? <Fixed view={whole} /> : <DiscControls view={whole} />}
+        {fixed ? <Fixed view={whole} /> : <DiscControls view={whole} />}
         <ShowControls view={whole}>
           <ColorBar view={whole} />
           <ColorBar view={difference} />
@@ -43,7 +44,7 @@ export function Comparison({ state }: { state: ComparisonState }) {
           <KeysNote view={whole} id={help} />
         </div>
       </div>
-      <Progress view={whole} />
+      <Progress view={whole} fixed={fixed} />
       {pinned ? (
         models.map(({ name, view }) => (
           <section key={name} class="hdm-of-model" aria-label={`Pinned disc: ${name}`}>

@@ -147,7 +147,7 @@ export function together(maps: ComparisonTraits["_maps"]): Partial<MapMessage> {
     seconds,
     stride: begun[begun.length - 1].stride,
     secondsLeft: done > 0 ? (seconds / done) * (total - done) : null,
-    plan: [...new Set(begun.map((map) => map.plan))].join(" · "),
+    plan: begun.every((map) => map.plan === begun[0].plan) ? begun[0].plan : "",
     reading: "",
     noise: null,
   };

@@ -74,6 +74,7 @@ export function DiscControls({ view }: Props) {
       />
       <ChannelChoice view={view} />
       <FillChoice view={view} />
+      <ShapeChoice view={view} />
       <Cost view={view} />
     </div>
   );
@@ -238,13 +239,13 @@ function ChannelChoice({ view }: { view: ViewState }) {
   );
 }
 
-function FillChoice({ view }: { view: ViewState }) {
+function FillChoice({ view }: Props) {
   const { gone, traits, set } = view.python;
   const fills = traits._fills.value;
   const id = useId();
   if (fills.length < 2) return null;
   return (
-    <div class="hdm-row hdm-fill">
+    <div class="hdm-row">
       <label for={id}>Fill</label>
       <select
         id={id}
@@ -259,8 +260,20 @@ function FillChoice({ view }: { view: ViewState }) {
           </option>
         ))}
       </select>
+    </div>
+  );
+}
+
+function ShapeChoice({ view }: Props) {
+  const { gone, traits, set } = view.python;
+  const id = useId();
+  // Without a choice of fills the image is covered in the user's own way.
+  if (traits._fills.value.length < 2) return null;
+  return (
+    <div class="hdm-row">
+      <span id={id}>Shape</span>
       <Choice
-        label="Shape"
+        labelledBy={id}
         options={SHAPES}
         value={traits.shape.value}
         disabled={gone.value !== ""}

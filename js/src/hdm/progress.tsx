@@ -5,7 +5,8 @@ import { HatchingLegend, IgnoredLegend } from "./hatching";
 import type { MapMessage } from "./python_state";
 import type { ViewState } from "./view_state";
 
-export function Progress({ view }: { view: ViewState }) {
+/** `fixed`: there is no model to run. */
+export function Progress({ view, fixed = false }: { view: ViewState; fixed?: boolean }) {
   const { traits, request, failure, gone } = view.python;
   const status = traits.status.value;
   const map = traits._map.value as Partial<MapMessage>;
@@ -72,14 +73,16 @@ export function Progress({ view }: { view: ViewState }) {
             Cancel
           </button>
         ) : (
-          <button
-            type="button"
-            class="hdm-button"
-            disabled={gone.value !== ""}
-            onClick={() => request("run")}
-          >
-            {status === "error" ? "Try again" : "Run again"}
-          </button>
+          !fixed && (
+            <button
+              type="button"
+              class="hdm-button"
+              disabled={gone.value !== ""}
+              onClick={() => request("run")}
+            >
+              {status === "error" ? "Try again" : "Run again"}
+            </button>
+          )
         )}
       </div>
       <Fine view={view} />

@@ -76,6 +76,8 @@ function texts(about: About): Texts {
 /** What the colors of a map mean. */
 export function meaning(about: About, type: ResultType): string {
   const { raw, better, worse } = texts(about);
+  if (about.measure === "difference")
+    return `${raw}: blue where the first has the larger value, red where the second has`;
   const sides = about.signed ? ": less left of 0, more right of it" : "";
   return { raw: `${raw} when a disc covers this cell${sides}`, better, worse }[type];
 }
