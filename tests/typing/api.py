@@ -78,6 +78,16 @@ def compare_models(model: nn.Module, image: Tensor, segment: Tensor, path: Path)
     return hdm.ModelComparison.load(path)
 
 
+def compare_on_screen(model: nn.Module, image: Tensor, segment: Tensor) -> None:
+    widget = hw.HDMComparison({"before": model, "after": model}, image, segment, circle_size=4, offset=4, fill=0.5)
+    assert_type(widget.wait(60), bool)
+    assert_type(widget.results, dict[str, hdm.HDMResult])
+    assert_type(widget.difference, NDArray[np.float64] | None)
+    if widget.comparison is not None:
+        hw.HDMComparison(widget.comparison, opacity=0.5).close()
+    widget.close()
+
+
 def explain(model: nn.Module, image: Tensor, segment: Tensor) -> hdm.HDMResult:
     explainer = hdm.HausdorffDistanceMasks(16, 16)
     explainer.generate_masks(circle_size=4, offset=4, normalize=False)
