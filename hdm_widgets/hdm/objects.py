@@ -16,7 +16,7 @@ from scipy import ndimage
 from hdm_widgets._validation import is_whole
 from hdm_widgets.metrics.spacing import PixelSpacing
 
-__all__ = ["ObjectSource", "label_objects", "nearer_to_others", "object_at"]
+__all__ = ["ObjectSource", "check_pixel", "label_objects", "nearer_to_others", "object_at"]
 
 ObjectSource = Literal["truth", "prediction"]
 
@@ -27,6 +27,15 @@ def label_objects(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], int]:
     """The objects of a mask (H, W), numbered from 1, and how many there are."""
     labels, count = ndimage.label(mask, _EIGHT_NEIGHBORS)
     return labels.astype(np.intp), int(count)
+
+
+def check_pixel(row: object, col: object, height: int, width: int) -> None:
+    """Refuse what is no pixel of an image."""
+    if not (is_whole(row) and is_whole(col) and 0 <= int(row) < height and 0 <= int(col) < width):
+        raise ValueError(
+            f"an object is told by one of its pixels (row, col); the image has {height} x {width} px (rows x columns), "
+            f"got ({row}, {col})"
+        )
 
 
 def object_at(mask: NDArray[np.bool_], row: int, col: int, name: str) -> NDArray[np.bool_]:
@@ -48,12 +57,7 @@ def object_at(mask: NDArray[np.bool_], row: int, col: int, name: str) -> NDArray
     ValueError
         If there is no such pixel, or it belongs to no object.
     """
-    height, width = mask.shape
-    if not (is_whole(row) and is_whole(col) and 0 <= row < height and 0 <= col < width):
-        raise ValueError(
-            f"an object is told by one of its pixels (row, col); the image has {height} x {width} px (rows x columns), "
-            f"got ({row}, {col})"
-        )
+    check_pixel(row, col, *mask.shape)
     if not mask.any():
         raise ValueError(f"the {name} has no object: it is empty")
     labels, count = label_objects(mask)
