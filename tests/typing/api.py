@@ -142,6 +142,8 @@ def explain_all_classes(model: nn.Module, image: Tensor, labels: Tensor) -> hdm.
     name: hdm.MeasureName = "mean_surface"
     assert_type(result.measure(name, segment="prediction", spacing=(2, 1)), hdm.HDMResult)
     assert_type(result.measure("iou", result.segment).influence(result.segment), NDArray[np.float64])
+    assert_type(result.for_object(1, 2, of="prediction"), hdm.HDMResult)
+    assert_type(result.class_change(0, 1), NDArray[np.float64])
     assert_type(result.influence_matrix(by=result.segment, on=result.segment), NDArray[np.float64])
     return assert_type(result.for_class(0), hdm.HDMResult)
 

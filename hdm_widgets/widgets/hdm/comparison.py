@@ -22,7 +22,7 @@ from hdm_widgets._wire import MESSAGE, bits
 from hdm_widgets.hdm.circle_map import ResultType, color_table
 from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.messages import about_message, inspect_cell, map_message, measure_message, wire_channel
+from hdm_widgets.hdm.messages import about_message, inspect_cell, map_message, wire_channel
 from hdm_widgets.hdm.model_comparison import DIVERGING, ModelComparison, check_models
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.occlusion import Channel, Fill
@@ -32,7 +32,7 @@ from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model
 from hdm_widgets.widgets.hdm.class_names import named_classes
-from hdm_widgets.widgets.hdm.questions import Answers, ExplainBy, Question, with_distance
+from hdm_widgets.widgets.hdm.questions import Answers, Question, outlined, told, with_distance
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
 from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, ScanningExplorer, drawn_image
 from hdm_widgets.widgets.shared.part import read_static
@@ -53,9 +53,9 @@ class HDMComparison(ScanningExplorer):
         At least two, by their names, such as two checkpoints. A `hdm.ModelComparison` is shown as it is.
     image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W), optional
         As for `HDMExplorer`; not with a `hdm.ModelComparison`.
-    segment : torch.Tensor or numpy.ndarray (H, W), optional
-        The ground truth, nonzero = segment. Without it, each model is compared with its own mask for the image
-        without a disc.
+    segment : torch.Tensor or numpy.ndarray (H, W), or dict of str to these, optional
+        The ground truth, nonzero = segment, or several by their names. Without it, each model is compared with its own
+        mask for the image without a disc.
     circle_size, offset : int, optional
         Size of the disc, and steps from one to the next, in pixels; by default about a tenth and a thirtieth of the
         shorter side.
@@ -69,7 +69,7 @@ class HDMComparison(ScanningExplorer):
         Of the maps, in [0, 1].
     measure : {"hausdorff", "hausdorff95", "mean_surface", "iou", "dice", "area", "flipped", "rows"}, optional
         As for `HDMExplorer`.
-    explain_by : {"truth", "prediction"}, optional
+    explain_by : str, optional
         As for `HDMExplorer`.
     display : Display, int or sequence of int, optional
         How to show the image.
@@ -82,7 +82,7 @@ class HDMComparison(ScanningExplorer):
 
     Attributes
     ----------
-    circle_size, offset, channel, fill, shape, cell, target, measure, explain_by
+    circle_size, offset, channel, fill, shape, cell, target, measure, explain_by, object
         Traits as those of `HDMExplorer`, for all models at once.
     result_type, color_map, opacity, layers
         Traits for the maps of all models.
@@ -124,7 +124,7 @@ class HDMComparison(ScanningExplorer):
         self,
         models: Mapping[str, Model] | ModelComparison,
         image: Tensor | NDArray[Any] | None = None,
-        segment: Tensor | NDArray[Any] | None = None,
+        segment: Tensor | NDArray[Any] | Mapping[str, Tensor | NDArray[Any]] | None = None,
         circle_size: int | None = None,
         offset: int | None = None,
         channel: int | Sequence[int] = -1,
@@ -133,7 +133,7 @@ class HDMComparison(ScanningExplorer):
         color_map: str | Colormap = "Blues",
         opacity: float = 0.7,
         measure: MeasureName | None = None,
-        explain_by: ExplainBy | None = None,
+        explain_by: str | None = None,
         display: Display | Bands | None = None,
         device: torch.device | str | None = None,
         normalize: bool = False,
@@ -167,7 +167,8 @@ class HDMComparison(ScanningExplorer):
             settings, truth, ignored = scans[0].settings, scans[0].truth.mask, scans[0].truth.ignored
             kept, all_classes = scans[0].keep_outputs, scans[0].all_classes
         names = list(sources if ready is None else ready.results)
-        answers = {name: Answers(settings, keep_outputs=kept) for name in names}
+        truths = sources[names[0]].truths if sources else {}
+        answers = {name: Answers(settings, keep_outputs=kept, truths=truths) for name in names}
         own = answers[names[0]].own
         asked = answers[names[0]].check(Question(measure or own.measure, explain_by or own.explain_by, settings.target))
         self._display = Display.wrap(display)
@@ -178,6 +179,7 @@ class HDMComparison(ScanningExplorer):
         self._sources, self._each, self._answers = sources, answers, answers[names[0]]
         self._updates: dict[str, ScanUpdate] = {}
         self._latest = None
+        self._asked_last = asked
         self._running = ""
         if ready is not None:
             self._updates = {name: _whole(result) for name, result in ready.results.items()}
@@ -192,7 +194,7 @@ class HDMComparison(ScanningExplorer):
             target=settings.target,
             measure=asked.measure,
             explain_by=asked.explain_by,
-            layers=["picture", "map", "prediction" if own.explain_by == "prediction" else "truth"],
+            layers=["picture", "map", *outlined([], asked)],
             _names=names,
             _maps=[{} for _ in names],
             _inspectors=[{} for _ in names],
@@ -201,14 +203,14 @@ class HDMComparison(ScanningExplorer):
             _explained_by=self._answers.explained_by,
             _fills=fill_choices(torch.from_numpy(shown), settings, fill_text(settings.fill)),
             _classes=named_classes((settings.target,), {}) if all_classes and settings.target is not None else [],
-            _about=about_message(shown, truth, settings) | measure_message(self._answers.settings(asked)),
+            _about=about_message(shown, truth, settings) | told(self._answers.settings(asked), asked),
             _truth=bits(truth),
             _ignored=b"" if ignored is None else bits(ignored),
             _difference_colors=color_table(DIVERGING).tobytes(),
             **drawn,
         )
         self._observe_settings()
-        self.observe(self._switch, names=["target", "measure", "explain_by"])
+        self.observe(self._switch, names=["target", "measure", "explain_by", "object"])
         self._begin(self)
         if ready is None:
             self.run()
@@ -286,9 +288,10 @@ class HDMComparison(ScanningExplorer):
     def _switch(self, _change: Any) -> None:
         # One message: no map is drawn with the texts of another measure.
         with self._publishing, self.hold_sync():
+            self._asked_last = self._without_other_object()
             if self.status != "error":
                 self.error = ""
-            self._about = {**self._about, **measure_message(self._answers.settings(self._asked()))}
+            self._about = {**self._about, **told(self._answers.settings(self._asked()), self._asked())}
             self._show()
             self._inspect()
 
@@ -347,6 +350,7 @@ class HDMComparison(ScanningExplorer):
             own = self._answers.own
             with self.hold_trait_notifications():
                 self.target, self.measure, self.explain_by = first.settings.target, own.measure, own.explain_by
+                self.object = None
             self.error = str(error)
             return
         self._maps = [
@@ -361,9 +365,11 @@ class HDMComparison(ScanningExplorer):
         shown = next(iter(results.values()))
         self._ignored = b"" if shown.ignored is None else bits(shown.ignored)
         if self._about["has_truth"]:
-            self._truth = bits(self._answers.scanned(first, self._asked().target).segment)
+            scanned = self._answers.scanned(first, self._asked().target)
+            explained = self._answers.truth(scanned, self._asked())
+            self._truth = bits(scanned.segment if explained.of_prediction else explained.mask)
         empty = not any(result.segment.any() for result in results.values())
-        self._about = {**self._about, **measure_message(shown.settings), "truth_empty": empty}
+        self._about = {**self._about, **told(shown.settings, self._asked()), "truth_empty": empty}
         done = sum(update.done / update.total for update in updates.values() if update.total)
         self.progress = done / len(self._names)
         if any(one.get("pending") for one in self._inspectors):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, Unpack
 
-import numpy as np
 import torch
 from matplotlib.colors import Colormap
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from hdm_widgets.hdm.circle_map import ResultType
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.messages import about_message, inspect_cell, map_message, measure_message, wire_channel
+from hdm_widgets.hdm.messages import about_message, inspect_cell, map_message, wire_channel
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
@@ -30,7 +29,7 @@ from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model
 from hdm_widgets.widgets.hdm.class_names import ClassNames, check_class_names, check_name_count, named_classes
-from hdm_widgets.widgets.hdm.questions import Answers, ExplainBy, Question, with_distance
+from hdm_widgets.widgets.hdm.questions import Answers, Question, outlined, told, with_distance
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
 from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, ScanningExplorer, drawn_image
 from hdm_widgets.widgets.shared.part import read_static
@@ -52,10 +51,11 @@ class HDMExplorer(ScanningExplorer):
     image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W)
         The image, of a floating type, as the model expects it. For a Segmenter with `preprocess`: the image as you have
         it, of any real type, also (H, W, C).
-    segment : torch.Tensor or numpy.ndarray (H, W), optional
+    segment : torch.Tensor or numpy.ndarray (H, W), or dict of str to such, optional
         The ground truth, nonzero = segment: bool, whole numbers, or floats that are 0 and 1; with `target="all"` class
-        numbers. Pixels that do not count, see `ignore`, are striped. Without it, the model's own mask for the image
-        without a disc is explained: how far does each disc move it?
+        numbers. Several annotators' masks go by their names: the scan is made with the first. Pixels that do not count,
+        see `ignore`, are striped. Without it, the model's own mask for the image without a disc is explained: how far
+        does each disc move it?
     circle_size, offset : int, optional
         Size of the disc, and steps from one to the next, in pixels. By default those of `explainer`, or about a tenth
         and a thirtieth of the shorter side.
@@ -70,9 +70,9 @@ class HDMExplorer(ScanningExplorer):
     measure : {"hausdorff", "hausdorff95", "mean_surface", "iou", "dice", "area", "flipped", "rows"}, optional
         What is shown first, see `hdm.ScanOptions`; by default what the scan measures, `distance`. Without a `distance`,
         the scan measures this.
-    explain_by : {"truth", "prediction"}, optional
-        What masks are compared with: the ground truth, or the model's own mask for the image without a disc. By default
-        the truth, where there is one.
+    explain_by : str, optional
+        What masks are compared with: "truth", or the name of one of several; "prediction", the model's own mask for the
+        image without a disc. By default the truth, or the first of several, where there is one.
     display : Display, int or sequence of int, optional
         How to show the image: a channel in gray, three as red, green and blue, or a `Display`.
     device : torch.device or str, optional
@@ -105,6 +105,12 @@ class HDMExplorer(ScanningExplorer):
     measure, explain_by : str
         As above. Assigning another one switches at once, without a run of the model; `result` is what `result.measure`
         would give. "rows" is on offer where the scan was made with it.
+    object : tuple of int or None
+        (row, col) of a pixel of one object, of the truth or of the prediction, that is explained as if it were alone,
+        see `hdm.HDMResult.for_object`; None for all objects. Another `explain_by` or `target` has all again.
+    brush : list of int
+        The region that is brushed on the stage, as its runs: row, first and past-the-last pixel of each. While there is
+        one, the map shows `influence`. See `region`.
     layers : list of str
         Of "picture", "edges", "map", "truth", "prediction": what the stage shows.
     status : {"idle", "running", "done", "cancelled", "error"}
@@ -145,7 +151,7 @@ class HDMExplorer(ScanningExplorer):
         self,
         model: Model,
         image: Tensor | NDArray[Any],
-        segment: Tensor | NDArray[Any] | None = None,
+        segment: Tensor | NDArray[Any] | Mapping[str, Tensor | NDArray[Any]] | None = None,
         circle_size: int | None = None,
         offset: int | None = None,
         channel: int | Sequence[int] = -1,
@@ -154,7 +160,7 @@ class HDMExplorer(ScanningExplorer):
         color_map: str | Colormap = "Blues",
         opacity: float = 0.7,
         measure: MeasureName | None = None,
-        explain_by: ExplainBy | None = None,
+        explain_by: str | None = None,
         display: Display | Bands | None = None,
         device: torch.device | str | None = None,
         normalize: bool | None = None,
@@ -181,7 +187,7 @@ class HDMExplorer(ScanningExplorer):
         scan.warn()
         names = check_class_names(class_names, all_classes=scan.all_classes)
         target = scan.segmenter.target
-        answers = Answers(scan.settings, keep_outputs=scan.keep_outputs)
+        answers = Answers(scan.settings, keep_outputs=scan.keep_outputs, truths=source.truths)
         own = answers.own
         asked = answers.check(Question(measure or own.measure, explain_by or own.explain_by, target))
         drawn, fill = drawn_image(shown, self._display, color_map), fill_text(scan.settings.fill)
@@ -190,6 +196,7 @@ class HDMExplorer(ScanningExplorer):
         self._set_up(source.grid, len(shown))
         self._source: ScanSource | None = source
         self._answers = answers
+        self._asked_last = asked
         self._latest: ScanUpdate | None = None
         self._names = names
         super().__init__(
@@ -203,18 +210,19 @@ class HDMExplorer(ScanningExplorer):
             target=target,
             measure=asked.measure,
             explain_by=asked.explain_by,
-            layers=["picture", "map", "prediction" if own.explain_by == "prediction" else "truth"],
+            layers=["picture", "map", *outlined([], asked)],
             _measures=answers.measures,
             _explained_by=answers.explained_by,
             _fills=fill_choices(source.image, scan.settings, fill),
             _classes=named_classes((target,), names) if scan.all_classes and target is not None else [],
-            _about=about_message(shown, scan.truth.mask, scan.settings) | measure_message(answers.settings(asked)),
+            _about=about_message(shown, scan.truth.mask, scan.settings) | told(answers.settings(asked), asked),
             _truth=bits(scan.truth.mask),
             _ignored=b"" if scan.truth.ignored is None else bits(scan.truth.ignored),
             **drawn,
         )
         self._observe_settings()
-        self.observe(self._switch, names=["target", "measure", "explain_by"])
+        self.observe(self._switch, names=["target", "measure", "explain_by", "object"])
+        self.observe(self._show_influence, names=["brush", "result_type"])
         self._begin(self)
         self.run()
 
@@ -235,21 +243,28 @@ class HDMExplorer(ScanningExplorer):
             self._worker.close()
             self._source = self._latest = self.exception = None
             self._answers.forget()
+            self._painted_mass.forget()
         # A closed widget may live on in the notebook's output history; its bytes need not.
         for name in ("_image", "_edges", "_truth", "_ignored", "_prediction"):
             self.set_trait(name, b"")
-        for name in ("_color_tables", "_map", "_inspector"):
+        for name in ("_color_tables", "_map", "_inspector", "_influence"):
             self.set_trait(name, {})
 
     # -- changes of traits ------------------------------------------------------------------------
 
     def _switch(self, _change: Any) -> None:
+        before = self._asked_last
+        if self._asked() == before:
+            return
         # One message: no map is drawn with the texts of another measure.
         with self._publishing, self.hold_sync():
+            self._asked_last = asked = self._without_other_object()
+            if asked.explain_by != before.explain_by:
+                self.layers = outlined(self.layers, asked)
             if self.status != "error":
                 self.error = ""
             if self._latest is None:
-                self._about = {**self._about, **measure_message(self._answers.settings(self._asked()))}
+                self._about = {**self._about, **told(self._answers.settings(asked), asked)}
             else:
                 self._show(masks=True)
             self._inspect()
@@ -305,23 +320,31 @@ class HDMExplorer(ScanningExplorer):
             own = self._answers.own
             with self.hold_trait_notifications():
                 self.target, self.measure, self.explain_by = update.result.settings.target, own.measure, own.explain_by
+                self.object = None
             self.error = str(error)
             return
         if masks or not self._prediction or not update.done:
-            self._show_masks(result, self._answers.scanned(update.result, asked.target).segment)
+            self._show_masks(result, asked)
         self._map = map_message(replace(update, result=result))
+        self._show_influence()
         self.progress = update.done / update.total
         # A pinned cell is shown once it is measured, and again at the end: its rank may have changed.
         if self._inspector.get("pending"):
             self._inspect()
 
-    def _show_masks(self, result: HDMResult, truth: NDArray[np.bool_]) -> None:
+    def _show_masks(self, result: HDMResult, asked: Question) -> None:
         self._prediction = bits(result.baseline_mask)
-        # The model may have no output for some pixels.
-        self._ignored = b"" if result.ignored is None else bits(result.ignored)
+        scanned = self._of_class() or result
+        explained = self._answers.truth(scanned, asked)
+        # The model may have no output for some pixels. That others are nearer to other objects is not drawn.
+        self._ignored = b"" if explained.ignored is None else bits(explained.ignored)
         if self._about["has_truth"]:
-            self._truth = bits(truth)
-        self._about = {**self._about, **measure_message(result.settings), "truth_empty": not result.segment.any()}
+            self._truth = bits(scanned.segment if explained.of_prediction else explained.mask)
+        self._about = {**self._about, **told(result.settings, asked), "truth_empty": not result.segment.any()}
+
+    def _show_end(self, status: str, error: Exception | None) -> None:
+        super()._show_end(status, error)
+        self._show_influence()
 
     def __repr__(self) -> str:
         if self._ended:

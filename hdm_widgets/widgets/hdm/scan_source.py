@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any, Unpack
 
 import torch
@@ -29,8 +30,10 @@ class ScanSource:
 
     Parameters
     ----------
-    model, image, segment, device
+    model, image, device
         As for `hdm.HausdorffDistanceMasks.explain`.
+    segment : array (H, W), dict of str to array (H, W), or None
+        The ground truth, or several by their names: scans are made with the first.
     explainer : hdm.HausdorffDistanceMasks or None
         Of the user's; its grid and its `normalize` are the default.
     circle_size, offset : int or None
@@ -42,13 +45,15 @@ class ScanSource:
     image : torch.Tensor, float32 (C, H, W)
     grid : Grid
         The one to begin with.
+    truths : dict of str to GivenMask
+        Several ground truths by their names; empty if there is one, or none.
     """
 
     def __init__(
         self,
         model: Model,
         image: Tensor | NDArray[Any],
-        segment: Tensor | NDArray[Any] | None,
+        segment: Tensor | NDArray[Any] | Mapping[str, Tensor | NDArray[Any]] | None,
         device: torch.device | str | None,
         explainer: HausdorffDistanceMasks | None,
         circle_size: int | None,
@@ -65,9 +70,15 @@ class ScanSource:
             options["target"] = own.pop("target")
         self._segmenter = Segmenter.wrap(model, device=device, **own)
         preprocess = self._segmenter.preprocess is not None
+        truths = _check_names(segment) if isinstance(segment, Mapping) else {}
+        if isinstance(segment, Mapping):
+            segment = next(iter(truths.values()))
         height, width = image_size(image, preprocess=preprocess, mask=segment)
         self.image = check_image(image, height, width, preprocess=preprocess)
         ignore = copy.deepcopy(options.get("ignore"))
+        self.truths = {
+            name: check_truth(one, height, width, ignore, labels=all_classes) for name, one in truths.items()
+        }
         self._segment: NDArray[Any] | None = None
         if segment is not None:
             truth = check_truth(segment, height, width, ignore, labels=all_classes)
@@ -99,6 +110,18 @@ class ScanSource:
             options["fill"] = fill
         self._explainer.generate_masks(grid.circle_size, grid.offset, self._normalize)
         return self._explainer.prepare(self._segmenter, self.image, self._segment, None, channel, **options)
+
+
+def _check_names(truths: Mapping[Any, Any]) -> dict[str, Any]:
+    """Several ground truths by names that tell them apart from what else is explained."""
+    if not truths:
+        raise ValueError("segment has no ground truth; give at least one by its name, or segment=None")
+    for name in truths:
+        if not isinstance(name, str) or not name or name in ("truth", "prediction"):
+            raise ValueError(
+                f"the names of several ground truths must be texts other than 'truth' and 'prediction', got {name!r}"
+            )
+    return dict(truths)
 
 
 def _grid_of(explainer: HausdorffDistanceMasks) -> Grid | None:

@@ -18,6 +18,7 @@ from hdm_widgets.hdm.fill_names import read_fill
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.plotting import canny
+from hdm_widgets.widgets.hdm.questions import Question
 from hdm_widgets.widgets.hdm.traits import HDMTraits
 from hdm_widgets.widgets.shared.jobs import LatestJob
 
@@ -53,6 +54,8 @@ class ScanningExplorer(HDMTraits):
     _worker: LatestJob
     _publishing: threading.RLock
     exception: Exception | None
+    # What was shown before a trait changed.
+    _asked_last: Question
 
     def _set_up(self, grid: Grid, channels: int) -> None:
         """Set what observers of traits use, for an image with so many channels."""
@@ -177,6 +180,15 @@ class ScanningExplorer(HDMTraits):
             if self._unwanted == to_wire(self._settings()):
                 self.cancel()
             self._unwanted = None
+
+    def _without_other_object(self) -> Question:
+        """What is asked now; without the one object, where that was another mask's."""
+        asked, before = self._asked(), self._asked_last
+        other_mask = (asked.explain_by, asked.target) != (before.explain_by, before.target)
+        if asked.object is not None and asked.object == before.object and other_mask:
+            asked = self._asked_last = asked._replace(object=None)
+            self.object = None
+        return asked
 
     def _cancel_asked(self, asked: dict[str, Any]) -> None:
         # Changes of settings may arrive after a request that was made later: the screen says which settings it means.

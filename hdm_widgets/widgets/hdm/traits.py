@@ -13,7 +13,10 @@ from hdm_widgets.hdm.circle_map import ResultType, color_table
 from hdm_widgets.hdm.fill_names import own_fill
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.messages import wire_channel
+from hdm_widgets.hdm.objects import check_pixel
+from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
+from hdm_widgets.widgets.hdm.brush import BrushTraits
 from hdm_widgets.widgets.hdm.fills import FillTrait, check_fill_text
 from hdm_widgets.widgets.hdm.questions import Answers, Question
 from hdm_widgets.widgets.shared.explorer import Explorer
@@ -24,7 +27,7 @@ __all__ = ["HDMTraits"]
 _LAYERS = ("picture", "edges", "map", "truth", "prediction")
 
 
-class HDMTraits(Explorer, Part):
+class HDMTraits(BrushTraits, Explorer, Part):
     """Base of the HDM explorer, which documents what its traits are."""
 
     circle_size = traitlets.Int().tag(sync=True)
@@ -40,6 +43,7 @@ class HDMTraits(Explorer, Part):
     target = traitlets.Int(default_value=None, allow_none=True).tag(sync=True)
     measure = traitlets.Unicode("hausdorff").tag(sync=True)
     explain_by = traitlets.Unicode("truth").tag(sync=True)
+    object: Any = traitlets.Tuple(traitlets.Int(), traitlets.Int(), default_value=None, allow_none=True).tag(sync=True)
     status = traitlets.Unicode("idle").tag(sync=True)
     progress = traitlets.Float(0.0).tag(sync=True)
     error = traitlets.Unicode("").tag(sync=True)
@@ -86,6 +90,8 @@ class HDMTraits(Explorer, Part):
         "target",
         "measure",
         "explain_by",
+        "object",
+        "brush",
     )(Explorer._checked)
 
     def _valid_circle_size(self, value: int) -> int:
@@ -140,18 +146,33 @@ class HDMTraits(Explorer, Part):
         if self._latest is not None:
             # Measured here: what can go wrong is an error of this trait, and the old class stays.
             self._latest.result.for_class(value)  # type: ignore[arg-type]  # checked there
-        self._try(self._asked()._replace(target=value))
+        self._try(self._asked()._replace(target=value, object=None))
         return value
 
     def _valid_measure(self, value: str) -> str:
         return self._try(self._asked()._replace(measure=value)).measure
 
     def _valid_explain_by(self, value: str) -> str:
-        return self._try(self._asked()._replace(explain_by=value)).explain_by
+        # Another mask has other objects: see `_switch`.
+        one = self.object if value == self.explain_by else None
+        return self._try(self._asked()._replace(explain_by=value, object=one)).explain_by
+
+    def _valid_object(self, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value is not None:
+            check_pixel(*value, *self._image_size())
+        return self._try(self._asked()._replace(object=value)).object
+
+    def _image_size(self) -> tuple[int, int]:
+        return self._grid.height, self._grid.width
 
     def _asked(self) -> Question:
         """What is shown."""
-        return Question(self.measure, self.explain_by, self.target)
+        return Question(self.measure, self.explain_by, self.target, self.object)
+
+    def _of_class(self) -> HDMResult | None:
+        if self._latest is None:
+            return None
+        return self._answers.of(self._latest.result, self._answers.own._replace(target=self.target))
 
     def _try(self, asked: Question) -> Question:
         """Refuse a question that has no answer, with what was measured so far."""
