@@ -80,6 +80,8 @@ export function explorerState(): Record<string, unknown> {
       secondsLeft: 1,
     },
     _inspector: {},
+    _fill_panel: {},
+    _has_significance: false,
     _scanned: { circleSize: 8, offset: 8, channel: -1, fill: "minimum", shape: "disc" },
   };
 }

@@ -17,6 +17,7 @@ from hdm_widgets.hdm.objects import check_pixel
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.widgets.hdm.brush import BrushTraits
+from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT, FillPanelTraits
 from hdm_widgets.widgets.hdm.fills import FillTrait, check_fill_text
 from hdm_widgets.widgets.hdm.questions import Answers, Question
 from hdm_widgets.widgets.shared.explorer import Explorer
@@ -27,7 +28,7 @@ __all__ = ["HDMTraits"]
 _LAYERS = ("picture", "edges", "map", "truth", "prediction")
 
 
-class HDMTraits(BrushTraits, Explorer, Part):
+class HDMTraits(BrushTraits, FillPanelTraits, Explorer, Part):
     """Base of the HDM explorer, which documents what its traits are."""
 
     circle_size = traitlets.Int().tag(sync=True)
@@ -120,6 +121,10 @@ class HDMTraits(BrushTraits, Explorer, Part):
         return value
 
     def _valid_result_type(self, value: str) -> str:
+        if value == SIGNIFICANT and self._has_significance:
+            return value
+        if value == SIGNIFICANT:
+            raise ValueError("what matters beyond chance is known when fills are compared: call compare_fills() first")
         return ResultType(value).value
 
     def _valid_color_map(self, value: str) -> str:

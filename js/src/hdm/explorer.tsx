@@ -1,5 +1,6 @@
 import { useId } from "../shared/unique";
 import { Controls } from "./controls";
+import { FillPanel } from "./fill_panel";
 import { Inspector } from "./inspector";
 import { Progress } from "./progress";
 import { QuestionRow } from "./question";
@@ -17,6 +18,7 @@ export function Explorer({ view }: { view: ViewState }) {
         <Controls view={view} helpId={help} />
       </div>
       <Progress view={view} />
+      <FillPanel view={view} />
       <Summary view={view} />
       <Inspector view={view} />
     </section>

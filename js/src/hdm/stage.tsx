@@ -7,7 +7,7 @@ import { change } from "../shared/format";
 import { type Cell, cellAt, center, cols, neighbor, radius, rows, sameCell } from "../shared/geometry";
 import { canvasSize, changes, colorize, emphasis, paintingOrder, topmostCells } from "../shared/paint";
 import { usePng } from "../shared/png";
-import { Hatching } from "./hatching";
+import { ChanceHatching, Hatching } from "./hatching";
 import { emptyText } from "./summary";
 import { told, worsening } from "./texts";
 import type { ViewState } from "./view_state";
@@ -92,6 +92,7 @@ export function Stage({ view, helpId, name = "" }: Props) {
         <EdgesLayer view={view} on={shown.has("edges")} />
         <MapLayer view={view} on={shown.has("map")} />
         {shown.has("map") && <Hatching view={view} />}
+        {shown.has("map") && <ChanceHatching view={view} />}
         <IgnoredLayer view={view} />
         <svg
           class="hdm-lines"
@@ -160,7 +161,7 @@ function MapLayer({ view, on }: { view: ViewState; on: boolean }) {
     if (!map || !values) return null;
     // While a scan runs it is painted often, and the browser and the model share the machine.
     const size = canvasSize(map.grid, traits.status.value === "running" ? 512 : 1024);
-    const change = changes(values, map.baseline, traits.result_type.value);
+    const change = changes(values, map.baseline, view.type.value);
     const top = topmostCells(paintingOrder(change, values), map.grid, map.disc, size);
     return { top, values, weights: emphasis(change), size };
   });
@@ -276,7 +277,7 @@ function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
       {value && note && " · "}
       {note}
       {found?.oneEmpty && <span> {emptyText(truthEmpty)}</span>}
-      {traits.result_type.value !== "raw" && !about.fromPrediction && Number.isFinite(difference) && (
+      {view.type.value !== "raw" && !about.fromPrediction && Number.isFinite(difference) && (
         <span> {change(difference, about, "no change")}</span>
       )}
     </div>
