@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -19,17 +20,19 @@ from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import check_channel, documents_options, takes_options
 from hdm_widgets._wire import bits, png, to_wire
 from hdm_widgets.hdm.circle_map import ResultType, color_table
+from hdm_widgets.hdm.class_names import ClassNames, check_class_names, check_name_count, named_classes
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.messages import about_message, inspect_cell, map_message, measure_message, wire_channel
+from hdm_widgets.hdm.messages import COLOR_MAPS, about_message, inspect_cell, map_message, measure_message, wire_channel
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.occlusion import Channel
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
+from hdm_widgets.hdm.page import write_page
+from hdm_widgets.hdm.page_data import PageView
 from hdm_widgets.hdm.plotting import canny
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model
-from hdm_widgets.widgets.hdm.class_names import ClassNames, check_class_names, check_name_count, named_classes
 from hdm_widgets.widgets.hdm.questions import Answers, ExplainBy, Question, with_distance
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
 from hdm_widgets.widgets.hdm.traits import HDMTraits
@@ -38,7 +41,6 @@ from hdm_widgets.widgets.shared.part import read_static
 
 __all__ = ["HDMExplorer"]
 
-_COLOR_MAPS = ("Blues", "magma", "viridis", "cividis", "Reds", "Greens", "Purples", "inferno", "turbo")
 _LONGEST_SIDE = 1600
 # The map is sent at most this often; the last one of a stage always is.
 _SECONDS_BETWEEN_MAPS = 0.2
@@ -219,7 +221,7 @@ class HDMExplorer(HDMTraits):
             _truth=bits(scan.truth.mask),
             _ignored=b"" if scan.truth.ignored is None else bits(scan.truth.ignored),
             _color_tables={
-                **{name: color_table(name).tobytes() for name in _COLOR_MAPS},
+                **{name: color_table(name).tobytes() for name in COLOR_MAPS},
                 color_map: table.tobytes(),
             },
         )
@@ -301,6 +303,49 @@ class HDMExplorer(HDMTraits):
         self._check_open()
         self._resume()
         return self._worker.wait(timeout)
+
+    def to_html(self, path: str | os.PathLike[str], *, title: str | None = None) -> None:
+        """Write a page that shows the finished scan as it is on screen, without Python and without a network.
+
+        Parameters
+        ----------
+        path : path-like
+            Written as given; `.html` is the usual ending.
+        title : str, optional
+            What stands over the page.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder does not exist.
+        ValueError
+            If the scan has not ended.
+
+        See Also
+        --------
+        hdm.HDMResult.to_html : The same for a result.
+        """
+        self._check_open()
+        with self._publishing:
+            latest, source = self._latest, self._source
+            if latest is None or source is None or latest.done < latest.total:
+                done = "no cell is" if latest is None else f"{latest.done} of {latest.total} cells are"
+                raise ValueError(f"{done} measured yet, and a page shows a complete scan; wait() waits for it")
+            view = PageView(
+                display=self._display,
+                color_map=self.color_map,
+                color_maps=self._color_tables,
+                result_type=self.result_type,
+                opacity=self.opacity,
+                layers=tuple(self.layers),
+                cell=self.cell,
+                target=self.target,
+                measure=self.measure,
+                explain_by=self.explain_by,
+                classes=self._classes,
+                seconds=latest.seconds,
+            )
+        write_page(path, latest.result, view, title=title, model_name=source.model_name)
 
     def _end(self) -> None:
         with self._publishing:

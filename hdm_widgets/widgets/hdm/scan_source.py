@@ -92,6 +92,12 @@ class ScanSource:
         self.grid = Grid(height, width, circle_size, offset)
         self._options: ScanKeywords = {**options, "ignore": ignore}
 
+    @property
+    def model_name(self) -> str:
+        """What the model is called in its code."""
+        model = self._segmenter.model
+        return str(getattr(model, "__name__", type(model).__name__))
+
     def prepare(self, channel: Channel, grid: Grid) -> PreparedScan:
         """Check a scan; nothing is run."""
         self._explainer.generate_masks(grid.circle_size, grid.offset, self._normalize)

@@ -5,6 +5,7 @@ import { cols, rows } from "../shared/geometry";
 import { Slider } from "../shared/slider";
 import { useId } from "../shared/unique";
 import { ColorBar } from "./color_bar";
+import { FixedSettings } from "./fixed";
 import type { Layer } from "./python_state";
 import { resultTypes } from "./texts";
 import type { ViewState } from "./view_state";
@@ -20,39 +21,10 @@ const LAYERS: [Layer, string][] = [
 
 export function Controls({ view, helpId }: { view: ViewState; helpId: string }) {
   const { gone, traits, set } = view.python;
-  const { height, width } = traits._about.value;
-  const side = Math.min(height, width);
   const types = resultTypes(traits._about.value, traits.result_type.value);
   return (
     <div class="hdm-panel">
-      <div class="hdm-group">
-        <Slider
-          label="Circle size"
-          unit="px"
-          min={1}
-          max={Math.max(Math.floor(side / 2), traits.circle_size.value)}
-          value={traits.circle_size.value}
-          disabled={gone.value !== ""}
-          onDraft={(circleSize) => {
-            view.draft.value = circleSize === null ? null : { circleSize };
-          }}
-          onCommit={(value) => set("circle_size", value)}
-        />
-        <Slider
-          label="Offset"
-          unit="px"
-          min={1}
-          max={Math.max(Math.floor(side / 4), traits.offset.value)}
-          value={traits.offset.value}
-          disabled={gone.value !== ""}
-          onDraft={(offset) => {
-            view.draft.value = offset === null ? null : { offset };
-          }}
-          onCommit={(value) => set("offset", value)}
-        />
-        <ChannelChoice view={view} />
-        <Cost view={view} />
-      </div>
+      {view.python.oneScan ? <FixedSettings view={view} /> : <ScanSettings view={view} />}
       <div class="hdm-group">
         <h3>Show</h3>
         <ClassChoice view={view} />
@@ -91,6 +63,43 @@ export function Controls({ view, helpId }: { view: ViewState; helpId: string }) 
           </>
         )}
       </p>
+    </div>
+  );
+}
+
+/** What makes another scan. */
+function ScanSettings({ view }: { view: ViewState }) {
+  const { gone, traits, set } = view.python;
+  const { height, width } = traits._about.value;
+  const side = Math.min(height, width);
+  return (
+    <div class="hdm-group">
+      <Slider
+        label="Circle size"
+        unit="px"
+        min={1}
+        max={Math.max(Math.floor(side / 2), traits.circle_size.value)}
+        value={traits.circle_size.value}
+        disabled={gone.value !== ""}
+        onDraft={(circleSize) => {
+          view.draft.value = circleSize === null ? null : { circleSize };
+        }}
+        onCommit={(value) => set("circle_size", value)}
+      />
+      <Slider
+        label="Offset"
+        unit="px"
+        min={1}
+        max={Math.max(Math.floor(side / 4), traits.offset.value)}
+        value={traits.offset.value}
+        disabled={gone.value !== ""}
+        onDraft={(offset) => {
+          view.draft.value = offset === null ? null : { offset };
+        }}
+        onCommit={(value) => set("offset", value)}
+      />
+      <ChannelChoice view={view} />
+      <Cost view={view} />
     </div>
   );
 }

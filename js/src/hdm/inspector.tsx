@@ -62,7 +62,7 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
   const ratio = { aspectRatio: `${width} / ${height}` };
   return (
     <div class="hdm-inspector">
-      <Figure caption="What the model saw">
+      <Figure caption={found.image.byteLength ? "What the model saw" : "What the model saw was not stored"}>
         <div class="hdm-thumb" style={ratio}>
           {url && <img class="hdm-layer" src={url} alt="With the disc" />}
         </div>

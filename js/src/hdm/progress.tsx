@@ -6,7 +6,7 @@ import type { MapMessage } from "./python_state";
 import type { ViewState } from "./view_state";
 
 export function Progress({ view }: { view: ViewState }) {
-  const { traits, request, failure, gone } = view.python;
+  const { traits, request, failure, gone, oneScan } = view.python;
   const status = traits.status.value;
   const map = traits._map.value as Partial<MapMessage>;
   const { done = 0, total = 0, stride = 1, seconds = 0, secondsLeft = null } = map;
@@ -16,7 +16,8 @@ export function Progress({ view }: { view: ViewState }) {
   const text = {
     idle: done === 0 ? "Not started" : `Paused ${reached}`,
     running: gone.value ? `Stopped ${reached}` : runningText(done, total, stride),
-    done: `Complete · ${count(total)} discs in ${duration(seconds)}`,
+    // Of a scan that was read from a file no time is known.
+    done: `Complete · ${count(total)} discs${seconds ? ` in ${duration(seconds)}` : ""}`,
     cancelled: `Cancelled ${reached}${done ? "; what was measured stays" : ""}`,
     error: `Stopped ${reached}`,
   }[status];
@@ -67,7 +68,7 @@ export function Progress({ view }: { view: ViewState }) {
           </div>
         )}
         {running && secondsLeft !== null && <span class="hdm-left">{duration(secondsLeft)} left</span>}
-        {running ? (
+        {oneScan ? null : running ? (
           <button type="button" class="hdm-button" onClick={() => request("cancel")}>
             Cancel
           </button>

@@ -1,10 +1,9 @@
 // What Python sees too: the widget's traits, one signal each.
-import type { AnyModel } from "@anywidget/types";
 import { type Signal, signal } from "@preact/signals";
 import type { ArrayMessage, WireNumber } from "../shared/codec";
 import type { Size } from "../shared/geometry";
 import type { ResultType } from "../shared/paint";
-import { connect, type Python } from "../shared/traits";
+import { connect, type Model, type Python } from "../shared/traits";
 
 /** -1: all channels; several as a list. */
 export type Channel = number | number[];
@@ -166,15 +165,18 @@ export interface PythonState extends Omit<Python<Traits>, "ask"> {
   request(request: "run" | "cancel"): void;
   /** Why the last request failed, empty otherwise. */
   failure: Signal<string>;
+  /** A page without Python shows one scan: what needs the model is fixed there. */
+  oneScan: boolean;
 }
 
-export function pythonState(model: AnyModel<Traits>, el: Element): PythonState {
+export function pythonState(model: Model<Traits>, el: Element, oneScan = false): PythonState {
   const { ask, ...python } = connect(model, NAMES, el);
   const { circle_size, offset, channel } = python.traits;
   const failure = signal("");
   return {
     ...python,
     failure,
+    oneScan,
     async request(request) {
       // A change of settings may still be on its way when the request arrives: say which scan is meant.
       const settings: Settings = {
