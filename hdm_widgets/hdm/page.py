@@ -19,7 +19,7 @@ from hdm_widgets.hdm.named_measures import measure_label
 from hdm_widgets.hdm.page_data import PageView, page_data
 from hdm_widgets.hdm.result import HDMResult
 
-__all__ = ["page_html", "write_page"]
+__all__ = ["packed", "page_html", "write_page"]
 
 _STATIC = Path(__file__).parents[1] / "static"
 _LEAD = (
@@ -101,7 +101,7 @@ def page_html(result: HDMResult, view: PageView, *, title: str | None = None, mo
         raise ValueError(
             f"{missing} of {np.count_nonzero(asked)} cells are not measured yet; a page shows a complete scan"
         )
-    data, chunks = _packed(page_data(result, view))
+    data, chunks = packed(page_data(result, view))
     script = _static("hdm_page.js").replace("</script", "<\\/script")
     script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return _PAGE.substitute(
@@ -155,7 +155,7 @@ def fill_text(fill: object) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
-def _packed(data: Any) -> tuple[Any, bytes]:
+def packed(data: Any) -> tuple[Any, bytes]:
     """A message in which bytes are `{"bytes": [first, length]}` of one block, and the block."""
     chunks: list[bytes] = []
     length = 0

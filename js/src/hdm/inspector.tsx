@@ -62,7 +62,13 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
   const ratio = { aspectRatio: `${width} / ${height}` };
   return (
     <div class="hdm-inspector">
-      <Figure caption={found.image.byteLength ? "What the model saw" : "What the model saw was not stored"}>
+      <Figure
+        caption={
+          view.python.oneScan && !found.image.byteLength
+            ? "What the model saw was not stored"
+            : "What the model saw"
+        }
+      >
         <div class="hdm-thumb" style={ratio}>
           {url && <img class="hdm-layer" src={url} alt="With the disc" />}
         </div>
