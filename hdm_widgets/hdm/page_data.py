@@ -298,9 +298,16 @@ def _seen(result: HDMResult, display: Display) -> dict[str, Any] | None:
 def _filled(result: HDMResult, view: View, base: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """The image that all discs show parts of; None if two discs show the same pixel in different ways."""
     filled, covered = base.copy(), np.zeros(base.shape[:2], bool)
-    for row, col in np.argwhere(result.measured).tolist():
+    cells = np.argwhere(result.measured)
+    # Windows of the occluded images: whole ones would be made for each cell.
+    content = result.settings.occlusion(result.grid, torch.from_numpy(result.image)).made.changes(cells).content
+    for item, (row, col) in enumerate(cells.tolist()):
         rows, cols, disc = result.grid.window(row, col)
-        shown = view.to_rgb(result.occluded(row, col)[:, rows, cols])
+        if (rows.start, cols.start) != (row * result.offset, col * result.offset):
+            # The script knows discs that lie on the grid.
+            return None
+        part = np.array([[rows.start, cols.start, rows.stop, cols.stop]])
+        shown = view.to_rgb(content(np.array([item]), part)[0].cpu().numpy())
         again = disc & covered[rows, cols]
         if (filled[rows, cols][again] != shown[again]).any():
             return None
