@@ -4,59 +4,15 @@ import base64
 import dataclasses
 import hashlib
 import html
-import json
 import re
-import zlib
-from html.parser import HTMLParser
 
 import numpy as np
 import page_scans
 import pytest
 import torch
+from page_file import PageFile
 
 from hdm_widgets import hdm
-
-VOID = {"meta", "link", "br", "img", "hr", "input"}
-
-
-class Page(HTMLParser):
-    """A page as a browser reads it: the texts of its elements by id or name, and what is not closed."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.texts, self.tags, self.addresses = [], {}, [], []
-        self.text = text
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        values = dict(attrs)
-        self.tags.append((tag, values))
-        self.addresses += [values[name] for name in ("src", "href") if name in values]
-        if tag not in VOID:
-            self.open.append(values.get("id", tag))
-
-    def handle_endtag(self, tag):
-        self.open.pop()
-
-    def handle_data(self, data):
-        if self.open:
-            self.texts[self.open[-1]] = self.texts.get(self.open[-1], "") + data
-
-    @property
-    def data(self):
-        """What the script reads: arrays as arrays, other bytes as bytes."""
-        block = zlib.decompress(base64.b64decode(self.texts["bytes"]))
-
-        def revive(value):
-            if value.keys() == {"bytes"}:
-                first, length = value["bytes"]
-                return block[first : first + length]
-            if value.keys() == {"view", "dtype", "shape"}:
-                return np.frombuffer(value["view"], value["dtype"]).reshape(value["shape"])
-            return value
-
-        return json.loads(self.texts["data"], object_hook=revive)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +27,7 @@ def page(tmp_path):
     def write(result, **options):
         path = tmp_path / "page.html"
         result.to_html(path, **options)
-        return Page(path.read_text(encoding="utf-8"))
+        return PageFile(path.read_text(encoding="utf-8"))
 
     return write
 
