@@ -3,6 +3,7 @@ import { Explorer } from "./hdm/explorer";
 import { pythonState } from "./hdm/python_state";
 import { viewState } from "./hdm/view_state";
 import { readPage } from "./page/data";
+import { tellHeight } from "./page/frame";
 import { PageModel } from "./page/model";
 import { ThemeChoice } from "./page/theme";
 import { show } from "./shared/show";
@@ -10,6 +11,7 @@ import { show } from "./shared/show";
 /** The part of the page that a script draws into. */
 const part = (id: string) => document.getElementById(id) as HTMLElement;
 
+tellHeight();
 show(<ThemeChoice />, part("theme"));
 readPage(document).then(
   (data) => {
