@@ -119,10 +119,11 @@ def paint(
     colors = table[np.minimum(np.nan_to_num(scaled(values)) * 256, 255).astype(np.intp)]
     image = Image.new("RGB", (grid.width, grid.height), 0)
     draw = ImageDraw.Draw(image)
+    paint_disc = draw.rectangle if grid.disc_shape == "square" else draw.ellipse
     for row, col in _painting_order(values, shown, change):
-        x, y = col * grid.offset, row * grid.offset
+        y, x = grid.corner(row, col)
         red, green, blue = colors[row, col].tolist()
-        draw.ellipse((x, y, x + grid.circle_size, y + grid.circle_size), fill=(red, green, blue))
+        paint_disc((x, y, x + grid.circle_size, y + grid.circle_size), fill=(red, green, blue))
     return image
 
 

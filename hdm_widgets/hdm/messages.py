@@ -12,6 +12,7 @@ from hdm_widgets._masks import without
 from hdm_widgets._picture import Display
 from hdm_widgets._wire import bits, png
 from hdm_widgets.hdm.circle_map import filled
+from hdm_widgets.hdm.fill_names import fill_text
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.occlusion import Channel
 from hdm_widgets.hdm.options import ScanSettings
@@ -89,6 +90,8 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
         "circle_size": result.circle_size,
         "offset": result.offset,
         "channel": wire_channel(result.settings.channel),
+        "fill": fill_text(result.settings.fill),
+        "shape": result.grid.disc_shape,
         "done": update.done,
         "total": update.total,
         "stride": update.stride,

@@ -57,6 +57,8 @@ class Panel:
         What the distances are, and how large a pixel is.
     ignored : numpy.ndarray, bool (H, W), or None
         Pixels that do not count: they are hatched.
+    label : str
+        Of the color bar; by default what the distances are.
     """
 
     title: str
@@ -68,6 +70,7 @@ class Panel:
     high: float
     settings: ScanSettings
     ignored: NDArray[np.bool_] | None = None
+    label: str = ""
 
 
 def panel_of(result: HDMResult, kind: ResultType, color_map: str | Colormap | None = None) -> Panel:
@@ -127,16 +130,17 @@ def draw(ax: Axes, panel: Panel) -> None:
     if panel.high > panel.low:
         beside = ax.inset_axes((1.03, 0, 0.045, 1))
         scale = ScalarMappable(Normalize(panel.low, panel.high), panel.color_map)
-        ax.figure.colorbar(scale, cax=beside, label=panel.settings.label)
+        ax.figure.colorbar(scale, cax=beside, label=panel.label or panel.settings.label)
 
 
-def draw_in_a_row(panels: Sequence[Panel], figure: Figure | None = None) -> Any:
+def draw_in_a_row(panels: Sequence[Panel], figure: Figure | None = None, axes: Any = None) -> Any:
     """Draw circle maps side by side; the axes, or the only one. By default in a new figure of pyplot's."""
-    if figure is None:
-        from matplotlib import pyplot
+    if axes is None:
+        if figure is None:
+            from matplotlib import pyplot
 
-        figure = pyplot.figure(figsize=(4.4 * len(panels), 3.9), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+            figure = pyplot.figure(figsize=(4.4 * len(panels), 3.9), layout="constrained")
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, panel in zip(axes, panels, strict=True):
         draw(ax, panel)
     return axes if len(panels) > 1 else axes[0]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.colors import Colormap
@@ -28,14 +27,12 @@ from hdm_widgets.hdm.circle_map import (
     relative,
 )
 from hdm_widgets.hdm.classes import ClassMasks, MasksOfClass
-from hdm_widgets.hdm.flipped_pixels import FlippedPixels
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.noise import Noise
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.plan import Plan
 from hdm_widgets.hdm.plotting import draw, draw_in_a_row, over_image, panel_of, png
-from hdm_widgets.hdm.questions import influence, influence_matrix, kept_masks, measured_as, of_class, read_region
+from hdm_widgets.hdm.questions import AskedMasks, of_class, read_region
 from hdm_widgets.hdm.result_file import ResultFiles
 from hdm_widgets.metrics.distance import HausdorffPair, hausdorff_pair
 from hdm_widgets.metrics.overlap import iou
@@ -48,7 +45,7 @@ __all__ = ["HDMResult"]
 
 
 @dataclass(frozen=True, eq=False)
-class HDMResult(ResultFiles):
+class HDMResult(ResultFiles, AskedMasks):
     """Distances of a scan, with the masks they were measured on.
 
     Made by `HausdorffDistanceMasks.explain`. In a notebook it shows itself as its three circle maps.
@@ -154,84 +151,6 @@ class HDMResult(ResultFiles):
             # Less area is as far from the truth's as more.
             return relative(np.abs(self.values), abs(self.baseline), result_type)
         return relative(self.values, self.baseline, result_type)
-
-    def measure(
-        self,
-        name: MeasureName,
-        segment: ArrayLike | Tensor | Literal["prediction"] | None = None,
-        spacing: Sequence[float] | None = None,
-    ) -> HDMResult:
-        """Measure the masks that were kept in another way, or against another truth; the model is not run.
-
-        Parameters
-        ----------
-        name : {"hausdorff", "hausdorff95", "mean_surface", "iou", "dice", "area", "flipped", "rows"}
-            As `distance=` of a scan; "rows" is taken of masks here, and of the raw output there.
-        segment : array_like (H, W) or "prediction", optional
-            Another ground truth, nonzero = segment; "prediction": the model's own mask for the image without a disc.
-            By default that of the scan.
-        spacing : tuple of float, optional
-            (row, col), height and width of a pixel; by default that of the scan.
-
-        Returns
-        -------
-        HDMResult
-            As a scan with these settings would have it.
-
-        Raises
-        ------
-        ValueError
-            If masks were not kept; if a mask is empty under `empty="raise"`.
-        """
-        return measured_as(self, name, segment, spacing)
-
-    def influence(self, region: ArrayLike | Tensor) -> NDArray[np.float64]:
-        """The other way round: how much of a region does each disc change?
-
-        Parameters
-        ----------
-        region : array_like (H, W)
-            Nonzero = in the region.
-
-        Returns
-        -------
-        numpy.ndarray, float64 (rows, cols)
-            Fraction of the region's pixels in which the mask differs from the one without a disc; NaN for cells that
-            were not measured. Ignored pixels do not count.
-
-        Raises
-        ------
-        ValueError
-            If masks were not kept, or the region has another size or no pixel.
-        """
-        return influence(self, region)
-
-    def influence_matrix(self, by: ArrayLike | Tensor, on: ArrayLike | Tensor) -> NDArray[np.float64]:
-        """How much does covering one object change the mask on another?
-
-        Parameters
-        ----------
-        by, on : array_like, int (H, W)
-            Label maps, as `scipy.ndimage.label` gives them: every nonzero value is an object.
-
-        Returns
-        -------
-        numpy.ndarray, float64 (n_by, n_on)
-            Fraction of the pixels of an object of `on` that flip when a disc covers a pixel of an object of `by`: the
-            largest over all such discs. Objects are in ascending order of their labels. NaN where no disc that was
-            measured covers the object.
-
-        Raises
-        ------
-        ValueError
-            If masks were not kept, or a label map has another size or no object.
-        """
-        return influence_matrix(self, by, on)
-
-    @cached_property
-    def _flipped_pixels(self) -> FlippedPixels:
-        """Pixels in which each cell's mask differs from the one without a disc."""
-        return FlippedPixels(kept_masks(self), self.measured, self.baseline_mask)
 
     @property
     def classes(self) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ readPage(document).then(
   (data) => {
     const el = part("explorer");
     el.replaceChildren();
-    show(<Explorer view={viewState(pythonState(new PageModel(data), el, true))} />, el);
+    show(<Explorer view={viewState(pythonState(new PageModel(data), el, [], true))} />, el);
   },
   (error: unknown) => {
     part("explorer").textContent = `The data of this page cannot be read: ${error}`;

@@ -13,6 +13,8 @@ export function explorerState(): Record<string, unknown> {
     circle_size: 8,
     offset: 8,
     channel: -1,
+    fill: "minimum",
+    shape: "disc",
     result_type: "raw",
     color_map: "Blues",
     opacity: 0.7,
@@ -28,6 +30,11 @@ export function explorerState(): Record<string, unknown> {
       ["rows", "Row distance", true],
     ],
     _explained_by: ["truth", "prediction"],
+    _fills: [
+      ["minimum", "black (as published)"],
+      ["mean", "mean"],
+      ["blur", "blur"],
+    ],
     status: "running",
     progress: 0.75,
     error: "",
@@ -64,6 +71,8 @@ export function explorerState(): Record<string, unknown> {
       circleSize: 8,
       offset: 8,
       channel: -1,
+      fill: "minimum",
+      shape: "disc",
       done: 3,
       total: 4,
       stride: 1,
@@ -71,6 +80,6 @@ export function explorerState(): Record<string, unknown> {
       secondsLeft: 1,
     },
     _inspector: {},
-    _scanned: { circleSize: 8, offset: 8, channel: -1 },
+    _scanned: { circleSize: 8, offset: 8, channel: -1, fill: "minimum", shape: "disc" },
   };
 }

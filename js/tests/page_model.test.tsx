@@ -116,7 +116,7 @@ describe("the model of a page", () => {
   it("has every trait that a view follows", () => {
     const el = document.createElement("div");
     const model = new PageModel(read("plain"));
-    const python = pythonState(model, el, true);
+    const python = pythonState(model, el, [], true);
     const missing = Object.entries(python.traits).filter(([, trait]) => trait.value === undefined);
     expect(missing.map(([name]) => name)).toEqual([]);
     expect(python.gone.value).toBe("");
@@ -278,7 +278,7 @@ describe("the explorer on a page", () => {
   function onPage(name: string) {
     const el = document.createElement("div");
     document.body.append(el);
-    const python = pythonState(new PageModel(read(name)), el, true);
+    const python = pythonState(new PageModel(read(name)), el, [], true);
     show(<Explorer view={viewState(python)} />, el);
     return { el, python };
   }

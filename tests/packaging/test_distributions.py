@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 # Of each script, some classes that it must draw with, and the style sheet that must know them.
 BUNDLES = {
     "hdm_explorer.js": ("hdm_explorer.css", b"hdm-stage", b"hdm-inspector", b"hdm-progress"),
+    "hdm_comparison.js": ("hdm_comparison.css", b"hdm-maps", b"hdm-one", b"hdm-stage"),
     "toolbar.js": ("latent_explorer.css", b"hdm-toolbar", b"hdm-button"),
     "legend.js": ("latent_explorer.css", b"hdm-legend", b"hdm-point-tip"),
     "gallery.js": ("latent_explorer.css", b"hdm-gallery", b"hdm-card", b"hdm-selections"),
@@ -266,7 +267,8 @@ from hdm_widgets.widgets.latent import parts
 print(pathlib.Path(hdm_explorer.__file__).parents[3])
 print(hdm_widgets.__version__)
 print(len(hdm_widgets.demo.shapes(0)), len(hdm_widgets.demo.aerial(3)))
-for widget in (hdm_explorer.HDMExplorer, parts.Toolbar, parts.Legend, gallery.Gallery, cluster_table.ClusterTable):
+widgets = parts.Toolbar, parts.Legend, gallery.Gallery, cluster_table.ClusterTable
+for widget in (hdm_explorer.HDMExplorer, hdm_widgets.HDMComparison, *widgets):
     print(len(str(widget._esm).encode()), len(str(widget._css).encode()))
 """
     # Warnings are printed too, and would be taken for an answer.

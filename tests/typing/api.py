@@ -66,6 +66,28 @@ def segment_images(images: NDArray[np.float32]) -> None:
     assert_type(str(segmenter.reading) + segmenter.reading.form, str)
 
 
+def compare_models(model: nn.Module, image: Tensor, segment: Tensor, path: Path) -> hdm.ModelComparison:
+    models = {"before": model, "after": hw.Segmenter(model)}
+    comparison = hdm.compare_models(models, image, segment, 4, 4, "cpu", fill="mean", progress=False)
+    assert_type(comparison, hdm.ModelComparison)
+    assert_type(comparison.results, dict[str, hdm.HDMResult])
+    assert_type(comparison.difference, NDArray[np.float64])
+    assert_type(comparison.between("before", "after", hdm.WORSE_ONLY), NDArray[np.float64])
+    assert_type(comparison.measure("iou").text, str)
+    comparison.save(path)
+    return hdm.ModelComparison.load(path)
+
+
+def compare_on_screen(model: nn.Module, image: Tensor, segment: Tensor) -> None:
+    widget = hw.HDMComparison({"before": model, "after": model}, image, segment, circle_size=4, offset=4, fill=0.5)
+    assert_type(widget.wait(60), bool)
+    assert_type(widget.results, dict[str, hdm.HDMResult])
+    assert_type(widget.difference, NDArray[np.float64] | None)
+    if widget.comparison is not None:
+        hw.HDMComparison(widget.comparison, opacity=0.5).close()
+    widget.close()
+
+
 def explain(model: nn.Module, image: Tensor, segment: Tensor) -> hdm.HDMResult:
     explainer = hdm.HausdorffDistanceMasks(16, 16)
     explainer.generate_masks(circle_size=4, offset=4, normalize=False)
@@ -121,6 +143,8 @@ def explain_all_classes(model: nn.Module, image: Tensor, labels: Tensor) -> hdm.
     name: hdm.MeasureName = "mean_surface"
     assert_type(result.measure(name, segment="prediction", spacing=(2, 1)), hdm.HDMResult)
     assert_type(result.measure("iou", result.segment).influence(result.segment), NDArray[np.float64])
+    assert_type(result.for_object(1, 2, of="prediction"), hdm.HDMResult)
+    assert_type(result.class_change(0, 1), NDArray[np.float64])
     assert_type(result.influence_matrix(by=result.segment, on=result.segment), NDArray[np.float64])
     result.to_html("scan.html", title="A scan", model_name="U-Net", color_map="magma", class_names={1: "road"})
     return assert_type(result.for_class(0), hdm.HDMResult)

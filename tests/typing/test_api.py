@@ -48,6 +48,8 @@ def test_explanations(model, image, tmp_path):
     noise = api.Noise(16, 16)
     noise.generate_masks(4, 8)
     assert noise.explain(model, image, image[0], progress=False).settings.distance == "custom"
+    assert api.compare_models(model, image, image[0], tmp_path / "both.npz").names == ("before", "after")
+    api.compare_on_screen(model, image, image[0])
     two = torch.nn.Sequential(model, torch.nn.Conv2d(1, 2, 1))
     assert api.explain_all_classes(two, image, image[0]).settings.target == 0
 

@@ -1,6 +1,6 @@
 // What the colors mean: distances, in pixels or another unit.
 import { distance, tick, ticks } from "../shared/format";
-import { fraction } from "../shared/paint";
+import { blended, fraction } from "../shared/paint";
 import { useId } from "../shared/unique";
 import { constantMap, meaning } from "./texts";
 import type { ViewState } from "./view_state";
@@ -20,7 +20,7 @@ export function ColorBar({ view }: { view: ViewState }) {
   const marks = span && !constant ? ticks(span.low, span.high) : [];
   return (
     <div class="hdm-scale" role="img" aria-labelledby={note}>
-      <div class="hdm-bar" style={{ background: gradient(view.table.value) }}>
+      <div class="hdm-bar" style={{ background: gradient(blended(view.table.value, traits.opacity.value)) }}>
         {type === "raw" && span && !constant && noise > 0 && Number.isFinite(baseline) && (
           <b
             style={band(baseline - noise, baseline + noise, span)}

@@ -1,3 +1,4 @@
+import type { ComponentChildren } from "preact";
 import { useRef } from "preact/hooks";
 import { Choice } from "../shared/choice";
 import { count, duration } from "../shared/format";
@@ -6,11 +7,15 @@ import { Slider } from "../shared/slider";
 import { useId } from "../shared/unique";
 import { ColorBar } from "./color_bar";
 import { FixedSettings } from "./fixed";
-import type { Layer } from "./python_state";
+import type { Layer, Shape } from "./python_state";
 import { resultTypes } from "./texts";
 import type { ViewState } from "./view_state";
 
 const FAVORITES = ["Blues", "magma"];
+const SHAPES: [Shape, string][] = [
+  ["disc", "Disc"],
+  ["square", "Square"],
+];
 const LAYERS: [Layer, string][] = [
   ["picture", "Image"],
   ["edges", "Edges"],
@@ -19,56 +24,26 @@ const LAYERS: [Layer, string][] = [
   ["prediction", "Prediction"],
 ];
 
-export function Controls({ view, helpId }: { view: ViewState; helpId: string }) {
-  const { gone, traits, set } = view.python;
-  const types = resultTypes(traits._about.value, traits.result_type.value);
+interface Props {
+  view: ViewState;
+}
+
+export function Controls({ view, helpId }: Props & { helpId: string }) {
   return (
     <div class="hdm-panel">
-      {view.python.oneScan ? <FixedSettings view={view} /> : <ScanSettings view={view} />}
-      <div class="hdm-group">
-        <h3>Show</h3>
-        <ClassChoice view={view} />
-        {types.length > 0 && (
-          <Choice
-            label="Result type"
-            options={types}
-            value={traits.result_type.value}
-            onChange={(value) => set("result_type", value)}
-          />
-        )}
+      {view.python.oneScan ? <FixedSettings view={view} /> : <DiscControls view={view} />}
+      <ShowControls view={view}>
         <ColorBar view={view} />
-      </div>
-      <div class="hdm-group">
-        <Slider
-          label="Opacity"
-          unit="%"
-          min={0}
-          max={100}
-          value={Math.round(traits.opacity.value * 100)}
-          onCommit={(value) => set("opacity", value / 100)}
-          live
-        />
-        <Colors view={view} />
-      </div>
-      <div class="hdm-group">
-        <h3>Layers</h3>
-        <Layers view={view} />
-      </div>
-      <p class="hdm-note hdm-keys" id={helpId}>
-        <kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> move
-        {!gone.value && (
-          <>
-            {" "}
-            · <kbd>Enter</kbd> pin · <kbd>Esc</kbd> release
-          </>
-        )}
-      </p>
+      </ShowControls>
+      <LookControls view={view} />
+      <LayerControls view={view} />
+      <KeysNote view={view} id={helpId} />
     </div>
   );
 }
 
-/** What makes another scan. */
-function ScanSettings({ view }: { view: ViewState }) {
+/** What a scan is made with. */
+export function DiscControls({ view }: Props) {
   const { gone, traits, set } = view.python;
   const { height, width } = traits._about.value;
   const side = Math.min(height, width);
@@ -99,8 +74,74 @@ function ScanSettings({ view }: { view: ViewState }) {
         onCommit={(value) => set("offset", value)}
       />
       <ChannelChoice view={view} />
+      <FillChoice view={view} />
+      <ShapeChoice view={view} />
       <Cost view={view} />
     </div>
+  );
+}
+
+/** What of it the map shows; the children stand below. */
+export function ShowControls({ view, children }: Props & { children?: ComponentChildren }) {
+  const { traits, set } = view.python;
+  const types = resultTypes(traits._about.value, traits.result_type.value);
+  return (
+    <div class="hdm-group">
+      <h3>Show</h3>
+      <ClassChoice view={view} />
+      {types.length > 0 && (
+        <Choice
+          label="Result type"
+          options={types}
+          value={traits.result_type.value}
+          onChange={(value) => set("result_type", value)}
+        />
+      )}
+      {children}
+    </div>
+  );
+}
+
+/** How the map looks. */
+export function LookControls({ view }: Props) {
+  const { traits, set } = view.python;
+  return (
+    <div class="hdm-group">
+      <Slider
+        label="Opacity"
+        unit="%"
+        min={0}
+        max={100}
+        value={Math.round(traits.opacity.value * 100)}
+        onCommit={(value) => set("opacity", value / 100)}
+        live
+      />
+      <Colors view={view} />
+    </div>
+  );
+}
+
+export function LayerControls({ view }: Props) {
+  return (
+    <div class="hdm-group">
+      <h3>Layers</h3>
+      <Layers view={view} />
+    </div>
+  );
+}
+
+export function KeysNote({ view, id }: Props & { id: string }) {
+  const { gone } = view.python;
+  return (
+    <p class="hdm-note hdm-keys" id={id}>
+      <kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> move
+      {!gone.value && (
+        <>
+          {" "}
+          · <kbd>Enter</kbd> pin · <kbd>Esc</kbd> release
+        </>
+      )}
+    </p>
   );
 }
 
@@ -195,6 +236,50 @@ function ChannelChoice({ view }: { view: ViewState }) {
           ))}
         </select>
       )}
+    </div>
+  );
+}
+
+function FillChoice({ view }: Props) {
+  const { gone, traits, set } = view.python;
+  const fills = traits._fills.value;
+  const id = useId();
+  if (fills.length < 2) return null;
+  return (
+    <div class="hdm-row">
+      <label for={id}>Fill</label>
+      <select
+        id={id}
+        value={traits.fill.value}
+        title="What the disc shows"
+        disabled={gone.value !== ""}
+        onChange={(event) => set("fill", event.currentTarget.value)}
+      >
+        {fills.map(([fill, label]) => (
+          <option key={fill} value={fill}>
+            {label}
+          </option>
+        ))}
+      </select>
+    </div>
+  );
+}
+
+function ShapeChoice({ view }: Props) {
+  const { gone, traits, set } = view.python;
+  const id = useId();
+  // Without a choice of fills the image is covered in the user's own way.
+  if (traits._fills.value.length < 2) return null;
+  return (
+    <div class="hdm-row">
+      <span id={id}>Shape</span>
+      <Choice
+        labelledBy={id}
+        options={SHAPES}
+        value={traits.shape.value}
+        disabled={gone.value !== ""}
+        onChange={(shape) => set("shape", shape)}
+      />
     </div>
   );
 }

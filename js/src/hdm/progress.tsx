@@ -5,8 +5,9 @@ import { HatchingLegend, IgnoredLegend } from "./hatching";
 import type { MapMessage } from "./python_state";
 import type { ViewState } from "./view_state";
 
-export function Progress({ view }: { view: ViewState }) {
-  const { traits, request, failure, gone, oneScan } = view.python;
+/** `fixed`: there is no model to run. */
+export function Progress({ view, fixed = false }: { view: ViewState; fixed?: boolean }) {
+  const { traits, request, failure, gone } = view.python;
   const status = traits.status.value;
   const map = traits._map.value as Partial<MapMessage>;
   const { done = 0, total = 0, stride = 1, seconds = 0, secondsLeft = null } = map;
@@ -68,19 +69,21 @@ export function Progress({ view }: { view: ViewState }) {
           </div>
         )}
         {running && secondsLeft !== null && <span class="hdm-left">{duration(secondsLeft)} left</span>}
-        {oneScan ? null : running ? (
+        {running ? (
           <button type="button" class="hdm-button" onClick={() => request("cancel")}>
             Cancel
           </button>
         ) : (
-          <button
-            type="button"
-            class="hdm-button"
-            disabled={gone.value !== ""}
-            onClick={() => request("run")}
-          >
-            {status === "error" ? "Try again" : "Run again"}
-          </button>
+          !fixed && (
+            <button
+              type="button"
+              class="hdm-button"
+              disabled={gone.value !== ""}
+              onClick={() => request("run")}
+            >
+              {status === "error" ? "Try again" : "Run again"}
+            </button>
+          )
         )}
       </div>
       <Fine view={view} />

@@ -10,6 +10,9 @@ export type Channel = number | number[];
 
 export const sameChannel = (a: Channel | undefined, b: Channel): boolean => String(a) === String(b);
 
+/** What covers the image. */
+export type Shape = "disc" | "square";
+
 export type Layer = "picture" | "edges" | "map" | "truth" | "prediction";
 
 export interface About extends Size {
@@ -58,6 +61,9 @@ export interface MapMessage {
   circleSize: number;
   offset: number;
   channel: Channel;
+  /** As the traits. */
+  fill: string;
+  shape: Shape;
   done: number;
   total: number;
   stride: number;
@@ -93,12 +99,17 @@ export interface Settings {
   circleSize: number;
   offset: number;
   channel: Channel;
+  fill: string;
+  shape: Shape;
 }
 
 export interface Traits {
   circle_size: number;
   offset: number;
   channel: Channel;
+  /** What the discs show: a name, a number, or several numbers with commas between them. */
+  fill: string;
+  shape: Shape;
   result_type: ResultType;
   color_map: string;
   opacity: number;
@@ -112,6 +123,8 @@ export interface Traits {
   explain_by: string;
   /** Name and label of each measure on offer, and whether it is for the scan's own truth only. */
   _measures: [string, string, boolean][];
+  /** Value and label of each fill on offer; empty where there is no choice. */
+  _fills: [string, string][];
   /** What masks may be compared with. */
   _explained_by: string[];
   status: "idle" | "running" | "done" | "cancelled" | "error";
@@ -134,6 +147,8 @@ const NAMES = [
   "circle_size",
   "offset",
   "channel",
+  "fill",
+  "shape",
   "result_type",
   "color_map",
   "opacity",
@@ -144,6 +159,7 @@ const NAMES = [
   "measure",
   "explain_by",
   "_measures",
+  "_fills",
   "_explained_by",
   "status",
   "progress",
@@ -160,7 +176,7 @@ const NAMES = [
   "_scanned",
 ] as const;
 
-export interface PythonState extends Omit<Python<Traits>, "ask"> {
+export interface PythonState<T extends Traits = Traits> extends Omit<Python<T>, "ask"> {
   /** Ask Python to start or stop the scan. */
   request(request: "run" | "cancel"): void;
   /** Why the last request failed, empty otherwise. */
@@ -169,9 +185,15 @@ export interface PythonState extends Omit<Python<Traits>, "ask"> {
   oneScan: boolean;
 }
 
-export function pythonState(model: Model<Traits>, el: Element, oneScan = false): PythonState {
-  const { ask, ...python } = connect(model, NAMES, el);
-  const { circle_size, offset, channel } = python.traits;
+/** The traits of a widget that scans, with those that it has besides. */
+export function pythonState<T extends Traits = Traits>(
+  model: Model<T>,
+  el: Element,
+  more: readonly (keyof T & string)[] = [],
+  oneScan = false,
+): PythonState<T> {
+  const { ask, ...python } = connect<T>(model, [...NAMES, ...more], el);
+  const { circle_size, offset, channel, fill, shape } = python.traits;
   const failure = signal("");
   return {
     ...python,
@@ -183,6 +205,8 @@ export function pythonState(model: Model<Traits>, el: Element, oneScan = false):
         circleSize: circle_size.value,
         offset: offset.value,
         channel: channel.value,
+        fill: fill.value,
+        shape: shape.value,
       };
       failure.value = (await ask(request, { settings })).error ?? "";
     },

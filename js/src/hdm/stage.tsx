@@ -26,7 +26,14 @@ const STEPS: Record<string, readonly [down: number, across: number]> = {
   End: [0, 1e9],
 };
 
-export function Stage({ view, helpId }: { view: ViewState; helpId: string }) {
+interface Props {
+  view: ViewState;
+  helpId: string;
+  /** Which map this is, where there are several. */
+  name?: string;
+}
+
+export function Stage({ view, helpId, name = "" }: Props) {
   const { traits } = view.python;
   const { height, width } = traits._about.value;
   const box = useRef<HTMLDivElement>(null);
@@ -73,7 +80,7 @@ export function Stage({ view, helpId }: { view: ViewState; helpId: string }) {
         tabIndex={0}
         role="application"
         aria-roledescription="circle map"
-        aria-label="Circle map: choose a disc with the arrow keys, pin it with Enter"
+        aria-label={`Circle map${name && ` of ${name}`}: choose a disc with the arrow keys, pin it with Enter`}
         aria-describedby={helpId}
         onPointerMove={(event) => point(cellUnder(event))}
         onPointerLeave={() => point(null)}
@@ -99,7 +106,7 @@ export function Stage({ view, helpId }: { view: ViewState; helpId: string }) {
         {cursor && <Tip view={view} cell={cursor} />}
       </div>
       <div class="hdm-sr" aria-live="polite">
-        {cursor && tipText(view, cursor)}
+        {cursor && [name, tipText(view, cursor)].filter(Boolean).join(", ")}
       </div>
     </div>
   );
@@ -161,13 +168,14 @@ function MapLayer({ view, on }: { view: ViewState; on: boolean }) {
     const current = painted.value;
     if (!current || !canvas.current) return;
     const { top, values, weights, size } = current;
-    putPixels(canvas.current, colorize(top, values, view.span.value, view.table.value, weights), size);
+    const opacity = traits.opacity.value;
+    const pixels = colorize(top, values, view.span.value, view.table.value, weights, opacity);
+    putPixels(canvas.current, pixels, size);
   });
   return (
     <canvas
       ref={canvas}
       class={`hdm-layer hdm-map ${view.map.value?.stale ? "hdm-stale" : ""}`}
-      style={{ "--opacity": traits.opacity.value }}
       hidden={!on}
       role="img"
       aria-label="Distances"
@@ -190,10 +198,14 @@ function Rings({ view }: { view: ViewState }) {
   const draft = view.draft.value;
   const ring = (cell: Cell, kind: string) => {
     const { x, y } = center(grid, cell);
+    const r = radius(grid);
+    // Of a square there are four corners, of a disc none.
+    const corner = traits.shape.value === "square" ? 0 : r;
+    const box = { x: x - r, y: y - r, width: 2 * r, height: 2 * r, rx: corner };
     return (
       <>
-        <circle class="hdm-ring-halo" cx={x} cy={y} r={radius(grid)} />
-        <circle class={`hdm-ring hdm-${kind}`} cx={x} cy={y} r={radius(grid)} />
+        <rect class="hdm-ring-halo" {...box} />
+        <rect class={`hdm-ring hdm-${kind}`} {...box} />
       </>
     );
   };

@@ -52,6 +52,15 @@ function texts(about: About): Texts {
         noneWorse: "No disc flips a pixel",
         note: "",
       };
+    case "difference":
+      return {
+        raw: capital(label),
+        better: "",
+        worse: "",
+        noneBetter: "",
+        noneWorse: "",
+        note: "",
+      };
     default:
       return {
         raw: `${capital(label)} to the ${other}`,
@@ -67,7 +76,10 @@ function texts(about: About): Texts {
 /** What the colors of a map mean. */
 export function meaning(about: About, type: ResultType): string {
   const { raw, better, worse } = texts(about);
-  return { raw: `${raw} when a disc covers this cell`, better, worse }[type];
+  if (about.measure === "difference")
+    return `${raw}: blue where the first has the larger value, red where the second has`;
+  const sides = about.signed ? ": less left of 0, more right of it" : "";
+  return { raw: `${raw} when a disc covers this cell${sides}`, better, worse }[type];
 }
 
 /** What a map says that has one value. */
@@ -90,6 +102,8 @@ export function told(value: number, about: About): string {
       return `area ${value > 0 && !isZero(value, about) ? "+" : ""}${text}`;
     case "flipped":
       return `${text} flipped`;
+    case "difference":
+      return `${value > 0 && !isZero(value, about) ? "+" : ""}${text}`;
     default:
       return text;
   }

@@ -2,7 +2,7 @@
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { bytes, doubles, ints, number, unpackBits } from "../shared/codec";
 import { type Cell, cols, type Grid, outline, rows, sameGrid } from "../shared/geometry";
-import { type Range, range, relative } from "../shared/paint";
+import { diverging, type Range, range, relative } from "../shared/paint";
 import { type MapMessage, type PythonState, sameChannel } from "./python_state";
 
 const PATIENCE = 700; // ms
@@ -78,7 +78,9 @@ export function viewState(python: PythonState): ViewState {
     const same =
       scanned.circleSize === traits.circle_size.value &&
       scanned.offset === traits.offset.value &&
-      sameChannel(scanned.channel, traits.channel.value);
+      sameChannel(scanned.channel, traits.channel.value) &&
+      scanned.fill === traits.fill.value &&
+      scanned.shape === traits.shape.value;
     unanswered.value = false;
     const timer =
       same || python.gone.value ? undefined : setTimeout(() => (unanswered.value = true), PATIENCE);
@@ -97,7 +99,12 @@ export function viewState(python: PythonState): ViewState {
     if (!shown) return null;
     const { height, width } = traits._about.value;
     const own = { height, width, circleSize: shown.circleSize, offset: shown.offset };
-    const stale = !fresh || !sameChannel(shown.channel, traits.channel.value) || !sameGrid(own, grid.value);
+    const stale =
+      !fresh ||
+      !sameChannel(shown.channel, traits.channel.value) ||
+      shown.fill !== traits.fill.value ||
+      shown.shape !== traits.shape.value ||
+      !sameGrid(own, grid.value);
     const values = doubles(shown.values);
     const measured = unpackBits(shown.measured, values.length);
     const drawn = unpackBits(shown.drawn, values.length);
@@ -120,13 +127,19 @@ export function viewState(python: PythonState): ViewState {
     map.value &&
     relative(map.value[kind], map.value.baseline, traits.result_type.value, traits._about.value.signed);
   const values = computed(() => typed("filled"));
+  // Less area and more are told apart by their colors.
+  const signed = computed(() => traits._about.value.signed && traits.result_type.value === "raw");
   const span = computed(() => {
     const measured = typed("raw");
-    return measured && range(measured);
+    const found = measured && range(measured);
+    if (!found || !signed.value) return found;
+    const farthest = Math.max(-found.low, found.high);
+    return { low: -farthest, high: farthest };
   });
   const table = computed(() => {
     const colors = traits._color_tables.value[traits.color_map.value];
-    return colors ? bytes(colors) : new Uint8Array(768);
+    const table = colors ? bytes(colors) : new Uint8Array(768);
+    return signed.value ? diverging(table) : table;
   });
   const masked = (name: "_truth" | "_prediction") =>
     computed(() => {

@@ -1,0 +1,166 @@
+"""What a comparison of fills found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdm_widgets import _storage
+from hdm_widgets.hdm.chance import RankCorrelation, changes, least_changes, noise_floor, rank_correlations
+from hdm_widgets.hdm.result import HDMResult
+from hdm_widgets.hdm.result_file import fields_of, stored
+
+__all__ = ["FillComparison"]
+
+_FORMAT = "hdm-widgets fill comparison 1"
+
+
+@dataclass(frozen=True, eq=False)
+class FillComparison:
+    """Scans of one image with several fills, and which of their discs matter beyond chance.
+
+    Made by `compare_fills`. In a notebook it shows itself as the maps of all fills, and as a map of significance.
+
+    Attributes
+    ----------
+    results : dict of str to HDMResult
+        By the fill's name, or its number.
+    agreement : dict of (str, str) to RankCorrelation
+        Of every two fills' distances.
+    spread : numpy.ndarray, float64 (rows, cols)
+        Largest less smallest distance that the fills give a cell; NaN where not all have measured it.
+    least_change : numpy.ndarray, float64 (rows, cols)
+        The smallest difference from the baseline that a cell has in any fill or repeat, with its sign; 0 where not all
+        are to the same side, or not all have measured it.
+    noise_floor : float
+        The largest such change that chance explains, in the unit of the distances; 0 where any is significant.
+    significant : numpy.ndarray, bool (rows, cols)
+        Cells whose change is larger than the noise floor, in either direction.
+    repeats : int
+        Scans with random noise on moved grids, which the noise floor is from.
+    """
+
+    results: dict[str, HDMResult]
+    agreement: dict[tuple[str, str], RankCorrelation]
+    spread: NDArray[np.float64]
+    least_change: NDArray[np.float64]
+    noise_floor: float
+    significant: NDArray[np.bool_]
+    repeats: int
+
+    @classmethod
+    def between(cls, results: Mapping[str, HDMResult], repeated: Sequence[HDMResult], seed: int) -> FillComparison:
+        """Compare finished scans.
+
+        Parameters
+        ----------
+        results : mapping of str to HDMResult
+            By fill, on one grid.
+        repeated : sequence of HDMResult
+            With random fills on grids that are moved a little.
+        seed : int
+            Of the intervals.
+        """
+        every = [*results.values(), *repeated]
+        compared = np.logical_and.reduce([result.measured for result in every])
+        changed = np.stack([changes(result.values[compared], result.baseline) for result in every])
+        independent = [fill == "noise" for fill in results] + [True] * len(repeated)
+        least = np.zeros(compared.shape)
+        least[compared] = least_changes(changed)
+        floor = noise_floor(least[compared], changed[independent])
+        maps = {fill: result.values for fill, result in results.items()}
+        values = np.stack([each[compared] for each in maps.values()])
+        spread = np.full(compared.shape, np.nan)
+        with np.errstate(invalid="ignore"):
+            spread[compared] = np.where((values == values[0]).all(0), 0.0, values.max(0) - values.min(0))
+        return cls(
+            dict(results), rank_correlations(maps, compared, every[0].grid, seed), spread, least, floor,
+            np.abs(least) > floor, len(repeated),
+        )  # fmt: skip
+
+    @property
+    def compared(self) -> NDArray[np.bool_]:
+        """Cells, bool (rows, cols), that all fills have measured."""
+        return ~np.isnan(self.spread)
+
+    @property
+    def text(self) -> str:
+        """What was found, in words."""
+        first = next(iter(self.results.values()))
+        count, total = int(np.count_nonzero(self.significant)), int(np.count_nonzero(self.compared))
+        unit = f" {first.settings.unit}" if first.settings.unit else ""
+        said = f"{count:,} of {total:,} discs matter beyond chance"
+        if count:
+            said += (
+                f": every fill changes the {first.settings.name} to the same side by more than "
+                f"{self.noise_floor:.{first.settings.decimals}f}{unit}, the most that chance explains"
+            )
+        known = {pair: each for pair, each in self.agreement.items() if not np.isnan(each.value)}
+        if known:
+            pair = min(known, key=lambda pair: known[pair].value)
+            said += f". The fills that agree least are {pair[0]} and {pair[1]}: rank correlation {known[pair]}"
+        return said
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"FillComparison({', '.join(self.results)}; {self.text})"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to an npz file; nothing in it is pickled.
+
+        Parameters
+        ----------
+        path : path-like
+            Written as given; `.npz` is the usual ending.
+        """
+        arrays: dict[str, NDArray[Any]] = {
+            "spread": self.spread, "least_change": self.least_change, "significant": self.significant
+        }  # fmt: skip
+        results = []
+        for index, result in enumerate(self.results.values()):
+            about, own = stored(vars(result))
+            results.append(about)
+            arrays |= {f"{_prefix(index)}{name}": array for name, array in own.items()}
+        agreement = [[*pair, each.value, each.low, each.high] for pair, each in self.agreement.items()]
+        about = {
+            "format": _FORMAT, "fills": list(self.results), "results": results, "agreement": agreement,
+            "noise_floor": self.noise_floor, "repeats": self.repeats,
+        }  # fmt: skip
+        _storage.write(path, about, arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> FillComparison:
+        """Read a comparison that `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the file is no such comparison.
+        """
+        about, arrays = _storage.read(path, _FORMAT)
+        try:
+            results = {}
+            for index, (fill, described) in enumerate(zip(about["fills"], about["results"], strict=True)):
+                start = _prefix(index)
+                own = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+                results[fill] = HDMResult(**fields_of(described, own))
+            return cls(
+                results,
+                {(first, second): RankCorrelation(*numbers) for first, second, *numbers in about["agreement"]},
+                arrays["spread"], arrays["least_change"], float(about["noise_floor"]), arrays["significant"],
+                int(about["repeats"]),
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{os.fspath(path)!r} is not a whole FillComparison: {error}") from error
+
+
+def _prefix(index: int) -> str:
+    """What the arrays of a result are called in a file, before their own names."""
+    return f"result{index}_"
