@@ -7,6 +7,7 @@ import { useId } from "../shared/unique";
 import { ColorBar } from "./color_bar";
 import type { Layer } from "./python_state";
 import { resultTypes } from "./texts";
+import { Keys } from "./tools";
 import type { ViewState } from "./view_state";
 
 const FAVORITES = ["Blues", "magma"];
@@ -22,7 +23,7 @@ export function Controls({ view, helpId }: { view: ViewState; helpId: string }) 
   const { gone, traits, set } = view.python;
   const { height, width } = traits._about.value;
   const side = Math.min(height, width);
-  const types = resultTypes(traits._about.value, traits.result_type.value);
+  const types = resultTypes(view.about.value, view.resultType.value);
   return (
     <div class="hdm-panel">
       <div class="hdm-group">
@@ -82,15 +83,7 @@ export function Controls({ view, helpId }: { view: ViewState; helpId: string }) 
         <h3>Layers</h3>
         <Layers view={view} />
       </div>
-      <p class="hdm-note hdm-keys" id={helpId}>
-        <kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> move
-        {!gone.value && (
-          <>
-            {" "}
-            · <kbd>Enter</kbd> pin · <kbd>Esc</kbd> release
-          </>
-        )}
-      </p>
+      <Keys view={view} id={helpId} />
     </div>
   );
 }
