@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 from hdm_widgets._masks import GivenMask, without
 from hdm_widgets._validation import check_choice
 from hdm_widgets.hdm.messages import measure_message
-from hdm_widgets.hdm.named_measures import MEASURES, MeasureName
+from hdm_widgets.hdm.named_measures import MEASURES, MeasureName, measure_label
 from hdm_widgets.hdm.options import ScanKeywords, ScanSettings
 from hdm_widgets.hdm.questions import ComparedMask, StoredMeasure, compared_object
 from hdm_widgets.hdm.result import HDMResult

@@ -24,6 +24,8 @@ export function explorerState(): Record<string, unknown> {
     _classes: [],
     measure: "hausdorff",
     explain_by: "truth",
+    object: null,
+    brush: [],
     _measures: [
       ["hausdorff", "Hausdorff distance", false],
       ["iou", "1 - IoU", false],
@@ -80,6 +82,7 @@ export function explorerState(): Record<string, unknown> {
       secondsLeft: 1,
     },
     _inspector: {},
+    _influence: {},
     _scanned: { circleSize: 8, offset: 8, channel: -1, fill: "minimum", shape: "disc" },
   };
 }

@@ -9,6 +9,7 @@ import { ColorBar } from "./color_bar";
 import { FixedSettings } from "./fixed";
 import type { Layer, Shape } from "./python_state";
 import { resultTypes } from "./texts";
+import { Keys } from "./tools";
 import type { ViewState } from "./view_state";
 
 const FAVORITES = ["Blues", "magma"];
@@ -37,7 +38,7 @@ export function Controls({ view, helpId }: Props & { helpId: string }) {
       </ShowControls>
       <LookControls view={view} />
       <LayerControls view={view} />
-      <KeysNote view={view} id={helpId} />
+      <Keys view={view} id={helpId} />
     </div>
   );
 }
@@ -84,7 +85,7 @@ export function DiscControls({ view }: Props) {
 /** What of it the map shows; the children stand below. */
 export function ShowControls({ view, children }: Props & { children?: ComponentChildren }) {
   const { traits, set } = view.python;
-  const types = resultTypes(traits._about.value, traits.result_type.value);
+  const types = resultTypes(view.about.value, view.resultType.value);
   return (
     <div class="hdm-group">
       <h3>Show</h3>
@@ -127,21 +128,6 @@ export function LayerControls({ view }: Props) {
       <h3>Layers</h3>
       <Layers view={view} />
     </div>
-  );
-}
-
-export function KeysNote({ view, id }: Props & { id: string }) {
-  const { gone } = view.python;
-  return (
-    <p class="hdm-note hdm-keys" id={id}>
-      <kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> move
-      {!gone.value && (
-        <>
-          {" "}
-          · <kbd>Enter</kbd> pin · <kbd>Esc</kbd> release
-        </>
-      )}
-    </p>
   );
 }
 

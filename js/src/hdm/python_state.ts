@@ -21,8 +21,10 @@ export interface About extends Size {
   hasTruth: boolean;
   /** As the trait, once the map has it. */
   measure: string;
-  /** What masks are compared with: "truth" or "prediction", the mask without a disc. */
+  /** What masks are compared with: "truth", "prediction", the mask without a disc, or an annotator's name. */
   comparedWith: string;
+  /** One object of it alone; Python does not send this. */
+  ofObject?: boolean;
   /** Values below 0 are as far from the truth as those above. */
   signed: boolean;
   /** Values are changes of the mask without a disc, which itself has 0. */
@@ -94,6 +96,14 @@ export interface Prediction {
   distance: WireNumber;
 }
 
+/** What the discs change on the brushed region. */
+export interface Influence {
+  /** Fraction of the region's pixels that flip, of every cell; NaN where it is not measured. */
+  values: ArrayMessage;
+  /** Fraction of the map's sum that lies on the region; null while the scan runs, or where a map has no sum. */
+  mass: WireNumber;
+}
+
 /** What a scan is made with, as Python names it when it starts one. */
 export interface Settings {
   circleSize: number;
@@ -120,7 +130,12 @@ export interface Traits {
   /** Number and name of each class on offer; empty if there is one. */
   _classes: [number, string][];
   measure: string;
+  /** "truth", "prediction", or the name of one of several ground truths. */
   explain_by: string;
+  /** A pixel (row, col) of the one object that is explained; null for all. */
+  object: [number, number] | null;
+  /** The brushed region as its runs: row, first and past-the-last pixel of each; empty for none. */
+  brush: number[];
   /** Name and label of each measure on offer, and whether it is for the scan's own truth only. */
   _measures: [string, string, boolean][];
   /** Value and label of each fill on offer; empty where there is no choice. */
@@ -140,6 +155,8 @@ export interface Traits {
   _color_tables: Record<string, DataView>;
   _map: MapMessage | Record<string, never>;
   _inspector: Inspection | Record<string, never>;
+  /** Empty where nothing is brushed, or no pixel of what is brushed counts. */
+  _influence: Influence | Record<string, never>;
   _scanned: Settings | Record<string, never>;
 }
 
@@ -158,6 +175,8 @@ const NAMES = [
   "_classes",
   "measure",
   "explain_by",
+  "object",
+  "brush",
   "_measures",
   "_fills",
   "_explained_by",
@@ -173,6 +192,7 @@ const NAMES = [
   "_color_tables",
   "_map",
   "_inspector",
+  "_influence",
   "_scanned",
 ] as const;
 

@@ -2,8 +2,9 @@
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { bytes, doubles, ints, number, unpackBits } from "../shared/codec";
 import { type Cell, cols, type Grid, outline, rows, sameGrid } from "../shared/geometry";
-import { diverging, type Range, range, relative } from "../shared/paint";
-import { type MapMessage, type PythonState, sameChannel } from "./python_state";
+import { diverging, type Range, type ResultType, range, relative } from "../shared/paint";
+import { type About, type MapMessage, type PythonState, sameChannel } from "./python_state";
+import { type StageTools, stageTools } from "./stage_tools";
 
 const PATIENCE = 700; // ms
 
@@ -35,9 +36,17 @@ export interface Found {
 
 export interface ViewState {
   python: PythonState;
+  tools: StageTools;
   /** The grid of the settings on screen. */
   grid: ReadonlySignal<Grid>;
+  /** The map of distances, whatever is shown. */
+  distances: ReadonlySignal<ShownMap | null>;
+  /** What is shown: distances, or in percent what each disc changes on the brushed region. */
   map: ReadonlySignal<ShownMap | null>;
+  /** How values of `distances` are told, and those of `map`. */
+  asked: ReadonlySignal<About>;
+  about: ReadonlySignal<About>;
+  resultType: ReadonlySignal<ResultType>;
   /** What is drawn, as the result type has it, and the range of what was measured. */
   values: ReadonlySignal<Float64Array | null>;
   span: ReadonlySignal<Range | null>;
@@ -93,7 +102,7 @@ export function viewState(python: PythonState): ViewState {
     circleSize: traits.circle_size.value,
     offset: traits.offset.value,
   }));
-  const map = computed<ShownMap | null>(() => {
+  const distances = computed<ShownMap | null>(() => {
     const fresh = message.value && message.value.done > 0;
     const shown = fresh ? message.value : last.value;
     if (!shown) return null;
@@ -123,16 +132,53 @@ export function viewState(python: PythonState): ViewState {
       stale,
     };
   });
+  const masked = (name: "_truth" | "_prediction") =>
+    computed(() => {
+      const { height, width } = traits._about.value;
+      const mask = unpackBits(traits[name].value, height * width);
+      return { mask, path: outline(mask, height, width) };
+    });
+  const ignored = computed(() => {
+    const { height, width } = traits._about.value;
+    return traits._ignored.value.byteLength ? unpackBits(traits._ignored.value, height * width) : null;
+  });
+  const truth = masked("_truth");
+  const prediction = masked("_prediction");
+  const tools = stageTools(python, { grid, truth, prediction, ignored });
+
+  const influence = computed(() => {
+    const shown = distances.value;
+    const values = tools.influence.value;
+    return shown && !shown.stale && values?.length === shown.raw.length ? values : null;
+  });
+  const map = computed<ShownMap | null>(() => {
+    const shown = distances.value;
+    if (!shown || !influence.value) return shown;
+    const values = Float64Array.from(influence.value, (value) => 100 * value);
+    const oneEmpty = new Uint8Array(values.length);
+    return { ...shown, raw: values, filled: values, estimated: null, oneEmpty, baseline: 0, noise: 0 };
+  });
+  const asked = computed<About>(() => ({
+    ...traits._about.value,
+    ofObject: traits.object.value !== null,
+  }));
+  const about = computed<About>(() =>
+    influence.value
+      ? { ...asked.value, measure: "influence", unit: "%", decimals: 0, signed: false, fromPrediction: true }
+      : asked.value,
+  );
+  const resultType = computed(() => (influence.value ? "raw" : traits.result_type.value));
   const typed = (kind: "raw" | "filled") =>
-    map.value &&
-    relative(map.value[kind], map.value.baseline, traits.result_type.value, traits._about.value.signed);
+    map.value && relative(map.value[kind], map.value.baseline, resultType.value, about.value.signed);
   const values = computed(() => typed("filled"));
   // Less area and more are told apart by their colors.
-  const signed = computed(() => traits._about.value.signed && traits.result_type.value === "raw");
+  const signed = computed(() => about.value.signed && resultType.value === "raw");
   const span = computed(() => {
     const measured = typed("raw");
     const found = measured && range(measured);
-    if (!found || !signed.value) return found;
+    if (!found) return found;
+    if (influence.value) return { low: 0, high: found.high };
+    if (!signed.value) return found;
     const farthest = Math.max(-found.low, found.high);
     return { low: -farthest, high: farthest };
   });
@@ -141,22 +187,9 @@ export function viewState(python: PythonState): ViewState {
     const table = colors ? bytes(colors) : new Uint8Array(768);
     return signed.value ? diverging(table) : table;
   });
-  const masked = (name: "_truth" | "_prediction") =>
-    computed(() => {
-      const { height, width } = traits._about.value;
-      const mask = unpackBits(traits[name].value, height * width);
-      return { mask, path: outline(mask, height, width) };
-    });
-
-  const ignored = computed(() => {
-    const { height, width } = traits._about.value;
-    return traits._ignored.value.byteLength ? unpackBits(traits._ignored.value, height * width) : null;
-  });
-
-  const truth = masked("_truth");
-  const prediction = masked("_prediction");
   const compared = computed(() => {
     const { comparedWith, measure } = traits._about.value;
+    if (tools.object.value && measure !== "flipped") return tools.object.value.mask;
     if (comparedWith !== "prediction" && measure !== "flipped") return truth.value.mask;
     const { mask } = prediction.value;
     return ignored.value ? mask.map((one, pixel) => (ignored.value?.[pixel] ? 0 : one)) : mask;
@@ -164,8 +197,13 @@ export function viewState(python: PythonState): ViewState {
 
   return {
     python,
+    tools,
     grid,
+    distances,
     map,
+    asked,
+    about,
+    resultType,
     values,
     span,
     table,
@@ -190,6 +228,7 @@ export function viewState(python: PythonState): ViewState {
     dispose() {
       stop();
       stopWaiting();
+      tools.dispose();
     },
   };
 }

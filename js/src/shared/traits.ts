@@ -16,6 +16,8 @@ export interface Python<T> {
   gone: ReadonlySignal<string>;
   /** Change a trait, here and in Python. */
   set<K extends keyof T>(name: K, value: T[K]): void;
+  /** Change several at once: Python sees one change. */
+  change(values: Partial<T>): void;
   /**
    * Ask for something that is no trait; the reply comes when Python has done it.
    *
@@ -122,6 +124,10 @@ export function connect<T extends object>(
     gone,
     set(name, value) {
       raw.set(name as string, value);
+      raw.save_changes();
+    },
+    change(values) {
+      for (const [name, value] of Object.entries(values)) raw.set(name, value);
       raw.save_changes();
     },
     ask(request, more = {}, patience = PATIENCE) {
