@@ -20,7 +20,18 @@ from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.spacing import PixelSpacing
 
-__all__ = ["about_message", "inspect_cell", "map_message", "measure_message", "wire_channel"]
+__all__ = [
+    "COLOR_MAPS",
+    "about_message",
+    "inspect_cell",
+    "map_message",
+    "measure_message",
+    "shown_display",
+    "wire_channel",
+]
+
+# Color maps on offer.
+COLOR_MAPS = ("Blues", "magma", "viridis", "cividis", "Reds", "Greens", "Purples", "inferno", "turbo")
 
 _LONGEST = 480
 # Measures in which no two pixels are a distance apart, and those that follow the policy for empty masks.
@@ -99,7 +110,7 @@ def inspect_cell(result: HDMResult, row: int, col: int, display: Display | None 
     if not result.measured[row, col]:
         return {"cell": (row, col), "pending": True}
     distance = float(result.values[row, col])
-    view = _showing(display or Display(), result.settings.channel, len(result.image)).view(result.image)
+    view = shown_display(display or Display(), result.settings.channel, len(result.image)).view(result.image)
     image = view.to_rgb(result.occluded(row, col))
     # How far from the truth; less area is as far as more.
     far = np.abs if result.settings.info.signed else np.asarray
@@ -115,7 +126,7 @@ def inspect_cell(result: HDMResult, row: int, col: int, display: Display | None 
     }
 
 
-def _showing(display: Display, channel: Channel, channels: int) -> Display:
+def shown_display(display: Display, channel: Channel, channels: int) -> Display:
     """`display`, or the covered channels in its place where it shows none of them, or nothing but a mean with them."""
     covered = (channel,) if isinstance(channel, int) else channel
     bands = display.bands if display.bands is not None or channels != 3 else range(3)

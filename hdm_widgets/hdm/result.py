@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,7 +33,7 @@ from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.plan import Plan
 from hdm_widgets.hdm.plotting import draw, draw_in_a_row, over_image, panel_of, png
 from hdm_widgets.hdm.questions import AskedMasks, of_class, read_region
-from hdm_widgets.hdm.result_file import read_result, write_result
+from hdm_widgets.hdm.result_file import ResultFiles
 from hdm_widgets.metrics.distance import HausdorffPair, hausdorff_pair
 from hdm_widgets.metrics.overlap import iou
 from hdm_widgets.models.reading import Reading
@@ -46,7 +45,7 @@ __all__ = ["HDMResult"]
 
 
 @dataclass(frozen=True, eq=False)
-class HDMResult(AskedMasks):
+class HDMResult(ResultFiles, AskedMasks):
     """Distances of a scan, with the masks they were measured on.
 
     Made by `HausdorffDistanceMasks.explain`. In a notebook it shows itself as its three circle maps.
@@ -395,24 +394,3 @@ class HDMResult(AskedMasks):
             f"circle {self.circle_size}, offset {self.offset}; {done} of {total} measured; "
             f"{'; '.join([f'{self.settings.label} {span}, baseline {self.baseline:.{digits}f}', *notes])})"
         )
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to an npz file; nothing in it is pickled.
-
-        Parameters
-        ----------
-        path : path-like
-            Written as given; `.npz` is the usual ending.
-        """
-        write_result(path, vars(self))
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> HDMResult:
-        """Read a result that `save` wrote.
-
-        Raises
-        ------
-        ValueError
-            If the file is no such result.
-        """
-        return cls(**read_result(path))

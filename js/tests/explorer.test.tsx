@@ -134,7 +134,7 @@ describe("a view of the explorer", () => {
     model.state._scanned = { circleSize: 8, offset: 8, channel: [0, 2] };
     model.state._map = { ...(model.state._map as object), channel: [0, 2] };
     const { el, stop } = show(model);
-    const group = el.querySelector("[role=radiogroup]") as HTMLElement;
+    const group = el.querySelector(".hdm-panel [role=radiogroup]") as HTMLElement;
     const chosen = () => group.querySelector("label.hdm-on")?.textContent;
     const labels = [...group.querySelectorAll("label")].map((label) => label.textContent);
     expect(labels).toEqual(["All", "Red", "Green", "Blue", "Red + Blue"]);

@@ -24,6 +24,8 @@ export function explorerState(): Record<string, unknown> {
     _classes: [],
     measure: "hausdorff",
     explain_by: "truth",
+    object: null,
+    brush: [],
     _measures: [
       ["hausdorff", "Hausdorff distance", false],
       ["iou", "1 - IoU", false],
@@ -82,6 +84,7 @@ export function explorerState(): Record<string, unknown> {
     _inspector: {},
     _fill_panel: {},
     _has_significance: false,
+    _influence: {},
     _scanned: { circleSize: 8, offset: 8, channel: -1, fill: "minimum", shape: "disc" },
   };
 }

@@ -137,6 +137,7 @@ def explain_all_classes(model: nn.Module, image: Tensor, labels: Tensor) -> hdm.
     result = explainer.explain(model, image, labels, target="all", progress=False)
     explorer = hw.HDMExplorer(model, image, labels, target="all", class_names=["ground", "road"])
     explorer.target = 0
+    explorer.to_html(Path("explorer.html"), title="A scan")
     explorer.close()
     hw.HDMExplorer(model, image, labels, target="all", class_names={1: "road"}).close()
     name: hdm.MeasureName = "mean_surface"
@@ -145,6 +146,7 @@ def explain_all_classes(model: nn.Module, image: Tensor, labels: Tensor) -> hdm.
     assert_type(result.for_object(1, 2, of="prediction"), hdm.HDMResult)
     assert_type(result.class_change(0, 1), NDArray[np.float64])
     assert_type(result.influence_matrix(by=result.segment, on=result.segment), NDArray[np.float64])
+    result.to_html("scan.html", title="A scan", model_name="U-Net", color_map="magma", class_names={1: "road"})
     return assert_type(result.for_class(0), hdm.HDMResult)
 
 

@@ -19,7 +19,9 @@ from torch import Tensor
 from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import check_channel, documents_options, takes_options
 from hdm_widgets._wire import MESSAGE, bits
+from hdm_widgets.hdm.answers import Answers, Question, outlined, told, with_distance
 from hdm_widgets.hdm.circle_map import ResultType, color_table
+from hdm_widgets.hdm.class_names import named_classes
 from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.messages import about_message, inspect_cell, map_message, wire_channel
@@ -31,9 +33,7 @@ from hdm_widgets.hdm.questions import kept_masks
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model
-from hdm_widgets.widgets.hdm.class_names import named_classes
 from hdm_widgets.widgets.hdm.fill_panel import whole_update
-from hdm_widgets.widgets.hdm.questions import Answers, Question, outlined, told, with_distance
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
 from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, ScanningExplorer, drawn_image
 from hdm_widgets.widgets.shared.part import read_static

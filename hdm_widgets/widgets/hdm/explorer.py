@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,9 @@ from torch import Tensor
 from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import check_channel, documents_options, takes_options
 from hdm_widgets._wire import bits
+from hdm_widgets.hdm.answers import Answers, Question, outlined, told, with_distance
 from hdm_widgets.hdm.circle_map import ResultType
+from hdm_widgets.hdm.class_names import ClassNames, check_class_names, check_name_count, named_classes
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_comparison import FillComparison
 from hdm_widgets.hdm.fill_names import fill_choices, fill_text
@@ -26,12 +29,12 @@ from hdm_widgets.hdm.messages import about_message, inspect_cell, map_message, w
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
+from hdm_widgets.hdm.page import write_page
+from hdm_widgets.hdm.page_data import PageView
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model
-from hdm_widgets.widgets.hdm.class_names import ClassNames, check_class_names, check_name_count, named_classes
 from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT, FillPanel
-from hdm_widgets.widgets.hdm.questions import Answers, Question, outlined, told, with_distance
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
 from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, SETTINGS, ScanningExplorer, drawn_image
 from hdm_widgets.widgets.shared.part import read_static
@@ -294,6 +297,49 @@ class HDMExplorer(ScanningExplorer):
 
     def _forget(self) -> None:
         self._latest = None
+
+    def to_html(self, path: str | os.PathLike[str], *, title: str | None = None) -> None:
+        """Write a page that shows the finished scan as it is on screen, without Python and without a network.
+
+        Parameters
+        ----------
+        path : path-like
+            Written as given; `.html` is the usual ending.
+        title : str, optional
+            What stands over the page.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder does not exist.
+        ValueError
+            If the scan has not ended.
+
+        See Also
+        --------
+        hdm.HDMResult.to_html : The same for a result.
+        """
+        self._check_open()
+        with self._publishing:
+            latest, source = self._latest, self._source
+            if latest is None or source is None or latest.done < latest.total:
+                done = "no cell is" if latest is None else f"{latest.done} of {latest.total} cells are"
+                raise ValueError(f"{done} measured yet, and a page shows a complete scan; wait() waits for it")
+            view = PageView(
+                display=self._display,
+                color_map=self.color_map,
+                color_maps=self._color_tables,
+                result_type="raw" if self.result_type == SIGNIFICANT else self.result_type,
+                opacity=self.opacity,
+                layers=tuple(self.layers),
+                cell=self.cell,
+                target=self.target,
+                measure=self.measure,
+                explain_by=self.explain_by,
+                classes=self._classes,
+                seconds=latest.seconds,
+            )
+        write_page(path, latest.result, view, title=title, model_name=source.model_name)
 
     def _end(self) -> None:
         with self._publishing:

@@ -107,6 +107,12 @@ class ScanSource:
         self.grid = Grid(height, width, circle_size, offset, options.get("shape", "disc"))
         self._options: ScanKeywords = {**options, "ignore": ignore}
 
+    @property
+    def model_name(self) -> str:
+        """What the model is called in its code."""
+        model = self._segmenter.model
+        return str(getattr(model, "__name__", type(model).__name__))
+
     def prepare(self, channel: Channel, grid: Grid, fill: Fill | None = None) -> PreparedScan:
         """Check a scan, with the fill of the options or another one; nothing is run."""
         options: ScanKeywords = {**self._options, "shape": grid.disc_shape}

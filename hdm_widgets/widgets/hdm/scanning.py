@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from hdm_widgets._picture import Display
 from hdm_widgets._validation import check_channel
 from hdm_widgets._wire import bits, png, to_wire
+from hdm_widgets.hdm.answers import Question
 from hdm_widgets.hdm.circle_map import color_table
 from hdm_widgets.hdm.fill_names import read_fill
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.messages import COLOR_MAPS
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.plotting import canny
-from hdm_widgets.widgets.hdm.questions import Question
 from hdm_widgets.widgets.hdm.traits import HDMTraits
 from hdm_widgets.widgets.shared.jobs import LatestJob
 
@@ -26,7 +27,6 @@ __all__ = ["SECONDS_BETWEEN_MAPS", "SETTINGS", "ScanningExplorer", "drawn_image"
 
 # A map is sent at most this often; the last one of a stage always is.
 SECONDS_BETWEEN_MAPS = 0.2
-_COLOR_MAPS = ("Blues", "magma", "viridis", "cividis", "Reds", "Greens", "Purples", "inferno", "turbo")
 _LONGEST_SIDE = 1600
 
 # Traits that a scan is made with.
@@ -41,7 +41,7 @@ def drawn_image(image: NDArray[np.float32], display: Display, color_map: str | C
         "color_map": name,
         "_image": png(view.to_rgb(image), longest=_LONGEST_SIDE),
         "_edges": bits(canny(view.levels(image).mean(axis=0))),
-        "_color_tables": {**{one: color_table(one).tobytes() for one in _COLOR_MAPS}, name: table.tobytes()},
+        "_color_tables": {**{one: color_table(one).tobytes() for one in COLOR_MAPS}, name: table.tobytes()},
     }
 
 

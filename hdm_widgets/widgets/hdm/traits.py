@@ -9,6 +9,7 @@ import traitlets
 
 from hdm_widgets._validation import check_channel
 from hdm_widgets._wire import MESSAGE
+from hdm_widgets.hdm.answers import Answers, Question
 from hdm_widgets.hdm.circle_map import ResultType, color_table
 from hdm_widgets.hdm.fill_names import own_fill
 from hdm_widgets.hdm.grid import Grid
@@ -19,7 +20,6 @@ from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.widgets.hdm.brush import BrushTraits
 from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT, FillPanelTraits
 from hdm_widgets.widgets.hdm.fills import FillTrait, check_fill_text
-from hdm_widgets.widgets.hdm.questions import Answers, Question
 from hdm_widgets.widgets.shared.explorer import Explorer
 from hdm_widgets.widgets.shared.part import Part
 

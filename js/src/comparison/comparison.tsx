@@ -1,11 +1,12 @@
 // Maps of several models side by side, and their difference, with one set of controls.
 import { ColorBar } from "../hdm/color_bar";
-import { DiscControls, KeysNote, LayerControls, LookControls, ShowControls } from "../hdm/controls";
+import { DiscControls, LayerControls, LookControls, ShowControls } from "../hdm/controls";
 import { Inspector } from "../hdm/inspector";
 import { Progress } from "../hdm/progress";
 import { QuestionRow } from "../hdm/question";
 import { Stage } from "../hdm/stage";
 import { told } from "../hdm/texts";
+import { Keys } from "../hdm/tools";
 import type { ViewState } from "../hdm/view_state";
 import { count } from "../shared/format";
 import { cols, rows } from "../shared/geometry";
@@ -41,7 +42,7 @@ export function Comparison({ state }: { state: ComparisonState }) {
         <div class="hdm-group">
           <LookControls view={whole} />
           <LayerControls view={whole} />
-          <KeysNote view={whole} id={help} />
+          <Keys view={whole} id={help} />
         </div>
       </div>
       <Progress view={whole} fixed={fixed} />

@@ -7,11 +7,11 @@ import type { ViewState } from "./view_state";
 
 export function ColorBar({ view }: { view: ViewState }) {
   const { traits } = view.python;
-  const about = traits._about.value;
+  const about = view.about.value;
   const { unit, decimals } = about;
   const span = view.span.value;
   const note = useId();
-  const type = view.type.value;
+  const type = view.resultType.value;
   const floor = view.chance.value?.floor ?? 0;
   const constant = span && span.high <= span.low;
   const cursor = view.cursor.value;

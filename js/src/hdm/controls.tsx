@@ -6,9 +6,11 @@ import { cols, rows } from "../shared/geometry";
 import { Slider } from "../shared/slider";
 import { useId } from "../shared/unique";
 import { ColorBar } from "./color_bar";
+import { FixedSettings } from "./fixed";
 import { ChanceLegend } from "./hatching";
 import type { Layer, Shape } from "./python_state";
 import { resultTypes } from "./texts";
+import { Keys } from "./tools";
 import type { ViewState } from "./view_state";
 
 const FAVORITES = ["Blues", "magma"];
@@ -31,13 +33,13 @@ interface Props {
 export function Controls({ view, helpId }: Props & { helpId: string }) {
   return (
     <div class="hdm-panel">
-      <DiscControls view={view} comparison />
+      {view.python.oneScan ? <FixedSettings view={view} /> : <DiscControls view={view} comparison />}
       <ShowControls view={view}>
         <ColorBar view={view} />
       </ShowControls>
       <LookControls view={view} />
       <LayerControls view={view} />
-      <KeysNote view={view} id={helpId} />
+      <Keys view={view} id={helpId} />
     </div>
   );
 }
@@ -85,7 +87,7 @@ export function DiscControls({ view, comparison = false }: Props & { comparison?
 export function ShowControls({ view, children }: Props & { children?: ComponentChildren }) {
   const { traits, set } = view.python;
   const chosen = traits.result_type.value;
-  const types: [typeof chosen, string][] = resultTypes(traits._about.value, view.type.value);
+  const types: [typeof chosen, string][] = resultTypes(view.about.value, view.resultType.value);
   if (traits._has_significance.value) {
     if (!types.length) types.push(["raw", "Raw value"]);
     types.push(["significant", "Beyond chance"]);
@@ -133,21 +135,6 @@ export function LayerControls({ view }: Props) {
       <h3>Layers</h3>
       <Layers view={view} />
     </div>
-  );
-}
-
-export function KeysNote({ view, id }: Props & { id: string }) {
-  const { gone } = view.python;
-  return (
-    <p class="hdm-note hdm-keys" id={id}>
-      <kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> move
-      {!gone.value && (
-        <>
-          {" "}
-          · <kbd>Enter</kbd> pin · <kbd>Esc</kbd> release
-        </>
-      )}
-    </p>
   );
 }
 

@@ -17,7 +17,7 @@ export function Explorer({ view }: { view: ViewState }) {
         <Stage view={view} helpId={help} />
         <Controls view={view} helpId={help} />
       </div>
-      <Progress view={view} />
+      <Progress view={view} fixed={view.python.oneScan} />
       <FillPanel view={view} />
       <Summary view={view} />
       <Inspector view={view} />

@@ -17,7 +17,8 @@ export function Progress({ view, fixed = false }: { view: ViewState; fixed?: boo
   const text = {
     idle: done === 0 ? "Not started" : `Paused ${reached}`,
     running: gone.value ? `Stopped ${reached}` : runningText(done, total, stride),
-    done: `Complete · ${count(total)} discs in ${duration(seconds)}`,
+    // Of a scan that was read from a file no time is known.
+    done: `Complete · ${count(total)} discs${seconds ? ` in ${duration(seconds)}` : ""}`,
     cancelled: `Cancelled ${reached}${done ? "; what was measured stays" : ""}`,
     error: `Stopped ${reached}`,
   }[status];

@@ -1,10 +1,9 @@
 // What Python sees too: the widget's traits, one signal each.
-import type { AnyModel } from "@anywidget/types";
 import { type Signal, signal } from "@preact/signals";
 import type { ArrayMessage, WireNumber } from "../shared/codec";
 import type { Size } from "../shared/geometry";
 import type { ResultType } from "../shared/paint";
-import { connect, type Python } from "../shared/traits";
+import { connect, type Model, type Python } from "../shared/traits";
 
 /** -1: all channels; several as a list. */
 export type Channel = number | number[];
@@ -22,8 +21,10 @@ export interface About extends Size {
   hasTruth: boolean;
   /** As the trait, once the map has it. */
   measure: string;
-  /** What masks are compared with: "truth" or "prediction", the mask without a disc. */
+  /** What masks are compared with: "truth", "prediction", the mask without a disc, or an annotator's name. */
   comparedWith: string;
+  /** One object of it alone; Python does not send this. */
+  ofObject?: boolean;
   /** Values below 0 are as far from the truth as those above. */
   signed: boolean;
   /** Values are changes of the mask without a disc, which itself has 0. */
@@ -113,6 +114,14 @@ export interface Prediction {
   distance: WireNumber;
 }
 
+/** What the discs change on the brushed region. */
+export interface Influence {
+  /** Fraction of the region's pixels that flip, of every cell; NaN where it is not measured. */
+  values: ArrayMessage;
+  /** Fraction of the map's sum that lies on the region; null while the scan runs, or where a map has no sum. */
+  mass: WireNumber;
+}
+
 /** What a scan is made with, as Python names it when it starts one. */
 export interface Settings {
   circleSize: number;
@@ -140,7 +149,12 @@ export interface Traits {
   /** Number and name of each class on offer; empty if there is one. */
   _classes: [number, string][];
   measure: string;
+  /** "truth", "prediction", or the name of one of several ground truths. */
   explain_by: string;
+  /** A pixel (row, col) of the one object that is explained; null for all. */
+  object: [number, number] | null;
+  /** The brushed region as its runs: row, first and past-the-last pixel of each; empty for none. */
+  brush: number[];
   /** Name and label of each measure on offer, and whether it is for the scan's own truth only. */
   _measures: [string, string, boolean][];
   /** Value and label of each fill on offer; empty where there is no choice. */
@@ -160,6 +174,8 @@ export interface Traits {
   _color_tables: Record<string, DataView>;
   _map: MapMessage | Record<string, never>;
   _inspector: Inspection | Record<string, never>;
+  /** Empty where nothing is brushed, or no pixel of what is brushed counts. */
+  _influence: Influence | Record<string, never>;
   _scanned: Settings | Record<string, never>;
   _fill_panel: Partial<FillPanel>;
   /** Whether the comparison of fills is of what the map shows. */
@@ -183,6 +199,8 @@ const NAMES = [
   "_classes",
   "measure",
   "explain_by",
+  "object",
+  "brush",
   "_measures",
   "_fills",
   "_explained_by",
@@ -198,6 +216,7 @@ const NAMES = [
   "_color_tables",
   "_map",
   "_inspector",
+  "_influence",
   "_scanned",
   "_fill_panel",
   "_has_significance",
@@ -208,20 +227,24 @@ export interface PythonState<T extends Traits = Traits> extends Omit<Python<T>, 
   request(request: Request): void;
   /** Why the last request failed, empty otherwise. */
   failure: Signal<string>;
+  /** A page without Python shows one scan: what needs the model is fixed there. */
+  oneScan: boolean;
 }
 
 /** The traits of a widget that scans, with those that it has besides. */
 export function pythonState<T extends Traits = Traits>(
-  model: AnyModel<T>,
+  model: Model<T>,
   el: Element,
   more: readonly (keyof T & string)[] = [],
+  oneScan = false,
 ): PythonState<T> {
-  const { ask, ...python } = connect(model, [...NAMES, ...more], el);
+  const { ask, ...python } = connect<T>(model, [...NAMES, ...more], el);
   const { circle_size, offset, channel, fill, shape } = python.traits;
   const failure = signal("");
   return {
     ...python,
     failure,
+    oneScan,
     async request(request) {
       // A change of settings may still be on its way when the request arrives: say which scan is meant.
       const settings: Settings = {

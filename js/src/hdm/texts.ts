@@ -17,8 +17,10 @@ interface Texts {
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** What masks are compared with, in words. */
-export const comparedWith = ({ comparedWith }: About): string =>
-  comparedWith === "prediction" ? "prediction" : "truth";
+export const comparedWith = ({ comparedWith, ofObject }: About): string => {
+  if (ofObject) return "object";
+  return ["truth", "prediction"].includes(comparedWith) ? comparedWith : `truth of ${comparedWith}`;
+};
 
 function texts(about: About): Texts {
   const other = comparedWith(about);
@@ -42,6 +44,15 @@ function texts(about: About): Texts {
         noneBetter: `No disc brings the mask's area nearer to that of the ${other}`,
         noneWorse: `No disc takes the mask's area farther from that of the ${other}`,
         note: `against that of the ${other}`,
+      };
+    case "influence":
+      return {
+        raw: "How much of the brushed area flips",
+        better: "",
+        worse: "",
+        noneBetter: "",
+        noneWorse: "",
+        note: "",
       };
     case "flipped":
       return {
@@ -104,6 +115,8 @@ export function told(value: number, about: About): string {
       return `${text} flipped`;
     case "difference":
       return `${value > 0 && !isZero(value, about) ? "+" : ""}${text}`;
+    case "influence":
+      return `flips ${text} of the brushed area`;
     default:
       return text;
   }

@@ -3,7 +3,8 @@ import { computed, effect, type ReadonlySignal, type Signal, signal } from "@pre
 import { bytes, doubles, ints, number, unpackBits } from "../shared/codec";
 import { type Cell, cols, type Grid, outline, rows, type Size, sameGrid } from "../shared/geometry";
 import { diverging, type Range, type ResultType, range, relative } from "../shared/paint";
-import { type FillPanel, type MapMessage, type PythonState, sameChannel } from "./python_state";
+import { type About, type FillPanel, type MapMessage, type PythonState, sameChannel } from "./python_state";
+import { type StageTools, stageTools } from "./stage_tools";
 
 const PATIENCE = 700; // ms
 
@@ -35,15 +36,21 @@ export interface Found {
 
 export interface ViewState {
   python: PythonState;
+  tools: StageTools;
   /** The grid of the settings on screen. */
   grid: ReadonlySignal<Grid>;
+  /** The map of distances, whatever is shown. */
+  distances: ReadonlySignal<ShownMap | null>;
+  /** What is shown: distances, or in percent what each disc changes on the brushed region. */
   map: ReadonlySignal<ShownMap | null>;
+  /** How values of `distances` are told, and those of `map`. */
+  asked: ReadonlySignal<About>;
+  about: ReadonlySignal<About>;
+  resultType: ReadonlySignal<ResultType>;
   /** What is drawn, as the result type has it, and the range of what was measured. */
   values: ReadonlySignal<Float64Array | null>;
   span: ReadonlySignal<Range | null>;
   table: ReadonlySignal<Uint8Array>;
-  /** What the map shows of the values. */
-  type: ReadonlySignal<ResultType>;
   /** Measured cells that cannot be told from chance, and the change up to which that is so; null where nobody asked. */
   chance: ReadonlySignal<{ cells: Uint8Array; floor: number } | null>;
   truth: ReadonlySignal<{ mask: Uint8Array; path: string }>;
@@ -97,7 +104,7 @@ export function viewState(python: PythonState): ViewState {
     circleSize: traits.circle_size.value,
     offset: traits.offset.value,
   }));
-  const map = computed<ShownMap | null>(() => {
+  const distances = computed<ShownMap | null>(() => {
     const fresh = message.value && message.value.done > 0;
     const shown = fresh ? message.value : last.value;
     if (!shown) return null;
@@ -110,30 +117,68 @@ export function viewState(python: PythonState): ViewState {
       !sameGrid(made.grid, grid.value);
     return { ...made, stale };
   });
-  const type = computed<ResultType>(() => {
-    const chosen = traits.result_type.value;
-    return chosen === "significant" ? "raw" : chosen;
-  });
   const significant = signal<FillPanel | null>(null);
   const stopFills = effect(() => {
     // A panel that is closed, or compares again, leaves the last comparison on the map.
     if (traits._fill_panel.value.significant) significant.value = traits._fill_panel.value as FillPanel;
   });
+  const masked = (name: "_truth" | "_prediction") =>
+    computed(() => {
+      const { height, width } = traits._about.value;
+      const mask = unpackBits(traits[name].value, height * width);
+      return { mask, path: outline(mask, height, width) };
+    });
+  const ignored = computed(() => {
+    const { height, width } = traits._about.value;
+    return traits._ignored.value.byteLength ? unpackBits(traits._ignored.value, height * width) : null;
+  });
+  const truth = masked("_truth");
+  const prediction = masked("_prediction");
+  const tools = stageTools(python, { grid, truth, prediction, ignored });
+
+  const influence = computed(() => {
+    const shown = distances.value;
+    const values = tools.influence.value;
+    return shown && !shown.stale && values?.length === shown.raw.length ? values : null;
+  });
+  const map = computed<ShownMap | null>(() => {
+    const shown = distances.value;
+    if (!shown || !influence.value) return shown;
+    const values = Float64Array.from(influence.value, (value) => 100 * value);
+    const oneEmpty = new Uint8Array(values.length);
+    return { ...shown, raw: values, filled: values, estimated: null, oneEmpty, baseline: 0, noise: 0 };
+  });
+  const asked = computed<About>(() => ({
+    ...traits._about.value,
+    ofObject: traits.object.value !== null,
+  }));
+  const about = computed<About>(() =>
+    influence.value
+      ? { ...asked.value, measure: "influence", unit: "%", decimals: 0, signed: false, fromPrediction: true }
+      : asked.value,
+  );
+  const resultType = computed<ResultType>(() => {
+    const chosen = traits.result_type.value;
+    return influence.value || chosen === "significant" ? "raw" : chosen;
+  });
   const chance = computed(() => {
-    const [shown, found] = [map.value, significant.value];
-    if (traits.result_type.value !== "significant" || !shown || !found || shown.stale) return null;
+    const [shown, found] = [distances.value, significant.value];
+    if (traits.result_type.value !== "significant" || !shown || !found || shown.stale || influence.value)
+      return null;
     const matters = unpackBits(found.significant, shown.measured.length);
     return { cells: shown.measured.map((one, cell) => one & ~matters[cell] & 1), floor: found.noiseFloor };
   });
   const typed = (kind: "raw" | "filled") =>
-    map.value && relative(map.value[kind], map.value.baseline, type.value, traits._about.value.signed);
+    map.value && relative(map.value[kind], map.value.baseline, resultType.value, about.value.signed);
   const values = computed(() => typed("filled"));
   // Less area and more are told apart by their colors.
-  const signed = computed(() => traits._about.value.signed && type.value === "raw");
+  const signed = computed(() => about.value.signed && resultType.value === "raw");
   const span = computed(() => {
     const measured = typed("raw");
     const found = measured && range(measured);
-    if (!found || !signed.value) return found;
+    if (!found) return found;
+    if (influence.value) return { low: 0, high: found.high };
+    if (!signed.value) return found;
     const farthest = Math.max(-found.low, found.high);
     return { low: -farthest, high: farthest };
   });
@@ -142,22 +187,9 @@ export function viewState(python: PythonState): ViewState {
     const table = colors ? bytes(colors) : new Uint8Array(768);
     return signed.value ? diverging(table) : table;
   });
-  const masked = (name: "_truth" | "_prediction") =>
-    computed(() => {
-      const { height, width } = traits._about.value;
-      const mask = unpackBits(traits[name].value, height * width);
-      return { mask, path: outline(mask, height, width) };
-    });
-
-  const ignored = computed(() => {
-    const { height, width } = traits._about.value;
-    return traits._ignored.value.byteLength ? unpackBits(traits._ignored.value, height * width) : null;
-  });
-
-  const truth = masked("_truth");
-  const prediction = masked("_prediction");
   const compared = computed(() => {
     const { comparedWith, measure } = traits._about.value;
+    if (tools.object.value && measure !== "flipped") return tools.object.value.mask;
     if (comparedWith !== "prediction" && measure !== "flipped") return truth.value.mask;
     const { mask } = prediction.value;
     return ignored.value ? mask.map((one, pixel) => (ignored.value?.[pixel] ? 0 : one)) : mask;
@@ -165,12 +197,16 @@ export function viewState(python: PythonState): ViewState {
 
   return {
     python,
+    tools,
     grid,
+    distances,
     map,
+    asked,
+    about,
+    resultType,
     values,
     span,
     table,
-    type,
     chance,
     truth,
     prediction,
@@ -194,6 +230,7 @@ export function viewState(python: PythonState): ViewState {
       stop();
       stopWaiting();
       stopFills();
+      tools.dispose();
     },
   };
 }

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 from hdm_widgets._masks import GivenMask, without
 from hdm_widgets._validation import check_choice
 from hdm_widgets.hdm.messages import measure_message
-from hdm_widgets.hdm.named_measures import MEASURES, MeasureName
+from hdm_widgets.hdm.named_measures import MEASURES, MeasureName, measure_label
 from hdm_widgets.hdm.options import ScanKeywords, ScanSettings
 from hdm_widgets.hdm.questions import ComparedMask, StoredMeasure, compared_object
 from hdm_widgets.hdm.result import HDMResult
@@ -100,7 +100,7 @@ class Answers:
         own = self._scanned.distance
         names = [name for name in get_args(MeasureName) if name not in _OF_RAW_OUTPUT] if self._keep_outputs else []
         names += [own] if own not in names else []
-        return [[name, _label(name), name in _OF_RAW_OUTPUT] for name in names]
+        return [[name, measure_label(name), name in _OF_RAW_OUTPUT] for name in names]
 
     @property
     def explained_by(self) -> list[str]:
@@ -203,10 +203,3 @@ class Answers:
         with self._lock:
             self._result = self._stored = None
             self._answers.clear()
-
-
-def _label(name: str) -> str:
-    if name == "custom":
-        return "Your own distance"
-    label = MEASURES[name].label
-    return label[0].upper() + label[1:]
