@@ -14,8 +14,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
+from torch import Tensor
 
-from hdm_widgets._picture import View
+from hdm_widgets._picture import Bands, Display, View
+from hdm_widgets._validation import to_tensor
 from hdm_widgets.hdm.circle_map import BETTER_ONLY, RAW, WORSE_ONLY, ResultType
 from hdm_widgets.hdm.options import ScanSettings
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from hdm_widgets.hdm.result import HDMResult
 
-__all__ = ["Panel", "canny", "draw", "draw_in_a_row", "over_image", "panel_of", "png"]
+__all__ = ["Panel", "canny", "draw", "draw_in_a_row", "overlay", "panel_of", "plot", "png"]
 
 # Title and usual color map of each kind of map in a figure; {} stands for what masks are compared with. The title of
 # raw distances follows from what they measure.
@@ -91,7 +93,38 @@ def panel_of(result: HDMResult, kind: ResultType, color_map: str | Colormap | No
     )
 
 
-def over_image(
+def overlay(
+    result: HDMResult,
+    result_type: ResultType | str,
+    image: Tensor | NDArray[Any] | None,
+    color_map: str | Colormap,
+    *,
+    edges: bool,
+    display: Display | Bands | None,
+) -> Image.Image:
+    """See `HDMResult.overlay`."""
+    shown = result.image if image is None else to_tensor(image).cpu().numpy()
+    if shown.shape[-2:] != (result.height, result.width) or shown.ndim not in (2, 3):
+        raise ValueError(f"expected an image (C, {result.height}, {result.width}), got shape {shown.shape}")
+    circles = result.circle_map(result_type, color_map)
+    covered = ~np.isnan(result.painted_values(result_type))
+    return _over_image(circles, covered, shown, Display.wrap(display).view(shown), edges=edges)
+
+
+def plot(
+    result: HDMResult, ax: Axes | None, result_type: ResultType | str | None, color_map: str | Colormap | None
+) -> Any:
+    """See `HDMResult.plot`."""
+    if isinstance(ax, str):
+        raise TypeError(f"the first argument of plot is a matplotlib axes; for the kind of map use result_type={ax!s}")
+    if ax is not None:
+        draw(ax, panel_of(result, ResultType(result_type or RAW), color_map))
+        return ax
+    kinds = [ResultType(result_type)] if result_type else list(ResultType)
+    return draw_in_a_row([panel_of(result, kind, color_map) for kind in kinds])
+
+
+def _over_image(
     circles: Image.Image, covered: NDArray[np.bool_], image: NDArray[Any], view: View, *, edges: bool
 ) -> Image.Image:
     """A circle map with the edges of an image (C, H, W) over it, white where no disc is; or with the image itself."""
