@@ -443,8 +443,11 @@ class HDMResult:
         *,
         result_type: ResultType | str | None = None,
         color_map: str | Colormap | None = None,
+        significant: ArrayLike | None = None,
     ) -> Any:
         """Draw with matplotlib, with color bars and the outline of the truth.
+
+        Discs are vectors, so that SVG and PDF files are sharp at any size; of more than 5,000 an image is drawn.
 
         Parameters
         ----------
@@ -454,12 +457,14 @@ class HDMResult:
             The map to draw; by default raw distances on a given `ax`, all three in a figure of their own.
         color_map : str or matplotlib.colors.Colormap, optional
             Blues, Greens and Reds for the three by default.
+        significant : array_like, bool (rows, cols), optional
+            Cells that matter beyond chance, such as `FillComparison.significant`; all others are hatched.
 
         Returns
         -------
         matplotlib.axes.Axes or numpy.ndarray of them
         """
-        return plot(self, ax, result_type, color_map)
+        return plot(self, ax, result_type, color_map, significant)
 
     def _repr_png_(self) -> bytes:
         return png([panel_of(self, kind) for kind in ResultType])

@@ -12,6 +12,7 @@ from typing import Any, Unpack, assert_type
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
@@ -136,6 +137,8 @@ def compare_fills(model: nn.Module, image: Tensor, segment: Tensor, path: Path) 
     assert_type(comparison.significant, NDArray[np.bool_])
     assert_type(comparison.spread, NDArray[np.float64])
     assert_type(comparison.text, str)
+    comparison.plot(Figure())
+    comparison.results["mean"].plot(Figure().subplots(), result_type="raw", significant=comparison.significant)
     drawn: hdm.DiscDrawn = comparison.results["mean"].disc_drawn
     assert_type(drawn.count + drawn.of, int)
     assert_type(comparison.results["mean"].disc_as_segment, NDArray[np.float64])
