@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hdm_widgets import _storage
 from hdm_widgets.hdm.chance import RankCorrelation, changes, least_changes, noise_floor, rank_correlations
+from hdm_widgets.hdm.circle_map import RAW, finite_limits
+from hdm_widgets.hdm.plotting import Panel, draw_all, panel_of, png
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.result_file import fields_of, stored
 
@@ -105,6 +108,46 @@ class FillComparison:
             pair = min(known, key=lambda pair: known[pair].value)
             said += f". The fills that agree least are {pair[0]} and {pair[1]}: rank correlation {known[pair]}"
         return said
+
+    def plot(self, figure: Figure | None = None) -> Any:
+        """Draw the maps of all fills on one scale, and the changes that they have in common, with matplotlib.
+
+        Cells that are not distinguishable from chance are hatched in the last map; its colors are the smallest change
+        of each cell, whatever its sign.
+
+        Parameters
+        ----------
+        figure : matplotlib.figure.Figure, optional
+            Where to draw; by default a new figure of pyplot's.
+
+        Returns
+        -------
+        numpy.ndarray of matplotlib.axes.Axes
+        """
+        return draw_all(self._panels(), figure)
+
+    def _repr_png_(self) -> bytes:
+        return png(self._panels())
+
+    def _panels(self) -> list[Panel]:
+        results = list(self.results.values())
+        values = np.stack([result.values for result in results])
+        limits = finite_limits(values)
+        first = next(iter(self.results))
+        panels = []
+        for fill, result in self.results.items():
+            panel = panel_of(result, RAW)
+            other = self.agreement.get((first, fill))
+            # On one scale, a map that is constant by itself has a color bar too.
+            title = fill if other is None else f"{fill}: \N{GREEK SMALL LETTER RHO} with {first} {other}"
+            panels.append(replace(panel, title=title, limits=limits))
+        size = np.abs(self.least_change)
+        title = f"Change in common: {np.count_nonzero(self.significant):,} of {np.count_nonzero(self.compared):,} discs"
+        common = replace(
+            panels[0], title=title, values=size, shown=self.compared, color_map="Purples", limits=finite_limits(size),
+            significant=self.significant,
+        )  # fmt: skip
+        return [*panels, common]
 
     def __str__(self) -> str:
         return self.text
