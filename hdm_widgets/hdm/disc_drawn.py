@@ -58,13 +58,13 @@ class DiscDrawn:
     def __bool__(self) -> bool:
         return 0 < self.count >= _NOTICE * self.of
 
+    @property
+    def finding(self) -> str:
+        """What was found, in words."""
+        return f"the disc itself is drawn as segment in {self.count:,} of {self.of:,} cells"
+
     def __str__(self) -> str:
-        if not self:
-            return ""
-        return (
-            f"the disc itself is drawn as segment in {self.count:,} of {self.of:,} cells, so that the map shows where "
-            f"the disc is; try {self.remedy}"
-        )
+        return f"{self.finding}, so that the map shows where the disc is; try {self.remedy}" if self else ""
 
 
 def disc_as_segment(result: HDMResult) -> NDArray[np.float64]:

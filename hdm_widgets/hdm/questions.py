@@ -162,9 +162,11 @@ class StoredMeasure:
                 found[patch] = self._measure.distance(*masks.window(row, col))
             values[row, col] = found[patch]
         values[~self._settings.asked(result.grid)] = self._baseline
+        approximation = result.approximation
         return replace(
             result, values=values, baseline=self._baseline, segment=self._compared.mask, settings=self._settings,
-            approximation=None, noise=self._noise, ignored=self._compared.ignored, _classes=self._classes,
+            approximation=approximation and approximation.in_another_measure(),
+            noise=self._noise, ignored=self._compared.ignored, _classes=self._classes,
         )  # fmt: skip
 
 
@@ -368,6 +370,8 @@ def described(result: HDMResult) -> str:
         notes.append(f"{'everything' if result.baseline_mask.any() else 'nothing'} is drawn without a disc")
     if result.noise is not None:
         notes.append(f"noise of a random model {result.noise.distance:.{digits}f}")
+    if result.approximation is not None and not result.approximation.known:
+        notes.append(str(result.approximation))
     if result.disc_drawn:
         notes.append(str(result.disc_drawn))
     return (

@@ -72,7 +72,7 @@ class HDMResult(ResultFiles, AskedMasks):
     plan : Plan or None
         Which backend computed the outputs, and why; None in a loaded result.
     approximation : Approximation or None
-        The error of an approximate scan; None for an exact one.
+        The error of an approximate scan, not known after `measure`; None for an exact scan.
     noise : Noise or None
         How far masks of the image without a disc are apart, for a model whose runs differ; None for any other.
     reading : Reading or None

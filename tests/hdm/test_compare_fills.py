@@ -135,6 +135,29 @@ def test_what_one_fill_draws_itself_is_not_significant():
     assert (comparison.spread[smooth] > 0).all()
 
 
+def test_a_fill_that_is_drawn_itself_is_left_out():
+    """Black is drawn as segment, so that it changes every cell; the other fills tell of the cue."""
+
+    def sees_black_too(images):
+        return torch.where(images[:, 0] == 0, 0.5, sees_a_cue(images))
+
+    comparison = compare(sees_black_too, offset=2)
+    assert comparison.left_out == ("minimum",)
+    assert comparison.results["minimum"].disc_drawn.count > 100
+    plain = compare(sees_a_cue, offset=2, fills=("mean", "blur", "noise", "inpainted"))
+    assert plain.left_out == ()
+    np.testing.assert_array_equal(comparison.significant, plain.significant)
+    assert comparison.significant.any()
+    assert "every other fill changes the" in comparison.text
+    assert ". minimum is left out: the disc itself is drawn as segment in " in comparison.text
+
+
+def test_where_all_fills_are_drawn_none_is_left_out():
+    comparison = compare(lambda images: (images - torch.as_tensor(IMAGE)).abs().sum(1) - 0.01, fills=("minimum", 0.7))
+    assert all(result.disc_drawn for result in comparison.results.values())
+    assert comparison.left_out == ()
+
+
 def test_agreement_is_spearmans():
     comparison = compare(sees_a_cue, fills=("mean", 0.2, "noise"))
     assert list(comparison.results) == ["mean", "0.2", "noise"]
