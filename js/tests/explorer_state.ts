@@ -74,6 +74,7 @@ export function explorerState(): Record<string, unknown> {
     },
     _inspector: {},
     _influence: {},
+    _proposal: {},
     _scanned: { circleSize: 8, offset: 8, channel: -1 },
   };
 }

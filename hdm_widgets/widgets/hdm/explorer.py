@@ -320,7 +320,7 @@ class HDMExplorer(HDMTraits):
         # A closed widget may live on in the notebook's output history; its bytes need not.
         for name in ("_image", "_edges", "_truth", "_ignored", "_prediction"):
             self.set_trait(name, b"")
-        for name in ("_color_tables", "_map", "_inspector", "_influence"):
+        for name in ("_color_tables", "_map", "_inspector", "_influence", "_proposal"):
             self.set_trait(name, {})
 
     # -- changes of traits ------------------------------------------------------------------------
@@ -432,6 +432,7 @@ class HDMExplorer(HDMTraits):
             self._show_masks(result, asked)
         self._map = map_message(replace(update, result=result))
         self._show_influence()
+        self._propose(result, done=update.done == update.total)
         self.progress = update.done / update.total
         # A pinned cell is shown once it is measured, and again at the end: its rank may have changed.
         if self._inspector.get("pending"):

@@ -2,7 +2,7 @@ import { useId } from "../shared/unique";
 import { Controls } from "./controls";
 import { Inspector } from "./inspector";
 import { Progress } from "./progress";
-import { QuestionRow } from "./question";
+import { ProposedMeasure, QuestionRow } from "./question";
 import { Stage } from "./stage";
 import { Summary } from "./summary";
 import type { ViewState } from "./view_state";
@@ -12,6 +12,7 @@ export function Explorer({ view }: { view: ViewState }) {
   return (
     <section class="hdm hdm-explorer" aria-label="Hausdorff distance explorer">
       <QuestionRow view={view} />
+      <ProposedMeasure view={view} />
       <div class="hdm-main">
         <Stage view={view} helpId={help} />
         <Controls view={view} helpId={help} />
