@@ -110,7 +110,11 @@ class HDMExplorer(HDMTraits):
         see `hdm.HDMResult.for_object`; None for all objects. Another `explain_by` or `target` has all again.
     brush : list of int
         The region that is brushed on the stage, as its runs: row, first and past-the-last pixel of each. While there is
-        one, the map shows `influence`. See `region`.
+        one, the map shows `influence`.
+    region : numpy.ndarray, bool (H, W), or None
+        The same as a mask; None where nothing is brushed. Assigning one brushes it.
+    influence : numpy.ndarray, float64 (rows, cols), or None
+        Fraction of the brushed region's pixels that each disc flips, see `hdm.HDMResult.influence`.
     layers : list of str
         Of "picture", "edges", "map", "truth", "prediction": what the stage shows.
     status : {"idle", "running", "done", "cancelled", "error"}
@@ -127,6 +131,9 @@ class HDMExplorer(HDMTraits):
     most lie on top. On screen the image is lightened under it and shows through where little or nothing changes; a
     signed measure has two ranges of colors that meet at 0. Where the screen has more pixels than the image, the discs
     are round.
+
+    Where one speck or one object decides most Hausdorff distances, or all are nearly the same, a line on the screen says
+    so and offers another measure.
 
     When the cell that made an explorer runs again, the explorer is closed, unless a variable of the notebook still
     leads to it.

@@ -85,7 +85,8 @@ function ChosenObject({ view }: { view: ViewState }) {
 /** Another measure, where the present one shows little. */
 export function ProposedMeasure({ view }: { view: ViewState }) {
   const { gone, traits, set } = view.python;
-  const { measure, reason } = traits._proposal.value;
+  // A page without Python makes none.
+  const { measure, reason } = traits._proposal.value ?? {};
   const label = traits._measures.value.find(([name]) => name === measure)?.[1];
   if (!measure || !label) return null;
   return (
