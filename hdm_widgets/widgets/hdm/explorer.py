@@ -132,8 +132,8 @@ class HDMExplorer(HDMTraits):
     signed measure has two ranges of colors that meet at 0. Where the screen has more pixels than the image, the discs
     are round.
 
-    Where one speck or one object decides most Hausdorff distances, or all are nearly the same, a line on the screen says
-    so and offers another measure.
+    Where one speck or one object decides most Hausdorff distances, or all are nearly the same, a line on the screen
+    says so and offers another measure.
 
     When the cell that made an explorer runs again, the explorer is closed, unless a variable of the notebook still
     leads to it.
