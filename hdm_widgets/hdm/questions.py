@@ -163,11 +163,15 @@ class StoredMeasure:
             values[row, col] = found[patch]
         values[~self._settings.asked(result.grid)] = self._baseline
         approximation = result.approximation
-        return replace(
+        measured = replace(
             result, values=values, baseline=self._baseline, segment=self._compared.mask, settings=self._settings,
             approximation=approximation and approximation.in_another_measure(),
             noise=self._noise, ignored=self._compared.ignored, _classes=self._classes,
         )  # fmt: skip
+        if result.complete:
+            # The masks are the same: what is read of them once serves all measures.
+            vars(measured)["_flipped_pixels"] = result._flipped_pixels
+        return measured
 
 
 class AskedMasks:

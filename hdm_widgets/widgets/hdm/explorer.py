@@ -115,7 +115,11 @@ class HDMExplorer(ScanningExplorer):
         see `hdm.HDMResult.for_object`; None for all objects. Another `explain_by` or `target` has all again.
     brush : list of int
         The region that is brushed on the stage, as its runs: row, first and past-the-last pixel of each. While there is
-        one, the map shows `influence`. See `region`.
+        one, the map shows `influence`.
+    region : numpy.ndarray, bool (H, W), or None
+        The same as a mask; None where nothing is brushed. Assigning one brushes it.
+    influence : numpy.ndarray, float64 (rows, cols), or None
+        Fraction of the brushed region's pixels that each disc flips, see `hdm.HDMResult.influence`.
     layers : list of str
         Of "picture", "edges", "map", "truth", "prediction": what the stage shows.
     status : {"idle", "running", "done", "cancelled", "error"}
@@ -132,6 +136,9 @@ class HDMExplorer(ScanningExplorer):
     most lie on top. On screen the image is lightened under it and shows through where little or nothing changes; a
     signed measure has two ranges of colors that meet at 0. Where the screen has more pixels than the image, the discs
     are round.
+
+    Where one speck or one object decides most Hausdorff distances, or all are nearly the same, a line on the screen
+    says so and offers another measure.
 
     When the cell that made an explorer runs again, the explorer is closed, unless a variable of the notebook still
     leads to it.
@@ -351,7 +358,7 @@ class HDMExplorer(ScanningExplorer):
         # A closed widget may live on in the notebook's output history; its bytes need not.
         for name in ("_image", "_edges", "_truth", "_ignored", "_prediction"):
             self.set_trait(name, b"")
-        for name in ("_color_tables", "_map", "_inspector", "_influence", "_fill_panel"):
+        for name in ("_color_tables", "_map", "_inspector", "_influence", "_proposal", "_fill_panel"):
             self.set_trait(name, {})
 
     # -- changes of traits ------------------------------------------------------------------------
@@ -443,6 +450,7 @@ class HDMExplorer(ScanningExplorer):
             self._show_masks(result, asked)
         self._map = map_message(replace(update, result=result))
         self._show_influence()
+        self._propose(result, done=update.done == update.total)
         self.progress = update.done / update.total
         # A pinned cell is shown once it is measured, and again at the end: its rank may have changed.
         if self._inspector.get("pending"):

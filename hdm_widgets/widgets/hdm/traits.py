@@ -15,6 +15,7 @@ from hdm_widgets.hdm.fill_names import own_fill
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.messages import wire_channel
 from hdm_widgets.hdm.objects import check_pixel
+from hdm_widgets.hdm.proposals import MeasureProposal, propose_measure
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.widgets.hdm.brush import BrushTraits
@@ -68,6 +69,8 @@ class HDMTraits(BrushTraits, FillPanelTraits, Explorer, Part):
     _color_tables = traitlets.Dict().tag(sync=True)
     _map = traitlets.Dict().tag(**MESSAGE)
     _inspector = traitlets.Dict().tag(**MESSAGE)
+    # Another measure that would show more, and why; empty if there is none.
+    _proposal = traitlets.Dict().tag(**MESSAGE)
     # The settings of the scan that was started last: the screen knows by them that Python has received its own.
     _scanned = traitlets.Dict().tag(**MESSAGE)
 
@@ -178,6 +181,11 @@ class HDMTraits(BrushTraits, FillPanelTraits, Explorer, Part):
         if self._latest is None:
             return None
         return self._answers.of(self._latest.result, self._answers.own._replace(target=self.target))
+
+    def _propose(self, result: HDMResult, *, done: bool) -> None:
+        """Propose another measure than that of a result which has all its cells."""
+        proposal = propose_measure(result) if done else MeasureProposal()
+        self._proposal = {"measure": proposal.measure, "reason": proposal.reason} if proposal else {}
 
     def _try(self, asked: Question) -> Question:
         """Refuse a question that has no answer, with what was measured so far."""

@@ -122,6 +122,13 @@ export interface Influence {
   mass: WireNumber;
 }
 
+/** A measure that would show more than the present one. */
+export interface Proposal {
+  measure: string;
+  /** In words. */
+  reason: string;
+}
+
 /** What a scan is made with, as Python names it when it starts one. */
 export interface Settings {
   circleSize: number;
@@ -176,6 +183,8 @@ export interface Traits {
   _inspector: Inspection | Record<string, never>;
   /** Empty where nothing is brushed, or no pixel of what is brushed counts. */
   _influence: Influence | Record<string, never>;
+  /** Empty where there is none. */
+  _proposal: Proposal | Record<string, never>;
   _scanned: Settings | Record<string, never>;
   _fill_panel: Partial<FillPanel>;
   /** Whether the comparison of fills is of what the map shows. */
@@ -217,6 +226,7 @@ const NAMES = [
   "_map",
   "_inspector",
   "_influence",
+  "_proposal",
   "_scanned",
   "_fill_panel",
   "_has_significance",
