@@ -14,7 +14,10 @@ from string import Template
 from typing import Any
 
 import numpy as np
+import torch
 
+from hdm_widgets.hdm.answers import Answers
+from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.named_measures import measure_label
 from hdm_widgets.hdm.page_data import PageView, page_data
 from hdm_widgets.hdm.result import HDMResult
@@ -65,7 +68,13 @@ $facts
 
 
 def write_page(
-    path: str | os.PathLike[str], result: HDMResult, view: PageView, *, title: str | None = None, model_name: str = ""
+    path: str | os.PathLike[str],
+    result: HDMResult,
+    view: PageView,
+    answers: Answers | None = None,
+    *,
+    title: str | None = None,
+    model_name: str = "",
 ) -> None:
     """Write a scan to one HTML file.
 
@@ -76,6 +85,8 @@ def write_page(
         As it was scanned.
     view : PageView
         How the page looks when it is opened.
+    answers : Answers, optional
+        What the scan is asked; by default it has no other truth than its own.
     title : str, optional
     model_name : str
         What the model is called; may be empty.
@@ -90,10 +101,19 @@ def write_page(
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {os.fspath(target.parent)!r} to write {target.name!r} into")
-    target.write_text(page_html(result, view, title=title, model_name=model_name), encoding="utf-8", newline="\n")
+    target.write_text(
+        page_html(result, view, answers, title=title, model_name=model_name), encoding="utf-8", newline="\n"
+    )
 
 
-def page_html(result: HDMResult, view: PageView, *, title: str | None = None, model_name: str = "") -> str:
+def page_html(
+    result: HDMResult,
+    view: PageView,
+    answers: Answers | None = None,
+    *,
+    title: str | None = None,
+    model_name: str = "",
+) -> str:
     """The text of the file that `write_page` writes."""
     asked = result.settings.asked(result.grid)
     missing = int(np.count_nonzero(asked & ~result.measured))
@@ -101,7 +121,7 @@ def page_html(result: HDMResult, view: PageView, *, title: str | None = None, mo
         raise ValueError(
             f"{missing} of {np.count_nonzero(asked)} cells are not measured yet; a page shows a complete scan"
         )
-    data, chunks = packed(page_data(result, view))
+    data, chunks = packed(page_data(result, view, answers))
     script = _static("hdm_page.js").replace("</script", "<\\/script")
     script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return _PAGE.substitute(
@@ -128,9 +148,15 @@ def _facts(result: HDMResult, model_name: str) -> dict[str, str]:
     count = int(np.count_nonzero(result.measured))
     channels = len(result.image)
     discs = f"{count:,} of {grid.circle_size} px, {grid.offset} px from one to the next"
+    if grid.disc_shape != "disc":
+        discs = f"{discs}; {grid.disc_shape}s"
     if settings.channel != -1:
         chosen = settings.channel if isinstance(settings.channel, tuple) else (settings.channel,)
         discs += f", on channel {' and '.join(map(str, chosen))}"
+    fill = "by an apply_mask of its own"
+    if not settings.own_mask:
+        name = fill_text(settings.fill)
+        fill = dict(fill_choices(torch.from_numpy(result.image), settings, name))[name]
     unit = f" in {settings.unit}" if settings.unit else ""
     changes = settings.of_prediction or settings.distance == "flipped"
     other = "the mask without a disc" if changes else "the ground truth"
@@ -138,21 +164,12 @@ def _facts(result: HDMResult, model_name: str) -> dict[str, str]:
         "Model": model_name,
         "Image": f"{grid.height} x {grid.width} px, {channels} channel{'s' * (channels > 1)}",
         "Discs": discs,
-        "Fill": fill_text(settings.fill) if not settings.own_mask else "as an apply_mask of the scan's own draws it",
+        "Fill": fill,
         "Measured": f"{measure_label(settings.distance)}{unit} of each mask, compared with {other}",
         "Output": "" if result.reading is None else str(result.reading),
         "Computed": "" if result.plan is None else str(result.plan),
     }
     return {name: text for name, text in facts.items() if text}
-
-
-def fill_text(fill: object) -> str:
-    """What discs show, in words."""
-    if isinstance(fill, str):
-        known = {"minimum": "black", "mean": "the channel's mean", "blur": "the image, blurred"}
-        return known.get(fill, fill)
-    values = fill if isinstance(fill, tuple) else (fill,)
-    return ", ".join(f"{value:g}" for value in values)
 
 
 def packed(data: Any) -> tuple[Any, bytes]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from hdm_widgets._bitmasks import MaskPatch, bounding_box, patch_of
 from hdm_widgets._picture import Display, View
 from hdm_widgets._wire import bits, to_wire
+from hdm_widgets.hdm.answers import Answers, Question, outlined, told
 from hdm_widgets.hdm.circle_map import color_table
+from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.messages import (
     COLOR_MAPS,
     about_message,
     map_message,
-    measure_message,
     shown_display,
     wire_channel,
 )
-from hdm_widgets.hdm.named_measures import MeasureName, measure_label
 from hdm_widgets.hdm.plotting import canny
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
@@ -30,8 +30,6 @@ from hdm_widgets.metrics.spacing import PixelSpacing
 
 __all__ = ["PageView", "page_data"]
 
-# Measured on the raw output: the masks that a scan keeps do not give them.
-_OF_RAW_OUTPUT = ("rows", "custom")
 # What each answer has of its own; the rest of a map is the same in all.
 _PER_ANSWER = ("values", "one_empty", "noise", "baseline")
 # The longer side of what a page shows of the image.
@@ -49,14 +47,16 @@ class PageView:
     display : Display
     color_map : str
     color_maps : dict of str to bytes
-        The colors of all that are on offer.
+        The colors of all that are on offer besides the usual ones.
     result_type : str
     opacity : float
-    layers : tuple of str
+    layers : tuple of str, optional
+        By default the image, the map, and the outline of what is explained.
     cell : tuple of int or None
-    target : int or None
-    measure, explain_by : str or None
-        As scanned by default.
+    question : Question, optional
+        What is asked at first; by default what the scan itself answers.
+    brush : list of int
+        Runs of the brushed region.
     classes : list
         Number and name of each class on offer.
     seconds : float
@@ -68,16 +68,15 @@ class PageView:
     color_maps: dict[str, bytes] = field(default_factory=dict)
     result_type: str = "raw"
     opacity: float = 0.7
-    layers: tuple[str, ...] = ("picture", "map", "truth")
+    layers: tuple[str, ...] | None = None
     cell: tuple[int, int] | None = None
-    target: int | None = None
-    measure: str | None = None
-    explain_by: str | None = None
+    question: Question | None = None
+    brush: Sequence[int] = ()
     classes: Sequence[Sequence[int | str]] = ()
     seconds: float = 0.0
 
 
-def page_data(result: HDMResult, view: PageView) -> dict[str, Any]:
+def page_data(result: HDMResult, view: PageView, answers: Answers | None = None) -> dict[str, Any]:
     """Everything that the script of a page reads, in the form of `to_wire`.
 
     Parameters
@@ -85,118 +84,125 @@ def page_data(result: HDMResult, view: PageView) -> dict[str, Any]:
     result : HDMResult
         As it was scanned, complete.
     view : PageView
+    answers : Answers, optional
+        What the scan is asked; by default it has no other truth than its own.
 
     Returns
     -------
     dict
         "traits": the explorer's at the start, but for what follows from the question that is asked. "answers": one for
-        each class, measure, and mask that is compared with. "classes": the masks of each class. "image": what the stage
-        shows. "seen": what the model saw.
+        each class, measure, and mask that is compared with. "compared": these masks. "classes": the masks of each
+        class. "image": what the stage shows. "seen": what the model saw.
     """
-    shown = view.display.view(result.image)
     settings, spacing = result.settings, PixelSpacing.for_sides(result.settings.spacing)
-    measures = _measures(result)
+    if answers is None:
+        answers = Answers(settings, keep_outputs=result._masks is not None)
+    asked = view.question or answers.own
+    shown, fill = view.display.view(result.image), fill_text(settings.fill)
+    layers = ["picture", "map", *outlined([], asked)] if view.layers is None else list(view.layers)
     tables = {name: color_table(name).tobytes() for name in COLOR_MAPS} | view.color_maps
     if view.color_map not in tables:
         tables[view.color_map] = color_table(view.color_map).tobytes()
-    every = [result.for_class(number) for number in result.classes] or [result]
-    update = _update(result, view.seconds)
-    traits = {
+    scan = {
         "circle_size": result.circle_size,
         "offset": result.offset,
         "channel": wire_channel(settings.channel),
+        "fill": fill,
+        "shape": result.grid.disc_shape,
+    }
+    traits = {
+        **scan,
         "result_type": view.result_type,
         "color_map": view.color_map,
         "opacity": view.opacity,
         "cell": view.cell,
-        "layers": list(view.layers),
-        "target": settings.target if view.target is None else view.target,
+        "layers": layers,
+        "target": asked.target,
         "_classes": [list(each) for each in view.classes],
-        "measure": view.measure or settings.distance,
-        "explain_by": view.explain_by or settings.compared_with,
-        "_measures": [[name, measure_label(name), name in _OF_RAW_OUTPUT] for name in measures],
-        "_explained_by": _explained_by(result),
+        "measure": asked.measure,
+        "explain_by": asked.explain_by,
+        # One object needs other numbers than those that are stored.
+        "object": None,
+        "brush": list(view.brush),
+        "_measures": answers.measures,
+        "_explained_by": answers.explained_by,
+        "_fills": fill_choices(torch.from_numpy(result.image), settings, fill),
         "status": "done",
         "progress": 1.0,
         "error": "",
         "_about": about_message(result.image, result.segment, settings),
         "_edges": bits(canny(shown.levels(result.image).mean(axis=0))),
-        "_ignored": b"" if result.ignored is None else bits(result.ignored),
-        # By the names of color maps, which are no keys of a message.
-        "_color_tables": tables,
-        "_map": {name: value for name, value in map_message(update).items() if name not in _PER_ANSWER},
-        "_inspector": {},
-        "_fill_panel": {},
-        "_has_significance": False,
-        "_scanned": {
-            "circle_size": result.circle_size,
-            "offset": result.offset,
-            "channel": wire_channel(settings.channel),
-        },
+        "_map": {name: value for name, value in _map(result, view.seconds).items() if name not in _PER_ANSWER},
+        "_scanned": scan,
+    }
+    every = [result.for_class(number) for number in result.classes] or [result]
+    targets = [one.settings.target for one in every]
+    questions = [
+        question
+        for target in targets
+        for by in answers.explained_by
+        for measure, *_ in answers.measures
+        if _has_answer(answers, question := Question(str(measure), by, target))
+    ]
+    stored = {
+        "answers": [_answer(result, answers, question) for question in questions],
+        "compared": [_compared(one, answers, by) for one in every for by in answers.explained_by],
+        "classes": [_class_masks(one) for one in every],
+        "image": _pixels(shown.to_rgb(result.image)),
+        "seen": _seen(result, view.display),
+        "sides": (spacing.row, spacing.col),
+        "unit": spacing.unit,
     }
     return {
-        "traits": {
-            name: value if name == "_color_tables" else to_wire(value) for name, value in traits.items()
-        },
-        **to_wire(
-            {
-                "answers": [answer for one in every for answer in _answers(one, measures)],
-                "classes": [_class_masks(one) for one in every],
-                "image": _pixels(shown.to_rgb(result.image)),
-                "seen": _seen(result, view.display),
-                "sides": (spacing.row, spacing.col),
-                "unit": spacing.unit,
-            }
-        ),
-    }  # fmt: skip
+        # Names of traits and of color maps are no keys of a message.
+        "traits": {name: to_wire(value) for name, value in traits.items()} | {"_color_tables": tables},
+        **to_wire(stored),
+    }
 
 
-def _explained_by(result: HDMResult) -> list[str]:
-    scanned = result.settings.compared_with
-    return [scanned] if result._masks is None or scanned == "prediction" else ["truth", "prediction"]
+def _map(result: HDMResult, seconds: float = 0.0) -> dict[str, Any]:
+    """The map at the end of a scan."""
+    count = int(np.count_nonzero(result.measured))
+    return map_message(ScanUpdate(np.zeros((0, 2), np.intp), np.zeros(0), count, count, 1, seconds, result))
 
 
-def _measures(result: HDMResult) -> list[str]:
-    """The measures on offer."""
-    own = result.settings.distance
-    kept = result._masks is not None
-    names = [name for name in get_args(MeasureName) if name not in _OF_RAW_OUTPUT] if kept else []
-    return names if own in names else [*names, own]
+# -- Answers ---------------------------------------------------------------------------------------------
 
 
-def _answers(result: HDMResult, measures: list[str]) -> Iterator[dict[str, Any]]:
-    """What every question about one class is answered with."""
-    own = (result.settings.distance, result.settings.compared_with)
-    for by in _explained_by(result):
-        for name in measures:
-            asked = {"target": result.settings.target, "measure": name, "explain_by": by}
-            if (name, by) == own:
-                yield asked | _answer(result)
-            elif name not in _OF_RAW_OUTPUT:
-                # The scan's own truth, which `measure` keeps as it is.
-                segment: Literal["prediction"] | None = "prediction" if by != own[1] else None
-                try:
-                    measured = result.measure(cast(MeasureName, name), segment)
-                except ValueError as error:
-                    # A mask is empty under empty="raise".
-                    yield asked | {"error": str(error)}
-                else:
-                    yield asked | _answer(measured)
+def _has_answer(answers: Answers, question: Question) -> bool:
+    try:
+        answers.check(question)
+    except ValueError:
+        # A measure of the raw output, of something that was not scanned.
+        return False
+    return True
 
 
-def _answer(result: HDMResult) -> dict[str, Any]:
-    message = map_message(_update(result, 0.0))
-    return {
+def _answer(result: HDMResult, answers: Answers, question: Question) -> dict[str, Any]:
+    asked = {"target": question.target, "measure": question.measure, "explain_by": question.explain_by}
+    try:
+        answer = answers.of(result, question)
+    except ValueError as error:
+        # A mask is empty under empty="raise".
+        return asked | {"error": str(error)}
+    message = _map(answer)
+    return asked | {
         "error": None,
-        "about": measure_message(result.settings) | {"truth_empty": not result.segment.any()},
+        "about": told(answer.settings, question) | {"truth_empty": not answer.segment.any()},
         "map": {name: message[name] for name in _PER_ANSWER},
     }
 
 
-def _update(result: HDMResult, seconds: float) -> ScanUpdate:
-    """The end of a scan."""
-    count = int(np.count_nonzero(result.measured))
-    return ScanUpdate(np.zeros((0, 2), np.intp), np.zeros(0), count, count, 1, seconds, result)
+def _compared(result: HDMResult, answers: Answers, explain_by: str) -> dict[str, Any]:
+    """The truth and the ignored pixels that the stage shows, of the scan's result for one class."""
+    explained = answers.truth(result, answers.own._replace(target=result.settings.target, explain_by=explain_by))
+    truth = result.segment if explained.of_prediction else explained.mask
+    return {
+        "target": result.settings.target,
+        "explain_by": explain_by,
+        "truth": b"" if result.settings.of_prediction else bits(truth),
+        "ignored": b"" if explained.ignored is None else bits(explained.ignored),
+    }
 
 
 # -- Masks -----------------------------------------------------------------------------------------------
@@ -204,10 +210,8 @@ def _update(result: HDMResult, seconds: float) -> ScanUpdate:
 
 def _class_masks(result: HDMResult) -> dict[str, Any]:
     """The masks of one class, as the pixels that each disc flips."""
-    truth = b"" if result.settings.of_prediction else bits(result.segment)
     found: dict[str, Any] = {
         "target": result.settings.target,
-        "truth": truth,
         "prediction": bits(result.baseline_mask),
         "masks": None,
     }

@@ -116,7 +116,6 @@ class ResultFiles:
             color_map=name,
             color_maps={name: color_table(color_map).tobytes()},
             result_type=ResultType(result_type).value,
-            layers=("picture", "map", "prediction" if result.settings.of_prediction else "truth"),
             classes=named_classes(result.classes, names),
         )
         write_page(path, result, view, title=title, model_name=model_name)

@@ -2,7 +2,13 @@
 import { options } from "preact";
 import { beforeEach, describe, expect, it } from "vitest";
 import { Explorer } from "../src/hdm/explorer";
-import { type Inspection, type MapMessage, pythonState, type Traits } from "../src/hdm/python_state";
+import {
+  type Influence,
+  type Inspection,
+  type MapMessage,
+  pythonState,
+  type Traits,
+} from "../src/hdm/python_state";
 import { viewState } from "../src/hdm/view_state";
 import { type PageData, revived } from "../src/page/data";
 import { pngFile } from "../src/page/images";
@@ -10,6 +16,7 @@ import { FlippedMasks } from "../src/page/masks";
 import { PageModel } from "../src/page/model";
 import { hausdorffPair } from "../src/page/pair";
 import { bytes, number, unpackBits } from "../src/shared/codec";
+import type { ResultType } from "../src/shared/paint";
 import { show } from "../src/shared/show";
 import {
   choose,
@@ -25,7 +32,13 @@ import scans from "./page_scans.txt?raw";
 
 type Expected = Omit<Inspection, "image"> & { image?: string; mask?: string };
 
+interface Brushed {
+  runs: number[];
+  classes: { target: number | null; values: string; mass: Partial<Record<ResultType, number>> }[];
+}
+
 interface Page {
+  brushed?: Brushed;
   data: unknown;
   bytes: string;
   expected: Expected[];
@@ -106,6 +119,27 @@ describe.each(pages)("a page of a scan: %s", (name, { expected }) => {
       }
     }
   });
+});
+
+const brushedPages = pages.flatMap(([name, { brushed }]) => (brushed ? [[name, brushed] as const] : []));
+
+it.each(brushedPages)("a brushed region of a scan: %s", (name, { runs, classes }) => {
+  const model = new PageModel(read(name));
+  change(model, "brush", runs);
+  for (const { target, values, mass } of classes) {
+    change(model, "target", target);
+    for (const type of ["raw", "better", "worse"] as const) {
+      change(model, "result_type", type);
+      const fraction = mass[type];
+      const found = model.get("_influence") as Influence;
+      expect(bytes(found.values.view)).toEqual(decoded(values));
+      // Values below 0 and infinite ones have no mass.
+      if (fraction === undefined) expect(found.mass).toBeNull();
+      else expect(number(found.mass) || 0).toBeCloseTo(fraction, 12);
+    }
+  }
+  change(model, "brush", []);
+  expect(model.get("_influence")).toEqual({});
 });
 
 function apart(pair: [[number, number], [number, number]] | null | undefined, { sides }: PageData): number {

@@ -48,7 +48,7 @@ def page(browser: Browser, result: hdm.HDMResult, tmp_path_factory: pytest.TempP
     page = context.new_page()
     said: list[str] = []
     asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url.split(":")[0]))
     page.route(re.compile("^(https?|wss?):"), lambda route: route.abort())
@@ -169,6 +169,24 @@ def test_colors_and_result_types_switch(explorer: Explorer) -> None:
     explorer.await_repaint(magma)
     explorer.choose("Raw distance")
     explorer.choose("Blues")
+    explorer.await_painted(before)
+
+
+def test_brushing_shows_which_discs_change_the_mask_there(explorer: Explorer, result: hdm.HDMResult) -> None:
+    explorer.page.mouse.move(0, 0)
+    before = explorer.painted()
+    explorer.choose("Brush")
+    for cell in ((2, 2), (3, 4)):
+        explorer.stage.click(position=explorer.place(cell, CIRCLE, OFFSET, SIDE))
+    explorer.await_repaint(before)
+    # The numbers are tested in js/tests/page_model.test.tsx.
+    tip = explorer.stage.locator(".hdm-tip")
+    point(explorer, (3, 3))
+    expect(tip).to_contain_text("of the brushed area")
+    explorer.stage.focus()
+    explorer.page.keyboard.press("Escape")
+    explorer.choose("Pin")
+    explorer.page.mouse.move(0, 0)
     explorer.await_painted(before)
 
 

@@ -20,6 +20,7 @@ from hdm_widgets._wire import to_wire
 from hdm_widgets.hdm.messages import inspect_cell
 from hdm_widgets.hdm.page import packed
 from hdm_widgets.hdm.page_data import PageView, page_data
+from hdm_widgets.widgets.hdm.brush import from_runs
 
 FILE = Path(__file__).parents[2] / "js/tests/page_scans.txt"
 SHAPE = (10, 14)
@@ -88,6 +89,8 @@ SCANS = {
     "its own discs": lambda: explain(bright, 3, truth(), Striped),
     "classes": lambda: explain(three_classes, 2, labels(), target="all", channel=1, distance="iou"),
     "no masks": lambda: explain(bright, 1, truth(), keep_outputs=False),
+    "squares of noise": lambda: explain(bright, 3, truth(), shape="square", fill="noise", distance="flipped"),
+    "inpainted discs": lambda: explain(bright, 1, truth(), fill="inpainted"),
     "lost masks": lambda: explain(lost, 1, truth(), empty="inf"),
 }
 
@@ -115,6 +118,27 @@ def expected(result, data):
     return found
 
 
+RUNS = [1, 2, 9, 2, 2, 9, 3, 2, 7, 8, 0, 14]
+
+
+def brushed(result, data):
+    """What the discs change on a region, of each class, and the fraction of each kind of map that lies on it."""
+    region = from_runs(RUNS, *SHAPE)
+    found = []
+    for target in dict.fromkeys(answer["target"] for answer in data["answers"]):
+        one = result.for_class(target) if result.classes else result
+        values = one.influence(region).astype(np.float32)
+        # Values below 0 and infinite ones have no mass.
+        kinds = [kind for kind in hdm.ResultType if not one.settings.info.signed or kind is not hdm.RAW]
+        mass = {
+            kind.value: one.relevance_mass_accuracy(region, kind)
+            for kind in kinds
+            if not np.isinf(one.distances(kind)).any()
+        }
+        found.append({"target": target, "values": text(values.tobytes()), "mass": mass})
+    return {"runs": RUNS, "classes": found}
+
+
 def text(content):
     return base64.b64encode(content).decode()
 
@@ -135,6 +159,8 @@ def contents():
         data["traits"]["_color_tables"] = {}
         stored, block = packed(data)
         pages[name] = {"data": stored, "bytes": text(block), "expected": expected(result, data)}
+        if result._masks is not None:
+            pages[name]["brushed"] = brushed(result, data)
     return pages
 
 

@@ -67,7 +67,8 @@ def test_a_page_says_what_was_scanned(results, page):
     assert "Small network drew a new mask" in read.texts["p"]
     facts = html.unescape(re.sub(r"<[^>]+>", " ", read.text[read.text.index("<dl>") : read.text.index("</dl>")]))
     for fact in (
-        "Model  Small network", "10 x 14 px, 1 channel", "12 of 4 px, 3 px from one to the next", "Fill  black",
+        "Model  Small network", "10 x 14 px, 1 channel", "12 of 4 px, 3 px from one to the next",
+        "Fill  black (as published)",
         "Hausdorff distance in px of each mask, compared with the ground truth", str(results["plain"].reading),
     ):  # fmt: skip
         assert fact in facts

@@ -6,16 +6,21 @@ from gate import BEFORE, SECONDS, Gate, first
 from on_screen import OnScreen, decoded
 from page_file import PageFile
 
+from hdm_widgets.widgets.hdm.brush import BrushTraits
 from hdm_widgets.widgets.hdm.traits import HDMTraits
 
 IMAGE = np.full((2, 24, 32), 0.2, np.float32)
 IMAGE[:, 6:16, 8:20] = 0.8
 TRUTH = np.zeros((24, 32), np.uint8)
 TRUTH[8:18, 10:20] = 1
+IGNORED = np.zeros((24, 32), bool)
+IGNORED[:9, 12:] = True
+# The second says nothing of some pixels.
+ANNOTATORS = {"ann": TRUTH, "bob": np.ma.masked_array(TRUTH[::-1], IGNORED)}
 # Made in the browser of what else is stored.
-DERIVED = {"_image", "_truth", "_prediction"}
+DERIVED = {"_image", "_truth", "_prediction", "_ignored", "_inspector", "_influence"}
 # What a question changes.
-ANSWERED = {"_map", "_about", "_inspector"}
+ANSWERED = {"_map", "_about"}
 
 
 def two_classes(images):
@@ -44,21 +49,21 @@ def test_a_page_begins_as_the_explorer_is(explore_hdm, tmp_path, model, options)
     page, screen = written(explorer, tmp_path), OnScreen(explorer)
     assert page.texts["h1"] == "As it was"
     traits = page.data["traits"]
-    assert set(traits) == set(HDMTraits.class_own_traits(sync=True)) - DERIVED
+    assert set(traits) == {*HDMTraits.class_own_traits(sync=True), *BrushTraits.class_own_traits(sync=True)} - DERIVED
     for name in set(traits) - ANSWERED:
         np.testing.assert_equal(decoded(traits[name]), screen[name], name)
 
 
 @pytest.mark.parametrize(
-    ("model", "options"),
-    [(first, {"ignore": 1 - TRUTH[::-1] > 1}), (two_classes, {"target": "all"})],
-    ids=["one class", "all classes"],
+    ("model", "truth", "options"),
+    [(first, TRUTH, {"ignore": IGNORED}), (two_classes, TRUTH, {"target": "all"}), (first, ANNOTATORS, {})],
+    ids=["one class", "all classes", "two annotators"],
 )
-def test_a_page_answers_what_the_explorer_answers(explore_hdm, tmp_path, model, options):
-    explorer = explore_hdm(model, IMAGE, TRUTH, circle_size=6, offset=4, **options)
+def test_a_page_answers_what_the_explorer_answers(explore_hdm, tmp_path, model, truth, options):
+    explorer = explore_hdm(model, IMAGE, truth, circle_size=6, offset=4, **options)
     assert explorer.wait(SECONDS)
     data, screen = written(explorer, tmp_path).data, OnScreen(explorer)
-    assert len(data["answers"]) == 14 * (len(explorer.result.classes) or 1)
+    assert len(data["answers"]) == 7 * len(explorer._explained_by) * (len(explorer.result.classes) or 1)
     for answer in data["answers"]:
         explorer.target, explorer.measure, explorer.explain_by = (
             answer["target"], answer["measure"], answer["explainBy"],
@@ -66,7 +71,10 @@ def test_a_page_answers_what_the_explorer_answers(explore_hdm, tmp_path, model, 
         for name, part in (("_map", "map"), ("_about", "about")):
             np.testing.assert_equal({**data["traits"][name], **answer[part]}, screen[name], str(answer))
         (masks,) = (one for one in data["classes"] if one["target"] == answer["target"])
-        assert (masks["truth"], masks["prediction"]) == (screen["_truth"], screen["_prediction"])
+        assert masks["prediction"] == screen["_prediction"]
+        question = answer["target"], answer["explainBy"]
+        (compared,) = (one for one in data["compared"] if (one["target"], one["explainBy"]) == question)
+        assert (compared["truth"], compared["ignored"]) == (screen["_truth"], screen["_ignored"])
 
 
 def test_a_page_names_the_model_and_the_time(explore_hdm, tmp_path):

@@ -308,6 +308,8 @@ class HDMExplorer(ScanningExplorer):
     def to_html(self, path: str | os.PathLike[str], *, title: str | None = None) -> None:
         """Write a page that shows the finished scan as it is on screen, without Python and without a network.
 
+        The page explains all objects of the truth and of the prediction, not one alone.
+
         Parameters
         ----------
         path : path-like
@@ -340,13 +342,12 @@ class HDMExplorer(ScanningExplorer):
                 opacity=self.opacity,
                 layers=tuple(self.layers),
                 cell=self.cell,
-                target=self.target,
-                measure=self.measure,
-                explain_by=self.explain_by,
+                question=self._asked()._replace(object=None),
+                brush=self.brush,
                 classes=self._classes,
                 seconds=latest.seconds,
             )
-        write_page(path, latest.result, view, title=title, model_name=source.model_name)
+        write_page(path, latest.result, view, self._answers, title=title, model_name=source.model_name)
 
     def _end(self) -> None:
         with self._publishing:

@@ -9,6 +9,9 @@ export function FixedSettings({ view }: { view: ViewState }) {
     ["Circle size", `${traits.circle_size.value} px`],
     ["Offset", `${traits.offset.value} px`],
   ];
+  const fill = traits._fills.value.find(([name]) => name === traits.fill.value);
+  if (fill) facts.push(["Fill", fill[1]]);
+  if (traits.shape.value === "square") facts.push(["Shape", "square"]);
   if (channels > 1) facts.push(["Channel", channelName(traits.channel.value, channels)]);
   return (
     <dl class="hdm-fixed">

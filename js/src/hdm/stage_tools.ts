@@ -101,7 +101,8 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
   };
   const objects = computed(() => {
     const named = traits._measures.value.find(([name]) => name === traits.measure.value);
-    return available.value && !named?.[2];
+    // Of one object, a page without Python has no values.
+    return available.value && !python.oneScan && !named?.[2];
   });
   const tools: StageTools = {
     tool,

@@ -31,9 +31,16 @@ export interface StoredMasks {
   flips: DataView;
 }
 
+/** What the masks of a class are compared with, as the stage shows it. */
+export interface Compared {
+  target: number | null;
+  explainBy: string;
+  truth: DataView;
+  ignored: DataView;
+}
+
 export interface ClassMasks {
   target: number | null;
-  truth: DataView;
   prediction: DataView;
   /** Null if the scan kept none. */
   masks: StoredMasks | null;
@@ -50,11 +57,21 @@ export interface Answer {
 }
 
 /** Traits that follow from the question that is asked, and from the data. */
-type Derived = "_image" | "_truth" | "_prediction";
+type Derived =
+  | "_image"
+  | "_truth"
+  | "_prediction"
+  | "_ignored"
+  | "_inspector"
+  | "_influence"
+  | "_proposal"
+  | "_fill_panel"
+  | "_has_significance";
 
 export interface PageData {
   traits: Omit<Traits, Derived>;
   answers: Answer[];
+  compared: Compared[];
   classes: ClassMasks[];
   image: StoredPixels;
   seen: Seen | null;

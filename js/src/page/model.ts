@@ -1,10 +1,12 @@
 // The model behind a page: it answers from what the page has inside, as Python does from a scan.
 import { batch } from "@preact/signals";
 import type { Inspection, MapMessage, Prediction, Traits } from "../hdm/python_state";
+import { fromRuns } from "../hdm/region";
 import { doubles, ints, number, packBits, unpackBits } from "../shared/codec";
 import type { Grid } from "../shared/geometry";
+import { paintingOrder, relative, topmostCells } from "../shared/paint";
 import type { Model } from "../shared/traits";
-import type { Answer, ClassMasks, PageData } from "./data";
+import type { Answer, ClassMasks, Compared, PageData } from "./data";
 import { pngFile, SeenImages, unpacked } from "./images";
 import { FlippedMasks } from "./masks";
 import { hausdorffPair } from "./pair";
@@ -32,15 +34,24 @@ export class PageModel implements Model<Traits> {
   /** What was answered last. */
   private answered: Answer;
   private shown: Shown;
-  private ignored: Uint8Array | null;
 
   constructor(private data: PageData) {
     const stage = unpacked(data.image);
     const { traits } = data;
     const nothing = new DataView(new ArrayBuffer(0));
-    this.state = { ...traits, _image: pngFile(stage), _truth: nothing, _prediction: nothing };
+    this.state = {
+      ...traits,
+      _image: pngFile(stage),
+      _truth: nothing,
+      _prediction: nothing,
+      _ignored: nothing,
+      _inspector: {},
+      _influence: {},
+      _proposal: {},
+      _fill_panel: {},
+      _has_significance: false,
+    };
     this.seen = data.seen && new SeenImages(data.seen, stage);
-    this.ignored = traits._ignored.byteLength ? this.unpack(traits._ignored) : null;
     this.answered = this.find() as Answer;
     this.shown = this.ofClass();
     this.show();
@@ -62,6 +73,7 @@ export class PageModel implements Model<Traits> {
     batch(() => {
       if (changed.some((name) => QUESTION.includes(name))) this.answer();
       else if (changed.includes("cell")) this.inspect();
+      if (changed.includes("brush") || changed.includes("result_type")) this.influence();
     });
   }
 
@@ -112,6 +124,18 @@ export class PageModel implements Model<Traits> {
     this.show();
   }
 
+  private compared(explainBy: string): Compared {
+    const { target } = this.answered;
+    return this.data.compared.find((one) => one.target === target && one.explainBy === explainBy) as Compared;
+  }
+
+  /** A mask without pixels that do not count. */
+  private counted(mask: Uint8Array, ignored: DataView): Uint8Array {
+    if (!ignored.byteLength) return mask;
+    const not = this.unpack(ignored);
+    return mask.map((one, pixel) => (not[pixel] ? 0 : one));
+  }
+
   private ofClass(): Shown {
     const { target } = this.answered;
     const stored = this.data.classes.find((one) => one.target === target) as ClassMasks;
@@ -121,13 +145,52 @@ export class PageModel implements Model<Traits> {
   }
 
   private show() {
-    const { stored } = this.shown;
+    const { truth, ignored } = this.compared(this.answered.explainBy);
     const map = { ...this.state._map, ...this.answered.map } as MapMessage;
     this.put("_about", { ...this.state._about, ...this.answered.about });
-    this.put("_prediction", stored.prediction);
-    this.put("_truth", stored.truth);
+    this.put("_prediction", this.shown.stored.prediction);
+    this.put("_truth", truth);
+    this.put("_ignored", ignored);
     this.put("_map", map);
+    this.influence();
     this.inspect();
+  }
+
+  /** What each disc changes on the brushed region, as `widgets/hdm/brush.py` tells it. */
+  private influence() {
+    const { brush, _about: about, _explained_by } = this.state;
+    const region = brush.length ? fromRuns(brush, about) : null;
+    // Pixels that the scan ignores, whatever is compared.
+    const counted = region && this.counted(region, this.compared(_explained_by[0]).ignored);
+    const fractions = counted?.includes(1) ? this.shown.masks?.influence(counted) : null;
+    if (!region || !fractions) {
+      this.put("_influence", {});
+      return;
+    }
+    const { shape } = (this.state._map as MapMessage).values;
+    const view = new DataView(Float32Array.from(fractions).buffer);
+    this.put("_influence", { values: { view, dtype: "float32", shape }, mass: this.mass(region) });
+  }
+
+  /** The fraction of the map's sum that lies on a region; null where values below 0 have none. */
+  private mass(region: Uint8Array): number | null {
+    const { _about: about, result_type: chosen, circle_size: circleSize, offset } = this.state;
+    // A page compares no fills.
+    const type = chosen === "significant" ? "raw" : chosen;
+    if (about.signed && type === "raw") return null;
+    const map = this.state._map as MapMessage;
+    const raw = doubles(map.values);
+    const measured = unpackBits(map.measured, raw.length);
+    const drawn = raw.map((value, cell) => (measured[cell] ? value : Number.NaN));
+    const values = relative(drawn, number(map.baseline), type, about.signed);
+    const grid: Grid = { height: about.height, width: about.width, circleSize, offset };
+    let [total, inside] = [0, 0];
+    topmostCells(paintingOrder(values), grid, ints(map.disc), about).forEach((cell, pixel) => {
+      if (cell < 0) return;
+      total += values[cell];
+      if (region[pixel]) inside += values[cell];
+    });
+    return total && Number.isFinite(total) ? inside / total : null;
   }
 
   private inspect() {
@@ -165,20 +228,17 @@ export class PageModel implements Model<Traits> {
 
   /** The mask of a cell against what it is compared with; null if masks are not kept. */
   private predicted(at: number): Prediction | null {
-    const { stored, prediction, masks } = this.shown;
-    const mask = masks?.mask(at);
-    if (!mask) return null;
+    const { prediction, masks } = this.shown;
+    const drawn = masks?.mask(at);
+    if (!drawn) return null;
     const about = this.state._about;
-    const other = about.comparedWith === "prediction" ? prediction.slice() : this.unpack(stored.truth);
-    for (const one of this.ignored ? [mask, other] : []) {
-      one.forEach((_, pixel) => {
-        if (this.ignored?.[pixel]) one[pixel] = 0;
-      });
-    }
+    const { truth, ignored, explainBy } = this.compared(this.answered.explainBy);
+    const mask = this.counted(drawn, ignored);
+    const other = this.counted(explainBy === "prediction" ? prediction : this.unpack(truth), ignored);
     let [both, either] = [0, 0];
-    mask.forEach((drawn, pixel) => {
-      both += drawn & other[pixel];
-      either += drawn | other[pixel];
+    mask.forEach((one, pixel) => {
+      both += one & other[pixel];
+      either += one | other[pixel];
     });
     const paired = !OF_AREAS.includes(about.measure);
     const found = paired ? hausdorffPair(mask, other, about, this.data.sides) : null;
@@ -190,11 +250,5 @@ export class PageModel implements Model<Traits> {
       from: found?.from ?? null,
       distance: found && found.distance * this.data.unit,
     };
-  }
-
-  /** The fraction of a region's pixels (one byte each) that each disc flips; null without masks or pixels that count. */
-  influence(region: Uint8Array): Float64Array | null {
-    const counted = region.map((one, pixel) => (one && !this.ignored?.[pixel] ? 1 : 0));
-    return counted.includes(1) ? (this.shown.masks?.influence(counted) ?? null) : null;
   }
 }
