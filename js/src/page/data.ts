@@ -66,6 +66,7 @@ type Derived =
   | "_influence"
   | "_proposal"
   | "_fill_panel"
+  | "_disc_drawn"
   | "_has_significance";
 
 export interface PageData {

@@ -49,6 +49,7 @@ export class PageModel implements Model<Traits> {
       _influence: {},
       _proposal: {},
       _fill_panel: {},
+      _disc_drawn: {},
       _has_significance: false,
     };
     this.seen = data.seen && new SeenImages(data.seen, stage);
