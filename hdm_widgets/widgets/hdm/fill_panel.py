@@ -156,7 +156,6 @@ class FillPanel:
                 {
                     "fill": fill_text(result.settings.fill),
                     "map": map_message(whole_update(result)),
-                    "drawn": result.disc_drawn.count if result.disc_drawn else 0,
                 }
                 for result in comparison.results.values()
             ],

@@ -132,7 +132,6 @@ function Found({ view, panel }: Props & { panel: Message }) {
       </div>
       <div class="hdm-verdict">
         <Sentence text={panel.text} />
-        <Drawn view={view} panel={panel} />
         {traits._has_significance.value ? (
           <button
             type="button"
@@ -147,21 +146,6 @@ function Found({ view, panel }: Props & { panel: Message }) {
         )}
       </div>
     </div>
-  );
-}
-
-/** The fills with which the model draws the disc itself. */
-function Drawn({ view, panel }: Props & { panel: Message }) {
-  const drawn = panel.fills.filter((one) => one.drawn > 0);
-  if (!drawn.length) return null;
-  const texts = drawn.map(
-    (one) => `${labelOf(view, one.fill)} (${count(one.drawn)} of ${count(panel.of)} cells)`,
-  );
-  return (
-    <p>
-      The model draws the disc itself as segment with {texts.join(", ")}:{" "}
-      {drawn.length > 1 ? "these maps show" : "this map shows"} the disc, not the image.
-    </p>
   );
 }
 

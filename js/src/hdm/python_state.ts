@@ -80,8 +80,7 @@ export interface FillPanel {
   done: number;
   total: number;
   secondsLeft: number | null;
-  /** `drawn`: cells in which the model draws the disc itself as segment. */
-  fills: { fill: string; map: MapMessage; drawn: number }[];
+  fills: { fill: string; map: MapMessage }[];
   /** Two fills, their rank correlation, and its interval. */
   agreement: [string, string, WireNumber, WireNumber, WireNumber][];
   text: string;
