@@ -135,10 +135,10 @@ class FillComparison:
         -------
         numpy.ndarray of matplotlib.axes.Axes
         """
-        return draw_all(self._panels(), figure)
+        return draw_all(self._panels(), figure, heading=self.text)
 
     def _repr_png_(self) -> bytes:
-        return png(self._panels())
+        return png(self._panels(), self.text)
 
     def _panels(self) -> list[Panel]:
         results = list(self.results.values())
