@@ -111,10 +111,12 @@ def compare_fills(
     >>> import torch
     >>> from hdm_widgets import hdm
     >>> image = 0.2 * torch.rand(1, 24, 24, generator=torch.Generator().manual_seed(0))
-    >>> image[:, 8:12, 8:12] = 1
-    >>> comparison = hdm.compare_fills(lambda images: images[:, 0], image, image[0] > 0.5, 5, 4, progress=False)
-    >>> comparison.significant.sum(), comparison.noise_floor
-    (np.int64(5), 0.0)
+    >>> image[:, 10:12, 10:12] = 1
+    >>> def sees_a_cue(images):
+    ...     return images[:, 0, 10:12, 10:12].mean((1, 2), keepdim=True).expand(-1, 24, 24)
+    >>> comparison = hdm.compare_fills(sees_a_cue, image, torch.ones(24, 24), 8, 3, progress=False)
+    >>> int(comparison.significant.sum()), comparison.noise_floor
+    (3, 0.0)
     """
     named = _named(fills)
     if not is_whole(repeats) or repeats < 2:
