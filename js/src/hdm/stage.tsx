@@ -195,14 +195,14 @@ const DARK_EDGES = 0xff36302a;
 function EdgesLayer({ view, on }: { view: ViewState; on: boolean }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { traits } = view.python;
+  // As in the authors' figure, where edges lie over the map on white.
+  const lightened = useComputed(() => traits.layers.value.includes("map") && traits.opacity.value > 0);
   useSignalEffect(() => {
     const about = traits._about.value;
     const size = maskSize(about);
     const mask = resized(unpackBits(traits._edges.value, about.height * about.width), about, size, true);
     const pixels = new Uint32Array(mask.length);
-    // As in the authors' figure, where edges lie over the map on white.
-    const lightened = traits.layers.value.includes("map") && traits.opacity.value > 0;
-    const color = lightened ? DARK_EDGES : LIGHT_EDGES;
+    const color = lightened.value ? DARK_EDGES : LIGHT_EDGES;
     for (let i = 0; i < mask.length; i++) if (mask[i]) pixels[i] = color;
     if (canvas.current) putPixels(canvas.current, pixels, size);
   });
