@@ -11,6 +11,7 @@ from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.chance import RankCorrelation
 from hdm_widgets.hdm.circle_map import BETTER_ONLY, RAW, WORSE_ONLY, ResultType
 from hdm_widgets.hdm.compare_fills import compare_fills
+from hdm_widgets.hdm.disc_drawn import DiscDrawn
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_comparison import FillComparison
 from hdm_widgets.hdm.grid import Grid
@@ -28,6 +29,7 @@ __all__ = [
     "RAW",
     "WORSE_ONLY",
     "Approximation",
+    "DiscDrawn",
     "FillComparison",
     "Grid",
     "HDMResult",

@@ -103,16 +103,17 @@ def compare_fills(
     -----
     The cost is that of `len(fills) + repeats` scans, nine by default.
 
-    **What counts as chance.** In the repeats nothing is the same but the discs' places (up to half an offset), and a
+    **What counts as chance.** In the repeats nothing is the same but the discs' places, up to half an offset, and a
     model to which no place means anything changes its mask in each of them independently. The noise floor is the
     largest change to one side, common to all scans, that such a model would show; see `FillComparison.noise_floor`. A
-    disc is significant if every fill and every repeat changes the distance to the same side by more. Of the significant
-    discs, 5 % are expected to be chance; on a model that ignores its input, or whose answer has nothing to do with the
-    place of a disc, there is mostly none at all.
+    disc is significant if every repeat, and every fill but those whose discs are drawn as segment themselves, changes
+    the distance to the same side by more. Of the significant discs, 5 % are expected to be chance; on a model that
+    ignores its input, or whose answer has nothing to do with the place of a disc, there is mostly none at all.
 
     **Limits.** A change that most discs make equally is no evidence for any place, and counts as chance. So does an
-    effect that a fill does not show: a network that sees only black, and not noise, has no significant disc. What is
-    significant is that the place matters, under all these fills; they may still have in common that each of them hides
+    effect that a fill does not show: a network that sees only black, and not noise, has no significant disc; nor has a
+    place where a fill shows what was there anyway, as inpainting does inside an even area. Choose `fills` accordingly.
+    What is significant is that the place matters under all these fills: they may still have in common that each hides
     something and puts something unusual in its place.
 
     Examples

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 import numpy as np
 import torch
 from matplotlib import colormaps
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.colors import Colormap, ListedColormap
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from hdm_widgets._validation import image_size, takes_options
-from hdm_widgets.hdm.circle_map import RAW, ResultType, painted_values
+from hdm_widgets.hdm.circle_map import RAW, ResultType, change_from_baseline, finite_limits
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
-from hdm_widgets.hdm.plotting import Panel, draw_in_a_row, panel_of, png
+from hdm_widgets.hdm.plotting import Panel, draw, draw_all, panel_of, png
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.result_file import read_results, write_results
 from hdm_widgets.hdm.scan import PreparedScan
@@ -201,45 +201,44 @@ class ModelComparison:
         """
         panels = self._panels(ResultType(result_type), color_map)
         if axes is None:
-            return draw_in_a_row(panels)
+            return draw_all(panels, across=len(panels))
         given = np.asarray(axes, dtype=object).ravel()
         if len(given) != len(panels):
             raise ValueError(f"axes must be {len(panels)}: one for each model, and one for the difference")
-        return draw_in_a_row(panels, axes=given)
+        for ax, panel in zip(given, panels, strict=True):
+            draw(ax, panel)
+        return given
 
     def _panels(self, kind: ResultType, color_map: str | Colormap | None = None) -> list[Panel]:
-        maps = {name: one.painted_values(kind, order="change") for name, one in self.results.items()}
-        shown = np.concatenate([one.distances(kind)[one.measured] for one in self.results.values()])
-        finite = shown[np.isfinite(shown)]
-        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        low, high = finite_limits(np.concatenate([one.distances(kind)[one.measured] for one in self.results.values()]))
         panels = []
         for name, one in self.results.items():
             panel = panel_of(one, kind, color_map)
-            colors = _colored(maps[name], panel.color_map, low, high)
-            panels.append(replace(panel, title=f"{name}: {panel.title[0].lower()}{panel.title[1:]}",
-                                        image=colors, low=low, high=high))  # fmt: skip
+            title = f"{name}: {panel.title[0].lower()}{panel.title[1:]}"
+            change = change_from_baseline(panel.values, one.baseline, kind)
+            panels.append(replace(panel, title=title, limits=(low, high), change=change))
         first, second = self.names[:2]
         difference = self.between(first, second, kind)
-        result = self.results[second]
-        painted = painted_values(difference, result.measured, result.grid, np.abs(difference))
-        largest = np.abs(difference[np.isfinite(difference)]).max(initial=0.0)
-        unit = f" ({result.settings.unit})" if result.settings.unit else ""
+        largest = float(np.abs(difference[np.isfinite(difference)]).max(initial=0.0))
+        unit = f" ({panels[1].settings.unit})" if panels[1].settings.unit else ""
         panels.append(
             replace(
                 panels[1],
                 title=f"{second} less {first}",
-                image=_colored(painted, DIVERGING, -largest, largest),
-                covered=~np.isnan(painted),
-                color_map=DIVERGING,
-                low=-float(largest),
-                high=float(largest),
+                values=difference,
+                shown=~np.isnan(difference),
+                # Where nothing differs, everything has the color of the middle.
+                color_map=DIVERGING if largest else ListedColormap([colormaps[DIVERGING](0.5)]),
+                limits=(-largest, largest),
+                change=np.abs(difference),
                 label=f"difference{unit}",
             )
         )
         return panels
 
     def _repr_png_(self) -> bytes:
-        return png(self._panels(RAW))
+        panels = self._panels(RAW)
+        return png(panels, across=len(panels))
 
     def __str__(self) -> str:
         return self.text
@@ -275,16 +274,6 @@ class ModelComparison:
             If the file is no such comparison.
         """
         return cls({name: HDMResult(**fields) for name, fields in read_results(path, _FORMAT).items()})
-
-
-def _colored(painted: NDArray[np.float64], color_map: str | Colormap, low: float, high: float) -> NDArray[np.uint8]:
-    """Colors, uint8 (H, W, 3), of a map's numbers between two ends."""
-    colors = colormaps[color_map] if isinstance(color_map, str) else color_map
-    # A map of one value has no range, and the color of a diverging map's middle is in its middle.
-    scale = Normalize(low, high) if high > low else Normalize(low - 1, low + 1)
-    filled = np.nan_to_num(painted, nan=low, posinf=high, neginf=low)
-    image: NDArray[np.uint8] = (colors(scale(filled))[..., :3] * 255).round().astype(np.uint8)
-    return image
 
 
 def check_names(named: object, what: str, example: str) -> None:

@@ -24,6 +24,7 @@ from hdm_widgets.hdm.messages import (
     wire_channel,
 )
 from hdm_widgets.hdm.plotting import canny
+from hdm_widgets.hdm.proposals import propose_measure
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.spacing import PixelSpacing
@@ -130,6 +131,9 @@ def page_data(result: HDMResult, view: PageView, answers: Answers | None = None)
         "status": "done",
         "progress": 1.0,
         "error": "",
+        # Other fills need the model.
+        "_fill_panel": {},
+        "_has_significance": False,
         "_about": about_message(result.image, result.segment, settings),
         "_edges": bits(canny(shown.levels(result.image).mean(axis=0))),
         "_map": {name: value for name, value in _map(result, view.seconds).items() if name not in _PER_ANSWER},
@@ -185,11 +189,12 @@ def _answer(result: HDMResult, answers: Answers, question: Question) -> dict[str
     except ValueError as error:
         # A mask is empty under empty="raise".
         return asked | {"error": str(error)}
-    message = _map(answer)
+    message, proposal = _map(answer), propose_measure(answer)
     return asked | {
         "error": None,
         "about": told(answer.settings, question) | {"truth_empty": not answer.segment.any()},
         "map": {name: message[name] for name in _PER_ANSWER},
+        "proposal": {"measure": proposal.measure, "reason": proposal.reason} if proposal else {},
     }
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from hdm_widgets._bitmasks import MaskPatch
 from hdm_widgets._masks import GivenMask, check_truth, read_mask, to_array, without
 from hdm_widgets._validation import check_choice
+from hdm_widgets.hdm.circle_map import ResultType
 from hdm_widgets.hdm.flipped_pixels import FlippedPixels, Masks, largest_per_object
 from hdm_widgets.hdm.named_measures import MEASURES, MeasureName, windowed_measure
 from hdm_widgets.hdm.noise import Noise, noise_between
@@ -24,7 +25,16 @@ from hdm_widgets.metrics.spacing import check_spacing
 if TYPE_CHECKING:
     from hdm_widgets.hdm.result import HDMResult
 
-__all__ = ["AskedMasks", "ComparedMask", "StoredMeasure", "kept_masks", "of_class", "read_region"]
+__all__ = [
+    "AskedMasks",
+    "ComparedMask",
+    "StoredMeasure",
+    "described",
+    "kept_masks",
+    "of_class",
+    "read_region",
+    "relevance_mass_accuracy",
+]
 
 
 def kept_masks(result: HDMResult) -> Masks:
@@ -152,10 +162,16 @@ class StoredMeasure:
                 found[patch] = self._measure.distance(*masks.window(row, col))
             values[row, col] = found[patch]
         values[~self._settings.asked(result.grid)] = self._baseline
-        return replace(
+        approximation = result.approximation
+        measured = replace(
             result, values=values, baseline=self._baseline, segment=self._compared.mask, settings=self._settings,
-            approximation=None, noise=self._noise, ignored=self._compared.ignored, _classes=self._classes,
+            approximation=approximation and approximation.in_another_measure(),
+            noise=self._noise, ignored=self._compared.ignored, _classes=self._classes,
         )  # fmt: skip
+        if result.complete:
+            # The masks are the same: what is read of them once serves all measures.
+            vars(measured)["_flipped_pixels"] = result._flipped_pixels
+        return measured
 
 
 class AskedMasks:
@@ -339,6 +355,45 @@ def class_masks(result: HDMResult, number: int) -> HDMResult:
         raise ValueError("one class was kept; explain(..., target='all') keeps all of them")
     settings = replace(result.settings, distance="flipped", spacing=(1.0, 1.0), empty="diagonal")
     return of_class(replace(result, settings=settings, _classes=result._classes.with_settings(settings)), number)
+
+
+def described(result: HDMResult) -> str:
+    """The `repr` of a result."""
+    done, total = int(np.count_nonzero(result._reached)), result.values.size
+    finite = result.values[np.isfinite(result.values)]
+    settings = result.settings
+    digits = settings.decimals
+    span = f"{finite.min():.{digits}f} to {finite.max():.{digits}f}" if finite.size else "none"
+    shown = "" if result._classes is None else f"class {settings.target} of several; "
+    notes = ["compared with the prediction"] if settings.of_prediction else []
+    if settings.spacing != (1, 1):
+        notes.append("spacing ({:g}, {:g})".format(*settings.spacing))
+    if result.ignored is not None and result.ignored.any():
+        notes.append(f"{100 * result.ignored.mean():.2g} % of the image ignored")
+    if not result.baseline_mask.any() or result.baseline_mask.all():
+        notes.append(f"{'everything' if result.baseline_mask.any() else 'nothing'} is drawn without a disc")
+    if result.noise is not None:
+        notes.append(f"noise of a random model {result.noise.distance:.{digits}f}")
+    if result.approximation is not None and not result.approximation.known:
+        notes.append(str(result.approximation))
+    if result.disc_drawn:
+        notes.append(str(result.disc_drawn))
+    return (
+        f"HDMResult({shown}{result.grid.rows} x {result.grid.cols} cells of {result.height} x {result.width} px "
+        "(rows x columns), "
+        f"circle {result.circle_size}, offset {result.offset}; {done} of {total} measured; "
+        f"{'; '.join([f'{settings.label} {span}, baseline {result.baseline:.{digits}f}', *notes])})"
+    )
+
+
+def relevance_mass_accuracy(result: HDMResult, region: ArrayLike, result_type: ResultType | str) -> float:
+    """See `HDMResult.relevance_mass_accuracy`."""
+    given = read_region(result, region)
+    painted = np.nan_to_num(result.painted_values(result_type))
+    if given.ignored is not None:
+        painted[given.ignored] = 0
+    total = painted.sum()
+    return float(painted[given.mask].sum() / total) if total else 0.0
 
 
 def read_region(result: HDMResult, region: ArrayLike | Tensor) -> GivenMask:

@@ -82,7 +82,10 @@ export function explorerState(): Record<string, unknown> {
       secondsLeft: 1,
     },
     _inspector: {},
+    _fill_panel: {},
+    _has_significance: false,
     _influence: {},
+    _proposal: {},
     _scanned: { circleSize: 8, offset: 8, channel: -1, fill: "minimum", shape: "disc" },
   };
 }

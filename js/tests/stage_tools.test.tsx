@@ -299,6 +299,19 @@ describe("a brushed region", () => {
   });
 });
 
+it("another measure is proposed in a line with a button", async () => {
+  const _proposal = { measure: "iou", reason: "One of 12 objects decides 812 of 1,024 distances" };
+  const { model, el, stop } = show({ _proposal });
+  const line = el.querySelector(".hdm-proposal") as HTMLElement;
+  expect(line.textContent).toBe("One of 12 objects decides 812 of 1,024 distances.Try 1 - IoU");
+  button(line, "Try 1 - IoU").click();
+  expect(model.state.measure).toBe("iou");
+  model.set("_proposal", {});
+  await rest();
+  expect(el.querySelector(".hdm-proposal")).toBeNull();
+  stop();
+});
+
 it("a map of areas has 0 in the middle of its bar", () => {
   const about = { ...(explorerState()._about as object), measure: "area", signed: true, decimals: 0 };
   const map = { ...(explorerState()._map as object), values: doublesMessage(-40, 12, 3, 0), baseline: 3 };

@@ -10,6 +10,7 @@ from PIL import Image
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
+from hdm_widgets.hdm.circle_map import color_table
 
 # A square of 6 px and a marker below it, on 16 x 16 px; cells are 4 px apart.
 IMAGE = np.zeros((1, 16, 16), np.float32)
@@ -149,17 +150,13 @@ def test_maps_share_their_colors_and_the_difference_is_around_0():
     comparison = compared(distance="flipped")
     axes = comparison.plot()
     assert [ax.get_title() for ax in axes] == ["before: area that flips", "after: area that flips", "after less before"]
-    before, after, difference = (ax.images[0].get_array() for ax in axes)
-    # What is painted: 0 has the first color of the bar in both maps, 30 the last one.
-    blues, diverging = (pyplot.colormaps[name] for name in ("Blues", "RdBu_r"))
-    color = lambda colors, value: (np.array(colors(value)[:3]) * 255).round()  # noqa: E731
-    np.testing.assert_array_equal(after[13, 13], color(blues, 1.0))
-    np.testing.assert_array_equal(after[1, 1], color(blues, 0.0))
-    np.testing.assert_array_equal(before[13, 13], color(blues, 0.0))
-    np.testing.assert_array_equal(before[5, 5], color(blues, 5 / 30))
-    np.testing.assert_array_equal(difference[13, 13], color(diverging, 1.0))
-    np.testing.assert_array_equal(difference[9, 9], color(diverging, 0.5))
-    np.testing.assert_array_equal(difference[5, 5], color(diverging, 0.5 - 5 / 60))
+    # What lies on top, and what lies at the bottom: 0 has the first color of the bar in both maps, 30 the last one.
+    blues, diverging = color_table("Blues") / 255, color_table("RdBu_r") / 255
+    colors = [next(one for one in ax.collections if one.get_gid() == "discs").get_facecolor()[:, :3] for ax in axes]
+    before, after, difference = colors
+    np.testing.assert_allclose(before[[0, -1]], blues[[0, 5 * 256 // 30]])
+    np.testing.assert_allclose(after[[0, -1]], blues[[0, 255]])
+    np.testing.assert_allclose(difference[[0, -2, -1]], diverging[[128, (30 - 5) * 256 // 60, 255]])
     labels = [ax.child_axes[0].get_ylabel() for ax in axes]
     assert labels == ["flipped area (px)", "flipped area (px)", "difference (px)"]
     assert [ax.child_axes[0].get_ylim() for ax in axes] == [(0, 30), (0, 30), (-30, 30)]

@@ -190,3 +190,13 @@ def test_a_class_against_another_by_hand():
             result.class_change(a, b)
     with pytest.raises(ValueError, match="target='all'"):
         scan().class_change(0, 1)
+
+
+def test_flipped_pixels_are_read_once_for_all_measures(monkeypatch):
+    result = scan()
+    wanted = result.influence(TRUTH)
+    others = [result.measure("iou"), result.measure("hausdorff", np.roll(TRUTH, 1, 0)), result.for_object(*LARGE)]
+    monkeypatch.delattr(type(result._masks), "window")
+    for other in others[:2]:
+        np.testing.assert_array_equal(other.influence(TRUTH), wanted)
+    assert np.nanmax(others[2].influence(TRUTH)) > 0

@@ -317,3 +317,28 @@ def test_what_is_no_region_is_refused(make, trait, value, message):
     with pytest.raises(ValueError, match=message):
         setattr(explorer, trait, value)
     np.testing.assert_array_equal(explorer.region, REGION)
+
+
+# -- a proposal -----------------------------------------------------------------------------------------
+
+
+def test_another_measure_is_proposed_when_the_scan_has_ended(explore_hdm):
+    image, truth = IMAGE.copy(), IMAGE[0] > 0.5
+    image[:, 23, 0] = 1
+    gate = Gate()
+    explorer = explore_hdm(gate, image, truth, circle_size=4, offset=3, batch_size=8)
+    gate.begin()
+    gate.let(BEFORE + 1)
+    screen = OnScreen(explorer)
+    assert screen["_proposal"] == {}
+    gate.free()
+    assert explorer.wait(SECONDS)
+    assert screen["_proposal"]["measure"] == "hausdorff95"
+    assert screen["_proposal"]["reason"].startswith("One speck of 1 px decides ")
+    explorer.measure = screen["_proposal"]["measure"]
+    assert screen["_proposal"] == {}
+    explorer.measure = "hausdorff"
+    assert screen["_proposal"]["measure"] == "hausdorff95"
+    # The object alone has no speck.
+    explorer.object = INSIDE
+    assert screen["_proposal"] == {}

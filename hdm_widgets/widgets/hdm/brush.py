@@ -14,6 +14,7 @@ from hdm_widgets._validation import is_whole
 from hdm_widgets._wire import MESSAGE
 from hdm_widgets.hdm.circle_map import RAW, ResultType
 from hdm_widgets.hdm.result import HDMResult
+from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT
 
 __all__ = ["BrushTraits", "PaintedMass", "from_runs", "to_runs"]
 
@@ -91,7 +92,9 @@ class BrushTraits(traitlets.HasTraits):
                 return
             # The map's sum changes with every update of a scan.
             running = self.status == "running"
-            mass = None if running else self._painted_mass.on(region, result, ResultType(self.result_type))
+            # The map of significance has raw values.
+            kind = RAW if self.result_type == SIGNIFICANT else ResultType(self.result_type)
+            mass = None if running else self._painted_mass.on(region, result, kind)
             self._influence = {"values": influence.astype(np.float32), "mass": mass}
 
     def _valid_brush(self, value: list[int]) -> list[int]:

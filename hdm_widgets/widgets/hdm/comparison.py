@@ -33,6 +33,7 @@ from hdm_widgets.hdm.questions import kept_masks
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model
+from hdm_widgets.widgets.hdm.fill_panel import whole_update
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
 from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, ScanningExplorer, drawn_image
 from hdm_widgets.widgets.shared.part import read_static
@@ -182,7 +183,7 @@ class HDMComparison(ScanningExplorer):
         self._asked_last = asked
         self._running = ""
         if ready is not None:
-            self._updates = {name: _whole(result) for name, result in ready.results.items()}
+            self._updates = {name: whole_update(result) for name, result in ready.results.items()}
         super().__init__(
             circle_size=grid.circle_size,
             offset=grid.offset,
@@ -392,11 +393,3 @@ def _keeps_masks(result: HDMResult) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _whole(result: HDMResult) -> ScanUpdate:
-    """A finished result as the last update of its scan."""
-    total = int(np.count_nonzero(result.settings.asked(result.grid)))
-    none = np.empty((0, 2), np.intp)
-    done = int(np.count_nonzero(result.measured))
-    return ScanUpdate(none, np.empty(0), done, total, 1, 0.0, result)

@@ -22,6 +22,7 @@ from hdm_widgets.hdm.answers import Answers, Question, outlined, told, with_dist
 from hdm_widgets.hdm.circle_map import ResultType
 from hdm_widgets.hdm.class_names import ClassNames, check_class_names, check_name_count, named_classes
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
+from hdm_widgets.hdm.fill_comparison import FillComparison
 from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.messages import about_message, inspect_cell, map_message, wire_channel
@@ -33,8 +34,9 @@ from hdm_widgets.hdm.page_data import PageView
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model
+from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT, FillPanel
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
-from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, ScanningExplorer, drawn_image
+from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, SETTINGS, ScanningExplorer, drawn_image
 from hdm_widgets.widgets.shared.part import read_static
 
 __all__ = ["HDMExplorer"]
@@ -113,7 +115,11 @@ class HDMExplorer(ScanningExplorer):
         see `hdm.HDMResult.for_object`; None for all objects. Another `explain_by` or `target` has all again.
     brush : list of int
         The region that is brushed on the stage, as its runs: row, first and past-the-last pixel of each. While there is
-        one, the map shows `influence`. See `region`.
+        one, the map shows `influence`.
+    region : numpy.ndarray, bool (H, W), or None
+        The same as a mask; None where nothing is brushed. Assigning one brushes it.
+    influence : numpy.ndarray, float64 (rows, cols), or None
+        Fraction of the brushed region's pixels that each disc flips, see `hdm.HDMResult.influence`.
     layers : list of str
         Of "picture", "edges", "map", "truth", "prediction": what the stage shows.
     status : {"idle", "running", "done", "cancelled", "error"}
@@ -130,6 +136,9 @@ class HDMExplorer(ScanningExplorer):
     most lie on top. On screen the image is lightened under it and shows through where little or nothing changes; a
     signed measure has two ranges of colors that meet at 0. Where the screen has more pixels than the image, the discs
     are round.
+
+    Where one speck or one object decides most Hausdorff distances, or all are nearly the same, a line on the screen
+    says so and offers another measure.
 
     When the cell that made an explorer runs again, the explorer is closed, unless a variable of the notebook still
     leads to it.
@@ -201,6 +210,7 @@ class HDMExplorer(ScanningExplorer):
         self._answers = answers
         self._asked_last = asked
         self._latest: ScanUpdate | None = None
+        self._fill_comparison = FillPanel(lambda message: self.set_trait("_fill_panel", message))
         self._names = names
         super().__init__(
             circle_size=source.grid.circle_size,
@@ -224,6 +234,10 @@ class HDMExplorer(ScanningExplorer):
             **drawn,
         )
         self._observe_settings()
+        self.observe(self._show_significance, names=[*SETTINGS, "target", "measure", "explain_by", "object"])
+        self.on_request("compare_fills", lambda _: self.compare_fills())
+        self.on_request("cancel_fills", lambda _: self._fill_comparison.cancel())
+        self.on_request("hide_fills", lambda _: self._fill_comparison.hide())
         self.observe(self._switch, names=["target", "measure", "explain_by", "object"])
         self.observe(self._show_influence, names=["brush", "result_type"])
         self._begin(self)
@@ -237,6 +251,56 @@ class HDMExplorer(ScanningExplorer):
         self._check_open()
         latest = self._latest
         return self._answers.of(latest.result, self._asked()) if latest else None
+
+    @property
+    def fill_comparison(self) -> FillComparison | None:
+        """What the newest finished comparison of fills found; None before there is one."""
+        self._check_open()
+        return self._fill_comparison.comparison
+
+    def compare_fills(self) -> None:
+        """Compare fills in the background, by the measure that is shown; returns at once, and `wait` waits for it.
+
+        The scan and its result stay as they are. When it is done, `fill_comparison` has it, and `result_type` may be
+        "significant": raw values, hatched where they cannot be told from chance.
+
+        Raises
+        ------
+        ValueError
+            If nothing is measured yet, or the image is covered or measured in your own way.
+        """
+        self._check_open()
+        shown = self.result
+        if shown is None:
+            raise ValueError("nothing is measured yet; wait() for the scan first")
+        if not self._fills or shown.settings.distance == "custom":
+            raise ValueError("fills are compared by hdm's own discs and measures; this explainer has its own")
+        source, grid, channel = self._source, self._grid, check_channel(self.channel, self._channels)
+        assert source is not None  # until it is closed  # noqa: S101
+        self._fill_comparison.start(
+            lambda progress: source.compare_fills(channel, grid, shown, progress),
+            self._compared(),
+            self._show_significance,
+        )
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the scan, and for a comparison of fills, to end, however they end.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            In seconds; without it as long as it takes.
+
+        Returns
+        -------
+        bool
+            False if one of them still runs.
+        """
+        started = time.perf_counter()
+        if not super().wait(timeout):
+            return False
+        left = None if timeout is None else max(0.0, timeout - (time.perf_counter() - started))
+        return self._fill_comparison.wait(left)
 
     def _forget(self) -> None:
         self._latest = None
@@ -274,7 +338,7 @@ class HDMExplorer(ScanningExplorer):
                 display=self._display,
                 color_map=self.color_map,
                 color_maps=self._color_tables,
-                result_type=self.result_type,
+                result_type="raw" if self.result_type == SIGNIFICANT else self.result_type,
                 opacity=self.opacity,
                 layers=tuple(self.layers),
                 cell=self.cell,
@@ -291,10 +355,11 @@ class HDMExplorer(ScanningExplorer):
             self._source = self._latest = self.exception = None
             self._answers.forget()
             self._painted_mass.forget()
+        self._fill_comparison.close()
         # A closed widget may live on in the notebook's output history; its bytes need not.
         for name in ("_image", "_edges", "_truth", "_ignored", "_prediction"):
             self.set_trait(name, b"")
-        for name in ("_color_tables", "_map", "_inspector", "_influence"):
+        for name in ("_color_tables", "_map", "_inspector", "_influence", "_proposal", "_fill_panel"):
             self.set_trait(name, {})
 
     # -- changes of traits ------------------------------------------------------------------------
@@ -315,6 +380,18 @@ class HDMExplorer(ScanningExplorer):
             else:
                 self._show(masks=True)
             self._inspect()
+
+    def _compared(self) -> tuple[Any, ...]:
+        """What a comparison of fills is of: all but the fill."""
+        return *(value for name, value in self._settings().items() if name != "fill"), self._asked()
+
+    def _show_significance(self, _change: Any = None) -> None:
+        """Offer the map of significance where it is of what is shown."""
+        comparison = self._fill_comparison
+        matches = comparison.comparison is not None and comparison.asked == self._compared()
+        if not matches and self.result_type == SIGNIFICANT:
+            self.result_type = ResultType.RAW.value
+        self._has_significance = matches
 
     def _inspect(self, _change: Any = None) -> None:
         with self._publishing:
@@ -374,6 +451,7 @@ class HDMExplorer(ScanningExplorer):
             self._show_masks(result, asked)
         self._map = map_message(replace(update, result=result))
         self._show_influence()
+        self._propose(result, done=update.done == update.total)
         self.progress = update.done / update.total
         # A pinned cell is shown once it is measured, and again at the end: its rank may have changed.
         if self._inspector.get("pending"):

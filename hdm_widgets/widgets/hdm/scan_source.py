@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
 import torch
@@ -12,11 +12,15 @@ from torch import Tensor
 
 from hdm_widgets._masks import check_truth
 from hdm_widgets._validation import check_image, image_size
+from hdm_widgets.hdm.compare_fills import compare_fills
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
+from hdm_widgets.hdm.fill_comparison import FillComparison
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanKeywords
+from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.scan import PreparedScan
+from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model, Segmenter
 
 __all__ = ["ScanSource"]
@@ -116,6 +120,40 @@ class ScanSource:
             options["fill"] = fill
         self._explainer.generate_masks(grid.circle_size, grid.offset, self._normalize)
         return self._explainer.prepare(self._segmenter, self.image, self._segment, None, channel, **options)
+
+    def compare_fills(
+        self,
+        channel: Channel,
+        grid: Grid,
+        shown: HDMResult,
+        progress: Callable[[ScanUpdate], object],
+    ) -> FillComparison:
+        """Compare fills by the measure, and against the mask, of a result that is shown."""
+        settings = shown.settings
+        options: dict[str, Any] = {
+            **self._options,
+            "distance": settings.distance,
+            "shape": grid.disc_shape,
+            "ignore": shown.ignored,
+        }
+        if not settings.info.unit:
+            options["spacing"] = (1, 1)
+        for name in ("fill", "target", "keep_outputs"):
+            options.pop(name, None)
+        model = self._segmenter
+        if self._options.get("target") == "all" and settings.target is not None:
+            model = model.for_target(settings.target)
+        return compare_fills(
+            model,
+            self.image,
+            shown.segment,
+            grid.circle_size,
+            grid.offset,
+            channel=channel,
+            normalize=self._normalize,
+            progress=progress,
+            **options,
+        )
 
 
 def _check_names(truths: Mapping[Any, Any]) -> dict[str, Any]:

@@ -23,14 +23,14 @@ from hdm_widgets.hdm.plotting import canny
 from hdm_widgets.widgets.hdm.traits import HDMTraits
 from hdm_widgets.widgets.shared.jobs import LatestJob
 
-__all__ = ["SECONDS_BETWEEN_MAPS", "ScanningExplorer", "drawn_image"]
+__all__ = ["SECONDS_BETWEEN_MAPS", "SETTINGS", "ScanningExplorer", "drawn_image"]
 
 # A map is sent at most this often; the last one of a stage always is.
 SECONDS_BETWEEN_MAPS = 0.2
 _LONGEST_SIDE = 1600
 
 # Traits that a scan is made with.
-_SETTINGS = ("circle_size", "offset", "channel", "fill", "shape")
+SETTINGS = ("circle_size", "offset", "channel", "fill", "shape")
 
 
 def drawn_image(image: NDArray[np.float32], display: Display, color_map: str | Colormap) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class ScanningExplorer(HDMTraits):
 
     def _observe_settings(self) -> None:
         """From here on a changed setting starts a new scan, and the screen may start and cancel one."""
-        self.observe(self._restart, names=list(_SETTINGS))
+        self.observe(self._restart, names=list(SETTINGS))
         self.observe(self._inspect, names=["cell"])
         self.on_request("run", lambda _: self.run())
         self.on_request("cancel", self._cancel_asked)
@@ -160,7 +160,7 @@ class ScanningExplorer(HDMTraits):
     # -- changes of settings ----------------------------------------------------------------------
 
     def _settings(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _SETTINGS}
+        return {name: getattr(self, name) for name in SETTINGS}
 
     def _restart(self, _change: Any) -> None:
         # Two traits changed together are one change.

@@ -15,9 +15,11 @@ from hdm_widgets.hdm.fill_names import own_fill
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.messages import wire_channel
 from hdm_widgets.hdm.objects import check_pixel
+from hdm_widgets.hdm.proposals import MeasureProposal, propose_measure
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.widgets.hdm.brush import BrushTraits
+from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT, FillPanelTraits
 from hdm_widgets.widgets.hdm.fills import FillTrait, check_fill_text
 from hdm_widgets.widgets.shared.explorer import Explorer
 from hdm_widgets.widgets.shared.part import Part
@@ -27,7 +29,7 @@ __all__ = ["HDMTraits"]
 _LAYERS = ("picture", "edges", "map", "truth", "prediction")
 
 
-class HDMTraits(BrushTraits, Explorer, Part):
+class HDMTraits(BrushTraits, FillPanelTraits, Explorer, Part):
     """Base of the HDM explorer, which documents what its traits are."""
 
     circle_size = traitlets.Int().tag(sync=True)
@@ -67,6 +69,8 @@ class HDMTraits(BrushTraits, Explorer, Part):
     _color_tables = traitlets.Dict().tag(sync=True)
     _map = traitlets.Dict().tag(**MESSAGE)
     _inspector = traitlets.Dict().tag(**MESSAGE)
+    # Another measure that would show more, and why; empty if there is none.
+    _proposal = traitlets.Dict().tag(**MESSAGE)
     # The settings of the scan that was started last: the screen knows by them that Python has received its own.
     _scanned = traitlets.Dict().tag(**MESSAGE)
 
@@ -120,6 +124,10 @@ class HDMTraits(BrushTraits, Explorer, Part):
         return value
 
     def _valid_result_type(self, value: str) -> str:
+        if value == SIGNIFICANT and self._has_significance:
+            return value
+        if value == SIGNIFICANT:
+            raise ValueError("what matters beyond chance is known when fills are compared: call compare_fills() first")
         return ResultType(value).value
 
     def _valid_color_map(self, value: str) -> str:
@@ -173,6 +181,11 @@ class HDMTraits(BrushTraits, Explorer, Part):
         if self._latest is None:
             return None
         return self._answers.of(self._latest.result, self._answers.own._replace(target=self.target))
+
+    def _propose(self, result: HDMResult, *, done: bool) -> None:
+        """Propose another measure than that of a result which has all its cells."""
+        proposal = propose_measure(result) if done else MeasureProposal()
+        self._proposal = {"measure": proposal.measure, "reason": proposal.reason} if proposal else {}
 
     def _try(self, asked: Question) -> Question:
         """Refuse a question that has no answer, with what was measured so far."""

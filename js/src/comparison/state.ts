@@ -51,7 +51,7 @@ export function comparisonState(python: PythonState<ComparisonTraits>): Comparis
   const span = computed(() => joined(plain.map((view) => view.span.value)));
   const models = plain.map((view, index) => ({
     name: traits._names.value[index],
-    view: { ...view, cursor, draft, span },
+    view: { ...withoutTools(view), cursor, draft, span },
   }));
 
   const whole = viewState(
@@ -60,13 +60,15 @@ export function comparisonState(python: PythonState<ComparisonTraits>): Comparis
   const [first, second] = plain;
   const map = computed(() => less(first, second));
   const difference: ViewState = {
-    ...viewState(
-      of({
-        _about: trait(() => differenceAbout(traits._about.value, traits._names.value)),
-        _map: signal({}),
-        _prediction: signal(NOTHING),
-        result_type: signal("raw" as const),
-      }),
+    ...withoutTools(
+      viewState(
+        of({
+          _about: trait(() => differenceAbout(traits._about.value, traits._names.value)),
+          _map: signal({}),
+          _prediction: signal(NOTHING),
+          result_type: signal("raw" as const),
+        }),
+      ),
     ),
     cursor,
     draft,
@@ -85,12 +87,18 @@ export function comparisonState(python: PythonState<ComparisonTraits>): Comparis
     python,
     models,
     difference,
-    whole: { ...whole, cursor, draft, span },
+    whole: { ...withoutTools(whole), cursor, draft, span },
     dispose() {
       for (const view of [...plain, whole, difference]) view.dispose();
     },
   };
 }
+
+/** A click pins a disc in all maps. */
+const withoutTools = (view: ViewState): ViewState => ({
+  ...view,
+  tools: { ...view.tools, available: signal(false), objects: signal(false) },
+});
 
 /** The range that all values lie in. */
 export function joined(spans: (Range | null)[]): Range | null {

@@ -12,6 +12,7 @@ export function ColorBar({ view }: { view: ViewState }) {
   const span = view.span.value;
   const note = useId();
   const type = view.resultType.value;
+  const floor = view.chance.value?.floor ?? 0;
   const constant = span && span.high <= span.low;
   const cursor = view.cursor.value;
   const value = cursor ? valueAt(view, cursor[0], cursor[1]) : Number.NaN;
@@ -21,6 +22,12 @@ export function ColorBar({ view }: { view: ViewState }) {
   return (
     <div class="hdm-scale" role="img" aria-labelledby={note}>
       <div class="hdm-bar" style={{ background: gradient(blended(view.table.value, traits.opacity.value)) }}>
+        {span && !constant && floor > 0 && Number.isFinite(baseline) && (
+          <b
+            style={band(baseline - floor, baseline + floor, span)}
+            title={`Noise floor: chance explains changes of up to ${distance(floor, about)}`}
+          />
+        )}
         {type === "raw" && span && !constant && noise > 0 && Number.isFinite(baseline) && (
           <b
             style={band(baseline - noise, baseline + noise, span)}

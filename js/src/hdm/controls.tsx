@@ -7,6 +7,7 @@ import { Slider } from "../shared/slider";
 import { useId } from "../shared/unique";
 import { ColorBar } from "./color_bar";
 import { FixedSettings } from "./fixed";
+import { ChanceLegend } from "./hatching";
 import type { Layer, Shape } from "./python_state";
 import { resultTypes } from "./texts";
 import { Keys } from "./tools";
@@ -32,7 +33,7 @@ interface Props {
 export function Controls({ view, helpId }: Props & { helpId: string }) {
   return (
     <div class="hdm-panel">
-      {view.python.oneScan ? <FixedSettings view={view} /> : <DiscControls view={view} />}
+      {view.python.oneScan ? <FixedSettings view={view} /> : <DiscControls view={view} comparison />}
       <ShowControls view={view}>
         <ColorBar view={view} />
       </ShowControls>
@@ -43,8 +44,8 @@ export function Controls({ view, helpId }: Props & { helpId: string }) {
   );
 }
 
-/** What a scan is made with. */
-export function DiscControls({ view }: Props) {
+/** What a scan is made with; with a button that compares fills. */
+export function DiscControls({ view, comparison = false }: Props & { comparison?: boolean }) {
   const { gone, traits, set } = view.python;
   const { height, width } = traits._about.value;
   const side = Math.min(height, width);
@@ -75,7 +76,7 @@ export function DiscControls({ view }: Props) {
         onCommit={(value) => set("offset", value)}
       />
       <ChannelChoice view={view} />
-      <FillChoice view={view} />
+      <FillChoice view={view} comparison={comparison} />
       <ShapeChoice view={view} />
       <Cost view={view} />
     </div>
@@ -85,7 +86,12 @@ export function DiscControls({ view }: Props) {
 /** What of it the map shows; the children stand below. */
 export function ShowControls({ view, children }: Props & { children?: ComponentChildren }) {
   const { traits, set } = view.python;
-  const types = resultTypes(view.about.value, view.resultType.value);
+  const chosen = traits.result_type.value;
+  const types: [typeof chosen, string][] = resultTypes(view.about.value, view.resultType.value);
+  if (traits._has_significance.value) {
+    if (!types.length) types.push(["raw", "Raw value"]);
+    types.push(["significant", "Beyond chance"]);
+  }
   return (
     <div class="hdm-group">
       <h3>Show</h3>
@@ -99,6 +105,7 @@ export function ShowControls({ view, children }: Props & { children?: ComponentC
         />
       )}
       {children}
+      <ChanceLegend view={view} />
     </div>
   );
 }
@@ -226,13 +233,13 @@ function ChannelChoice({ view }: { view: ViewState }) {
   );
 }
 
-function FillChoice({ view }: Props) {
-  const { gone, traits, set } = view.python;
+function FillChoice({ view, comparison }: Props & { comparison: boolean }) {
+  const { gone, traits, set, request } = view.python;
   const fills = traits._fills.value;
   const id = useId();
   if (fills.length < 2) return null;
   return (
-    <div class="hdm-row">
+    <div class="hdm-row hdm-fill">
       <label for={id}>Fill</label>
       <select
         id={id}
@@ -247,6 +254,17 @@ function FillChoice({ view }: Props) {
           </option>
         ))}
       </select>
+      {comparison && (
+        <button
+          type="button"
+          class="hdm-button"
+          title="Does the map depend on what the disc shows?"
+          disabled={gone.value !== "" || !view.map.value || traits._fill_panel.value.status === "running"}
+          onClick={() => request("compare_fills")}
+        >
+          Compare fills
+        </button>
+      )}
     </div>
   );
 }

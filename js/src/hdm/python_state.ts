@@ -73,6 +73,24 @@ export interface MapMessage {
   secondsLeft: number | null;
 }
 
+/** The comparison of fills, while its panel is open. */
+export interface FillPanel {
+  status: "running" | "done" | "cancelled" | "error";
+  error: string;
+  done: number;
+  total: number;
+  secondsLeft: number | null;
+  fills: { fill: string; map: MapMessage }[];
+  /** Two fills, their rank correlation, and its interval. */
+  agreement: [string, string, WireNumber, WireNumber, WireNumber][];
+  text: string;
+  noiseFloor: number;
+  /** One bit per cell. */
+  significant: DataView;
+  count: number;
+  of: number;
+}
+
 export interface Inspection {
   cell: [number, number];
   pending: boolean;
@@ -104,6 +122,13 @@ export interface Influence {
   mass: WireNumber;
 }
 
+/** A measure that would show more than the present one. */
+export interface Proposal {
+  measure: string;
+  /** In words. */
+  reason: string;
+}
+
 /** What a scan is made with, as Python names it when it starts one. */
 export interface Settings {
   circleSize: number;
@@ -120,7 +145,8 @@ export interface Traits {
   /** What the discs show: a name, a number, or several numbers with commas between them. */
   fill: string;
   shape: Shape;
-  result_type: ResultType;
+  /** "significant": raw values, hatched where they may be chance. */
+  result_type: ResultType | "significant";
   color_map: string;
   opacity: number;
   cell: [number, number] | null;
@@ -157,8 +183,15 @@ export interface Traits {
   _inspector: Inspection | Record<string, never>;
   /** Empty where nothing is brushed, or no pixel of what is brushed counts. */
   _influence: Influence | Record<string, never>;
+  /** Empty where there is none. */
+  _proposal: Proposal | Record<string, never>;
   _scanned: Settings | Record<string, never>;
+  _fill_panel: Partial<FillPanel>;
+  /** Whether the comparison of fills is of what the map shows. */
+  _has_significance: boolean;
 }
+
+type Request = "run" | "cancel" | "compare_fills" | "cancel_fills" | "hide_fills";
 
 const NAMES = [
   "circle_size",
@@ -193,12 +226,15 @@ const NAMES = [
   "_map",
   "_inspector",
   "_influence",
+  "_proposal",
   "_scanned",
+  "_fill_panel",
+  "_has_significance",
 ] as const;
 
 export interface PythonState<T extends Traits = Traits> extends Omit<Python<T>, "ask"> {
-  /** Ask Python to start or stop the scan. */
-  request(request: "run" | "cancel"): void;
+  /** Ask Python to start or stop the scan, or a comparison of fills. */
+  request(request: Request): void;
   /** Why the last request failed, empty otherwise. */
   failure: Signal<string>;
   /** A page without Python shows one scan: what needs the model is fixed there. */

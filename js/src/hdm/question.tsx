@@ -82,6 +82,28 @@ function ChosenObject({ view }: { view: ViewState }) {
   );
 }
 
+/** Another measure, where the present one shows little. */
+export function ProposedMeasure({ view }: { view: ViewState }) {
+  const { gone, traits, set } = view.python;
+  // A page without Python makes none.
+  const { measure, reason } = traits._proposal.value ?? {};
+  const label = traits._measures.value.find(([name]) => name === measure)?.[1];
+  if (!measure || !label) return null;
+  return (
+    <p class="hdm-proposal" role="note">
+      <span>{reason}.</span>
+      <button
+        type="button"
+        class="hdm-button"
+        disabled={gone.value !== ""}
+        onClick={() => set("measure", measure)}
+      >
+        Try {label}
+      </button>
+    </p>
+  );
+}
+
 interface ListProps {
   label: string;
   /** Value, text, and whether it cannot be chosen now. */

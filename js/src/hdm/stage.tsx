@@ -7,7 +7,7 @@ import { change, count } from "../shared/format";
 import { type Cell, cellAt, center, cols, neighbor, radius, rows, sameCell } from "../shared/geometry";
 import { canvasSize, changes, colorize, emphasis, paintingOrder, topmostCells } from "../shared/paint";
 import { usePng } from "../shared/png";
-import { Hatching } from "./hatching";
+import { ChanceHatching, Hatching } from "./hatching";
 import type { Point } from "./region";
 import type { Tool } from "./stage_tools";
 import { emptyText } from "./summary";
@@ -151,6 +151,7 @@ export function Stage({ view, helpId, name = "" }: Props) {
         <EdgesLayer view={view} on={shown.has("edges")} />
         <MapLayer view={view} on={shown.has("map")} />
         {shown.has("map") && <Hatching view={view} />}
+        {shown.has("map") && <ChanceHatching view={view} />}
         <IgnoredLayer view={view} />
         <svg
           class="hdm-lines"

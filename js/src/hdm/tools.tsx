@@ -34,6 +34,8 @@ export function Tools({ view }: { view: ViewState }) {
             min={1}
             max={largest}
             value={brushSize.value}
+            aria-label="Brush size"
+            aria-valuetext={`${brushSize.value} px`}
             style={{ "--filled": `${filled}%` }}
             onInput={(event) => {
               brushSize.value = Number(event.currentTarget.value);

@@ -1,9 +1,9 @@
 // What only this screen needs: where the pointer is, what is derived for drawing.
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { bytes, doubles, ints, number, unpackBits } from "../shared/codec";
-import { type Cell, cols, type Grid, outline, rows, sameGrid } from "../shared/geometry";
+import { type Cell, cols, type Grid, outline, rows, type Size, sameGrid } from "../shared/geometry";
 import { diverging, type Range, type ResultType, range, relative } from "../shared/paint";
-import { type About, type MapMessage, type PythonState, sameChannel } from "./python_state";
+import { type About, type FillPanel, type MapMessage, type PythonState, sameChannel } from "./python_state";
 import { type StageTools, stageTools } from "./stage_tools";
 
 const PATIENCE = 700; // ms
@@ -51,6 +51,8 @@ export interface ViewState {
   values: ReadonlySignal<Float64Array | null>;
   span: ReadonlySignal<Range | null>;
   table: ReadonlySignal<Uint8Array>;
+  /** Measured cells that cannot be told from chance, and the change up to which that is so; null where nobody asked. */
+  chance: ReadonlySignal<{ cells: Uint8Array; floor: number } | null>;
   truth: ReadonlySignal<{ mask: Uint8Array; path: string }>;
   prediction: ReadonlySignal<{ mask: Uint8Array; path: string }>;
   /** What a cell's mask is compared with pixel by pixel. */
@@ -106,31 +108,19 @@ export function viewState(python: PythonState): ViewState {
     const fresh = message.value && message.value.done > 0;
     const shown = fresh ? message.value : last.value;
     if (!shown) return null;
-    const { height, width } = traits._about.value;
-    const own = { height, width, circleSize: shown.circleSize, offset: shown.offset };
+    const made = shownMap(shown, traits._about.value);
     const stale =
       !fresh ||
       !sameChannel(shown.channel, traits.channel.value) ||
       shown.fill !== traits.fill.value ||
       shown.shape !== traits.shape.value ||
-      !sameGrid(own, grid.value);
-    const values = doubles(shown.values);
-    const measured = unpackBits(shown.measured, values.length);
-    const drawn = unpackBits(shown.drawn, values.length);
-    const awaited = drawn.map((is, cell) => (is && !measured[cell] ? 1 : 0));
-    const estimated = awaited.map((is, cell) => (is && !Number.isNaN(values[cell]) ? 1 : 0));
-    return {
-      grid: own,
-      disc: ints(shown.disc),
-      raw: values.map((value, cell) => (awaited[cell] ? Number.NaN : value)),
-      filled: values.map((value, cell) => (drawn[cell] ? value : Number.NaN)),
-      measured,
-      estimated: estimated.includes(1) ? estimated : null,
-      oneEmpty: unpackBits(shown.oneEmpty, values.length),
-      baseline: number(shown.baseline),
-      noise: shown.noise ? number(shown.noise.distance) : 0,
-      stale,
-    };
+      !sameGrid(made.grid, grid.value);
+    return { ...made, stale };
+  });
+  const significant = signal<FillPanel | null>(null);
+  const stopFills = effect(() => {
+    // A panel that is closed, or compares again, leaves the last comparison on the map.
+    if (traits._fill_panel.value.significant) significant.value = traits._fill_panel.value as FillPanel;
   });
   const masked = (name: "_truth" | "_prediction") =>
     computed(() => {
@@ -167,7 +157,17 @@ export function viewState(python: PythonState): ViewState {
       ? { ...asked.value, measure: "influence", unit: "%", decimals: 0, signed: false, fromPrediction: true }
       : asked.value,
   );
-  const resultType = computed(() => (influence.value ? "raw" : traits.result_type.value));
+  const resultType = computed<ResultType>(() => {
+    const chosen = traits.result_type.value;
+    return influence.value || chosen === "significant" ? "raw" : chosen;
+  });
+  const chance = computed(() => {
+    const [shown, found] = [distances.value, significant.value];
+    if (traits.result_type.value !== "significant" || !shown || !found || shown.stale || influence.value)
+      return null;
+    const matters = unpackBits(found.significant, shown.measured.length);
+    return { cells: shown.measured.map((one, cell) => one & ~matters[cell] & 1), floor: found.noiseFloor };
+  });
   const typed = (kind: "raw" | "filled") =>
     map.value && relative(map.value[kind], map.value.baseline, resultType.value, about.value.signed);
   const values = computed(() => typed("filled"));
@@ -207,6 +207,7 @@ export function viewState(python: PythonState): ViewState {
     values,
     span,
     table,
+    chance,
     truth,
     prediction,
     compared,
@@ -228,7 +229,29 @@ export function viewState(python: PythonState): ViewState {
     dispose() {
       stop();
       stopWaiting();
+      stopFills();
       tools.dispose();
     },
+  };
+}
+
+/** A message as what is drawn of it. */
+export function shownMap(shown: MapMessage, { height, width }: Size): ShownMap {
+  const values = doubles(shown.values);
+  const measured = unpackBits(shown.measured, values.length);
+  const drawn = unpackBits(shown.drawn, values.length);
+  const awaited = drawn.map((is, cell) => (is && !measured[cell] ? 1 : 0));
+  const estimated = awaited.map((is, cell) => (is && !Number.isNaN(values[cell]) ? 1 : 0));
+  return {
+    grid: { height, width, circleSize: shown.circleSize, offset: shown.offset },
+    disc: ints(shown.disc),
+    raw: values.map((value, cell) => (awaited[cell] ? Number.NaN : value)),
+    filled: values.map((value, cell) => (drawn[cell] ? value : Number.NaN)),
+    measured,
+    estimated: estimated.includes(1) ? estimated : null,
+    oneEmpty: unpackBits(shown.oneEmpty, values.length),
+    baseline: number(shown.baseline),
+    noise: shown.noise ? number(shown.noise.distance) : 0,
+    stale: false,
   };
 }

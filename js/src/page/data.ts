@@ -53,11 +53,12 @@ export interface Answer {
   /** Why there is no answer; null where there is one. */
   error: string | null;
   about?: Partial<About>;
+  proposal?: Traits["_proposal"];
   map?: Pick<MapMessage, "values" | "oneEmpty" | "noise" | "baseline">;
 }
 
 /** Traits that follow from the question that is asked, and from the data. */
-type Derived = "_image" | "_truth" | "_prediction" | "_ignored" | "_inspector" | "_influence";
+type Derived = "_image" | "_truth" | "_prediction" | "_ignored" | "_inspector" | "_influence" | "_proposal";
 
 export interface PageData {
   traits: Omit<Traits, Derived>;

@@ -47,6 +47,7 @@ export class PageModel implements Model<Traits> {
       _ignored: nothing,
       _inspector: {},
       _influence: {},
+      _proposal: {},
     };
     this.seen = data.seen && new SeenImages(data.seen, stage);
     this.answered = this.find() as Answer;
@@ -149,6 +150,7 @@ export class PageModel implements Model<Traits> {
     this.put("_truth", truth);
     this.put("_ignored", ignored);
     this.put("_map", map);
+    this.put("_proposal", this.answered.proposal ?? {});
     this.influence();
     this.inspect();
   }
@@ -171,7 +173,8 @@ export class PageModel implements Model<Traits> {
 
   /** The fraction of the map's sum that lies on a region; null where values below 0 have none. */
   private mass(region: Uint8Array): number | null {
-    const { _about: about, result_type: type, circle_size: circleSize, offset } = this.state;
+    const { _about: about, result_type, circle_size: circleSize, offset } = this.state;
+    const type = result_type === "significant" ? "raw" : result_type;
     if (about.signed && type === "raw") return null;
     const map = this.state._map as MapMessage;
     const raw = doubles(map.values);
