@@ -14,9 +14,11 @@ from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.questions import kept_masks
 
 if TYPE_CHECKING:
+    from hdm_widgets.hdm.occlusion import FillName
+    from hdm_widgets.hdm.options import ScanSettings
     from hdm_widgets.hdm.result import HDMResult
 
-__all__ = ["DiscDrawn", "disc_as_segment", "find_drawn_discs"]
+__all__ = ["DiscDrawn", "another_fill", "disc_as_segment", "find_drawn_discs"]
 
 # A disc counts as drawn from this fraction of its pixels on, and beyond a strip across it that is so many pixels wide:
 # the edge of a segment that moves by a few pixels fills as much of a small disc.
@@ -92,6 +94,11 @@ def disc_as_segment(result: HDMResult) -> NDArray[np.float64]:
     return fractions
 
 
+def another_fill(settings: ScanSettings) -> FillName:
+    """The fill to try where discs are drawn as segment."""
+    return "inpainted" if settings.fill == "mean" else "mean"
+
+
 def find_drawn_discs(result: HDMResult) -> DiscDrawn:
     """See `HDMResult.disc_drawn`."""
     cells = np.zeros(result.grid.shape, np.bool_)
@@ -99,8 +106,7 @@ def find_drawn_discs(result: HDMResult) -> DiscDrawn:
     if settings.own_mask:
         remedy = "an apply_mask that covers the image in another way"
     else:
-        other = "inpainted" if settings.fill == "mean" else "mean"
-        remedy = f'another fill, such as fill="{other}", or hdm.compare_fills'
+        remedy = f'another fill, such as fill="{another_fill(settings)}", or hdm.compare_fills'
     if result._masks is None:
         return DiscDrawn(cells, 0, remedy)
     free = _free(result)

@@ -215,9 +215,12 @@ def _compared(result: HDMResult, answers: Answers, explain_by: str) -> dict[str,
 
 def _class_masks(result: HDMResult) -> dict[str, Any]:
     """The masks of one class, as the pixels that each disc flips."""
+    drawn = disc_drawn_message(result)
     found: dict[str, Any] = {
         "target": result.settings.target,
         "prediction": bits(result.baseline_mask),
+        # Without another fill to try, which needs the model.
+        "disc_drawn": drawn | {"fill": None} if drawn else {},
         "masks": None,
     }
     if result._masks is not None:

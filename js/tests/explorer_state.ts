@@ -83,6 +83,7 @@ export function explorerState(): Record<string, unknown> {
     },
     _inspector: {},
     _fill_panel: {},
+    _disc_drawn: {},
     _has_significance: false,
     _influence: {},
     _proposal: {},

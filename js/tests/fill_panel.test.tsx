@@ -27,9 +27,9 @@ const map = {
 const found = {
   status: "done",
   fills: [
-    { fill: "minimum", map },
-    { fill: "mean", map: { ...map, values: doublesMessage(0, 80, 3, 1) } },
-    { fill: "blur", map: { ...map, values: doublesMessage(1, 1, 1, 1) } },
+    { fill: "minimum", map, drawn: 0 },
+    { fill: "mean", map: { ...map, values: doublesMessage(0, 80, 3, 1) }, drawn: 3 },
+    { fill: "blur", map: { ...map, values: doublesMessage(1, 1, 1, 1) }, drawn: 0 },
   ],
   agreement: [
     ["minimum", "mean", -0.25, -0.5, 0.125],
@@ -93,6 +93,9 @@ describe("the panel that compares fills", () => {
     ]);
     expect(small(el).map((one) => one.getAttribute("aria-pressed"))).toEqual(["true", "false", "false"]);
     expect(el.querySelector(".hdm-verdict b")?.textContent).toBe("1 of 4 discs");
+    expect(el.querySelector(".hdm-verdict")?.textContent).toContain(
+      "The model draws the disc itself as segment with mean (3 of 4 cells): this map shows the disc, not the image.",
+    );
     expect(nameless(el)).toEqual([]);
     const drawn = small(el).map((one) => put.some(({ canvas }) => one.contains(canvas)));
     expect(drawn).toEqual([true, true, true]);
@@ -112,6 +115,23 @@ describe("the panel that compares fills", () => {
     expect(panel(el)?.querySelector("[role=alert]")?.textContent).toContain("no memory");
     stop();
   });
+});
+
+it("a disc that is drawn as segment is said, with a fill to try", async () => {
+  const { model, el, stop } = show({
+    _disc_drawn: { finding: "The disc itself is drawn as segment in 3 of 4 cells", fill: "mean" },
+  });
+  expect(el.querySelector("[role=note]")?.textContent).toContain("The disc itself is drawn");
+  button(el, "Try mean as fill").click();
+  expect(model.state.fill).toBe("mean");
+  await rest();
+  // The map is of the fill before.
+  expect(el.querySelector("[role=note]")).toBeNull();
+  model.set("fill", "minimum");
+  model.set("_disc_drawn", {});
+  await rest();
+  expect(el.querySelector("[role=note]")).toBeNull();
+  stop();
 });
 
 describe("what matters beyond chance", () => {

@@ -79,6 +79,15 @@ def compare_models(model: nn.Module, image: Tensor, segment: Tensor, path: Path)
     return hdm.ModelComparison.load(path)
 
 
+def compare_fills_on_screen(model: nn.Module, image: Tensor, segment: Tensor) -> None:
+    explorer = hw.HDMExplorer(model, image, segment, circle_size=4, offset=4, fill="mean", shape="square")
+    explorer.wait(60)
+    explorer.compare_fills()
+    explorer.wait(60)
+    assert_type(explorer.fill_comparison, hdm.FillComparison | None)
+    explorer.close()
+
+
 def compare_on_screen(model: nn.Module, image: Tensor, segment: Tensor) -> None:
     widget = hw.HDMComparison({"before": model, "after": model}, image, segment, circle_size=4, offset=4, fill=0.5)
     assert_type(widget.wait(60), bool)

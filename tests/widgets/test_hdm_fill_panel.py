@@ -181,3 +181,27 @@ def test_is_not_offered_for_an_occlusion_or_a_distance_of_ones_own(make):
     explorer = make(explainer=Own(24, 24))
     reply, _ = OnScreen(explorer).ask("compare_fills")
     assert "explainer has its own" in reply["error"]
+
+
+def test_a_disc_that_is_drawn_as_segment_is_told_with_a_fill_to_try(make):
+    def dark(images):
+        return ((images[:, 0] < 0.01) & (images[:, 0] > -1)).float()
+
+    explorer = make(dark, ~TRUTH)
+    drawn = explorer.result.disc_drawn
+    assert drawn.count > 20
+    where = f"in {drawn.count} of 36 cells, so the map shows where the disc is"
+    assert OnScreen(explorer)["_disc_drawn"] == {
+        "finding": f"The disc itself is drawn as segment {where}",
+        "fill": "mean",
+    }
+    explorer.measure = "iou"
+    assert OnScreen(explorer)["_disc_drawn"]["fill"] == "mean"
+    explorer.compare_fills()
+    assert explorer.wait(SECONDS)
+    assert [(one["fill"], one["drawn"]) for one in OnScreen(explorer)["_fill_panel"]["fills"]] == [
+        ("minimum", drawn.count), ("mean", 0), ("blur", 0), ("noise", 0), ("inpainted", 0),
+    ]  # fmt: skip
+    explorer.fill = "mean"
+    assert explorer.wait(SECONDS)
+    assert OnScreen(explorer)["_disc_drawn"] == {}

@@ -19,7 +19,7 @@ IGNORED[:9, 12:] = True
 # The second says nothing of some pixels.
 ANNOTATORS = {"ann": TRUTH, "bob": np.ma.masked_array(TRUTH[::-1], IGNORED)}
 # Made in the browser of what else is stored.
-DERIVED = {"_image", "_truth", "_prediction", "_ignored", "_inspector", "_influence", "_proposal"}
+DERIVED = {"_image", "_truth", "_prediction", "_ignored", "_inspector", "_influence", "_proposal", "_disc_drawn"}
 # What a question changes.
 ANSWERED = {"_map", "_about"}
 

@@ -25,7 +25,7 @@ from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_comparison import FillComparison
 from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.messages import about_message, inspect_cell, map_message, wire_channel
+from hdm_widgets.hdm.messages import about_message, disc_drawn_message, inspect_cell, map_message, wire_channel
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
@@ -359,7 +359,7 @@ class HDMExplorer(ScanningExplorer):
         # A closed widget may live on in the notebook's output history; its bytes need not.
         for name in ("_image", "_edges", "_truth", "_ignored", "_prediction"):
             self.set_trait(name, b"")
-        for name in ("_color_tables", "_map", "_inspector", "_influence", "_proposal", "_fill_panel"):
+        for name in ("_color_tables", "_map", "_inspector", "_influence", "_proposal", "_fill_panel", "_disc_drawn"):
             self.set_trait(name, {})
 
     # -- changes of traits ------------------------------------------------------------------------
@@ -451,7 +451,10 @@ class HDMExplorer(ScanningExplorer):
             self._show_masks(result, asked)
         self._map = map_message(replace(update, result=result))
         self._show_influence()
-        self._propose(result, done=update.done == update.total)
+        done = update.done == update.total
+        self._propose(result, done=done)
+        # Of the scan's own measure: that result stays, and knows it already when the measure changes.
+        self._disc_drawn = disc_drawn_message(self._of_class() or result) if done else {}
         self.progress = update.done / update.total
         # A pinned cell is shown once it is measured, and again at the end: its rank may have changed.
         if self._inspector.get("pending"):

@@ -33,6 +33,8 @@ class FillPanelTraits(traitlets.HasTraits):
 
     # Empty while the panel is closed.
     _fill_panel = traitlets.Dict().tag(**MESSAGE)
+    # That the model draws the disc itself as segment, in words, and the fill to try; empty where it does not.
+    _disc_drawn = traitlets.Dict().tag(**MESSAGE)
     # Whether the comparison is of what the map shows, so that "significant" has a meaning.
     _has_significance = traitlets.Bool(False).tag(sync=True)
 
@@ -141,7 +143,11 @@ class FillPanel:
         return {
             "status": "done",
             "fills": [
-                {"fill": fill_text(result.settings.fill), "map": map_message(whole_update(result))}
+                {
+                    "fill": fill_text(result.settings.fill),
+                    "map": map_message(whole_update(result)),
+                    "drawn": result.disc_drawn.count if result.disc_drawn else 0,
+                }
                 for result in comparison.results.values()
             ],
             "agreement": [

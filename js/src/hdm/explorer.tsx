@@ -1,6 +1,6 @@
 import { useId } from "../shared/unique";
 import { Controls } from "./controls";
-import { FillPanel } from "./fill_panel";
+import { DiscDrawnNotice, FillPanel } from "./fill_panel";
 import { Inspector } from "./inspector";
 import { Progress } from "./progress";
 import { ProposedMeasure, QuestionRow } from "./question";
@@ -14,6 +14,7 @@ export function Explorer({ view }: { view: ViewState }) {
     <section class="hdm hdm-explorer" aria-label="Hausdorff distance explorer">
       <QuestionRow view={view} />
       <ProposedMeasure view={view} />
+      <DiscDrawnNotice view={view} />
       <div class="hdm-main">
         <Stage view={view} helpId={help} />
         <Controls view={view} helpId={help} />

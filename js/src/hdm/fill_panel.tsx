@@ -26,6 +26,28 @@ interface Props {
   view: ViewState;
 }
 
+/** That the model draws the disc itself as segment, with another fill to try. */
+export function DiscDrawnNotice({ view }: Props) {
+  const { gone, traits, set } = view.python;
+  const { finding, fill } = traits._disc_drawn.value;
+  if (!finding || view.map.value?.stale) return null;
+  return (
+    <p class="hdm-proposal" role="note">
+      <span>{finding}.</span>
+      {fill && (
+        <button
+          type="button"
+          class="hdm-button"
+          disabled={gone.value !== ""}
+          onClick={() => set("fill", fill)}
+        >
+          Try {labelOf(view, fill)} as fill
+        </button>
+      )}
+    </p>
+  );
+}
+
 export function FillPanel({ view }: Props) {
   const { traits, request } = view.python;
   const panel = traits._fill_panel.value;
@@ -110,6 +132,7 @@ function Found({ view, panel }: Props & { panel: Message }) {
       </div>
       <div class="hdm-verdict">
         <Sentence text={panel.text} />
+        <Drawn view={view} panel={panel} />
         {traits._has_significance.value ? (
           <button
             type="button"
@@ -124,6 +147,21 @@ function Found({ view, panel }: Props & { panel: Message }) {
         )}
       </div>
     </div>
+  );
+}
+
+/** The fills with which the model draws the disc itself. */
+function Drawn({ view, panel }: Props & { panel: Message }) {
+  const drawn = panel.fills.filter((one) => one.drawn > 0);
+  if (!drawn.length) return null;
+  const texts = drawn.map(
+    (one) => `${labelOf(view, one.fill)} (${count(one.drawn)} of ${count(panel.of)} cells)`,
+  );
+  return (
+    <p>
+      The model draws the disc itself as segment with {texts.join(", ")}:{" "}
+      {drawn.length > 1 ? "these maps show" : "this map shows"} the disc, not the image.
+    </p>
   );
 }
 

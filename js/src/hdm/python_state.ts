@@ -80,7 +80,8 @@ export interface FillPanel {
   done: number;
   total: number;
   secondsLeft: number | null;
-  fills: { fill: string; map: MapMessage }[];
+  /** `drawn`: cells in which the model draws the disc itself as segment. */
+  fills: { fill: string; map: MapMessage; drawn: number }[];
   /** Two fills, their rank correlation, and its interval. */
   agreement: [string, string, WireNumber, WireNumber, WireNumber][];
   text: string;
@@ -187,6 +188,8 @@ export interface Traits {
   _proposal: Proposal | Record<string, never>;
   _scanned: Settings | Record<string, never>;
   _fill_panel: Partial<FillPanel>;
+  /** That the model draws the disc itself, and the fill to try; empty where it does not. */
+  _disc_drawn: { finding?: string; fill?: string | null };
   /** Whether the comparison of fills is of what the map shows. */
   _has_significance: boolean;
 }
@@ -229,6 +232,7 @@ const NAMES = [
   "_proposal",
   "_scanned",
   "_fill_panel",
+  "_disc_drawn",
   "_has_significance",
 ] as const;
 

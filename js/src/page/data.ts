@@ -42,6 +42,7 @@ export interface Compared {
 export interface ClassMasks {
   target: number | null;
   prediction: DataView;
+  discDrawn: Traits["_disc_drawn"];
   /** Null if the scan kept none. */
   masks: StoredMasks | null;
 }
@@ -58,7 +59,15 @@ export interface Answer {
 }
 
 /** Traits that follow from the question that is asked, and from the data. */
-type Derived = "_image" | "_truth" | "_prediction" | "_ignored" | "_inspector" | "_influence" | "_proposal";
+type Derived =
+  | "_image"
+  | "_truth"
+  | "_prediction"
+  | "_ignored"
+  | "_inspector"
+  | "_influence"
+  | "_proposal"
+  | "_disc_drawn";
 
 export interface PageData {
   traits: Omit<Traits, Derived>;

@@ -48,6 +48,7 @@ export class PageModel implements Model<Traits> {
       _inspector: {},
       _influence: {},
       _proposal: {},
+      _disc_drawn: {},
     };
     this.seen = data.seen && new SeenImages(data.seen, stage);
     this.answered = this.find() as Answer;
@@ -147,6 +148,7 @@ export class PageModel implements Model<Traits> {
     const map = { ...this.state._map, ...this.answered.map } as MapMessage;
     this.put("_about", { ...this.state._about, ...this.answered.about });
     this.put("_prediction", this.shown.stored.prediction);
+    this.put("_disc_drawn", this.shown.stored.discDrawn);
     this.put("_truth", truth);
     this.put("_ignored", ignored);
     this.put("_map", map);
