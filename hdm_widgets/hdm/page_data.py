@@ -19,6 +19,7 @@ from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.messages import (
     COLOR_MAPS,
     about_message,
+    disc_drawn_message,
     map_message,
     shown_display,
     wire_channel,

@@ -108,8 +108,11 @@ describe("the tools of the stage", () => {
     await other.press("b");
     other.model.disconnect();
     await rest();
-    expect(other.el.querySelector(".hdm-tools")).toBeNull();
-    expect(other.el.querySelector(".hdm-tool-pin")).not.toBeNull();
+    // Nothing moves, and nothing can be done.
+    const tools = [...other.el.querySelectorAll<HTMLInputElement>(".hdm-tools input")];
+    expect(tools.map((one) => one.disabled)).toEqual([true, true, true]);
+    await other.press("b");
+    expect(tool(other.el)).toBe("Pin");
     other.stop();
   });
 });
@@ -297,6 +300,29 @@ describe("a brushed region", () => {
     expect(path(el, "region")).toBe("M2 4H6M2 5H6M2 4V5M6 4V5");
     stop();
   });
+});
+
+it("edges are dark over the map, on an image that is lightened, and light without it", async () => {
+  const put = fakeCanvases();
+  const { model, el, stop } = show({ _edges: packed([0, 0, 1, 1]), layers: ["picture", "edges", "map"] });
+  const drawn = () => {
+    const { image } = put
+      .filter(({ canvas }) => canvas.getAttribute("aria-label") === "Edges")
+      .at(-1) as (typeof put)[0];
+    return [...image.data.slice(0, 8)];
+  };
+  await rest();
+  expect(drawn()).toEqual([42, 48, 54, 255, 0, 0, 0, 0]);
+  const canvases = [...el.querySelectorAll("canvas")].map((one) => one.getAttribute("aria-label"));
+  expect(canvases.indexOf("Edges")).toBeGreaterThan(canvases.indexOf("Distances"));
+  model.set("layers", ["picture", "edges"]);
+  await rest();
+  expect(drawn()).toEqual([220, 225, 230, 255, 0, 0, 0, 0]);
+  model.set("layers", ["picture", "edges", "map"]);
+  model.set("opacity", 0);
+  await rest();
+  expect(drawn()).toEqual([220, 225, 230, 255, 0, 0, 0, 0]);
+  stop();
 });
 
 it("another measure is proposed in a line with a button", async () => {

@@ -148,8 +148,8 @@ export function Stage({ view, helpId, name = "" }: Props) {
         onBlur={() => point(null)}
       >
         <ImageLayer view={view} on={shown.has("picture")} />
-        <EdgesLayer view={view} on={shown.has("edges")} />
         <MapLayer view={view} on={shown.has("map")} />
+        <EdgesLayer view={view} on={shown.has("edges")} />
         {shown.has("map") && <Hatching view={view} />}
         {shown.has("map") && <ChanceHatching view={view} />}
         <IgnoredLayer view={view} />
@@ -196,15 +196,22 @@ function ImageLayer({ view, on }: { view: ViewState; on: boolean }) {
   return url && on ? <img class="hdm-layer" src={url} alt="What is explained" /> : null;
 }
 
+// On the image or on the stage alone, and on an image that is lightened under the map.
+const LIGHT_EDGES = 0xffe6e1dc;
+const DARK_EDGES = 0xff36302a;
+
 function EdgesLayer({ view, on }: { view: ViewState; on: boolean }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { traits } = view.python;
+  // As in the authors' figure, where edges lie over the map on white.
+  const lightened = useComputed(() => traits.layers.value.includes("map") && traits.opacity.value > 0);
   useSignalEffect(() => {
     const about = traits._about.value;
     const size = maskSize(about);
     const mask = resized(unpackBits(traits._edges.value, about.height * about.width), about, size, true);
     const pixels = new Uint32Array(mask.length);
-    for (let i = 0; i < mask.length; i++) if (mask[i]) pixels[i] = 0xffe6e1dc;
+    const color = lightened.value ? DARK_EDGES : LIGHT_EDGES;
+    for (let i = 0; i < mask.length; i++) if (mask[i]) pixels[i] = color;
     if (canvas.current) putPixels(canvas.current, pixels, size);
   });
   return <canvas ref={canvas} class="hdm-layer" hidden={!on} role="img" aria-label="Edges" />;

@@ -23,6 +23,8 @@ export interface FoundObject extends Shape {
 export interface StageTools {
   tool: Signal<Tool>;
   /** Whether the scan keeps masks, of which regions and objects are asked. */
+  kept: ReadonlySignal<boolean>;
+  /** Whether Python can be asked. */
   available: ReadonlySignal<boolean>;
   /** Some measures are of the whole truth only. */
   objects: ReadonlySignal<boolean>;
@@ -61,9 +63,8 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
     const { height, width } = traits._about.value;
     return { mask, path: outline(mask, height, width), pixels: countPixels(mask) };
   };
-  const available = computed(
-    () => !gone.value && traits._measures.value.filter(([, , only]) => !only).length > 1,
-  );
+  const kept = computed(() => traits._measures.value.filter(([, , only]) => !only).length > 1);
+  const available = computed(() => kept.value && !gone.value);
   const tool = signal<Tool>("pin");
   const stop = effect(() => {
     if (!available.value) tool.value = "pin";
@@ -102,10 +103,11 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
   const objects = computed(() => {
     const named = traits._measures.value.find(([name]) => name === traits.measure.value);
     // Of one object, a page without Python has no values.
-    return available.value && !python.oneScan && !named?.[2];
+    return kept.value && !python.oneScan && !named?.[2];
   });
   const tools: StageTools = {
     tool,
+    kept,
     available,
     objects,
     brushSize: signal(Math.max(3, Math.round(Math.min(grid.value.height, grid.value.width) / 16))),

@@ -11,8 +11,8 @@ const NAMES: [Tool, string][] = [
 export const TOOL_KEYS: Record<string, Tool> = { p: "pin", b: "brush", o: "object" };
 
 export function Tools({ view }: { view: ViewState }) {
-  const { tool, available, objects, brushSize, object } = view.tools;
-  if (!available.value) return null;
+  const { tool, kept, available, objects, brushSize, object } = view.tools;
+  if (!kept.value) return null;
   const { height, width } = view.grid.value;
   const largest = Math.max(2, Math.round(Math.min(height, width) / 3));
   const filled = (100 * (Math.min(brushSize.value, largest) - 1)) / (largest - 1);
@@ -22,6 +22,7 @@ export function Tools({ view }: { view: ViewState }) {
         label="What a click does"
         options={objects.value ? NAMES : NAMES.slice(0, 2)}
         value={tool.value}
+        disabled={!available.value}
         onChange={(chosen) => {
           tool.value = chosen;
         }}
@@ -72,7 +73,7 @@ export function Keys({ view, id }: { view: ViewState; id: string }) {
           · <kbd>P</kbd> pin · <kbd>B</kbd> brush
         </>
       )}
-      {objects.value && (
+      {available.value && objects.value && (
         <>
           {" "}
           · <kbd>O</kbd> object
