@@ -10,10 +10,10 @@
 from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.chance import RankCorrelation
 from hdm_widgets.hdm.circle_map import BETTER_ONLY, RAW, WORSE_ONLY, ResultType
-from hdm_widgets.hdm.compare_fills import compare_fills
 from hdm_widgets.hdm.disc_drawn import DiscDrawn
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_comparison import FillComparison
+from hdm_widgets.hdm.fill_scans import compare_fills
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.model_comparison import ModelComparison, compare_models
 from hdm_widgets.hdm.named_measures import MeasureName

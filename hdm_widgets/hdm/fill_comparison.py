@@ -110,8 +110,10 @@ class FillComparison:
         if count:
             said += f": every {other}fill changes the {first.settings.name} to the same side"
             if self.noise_floor:
-                floor = f"{self.noise_floor:.{first.settings.decimals}f}{unit}"
-                said += f" by more than {floor}, the most that chance explains"
+                digits = first.settings.decimals
+                small = self.noise_floor < 10.0**-digits
+                floor = f"{self.noise_floor:.1g}" if small else f"{self.noise_floor:.{digits}f}"
+                said += f" by more than {floor}{unit}, the most that chance explains"
         for fill in self.left_out:
             said += f". {fill} is left out: {self.results[fill].disc_drawn.finding}"
         known = {pair: each for pair, each in self.agreement.items() if not np.isnan(each.value)}
@@ -135,10 +137,10 @@ class FillComparison:
         -------
         numpy.ndarray of matplotlib.axes.Axes
         """
-        return draw_all(self._panels(), figure)
+        return draw_all(self._panels(), figure, heading=self.text)
 
     def _repr_png_(self) -> bytes:
-        return png(self._panels())
+        return png(self._panels(), self.text)
 
     def _panels(self) -> list[Panel]:
         results = list(self.results.values())

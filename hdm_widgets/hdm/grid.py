@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from hdm_widgets._validation import check_choice, is_whole
 
-__all__ = ["DiscShape", "Grid"]
+__all__ = ["DiscShape", "Grid", "ShiftedGrid"]
 
 DiscShape = Literal["disc", "square"]
 
@@ -152,3 +152,23 @@ class Grid:
             done |= fresh
             stride //= 2
         return stages
+
+
+@dataclass(frozen=True)
+class ShiftedGrid(Grid):
+    """A grid whose discs are all moved.
+
+    Parameters
+    ----------
+    height, width, circle_size, offset, disc_shape
+        As of a `Grid`, which has as many cells.
+    shift : tuple of int
+        (row, col) by which discs are moved, in pixels; the image's border cuts them off.
+    """
+
+    shift: tuple[int, int] = (0, 0)
+
+    def corner(self, row: int, col: int) -> tuple[int, int]:
+        """Row and column of the pixel where the disc's box begins; below 0 where the border cuts it off."""
+        y, x = super().corner(row, col)
+        return y + self.shift[0], x + self.shift[1]

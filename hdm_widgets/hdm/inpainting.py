@@ -69,7 +69,8 @@ class Inpainting:
             filled[:, self._unknown] = image.mean(axis=(1, 2), dtype=np.float64)[:, None]
             return filled
         known = image.reshape(len(image), -1)[:, self._surroundings].astype(np.float64)
-        solved = self._factors.solve(-(self._known @ known.T)).T
+        # One by one: several together would wait for the threads of the linear algebra library.
+        solved = np.stack([self._factors.solve(-(self._known @ one)) for one in known])
         filled[:, self._unknown] = np.clip(solved, known.min(1, keepdims=True), known.max(1, keepdims=True))
         return filled
 

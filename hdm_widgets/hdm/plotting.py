@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,8 @@ _UNCOVERED = (222, 222, 222)
 
 # More discs than these are drawn as one image: a vector graphic of them would be slow to open.
 _MOST_VECTORS = 5000
+# Maps in a row of a figure.
+_ACROSS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,13 +227,15 @@ def _hex(color: tuple[int, int, int]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*color)
 
 
-def draw_all(panels: Sequence[Panel], figure: Figure | None = None, *, across: int = 3, vectors: bool = True) -> Any:
+def draw_all(panels: Sequence[Panel], figure: Figure | None = None, *, heading: str = "", vectors: bool = True) -> Any:
     """Draw circle maps side by side; the axes, or the only one. By default in a new figure of pyplot's."""
-    rows, cols = -(-len(panels) // across), min(across, len(panels))
+    rows, cols = _layout(panels)
     if figure is None:
         from matplotlib import pyplot
 
-        figure = pyplot.figure(figsize=(4.4 * cols, 3.9 * rows), layout="constrained")
+        figure = pyplot.figure(figsize=_size(panels), layout="constrained")
+    if heading:
+        figure.suptitle(textwrap.fill(heading, 50 * cols), fontsize="medium")
     axes = figure.subplots(rows, cols, squeeze=False).ravel()
     for ax, panel in zip(axes, panels, strict=False):
         draw(ax, panel, vectors=vectors)
@@ -240,14 +245,24 @@ def draw_all(panels: Sequence[Panel], figure: Figure | None = None, *, across: i
     return axes if len(panels) > 1 else axes[0]
 
 
-def png(panels: Sequence[Panel], *, across: int = 3) -> bytes:
+def png(panels: Sequence[Panel], heading: str = "") -> bytes:
     """Circle maps side by side as a PNG file; pyplot's state is left alone."""
-    rows, cols = -(-len(panels) // across), min(across, len(panels))
-    figure = Figure(figsize=(4.4 * cols, 3.9 * rows), layout="constrained")
-    draw_all(panels, figure, across=across, vectors=False)
+    figure = Figure(figsize=_size(panels), layout="constrained")
+    draw_all(panels, figure, heading=heading, vectors=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=90)
     return buffer.getvalue()
+
+
+def _layout(panels: Sequence[Panel]) -> tuple[int, int]:
+    """Rows and columns of maps."""
+    return -(-len(panels) // _ACROSS), min(_ACROSS, len(panels))
+
+
+def _size(panels: Sequence[Panel]) -> tuple[float, float]:
+    """Width and height of a figure, in inches."""
+    rows, cols = _layout(panels)
+    return 4.4 * cols, 3.9 * rows
 
 
 def canny(image: NDArray[np.floating], *, sigma: float = 1.0, low: float = 0.1, high: float = 0.2) -> NDArray[np.bool_]:

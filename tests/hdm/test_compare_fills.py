@@ -1,5 +1,7 @@
 """Several fills side by side: what is significant, and how often chance is called so."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -209,6 +211,19 @@ def test_a_region_is_all_that_is_compared():
     assert not comparison.significant[~comparison.compared].any()
     assert comparison.significant.any()
     assert f"of {comparison.compared.sum()} discs" in comparison.text
+
+
+@pytest.mark.parametrize(
+    ("floor", "said"),
+    [
+        (0.0, "changes the Hausdorff distance to the same side. The"),
+        (0.0312, "to the same side by more than 0.03 px, the most that chance explains."),
+        (12.345, "to the same side by more than 12.3 px, the most that chance explains."),
+    ],
+)
+def test_the_floor_in_words(floor, said):
+    comparison = compare(sees_a_cue, offset=2, fills=("mean", "noise"))
+    assert said in dataclasses.replace(comparison, noise_floor=floor).text
 
 
 def test_it_saves_and_loads(tmp_path):

@@ -10,8 +10,10 @@ from skimage.restoration import inpaint_biharmonic
 
 import hdm_widgets as hw
 from hdm_widgets import _storage, hdm
-from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.fills import LazyOcclusion
+from hdm_widgets.hdm.grid import Grid, ShiftedGrid
 from hdm_widgets.hdm.inpainting import Inpainting
+from hdm_widgets.hdm.messages import map_message
 from hdm_widgets.metrics import hausdorff_distance
 
 HEIGHT, WIDTH = 26, 34
@@ -261,3 +263,21 @@ def test_an_explorer_draws_squares_and_keeps_them():
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         explain(**options)
+
+
+@pytest.mark.parametrize("shift", [(-3, 2), (3, -3), (0, 0)])
+@pytest.mark.parametrize("shape", ["disc", "square"])
+def test_a_shifted_grid_has_the_same_discs_elsewhere(shape, shift):
+    grid = ShiftedGrid(HEIGHT, WIDTH, 7, 4, shape, shift)
+    covered = LazyOcclusion(grid, torch.from_numpy(IMAGE), 9.0, -1, normalize=False).made
+    for row, col in np.ndindex(grid.shape):
+        image = Image.new("1", (WIDTH, HEIGHT))
+        x, y = col * 4 + shift[1], row * 4 + shift[0]
+        draw = ImageDraw.Draw(image)
+        (draw.ellipse if shape == "disc" else draw.rectangle)((x, y, x + 7, y + 7), fill=1)
+        np.testing.assert_array_equal(grid.mask(row, col), np.array(image))
+        np.testing.assert_array_equal(
+            covered.occluded(row, col).numpy() == 9, np.array(image) & np.ones((3, 1, 1), bool)
+        )
+    changes = covered.changes(np.array([[0, 0], [5, 7]]))
+    np.testing.assert_array_equal(changes.images(np.array([1]))[0], covered.occluded(5, 7))

@@ -125,7 +125,9 @@ def test_a_comparison_is_drawn_on_one_scale():
         lambda images: images[:, 0] - 0.5, IMAGE, TRUTH, 7, 6, fills=("mean", "blur", 1.0), repeats=2, progress=False,
         distance="flipped",
     )  # fmt: skip
-    axes = comparison.plot(Figure(figsize=(12, 8), layout="constrained"))
+    figure = Figure(figsize=(12, 8), layout="constrained")
+    axes = comparison.plot(figure)
+    assert figure.get_suptitle().replace("\n", " ") == comparison.text
     assert [ax.get_title().split(":")[0] for ax in axes] == ["mean", "blur", "1", "Change in common"]
     assert all("with mean" in ax.get_title() for ax in axes[1:3])
     values = [result.values for result in comparison.results.values()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, Unpack
 
 import numpy as np
@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from hdm_widgets._validation import image_size, is_whole
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_comparison import FillComparison
-from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.grid import Grid, ShiftedGrid
 from hdm_widgets.hdm.occlusion import Fill, Occlusion, check_fill
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
 from hdm_widgets.hdm.result import HDMResult
@@ -28,16 +28,6 @@ from hdm_widgets.models.segmenter import Model, Segmenter
 __all__ = ["compare_fills"]
 
 _FILLS: tuple[Fill, ...] = ("minimum", "mean", "blur", "noise", "inpainted")
-
-
-@dataclass(frozen=True)
-class _ShiftedGrid(Grid):
-    """A grid whose discs are all moved by (rows, columns); the border cuts them off."""
-
-    shift: tuple[int, int] = (0, 0)
-
-    def corner(self, row: int, col: int) -> tuple[int, int]:
-        return row * self.offset + self.shift[0], col * self.offset + self.shift[1]
 
 
 def compare_fills(
@@ -121,10 +111,12 @@ def compare_fills(
     >>> import torch
     >>> from hdm_widgets import hdm
     >>> image = 0.2 * torch.rand(1, 24, 24, generator=torch.Generator().manual_seed(0))
-    >>> image[:, 8:12, 8:12] = 1
-    >>> comparison = hdm.compare_fills(lambda images: images[:, 0], image, image[0] > 0.5, 5, 4, progress=False)
-    >>> comparison.significant.sum(), comparison.noise_floor
-    (np.int64(5), 0.0)
+    >>> image[:, 10:12, 10:12] = 1
+    >>> def sees_a_cue(images):
+    ...     return images[:, 0, 10:12, 10:12].mean((1, 2), keepdim=True).expand(-1, 24, 24)
+    >>> comparison = hdm.compare_fills(sees_a_cue, image, torch.ones(24, 24), 8, 3, progress=False)
+    >>> int(comparison.significant.sum()), comparison.noise_floor
+    (3, 0.0)
     """
     named = _named(fills)
     if not is_whole(repeats) or repeats < 2:
@@ -183,7 +175,7 @@ def _shifts(grid: Grid, repeats: int, seed: int) -> list[tuple[int, int]]:
 def _shifted(scan: PreparedScan, shift: tuple[int, int]) -> PreparedScan:
     occlusion = scan.occluder
     assert isinstance(occlusion, Occlusion)  # noise is one  # noqa: S101
-    return replace(scan, occluder=replace(occlusion, grid=_ShiftedGrid(**asdict(occlusion.grid), shift=shift)))
+    return replace(scan, occluder=replace(occlusion, grid=ShiftedGrid(**asdict(occlusion.grid), shift=shift)))
 
 
 def _run(scans: Sequence[PreparedScan], progress: bool | Callable[[ScanUpdate], object]) -> list[HDMResult]:
