@@ -118,11 +118,16 @@ class InlineDiagrams(SphinxPostTransform):
 # -- Reference ---------------------------------------------------------------------------------------
 
 
-def skip_tuple_fields(
-    _app: Sphinx, _what: str, _name: str, member: object, _skip: bool, _options: object
-) -> bool | None:
-    """Leave out the fields of named tuples: the class describes them."""
-    return True if str(getattr(member, "__doc__", "")).startswith("Alias for field number") else None
+def skip_members(_app: Sphinx, what: str, name: str, member: object, _skip: bool, _options: object) -> bool | None:
+    """Leave out the fields of named tuples, which the class describes, and what a class inherits of no base of ours."""
+    if str(getattr(member, "__doc__", "")).startswith("Alias for field number"):
+        return True
+    if what != "class" or name.startswith("_"):
+        return None
+    defined = getattr(member, "fget", None) or getattr(member, "func", None) or member
+    module = str(getattr(defined, "__module__", ""))
+    ours = module.startswith("hdm_widgets.") and not module.startswith("hdm_widgets.widgets.shared.")
+    return None if ours else True
 
 
 def widget_signature(
@@ -196,7 +201,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", write_tables, priority=1)
     app.connect("env-get-outdated", outdated)
     app.connect("doctree-read", drop_widgets)
-    app.connect("autodoc-skip-member", skip_tuple_fields)
+    app.connect("autodoc-skip-member", skip_members)
     app.connect("autodoc-process-signature", widget_signature)
     app.connect("env-check-consistency", check_reference)
     app.connect("build-finished", write_live_pages, priority=400)

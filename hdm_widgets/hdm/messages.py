@@ -12,6 +12,7 @@ from hdm_widgets._masks import without
 from hdm_widgets._picture import Display
 from hdm_widgets._wire import bits, png
 from hdm_widgets.hdm.circle_map import filled
+from hdm_widgets.hdm.disc_drawn import another_fill
 from hdm_widgets.hdm.fill_names import fill_text
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.occlusion import Channel
@@ -23,6 +24,7 @@ from hdm_widgets.metrics.spacing import PixelSpacing
 __all__ = [
     "COLOR_MAPS",
     "about_message",
+    "disc_drawn_message",
     "inspect_cell",
     "map_message",
     "measure_message",
@@ -98,6 +100,15 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
         "seconds": update.seconds,
         "seconds_left": update.seconds_left if update.done else None,
     }
+
+
+def disc_drawn_message(result: HDMResult) -> dict[str, Any]:
+    """What the screen says where the model draws the disc itself; empty where it does not."""
+    drawn = result.disc_drawn
+    if not drawn:
+        return {}
+    finding = f"{drawn.finding[0].upper()}{drawn.finding[1:]}, so the map shows where the disc is"
+    return {"finding": finding, "fill": None if result.settings.own_mask else another_fill(result.settings)}
 
 
 def wire_channel(channel: Channel) -> int | list[int]:

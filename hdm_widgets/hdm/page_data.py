@@ -19,11 +19,13 @@ from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.messages import (
     COLOR_MAPS,
     about_message,
+    disc_drawn_message,
     map_message,
     shown_display,
     wire_channel,
 )
 from hdm_widgets.hdm.plotting import canny
+from hdm_widgets.hdm.proposals import propose_measure
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.spacing import PixelSpacing
@@ -130,6 +132,9 @@ def page_data(result: HDMResult, view: PageView, answers: Answers | None = None)
         "status": "done",
         "progress": 1.0,
         "error": "",
+        # Other fills need the model.
+        "_fill_panel": {},
+        "_has_significance": False,
         "_about": about_message(result.image, result.segment, settings),
         "_edges": bits(canny(shown.levels(result.image).mean(axis=0))),
         "_map": {name: value for name, value in _map(result, view.seconds).items() if name not in _PER_ANSWER},
@@ -185,11 +190,12 @@ def _answer(result: HDMResult, answers: Answers, question: Question) -> dict[str
     except ValueError as error:
         # A mask is empty under empty="raise".
         return asked | {"error": str(error)}
-    message = _map(answer)
+    message, proposal = _map(answer), propose_measure(answer)
     return asked | {
         "error": None,
         "about": told(answer.settings, question) | {"truth_empty": not answer.segment.any()},
         "map": {name: message[name] for name in _PER_ANSWER},
+        "proposal": {"measure": proposal.measure, "reason": proposal.reason} if proposal else {},
     }
 
 
@@ -210,9 +216,12 @@ def _compared(result: HDMResult, answers: Answers, explain_by: str) -> dict[str,
 
 def _class_masks(result: HDMResult) -> dict[str, Any]:
     """The masks of one class, as the pixels that each disc flips."""
+    drawn = disc_drawn_message(result)
     found: dict[str, Any] = {
         "target": result.settings.target,
         "prediction": bits(result.baseline_mask),
+        # Without another fill to try, which needs the model.
+        "disc_drawn": drawn | {"fill": None} if drawn else {},
         "masks": None,
     }
     if result._masks is not None:

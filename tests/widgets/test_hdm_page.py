@@ -7,6 +7,7 @@ from on_screen import OnScreen, decoded
 from page_file import PageFile
 
 from hdm_widgets.widgets.hdm.brush import BrushTraits
+from hdm_widgets.widgets.hdm.fill_panel import FillPanelTraits
 from hdm_widgets.widgets.hdm.traits import HDMTraits
 
 IMAGE = np.full((2, 24, 32), 0.2, np.float32)
@@ -18,7 +19,7 @@ IGNORED[:9, 12:] = True
 # The second says nothing of some pixels.
 ANNOTATORS = {"ann": TRUTH, "bob": np.ma.masked_array(TRUTH[::-1], IGNORED)}
 # Made in the browser of what else is stored.
-DERIVED = {"_image", "_truth", "_prediction", "_ignored", "_inspector", "_influence"}
+DERIVED = {"_image", "_truth", "_prediction", "_ignored", "_inspector", "_influence", "_proposal", "_disc_drawn"}
 # What a question changes.
 ANSWERED = {"_map", "_about"}
 
@@ -49,7 +50,8 @@ def test_a_page_begins_as_the_explorer_is(explore_hdm, tmp_path, model, options)
     page, screen = written(explorer, tmp_path), OnScreen(explorer)
     assert page.texts["h1"] == "As it was"
     traits = page.data["traits"]
-    assert set(traits) == {*HDMTraits.class_own_traits(sync=True), *BrushTraits.class_own_traits(sync=True)} - DERIVED
+    bases = (HDMTraits, BrushTraits, FillPanelTraits)
+    assert set(traits) == {name for base in bases for name in base.class_own_traits(sync=True)} - DERIVED
     for name in set(traits) - ANSWERED:
         np.testing.assert_equal(decoded(traits[name]), screen[name], name)
 
@@ -70,6 +72,7 @@ def test_a_page_answers_what_the_explorer_answers(explore_hdm, tmp_path, model, 
         )  # fmt: skip
         for name, part in (("_map", "map"), ("_about", "about")):
             np.testing.assert_equal({**data["traits"][name], **answer[part]}, screen[name], str(answer))
+        assert answer["proposal"] == screen["_proposal"]
         (masks,) = (one for one in data["classes"] if one["target"] == answer["target"])
         assert masks["prediction"] == screen["_prediction"]
         question = answer["target"], answer["explainBy"]

@@ -25,7 +25,7 @@ from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_comparison import FillComparison
 from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.messages import about_message, inspect_cell, map_message, wire_channel
+from hdm_widgets.hdm.messages import about_message, disc_drawn_message, inspect_cell, map_message, wire_channel
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
@@ -34,7 +34,7 @@ from hdm_widgets.hdm.page_data import PageView
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model
-from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT, FillPanel, disc_drawn_message
+from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT, FillPanel
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
 from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, SETTINGS, ScanningExplorer, drawn_image
 from hdm_widgets.widgets.shared.part import read_static

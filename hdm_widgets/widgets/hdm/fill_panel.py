@@ -11,7 +11,6 @@ import numpy as np
 import traitlets
 
 from hdm_widgets._wire import MESSAGE, bits
-from hdm_widgets.hdm.disc_drawn import another_fill
 from hdm_widgets.hdm.fill_comparison import FillComparison
 from hdm_widgets.hdm.fill_names import fill_text
 from hdm_widgets.hdm.messages import map_message
@@ -19,7 +18,7 @@ from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.widgets.shared.jobs import LatestJob
 
-__all__ = ["SIGNIFICANT", "FillPanel", "FillPanelTraits", "disc_drawn_message", "whole_update"]
+__all__ = ["SIGNIFICANT", "FillPanel", "FillPanelTraits", "whole_update"]
 
 # A result type of the explorer alone: raw values, with what may be chance hatched.
 SIGNIFICANT = "significant"
@@ -38,15 +37,6 @@ class FillPanelTraits(traitlets.HasTraits):
     _disc_drawn = traitlets.Dict().tag(**MESSAGE)
     # Whether the comparison is of what the map shows, so that "significant" has a meaning.
     _has_significance = traitlets.Bool(False).tag(sync=True)
-
-
-def disc_drawn_message(result: HDMResult) -> dict[str, Any]:
-    """What the screen says where the model draws the disc itself; empty where it does not."""
-    drawn = result.disc_drawn
-    if not drawn:
-        return {}
-    finding = f"{drawn.finding[0].upper()}{drawn.finding[1:]}, so the map shows where the disc is"
-    return {"finding": finding, "fill": None if result.settings.own_mask else another_fill(result.settings)}
 
 
 class FillPanel:

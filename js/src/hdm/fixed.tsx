@@ -14,15 +14,17 @@ export function FixedSettings({ view }: { view: ViewState }) {
   if (traits.shape.value === "square") facts.push(["Shape", "square"]);
   if (channels > 1) facts.push(["Channel", channelName(traits.channel.value, channels)]);
   return (
-    <dl class="hdm-fixed">
-      {facts.map(([name, value]) => (
-        <div key={name} class="hdm-row">
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-      <div class="hdm-note">This page shows one scan: other settings need the model.</div>
-    </dl>
+    <div class="hdm-fixed">
+      <dl>
+        {facts.map(([name, value]) => (
+          <div key={name} class="hdm-row">
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+      <p class="hdm-note">This page shows one scan: other settings need the model.</p>
+    </div>
   );
 }
 

@@ -42,6 +42,7 @@ export interface Compared {
 export interface ClassMasks {
   target: number | null;
   prediction: DataView;
+  discDrawn: Traits["_disc_drawn"];
   /** Null if the scan kept none. */
   masks: StoredMasks | null;
 }
@@ -53,6 +54,7 @@ export interface Answer {
   /** Why there is no answer; null where there is one. */
   error: string | null;
   about?: Partial<About>;
+  proposal?: Traits["_proposal"];
   map?: Pick<MapMessage, "values" | "oneEmpty" | "noise" | "baseline">;
 }
 
@@ -65,9 +67,7 @@ type Derived =
   | "_inspector"
   | "_influence"
   | "_proposal"
-  | "_fill_panel"
-  | "_disc_drawn"
-  | "_has_significance";
+  | "_disc_drawn";
 
 export interface PageData {
   traits: Omit<Traits, Derived>;

@@ -48,9 +48,7 @@ export class PageModel implements Model<Traits> {
       _inspector: {},
       _influence: {},
       _proposal: {},
-      _fill_panel: {},
       _disc_drawn: {},
-      _has_significance: false,
     };
     this.seen = data.seen && new SeenImages(data.seen, stage);
     this.answered = this.find() as Answer;
@@ -150,9 +148,11 @@ export class PageModel implements Model<Traits> {
     const map = { ...this.state._map, ...this.answered.map } as MapMessage;
     this.put("_about", { ...this.state._about, ...this.answered.about });
     this.put("_prediction", this.shown.stored.prediction);
+    this.put("_disc_drawn", this.shown.stored.discDrawn);
     this.put("_truth", truth);
     this.put("_ignored", ignored);
     this.put("_map", map);
+    this.put("_proposal", this.answered.proposal ?? {});
     this.influence();
     this.inspect();
   }
@@ -175,9 +175,8 @@ export class PageModel implements Model<Traits> {
 
   /** The fraction of the map's sum that lies on a region; null where values below 0 have none. */
   private mass(region: Uint8Array): number | null {
-    const { _about: about, result_type: chosen, circle_size: circleSize, offset } = this.state;
-    // A page compares no fills.
-    const type = chosen === "significant" ? "raw" : chosen;
+    const { _about: about, result_type, circle_size: circleSize, offset } = this.state;
+    const type = result_type === "significant" ? "raw" : result_type;
     if (about.signed && type === "raw") return null;
     const map = this.state._map as MapMessage;
     const raw = doubles(map.values);
