@@ -201,7 +201,7 @@ class ModelComparison:
         """
         panels = self._panels(ResultType(result_type), color_map)
         if axes is None:
-            return draw_all(panels, across=len(panels))
+            return draw_all(panels, heading=self.text)
         given = np.asarray(axes, dtype=object).ravel()
         if len(given) != len(panels):
             raise ValueError(f"axes must be {len(panels)}: one for each model, and one for the difference")
@@ -237,8 +237,7 @@ class ModelComparison:
         return panels
 
     def _repr_png_(self) -> bytes:
-        panels = self._panels(RAW)
-        return png(panels, across=len(panels))
+        return png(self._panels(RAW), self.text)
 
     def __str__(self) -> str:
         return self.text

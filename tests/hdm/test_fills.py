@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from hdm_widgets.widgets.hdm.messages import map_message
 from PIL import Image, ImageDraw
 from scipy import ndimage
 from skimage.restoration import inpaint_biharmonic

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from hdm_widgets._masks import check_truth
 from hdm_widgets._validation import check_image, image_size
-from hdm_widgets.hdm.compare_fills import compare_fills
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_comparison import FillComparison
+from hdm_widgets.hdm.fill_scans import compare_fills
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanKeywords

@@ -97,7 +97,7 @@ export function comparisonState(python: PythonState<ComparisonTraits>): Comparis
 /** A click pins a disc in all maps. */
 const withoutTools = (view: ViewState): ViewState => ({
   ...view,
-  tools: { ...view.tools, available: signal(false), objects: signal(false) },
+  tools: { ...view.tools, kept: signal(false), available: signal(false), objects: signal(false) },
 });
 
 /** The range that all values lie in. */
