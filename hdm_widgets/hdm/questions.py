@@ -13,6 +13,7 @@ from torch import Tensor
 from hdm_widgets._bitmasks import MaskPatch
 from hdm_widgets._masks import GivenMask, check_truth, read_mask, to_array, without
 from hdm_widgets._validation import check_choice
+from hdm_widgets.hdm.circle_map import ResultType
 from hdm_widgets.hdm.flipped_pixels import Masks, largest_per_object
 from hdm_widgets.hdm.named_measures import MEASURES, MeasureName, windowed_measure
 from hdm_widgets.hdm.noise import Noise, noise_between
@@ -22,7 +23,16 @@ from hdm_widgets.metrics.spacing import check_spacing
 if TYPE_CHECKING:
     from hdm_widgets.hdm.result import HDMResult
 
-__all__ = ["StoredMeasure", "influence", "influence_matrix", "kept_masks", "measured_as", "of_class", "read_region"]
+__all__ = [
+    "StoredMeasure",
+    "described",
+    "influence",
+    "influence_matrix",
+    "kept_masks",
+    "measured_as",
+    "of_class",
+    "relevance_mass_accuracy",
+]
 
 
 def kept_masks(result: HDMResult) -> Masks:
@@ -114,9 +124,11 @@ class StoredMeasure:
                 found[patch] = self._measure.distance(*masks.window(row, col))
             values[row, col] = found[patch]
         values[~self._settings.asked(result.grid)] = self._baseline
+        approximation = result.approximation
         return replace(
             result, values=values, baseline=self._baseline, segment=self._truth, settings=self._settings,
-            approximation=None, noise=self._noise, _classes=self._classes,
+            approximation=approximation and approximation.in_another_measure(),
+            noise=self._noise, _classes=self._classes,
         )  # fmt: skip
 
 
@@ -145,7 +157,46 @@ def of_class(result: HDMResult, number: int) -> HDMResult:
     )  # fmt: skip
 
 
-def read_region(result: HDMResult, region: ArrayLike | Tensor) -> GivenMask:
+def described(result: HDMResult) -> str:
+    """The `repr` of a result."""
+    done, total = int(np.count_nonzero(result._reached)), result.values.size
+    finite = result.values[np.isfinite(result.values)]
+    settings = result.settings
+    digits = settings.decimals
+    span = f"{finite.min():.{digits}f} to {finite.max():.{digits}f}" if finite.size else "none"
+    shown = "" if result._classes is None else f"class {settings.target} of several; "
+    notes = ["compared with the prediction"] if settings.of_prediction else []
+    if settings.spacing != (1, 1):
+        notes.append("spacing ({:g}, {:g})".format(*settings.spacing))
+    if result.ignored is not None and result.ignored.any():
+        notes.append(f"{100 * result.ignored.mean():.2g} % of the image ignored")
+    if not result.baseline_mask.any() or result.baseline_mask.all():
+        notes.append(f"{'everything' if result.baseline_mask.any() else 'nothing'} is drawn without a disc")
+    if result.noise is not None:
+        notes.append(f"noise of a random model {result.noise.distance:.{digits}f}")
+    if result.approximation is not None and not result.approximation.known:
+        notes.append(str(result.approximation))
+    if result.disc_drawn:
+        notes.append(str(result.disc_drawn))
+    return (
+        f"HDMResult({shown}{result.grid.rows} x {result.grid.cols} cells of {result.height} x {result.width} px "
+        "(rows x columns), "
+        f"circle {result.circle_size}, offset {result.offset}; {done} of {total} measured; "
+        f"{'; '.join([f'{settings.label} {span}, baseline {result.baseline:.{digits}f}', *notes])})"
+    )
+
+
+def relevance_mass_accuracy(result: HDMResult, region: ArrayLike, result_type: ResultType | str) -> float:
+    """See `HDMResult.relevance_mass_accuracy`."""
+    given = _read_region(result, region)
+    painted = np.nan_to_num(result.painted_values(result_type))
+    if given.ignored is not None:
+        painted[given.ignored] = 0
+    total = painted.sum()
+    return float(painted[given.mask].sum() / total) if total else 0.0
+
+
+def _read_region(result: HDMResult, region: ArrayLike | Tensor) -> GivenMask:
     """A region of a result's image, as a user gave it."""
     given = read_mask(region, name="region", may_ignore=False)
     _check_size(result, "region", given.mask)
@@ -154,7 +205,7 @@ def read_region(result: HDMResult, region: ArrayLike | Tensor) -> GivenMask:
 
 def influence(result: HDMResult, region: ArrayLike | Tensor) -> NDArray[np.float64]:
     """See `HDMResult.influence`."""
-    given = read_region(result, region)
+    given = _read_region(result, region)
     counted = without(without(given.mask, given.ignored), result.ignored)
     if not counted.any():
         raise ValueError("the region has no pixel that counts")

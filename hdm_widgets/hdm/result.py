@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hdm_widgets._bitmasks import MaskStore
 from hdm_widgets._picture import Bands, Display
-from hdm_widgets._validation import check_choice, to_tensor
+from hdm_widgets._validation import check_choice
 from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.circle_map import (
     RAW,
@@ -29,14 +29,23 @@ from hdm_widgets.hdm.circle_map import (
     relative,
 )
 from hdm_widgets.hdm.classes import ClassMasks, MasksOfClass
+from hdm_widgets.hdm.disc_drawn import DiscDrawn, disc_as_segment, find_drawn_discs
 from hdm_widgets.hdm.flipped_pixels import FlippedPixels
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.noise import Noise
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.plan import Plan
-from hdm_widgets.hdm.plotting import draw, draw_in_a_row, over_image, panel_of, png
-from hdm_widgets.hdm.questions import influence, influence_matrix, kept_masks, measured_as, of_class, read_region
+from hdm_widgets.hdm.plotting import overlay, panel_of, plot, png
+from hdm_widgets.hdm.questions import (
+    described,
+    influence,
+    influence_matrix,
+    kept_masks,
+    measured_as,
+    of_class,
+    relevance_mass_accuracy,
+)
 from hdm_widgets.hdm.result_file import read_result, write_result
 from hdm_widgets.metrics.distance import HausdorffPair, hausdorff_pair
 from hdm_widgets.metrics.overlap import iou
@@ -74,7 +83,7 @@ class HDMResult:
     plan : Plan or None
         Which backend computed the outputs, and why; None in a loaded result.
     approximation : Approximation or None
-        The error of an approximate scan; None for an exact one.
+        The error of an approximate scan, not known after `measure`; None for an exact scan.
     noise : Noise or None
         How far masks of the image without a disc are apart, for a model whose runs differ; None for any other.
     reading : Reading or None
@@ -230,6 +239,24 @@ class HDMResult:
         return influence_matrix(self, by, on)
 
     @cached_property
+    def disc_as_segment(self) -> NDArray[np.float64]:
+        """Fraction of the disc that the model draws as segment, beyond the segment without a disc, (rows, cols).
+
+        In [0, 1], NaN for cells that were not measured; of the disc's pixels that are in the image and not ignored.
+        ValueError if masks were not kept.
+        """
+        return disc_as_segment(self)
+
+    @cached_property
+    def disc_drawn(self) -> DiscDrawn:
+        """Cells in which the disc itself is drawn as segment; false where that is not worth a notice, or not known.
+
+        Where it is true, the map shows the fill rather than what the disc covers; `str()` of it says so, and what to
+        try.
+        """
+        return find_drawn_discs(self)
+
+    @cached_property
     def _flipped_pixels(self) -> FlippedPixels:
         """Pixels in which each cell's mask differs from the one without a disc."""
         return FlippedPixels(kept_masks(self), self.measured, self.baseline_mask)
@@ -335,12 +362,7 @@ class HDMResult:
         L. Arras, A. Osman, W. Samek: CLEVR-XAI: A benchmark dataset for the ground truth evaluation of neural network
         explanations. Information Fusion 81, 2022.
         """
-        given = read_region(self, region)
-        painted = np.nan_to_num(self.painted_values(result_type))
-        if given.ignored is not None:
-            painted[given.ignored] = 0
-        total = painted.sum()
-        return float(painted[given.mask].sum() / total) if total else 0.0
+        return relevance_mass_accuracy(self, region, result_type)
 
     def mass(self, region: ArrayLike, result_type: ResultType | str = RAW) -> float:
         """Deprecated: use `relevance_mass_accuracy`."""
@@ -374,12 +396,7 @@ class HDMResult:
         PIL.Image.Image
             RGB, of the image's size.
         """
-        shown = self.image if image is None else to_tensor(image).cpu().numpy()
-        if shown.shape[-2:] != (self.height, self.width) or shown.ndim not in (2, 3):
-            raise ValueError(f"expected an image (C, {self.height}, {self.width}), got shape {shown.shape}")
-        circles = self.circle_map(result_type, color_map)
-        covered = ~np.isnan(self.painted_values(result_type))
-        return over_image(circles, covered, shown, Display.wrap(display).view(shown), edges=edges)
+        return overlay(self, result_type, image, color_map, edges=edges, display=display)
 
     def output(self, row: int, col: int) -> NDArray[np.bool_]:
         """The model's mask (H, W) for the image with the disc of cell (`row`, `col`).
@@ -426,8 +443,11 @@ class HDMResult:
         *,
         result_type: ResultType | str | None = None,
         color_map: str | Colormap | None = None,
+        significant: ArrayLike | None = None,
     ) -> Any:
         """Draw with matplotlib, with color bars and the outline of the truth.
+
+        Discs are vectors, so that SVG and PDF files are sharp at any size; of more than 5,000 an image is drawn.
 
         Parameters
         ----------
@@ -437,45 +457,20 @@ class HDMResult:
             The map to draw; by default raw distances on a given `ax`, all three in a figure of their own.
         color_map : str or matplotlib.colors.Colormap, optional
             Blues, Greens and Reds for the three by default.
+        significant : array_like, bool (rows, cols), optional
+            Cells that matter beyond chance, such as `FillComparison.significant`; all others are hatched.
 
         Returns
         -------
         matplotlib.axes.Axes or numpy.ndarray of them
         """
-        if isinstance(ax, str):
-            raise TypeError(
-                f"the first argument of plot is a matplotlib axes; for the kind of map use result_type={ax!s}"
-            )
-        if ax is not None:
-            draw(ax, panel_of(self, ResultType(result_type or RAW), color_map))
-            return ax
-        kinds = [ResultType(result_type)] if result_type else list(ResultType)
-        return draw_in_a_row([panel_of(self, kind, color_map) for kind in kinds])
+        return plot(self, ax, result_type, color_map, significant)
 
     def _repr_png_(self) -> bytes:
         return png([panel_of(self, kind) for kind in ResultType])
 
     def __repr__(self) -> str:
-        done, total = int(np.count_nonzero(self._reached)), self.values.size
-        finite = self.values[np.isfinite(self.values)]
-        digits = self.settings.decimals
-        span = f"{finite.min():.{digits}f} to {finite.max():.{digits}f}" if finite.size else "none"
-        shown = "" if self._classes is None else f"class {self.settings.target} of several; "
-        notes = ["compared with the prediction"] if self.settings.of_prediction else []
-        if self.settings.spacing != (1, 1):
-            notes.append("spacing ({:g}, {:g})".format(*self.settings.spacing))
-        if self.ignored is not None and self.ignored.any():
-            notes.append(f"{100 * self.ignored.mean():.2g} % of the image ignored")
-        if not self.baseline_mask.any() or self.baseline_mask.all():
-            notes.append(f"{'everything' if self.baseline_mask.any() else 'nothing'} is drawn without a disc")
-        if self.noise is not None:
-            notes.append(f"noise of a random model {self.noise.distance:.{digits}f}")
-        return (
-            f"HDMResult({shown}{self.grid.rows} x {self.grid.cols} cells of {self.height} x {self.width} px "
-            "(rows x columns), "
-            f"circle {self.circle_size}, offset {self.offset}; {done} of {total} measured; "
-            f"{'; '.join([f'{self.settings.label} {span}, baseline {self.baseline:.{digits}f}', *notes])})"
-        )
+        return described(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to an npz file; nothing in it is pickled.

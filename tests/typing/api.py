@@ -12,6 +12,7 @@ from typing import Any, Unpack, assert_type
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
@@ -122,6 +123,27 @@ def explain_all_classes(model: nn.Module, image: Tensor, labels: Tensor) -> hdm.
     assert_type(result.measure("iou", result.segment).influence(result.segment), NDArray[np.float64])
     assert_type(result.influence_matrix(by=result.segment, on=result.segment), NDArray[np.float64])
     return assert_type(result.for_class(0), hdm.HDMResult)
+
+
+def compare_fills(model: nn.Module, image: Tensor, segment: Tensor, path: Path) -> hdm.FillComparison:
+    comparison = hdm.compare_fills(
+        model, image, segment, 4, 4, "cpu", fills=("mean", "inpainted", 0.5), repeats=2, shape="square", seed=1,
+        progress=False,
+    )  # fmt: skip
+    assert_type(comparison, hdm.FillComparison)
+    assert_type(comparison.results["mean"], hdm.HDMResult)
+    agreement: hdm.RankCorrelation = comparison.agreement["mean", "0.5"]
+    assert_type(agreement.low + agreement.value + agreement.high + comparison.noise_floor, float)
+    assert_type(comparison.significant, NDArray[np.bool_])
+    assert_type(comparison.spread, NDArray[np.float64])
+    assert_type(comparison.text, str)
+    comparison.plot(Figure())
+    comparison.results["mean"].plot(Figure().subplots(), result_type="raw", significant=comparison.significant)
+    drawn: hdm.DiscDrawn = comparison.results["mean"].disc_drawn
+    assert_type(drawn.count + drawn.of, int)
+    assert_type(comparison.results["mean"].disc_as_segment, NDArray[np.float64])
+    comparison.save(path)
+    return hdm.FillComparison.load(path)
 
 
 class Noise(hdm.HausdorffDistanceMasks):
@@ -251,6 +273,8 @@ def mistakes_in_explanations(model: nn.Module, image: Tensor, segment: Tensor) -
     explainer.explain(model, image, segment, distance="hausdorf")  # type: ignore[arg-type]
     explainer.explain(model, image, segment, fill="black")  # type: ignore[arg-type]
     explainer.explain(model, image, segment, fill=("black",))  # type: ignore[arg-type]
+    explainer.explain(model, image, segment, shape="hexagon")  # type: ignore[arg-type]
+    hdm.compare_fills(model, image, segment, 4, 4, fills=("black",))  # type: ignore[arg-type]
     explainer.explain(model, image, segment, channel="red")  # type: ignore[arg-type]
     explainer.explain(model, image, segment, region=(0, 0, 8))  # type: ignore[arg-type]
     explainer.explain(model, image, segment, inference="exact")  # type: ignore[arg-type]

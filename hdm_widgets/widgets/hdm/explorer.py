@@ -324,7 +324,7 @@ class HDMExplorer(HDMTraits):
             return
         before = self._grid
         with self._publishing:
-            self._grid = Grid(before.height, before.width, self.circle_size, self.offset)
+            self._grid = replace(before, circle_size=self.circle_size, offset=self.offset)
             if self.cell is not None and before.offset != self.offset:
                 # The pin stays at its place in the image.
                 self.cell = tuple(

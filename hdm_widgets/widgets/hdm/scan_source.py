@@ -89,7 +89,7 @@ class ScanSource:
             circle_size = given.circle_size if given else max(1, round(side / 10))
         if offset is None:
             offset = given.offset if given else max(1, round(side / 30))
-        self.grid = Grid(height, width, circle_size, offset)
+        self.grid = Grid(height, width, circle_size, offset, options.get("shape", "disc"))
         self._options: ScanKeywords = {**options, "ignore": ignore}
 
     def prepare(self, channel: Channel, grid: Grid) -> PreparedScan:
