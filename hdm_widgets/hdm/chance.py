@@ -12,7 +12,7 @@ from scipy import stats
 
 from hdm_widgets.hdm.grid import Grid
 
-__all__ = ["RankCorrelation", "changes", "least_changes", "noise_floor", "rank_correlations"]
+__all__ = ["RankCorrelation", "changes", "expected_floor", "least_changes", "noise_floor", "rank_correlations"]
 
 # Of all discs said to matter, at most this fraction is expected to be chance.
 FALSE_DISCOVERY_RATE = 0.05
@@ -109,6 +109,11 @@ def noise_floor(least: NDArray[np.float64], repeated: NDArray[np.float64], rate:
     limit = own[rejected[-1]] if len(rejected) else rate / count
     explained = candidates[probability > limit]
     return float(explained.max(initial=0.0))
+
+
+def expected_floor(changed: NDArray[np.float64], repeats: int) -> float:
+    """The noise floor that so many repeats of a scan would give if each had the changes (n,) of this one."""
+    return noise_floor(np.nan_to_num(changed, nan=0.0, posinf=np.inf, neginf=-np.inf), np.stack([changed] * repeats))
 
 
 def _chance_of(sizes: NDArray[np.float64], repeated: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,16 +11,23 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from hdm_widgets import _storage
-from hdm_widgets.hdm.chance import RankCorrelation, changes, least_changes, noise_floor, rank_correlations
+from hdm_widgets.hdm.chance import (
+    RankCorrelation,
+    changes,
+    expected_floor,
+    least_changes,
+    noise_floor,
+    rank_correlations,
+)
 from hdm_widgets.hdm.circle_map import RAW, finite_limits
 from hdm_widgets.hdm.plotting import Panel, draw_all, panel_of, png
 from hdm_widgets.hdm.result import HDMResult
-from hdm_widgets.hdm.result_file import fields_of, stored
+from hdm_widgets.hdm.result_file import read_results, write_results
 
-__all__ = ["FillComparison"]
+__all__ = ["FillComparison", "choose_repeated_fill", "drawn_fills"]
 
 _FORMAT = "hdm-widgets fill comparison 1"
+_ARRAYS = ("spread", "least_change", "significant")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +47,8 @@ class FillComparison:
     left_out : tuple of str
         Fills that say nothing of significance, because their discs are drawn as segment themselves: see
         `HDMResult.disc_drawn`. Empty if all fills are such.
+    repeated_fill : str
+        The fill of the repeats: of those that are not left out, the one that changes least by itself.
     least_change : numpy.ndarray, float64 (rows, cols)
         The smallest difference from the baseline that a cell has in any repeat, or any fill that is not left out, with
         its sign; 0 where not all are to the same side, or not all have measured it.
@@ -48,50 +57,55 @@ class FillComparison:
     significant : numpy.ndarray, bool (rows, cols)
         Cells whose change is larger than the noise floor, in either direction.
     repeats : int
-        Scans with random noise on moved grids, which the noise floor is from.
+        Scans with `repeated_fill` on moved grids, which the noise floor is from.
     """
 
     results: dict[str, HDMResult]
     agreement: dict[tuple[str, str], RankCorrelation]
     spread: NDArray[np.float64]
     left_out: tuple[str, ...]
+    repeated_fill: str
     least_change: NDArray[np.float64]
     noise_floor: float
     significant: NDArray[np.bool_]
     repeats: int
 
     @classmethod
-    def between(cls, results: Mapping[str, HDMResult], repeated: Sequence[HDMResult], seed: int) -> FillComparison:
+    def between(
+        cls, results: Mapping[str, HDMResult], repeated_fill: str, repeated: Sequence[HDMResult], seed: int
+    ) -> FillComparison:
         """Compare finished scans.
 
         Parameters
         ----------
         results : mapping of str to HDMResult
             By fill, on one grid.
+        repeated_fill : str
+            What `choose_repeated_fill` gave for these results.
         repeated : sequence of HDMResult
-            With random fills on grids that are moved a little.
+            With that fill, on grids that are moved a little.
         seed : int
             Of the intervals.
         """
-        drawn = tuple(fill for fill, result in results.items() if result.disc_drawn)
-        left_out = drawn if len(drawn) < len(results) else ()
+        left_out = drawn_fills(results)
         every = [*results.values(), *repeated]
         compared = np.logical_and.reduce([result.measured for result in every])
         changed = np.stack([changes(result.values[compared], result.baseline) for result in every])
         told = [fill not in left_out for fill in results] + [True] * len(repeated)
-        independent = [fill == "noise" for fill in results] + [True] * len(repeated)
         least = np.zeros(compared.shape)
         least[compared] = least_changes(changed[told])
-        # As an independent repeat, noise counts only among those that `least` is from.
-        floor = noise_floor(least[compared], changed[np.logical_and(told, independent)])
+        # The scan with the same fill counts as a repeat. The choice of that fill makes no alarm likelier: `least` is of
+        # all that it is chosen from.
+        alike = [fill == repeated_fill for fill in results] + [True] * len(repeated)
+        floor = noise_floor(least[compared], changed[alike])
         maps = {fill: result.values for fill, result in results.items()}
         values = np.stack([each[compared] for each in maps.values()])
         spread = np.full(compared.shape, np.nan)
         with np.errstate(invalid="ignore"):
             spread[compared] = np.where((values == values[0]).all(0), 0.0, values.max(0) - values.min(0))
         return cls(
-            dict(results), rank_correlations(maps, compared, every[0].grid, seed), spread, left_out, least, floor,
-            np.abs(least) > floor, len(repeated),
+            dict(results), rank_correlations(maps, compared, every[0].grid, seed), spread, left_out, repeated_fill,
+            least, floor, np.abs(least) > floor, len(repeated),
         )  # fmt: skip
 
     @property
@@ -107,13 +121,15 @@ class FillComparison:
         unit = f" {first.settings.unit}" if first.settings.unit else ""
         said = f"{count:,} of {total:,} discs matter beyond chance"
         other = "other " if self.left_out else ""
+        digits = first.settings.decimals
+        small = self.noise_floor < 10.0**-digits
+        floor = f"{self.noise_floor:.1g}" if small else f"{self.noise_floor:.{digits}f}"
         if count:
             said += f": every {other}fill changes the {first.settings.name} to the same side"
             if self.noise_floor:
-                digits = first.settings.decimals
-                small = self.noise_floor < 10.0**-digits
-                floor = f"{self.noise_floor:.1g}" if small else f"{self.noise_floor:.{digits}f}"
                 said += f" by more than {floor}{unit}, the most that chance explains"
+        elif total:
+            said += self._why_none(f"{floor}{unit}", other)
         for fill in self.left_out:
             said += f". {fill} is left out: {self.results[fill].disc_drawn.finding}"
         known = {pair: each for pair, each in self.agreement.items() if not np.isnan(each.value)}
@@ -121,6 +137,27 @@ class FillComparison:
             pair = min(known, key=lambda pair: known[pair].value)
             said += f". The fills that agree least are {pair[0]} and {pair[1]}: rank correlation {known[pair]}"
         return said
+
+    def _why_none(self, floor: str, other: str) -> str:
+        """Why no disc matters, and what to try."""
+        name = next(iter(self.results.values())).settings.name
+        counts = {
+            fill: int(np.count_nonzero(changes(result.values[self.compared], result.baseline)))
+            for fill, result in self.results.items()
+            if fill not in self.left_out
+        }
+        if not any(counts.values()):
+            return f": none changes the {name}"
+        if self.least_change.any():
+            return (
+                f": with {self.repeated_fill} alone, discs anywhere change the {name} by up to {floor}, and what the "
+                f"{other}fills have in common is not more; another measure, or other fills, may tell more"
+            )
+        fewest = min(counts, key=lambda fill: counts[fill])
+        return (
+            f": no disc changes the {name} to the same side with every {other}fill and at every repeat; {fewest} "
+            f"changes it with the fewest discs, {counts[fewest]:,}. Another measure, or other fills, may tell more"
+        )
 
     def plot(self, figure: Figure | None = None) -> Any:
         """Draw the maps of all fills on one scale, and the changes that they have in common, with matplotlib.
@@ -176,20 +213,15 @@ class FillComparison:
         path : path-like
             Written as given; `.npz` is the usual ending.
         """
-        arrays: dict[str, NDArray[Any]] = {
-            "spread": self.spread, "least_change": self.least_change, "significant": self.significant
-        }  # fmt: skip
-        results = []
-        for index, result in enumerate(self.results.values()):
-            about, own = stored(vars(result))
-            results.append(about)
-            arrays |= {f"{_prefix(index)}{name}": array for name, array in own.items()}
-        agreement = [[*pair, each.value, each.low, each.high] for pair, each in self.agreement.items()]
         about = {
-            "format": _FORMAT, "fills": list(self.results), "results": results, "agreement": agreement,
-            "noise_floor": self.noise_floor, "repeats": self.repeats, "left_out": self.left_out,
-        }  # fmt: skip
-        _storage.write(path, about, arrays)
+            "agreement": [[*pair, each.value, each.low, each.high] for pair, each in self.agreement.items()],
+            "noise_floor": self.noise_floor,
+            "repeats": self.repeats,
+            "repeated_fill": self.repeated_fill,
+            "left_out": self.left_out,
+        }
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        write_results(path, _FORMAT, {fill: vars(one) for fill, one in self.results.items()}, about, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> FillComparison:
@@ -200,23 +232,40 @@ class FillComparison:
         ValueError
             If the file is no such comparison.
         """
-        about, arrays = _storage.read(path, _FORMAT)
+        results, about, arrays = read_results(path, _FORMAT)
         try:
-            results = {}
-            for index, (fill, described) in enumerate(zip(about["fills"], about["results"], strict=True)):
-                start = _prefix(index)
-                own = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
-                results[fill] = HDMResult(**fields_of(described, own))
             return cls(
-                results,
-                {(first, second): RankCorrelation(*numbers) for first, second, *numbers in about["agreement"]},
-                arrays["spread"], tuple(about["left_out"]), arrays["least_change"], float(about["noise_floor"]),
-                arrays["significant"], int(about["repeats"]),
-            )  # fmt: skip
+                results={fill: HDMResult(**fields) for fill, fields in results.items()},
+                agreement={
+                    (first, second): RankCorrelation(*numbers) for first, second, *numbers in about["agreement"]
+                },
+                left_out=tuple(about["left_out"]),
+                repeated_fill=str(about["repeated_fill"]),
+                noise_floor=float(about["noise_floor"]),
+                repeats=int(about["repeats"]),
+                **{name: arrays[name] for name in _ARRAYS},
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)!r} is not a whole FillComparison: {error}") from error
 
 
-def _prefix(index: int) -> str:
-    """What the arrays of a result are called in a file, before their own names."""
-    return f"result{index}_"
+def drawn_fills(results: Mapping[str, HDMResult]) -> tuple[str, ...]:
+    """Fills whose discs are drawn as segment themselves; none if all are such."""
+    drawn = tuple(fill for fill, result in results.items() if result.disc_drawn)
+    return drawn if len(drawn) < len(results) else ()
+
+
+def choose_repeated_fill(results: Mapping[str, HDMResult], repeats: int) -> str:
+    """The fill to repeat: of those whose discs are not drawn, the one that changes least by itself.
+
+    That is the one whose own map would have the lowest noise floor if it were all chance. A fill that acts like an
+    object wherever it is changes as much anywhere as the right disc does, so that nothing rises above its floor.
+    Of equals, noise, whose repeats have no pixel in common; then the first.
+    """
+    told = [fill for fill in results if fill not in drawn_fills(results)]
+    told.sort(key=lambda fill: fill != "noise")
+    return min(told, key=lambda fill: expected_floor(_changes_of(results[fill]), repeats + 1))
+
+
+def _changes_of(result: HDMResult) -> NDArray[np.float64]:
+    return changes(result.values[result.measured], result.baseline)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Unpack
 
 import numpy as np
@@ -15,9 +15,11 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from hdm_widgets._validation import image_size, is_whole
+from hdm_widgets.hdm.cache import ScanCache
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
-from hdm_widgets.hdm.fill_comparison import FillComparison
+from hdm_widgets.hdm.fill_comparison import FillComparison, choose_repeated_fill
 from hdm_widgets.hdm.grid import Grid, ShiftedGrid
+from hdm_widgets.hdm.inpainting import InpaintedOcclusion
 from hdm_widgets.hdm.occlusion import Fill, Occlusion, check_fill
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
 from hdm_widgets.hdm.result import HDMResult
@@ -25,7 +27,7 @@ from hdm_widgets.hdm.scan import PreparedScan
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model, Segmenter
 
-__all__ = ["compare_fills"]
+__all__ = ["PreparedFills", "compare_fills", "prepare_fills"]
 
 _FILLS: tuple[Fill, ...] = ("minimum", "mean", "blur", "noise", "inpainted")
 
@@ -65,8 +67,8 @@ def compare_fills(
     fills : sequence
         What discs show, each as `fill` of `ScanOptions`; at least two.
     repeats : int
-        Scans more, for the noise floor: each with noise of its own as fill, on a grid that is moved by up to half an
-        offset. At least 2.
+        Scans more, for the noise floor: all with one of the fills, each on a grid that is moved to another place, by up
+        to half an offset. At least 2.
     channel : int or sequence of int
         Occlude this channel only, or these; -1 for all.
     normalize : bool
@@ -93,6 +95,10 @@ def compare_fills(
     -----
     The cost is that of `len(fills) + repeats` scans, nine by default.
 
+    **What is repeated.** A fill may act like an object wherever it is, without being drawn itself. So the repeats have
+    the fill that changes least by itself: of those whose discs are not drawn as segment, the one whose own map would
+    have the lowest noise floor if it were all chance; of equals, noise, new for each repeat.
+
     **What counts as chance.** In the repeats nothing is the same but the discs' places, up to half an offset, and a
     model to which no place means anything changes its mask in each of them independently. The noise floor is the
     largest change to one side, common to all scans, that such a model would show; see `FillComparison.noise_floor`. A
@@ -100,10 +106,13 @@ def compare_fills(
     the distance to the same side by more. Of the significant discs, 5 % are expected to be chance; on a model that
     ignores its input, or whose answer has nothing to do with the place of a disc, there is mostly none at all.
 
-    **Limits.** A change that most discs make equally is no evidence for any place, and counts as chance. So does an
-    effect that a fill does not show: a network that sees only black, and not noise, has no significant disc; nor has a
-    place where a fill shows what was there anyway, as inpainting does inside an even area. Choose `fills` accordingly.
-    What is significant is that the place matters under all these fills: they may still have in common that each hides
+    **Limits.** Discs of a moved grid cover mostly the same pixels, and with a fill other than noise they show mostly
+    the same there: such a repeat says that a change does not hang on a few pixels, and no more.
+
+    A change that most discs make equally is no evidence for any place, and counts as chance. So does an effect that a
+    fill does not show: a network that sees only black, and not noise, has no significant disc; nor has a place where a
+    fill shows what was there anyway, as inpainting does inside an even area. Choose `fills` accordingly. What is
+    significant is that the place matters under all these fills: they may still have in common that each hides
     something and puts something unusual in its place.
 
     Examples
@@ -118,6 +127,33 @@ def compare_fills(
     >>> int(comparison.significant.sum()), comparison.noise_floor
     (3, 0.0)
     """
+    prepared = prepare_fills(
+        model, image, segment, circle_size, offset, device,
+        fills=fills, repeats=repeats, channel=channel, normalize=normalize, **options,
+    )  # fmt: skip
+    prepared.warn()
+    return prepared.run(progress)
+
+
+def prepare_fills(
+    model: Model,
+    image: Tensor | NDArray[Any],
+    segment: Tensor | NDArray[Any] | None,
+    circle_size: int,
+    offset: int,
+    device: torch.device | str | None = None,
+    *,
+    fills: Sequence[Fill] = _FILLS,
+    repeats: int = 4,
+    channel: int | Sequence[int] = -1,
+    normalize: bool = False,
+    cache: ScanCache | None = None,
+    **options: Unpack[ScanKeywords],
+) -> PreparedFills:
+    """Check a comparison, with the parameters of `compare_fills`; nothing is run.
+
+    Scans with the same model and image share what they measure by a common `cache`.
+    """
     named = _named(fills)
     if not is_whole(repeats) or repeats < 2:
         raise ValueError(f"repeats must be a whole number of at least 2, got {repeats!r}")
@@ -131,21 +167,77 @@ def compare_fills(
     explainer = HausdorffDistanceMasks(width, height)
     explainer.generate_masks(circle_size, offset, normalize)
 
-    def prepare(fill: Fill, noise: int, **more: Any) -> PreparedScan:
-        every = {**kept, "fill": fill, "seed": noise, **more}
-        return explainer.prepare(segmenter, image, segment, None, channel, **every)
+    def prepare(fill: Fill, seed: int) -> PreparedScan:
+        every = {**kept, "fill": fill, "seed": seed}
+        scan = explainer.prepare(segmenter, image, segment, None, channel, **every)
+        return scan if cache is None else replace(scan, cache=cache)
 
     scans = {name: prepare(fill, seed) for name, fill in named.items()}
-    # No mask of a repeat is shown, but several classes are measured on masks.
-    masks = {} if kept.get("target") == "all" else {"keep_outputs": False}
-    repeated = [
-        _shifted(prepare("noise", seed + 1 + at, **masks), shift)
-        for at, shift in enumerate(_shifts(explainer.grid, repeats, seed))
-    ]
-    # Every scan would say the same, but for what black clips.
-    scans.get("minimum", next(iter(scans.values()))).warn()
-    found = _run([*scans.values(), *repeated], progress)
-    return FillComparison.between(dict(zip(scans, found, strict=False)), found[len(scans) :], seed)
+    return PreparedFills(named, scans, _shifts(explainer.grid, repeats, seed), prepare, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedFills:
+    """Everything that a comparison of fills needs, checked; nothing has been run.
+
+    Attributes
+    ----------
+    fills : dict of str to Fill
+        By what they are called.
+    scans : dict of str to PreparedScan
+        One for each fill.
+    shifts : list of tuple of int
+        How far the grid of each repeat is moved: rows, columns.
+    prepare : callable
+        Takes a fill and a seed, returns a scan.
+    seed : int
+    """
+
+    fills: dict[str, Fill]
+    scans: dict[str, PreparedScan]
+    shifts: list[tuple[int, int]]
+    prepare: Callable[[Fill, int], PreparedScan]
+    seed: int
+
+    def warn(self) -> None:
+        """Warn about inputs that are valid but probably unintended."""
+        # Every scan would say the same, but for what black clips.
+        self.scans.get("minimum", next(iter(self.scans.values()))).warn()
+
+    def run(
+        self,
+        progress: bool | Callable[[ScanUpdate], object],
+        ask: Callable[[HDMResult], HDMResult] | None = None,
+        *,
+        quiet: bool = False,
+    ) -> FillComparison:
+        """Run all scans, and compare them.
+
+        Parameters
+        ----------
+        progress : bool or callable
+            As for `compare_fills`.
+        ask : callable, optional
+            Takes the result of a scan, returns what is compared, such as its masks in another measure.
+        quiet : bool
+            Warn of nothing.
+        """
+        count = len(self.scans) + len(self.shifts)
+        with _Progress(next(iter(self.scans.values())), count, progress) as shown:
+
+            def run(scan: PreparedScan) -> HDMResult:
+                # What the first scan warns of is true of all.
+                result = shown.run(replace(scan, quiet=quiet or shown.scans > 0))
+                return result if ask is None else ask(result)
+
+            results = {fill: run(scan) for fill, scan in self.scans.items()}
+            fill = choose_repeated_fill(results, len(self.shifts))
+            repeated = []
+            for at, shift in enumerate(self.shifts):
+                scan = _shifted(self.prepare(self.fills[fill], self.seed + 1 + at), shift)
+                # No mask of a repeat is shown.
+                repeated.append(run(scan if ask is not None or scan.all_classes else replace(scan, keep_outputs=False)))
+        return FillComparison.between(results, fill, repeated, self.seed)
 
 
 def _named(fills: Sequence[Fill]) -> dict[str, Fill]:
@@ -166,37 +258,74 @@ def _name(fill: Fill) -> str:
 
 
 def _shifts(grid: Grid, repeats: int, seed: int) -> list[tuple[int, int]]:
-    """How far the grid of each repeat is moved."""
-    most = min(grid.offset // 2, grid.circle_size)
-    drawn = np.random.default_rng(seed).integers(-most, most + 1, (repeats, 2))
-    return [(row, col) for row, col in drawn.tolist()]
+    """How far the grid of each repeat is moved: to different places, within half an offset if that has enough."""
+    # Farther up and left, no pixel of the first disc is left in the image; farther down and right, none of the last.
+    farthest = grid.circle_size, grid.offset - 1
+    most = max(1, grid.offset // 2)
+    while True:
+        low, high = -min(most, farthest[0]), min(most, farthest[1])
+        places = [(row, col) for row in range(low, high + 1) for col in range(low, high + 1) if (row, col) != (0, 0)]
+        if len(places) >= repeats:
+            return [places[at] for at in np.random.default_rng(seed).permutation(len(places))[:repeats]]
+        if most > max(farthest):
+            raise ValueError(
+                f"repeats must be at most {len(places)} with circle_size={grid.circle_size} and offset={grid.offset}, "
+                f"each on a grid that is moved to another place, got {repeats}"
+            )
+        most += 1
 
 
 def _shifted(scan: PreparedScan, shift: tuple[int, int]) -> PreparedScan:
     occlusion = scan.occluder
-    assert isinstance(occlusion, Occlusion)  # noise is one  # noqa: S101
+    assert isinstance(occlusion, Occlusion | InpaintedOcclusion)  # every fill is one  # noqa: S101
     return replace(scan, occluder=replace(occlusion, grid=ShiftedGrid(**asdict(occlusion.grid), shift=shift)))
 
 
-def _run(scans: Sequence[PreparedScan], progress: bool | Callable[[ScanUpdate], object]) -> list[HDMResult]:
-    """Run scans one after the other; their results."""
-    each = scans[0]
-    count = int(np.count_nonzero(each.settings.asked(each.occluder.grid)))
-    started, results = time.perf_counter(), []
-    with tqdm(
-        disable=progress is not True, total=count * len(scans), unit="disc", desc="comparing fills", delay=0.5
-    ) as bar:
-        for at, scan in enumerate(scans):
-            result = None
-            with closing(scan.updates()) as updates:
-                for update in updates:
-                    result = update.result
-                    bar.update(at * count + update.done - bar.n)
-                    if callable(progress):
-                        seconds = time.perf_counter() - started
-                        progress(
-                            replace(update, done=at * count + update.done, total=count * len(scans), seconds=seconds)
-                        )
-            assert result is not None  # the first update comes before any cell  # noqa: S101
-            results.append(result)
-    return results
+class _Progress:
+    """Runs scans one after the other, and tells how far all of them are.
+
+    Parameters
+    ----------
+    scan : PreparedScan
+        Any of them: all have as many cells.
+    scans : int
+        How many there are.
+    progress : bool or callable
+        As for `compare_fills`.
+
+    Attributes
+    ----------
+    scans : int
+        How many have ended.
+    """
+
+    def __init__(self, scan: PreparedScan, scans: int, progress: bool | Callable[[ScanUpdate], object]) -> None:
+        self._count = int(np.count_nonzero(scan.settings.asked(scan.occluder.grid)))
+        self._total = self._count * scans
+        self._progress = progress
+        self._started = time.perf_counter()
+        self._bar = tqdm(
+            disable=progress is not True, total=self._total, unit="disc", desc="comparing fills", delay=0.5
+        )
+        self.scans = 0
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def run(self, scan: PreparedScan) -> HDMResult:
+        """Run a scan; its result."""
+        result = None
+        with closing(scan.updates()) as updates:
+            for update in updates:
+                result = update.result
+                done = self.scans * self._count + update.done
+                self._bar.update(done - self._bar.n)
+                if callable(self._progress):
+                    seconds = time.perf_counter() - self._started
+                    self._progress(replace(update, done=done, total=self._total, seconds=seconds))
+        assert result is not None  # the first update comes before any cell  # noqa: S101
+        self.scans += 1
+        return result

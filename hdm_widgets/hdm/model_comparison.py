@@ -272,7 +272,7 @@ class ModelComparison:
         ValueError
             If the file is no such comparison.
         """
-        return cls({name: HDMResult(**fields) for name, fields in read_results(path, _FORMAT).items()})
+        return cls({name: HDMResult(**fields) for name, fields in read_results(path, _FORMAT).results.items()})
 
 
 def check_names(named: object, what: str, example: str) -> None:

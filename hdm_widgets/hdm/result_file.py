@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 import numpy as np
 import torch
@@ -27,10 +27,39 @@ if TYPE_CHECKING:
 
     from hdm_widgets.hdm.result import HDMResult
 
-__all__ = ["ResultFiles", "fields_of", "read_result", "read_results", "stored", "write_result", "write_results"]
+__all__ = [
+    "ResultFiles",
+    "StoredResults",
+    "fields_of",
+    "read_result",
+    "read_results",
+    "stored",
+    "write_result",
+    "write_results",
+]
 
 _FORMAT = "hdm-widgets result 2"
 _ARRAYS = ("values", "measured", "image", "segment", "baseline_mask")
+# What the arrays of a file are called that belong to none of its results.
+_MORE = "more"
+
+
+class StoredResults(NamedTuple):
+    """What a file of several results has.
+
+    Attributes
+    ----------
+    results : dict of str to dict
+        The fields of each result, by its name.
+    about : dict
+        What describes them together.
+    arrays : dict of str to numpy.ndarray
+        What belongs to all of them.
+    """
+
+    results: dict[str, dict[str, Any]]
+    about: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
 
 
 class ResultFiles:
@@ -126,16 +155,31 @@ def write_result(path: str | os.PathLike[str], fields: Mapping[str, Any]) -> Non
     _storage.write(path, *stored(fields))
 
 
-def write_results(path: str | os.PathLike[str], kind: str, several: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write the fields of several results, by their names, to one npz file of this kind."""
-    packed = [stored(fields) for fields in several.values()]
-    about = {"format": kind, "names": list(several), "results": [one for one, _ in packed]}
-    arrays = {f"{index}/{name}": array for index, (_, one) in enumerate(packed) for name, array in one.items()}
-    _storage.write(path, about, arrays)
+def write_results(
+    path: str | os.PathLike[str],
+    kind: str,
+    several: Mapping[str, Mapping[str, Any]],
+    about: Mapping[str, Any] | None = None,
+    arrays: Mapping[str, NDArray[Any]] | None = None,
+) -> None:
+    """Write the fields of several results, by their names, to one npz file of this kind.
+
+    `about`, for JSON, and `arrays` are what belongs to all of them.
+    """
+    packed = {name: stored(fields) for name, fields in several.items()}
+    described = {
+        "format": kind,
+        "names": list(packed),
+        "results": [one for one, _ in packed.values()],
+        _MORE: dict(about or {}),
+    }
+    parts = {str(index): own for index, (_, own) in enumerate(packed.values())} | {_MORE: dict(arrays or {})}
+    written = {f"{part}/{name}": array for part, own in parts.items() for name, array in own.items()}
+    _storage.write(path, described, written)
 
 
-def read_results(path: str | os.PathLike[str], kind: str) -> dict[str, dict[str, Any]]:
-    """Read the fields of results that `write_results` wrote, by their names.
+def read_results(path: str | os.PathLike[str], kind: str) -> StoredResults:
+    """Read what `write_results` wrote.
 
     Raises
     ------
@@ -145,11 +189,13 @@ def read_results(path: str | os.PathLike[str], kind: str) -> dict[str, dict[str,
     about, arrays = _storage.read(path, kind)
     parts: dict[str, dict[str, NDArray[Any]]] = {}
     for key, array in arrays.items():
-        number, _, name = key.partition("/")
-        parts.setdefault(number, {})[name] = array
+        part, _, name = key.partition("/")
+        parts.setdefault(part, {})[name] = array
     try:
         named = zip(about["names"], about["results"], strict=True)
-        return {name: fields_of(one, parts[str(index)]) for index, (name, one) in enumerate(named)}
+        results = {name: fields_of(one, parts[str(index)]) for index, (name, one) in enumerate(named)}
+        # Files of earlier versions have nothing more.
+        return StoredResults(results, dict(about.get(_MORE, {})), parts.get(_MORE, {}))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)!r} does not have all of its results: {error}") from error
 

@@ -71,6 +71,8 @@ class PreparedScan:
     cache : ScanCache
     all_classes : bool
         Keep the classes of all pixels; the truth has class numbers, and the segmenter the class that is measured.
+    quiet : bool
+        Do not warn of what the model gives: another scan of the same image does, or nobody is there to read it.
     """
 
     segmenter: Segmenter
@@ -85,6 +87,7 @@ class PreparedScan:
     sizes: BatchSize
     cache: ScanCache
     all_classes: bool = False
+    quiet: bool = False
 
     def warn(self) -> None:
         """Warn about inputs that are valid but probably unintended."""
@@ -179,7 +182,7 @@ class PreparedScan:
         """The model's own mask, or class numbers, in place of a ground truth."""
         mask: NDArray[np.bool_] = self.segmenter.binarize(raw)[0].cpu().numpy()
         values = self.segmenter.class_numbers(raw)[0].cpu().numpy() if self.all_classes else mask
-        if not mask.any() and not self.all_classes:
+        if not (mask.any() or self.all_classes or self.quiet):
             warn_user("the model draws nothing on the image without a disc: every distance follows empty=")
         given = GivenMask(values, mask, None)
         return given if self.truth.ignored is None else given.ignoring(self.truth.ignored)
@@ -210,13 +213,13 @@ class PreparedScan:
                 segmenter.note_runs(unchanged, batch_dependent=mixes, random=bool(runs))
         except Exception as error:  # noqa: BLE001 - any error is reported with its place
             raise_with_cell(error, None)
-        if (noise := noise_of(runs)) is not None and not checked:
+        if (noise := noise_of(runs)) is not None and not (checked or self.quiet):
             warn_user(
                 f"two runs of the model on one image differ, by up to {noise.pixels} px of the mask and "
                 f"{noise.distance:.3g} of the distance: smaller differences in the map say nothing; is dropout on, "
                 "or does the model sample?"
             )
-        if mixes:
+        if mixes and not self.quiet:
             warn_user(f"{_MIXED}: images are run one at a time")
         if segmenter.reading.batch_dependent:
             self.sizes.run_singly()
@@ -239,5 +242,7 @@ class PreparedScan:
         images = [self.image, self.occluder.unchanged]
         if isinstance(self.occluder, Occlusion):
             images.append(self.occluder.inside)
-        truths = [truth.values] if truth.ignored is None else [truth.values, truth.ignored]
+        # A class number or a float other than 1 matters to these alone.
+        compared = truth.values if self.all_classes or settings.distance == "rows" else truth.mask
+        truths = [compared] if truth.ignored is None else [compared, truth.ignored]
         return self.cache.for_scan(segmenter, unchanged, repr(key), raw, *truths, *images)

@@ -156,6 +156,70 @@ def test_can_be_cancelled_and_told_how_far_it_is(make):
     assert OnScreen(explorer)["_fill_panel"] == {}
 
 
+def test_a_comparison_that_is_cancelled_leaves_the_one_before(make):
+    gate = Gate(bright)
+    gate.free()
+    explorer = make(gate)
+    explorer.compare_fills()
+    assert explorer.wait(SECONDS)
+    before, shown = explorer.fill_comparison, OnScreen(explorer)["_fill_panel"]
+    explorer.offset = 6
+    assert explorer.wait(SECONDS)
+    while gate.open.acquire(blocking=False):
+        pass
+    while gate.arrived.acquire(blocking=False):
+        pass
+    explorer.compare_fills()
+    gate.begin()
+    assert OnScreen(explorer)["_fill_panel"]["status"] == "running"
+    OnScreen(explorer).ask("cancel_fills")
+    gate.free()
+    assert explorer.wait(SECONDS)
+    assert explorer.fill_comparison is before
+    panel = OnScreen(explorer)["_fill_panel"]
+    assert (panel["status"], panel["text"]) == ("done", shown["text"])
+    # It is still of what was shown then.
+    assert OnScreen(explorer)["_has_significance"] is False
+    explorer.offset = 4
+    assert OnScreen(explorer)["_has_significance"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [({}, {}), ({}, {"measure": "iou"}), ({"target": "all"}, {}), ({}, {"explain_by": "prediction"})],
+    ids=str,
+)
+def test_choosing_a_fill_that_was_compared_runs_no_disc_again(make, options, shown):
+    ran = []
+
+    def two(images):
+        ran.append(len(images))
+        return torch.stack([0.5 - images[:, 0], images[:, 0] - 0.5], 1)
+
+    explorer = make(two, TRUTH.astype(int), **({"target": 1} | options))
+    for name, value in shown.items():
+        setattr(explorer, name, value)
+    explorer.compare_fills()
+    assert explorer.wait(SECONDS)
+    ran.clear()
+    for fill in ("mean", "blur", "noise", "inpainted"):
+        explorer.fill = fill
+        assert explorer.wait(SECONDS)
+        np.testing.assert_array_equal(explorer.result.values, explorer.fill_comparison.results[fill].values)
+    # The image without a disc, and one disc that is compared with what is kept of it.
+    assert sum(ran) <= 4 * 2
+    assert sum(ran) < 36
+
+
+def test_nothing_warns_in_the_background(make):
+    """Warnings are errors here, and an error would be in the panel."""
+    with pytest.warns(UserWarning, match="the segment is empty"):
+        explorer = make(bright, 0 * TRUTH)
+    explorer.compare_fills()
+    assert explorer.wait(SECONDS)
+    assert OnScreen(explorer)["_fill_panel"]["status"] == "done"
+
+
 def test_an_error_is_told_in_the_panel_and_leaves_the_explorer_alone(make):
     def fragile(images):
         if fails:

@@ -275,10 +275,11 @@ class HDMExplorer(ScanningExplorer):
             raise ValueError("nothing is measured yet; wait() for the scan first")
         if not self._fills or shown.settings.distance == "custom":
             raise ValueError("fills are compared by hdm's own discs and measures; this explainer has its own")
-        source, grid, channel = self._source, self._grid, check_channel(self.channel, self._channels)
+        source, grid, asked = self._source, self._grid, self._asked()
+        channel = check_channel(self.channel, self._channels)
         assert source is not None  # until it is closed  # noqa: S101
         self._fill_comparison.start(
-            lambda progress: source.compare_fills(channel, grid, shown, progress),
+            lambda progress: source.compare_fills(channel, grid, asked, progress),
             self._compared(),
             self._show_significance,
         )

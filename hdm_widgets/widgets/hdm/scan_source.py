@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Unpack
 
 import torch
@@ -12,13 +13,13 @@ from torch import Tensor
 
 from hdm_widgets._masks import check_truth
 from hdm_widgets._validation import check_image, image_size
+from hdm_widgets.hdm.answers import Answers, Question
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_comparison import FillComparison
-from hdm_widgets.hdm.fill_scans import compare_fills
+from hdm_widgets.hdm.fill_scans import prepare_fills
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanKeywords
-from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.scan import PreparedScan
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model, Segmenter
@@ -125,35 +126,32 @@ class ScanSource:
         self,
         channel: Channel,
         grid: Grid,
-        shown: HDMResult,
+        asked: Question,
         progress: Callable[[ScanUpdate], object],
     ) -> FillComparison:
-        """Compare fills by the measure, and against the mask, of a result that is shown."""
-        settings = shown.settings
-        options: dict[str, Any] = {
-            **self._options,
-            "distance": settings.distance,
-            "shape": grid.disc_shape,
-            "ignore": shown.ignored,
-        }
-        if not settings.info.unit:
-            options["spacing"] = (1, 1)
-        for name in ("fill", "target", "keep_outputs"):
+        """Compare fills by the answers to a question; warns of nothing.
+
+        The scans are made as those of `prepare`, and share what is measured with them.
+        """
+        options: dict[str, Any] = {**self._options, "shape": grid.disc_shape}
+        # Discs that are drawn as segment are found in the masks.
+        for name in ("fill", "keep_outputs"):
             options.pop(name, None)
-        model = self._segmenter
-        if self._options.get("target") == "all" and settings.target is not None:
-            model = model.for_target(settings.target)
-        return compare_fills(
-            model,
+        prepared = prepare_fills(
+            self._segmenter,
             self.image,
-            shown.segment,
+            self._segment,
             grid.circle_size,
             grid.offset,
             channel=channel,
             normalize=self._normalize,
-            progress=progress,
+            cache=self._explainer._cache,
             **options,
         )
+        scan = next(iter(prepared.scans.values()))
+        answers = Answers(scan.settings, keep_outputs=scan.keep_outputs, truths=self.truths)
+        own = asked._replace(target=None) == answers.own._replace(target=None) and not scan.all_classes
+        return prepared.run(progress, None if own else partial(answers.of, asked=asked), quiet=True)
 
 
 def _check_names(truths: Mapping[Any, Any]) -> dict[str, Any]:
