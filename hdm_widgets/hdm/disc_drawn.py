@@ -109,25 +109,35 @@ def find_drawn_discs(result: HDMResult) -> DiscDrawn:
         remedy = f'another fill, such as fill="{another_fill(settings)}", or hdm.compare_fills'
     if result._masks is None:
         return DiscDrawn(cells, 0, remedy)
-    free = _free(result)
+    masks, free = kept_masks(result), _free(result)
+    same = not (masks.predicted & free).any()
     least = max(FRACTION, _STRIP * (result.circle_size + 1) / np.count_nonzero(result.grid.disc))
     for row, col in np.argwhere(np.nan_to_num(result.disc_as_segment) > least).tolist():
-        cells[row, col] = _is_a_piece(result.grid, row, col, kept_masks(result).mask(row, col) & free)
+        top, left, mask = masks.window(row, col) if same else (0, 0, masks.mask(row, col))
+        added = mask & free[top : top + mask.shape[0], left : left + mask.shape[1]]
+        cells[row, col] = _is_a_piece(result.grid, row, col, added, (top, left))
     return DiscDrawn(cells, int(np.count_nonzero(result.measured)), remedy)
 
 
-def _is_a_piece(grid: Grid, row: int, col: int, added: NDArray[np.bool_]) -> bool:
-    """Whether what a mask has more (H, W) is mostly inside the disc, of all that is in one piece with it."""
+def _is_a_piece(grid: Grid, row: int, col: int, added: NDArray[np.bool_], corner: tuple[int, int]) -> bool:
+    """Whether what a mask has more is mostly inside the disc, of all that is in one piece with it.
+
+    `added` (h, w) is the part of the image that begins at `corner` and has all that the mask has more.
+    """
     rows, cols, disc = grid.window(row, col)
-    inside = np.count_nonzero(added[rows, cols] & disc)
+    row0, col0 = corner
+    top, left, bottom, right = _overlap((row0, col0, row0 + added.shape[0], col0 + added.shape[1]), rows, cols)
+    inner = disc[top - rows.start : bottom - rows.start, left - cols.start : right - cols.start]
+    inside = np.count_nonzero(added[top - row0 : bottom - row0, left - col0 : right - col0] & inner)
     if inside >= _INSIDE * np.count_nonzero(added):
         return True
     # What reaches farther has more outside the disc than in it, but for thin lines.
     margin = 2 * (grid.circle_size + 1)
-    top, left = max(0, rows.start - margin), max(0, cols.start - margin)
-    pieces, _ = ndimage.label(added[top : rows.stop + margin, left : cols.stop + margin], np.ones((3, 3)))
-    start = rows.start - top, cols.start - left
-    numbers = pieces[start[0] : start[0] + disc.shape[0], start[1] : start[1] + disc.shape[1]][disc]
+    first, start = max(0, rows.start - margin - row0), max(0, cols.start - margin - col0)
+    near = added[first : rows.stop + margin - row0, start : cols.stop + margin - col0]
+    pieces, _ = ndimage.label(near, np.ones((3, 3)))
+    top, left, bottom, right = top - row0 - first, left - col0 - start, bottom - row0 - first, right - col0 - start
+    numbers = pieces[top:bottom, left:right][inner]
     return bool(inside >= _INSIDE * np.isin(pieces, np.unique(numbers[numbers > 0])).sum())
 
 
