@@ -18,8 +18,19 @@ from torch import Tensor, nn
 
 import hdm_widgets as hw
 from hdm_widgets import hdm, metrics
-from hdm_widgets.data import LAND_USES, AerialSample, AerialScenes, InriaTiles, PlantedCue, PlantedCueSample, Tiles
-from hdm_widgets.demo import AerialDemo, ShapesDemo
+from hdm_widgets.data import (
+    LAND_USES,
+    AerialSample,
+    AerialScenes,
+    FaultName,
+    FaultSample,
+    FaultScenes,
+    InriaTiles,
+    PlantedCue,
+    PlantedCueSample,
+    Tiles,
+)
+from hdm_widgets.demo import AerialDemo, FaultyDemo, ShapesDemo
 from hdm_widgets.latent import Cluster, Layer, LayerTable, Neighbors, Selection, Surface
 
 
@@ -34,6 +45,11 @@ def demos() -> None:
     aerial = hw.demo.aerial(16)
     assert_type(aerial, AerialDemo)
     assert_type(aerial.dataset, AerialScenes)
+    name: FaultName = "cells"
+    faulty = hw.demo.faulty(name, 4, exposing=1.0)
+    assert_type(faulty, FaultyDemo)
+    assert_type(faulty.healthy, hw.UNet)
+    assert_type(faulty.dataset.sample(0), FaultSample)
 
 
 def data_sets() -> None:
@@ -41,6 +57,7 @@ def data_sets() -> None:
     assert_type(scenes[0], tuple[Tensor, Tensor])
     assert_type(scenes.sample(0), AerialSample)
     assert_type(hw.data.PlantedCue(4, size=64).sample(0), PlantedCueSample)
+    assert_type(FaultScenes("moles", 4, faulty=True)[0], tuple[Tensor, Tensor])
     assert_type(LAND_USES.index("water"), int)
     assert_type(len(hw.data.PlantedCue(4, size=64)), int)
 
