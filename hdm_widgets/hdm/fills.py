@@ -1,4 +1,4 @@
-"""The occlusion that a fill makes."""
+"""The occlusion that a fill makes; apart from both kinds of occlusion, which it chooses from."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdm_widgets._bitmasks import bounding_box
 from hdm_widgets._picture import known_range
 from hdm_widgets._validation import finite_number, listed, warn_user
 from hdm_widgets.hdm.grid import Grid
@@ -24,7 +25,6 @@ __all__ = [
     "Occluder",
     "Occlusion",
     "black_of",
-    "bounding_box",
     "channels_of",
     "check_fill",
     "check_fill_length",
@@ -204,12 +204,6 @@ class Occlusion:
             target = image[:, top - row0 : bottom - row0, left - col0 : right - col0]
             target.copy_(torch.where(disc, self.inside[:, *here], self.outside[:, *here]))
         return image
-
-
-def bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
-    """The half-open box around what is set; None where nothing is."""
-    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return (int(rows[0]), int(cols[0]), int(rows[-1]) + 1, int(cols[-1]) + 1) if len(rows) else None
 
 
 def disc_mask(grid: Grid, row: int, col: int, *, normalize: bool = False) -> Tensor:

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdm_widgets._bitmasks import bounding_box
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.occlusion import Changes, Channel, bounding_box, channels_of, disc_mask
+from hdm_widgets.hdm.occlusion import Changes, Channel, channels_of, disc_mask
 
 __all__ = ["ImagePatch", "OverriddenOcclusion", "changes_of", "disc_boxes"]
 
