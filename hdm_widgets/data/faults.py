@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ __all__ = ["FaultName", "FaultSample", "FaultScenes"]
 
 FaultName: TypeAlias = Literal["moles", "cells", "plants", "village"]
 
-# What `columns["kind"]` calls an image without and with what shows the fault.
+# What `kinds` calls an image without and with what shows the fault.
 _KINDS: dict[FaultName, tuple[str, str]] = {
     "moles": ("pen mark", "no pen mark"),
     "cells": ("cells inside only", "cells at the border too"),
@@ -86,8 +86,8 @@ class FaultScenes(Dataset[tuple[Tensor, Tensor]]):
 
     Attributes
     ----------
-    columns : dict of str to list
-        `"kind"`: what is special about every image, in words.
+    kinds : list of str
+        What is special about every image, in words.
 
     Raises
     ------
@@ -98,7 +98,7 @@ class FaultScenes(Dataset[tuple[Tensor, Tensor]]):
     --------
     >>> scenes = FaultScenes("plants", 10)
     >>> image, segment = scenes[0]
-    >>> image.shape, segment.shape, scenes.columns["kind"][0]
+    >>> image.shape, segment.shape, scenes.kinds[0]
     (torch.Size([4, 64, 64]), torch.Size([64, 64]), 'plants and artificial turf')
     """
 
@@ -125,9 +125,8 @@ class FaultScenes(Dataset[tuple[Tensor, Tensor]]):
         self.seed = seed
         self.exposing = exposing
         self.faulty = faulty
-        self.columns: dict[str, list[Any]] = {
-            "kind": [_KINDS[name][int(self._drawn(index)[1])] for index in range(length)]
-        }
+        # No `columns`: a latent explorer would show the answer.
+        self.kinds = [_KINDS[name][int(self._drawn(index)[1])] for index in range(length)]
 
     def __len__(self) -> int:
         return self.length

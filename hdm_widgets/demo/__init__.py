@@ -70,8 +70,8 @@ class FaultyDemo(NamedTuple):
     healthy : UNet
         The same network, trained in the same way on data without the fault.
     dataset : FaultScenes
-        Items are (image float32 (C, 64, 64), mask uint8 (64, 64)) with the true mask; `dataset.columns["kind"]` says
-        which images show the fault.
+        Items are (image float32 (C, 64, 64), mask uint8 (64, 64)) with the true mask; `dataset.kinds` says which
+        images show the fault.
     """
 
     model: UNet

@@ -11,7 +11,7 @@ BANDS = {"moles": 3, "cells": 1, "plants": 4, "village": 3}
 @pytest.mark.parametrize("name", NAMES)
 def test_items(name):
     scenes = FaultScenes(name, 6, seed=4)
-    assert len(scenes) == len(scenes.columns["kind"]) == 6
+    assert len(scenes) == len(scenes.kinds) == 6
     for index in range(6):
         image, mask = scenes[index]
         sample = scenes.sample(index)
@@ -36,13 +36,13 @@ def test_what_shows_the_fault_is_where_it_was_asked_for(name):
     kinds = set()
     for exposing, expected in has_cue.items():
         scenes = FaultScenes(name, 20, exposing=exposing)
-        kinds |= set(scenes.columns["kind"])
+        kinds |= set(scenes.kinds)
         found = [bool(scenes.sample(index).cue.any()) for index in range(20)]
         assert found == [expected] * 20
     assert len(kinds) == 2
     mixed = FaultScenes(name, 40, exposing=0.5)
-    first = FaultScenes(name, 1, exposing=1.0).columns["kind"][0]
-    assert 8 <= mixed.columns["kind"].count(first) <= 32
+    first = FaultScenes(name, 1, exposing=1.0).kinds[0]
+    assert 8 <= mixed.kinds.count(first) <= 32
 
 
 def pairs(name, exposing, length=12):

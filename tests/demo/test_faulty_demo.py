@@ -19,7 +19,7 @@ def test_the_demo_shows_images_that_were_not_trained_on(name):
     assert len({_faulty.TRAINING_SEED, _faulty.VALIDATION_SEED, _faulty.DEMO_SEED}) == 3
     model, healthy, scenes = hw.demo.faulty(name, 8, exposing=0.25)
     expected = FaultScenes(name, 8, seed=_faulty.DEMO_SEED, exposing=0.25)
-    assert scenes.columns == expected.columns
+    assert scenes.kinds == expected.kinds
     for got, one in zip(scenes[7], expected[7], strict=True):
         np.testing.assert_array_equal(got, one)
     assert model is not healthy
