@@ -32,7 +32,7 @@ def mass(relevance: Map, region: Mask) -> float:
 
 def leakage(relevance: Map, may_matter: Mask) -> float:
     """Fraction of a map's sum outside of the pixels that may matter; NaN for a map of zeros, which says nothing."""
-    return 1 - mass(relevance, may_matter) if relevance.any() else float("nan")
+    return mass(relevance, ~may_matter) if relevance.any() else float("nan")
 
 
 def hits(relevance: Map, region: Mask, count: int) -> float:

@@ -19,7 +19,7 @@ LOW_IS_GOOD = ("leakage", "deletion", "seconds")
 TITLES = {
     "mass": "relevance mass", "rank": "rank accuracy", "pointing": "pointing game", "top": "cue in the top 5 %",
     "leakage": "leakage", "deletion": "deletion", "insertion": "insertion", "stability": "with noise",
-    "agreement": "between seeds", "seconds": "seconds",
+    "agreement": "between seeds", "seconds": "CPU seconds",
 }  # fmt: skip
 
 
@@ -59,11 +59,13 @@ def tables(frame: pd.DataFrame, notes: Iterable[str]) -> str:
         ("with noise, cues", by_image(frame, "stability", cues)),
         ("with noise, trained", by_image(frame, "stability", trained)),
         ("between seeds", by_image(frame, "agreement", cues)),
-        ("seconds, 64 px", by_image(frame, "seconds", cues)),
+        ("CPU seconds", by_image(frame, "seconds", cues)),
+        ("of a first scan", by_image(frame, "first", cues)),
     ]
     parts = [
         "\n".join(f"- {note}" for note in notes),
         first_places(frame, cues, trained),
+        "**Rank accuracy of scans by measure and fill**\n\n" + measures_by_fill(by_image(frame, "rank", cues)),
         "**Where the answer is known**\n\n" + table(ranked, known),
         "**Rank accuracy by kind of cue**\n\n" + table(ranked, kinds),
         "**Without what the map shows**\n\n" + table(ranked, other),
@@ -78,6 +80,26 @@ def table(methods: Iterable[str], columns: Sequence[tuple[str, pd.DataFrame]]) -
     lines += [
         f"| {name} | " + " | ".join(_cell(values[name].to_numpy()) for _, values in columns) + " |" for name in methods
     ]
+    return "\n".join(lines)
+
+
+def measures_by_fill(values: pd.DataFrame) -> str:
+    """A row for each measure, as discs are painted and averaged, and a column for each fill.
+
+    Parameters
+    ----------
+    values : pandas.DataFrame
+        As `by_image` gives them; scans are called "HDM measure, fill" and "HDM measure, fill, averaged".
+    """
+    scans = [tuple(name.removeprefix("HDM ").split(", ")) for name in values if is_ours(name)]
+    scans = [parts for parts in scans if "to the truth" not in parts]
+    fills = list(dict.fromkeys(parts[1] for parts in scans))
+    rows = list(dict.fromkeys((parts[0], *parts[2:]) for parts in scans))
+    lines = [f"| measure | {' | '.join(fills)} |", "|---" * (len(fills) + 1) + "|"]
+    for measure, *painting in sorted(rows, key=len):
+        names = (", ".join((f"HDM {measure}", fill, *painting)) for fill in fills)
+        cells = " | ".join(_cell(values[name].to_numpy()) for name in names)
+        lines.append(f"| {', '.join((measure, *painting))} | {cells} |")
     return "\n".join(lines)
 
 

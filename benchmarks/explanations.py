@@ -34,13 +34,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-KINDS = (*networks.CUE_KINDS, "receptive field", "aerial", "roads")
+KINDS = (*networks.CUE_KINDS, "receptive field", "aerial", "roads", "timing")
 # Standard deviation of the noise that a map should not care about.
 NOISE = 0.02
 # Images of each network that are explained with noise too.
 NOISY = 2
-# The kind whose methods are timed.
-TIMED = "mark"
+# The kind whose first network is timed.
+TIMED = "stripes"
 ROUNDS = 3
 
 Row = tuple[str, int, int, str, str, float]
@@ -137,6 +137,10 @@ def seconds(network: networks.Explained) -> list[Row]:
 
 
 def of_kind(kind: str, choice: networks.Choice) -> tuple[pd.DataFrame, list[str]]:
+    """Scores of the networks of a kind, and what is to be said of them."""
+    if kind == "timing":
+        timed = networks.planted(TIMED, choice.seeds[0], 1)
+        return pd.DataFrame(seconds(timed), columns=COLUMNS), []
     rows: list[Row] = []
     maps = {}
     chosen = networks.Choice((kind,), choice.seeds, choice.images)
@@ -144,8 +148,6 @@ def of_kind(kind: str, choice: networks.Choice) -> tuple[pd.DataFrame, list[str]
         print(f"{network.name}: {network.note}", flush=True)
         made, maps[network.seed] = scored(network)
         rows += made
-        if kind == TIMED and len(maps) == 1:
-            rows += seconds(network)
     return pd.DataFrame(rows + agreement(kind, maps), columns=COLUMNS), chosen.notes
 
 

@@ -84,7 +84,9 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {"index": [], "numbers": [], "architecture": [], "glossary": [], "benchmarks": [], "changelog": []}
+html_sidebars = dict.fromkeys(
+    ["index", "numbers", "architecture", "glossary", "benchmarks", "explanations", "changelog"], []
+)
 html_theme_options = {
     "logo": {"text": "hdm-widgets"},
     "header_links_before_dropdown": 6,

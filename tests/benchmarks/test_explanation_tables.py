@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from _explanation_tables import by_image, compared, first_places, plot, table, tables
+from _explanation_tables import by_image, compared, first_places, measures_by_fill, plot, table, tables
 
 METHODS = {"HDM a, black": 0.6, "HDM a, black, averaged": 0.8, "RISE": 0.5}
 
@@ -52,6 +52,18 @@ def test_the_best_is_chosen_on_other_kinds_than_it_is_compared_on(frame):
     frame.loc[lucky, "value"] += 0.3
     differences = compared(frame, "rank", ["shape", "mark"])
     np.testing.assert_allclose(differences, [0.1] * 3 + [0.3] * 3)
+
+
+def test_scans_are_a_table_of_measures_and_fills():
+    columns = ["HDM iou, black", "HDM iou, black, averaged", "HDM iou, blur", "HDM iou, blur, averaged", "RISE"]
+    values = pd.DataFrame([[0.1, 0.2, 0.3, 0.4, 0.5]], columns=columns)
+    values["HDM as published, to the truth, raw"] = 0.6
+    assert measures_by_fill(values).splitlines() == [
+        "| measure | black | blur |",
+        "|---|---|---|",
+        "| iou | 0.10 (0.10 to 0.10) | 0.30 (0.30 to 0.30) |",
+        "| iou, averaged | 0.20 (0.20 to 0.20) | 0.40 (0.40 to 0.40) |",
+    ]
 
 
 def test_tables_and_plot_have_every_method(frame, tmp_path):
