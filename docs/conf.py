@@ -84,9 +84,8 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = dict.fromkeys(
-    ["index", "numbers", "architecture", "glossary", "benchmarks", "explanations", "changelog"], []
-)
+_without_sidebar = ["index", "numbers", "architecture", "glossary", "benchmarks", "explanations", "changelog"]
+html_sidebars: dict[str, list[str]] = {page: [] for page in _without_sidebar}
 html_theme_options = {
     "logo": {"text": "hdm-widgets"},
     "header_links_before_dropdown": 6,
