@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-__all__ = ["NearestPixel", "PixelSpacing", "check_spacing"]
+__all__ = ["NearestPixel", "PixelSpacing", "check_spacing", "nearest_pixels"]
 
 Floats = NDArray[np.float64]
 
@@ -125,3 +125,12 @@ class NearestPixel:
             return distances
         # The tree subtracts rounded coordinates; this is rounded as everywhere else.
         return np.sqrt(self._spacing.squared(others - self._pixels[index]))
+
+
+def nearest_pixels(
+    pixels: NDArray[np.intp], others: NDArray[np.intp], spacing: PixelSpacing, most: int
+) -> NDArray[np.intp]:
+    """The nearest of some pixels (n, 2) to each of others (m, 2), the nearest first: places (m, min(n, `most`))."""
+    tree = cKDTree(pixels * spacing.sides)
+    places: NDArray[np.intp] = tree.query(others * spacing.sides, k=range(1, min(len(pixels), most) + 1))[1]
+    return places

@@ -83,9 +83,9 @@ def tensors(model: nn.Module) -> Iterator[Tensor]:
 def _stored(model: nn.Module, *stores: str) -> Iterator[Tensor]:
     # Keep the tensors: scripted modules make new ones at every look, and ids are used again.
     seen: dict[int, Tensor] = {}
-    tree = list(modules(model))
     for store in stores:
-        for module in tree:
+        # Walked as far as is asked: the first tensor of a large network comes at once.
+        for module in modules(model):
             for tensor in getattr(module, store).values():
                 if tensor is not None and id(tensor) not in seen:
                     seen[id(tensor)] = tensor

@@ -25,11 +25,12 @@ from jupyter_hosts import (
 )
 from known_space import AGAIN, ALL, EXPLORER, SPACE
 from latent_page import LatentPage
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
 OUT = Path(__file__).parents[1] / "out"
 PAGE = pytest.StashKey[Page]()
+VIEWPORT: ViewportSize = {"width": 1300, "height": 1500}
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -80,9 +81,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 # that a widget shows may depend on them.
 @pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(
-        viewport={"width": 1300, "height": 1500}, locale="de-DE", timezone_id="Pacific/Auckland"
-    )
+    context = browser.new_context(viewport=VIEWPORT, locale="de-DE", timezone_id="Pacific/Auckland")
     context.set_default_timeout(TIMEOUT_MS)
     yield context
     context.close()
@@ -152,13 +151,38 @@ def open_in(page: Page) -> Iterator[Callable[[JupyterServer, list[str]], Noteboo
 
 
 @pytest.fixture
-def lab(lab_server: JupyterServer, open_in: Callable[..., NotebookPage]) -> Callable[..., NotebookPage]:
-    """Open a new notebook of these cells in JupyterLab and start them all."""
+def fresh_lab(lab_server: JupyterServer, open_in: Callable[..., NotebookPage]) -> Callable[..., NotebookPage]:
+    """Open a new notebook of these cells in JupyterLab, with a kernel of its own, and start them all."""
     return lambda *cells: open_in(lab_server, list(cells))
 
 
-# Starting a kernel and importing torch is slow: the latent explorer's tests share one kernel per module, and each test
-# makes its own explorer.
+@pytest.fixture(scope="module")
+def reused(shared_page: Page, complaints: Complaints, lab_server: JupyterServer) -> Iterator[NotebookPage]:
+    """The notebook in JupyterLab that `lab` fills."""
+    notebook = NotebookPage(shared_page, lab_server.notebook([]))
+    yield notebook
+    notebook.close()
+
+
+@pytest.fixture
+def lab(reused: NotebookPage, complaints: Complaints) -> Iterator[Callable[..., NotebookPage]]:
+    """Start these cells in a notebook of JupyterLab; its kernel is that of the test before, without names and widgets.
+
+    Starting a kernel and importing torch is slow.
+    """
+
+    def start(*cells: str) -> NotebookPage:
+        reused.page.set_viewport_size(VIEWPORT)
+        reused.forget()
+        reused.fill(list(cells))
+        reused.run_all()
+        return reused
+
+    yield start
+    complaints.check()
+
+
+# A page, and a kernel, for all tests of a module: each test makes its own explorer.
 @pytest.fixture(scope="module")
 def shared_page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
     page = new_page(context, request)
@@ -186,7 +210,7 @@ def notebook(shared_page: Page, complaints: Complaints, lab_server: JupyterServe
 @pytest.fixture
 def explorer(notebook: NotebookPage, complaints: Complaints) -> Iterator[LatentPage]:
     """A fresh explorer of the known space."""
-    notebook.page.set_viewport_size({"width": 1300, "height": 1500})
+    notebook.page.set_viewport_size(VIEWPORT)
     notebook.execute(AGAIN)
     notebook.run(1)
     explorer = LatentPage(notebook.page)

@@ -46,6 +46,25 @@ _APPEND = """(source) => {
   model.sharedModel.insertCell(model.cells.length, { cell_type: 'code', source, metadata: {} });
   return model.cells.length - 1;
 }"""
+_FILL = """(sources) => {
+  const { content } = window.testedPanel;
+  const { sharedModel } = content.model;
+  sharedModel.transact(() => {
+    const before = sharedModel.cells.length;
+    sharedModel.insertCells(before, sources.map((source) => ({ cell_type: 'code', source, metadata: {} })));
+    sharedModel.deleteCellRange(0, before);
+  });
+  content.deselectAll();
+  content.activeCellIndex = 0;
+  content.mode = 'command';
+}"""
+# Widgets end before their names do: a name that goes would leave the widget's view.
+_FORGET = """
+import ipywidgets
+for _one in list(ipywidgets.widgets.widget._instances.values()):
+    _one.close()
+get_ipython().run_line_magic("reset", "-f")
+"""
 _OUTPUTS = "(index) => window.testedPanel.content.widgets[index].model.outputs.toJSON()"
 _START = """(code) => {
   window.testedPanel.context.sessionContext.session.kernel.requestExecute({ code, store_history: false });
@@ -323,6 +342,14 @@ class NotebookPage:
     def run_new(self, source: str) -> str:
         """Add a cell at the end of the notebook and run it to its end; its output as text."""
         return self.run(self.page.evaluate(_APPEND, source))
+
+    def fill(self, cells: list[str]) -> None:
+        """Replace all cells by these; none is run."""
+        self.page.evaluate(_FILL, [source.strip() for source in cells])
+
+    def forget(self) -> None:
+        """Close all widgets in the kernel and delete all names."""
+        self.execute(_FORGET)
 
     def execute(self, code: str) -> str:
         """Run code in the kernel without a cell, so that the notebook stays as it is; its output as text."""

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
+from hdm_widgets.hdm import messages
 from hdm_widgets.metrics import hausdorff_distance, hausdorff_pair
-from hdm_widgets.widgets.hdm import messages
 
 HEIGHT, WIDTH = 12, 16
 IMAGE = np.full((1, HEIGHT, WIDTH), 0.2, np.float32)

@@ -9,11 +9,11 @@ from on_screen import LatentScreen, decoded
 from PIL import Image
 
 import hdm_widgets as hw
+from hdm_widgets._wire import to_wire
 from hdm_widgets.latent.selection import COLORS
 from hdm_widgets.widgets.latent import explorer as latent_explorer
 from hdm_widgets.widgets.latent.columns import usable_columns
 from hdm_widgets.widgets.latent.palette import MISSING, category_color, coloring
-from hdm_widgets.widgets.shared.wire import to_wire
 
 DONE = {"error": None}
 

@@ -17,9 +17,11 @@ from torch import Tensor
 
 from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import check_channel, documents_options, takes_options
+from hdm_widgets._wire import bits, png, to_wire
 from hdm_widgets.hdm.circle_map import ResultType, color_table
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.messages import about_message, inspect_cell, map_message, measure_message, wire_channel
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.occlusion import Channel
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
@@ -28,13 +30,11 @@ from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model
 from hdm_widgets.widgets.hdm.class_names import ClassNames, check_class_names, check_name_count, named_classes
-from hdm_widgets.widgets.hdm.messages import about_message, inspect_cell, map_message, measure_message, wire_channel
 from hdm_widgets.widgets.hdm.questions import Answers, ExplainBy, Question, with_distance
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
 from hdm_widgets.widgets.hdm.traits import HDMTraits
 from hdm_widgets.widgets.shared.jobs import LatestJob
 from hdm_widgets.widgets.shared.part import read_static
-from hdm_widgets.widgets.shared.wire import bits, png, to_wire
 
 __all__ = ["HDMExplorer"]
 

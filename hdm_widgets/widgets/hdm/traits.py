@@ -7,14 +7,14 @@ from typing import Any
 import traitlets
 
 from hdm_widgets._validation import check_channel
+from hdm_widgets._wire import MESSAGE
 from hdm_widgets.hdm.circle_map import ResultType, color_table
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.messages import wire_channel
 from hdm_widgets.hdm.update import ScanUpdate
-from hdm_widgets.widgets.hdm.messages import wire_channel
 from hdm_widgets.widgets.hdm.questions import Answers, Question
 from hdm_widgets.widgets.shared.explorer import Explorer
 from hdm_widgets.widgets.shared.part import Part
-from hdm_widgets.widgets.shared.wire import MESSAGE
 
 __all__ = ["HDMTraits"]
 

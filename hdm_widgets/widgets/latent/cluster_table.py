@@ -11,12 +11,12 @@ import traitlets
 from numpy.typing import NDArray
 
 from hdm_widgets._validation import is_whole
+from hdm_widgets._wire import MESSAGE, png
 from hdm_widgets.latent.clusters import Cluster
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.palette import category_color
 from hdm_widgets.widgets.shared.jobs import LatestJob
 from hdm_widgets.widgets.shared.part import Part, read_static
-from hdm_widgets.widgets.shared.wire import MESSAGE, png
 
 __all__ = ["ClusterTable"]
 

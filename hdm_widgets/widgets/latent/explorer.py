@@ -17,6 +17,7 @@ from IPython.display import HTML
 from numpy.typing import NDArray
 
 from hdm_widgets._validation import advise_on_keywords, check_choice
+from hdm_widgets._wire import png
 from hdm_widgets.latent.selection import Selection, check_indices
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.hdm.explorer import HDMExplorer
@@ -29,7 +30,6 @@ from hdm_widgets.widgets.latent.parts import Legend, Toolbar
 from hdm_widgets.widgets.latent.scatter import MOST_POINTS, ScatterFigure
 from hdm_widgets.widgets.latent.selection_history import MODES, Items, SelectionHistory
 from hdm_widgets.widgets.shared.explorer import Explorer, close_all
-from hdm_widgets.widgets.shared.wire import png
 
 if TYPE_CHECKING:
     import pandas

@@ -9,11 +9,11 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
+from hdm_widgets._wire import MESSAGE, bits, png
 from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.columns import Column
 from hdm_widgets.widgets.shared.part import Part, read_static
-from hdm_widgets.widgets.shared.wire import MESSAGE, bits, png
 
 __all__ = ["SORTS", "Gallery", "selection_row"]
 

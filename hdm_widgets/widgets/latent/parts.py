@@ -6,9 +6,9 @@ from typing import Any
 
 import traitlets
 
+from hdm_widgets._wire import MESSAGE
 from hdm_widgets.widgets.latent.selection_history import MODES
 from hdm_widgets.widgets.shared.part import Part, read_static
-from hdm_widgets.widgets.shared.wire import MESSAGE
 
 __all__ = ["Legend", "Toolbar"]
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import ConvexHull
 
+from hdm_widgets._wire import png
 from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.palette import SCORES
-from hdm_widgets.widgets.shared.wire import png
 
 __all__ = ["MOST_POINTS", "ScatterFigure", "rounded_hull"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import anywidget
 
 from hdm_widgets._validation import check_choice
-from hdm_widgets.widgets.shared.wire import to_wire
+from hdm_widgets._wire import to_wire
 
 __all__ = ["Part", "read_static"]
 

@@ -1,4 +1,4 @@
-// What comes from Python, in the form in which `widgets/shared/wire.py` sends it.
+// What comes from Python, in the form in which `hdm_widgets/_wire.py` sends it.
 
 export interface ArrayMessage {
   view: DataView;

@@ -8,8 +8,8 @@ from on_screen import decoded, unpacked
 from PIL import Image
 
 from hdm_widgets import Display, hdm
-from hdm_widgets.widgets.hdm import messages
-from hdm_widgets.widgets.shared.wire import to_wire
+from hdm_widgets._wire import to_wire
+from hdm_widgets.hdm import messages
 
 IMAGE = np.full((1, 24, 32), 0.2, np.float32)
 IMAGE[:, 6:16, 8:20] = 0.8

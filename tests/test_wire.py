@@ -6,7 +6,7 @@ import pytest
 from on_screen import decoded
 from PIL import Image
 
-from hdm_widgets.widgets.shared.wire import bits, png, to_wire
+from hdm_widgets._wire import bits, png, to_wire
 
 INF, NAN = float("inf"), float("nan")
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hdm_widgets._masks import without
 from hdm_widgets._picture import Display
+from hdm_widgets._wire import bits, png
 from hdm_widgets.hdm.circle_map import filled
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.occlusion import Channel
@@ -17,7 +18,6 @@ from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.spacing import PixelSpacing
-from hdm_widgets.widgets.shared.wire import bits, png
 
 __all__ = ["about_message", "inspect_cell", "map_message", "measure_message", "wire_channel"]
 
