@@ -105,6 +105,8 @@ def measures_by_fill(values: pd.DataFrame) -> str:
 
 def _cell(values: NDArray[np.float64]) -> str:
     mean, low, high = interval(values)
+    if np.count_nonzero(~np.isnan(values)) == 1:
+        return _number(mean)
     return "" if np.isnan(mean) else f"{_number(mean)} ({_number(low)} to {_number(high)})"
 
 

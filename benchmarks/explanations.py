@@ -176,7 +176,8 @@ def report(out: Path) -> None:
     """Print and write what was scored of all kinds so far."""
     files = [path for kind in KINDS if (path := out / f"{kind.replace(' ', '_')}.csv").exists()]
     frame = pd.concat([pd.read_csv(path) for path in files])
-    notes = [line for path in files for line in path.with_suffix(".txt").read_text(encoding="utf-8").splitlines()]
+    said = (path.with_suffix(".txt").read_text(encoding="utf-8") for path in files)
+    notes = [line for text in said for line in text.splitlines() if line]
     text = tables(frame, notes)
     print(text)
     (out / "table.md").write_text(text, encoding="utf-8")
