@@ -82,6 +82,7 @@ html_title = "hdm-widgets"
 html_logo = html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["live.js"]
 html_copy_source = False
 html_show_sourcelink = False
 _without_sidebar = ["index", "numbers", "architecture", "glossary", "benchmarks", "explanations", "changelog"]

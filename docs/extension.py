@@ -1,4 +1,4 @@
-"""What these pages add to Sphinx: notebooks, tables from the tests, diagrams in the theme's colors, and checks."""
+"""What these pages add to Sphinx: notebooks, tables, a live page, diagrams in the theme's colors, and checks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 def with_pictures(notebook: dict[str, Any]) -> dict[str, Any]:
     """A notebook with a picture after each cell whose metadata name one: `{"picture": file, "caption": text}`.
 
-    A page cannot show a widget, so it shows a picture of it: `file` on a light page, `file_dark` on a dark one.
+    A page cannot show a widget, so it shows a picture of it: `file` on a light page, `file_dark` on a dark one. Where
+    the metadata name a `page` that `write_live_pages` makes, it shows that.
     """
     cells = []
     for cell in notebook["cells"]:
@@ -40,6 +41,8 @@ def with_pictures(notebook: dict[str, Any]) -> dict[str, Any]:
             file, caption = Path(cell["metadata"]["picture"]), cell["metadata"]["caption"]
             dark = file.with_stem(f"{file.stem}_dark")
             source = f"![{caption}]({file}){{.shot .only-light}} ![{caption}]({dark}){{.shot .only-dark}}"
+            if page := cell["metadata"].get("page"):
+                source = f'<iframe class="live" src="../{page}" title="{caption}"></iframe>'
             cells.append({"cell_type": "markdown", "id": f"{cell['id']}-picture", "metadata": {}, "source": source})
     return {**notebook, "cells": cells}
 
@@ -115,11 +118,16 @@ class InlineDiagrams(SphinxPostTransform):
 # -- Reference ---------------------------------------------------------------------------------------
 
 
-def skip_tuple_fields(
-    _app: Sphinx, _what: str, _name: str, member: object, _skip: bool, _options: object
-) -> bool | None:
-    """Leave out the fields of named tuples: the class describes them."""
-    return True if str(getattr(member, "__doc__", "")).startswith("Alias for field number") else None
+def skip_members(_app: Sphinx, what: str, name: str, member: object, _skip: bool, _options: object) -> bool | None:
+    """Leave out the fields of named tuples, which the class describes, and what a class inherits of no base of ours."""
+    if str(getattr(member, "__doc__", "")).startswith("Alias for field number"):
+        return True
+    if what != "class" or name.startswith("_"):
+        return None
+    defined = getattr(member, "fget", None) or getattr(member, "func", None) or member
+    module = str(getattr(defined, "__module__", ""))
+    ours = module.startswith("hdm_widgets.") and not module.startswith("hdm_widgets.widgets.shared.")
+    return None if ours else True
 
 
 def widget_signature(
@@ -152,6 +160,26 @@ def _found(name: str) -> object:
     return value
 
 
+# -- Live pages --------------------------------------------------------------------------------------
+
+
+def write_live_pages(app: Sphinx, error: Exception | None) -> None:
+    """Write the scan of the quick start as a page that works by itself, for the frames that show it."""
+    if error is not None or app.builder.format != "html":
+        return
+    # It loads torch.
+    import hdm_widgets as hw
+
+    path = Path(app.outdir) / "live/shapes.html"
+    path.parent.mkdir(exist_ok=True)
+    model, image, segment, _cue = hw.demo.shapes(0)
+    explorer = hw.HDMExplorer(model, image, segment, circle_size=10, offset=4)
+    explorer.wait()
+    explorer.cell = (13, 23)
+    explorer.to_html(path)
+    explorer.close()
+
+
 # -- Built pages -------------------------------------------------------------------------------------
 
 
@@ -173,8 +201,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", write_tables, priority=1)
     app.connect("env-get-outdated", outdated)
     app.connect("doctree-read", drop_widgets)
-    app.connect("autodoc-skip-member", skip_tuple_fields)
+    app.connect("autodoc-skip-member", skip_members)
     app.connect("autodoc-process-signature", widget_signature)
     app.connect("env-check-consistency", check_reference)
+    app.connect("build-finished", write_live_pages, priority=400)
     app.connect("build-finished", check_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

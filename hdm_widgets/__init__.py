@@ -1,9 +1,10 @@
 """See why an image segmentation model draws the mask it draws.
 
-`hdm_widgets.hdm` has the Hausdorff Distance Masks, `HDMExplorer` is their widget. `LatentSpace` maps a data set as a
-model sees it, `LatentExplorer` is its widget, and `layers` lists what can be named as the layer of a space. `Segmenter`
-makes a segmenter of any torch Module or callable, and its `Reading` says how the model's output is read; `Display` says
-how images are shown, `demo` has ready-made models with data.
+`hdm_widgets.hdm` has the Hausdorff Distance Masks, `HDMExplorer` is their widget, and `HDMComparison` the one for
+several models. `LatentSpace` maps a data set as a model sees it, `LatentExplorer` is its widget, and `layers` lists
+what can be named as the layer of a space. `Segmenter` makes a segmenter of any torch Module or callable, and its
+`Reading` says how the model's output is read; `Display` says how images are shown, `demo` has ready-made models with
+data.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from hdm_widgets.models.segmenter import Segmenter
     from hdm_widgets.models.training import train
     from hdm_widgets.models.unet import UNet
+    from hdm_widgets.widgets.hdm.comparison import HDMComparison
     from hdm_widgets.widgets.hdm.explorer import HDMExplorer
     from hdm_widgets.widgets.latent.explorer import LatentExplorer
 
 __all__ = [
     "Display",
+    "HDMComparison",
     "HDMExplorer",
     "LatentExplorer",
     "LatentSpace",
@@ -44,6 +47,7 @@ __version__ = "0.1.0"
 # Where each public name lives; None: a module of its own. Loaded when first asked for.
 _HOMES = {
     "Display": "hdm_widgets._picture",
+    "HDMComparison": "hdm_widgets.widgets.hdm.comparison",
     "HDMExplorer": "hdm_widgets.widgets.hdm.explorer",
     "LatentExplorer": "hdm_widgets.widgets.latent.explorer",
     "LatentSpace": "hdm_widgets.latent.space",

@@ -6,6 +6,8 @@ const outdir = "../hdm_widgets/static";
 const entries = readdirSync("src").filter((name) => /\.(tsx|css)$/.test(name));
 const largest = {
   "hdm_explorer.js": 80_000,
+  "hdm_page.js": 100_000,
+  "hdm_comparison.js": 80_000,
   "gallery.js": 80_000,
   "toolbar.js": 50_000,
   "legend.js": 50_000,

@@ -1,3 +1,5 @@
+import importlib
+import pkgutil
 import subprocess
 import sys
 
@@ -76,3 +78,10 @@ def test_a_release_of_pytorch_that_cannot_be_traced_runs_the_model():
     code += "print(result.complete, result.plan.backend, result.plan.reason)"
     said = " ".join(in_a_new_python(code))
     assert said.startswith("True model this release of PyTorch cannot be traced (")
+
+
+@pytest.mark.parametrize("name", ["data", "demo", "hdm", "latent", "metrics"])
+def test_no_module_has_the_name_of_something_public_beside_it(name):
+    """Whoever imports the module would find it in the place of the function or class."""
+    package = importlib.import_module(f"hdm_widgets.{name}")
+    assert not {info.name for info in pkgutil.iter_modules(package.__path__)} & set(package.__all__)

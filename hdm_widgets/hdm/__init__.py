@@ -8,9 +8,14 @@
 """
 
 from hdm_widgets.hdm.approximation import Approximation
+from hdm_widgets.hdm.chance import RankCorrelation
 from hdm_widgets.hdm.circle_map import BETTER_ONLY, RAW, WORSE_ONLY, ResultType
+from hdm_widgets.hdm.disc_drawn import DiscDrawn
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
+from hdm_widgets.hdm.fill_comparison import FillComparison
+from hdm_widgets.hdm.fill_scans import compare_fills
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.model_comparison import ModelComparison, compare_models
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.noise import Noise
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions, ScanSettings
@@ -24,17 +29,23 @@ __all__ = [
     "RAW",
     "WORSE_ONLY",
     "Approximation",
+    "DiscDrawn",
+    "FillComparison",
     "Grid",
     "HDMResult",
     "HausdorffDistanceMasks",
     "MeasureName",
+    "ModelComparison",
     "ModelError",
     "ModelOutputError",
     "Noise",
     "Plan",
+    "RankCorrelation",
     "ResultType",
     "ScanKeywords",
     "ScanOptions",
     "ScanSettings",
     "ScanUpdate",
+    "compare_fills",
+    "compare_models",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +20,13 @@ _K1, _K2 = 0.01, 0.03
 class Approximation:
     """Error of an approximate scan, on cells that were computed exactly too: other cells may differ by more.
 
+    Of masks that `HDMResult.measure` measures in another way the error is not known: all errors are NaN then.
+
     Attributes
     ----------
     tolerance : float
     cells : int
-        How many cells were computed both ways; a regular grid over the image.
+        How many cells were computed both ways, a regular grid over the image; 0 where the error is not known.
     rank_correlation : float
         Spearman's, of approximate and exact distances; 1 where both are constant.
     largest_difference, mean_difference : float
@@ -65,7 +68,18 @@ class Approximation:
             structural_similarity(np.where(compared, approximate, 0.0), np.where(compared, exact, 0.0)),
         )
 
+    @property
+    def known(self) -> bool:
+        """Whether the error was measured."""
+        return self.cells > 0
+
+    def in_another_measure(self) -> Approximation:
+        """What is known of the same masks in another measure: the tolerance."""
+        return Approximation(self.tolerance, 0, math.nan, math.nan, math.nan, math.nan)
+
     def __str__(self) -> str:
+        if not self.known:
+            return f"approximate (tolerance {self.tolerance:g}), with an error that is not known in this measure"
         return (
             f"approximate (tolerance {self.tolerance:g}); on {self.cells} cells that were also computed exactly: rank "
             f"correlation {self.rank_correlation:.3f}, largest difference {self.largest_difference:.1f}, mean "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -23,7 +23,9 @@ __all__ = [
     "change_from_baseline",
     "color_table",
     "filled",
+    "finite_limits",
     "paint",
+    "painted_discs",
     "painted_values",
     "relative",
 ]
@@ -74,10 +76,15 @@ def color_table(color_map: str | Colormap) -> NDArray[np.uint8]:
     return (chosen((np.arange(256) + 0.5) / 256)[:, :3] * 255).astype(np.uint8)
 
 
-def scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values in [0, 1] between the least and the largest finite one; a constant map is 0 everywhere."""
+def finite_limits(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The least and the largest finite value; 0 and 0 where none is finite."""
     finite = values[np.isfinite(values)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+
+
+def scaled(values: NDArray[np.float64], limits: tuple[float, float] | None = None) -> NDArray[np.float64]:
+    """Values in [0, 1] between two limits, by default the least and the largest finite one; 0 where these are equal."""
+    low, high = limits or finite_limits(values)
     with np.errstate(invalid="ignore"):
         fractions = (values - low) / (high - low) if high > low else np.where(np.isposinf(values), 1.0, values * 0.0)
     return np.clip(fractions, 0.0, 1.0)
@@ -107,22 +114,36 @@ def change_from_baseline(
     return change
 
 
+def painted_discs(
+    values: NDArray[np.float64],
+    shown: NDArray[np.bool_],
+    color_map: str | Colormap,
+    change: NDArray[np.float64] | None = None,
+    limits: tuple[float, float] | None = None,
+) -> tuple[list[tuple[int, int]], NDArray[np.uint8]]:
+    """The cells that are painted, the topmost last, and their colors (n, 3)."""
+    cells = _painting_order(values, shown, change)
+    table = color_table(color_map)
+    colors = table[np.minimum(np.nan_to_num(scaled(values, limits)) * 256, 255).astype(np.intp)]
+    return cells, np.array([colors[cell] for cell in cells], np.uint8).reshape(-1, 3)
+
+
 def paint(
     values: NDArray[np.float64],
     shown: NDArray[np.bool_],
     grid: Grid,
     color_map: str | Colormap,
     change: NDArray[np.float64] | None = None,
+    limits: tuple[float, float] | None = None,
 ) -> Image.Image:
     """The circle map: discs in ascending order of value, or of change, on black; PIL RGB of the image's size."""
-    table = color_table(color_map)
-    colors = table[np.minimum(np.nan_to_num(scaled(values)) * 256, 255).astype(np.intp)]
     image = Image.new("RGB", (grid.width, grid.height), 0)
     draw = ImageDraw.Draw(image)
-    for row, col in _painting_order(values, shown, change):
-        x, y = col * grid.offset, row * grid.offset
-        red, green, blue = colors[row, col].tolist()
-        draw.ellipse((x, y, x + grid.circle_size, y + grid.circle_size), fill=(red, green, blue))
+    paint_disc = draw.rectangle if grid.disc_shape == "square" else draw.ellipse
+    cells, colors = painted_discs(values, shown, color_map, change, limits)
+    for (row, col), (red, green, blue) in zip(cells, colors.tolist(), strict=True):
+        y, x = grid.corner(row, col)
+        paint_disc((x, y, x + grid.circle_size, y + grid.circle_size), fill=(red, green, blue))
     return image
 
 
@@ -131,12 +152,16 @@ def painted_values(
     shown: NDArray[np.bool_],
     grid: Grid,
     change: NDArray[np.float64] | None = None,
+    of: NDArray[Any] | None = None,
 ) -> NDArray[np.float64]:
-    """The circle map before its colors: the value of the topmost disc at every pixel, NaN where there is none."""
+    """The circle map before its colors: what `of` has for the topmost disc at every pixel, NaN where there is none.
+
+    `of` (rows, cols) is `values` by default.
+    """
     painted = np.full((grid.height, grid.width), np.nan)
     for row, col in _painting_order(values, shown, change):
         rows, cols, disc = grid.window(row, col)
-        painted[rows, cols][disc] = values[row, col]
+        painted[rows, cols][disc] = (values if of is None else of)[row, col]
     return painted
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import Any, Unpack
 
@@ -25,8 +26,9 @@ from hdm_widgets._validation import (
 from hdm_widgets.hdm.cache import ScanCache
 from hdm_widgets.hdm.grid import Grid, check_count
 from hdm_widgets.hdm.measure import ClassMeasure, MaskMeasure, MeasuredOutput, OutputMeasure
-from hdm_widgets.hdm.occlusion import Occluder, OverriddenOcclusion, check_fill_length
+from hdm_widgets.hdm.occlusion import Occluder, check_fill_length
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions, ScanSettings
+from hdm_widgets.hdm.patched_occlusion import OverriddenOcclusion
 from hdm_widgets.hdm.plan import Plan
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.scan import MeasureOver, PreparedScan
@@ -367,7 +369,7 @@ class HausdorffDistanceMasks:
             For bad input.
         """
         asked = ScanOptions(**options)
-        grid = self.grid
+        grid = replace(self.grid, disc_shape=asked.shape)
         all_classes = asked.target == "all"
         if segment is None:
             truth = _no_truth(self.height, self.width, asked.ignore)
@@ -393,6 +395,8 @@ class HausdorffDistanceMasks:
             distance="custom" if self._overrides("calculate_distance") else asked.distance,
             empty=asked.empty,
             spacing=asked.spacing,
+            seed=asked.seed,
+            shape=asked.shape,
             own_mask=self._overrides("apply_mask"),
             tolerance=asked.tolerance,
             region=None if asked.region is None else check_region(asked.region, self.height, self.width),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from hdm_widgets._validation import is_whole
+from hdm_widgets._validation import check_choice, is_whole
 
-__all__ = ["Grid"]
+__all__ = ["DiscShape", "Grid", "ShiftedGrid"]
+
+DiscShape = Literal["disc", "square"]
 
 # The first stage of a scan has at most this many cells.
 _FIRST_STAGE = 64
@@ -40,6 +43,8 @@ class Grid:
         off at the image's border.
     offset : int
         Pixels from one disc to the next.
+    disc_shape : {"disc", "square"}
+        "square": all `(circle_size + 1)²` pixels of the box around that disc.
 
     Notes
     -----
@@ -50,8 +55,10 @@ class Grid:
     width: int
     circle_size: int
     offset: int
+    disc_shape: DiscShape = "disc"
 
     def __post_init__(self) -> None:
+        check_choice("shape", self.disc_shape, DiscShape)
         for name in ("height", "width", "circle_size", "offset"):
             object.__setattr__(self, name, check_count(name, getattr(self, name)))
         for name in ("circle_size", "offset"):
@@ -81,15 +88,22 @@ class Grid:
     def disc(self) -> NDArray[np.bool_]:
         """The whole disc, bool (circle_size + 1, circle_size + 1)."""
         side = self.circle_size + 1
+        if self.disc_shape == "square":
+            return np.ones((side, side), dtype=bool)
         image = Image.new("1", (side, side), 0)
         ImageDraw.Draw(image).ellipse((0, 0, self.circle_size, self.circle_size), fill=1)
         return np.array(image, dtype=bool)
 
+    def corner(self, row: int, col: int) -> tuple[int, int]:
+        """Row and column of the pixel where the disc's box begins."""
+        return row * self.offset, col * self.offset
+
     def window(self, row: int, col: int) -> tuple[slice, slice, NDArray[np.bool_]]:
         """Rows, columns and disc pixels of a cell, cut off at the image's border."""
-        y, x = row * self.offset, col * self.offset
+        y, x = self.corner(row, col)
+        top, left = max(0, y), max(0, x)
         bottom, right = min(self.height, y + self.circle_size + 1), min(self.width, x + self.circle_size + 1)
-        return slice(y, bottom), slice(x, right), self.disc[: bottom - y, : right - x]
+        return slice(top, bottom), slice(left, right), self.disc[top - y : bottom - y, left - x : right - x]
 
     def mask(self, row: int, col: int) -> NDArray[np.bool_]:
         """The disc of a cell on the whole image, bool (height, width)."""
@@ -138,3 +152,23 @@ class Grid:
             done |= fresh
             stride //= 2
         return stages
+
+
+@dataclass(frozen=True)
+class ShiftedGrid(Grid):
+    """A grid whose discs are all moved.
+
+    Parameters
+    ----------
+    height, width, circle_size, offset, disc_shape
+        As of a `Grid`, which has as many cells.
+    shift : tuple of int
+        (row, col) by which discs are moved, in pixels; the image's border cuts them off.
+    """
+
+    shift: tuple[int, int] = (0, 0)
+
+    def corner(self, row: int, col: int) -> tuple[int, int]:
+        """Row and column of the pixel where the disc's box begins; below 0 where the border cuts it off."""
+        y, x = super().corner(row, col)
+        return y + self.shift[0], x + self.shift[1]

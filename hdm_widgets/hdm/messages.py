@@ -12,6 +12,8 @@ from hdm_widgets._masks import without
 from hdm_widgets._picture import Display
 from hdm_widgets._wire import bits, png
 from hdm_widgets.hdm.circle_map import filled
+from hdm_widgets.hdm.disc_drawn import another_fill
+from hdm_widgets.hdm.fill_names import fill_text
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.occlusion import Channel
 from hdm_widgets.hdm.options import ScanSettings
@@ -19,7 +21,19 @@ from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.spacing import PixelSpacing
 
-__all__ = ["about_message", "inspect_cell", "map_message", "measure_message", "wire_channel"]
+__all__ = [
+    "COLOR_MAPS",
+    "about_message",
+    "disc_drawn_message",
+    "inspect_cell",
+    "map_message",
+    "measure_message",
+    "shown_display",
+    "wire_channel",
+]
+
+# Color maps on offer.
+COLOR_MAPS = ("Blues", "magma", "viridis", "cividis", "Reds", "Greens", "Purples", "inferno", "turbo")
 
 _LONGEST = 480
 # Measures in which no two pixels are a distance apart, and those that follow the policy for empty masks.
@@ -78,12 +92,23 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
         "circle_size": result.circle_size,
         "offset": result.offset,
         "channel": wire_channel(result.settings.channel),
+        "fill": fill_text(result.settings.fill),
+        "shape": result.grid.disc_shape,
         "done": update.done,
         "total": update.total,
         "stride": update.stride,
         "seconds": update.seconds,
         "seconds_left": update.seconds_left if update.done else None,
     }
+
+
+def disc_drawn_message(result: HDMResult) -> dict[str, Any]:
+    """What the screen says where the model draws the disc itself; empty where it does not."""
+    drawn = result.disc_drawn
+    if not drawn:
+        return {}
+    finding = f"{drawn.finding[0].upper()}{drawn.finding[1:]}, so the map shows where the disc is"
+    return {"finding": finding, "fill": None if result.settings.own_mask else another_fill(result.settings)}
 
 
 def wire_channel(channel: Channel) -> int | list[int]:
@@ -96,7 +121,7 @@ def inspect_cell(result: HDMResult, row: int, col: int, display: Display | None 
     if not result.measured[row, col]:
         return {"cell": (row, col), "pending": True}
     distance = float(result.values[row, col])
-    view = _showing(display or Display(), result.settings.channel, len(result.image)).view(result.image)
+    view = shown_display(display or Display(), result.settings.channel, len(result.image)).view(result.image)
     image = view.to_rgb(result.occluded(row, col))
     # How far from the truth; less area is as far as more.
     far = np.abs if result.settings.info.signed else np.asarray
@@ -112,7 +137,7 @@ def inspect_cell(result: HDMResult, row: int, col: int, display: Display | None 
     }
 
 
-def _showing(display: Display, channel: Channel, channels: int) -> Display:
+def shown_display(display: Display, channel: Channel, channels: int) -> Display:
     """`display`, or the covered channels in its place where it shows none of them, or nothing but a mean with them."""
     covered = (channel,) if isinstance(channel, int) else channel
     bands = display.bands if display.bands is not None or channels != 3 else range(3)

@@ -13,7 +13,7 @@ from hdm_widgets.metrics.windowed_measure import Region, WindowedMeasure
 from hdm_widgets.metrics.windowed_overlap import WindowedOverlap
 from hdm_widgets.metrics.windowed_surface import WindowedSurface
 
-__all__ = ["MEASURES", "MeasureInfo", "MeasureName", "windowed_measure"]
+__all__ = ["MEASURES", "MeasureInfo", "MeasureName", "measure_label", "windowed_measure"]
 
 MeasureName = Literal["hausdorff", "hausdorff95", "mean_surface", "iou", "dice", "area", "flipped", "rows"]
 
@@ -50,6 +50,14 @@ MEASURES: dict[str, MeasureInfo] = {
     "rows": MeasureInfo("row distance", "Row distance to the {}"),
     "custom": MeasureInfo("distance", "Distance to the {}"),
 }
+
+
+def measure_label(name: str) -> str:
+    """What a measure is called in a list."""
+    if name == "custom":
+        return "Your own distance"
+    label = MEASURES[name].label
+    return label[0].upper() + label[1:]
 
 
 def windowed_measure(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdm_widgets._bitmasks import bounding_box
 from hdm_widgets._picture import known_range
 from hdm_widgets._validation import finite_number, listed, warn_user
 from hdm_widgets.hdm.grid import Grid
@@ -21,22 +21,22 @@ __all__ = [
     "Changes",
     "Channel",
     "Fill",
-    "LazyOcclusion",
+    "FillName",
     "Occluder",
     "Occlusion",
-    "OverriddenOcclusion",
     "black_of",
+    "channels_of",
     "check_fill",
     "check_fill_length",
     "disc_mask",
     "warn_of_clipping",
 ]
 
-Fill = Literal["minimum", "mean", "blur"] | float | Sequence[float]
+FillName = Literal["minimum", "mean", "blur", "noise", "inpainted"]
+Fill = FillName | float | Sequence[float]
 Channel = int | tuple[int, ...]
 
-# Bound on what is kept of the occluded images that a user's `apply_mask` made.
-_APPLIED_BYTES = 256 << 20
+_NAMES = get_args(FillName)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,14 +109,23 @@ class Occlusion:
 
     @classmethod
     def for_fill(
-        cls, grid: Grid, image: Tensor, *, fill: Fill, channel: Channel, normalize: bool, own_range: bool = False
+        cls,
+        grid: Grid,
+        image: Tensor,
+        *,
+        fill: Fill,
+        channel: Channel,
+        normalize: bool,
+        own_range: bool = False,
+        seed: int = 0,
     ) -> Occlusion:
         """The occlusion of `image` (C, H, W) on one channel, on several, or on all with `channel=-1`.
 
-        With `own_range`, "minimum" is `black_of` the image in the disc and changes nothing outside of it.
+        With `own_range`, "minimum" is `black_of` the image in the disc and changes nothing outside of it. "inpainted"
+        shows something else in every disc: see `InpaintedOcclusion`.
         """
         inside, outside = image.clone(), image.clone()
-        part = _index(channel)
+        part = channels_of(channel)
         if fill == "minimum" and own_range:
             inside[part] = black_of(image, normalize=normalize)[part]
         elif fill == "minimum":
@@ -127,6 +136,8 @@ class Occlusion:
             inside[part] = image[part].mean(dim=(-2, -1), keepdim=True)
         elif fill == "blur":
             inside[part] = _blurred(image[part], grid.circle_size)
+        elif fill == "noise":
+            inside[part] = _noise(image, seed)[part]
         else:
             values = torch.as_tensor(fill, dtype=image.dtype, device=image.device).reshape(-1, 1, 1)
             inside[part] = values.expand(len(image), 1, 1)[part]
@@ -188,176 +199,11 @@ class Occlusion:
         bottom, right = min(row1, rows.start + window.shape[0]), min(col1, cols.start + window.shape[1])
         if top < bottom and left < right:
             here = slice(top, bottom), slice(left, right)
-            disc = self._disc[top - rows.start : bottom - rows.start, left - cols.start : right - cols.start]
+            y, x = self.grid.corner(*cell)
+            disc = self._disc[top - y : bottom - y, left - x : right - x]
             target = image[:, top - row0 : bottom - row0, left - col0 : right - col0]
             target.copy_(torch.where(disc, self.inside[:, *here], self.outside[:, *here]))
         return image
-
-
-@dataclass(frozen=True, eq=False)
-class LazyOcclusion:
-    """An occlusion of `image` (C, H, W) that is made when it is first needed."""
-
-    grid: Grid
-    image: Tensor
-    fill: Fill
-    channel: Channel
-    normalize: bool
-    own_range: bool = False
-
-    @cached_property
-    def made(self) -> Occlusion:
-        """The occlusion itself."""
-        return Occlusion.for_fill(
-            self.grid,
-            self.image,
-            fill=self.fill,
-            channel=self.channel,
-            normalize=self.normalize,
-            own_range=self.own_range,
-        )
-
-    def occluded(self, row: int, col: int) -> Tensor:
-        """The image (C, H, W) with the disc of one cell."""
-        return self.made.occluded(row, col)
-
-
-@dataclass(frozen=True, eq=False)
-class OverriddenOcclusion:
-    """The occlusion of a subclass with its own `apply_mask`, called as the published code calls it.
-
-    A scan calls `apply_mask` once for each cell and keeps what it changed, because a random one gives another image
-    the next time.
-    """
-
-    grid: Grid
-    image: Tensor
-    channel: Channel
-    normalize: bool
-    apply_mask: Callable[[Tensor, Tensor], Tensor]
-    _applied: _AppliedMasks = field(default_factory=lambda: _AppliedMasks(_APPLIED_BYTES), repr=False)
-
-    @property
-    def unchanged(self) -> Tensor:
-        """The image (C, H, W) itself."""
-        return self.image
-
-    def occluded(self, row: int, col: int) -> Tensor:
-        """The image (C, H, W) with the disc of one cell, as the scan made it.
-
-        Raises
-        ------
-        ValueError
-            If the image was not kept, for want of memory, and `apply_mask` gives another one now.
-        """
-        return self._applied.image(self.image, (row, col), lambda: self._apply(row, col))
-
-    def boxes(self, cells: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Boxes (n, 4) of the discs of cells (n, 2); no mask is applied for it."""
-        windows = [self.grid.window(row, col)[:2] for row, col in cells.tolist()]
-        return np.array([(rows.start, cols.start, rows.stop, cols.stop) for rows, cols in windows], np.intp)
-
-    def changes(self, cells: NDArray[np.intp]) -> Changes:
-        """What the discs of cells (n, 2) change; every mask is applied once."""
-        patches = []
-        for row, col in cells.tolist():
-            patches.append(_Patch.between(self.image, self._apply(row, col)))
-            self._applied.keep((row, col), patches[-1])
-
-        def content(items: NDArray[np.intp], parts: NDArray[np.intp]) -> Tensor:
-            return torch.stack(
-                [
-                    patches[item].over(self.image, part)
-                    for item, part in zip(items.tolist(), parts.tolist(), strict=True)
-                ]
-            )
-
-        boxes = np.array([patch.box for patch in patches], np.intp).reshape(-1, 4)
-        return Changes(boxes, [patch.key for patch in patches], content, (self.grid.height, self.grid.width))
-
-    def _apply(self, row: int, col: int) -> Tensor:
-        """Call `apply_mask` for one cell."""
-        mask = disc_mask(self.grid, row, col, normalize=self.normalize).to(self.image.device)
-        # One channel alone has no channel axis, as in the published code.
-        part = self.channel if isinstance(self.channel, int) and self.channel >= 0 else _index(self.channel)
-        target = self.image[part]
-        covered = self.apply_mask(target.clone(), mask)
-        if not isinstance(covered, Tensor) or covered.shape != target.shape:
-            came = tuple(covered.shape) if isinstance(covered, Tensor) else type(covered).__name__
-            raise ValueError(f"apply_mask must return a tensor of the image's shape {tuple(target.shape)}, got {came}")
-        if self.channel == -1:
-            return covered.to(self.image.dtype)
-        image = self.image.clone()
-        image[part] = covered
-        return image
-
-
-@dataclass(frozen=True, eq=False)
-class _Patch:
-    """The box (row0, col0, row1, col1) in which an image differs from another one, and what it shows there."""
-
-    box: tuple[int, int, int, int]
-    content: Tensor
-    key: bytes
-
-    @classmethod
-    def between(cls, image: Tensor, changed: Tensor) -> _Patch:
-        box = bounding_box((changed != image).any(0).cpu().numpy())
-        if box is None:
-            return cls((0, 0, 0, 0), changed[:, :0, :0], b"")
-        row0, col0, row1, col1 = box
-        content = changed[:, row0:row1, col0:col1].clone()
-        digest = hashlib.sha256(content.cpu().numpy().tobytes()).digest()
-        return cls(box, content, np.array(box, np.intp).tobytes() + digest)
-
-    def over(self, image: Tensor, part: list[int]) -> Tensor:
-        """The box `part` of the changed image; it holds the whole patch, because windows only ever grow."""
-        row0, col0, row1, col1 = part
-        top, left, bottom, right = self.box
-        shown = image[:, row0:row1, col0:col1].clone()
-        shown[:, top - row0 : bottom - row0, left - col0 : right - col0] = self.content
-        return shown
-
-
-class _AppliedMasks:
-    """What `apply_mask` made of each cell: its patch, or the patch's key where memory ends."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._bytes = 0
-        self._patches: dict[tuple[int, int], _Patch] = {}
-        self._keys: dict[tuple[int, int], bytes] = {}
-
-    def keep(self, cell: tuple[int, int], patch: _Patch) -> None:
-        before = self._patches.pop(cell, None)
-        if before is not None:
-            self._bytes -= _bytes(before)
-        self._keys[cell] = patch.key
-        if self._bytes + _bytes(patch) <= self._limit:
-            self._bytes += _bytes(patch)
-            self._patches[cell] = patch
-
-    def image(self, image: Tensor, cell: tuple[int, int], apply: Callable[[], Tensor]) -> Tensor:
-        patch = self._patches.get(cell)
-        if patch is not None:
-            return patch.over(image, [0, 0, *image.shape[-2:]])
-        applied = apply()
-        if cell in self._keys and _Patch.between(image, applied).key != self._keys[cell]:
-            raise ValueError(
-                f"apply_mask gives another image now than for the scan of cell {cell}, and that one was not kept: all "
-                f"of them together need more than {self._limit >> 20} MB. Make apply_mask repeatable to see it"
-            )
-        return applied
-
-
-def _bytes(patch: _Patch) -> int:
-    return patch.content.numel() * patch.content.element_size()
-
-
-def bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
-    """The half-open box around what is set; None where nothing is."""
-    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return (int(rows[0]), int(cols[0]), int(rows[-1]) + 1, int(cols[-1]) + 1) if len(rows) else None
 
 
 def disc_mask(grid: Grid, row: int, col: int, *, normalize: bool = False) -> Tensor:
@@ -370,7 +216,7 @@ def _minimum_range(normalize: bool) -> tuple[float, float]:
     return (-1.0, 1.0) if normalize else (0.0, 1.0)
 
 
-def _index(channel: Channel) -> Any:
+def channels_of(channel: Channel) -> Any:
     """What takes the channels of an image (C, H, W), keeping their axis."""
     if isinstance(channel, tuple):
         return list(channel)
@@ -392,7 +238,7 @@ def black_of(image: Tensor, *, normalize: bool) -> Tensor:
 
 def check_fill(fill: object) -> Fill:
     """`fill` itself, if it is a known name or a finite number; a tuple for a sequence of numbers."""
-    if isinstance(fill, str) and fill in ("minimum", "mean", "blur"):
+    if isinstance(fill, str) and fill in _NAMES:
         return fill  # type: ignore[return-value]  # just checked
     number = finite_number(fill)
     if number is not None:
@@ -401,8 +247,8 @@ def check_fill(fill: object) -> Fill:
     if several and None not in several:
         return several  # type: ignore[return-value]  # just checked
     raise ValueError(
-        f"fill must be 'minimum', 'mean', 'blur' or a finite number, got {fill!r}; a sequence of numbers has one for "
-        "each channel of the image"
+        f"fill must be {', '.join(map(repr, _NAMES))} or a finite number, got {fill!r}; a sequence of numbers has one "
+        "for each channel of the image"
     )
 
 
@@ -422,7 +268,7 @@ _MANY_CHANNELS = 9
 def warn_of_clipping(image: Tensor, channel: Channel = -1, *, normalize: bool) -> None:
     """Warn where the element-wise minimum does something else to the image (C, H, W) than to darken the disc."""
     low, high = _minimum_range(normalize)
-    least, most = (float(value) for value in image[_index(channel)].aminmax())
+    least, most = (float(value) for value in image[channels_of(channel)].aminmax())
     advice = f"use fill={_darkest(image, channel)}, which is the darkest value of each channel, or fill='mean'"
     if most > high:
         warn_user(
@@ -452,3 +298,15 @@ def _blurred(image: Tensor, circle_size: int) -> Tensor:
 
     sigma = (0, circle_size / 2, circle_size / 2)
     return torch.from_numpy(ndimage.gaussian_filter(image.cpu().numpy(), sigma)).to(image)
+
+
+def _noise(image: Tensor, seed: int) -> Tensor:
+    """Gaussian noise with the mean and standard deviation of each channel, cut off at its least and largest value.
+
+    All channels are drawn, so that a channel shows the same noise whichever others are covered.
+    """
+    values = image.cpu().numpy()
+    drawn = np.random.default_rng(seed).standard_normal(values.shape)
+    axes = {"axis": (-2, -1), "keepdims": True}
+    mean, deviation, low, high = (getattr(values, name)(**axes) for name in ("mean", "std", "min", "max"))
+    return torch.from_numpy(np.clip(mean + deviation * drawn, low, high)).to(image)

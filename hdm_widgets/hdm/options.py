@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdm_widgets._masks import Ignore, check_ignore
-from hdm_widgets._validation import check_choice
-from hdm_widgets.hdm.grid import Grid, check_count
+from hdm_widgets._validation import check_choice, is_whole
+from hdm_widgets.hdm.fills import LazyOcclusion
+from hdm_widgets.hdm.grid import DiscShape, Grid, check_count
 from hdm_widgets.hdm.named_measures import MEASURES, MeasureInfo, MeasureName
-from hdm_widgets.hdm.occlusion import Channel, Fill, LazyOcclusion, check_fill
+from hdm_widgets.hdm.occlusion import Channel, Fill, check_fill
 from hdm_widgets.metrics.distance import EmptyPolicy
 from hdm_widgets.metrics.spacing import check_spacing
 
@@ -34,6 +35,8 @@ class ScanKeywords(TypedDict, total=False):
     spacing: tuple[float, float]
     ignore: Ignore | None
     fill: Fill
+    seed: int
+    shape: DiscShape
     region: tuple[int, int, int, int] | None
     inference: InferenceMode
     tolerance: float | None
@@ -68,11 +71,17 @@ class ScanOptions:
     ignore : number or array of bool (H, W), optional
         Pixels that do not count in distances and overlaps: the value that marks them in the ground truth, such as 255,
         or a mask of them. Masked pixels of a numpy masked array are ignored without it.
-    fill : {"minimum", "mean", "blur"}, float or sequence of float
-        What the disc shows: the element-wise minimum with the mask, the channel's mean, the blurred image, or a value:
-        one for all channels, or one for each channel of the image. For a Segmenter with `preprocess`, "minimum" is the
-        image's own black, and nothing outside of the disc is clipped: 0 for values in [0, 1] or 0 to 255, -1 for values
-        in [-1, 1], else the minimum of each channel.
+    fill : {"minimum", "mean", "blur", "noise", "inpainted"}, float or sequence of float
+        What the disc shows: the element-wise minimum with the mask, the channel's mean, the blurred image, Gaussian
+        noise with the channel's mean and standard deviation (cut off at its least and largest value), its own
+        surroundings continued into it (biharmonic inpainting), or a value: one for all channels, or one for each
+        channel of the image. For a Segmenter with `preprocess`, "minimum" is the image's own black, and nothing outside
+        of the disc is clipped: 0 for values in [0, 1] or 0 to 255, -1 for values in [-1, 1], else the minimum of each
+        channel.
+    seed : int
+        Of `fill="noise"`: equal seeds give equal noise.
+    shape : {"disc", "square"}
+        What covers the image: the published disc, or the square around it, of `circle_size` + 1 pixels a side.
     region : tuple of int, optional
         (row0, col0, row1, col1), half open, in pixels: run only the discs that touch this box. The other cells
         take the baseline, and no map paints them.
@@ -99,6 +108,8 @@ class ScanOptions:
     spacing: tuple[float, float] = (1, 1)
     ignore: Ignore | None = None
     fill: Fill = "minimum"
+    seed: int = 0
+    shape: DiscShape = "disc"
     region: tuple[int, int, int, int] | None = None
     inference: InferenceMode = "auto"
     tolerance: float | None = None
@@ -115,6 +126,9 @@ class ScanOptions:
         if self.ignore is not None:
             check_ignore(self.ignore)
         object.__setattr__(self, "fill", check_fill(self.fill))
+        if not is_whole(self.seed) or self.seed < 0:
+            raise ValueError(f"seed must be a whole number of at least 0, got {self.seed!r}")
+        check_choice("shape", self.shape, DiscShape)
         check_choice("inference", self.inference, InferenceMode)
         if self.tolerance is not None:
             self._check_tolerance(self.tolerance)
@@ -160,7 +174,10 @@ class ScanSettings:
     channel : int or tuple of int
         Channels that the discs covered; -1 for all.
     normalize : bool
-    fill : {"minimum", "mean", "blur"}, float or tuple of float
+    fill : {"minimum", "mean", "blur", "noise", "inpainted"}, float or tuple of float
+    seed : int
+        Of the noise that `fill="noise"` shows.
+    shape : {"disc", "square"}
     distance : str
         As the keyword; "custom": a subclass with its own `calculate_distance`.
     empty : {"diagonal", "inf", "nan", "raise"}
@@ -192,6 +209,8 @@ class ScanSettings:
     own_range: bool = False
     target: int | None = None
     of_prediction: bool = False
+    seed: int = 0
+    shape: DiscShape = "disc"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spacing", check_spacing(self.spacing))
@@ -206,7 +225,7 @@ class ScanSettings:
 
     def occlusion(self, grid: Grid, image: Tensor) -> LazyOcclusion:
         """The occlusion of `image` (C, H, W); not where a subclass has its own `apply_mask`."""
-        return LazyOcclusion(grid, image, self.fill, self.channel, self.normalize, self.own_range)
+        return LazyOcclusion(grid, image, self.fill, self.channel, self.normalize, self.own_range, self.seed)
 
     @property
     def length_unit(self) -> str:

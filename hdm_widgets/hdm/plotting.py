@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import Collection, EllipseCollection, PolyCollection
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from scipy import ndimage
+from torch import Tensor
 
-from hdm_widgets._picture import View
-from hdm_widgets.hdm.circle_map import BETTER_ONLY, RAW, WORSE_ONLY, ResultType
+from hdm_widgets._picture import Bands, Display, View
+from hdm_widgets._validation import to_tensor
+from hdm_widgets.hdm.circle_map import (
+    BETTER_ONLY,
+    RAW,
+    WORSE_ONLY,
+    ResultType,
+    finite_limits,
+    paint,
+    painted_discs,
+    painted_values,
+)
+from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.options import ScanSettings
 
 if TYPE_CHECKING:
@@ -24,7 +39,7 @@ if TYPE_CHECKING:
 
     from hdm_widgets.hdm.result import HDMResult
 
-__all__ = ["Panel", "canny", "draw", "draw_in_a_row", "over_image", "panel_of", "png"]
+__all__ = ["Panel", "canny", "draw", "draw_all", "overlay", "panel_of", "plot", "png"]
 
 # Title and usual color map of each kind of map in a figure; {} stands for what masks are compared with. The title of
 # raw distances follows from what they measure.
@@ -38,6 +53,12 @@ _PANELS = {
 _UNCOVERED = (222, 222, 222)
 
 
+# More discs than these are drawn as one image: a vector graphic of them would be slow to open.
+_MOST_VECTORS = 5000
+# Maps in a row of a figure.
+_ACROSS = 3
+
+
 @dataclass(frozen=True, eq=False)
 class Panel:
     """One circle map to draw.
@@ -45,53 +66,98 @@ class Panel:
     Attributes
     ----------
     title : str
-    image : numpy.ndarray, uint8 (H, W, 3)
-        The painted map.
-    covered : numpy.ndarray, bool (H, W)
-        Where a disc is.
+    values : numpy.ndarray, float64 (rows, cols)
+    shown : numpy.ndarray, bool (rows, cols)
+        Cells to draw.
+    grid : Grid
     truth : numpy.ndarray, bool (H, W)
     color_map : str or matplotlib.colors.Colormap
-    low, high : float
+    limits : tuple of float
         Ends of the color bar; equal for a constant map, which has none.
     settings : ScanSettings
         What the distances are, and how large a pixel is.
     ignored : numpy.ndarray, bool (H, W), or None
         Pixels that do not count: they are hatched.
+    significant : numpy.ndarray, bool (rows, cols), or None
+        Cells beyond chance: all others are hatched, and said to be.
+    change : numpy.ndarray, float64 (rows, cols), or None
+        What changes most lies on top; by default what has the largest value.
+    label : str
+        Of the color bar; by default what the distances are.
     """
 
     title: str
-    image: NDArray[np.uint8]
-    covered: NDArray[np.bool_]
+    values: NDArray[np.float64]
+    shown: NDArray[np.bool_]
+    grid: Grid
     truth: NDArray[np.bool_]
     color_map: str | Colormap
-    low: float
-    high: float
+    limits: tuple[float, float]
     settings: ScanSettings
     ignored: NDArray[np.bool_] | None = None
+    significant: NDArray[np.bool_] | None = None
+    change: NDArray[np.float64] | None = None
+    label: str = ""
 
 
-def panel_of(result: HDMResult, kind: ResultType, color_map: str | Colormap | None = None) -> Panel:
+def panel_of(
+    result: HDMResult,
+    kind: ResultType,
+    color_map: str | Colormap | None = None,
+    significant: NDArray[np.bool_] | None = None,
+) -> Panel:
     """What to draw of a result; in its usual colors by default."""
     title, usual = _PANELS[kind]
     title = (title or result.settings.info.title).format(result.settings.compared_with)
     values = result.distances(kind)
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    colors = color_map or usual
     return Panel(
-        title,
-        image=np.asarray(result.circle_map(kind, colors)),
-        covered=~np.isnan(result.painted_values(kind)),
-        truth=result.segment,
-        color_map=colors,
-        low=low,
-        high=high,
-        settings=result.settings,
-        ignored=result.ignored,
-    )
+        title, values, result.measured, result.grid, result.segment, color_map or usual, finite_limits(values),
+        result.settings, result.ignored, significant,
+    )  # fmt: skip
 
 
-def over_image(
+def overlay(
+    result: HDMResult,
+    result_type: ResultType | str,
+    image: Tensor | NDArray[Any] | None,
+    color_map: str | Colormap,
+    *,
+    edges: bool,
+    display: Display | Bands | None,
+) -> Image.Image:
+    """See `HDMResult.overlay`."""
+    shown = result.image if image is None else to_tensor(image).cpu().numpy()
+    if shown.shape[-2:] != (result.height, result.width) or shown.ndim not in (2, 3):
+        raise ValueError(f"expected an image (C, {result.height}, {result.width}), got shape {shown.shape}")
+    circles = result.circle_map(result_type, color_map)
+    covered = ~np.isnan(result.painted_values(result_type))
+    return _over_image(circles, covered, shown, Display.wrap(display).view(shown), edges=edges)
+
+
+def plot(
+    result: HDMResult,
+    ax: Axes | None,
+    result_type: ResultType | str | None,
+    color_map: str | Colormap | None,
+    significant: ArrayLike | None,
+) -> Any:
+    """See `HDMResult.plot`."""
+    if isinstance(ax, str):
+        raise TypeError(f"the first argument of plot is a matplotlib axes; for the kind of map use result_type={ax!s}")
+    cells = None if significant is None else np.asarray(significant)
+    if cells is not None and (cells.dtype != bool or cells.shape != result.grid.shape):
+        raise ValueError(
+            f"significant must be bool, one for each cell {result.grid.shape}, got {cells.dtype} {cells.shape}; "
+            "FillComparison.significant is"
+        )
+    if ax is not None:
+        draw(ax, panel_of(result, ResultType(result_type or RAW), color_map, cells))
+        return ax
+    kinds = [ResultType(result_type)] if result_type else list(ResultType)
+    return draw_all([panel_of(result, kind, color_map, cells) for kind in kinds])
+
+
+def _over_image(
     circles: Image.Image, covered: NDArray[np.bool_], image: NDArray[Any], view: View, *, edges: bool
 ) -> Image.Image:
     """A circle map with the edges of an image (C, H, W) over it, white where no disc is; or with the image itself."""
@@ -103,52 +169,100 @@ def over_image(
     return Image.fromarray(light)
 
 
-def draw(ax: Axes, panel: Panel) -> None:
-    """Draw one circle map with the outline of the ground truth and a color bar."""
-    image = panel.image.copy()
-    image[~panel.covered] = _UNCOVERED
+def draw(ax: Axes, panel: Panel, *, vectors: bool = True) -> None:
+    """Draw one circle map with the outline of the ground truth and a color bar; discs as vectors if not too many."""
+    grid, (low, high) = panel.grid, panel.limits
     height, width = panel.truth.shape
     unit, (down, across) = panel.settings.length_unit, panel.settings.spacing
     # Pixels have their own height and width, and the first one's center is 0.
-    ax.imshow(
-        image,
-        interpolation="nearest",
-        extent=(-0.5 * across, (width - 0.5) * across, (height - 0.5) * down, -0.5 * down),
-    )
+    edges = (-0.5 * across, (width - 0.5) * across, (height - 0.5) * down, -0.5 * down)
+    if vectors and np.count_nonzero(panel.shown) <= _MOST_VECTORS:
+        ax.add_patch(Rectangle((edges[0], edges[3]), width * across, height * down, color=_hex(_UNCOVERED), zorder=0))
+        ax.add_collection(_discs(ax, panel), autolim=False)
+        ax.set(aspect="equal", xlim=edges[:2], ylim=edges[2:])
+    else:
+        image = np.array(paint(panel.values, panel.shown, grid, panel.color_map, panel.change, panel.limits))
+        image[np.isnan(painted_values(panel.values, panel.shown, grid, panel.change))] = _UNCOVERED
+        ax.imshow(image, interpolation="nearest", extent=edges)
     rows, cols = np.arange(height) * down, np.arange(width) * across
     if panel.truth.any() and not panel.truth.all():
         ax.contour(cols, rows, panel.truth, levels=[0.5], colors="#e3b341", linewidths=1)
     if panel.ignored is not None and min(height, width) > 1:
         ax.contourf(cols, rows, panel.ignored, levels=[0.5, 1.5], colors="none", hatches=["////"])
-    same = f": {panel.low:.{panel.settings.decimals}f} everywhere" if panel.low == panel.high else ""
+    note = ""
+    if panel.significant is not None and min(height, width) > 1:
+        chance = painted_values(panel.values, panel.shown, grid, panel.change, of=~panel.significant)
+        hatched = ax.contourf(cols, rows, np.nan_to_num(chance), levels=[0.5, 1.5], colors="none", hatches=["xxx"])
+        hatched.set(edgecolor="#777777", linewidth=0)
+        note = "\nhatched: not distinguishable from chance"
+    same = f": {low:.{panel.settings.decimals}f} everywhere" if low == high else ""
     ax.set_title(panel.title + same, fontsize="medium")
-    ax.set_xlabel(f"column ({unit})")
+    ax.set_xlabel(f"column ({unit}){note}")
     ax.set_ylabel(f"row ({unit})")
-    if panel.high > panel.low:
+    if high > low:
         beside = ax.inset_axes((1.03, 0, 0.045, 1))
-        scale = ScalarMappable(Normalize(panel.low, panel.high), panel.color_map)
-        ax.figure.colorbar(scale, cax=beside, label=panel.settings.label)
+        scale = ScalarMappable(Normalize(low, high), panel.color_map)
+        ax.figure.colorbar(scale, cax=beside, label=panel.label or panel.settings.label)
 
 
-def draw_in_a_row(panels: Sequence[Panel], figure: Figure | None = None) -> Any:
+def _discs(ax: Axes, panel: Panel) -> Collection:
+    """The discs of a panel, or its squares, in the order in which they are painted."""
+    grid, (down, across) = panel.grid, panel.settings.spacing
+    cells, colors = painted_discs(panel.values, panel.shown, panel.color_map, panel.change, panel.limits)
+    corners = np.array([grid.corner(*cell) for cell in cells], float).reshape(-1, 2)
+    centers = (corners[:, ::-1] + grid.circle_size / 2) * (across, down)
+    width, height = (grid.circle_size + 1) * across, (grid.circle_size + 1) * down
+    look: dict[str, Any] = {"facecolors": colors / 255, "linewidths": 0, "gid": "discs", "zorder": 1}
+    if grid.disc_shape == "disc":
+        several = np.ones(len(cells))
+        return EllipseCollection(
+            several * width, several * height, several * 0, units="xy", offsets=centers, offset_transform=ax.transData,
+            **look,
+        )  # fmt: skip
+    around = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * (width / 2, height / 2)
+    return PolyCollection(list(centers[:, None] + around), **look)
+
+
+def _hex(color: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def draw_all(panels: Sequence[Panel], figure: Figure | None = None, *, heading: str = "", vectors: bool = True) -> Any:
     """Draw circle maps side by side; the axes, or the only one. By default in a new figure of pyplot's."""
+    rows, cols = _layout(panels)
     if figure is None:
         from matplotlib import pyplot
 
-        figure = pyplot.figure(figsize=(4.4 * len(panels), 3.9), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for ax, panel in zip(axes, panels, strict=True):
-        draw(ax, panel)
+        figure = pyplot.figure(figsize=_size(panels), layout="constrained")
+    if heading:
+        figure.suptitle(textwrap.fill(heading, 50 * cols), fontsize="medium")
+    axes = figure.subplots(rows, cols, squeeze=False).ravel()
+    for ax, panel in zip(axes, panels, strict=False):
+        draw(ax, panel, vectors=vectors)
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
+    axes = axes[: len(panels)]
     return axes if len(panels) > 1 else axes[0]
 
 
-def png(panels: Sequence[Panel]) -> bytes:
+def png(panels: Sequence[Panel], heading: str = "") -> bytes:
     """Circle maps side by side as a PNG file; pyplot's state is left alone."""
-    figure = Figure(figsize=(4.4 * len(panels), 3.9), layout="constrained")
-    draw_in_a_row(panels, figure)
+    figure = Figure(figsize=_size(panels), layout="constrained")
+    draw_all(panels, figure, heading=heading, vectors=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=90)
     return buffer.getvalue()
+
+
+def _layout(panels: Sequence[Panel]) -> tuple[int, int]:
+    """Rows and columns of maps."""
+    return -(-len(panels) // _ACROSS), min(_ACROSS, len(panels))
+
+
+def _size(panels: Sequence[Panel]) -> tuple[float, float]:
+    """Width and height of a figure, in inches."""
+    rows, cols = _layout(panels)
+    return 4.4 * cols, 3.9 * rows
 
 
 def canny(image: NDArray[np.floating], *, sigma: float = 1.0, low: float = 0.1, high: float = 0.2) -> NDArray[np.bool_]:

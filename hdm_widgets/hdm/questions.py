@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,16 +14,27 @@ from torch import Tensor
 from hdm_widgets._bitmasks import MaskPatch
 from hdm_widgets._masks import GivenMask, check_truth, read_mask, to_array, without
 from hdm_widgets._validation import check_choice
-from hdm_widgets.hdm.flipped_pixels import Masks, largest_per_object
+from hdm_widgets.hdm.circle_map import ResultType
+from hdm_widgets.hdm.flipped_pixels import FlippedPixels, Masks, largest_per_object
 from hdm_widgets.hdm.named_measures import MEASURES, MeasureName, windowed_measure
 from hdm_widgets.hdm.noise import Noise, noise_between
+from hdm_widgets.hdm.objects import ObjectSource, nearer_to_others, object_at
 from hdm_widgets.metrics.distance import ReferenceMask
 from hdm_widgets.metrics.spacing import check_spacing
 
 if TYPE_CHECKING:
     from hdm_widgets.hdm.result import HDMResult
 
-__all__ = ["StoredMeasure", "influence", "influence_matrix", "kept_masks", "measured_as", "of_class", "read_region"]
+__all__ = [
+    "AskedMasks",
+    "ComparedMask",
+    "StoredMeasure",
+    "described",
+    "kept_masks",
+    "of_class",
+    "read_region",
+    "relevance_mass_accuracy",
+]
 
 
 def kept_masks(result: HDMResult) -> Masks:
@@ -32,14 +44,51 @@ def kept_masks(result: HDMResult) -> Masks:
     return result._masks
 
 
-def measured_as(
-    result: HDMResult,
-    name: MeasureName,
-    segment: ArrayLike | Tensor | Literal["prediction"] | None,
-    spacing: Sequence[float] | None,
-) -> HDMResult:
-    """See `HDMResult.measure`."""
-    return StoredMeasure(result, name, segment, spacing).measure(result)
+@dataclass(frozen=True, eq=False)
+class ComparedMask:
+    """What masks are compared with.
+
+    Attributes
+    ----------
+    mask : numpy.ndarray, bool (H, W)
+        Without ignored pixels.
+    ignored : numpy.ndarray, bool (H, W), or None
+    of_prediction : bool
+        The model's own mask for the image without a disc, or a part of it.
+    """
+
+    mask: NDArray[np.bool_]
+    ignored: NDArray[np.bool_] | None
+    of_prediction: bool = False
+
+    @classmethod
+    def scanned(cls, result: HDMResult) -> ComparedMask:
+        """What a result's masks were compared with."""
+        return cls(result.segment, result.ignored, result.settings.of_prediction)
+
+    @classmethod
+    def read(cls, result: HDMResult, segment: ArrayLike | Tensor | Literal["prediction"]) -> ComparedMask:
+        """Another ground truth for a result, as a user gave it, or its prediction."""
+        if isinstance(segment, str):
+            check_choice("segment", segment, ("prediction",), "; or give a mask (H, W)")
+            return cls(without(result.baseline_mask, result.ignored), result.ignored, of_prediction=True)
+        given = check_truth(segment, result.height, result.width, result.ignored)
+        return cls(given.mask, result.ignored)
+
+
+def compared_object(compared: ComparedMask, row: int, col: int, spacing: Sequence[float]) -> ComparedMask:
+    """One object of what masks are compared with; pixels that are nearer to others do not count.
+
+    Raises
+    ------
+    ValueError
+        If no object has this pixel.
+    """
+    one = object_at(compared.mask, row, col, "prediction" if compared.of_prediction else "ground truth")
+    nearer, ignored = nearer_to_others(compared.mask, one, spacing), compared.ignored
+    if nearer is not None:
+        ignored = nearer if ignored is None else ignored | nearer
+    return ComparedMask(one, ignored, compared.of_prediction)
 
 
 class StoredMeasure:
@@ -49,8 +98,10 @@ class StoredMeasure:
     ----------
     result : HDMResult
         Of the scan, whatever cells it has so far.
-    name, segment, spacing
+    name, spacing
         As for `HDMResult.measure`.
+    compared : ComparedMask, optional
+        What masks are compared with; by default what the scan compared them with.
 
     Raises
     ------
@@ -62,7 +113,7 @@ class StoredMeasure:
         self,
         result: HDMResult,
         name: MeasureName,
-        segment: ArrayLike | Tensor | Literal["prediction"] | None = None,
+        compared: ComparedMask | None = None,
         spacing: Sequence[float] | None = None,
     ) -> None:
         check_choice("name", name, MeasureName)
@@ -74,26 +125,23 @@ class StoredMeasure:
             scale = check_spacing(spacing)
         else:
             raise ValueError(f"{name!r} is no length: spacing means nothing for it; drop spacing")
-        of_prediction, self._truth = result.settings.of_prediction, result.segment
-        if isinstance(segment, str):
-            check_choice("segment", segment, ("prediction",), "; or give a mask (H, W)")
-            of_prediction, self._truth = True, without(result.baseline_mask, result.ignored)
-        elif segment is not None:
-            of_prediction = False
-            self._truth = check_truth(segment, result.height, result.width, result.ignored).mask
-        self._settings = replace(result.settings, distance=name, spacing=scale, of_prediction=of_prediction)
-        self._as_scanned = self._settings == result.settings and segment is None
+        self._compared = compared or ComparedMask.scanned(result)
+        self._settings = replace(
+            result.settings, distance=name, spacing=scale, of_prediction=self._compared.of_prediction
+        )
+        self._as_scanned = self._settings == result.settings and compared is None
         self._patches = masks.patches
         if self._as_scanned:
             return
-        reference = ReferenceMask(self._truth, empty=self._settings.empty, spacing=scale, ignore=result.ignored)
+        truth, ignored = self._compared.mask, self._compared.ignored
+        reference = ReferenceMask(truth, empty=self._settings.empty, spacing=scale, ignore=ignored)
         plain = windowed_measure(name, reference, result.baseline_mask)
         self._baseline = plain.base_distance
         same = np.array_equal(masks.predicted, result.baseline_mask)
         self._measure = plain if same else windowed_measure(name, reference, masks.predicted, result.baseline_mask)
         self._noise = _noise(result, name, reference)
         self._classes = None
-        if result._classes is not None and segment is None:
+        if result._classes is not None and compared is None:
             self._classes = result._classes.with_settings(self._settings)
         # Many discs change the mask in the same way.
         self._found: dict[MaskPatch, float] = {}
@@ -114,10 +162,166 @@ class StoredMeasure:
                 found[patch] = self._measure.distance(*masks.window(row, col))
             values[row, col] = found[patch]
         values[~self._settings.asked(result.grid)] = self._baseline
-        return replace(
-            result, values=values, baseline=self._baseline, segment=self._truth, settings=self._settings,
-            approximation=None, noise=self._noise, _classes=self._classes,
+        approximation = result.approximation
+        measured = replace(
+            result, values=values, baseline=self._baseline, segment=self._compared.mask, settings=self._settings,
+            approximation=approximation and approximation.in_another_measure(),
+            noise=self._noise, ignored=self._compared.ignored, _classes=self._classes,
         )  # fmt: skip
+        if result.complete:
+            # The masks are the same: what is read of them once serves all measures.
+            vars(measured)["_flipped_pixels"] = result._flipped_pixels
+        return measured
+
+
+class AskedMasks:
+    """Base of `HDMResult`: what is asked of the masks that a scan keeps."""
+
+    @property
+    def _result(self) -> HDMResult:
+        return cast("HDMResult", self)
+
+    def measure(
+        self,
+        name: MeasureName,
+        segment: ArrayLike | Tensor | Literal["prediction"] | None = None,
+        spacing: Sequence[float] | None = None,
+    ) -> HDMResult:
+        """Measure the masks that were kept in another way, or against another truth; the model is not run.
+
+        Parameters
+        ----------
+        name : {"hausdorff", "hausdorff95", "mean_surface", "iou", "dice", "area", "flipped", "rows"}
+            As `distance=` of a scan; "rows" is taken of masks here, and of the raw output there.
+        segment : array_like (H, W) or "prediction", optional
+            Another ground truth, nonzero = segment; "prediction": the model's own mask for the image without a disc.
+            By default that of the scan.
+        spacing : tuple of float, optional
+            (row, col), height and width of a pixel; by default that of the scan.
+
+        Returns
+        -------
+        HDMResult
+            As a scan with these settings would have it.
+
+        Raises
+        ------
+        ValueError
+            If masks were not kept; if a mask is empty under `empty="raise"`.
+        """
+        result = self._result
+        compared = None if segment is None else ComparedMask.read(result, segment)
+        return StoredMeasure(result, name, compared, spacing).measure(result)
+
+    def for_object(self, row: int, col: int, of: ObjectSource = "truth") -> HDMResult:
+        """Explain one object of a mask, as if it were alone; the model is not run.
+
+        An object is a connected component; pixels are connected to all eight neighbors.
+
+        Parameters
+        ----------
+        row, col : int
+            A pixel of the object.
+        of : {"truth", "prediction"}
+            Whose object: the ground truth's, or that of the model's mask for the image without a disc.
+
+        Returns
+        -------
+        HDMResult
+            As a scan would have it whose `segment` is the object, and whose `ignore` has all pixels that are nearer to
+            another object of the same mask: what happens there counts nowhere.
+
+        Raises
+        ------
+        ValueError
+            If there is no object; if masks were not kept, or the distance was a `calculate_distance` of your own; if a
+            mask is empty under `empty="raise"`.
+        """
+        result = self._result
+        check_choice("of", of, ObjectSource)
+        if result.settings.distance == "custom":
+            raise ValueError("a distance of your own is not measured anew; write result.measure(name).for_object(...)")
+        whole = ComparedMask.read(result, "prediction") if of == "prediction" else ComparedMask.scanned(result)
+        compared = compared_object(whole, row, col, result.settings.spacing)
+        return StoredMeasure(result, result.settings.distance, compared).measure(result)  # type: ignore[arg-type]
+
+    def influence(self, region: ArrayLike | Tensor) -> NDArray[np.float64]:
+        """The other way round: how much of a region does each disc change?
+
+        Parameters
+        ----------
+        region : array_like (H, W)
+            Nonzero = in the region.
+
+        Returns
+        -------
+        numpy.ndarray, float64 (rows, cols)
+            Fraction of the region's pixels in which the mask differs from the one without a disc; NaN for cells that
+            were not measured. Ignored pixels do not count.
+
+        Raises
+        ------
+        ValueError
+            If masks were not kept, or the region has another size or no pixel.
+        """
+        return _influence(self._result, region)
+
+    def influence_matrix(self, by: ArrayLike | Tensor, on: ArrayLike | Tensor) -> NDArray[np.float64]:
+        """How much does covering one object change the mask on another?
+
+        Parameters
+        ----------
+        by, on : array_like, int (H, W)
+            Label maps, as `scipy.ndimage.label` gives them: every nonzero value is an object.
+
+        Returns
+        -------
+        numpy.ndarray, float64 (n_by, n_on)
+            Fraction of the pixels of an object of `on` that flip when a disc covers a pixel of an object of `by`: the
+            largest over all such discs. Objects are in ascending order of their labels. NaN where no disc that was
+            measured covers the object.
+
+        Raises
+        ------
+        ValueError
+            If masks were not kept, or a label map has another size or no object.
+        """
+        return _influence_matrix(self._result, by, on)
+
+    def class_change(self, a: int, b: int) -> NDArray[np.float64]:
+        """Class against class: how much of class `a` does each disc turn into class `b`?
+
+        Parameters
+        ----------
+        a, b : int
+            Two of `classes`.
+
+        Returns
+        -------
+        numpy.ndarray, float64 (rows, cols)
+            Of the pixels that the model calls `a`, and not `b`, without a disc: the fraction that it calls `b` with it.
+            NaN for cells that were not measured. Ignored pixels do not count.
+
+        Raises
+        ------
+        ValueError
+            If there is no such class, or the two are one; if the scan did not have `target="all"`; if nothing is `a`
+            without a disc.
+        """
+        result = self._result
+        if a == b:
+            raise ValueError(f"a class does not turn into itself: a and b are both {a}")
+        one, other = (class_masks(result, number) for number in (a, b))
+        region = one.baseline_mask & ~other.baseline_mask
+        if not without(region, result.ignored).any():
+            raise ValueError(f"no pixel is class {a} without a disc")
+        return _influence(other, region)
+
+    @cached_property
+    def _flipped_pixels(self) -> FlippedPixels:
+        """Pixels in which each cell's mask differs from the one without a disc."""
+        result = self._result
+        return FlippedPixels(kept_masks(result), result.measured, result.baseline_mask)
 
 
 def _noise(result: HDMResult, name: str, reference: ReferenceMask) -> Noise | None:
@@ -145,6 +349,53 @@ def of_class(result: HDMResult, number: int) -> HDMResult:
     )  # fmt: skip
 
 
+def class_masks(result: HDMResult, number: int) -> HDMResult:
+    """A class of a result for its masks alone, in a measure that always has a value."""
+    if result._classes is None:
+        raise ValueError("one class was kept; explain(..., target='all') keeps all of them")
+    settings = replace(result.settings, distance="flipped", spacing=(1.0, 1.0), empty="diagonal")
+    return of_class(replace(result, settings=settings, _classes=result._classes.with_settings(settings)), number)
+
+
+def described(result: HDMResult) -> str:
+    """The `repr` of a result."""
+    done, total = int(np.count_nonzero(result._reached)), result.values.size
+    finite = result.values[np.isfinite(result.values)]
+    settings = result.settings
+    digits = settings.decimals
+    span = f"{finite.min():.{digits}f} to {finite.max():.{digits}f}" if finite.size else "none"
+    shown = "" if result._classes is None else f"class {settings.target} of several; "
+    notes = ["compared with the prediction"] if settings.of_prediction else []
+    if settings.spacing != (1, 1):
+        notes.append("spacing ({:g}, {:g})".format(*settings.spacing))
+    if result.ignored is not None and result.ignored.any():
+        notes.append(f"{100 * result.ignored.mean():.2g} % of the image ignored")
+    if not result.baseline_mask.any() or result.baseline_mask.all():
+        notes.append(f"{'everything' if result.baseline_mask.any() else 'nothing'} is drawn without a disc")
+    if result.noise is not None:
+        notes.append(f"noise of a random model {result.noise.distance:.{digits}f}")
+    if result.approximation is not None and not result.approximation.known:
+        notes.append(str(result.approximation))
+    if result.disc_drawn:
+        notes.append(str(result.disc_drawn))
+    return (
+        f"HDMResult({shown}{result.grid.rows} x {result.grid.cols} cells of {result.height} x {result.width} px "
+        "(rows x columns), "
+        f"circle {result.circle_size}, offset {result.offset}; {done} of {total} measured; "
+        f"{'; '.join([f'{settings.label} {span}, baseline {result.baseline:.{digits}f}', *notes])})"
+    )
+
+
+def relevance_mass_accuracy(result: HDMResult, region: ArrayLike, result_type: ResultType | str) -> float:
+    """See `HDMResult.relevance_mass_accuracy`."""
+    given = read_region(result, region)
+    painted = np.nan_to_num(result.painted_values(result_type))
+    if given.ignored is not None:
+        painted[given.ignored] = 0
+    total = painted.sum()
+    return float(painted[given.mask].sum() / total) if total else 0.0
+
+
 def read_region(result: HDMResult, region: ArrayLike | Tensor) -> GivenMask:
     """A region of a result's image, as a user gave it."""
     given = read_mask(region, name="region", may_ignore=False)
@@ -152,8 +403,7 @@ def read_region(result: HDMResult, region: ArrayLike | Tensor) -> GivenMask:
     return given
 
 
-def influence(result: HDMResult, region: ArrayLike | Tensor) -> NDArray[np.float64]:
-    """See `HDMResult.influence`."""
+def _influence(result: HDMResult, region: ArrayLike | Tensor) -> NDArray[np.float64]:
     given = read_region(result, region)
     counted = without(without(given.mask, given.ignored), result.ignored)
     if not counted.any():
@@ -161,8 +411,7 @@ def influence(result: HDMResult, region: ArrayLike | Tensor) -> NDArray[np.float
     return result._flipped_pixels.sums(counted) / np.count_nonzero(counted)
 
 
-def influence_matrix(result: HDMResult, by: ArrayLike | Tensor, on: ArrayLike | Tensor) -> NDArray[np.float64]:
-    """See `HDMResult.influence_matrix`."""
+def _influence_matrix(result: HDMResult, by: ArrayLike | Tensor, on: ArrayLike | Tensor) -> NDArray[np.float64]:
     (covered, n_covered), (flipped, n_flipped) = (
         _objects(result, name, given) for name, given in (("by", by), ("on", on))
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.colors import Colormap
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from hdm_widgets._bitmasks import MaskStore
 from hdm_widgets._picture import Bands, Display
-from hdm_widgets._validation import check_choice, to_tensor
+from hdm_widgets._validation import check_choice
 from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.circle_map import (
     RAW,
@@ -29,15 +28,14 @@ from hdm_widgets.hdm.circle_map import (
     relative,
 )
 from hdm_widgets.hdm.classes import ClassMasks, MasksOfClass
-from hdm_widgets.hdm.flipped_pixels import FlippedPixels
+from hdm_widgets.hdm.disc_drawn import DiscDrawn, disc_as_segment, find_drawn_discs
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.noise import Noise
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.plan import Plan
-from hdm_widgets.hdm.plotting import draw, draw_in_a_row, over_image, panel_of, png
-from hdm_widgets.hdm.questions import influence, influence_matrix, kept_masks, measured_as, of_class, read_region
-from hdm_widgets.hdm.result_file import read_result, write_result
+from hdm_widgets.hdm.plotting import overlay, panel_of, plot, png
+from hdm_widgets.hdm.questions import AskedMasks, described, of_class, relevance_mass_accuracy
+from hdm_widgets.hdm.result_file import ResultFiles
 from hdm_widgets.metrics.distance import HausdorffPair, hausdorff_pair
 from hdm_widgets.metrics.overlap import iou
 from hdm_widgets.models.reading import Reading
@@ -49,7 +47,7 @@ __all__ = ["HDMResult"]
 
 
 @dataclass(frozen=True, eq=False)
-class HDMResult:
+class HDMResult(ResultFiles, AskedMasks):
     """Distances of a scan, with the masks they were measured on.
 
     Made by `HausdorffDistanceMasks.explain`. In a notebook it shows itself as its three circle maps.
@@ -74,7 +72,7 @@ class HDMResult:
     plan : Plan or None
         Which backend computed the outputs, and why; None in a loaded result.
     approximation : Approximation or None
-        The error of an approximate scan; None for an exact one.
+        The error of an approximate scan, not known after `measure`; None for an exact scan.
     noise : Noise or None
         How far masks of the image without a disc are apart, for a model whose runs differ; None for any other.
     reading : Reading or None
@@ -156,83 +154,23 @@ class HDMResult:
             return relative(np.abs(self.values), abs(self.baseline), result_type)
         return relative(self.values, self.baseline, result_type)
 
-    def measure(
-        self,
-        name: MeasureName,
-        segment: ArrayLike | Tensor | Literal["prediction"] | None = None,
-        spacing: Sequence[float] | None = None,
-    ) -> HDMResult:
-        """Measure the masks that were kept in another way, or against another truth; the model is not run.
+    @cached_property
+    def disc_as_segment(self) -> NDArray[np.float64]:
+        """Fraction of the disc that the model draws as segment, beyond the segment without a disc, (rows, cols).
 
-        Parameters
-        ----------
-        name : {"hausdorff", "hausdorff95", "mean_surface", "iou", "dice", "area", "flipped", "rows"}
-            As `distance=` of a scan; "rows" is taken of masks here, and of the raw output there.
-        segment : array_like (H, W) or "prediction", optional
-            Another ground truth, nonzero = segment; "prediction": the model's own mask for the image without a disc.
-            By default that of the scan.
-        spacing : tuple of float, optional
-            (row, col), height and width of a pixel; by default that of the scan.
-
-        Returns
-        -------
-        HDMResult
-            As a scan with these settings would have it.
-
-        Raises
-        ------
-        ValueError
-            If masks were not kept; if a mask is empty under `empty="raise"`.
+        In [0, 1], NaN for cells that were not measured; of the disc's pixels that are in the image and not ignored.
+        ValueError if masks were not kept.
         """
-        return measured_as(self, name, segment, spacing)
-
-    def influence(self, region: ArrayLike | Tensor) -> NDArray[np.float64]:
-        """The other way round: how much of a region does each disc change?
-
-        Parameters
-        ----------
-        region : array_like (H, W)
-            Nonzero = in the region.
-
-        Returns
-        -------
-        numpy.ndarray, float64 (rows, cols)
-            Fraction of the region's pixels in which the mask differs from the one without a disc; NaN for cells that
-            were not measured. Ignored pixels do not count.
-
-        Raises
-        ------
-        ValueError
-            If masks were not kept, or the region has another size or no pixel.
-        """
-        return influence(self, region)
-
-    def influence_matrix(self, by: ArrayLike | Tensor, on: ArrayLike | Tensor) -> NDArray[np.float64]:
-        """How much does covering one object change the mask on another?
-
-        Parameters
-        ----------
-        by, on : array_like, int (H, W)
-            Label maps, as `scipy.ndimage.label` gives them: every nonzero value is an object.
-
-        Returns
-        -------
-        numpy.ndarray, float64 (n_by, n_on)
-            Fraction of the pixels of an object of `on` that flip when a disc covers a pixel of an object of `by`: the
-            largest over all such discs. Objects are in ascending order of their labels. NaN where no disc that was
-            measured covers the object.
-
-        Raises
-        ------
-        ValueError
-            If masks were not kept, or a label map has another size or no object.
-        """
-        return influence_matrix(self, by, on)
+        return disc_as_segment(self)
 
     @cached_property
-    def _flipped_pixels(self) -> FlippedPixels:
-        """Pixels in which each cell's mask differs from the one without a disc."""
-        return FlippedPixels(kept_masks(self), self.measured, self.baseline_mask)
+    def disc_drawn(self) -> DiscDrawn:
+        """Cells in which the disc itself is drawn as segment; false where that is not worth a notice, or not known.
+
+        Where it is true, the map shows the fill rather than what the disc covers; `str()` of it says so, and what to
+        try.
+        """
+        return find_drawn_discs(self)
 
     @property
     def classes(self) -> tuple[int, ...]:
@@ -335,12 +273,7 @@ class HDMResult:
         L. Arras, A. Osman, W. Samek: CLEVR-XAI: A benchmark dataset for the ground truth evaluation of neural network
         explanations. Information Fusion 81, 2022.
         """
-        given = read_region(self, region)
-        painted = np.nan_to_num(self.painted_values(result_type))
-        if given.ignored is not None:
-            painted[given.ignored] = 0
-        total = painted.sum()
-        return float(painted[given.mask].sum() / total) if total else 0.0
+        return relevance_mass_accuracy(self, region, result_type)
 
     def mass(self, region: ArrayLike, result_type: ResultType | str = RAW) -> float:
         """Deprecated: use `relevance_mass_accuracy`."""
@@ -374,12 +307,7 @@ class HDMResult:
         PIL.Image.Image
             RGB, of the image's size.
         """
-        shown = self.image if image is None else to_tensor(image).cpu().numpy()
-        if shown.shape[-2:] != (self.height, self.width) or shown.ndim not in (2, 3):
-            raise ValueError(f"expected an image (C, {self.height}, {self.width}), got shape {shown.shape}")
-        circles = self.circle_map(result_type, color_map)
-        covered = ~np.isnan(self.painted_values(result_type))
-        return over_image(circles, covered, shown, Display.wrap(display).view(shown), edges=edges)
+        return overlay(self, result_type, image, color_map, edges=edges, display=display)
 
     def output(self, row: int, col: int) -> NDArray[np.bool_]:
         """The model's mask (H, W) for the image with the disc of cell (`row`, `col`).
@@ -426,8 +354,11 @@ class HDMResult:
         *,
         result_type: ResultType | str | None = None,
         color_map: str | Colormap | None = None,
+        significant: ArrayLike | None = None,
     ) -> Any:
         """Draw with matplotlib, with color bars and the outline of the truth.
+
+        Discs are vectors, so that SVG and PDF files are sharp at any size; of more than 5,000 an image is drawn.
 
         Parameters
         ----------
@@ -437,63 +368,17 @@ class HDMResult:
             The map to draw; by default raw distances on a given `ax`, all three in a figure of their own.
         color_map : str or matplotlib.colors.Colormap, optional
             Blues, Greens and Reds for the three by default.
+        significant : array_like, bool (rows, cols), optional
+            Cells that matter beyond chance, such as `FillComparison.significant`; all others are hatched.
 
         Returns
         -------
         matplotlib.axes.Axes or numpy.ndarray of them
         """
-        if isinstance(ax, str):
-            raise TypeError(
-                f"the first argument of plot is a matplotlib axes; for the kind of map use result_type={ax!s}"
-            )
-        if ax is not None:
-            draw(ax, panel_of(self, ResultType(result_type or RAW), color_map))
-            return ax
-        kinds = [ResultType(result_type)] if result_type else list(ResultType)
-        return draw_in_a_row([panel_of(self, kind, color_map) for kind in kinds])
+        return plot(self, ax, result_type, color_map, significant)
 
     def _repr_png_(self) -> bytes:
         return png([panel_of(self, kind) for kind in ResultType])
 
     def __repr__(self) -> str:
-        done, total = int(np.count_nonzero(self._reached)), self.values.size
-        finite = self.values[np.isfinite(self.values)]
-        digits = self.settings.decimals
-        span = f"{finite.min():.{digits}f} to {finite.max():.{digits}f}" if finite.size else "none"
-        shown = "" if self._classes is None else f"class {self.settings.target} of several; "
-        notes = ["compared with the prediction"] if self.settings.of_prediction else []
-        if self.settings.spacing != (1, 1):
-            notes.append("spacing ({:g}, {:g})".format(*self.settings.spacing))
-        if self.ignored is not None and self.ignored.any():
-            notes.append(f"{100 * self.ignored.mean():.2g} % of the image ignored")
-        if not self.baseline_mask.any() or self.baseline_mask.all():
-            notes.append(f"{'everything' if self.baseline_mask.any() else 'nothing'} is drawn without a disc")
-        if self.noise is not None:
-            notes.append(f"noise of a random model {self.noise.distance:.{digits}f}")
-        return (
-            f"HDMResult({shown}{self.grid.rows} x {self.grid.cols} cells of {self.height} x {self.width} px "
-            "(rows x columns), "
-            f"circle {self.circle_size}, offset {self.offset}; {done} of {total} measured; "
-            f"{'; '.join([f'{self.settings.label} {span}, baseline {self.baseline:.{digits}f}', *notes])})"
-        )
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to an npz file; nothing in it is pickled.
-
-        Parameters
-        ----------
-        path : path-like
-            Written as given; `.npz` is the usual ending.
-        """
-        write_result(path, vars(self))
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> HDMResult:
-        """Read a result that `save` wrote.
-
-        Raises
-        ------
-        ValueError
-            If the file is no such result.
-        """
-        return cls(**read_result(path))
+        return described(self)

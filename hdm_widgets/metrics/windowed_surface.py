@@ -10,8 +10,9 @@ prediction's outline and adds others:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -189,7 +190,8 @@ class WindowedSurface(WindowedMeasure):
         return value * self._spacing.unit
 
 
-class _Change(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Change:
     """Some distances are replaced by others, as many or not."""
 
     # Places of those that go, and those that come.

@@ -51,7 +51,7 @@ describe("a view of the explorer", () => {
     const { el, stop } = show(model);
     const cancel = [...el.querySelectorAll("button")].find((button) => button.textContent === "Cancel");
     cancel?.click();
-    const settings = { circleSize: 8, offset: 8, channel: -1 };
+    const settings = { circleSize: 8, offset: 8, channel: -1, fill: "minimum", shape: "disc" };
     expect(model.sent).toEqual([{ request: "cancel", settings, id: expect.any(Number) }]);
     stop();
   });
@@ -79,6 +79,26 @@ describe("a view of the explorer", () => {
   it("has no choice of class where there is one class", () => {
     const { el, stop } = show(new FakeModel({ ...state(), target: 1 }));
     expect(() => pick(el, "Class")).toThrow("there is no list Class");
+    stop();
+  });
+
+  it("offers what the disc may show, and waits for the scan of another choice", async () => {
+    const model = new FakeModel({ ...state(), status: "done" });
+    const { el, stop } = show(model);
+    const list = pick(el, "Fill");
+    expect([...list.options].map((option) => option.text)).toEqual(["black (as published)", "mean", "blur"]);
+    expect(el.querySelector(".hdm-stale")).toBeNull();
+    choose(list, "mean");
+    await rest();
+    expect(model.state.fill).toBe("mean");
+    // The map is still that of black discs.
+    expect(el.querySelector(".hdm-stale")).not.toBeNull();
+    model.set("_map", { ...(model.state._map as object), fill: "mean" });
+    await rest();
+    expect(el.querySelector(".hdm-stale")).toBeNull();
+    model.set("_fills", []);
+    await rest();
+    expect(() => pick(el, "Fill")).toThrow();
     stop();
   });
 
@@ -114,7 +134,7 @@ describe("a view of the explorer", () => {
     model.state._scanned = { circleSize: 8, offset: 8, channel: [0, 2] };
     model.state._map = { ...(model.state._map as object), channel: [0, 2] };
     const { el, stop } = show(model);
-    const group = el.querySelector("[role=radiogroup]") as HTMLElement;
+    const group = el.querySelector(".hdm-panel [role=radiogroup]") as HTMLElement;
     const chosen = () => group.querySelector("label.hdm-on")?.textContent;
     const labels = [...group.querySelectorAll("label")].map((label) => label.textContent);
     expect(labels).toEqual(["All", "Red", "Green", "Blue", "Red + Blue"]);
@@ -361,7 +381,7 @@ describe("a view of the explorer", () => {
     await rest();
     const late = () => second.el.querySelector("[role=status]")?.textContent;
     expect(late()).toContain("Waiting for the kernel");
-    model.set("_scanned", { circleSize: 8, offset: 4, channel: -1 });
+    model.set("_scanned", { circleSize: 8, offset: 4, channel: -1, fill: "minimum", shape: "disc" });
     await rest();
     expect(late()).toBe("Refining · 3 of 4");
     second.stop();
@@ -461,7 +481,7 @@ describe("a view of the explorer", () => {
       circleSize: 1000,
       offset: 1000,
     };
-    const settings = { circleSize: 1000, offset: 1000, channel: -1 };
+    const settings = { circleSize: 1000, offset: 1000, channel: -1, fill: "minimum", shape: "disc" };
     const grid = { circle_size: 1000, offset: 1000, _scanned: settings };
     const model = new FakeModel({ ...state(), ...grid, _about: large, _map: map });
     const { el, stop } = show(model);
@@ -472,10 +492,11 @@ describe("a view of the explorer", () => {
     await rest();
     const { image } = painted()[1];
     expect([painted().length, image.width, image.height]).toEqual([2, 1024, 1024]);
-    // The larger value lies on top, in its own opacity: (value / 24) ** 0.6 of 255.
+    // The larger value lies on top, in its own opacity: up to the slider's 0.7, over an image that is lightened by 0.7.
     const opacity = (x: number, y: number) => image.data[4 * (1024 * y + x) + 3];
-    const share = (value: number) => Math.round(255 * (value / 24) ** 0.6);
-    expect([opacity(0, 0), opacity(1023, 1023), opacity(250, 700)]).toEqual([0, 255, share(16)]);
+    const alpha = (part: number) => Math.round(255 * (1 - (1 - 0.7 * part) * (1 - 0.7)));
+    const partly = alpha(Math.sqrt(4 / 24 / 0.2));
+    expect([opacity(0, 0), opacity(1023, 1023), opacity(950, 10)]).toEqual([alpha(0), alpha(1), partly]);
     // A canvas for masks is no larger.
     expect(put.every(({ image }) => image.width <= 1024)).toBe(true);
     expect(el.querySelector("canvas")).not.toBeNull();

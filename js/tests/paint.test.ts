@@ -1,9 +1,11 @@
 import { describe, expect, it } from "vitest";
 import type { Grid, Size } from "../src/shared/geometry";
 import {
+  blended,
   canvasSize,
   changes,
   colorize,
+  diverging,
   emphasis,
   fraction,
   paintingOrder,
@@ -89,6 +91,18 @@ describe("topmostCells", () => {
   it("shows a disc that improves the mask, though those that change nothing have the larger distance", () => {
     const values = of(9, 9, 9, 9, 5, 9, 9, 9, 9);
     expect(topmost(values, grid, SQUARE, grid, 9)).toEqual([0, 1, 2, 3, 4, 4, 6, 4, 4]);
+  });
+
+  it("enlarges discs as round ones, and squares as squares", () => {
+    const one: Grid = { height: 8, width: 8, circleSize: 7, offset: 8 };
+    const full = Int32Array.from(Array.from({ length: 8 }, () => [0, 8]).flat());
+    const round = Int32Array.from([3, 5, 1, 7, 1, 7, 0, 8, 0, 8, 1, 7, 1, 7, 3, 5]);
+    const size = { height: 16, width: 16 };
+    const missingPixels = (disc: Int32Array) =>
+      topmost(of(1), one, disc, size).filter((cell) => cell < 0).length;
+    expect(missingPixels(full)).toBe(0);
+    // Of a square of 16 px a disc leaves about 1 - pi / 4.
+    expect(missingPixels(round)).toBe(256 - 208);
   });
 
   it("leaves pixels without a disc empty", () => {
@@ -189,16 +203,94 @@ describe("emphasis", () => {
   });
 });
 
-it("colors by value, with an opacity that grows with the emphasis", () => {
+/** What is seen of a pixel of a canvas over a pixel of the image. */
+function seen([red, green, blue, alpha]: Iterable<number>, ground: number[]): number[] {
+  return [red, green, blue].map((value, i) => (value * alpha + ground[i] * (255 - alpha)) / 255);
+}
+
+describe("the colors on the stage", () => {
+  // The least value is yellow, the largest dark blue.
   const table = new Uint8Array(768);
-  table.set([10, 20, 30], 0);
-  table.set([200, 210, 220], 3 * 255);
-  const pixels = colorize(
-    Int32Array.of(0, 1, -1),
-    of(5, 9, missing),
-    { low: 5, high: 9 },
-    table,
-    of(1, 0, 0),
-  );
-  expect([...new Uint8Array(pixels.buffer)]).toEqual([10, 20, 30, 255, 200, 210, 220, 0, 0, 0, 0, 0]);
+  for (let i = 0; i < 256; i++) table.set([255 - i, 240 - (i >> 1), 30 + (i >> 1)], 3 * i);
+  const paint = (value: number, weight: number, opacity: number) =>
+    new Uint8Array(
+      colorize(Int32Array.of(0), of(value), { low: 0, high: 181 }, table, of(weight), opacity).buffer,
+    );
+  const grounds = {
+    black: [0, 0, 0],
+    white: [255, 255, 255],
+    red: [200, 20, 20],
+    green: [40, 120, 60],
+    gray: [127, 127, 127],
+  };
+
+  it("are the color table's own where the map is opaque", () => {
+    expect([...paint(70, 70 / 181, 1)]).toEqual([...table.subarray(3 * 99, 3 * 99 + 3), 255]);
+  });
+
+  it.each(
+    Object.entries(grounds).flatMap(([name, ground]) =>
+      [0.5, 0.7, 0.9, 1].flatMap((opacity) =>
+        [40, 70, 181].map((value) => ({ name, ground, opacity, value })),
+      ),
+    ),
+  )("are the color bar's on $name at opacity $opacity for $value of 181 px", ({ ground, opacity, value }) => {
+    const entry = 3 * Math.min(255, Math.floor((value / 181) * 256));
+    const bar = blended(table, opacity).subarray(entry, entry + 3);
+    const color = seen(paint(value, value / 181, opacity), ground);
+    // The image shows through by no more than this.
+    const most = 0.5 * 255 * 0.3 * (1 - opacity) + 2;
+    color.forEach((channel, i) => {
+      expect(Math.abs(channel - bar[i])).toBeLessThanOrEqual(most);
+    });
+  });
+
+  it.each(Object.entries(grounds))("let a %s image through where nothing changes, lightened", (_, ground) => {
+    const light = (channel: number, part: number) => channel + (255 - channel) * part;
+    for (const [opacity, part] of [
+      [0, 0],
+      [0.125, 0.35],
+      [0.5, 0.7],
+      [1, 0.7],
+    ]) {
+      const color = seen(paint(0, 0, opacity), ground);
+      color.forEach((channel, i) => {
+        expect(Math.abs(channel - light(ground[i], part))).toBeLessThanOrEqual(0.5);
+      });
+    }
+  });
+
+  it("fade as the opacity does, down to the image alone", () => {
+    expect(seen(paint(181, 1, 0), grounds.green)).toEqual(grounds.green);
+    const farther = [0, 0.1, 0.3, 0.6, 1].map((opacity) => {
+      const color = seen(paint(181, 1, opacity), grounds.white);
+      return Math.abs(color[0] - 255);
+    });
+    expect(farther).toEqual([...farther].sort((a, b) => a - b));
+    expect(new Set(farther.map(Math.round)).size).toBe(5);
+  });
+
+  it("grow weaker with the change, and end at none", () => {
+    const reds = [0.2, 0.1, 0.05, 0].map((weight) => seen(paint(181, weight, 1), grounds.black)[0]);
+    // From the color to the lightened ground.
+    const expected = [1, Math.sqrt(0.5), 0.5, 0].map((part) => (1 - part) * 0.7 * 255);
+    reds.forEach((red, i) => {
+      expect(Math.abs(red - expected[i])).toBeLessThan(1.5);
+    });
+  });
+
+  it("have none where there is no disc, or no value", () => {
+    const pixels = colorize(Int32Array.of(-1, 0), of(missing), null, table, of(1), 0.5);
+    expect([...new Uint8Array(pixels.buffer)]).toEqual([255, 255, 255, 179, 255, 255, 255, 179]);
+  });
+
+  it("are two for values below 0 and above it", () => {
+    const both = diverging(table);
+    const at = (i: number) => [...both.subarray(3 * i, 3 * i + 3)];
+    expect(at(255)).toEqual([...table.subarray(765)]);
+    expect(at(0)).toEqual([...table.subarray(765)].reverse());
+    // Nearly 0 from both sides.
+    expect(at(128)).toEqual([...table.subarray(3, 6)]);
+    expect(at(127)).toEqual([...table.subarray(3, 6)].reverse());
+  });
 });

@@ -55,7 +55,10 @@ describe("the texts of a measure", () => {
     ["mean_surface", "Mean surface distance to the truth when a disc covers this cell"],
     ["iou", "1 - IoU with the truth when a disc covers this cell"],
     ["dice", "1 - Dice with the truth when a disc covers this cell"],
-    ["area", "Area of the mask less that of the truth when a disc covers this cell"],
+    [
+      "area",
+      "Area of the mask less that of the truth when a disc covers this cell: less left of 0, more right of it",
+    ],
     ["flipped", "Area of the mask that flips when a disc covers this cell"],
     ["rows", "Row distance to the truth when a disc covers this cell"],
     ["custom", "Distance to the truth when a disc covers this cell"],

@@ -9,16 +9,23 @@ from jupyter_hosts import TIMEOUT_MS
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-# How many pixels of a canvas are not transparent, and a checksum of all.
+# How many pixels of a canvas have a color, white being none, and a checksum of all.
 _PAINTED = """canvas => {
   if (!canvas.width || !canvas.height) return [0, 0];
   const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
   let visible = 0, sum = 0;
   for (let i = 0; i < data.length; i += 4) {
-    if (data[i + 3]) visible++;
+    if (data[i + 3] && Math.min(data[i], data[i + 1], data[i + 2]) < 255) visible++;
     sum = (31 * sum + data[i] + 7 * data[i + 1] + 17 * data[i + 2] + 37 * data[i + 3]) % 1000000007;
   }
   return [visible, sum];
+}"""
+
+_MOST_OPAQUE = """canvas => {
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  let most = 0;
+  for (let i = 3; i < data.length; i += 4) most = Math.max(most, data[i]);
+  return most;
 }"""
 
 
@@ -61,8 +68,16 @@ class Explorer:
         self.await_repaint([0, 0])
 
     def painted(self) -> list[int]:
-        """How many pixels of the circle map are not transparent, and a checksum of all."""
+        """How many pixels of the circle map have a color, and a checksum of all."""
         return at_rest(self.map, _PAINTED)
+
+    def await_opacity(self, opacity: float) -> None:
+        """Await a circle map whose colors have this opacity where they are full, over an image lightened by 0.7."""
+        self.page.wait_for_function(
+            f"([canvas, alpha]) => ({_MOST_OPAQUE})(canvas) === alpha",
+            arg=[self.map.element_handle(), round(255 * (1 - (1 - opacity) * 0.3))],
+            timeout=TIMEOUT_MS,
+        )
 
     def await_repaint(self, before: list[int]) -> list[int]:
         """Await a circle map that differs from the one before."""

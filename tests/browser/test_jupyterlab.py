@@ -374,13 +374,13 @@ def test_appearance_changes_in_the_browser_without_a_new_scan(lab: Lab) -> None:
     notebook.await_value("explorer.result_type, explorer.color_map", ("raw", "Blues"))
     explorer.await_painted(raw)
 
-    expect(explorer.map).to_have_css("opacity", "0.7")
+    explorer.await_opacity(0.7)
     explorer.slider("Opacity").focus()
     notebook.page.keyboard.press("End")
-    expect(explorer.map).to_have_css("opacity", "1")
+    explorer.await_opacity(1)
     notebook.await_value("explorer.opacity", 1.0)
     notebook.page.keyboard.press("ArrowLeft")
-    expect(explorer.map).to_have_css("opacity", "0.99")
+    explorer.await_opacity(0.99)
     notebook.await_value("explorer.opacity", 0.99)
 
     assert notebook.value("calls, explorer.status") == (calls, "done")
@@ -409,7 +409,7 @@ def test_traits_set_in_python_move_the_controls(lab: Lab) -> None:
 
     notebook.run_new("explorer.opacity = 0.25")
     expect(explorer.slider("Opacity")).to_have_value("25")
-    expect(explorer.map).to_have_css("opacity", "0.25")
+    explorer.await_opacity(0.25)
 
     notebook.run_new("explorer.layers = ['picture', 'edges']")
     expect(explorer.button("Edges")).to_have_attribute("aria-pressed", "true")

@@ -77,3 +77,6 @@ def test_a_cell_with_a_picture_is_followed_by_it() -> None:
     assert changed["cells"][1]["source"] == shown
     assert changed["nbformat"] == 4
     assert [cell["id"] for cell in notebook["cells"]] == ["b", "a"]
+    widget["metadata"]["page"] = "live/b.html"
+    live = with_pictures(notebook)["cells"][1]["source"]
+    assert live == '<iframe class="live" src="../live/b.html" title="B"></iframe>'

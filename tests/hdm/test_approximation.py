@@ -167,6 +167,26 @@ def test_a_stored_result_keeps_its_error(network, tmp_path):
     assert type(loaded.approximation.cells) is int
 
 
+@pytest.mark.parametrize("change", [{"name": "iou"}, {"name": "hausdorff", "segment": "prediction"}], ids=str)
+def test_another_measure_of_the_same_masks_says_that_its_error_is_not_known(network, tmp_path, change):
+    result = approximate(network, 0.2)
+    measured = result.measure(**change)
+    assert measured.approximation.tolerance == 0.2
+    assert not measured.approximation.known
+    assert np.isnan([measured.approximation.largest_difference, measured.approximation.ssim]).all()
+    said = "approximate (tolerance 0.2), with an error that is not known in this measure"
+    assert str(measured.approximation) == said
+    assert said in repr(measured)
+    measured.save(tmp_path / "measured.npz")
+    assert repr(hdm.HDMResult.load(tmp_path / "measured.npz")) == repr(measured)
+    assert result.approximation.known
+    assert result.measure("hausdorff").approximation == result.approximation
+
+
+def test_another_measure_of_an_exact_scan_is_exact(exact):
+    assert exact.measure("iou").approximation is None
+
+
 def test_infinite_errors_are_stored_too(tmp_path):
     image = torch.full((1, 64, 72), 0.5)
     result = hdm.HausdorffDistanceMasks(72, 64)

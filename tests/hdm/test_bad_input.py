@@ -73,7 +73,7 @@ BAD = [
     ({"channel": True}, TypeError, "channel must be a whole number, got True"),
     ({"distance": "euclid"}, ValueError, "distance must be one of 'hausdorff', 'hausdorff95', .*'rows', got 'euclid'"),
     ({"empty": "zero"}, ValueError, "empty must be one of 'diagonal', 'inf', 'nan', 'raise', got 'zero'"),
-    ({"fill": "noise"}, ValueError, "fill must be 'minimum', 'mean', 'blur' or a finite number, got 'noise'"),
+    ({"fill": "median"}, ValueError, "'noise', 'inpainted' or a finite number, got 'median'"),
     ({"threshold": np.nan}, ValueError, "threshold must be a finite number"),
     ({"target": -1}, ValueError, "target must be the index of a class"),
     ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),

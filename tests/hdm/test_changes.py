@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.occlusion import Occlusion, OverriddenOcclusion
+from hdm_widgets.hdm.occlusion import Occlusion
+from hdm_widgets.hdm.patched_occlusion import OverriddenOcclusion
 
 FILLS = ["minimum", "mean", "blur", 0.5, 0.0]
 

@@ -7,12 +7,12 @@ from scipy import ndimage
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.occlusion import (
     Occlusion,
-    OverriddenOcclusion,
     black_of,
     check_fill,
     check_fill_length,
     warn_of_clipping,
 )
+from hdm_widgets.hdm.patched_occlusion import OverriddenOcclusion
 
 GRID = Grid(14, 18, 6, 5)
 CELLS = np.array([(row, col) for row in range(GRID.rows) for col in range(GRID.cols)])
@@ -219,5 +219,7 @@ def test_known_fills(fill, checked):
     "fill", ["median", None, float("nan"), float("inf"), True, [], [[0]], ["mean"], [float("nan")], [True], {0}]
 )
 def test_unknown_fills(fill):
-    with pytest.raises(ValueError, match="fill must be 'minimum', 'mean', 'blur' or a finite number"):
+    with pytest.raises(
+        ValueError, match="fill must be 'minimum', 'mean', 'blur', 'noise', 'inpainted' or a finite number"
+    ):
         check_fill(fill)

@@ -287,8 +287,19 @@ def test_overlay_shows_the_bands_that_are_asked_for():
 
 
 def check_drawn(ax, result, kind, colors):
-    """The circle map, grey where no disc is."""
-    drawn = np.asarray(ax.images[0].get_array())
+    """The circle map, grey where no disc is: painted again from the discs that were drawn."""
+    (discs,) = (each for each in ax.collections if each.get_gid() == "discs")
+    drawn = np.full((result.height, result.width, 3), 222, np.uint8)
+    side = result.circle_size + 1
+    for (x, y), color in zip(discs.get_offsets(), discs.get_facecolor(), strict=True):
+        assert (x % 1, y % 1) == (result.circle_size / 2 % 1,) * 2
+        row, col = (round(at - result.circle_size / 2) // result.offset for at in (y, x))
+        drawn[result.grid.mask(row, col)] = np.round(color[:3] * 255)
+    np.testing.assert_array_equal(discs.get_widths(), side)
+    np.testing.assert_array_equal(discs.get_heights(), side)
+    (ground,) = (each for each in ax.patches if each.get_width() == result.width)
+    assert (ground.get_xy(), ground.get_height()) == ((-0.5, -0.5), result.height)
+    assert np.round(np.multiply(ground.get_facecolor(), 255)).tolist() == [222, 222, 222, 255]
     uncovered = np.isnan(result.painted_values(kind))
     np.testing.assert_array_equal(drawn[~uncovered], np.array(result.circle_map(kind, colors))[~uncovered])
     assert (drawn[uncovered] == 222).all()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hdm_widgets import hdm
-from hdm_widgets.hdm import occlusion
+from hdm_widgets.hdm import patched_occlusion
 from hdm_widgets.hdm.occlusion import Occlusion
 
 QUIET = {"progress": False}
@@ -64,7 +64,7 @@ def test_occluded_images_are_those_that_the_model_saw(cls):
 
 
 def test_only_so_much_is_kept_of_occluded_images(monkeypatch):
-    monkeypatch.setattr(occlusion, "_APPLIED_BYTES", 300)
+    monkeypatch.setattr(patched_occlusion, "_APPLIED_BYTES", 300)
     repeatable, _ = scanned(DarkFill)
     for row, col in np.ndindex(repeatable.grid.shape):
         expected = IMAGE * ~torch.from_numpy(repeatable.grid.mask(row, col))

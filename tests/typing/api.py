@@ -12,6 +12,7 @@ from typing import Any, Unpack, assert_type
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
@@ -66,6 +67,37 @@ def segment_images(images: NDArray[np.float32]) -> None:
     assert_type(str(segmenter.reading) + segmenter.reading.form, str)
 
 
+def compare_models(model: nn.Module, image: Tensor, segment: Tensor, path: Path) -> hdm.ModelComparison:
+    models: dict[str, nn.Module | hw.Segmenter] = {"before": model, "after": hw.Segmenter(model)}
+    comparison = hdm.compare_models(models, image, segment, 4, 4, "cpu", fill="mean", progress=False)
+    assert_type(comparison, hdm.ModelComparison)
+    assert_type(comparison.results, dict[str, hdm.HDMResult])
+    assert_type(comparison.difference, NDArray[np.float64])
+    assert_type(comparison.between("before", "after", hdm.WORSE_ONLY), NDArray[np.float64])
+    assert_type(comparison.measure("iou").text, str)
+    comparison.save(path)
+    return hdm.ModelComparison.load(path)
+
+
+def compare_fills_on_screen(model: nn.Module, image: Tensor, segment: Tensor) -> None:
+    explorer = hw.HDMExplorer(model, image, segment, circle_size=4, offset=4, fill="mean", shape="square")
+    explorer.wait(60)
+    explorer.compare_fills()
+    explorer.wait(60)
+    assert_type(explorer.fill_comparison, hdm.FillComparison | None)
+    explorer.close()
+
+
+def compare_on_screen(model: nn.Module, image: Tensor, segment: Tensor) -> None:
+    widget = hw.HDMComparison({"before": model, "after": model}, image, segment, circle_size=4, offset=4, fill=0.5)
+    assert_type(widget.wait(60), bool)
+    assert_type(widget.results, dict[str, hdm.HDMResult])
+    assert_type(widget.difference, NDArray[np.float64] | None)
+    if widget.comparison is not None:
+        hw.HDMComparison(widget.comparison, opacity=0.5).close()
+    widget.close()
+
+
 def explain(model: nn.Module, image: Tensor, segment: Tensor) -> hdm.HDMResult:
     explainer = hdm.HausdorffDistanceMasks(16, 16)
     explainer.generate_masks(circle_size=4, offset=4, normalize=False)
@@ -115,13 +147,38 @@ def explain_all_classes(model: nn.Module, image: Tensor, labels: Tensor) -> hdm.
     result = explainer.explain(model, image, labels, target="all", progress=False)
     explorer = hw.HDMExplorer(model, image, labels, target="all", class_names=["ground", "road"])
     explorer.target = 0
+    explorer.to_html(Path("explorer.html"), title="A scan")
     explorer.close()
     hw.HDMExplorer(model, image, labels, target="all", class_names={1: "road"}).close()
     name: hdm.MeasureName = "mean_surface"
     assert_type(result.measure(name, segment="prediction", spacing=(2, 1)), hdm.HDMResult)
     assert_type(result.measure("iou", result.segment).influence(result.segment), NDArray[np.float64])
+    assert_type(result.for_object(1, 2, of="prediction"), hdm.HDMResult)
+    assert_type(result.class_change(0, 1), NDArray[np.float64])
     assert_type(result.influence_matrix(by=result.segment, on=result.segment), NDArray[np.float64])
+    result.to_html("scan.html", title="A scan", model_name="U-Net", color_map="magma", class_names={1: "road"})
     return assert_type(result.for_class(0), hdm.HDMResult)
+
+
+def compare_fills(model: nn.Module, image: Tensor, segment: Tensor, path: Path) -> hdm.FillComparison:
+    comparison = hdm.compare_fills(
+        model, image, segment, 4, 4, "cpu", fills=("mean", "inpainted", 0.5), repeats=2, shape="square", seed=1,
+        progress=False,
+    )  # fmt: skip
+    assert_type(comparison, hdm.FillComparison)
+    assert_type(comparison.results["mean"], hdm.HDMResult)
+    agreement: hdm.RankCorrelation = comparison.agreement["mean", "0.5"]
+    assert_type(agreement.low + agreement.value + agreement.high + comparison.noise_floor, float)
+    assert_type(comparison.significant, NDArray[np.bool_])
+    assert_type(comparison.spread, NDArray[np.float64])
+    assert_type(comparison.text, str)
+    comparison.plot(Figure())
+    comparison.results["mean"].plot(Figure().subplots(), result_type="raw", significant=comparison.significant)
+    drawn: hdm.DiscDrawn = comparison.results["mean"].disc_drawn
+    assert_type(drawn.count + drawn.of, int)
+    assert_type(comparison.results["mean"].disc_as_segment, NDArray[np.float64])
+    comparison.save(path)
+    return hdm.FillComparison.load(path)
 
 
 class Noise(hdm.HausdorffDistanceMasks):
@@ -251,6 +308,8 @@ def mistakes_in_explanations(model: nn.Module, image: Tensor, segment: Tensor) -
     explainer.explain(model, image, segment, distance="hausdorf")  # type: ignore[arg-type]
     explainer.explain(model, image, segment, fill="black")  # type: ignore[arg-type]
     explainer.explain(model, image, segment, fill=("black",))  # type: ignore[arg-type]
+    explainer.explain(model, image, segment, shape="hexagon")  # type: ignore[arg-type]
+    hdm.compare_fills(model, image, segment, 4, 4, fills=("black",))  # type: ignore[arg-type]
     explainer.explain(model, image, segment, channel="red")  # type: ignore[arg-type]
     explainer.explain(model, image, segment, region=(0, 0, 8))  # type: ignore[arg-type]
     explainer.explain(model, image, segment, inference="exact")  # type: ignore[arg-type]

@@ -44,10 +44,14 @@ def test_explanations(model, image, tmp_path):
     assert result.measured.tolist() == [[True, True, False, False]] * 2 + [[False] * 4] * 2
     api.read_result(result, tmp_path / "result.hdm")
     api.stream(model, image, image[0])
+    assert api.compare_fills(model, image, image[0], tmp_path / "fills.npz").repeats == 2
     assert api.explain_quickly(model, image, fill=0.5).settings.fill == 0.5
     noise = api.Noise(16, 16)
     noise.generate_masks(4, 8)
     assert noise.explain(model, image, image[0], progress=False).settings.distance == "custom"
+    assert api.compare_models(model, image, image[0], tmp_path / "both.npz").names == ("before", "after")
+    api.compare_on_screen(model, image, image[0])
+    api.compare_fills_on_screen(model, image, image[0])
     two = torch.nn.Sequential(model, torch.nn.Conv2d(1, 2, 1))
     assert api.explain_all_classes(two, image, image[0]).settings.target == 0
 

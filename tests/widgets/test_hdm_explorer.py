@@ -607,7 +607,7 @@ def test_a_cancel_that_overtakes_the_change_of_settings_it_is_meant_for(make):
     explorer = make(gate)
     gate.begin()
     # As the screen sends them: it knows the new size already when Cancel is clicked.
-    meant = {"circleSize": 8, "offset": 4, "channel": -1}
+    meant = {"circleSize": 8, "offset": 4, "channel": -1, "fill": "minimum", "shape": "disc"}
     OnScreen(explorer).ask("cancel", settings=meant)
     assert explorer.status == "cancelled"
     explorer.circle_size = 8
@@ -636,7 +636,13 @@ def test_two_traits_changed_together_start_one_scan(make):
         explorer.circle_size, explorer.offset = 7, 5
     assert explorer.wait(SECONDS)
     assert started == ["running", "done"]
-    assert OnScreen(explorer)["_scanned"] == {"circleSize": 7, "offset": 5, "channel": -1}
+    assert OnScreen(explorer)["_scanned"] == {
+        "circleSize": 7,
+        "offset": 5,
+        "channel": -1,
+        "fill": "minimum",
+        "shape": "disc",
+    }
     assert (explorer.result.circle_size, explorer.result.offset) == (7, 5)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, Unpack
 
-import numpy as np
 import torch
 from matplotlib.colors import Colormap
 from numpy.typing import NDArray
@@ -17,35 +17,33 @@ from torch import Tensor
 
 from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import check_channel, documents_options, takes_options
-from hdm_widgets._wire import bits, png, to_wire
-from hdm_widgets.hdm.circle_map import ResultType, color_table
+from hdm_widgets._wire import bits
+from hdm_widgets.hdm.answers import Answers, Question, outlined, told, with_distance
+from hdm_widgets.hdm.circle_map import ResultType
+from hdm_widgets.hdm.class_names import ClassNames, check_class_names, check_name_count, named_classes
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
+from hdm_widgets.hdm.fill_comparison import FillComparison
+from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.messages import about_message, inspect_cell, map_message, measure_message, wire_channel
+from hdm_widgets.hdm.messages import about_message, disc_drawn_message, inspect_cell, map_message, wire_channel
 from hdm_widgets.hdm.named_measures import MeasureName
-from hdm_widgets.hdm.occlusion import Channel
+from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
-from hdm_widgets.hdm.plotting import canny
+from hdm_widgets.hdm.page import write_page
+from hdm_widgets.hdm.page_data import PageView
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model
-from hdm_widgets.widgets.hdm.class_names import ClassNames, check_class_names, check_name_count, named_classes
-from hdm_widgets.widgets.hdm.questions import Answers, ExplainBy, Question, with_distance
+from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT, FillPanel
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
-from hdm_widgets.widgets.hdm.traits import HDMTraits
-from hdm_widgets.widgets.shared.jobs import LatestJob
+from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, SETTINGS, ScanningExplorer, drawn_image
 from hdm_widgets.widgets.shared.part import read_static
 
 __all__ = ["HDMExplorer"]
 
-_COLOR_MAPS = ("Blues", "magma", "viridis", "cividis", "Reds", "Greens", "Purples", "inferno", "turbo")
-_LONGEST_SIDE = 1600
-# The map is sent at most this often; the last one of a stage always is.
-_SECONDS_BETWEEN_MAPS = 0.2
-
 
 @documents_options(ScanOptions)
-class HDMExplorer(HDMTraits):
+class HDMExplorer(ScanningExplorer):
     """Explore which parts of an image a segmentation depends on.
 
     Displays itself as the last line of a cell. Moving a slider starts a new scan in the background; the
@@ -58,10 +56,11 @@ class HDMExplorer(HDMTraits):
     image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W)
         The image, of a floating type, as the model expects it. For a Segmenter with `preprocess`: the image as you have
         it, of any real type, also (H, W, C).
-    segment : torch.Tensor or numpy.ndarray (H, W), optional
+    segment : torch.Tensor or numpy.ndarray (H, W), or dict of str to such, optional
         The ground truth, nonzero = segment: bool, whole numbers, or floats that are 0 and 1; with `target="all"` class
-        numbers. Pixels that do not count, see `ignore`, are striped. Without it, the model's own mask for the image
-        without a disc is explained: how far does each disc move it?
+        numbers. Several annotators' masks go by their names: the scan is made with the first. Pixels that do not count,
+        see `ignore`, are striped. Without it, the model's own mask for the image without a disc is explained: how far
+        does each disc move it?
     circle_size, offset : int, optional
         Size of the disc, and steps from one to the next, in pixels. By default those of `explainer`, or about a tenth
         and a thirtieth of the shorter side.
@@ -76,9 +75,9 @@ class HDMExplorer(HDMTraits):
     measure : {"hausdorff", "hausdorff95", "mean_surface", "iou", "dice", "area", "flipped", "rows"}, optional
         What is shown first, see `hdm.ScanOptions`; by default what the scan measures, `distance`. Without a `distance`,
         the scan measures this.
-    explain_by : {"truth", "prediction"}, optional
-        What masks are compared with: the ground truth, or the model's own mask for the image without a disc. By default
-        the truth, where there is one.
+    explain_by : str, optional
+        What masks are compared with: "truth", or the name of one of several; "prediction", the model's own mask for the
+        image without a disc. By default the truth, or the first of several, where there is one.
     display : Display, int or sequence of int, optional
         How to show the image: a channel in gray, three as red, green and blue, or a `Display`.
     device : torch.device or str, optional
@@ -102,9 +101,25 @@ class HDMExplorer(HDMTraits):
     target : int or None
         The class that is shown. With `target="all"` assigning another one switches at once, without a run of the model,
         and `result` is of that class.
+    fill : str
+        What the discs show: "minimum", "mean", "blur", "noise", "inpainted", or a number as text; several numbers have
+        commas between them. A number or a sequence of numbers may be assigned too. Another one starts a new scan; going
+        back to one is quick.
+    shape : {"disc", "square"}
+        What covers the image.
     measure, explain_by : str
         As above. Assigning another one switches at once, without a run of the model; `result` is what `result.measure`
         would give. "rows" is on offer where the scan was made with it.
+    object : tuple of int or None
+        (row, col) of a pixel of one object, of the truth or of the prediction, that is explained as if it were alone,
+        see `hdm.HDMResult.for_object`; None for all objects. Another `explain_by` or `target` has all again.
+    brush : list of int
+        The region that is brushed on the stage, as its runs: row, first and past-the-last pixel of each. While there is
+        one, the map shows `influence`.
+    region : numpy.ndarray, bool (H, W), or None
+        The same as a mask; None where nothing is brushed. Assigning one brushes it.
+    influence : numpy.ndarray, float64 (rows, cols), or None
+        Fraction of the brushed region's pixels that each disc flips, see `hdm.HDMResult.influence`.
     layers : list of str
         Of "picture", "edges", "map", "truth", "prediction": what the stage shows.
     status : {"idle", "running", "done", "cancelled", "error"}
@@ -118,8 +133,12 @@ class HDMExplorer(HDMTraits):
     Notes
     -----
     The map on screen is `result.circle_map(result_type, color_map, order="change")`: discs that change the distance
-    most lie on top. On screen its opacity grows with that change, so that the image shows through where nothing
-    matters. Where the screen has more pixels than the image, the discs are round.
+    most lie on top. On screen the image is lightened under it and shows through where little or nothing changes; a
+    signed measure has two ranges of colors that meet at 0. Where the screen has more pixels than the image, the discs
+    are round.
+
+    Where one speck or one object decides most Hausdorff distances, or all are nearly the same, a line on the screen
+    says so and offers another measure.
 
     When the cell that made an explorer runs again, the explorer is closed, unless a variable of the notebook still
     leads to it.
@@ -144,7 +163,7 @@ class HDMExplorer(HDMTraits):
         self,
         model: Model,
         image: Tensor | NDArray[Any],
-        segment: Tensor | NDArray[Any] | None = None,
+        segment: Tensor | NDArray[Any] | Mapping[str, Tensor | NDArray[Any]] | None = None,
         circle_size: int | None = None,
         offset: int | None = None,
         channel: int | Sequence[int] = -1,
@@ -153,7 +172,7 @@ class HDMExplorer(HDMTraits):
         color_map: str | Colormap = "Blues",
         opacity: float = 0.7,
         measure: MeasureName | None = None,
-        explain_by: ExplainBy | None = None,
+        explain_by: str | None = None,
         display: Display | Bands | None = None,
         device: torch.device | str | None = None,
         normalize: bool | None = None,
@@ -174,60 +193,53 @@ class HDMExplorer(HDMTraits):
         )
         shown = source.image.numpy()
         self._display = Display.wrap(display)
-        view = self._display.view(shown)
         # Everything that can be wrong with the input is said now, before any work starts, and once.
         covered = check_channel(channel, len(shown))
         scan = source.prepare(covered, source.grid)
         scan.warn()
         names = check_class_names(class_names, all_classes=scan.all_classes)
         target = scan.segmenter.target
-        answers = Answers(scan.settings, keep_outputs=scan.keep_outputs)
+        answers = Answers(scan.settings, keep_outputs=scan.keep_outputs, truths=source.truths)
         own = answers.own
         asked = answers.check(Question(measure or own.measure, explain_by or own.explain_by, target))
-        table = color_table(color_map)
-        color_map = color_map if isinstance(color_map, str) else color_map.name
+        drawn, fill = drawn_image(shown, self._display, color_map), fill_text(scan.settings.fill)
 
         # From here on self exists; what is not a trait is set first because observers use it.
-        self._worker = LatestJob("hdm-explorer")
-        self._publishing = threading.RLock()
+        self._set_up(source.grid, len(shown))
         self._source: ScanSource | None = source
         self._answers = answers
+        self._asked_last = asked
         self._latest: ScanUpdate | None = None
-        self._grid = source.grid
-        self._channels = len(shown)
+        self._fill_comparison = FillPanel(lambda message: self.set_trait("_fill_panel", message))
         self._names = names
-        self._unwanted: dict[str, Any] | None = None
-        self._paused = False  # because nobody sees the scan
-        self.exception: Exception | None = None
         super().__init__(
             circle_size=source.grid.circle_size,
             offset=source.grid.offset,
             channel=wire_channel(covered),
+            fill=fill,
+            shape=source.grid.disc_shape,
             result_type=ResultType(result_type).value,
-            color_map=color_map,
             opacity=opacity,
             target=target,
             measure=asked.measure,
             explain_by=asked.explain_by,
-            layers=["picture", "map", "prediction" if own.explain_by == "prediction" else "truth"],
+            layers=["picture", "map", *outlined([], asked)],
             _measures=answers.measures,
             _explained_by=answers.explained_by,
+            _fills=fill_choices(source.image, scan.settings, fill),
             _classes=named_classes((target,), names) if scan.all_classes and target is not None else [],
-            _about=about_message(shown, scan.truth.mask, scan.settings) | measure_message(answers.settings(asked)),
-            _image=png(view.to_rgb(shown), longest=_LONGEST_SIDE),
-            _edges=bits(canny(view.levels(shown).mean(axis=0))),
+            _about=about_message(shown, scan.truth.mask, scan.settings) | told(answers.settings(asked), asked),
             _truth=bits(scan.truth.mask),
             _ignored=b"" if scan.truth.ignored is None else bits(scan.truth.ignored),
-            _color_tables={
-                **{name: color_table(name).tobytes() for name in _COLOR_MAPS},
-                color_map: table.tobytes(),
-            },
+            **drawn,
         )
-        self.observe(self._restart, names=["circle_size", "offset", "channel"])
-        self.observe(self._inspect, names=["cell"])
-        self.observe(self._switch, names=["target", "measure", "explain_by"])
-        self.on_request("run", lambda _: self.run())
-        self.on_request("cancel", self._cancel_asked)
+        self._observe_settings()
+        self.observe(self._show_significance, names=[*SETTINGS, "target", "measure", "explain_by", "object"])
+        self.on_request("compare_fills", lambda _: self.compare_fills())
+        self.on_request("cancel_fills", lambda _: self._fill_comparison.cancel())
+        self.on_request("hide_fills", lambda _: self._fill_comparison.hide())
+        self.observe(self._switch, names=["target", "measure", "explain_by", "object"])
+        self.observe(self._show_influence, names=["brush", "result_type"])
         self._begin(self)
         self.run()
 
@@ -240,53 +252,39 @@ class HDMExplorer(HDMTraits):
         latest = self._latest
         return self._answers.of(latest.result, self._asked()) if latest else None
 
-    def run(self) -> None:
-        """Scan with the present settings, from the beginning; returns at once."""
+    @property
+    def fill_comparison(self) -> FillComparison | None:
+        """What the newest finished comparison of fills found; None before there is one."""
         self._check_open()
-        with self._publishing:
-            channel, grid = check_channel(self.channel, self._channels), self._grid
-            self._paused = False
-            self._latest = self.exception = None
-            self._scanned = self._settings()
-            self.error = ""
-            self.progress = 0.0
-            self._inspect()
-            self.status = "running"
-            try:
-                self._worker.submit(lambda stop: self._scan(channel, grid, stop))
-            except Exception as error:
-                self._show_end("error", error)
-                raise
+        return self._fill_comparison.comparison
 
-    def cancel(self) -> None:
-        """Stop the scan after the batch that is running; what was measured stays."""
+    def compare_fills(self) -> None:
+        """Compare fills in the background, by the measure that is shown; returns at once, and `wait` waits for it.
+
+        The scan and its result stay as they are. When it is done, `fill_comparison` has it, and `result_type` may be
+        "significant": raw values, hatched where they cannot be told from chance.
+
+        Raises
+        ------
+        ValueError
+            If nothing is measured yet, or the image is covered or measured in your own way.
+        """
         self._check_open()
-        with self._publishing:
-            if self.status == "running":
-                self._worker.cancel()
-            if self.status == "running" or self._paused:
-                self._paused = False
-                self._show_stopped("cancelled")
-
-    def _show_stopped(self, status: str) -> None:
-        self._show()
-        self._inspect()
-        self.status = status
-
-    def _pause(self) -> None:
-        with self._publishing:
-            if self.status == "running" and self._worker.pause():
-                self._paused = True
-                self._show_stopped("idle")
-
-    def _resume(self) -> None:
-        # What has been measured is in the explainer's cache: the scan goes on where it stopped.
-        with self._publishing:
-            if self._paused:
-                self.run()
+        shown = self.result
+        if shown is None:
+            raise ValueError("nothing is measured yet; wait() for the scan first")
+        if not self._fills or shown.settings.distance == "custom":
+            raise ValueError("fills are compared by hdm's own discs and measures; this explainer has its own")
+        source, grid, channel = self._source, self._grid, check_channel(self.channel, self._channels)
+        assert source is not None  # until it is closed  # noqa: S101
+        self._fill_comparison.start(
+            lambda progress: source.compare_fills(channel, grid, shown, progress),
+            self._compared(),
+            self._show_significance,
+        )
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the scan to end, however it ends.
+        """Wait for the scan, and for a comparison of fills, to end, however they end.
 
         Parameters
         ----------
@@ -296,62 +294,104 @@ class HDMExplorer(HDMTraits):
         Returns
         -------
         bool
-            False if it still runs.
+            False if one of them still runs.
+        """
+        started = time.perf_counter()
+        if not super().wait(timeout):
+            return False
+        left = None if timeout is None else max(0.0, timeout - (time.perf_counter() - started))
+        return self._fill_comparison.wait(left)
+
+    def _forget(self) -> None:
+        self._latest = None
+
+    def to_html(self, path: str | os.PathLike[str], *, title: str | None = None) -> None:
+        """Write a page that shows the finished scan as it is on screen, without Python and without a network.
+
+        The page explains all objects of the truth and of the prediction, not one alone.
+
+        Parameters
+        ----------
+        path : path-like
+            Written as given; `.html` is the usual ending.
+        title : str, optional
+            What stands over the page.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder does not exist.
+        ValueError
+            If the scan has not ended.
+
+        See Also
+        --------
+        hdm.HDMResult.to_html : The same for a result.
         """
         self._check_open()
-        self._resume()
-        return self._worker.wait(timeout)
+        with self._publishing:
+            latest, source = self._latest, self._source
+            if latest is None or source is None or latest.done < latest.total:
+                done = "no cell is" if latest is None else f"{latest.done} of {latest.total} cells are"
+                raise ValueError(f"{done} measured yet, and a page shows a complete scan; wait() waits for it")
+            view = PageView(
+                display=self._display,
+                color_map=self.color_map,
+                color_maps=self._color_tables,
+                result_type="raw" if self.result_type == SIGNIFICANT else self.result_type,
+                opacity=self.opacity,
+                layers=tuple(self.layers),
+                cell=self.cell,
+                question=self._asked()._replace(object=None),
+                brush=self.brush,
+                classes=self._classes,
+                seconds=latest.seconds,
+            )
+        write_page(path, latest.result, view, self._answers, title=title, model_name=source.model_name)
 
     def _end(self) -> None:
         with self._publishing:
             self._worker.close()
             self._source = self._latest = self.exception = None
             self._answers.forget()
+            self._painted_mass.forget()
+        self._fill_comparison.close()
         # A closed widget may live on in the notebook's output history; its bytes need not.
         for name in ("_image", "_edges", "_truth", "_ignored", "_prediction"):
             self.set_trait(name, b"")
-        for name in ("_color_tables", "_map", "_inspector"):
+        for name in ("_color_tables", "_map", "_inspector", "_influence", "_proposal", "_fill_panel", "_disc_drawn"):
             self.set_trait(name, {})
 
     # -- changes of traits ------------------------------------------------------------------------
 
-    def _settings(self) -> dict[str, Any]:
-        return {"circle_size": self.circle_size, "offset": self.offset, "channel": self.channel}
-
-    def _restart(self, _change: Any) -> None:
-        # Two traits changed together are one change.
-        if self._ended or self._settings() == self._scanned:
-            return
-        before = self._grid
-        with self._publishing:
-            self._grid = Grid(before.height, before.width, self.circle_size, self.offset)
-            if self.cell is not None and before.offset != self.offset:
-                # The pin stays at its place in the image.
-                self.cell = tuple(
-                    min(round(index * before.offset / self.offset), count - 1)
-                    for index, count in zip(self.cell, self._grid.shape, strict=True)
-                )
-            self.run()
-            if self._unwanted == to_wire(self._settings()):
-                self.cancel()
-            self._unwanted = None
-
     def _switch(self, _change: Any) -> None:
+        before = self._asked_last
+        if self._asked() == before:
+            return
         # One message: no map is drawn with the texts of another measure.
         with self._publishing, self.hold_sync():
+            self._asked_last = asked = self._without_other_object()
+            if asked.explain_by != before.explain_by:
+                self.layers = outlined(self.layers, asked)
             if self.status != "error":
                 self.error = ""
             if self._latest is None:
-                self._about = {**self._about, **measure_message(self._answers.settings(self._asked()))}
+                self._about = {**self._about, **told(self._answers.settings(asked), asked)}
             else:
                 self._show(masks=True)
             self._inspect()
 
-    def _cancel_asked(self, asked: dict[str, Any]) -> None:
-        # Changes of settings may arrive after a request that was made later: the screen says which settings it means.
-        if asked.get("settings") != to_wire(self._scanned):
-            self._unwanted = asked.get("settings")
-        self.cancel()
+    def _compared(self) -> tuple[Any, ...]:
+        """What a comparison of fills is of: all but the fill."""
+        return *(value for name, value in self._settings().items() if name != "fill"), self._asked()
+
+    def _show_significance(self, _change: Any = None) -> None:
+        """Offer the map of significance where it is of what is shown."""
+        comparison = self._fill_comparison
+        matches = comparison.comparison is not None and comparison.asked == self._compared()
+        if not matches and self.result_type == SIGNIFICANT:
+            self.result_type = ResultType.RAW.value
+        self._has_significance = matches
 
     def _inspect(self, _change: Any = None) -> None:
         with self._publishing:
@@ -367,12 +407,12 @@ class HDMExplorer(HDMTraits):
 
     # -- the scan, in its thread --------------------------------------------------------------------
 
-    def _scan(self, channel: Channel, grid: Grid, stop: threading.Event) -> None:
+    def _scan(self, channel: Channel, grid: Grid, fill: Fill, stop: threading.Event) -> None:
         source = self._source
         if source is None or stop.is_set():
             return
         try:
-            with closing(source.prepare(channel, grid).updates(stop.is_set)) as updates:
+            with closing(source.prepare(channel, grid, fill).updates(stop.is_set)) as updates:
                 shown, stride = 0.0, 0
                 for update in updates:
                     with self._publishing:
@@ -382,7 +422,7 @@ class HDMExplorer(HDMTraits):
                         if not update.done:
                             check_name_count(update.result, self._names)
                         ended = update.done == update.total
-                        if ended or update.stride != stride or time.perf_counter() - shown > _SECONDS_BETWEEN_MAPS:
+                        if ended or update.stride != stride or time.perf_counter() - shown > SECONDS_BETWEEN_MAPS:
                             self._show()
                             shown, stride = time.perf_counter(), update.stride
             self._finish(stop, "done")
@@ -404,36 +444,35 @@ class HDMExplorer(HDMTraits):
             own = self._answers.own
             with self.hold_trait_notifications():
                 self.target, self.measure, self.explain_by = update.result.settings.target, own.measure, own.explain_by
+                self.object = None
             self.error = str(error)
             return
         if masks or not self._prediction or not update.done:
-            self._show_masks(result, self._answers.scanned(update.result, asked.target).segment)
+            self._show_masks(result, asked)
         self._map = map_message(replace(update, result=result))
+        self._show_influence()
+        done = update.done == update.total
+        self._propose(result, done=done)
+        # Of the scan's own measure: that result stays, and knows it already when the measure changes.
+        self._disc_drawn = disc_drawn_message(self._of_class() or result) if done else {}
         self.progress = update.done / update.total
         # A pinned cell is shown once it is measured, and again at the end: its rank may have changed.
         if self._inspector.get("pending"):
             self._inspect()
 
-    def _show_masks(self, result: HDMResult, truth: NDArray[np.bool_]) -> None:
+    def _show_masks(self, result: HDMResult, asked: Question) -> None:
         self._prediction = bits(result.baseline_mask)
-        # The model may have no output for some pixels.
-        self._ignored = b"" if result.ignored is None else bits(result.ignored)
+        scanned = self._of_class() or result
+        explained = self._answers.truth(scanned, asked)
+        # The model may have no output for some pixels. That others are nearer to other objects is not drawn.
+        self._ignored = b"" if explained.ignored is None else bits(explained.ignored)
         if self._about["has_truth"]:
-            self._truth = bits(truth)
-        self._about = {**self._about, **measure_message(result.settings), "truth_empty": not result.segment.any()}
-
-    def _finish(self, stop: threading.Event, status: str, error: Exception | None = None) -> None:
-        with self._publishing:
-            if not stop.is_set():
-                self._show_end(status, error)
+            self._truth = bits(scanned.segment if explained.of_prediction else explained.mask)
+        self._about = {**self._about, **told(result.settings, asked), "truth_empty": not result.segment.any()}
 
     def _show_end(self, status: str, error: Exception | None) -> None:
-        self.exception = error
-        self._inspect()
-        if error is not None:
-            self._show()
-            self.error = str(error) or type(error).__name__
-        self.status = status
+        super()._show_end(status, error)
+        self._show_influence()
 
     def __repr__(self) -> str:
         if self._ended:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
 import torch
@@ -12,10 +13,14 @@ from torch import Tensor
 from hdm_widgets._masks import check_truth
 from hdm_widgets._validation import check_image, image_size
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
+from hdm_widgets.hdm.fill_comparison import FillComparison
+from hdm_widgets.hdm.fill_scans import compare_fills
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.occlusion import Channel
+from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanKeywords
+from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.scan import PreparedScan
+from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model, Segmenter
 
 __all__ = ["ScanSource"]
@@ -29,8 +34,10 @@ class ScanSource:
 
     Parameters
     ----------
-    model, image, segment, device
+    model, image, device
         As for `hdm.HausdorffDistanceMasks.explain`.
+    segment : array (H, W), dict of str to array (H, W), or None
+        The ground truth, or several by their names: scans are made with the first.
     explainer : hdm.HausdorffDistanceMasks or None
         Of the user's; its grid and its `normalize` are the default.
     circle_size, offset : int or None
@@ -42,13 +49,15 @@ class ScanSource:
     image : torch.Tensor, float32 (C, H, W)
     grid : Grid
         The one to begin with.
+    truths : dict of str to GivenMask
+        Several ground truths by their names; empty if there is one, or none.
     """
 
     def __init__(
         self,
         model: Model,
         image: Tensor | NDArray[Any],
-        segment: Tensor | NDArray[Any] | None,
+        segment: Tensor | NDArray[Any] | Mapping[str, Tensor | NDArray[Any]] | None,
         device: torch.device | str | None,
         explainer: HausdorffDistanceMasks | None,
         circle_size: int | None,
@@ -65,9 +74,15 @@ class ScanSource:
             options["target"] = own.pop("target")
         self._segmenter = Segmenter.wrap(model, device=device, **own)
         preprocess = self._segmenter.preprocess is not None
+        truths = _check_names(segment) if isinstance(segment, Mapping) else {}
+        if isinstance(segment, Mapping):
+            segment = next(iter(truths.values()))
         height, width = image_size(image, preprocess=preprocess, mask=segment)
         self.image = check_image(image, height, width, preprocess=preprocess)
         ignore = copy.deepcopy(options.get("ignore"))
+        self.truths = {
+            name: check_truth(one, height, width, ignore, labels=all_classes) for name, one in truths.items()
+        }
         self._segment: NDArray[Any] | None = None
         if segment is not None:
             truth = check_truth(segment, height, width, ignore, labels=all_classes)
@@ -89,13 +104,68 @@ class ScanSource:
             circle_size = given.circle_size if given else max(1, round(side / 10))
         if offset is None:
             offset = given.offset if given else max(1, round(side / 30))
-        self.grid = Grid(height, width, circle_size, offset)
+        self.grid = Grid(height, width, circle_size, offset, options.get("shape", "disc"))
         self._options: ScanKeywords = {**options, "ignore": ignore}
 
-    def prepare(self, channel: Channel, grid: Grid) -> PreparedScan:
-        """Check a scan; nothing is run."""
+    @property
+    def model_name(self) -> str:
+        """What the model is called in its code."""
+        model = self._segmenter.model
+        return str(getattr(model, "__name__", type(model).__name__))
+
+    def prepare(self, channel: Channel, grid: Grid, fill: Fill | None = None) -> PreparedScan:
+        """Check a scan, with the fill of the options or another one; nothing is run."""
+        options: ScanKeywords = {**self._options, "shape": grid.disc_shape}
+        if fill is not None:
+            options["fill"] = fill
         self._explainer.generate_masks(grid.circle_size, grid.offset, self._normalize)
-        return self._explainer.prepare(self._segmenter, self.image, self._segment, None, channel, **self._options)
+        return self._explainer.prepare(self._segmenter, self.image, self._segment, None, channel, **options)
+
+    def compare_fills(
+        self,
+        channel: Channel,
+        grid: Grid,
+        shown: HDMResult,
+        progress: Callable[[ScanUpdate], object],
+    ) -> FillComparison:
+        """Compare fills by the measure, and against the mask, of a result that is shown."""
+        settings = shown.settings
+        options: dict[str, Any] = {
+            **self._options,
+            "distance": settings.distance,
+            "shape": grid.disc_shape,
+            "ignore": shown.ignored,
+        }
+        if not settings.info.unit:
+            options["spacing"] = (1, 1)
+        for name in ("fill", "target", "keep_outputs"):
+            options.pop(name, None)
+        model = self._segmenter
+        if self._options.get("target") == "all" and settings.target is not None:
+            model = model.for_target(settings.target)
+        return compare_fills(
+            model,
+            self.image,
+            shown.segment,
+            grid.circle_size,
+            grid.offset,
+            channel=channel,
+            normalize=self._normalize,
+            progress=progress,
+            **options,
+        )
+
+
+def _check_names(truths: Mapping[Any, Any]) -> dict[str, Any]:
+    """Several ground truths by names that tell them apart from what else is explained."""
+    if not truths:
+        raise ValueError("segment has no ground truth; give at least one by its name, or segment=None")
+    for name in truths:
+        if not isinstance(name, str) or not name or name in ("truth", "prediction"):
+            raise ValueError(
+                f"the names of several ground truths must be texts other than 'truth' and 'prediction', got {name!r}"
+            )
+    return dict(truths)
 
 
 def _grid_of(explainer: HausdorffDistanceMasks) -> Grid | None:

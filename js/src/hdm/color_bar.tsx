@@ -1,17 +1,18 @@
 // What the colors mean: distances, in pixels or another unit.
 import { distance, tick, ticks } from "../shared/format";
-import { fraction } from "../shared/paint";
+import { blended, fraction } from "../shared/paint";
 import { useId } from "../shared/unique";
 import { constantMap, meaning } from "./texts";
 import type { ViewState } from "./view_state";
 
 export function ColorBar({ view }: { view: ViewState }) {
   const { traits } = view.python;
-  const about = traits._about.value;
+  const about = view.about.value;
   const { unit, decimals } = about;
   const span = view.span.value;
   const note = useId();
-  const type = traits.result_type.value;
+  const type = view.resultType.value;
+  const floor = view.chance.value?.floor ?? 0;
   const constant = span && span.high <= span.low;
   const cursor = view.cursor.value;
   const value = cursor ? valueAt(view, cursor[0], cursor[1]) : Number.NaN;
@@ -20,7 +21,13 @@ export function ColorBar({ view }: { view: ViewState }) {
   const marks = span && !constant ? ticks(span.low, span.high) : [];
   return (
     <div class="hdm-scale" role="img" aria-labelledby={note}>
-      <div class="hdm-bar" style={{ background: gradient(view.table.value) }}>
+      <div class="hdm-bar" style={{ background: gradient(blended(view.table.value, traits.opacity.value)) }}>
+        {span && !constant && floor > 0 && Number.isFinite(baseline) && (
+          <b
+            style={band(baseline - floor, baseline + floor, span)}
+            title={`Noise floor: chance explains changes of up to ${distance(floor, about)}`}
+          />
+        )}
         {type === "raw" && span && !constant && noise > 0 && Number.isFinite(baseline) && (
           <b
             style={band(baseline - noise, baseline + noise, span)}

@@ -1,3 +1,4 @@
+import type { ComponentChildren } from "preact";
 import { useRef } from "preact/hooks";
 import { Choice } from "../shared/choice";
 import { count, duration } from "../shared/format";
@@ -5,11 +6,18 @@ import { cols, rows } from "../shared/geometry";
 import { Slider } from "../shared/slider";
 import { useId } from "../shared/unique";
 import { ColorBar } from "./color_bar";
-import type { Layer } from "./python_state";
+import { FixedSettings } from "./fixed";
+import { ChanceLegend } from "./hatching";
+import type { Layer, Shape } from "./python_state";
 import { resultTypes } from "./texts";
+import { Keys } from "./tools";
 import type { ViewState } from "./view_state";
 
 const FAVORITES = ["Blues", "magma"];
+const SHAPES: [Shape, string][] = [
+  ["disc", "Disc"],
+  ["square", "Square"],
+];
 const LAYERS: [Layer, string][] = [
   ["picture", "Image"],
   ["edges", "Edges"],
@@ -18,79 +26,114 @@ const LAYERS: [Layer, string][] = [
   ["prediction", "Prediction"],
 ];
 
-export function Controls({ view, helpId }: { view: ViewState; helpId: string }) {
+interface Props {
+  view: ViewState;
+}
+
+export function Controls({ view, helpId }: Props & { helpId: string }) {
+  return (
+    <div class="hdm-panel">
+      {view.python.oneScan ? <FixedSettings view={view} /> : <DiscControls view={view} comparison />}
+      <ShowControls view={view}>
+        <ColorBar view={view} />
+      </ShowControls>
+      <LookControls view={view} />
+      <LayerControls view={view} />
+      <Keys view={view} id={helpId} />
+    </div>
+  );
+}
+
+/** What a scan is made with; with a button that compares fills. */
+export function DiscControls({ view, comparison = false }: Props & { comparison?: boolean }) {
   const { gone, traits, set } = view.python;
   const { height, width } = traits._about.value;
   const side = Math.min(height, width);
-  const types = resultTypes(traits._about.value, traits.result_type.value);
   return (
-    <div class="hdm-panel">
-      <div class="hdm-group">
-        <Slider
-          label="Circle size"
-          unit="px"
-          min={1}
-          max={Math.max(Math.floor(side / 2), traits.circle_size.value)}
-          value={traits.circle_size.value}
-          disabled={gone.value !== ""}
-          onDraft={(circleSize) => {
-            view.draft.value = circleSize === null ? null : { circleSize };
-          }}
-          onCommit={(value) => set("circle_size", value)}
+    <div class="hdm-group">
+      <Slider
+        label="Circle size"
+        unit="px"
+        min={1}
+        max={Math.max(Math.floor(side / 2), traits.circle_size.value)}
+        value={traits.circle_size.value}
+        disabled={gone.value !== ""}
+        onDraft={(circleSize) => {
+          view.draft.value = circleSize === null ? null : { circleSize };
+        }}
+        onCommit={(value) => set("circle_size", value)}
+      />
+      <Slider
+        label="Offset"
+        unit="px"
+        min={1}
+        max={Math.max(Math.floor(side / 4), traits.offset.value)}
+        value={traits.offset.value}
+        disabled={gone.value !== ""}
+        onDraft={(offset) => {
+          view.draft.value = offset === null ? null : { offset };
+        }}
+        onCommit={(value) => set("offset", value)}
+      />
+      <ChannelChoice view={view} />
+      <FillChoice view={view} comparison={comparison} />
+      <ShapeChoice view={view} />
+      <Cost view={view} />
+    </div>
+  );
+}
+
+/** What of it the map shows; the children stand below. */
+export function ShowControls({ view, children }: Props & { children?: ComponentChildren }) {
+  const { traits, set } = view.python;
+  const chosen = traits.result_type.value;
+  const types: [typeof chosen, string][] = resultTypes(view.about.value, view.resultType.value);
+  if (traits._has_significance.value) {
+    if (!types.length) types.push(["raw", "Raw value"]);
+    types.push(["significant", "Beyond chance"]);
+  }
+  return (
+    <div class="hdm-group">
+      <h3>Show</h3>
+      <ClassChoice view={view} />
+      {types.length > 0 && (
+        <Choice
+          label="Result type"
+          options={types}
+          value={traits.result_type.value}
+          onChange={(value) => set("result_type", value)}
         />
-        <Slider
-          label="Offset"
-          unit="px"
-          min={1}
-          max={Math.max(Math.floor(side / 4), traits.offset.value)}
-          value={traits.offset.value}
-          disabled={gone.value !== ""}
-          onDraft={(offset) => {
-            view.draft.value = offset === null ? null : { offset };
-          }}
-          onCommit={(value) => set("offset", value)}
-        />
-        <ChannelChoice view={view} />
-        <Cost view={view} />
-      </div>
-      <div class="hdm-group">
-        <h3>Show</h3>
-        <ClassChoice view={view} />
-        {types.length > 0 && (
-          <Choice
-            label="Result type"
-            options={types}
-            value={traits.result_type.value}
-            onChange={(value) => set("result_type", value)}
-          />
-        )}
-        <ColorBar view={view} />
-      </div>
-      <div class="hdm-group">
-        <Slider
-          label="Opacity"
-          unit="%"
-          min={0}
-          max={100}
-          value={Math.round(traits.opacity.value * 100)}
-          onCommit={(value) => set("opacity", value / 100)}
-          live
-        />
-        <Colors view={view} />
-      </div>
-      <div class="hdm-group">
-        <h3>Layers</h3>
-        <Layers view={view} />
-      </div>
-      <p class="hdm-note hdm-keys" id={helpId}>
-        <kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> move
-        {!gone.value && (
-          <>
-            {" "}
-            · <kbd>Enter</kbd> pin · <kbd>Esc</kbd> release
-          </>
-        )}
-      </p>
+      )}
+      {children}
+      <ChanceLegend view={view} />
+    </div>
+  );
+}
+
+/** How the map looks. */
+export function LookControls({ view }: Props) {
+  const { traits, set } = view.python;
+  return (
+    <div class="hdm-group">
+      <Slider
+        label="Opacity"
+        unit="%"
+        min={0}
+        max={100}
+        value={Math.round(traits.opacity.value * 100)}
+        onCommit={(value) => set("opacity", value / 100)}
+        live
+      />
+      <Colors view={view} />
+    </div>
+  );
+}
+
+export function LayerControls({ view }: Props) {
+  return (
+    <div class="hdm-group">
+      <h3>Layers</h3>
+      <Layers view={view} />
     </div>
   );
 }
@@ -186,6 +229,61 @@ function ChannelChoice({ view }: { view: ViewState }) {
           ))}
         </select>
       )}
+    </div>
+  );
+}
+
+function FillChoice({ view, comparison }: Props & { comparison: boolean }) {
+  const { gone, traits, set, request } = view.python;
+  const fills = traits._fills.value;
+  const id = useId();
+  if (fills.length < 2) return null;
+  return (
+    <div class="hdm-row hdm-fill">
+      <label for={id}>Fill</label>
+      <select
+        id={id}
+        value={traits.fill.value}
+        title="What the disc shows"
+        disabled={gone.value !== ""}
+        onChange={(event) => set("fill", event.currentTarget.value)}
+      >
+        {fills.map(([fill, label]) => (
+          <option key={fill} value={fill}>
+            {label}
+          </option>
+        ))}
+      </select>
+      {comparison && (
+        <button
+          type="button"
+          class="hdm-button"
+          title="Does the map depend on what the disc shows?"
+          disabled={gone.value !== "" || !view.map.value || traits._fill_panel.value.status === "running"}
+          onClick={() => request("compare_fills")}
+        >
+          Compare fills
+        </button>
+      )}
+    </div>
+  );
+}
+
+function ShapeChoice({ view }: Props) {
+  const { gone, traits, set } = view.python;
+  const id = useId();
+  // Without a choice of fills the image is covered in the user's own way.
+  if (traits._fills.value.length < 2) return null;
+  return (
+    <div class="hdm-row">
+      <span id={id}>Shape</span>
+      <Choice
+        labelledBy={id}
+        options={SHAPES}
+        value={traits.shape.value}
+        disabled={gone.value !== ""}
+        onChange={(shape) => set("shape", shape)}
+      />
     </div>
   );
 }

@@ -1,8 +1,9 @@
 import { useId } from "../shared/unique";
 import { Controls } from "./controls";
+import { DiscDrawnNotice, FillPanel } from "./fill_panel";
 import { Inspector } from "./inspector";
 import { Progress } from "./progress";
-import { QuestionRow } from "./question";
+import { ProposedMeasure, QuestionRow } from "./question";
 import { Stage } from "./stage";
 import { Summary } from "./summary";
 import type { ViewState } from "./view_state";
@@ -12,11 +13,14 @@ export function Explorer({ view }: { view: ViewState }) {
   return (
     <section class="hdm hdm-explorer" aria-label="Hausdorff distance explorer">
       <QuestionRow view={view} />
+      <ProposedMeasure view={view} />
+      <DiscDrawnNotice view={view} />
       <div class="hdm-main">
         <Stage view={view} helpId={help} />
         <Controls view={view} helpId={help} />
       </div>
-      <Progress view={view} />
+      <Progress view={view} fixed={view.python.oneScan} />
+      <FillPanel view={view} />
       <Summary view={view} />
       <Inspector view={view} />
     </section>

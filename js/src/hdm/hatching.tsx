@@ -1,5 +1,6 @@
 // What was not measured: hatched on the map, and a line that says so.
 import { useComputed } from "@preact/signals";
+import { count, distance } from "../shared/format";
 import { areas, type Grid } from "../shared/geometry";
 import { useId } from "../shared/unique";
 import type { ViewState } from "./view_state";
@@ -9,11 +10,29 @@ const STAGE = 560;
 const STEP = 9;
 
 /** Stripes over the cells that are drawn by an estimate; they are cut out of one sheet, so they go on from cell to cell. */
-export function Hatching({ view }: { view: ViewState }) {
+export function Hatching({ view }: Props) {
+  return <Hatched view={view} cells={(view) => view.map.value?.estimated ?? null} kind="" />;
+}
+
+/** Stripes over the cells that cannot be told from chance; they fall, where those of estimates rise. */
+export function ChanceHatching({ view }: Props) {
+  return <Hatched view={view} cells={(view) => view.chance.value?.cells ?? null} kind="hdm-chance" />;
+}
+
+interface Props {
+  view: ViewState;
+}
+
+interface HatchedProps extends Props {
+  cells(view: ViewState): Uint8Array | null;
+  kind: string;
+}
+
+function Hatched({ view, cells, kind }: HatchedProps) {
   const id = useId();
   const shape = useComputed(() => {
-    const map = view.map.value;
-    return map?.estimated ? areas(map.estimated, map.grid) : "";
+    const [map, chosen] = [view.map.value, cells(view)];
+    return map && chosen ? areas(chosen, map.grid) : "";
   });
   const map = view.map.value;
   if (!map || !shape.value) return null;
@@ -26,7 +45,7 @@ export function Hatching({ view }: { view: ViewState }) {
         </clipPath>
       </svg>
       <div
-        class={`hdm-layer hdm-map hdm-hatching ${map.stale ? "hdm-stale" : ""}`}
+        class={`hdm-layer hdm-map hdm-hatching ${kind} ${map.stale ? "hdm-stale" : ""}`}
         style={{
           "--opacity": view.python.traits.opacity.value,
           "--period": `${100 * period(map.grid)}%`,
@@ -69,6 +88,25 @@ export function HatchingLegend({ view }: { view: ViewState }) {
     <p class="hdm-note hdm-hatched">
       <i class="hdm-hatching" aria-hidden="true" />
       Hatched: not measured{yet}, the nearest value is shown
+    </p>
+  );
+}
+
+/** What the stripes of the map of significance mean, and how many cells have none. */
+export function ChanceLegend({ view }: Props) {
+  const { traits } = view.python;
+  const chance = view.chance.value;
+  if (!chance || !traits.layers.value.includes("map")) return null;
+  const measured = view.map.value?.measured.reduce((sum, one) => sum + one, 0) ?? 0;
+  const hatched = chance.cells.reduce((sum, one) => sum + one, 0);
+  const most = distance(chance.floor, traits._about.value);
+  return (
+    <p class="hdm-note hdm-hatched">
+      <i class="hdm-hatching hdm-chance" aria-hidden="true" />
+      <span>
+        {count(measured - hatched)} of {count(measured)} discs matter beyond chance; hatched ones do not
+        {chance.floor > 0 && `: chance explains changes of up to ${most}`}
+      </span>
     </p>
   );
 }

@@ -52,8 +52,7 @@ export function Inspector({ view }: { view: ViewState }) {
 }
 
 function Found({ view, found }: { view: ViewState; found: Inspection }) {
-  const { traits } = view.python;
-  const about = traits._about.value;
+  const about = view.asked.value;
   const { height, width } = about;
   const { prediction } = found;
   const url = usePng(found.image);
@@ -62,7 +61,13 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
   const ratio = { aspectRatio: `${width} / ${height}` };
   return (
     <div class="hdm-inspector">
-      <Figure caption="What the model saw">
+      <Figure
+        caption={
+          view.python.oneScan && !found.image.byteLength
+            ? "What the model saw was not stored"
+            : "What the model saw"
+        }
+      >
         <div class="hdm-thumb" style={ratio}>
           {url && <img class="hdm-layer" src={url} alt="With the disc" />}
         </div>
@@ -109,7 +114,7 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
 
 /** The new mask against the truth, and the pair of pixels between which the distance is measured. */
 function Predicted({ view, prediction }: { view: ViewState; prediction: Prediction }) {
-  const about = view.python.traits._about.value;
+  const about = view.asked.value;
   const ratio = { aspectRatio: `${about.width} / ${about.height}` };
   const [hit, missed, added] = changed(about) ? ["Kept", "lost", "gained"] : ["Hit", "missed", "added"];
   return (
@@ -177,7 +182,7 @@ function Errors({ view, mask, muted = false }: ErrorsProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { traits } = view.python;
   const url = usePng(traits._image.value);
-  const about = traits._about.value;
+  const about = view.asked.value;
   const truth = view.compared.value;
   const ignored = view.ignored.value;
   const theme = useTheme();

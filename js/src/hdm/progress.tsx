@@ -5,7 +5,8 @@ import { HatchingLegend, IgnoredLegend } from "./hatching";
 import type { MapMessage } from "./python_state";
 import type { ViewState } from "./view_state";
 
-export function Progress({ view }: { view: ViewState }) {
+/** `fixed`: there is no model to run. */
+export function Progress({ view, fixed = false }: { view: ViewState; fixed?: boolean }) {
   const { traits, request, failure, gone } = view.python;
   const status = traits.status.value;
   const map = traits._map.value as Partial<MapMessage>;
@@ -16,7 +17,8 @@ export function Progress({ view }: { view: ViewState }) {
   const text = {
     idle: done === 0 ? "Not started" : `Paused ${reached}`,
     running: gone.value ? `Stopped ${reached}` : runningText(done, total, stride),
-    done: `Complete · ${count(total)} discs in ${duration(seconds)}`,
+    // Of a scan that was read from a file no time is known.
+    done: `Complete · ${count(total)} discs${seconds ? ` in ${duration(seconds)}` : ""}`,
     cancelled: `Cancelled ${reached}${done ? "; what was measured stays" : ""}`,
     error: `Stopped ${reached}`,
   }[status];
@@ -72,14 +74,16 @@ export function Progress({ view }: { view: ViewState }) {
             Cancel
           </button>
         ) : (
-          <button
-            type="button"
-            class="hdm-button"
-            disabled={gone.value !== ""}
-            onClick={() => request("run")}
-          >
-            {status === "error" ? "Try again" : "Run again"}
-          </button>
+          !fixed && (
+            <button
+              type="button"
+              class="hdm-button"
+              disabled={gone.value !== ""}
+              onClick={() => request("run")}
+            >
+              {status === "error" ? "Try again" : "Run again"}
+            </button>
+          )
         )}
       </div>
       <Fine view={view} />

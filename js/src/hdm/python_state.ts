@@ -1,15 +1,17 @@
 // What Python sees too: the widget's traits, one signal each.
-import type { AnyModel } from "@anywidget/types";
 import { type Signal, signal } from "@preact/signals";
 import type { ArrayMessage, WireNumber } from "../shared/codec";
 import type { Size } from "../shared/geometry";
 import type { ResultType } from "../shared/paint";
-import { connect, type Python } from "../shared/traits";
+import { connect, type Model, type Python } from "../shared/traits";
 
 /** -1: all channels; several as a list. */
 export type Channel = number | number[];
 
 export const sameChannel = (a: Channel | undefined, b: Channel): boolean => String(a) === String(b);
+
+/** What covers the image. */
+export type Shape = "disc" | "square";
 
 export type Layer = "picture" | "edges" | "map" | "truth" | "prediction";
 
@@ -19,8 +21,10 @@ export interface About extends Size {
   hasTruth: boolean;
   /** As the trait, once the map has it. */
   measure: string;
-  /** What masks are compared with: "truth" or "prediction", the mask without a disc. */
+  /** What masks are compared with: "truth", "prediction", the mask without a disc, or an annotator's name. */
   comparedWith: string;
+  /** One object of it alone; Python does not send this. */
+  ofObject?: boolean;
   /** Values below 0 are as far from the truth as those above. */
   signed: boolean;
   /** Values are changes of the mask without a disc, which itself has 0. */
@@ -59,11 +63,32 @@ export interface MapMessage {
   circleSize: number;
   offset: number;
   channel: Channel;
+  /** As the traits. */
+  fill: string;
+  shape: Shape;
   done: number;
   total: number;
   stride: number;
   seconds: number;
   secondsLeft: number | null;
+}
+
+/** The comparison of fills, while its panel is open. */
+export interface FillPanel {
+  status: "running" | "done" | "cancelled" | "error";
+  error: string;
+  done: number;
+  total: number;
+  secondsLeft: number | null;
+  fills: { fill: string; map: MapMessage }[];
+  /** Two fills, their rank correlation, and its interval. */
+  agreement: [string, string, WireNumber, WireNumber, WireNumber][];
+  text: string;
+  noiseFloor: number;
+  /** One bit per cell. */
+  significant: DataView;
+  count: number;
+  of: number;
 }
 
 export interface Inspection {
@@ -89,18 +114,39 @@ export interface Prediction {
   distance: WireNumber;
 }
 
+/** What the discs change on the brushed region. */
+export interface Influence {
+  /** Fraction of the region's pixels that flip, of every cell; NaN where it is not measured. */
+  values: ArrayMessage;
+  /** Fraction of the map's sum that lies on the region; null while the scan runs, or where a map has no sum. */
+  mass: WireNumber;
+}
+
+/** A measure that would show more than the present one. */
+export interface Proposal {
+  measure: string;
+  /** In words. */
+  reason: string;
+}
+
 /** What a scan is made with, as Python names it when it starts one. */
 export interface Settings {
   circleSize: number;
   offset: number;
   channel: Channel;
+  fill: string;
+  shape: Shape;
 }
 
 export interface Traits {
   circle_size: number;
   offset: number;
   channel: Channel;
-  result_type: ResultType;
+  /** What the discs show: a name, a number, or several numbers with commas between them. */
+  fill: string;
+  shape: Shape;
+  /** "significant": raw values, hatched where they may be chance. */
+  result_type: ResultType | "significant";
   color_map: string;
   opacity: number;
   cell: [number, number] | null;
@@ -110,9 +156,16 @@ export interface Traits {
   /** Number and name of each class on offer; empty if there is one. */
   _classes: [number, string][];
   measure: string;
+  /** "truth", "prediction", or the name of one of several ground truths. */
   explain_by: string;
+  /** A pixel (row, col) of the one object that is explained; null for all. */
+  object: [number, number] | null;
+  /** The brushed region as its runs: row, first and past-the-last pixel of each; empty for none. */
+  brush: number[];
   /** Name and label of each measure on offer, and whether it is for the scan's own truth only. */
   _measures: [string, string, boolean][];
+  /** Value and label of each fill on offer; empty where there is no choice. */
+  _fills: [string, string][];
   /** What masks may be compared with. */
   _explained_by: string[];
   status: "idle" | "running" | "done" | "cancelled" | "error";
@@ -128,13 +181,26 @@ export interface Traits {
   _color_tables: Record<string, DataView>;
   _map: MapMessage | Record<string, never>;
   _inspector: Inspection | Record<string, never>;
+  /** Empty where nothing is brushed, or no pixel of what is brushed counts. */
+  _influence: Influence | Record<string, never>;
+  /** Empty where there is none. */
+  _proposal: Proposal | Record<string, never>;
   _scanned: Settings | Record<string, never>;
+  _fill_panel: Partial<FillPanel>;
+  /** That the model draws the disc itself, and the fill to try; empty where it does not. */
+  _disc_drawn: { finding?: string; fill?: string | null };
+  /** Whether the comparison of fills is of what the map shows. */
+  _has_significance: boolean;
 }
+
+type Request = "run" | "cancel" | "compare_fills" | "cancel_fills" | "hide_fills";
 
 const NAMES = [
   "circle_size",
   "offset",
   "channel",
+  "fill",
+  "shape",
   "result_type",
   "color_map",
   "opacity",
@@ -144,7 +210,10 @@ const NAMES = [
   "_classes",
   "measure",
   "explain_by",
+  "object",
+  "brush",
   "_measures",
+  "_fills",
   "_explained_by",
   "status",
   "progress",
@@ -158,29 +227,45 @@ const NAMES = [
   "_color_tables",
   "_map",
   "_inspector",
+  "_influence",
+  "_proposal",
   "_scanned",
+  "_fill_panel",
+  "_disc_drawn",
+  "_has_significance",
 ] as const;
 
-export interface PythonState extends Omit<Python<Traits>, "ask"> {
-  /** Ask Python to start or stop the scan. */
-  request(request: "run" | "cancel"): void;
+export interface PythonState<T extends Traits = Traits> extends Omit<Python<T>, "ask"> {
+  /** Ask Python to start or stop the scan, or a comparison of fills. */
+  request(request: Request): void;
   /** Why the last request failed, empty otherwise. */
   failure: Signal<string>;
+  /** A page without Python shows one scan: what needs the model is fixed there. */
+  oneScan: boolean;
 }
 
-export function pythonState(model: AnyModel<Traits>, el: Element): PythonState {
-  const { ask, ...python } = connect(model, NAMES, el);
-  const { circle_size, offset, channel } = python.traits;
+/** The traits of a widget that scans, with those that it has besides. */
+export function pythonState<T extends Traits = Traits>(
+  model: Model<T>,
+  el: Element,
+  more: readonly (keyof T & string)[] = [],
+  oneScan = false,
+): PythonState<T> {
+  const { ask, ...python } = connect<T>(model, [...NAMES, ...more], el);
+  const { circle_size, offset, channel, fill, shape } = python.traits;
   const failure = signal("");
   return {
     ...python,
     failure,
+    oneScan,
     async request(request) {
       // A change of settings may still be on its way when the request arrives: say which scan is meant.
       const settings: Settings = {
         circleSize: circle_size.value,
         offset: offset.value,
         channel: channel.value,
+        fill: fill.value,
+        shape: shape.value,
       };
       failure.value = (await ask(request, { settings })).error ?? "";
     },

@@ -1,8 +1,11 @@
 // What the scan is asked: compared with what, in which measure. Python answers from the masks that it has.
+import { count } from "../shared/format";
 import { useId } from "../shared/unique";
 import type { ViewState } from "./view_state";
 
 const EXPLAINED: Record<string, string> = { truth: "the truth", prediction: "the prediction" };
+/** Annotators go by their names. */
+const explainedText = (name: string): string => EXPLAINED[name] ?? name;
 
 export function QuestionRow({ view }: { view: ViewState }) {
   const { gone, traits, set } = view.python;
@@ -22,7 +25,7 @@ export function QuestionRow({ view }: { view: ViewState }) {
           label="Explain"
           options={explainedBy.map((name) => [
             name,
-            EXPLAINED[name],
+            explainedText(name),
             name !== explained && asScanned(measure),
           ])}
           value={explained}
@@ -36,13 +39,14 @@ export function QuestionRow({ view }: { view: ViewState }) {
           </p>
         )
       )}
+      <ChosenObject view={view} />
       {measures.length > 1 && (
         <List
           label="Measure"
           options={measures.map(([name, label, only]) => [
             name,
             label,
-            only && choice && explained !== "truth",
+            only && ((choice && explained !== explainedBy[0]) || traits.object.value !== null),
           ])}
           value={measure}
           disabled={disabled}
@@ -50,6 +54,53 @@ export function QuestionRow({ view }: { view: ViewState }) {
         />
       )}
     </div>
+  );
+}
+
+/** The one object that is explained, and the way back to all. */
+function ChosenObject({ view }: { view: ViewState }) {
+  const { object, choose } = view.tools;
+  const chosen = object.value;
+  return (
+    <div class="hdm-chosen">
+      {chosen && (
+        <>
+          <span>
+            object of <b>{count(chosen.pixels)} px</b>
+          </span>
+          <button
+            type="button"
+            class="hdm-button"
+            disabled={view.python.gone.value !== ""}
+            onClick={() => choose(null)}
+          >
+            All objects
+          </button>
+        </>
+      )}
+    </div>
+  );
+}
+
+/** Another measure, where the present one shows little. */
+export function ProposedMeasure({ view }: { view: ViewState }) {
+  const { gone, traits, set } = view.python;
+  // A page without Python makes none.
+  const { measure, reason } = traits._proposal.value ?? {};
+  const label = traits._measures.value.find(([name]) => name === measure)?.[1];
+  if (!measure || !label) return null;
+  return (
+    <p class="hdm-proposal" role="note">
+      <span>{reason}.</span>
+      <button
+        type="button"
+        class="hdm-button"
+        disabled={gone.value !== ""}
+        onClick={() => set("measure", measure)}
+      >
+        Try {label}
+      </button>
+    </p>
   );
 }
 

@@ -3,13 +3,16 @@ import { useComputed, useSignalEffect } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { maskSize, putPixels, resized, striped, stripedSize } from "../shared/canvas";
 import { unpackBits } from "../shared/codec";
-import { change } from "../shared/format";
+import { change, count } from "../shared/format";
 import { type Cell, cellAt, center, cols, neighbor, radius, rows, sameCell } from "../shared/geometry";
 import { canvasSize, changes, colorize, emphasis, paintingOrder, topmostCells } from "../shared/paint";
 import { usePng } from "../shared/png";
-import { Hatching } from "./hatching";
+import { ChanceHatching, Hatching } from "./hatching";
+import type { Point } from "./region";
+import type { Tool } from "./stage_tools";
 import { emptyText } from "./summary";
 import { told, worsening } from "./texts";
+import { TOOL_KEYS, Tools } from "./tools";
 import type { ViewState } from "./view_state";
 
 /** Along the longer side, over pixels that do not count. */
@@ -26,35 +29,87 @@ const STEPS: Record<string, readonly [down: number, across: number]> = {
   End: [0, 1e9],
 };
 
-export function Stage({ view, helpId }: { view: ViewState; helpId: string }) {
+const ENTER: Record<Tool, string> = { pin: "pin it", brush: "brush it", object: "choose the object there" };
+
+interface Props {
+  view: ViewState;
+  helpId: string;
+  /** Which map this is, where there are several. */
+  name?: string;
+}
+
+export function Stage({ view, helpId, name = "" }: Props) {
   const { traits } = view.python;
+  const { tools } = view;
   const { height, width } = traits._about.value;
   const box = useRef<HTMLDivElement>(null);
+  const last = useRef<Point | null>(null);
   const shown = new Set(traits.layers.value);
   const cursor = view.cursor.value;
+  const tool = tools.tool.value;
 
-  const cellUnder = (event: PointerEvent | MouseEvent): Cell => {
+  const pointUnder = (event: PointerEvent | MouseEvent): Point => {
     const bounds = (box.current as HTMLDivElement).getBoundingClientRect();
     const x = ((event.clientX - bounds.left) / bounds.width) * width;
     const y = ((event.clientY - bounds.top) / bounds.height) * height;
-    return cellAt(view.grid.value, x, y);
+    return { x, y };
   };
   const point = (cell: Cell | null) => {
     if (!sameCell(cell, view.cursor.value)) view.cursor.value = cell;
   };
+  const pressed = (event: PointerEvent) => {
+    if (tool !== "brush" || event.button !== 0) return;
+    box.current?.setPointerCapture?.(event.pointerId);
+    last.current = pointUnder(event);
+    tools.brush(last.current, last.current);
+  };
+  const moved = (event: PointerEvent) => {
+    const here = pointUnder(event);
+    tools.pointer.value = here;
+    if (last.current) {
+      tools.brush(last.current, here);
+      last.current = here;
+    }
+    point(cellAt(view.grid.value, here.x, here.y));
+  };
+  const clicked = (event: MouseEvent) => {
+    const here = pointUnder(event);
+    if (tool === "object") tools.choose(here);
+    else if (tool === "pin") view.pin(cellAt(view.grid.value, here.x, here.y));
+  };
 
+  const enter = (cell: Cell) => {
+    if (tool === "brush") tools.brushCell(cell);
+    else if (tool === "object") tools.choose(center(view.grid.value, cell));
+    else view.pin(cell);
+  };
+  // What was done last is undone first.
+  const undo = () => {
+    point(null);
+    if (tools.region.value) tools.clear();
+    else if (traits.object.value) tools.choose(null);
+    else view.pin(null);
+  };
   const keyed = (event: KeyboardEvent) => {
     const step = STEPS[event.key];
     const here = view.cursor.value ?? traits.cell.value;
+    const chosen = TOOL_KEYS[event.key.toLowerCase()];
     if (step) {
       const grid = view.grid.value;
       const middle: Cell = [Math.floor(rows(grid) / 2), Math.floor(cols(grid) / 2)];
-      point(here ? neighbor(grid, here, step[0], step[1]) : middle);
+      const next = here ? neighbor(grid, here, step[0], step[1]) : middle;
+      point(next);
+      if (event.shiftKey && tool === "brush") tools.brushCell(next);
     } else if (event.key === "Enter" || event.key === " ") {
-      if (here) view.pin(here);
+      if (here) enter(here);
     } else if (event.key === "Escape") {
-      point(null);
-      view.pin(null);
+      undo();
+    } else if (event.ctrlKey || event.metaKey || event.altKey) {
+      return;
+    } else if (chosen && tools.available.value) {
+      if (chosen !== "object" || tools.objects.value) tools.tool.value = chosen;
+    } else if (tool === "brush" && (event.key === "[" || event.key === "]")) {
+      tools.brushSize.value = Math.max(1, tools.brushSize.value + (event.key === "]" ? 2 : -2));
     } else {
       return;
     }
@@ -64,27 +119,39 @@ export function Stage({ view, helpId }: { view: ViewState; helpId: string }) {
 
   return (
     <div class="hdm-stage">
+      <Tools view={view} />
       {/* The grid is one control with its own keys, as a slider with two directions would be. */}
       <div
         ref={box}
-        class="hdm-picture"
+        class={`hdm-picture hdm-tool-${tool}`}
         style={{ aspectRatio: `${width} / ${height}`, "--ratio": width / height }}
         // biome-ignore lint/a11y/noNoninteractiveTabindex: role="application" takes the focus and the keys
         tabIndex={0}
         role="application"
         aria-roledescription="circle map"
-        aria-label="Circle map: choose a disc with the arrow keys, pin it with Enter"
+        aria-label={`Circle map${name && ` of ${name}`}: choose a disc with the arrow keys, ${ENTER[tool]} with Enter`}
         aria-describedby={helpId}
-        onPointerMove={(event) => point(cellUnder(event))}
-        onPointerLeave={() => point(null)}
-        onClick={(event) => view.pin(cellUnder(event))}
+        onPointerDown={pressed}
+        onPointerMove={moved}
+        onPointerUp={() => {
+          last.current = null;
+        }}
+        onPointerCancel={() => {
+          last.current = null;
+        }}
+        onPointerLeave={() => {
+          tools.pointer.value = null;
+          point(null);
+        }}
+        onClick={clicked}
         onKeyDown={keyed}
         onBlur={() => point(null)}
       >
         <ImageLayer view={view} on={shown.has("picture")} />
-        <EdgesLayer view={view} on={shown.has("edges")} />
         <MapLayer view={view} on={shown.has("map")} />
+        <EdgesLayer view={view} on={shown.has("edges")} />
         {shown.has("map") && <Hatching view={view} />}
+        {shown.has("map") && <ChanceHatching view={view} />}
         <IgnoredLayer view={view} />
         <svg
           class="hdm-lines"
@@ -94,14 +161,32 @@ export function Stage({ view, helpId }: { view: ViewState; helpId: string }) {
         >
           {shown.has("prediction") && <Outline path={view.prediction.value.path} kind="prediction" />}
           {shown.has("truth") && <Outline path={view.truth.value.path} kind="truth" />}
+          <ChosenLayer view={view} />
           <Rings view={view} />
         </svg>
         {cursor && <Tip view={view} cell={cursor} />}
       </div>
       <div class="hdm-sr" aria-live="polite">
-        {cursor && tipText(view, cursor)}
+        {cursor ? [name, tipText(view, cursor)].filter(Boolean).join(", ") : chosenText(view)}
       </div>
     </div>
+  );
+}
+
+/** The object that is explained, or would be by a click, and the brushed region with its brush. */
+function ChosenLayer({ view }: { view: ViewState }) {
+  const { tool, pointer, object, objectUnder, region, brushSize } = view.tools;
+  const here = pointer.value;
+  const under = tool.value === "object" && here ? objectUnder(here) : null;
+  return (
+    <>
+      {object.value && <Outline path={object.value.path} kind="object" />}
+      {under && under.path !== object.value?.path && <Outline path={under.path} kind="object hdm-faint" />}
+      {region.value && <Outline path={region.value.path} kind="region" />}
+      {tool.value === "brush" && here && (
+        <circle class="hdm-region hdm-faint" cx={here.x} cy={here.y} r={brushSize.value / 2} />
+      )}
+    </>
   );
 }
 
@@ -111,15 +196,22 @@ function ImageLayer({ view, on }: { view: ViewState; on: boolean }) {
   return url && on ? <img class="hdm-layer" src={url} alt="What is explained" /> : null;
 }
 
+// On the image or on the stage alone, and on an image that is lightened under the map.
+const LIGHT_EDGES = 0xffe6e1dc;
+const DARK_EDGES = 0xff36302a;
+
 function EdgesLayer({ view, on }: { view: ViewState; on: boolean }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { traits } = view.python;
+  // As in the authors' figure, where edges lie over the map on white.
+  const lightened = useComputed(() => traits.layers.value.includes("map") && traits.opacity.value > 0);
   useSignalEffect(() => {
     const about = traits._about.value;
     const size = maskSize(about);
     const mask = resized(unpackBits(traits._edges.value, about.height * about.width), about, size, true);
     const pixels = new Uint32Array(mask.length);
-    for (let i = 0; i < mask.length; i++) if (mask[i]) pixels[i] = 0xffe6e1dc;
+    const color = lightened.value ? DARK_EDGES : LIGHT_EDGES;
+    for (let i = 0; i < mask.length; i++) if (mask[i]) pixels[i] = color;
     if (canvas.current) putPixels(canvas.current, pixels, size);
   });
   return <canvas ref={canvas} class="hdm-layer" hidden={!on} role="img" aria-label="Edges" />;
@@ -153,7 +245,7 @@ function MapLayer({ view, on }: { view: ViewState; on: boolean }) {
     if (!map || !values) return null;
     // While a scan runs it is painted often, and the browser and the model share the machine.
     const size = canvasSize(map.grid, traits.status.value === "running" ? 512 : 1024);
-    const change = changes(values, map.baseline, traits.result_type.value);
+    const change = changes(values, map.baseline, view.resultType.value);
     const top = topmostCells(paintingOrder(change, values), map.grid, map.disc, size);
     return { top, values, weights: emphasis(change), size };
   });
@@ -161,13 +253,14 @@ function MapLayer({ view, on }: { view: ViewState; on: boolean }) {
     const current = painted.value;
     if (!current || !canvas.current) return;
     const { top, values, weights, size } = current;
-    putPixels(canvas.current, colorize(top, values, view.span.value, view.table.value, weights), size);
+    const opacity = traits.opacity.value;
+    const pixels = colorize(top, values, view.span.value, view.table.value, weights, opacity);
+    putPixels(canvas.current, pixels, size);
   });
   return (
     <canvas
       ref={canvas}
       class={`hdm-layer hdm-map ${view.map.value?.stale ? "hdm-stale" : ""}`}
-      style={{ "--opacity": traits.opacity.value }}
       hidden={!on}
       role="img"
       aria-label="Distances"
@@ -175,7 +268,7 @@ function MapLayer({ view, on }: { view: ViewState; on: boolean }) {
   );
 }
 
-function Outline({ path, kind }: { path: string; kind: "truth" | "prediction" }) {
+function Outline({ path, kind }: { path: string; kind: string }) {
   return (
     <>
       <path class="hdm-halo" d={path} />
@@ -190,10 +283,14 @@ function Rings({ view }: { view: ViewState }) {
   const draft = view.draft.value;
   const ring = (cell: Cell, kind: string) => {
     const { x, y } = center(grid, cell);
+    const r = radius(grid);
+    // Of a square there are four corners, of a disc none.
+    const corner = traits.shape.value === "square" ? 0 : r;
+    const box = { x: x - r, y: y - r, width: 2 * r, height: 2 * r, rx: corner };
     return (
       <>
-        <circle class="hdm-ring-halo" cx={x} cy={y} r={radius(grid)} />
-        <circle class={`hdm-ring hdm-${kind}`} cx={x} cy={y} r={radius(grid)} />
+        <rect class="hdm-ring-halo" {...box} />
+        <rect class={`hdm-ring hdm-${kind}`} {...box} />
       </>
     );
   };
@@ -226,21 +323,44 @@ function Draft({ grid }: { grid: ViewState["grid"]["value"] }) {
 /** A cell's value in words, which say so where it is an estimate, and where there is none. */
 function described(view: ViewState, cell: Cell): { value: string; note: string } {
   const found = view.at(cell);
-  const value = found ? told(found.value, view.python.traits._about.value) : "";
-  if (found?.measured) return { value, note: "" };
+  const value = found ? told(found.value, view.about.value) : "";
+  if (found?.measured) return { value, note: influenceNote(view, cell) };
   const { gone, traits } = view.python;
   const yet = traits.status.value === "running" && !gone.value ? " yet" : "";
   return { value: value && `about ${value}`, note: `not measured${yet}` };
 }
 
+/** The distance, where the map shows what a disc changes on the brushed region. */
+function influenceNote(view: ViewState, [row, col]: Cell): string {
+  const shown = view.distances.value;
+  if (!shown || view.about.value === view.asked.value) return "";
+  return told(shown.raw[row * cols(shown.grid) + col], view.asked.value);
+}
+
+/** What is asked on the stage, while no disc is looked at. */
+function chosenText(view: ViewState): string {
+  const { object, region } = view.tools;
+  const parts = [
+    object.value && `explained: an object of ${count(object.value.pixels)} px`,
+    region.value && `brushed: ${count(region.value.pixels)} px`,
+  ];
+  return parts.filter(Boolean).join(", ");
+}
+
 function tipText(view: ViewState, cell: Cell): string {
   const { value, note } = described(view, cell);
-  return `row ${cell[0]}, column ${cell[1]}: ${[value, note].filter(Boolean).join(", ")}`;
+  const { tool, objectUnder, region } = view.tools;
+  const parts = [value, note];
+  if (tool.value === "object") {
+    const under = objectUnder(center(view.grid.value, cell));
+    parts.push(under ? `object of ${count(under.pixels)} px` : "no object");
+  }
+  if (tool.value === "brush" && region.value) parts.push(`${count(region.value.pixels)} px brushed`);
+  return `row ${cell[0]}, column ${cell[1]}: ${parts.filter(Boolean).join(", ")}`;
 }
 
 function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
-  const { traits } = view.python;
-  const about = traits._about.value;
+  const about = view.about.value;
   const { height, width, truthEmpty } = about;
   const grid = view.grid.value;
   const { x, y } = center(grid, cell);
@@ -264,7 +384,7 @@ function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
       {value && note && " · "}
       {note}
       {found?.oneEmpty && <span> {emptyText(truthEmpty)}</span>}
-      {traits.result_type.value !== "raw" && !about.fromPrediction && Number.isFinite(difference) && (
+      {view.resultType.value !== "raw" && !about.fromPrediction && Number.isFinite(difference) && (
         <span> {change(difference, about, "no change")}</span>
       )}
     </div>

@@ -1,14 +1,14 @@
 // What the numbers say: the mask without a disc, the most and the least harmful cell.
-import { change, distance, isZero } from "../shared/format";
+import { change, count, distance, isZero, percent } from "../shared/format";
 import { type Cell, cols } from "../shared/geometry";
 import { comparedWith, told, valueNote, worsening } from "./texts";
 import type { ViewState } from "./view_state";
 
 export function Summary({ view }: { view: ViewState }) {
-  const { gone, traits } = view.python;
-  const about = traits._about.value;
+  const { gone } = view.python;
+  const about = view.asked.value;
   const { truthEmpty } = about;
-  const map = view.map.value;
+  const map = view.distances.value;
   if (!map) return null;
   const far = (index: number) => (about.signed ? Math.abs(map.raw[index]) : map.raw[index]);
   let worst = -1;
@@ -57,6 +57,57 @@ export function Summary({ view }: { view: ViewState }) {
           {button("Best cell", "no disc improves it", best)}
         </>
       )}
+      <Brushed view={view} />
+    </div>
+  );
+}
+
+/** What the brushed region is, and which disc changes it most. */
+function Brushed({ view }: { view: ViewState }) {
+  const { influence, mass, region } = view.tools;
+  const brushed = region.value;
+  const map = view.map.value;
+  if (!brushed || !map) return null;
+  let most = -1;
+  influence.value?.forEach((value, cell) => {
+    if (value > (most < 0 ? 0 : (influence.value?.[most] ?? 0))) most = cell;
+  });
+  const cell: Cell = [Math.floor(most / cols(map.grid)), most % cols(map.grid)];
+  const { gone, traits } = view.python;
+  const unknown = traits.status.value === "running" ? "" : "none of its pixels counts";
+  return (
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset brings a frame and a legend that nobody needs here
+    <div class="hdm-brushed" role="group" aria-label="Brushed area">
+      <div class="hdm-stat">
+        <span class="hdm-note">Brushed area</span>
+        <b>{count(brushed.pixels)} px</b>
+        <span class="hdm-note">
+          {Number.isNaN(mass.value)
+            ? !influence.value && unknown
+            : `${percent(mass.value)} of the map lies on it`}
+        </span>
+      </div>
+      {influence.value && (
+        <button
+          type="button"
+          class="hdm-stat"
+          disabled={most < 0 || gone.value !== ""}
+          title={most < 0 ? undefined : `Pin row ${cell[0]}, column ${cell[1]}`}
+          onClick={() => view.pin(cell)}
+        >
+          <span class="hdm-note">Changed most</span>
+          <b>{percent(most < 0 ? 0 : influence.value[most])}</b>
+          <span class="hdm-note">{most < 0 ? "no disc flips a pixel of it" : "flips"}</span>
+        </button>
+      )}
+      <button
+        type="button"
+        class="hdm-button"
+        disabled={gone.value !== ""}
+        onClick={() => view.tools.clear()}
+      >
+        Clear
+      </button>
     </div>
   );
 }

@@ -17,8 +17,10 @@ interface Texts {
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** What masks are compared with, in words. */
-export const comparedWith = ({ comparedWith }: About): string =>
-  comparedWith === "prediction" ? "prediction" : "truth";
+export const comparedWith = ({ comparedWith, ofObject }: About): string => {
+  if (ofObject) return "object";
+  return ["truth", "prediction"].includes(comparedWith) ? comparedWith : `truth of ${comparedWith}`;
+};
 
 function texts(about: About): Texts {
   const other = comparedWith(about);
@@ -43,6 +45,15 @@ function texts(about: About): Texts {
         noneWorse: `No disc takes the mask's area farther from that of the ${other}`,
         note: `against that of the ${other}`,
       };
+    case "influence":
+      return {
+        raw: "How much of the brushed area flips",
+        better: "",
+        worse: "",
+        noneBetter: "",
+        noneWorse: "",
+        note: "",
+      };
     case "flipped":
       return {
         raw: "Area of the mask that flips",
@@ -50,6 +61,15 @@ function texts(about: About): Texts {
         worse: "Area of the mask that flips when a disc covers this cell",
         noneBetter: "Nothing is better: masks are compared with the one without a disc",
         noneWorse: "No disc flips a pixel",
+        note: "",
+      };
+    case "difference":
+      return {
+        raw: capital(label),
+        better: "",
+        worse: "",
+        noneBetter: "",
+        noneWorse: "",
         note: "",
       };
     default:
@@ -67,7 +87,10 @@ function texts(about: About): Texts {
 /** What the colors of a map mean. */
 export function meaning(about: About, type: ResultType): string {
   const { raw, better, worse } = texts(about);
-  return { raw: `${raw} when a disc covers this cell`, better, worse }[type];
+  if (about.measure === "difference")
+    return `${raw}: blue where the first has the larger value, red where the second has`;
+  const sides = about.signed ? ": less left of 0, more right of it" : "";
+  return { raw: `${raw} when a disc covers this cell${sides}`, better, worse }[type];
 }
 
 /** What a map says that has one value. */
@@ -90,6 +113,10 @@ export function told(value: number, about: About): string {
       return `area ${value > 0 && !isZero(value, about) ? "+" : ""}${text}`;
     case "flipped":
       return `${text} flipped`;
+    case "difference":
+      return `${value > 0 && !isZero(value, about) ? "+" : ""}${text}`;
+    case "influence":
+      return `flips ${text} of the brushed area`;
     default:
       return text;
   }

@@ -1,9 +1,10 @@
 // What only this screen needs: where the pointer is, what is derived for drawing.
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { bytes, doubles, ints, number, unpackBits } from "../shared/codec";
-import { type Cell, cols, type Grid, outline, rows, sameGrid } from "../shared/geometry";
-import { type Range, range, relative } from "../shared/paint";
-import { type MapMessage, type PythonState, sameChannel } from "./python_state";
+import { type Cell, cols, type Grid, outline, rows, type Size, sameGrid } from "../shared/geometry";
+import { diverging, type Range, type ResultType, range, relative } from "../shared/paint";
+import { type About, type FillPanel, type MapMessage, type PythonState, sameChannel } from "./python_state";
+import { type StageTools, stageTools } from "./stage_tools";
 
 const PATIENCE = 700; // ms
 
@@ -35,13 +36,23 @@ export interface Found {
 
 export interface ViewState {
   python: PythonState;
+  tools: StageTools;
   /** The grid of the settings on screen. */
   grid: ReadonlySignal<Grid>;
+  /** The map of distances, whatever is shown. */
+  distances: ReadonlySignal<ShownMap | null>;
+  /** What is shown: distances, or in percent what each disc changes on the brushed region. */
   map: ReadonlySignal<ShownMap | null>;
+  /** How values of `distances` are told, and those of `map`. */
+  asked: ReadonlySignal<About>;
+  about: ReadonlySignal<About>;
+  resultType: ReadonlySignal<ResultType>;
   /** What is drawn, as the result type has it, and the range of what was measured. */
   values: ReadonlySignal<Float64Array | null>;
   span: ReadonlySignal<Range | null>;
   table: ReadonlySignal<Uint8Array>;
+  /** Measured cells that cannot be told from chance, and the change up to which that is so; null where nobody asked. */
+  chance: ReadonlySignal<{ cells: Uint8Array; floor: number } | null>;
   truth: ReadonlySignal<{ mask: Uint8Array; path: string }>;
   prediction: ReadonlySignal<{ mask: Uint8Array; path: string }>;
   /** What a cell's mask is compared with pixel by pixel. */
@@ -78,7 +89,9 @@ export function viewState(python: PythonState): ViewState {
     const same =
       scanned.circleSize === traits.circle_size.value &&
       scanned.offset === traits.offset.value &&
-      sameChannel(scanned.channel, traits.channel.value);
+      sameChannel(scanned.channel, traits.channel.value) &&
+      scanned.fill === traits.fill.value &&
+      scanned.shape === traits.shape.value;
     unanswered.value = false;
     const timer =
       same || python.gone.value ? undefined : setTimeout(() => (unanswered.value = true), PATIENCE);
@@ -91,42 +104,23 @@ export function viewState(python: PythonState): ViewState {
     circleSize: traits.circle_size.value,
     offset: traits.offset.value,
   }));
-  const map = computed<ShownMap | null>(() => {
+  const distances = computed<ShownMap | null>(() => {
     const fresh = message.value && message.value.done > 0;
     const shown = fresh ? message.value : last.value;
     if (!shown) return null;
-    const { height, width } = traits._about.value;
-    const own = { height, width, circleSize: shown.circleSize, offset: shown.offset };
-    const stale = !fresh || !sameChannel(shown.channel, traits.channel.value) || !sameGrid(own, grid.value);
-    const values = doubles(shown.values);
-    const measured = unpackBits(shown.measured, values.length);
-    const drawn = unpackBits(shown.drawn, values.length);
-    const awaited = drawn.map((is, cell) => (is && !measured[cell] ? 1 : 0));
-    const estimated = awaited.map((is, cell) => (is && !Number.isNaN(values[cell]) ? 1 : 0));
-    return {
-      grid: own,
-      disc: ints(shown.disc),
-      raw: values.map((value, cell) => (awaited[cell] ? Number.NaN : value)),
-      filled: values.map((value, cell) => (drawn[cell] ? value : Number.NaN)),
-      measured,
-      estimated: estimated.includes(1) ? estimated : null,
-      oneEmpty: unpackBits(shown.oneEmpty, values.length),
-      baseline: number(shown.baseline),
-      noise: shown.noise ? number(shown.noise.distance) : 0,
-      stale,
-    };
+    const made = shownMap(shown, traits._about.value);
+    const stale =
+      !fresh ||
+      !sameChannel(shown.channel, traits.channel.value) ||
+      shown.fill !== traits.fill.value ||
+      shown.shape !== traits.shape.value ||
+      !sameGrid(made.grid, grid.value);
+    return { ...made, stale };
   });
-  const typed = (kind: "raw" | "filled") =>
-    map.value &&
-    relative(map.value[kind], map.value.baseline, traits.result_type.value, traits._about.value.signed);
-  const values = computed(() => typed("filled"));
-  const span = computed(() => {
-    const measured = typed("raw");
-    return measured && range(measured);
-  });
-  const table = computed(() => {
-    const colors = traits._color_tables.value[traits.color_map.value];
-    return colors ? bytes(colors) : new Uint8Array(768);
+  const significant = signal<FillPanel | null>(null);
+  const stopFills = effect(() => {
+    // A panel that is closed, or compares again, leaves the last comparison on the map.
+    if (traits._fill_panel.value.significant) significant.value = traits._fill_panel.value as FillPanel;
   });
   const masked = (name: "_truth" | "_prediction") =>
     computed(() => {
@@ -134,16 +128,68 @@ export function viewState(python: PythonState): ViewState {
       const mask = unpackBits(traits[name].value, height * width);
       return { mask, path: outline(mask, height, width) };
     });
-
   const ignored = computed(() => {
     const { height, width } = traits._about.value;
     return traits._ignored.value.byteLength ? unpackBits(traits._ignored.value, height * width) : null;
   });
-
   const truth = masked("_truth");
   const prediction = masked("_prediction");
+  const tools = stageTools(python, { grid, truth, prediction, ignored });
+
+  const influence = computed(() => {
+    const shown = distances.value;
+    const values = tools.influence.value;
+    return shown && !shown.stale && values?.length === shown.raw.length ? values : null;
+  });
+  const map = computed<ShownMap | null>(() => {
+    const shown = distances.value;
+    if (!shown || !influence.value) return shown;
+    const values = Float64Array.from(influence.value, (value) => 100 * value);
+    const oneEmpty = new Uint8Array(values.length);
+    return { ...shown, raw: values, filled: values, estimated: null, oneEmpty, baseline: 0, noise: 0 };
+  });
+  const asked = computed<About>(() => ({
+    ...traits._about.value,
+    ofObject: traits.object.value !== null,
+  }));
+  const about = computed<About>(() =>
+    influence.value
+      ? { ...asked.value, measure: "influence", unit: "%", decimals: 0, signed: false, fromPrediction: true }
+      : asked.value,
+  );
+  const resultType = computed<ResultType>(() => {
+    const chosen = traits.result_type.value;
+    return influence.value || chosen === "significant" ? "raw" : chosen;
+  });
+  const chance = computed(() => {
+    const [shown, found] = [distances.value, significant.value];
+    if (traits.result_type.value !== "significant" || !shown || !found || shown.stale || influence.value)
+      return null;
+    const matters = unpackBits(found.significant, shown.measured.length);
+    return { cells: shown.measured.map((one, cell) => one & ~matters[cell] & 1), floor: found.noiseFloor };
+  });
+  const typed = (kind: "raw" | "filled") =>
+    map.value && relative(map.value[kind], map.value.baseline, resultType.value, about.value.signed);
+  const values = computed(() => typed("filled"));
+  // Less area and more are told apart by their colors.
+  const signed = computed(() => about.value.signed && resultType.value === "raw");
+  const span = computed(() => {
+    const measured = typed("raw");
+    const found = measured && range(measured);
+    if (!found) return found;
+    if (influence.value) return { low: 0, high: found.high };
+    if (!signed.value) return found;
+    const farthest = Math.max(-found.low, found.high);
+    return { low: -farthest, high: farthest };
+  });
+  const table = computed(() => {
+    const colors = traits._color_tables.value[traits.color_map.value];
+    const table = colors ? bytes(colors) : new Uint8Array(768);
+    return signed.value ? diverging(table) : table;
+  });
   const compared = computed(() => {
     const { comparedWith, measure } = traits._about.value;
+    if (tools.object.value && measure !== "flipped") return tools.object.value.mask;
     if (comparedWith !== "prediction" && measure !== "flipped") return truth.value.mask;
     const { mask } = prediction.value;
     return ignored.value ? mask.map((one, pixel) => (ignored.value?.[pixel] ? 0 : one)) : mask;
@@ -151,11 +197,17 @@ export function viewState(python: PythonState): ViewState {
 
   return {
     python,
+    tools,
     grid,
+    distances,
     map,
+    asked,
+    about,
+    resultType,
     values,
     span,
     table,
+    chance,
     truth,
     prediction,
     compared,
@@ -177,6 +229,29 @@ export function viewState(python: PythonState): ViewState {
     dispose() {
       stop();
       stopWaiting();
+      stopFills();
+      tools.dispose();
     },
+  };
+}
+
+/** A message as what is drawn of it. */
+export function shownMap(shown: MapMessage, { height, width }: Size): ShownMap {
+  const values = doubles(shown.values);
+  const measured = unpackBits(shown.measured, values.length);
+  const drawn = unpackBits(shown.drawn, values.length);
+  const awaited = drawn.map((is, cell) => (is && !measured[cell] ? 1 : 0));
+  const estimated = awaited.map((is, cell) => (is && !Number.isNaN(values[cell]) ? 1 : 0));
+  return {
+    grid: { height, width, circleSize: shown.circleSize, offset: shown.offset },
+    disc: ints(shown.disc),
+    raw: values.map((value, cell) => (awaited[cell] ? Number.NaN : value)),
+    filled: values.map((value, cell) => (drawn[cell] ? value : Number.NaN)),
+    measured,
+    estimated: estimated.includes(1) ? estimated : null,
+    oneEmpty: unpackBits(shown.oneEmpty, values.length),
+    baseline: number(shown.baseline),
+    noise: shown.noise ? number(shown.noise.distance) : 0,
+    stale: false,
   };
 }

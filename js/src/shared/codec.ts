@@ -52,3 +52,12 @@ export function unpackBits(view: DataView, count: number): Uint8Array {
   for (let i = 0; i < count; i++) mask[i] = (packed[i >> 3] >> (7 - (i & 7))) & 1;
   return mask;
 }
+
+/** The same the other way round. */
+export function packBits(mask: Uint8Array): DataView {
+  const packed = new Uint8Array(Math.ceil(mask.length / 8));
+  mask.forEach((one, i) => {
+    if (one) packed[i >> 3] |= 128 >> (i & 7);
+  });
+  return new DataView(packed.buffer);
+}

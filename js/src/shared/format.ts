@@ -9,6 +9,13 @@ export function score(value: WireNumber): string {
   return Number.isNaN(score) ? "–" : score.toFixed(2);
 }
 
+/** A fraction as a percentage; what is more than nothing is not told as 0 %. */
+export function percent(fraction: number): string {
+  if (Number.isNaN(fraction)) return "–";
+  if (fraction > 0 && fraction < 0.01) return "< 1 %";
+  return `${Math.round(100 * fraction)} %`;
+}
+
 /** What distances are in, and how many digits after the point show them. */
 export interface Unit {
   unit: string;

@@ -89,9 +89,10 @@ export function canvasSize(grid: Grid, side = 1024): Size {
   return { height: size(grid.height), width: size(grid.width) };
 }
 
-/** First and past-the-last pixel of every row of a round disc, in pairs. */
-function roundDisc(diameter: number): Int32Array {
+/** First and past-the-last pixel of every row of a round disc, or of the square around it, in pairs. */
+function enlargedDisc(diameter: number, square: boolean): Int32Array {
   const disc = new Int32Array(2 * diameter);
+  if (square) return disc.map((_, index) => (index % 2 ? diameter : 0));
   const r = diameter / 2;
   for (let y = 0; y < diameter; y++) {
     const half = Math.sqrt(Math.max(0, r * r - (y + 0.5 - r) ** 2));
@@ -105,7 +106,7 @@ function roundDisc(diameter: number): Int32Array {
  * The topmost cell at every canvas pixel, -1 where there is none.
  *
  * `disc` has the first and the past-the-last pixel of every row of the disc, in pairs, as Python draws it. A canvas with
- * more pixels than the image has round discs of the same diameter instead. One with fewer shows those pixels of the
+ * more pixels than the image has round discs of the same diameter instead, or squares. One with fewer shows those pixels of the
  * image that lie at the centers of its own.
  */
 export function topmostCells(
@@ -115,7 +116,9 @@ export function topmostCells(
   { height, width }: Size,
 ): Int32Array {
   const enlarged = Math.max(1, Math.round(width / grid.width));
-  const rowsOf = enlarged > 1 ? roundDisc(2 * radius(grid) * enlarged) : disc;
+  const diameter = 2 * radius(grid);
+  const square = disc.every((edge, index) => edge === (index % 2 ? diameter : 0));
+  const rowsOf = enlarged > 1 ? enlargedDisc(diameter * enlarged, square) : disc;
   const step = grid.offset * enlarged;
   const across = cols(grid);
   // The first of `count` canvas pixels whose center lies at or after an edge of one of `length` image pixels. In whole
@@ -155,10 +158,22 @@ export function topmostCells(
   return top;
 }
 
+/** Under the map the image is lightened: black becomes this much of white. */
+const LIGHTENED = 0.7;
+/** Cells whose change is this much of the largest one, or more, have the full color. */
+const FULL = 0.2;
+
+/** How much of its color a cell has; the image shows through where little or nothing changes. */
+const strength = (weight: number): number => Math.sqrt(Math.min(1, weight / FULL));
+
+/** How much the image is lightened at an opacity of the map: all of it from a quarter on. */
+const lightening = (opacity: number): number => LIGHTENED * Math.min(1, 4 * opacity);
+
 /**
  * Colors for every canvas pixel, RGBA in one 32-bit number each.
  *
- * Opacity grows with the emphasis, so that the image shows through where nothing matters.
+ * The image is lightened under the map, so that a cell that matters has the color bar's color on any image: white
+ * first, then the color, both as one translucent color. Where nothing matters there is no color.
  */
 export function colorize(
   top: Int32Array,
@@ -166,16 +181,39 @@ export function colorize(
   span: Range | null,
   table: Uint8Array,
   weights: Float64Array,
+  opacity: number,
 ): Uint32Array<ArrayBuffer> {
-  const cellColors = new Uint32Array(values.length);
-  const channels = new Uint8Array(cellColors.buffer);
-  for (let cell = 0; cell < values.length; cell++) {
-    if (Number.isNaN(values[cell])) continue;
-    const entry = 3 * Math.min(255, Math.floor(fraction(values[cell], span) * 256));
-    const opacity = Math.round(255 * weights[cell] ** 0.6);
-    channels.set([table[entry], table[entry + 1], table[entry + 2], opacity], 4 * cell);
+  // The last one is where no disc is.
+  const colors = new Uint32Array(values.length + 1);
+  const channels = new Uint8Array(colors.buffer);
+  for (let cell = 0; cell <= values.length; cell++) {
+    const missing = cell === values.length || Number.isNaN(values[cell]);
+    const entry = missing ? 0 : 3 * Math.min(255, Math.floor(fraction(values[cell], span) * 256));
+    const color = missing ? 0 : strength(weights[cell]) * opacity;
+    const white = lightening(opacity) * (1 - color);
+    const alpha = color + white;
+    const mixed = (value: number) => (alpha ? Math.round((color * value + white * 255) / alpha) : value);
+    channels.set(
+      [mixed(table[entry]), mixed(table[entry + 1]), mixed(table[entry + 2]), Math.round(255 * alpha)],
+      4 * cell,
+    );
   }
-  const pixels = new Uint32Array(top.length);
-  for (let i = 0; i < top.length; i++) if (top[i] >= 0) pixels[i] = cellColors[top[i]];
-  return pixels;
+  return Uint32Array.from(top, (cell) => colors[cell < 0 ? values.length : cell]);
+}
+
+/** A color table as it looks on the stage: over a medium gray image, lightened. */
+export function blended(table: Uint8Array, opacity: number): Uint8Array {
+  const ground = 127.5 + 127.5 * lightening(opacity);
+  return table.map((value) => Math.round(opacity * value + (1 - opacity) * ground));
+}
+
+/** A color table with 0 in its middle: what is below has the same colors with red and blue exchanged. */
+export function diverging(table: Uint8Array): Uint8Array {
+  const both = new Uint8Array(768);
+  for (let i = 0; i < 128; i++) {
+    const [red, green, blue] = table.subarray(3 * (2 * i + 1));
+    both.set([red, green, blue], 3 * (128 + i));
+    both.set([blue, green, red], 3 * (127 - i));
+  }
+  return both;
 }

@@ -16,6 +16,8 @@ export interface Python<T> {
   gone: ReadonlySignal<string>;
   /** Change a trait, here and in Python. */
   set<K extends keyof T>(name: K, value: T[K]): void;
+  /** Change several at once: Python sees one change. */
+  change(values: Partial<T>): void;
   /**
    * Ask for something that is no trait; the reply comes when Python has done it.
    *
@@ -26,7 +28,20 @@ export interface Python<T> {
   dispose(): void;
 }
 
-type Model = AnyModel<Record<string, unknown>>;
+// biome-ignore lint/suspicious/noExplicitAny: what an event brings depends on its name
+type Listener = (...args: any[]) => void;
+
+/** What a view needs of the model behind it: the notebook's, or a page's own, which has no Python. */
+export interface Model<T extends object> {
+  get<K extends keyof T>(name: K): T[K];
+  set<K extends keyof T>(name: K, value: T[K]): void;
+  on(event: string, listener: Listener): void;
+  off(event: string, listener: Listener): void;
+  save_changes(): void;
+  send(content: unknown): void;
+}
+
+type Untyped = Model<Record<string, unknown>> & { widget_manager?: unknown };
 
 /** As far as it is looked at here; other notebooks may have other kernels. */
 interface Kernel {
@@ -51,13 +66,13 @@ const ENDED = "This view was closed.";
 
 /** Signals that follow the traits of a model until they are disposed of; `el` is the element of its view. */
 export function connect<T extends object>(
-  model: AnyModel<T>,
+  model: AnyModel<T> | Model<T>,
   names: readonly (keyof T & string)[],
   el: Element,
 ): Python<T> {
-  const raw = model as unknown as Model;
+  const raw = model as unknown as Untyped;
   const stops: (() => void)[] = [];
-  const on = (event: string, listener: Parameters<Model["on"]>[1]) => {
+  const on = (event: string, listener: Listener) => {
     raw.on(event, listener);
     stops.push(() => raw.off(event, listener));
   };
@@ -109,6 +124,10 @@ export function connect<T extends object>(
     gone,
     set(name, value) {
       raw.set(name as string, value);
+      raw.save_changes();
+    },
+    change(values) {
+      for (const [name, value] of Object.entries(values)) raw.set(name, value);
       raw.save_changes();
     },
     ask(request, more = {}, patience = PATIENCE) {

@@ -1,15 +1,14 @@
-"""What classes are called on the screen.
-
-A file of its own: neither the explorer nor its messages has room for it.
-"""
+"""What classes are called on the screen: by the explorer, and on a page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from hdm_widgets._validation import is_whole
-from hdm_widgets.hdm.result import HDMResult
+
+if TYPE_CHECKING:
+    from hdm_widgets.hdm.result import HDMResult
 
 __all__ = ["ClassNames", "check_class_names", "check_name_count", "named_classes"]
 

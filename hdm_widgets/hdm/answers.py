@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, NamedTuple, get_args
 
+from hdm_widgets._masks import GivenMask, without
 from hdm_widgets._validation import check_choice
-from hdm_widgets.hdm.named_measures import MEASURES, MeasureName
+from hdm_widgets.hdm.messages import measure_message
+from hdm_widgets.hdm.named_measures import MEASURES, MeasureName, measure_label
 from hdm_widgets.hdm.options import ScanKeywords, ScanSettings
-from hdm_widgets.hdm.questions import StoredMeasure
+from hdm_widgets.hdm.questions import ComparedMask, StoredMeasure, compared_object
 from hdm_widgets.hdm.result import HDMResult
 
-__all__ = ["Answers", "ExplainBy", "Question", "with_distance"]
-
-ExplainBy: TypeAlias = Literal["truth", "prediction"]
+__all__ = ["Answers", "Question", "outlined", "told", "with_distance"]
 
 # Measured on the raw output: the masks that a scan keeps do not give them.
 _OF_RAW_OUTPUT = ("rows", "custom")
@@ -38,14 +39,28 @@ class Question(NamedTuple):
     ----------
     measure : str
         A `MeasureName`, or "custom".
-    explain_by : {"truth", "prediction"}
+    explain_by : str
+        "truth", "prediction", or the name of one of several ground truths.
     target : int or None
         The class, where there are several.
+    object : tuple of int or None
+        (row, col) of a pixel of the one object that is explained; None for all.
     """
 
     measure: str
     explain_by: str
     target: int | None
+    object: tuple[int, int] | None = None
+
+
+def outlined(layers: list[str], asked: Question) -> list[str]:
+    """Layers with the outline of what is explained."""
+    return [*layers, "prediction" if asked.explain_by == "prediction" else "truth"]
+
+
+def told(settings: ScanSettings, asked: Question) -> dict[str, Any]:
+    """How values are told on the screen, where one of several ground truths has a name."""
+    return {**measure_message(settings), "compared_with": asked.explain_by}
 
 
 class Answers:
@@ -57,10 +72,15 @@ class Answers:
         How the scans are made.
     keep_outputs : bool
         Whether they keep masks; without them there is nothing to choose.
+    truths : dict of str to GivenMask, optional
+        Several ground truths by their names; the scans are made with the first.
     """
 
-    def __init__(self, settings: ScanSettings, *, keep_outputs: bool) -> None:
+    def __init__(
+        self, settings: ScanSettings, *, keep_outputs: bool, truths: Mapping[str, GivenMask] | None = None
+    ) -> None:
         self._scanned, self._keep_outputs = settings, keep_outputs
+        self._truths = dict(truths or {})
         # The screen's thread and the scan's may ask at once.
         self._lock = threading.Lock()
         # Answers from one result, so that going back to a question is quick.
@@ -72,7 +92,7 @@ class Answers:
     def own(self) -> Question:
         """What the scan itself answers."""
         settings = self._scanned
-        return Question(settings.distance, settings.compared_with, settings.target)
+        return Question(settings.distance, next(iter(self._truths), settings.compared_with), settings.target)
 
     @property
     def measures(self) -> list[list[str | bool]]:
@@ -80,13 +100,15 @@ class Answers:
         own = self._scanned.distance
         names = [name for name in get_args(MeasureName) if name not in _OF_RAW_OUTPUT] if self._keep_outputs else []
         names += [own] if own not in names else []
-        return [[name, _label(name), name in _OF_RAW_OUTPUT] for name in names]
+        return [[name, measure_label(name), name in _OF_RAW_OUTPUT] for name in names]
 
     @property
     def explained_by(self) -> list[str]:
         """What masks may be compared with."""
-        both = self._keep_outputs and not self._scanned.of_prediction
-        return list(get_args(ExplainBy)) if both else [self._scanned.compared_with]
+        own = self.own.explain_by
+        if not self._keep_outputs or self._scanned.of_prediction:
+            return [own]
+        return [*(self._truths or [own]), "prediction"]
 
     def check(self, asked: Question) -> Question:
         """Refuse what cannot be measured of these scans.
@@ -96,9 +118,9 @@ class Answers:
         ValueError
             Saying what can.
         """
-        check_choice("explain_by", asked.explain_by, ExplainBy)
         if asked.explain_by == "truth" and self._scanned.of_prediction:
             raise ValueError("there is no ground truth to explain; HDMExplorer(model, image, segment) has one")
+        check_choice("explain_by", asked.explain_by, [*(self._truths or ["truth"]), "prediction"])
         names = [name for name, *_ in self.measures]
         if asked.measure in _OF_RAW_OUTPUT and asked.measure not in names:
             how = "distance='rows'" if asked.measure == "rows" else "an explainer with its own calculate_distance"
@@ -106,13 +128,13 @@ class Answers:
                 f"measure={asked.measure!r} is taken of the raw output, not of its masks; make the explorer with {how}"
             )
         check_choice("measure", asked.measure, MEASURES)
-        other = asked.measure != self._scanned.distance or asked.explain_by != self._scanned.compared_with
+        other = asked._replace(target=None) != self.own._replace(target=None)
         if other and not self._keep_outputs:
             raise ValueError("the masks are not kept; HDMExplorer(..., keep_outputs=True) keeps them")
         if other and asked.measure in _OF_RAW_OUTPUT:
             raise ValueError(
-                f"measure={asked.measure!r} is taken of the raw output, against the truth only; choose another measure "
-                "first"
+                f"measure={asked.measure!r} is taken of the raw output, against the truth only and all of it; choose "
+                "another measure first"
             )
         return asked
 
@@ -148,24 +170,36 @@ class Answers:
             return self._answers[asked]
 
     def _measured(self, result: HDMResult, asked: Question) -> HDMResult:
-        if (asked.measure, asked.explain_by) == self.own[:2]:
+        if asked._replace(target=None) == self.own._replace(target=None):
             return result
         if self._stored is None or self._stored[0] != asked or not self._stored[1].continues(result):
-            segment: Any = "prediction" if asked.explain_by == "prediction" else None
-            # The scan's own, without which `result.measure` would not know it for the same.
-            segment = None if self._scanned.of_prediction else segment
-            self._stored = asked, StoredMeasure(result, asked.measure, segment)  # type: ignore[arg-type]  # checked
+            self._stored = asked, StoredMeasure(result, asked.measure, self._compared(result, asked))  # type: ignore[arg-type]  # checked
         return self._stored[1].measure(result)
+
+    def _compared(self, result: HDMResult, asked: Question) -> ComparedMask | None:
+        """What masks are compared with; None for what the scan compares them with."""
+        truth = self.truth(result, asked)
+        if asked.object is not None:
+            return compared_object(truth, *asked.object, self._scanned.spacing)
+        # The scan's own, without which the measure would not know it for the same.
+        return None if asked.explain_by == self.own.explain_by else truth
+
+    def truth(self, result: HDMResult, asked: Question) -> ComparedMask:
+        """All that is explained, of a result of the scan itself: one object may be part of it."""
+        if asked.explain_by == self.own.explain_by:
+            return ComparedMask.scanned(result)
+        if asked.explain_by == "prediction":
+            return ComparedMask.read(result, "prediction")
+        given = self._truths[asked.explain_by]
+        # Its pixels without a label count as little as those of the scan.
+        ignored = result.ignored
+        if given.ignored is not None:
+            ignored = given.ignored if ignored is None else ignored | given.ignored
+        mask = given.mask if asked.target is None or not result.classes else given.with_class(asked.target).mask
+        return ComparedMask(without(mask, ignored), ignored)
 
     def forget(self) -> None:
         """Free what was measured."""
         with self._lock:
             self._result = self._stored = None
             self._answers.clear()
-
-
-def _label(name: str) -> str:
-    if name == "custom":
-        return "Your own distance"
-    label = MEASURES[name].label
-    return label[0].upper() + label[1:]

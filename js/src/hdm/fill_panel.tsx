@@ -1,0 +1,208 @@
+// Below the map: the same scan with other fills, and what of it could be chance.
+import { useSignalEffect } from "@preact/signals";
+import { useRef } from "preact/hooks";
+import { putPixels } from "../shared/canvas";
+import { number } from "../shared/codec";
+import { count, duration, score } from "../shared/format";
+import {
+  canvasSize,
+  changes,
+  colorize,
+  emphasis,
+  paintingOrder,
+  type Range,
+  range,
+  topmostCells,
+} from "../shared/paint";
+import { usePng } from "../shared/png";
+import { useId } from "../shared/unique";
+import type { MapMessage, FillPanel as Message } from "./python_state";
+import { shownMap, type ViewState } from "./view_state";
+
+/** Pixels of a small map's longer side. */
+const SMALL = 264;
+
+interface Props {
+  view: ViewState;
+}
+
+/** That the model draws the disc itself as segment, with another fill to try. */
+export function DiscDrawnNotice({ view }: Props) {
+  const { gone, traits, set } = view.python;
+  const { finding, fill } = traits._disc_drawn.value;
+  if (!finding || view.map.value?.stale) return null;
+  return (
+    <p class="hdm-proposal" role="note">
+      <span>{finding}.</span>
+      {fill && (
+        <button
+          type="button"
+          class="hdm-button"
+          disabled={gone.value !== ""}
+          onClick={() => set("fill", fill)}
+        >
+          Try {labelOf(view, fill)} as fill
+        </button>
+      )}
+    </p>
+  );
+}
+
+export function FillPanel({ view }: Props) {
+  const { traits, request } = view.python;
+  const panel = traits._fill_panel.value;
+  const heading = useId();
+  if (!panel.status) return null;
+  return (
+    <section class="hdm-fills" aria-labelledby={heading}>
+      <header>
+        <h4 id={heading}>Do other fills agree?</h4>
+        <p class="hdm-note">
+          {panel.status === "done" &&
+            `Rank correlation with ${labelOf(view, reference(view, panel as Message))}, 95 % interval`}
+        </p>
+        <button type="button" class="hdm-button" onClick={() => request("hide_fills")}>
+          Close
+        </button>
+      </header>
+      {panel.status === "running" && <Running view={view} panel={panel} />}
+      {panel.status === "cancelled" && <p class="hdm-note">Cancelled; nothing was compared.</p>}
+      {panel.status === "error" && (
+        <div class="hdm-error" role="alert">
+          <b>The comparison stopped</b>
+          <p>{panel.error}</p>
+        </div>
+      )}
+      {panel.status === "done" && <Found view={view} panel={panel as Message} />}
+    </section>
+  );
+}
+
+function Running({ view, panel }: Props & { panel: Partial<Message> }) {
+  const { done = 0, total = 0, secondsLeft = null } = panel;
+  const fraction = total ? done / total : 0;
+  return (
+    <div class="hdm-running">
+      <span role="status">
+        {total ? `Comparing fills · ${count(done)} of ${count(total)} discs` : "Starting"}
+      </span>
+      <div
+        class="hdm-progress"
+        role="progressbar"
+        aria-label="Comparison of fills"
+        aria-valuemin={0}
+        aria-valuemax={100}
+        aria-valuenow={Math.round(100 * fraction)}
+      >
+        <i style={{ width: `${100 * fraction}%` }} />
+      </div>
+      {secondsLeft !== null && <span class="hdm-left">{duration(number(secondsLeft))} left</span>}
+      <button type="button" class="hdm-button" onClick={() => view.python.request("cancel_fills")}>
+        Cancel
+      </button>
+    </div>
+  );
+}
+
+function Found({ view, panel }: Props & { panel: Message }) {
+  const { gone, traits, set } = view.python;
+  const size = traits._about.value;
+  // One range of colors: maps are compared.
+  const span = range(Float64Array.from(panel.fills.flatMap(({ map }) => [...shownMap(map, size).raw])));
+  const against = reference(view, panel);
+  const shows = traits.result_type.value === "significant";
+  return (
+    <div class="hdm-found">
+      {/* biome-ignore lint/a11y/useSemanticElements: a fieldset brings a frame and a legend that nobody needs here */}
+      <div class="hdm-small-maps" role="group" aria-label="Fills">
+        {panel.fills.map(({ fill, map }) => (
+          <button
+            key={fill}
+            type="button"
+            aria-pressed={fill === traits.fill.value}
+            disabled={gone.value !== ""}
+            title={`Explain with this fill: ${labelOf(view, fill)}`}
+            onClick={() => set("fill", fill)}
+          >
+            <SmallMap view={view} map={map} span={span} />
+            <b>{labelOf(view, fill)}</b>
+            <span class="hdm-note">{agreement(panel, against, fill)}</span>
+          </button>
+        ))}
+      </div>
+      <div class="hdm-verdict">
+        <Sentence text={panel.text} />
+        {traits._has_significance.value ? (
+          <button
+            type="button"
+            class="hdm-button"
+            aria-pressed={shows}
+            onClick={() => set("result_type", shows ? "raw" : "significant")}
+          >
+            {shows ? "Show all discs" : "Show what matters beyond chance"}
+          </button>
+        ) : (
+          <p class="hdm-note">The map shows something else now. Compare again to see what matters there.</p>
+        )}
+      </div>
+    </div>
+  );
+}
+
+/** What was found, with its count in bold. */
+function Sentence({ text }: { text: string }) {
+  const count = /^[\d,]+ of [\d,]+ discs/.exec(text)?.[0] ?? "";
+  return (
+    <p>
+      <b>{count}</b>
+      {text.slice(count.length)}
+    </p>
+  );
+}
+
+/** The fill that others are compared with: the present one, or the first where that was not compared. */
+function reference(view: ViewState, { fills }: Message): string {
+  const present = view.python.traits.fill.value;
+  return fills.some(({ fill }) => fill === present) ? present : (fills[0]?.fill ?? "");
+}
+
+function labelOf(view: ViewState, fill: string): string {
+  const known = view.python.traits._fills.value.find(([name]) => name === fill);
+  return (known?.[1] ?? fill).replace(" (as published)", "");
+}
+
+function agreement(panel: Message, a: string, b: string): string {
+  if (a === b) return "";
+  const found = panel.agreement.find(
+    ([one, other]) => (one === a && other === b) || (one === b && other === a),
+  );
+  if (!found || Number.isNaN(number(found[2]))) return "a map is constant";
+  const [value, low, high] = [found[2], found[3], found[4]].map((one) => score(one).replace("-", "−"));
+  return `ρ ${value} (${low} to ${high})`;
+}
+
+function SmallMap({ view, map, span }: Props & { map: MapMessage; span: Range | null }) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const { traits } = view.python;
+  const url = usePng(traits._image.value);
+  const { height, width } = traits._about.value;
+  useSignalEffect(() => {
+    if (!canvas.current) return;
+    const shown = shownMap(map, traits._about.value);
+    const size = canvasSize(shown.grid, SMALL);
+    const change = changes(shown.raw, shown.baseline, "raw");
+    const top = topmostCells(paintingOrder(change, shown.raw), shown.grid, shown.disc, size);
+    const colors = view.table.value;
+    putPixels(
+      canvas.current,
+      colorize(top, shown.raw, span, colors, emphasis(change), traits.opacity.value),
+      size,
+    );
+  });
+  return (
+    <span class="hdm-thumb" aria-hidden="true" style={{ aspectRatio: `${width} / ${height}` }}>
+      {url && <img class="hdm-layer" src={url} alt="" />}
+      <canvas ref={canvas} class="hdm-layer" />
+    </span>
+  );
+}

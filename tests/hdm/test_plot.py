@@ -1,0 +1,137 @@
+"""Figures for papers: discs as vectors, and what is not distinguishable from chance hatched."""
+
+import dataclasses
+import io
+import re
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from hdm_widgets import hdm
+from hdm_widgets.hdm import plotting
+
+HEIGHT, WIDTH = 30, 42
+IMAGE = np.random.default_rng(0).random((1, HEIGHT, WIDTH)).astype(np.float32)
+TRUTH = np.zeros((HEIGHT, WIDTH), bool)
+TRUTH[8:20, 10:28] = True
+
+
+def scan(**options):
+    explainer = hdm.HausdorffDistanceMasks(WIDTH, HEIGHT)
+    explainer.generate_masks(7, 6)
+    return explainer.explain(lambda images: images[:, 0] - 0.5, IMAGE, TRUTH, progress=False, **options)
+
+
+def written(figure, kind="svg"):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind)
+    return buffer.getvalue()
+
+
+def drawn(result, **options):
+    figure = Figure(figsize=(6, 4))
+    ax = figure.subplots()
+    result.plot(ax, **options)
+    return figure, ax
+
+
+def discs_of(svg):
+    """What an SVG file has in its group of discs."""
+    group = svg.split('<g id="discs">')[1].split("\n   </g>\n")[0]
+    return re.findall(r"<use |<path [^>]*style=\"(?!stroke)", group)
+
+
+@pytest.mark.parametrize("shape", ["disc", "square"])
+def test_a_vector_file_has_every_disc(shape):
+    result = scan(shape=shape)
+    figure, _ = drawn(result)
+    svg = written(figure).decode()
+    assert len(discs_of(svg)) == result.values.size == 35
+    # The color bar is the only image.
+    assert svg.count("<image") == 1
+    assert "Hausdorff distance (px)" in svg or "<!-- Hausdorff distance (px) -->" in svg
+    assert written(figure, "pdf").count(b"/Subtype /Image") <= 1
+
+
+@pytest.mark.parametrize("spacing", [(1, 1), (2, 0.5)])
+@pytest.mark.parametrize("shape", ["disc", "square"])
+def test_the_picture_has_the_circle_maps_colors(shape, spacing):
+    """At the center of every disc, as far as no outline runs there."""
+    result = dataclasses.replace(scan(shape=shape, spacing=spacing), segment=np.zeros_like(TRUTH))
+    figure, ax = drawn(result)
+    figure.set_dpi(200)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
+    circles = np.asarray(result.circle_map(color_map="Blues")).astype(int)
+    for row, col in np.ndindex(result.grid.shape):
+        y, x = row * 6 + 3, col * 6 + 3
+        if len(np.unique(circles[y - 1 : y + 2, x - 1 : x + 2].reshape(-1, 3), axis=0)) == 1:
+            across, up = ax.transData.transform((x * spacing[1], y * spacing[0]))
+            shown = pixels[pixels.shape[0] - 1 - round(up), round(across)]
+            np.testing.assert_allclose(shown, circles[y, x], atol=1)
+
+
+def test_squares_are_drawn_where_they_are():
+    result = scan(shape="square", spacing=(2, 0.5))
+    _, ax = drawn(result)
+    (squares,) = (each for each in ax.collections if each.get_gid() == "discs")
+    boxes = sorted(tuple(path.get_extents().extents.tolist()) for path in squares.get_paths())
+    expected = [
+        ((6 * col - 0.5) * 0.5, (6 * row - 0.5) * 2, (6 * col + 7.5) * 0.5, (6 * row + 7.5) * 2)
+        for row, col in np.ndindex(result.grid.shape)
+    ]
+    np.testing.assert_allclose(boxes, sorted(expected))
+
+
+def test_of_very_many_discs_an_image_is_drawn(monkeypatch):
+    monkeypatch.setattr(plotting, "_MOST_VECTORS", 34)
+    result = scan()
+    figure, ax = drawn(result)
+    (image,) = ax.images
+    covered = ~np.isnan(result.painted_values())
+    np.testing.assert_array_equal(image.get_array()[covered], np.asarray(result.circle_map(color_map="Blues"))[covered])
+    assert (image.get_array()[~covered] == 222).all()
+    assert written(figure).decode().count("<image") == 2
+
+
+def test_cells_that_could_be_chance_are_hatched():
+    result = scan()
+    significant = np.zeros(result.grid.shape, bool)
+    significant[2:, 3:] = True
+    _, plain = drawn(result)
+    figure, ax = drawn(result, significant=significant)
+    (hatched,) = (each for each in ax.collections if "xxx" in getattr(each, "hatches", ()))
+    inside = [
+        any(path.contains_point((col * 6 + 3, row * 6 + 3)) for path in hatched.get_paths())
+        for row, col in ((0, 0), (4, 0), (4, 5), (3, 5))
+    ]
+    assert inside == [True, True, False, False]
+    assert "hatched: not distinguishable from chance" in ax.get_xlabel()
+    assert "hatched" not in plain.get_xlabel()
+    assert len(discs_of(written(figure).decode())) == 35
+
+
+@pytest.mark.parametrize("significant", [np.zeros((3, 3), bool), np.zeros((5, 7)), [True]], ids=str)
+def test_significance_of_another_kind_is_refused(significant):
+    with pytest.raises(ValueError, match=r"significant must be bool, one for each cell \(5, 7\)"):
+        scan().plot(Figure().subplots(), significant=significant)
+
+
+def test_a_comparison_is_drawn_on_one_scale():
+    comparison = hdm.compare_fills(
+        lambda images: images[:, 0] - 0.5, IMAGE, TRUTH, 7, 6, fills=("mean", "blur", 1.0), repeats=2, progress=False,
+        distance="flipped",
+    )  # fmt: skip
+    figure = Figure(figsize=(12, 8), layout="constrained")
+    axes = comparison.plot(figure)
+    assert figure.get_suptitle().replace("\n", " ") == comparison.text
+    assert [ax.get_title().split(":")[0] for ax in axes] == ["mean", "blur", "1", "Change in common"]
+    assert all("with mean" in ax.get_title() for ax in axes[1:3])
+    values = [result.values for result in comparison.results.values()]
+    for ax in axes[:3]:
+        assert ax.child_axes[0].get_ylim() == pytest.approx((np.min(values), np.max(values)))
+    assert "not distinguishable" in axes[3].get_xlabel()
+    assert comparison._repr_png_().startswith(b"\x89PNG")
