@@ -178,7 +178,7 @@ def plot(frame: pd.DataFrame, path: Path) -> None:
                 color=color,
                 label=label,
             )
-        ax.set_xlabel(f"{TITLES[score]} on the cue (95 % interval over images)")
+        ax.set_xlabel(f"{TITLES[score]} (95 % interval)")
         ax.set_xlim(0, 1)
         ax.grid(axis="x", alpha=0.3)
     axes[0].set_yticks(range(len(names)), names, fontsize=7)
