@@ -85,7 +85,7 @@ def segment_images(images: NDArray[np.float32]) -> None:
 
 
 def compare_models(model: nn.Module, image: Tensor, segment: Tensor, path: Path) -> hdm.ModelComparison:
-    models = {"before": model, "after": hw.Segmenter(model)}
+    models: dict[str, nn.Module | hw.Segmenter] = {"before": model, "after": hw.Segmenter(model)}
     comparison = hdm.compare_models(models, image, segment, 4, 4, "cpu", fill="mean", progress=False)
     assert_type(comparison, hdm.ModelComparison)
     assert_type(comparison.results, dict[str, hdm.HDMResult])
