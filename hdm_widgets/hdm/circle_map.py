@@ -185,7 +185,8 @@ def mean_values(values: NDArray[np.float64], shown: NDArray[np.bool_], grid: Gri
         discs[pixels] += counted
     inside = slice(margin, margin + grid.height), slice(margin, margin + grid.width)
     sums, discs = sums[inside], discs[inside]
-    return np.divide(sums, discs, out=np.full(discs.shape, np.nan), where=discs > 0)
+    means: NDArray[np.float64] = np.divide(sums, discs, out=np.full(discs.shape, np.nan), where=discs > 0)
+    return means
 
 
 def paint_mean(
