@@ -91,13 +91,7 @@ def painted(result: hdm.HDMResult, result_type: hdm.ResultType = hdm.WORSE_ONLY)
 
 def averaged(result: hdm.HDMResult) -> Map:
     """Mean over all discs that cover a pixel; 0 where none does."""
-    values = result.distances(hdm.WORSE_ONLY)
-    total, discs = np.zeros((2, result.height, result.width))
-    for row, col in np.ndindex(values.shape):
-        rows, cols, disc = result.grid.window(row, col)
-        total[rows, cols] += values[row, col] * disc
-        discs[rows, cols] += disc
-    return np.asarray(total / np.maximum(discs, 1))
+    return np.nan_to_num(result.painted_values(hdm.WORSE_ONLY, order="mean"))
 
 
 def _hdm(fill: str) -> Method:
