@@ -158,13 +158,14 @@ def explain_quickly(model: nn.Module, image: Tensor, **options: Unpack[hdm.ScanK
     return explainer.explain(model, image, image[0], progress=False, **options)
 
 
-def explain_all_classes(model: nn.Module, image: Tensor, labels: Tensor) -> hdm.HDMResult:
+def explain_all_classes(model: nn.Module, image: Tensor, labels: Tensor, folder: Path) -> hdm.HDMResult:
     explainer = hdm.HausdorffDistanceMasks(16, 16)
     explainer.generate_masks(4, 8)
     result = explainer.explain(model, image, labels, target="all", progress=False)
     explorer = hw.HDMExplorer(model, image, labels, target="all", class_names=["ground", "road"])
     explorer.target = 0
-    explorer.to_html(Path("explorer.html"), title="A scan")
+    explorer.wait()
+    explorer.to_html(folder / "explorer.html", title="A scan")
     explorer.close()
     hw.HDMExplorer(model, image, labels, target="all", class_names={1: "road"}).close()
     name: hdm.MeasureName = "mean_surface"
@@ -172,8 +173,10 @@ def explain_all_classes(model: nn.Module, image: Tensor, labels: Tensor) -> hdm.
     assert_type(result.measure("iou", result.segment).influence(result.segment), NDArray[np.float64])
     assert_type(result.for_object(1, 2, of="prediction"), hdm.HDMResult)
     assert_type(result.class_change(0, 1), NDArray[np.float64])
+    assert_type(result.painted_values(order="mean"), NDArray[np.float64])
+    assert_type(result.relevance_mass_accuracy(result.segment, hdm.WORSE_ONLY, order="mean"), float)
     assert_type(result.influence_matrix(by=result.segment, on=result.segment), NDArray[np.float64])
-    result.to_html("scan.html", title="A scan", model_name="U-Net", color_map="magma", class_names={1: "road"})
+    result.to_html(str(folder / "scan.html"), title="A scan", model_name="U-Net", color_map="magma", class_names={1: "road"})
     return assert_type(result.for_class(0), hdm.HDMResult)
 
 
