@@ -171,7 +171,7 @@ def explain_all_classes(model: nn.Module, image: Tensor, labels: Tensor, folder:
     name: hdm.MeasureName = "mean_surface"
     assert_type(result.measure(name, segment="prediction", spacing=(2, 1)), hdm.HDMResult)
     assert_type(result.measure("iou", result.segment).influence(result.segment), NDArray[np.float64])
-    assert_type(result.for_object(1, 2, of="prediction"), hdm.HDMResult)
+    assert_type(result.for_object(5, 5, of="truth"), hdm.HDMResult)
     assert_type(result.class_change(0, 1), NDArray[np.float64])
     assert_type(result.painted_values(order="mean"), NDArray[np.float64])
     assert_type(result.relevance_mass_accuracy(result.segment, hdm.WORSE_ONLY, order="mean"), float)
