@@ -127,30 +127,30 @@ def compare_fills(
     >>> int(comparison.significant.sum()), comparison.noise_floor
     (3, 0.0)
     """
-    prepared = prepare_fills(
-        model, image, segment, circle_size, offset, device,
-        fills=fills, repeats=repeats, channel=channel, normalize=normalize, **options,
-    )  # fmt: skip
+    kept: dict[str, Any] = {**options}
+    own = {name: kept.pop(name) for name in ("threshold", "batch_size", "target") if kept.get(name, "all") != "all"}
+    segmenter = Segmenter.wrap(model, device=device, **own)
+    height, width = image_size(image, preprocess=segmenter.preprocess is not None, mask=segment)
+    explainer = HausdorffDistanceMasks(width, height)
+    explainer.generate_masks(circle_size, offset, normalize)
+    prepared = prepare_fills(explainer, segmenter, image, segment, channel, fills=fills, repeats=repeats, **kept)
     prepared.warn()
     return prepared.run(progress)
 
 
 def prepare_fills(
-    model: Model,
+    explainer: HausdorffDistanceMasks,
+    segmenter: Segmenter,
     image: Tensor | NDArray[Any],
     segment: Tensor | NDArray[Any] | None,
-    circle_size: int,
-    offset: int,
-    device: torch.device | str | None = None,
+    channel: int | Sequence[int] = -1,
     *,
     fills: Sequence[Fill] = _FILLS,
     repeats: int = 4,
-    channel: int | Sequence[int] = -1,
-    normalize: bool = False,
     cache: ScanCache | None = None,
     **options: Unpack[ScanKeywords],
 ) -> PreparedFills:
-    """Check a comparison, with the parameters of `compare_fills`; nothing is run.
+    """Check a comparison on the discs of an explainer, otherwise as `compare_fills`; nothing is run.
 
     Scans with the same model and image share what they measure by a common `cache`.
     """
@@ -159,16 +159,10 @@ def prepare_fills(
         raise ValueError(f"repeats must be a whole number of at least 2, got {repeats!r}")
     if "fill" in options:
         raise TypeError("compare_fills() has no keyword 'fill'; fills= has all of them")
-    kept: dict[str, Any] = {**options}
-    seed = ScanOptions(**kept).seed
-    own = {name: kept.pop(name) for name in ("threshold", "batch_size", "target") if kept.get(name, "all") != "all"}
-    segmenter = Segmenter.wrap(model, device=device, **own)
-    height, width = image_size(image, preprocess=segmenter.preprocess is not None, mask=segment)
-    explainer = HausdorffDistanceMasks(width, height)
-    explainer.generate_masks(circle_size, offset, normalize)
+    seed = ScanOptions(**options).seed
 
     def prepare(fill: Fill, seed: int) -> PreparedScan:
-        every = {**kept, "fill": fill, "seed": seed}
+        every: dict[str, Any] = {**options, "fill": fill, "seed": seed}
         scan = explainer.prepare(segmenter, image, segment, None, channel, **every)
         return scan if cache is None else replace(scan, cache=cache)
 

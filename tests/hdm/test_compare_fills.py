@@ -150,7 +150,9 @@ def test_choosing_the_fill_that_changes_least_makes_no_alarm_likelier():
 @pytest.mark.parametrize(("size", "offset", "repeats"), [(7, 3, 4), (7, 1, 4), (2, 1, 8), (1, 1, 3), (3, 12, 30)])
 def test_every_repeat_has_discs_in_places_of_its_own(size, offset, repeats):
     grid = Grid(HEIGHT, WIDTH, size, offset)
-    prepared = prepare_fills(sees_a_cue, IMAGE, TRUTH, size, offset, repeats=repeats)
+    explainer = hdm.HausdorffDistanceMasks(WIDTH, HEIGHT)
+    explainer.generate_masks(size, offset)
+    prepared = prepare_fills(explainer, hw.Segmenter(sees_a_cue), IMAGE, TRUTH, repeats=repeats)
     places = {(0, 0), *prepared.shifts}
     assert len(places) == repeats + 1
     for shift in prepared.shifts:

@@ -45,6 +45,12 @@ class Gate:
     def free(self):
         self.open.release(10_000)
 
+    def hold(self):
+        """Hold the next batch, after all that came were let through."""
+        for semaphore in (self.open, self.arrived):
+            while semaphore.acquire(blocking=False):
+                pass
+
 
 def workers():
     return [thread for thread in threading.enumerate() if thread.name == "hdm-explorer"]

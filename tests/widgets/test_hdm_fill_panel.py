@@ -137,10 +137,7 @@ def test_can_be_cancelled_and_told_how_far_it_is(make):
     gate = Gate(bright)
     gate.free()
     explorer = make(gate)
-    while gate.open.acquire(blocking=False):
-        pass
-    while gate.arrived.acquire(blocking=False):
-        pass
+    gate.hold()
     explorer.compare_fills()
     gate.begin()
     panel = OnScreen(explorer)["_fill_panel"]
@@ -165,10 +162,7 @@ def test_a_comparison_that_is_cancelled_leaves_the_one_before(make):
     before, shown = explorer.fill_comparison, OnScreen(explorer)["_fill_panel"]
     explorer.offset = 6
     assert explorer.wait(SECONDS)
-    while gate.open.acquire(blocking=False):
-        pass
-    while gate.arrived.acquire(blocking=False):
-        pass
+    gate.hold()
     explorer.compare_fills()
     gate.begin()
     assert OnScreen(explorer)["_fill_panel"]["status"] == "running"

@@ -137,16 +137,11 @@ class ScanSource:
         # Discs that are drawn as segment are found in the masks.
         for name in ("fill", "keep_outputs"):
             options.pop(name, None)
+        # A copy: other scans may choose their discs meanwhile.
+        explainer = copy.copy(self._explainer)
+        explainer.generate_masks(grid.circle_size, grid.offset, self._normalize)
         prepared = prepare_fills(
-            self._segmenter,
-            self.image,
-            self._segment,
-            grid.circle_size,
-            grid.offset,
-            channel=channel,
-            normalize=self._normalize,
-            cache=self._explainer._cache,
-            **options,
+            explainer, self._segmenter, self.image, self._segment, channel, cache=self._explainer._cache, **options
         )
         scan = next(iter(prepared.scans.values()))
         answers = Answers(scan.settings, keep_outputs=scan.keep_outputs, truths=self.truths)
