@@ -1,11 +1,8 @@
 // What the scan is asked: compared with what, in which measure. Python answers from the masks that it has.
 import { count } from "../shared/format";
 import { useId } from "../shared/unique";
+import { explainedText } from "./texts";
 import type { ViewState } from "./view_state";
-
-const EXPLAINED: Record<string, string> = { truth: "the truth", prediction: "the prediction" };
-/** Annotators go by their names. */
-const explainedText = (name: string): string => EXPLAINED[name] ?? name;
 
 export function QuestionRow({ view }: { view: ViewState }) {
   const { gone, traits, set } = view.python;
@@ -35,7 +32,7 @@ export function QuestionRow({ view }: { view: ViewState }) {
       ) : (
         explained === "prediction" && (
           <p>
-            <span>Explain</span> {EXPLAINED.prediction}
+            <span>Explain</span> {explainedText("prediction")}
           </p>
         )
       )}

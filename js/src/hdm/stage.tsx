@@ -175,13 +175,16 @@ export function Stage({ view, helpId, name = "" }: Props) {
 
 /** The object that is explained, or would be by a click, and the brushed region with its brush. */
 function ChosenLayer({ view }: { view: ViewState }) {
-  const { tool, pointer, object, objectUnder, region, brushSize } = view.tools;
+  const { tool, pointer, object, objectUnder, outlines, region, brushSize } = view.tools;
   const here = pointer.value;
   const under = tool.value === "object" && here ? objectUnder(here) : null;
   return (
     <>
       {object.value && <Outline path={object.value.path} kind="object" />}
       {under && under.path !== object.value?.path && <Outline path={under.path} kind="object hdm-faint" />}
+      {outlines.value.map(({ path, kind }) => (
+        <Outline key={kind} path={path} kind={`object hdm-${kind}`} />
+      ))}
       {region.value && <Outline path={region.value.path} kind="region" />}
       {tool.value === "brush" && here && (
         <circle class="hdm-region hdm-faint" cx={here.x} cy={here.y} r={brushSize.value / 2} />

@@ -20,6 +20,13 @@ export interface FoundObject extends Shape {
   of: string;
 }
 
+/** An object that something else on the screen points at, by one of its pixels. */
+export interface Highlighted {
+  of: string;
+  pixel: [row: number, col: number];
+  kind: "covered" | "changed";
+}
+
 export interface StageTools {
   tool: Signal<Tool>;
   /** Whether the scan keeps masks, of which regions and objects are asked. */
@@ -45,6 +52,9 @@ export interface StageTools {
   object: ReadonlySignal<FoundObject | null>;
   /** The object under the pointer, of what is explained rather than of the other mask. */
   objectUnder(point: Point): FoundObject | null;
+  highlighted: Signal<Highlighted[]>;
+  /** Their outlines. */
+  outlines: ReadonlySignal<{ path: string; kind: Highlighted["kind"] }[]>;
   /** Explain the object at a point, or all again; false if there is none. */
   choose(point: Point | null): boolean;
   dispose(): void;
@@ -105,7 +115,16 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
     // Of one object, a page without Python has no values.
     return kept.value && !python.oneScan && !named?.[2];
   });
+  const highlighted = signal<Highlighted[]>([]);
+  const outlines = computed(() =>
+    highlighted.value.map(({ of, pixel, kind }) => ({
+      path: find(of, pixel[0], pixel[1])?.path ?? "",
+      kind,
+    })),
+  );
   const tools: StageTools = {
+    highlighted,
+    outlines,
     tool,
     kept,
     available,
