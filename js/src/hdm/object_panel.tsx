@@ -1,8 +1,11 @@
 // Below the map: how much covering one object changes the mask on another, as a matrix.
+import { useComputed } from "@preact/signals";
 import { doubles, ints } from "../shared/codec";
 import { percent } from "../shared/format";
 import { fraction } from "../shared/paint";
+import { usePng } from "../shared/png";
 import { Below } from "./below";
+import { Outline } from "./outline";
 import type { ObjectPanel as Message } from "./python_state";
 import { explainedText } from "./texts";
 import type { ViewState } from "./view_state";
@@ -61,13 +64,14 @@ function Matrix({ view, panel }: Props & { panel: Message }) {
     return { background: `rgb(${red} ${green} ${blue})`, color: dark ? "#fff" : "#000" };
   };
   return (
-    <div class="hdm-found">
+    <div class="hdm-on-objects">
+      <Numbered view={view} panel={panel} />
       <div class="hdm-matrix" onPointerLeave={hide}>
         <table>
           <caption class="hdm-note">
-            <i class="hdm-swatch hdm-covered" /> rows: covered, objects of {explainedText(panel.by)}
+            <i class="hdm-swatch hdm-covered" /> row: an object of {explainedText(panel.by)}, covered
             <br />
-            <i class="hdm-swatch hdm-changed" /> columns: changed, objects of {explainedText(panel.on)}
+            <i class="hdm-swatch hdm-changed" /> column: one of {explainedText(panel.on)}, changed
           </caption>
           <thead>
             <tr>
@@ -124,6 +128,44 @@ function Matrix({ view, panel }: Props & { panel: Message }) {
           that changes and pins the disc that changes most of it.
         </p>
       </div>
+    </div>
+  );
+}
+
+/** The image with the outlines and the numbers of all objects. */
+function Numbered({ view, panel }: Props & { panel: Message }) {
+  const { python, tools } = view;
+  const { height, width } = python.traits._about.value;
+  const url = usePng(python.traits._image.value);
+  const { by, on, covered, changed } = panel;
+  const kinds = useComputed(() => [
+    { of: by, kind: "covered", objects: tools.objectsAt(by, covered) },
+    { of: on, kind: "changed", objects: by === on ? [] : tools.objectsAt(on, changed) },
+  ]).value;
+  return (
+    <div class="hdm-numbered hdm-thumb" aria-hidden="true" style={{ aspectRatio: `${width} / ${height}` }}>
+      {url && <img class="hdm-layer" src={url} alt="" />}
+      <svg class="hdm-lines" viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" aria-hidden="true">
+        {kinds.flatMap(({ of, objects }) =>
+          objects.map(({ path }) => (
+            <Outline key={path} path={path} kind={of === "prediction" ? "prediction" : "truth"} />
+          )),
+        )}
+        {tools.outlines.value.map(({ path, kind }) => (
+          <Outline key={kind} path={path} kind={`object hdm-${kind}`} />
+        ))}
+      </svg>
+      {kinds.flatMap(({ of, kind, objects }) =>
+        objects.map(({ x, y }, index) => (
+          <b
+            key={`${kind} ${x} ${y}`}
+            class={`hdm-number hdm-${kind} hdm-of-${of === "prediction" ? "prediction" : "truth"}`}
+            style={{ left: `${(100 * x) / width}%`, top: `${(100 * y) / height}%` }}
+          >
+            {index + 1}
+          </b>
+        )),
+      )}
     </div>
   );
 }

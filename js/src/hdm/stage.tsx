@@ -8,6 +8,7 @@ import { type Cell, cellAt, center, cols, neighbor, radius, rows, sameCell } fro
 import { canvasSize, changes, colorize, emphasis, paintingOrder, topmostCells } from "../shared/paint";
 import { usePng } from "../shared/png";
 import { ChanceHatching, Hatching } from "./hatching";
+import { Outline } from "./outline";
 import type { Point } from "./region";
 import type { Tool } from "./stage_tools";
 import { emptyText } from "./summary";
@@ -268,15 +269,6 @@ function MapLayer({ view, on }: { view: ViewState; on: boolean }) {
       role="img"
       aria-label="Distances"
     />
-  );
-}
-
-function Outline({ path, kind }: { path: string; kind: string }) {
-  return (
-    <>
-      <path class="hdm-halo" d={path} />
-      <path class={`hdm-${kind}`} d={path} />
-    </>
   );
 }
 

@@ -3,7 +3,7 @@ import { computed, effect, type ReadonlySignal, type Signal, signal } from "@pre
 import { floats, number } from "../shared/codec";
 import { type Cell, center, type Grid, outline, radius } from "../shared/geometry";
 import type { Influence, PythonState } from "./python_state";
-import { brushed, countPixels, fromRuns, objectAt, type Point, toRuns } from "./region";
+import { brushed, countPixels, fromRuns, middle, objectAt, type Point, toRuns } from "./region";
 
 export type Tool = "pin" | "brush" | "object";
 
@@ -52,6 +52,8 @@ export interface StageTools {
   object: ReadonlySignal<FoundObject | null>;
   /** The object under the pointer, of what is explained rather than of the other mask. */
   objectUnder(point: Point): FoundObject | null;
+  /** Outline and middle of the objects that have these pixels. */
+  objectsAt(of: string, pixels: [row: number, col: number][]): (Point & { path: string })[];
   highlighted: Signal<Highlighted[]>;
   /** Their outlines. */
   outlines: ReadonlySignal<{ path: string; kind: Highlighted["kind"] }[]>;
@@ -123,6 +125,11 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
     })),
   );
   const tools: StageTools = {
+    objectsAt: (of, pixels) =>
+      pixels.flatMap(([row, col]) => {
+        const found = find(of, row, col);
+        return found ? [{ path: found.path, ...middle(found.mask, traits._about.value) }] : [];
+      }),
     highlighted,
     outlines,
     tool,
