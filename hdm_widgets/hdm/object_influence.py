@@ -171,13 +171,15 @@ class ObjectInfluence:
             if one is self.on and one.name == self.by.name:
                 continue
             # The numbers of the two kinds stand beside each other where objects lie over each other.
-            shift = -0.02 if one is self.by else 0.02
+            shift = (0, 0) if self.by.name == self.on.name else (-7, 0) if one is self.by else (7, 0)
             for number in range(1, one.count + 1):
                 rows, cols = np.nonzero(one.labels == number)
                 middle = np.argmin((rows - rows.mean()) ** 2 + (cols - cols.mean()) ** 2)
                 box = {"boxstyle": "circle,pad=0.15", "facecolor": color, "edgecolor": "white", "linewidth": 0.6}
-                x = cols[middle] + shift * one.labels.shape[1]
-                ax.text(x, rows[middle], str(number), color="white", bbox=box, **_LETTERS)
+                ax.annotate(
+                    str(number), (cols[middle], rows[middle]), shift, textcoords="offset points", color="white",
+                    bbox=box, **_LETTERS,
+                )  # fmt: skip
         same = self.by.name == self.on.name
         ax.set_title(
             f"objects of the {self.by.name}" + ("" if same else f" (solid) and the {self.on.name} (dashed)"),

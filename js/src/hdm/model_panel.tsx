@@ -75,7 +75,7 @@ function Found({ view }: Props) {
           <OneMap
             key={`difference of ${name}`}
             name={views.differences[index].name}
-            note=""
+            note="difference"
             view={views.differences[index].view}
             helpId={help}
           />,

@@ -67,12 +67,7 @@ function Matrix({ view, panel }: Props & { panel: Message }) {
     <div class="hdm-on-objects">
       <Numbered view={view} panel={panel} />
       <div class="hdm-matrix" onPointerLeave={hide}>
-        <table>
-          <caption class="hdm-note">
-            <i class="hdm-swatch hdm-covered" /> row: an object of {explainedText(panel.by)}, covered
-            <br />
-            <i class="hdm-swatch hdm-changed" /> column: one of {explainedText(panel.on)}, changed
-          </caption>
+        <table aria-label="Percent of an object that flips">
           <thead>
             <tr>
               <td />
@@ -120,12 +115,17 @@ function Matrix({ view, panel }: Props & { panel: Message }) {
             ))}
           </tbody>
         </table>
+        <p class="hdm-note">
+          <i class="hdm-swatch hdm-covered" /> row: an object of {explainedText(panel.by)}, covered
+          <br />
+          <i class="hdm-swatch hdm-changed" /> column: one of {explainedText(panel.on)}, changed
+        </p>
       </div>
       <div class="hdm-verdict">
         <p>{panel.text}</p>
         <p class="hdm-note">
-          In percent. Pointing at a number outlines both objects on the map; clicking it explains the object
-          that changes and pins the disc that changes most of it.
+          In percent. Click a number to explain the object that changes, with the disc that changes most of it
+          pinned.
         </p>
       </div>
     </div>
