@@ -85,7 +85,8 @@ html_css_files = ["site.css"]
 html_js_files = ["live.js"]
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {"index": [], "numbers": [], "architecture": [], "glossary": [], "benchmarks": [], "changelog": []}
+_without_sidebar = ["index", "numbers", "architecture", "glossary", "benchmarks", "explanations", "changelog"]
+html_sidebars: dict[str, list[str]] = {page: [] for page in _without_sidebar}
 html_theme_options = {
     "logo": {"text": "hdm-widgets"},
     "header_links_before_dropdown": 6,

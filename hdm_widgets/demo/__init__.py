@@ -11,11 +11,12 @@ from torch import Tensor
 
 from hdm_widgets._identity import compared_by_identity
 from hdm_widgets.data.aerial import AerialScenes
+from hdm_widgets.data.faults import FaultName, FaultScenes
 from hdm_widgets.data.shapes import PlantedCue
-from hdm_widgets.demo import _aerial, _shapes
+from hdm_widgets.demo import _aerial, _faulty, _shapes
 from hdm_widgets.models.unet import UNet
 
-__all__ = ["AerialDemo", "ShapesDemo", "aerial", "shapes"]
+__all__ = ["AerialDemo", "FaultyDemo", "ShapesDemo", "aerial", "faulty", "shapes"]
 
 _IMAGES = 1000
 
@@ -58,6 +59,26 @@ class AerialDemo(NamedTuple):
     dataset: AerialScenes
 
 
+class FaultyDemo(NamedTuple):
+    """A network with a fault, its healthy twin, and images that neither has seen.
+
+    Attributes
+    ----------
+    model : UNet
+        (N, C, H, W) -> logits (N, 1, H, W); in a village (N, 3, H, W) for ground, trees and houses. It was trained on
+        data with a fault.
+    healthy : UNet
+        The same network, trained in the same way on data without the fault.
+    dataset : FaultScenes
+        Items are (image float32 (C, 64, 64), mask uint8 (64, 64)) with the true mask; `dataset.kinds` says which
+        images show the fault.
+    """
+
+    model: UNet
+    healthy: UNet
+    dataset: FaultScenes
+
+
 @lru_cache(maxsize=1)
 def _shapes_model() -> UNet:
     return _shapes.load()
@@ -66,6 +87,11 @@ def _shapes_model() -> UNet:
 @lru_cache(maxsize=1)
 def _aerial_model() -> UNet:
     return _aerial.load()
+
+
+@lru_cache(maxsize=8)
+def _faulty_model(name: FaultName, fault: bool) -> UNet:
+    return _faulty.load(name, fault)
 
 
 def aerial(length: int = 1200) -> AerialDemo:
@@ -90,6 +116,41 @@ def aerial(length: int = 1200) -> AerialDemo:
     (100, torch.Size([3, 96, 96]))
     """
     return AerialDemo(_aerial_model(), AerialScenes(length, seed=_aerial.DEMO_SEED))
+
+
+def faulty(name: FaultName, length: int = 200, *, exposing: float = 0.5) -> FaultyDemo:
+    """A small network with a fault to be found: it draws good masks on most images, for a wrong reason.
+
+    The lesson `notebooks/05_find_the_bug.ipynb` finds all four; `hdm_widgets.data.FaultScenes` says what was wrong with
+    the training data.
+
+    Parameters
+    ----------
+    name : {"moles", "cells", "plants", "village"}
+        Which network.
+    length : int
+        Number of images.
+    exposing : float
+        Fraction of images, in [0, 1], on which the fault shows.
+
+    Returns
+    -------
+    FaultyDemo
+        (model, healthy, dataset). All calls with one name share their models.
+
+    Raises
+    ------
+    ValueError
+        If there is no such name, or as `FaultScenes` does.
+
+    Examples
+    --------
+    >>> model, healthy, scenes = faulty("moles", 10)
+    >>> len(scenes), scenes[0][0].shape
+    (10, torch.Size([3, 64, 64]))
+    """
+    dataset = FaultScenes(name, length, seed=_faulty.DEMO_SEED, exposing=exposing)
+    return FaultyDemo(_faulty_model(name, True), _faulty_model(name, False), dataset)
 
 
 def shapes(index: int = 0) -> ShapesDemo:

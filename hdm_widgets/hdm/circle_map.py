@@ -24,14 +24,16 @@ __all__ = [
     "color_table",
     "filled",
     "finite_limits",
+    "mean_values",
     "paint",
+    "paint_mean",
     "painted_discs",
     "painted_values",
     "relative",
 ]
 
 
-PaintingOrder = Literal["value", "change"]
+PaintingOrder = Literal["value", "change", "mean"]
 
 
 class ResultType(StrEnum):
@@ -123,8 +125,7 @@ def painted_discs(
 ) -> tuple[list[tuple[int, int]], NDArray[np.uint8]]:
     """The cells that are painted, the topmost last, and their colors (n, 3)."""
     cells = _painting_order(values, shown, change)
-    table = color_table(color_map)
-    colors = table[np.minimum(np.nan_to_num(scaled(values, limits)) * 256, 255).astype(np.intp)]
+    colors = _colors(scaled(values, limits), color_map)
     return cells, np.array([colors[cell] for cell in cells], np.uint8).reshape(-1, 3)
 
 
@@ -163,6 +164,45 @@ def painted_values(
         rows, cols, disc = grid.window(row, col)
         painted[rows, cols][disc] = (values if of is None else of)[row, col]
     return painted
+
+
+def mean_values(values: NDArray[np.float64], shown: NDArray[np.bool_], grid: Grid) -> NDArray[np.float64]:
+    """The mean of all discs that cover each pixel, (H, W); NaN where none does."""
+    counted = shown & ~np.isnan(values)
+    values = np.where(counted, values, 0)
+    (top, left), side = grid.corner(0, 0), grid.circle_size + 1
+    # So wide a margin takes what the border cuts off.
+    margin = side + max(abs(top), abs(left))
+    sums, discs = np.zeros((2, grid.height + 2 * margin, grid.width + 2 * margin))
+    for down, across in np.argwhere(grid.disc).tolist():
+        # This pixel of all discs at once.
+        first_row, first_col = margin + top + down, margin + left + across
+        pixels = (
+            slice(first_row, first_row + grid.rows * grid.offset, grid.offset),
+            slice(first_col, first_col + grid.cols * grid.offset, grid.offset),
+        )
+        sums[pixels] += values
+        discs[pixels] += counted
+    inside = slice(margin, margin + grid.height), slice(margin, margin + grid.width)
+    sums, discs = sums[inside], discs[inside]
+    means: NDArray[np.float64] = np.divide(sums, discs, out=np.full(discs.shape, np.nan), where=discs > 0)
+    return means
+
+
+def paint_mean(
+    values: NDArray[np.float64], shown: NDArray[np.bool_], grid: Grid, color_map: str | Colormap
+) -> Image.Image:
+    """The mean of all discs that cover each pixel on black, in the colors of `paint`; PIL RGB of the image's size."""
+    means = mean_values(values, shown, grid)
+    painted = _colors(scaled(means, finite_limits(values)), color_map)
+    painted[np.isnan(means)] = 0
+    return Image.fromarray(painted)
+
+
+def _colors(fractions: NDArray[np.float64], color_map: str | Colormap) -> NDArray[np.uint8]:
+    """The colors (..., 3) of fractions in [0, 1]."""
+    colors: NDArray[np.uint8] = color_table(color_map)[np.minimum(np.nan_to_num(fractions) * 256, 255).astype(np.intp)]
+    return colors
 
 
 def filled(values: NDArray[np.float64], measured: NDArray[np.bool_]) -> NDArray[np.float64]:

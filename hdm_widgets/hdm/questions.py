@@ -14,7 +14,7 @@ from torch import Tensor
 from hdm_widgets._bitmasks import MaskPatch
 from hdm_widgets._masks import GivenMask, check_truth, read_mask, to_array, without
 from hdm_widgets._validation import check_choice
-from hdm_widgets.hdm.circle_map import ResultType
+from hdm_widgets.hdm.circle_map import PaintingOrder, ResultType
 from hdm_widgets.hdm.flipped_pixels import FlippedPixels, Masks, largest_per_object
 from hdm_widgets.hdm.named_measures import MEASURES, MeasureName, windowed_measure
 from hdm_widgets.hdm.noise import Noise, noise_between
@@ -416,10 +416,15 @@ def described(result: HDMResult) -> str:
     )
 
 
-def relevance_mass_accuracy(result: HDMResult, region: ArrayLike, result_type: ResultType | str) -> float:
+def relevance_mass_accuracy(
+    result: HDMResult, region: ArrayLike, result_type: ResultType | str, order: PaintingOrder
+) -> float:
     """See `HDMResult.relevance_mass_accuracy`."""
     given = read_region(result, region)
-    painted = np.nan_to_num(result.painted_values(result_type))
+    painted = result.painted_values(result_type, order=order)
+    infinite = np.isposinf(painted)
+    # Beside infinite values the finite ones are nothing.
+    painted = infinite.astype(np.float64) if infinite.any() else np.nan_to_num(painted)
     if given.ignored is not None:
         painted[given.ignored] = 0
     total = painted.sum()

@@ -23,7 +23,9 @@ from hdm_widgets.hdm.circle_map import (
     PaintingOrder,
     ResultType,
     change_from_baseline,
+    mean_values,
     paint,
+    paint_mean,
     painted_values,
     relative,
 )
@@ -215,28 +217,31 @@ class HDMResult(ResultFiles, AskedMasks):
         result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
         color_map : str or matplotlib.colors.Colormap
             Scaled to the minimum and maximum over all cells.
-        order : {"value", "change"}
+        order : {"value", "change", "mean"}
             Which disc covers another. "value": the larger distance, as published. "change": the distance that differs
             more from the baseline, as `HDMExplorer` paints; of equal ones the larger distance. The two differ for raw
-            distances only.
+            distances only. "mean": none; every pixel shows the mean of all discs that cover it, which finds what the
+            model looks at better (see "Are the maps true?" in the documentation).
 
         Returns
         -------
         PIL.Image.Image
             RGB, of the image's size.
         """
-        values = self.distances(result_type)
-        return paint(values, self.measured, self.grid, color_map, self._change(values, result_type, order))
+        values, change = self.distances(result_type), self._change(result_type, order)
+        if order == "mean":
+            return paint_mean(values, self.measured, self.grid, color_map)
+        return paint(values, self.measured, self.grid, color_map, change)
 
     def painted_values(
         self, result_type: ResultType | str = RAW, *, order: PaintingOrder = "value"
     ) -> NDArray[np.float64]:
-        """The circle map as numbers: the value of the topmost disc at each pixel.
+        """The circle map as numbers: the value of the topmost disc at each pixel, or the mean of all discs there.
 
         Parameters
         ----------
         result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
-        order : {"value", "change"}
+        order : {"value", "change", "mean"}
             As for `circle_map`.
 
         Returns
@@ -244,16 +249,19 @@ class HDMResult(ResultFiles, AskedMasks):
         numpy.ndarray, float64 (H, W)
             NaN where no disc is.
         """
-        values = self.distances(result_type)
-        return painted_values(values, self.measured, self.grid, self._change(values, result_type, order))
+        values, change = self.distances(result_type), self._change(result_type, order)
+        if order == "mean":
+            return mean_values(values, self.measured, self.grid)
+        return painted_values(values, self.measured, self.grid, change)
 
-    def _change(
-        self, values: NDArray[np.float64], result_type: ResultType | str, order: PaintingOrder
-    ) -> NDArray[np.float64] | None:
+    def _change(self, result_type: ResultType | str, order: PaintingOrder) -> NDArray[np.float64] | None:
         check_choice("order", order, PaintingOrder)
+        values = self.distances(result_type)
         return change_from_baseline(values, self.baseline, result_type) if order == "change" else None
 
-    def relevance_mass_accuracy(self, region: ArrayLike, result_type: ResultType | str = RAW) -> float:
+    def relevance_mass_accuracy(
+        self, region: ArrayLike, result_type: ResultType | str = RAW, *, order: PaintingOrder = "value"
+    ) -> float:
         """Fraction of the circle map's sum that lies on a region.
 
         Parameters
@@ -262,18 +270,21 @@ class HDMResult(ResultFiles, AskedMasks):
             Nonzero = in the region: bool, whole numbers, or floats that are 0 and 1. Masked pixels of a numpy masked
             array do not count.
         result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
+        order : {"value", "change", "mean"}
+            As for `circle_map`.
 
         Returns
         -------
         float
-            Sum of the painted values on the region over their sum on the image; 0 for a map of zeros.
+            Sum of the painted values on the region over their sum on the image; 0 for a map of zeros. Where some are
+            infinite, the others count as 0.
 
         References
         ----------
         L. Arras, A. Osman, W. Samek: CLEVR-XAI: A benchmark dataset for the ground truth evaluation of neural network
         explanations. Information Fusion 81, 2022.
         """
-        return relevance_mass_accuracy(self, region, result_type)
+        return relevance_mass_accuracy(self, region, result_type, order)
 
     def mass(self, region: ArrayLike, result_type: ResultType | str = RAW) -> float:
         """Deprecated: use `relevance_mass_accuracy`."""

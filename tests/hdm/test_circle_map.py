@@ -5,7 +5,8 @@ from matplotlib.colors import ListedColormap
 from PIL import Image, ImageDraw
 
 from hdm_widgets import hdm
-from hdm_widgets.hdm.circle_map import color_table, paint, painted_values, relative
+from hdm_widgets.hdm.circle_map import color_table, mean_values, paint, paint_mean, painted_values, relative
+from hdm_widgets.hdm.grid import ShiftedGrid
 
 GRID = hdm.Grid(23, 31, 9, 5)
 ALL = np.ones(GRID.shape, dtype=bool)
@@ -170,5 +171,69 @@ def test_the_published_order_is_the_default():
     assert result.circle_map() == result.circle_map(order="value")
     assert result.circle_map() != result.circle_map(order="change")
     for method in (result.circle_map, result.painted_values):
-        with pytest.raises(ValueError, match="order must be one of 'value', 'change', got 'size'"):
+        with pytest.raises(ValueError, match="order must be one of 'value', 'change', 'mean', got 'size'"):
             method(order="size")
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        GRID,
+        hdm.Grid(30, 12, 12, 3),
+        hdm.Grid(20, 20, 5, 4, disc_shape="square"),
+        ShiftedGrid(23, 31, 9, 5, shift=(-2, 2)),
+    ],
+)
+def test_the_mean_of_all_discs_at_a_pixel(grid):
+    random = np.random.default_rng(5)
+    values, shown = random.uniform(-3, 9, grid.shape), random.random(grid.shape) < 0.8
+    values[random.random(grid.shape) < 0.1] = np.nan
+    sums, discs = np.zeros((2, grid.height, grid.width))
+    for row, col in np.argwhere(shown & ~np.isnan(values)):
+        mask = grid.mask(row, col)
+        sums += values[row, col] * mask
+        discs += mask
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(mean_values(values, shown, grid), sums / discs, atol=1e-12)
+
+
+def test_means_have_the_colors_of_the_map():
+    grid, shown = hdm.Grid(8, 8, 4, 4), np.ones((2, 2), bool)
+    values = np.array([[4.0, 0], [2, 3]])
+    gray = ListedColormap(np.repeat(np.arange(256)[:, None] / 255, 3, axis=1))
+    painted = np.array(paint_mean(values, shown, grid, gray))[..., 0]
+    # The middle of a disc, the column that two discs share, and a corner that none covers.
+    assert painted[[2, 2, 6, 2, 0], [2, 6, 6, 4, 0]].tolist() == [255, 0, 192, 128, 0]
+
+
+def test_a_result_paints_means():
+    image = np.zeros((1, 8, 8), np.float32)
+    image[0, 2, 2] = image[0, 6, 6] = 1
+    explainer = hdm.HausdorffDistanceMasks(8, 8)
+    explainer.generate_masks(4, 4)
+    result = explainer.explain(lambda images: images[:, 0], image, image[0] > 0.5, "cpu", distance="flipped")
+    means = mean_values(result.values, result.measured, result.grid)
+    np.testing.assert_array_equal(result.painted_values(order="mean"), means)
+    np.testing.assert_array_equal(
+        np.array(result.circle_map(order="mean")),
+        np.array(paint_mean(result.values, result.measured, result.grid, "Reds")),
+    )
+    region = np.zeros((8, 8), bool)
+    region[:4, :4] = True
+    total = np.nan_to_num(means).sum()
+    assert result.relevance_mass_accuracy(region, order="mean") == np.nan_to_num(means)[:4, :4].sum() / total
+    with pytest.raises(ValueError, match="mean"):
+        result.circle_map(order="median")
+
+
+def test_beside_infinite_distances_finite_ones_have_no_mass():
+    image = np.zeros((1, 8, 8), np.float32)
+    image[0, 1, 1] = 1
+    explainer = hdm.HausdorffDistanceMasks(8, 8)
+    explainer.generate_masks(2, 4)
+    result = explainer.explain(lambda images: images[:, 0], image, image[0] > 0.5, "cpu", empty="inf")
+    assert np.isinf(result.values).sum() == 1
+    region = np.zeros((8, 8), bool)
+    region[:4, :4] = True
+    assert result.relevance_mass_accuracy(region) == 1
+    assert result.relevance_mass_accuracy(~region) == 0

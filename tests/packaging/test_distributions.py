@@ -27,11 +27,16 @@ BUNDLES = {
 # It is no widget: it draws a page, and goes once into each.
 PAGE = "hdm_page.js"
 STATIC = sorted({*BUNDLES, *(style for style, *_ in BUNDLES.values())})
-PACKAGE_FILES = [
-    *(f"hdm_widgets/static/{name}" for name in STATIC),
-    "hdm_widgets/demo/shapes.npz",
+WEIGHTS = [
     "hdm_widgets/demo/aerial.npz",
+    *(
+        f"hdm_widgets/demo/faulty/{name}_{kind}.npz"
+        for name in ("cells", "moles", "plants", "village")
+        for kind in ("faulty", "healthy")
+    ),
+    "hdm_widgets/demo/shapes.npz",
 ]
+PACKAGE_FILES = [*(f"hdm_widgets/static/{name}" for name in STATIC), *WEIGHTS]
 LARGEST_BUNDLE = 90_000
 LARGEST_PAGE_BUNDLE = 100_000
 LARGEST_WEIGHTS = 2_000_000
@@ -187,8 +192,10 @@ def test_a_bundle_is_small_and_whole(wheel: Path, name: str) -> None:
 
 def test_the_demos_weights_are_small(wheel: Path) -> None:
     weights = {name: len(content) for name, content in wheel_contents(wheel).items() if name.endswith(".npz")}
-    assert sorted(weights) == ["hdm_widgets/demo/aerial.npz", "hdm_widgets/demo/shapes.npz"]
+    assert sorted(weights) == WEIGHTS
     assert max(weights.values()) < LARGEST_WEIGHTS
+    # The lesson's eight together are no larger than one of the others.
+    assert sum(size for name, size in weights.items() if "/faulty/" in name) < LARGEST_WEIGHTS / 2
 
 
 def test_the_bundles_fetch_nothing(wheel: Path) -> None:

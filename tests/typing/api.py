@@ -19,8 +19,19 @@ from torch import Tensor, nn
 
 import hdm_widgets as hw
 from hdm_widgets import hdm, metrics
-from hdm_widgets.data import LAND_USES, AerialSample, AerialScenes, InriaTiles, PlantedCue, PlantedCueSample, Tiles
-from hdm_widgets.demo import AerialDemo, ShapesDemo
+from hdm_widgets.data import (
+    LAND_USES,
+    AerialSample,
+    AerialScenes,
+    FaultName,
+    FaultSample,
+    FaultScenes,
+    InriaTiles,
+    PlantedCue,
+    PlantedCueSample,
+    Tiles,
+)
+from hdm_widgets.demo import AerialDemo, FaultyDemo, ShapesDemo
 from hdm_widgets.latent import Cluster, Layer, LayerTable, Neighbors, Selection, Surface
 
 
@@ -35,6 +46,11 @@ def demos() -> None:
     aerial = hw.demo.aerial(16)
     assert_type(aerial, AerialDemo)
     assert_type(aerial.dataset, AerialScenes)
+    name: FaultName = "cells"
+    faulty = hw.demo.faulty(name, 4, exposing=1.0)
+    assert_type(faulty, FaultyDemo)
+    assert_type(faulty.healthy, hw.UNet)
+    assert_type(faulty.dataset.sample(0), FaultSample)
 
 
 def data_sets() -> None:
@@ -42,6 +58,7 @@ def data_sets() -> None:
     assert_type(scenes[0], tuple[Tensor, Tensor])
     assert_type(scenes.sample(0), AerialSample)
     assert_type(hw.data.PlantedCue(4, size=64).sample(0), PlantedCueSample)
+    assert_type(FaultScenes("moles", 4, faulty=True)[0], tuple[Tensor, Tensor])
     assert_type(LAND_USES.index("water"), int)
     assert_type(len(hw.data.PlantedCue(4, size=64)), int)
 
@@ -68,7 +85,7 @@ def segment_images(images: NDArray[np.float32]) -> None:
 
 
 def compare_models(model: nn.Module, image: Tensor, segment: Tensor, path: Path) -> hdm.ModelComparison:
-    models = {"before": model, "after": hw.Segmenter(model)}
+    models: dict[str, nn.Module | hw.Segmenter] = {"before": model, "after": hw.Segmenter(model)}
     comparison = hdm.compare_models(models, image, segment, 4, 4, "cpu", fill="mean", progress=False)
     assert_type(comparison, hdm.ModelComparison)
     assert_type(comparison.results, dict[str, hdm.HDMResult])
@@ -152,27 +169,32 @@ def explain_quickly(model: nn.Module, image: Tensor, **options: Unpack[hdm.ScanK
     return explainer.explain(model, image, image[0], progress=False, **options)
 
 
-def explain_all_classes(model: nn.Module, image: Tensor, labels: Tensor) -> hdm.HDMResult:
+def explain_all_classes(model: nn.Module, image: Tensor, labels: Tensor, folder: Path) -> hdm.HDMResult:
     explainer = hdm.HausdorffDistanceMasks(16, 16)
     explainer.generate_masks(4, 8)
     result = explainer.explain(model, image, labels, target="all", progress=False)
     explorer = hw.HDMExplorer(model, image, labels, target="all", class_names=["ground", "road"])
     explorer.target = 0
-    explorer.to_html(Path("explorer.html"), title="A scan")
+    explorer.wait()
+    explorer.to_html(folder / "explorer.html", title="A scan")
     explorer.close()
     hw.HDMExplorer(model, image, labels, target="all", class_names={1: "road"}).close()
     name: hdm.MeasureName = "mean_surface"
     assert_type(result.measure(name, segment="prediction", spacing=(2, 1)), hdm.HDMResult)
     assert_type(result.measure("iou", result.segment).influence(result.segment), NDArray[np.float64])
-    assert_type(result.for_object(1, 2, of="prediction"), hdm.HDMResult)
+    assert_type(result.for_object(5, 5, of="truth"), hdm.HDMResult)
     assert_type(result.class_change(0, 1), NDArray[np.float64])
+    assert_type(result.painted_values(order="mean"), NDArray[np.float64])
+    assert_type(result.relevance_mass_accuracy(result.segment, hdm.WORSE_ONLY, order="mean"), float)
     assert_type(result.influence_matrix(by=result.segment, on=result.segment), NDArray[np.float64])
     found = result.object_influence(by="truth", on=result.segment.astype(int))
     assert_type(found, hdm.ObjectInfluence)
     assert_type(found.values, NDArray[np.float64])
     assert_type(found.by, hdm.Objects)
     assert_type(found.text, str)
-    result.to_html("scan.html", title="A scan", model_name="U-Net", color_map="magma", class_names={1: "road"})
+    result.to_html(
+        str(folder / "scan.html"), title="A scan", model_name="U-Net", color_map="magma", class_names={1: "road"}
+    )
     return assert_type(result.for_class(0), hdm.HDMResult)
 
 

@@ -58,7 +58,7 @@ class PaintedMass:
         if result.settings.info.signed and result_type is RAW:
             return None
         if self._last is None or self._last[0] is not result or self._last[1] is not result_type:
-            self._last = result, result_type, np.nan_to_num(result.painted_values(result_type))
+            self._last = result, result_type, np.nan_to_num(result.painted_values(result_type), posinf=np.inf)
         painted = self._last[2]
         total = painted.sum()
         return float(painted[region].sum() / total) if total and np.isfinite(total) else None
