@@ -101,6 +101,25 @@ it("buttons are there for what can be compared, and ask for it", async () => {
   stop();
 });
 
+it("M goes to the next measure on offer, and to the first after the last", async () => {
+  const { model, el, stop } = show();
+  const stage = el.querySelector("[role=application]") as HTMLElement;
+  const after = (key: string) => {
+    stage.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    return model.state.measure;
+  };
+  expect(el.querySelector(".hdm-keys")?.textContent).toContain("M next measure");
+  expect(["m", "M", "m"].map(after)).toEqual(["iou", "rows", "hausdorff"]);
+  // Of the scan's own truth only.
+  model.set("explain_by", "prediction");
+  expect(["m", "m"].map(after)).toEqual(["iou", "hausdorff"]);
+  model.set("_measures", [["hausdorff", "Hausdorff distance", false]]);
+  await rest();
+  expect(el.querySelector(".hdm-keys")?.textContent).not.toContain("next measure");
+  expect(after("m")).toBe("hausdorff");
+  stop();
+});
+
 describe("the panel that compares models", () => {
   const panel = (el: HTMLElement) => el.querySelector(".hdm-models") as HTMLElement;
   const stages = (el: HTMLElement) => [...panel(el).querySelectorAll<HTMLElement>("[role=application]")];

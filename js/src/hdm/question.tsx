@@ -54,6 +54,15 @@ export function QuestionRow({ view }: { view: ViewState }) {
   );
 }
 
+/** The next measure on offer, after the last the first; null where there is no other. */
+export function nextMeasure({ python: { traits } }: ViewState): string | null {
+  const explained = traits.explain_by.value;
+  const asScanned = explained === traits._explained_by.value[0] && traits.object.value === null;
+  const names = traits._measures.value.filter(([, , only]) => !only || asScanned).map(([name]) => name);
+  const next = names[(names.indexOf(traits.measure.value) + 1) % names.length];
+  return next === undefined || next === traits.measure.value ? null : next;
+}
+
 /** The one object that is explained, and the way back to all. */
 function ChosenObject({ view }: { view: ViewState }) {
   const { object, choose } = view.tools;

@@ -9,6 +9,7 @@ import { canvasSize, changes, colorize, emphasis, paintingOrder, topmostCells } 
 import { usePng } from "../shared/png";
 import { ChanceHatching, Hatching } from "./hatching";
 import { Outline } from "./outline";
+import { nextMeasure } from "./question";
 import type { Point } from "./region";
 import type { Tool } from "./stage_tools";
 import { emptyText } from "./summary";
@@ -95,6 +96,7 @@ export function Stage({ view, helpId, name = "" }: Props) {
     const step = STEPS[event.key];
     const here = view.cursor.value ?? traits.cell.value;
     const chosen = TOOL_KEYS[event.key.toLowerCase()];
+    const measure = nextMeasure(view);
     if (step) {
       const grid = view.grid.value;
       const middle: Cell = [Math.floor(rows(grid) / 2), Math.floor(cols(grid) / 2)];
@@ -109,6 +111,8 @@ export function Stage({ view, helpId, name = "" }: Props) {
       return;
     } else if (chosen && tools.available.value) {
       if (chosen !== "object" || tools.objects.value) tools.tool.value = chosen;
+    } else if (event.key.toLowerCase() === "m" && measure && !view.python.gone.value) {
+      view.python.set("measure", measure);
     } else if (tool === "brush" && (event.key === "[" || event.key === "]")) {
       tools.brushSize.value = Math.max(1, tools.brushSize.value + (event.key === "]" ? 2 : -2));
     } else {
