@@ -18,6 +18,7 @@ from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.model_comparison import ModelComparison, compare_models
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.noise import Noise
+from hdm_widgets.hdm.object_influence import ObjectInfluence, Objects
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions, ScanSettings
 from hdm_widgets.hdm.plan import Plan
 from hdm_widgets.hdm.result import HDMResult
@@ -39,6 +40,8 @@ __all__ = [
     "ModelError",
     "ModelOutputError",
     "Noise",
+    "ObjectInfluence",
+    "Objects",
     "Plan",
     "RankCorrelation",
     "ResultType",

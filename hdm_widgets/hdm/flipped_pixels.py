@@ -139,8 +139,8 @@ class FlippedPixels:
 
 def largest_per_object(
     values: NDArray[np.float64], grid: Grid, labels: NDArray[np.intp], count: int
-) -> NDArray[np.float64]:
-    """The largest value of all cells whose disc covers a pixel of each object.
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """The largest value of all cells whose disc covers a pixel of each object, and which cell has it.
 
     Parameters
     ----------
@@ -153,15 +153,21 @@ def largest_per_object(
 
     Returns
     -------
-    numpy.ndarray, float64 (count, n)
+    largest : numpy.ndarray, float64 (count, n)
         NaN for an object that no such disc covers.
+    cells : numpy.ndarray, int (count, n, 2)
+        (row, col) of the first cell that has it; -1 where there is none.
     """
     largest = np.full((count, values.shape[2]), np.nan)
+    cells = np.full((*largest.shape, 2), -1)
     for row, col in np.ndindex(grid.shape):
         if np.isnan(values[row, col]).all():
             continue
         rows, cols, disc = grid.window(row, col)
         covered = np.unique(labels[rows, cols][disc])
         objects = covered[covered > 0] - 1
-        largest[objects] = np.fmax(largest[objects], values[row, col])
-    return largest
+        before = largest[objects]
+        larger = (values[row, col] > before) | (np.isnan(before) & ~np.isnan(values[row, col]))
+        largest[objects] = np.where(larger, values[row, col], before)
+        cells[objects] = np.where(larger[..., None], (row, col), cells[objects])
+    return largest, cells

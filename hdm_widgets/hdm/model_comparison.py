@@ -275,8 +275,8 @@ class ModelComparison:
         return cls({name: HDMResult(**fields) for name, fields in read_results(path, _FORMAT).results.items()})
 
 
-def check_names(named: object, what: str, example: str) -> None:
-    """Refuse what is no dict of at least two names.
+def check_names(named: object, what: str, example: str, least: int = 2) -> None:
+    """Refuse what is no dict of so many names.
 
     Raises
     ------
@@ -284,8 +284,8 @@ def check_names(named: object, what: str, example: str) -> None:
     """
     if not isinstance(named, Mapping):
         raise TypeError(f"{what} must be a dict with a name for each, such as {example}; got {type(named).__name__}")
-    if len(named) < 2:
-        raise ValueError(f"{what} must be at least two, got {len(named)}; write {example}")
+    if len(named) < least:
+        raise ValueError(f"{what} must be at least {'two' if least == 2 else 'one'}, got {len(named)}; write {example}")
     for name in named:
         if not isinstance(name, str):
             raise TypeError(f"the names of {what} must be texts, got {name!r}")

@@ -132,8 +132,12 @@ def page_data(result: HDMResult, view: PageView, answers: Answers | None = None)
         "status": "done",
         "progress": 1.0,
         "error": "",
-        # Other fills need the model.
+        # Other fills and other models need the model.
         "_fill_panel": {},
+        "_model_panel": {},
+        "_object_panel": {},
+        "_other_models": [],
+        "_several_objects": False,
         "_has_significance": False,
         "_about": about_message(result.image, result.segment, settings),
         "_edges": bits(canny(shown.levels(result.image).mean(axis=0))),

@@ -18,6 +18,7 @@ from hdm_widgets.hdm.circle_map import PaintingOrder, ResultType
 from hdm_widgets.hdm.flipped_pixels import FlippedPixels, Masks, largest_per_object
 from hdm_widgets.hdm.named_measures import MEASURES, MeasureName, windowed_measure
 from hdm_widgets.hdm.noise import Noise, noise_between
+from hdm_widgets.hdm.object_influence import ObjectInfluence, Objects
 from hdm_widgets.hdm.objects import ObjectSource, nearer_to_others, object_at
 from hdm_widgets.metrics.distance import ReferenceMask
 from hdm_widgets.metrics.spacing import check_spacing
@@ -30,6 +31,7 @@ __all__ = [
     "ComparedMask",
     "StoredMeasure",
     "described",
+    "influence_of_objects",
     "kept_masks",
     "of_class",
     "read_region",
@@ -286,7 +288,35 @@ class AskedMasks:
         ValueError
             If masks were not kept, or a label map has another size or no object.
         """
-        return _influence_matrix(self._result, by, on)
+        return influence_between(self._result, by, on)[0]
+
+    def object_influence(
+        self, by: ObjectSource | ArrayLike | Tensor | None = None, on: ObjectSource | ArrayLike | Tensor = "prediction"
+    ) -> ObjectInfluence:
+        """Objects on objects: how much does covering one change the mask on another, with a picture of both?
+
+        Parameters
+        ----------
+        by, on : {"truth", "prediction"} or array_like, int (H, W)
+            What is covered, and where the mask changes: the connected components of the ground truth or of the model's
+            mask for the image without a disc, over sides and corners, of which the 24 largest are taken; or label maps
+            of your own, all of them. By default the ground truth, where there is one, on the prediction.
+
+        Returns
+        -------
+        ObjectInfluence
+            Its `values` are those of `influence_matrix`.
+
+        Raises
+        ------
+        ValueError
+            As `influence_matrix` does.
+        """
+        result = self._result
+        whole = "prediction" if result.settings.of_prediction else "truth"
+        return influence_of_objects(
+            result, objects_of(result, "by", whole if by is None else by), objects_of(result, "on", on)
+        )
 
     def class_change(self, a: int, b: int) -> NDArray[np.float64]:
         """Class against class: how much of class `a` does each disc turn into class `b`?
@@ -416,7 +446,25 @@ def _influence(result: HDMResult, region: ArrayLike | Tensor) -> NDArray[np.floa
     return result._flipped_pixels.sums(counted) / np.count_nonzero(counted)
 
 
-def _influence_matrix(result: HDMResult, by: ArrayLike | Tensor, on: ArrayLike | Tensor) -> NDArray[np.float64]:
+def objects_of(result: HDMResult, name: str, given: ObjectSource | ArrayLike | Tensor) -> Objects:
+    """Objects of a result's ground truth or prediction, or of a label map."""
+    if isinstance(given, str):
+        check_choice(name, given, ObjectSource, "; or give a label map (H, W)")
+        mask = without(result.baseline_mask, result.ignored) if given == "prediction" else result.segment
+        return Objects.of_mask(mask, given)
+    return Objects(_objects(result, name, given)[0], "label map")
+
+
+def influence_of_objects(result: HDMResult, by: Objects, on: Objects) -> ObjectInfluence:
+    """See `HDMResult.object_influence`."""
+    values, cells = influence_between(result, by.labels, on.labels)
+    return ObjectInfluence(values, by, on, cells, result.image)
+
+
+def influence_between(
+    result: HDMResult, by: ArrayLike | Tensor, on: ArrayLike | Tensor
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """See `HDMResult.influence_matrix`; with the cell of each value, (n_by, n_on, 2)."""
     (covered, n_covered), (flipped, n_flipped) = (
         _objects(result, name, given) for name, given in (("by", by), ("on", on))
     )

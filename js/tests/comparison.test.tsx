@@ -1,7 +1,8 @@
 // @vitest-environment jsdom
 import { options } from "preact";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { around0, joined, together } from "../src/comparison/state";
+import { together } from "../src/comparison/state";
+import { around0, joined } from "../src/hdm/model_views";
 import widget from "../src/hdm_comparison";
 import { bits, explorerState } from "./explorer_state";
 import {

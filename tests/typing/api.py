@@ -105,6 +105,17 @@ def compare_fills_on_screen(model: nn.Module, image: Tensor, segment: Tensor) ->
     explorer.close()
 
 
+def compare_below_the_map(model: nn.Module, image: Tensor, segment: Tensor) -> None:
+    explorer = hw.HDMExplorer(model, image, segment, circle_size=4, offset=4, compare_with={"after": model})
+    explorer.wait(60)
+    explorer.compare_models()
+    explorer.compare_objects()
+    explorer.wait(60)
+    assert_type(explorer.model_comparison, hdm.ModelComparison | None)
+    assert_type(explorer.object_influence, hdm.ObjectInfluence | None)
+    explorer.close()
+
+
 def compare_on_screen(model: nn.Module, image: Tensor, segment: Tensor) -> None:
     widget = hw.HDMComparison({"before": model, "after": model}, image, segment, circle_size=4, offset=4, fill=0.5)
     assert_type(widget.wait(60), bool)
@@ -176,7 +187,14 @@ def explain_all_classes(model: nn.Module, image: Tensor, labels: Tensor, folder:
     assert_type(result.painted_values(order="mean"), NDArray[np.float64])
     assert_type(result.relevance_mass_accuracy(result.segment, hdm.WORSE_ONLY, order="mean"), float)
     assert_type(result.influence_matrix(by=result.segment, on=result.segment), NDArray[np.float64])
-    result.to_html(str(folder / "scan.html"), title="A scan", model_name="U-Net", color_map="magma", class_names={1: "road"})
+    found = result.object_influence(by="truth", on=result.segment.astype(int))
+    assert_type(found, hdm.ObjectInfluence)
+    assert_type(found.values, NDArray[np.float64])
+    assert_type(found.by, hdm.Objects)
+    assert_type(found.text, str)
+    result.to_html(
+        str(folder / "scan.html"), title="A scan", model_name="U-Net", color_map="magma", class_names={1: "road"}
+    )
     return assert_type(result.for_class(0), hdm.HDMResult)
 
 

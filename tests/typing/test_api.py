@@ -52,6 +52,7 @@ def test_explanations(model, image, tmp_path):
     assert api.compare_models(model, image, image[0], tmp_path / "both.npz").names == ("before", "after")
     api.compare_on_screen(model, image, image[0])
     api.compare_fills_on_screen(model, image, image[0])
+    api.compare_below_the_map(model, image, image[0])
     two = torch.nn.Sequential(model, torch.nn.Conv2d(1, 2, 1))
     assert api.explain_all_classes(two, image, image[0], tmp_path).settings.target == 0
 

@@ -8,6 +8,8 @@ from page_file import PageFile
 
 from hdm_widgets.widgets.hdm.brush import BrushTraits
 from hdm_widgets.widgets.hdm.fill_panel import FillPanelTraits
+from hdm_widgets.widgets.hdm.model_panel import ModelPanelTraits
+from hdm_widgets.widgets.hdm.object_panel import ObjectPanelTraits
 from hdm_widgets.widgets.hdm.traits import HDMTraits
 
 IMAGE = np.full((2, 24, 32), 0.2, np.float32)
@@ -50,7 +52,7 @@ def test_a_page_begins_as_the_explorer_is(explore_hdm, tmp_path, model, options)
     page, screen = written(explorer, tmp_path), OnScreen(explorer)
     assert page.texts["h1"] == "As it was"
     traits = page.data["traits"]
-    bases = (HDMTraits, BrushTraits, FillPanelTraits)
+    bases = (HDMTraits, BrushTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTraits)
     assert set(traits) == {name for base in bases for name in base.class_own_traits(sync=True)} - DERIVED
     for name in set(traits) - ANSWERED:
         np.testing.assert_equal(decoded(traits[name]), screen[name], name)

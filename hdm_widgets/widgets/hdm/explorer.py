@@ -22,7 +22,6 @@ from hdm_widgets.hdm.answers import Answers, Question, outlined, told, with_dist
 from hdm_widgets.hdm.circle_map import ResultType
 from hdm_widgets.hdm.class_names import ClassNames, check_class_names, check_name_count, named_classes
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
-from hdm_widgets.hdm.fill_comparison import FillComparison
 from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.messages import about_message, disc_drawn_message, inspect_cell, map_message, wire_channel
@@ -34,16 +33,18 @@ from hdm_widgets.hdm.page_data import PageView
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model
-from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT, FillPanel
+from hdm_widgets.widgets.hdm.comparing import ComparingExplorer
+from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT
+from hdm_widgets.widgets.hdm.model_panel import OtherModel, check_other_models
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
-from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, SETTINGS, ScanningExplorer, drawn_image
+from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, drawn_image
 from hdm_widgets.widgets.shared.part import read_static
 
 __all__ = ["HDMExplorer"]
 
 
 @documents_options(ScanOptions)
-class HDMExplorer(ScanningExplorer):
+class HDMExplorer(ComparingExplorer):
     """Explore which parts of an image a segmentation depends on.
 
     Displays itself as the last line of a cell. Moving a slider starts a new scan in the background; the
@@ -89,6 +90,8 @@ class HDMExplorer(ScanningExplorer):
     explainer : hdm.HausdorffDistanceMasks, optional
         An instance of your own subclass, for its `apply_mask` and `calculate_distance`. The explorer works with a
         shallow copy of it.
+    compare_with : dict of str to torch.nn.Module, callable or Segmenter, optional
+        Other models by their names, such as another checkpoint: "Compare models" scans with them too.
     **options
         See `hdm.ScanOptions`.
 
@@ -178,19 +181,16 @@ class HDMExplorer(ScanningExplorer):
         normalize: bool | None = None,
         class_names: ClassNames | None = None,
         explainer: HausdorffDistanceMasks | None = None,
+        compare_with: Mapping[str, Model] | None = None,
         **options: Unpack[ScanKeywords],
     ) -> None:
-        source = ScanSource(
-            model,
-            image,
-            segment,
-            device,
-            explainer=explainer,
-            circle_size=circle_size,
-            offset=offset,
-            normalize=normalize,
-            **with_distance(options, measure),
-        )
+        def source_of(model: Model) -> ScanSource:
+            return ScanSource(
+                model, image, segment, device, explainer, circle_size, offset, normalize,
+                **with_distance(options, measure),
+            )  # fmt: skip
+
+        source = source_of(model)
         shown = source.image.numpy()
         self._display = Display.wrap(display)
         # Everything that can be wrong with the input is said now, before any work starts, and once.
@@ -202,6 +202,13 @@ class HDMExplorer(ScanningExplorer):
         answers = Answers(scan.settings, keep_outputs=scan.keep_outputs, truths=source.truths)
         own = answers.own
         asked = answers.check(Question(measure or own.measure, explain_by or own.explain_by, target))
+        others = {}
+        if compare_with is not None:
+            check_other_models(compare_with)
+            for name, other in compare_with.items():
+                prepared = (its_source := source_of(other)).prepare(covered, source.grid)
+                its_answers = Answers(prepared.settings, keep_outputs=prepared.keep_outputs, truths=source.truths)
+                others[name] = OtherModel(its_source, its_answers)
         drawn, fill = drawn_image(shown, self._display, color_map), fill_text(scan.settings.fill)
 
         # From here on self exists; what is not a trait is set first because observers use it.
@@ -210,7 +217,7 @@ class HDMExplorer(ScanningExplorer):
         self._answers = answers
         self._asked_last = asked
         self._latest: ScanUpdate | None = None
-        self._fill_comparison = FillPanel(lambda message: self.set_trait("_fill_panel", message))
+        self._set_up_panels(others)
         self._names = names
         super().__init__(
             circle_size=source.grid.circle_size,
@@ -227,6 +234,7 @@ class HDMExplorer(ScanningExplorer):
             _measures=answers.measures,
             _explained_by=answers.explained_by,
             _fills=fill_choices(source.image, scan.settings, fill),
+            _other_models=list(others),
             _classes=named_classes((target,), names) if scan.all_classes and target is not None else [],
             _about=about_message(shown, scan.truth.mask, scan.settings) | told(answers.settings(asked), asked),
             _truth=bits(scan.truth.mask),
@@ -234,10 +242,7 @@ class HDMExplorer(ScanningExplorer):
             **drawn,
         )
         self._observe_settings()
-        self.observe(self._show_significance, names=[*SETTINGS, "target", "measure", "explain_by", "object"])
-        self.on_request("compare_fills", lambda _: self.compare_fills())
-        self.on_request("cancel_fills", lambda _: self._fill_comparison.cancel())
-        self.on_request("hide_fills", lambda _: self._fill_comparison.hide())
+        self._observe_panels()
         self.observe(self._switch, names=["target", "measure", "explain_by", "object"])
         self.observe(self._show_influence, names=["brush", "result_type"])
         self._begin(self)
@@ -251,57 +256,6 @@ class HDMExplorer(ScanningExplorer):
         self._check_open()
         latest = self._latest
         return self._answers.of(latest.result, self._asked()) if latest else None
-
-    @property
-    def fill_comparison(self) -> FillComparison | None:
-        """What the newest finished comparison of fills found; None before there is one."""
-        self._check_open()
-        return self._fill_comparison.comparison
-
-    def compare_fills(self) -> None:
-        """Compare fills in the background, by the measure that is shown; returns at once, and `wait` waits for it.
-
-        The scan and its result stay as they are. When it is done, `fill_comparison` has it, and `result_type` may be
-        "significant": raw values, hatched where they cannot be told from chance.
-
-        Raises
-        ------
-        ValueError
-            If nothing is measured yet, or the image is covered or measured in your own way.
-        """
-        self._check_open()
-        shown = self.result
-        if shown is None:
-            raise ValueError("nothing is measured yet; wait() for the scan first")
-        if not self._fills or shown.settings.distance == "custom":
-            raise ValueError("fills are compared by hdm's own discs and measures; this explainer has its own")
-        source, grid, asked = self._source, self._grid, self._asked()
-        channel = check_channel(self.channel, self._channels)
-        assert source is not None  # until it is closed  # noqa: S101
-        self._fill_comparison.start(
-            lambda progress: source.compare_fills(channel, grid, asked, progress),
-            self._compared(),
-            self._show_significance,
-        )
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the scan, and for a comparison of fills, to end, however they end.
-
-        Parameters
-        ----------
-        timeout : float, optional
-            In seconds; without it as long as it takes.
-
-        Returns
-        -------
-        bool
-            False if one of them still runs.
-        """
-        started = time.perf_counter()
-        if not super().wait(timeout):
-            return False
-        left = None if timeout is None else max(0.0, timeout - (time.perf_counter() - started))
-        return self._fill_comparison.wait(left)
 
     def _forget(self) -> None:
         self._latest = None
@@ -356,11 +310,11 @@ class HDMExplorer(ScanningExplorer):
             self._source = self._latest = self.exception = None
             self._answers.forget()
             self._painted_mass.forget()
-        self._fill_comparison.close()
+        self._close_panels()
         # A closed widget may live on in the notebook's output history; its bytes need not.
         for name in ("_image", "_edges", "_truth", "_ignored", "_prediction"):
             self.set_trait(name, b"")
-        for name in ("_color_tables", "_map", "_inspector", "_influence", "_proposal", "_fill_panel", "_disc_drawn"):
+        for name in ("_color_tables", "_map", "_inspector", "_influence", "_proposal", "_disc_drawn"):
             self.set_trait(name, {})
 
     # -- changes of traits ------------------------------------------------------------------------
@@ -381,18 +335,6 @@ class HDMExplorer(ScanningExplorer):
             else:
                 self._show(masks=True)
             self._inspect()
-
-    def _compared(self) -> tuple[Any, ...]:
-        """What a comparison of fills is of: all but the fill."""
-        return *(value for name, value in self._settings().items() if name != "fill"), self._asked()
-
-    def _show_significance(self, _change: Any = None) -> None:
-        """Offer the map of significance where it is of what is shown."""
-        comparison = self._fill_comparison
-        matches = comparison.comparison is not None and comparison.asked == self._compared()
-        if not matches and self.result_type == SIGNIFICANT:
-            self.result_type = ResultType.RAW.value
-        self._has_significance = matches
 
     def _inspect(self, _change: Any = None) -> None:
         with self._publishing:

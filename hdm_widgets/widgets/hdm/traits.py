@@ -21,6 +21,8 @@ from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.widgets.hdm.brush import BrushTraits
 from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT, FillPanelTraits
 from hdm_widgets.widgets.hdm.fills import FillTrait, check_fill_text
+from hdm_widgets.widgets.hdm.model_panel import ModelPanelTraits
+from hdm_widgets.widgets.hdm.object_panel import ObjectPanelTraits
 from hdm_widgets.widgets.shared.explorer import Explorer
 from hdm_widgets.widgets.shared.part import Part
 
@@ -29,7 +31,7 @@ __all__ = ["HDMTraits"]
 _LAYERS = ("picture", "edges", "map", "truth", "prediction")
 
 
-class HDMTraits(BrushTraits, FillPanelTraits, Explorer, Part):
+class HDMTraits(BrushTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTraits, Explorer, Part):
     """Base of the HDM explorer, which documents what its traits are."""
 
     circle_size = traitlets.Int().tag(sync=True)

@@ -2,10 +2,9 @@
 import { ColorBar } from "../hdm/color_bar";
 import { DiscControls, LayerControls, LookControls, ShowControls } from "../hdm/controls";
 import { Inspector } from "../hdm/inspector";
+import { OneMap, withoutDisc } from "../hdm/one_map";
 import { Progress } from "../hdm/progress";
 import { QuestionRow } from "../hdm/question";
-import { Stage } from "../hdm/stage";
-import { told } from "../hdm/texts";
 import { Keys } from "../hdm/tools";
 import type { ViewState } from "../hdm/view_state";
 import { count } from "../shared/format";
@@ -58,33 +57,6 @@ export function Comparison({ state }: { state: ComparisonState }) {
       )}
     </section>
   );
-}
-
-interface MapProps {
-  name: string;
-  note: string;
-  view: ViewState;
-  helpId: string;
-}
-
-function OneMap({ name, note, view, helpId }: MapProps) {
-  return (
-    <figure class="hdm-one">
-      <figcaption>
-        <b title={name}>{name}</b> <span class="hdm-note">{note}</span>
-      </figcaption>
-      <Stage view={view} helpId={helpId} name={name} />
-    </figure>
-  );
-}
-
-/** What a model gives without a disc. */
-function withoutDisc(view: ViewState): string {
-  const map = view.map.value;
-  const { fromPrediction, ...about } = view.python.traits._about.value;
-  if (!map) return "waits";
-  if (fromPrediction || map.stale) return "";
-  return `without a disc ${told(map.baseline, { ...about, fromPrediction })}`;
 }
 
 /** In place of the controls of a scan, where there is nothing to scan with. */

@@ -44,7 +44,7 @@ export function Controls({ view, helpId }: Props & { helpId: string }) {
   );
 }
 
-/** What a scan is made with; with a button that compares fills. */
+/** What a scan is made with; with buttons that compare it with others. */
 export function DiscControls({ view, comparison = false }: Props & { comparison?: boolean }) {
   const { gone, traits, set } = view.python;
   const { height, width } = traits._about.value;
@@ -76,9 +76,10 @@ export function DiscControls({ view, comparison = false }: Props & { comparison?
         onCommit={(value) => set("offset", value)}
       />
       <ChannelChoice view={view} />
-      <FillChoice view={view} comparison={comparison} />
+      <FillChoice view={view} />
       <ShapeChoice view={view} />
       <Cost view={view} />
+      {comparison && <Comparisons view={view} />}
     </div>
   );
 }
@@ -233,13 +234,13 @@ function ChannelChoice({ view }: { view: ViewState }) {
   );
 }
 
-function FillChoice({ view, comparison }: Props & { comparison: boolean }) {
-  const { gone, traits, set, request } = view.python;
+function FillChoice({ view }: Props) {
+  const { gone, traits, set } = view.python;
   const fills = traits._fills.value;
   const id = useId();
   if (fills.length < 2) return null;
   return (
-    <div class="hdm-row hdm-fill">
+    <div class="hdm-row">
       <label for={id}>Fill</label>
       <select
         id={id}
@@ -254,15 +255,51 @@ function FillChoice({ view, comparison }: Props & { comparison: boolean }) {
           </option>
         ))}
       </select>
-      {comparison && (
+    </div>
+  );
+}
+
+/** What opens a panel below the map. */
+function Comparisons({ view }: Props) {
+  const { gone, traits, request } = view.python;
+  const disabled = gone.value !== "" || !view.map.value;
+  const running = traits.status.value === "running";
+  const models = traits._other_models.value;
+  const fills = traits._fills.value.length > 1;
+  if (!fills && !models.length && !traits._several_objects.value) return null;
+  return (
+    <div class="hdm-comparisons">
+      {fills && (
         <button
           type="button"
           class="hdm-button"
           title="Does the map depend on what the disc shows?"
-          disabled={gone.value !== "" || !view.map.value || traits._fill_panel.value.status === "running"}
+          disabled={disabled || traits._fill_panel.value.status === "running"}
           onClick={() => request("compare_fills")}
         >
           Compare fills
+        </button>
+      )}
+      {models.length > 0 && (
+        <button
+          type="button"
+          class="hdm-button"
+          title={`The same scan with ${models.join(", ")}`}
+          disabled={disabled || running || traits._model_panel.value.status === "running"}
+          onClick={() => request("compare_models")}
+        >
+          Compare models
+        </button>
+      )}
+      {traits._several_objects.value && (
+        <button
+          type="button"
+          class="hdm-button"
+          title="How much does covering one object change the mask on another?"
+          disabled={disabled || running}
+          onClick={() => request("compare_objects")}
+        >
+          Objects on objects
         </button>
       )}
     </div>

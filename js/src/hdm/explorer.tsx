@@ -2,6 +2,8 @@ import { useId } from "../shared/unique";
 import { Controls } from "./controls";
 import { DiscDrawnNotice, FillPanel } from "./fill_panel";
 import { Inspector } from "./inspector";
+import { ModelPanel } from "./model_panel";
+import { ObjectPanel } from "./object_panel";
 import { Progress } from "./progress";
 import { ProposedMeasure, QuestionRow } from "./question";
 import { Stage } from "./stage";
@@ -21,6 +23,8 @@ export function Explorer({ view }: { view: ViewState }) {
       </div>
       <Progress view={view} fixed={view.python.oneScan} />
       <FillPanel view={view} />
+      <ModelPanel view={view} />
+      <ObjectPanel view={view} />
       <Summary view={view} />
       <Inspector view={view} />
     </section>

@@ -3,7 +3,7 @@ import { useSignalEffect } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { putPixels } from "../shared/canvas";
 import { number } from "../shared/codec";
-import { count, duration, score } from "../shared/format";
+import { score } from "../shared/format";
 import {
   canvasSize,
   changes,
@@ -15,7 +15,7 @@ import {
   topmostCells,
 } from "../shared/paint";
 import { usePng } from "../shared/png";
-import { useId } from "../shared/unique";
+import { Below } from "./below";
 import type { MapMessage, FillPanel as Message } from "./python_state";
 import { shownMap, type ViewState } from "./view_state";
 
@@ -49,58 +49,19 @@ export function DiscDrawnNotice({ view }: Props) {
 }
 
 export function FillPanel({ view }: Props) {
-  const { traits, request } = view.python;
-  const panel = traits._fill_panel.value;
-  const heading = useId();
-  if (!panel.status) return null;
+  const panel = view.python.traits._fill_panel.value;
+  const done = panel.status === "done" ? (panel as Message) : null;
   return (
-    <section class="hdm-fills" aria-labelledby={heading}>
-      <header>
-        <h4 id={heading}>Do other fills agree?</h4>
-        <p class="hdm-note">
-          {panel.status === "done" &&
-            `Rank correlation with ${labelOf(view, reference(view, panel as Message))}, 95 % interval`}
-        </p>
-        <button type="button" class="hdm-button" onClick={() => request("hide_fills")}>
-          Close
-        </button>
-      </header>
-      {panel.status === "running" && <Running view={view} panel={panel} />}
-      {panel.status === "cancelled" && <p class="hdm-note">Cancelled; nothing was compared.</p>}
-      {panel.status === "error" && (
-        <div class="hdm-error" role="alert">
-          <b>The comparison stopped</b>
-          <p>{panel.error}</p>
-        </div>
-      )}
-      {panel.status === "done" && <Found view={view} panel={panel as Message} />}
-    </section>
-  );
-}
-
-function Running({ view, panel }: Props & { panel: Partial<Message> }) {
-  const { done = 0, total = 0, secondsLeft = null } = panel;
-  const fraction = total ? done / total : 0;
-  return (
-    <div class="hdm-running">
-      <span role="status">
-        {total ? `Comparing fills · ${count(done)} of ${count(total)} discs` : "Starting"}
-      </span>
-      <div
-        class="hdm-progress"
-        role="progressbar"
-        aria-label="Comparison of fills"
-        aria-valuemin={0}
-        aria-valuemax={100}
-        aria-valuenow={Math.round(100 * fraction)}
-      >
-        <i style={{ width: `${100 * fraction}%` }} />
-      </div>
-      {secondsLeft !== null && <span class="hdm-left">{duration(number(secondsLeft))} left</span>}
-      <button type="button" class="hdm-button" onClick={() => view.python.request("cancel_fills")}>
-        Cancel
-      </button>
-    </div>
+    <Below
+      view={view}
+      kind="fills"
+      panel={panel}
+      heading="Do other fills agree?"
+      note={done && `Rank correlation with ${labelOf(view, reference(view, done))}, 95 % interval`}
+      working="Comparing fills"
+    >
+      {done && <Found view={view} panel={done} />}
+    </Below>
   );
 }
 

@@ -73,13 +73,17 @@ export interface MapMessage {
   secondsLeft: number | null;
 }
 
-/** The comparison of fills, while its panel is open. */
-export interface FillPanel {
+/** What is compared in a panel that is open. */
+export interface PanelMessage {
   status: "running" | "done" | "cancelled" | "error";
   error: string;
   done: number;
   total: number;
   secondsLeft: number | null;
+}
+
+/** The comparison of fills. */
+export interface FillPanel extends PanelMessage {
   fills: { fill: string; map: MapMessage }[];
   /** Two fills, their rank correlation, and its interval. */
   agreement: [string, string, WireNumber, WireNumber, WireNumber][];
@@ -89,6 +93,30 @@ export interface FillPanel {
   significant: DataView;
   count: number;
   of: number;
+}
+
+/** The comparison of models. */
+export interface ModelPanel extends PanelMessage {
+  /** The explorer's own first. */
+  models: { name: string; map: MapMessage; prediction: DataView }[];
+  /** Of differences. */
+  colors: DataView;
+  text: string;
+}
+
+/** How much covering one object changes the mask on another. */
+export interface ObjectPanel extends PanelMessage {
+  /** What the objects are of, as the trait `explain_by` has it: those that are covered, and those that change. */
+  by: string;
+  on: string;
+  /** Fraction of a changed object that flips, at most: (covered, changed). NaN where no disc covers the object. */
+  values: ArrayMessage;
+  /** The disc that does it: (covered, changed, 2); -1 where there is none. */
+  cells: ArrayMessage;
+  /** A pixel (row, col) of each object. */
+  covered: [number, number][];
+  changed: [number, number][];
+  text: string;
 }
 
 export interface Inspection {
@@ -186,14 +214,22 @@ export interface Traits {
   /** Empty where there is none. */
   _proposal: Proposal | Record<string, never>;
   _scanned: Settings | Record<string, never>;
+  /** Of the panels below the map; empty while one is closed. */
   _fill_panel: Partial<FillPanel>;
+  _model_panel: Partial<ModelPanel>;
+  _object_panel: Partial<ObjectPanel>;
+  /** Names of the models that the explorer's may be compared with. */
+  _other_models: string[];
+  /** Whether there are two objects or more. */
+  _several_objects: boolean;
   /** That the model draws the disc itself, and the fill to try; empty where it does not. */
   _disc_drawn: { finding?: string; fill?: string | null };
   /** Whether the comparison of fills is of what the map shows. */
   _has_significance: boolean;
 }
 
-type Request = "run" | "cancel" | "compare_fills" | "cancel_fills" | "hide_fills";
+type Compared = "fills" | "models" | "objects";
+type Request = "run" | "cancel" | `${"compare" | "cancel" | "hide"}_${Compared}`;
 
 const NAMES = [
   "circle_size",
@@ -231,12 +267,16 @@ const NAMES = [
   "_proposal",
   "_scanned",
   "_fill_panel",
+  "_model_panel",
+  "_object_panel",
+  "_other_models",
+  "_several_objects",
   "_disc_drawn",
   "_has_significance",
 ] as const;
 
 export interface PythonState<T extends Traits = Traits> extends Omit<Python<T>, "ask"> {
-  /** Ask Python to start or stop the scan, or a comparison of fills. */
+  /** Ask Python to start or stop the scan, or a comparison. */
   request(request: Request): void;
   /** Why the last request failed, empty otherwise. */
   failure: Signal<string>;

@@ -1,11 +1,8 @@
 // What the scan is asked: compared with what, in which measure. Python answers from the masks that it has.
 import { count } from "../shared/format";
 import { useId } from "../shared/unique";
+import { explainedText } from "./texts";
 import type { ViewState } from "./view_state";
-
-const EXPLAINED: Record<string, string> = { truth: "the truth", prediction: "the prediction" };
-/** Annotators go by their names. */
-const explainedText = (name: string): string => EXPLAINED[name] ?? name;
 
 export function QuestionRow({ view }: { view: ViewState }) {
   const { gone, traits, set } = view.python;
@@ -35,7 +32,7 @@ export function QuestionRow({ view }: { view: ViewState }) {
       ) : (
         explained === "prediction" && (
           <p>
-            <span>Explain</span> {EXPLAINED.prediction}
+            <span>Explain</span> {explainedText("prediction")}
           </p>
         )
       )}
@@ -55,6 +52,15 @@ export function QuestionRow({ view }: { view: ViewState }) {
       )}
     </div>
   );
+}
+
+/** The next measure on offer, after the last the first; null where there is no other. */
+export function nextMeasure({ python: { traits } }: ViewState): string | null {
+  const explained = traits.explain_by.value;
+  const asScanned = explained === traits._explained_by.value[0] && traits.object.value === null;
+  const names = traits._measures.value.filter(([, , only]) => !only || asScanned).map(([name]) => name);
+  const next = names[(names.indexOf(traits.measure.value) + 1) % names.length];
+  return next === undefined || next === traits.measure.value ? null : next;
 }
 
 /** The one object that is explained, and the way back to all. */

@@ -85,3 +85,15 @@ export function objectAt(
 }
 
 export const countPixels = (mask: Uint8Array): number => mask.reduce((sum, one) => sum + one, 0);
+
+/** The center of a region's pixels. */
+export function middle(mask: Uint8Array, { width }: Size): Point {
+  let [x, y, pixels] = [0, 0, 0];
+  mask.forEach((one, pixel) => {
+    if (!one) return;
+    x += pixel % width;
+    y += Math.floor(pixel / width);
+    pixels++;
+  });
+  return { x: x / pixels + 0.5, y: y / pixels + 0.5 };
+}

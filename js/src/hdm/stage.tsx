@@ -8,6 +8,8 @@ import { type Cell, cellAt, center, cols, neighbor, radius, rows, sameCell } fro
 import { canvasSize, changes, colorize, emphasis, paintingOrder, topmostCells } from "../shared/paint";
 import { usePng } from "../shared/png";
 import { ChanceHatching, Hatching } from "./hatching";
+import { Outline } from "./outline";
+import { nextMeasure } from "./question";
 import type { Point } from "./region";
 import type { Tool } from "./stage_tools";
 import { emptyText } from "./summary";
@@ -94,6 +96,7 @@ export function Stage({ view, helpId, name = "" }: Props) {
     const step = STEPS[event.key];
     const here = view.cursor.value ?? traits.cell.value;
     const chosen = TOOL_KEYS[event.key.toLowerCase()];
+    const measure = nextMeasure(view);
     if (step) {
       const grid = view.grid.value;
       const middle: Cell = [Math.floor(rows(grid) / 2), Math.floor(cols(grid) / 2)];
@@ -108,6 +111,8 @@ export function Stage({ view, helpId, name = "" }: Props) {
       return;
     } else if (chosen && tools.available.value) {
       if (chosen !== "object" || tools.objects.value) tools.tool.value = chosen;
+    } else if (event.key.toLowerCase() === "m" && measure && !view.python.gone.value) {
+      view.python.set("measure", measure);
     } else if (tool === "brush" && (event.key === "[" || event.key === "]")) {
       tools.brushSize.value = Math.max(1, tools.brushSize.value + (event.key === "]" ? 2 : -2));
     } else {
@@ -175,13 +180,16 @@ export function Stage({ view, helpId, name = "" }: Props) {
 
 /** The object that is explained, or would be by a click, and the brushed region with its brush. */
 function ChosenLayer({ view }: { view: ViewState }) {
-  const { tool, pointer, object, objectUnder, region, brushSize } = view.tools;
+  const { tool, pointer, object, objectUnder, outlines, region, brushSize } = view.tools;
   const here = pointer.value;
   const under = tool.value === "object" && here ? objectUnder(here) : null;
   return (
     <>
       {object.value && <Outline path={object.value.path} kind="object" />}
       {under && under.path !== object.value?.path && <Outline path={under.path} kind="object hdm-faint" />}
+      {outlines.value.map(({ path, kind }) => (
+        <Outline key={kind} path={path} kind={`object hdm-${kind}`} />
+      ))}
       {region.value && <Outline path={region.value.path} kind="region" />}
       {tool.value === "brush" && here && (
         <circle class="hdm-region hdm-faint" cx={here.x} cy={here.y} r={brushSize.value / 2} />
@@ -265,15 +273,6 @@ function MapLayer({ view, on }: { view: ViewState; on: boolean }) {
       role="img"
       aria-label="Distances"
     />
-  );
-}
-
-function Outline({ path, kind }: { path: string; kind: string }) {
-  return (
-    <>
-      <path class="hdm-halo" d={path} />
-      <path class={`hdm-${kind}`} d={path} />
-    </>
   );
 }
 

@@ -3,7 +3,7 @@ import { computed, effect, type ReadonlySignal, type Signal, signal } from "@pre
 import { floats, number } from "../shared/codec";
 import { type Cell, center, type Grid, outline, radius } from "../shared/geometry";
 import type { Influence, PythonState } from "./python_state";
-import { brushed, countPixels, fromRuns, objectAt, type Point, toRuns } from "./region";
+import { brushed, countPixels, fromRuns, middle, objectAt, type Point, toRuns } from "./region";
 
 export type Tool = "pin" | "brush" | "object";
 
@@ -18,6 +18,13 @@ export interface Shape {
 export interface FoundObject extends Shape {
   /** What it is an object of, as the trait `explain_by` has it. */
   of: string;
+}
+
+/** An object that something else on the screen points at, by one of its pixels. */
+export interface Highlighted {
+  of: string;
+  pixel: [row: number, col: number];
+  kind: "covered" | "changed";
 }
 
 export interface StageTools {
@@ -45,6 +52,11 @@ export interface StageTools {
   object: ReadonlySignal<FoundObject | null>;
   /** The object under the pointer, of what is explained rather than of the other mask. */
   objectUnder(point: Point): FoundObject | null;
+  /** Outline and middle of the objects that have these pixels. */
+  objectsAt(of: string, pixels: [row: number, col: number][]): (Point & { path: string })[];
+  highlighted: Signal<Highlighted[]>;
+  /** Their outlines. */
+  outlines: ReadonlySignal<{ path: string; kind: Highlighted["kind"] }[]>;
   /** Explain the object at a point, or all again; false if there is none. */
   choose(point: Point | null): boolean;
   dispose(): void;
@@ -105,7 +117,21 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
     // Of one object, a page without Python has no values.
     return kept.value && !python.oneScan && !named?.[2];
   });
+  const highlighted = signal<Highlighted[]>([]);
+  const outlines = computed(() =>
+    highlighted.value.map(({ of, pixel, kind }) => ({
+      path: find(of, pixel[0], pixel[1])?.path ?? "",
+      kind,
+    })),
+  );
   const tools: StageTools = {
+    objectsAt: (of, pixels) =>
+      pixels.flatMap(([row, col]) => {
+        const found = find(of, row, col);
+        return found ? [{ path: found.path, ...middle(found.mask, traits._about.value) }] : [];
+      }),
+    highlighted,
+    outlines,
     tool,
     kept,
     available,

@@ -16,6 +16,10 @@ interface Texts {
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
+const EXPLAINED: Record<string, string> = { truth: "the truth", prediction: "the prediction" };
+/** What may be explained, in words: annotators go by their names. */
+export const explainedText = (name: string): string => EXPLAINED[name] ?? name;
+
 /** What masks are compared with, in words. */
 export const comparedWith = ({ comparedWith, ofObject }: About): string => {
   if (ofObject) return "object";

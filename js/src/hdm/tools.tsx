@@ -1,5 +1,6 @@
 // The tools of the stage, and the keys that do the same.
 import { Choice } from "../shared/choice";
+import { nextMeasure } from "./question";
 import type { Tool } from "./stage_tools";
 import type { ViewState } from "./view_state";
 
@@ -77,6 +78,12 @@ export function Keys({ view, id }: { view: ViewState; id: string }) {
         <>
           {" "}
           · <kbd>O</kbd> object
+        </>
+      )}
+      {!view.python.gone.value && nextMeasure(view) && (
+        <>
+          {" "}
+          · <kbd>M</kbd> next measure
         </>
       )}
       {tool.value === "brush" && (
