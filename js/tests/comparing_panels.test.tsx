@@ -196,8 +196,8 @@ describe("objects on objects", () => {
     expect(texts(el, ".hdm-matrix tr")).toEqual(["1", "125", "2–"]);
     const found = el.querySelector(".hdm-matrix button");
     expect(found?.getAttribute("aria-label")).toBe("A disc on object 1 flips 25 % of object 1");
-    expect(texts(el, ".hdm-number")).toEqual(["1", "2", "1"]);
-    const places = [...el.querySelectorAll<HTMLElement>(".hdm-number")].map(({ style }) => [
+    expect(texts(el, ".hdm-object-number")).toEqual(["1", "2", "1"]);
+    const places = [...el.querySelectorAll<HTMLElement>(".hdm-object-number")].map(({ style }) => [
       style.left,
       style.top,
     ]);

@@ -116,9 +116,9 @@ function Matrix({ view, panel }: Props & { panel: Message }) {
           </tbody>
         </table>
         <p class="hdm-note">
-          <i class="hdm-swatch hdm-covered" /> row: an object of {explainedText(panel.by)}, covered
+          <i class="hdm-object-swatch hdm-covered" /> row: an object of {explainedText(panel.by)}, covered
           <br />
-          <i class="hdm-swatch hdm-changed" /> column: one of {explainedText(panel.on)}, changed
+          <i class="hdm-object-swatch hdm-changed" /> column: one of {explainedText(panel.on)}, changed
         </p>
       </div>
       <div class="hdm-verdict">
@@ -159,7 +159,7 @@ function Numbered({ view, panel }: Props & { panel: Message }) {
         objects.map(({ x, y }, index) => (
           <b
             key={`${kind} ${x} ${y}`}
-            class={`hdm-number hdm-${kind} hdm-of-${of === "prediction" ? "prediction" : "truth"}`}
+            class={`hdm-object-number hdm-${kind} hdm-of-${of === "prediction" ? "prediction" : "truth"}`}
             style={{ left: `${(100 * x) / width}%`, top: `${(100 * y) / height}%` }}
           >
             {index + 1}

@@ -1,0 +1,28 @@
+// Styles of both explorers hold on the whole page: what one says of a class must not reach the other.
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { expect, test } from "vitest";
+
+/** A stylesheet with all that it imports, but for what both explorers share. */
+function styles(path: string): string {
+  const text = readFileSync(path, "utf8");
+  const imported = [...text.matchAll(/@import "(.+?)";/g)].map(([, other]) => join(dirname(path), other));
+  return [text, ...imported.filter((one) => !one.endsWith("base.css")).map(styles)].join("\n");
+}
+
+/** Classes that have rules wherever they stand: no class before them says in which explorer. */
+function everywhere(css: string): Set<string> {
+  const plain = css.replace(/\/\*[\s\S]*?\*\//g, "");
+  const selectors = [...plain.matchAll(/([^{}]+)\{/g)].flatMap(([, list]) => list.split(/,(?![^(]*\))/));
+  return new Set(
+    selectors.flatMap((one) => /^\s*\.(hdm-[\w-]+)(?:[.:][^\s>+~]*)?\s*$/.exec(one)?.slice(1, 2) ?? []),
+  );
+}
+
+const hdm = everywhere(styles("src/hdm_explorer.css"));
+const latent = everywhere(styles("src/latent_explorer.css"));
+
+test("no class is styled by both explorers", () => {
+  expect(hdm.has("hdm-picture") && latent.has("hdm-swatch")).toBe(true);
+  expect([...hdm].filter((name) => latent.has(name))).toEqual([]);
+});
