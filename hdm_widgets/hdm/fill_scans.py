@@ -96,15 +96,16 @@ def compare_fills(
     The cost is that of `len(fills) + repeats` scans, nine by default.
 
     **What is repeated.** A fill may act like an object wherever it is, without being drawn itself. So the repeats have
-    the fill that changes least by itself: of those whose discs are not drawn as segment, the one whose own map would
-    have the lowest noise floor if it were all chance; of equals, noise, new for each repeat.
+    the fill that changes least by itself: of those whose discs are not mostly drawn as segment, the one whose own map
+    would have the lowest noise floor if it were all chance; of equals, noise, new for each repeat.
 
     **What counts as chance.** In the repeats nothing is the same but the discs' places, up to half an offset, and a
     model to which no place means anything changes its mask in each of them independently. The noise floor is the
     largest change to one side, common to all scans, that such a model would show; see `FillComparison.noise_floor`. A
-    disc is significant if every repeat, and every fill but those whose discs are drawn as segment themselves, changes
-    the distance to the same side by more. Of the significant discs, 5 % are expected to be chance; on a model that
-    ignores its input, or whose answer has nothing to do with the place of a disc, there is mostly none at all.
+    disc is significant if every repeat, and every fill whose disc is not drawn as segment itself there, changes the
+    distance to the same side by more. At least two fills have to; one whose discs are drawn in more than half of the
+    cells is left out of all. Of the significant discs, 5 % are expected to be chance; on a model that ignores its
+    input, or whose answer has nothing to do with the place of a disc, there is mostly none at all.
 
     **Limits.** Discs of a moved grid cover mostly the same pixels, and with a fill other than noise they show mostly
     the same there: such a repeat says that a change does not hang on a few pixels, and no more.
