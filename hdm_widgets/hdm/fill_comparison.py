@@ -138,7 +138,7 @@ class FillComparison:
             each = "; ".join(f"{fill} {note}" for fill, note in notes.items())
             said.append(f"Where the disc itself is drawn as segment, it says nothing of the place: {each}")
         few = int(np.count_nonzero(self._with_too_few))
-        if few:
+        if 0 < few < np.count_nonzero(self.compared):
             said.append(f"In {few:,} cells fewer than two fills can be used, so that nothing is known of them")
         known = {
             pair: each
@@ -190,12 +190,13 @@ class FillComparison:
     @property
     def _with_too_few(self) -> NDArray[np.bool_]:
         """Cells (rows, cols) in which too few fills are used."""
-        return self.compared & (np.sum(list(self.used.values()), axis=0) < _FEWEST_FILLS)
+        used: NDArray[np.intp] = np.sum(list(self.used.values()), axis=0)
+        return self.compared & (used < _FEWEST_FILLS)
 
     def _why_none(self, floor: str) -> str:
         """Why no disc matters, and what to try."""
         name = next(iter(self.results.values())).settings.name
-        if self._with_too_few.sum() == self.compared.sum():
+        if (self._with_too_few == self.compared).all():
             return (
                 ": of fewer than two fills the disc itself is not drawn as segment, and one alone is no evidence; "
                 "other fills, such as numbers, may tell more"

@@ -18,7 +18,7 @@ from hdm_widgets._validation import image_size, is_whole
 from hdm_widgets.hdm.cache import ScanCache
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_comparison import FillComparison, choose_repeated_fill
-from hdm_widgets.hdm.grid import Grid, ShiftedGrid
+from hdm_widgets.hdm.grid import Grid, ShiftedGrid, usual_discs
 from hdm_widgets.hdm.inpainting import InpaintedOcclusion
 from hdm_widgets.hdm.occlusion import Fill, Occlusion, check_fill
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
@@ -35,9 +35,9 @@ _FILLS: tuple[Fill, ...] = ("minimum", "mean", "blur", "noise", "inpainted")
 def compare_fills(
     model: Model,
     image: Tensor | NDArray[Any],
-    segment: Tensor | NDArray[Any] | None,
-    circle_size: int,
-    offset: int,
+    segment: Tensor | NDArray[Any] | None = None,
+    circle_size: int | None = None,
+    offset: int | None = None,
     device: torch.device | str | None = None,
     *,
     fills: Sequence[Fill] = _FILLS,
@@ -58,10 +58,11 @@ def compare_fills(
         See `Segmenter` for what a model may take and return.
     image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W)
         As for `HausdorffDistanceMasks.explain`.
-    segment : torch.Tensor or numpy.ndarray (H, W), or None
-        The ground truth; None: the model's own mask for the image without a disc.
-    circle_size, offset : int
-        As for `HausdorffDistanceMasks.generate_masks`.
+    segment : torch.Tensor or numpy.ndarray (H, W), optional
+        The ground truth; without it, the model's own mask for the image without a disc.
+    circle_size, offset : int, optional
+        As for `HausdorffDistanceMasks.generate_masks`; by default, as in `HDMExplorer`, about a tenth and a thirtieth
+        of the shorter side.
     device : torch.device or str, optional
         Where to run; the model's own device by default.
     fills : sequence
@@ -133,7 +134,10 @@ def compare_fills(
     segmenter = Segmenter.wrap(model, device=device, **own)
     height, width = image_size(image, preprocess=segmenter.preprocess is not None, mask=segment)
     explainer = HausdorffDistanceMasks(width, height)
-    explainer.generate_masks(circle_size, offset, normalize)
+    size, step = usual_discs(height, width)
+    explainer.generate_masks(
+        size if circle_size is None else circle_size, step if offset is None else offset, normalize
+    )
     prepared = prepare_fills(explainer, segmenter, image, segment, channel, fills=fills, repeats=repeats, **kept)
     prepared.warn()
     return prepared.run(progress)

@@ -129,6 +129,16 @@ def test_a_fill_that_acts_anywhere_does_not_hide_the_cue():
     assert not comparison.significant[left == CUE.sum()].any()
 
 
+def test_without_a_truth_and_a_grid_it_explains_the_prediction_on_the_explorers_grid():
+    comparison = hdm.compare_fills(sees_a_cue, IMAGE, fills=("mean", "minimum"), repeats=2, progress=False)
+    explicit = compare(sees_a_cue, segment=None, circle_size=2, offset=1, fills=("mean", "minimum"), repeats=2)
+    result = comparison.results["mean"]
+    assert result.settings.of_prediction
+    assert (result.circle_size, result.offset) == (2, 1)
+    np.testing.assert_array_equal(result.values, explicit.results["mean"].values)
+    np.testing.assert_array_equal(comparison.significant, explicit.significant)
+
+
 def test_of_fills_that_change_as_little_noise_is_repeated():
     assert compare(sees_a_cue).repeated_fill == "noise"
     assert compare(sees_a_cue, fills=("blur", 0.2)).repeated_fill in ("blur", "0.2")
@@ -259,7 +269,7 @@ def test_a_fill_that_is_drawn_itself_is_left_out():
     assert ": each of the 4 fills used changes the Hausdorff distance to the same side. Of 5 fills, 4 were used. " in (
         comparison.text
     )
-    assert f". minimum is left out: the disc itself is drawn as segment in {drawn} of 192 cells. " in comparison.text
+    assert f": minimum left out: drawn in {drawn} of 192 cells. " in comparison.text
     assert "minimum" not in comparison.text.split("agree least")[1]
 
 
@@ -277,9 +287,7 @@ def test_of_a_fill_that_is_drawn_in_some_cells_these_are_left_out(fills):
     assert comparison.left_out == ()
     np.testing.assert_array_equal(comparison.used["minimum"], ~drawn.cells)
     assert comparison.used["mean"].all()
-    assert f". minimum is left out where the disc itself is drawn as segment in {drawn.count} of 192 cells" in (
-        comparison.text
-    )
+    assert f": minimum left out in {drawn.count} of 192 cells, where it is drawn" in (comparison.text)
     left = cells_on_the_cue(comparison.results["mean"].grid)
     assert comparison.significant[left == 0].all()
     assert not comparison.significant[drawn.cells].any()
@@ -297,7 +305,7 @@ def test_of_one_fill_alone_nothing_is_said_to_matter():
     assert not comparison.significant.any()
     assert comparison.text.startswith(
         "0 of 192 discs matter beyond chance: of fewer than two fills the disc itself is not drawn as segment, and one "
-        "alone is no evidence; other fills, such as numbers, may tell more. Of 2 fills, 1 was used. minimum is left out"
+        "alone is no evidence; other fills, such as numbers, may tell more. Of 2 fills, 1 was used. "
     )
     assert "agree least" not in comparison.text
 
