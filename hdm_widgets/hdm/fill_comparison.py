@@ -242,7 +242,7 @@ class FillComparison:
     def _panels(self) -> list[Panel]:
         results = list(self.results.values())
         values = np.stack([result.values for result in results])
-        limits = finite_limits(values)
+        limits = finite_limits(values, around_zero=results[0].settings.info.signed)
         first = next(iter(self.results))
         panels = []
         for fill, result in self.results.items():
