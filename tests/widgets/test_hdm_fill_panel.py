@@ -49,7 +49,8 @@ def assert_found(explorer, wanted):
         [*pair, one.value, one.low, one.high] for pair, one in wanted.agreement.items() if not np.isnan(one.value)
     ]
     np.testing.assert_array_equal(unpacked(panel["significant"], *wanted.significant.shape), wanted.significant)
-    assert (panel["text"], panel["noiseFloor"]) == (wanted.text, wanted.noise_floor)
+    assert [one["note"] for one in panel["fills"]] == [wanted.left_out_notes.get(fill, "") for fill in wanted.results]
+    assert (panel["text"], panel["noiseFloor"]) == (wanted.finding, wanted.noise_floor)
     assert (panel["count"], panel["of"]) == (wanted.significant.sum(), 36)
 
 
@@ -285,6 +286,9 @@ def test_after_a_comparison_only_fills_that_are_not_drawn_are_proposed(make):
     explorer.compare_fills()
     assert explorer.wait(SECONDS)
     results = explorer.fill_comparison.results
+    notes = {one["fill"]: one["note"] for one in OnScreen(explorer)["_fill_panel"]["fills"]}
+    assert notes["mean"].startswith("left out: drawn in ")
+    assert notes["noise"] == ""
     assert [fill for fill, one in results.items() if not one.disc_drawn][-1] == "noise"
     assert results["mean"].disc_drawn
     wanted = next(fill for fill in ("inpainted", "blur", "noise") if not results[fill].disc_drawn)
