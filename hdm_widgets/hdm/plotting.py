@@ -212,8 +212,9 @@ def draw(ax: Axes, panel: Panel, *, vectors: bool = True) -> None:
             outlines = _shapes(ax, panel, beyond, "significant")
             outlines.set(facecolor="none", edgecolor="#111111", linewidth=0.8, zorder=3)
             ax.add_collection(outlines, autolim=False)
-        # On one line: a second one is cut off in a figure of the default size.
-        note = "; hatched: not distinguishable from chance"
+        # Without a layout engine, a second line is cut off in a figure of the default size.
+        note = "; " if ax.figure.get_layout_engine() is None else "\n"
+        note += "hatched: not distinguishable from chance"
     same = f": {low:.{panel.settings.decimals}f} everywhere" if low == high else ""
     ax.set_title(panel.title + same, fontsize="medium")
     ax.set_xlabel(f"column ({unit}){note}")
@@ -260,7 +261,7 @@ def draw_all(panels: Sequence[Panel], figure: Figure | None = None, *, heading: 
 
         figure = pyplot.figure(figsize=_size(panels), layout="constrained")
     if heading:
-        figure.suptitle(textwrap.fill(heading, 50 * cols), fontsize="medium")
+        figure.suptitle(textwrap.fill(heading, max(20, int(11 * figure.get_figwidth()))), fontsize="medium")
     axes = figure.subplots(rows, cols, squeeze=False).ravel()
     for ax, panel in zip(axes, panels, strict=False):
         draw(ax, panel, vectors=vectors)

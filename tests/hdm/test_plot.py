@@ -134,10 +134,13 @@ def test_significant_discs_have_outlines_on_top_of_the_hatching(shape, spacing):
     np.testing.assert_allclose(centers, wanted)
 
 
-def test_what_hatching_means_is_inside_a_figure_of_the_default_size():
+@pytest.mark.parametrize(
+    ("size", "layout", "maps"), [(None, None, 1), (None, "constrained", 1), ((9, 4), "constrained", 3)]
+)
+def test_what_hatching_means_is_inside_the_figure(size, layout, maps):
     result = scan()
-    figure = Figure()
-    ax = figure.subplots()
+    figure = Figure(figsize=size, layout=layout)
+    ax = figure.subplots(1, maps, squeeze=False)[0, -1]
     result.plot(ax, significant=np.zeros(result.grid.shape, bool))
     FigureCanvasAgg(figure).draw()
     box = ax.xaxis.label.get_window_extent()
