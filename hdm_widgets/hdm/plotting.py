@@ -208,7 +208,7 @@ def draw(ax: Axes, panel: Panel, *, vectors: bool = True) -> None:
         hatched.set(edgecolor="#777777", linewidth=0)
         # Hatching of discs beside them lies on the significant ones where they overlap: these have outlines.
         beyond = np.argwhere(panel.significant & panel.shown)
-        if vectors and len(beyond) <= _MOST_VECTORS:
+        if len(beyond) <= _MOST_VECTORS:
             outlines = _shapes(ax, panel, beyond, "significant")
             outlines.set(facecolor="none", edgecolor="#111111", linewidth=0.8, zorder=3)
             ax.add_collection(outlines, autolim=False)
