@@ -50,8 +50,14 @@ def changes(values: NDArray[np.float64], baseline: float) -> NDArray[np.float64]
     return difference
 
 
-def least_changes(changed: NDArray[np.float64]) -> NDArray[np.float64]:
+def least_changes(changed: NDArray[np.float64], counted: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
     """The smallest of some changes (n, ...) of one cell, where all are to one side.
+
+    Parameters
+    ----------
+    changed : numpy.ndarray, float64 (n, ...)
+    counted : numpy.ndarray, bool (n, ...), optional
+        Which of them count, at least one of each cell; by default all.
 
     Returns
     -------
@@ -59,7 +65,9 @@ def least_changes(changed: NDArray[np.float64]) -> NDArray[np.float64]:
         With its sign; 0 where not all changes are above 0, or all below. NaN counts as no change.
     """
     known = np.nan_to_num(changed, nan=0.0, posinf=np.inf, neginf=-np.inf)
-    return np.where((known > 0).all(0), known.min(0), np.where((known < 0).all(0), known.max(0), 0.0))
+    every = np.ones(known.shape, np.bool_) if counted is None else counted
+    smallest, largest = known.min(0, initial=np.inf, where=every), known.max(0, initial=-np.inf, where=every)
+    return np.where(smallest > 0, smallest, np.where(largest < 0, largest, 0.0))
 
 
 def noise_floor(least: NDArray[np.float64], repeated: NDArray[np.float64], rate: float = FALSE_DISCOVERY_RATE) -> float:

@@ -78,9 +78,12 @@ def color_table(color_map: str | Colormap) -> NDArray[np.uint8]:
     return (chosen((np.arange(256) + 0.5) / 256)[:, :3] * 255).astype(np.uint8)
 
 
-def finite_limits(values: NDArray[np.float64]) -> tuple[float, float]:
-    """The least and the largest finite value; 0 and 0 where none is finite."""
+def finite_limits(values: NDArray[np.float64], *, around_zero: bool = False) -> tuple[float, float]:
+    """The least and the largest finite value, or as far below 0 as above; 0 and 0 where none is finite."""
     finite = values[np.isfinite(values)]
+    if around_zero:
+        farthest = float(np.abs(finite).max(initial=0.0))
+        return -farthest, farthest
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ FRACTION = 0.3
 _STRIP = 3
 # Of the pixels that the mask has more in one piece with those in the disc, at least this fraction is in the disc.
 _INSIDE = 0.5
+# Fills to try, the one that looks least like an object first.
+_TO_TRY: tuple[FillName, ...] = ("mean", "inpainted", "blur", "noise", "minimum")
 # Fewer cells than this fraction are not worth a notice.
 _NOTICE = 0.01
 
@@ -66,7 +69,7 @@ class DiscDrawn:
         return f"the disc itself is drawn as segment in {self.count:,} of {self.of:,} cells"
 
     def __str__(self) -> str:
-        return f"{self.finding}, so that the map shows where the disc is; try {self.remedy}" if self else ""
+        return f"{self.finding}; in these cells the map shows the disc; try {self.remedy}" if self else ""
 
 
 def disc_as_segment(result: HDMResult) -> NDArray[np.float64]:
@@ -94,9 +97,9 @@ def disc_as_segment(result: HDMResult) -> NDArray[np.float64]:
     return fractions
 
 
-def another_fill(settings: ScanSettings) -> FillName:
-    """The fill to try where discs are drawn as segment."""
-    return "inpainted" if settings.fill == "mean" else "mean"
+def another_fill(settings: ScanSettings, drawn: Collection[str] = ()) -> FillName | None:
+    """The fill to try where discs are drawn as segment; None where all of these are `drawn` too."""
+    return next((fill for fill in _TO_TRY if fill != settings.fill and fill not in drawn), None)
 
 
 def find_drawn_discs(result: HDMResult) -> DiscDrawn:

@@ -28,6 +28,10 @@ __all__ = ["FillComparison", "choose_repeated_fill", "drawn_fills"]
 
 _FORMAT = "hdm-widgets fill comparison 1"
 _ARRAYS = ("spread", "least_change", "significant")
+# A fill whose discs are drawn in more than this fraction of the cells says nothing of the others either.
+_MOSTLY = 0.5
+# What one fill alone shows may be its own doing.
+_FEWEST_FILLS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +49,14 @@ class FillComparison:
     spread : numpy.ndarray, float64 (rows, cols)
         Largest less smallest distance that the fills give a cell; NaN where not all have measured it.
     left_out : tuple of str
-        Fills that say nothing of significance, because their discs are drawn as segment themselves: see
-        `HDMResult.disc_drawn`. Empty if all fills are such.
+        Fills that say nothing of significance, because their discs are drawn as segment themselves in more than half
+        of the cells: see `HDMResult.disc_drawn`. Empty if all fills are such. Of the other fills, single cells may be
+        left out: see `used`.
     repeated_fill : str
         The fill of the repeats: of those that are not left out, the one that changes least by itself.
     least_change : numpy.ndarray, float64 (rows, cols)
-        The smallest difference from the baseline that a cell has in any repeat, or any fill that is not left out, with
-        its sign; 0 where not all are to the same side, or not all have measured it.
+        The smallest difference from the baseline that a cell has in any repeat, or any fill that is used there, with
+        its sign; 0 where not all are to the same side, not all have measured it, or fewer than two fills are used.
     noise_floor : float
         The largest such change that chance explains, in the unit of the distances; 0 where any is significant.
     significant : numpy.ndarray, bool (rows, cols)
@@ -91,12 +96,13 @@ class FillComparison:
         every = [*results.values(), *repeated]
         compared = np.logical_and.reduce([result.measured for result in every])
         changed = np.stack([changes(result.values[compared], result.baseline) for result in every])
-        told = [fill not in left_out for fill in results] + [True] * len(repeated)
+        used = np.stack([each[compared] for each in _used(results).values()])
+        # The scan with the same fill counts as a repeat, in every cell. The choice of that fill makes no alarm
+        # likelier: `least` is of all that it is chosen from.
+        alike = np.array([fill == repeated_fill for fill in results] + [True] * len(repeated))
+        counted = alike[:, None] | np.concatenate([used, np.zeros((len(repeated), used.shape[1]), np.bool_)])
         least = np.zeros(compared.shape)
-        least[compared] = least_changes(changed[told])
-        # The scan with the same fill counts as a repeat. The choice of that fill makes no alarm likelier: `least` is of
-        # all that it is chosen from.
-        alike = [fill == repeated_fill for fill in results] + [True] * len(repeated)
+        least[compared] = np.where(used.sum(0) >= _FEWEST_FILLS, least_changes(changed, counted), 0.0)
         floor = noise_floor(least[compared], changed[alike])
         maps = {fill: result.values for fill, result in results.items()}
         values = np.stack([each[compared] for each in maps.values()])
@@ -114,33 +120,87 @@ class FillComparison:
         return ~np.isnan(self.spread)
 
     @property
+    def used(self) -> dict[str, NDArray[np.bool_]]:
+        """Cells, bool (rows, cols), by fill, in which a fill is asked whether a disc matters.
+
+        Not those in which its disc is drawn as segment itself; none of a fill that is left out.
+        """
+        return _used(self.results)
+
+    @property
     def text(self) -> str:
         """What was found, in words."""
-        first = next(iter(self.results.values()))
+        said = [self.finding]
+        used = [fill for fill in self.results if fill not in self.left_out]
+        if self.left_out:
+            said.append(f"Of {len(self.results)} fills, {len(used)} {'was' if len(used) == 1 else 'were'} used")
+        if notes := self.left_out_notes:
+            each = "; ".join(f"{fill} {note}" for fill, note in notes.items())
+            said.append(f"Where the disc itself is drawn as segment, it says nothing of the place: {each}")
+        few = int(np.count_nonzero(self._with_too_few))
+        if 0 < few < np.count_nonzero(self.compared):
+            said.append(f"In {few:,} cells fewer than two fills can be used, so that nothing is known of them")
+        known = {
+            pair: each
+            for pair, each in self.agreement.items()
+            if not np.isnan(each.value) and not set(pair) & set(self.left_out)
+        }
+        if known:
+            pair = min(known, key=lambda pair: known[pair].value)
+            said.append(f"The fills that agree least are {pair[0]} and {pair[1]}: rank correlation {known[pair]}")
+        return ". ".join(said)
+
+    @property
+    def finding(self) -> str:
+        """How many discs matter beyond chance, and what that means or why there is none, in a sentence."""
+        settings = next(iter(self.results.values())).settings
         count, total = int(np.count_nonzero(self.significant)), int(np.count_nonzero(self.compared))
-        unit = f" {first.settings.unit}" if first.settings.unit else ""
+        unit = f" {settings.unit}" if settings.unit else ""
         said = f"{count:,} of {total:,} discs matter beyond chance"
-        other = "other " if self.left_out else ""
-        digits = first.settings.decimals
-        small = self.noise_floor < 10.0**-digits
-        floor = f"{self.noise_floor:.1g}" if small else f"{self.noise_floor:.{digits}f}"
+        small = self.noise_floor < 10.0**-settings.decimals
+        floor = f"{self.noise_floor:.1g}" if small else f"{self.noise_floor:.{settings.decimals}f}"
         if count:
-            said += f": every {other}fill changes the {first.settings.name} to the same side"
+            said += f": {self._every_fill} changes the {settings.name} to the same side"
             if self.noise_floor:
                 said += f" by more than {floor}{unit}, the most that chance explains"
         elif total:
-            said += self._why_none(f"{floor}{unit}", other)
-        for fill in self.left_out:
-            said += f". {fill} is left out: {self.results[fill].disc_drawn.finding}"
-        known = {pair: each for pair, each in self.agreement.items() if not np.isnan(each.value)}
-        if known:
-            pair = min(known, key=lambda pair: known[pair].value)
-            said += f". The fills that agree least are {pair[0]} and {pair[1]}: rank correlation {known[pair]}"
+            said += self._why_none(f"{floor}{unit}")
         return said
 
-    def _why_none(self, floor: str, other: str) -> str:
+    @property
+    def _every_fill(self) -> str:
+        """What has to change the distance, in words."""
+        if self.left_out:
+            return f"each of the {len(self.results) - len(self.left_out)} fills used"
+        return "every fill"
+
+    @property
+    def left_out_notes(self) -> dict[str, str]:
+        """How far a fill is left out, in words, by fill; of those only that are."""
+        of = f"{np.count_nonzero(self.compared):,} cells"
+        notes = {}
+        for fill, used in self.used.items():
+            drawn = int(np.count_nonzero(self.results[fill].disc_drawn.cells & self.compared))
+            if fill in self.left_out:
+                notes[fill] = f"left out: drawn in {drawn:,} of {of}"
+            elif not used[self.compared].all():
+                notes[fill] = f"left out in {drawn:,} of {of}, where it is drawn"
+        return notes
+
+    @property
+    def _with_too_few(self) -> NDArray[np.bool_]:
+        """Cells (rows, cols) in which too few fills are used."""
+        used: NDArray[np.intp] = np.sum(list(self.used.values()), axis=0)
+        return self.compared & (used < _FEWEST_FILLS)
+
+    def _why_none(self, floor: str) -> str:
         """Why no disc matters, and what to try."""
         name = next(iter(self.results.values())).settings.name
+        if (self._with_too_few == self.compared).all():
+            return (
+                ": of fewer than two fills the disc itself is not drawn as segment, and one alone is no evidence; "
+                "other fills, such as numbers, may tell more"
+            )
         counts = {
             fill: int(np.count_nonzero(changes(result.values[self.compared], result.baseline)))
             for fill, result in self.results.items()
@@ -151,11 +211,11 @@ class FillComparison:
         if self.least_change.any():
             return (
                 f": with {self.repeated_fill} alone, discs anywhere change the {name} by up to {floor}, and what the "
-                f"{other}fills have in common is not more; another measure, or other fills, may tell more"
+                "fills have in common is not more; another measure, or other fills, may tell more"
             )
         fewest = min(counts, key=lambda fill: counts[fill])
         return (
-            f": no disc changes the {name} to the same side with every {other}fill and at every repeat; {fewest} "
+            f": no disc changes the {name} to the same side with {self._every_fill} and at every repeat; {fewest} "
             f"changes it with the fewest discs, {counts[fewest]:,}. Another measure, or other fills, may tell more"
         )
 
@@ -182,7 +242,7 @@ class FillComparison:
     def _panels(self) -> list[Panel]:
         results = list(self.results.values())
         values = np.stack([result.values for result in results])
-        limits = finite_limits(values)
+        limits = finite_limits(values, around_zero=results[0].settings.info.signed)
         first = next(iter(self.results))
         panels = []
         for fill, result in self.results.items():
@@ -250,13 +310,24 @@ class FillComparison:
 
 
 def drawn_fills(results: Mapping[str, HDMResult]) -> tuple[str, ...]:
-    """Fills whose discs are drawn as segment themselves; none if all are such."""
-    drawn = tuple(fill for fill, result in results.items() if result.disc_drawn)
+    """Fills whose discs are mostly drawn as segment themselves; none if all are such."""
+    drawn = tuple(
+        fill for fill, result in results.items() if result.disc_drawn.count > _MOSTLY * max(1, result.disc_drawn.of)
+    )
     return drawn if len(drawn) < len(results) else ()
 
 
+def _used(results: Mapping[str, HDMResult]) -> dict[str, NDArray[np.bool_]]:
+    """See `FillComparison.used`."""
+    left_out = drawn_fills(results)
+    return {
+        fill: np.zeros(result.grid.shape, np.bool_) if fill in left_out else ~result.disc_drawn.cells
+        for fill, result in results.items()
+    }
+
+
 def choose_repeated_fill(results: Mapping[str, HDMResult], repeats: int) -> str:
-    """The fill to repeat: of those whose discs are not drawn, the one that changes least by itself.
+    """The fill to repeat: of those that are not left out, the one that changes least by itself.
 
     That is the one whose own map would have the lowest noise floor if it were all chance. A fill that acts like an
     object wherever it is changes as much anywhere as the right disc does, so that nothing rises above its floor.

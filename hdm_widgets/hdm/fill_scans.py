@@ -18,7 +18,7 @@ from hdm_widgets._validation import image_size, is_whole
 from hdm_widgets.hdm.cache import ScanCache
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_comparison import FillComparison, choose_repeated_fill
-from hdm_widgets.hdm.grid import Grid, ShiftedGrid
+from hdm_widgets.hdm.grid import Grid, ShiftedGrid, usual_discs
 from hdm_widgets.hdm.inpainting import InpaintedOcclusion
 from hdm_widgets.hdm.occlusion import Fill, Occlusion, check_fill
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
@@ -35,9 +35,9 @@ _FILLS: tuple[Fill, ...] = ("minimum", "mean", "blur", "noise", "inpainted")
 def compare_fills(
     model: Model,
     image: Tensor | NDArray[Any],
-    segment: Tensor | NDArray[Any] | None,
-    circle_size: int,
-    offset: int,
+    segment: Tensor | NDArray[Any] | None = None,
+    circle_size: int | None = None,
+    offset: int | None = None,
     device: torch.device | str | None = None,
     *,
     fills: Sequence[Fill] = _FILLS,
@@ -58,10 +58,11 @@ def compare_fills(
         See `Segmenter` for what a model may take and return.
     image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W)
         As for `HausdorffDistanceMasks.explain`.
-    segment : torch.Tensor or numpy.ndarray (H, W), or None
-        The ground truth; None: the model's own mask for the image without a disc.
-    circle_size, offset : int
-        As for `HausdorffDistanceMasks.generate_masks`.
+    segment : torch.Tensor or numpy.ndarray (H, W), optional
+        The ground truth; without it, the model's own mask for the image without a disc.
+    circle_size, offset : int, optional
+        As for `HausdorffDistanceMasks.generate_masks`; by default, as in `HDMExplorer`, about a tenth and a thirtieth
+        of the shorter side.
     device : torch.device or str, optional
         Where to run; the model's own device by default.
     fills : sequence
@@ -96,15 +97,16 @@ def compare_fills(
     The cost is that of `len(fills) + repeats` scans, nine by default.
 
     **What is repeated.** A fill may act like an object wherever it is, without being drawn itself. So the repeats have
-    the fill that changes least by itself: of those whose discs are not drawn as segment, the one whose own map would
-    have the lowest noise floor if it were all chance; of equals, noise, new for each repeat.
+    the fill that changes least by itself: of those whose discs are not mostly drawn as segment, the one whose own map
+    would have the lowest noise floor if it were all chance; of equals, noise, new for each repeat.
 
     **What counts as chance.** In the repeats nothing is the same but the discs' places, up to half an offset, and a
     model to which no place means anything changes its mask in each of them independently. The noise floor is the
     largest change to one side, common to all scans, that such a model would show; see `FillComparison.noise_floor`. A
-    disc is significant if every repeat, and every fill but those whose discs are drawn as segment themselves, changes
-    the distance to the same side by more. Of the significant discs, 5 % are expected to be chance; on a model that
-    ignores its input, or whose answer has nothing to do with the place of a disc, there is mostly none at all.
+    disc is significant if every repeat, and every fill whose disc is not drawn as segment itself there, changes the
+    distance to the same side by more. At least two fills have to; one whose discs are drawn in more than half of the
+    cells is left out of all. Of the significant discs, 5 % are expected to be chance; on a model that ignores its
+    input, or whose answer has nothing to do with the place of a disc, there is mostly none at all.
 
     **Limits.** Discs of a moved grid cover mostly the same pixels, and with a fill other than noise they show mostly
     the same there: such a repeat says that a change does not hang on a few pixels, and no more.
@@ -132,7 +134,10 @@ def compare_fills(
     segmenter = Segmenter.wrap(model, device=device, **own)
     height, width = image_size(image, preprocess=segmenter.preprocess is not None, mask=segment)
     explainer = HausdorffDistanceMasks(width, height)
-    explainer.generate_masks(circle_size, offset, normalize)
+    size, step = usual_discs(height, width)
+    explainer.generate_masks(
+        size if circle_size is None else circle_size, step if offset is None else offset, normalize
+    )
     prepared = prepare_fills(explainer, segmenter, image, segment, channel, fills=fills, repeats=repeats, **kept)
     prepared.warn()
     return prepared.run(progress)

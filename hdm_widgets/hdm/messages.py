@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -102,13 +103,19 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
     }
 
 
-def disc_drawn_message(result: HDMResult) -> dict[str, Any]:
-    """What the screen says where the model draws the disc itself; empty where it does not."""
+def disc_drawn_message(result: HDMResult, drawn_fills: Collection[str] = ()) -> dict[str, Any]:
+    """What the screen says where the model draws the disc itself; empty where it does not.
+
+    Of `drawn_fills` it is known already: none of them is proposed.
+    """
     drawn = result.disc_drawn
     if not drawn:
         return {}
-    finding = f"{drawn.finding[0].upper()}{drawn.finding[1:]}, so the map shows where the disc is"
-    return {"finding": finding, "fill": None if result.settings.own_mask else another_fill(result.settings)}
+    finding = f"{drawn.finding[0].upper()}{drawn.finding[1:]}; in these cells the map shows the disc"
+    if result.settings.own_mask:
+        return {"finding": finding, "fill": None}
+    fill = another_fill(result.settings, drawn_fills)
+    return {"finding": finding if fill else f"{finding}, and so it is with all other fills", "fill": fill}
 
 
 def wire_channel(channel: Channel) -> int | list[int]:

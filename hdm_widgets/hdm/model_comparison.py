@@ -210,7 +210,9 @@ class ModelComparison:
         return given
 
     def _panels(self, kind: ResultType, color_map: str | Colormap | None = None) -> list[Panel]:
-        low, high = finite_limits(np.concatenate([one.distances(kind)[one.measured] for one in self.results.values()]))
+        values = np.concatenate([one.distances(kind)[one.measured] for one in self.results.values()])
+        signed = kind is RAW and next(iter(self.results.values())).settings.info.signed
+        low, high = finite_limits(values, around_zero=signed)
         panels = []
         for name, one in self.results.items():
             panel = panel_of(one, kind, color_map)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import Collection, EllipseCollection, PolyCollection
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +26,7 @@ from hdm_widgets.hdm.circle_map import (
     RAW,
     WORSE_ONLY,
     ResultType,
+    color_table,
     finite_limits,
     paint,
     painted_discs,
@@ -110,10 +111,21 @@ def panel_of(
     title, usual = _PANELS[kind]
     title = (title or result.settings.info.title).format(result.settings.compared_with)
     values = result.distances(kind)
+    # Less and more are told apart by their colors, as on the screen, and what is farthest from 0 lies on top.
+    signed = kind is RAW and result.settings.info.signed
+    if color_map is None:
+        color_map = _around_zero(usual) if signed else usual
     return Panel(
-        title, values, result.measured, result.grid, result.segment, color_map or usual, finite_limits(values),
-        result.settings, result.ignored, significant,
+        title, values, result.measured, result.grid, result.segment, color_map,
+        finite_limits(values, around_zero=signed), result.settings, result.ignored, significant,
+        np.abs(values) if signed else None,
     )  # fmt: skip
+
+
+def _around_zero(color_map: str) -> Colormap:
+    """A color map with 0 in its middle: what is below has the same colors with red and blue exchanged."""
+    colors = color_table(color_map)[1::2] / 255
+    return ListedColormap(np.concatenate([colors[::-1, ::-1], colors]), f"{color_map} around 0")
 
 
 def overlay(
@@ -194,7 +206,15 @@ def draw(ax: Axes, panel: Panel, *, vectors: bool = True) -> None:
         chance = painted_values(panel.values, panel.shown, grid, panel.change, of=~panel.significant)
         hatched = ax.contourf(cols, rows, np.nan_to_num(chance), levels=[0.5, 1.5], colors="none", hatches=["xxx"])
         hatched.set(edgecolor="#777777", linewidth=0)
-        note = "\nhatched: not distinguishable from chance"
+        # Hatching of discs beside them lies on the significant ones where they overlap: these have outlines.
+        beyond = np.argwhere(panel.significant & panel.shown)
+        if len(beyond) <= _MOST_VECTORS:
+            outlines = _shapes(ax, panel, beyond, "significant")
+            outlines.set(facecolor="none", edgecolor="#111111", linewidth=0.8, zorder=3)
+            ax.add_collection(outlines, autolim=False)
+        # Without a layout engine, a second line is cut off in a figure of the default size.
+        note = "; " if ax.figure.get_layout_engine() is None else "\n"
+        note += "hatched: not distinguishable from chance"
     same = f": {low:.{panel.settings.decimals}f} everywhere" if low == high else ""
     ax.set_title(panel.title + same, fontsize="medium")
     ax.set_xlabel(f"column ({unit}){note}")
@@ -207,20 +227,26 @@ def draw(ax: Axes, panel: Panel, *, vectors: bool = True) -> None:
 
 def _discs(ax: Axes, panel: Panel) -> Collection:
     """The discs of a panel, or its squares, in the order in which they are painted."""
-    grid, (down, across) = panel.grid, panel.settings.spacing
     cells, colors = painted_discs(panel.values, panel.shown, panel.color_map, panel.change, panel.limits)
+    discs = _shapes(ax, panel, cells, "discs")
+    discs.set(facecolor=colors / 255, linewidth=0, zorder=1)
+    return discs
+
+
+def _shapes(ax: Axes, panel: Panel, cells: Sequence[Any] | NDArray[np.intp], name: str) -> Collection:
+    """The discs of some cells, or their squares."""
+    grid, (down, across) = panel.grid, panel.settings.spacing
     corners = np.array([grid.corner(*cell) for cell in cells], float).reshape(-1, 2)
     centers = (corners[:, ::-1] + grid.circle_size / 2) * (across, down)
     width, height = (grid.circle_size + 1) * across, (grid.circle_size + 1) * down
-    look: dict[str, Any] = {"facecolors": colors / 255, "linewidths": 0, "gid": "discs", "zorder": 1}
     if grid.disc_shape == "disc":
         several = np.ones(len(cells))
         return EllipseCollection(
             several * width, several * height, several * 0, units="xy", offsets=centers, offset_transform=ax.transData,
-            **look,
+            gid=name,
         )  # fmt: skip
     around = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * (width / 2, height / 2)
-    return PolyCollection(list(centers[:, None] + around), **look)
+    return PolyCollection(list(centers[:, None] + around), gid=name)
 
 
 def _hex(color: tuple[int, int, int]) -> str:
@@ -235,7 +261,7 @@ def draw_all(panels: Sequence[Panel], figure: Figure | None = None, *, heading: 
 
         figure = pyplot.figure(figsize=_size(panels), layout="constrained")
     if heading:
-        figure.suptitle(textwrap.fill(heading, 50 * cols), fontsize="medium")
+        figure.suptitle(textwrap.fill(heading, max(20, int(11 * figure.get_figwidth()))), fontsize="medium")
     axes = figure.subplots(rows, cols, squeeze=False).ravel()
     for ax, panel in zip(axes, panels, strict=False):
         draw(ax, panel, vectors=vectors)
@@ -256,7 +282,9 @@ def png(panels: Sequence[Panel], heading: str = "") -> bytes:
 
 def _layout(panels: Sequence[Panel]) -> tuple[int, int]:
     """Rows and columns of maps."""
-    return -(-len(panels) // _ACROSS), min(_ACROSS, len(panels))
+    # Four maps in two rows of two leave no place empty.
+    cols = 2 if len(panels) == 4 else min(_ACROSS, len(panels))
+    return -(-len(panels) // cols), cols
 
 
 def _size(panels: Sequence[Panel]) -> tuple[float, float]:

@@ -422,9 +422,9 @@ def relevance_mass_accuracy(
     """See `HDMResult.relevance_mass_accuracy`."""
     given = read_region(result, region)
     painted = result.painted_values(result_type, order=order)
-    infinite = np.isposinf(painted)
-    # Beside infinite values the finite ones are nothing.
-    painted = infinite.astype(np.float64) if infinite.any() else np.nan_to_num(painted)
+    infinite = np.isinf(painted)
+    # Beside infinite values the finite ones are nothing. Less and more of a signed measure are both relevant.
+    painted = infinite.astype(np.float64) if infinite.any() else np.abs(np.nan_to_num(painted))
     if given.ignored is not None:
         painted[given.ignored] = 0
     total = painted.sum()

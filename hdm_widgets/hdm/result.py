@@ -276,8 +276,9 @@ class HDMResult(ResultFiles, AskedMasks):
         Returns
         -------
         float
-            Sum of the painted values on the region over their sum on the image; 0 for a map of zeros. Where some are
-            infinite, the others count as 0.
+            Sum of the painted values on the region over their sum on the image, in [0, 1]; 0 for a map of zeros. Values
+            below 0, as a signed measure has them, count as much as those above. Where some are infinite, the others
+            count as 0.
 
         References
         ----------

@@ -27,9 +27,13 @@ const map = {
 const found = {
   status: "done",
   fills: [
-    { fill: "minimum", map },
-    { fill: "mean", map: { ...map, values: doublesMessage(0, 80, 3, 1) } },
-    { fill: "blur", map: { ...map, values: doublesMessage(1, 1, 1, 1) } },
+    { fill: "minimum", map, note: "" },
+    {
+      fill: "mean",
+      map: { ...map, values: doublesMessage(0, 80, 3, 1) },
+      note: "left out: drawn in 3 of 4 cells",
+    },
+    { fill: "blur", map: { ...map, values: doublesMessage(1, 1, 1, 1) }, note: "" },
   ],
   agreement: [
     ["minimum", "mean", -0.25, -0.5, 0.125],
@@ -83,12 +87,22 @@ describe("the panel that compares fills", () => {
     stop();
   });
 
+  it.each([
+    [4.2, "done", "about 38 s"],
+    [4.2, "running", ""],
+    [0.1, "done", ""],
+  ])("says beforehand how long it takes, from a scan of %f s that is %s", (seconds, status, said) => {
+    const { el, stop } = show({ status, _map: { ...map, seconds } });
+    expect(el.querySelector(".hdm-comparisons .hdm-note")?.textContent ?? "").toBe(said);
+    stop();
+  });
+
   it("shows a small map of each fill, which chooses it", async () => {
     const { model, el, stop } = show({ _fill_panel: found, _has_significance: true });
     await rest();
     expect(small(el).map((one) => one.textContent)).toEqual([
       "black",
-      "meanρ −0.25 (−0.50 to 0.13)",
+      "meanρ −0.25 (−0.50 to 0.13)left out: drawn in 3 of 4 cells",
       "blura map is constant",
     ]);
     expect(small(el).map((one) => one.getAttribute("aria-pressed"))).toEqual(["true", "false", "false"]);
@@ -99,7 +113,7 @@ describe("the panel that compares fills", () => {
     small(el)[1].click();
     await rest();
     expect(model.state.fill).toBe("mean");
-    expect(small(el).map((one) => one.querySelector(".hdm-note")?.textContent)).toEqual([
+    expect(small(el).map((one) => one.querySelector("b + .hdm-note")?.textContent)).toEqual([
       "ρ −0.25 (−0.50 to 0.13)",
       "",
       "a map is constant",
@@ -141,6 +155,8 @@ describe("what matters beyond chance", () => {
     model.set("_fill_panel", found);
     await rest();
     expect(panel(el)?.textContent).toContain("Compare again");
+    expect(panel(el)?.textContent).toContain("Before: 1 of 4 discs");
+    expect(panel(el)?.querySelector(".hdm-verdict b")).toBeNull();
     model.set("_has_significance", true);
     await rest();
     expect(types(el)).toEqual(["Raw distance", "Better", "Worse", "Beyond chance"]);

@@ -129,6 +129,16 @@ def test_a_fill_that_acts_anywhere_does_not_hide_the_cue():
     assert not comparison.significant[left == CUE.sum()].any()
 
 
+def test_without_a_truth_and_a_grid_it_explains_the_prediction_on_the_explorers_grid():
+    comparison = hdm.compare_fills(sees_a_cue, IMAGE, fills=("mean", "minimum"), repeats=2, progress=False)
+    explicit = compare(sees_a_cue, segment=None, circle_size=2, offset=1, fills=("mean", "minimum"), repeats=2)
+    result = comparison.results["mean"]
+    assert result.settings.of_prediction
+    assert (result.circle_size, result.offset) == (2, 1)
+    np.testing.assert_array_equal(result.values, explicit.results["mean"].values)
+    np.testing.assert_array_equal(comparison.significant, explicit.significant)
+
+
 def test_of_fills_that_change_as_little_noise_is_repeated():
     assert compare(sees_a_cue).repeated_fill == "noise"
     assert compare(sees_a_cue, fills=("blur", 0.2)).repeated_fill in ("blur", "0.2")
@@ -224,6 +234,8 @@ def test_a_change_that_all_cells_show_is_no_evidence_for_any():
 def test_smallest_changes_by_hand():
     changed = [[1, -3, 1, 0, np.nan, np.inf], [2, -1, -1, 5, 1, 4], [4, -2, 1, 1, 1, np.inf]]
     np.testing.assert_array_equal(least_changes(np.array(changed)), [1, -1, 0, 0, 0, 4])
+    counted = np.array([[0, 1, 1, 0, 0, 1], [1, 0, 0, 1, 1, 0], [1, 1, 1, 1, 1, 1]], bool)
+    np.testing.assert_array_equal(least_changes(np.array(changed), counted), [2, -2, 1, 1, 1, np.inf])
 
 
 def test_what_one_fill_draws_itself_is_not_significant():
@@ -253,8 +265,76 @@ def test_a_fill_that_is_drawn_itself_is_left_out():
     assert plain.left_out == ()
     np.testing.assert_array_equal(comparison.significant, plain.significant)
     assert comparison.significant.any()
-    assert "every other fill changes the" in comparison.text
-    assert ". minimum is left out: the disc itself is drawn as segment in " in comparison.text
+    drawn = comparison.results["minimum"].disc_drawn.count
+    assert ": each of the 4 fills used changes the Hausdorff distance to the same side. Of 5 fills, 4 were used. " in (
+        comparison.text
+    )
+    assert f": minimum left out: drawn in {drawn} of 192 cells. " in comparison.text
+    assert "minimum" not in comparison.text.split("agree least")[1]
+
+
+def draws_black_in_a_corner(images):
+    black = (images[:, 0] == 0) & torch.as_tensor(np.add.outer(np.arange(HEIGHT), np.arange(WIDTH)[::-1]) < 12)
+    return torch.where(black, 0.5, sees_a_cue(images))
+
+
+@pytest.mark.parametrize("fills", [ALL, ("minimum", "mean", "noise"), ("minimum", "mean")], ids=str)
+def test_of_a_fill_that_is_drawn_in_some_cells_these_are_left_out(fills):
+    comparison = compare(draws_black_in_a_corner, offset=2, fills=fills)
+    drawn = comparison.results["minimum"].disc_drawn
+    assert drawn
+    assert drawn.count < 30
+    assert comparison.left_out == ()
+    np.testing.assert_array_equal(comparison.used["minimum"], ~drawn.cells)
+    assert comparison.used["mean"].all()
+    assert f": minimum left out in {drawn.count} of 192 cells, where it is drawn" in (comparison.text)
+    left = cells_on_the_cue(comparison.results["mean"].grid)
+    assert comparison.significant[left == 0].all()
+    assert not comparison.significant[drawn.cells].any()
+    few = f"In {drawn.count} cells fewer than two fills can be used, so that nothing is known of them"
+    assert (few in comparison.text) == (len(fills) == 2)
+
+
+def test_of_one_fill_alone_nothing_is_said_to_matter():
+    def sees_black_too(images):
+        return torch.where(images[:, 0] == 0, 0.5, sees_a_cue(images))
+
+    comparison = compare(sees_black_too, offset=2, fills=("minimum", "mean"))
+    assert comparison.left_out == ("minimum",)
+    assert (comparison.results["mean"].values[cells_on_the_cue(comparison.results["mean"].grid) == 0] > 0).all()
+    assert not comparison.significant.any()
+    assert comparison.text.startswith(
+        "0 of 192 discs matter beyond chance: of fewer than two fills the disc itself is not drawn as segment, and one "
+        "alone is no evidence; other fills, such as numbers, may tell more. Of 2 fills, 1 was used. "
+    )
+    assert "agree least" not in comparison.text
+
+
+def test_leaving_out_cells_of_fills_makes_no_alarm_likelier():
+    """Five maps without any effect, of each of which a third of the cells does not count, but for the repeated one."""
+    rng = np.random.default_rng(6)
+    alarms = []
+    for _ in range(400):
+        drawn = rng.normal(rng.normal(0, 2), 1, (9, 200))
+        counted = rng.random((9, 200)) < 2 / 3
+        counted[4:] = True
+        least = least_changes(drawn, counted)
+        alarms.append((np.abs(least) > noise_floor(least, drawn[4:])).any())
+    assert np.mean(alarms) <= 0.05
+
+
+def test_a_chaotic_model_that_draws_some_discs_has_few_false_alarms():
+    def model(seed):
+        chaotic = Chaotic(seed)
+        return lambda images: torch.where(
+            draws_black_in_a_corner(images) * (images[:, 0] == 0) > 0, 0.5, chaotic(images)
+        )
+
+    fractions = [
+        compare(model(seed), fills=("minimum", "mean", "noise"), seed=seed, batch_size=16).significant.mean()
+        for seed in range(3)
+    ]
+    assert np.mean(fractions) <= 0.05
 
 
 def test_where_all_fills_are_drawn_none_is_left_out():

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -112,6 +113,68 @@ def test_cells_that_could_be_chance_are_hatched():
     assert "hatched: not distinguishable from chance" in ax.get_xlabel()
     assert "hatched" not in plain.get_xlabel()
     assert len(discs_of(written(figure).decode())) == 35
+
+
+@pytest.mark.parametrize("shape", ["disc", "square"])
+@pytest.mark.parametrize("spacing", [(1, 1), (2, 0.5)])
+def test_significant_discs_have_outlines_on_top_of_the_hatching(shape, spacing):
+    result = scan(shape=shape, spacing=spacing)
+    significant = np.zeros(result.grid.shape, bool)
+    significant[2, 3] = significant[4, 6] = True
+    _, ax = drawn(result, significant=significant)
+    (outlines,) = (each for each in ax.collections if each.get_gid() == "significant")
+    assert outlines.get_zorder() > max(each.get_zorder() for each in ax.collections if each is not outlines)
+    assert len(outlines.get_facecolor()) == 0
+    if shape == "disc":
+        centers = outlines.get_offsets().tolist()
+    else:
+        boxes = [path.get_extents().extents for path in outlines.get_paths()]
+        centers = [[(x0 + x1) / 2, (y0 + y1) / 2] for x0, y0, x1, y1 in boxes]
+    wanted = [[(6 * col + 3.5) * spacing[1], (6 * row + 3.5) * spacing[0]] for row, col in ((2, 3), (4, 6))]
+    np.testing.assert_allclose(centers, wanted)
+
+
+@pytest.mark.parametrize(
+    ("size", "layout", "maps"), [(None, None, 1), (None, "constrained", 1), ((9, 4), "constrained", 3)]
+)
+def test_what_hatching_means_is_inside_the_figure(size, layout, maps):
+    result = scan()
+    figure = Figure(figsize=size, layout=layout)
+    ax = figure.subplots(1, maps, squeeze=False)[0, -1]
+    result.plot(ax, significant=np.zeros(result.grid.shape, bool))
+    FigureCanvasAgg(figure).draw()
+    box = ax.xaxis.label.get_window_extent()
+    assert box.y0 > 0
+    assert box.x0 > 0
+    assert box.x1 < figure.bbox.x1
+
+
+def test_a_signed_measure_has_two_ranges_of_colors_that_meet_at_0():
+    values = np.random.default_rng(1).permutation(np.linspace(-30, 20, 35)).reshape(5, 7)
+    result = dataclasses.replace(scan(distance="area"), values=values)
+    figure, ax = drawn(result)
+    figure.canvas.draw()
+    assert ax.child_axes[0].get_ylim() == (-30, 30)
+    (discs,) = (each for each in ax.collections if each.get_gid() == "discs")
+    # What is farthest from 0 is painted last.
+    order = np.array(sorted(values.ravel(), key=abs))
+    red, _, blue = discs.get_facecolor()[:, :3].T
+    far = np.abs(order) > 3
+    np.testing.assert_array_equal(np.sign(blue - red)[far], np.sign(order[far]))
+    np.testing.assert_allclose(discs.get_facecolor()[0], 1, atol=0.05)
+    # A color map of one's own is taken as it is.
+    _, own = drawn(result, color_map="RdBu")
+    assert own.child_axes[0].get_ylim() == (-30, 30)
+    (discs,) = (each for each in own.collections if each.get_gid() == "discs")
+    np.testing.assert_allclose(discs.get_facecolor()[-1, :3], colormaps["RdBu"](0.0)[:3], atol=0.02)
+
+
+@pytest.mark.parametrize(("count", "layout"), [(1, (1, 1)), (2, (1, 2)), (3, (1, 3)), (4, (2, 2)), (6, (2, 3))])
+def test_maps_fill_the_rows_of_a_figure(count, layout):
+    panel = plotting.panel_of(scan(), hdm.RAW)
+    figure = Figure(layout="constrained")
+    plotting.draw_all([panel] * count, figure)
+    assert figure.axes[0].get_gridspec().get_geometry() == layout
 
 
 @pytest.mark.parametrize("significant", [np.zeros((3, 3), bool), np.zeros((5, 7)), [True]], ids=str)

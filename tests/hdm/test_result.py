@@ -102,6 +102,17 @@ def test_mass_is_the_share_on_a_region(result):
         result.relevance_mass_accuracy(region.T)
 
 
+def test_mass_of_a_signed_measure_is_of_absolute_values(result):
+    signed = result.measure("area")
+    painted = np.nan_to_num(signed.painted_values())
+    assert painted.min() < 0
+    region = painted < 0
+    expected = -painted[region].sum() / np.abs(painted).sum()
+    assert 0 < expected <= 1
+    assert signed.relevance_mass_accuracy(region) == pytest.approx(expected)
+    assert signed.relevance_mass_accuracy(~region) == pytest.approx(1 - expected)
+
+
 def test_mass_of_a_map_of_zeros_is_zero():
     class Same(hdm.HausdorffDistanceMasks):
         def calculate_distance(self, output, segment):

@@ -49,7 +49,8 @@ def assert_found(explorer, wanted):
         [*pair, one.value, one.low, one.high] for pair, one in wanted.agreement.items() if not np.isnan(one.value)
     ]
     np.testing.assert_array_equal(unpacked(panel["significant"], *wanted.significant.shape), wanted.significant)
-    assert (panel["text"], panel["noiseFloor"]) == (wanted.text, wanted.noise_floor)
+    assert [one["note"] for one in panel["fills"]] == [wanted.left_out_notes.get(fill, "") for fill in wanted.results]
+    assert (panel["text"], panel["noiseFloor"]) == (wanted.finding, wanted.noise_floor)
     assert (panel["count"], panel["of"]) == (wanted.significant.sum(), 36)
 
 
@@ -248,7 +249,7 @@ def test_a_disc_that_is_drawn_as_segment_is_told_with_a_fill_to_try(make):
     explorer = make(dark, ~TRUTH)
     drawn = explorer.result.disc_drawn
     assert drawn.count > 20
-    where = f"in {drawn.count} of 36 cells, so the map shows where the disc is"
+    where = f"in {drawn.count} of 36 cells; in these cells the map shows the disc"
     assert OnScreen(explorer)["_disc_drawn"] == {
         "finding": f"The disc itself is drawn as segment {where}",
         "fill": "mean",
@@ -258,3 +259,37 @@ def test_a_disc_that_is_drawn_as_segment_is_told_with_a_fill_to_try(make):
     explorer.fill = "mean"
     assert explorer.wait(SECONDS)
     assert OnScreen(explorer)["_disc_drawn"] == {}
+
+
+def test_no_fill_is_proposed_that_is_known_to_be_drawn(make):
+    """The model draws whatever differs from its image, with any fill."""
+    plain = torch.from_numpy(IMAGE[0])
+    explorer = make(lambda images: (((images[:, 0] - plain).abs() > 1e-4) | (plain > 0.5)).float(), circle_size=9)
+    proposed = []
+    while fill := OnScreen(explorer)["_disc_drawn"]["fill"]:
+        proposed.append(fill)
+        explorer.fill = fill
+        assert explorer.wait(SECONDS)
+    assert proposed == ["mean", "inpainted", "blur", "noise"]
+    assert "all other fills" in OnScreen(explorer)["_disc_drawn"]["finding"]
+
+
+def test_after_a_comparison_only_fills_that_are_not_drawn_are_proposed(make):
+    """The model draws what is smooth, but for noise."""
+
+    def smooth(images):
+        steps = (images[:, 0, :, 1:] - images[:, 0, :, :-1]).abs()
+        return torch.nn.functional.pad(0.002 - steps, (0, 1), value=-1.0)
+
+    explorer = make(smooth, circle_size=9)
+    assert OnScreen(explorer)["_disc_drawn"]["fill"] == "mean"
+    explorer.compare_fills()
+    assert explorer.wait(SECONDS)
+    results = explorer.fill_comparison.results
+    notes = {one["fill"]: one["note"] for one in OnScreen(explorer)["_fill_panel"]["fills"]}
+    assert notes["mean"].startswith("left out: drawn in ")
+    assert notes["noise"] == ""
+    assert [fill for fill, one in results.items() if not one.disc_drawn][-1] == "noise"
+    assert results["mean"].disc_drawn
+    wanted = next(fill for fill in ("inpainted", "blur", "noise") if not results[fill].disc_drawn)
+    assert OnScreen(explorer)["_disc_drawn"]["fill"] == wanted

@@ -10,7 +10,8 @@ from hdm_widgets._validation import check_channel
 from hdm_widgets.hdm.answers import Question
 from hdm_widgets.hdm.circle_map import ResultType
 from hdm_widgets.hdm.fill_comparison import FillComparison
-from hdm_widgets.hdm.fill_names import read_fill
+from hdm_widgets.hdm.fill_names import fill_text, read_fill
+from hdm_widgets.hdm.messages import disc_drawn_message
 from hdm_widgets.hdm.model_comparison import ModelComparison
 from hdm_widgets.hdm.object_influence import ObjectInfluence
 from hdm_widgets.hdm.questions import ComparedMask
@@ -45,6 +46,8 @@ class ComparingExplorer(ScanningExplorer):
             tell("_model_panel"), self._told_models
         )
         self._models_told: Question | None = None
+        # Fills whose discs are known to be drawn themselves, of scans with these other settings.
+        self._drawn_fills: tuple[tuple[Any, ...], set[str]] = (), set()
         self._objects: BackgroundPanel[ObjectInfluence] = BackgroundPanel(tell("_object_panel"), objects_message)
         self._panels: tuple[BackgroundPanel[Any], ...] = (self._fill_comparison, self._model_results, self._objects)
 
@@ -205,6 +208,21 @@ class ComparingExplorer(ScanningExplorer):
         if not matches and self.result_type == SIGNIFICANT:
             self.result_type = ResultType.RAW.value
         self._has_significance = matches
+        if matches and self._disc_drawn:
+            self._show_disc_drawn(self._of_class())
+
+    def _show_disc_drawn(self, result: HDMResult | None) -> None:
+        """Say where discs are drawn themselves, with a fill that is not known to be: None: say nothing."""
+        message: dict[str, Any] = {}
+        if result is not None and result.disc_drawn:
+            scanned = (*self._compared()[:-1], self.target)
+            if self._drawn_fills[0] != scanned:
+                self._drawn_fills = scanned, set()
+            known, found = self._drawn_fills[1], self._fill_comparison.found
+            compared = found.results.values() if found and self._fill_comparison.asked == self._compared() else ()
+            known.update(fill_text(one.settings.fill) for one in (result, *compared) if one.disc_drawn)
+            message = disc_drawn_message(result, known)
+        self._disc_drawn = message
 
     def _told_models(self, results: dict[str, HDMResult]) -> dict[str, Any]:
         self._models_told = asked = self._asked()

@@ -24,7 +24,7 @@ from hdm_widgets.hdm.class_names import ClassNames, check_class_names, check_nam
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.messages import about_message, disc_drawn_message, inspect_cell, map_message, wire_channel
+from hdm_widgets.hdm.messages import about_message, inspect_cell, map_message, wire_channel
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
@@ -397,7 +397,7 @@ class HDMExplorer(ComparingExplorer):
         done = update.done == update.total
         self._propose(result, done=done)
         # Of the scan's own measure: that result stays, and knows it already when the measure changes.
-        self._disc_drawn = disc_drawn_message(self._of_class() or result) if done else {}
+        self._show_disc_drawn((self._of_class() or result) if done else None)
         self.progress = update.done / update.total
         # A pinned cell is shown once it is measured, and again at the end: its rank may have changed.
         if self._inspector.get("pending"):

@@ -33,19 +33,22 @@ class FillPanelTraits(traitlets.HasTraits):
 
 def fills_message(comparison: FillComparison) -> dict[str, Any]:
     """A finished comparison for the panel."""
+    notes = comparison.left_out_notes
     return {
         "fills": [
             {
                 "fill": fill_text(result.settings.fill),
                 "map": map_message(whole_update(result)),
+                "note": notes.get(name, ""),
             }
-            for result in comparison.results.values()
+            for name, result in comparison.results.items()
         ],
         "agreement": [
             [*(fill_text(comparison.results[name].settings.fill) for name in pair), one.value, one.low, one.high]
             for pair, one in comparison.agreement.items()
         ],
-        "text": comparison.text,
+        # What else the text says is below the maps.
+        "text": comparison.finding,
         "noise_floor": comparison.noise_floor,
         "significant": bits(comparison.significant),
         "count": int(np.count_nonzero(comparison.significant)),

@@ -259,6 +259,15 @@ function FillChoice({ view }: Props) {
   );
 }
 
+/** Scans that a comparison of fills takes: one of each of five fills, and four repeats. */
+const SCANS = 9;
+
+/** How long a comparison of fills takes, from the scan on screen; empty if not long, or that has not ended. */
+function estimate({ map, python }: ViewState): string {
+  const seconds = map.value && python.traits.status.value === "done" ? python.traits._map.value.seconds : 0;
+  return seconds && SCANS * seconds >= 2 ? `about ${duration(SCANS * seconds)}` : "";
+}
+
 /** What opens a panel below the map. */
 function Comparisons({ view }: Props) {
   const { gone, traits, request } = view.python;
@@ -279,6 +288,9 @@ function Comparisons({ view }: Props) {
         >
           Compare fills
         </button>
+      )}
+      {fills && !traits._fill_panel.value.status && estimate(view) && (
+        <span class="hdm-note">{estimate(view)}</span>
       )}
       {models.length > 0 && (
         <button

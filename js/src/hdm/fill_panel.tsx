@@ -76,7 +76,7 @@ function Found({ view, panel }: Props & { panel: Message }) {
     <div class="hdm-found">
       {/* biome-ignore lint/a11y/useSemanticElements: a fieldset brings a frame and a legend that nobody needs here */}
       <div class="hdm-small-maps" role="group" aria-label="Fills">
-        {panel.fills.map(({ fill, map }) => (
+        {panel.fills.map(({ fill, map, note }) => (
           <button
             key={fill}
             type="button"
@@ -88,22 +88,27 @@ function Found({ view, panel }: Props & { panel: Message }) {
             <SmallMap view={view} map={map} span={span} />
             <b>{labelOf(view, fill)}</b>
             <span class="hdm-note">{agreement(panel, against, fill)}</span>
+            {note && <span class="hdm-note">{note}</span>}
           </button>
         ))}
       </div>
       <div class="hdm-verdict">
-        <Sentence text={panel.text} />
         {traits._has_significance.value ? (
-          <button
-            type="button"
-            class="hdm-button"
-            aria-pressed={shows}
-            onClick={() => set("result_type", shows ? "raw" : "significant")}
-          >
-            {shows ? "Show all discs" : "Show what matters beyond chance"}
-          </button>
+          <>
+            <Sentence text={panel.text} />
+            <button
+              type="button"
+              class="hdm-button"
+              aria-pressed={shows}
+              onClick={() => set("result_type", shows ? "raw" : "significant")}
+            >
+              {shows ? "Show all discs" : "Show what matters beyond chance"}
+            </button>
+          </>
         ) : (
-          <p class="hdm-note">The map shows something else now. Compare again to see what matters there.</p>
+          <p class="hdm-note">
+            The map shows something else now. Compare again to see what matters there. Before: {panel.text}
+          </p>
         )}
       </div>
     </div>

@@ -84,7 +84,8 @@ export interface PanelMessage {
 
 /** The comparison of fills. */
 export interface FillPanel extends PanelMessage {
-  fills: { fill: string; map: MapMessage }[];
+  /** A note says in how many cells a fill is left out; empty for none. */
+  fills: { fill: string; map: MapMessage; note: string }[];
   /** Two fills, their rank correlation, and its interval. */
   agreement: [string, string, WireNumber, WireNumber, WireNumber][];
   text: string;
