@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from hdm_widgets._validation import image_size, takes_options
 from hdm_widgets.hdm.circle_map import RAW, ResultType, change_from_baseline, finite_limits
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
+from hdm_widgets.hdm.fill_names import fill_text
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
 from hdm_widgets.hdm.plotting import Panel, draw, draw_all, panel_of, png
@@ -48,12 +49,13 @@ class ModelComparison:
     Parameters
     ----------
     results : dict of str to HDMResult
-        At least two, by the names of their models: of the same grid, in the same measure.
+        At least two, by the names of their models: of the same image and truth, on the same grid, in the same measure.
 
     Raises
     ------
     TypeError, ValueError
-        If results are missing, or do not have the same grid, measure and spacing.
+        If results are missing, or do not have the same image, ground truth, grid, measure and spacing. Scans that
+        differ in another setting, such as the fill, are compared; `text` says so.
     """
 
     results: dict[str, HDMResult]
@@ -76,6 +78,16 @@ class ModelComparison:
                     raise ValueError(
                         f"the results must have the same {what}, got {here} for {first!r} and {there} for {name!r}"
                     )
+            if not np.array_equal(one.image, other.image):
+                raise ValueError(
+                    f"the results must be of the same image; those of {first!r} and {name!r} are of different images"
+                )
+            # Of predictions, every model has its own.
+            if not one.settings.of_prediction and not _same_truth(one, other):
+                raise ValueError(
+                    f"the results must have the same ground truth; those of {first!r} and {name!r} differ: "
+                    "result.measure(name, segment) compares masks with another one"
+                )
         object.__setattr__(self, "results", dict(self.results))
 
     @property
@@ -169,14 +181,27 @@ class ModelComparison:
             if not count:
                 return "in none"
             row, col = np.unravel_index(np.nanargmax(sign * shown), shown.shape)
-            return f"in {count:,} (by up to {abs(shown[row, col]):.{digits}f}{unit}, at row {row}, column {col})"
+            most = f"{abs(shown[row, col]):.{digits}f}{unit}"
+            return f"in {count:,} (by up to {most}, in the cell at row {row}, column {col})"
 
         name = settings.name[0].upper() + settings.name[1:]
         compared = "" if settings.distance == "flipped" else f" against the {settings.compared_with}"
         return (
             f"{name}{compared} without a disc: {without}. Of {total:,} discs, {second} has a larger value than {first} "
-            f"{farthest(1)} and a smaller one {farthest(-1)}."
+            f"{farthest(1)} and a smaller one {farthest(-1)}.{self._other_settings()}"
         )
+
+    def _other_settings(self) -> str:
+        """What the scans differ in besides the model, as a sentence after the others; empty for none."""
+        each = {name: _told_settings(one) for name, one in self.results.items()}
+        # What a loaded result does not know is no difference.
+        known = {key: [said[key] for said in each.values() if said[key]] for key in next(iter(each.values()))}
+        differ = [
+            f"{key} ({', '.join(f'{name} {said[key]}' for name, said in each.items() if said[key])})"
+            for key, values in known.items()
+            if len(set(values)) > 1
+        ]
+        return f" The scans differ in more than the model: {', '.join(differ)}." if differ else ""
 
     def plot(
         self,
@@ -273,6 +298,31 @@ class ModelComparison:
             If the file is no such comparison.
         """
         return cls({name: HDMResult(**fields) for name, fields in read_results(path, _FORMAT).results.items()})
+
+
+def _same_truth(one: HDMResult, other: HDMResult) -> bool:
+    """Whether two results are compared with the same ground truth, and the same pixels count."""
+
+    def ignored(result: HDMResult) -> NDArray[np.bool_]:
+        return np.zeros(result.segment.shape, bool) if result.ignored is None else result.ignored
+
+    return np.array_equal(one.segment, other.segment) and np.array_equal(ignored(one), ignored(other))
+
+
+def _told_settings(result: HDMResult) -> dict[str, str]:
+    """Settings that may differ between scans that are compared; empty where one is not known, or has no effect."""
+    settings, reading = result.settings, result.reading
+    thresholded = reading is not None and reading.form == "maps" and reading.classes != "exclusive"
+    return {
+        "fill": "an apply_mask of its own" if settings.own_mask else fill_text(settings.fill),
+        "seed": str(settings.seed) if settings.fill == "noise" else "",
+        "channel": "all" if settings.channel == -1 else str(settings.channel),
+        "normalize": str(settings.normalize),
+        "region": str(settings.region or "all"),
+        "tolerance": str(settings.tolerance or 0),
+        "empty": settings.empty,
+        "threshold": f"{reading.threshold:g}" if reading is not None and thresholded else "",
+    }
 
 
 def check_names(named: object, what: str, example: str, least: int = 2) -> None:

@@ -136,7 +136,8 @@ def test_says_what_the_numbers_say():
     assert comparison.text == str(comparison)
     assert comparison.text == (
         "Flipped area without a disc: before 0 px, after 0 px. Of 16 discs, after has a larger value than before in 1 "
-        "(by up to 30 px, at row 3, column 3) and a smaller one in 3 (by up to 5 px, at row 1, column 1)."
+        "(by up to 30 px, in the cell at row 3, column 3) and a smaller one in 3 (by up to 5 px, in the cell at row 1, "
+        "column 1)."
     )
     same = compared(models={"a": honest, "b": honest})
     assert same.text == (
@@ -234,6 +235,53 @@ def test_bad_input_is_refused_before_any_run(changes, error, said):
 def test_results_that_do_not_compare_are_refused(make, error, said):
     with pytest.raises(error, match=said):
         hdm.ModelComparison(make(scanned(honest)))
+
+
+OTHER_IMAGE = IMAGE * 0.9
+SMALLER_TRUTH = TRUTH & (np.arange(16) < 6)
+IGNORED = np.arange(256).reshape(16, 16) < 40
+
+
+@pytest.mark.parametrize(
+    ("image", "segment", "options", "said"),
+    [
+        (OTHER_IMAGE, TRUTH, {}, "of the same image; those of 'a' and 'b'"),
+        (np.repeat(IMAGE, 2, 0), TRUTH, {}, "of the same image"),
+        (OTHER_IMAGE, None, {}, "of the same image"),
+        (IMAGE, SMALLER_TRUTH, {}, "the same ground truth; those of 'a' and 'b' differ"),
+        (IMAGE, TRUTH, {"ignore": IGNORED}, "the same ground truth"),
+    ],
+)
+def test_results_of_another_image_or_truth_are_refused(image, segment, options, said):
+    explainer = hdm.HausdorffDistanceMasks(16, 16)
+    explainer.generate_masks(**GRID)
+    other = explainer.explain(honest, image, segment, progress=False, **options)
+    one = scanned(honest, None if segment is None else TRUTH)
+    with pytest.raises(ValueError, match=said):
+        hdm.ModelComparison({"a": one, "b": other})
+
+
+def test_each_prediction_is_its_own_truth():
+    own = {"a": scanned(honest, None), "b": scanned(lambda images: 1 - images[:, 0], None)}
+    assert not np.array_equal(own["a"].segment, own["b"].segment)
+    assert hdm.ModelComparison(own).names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, ""),
+        ({"fill": "mean"}, "fill (a minimum, b mean)"),
+        ({"fill": "noise", "seed": 3}, "fill (a minimum, b noise)"),
+        ({"empty": "inf"}, "empty (a diagonal, b inf)"),
+        ({"threshold": 0.25}, "threshold (a 0.5, b 0.25)"),
+        ({"region": (0, 0, 8, 8)}, "region (a all, b (0, 0, 8, 8))"),
+        ({"channel": 0, "fill": 0.5}, "fill (a minimum, b 0.5), channel (a all, b 0)"),
+    ],
+)
+def test_says_what_differs_besides_the_model(options, said):
+    text = hdm.ModelComparison({"a": scanned(honest), "b": scanned(honest, **options)}).text
+    assert text.partition(" The scans differ in more than the model: ")[2] == (said and f"{said}.")
 
 
 def test_other_grids_are_refused():
