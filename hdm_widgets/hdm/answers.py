@@ -147,6 +147,7 @@ class Answers:
             distance=asked.measure,
             spacing=scanned.spacing if lasting else (1.0, 1.0),
             of_prediction=asked.explain_by == "prediction",
+            of_object=asked.object is not None or (scanned.of_object and asked.explain_by == self.own.explain_by),
         )
 
     def scanned(self, result: HDMResult, target: int | None) -> HDMResult:

@@ -160,12 +160,15 @@ def _facts(result: HDMResult, model_name: str) -> dict[str, str]:
     unit = f" in {settings.unit}" if settings.unit else ""
     changes = settings.of_prediction or settings.distance == "flipped"
     other = "the mask without a disc" if changes else "the ground truth"
+    if settings.of_object:
+        other = f"one object of {other}"
+    more = "" if result._masks is None else "; the other measures on this page are of the same masks"
     facts = {
         "Model": model_name,
         "Image": f"{grid.height} x {grid.width} px, {channels} channel{'s' * (channels > 1)}",
         "Discs": discs,
         "Fill": fill,
-        "Measured": f"{measure_label(settings.distance)}{unit} of each mask, compared with {other}",
+        "Measured": f"{measure_label(settings.distance)}{unit} of each mask, compared with {other}{more}",
         "Output": "" if result.reading is None else str(result.reading),
         "Computed": "" if result.plan is None else str(result.plan),
     }

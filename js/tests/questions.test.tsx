@@ -184,6 +184,17 @@ describe("the explorer", () => {
     stop();
   });
 
+  it("says that one object of the prediction is explained, of a page that is of it", () => {
+    const { el, stop } = show({
+      _explained_by: ["prediction"],
+      explain_by: "prediction",
+      _about: { ...about("hausdorff", "prediction"), hasTruth: false, ofObject: true },
+    });
+    expect(el.querySelector(".hdm-question p")?.textContent).toBe("Explain one object of the prediction");
+    expect(stats(el)).toEqual([["Most changed", "12.5 px", "from the object"]]);
+    stop();
+  });
+
   it("sums up an area by how far it is from the truth's", () => {
     const { el, stop } = show({
       _about: about("area"),
