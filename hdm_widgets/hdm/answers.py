@@ -127,7 +127,7 @@ class Answers:
             raise ValueError(
                 f"measure={asked.measure!r} is taken of the raw output, not of its masks; make the explorer with {how}"
             )
-        check_choice("measure", asked.measure, MEASURES)
+        check_choice("measure", asked.measure, dict.fromkeys([*get_args(MeasureName), self.own.measure]))
         other = asked._replace(target=None) != self.own._replace(target=None)
         if other and not self._keep_outputs:
             raise ValueError("the masks are not kept; HDMExplorer(..., keep_outputs=True) keeps them")

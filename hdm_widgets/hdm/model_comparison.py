@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -20,6 +20,7 @@ from hdm_widgets._validation import image_size, takes_options
 from hdm_widgets.hdm.circle_map import RAW, ResultType, change_from_baseline, finite_limits
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_names import fill_text
+from hdm_widgets.hdm.grid import default_sizes
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
 from hdm_widgets.hdm.plotting import Panel, draw, draw_all, panel_of, png
@@ -27,12 +28,22 @@ from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.result_file import read_results, write_results
 from hdm_widgets.hdm.scan import PreparedScan
 from hdm_widgets.hdm.update import ScanUpdate
+from hdm_widgets.models.errors import ModelError
 from hdm_widgets.models.segmenter import Model, Segmenter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["DIVERGING", "ModelComparison", "check_models", "compare_models"]
+__all__ = [
+    "DIVERGING",
+    "ModelComparison",
+    "check_each_model",
+    "check_models",
+    "check_names",
+    "compare_models",
+    "error_of_model",
+    "naming_model",
+]
 
 _FORMAT = "hdm-widgets comparison of models 1"
 # Blue where the second model has the smaller value, red where it has the larger one.
@@ -346,15 +357,49 @@ def check_names(named: object, what: str, example: str, least: int = 2) -> None:
 def check_models(models: object) -> None:
     """Refuse what is no dict of at least two models with names."""
     check_names(models, "models", "hdm.compare_models({'before': model_a, 'after': model_b}, image, segment, ...)")
+    for name, model in models.items():  # type: ignore[attr-defined]  # a mapping, as just checked
+        if isinstance(model, HDMResult):
+            raise TypeError(
+                f"models[{name!r}] is an HDMResult; hdm.ModelComparison({{'before': result_a, 'after': result_b}}) "
+                "compares results, and HDMComparison(comparison) shows them"
+            )
+
+
+def error_of_model(name: str, error: BaseException) -> str:
+    """What an error says, with the name of its model."""
+    said = str(error) or type(error).__name__
+    if said.endswith("with target="):
+        said += " for all models, or for this one alone: hw.Segmenter(model, target=...)"
+    return f"{name}: {said}"
+
+
+@contextmanager
+def naming_model(name: str) -> Iterator[None]:
+    """Errors about a model begin with its name."""
+    try:
+        yield
+    except (TypeError, ValueError, ModelError) as error:
+        error.args = (error_of_model(name, error), *error.args[1:])
+        raise
+
+
+def check_each_model(models: Mapping[str, Model], device: torch.device | str | None, options: ScanKeywords) -> None:
+    """Refuse what is no model, or has settings of its own beside those in the options; the error names it."""
+    own = {name: options.get(name) for name in ("target", "threshold", "batch_size")}
+    if own["target"] == "all":
+        own["target"] = None
+    for name, model in models.items():
+        with naming_model(name):
+            Segmenter.wrap(model, device=device, **own)
 
 
 @takes_options(ScanOptions)
 def compare_models(
     models: Mapping[str, Model],
     image: Tensor | NDArray[Any],
-    segment: Tensor | NDArray[Any] | None,
-    circle_size: int,
-    offset: int,
+    segment: Tensor | NDArray[Any] | None = None,
+    circle_size: int | None = None,
+    offset: int | None = None,
     device: torch.device | str | None = None,
     channel: int | Sequence[int] = -1,
     *,
@@ -370,11 +415,11 @@ def compare_models(
         At least two, by their names. See `Segmenter` for what a model may take and return.
     image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W)
         As for `HausdorffDistanceMasks.explain`.
-    segment : torch.Tensor or numpy.ndarray (H, W), or None
-        The ground truth, nonzero = segment. None: each model is compared with its own mask for the image without a
-        disc.
-    circle_size, offset : int
-        As for `HausdorffDistanceMasks.generate_masks`.
+    segment : torch.Tensor or numpy.ndarray (H, W), optional
+        The ground truth, nonzero = segment. Without it, each model is compared with its own mask for the image
+        without a disc.
+    circle_size, offset : int, optional
+        As for `HausdorffDistanceMasks.generate_masks`; by default about a tenth and a thirtieth of the shorter side.
     device : torch.device or str, optional
         Where to run; each model's own device by default.
     channel : int or sequence of int
@@ -396,7 +441,7 @@ def compare_models(
     TypeError, ValueError
         For bad input, before any model is run.
     ModelError
-        If a model fails; the message names the cell.
+        If a model fails; the message names the model and the cell.
 
     Examples
     --------
@@ -411,16 +456,21 @@ def compare_models(
            [-1.  , -1.41]])
     """
     check_models(models)
+    check_each_model(models, device, options)
     scans: dict[str, PreparedScan] = {}
     for name, model in models.items():
         height, width = image_size(image, preprocess=isinstance(model, Segmenter) and model.preprocess is not None)
         explainer = HausdorffDistanceMasks(width, height)
-        explainer.generate_masks(circle_size, offset, normalize)
+        usual = default_sizes(height, width)
+        explainer.generate_masks(
+            usual[0] if circle_size is None else circle_size, usual[1] if offset is None else offset, normalize
+        )
         scans[name] = explainer.prepare(model, image, segment, device, channel, **options)
     results = {}
     for name, scan in scans.items():
         scan.warn()
         with (
+            naming_model(name),
             closing(scan.updates()) as updates,
             tqdm(disable=progress is not True, unit="disc", desc=name, delay=0.5) as bar,
         ):

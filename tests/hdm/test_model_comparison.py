@@ -292,6 +292,51 @@ def test_other_grids_are_refused():
         hdm.ModelComparison({"a": scanned(honest), "b": other})
 
 
+def fails(images):
+    raise ValueError("no such layer")
+
+
+def three_classes(images):
+    return images.repeat(1, 3, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "said"),
+    [
+        (fails, hdm.ModelError, "^after: on the image without a disc: .*no such layer"),
+        (
+            three_classes,
+            hdm.ModelError,
+            r"^after: .*with target= for all models, or for this one alone: hw\.Segmenter\(model, target=\.\.\.\)$",
+        ),
+        (3, TypeError, "^after: "),
+        (hw.Segmenter(honest), ValueError, "^after: threshold must be set on the Segmenter itself"),
+    ],
+)
+def test_an_error_names_the_model(model, error, said):
+    options = {"threshold": 0.4} if isinstance(model, hw.Segmenter) else {}
+    with pytest.raises(error, match=said):
+        compared(models={"before": honest, "after": model}, **options)
+
+
+def test_results_in_place_of_models_are_refused():
+    one = scanned(honest)
+    for make in (hdm.compare_models, hw.HDMComparison):
+        with pytest.raises(TypeError, match=r"models\['b'\] is an HDMResult; hdm.ModelComparison\("):
+            make({"a": honest, "b": one}, IMAGE)
+
+
+@pytest.mark.parametrize(("given", "sizes"), [({}, (5, 2)), ({"circle_size": 9}, (9, 2)), ({"offset": 12}, (5, 12))])
+def test_discs_are_those_of_the_explorer_by_default(given, sizes):
+    image = np.full((1, 60, 48), 0.2, np.float32)
+    image[:, :8, :8] = 0.8
+    comparison = hdm.compare_models({"a": honest, "b": honest}, image, fill=1.0, progress=False, **given)
+    explorer = hw.HDMExplorer(honest, image, fill=1.0, **given)
+    explorer.close()
+    grid = comparison.results["a"].grid
+    assert (grid.circle_size, grid.offset) == sizes == (explorer.circle_size, explorer.offset)
+
+
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="there is no model 'later'; the models are 'before', 'after'"):
         compared().between("before", "later")

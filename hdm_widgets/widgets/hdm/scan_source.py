@@ -17,7 +17,7 @@ from hdm_widgets.hdm.answers import Answers, Question
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_comparison import FillComparison
 from hdm_widgets.hdm.fill_scans import prepare_fills
-from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.grid import Grid, default_sizes
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanKeywords
 from hdm_widgets.hdm.scan import PreparedScan
@@ -100,11 +100,11 @@ class ScanSource:
             )
         self._explainer = copy.copy(explainer)
         self._normalize = explainer.normalize if normalize is None else normalize
-        given, side = _grid_of(explainer), min(height, width)
+        given, usual = _grid_of(explainer), default_sizes(height, width)
         if circle_size is None:
-            circle_size = given.circle_size if given else max(1, round(side / 10))
+            circle_size = given.circle_size if given else usual[0]
         if offset is None:
-            offset = given.offset if given else max(1, round(side / 30))
+            offset = given.offset if given else usual[1]
         self.grid = Grid(height, width, circle_size, offset, options.get("shape", "disc"))
         self._options: ScanKeywords = {**options, "ignore": ignore}
 
