@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from hdm_widgets._validation import check_choice, is_whole
 
-__all__ = ["DiscShape", "Grid", "ShiftedGrid", "default_sizes"]
+__all__ = ["DiscShape", "Grid", "ShiftedGrid", "usual_discs"]
 
 DiscShape = Literal["disc", "square"]
 
@@ -27,6 +27,12 @@ def check_count(name: str, value: object) -> int:
     if value < 1:
         raise ValueError(f"{name} must be at least 1 px, got {value}")
     return int(value)
+
+
+def usual_discs(height: int, width: int) -> tuple[int, int]:
+    """Circle size and offset for an image where none are given: about a tenth and a thirtieth of its shorter side."""
+    side = min(height, width)
+    return max(1, round(side / 10)), max(1, round(side / 30))
 
 
 @dataclass(frozen=True)
@@ -172,9 +178,3 @@ class ShiftedGrid(Grid):
         """Row and column of the pixel where the disc's box begins; below 0 where the border cuts it off."""
         y, x = super().corner(row, col)
         return y + self.shift[0], x + self.shift[1]
-
-
-def default_sizes(height: int, width: int) -> tuple[int, int]:
-    """Circle size and offset for an image, about a tenth and a thirtieth of its shorter side."""
-    side = min(height, width)
-    return max(1, round(side / 10)), max(1, round(side / 30))

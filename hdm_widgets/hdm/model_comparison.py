@@ -20,7 +20,7 @@ from hdm_widgets._validation import image_size, takes_options
 from hdm_widgets.hdm.circle_map import RAW, ResultType, change_from_baseline, finite_limits
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_names import fill_text
-from hdm_widgets.hdm.grid import default_sizes
+from hdm_widgets.hdm.grid import usual_discs
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
 from hdm_widgets.hdm.plotting import Panel, draw, draw_all, panel_of, png
@@ -461,7 +461,7 @@ def compare_models(
     for name, model in models.items():
         height, width = image_size(image, preprocess=isinstance(model, Segmenter) and model.preprocess is not None)
         explainer = HausdorffDistanceMasks(width, height)
-        usual = default_sizes(height, width)
+        usual = usual_discs(height, width)
         explainer.generate_masks(
             usual[0] if circle_size is None else circle_size, usual[1] if offset is None else offset, normalize
         )

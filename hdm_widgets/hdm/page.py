@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hdm_widgets._storage import check_folder
 from hdm_widgets.hdm.answers import Answers
 from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.named_measures import measure_label
@@ -98,10 +99,8 @@ def write_page(
     ValueError
         If cells are not measured.
     """
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {os.fspath(target.parent)!r} to write {target.name!r} into")
-    target.write_text(
+    check_folder(path)
+    Path(path).write_text(
         page_html(result, view, answers, title=title, model_name=model_name), encoding="utf-8", newline="\n"
     )
 

@@ -282,7 +282,8 @@ class AskedMasks:
         Parameters
         ----------
         by, on : array_like, int (H, W)
-            Label maps, as `scipy.ndimage.label` gives them: every nonzero value is an object.
+            Label maps, as `scipy.ndimage.label` gives them: every nonzero value is an object. All of a mask of bool is
+            one object; `scipy.ndimage.label(mask)[0]` tells its objects apart.
 
         Returns
         -------

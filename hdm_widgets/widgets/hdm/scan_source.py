@@ -17,7 +17,7 @@ from hdm_widgets.hdm.answers import Answers, Question
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_comparison import FillComparison
 from hdm_widgets.hdm.fill_scans import prepare_fills
-from hdm_widgets.hdm.grid import Grid, default_sizes
+from hdm_widgets.hdm.grid import Grid, usual_discs
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanKeywords
 from hdm_widgets.hdm.scan import PreparedScan
@@ -100,7 +100,7 @@ class ScanSource:
             )
         self._explainer = copy.copy(explainer)
         self._normalize = explainer.normalize if normalize is None else normalize
-        given, usual = _grid_of(explainer), default_sizes(height, width)
+        given, usual = _grid_of(explainer), usual_discs(height, width)
         if circle_size is None:
             circle_size = given.circle_size if given else usual[0]
         if offset is None:
