@@ -279,4 +279,17 @@ describe("the explorer", () => {
     ]);
     stop();
   });
+
+  it.each([
+    [0.8674, 0.8678, ["0.868", "0.001 better"]],
+    [0.8676, 0.8684, ["0.868", "none"]],
+  ])("tells the change as the difference of the texts: %d from %d", (value, baseline, said) => {
+    const { el, stop } = show({
+      _about: about("iou"),
+      cell: [0, 1],
+      _inspector: { ...found, distance: value, baseline, change: value - baseline, prediction },
+    });
+    expect([...el.querySelectorAll("dd")].map((one) => one.textContent).slice(0, 2)).toEqual(said);
+    stop();
+  });
 });
