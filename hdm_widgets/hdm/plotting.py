@@ -236,7 +236,7 @@ def draw_all(panels: Sequence[Panel], figure: Figure | None = None, *, heading: 
 
         figure = pyplot.figure(figsize=_size(panels), layout="constrained")
     if heading:
-        figure.suptitle(textwrap.fill(heading, round(50 * figure.get_figwidth() / 4.4)), fontsize="medium")
+        figure.suptitle(textwrap.fill(heading, max(20, int(11 * figure.get_figwidth()))), fontsize="medium")
     axes = figure.subplots(rows, cols, squeeze=False).ravel()
     for ax, panel in zip(axes, panels, strict=False):
         draw(ax, panel, vectors=vectors)
