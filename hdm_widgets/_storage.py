@@ -13,11 +13,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["read", "write"]
+__all__ = ["check_folder", "read", "write"]
+
+
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Refuse a file in a folder that does not exist.
+
+    Raises
+    ------
+    FileNotFoundError
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {os.fspath(target.parent)!r} to write {target.name!r} into")
 
 
 def write(path: str | os.PathLike[str], about: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
     """Write arrays and their description; `about["format"]` names the kind of file."""
+    check_folder(path)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]  # no such option
     Path(path).write_bytes(buffer.getbuffer())
@@ -31,7 +44,12 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[
     ValueError
         If the file is of another kind, or damaged.
     """
+    if Path(path).is_dir():
+        raise ValueError(f"{os.fspath(path)!r} is a folder, not a file of the kind {kind!r}")
     try:
+        with Path(path).open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is no npz file, as save() writes it, or not all of one")
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = dict(stored)
         about: dict[str, Any] = json.loads(str(arrays.pop("about")))

@@ -298,6 +298,13 @@ def check_region(region: object, height: int, width: int) -> tuple[int, int, int
     return row0, col0, row1, col1
 
 
+def check_device_exists(device: torch.device) -> None:
+    """Refuse a CUDA device that torch does not find."""
+    if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        found = f"the {count} of 'cuda:0' to 'cuda:{count - 1}'" if count else "none"
+        raise ValueError(f"there is no device {str(device)!r}: of CUDA devices, torch finds {found}; drop device=")
+
+
 def check_choice(name: str, value: object, choices: Any, advice: str = "") -> Any:
     """`value`, if it is one of `choices`: a Literal, or a collection of names."""
     known = get_args(choices) or tuple(choices)

@@ -127,7 +127,7 @@ class Answers:
             raise ValueError(
                 f"measure={asked.measure!r} is taken of the raw output, not of its masks; make the explorer with {how}"
             )
-        check_choice("measure", asked.measure, MEASURES)
+        check_choice("measure", asked.measure, dict.fromkeys([*get_args(MeasureName), self.own.measure]))
         other = asked._replace(target=None) != self.own._replace(target=None)
         if other and not self._keep_outputs:
             raise ValueError("the masks are not kept; HDMExplorer(..., keep_outputs=True) keeps them")
@@ -147,6 +147,7 @@ class Answers:
             distance=asked.measure,
             spacing=scanned.spacing if lasting else (1.0, 1.0),
             of_prediction=asked.explain_by == "prediction",
+            of_object=asked.object is not None or (scanned.of_object and asked.explain_by == self.own.explain_by),
         )
 
     def scanned(self, result: HDMResult, target: int | None) -> HDMResult:

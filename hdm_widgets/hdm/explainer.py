@@ -18,6 +18,7 @@ from hdm_widgets._masks import GivenMask, Ignore, check_truth, read_mask
 from hdm_widgets._validation import (
     advise_on_keywords,
     check_channel,
+    check_device_exists,
     check_image,
     check_region,
     takes_options,
@@ -382,6 +383,7 @@ class HausdorffDistanceMasks:
             segmenter = _segmenter_for_all(model, first, threshold=asked.threshold, device=device)
         else:
             segmenter = Segmenter.wrap(model, target=asked.target, threshold=asked.threshold, device=device)
+        check_device_exists(segmenter.run_device)
         preprocess = segmenter.preprocess is not None
         checked = check_image(
             image, self.height, self.width, preprocess=preprocess,

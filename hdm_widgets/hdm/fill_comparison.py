@@ -292,7 +292,8 @@ class FillComparison:
         ValueError
             If the file is no such comparison.
         """
-        results, about, arrays = read_results(path, _FORMAT)
+        stored = read_results(path, _FORMAT)
+        results, about, arrays = stored.results, stored.about, stored.arrays
         try:
             return cls(
                 results={fill: HDMResult(**fields) for fill, fields in results.items()},

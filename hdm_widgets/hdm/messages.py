@@ -62,6 +62,7 @@ def measure_message(settings: ScanSettings) -> dict[str, Any]:
     return {
         "measure": settings.distance,
         "compared_with": settings.compared_with,
+        "of_object": settings.of_object,
         "label": settings.name,
         "unit": settings.unit,
         "length_unit": settings.length_unit,

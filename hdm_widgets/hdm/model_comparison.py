@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -19,6 +19,8 @@ from tqdm.auto import tqdm
 from hdm_widgets._validation import image_size, takes_options
 from hdm_widgets.hdm.circle_map import RAW, ResultType, change_from_baseline, finite_limits
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
+from hdm_widgets.hdm.fill_names import fill_text
+from hdm_widgets.hdm.grid import usual_discs
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
 from hdm_widgets.hdm.plotting import Panel, draw, draw_all, panel_of, png
@@ -26,12 +28,22 @@ from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.result_file import read_results, write_results
 from hdm_widgets.hdm.scan import PreparedScan
 from hdm_widgets.hdm.update import ScanUpdate
+from hdm_widgets.models.errors import ModelError
 from hdm_widgets.models.segmenter import Model, Segmenter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["DIVERGING", "ModelComparison", "check_models", "compare_models"]
+__all__ = [
+    "DIVERGING",
+    "ModelComparison",
+    "check_each_model",
+    "check_models",
+    "check_names",
+    "compare_models",
+    "error_of_model",
+    "naming_model",
+]
 
 _FORMAT = "hdm-widgets comparison of models 1"
 # Blue where the second model has the smaller value, red where it has the larger one.
@@ -48,12 +60,13 @@ class ModelComparison:
     Parameters
     ----------
     results : dict of str to HDMResult
-        At least two, by the names of their models: of the same grid, in the same measure.
+        At least two, by the names of their models: of the same image and truth, on the same grid, in the same measure.
 
     Raises
     ------
     TypeError, ValueError
-        If results are missing, or do not have the same grid, measure and spacing.
+        If results are missing, or do not have the same image, ground truth, grid, measure and spacing. Scans that
+        differ in another setting, such as the fill, are compared; `text` says so.
     """
 
     results: dict[str, HDMResult]
@@ -76,6 +89,16 @@ class ModelComparison:
                     raise ValueError(
                         f"the results must have the same {what}, got {here} for {first!r} and {there} for {name!r}"
                     )
+            if not np.array_equal(one.image, other.image):
+                raise ValueError(
+                    f"the results must be of the same image; those of {first!r} and {name!r} are of different images"
+                )
+            # Of predictions, every model has its own.
+            if not one.settings.of_prediction and not _same_truth(one, other):
+                raise ValueError(
+                    f"the results must have the same ground truth; those of {first!r} and {name!r} differ: "
+                    "result.measure(name, segment) compares masks with another one"
+                )
         object.__setattr__(self, "results", dict(self.results))
 
     @property
@@ -169,14 +192,27 @@ class ModelComparison:
             if not count:
                 return "in none"
             row, col = np.unravel_index(np.nanargmax(sign * shown), shown.shape)
-            return f"in {count:,} (by up to {abs(shown[row, col]):.{digits}f}{unit}, at row {row}, column {col})"
+            most = f"{abs(shown[row, col]):.{digits}f}{unit}"
+            return f"in {count:,} (by up to {most}, in the cell at row {row}, column {col})"
 
         name = settings.name[0].upper() + settings.name[1:]
         compared = "" if settings.distance == "flipped" else f" against the {settings.compared_with}"
         return (
             f"{name}{compared} without a disc: {without}. Of {total:,} discs, {second} has a larger value than {first} "
-            f"{farthest(1)} and a smaller one {farthest(-1)}."
+            f"{farthest(1)} and a smaller one {farthest(-1)}.{self._other_settings()}"
         )
+
+    def _other_settings(self) -> str:
+        """What the scans differ in besides the model, as a sentence after the others; empty for none."""
+        each = {name: _told_settings(one) for name, one in self.results.items()}
+        # What a loaded result does not know is no difference.
+        known = {key: [said[key] for said in each.values() if said[key]] for key in next(iter(each.values()))}
+        differ = [
+            f"{key} ({', '.join(f'{name} {said[key]}' for name, said in each.items() if said[key])})"
+            for key, values in known.items()
+            if len(set(values)) > 1
+        ]
+        return f" The scans differ in more than the model: {', '.join(differ)}." if differ else ""
 
     def plot(
         self,
@@ -277,6 +313,31 @@ class ModelComparison:
         return cls({name: HDMResult(**fields) for name, fields in read_results(path, _FORMAT).results.items()})
 
 
+def _same_truth(one: HDMResult, other: HDMResult) -> bool:
+    """Whether two results are compared with the same ground truth, and the same pixels count."""
+
+    def ignored(result: HDMResult) -> NDArray[np.bool_]:
+        return np.zeros(result.segment.shape, bool) if result.ignored is None else result.ignored
+
+    return np.array_equal(one.segment, other.segment) and np.array_equal(ignored(one), ignored(other))
+
+
+def _told_settings(result: HDMResult) -> dict[str, str]:
+    """Settings that may differ between scans that are compared; empty where one is not known, or has no effect."""
+    settings, reading = result.settings, result.reading
+    thresholded = reading is not None and reading.form == "maps" and reading.classes != "exclusive"
+    return {
+        "fill": "an apply_mask of its own" if settings.own_mask else fill_text(settings.fill),
+        "seed": str(settings.seed) if settings.fill == "noise" else "",
+        "channel": "all" if settings.channel == -1 else str(settings.channel),
+        "normalize": str(settings.normalize),
+        "region": str(settings.region or "all"),
+        "tolerance": str(settings.tolerance or 0),
+        "empty": settings.empty,
+        "threshold": f"{reading.threshold:g}" if reading is not None and thresholded else "",
+    }
+
+
 def check_names(named: object, what: str, example: str, least: int = 2) -> None:
     """Refuse what is no dict of so many names.
 
@@ -298,15 +359,49 @@ def check_names(named: object, what: str, example: str, least: int = 2) -> None:
 def check_models(models: object) -> None:
     """Refuse what is no dict of at least two models with names."""
     check_names(models, "models", "hdm.compare_models({'before': model_a, 'after': model_b}, image, segment, ...)")
+    for name, model in models.items():  # type: ignore[attr-defined]  # a mapping, as just checked
+        if isinstance(model, HDMResult):
+            raise TypeError(
+                f"models[{name!r}] is an HDMResult; hdm.ModelComparison({{'before': result_a, 'after': result_b}}) "
+                "compares results, and HDMComparison(comparison) shows them"
+            )
+
+
+def error_of_model(name: str, error: BaseException) -> str:
+    """What an error says, with the name of its model."""
+    said = str(error) or type(error).__name__
+    if said.endswith("with target="):
+        said += " for all models, or for this one alone: hw.Segmenter(model, target=...)"
+    return f"{name}: {said}"
+
+
+@contextmanager
+def naming_model(name: str) -> Iterator[None]:
+    """Errors about a model begin with its name."""
+    try:
+        yield
+    except (TypeError, ValueError, ModelError) as error:
+        error.args = (error_of_model(name, error), *error.args[1:])
+        raise
+
+
+def check_each_model(models: Mapping[str, Model], device: torch.device | str | None, options: ScanKeywords) -> None:
+    """Refuse what is no model, or has settings of its own beside those in the options; the error names it."""
+    own = {name: options.get(name) for name in ("target", "threshold", "batch_size")}
+    if own["target"] == "all":
+        own["target"] = None
+    for name, model in models.items():
+        with naming_model(name):
+            Segmenter.wrap(model, device=device, **own)
 
 
 @takes_options(ScanOptions)
 def compare_models(
     models: Mapping[str, Model],
     image: Tensor | NDArray[Any],
-    segment: Tensor | NDArray[Any] | None,
-    circle_size: int,
-    offset: int,
+    segment: Tensor | NDArray[Any] | None = None,
+    circle_size: int | None = None,
+    offset: int | None = None,
     device: torch.device | str | None = None,
     channel: int | Sequence[int] = -1,
     *,
@@ -322,11 +417,11 @@ def compare_models(
         At least two, by their names. See `Segmenter` for what a model may take and return.
     image : torch.Tensor or numpy.ndarray, (C, H, W) or (H, W)
         As for `HausdorffDistanceMasks.explain`.
-    segment : torch.Tensor or numpy.ndarray (H, W), or None
-        The ground truth, nonzero = segment. None: each model is compared with its own mask for the image without a
-        disc.
-    circle_size, offset : int
-        As for `HausdorffDistanceMasks.generate_masks`.
+    segment : torch.Tensor or numpy.ndarray (H, W), optional
+        The ground truth, nonzero = segment. Without it, each model is compared with its own mask for the image
+        without a disc.
+    circle_size, offset : int, optional
+        As for `HausdorffDistanceMasks.generate_masks`; by default about a tenth and a thirtieth of the shorter side.
     device : torch.device or str, optional
         Where to run; each model's own device by default.
     channel : int or sequence of int
@@ -348,7 +443,7 @@ def compare_models(
     TypeError, ValueError
         For bad input, before any model is run.
     ModelError
-        If a model fails; the message names the cell.
+        If a model fails; the message names the model and the cell.
 
     Examples
     --------
@@ -363,16 +458,21 @@ def compare_models(
            [-1.  , -1.41]])
     """
     check_models(models)
+    check_each_model(models, device, options)
     scans: dict[str, PreparedScan] = {}
     for name, model in models.items():
         height, width = image_size(image, preprocess=isinstance(model, Segmenter) and model.preprocess is not None)
         explainer = HausdorffDistanceMasks(width, height)
-        explainer.generate_masks(circle_size, offset, normalize)
+        usual = usual_discs(height, width)
+        explainer.generate_masks(
+            usual[0] if circle_size is None else circle_size, usual[1] if offset is None else offset, normalize
+        )
         scans[name] = explainer.prepare(model, image, segment, device, channel, **options)
     results = {}
     for name, scan in scans.items():
         scan.warn()
         with (
+            naming_model(name),
             closing(scan.updates()) as updates,
             tqdm(disable=progress is not True, unit="disc", desc=name, delay=0.5) as bar,
         ):

@@ -195,6 +195,8 @@ class ScanSettings:
         The class that is measured; None for a model with one map, or where the Segmenter's default serves.
     of_prediction : bool
         The model's own mask for the image without a disc stood for the ground truth.
+    of_object : bool
+        One object of the mask that masks are compared with; see `HDMResult.for_object`.
     """
 
     channel: Channel = -1
@@ -211,6 +213,7 @@ class ScanSettings:
     of_prediction: bool = False
     seed: int = 0
     shape: DiscShape = "disc"
+    of_object: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spacing", check_spacing(self.spacing))

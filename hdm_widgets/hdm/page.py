@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hdm_widgets._storage import check_folder
 from hdm_widgets.hdm.answers import Answers
 from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.named_measures import measure_label
@@ -98,10 +99,8 @@ def write_page(
     ValueError
         If cells are not measured.
     """
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {os.fspath(target.parent)!r} to write {target.name!r} into")
-    target.write_text(
+    check_folder(path)
+    Path(path).write_text(
         page_html(result, view, answers, title=title, model_name=model_name), encoding="utf-8", newline="\n"
     )
 
@@ -160,12 +159,15 @@ def _facts(result: HDMResult, model_name: str) -> dict[str, str]:
     unit = f" in {settings.unit}" if settings.unit else ""
     changes = settings.of_prediction or settings.distance == "flipped"
     other = "the mask without a disc" if changes else "the ground truth"
+    if settings.of_object:
+        other = f"one object of {other}"
+    more = "" if result._masks is None else "; the other measures on this page are of the same masks"
     facts = {
         "Model": model_name,
         "Image": f"{grid.height} x {grid.width} px, {channels} channel{'s' * (channels > 1)}",
         "Discs": discs,
         "Fill": fill,
-        "Measured": f"{measure_label(settings.distance)}{unit} of each mask, compared with {other}",
+        "Measured": f"{measure_label(settings.distance)}{unit} of each mask, compared with {other}{more}",
         "Output": "" if result.reading is None else str(result.reading),
         "Computed": "" if result.plan is None else str(result.plan),
     }

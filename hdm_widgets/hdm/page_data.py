@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from hdm_widgets._bitmasks import MaskPatch, bounding_box, patch_of
+from hdm_widgets._masks import GivenMask
 from hdm_widgets._picture import Display, View
 from hdm_widgets._wire import bits, to_wire
 from hdm_widgets.hdm.answers import Answers, Question, outlined, told
@@ -34,6 +35,8 @@ __all__ = ["PageView", "page_data"]
 
 # What each answer has of its own; the rest of a map is the same in all.
 _PER_ANSWER = ("values", "one_empty", "noise", "baseline")
+# What the truth is called where a result is of one of its objects.
+_ONE_OBJECT = "one object of the truth"
 # The longer side of what a page shows of the image.
 _LONGEST_SIDE = 1600
 
@@ -98,7 +101,7 @@ def page_data(result: HDMResult, view: PageView, answers: Answers | None = None)
     """
     settings, spacing = result.settings, PixelSpacing.for_sides(result.settings.spacing)
     if answers is None:
-        answers = Answers(settings, keep_outputs=result._masks is not None)
+        answers = _own_answers(result)
     asked = view.question or answers.own
     shown, fill = view.display.view(result.image), fill_text(settings.fill)
     layers = ["picture", "map", *outlined([], asked)] if view.layers is None else list(view.layers)
@@ -173,6 +176,14 @@ def _map(result: HDMResult, seconds: float = 0.0) -> dict[str, Any]:
     """The map at the end of a scan."""
     count = int(np.count_nonzero(result.measured))
     return map_message(ScanUpdate(np.zeros((0, 2), np.intp), np.zeros(0), count, count, 1, seconds, result))
+
+
+def _own_answers(result: HDMResult) -> Answers:
+    """Answers to what a result is asked by itself; one object of the truth is called so."""
+    settings = result.settings
+    named = settings.of_object and not settings.of_prediction
+    truths = {_ONE_OBJECT: GivenMask(result.segment, result.segment, result.ignored)} if named else {}
+    return Answers(settings, keep_outputs=result._masks is not None, truths=truths)
 
 
 # -- Answers ---------------------------------------------------------------------------------------------

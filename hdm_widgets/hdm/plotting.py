@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import Collection, EllipseCollection, PolyCollection
 from matplotlib.colors import Colormap, ListedColormap, Normalize
@@ -36,8 +37,6 @@ from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.options import ScanSettings
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from hdm_widgets.hdm.result import HDMResult
 
 __all__ = ["Panel", "canny", "draw", "draw_all", "overlay", "panel_of", "plot", "png"]
@@ -183,6 +182,8 @@ def _over_image(
 
 def draw(ax: Axes, panel: Panel, *, vectors: bool = True) -> None:
     """Draw one circle map with the outline of the ground truth and a color bar; discs as vectors if not too many."""
+    if not isinstance(ax, Axes):
+        raise TypeError(f"ax must be one matplotlib axes, got {type(ax).__name__}; of several give one: axes[0]")
     grid, (low, high) = panel.grid, panel.limits
     height, width = panel.truth.shape
     unit, (down, across) = panel.settings.length_unit, panel.settings.spacing
@@ -288,9 +289,11 @@ def _layout(panels: Sequence[Panel]) -> tuple[int, int]:
 
 
 def _size(panels: Sequence[Panel]) -> tuple[float, float]:
-    """Width and height of a figure, in inches."""
+    """Width and height of a figure, in inches: maps of all images have the same area, beside their labels."""
     rows, cols = _layout(panels)
-    return 4.4 * cols, 3.9 * rows
+    (height, width), (down, across) = panels[0].truth.shape, panels[0].settings.spacing
+    side = float(np.sqrt(np.clip(height * down / (width * across), 1 / 4, 4)))
+    return (1.4 + 3 / side) * cols, (0.9 + 3 * side) * rows
 
 
 def canny(image: NDArray[np.floating], *, sigma: float = 1.0, low: float = 0.1, high: float = 0.2) -> NDArray[np.bool_]:

@@ -57,16 +57,20 @@ class ComparedMask:
     ignored : numpy.ndarray, bool (H, W), or None
     of_prediction : bool
         The model's own mask for the image without a disc, or a part of it.
+    of_object : bool
+        One object of several.
     """
 
     mask: NDArray[np.bool_]
     ignored: NDArray[np.bool_] | None
     of_prediction: bool = False
+    of_object: bool = False
 
     @classmethod
     def scanned(cls, result: HDMResult) -> ComparedMask:
         """What a result's masks were compared with."""
-        return cls(result.segment, result.ignored, result.settings.of_prediction)
+        settings = result.settings
+        return cls(result.segment, result.ignored, settings.of_prediction, settings.of_object)
 
     @classmethod
     def read(cls, result: HDMResult, segment: ArrayLike | Tensor | Literal["prediction"]) -> ComparedMask:
@@ -90,7 +94,7 @@ def compared_object(compared: ComparedMask, row: int, col: int, spacing: Sequenc
     nearer, ignored = nearer_to_others(compared.mask, one, spacing), compared.ignored
     if nearer is not None:
         ignored = nearer if ignored is None else ignored | nearer
-    return ComparedMask(one, ignored, compared.of_prediction)
+    return ComparedMask(one, ignored, compared.of_prediction, of_object=True)
 
 
 class StoredMeasure:
@@ -129,7 +133,11 @@ class StoredMeasure:
             raise ValueError(f"{name!r} is no length: spacing means nothing for it; drop spacing")
         self._compared = compared or ComparedMask.scanned(result)
         self._settings = replace(
-            result.settings, distance=name, spacing=scale, of_prediction=self._compared.of_prediction
+            result.settings,
+            distance=name,
+            spacing=scale,
+            of_prediction=self._compared.of_prediction,
+            of_object=self._compared.of_object,
         )
         self._as_scanned = self._settings == result.settings and compared is None
         self._patches = masks.patches
@@ -274,7 +282,8 @@ class AskedMasks:
         Parameters
         ----------
         by, on : array_like, int (H, W)
-            Label maps, as `scipy.ndimage.label` gives them: every nonzero value is an object.
+            Label maps, as `scipy.ndimage.label` gives them: every nonzero value is an object. All of a mask of bool is
+            one object; `scipy.ndimage.label(mask)[0]` tells its objects apart.
 
         Returns
         -------
@@ -396,6 +405,8 @@ def described(result: HDMResult) -> str:
     span = f"{finite.min():.{digits}f} to {finite.max():.{digits}f}" if finite.size else "none"
     shown = "" if result._classes is None else f"class {settings.target} of several; "
     notes = ["compared with the prediction"] if settings.of_prediction else []
+    if settings.of_object:
+        notes = [f"compared with one object of the {settings.compared_with}"]
     if settings.spacing != (1, 1):
         notes.append("spacing ({:g}, {:g})".format(*settings.spacing))
     if result.ignored is not None and result.ignored.any():

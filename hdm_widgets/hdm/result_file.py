@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import torch
@@ -44,7 +44,8 @@ _ARRAYS = ("values", "measured", "image", "segment", "baseline_mask")
 _MORE = "more"
 
 
-class StoredResults(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class StoredResults:
     """What a file of several results has.
 
     Attributes

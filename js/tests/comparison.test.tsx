@@ -93,6 +93,7 @@ describe("a view of the comparison", () => {
       expect.stringMatching(/^0.*40 px$/),
       expect.stringMatching(/^−2\.5.*2\.5 px$/),
     ]);
+    expect(texts(el, ".hdm-scale .hdm-note")[1]).toBe("red: new is larger; blue: old is larger");
     expect(nameless(el)).toEqual([]);
     await rest();
     expect(new Set(put.map(({ canvas }) => canvas)).size).toBeGreaterThanOrEqual(3);

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { change, count, distance, duration, score, tick, ticks } from "../src/shared/format";
+import { change, count, distance, duration, rounded, score, tick, ticks } from "../src/shared/format";
 
 const PX = { unit: "px", decimals: 1 };
 
@@ -9,6 +9,12 @@ it("writes distances with their unit", () => {
   expect(distance(-4, { unit: "", decimals: 1 })).toBe("−4.0");
   expect(distance(Number.POSITIVE_INFINITY, PX)).toBe("∞");
   expect(distance(Number.NaN, PX)).toBe("not defined");
+  expect([38.07, -0.04, Number.POSITIVE_INFINITY, Number.NaN].map((value) => rounded(value, PX))).toEqual([
+    38.1,
+    -0,
+    Number.POSITIVE_INFINITY,
+    Number.NaN,
+  ]);
 });
 
 it("shows distances of small pixels with more digits", () => {

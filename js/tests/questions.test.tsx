@@ -184,6 +184,17 @@ describe("the explorer", () => {
     stop();
   });
 
+  it("says that one object of the prediction is explained, of a page that is of it", () => {
+    const { el, stop } = show({
+      _explained_by: ["prediction"],
+      explain_by: "prediction",
+      _about: { ...about("hausdorff", "prediction"), hasTruth: false, ofObject: true },
+    });
+    expect(el.querySelector(".hdm-question p")?.textContent).toBe("Explain one object of the prediction");
+    expect(stats(el)).toEqual([["Most changed", "12.5 px", "from the object"]]);
+    stop();
+  });
+
   it("sums up an area by how far it is from the truth's", () => {
     const { el, stop } = show({
       _about: about("area"),
@@ -266,6 +277,19 @@ describe("the explorer", () => {
       "−120 px",
       "80 px better",
     ]);
+    stop();
+  });
+
+  it.each([
+    [0.8674, 0.8678, ["0.868", "0.001 better"]],
+    [0.8676, 0.8684, ["0.868", "none"]],
+  ])("tells the change as the difference of the texts: %d from %d", (value, baseline, said) => {
+    const { el, stop } = show({
+      _about: about("iou"),
+      cell: [0, 1],
+      _inspector: { ...found, distance: value, baseline, change: value - baseline, prediction },
+    });
+    expect([...el.querySelectorAll("dd")].map((one) => one.textContent).slice(0, 2)).toEqual(said);
     stop();
   });
 });

@@ -61,6 +61,12 @@ def truth():
     return mask
 
 
+def two_objects():
+    mask = truth()
+    mask[8:, 11:] = 1
+    return mask
+
+
 def labels():
     numbers = np.zeros(SHAPE, np.uint8)
     numbers[2:7, 3:9] = 1
@@ -79,6 +85,9 @@ def with_ignored():
     return mask
 
 
+# (row, col) of a pixel that `bright` draws.
+FIRST_PREDICTED = np.argwhere(image(1)[0] > 0.05 + 0.5)[0].tolist()
+
 SCANS = {
     "plain": lambda: explain(bright, 1, truth()),
     "ignored pixels that are no squares": lambda: explain(
@@ -91,6 +100,8 @@ SCANS = {
     "no masks": lambda: explain(bright, 1, truth(), keep_outputs=False),
     "squares of noise": lambda: explain(bright, 3, truth(), shape="square", fill="noise", distance="flipped"),
     "inpainted discs": lambda: explain(bright, 1, truth(), fill="inpainted"),
+    "one object": lambda: explain(bright, 1, two_objects()).for_object(2, 3),
+    "one object of the prediction": lambda: explain(bright, 1, None).for_object(*FIRST_PREDICTED, of="prediction"),
     "lost masks": lambda: explain(lost, 1, truth(), empty="inf"),
 }
 
@@ -102,7 +113,7 @@ def expected(result, data):
     for answer in data["answers"]:
         one = result if not result.classes else result.for_class(answer["target"])
         if (answer["measure"], answer["explainBy"]) != (one.settings.distance, one.settings.compared_with):
-            segment = "prediction" if answer["explainBy"] != one.settings.compared_with else None
+            segment = "prediction" if answer["explainBy"] == "prediction" and not one.settings.of_prediction else None
             one = one.measure(answer["measure"], segment)
         for row, col in np.ndindex(one.grid.shape):
             message = to_wire(inspect_cell(one, row, col, Display()))

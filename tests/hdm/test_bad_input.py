@@ -31,6 +31,8 @@ def circle(size):
 
 
 BAD = [
+    # the device
+    ({"device": "cuda:99"}, ValueError, "there is no device 'cuda:99': of CUDA devices, torch finds"),
     # the image
     ({"image": [[0.5] * 20] * 16}, TypeError, "the image must be a torch tensor or a numpy array, got list"),
     ({"image": IMAGE[None]}, ValueError, r"\(C, H, W\) or \(H, W\), got shape \(1, 3, 16, 20\); take one image"),

@@ -136,7 +136,8 @@ def test_says_what_the_numbers_say():
     assert comparison.text == str(comparison)
     assert comparison.text == (
         "Flipped area without a disc: before 0 px, after 0 px. Of 16 discs, after has a larger value than before in 1 "
-        "(by up to 30 px, at row 3, column 3) and a smaller one in 3 (by up to 5 px, at row 1, column 1)."
+        "(by up to 30 px, in the cell at row 3, column 3) and a smaller one in 3 (by up to 5 px, in the cell at row 1, "
+        "column 1)."
     )
     same = compared(models={"a": honest, "b": honest})
     assert same.text == (
@@ -236,12 +237,104 @@ def test_results_that_do_not_compare_are_refused(make, error, said):
         hdm.ModelComparison(make(scanned(honest)))
 
 
+OTHER_IMAGE = IMAGE * 0.9
+SMALLER_TRUTH = TRUTH & (np.arange(16) < 6)
+IGNORED = np.arange(256).reshape(16, 16) < 40
+
+
+@pytest.mark.parametrize(
+    ("image", "segment", "options", "said"),
+    [
+        (OTHER_IMAGE, TRUTH, {}, "of the same image; those of 'a' and 'b'"),
+        (np.repeat(IMAGE, 2, 0), TRUTH, {}, "of the same image"),
+        (OTHER_IMAGE, None, {}, "of the same image"),
+        (IMAGE, SMALLER_TRUTH, {}, "the same ground truth; those of 'a' and 'b' differ"),
+        (IMAGE, TRUTH, {"ignore": IGNORED}, "the same ground truth"),
+    ],
+)
+def test_results_of_another_image_or_truth_are_refused(image, segment, options, said):
+    explainer = hdm.HausdorffDistanceMasks(16, 16)
+    explainer.generate_masks(**GRID)
+    other = explainer.explain(honest, image, segment, progress=False, **options)
+    one = scanned(honest, None if segment is None else TRUTH)
+    with pytest.raises(ValueError, match=said):
+        hdm.ModelComparison({"a": one, "b": other})
+
+
+def test_each_prediction_is_its_own_truth():
+    own = {"a": scanned(honest, None), "b": scanned(lambda images: 1 - images[:, 0], None)}
+    assert not np.array_equal(own["a"].segment, own["b"].segment)
+    assert hdm.ModelComparison(own).names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, ""),
+        ({"fill": "mean"}, "fill (a minimum, b mean)"),
+        ({"fill": "noise", "seed": 3}, "fill (a minimum, b noise)"),
+        ({"empty": "inf"}, "empty (a diagonal, b inf)"),
+        ({"threshold": 0.25}, "threshold (a 0.5, b 0.25)"),
+        ({"region": (0, 0, 8, 8)}, "region (a all, b (0, 0, 8, 8))"),
+        ({"channel": 0, "fill": 0.5}, "fill (a minimum, b 0.5), channel (a all, b 0)"),
+    ],
+)
+def test_says_what_differs_besides_the_model(options, said):
+    text = hdm.ModelComparison({"a": scanned(honest), "b": scanned(honest, **options)}).text
+    assert text.partition(" The scans differ in more than the model: ")[2] == (said and f"{said}.")
+
+
 def test_other_grids_are_refused():
     explainer = hdm.HausdorffDistanceMasks(16, 16)
     explainer.generate_masks(2, 8)
     other = explainer.explain(honest, IMAGE, TRUTH, progress=False)
     with pytest.raises(ValueError, match="same grid"):
         hdm.ModelComparison({"a": scanned(honest), "b": other})
+
+
+def fails(images):
+    raise ValueError("no such layer")
+
+
+def three_classes(images):
+    return images.repeat(1, 3, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "said"),
+    [
+        (fails, hdm.ModelError, "^after: on the image without a disc: .*no such layer"),
+        (
+            three_classes,
+            hdm.ModelError,
+            r"^after: .*with target= for all models, or for this one alone: hw\.Segmenter\(model, target=\.\.\.\)$",
+        ),
+        (3, TypeError, "^after: "),
+        (hw.Segmenter(honest), ValueError, "^after: threshold must be set on the Segmenter itself"),
+    ],
+)
+def test_an_error_names_the_model(model, error, said):
+    options = {"threshold": 0.4} if isinstance(model, hw.Segmenter) else {}
+    with pytest.raises(error, match=said):
+        compared(models={"before": honest, "after": model}, **options)
+
+
+def test_results_in_place_of_models_are_refused():
+    one = scanned(honest)
+    for make in (hdm.compare_models, hw.HDMComparison):
+        with pytest.raises(TypeError, match=r"models\['b'\] is an HDMResult; hdm.ModelComparison\("):
+            make({"a": honest, "b": one}, IMAGE)
+
+
+@pytest.mark.parametrize(("given", "sizes"), [({}, (5, 2)), ({"circle_size": 9}, (9, 2)), ({"offset": 12}, (5, 12))])
+def test_discs_are_those_of_the_explorer_by_default(given, sizes):
+    image = np.full((1, 60, 48), 0.2, np.float32)
+    image[:, :8, :8] = 0.8
+    comparison = hdm.compare_models({"a": honest, "b": honest}, image, fill=1.0, progress=False, **given)
+    explorer = hw.HDMExplorer(honest, image, fill=1.0, **given)
+    explorer.close()
+    grid = comparison.results["a"].grid
+    assert (grid.circle_size, grid.offset) == sizes == (explorer.circle_size, explorer.offset)
 
 
 def test_unknown_names_are_refused():

@@ -74,6 +74,26 @@ def test_a_page_says_what_was_scanned(results, page):
         assert fact in facts
 
 
+@pytest.mark.parametrize(
+    ("name", "explained", "said"),
+    [
+        (
+            "plain",
+            ["truth", "prediction"],
+            "the ground truth; the other measures on this page are of the same masks",
+        ),
+        ("no masks", ["truth"], "compared with the ground truth"),
+        ("one object", ["one object of the truth", "prediction"], "compared with one object of the ground truth;"),
+        ("one object of the prediction", ["prediction"], "compared with one object of the mask without a disc;"),
+    ],
+)
+def test_a_page_says_what_masks_are_compared_with(results, page, name, explained, said):
+    read = page(results[name])
+    assert said in html.unescape(read.text)
+    assert read.data["traits"]["_explained_by"] == explained
+    assert read.data["traits"]["explain_by"] == explained[0]
+
+
 @pytest.mark.parametrize("name", list(page_scans.SCANS))
 def test_values_are_those_that_python_measures(results, page, name):
     result = results[name]
@@ -84,12 +104,15 @@ def test_values_are_those_that_python_measures(results, page, name):
     names = ["hausdorff", "hausdorff95", "mean_surface", "iou", "dice", "area", "flipped"]
     if name == "no masks":
         names, bys = [own], ["truth"]
+    if name == "one object":
+        bys[0] = "one object of the truth"
     asked = [(target, by, measure) for target in targets for by in bys for measure in names]
     assert [(one["target"], one["explainBy"], one["measure"]) for one in answers] == asked
     for answer, (target, by, measure) in zip(answers, asked, strict=True):
         one = result.for_class(target) if result.classes else result
         if (measure, by) != (own, bys[0]):
             one = one.measure(measure, "prediction" if by != bys[0] else None)
+        assert answer["about"]["ofObject"] is one.settings.of_object is (name.startswith("one object") and by == bys[0])
         np.testing.assert_array_equal(answer["map"]["values"], one.values)
         assert answer["map"]["baseline"] == (one.baseline if np.isfinite(one.baseline) else str(one.baseline))
         assert answer["about"]["truthEmpty"] is not one.segment.any()

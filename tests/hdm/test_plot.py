@@ -198,3 +198,29 @@ def test_a_comparison_is_drawn_on_one_scale():
         assert ax.child_axes[0].get_ylim() == pytest.approx((np.min(values), np.max(values)))
     assert "not distinguishable" in axes[3].get_xlabel()
     assert comparison._repr_png_().startswith(b"\x89PNG")
+
+
+def test_several_axes_for_one_map_are_refused():
+    axes = Figure().subplots(1, 3)
+    with pytest.raises(TypeError, match=r"ax must be one matplotlib axes, got ndarray; of several give one: axes\[0\]"):
+        scan().plot(axes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "size"),
+    [
+        ((30, 30), (1, 1), (4.4, 3.9)),
+        ((120, 30), (1, 1), (2.9, 6.9)),
+        ((30, 120), (1, 1), (7.4, 2.4)),
+        ((30, 30), (4, 1), (2.9, 6.9)),
+        ((900, 30), (1, 1), (2.9, 6.9)),
+    ],
+)
+def test_a_figure_has_the_proportions_of_its_image(shape, spacing, size):
+    explainer = hdm.HausdorffDistanceMasks(*shape[::-1])
+    explainer.generate_masks(30, 30)
+    image, truth = np.ones((1, *shape), np.float32), np.eye(*shape) > 0
+    result = explainer.explain(lambda images: images[:, 0], image, truth, spacing=spacing, progress=False)
+    panel = plotting.panel_of(result, hdm.RAW)
+    assert plotting._size([panel]) == pytest.approx(size)
+    assert plotting._size([panel] * 3) == pytest.approx((3 * size[0], size[1]))

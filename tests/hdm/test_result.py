@@ -237,6 +237,22 @@ def test_files_that_are_no_result(result, tmp_path, kind):
         hdm.HDMResult.load(path)
 
 
+@pytest.mark.parametrize("content", [b"<!DOCTYPE html>", b"some notes", b""])
+def test_what_is_no_file_of_a_scan_is_called_so(tmp_path, content):
+    path = tmp_path / "page.html"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"page\.html' is not a file of the kind .*: it is no npz file"):
+        hdm.HDMResult.load(path)
+    with pytest.raises(ValueError, match="is a folder, not a file of the kind"):
+        hdm.HDMResult.load(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_named(result, tmp_path):
+    for write in (result.save, result.to_html):
+        with pytest.raises(FileNotFoundError, match=r"there is no folder '.*none' to write 'x' into"):
+            write(tmp_path / "none" / "x")
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         hdm.HDMResult.load(tmp_path / "none.npz")

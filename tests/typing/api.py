@@ -86,6 +86,7 @@ def segment_images(images: NDArray[np.float32]) -> None:
 
 def compare_models(model: nn.Module, image: Tensor, segment: Tensor, path: Path) -> hdm.ModelComparison:
     models: dict[str, nn.Module | hw.Segmenter] = {"before": model, "after": hw.Segmenter(model)}
+    assert_type(hdm.compare_models(models, image), hdm.ModelComparison)
     comparison = hdm.compare_models(models, image, segment, 4, 4, "cpu", fill="mean", progress=False)
     assert_type(comparison, hdm.ModelComparison)
     assert_type(comparison.results, dict[str, hdm.HDMResult])

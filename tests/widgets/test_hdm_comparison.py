@@ -166,6 +166,13 @@ def test_an_error_names_the_model(make):
     np.testing.assert_array_equal(widget.results["before"].values, compared().results["before"].values)
 
 
+def test_an_error_says_what_to_do_for_this_model(make):
+    widget = make({"before": before, "after": lambda images: images.repeat(1, 3, 1, 1)})
+    assert widget.wait(SECONDS)
+    assert widget.error.startswith("after: on the image without a disc:")
+    assert widget.error.endswith("for this one alone: hw.Segmenter(model, target=...)")
+
+
 def test_shows_a_comparison_that_is_ready(make):
     ready = compared(fill="mean")
     widget = hw.HDMComparison(ready)
@@ -202,6 +209,7 @@ def test_all_classes(make):
         (({"a": before}, IMAGE), ValueError, "at least two"),
         (([before, after], IMAGE), TypeError, "dict with a name for each"),
         ((MODELS,), TypeError, "needs an image"),
+        (({"a": before, "b": 3}, IMAGE), TypeError, "^b: "),
         ((MODELS, IMAGE, TRUTH[:5]), ValueError, "segment"),
     ],
 )

@@ -82,6 +82,25 @@ def test_a_page_answers_what_the_explorer_answers(explore_hdm, tmp_path, model, 
         assert (compared["truth"], compared["ignored"]) == (screen["_truth"], screen["_ignored"])
 
 
+TWO_OBJECTS = TRUTH | np.eye(24, 32, 24, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    "truth", [TWO_OBJECTS, {"ann": TWO_OBJECTS, "bob": TRUTH}], ids=["one truth", "two annotators"]
+)
+def test_the_page_of_one_object(explore_hdm, tmp_path, truth):
+    explorer = explore_hdm(first, IMAGE, truth, circle_size=6, offset=4)
+    assert explorer.wait(SECONDS)
+    wanted = explorer.result.for_object(9, 11).measure("iou")
+    explorer.object, explorer.measure = (9, 11), "iou"
+    data = written(explorer, tmp_path).data
+    assert data["traits"]["_explained_by"] == ["one object of the truth", "prediction"]
+    assert (data["traits"]["measure"], data["traits"]["explain_by"]) == ("iou", "one object of the truth")
+    (answer,) = (one for one in data["answers"] if one["measure"] == "iou" and one["explainBy"] != "prediction")
+    np.testing.assert_array_equal(answer["map"]["values"], wanted.values)
+    assert answer["map"]["baseline"] == wanted.baseline
+
+
 def test_a_page_names_the_model_and_the_time(explore_hdm, tmp_path):
     explorer = explore_hdm(first, IMAGE, TRUTH, circle_size=6, offset=4)
     assert explorer.wait(SECONDS)

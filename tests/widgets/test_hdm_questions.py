@@ -245,7 +245,7 @@ def test_without_masks_there_is_nothing_to_choose(make):
 
 
 REFUSED = {
-    "no measure": ({}, "measure", "overlap", "measure must be one of 'hausdorff'"),
+    "no measure": ({}, "measure", "overlap", "'flipped', 'rows', got 'overlap'"),
     "rows of masks": ({"distance": "hausdorff"}, "measure", "rows", "raw output.*distance='rows'"),
     "no distance of one's own": ({}, "measure", "custom", "raw output.*calculate_distance"),
     "nothing to compare with": ({}, "explain_by", "object", "explain_by must be one of 'truth', 'prediction'"),

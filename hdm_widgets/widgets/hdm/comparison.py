@@ -25,7 +25,7 @@ from hdm_widgets.hdm.class_names import named_classes
 from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.messages import about_message, inspect_cell, map_message, wire_channel
-from hdm_widgets.hdm.model_comparison import DIVERGING, ModelComparison, check_models
+from hdm_widgets.hdm.model_comparison import DIVERGING, ModelComparison, check_each_model, check_models, error_of_model
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
@@ -152,6 +152,7 @@ class HDMComparison(ScanningExplorer):
             kept, all_classes = _keeps_masks(one), bool(one.classes)
         else:
             check_models(models)
+            check_each_model(models, device, options)  # type: ignore[arg-type]  # a ModelComparison is ready
             if image is None:
                 raise TypeError("HDMComparison needs an image: HDMComparison(models, image, segment)")
             for name, model in models.items():  # type: ignore[union-attr]  # a ModelComparison is ready
@@ -335,7 +336,7 @@ class HDMComparison(ScanningExplorer):
     def _show_end(self, status: str, error: Exception | None) -> None:
         super()._show_end(status, error)
         if error is not None:
-            self.error = f"{self._running}: {self.error}"
+            self.error = error_of_model(self._running, error)
 
     def _show(self) -> None:
         updates = self._updates

@@ -263,7 +263,8 @@ class HDMExplorer(ComparingExplorer):
     def to_html(self, path: str | os.PathLike[str], *, title: str | None = None) -> None:
         """Write a page that shows the finished scan as it is on screen, without Python and without a network.
 
-        The page explains all objects of the truth and of the prediction, not one alone.
+        The page explains all objects of the truth and of the prediction; where one object is chosen, this one alone, of
+        the class on screen.
 
         Parameters
         ----------
@@ -289,6 +290,9 @@ class HDMExplorer(ComparingExplorer):
             if latest is None or source is None or latest.done < latest.total:
                 done = "no cell is" if latest is None else f"{latest.done} of {latest.total} cells are"
                 raise ValueError(f"{done} measured yet, and a page shows a complete scan; wait() waits for it")
+            asked, one = self._asked(), self.object is not None
+            # The page of one object is that of its result, which knows nothing else.
+            result = self._answers.of(latest.result, asked) if one else latest.result
             view = PageView(
                 display=self._display,
                 color_map=self.color_map,
@@ -297,12 +301,13 @@ class HDMExplorer(ComparingExplorer):
                 opacity=self.opacity,
                 layers=tuple(self.layers),
                 cell=self.cell,
-                question=self._asked()._replace(object=None),
+                question=None if one else asked,
                 brush=self.brush,
-                classes=self._classes,
+                classes=[] if one else self._classes,
                 seconds=latest.seconds,
             )
-        write_page(path, latest.result, view, self._answers, title=title, model_name=source.model_name)
+        answers = None if one else self._answers
+        write_page(path, result, view, answers, title=title, model_name=source.model_name)
 
     def _end(self) -> None:
         with self._publishing:

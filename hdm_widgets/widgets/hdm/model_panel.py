@@ -14,7 +14,7 @@ from hdm_widgets.hdm.answers import Answers
 from hdm_widgets.hdm.circle_map import color_table
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.messages import map_message
-from hdm_widgets.hdm.model_comparison import DIVERGING, ModelComparison, check_names
+from hdm_widgets.hdm.model_comparison import DIVERGING, ModelComparison, check_names, naming_model
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.widgets.hdm.background_panel import Progress
@@ -71,7 +71,7 @@ def scan_others(
     seconds = 0.0
     for index, (name, model) in enumerate(models.items()):
         began = seconds
-        with closing(model.source.prepare(channel, grid, fill).updates()) as updates:
+        with naming_model(name), closing(model.source.prepare(channel, grid, fill).updates()) as updates:
             for update in updates:
                 seconds = began + update.seconds
                 # All scans have the same discs.

@@ -4,7 +4,7 @@ import { useLayoutEffect, useRef } from "preact/hooks";
 import { maskSize, putPixels, resized, striped } from "../shared/canvas";
 import { number, unpackBits } from "../shared/codec";
 import { compared, palette } from "../shared/errors";
-import { change, count, distance } from "../shared/format";
+import { change, count, distance, rounded } from "../shared/format";
 import type { Size } from "../shared/geometry";
 import { usePng } from "../shared/png";
 import { useTheme } from "../shared/theme";
@@ -84,7 +84,9 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
               <dt>Without the disc</dt>
               <dd>{distance(baseline, about)}</dd>
               <dt>Change</dt>
-              <dd>{change(worsening(value, baseline, about), about, "none")}</dd>
+              <dd>
+                {change(worsening(rounded(value, about), rounded(baseline, about), about), about, "none")}
+              </dd>
             </>
           )}
           {prediction && (

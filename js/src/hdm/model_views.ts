@@ -127,7 +127,7 @@ function differenceAbout(about: About, [first, second]: string[]): About {
   return {
     ...about,
     measure: "difference",
-    label: `${second} less ${first}`,
+    label: `red: ${second} is larger; blue: ${first} is larger`,
     signed: true,
     fromPrediction: false,
   };

@@ -23,7 +23,7 @@ export interface About extends Size {
   measure: string;
   /** What masks are compared with: "truth", "prediction", the mask without a disc, or an annotator's name. */
   comparedWith: string;
-  /** One object of it alone; Python does not send this. */
+  /** One object of it alone. */
   ofObject?: boolean;
   /** Values below 0 are as far from the truth as those above. */
   signed: boolean;

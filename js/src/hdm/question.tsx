@@ -32,7 +32,8 @@ export function QuestionRow({ view }: { view: ViewState }) {
       ) : (
         explained === "prediction" && (
           <p>
-            <span>Explain</span> {explainedText("prediction")}
+            <span>Explain</span> {view.asked.value.ofObject ? "one object of " : ""}
+            {explainedText("prediction")}
           </p>
         )
       )}

@@ -69,7 +69,8 @@ function texts(about: About): Texts {
       };
     case "difference":
       return {
-        raw: capital(label),
+        // It has names of models, which stay as they are given.
+        raw: label,
         better: "",
         worse: "",
         noneBetter: "",
@@ -91,8 +92,7 @@ function texts(about: About): Texts {
 /** What the colors of a map mean. */
 export function meaning(about: About, type: ResultType): string {
   const { raw, better, worse } = texts(about);
-  if (about.measure === "difference")
-    return `${raw}: blue where the first has the larger value, red where the second has`;
+  if (about.measure === "difference") return raw;
   const sides = about.signed ? ": less left of 0, more right of it" : "";
   return { raw: `${raw} when a disc covers this cell${sides}`, better, worse }[type];
 }

@@ -150,7 +150,8 @@ export function viewState(python: PythonState): ViewState {
   });
   const asked = computed<About>(() => ({
     ...traits._about.value,
-    ofObject: traits.object.value !== null,
+    // Of a page that is of one object, the trait is null.
+    ofObject: traits._about.value.ofObject || traits.object.value !== null,
   }));
   const about = computed<About>(() =>
     influence.value

@@ -32,6 +32,9 @@ export function distance(value: number, unit: Unit): string {
   return unit.unit ? `${text} ${unit.unit}` : text;
 }
 
+/** A distance as it is shown: what two of them differ by is the difference of their texts. */
+export const rounded = (value: number, { decimals }: Unit): number => Number(value.toFixed(decimals));
+
 /** How a distance differs from the one without a disc; `none` where that is too little to show. */
 export function change(difference: number, unit: Unit, none: string): string {
   if (Number.isNaN(difference)) return "not defined";
