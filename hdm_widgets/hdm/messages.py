@@ -123,15 +123,17 @@ def inspect_cell(result: HDMResult, row: int, col: int, display: Display | None 
     distance = float(result.values[row, col])
     view = shown_display(display or Display(), result.settings.channel, len(result.image)).view(result.image)
     image = view.to_rgb(result.occluded(row, col))
+    others = result.values[result.measured & ~np.isnan(result.values)]
     # How far from the truth; less area is as far as more.
     far = np.abs if result.settings.info.signed else np.asarray
     return {
         "cell": (row, col),
         "pending": False,
         "distance": distance,
-        "change": distance - result.baseline,
-        "rank": 1 + int(np.count_nonzero(far(result.values[result.measured]) > far(distance))),
-        "of": int(np.count_nonzero(result.measured)),
+        # Not the change, which has no value where the distance is infinite or not defined.
+        "baseline": result.baseline,
+        "rank": None if np.isnan(distance) else 1 + int(np.count_nonzero(far(others) > far(distance))),
+        "of": len(others),
         "image": png(image, longest=_LONGEST),
         "prediction": _prediction(result, row, col),
     }

@@ -101,7 +101,7 @@ describe.each(pages)("a page of a scan: %s", (name, { expected }) => {
         });
         if (pending) continue;
         expect(found.distance, what).toBe(number(wanted.distance));
-        expect(found.change, what).toBe(number(wanted.change));
+        expect(found.baseline, what).toBe(number(wanted.baseline));
         if (image) expect(await pixels(found.image), what).toEqual([...decoded(image)]);
         if (!wanted.prediction) {
           expect(found.prediction, what).toBeNull();

@@ -214,7 +214,7 @@ describe("the explorer", () => {
     cell: [0, 1],
     pending: false,
     distance: 45,
-    change: 45,
+    baseline: 0,
     rank: 1,
     of: 3,
     image: new DataView(new ArrayBuffer(0)),
@@ -259,7 +259,7 @@ describe("the explorer", () => {
       _about: about("area"),
       cell: [0, 1],
       // From -120 to 40.
-      _inspector: { ...found, distance: 40, change: 160, prediction },
+      _inspector: { ...found, distance: 40, baseline: -120, prediction },
     });
     expect(el.querySelector(".hdm-big")?.textContent).toBe("area +40 px");
     expect([...el.querySelectorAll("dd")].map((one) => one.textContent).slice(0, 2)).toEqual([

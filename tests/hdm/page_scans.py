@@ -92,6 +92,7 @@ SCANS = {
     "squares of noise": lambda: explain(bright, 3, truth(), shape="square", fill="noise", distance="flipped"),
     "inpainted discs": lambda: explain(bright, 1, truth(), fill="inpainted"),
     "lost masks": lambda: explain(lost, 1, truth(), empty="inf"),
+    "lost masks without a distance": lambda: explain(lost, 1, truth(), empty="nan"),
 }
 
 

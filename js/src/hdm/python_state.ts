@@ -123,8 +123,9 @@ export interface Inspection {
   cell: [number, number];
   pending: boolean;
   distance: WireNumber;
-  change: WireNumber;
-  rank: number;
+  baseline: WireNumber;
+  /** Null where the distance is not defined. */
+  rank: number | null;
   of: number;
   image: DataView;
   /** Null if the scan keeps no masks. */

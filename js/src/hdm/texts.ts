@@ -128,7 +128,8 @@ export function told(value: number, about: About): string {
 
 /** How much farther from the truth a value is than the baseline; nearer below 0. */
 export const worsening = (value: number, baseline: number, { signed }: About): number =>
-  signed ? Math.abs(value) - Math.abs(baseline) : value - baseline;
+  // Infinite ones may be equal too.
+  value === baseline ? 0 : signed ? Math.abs(value) - Math.abs(baseline) : value - baseline;
 
 /** Result types that differ: nothing is better or worse where masks are compared with the one without a disc. */
 export function resultTypes(about: About, chosen: ResultType): [ResultType, string][] {

@@ -211,13 +211,13 @@ export class PageModel implements Model<Traits> {
     // How far from the truth; less area is as far as more.
     const far = (value: number) => (about.signed ? Math.abs(value) : value);
     const value = values[at];
-    const others = values.filter((_, other) => measured[other]);
+    const others = values.filter((other, nth) => measured[nth] && !Number.isNaN(other));
     return {
       cell,
       pending: false,
       distance: value,
-      change: value - number(map.baseline),
-      rank: 1 + others.filter((other) => far(other) > far(value)).length,
+      baseline: number(map.baseline),
+      rank: Number.isNaN(value) ? null : 1 + others.filter((other) => far(other) > far(value)).length,
       of: others.length,
       image: this.seen
         ? pngFile(this.seen.of(row, col, grid, ints(map.disc)))
