@@ -125,6 +125,7 @@ def page_data(result: HDMResult, view: PageView, answers: Answers | None = None)
         "explain_by": asked.explain_by,
         # One object needs other numbers than those that are stored.
         "object": None,
+        "_nearer_to_others": b"",
         "brush": list(view.brush),
         "_measures": answers.measures,
         "_explained_by": answers.explained_by,

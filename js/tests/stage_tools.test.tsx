@@ -168,6 +168,52 @@ describe("an object", () => {
     stop();
   });
 
+  it.each([
+    // The rows of the image that are nearer to another object, and those that are ignored.
+    [[0, 4], [0, 0], ": it is nearer to other objects", "25"],
+    [[0, 4], [12, 16], ": it is nearer to other objects or ignored", "50"],
+    [[0, 0], [12, 16], "", "25"],
+  ] as const)(
+    "has stripes over what does not count: rows %s, and %s",
+    async ([a, b], [c, d], why, percent) => {
+      const { model, el, stop, choose, mouse } = show({
+        object: [9, 9],
+        _nearer_to_others: a < b ? packed([a, 0, b, 16]) : bits(),
+        _ignored: c < d ? packed([c, 0, d, 16]) : bits(),
+      });
+      expect(el.textContent).toContain(
+        `Striped: ${percent} % of the image does not count, neither in distances nor in IoU${why}`,
+      );
+      expect(el.querySelector("[aria-label='Pixels that do not count']")).not.toBeNull();
+      // Other objects can be chosen all the same.
+      await choose("Object");
+      await mouse("click", 2, 2);
+      expect(model.state.object).toEqual([2, 2]);
+      stop();
+    },
+  );
+
+  it.each([
+    [null, "nothing is predicted", "The model predicts nothing, so"],
+    [[9, 9], "nothing of the object is predicted", "The model predicts nothing of the object, so"],
+  ])("%s may be all that is gone", async (object, said, caption) => {
+    const prediction = { mask: packed(), empty: true, iou: 0, pair: null, from: null, distance: null };
+    const inspection = { cell: [0, 1], pending: false, distance: 12.5, baseline: 1, rank: 1, of: 3 };
+    const { el, stop, press } = show({
+      object,
+      cell: [0, 1],
+      _map: { ...(explorerState()._map as object), oneEmpty: bits(0b01000000) },
+      _inspector: { ...inspection, image: bits(), prediction },
+    });
+    const worst = [...el.querySelectorAll(".hdm-stat")].at(1);
+    expect(worst?.lastElementChild?.textContent).toBe(said);
+    expect([...el.querySelectorAll("figcaption")].at(-1)?.textContent).toContain(caption);
+    await press("ArrowLeft");
+    await press("ArrowRight");
+    expect(el.querySelector(".hdm-tip")?.textContent).toContain(` ${said}`);
+    stop();
+  });
+
   it("is not on offer for a measure of the whole truth only", async () => {
     const { el, stop, press } = show({ measure: "rows" });
     expect(el.querySelector(".hdm-tools")?.textContent).toBe("PinBrush");

@@ -73,10 +73,12 @@ def test_an_object_is_explained_without_a_run(make, of, by_click):
     explorer.measure = "iou"
     assert_same(explorer, scan.measure("iou").for_object(*INSIDE, of=of))
     screen = OnScreen(explorer)
-    # The stage shows all objects, and no stripes over the others.
+    # The stage shows all objects, and stripes over the pixels that are nearer to others.
     np.testing.assert_array_equal(unpacked(screen["_truth"], *SIZE), ANNA)
     assert screen["_ignored"] == b""
+    np.testing.assert_array_equal(unpacked(screen["_nearer_to_others"], *SIZE), scan.for_object(*INSIDE, of=of).ignored)
     explorer.object = None
+    assert screen["_nearer_to_others"] == b""
     assert_same(explorer, scan.measure("iou", None if of == "truth" else "prediction"))
     assert gate.calls == calls
 
@@ -104,6 +106,17 @@ def test_an_object_is_of_masks(make):
         make(distance="rows").object = INSIDE
     with pytest.raises(traitlets.TraitError, match="keep_outputs=True"):
         make(keep_outputs=False).object = INSIDE
+
+
+def test_ignored_pixels_are_not_those_nearer_to_other_objects(make):
+    ignored = ROWS < 9
+    explorer = make(ignore=ignored)
+    explorer.object = INSIDE
+    screen, result = OnScreen(explorer), scanned(ignore=ignored).for_object(*INSIDE)
+    np.testing.assert_array_equal(unpacked(screen["_ignored"], *SIZE), ignored)
+    nearer = unpacked(screen["_nearer_to_others"], *SIZE)
+    np.testing.assert_array_equal(nearer, result.ignored & ~ignored)
+    assert nearer.any()
 
 
 def test_an_object_lasts_over_scans(make):

@@ -66,6 +66,8 @@ class HDMTraits(BrushTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTrait
     _edges = traitlets.Bytes().tag(sync=True)
     _truth = traitlets.Bytes().tag(sync=True)
     _ignored = traitlets.Bytes().tag(sync=True)
+    # Where one object is explained.
+    _nearer_to_others = traitlets.Bytes().tag(sync=True)
     _prediction = traitlets.Bytes().tag(sync=True)
     # By the names of color maps, which are no keys of a message.
     _color_tables = traitlets.Dict().tag(sync=True)

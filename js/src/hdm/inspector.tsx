@@ -146,7 +146,7 @@ const changed = ({ comparedWith, measure }: About): boolean =>
   comparedWith === "prediction" || measure === "flipped";
 
 function pairCaption(prediction: Prediction, about: About): string {
-  const { truthEmpty, empty, unit, lengthUnit, decimals, measure } = about;
+  const { truthEmpty, empty, unit, lengthUnit, decimals, measure, ofObject } = about;
   if (prediction.pair) {
     const [added, missed] = changed(about)
       ? ["Gained pixel and the nearest one before", "Lost pixel and the nearest one left"]
@@ -159,7 +159,9 @@ function pairCaption(prediction: Prediction, about: About): string {
       : `Plain Hausdorff distance, ${apart}: ${where[0].toLowerCase()}${where.slice(1)}`;
   }
   if (truthEmpty === prediction.empty) return truthEmpty ? "Both masks are empty" : "The two masks are equal";
-  const why = truthEmpty ? `The ${comparedWith(about)} is empty` : "The model predicts nothing";
+  const why = truthEmpty
+    ? `The ${comparedWith(about)} is empty`
+    : `The model predicts nothing${ofObject ? " of the object" : ""}`;
   const diagonal = unit && empty === "diagonal" ? "; the distance is the image's diagonal" : "";
   return `${why}, so there is no pair${diagonal}`;
 }

@@ -206,6 +206,8 @@ export interface Traits {
   _truth: DataView;
   /** Pixels that do not count; no byte if all do. */
   _ignored: DataView;
+  /** Where one object is explained, pixels nearer to others, which do not count either; no byte if there are none. */
+  _nearer_to_others: DataView;
   _prediction: DataView;
   _color_tables: Record<string, DataView>;
   _map: MapMessage | Record<string, never>;
@@ -260,6 +262,7 @@ const NAMES = [
   "_edges",
   "_truth",
   "_ignored",
+  "_nearer_to_others",
   "_prediction",
   "_color_tables",
   "_map",

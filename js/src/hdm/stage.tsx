@@ -360,7 +360,7 @@ function tipText(view: ViewState, cell: Cell): string {
 
 function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
   const about = view.about.value;
-  const { height, width, truthEmpty } = about;
+  const { height, width } = about;
   const grid = view.grid.value;
   const { x, y } = center(grid, cell);
   const { value, note } = described(view, cell);
@@ -382,7 +382,7 @@ function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
       {value && <b>{value}</b>}
       {value && note && " · "}
       {note}
-      {found?.oneEmpty && <span> {emptyText(truthEmpty)}</span>}
+      {found?.oneEmpty && <span> {emptyText(about)}</span>}
       {view.resultType.value !== "raw" && !about.fromPrediction && Number.isFinite(difference) && (
         <span> {change(difference, about, "no change")}</span>
       )}

@@ -1,6 +1,7 @@
 // What the numbers say: the mask without a disc, the most and the least harmful cell.
 import { change, count, distance, isZero, percent } from "../shared/format";
 import { type Cell, cols } from "../shared/geometry";
+import type { About } from "./python_state";
 import { comparedWith, told, valueNote, worsening } from "./texts";
 import type { ViewState } from "./view_state";
 
@@ -25,7 +26,7 @@ export function Summary({ view }: { view: ViewState }) {
     const difference = index < 0 ? Number.NaN : worsening(map.raw[index], map.baseline, about);
     const noChange = Number.isNaN(difference) || isZero(difference, about);
     const changed = about.fromPrediction ? valueNote(about) : change(difference, about, none);
-    const hint = noChange ? none : map.oneEmpty[index] ? emptyText(truthEmpty) : changed;
+    const hint = noChange ? none : map.oneEmpty[index] ? emptyText(about) : changed;
     return (
       <button
         type="button"
@@ -113,5 +114,7 @@ function Brushed({ view }: { view: ViewState }) {
 }
 
 /** Why a distance is one that stands for an empty mask. */
-export const emptyText = (truthEmpty: boolean): string =>
-  truthEmpty ? "something is predicted" : "nothing is predicted";
+export function emptyText({ truthEmpty, ofObject }: About): string {
+  if (truthEmpty) return "something is predicted";
+  return ofObject ? "nothing of the object is predicted" : "nothing is predicted";
+}
