@@ -297,7 +297,7 @@ describe("a brushed region", () => {
     stop();
   });
 
-  const values = { values: floatsMessage(0, 0.61, 0.004, Number.NaN), mass: 0.18 };
+  const values = { values: floatsMessage(0, 0.61, 0.004, Number.NaN), change: 0.18 };
   it("has its own map, beside which the distances stay", async () => {
     const { model, el, stop, press } = show({ brush: [0, 0, 8, 1, 0, 8], _influence: values });
     expect(el.querySelector(".hdm-scale p")?.textContent).toBe(
@@ -316,7 +316,7 @@ describe("a brushed region", () => {
       ["Without a disc", "1.0 px", "from the truth"],
       ["Worst cell", "12.5 px", "11.5 px worse"],
       ["Best cell", "0.0 px", "1.0 px better"],
-      ["Brushed area", "16 px", "18 % of the map lies on it"],
+      ["Brushed area", "16 px", "18 % of the change on 6 % of the image"],
       ["Changed most", "61 %", "flips"],
     ]);
     (el.querySelector(".hdm-brushed button.hdm-stat") as HTMLButtonElement).click();
@@ -331,7 +331,10 @@ describe("a brushed region", () => {
   });
 
   it("shows distances while the answer is of another grid, and says where none of its pixels counts", async () => {
-    const { el, stop } = show({ brush: [0, 0, 8], _influence: { values: floatsMessage(1, 1), mass: null } });
+    const { el, stop } = show({
+      brush: [0, 0, 8],
+      _influence: { values: floatsMessage(1, 1), change: null },
+    });
     expect(el.querySelector(".hdm-scale p")?.textContent).toContain("Hausdorff distance");
     stop();
     const none = show({ brush: [0, 0, 8] });

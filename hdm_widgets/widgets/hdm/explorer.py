@@ -310,7 +310,7 @@ class HDMExplorer(ComparingExplorer):
             self._worker.close()
             self._source = self._latest = self.exception = None
             self._answers.forget()
-            self._painted_mass.forget()
+            self._painted_change.forget()
         self._close_panels()
         # A closed widget may live on in the notebook's output history; its bytes need not.
         for name in ("_image", "_edges", "_truth", "_ignored", "_nearer_to_others", "_prediction"):

@@ -147,8 +147,8 @@ export interface Prediction {
 export interface Influence {
   /** Fraction of the region's pixels that flip, of every cell; NaN where it is not measured. */
   values: ArrayMessage;
-  /** Fraction of the map's sum that lies on the region; null while the scan runs, or where a map has no sum. */
-  mass: WireNumber;
+  /** Fraction of the map's change that lies on the region; null while the scan runs, or where nothing changes. */
+  change: WireNumber;
 }
 
 /** A measure that would show more than the present one. */

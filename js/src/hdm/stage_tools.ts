@@ -42,8 +42,8 @@ export interface StageTools {
   region: ReadonlySignal<Shape | null>;
   /** Fraction of the region that flips, of every cell; null while it is not known. */
   influence: ReadonlySignal<Float32Array | null>;
-  /** Fraction of the map's sum that lies on the region; NaN where it is not known. */
-  mass: ReadonlySignal<number>;
+  /** Fraction of the map's change that lies on the region; NaN where it is not known. */
+  change: ReadonlySignal<number>;
   brush(from: Point, to: Point): void;
   /** Add a cell's disc to the region. */
   brushCell(cell: Cell): void;
@@ -140,7 +140,7 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
     pointer: signal(null),
     region,
     influence: computed(() => answer.value && floats(answer.value.values)),
-    mass: computed(() => (answer.value ? number(answer.value.mass) : Number.NaN)),
+    change: computed(() => (answer.value ? number(answer.value.change) : Number.NaN)),
     brush: (from, to) => add(from, to, tools.brushSize.value / 2),
     brushCell(cell) {
       const middle = center(grid.value, cell);

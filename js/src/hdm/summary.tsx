@@ -63,9 +63,17 @@ export function Summary({ view }: { view: ViewState }) {
   );
 }
 
+/** What of a map lies on the brushed region, by the result type. */
+const CHANGES = {
+  raw: "the change",
+  significant: "the change",
+  better: "what gets better",
+  worse: "what gets worse",
+};
+
 /** What the brushed region is, and which disc changes it most. */
 function Brushed({ view }: { view: ViewState }) {
-  const { influence, mass, region } = view.tools;
+  const { influence, change, region } = view.tools;
   const brushed = region.value;
   const map = view.map.value;
   if (!brushed || !map) return null;
@@ -73,6 +81,7 @@ function Brushed({ view }: { view: ViewState }) {
   influence.value?.forEach((value, cell) => {
     if (value > (most < 0 ? 0 : (influence.value?.[most] ?? 0))) most = cell;
   });
+  const part = brushed.pixels / brushed.mask.length;
   const cell: Cell = [Math.floor(most / cols(map.grid)), most % cols(map.grid)];
   const { gone, traits } = view.python;
   const unknown = traits.status.value === "running" ? "" : "none of its pixels counts";
@@ -83,9 +92,9 @@ function Brushed({ view }: { view: ViewState }) {
         <span class="hdm-note">Brushed area</span>
         <b>{count(brushed.pixels)} px</b>
         <span class="hdm-note">
-          {Number.isNaN(mass.value)
+          {Number.isNaN(change.value)
             ? !influence.value && unknown
-            : `${percent(mass.value)} of the map lies on it`}
+            : `${percent(change.value)} of ${CHANGES[traits.result_type.value]} on ${percent(part)} of the image`}
         </span>
       </div>
       {influence.value && (
