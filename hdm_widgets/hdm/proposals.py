@@ -88,7 +88,7 @@ def propose_measure(result: HDMResult) -> MeasureProposal:
                 what = f"One speck of {pixels:,} px" if speck else f"One of {count:,} objects"
                 of = np.count_nonzero(result.measured)
                 reason = f"{what} decides {np.count_nonzero(decided):,} of {of:,} distances"
-                return MeasureProposal("hausdorff95" if speck else "iou", reason)
+                return MeasureProposal("hausdorff95" if speck else _of_areas(result, changing), reason)
     values, changed = result.values[changing], flips[changing]
     if not np.isfinite(values).all() or not result.baseline:
         return MeasureProposal()
@@ -96,11 +96,17 @@ def propose_measure(result: HDMResult) -> MeasureProposal:
     if flat and changed.max() - changed.min() >= _VARIED * np.count_nonzero(result.baseline_mask):
         unit = result.settings.unit
         return MeasureProposal(
-            "iou",
+            _of_areas(result, changing),
             f"All distances are nearly the same, {values.min():.1f} to {values.max():.1f} {unit}, while discs flip up "
             f"to {changed.max():,.0f} px",
         )
     return MeasureProposal()
+
+
+def _of_areas(result: HDMResult, changing: NDArray[np.bool_]) -> str:
+    """A measure of areas that differs between discs that change the mask: the overlap with the truth may be none."""
+    overlap = result.measure("iou").values[changing]
+    return "iou" if overlap.max() - overlap.min() >= _VARIED else "flipped"
 
 
 def _decided(result: HDMResult, pair: HausdorffPair, changing: NDArray[np.bool_]) -> NDArray[np.bool_]:

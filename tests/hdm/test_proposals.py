@@ -58,8 +58,28 @@ def test_a_flat_map():
     """Two objects far away from each other, and a truth in between: whatever a disc takes away, one is far."""
     image, truth = boxes((2, 2, 44, 8), (2, 38, 44, 8)), boxes((2, 22, 44, 4))
     proposal = propose_measure(scan(image, truth))
-    assert proposal.measure == "iou"
     assert "nearly the same, 20.0 to 20.0 px" in proposal.reason
+    # No disc makes the two overlap: that map would be flat too.
+    assert proposal.measure == "flipped"
+
+
+@pytest.mark.filterwarnings("ignore:the segment is empty")
+@pytest.mark.parametrize(
+    ("truth", "measure"),
+    [
+        (boxes(), "flipped"),
+        (boxes((2, 22, 44, 4)), "flipped"),
+        # Within both objects.
+        (boxes((2, 22, 44, 4), (10, 4, 20, 4), (10, 40, 20, 4)), "iou"),
+    ],
+    ids=["empty", "apart", "overlapping"],
+)
+def test_the_map_of_a_proposed_measure_is_not_flat(truth, measure):
+    result = scan(boxes((2, 2, 44, 8), (2, 38, 44, 8)), truth)
+    proposal = propose_measure(result)
+    assert proposal.measure == measure
+    values = result.measure(measure).values
+    assert values.max() - values.min() > 0.02
 
 
 ORDINARY = {

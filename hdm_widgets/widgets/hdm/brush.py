@@ -57,7 +57,7 @@ class PaintedChange:
         self._last: tuple[HDMResult, ResultType, NDArray[np.float64]] | None = None
 
     def on(self, region: NDArray[np.bool_], result: HDMResult, result_type: ResultType) -> float | None:
-        """As `HDMResult.relevance_mass_accuracy`, but of differences from the value without a disc where values are raw.
+        """As `HDMResult.relevance_mass_accuracy`, but of the differences from the value without a disc.
 
         Of raw values most is the same in all cells: their sum says how large the region is.
 
