@@ -156,6 +156,74 @@ describe("an object", () => {
     stop();
   });
 
+  it.each([
+    // The disc of row 1, column 2 is 9 px across: its center at 12.5, 8.5 has no object, 2 px to its left is one.
+    ["disc", [9, 11]],
+    ["square", [9, 11]],
+  ] as const)("is that which a %s touches, nearest to its center", async (shape, pixel) => {
+    const { model, el, stop, press } = show({
+      circle_size: 8,
+      offset: 4,
+      shape,
+      _scanned: { circleSize: 8, offset: 4, channel: -1 },
+      _truth: packed([9, 8, 12, 12], [4, 15, 6, 16]),
+    });
+    await press("o");
+    await press("ArrowUp");
+    await press("ArrowUp");
+    expect(said(el)).toContain("row 1, column 2");
+    expect(said(el)).toContain("object of 12 px");
+    expect(path(el, "object")).toBe("M8 9H12M8 12H12M8 9V12M12 9V12");
+    await press("Enter");
+    expect(model.state.object).toEqual(pixel);
+    expect(model.state.explain_by).toBe("truth");
+    stop();
+  });
+
+  const notice = (el: HTMLElement) => el.querySelector(".hdm-tools [role=status]")?.textContent;
+
+  it("may not be there: that is said, until the pointer or the cursor goes on", async () => {
+    const { model, el, stop, mouse, press, choose } = show({
+      _truth: packed([1, 1, 2, 2]),
+      _prediction: packed(),
+    });
+    await choose("Object");
+    expect(notice(el)).toBe("Click an object's outline or inside");
+    await mouse("pointermove", 12, 12);
+    await mouse("click", 12, 12);
+    expect(notice(el)).toBe("No object here");
+    await mouse("pointermove", 2, 12);
+    expect(notice(el)).toBe("Click an object's outline or inside");
+    await mouse("pointerleave", 2, 12);
+    await press("ArrowDown");
+    await press("Enter");
+    expect(notice(el)).toBe("This disc touches no object");
+    expect([model.state.object, model.saved]).toEqual([null, 0]);
+    await press("p");
+    await press("o");
+    expect(notice(el)).toBe("Click an object's outline or inside");
+    stop();
+  });
+
+  it("of the other mask is explained with it, which is said and taken back", async () => {
+    const { model, el, stop, mouse, press, choose } = show();
+    await choose("Object");
+    await mouse("click", 12, 2);
+    expect([model.state.explain_by, model.state.object]).toEqual(["prediction", [2, 12]]);
+    expect(notice(el)).toBe("Only the prediction has an object here: it is explained now");
+    // Another one of the same mask.
+    await mouse("click", 4, 4);
+    expect([model.state.explain_by, notice(el)]).toEqual(["prediction", ""]);
+    await press("Escape");
+    expect([model.state.explain_by, model.state.object]).toEqual(["truth", null]);
+    // What is explained by hand stays.
+    model.set("explain_by", "prediction");
+    await mouse("click", 12, 2);
+    await press("Escape");
+    expect([model.state.explain_by, model.state.object]).toEqual(["prediction", null]);
+    stop();
+  });
+
   it("is what the texts, the summary and the inspector are about", async () => {
     const { el, stop } = show({ object: [9, 9] });
     expect(el.querySelector(".hdm-scale p")?.textContent).toBe(

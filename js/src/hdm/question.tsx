@@ -65,7 +65,7 @@ export function nextMeasure({ python: { traits } }: ViewState): string | null {
 
 /** The one object that is explained, and the way back to all. */
 function ChosenObject({ view }: { view: ViewState }) {
-  const { object, choose } = view.tools;
+  const { object, chooseAll } = view.tools;
   const chosen = object.value;
   return (
     <div class="hdm-chosen">
@@ -78,7 +78,7 @@ function ChosenObject({ view }: { view: ViewState }) {
             type="button"
             class="hdm-button"
             disabled={view.python.gone.value !== ""}
-            onClick={() => choose(null)}
+            onClick={chooseAll}
           >
             All objects
           </button>
