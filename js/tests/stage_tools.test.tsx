@@ -456,11 +456,17 @@ it("another measure is proposed in a line with a button", async () => {
 });
 
 it("a map of areas has 0 in the middle of its bar", () => {
-  const about = { ...(explorerState()._about as object), measure: "area", signed: true, decimals: 0 };
+  const about = {
+    ...(explorerState()._about as object),
+    measure: "area",
+    unit: "px²",
+    signed: true,
+    decimals: 0,
+  };
   const map = { ...(explorerState()._map as object), values: doublesMessage(-40, 12, 3, 0), baseline: 3 };
   const { el, stop } = show({ _about: about, _map: map });
   const ticks = [...el.querySelectorAll(".hdm-ticks span")].map((one) => one.textContent);
-  expect([ticks[0], ticks.at(-1)]).toEqual(["−40", "40 px"]);
+  expect([ticks[0], ticks.at(-1)]).toEqual(["−40", "40 px²"]);
   expect(el.querySelector(".hdm-scale p")?.textContent).toBe(
     "Area of the mask less that of the truth when a disc covers this cell: less left of 0, more right of it",
   );
