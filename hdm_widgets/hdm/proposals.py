@@ -85,9 +85,10 @@ def propose_measure(result: HDMResult) -> MeasureProposal:
         if speck or count >= _SEVERAL:
             decided = _decided(result, pair, changing)
             if np.count_nonzero(decided & changing) >= _MOST * np.count_nonzero(changing):
-                what = f"One speck of {pixels:,} px" if speck else f"One of {count:,} objects"
+                where = "prediction" if pair.from_mask == "a" else "truth"
+                what = f"One speck of {pixels:,} px in" if speck else f"One of {count:,} objects of"
                 of = np.count_nonzero(result.measured)
-                reason = f"{what} decides {np.count_nonzero(decided):,} of {of:,} distances"
+                reason = f"{what} the {where} decides {np.count_nonzero(decided):,} of {of:,} distances"
                 return MeasureProposal("hausdorff95" if speck else _of_areas(result, changing), reason)
     values, changed = result.values[changing], flips[changing]
     if not np.isfinite(values).all() or not result.baseline:

@@ -39,19 +39,19 @@ def test_a_speck_that_decides_most_distances():
     uncovered = masks[:, 44, 46]
     assert proposal
     assert proposal.measure == "hausdorff95"
-    assert str(proposal) == f"One speck of 3 px decides {uncovered.sum()} of 144 distances"
+    assert str(proposal) == f"One speck of 3 px in the prediction decides {uncovered.sum()} of 144 distances"
 
 
 def test_a_speck_of_the_truth_that_is_missed():
     proposal = propose_measure(scan(LARGE, SPECK))
-    assert (proposal.measure, proposal.reason[:18]) == ("hausdorff95", "One speck of 3 px ")
+    assert (proposal.measure, proposal.reason[:37]) == ("hausdorff95", "One speck of 3 px in the truth decide")
 
 
 def test_an_object_that_decides_most_distances():
     missed = MANY | boxes((38, 38, 8, 8))
     proposal = propose_measure(scan(MANY, missed))
     assert proposal.measure == "iou"
-    assert proposal.reason.startswith("One of 5 objects decides ")
+    assert proposal.reason.startswith("One of 5 objects of the truth decides ")
 
 
 def test_a_flat_map():

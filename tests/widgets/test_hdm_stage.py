@@ -368,7 +368,7 @@ def test_another_measure_is_proposed_when_the_scan_has_ended(explore_hdm):
     gate.free()
     assert explorer.wait(SECONDS)
     assert screen["_proposal"]["measure"] == "hausdorff95"
-    assert screen["_proposal"]["reason"].startswith("One speck of 1 px decides ")
+    assert screen["_proposal"]["reason"].startswith("One speck of 1 px in the prediction decides ")
     explorer.measure = screen["_proposal"]["measure"]
     assert screen["_proposal"] == {}
     explorer.measure = "hausdorff"
