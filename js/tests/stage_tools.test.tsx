@@ -442,11 +442,39 @@ it("edges are dark over the map, on an image that is lightened, and light withou
   stop();
 });
 
+it.each([
+  [
+    [Number.NaN, Number.NaN, Number.NaN, Number.NaN],
+    0b11110000,
+    {},
+    "is not defined in any measured cell: nothing is predicted",
+  ],
+  [[Number.NaN, Number.NaN, Number.NaN, Number.NaN], 0b00010000, {}, "is not defined in any measured cell"],
+  [
+    [1 / 0, 1 / 0, 1 / 0, 1 / 0],
+    0b11110000,
+    { truthEmpty: true },
+    "is infinite in every measured cell: something is predicted, and the truth is empty",
+  ],
+  [[1 / 0, Number.NaN, 1 / 0, 1 / 0], 0, {}, "has no finite value in any measured cell"],
+])("a map without values, %s, says why", (values, oneEmpty, changes, why) => {
+  const { _about, _map } = explorerState() as Record<string, object>;
+  const { el, stop } = show({
+    _about: { ..._about, ...changes },
+    _map: { ..._map, values: doublesMessage(...values), oneEmpty: bits(oneEmpty) },
+  });
+  expect(el.querySelector(".hdm-scale p")?.textContent).toBe(`No colors, as the Hausdorff distance ${why}`);
+  stop();
+});
+
 it("another measure is proposed in a line with a button", async () => {
-  const _proposal = { measure: "iou", reason: "One of 12 objects decides 812 of 1,024 distances" };
+  const _proposal = {
+    measure: "iou",
+    reason: "One of 12 objects of the truth decides 812 of 1,024 distances",
+  };
   const { model, el, stop } = show({ _proposal });
   const line = el.querySelector(".hdm-proposal") as HTMLElement;
-  expect(line.textContent).toBe("One of 12 objects decides 812 of 1,024 distances.Try 1 - IoU");
+  expect(line.textContent).toBe("One of 12 objects of the truth decides 812 of 1,024 distances.Try 1 - IoU");
   button(line, "Try 1 - IoU").click();
   expect(model.state.measure).toBe("iou");
   model.set("_proposal", {});

@@ -12,8 +12,7 @@ import { Outline } from "./outline";
 import { nextMeasure } from "./question";
 import type { Point } from "./region";
 import type { Tool } from "./stage_tools";
-import { emptyText } from "./summary";
-import { told, worsening } from "./texts";
+import { emptyText, told, worsening } from "./texts";
 import { TOOL_KEYS, Tools } from "./tools";
 import type { ViewState } from "./view_state";
 

@@ -1,8 +1,7 @@
 // What the numbers say: the mask without a disc, the most and the least harmful cell.
 import { change, count, distance, isZero, percent } from "../shared/format";
 import { type Cell, cols } from "../shared/geometry";
-import type { About } from "./python_state";
-import { comparedWith, told, valueNote, worsening } from "./texts";
+import { comparedWith, emptyText, told, valueNote, worsening } from "./texts";
 import type { ViewState } from "./view_state";
 
 export function Summary({ view }: { view: ViewState }) {
@@ -120,10 +119,4 @@ function Brushed({ view }: { view: ViewState }) {
       </button>
     </div>
   );
-}
-
-/** Why a distance is one that stands for an empty mask. */
-export function emptyText({ truthEmpty, ofObject }: About): string {
-  if (truthEmpty) return "something is predicted";
-  return ofObject ? "nothing of the object is predicted" : "nothing is predicted";
 }
