@@ -17,6 +17,7 @@ from hdm_widgets.hdm.fill_names import fill_text
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.occlusion import Channel
 from hdm_widgets.hdm.options import ScanSettings
+from hdm_widgets.hdm.proposals import propose_measure
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.spacing import PixelSpacing
@@ -28,6 +29,7 @@ __all__ = [
     "inspect_cell",
     "map_message",
     "measure_message",
+    "proposal_message",
     "shown_display",
     "wire_channel",
 ]
@@ -109,6 +111,14 @@ def disc_drawn_message(result: HDMResult) -> dict[str, Any]:
         return {}
     finding = f"{drawn.finding[0].upper()}{drawn.finding[1:]}, so the map shows where the disc is"
     return {"finding": finding, "fill": None if result.settings.own_mask else another_fill(result.settings)}
+
+
+def proposal_message(result: HDMResult) -> dict[str, Any]:
+    """Another measure that would show more, and the object that is the reason; empty if there is none."""
+    found = propose_measure(result)
+    if not found:
+        return {}
+    return {"measure": found.measure, "reason": found.reason, "of": found.of, "pixel": found.pixel}
 
 
 def wire_channel(channel: Channel) -> int | list[int]:

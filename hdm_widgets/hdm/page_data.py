@@ -21,11 +21,11 @@ from hdm_widgets.hdm.messages import (
     about_message,
     disc_drawn_message,
     map_message,
+    proposal_message,
     shown_display,
     wire_channel,
 )
 from hdm_widgets.hdm.plotting import canny
-from hdm_widgets.hdm.proposals import propose_measure
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.spacing import PixelSpacing
@@ -195,12 +195,12 @@ def _answer(result: HDMResult, answers: Answers, question: Question) -> dict[str
     except ValueError as error:
         # A mask is empty under empty="raise".
         return asked | {"error": str(error)}
-    message, proposal = _map(answer), propose_measure(answer)
+    message = _map(answer)
     return asked | {
         "error": None,
         "about": told(answer.settings, question) | {"truth_empty": not answer.segment.any()},
         "map": {name: message[name] for name in _PER_ANSWER},
-        "proposal": {"measure": proposal.measure, "reason": proposal.reason} if proposal else {},
+        "proposal": proposal_message(answer),
     }
 
 

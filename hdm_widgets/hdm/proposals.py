@@ -43,10 +43,16 @@ class MeasureProposal:
         A `MeasureName`, or empty.
     reason : str
         A sentence.
+    of : str
+        "truth" or "prediction": the mask that has the speck or object that decides; empty if the map is flat.
+    pixel : tuple of int or None
+        (row, col) of a pixel of that speck or object.
     """
 
     measure: str = ""
     reason: str = ""
+    of: str = ""
+    pixel: tuple[int, int] | None = None
 
     def __bool__(self) -> bool:
         return bool(self.measure)
@@ -89,7 +95,8 @@ def propose_measure(result: HDMResult) -> MeasureProposal:
                 what = f"One speck of {pixels:,} px in" if speck else f"One of {count:,} objects of"
                 of = np.count_nonzero(result.measured)
                 reason = f"{what} the {where} decides {np.count_nonzero(decided):,} of {of:,} distances"
-                return MeasureProposal("hausdorff95" if speck else _of_areas(result, changing), reason)
+                measure = "hausdorff95" if speck else _of_areas(result, changing)
+                return MeasureProposal(measure, reason, where, pair.from_pixel)
     values, changed = result.values[changing], flips[changing]
     if not np.isfinite(values).all() or not result.baseline:
         return MeasureProposal()

@@ -472,8 +472,20 @@ it("another measure is proposed in a line with a button", async () => {
     measure: "iou",
     reason: "One of 12 objects of the truth decides 812 of 1,024 distances",
   };
-  const { model, el, stop } = show({ _proposal });
+  const { model, el, stop } = show({ _proposal: { ..._proposal, of: "truth", pixel: [9, 9] } });
   const line = el.querySelector(".hdm-proposal") as HTMLElement;
+  // The object is outlined while the line is pointed at, or its button has the focus.
+  for (const [target, over, out] of [
+    [line, "pointerenter", "pointerleave"],
+    [button(line, "Try 1 - IoU"), "focus", "blur"],
+  ] as const) {
+    target.dispatchEvent(new Event(over));
+    await rest();
+    expect(path(el, "changed")).toBe("M8 8H12M8 12H12M8 8V12M12 8V12");
+    target.dispatchEvent(new Event(out));
+    await rest();
+    expect(path(el, "changed")).toBeUndefined();
+  }
   expect(line.textContent).toBe("One of 12 objects of the truth decides 812 of 1,024 distances.Try 1 - IoU");
   button(line, "Try 1 - IoU").click();
   expect(model.state.measure).toBe("iou");

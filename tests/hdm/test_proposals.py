@@ -39,11 +39,13 @@ def test_a_speck_that_decides_most_distances():
     uncovered = masks[:, 44, 46]
     assert proposal
     assert proposal.measure == "hausdorff95"
+    assert (proposal.of, SPECK[proposal.pixel], LARGE[proposal.pixel]) == ("prediction", True, False)
     assert str(proposal) == f"One speck of 3 px in the prediction decides {uncovered.sum()} of 144 distances"
 
 
 def test_a_speck_of_the_truth_that_is_missed():
     proposal = propose_measure(scan(LARGE, SPECK))
+    assert (proposal.of, SPECK[proposal.pixel], LARGE[proposal.pixel]) == ("truth", True, False)
     assert (proposal.measure, proposal.reason[:37]) == ("hausdorff95", "One speck of 3 px in the truth decide")
 
 
@@ -59,6 +61,7 @@ def test_a_flat_map():
     image, truth = boxes((2, 2, 44, 8), (2, 38, 44, 8)), boxes((2, 22, 44, 4))
     proposal = propose_measure(scan(image, truth))
     assert "nearly the same, 20.0 to 20.0 px" in proposal.reason
+    assert (proposal.of, proposal.pixel) == ("", None)
     # No disc makes the two overlap: that map would be flat too.
     assert proposal.measure == "flipped"
 

@@ -156,6 +156,9 @@ export interface Proposal {
   measure: string;
   /** In words. */
   reason: string;
+  /** The mask that has the object that is the reason, and a pixel of it; null where the whole map is. */
+  of: string;
+  pixel: [row: number, col: number] | null;
 }
 
 /** What a scan is made with, as Python names it when it starts one. */

@@ -92,17 +92,29 @@ function ChosenObject({ view }: { view: ViewState }) {
 export function ProposedMeasure({ view }: { view: ViewState }) {
   const { gone, traits, set } = view.python;
   // A page without Python makes none.
-  const { measure, reason } = traits._proposal.value ?? {};
+  const { measure, reason, of = "", pixel = null } = traits._proposal.value ?? {};
   const label = traits._measures.value.find(([name]) => name === measure)?.[1];
   if (!measure || !label) return null;
+  const { highlighted } = view.tools;
+  const mark = () => {
+    highlighted.value = pixel ? [{ of, pixel, kind: "changed" }] : [];
+  };
+  const hide = () => {
+    highlighted.value = [];
+  };
   return (
-    <p class="hdm-proposal" role="note">
+    <p class="hdm-proposal" role="note" onPointerEnter={mark} onPointerLeave={hide}>
       <span>{reason}.</span>
       <button
         type="button"
         class="hdm-button"
         disabled={gone.value !== ""}
-        onClick={() => set("measure", measure)}
+        onFocus={mark}
+        onBlur={hide}
+        onClick={() => {
+          hide();
+          set("measure", measure);
+        }}
       >
         Try {label}
       </button>
