@@ -458,14 +458,16 @@ def test_two_views_of_one_widget_agree(lab: Lab) -> None:
     second.await_painted(worse)
 
     first.slider("Opacity").focus()
-    notebook.page.keyboard.press("Home")
-    expect(second.slider("Opacity")).to_have_value("0")
+    notebook.page.keyboard.press("End")
+    expect(second.slider("Opacity")).to_have_value("100")
+    opaque = first.await_repaint(worse)
+    second.await_painted(opaque)
 
     second.stage.click(position=second.place((2, 3), SIZE, OFFSET, SIDE))
     for view in (first, second):
         expect(view.pinned((2, 3))).to_be_visible()
         expect(view.figures).to_have_count(3)
-    notebook.await_value("explorer.cell, explorer.opacity, explorer.result_type", ((2, 3), 0.0, "worse"))
+    notebook.await_value("explorer.cell, explorer.opacity, explorer.result_type", ((2, 3), 1.0, "worse"))
 
     first.slider("Circle size").focus()
     notebook.page.keyboard.press("End")
@@ -473,7 +475,7 @@ def test_two_views_of_one_widget_agree(lab: Lab) -> None:
     notebook.await_value("explorer.status == 'done' and explorer.result.circle_size", SIDE // 2)
     first.complete()
     second.complete()
-    second.await_painted(first.await_repaint(worse))
+    second.await_painted(first.await_repaint(opaque))
 
 
 def test_running_the_cell_again_closes_the_first_explorer(lab: Lab) -> None:

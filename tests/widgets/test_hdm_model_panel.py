@@ -113,6 +113,17 @@ def test_follows_the_measure_without_a_run_of_a_model(make):
     assert len(runs) == so_far
 
 
+def test_who_asks_for_the_comparison_while_the_measure_changes_keeps_the_panel_from_nothing(make):
+    explorer = make()
+    explorer.compare_models()
+    assert explorer.wait(SECONDS)
+    # As another thread may: the measure is another already, and the panel has not been told yet.
+    with explorer.hold_trait_notifications():
+        explorer.measure = "iou"
+        assert explorer.model_comparison.results["strict"].settings.distance == "iou"
+    assert_found(explorer, compared(distance="iou"))
+
+
 def test_an_object_that_another_model_does_not_draw_is_said(make):
     explorer = make()
     explorer.compare_models()

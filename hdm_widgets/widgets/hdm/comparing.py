@@ -42,7 +42,7 @@ class ComparingExplorer(ScanningExplorer):
         self._fill_comparison: BackgroundPanel[FillComparison] = BackgroundPanel(tell("_fill_panel"), fills_message)
         # What this model and others have measured: what is shown of it follows the measure on screen.
         self._model_results: BackgroundPanel[dict[str, HDMResult]] = BackgroundPanel(
-            tell("_model_panel"), lambda results: models_message(self._compared_models(results))
+            tell("_model_panel"), self._told_models
         )
         self._models_told: Question | None = None
         self._objects: BackgroundPanel[ObjectInfluence] = BackgroundPanel(tell("_object_panel"), objects_message)
@@ -79,7 +79,7 @@ class ComparingExplorer(ScanningExplorer):
         """
         self._check_open()
         results = self._model_results.found
-        return None if results is None else self._compared_models(results)
+        return None if results is None else self._compared_models(results, self._asked())
 
     @property
     def object_influence(self) -> ObjectInfluence | None:
@@ -206,8 +206,11 @@ class ComparingExplorer(ScanningExplorer):
             self.result_type = ResultType.RAW.value
         self._has_significance = matches
 
-    def _compared_models(self, results: dict[str, HDMResult]) -> ModelComparison:
+    def _told_models(self, results: dict[str, HDMResult]) -> dict[str, Any]:
         self._models_told = asked = self._asked()
+        return models_message(self._compared_models(results, asked))
+
+    def _compared_models(self, results: dict[str, HDMResult], asked: Question) -> ModelComparison:
         answers = {THIS_MODEL: self._answers, **{name: other.answers for name, other in self._others.items()}}
         return ModelComparison({name: answers[name].of(result, asked) for name, result in results.items()})
 
