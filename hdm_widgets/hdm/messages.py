@@ -18,6 +18,7 @@ from hdm_widgets.hdm.fill_names import fill_text
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.occlusion import Channel
 from hdm_widgets.hdm.options import ScanSettings
+from hdm_widgets.hdm.proposals import propose_measure
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.spacing import PixelSpacing
@@ -29,6 +30,7 @@ __all__ = [
     "inspect_cell",
     "map_message",
     "measure_message",
+    "proposal_message",
     "shown_display",
     "wire_channel",
 ]
@@ -119,6 +121,14 @@ def disc_drawn_message(result: HDMResult, drawn_fills: Collection[str] = ()) -> 
     return {"finding": finding if fill else f"{finding}, and so it is with all other fills", "fill": fill}
 
 
+def proposal_message(result: HDMResult) -> dict[str, Any]:
+    """Another measure that would show more, and the object that is the reason; empty if there is none."""
+    found = propose_measure(result)
+    if not found:
+        return {}
+    return {"measure": found.measure, "reason": found.reason, "of": found.of, "pixel": found.pixel}
+
+
 def wire_channel(channel: Channel) -> int | list[int]:
     """A channel as the trait and the browser have it: several as a list."""
     return list(channel) if isinstance(channel, tuple) else channel
@@ -131,15 +141,17 @@ def inspect_cell(result: HDMResult, row: int, col: int, display: Display | None 
     distance = float(result.values[row, col])
     view = shown_display(display or Display(), result.settings.channel, len(result.image)).view(result.image)
     image = view.to_rgb(result.occluded(row, col))
+    others = result.values[result.measured & ~np.isnan(result.values)]
     # How far from the truth; less area is as far as more.
     far = np.abs if result.settings.info.signed else np.asarray
     return {
         "cell": (row, col),
         "pending": False,
         "distance": distance,
-        "change": distance - result.baseline,
-        "rank": 1 + int(np.count_nonzero(far(result.values[result.measured]) > far(distance))),
-        "of": int(np.count_nonzero(result.measured)),
+        # Not the change, which has no value where the distance is infinite or not defined.
+        "baseline": result.baseline,
+        "rank": None if np.isnan(distance) else 1 + int(np.count_nonzero(far(others) > far(distance))),
+        "of": len(others),
         "image": png(image, longest=_LONGEST),
         "prediction": _prediction(result, row, col),
     }

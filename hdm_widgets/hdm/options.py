@@ -243,7 +243,7 @@ class ScanSettings:
     @property
     def unit(self) -> str:
         """The unit of the distances; empty where they have none, or it is not known."""
-        if self.info.unit == "area" and self.length_unit != "px":
+        if self.info.unit == "area":
             return f"{self.length_unit}²"
         return self.length_unit if self.info.unit else ""
 

@@ -22,11 +22,11 @@ from hdm_widgets.hdm.messages import (
     about_message,
     disc_drawn_message,
     map_message,
+    proposal_message,
     shown_display,
     wire_channel,
 )
 from hdm_widgets.hdm.plotting import canny
-from hdm_widgets.hdm.proposals import propose_measure
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.spacing import PixelSpacing
@@ -128,6 +128,7 @@ def page_data(result: HDMResult, view: PageView, answers: Answers | None = None)
         "explain_by": asked.explain_by,
         # One object needs other numbers than those that are stored.
         "object": None,
+        "_nearer_to_others": b"",
         "brush": list(view.brush),
         "_measures": answers.measures,
         "_explained_by": answers.explained_by,
@@ -205,12 +206,12 @@ def _answer(result: HDMResult, answers: Answers, question: Question) -> dict[str
     except ValueError as error:
         # A mask is empty under empty="raise".
         return asked | {"error": str(error)}
-    message, proposal = _map(answer), propose_measure(answer)
+    message = _map(answer)
     return asked | {
         "error": None,
         "about": told(answer.settings, question) | {"truth_empty": not answer.segment.any()},
         "map": {name: message[name] for name in _PER_ANSWER},
-        "proposal": {"measure": proposal.measure, "reason": proposal.reason} if proposal else {},
+        "proposal": proposal_message(answer),
     }
 
 

@@ -43,10 +43,16 @@ class MeasureProposal:
         A `MeasureName`, or empty.
     reason : str
         A sentence.
+    of : str
+        "truth" or "prediction": the mask that has the speck or object that decides; empty if the map is flat.
+    pixel : tuple of int or None
+        (row, col) of a pixel of that speck or object.
     """
 
     measure: str = ""
     reason: str = ""
+    of: str = ""
+    pixel: tuple[int, int] | None = None
 
     def __bool__(self) -> bool:
         return bool(self.measure)
@@ -85,10 +91,12 @@ def propose_measure(result: HDMResult) -> MeasureProposal:
         if speck or count >= _SEVERAL:
             decided = _decided(result, pair, changing)
             if np.count_nonzero(decided & changing) >= _MOST * np.count_nonzero(changing):
-                what = f"One speck of {pixels:,} px" if speck else f"One of {count:,} objects"
+                where = "prediction" if pair.from_mask == "a" else "truth"
+                what = f"One speck of {pixels:,} px in" if speck else f"One of {count:,} objects of"
                 of = np.count_nonzero(result.measured)
-                reason = f"{what} decides {np.count_nonzero(decided):,} of {of:,} distances"
-                return MeasureProposal("hausdorff95" if speck else "iou", reason)
+                reason = f"{what} the {where} decides {np.count_nonzero(decided):,} of {of:,} distances"
+                measure = "hausdorff95" if speck else _of_areas(result, changing)
+                return MeasureProposal(measure, reason, where, pair.from_pixel)
     values, changed = result.values[changing], flips[changing]
     if not np.isfinite(values).all() or not result.baseline:
         return MeasureProposal()
@@ -96,11 +104,17 @@ def propose_measure(result: HDMResult) -> MeasureProposal:
     if flat and changed.max() - changed.min() >= _VARIED * np.count_nonzero(result.baseline_mask):
         unit = result.settings.unit
         return MeasureProposal(
-            "iou",
+            _of_areas(result, changing),
             f"All distances are nearly the same, {values.min():.1f} to {values.max():.1f} {unit}, while discs flip up "
             f"to {changed.max():,.0f} px",
         )
     return MeasureProposal()
+
+
+def _of_areas(result: HDMResult, changing: NDArray[np.bool_]) -> str:
+    """A measure of areas that differs between discs that change the mask: the overlap with the truth may be none."""
+    overlap = result.measure("iou").values[changing]
+    return "iou" if overlap.max() - overlap.min() >= _VARIED else "flipped"
 
 
 def _decided(result: HDMResult, pair: HausdorffPair, changing: NDArray[np.bool_]) -> NDArray[np.bool_]:

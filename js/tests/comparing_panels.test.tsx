@@ -155,7 +155,7 @@ describe("the panel that compares models", () => {
     const { el, stop } = show({
       _model_panel: models,
       brush: [0, 0, 4],
-      _influence: { values, mass: null },
+      _influence: { values, change: null },
     });
     await rest();
     stages(el)[0].dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowDown", bubbles: true }));

@@ -509,7 +509,7 @@ describe("the inspector", () => {
     cell: [0, 1],
     pending: false,
     distance: 12.5,
-    change: 11.5,
+    baseline: 1,
     rank: 1,
     of: 3,
     image: nothing(),
@@ -587,6 +587,34 @@ describe("the inspector", () => {
   ])("says what makes the distance: %o, %o", (inspection, about, expected) => {
     const { el, stop } = show(pinned(found(inspection), about));
     expect(caption(el)).toBe(expected);
+    stop();
+  });
+
+  it.each(["hausdorff95", "mean_surface", "rows", "custom"])(
+    "says that the pair is of another distance than %s",
+    (measure) => {
+      const pair = [
+        [0, 0],
+        [3, 4],
+      ];
+      const { el, stop } = show(pinned(found({ pair, from: "a", distance: 5 }), { measure }));
+      expect(caption(el)).toBe("Plain Hausdorff distance, 5.0 px: added pixel and the nearest true one");
+      stop();
+    },
+  );
+
+  it.each([
+    // What stands for a distance where one mask is empty, without and with a disc.
+    [12.5, 1, ["1.0 px", "11.5 px worse"], 1, "1 of 3"],
+    [Number.POSITIVE_INFINITY, 20.2, ["20.2 px", "∞ worse"], 1, "1 of 3"],
+    [20.2, Number.POSITIVE_INFINITY, ["∞", "∞ better"], 3, "3 of 3"],
+    [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, ["∞", "none"], 1, "1 of 3"],
+    [Number.NaN, 20.2, ["20.2 px", "not defined"], null, "none"],
+    [20.2, Number.NaN, ["not defined", "not defined"], 1, "1 of 3"],
+  ])("says of %d px what it is without the disc, %d px", (distance, baseline, told, rank, place) => {
+    const { el, stop } = show(pinned({ ...found(null), distance, baseline, rank }));
+    const values = [...el.querySelectorAll(".hdm-inspector dd")].map((one) => one.textContent);
+    expect(values).toEqual([...told, place]);
     stop();
   });
 

@@ -60,6 +60,7 @@ export function explorerState(): Record<string, unknown> {
     _edges: nothing(),
     _truth: nothing(),
     _ignored: nothing(),
+    _nearer_to_others: nothing(),
     _prediction: nothing(),
     _color_tables: { Blues: blues, magma: blues, viridis: blues },
     _map: {

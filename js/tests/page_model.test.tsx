@@ -34,7 +34,7 @@ type Expected = Omit<Inspection, "image"> & { image?: string; mask?: string };
 
 interface Brushed {
   runs: number[];
-  classes: { target: number | null; values: string; mass: Partial<Record<ResultType, number>> }[];
+  classes: { target: number | null; values: string; change: Record<ResultType, number | null> }[];
 }
 
 interface Page {
@@ -101,7 +101,7 @@ describe.each(pages)("a page of a scan: %s", (name, { expected }) => {
         });
         if (pending) continue;
         expect(found.distance, what).toBe(number(wanted.distance));
-        expect(found.change, what).toBe(number(wanted.change));
+        expect(found.baseline, what).toBe(number(wanted.baseline));
         if (image) expect(await pixels(found.image), what).toEqual([...decoded(image)]);
         if (!wanted.prediction) {
           expect(found.prediction, what).toBeNull();
@@ -126,16 +126,15 @@ const brushedPages = pages.flatMap(([name, { brushed }]) => (brushed ? [[name, b
 it.each(brushedPages)("a brushed region of a scan: %s", (name, { runs, classes }) => {
   const model = new PageModel(read(name));
   change(model, "brush", runs);
-  for (const { target, values, mass } of classes) {
+  for (const { target, values, change: changes } of classes) {
     change(model, "target", target);
     for (const type of ["raw", "better", "worse"] as const) {
       change(model, "result_type", type);
-      const fraction = mass[type];
+      const fraction = changes[type];
       const found = model.get("_influence") as Influence;
       expect(bytes(found.values.view)).toEqual(decoded(values));
-      // Values below 0 and infinite ones have no mass.
-      if (fraction === undefined) expect(found.mass).toBeNull();
-      else expect(number(found.mass) || 0).toBeCloseTo(fraction, 12);
+      if (fraction === null) expect(found.change).toBeNull();
+      else expect(number(found.change)).toBeCloseTo(fraction, 12);
     }
   }
   change(model, "brush", []);

@@ -25,8 +25,8 @@ const ABOUT: Record<string, Partial<About>> = {
   mean_surface: { label: "mean surface distance" },
   iou: { label: "1 - IoU", unit: "", decimals: 3 },
   dice: { label: "1 - Dice", unit: "", decimals: 3 },
-  area: { label: "area difference", decimals: 0, signed: true },
-  flipped: { label: "flipped area", decimals: 0, fromPrediction: true },
+  area: { label: "area difference", unit: "px²", decimals: 0, signed: true },
+  flipped: { label: "flipped area", unit: "px²", decimals: 0, fromPrediction: true },
   rows: { label: "row distance", unit: "" },
   custom: { label: "distance", unit: "" },
 };
@@ -92,10 +92,10 @@ describe("the texts of a measure", () => {
     ["hausdorff", 12.5, "12.5 px", "from the truth"],
     ["iou", 0.25, "1 - IoU 0.250", "with the truth"],
     ["dice", 0.25, "1 - Dice 0.250", "with the truth"],
-    ["area", 12, "area +12 px", "against that of the truth"],
-    ["area", -12, "area −12 px", "against that of the truth"],
-    ["area", 0, "area 0 px", "against that of the truth"],
-    ["flipped", 12, "12 px flipped", ""],
+    ["area", 12, "area +12 px²", "against that of the truth"],
+    ["area", -12, "area −12 px²", "against that of the truth"],
+    ["area", 0, "area 0 px²", "against that of the truth"],
+    ["flipped", 12, "12 px² flipped", ""],
     ["rows", 3, "3.0", "from the truth"],
   ])("tell a value of %s", (measure, value, text, note) => {
     expect([told(value, about(measure)), valueNote(about(measure))]).toEqual([text, note]);
@@ -201,23 +201,23 @@ describe("the explorer", () => {
       _map: { ...values(-300, 40, 120, 0), baseline: -120 },
     });
     expect(stats(el)).toEqual([
-      ["Without a disc", "area −120 px", "against that of the truth"],
-      ["Worst cell", "−300 px", "180 px worse"],
-      ["Best cell", "40 px", "80 px better"],
+      ["Without a disc", "area −120 px²", "against that of the truth"],
+      ["Worst cell", "−300 px²", "180 px² worse"],
+      ["Best cell", "40 px²", "80 px² better"],
     ]);
     stop();
   });
 
   it("sums up what flips by the cell that is most changed", () => {
     const { el, stop } = show({ _about: about("flipped"), _map: { ...values(0, 45, 7, 0), baseline: 0 } });
-    expect(stats(el)).toEqual([["Most changed", "45 px flipped"]]);
+    expect(stats(el)).toEqual([["Most changed", "45 px² flipped"]]);
     expect(el.querySelector("[aria-label='Result type']")).toBeNull();
     stop();
   });
 
   it("sums up nothing where no disc changes the mask", () => {
     const { el, stop } = show({ _about: about("flipped"), _map: { ...values(0, 0, 0, 0), baseline: 0 } });
-    expect(stats(el)).toEqual([["Most changed", "0 px flipped", "no disc changes the mask"]]);
+    expect(stats(el)).toEqual([["Most changed", "0 px² flipped", "no disc changes the mask"]]);
     stop();
   });
 
@@ -225,7 +225,7 @@ describe("the explorer", () => {
     cell: [0, 1],
     pending: false,
     distance: 45,
-    change: 45,
+    baseline: 0,
     rank: 1,
     of: 3,
     image: new DataView(new ArrayBuffer(0)),
@@ -270,12 +270,12 @@ describe("the explorer", () => {
       _about: about("area"),
       cell: [0, 1],
       // From -120 to 40.
-      _inspector: { ...found, distance: 40, change: 160, prediction },
+      _inspector: { ...found, distance: 40, baseline: -120, prediction },
     });
-    expect(el.querySelector(".hdm-big")?.textContent).toBe("area +40 px");
+    expect(el.querySelector(".hdm-big")?.textContent).toBe("area +40 px²");
     expect([...el.querySelectorAll("dd")].map((one) => one.textContent).slice(0, 2)).toEqual([
-      "−120 px",
-      "80 px better",
+      "−120 px²",
+      "80 px² better",
     ]);
     stop();
   });

@@ -156,6 +156,74 @@ describe("an object", () => {
     stop();
   });
 
+  it.each([
+    // The disc of row 1, column 2 is 9 px across: its center at 12.5, 8.5 has no object, 2 px to its left is one.
+    ["disc", [9, 11]],
+    ["square", [9, 11]],
+  ] as const)("is that which a %s touches, nearest to its center", async (shape, pixel) => {
+    const { model, el, stop, press } = show({
+      circle_size: 8,
+      offset: 4,
+      shape,
+      _scanned: { circleSize: 8, offset: 4, channel: -1 },
+      _truth: packed([9, 8, 12, 12], [4, 15, 6, 16]),
+    });
+    await press("o");
+    await press("ArrowUp");
+    await press("ArrowUp");
+    expect(said(el)).toContain("row 1, column 2");
+    expect(said(el)).toContain("object of 12 px");
+    expect(path(el, "object")).toBe("M8 9H12M8 12H12M8 9V12M12 9V12");
+    await press("Enter");
+    expect(model.state.object).toEqual(pixel);
+    expect(model.state.explain_by).toBe("truth");
+    stop();
+  });
+
+  const notice = (el: HTMLElement) => el.querySelector(".hdm-tools [role=status]")?.textContent;
+
+  it("may not be there: that is said, until the pointer or the cursor goes on", async () => {
+    const { model, el, stop, mouse, press, choose } = show({
+      _truth: packed([1, 1, 2, 2]),
+      _prediction: packed(),
+    });
+    await choose("Object");
+    expect(notice(el)).toBe("Click an object's outline or inside");
+    await mouse("pointermove", 12, 12);
+    await mouse("click", 12, 12);
+    expect(notice(el)).toBe("No object here");
+    await mouse("pointermove", 2, 12);
+    expect(notice(el)).toBe("Click an object's outline or inside");
+    await mouse("pointerleave", 2, 12);
+    await press("ArrowDown");
+    await press("Enter");
+    expect(notice(el)).toBe("This disc touches no object");
+    expect([model.state.object, model.saved]).toEqual([null, 0]);
+    await press("p");
+    await press("o");
+    expect(notice(el)).toBe("Click an object's outline or inside");
+    stop();
+  });
+
+  it("of the other mask is explained with it, which is said and taken back", async () => {
+    const { model, el, stop, mouse, press, choose } = show();
+    await choose("Object");
+    await mouse("click", 12, 2);
+    expect([model.state.explain_by, model.state.object]).toEqual(["prediction", [2, 12]]);
+    expect(notice(el)).toBe("Only the prediction has an object here: it is explained now");
+    // Another one of the same mask.
+    await mouse("click", 4, 4);
+    expect([model.state.explain_by, notice(el)]).toEqual(["prediction", ""]);
+    await press("Escape");
+    expect([model.state.explain_by, model.state.object]).toEqual(["truth", null]);
+    // What is explained by hand stays.
+    model.set("explain_by", "prediction");
+    await mouse("click", 12, 2);
+    await press("Escape");
+    expect([model.state.explain_by, model.state.object]).toEqual(["prediction", null]);
+    stop();
+  });
+
   it("is what the texts, the summary and the inspector are about", async () => {
     const { el, stop } = show({ object: [9, 9] });
     expect(el.querySelector(".hdm-scale p")?.textContent).toBe(
@@ -165,6 +233,52 @@ describe("an object", () => {
     expect(said(el)).toBe("explained: an object of 16 px");
     // The row distance is of the whole truth only.
     expect([...pick(el, "Measure").options].map((one) => one.disabled)).toEqual([false, false, true]);
+    stop();
+  });
+
+  it.each([
+    // The rows of the image that are nearer to another object, and those that are ignored.
+    [[0, 4], [0, 0], ": it is nearer to other objects", "25"],
+    [[0, 4], [12, 16], ": it is nearer to other objects or ignored", "50"],
+    [[0, 0], [12, 16], "", "25"],
+  ] as const)(
+    "has stripes over what does not count: rows %s, and %s",
+    async ([a, b], [c, d], why, percent) => {
+      const { model, el, stop, choose, mouse } = show({
+        object: [9, 9],
+        _nearer_to_others: a < b ? packed([a, 0, b, 16]) : bits(),
+        _ignored: c < d ? packed([c, 0, d, 16]) : bits(),
+      });
+      expect(el.textContent).toContain(
+        `Striped: ${percent} % of the image does not count, neither in distances nor in IoU${why}`,
+      );
+      expect(el.querySelector("[aria-label='Pixels that do not count']")).not.toBeNull();
+      // Other objects can be chosen all the same.
+      await choose("Object");
+      await mouse("click", 2, 2);
+      expect(model.state.object).toEqual([2, 2]);
+      stop();
+    },
+  );
+
+  it.each([
+    [null, "nothing is predicted", "The model predicts nothing, so"],
+    [[9, 9], "nothing of the object is predicted", "The model predicts nothing of the object, so"],
+  ])("%s may be all that is gone", async (object, said, caption) => {
+    const prediction = { mask: packed(), empty: true, iou: 0, pair: null, from: null, distance: null };
+    const inspection = { cell: [0, 1], pending: false, distance: 12.5, baseline: 1, rank: 1, of: 3 };
+    const { el, stop, press } = show({
+      object,
+      cell: [0, 1],
+      _map: { ...(explorerState()._map as object), oneEmpty: bits(0b01000000) },
+      _inspector: { ...inspection, image: bits(), prediction },
+    });
+    const worst = [...el.querySelectorAll(".hdm-stat")].at(1);
+    expect(worst?.lastElementChild?.textContent).toBe(said);
+    expect([...el.querySelectorAll("figcaption")].at(-1)?.textContent).toContain(caption);
+    await press("ArrowLeft");
+    await press("ArrowRight");
+    expect(el.querySelector(".hdm-tip")?.textContent).toContain(` ${said}`);
     stop();
   });
 
@@ -251,7 +365,7 @@ describe("a brushed region", () => {
     stop();
   });
 
-  const values = { values: floatsMessage(0, 0.61, 0.004, Number.NaN), mass: 0.18 };
+  const values = { values: floatsMessage(0, 0.61, 0.004, Number.NaN), change: 0.18 };
   it("has its own map, beside which the distances stay", async () => {
     const { model, el, stop, press } = show({ brush: [0, 0, 8, 1, 0, 8], _influence: values });
     expect(el.querySelector(".hdm-scale p")?.textContent).toBe(
@@ -270,7 +384,7 @@ describe("a brushed region", () => {
       ["Without a disc", "1.0 px", "from the truth"],
       ["Worst cell", "12.5 px", "11.5 px worse"],
       ["Best cell", "0.0 px", "1.0 px better"],
-      ["Brushed area", "16 px", "18 % of the map lies on it"],
+      ["Brushed area", "16 px", "18 % of the change on 6 % of the image"],
       ["Changed most", "61 %", "flips"],
     ]);
     (el.querySelector(".hdm-brushed button.hdm-stat") as HTMLButtonElement).click();
@@ -285,7 +399,10 @@ describe("a brushed region", () => {
   });
 
   it("shows distances while the answer is of another grid, and says where none of its pixels counts", async () => {
-    const { el, stop } = show({ brush: [0, 0, 8], _influence: { values: floatsMessage(1, 1), mass: null } });
+    const { el, stop } = show({
+      brush: [0, 0, 8],
+      _influence: { values: floatsMessage(1, 1), change: null },
+    });
     expect(el.querySelector(".hdm-scale p")?.textContent).toContain("Hausdorff distance");
     stop();
     const none = show({ brush: [0, 0, 8] });
@@ -325,11 +442,51 @@ it("edges are dark over the map, on an image that is lightened, and light withou
   stop();
 });
 
+it.each([
+  [
+    [Number.NaN, Number.NaN, Number.NaN, Number.NaN],
+    0b11110000,
+    {},
+    "is not defined in any measured cell: nothing is predicted",
+  ],
+  [[Number.NaN, Number.NaN, Number.NaN, Number.NaN], 0b00010000, {}, "is not defined in any measured cell"],
+  [
+    [1 / 0, 1 / 0, 1 / 0, 1 / 0],
+    0b11110000,
+    { truthEmpty: true },
+    "is infinite in every measured cell: something is predicted, and the truth is empty",
+  ],
+  [[1 / 0, Number.NaN, 1 / 0, 1 / 0], 0, {}, "has no finite value in any measured cell"],
+])("a map without values, %s, says why", (values, oneEmpty, changes, why) => {
+  const { _about, _map } = explorerState() as Record<string, object>;
+  const { el, stop } = show({
+    _about: { ..._about, ...changes },
+    _map: { ..._map, values: doublesMessage(...values), oneEmpty: bits(oneEmpty) },
+  });
+  expect(el.querySelector(".hdm-scale p")?.textContent).toBe(`No colors, as the Hausdorff distance ${why}`);
+  stop();
+});
+
 it("another measure is proposed in a line with a button", async () => {
-  const _proposal = { measure: "iou", reason: "One of 12 objects decides 812 of 1,024 distances" };
-  const { model, el, stop } = show({ _proposal });
+  const _proposal = {
+    measure: "iou",
+    reason: "One of 12 objects of the truth decides 812 of 1,024 distances",
+  };
+  const { model, el, stop } = show({ _proposal: { ..._proposal, of: "truth", pixel: [9, 9] } });
   const line = el.querySelector(".hdm-proposal") as HTMLElement;
-  expect(line.textContent).toBe("One of 12 objects decides 812 of 1,024 distances.Try 1 - IoU");
+  // The object is outlined while the line is pointed at, or its button has the focus.
+  for (const [target, over, out] of [
+    [line, "pointerenter", "pointerleave"],
+    [button(line, "Try 1 - IoU"), "focus", "blur"],
+  ] as const) {
+    target.dispatchEvent(new Event(over));
+    await rest();
+    expect(path(el, "changed")).toBe("M8 8H12M8 12H12M8 8V12M12 8V12");
+    target.dispatchEvent(new Event(out));
+    await rest();
+    expect(path(el, "changed")).toBeUndefined();
+  }
+  expect(line.textContent).toBe("One of 12 objects of the truth decides 812 of 1,024 distances.Try 1 - IoU");
   button(line, "Try 1 - IoU").click();
   expect(model.state.measure).toBe("iou");
   model.set("_proposal", {});
@@ -339,11 +496,17 @@ it("another measure is proposed in a line with a button", async () => {
 });
 
 it("a map of areas has 0 in the middle of its bar", () => {
-  const about = { ...(explorerState()._about as object), measure: "area", signed: true, decimals: 0 };
+  const about = {
+    ...(explorerState()._about as object),
+    measure: "area",
+    unit: "px²",
+    signed: true,
+    decimals: 0,
+  };
   const map = { ...(explorerState()._map as object), values: doublesMessage(-40, 12, 3, 0), baseline: 3 };
   const { el, stop } = show({ _about: about, _map: map });
   const ticks = [...el.querySelectorAll(".hdm-ticks span")].map((one) => one.textContent);
-  expect([ticks[0], ticks.at(-1)]).toEqual(["−40", "40 px"]);
+  expect([ticks[0], ticks.at(-1)]).toEqual(["−40", "40 px²"]);
   expect(el.querySelector(".hdm-scale p")?.textContent).toBe(
     "Area of the mask less that of the truth when a disc covers this cell: less left of 0, more right of it",
   );

@@ -20,7 +20,7 @@ from hdm_widgets._wire import to_wire
 from hdm_widgets.hdm.messages import inspect_cell
 from hdm_widgets.hdm.page import packed
 from hdm_widgets.hdm.page_data import PageView, page_data
-from hdm_widgets.widgets.hdm.brush import from_runs
+from hdm_widgets.widgets.hdm.brush import PaintedChange, from_runs
 
 FILE = Path(__file__).parents[2] / "js/tests/page_scans.txt"
 SHAPE = (10, 14)
@@ -103,6 +103,7 @@ SCANS = {
     "one object": lambda: explain(bright, 1, two_objects()).for_object(2, 3),
     "one object of the prediction": lambda: explain(bright, 1, None).for_object(*FIRST_PREDICTED, of="prediction"),
     "lost masks": lambda: explain(lost, 1, truth(), empty="inf"),
+    "lost masks without a distance": lambda: explain(lost, 1, truth(), empty="nan"),
 }
 
 
@@ -133,20 +134,14 @@ RUNS = [1, 2, 9, 2, 2, 9, 3, 2, 7, 8, 0, 14]
 
 
 def brushed(result, data):
-    """What the discs change on a region, of each class, and the fraction of each kind of map that lies on it."""
+    """What the discs change on a region, of each class, and the fraction of each map's change that lies on it."""
     region = from_runs(RUNS, *SHAPE)
     found = []
     for target in dict.fromkeys(answer["target"] for answer in data["answers"]):
         one = result.for_class(target) if result.classes else result
         values = one.influence(region).astype(np.float32)
-        # Values below 0 and infinite ones have no mass.
-        kinds = [kind for kind in hdm.ResultType if not one.settings.info.signed or kind is not hdm.RAW]
-        mass = {
-            kind.value: one.relevance_mass_accuracy(region, kind)
-            for kind in kinds
-            if not np.isinf(one.distances(kind)).any()
-        }
-        found.append({"target": target, "values": text(values.tobytes()), "mass": mass})
+        change = {kind.value: PaintedChange().on(region, one, kind) for kind in hdm.ResultType}
+        found.append({"target": target, "values": text(values.tobytes()), "change": change})
     return {"runs": RUNS, "classes": found}
 
 

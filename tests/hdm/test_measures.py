@@ -140,7 +140,7 @@ def test_area_is_signed_and_better_means_nearer_to_the_truth():
     assert result.values[1, 1] == 64 - 32 - np.count_nonzero(result.grid.mask(1, 1)[4:12, 4:12])
     better = result.distances(hdm.BETTER_ONLY)
     np.testing.assert_array_equal(better, np.maximum(32 - np.abs(result.values), 0))
-    assert result.settings.label == "area difference (px)"
+    assert result.settings.label == "area difference (px²)"
 
 
 @pytest.mark.parametrize("name", WHOLE)

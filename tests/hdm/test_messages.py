@@ -186,6 +186,21 @@ def test_an_inspected_cell_says_what_there_is(model, segment, cell, expected):
     np.testing.assert_array_equal(unpacked(prediction["mask"], 24, 32), result.output(*cell))
 
 
+@pytest.mark.parametrize("empty", ["inf", "nan"])
+def test_an_inspected_cell_without_a_finite_distance_still_has_its_baseline(empty):
+    result = scan(gone_at_discs, empty=empty)[-1].result
+    gone = ~np.isfinite(result.values)
+    assert 0 < gone.sum() < 12
+    assert np.isfinite(result.baseline)
+    for cell in np.ndindex(3, 4):
+        found = messages.inspect_cell(result, *cell)
+        assert found["baseline"] == result.baseline
+        others = result.values[~np.isnan(result.values)]
+        assert found["of"] == len(others)
+        rank = None if np.isnan(result.values[cell]) else 1 + np.count_nonzero(others > result.values[cell])
+        assert found["rank"] == rank
+
+
 def test_an_inspected_cell_of_a_scan_that_keeps_no_masks_has_the_rest():
     result = scan(keep_outputs=False)[-1].result
     found = messages.inspect_cell(result, 1, 1)

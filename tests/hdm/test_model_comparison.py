@@ -135,9 +135,9 @@ def test_says_what_the_numbers_say():
     comparison = compared(distance="flipped")
     assert comparison.text == str(comparison)
     assert comparison.text == (
-        "Flipped area without a disc: before 0 px, after 0 px. Of 16 discs, after has a larger value than before in 1 "
-        "(by up to 30 px, in the cell at row 3, column 3) and a smaller one in 3 (by up to 5 px, in the cell at row 1, "
-        "column 1)."
+        "Flipped area without a disc: before 0 px², after 0 px². Of 16 discs, after has a larger value than before in "
+        "1 (by up to 30 px², in the cell at row 3, column 3) and a smaller one in 3 (by up to 5 px², in the cell at row "
+        "1, column 1)."
     )
     same = compared(models={"a": honest, "b": honest})
     assert same.text == (
@@ -159,7 +159,7 @@ def test_maps_share_their_colors_and_the_difference_is_around_0():
     np.testing.assert_allclose(after[[0, -1]], blues[[0, 255]])
     np.testing.assert_allclose(difference[[0, -2, -1]], diverging[[128, (30 - 5) * 256 // 60, 255]])
     labels = [ax.child_axes[0].get_ylabel() for ax in axes]
-    assert labels == ["flipped area (px)", "flipped area (px)", "difference (px)"]
+    assert labels == ["flipped area (px²)", "flipped area (px²)", "difference (px²)"]
     assert [ax.child_axes[0].get_ylim() for ax in axes] == [(0, 30), (0, 30), (-30, 30)]
     own = pyplot.figure().subplots(1, 3)
     assert list(comparison.plot(own, result_type="worse", color_map="magma")) == list(own)

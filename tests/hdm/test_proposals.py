@@ -39,27 +39,50 @@ def test_a_speck_that_decides_most_distances():
     uncovered = masks[:, 44, 46]
     assert proposal
     assert proposal.measure == "hausdorff95"
-    assert str(proposal) == f"One speck of 3 px decides {uncovered.sum()} of 144 distances"
+    assert (proposal.of, SPECK[proposal.pixel], LARGE[proposal.pixel]) == ("prediction", True, False)
+    assert str(proposal) == f"One speck of 3 px in the prediction decides {uncovered.sum()} of 144 distances"
 
 
 def test_a_speck_of_the_truth_that_is_missed():
     proposal = propose_measure(scan(LARGE, SPECK))
-    assert (proposal.measure, proposal.reason[:18]) == ("hausdorff95", "One speck of 3 px ")
+    assert (proposal.of, SPECK[proposal.pixel], LARGE[proposal.pixel]) == ("truth", True, False)
+    assert (proposal.measure, proposal.reason[:37]) == ("hausdorff95", "One speck of 3 px in the truth decide")
 
 
 def test_an_object_that_decides_most_distances():
     missed = MANY | boxes((38, 38, 8, 8))
     proposal = propose_measure(scan(MANY, missed))
     assert proposal.measure == "iou"
-    assert proposal.reason.startswith("One of 5 objects decides ")
+    assert proposal.reason.startswith("One of 5 objects of the truth decides ")
 
 
 def test_a_flat_map():
     """Two objects far away from each other, and a truth in between: whatever a disc takes away, one is far."""
     image, truth = boxes((2, 2, 44, 8), (2, 38, 44, 8)), boxes((2, 22, 44, 4))
     proposal = propose_measure(scan(image, truth))
-    assert proposal.measure == "iou"
     assert "nearly the same, 20.0 to 20.0 px" in proposal.reason
+    assert (proposal.of, proposal.pixel) == ("", None)
+    # No disc makes the two overlap: that map would be flat too.
+    assert proposal.measure == "flipped"
+
+
+@pytest.mark.filterwarnings("ignore:the segment is empty")
+@pytest.mark.parametrize(
+    ("truth", "measure"),
+    [
+        (boxes(), "flipped"),
+        (boxes((2, 22, 44, 4)), "flipped"),
+        # Within both objects.
+        (boxes((2, 22, 44, 4), (10, 4, 20, 4), (10, 40, 20, 4)), "iou"),
+    ],
+    ids=["empty", "apart", "overlapping"],
+)
+def test_the_map_of_a_proposed_measure_is_not_flat(truth, measure):
+    result = scan(boxes((2, 2, 44, 8), (2, 38, 44, 8)), truth)
+    proposal = propose_measure(result)
+    assert proposal.measure == measure
+    values = result.measure(measure).values
+    assert values.max() - values.min() > 0.02
 
 
 ORDINARY = {

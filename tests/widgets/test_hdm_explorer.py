@@ -370,7 +370,7 @@ def test_a_pinned_cell_opens_the_inspector(make):
     assert shown["cell"] == [row, col]
     assert shown["pending"] is False
     assert shown["distance"] == whole.values.max() > 0
-    assert shown["change"] == whole.values.max() - whole.baseline
+    assert shown["baseline"] == whole.baseline
     assert (shown["rank"], shown["of"]) == (1, 48)
     prediction = shown["prediction"]
     assert prediction["iou"] == whole.iou(row, col)

@@ -55,7 +55,7 @@ def assert_shows(explorer, wanted):
     if explorer.cell is not None:
         pinned = screen["_inspector"]
         assert pinned["distance"] == wanted.values[explorer.cell]
-        assert pinned["change"] == wanted.values[explorer.cell] - wanted.baseline
+        assert pinned["baseline"] == wanted.baseline
         assert pinned["prediction"]["iou"] == wanted.iou(*explorer.cell)
 
 

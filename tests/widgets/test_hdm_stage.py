@@ -73,10 +73,12 @@ def test_an_object_is_explained_without_a_run(make, of, by_click):
     explorer.measure = "iou"
     assert_same(explorer, scan.measure("iou").for_object(*INSIDE, of=of))
     screen = OnScreen(explorer)
-    # The stage shows all objects, and no stripes over the others.
+    # The stage shows all objects, and stripes over the pixels that are nearer to others.
     np.testing.assert_array_equal(unpacked(screen["_truth"], *SIZE), ANNA)
     assert screen["_ignored"] == b""
+    np.testing.assert_array_equal(unpacked(screen["_nearer_to_others"], *SIZE), scan.for_object(*INSIDE, of=of).ignored)
     explorer.object = None
+    assert screen["_nearer_to_others"] == b""
     assert_same(explorer, scan.measure("iou", None if of == "truth" else "prediction"))
     assert gate.calls == calls
 
@@ -104,6 +106,17 @@ def test_an_object_is_of_masks(make):
         make(distance="rows").object = INSIDE
     with pytest.raises(traitlets.TraitError, match="keep_outputs=True"):
         make(keep_outputs=False).object = INSIDE
+
+
+def test_ignored_pixels_are_not_those_nearer_to_other_objects(make):
+    ignored = ROWS < 9
+    explorer = make(ignore=ignored)
+    explorer.object = INSIDE
+    screen, result = OnScreen(explorer), scanned(ignore=ignored).for_object(*INSIDE)
+    np.testing.assert_array_equal(unpacked(screen["_ignored"], *SIZE), ignored)
+    nearer = unpacked(screen["_nearer_to_others"], *SIZE)
+    np.testing.assert_array_equal(nearer, result.ignored & ~ignored)
+    assert nearer.any()
 
 
 def test_an_object_lasts_over_scans(make):
@@ -233,6 +246,28 @@ def test_runs_by_hand():
     assert to_runs(mask) == [0, 1, 3, 0, 4, 5, 2, 0, 5]
 
 
+def change_on(region, result):
+    """The fraction of the change from the baseline that is painted on a region, where large changes lie on top."""
+    painted, change = np.zeros(SIZE), abs(result.values - result.baseline)
+    for cell in sorted(np.ndindex(change.shape), key=lambda cell: change[cell]):
+        painted[result.grid.mask(*cell)] = change[cell]
+    return pytest.approx(painted[region].sum() / painted.sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize("empty", ["diagonal", "inf", "nan"])
+def test_the_change_on_a_region_is_not_the_fraction_of_its_area(make, empty):
+    """Nothing changes but where the second object is: what all cells have in common does not count."""
+
+    def second(images):
+        return torch.where(torch.as_tensor(ROWS > 11), images[:, 0], torch.as_tensor(1.0 * ANNA))
+
+    explorer = make(model=second, empty=empty)
+    explorer.region = ROWS < 8
+    assert OnScreen(explorer)["_influence"]["change"] == 0
+    explorer.region = ROWS >= 8
+    assert OnScreen(explorer)["_influence"]["change"] == 1
+
+
 @pytest.mark.parametrize("by_brush", [False, True], ids=["assigned", "brushed"])
 def test_the_influence_on_a_region(make, by_brush):
     gate = Gate()
@@ -249,15 +284,14 @@ def test_the_influence_on_a_region(make, by_brush):
     np.testing.assert_array_equal(explorer.influence, scan.influence(REGION))
     shown = screen["_influence"]
     np.testing.assert_array_equal(shown["values"], scan.influence(REGION).astype(np.float32))
-    assert shown["mass"] == scan.relevance_mass_accuracy(REGION)
-    # The map that the mass is of may change.
+    assert shown["change"] == change_on(REGION, scan)
+    # The map that it is a fraction of may change.
     explorer.result_type = "worse"
-    assert screen["_influence"]["mass"] == scan.relevance_mass_accuracy(REGION, "worse")
+    assert screen["_influence"]["change"] == scan.relevance_mass_accuracy(REGION, "worse")
     explorer.measure, explorer.result_type = "iou", "raw"
-    assert screen["_influence"]["mass"] == scan.measure("iou").relevance_mass_accuracy(REGION)
-    # Areas below 0 have no mass.
+    assert screen["_influence"]["change"] == change_on(REGION, scan.measure("iou"))
     explorer.measure = "area"
-    assert screen["_influence"]["mass"] is None
+    assert screen["_influence"]["change"] == change_on(REGION, scan.measure("area"))
     # Other objects are part of the image all the same.
     explorer.object = (8, 8)
     np.testing.assert_array_equal(explorer.influence, scan.influence(REGION))
@@ -278,12 +312,12 @@ def test_the_influence_grows_with_the_scan(make):
     reached = explorer.result.measured
     np.testing.assert_array_equal(np.isnan(partly), ~reached)
     np.testing.assert_array_equal(partly[reached], wanted[reached])
-    assert OnScreen(explorer)["_influence"]["mass"] is None
+    assert OnScreen(explorer)["_influence"]["change"] is None
     gate.free()
     assert explorer.wait(SECONDS)
     shown = OnScreen(explorer)["_influence"]
     np.testing.assert_array_equal(shown["values"], wanted.astype(np.float32))
-    assert shown["mass"] == scanned(distance="iou").relevance_mass_accuracy(REGION)
+    assert shown["change"] == change_on(REGION, scanned(distance="iou"))
 
 
 def test_a_region_without_a_pixel_that_counts_has_no_influence(make):
@@ -334,7 +368,7 @@ def test_another_measure_is_proposed_when_the_scan_has_ended(explore_hdm):
     gate.free()
     assert explorer.wait(SECONDS)
     assert screen["_proposal"]["measure"] == "hausdorff95"
-    assert screen["_proposal"]["reason"].startswith("One speck of 1 px decides ")
+    assert screen["_proposal"]["reason"].startswith("One speck of 1 px in the prediction decides ")
     explorer.measure = screen["_proposal"]["measure"]
     assert screen["_proposal"] == {}
     explorer.measure = "hausdorff"

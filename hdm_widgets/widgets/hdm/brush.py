@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from hdm_widgets._masks import read_mask, without
 from hdm_widgets._validation import is_whole
 from hdm_widgets._wire import MESSAGE
-from hdm_widgets.hdm.circle_map import RAW, ResultType
+from hdm_widgets.hdm.circle_map import RAW, ResultType, painted_values
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT
 
-__all__ = ["BrushTraits", "PaintedMass", "from_runs", "to_runs"]
+__all__ = ["BrushTraits", "PaintedChange", "from_runs", "to_runs"]
 
 
 def to_runs(mask: NDArray[np.bool_]) -> list[int]:
@@ -47,18 +47,31 @@ def from_runs(runs: list[int], height: int, width: int) -> NDArray[np.bool_]:
     return mask
 
 
-class PaintedMass:
-    """The fraction of a map's sum that lies on a region; the last map is kept, as regions change while it does not."""
+class PaintedChange:
+    """Which fraction of what a map shows to change lies on a region.
+
+    The last map is kept, as regions change while it does not.
+    """
 
     def __init__(self) -> None:
         self._last: tuple[HDMResult, ResultType, NDArray[np.float64]] | None = None
 
     def on(self, region: NDArray[np.bool_], result: HDMResult, result_type: ResultType) -> float | None:
-        """As `HDMResult.relevance_mass_accuracy` has it; None for values below 0, which have no mass."""
-        if result.settings.info.signed and result_type is RAW:
-            return None
+        """As `HDMResult.relevance_mass_accuracy`, but of the differences from the value without a disc.
+
+        Of raw values most is the same in all cells: their sum says how large the region is.
+
+        Returns
+        -------
+        float or None
+            None where nothing changes, or a change is infinite. One that is not defined counts as none.
+        """
         if self._last is None or self._last[0] is not result or self._last[1] is not result_type:
-            self._last = result, result_type, np.nan_to_num(result.painted_values(result_type), posinf=np.inf)
+            values = result.distances(result_type)
+            with np.errstate(invalid="ignore"):
+                changes = np.abs(values - result.baseline) if result_type is RAW else values
+            painted = painted_values(changes, result.measured, result.grid)
+            self._last = result, result_type, np.nan_to_num(painted, posinf=np.inf)
         painted = self._last[2]
         total = painted.sum()
         return float(painted[region].sum() / total) if total and np.isfinite(total) else None
@@ -72,7 +85,7 @@ class BrushTraits(traitlets.HasTraits):
     """The brushed region, base of the HDM explorer's traits."""
 
     brush = traitlets.List(traitlets.Int()).tag(sync=True)
-    # Fraction of the brushed region's pixels that flip, of every cell, and of the map that lies on it.
+    # Fraction of the brushed region's pixels that flip, of every cell, and of the map's change that lies on it.
     _influence = traitlets.Dict().tag(**MESSAGE)
 
     result_type: str
@@ -80,7 +93,7 @@ class BrushTraits(traitlets.HasTraits):
     _publishing: threading.RLock
 
     def __init__(self, **traits: Any) -> None:
-        self._painted_mass = PaintedMass()
+        self._painted_change = PaintedChange()
         super().__init__(**traits)
 
     def _show_influence(self, _change: Any = None) -> None:
@@ -90,12 +103,12 @@ class BrushTraits(traitlets.HasTraits):
             if region is None or influence is None or result is None:
                 self._influence = {}
                 return
-            # The map's sum changes with every update of a scan.
+            # What changes on the whole map grows with every update of a scan.
             running = self.status == "running"
             # The map of significance has raw values.
             kind = RAW if self.result_type == SIGNIFICANT else ResultType(self.result_type)
-            mass = None if running else self._painted_mass.on(region, result, kind)
-            self._influence = {"values": influence.astype(np.float32), "mass": mass}
+            change = None if running else self._painted_change.on(region, result, kind)
+            self._influence = {"values": influence.astype(np.float32), "change": change}
 
     def _valid_brush(self, value: list[int]) -> list[int]:
         from_runs(value, *self._image_size())

@@ -15,6 +15,7 @@ from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdm_widgets._masks import without
 from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import check_channel, documents_options, takes_options
 from hdm_widgets._wire import bits
@@ -314,10 +315,10 @@ class HDMExplorer(ComparingExplorer):
             self._worker.close()
             self._source = self._latest = self.exception = None
             self._answers.forget()
-            self._painted_mass.forget()
+            self._painted_change.forget()
         self._close_panels()
         # A closed widget may live on in the notebook's output history; its bytes need not.
-        for name in ("_image", "_edges", "_truth", "_ignored", "_prediction"):
+        for name in ("_image", "_edges", "_truth", "_ignored", "_nearer_to_others", "_prediction"):
             self.set_trait(name, b"")
         for name in ("_color_tables", "_map", "_inspector", "_influence", "_proposal", "_disc_drawn"):
             self.set_trait(name, {})
@@ -412,8 +413,10 @@ class HDMExplorer(ComparingExplorer):
         self._prediction = bits(result.baseline_mask)
         scanned = self._of_class() or result
         explained = self._answers.truth(scanned, asked)
-        # The model may have no output for some pixels. That others are nearer to other objects is not drawn.
+        # The model may have no output for some pixels.
         self._ignored = b"" if explained.ignored is None else bits(explained.ignored)
+        nearer = None if asked.object is None else result.ignored
+        self._nearer_to_others = b"" if nearer is None else bits(without(nearer, explained.ignored))
         if self._about["has_truth"]:
             self._truth = bits(scanned.segment if explained.of_prediction else explained.mask)
         self._about = {**self._about, **told(result.settings, asked), "truth_empty": not result.segment.any()}

@@ -13,9 +13,8 @@ from hdm_widgets.hdm.answers import Answers, Question
 from hdm_widgets.hdm.circle_map import ResultType, color_table
 from hdm_widgets.hdm.fill_names import own_fill
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.messages import wire_channel
+from hdm_widgets.hdm.messages import proposal_message, wire_channel
 from hdm_widgets.hdm.objects import check_pixel
-from hdm_widgets.hdm.proposals import MeasureProposal, propose_measure
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.widgets.hdm.brush import BrushTraits
@@ -66,6 +65,8 @@ class HDMTraits(BrushTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTrait
     _edges = traitlets.Bytes().tag(sync=True)
     _truth = traitlets.Bytes().tag(sync=True)
     _ignored = traitlets.Bytes().tag(sync=True)
+    # Where one object is explained.
+    _nearer_to_others = traitlets.Bytes().tag(sync=True)
     _prediction = traitlets.Bytes().tag(sync=True)
     # By the names of color maps, which are no keys of a message.
     _color_tables = traitlets.Dict().tag(sync=True)
@@ -186,8 +187,7 @@ class HDMTraits(BrushTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTrait
 
     def _propose(self, result: HDMResult, *, done: bool) -> None:
         """Propose another measure than that of a result which has all its cells."""
-        proposal = propose_measure(result) if done else MeasureProposal()
-        self._proposal = {"measure": proposal.measure, "reason": proposal.reason} if proposal else {}
+        self._proposal = proposal_message(result) if done else {}
 
     def _try(self, asked: Question) -> Question:
         """Refuse a question that has no answer, with what was measured so far."""

@@ -2,8 +2,9 @@
 import { distance, tick, ticks } from "../shared/format";
 import { blended, fraction } from "../shared/paint";
 import { useId } from "../shared/unique";
-import { constantMap, meaning } from "./texts";
-import type { ViewState } from "./view_state";
+import type { About } from "./python_state";
+import { constantMap, meaning, withoutValues } from "./texts";
+import type { ShownMap, ViewState } from "./view_state";
 
 export function ColorBar({ view }: { view: ViewState }) {
   const { traits } = view.python;
@@ -18,6 +19,7 @@ export function ColorBar({ view }: { view: ViewState }) {
   const value = cursor ? valueAt(view, cursor[0], cursor[1]) : Number.NaN;
   const baseline = view.map.value?.baseline ?? Number.NaN;
   const noise = view.map.value?.noise ?? 0;
+  const none = view.map.value && whyNone(about, view.map.value);
   const marks = span && !constant ? ticks(span.low, span.high) : [];
   return (
     <div class="hdm-scale" role="img" aria-labelledby={note}>
@@ -51,10 +53,19 @@ export function ColorBar({ view }: { view: ViewState }) {
         ))}
       </div>
       <p class="hdm-note" id={note}>
-        {constant ? constantMap(about, type, span.low) : meaning(about, type)}
+        {none || (constant ? constantMap(about, type, span.low) : meaning(about, type))}
       </p>
     </div>
   );
+}
+
+/** Why the measured cells of a map have no colors; empty where they have. */
+function whyNone(about: About, { raw, measured, oneEmpty }: ShownMap): string {
+  const [values, empty] = [
+    raw.filter((_, cell) => measured[cell]),
+    oneEmpty.filter((_, cell) => measured[cell]),
+  ];
+  return withoutValues(about, values, empty);
 }
 
 /** Where on the bar values from `low` to `high` lie. */

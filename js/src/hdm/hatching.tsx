@@ -74,8 +74,13 @@ export function IgnoredLegend({ view }: { view: ViewState }) {
   if (!ignored) return null;
   const fraction = ignored.reduce((sum, one) => sum + one, 0) / ignored.length;
   const percent = fraction < 0.01 ? "less than 1" : Math.round(100 * fraction);
+  const { _ignored, _nearer_to_others } = view.python.traits;
+  const ofObject = _nearer_to_others.value?.byteLength > 0;
   return (
-    <p class="hdm-note">Striped: {percent} % of the image does not count, neither in distances nor in IoU</p>
+    <p class="hdm-note">
+      Striped: {percent} % of the image does not count, neither in distances nor in IoU
+      {ofObject && `: it is nearer to other objects${_ignored.value.byteLength ? " or ignored" : ""}`}
+    </p>
   );
 }
 

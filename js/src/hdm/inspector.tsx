@@ -57,7 +57,7 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
   const { prediction } = found;
   const url = usePng(found.image);
   const value = number(found.distance);
-  const baseline = value - number(found.change);
+  const baseline = number(found.baseline);
   const ratio = { aspectRatio: `${width} / ${height}` };
   return (
     <div class="hdm-inspector">
@@ -96,9 +96,7 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
             </>
           )}
           <dt>Rank</dt>
-          <dd>
-            {count(found.rank)} of {count(found.of)}
-          </dd>
+          <dd>{found.rank === null ? "none" : `${count(found.rank)} of ${count(found.of)}`}</dd>
         </dl>
         {!prediction && <p class="hdm-note">The scan keeps no masks to compare (keep_outputs=False).</p>}
         <button
@@ -150,16 +148,22 @@ const changed = ({ comparedWith, measure }: About): boolean =>
   comparedWith === "prediction" || measure === "flipped";
 
 function pairCaption(prediction: Prediction, about: About): string {
-  const { truthEmpty, empty, unit, lengthUnit, decimals } = about;
+  const { truthEmpty, empty, unit, lengthUnit, decimals, measure, ofObject } = about;
   if (prediction.pair) {
     const [added, missed] = changed(about)
       ? ["Gained pixel and the nearest one before", "Lost pixel and the nearest one left"]
       : ["Added pixel and the nearest true one", "Missed pixel and the nearest predicted one"];
     const where = prediction.from === "a" ? added : missed;
-    return `${where}: ${distance(number(prediction.distance), { unit: lengthUnit, decimals })} apart`;
+    const apart = distance(number(prediction.distance), { unit: lengthUnit, decimals });
+    // Other measures are not the distance of two pixels.
+    return measure === "hausdorff"
+      ? `${where}: ${apart} apart`
+      : `Plain Hausdorff distance, ${apart}: ${where[0].toLowerCase()}${where.slice(1)}`;
   }
   if (truthEmpty === prediction.empty) return truthEmpty ? "Both masks are empty" : "The two masks are equal";
-  const why = truthEmpty ? `The ${comparedWith(about)} is empty` : "The model predicts nothing";
+  const why = truthEmpty
+    ? `The ${comparedWith(about)} is empty`
+    : `The model predicts nothing${ofObject ? " of the object" : ""}`;
   const diagonal = unit && empty === "diagonal" ? "; the distance is the image's diagonal" : "";
   return `${why}, so there is no pair${diagonal}`;
 }

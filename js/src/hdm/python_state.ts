@@ -124,8 +124,9 @@ export interface Inspection {
   cell: [number, number];
   pending: boolean;
   distance: WireNumber;
-  change: WireNumber;
-  rank: number;
+  baseline: WireNumber;
+  /** Null where the distance is not defined. */
+  rank: number | null;
   of: number;
   image: DataView;
   /** Null if the scan keeps no masks. */
@@ -147,8 +148,8 @@ export interface Prediction {
 export interface Influence {
   /** Fraction of the region's pixels that flip, of every cell; NaN where it is not measured. */
   values: ArrayMessage;
-  /** Fraction of the map's sum that lies on the region; null while the scan runs, or where a map has no sum. */
-  mass: WireNumber;
+  /** Fraction of the map's change that lies on the region; null while the scan runs, or where nothing changes. */
+  change: WireNumber;
 }
 
 /** A measure that would show more than the present one. */
@@ -156,6 +157,9 @@ export interface Proposal {
   measure: string;
   /** In words. */
   reason: string;
+  /** The mask that has the object that is the reason, and a pixel of it; null where the whole map is. */
+  of: string;
+  pixel: [row: number, col: number] | null;
 }
 
 /** What a scan is made with, as Python names it when it starts one. */
@@ -206,6 +210,8 @@ export interface Traits {
   _truth: DataView;
   /** Pixels that do not count; no byte if all do. */
   _ignored: DataView;
+  /** Where one object is explained, pixels nearer to others, which do not count either; no byte if there are none. */
+  _nearer_to_others: DataView;
   _prediction: DataView;
   _color_tables: Record<string, DataView>;
   _map: MapMessage | Record<string, never>;
@@ -260,6 +266,7 @@ const NAMES = [
   "_edges",
   "_truth",
   "_ignored",
+  "_nearer_to_others",
   "_prediction",
   "_color_tables",
   "_map",

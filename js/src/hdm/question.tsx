@@ -66,7 +66,7 @@ export function nextMeasure({ python: { traits } }: ViewState): string | null {
 
 /** The one object that is explained, and the way back to all. */
 function ChosenObject({ view }: { view: ViewState }) {
-  const { object, choose } = view.tools;
+  const { object, chooseAll } = view.tools;
   const chosen = object.value;
   return (
     <div class="hdm-chosen">
@@ -79,7 +79,7 @@ function ChosenObject({ view }: { view: ViewState }) {
             type="button"
             class="hdm-button"
             disabled={view.python.gone.value !== ""}
-            onClick={() => choose(null)}
+            onClick={chooseAll}
           >
             All objects
           </button>
@@ -93,17 +93,29 @@ function ChosenObject({ view }: { view: ViewState }) {
 export function ProposedMeasure({ view }: { view: ViewState }) {
   const { gone, traits, set } = view.python;
   // A page without Python makes none.
-  const { measure, reason } = traits._proposal.value ?? {};
+  const { measure, reason, of = "", pixel = null } = traits._proposal.value ?? {};
   const label = traits._measures.value.find(([name]) => name === measure)?.[1];
   if (!measure || !label) return null;
+  const { highlighted } = view.tools;
+  const mark = () => {
+    highlighted.value = pixel ? [{ of, pixel, kind: "changed" }] : [];
+  };
+  const hide = () => {
+    highlighted.value = [];
+  };
   return (
-    <p class="hdm-proposal" role="note">
+    <p class="hdm-proposal" role="note" onPointerEnter={mark} onPointerLeave={hide}>
       <span>{reason}.</span>
       <button
         type="button"
         class="hdm-button"
         disabled={gone.value !== ""}
-        onClick={() => set("measure", measure)}
+        onFocus={mark}
+        onBlur={hide}
+        onClick={() => {
+          hide();
+          set("measure", measure);
+        }}
       >
         Try {label}
       </button>

@@ -84,6 +84,31 @@ export function objectAt(
   return found;
 }
 
+/** The pixel [row, col] of a mask nearest to a point, in a disc or square of this radius around it; null if there is none. */
+export function nearestPixel(
+  mask: Uint8Array,
+  { height, width }: Size,
+  { x, y }: Point,
+  radius: number,
+  square = false,
+): [row: number, col: number] | null {
+  let found: [number, number] | null = null;
+  let least = radius;
+  const first = (position: number) => Math.max(0, Math.floor(position - radius));
+  for (let row = first(y); row < Math.min(height, y + radius); row++) {
+    for (let col = first(x); col < Math.min(width, x + radius); col++) {
+      if (!mask[row * width + col]) continue;
+      const [down, across] = [row + 0.5 - y, col + 0.5 - x];
+      const away = square ? Math.max(Math.abs(down), Math.abs(across)) : Math.hypot(down, across);
+      if (away < least || (away === least && !found)) {
+        least = away;
+        found = [row, col];
+      }
+    }
+  }
+  return found;
+}
+
 export const countPixels = (mask: Uint8Array): number => mask.reduce((sum, one) => sum + one, 0);
 
 /** The center of a region's pixels. */

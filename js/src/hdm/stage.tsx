@@ -12,8 +12,7 @@ import { Outline } from "./outline";
 import { nextMeasure } from "./question";
 import type { Point } from "./region";
 import type { Tool } from "./stage_tools";
-import { emptyText } from "./summary";
-import { told, worsening } from "./texts";
+import { emptyText, told, worsening } from "./texts";
 import { TOOL_KEYS, Tools } from "./tools";
 import type { ViewState } from "./view_state";
 
@@ -57,7 +56,9 @@ export function Stage({ view, helpId, name = "" }: Props) {
     return { x, y };
   };
   const point = (cell: Cell | null) => {
-    if (!sameCell(cell, view.cursor.value)) view.cursor.value = cell;
+    if (sameCell(cell, view.cursor.value)) return;
+    view.cursor.value = cell;
+    if (cell) tools.notice.value = "";
   };
   const pressed = (event: PointerEvent) => {
     if (tool !== "brush" || event.button !== 0) return;
@@ -82,14 +83,14 @@ export function Stage({ view, helpId, name = "" }: Props) {
 
   const enter = (cell: Cell) => {
     if (tool === "brush") tools.brushCell(cell);
-    else if (tool === "object") tools.choose(center(view.grid.value, cell));
+    else if (tool === "object") tools.chooseIn(cell);
     else view.pin(cell);
   };
   // What was done last is undone first.
   const undo = () => {
     point(null);
     if (tools.region.value) tools.clear();
-    else if (traits.object.value) tools.choose(null);
+    else if (traits.object.value) tools.chooseAll();
     else view.pin(null);
   };
   const keyed = (event: KeyboardEvent) => {
@@ -180,9 +181,11 @@ export function Stage({ view, helpId, name = "" }: Props) {
 
 /** The object that is explained, or would be by a click, and the brushed region with its brush. */
 function ChosenLayer({ view }: { view: ViewState }) {
-  const { tool, pointer, object, objectUnder, outlines, region, brushSize } = view.tools;
+  const { tool, pointer, object, objectUnder, objectIn, outlines, region, brushSize } = view.tools;
   const here = pointer.value;
-  const under = tool.value === "object" && here ? objectUnder(here) : null;
+  const cursor = view.cursor.value;
+  const choosing = tool.value === "object";
+  const under = !choosing ? null : here ? objectUnder(here) : cursor && objectIn(cursor);
   return (
     <>
       {object.value && <Outline path={object.value.path} kind="object" />}
@@ -348,10 +351,10 @@ function chosenText(view: ViewState): string {
 
 function tipText(view: ViewState, cell: Cell): string {
   const { value, note } = described(view, cell);
-  const { tool, objectUnder, region } = view.tools;
+  const { tool, pointer, objectUnder, objectIn, region } = view.tools;
   const parts = [value, note];
   if (tool.value === "object") {
-    const under = objectUnder(center(view.grid.value, cell));
+    const under = pointer.value ? objectUnder(pointer.value) : objectIn(cell);
     parts.push(under ? `object of ${count(under.pixels)} px` : "no object");
   }
   if (tool.value === "brush" && region.value) parts.push(`${count(region.value.pixels)} px brushed`);
@@ -360,7 +363,7 @@ function tipText(view: ViewState, cell: Cell): string {
 
 function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
   const about = view.about.value;
-  const { height, width, truthEmpty } = about;
+  const { height, width } = about;
   const grid = view.grid.value;
   const { x, y } = center(grid, cell);
   const { value, note } = described(view, cell);
@@ -382,7 +385,7 @@ function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
       {value && <b>{value}</b>}
       {value && note && " · "}
       {note}
-      {found?.oneEmpty && <span> {emptyText(truthEmpty)}</span>}
+      {found?.oneEmpty && <span> {emptyText(about)}</span>}
       {view.resultType.value !== "raw" && !about.fromPrediction && Number.isFinite(difference) && (
         <span> {change(difference, about, "no change")}</span>
       )}

@@ -3,7 +3,8 @@ import { computed, effect, type ReadonlySignal, type Signal, signal } from "@pre
 import { floats, number } from "../shared/codec";
 import { type Cell, center, type Grid, outline, radius } from "../shared/geometry";
 import type { Influence, PythonState } from "./python_state";
-import { brushed, countPixels, fromRuns, middle, objectAt, type Point, toRuns } from "./region";
+import { brushed, countPixels, fromRuns, middle, nearestPixel, objectAt, type Point, toRuns } from "./region";
+import { explainedText } from "./texts";
 
 export type Tool = "pin" | "brush" | "object";
 
@@ -18,6 +19,8 @@ export interface Shape {
 export interface FoundObject extends Shape {
   /** What it is an object of, as the trait `explain_by` has it. */
   of: string;
+  /** The pixel by which it was found. */
+  pixel: [row: number, col: number];
 }
 
 /** An object that something else on the screen points at, by one of its pixels. */
@@ -42,8 +45,8 @@ export interface StageTools {
   region: ReadonlySignal<Shape | null>;
   /** Fraction of the region that flips, of every cell; null while it is not known. */
   influence: ReadonlySignal<Float32Array | null>;
-  /** Fraction of the map's sum that lies on the region; NaN where it is not known. */
-  mass: ReadonlySignal<number>;
+  /** Fraction of the map's change that lies on the region; NaN where it is not known. */
+  change: ReadonlySignal<number>;
   brush(from: Point, to: Point): void;
   /** Add a cell's disc to the region. */
   brushCell(cell: Cell): void;
@@ -52,13 +55,21 @@ export interface StageTools {
   object: ReadonlySignal<FoundObject | null>;
   /** The object under the pointer, of what is explained rather than of the other mask. */
   objectUnder(point: Point): FoundObject | null;
+  /** The object that a cell's disc touches, nearest to its center. */
+  objectIn(cell: Cell): FoundObject | null;
   /** Outline and middle of the objects that have these pixels. */
   objectsAt(of: string, pixels: [row: number, col: number][]): (Point & { path: string })[];
   highlighted: Signal<Highlighted[]>;
   /** Their outlines. */
   outlines: ReadonlySignal<{ path: string; kind: Highlighted["kind"] }[]>;
-  /** Explain the object at a point, or all again; false if there is none. */
-  choose(point: Point | null): boolean;
+  /** Explain the object at a point. */
+  choose(point: Point): void;
+  /** Explain the object that a cell's disc touches. */
+  chooseIn(cell: Cell): void;
+  /** Explain all again, and what was explained before an object of another mask was chosen. */
+  chooseAll(): void;
+  /** What the last choice did besides, or why it did nothing; empty where there is nothing to say. */
+  notice: Signal<string>;
   dispose(): void;
 }
 
@@ -80,6 +91,11 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
   const tool = signal<Tool>("pin");
   const stop = effect(() => {
     if (!available.value) tool.value = "pin";
+  });
+  const notice = signal("");
+  const stopNotice = effect(() => {
+    // It is about the choice with the tool that there is.
+    if (tool.value) notice.value = "";
   });
 
   // What is brushed is seen at once, and sent now and then.
@@ -110,7 +126,41 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
   const find = (of: string, row: number, col: number): FoundObject | null => {
     const all = of === "prediction" ? counted(prediction.value.mask) : truth.value.mask;
     const one = objectAt(all, traits._about.value, row, col);
-    return one && { ...shape(one), of };
+    return one && { ...shape(one), of, pixel: [row, col] };
+  };
+  const near = (of: string, cell: Cell): FoundObject | null => {
+    const { x, y } = center(grid.value, cell);
+    const all = of === "prediction" ? counted(prediction.value.mask) : truth.value.mask;
+    const pixel = nearestPixel(
+      all,
+      grid.value,
+      { x, y },
+      radius(grid.value),
+      traits.shape.value === "square",
+    );
+    return find(of, Math.floor(y), Math.floor(x)) ?? (pixel && find(of, ...pixel));
+  };
+  /** What is found of what is explained, else of the other mask that the stage shows. */
+  const first = (found: (of: string) => FoundObject | null): FoundObject | null => {
+    const explained = traits.explain_by.value;
+    const others = traits._explained_by.value;
+    // The stage shows one truth: that which is explained, or the scan's.
+    const other = explained === "prediction" ? others.find((one) => one !== explained) : "prediction";
+    return found(explained) ?? (other && others.includes(other) ? found(other) : null);
+  };
+  /** From and to which mask a choice has switched; what is explained may have been changed since. */
+  let switched: { from: string; to: string } | null = null;
+  const lasting = () =>
+    traits.object.value && switched?.to === traits.explain_by.value ? switched.from : null;
+  const explain = (found: FoundObject | null, none: string) => {
+    notice.value = found ? "" : none;
+    if (!found) return;
+    const explained = traits.explain_by.value;
+    const from = lasting() ?? explained;
+    switched = from === found.of ? null : { from, to: found.of };
+    if (explained !== found.of)
+      notice.value = `Only ${explainedText(found.of)} has an object here: it is explained now`;
+    python.change({ explain_by: found.of, object: found.pixel });
   };
   const objects = computed(() => {
     const named = traits._measures.value.find(([name]) => name === traits.measure.value);
@@ -140,7 +190,7 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
     pointer: signal(null),
     region,
     influence: computed(() => answer.value && floats(answer.value.values)),
-    mass: computed(() => (answer.value ? number(answer.value.mass) : Number.NaN)),
+    change: computed(() => (answer.value ? number(answer.value.change) : Number.NaN)),
     brush: (from, to) => add(from, to, tools.brushSize.value / 2),
     brushCell(cell) {
       const middle = center(grid.value, cell);
@@ -156,26 +206,21 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
       const pixel = traits.object.value;
       return pixel && find(traits.explain_by.value, pixel[0], pixel[1]);
     }),
-    objectUnder({ x, y }) {
-      const explained = traits.explain_by.value;
-      const others = traits._explained_by.value;
-      // The stage shows one truth: that which is explained, or the scan's.
-      const other = explained === "prediction" ? others.find((one) => one !== explained) : "prediction";
-      const found = find(explained, Math.floor(y), Math.floor(x));
-      return found ?? (other && others.includes(other) ? find(other, Math.floor(y), Math.floor(x)) : null);
+    objectUnder: ({ x, y }) => first((of) => find(of, Math.floor(y), Math.floor(x))),
+    objectIn: (cell) => first((of) => near(of, cell)),
+    choose: (point) => explain(tools.objectUnder(point), "No object here"),
+    chooseIn: (cell) => explain(tools.objectIn(cell), "This disc touches no object"),
+    chooseAll() {
+      const before = lasting();
+      switched = null;
+      notice.value = "";
+      if (before) python.change({ explain_by: before, object: null });
+      else python.set("object", null);
     },
-    choose(point) {
-      if (!point) {
-        python.set("object", null);
-        return true;
-      }
-      const found = tools.objectUnder(point);
-      if (!found) return false;
-      python.change({ explain_by: found.of, object: [Math.floor(point.y), Math.floor(point.x)] });
-      return true;
-    },
+    notice,
     dispose() {
       stop();
+      stopNotice();
       clearTimeout(timer);
     },
   };

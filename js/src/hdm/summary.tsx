@@ -1,7 +1,7 @@
 // What the numbers say: the mask without a disc, the most and the least harmful cell.
 import { change, count, distance, isZero, percent } from "../shared/format";
 import { type Cell, cols } from "../shared/geometry";
-import { comparedWith, told, valueNote, worsening } from "./texts";
+import { comparedWith, emptyText, told, valueNote, worsening } from "./texts";
 import type { ViewState } from "./view_state";
 
 export function Summary({ view }: { view: ViewState }) {
@@ -25,7 +25,7 @@ export function Summary({ view }: { view: ViewState }) {
     const difference = index < 0 ? Number.NaN : worsening(map.raw[index], map.baseline, about);
     const noChange = Number.isNaN(difference) || isZero(difference, about);
     const changed = about.fromPrediction ? valueNote(about) : change(difference, about, none);
-    const hint = noChange ? none : map.oneEmpty[index] ? emptyText(truthEmpty) : changed;
+    const hint = noChange ? none : map.oneEmpty[index] ? emptyText(about) : changed;
     return (
       <button
         type="button"
@@ -62,9 +62,17 @@ export function Summary({ view }: { view: ViewState }) {
   );
 }
 
+/** What of a map lies on the brushed region, by the result type. */
+const CHANGES = {
+  raw: "the change",
+  significant: "the change",
+  better: "what gets better",
+  worse: "what gets worse",
+};
+
 /** What the brushed region is, and which disc changes it most. */
 function Brushed({ view }: { view: ViewState }) {
-  const { influence, mass, region } = view.tools;
+  const { influence, change, region } = view.tools;
   const brushed = region.value;
   const map = view.map.value;
   if (!brushed || !map) return null;
@@ -72,6 +80,7 @@ function Brushed({ view }: { view: ViewState }) {
   influence.value?.forEach((value, cell) => {
     if (value > (most < 0 ? 0 : (influence.value?.[most] ?? 0))) most = cell;
   });
+  const part = brushed.pixels / brushed.mask.length;
   const cell: Cell = [Math.floor(most / cols(map.grid)), most % cols(map.grid)];
   const { gone, traits } = view.python;
   const unknown = traits.status.value === "running" ? "" : "none of its pixels counts";
@@ -82,9 +91,9 @@ function Brushed({ view }: { view: ViewState }) {
         <span class="hdm-note">Brushed area</span>
         <b>{count(brushed.pixels)} px</b>
         <span class="hdm-note">
-          {Number.isNaN(mass.value)
+          {Number.isNaN(change.value)
             ? !influence.value && unknown
-            : `${percent(mass.value)} of the map lies on it`}
+            : `${percent(change.value)} of ${CHANGES[traits.result_type.value]} on ${percent(part)} of the image`}
         </span>
       </div>
       {influence.value && (
@@ -111,7 +120,3 @@ function Brushed({ view }: { view: ViewState }) {
     </div>
   );
 }
-
-/** Why a distance is one that stands for an empty mask. */
-export const emptyText = (truthEmpty: boolean): string =>
-  truthEmpty ? "something is predicted" : "nothing is predicted";

@@ -103,6 +103,23 @@ export function constantMap(about: About, type: ResultType, value: number): stri
   return { raw: `The same everywhere: ${told(value, about)}`, better: noneBetter, worse: noneWorse }[type];
 }
 
+/** Why a map has no colors: no measured cell has a finite value; empty where one has. */
+export function withoutValues(about: About, values: Float64Array, oneEmpty: Uint8Array): string {
+  if (!values.length || values.some(Number.isFinite)) return "";
+  const none = values.every(Number.isNaN) ? "is not defined" : "has no finite value";
+  const infinite = values.every((value) => value === Number.POSITIVE_INFINITY);
+  const found = infinite ? "is infinite in every measured cell" : `${none} in any measured cell`;
+  const other = about.truthEmpty ? `, and the ${comparedWith(about)} is empty` : "";
+  const why = oneEmpty.every(Boolean) ? `: ${emptyText(about)}${other}` : "";
+  return `No colors, as the ${about.label || "distance"} ${found}${why}`;
+}
+
+/** Why a distance is one that stands for an empty mask. */
+export function emptyText({ truthEmpty, ofObject }: About): string {
+  if (truthEmpty) return "something is predicted";
+  return ofObject ? "nothing of the object is predicted" : "nothing is predicted";
+}
+
 /** What a value is measured from, to stand behind what `told` says. */
 export const valueNote = (about: About): string => texts(about).note;
 
@@ -128,7 +145,8 @@ export function told(value: number, about: About): string {
 
 /** How much farther from the truth a value is than the baseline; nearer below 0. */
 export const worsening = (value: number, baseline: number, { signed }: About): number =>
-  signed ? Math.abs(value) - Math.abs(baseline) : value - baseline;
+  // Infinite ones may be equal too.
+  value === baseline ? 0 : signed ? Math.abs(value) - Math.abs(baseline) : value - baseline;
 
 /** Result types that differ: nothing is better or worse where masks are compared with the one without a disc. */
 export function resultTypes(about: About, chosen: ResultType): [ResultType, string][] {

@@ -12,7 +12,7 @@ const NAMES: [Tool, string][] = [
 export const TOOL_KEYS: Record<string, Tool> = { p: "pin", b: "brush", o: "object" };
 
 export function Tools({ view }: { view: ViewState }) {
-  const { tool, kept, available, objects, brushSize, object } = view.tools;
+  const { tool, kept, available, objects, brushSize, object, notice } = view.tools;
   if (!kept.value) return null;
   const { height, width } = view.grid.value;
   const largest = Math.max(2, Math.round(Math.min(height, width) / 3));
@@ -46,8 +46,10 @@ export function Tools({ view }: { view: ViewState }) {
           <span class="hdm-note">{brushSize.value} px</span>
         </label>
       )}
-      {tool.value === "object" && !object.value && (
-        <span class="hdm-note">Click an object's outline or inside</span>
+      {tool.value === "object" && (
+        <span class="hdm-note" role="status">
+          {notice.value || (object.value ? "" : "Click an object's outline or inside")}
+        </span>
       )}
     </div>
   );

@@ -57,7 +57,7 @@ export interface ViewState {
   prediction: ReadonlySignal<{ mask: Uint8Array; path: string }>;
   /** What a cell's mask is compared with pixel by pixel. */
   compared: ReadonlySignal<Uint8Array>;
-  /** Pixels that do not count, one byte per pixel; null if all do. */
+  /** Pixels that do not count, one byte per pixel; null if all do. With one object, others are nearer to some. */
   ignored: ReadonlySignal<Uint8Array | null>;
   /** The cell under the pointer or the keyboard's cursor. */
   cursor: Signal<Cell | null>;
@@ -128,13 +128,19 @@ export function viewState(python: PythonState): ViewState {
       const mask = unpackBits(traits[name].value, height * width);
       return { mask, path: outline(mask, height, width) };
     });
+  const pixels = (name: "_ignored" | "_nearer_to_others") =>
+    computed(() => {
+      const { height, width } = traits._about.value;
+      return traits[name].value?.byteLength ? unpackBits(traits[name].value, height * width) : null;
+    });
+  const [ignoredOfAll, nearerToOthers] = [pixels("_ignored"), pixels("_nearer_to_others")];
   const ignored = computed(() => {
-    const { height, width } = traits._about.value;
-    return traits._ignored.value.byteLength ? unpackBits(traits._ignored.value, height * width) : null;
+    const [of, nearer] = [ignoredOfAll.value, nearerToOthers.value];
+    return of && nearer ? of.map((one, pixel) => one | nearer[pixel]) : (of ?? nearer);
   });
   const truth = masked("_truth");
   const prediction = masked("_prediction");
-  const tools = stageTools(python, { grid, truth, prediction, ignored });
+  const tools = stageTools(python, { grid, truth, prediction, ignored: ignoredOfAll });
 
   const influence = computed(() => {
     const shown = distances.value;

@@ -170,19 +170,20 @@ export class PageModel implements Model<Traits> {
     }
     const { shape } = (this.state._map as MapMessage).values;
     const view = new DataView(Float32Array.from(fractions).buffer);
-    this.put("_influence", { values: { view, dtype: "float32", shape }, mass: this.mass(region) });
+    this.put("_influence", { values: { view, dtype: "float32", shape }, change: this.changeOn(region) });
   }
 
-  /** The fraction of the map's sum that lies on a region; null where values below 0 have none. */
-  private mass(region: Uint8Array): number | null {
+  /** The fraction of what the map shows to change that lies on a region; null where nothing changes. */
+  private changeOn(region: Uint8Array): number | null {
     const { _about: about, result_type, circle_size: circleSize, offset } = this.state;
     const type = result_type === "significant" ? "raw" : result_type;
-    if (about.signed && type === "raw") return null;
     const map = this.state._map as MapMessage;
     const raw = doubles(map.values);
     const measured = unpackBits(map.measured, raw.length);
     const drawn = raw.map((value, cell) => (measured[cell] ? value : Number.NaN));
-    const values = relative(drawn, number(map.baseline), type, about.signed);
+    const baseline = number(map.baseline);
+    const shown = relative(drawn, baseline, type, about.signed);
+    const values = type === "raw" ? shown.map((value) => Math.abs(value - baseline)) : shown;
     const grid: Grid = { height: about.height, width: about.width, circleSize, offset };
     let [total, inside] = [0, 0];
     topmostCells(paintingOrder(values), grid, ints(map.disc), about).forEach((cell, pixel) => {
@@ -211,13 +212,13 @@ export class PageModel implements Model<Traits> {
     // How far from the truth; less area is as far as more.
     const far = (value: number) => (about.signed ? Math.abs(value) : value);
     const value = values[at];
-    const others = values.filter((_, other) => measured[other]);
+    const others = values.filter((other, nth) => measured[nth] && !Number.isNaN(other));
     return {
       cell,
       pending: false,
       distance: value,
-      change: value - number(map.baseline),
-      rank: 1 + others.filter((other) => far(other) > far(value)).length,
+      baseline: number(map.baseline),
+      rank: Number.isNaN(value) ? null : 1 + others.filter((other) => far(other) > far(value)).length,
       of: others.length,
       image: this.seen
         ? pngFile(this.seen.of(row, col, grid, ints(map.disc)))
