@@ -144,13 +144,15 @@ def inspect_cell(result: HDMResult, row: int, col: int, display: Display | None 
     others = result.values[result.measured & ~np.isnan(result.values)]
     # How far from the truth; less area is as far as more.
     far = np.abs if result.settings.info.signed else np.asarray
+    # Of discs that change nothing none is before another.
+    ranked = not np.isnan(distance) and distance != result.baseline
     return {
         "cell": (row, col),
         "pending": False,
         "distance": distance,
         # Not the change, which has no value where the distance is infinite or not defined.
         "baseline": result.baseline,
-        "rank": None if np.isnan(distance) else 1 + int(np.count_nonzero(far(others) > far(distance))),
+        "rank": 1 + int(np.count_nonzero(far(others) > far(distance))) if ranked else None,
         "of": len(others),
         "image": png(image, longest=_LONGEST),
         "prediction": _prediction(result, row, col),

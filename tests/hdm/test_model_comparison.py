@@ -136,8 +136,8 @@ def test_says_what_the_numbers_say():
     assert comparison.text == str(comparison)
     assert comparison.text == (
         "Flipped area without a disc: before 0 px², after 0 px². Of 16 discs, after has a larger value than before in "
-        "1 (by up to 30 px², in the cell at row 3, column 3) and a smaller one in 3 (by up to 5 px², in the cell at row "
-        "1, column 1)."
+        "1 (by up to 30 px², in the cell at row 3, column 3) and a smaller one in 3 (by up to 5 px², in the cell at "
+        "row 1, column 1)."
     )
     same = compared(models={"a": honest, "b": honest})
     assert same.text == (

@@ -213,12 +213,15 @@ export class PageModel implements Model<Traits> {
     const far = (value: number) => (about.signed ? Math.abs(value) : value);
     const value = values[at];
     const others = values.filter((other, nth) => measured[nth] && !Number.isNaN(other));
+    const baseline = number(map.baseline);
+    // Of discs that change nothing none is before another.
+    const ranked = !Number.isNaN(value) && value !== baseline;
     return {
       cell,
       pending: false,
       distance: value,
-      baseline: number(map.baseline),
-      rank: Number.isNaN(value) ? null : 1 + others.filter((other) => far(other) > far(value)).length,
+      baseline,
+      rank: ranked ? 1 + others.filter((other) => far(other) > far(value)).length : null,
       of: others.length,
       image: this.seen
         ? pngFile(this.seen.of(row, col, grid, ints(map.disc)))
