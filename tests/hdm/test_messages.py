@@ -197,7 +197,9 @@ def test_an_inspected_cell_without_a_finite_distance_still_has_its_baseline(empt
         assert found["baseline"] == result.baseline
         others = result.values[~np.isnan(result.values)]
         assert found["of"] == len(others)
-        rank = None if np.isnan(result.values[cell]) else 1 + np.count_nonzero(others > result.values[cell])
+        value = result.values[cell]
+        # Discs that change nothing have no rank.
+        rank = None if np.isnan(value) or value == result.baseline else 1 + np.count_nonzero(others > value)
         assert found["rank"] == rank
 
 
