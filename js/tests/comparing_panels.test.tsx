@@ -1,35 +1,16 @@
 // @vitest-environment jsdom
-import { options } from "preact";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import widget from "../src/hdm_explorer";
 import { packBits } from "../src/shared/codec";
-import { bits, explorerState, nothing } from "./explorer_state";
-import {
-  button,
-  doublesMessage,
-  FakeModel,
-  FakeResizeObserver,
-  fakeAddresses,
-  fakeCanvases,
-  nameless,
-  show as onPage,
-  rest,
-} from "./fake_model";
+import { explorerState, nothing } from "./explorer_state";
+import { button, doublesMessage, FakeModel, nameless, show as onPage, rest } from "./fake_model";
+import { doneMap, drawnOnCanvases, settings, texts } from "./shown_maps";
 
-options.requestAnimationFrame = (effect) => queueMicrotask(effect);
-
-const settings = { circleSize: 8, offset: 8, channel: -1, fill: "minimum", shape: "disc" };
-const map = {
-  ...(explorerState()._map as Record<string, unknown>),
-  values: doublesMessage(0, 12.5, 3, 40),
-  measured: bits(0b11110000),
-  done: 4,
-};
 const models = {
   status: "done",
   models: [
-    { name: "this model", map, prediction: nothing() },
-    { name: "after", map: { ...map, values: doublesMessage(5, 12.5, 1, 40) }, prediction: nothing() },
+    { name: "this model", map: doneMap, prediction: nothing() },
+    { name: "after", map: { ...doneMap, values: doublesMessage(5, 12.5, 1, 40) }, prediction: nothing() },
   ],
   colors: new DataView(new Uint8Array(768).fill(9).buffer),
   text: "Of 4 discs, after has a larger value in 1",
@@ -55,21 +36,12 @@ const objects = {
   text: "The strongest: a disc on object 1",
 };
 
-let put: ReturnType<typeof fakeCanvases>;
-beforeEach(() => {
-  FakeResizeObserver.install();
-  fakeAddresses();
-  put = fakeCanvases();
-});
-afterEach(() => {
-  vi.unstubAllGlobals();
-});
+const put = drawnOnCanvases();
 
 const show = (changes: Record<string, unknown> = {}) => {
-  const model = new FakeModel({ ...explorerState(), status: "done", _map: map, ...changes });
+  const model = new FakeModel({ ...explorerState(), status: "done", _map: doneMap, ...changes });
   return { model, ...onPage(widget, model) };
 };
-const texts = (el: ParentNode, css: string) => [...el.querySelectorAll(css)].map((one) => one.textContent);
 
 it("buttons are there for what can be compared, and ask for it", async () => {
   const { model, el, stop } = show();
@@ -129,7 +101,7 @@ describe("the panel that compares models", () => {
     await rest();
     expect(texts(panel(el), "figcaption b")).toEqual(["this model", "after", "after − this model"]);
     expect(texts(panel(el), ".hdm-verdict")).toEqual(["Of 4 discs, after has a larger value in 1"]);
-    expect(stages(el).map((stage) => put.some(({ canvas }) => stage.contains(canvas)))).toEqual([
+    expect(stages(el).map((stage) => put().some(({ canvas }) => stage.contains(canvas)))).toEqual([
       true,
       true,
       true,

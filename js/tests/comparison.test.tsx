@@ -1,24 +1,11 @@
 // @vitest-environment jsdom
-import { options } from "preact";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { together } from "../src/comparison/state";
 import { around0, joined } from "../src/hdm/model_views";
 import widget from "../src/hdm_comparison";
 import { bits, explorerState } from "./explorer_state";
-import {
-  choose,
-  doublesMessage,
-  FakeModel,
-  FakeResizeObserver,
-  fakeAddresses,
-  fakeCanvases,
-  nameless,
-  show as onPage,
-  pick,
-  rest,
-} from "./fake_model";
-
-options.requestAnimationFrame = (effect) => queueMicrotask(effect);
+import { choose, doublesMessage, FakeModel, nameless, show as onPage, pick, rest } from "./fake_model";
+import { drawnOnCanvases, texts } from "./shown_maps";
 
 const missing = Number.NaN;
 
@@ -48,21 +35,12 @@ function state(): Record<string, unknown> {
   };
 }
 
-let put: ReturnType<typeof fakeCanvases>;
-beforeEach(() => {
-  FakeResizeObserver.install();
-  fakeAddresses();
-  put = fakeCanvases();
-});
-afterEach(() => {
-  vi.unstubAllGlobals();
-});
+const put = drawnOnCanvases();
 
 const show = (changes: Record<string, unknown> = {}) => {
   const model = new FakeModel({ ...state(), ...changes });
   return { model, ...onPage(widget, model) };
 };
-const texts = (el: HTMLElement, css: string) => [...el.querySelectorAll(css)].map((one) => one.textContent);
 
 describe("ranges of colors", () => {
   it("are joined for all models", () => {
@@ -96,7 +74,7 @@ describe("a view of the comparison", () => {
     expect(texts(el, ".hdm-scale .hdm-note")[1]).toBe("red: new is larger; blue: old is larger");
     expect(nameless(el)).toEqual([]);
     await rest();
-    expect(new Set(put.map(({ canvas }) => canvas)).size).toBeGreaterThanOrEqual(3);
+    expect(new Set(put().map(({ canvas }) => canvas)).size).toBeGreaterThanOrEqual(3);
     stop();
   });
 

@@ -1,39 +1,20 @@
 // @vitest-environment jsdom
-import { options } from "preact";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import widget from "../src/hdm_explorer";
 import { bits, explorerState } from "./explorer_state";
-import {
-  button,
-  doublesMessage,
-  FakeModel,
-  FakeResizeObserver,
-  fakeAddresses,
-  fakeCanvases,
-  nameless,
-  show as onPage,
-  rest,
-} from "./fake_model";
+import { button, doublesMessage, FakeModel, nameless, show as onPage, rest } from "./fake_model";
+import { doneMap, drawnOnCanvases, settings } from "./shown_maps";
 
-options.requestAnimationFrame = (effect) => queueMicrotask(effect);
-
-const settings = { circleSize: 8, offset: 8, channel: -1, fill: "minimum", shape: "disc" };
-const map = {
-  ...(explorerState()._map as Record<string, unknown>),
-  values: doublesMessage(0, 12.5, 3, 40),
-  measured: bits(0b11110000),
-  done: 4,
-};
 const found = {
   status: "done",
   fills: [
-    { fill: "minimum", map, note: "" },
+    { fill: "minimum", map: doneMap, note: "" },
     {
       fill: "mean",
-      map: { ...map, values: doublesMessage(0, 80, 3, 1) },
+      map: { ...doneMap, values: doublesMessage(0, 80, 3, 1) },
       note: "left out: drawn in 3 of 4 cells",
     },
-    { fill: "blur", map: { ...map, values: doublesMessage(1, 1, 1, 1) }, note: "" },
+    { fill: "blur", map: { ...doneMap, values: doublesMessage(1, 1, 1, 1) }, note: "" },
   ],
   agreement: [
     ["minimum", "mean", -0.25, -0.5, 0.125],
@@ -46,18 +27,10 @@ const found = {
   of: 4,
 };
 
-let put: ReturnType<typeof fakeCanvases>;
-beforeEach(() => {
-  FakeResizeObserver.install();
-  fakeAddresses();
-  put = fakeCanvases();
-});
-afterEach(() => {
-  vi.unstubAllGlobals();
-});
+const put = drawnOnCanvases();
 
 const show = (changes: Record<string, unknown> = {}) => {
-  const model = new FakeModel({ ...explorerState(), status: "done", _map: map, ...changes });
+  const model = new FakeModel({ ...explorerState(), status: "done", _map: doneMap, ...changes });
   return { model, ...onPage(widget, model) };
 };
 const panel = (el: HTMLElement) => el.querySelector<HTMLElement>("section.hdm-fills");
@@ -92,7 +65,7 @@ describe("the panel that compares fills", () => {
     [4.2, "running", ""],
     [0.1, "done", ""],
   ])("says beforehand how long it takes, from a scan of %f s that is %s", (seconds, status, said) => {
-    const { el, stop } = show({ status, _map: { ...map, seconds } });
+    const { el, stop } = show({ status, _map: { ...doneMap, seconds } });
     expect(el.querySelector(".hdm-comparisons .hdm-note")?.textContent ?? "").toBe(said);
     stop();
   });
@@ -108,7 +81,7 @@ describe("the panel that compares fills", () => {
     expect(small(el).map((one) => one.getAttribute("aria-pressed"))).toEqual(["true", "false", "false"]);
     expect(el.querySelector(".hdm-verdict b")?.textContent).toBe("1 of 4 discs");
     expect(nameless(el)).toEqual([]);
-    const drawn = small(el).map((one) => put.some(({ canvas }) => one.contains(canvas)));
+    const drawn = small(el).map((one) => put().some(({ canvas }) => one.contains(canvas)));
     expect(drawn).toEqual([true, true, true]);
     small(el)[1].click();
     await rest();
