@@ -1,34 +1,13 @@
 // @vitest-environment jsdom
-import { options } from "preact";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import widget from "../src/hdm_explorer";
 import { EXPORTED, GONE } from "../src/shared/traits";
 import { bits, nothing, explorerState as state } from "./explorer_state";
-import {
-  button,
-  choose,
-  doublesMessage,
-  enabled,
-  FakeModel,
-  FakeResizeObserver,
-  fakeAddresses,
-  fakeCanvases,
-  show as onPage,
-  pick,
-  rest,
-} from "./fake_model";
+import { button, choose, doublesMessage, enabled, FakeModel, show as onPage, pick, rest } from "./fake_model";
+import { drawnOnCanvases } from "./shown_maps";
 
-// Effects at once, not with the next picture on the screen.
-options.requestAnimationFrame = (effect) => queueMicrotask(effect);
-
-let put: ReturnType<typeof fakeCanvases>;
-beforeEach(() => {
-  FakeResizeObserver.install();
-  fakeAddresses();
-  put = fakeCanvases();
-});
+const put = drawnOnCanvases();
 afterEach(() => {
-  vi.unstubAllGlobals();
   delete document.body.dataset.jpThemeLight;
 });
 
@@ -486,7 +465,7 @@ describe("a view of the explorer", () => {
     const model = new FakeModel({ ...state(), ...grid, _about: large, _map: map });
     const { el, stop } = show(model);
     await rest();
-    const painted = () => put.filter(({ canvas }) => canvas.getAttribute("aria-label") === "Distances");
+    const painted = () => put().filter(({ canvas }) => canvas.getAttribute("aria-label") === "Distances");
     expect(painted().map(({ image }) => [image.width, image.height])).toEqual([[512, 512]]);
     model.set("status", "done");
     await rest();
@@ -498,7 +477,7 @@ describe("a view of the explorer", () => {
     const partly = alpha(Math.sqrt(4 / 24 / 0.2));
     expect([opacity(0, 0), opacity(1023, 1023), opacity(950, 10)]).toEqual([alpha(0), alpha(1), partly]);
     // A canvas for masks is no larger.
-    expect(put.every(({ image }) => image.width <= 1024)).toBe(true);
+    expect(put().every(({ image }) => image.width <= 1024)).toBe(true);
     expect(el.querySelector("canvas")).not.toBeNull();
     stop();
   });
@@ -627,7 +606,9 @@ describe("the inspector", () => {
       "Striped: 6 % of the image does not count, neither in distances nor in IoU",
     );
     const painted = (label: string) =>
-      put.filter(({ canvas }) => canvas.getAttribute("aria-label")?.startsWith(label)).at(-1)?.image.data;
+      put()
+        .filter(({ canvas }) => canvas.getAttribute("aria-label")?.startsWith(label))
+        .at(-1)?.image.data;
     // The first row of the image.
     const ignored = new Uint32Array((painted("Pixels that do not count") as Uint8ClampedArray).buffer);
     expect(ignored).toHaveLength(512 * 512);
@@ -666,7 +647,7 @@ describe("the inspector", () => {
     const { stop } = show(pinned(found()));
     await rest();
     const masks = () =>
-      put.filter(({ canvas }) => canvas.getAttribute("aria-label")?.startsWith("The model's"));
+      put().filter(({ canvas }) => canvas.getAttribute("aria-label")?.startsWith("The model's"));
     // The first four pixels of every eight are hit, the others missed.
     const pixels = (nth: number) => [...masks()[nth].image.data.slice(12, 20)];
     expect(masks()).toHaveLength(2);

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, vi } from "vitest";
 import { bits, explorerState } from "./explorer_state";
 import { doublesMessage, FakeResizeObserver, fakeAddresses, fakeCanvases } from "./fake_model";
 
-/** Fakes for every test of a file; what is put on canvases, in each of them. */
+/** Fakes for every test of a file, with effects at once, not with the next frame; what is put on canvases, in each of them. */
 export function drawnOnCanvases(): () => ReturnType<typeof fakeCanvases> {
   options.requestAnimationFrame = (effect) => queueMicrotask(effect);
   let put: ReturnType<typeof fakeCanvases>;
