@@ -36,7 +36,8 @@ from hdm_widgets.hdm.noise import Noise
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.plan import Plan
 from hdm_widgets.hdm.plotting import overlay, panel_of, plot, png
-from hdm_widgets.hdm.questions import AskedMasks, described, of_class, relevance_mass_accuracy
+from hdm_widgets.hdm.questions import AskedMasks, described, of_class
+from hdm_widgets.hdm.regions import relevance_mass_accuracy
 from hdm_widgets.hdm.result_file import ResultFiles
 from hdm_widgets.metrics.distance import HausdorffPair, hausdorff_pair
 from hdm_widgets.metrics.overlap import iou

@@ -12,7 +12,8 @@ from hdm_widgets._masks import without
 from hdm_widgets._wire import MESSAGE
 from hdm_widgets.hdm.object_influence import ObjectInfluence, Objects
 from hdm_widgets.hdm.objects import label_objects
-from hdm_widgets.hdm.questions import ComparedMask, influence_of_objects
+from hdm_widgets.hdm.questions import ComparedMask
+from hdm_widgets.hdm.regions import influence_of_objects
 from hdm_widgets.hdm.result import HDMResult
 
 __all__ = ["ObjectPanelTraits", "find_influence", "objects_message", "several_objects"]
