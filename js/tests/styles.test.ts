@@ -20,10 +20,26 @@ function everywhere(css: string): Set<string> {
   );
 }
 
+const hdm = everywhere(styles("../src/hdm_explorer.css"));
+const latent = everywhere(styles("../src/latent_explorer.css"));
+
 it("no class is styled by both explorers", () => {
-  const hdm = everywhere(styles("../src/hdm_explorer.css"));
-  const latent = everywhere(styles("../src/latent_explorer.css"));
   expect([...hdm]).toContain("hdm-picture");
   expect([...latent]).toContain("hdm-swatch");
   expect([...hdm].filter((name) => latent.has(name))).toEqual([]);
+});
+
+it("what both have of their own is not changed by the shared styles that the other brings again", () => {
+  const texts = import.meta.glob<string>("../src/**/*.{ts,tsx}", {
+    query: "?raw",
+    import: "default",
+    eager: true,
+  });
+  // Whichever of the two comes last would win.
+  const roots = Object.values(texts).flatMap((text) =>
+    [...text.matchAll(/["`]hdm ([\w -]+)["`]/g)].flatMap(([, names]) => names.split(" ")),
+  );
+  expect(roots).toContain("hdm-legend");
+  const shared = new Set([...roots, ...everywhere(sheets["../src/shared/base.css"])]);
+  expect([...hdm, ...latent].filter((name) => shared.has(name))).toEqual([]);
 });
