@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -114,17 +115,18 @@ class BrushTraits(traitlets.HasTraits):
         from_runs(value, *self._image_size())
         return value
 
+    @abstractmethod
     def _image_size(self) -> tuple[int, int]:
-        raise NotImplementedError
+        """(row, col), the image's sides in pixels."""
 
+    @abstractmethod
     def _of_class(self) -> HDMResult | None:
         """What the scan has of the class that is shown, whatever is asked of it."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def result(self) -> HDMResult | None:
         """What the map shows."""
-        raise NotImplementedError
 
     @property
     def region(self) -> NDArray[np.bool_] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from dataclasses import replace
 from typing import Any
 
@@ -76,21 +77,21 @@ class ScanningExplorer(HDMTraits):
 
     # -- what a subclass does -------------------------------------------------------------------------
 
+    @abstractmethod
     def _scan(self, channel: Channel, grid: Grid, fill: Fill, stop: threading.Event) -> None:
         """Scan in the worker's thread until the event is set; ends with `_finish`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _forget(self) -> None:
         """Forget what the scan before has measured."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _show(self) -> None:
         """Send what is measured to the screen."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _inspect(self, _change: Any = None) -> None:
         """Send what is known of the pinned cell to the screen."""
-        raise NotImplementedError
 
     # -- for users ------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -50,17 +51,17 @@ class Explorer(ipywidgets.DOMWidget):  # type: ignore[misc]  # ipywidgets has no
         super().close()
         self._end()
 
+    @abstractmethod
     def _pause(self) -> None:
         """Stop the work in the background: the last view was taken off its page."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _resume(self) -> None:
         """Go on with what was paused, if anything was: there is a view again, or somebody waits for the work."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _end(self) -> None:
         """Stop what runs, and free what is held; the widget is closed already."""
-        raise NotImplementedError
 
     def _check_open(self) -> None:
         if self._ended:
