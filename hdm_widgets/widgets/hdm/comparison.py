@@ -19,12 +19,11 @@ from torch import Tensor
 from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import check_channel, documents_options, takes_options
 from hdm_widgets._wire import MESSAGE, bits
-from hdm_widgets.hdm.answers import Answers, Question, outlined, told, with_distance
+from hdm_widgets.hdm.answers import Answers, Question, told, with_distance
 from hdm_widgets.hdm.circle_map import ResultType, color_table
 from hdm_widgets.hdm.class_names import named_classes
-from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.messages import about_message, inspect_cell, map_message, wire_channel
+from hdm_widgets.hdm.messages import inspect_cell, map_message
 from hdm_widgets.hdm.model_comparison import DIVERGING, ModelComparison, check_each_model, check_models, error_of_model
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.occlusion import Channel, Fill
@@ -35,7 +34,7 @@ from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model
 from hdm_widgets.widgets.hdm.fill_panel import whole_update
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
-from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, ScanningExplorer, drawn_image
+from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, ScanningExplorer, drawn_image, scan_traits
 from hdm_widgets.widgets.shared.part import read_static
 
 __all__ = ["HDMComparison"]
@@ -186,29 +185,15 @@ class HDMComparison(ScanningExplorer):
         if ready is not None:
             self._updates = {name: whole_update(result) for name, result in ready.results.items()}
         super().__init__(
-            circle_size=grid.circle_size,
-            offset=grid.offset,
-            channel=wire_channel(covered),
-            fill=fill_text(settings.fill),
-            shape=grid.disc_shape,
             result_type=ResultType(result_type).value,
             opacity=opacity,
-            target=settings.target,
-            measure=asked.measure,
-            explain_by=asked.explain_by,
-            layers=["picture", "map", *outlined([], asked)],
             _names=names,
             _maps=[{} for _ in names],
             _inspectors=[{} for _ in names],
             _ready_made=ready is not None,
-            _measures=self._answers.measures,
-            _explained_by=self._answers.explained_by,
-            _fills=fill_choices(torch.from_numpy(shown), settings, fill_text(settings.fill)),
             _classes=named_classes((settings.target,), {}) if all_classes and settings.target is not None else [],
-            _about=about_message(shown, truth, settings) | told(self._answers.settings(asked), asked),
-            _truth=bits(truth),
-            _ignored=b"" if ignored is None else bits(ignored),
             _difference_colors=color_table(DIVERGING).tobytes(),
+            **scan_traits(shown, truth, ignored, grid, settings, self._answers, asked),
             **drawn,
         )
         self._observe_settings()

@@ -23,9 +23,8 @@ from hdm_widgets.hdm.answers import Answers, Question, outlined, told, with_dist
 from hdm_widgets.hdm.circle_map import ResultType
 from hdm_widgets.hdm.class_names import ClassNames, check_class_names, check_name_count, named_classes
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
-from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.messages import about_message, inspect_cell, map_message, wire_channel
+from hdm_widgets.hdm.messages import inspect_cell, map_message
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
@@ -38,7 +37,7 @@ from hdm_widgets.widgets.hdm.comparing import ComparingExplorer
 from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT
 from hdm_widgets.widgets.hdm.model_panel import OtherModel, check_other_models
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
-from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, drawn_image
+from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, drawn_image, scan_traits
 from hdm_widgets.widgets.shared.part import read_static
 
 __all__ = ["HDMExplorer"]
@@ -210,7 +209,7 @@ class HDMExplorer(ComparingExplorer):
                 prepared = (its_source := source_of(other)).prepare(covered, source.grid)
                 its_answers = Answers(prepared.settings, keep_outputs=prepared.keep_outputs, truths=source.truths)
                 others[name] = OtherModel(its_source, its_answers)
-        drawn, fill = drawn_image(shown, self._display, color_map), fill_text(scan.settings.fill)
+        drawn = drawn_image(shown, self._display, color_map)
 
         # From here on self exists; what is not a trait is set first because observers use it.
         self._set_up(source.grid, len(shown))
@@ -221,25 +220,11 @@ class HDMExplorer(ComparingExplorer):
         self._set_up_panels(others)
         self._names = names
         super().__init__(
-            circle_size=source.grid.circle_size,
-            offset=source.grid.offset,
-            channel=wire_channel(covered),
-            fill=fill,
-            shape=source.grid.disc_shape,
             result_type=ResultType(result_type).value,
             opacity=opacity,
-            target=target,
-            measure=asked.measure,
-            explain_by=asked.explain_by,
-            layers=["picture", "map", *outlined([], asked)],
-            _measures=answers.measures,
-            _explained_by=answers.explained_by,
-            _fills=fill_choices(source.image, scan.settings, fill),
             _other_models=list(others),
             _classes=named_classes((target,), names) if scan.all_classes and target is not None else [],
-            _about=about_message(shown, scan.truth.mask, scan.settings) | told(answers.settings(asked), asked),
-            _truth=bits(scan.truth.mask),
-            _ignored=b"" if scan.truth.ignored is None else bits(scan.truth.ignored),
+            **scan_traits(shown, scan.truth.mask, scan.truth.ignored, source.grid, scan.settings, answers, asked),
             **drawn,
         )
         self._observe_settings()

@@ -8,23 +8,25 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 
 from hdm_widgets._picture import Display
 from hdm_widgets._validation import check_channel
 from hdm_widgets._wire import bits, png, to_wire
-from hdm_widgets.hdm.answers import Question
+from hdm_widgets.hdm.answers import Answers, Question, outlined, told
 from hdm_widgets.hdm.circle_map import color_table
-from hdm_widgets.hdm.fill_names import read_fill
+from hdm_widgets.hdm.fill_names import fill_choices, fill_text, read_fill
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.messages import COLOR_MAPS
+from hdm_widgets.hdm.messages import COLOR_MAPS, about_message, wire_channel
 from hdm_widgets.hdm.occlusion import Channel, Fill
+from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.plotting import canny
 from hdm_widgets.widgets.hdm.traits import HDMTraits
 from hdm_widgets.widgets.shared.jobs import LatestJob
 
-__all__ = ["SECONDS_BETWEEN_MAPS", "SETTINGS", "ScanningExplorer", "drawn_image"]
+__all__ = ["SECONDS_BETWEEN_MAPS", "SETTINGS", "ScanningExplorer", "drawn_image", "scan_traits"]
 
 # A map is sent at most this often; the last one of a stage always is.
 SECONDS_BETWEEN_MAPS = 0.2
@@ -43,6 +45,36 @@ def drawn_image(image: NDArray[np.float32], display: Display, color_map: str | C
         "_image": png(view.to_rgb(image), longest=_LONGEST_SIDE),
         "_edges": bits(canny(view.levels(image).mean(axis=0))),
         "_color_tables": {**{one: color_table(one).tobytes() for one in COLOR_MAPS}, name: table.tobytes()},
+    }
+
+
+def scan_traits(
+    image: NDArray[np.float32],
+    truth: NDArray[np.bool_],
+    ignored: NDArray[np.bool_] | None,
+    grid: Grid,
+    settings: ScanSettings,
+    answers: Answers,
+    asked: Question,
+) -> dict[str, Any]:
+    """The traits that say how an image (C, H, W) is scanned, and what is asked of the scan."""
+    fill = fill_text(settings.fill)
+    return {
+        "circle_size": grid.circle_size,
+        "offset": grid.offset,
+        "channel": wire_channel(settings.channel),
+        "fill": fill,
+        "shape": grid.disc_shape,
+        "target": asked.target,
+        "measure": asked.measure,
+        "explain_by": asked.explain_by,
+        "layers": ["picture", "map", *outlined([], asked)],
+        "_measures": answers.measures,
+        "_explained_by": answers.explained_by,
+        "_fills": fill_choices(torch.from_numpy(image), settings, fill),
+        "_about": about_message(image, truth, settings) | told(answers.settings(asked), asked),
+        "_truth": bits(truth),
+        "_ignored": b"" if ignored is None else bits(ignored),
     }
 
 
