@@ -25,12 +25,11 @@ from hdm_widgets.latent.activations import (
     unwrapped_segmenter,
 )
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
+from hdm_widgets.latent.data_columns import check_columns, dataset_columns
 from hdm_widgets.latent.datasets import Dataset, Fields, as_dataset
 from hdm_widgets.latent.items import (
     Item,
-    check_columns,
     counted_pixels,
-    dataset_columns,
     is_worker_error,
     read_item,
     read_items,

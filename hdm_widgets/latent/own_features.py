@@ -19,13 +19,11 @@ from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.batches import row_batches
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
 from hdm_widgets.latent.collector import MEMORY_LIMIT
+from hdm_widgets.latent.data_columns import Columns, check_columns, dataset_columns
 from hdm_widgets.latent.datasets import Dataset, Fields, as_dataset
 from hdm_widgets.latent.items import (
-    Columns,
     Item,
-    check_columns,
     counted_pixels,
-    dataset_columns,
     read_item,
     read_items,
     warn_of_ambiguity,

@@ -20,9 +20,9 @@ from hdm_widgets.latent import folder
 from hdm_widgets.latent.activations import Pool, network_of
 from hdm_widgets.latent.collection import Collection, check_collection, kept_if_interrupted
 from hdm_widgets.latent.collector import check_width
+from hdm_widgets.latent.data_columns import Columns
 from hdm_widgets.latent.datasets import Dataset, Field, Fields, as_dataset
 from hdm_widgets.latent.fitted import FittedMap, FittedState, read_only
-from hdm_widgets.latent.items import Columns
 from hdm_widgets.latent.layouts import Layout
 from hdm_widgets.latent.new_images import SpaceWithModel
 from hdm_widgets.latent.own_features import collect_features
