@@ -147,6 +147,7 @@ class FittedState:
         own |= {f"pc{i + 1}": found.embedding[:, i] for i in range(found.n_components)}
         own |= found.overlaps.columns()
         own["expected_iou"] = found.expected_iou
+        own |= found.collection.confidences
         if self.clustering is not None:
             own["cluster"] = self.clustering.labels
         return {name: read_only(values) for name, values in merge_columns(own, found.collection.columns).items()}

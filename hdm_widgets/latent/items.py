@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
-from hdm_widgets._masks import Ambiguity, Ignore, check_truth, find_ambiguity
+from hdm_widgets._masks import Ambiguity, Ignore, check_truth, find_ambiguity, read_mask
 from hdm_widgets._validation import (
     check_image,
     check_image_values,
@@ -58,6 +58,8 @@ class Item:
         bool (H, W), pixels that do not count; None if all do.
     ambiguity : Ambiguity or None
         What may be meant in another way in the values of the mask.
+    labeled : bool
+        Whether the data set has a mask for it. If not, `mask` is empty.
     """
 
     image: Tensor
@@ -65,6 +67,7 @@ class Item:
     columns: dict[str, Any] = field(default_factory=dict)
     ignored: NDArray[np.bool_] | None = None
     ambiguity: Ambiguity | None = None
+    labeled: bool = True
 
     picture = former_name("picture", "image")
 
@@ -92,6 +95,7 @@ def read_item(
     fields: Fields | None = None,
     ignore: Ignore | None = None,
     preprocess: bool = False,
+    mask_needed: bool = True,
 ) -> Item:
     """Item `index`, checked.
 
@@ -107,6 +111,8 @@ def read_item(
         Pixels that do not count: the value that marks them in masks, or a mask of them.
     preprocess : bool
         Whether the images are for a Segmenter with `preprocess`: see `check_image`.
+    mask_needed : bool
+        Whether the item must have a mask.
 
     Returns
     -------
@@ -121,7 +127,7 @@ def read_item(
         item = dataset[index]
     except Exception as error:
         raise ValueError(f"item {index} could not be read: {type(error).__name__}: {error}") from error
-    image, mask, entries = (fields or Fields()).find(item, index)
+    image, mask, entries = (fields or Fields()).find(item, index, mask_needed=mask_needed)
     columns = {name: value for name, entry in entries.items() if (value := column_value(entry)) is not None}
     try:
         if isinstance(mask, Image.Image):
@@ -129,6 +135,8 @@ def read_item(
         image = _image_array(image, mask, preprocess)
         height, width = size or image_size(image, preprocess=preprocess, mask=mask)
         tensor = check_image(image, height, width, preprocess=preprocess)
+        if mask is None and not mask_needed:
+            return _unlabeled(tensor, columns, ignore)
         if mask is None:
             raise ValueError("its mask is missing (None)")
         if getattr(mask, "ndim", 0) == 3 and mask.shape[0] == 1:
@@ -137,6 +145,14 @@ def read_item(
     except (ValueError, TypeError) as error:
         raise type(error)(f"item {index}: {error}") from None
     return Item(tensor, truth.mask, columns, truth.ignored, find_ambiguity(truth, f"the mask of item {index}", "mask"))
+
+
+def _unlabeled(image: Tensor, columns: dict[str, Any], ignore: Ignore | None) -> Item:
+    """An item without a mask; of what is ignored, a mask of pixels holds for it too."""
+    empty = np.zeros(tuple(image.shape[1:]), bool)
+    if not isinstance(ignore, (Tensor, np.ndarray)):
+        return Item(image, empty, columns, labeled=False)
+    return Item(image, empty, columns, read_mask(empty, ignore).ignored, labeled=False)
 
 
 def _image_array(image: Any, mask: Any, preprocess: bool) -> Any:
@@ -177,6 +193,7 @@ def read_items(
     *,
     fields: Fields | None = None,
     preprocess: bool = False,
+    mask_needed: bool = True,
 ) -> Generator[tuple[int, Item | ValueError | TypeError], None, None]:
     """All items in order, each with its index; in place of one that cannot be used comes the error that says why.
 
@@ -184,7 +201,8 @@ def read_items(
     """
     if not is_whole(num_workers) or num_workers < 0:
         raise ValueError(f"num_workers must be a whole number of at least 0, got {num_workers!r}")
-    reader = _Reader(dataset, size, fields, ignore, preprocess)
+    options = {"fields": fields, "ignore": ignore, "preprocess": preprocess, "mask_needed": mask_needed}
+    reader = _Reader(dataset, size, options)
     if num_workers == 0:
         for index in range(len(dataset)):
             yield index, reader[index]
@@ -231,14 +249,16 @@ def warn_of_ambiguity(
     """Pass items on, and warn of each kind of ambiguity once: mostly all items of a data set have the same one."""
     warned: set[str] = set()
     marked = not isinstance(ignore, (int, float))
+    labeled = False
     for index, item in items:
         if isinstance(item, Item):
+            labeled = labeled or item.labeled
             marked = marked or (item.ignored is not None and bool(item.ignored.any()))
             if item.ambiguity is not None and item.ambiguity.kind not in warned:
                 warned.add(item.ambiguity.kind)
                 warn_user(item.ambiguity.text)
         yield index, item
-    if not marked:
+    if labeled and not marked:
         warn_user(
             f"no mask has a pixel with the value of ignore={ignore}; if masks are made of label maps, return "
             f"np.ma.masked_array(labels == 1, labels == {ignore}) as the mask; Tiles keep that value if they are "
@@ -249,31 +269,15 @@ def warn_of_ambiguity(
 class _Reader:
     """A data set that returns errors as items, so that they cross from a worker process with their message."""
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        size: tuple[int, int],
-        fields: Fields | None,
-        ignore: Ignore | None,
-        preprocess: bool,
-    ) -> None:
-        self._dataset = dataset
-        self._size = size
-        self._fields, self._ignore, self._preprocess = fields, ignore, preprocess
+    def __init__(self, dataset: Dataset, size: tuple[int, int], options: dict[str, Any]) -> None:
+        self._dataset, self._size, self._options = dataset, size, options
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> Item | ValueError | TypeError:
         try:
-            item = read_item(
-                self._dataset,
-                index,
-                self._size,
-                fields=self._fields,
-                ignore=self._ignore,
-                preprocess=self._preprocess,
-            )
+            item = read_item(self._dataset, index, self._size, **self._options)
         except (ValueError, TypeError) as error:
             return type(error)(str(error))
         if get_worker_info() is None:

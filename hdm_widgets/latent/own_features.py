@@ -76,7 +76,14 @@ def collect_features(
     layer = Layer("features", (vectors.shape[1],), given=True)
     thumbnails = ThumbnailMaker.for_size(first.mask.shape, thumbnail, display)
     builder = CollectionBuilder(
-        length, layer, first.image.shape, thumbnails, MEMORY_LIMIT, fields=fields, ignore=ignore
+        length,
+        layer,
+        first.image.shape,
+        thumbnails,
+        MEMORY_LIMIT,
+        fields=fields,
+        ignore=ignore,
+        no_confidences="the masks were given without probabilities",
     )
     waiting: list[tuple[int, Item, NDArray[np.bool_]]] = []
 
@@ -95,6 +102,7 @@ def collect_features(
                 counts=np.stack(
                     [part.sum((1, 2)) for part in (counted & truths, truths & ~counted, counted & ~truths)]
                 ),
+                confidences={},
             )
             waiting.clear()
 

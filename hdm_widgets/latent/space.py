@@ -181,8 +181,10 @@ class LatentSpace(SpaceWithModel):
         fraction = self.explained_variance_ratio_[:2].sum()
         source = f"with {self.layer_}" if self.layer_.given else f"at {self.layer_}, pool={self.pool!r}"
         skipped = f" ({len(self.skipped_)} skipped)" if self.skipped_ else ""
+        missing = f"; no confidences: {reason}" if (reason := self.collection_.no_confidences) else ""
         return (
-            f"LatentSpace of {len(self)} items{skipped} {source}; two components explain {fraction:.0%} of the variance"
+            f"LatentSpace of {len(self)} items{skipped} {source}; two components explain {fraction:.0%} of the "
+            f"variance{missing}"
         )
 
     def snapshot(self) -> LatentSpace:
