@@ -1,4 +1,4 @@
-"""The IoU that is expected at each point of the map."""
+"""The paper's picture of the map: the IoU of the items around each point. What to expect of an image is `estimator`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-__all__ = ["Regressor", "Support", "Surface", "rounded"]
+__all__ = ["Regressor", "Support", "Surface", "rounded", "rounding_step"]
 
 _HIDDEN = (32, 32)
 _PENALTY = 1e-2
@@ -169,15 +169,20 @@ def _one_thread() -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-def rounded(coordinates: Floats) -> Floats:
-    """Coordinates (n, k) in steps of a power of two, 1/128 to 1/256 of their standard deviation.
+def rounded(coordinates: Floats, step: Floats | None = None) -> Floats:
+    """Coordinates (n, k) in steps of a power of two, by default 1/128 to 1/256 of their standard deviation.
 
     Two sets of coordinates that differ by float32 rounding become the same, but for the few that lie at the edge of a
     step.
     """
-    deviation = coordinates.std(axis=0)
-    step = np.exp2(np.floor(np.log2(np.where(deviation > 0, deviation, 1.0)))) / _STEPS
+    step = rounding_step(coordinates) if step is None else step
     return np.asarray(np.round(coordinates / step) * step, dtype=np.float64)
+
+
+def rounding_step(coordinates: Floats) -> Floats:
+    """The step (k,) that `rounded` takes for coordinates (n, k)."""
+    deviation = coordinates.std(axis=0)
+    return np.asarray(np.exp2(np.floor(np.log2(np.where(deviation > 0, deviation, 1.0)))) / _STEPS, dtype=np.float64)
 
 
 def _trained_network(
@@ -246,6 +251,11 @@ class Support:
     ----------
     coordinates : numpy.ndarray, float64 (n, k)
         Coordinates of the items.
+
+    Attributes
+    ----------
+    own : numpy.ndarray, float64 (n,)
+        Distance of each item to the others, on the scale of `distance`.
     """
 
     def __init__(self, coordinates: Floats) -> None:
@@ -256,6 +266,7 @@ class Support:
         # An item is its own nearest neighbor: ask for one more.
         own = self._farthest(coordinates, self._count + 1)
         self._unit = float(np.quantile(own, _SCALE_QUANTILE)) or 1.0
+        self.own = own / self._unit
 
     def distance(self, coordinates: Floats) -> Floats:
         """Distance of points (n, k) to the items, scaled so that 95 % of the items are below 1."""

@@ -1,0 +1,463 @@
+"""The IoU to expect of items without a truth, with intervals, from the model's confidences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.dummy import DummyRegressor
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.isotonic import IsotonicRegression
+from sklearn.model_selection import KFold
+
+from hdm_widgets.latent.surface import Support, rounded, rounding_step
+
+__all__ = ["CONSTANT", "FEWEST", "Estimate", "Estimator", "Score"]
+
+Floats = NDArray[np.float64]
+
+FEWEST = 30  # items with a prediction; fewer give no interval
+_LARGEST = 5000  # items that are learned from; of more, a random choice
+_FOLDS = 5
+_TREES = 100
+_LEAF = 5  # items in a leaf, at least
+CONSTANT = "the mean of the data"
+WITH_COMPONENTS = "trees on confidences and components, and the best single confidence"
+# Factors that the squared error of a candidate must be below, of the best one's before it. Components move under a
+# shift, and what was learned from them does not hold there: they have to be worth it.
+_WORTH_ANOTHER = 0.95
+_WORTH = {WITH_COMPONENTS: 0.8}
+_BASELINES = ("soft_iou", "foreground_entropy", "mean_entropy", "largest_probability")
+_RELIABLE_DISTANCE = 1.5
+_LEAST_DIFFICULTY = 0.1  # of the mean one
+
+Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+class Regressor(Protocol):
+    """As in scikit-learn."""
+
+    def fit(self, inputs: Floats, targets: Floats) -> Regressor: ...
+
+    def predict(self, inputs: Floats) -> Floats: ...
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well something predicts the IoU of items that it was not fitted to.
+
+    Attributes
+    ----------
+    name : str
+    mae : float
+        Mean absolute error by cross-validation.
+    r2 : float
+        Coefficient of determination by cross-validation: 1 is perfect, 0 no better than the mean.
+    """
+
+    name: str
+    mae: float
+    r2: float
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Expected IoU of items.
+
+    Attributes
+    ----------
+    iou, low, high : numpy.ndarray, float64 (n,)
+        Expected IoU and the interval around it.
+    distance : numpy.ndarray, float64 (n,)
+        Distance to the items of the map, in components or in confidences, whichever is farther; 95 % of those items
+        are below 1 in each.
+    reliable : numpy.ndarray, bool (n,)
+        Whether estimate and interval can be relied on.
+    deviation : numpy.ndarray, float64 (n,)
+        Size of the error that is expected: the root of its mean square.
+    """
+
+    iou: Floats
+    low: Floats
+    high: Floats
+    distance: Floats
+    reliable: NDArray[np.bool_]
+    deviation: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class _Inputs:
+    """Confidences and components as a regressor takes them: without NaN, and rounded.
+
+    Inputs that differ by float32 rounding, as those of batches of another size do, become the same.
+    """
+
+    names: tuple[str, ...]
+    fill: Floats
+    step: Floats
+
+    @classmethod
+    def fit(cls, components: Floats, confidences: Mapping[str, Floats]) -> _Inputs:
+        names = tuple(confidences)
+        table = np.column_stack([*confidences.values(), components])
+        finite = np.where(np.isfinite(table), table, np.nan)
+        fill = np.array([np.nanmedian(column) if np.isfinite(column).any() else 0.0 for column in finite.T])
+        filled = np.where(np.isnan(finite), fill, finite)
+        return cls(names, fill, rounding_step(filled))
+
+    def table(self, components: Floats, confidences: Mapping[str, Floats]) -> Floats:
+        """Confidences, then components, one row per item."""
+        table = np.column_stack([*(confidences[name] for name in self.names), components])
+        return rounded(np.where(np.isfinite(table), table, self.fill), self.step)
+
+
+@dataclass(frozen=True, eq=False)
+class _Conformal:
+    """Sizes of errors that an interval has to cover, each divided by the size that was expected."""
+
+    sizes: Floats
+
+    def factor(self, coverage: float) -> float:
+        """What an expected size is multiplied with for an interval of this coverage; infinite of too few errors.
+
+        The quantile for finite samples of split conformal prediction (Lei et al. 2018): if new items come from where
+        these come from, intervals cover at least this fraction of them.
+        """
+        rank = math.ceil((len(self.sizes) + 1) * coverage)
+        return float(self.sizes[rank - 1]) if rank <= len(self.sizes) else math.inf
+
+    @property
+    def root_mean_square(self) -> float:
+        return float(np.sqrt(np.mean(self.sizes**2))) if len(self.sizes) else math.nan
+
+
+class _BestSingle:
+    """The confidence that fits best of some, made an expected IoU by a curve that only rises or only falls."""
+
+    def __init__(self, columns: Iterable[int]) -> None:
+        self._columns = tuple(columns)
+
+    def fit(self, inputs: Floats, targets: Floats) -> _BestSingle:
+        best = math.inf
+        for column in self._columns:
+            curve = IsotonicRegression(increasing="auto", out_of_bounds="clip").fit(inputs[:, column], targets)
+            error = float(np.mean((curve.predict(inputs[:, column]) - targets) ** 2))
+            if error < best:
+                best, self.column, self._curve = error, column, curve
+        return self
+
+    def predict(self, inputs: Floats) -> Floats:
+        return np.asarray(self._curve.predict(inputs[:, self.column]), dtype=np.float64)
+
+
+class _Trees:
+    """Randomized trees on the leading columns."""
+
+    def __init__(self, columns: int, seed: int, leaf: int = _LEAF) -> None:
+        self._columns = columns
+        self._trees = ExtraTreesRegressor(_TREES, min_samples_leaf=leaf, max_features=0.5, random_state=seed)
+
+    def fit(self, inputs: Floats, targets: Floats) -> _Trees:
+        self._trees.fit(inputs[:, : self._columns], targets)
+        return self
+
+    def predict(self, inputs: Floats) -> Floats:
+        return np.asarray(self._trees.predict(inputs[:, : self._columns]), dtype=np.float64)
+
+
+class _Blend:
+    """The mean of several regressors."""
+
+    def __init__(self, *parts: Regressor) -> None:
+        self._parts = parts
+
+    def fit(self, inputs: Floats, targets: Floats) -> _Blend:
+        for part in self._parts:
+            part.fit(inputs, targets)
+        return self
+
+    def predict(self, inputs: Floats) -> Floats:
+        return np.asarray(np.mean([part.predict(inputs) for part in self._parts], axis=0), dtype=np.float64)
+
+
+def candidates(confidences: int, columns: int, seed: int) -> dict[str, Callable[[], Regressor]]:
+    """What can be learned, in order of preference.
+
+    Parameters
+    ----------
+    confidences, columns : int
+        The first columns are confidences, the others are principal components.
+    seed : int
+
+    Returns
+    -------
+    dict of str to callable
+        Every call makes a new regressor.
+    """
+    return {
+        "trees and the best single confidence": lambda: _Blend(
+            _Trees(confidences, seed), _BestSingle(range(confidences))
+        ),
+        "the best single confidence": lambda: _BestSingle(range(confidences)),
+        "trees on confidences": lambda: _Trees(confidences, seed),
+        WITH_COMPONENTS: lambda: _Blend(_Trees(columns, seed), _BestSingle(range(confidences))),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Estimator:
+    """Expected IoU from confidences, learned from items with a truth.
+
+    Attributes
+    ----------
+    name : str
+        What was chosen, or "the mean of the data".
+    scores : tuple of Score
+        Of everything that was tried, and of what it has to beat, on the items where the model predicts something.
+    count : int
+        How many items that are.
+    skilled : bool
+        Whether the chosen one is better than the mean of the data.
+    iou_empty : float
+        IoU where truth and prediction are both empty.
+    low, high : float
+        Range of the IoU that was learned from.
+
+    Notes
+    -----
+    Where the model predicts nothing, the IoU is what it was for the map's items without a prediction. For the others
+    the regressor with the smallest squared error in five-fold cross-validation is taken; one that also looks at
+    components must be clearly better, since components move under a shift. Intervals are conformal (Lei et al. 2018):
+    the errors of the five folds, each divided by the size that a second regressor expects of it, give the factor for a
+    new item's expected size. That size grows with the distance to the data.
+    """
+
+    name: str
+    scores: tuple[Score, ...]
+    count: int
+    skilled: bool
+    iou_empty: float
+    low: float
+    high: float
+    _inputs: _Inputs = field(repr=False)
+    _confidences: int = field(repr=False)
+    _regressor: Regressor = field(repr=False)
+    _difficulty: Regressor | None = field(repr=False)
+    _least_difficulty: float = field(repr=False)
+    _conformal: _Conformal = field(repr=False)
+    _without: Floats = field(repr=False)
+    _supports: tuple[tuple[slice, Support], ...] = field(repr=False)
+
+    @classmethod
+    def fit(
+        cls,
+        components: Floats,
+        confidences: Mapping[str, Floats],
+        iou: Floats,
+        predicted_area: NDArray[np.int64],
+        *,
+        iou_empty: float = 0.0,
+        random_state: int = 0,
+    ) -> Estimator:
+        """Learn from the items of a map.
+
+        Parameters
+        ----------
+        components : numpy.ndarray, float64 (n, k)
+            Principal components of the activations.
+        confidences : mapping of str to numpy.ndarray, float64 (n,)
+            Columns of `confidence_columns`; NaN where there is none.
+        iou : numpy.ndarray, float64 (n,)
+            NaN for items without one, which are left out.
+        predicted_area : numpy.ndarray, int64 (n,)
+            Pixels of the predicted masks.
+        iou_empty : float
+            IoU where truth and prediction are both empty, NaN for none.
+        random_state : int
+            Seed of folds and trees. The same data and seed give the same estimator.
+
+        Returns
+        -------
+        Estimator
+
+        Raises
+        ------
+        ValueError
+            If there are no confidences, or no item has an IoU.
+        """
+        if not confidences:
+            raise ValueError("there are no confidences to learn the expected IoU from")
+        known = np.isfinite(iou)
+        if not known.any():
+            raise ValueError("no item of the map has an IoU to learn from")
+        drawn = np.flatnonzero(known & (predicted_area > 0))
+        if len(drawn) > _LARGEST:
+            drawn = np.sort(np.random.default_rng(random_state).choice(drawn, _LARGEST, replace=False))
+        inputs = _Inputs.fit(components, confidences)
+        everything = inputs.table(components, confidences)
+        table, targets, split = everything[drawn], iou[drawn], len(confidences)
+        parts = [slice(0, split), slice(split, None)] if components.shape[1] else [slice(0, split)]
+        supports = tuple((part, Support(everything[:, part])) for part in parts)
+        folds: list[Fold] = []
+        if len(drawn) >= FEWEST:
+            folds = list(KFold(_FOLDS, shuffle=True, random_state=random_state).split(table))
+        name, scores, left_out = _choose(table, targets, folds, split, random_state, tuple(confidences))
+        regressor = candidates(split, table.shape[1], random_state).get(name, DummyRegressor)()
+        learned = drawn if len(drawn) else np.flatnonzero(known)
+        regressor.fit(everything[learned], iou[learned])
+        sizes = np.abs(targets - left_out)
+        difficulty: Regressor | None = None
+        expected = np.ones(len(drawn))
+        if name != CONSTANT and np.ptp(sizes) > 0:
+
+            def trees() -> Regressor:
+                return _Trees(split, random_state, 2 * _LEAF)
+
+            expected = _cross_fitted(trees, table, sizes, folds)
+            difficulty = trees().fit(table, sizes)
+        least = _LEAST_DIFFICULTY * float(sizes.mean()) if difficulty else 0.0
+        own = np.max([support.own[drawn] for _, support in supports], axis=0)
+        expected = np.maximum(expected, least) * np.maximum(own, 1)
+        return cls(
+            name=name,
+            scores=scores,
+            count=len(drawn),
+            skilled=name != CONSTANT,
+            iou_empty=iou_empty,
+            low=float(iou[known].min()),
+            high=float(iou[known].max()),
+            _inputs=inputs,
+            _confidences=split,
+            _regressor=regressor,
+            _difficulty=difficulty,
+            _least_difficulty=least,
+            _conformal=_Conformal(np.sort(sizes / expected) if folds else np.empty(0)),
+            _without=iou[known & (predicted_area == 0)],
+            _supports=tuple(supports),
+        )
+
+    def estimate(
+        self,
+        components: Floats,
+        confidences: Mapping[str, Floats],
+        predicted_area: NDArray[np.int64],
+        coverage: float = 0.9,
+    ) -> Estimate:
+        """Expected IoU of other items of the same columns, with intervals.
+
+        Parameters
+        ----------
+        components : numpy.ndarray, float64 (m, k)
+        confidences : mapping of str to numpy.ndarray, float64 (m,)
+        predicted_area : numpy.ndarray, int64 (m,)
+        coverage : float
+            Of the intervals, above 0 and below 1.
+
+        Returns
+        -------
+        Estimate
+        """
+        table = self._inputs.table(components, confidences)
+        distance = np.max([support.distance(table[:, part]) for part, support in self._supports], axis=0)
+        iou = np.clip(self._regressor.predict(table), self.low, self.high)
+        expected = np.ones(len(table)) if self._difficulty is None else self._difficulty.predict(table)
+        expected = np.maximum(expected, self._least_difficulty) * np.maximum(distance, 1)
+        factor = self._conformal.factor(coverage)
+        half = expected * factor if math.isfinite(factor) else np.full(len(table), math.inf)
+        deviation = expected * self._conformal.root_mean_square
+        low, high = np.clip(iou - half, 0, 1), np.clip(iou + half, 0, 1)
+        reliable = np.isfinite(half) & (distance <= _RELIABLE_DISTANCE) & self.skilled
+        nothing = predicted_area == 0
+        if nothing.any():
+            iou[nothing], low[nothing], high[nothing], deviation[nothing], seen = self._of_nothing(coverage)
+            # Without overlap and without a bonus for an empty union the IoU is 0, whatever the truth is.
+            reliable[nothing] = (self._empty == 0) | (seen & (distance[nothing] <= _RELIABLE_DISTANCE))
+        return Estimate(iou, low, high, distance, reliable, deviation)
+
+    @property
+    def _empty(self) -> float:
+        return 0.0 if math.isnan(self.iou_empty) else self.iou_empty
+
+    def _of_nothing(self, coverage: float) -> tuple[float, float, float, float, bool]:
+        """IoU, interval, deviation where nothing is predicted, and whether there were enough such items to tell."""
+        earned, most = self._without, self._empty
+        if most == 0:
+            return 0.0, 0.0, 0.0, 0.0, True
+        if not len(earned):
+            return most / 2, 0.0, most, most / 2, False
+        mean = float(earned.mean())
+        half = _Conformal(np.sort(np.abs(earned - mean))).factor(coverage)
+        low, high = max(0.0, mean - half), min(most, mean + half)
+        return mean, low, high, float(np.sqrt(np.mean((earned - mean) ** 2))), math.isfinite(half)
+
+    @property
+    def text(self) -> str:
+        """One line on how well items are estimated that were not learned from."""
+        if self.count < FEWEST:
+            return (
+                f"expected IoU: {self.count} items with a prediction and an IoU are too few to learn from (it takes "
+                f"{FEWEST}): every estimate is their mean, and nothing is known of its error"
+            )
+        if self.low == self.high:
+            return f"expected IoU: all items of the map have the same, {self.low:.2f}"
+        by_name = {score.name: score for score in self.scores}
+        constant = by_name[CONSTANT]
+        if not self.skilled:
+            best = max((score for score in self.scores if score.name != CONSTANT), key=lambda score: score.r2)
+            return (
+                f"expected IoU: nothing that was tried is better than the mean of the data (the best, {best.name}: "
+                f"R² {best.r2:.2f}), so every estimate is that mean, with its interval"
+            )
+        chosen = by_name[self.name]
+        return (
+            f"expected IoU: {self.name}, mean absolute error {chosen.mae:.3f} by cross-validation "
+            f"({CONSTANT}: {constant.mae:.3f}), R² {chosen.r2:.2f}"
+        )
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _choose(
+    table: Floats, targets: Floats, folds: list[Fold], split: int, seed: int, names: tuple[str, ...]
+) -> tuple[str, tuple[Score, ...], Floats]:
+    """The name of what to take, the scores of all that was tried, and what the chosen one expects of items left out."""
+    if not folds:
+        return CONSTANT, (), np.full(len(targets), targets.mean() if len(targets) else math.nan)
+    mean = _cross_fitted(DummyRegressor, table, targets, folds)
+    left_out = {CONSTANT: mean}
+    if np.ptp(targets) > 0:
+        makers = candidates(split, table.shape[1], seed)
+        left_out |= {name: _cross_fitted(make, table, targets, folds) for name, make in makers.items()}
+    errors = {name: float(np.mean((values - targets) ** 2)) for name, values in left_out.items()}
+    chosen = CONSTANT
+    for name, error in errors.items():
+        # Of several that are about as good, the first.
+        if error < errors[chosen] * _WORTH.get(name, _WORTH_ANOTHER if chosen != CONSTANT else 1.0):
+            chosen = name
+    for name in _BASELINES:
+        if name in names:
+            single = partial(_BestSingle, (names.index(name),))
+            left_out[name] = _cross_fitted(single, table, targets, folds)
+    scores = tuple(
+        Score(
+            name,
+            float(np.abs(values - targets).mean()),
+            1 - float(np.mean((values - targets) ** 2)) / errors[CONSTANT] if errors[CONSTANT] else math.nan,
+        )
+        for name, values in left_out.items()
+    )
+    return chosen, scores, left_out[chosen]
+
+
+def _cross_fitted(make: Callable[[], Regressor], table: Floats, targets: Floats, folds: list[Fold]) -> Floats:
+    """What is predicted for every item by a regressor that was not fitted to it, within the range of the targets."""
+    predicted = np.empty(len(targets))
+    for train, test in folds:
+        predicted[test] = make().fit(table[train], targets[train]).predict(table[test])
+    return np.clip(predicted, targets.min(), targets.max())
