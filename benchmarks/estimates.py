@@ -61,15 +61,15 @@ class Map:
         return self.surface.predict(self.projection.transform(new["features"])[:, :2])
 
     def shift(self, new: Data) -> Shift:
-        return compare(self.known, self.components, new, self.projection.transform(new["features"]))
+        return compare(self.projection, self.known, new)
 
 
-def compare(known: Data, known_components: Array, new: Data, components: Array) -> Shift:
-    names = [f"pc{i + 1}" for i in range(min(COMPONENTS, len(known_components) // 20))]
-    return compare_samples(
-        confidences(known) | dict(zip(names, known_components.T, strict=False)),
-        confidences(new) | dict(zip(names, components.T, strict=False)),
-    )
+def compare(projection: Projection, known: Data, new: Data) -> Shift:
+    columns = []
+    for side in (known, new):
+        components = projection.transform(side["features"])
+        columns.append(confidences(side) | {"pc1": components[:, 0], "pc2": components[:, 1]})
+    return compare_samples(*columns, (known["features"], new["features"]))
 
 
 @dataclass
@@ -212,9 +212,7 @@ def false_alarms(name: str) -> float:
         order = np.random.default_rng(1000 + seed).permutation(len(data["tp"]))
         known, new = subset(data, order[: len(order) // 2]), subset(data, order[len(order) // 2 :])
         projection = Projection.fit(known["features"], COMPONENTS).without_rounding()
-        parts = (projection.transform(side["features"]) for side in (known, new))
-        first, second = parts
-        alarms += compare(known, first, new, second).shifted
+        alarms += compare(projection, known, new).shifted
     return alarms / CLEAN_SPLITS
 
 

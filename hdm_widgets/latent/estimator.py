@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 FEWEST = 30  # items with a prediction; fewer give no interval
 _LARGEST = 5000  # items that are learned from; of more, a random choice
 _FOLDS = 5
-_TREES = 100
+_TREES = 60
 _LEAF = 5  # items in a leaf, at least
 CONSTANT = "the mean of the data"
 _COMPONENTS_TOO = "trees on confidences and components, and the best single confidence"
@@ -202,7 +202,7 @@ class Estimator:
     count : int
         How many items that are.
     skilled : bool
-        Whether the chosen one is better than the mean of the data.
+        Whether the chosen one is better than the mean of the data, by two standard errors of the difference.
     iou_empty : float
         IoU where truth and prediction are both empty.
     low, high : float
@@ -420,7 +420,7 @@ def _choose(
     for name, error in errors.items():
         # Of several that are about as good, the first.
         worth = 1.0 if chosen == CONSTANT else _WORTH.get(name, _WORTH_ANOTHER)
-        if error < errors[chosen] * worth:
+        if error < errors[chosen] * worth and _is_better(left_out[name], left_out[CONSTANT], targets):
             chosen = name
     for name in _BASELINES:
         if name in names:
@@ -435,6 +435,12 @@ def _choose(
         for name, values in left_out.items()
     )
     return chosen, scores, left_out[chosen]
+
+
+def _is_better(predicted: Floats, constant: Floats, targets: Floats) -> bool:
+    """Whether squared errors are smaller than the constant's, by more than two standard errors of the difference."""
+    gain = (constant - targets) ** 2 - (predicted - targets) ** 2
+    return bool(gain.mean() > 2 * gain.std() / math.sqrt(len(gain)))
 
 
 def _mean(predictions: list[Floats]) -> Floats:
