@@ -179,7 +179,10 @@ def to_rgb(image: NDArray[Any], display: Display | Bands | None = None) -> NDArr
 
 
 def to_rgb_batch(images: NDArray[np.float32], display: Display | Bands | None = None) -> NDArray[np.uint8]:
-    """Images (N, C, H, W) as RGB, uint8 (N, H, W, 3), each as `to_rgb` shows it."""
+    """Images (N, C, H, W) as RGB, uint8 (N, H, W, 3), each as `to_rgb` shows it.
+
+    A value half way between two levels may be shown as the other one.
+    """
     display = Display.wrap(display)
     display.check(images.shape[1])
     shown = np.empty((len(images), *images.shape[2:], 3), np.uint8)
@@ -190,11 +193,15 @@ def to_rgb_batch(images: NDArray[np.float32], display: Display | Bands | None = 
             shown[place] = display.view(image).to_rgb(image)
         else:
             known.setdefault(nominal, []).append(place)
-    for nominal, places in known.items():
-        # Images of one range at once, one above the other.
-        column = np.concatenate(images[places], axis=1)
-        rgb = View.between(display.bands, *nominal).to_rgb(column)
-        shown[places] = rgb.reshape(len(places), *images.shape[2:], 3)
+    for (low, high), places in known.items():
+        # Images of one range at once, in float32 and in place: several times faster than one by one.
+        planes = images[places][:, _taken(display.bands)]
+        if planes.shape[1] != 3:
+            planes = planes.mean(axis=1, keepdims=True)
+        planes -= low
+        planes *= 255 / (high - low)
+        np.clip(np.rint(planes, out=planes), 0, 255, out=planes)
+        shown[places] = planes.astype(np.uint8).transpose(0, 2, 3, 1)
     return shown
 
 

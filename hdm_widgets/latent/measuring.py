@@ -141,21 +141,18 @@ class Measurer:
             entries = [(index, item.ignoring(~valid)) for index, item in entries]
             masks = masks & torch.from_numpy(valid).to(masks.device)
         # The truths have no ignored pixel.
-        truths = np.stack([item.mask for _, item in entries])
-        truth = torch.from_numpy(truths).to(masks.device)
-        counted = masks
+        truths, predictions = np.stack([item.mask for _, item in entries]), masks.cpu().numpy()
+        counted = predictions
         if any(item.ignored is not None for _, item in entries):
-            counted = masks & torch.from_numpy(counted_pixels(item for _, item in entries)).to(masks.device)
-        tp = (counted & truth).flatten(1).sum(1)
-        fn = truth.flatten(1).sum(1) - tp
-        fp = counted.flatten(1).sum(1) - tp
+            counted = predictions & counted_pixels(item for _, item in entries)
+        tp, true, drawn = (_areas(part) for part in (counted & truths, truths, counted))
         self._builder.add(
             entries,
             features=outputs.features.cpu().numpy(),
             images=images,
             truths=truths,
-            predictions=masks.cpu().numpy(),
-            counts=torch.stack([tp, fn, fp]).cpu().numpy(),
+            predictions=predictions,
+            counts=np.stack([tp, true - tp, drawn - tp]),
             confidences=self._confidences(outputs.probabilities, masks, valid),
         )
 
@@ -169,3 +166,8 @@ class Measurer:
             valid = ~self._excluded if valid is None else valid & ~self._excluded
         counted = None if valid is None else torch.from_numpy(valid).to(masks.device)
         return confidence_columns(probabilities, masks, counted)
+
+
+def _areas(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Pixels of each mask (n, H, W): one by one, NumPy counts several times faster than along axes."""
+    return np.array([np.count_nonzero(mask) for mask in masks], np.int64)
