@@ -15,7 +15,7 @@ from hdm_widgets.latent.clusters import Cluster, Clustering
 from hdm_widgets.latent.collection import BEFORE_CONFIDENCES, Collection
 from hdm_widgets.latent.data_columns import merge_columns
 from hdm_widgets.latent.datasets import Dataset
-from hdm_widgets.latent.estimator import Estimator
+from hdm_widgets.latent.estimator import FEWEST, Estimator
 from hdm_widgets.latent.neighbors import distance_scale
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
@@ -102,6 +102,16 @@ class FittedMap:
             iou_empty=self.overlaps.iou_empty,
             random_state=self.random_state,
         )
+
+    @property
+    def skill_note(self) -> str:
+        """For the space's text: that the expected IoU is no better than the mean, or nothing."""
+        finite = self.iou[np.isfinite(self.iou)]
+        if self.collection.no_confidences or len(finite) < FEWEST or np.ptp(finite) == 0:
+            return ""
+        estimator = self.estimator
+        unskilled = estimator.count >= FEWEST and not estimator.skilled
+        return "; expected IoU no better than the mean of the data" if unskilled else ""
 
     def compare(self, features: NDArray[np.float32], confidences: Mapping[str, NDArray[np.float64]]) -> Shift:
         """Whether other items, with these features (m, d) and confidences, are like those of the map."""

@@ -166,3 +166,13 @@ def test_without_a_model(groups):
     space = hw.LatentSpace.from_features(groups.features, groups, predictions=masks, **QUIET)
     with pytest.raises(ValueError, match="made of features"):
         space.estimate(groups)
+
+
+def test_the_space_says_that_it_has_no_skill(groups, space):
+    rng = np.random.default_rng(0)
+    chance = [(image, rng.random((8, 8)) < rng.random()) for image in groups.images]
+    unskilled = hw.LatentSpace(Reads()).fit(chance, **QUIET)
+    assert not unskilled.estimator_.skilled
+    assert repr(unskilled).endswith("; expected IoU no better than the mean of the data")
+    assert "expected IoU" not in repr(space)
+    assert "better than the mean of the data" in unskilled.estimate(groups, **QUIET).text
