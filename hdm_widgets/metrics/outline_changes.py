@@ -73,7 +73,8 @@ class ChangedOutline:
         self._flat = self.outline.ravel()
         # To the right so much that a strip of the widest window fits everywhere.
         margins = (_AROUND, _AROUND), (_AROUND, mask.shape[1] + _AROUND)
-        self._mask, self._before = np.pad(mask, margins), np.pad(self.outline, margins)
+        # 1 in the mask, 3 on its outline.
+        self._both = np.pad(mask + 2 * self.outline.astype(np.uint8), margins)
 
     @staticmethod
     def size(height: int, width: int) -> int:
@@ -87,14 +88,14 @@ class ChangedOutline:
         ends = np.cumsum(heights)
         starts = ends - heights
         # The windows one below the other, with the pixels around them, and where the outline was.
-        strips = np.empty((ends[-1], width), np.bool_)
-        differs = np.empty_like(strips)
+        both = np.empty((ends[-1], width), np.uint8)
         tops, lefts = corners.T
-        each = (values.tolist() for values in (tops, lefts, starts, ends))
-        for window, top, left, start, end in zip(windows, *each, strict=True):
-            around = slice(top, top + end - start), slice(left, left + width)
-            strips[start:end] = self._mask[around]
-            differs[start:end] = self._before[around]
+        for top, left, start, end in zip(*(values.tolist() for values in (tops, lefts, starts, ends)), strict=True):
+            both[start:end] = self._both[top : top + end - start, left : left + width]
+        differs = (both >> 1).view(np.bool_)
+        both &= 1
+        strips = both.view(np.bool_)
+        for window, start, end in zip(windows, starts.tolist(), ends.tolist(), strict=True):
             strips[start + _AROUND : end - _AROUND, _AROUND : _AROUND + window.shape[1]] = window
         # As `masks.outline`, of all strips as one line of pixels, which is faster.
         line = strips.ravel()
