@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,8 @@ Floats = NDArray[np.float64]
 _NEIGHBORS = 64
 _LISTED = 8
 _MARGIN = 24  # px around pixels; their nearest ones are first searched for in this box
-# So many pairs of a pixel and one of the truth that it may be nearest to are listed in advance, and handled at a time.
-_PAIRS = 1 << 21
+# Pairs of a pixel of the truth's outline and one near it: at most so many are listed, or handled at once.
+_PAIRS = 1 << 20
 # Of so many pairs of pixels every distance is computed; of more, a tree finds the nearest.
 _FEW_PAIRS = 1 << 14
 
@@ -154,7 +155,7 @@ class NearestOutline:
             known = found[pairs] > 0
             np.minimum.at(distances, found[pairs[known]] - 1, lengths[known])
         bereft = len(keys)
-        for pairs, lengths in (*self._listed(self._near, changes), *self._compared(changes, found)):
+        for pairs, lengths in chain(self._listed(self._near, changes), self._compared(changes, found)):
             others = pairs[found[pairs] == 0]
             found[others] = np.arange(len(others))
             others = others[found[others] == np.arange(len(others))]
@@ -213,16 +214,19 @@ class NearestOutline:
         # No pixel outside this box is nearer than the nearest one so far.
         extent = distances[:, None] / self._spacing.sides
         first, last = pixels - extent, pixels + extent
-        for mask, added in enumerate(self._added(changes)):
-            if not len(added):
-                continue
+        changed: list[tuple[Indices, Floats]] = []
+        all_added, starts = self._added(changes)
+        for mask in np.flatnonzero(changes.added_counts).tolist():
+            added = all_added[starts[mask] : starts[mask + 1]]
             pairs = mask * count + self._large
             known = found[pairs] > 0
             may_change = ((first <= added.max(axis=0)) & (last >= added.min(axis=0))).all(axis=1) | known
             if may_change.any():
                 lengths = _distances_to_nearest(added, pixels[may_change], self._spacing)
                 nearer = known[may_change] | (lengths < distances[may_change])
-                yield pairs[may_change][nearer], lengths[nearer]
+                changed.append((pairs[may_change][nearer], lengths[nearer]))
+        if changed:
+            yield np.concatenate([pairs for pairs, _ in changed]), np.concatenate([lengths for _, lengths in changed])
 
     def _search(self, masks: Indices, pixels: Indices, distances: Floats, changes: OutlineChanges) -> None:
         """Correct distances that may be smaller: an added pixel outside the disc that was listed may be nearer.
@@ -233,10 +237,10 @@ class NearestOutline:
         if not len(far):
             return
         far = far[np.argsort(masks[far], kind="stable")]
-        all_added = self._added(changes)
+        all_added, starts = self._added(changes)
         for some in np.split(far, np.flatnonzero(np.diff(masks[far])) + 1):
-            mask = masks[some[0]]
-            added = all_added[mask]
+            mask = int(masks[some[0]])
+            added = all_added[starts[mask] : starts[mask + 1]]
             if len(added):
                 nearest = _distances_to_nearest(added, self._true[pixels[some]], self._spacing)
                 distances[some] = np.minimum(distances[some], nearest)
@@ -247,10 +251,10 @@ class NearestOutline:
                 outline[tuple(added.T)] = True
                 distances[left] = _nearest_distances(outline, self._true[pixels[left]], self._spacing)
 
-    def _added(self, changes: OutlineChanges) -> list[Indices]:
-        """(row, col) of the added pixels of each mask, (n, 2)."""
-        coordinates_ = np.stack(np.divmod(changes.added, self._predicted.shape[1]), axis=1)
-        return np.split(coordinates_, np.cumsum(changes.added_counts)[:-1])
+    def _added(self, changes: OutlineChanges) -> tuple[Indices, list[int]]:
+        """(row, col) of all added pixels (n, 2), and where those of each mask begin, with their number last."""
+        pixels = np.stack(np.divmod(changes.added, self._predicted.shape[1]), axis=1)
+        return pixels, [0, *np.cumsum(changes.added_counts).tolist()]
 
 
 _NOTHING = np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0)
