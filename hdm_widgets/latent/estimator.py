@@ -225,7 +225,6 @@ class Estimator:
     low: float
     high: float
     _inputs: _Inputs = field(repr=False)
-    _confidences: int = field(repr=False)
     _regressors: tuple[Regressor, ...] = field(repr=False)
     _difficulty: Regressor | None = field(repr=False)
     _least_difficulty: float = field(repr=False)
@@ -270,12 +269,16 @@ class Estimator:
         ValueError
             If no item has an IoU.
         """
-        known = np.isfinite(iou)
-        if not known.any():
+        if not np.isfinite(iou).any():
             raise ValueError("no item of the map has an IoU to learn from")
+        if len(iou) > _LARGEST:
+            # Items with an IoU first, in random order.
+            order = np.random.default_rng(random_state).permutation(len(iou))
+            rows = np.sort(order[np.argsort(~np.isfinite(iou[order]), kind="stable")][:_LARGEST])
+            components, iou, predicted_area = components[rows], iou[rows], predicted_area[rows]
+            confidences = {name: values[rows] for name, values in confidences.items()}
+        known = np.isfinite(iou)
         drawn = np.flatnonzero(known & (predicted_area > 0))
-        if len(drawn) > _LARGEST:
-            drawn = np.sort(np.random.default_rng(random_state).choice(drawn, _LARGEST, replace=False))
         inputs = _Inputs.fit(components, confidences)
         everything = inputs.table(components, confidences)
         table, targets, split = everything[drawn], iou[drawn], len(confidences)
@@ -311,7 +314,6 @@ class Estimator:
             low=float(iou[known].min()),
             high=float(iou[known].max()),
             _inputs=inputs,
-            _confidences=split,
             _regressors=regressors,
             _difficulty=difficulty,
             _least_difficulty=least,
@@ -386,6 +388,8 @@ class Estimator:
             return f"expected IoU: all items of the map have the same, {self.low:.2f}"
         by_name = {score.name: score for score in self.scores}
         constant = by_name[CONSTANT]
+        if constant.mae < 1e-9:
+            return "expected IoU: all items of the map with a prediction have the same"
         if not self.skilled:
             best = max((score for score in self.scores if score.name != CONSTANT), key=lambda score: score.r2)
             return (
