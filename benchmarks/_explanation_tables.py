@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 TRAINED = ("aerial", "roads")
+# What the explorer begins with: measure, fill, and how discs that overlap are put together.
+FIRST_LOOK = ("flipped area", "blur", "averaged")
 # Scores of which less is better.
 LOW_IS_GOOD = ("leakage", "deletion", "seconds")
 TITLES = {
@@ -62,10 +64,13 @@ def tables(frame: pd.DataFrame, notes: Iterable[str]) -> str:
         ("CPU seconds", by_image(frame, "seconds", cues)),
         ("of a first scan", by_image(frame, "first", cues)),
     ]
+    first_look = ", ".join(FIRST_LOOK).capitalize()
     parts = [
         "\n".join(f"- {note}" for note in notes),
         first_places(frame, cues, trained),
         "**Rank accuracy of scans by measure and fill**\n\n" + measures_by_fill(by_image(frame, "rank", cues)),
+        f"**{first_look}, against one other choice**\n\n" + against_first_look(frame, cues),
+        "**Discs or squares**\n\n" + discs_or_squares(frame, cues),
         "**Where the answer is known**\n\n" + table(ranked, known),
         "**Rank accuracy by kind of cue**\n\n" + table(ranked, kinds),
         "**Without what the map shows**\n\n" + table(ranked, other),
@@ -91,8 +96,7 @@ def measures_by_fill(values: pd.DataFrame) -> str:
     values : pandas.DataFrame
         As `by_image` gives them; scans are called "HDM measure, fill" and "HDM measure, fill, averaged".
     """
-    scans = [tuple(name.removeprefix("HDM ").split(", ")) for name in values if is_ours(name)]
-    scans = [parts for parts in scans if "to the truth" not in parts]
+    scans = [parts for parts in _scans(values) if "square" not in parts]
     fills = list(dict.fromkeys(parts[1] for parts in scans))
     rows = list(dict.fromkeys((parts[0], *parts[2:]) for parts in scans))
     lines = [f"| measure | {' | '.join(fills)} |", "|---" * (len(fills) + 1) + "|"]
@@ -101,6 +105,56 @@ def measures_by_fill(values: pd.DataFrame) -> str:
         cells = " | ".join(_cell(values[name].to_numpy()) for name in names)
         lines.append(f"| {', '.join((measure, *painting))} | {cells} |")
     return "\n".join(lines)
+
+
+def _scans(methods: Iterable[str]) -> list[tuple[str, ...]]:
+    """(measure, fill) of scans that have a fill, with "square" if it is no disc, "averaged" if it is not painted."""
+    scans = (tuple(name.removeprefix("HDM ").split(", ")) for name in methods if is_ours(name))
+    return [parts for parts in scans if "to the truth" not in parts]
+
+
+def against_first_look(frame: pd.DataFrame, kinds: Sequence[str]) -> str:
+    """By how much the first look is better, image by image, than what differs from it in one choice.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Has the first look's scores.
+    """
+    scores = ("rank", "mass", "deletion")
+    lines = [f"| other choice | {' | '.join(TITLES[score] for score in scores)} |", "|---" * (len(scores) + 1) + "|"]
+    for parts in _scans(_methods(frame)):
+        other = ", ".join((*sorted(set(parts) - set(FIRST_LOOK), key=parts.index), *_painted(parts)))
+        if other and ", " not in other:
+            cells = (_better(frame, score, kinds, FIRST_LOOK, parts) for score in scores)
+            lines.append(f"| {other} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _painted(parts: tuple[str, ...]) -> tuple[str, ...]:
+    return () if parts[-1] == "averaged" else ("painted",)
+
+
+def discs_or_squares(frame: pd.DataFrame, kinds: Sequence[str]) -> str:
+    """By how much discs are better than squares around them, image by image."""
+    scores = ("rank", "mass", "deletion")
+    lines = [f"| scan | {' | '.join(TITLES[score] for score in scores)} |", "|---" * (len(scores) + 1) + "|"]
+    for parts in _scans(_methods(frame)):
+        if "square" in parts:
+            disc = tuple(part for part in parts if part != "square")
+            cells = (_better(frame, score, kinds, disc, parts) for score in scores)
+            lines.append(f"| {', '.join((*disc, *_painted(disc)))} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _better(
+    frame: pd.DataFrame, score: str, kinds: Sequence[str], first: tuple[str, ...], second: tuple[str, ...]
+) -> str:
+    """By how much a scan is better than another, as a cell of a table."""
+    sign = -1 if score in LOW_IS_GOOD else 1
+    values = by_image(frame, score, kinds)
+    one, other = (values["HDM " + ", ".join(parts)] for parts in (first, second))
+    return _cell((sign * (one - other)).to_numpy())
 
 
 def _cell(values: NDArray[np.float64]) -> str:

@@ -1,7 +1,17 @@
 import numpy as np
 import pandas as pd
 import pytest
-from _explanation_tables import by_image, compared, first_places, measures_by_fill, plot, table, tables
+from _explanation_tables import (
+    against_first_look,
+    by_image,
+    compared,
+    discs_or_squares,
+    first_places,
+    measures_by_fill,
+    plot,
+    table,
+    tables,
+)
 
 METHODS = {"HDM a, black": 0.6, "HDM a, black, averaged": 0.8, "RISE": 0.5}
 
@@ -57,12 +67,54 @@ def test_the_best_is_chosen_on_other_kinds_than_it_is_compared_on(frame):
 def test_scans_are_a_table_of_measures_and_fills():
     columns = ["HDM iou, black", "HDM iou, black, averaged", "HDM iou, blur", "HDM iou, blur, averaged", "RISE"]
     values = pd.DataFrame([[0.1, 0.2, 0.3, 0.4, 0.5]], columns=columns)
+    values["HDM iou, black, square"] = 0.7
     values["HDM as published, to the truth, raw"] = 0.6
     assert measures_by_fill(values).splitlines() == [
         "| measure | black | blur |",
         "|---|---|---|",
         "| iou | 0.10 | 0.30 |",
         "| iou, averaged | 0.20 | 0.40 |",
+    ]
+
+
+@pytest.fixture
+def choices():
+    """Scores of scans that differ from the first look in one choice or in several; deletion is as good as rank."""
+    ranks = {
+        "HDM flipped area, blur": 0.3,
+        "HDM flipped area, blur, averaged": 0.7,
+        "HDM flipped area, black": 0.2,
+        "HDM flipped area, black, averaged": 0.75,
+        "HDM 1 - IoU, blur, averaged": 0.5,
+        "HDM flipped area, blur, square": 0.4,
+        "HDM flipped area, blur, square, averaged": 0.6,
+        "HDM to the truth, worse only": 0.1,
+        "RISE": 0.9,
+    }
+    rows = [
+        ("mark", 0, image, method, score, 0.1 * image + (1 - value if score == "deletion" else value))
+        for method, value in ranks.items()
+        for score in ("rank", "mass", "deletion")
+        for image in (0, 1)
+    ]
+    return pd.DataFrame(rows, columns=["kind", "seed", "image", "method", "score", "value"])
+
+
+def test_the_first_look_is_compared_image_by_image_with_what_differs_in_one_choice(choices):
+    assert against_first_look(choices, ["mark"]).splitlines() == [
+        "| other choice | rank accuracy | relevance mass | deletion |",
+        "|---|---|---|---|",
+        "| painted | 0.40 (0.40 to 0.40) | 0.40 (0.40 to 0.40) | 0.40 (0.40 to 0.40) |",
+        "| black | -0.05 (-0.05 to -0.05) | -0.05 (-0.05 to -0.05) | -0.05 (-0.05 to -0.05) |",
+        "| 1 - IoU | 0.20 (0.20 to 0.20) | 0.20 (0.20 to 0.20) | 0.20 (0.20 to 0.20) |",
+        "| square | 0.10 (0.10 to 0.10) | 0.10 (0.10 to 0.10) | 0.10 (0.10 to 0.10) |",
+    ]
+
+
+def test_discs_are_compared_with_the_squares_around_them(choices):
+    assert discs_or_squares(choices, ["mark"]).splitlines()[2:] == [
+        "| flipped area, blur, painted | -0.10 (-0.10 to -0.10) | -0.10 (-0.10 to -0.10) | -0.10 (-0.10 to -0.10) |",
+        "| flipped area, blur, averaged | 0.10 (0.10 to 0.10) | 0.10 (0.10 to 0.10) | 0.10 (0.10 to 0.10) |",
     ]
 
 
