@@ -135,7 +135,7 @@ class Choice:
 
     kinds: tuple[str, ...]
     seeds: tuple[int, ...] = SEEDS
-    images: int = 10
+    images: int = 8
     notes: list[str] = field(default_factory=list)
 
 
@@ -280,6 +280,8 @@ def _trained(name: str, model: nn.Module, fit: Callable[[nn.Module], str]) -> tu
     """A network with the weights that were stored under its name, else trained now; and what `fit` said of it."""
     OUT.mkdir(parents=True, exist_ok=True)
     path = OUT / f"{name.replace(' ', '_')}.pt"
+    # With so few channels, a network runs in half the time if they lie side by side.
+    model.to(memory_format=torch.channels_last)
     if path.exists():
         stored = torch.load(path, weights_only=True)
         model.load_state_dict(stored["weights"])

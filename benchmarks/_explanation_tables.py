@@ -64,13 +64,13 @@ def tables(frame: pd.DataFrame, notes: Iterable[str]) -> str:
         ("CPU seconds", by_image(frame, "seconds", cues)),
         ("of a first scan", by_image(frame, "first", cues)),
     ]
-    first_look = ", ".join(FIRST_LOOK).capitalize()
+    first_look = f"**{', '.join(FIRST_LOOK).capitalize()}, against one other choice and other methods: better by**"
     parts = [
         "\n".join(f"- {note}" for note in notes),
         first_places(frame, cues, trained),
         "**Rank accuracy of scans by measure and fill**\n\n" + measures_by_fill(by_image(frame, "rank", cues)),
-        f"**{first_look}, against one other choice**\n\n" + against_first_look(frame, cues),
-        "**Discs or squares**\n\n" + discs_or_squares(frame, cues),
+        first_look + "\n\n" + against_first_look(frame, cues),
+        "**Discs against squares: better by**\n\n" + discs_or_squares(frame, cues),
         "**Where the answer is known**\n\n" + table(ranked, known),
         "**Rank accuracy by kind of cue**\n\n" + table(ranked, kinds),
         "**Without what the map shows**\n\n" + table(ranked, other),
@@ -114,47 +114,43 @@ def _scans(methods: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def against_first_look(frame: pd.DataFrame, kinds: Sequence[str]) -> str:
-    """By how much the first look is better, image by image, than what differs from it in one choice.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Has the first look's scores.
-    """
-    scores = ("rank", "mass", "deletion")
-    lines = [f"| other choice | {' | '.join(TITLES[score] for score in scores)} |", "|---" * (len(scores) + 1) + "|"]
+    """By how much the first look is better than scans that differ from it in one choice, and than other methods."""
+    rows = []
     for parts in _scans(_methods(frame)):
-        other = ", ".join((*sorted(set(parts) - set(FIRST_LOOK), key=parts.index), *_painted(parts)))
-        if other and ", " not in other:
-            cells = (_better(frame, score, kinds, FIRST_LOOK, parts) for score in scores)
-            lines.append(f"| {other} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _painted(parts: tuple[str, ...]) -> tuple[str, ...]:
-    return () if parts[-1] == "averaged" else ("painted",)
+        differing = [part for part in parts if part not in FIRST_LOOK] + _painted(parts)
+        if len(differing) == 1:
+            rows.append((differing[0], _scan_name(FIRST_LOOK), _scan_name(parts)))
+    rows += [(name, _scan_name(FIRST_LOOK), name) for name in _methods(frame) if not is_ours(name)]
+    return _differences(frame, kinds, rows)
 
 
 def discs_or_squares(frame: pd.DataFrame, kinds: Sequence[str]) -> str:
-    """By how much discs are better than squares around them, image by image."""
-    scores = ("rank", "mass", "deletion")
-    lines = [f"| scan | {' | '.join(TITLES[score] for score in scores)} |", "|---" * (len(scores) + 1) + "|"]
+    """By how much discs are better than squares around them."""
+    rows = []
     for parts in _scans(_methods(frame)):
         if "square" in parts:
             disc = tuple(part for part in parts if part != "square")
-            cells = (_better(frame, score, kinds, disc, parts) for score in scores)
-            lines.append(f"| {', '.join((*disc, *_painted(disc)))} | {' | '.join(cells)} |")
+            rows.append((", ".join((*disc, *_painted(disc))), _scan_name(disc), _scan_name(parts)))
+    return _differences(frame, kinds, rows)
+
+
+def _painted(parts: tuple[str, ...]) -> list[str]:
+    return [] if "averaged" in parts else ["painted"]
+
+
+def _scan_name(parts: tuple[str, ...]) -> str:
+    return "HDM " + ", ".join(parts)
+
+
+def _differences(frame: pd.DataFrame, kinds: Sequence[str], rows: Iterable[tuple[str, str, str]]) -> str:
+    """A row for each (label, method, other method): by how much the method is better, image by image."""
+    scores = ("rank", "mass", "top", "deletion")
+    values = {score: by_image(frame, score, kinds) for score in scores}
+    lines = [f"| better than | {' | '.join(TITLES[score] for score in scores)} |", "|---" * (len(scores) + 1) + "|"]
+    for label, first, second in rows:
+        cells = ((-1 if score in LOW_IS_GOOD else 1) * (of[first] - of[second]) for score, of in values.items())
+        lines.append(f"| {label} | {' | '.join(_cell(cell.to_numpy()) for cell in cells)} |")
     return "\n".join(lines)
-
-
-def _better(
-    frame: pd.DataFrame, score: str, kinds: Sequence[str], first: tuple[str, ...], second: tuple[str, ...]
-) -> str:
-    """By how much a scan is better than another, as a cell of a table."""
-    sign = -1 if score in LOW_IS_GOOD else 1
-    values = by_image(frame, score, kinds)
-    one, other = (values["HDM " + ", ".join(parts)] for parts in (first, second))
-    return _cell((sign * (one - other)).to_numpy())
 
 
 def _cell(values: NDArray[np.float64]) -> str:

@@ -37,8 +37,9 @@ from torch import Tensor
 KINDS = (*networks.CUE_KINDS, "receptive field", "aerial", "roads", "timing")
 # Standard deviation of the noise that a map should not care about.
 NOISE = 0.02
-# Images of each network that are explained with noise too.
+# Images of each network that are explained with noise too, and whose pixels are deleted and inserted.
 NOISY = 2
+DELETED = 4
 # The kind whose first network is timed.
 TIMED = "stripes"
 ROUNDS = 3
@@ -88,9 +89,10 @@ def scored(network: networks.Explained) -> tuple[list[Row], dict[int, dict[str, 
             noisy = explained(network, with_noise, seed=1000 * network.seed + case.index)
         for name, relevance in made.items():
             found = dict(localization(relevance, case, network.circle_size))
-            found["deletion"], found["insertion"] = scores.deletion_and_insertion(
-                relevance, case.image, predicted(network), ground
-            )
+            if len(maps) <= DELETED:
+                found["deletion"], found["insertion"] = scores.deletion_and_insertion(
+                    relevance, case.image, predicted(network), ground
+                )
             if noisy:
                 found["stability"] = scores.rank_correlation(relevance, noisy[name])
             rows += [(network.kind, network.seed, case.index, name, score, value) for score, value in found.items()]
@@ -140,6 +142,8 @@ def of_kind(kind: str, choice: networks.Choice) -> tuple[pd.DataFrame, list[str]
     """Scores of the networks of a kind, and what is to be said of them."""
     if kind == "timing":
         timed = networks.planted(TIMED, choice.seeds[0], 1)
+        # As users have it.
+        timed.model.to(memory_format=torch.contiguous_format)
         return pd.DataFrame(seconds(timed), columns=COLUMNS), []
     rows: list[Row] = []
     maps = {}
