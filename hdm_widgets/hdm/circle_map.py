@@ -20,6 +20,7 @@ __all__ = [
     "WORSE_ONLY",
     "PaintingOrder",
     "ResultType",
+    "ShownOrder",
     "change_from_baseline",
     "color_table",
     "filled",
@@ -33,7 +34,12 @@ __all__ = [
 ]
 
 
+# What rounding leaves just below the border of two colors has the upper one, here and in the browser.
+_ROUNDING = 1e-9
+
 PaintingOrder = Literal["value", "change", "mean"]
+# Those of the explorers.
+ShownOrder = Literal["mean", "change"]
 
 
 class ResultType(StrEnum):
@@ -204,7 +210,8 @@ def paint_mean(
 
 def _colors(fractions: NDArray[np.float64], color_map: str | Colormap) -> NDArray[np.uint8]:
     """The colors (..., 3) of fractions in [0, 1]."""
-    colors: NDArray[np.uint8] = color_table(color_map)[np.minimum(np.nan_to_num(fractions) * 256, 255).astype(np.intp)]
+    entries = np.minimum(np.nan_to_num(fractions) * 256 + _ROUNDING, 255).astype(np.intp)
+    colors: NDArray[np.uint8] = color_table(color_map)[entries]
     return colors
 
 

@@ -15,7 +15,7 @@ from hdm_widgets._masks import GivenMask
 from hdm_widgets._picture import Display, View
 from hdm_widgets._wire import bits, to_wire
 from hdm_widgets.hdm.answers import Answers, Question, outlined, told
-from hdm_widgets.hdm.circle_map import color_table
+from hdm_widgets.hdm.circle_map import ShownOrder, color_table
 from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.messages import (
     COLOR_MAPS,
@@ -54,6 +54,7 @@ class PageView:
     color_maps : dict of str to bytes
         The colors of all that are on offer besides the usual ones.
     result_type : str
+    order : {"mean", "change"}
     opacity : float
     layers : tuple of str, optional
         By default the image, the map, and the outline of what is explained.
@@ -72,6 +73,7 @@ class PageView:
     color_map: str = "Blues"
     color_maps: dict[str, bytes] = field(default_factory=dict)
     result_type: str = "raw"
+    order: ShownOrder = "mean"
     opacity: float = 0.7
     layers: tuple[str, ...] | None = None
     cell: tuple[int, int] | None = None
@@ -118,6 +120,7 @@ def page_data(result: HDMResult, view: PageView, answers: Answers | None = None)
     traits = {
         **scan,
         "result_type": view.result_type,
+        "order": view.order,
         "color_map": view.color_map,
         "opacity": view.opacity,
         "cell": view.cell,

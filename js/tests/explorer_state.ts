@@ -16,6 +16,7 @@ export function explorerState(): Record<string, unknown> {
     fill: "minimum",
     shape: "disc",
     result_type: "raw",
+    order: "change",
     color_map: "Blues",
     opacity: 0.7,
     cell: null,

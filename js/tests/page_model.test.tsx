@@ -9,14 +9,21 @@ import {
   pythonState,
   type Traits,
 } from "../src/hdm/python_state";
-import { viewState } from "../src/hdm/view_state";
+import { shownMap, viewState } from "../src/hdm/view_state";
 import { type PageData, revived } from "../src/page/data";
 import { pngFile } from "../src/page/images";
 import { FlippedMasks } from "../src/page/masks";
 import { PageModel } from "../src/page/model";
 import { hausdorffPair } from "../src/page/pair";
 import { bytes, number, unpackBits } from "../src/shared/codec";
-import type { ResultType } from "../src/shared/paint";
+import {
+  colorize,
+  type PaintingOrder,
+  painting,
+  type ResultType,
+  range,
+  relative,
+} from "../src/shared/paint";
 import { show } from "../src/shared/show";
 import {
   choose,
@@ -34,7 +41,11 @@ type Expected = Omit<Inspection, "image"> & { image?: string; mask?: string };
 
 interface Brushed {
   runs: number[];
-  classes: { target: number | null; values: string; change: Record<ResultType, number | null> }[];
+  classes: {
+    target: number | null;
+    values: string;
+    change: Record<PaintingOrder, Record<ResultType, number | null>>;
+  }[];
 }
 
 interface Page {
@@ -42,7 +53,13 @@ interface Page {
   data: unknown;
   bytes: string;
   expected: Expected[];
+  maps: { order: PaintingOrder; type: ResultType; drawn: string; bare: string }[];
 }
+
+const ORDERS: PaintingOrder[] = ["mean", "change"];
+const TYPES: ResultType[] = ["raw", "better", "worse"];
+/** Each value of the color bar has its number as color. */
+const NUMBERED = Uint8Array.from({ length: 768 }, (_, index) => Math.floor(index / 3));
 
 const decoded = (text: string) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
@@ -121,6 +138,29 @@ describe.each(pages)("a page of a scan: %s", (name, { expected }) => {
   });
 });
 
+it.each(pages)("every pixel of the maps of a scan: %s", (name, { maps }) => {
+  const data = read(name);
+  const { _about: about, circle_size: circleSize, offset } = data.traits;
+  const { target, measure, explain_by } = data.traits;
+  const own = data.answers.find(
+    (one) => one.target === target && one.measure === measure && one.explainBy === explain_by,
+  );
+  const shown = shownMap({ ...data.traits._map, ...own?.map } as MapMessage, about);
+  expect(shown.grid).toEqual({ height: about.height, width: about.width, circleSize, offset });
+  for (const { order, type, drawn, bare } of maps) {
+    const [raw, values] = [shown.raw, shown.filled].map((kind) =>
+      relative(kind, shown.baseline, type, own?.about?.signed),
+    );
+    const { top, values: painted } = painting(order, values, shown, type, about);
+    const pixels = colorize({ top, values: painted, weights: painted.map(() => 1) }, range(raw), NUMBERED, 1);
+    const reds = new Uint8Array(pixels.buffer).filter((_, channel) => channel % 4 === 0);
+    const none = unpackBits(new DataView(decoded(bare).buffer), top.length);
+    expect([...top].map((index) => Number(index < 0))).toEqual([...none]);
+    const found = reds.map((red, pixel) => (none[pixel] ? 0 : red));
+    expect(found).toEqual(decoded(drawn));
+  }
+});
+
 const brushedPages = pages.flatMap(([name, { brushed }]) => (brushed ? [[name, brushed] as const] : []));
 
 it.each(brushedPages)("a brushed region of a scan: %s", (name, { runs, classes }) => {
@@ -128,9 +168,10 @@ it.each(brushedPages)("a brushed region of a scan: %s", (name, { runs, classes }
   change(model, "brush", runs);
   for (const { target, values, change: changes } of classes) {
     change(model, "target", target);
-    for (const type of ["raw", "better", "worse"] as const) {
+    for (const [order, type] of ORDERS.flatMap((order) => TYPES.map((type) => [order, type] as const))) {
+      change(model, "order", order);
       change(model, "result_type", type);
-      const fraction = changes[type];
+      const fraction = changes[order][type];
       const found = model.get("_influence") as Influence;
       expect(bytes(found.values.view)).toEqual(decoded(values));
       if (fraction === null) expect(found.change).toBeNull();

@@ -184,6 +184,30 @@ describe("the explorer", () => {
     stop();
   });
 
+  it("explains the prediction where what flips is shown, whose objects may be those of either mask", async () => {
+    const { el, model, stop } = show({
+      measure: "flipped",
+      _measures: [
+        ["hausdorff", "Hausdorff distance", false],
+        ["flipped", "Flipped area", false],
+      ],
+      _about: about("flipped"),
+    });
+    expect(() => pick(el, "Explain")).toThrow();
+    expect(el.querySelector(".hdm-question p")?.textContent).toBe("Explain the prediction");
+    expect(() => pick(el, "Near objects of")).toThrow();
+    model.set("object", [3, 3]);
+    await rest();
+    expect(el.querySelector(".hdm-question p")?.textContent).toBe("Explain the prediction");
+    choose(pick(el, "Near objects of"), "prediction");
+    expect(model.get("explain_by")).toBe("prediction");
+    model.set("measure", "hausdorff");
+    await rest();
+    expect(pick(el, "Explain").value).toBe("prediction");
+    expect(() => pick(el, "Near objects of")).toThrow();
+    stop();
+  });
+
   it("says that one object of the prediction is explained, of a page that is of it", () => {
     const { el, stop } = show({
       _explained_by: ["prediction"],

@@ -7,10 +7,10 @@ from typing import Any
 
 import traitlets
 
-from hdm_widgets._validation import check_channel
+from hdm_widgets._validation import check_channel, check_choice
 from hdm_widgets._wire import MESSAGE
 from hdm_widgets.hdm.answers import Answers, Question
-from hdm_widgets.hdm.circle_map import ResultType, color_table
+from hdm_widgets.hdm.circle_map import ResultType, ShownOrder, color_table
 from hdm_widgets.hdm.fill_names import own_fill
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.messages import proposal_message, wire_channel
@@ -39,6 +39,7 @@ class HDMTraits(BrushTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTrait
     fill = FillTrait("minimum").tag(sync=True)
     shape = traitlets.Unicode("disc").tag(sync=True)
     result_type = traitlets.Unicode("raw").tag(sync=True)
+    order: Any = traitlets.Unicode("mean").tag(sync=True)
     color_map = traitlets.Unicode("Blues").tag(sync=True)
     opacity = traitlets.Float(0.7).tag(sync=True)
     cell = traitlets.Tuple(traitlets.Int(), traitlets.Int(), default_value=None, allow_none=True).tag(sync=True)
@@ -91,6 +92,7 @@ class HDMTraits(BrushTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTrait
         "shape",
         "cell",
         "result_type",
+        "order",
         "color_map",
         "opacity",
         "layers",
@@ -132,6 +134,10 @@ class HDMTraits(BrushTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTrait
         if value == SIGNIFICANT:
             raise ValueError("what matters beyond chance is known when fills are compared: call compare_fills() first")
         return ResultType(value).value
+
+    def _valid_order(self, value: str) -> str:
+        check_choice("order", value, ShownOrder)
+        return value
 
     def _valid_color_map(self, value: str) -> str:
         if value not in self._color_tables:

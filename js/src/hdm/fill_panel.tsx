@@ -4,20 +4,11 @@ import { useRef } from "preact/hooks";
 import { putPixels } from "../shared/canvas";
 import { number } from "../shared/codec";
 import { score } from "../shared/format";
-import {
-  canvasSize,
-  changes,
-  colorize,
-  emphasis,
-  paintingOrder,
-  type Range,
-  range,
-  topmostCells,
-} from "../shared/paint";
+import { canvasSize, colorize, painting, type Range, range } from "../shared/paint";
 import { usePng } from "../shared/png";
 import { Below } from "./below";
 import type { MapMessage, FillPanel as Message } from "./python_state";
-import { shownMap, type ViewState } from "./view_state";
+import { shownMap, shownOrder, type ViewState } from "./view_state";
 
 /** Pixels of a small map's longer side. */
 const SMALL = 264;
@@ -156,14 +147,9 @@ function SmallMap({ view, map, span }: Props & { map: MapMessage; span: Range | 
     if (!canvas.current) return;
     const shown = shownMap(map, traits._about.value);
     const size = canvasSize(shown.grid, SMALL);
-    const change = changes(shown.raw, shown.baseline, "raw");
-    const top = topmostCells(paintingOrder(change, shown.raw), shown.grid, shown.disc, size);
-    const colors = view.table.value;
-    putPixels(
-      canvas.current,
-      colorize(top, shown.raw, span, colors, emphasis(change), traits.opacity.value),
-      size,
-    );
+    const order = shownOrder(traits.order.value, shown.grid);
+    const painted = painting(order, shown.raw, shown, "raw", size);
+    putPixels(canvas.current, colorize(painted, span, view.table.value, traits.opacity.value), size);
   });
   return (
     <span class="hdm-thumb" aria-hidden="true" style={{ aspectRatio: `${width} / ${height}` }}>

@@ -2,7 +2,7 @@
 import { type Signal, signal } from "@preact/signals";
 import type { ArrayMessage, WireNumber } from "../shared/codec";
 import type { Size } from "../shared/geometry";
-import type { ResultType } from "../shared/paint";
+import type { PaintingOrder, ResultType } from "../shared/paint";
 import { connect, type Model, type Python } from "../shared/traits";
 
 /** -1: all channels; several as a list. */
@@ -180,6 +180,8 @@ export interface Traits {
   shape: Shape;
   /** "significant": raw values, hatched where they may be chance. */
   result_type: ResultType | "significant";
+  /** What a pixel of the map shows of the discs over it. */
+  order: PaintingOrder;
   color_map: string;
   opacity: number;
   cell: [number, number] | null;
@@ -245,6 +247,7 @@ const NAMES = [
   "fill",
   "shape",
   "result_type",
+  "order",
   "color_map",
   "opacity",
   "cell",

@@ -13,8 +13,13 @@ export function QuestionRow({ view }: { view: ViewState }) {
   const disabled = gone.value !== "";
   // Some measures are only as they were scanned.
   const asScanned = (name: string) => measures.some(([one, , only]) => one === name && only);
-  const choice = explainedBy.length > 1;
-  if (!choice && measures.length < 2 && explained === "truth") return null;
+  // What flips is told against the prediction, whatever is explained; of the masks only objects are chosen then.
+  const flipped = measure === "flipped";
+  const several = explainedBy.length > 1;
+  const choice = several && !flipped;
+  const ofPrediction = flipped || explained === "prediction";
+  const choosing = view.tools.tool.value === "object" || traits.object.value !== null;
+  if (!choice && measures.length < 2 && !ofPrediction) return null;
   return (
     <div class="hdm-question">
       {choice ? (
@@ -30,12 +35,21 @@ export function QuestionRow({ view }: { view: ViewState }) {
           onChange={(value) => set("explain_by", value)}
         />
       ) : (
-        explained === "prediction" && (
-          <p>
-            <span>Explain</span> {view.asked.value.ofObject ? "one object of " : ""}
+        ofPrediction && (
+          <p title={several ? "What flips is told against the mask without a disc" : undefined}>
+            <span>Explain</span> {view.asked.value.ofObject && !several ? "one object of " : ""}
             {explainedText("prediction")}
           </p>
         )
+      )}
+      {flipped && several && choosing && (
+        <List
+          label="Near objects of"
+          options={explainedBy.map((name) => [name, explainedText(name), false])}
+          value={explained}
+          disabled={disabled}
+          onChange={(value) => set("explain_by", value)}
+        />
       )}
       <ChosenObject view={view} />
       {measures.length > 1 && (
@@ -44,7 +58,7 @@ export function QuestionRow({ view }: { view: ViewState }) {
           options={measures.map(([name, label, only]) => [
             name,
             label,
-            only && ((choice && explained !== explainedBy[0]) || traits.object.value !== null),
+            only && ((several && explained !== explainedBy[0]) || traits.object.value !== null),
           ])}
           value={measure}
           disabled={disabled}

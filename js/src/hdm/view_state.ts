@@ -2,7 +2,17 @@
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { bytes, doubles, ints, number, unpackBits } from "../shared/codec";
 import { type Cell, cols, type Grid, outline, rows, type Size, sameGrid } from "../shared/geometry";
-import { diverging, type Range, type ResultType, range, relative } from "../shared/paint";
+import {
+  canvasSize,
+  diverging,
+  type Painting,
+  type PaintingOrder,
+  painting,
+  type Range,
+  type ResultType,
+  range,
+  relative,
+} from "../shared/paint";
 import { type About, type FillPanel, type MapMessage, type PythonState, sameChannel } from "./python_state";
 import { type StageTools, stageTools } from "./stage_tools";
 
@@ -50,6 +60,8 @@ export interface ViewState {
   /** What is drawn, as the result type has it, and the range of what was measured. */
   values: ReadonlySignal<Float64Array | null>;
   span: ReadonlySignal<Range | null>;
+  /** What the stage shows of the values: which disc is on top, or the means of discs. */
+  painted: ReadonlySignal<Painting | null>;
   table: ReadonlySignal<Uint8Array>;
   /** Measured cells that cannot be told from chance, and the change up to which that is so; null where nobody asked. */
   chance: ReadonlySignal<{ cells: Uint8Array; floor: number } | null>;
@@ -194,6 +206,10 @@ export function viewState(python: PythonState): ViewState {
     const table = colors ? bytes(colors) : new Uint8Array(768);
     return signed.value ? diverging(table) : table;
   });
+  const painted = computed(() => {
+    const [shown, drawn] = [map.value, values.value];
+    return shown && drawn && paintedOn(python, shown, drawn, resultType.value);
+  });
   const compared = computed(() => {
     const { comparedWith, measure } = traits._about.value;
     if (tools.object.value && measure !== "flipped") return tools.object.value.mask;
@@ -213,6 +229,7 @@ export function viewState(python: PythonState): ViewState {
     resultType,
     values,
     span,
+    painted,
     table,
     chance,
     truth,
@@ -241,6 +258,24 @@ export function viewState(python: PythonState): ViewState {
     },
   };
 }
+
+/** What the stage shows of the values of a map. */
+export function paintedOn(
+  { traits }: PythonState,
+  map: ShownMap,
+  values: Float64Array,
+  type: ResultType,
+): Painting {
+  // While a scan runs it is painted often, and the browser and the model share the machine.
+  const size = canvasSize(map.grid, traits.status.value === "running" ? 512 : 1024);
+  return painting(shownOrder(traits.order.value, map.grid), values, map, type, size);
+}
+
+/** Where discs do not overlap, their means are their values, and the cells themselves are painted. */
+export const shownOrder = (order: PaintingOrder, grid: Grid): PaintingOrder =>
+  discsOverlap(grid) ? order : "change";
+
+export const discsOverlap = ({ circleSize, offset }: Grid): boolean => offset <= circleSize;
 
 /** A message as what is drawn of it. */
 export function shownMap(shown: MapMessage, { height, width }: Size): ShownMap {
