@@ -34,8 +34,8 @@ __all__ = [
 ]
 
 
-# What rounding leaves just below the border of two colors has the upper one, here and in the browser.
-_ROUNDING = 1e-9
+# A mean that rounding leaves just below the border of two colors has the upper one, here and in the browser.
+_ROUNDING = 1e-9 / 256
 
 PaintingOrder = Literal["value", "change", "mean"]
 # Those of the explorers.
@@ -203,15 +203,14 @@ def paint_mean(
 ) -> Image.Image:
     """The mean of all discs that cover each pixel on black, in the colors of `paint`; PIL RGB of the image's size."""
     means = mean_values(values, shown, grid)
-    painted = _colors(scaled(means, finite_limits(values)), color_map)
+    painted = _colors(scaled(means, finite_limits(values)) + _ROUNDING, color_map)
     painted[np.isnan(means)] = 0
     return Image.fromarray(painted)
 
 
 def _colors(fractions: NDArray[np.float64], color_map: str | Colormap) -> NDArray[np.uint8]:
     """The colors (..., 3) of fractions in [0, 1]."""
-    entries = np.minimum(np.nan_to_num(fractions) * 256 + _ROUNDING, 255).astype(np.intp)
-    colors: NDArray[np.uint8] = color_table(color_map)[entries]
+    colors: NDArray[np.uint8] = color_table(color_map)[np.minimum(np.nan_to_num(fractions) * 256, 255).astype(np.intp)]
     return colors
 
 

@@ -63,6 +63,8 @@ class PageView:
         What is asked at first; by default what the scan itself answers.
     brush : list of int
         Runs of the brushed region.
+    against : int or None
+        The class that the shown one turns into.
     classes : list
         Number and name of each class on offer.
     seconds : float
@@ -79,6 +81,7 @@ class PageView:
     cell: tuple[int, int] | None = None
     question: Question | None = None
     brush: Sequence[int] = ()
+    against: int | None = None
     classes: Sequence[Sequence[int | str]] = ()
     seconds: float = 0.0
 
@@ -133,6 +136,7 @@ def page_data(result: HDMResult, view: PageView, answers: Answers | None = None)
         "object": None,
         "_nearer_to_others": b"",
         "brush": list(view.brush),
+        "against": view.against,
         "_measures": answers.measures,
         "_explained_by": answers.explained_by,
         "_fills": fill_choices(torch.from_numpy(result.image), settings, fill),

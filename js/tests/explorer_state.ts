@@ -27,6 +27,8 @@ export function explorerState(): Record<string, unknown> {
     explain_by: "truth",
     object: null,
     brush: [],
+    against: null,
+    _class_change: {},
     _measures: [
       ["hausdorff", "Hausdorff distance", false],
       ["iou", "1 - IoU", false],

@@ -3,6 +3,7 @@ import { options } from "preact";
 import { beforeEach, describe, expect, it } from "vitest";
 import { Explorer } from "../src/hdm/explorer";
 import {
+  type ClassChange,
   type Influence,
   type Inspection,
   type MapMessage,
@@ -53,6 +54,7 @@ interface Page {
   data: unknown;
   bytes: string;
   expected: Expected[];
+  turned?: { from: number; to: number; values: string | null }[];
   maps: { order: PaintingOrder; type: ResultType; drawn: string; bare: string }[];
 }
 
@@ -151,8 +153,10 @@ it.each(pages)("every pixel of the maps of a scan: %s", (name, { maps }) => {
     const [raw, values] = [shown.raw, shown.filled].map((kind) =>
       relative(kind, shown.baseline, type, own?.about?.signed),
     );
-    const { top, values: painted } = painting(order, values, shown, type, about);
-    const pixels = colorize({ top, values: painted, weights: painted.map(() => 1) }, range(raw), NUMBERED, 1);
+    const painted = painting(order, values, shown, type, about);
+    const { top } = painted;
+    const plain = { ...painted, weights: painted.weights.map(() => 1) };
+    const pixels = colorize(plain, range(raw), NUMBERED, 1);
     const reds = new Uint8Array(pixels.buffer).filter((_, channel) => channel % 4 === 0);
     const none = unpackBits(new DataView(decoded(bare).buffer), top.length);
     expect([...top].map((index) => Number(index < 0))).toEqual([...none]);
@@ -180,6 +184,24 @@ it.each(brushedPages)("a brushed region of a scan: %s", (name, { runs, classes }
   }
   change(model, "brush", []);
   expect(model.get("_influence")).toEqual({});
+});
+
+it("what the discs turn of one class into another", () => {
+  const [name, { turned = [] }] = pages.find(([, page]) => page.turned) as [string, Page];
+  const model = new PageModel(read(name));
+  for (const { from, to, values } of turned) {
+    change(model, "target", from);
+    change(model, "against", to);
+    const found = model.get("_class_change") as ClassChange;
+    if (values === null) expect([found, model.get("against")]).toEqual([{}, null]);
+    else expect([bytes(found.values.view), found.classes]).toEqual([decoded(values), [from, to]]);
+  }
+  // Nothing turns into itself.
+  expect(turned.filter(({ values }) => values)).toHaveLength(6);
+  change(model, "target", 1);
+  change(model, "against", 2);
+  change(model, "against", null);
+  expect(model.get("_class_change")).toEqual({});
 });
 
 function apart(pair: [[number, number], [number, number]] | null | undefined, { sides }: PageData): number {

@@ -165,6 +165,19 @@ def brushed(result, data):
     return {"runs": RUNS, "classes": found}
 
 
+def turned(result):
+    """How much of each class the discs turn into each other one; None where nothing can."""
+    found = []
+    for one in result.classes:
+        for other in result.classes:
+            try:
+                values = result.class_change(one, other).astype(np.float32)
+            except ValueError:
+                values = None
+            found.append({"from": one, "to": other, "values": None if values is None else text(values.tobytes())})
+    return found
+
+
 def text(content):
     return base64.b64encode(content).decode()
 
@@ -186,6 +199,8 @@ def contents():
         stored, block = packed(data)
         pages[name] = {"data": stored, "bytes": text(block), "expected": expected(result, data)}
         pages[name]["maps"] = maps(result)
+        if len(result.classes) > 1:
+            pages[name]["turned"] = turned(result)
         if result._masks is not None:
             pages[name]["brushed"] = brushed(result, data)
     return pages

@@ -7,6 +7,7 @@ from on_screen import OnScreen, decoded
 from page_file import PageFile
 
 from hdm_widgets.widgets.hdm.brush import BrushTraits
+from hdm_widgets.widgets.hdm.class_change import ClassChangeTraits
 from hdm_widgets.widgets.hdm.fill_panel import FillPanelTraits
 from hdm_widgets.widgets.hdm.model_panel import ModelPanelTraits
 from hdm_widgets.widgets.hdm.object_panel import ObjectPanelTraits
@@ -21,7 +22,10 @@ IGNORED[:9, 12:] = True
 # The second says nothing of some pixels.
 ANNOTATORS = {"ann": TRUTH, "bob": np.ma.masked_array(TRUTH[::-1], IGNORED)}
 # Made in the browser of what else is stored.
-DERIVED = {"_image", "_truth", "_prediction", "_ignored", "_inspector", "_influence", "_proposal", "_disc_drawn"}
+DERIVED = {
+    "_image", "_truth", "_prediction", "_ignored", "_inspector", "_influence", "_class_change", "_proposal",
+    "_disc_drawn",
+}  # fmt: skip
 # What a question changes.
 ANSWERED = {"_map", "_about"}
 
@@ -52,7 +56,7 @@ def test_a_page_begins_as_the_explorer_is(explore_hdm, tmp_path, model, options)
     page, screen = written(explorer, tmp_path), OnScreen(explorer)
     assert page.texts["h1"] == "As it was"
     traits = page.data["traits"]
-    bases = (HDMTraits, BrushTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTraits)
+    bases = (HDMTraits, BrushTraits, ClassChangeTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTraits)
     assert set(traits) == {name for base in bases for name in base.class_own_traits(sync=True)} - DERIVED
     for name in set(traits) - ANSWERED:
         np.testing.assert_equal(decoded(traits[name]), screen[name], name)

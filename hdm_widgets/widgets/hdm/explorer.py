@@ -119,6 +119,9 @@ class HDMExplorer(ComparingExplorer):
     object : tuple of int or None
         (row, col) of a pixel of one object, of the truth or of the prediction, that is explained as if it were alone,
         see `hdm.HDMResult.for_object`; None for all objects. Another `explain_by` or `target` has all again.
+    against : int or None
+        Class against class, with `target="all"`: while it is a class, the map shows how much of the class `target` each
+        disc turns into it, see `hdm.HDMResult.class_change`. None for the map of `measure`.
     brush : list of int
         The region that is brushed on the stage, as its runs: row, first and past-the-last pixel of each. While there is
         one, the map shows `influence`.
@@ -243,6 +246,7 @@ class HDMExplorer(ComparingExplorer):
         self._observe_panels()
         self.observe(self._switch, names=["target", "measure", "explain_by", "object"])
         self.observe(self._show_influence, names=["brush", "result_type", "order"])
+        self.observe(self._show_class_change, names=["against", "target"])
         self._begin(self)
         self.run()
 
@@ -302,6 +306,7 @@ class HDMExplorer(ComparingExplorer):
                 cell=self.cell,
                 question=None if one else asked,
                 brush=self.brush,
+                against=None if one else self.against,
                 classes=[] if one else self._classes,
                 seconds=latest.seconds,
             )
@@ -318,7 +323,7 @@ class HDMExplorer(ComparingExplorer):
         # A closed widget may live on in the notebook's output history; its bytes need not.
         for name in ("_image", "_edges", "_truth", "_ignored", "_nearer_to_others", "_prediction"):
             self.set_trait(name, b"")
-        for name in ("_color_tables", "_map", "_inspector", "_influence", "_proposal", "_disc_drawn"):
+        for name in ("_color_tables", "_map", "_inspector", "_influence", "_class_change", "_proposal", "_disc_drawn"):
             self.set_trait(name, {})
 
     # -- changes of traits ------------------------------------------------------------------------
@@ -398,6 +403,7 @@ class HDMExplorer(ComparingExplorer):
             self._show_masks(result, asked)
         self._map = map_message(replace(update, result=result))
         self._show_influence()
+        self._show_class_change()
         done = update.done == update.total
         self._propose(result, done=done)
         # Of the scan's own measure: that result stays, and knows it already when the measure changes.

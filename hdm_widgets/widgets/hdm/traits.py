@@ -18,6 +18,7 @@ from hdm_widgets.hdm.objects import check_pixel
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.widgets.hdm.brush import BrushTraits
+from hdm_widgets.widgets.hdm.class_change import ClassChangeTraits
 from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT, FillPanelTraits
 from hdm_widgets.widgets.hdm.fills import FillTrait, check_fill_text
 from hdm_widgets.widgets.hdm.model_panel import ModelPanelTraits
@@ -30,7 +31,7 @@ __all__ = ["HDMTraits"]
 _LAYERS = ("picture", "edges", "map", "truth", "prediction")
 
 
-class HDMTraits(BrushTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTraits, Explorer, Part):
+class HDMTraits(BrushTraits, ClassChangeTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTraits, Explorer, Part):
     """Base of the HDM explorer, which documents what its traits are."""
 
     circle_size = traitlets.Int().tag(sync=True)
@@ -101,6 +102,7 @@ class HDMTraits(BrushTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTrait
         "explain_by",
         "object",
         "brush",
+        "against",
     )(Explorer._checked)
 
     def _valid_circle_size(self, value: int) -> int:

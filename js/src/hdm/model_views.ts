@@ -31,6 +31,7 @@ export const modelView = (python: PythonState, get: () => MapOfModel): ViewState
       _prediction: trait(() => get().prediction),
       _inspector: trait(() => get().inspection ?? {}),
       _influence: signal({}),
+      _class_change: signal({}),
       _fill_panel: signal({}),
     }),
   );

@@ -8,6 +8,10 @@ import { connect, type Model, type Python } from "../shared/traits";
 /** -1: all channels; several as a list. */
 export type Channel = number | number[];
 
+/** What a class is called. */
+export const className = (classes: [number, string][], number: number): string =>
+  classes.find(([one]) => one === number)?.[1] ?? String(number);
+
 export const sameChannel = (a: Channel | undefined, b: Channel): boolean => String(a) === String(b);
 
 /** What covers the image. */
@@ -152,6 +156,13 @@ export interface Influence {
   change: WireNumber;
 }
 
+/** What the discs turn of one class into another. */
+export interface ClassChange {
+  /** Fraction of its pixels, of every cell; NaN where it is not measured. */
+  values: ArrayMessage;
+  classes: [from: number, to: number];
+}
+
 /** A measure that would show more than the present one. */
 export interface Proposal {
   measure: string;
@@ -220,6 +231,10 @@ export interface Traits {
   _inspector: Inspection | Record<string, never>;
   /** Empty where nothing is brushed, or no pixel of what is brushed counts. */
   _influence: Influence | Record<string, never>;
+  /** The class that the shown one turns into; null where that is not asked. */
+  against: number | null;
+  /** Empty where it is not asked. */
+  _class_change: ClassChange | Record<string, never>;
   /** Empty where there is none. */
   _proposal: Proposal | Record<string, never>;
   _scanned: Settings | Record<string, never>;
@@ -275,6 +290,8 @@ const NAMES = [
   "_map",
   "_inspector",
   "_influence",
+  "against",
+  "_class_change",
   "_proposal",
   "_scanned",
   "_fill_panel",

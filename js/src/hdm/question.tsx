@@ -1,6 +1,7 @@
 // What the scan is asked: compared with what, in which measure. Python answers from the masks that it has.
 import { count } from "../shared/format";
 import { useId } from "../shared/unique";
+import { className } from "./python_state";
 import { explainedText } from "./texts";
 import type { ViewState } from "./view_state";
 
@@ -52,6 +53,7 @@ export function QuestionRow({ view }: { view: ViewState }) {
         />
       )}
       <ChosenObject view={view} />
+      <OtherClass view={view} />
       {measures.length > 1 && (
         <List
           label="Measure"
@@ -66,6 +68,24 @@ export function QuestionRow({ view }: { view: ViewState }) {
         />
       )}
     </div>
+  );
+}
+
+/** Class against class: which discs turn the class that is shown into another one. */
+function OtherClass({ view }: { view: ViewState }) {
+  const { gone, traits, set } = view.python;
+  const { target, against, _classes } = traits;
+  const shown = target.value;
+  if (_classes.value.length < 2 || shown === null || !view.tools.kept.value) return null;
+  const others = _classes.value.filter(([number]) => number !== shown);
+  return (
+    <List
+      label={`Where ${className(_classes.value, shown)} becomes`}
+      options={[["", "any class", false], ...others.map(([n, name]): Option => [String(n), name, false])]}
+      value={String(against.value ?? "")}
+      disabled={gone.value !== ""}
+      onChange={(value) => set("against", value ? Number(value) : null)}
+    />
   );
 }
 
@@ -137,10 +157,11 @@ export function ProposedMeasure({ view }: { view: ViewState }) {
   );
 }
 
+type Option = [value: string, text: string, unavailable: boolean];
+
 interface ListProps {
   label: string;
-  /** Value, text, and whether it cannot be chosen now. */
-  options: [string, string, boolean][];
+  options: Option[];
   value: string;
   disabled: boolean;
   onChange(value: string): void;

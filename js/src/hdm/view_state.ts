@@ -1,6 +1,6 @@
 // What only this screen needs: where the pointer is, what is derived for drawing.
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
-import { bytes, doubles, ints, number, unpackBits } from "../shared/codec";
+import { bytes, doubles, floats, ints, number, unpackBits } from "../shared/codec";
 import { type Cell, cols, type Grid, outline, rows, type Size, sameGrid } from "../shared/geometry";
 import {
   canvasSize,
@@ -13,7 +13,15 @@ import {
   range,
   relative,
 } from "../shared/paint";
-import { type About, type FillPanel, type MapMessage, type PythonState, sameChannel } from "./python_state";
+import {
+  type About,
+  type ClassChange,
+  className,
+  type FillPanel,
+  type MapMessage,
+  type PythonState,
+  sameChannel,
+} from "./python_state";
 import { type StageTools, stageTools } from "./stage_tools";
 
 const PATIENCE = 700; // ms
@@ -154,9 +162,17 @@ export function viewState(python: PythonState): ViewState {
   const prediction = masked("_prediction");
   const tools = stageTools(python, { grid, truth, prediction, ignored: ignoredOfAll });
 
+  const turned = computed(() => {
+    const message = traits._class_change.value;
+    if (!("values" in message)) return null;
+    const { values, classes } = message as ClassChange;
+    const [from, to] = classes.map((number) => className(traits._classes.value, number));
+    return { values: floats(values), label: `${from} becomes ${to}` };
+  });
+  // What is shown in place of distances: what discs change on the brushed region, or turn into another class.
   const influence = computed(() => {
     const shown = distances.value;
-    const values = tools.influence.value;
+    const values = tools.influence.value ?? turned.value?.values;
     return shown && !shown.stale && values?.length === shown.raw.length ? values : null;
   });
   const map = computed<ShownMap | null>(() => {
@@ -171,11 +187,12 @@ export function viewState(python: PythonState): ViewState {
     // Of a page that is of one object, the trait is null.
     ofObject: traits._about.value.ofObject || traits.object.value !== null,
   }));
-  const about = computed<About>(() =>
-    influence.value
-      ? { ...asked.value, measure: "influence", unit: "%", decimals: 0, signed: false, fromPrediction: true }
-      : asked.value,
-  );
+  const about = computed<About>(() => {
+    if (!influence.value) return asked.value;
+    const label = tools.influence.value ? "the brushed area" : (turned.value?.label ?? "");
+    const measure = tools.influence.value ? "influence" : "class_change";
+    return { ...asked.value, measure, label, unit: "%", decimals: 0, signed: false, fromPrediction: true };
+  });
   const resultType = computed<ResultType>(() => {
     const chosen = traits.result_type.value;
     return influence.value || chosen === "significant" ? "raw" : chosen;

@@ -50,6 +50,7 @@ export class PageModel implements Model<Traits> {
       _ignored: nothing,
       _inspector: {},
       _influence: {},
+      _class_change: {},
       _proposal: {},
       _disc_drawn: {},
     };
@@ -75,6 +76,7 @@ export class PageModel implements Model<Traits> {
     batch(() => {
       if (changed.some((name) => QUESTION.includes(name))) this.answer();
       else if (changed.includes("cell")) this.inspect();
+      if (changed.includes("against")) this.classChange();
       if (OF_BRUSH.some((name) => changed.includes(name))) this.influence();
     });
   }
@@ -140,7 +142,10 @@ export class PageModel implements Model<Traits> {
 
   private ofClass(): Shown {
     const { target } = this.answered;
-    const stored = this.data.classes.find((one) => one.target === target) as ClassMasks;
+    return this.ofStored(this.data.classes.find((one) => one.target === target) as ClassMasks);
+  }
+
+  private ofStored(stored: ClassMasks): Shown {
     const prediction = this.unpack(stored.prediction);
     const masks = stored.masks && new FlippedMasks(stored.masks, prediction, this.state._about.width);
     return { stored, prediction, masks };
@@ -157,7 +162,26 @@ export class PageModel implements Model<Traits> {
     this.put("_map", map);
     this.put("_proposal", this.answered.proposal ?? {});
     this.influence();
+    this.classChange();
     this.inspect();
+  }
+
+  /** What each disc turns of the shown class into another one, as `widgets/hdm/class_change.py` tells it. */
+  private classChange() {
+    const { target, against } = this.state;
+    const other = against === null ? undefined : this.data.classes.find((one) => one.target === against);
+    const { masks, prediction } = other ? this.ofStored(other) : {};
+    const turns = prediction && this.shown.prediction.map((one, pixel) => one & ~prediction[pixel]);
+    const counted = turns && this.counted(turns, this.compared(this.state._explained_by[0]).ignored);
+    const fractions = counted?.includes(1) && target !== against ? masks?.influence(counted) : null;
+    if (!fractions || target === null || against === null) {
+      if (against !== null) this.put("against", null);
+      this.put("_class_change", {});
+      return;
+    }
+    const view = new DataView(Float32Array.from(fractions).buffer);
+    const { shape } = (this.state._map as MapMessage).values;
+    this.put("_class_change", { values: { view, dtype: "float32", shape }, classes: [target, against] });
   }
 
   /** What each disc changes on the brushed region, as `widgets/hdm/brush.py` tells it. */

@@ -201,13 +201,18 @@ export function meanValues(values: Float64Array, grid: Grid, disc: Int32Array, s
 }
 
 /** What a canvas shows, before its colors. */
-export interface Painting {
-  size: Size;
+interface Colored {
   /** Which of `values` each canvas pixel shows; -1 for none. */
   top: Int32Array;
   values: Float64Array;
   /** How much each of them changes, against the largest change. */
   weights: Float64Array;
+  /** Of the places of values in the color table. */
+  rounding?: number;
+}
+
+export interface Painting extends Colored {
+  size: Size;
   /** The largest change. */
   largest: number;
 }
@@ -225,10 +230,11 @@ export function painting(
     order === "mean"
       ? Int32Array.from(shown, (mean, pixel) => (Number.isNaN(mean) ? -1 : pixel))
       : topmostCells(paintingOrder(change, values), grid, disc, size);
-  return { size, top, values: shown, weights: emphasis(change), largest: range(change)?.high ?? 0 };
+  const rounding = order === "mean" ? ROUNDING : 0;
+  return { size, top, values: shown, weights: emphasis(change), rounding, largest: range(change)?.high ?? 0 };
 }
 
-/** What rounding leaves just below the border of two colors has the upper one, here and in Python. */
+/** A mean that rounding leaves just below the border of two colors has the upper one, here and in Python. */
 const ROUNDING = 1e-9;
 
 /** Under the map the image is lightened: black becomes this much of white. */
@@ -249,7 +255,7 @@ const lightening = (opacity: number): number => LIGHTENED * Math.min(1, 4 * opac
  * first, then the color, both as one translucent color. Where nothing matters there is no color.
  */
 export function colorize(
-  { top, values, weights }: Pick<Painting, "top" | "values" | "weights">,
+  { top, values, weights, rounding = 0 }: Colored,
   span: Range | null,
   table: Uint8Array,
   opacity: number,
@@ -260,7 +266,7 @@ export function colorize(
   const light = lightening(opacity);
   for (let cell = 0; cell <= values.length; cell++) {
     const missing = cell === values.length || Number.isNaN(values[cell]);
-    const entry = missing ? 0 : 3 * Math.min(255, Math.floor(fraction(values[cell], span) * 256 + ROUNDING));
+    const entry = missing ? 0 : 3 * Math.min(255, Math.floor(fraction(values[cell], span) * 256 + rounding));
     const color = missing ? 0 : strength(weights[cell]) * opacity;
     const white = 255 * light * (1 - color);
     const alpha = color + light * (1 - color);
