@@ -196,7 +196,11 @@ class ModelComparison:
             return f"in {count:,} (by up to {most}, in the cell at row {row}, column {col})"
 
         name = settings.name[0].upper() + settings.name[1:]
-        compared = "" if settings.distance == "flipped" else f" against the {settings.compared_with}"
+        one = "one object of " if settings.of_object else ""
+        compared = f" against {one}the {settings.compared_with}"
+        if settings.distance == "flipped":
+            # Against the masks without a disc; near the object nevertheless.
+            compared = f" near {one}the {settings.compared_with}" if one else ""
         return (
             f"{name}{compared} without a disc: {without}. Of {total:,} discs, {second} has a larger value than {first} "
             f"{farthest(1)} and a smaller one {farthest(-1)}.{self._other_settings()}"

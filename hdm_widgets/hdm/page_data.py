@@ -35,8 +35,6 @@ __all__ = ["PageView", "page_data"]
 
 # What each answer has of its own; the rest of a map is the same in all.
 _PER_ANSWER = ("values", "one_empty", "noise", "baseline")
-# What the truth is called where a result is of one of its objects.
-_ONE_OBJECT = "one object of the truth"
 # The longer side of what a page shows of the image.
 _LONGEST_SIDE = 1600
 
@@ -69,6 +67,8 @@ class PageView:
         Number and name of each class on offer.
     seconds : float
         Time of the scan; 0 where it is not known.
+    annotator : str
+        Whose truth has the one object that is explained; empty where there is one truth.
     """
 
     display: Display = field(default_factory=Display)
@@ -84,6 +84,7 @@ class PageView:
     against: int | None = None
     classes: Sequence[Sequence[int | str]] = ()
     seconds: float = 0.0
+    annotator: str = ""
 
 
 def page_data(result: HDMResult, view: PageView, answers: Answers | None = None) -> dict[str, Any]:
@@ -106,7 +107,7 @@ def page_data(result: HDMResult, view: PageView, answers: Answers | None = None)
     """
     settings, spacing = result.settings, PixelSpacing.for_sides(result.settings.spacing)
     if answers is None:
-        answers = _own_answers(result)
+        answers = _own_answers(result, view.annotator)
     asked = view.question or answers.own
     shown, fill = view.display.view(result.image), fill_text(settings.fill)
     layers = ["picture", "map", *outlined([], asked)] if view.layers is None else list(view.layers)
@@ -145,6 +146,7 @@ def page_data(result: HDMResult, view: PageView, answers: Answers | None = None)
         "error": "",
         # Other fills and other models need the model.
         "_fill_panel": {},
+        "_fill_maps": {},
         "_model_panel": {},
         "_object_panel": {},
         "_other_models": [],
@@ -186,11 +188,12 @@ def _map(result: HDMResult, seconds: float = 0.0) -> dict[str, Any]:
     return map_message(ScanUpdate(np.zeros((0, 2), np.intp), np.zeros(0), count, count, 1, seconds, result))
 
 
-def _own_answers(result: HDMResult) -> Answers:
-    """Answers to what a result is asked by itself; one object of the truth is called so."""
+def _own_answers(result: HDMResult, annotator: str) -> Answers:
+    """Answers to what a result is asked by itself; one object of the truth, or of an annotator's, is called so."""
     settings = result.settings
     named = settings.of_object and not settings.of_prediction
-    truths = {_ONE_OBJECT: GivenMask(result.segment, result.segment, result.ignored)} if named else {}
+    name = f"one object of {annotator}" if annotator else "one object of the truth"
+    truths = {name: GivenMask(result.segment, result.segment, result.ignored)} if named else {}
     return Answers(settings, keep_outputs=result._masks is not None, truths=truths)
 
 

@@ -87,6 +87,7 @@ export function explorerState(): Record<string, unknown> {
     },
     _inspector: {},
     _fill_panel: {},
+    _fill_maps: {},
     _model_panel: {},
     _object_panel: {},
     _other_models: [],

@@ -337,6 +337,20 @@ def test_discs_are_those_of_the_explorer_by_default(given, sizes):
     assert (grid.circle_size, grid.offset) == sizes == (explorer.circle_size, explorer.offset)
 
 
+@pytest.mark.parametrize(
+    ("distance", "said"),
+    [
+        ("iou", "1 - IoU against one object of the truth without a disc"),
+        ("flipped", "Flipped area near one object of the truth without a disc"),
+    ],
+)
+def test_the_text_says_that_one_object_is_compared(distance, said):
+    results = compared().results
+    row, col = np.argwhere(results["before"].segment)[0].tolist()
+    objects = {name: one.measure(distance).for_object(row, col) for name, one in results.items()}
+    assert hdm.ModelComparison(objects).text.startswith(said)
+
+
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="there is no model 'later'; the models are 'before', 'after'"):
         compared().between("before", "later")

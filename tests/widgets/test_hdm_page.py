@@ -90,16 +90,23 @@ TWO_OBJECTS = TRUTH | np.eye(24, 32, 24, dtype=np.uint8)
 
 
 @pytest.mark.parametrize(
-    "truth", [TWO_OBJECTS, {"ann": TWO_OBJECTS, "bob": TRUTH}], ids=["one truth", "two annotators"]
+    ("truth", "name", "fact"),
+    [
+        (TWO_OBJECTS, "one object of the truth", "one object of the ground truth"),
+        ({"ann": TWO_OBJECTS, "bob": TRUTH}, "one object of ann", "one object of the ground truth of ann"),
+    ],
+    ids=["one truth", "two annotators"],
 )
-def test_the_page_of_one_object(explore_hdm, tmp_path, truth):
+def test_the_page_of_one_object(explore_hdm, tmp_path, truth, name, fact):
     explorer = explore_hdm(first, IMAGE, truth, circle_size=6, offset=4)
     assert explorer.wait(SECONDS)
     wanted = explorer.result.for_object(9, 11).measure("iou")
     explorer.object, explorer.measure = (9, 11), "iou"
-    data = written(explorer, tmp_path).data
-    assert data["traits"]["_explained_by"] == ["one object of the truth", "prediction"]
-    assert (data["traits"]["measure"], data["traits"]["explain_by"]) == ("iou", "one object of the truth")
+    page = written(explorer, tmp_path)
+    data = page.data
+    assert f"compared with {fact};" in page.text
+    assert data["traits"]["_explained_by"] == [name, "prediction"]
+    assert (data["traits"]["measure"], data["traits"]["explain_by"]) == ("iou", name)
     (answer,) = (one for one in data["answers"] if one["measure"] == "iou" and one["explainBy"] != "prediction")
     np.testing.assert_array_equal(answer["map"]["values"], wanted.values)
     assert answer["map"]["baseline"] == wanted.baseline

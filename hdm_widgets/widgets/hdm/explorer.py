@@ -309,6 +309,7 @@ class HDMExplorer(ComparingExplorer):
                 against=None if one else self.against,
                 classes=[] if one else self._classes,
                 seconds=latest.seconds,
+                annotator=self.explain_by if one and self.explain_by not in ("truth", "prediction") else "",
             )
         answers = None if one else self._answers
         write_page(path, result, view, answers, title=title, model_name=source.model_name)

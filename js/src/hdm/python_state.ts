@@ -86,10 +86,16 @@ export interface PanelMessage {
   secondsLeft: number | null;
 }
 
+/** The map of one fill; a note says in how many cells it is left out, empty for none. */
+export interface FillMap {
+  fill: string;
+  map: MapMessage;
+  note: string;
+}
+
 /** The comparison of fills. */
 export interface FillPanel extends PanelMessage {
-  /** A note says in how many cells a fill is left out; empty for none. */
-  fills: { fill: string; map: MapMessage; note: string }[];
+  fills: FillMap[];
   /** Two fills, their rank correlation, and its interval. */
   agreement: [string, string, WireNumber, WireNumber, WireNumber][];
   text: string;
@@ -240,6 +246,8 @@ export interface Traits {
   _scanned: Settings | Record<string, never>;
   /** Of the panels below the map; empty while one is closed. */
   _fill_panel: Partial<FillPanel>;
+  /** Of fills that are scanned already, while the others are. */
+  _fill_maps: { fills?: FillMap[] };
   _model_panel: Partial<ModelPanel>;
   _object_panel: Partial<ObjectPanel>;
   /** Names of the models that the explorer's may be compared with. */
@@ -295,6 +303,7 @@ const NAMES = [
   "_proposal",
   "_scanned",
   "_fill_panel",
+  "_fill_maps",
   "_model_panel",
   "_object_panel",
   "_other_models",

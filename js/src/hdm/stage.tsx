@@ -7,7 +7,7 @@ import { change, count } from "../shared/format";
 import { type Cell, cellAt, center, cols, neighbor, radius, rows, sameCell } from "../shared/geometry";
 import { colorize } from "../shared/paint";
 import { usePng } from "../shared/png";
-import { ChanceHatching, Hatching } from "./hatching";
+import { ChanceHatching, Hatching, SignificantOutlines } from "./hatching";
 import { Outline } from "./outline";
 import { nextMeasure } from "./question";
 import type { Point } from "./region";
@@ -165,6 +165,7 @@ export function Stage({ view, helpId, name = "" }: Props) {
           preserveAspectRatio="none"
           aria-hidden="true"
         >
+          {shown.has("map") && <SignificantOutlines view={view} />}
           {shown.has("prediction") && <Outline path={view.prediction.value.path} kind="prediction" />}
           {shown.has("truth") && <Outline path={view.truth.value.path} kind="truth" />}
           <ChosenLayer view={view} />
