@@ -51,7 +51,13 @@ export function FillPanel({ view }: Props) {
       heading="Do other fills agree?"
       note={done && `Rank correlation with ${labelOf(view, reference(view, done))}, 95 % interval`}
       working="Comparing fills"
-      partly={fills && <SmallMaps view={view} fills={fills} note={() => ""} />}
+      partly={
+        fills && (
+          <div class="hdm-found">
+            <SmallMaps view={view} fills={fills} note={() => ""} />
+          </div>
+        )
+      }
     >
       {done && <Found view={view} panel={done} />}
     </Below>
