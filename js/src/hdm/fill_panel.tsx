@@ -108,7 +108,7 @@ function SmallMaps({ view, fills, note }: MapsProps) {
   const span = range(Float64Array.from(fills.flatMap(({ map }) => [...shownMap(map, size).raw])));
   return (
     // biome-ignore lint/a11y/useSemanticElements: a fieldset brings a frame and a legend that nobody needs here
-    <div class="hdm-small-maps" role="group" aria-label="Fills">
+    <div class="hdm-small-maps" role="group" aria-label="Fills" style={{ "--count": fills.length }}>
       {fills.map(({ fill, map, note: leftOut }) => (
         <button
           key={fill}
