@@ -118,7 +118,9 @@ def compare_below_the_map(model: nn.Module, image: Tensor, segment: Tensor) -> N
 
 
 def compare_on_screen(model: nn.Module, image: Tensor, segment: Tensor) -> None:
-    widget = hw.HDMComparison({"before": model, "after": model}, image, segment, circle_size=4, offset=4, fill=0.5)
+    widget = hw.HDMComparison(
+        {"before": model, "after": model}, image, segment, circle_size=4, offset=4, order="change"
+    )
     assert_type(widget.wait(60), bool)
     assert_type(widget.results, dict[str, hdm.HDMResult])
     assert_type(widget.difference, NDArray[np.float64] | None)
@@ -174,7 +176,10 @@ def explain_all_classes(model: nn.Module, image: Tensor, labels: Tensor, folder:
     explainer = hdm.HausdorffDistanceMasks(16, 16)
     explainer.generate_masks(4, 8)
     result = explainer.explain(model, image, labels, target="all", progress=False)
-    explorer = hw.HDMExplorer(model, image, labels, target="all", class_names=["ground", "road"])
+    explorer = hw.HDMExplorer(model, image, labels, target="all", class_names=["ground", "road"], order="mean")
+    assert_type(explorer.against, int | None)
+    explorer.against = 1
+    explorer.against = None
     explorer.target = 0
     explorer.wait()
     explorer.to_html(folder / "explorer.html", title="A scan")
@@ -215,7 +220,9 @@ def compare_fills(model: nn.Module, image: Tensor, segment: Tensor, path: Path) 
     assert_type(comparison.left_out_notes, dict[str, str])
     assert_type(hdm.compare_fills(model, image), hdm.FillComparison)
     comparison.plot(Figure())
-    comparison.results["mean"].plot(Figure().subplots(), result_type="raw", significant=comparison.significant)
+    comparison.results["mean"].plot(
+        Figure().subplots(), result_type="raw", significant=comparison.significant, order="mean"
+    )
     drawn: hdm.DiscDrawn = comparison.results["mean"].disc_drawn
     assert_type(drawn.count + drawn.of, int)
     assert_type(comparison.results["mean"].disc_as_segment, NDArray[np.float64])
