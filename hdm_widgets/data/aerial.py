@@ -15,11 +15,9 @@ from torch.utils.data import Dataset
 from hdm_widgets._identity import compared_by_identity
 from hdm_widgets.data.scene import ASPHALT, Color, Point, Scene
 
-__all__ = ["BUILT_UP", "LAND_USES", "AerialSample", "AerialScenes", "paint"]
+__all__ = ["LAND_USES", "AerialSample", "AerialScenes", "paint"]
 
 LAND_USES = ("forest", "water", "field", "scattered houses", "dense blocks", "car park", "cemetery")
-# Those that always have buildings.
-BUILT_UP = ("scattered houses", "dense blocks")
 
 _CARS: tuple[Color, ...] = (
     (0.86, 0.86, 0.85),

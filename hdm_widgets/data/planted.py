@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdm_widgets.data.aerial import BUILT_UP, LAND_USES, AerialSample, AerialScenes, paint
+from hdm_widgets.data.aerial import AerialSample, AerialScenes, paint
 from hdm_widgets.data.scene import Color, Point, Scene
 
 __all__ = ["PlantedFailures", "PlantedName"]
@@ -17,10 +17,18 @@ __all__ = ["PlantedFailures", "PlantedName"]
 PlantedName: TypeAlias = Literal["new object", "shadow", "resolution", "noise"]
 
 _NONE = "none"
-# Of the images of this kind, all have about the same damage: that they vary in strength would hide what was planted.
-_SHADOW = (0.28, 0.38)
-_NOISE = (0.10, 0.13)
-_COARSER = 3
+# All images of a kind have about the same damage.
+_SHADOW = (0.24, 0.30)
+_NOISE = (0.14, 0.18)
+_COARSER = 4
+_WEIGHTS = {"forest": 1.0, "water": 1.0, "field": 1.0, "scattered houses": 3.0, "dense blocks": 3.0}
+# Each kind has one land use: a group of images that are alike in content as well, as in one campaign of a survey.
+_LAND_USES = {
+    "new object": "dense blocks",
+    "shadow": "dense blocks",
+    "resolution": "dense blocks",
+    "noise": "scattered houses",
+}
 _GREEN_ROOFS: tuple[Color, ...] = ((0.30, 0.42, 0.22), (0.36, 0.46, 0.26), (0.27, 0.37, 0.20))
 
 _Painted: TypeAlias = tuple[NDArray[np.float32], NDArray[np.uint8]]
@@ -33,9 +41,9 @@ class PlantedFailures(AerialScenes):
     kind         image
     ============ =============================================================================================
     "new object" the buildings are round and have roofs of grass
-    "shadow"     most of the image lies in the shadow of a cloud, with about a third of the light
-    "resolution" a pixel covers three times the length: houses are about 4 px long
-    "noise"      a sensor with about seven times the noise
+    "shadow"     most of the image lies in the shadow of a cloud, with about a quarter of the light
+    "resolution" a pixel covers four times the length: houses are about 3 px long
+    "noise"      a sensor with about ten times the noise
     ============ =============================================================================================
 
     They show what `LatentSpace.failures` is to find.
@@ -49,11 +57,11 @@ class PlantedFailures(AerialScenes):
     seed : int
         An image depends on `seed`, the fractions, the weights and its index only: every item is the same each time.
     weights : mapping of str to float, optional
-        Relative frequency of each land use among the other images, as for `AerialScenes`. By default there are no car
-        parks and no cemeteries, on which the demo's network fails anyway. Images of a planted kind have scattered
-        houses or dense blocks: where there is nothing to find, there is no failure.
+        Relative frequency of each land use among the other images, as for `AerialScenes`. By default two of three are
+        built up, and there are no car parks and no cemeteries, on which the demo's network fails anyway. Images of a
+        planted kind have dense blocks, those with noise scattered houses.
     fractions : mapping of str to float, optional
-        Fraction of the images of each kind, by name; names left out do not occur. By default 0.08 each.
+        Fraction of the images of each kind, by name; names left out do not occur. By default 0.06 each.
 
     Attributes
     ----------
@@ -85,7 +93,7 @@ class PlantedFailures(AerialScenes):
         fractions: Mapping[PlantedName, float] | None = None,
     ) -> None:
         kinds = get_args(PlantedName)
-        fractions = dict.fromkeys(kinds, 0.08) if fractions is None else dict(fractions)
+        fractions = dict.fromkeys(kinds, 0.06) if fractions is None else dict(fractions)
         unknown = [name for name in fractions if name not in kinds]
         if unknown:
             raise ValueError(f"unknown kind {unknown[0]!r}; known are {', '.join(kinds)}")
@@ -94,7 +102,7 @@ class PlantedFailures(AerialScenes):
             raise ValueError(f"fractions must be in [0, 1] and sum to at most 1, got {fractions}")
         self._limits = np.cumsum(each)
         if weights is None:
-            weights = {name: 1.0 for name in LAND_USES if name not in ("car park", "cemetery")}
+            weights = _WEIGHTS
         super().__init__(length, size=size, seed=seed, weights=weights)
         self.planted: list[str] = [self._kind(index) for index in range(length)]
 
@@ -118,7 +126,7 @@ class PlantedFailures(AerialScenes):
     def _drawn(self, index: int) -> tuple[np.random.Generator, str]:
         rng, land_use = super()._drawn(index)
         if self._kind(index) != _NONE:
-            land_use = BUILT_UP[int(rng.integers(len(BUILT_UP)))]
+            land_use = _LAND_USES[self._kind(index)]
         return rng, land_use
 
 

@@ -10,12 +10,14 @@
 from hdm_widgets.latent.activations import Layer, LayerError
 from hdm_widgets.latent.clusters import Cluster, Clustering
 from hdm_widgets.latent.collection import Collection, CollectionError, InterruptedCollectionError
+from hdm_widgets.latent.failures import Failure, Failures
 from hdm_widgets.latent.layer_table import LayerTable
 from hdm_widgets.latent.neighbors import Neighbors
 from hdm_widgets.latent.new_images import Location
 from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.selection import Selection, Statistics
 from hdm_widgets.latent.space import LatentSpace
+from hdm_widgets.latent.space_comparison import SpaceComparison
 from hdm_widgets.latent.surface import Surface
 
 __all__ = [
@@ -23,6 +25,8 @@ __all__ = [
     "Clustering",
     "Collection",
     "CollectionError",
+    "Failure",
+    "Failures",
     "InterruptedCollectionError",
     "LatentSpace",
     "Layer",
@@ -32,6 +36,7 @@ __all__ = [
     "Neighbors",
     "Overlaps",
     "Selection",
+    "SpaceComparison",
     "Statistics",
     "Surface",
 ]
