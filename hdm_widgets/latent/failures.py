@@ -364,7 +364,9 @@ class _Search:
 
     def without_redundant(self, groups: list[_Group]) -> list[_Group]:
         """The groups that no clearer one tells already, the clearest first: those far below, before large ones."""
-        scores = [_below(self.iou, members) * _harm(self.iou, members) / members.sum() for _, members, _ in groups]
+        scores = [
+            _below(self.iou, members) * (_harm(self.iou, members) / members.sum()) ** 2 for _, members, _ in groups
+        ]
         kept: list[_Group] = []
         for place in np.argsort(-np.array(scores), kind="stable"):
             group = groups[place]
@@ -489,8 +491,8 @@ def _unusual(table: Floats, usual: Flags) -> Floats:
     covariance, _ = ledoit_wolf(scaled[usual])
     values, vectors = np.linalg.eigh(covariance)
     white = scaled @ vectors / np.sqrt(np.maximum(values, 1e-9 * max(values.max(), 1e-300)))
-    lengths = np.linalg.norm(white, axis=1, keepdims=True)
-    return np.asarray(white / np.where(lengths > 0, lengths, 1))
+    # Lengths stay below 1, and are about 0.7 for usual items: in one column, a sign alone would make two clusters.
+    return np.asarray(white / np.sqrt(white.shape[1] + (white**2).sum(axis=1, keepdims=True)))
 
 
 def _cluster(directions: Floats, least: int) -> NDArray[np.int64]:

@@ -75,12 +75,13 @@ def test_kinds_of_failures_are_found_in_components_and_confidences():
     found = find_failures(
         iou[order], components[order], {name: values[order] for name, values in confidences.items()}, {}
     )
-    assert len(found) == 2
-    for group, kind in zip(sorted(found, key=lambda one: kinds[order][one.indices].mean()), (0, 1), strict=True):
-        inside = np.isin(np.arange(600), group.indices)
-        wanted = kinds[order] == kind
-        assert (inside & wanted).sum() / (inside | wanted).sum() > 0.9
-        assert group.text.startswith(("component", "mean entropy"))
+    told = [kinds[order][group.indices] for group in found]
+    assert all(group.text.startswith(("component", "mean entropy")) for group in found)
+    for kind in (0, 1):
+        # Groups are of one kind, and hold most of it.
+        own = [one for one in told if (one == kind).mean() > 0.9]
+        assert sum((one == kind).sum() for one in own) > 54
+    assert all(max((one == 0).mean(), (one == 1).mean()) > 0.9 for one in told)
 
 
 def test_where_nothing_is_planted_hardly_anything_is_found():
