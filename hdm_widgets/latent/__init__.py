@@ -14,6 +14,7 @@ from hdm_widgets.latent.failures import Failure, Failures
 from hdm_widgets.latent.layer_table import LayerTable
 from hdm_widgets.latent.neighbors import Neighbors
 from hdm_widgets.latent.new_images import Location
+from hdm_widgets.latent.observations import Observations
 from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.selection import Selection, Statistics
 from hdm_widgets.latent.space import LatentSpace
@@ -34,6 +35,7 @@ __all__ = [
     "LayerTable",
     "Location",
     "Neighbors",
+    "Observations",
     "Overlaps",
     "Selection",
     "SpaceComparison",

@@ -20,8 +20,9 @@ from hdm_widgets._bitmasks import PackedMasks
 from hdm_widgets._masks import Ignore
 from hdm_widgets._validation import warn_user
 from hdm_widgets.latent.activations import Layer, LayerError
+from hdm_widgets.latent.data_columns import join_columns
 from hdm_widgets.latent.datasets import Fields
-from hdm_widgets.latent.items import Item, WorkerError, is_worker_error, join_columns, why_workers_stopped
+from hdm_widgets.latent.items import Item, WorkerError, is_worker_error, why_workers_stopped
 from hdm_widgets.latent.scores import former_name
 from hdm_widgets.latent.thumbnails import ThumbnailMaker, same_picture
 
@@ -33,6 +34,9 @@ __all__ = [
     "check_collection",
     "kept_if_interrupted",
 ]
+
+
+_NO_PROBABILITIES = "the model's output has no probabilities: these are masks, class numbers or raw values"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +73,22 @@ class Collection:
         How the thumbnails were made; None where that is not known.
     random : bool
         Whether an item was another one when it was read twice, as with random augmentation.
+    confidences : dict of str to numpy.ndarray, float64 (n,)
+        How confident the model is in each prediction, without the truth; empty if that is not known.
+
+        - ``mean_entropy``: mean binary entropy of the pixels in bits; 1 where every probability is 0.5;
+        - ``foreground_entropy``, ``boundary_entropy``: the same inside the predicted mask, and along its boundary;
+        - ``soft_iou``, ``soft_dice``: overlap of the mask with the probabilities;
+        - ``largest_probability``: of any pixel;
+        - ``area_at_30``, ``area_at_50``, ``area_at_70``, ``area_at_90``: fraction of the pixels with a probability
+          above 0.3, 0.5, 0.7 and 0.9;
+        - ``objects``, ``largest_object``: number of connected objects, and fraction of the mask in the largest.
+
+        Pixels that only a truth ignores count.
+    no_confidences : str
+        Why there are none; empty if there are.
+    labeled : numpy.ndarray, bool (n,), or None
+        Which items have a true mask; None if all do. The others have an empty one.
     """
 
     layer: Layer
@@ -88,6 +108,9 @@ class Collection:
     ignore_value: float | None = None
     thumbnail_maker: ThumbnailMaker | None = None
     random: bool = False
+    confidences: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    no_confidences: str = ""
+    labeled: NDArray[np.bool_] | None = None
 
     hits = former_name("hits", "tp")
     misses = former_name("misses", "fn")
@@ -110,6 +133,9 @@ class Collection:
 def check_collection(collection: object) -> Collection:
     """What a pass has collected, or a TypeError."""
     if isinstance(collection, Collection):
+        if collection.labeled is not None:
+            missing = int((~collection.labeled).sum())
+            raise ValueError(f"{missing} of {len(collection)} items have no true mask: a map is made of items that do")
         return collection
     nothing = ": nothing was collected before the error" if collection is None else ""
     raise TypeError(
@@ -180,6 +206,10 @@ class CollectionBuilder:
         Where the image and the mask of an item are.
     ignore : number or array of bool, optional
         As given for the pass.
+    new : bool
+        Whether these items are new data for a map that is there, and not what a map is made of.
+    no_confidences : str
+        What to say if there are none.
 
     Attributes
     ----------
@@ -198,6 +228,9 @@ class CollectionBuilder:
         memory_limit: int,
         fields: Fields | None = None,
         ignore: Ignore | None = None,
+        *,
+        new: bool = False,
+        no_confidences: str = _NO_PROBABILITIES,
     ) -> None:
         channels, height, width = image_shape
         self.skipped: dict[int, str] = {}
@@ -209,6 +242,7 @@ class CollectionBuilder:
         self._thumbnail_maker, self._fields = thumbnails, fields or Fields()
         # One mask for all items is among the ignored pixels of each.
         self._ignore_value = float(ignore) if isinstance(ignore, (int, float, np.number)) else None
+        self._new, self._no_confidences = new, no_confidences
         self._count = 0
         row = PackedMasks.row_bytes(height, width)
         # Pages of these that are never written to take no memory.
@@ -220,6 +254,8 @@ class CollectionBuilder:
         self._thumbnails = np.empty((length, *thumbnails.size(height, width), 3), np.uint8)
         self._features: NDArray[np.float32] | None = None
         self._columns: list[dict[str, Any]] = []
+        self._labeled = np.ones(length, bool)
+        self._confidences: dict[str, NDArray[np.float64]] = {}
 
     def add(
         self,
@@ -230,8 +266,9 @@ class CollectionBuilder:
         truths: NDArray[np.bool_],
         predictions: NDArray[np.bool_],
         counts: NDArray[np.int64],
+        confidences: dict[str, NDArray[np.float64]],
     ) -> None:
-        """Add items with their activations, masks and counts of pixels (3, n): tp, fn and fp."""
+        """Add items with their activations, masks, confidences and counts of pixels (3, n): tp, fn and fp."""
         if self._features is None:
             self._features = self._allocate(features.shape[1])
         if features.shape[1] != self._features.shape[1]:
@@ -242,6 +279,11 @@ class CollectionBuilder:
         self._packed[0, part] = PackedMasks.pack(truths)
         self._packed[1, part] = PackedMasks.pack(predictions)
         self._counts[:, part] = counts
+        self._labeled[part] = [item.labeled for _, item in entries]
+        for name, values in confidences.items():
+            if name not in self._confidences:
+                self._confidences[name] = np.full(self._length, np.nan)
+            self._confidences[name][part] = values
         for place, (_, item) in enumerate(entries, self._count):
             if item.ignored is not None:
                 self._any_ignored = True
@@ -270,6 +312,10 @@ class CollectionBuilder:
         _, height, width = self._shape
         items = self._items[:n].copy()
         tp, fn, fp = self._counts[:, :n]
+        confidences = {name: values[:n] for name, values in self._confidences.items()}
+        # Masks that a model returns as numbers look like probabilities of 0 and 1.
+        masks_only = bool(confidences) and not confidences["mean_entropy"].any()
+        labeled = self._labeled[:n]
         return Collection(
             layer=self._layer,
             features=self._features[:n],
@@ -288,12 +334,15 @@ class CollectionBuilder:
             ignore_value=self._ignore_value,
             thumbnail_maker=self._thumbnail_maker,
             random=self.random,
+            confidences={} if masks_only else confidences,
+            no_confidences="" if confidences and not masks_only else self._no_confidences,
+            labeled=None if labeled.all() else labeled,
         )
 
     def stop_or_skip(self, index: int, error: Exception, tables: dict[str, NDArray[Any]], on_error: str) -> None:
         """Raise a CollectionError at an item that cannot be used, or note why it is skipped."""
         if on_error == "raise" or isinstance(error, WorkerError):
-            raise CollectionError(str(error), index, self.build(tables)) from error
+            raise CollectionError(str(error), index, self._kept(tables)) from error
         self.skipped[index] = str(error)
 
     @contextmanager
@@ -305,13 +354,17 @@ class CollectionBuilder:
         try:
             yield
         except KeyboardInterrupt as error:
-            raise _interrupted(self.next_index, self.build(tables)) from error
+            raise _interrupted(self.next_index, self._kept(tables)) from error
         except Exception as error:
             if isinstance(error, CollectionError) or not is_worker_error(error):
                 raise
             run_waiting()
             index = self.next_index
-            raise CollectionError(why_workers_stopped(error, index), index, self.build(tables)) from error
+            raise CollectionError(why_workers_stopped(error, index), index, self._kept(tables)) from error
+
+    def _kept(self, tables: dict[str, NDArray[Any]]) -> Collection | None:
+        """What an error carries: a map can be made of what was collected for one."""
+        return None if self._new else self.build(tables)
 
     def compared(
         self, items: Iterable[tuple[int, Item | ValueError | TypeError]], index: int, first: Item
@@ -320,10 +373,15 @@ class CollectionBuilder:
         for position, item in items:
             if position == index and isinstance(item, Item) and not item.equals(first):
                 self.random = True
+                advice = (
+                    "what is estimated is of one reading; give a data set without random augmentation"
+                    if self._new
+                    else "the map is of one reading, and shows thumbnails of it in place of images that are read "
+                    "again; fit a data set without random augmentation"
+                )
                 warn_user(
-                    f"item {index} was another one when it was read a second time, as with random augmentation: the "
-                    "map is of one reading, and shows thumbnails of it in place of images that are read again; fit a "
-                    "data set without random augmentation"
+                    f"item {index} was another one when it was read a second time, as with random augmentation: "
+                    + advice
                 )
             yield position, item
 
@@ -341,8 +399,8 @@ class CollectionBuilder:
         index, message = next(iter(self.skipped.items()))
         if built is not None:
             warn_user(
-                f"{len(self.skipped)} of {self._length} items were skipped, the first because: {message}; the space's "
-                "skipped_ tells why for each"
+                f"{len(self.skipped)} of {self._length} items were skipped, the first because: {message}"
+                + ("" if self._new else "; the space's skipped_ tells why for each")
             )
             return built
         raise CollectionError(f"no item could be used; the first: {message}", index, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from hdm_widgets._masks import Ignore
+from hdm_widgets._masks import Ignore, check_ignore, read_mask
 from hdm_widgets._picture import Display
+from hdm_widgets._validation import check_choice
 from hdm_widgets.latent.activations import (
     ActivationHook,
     Layer,
@@ -25,12 +26,10 @@ from hdm_widgets.latent.activations import (
     unwrapped_segmenter,
 )
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
-from hdm_widgets.latent.datasets import Dataset, Fields, as_dataset
+from hdm_widgets.latent.data_columns import check_columns, dataset_columns
+from hdm_widgets.latent.datasets import Dataset, Field, Fields, as_dataset
 from hdm_widgets.latent.items import (
     Item,
-    check_columns,
-    counted_pixels,
-    dataset_columns,
     is_worker_error,
     read_item,
     read_items,
@@ -38,11 +37,13 @@ from hdm_widgets.latent.items import (
 )
 from hdm_widgets.latent.layers import find_layer
 from hdm_widgets.latent.layouts import Layout
+from hdm_widgets.latent.measuring import Measurer
+from hdm_widgets.latent.observations import Observations, new_items
 from hdm_widgets.latent.thumbnails import ThumbnailMaker
 from hdm_widgets.models.batch_check import run_singly_if_mixing
 from hdm_widgets.models.batch_size import BatchSize, run_in_batches
 from hdm_widgets.models.compiled import uncompiled
-from hdm_widgets.models.errors import ModelError, ModelOutputError, is_out_of_memory
+from hdm_widgets.models.errors import ModelError, is_out_of_memory
 from hdm_widgets.models.modules import unwrapped
 from hdm_widgets.models.segmenter import Segmenter
 
@@ -53,6 +54,8 @@ MEMORY_LIMIT = 1 << 30
 # Pixels of a batch whose size is not given. On a CPU, larger batches fall out of cache.
 _CPU_PIXELS, _GPU_PIXELS = 1 << 18, 1 << 21
 _LARGEST_BATCH = 64
+# Bytes, just below the largest size from which the C library of Linux learns.
+_FREED_BLOCK = 31 << 20
 
 
 @dataclass(frozen=True)
@@ -131,32 +134,113 @@ class Collector:
         LayerError
             If the layer gives no activations.
         """
-        dataset = as_dataset(dataset)
+        reading = {"fields": fields, "ignore": ignore, "num_workers": num_workers}
+        return self._run(as_dataset(dataset), None, columns, on_error, progress, reading)
+
+    def observe(
+        self,
+        data: Dataset | Tensor | NDArray[Any] | Sequence[Any],
+        like: Collection,
+        *,
+        image: Field | None = None,
+        mask: Field | None = None,
+        ignore: Ignore | None = None,
+        num_workers: int = 0,
+        on_error: Literal["raise", "skip"] = "raise",
+        progress: bool = True,
+    ) -> Observations:
+        """Run the model once on every item of new data, which may have true masks or not.
+
+        Parameters
+        ----------
+        data : Dataset, torch.Tensor or numpy.ndarray (N, C, H, W), or list of images
+            As for `LatentSpace.fit`; items may also be images alone, pairs of an image and anything else, or mappings
+            without a mask.
+        like : Collection
+            What the map was made of: its layer is used, and images must have as many channels, and one size of their
+            own.
+        image, mask : str, int or callable, optional
+            Where the image and the mask of an item are; as in the data of the map by default. If `mask` is given, every
+            item must have one.
+        ignore : number or array of bool (H, W), optional
+            Pixels that do not count.
+        num_workers, on_error, progress
+            As for `LatentSpace.fit`.
+
+        Returns
+        -------
+        Observations
+
+        Raises
+        ------
+        CollectionError
+            At the first item that cannot be used; with `on_error="skip"` only if none can.
+        ValueError, TypeError
+            If the data is not of the kind that the map was made of, or an argument is wrong.
+        """
+        check_choice("on_error", on_error, ("raise", "skip"))
+        if ignore is not None:
+            check_ignore(ignore)
+        if like.layer.given:
+            raise ValueError("this map was made of features, by LatentSpace.from_features, and has no layer to observe")
+        dataset, alone = new_items(data, like.image_shape[0])
+        fields = Fields() if alone else Fields(like.fields.image if image is None else image, mask or like.fields.mask)
+        reading = {
+            "fields": fields, "ignore": ignore, "num_workers": num_workers, "mask_needed": mask is not None
+        }  # fmt: skip
+        return Observations(self._run(dataset, like, None, on_error, progress, reading))
+
+    def _run(
+        self,
+        dataset: Dataset,
+        like: Collection | None,
+        columns: Any,
+        on_error: Literal["raise", "skip"],
+        progress: bool,
+        reading: dict[str, Any],
+    ) -> Collection:
+        """One pass over a data set: for a map, or over new data `like` that of one; `reading` is for `read_items`."""
         length = len(dataset)
         tables = {**dataset_columns(dataset), **check_columns(columns, length)}
-        reading: dict[str, Any] = {"fields": fields, "ignore": ignore, "preprocess": self._preprocess}
+        reading["preprocess"] = self._preprocess
+        fields, ignore = reading["fields"], reading["ignore"]
         with self._running() as segmenter:
-            at, first, layer = self._first(dataset, on_error, reading)
+            at, first, layer = self._first(dataset, on_error, reading, like)
+            excluded = read_mask(ignore).mask if isinstance(ignore, (Tensor, np.ndarray)) else None
             sizes = self._sizes(first.image)
             run_singly_if_mixing(self.segmenter, first.image, sizes, remind=True)
             self.display.check(len(first.image))
             thumbnails = ThumbnailMaker.for_size(first.mask.shape, self.thumbnail, self.display)
             builder = CollectionBuilder(
-                length, layer, first.image.shape, thumbnails, self.memory_limit, fields=fields, ignore=ignore
+                length,
+                layer,
+                first.image.shape,
+                thumbnails,
+                self.memory_limit,
+                fields=fields,
+                ignore=ignore,
+                new=like is not None,
             )
             with (
                 self._hook(layer).attached() as hook,
-                tqdm(total=length, disable=not progress, unit="item", desc="collecting activations") as bar,
+                tqdm(
+                    total=length,
+                    disable=not progress,
+                    unit="item",
+                    desc="collecting activations" if like is None else "observing",
+                ) as bar,
             ):
+                measurer = Measurer(segmenter, hook, builder, excluded)
                 waiting: list[tuple[int, Item]] = []
 
                 def stop_or_skip(index: int, error: Exception) -> None:
+                    measurer.flush()
                     bar.update()
                     builder.stop_or_skip(index, error, tables, on_error)
 
                 def run_waiting() -> None:
                     def run(part: slice) -> None:
-                        _measure(entries[part], segmenter, hook, builder)
+                        measurer.run(entries[part])
 
                     def failed(position: int, error: Exception) -> None:
                         if is_worker_error(error):
@@ -170,8 +254,12 @@ class Collector:
                         bar.update(part.stop - part.start)
                     waiting.clear()
 
-                items = read_items(dataset, first.mask.shape, num_workers, **reading)
-                with builder.keeping(tables, run_waiting), closing(items):
+                def run_all_waiting() -> None:
+                    with measurer.flushing():
+                        run_waiting()
+
+                items = read_items(dataset, first.mask.shape, **reading)
+                with builder.keeping(tables, run_all_waiting), closing(items), measurer.flushing():
                     for index, item in builder.compared(warn_of_ambiguity(items, ignore), at, first):
                         if isinstance(item, Exception):
                             run_waiting()
@@ -198,6 +286,9 @@ class Collector:
     @contextmanager
     def _running(self) -> Iterator[Segmenter]:
         """The segmenter around the network inside any wrapper, with the model held in eval mode."""
+        # The C library of Linux hands freed memory back to the system, in which every batch would pay for new pages (a
+        # quarter of the time of a small U-Net), unless it has freed a block as large as this one.
+        torch.empty(_FREED_BLOCK, dtype=torch.uint8)
         with self.segmenter.evaluating(), uncompiled(unwrapped(network_of(self.segmenter))):
             yield unwrapped_segmenter(self.segmenter)
 
@@ -210,11 +301,14 @@ class Collector:
 
         return ActivationHook(module, layer.name, reduce, unwrapped(network))
 
-    def _first(self, dataset: Dataset, on_error: str, reading: dict[str, Any]) -> tuple[int, Item, Layer]:
+    def _first(
+        self, dataset: Dataset, on_error: str, reading: dict[str, Any], like: Collection | None
+    ) -> tuple[int, Item, Layer]:
         """The first item that can be used, with its index, and the layer with its output for it.
 
         Its size is that of all.
         """
+        reading = {name: value for name, value in reading.items() if name != "num_workers"}
         for index in range(len(dataset)):
             problem: Exception
             try:
@@ -223,7 +317,10 @@ class Collector:
                 problem = error
             else:
                 try:
-                    return index, item, self._layer(item)
+                    if like is None:
+                        return index, item, self._layer(item)
+                    self._check_like(item, like)
+                    return index, item, like.layer
                 except Exception as error:
                     if not isinstance(error, ModelError) and not is_out_of_memory(error):
                         raise
@@ -232,6 +329,14 @@ class Collector:
                 raise CollectionError(str(problem), index, None) from problem
             message = str(problem)
         raise CollectionError(f"no item could be used; the last: {message}", len(dataset) - 1, None)
+
+    def _check_like(self, item: Item, like: Collection) -> None:
+        """Refuse new images that have other channels than those of the map, or another size where that matters."""
+        shape = tuple(item.image.shape)
+        if shape[0] != like.image_shape[0]:
+            raise ValueError(f"new images must have {like.image_shape[0]} channels as those of the map, got {shape}")
+        if self.pool == "flatten" and shape != like.image_shape:
+            raise ValueError(f"pool='flatten' takes images of one size, {like.image_shape}, got {shape}")
 
     def _layer(self, item: Item) -> Layer:
         """The layer, and the shape of its output for an item."""
@@ -253,41 +358,6 @@ class Collector:
             if not isinstance(error, ModelError) and not is_out_of_memory(error):
                 raise
             return None
-
-
-def _measure(
-    entries: list[tuple[int, Item]], segmenter: Segmenter, hook: ActivationHook, builder: CollectionBuilder
-) -> None:
-    """Run the model on items and add them with what it gives."""
-    hook.clear()
-    images = torch.stack([item.image for _, item in entries])
-    with torch.no_grad():
-        # A copy: a model may write into its input, and thumbnails are of what it was given.
-        raw = segmenter.raw(images.clone())
-        features = hook.take(len(entries))
-        if not bool(torch.isfinite(features).all()):
-            bad = int((~torch.isfinite(features)).any(1).nonzero()[0])
-            raise ModelOutputError("the activations have NaN or infinity", bad)
-        masks = segmenter.binarize(raw)
-        valid = segmenter.valid_pixels(*images.shape[-2:])
-        if valid is not None:
-            entries = [(index, item.ignoring(~valid)) for index, item in entries]
-            masks = masks & torch.from_numpy(valid).to(masks.device)
-        # The truths have no ignored pixel.
-        truths = np.stack([item.mask for _, item in entries])
-        truth = torch.from_numpy(truths).to(masks.device)
-        counted = torch.from_numpy(counted_pixels(item for _, item in entries)).to(masks.device) & masks
-        tp = (counted & truth).flatten(1).sum(1)
-        fn = truth.flatten(1).sum(1) - tp
-        fp = counted.flatten(1).sum(1) - tp
-    builder.add(
-        entries,
-        features=features.cpu().numpy(),
-        images=images,
-        truths=truths,
-        predictions=masks.cpu().numpy(),
-        counts=torch.stack([tp, fn, fp]).cpu().numpy(),
-    )
 
 
 def check_width(features: int, least: int) -> None:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from hdm_widgets._validation import is_whole
 
-__all__ = ["Dataset", "Field", "Fields", "StackedDataset", "as_dataset", "from_pillow"]
+__all__ = ["Dataset", "Field", "Fields", "StackedDataset", "as_dataset", "from_pillow", "is_image"]
 
 Field: TypeAlias = str | int | Callable[[Any], Any]
 
@@ -143,7 +143,7 @@ def _stacked(dataset: object) -> StackedDataset | None:
         _check_stacked(tuple(images.shape), tuple(masks.shape))
         return StackedDataset((images, masks))
     both = all(isinstance(part, (tuple, list)) for part in dataset)
-    if both and len(images) == len(masks) != 2 and all(_is_image(part[0]) for part in dataset if len(part)):
+    if both and len(images) == len(masks) != 2 and all(is_image(part[0]) for part in dataset if len(part)):
         raise TypeError(
             "expected a data set of (image, mask) items, got a list of images and a list of masks; "
             "list(zip(images, masks)) makes one of them"
@@ -175,7 +175,8 @@ def _ndim(part: Any) -> int:
     return len(part.shape) if hasattr(part, "shape") and hasattr(part, "__getitem__") else 0
 
 
-def _is_image(part: object) -> bool:
+def is_image(part: object) -> bool:
+    """Whether this may be an image or a mask: an array with two axes or more, or a Pillow image."""
     return _ndim(part) >= 2 or isinstance(part, Image.Image)
 
 
@@ -238,14 +239,24 @@ class Fields:
                 field(None)
         return fields
 
-    def find(self, item: Any, index: int) -> tuple[Any, Any, dict[str, Any]]:
+    def find(self, item: Any, index: int, *, mask_needed: bool = True) -> tuple[Any, Any, dict[str, Any]]:
         """The image, the mask, and all other entries of an item by name.
+
+        Parameters
+        ----------
+        item : object
+        index : int
+            Its position, for messages.
+        mask_needed : bool
+            Whether it must have a mask. If not, it may be an image alone, and None comes in place of what is missing.
 
         Raises
         ------
         ValueError, TypeError
             If it has no such entries, or it cannot be told which they are; the message names the item.
         """
+        if not mask_needed:
+            return self._find_optional(item, index)
         entries = _entries(item)
         image = _find(item, index, "image", self.image, entries, self.mask)
         mask = _find(item, index, "mask", self.mask, entries, self.image)
@@ -254,6 +265,21 @@ class Fields:
                 f"item {index}: image and mask are the same entry; say which they are, such as image=0, mask=1"
             )
         return image, mask, _named(item, entries)
+
+    def _find_optional(self, item: Any, index: int) -> tuple[Any, Any, dict[str, Any]]:
+        """As `find`, for items that need no mask."""
+        if isinstance(item, (tuple, list)) and len(item) == 1:
+            item = item[0]
+        if is_image(item) and not callable(self.image):
+            return item, None, {}
+        entries = _entries(item)
+        image = _find(item, index, "image", self.image, entries, self.mask)
+        try:
+            mask = _find(item, index, "mask", self.mask, entries, self.image)
+        except (ValueError, TypeError):
+            mask = None
+        # The second of a pair may be a label or a name.
+        return image, mask if is_image(mask) and mask is not image else None, _named(item, entries)
 
 
 @dataclass(frozen=True)
@@ -296,7 +322,7 @@ def _find(
     if isinstance(item, (tuple, list)) and item and is_whole(other):
         taken.append(other % len(item))
     others = [key for key in entries if isinstance(key, (str, int)) and key not in taken]
-    likely = [key for key in others if _is_image(entries[key])] or others
+    likely = [key for key in others if is_image(entries[key])] or others
     advice = f"; say which entry is the {name}, such as {name}={likely[0]!r}" if likely else ""
     raise ValueError(f"item {index} has no {field!r}; it has {_listed(entries)}{advice}")
 

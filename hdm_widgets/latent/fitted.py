@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent.clusters import Cluster, Clustering
 from hdm_widgets.latent.collection import Collection
+from hdm_widgets.latent.data_columns import merge_columns
 from hdm_widgets.latent.datasets import Dataset
-from hdm_widgets.latent.items import merge_columns
 from hdm_widgets.latent.neighbors import distance_scale
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
@@ -147,6 +147,7 @@ class FittedState:
         own |= {f"pc{i + 1}": found.embedding[:, i] for i in range(found.n_components)}
         own |= found.overlaps.columns()
         own["expected_iou"] = found.expected_iou
+        own |= found.collection.confidences
         if self.clustering is not None:
             own["cluster"] = self.clustering.labels
         return {name: read_only(values) for name, values in merge_columns(own, found.collection.columns).items()}

@@ -30,6 +30,7 @@ _SPACE = "space.npz"
 # Large arrays are files of their own, mapped into memory.
 _LARGE = ("features", "thumbnails", "truths", "predictions")
 _IGNORED = "ignored"
+_BEFORE_CONFIDENCES = "the space was saved before confidences were kept; fit it again"
 _NETWORK = ("low", "high", "score", "trained_on", "converged", "activation")
 
 
@@ -77,6 +78,7 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
         "explained_variance": projection.explained_variance,
         "explained_variance_ratio": projection.explained_variance_ratio,
         **{f"column_{position}": values for position, values in enumerate(collection.columns.values())},
+        **{f"confidence_{name}": values for name, values in collection.confidences.items()},
     }
     network: dict[str, Any] | None = None
     if regressor is not None:
@@ -95,6 +97,8 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
         "orders": {
             name: column.categories for name, column in collection.columns.items() if isinstance(column, OrderedColumn)
         },
+        "confidences": list(collection.confidences),
+        "no_confidences": collection.no_confidences,
         "skipped": {str(index): message for index, message in collection.skipped.items()},
         "ignored": collection.ignored is not None,
         "ignore_value": collection.ignore_value,
@@ -174,6 +178,8 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
         fields=Fields.from_description(about.get("fields", {})),
         ignore_value=about.get("ignore_value"),
         thumbnail_maker=_thumbnails(about.get("thumbnails")),
+        confidences={name: arrays[f"confidence_{name}"] for name in about.get("confidences", [])},
+        no_confidences=about.get("no_confidences", _BEFORE_CONFIDENCES),
     )
     projection = Projection(
         mean=arrays["mean"],

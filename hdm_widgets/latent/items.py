@@ -1,26 +1,21 @@
-"""Reading a data set: images, masks, and the columns beside them."""
+"""Reading a data set: images, masks, and what stands beside them."""
 
 from __future__ import annotations
 
-import datetime
-import enum
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeAlias
-from uuid import UUID
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import ConcatDataset, DataLoader, Subset, get_worker_info
+from torch.utils.data import DataLoader, get_worker_info
 
-from hdm_widgets._masks import Ambiguity, Ignore, check_truth, find_ambiguity
+from hdm_widgets._masks import Ambiguity, Ignore, check_truth, find_ambiguity, read_mask
 from hdm_widgets._validation import (
     check_image,
     check_image_values,
@@ -30,28 +25,21 @@ from hdm_widgets._validation import (
     to_tensor,
     warn_user,
 )
+from hdm_widgets.latent.data_columns import column_value
 from hdm_widgets.latent.datasets import Dataset, Fields, from_pillow
-from hdm_widgets.latent.ordered import keep_common_order, keep_order
 from hdm_widgets.latent.scores import former_name
 
 __all__ = [
-    "Columns",
     "Item",
     "WorkerError",
-    "check_columns",
     "check_images",
     "counted_pixels",
-    "dataset_columns",
     "is_worker_error",
-    "join_columns",
-    "merge_columns",
     "read_item",
     "read_items",
     "warn_of_ambiguity",
     "why_workers_stopped",
 ]
-
-Columns: TypeAlias = "Mapping[str, Sequence[Any] | NDArray[Any]]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +58,8 @@ class Item:
         bool (H, W), pixels that do not count; None if all do.
     ambiguity : Ambiguity or None
         What may be meant in another way in the values of the mask.
+    labeled : bool
+        Whether the data set has a mask for it. If not, `mask` is empty.
     """
 
     image: Tensor
@@ -77,6 +67,7 @@ class Item:
     columns: dict[str, Any] = field(default_factory=dict)
     ignored: NDArray[np.bool_] | None = None
     ambiguity: Ambiguity | None = None
+    labeled: bool = True
 
     picture = former_name("picture", "image")
 
@@ -104,6 +95,7 @@ def read_item(
     fields: Fields | None = None,
     ignore: Ignore | None = None,
     preprocess: bool = False,
+    mask_needed: bool = True,
 ) -> Item:
     """Item `index`, checked.
 
@@ -119,6 +111,8 @@ def read_item(
         Pixels that do not count: the value that marks them in masks, or a mask of them.
     preprocess : bool
         Whether the images are for a Segmenter with `preprocess`: see `check_image`.
+    mask_needed : bool
+        Whether the item must have a mask.
 
     Returns
     -------
@@ -133,7 +127,7 @@ def read_item(
         item = dataset[index]
     except Exception as error:
         raise ValueError(f"item {index} could not be read: {type(error).__name__}: {error}") from error
-    image, mask, entries = (fields or Fields()).find(item, index)
+    image, mask, entries = (fields or Fields()).find(item, index, mask_needed=mask_needed)
     columns = {name: value for name, entry in entries.items() if (value := column_value(entry)) is not None}
     try:
         if isinstance(mask, Image.Image):
@@ -141,6 +135,8 @@ def read_item(
         image = _image_array(image, mask, preprocess)
         height, width = size or image_size(image, preprocess=preprocess, mask=mask)
         tensor = check_image(image, height, width, preprocess=preprocess)
+        if mask is None and not mask_needed:
+            return _unlabeled(tensor, columns, ignore)
         if mask is None:
             raise ValueError("its mask is missing (None)")
         if getattr(mask, "ndim", 0) == 3 and mask.shape[0] == 1:
@@ -149,6 +145,14 @@ def read_item(
     except (ValueError, TypeError) as error:
         raise type(error)(f"item {index}: {error}") from None
     return Item(tensor, truth.mask, columns, truth.ignored, find_ambiguity(truth, f"the mask of item {index}", "mask"))
+
+
+def _unlabeled(image: Tensor, columns: dict[str, Any], ignore: Ignore | None) -> Item:
+    """An item without a mask; of what is ignored, a mask of pixels holds for it too."""
+    empty = np.zeros(tuple(image.shape[1:]), bool)
+    if not isinstance(ignore, (Tensor, np.ndarray)):
+        return Item(image, empty, columns, labeled=False)
+    return Item(image, empty, columns, read_mask(empty, ignore).ignored, labeled=False)
 
 
 def _image_array(image: Any, mask: Any, preprocess: bool) -> Any:
@@ -189,6 +193,7 @@ def read_items(
     *,
     fields: Fields | None = None,
     preprocess: bool = False,
+    mask_needed: bool = True,
 ) -> Generator[tuple[int, Item | ValueError | TypeError], None, None]:
     """All items in order, each with its index; in place of one that cannot be used comes the error that says why.
 
@@ -196,7 +201,8 @@ def read_items(
     """
     if not is_whole(num_workers) or num_workers < 0:
         raise ValueError(f"num_workers must be a whole number of at least 0, got {num_workers!r}")
-    reader = _Reader(dataset, size, fields, ignore, preprocess)
+    options = {"fields": fields, "ignore": ignore, "preprocess": preprocess, "mask_needed": mask_needed}
+    reader = _Reader(dataset, size, options)
     if num_workers == 0:
         for index in range(len(dataset)):
             yield index, reader[index]
@@ -243,14 +249,16 @@ def warn_of_ambiguity(
     """Pass items on, and warn of each kind of ambiguity once: mostly all items of a data set have the same one."""
     warned: set[str] = set()
     marked = not isinstance(ignore, (int, float))
+    labeled = False
     for index, item in items:
         if isinstance(item, Item):
+            labeled = labeled or item.labeled
             marked = marked or (item.ignored is not None and bool(item.ignored.any()))
             if item.ambiguity is not None and item.ambiguity.kind not in warned:
                 warned.add(item.ambiguity.kind)
                 warn_user(item.ambiguity.text)
         yield index, item
-    if not marked:
+    if labeled and not marked:
         warn_user(
             f"no mask has a pixel with the value of ignore={ignore}; if masks are made of label maps, return "
             f"np.ma.masked_array(labels == 1, labels == {ignore}) as the mask; Tiles keep that value if they are "
@@ -261,108 +269,21 @@ def warn_of_ambiguity(
 class _Reader:
     """A data set that returns errors as items, so that they cross from a worker process with their message."""
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        size: tuple[int, int],
-        fields: Fields | None,
-        ignore: Ignore | None,
-        preprocess: bool,
-    ) -> None:
-        self._dataset = dataset
-        self._size = size
-        self._fields, self._ignore, self._preprocess = fields, ignore, preprocess
+    def __init__(self, dataset: Dataset, size: tuple[int, int], options: dict[str, Any]) -> None:
+        self._dataset, self._size, self._options = dataset, size, options
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> Item | ValueError | TypeError:
         try:
-            item = read_item(
-                self._dataset,
-                index,
-                self._size,
-                fields=self._fields,
-                ignore=self._ignore,
-                preprocess=self._preprocess,
-            )
+            item = read_item(self._dataset, index, self._size, **self._options)
         except (ValueError, TypeError) as error:
             return type(error)(str(error))
         if get_worker_info() is None:
             return item
         # A tensor would cross in shared memory, of which containers have little, and be lost with its process.
         return replace(item, image=item.image.numpy())  # type: ignore[arg-type]  # as the receiver expects
-
-
-def check_columns(columns: object, length: int) -> dict[str, NDArray[Any]]:
-    """Columns as arrays, one entry per item of the data set."""
-    if columns is None:
-        return {}
-    if hasattr(columns, "to_frame") and len(columns) == length:  # type: ignore[arg-type]  # a Series has one
-        # One column, which has one name, and not a Series of columns.
-        name = getattr(columns, "name", None)
-        columns = {"column" if name is None else name: columns}
-    if not hasattr(columns, "keys"):
-        raise TypeError(f"columns must be a mapping of names to sequences, got {type(columns).__name__}")
-    checked: dict[str, NDArray[Any]] = {}
-    for name in columns.keys():  # noqa: SIM118 - a DataFrame serves too
-        values = columns[name]  # type: ignore[index]  # has keys
-        if isinstance(values, str) or not hasattr(values, "__len__"):
-            raise TypeError(f"column {name!r} must be a sequence with one entry per item, got {type(values).__name__}")
-        if len(values) != length:
-            raise ValueError(f"column {name!r} has {len(values)} entries for {length} items")
-        column = as_column(values)
-        if column.ndim != 1:
-            raise ValueError(f"column {name!r} must have one entry per item, got shape {column.shape}")
-        checked[str(name)] = keep_order(column, values)
-    return checked
-
-
-def dataset_columns(dataset: object) -> dict[str, NDArray[Any]]:
-    """The columns that a data set has: its own `columns`, or those of the data sets within it.
-
-    An attribute `columns` that has no sequence with one entry per item is something else. Where it has some, sequences
-    of another length are left out with a warning.
-    """
-    length = len(dataset)  # type: ignore[arg-type]  # has one
-    try:
-        own = getattr(dataset, "columns", None)
-    except Exception:  # noqa: BLE001 - a property of something else
-        own = None
-    if hasattr(own, "keys") and not isinstance(own, type):
-        fitting, wrong = _fitting_columns(own, length)
-        if fitting and wrong:
-            warn_user(f"of the data set's own columns, {len(wrong)} cannot be used: {wrong[0]}")
-        if fitting:
-            return fitting
-    if isinstance(dataset, Subset):
-        rows = np.asarray(dataset.indices, dtype=np.int64)
-        return {name: values[rows] for name, values in dataset_columns(dataset.dataset).items()}
-    if isinstance(dataset, ConcatDataset):
-        items: list[dict[str, Any]] = []
-        parts = [(part, dataset_columns(part)) for part in dataset.datasets]
-        for part, columns in parts:
-            items += [{name: values[row] for name, values in columns.items()} for row in range(len(part))]  # type: ignore[arg-type]  # as above
-        return {
-            name: keep_common_order(column, [columns[name] for _, columns in parts if name in columns])
-            for name, column in join_columns(items).items()
-        }
-    return {}
-
-
-def _fitting_columns(columns: Any, length: int) -> tuple[dict[str, NDArray[Any]], list[str]]:
-    """The entries of a mapping that are columns, and what is wrong with those that look like some."""
-    fitting: dict[str, NDArray[Any]] = {}
-    wrong = []
-    for name in columns.keys():  # noqa: SIM118 - a DataFrame serves too
-        values = columns[name]
-        if isinstance(values, (str, Mapping)) or not hasattr(values, "__len__"):
-            continue
-        try:
-            fitting |= check_columns({name: values}, length)
-        except (ValueError, TypeError) as error:
-            wrong.append(str(error))
-    return fitting, wrong
 
 
 def check_images(
@@ -429,72 +350,3 @@ def _channels_last(shape: tuple[int, ...], image_shape: tuple[int, int, int]) ->
     if shape[0] == channels == shape[-1]:
         return shape == (height, width, channels) != image_shape
     return shape[-1] == channels
-
-
-def join_columns(items: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
-    """Columns of the entries of items; an entry that an item lacks is NaN or an empty text."""
-    joined: dict[str, NDArray[Any]] = {}
-    for name in dict.fromkeys(name for item in items for name in item):
-        present = as_column([item[name] for item in items if name in item])
-        missing = "" if present.dtype.kind == "U" else np.nan
-        complete = len(present) == len(items)
-        joined[name] = present if complete else as_column([item.get(name, missing) for item in items])
-    return joined
-
-
-def merge_columns(own: dict[str, NDArray[Any]], dataset: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Our columns and those of a data set; one of the data set's with a name of ours gets `data_` before it."""
-    merged = dict(own)
-    for name, values in dataset.items():
-        free = name
-        # "cluster" is kept free for clusters that are found later.
-        while free in merged or free == "cluster" or (free != name and free in dataset):
-            free = f"data_{free}"
-        merged[free] = values
-    return merged
-
-
-def as_column(values: Any) -> NDArray[Any]:
-    """Numbers as they are, everything else as texts; what is missing (None, NaN, NaT) is NaN or an empty text."""
-    array = np.asarray(values)
-    if array.dtype.kind in "biuf":
-        return array
-    plain = [column_value(value, otherwise=str) for value in values]
-    plain = [value if value == value else None for value in plain]
-    present = np.asarray([value for value in plain if value is not None])
-    if present.size and present.dtype.kind in "biuf":
-        return present if len(present) == len(plain) else np.array([np.nan if v is None else v for v in plain])
-    return np.array(["" if value is None else str(value) for value in plain], dtype=np.str_)
-
-
-def column_value(entry: Any, otherwise: Any = lambda _: None) -> Any:
-    """A text, a number or a date; None for what is missing, and for anything else but for what `otherwise` makes of it.
-
-    A path is its text; a decimal number, a fraction or a duration (in seconds) a float; an enumeration its name.
-    """
-    if isinstance(entry, (Tensor, np.ndarray, np.generic)):
-        if entry.ndim or (isinstance(entry, Tensor) and entry.dtype.is_complex):
-            return otherwise(entry)
-        value = entry.item()
-        if isinstance(entry, (np.datetime64, np.timedelta64)) and isinstance(value, int):
-            # Nanoseconds, which Python's own dates do not have.
-            value = entry.astype(f"{entry.dtype.kind}8[us]").item()
-        entry = value
-    if entry is None:
-        return None
-    if isinstance(entry, (bool, int, float)):
-        return entry
-    if isinstance(entry, (str, datetime.date, datetime.time)):
-        # A missing date of pandas is one that does not equal itself.
-        return entry if entry == entry else None
-    if isinstance(entry, (Decimal, Fraction)):
-        return float(entry)
-    if isinstance(entry, datetime.timedelta):
-        return entry.total_seconds() if entry == entry else None
-    if isinstance(entry, enum.Enum):
-        return entry.name
-    if isinstance(entry, os.PathLike):
-        return os.fspath(entry)
-    if isinstance(entry, UUID):
-        return str(entry)
-    return None if type(entry).__name__ == "NAType" else otherwise(entry)

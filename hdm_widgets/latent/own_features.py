@@ -19,13 +19,11 @@ from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.batches import row_batches
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
 from hdm_widgets.latent.collector import MEMORY_LIMIT
+from hdm_widgets.latent.data_columns import Columns, check_columns, dataset_columns
 from hdm_widgets.latent.datasets import Dataset, Fields, as_dataset
 from hdm_widgets.latent.items import (
-    Columns,
     Item,
-    check_columns,
     counted_pixels,
-    dataset_columns,
     read_item,
     read_items,
     warn_of_ambiguity,
@@ -78,7 +76,14 @@ def collect_features(
     layer = Layer("features", (vectors.shape[1],), given=True)
     thumbnails = ThumbnailMaker.for_size(first.mask.shape, thumbnail, display)
     builder = CollectionBuilder(
-        length, layer, first.image.shape, thumbnails, MEMORY_LIMIT, fields=fields, ignore=ignore
+        length,
+        layer,
+        first.image.shape,
+        thumbnails,
+        MEMORY_LIMIT,
+        fields=fields,
+        ignore=ignore,
+        no_confidences="the masks were given without probabilities",
     )
     waiting: list[tuple[int, Item, NDArray[np.bool_]]] = []
 
@@ -97,6 +102,7 @@ def collect_features(
                 counts=np.stack(
                     [part.sum((1, 2)) for part in (counted & truths, truths & ~counted, counted & ~truths)]
                 ),
+                confidences={},
             )
             waiting.clear()
 

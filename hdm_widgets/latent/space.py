@@ -20,9 +20,9 @@ from hdm_widgets.latent import folder
 from hdm_widgets.latent.activations import Pool, network_of
 from hdm_widgets.latent.collection import Collection, check_collection, kept_if_interrupted
 from hdm_widgets.latent.collector import check_width
+from hdm_widgets.latent.data_columns import Columns
 from hdm_widgets.latent.datasets import Dataset, Field, Fields, as_dataset
 from hdm_widgets.latent.fitted import FittedMap, FittedState, read_only
-from hdm_widgets.latent.items import Columns
 from hdm_widgets.latent.layouts import Layout
 from hdm_widgets.latent.new_images import SpaceWithModel
 from hdm_widgets.latent.own_features import collect_features
@@ -181,8 +181,10 @@ class LatentSpace(SpaceWithModel):
         fraction = self.explained_variance_ratio_[:2].sum()
         source = f"with {self.layer_}" if self.layer_.given else f"at {self.layer_}, pool={self.pool!r}"
         skipped = f" ({len(self.skipped_)} skipped)" if self.skipped_ else ""
+        missing = f"; no confidences: {reason}" if (reason := self.collection_.no_confidences) else ""
         return (
-            f"LatentSpace of {len(self)} items{skipped} {source}; two components explain {fraction:.0%} of the variance"
+            f"LatentSpace of {len(self)} items{skipped} {source}; two components explain {fraction:.0%} of the "
+            f"variance{missing}"
         )
 
     def snapshot(self) -> LatentSpace:

@@ -87,6 +87,11 @@ class Reading:
         return " ".join(sentences)
 
     @property
+    def has_probabilities(self) -> bool:
+        """Whether the output has probabilities, or logits that become some."""
+        return self.values in ("probabilities", "logits")
+
+    @property
     def short(self) -> str:
         """The reading in a few words; empty as long as the model has not been run."""
         if not self.form:

@@ -484,6 +484,10 @@ class Segmenter:
         """Masks, bool (N, H, W), from a raw output (N, classes, H, W)."""
         return self._reader.binarize(raw)
 
+    def probability(self, raw: Tensor) -> Tensor | None:
+        """The segment's probability (N, H, W) in a raw output; None if it has none."""
+        return self._reader.probability(raw) if self.reading.has_probabilities else None
+
     def class_numbers(self, raw: Tensor) -> Tensor:
         """The class of every pixel, (N, H, W), from a raw output (N, classes, H, W) with exclusive classes.
 

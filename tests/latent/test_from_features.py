@@ -54,7 +54,8 @@ def check(space):
     np.testing.assert_allclose(frame["iou"], IOU)
     assert space.layer_ == Layer("features", (3,), given=True)
     assert repr(space) == (
-        "LatentSpace of 5 items with 3 features of your own; two components explain 100% of the variance"
+        "LatentSpace of 5 items with 3 features of your own; two components explain 100% of the variance; "
+        "no confidences: the masks were given without probabilities"
     )
 
 
