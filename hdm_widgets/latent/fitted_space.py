@@ -18,7 +18,8 @@ from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.clusters import Cluster, Clustering, Method
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.datasets import Dataset
-from hdm_widgets.latent.failures import Failures, find_failures
+from hdm_widgets.latent.failure_search import find_failures
+from hdm_widgets.latent.failures import Failures
 from hdm_widgets.latent.fitted import FittedMap, FittedState, read_only
 from hdm_widgets.latent.neighbors import Neighbors, nearest, pairwise_distances
 from hdm_widgets.latent.projection import Projection
@@ -382,7 +383,7 @@ class FittedSpace:
         return find_failures(
             state.iou,
             state.cluster_coordinates,
-            getattr(state.collection, "confidences", {}),
+            state.collection.confidences,
             {"truth_area": area} | {name: own[name] for name in (own if columns is None else columns)},
             counted=(area > 0) | (state.overlaps.predicted_area > 0),
             coverage=coverage,

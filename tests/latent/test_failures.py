@@ -4,7 +4,8 @@ import pytest
 
 import hdm_widgets as hw
 from hdm_widgets.latent.conditions import Condition, single_conditions
-from hdm_widgets.latent.failures import Failures, find_failures
+from hdm_widgets.latent.failure_search import find_failures
+from hdm_widgets.latent.failures import Failures
 
 N = 300
 
