@@ -32,7 +32,17 @@ from hdm_widgets.data import (
     Tiles,
 )
 from hdm_widgets.demo import AerialDemo, FaultyDemo, ShapesDemo
-from hdm_widgets.latent import Cluster, Layer, LayerTable, Neighbors, Selection, Surface
+from hdm_widgets.latent import (
+    Cluster,
+    Failure,
+    Failures,
+    Layer,
+    LayerTable,
+    Neighbors,
+    Selection,
+    SpaceComparison,
+    Surface,
+)
 
 
 def demos() -> None:
@@ -306,6 +316,9 @@ def latent_space(path: Path) -> hw.LatentSpace:
     assert_type(space.neighbors(0, k=3), Neighbors)
     assert_type(space.cluster(n_clusters=2), tuple[Cluster, ...])
     assert_type(space.clusters_[0].size, int)
+    assert_type(space.failures(["land_use"], coverage=0.8), Failures)
+    assert_type(space.failures()[0], Failure)
+    assert_type(hw.compare_spaces(space, space, names=("before", "after"), k=5), SpaceComparison)
     assert_type(space.select([0, 1], name="first"), Selection)
     assert_type(space.prediction(0), NDArray[np.bool_])
     assert_type(space.ignored(0), NDArray[np.bool_])
