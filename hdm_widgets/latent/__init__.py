@@ -12,6 +12,7 @@ from hdm_widgets.latent.clusters import Cluster, Clustering
 from hdm_widgets.latent.collection import Collection, CollectionError, InterruptedCollectionError
 from hdm_widgets.latent.estimates import Estimates
 from hdm_widgets.latent.estimator import Estimator, Score
+from hdm_widgets.latent.failures import Failure, Failures
 from hdm_widgets.latent.layer_table import LayerTable
 from hdm_widgets.latent.neighbors import Neighbors
 from hdm_widgets.latent.new_images import Location
@@ -20,6 +21,7 @@ from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.selection import Selection, Statistics
 from hdm_widgets.latent.shift import Shift
 from hdm_widgets.latent.space import LatentSpace
+from hdm_widgets.latent.space_comparison import SpaceComparison
 from hdm_widgets.latent.surface import Surface
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
     "CollectionError",
     "Estimates",
     "Estimator",
+    "Failure",
+    "Failures",
     "InterruptedCollectionError",
     "LatentSpace",
     "Layer",
@@ -41,6 +45,7 @@ __all__ = [
     "Score",
     "Selection",
     "Shift",
+    "SpaceComparison",
     "Statistics",
     "Surface",
 ]
