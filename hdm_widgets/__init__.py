@@ -2,9 +2,9 @@
 
 `hdm_widgets.hdm` has the Hausdorff Distance Masks, `HDMExplorer` is their widget, and `HDMComparison` the one for
 several models. `LatentSpace` maps a data set as a model sees it, `LatentExplorer` is its widget, and `layers` lists
-what can be named as the layer of a space. `Segmenter` makes a segmenter of any torch Module or callable, and its
-`Reading` says how the model's output is read; `Display` says how images are shown, `demo` has ready-made models with
-data.
+what can be named as the layer of a space; `export_marked` writes items to be labeled again. `Segmenter` makes a
+segmenter of any torch Module or callable, and its `Reading` says how the model's output is read; `Display` says how
+images are shown, `demo` has ready-made models with data.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hdm_widgets import data, demo, hdm, latent, metrics
     from hdm_widgets._picture import Display
+    from hdm_widgets.latent.annotations import export_marked
     from hdm_widgets.latent.layer_table import layers
     from hdm_widgets.latent.space import LatentSpace
     from hdm_widgets.models.reading import Reading
@@ -36,6 +37,7 @@ __all__ = [
     "UNet",
     "data",
     "demo",
+    "export_marked",
     "hdm",
     "latent",
     "layers",
@@ -56,6 +58,7 @@ _HOMES = {
     "UNet": "hdm_widgets.models.unet",
     "data": None,
     "demo": None,
+    "export_marked": "hdm_widgets.latent.annotations",
     "hdm": None,
     "latent": None,
     "layers": "hdm_widgets.latent.layer_table",

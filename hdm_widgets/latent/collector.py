@@ -37,6 +37,7 @@ from hdm_widgets.latent.items import (
     read_items,
     warn_of_ambiguity,
 )
+from hdm_widgets.latent.label_quality import block_size, encoded_log_odds, label_quality
 from hdm_widgets.latent.layers import find_layer
 from hdm_widgets.latent.layouts import Layout
 from hdm_widgets.latent.observations import Observations, new_items
@@ -375,11 +376,17 @@ def _measure(
         # The truths have no ignored pixel.
         truths = np.stack([item.mask for _, item in entries])
         truth = torch.from_numpy(truths).to(masks.device)
-        counted = torch.from_numpy(counted_pixels(item for _, item in entries)).to(masks.device) & masks
+        counts = torch.from_numpy(counted_pixels(item for _, item in entries)).to(masks.device)
+        counted = counts & masks
         tp = (counted & truth).flatten(1).sum(1)
         fn = truth.flatten(1).sum(1) - tp
         fp = counted.flatten(1).sum(1) - tp
-        confidences = _confidences(segmenter.probability(raw), masks, valid, excluded)
+        probabilities = segmenter.probability(raw)
+        confidences = _confidences(probabilities, masks, valid, excluded)
+        quality = maps = None
+        if probabilities is not None:
+            quality = label_quality(probabilities, truth, None if bool(counts.all()) else counts)
+            maps = encoded_log_odds(probabilities, block_size(masks.shape[1:]))
     builder.add(
         entries,
         features=features.cpu().numpy(),
@@ -388,6 +395,8 @@ def _measure(
         predictions=masks.cpu().numpy(),
         counts=torch.stack([tp, fn, fp]).cpu().numpy(),
         confidences=confidences,
+        label_quality=quality,
+        probability_maps=maps,
     )
 
 
