@@ -200,10 +200,10 @@ class SpaceWithItems(FittedSpace):
             Indexed by position in the space, with the columns
 
             - ``item``: index in the data set;
-            - ``score``: how likely the truth is wrong, in [0, 1]; an order, and a rough probability at most;
+            - ``score``: how likely the truth is wrong, in [0, 1]: an order of items and kinds, no probability;
             - ``kind``: ``"missing object"``, ``"extra object"``, ``"shifted"`` or ``"another mask"``, what is most
               likely wrong; ``"boundary"`` or ``"none"`` where truth and prediction hardly differ;
-            - ``reason``: the same in words;
+            - ``reason``: the same in words, with sizes and shifts (rows, columns) in pixels;
             - ``row``, ``col``, ``box``: center of where it is wrong, and a half-open box (row0, col0, row1, col1)
               around it, in pixels; NaN and None where that is nowhere;
             - ``size``: pixels of that object; of the other kinds, all pixels on which truth and prediction differ;

@@ -21,6 +21,9 @@ BOUNDARY, NOTHING = "boundary", "none"
 _THICKNESS = np.ones((3, 3), bool)
 # Masks are moved by at most this fraction of their longest side.
 _FARTHEST = 0.125
+# An error of the likeliest kind is reported if it explains at least this part of what the best explanation does: of all
+# pixels that differ. Another image's mask explains anything, and counts as this fraction.
+_ENOUGH, _BY_ANOTHER = 2 / 3, 0.5
 
 Mask = NDArray[np.bool_]
 Box = tuple[int, int, int, int]
@@ -65,7 +68,7 @@ def find_reason(
     Parameters
     ----------
     kind : str
-        One of `KINDS`.
+        The likeliest of `KINDS`.
     truth, predicted : numpy.ndarray, bool (H, W)
         Without ignored pixels.
     probabilities : numpy.ndarray, float (h, w)
@@ -76,27 +79,37 @@ def find_reason(
     Returns
     -------
     Reason
-        Of another kind than was asked for where truth and prediction do not differ in that respect.
+        Of another kind than was asked for where that explains much more of the pixels that differ.
     """
     differs = truth != predicted
     if not differs.any():
         return Reason(NOTHING, "truth and prediction are the same", np.nan, np.nan, None, 0)
     p = _enlarged(probabilities, truth.shape)
-    if kind == _ANOTHER:
-        return _another(truth, predicted, better)
-    if kind == _SHIFTED and (moved := _shift(truth, predicted)) is not None:
-        return moved
-    both = {_MISSING: _object(predicted & ~truth, p), _EXTRA: _object(truth & ~predicted, 1 - p)}
-    found = both.get(kind)
-    if found is None:
-        kind = max(both, key=lambda name: 0 if both[name] is None else int(both[name].sum()))  # type: ignore[union-attr]
-        found = both[kind]
-    if found is None:
+    sides = {_MISSING: (predicted & ~truth, p), _EXTRA: (truth & ~predicted, 1 - p)}
+    objects_of = {name: found for name, side in sides.items() if (found := _object(*side)) is not None}
+    explained = {name: float(found.sum() / differs.sum()) for name, found in objects_of.items()}
+    moved = None
+    if kind in (_SHIFTED, _ANOTHER):
+        explained[_ANOTHER] = _BY_ANOTHER
+        moved = _best_shift(truth, predicted)
+        if moved != (0, 0):
+            left = shifted(truth, -moved[0], -moved[1]) != predicted
+            explained[_SHIFTED] = float(1 - left.sum() / differs.sum())
+        if kind == _SHIFTED:
+            del explained[_ANOTHER]
+    if not explained:
         return Reason(
-            BOUNDARY,
-            f"truth and prediction differ in {int(differs.sum())} px along boundaries",
+            BOUNDARY, f"truth and prediction differ in {int(differs.sum())} px along boundaries",
             *_center(differs), bounding_box(differs), int(differs.sum()),
         )  # fmt: skip
+    best = max(explained, key=lambda name: explained[name])
+    if explained.get(kind, 0) < _ENOUGH * explained[best]:
+        kind = best
+    if kind == _ANOTHER:
+        return _another(truth, predicted, better)
+    if kind == _SHIFTED and moved is not None:
+        return _shift(truth, predicted, *moved)
+    found = objects_of[kind]
     size, confidence = int(found.sum()), float(p[found].mean())
     text = (
         f"the model draws an object of {size} px that the truth lacks, with confidence {_decimal(confidence)}"
@@ -126,8 +139,8 @@ def _another(truth: Mask, predicted: Mask, better: tuple[int, float] | None) -> 
     return Reason(_ANOTHER, text, *_center(where), bounding_box(where), int((truth != predicted).sum()))
 
 
-def _shift(truth: Mask, predicted: Mask) -> Reason | None:
-    """By how much the truth is moved away from the prediction; None if it fits best where it is."""
+def _best_shift(truth: Mask, predicted: Mask) -> tuple[int, int]:
+    """By how many rows and columns the truth is moved away from where it fits the prediction best."""
     far = max(1, round(_FARTHEST * max(truth.shape)))
     reach = [min(far, side - 1) for side in truth.shape]
     size = [2 * side for side in truth.shape]
@@ -138,9 +151,10 @@ def _shift(truth: Mask, predicted: Mask) -> Reason | None:
     rows, cols = np.ogrid[-reach[0] : reach[0] + 1, -reach[1] : reach[1] + 1]
     # Of equal overlaps the smallest shift.
     at = np.argmax(near - 1e-3 * np.hypot(rows, cols))
-    row, col = int(at // near.shape[1]) - reach[0], int(at % near.shape[1]) - reach[1]
-    if row == col == 0:
-        return None
+    return int(at // near.shape[1]) - reach[0], int(at % near.shape[1]) - reach[1]
+
+
+def _shift(truth: Mask, predicted: Mask, row: int, col: int) -> Reason:
     before, after = (_iou(mask, predicted) for mask in (truth, shifted(truth, -row, -col)))
     text = (
         f"shifted by about ({row}, {col}) px: moved back, its IoU with the prediction is {_decimal(after)} in place of "
