@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from hdm_widgets._identity import compared_by_identity
+
 __all__ = ["KINDS", "SimulatedErrors", "objects", "shifted", "simulate"]
 
 # What may be wrong with a truth: it lacks an object, has one too many, is moved, or belongs to another image.
@@ -25,6 +27,7 @@ _EIGHT_NEIGHBORS = np.ones((3, 3), bool)
 Mask = NDArray[np.bool_]
 
 
+@compared_by_identity
 class SimulatedErrors(NamedTuple):
     """Wrong copies of true masks.
 

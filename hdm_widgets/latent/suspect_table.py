@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["check_count", "suspect_table"]
 
 _ANOTHER = KINDS.index("another mask")
-# The item whose prediction a truth fits is sought where the truth is at least this likely another's, and named if the
-# IoU of the two is at least this.
-_LIKELY, _FITS = 0.5, 0.5
+# The item whose prediction a truth fits is sought for so many of the first rows, and named if their IoU is at least this.
+_SOUGHT, _FITS = 200, 0.5
 
 
 def check_count(k: object, count: int) -> int:
@@ -44,19 +43,18 @@ def suspect_table(collection: Collection, scores: SuspectScores, iou: NDArray[np
     order = np.lexsort((quality, -scores.scores))[:k]
     small = SmallMaps.from_collection(collection)
     reasons = []
-    for index in order.tolist():
+    for rank, index in enumerate(order.tolist()):
         predicted = collection.predictions[index]
         if collection.ignored is not None:
             predicted &= ~collection.ignored[index]
         kind = scores.kinds[index]
-        likely = kind == _ANOTHER and scores.scores[index] >= _LIKELY
         reasons.append(
             find_reason(
                 KINDS[kind],
                 collection.truths[index],
                 predicted,
                 1 / (1 + np.exp(-small.odds[index].astype(np.float64))),
-                _better_fit(small, index) if likely else None,
+                _better_fit(small, index) if kind == _ANOTHER and rank < _SOUGHT else None,
             )
         )
     return pandas.DataFrame(
