@@ -328,8 +328,9 @@ class FittedSpace:
         """All columns of all items.
 
         `item` is the index in the data set, `pc1` and so on are the coordinates. Then come the scores of `Overlaps`,
-        the `expected_iou`, the `cluster` where there are clusters, and the data set's own columns. A column of the
-        data set that has one of these names gets `data_` before it.
+        the `expected_iou`, the model's confidences in its predictions (see `Collection.confidences`), the `cluster`
+        where there are clusters, and the data set's own columns. A column of the data set that has one of these names
+        gets `data_` before it.
 
         Returns
         -------

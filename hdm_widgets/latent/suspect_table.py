@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["check_count", "suspect_table"]
 
 _ANOTHER = KINDS.index("another mask")
-# The item whose prediction a truth fits is sought for so many of the first rows, and named if their IoU is at least this.
+# The item whose prediction a truth fits is sought for the first rows alone, and named if the two have this IoU.
 _SOUGHT, _FITS = 200, 0.5
 
 

@@ -34,6 +34,19 @@ def assert_columns(got, expected):
         np.testing.assert_allclose(got[name], values, rtol=1e-6, err_msg=name)
 
 
+class Interrupted(list):
+    """A data set whose reading is interrupted at an item."""
+
+    def __init__(self, items, at):
+        super().__init__(items)
+        self.at = at
+
+    def __getitem__(self, index):
+        if index == self.at:
+            raise KeyboardInterrupt
+        return super().__getitem__(index)
+
+
 # -- the confidences of a collection ------------------------------------------------------------------
 
 
@@ -140,6 +153,38 @@ def test_what_was_collected_before_an_error_has_confidences():
     with pytest.raises(CollectionError) as error:
         collect(Reads(), Unreadable(dataset, 7))
     assert_columns(error.value.collection.confidences, expected_confidences(images_of(dataset)[:7]))
+
+
+class Reuses(Reads):
+    """Writes every output into the same memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.out = torch.empty(2, HEIGHT, WIDTH)
+
+    def forward(self, images):
+        return self.out[: len(images)].copy_(super().forward(images))
+
+
+def test_outputs_that_the_model_overwrites_are_measured_before():
+    dataset = scenes()
+    got = collect(Reuses(), dataset, segmenter={"batch_size": 2})
+    assert_columns(got.confidences, expected_confidences(images_of(dataset)))
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 130])
+def test_any_number_of_items_is_measured(length):
+    dataset = scenes(length)
+    for size in (3, 100):
+        got = collect(Reads(), dataset, segmenter={"batch_size": size})
+        assert_columns(got.confidences, expected_confidences(images_of(dataset)))
+
+
+def test_what_has_run_before_an_interrupt_is_kept():
+    dataset = scenes(9)
+    with pytest.raises(InterruptedCollectionError) as error:
+        collect(Reads(), Interrupted(dataset, 7), segmenter={"batch_size": 2})
+    assert_columns(error.value.collection.confidences, expected_confidences(images_of(dataset)[:6]))
 
 
 def test_features_of_ones_own_have_no_confidences_and_say_so():
@@ -319,16 +364,9 @@ def test_items_that_cannot_be_used_are_skipped_or_named():
     assert list(got.collection.skipped) == [6]
 
 
-class Interrupted(list):
-    def __getitem__(self, index):
-        if index == 3:
-            raise KeyboardInterrupt
-        return super().__getitem__(index)
-
-
 def test_an_interrupt_promises_no_map():
     with pytest.raises(InterruptedCollectionError, match=r"^interrupted at item") as error:
-        observe(Interrupted(scenes(8)))
+        observe(Interrupted(scenes(8), 3))
     assert error.value.collection is None
 
 

@@ -423,7 +423,17 @@ def test_the_table(own_space, groups):
     np.testing.assert_array_equal(table["expected_iou"], own_space.expected_iou())
     assert table["group"].tolist() == groups.columns["group"]
     own_space.cluster(3)
-    assert list(own_space.table()) == ["item", "pc1", "pc2", *SCORES, *CONFIDENCES, "label_quality", "cluster", "group", "number"]
+    assert list(own_space.table()) == [
+        "item",
+        "pc1",
+        "pc2",
+        *SCORES,
+        *CONFIDENCES,
+        "label_quality",
+        "cluster",
+        "group",
+        "number",
+    ]
     frame = own_space.frame()
     assert frame.index.tolist() == list(range(60))
     assert frame.index.name == "index"

@@ -41,6 +41,15 @@ _TITLES = {
     "false_positive_area": "False positive area (px)",
     "false_negative_area": "False negative area (px)",
     "cluster": "Cluster",
+    "mean_entropy": "Mean entropy (bits)",
+    "foreground_entropy": "Entropy in the prediction (bits)",
+    "boundary_entropy": "Entropy along the boundary (bits)",
+    "soft_iou": "Soft IoU",
+    "soft_dice": "Soft Dice",
+    "largest_probability": "Largest probability",
+    **{f"area_at_{level}": f"Fraction of pixels above 0.{level // 10}" for level in (30, 50, 70, 90)},
+    "objects": "Predicted objects",
+    "largest_object": "Fraction of the prediction in its largest object",
 }
 # A column of texts with more different values than these is searched.
 _MOST_TEXTS = 50
