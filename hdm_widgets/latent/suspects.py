@@ -123,12 +123,12 @@ def suspect_scores(collection: Collection, coordinates: Floats, random_state: in
             f"suspects compares every truth with those of other items: it takes at least {_FEWEST} items, got "
             f"{len(collection)}"
         )
-    if not small.truths.any():
-        raise ValueError("no truth has an object that could be compared with the predictions: are these the masks?")
     rng = np.random.default_rng(random_state)
     count = len(collection)
     learned = np.sort(rng.permutation(count)[:_LARGEST])
     copies = simulate(small.truths[learned], random_state)
+    if not len(copies.kinds):
+        raise ValueError("no truth has an object that could be compared with the predictions: are these the masks?")
     origin = learned[copies.items]
 
     everything = np.arange(count)

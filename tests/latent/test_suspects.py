@@ -175,10 +175,16 @@ def test_a_space_of_features(squares: Squares) -> None:
     [
         (29, False, "it takes at least 30 items, got 29"),
         (40, True, "no truth has an object that could be compared"),
+        # Two pixels are no object.
+        (40, (slice(None), [3, 3], [5, 6]), "no truth has an object that could be compared"),
     ],
 )
-def test_nothing_to_compare_with(squares: Squares, count: int, empty: bool, message: str) -> None:
-    truths = squares.truths[:count] & (not empty)
+def test_nothing_to_compare_with(squares: Squares, count: int, empty: object, message: str) -> None:
+    truths = squares.truths[:count].copy()
+    if empty:
+        truths[:] = False
+    if isinstance(empty, tuple):
+        truths[empty] = True
     few = hw.LatentSpace(Reads()).fit((squares.images[:count], truths), progress=False)
     with pytest.raises(ValueError, match=message):
         few.suspects()
