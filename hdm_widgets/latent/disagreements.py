@@ -125,11 +125,11 @@ def _soft_maximum(error: Tensor) -> Tensor:
 def _overlaps(p: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Overlap of the probabilities with the mask at every shift (m, s), and the length of each shift (s,)."""
     size = [2 * side for side in mask.shape[1:]]
-    reach = [min(_FARTHEST, side - 1) for side in mask.shape[1:]]
+    limits = [min(_FARTHEST, side - 1) for side in mask.shape[1:]]
     spectrum = torch.fft.rfft2(p, s=size) * torch.fft.rfft2(mask, s=size).conj()
-    rolled = torch.roll(torch.fft.irfft2(spectrum, s=size), reach, (1, 2))
-    near = rolled[:, : 2 * reach[0] + 1, : 2 * reach[1] + 1].flatten(1)
-    rows, cols = (torch.arange(-far, far + 1) for far in reach)
+    rolled = torch.roll(torch.fft.irfft2(spectrum, s=size), limits, (1, 2))
+    near = rolled[:, : 2 * limits[0] + 1, : 2 * limits[1] + 1].flatten(1)
+    rows, cols = (torch.arange(-far, far + 1) for far in limits)
     return near, torch.hypot(rows[:, None].float(), cols[None].float()).flatten()
 
 

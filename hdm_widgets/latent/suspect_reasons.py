@@ -24,6 +24,8 @@ _FARTHEST = 0.125
 # An error of the likeliest kind is reported if it explains at least this part of what the best explanation does: of all
 # pixels that differ. Another image's mask explains anything, and counts as this fraction.
 _ENOUGH, _BY_ANOTHER = 2 / 3, 0.5
+# Masks with this IoU or more that differ along boundaries alone are no other images'.
+_ALIKE = 0.5
 
 Mask = NDArray[np.bool_]
 Box = tuple[int, int, int, int]
@@ -90,13 +92,12 @@ def find_reason(
     explained = {name: float(found.sum() / differs.sum()) for name, found in objects_of.items()}
     moved = None
     if kind in (_SHIFTED, _ANOTHER):
-        explained[_ANOTHER] = _BY_ANOTHER
+        if kind == _ANOTHER and (objects_of or _iou(truth, predicted) < _ALIKE):
+            explained[_ANOTHER] = _BY_ANOTHER
         moved = _best_shift(truth, predicted)
-        if moved != (0, 0):
-            left = shifted(truth, -moved[0], -moved[1]) != predicted
-            explained[_SHIFTED] = float(1 - left.sum() / differs.sum())
-        if kind == _SHIFTED:
-            del explained[_ANOTHER]
+        gain = 1 - (shifted(truth, -moved[0], -moved[1]) != predicted).sum() / differs.sum()
+        if gain > 0:
+            explained[_SHIFTED] = float(gain)
     if not explained:
         return Reason(
             BOUNDARY, f"truth and prediction differ in {int(differs.sum())} px along boundaries",
@@ -142,16 +143,16 @@ def _another(truth: Mask, predicted: Mask, better: tuple[int, float] | None) -> 
 def _best_shift(truth: Mask, predicted: Mask) -> tuple[int, int]:
     """By how many rows and columns the truth is moved away from where it fits the prediction best."""
     far = max(1, round(_FARTHEST * max(truth.shape)))
-    reach = [min(far, side - 1) for side in truth.shape]
+    limits = [min(far, side - 1) for side in truth.shape]
     size = [2 * side for side in truth.shape]
     spectrum = np.fft.rfft2(truth.astype(np.float32), size) * np.fft.rfft2(predicted.astype(np.float32), size).conj()
-    rolled = np.roll(np.fft.irfft2(spectrum, size), reach, (0, 1))
+    rolled = np.roll(np.fft.irfft2(spectrum, size), limits, (0, 1))
     # Overlaps are whole numbers of pixels.
-    near = rolled[: 2 * reach[0] + 1, : 2 * reach[1] + 1].round()
-    rows, cols = np.ogrid[-reach[0] : reach[0] + 1, -reach[1] : reach[1] + 1]
+    near = rolled[: 2 * limits[0] + 1, : 2 * limits[1] + 1].round()
+    rows, cols = np.ogrid[-limits[0] : limits[0] + 1, -limits[1] : limits[1] + 1]
     # Of equal overlaps the smallest shift.
     at = np.argmax(near - 1e-3 * np.hypot(rows, cols))
-    return int(at // near.shape[1]) - reach[0], int(at % near.shape[1]) - reach[1]
+    return int(at // near.shape[1]) - limits[0], int(at % near.shape[1]) - limits[1]
 
 
 def _shift(truth: Mask, predicted: Mask, row: int, col: int) -> Reason:

@@ -130,13 +130,29 @@ def test_a_truth_that_is_as_predicted(kind: str) -> None:
         assert np.isnan([found.row, found.col]).all()
 
 
-@pytest.mark.parametrize("kind", [MISSING, EXTRA, SHIFTED])
+@pytest.mark.parametrize("kind", KINDS)
 def test_boundaries_alone_are_no_object(kind: str) -> None:
     truth = mask((10, 10, 20, 20))
     predicted = mask((9, 9, 21, 21))
     found = find_reason(kind, truth, predicted, predicted.astype(float))
     assert (found.kind, found.text) == ("boundary", "truth and prediction differ in 44 px along boundaries")
     assert (found.row, found.col, found.box) == (14.5, 14.5, (9, 9, 21, 21))
+
+
+def test_thin_masks_may_be_another_images() -> None:
+    truth, predicted = mask((10, 0, 11, 20)), mask((0, 25, 20, 26))
+    assert find_reason(ANOTHER, truth, predicted, predicted.astype(float)).kind == ANOTHER
+
+
+@pytest.mark.parametrize(("truth", "predicted"), [((0, 0, 8, 8), (0, 0, 8, 8)), ((8, 8, 16, 16), (8, 8, 16, 16))])
+def test_one_error_that_explains_everything_is_named_in_place_of_another_mask(truth: tuple, predicted: tuple) -> None:
+    other = (20, 20, 28, 28)
+    both = mask(predicted, other)
+    lacking = find_reason(ANOTHER, mask(truth), both, both.astype(float))
+    assert (lacking.kind, lacking.box, lacking.size) == (MISSING, other, 64)
+    drawn = mask(predicted)
+    moved = find_reason(ANOTHER, shifted(drawn, 3, 2), drawn, drawn.astype(float))
+    assert (moved.kind, moved.text[:28]) == (SHIFTED, "shifted by about (3, 2) px: ")
 
 
 def test_places_are_in_pixels_of_the_image_where_maps_are_smaller() -> None:
