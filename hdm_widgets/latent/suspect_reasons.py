@@ -24,7 +24,7 @@ _FARTHEST = 0.125
 # An error of the likeliest kind is reported if it explains at least this part of what the best explanation does: of all
 # pixels that differ. Another image's mask explains anything, and counts as this fraction.
 _ENOUGH, _BY_ANOTHER = 2 / 3, 0.5
-# Masks with this IoU or more that differ along boundaries alone are no other images'.
+# Masks with this IoU or more that differ along boundaries alone, and fit no other prediction better, are their own.
 _ALIKE = 0.5
 
 Mask = NDArray[np.bool_]
@@ -92,7 +92,7 @@ def find_reason(
     explained = {name: float(found.sum() / differs.sum()) for name, found in objects_of.items()}
     moved = None
     if kind in (_SHIFTED, _ANOTHER):
-        if kind == _ANOTHER and (objects_of or _iou(truth, predicted) < _ALIKE):
+        if kind == _ANOTHER and (objects_of or better is not None or _iou(truth, predicted) < _ALIKE):
             explained[_ANOTHER] = _BY_ANOTHER
         moved = _best_shift(truth, predicted)
         gain = 1 - (shifted(truth, -moved[0], -moved[1]) != predicted).sum() / differs.sum()
