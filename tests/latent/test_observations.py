@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import hdm_widgets as hw
+from hdm_widgets import _storage
 from hdm_widgets.latent import CollectionError, InterruptedCollectionError
 from hdm_widgets.latent.collector import Collector
 from hdm_widgets.latent.confidences import CONFIDENCES, confidence_columns
@@ -214,6 +215,19 @@ def test_confidences_are_columns_and_come_back_from_a_folder(space, tmp_path):
         for name, values in expected.items():
             np.testing.assert_allclose(frame[name], values, rtol=1e-6)
         assert one.collection_.no_confidences == ""
+
+
+def test_an_older_folder_has_no_confidences_and_says_what_to_do(space, tmp_path):
+    space.save(tmp_path / "space")
+    file = tmp_path / "space" / "space.npz"
+    about, arrays = _storage.read(file, "hdm-widgets latent space 1")
+    del about["confidences"], about["no_confidences"]
+    older = {name: values for name, values in arrays.items() if not name.startswith("confidence_")}
+    _storage.write(file, about, older)
+    loaded = hw.LatentSpace.load(tmp_path / "space")
+    assert loaded.collection_.confidences == {}
+    assert not set(CONFIDENCES) & set(loaded.table())
+    assert repr(loaded).endswith("; no confidences: the space was saved before confidences were kept; fit it again")
 
 
 def test_a_column_of_the_data_with_the_name_of_a_confidence_stands_beside_it():
