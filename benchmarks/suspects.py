@@ -49,12 +49,13 @@ def added(mask: Masks, others: Masks, rng: np.random.Generator) -> Masks | None:
         one = one_object(others[rng.integers(len(others))], rng)
         if one is None or one.sum() > mask.size / 4:
             continue
-        one = one[np.ix_(one.any(1), one.any(0))]
-        row, col = (rng.integers(0, side - own + 1) for side, own in zip(mask.shape, one.shape, strict=True))
-        place = slice(row, row + one.shape[0]), slice(col, col + one.shape[1])
-        if not (mask[place] & one).any():
+        rows, cols = (
+            place - place.min() + rng.integers(0, side - np.ptp(place))
+            for place, side in zip(np.nonzero(one), mask.shape, strict=True)
+        )
+        if not mask[rows, cols].any():
             copy = mask.copy()
-            copy[place] |= one
+            copy[rows, cols] = True
             return copy
     return None
 
