@@ -11,7 +11,7 @@ from hdm_widgets.latent import folder as folder_module
 from hdm_widgets.latent.collector import Collector
 
 QUIET = {"progress": False}
-FILES = ["features.npy", "predictions.npy", "space.npz", "thumbnails.npy", "truths.npy"]
+FILES = ["features.npy", "predictions.npy", "probability_maps.npy", "space.npz", "thumbnails.npy", "truths.npy"]
 
 
 @pytest.fixture
