@@ -29,6 +29,8 @@ from hdm_widgets.data import (
     InriaTiles,
     PlantedCue,
     PlantedCueSample,
+    PlantedFailures,
+    PlantedName,
     Tiles,
 )
 from hdm_widgets.demo import AerialDemo, FaultyDemo, ShapesDemo
@@ -71,7 +73,8 @@ def data_sets() -> None:
     scenes = hw.data.AerialScenes(4, seed=1)
     assert_type(scenes[0], tuple[Tensor, Tensor])
     assert_type(scenes.sample(0), AerialSample)
-    assert_type(hw.data.PlantedFailures(4, fractions={"shadow": 0.5}).planted, list[str])
+    kind: PlantedName = "shadow"
+    assert_type(PlantedFailures(4, fractions={kind: 0.5}).planted, list[str])
     assert_type(hw.data.PlantedCue(4, size=64).sample(0), PlantedCueSample)
     assert_type(FaultScenes("moles", 4, faulty=True)[0], tuple[Tensor, Tensor])
     assert_type(LAND_USES.index("water"), int)
@@ -193,10 +196,10 @@ def explain_all_classes(model: nn.Module, image: Tensor, labels: Tensor, folder:
     result = explainer.explain(model, image, labels, target="all", progress=False)
     explorer = hw.HDMExplorer(model, image, labels, target="all", class_names=["ground", "road"], order="mean")
     assert_type(explorer.against, int | None)
+    explorer.target = 0
     explorer.wait()
     explorer.against = 1
     explorer.against = None
-    explorer.target = 0
     explorer.to_html(folder / "explorer.html", title="A scan")
     explorer.close()
     hw.HDMExplorer(model, image, labels, target="all", class_names={1: "road"}).close()
