@@ -11,13 +11,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Handles", "Header", "check_rasterio", "read_header"]
+__all__ = ["Georeference", "Handles", "Header", "check_rasterio", "read_georeference", "read_header"]
 
 _MAX_OPEN_FILES = 8
 # Compressions that change values, but for special settings. Others, such as deflate, never do.
 _LOSSY = ("JPEG", "WEBP")
+# What GDAL has where there is no georeference.
+_NO_TRANSFORM = (0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,61 @@ def read_header(path: Path) -> Header:
         lossy = getattr(file.compression, "value", None) in _LOSSY
         opaque = tuple(band for band, color in enumerate(file.colorinterp, 1) if color.name != "alpha")
         return Header(file.height, file.width, file.count, file.dtypes[0], file.nodata, lossy, opaque)
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """Where the pixels of a GeoTIFF lie on the ground.
+
+    Attributes
+    ----------
+    transform : tuple of float
+        x of the top left corner of the file, its change by one column and by one row; the same for y.
+    crs : str
+        Coordinate reference system: authority and code, such as "EPSG:32614", or WKT if it has no code. Empty if there
+        is none, or it is a local one.
+    """
+
+    transform: tuple[float, ...]
+    crs: str
+
+    def corners(self, rows: NDArray[np.int64], cols: NDArray[np.int64], side: int) -> NDArray[np.float64]:
+        """X and y of the corners of squares: top left, bottom left, bottom right, top right.
+
+        Parameters
+        ----------
+        rows, cols : numpy.ndarray of int (n,)
+            Top left pixel of each square.
+        side : int
+            Sides of the squares in pixels.
+
+        Returns
+        -------
+        numpy.ndarray, float64 (n, 4, 2)
+        """
+        row = rows[:, None] + side * np.array([0, 1, 1, 0])
+        col = cols[:, None] + side * np.array([0, 0, 1, 1])
+        x, x_by_col, x_by_row, y, y_by_col, y_by_row = self.transform
+        return np.stack([x + col * x_by_col + row * x_by_row, y + col * y_by_col + row * y_by_row], axis=-1)
+
+
+def read_georeference(path: Path) -> Georeference | None:
+    """Read where the pixels of a GeoTIFF lie; None if it, and a world file beside it, do not say.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read.
+    """
+    with _reading(path), _georeferenced_reader()(str(path), driver="GTiff") as file:
+        transform = tuple(file.transform.to_gdal())
+        if transform == _NO_TRANSFORM:
+            return None
+        # Others are those of a building site or a garden, of which nobody knows where on the Earth they are.
+        if file.crs is None or not (file.crs.is_projected or file.crs.is_geographic):
+            return Georeference(transform, "")
+        authority = file.crs.to_authority()
+        return Georeference(transform, file.crs.to_wkt() if authority is None else ":".join(authority))
 
 
 class Handles:
@@ -125,16 +183,36 @@ def _reader() -> Any:
     from rasterio.io import DatasetReader
 
     class Reader(DatasetReader):  # type: ignore[misc]  # rasterio has no types
-        """A reader that skips the georeference, which is not needed here.
+        """A reader that skips the georeference, which is not needed for pixels.
 
         rasterio warns about files without one, and warning filters belong to the whole process. It refuses files whose
         georeference is not encoded as UTF-8.
         """
 
         def read_transform(self) -> list[float]:
-            return [0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+            return list(_NO_TRANSFORM)
 
         def read_crs(self) -> None:
             return None
+
+    return Reader
+
+
+@cache
+def _georeferenced_reader() -> Any:
+    from rasterio.io import DatasetReader
+
+    class Reader(DatasetReader):  # type: ignore[misc]  # rasterio has no types
+        """A reader that takes files without a georeference, and with one that is not encoded as UTF-8."""
+
+        def _has_gcps_or_rpcs(self) -> bool:
+            # rasterio warns where there is neither, and warning filters belong to the whole process.
+            return True
+
+        def read_crs(self) -> Any:
+            try:
+                return super().read_crs()
+            except UnicodeDecodeError:
+                return None
 
     return Reader

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
+from functools import cached_property
 from itertools import accumulate, product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,18 +18,24 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hdm_widgets._validation import finite_number, is_whole, warn_user
-from hdm_widgets.data.geotiff import Handles, check_rasterio, read_header
+from hdm_widgets.data.geotiff import Georeference, Handles, check_rasterio, read_georeference, read_header
 from hdm_widgets.data.mask_values import MaskValues, find_mask_values, has_data, is_plain
+from hdm_widgets.data.tile_files import (
+    CONVERT,
+    SPLITS,
+    TileFile,
+    by_stem,
+    checked_path,
+    chosen_tiles,
+    found_tiles,
+    images_folder,
+    only_file,
+    pictures,
+)
 
 __all__ = ["InriaTiles", "Tiles"]
 
-_SUFFIXES = (".tif", ".tiff")
-# Endings of files that hold images or masks and are not read.
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".jp2", ".webp", ".npy")
-_CONVERT = "gdal_translate, or rasterio, makes a GeoTIFF of it"
 _IMAGE_TYPES = ("uint8", "uint16")
-_SPLITS = (None, "train", "validation")
-_LAST_VALIDATION_TILE = 5
 # Rows and columns at most of the sample of a mask that says how its values are read.
 _SAMPLE = 1024
 # Images of 16 bits whose patches stay below this fraction of the range have a smaller range of their own.
@@ -115,15 +121,15 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
         mask_band: int | None = None,
         ignore: float | None = None,
     ) -> None:
-        folder, of_masks = _checked_path("images", images), _checked_path("masks", masks)
+        folder, of_masks = checked_path("images", images), checked_path("masks", masks)
         if not folder.is_dir():
             advice = f": it is a file; give its folder, {folder.parent}" if folder.is_file() else ""
             raise FileNotFoundError(f"there is no folder {folder}{advice}")
-        self._read_headers(_found(folder), of_masks, patch, stride, bands, scale, mask_band, ignore)
+        self._read_headers(found_tiles(folder), of_masks, patch, stride, bands, scale, mask_band, ignore)
 
     def _read_headers(
         self,
-        names: list[_Name],
+        names: list[TileFile],
         masks: Path,
         patch: int,
         stride: int,
@@ -154,7 +160,7 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
                 f"nor 1, which are the values of all others, got {ignore!r}"
             )
         self.ignore = ignore
-        found = _by_stem(masks)
+        found = by_stem(masks)
         self._tiles = [_checked(name, masks, found, patch, self.bands, self.scale, mask_band) for name in names]
         self.tiles = [tile.name for tile in names]
         grids = [(self._steps(tile.height), self._steps(tile.width)) for tile in self._tiles]
@@ -196,6 +202,34 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
     def __getstate__(self) -> dict[str, Any]:
         # Open files stay in the process that opened them.
         return {**self.__dict__, "_handles": {}}
+
+    @property
+    def corners(self) -> NDArray[np.float64]:
+        """X and y of every patch's corners on the ground, float64 (n, 4, 2); NaN for a tile without a georeference.
+
+        They are top left, bottom left, bottom right and top right, in the coordinate reference system of the tile.
+        """
+        rows, cols = (np.asarray(self.columns[name]) for name in ("row", "col"))
+        corners = np.full((len(self), 4, 2), np.nan)
+        for number, found in enumerate(self._georeferences):
+            if found is not None:
+                part = slice(self._ends[number - 1] if number else 0, self._ends[number])
+                corners[part] = found.corners(rows[part], cols[part], self.patch)
+        return corners
+
+    @property
+    def crs(self) -> list[str]:
+        """The coordinate reference system of every patch: authority and code, such as "EPSG:32614", or WKT.
+
+        It is empty where the tile has no georeference, or one that does not say where on the Earth it is.
+        """
+        names = ["" if found is None else found.crs for found in self._georeferences]
+        return [names[bisect_right(self._ends, index)] for index in range(len(self))]
+
+    @cached_property
+    def _georeferences(self) -> list[Georeference | None]:
+        """Where the images of all tiles lie."""
+        return [read_georeference(tile.image) for tile in self._tiles]
 
     def _steps(self, length: int) -> range:
         """Start of every patch along a side of `length` px."""
@@ -320,23 +354,14 @@ class InriaTiles(Tiles):
         ignore: float | None = None,
     ) -> None:
         check_rasterio()
-        if split not in _SPLITS:
+        if split not in SPLITS:
             raise ValueError(f"split must be None, 'train' or 'validation', got {split!r}")
         if isinstance(regions, str):
             raise TypeError(f"regions must be a sequence of names, such as [{regions!r}], got {regions!r}")
         # A relative path would point elsewhere after a change of the working directory.
-        images = _images_folder(Path(root).absolute())
-        names = _chosen(_found(images), regions, split)
+        images = images_folder(Path(root).absolute())
+        names = chosen_tiles(found_tiles(images), regions, split)
         self._read_headers(names, images.parent / "gt", patch, stride, bands, scale, mask_band, ignore)
-
-
-class _Name(NamedTuple):
-    """The file of an image, and what its name says."""
-
-    path: Path
-    name: str
-    region: str
-    number: int | None
 
 
 class _Tile(NamedTuple):
@@ -352,89 +377,6 @@ class _Tile(NamedTuple):
     mask_bands: tuple[int, ...]
 
 
-def _checked_path(name: str, folder: object) -> Path:
-    """The absolute path of a folder: a relative one would point elsewhere after a change of the working directory."""
-    if not isinstance(folder, (str, os.PathLike)):
-        got = type(folder).__name__
-        raise TypeError(f"{name} must be the path of a folder, all GeoTIFFs of which are read, got {got}")
-    return Path(folder).absolute()
-
-
-def _images_folder(root: Path) -> Path:
-    """The folder of the images in the layout of the Inria data."""
-    folders = [folder / "images" for folder in (root / "train", root / "AerialImageDataset" / "train", root)]
-    images = next((folder for folder in folders if folder.is_dir()), None)
-    if images is None:
-        raise FileNotFoundError(
-            f"no folder train/images in {root}; root must be the folder AerialImageDataset, the folder that holds it, "
-            "or its folder train"
-        )
-    return images
-
-
-def _by_stem(folder: Path) -> dict[str, list[Path]]:
-    """GeoTIFFs in a folder by their names without the ending."""
-    found: dict[str, list[Path]] = {}
-    for path in folder.iterdir() if folder.is_dir() else ():
-        # Archives made on a Mac hold a second file beside each, named "._austin1.tif".
-        if path.suffix.lower() in _SUFFIXES and path.name[0] != ".":
-            found.setdefault(path.stem, []).append(path)
-    return found
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """Files in a folder that may be images or masks, and are no GeoTIFFs."""
-    return sorted(path for path in folder.glob("*") if path.suffix.lower() in _PICTURES and path.name[0] != ".")
-
-
-def _found(images: Path) -> list[_Name]:
-    """The images in a folder, in natural order."""
-    found = _by_stem(images)
-    if not found:
-        others = _pictures(images)
-        advice = f": only these are read, and there is {others[0].name}; {_CONVERT}" if others else ""
-        raise FileNotFoundError(f"no GeoTIFFs (.tif) in {images}{advice}")
-    return [_name(path) for path in sorted((_only(paths) for paths in found.values()), key=_natural)]
-
-
-def _only(paths: list[Path]) -> Path:
-    """The file of one name, of which there must not be several with different endings."""
-    if len(paths) > 1:
-        one, other, *_ = sorted(paths)
-        raise ValueError(f"{one} and {other.name} have one name: take one of them out of the folder")
-    return paths[0]
-
-
-def _name(path: Path) -> _Name:
-    region = re.sub(r"\d+$", "", path.stem)
-    digits = path.stem[len(region) :]
-    return _Name(path, path.stem, region, int(digits) if digits else None)
-
-
-def _natural(path: Path) -> tuple[list[str | int], str]:
-    """A key by which "austin2" comes before "austin10"."""
-    # Splitting at a group gives text and digits in turn: text is only compared with text, numbers with numbers.
-    parts = re.split(r"(\d+)", path.stem)
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)], path.name
-
-
-def _chosen(names: list[_Name], regions: Iterable[str] | None, split: str | None) -> list[_Name]:
-    known = list(dict.fromkeys(name.region for name in names))
-    wanted = known if regions is None else list(regions)
-    unknown = [region for region in wanted if region not in known]
-    if unknown:
-        raise ValueError(f"unknown region {unknown[0]!r}; known are {', '.join(known)}")
-    chosen = [name for name in names if name.region in wanted and (split is None or _split(name) == split)]
-    if not chosen:
-        raise ValueError(f"no tiles are left with regions={regions!r} and split={split!r}")
-    return chosen
-
-
-def _split(name: _Name) -> str:
-    first = name.number is not None and 1 <= name.number <= _LAST_VALIDATION_TILE
-    return "validation" if first else "train"
-
-
 def _checked_bands(bands: object) -> tuple[int, ...]:
     """Numbers of bands, counted from 1."""
     numbers = list(bands) if isinstance(bands, (Sequence, np.ndarray)) and not isinstance(bands, str) else []
@@ -444,7 +386,7 @@ def _checked_bands(bands: object) -> tuple[int, ...]:
 
 
 def _checked(
-    name: _Name,
+    name: TileFile,
     masks: Path,
     found: dict[str, list[Path]],
     patch: int,
@@ -456,7 +398,7 @@ def _checked(
     image = name.path
     if name.name not in found:
         raise FileNotFoundError(f"no mask of {image}: there is no {masks / image.name}{_nearest(name, masks, found)}")
-    mask = _only(found[name.name])
+    mask = only_file(found[name.name])
     of_image, of_mask = read_header(image), read_header(mask)
     height, width = of_image.height, of_image.width
     if of_image.bands < max(bands):
@@ -484,11 +426,11 @@ def _checked(
     return _Tile(image, mask, height, width, of_image.nodata, of_mask.nodata, of_mask.lossy, mask_bands)
 
 
-def _nearest(name: _Name, masks: Path, found: dict[str, list[Path]]) -> str:
+def _nearest(name: TileFile, masks: Path, found: dict[str, list[Path]]) -> str:
     """What there is in place of a mask, as the end of a message; empty if there is nothing like it."""
-    others = [path for path in _pictures(masks) if path.stem == name.name]
+    others = [path for path in pictures(masks) if path.stem == name.name]
     if others:
-        return f"; only GeoTIFFs are read, and there is {others[0].name}: {_CONVERT}"
+        return f"; only GeoTIFFs are read, and there is {others[0].name}: {CONVERT}"
     longer = sorted((stem for stem in found if name.name.lower() in stem.lower()), key=len)
     near = longer or get_close_matches(name.name, found, 1)
     return f"; a mask must have the name of its image, and the nearest is {found[near[0]][0].name}" if near else ""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from hdm_widgets.latent.data_columns import merge_columns
+from hdm_widgets.latent.data_columns import check_columns, merge_columns
 from hdm_widgets.latent.estimator import Estimate, Estimator
+from hdm_widgets.latent.footprints import Footprints
 from hdm_widgets.latent.shift import Shift
 
 if TYPE_CHECKING:
@@ -20,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["Estimates"]
 
 Floats = NDArray[np.float64]
+
+# Numbers with a fraction that have more different values than this are no groups.
+_MOST_NUMBERS = 20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,14 +47,20 @@ class Estimates:
     reliable : numpy.ndarray, bool (n,)
         Whether estimate and interval of an item can be relied on: the distance is at most 1.5, the interval is finite,
         and the estimator is better than the mean of the data.
+    deviation : numpy.ndarray, float64 (n,)
+        Size of the error that is expected: the root of its mean square.
     mean, mean_low, mean_high : float
         Expected mean IoU of all items with its interval.
     shift : Shift
         Whether the items are like those of the map.
     coverage : float
         Of the intervals.
+    fitted_items : int
+        Items of the map that the estimator was fitted to.
     skill : str
         One line on how well the estimator does on items that it was not fitted to.
+    footprints : Footprints or None
+        Where the items lie on the ground, if the new data knows.
     confidences : dict of str to numpy.ndarray, float64 (n,)
         The model's confidence in each prediction, as in the map's `collection_.confidences`.
     embedding : numpy.ndarray, float64 (n, n_components)
@@ -60,12 +74,15 @@ class Estimates:
     high: Floats
     distance: Floats
     reliable: NDArray[np.bool_]
+    deviation: Floats
     mean: float
     mean_low: float
     mean_high: float
     shift: Shift
     coverage: float
+    fitted_items: int
     skill: str
+    footprints: Footprints | None = None
     confidences: dict[str, Floats] = field(default_factory=dict)
     embedding: Floats = field(default_factory=lambda: np.empty((0, 2)))
     columns: dict[str, NDArray[Any]] = field(default_factory=dict)
@@ -86,24 +103,28 @@ class Estimates:
         shift : Shift
         coverage : float
         **others
-            `confidences`, `embedding` and `columns`.
+            `footprints`, `confidences`, `embedding` and `columns`.
 
         Returns
         -------
         Estimates
         """
-        mean, low, high = mean_interval(estimate, coverage, estimator.count, together=shift.shifted)
+        mean, low, high = mean_interval(
+            estimate.iou, estimate.deviation, coverage, estimator.count, together=shift.shifted
+        )
         return cls(
             iou=estimate.iou,
             low=estimate.low,
             high=estimate.high,
             distance=estimate.distance,
             reliable=estimate.reliable,
+            deviation=estimate.deviation,
             mean=mean,
             mean_low=low,
             mean_high=high,
             shift=shift,
             coverage=coverage,
+            fitted_items=estimator.count,
             skill=estimator.text,
             **others,
         )
@@ -162,20 +183,156 @@ class Estimates:
 
         return pandas.DataFrame(self.table(), index=pandas.RangeIndex(len(self), name="index"))
 
+    def by(self, column: str | Sequence[Any] | NDArray[Any], *, coverage: float | None = None) -> pandas.DataFrame:
+        """Expected mean IoU of groups of items, such as regions.
 
-def mean_interval(estimate: Estimate, coverage: float, count: int, *, together: bool) -> tuple[float, float, float]:
+        Parameters
+        ----------
+        column : str, or sequence or numpy.ndarray (n,)
+            The name of a column of `frame`, or one value for every item; a Series serves. Items with the same value are
+            a group. What is missing, NaN or an empty text, is a group too.
+        coverage : float, optional
+            Of the intervals, above 0 and below 1; by default `coverage`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per value, lowest mean first: `items`, their number; `mean`, `mean_low` and `mean_high`, expected
+            mean IoU and its interval, found as for all items; `reliable`, the fraction of items that are reliable.
+
+        Raises
+        ------
+        ValueError
+            If there is no such column, it has not one value per item, or it has more than 20 different numbers with
+            fractions, which are no groups: `pandas.cut` makes some of them.
+
+        Notes
+        -----
+        The interval of a group takes the errors of its items as independent, unless `shift` calls the data unlike
+        that of the map. Where errors of one region have one sign, it is too narrow.
+
+        Examples
+        --------
+        >>> import hdm_widgets as hw
+        >>> model, scenes = hw.demo.aerial(200)
+        >>> space = hw.LatentSpace(model).fit(scenes, progress=False)
+        >>> found = space.estimate(hw.data.AerialScenes(40, seed=5), progress=False)
+        >>> int(found.by("land_use")["items"].sum())
+        40
+        """
+        import pandas
+
+        if coverage is None:
+            coverage = self.coverage
+        check_coverage(coverage)
+        name, values = self._groups(column)
+        keys, groups = np.unique(values, return_inverse=True)
+        rows = []
+        for group in range(len(keys)):
+            members = groups == group
+            mean, low, high = mean_interval(
+                self.iou[members],
+                self.deviation[members],
+                coverage,
+                self.fitted_items,
+                together=self.shift.shifted,
+            )
+            rows.append((int(members.sum()), mean, low, high, float(self.reliable[members].mean())))
+        table = pandas.DataFrame(
+            rows,
+            index=pandas.Index(keys, name=name),
+            columns=["items", "mean", "mean_low", "mean_high", "reliable"],
+        )
+        return table.sort_values("mean", kind="stable")
+
+    def _groups(self, column: str | Sequence[Any] | NDArray[Any]) -> tuple[str | None, NDArray[Any]]:
+        """Name of a column, if it has one, and its values, of which there are few."""
+        name = column if isinstance(column, str) else getattr(column, "name", None)
+        called = "column" if name is None else str(name)
+        table = self.table() if isinstance(column, str) else check_columns({called: column}, len(self))
+        if called not in table:
+            raise ValueError(f"there is no column {called!r}; the columns are: {', '.join(table)}")
+        values = np.asarray(table[called])
+        if values.dtype.kind == "f":
+            different = np.unique(values[np.isfinite(values)])
+            if len(different) > _MOST_NUMBERS and (different % 1 != 0).any():
+                raise ValueError(
+                    f"column {called!r} has {len(different)} different numbers, which are no groups; make "
+                    "some of them, such as estimates.by(pandas.cut(numbers, 5))"
+                )
+        return None if name is None else called, values
+
+    def to_geojson(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        bounds: NDArray[Any] | Sequence[Any] | None = None,
+        crs: str | None = None,
+    ) -> None:
+        """Write a map of the items: one polygon for each, for a geographic information system.
+
+        A polygon has the properties `iou`, `low`, `high` and `reliable`, and the new data's columns.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file, which is replaced if it is there. Its folder must exist.
+        bounds : array_like, float (n, 4), optional
+            Left, bottom, right and top of every item, for data without a georeference; a row with NaN is an item
+            without one. `Tiles` and `InriaTiles` read that of the GeoTIFFs, and a data set of another kind may have
+            attributes like their `corners` and `crs`.
+        crs : str, optional
+            Coordinate reference system of `bounds` by authority and code, such as "EPSG:32614". By default it is WGS
+            84: longitude and latitude in degrees.
+
+        Raises
+        ------
+        ValueError
+            If no item has a georeference and there are no `bounds`, these have another form, or coordinates cannot be
+            converted.
+        ImportError
+            If coordinates must be converted and rasterio is not installed; the extra `tiles` installs it.
+
+        Notes
+        -----
+        Coordinates are those of the files, x first, if all items have one coordinate reference system with a code. If
+        that is not WGS 84, the member `crs` names it, as in the GeoJSON of 2008, which GDAL and QGIS read and RFC 7946
+        has no more. It is null where the files have coordinates and do not say in which system. In all other cases,
+        such as tiles of several UTM zones, coordinates are converted to WGS 84. An item without a georeference has no
+        geometry.
+        """
+        if bounds is not None:
+            footprints = Footprints.from_bounds(bounds, crs, len(self))
+        elif crs is not None:
+            raise ValueError("crs is that of bounds, and bounds are missing")
+        else:
+            footprints = self.footprints or Footprints.unknown(len(self))
+        own = {name: getattr(self, name) for name in ("iou", "low", "high", "reliable")}
+        found = footprints.geojson(merge_columns(own, self.columns))
+        Path(path).write_text(json.dumps(found, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+
+
+def check_coverage(coverage: object) -> None:
+    """Raise a ValueError unless it is a probability above 0 and below 1."""
+    if isinstance(coverage, bool) or not isinstance(coverage, (int, float)) or not 0 < coverage < 1:
+        raise ValueError(f"coverage must be above 0 and below 1, got {coverage!r}")
+
+
+def mean_interval(
+    iou: Floats, deviation: Floats, coverage: float, count: int, *, together: bool
+) -> tuple[float, float, float]:
     """Mean of the expected IoU, and an interval of this coverage for the mean of the true one.
 
     Errors of items like those of the map cancel, but for what the estimator learned wrongly from its `count` items.
     Errors of unlike items may all have one sign (`together`): their mean is as uncertain as a single item is.
     """
-    if not len(estimate.iou):
+    if not len(iou):
         return math.nan, math.nan, math.nan
-    mean = float(estimate.iou.mean())
-    if not np.isfinite(estimate.deviation).all():
+    mean = float(iou.mean())
+    if not np.isfinite(deviation).all():
         return mean, 0.0, 1.0
-    common = float(estimate.deviation.mean())
-    single = float(np.sqrt((estimate.deviation**2).sum())) / len(estimate.iou)
+    common = float(deviation.mean())
+    single = float(np.sqrt((deviation**2).sum())) / len(iou)
     error = math.hypot(single, common if together else common / math.sqrt(max(count, 1)))
     half = float(norm.ppf(0.5 + coverage / 2)) * error
     return mean, max(0.0, mean - half), min(1.0, mean + half)

@@ -15,7 +15,8 @@ from hdm_widgets._validation import warn_user
 from hdm_widgets.latent.activations import Pool, find_module, network_of
 from hdm_widgets.latent.collector import Collector
 from hdm_widgets.latent.datasets import Dataset, Field
-from hdm_widgets.latent.estimates import Estimates
+from hdm_widgets.latent.estimates import Estimates, check_coverage
+from hdm_widgets.latent.footprints import Footprints
 from hdm_widgets.latent.items import check_images
 from hdm_widgets.latent.layouts import Layout
 from hdm_widgets.latent.neighbors import nearest
@@ -171,8 +172,7 @@ class SpaceWithModel(SpaceWithItems):
         >>> found.iou.shape, found.shift.shifted
         ((40,), False)
         """
-        if isinstance(coverage, bool) or not isinstance(coverage, (int, float)) or not 0 < coverage < 1:
-            raise ValueError(f"coverage must be above 0 and below 1, got {coverage!r}")
+        check_coverage(coverage)
         found, collector = self._map("embedding_"), self._collector()
         estimator = found.estimator
         observed = collector.observe(
@@ -188,6 +188,7 @@ class SpaceWithModel(SpaceWithItems):
         missing = set(found.collection.confidences) - set(observed.confidences)
         if missing:
             raise ValueError(f"the space has confidences and the model gives none now: {sorted(missing)[0]} is missing")
+        footprints = Footprints.from_dataset(data)
         components = found.projection.transform(observed.features)
         estimate = estimator.estimate(components, observed.confidences, observed.predicted_area, coverage)
         return Estimates.from_parts(
@@ -195,6 +196,7 @@ class SpaceWithModel(SpaceWithItems):
             estimate,
             found.compare(observed.features, observed.confidences),
             float(coverage),
+            footprints=None if footprints is None else footprints.at(observed.items),
             confidences={name: observed.confidences[name] for name in found.collection.confidences},
             embedding=components[:, : found.n_components],
             columns={"item": observed.items, **observed.collection.columns},

@@ -5,7 +5,7 @@ import pytest
 
 from hdm_widgets.latent import estimator as module
 from hdm_widgets.latent.estimates import mean_interval
-from hdm_widgets.latent.estimator import CONSTANT, Conformal, Estimate, Estimator
+from hdm_widgets.latent.estimator import CONSTANT, Conformal, Estimator
 
 
 class Law:
@@ -132,7 +132,11 @@ def test_too_few_items_give_no_interval(count):
     assert (found.high == 1).all()
     assert not found.reliable.any()
     assert f"{count} items with a prediction and an IoU are too few to learn from" in estimator.text
-    assert mean_interval(found, 0.9, count, together=False) == (pytest.approx(law.iou.mean()), 0, 1)
+    assert mean_interval(found.iou, found.deviation, 0.9, count, together=False) == (
+        pytest.approx(law.iou.mean()),
+        0,
+        1,
+    )
 
 
 def test_constant_iou():
@@ -223,7 +227,8 @@ def test_a_model_that_never_predicts_anything():
     estimator = law.fit()
     assert estimator.count == 0
     assert (nothing(estimator).iou == 0).all()
-    assert mean_interval(nothing(estimator), 0.9, 0, together=False) == (0, 0, 0)
+    found = nothing(estimator)
+    assert mean_interval(found.iou, found.deviation, 0.9, 0, together=False) == (0, 0, 0)
     found = Law(3, seed=1).estimated(estimator)
     assert (found.low == 0).all()
     assert (found.high == 1).all()
@@ -242,9 +247,7 @@ def test_the_quantile_for_finite_samples(count, coverage, factor):
 
 @pytest.mark.parametrize(("together", "error"), [(False, np.hypot(0.1 / 2, 0.1 / 5)), (True, np.hypot(0.1 / 2, 0.1))])
 def test_the_interval_of_the_mean(together, error):
-    none = np.zeros(4)
-    estimate = Estimate(np.array([0.2, 0.4, 0.6, 0.8]), none, none, none, none > 0, np.full(4, 0.1))
-    mean, low, high = mean_interval(estimate, 0.9, 25, together=together)
+    mean, low, high = mean_interval(np.array([0.2, 0.4, 0.6, 0.8]), np.full(4, 0.1), 0.9, 25, together=together)
     assert mean == pytest.approx(0.5)
     assert high - mean == pytest.approx(1.6448536 * error)
     assert mean - low == pytest.approx(1.6448536 * error)
