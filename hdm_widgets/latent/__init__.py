@@ -13,6 +13,7 @@ from hdm_widgets.latent.collection import Collection, CollectionError, Interrupt
 from hdm_widgets.latent.estimates import Estimates
 from hdm_widgets.latent.estimator import Estimator, Score
 from hdm_widgets.latent.failures import Failure, Failures
+from hdm_widgets.latent.footprints import Footprints
 from hdm_widgets.latent.layer_table import LayerTable
 from hdm_widgets.latent.neighbors import Neighbors
 from hdm_widgets.latent.new_images import Location
@@ -33,6 +34,7 @@ __all__ = [
     "Estimator",
     "Failure",
     "Failures",
+    "Footprints",
     "InterruptedCollectionError",
     "LatentSpace",
     "Layer",

@@ -214,11 +214,10 @@ class Estimates:
         Examples
         --------
         >>> import hdm_widgets as hw
-        >>> model, scenes = hw.demo.aerial(200)
-        >>> space = hw.LatentSpace(model).fit(scenes, progress=False)
-        >>> found = space.estimate(hw.data.AerialScenes(40, seed=5), progress=False)
-        >>> int(found.by("land_use")["items"].sum())
-        40
+        >>> model, scenes = hw.demo.aerial(64)
+        >>> found = hw.LatentSpace(model).fit(scenes, progress=False).estimate(scenes, progress=False)
+        >>> found.by("land_use").columns.tolist()
+        ['items', 'mean', 'mean_low', 'mean_high', 'reliable']
         """
         import pandas
 

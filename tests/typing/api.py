@@ -40,6 +40,7 @@ from hdm_widgets.latent import (
     Estimator,
     Failure,
     Failures,
+    Footprints,
     Layer,
     LayerTable,
     Neighbors,
@@ -82,7 +83,10 @@ def data_sets() -> None:
 
 
 def tiles(root: Path) -> InriaTiles:
-    assert_type(hw.data.Tiles(root, root, bands=(4, 3, 2), scale=10_000), Tiles)
+    scenes = hw.data.Tiles(root, root, bands=(4, 3, 2), scale=10_000)
+    assert_type(scenes, Tiles)
+    assert_type(scenes.corners, NDArray[np.float64])
+    assert_type(scenes.crs, list[str])
     return hw.data.InriaTiles(root, bands=[1], scale=255.0, mask_band=2, ignore=255)
 
 
@@ -328,6 +332,10 @@ def latent_space(path: Path) -> hw.LatentSpace:
     assert_type(estimates.shift, Shift)
     assert_type(estimates.shift.shifted, bool)
     assert_type(estimates.text + estimates.skill + estimates.shift.text, str)
+    assert_type(estimates.footprints, Footprints | None)
+    estimates.by("item", coverage=0.5)
+    estimates.by([0, 1])
+    estimates.to_geojson(path.with_suffix(".geojson"), bounds=[[8, 47, 9, 48], [9, 47, 10, 48]], crs="EPSG:4326")
     assert_type(space.estimate(scenes, progress=False).confidences, dict[str, NDArray[np.float64]])
     assert_type(space.estimator_, Estimator)
     assert_type(space.estimator_.scores, tuple[Score, ...])
