@@ -70,12 +70,13 @@ class Shift:
         if not self.shifted:
             return f"like the data of the map as far as {self.count} items tell ({chance}, effect {self.effect:.2f})"
         degree = "slightly" if self.effect < _CLEAR else "clearly" if self.effect < _NEARLY_ALL else "almost entirely"
-        named = [f"{name} ({self._moved(name)})" for name in list(self.columns)[:_SHOWN]]
+        named = [f"{name} ({self.moved(name)})" for name in list(self.columns)[:_SHOWN]]
         more = len(self.columns) - len(named)
         columns = ", ".join(named) + (f" and {more} more" if more else "")
         return f"{degree} unlike the data of the map ({chance}, effect {self.effect:.2f}): moved are {columns}"
 
-    def _moved(self, name: str) -> str:
+    def moved(self, name: str) -> str:
+        """How one of `columns` moved, in words."""
         change = self.directions[name]
         if not np.isfinite(change) or abs(change) < 0.05:
             return "spread differently"

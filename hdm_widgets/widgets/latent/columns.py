@@ -41,6 +41,18 @@ _TITLES = {
     "false_positive_area": "False positive area (px)",
     "false_negative_area": "False negative area (px)",
     "cluster": "Cluster",
+    "mean_entropy": "Mean entropy",
+    "foreground_entropy": "Foreground entropy",
+    "boundary_entropy": "Boundary entropy",
+    "soft_iou": "Soft IoU",
+    "soft_dice": "Soft Dice",
+    "largest_probability": "Largest probability",
+    "area_at_30": "Area above 0.3",
+    "area_at_50": "Area above 0.5",
+    "area_at_70": "Area above 0.7",
+    "area_at_90": "Area above 0.9",
+    "objects": "Objects",
+    "largest_object": "Largest object",
 }
 # A column of texts with more different values than these is searched.
 _MOST_TEXTS = 50
