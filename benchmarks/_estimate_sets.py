@@ -88,6 +88,11 @@ SHIFTS: dict[str, Callable[[Tensor], Tensor]] = {
 OTHER = "other seed and land uses"
 
 
+def has_roads() -> bool:
+    """Whether the road pictures lie beside the project."""
+    return (_roads_data.ROADS / "images").is_dir()
+
+
 def _pictures() -> tuple[list[str], list[str]]:
     """File names of road pictures to train on, and others."""
     trained, validated = _roads_data.names()

@@ -27,6 +27,7 @@ from hdm_widgets.latent.scores import former_name
 from hdm_widgets.latent.thumbnails import ThumbnailMaker, same_picture
 
 __all__ = [
+    "BEFORE_CONFIDENCES",
     "Collection",
     "CollectionBuilder",
     "CollectionError",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 
+BEFORE_CONFIDENCES = "the space was saved before confidences were kept; fit it again"
 _NO_PROBABILITIES = "the model's output has no probabilities: these are masks, class numbers or raw values"
 
 
@@ -304,7 +306,7 @@ class CollectionBuilder:
         tp, fn, fp = self._counts[:, :n]
         confidences = {name: values[:n] for name, values in self._confidences.items()}
         # Masks that a model returns as numbers look like probabilities of 0 and 1.
-        masks_only = bool(confidences) and not confidences["mean_entropy"].any()
+        masks_only = not self._new and bool(confidences) and not confidences["mean_entropy"].any()
         labeled = self._labeled[:n]
         return Collection(
             layer=self._layer,

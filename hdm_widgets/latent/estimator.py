@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.isotonic import IsotonicRegression
@@ -27,11 +28,20 @@ _FOLDS = 5
 _TREES = 100
 _LEAF = 5  # items in a leaf, at least
 CONSTANT = "the mean of the data"
-WITH_COMPONENTS = "trees on confidences and components, and the best single confidence"
+_COMPONENTS_TOO = "trees on confidences and components, and the best single confidence"
+_ONLY_COMPONENTS = "trees on components"
+# What is tried, in order of preference: means of parts.
+_BLENDS = {
+    "trees and the best single confidence": ("trees", "single"),
+    "the best single confidence": ("single",),
+    "trees on confidences": ("trees",),
+    _COMPONENTS_TOO: ("components", "single"),
+    _ONLY_COMPONENTS: ("components",),
+}
 # Factors that the squared error of a candidate must be below, of the best one's before it. Components move under a
 # shift, and what was learned from them does not hold there: they have to be worth it.
 _WORTH_ANOTHER = 0.95
-_WORTH = {WITH_COMPONENTS: 0.8}
+_WORTH = {_COMPONENTS_TOO: 0.8, _ONLY_COMPONENTS: 0.8}
 _BASELINES = ("soft_iou", "foreground_entropy", "mean_entropy", "largest_probability")
 _RELIABLE_DISTANCE = 1.5
 _LEAST_DIFFICULTY = 0.1  # of the mean one
@@ -117,7 +127,7 @@ class _Inputs:
 
 
 @dataclass(frozen=True, eq=False)
-class _Conformal:
+class Conformal:
     """Sizes of errors that an interval has to cover, each divided by the size that was expected."""
 
     sizes: Floats
@@ -143,9 +153,10 @@ class _BestSingle:
         self._columns = tuple(columns)
 
     def fit(self, inputs: Floats, targets: Floats) -> _BestSingle:
-        best = math.inf
+        best, ranks = math.inf, rankdata(targets)
         for column in self._columns:
-            curve = IsotonicRegression(increasing="auto", out_of_bounds="clip").fit(inputs[:, column], targets)
+            rises = bool(np.cov(rankdata(inputs[:, column]), ranks)[0, 1] >= 0)
+            curve = IsotonicRegression(increasing=rises, out_of_bounds="clip").fit(inputs[:, column], targets)
             error = float(np.mean((curve.predict(inputs[:, column]) - targets) ** 2))
             if error < best:
                 best, self.column, self._curve = error, column, curve
@@ -170,43 +181,12 @@ class _Trees:
         return np.asarray(self._trees.predict(inputs[:, : self._columns]), dtype=np.float64)
 
 
-class _Blend:
-    """The mean of several regressors."""
-
-    def __init__(self, *parts: Regressor) -> None:
-        self._parts = parts
-
-    def fit(self, inputs: Floats, targets: Floats) -> _Blend:
-        for part in self._parts:
-            part.fit(inputs, targets)
-        return self
-
-    def predict(self, inputs: Floats) -> Floats:
-        return np.asarray(np.mean([part.predict(inputs) for part in self._parts], axis=0), dtype=np.float64)
-
-
-def candidates(confidences: int, columns: int, seed: int) -> dict[str, Callable[[], Regressor]]:
-    """What can be learned, in order of preference.
-
-    Parameters
-    ----------
-    confidences, columns : int
-        The first columns are confidences, the others are principal components.
-    seed : int
-
-    Returns
-    -------
-    dict of str to callable
-        Every call makes a new regressor.
-    """
-    return {
-        "trees and the best single confidence": lambda: _Blend(
-            _Trees(confidences, seed), _BestSingle(range(confidences))
-        ),
-        "the best single confidence": lambda: _BestSingle(range(confidences)),
-        "trees on confidences": lambda: _Trees(confidences, seed),
-        WITH_COMPONENTS: lambda: _Blend(_Trees(columns, seed), _BestSingle(range(confidences))),
-    }
+def _parts(confidences: int, columns: int, seed: int) -> dict[str, Callable[[], Regressor]]:
+    """What blends are made of: each call makes a new regressor. The first columns are confidences."""
+    parts: dict[str, Callable[[], Regressor]] = {"components": partial(_Trees, columns, seed)}
+    if confidences:
+        parts |= {"trees": partial(_Trees, confidences, seed), "single": partial(_BestSingle, range(confidences))}
+    return parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,10 +226,10 @@ class Estimator:
     high: float
     _inputs: _Inputs = field(repr=False)
     _confidences: int = field(repr=False)
-    _regressor: Regressor = field(repr=False)
+    _regressors: tuple[Regressor, ...] = field(repr=False)
     _difficulty: Regressor | None = field(repr=False)
     _least_difficulty: float = field(repr=False)
-    _conformal: _Conformal = field(repr=False)
+    _conformal: Conformal = field(repr=False)
     _without: Floats = field(repr=False)
     _supports: tuple[tuple[slice, Support], ...] = field(repr=False)
 
@@ -271,7 +251,7 @@ class Estimator:
         components : numpy.ndarray, float64 (n, k)
             Principal components of the activations.
         confidences : mapping of str to numpy.ndarray, float64 (n,)
-            Columns of `confidence_columns`; NaN where there is none.
+            Columns of `confidence_columns`; NaN where there is none. Without any, components tell alone.
         iou : numpy.ndarray, float64 (n,)
             NaN for items without one, which are left out.
         predicted_area : numpy.ndarray, int64 (n,)
@@ -288,10 +268,8 @@ class Estimator:
         Raises
         ------
         ValueError
-            If there are no confidences, or no item has an IoU.
+            If no item has an IoU.
         """
-        if not confidences:
-            raise ValueError("there are no confidences to learn the expected IoU from")
         known = np.isfinite(iou)
         if not known.any():
             raise ValueError("no item of the map has an IoU to learn from")
@@ -301,22 +279,23 @@ class Estimator:
         inputs = _Inputs.fit(components, confidences)
         everything = inputs.table(components, confidences)
         table, targets, split = everything[drawn], iou[drawn], len(confidences)
-        parts = [slice(0, split), slice(split, None)] if components.shape[1] else [slice(0, split)]
+        parts = [part for part in (slice(0, split), slice(split, None)) if table[:, part].shape[1]]
         supports = tuple((part, Support(everything[:, part])) for part in parts)
         folds: list[Fold] = []
         if len(drawn) >= FEWEST:
             folds = list(KFold(_FOLDS, shuffle=True, random_state=random_state).split(table))
         name, scores, left_out = _choose(table, targets, folds, split, random_state, tuple(confidences))
-        regressor = candidates(split, table.shape[1], random_state).get(name, DummyRegressor)()
+        makers = _parts(split, table.shape[1], random_state)
+        chosen = [makers[part]() for part in _BLENDS[name]] if name in _BLENDS else [DummyRegressor()]
         learned = drawn if len(drawn) else np.flatnonzero(known)
-        regressor.fit(everything[learned], iou[learned])
+        regressors = tuple(regressor.fit(everything[learned], iou[learned]) for regressor in chosen)
         sizes = np.abs(targets - left_out)
         difficulty: Regressor | None = None
         expected = np.ones(len(drawn))
         if name != CONSTANT and np.ptp(sizes) > 0:
 
             def trees() -> Regressor:
-                return _Trees(split, random_state, 2 * _LEAF)
+                return _Trees(split or table.shape[1], random_state, 2 * _LEAF)
 
             expected = _cross_fitted(trees, table, sizes, folds)
             difficulty = trees().fit(table, sizes)
@@ -333,10 +312,10 @@ class Estimator:
             high=float(iou[known].max()),
             _inputs=inputs,
             _confidences=split,
-            _regressor=regressor,
+            _regressors=regressors,
             _difficulty=difficulty,
             _least_difficulty=least,
-            _conformal=_Conformal(np.sort(sizes / expected) if folds else np.empty(0)),
+            _conformal=Conformal(np.sort(sizes / expected) if folds else np.empty(0)),
             _without=iou[known & (predicted_area == 0)],
             _supports=tuple(supports),
         )
@@ -364,7 +343,7 @@ class Estimator:
         """
         table = self._inputs.table(components, confidences)
         distance = np.max([support.distance(table[:, part]) for part, support in self._supports], axis=0)
-        iou = np.clip(self._regressor.predict(table), self.low, self.high)
+        iou = np.clip(_mean([part.predict(table) for part in self._regressors]), self.low, self.high)
         expected = np.ones(len(table)) if self._difficulty is None else self._difficulty.predict(table)
         expected = np.maximum(expected, self._least_difficulty) * np.maximum(distance, 1)
         factor = self._conformal.factor(coverage)
@@ -391,7 +370,7 @@ class Estimator:
         if not len(earned):
             return most / 2, 0.0, most, most / 2, False
         mean = float(earned.mean())
-        half = _Conformal(np.sort(np.abs(earned - mean))).factor(coverage)
+        half = Conformal(np.sort(np.abs(earned - mean))).factor(coverage)
         low, high = max(0.0, mean - half), min(most, mean + half)
         return mean, low, high, float(np.sqrt(np.mean((earned - mean) ** 2))), math.isfinite(half)
 
@@ -429,16 +408,19 @@ def _choose(
     """The name of what to take, the scores of all that was tried, and what the chosen one expects of items left out."""
     if not folds:
         return CONSTANT, (), np.full(len(targets), targets.mean() if len(targets) else math.nan)
-    mean = _cross_fitted(DummyRegressor, table, targets, folds)
-    left_out = {CONSTANT: mean}
+    left_out = {CONSTANT: _cross_fitted(DummyRegressor, table, targets, folds)}
     if np.ptp(targets) > 0:
-        makers = candidates(split, table.shape[1], seed)
-        left_out |= {name: _cross_fitted(make, table, targets, folds) for name, make in makers.items()}
+        makers = _parts(split, table.shape[1], seed)
+        parts = {name: _cross_fitted(make, table, targets, folds) for name, make in makers.items()}
+        for name, blend in _BLENDS.items():
+            if parts.keys() >= set(blend):
+                left_out[name] = _mean([parts[part] for part in blend])
     errors = {name: float(np.mean((values - targets) ** 2)) for name, values in left_out.items()}
     chosen = CONSTANT
     for name, error in errors.items():
         # Of several that are about as good, the first.
-        if error < errors[chosen] * _WORTH.get(name, _WORTH_ANOTHER if chosen != CONSTANT else 1.0):
+        worth = 1.0 if chosen == CONSTANT else _WORTH.get(name, _WORTH_ANOTHER)
+        if error < errors[chosen] * worth:
             chosen = name
     for name in _BASELINES:
         if name in names:
@@ -453,6 +435,10 @@ def _choose(
         for name, values in left_out.items()
     )
     return chosen, scores, left_out[chosen]
+
+
+def _mean(predictions: list[Floats]) -> Floats:
+    return np.asarray(np.mean(predictions, axis=0), dtype=np.float64)
 
 
 def _cross_fitted(make: Callable[[], Regressor], table: Floats, targets: Floats, folds: list[Fold]) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,16 +12,19 @@ from numpy.typing import NDArray
 
 from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent.clusters import Cluster, Clustering
-from hdm_widgets.latent.collection import Collection
+from hdm_widgets.latent.collection import BEFORE_CONFIDENCES, Collection
 from hdm_widgets.latent.data_columns import merge_columns
 from hdm_widgets.latent.datasets import Dataset
+from hdm_widgets.latent.estimator import Estimator
 from hdm_widgets.latent.neighbors import distance_scale
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
+from hdm_widgets.latent.shift import Shift, compare_samples
 from hdm_widgets.latent.surface import Regressor, Support
 
 __all__ = ["FittedMap", "FittedState"]
 
+_ITEMS_A_COMPONENT = 20  # as many, at least, for each component that new items are compared in
 _SAMPLE = 2000  # figures over all pairs of items are taken from at most this many
 
 
@@ -76,10 +79,40 @@ class FittedMap:
 
     @cached_property
     def expected_iou(self) -> NDArray[np.float64]:
-        """Expected IoU of every item (n,); NaN without a regressor."""
+        """IoU of the surface at every item (n,); NaN without a regressor."""
         if self.regressor is None:
             return read_only(np.full(len(self), np.nan))
         return read_only(self.regressor.predict(self.embedding[:, :2]))
+
+    @cached_property
+    def estimator(self) -> Estimator:
+        """What the map's items tell about the IoU of others; learned when it is first asked for.
+
+        Raises
+        ------
+        ValueError
+            If the space was saved before confidences were kept, or no item has an IoU.
+        """
+        if self.collection.no_confidences == BEFORE_CONFIDENCES:
+            raise ValueError(f"the IoU of new items is estimated from confidences, and {BEFORE_CONFIDENCES}")
+        return Estimator.fit(
+            self.coordinates,
+            self.collection.confidences,
+            self.iou,
+            self.overlaps.predicted_area,
+            iou_empty=self.overlaps.iou_empty,
+            random_state=self.random_state,
+        )
+
+    def compare(self, components: NDArray[np.float64], confidences: Mapping[str, NDArray[np.float64]]) -> Shift:
+        """Whether other items, with all their components (m, k) and confidences, are like those of the map."""
+        columns = dict(self.collection.confidences)
+        # Components are those of the map's own items: of many components and few items, other items always differ.
+        kept = min(self.coordinates.shape[1], max(self.n_components, len(self) // _ITEMS_A_COMPONENT))
+        names = [f"pc{place + 1}" for place in range(kept)]
+        known = columns | dict(zip(names, self.coordinates.T, strict=False))
+        new = {name: confidences[name] for name in columns} | dict(zip(names, components.T, strict=False))
+        return compare_samples(known, new, random_state=self.random_state)
 
     @cached_property
     def support(self) -> Support:

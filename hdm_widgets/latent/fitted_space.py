@@ -18,6 +18,7 @@ from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.clusters import Cluster, Clustering, Method
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.datasets import Dataset
+from hdm_widgets.latent.estimator import Estimator
 from hdm_widgets.latent.fitted import FittedMap, FittedState, read_only
 from hdm_widgets.latent.neighbors import Neighbors, nearest, pairwise_distances
 from hdm_widgets.latent.projection import Projection
@@ -107,14 +108,19 @@ class FittedSpace:
 
     @property
     def regressor_(self) -> Regressor | None:
-        """The network that predicts the IoU from the first two components; None if no item has an IoU."""
+        """The network behind the surface, from two components to an IoU; None if no item has an IoU."""
         return self._map("regressor_").regressor
 
     @property
     def cv_score_(self) -> float:
-        """Cross-validated R² of the expected IoU; NaN if there are too few items for it."""
+        """Cross-validated R² of the surface; NaN if there are too few items for it."""
         regressor = self._map("cv_score_").regressor
         return float("nan") if regressor is None else regressor.score
+
+    @property
+    def estimator_(self) -> Estimator:
+        """What is known about the IoU of new items, learned when it is first asked for; `print` says how well."""
+        return self._map("estimator_").estimator
 
     @property
     def dataset_(self) -> Dataset | None:
@@ -164,7 +170,10 @@ class FittedSpace:
     # -- the map ----------------------------------------------------------------------------------
 
     def expected_iou(self) -> NDArray[np.float64]:
-        """Expected IoU of every item from its coordinates; its own IoU is `iou_`.
+        """IoU of the surface at every item; its own IoU is `iou_`.
+
+        The surface is a picture of the map, learned from the first two components of all items. `estimate` says what
+        IoU to expect of an image.
 
         Returns
         -------
@@ -174,7 +183,9 @@ class FittedSpace:
         return self._map("regressor_").expected_iou
 
     def surface(self, shape: tuple[int, int] = (200, 200)) -> Surface:
-        """Expected IoU over a grid, and where items support it.
+        """IoU of the items around each point of a grid, and where items support it.
+
+        It is the paper's picture of the map, not what to expect of an image: that is `estimate`.
 
         Parameters
         ----------

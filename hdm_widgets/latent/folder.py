@@ -16,7 +16,7 @@ from hdm_widgets._bitmasks import PackedMasks
 from hdm_widgets._picture import Display
 from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.clusters import Clustering
-from hdm_widgets.latent.collection import Collection
+from hdm_widgets.latent.collection import BEFORE_CONFIDENCES, Collection
 from hdm_widgets.latent.datasets import Fields
 from hdm_widgets.latent.ordered import OrderedColumn
 from hdm_widgets.latent.projection import Projection
@@ -30,7 +30,6 @@ _SPACE = "space.npz"
 # Large arrays are files of their own, mapped into memory.
 _LARGE = ("features", "thumbnails", "truths", "predictions")
 _IGNORED = "ignored"
-_BEFORE_CONFIDENCES = "the space was saved before confidences were kept; fit it again"
 _NETWORK = ("low", "high", "score", "trained_on", "converged", "activation")
 
 
@@ -179,7 +178,7 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
         ignore_value=about.get("ignore_value"),
         thumbnail_maker=_thumbnails(about.get("thumbnails")),
         confidences={name: arrays[f"confidence_{name}"] for name in about.get("confidences", [])},
-        no_confidences=about.get("no_confidences", _BEFORE_CONFIDENCES),
+        no_confidences=about.get("no_confidences", BEFORE_CONFIDENCES),
     )
     projection = Projection(
         mean=arrays["mean"],

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hdm_widgets._masks import Ignore
 from hdm_widgets._validation import warn_user
 from hdm_widgets.latent.activations import Pool, find_module, network_of
 from hdm_widgets.latent.collector import Collector
+from hdm_widgets.latent.datasets import Dataset, Field
+from hdm_widgets.latent.estimates import Estimates
 from hdm_widgets.latent.items import check_images
 from hdm_widgets.latent.layouts import Layout
 from hdm_widgets.latent.neighbors import nearest
@@ -30,11 +34,12 @@ class Location:
     embedding : numpy.ndarray, float64 (n, n_components)
         Their coordinates.
     iou : numpy.ndarray, float64 (n,)
-        IoU expected at these coordinates; NaN if no item of the space has an IoU.
+        IoU of the surface at these coordinates, a picture of the map: `estimate` gives the one to expect of the image.
+        NaN if no item of the space has an IoU.
     distance : numpy.ndarray, float64 (n,)
         Distance of an image's activations to those of the nearest item, scaled so that 95 % of the items are nearer
-        than 1 to another item. Far above 1 the image is unlike the data, and its coordinates and the IoU expected
-        there mean little.
+        than 1 to another item. Far above 1 the image is unlike the data, and its coordinates mean little. Below 1 it
+        may be unlike the data all the same: images on which the model is blind move to the middle of the map.
     nearest : numpy.ndarray, int64 (n,)
         Position of the nearest item.
     """
@@ -96,9 +101,7 @@ class SpaceWithModel(SpaceWithItems):
         return self._embedded(self._features(images))
 
     def predict_iou(self, images: Tensor | NDArray[Any]) -> NDArray[np.float64]:
-        """Expected IoU of new images, from their coordinates on the map.
-
-        `locate` also says how far an image is from the data, and so whether to trust it.
+        """Expected IoU of new images: the `iou` of `estimate`, which also gives intervals and says what they are worth.
 
         Parameters
         ----------
@@ -108,11 +111,99 @@ class SpaceWithModel(SpaceWithItems):
         Returns
         -------
         numpy.ndarray, float64 (N,)
+            NaN if no item of the space has an IoU.
         """
-        return self.locate(images).iou
+        given = self._checked(images)
+        if not np.isfinite(self._map("iou_").iou).any():
+            return np.full(len(given), np.nan)
+        return self.estimate(given, progress=False).iou
+
+    def estimate(
+        self,
+        data: Dataset | Tensor | NDArray[Any] | Sequence[Any],
+        coverage: float = 0.9,
+        *,
+        image: Field | None = None,
+        mask: Field | None = None,
+        ignore: Ignore | None = None,
+        num_workers: int = 0,
+        on_error: Literal["raise", "skip"] = "raise",
+        progress: bool = True,
+    ) -> Estimates:
+        """Run the model on new data, and say what IoU to expect and whether the data is like that of the map.
+
+        Parameters
+        ----------
+        data : Dataset, torch.Tensor or numpy.ndarray (N, C, H, W), or list of images
+            New data, with true masks or without; they are not looked at.
+        coverage : float
+            Probability that an item's interval covers its IoU, above 0 and below 1.
+        image, mask : str, int or callable, optional
+            Where the image and the mask of an item are; as in the data of the map by default.
+        ignore : number or array of bool (H, W), optional
+            Pixels that do not count.
+        num_workers, on_error, progress
+            As for `fit`.
+
+        Returns
+        -------
+        Estimates
+
+        Raises
+        ------
+        CollectionError
+            At the first item that cannot be used; with `on_error="skip"` only if none can.
+        ValueError, TypeError
+            If no item of the space has an IoU, the space was saved before confidences were kept, or an argument is
+            wrong.
+
+        Notes
+        -----
+        `Estimator` says how the expected IoU is found, `Shift` how the data are compared. The same images give the same
+        estimates whatever the size of the batches.
+
+        Examples
+        --------
+        >>> import hdm_widgets as hw
+        >>> model, scenes = hw.demo.aerial(200)
+        >>> space = hw.LatentSpace(model).fit(scenes, progress=False)
+        >>> found = space.estimate(hw.data.AerialScenes(40, seed=5), progress=False)
+        >>> found.iou.shape, found.shift.shifted
+        ((40,), False)
+        """
+        if isinstance(coverage, bool) or not isinstance(coverage, (int, float)) or not 0 < coverage < 1:
+            raise ValueError(f"coverage must be above 0 and below 1, got {coverage!r}")
+        found, collector = self._map("embedding_"), self._collector()
+        estimator = found.estimator
+        observed = collector.observe(
+            data,
+            found.collection,
+            image=image,
+            mask=mask,
+            ignore=ignore,
+            num_workers=num_workers,
+            on_error=on_error,
+            progress=progress,
+        )
+        missing = set(found.collection.confidences) - set(observed.confidences)
+        if missing:
+            raise ValueError(f"the space has confidences and the model gives none now: {sorted(missing)[0]} is missing")
+        components = found.projection.transform(observed.features)
+        estimate = estimator.estimate(components, observed.confidences, observed.predicted_area, coverage)
+        return Estimates.from_parts(
+            estimator,
+            estimate,
+            found.compare(components, observed.confidences),
+            float(coverage),
+            confidences={name: observed.confidences[name] for name in found.collection.confidences},
+            embedding=components[:, : found.n_components],
+            columns={"item": observed.items, **observed.collection.columns},
+        )
 
     def locate(self, images: Tensor | NDArray[Any]) -> Location:
-        """Where new images fall on the map, what IoU is expected there, and how far they are from the data.
+        """Where new images fall on the map, how far they are from the data, and the IoU of the items around.
+
+        What to expect of the images themselves is `estimate`.
 
         Parameters
         ----------
@@ -136,10 +227,13 @@ class SpaceWithModel(SpaceWithItems):
         found = self._map("embedding_")
         return found.projection.transform(features)[:, : found.n_components]
 
-    def _features(self, images: Tensor | NDArray[Any]) -> NDArray[np.float32]:
-        given = check_images(
+    def _checked(self, images: Tensor | NDArray[Any]) -> Tensor:
+        return check_images(
             images, self.collection_.image_shape, same_size=self.pool == "flatten", preprocess=self._takes_any_values
         )
+
+    def _features(self, images: Tensor | NDArray[Any]) -> NDArray[np.float32]:
+        given = self._checked(images)
         features = self._collector().features(given, self.layer_)
         width = self.collection_.features.shape[1]
         if features.shape[1] != width:

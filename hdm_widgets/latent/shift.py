@@ -78,7 +78,8 @@ class Shift:
     def moved(self, name: str) -> str:
         """How one of `columns` moved, in words."""
         change = self.directions[name]
-        if not np.isfinite(change) or abs(change) < 0.05:
+        # A normal distribution that moves as a whole moves by 2.5 times its effect, in standard deviations.
+        if not np.isfinite(change) or abs(change) < self.columns[name]:
             return "spread differently"
         return f"{'higher' if change > 0 else 'lower'} by {abs(change):.1f} SD"
 
