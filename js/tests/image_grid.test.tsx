@@ -75,6 +75,8 @@ const items = (count: number) => intsMessage(...Array.from({ length: count }, (_
 
 function state(count = 1000): Record<string, unknown> {
   return {
+    source: "map",
+    new_count: 0,
     sort: "lowest IoU first",
     sorts: ["lowest IoU first", "highest IoU first"],
     layers: "three",

@@ -26,9 +26,9 @@ from hdm_widgets.widgets.latent.columns import usable_columns
 from hdm_widgets.widgets.latent.explanation import Explanation
 from hdm_widgets.widgets.latent.gallery import Gallery, selection_row
 from hdm_widgets.widgets.latent.messages import NOT_IN_MARIMO, map_colors, surface_message
-from hdm_widgets.widgets.latent.new_data import ExplorerWithNewData, drawn_rows
+from hdm_widgets.widgets.latent.new_data import ExplorerWithNewData
 from hdm_widgets.widgets.latent.parts import Legend, Toolbar
-from hdm_widgets.widgets.latent.scatter import ScatterFigure
+from hdm_widgets.widgets.latent.scatter import ScatterFigure, drawn_rows
 from hdm_widgets.widgets.latent.selection_history import MODES, Items, SelectionHistory
 from hdm_widgets.widgets.shared.explorer import Explorer, close_all
 

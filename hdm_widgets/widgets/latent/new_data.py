@@ -23,12 +23,12 @@ from hdm_widgets.widgets.latent.messages import item_facts, new_message
 from hdm_widgets.widgets.latent.new_items import NewItems
 from hdm_widgets.widgets.latent.new_panel import NewDataPanel, findings
 from hdm_widgets.widgets.latent.parts import Legend, Toolbar
-from hdm_widgets.widgets.latent.scatter import MOST_POINTS, ScatterFigure
+from hdm_widgets.widgets.latent.scatter import ScatterFigure, drawn_rows
 from hdm_widgets.widgets.latent.selection_history import Items, Mode, SelectionHistory
 from hdm_widgets.widgets.shared.explorer import Explorer
 from hdm_widgets.widgets.shared.jobs import LatestJob
 
-__all__ = ["ExplorerWithNewData", "drawn_rows"]
+__all__ = ["ExplorerWithNewData"]
 
 _POINTS = ("both", "map", "new")
 _GALLERIES = ("map", "new")
@@ -322,7 +322,7 @@ class ExplorerWithNewData(Explorer):
 
     def _valid_new_selected(self, value: Any) -> tuple[int, ...]:
         if self._new is None:
-            raise ValueError("there are no new items to select yet")
+            raise ValueError("there are no new items to select")
         return tuple(check_indices(value, len(self._new)).tolist())
 
     def _valid_new_highlighted(self, value: int | None) -> int | None:
@@ -332,15 +332,13 @@ class ExplorerWithNewData(Explorer):
         return value
 
     def _valid_points(self, value: str) -> str:
-        return str(check_choice("points", value, _POINTS))
+        return self._checked_source("points", value, _POINTS)
 
     def _valid_gallery(self, value: str) -> str:
-        return str(check_choice("gallery", value, _GALLERIES))
+        return self._checked_source("gallery", value, _GALLERIES)
 
-
-def drawn_rows(count: int, random_state: int) -> NDArray[np.int64]:
-    """The items that are drawn: all, or a random sample of many."""
-    rows = np.arange(count)
-    if count <= MOST_POINTS:
-        return rows
-    return np.sort(np.random.default_rng(random_state).choice(count, MOST_POINTS, replace=False))
+    def _checked_source(self, name: str, value: str, choices: tuple[str, ...]) -> str:
+        check_choice(name, value, choices)
+        if value == "new" and self._new is None:
+            raise ValueError("there are no new items to show")
+        return str(value)

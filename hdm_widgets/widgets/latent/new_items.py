@@ -109,7 +109,7 @@ class NewItems:
             ["Expected IoU", f"{found.iou[index]:.2f}"],
             [f"{found.coverage:.0%} interval", f"{found.low[index]:.2f} to {found.high[index]:.2f}"],
             ["Reliable", "yes" if found.reliable[index] else "no"],
-            ["Distance to the map's data", f"{found.distance[index]:.1f}"],
+            ["Distance", f"{found.distance[index]:.1f}"],
             *([title(name), value_text(values[index])] for name, values in found.columns.items() if name != "item"),
         ]
         return facts[:_MOST_FACTS]
@@ -151,9 +151,11 @@ class NewItems:
         return {
             "index": len(self.space) + index,
             "iou": found.iou[index],
-            "low": found.low[index],
-            "high": found.high[index],
-            "reliable": bool(found.reliable[index]),
+            "interval": {
+                "low": found.low[index],
+                "high": found.high[index],
+                "reliable": bool(found.reliable[index]),
+            },
             "caption": "",
             "error": "",
         }

@@ -20,7 +20,7 @@ from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.palette import SCORES
 
-__all__ = ["MOST_POINTS", "ScatterFigure", "rounded_hull"]
+__all__ = ["ScatterFigure", "drawn_rows", "rounded_hull"]
 
 # Points are SVG elements: with more of them a lasso takes seconds.
 MOST_POINTS = 10_000
@@ -161,9 +161,9 @@ class ScatterFigure:
             scales=self._points.scales,
             marker="diamond",
             colors=[colors[row] for row in rows],
-            default_size=2 * _point_size(len(rows)),
+            default_size=int(1.6 * _point_size(len(rows))),
             stroke=_NEW_EDGE_COLOR,
-            stroke_width=1.2,
+            stroke_width=1,
         )
         self._new_points.observe(self._selected, names=["selected"])
         self.figure.marks = [self._background, self._outlines, self._points, self._new_points, self._ring]
@@ -312,6 +312,14 @@ class ScatterFigure:
         colors[..., 3] = opacity * gaussian_filter(self._surface.support, 2.0)
         pixels = (colors[::-1] * 255).round().astype(np.uint8)
         return ipywidgets.Image(value=png(pixels), format="png")
+
+
+def drawn_rows(count: int, random_state: int) -> NDArray[np.int64]:
+    """The items that are drawn: all, or a random sample of many."""
+    rows = np.arange(count)
+    if count <= MOST_POINTS:
+        return rows
+    return np.sort(np.random.default_rng(random_state).choice(count, MOST_POINTS, replace=False))
 
 
 def _axis(component: int, scale: bqplot.LinearScale, side: str, variance: float) -> bqplot.Axis:
