@@ -30,6 +30,9 @@ Map = NDArray[np.float64]
 FILLS: tuple[str, ...] = get_args(get_args(Fill)[0])
 FILL_LABELS = {"minimum": "black"}
 MEASURED: tuple[MeasureName, ...] = ("hausdorff", "hausdorff95", "mean_surface", "iou", "flipped")
+# With squares in place of discs.
+SQUARE_FILLS: tuple[str, ...] = ("minimum", "blur")
+SQUARE_MEASURED: tuple[MeasureName, ...] = ("mean_surface", "flipped")
 _BATCH = 32
 
 
@@ -94,22 +97,37 @@ def averaged(result: hdm.HDMResult) -> Map:
     return np.nan_to_num(result.painted_values(hdm.WORSE_ONLY, order="mean"))
 
 
+def measured_maps(result: hdm.HDMResult, names: tuple[MeasureName, ...], label: str) -> dict[str, Map]:
+    """Maps of some measures of one scan, painted as discs and averaged over them."""
+    made = {}
+    for name in names:
+        measured = result.measure(name)
+        made[f"HDM {MEASURES[name].label}, {label}"] = painted(measured)
+        made[f"HDM {MEASURES[name].label}, {label}, averaged"] = averaged(measured)
+    return made
+
+
 def _hdm(fill: str) -> Method:
-    """All measures of one scan, painted as discs and averaged over them."""
     label = FILL_LABELS.get(fill, fill)
 
     def maps(network: Explained, case: Case, seed: int) -> dict[str, Map]:  # noqa: ARG001 - a scan draws nothing at random
         result = scan(network, case, fill)
-        made = {}
-        for name in MEASURED:
-            measured = result.measure(name)
-            made[f"HDM {MEASURES[name].label}, {label}"] = painted(measured)
-            made[f"HDM {MEASURES[name].label}, {label}, averaged"] = averaged(measured)
+        made = measured_maps(result, MEASURED, label)
         if fill == "minimum":
             published = result.measure("hausdorff", case.truth)
             made["HDM as published, to the truth, raw"] = painted(published, hdm.RAW)
             made["HDM to the truth, worse only"] = painted(published)
         return made
+
+    return Method(f"HDM, {label}", maps, ours=True)
+
+
+def _squares(fill: str) -> Method:
+    """Squares around the discs, on the same grid."""
+    label = f"{FILL_LABELS.get(fill, fill)}, square"
+
+    def maps(network: Explained, case: Case, seed: int) -> dict[str, Map]:  # noqa: ARG001 - a scan draws nothing at random
+        return measured_maps(scan(network, case, fill, shape="square"), SQUARE_MEASURED, label)
 
     return Method(f"HDM, {label}", maps, ours=True)
 
@@ -279,6 +297,7 @@ def _positive(relevance: Tensor) -> Map:
 
 METHODS: tuple[Method, ...] = (
     *(_hdm(fill) for fill in FILLS),
+    *(_squares(fill) for fill in SQUARE_FILLS),
     Method("HDM, published rows", _rows, ours=True),
     Method("RISE, mask sum", _rise_of_sum),
     Method("RISE, IoU", _rise_of_iou),

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 TRAINED = ("aerial", "roads")
+# What the explorer begins with: measure, fill, and how discs that overlap are put together.
+FIRST_LOOK = ("flipped area", "blur", "averaged")
 # Scores of which less is better.
 LOW_IS_GOOD = ("leakage", "deletion", "seconds")
 TITLES = {
@@ -62,10 +64,13 @@ def tables(frame: pd.DataFrame, notes: Iterable[str]) -> str:
         ("CPU seconds", by_image(frame, "seconds", cues)),
         ("of a first scan", by_image(frame, "first", cues)),
     ]
+    first_look = f"**{', '.join(FIRST_LOOK).capitalize()}, against one other choice and other methods: better by**"
     parts = [
         "\n".join(f"- {note}" for note in notes),
         first_places(frame, cues, trained),
         "**Rank accuracy of scans by measure and fill**\n\n" + measures_by_fill(by_image(frame, "rank", cues)),
+        first_look + "\n\n" + against_first_look(frame, cues),
+        "**Discs against squares: better by**\n\n" + discs_or_squares(frame, cues),
         "**Where the answer is known**\n\n" + table(ranked, known),
         "**Rank accuracy by kind of cue**\n\n" + table(ranked, kinds),
         "**Without what the map shows**\n\n" + table(ranked, other),
@@ -91,8 +96,7 @@ def measures_by_fill(values: pd.DataFrame) -> str:
     values : pandas.DataFrame
         As `by_image` gives them; scans are called "HDM measure, fill" and "HDM measure, fill, averaged".
     """
-    scans = [tuple(name.removeprefix("HDM ").split(", ")) for name in values if is_ours(name)]
-    scans = [parts for parts in scans if "to the truth" not in parts]
+    scans = [parts for parts in _scans(values) if "square" not in parts]
     fills = list(dict.fromkeys(parts[1] for parts in scans))
     rows = list(dict.fromkeys((parts[0], *parts[2:]) for parts in scans))
     lines = [f"| measure | {' | '.join(fills)} |", "|---" * (len(fills) + 1) + "|"]
@@ -100,6 +104,52 @@ def measures_by_fill(values: pd.DataFrame) -> str:
         names = (", ".join((f"HDM {measure}", fill, *painting)) for fill in fills)
         cells = " | ".join(_cell(values[name].to_numpy()) for name in names)
         lines.append(f"| {', '.join((measure, *painting))} | {cells} |")
+    return "\n".join(lines)
+
+
+def _scans(methods: Iterable[str]) -> list[tuple[str, ...]]:
+    """(measure, fill) of scans that have a fill, with "square" if it is no disc, "averaged" if it is not painted."""
+    scans = (tuple(name.removeprefix("HDM ").split(", ")) for name in methods if is_ours(name))
+    return [parts for parts in scans if "to the truth" not in parts]
+
+
+def against_first_look(frame: pd.DataFrame, kinds: Sequence[str]) -> str:
+    """By how much the first look is better than scans that differ from it in one choice, and than other methods."""
+    rows = []
+    for parts in _scans(_methods(frame)):
+        differing = [part for part in parts if part not in FIRST_LOOK] + _painted(parts)
+        if len(differing) == 1:
+            rows.append((differing[0], _scan_name(FIRST_LOOK), _scan_name(parts)))
+    rows += [(name, _scan_name(FIRST_LOOK), name) for name in _methods(frame) if not is_ours(name)]
+    return _differences(frame, kinds, rows)
+
+
+def discs_or_squares(frame: pd.DataFrame, kinds: Sequence[str]) -> str:
+    """By how much discs are better than squares around them."""
+    rows = []
+    for parts in _scans(_methods(frame)):
+        if "square" in parts:
+            disc = tuple(part for part in parts if part != "square")
+            rows.append((", ".join((*disc, *_painted(disc))), _scan_name(disc), _scan_name(parts)))
+    return _differences(frame, kinds, rows)
+
+
+def _painted(parts: tuple[str, ...]) -> list[str]:
+    return [] if "averaged" in parts else ["painted"]
+
+
+def _scan_name(parts: tuple[str, ...]) -> str:
+    return "HDM " + ", ".join(parts)
+
+
+def _differences(frame: pd.DataFrame, kinds: Sequence[str], rows: Iterable[tuple[str, str, str]]) -> str:
+    """A row for each (label, method, other method): by how much the method is better, image by image."""
+    scores = ("rank", "mass", "top", "deletion")
+    values = {score: by_image(frame, score, kinds) for score in scores}
+    lines = [f"| better than | {' | '.join(TITLES[score] for score in scores)} |", "|---" * (len(scores) + 1) + "|"]
+    for label, first, second in rows:
+        cells = ((-1 if score in LOW_IS_GOOD else 1) * (of[first] - of[second]) for score, of in values.items())
+        lines.append(f"| {label} | {' | '.join(_cell(cell.to_numpy()) for cell in cells)} |")
     return "\n".join(lines)
 
 

@@ -2,7 +2,8 @@
 
 1. Activations, predictions, IoU and thumbnails together, over the bare forward of the same pictures in batches of the
    same size. The data set is in memory and both sides read it item by item. Collecting includes the search for the
-   bottleneck, which runs two pictures forward and back once.
+   bottleneck, which runs two pictures forward and back once. The first ratio is of seconds on the clock, the second of
+   CPU seconds in one thread, which other programs disturb less; then the part of that time that the confidences take.
 2. The peak of memory, with the data set generated item by item: 20,000 patches of 64 px, in a process of its own.
 3. Time and peak of memory with `pool="flatten"`: 2400 items of 65,536 features, in a process of its own.
 
@@ -24,8 +25,10 @@ from torch.utils.data import TensorDataset
 
 import hdm_widgets as hw
 from hdm_widgets.latent.collector import Collector
+from hdm_widgets.latent.confidences import confidence_columns
 
 ROUNDS = 5
+_SOME = 32  # pictures whose confidences are measured alone
 
 
 def cost(name: str, model: nn.Module, pictures: Tensor, masks: Tensor, batch: int) -> None:
@@ -45,6 +48,25 @@ def cost(name: str, model: nn.Module, pictures: Tensor, masks: Tensor, batch: in
     print(
         f"{name:<38}{len(dataset):>6} items  forward {forward * per_item:6.2f} ms  "
         f"collect {whole * per_item:6.2f} ms an item   ratio {whole / forward:.3f}"
+    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        segmenter = hw.Segmenter(model, batch_size=batch)
+        some = torch.from_numpy(segmenter.probabilities(pictures[:_SOME]))
+        drawn = torch.from_numpy(segmenter.masks(pictures[:_SOME]))
+        forward, whole, confidences = medians(
+            ROUNDS,
+            bare,
+            lambda: collector.collect(dataset, progress=False),
+            lambda: confidence_columns(some, drawn),
+            clock=time.process_time,
+        )
+    finally:
+        torch.set_num_threads(threads)
+    print(
+        f"{'':<38}CPU time in one thread   forward {forward * per_item:6.2f} ms  collect {whole * per_item:6.2f} ms an "
+        f"item   ratio {whole / forward:.3f}   confidences {confidences * 1e3 / len(some):.2f} ms an item"
     )
 
 

@@ -50,7 +50,7 @@ def hdm(page: Page, server: JupyterServer) -> tuple[NotebookPage, Locator]:
     explorer = Explorer(page)
     explorer.complete()
     explorer.stage.click(position=explorer.place((13, 23), 10, 4, 128))
-    expect(explorer.figures).to_have_count(3)
+    expect(explorer.figures).to_have_count(2)
     explorer.stage.hover(position=explorer.place((13, 24), 10, 4, 128))
     return notebook, explorer.root
 

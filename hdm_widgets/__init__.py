@@ -1,10 +1,10 @@
 """See why an image segmentation model draws the mask it draws.
 
 `hdm_widgets.hdm` has the Hausdorff Distance Masks, `HDMExplorer` is their widget, and `HDMComparison` the one for
-several models. `LatentSpace` maps a data set as a model sees it, `LatentExplorer` is its widget, and `layers` lists
-what can be named as the layer of a space. `Segmenter` makes a segmenter of any torch Module or callable, and its
-`Reading` says how the model's output is read; `Display` says how images are shown, `demo` has ready-made models with
-data.
+several models. `LatentSpace` maps a data set as a model sees it, `LatentExplorer` is its widget, `compare_spaces`
+compares two such maps, and `layers` lists what can be named as the layer of a space. `Segmenter` makes a segmenter of
+any torch Module or callable, and its `Reading` says how the model's output is read; `Display` says how images are
+shown, `demo` has ready-made models with data.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hdm_widgets._picture import Display
     from hdm_widgets.latent.layer_table import layers
     from hdm_widgets.latent.space import LatentSpace
+    from hdm_widgets.latent.space_comparison import compare_spaces
     from hdm_widgets.models.reading import Reading
     from hdm_widgets.models.segmenter import Segmenter
     from hdm_widgets.models.training import train
@@ -34,6 +35,7 @@ __all__ = [
     "Reading",
     "Segmenter",
     "UNet",
+    "compare_spaces",
     "data",
     "demo",
     "hdm",
@@ -54,6 +56,7 @@ _HOMES = {
     "Reading": "hdm_widgets.models.reading",
     "Segmenter": "hdm_widgets.models.segmenter",
     "UNet": "hdm_widgets.models.unet",
+    "compare_spaces": "hdm_widgets.latent.space_comparison",
     "data": None,
     "demo": None,
     "hdm": None,

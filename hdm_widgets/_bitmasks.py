@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MaskPatch", "MaskStore", "PackedMasks", "bounding_box", "patch_of"]
+__all__ = ["MaskPatch", "MaskStore", "PackedMasks", "WindowBatch", "bounding_box", "patch_of"]
 
 # Of class numbers: the quickest, which leaves a few hundredths of their bytes.
 _COMPRESSION = 1
+# Patches are unpacked at once up to so many pixels.
+_PIXELS = 1 << 23
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
@@ -21,8 +23,7 @@ def bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
     return (int(rows[0]), int(cols[0]), int(rows[-1]) + 1, int(cols[-1]) + 1) if len(rows) else None
 
 
-@dataclass(frozen=True)
-class MaskPatch:
+class MaskPatch(NamedTuple):
     """A box in which a mask, or a map of class numbers, differs from the prediction, and its pixels there.
 
     Attributes
@@ -49,6 +50,16 @@ def patch_of(predicted: NDArray[Any], row: int, col: int, window: NDArray[Any]) 
     return MaskPatch((row + row0, col + col0, row + row1, col + col1), bits)
 
 
+class WindowBatch(NamedTuple):
+    """The windows of some cells, unpacked."""
+
+    cells: list[tuple[int, int]]
+    # Where each window begins.
+    rows: list[int]
+    cols: list[int]
+    windows: list[NDArray[Any]]
+
+
 class MaskStore:
     """The mask, or the map of class numbers, of every measured cell, as a patch of the prediction.
 
@@ -73,14 +84,42 @@ class MaskStore:
 
     def window(self, row: int, col: int) -> tuple[int, int, NDArray[Any]]:
         """Where the patch of a cell begins, and its pixels (h, w)."""
-        patch, dtype = self.patches[row, col], self.predicted.dtype
-        row0, col0, row1, col1 = patch.box
-        size = (row1 - row0) * (col1 - col0)
-        if dtype.kind == "b":
-            pixels = np.unpackbits(np.frombuffer(patch.bits, np.uint8), count=size).astype(bool)
-        else:
-            pixels = np.frombuffer(zlib.decompress(patch.bits) if size else b"", dtype)
-        return row0, col0, pixels.reshape(row1 - row0, col1 - col0)
+        ((_, rows, cols, windows),) = self.batches([(row, col)])
+        return rows[0], cols[0], windows[0]
+
+    def batches(self, cells: Iterable[tuple[int, int]]) -> Iterator[WindowBatch]:
+        """The windows of many cells in turn, as many at a time as memory allows."""
+        batch: list[tuple[int, int]] = []
+        pixels = 0
+        for cell in cells:
+            row0, col0, row1, col1 = self.patches[cell].box
+            size = (row1 - row0) * (col1 - col0)
+            if batch and pixels + size > _PIXELS:
+                yield self._unpacked(batch)
+                batch, pixels = [], 0
+            batch.append(cell)
+            pixels += size
+        if batch:
+            yield self._unpacked(batch)
+
+    def _unpacked(self, cells: list[tuple[int, int]]) -> WindowBatch:
+        patches, dtype = [self.patches[cell] for cell in cells], self.predicted.dtype
+        packed = dtype.kind == "b"
+        # One after the other; each mask begins with a byte of its own.
+        bits = np.frombuffer(b"".join(patch.bits for patch in patches), np.uint8) if packed else None
+        pixels = None if bits is None else np.unpackbits(bits).view(bool)
+        windows, start = [], 0
+        for patch in patches:
+            row0, col0, row1, col1 = patch.box
+            shape = row1 - row0, col1 - col0
+            size = shape[0] * shape[1]
+            if pixels is not None:
+                window = pixels[start : start + size]
+                start += 8 * len(patch.bits)
+            else:
+                window = np.frombuffer(zlib.decompress(patch.bits) if size else b"", dtype)
+            windows.append(window.reshape(shape))
+        return WindowBatch(cells, [patch.box[0] for patch in patches], [patch.box[1] for patch in patches], windows)
 
     @property
     def bytes(self) -> int:

@@ -103,11 +103,11 @@ class Display:
         """
         values = _with_channels(image)
         self.check(len(values))
+        nominal = self.nominal_range(values)
+        if nominal is not None:
+            return View.between(self.bands, *nominal)
         taken = _taken(self.bands)
         plain = len(values) in _PLAIN_CHANNELS
-        known = None if self.nodata is not None or self.stretch is not None else _known_range(values[taken])
-        if plain and known is not None:
-            return View.between(self.bands, *known)
         pixels = values.reshape(len(values), -1)
         pixels = pixels[:, :: -(-pixels.shape[1] // _SAMPLE)]
         has_data = self._has_data(pixels)
@@ -117,6 +117,12 @@ class Display:
             return View.between(self.bands, *known)
         low, high = _percentiles(_planes(pixels), self.stretch or _STRETCH)
         return View(self.bands, low[:, None, None], high[:, None, None])
+
+    def nominal_range(self, values: NDArray[Any]) -> tuple[float, float] | None:
+        """The nominal range of an image (C, H, W) that is shown as it is; None for one that is stretched."""
+        if len(values) not in _PLAIN_CHANNELS or self.nodata is not None or self.stretch is not None:
+            return None
+        return _known_range(values[_taken(self.bands)])
 
     def _has_data(self, pixels: NDArray[Any]) -> NDArray[np.bool_]:
         """Which pixels (C, n) have data, bool (n,)."""
@@ -151,15 +157,20 @@ class View:
 
     def to_rgb(self, image: NDArray[Any]) -> NDArray[np.uint8]:
         """An image (C, H, W) or (H, W) as RGB, uint8 (H, W, 3)."""
-        levels = (self.levels(image) * 255).round().astype(np.uint8)
+        levels = self.levels(image)
+        levels *= 255
+        levels = np.rint(levels, out=levels).astype(np.uint8)
         return np.ascontiguousarray(np.broadcast_to(levels, (3, *levels.shape[1:])).transpose(1, 2, 0))
 
     def levels(self, image: NDArray[Any]) -> NDArray[np.float64]:
         """The planes that are shown of an image, (k, H, W), from 0 for black to 1 for white."""
         planes = _planes(_with_channels(image)[_taken(self.bands)])
         extent = self.high - self.low
-        levels: NDArray[np.float64] = np.where(extent > 0, (planes - self.low) / np.where(extent > 0, extent, 1), 0)
-        return np.clip(levels, 0, 1)
+        # In place: new arrays take most of the time.
+        planes -= self.low
+        planes /= np.where(extent > 0, extent, 1)
+        planes *= extent > 0
+        return np.clip(planes, 0, 1, out=planes)
 
 
 def to_rgb(image: NDArray[Any], display: Display | Bands | None = None) -> NDArray[np.uint8]:
@@ -168,8 +179,30 @@ def to_rgb(image: NDArray[Any], display: Display | Bands | None = None) -> NDArr
 
 
 def to_rgb_batch(images: NDArray[np.float32], display: Display | Bands | None = None) -> NDArray[np.uint8]:
-    """Images (N, C, H, W) as RGB, uint8 (N, H, W, 3), each as `to_rgb` shows it."""
-    return np.stack([to_rgb(image, display) for image in images])
+    """Images (N, C, H, W) as RGB, uint8 (N, H, W, 3), each as `to_rgb` shows it.
+
+    A value half way between two levels may be shown as the other one.
+    """
+    display = Display.wrap(display)
+    display.check(images.shape[1])
+    shown = np.empty((len(images), *images.shape[2:], 3), np.uint8)
+    known: dict[tuple[float, float], list[int]] = {}
+    for place, image in enumerate(images):
+        nominal = display.nominal_range(image)
+        if nominal is None:
+            shown[place] = display.view(image).to_rgb(image)
+        else:
+            known.setdefault(nominal, []).append(place)
+    for (low, high), places in known.items():
+        # Images of one range at once, in float32 and in place: several times faster than one by one.
+        planes = images[places][:, _taken(display.bands)]
+        if planes.shape[1] != 3:
+            planes = planes.mean(axis=1, keepdims=True)
+        planes -= low
+        planes *= 255 / (high - low)
+        np.clip(np.rint(planes, out=planes), 0, 255, out=planes)
+        shown[places] = planes.astype(np.uint8).transpose(0, 2, 3, 1)
+    return shown
 
 
 def known_range(low: float, high: float) -> tuple[float, float] | None:

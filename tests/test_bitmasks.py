@@ -1,11 +1,14 @@
 """Masks at one bit per pixel: as boxes in which they differ from one mask, and as a stack."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from hdm_widgets import _bitmasks
 from hdm_widgets._bitmasks import MaskPatch, MaskStore, PackedMasks, bounding_box, patch_of
 
 PREDICTED = np.array(
@@ -75,6 +78,28 @@ def scans(draw):
         mask[row0:row1, col0:col1] = draw(arrays(bool, (row1 - row0, col1 - col0)))
         masks[cell] = mask, (row0, col0, row1, col1)
     return predicted, masks
+
+
+@pytest.mark.parametrize("pixels", [0, 100, 1 << 23])
+@given(scans())
+def test_windows_of_many_cells_are_those_of_each(pixels, scan):
+    predicted, masks = scan
+    # As a mask, and as class numbers.
+    for of in (lambda mask: mask, lambda mask: mask.astype(np.uint8) * 7):
+        store = MaskStore(of(predicted))
+        for cell, (mask, (row0, col0, row1, col1)) in masks.items():
+            store.patches[cell] = patch_of(store.predicted, row0, col0, of(mask)[row0:row1, col0:col1])
+        with mock.patch.object(_bitmasks, "_PIXELS", pixels):
+            batches = list(store.batches(masks))
+        assert [cell for batch in batches for cell in batch.cells] == list(masks)
+        for batch in batches:
+            assert len(batch.cells) == 1 or sum(window.size for window in batch.windows) <= pixels
+            for cell, row, col, window in zip(*batch, strict=True):
+                at_row, at_col, alone = store.window(*cell)
+                assert (row, col, window.dtype) == (at_row, at_col, store.predicted.dtype)
+                np.testing.assert_array_equal(window, alone)
+                expected = of(masks[cell][0])[row : row + len(window), col : col + window.shape[1]]
+                np.testing.assert_array_equal(window, expected)
 
 
 @given(scans())

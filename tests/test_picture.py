@@ -198,3 +198,16 @@ def test_percentiles_that_are_none(stretch):
 def test_a_missing_value_that_is_no_number():
     with pytest.raises(ValueError, match="nodata must be a finite number, got nan"):
         Display(nodata=float("nan"))
+
+
+@pytest.mark.parametrize(
+    "display", [None, Display(0), Display((2, 1, 0)), Display(stretch=(0, 100)), Display(nodata=0)]
+)
+def test_a_batch_of_several_ranges_is_shown_as_its_images_one_by_one(display):
+    rng = np.random.default_rng(0)
+    # Of three nominal ranges in turn, and of none.
+    scales = [(1, 0), (2, -1), (255, 0), (7, 2), (1, 0), (0, 0.5), (2, -1)]
+    images = np.stack([scale * rng.random((3, 4, 5)) + low for scale, low in scales]).astype(np.float32)
+    expected = np.stack([to_rgb(image, display) for image in images])
+    np.testing.assert_allclose(to_rgb_batch(images, display).astype(int), expected.astype(int), atol=1)
+    assert (to_rgb_batch(images, display) != expected).mean() < 0.01

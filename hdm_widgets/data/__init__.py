@@ -2,6 +2,7 @@
 
 from hdm_widgets.data.aerial import LAND_USES, AerialSample, AerialScenes
 from hdm_widgets.data.faults import FaultName, FaultSample, FaultScenes
+from hdm_widgets.data.planted import PlantedFailures, PlantedName
 from hdm_widgets.data.shapes import PlantedCue, PlantedCueSample
 from hdm_widgets.data.tiles import InriaTiles, Tiles
 
@@ -15,5 +16,7 @@ __all__ = [
     "InriaTiles",
     "PlantedCue",
     "PlantedCueSample",
+    "PlantedFailures",
+    "PlantedName",
     "Tiles",
 ]

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from hdm_widgets._identity import compared_by_identity
 from hdm_widgets.data.scene import ASPHALT, Color, Point, Scene
 
-__all__ = ["LAND_USES", "AerialSample", "AerialScenes"]
+__all__ = ["LAND_USES", "AerialSample", "AerialScenes", "paint"]
 
 LAND_USES = ("forest", "water", "field", "scattered houses", "dense blocks", "car park", "cemetery")
 
@@ -128,18 +128,26 @@ class AerialScenes(Dataset[tuple[Tensor, Tensor]]):
 
     def sample(self, index: int) -> AerialSample:
         """Item `index` with its land use."""
-        if not -self.length <= index < self.length:
-            raise IndexError(f"index {index} is out of range for {self.length} images")
+        self._check(index)
         rng, land_use = self._drawn(index % self.length)
         scene = Scene(rng, self.size)
-        _PAINTERS[land_use](scene)
+        paint(scene, land_use)
         image, mask = scene.finish()
         return AerialSample(torch.from_numpy(image), torch.from_numpy(mask), land_use)
+
+    def _check(self, index: int) -> None:
+        if not -self.length <= index < self.length:
+            raise IndexError(f"index {index} is out of range for {self.length} images")
 
     def _drawn(self, index: int) -> tuple[np.random.Generator, str]:
         """The random generator of an item after its land use was drawn, and the land use."""
         rng = np.random.default_rng((self.seed, index))
         return rng, LAND_USES[int(np.searchsorted(self._cumulative, rng.random(), side="right"))]
+
+
+def paint(scene: Scene, land_use: str) -> None:
+    """Paint a scene of this land use."""
+    _PAINTERS[land_use](scene)
 
 
 def _forest(scene: Scene) -> None:

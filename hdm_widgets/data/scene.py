@@ -119,10 +119,13 @@ class Scene:
             light = tuple(min(1.0, 1.3 * part) for part in green)
             self.disc((x - 0.3 * radius, y - 0.3 * radius), 0.5 * radius, light)  # type: ignore[arg-type]
 
-    def disc(self, center: Point, radius: float, color: Color) -> None:
-        """Paint a disc."""
+    def disc(self, center: Point, radius: float, color: Color, *, building: bool = False) -> None:
+        """Paint a disc; a building is painted into the mask too."""
         x, y, r = (value * _OVERSAMPLING for value in (*center, radius))
-        self._draw.ellipse((x - r, y - r, x + r, y + r), fill=_pixel(color))
+        box = (x - r, y - r, x + r, y + r)
+        self._draw.ellipse(box, fill=_pixel(color))
+        if building:
+            self._draw_mask.ellipse(box, fill=255)
 
     def road(self, across: float, width: float, color: Color = ASPHALT) -> None:
         """Paint a straight road along the frame."""

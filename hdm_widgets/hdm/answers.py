@@ -9,20 +9,30 @@ from typing import Any, NamedTuple, get_args
 
 from hdm_widgets._masks import GivenMask, without
 from hdm_widgets._validation import check_choice
+from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.messages import measure_message
 from hdm_widgets.hdm.named_measures import MEASURES, MeasureName, measure_label
 from hdm_widgets.hdm.options import ScanKeywords, ScanSettings
 from hdm_widgets.hdm.questions import ComparedMask, StoredMeasure, compared_object
 from hdm_widgets.hdm.result import HDMResult
 
-__all__ = ["Answers", "Question", "outlined", "told", "with_distance"]
+__all__ = ["Answers", "Question", "outlined", "told", "with_defaults"]
 
 # Measured on the raw output: the masks that a scan keeps do not give them.
 _OF_RAW_OUTPUT = ("rows", "custom")
 
 
-def with_distance(options: ScanKeywords, measure: str | None) -> ScanKeywords:
-    """The options of a scan that measures at once what is shown first, where it can."""
+def with_defaults(
+    options: ScanKeywords, measure: str | None, explainer: HausdorffDistanceMasks | None = None
+) -> ScanKeywords:
+    """The options of an explorer's scans, which measure at once what is shown first, where they can.
+
+    Where the user says neither what is measured nor what the discs show, that is what points best at what a model looks
+    at, see docs/explanations.md. Whoever says one of them finds the others as `explain` has them.
+    """
+    own = isinstance(explainer, HausdorffDistanceMasks) and explainer._is_custom
+    if measure is None and not own and "distance" not in options and "fill" not in options:
+        return {**options, "distance": "flipped", "fill": "blur"}
     if measure is None or measure == "custom" or "distance" in options:
         return options
     name = check_choice("measure", measure, MeasureName)

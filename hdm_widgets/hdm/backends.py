@@ -243,7 +243,7 @@ class Inference:
             self.backend = FoldedBackend(self._segmenter, self._network)
             self.plan = replace(
                 self.plan, backend="folded", measured_factor=None,
-                reason=f"windows took {seconds / self._image_seconds:.1f} times as long",
+                reason=f"only what it changes took {seconds / self._image_seconds:.1f} times as long",
             )  # fmt: skip
 
     def drop_tolerance(self) -> None:

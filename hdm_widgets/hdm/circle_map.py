@@ -20,6 +20,7 @@ __all__ = [
     "WORSE_ONLY",
     "PaintingOrder",
     "ResultType",
+    "ShownOrder",
     "change_from_baseline",
     "color_table",
     "filled",
@@ -33,7 +34,12 @@ __all__ = [
 ]
 
 
+# A mean that rounding leaves just below the border of two colors has the upper one, here and in the browser.
+_ROUNDING = 1e-9 / 256
+
 PaintingOrder = Literal["value", "change", "mean"]
+# Those of the explorers.
+ShownOrder = Literal["mean", "change"]
 
 
 class ResultType(StrEnum):
@@ -193,11 +199,15 @@ def mean_values(values: NDArray[np.float64], shown: NDArray[np.bool_], grid: Gri
 
 
 def paint_mean(
-    values: NDArray[np.float64], shown: NDArray[np.bool_], grid: Grid, color_map: str | Colormap
+    values: NDArray[np.float64],
+    shown: NDArray[np.bool_],
+    grid: Grid,
+    color_map: str | Colormap,
+    limits: tuple[float, float] | None = None,
 ) -> Image.Image:
     """The mean of all discs that cover each pixel on black, in the colors of `paint`; PIL RGB of the image's size."""
     means = mean_values(values, shown, grid)
-    painted = _colors(scaled(means, finite_limits(values)), color_map)
+    painted = _colors(scaled(means, limits or finite_limits(values)) + _ROUNDING, color_map)
     painted[np.isnan(means)] = 0
     return Image.fromarray(painted)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdm_widgets._bitmasks import MaskPatch, MaskStore
+from hdm_widgets._bitmasks import MaskPatch, MaskStore, WindowBatch
 from hdm_widgets._masks import without
 from hdm_widgets._validation import is_whole
 from hdm_widgets.hdm.named_measures import windowed_measure
@@ -149,12 +149,11 @@ class ClassMasks:
             if number not in self._baselines:
                 self._baselines[number] = self._unoccluded(number, truth, predicted)
             known = self._distances.setdefault(number, {})
+            cells = _cells(measured)
+            for new, rows, cols, windows in self.masks(number).batches(cell for cell in cells if cell not in known):
+                known.update(zip(new, windowed.distances(rows, cols, windows).tolist(), strict=True))
             distances = np.full(measured.shape, np.nan)
-            for cell in _cells(measured):
-                if cell not in known:
-                    row, col, window = self._cells.window(*cell)
-                    known[cell] = windowed.distance(row, col, window == number)
-                distances[cell] = known[cell]
+            distances[measured] = [known[cell] for cell in cells]
             baseline, noise = self._baselines[number]
         runs = tuple(run == number for run in self._runs)
         return OneClass(distances, baseline, truth, predicted, noise, runs)
@@ -228,6 +227,11 @@ class MasksOfClass:
         """Where the window of a cell begins, and its pixels (h, w)."""
         at_row, at_col, window = self._cells.window(row, col)
         return at_row, at_col, window == self._number
+
+    def batches(self, cells: Iterable[tuple[int, int]]) -> Iterator[WindowBatch]:
+        """The windows of many cells in turn, as many at a time as memory allows."""
+        for batch in self._cells.batches(cells):
+            yield batch._replace(windows=[window == self._number for window in batch.windows])
 
 
 def _cells(measured: NDArray[np.bool_]) -> list[tuple[int, int]]:

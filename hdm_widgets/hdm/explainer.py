@@ -452,6 +452,11 @@ class HausdorffDistanceMasks:
         reference = ReferenceMask(truth.mask, empty=settings.empty, spacing=settings.spacing, ignore=truth.ignored)
         return partial(measure, segmenter, settings.distance, reference)
 
+    @property
+    def _is_custom(self) -> bool:
+        """Whether a subclass covers the image or measures masks in its own way."""
+        return self._overrides("apply_mask") or self._overrides("calculate_distance")
+
     def _overrides(self, method: str) -> bool:
         ours = getattr(HausdorffDistanceMasks, method)
         return getattr(getattr(self, method), "__func__", None) is not ours

@@ -209,6 +209,7 @@ class PreparedFills:
         ask: Callable[[HDMResult], HDMResult] | None = None,
         *,
         quiet: bool = False,
+        measured: Callable[[HDMResult], object] | None = None,
     ) -> FillComparison:
         """Run all scans, and compare them.
 
@@ -220,6 +221,8 @@ class PreparedFills:
             Takes the result of a scan, returns what is compared, such as its masks in another measure.
         quiet : bool
             Warn of nothing.
+        measured : callable, optional
+            Called with what is compared of each fill, as soon as its scan has ended.
         """
         count = len(self.scans) + len(self.shifts)
         with _Progress(next(iter(self.scans.values())), count, progress) as shown:
@@ -229,7 +232,11 @@ class PreparedFills:
                 result = shown.run(replace(scan, quiet=quiet or shown.scans > 0))
                 return result if ask is None else ask(result)
 
-            results = {fill: run(scan) for fill, scan in self.scans.items()}
+            results = {}
+            for fill, scan in self.scans.items():
+                results[fill] = run(scan)
+                if measured is not None:
+                    measured(results[fill])
             fill = choose_repeated_fill(results, len(self.shifts))
             repeated = []
             for at, shift in enumerate(self.shifts):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdm_widgets._bitmasks import MaskPatch
+from hdm_widgets._bitmasks import MaskPatch, WindowBatch
 from hdm_widgets.hdm.grid import Grid
 
 __all__ = ["FlippedPixels", "Masks", "largest_per_object"]
@@ -30,6 +30,9 @@ class Masks(Protocol):
 
     def window(self, row: int, col: int) -> tuple[int, int, NDArray[np.bool_]]:
         """Where the window of a cell begins, and its pixels (h, w)."""
+
+    def batches(self, cells: Iterable[tuple[int, int]]) -> Iterator[WindowBatch]:
+        """The windows of many cells in turn, as many at a time as memory allows."""
 
     def mask(self, row: int, col: int) -> NDArray[np.bool_]:
         """The whole mask (H, W) of a cell."""

@@ -196,11 +196,15 @@ class ModelComparison:
             return f"in {count:,} (by up to {most}, in the cell at row {row}, column {col})"
 
         name = settings.name[0].upper() + settings.name[1:]
-        compared = "" if settings.distance == "flipped" else f" against the {settings.compared_with}"
-        return (
-            f"{name}{compared} without a disc: {without}. Of {total:,} discs, {second} has a larger value than {first} "
-            f"{farthest(1)} and a smaller one {farthest(-1)}.{self._other_settings()}"
+        other = f"{'one object of ' if settings.of_object else ''}the {settings.compared_with}"
+        said = (
+            f"of {total:,} discs, {second} has a larger value than {first} {farthest(1)} and a smaller one "
+            f"{farthest(-1)}.{self._other_settings()}"
         )
+        if settings.distance == "flipped":
+            # Without a disc nothing flips.
+            return f"{name}{f' near {other}' if settings.of_object else ''}: {said}"
+        return f"{name} against {other} without a disc: {without}. {said[0].upper()}{said[1:]}"
 
     def _other_settings(self) -> str:
         """What the scans differ in besides the model, as a sentence after the others; empty for none."""

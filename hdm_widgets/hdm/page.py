@@ -132,7 +132,7 @@ def page_html(
         lead=Template(_LEAD).substitute(model=html.escape(model_name or "the model")),
         facts="\n".join(
             f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd></div>"
-            for name, text in _facts(result, model_name).items()
+            for name, text in _facts(result, model_name, view.annotator).items()
         ),
         style=_static("hdm_page.css").replace("</style", "<\\/style"),
         data=_inside_script(json.dumps(data, allow_nan=False, separators=(",", ":"))),
@@ -141,7 +141,7 @@ def page_html(
     )
 
 
-def _facts(result: HDMResult, model_name: str) -> dict[str, str]:
+def _facts(result: HDMResult, model_name: str, annotator: str) -> dict[str, str]:
     """What was scanned, and how, by headings."""
     settings, grid = result.settings, result.grid
     count = int(np.count_nonzero(result.measured))
@@ -158,7 +158,8 @@ def _facts(result: HDMResult, model_name: str) -> dict[str, str]:
         fill = dict(fill_choices(torch.from_numpy(result.image), settings, name))[name]
     unit = f" in {settings.unit}" if settings.unit else ""
     changes = settings.of_prediction or settings.distance == "flipped"
-    other = "the mask without a disc" if changes else "the ground truth"
+    truth = f"the ground truth of {annotator}" if annotator else "the ground truth"
+    other = "the mask without a disc" if changes else truth
     if settings.of_object:
         other = f"one object of {other}"
     more = "" if result._masks is None else "; the other measures on this page are of the same masks"

@@ -15,7 +15,7 @@ from hdm_widgets._masks import GivenMask
 from hdm_widgets._picture import Display, View
 from hdm_widgets._wire import bits, to_wire
 from hdm_widgets.hdm.answers import Answers, Question, outlined, told
-from hdm_widgets.hdm.circle_map import color_table
+from hdm_widgets.hdm.circle_map import ShownOrder, color_table
 from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.messages import (
     COLOR_MAPS,
@@ -35,8 +35,6 @@ __all__ = ["PageView", "page_data"]
 
 # What each answer has of its own; the rest of a map is the same in all.
 _PER_ANSWER = ("values", "one_empty", "noise", "baseline")
-# What the truth is called where a result is of one of its objects.
-_ONE_OBJECT = "one object of the truth"
 # The longer side of what a page shows of the image.
 _LONGEST_SIDE = 1600
 
@@ -54,6 +52,7 @@ class PageView:
     color_maps : dict of str to bytes
         The colors of all that are on offer besides the usual ones.
     result_type : str
+    order : {"mean", "change"}
     opacity : float
     layers : tuple of str, optional
         By default the image, the map, and the outline of what is explained.
@@ -62,23 +61,30 @@ class PageView:
         What is asked at first; by default what the scan itself answers.
     brush : list of int
         Runs of the brushed region.
+    against : int or None
+        The class that the shown one turns into.
     classes : list
         Number and name of each class on offer.
     seconds : float
         Time of the scan; 0 where it is not known.
+    annotator : str
+        Whose truth has the one object that is explained; empty where there is one truth.
     """
 
     display: Display = field(default_factory=Display)
     color_map: str = "Blues"
     color_maps: dict[str, bytes] = field(default_factory=dict)
     result_type: str = "raw"
+    order: ShownOrder = "mean"
     opacity: float = 0.7
     layers: tuple[str, ...] | None = None
     cell: tuple[int, int] | None = None
     question: Question | None = None
     brush: Sequence[int] = ()
+    against: int | None = None
     classes: Sequence[Sequence[int | str]] = ()
     seconds: float = 0.0
+    annotator: str = ""
 
 
 def page_data(result: HDMResult, view: PageView, answers: Answers | None = None) -> dict[str, Any]:
@@ -101,7 +107,7 @@ def page_data(result: HDMResult, view: PageView, answers: Answers | None = None)
     """
     settings, spacing = result.settings, PixelSpacing.for_sides(result.settings.spacing)
     if answers is None:
-        answers = _own_answers(result)
+        answers = _own_answers(result, view.annotator)
     asked = view.question or answers.own
     shown, fill = view.display.view(result.image), fill_text(settings.fill)
     layers = ["picture", "map", *outlined([], asked)] if view.layers is None else list(view.layers)
@@ -118,6 +124,7 @@ def page_data(result: HDMResult, view: PageView, answers: Answers | None = None)
     traits = {
         **scan,
         "result_type": view.result_type,
+        "order": view.order,
         "color_map": view.color_map,
         "opacity": view.opacity,
         "cell": view.cell,
@@ -130,6 +137,7 @@ def page_data(result: HDMResult, view: PageView, answers: Answers | None = None)
         "object": None,
         "_nearer_to_others": b"",
         "brush": list(view.brush),
+        "against": view.against,
         "_measures": answers.measures,
         "_explained_by": answers.explained_by,
         "_fills": fill_choices(torch.from_numpy(result.image), settings, fill),
@@ -138,6 +146,7 @@ def page_data(result: HDMResult, view: PageView, answers: Answers | None = None)
         "error": "",
         # Other fills and other models need the model.
         "_fill_panel": {},
+        "_fill_maps": {},
         "_model_panel": {},
         "_object_panel": {},
         "_other_models": [],
@@ -179,11 +188,12 @@ def _map(result: HDMResult, seconds: float = 0.0) -> dict[str, Any]:
     return map_message(ScanUpdate(np.zeros((0, 2), np.intp), np.zeros(0), count, count, 1, seconds, result))
 
 
-def _own_answers(result: HDMResult) -> Answers:
-    """Answers to what a result is asked by itself; one object of the truth is called so."""
+def _own_answers(result: HDMResult, annotator: str) -> Answers:
+    """Answers to what a result is asked by itself; one object of the truth, or of an annotator's, is called so."""
     settings = result.settings
     named = settings.of_object and not settings.of_prediction
-    truths = {_ONE_OBJECT: GivenMask(result.segment, result.segment, result.ignored)} if named else {}
+    name = f"one object of {annotator}" if annotator else "one object of the truth"
+    truths = {name: GivenMask(result.segment, result.segment, result.ignored)} if named else {}
     return Answers(settings, keep_outputs=result._masks is not None, truths=truths)
 
 

@@ -94,9 +94,9 @@ class Plan:
 
     def __str__(self) -> str:
         if self.backend == "model":
-            return f"The model is run on whole images: {self.reason}"
+            return f"The model is run on the whole image for each disc: {self.reason}"
         if self.backend == "folded":
-            return f"Whole images, batch norm folded: {self.reason}"
+            return f"The whole image is computed for each disc: {self.reason}"
         text = "Only what a disc changes is computed"
         if self.global_operation:
             text += f" {self.reason}"

@@ -21,15 +21,18 @@ from scipy import ndimage
 from torch import Tensor
 
 from hdm_widgets._picture import Bands, Display, View
-from hdm_widgets._validation import to_tensor
+from hdm_widgets._validation import check_choice, to_tensor
 from hdm_widgets.hdm.circle_map import (
     BETTER_ONLY,
     RAW,
     WORSE_ONLY,
+    PaintingOrder,
     ResultType,
+    change_from_baseline,
     color_table,
     finite_limits,
     paint,
+    paint_mean,
     painted_discs,
     painted_values,
 )
@@ -84,6 +87,8 @@ class Panel:
         What changes most lies on top; by default what has the largest value.
     label : str
         Of the color bar; by default what the distances are.
+    mean : bool
+        Draw the mean of all discs over each pixel, in place of discs.
     """
 
     title: str
@@ -98,6 +103,7 @@ class Panel:
     significant: NDArray[np.bool_] | None = None
     change: NDArray[np.float64] | None = None
     label: str = ""
+    mean: bool = False
 
 
 def panel_of(
@@ -105,6 +111,7 @@ def panel_of(
     kind: ResultType,
     color_map: str | Colormap | None = None,
     significant: NDArray[np.bool_] | None = None,
+    order: PaintingOrder = "value",
 ) -> Panel:
     """What to draw of a result; in its usual colors by default."""
     title, usual = _PANELS[kind]
@@ -117,8 +124,17 @@ def panel_of(
     return Panel(
         title, values, result.measured, result.grid, result.segment, color_map,
         finite_limits(values, around_zero=signed), result.settings, result.ignored, significant,
-        np.abs(values) if signed else None,
+        _change(result, kind, values, order), mean=order == "mean",
     )  # fmt: skip
+
+
+def _change(
+    result: HDMResult, kind: ResultType, values: NDArray[np.float64], order: PaintingOrder
+) -> NDArray[np.float64] | None:
+    """By what discs are painted one over another; None: by their values."""
+    if order == "change":
+        return change_from_baseline(values, result.baseline, kind)
+    return np.abs(values) if kind is RAW and result.settings.info.signed else None
 
 
 def _around_zero(color_map: str) -> Colormap:
@@ -151,8 +167,10 @@ def plot(
     result_type: ResultType | str | None,
     color_map: str | Colormap | None,
     significant: ArrayLike | None,
+    order: PaintingOrder,
 ) -> Any:
     """See `HDMResult.plot`."""
+    check_choice("order", order, PaintingOrder)
     if isinstance(ax, str):
         raise TypeError(f"the first argument of plot is a matplotlib axes; for the kind of map use result_type={ax!s}")
     cells = None if significant is None else np.asarray(significant)
@@ -162,10 +180,10 @@ def plot(
             "FillComparison.significant is"
         )
     if ax is not None:
-        draw(ax, panel_of(result, ResultType(result_type or RAW), color_map, cells))
+        draw(ax, panel_of(result, ResultType(result_type or RAW), color_map, cells, order))
         return ax
     kinds = [ResultType(result_type)] if result_type else list(ResultType)
-    return draw_all([panel_of(result, kind, color_map, cells) for kind in kinds])
+    return draw_all([panel_of(result, kind, color_map, cells, order) for kind in kinds])
 
 
 def _over_image(
@@ -189,12 +207,16 @@ def draw(ax: Axes, panel: Panel, *, vectors: bool = True) -> None:
     unit, (down, across) = panel.settings.length_unit, panel.settings.spacing
     # Pixels have their own height and width, and the first one's center is 0.
     edges = (-0.5 * across, (width - 0.5) * across, (height - 0.5) * down, -0.5 * down)
-    if vectors and np.count_nonzero(panel.shown) <= _MOST_VECTORS:
+    if vectors and not panel.mean and np.count_nonzero(panel.shown) <= _MOST_VECTORS:
         ax.add_patch(Rectangle((edges[0], edges[3]), width * across, height * down, color=_hex(_UNCOVERED), zorder=0))
         ax.add_collection(_discs(ax, panel), autolim=False)
         ax.set(aspect="equal", xlim=edges[:2], ylim=edges[2:])
     else:
-        image = np.array(paint(panel.values, panel.shown, grid, panel.color_map, panel.change, panel.limits))
+        if panel.mean:
+            painted = paint_mean(panel.values, panel.shown, grid, panel.color_map, panel.limits)
+        else:
+            painted = paint(panel.values, panel.shown, grid, panel.color_map, panel.change, panel.limits)
+        image = np.array(painted)
         image[np.isnan(painted_values(panel.values, panel.shown, grid, panel.change))] = _UNCOVERED
         ax.imshow(image, interpolation="nearest", extent=edges)
     rows, cols = np.arange(height) * down, np.arange(width) * across

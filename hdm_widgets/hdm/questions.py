@@ -162,12 +162,14 @@ class StoredMeasure:
         if self._as_scanned:
             return result
         masks, found = kept_masks(result), self._found
+        cells = list(zip(*(indices.tolist() for indices in np.nonzero(result.measured)), strict=True))
+        patches = [masks.patches[cell] for cell in cells]
+        new = {patch: cell for patch, cell in zip(patches, cells, strict=True) if patch not in found}
+        for some, rows, cols, windows in masks.batches(new.values()):
+            distances = self._measure.distances(rows, cols, windows).tolist()
+            found.update(zip((masks.patches[cell] for cell in some), distances, strict=True))
         values = np.full(result.values.shape, np.nan)
-        for row, col in np.argwhere(result.measured).tolist():
-            patch = masks.patches[row, col]
-            if patch not in found:
-                found[patch] = self._measure.distance(*masks.window(row, col))
-            values[row, col] = found[patch]
+        values[result.measured] = [found[patch] for patch in patches]
         values[~self._settings.asked(result.grid)] = self._baseline
         approximation = result.approximation
         measured = replace(

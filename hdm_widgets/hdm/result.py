@@ -368,10 +368,12 @@ class HDMResult(ResultFiles, AskedMasks):
         result_type: ResultType | str | None = None,
         color_map: str | Colormap | None = None,
         significant: ArrayLike | None = None,
+        order: PaintingOrder = "value",
     ) -> Any:
         """Draw with matplotlib, with color bars and the outline of the truth.
 
-        Discs are vectors, so that SVG and PDF files are sharp at any size; of more than 5,000 an image is drawn.
+        Discs are vectors, so that SVG and PDF files are sharp at any size; of more than 5,000, or of means, an image is
+        drawn.
 
         Parameters
         ----------
@@ -383,12 +385,14 @@ class HDMResult(ResultFiles, AskedMasks):
             Blues, Greens and Reds for the three by default.
         significant : array_like, bool (rows, cols), optional
             Cells that matter beyond chance, such as `FillComparison.significant`; all others are hatched.
+        order : {"value", "change", "mean"}
+            As for `circle_map`; the means are an image.
 
         Returns
         -------
         matplotlib.axes.Axes or numpy.ndarray of them
         """
-        return plot(self, ax, result_type, color_map, significant)
+        return plot(self, ax, result_type, color_map, significant, order)
 
     def _repr_png_(self) -> bytes:
         return png([panel_of(self, kind) for kind in ResultType])

@@ -10,6 +10,7 @@
 from hdm_widgets.latent.activations import Layer, LayerError
 from hdm_widgets.latent.clusters import Cluster, Clustering
 from hdm_widgets.latent.collection import Collection, CollectionError, InterruptedCollectionError
+from hdm_widgets.latent.failures import Failure, Failures
 from hdm_widgets.latent.layer_table import LayerTable
 from hdm_widgets.latent.neighbors import Neighbors
 from hdm_widgets.latent.new_images import Location
@@ -17,6 +18,7 @@ from hdm_widgets.latent.observations import Observations
 from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.selection import Selection, Statistics
 from hdm_widgets.latent.space import LatentSpace
+from hdm_widgets.latent.space_comparison import SpaceComparison
 from hdm_widgets.latent.surface import Surface
 
 __all__ = [
@@ -24,6 +26,8 @@ __all__ = [
     "Clustering",
     "Collection",
     "CollectionError",
+    "Failure",
+    "Failures",
     "InterruptedCollectionError",
     "LatentSpace",
     "Layer",
@@ -34,6 +38,7 @@ __all__ = [
     "Observations",
     "Overlaps",
     "Selection",
+    "SpaceComparison",
     "Statistics",
     "Surface",
 ]

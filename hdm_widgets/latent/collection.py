@@ -76,7 +76,17 @@ class Collection:
     random : bool
         Whether an item was another one when it was read twice, as with random augmentation.
     confidences : dict of str to numpy.ndarray, float64 (n,)
-        How confident the model is in each prediction; see `confidence_columns`. Empty if that is not known.
+        How confident the model is in each prediction, without the truth; empty if that is not known.
+
+        - ``mean_entropy``: mean binary entropy of the pixels in bits; 1 where every probability is 0.5;
+        - ``foreground_entropy``, ``boundary_entropy``: the same inside the predicted mask, and along its boundary;
+        - ``soft_iou``, ``soft_dice``: overlap of the mask with the probabilities;
+        - ``largest_probability``: of any pixel;
+        - ``area_at_30``, ``area_at_50``, ``area_at_70``, ``area_at_90``: fraction of the pixels with a probability
+          above 0.3, 0.5, 0.7 and 0.9;
+        - ``objects``, ``largest_object``: number of connected objects, and fraction of the mask in the largest.
+
+        Pixels that only a truth ignores count.
     no_confidences : str
         Why there are none; empty if there are.
     labeled : numpy.ndarray, bool (n,), or None

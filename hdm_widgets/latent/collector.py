@@ -26,12 +26,10 @@ from hdm_widgets.latent.activations import (
     unwrapped_segmenter,
 )
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
-from hdm_widgets.latent.confidences import confidence_columns
 from hdm_widgets.latent.data_columns import check_columns, dataset_columns
 from hdm_widgets.latent.datasets import Dataset, Field, Fields, as_dataset
 from hdm_widgets.latent.items import (
     Item,
-    counted_pixels,
     is_worker_error,
     read_item,
     read_items,
@@ -39,12 +37,13 @@ from hdm_widgets.latent.items import (
 )
 from hdm_widgets.latent.layers import find_layer
 from hdm_widgets.latent.layouts import Layout
+from hdm_widgets.latent.measuring import Measurer
 from hdm_widgets.latent.observations import Observations, new_items
 from hdm_widgets.latent.thumbnails import ThumbnailMaker
 from hdm_widgets.models.batch_check import run_singly_if_mixing
 from hdm_widgets.models.batch_size import BatchSize, run_in_batches
 from hdm_widgets.models.compiled import uncompiled
-from hdm_widgets.models.errors import ModelError, ModelOutputError, is_out_of_memory
+from hdm_widgets.models.errors import ModelError, is_out_of_memory
 from hdm_widgets.models.modules import unwrapped
 from hdm_widgets.models.segmenter import Segmenter
 
@@ -57,6 +56,8 @@ MEMORY_LIMIT = 1 << 30
 # Pixels of a batch whose size is not given. On a CPU, larger batches fall out of cache.
 _CPU_PIXELS, _GPU_PIXELS = 1 << 18, 1 << 21
 _LARGEST_BATCH = 64
+# Bytes, just below the largest size from which the C library of Linux learns.
+_FREED_BLOCK = 31 << 20
 
 
 @dataclass(frozen=True)
@@ -228,15 +229,17 @@ class Collector:
                 self._hook(layer).attached() as hook,
                 _bar(length, progress, "collecting activations" if like is None else "observing") as bar,
             ):
+                measurer = Measurer(segmenter, hook, builder, excluded)
                 waiting: list[tuple[int, Item]] = []
 
                 def stop_or_skip(index: int, error: Exception) -> None:
+                    measurer.flush()
                     bar.update()
                     builder.stop_or_skip(index, error, tables, on_error)
 
                 def run_waiting() -> None:
                     def run(part: slice) -> None:
-                        _measure(entries[part], segmenter, hook, builder, excluded)
+                        measurer.run(entries[part])
 
                     def failed(position: int, error: Exception) -> None:
                         if is_worker_error(error):
@@ -250,8 +253,12 @@ class Collector:
                         bar.update(part.stop - part.start)
                     waiting.clear()
 
+                def run_all_waiting() -> None:
+                    with measurer.flushing():
+                        run_waiting()
+
                 items = read_items(dataset, first.mask.shape, **reading)
-                with builder.keeping(tables, run_waiting), closing(items):
+                with builder.keeping(tables, run_all_waiting), closing(items), measurer.flushing():
                     for index, item in builder.compared(warn_of_ambiguity(items, ignore), at, first):
                         if isinstance(item, Exception):
                             run_waiting()
@@ -278,6 +285,9 @@ class Collector:
     @contextmanager
     def _running(self) -> Iterator[Segmenter]:
         """The segmenter around the network inside any wrapper, with the model held in eval mode."""
+        # The C library of Linux hands freed memory back to the system, in which every batch would pay for new pages (a
+        # quarter of the time of a small U-Net), unless it has freed a block as large as this one.
+        torch.empty(_FREED_BLOCK, dtype=torch.uint8)
         with self.segmenter.evaluating(), uncompiled(unwrapped(network_of(self.segmenter))):
             yield unwrapped_segmenter(self.segmenter)
 
@@ -368,62 +378,6 @@ def _bar(total: int, progress: Progress, desc: str) -> Iterator[Any]:
         return
     with tqdm(total=total, disable=not progress, unit="item", desc=desc) as bar:
         yield bar
-
-
-def _measure(
-    entries: list[tuple[int, Item]],
-    segmenter: Segmenter,
-    hook: ActivationHook,
-    builder: CollectionBuilder,
-    excluded: NDArray[np.bool_] | None,
-) -> None:
-    """Run the model on items and add them with what it gives; `excluded` pixels (H, W) count in none of them."""
-    hook.clear()
-    images = torch.stack([item.image for _, item in entries])
-    with torch.no_grad():
-        # A copy: a model may write into its input, and thumbnails are of what it was given.
-        raw = segmenter.raw(images.clone())
-        features = hook.take(len(entries))
-        if not bool(torch.isfinite(features).all()):
-            bad = int((~torch.isfinite(features)).any(1).nonzero()[0])
-            raise ModelOutputError("the activations have NaN or infinity", bad)
-        masks = segmenter.binarize(raw)
-        valid = segmenter.valid_pixels(*images.shape[-2:])
-        if valid is not None:
-            entries = [(index, item.ignoring(~valid)) for index, item in entries]
-            masks = masks & torch.from_numpy(valid).to(masks.device)
-        # The truths have no ignored pixel.
-        truths = np.stack([item.mask for _, item in entries])
-        truth = torch.from_numpy(truths).to(masks.device)
-        counted = torch.from_numpy(counted_pixels(item for _, item in entries)).to(masks.device) & masks
-        tp = (counted & truth).flatten(1).sum(1)
-        fn = truth.flatten(1).sum(1) - tp
-        fp = counted.flatten(1).sum(1) - tp
-        confidences = _confidences(segmenter.probability(raw), masks, valid, excluded)
-    builder.add(
-        entries,
-        features=features.cpu().numpy(),
-        images=images,
-        truths=truths,
-        predictions=masks.cpu().numpy(),
-        counts=torch.stack([tp, fn, fp]).cpu().numpy(),
-        confidences=confidences,
-    )
-
-
-def _confidences(
-    probabilities: Tensor | None,
-    masks: Tensor,
-    valid: NDArray[np.bool_] | None,
-    excluded: NDArray[np.bool_] | None,
-) -> dict[str, NDArray[np.float64]]:
-    """Confidences in predictions. What a truth ignores counts here: new data has no truth."""
-    if probabilities is None:
-        return {}
-    if excluded is not None:
-        valid = ~excluded if valid is None else valid & ~excluded
-    counted = None if valid is None else torch.from_numpy(valid).to(masks.device)
-    return confidence_columns(probabilities, masks, counted)
 
 
 def check_width(features: int, least: int) -> None:

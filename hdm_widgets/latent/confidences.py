@@ -71,14 +71,13 @@ def confidence_columns(
 
 def object_columns(masks: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
     """Number of connected objects in masks (n, H, W), and the fraction of the mask in the largest of them."""
-    columns = np.full((2, len(masks)), np.nan)
+    objects, largest = np.zeros(len(masks)), np.full(len(masks), np.nan)
     for place, mask in enumerate(masks):
-        labels, count = ndimage.label(mask, _EIGHT_NEIGHBORS)
-        columns[0, place] = count
-        if count:
-            sizes = np.bincount(labels.ravel())[1:]
-            columns[1, place] = sizes.max() / sizes.sum()
-    return dict(zip(_FROM_MASKS, columns, strict=True))
+        labels, objects[place] = ndimage.label(mask, _EIGHT_NEIGHBORS)
+        if objects[place]:
+            sizes = np.bincount(labels[mask])
+            largest[place] = sizes.max() / sizes.sum()
+    return dict(zip(_FROM_MASKS, (objects, largest), strict=True))
 
 
 def _sums(probabilities: Tensor, masks: Tensor, counted: Tensor | None) -> Tensor:
@@ -91,20 +90,23 @@ def _sums(probabilities: Tensor, masks: Tensor, counted: Tensor | None) -> Tenso
         pixels = counted.expand(masks.shape).flatten(1).float().sum(1)
     p, mask, edge = probabilities.flatten(1), masks.flatten(1).float(), boundary.flatten(1).float()
     rest = 1 - p
-    # Nats; torch.special.entr is slower.
-    entropy = -(p * p.clamp_min(_TINY).log() + rest * rest.clamp_min(_TINY).log())
+    # Negative, in nats. Two logarithms in place take less time than torch.special.entr.
+    entropy = p.clamp_min(_TINY).log_().mul_(p)
+    entropy += rest.clamp_min(_TINY).log_().mul_(rest)
+    above = torch.empty_like(p)
     return torch.stack(
         [
             pixels,
             mask.sum(1),
             edge.sum(1),
             p.sum(1),
-            (p * mask).sum(1),
+            torch.linalg.vecdot(p, mask),
             entropy.sum(1),
-            (entropy * mask).sum(1),
-            (entropy * edge).sum(1),
+            torch.linalg.vecdot(entropy, mask),
+            torch.linalg.vecdot(entropy, edge),
             p.amax(1),
-            *((p > level).sum(1).float() for level in _AREAS.values()),
+            # Sums of floats take a quarter of the time of sums of bool.
+            *(torch.gt(p, level, out=above).sum(1) for level in _AREAS.values()),
         ]
     )
 
@@ -128,9 +130,9 @@ def _from_sums(table: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     pixels, mask, edge, total, overlap, entropy, inside, along, largest, *areas = table
     with np.errstate(invalid="ignore", divide="ignore"):
         columns = (
-            entropy / pixels / math.log(2),
-            inside / mask / math.log(2),
-            along / edge / math.log(2),
+            -entropy / pixels / math.log(2),
+            -inside / mask / math.log(2),
+            -along / edge / math.log(2),
             overlap / (total + mask - overlap),
             2 * overlap / (total + mask),
             np.where(pixels > 0, largest, np.nan),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from hdm_widgets.latent.clusters import Cluster, Clustering, Method
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.datasets import Dataset
 from hdm_widgets.latent.estimator import Estimator
+from hdm_widgets.latent.failure_search import find_failures
+from hdm_widgets.latent.failures import Failures
 from hdm_widgets.latent.fitted import FittedMap, FittedState, read_only
 from hdm_widgets.latent.neighbors import Neighbors, nearest, pairwise_distances
 from hdm_widgets.latent.projection import Projection
@@ -333,14 +335,82 @@ class FittedSpace:
         """
         return self._map("clusters_").comparison()
 
+    # -- failures ---------------------------------------------------------------------------------
+
+    def failures(
+        self, columns: Sequence[str] | None = None, *, coverage: float = 0.9, least: int | None = None
+    ) -> Failures:
+        """Where the model fails: groups of items whose IoU is far below that of all others.
+
+        Groups are sought over the data set's columns (a value, a range, or two of them together), the area of the
+        ground truth, and in components and confidences together. Items without an IoU are left out, and so are those
+        where there is nothing to find and nothing was drawn: the model is right there, whatever `iou_empty` says.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            The data set's columns to look at; by default all.
+        coverage : float
+            Of the intervals, in (0, 1).
+        least : int, optional
+            Items in a group at least, 4 or more; by default 10, or 1 % of the items.
+
+        Returns
+        -------
+        Failures
+            A sequence of groups, the largest harm first: size times how far its mean IoU is below that of all others.
+
+        Raises
+        ------
+        ValueError
+            If there is no such column, or an argument is wrong.
+
+        Notes
+        -----
+        Many groups are tried. To tell them from chance, they are sought in two thirds of the items and tested in the
+        other third, against random groups of the same size, each third in its turn; p values are adjusted for all tests
+        (Holm). Where the IoU depends on nothing, any group is listed in about one of twenty data sets. Of groups that
+        have most items in common, the clearest is listed.
+
+        Examples
+        --------
+        >>> import hdm_widgets as hw
+        >>> model, scenes = hw.demo.aerial(200)
+        >>> space = hw.LatentSpace(model).fit(scenes, progress=False)
+        >>> failures = space.failures()
+        >>> worst = space.select(failures[0].indices, name=failures[0].text)
+        """
+        state = self._map("failures")
+        own = state.collection.columns
+        unknown = [name for name in columns or () if name not in own]
+        if unknown:
+            known = ", ".join(map(repr, own)) or "none"
+            raise ValueError(f"the data set has no column {unknown[0]!r}; its columns are: {known}")
+        if not 0 < coverage < 1:
+            raise ValueError(f"coverage must be between 0 and 1, got {coverage!r}")
+        if least is not None and (not is_whole(least) or least < 4):
+            raise ValueError(f"least must be a whole number of at least 4, got {least!r}")
+        area = state.overlaps.truth_area
+        return find_failures(
+            state.iou,
+            state.cluster_coordinates,
+            state.collection.confidences,
+            {"truth_area": area} | {name: own[name] for name in (own if columns is None else columns)},
+            counted=(area > 0) | (state.overlaps.predicted_area > 0),
+            coverage=coverage,
+            least=least,
+            random_state=state.random_state,
+        )
+
     # -- items ------------------------------------------------------------------------------------
 
     def table(self) -> dict[str, NDArray[Any]]:
         """All columns of all items.
 
         `item` is the index in the data set, `pc1` and so on are the coordinates. Then come the scores of `Overlaps`,
-        the `expected_iou`, the `cluster` where there are clusters, and the data set's own columns. A column of the
-        data set that has one of these names gets `data_` before it.
+        the `expected_iou`, the model's confidences in its predictions (see `Collection.confidences`), the `cluster`
+        where there are clusters, and the data set's own columns. A column of the data set that has one of these names
+        gets `data_` before it.
 
         Returns
         -------

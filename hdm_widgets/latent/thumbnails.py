@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -49,7 +50,25 @@ class ThumbnailMaker:
 
     def make(self, images: Tensor) -> NDArray[np.uint8]:
         """Thumbnails, uint8 (n, h, w, 3), of images (n, C, H, W)."""
-        return to_rgb_batch(F.avg_pool2d(images, self.block, ceil_mode=True).numpy(), self.display)
+        return to_rgb_batch(_block_means(images, self.block).numpy(), self.display)
+
+
+def _block_means(images: Tensor, block: int) -> Tensor:
+    """Means over blocks of pixels (n, C, h, w); the last ones may be smaller.
+
+    Several times faster on a CPU than `avg_pool2d` with `ceil_mode`.
+    """
+    height, width = images.shape[-2:]
+    if height % block or width % block:
+        images = F.pad(images, (0, -width % block, 0, -height % block))
+    rows = images[:, :, ::block].clone()
+    for row in range(1, block):
+        rows += images[:, :, row::block]
+    sums = rows[..., ::block].clone()
+    for col in range(1, block):
+        sums += rows[..., col::block]
+    sizes = [torch.tensor([min(block, end - start) for start in range(0, end, block)]) for end in (height, width)]
+    return sums / torch.outer(*sizes)
 
 
 def same_picture(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:

@@ -8,6 +8,7 @@ largest distance that any pixel of one set has to the nearest pixel of the other
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -101,9 +102,6 @@ class ReferenceMask:
         The spacing in whole units, where it has some.
     ignored : numpy.ndarray, bool (H, W), or None
         Pixels that do not count; None if all do.
-    squared_distances : numpy.ndarray, int32 or float64 (H, W)
-        Squared distance of every pixel to the nearest pixel of the mask; 0 everywhere if the mask is empty. In pixels,
-        or in units of `scale`.
     """
 
     def __init__(
@@ -120,12 +118,19 @@ class ReferenceMask:
         self.scale = PixelSpacing.for_sides(spacing)
         self.spacing = self.scale.spacing
         self._box = bounding_box(self.mask)
+
+    @cached_property
+    def squared_distances(self) -> NDArray[Any]:
+        """Squared distance of every pixel to the nearest pixel of the mask, int32 or float64 (H, W).
+
+        In pixels, or in units of `scale`; 0 everywhere if the mask is empty.
+        """
         # Squared distances of square pixels are whole numbers: int32 keeps them exactly in half the memory.
         kind = np.int32 if self.scale.square else np.float64
-        self.squared_distances: NDArray[Any] = np.zeros(self.mask.shape, kind)
-        if self._box is not None:
-            squared = self.scale.distances_to(self.mask) ** 2
-            self.squared_distances = (np.rint(squared) if self.scale.whole else squared).astype(kind)
+        if self._box is None:
+            return np.zeros(self.mask.shape, kind)
+        squared = self.scale.distances_to(self.mask) ** 2
+        return (np.rint(squared) if self.scale.whole else squared).astype(kind)
 
     def distance(self, mask: ArrayLike) -> float:
         """Hausdorff distance between `mask` (H, W) and this one, in pixels or in the unit of `spacing`."""

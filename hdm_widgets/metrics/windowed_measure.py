@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -66,17 +66,28 @@ class WindowedMeasure(ABC):
         ValueError
             If the window does not fit; if the mask or the truth is empty under `empty="raise"`.
         """
+        return float(self.distances([row], [col], [window])[0])
+
+    def distances(self, rows: Iterable[int], cols: Iterable[int], windows: Iterable[ArrayLike]) -> NDArray[np.float64]:
+        """The measure (n,) of the prediction with each of n windows (h, w) in turn; see `distance`."""
+        tops, lefts = [int(row) for row in rows], [int(col) for col in cols]
+        read = [self._read(*each) for each in zip(tops, lefts, windows, strict=True)]
+        return self._distances(tops, lefts, read)
+
+    def _read(self, row: int, col: int, window: ArrayLike) -> Mask:
+        """A window without ignored pixels."""
         inside = window if isinstance(window, np.ndarray) and window.dtype == bool else read_mask(window).mask
         shape, whole = inside.shape, self._predicted.shape
         if len(shape) != 2 or not (0 <= row <= whole[0] - shape[0] and 0 <= col <= whole[1] - shape[1]):
             raise ValueError(f"a window of shape {shape} at ({row}, {col}) does not fit into an image of {whole}")
-        region = slice(row, row + shape[0]), slice(col, col + shape[1])
-        return self._distance(region, inside if self._counts is None else inside & self._counts[region])
+        if self._counts is None:
+            return inside
+        return inside & self._counts[row : row + shape[0], col : col + shape[1]]
 
-    def distances(self, rows: Iterable[int], cols: Iterable[int], windows: Iterable[Mask]) -> NDArray[np.float64]:
-        """The measure (n,) of the prediction with each of n windows (h, w) in turn; see `distance`."""
+    def _distances(self, rows: Sequence[int], cols: Sequence[int], windows: Sequence[Mask]) -> NDArray[np.float64]:
+        """The measure (n,) of the prediction with each of n windows in turn, which have no ignored pixel."""
         each = zip(rows, cols, windows, strict=True)
-        return np.array([self.distance(row, col, window) for row, col, window in each], dtype=np.float64)
+        return np.array([self._distance(_region(*one), one[2]) for one in each], dtype=np.float64)
 
     @abstractmethod
     def _distance(self, region: Region, inside: Mask) -> float:
@@ -87,3 +98,7 @@ class WindowedMeasure(ABC):
         mask = self._predicted.copy()
         mask[region] = inside
         return mask
+
+
+def _region(row: int, col: int, window: Mask) -> Region:
+    return slice(row, row + window.shape[0]), slice(col, col + window.shape[1])

@@ -407,6 +407,7 @@ describe("a view of the explorer", () => {
     // What changes how the map is drawn needs no Python.
     expect(enabled(el)).toEqual([
       ...["Raw distance", "Better", "Worse", "Opacity", "Blues", "Magma", "More color maps"],
+      ...["Averaged", "Largest on top"],
       ...["Image", "Edges", "Circle map", "Truth", "Prediction"],
     ]);
     const stage = el.querySelector("[role=application]") as HTMLElement;

@@ -94,6 +94,39 @@ describe("the panel that compares fills", () => {
     stop();
   });
 
+  it("shows the maps that are there while others are scanned", async () => {
+    const running = { status: "running", done: 8, total: 36, secondsLeft: 3 };
+    const { model, el, stop } = show({ _fill_panel: running });
+    expect(small(el)).toHaveLength(0);
+    model.set("_fill_maps", { fills: found.fills.slice(0, 2).map((one) => ({ ...one, note: "" })) });
+    await rest();
+    expect(small(el).map((one) => one.textContent)).toEqual(["black", "mean"]);
+    expect(small(el).every((one) => put().some(({ canvas }) => one.contains(canvas)))).toBe(true);
+    expect(panel(el)?.textContent).toContain("8 of 36 discs");
+    model.set("_fill_panel", found);
+    model.set("_fill_maps", {});
+    await rest();
+    expect(small(el)).toHaveLength(3);
+    stop();
+  });
+
+  it("outlines the discs that matter, on which others' stripes lie", async () => {
+    const shows = { _fill_panel: found, _has_significance: true, result_type: "significant" };
+    const { model, el, stop } = show(shows);
+    await rest();
+    const outline = () => el.querySelector(".hdm-significant")?.getAttribute("d");
+    // Cell (0, 1): 9 px wide discs, 8 px apart.
+    expect(outline()).toBe("M8 4.5a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0Z");
+    model.set("shape", "square");
+    model.set("_map", { ...doneMap, shape: "square" });
+    await rest();
+    expect(outline()).toBe("M8 0h9v9h-9Z");
+    model.set("result_type", "raw");
+    await rest();
+    expect(outline()).toBeUndefined();
+    stop();
+  });
+
   it("says what went wrong", () => {
     const { el, stop } = show({ _fill_panel: { status: "error", error: "no memory" } });
     expect(panel(el)?.querySelector("[role=alert]")?.textContent).toContain("no memory");

@@ -3,20 +3,28 @@ import { options } from "preact";
 import { beforeEach, describe, expect, it } from "vitest";
 import { Explorer } from "../src/hdm/explorer";
 import {
+  type ClassChange,
   type Influence,
   type Inspection,
   type MapMessage,
   pythonState,
   type Traits,
 } from "../src/hdm/python_state";
-import { viewState } from "../src/hdm/view_state";
+import { shownMap, viewState } from "../src/hdm/view_state";
 import { type PageData, revived } from "../src/page/data";
 import { pngFile } from "../src/page/images";
 import { FlippedMasks } from "../src/page/masks";
 import { PageModel } from "../src/page/model";
 import { hausdorffPair } from "../src/page/pair";
 import { bytes, number, unpackBits } from "../src/shared/codec";
-import type { ResultType } from "../src/shared/paint";
+import {
+  colorize,
+  type PaintingOrder,
+  painting,
+  type ResultType,
+  range,
+  relative,
+} from "../src/shared/paint";
 import { show } from "../src/shared/show";
 import {
   choose,
@@ -34,7 +42,11 @@ type Expected = Omit<Inspection, "image"> & { image?: string; mask?: string };
 
 interface Brushed {
   runs: number[];
-  classes: { target: number | null; values: string; change: Record<ResultType, number | null> }[];
+  classes: {
+    target: number | null;
+    values: string;
+    change: Record<PaintingOrder, Record<ResultType, number | null>>;
+  }[];
 }
 
 interface Page {
@@ -42,7 +54,14 @@ interface Page {
   data: unknown;
   bytes: string;
   expected: Expected[];
+  turned?: { from: number; to: number; values: string | null }[];
+  maps: { order: PaintingOrder; type: ResultType; drawn: string; bare: string }[];
 }
+
+const ORDERS: PaintingOrder[] = ["mean", "change"];
+const TYPES: ResultType[] = ["raw", "better", "worse"];
+/** Each value of the color bar has its number as color. */
+const NUMBERED = Uint8Array.from({ length: 768 }, (_, index) => Math.floor(index / 3));
 
 const decoded = (text: string) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
@@ -121,6 +140,31 @@ describe.each(pages)("a page of a scan: %s", (name, { expected }) => {
   });
 });
 
+it.each(pages)("every pixel of the maps of a scan: %s", (name, { maps }) => {
+  const data = read(name);
+  const { _about: about, circle_size: circleSize, offset } = data.traits;
+  const { target, measure, explain_by } = data.traits;
+  const own = data.answers.find(
+    (one) => one.target === target && one.measure === measure && one.explainBy === explain_by,
+  );
+  const shown = shownMap({ ...data.traits._map, ...own?.map } as MapMessage, about);
+  expect(shown.grid).toEqual({ height: about.height, width: about.width, circleSize, offset });
+  for (const { order, type, drawn, bare } of maps) {
+    const [raw, values] = [shown.raw, shown.filled].map((kind) =>
+      relative(kind, shown.baseline, type, own?.about?.signed),
+    );
+    const painted = painting(order, values, shown, type, about);
+    const { top } = painted;
+    const plain = { ...painted, weights: painted.weights.map(() => 1) };
+    const pixels = colorize(plain, range(raw), NUMBERED, 1);
+    const reds = new Uint8Array(pixels.buffer).filter((_, channel) => channel % 4 === 0);
+    const none = unpackBits(new DataView(decoded(bare).buffer), top.length);
+    expect([...top].map((index) => Number(index < 0))).toEqual([...none]);
+    const found = reds.map((red, pixel) => (none[pixel] ? 0 : red));
+    expect(found).toEqual(decoded(drawn));
+  }
+});
+
 const brushedPages = pages.flatMap(([name, { brushed }]) => (brushed ? [[name, brushed] as const] : []));
 
 it.each(brushedPages)("a brushed region of a scan: %s", (name, { runs, classes }) => {
@@ -128,9 +172,10 @@ it.each(brushedPages)("a brushed region of a scan: %s", (name, { runs, classes }
   change(model, "brush", runs);
   for (const { target, values, change: changes } of classes) {
     change(model, "target", target);
-    for (const type of ["raw", "better", "worse"] as const) {
+    for (const [order, type] of ORDERS.flatMap((order) => TYPES.map((type) => [order, type] as const))) {
+      change(model, "order", order);
       change(model, "result_type", type);
-      const fraction = changes[type];
+      const fraction = changes[order][type];
       const found = model.get("_influence") as Influence;
       expect(bytes(found.values.view)).toEqual(decoded(values));
       if (fraction === null) expect(found.change).toBeNull();
@@ -139,6 +184,24 @@ it.each(brushedPages)("a brushed region of a scan: %s", (name, { runs, classes }
   }
   change(model, "brush", []);
   expect(model.get("_influence")).toEqual({});
+});
+
+it("what the discs turn of one class into another", () => {
+  const [name, { turned = [] }] = pages.find(([, page]) => page.turned) as [string, Page];
+  const model = new PageModel(read(name));
+  for (const { from, to, values } of turned) {
+    change(model, "target", from);
+    change(model, "against", to);
+    const found = model.get("_class_change") as ClassChange;
+    if (values === null) expect([found, model.get("against")]).toEqual([{}, null]);
+    else expect([bytes(found.values.view), found.classes]).toEqual([decoded(values), [from, to]]);
+  }
+  // Nothing turns into itself.
+  expect(turned.filter(({ values }) => values)).toHaveLength(6);
+  change(model, "target", 1);
+  change(model, "against", 2);
+  change(model, "against", null);
+  expect(model.get("_class_change")).toEqual({});
 });
 
 function apart(pair: [[number, number], [number, number]] | null | undefined, { sides }: PageData): number {

@@ -214,7 +214,12 @@ describe("the colors on the stage", () => {
   for (let i = 0; i < 256; i++) table.set([255 - i, 240 - (i >> 1), 30 + (i >> 1)], 3 * i);
   const paint = (value: number, weight: number, opacity: number) =>
     new Uint8Array(
-      colorize(Int32Array.of(0), of(value), { low: 0, high: 181 }, table, of(weight), opacity).buffer,
+      colorize(
+        { top: Int32Array.of(0), values: of(value), weights: of(weight) },
+        { low: 0, high: 181 },
+        table,
+        opacity,
+      ).buffer,
     );
   const grounds = {
     black: [0, 0, 0],
@@ -280,7 +285,8 @@ describe("the colors on the stage", () => {
   });
 
   it("have none where there is no disc, or no value", () => {
-    const pixels = colorize(Int32Array.of(-1, 0), of(missing), null, table, of(1), 0.5);
+    const painted = { top: Int32Array.of(-1, 0), values: of(missing), weights: of(1) };
+    const pixels = colorize(painted, null, table, 0.5);
     expect([...new Uint8Array(pixels.buffer)]).toEqual([255, 255, 255, 179, 255, 255, 255, 179]);
   });
 

@@ -12,6 +12,7 @@ import {
   FakeResizeObserver,
   fakeAddresses,
   fakeCanvases,
+  floatsMessage,
   show as onPage,
   pick,
   rest,
@@ -182,6 +183,64 @@ describe("the explorer", () => {
     expect(layers(el)).toEqual(["Image", "Edges", "Circle map", "Prediction"]);
     expect(stats(el)).toEqual([["Most changed", "12.5 px", "from the prediction"]]);
     stop();
+  });
+
+  it("explains the prediction where what flips is shown, whose objects may be those of either mask", async () => {
+    const { el, model, stop } = show({
+      measure: "flipped",
+      _measures: [
+        ["hausdorff", "Hausdorff distance", false],
+        ["flipped", "Flipped area", false],
+      ],
+      _about: about("flipped"),
+    });
+    expect(() => pick(el, "Explain")).toThrow();
+    expect(el.querySelector(".hdm-question p")?.textContent).toBe("Explain the prediction");
+    expect(() => pick(el, "Near objects of")).toThrow();
+    model.set("object", [3, 3]);
+    await rest();
+    expect(el.querySelector(".hdm-question p")?.textContent).toBe("Explain the prediction");
+    choose(pick(el, "Near objects of"), "prediction");
+    expect(model.get("explain_by")).toBe("prediction");
+    model.set("measure", "hausdorff");
+    await rest();
+    expect(pick(el, "Explain").value).toBe("prediction");
+    expect(() => pick(el, "Near objects of")).toThrow();
+    stop();
+  });
+
+  it("asks where the class that is shown becomes another one, and shows how much of it does", async () => {
+    const { el, model, stop } = show({
+      _classes: [
+        [1, "road"],
+        [2, "building"],
+        [3, "tree"],
+      ],
+      target: 1,
+    });
+    const list = () => pick(el, "Where road becomes");
+    expect([...list().options].map((one) => one.textContent)).toEqual(["any class", "building", "tree"]);
+    choose(list(), "2");
+    expect(model.get("against")).toBe(2);
+    model.set("_class_change", { values: floatsMessage(0, 0.25, 0.5, Number.NaN), classes: [1, 2] });
+    await rest();
+    expect(el.querySelector(".hdm-scale p")?.textContent).toBe(
+      "How much of road becomes building when a disc covers this cell",
+    );
+    expect(el.querySelector(".hdm-ticks")?.textContent).toContain("50 %");
+    expect(el.querySelector("[aria-label='Result type']")).toBeNull();
+    for (const key of ["ArrowUp", "ArrowLeft"]) {
+      const keyed = new KeyboardEvent("keydown", { key, bubbles: true });
+      el.querySelector(".hdm-picture")?.dispatchEvent(keyed);
+    }
+    await rest();
+    expect(el.querySelector(".hdm-sr")?.textContent).toContain("50 % of road becomes building");
+    choose(list(), "");
+    expect(model.get("against")).toBeNull();
+    stop();
+    const one = show({ _classes: [[1, "road"]], target: 1 });
+    expect(() => pick(one.el, "Where road becomes")).toThrow();
+    one.stop();
   });
 
   it("says that one object of the prediction is explained, of a page that is of it", () => {

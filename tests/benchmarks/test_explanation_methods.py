@@ -73,6 +73,18 @@ def test_painted_discs_show_the_largest_value_and_averaged_ones_the_mean(network
     assert not methods.averaged(result)[~covered].any()
 
 
+@pytest.mark.parametrize("fill", methods.SQUARE_FILLS)
+def test_squares_are_scanned_in_place_of_discs(network, fill):
+    case, label = network.cases[0], methods.FILL_LABELS.get(fill, fill)
+    found = methods.METHODS_BY_NAME[f"HDM, {label}, square"].maps(network, case, 0)
+    result = methods.scan(network, case, fill, shape="square").measure("flipped")
+    np.testing.assert_array_equal(found[f"HDM flipped area, {label}, square"], methods.painted(result))
+    np.testing.assert_array_equal(found[f"HDM flipped area, {label}, square, averaged"], methods.averaged(result))
+    of_discs = methods.METHODS_BY_NAME[f"HDM, {label}"].maps(network, case, 0)
+    # The corners of the squares flip pixels, too.
+    assert found[f"HDM flipped area, {label}, square"].sum() > of_discs[f"HDM flipped area, {label}"].sum()
+
+
 def test_seg_grad_cam_weighs_channels_by_their_mean_gradient():
     # Channels x and -x, halved in resolution; the logit is 3 x - 2 (-x) upsampled without blending.
     layer = nn.Conv2d(1, 2, 1, bias=False)

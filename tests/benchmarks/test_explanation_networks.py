@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import _explanation_networks as networks
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,8 @@ from _explanation_networks import (
     predict,
 )
 from torch import nn
+
+from hdm_widgets import UNet
 
 SAMPLES = {kind: [cue_sample(kind, index, seed=5) for index in range(6)] for kind in CUE_KINDS}
 
@@ -75,6 +80,45 @@ def test_only_images_whose_cue_is_used_are_explained():
     assert note == "IoU 1.00 with the cue, 0.33 without; 2 of 3 images"
     assert np.array_equal(cases[1].cue, samples[2].cue)
     assert np.array_equal(cases[1].may_matter, samples[2].cue | samples[2].objects)
+
+
+@pytest.mark.parametrize(
+    ("fractions", "seeds", "kept", "said"),
+    [
+        ([0.9], [3], 0, "learned in round 1, from initial weights 1"),
+        # What was no use is not gone on from; what was of some use is.
+        ([0, 0.5, 0.8], [3, 103], 2, "learned in round 3, from initial weights 2"),
+        ([0.3, 0.7, 0.1, 0, 0.2, 0, 0, 0], [3, 103, 203, 303, 403, 503], 1, "never learned on more than 70% of the"),
+    ],
+)
+def test_a_network_is_trained_until_it_uses_its_cue_on_validation_images(monkeypatch, fractions, seeds, kept, said):
+    started, weights = [], []
+    seed_all = torch.manual_seed
+
+    def manual_seed(seed):
+        started.append(seed)
+        return seed_all(seed)
+
+    def train(model, _dataset, **_options):
+        with torch.no_grad():
+            model.head.bias.add_(len(weights) + 1)
+        weights.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+
+    def cue_scores(_model, sample):
+        # Of 64 samples, the first so many use the cue.
+        return 1.0, float(validation.index(sample) >= round(64 * fractions[len(weights) - 1]))
+
+    validation = [replace(SAMPLES["mark"][0]) for _ in range(64)]
+    monkeypatch.setattr(networks, "cue_sample", lambda _kind, index, **_: validation[index])
+    monkeypatch.setattr(networks, "cue_dataset", lambda *_, **__: None)
+    monkeypatch.setattr(networks, "train", train)
+    monkeypatch.setattr(networks, "cue_scores", cue_scores)
+    monkeypatch.setattr(torch, "manual_seed", manual_seed)
+    model = UNet(3, 1, 4, 4)
+    assert networks._learn(model, "mark", 3).startswith(said)
+    assert started == seeds
+    assert len(weights) == len(fractions)
+    assert all(torch.equal(tensor, weights[kept][name]) for name, tensor in model.state_dict().items())
 
 
 def test_a_mask_depends_on_the_known_receptive_field_and_on_nothing_else():

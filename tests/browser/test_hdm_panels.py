@@ -31,11 +31,14 @@ def second(images):
     return images[:, 0]
 """
 EXPLORER = """
-explorer = hw.HDMExplorer(first, image, truth, circle_size=9, offset=8, compare_with={"second": second})
+published = {"fill": "minimum", "order": "change"}
+others = {"second": second}
+explorer = hw.HDMExplorer(first, image, truth, circle_size=9, offset=8, compare_with=others, **published)
 explorer
 """
 COMPARISON = """
-comparison = hw.HDMComparison({"first": first, "second": second}, image, truth, circle_size=9, offset=8)
+models = {"first": first, "second": second}
+comparison = hw.HDMComparison(models, image, truth, circle_size=9, offset=8, fill="minimum", order="change")
 comparison
 """
 

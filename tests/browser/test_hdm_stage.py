@@ -20,7 +20,9 @@ image = np.full((1, 64, 64), 0.1, np.float32)
 image[:, 8:24, 6:30] = 1
 image[:, 40:58, 36:60] = 1
 truth = np.roll(image[0] > 0.5, 2, axis=1)
-explorer = hw.HDMExplorer(lambda images: images[:, 0], image, {"Anna": truth, "Ben": truth.T}, circle_size=9, offset=4)
+truths = {"Anna": truth, "Ben": truth.T}
+published = {"fill": "minimum", "order": "change"}
+explorer = hw.HDMExplorer(lambda images: images[:, 0], image, truths, circle_size=9, offset=4, **published)
 explorer
 """
 

@@ -18,7 +18,7 @@ CELLS = (SIDE // OFFSET) ** 2
 DEMO = f"""
 import hdm_widgets as hw
 model, image, segment, cue = hw.demo.shapes(0)
-explorer = hw.HDMExplorer(model, image, segment, circle_size={SIZE}, offset={OFFSET})
+explorer = hw.HDMExplorer(model, image, segment, circle_size={SIZE}, offset={OFFSET}, fill="minimum", order="change")
 explorer
 """
 # The image's own gray values as probabilities. A corner too many makes a baseline of 6 px; the disc on it makes the
@@ -40,7 +40,7 @@ def model(images):
     return images[:, 0]
 """
 TINY_EXPLORER = f"""
-explorer = hw.HDMExplorer(model, image, truth, circle_size={SIZE}, offset={OFFSET})
+explorer = hw.HDMExplorer(model, image, truth, circle_size={SIZE}, offset={OFFSET}, fill="minimum", order="change")
 explorer
 """
 # Passes 80 images, then waits for the test.
@@ -51,7 +51,7 @@ def slow(images):
     assert gate.acquire(timeout=120)
     return model(images)
 
-explorer = hw.HDMExplorer(slow, image, truth, circle_size={SIZE}, offset={OFFSET // 2}, batch_size=1)
+explorer = hw.HDMExplorer(slow, image, truth, circle_size={SIZE}, offset={OFFSET // 2}, fill="minimum", batch_size=1)
 explorer
 """
 FRAGILE = f"""
@@ -62,7 +62,7 @@ def fragile(images):
         raise RuntimeError("no luck with this one")
     return model(images)
 
-explorer = hw.HDMExplorer(fragile, image, truth, circle_size={SIZE}, offset={OFFSET}, batch_size=1)
+explorer = hw.HDMExplorer(fragile, image, truth, circle_size={SIZE}, offset={OFFSET}, fill="minimum", batch_size=1)
 explorer
 """
 
@@ -426,7 +426,8 @@ def test_channels_are_named_and_the_choice_reaches_python(lab: Lab) -> None:
     notebook = lab(
         TINY
         + """
-explorer = hw.HDMExplorer(lambda images: images[:, 1], image.repeat(3, 0), truth, circle_size=32, offset=32)
+colored = image.repeat(3, 0)
+explorer = hw.HDMExplorer(lambda images: images[:, 1], colored, truth, circle_size=32, offset=32, fill="minimum")
 explorer
 """
     )
@@ -490,7 +491,7 @@ def slow(images, gate=gate):
     gate.wait(1)
     return model(images)
 
-explorer = hw.HDMExplorer(slow, image, truth, circle_size={SIZE}, offset={OFFSET}, batch_size=1)
+explorer = hw.HDMExplorer(slow, image, truth, circle_size={SIZE}, offset={OFFSET}, fill="minimum", batch_size=1)
 explorer
 """,
     )

@@ -33,7 +33,7 @@ def _():
 @app.cell
 def _(hw, mo):
     model, image, segment, cue = hw.demo.shapes(0)
-    explorer = mo.ui.anywidget(hw.HDMExplorer(model, image, segment, circle_size=15, offset=16))
+    explorer = mo.ui.anywidget(hw.HDMExplorer(model, image, segment, circle_size=15, offset=16, fill="minimum"))
     explorer
     return (explorer,)
 

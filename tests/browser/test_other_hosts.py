@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 CELL = """
 import hdm_widgets as hw
 model, image, segment, cue = hw.demo.shapes(0)
-explorer = hw.HDMExplorer(model, image, segment, circle_size=15, offset=16)
+explorer = hw.HDMExplorer(model, image, segment, circle_size=15, offset=16, fill="minimum", order="change")
 explorer
 """
 # Voila shows no code and takes none: Python says in a label what it knows.

@@ -30,7 +30,7 @@ def slow(images):
     return images[:, 0]
 
 def make(size=9):
-    explorer = hw.HDMExplorer(slow, image, image[0] > 0.5, circle_size=size, offset=8, batch_size=1)
+    explorer = hw.HDMExplorer(slow, image, image[0] > 0.5, circle_size=size, offset=8, fill="minimum", batch_size=1)
     if keep:
         made.append(explorer)
     return explorer

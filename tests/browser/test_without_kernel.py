@@ -26,7 +26,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 HDM = """
 image = np.zeros((1, 48, 48), np.float32)
 image[:, 8:30, 8:30] = 1
-masks = hw.HDMExplorer(lambda images: images[:, 0], image, image[0], circle_size=7, offset=6)
+masks = hw.HDMExplorer(lambda images: images[:, 0], image, image[0], circle_size=7, offset=6, fill="minimum")
 masks
 """
 RESTARTED = "The kernel was restarted: run this cell again."
@@ -35,7 +35,7 @@ ITEMS = block((0, 0), (3, 4))
 PINNED = (2, 3)
 # What draws anew in the browser alone.
 USABLE = [
-    *("raw", "better", "worse", "range", "Blues", "magma", "More color maps"),
+    *("raw", "better", "worse", "range", "Blues", "magma", "More color maps", "mean", "change"),
     *("Image", "Edges", "Circle map", "Truth", "Prediction"),
 ]
 _USABLE = """root => [...root.querySelectorAll('input, select, button')]

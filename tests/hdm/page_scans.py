@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.colors import ListedColormap
 from PIL import Image
 
 from hdm_widgets import Display, hdm
-from hdm_widgets._wire import to_wire
+from hdm_widgets._wire import bits, to_wire
 from hdm_widgets.hdm.messages import inspect_cell
 from hdm_widgets.hdm.page import packed
 from hdm_widgets.hdm.page_data import PageView, page_data
@@ -130,6 +131,22 @@ def expected(result, data):
     return found
 
 
+ORDERS = ("mean", "change")
+# The color of a value says which of 256 it is.
+NUMBERED = ListedColormap(np.minimum((np.arange(256)[:, None] + [0.5] * 3) / 255, 1))
+
+
+def maps(result):
+    """The color of each pixel of each circle map, with the pixels that no disc covers."""
+    found = []
+    for order in ORDERS:
+        for kind in hdm.ResultType:
+            drawn = np.asarray(result.circle_map(kind, NUMBERED, order=order))[..., 0]
+            bare = np.isnan(result.painted_values(kind, order=order))
+            found.append({"order": order, "type": kind.value, "drawn": text(drawn.tobytes()), "bare": text(bits(bare))})
+    return found
+
+
 RUNS = [1, 2, 9, 2, 2, 9, 3, 2, 7, 8, 0, 14]
 
 
@@ -140,9 +157,25 @@ def brushed(result, data):
     for target in dict.fromkeys(answer["target"] for answer in data["answers"]):
         one = result.for_class(target) if result.classes else result
         values = one.influence(region).astype(np.float32)
-        change = {kind.value: PaintedChange().on(region, one, kind) for kind in hdm.ResultType}
+        change = {
+            order: {kind.value: PaintedChange().on(region, one, kind, order) for kind in hdm.ResultType}
+            for order in ORDERS
+        }
         found.append({"target": target, "values": text(values.tobytes()), "change": change})
     return {"runs": RUNS, "classes": found}
+
+
+def turned(result):
+    """How much of each class the discs turn into each other one; None where nothing can."""
+    found = []
+    for one in result.classes:
+        for other in result.classes:
+            try:
+                values = result.class_change(one, other).astype(np.float32)
+            except ValueError:
+                values = None
+            found.append({"from": one, "to": other, "values": None if values is None else text(values.tobytes())})
+    return found
 
 
 def text(content):
@@ -165,6 +198,9 @@ def contents():
         data["traits"]["_color_tables"] = {}
         stored, block = packed(data)
         pages[name] = {"data": stored, "bytes": text(block), "expected": expected(result, data)}
+        pages[name]["maps"] = maps(result)
+        if len(result.classes) > 1:
+            pages[name]["turned"] = turned(result)
         if result._masks is not None:
             pages[name]["brushed"] = brushed(result, data)
     return pages

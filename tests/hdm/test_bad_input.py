@@ -171,6 +171,10 @@ def test_the_explorer_says_the_same(wrong, error, message):
     [
         ({"color_map": "Blue"}, ValueError, "unknown color map 'Blue'"),
         ({"result_type": "best"}, ValueError, "unknown result type 'best'; use hdm.RAW, hdm.BETTER_ONLY"),
+        *(
+            ({"threshold": threshold}, ValueError, f"threshold must be a probability between 0 and 1, got {threshold}")
+            for threshold in (0, 1, 1.5, -0.2, 127)
+        ),
         ({"circlesize": 5}, TypeError, "no keyword 'circlesize'; did you mean 'circle_size'"),
         (
             {"explainer": hdm.HausdorffDistanceMasks(5, 5)},

@@ -135,7 +135,7 @@ def test_says_what_the_numbers_say():
     comparison = compared(distance="flipped")
     assert comparison.text == str(comparison)
     assert comparison.text == (
-        "Flipped area without a disc: before 0 px², after 0 px². Of 16 discs, after has a larger value than before in "
+        "Flipped area: of 16 discs, after has a larger value than before in "
         "1 (by up to 30 px², in the cell at row 3, column 3) and a smaller one in 3 (by up to 5 px², in the cell at "
         "row 1, column 1)."
     )
@@ -335,6 +335,20 @@ def test_discs_are_those_of_the_explorer_by_default(given, sizes):
     explorer.close()
     grid = comparison.results["a"].grid
     assert (grid.circle_size, grid.offset) == sizes == (explorer.circle_size, explorer.offset)
+
+
+@pytest.mark.parametrize(
+    ("distance", "said"),
+    [
+        ("iou", "1 - IoU against one object of the truth without a disc"),
+        ("flipped", "Flipped area near one object of the truth: of "),
+    ],
+)
+def test_the_text_says_that_one_object_is_compared(distance, said):
+    results = compared().results
+    row, col = np.argwhere(results["before"].segment)[0].tolist()
+    objects = {name: one.measure(distance).for_object(row, col) for name, one in results.items()}
+    assert hdm.ModelComparison(objects).text.startswith(said)
 
 
 def test_unknown_names_are_refused():

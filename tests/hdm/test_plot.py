@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from hdm_widgets import hdm
 from hdm_widgets.hdm import plotting
+from hdm_widgets.hdm.circle_map import painted_discs
 
 HEIGHT, WIDTH = 30, 42
 IMAGE = np.random.default_rng(0).random((1, HEIGHT, WIDTH)).astype(np.float32)
@@ -73,6 +74,41 @@ def test_the_picture_has_the_circle_maps_colors(shape, spacing):
             across, up = ax.transData.transform((x * spacing[1], y * spacing[0]))
             shown = pixels[pixels.shape[0] - 1 - round(up), round(across)]
             np.testing.assert_allclose(shown, circles[y, x], atol=1)
+
+
+@pytest.mark.parametrize("kind", [hdm.RAW, hdm.BETTER_ONLY])
+def test_means_are_drawn_as_an_image_in_the_colors_of_the_bar(kind):
+    result = scan(distance="area")
+    _, ax = drawn(result, result_type=kind, order="mean", color_map="viridis")
+    (image,) = ax.get_images()
+    shown, means = np.asarray(image.get_array()), result.painted_values(kind, order="mean")
+    bare = np.isnan(means)
+    assert (shown[bare] == 222).all()
+    bar = ax.child_axes[0].get_ylim()
+    values = result.distances(kind)
+    farthest = np.abs(values).max()
+    # Less and more are as far from the middle.
+    assert bar == pytest.approx((-farthest, farthest) if kind is hdm.RAW else (values.min(), values.max()))
+    colors = (colormaps["viridis"]((means[~bare] - bar[0]) / (bar[1] - bar[0])) * 255).astype(int)
+    np.testing.assert_allclose(shown[~bare], colors[:, :3], atol=3)
+    assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 5
+
+
+@pytest.mark.parametrize("order", ["value", "change"])
+def test_discs_lie_as_those_of_the_circle_map(order):
+    result = scan(distance="iou")
+    _, ax = drawn(result, order=order)
+    cells = {"value": None, "change": np.abs(result.values - result.baseline)}[order]
+    expected = painted_discs(result.values, result.measured, "Blues", cells)[1]
+    (discs,) = [one for one in ax.collections if one.get_gid() == "discs"]
+    np.testing.assert_allclose(discs.get_facecolor()[:, :3] * 255, expected, atol=0.5)
+    if order == "change":
+        assert (expected != painted_discs(result.values, result.measured, "Blues")[1]).any()
+
+
+def test_an_order_of_a_figure_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="order must be one of"):
+        drawn(scan(), order="largest")
 
 
 def test_squares_are_drawn_where_they_are():

@@ -82,7 +82,7 @@ def test_covered_as_given_and_normalized_after(image, channels_first, scale, bla
 def test_the_explorer_a_stream_and_a_plan_take_the_same(image, channels_first, scale, black):
     segmenter = segmenter_for(scale)
     expected = explained(segmenter, image)
-    explorer = hw.HDMExplorer(segmenter, image, TRUTH, circle_size=6, offset=6)
+    explorer = hw.HDMExplorer(segmenter, image, TRUTH, circle_size=6, offset=6, fill="minimum")
     assert explorer.wait(60)
     np.testing.assert_array_equal(explorer.result.values, expected.values)
     np.testing.assert_array_equal(explorer.result.image, expected.image)

@@ -107,7 +107,7 @@ def test_a_function(ways):
     result = explainer.explain(model, image, segment, inference=ways, **QUIET)
     assert replace(result.plan, verified=0, largest_difference=0.0) == plan
     assert (result.plan.verified >= 1) == (plan.backend != "model")
-    assert str(plan) == f"The model is run on whole images: {plan.reason}"
+    assert str(plan) == f"The model is run on the whole image for each disc: {plan.reason}"
     assert_equal_to_whole_images(result, model, image, segment)
 
 
@@ -206,7 +206,7 @@ def test_what_the_whole_network_is_needed_for_runs_folded():
     plan = explainer.plan(model, image, segment)
     assert (plan.backend, plan.reason, plan.memory) == ("folded", "mean needs the whole image", 0)
     assert plan.factor < 1.1
-    assert str(plan) == "Whole images, batch norm folded: mean needs the whole image"
+    assert str(plan) == "The whole image is computed for each disc: mean needs the whole image"
     result = explainer.explain(model, image, segment, **QUIET)
     assert replace(result.plan, verified=0, largest_difference=0.0) == plan
     assert (result.plan.verified >= 1) == (plan.backend != "model")

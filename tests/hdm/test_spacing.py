@@ -134,7 +134,9 @@ def test_said_at_the_call(options, error, message):
 def test_the_explorer_has_units_and_ignored_pixels():
     void = np.zeros((HEIGHT, WIDTH), bool)
     void[9:, 2:7] = True
-    explorer = hw.HDMExplorer(first, IMAGE, np.where(void, 255, TRUTH), 4, 4, spacing=(10, 20), ignore=255)
+    explorer = hw.HDMExplorer(
+        first, IMAGE, np.where(void, 255, TRUTH), 4, 4, fill="minimum", spacing=(10, 20), ignore=255
+    )
     try:
         assert explorer.wait(timeout=60)
         assert explorer._about["unit"] == "units"

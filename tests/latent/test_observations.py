@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import hdm_widgets as hw
+from hdm_widgets import _storage
 from hdm_widgets.latent import CollectionError, InterruptedCollectionError
 from hdm_widgets.latent.collector import Collector
 from hdm_widgets.latent.confidences import CONFIDENCES, confidence_columns
@@ -32,6 +33,19 @@ def assert_columns(got, expected):
     assert list(got) == list(CONFIDENCES)
     for name, values in expected.items():
         np.testing.assert_allclose(got[name], values, rtol=1e-6, err_msg=name)
+
+
+class Interrupted(list):
+    """A data set whose reading is interrupted at an item."""
+
+    def __init__(self, items, at):
+        super().__init__(items)
+        self.at = at
+
+    def __getitem__(self, index):
+        if index == self.at:
+            raise KeyboardInterrupt
+        return super().__getitem__(index)
 
 
 # -- the confidences of a collection ------------------------------------------------------------------
@@ -142,6 +156,38 @@ def test_what_was_collected_before_an_error_has_confidences():
     assert_columns(error.value.collection.confidences, expected_confidences(images_of(dataset)[:7]))
 
 
+class Reuses(Reads):
+    """Writes every output into the same memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.out = torch.empty(2, HEIGHT, WIDTH)
+
+    def forward(self, images):
+        return self.out[: len(images)].copy_(super().forward(images))
+
+
+def test_outputs_that_the_model_overwrites_are_measured_before():
+    dataset = scenes()
+    got = collect(Reuses(), dataset, segmenter={"batch_size": 2})
+    assert_columns(got.confidences, expected_confidences(images_of(dataset)))
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 130])
+def test_any_number_of_items_is_measured(length):
+    dataset = scenes(length)
+    for size in (3, 100):
+        got = collect(Reads(), dataset, segmenter={"batch_size": size})
+        assert_columns(got.confidences, expected_confidences(images_of(dataset)))
+
+
+def test_what_has_run_before_an_interrupt_is_kept():
+    dataset = scenes(9)
+    with pytest.raises(InterruptedCollectionError) as error:
+        collect(Reads(), Interrupted(dataset, 7), segmenter={"batch_size": 2})
+    assert_columns(error.value.collection.confidences, expected_confidences(images_of(dataset)[:6]))
+
+
 def test_features_of_ones_own_have_no_confidences_and_say_so():
     dataset = scenes()
     images = images_of(dataset)
@@ -169,6 +215,19 @@ def test_confidences_are_columns_and_come_back_from_a_folder(space, tmp_path):
         for name, values in expected.items():
             np.testing.assert_allclose(frame[name], values, rtol=1e-6)
         assert one.collection_.no_confidences == ""
+
+
+def test_an_older_folder_has_no_confidences_and_says_what_to_do(space, tmp_path):
+    space.save(tmp_path / "space")
+    file = tmp_path / "space" / "space.npz"
+    about, arrays = _storage.read(file, "hdm-widgets latent space 1")
+    del about["confidences"], about["no_confidences"]
+    older = {name: values for name, values in arrays.items() if not name.startswith("confidence_")}
+    _storage.write(file, about, older)
+    loaded = hw.LatentSpace.load(tmp_path / "space")
+    assert loaded.collection_.confidences == {}
+    assert not set(CONFIDENCES) & set(loaded.table())
+    assert repr(loaded).endswith("; no confidences: the space was saved before confidences were kept; fit it again")
 
 
 def test_a_column_of_the_data_with_the_name_of_a_confidence_stands_beside_it():
@@ -319,16 +378,9 @@ def test_items_that_cannot_be_used_are_skipped_or_named():
     assert list(got.collection.skipped) == [6]
 
 
-class Interrupted(list):
-    def __getitem__(self, index):
-        if index == 3:
-            raise KeyboardInterrupt
-        return super().__getitem__(index)
-
-
 def test_an_interrupt_promises_no_map():
     with pytest.raises(InterruptedCollectionError, match=r"^interrupted at item") as error:
-        observe(Interrupted(scenes(8)))
+        observe(Interrupted(scenes(8), 3))
     assert error.value.collection is None
 
 

@@ -32,7 +32,17 @@ from hdm_widgets.data import (
     Tiles,
 )
 from hdm_widgets.demo import AerialDemo, FaultyDemo, ShapesDemo
-from hdm_widgets.latent import Cluster, Layer, LayerTable, Neighbors, Selection, Surface
+from hdm_widgets.latent import (
+    Cluster,
+    Failure,
+    Failures,
+    Layer,
+    LayerTable,
+    Neighbors,
+    Selection,
+    SpaceComparison,
+    Surface,
+)
 
 
 def demos() -> None:
@@ -118,7 +128,9 @@ def compare_below_the_map(model: nn.Module, image: Tensor, segment: Tensor) -> N
 
 
 def compare_on_screen(model: nn.Module, image: Tensor, segment: Tensor) -> None:
-    widget = hw.HDMComparison({"before": model, "after": model}, image, segment, circle_size=4, offset=4, fill=0.5)
+    widget = hw.HDMComparison(
+        {"before": model, "after": model}, image, segment, circle_size=4, offset=4, order="change"
+    )
     assert_type(widget.wait(60), bool)
     assert_type(widget.results, dict[str, hdm.HDMResult])
     assert_type(widget.difference, NDArray[np.float64] | None)
@@ -174,7 +186,10 @@ def explain_all_classes(model: nn.Module, image: Tensor, labels: Tensor, folder:
     explainer = hdm.HausdorffDistanceMasks(16, 16)
     explainer.generate_masks(4, 8)
     result = explainer.explain(model, image, labels, target="all", progress=False)
-    explorer = hw.HDMExplorer(model, image, labels, target="all", class_names=["ground", "road"])
+    explorer = hw.HDMExplorer(model, image, labels, target="all", class_names=["ground", "road"], order="mean")
+    assert_type(explorer.against, int | None)
+    explorer.against = 1
+    explorer.against = None
     explorer.target = 0
     explorer.wait()
     explorer.to_html(folder / "explorer.html", title="A scan")
@@ -215,7 +230,9 @@ def compare_fills(model: nn.Module, image: Tensor, segment: Tensor, path: Path) 
     assert_type(comparison.left_out_notes, dict[str, str])
     assert_type(hdm.compare_fills(model, image), hdm.FillComparison)
     comparison.plot(Figure())
-    comparison.results["mean"].plot(Figure().subplots(), result_type="raw", significant=comparison.significant)
+    comparison.results["mean"].plot(
+        Figure().subplots(), result_type="raw", significant=comparison.significant, order="mean"
+    )
     drawn: hdm.DiscDrawn = comparison.results["mean"].disc_drawn
     assert_type(drawn.count + drawn.of, int)
     assert_type(comparison.results["mean"].disc_as_segment, NDArray[np.float64])
@@ -299,6 +316,9 @@ def latent_space(path: Path) -> hw.LatentSpace:
     assert_type(space.neighbors(0, k=3), Neighbors)
     assert_type(space.cluster(n_clusters=2), tuple[Cluster, ...])
     assert_type(space.clusters_[0].size, int)
+    assert_type(space.failures(["land_use"], coverage=0.8), Failures)
+    assert_type(space.failures()[0], Failure)
+    assert_type(hw.compare_spaces(space, space, names=("before", "after"), k=5), SpaceComparison)
     assert_type(space.select([0, 1], name="first"), Selection)
     assert_type(space.prediction(0), NDArray[np.bool_])
     assert_type(space.ignored(0), NDArray[np.bool_])

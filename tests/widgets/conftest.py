@@ -12,6 +12,9 @@ from notebook_shell import Shell
 
 import hdm_widgets as hw
 
+# What an explorer opens with as published: with its fill, the measure is the Hausdorff distance.
+PUBLISHED = {"fill": "minimum", "order": "change"}
+
 HEIGHT, WIDTH = 5, 7  # 35 pixels: the last byte of a packed mask is not full
 
 
@@ -141,11 +144,11 @@ def shell(monkeypatch, tmp_path):
 
 @pytest.fixture
 def explore_hdm():
-    """HDM explorers that are closed after the test, whatever happened."""
+    """HDM explorers as published, if not told otherwise, that are closed after the test, whatever happened."""
     made = []
 
     def explorer_of(model, *arguments, **options):
-        explorer = hw.HDMExplorer(model, *arguments, **options)
+        explorer = hw.HDMExplorer(model, *arguments, **{**PUBLISHED, **options})
         made.append((explorer, model))
         return explorer
 

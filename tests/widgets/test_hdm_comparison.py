@@ -40,7 +40,8 @@ def make():
     made = []
 
     def maker(models=MODELS, image=IMAGE, segment=TRUTH, **options):
-        comparison = hw.HDMComparison(models, image, segment, **{"circle_size": 6, "offset": 4, **options})
+        settings = {"circle_size": 6, "offset": 4, "fill": "minimum", "order": "change"}
+        comparison = hw.HDMComparison(models, image, segment, **{**settings, **options})
         made.append((comparison, models))
         return comparison
 

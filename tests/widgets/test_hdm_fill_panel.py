@@ -1,5 +1,7 @@
 """The HDM explorer's panel that compares fills, and the map of what matters beyond chance."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -65,6 +67,34 @@ def test_compares_in_the_background_and_keeps_the_scan(make):
     assert compared().significant.any()
     assert explorer.result is before
     assert (explorer.status, explorer.fill) == ("done", "minimum")
+
+
+def test_the_maps_of_fills_come_one_by_one(make):
+    gate = Gate(bright)
+    gate.free()
+    explorer = make(gate, batch_size=1, inference="full")
+    told = []
+    explorer.observe(lambda change: told.append(change["new"].get("fills", [])), names="_fill_maps")
+    explorer.compare_fills()
+    assert explorer.wait(SECONDS)
+    fills = list(explorer.fill_comparison.results)
+    assert [[one["fill"] for one in maps] for maps in told] == [*(fills[: at + 1] for at in range(len(fills))), []]
+    for one, result in zip(told[-2], explorer.fill_comparison.results.values(), strict=True):
+        np.testing.assert_array_equal(one["map"]["values"], result.values)
+
+
+def test_the_maps_of_a_comparison_that_is_cancelled_go(make):
+    gate = Gate(bright)
+    gate.free()
+    explorer = make(gate, batch_size=1, inference="full")
+    seen = threading.Event()
+    explorer.observe(lambda change: seen.set(), names="_fill_maps")
+    explorer.compare_fills()
+    assert seen.wait(SECONDS)
+    explorer._fill_comparison.cancel()
+    assert explorer.wait(SECONDS)
+    assert OnScreen(explorer)["_fill_maps"] == {}
+    assert OnScreen(explorer)["_fill_panel"]["status"] in ("cancelled", "done")
 
 
 @pytest.mark.parametrize(

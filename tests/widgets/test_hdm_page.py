@@ -7,6 +7,7 @@ from on_screen import OnScreen, decoded
 from page_file import PageFile
 
 from hdm_widgets.widgets.hdm.brush import BrushTraits
+from hdm_widgets.widgets.hdm.class_change import ClassChangeTraits
 from hdm_widgets.widgets.hdm.fill_panel import FillPanelTraits
 from hdm_widgets.widgets.hdm.model_panel import ModelPanelTraits
 from hdm_widgets.widgets.hdm.object_panel import ObjectPanelTraits
@@ -21,7 +22,10 @@ IGNORED[:9, 12:] = True
 # The second says nothing of some pixels.
 ANNOTATORS = {"ann": TRUTH, "bob": np.ma.masked_array(TRUTH[::-1], IGNORED)}
 # Made in the browser of what else is stored.
-DERIVED = {"_image", "_truth", "_prediction", "_ignored", "_inspector", "_influence", "_proposal", "_disc_drawn"}
+DERIVED = {
+    "_image", "_truth", "_prediction", "_ignored", "_inspector", "_influence", "_class_change", "_proposal",
+    "_disc_drawn",
+}  # fmt: skip
 # What a question changes.
 ANSWERED = {"_map", "_about"}
 
@@ -52,7 +56,7 @@ def test_a_page_begins_as_the_explorer_is(explore_hdm, tmp_path, model, options)
     page, screen = written(explorer, tmp_path), OnScreen(explorer)
     assert page.texts["h1"] == "As it was"
     traits = page.data["traits"]
-    bases = (HDMTraits, BrushTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTraits)
+    bases = (HDMTraits, BrushTraits, ClassChangeTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTraits)
     assert set(traits) == {name for base in bases for name in base.class_own_traits(sync=True)} - DERIVED
     for name in set(traits) - ANSWERED:
         np.testing.assert_equal(decoded(traits[name]), screen[name], name)
@@ -86,16 +90,23 @@ TWO_OBJECTS = TRUTH | np.eye(24, 32, 24, dtype=np.uint8)
 
 
 @pytest.mark.parametrize(
-    "truth", [TWO_OBJECTS, {"ann": TWO_OBJECTS, "bob": TRUTH}], ids=["one truth", "two annotators"]
+    ("truth", "name", "fact"),
+    [
+        (TWO_OBJECTS, "one object of the truth", "one object of the ground truth"),
+        ({"ann": TWO_OBJECTS, "bob": TRUTH}, "one object of ann", "one object of the ground truth of ann"),
+    ],
+    ids=["one truth", "two annotators"],
 )
-def test_the_page_of_one_object(explore_hdm, tmp_path, truth):
+def test_the_page_of_one_object(explore_hdm, tmp_path, truth, name, fact):
     explorer = explore_hdm(first, IMAGE, truth, circle_size=6, offset=4)
     assert explorer.wait(SECONDS)
     wanted = explorer.result.for_object(9, 11).measure("iou")
     explorer.object, explorer.measure = (9, 11), "iou"
-    data = written(explorer, tmp_path).data
-    assert data["traits"]["_explained_by"] == ["one object of the truth", "prediction"]
-    assert (data["traits"]["measure"], data["traits"]["explain_by"]) == ("iou", "one object of the truth")
+    page = written(explorer, tmp_path)
+    data = page.data
+    assert f"compared with {fact};" in page.text
+    assert data["traits"]["_explained_by"] == [name, "prediction"]
+    assert (data["traits"]["measure"], data["traits"]["explain_by"]) == ("iou", name)
     (answer,) = (one for one in data["answers"] if one["measure"] == "iou" and one["explainBy"] != "prediction")
     np.testing.assert_array_equal(answer["map"]["values"], wanted.values)
     assert answer["map"]["baseline"] == wanted.baseline

@@ -151,9 +151,9 @@ def test_no_cell_is_measured_twice(make, monkeypatch):
             self._counted = original(name, *masks)
             self.base_distance = self._counted.base_distance
 
-        def distance(self, row, col, window):
-            measured.append((row, col, np.asarray(window).tobytes()))
-            return self._counted.distance(row, col, window)
+        def distances(self, *windows):
+            measured.extend((row, col, window.tobytes()) for row, col, window in zip(*windows, strict=True))
+            return self._counted.distances(*windows)
 
     original = questions.windowed_measure
     monkeypatch.setattr(questions, "windowed_measure", Counting)

@@ -7,15 +7,60 @@ import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.widgets.shared.jobs import LatestJob
 
-__all__ = ["BackgroundPanel", "Progress"]
+__all__ = ["BackgroundPanel", "News", "Progress"]
 
 _SECONDS_BETWEEN_NEWS = 0.2
 
 Progress: TypeAlias = Callable[[ScanUpdate], object]
 Found = TypeVar("Found")
+
+
+class News:
+    """What a comparison tells while it runs: how far it is, when called, and what it has already.
+
+    Each raises an error that ends the comparison when nobody waits for it any more.
+    """
+
+    def __init__(
+        self,
+        publishing: threading.RLock,
+        stop: threading.Event,
+        tell: Callable[[dict[str, Any]], None],
+        part: Callable[[HDMResult], None] | None,
+    ) -> None:
+        self._publishing, self._stop, self._tell, self._part = publishing, stop, tell, part
+        self._told = 0.0
+
+    def __call__(self, update: ScanUpdate) -> None:
+        """Tell how far the comparison is, now and then."""
+        with self._publishing:
+            self._check()
+            if time.perf_counter() - self._told < _SECONDS_BETWEEN_NEWS:
+                return
+            self._told = time.perf_counter()
+            self._tell(
+                {
+                    "status": "running",
+                    "done": update.done,
+                    "total": update.total,
+                    "seconds_left": update.seconds_left if update.done else None,
+                }
+            )
+
+    def measured(self, result: HDMResult) -> None:
+        """Show a result that the comparison is made of."""
+        with self._publishing:
+            self._check()
+            if self._part is not None:
+                self._part(result)
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise _StoppedError
 
 
 class BackgroundPanel(Generic[Found]):
@@ -27,6 +72,8 @@ class BackgroundPanel(Generic[Found]):
         Takes the message for the screen; an empty one closes the panel.
     message : callable
         The message for a finished comparison.
+    part : callable, optional
+        Shows a result that the comparison is made of, while it runs.
 
     Attributes
     ----------
@@ -38,8 +85,13 @@ class BackgroundPanel(Generic[Found]):
         Of the last run.
     """
 
-    def __init__(self, show: Callable[[dict[str, Any]], None], message: Callable[[Found], dict[str, Any]]) -> None:
-        self._show, self._message = show, message
+    def __init__(
+        self,
+        show: Callable[[dict[str, Any]], None],
+        message: Callable[[Found], dict[str, Any]],
+        part: Callable[[HDMResult], None] | None = None,
+    ) -> None:
+        self._show, self._message, self._part = show, message, part
         self._worker = LatestJob("hdm-explorer")
         self._publishing = threading.RLock()
         self.found: Found | None = None
@@ -58,7 +110,7 @@ class BackgroundPanel(Generic[Found]):
         return self._last.get("status") == "running"
 
     def start(
-        self, compare: Callable[[Progress], Found], asked: object, finished: Callable[[], None] | None = None
+        self, compare: Callable[[News], Found], asked: object, finished: Callable[[], None] | None = None
     ) -> None:
         """Run a comparison; `finished` is called when it is there."""
         with self._publishing:
@@ -105,32 +157,13 @@ class BackgroundPanel(Generic[Found]):
 
     def _run(
         self,
-        compare: Callable[[Progress], Found],
+        compare: Callable[[News], Found],
         asked: object,
         finished: Callable[[], None] | None,
         stop: threading.Event,
     ) -> None:
-        told = 0.0
-
-        def progress(update: ScanUpdate) -> None:
-            nonlocal told
-            with self._publishing:
-                if stop.is_set():
-                    raise _StoppedError
-                if time.perf_counter() - told < _SECONDS_BETWEEN_NEWS:
-                    return
-                told = time.perf_counter()
-                self._tell(
-                    {
-                        "status": "running",
-                        "done": update.done,
-                        "total": update.total,
-                        "seconds_left": update.seconds_left if update.done else None,
-                    }
-                )
-
         try:
-            found = compare(progress)
+            found = compare(News(self._publishing, stop, self._tell, self._part))
             with self._publishing:
                 if not stop.is_set():
                     self.found, self.asked = found, asked

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from hdm_widgets._masks import read_mask, without
 from hdm_widgets._validation import is_whole
 from hdm_widgets._wire import MESSAGE
-from hdm_widgets.hdm.circle_map import RAW, ResultType, painted_values
+from hdm_widgets.hdm.circle_map import RAW, ResultType, ShownOrder, mean_values, painted_values
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT
 
@@ -55,9 +55,11 @@ class PaintedChange:
     """
 
     def __init__(self) -> None:
-        self._last: tuple[HDMResult, ResultType, NDArray[np.float64]] | None = None
+        self._last: tuple[HDMResult, ResultType, ShownOrder, NDArray[np.float64]] | None = None
 
-    def on(self, region: NDArray[np.bool_], result: HDMResult, result_type: ResultType) -> float | None:
+    def on(
+        self, region: NDArray[np.bool_], result: HDMResult, result_type: ResultType, order: ShownOrder
+    ) -> float | None:
         """As `HDMResult.relevance_mass_accuracy`, but of the differences from the value without a disc.
 
         Of raw values most is the same in all cells: their sum says how large the region is.
@@ -67,13 +69,15 @@ class PaintedChange:
         float or None
             None where nothing changes, or a change is infinite. One that is not defined counts as none.
         """
-        if self._last is None or self._last[0] is not result or self._last[1] is not result_type:
+        last = self._last
+        if last is None or last[0] is not result or last[1:3] != (result_type, order):
             values = result.distances(result_type)
             with np.errstate(invalid="ignore"):
                 changes = np.abs(values - result.baseline) if result_type is RAW else values
-            painted = painted_values(changes, result.measured, result.grid)
-            self._last = result, result_type, np.nan_to_num(painted, posinf=np.inf)
-        painted = self._last[2]
+            paint = mean_values if order == "mean" else painted_values
+            painted = paint(changes, result.measured, result.grid)
+            last = self._last = result, result_type, order, np.nan_to_num(painted, posinf=np.inf)
+        painted = last[3]
         total = painted.sum()
         return float(painted[region].sum() / total) if total and np.isfinite(total) else None
 
@@ -90,6 +94,7 @@ class BrushTraits(traitlets.HasTraits):
     _influence = traitlets.Dict().tag(**MESSAGE)
 
     result_type: str
+    order: ShownOrder
     status: str
     _publishing: threading.RLock
 
@@ -108,7 +113,7 @@ class BrushTraits(traitlets.HasTraits):
             running = self.status == "running"
             # The map of significance has raw values.
             kind = RAW if self.result_type == SIGNIFICANT else ResultType(self.result_type)
-            change = None if running else self._painted_change.on(region, result, kind)
+            change = None if running else self._painted_change.on(region, result, kind, self.order)
             self._influence = {"values": influence.astype(np.float32), "change": change}
 
     def _valid_brush(self, value: list[int]) -> list[int]:

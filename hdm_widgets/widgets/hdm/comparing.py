@@ -17,7 +17,7 @@ from hdm_widgets.hdm.object_influence import ObjectInfluence
 from hdm_widgets.hdm.questions import ComparedMask
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.widgets.hdm.background_panel import BackgroundPanel
-from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT, fills_message
+from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT, fill_message, fills_message
 from hdm_widgets.widgets.hdm.model_panel import THIS_MODEL, OtherModel, models_message, scan_others
 from hdm_widgets.widgets.hdm.object_panel import find_influence, objects_message, several_objects
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
@@ -40,7 +40,9 @@ class ComparingExplorer(ScanningExplorer):
         def tell(name: str) -> Callable[[dict[str, Any]], None]:
             return lambda message: self.set_trait(name, message)
 
-        self._fill_comparison: BackgroundPanel[FillComparison] = BackgroundPanel(tell("_fill_panel"), fills_message)
+        self._fill_comparison: BackgroundPanel[FillComparison] = BackgroundPanel(
+            self._tell_fills, fills_message, self._show_fill
+        )
         # What this model and others have measured: what is shown of it follows the measure on screen.
         self._model_results: BackgroundPanel[dict[str, HDMResult]] = BackgroundPanel(
             tell("_model_panel"), self._told_models
@@ -121,7 +123,7 @@ class ComparingExplorer(ScanningExplorer):
         channel = check_channel(self.channel, self._channels)
         assert source is not None  # until it is closed  # noqa: S101
         self._fill_comparison.start(
-            lambda progress: source.compare_fills(channel, grid, asked, progress),
+            lambda news: source.compare_fills(channel, grid, asked, news, news.measured),
             self._compared(),
             self._show_significance,
         )
@@ -188,13 +190,22 @@ class ComparingExplorer(ScanningExplorer):
 
     # -- what the panels show -------------------------------------------------------------------------
 
+    def _tell_fills(self, message: dict[str, Any]) -> None:
+        self._fill_panel = message
+        # What is found has all maps, and what is cancelled none.
+        if message.get("status") != "running" or not message["total"]:
+            self._fill_maps = {}
+
+    def _show_fill(self, result: HDMResult) -> None:
+        self._fill_maps = {"fills": [*self._fill_maps.get("fills", []), fill_message(result)]}
+
     def _close_panels(self) -> None:
         for panel in self._panels:
             panel.close()
         for other in self._others.values():
             other.answers.forget()
         self._others = {}
-        for name in ("_fill_panel", "_model_panel", "_object_panel"):
+        for name in ("_fill_panel", "_fill_maps", "_model_panel", "_object_panel"):
             self.set_trait(name, {})
 
     def _compared(self) -> tuple[Any, ...]:

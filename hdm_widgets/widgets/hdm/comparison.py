@@ -19,8 +19,8 @@ from torch import Tensor
 from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import check_channel, documents_options, takes_options
 from hdm_widgets._wire import MESSAGE, bits
-from hdm_widgets.hdm.answers import Answers, Question, told, with_distance
-from hdm_widgets.hdm.circle_map import ResultType, color_table
+from hdm_widgets.hdm.answers import Answers, Question, told, with_defaults
+from hdm_widgets.hdm.circle_map import ResultType, ShownOrder, color_table
 from hdm_widgets.hdm.class_names import named_classes
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.messages import inspect_cell, map_message
@@ -63,12 +63,14 @@ class HDMComparison(ScanningExplorer):
         Occlude this channel only, or these; -1 for all.
     result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
         What the maps show.
+    order : {"mean", "change"}
+        What a pixel shows of the discs over it: their mean, or the disc that changes most, as published.
     color_map : str or matplotlib.colors.Colormap
         Of the models' maps.
     opacity : float
         Of the maps, in [0, 1].
     measure : {"hausdorff", "hausdorff95", "mean_surface", "iou", "dice", "area", "flipped", "rows"}, optional
-        As for `HDMExplorer`.
+        As for `HDMExplorer`, with the same defaults of what is measured and what the discs show.
     explain_by : str, optional
         As for `HDMExplorer`.
     display : Display, int or sequence of int, optional
@@ -84,7 +86,7 @@ class HDMComparison(ScanningExplorer):
     ----------
     circle_size, offset, channel, fill, shape, cell, target, measure, explain_by, object
         Traits as those of `HDMExplorer`, for all models at once.
-    result_type, color_map, opacity, layers
+    result_type, order, color_map, opacity, layers
         Traits for the maps of all models.
     status : {"idle", "running", "done", "cancelled", "error"}
     progress : float
@@ -130,6 +132,7 @@ class HDMComparison(ScanningExplorer):
         channel: int | Sequence[int] = -1,
         *,
         result_type: ResultType | str = ResultType.RAW,
+        order: ShownOrder = "mean",
         color_map: str | Colormap = "Blues",
         opacity: float = 0.7,
         measure: MeasureName | None = None,
@@ -157,7 +160,7 @@ class HDMComparison(ScanningExplorer):
             for name, model in models.items():  # type: ignore[union-attr]  # a ModelComparison is ready
                 sources[name] = ScanSource(
                     model, image, segment, device, None, circle_size, offset, normalize,
-                    **with_distance(options, measure),
+                    **with_defaults(options, measure),
                 )  # fmt: skip
             first = next(iter(sources.values()))
             shown, grid = first.image.numpy(), first.grid
@@ -186,6 +189,7 @@ class HDMComparison(ScanningExplorer):
             self._updates = {name: whole_update(result) for name, result in ready.results.items()}
         super().__init__(
             result_type=ResultType(result_type).value,
+            order=order,
             opacity=opacity,
             _names=names,
             _maps=[{} for _ in names],

@@ -19,8 +19,8 @@ from hdm_widgets._masks import without
 from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import check_channel, documents_options, takes_options
 from hdm_widgets._wire import bits
-from hdm_widgets.hdm.answers import Answers, Question, outlined, told, with_distance
-from hdm_widgets.hdm.circle_map import ResultType
+from hdm_widgets.hdm.answers import Answers, Question, outlined, told, with_defaults
+from hdm_widgets.hdm.circle_map import ResultType, ShownOrder
 from hdm_widgets.hdm.class_names import ClassNames, check_class_names, check_name_count, named_classes
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.grid import Grid
@@ -69,13 +69,16 @@ class HDMExplorer(ComparingExplorer):
         Occlude this channel only, or these; -1 for all.
     result_type : {hdm.RAW, hdm.BETTER_ONLY, hdm.WORSE_ONLY}
         What the map shows.
+    order : {"mean", "change"}
+        What a pixel shows of the discs over it: their mean, or the disc that changes most, as published.
     color_map : str or matplotlib.colors.Colormap
         Any of matplotlib's by its name; the trait has the name.
     opacity : float
         Of the circle map, in [0, 1].
     measure : {"hausdorff", "hausdorff95", "mean_surface", "iou", "dice", "area", "flipped", "rows"}, optional
         What is shown first, see `hdm.ScanOptions`; by default what the scan measures, `distance`. Without a `distance`,
-        the scan measures this.
+        the scan measures this. Where none of `measure`, `distance` and `fill` is given, nor an `explainer` with its own
+        `apply_mask` or `calculate_distance`, it is "flipped" with `fill="blur"`, see the notes.
     explain_by : str, optional
         What masks are compared with: "truth", or the name of one of several; "prediction", the model's own mask for the
         image without a disc. By default the truth, or the first of several, where there is one.
@@ -97,7 +100,7 @@ class HDMExplorer(ComparingExplorer):
 
     Attributes
     ----------
-    circle_size, offset, channel, result_type, color_map, opacity
+    circle_size, offset, channel, result_type, order, color_map, opacity
         Traits as above; assigning one moves the control on screen and the reverse.
     cell : tuple of int or None
         (row, col) of the pinned cell.
@@ -116,6 +119,9 @@ class HDMExplorer(ComparingExplorer):
     object : tuple of int or None
         (row, col) of a pixel of one object, of the truth or of the prediction, that is explained as if it were alone,
         see `hdm.HDMResult.for_object`; None for all objects. Another `explain_by` or `target` has all again.
+    against : int or None
+        Class against class, with `target="all"`: while it is a class, the map shows how much of the class `target` each
+        disc turns into it, see `hdm.HDMResult.class_change`. None for the map of `measure`.
     brush : list of int
         The region that is brushed on the stage, as its runs: row, first and past-the-last pixel of each. While there is
         one, the map shows `influence`.
@@ -135,10 +141,17 @@ class HDMExplorer(ComparingExplorer):
 
     Notes
     -----
-    The map on screen is `result.circle_map(result_type, color_map, order="change")`: discs that change the distance
-    most lie on top. On screen the image is lightened under it and shows through where little or nothing changes; a
-    signed measure has two ranges of colors that meet at 0. Where the screen has more pixels than the image, the discs
-    are round.
+    The explorer opens with what points best at what a model looks at, where that is known (see "Are the maps true?" in
+    the documentation): flipped area, blurred discs, and at each pixel the mean of the discs over it. The published
+    picture has Hausdorff distances, black discs, and the largest change on top::
+
+        HDMExplorer(model, image, segment, measure="hausdorff", fill="minimum", order="change")
+
+    As soon as one of `measure`, `distance` and `fill` is given, the others are as in `hdm.ScanOptions`.
+
+    The map on screen is `result.circle_map(result_type, color_map, order=order)`. There the image is lightened under it
+    and shows through where little or nothing changes; a signed measure has two ranges of colors that meet at 0. Where
+    the screen has more pixels than the image, the discs are round.
 
     Where one speck or one object decides most Hausdorff distances, or all are nearly the same, a line on the screen
     says so and offers another measure.
@@ -172,6 +185,7 @@ class HDMExplorer(ComparingExplorer):
         channel: int | Sequence[int] = -1,
         *,
         result_type: ResultType | str = ResultType.RAW,
+        order: ShownOrder = "mean",
         color_map: str | Colormap = "Blues",
         opacity: float = 0.7,
         measure: MeasureName | None = None,
@@ -187,7 +201,7 @@ class HDMExplorer(ComparingExplorer):
         def source_of(model: Model) -> ScanSource:
             return ScanSource(
                 model, image, segment, device, explainer, circle_size, offset, normalize,
-                **with_distance(options, measure),
+                **with_defaults(options, measure, explainer),
             )  # fmt: skip
 
         source = source_of(model)
@@ -221,6 +235,7 @@ class HDMExplorer(ComparingExplorer):
         self._names = names
         super().__init__(
             result_type=ResultType(result_type).value,
+            order=order,
             opacity=opacity,
             _other_models=list(others),
             _classes=named_classes((target,), names) if scan.all_classes and target is not None else [],
@@ -230,7 +245,8 @@ class HDMExplorer(ComparingExplorer):
         self._observe_settings()
         self._observe_panels()
         self.observe(self._switch, names=["target", "measure", "explain_by", "object"])
-        self.observe(self._show_influence, names=["brush", "result_type"])
+        self.observe(self._show_influence, names=["brush", "result_type", "order"])
+        self.observe(self._show_class_change, names=["against", "target"])
         self._begin(self)
         self.run()
 
@@ -284,13 +300,16 @@ class HDMExplorer(ComparingExplorer):
                 color_map=self.color_map,
                 color_maps=self._color_tables,
                 result_type="raw" if self.result_type == SIGNIFICANT else self.result_type,
+                order=self.order,
                 opacity=self.opacity,
                 layers=tuple(self.layers),
                 cell=self.cell,
                 question=None if one else asked,
                 brush=self.brush,
+                against=None if one else self.against,
                 classes=[] if one else self._classes,
                 seconds=latest.seconds,
+                annotator=self.explain_by if one and self.explain_by not in ("truth", "prediction") else "",
             )
         answers = None if one else self._answers
         write_page(path, result, view, answers, title=title, model_name=source.model_name)
@@ -305,7 +324,7 @@ class HDMExplorer(ComparingExplorer):
         # A closed widget may live on in the notebook's output history; its bytes need not.
         for name in ("_image", "_edges", "_truth", "_ignored", "_nearer_to_others", "_prediction"):
             self.set_trait(name, b"")
-        for name in ("_color_tables", "_map", "_inspector", "_influence", "_proposal", "_disc_drawn"):
+        for name in ("_color_tables", "_map", "_inspector", "_influence", "_class_change", "_proposal", "_disc_drawn"):
             self.set_trait(name, {})
 
     # -- changes of traits ------------------------------------------------------------------------
@@ -385,6 +404,7 @@ class HDMExplorer(ComparingExplorer):
             self._show_masks(result, asked)
         self._map = map_message(replace(update, result=result))
         self._show_influence()
+        self._show_class_change()
         done = update.done == update.total
         self._propose(result, done=done)
         # Of the scan's own measure: that result stays, and knows it already when the measure changes.

@@ -14,7 +14,7 @@ from hdm_widgets.hdm.messages import map_message
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 
-__all__ = ["SIGNIFICANT", "FillPanelTraits", "fills_message", "whole_update"]
+__all__ = ["SIGNIFICANT", "FillPanelTraits", "fill_message", "fills_message", "whole_update"]
 
 # A result type of the explorer alone: raw values, with what may be chance hatched.
 SIGNIFICANT = "significant"
@@ -25,6 +25,8 @@ class FillPanelTraits(traitlets.HasTraits):
 
     # Empty while the panel is closed.
     _fill_panel = traitlets.Dict().tag(**MESSAGE)
+    # The maps of fills that are scanned already, while the others are.
+    _fill_maps = traitlets.Dict().tag(**MESSAGE)
     # That the model draws the disc itself as segment, in words, and the fill to try; empty where it does not.
     _disc_drawn = traitlets.Dict().tag(**MESSAGE)
     # Whether the comparison is of what the map shows, so that "significant" has a meaning.
@@ -35,14 +37,7 @@ def fills_message(comparison: FillComparison) -> dict[str, Any]:
     """A finished comparison for the panel."""
     notes = comparison.left_out_notes
     return {
-        "fills": [
-            {
-                "fill": fill_text(result.settings.fill),
-                "map": map_message(whole_update(result)),
-                "note": notes.get(name, ""),
-            }
-            for name, result in comparison.results.items()
-        ],
+        "fills": [fill_message(result, notes.get(name, "")) for name, result in comparison.results.items()],
         "agreement": [
             [*(fill_text(comparison.results[name].settings.fill) for name in pair), one.value, one.low, one.high]
             for pair, one in comparison.agreement.items()
@@ -54,6 +49,11 @@ def fills_message(comparison: FillComparison) -> dict[str, Any]:
         "count": int(np.count_nonzero(comparison.significant)),
         "of": int(np.count_nonzero(comparison.compared)),
     }
+
+
+def fill_message(result: HDMResult, note: str = "") -> dict[str, Any]:
+    """The map of one fill; a note says what of it is left out."""
+    return {"fill": fill_text(result.settings.fill), "map": map_message(whole_update(result)), "note": note}
 
 
 def whole_update(result: HDMResult) -> ScanUpdate:

@@ -20,6 +20,7 @@ from hdm_widgets.hdm.fill_scans import prepare_fills
 from hdm_widgets.hdm.grid import Grid, usual_discs
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanKeywords
+from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.scan import PreparedScan
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model, Segmenter
@@ -74,6 +75,11 @@ class ScanSource:
         if all_classes:
             options["target"] = own.pop("target")
         self._segmenter = Segmenter.wrap(model, device=device, **own)
+        if "threshold" in own and not 0 < self._segmenter.threshold < 1:
+            raise ValueError(
+                f"threshold must be a probability between 0 and 1, got {self._segmenter.threshold:g}; for raw values "
+                "write hw.Segmenter(model, activation='none', threshold=...)"
+            )
         preprocess = self._segmenter.preprocess is not None
         truths = _check_names(segment) if isinstance(segment, Mapping) else {}
         if isinstance(segment, Mapping):
@@ -128,8 +134,9 @@ class ScanSource:
         grid: Grid,
         asked: Question,
         progress: Callable[[ScanUpdate], object],
+        measured: Callable[[HDMResult], object] | None = None,
     ) -> FillComparison:
-        """Compare fills by the answers to a question; warns of nothing.
+        """Compare fills by the answers to a question, and call `measured` with that of each; warns of nothing.
 
         The scans are made as those of `prepare`, and share what is measured with them.
         """
@@ -146,7 +153,8 @@ class ScanSource:
         scan = next(iter(prepared.scans.values()))
         answers = Answers(scan.settings, keep_outputs=scan.keep_outputs, truths=self.truths)
         own = asked._replace(target=None) == answers.own._replace(target=None) and not scan.all_classes
-        return prepared.run(progress, None if own else partial(answers.of, asked=asked), quiet=True)
+        ask = None if own else partial(answers.of, asked=asked)
+        return prepared.run(progress, ask, quiet=True, measured=measured)
 
 
 def _check_names(truths: Mapping[Any, Any]) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from typing import Any
 
 import traitlets
 
-from hdm_widgets._validation import check_channel
+from hdm_widgets._validation import check_channel, check_choice
 from hdm_widgets._wire import MESSAGE
 from hdm_widgets.hdm.answers import Answers, Question
-from hdm_widgets.hdm.circle_map import ResultType, color_table
+from hdm_widgets.hdm.circle_map import ResultType, ShownOrder, color_table
 from hdm_widgets.hdm.fill_names import own_fill
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.messages import proposal_message, wire_channel
@@ -18,6 +18,7 @@ from hdm_widgets.hdm.objects import check_pixel
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.widgets.hdm.brush import BrushTraits
+from hdm_widgets.widgets.hdm.class_change import ClassChangeTraits
 from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT, FillPanelTraits
 from hdm_widgets.widgets.hdm.fills import FillTrait, check_fill_text
 from hdm_widgets.widgets.hdm.model_panel import ModelPanelTraits
@@ -30,7 +31,7 @@ __all__ = ["HDMTraits"]
 _LAYERS = ("picture", "edges", "map", "truth", "prediction")
 
 
-class HDMTraits(BrushTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTraits, Explorer, Part):
+class HDMTraits(BrushTraits, ClassChangeTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTraits, Explorer, Part):
     """Base of the HDM explorer, which documents what its traits are."""
 
     circle_size = traitlets.Int().tag(sync=True)
@@ -39,6 +40,7 @@ class HDMTraits(BrushTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTrait
     fill = FillTrait("minimum").tag(sync=True)
     shape = traitlets.Unicode("disc").tag(sync=True)
     result_type = traitlets.Unicode("raw").tag(sync=True)
+    order: Any = traitlets.Unicode("mean").tag(sync=True)
     color_map = traitlets.Unicode("Blues").tag(sync=True)
     opacity = traitlets.Float(0.7).tag(sync=True)
     cell = traitlets.Tuple(traitlets.Int(), traitlets.Int(), default_value=None, allow_none=True).tag(sync=True)
@@ -91,6 +93,7 @@ class HDMTraits(BrushTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTrait
         "shape",
         "cell",
         "result_type",
+        "order",
         "color_map",
         "opacity",
         "layers",
@@ -99,6 +102,7 @@ class HDMTraits(BrushTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTrait
         "explain_by",
         "object",
         "brush",
+        "against",
     )(Explorer._checked)
 
     def _valid_circle_size(self, value: int) -> int:
@@ -132,6 +136,10 @@ class HDMTraits(BrushTraits, FillPanelTraits, ModelPanelTraits, ObjectPanelTrait
         if value == SIGNIFICANT:
             raise ValueError("what matters beyond chance is known when fills are compared: call compare_fills() first")
         return ResultType(value).value
+
+    def _valid_order(self, value: str) -> str:
+        check_choice("order", value, ShownOrder)
+        return value
 
     def _valid_color_map(self, value: str) -> str:
         if value not in self._color_tables:

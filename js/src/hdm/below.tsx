@@ -15,11 +15,13 @@ interface Props {
   note: string | null;
   /** What is done in the background. */
   working: string;
+  /** What of it is there already. */
+  partly?: ComponentChildren;
   /** What was found. */
   children: ComponentChildren;
 }
 
-export function Below({ view, kind, panel, heading, note, working, children }: Props) {
+export function Below({ view, kind, panel, heading, note, working, partly, children }: Props) {
   const { request } = view.python;
   const id = useId();
   if (!panel.status) return null;
@@ -35,6 +37,7 @@ export function Below({ view, kind, panel, heading, note, working, children }: P
       {panel.status === "running" && (
         <Running panel={panel} working={working} cancel={() => request(`cancel_${kind}`)} />
       )}
+      {panel.status === "running" && partly}
       {panel.status === "cancelled" && <p class="hdm-note">Cancelled; nothing was compared.</p>}
       {panel.status === "error" && (
         <div class="hdm-error" role="alert">

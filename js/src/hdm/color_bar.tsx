@@ -1,6 +1,6 @@
 // What the colors mean: distances, in pixels or another unit.
 import { distance, tick, ticks } from "../shared/format";
-import { blended, fraction } from "../shared/paint";
+import { blended, changes, fraction } from "../shared/paint";
 import { useId } from "../shared/unique";
 import type { About } from "./python_state";
 import { constantMap, meaning, withoutValues } from "./texts";
@@ -20,10 +20,15 @@ export function ColorBar({ view }: { view: ViewState }) {
   const baseline = view.map.value?.baseline ?? Number.NaN;
   const noise = view.map.value?.noise ?? 0;
   const none = view.map.value && whyNone(about, view.map.value);
+  // As on the stage, where what hardly changes has hardly a color.
+  const largest = view.painted.value?.largest ?? 0;
+  const weight = (value: number) =>
+    largest > 0 ? Math.min(1, changes(Float64Array.of(value), baseline, type)[0] / largest) : 1;
+  const colors = blended(view.table.value, traits.opacity.value, weight, span ?? undefined);
   const marks = span && !constant ? ticks(span.low, span.high) : [];
   return (
     <div class="hdm-scale" role="img" aria-labelledby={note}>
-      <div class="hdm-bar" style={{ background: gradient(blended(view.table.value, traits.opacity.value)) }}>
+      <div class="hdm-bar" style={{ background: gradient(colors) }}>
         {span && !constant && floor > 0 && Number.isFinite(baseline) && (
           <b
             style={band(baseline - floor, baseline + floor, span)}
@@ -83,8 +88,8 @@ function valueAt(view: ViewState, row: number, col: number): number {
 
 function gradient(table: Uint8Array): string {
   const stops: string[] = [];
-  for (let i = 0; i <= 16; i++) {
-    const entry = 3 * Math.min(255, i * 16);
+  for (let i = 0; i <= 32; i++) {
+    const entry = 3 * Math.min(255, i * 8);
     stops.push(`rgb(${table[entry]} ${table[entry + 1]} ${table[entry + 2]})`);
   }
   return `linear-gradient(90deg, ${stops.join(",")})`;

@@ -3,6 +3,7 @@ import { useRef } from "preact/hooks";
 import { Choice } from "../shared/choice";
 import { count, duration } from "../shared/format";
 import { cols, rows } from "../shared/geometry";
+import type { PaintingOrder } from "../shared/paint";
 import { Slider } from "../shared/slider";
 import { useId } from "../shared/unique";
 import { ColorBar } from "./color_bar";
@@ -11,12 +12,16 @@ import { ChanceLegend } from "./hatching";
 import type { Layer, Shape } from "./python_state";
 import { resultTypes } from "./texts";
 import { Keys } from "./tools";
-import type { ViewState } from "./view_state";
+import { discsOverlap, type ViewState } from "./view_state";
 
 const FAVORITES = ["Blues", "magma"];
 const SHAPES: [Shape, string][] = [
   ["disc", "Disc"],
   ["square", "Square"],
+];
+const ORDERS: [PaintingOrder, string][] = [
+  ["mean", "Averaged"],
+  ["change", "Largest on top"],
 ];
 const LAYERS: [Layer, string][] = [
   ["picture", "Image"],
@@ -126,6 +131,7 @@ export function LookControls({ view }: Props) {
         live
       />
       <Colors view={view} />
+      <OrderChoice view={view} />
     </div>
   );
 }
@@ -154,6 +160,24 @@ function Cost({ view }: { view: ViewState }) {
       {time}
       {gaps}
     </p>
+  );
+}
+
+/** What is seen where discs lie over one another; where none do, there is nothing to choose. */
+function OrderChoice({ view }: Props) {
+  const { traits, set } = view.python;
+  const id = useId();
+  if (!discsOverlap(view.grid.value)) return null;
+  return (
+    <div class="hdm-row">
+      <span id={id}>Discs</span>
+      <Choice
+        labelledBy={id}
+        options={ORDERS}
+        value={traits.order.value}
+        onChange={(order) => set("order", order)}
+      />
+    </div>
   );
 }
 

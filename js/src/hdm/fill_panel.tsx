@@ -4,20 +4,11 @@ import { useRef } from "preact/hooks";
 import { putPixels } from "../shared/canvas";
 import { number } from "../shared/codec";
 import { score } from "../shared/format";
-import {
-  canvasSize,
-  changes,
-  colorize,
-  emphasis,
-  paintingOrder,
-  type Range,
-  range,
-  topmostCells,
-} from "../shared/paint";
+import { canvasSize, colorize, painting, type Range, range } from "../shared/paint";
 import { usePng } from "../shared/png";
 import { Below } from "./below";
-import type { MapMessage, FillPanel as Message } from "./python_state";
-import { shownMap, type ViewState } from "./view_state";
+import type { FillMap, MapMessage, FillPanel as Message } from "./python_state";
+import { shownMap, shownOrder, type ViewState } from "./view_state";
 
 /** Pixels of a small map's longer side. */
 const SMALL = 264;
@@ -51,6 +42,7 @@ export function DiscDrawnNotice({ view }: Props) {
 export function FillPanel({ view }: Props) {
   const panel = view.python.traits._fill_panel.value;
   const done = panel.status === "done" ? (panel as Message) : null;
+  const { fills } = view.python.traits._fill_maps.value;
   return (
     <Below
       view={view}
@@ -59,6 +51,13 @@ export function FillPanel({ view }: Props) {
       heading="Do other fills agree?"
       note={done && `Rank correlation with ${labelOf(view, reference(view, done))}, 95 % interval`}
       working="Comparing fills"
+      partly={
+        fills && (
+          <div class="hdm-found">
+            <SmallMaps view={view} fills={fills} note={() => ""} />
+          </div>
+        )
+      }
     >
       {done && <Found view={view} panel={done} />}
     </Below>
@@ -66,32 +65,12 @@ export function FillPanel({ view }: Props) {
 }
 
 function Found({ view, panel }: Props & { panel: Message }) {
-  const { gone, traits, set } = view.python;
-  const size = traits._about.value;
-  // One range of colors: maps are compared.
-  const span = range(Float64Array.from(panel.fills.flatMap(({ map }) => [...shownMap(map, size).raw])));
+  const { traits, set } = view.python;
   const against = reference(view, panel);
   const shows = traits.result_type.value === "significant";
   return (
     <div class="hdm-found">
-      {/* biome-ignore lint/a11y/useSemanticElements: a fieldset brings a frame and a legend that nobody needs here */}
-      <div class="hdm-small-maps" role="group" aria-label="Fills">
-        {panel.fills.map(({ fill, map, note }) => (
-          <button
-            key={fill}
-            type="button"
-            aria-pressed={fill === traits.fill.value}
-            disabled={gone.value !== ""}
-            title={`Explain with this fill: ${labelOf(view, fill)}`}
-            onClick={() => set("fill", fill)}
-          >
-            <SmallMap view={view} map={map} span={span} />
-            <b>{labelOf(view, fill)}</b>
-            <span class="hdm-note">{agreement(panel, against, fill)}</span>
-            {note && <span class="hdm-note">{note}</span>}
-          </button>
-        ))}
-      </div>
+      <SmallMaps view={view} fills={panel.fills} note={(fill) => agreement(panel, against, fill)} />
       <div class="hdm-verdict">
         {traits._has_significance.value ? (
           <>
@@ -111,6 +90,40 @@ function Found({ view, panel }: Props & { panel: Message }) {
           </p>
         )}
       </div>
+    </div>
+  );
+}
+
+interface MapsProps extends Props {
+  fills: FillMap[];
+  /** What is said of a fill. */
+  note(fill: string): string;
+}
+
+/** One map for each fill; a click explains with it. */
+function SmallMaps({ view, fills, note }: MapsProps) {
+  const { gone, traits, set } = view.python;
+  const size = traits._about.value;
+  // One range of colors: maps are compared.
+  const span = range(Float64Array.from(fills.flatMap(({ map }) => [...shownMap(map, size).raw])));
+  return (
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset brings a frame and a legend that nobody needs here
+    <div class="hdm-small-maps" role="group" aria-label="Fills" style={{ "--count": fills.length }}>
+      {fills.map(({ fill, map, note: leftOut }) => (
+        <button
+          key={fill}
+          type="button"
+          aria-pressed={fill === traits.fill.value}
+          disabled={gone.value !== ""}
+          title={`Explain with this fill: ${labelOf(view, fill)}`}
+          onClick={() => set("fill", fill)}
+        >
+          <SmallMap view={view} map={map} span={span} />
+          <b>{labelOf(view, fill)}</b>
+          <span class="hdm-note">{note(fill)}</span>
+          {leftOut && <span class="hdm-note">{leftOut}</span>}
+        </button>
+      ))}
     </div>
   );
 }
@@ -156,14 +169,9 @@ function SmallMap({ view, map, span }: Props & { map: MapMessage; span: Range | 
     if (!canvas.current) return;
     const shown = shownMap(map, traits._about.value);
     const size = canvasSize(shown.grid, SMALL);
-    const change = changes(shown.raw, shown.baseline, "raw");
-    const top = topmostCells(paintingOrder(change, shown.raw), shown.grid, shown.disc, size);
-    const colors = view.table.value;
-    putPixels(
-      canvas.current,
-      colorize(top, shown.raw, span, colors, emphasis(change), traits.opacity.value),
-      size,
-    );
+    const order = shownOrder(traits.order.value, shown.grid);
+    const painted = painting(order, shown.raw, shown, "raw", size);
+    putPixels(canvas.current, colorize(painted, span, view.table.value, traits.opacity.value), size);
   });
   return (
     <span class="hdm-thumb" aria-hidden="true" style={{ aspectRatio: `${width} / ${height}` }}>

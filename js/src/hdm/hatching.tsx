@@ -1,7 +1,7 @@
 // What was not measured: hatched on the map, and a line that says so.
 import { useComputed } from "@preact/signals";
 import { count, distance } from "../shared/format";
-import { areas, type Grid } from "../shared/geometry";
+import { areas, discs, type Grid } from "../shared/geometry";
 import { useId } from "../shared/unique";
 import type { ViewState } from "./view_state";
 
@@ -95,6 +95,21 @@ export function HatchingLegend({ view }: { view: ViewState }) {
       Hatched: not measured{yet}, the nearest value is shown
     </p>
   );
+}
+
+/** Outlines of the discs that matter beyond chance: the stripes of those beside them lie on them where they overlap. */
+export function SignificantOutlines({ view }: Props) {
+  const path = useComputed(() => {
+    const [map, chance] = [view.map.value, view.chance.value];
+    if (!map || !chance) return "";
+    const square = view.python.traits.shape.value === "square";
+    return discs(
+      map.measured.map((one, cell) => one & ~chance.cells[cell] & 1),
+      map.grid,
+      square,
+    );
+  });
+  return path.value ? <path class="hdm-significant" d={path.value} /> : null;
 }
 
 /** What the stripes of the map of significance mean, and how many cells have none. */

@@ -4,7 +4,7 @@ import { bytes } from "../shared/codec";
 import { cols, rows } from "../shared/geometry";
 import type { Range } from "../shared/paint";
 import type { About, Inspection, MapMessage, PythonState, Traits } from "./python_state";
-import { type ShownMap, type ViewState, viewState } from "./view_state";
+import { paintedOn, type ShownMap, type ViewState, viewState } from "./view_state";
 
 export const NOTHING = new DataView(new ArrayBuffer(0));
 
@@ -31,6 +31,7 @@ export const modelView = (python: PythonState, get: () => MapOfModel): ViewState
       _prediction: trait(() => get().prediction),
       _inspector: trait(() => get().inspection ?? {}),
       _influence: signal({}),
+      _class_change: signal({}),
       _fill_panel: signal({}),
     }),
   );
@@ -62,6 +63,7 @@ export function differenceView(
     map,
     values: computed(() => map.value?.raw ?? null),
     span: computed(() => map.value && around0(map.value.raw)),
+    painted: computed(() => map.value && paintedOn(python, map.value, map.value.raw, "raw")),
     table: computed(() => bytes(colors())),
     at([row, col]) {
       const shown = map.value;

@@ -2,11 +2,15 @@
 import { type Signal, signal } from "@preact/signals";
 import type { ArrayMessage, WireNumber } from "../shared/codec";
 import type { Size } from "../shared/geometry";
-import type { ResultType } from "../shared/paint";
+import type { PaintingOrder, ResultType } from "../shared/paint";
 import { connect, type Model, type Python } from "../shared/traits";
 
 /** -1: all channels; several as a list. */
 export type Channel = number | number[];
+
+/** What a class is called. */
+export const className = (classes: [number, string][], number: number): string =>
+  classes.find(([one]) => one === number)?.[1] ?? String(number);
 
 export const sameChannel = (a: Channel | undefined, b: Channel): boolean => String(a) === String(b);
 
@@ -82,10 +86,16 @@ export interface PanelMessage {
   secondsLeft: number | null;
 }
 
+/** The map of one fill; a note says in how many cells it is left out, empty for none. */
+export interface FillMap {
+  fill: string;
+  map: MapMessage;
+  note: string;
+}
+
 /** The comparison of fills. */
 export interface FillPanel extends PanelMessage {
-  /** A note says in how many cells a fill is left out; empty for none. */
-  fills: { fill: string; map: MapMessage; note: string }[];
+  fills: FillMap[];
   /** Two fills, their rank correlation, and its interval. */
   agreement: [string, string, WireNumber, WireNumber, WireNumber][];
   text: string;
@@ -152,6 +162,13 @@ export interface Influence {
   change: WireNumber;
 }
 
+/** What the discs turn of one class into another. */
+export interface ClassChange {
+  /** Fraction of its pixels, of every cell; NaN where it is not measured. */
+  values: ArrayMessage;
+  classes: [from: number, to: number];
+}
+
 /** A measure that would show more than the present one. */
 export interface Proposal {
   measure: string;
@@ -180,6 +197,8 @@ export interface Traits {
   shape: Shape;
   /** "significant": raw values, hatched where they may be chance. */
   result_type: ResultType | "significant";
+  /** What a pixel of the map shows of the discs over it. */
+  order: PaintingOrder;
   color_map: string;
   opacity: number;
   cell: [number, number] | null;
@@ -218,11 +237,17 @@ export interface Traits {
   _inspector: Inspection | Record<string, never>;
   /** Empty where nothing is brushed, or no pixel of what is brushed counts. */
   _influence: Influence | Record<string, never>;
+  /** The class that the shown one turns into; null where that is not asked. */
+  against: number | null;
+  /** Empty where it is not asked. */
+  _class_change: ClassChange | Record<string, never>;
   /** Empty where there is none. */
   _proposal: Proposal | Record<string, never>;
   _scanned: Settings | Record<string, never>;
   /** Of the panels below the map; empty while one is closed. */
   _fill_panel: Partial<FillPanel>;
+  /** Of fills that are scanned already, while the others are. */
+  _fill_maps: { fills?: FillMap[] };
   _model_panel: Partial<ModelPanel>;
   _object_panel: Partial<ObjectPanel>;
   /** Names of the models that the explorer's may be compared with. */
@@ -245,6 +270,7 @@ const NAMES = [
   "fill",
   "shape",
   "result_type",
+  "order",
   "color_map",
   "opacity",
   "cell",
@@ -272,9 +298,12 @@ const NAMES = [
   "_map",
   "_inspector",
   "_influence",
+  "against",
+  "_class_change",
   "_proposal",
   "_scanned",
   "_fill_panel",
+  "_fill_maps",
   "_model_panel",
   "_object_panel",
   "_other_models",

@@ -1,6 +1,7 @@
 // What the scan is asked: compared with what, in which measure. Python answers from the masks that it has.
 import { count } from "../shared/format";
 import { useId } from "../shared/unique";
+import { className } from "./python_state";
 import { explainedText } from "./texts";
 import type { ViewState } from "./view_state";
 
@@ -13,8 +14,13 @@ export function QuestionRow({ view }: { view: ViewState }) {
   const disabled = gone.value !== "";
   // Some measures are only as they were scanned.
   const asScanned = (name: string) => measures.some(([one, , only]) => one === name && only);
-  const choice = explainedBy.length > 1;
-  if (!choice && measures.length < 2 && explained === "truth") return null;
+  // What flips is told against the prediction, whatever is explained; of the masks only objects are chosen then.
+  const flipped = measure === "flipped";
+  const several = explainedBy.length > 1;
+  const choice = several && !flipped;
+  const ofPrediction = flipped || explained === "prediction";
+  const choosing = view.tools.tool.value === "object" || traits.object.value !== null;
+  if (!choice && measures.length < 2 && !ofPrediction) return null;
   return (
     <div class="hdm-question">
       {choice ? (
@@ -30,21 +36,31 @@ export function QuestionRow({ view }: { view: ViewState }) {
           onChange={(value) => set("explain_by", value)}
         />
       ) : (
-        explained === "prediction" && (
-          <p>
-            <span>Explain</span> {view.asked.value.ofObject ? "one object of " : ""}
+        ofPrediction && (
+          <p title={several ? "What flips is told against the mask without a disc" : undefined}>
+            <span>Explain</span> {view.asked.value.ofObject && !several ? "one object of " : ""}
             {explainedText("prediction")}
           </p>
         )
       )}
+      {flipped && several && choosing && (
+        <List
+          label="Near objects of"
+          options={explainedBy.map((name) => [name, explainedText(name), false])}
+          value={explained}
+          disabled={disabled}
+          onChange={(value) => set("explain_by", value)}
+        />
+      )}
       <ChosenObject view={view} />
+      <OtherClass view={view} />
       {measures.length > 1 && (
         <List
           label="Measure"
           options={measures.map(([name, label, only]) => [
             name,
             label,
-            only && ((choice && explained !== explainedBy[0]) || traits.object.value !== null),
+            only && ((several && explained !== explainedBy[0]) || traits.object.value !== null),
           ])}
           value={measure}
           disabled={disabled}
@@ -52,6 +68,24 @@ export function QuestionRow({ view }: { view: ViewState }) {
         />
       )}
     </div>
+  );
+}
+
+/** Class against class: which discs turn the class that is shown into another one. */
+function OtherClass({ view }: { view: ViewState }) {
+  const { gone, traits, set } = view.python;
+  const { target, against, _classes } = traits;
+  const shown = target.value;
+  if (_classes.value.length < 2 || shown === null || !view.tools.kept.value) return null;
+  const others = _classes.value.filter(([number]) => number !== shown);
+  return (
+    <List
+      label={`Where ${className(_classes.value, shown)} becomes`}
+      options={[["", "any class", false], ...others.map(([n, name]): Option => [String(n), name, false])]}
+      value={String(against.value ?? "")}
+      disabled={gone.value !== ""}
+      onChange={(value) => set("against", value ? Number(value) : null)}
+    />
   );
 }
 
@@ -123,10 +157,11 @@ export function ProposedMeasure({ view }: { view: ViewState }) {
   );
 }
 
+type Option = [value: string, text: string, unavailable: boolean];
+
 interface ListProps {
   label: string;
-  /** Value, text, and whether it cannot be chosen now. */
-  options: [string, string, boolean][];
+  options: Option[];
   value: string;
   disabled: boolean;
   onChange(value: string): void;

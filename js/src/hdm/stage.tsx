@@ -5,9 +5,9 @@ import { maskSize, putPixels, resized, striped, stripedSize } from "../shared/ca
 import { unpackBits } from "../shared/codec";
 import { change, count } from "../shared/format";
 import { type Cell, cellAt, center, cols, neighbor, radius, rows, sameCell } from "../shared/geometry";
-import { canvasSize, changes, colorize, emphasis, paintingOrder, topmostCells } from "../shared/paint";
+import { colorize } from "../shared/paint";
 import { usePng } from "../shared/png";
-import { ChanceHatching, Hatching } from "./hatching";
+import { ChanceHatching, Hatching, SignificantOutlines } from "./hatching";
 import { Outline } from "./outline";
 import { nextMeasure } from "./question";
 import type { Point } from "./region";
@@ -165,6 +165,7 @@ export function Stage({ view, helpId, name = "" }: Props) {
           preserveAspectRatio="none"
           aria-hidden="true"
         >
+          {shown.has("map") && <SignificantOutlines view={view} />}
           {shown.has("prediction") && <Outline path={view.prediction.value.path} kind="prediction" />}
           {shown.has("truth") && <Outline path={view.truth.value.path} kind="truth" />}
           <ChosenLayer view={view} />
@@ -249,24 +250,12 @@ function Stripes({ view }: { view: ViewState }) {
 function MapLayer({ view, on }: { view: ViewState; on: boolean }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { traits } = view.python;
-  // Two steps: which disc is on top depends on the values alone, so a new color map is quick.
-  const painted = useComputed(() => {
-    const map = view.map.value;
-    const values = view.values.value;
-    if (!map || !values) return null;
-    // While a scan runs it is painted often, and the browser and the model share the machine.
-    const size = canvasSize(map.grid, traits.status.value === "running" ? 512 : 1024);
-    const change = changes(values, map.baseline, view.resultType.value);
-    const top = topmostCells(paintingOrder(change, values), map.grid, map.disc, size);
-    return { top, values, weights: emphasis(change), size };
-  });
   useSignalEffect(() => {
-    const current = painted.value;
-    if (!current || !canvas.current) return;
-    const { top, values, weights, size } = current;
-    const opacity = traits.opacity.value;
-    const pixels = colorize(top, values, view.span.value, view.table.value, weights, opacity);
-    putPixels(canvas.current, pixels, size);
+    // Two steps: what is painted depends on the values alone, so a new color map is quick.
+    const painted = view.painted.value;
+    if (!painted || !canvas.current) return;
+    const pixels = colorize(painted, view.span.value, view.table.value, traits.opacity.value);
+    putPixels(canvas.current, pixels, painted.size);
   });
   return (
     <canvas

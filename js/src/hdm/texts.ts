@@ -58,6 +58,15 @@ function texts(about: About): Texts {
         noneWorse: "",
         note: "",
       };
+    case "class_change":
+      return {
+        raw: `How much of ${about.label}`,
+        better: "",
+        worse: "",
+        noneBetter: "",
+        noneWorse: "",
+        note: "",
+      };
     case "flipped":
       return {
         raw: "Area of the mask that flips",
@@ -136,6 +145,8 @@ export function told(value: number, about: About): string {
       return `${text} flipped`;
     case "difference":
       return `${value > 0 && !isZero(value, about) ? "+" : ""}${text}`;
+    case "class_change":
+      return `${text} of ${about.label}`;
     case "influence":
       return `flips ${text} of the brushed area`;
     default:

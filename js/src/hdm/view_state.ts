@@ -1,9 +1,27 @@
 // What only this screen needs: where the pointer is, what is derived for drawing.
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
-import { bytes, doubles, ints, number, unpackBits } from "../shared/codec";
+import { bytes, doubles, floats, ints, number, unpackBits } from "../shared/codec";
 import { type Cell, cols, type Grid, outline, rows, type Size, sameGrid } from "../shared/geometry";
-import { diverging, type Range, type ResultType, range, relative } from "../shared/paint";
-import { type About, type FillPanel, type MapMessage, type PythonState, sameChannel } from "./python_state";
+import {
+  canvasSize,
+  diverging,
+  type Painting,
+  type PaintingOrder,
+  painting,
+  type Range,
+  type ResultType,
+  range,
+  relative,
+} from "../shared/paint";
+import {
+  type About,
+  type ClassChange,
+  className,
+  type FillPanel,
+  type MapMessage,
+  type PythonState,
+  sameChannel,
+} from "./python_state";
 import { type StageTools, stageTools } from "./stage_tools";
 
 const PATIENCE = 700; // ms
@@ -50,6 +68,8 @@ export interface ViewState {
   /** What is drawn, as the result type has it, and the range of what was measured. */
   values: ReadonlySignal<Float64Array | null>;
   span: ReadonlySignal<Range | null>;
+  /** What the stage shows of the values: which disc is on top, or the means of discs. */
+  painted: ReadonlySignal<Painting | null>;
   table: ReadonlySignal<Uint8Array>;
   /** Measured cells that cannot be told from chance, and the change up to which that is so; null where nobody asked. */
   chance: ReadonlySignal<{ cells: Uint8Array; floor: number } | null>;
@@ -142,9 +162,17 @@ export function viewState(python: PythonState): ViewState {
   const prediction = masked("_prediction");
   const tools = stageTools(python, { grid, truth, prediction, ignored: ignoredOfAll });
 
+  const turned = computed(() => {
+    const message = traits._class_change.value;
+    if (!("values" in message)) return null;
+    const { values, classes } = message as ClassChange;
+    const [from, to] = classes.map((number) => className(traits._classes.value, number));
+    return { values: floats(values), label: `${from} becomes ${to}` };
+  });
+  // What is shown in place of distances: what discs change on the brushed region, or turn into another class.
   const influence = computed(() => {
     const shown = distances.value;
-    const values = tools.influence.value;
+    const values = tools.influence.value ?? turned.value?.values;
     return shown && !shown.stale && values?.length === shown.raw.length ? values : null;
   });
   const map = computed<ShownMap | null>(() => {
@@ -159,11 +187,12 @@ export function viewState(python: PythonState): ViewState {
     // Of a page that is of one object, the trait is null.
     ofObject: traits._about.value.ofObject || traits.object.value !== null,
   }));
-  const about = computed<About>(() =>
-    influence.value
-      ? { ...asked.value, measure: "influence", unit: "%", decimals: 0, signed: false, fromPrediction: true }
-      : asked.value,
-  );
+  const about = computed<About>(() => {
+    if (!influence.value) return asked.value;
+    const label = tools.influence.value ? "the brushed area" : (turned.value?.label ?? "");
+    const measure = tools.influence.value ? "influence" : "class_change";
+    return { ...asked.value, measure, label, unit: "%", decimals: 0, signed: false, fromPrediction: true };
+  });
   const resultType = computed<ResultType>(() => {
     const chosen = traits.result_type.value;
     return influence.value || chosen === "significant" ? "raw" : chosen;
@@ -194,6 +223,10 @@ export function viewState(python: PythonState): ViewState {
     const table = colors ? bytes(colors) : new Uint8Array(768);
     return signed.value ? diverging(table) : table;
   });
+  const painted = computed(() => {
+    const [shown, drawn] = [map.value, values.value];
+    return shown && drawn && paintedOn(python, shown, drawn, resultType.value);
+  });
   const compared = computed(() => {
     const { comparedWith, measure } = traits._about.value;
     if (tools.object.value && measure !== "flipped") return tools.object.value.mask;
@@ -213,6 +246,7 @@ export function viewState(python: PythonState): ViewState {
     resultType,
     values,
     span,
+    painted,
     table,
     chance,
     truth,
@@ -241,6 +275,24 @@ export function viewState(python: PythonState): ViewState {
     },
   };
 }
+
+/** What the stage shows of the values of a map. */
+export function paintedOn(
+  { traits }: PythonState,
+  map: ShownMap,
+  values: Float64Array,
+  type: ResultType,
+): Painting {
+  // While a scan runs it is painted often, and the browser and the model share the machine.
+  const size = canvasSize(map.grid, traits.status.value === "running" ? 512 : 1024);
+  return painting(shownOrder(traits.order.value, map.grid), values, map, type, size);
+}
+
+/** Where discs do not overlap, their means are their values, and the cells themselves are painted. */
+export const shownOrder = (order: PaintingOrder, grid: Grid): PaintingOrder =>
+  discsOverlap(grid) ? order : "change";
+
+export const discsOverlap = ({ circleSize, offset }: Grid): boolean => offset <= circleSize;
 
 /** A message as what is drawn of it. */
 export function shownMap(shown: MapMessage, { height, width }: Size): ShownMap {

@@ -66,6 +66,7 @@ type Derived =
   | "_ignored"
   | "_inspector"
   | "_influence"
+  | "_class_change"
   | "_proposal"
   | "_disc_drawn";
 

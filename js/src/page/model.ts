@@ -4,7 +4,7 @@ import type { Inspection, MapMessage, Prediction, Traits } from "../hdm/python_s
 import { fromRuns } from "../hdm/region";
 import { doubles, ints, number, packBits, unpackBits } from "../shared/codec";
 import type { Grid } from "../shared/geometry";
-import { paintingOrder, relative, topmostCells } from "../shared/paint";
+import { painting, relative } from "../shared/paint";
 import type { Model } from "../shared/traits";
 import type { Answer, ClassMasks, Compared, PageData } from "./data";
 import { pngFile, SeenImages, unpacked } from "./images";
@@ -18,6 +18,9 @@ type Name = keyof Traits & string;
 const OF_AREAS = ["iou", "dice", "area", "flipped"];
 /** Traits that ask something: what is shown follows from them. */
 const QUESTION: readonly Name[] = ["target", "measure", "explain_by"];
+
+/** Traits that say what is told of the brushed region. */
+const OF_BRUSH: readonly Name[] = ["brush", "result_type", "order"];
 
 /** What is known of the class that is shown. */
 interface Shown {
@@ -47,6 +50,7 @@ export class PageModel implements Model<Traits> {
       _ignored: nothing,
       _inspector: {},
       _influence: {},
+      _class_change: {},
       _proposal: {},
       _disc_drawn: {},
     };
@@ -72,7 +76,8 @@ export class PageModel implements Model<Traits> {
     batch(() => {
       if (changed.some((name) => QUESTION.includes(name))) this.answer();
       else if (changed.includes("cell")) this.inspect();
-      if (changed.includes("brush") || changed.includes("result_type")) this.influence();
+      if (changed.includes("against")) this.classChange();
+      if (OF_BRUSH.some((name) => changed.includes(name))) this.influence();
     });
   }
 
@@ -137,7 +142,10 @@ export class PageModel implements Model<Traits> {
 
   private ofClass(): Shown {
     const { target } = this.answered;
-    const stored = this.data.classes.find((one) => one.target === target) as ClassMasks;
+    return this.ofStored(this.data.classes.find((one) => one.target === target) as ClassMasks);
+  }
+
+  private ofStored(stored: ClassMasks): Shown {
     const prediction = this.unpack(stored.prediction);
     const masks = stored.masks && new FlippedMasks(stored.masks, prediction, this.state._about.width);
     return { stored, prediction, masks };
@@ -154,7 +162,26 @@ export class PageModel implements Model<Traits> {
     this.put("_map", map);
     this.put("_proposal", this.answered.proposal ?? {});
     this.influence();
+    this.classChange();
     this.inspect();
+  }
+
+  /** What each disc turns of the shown class into another one, as `widgets/hdm/class_change.py` tells it. */
+  private classChange() {
+    const { target, against } = this.state;
+    const other = against === null ? undefined : this.data.classes.find((one) => one.target === against);
+    const { masks, prediction } = other ? this.ofStored(other) : {};
+    const turns = prediction && this.shown.prediction.map((one, pixel) => one & ~prediction[pixel]);
+    const counted = turns && this.counted(turns, this.compared(this.state._explained_by[0]).ignored);
+    const fractions = counted?.includes(1) && target !== against ? masks?.influence(counted) : null;
+    if (!fractions || target === null || against === null) {
+      if (against !== null) this.put("against", null);
+      this.put("_class_change", {});
+      return;
+    }
+    const view = new DataView(Float32Array.from(fractions).buffer);
+    const { shape } = (this.state._map as MapMessage).values;
+    this.put("_class_change", { values: { view, dtype: "float32", shape }, classes: [target, against] });
   }
 
   /** What each disc changes on the brushed region, as `widgets/hdm/brush.py` tells it. */
@@ -175,7 +202,7 @@ export class PageModel implements Model<Traits> {
 
   /** The fraction of what the map shows to change that lies on a region; null where nothing changes. */
   private changeOn(region: Uint8Array): number | null {
-    const { _about: about, result_type, circle_size: circleSize, offset } = this.state;
+    const { _about: about, result_type, order, circle_size: circleSize, offset } = this.state;
     const type = result_type === "significant" ? "raw" : result_type;
     const map = this.state._map as MapMessage;
     const raw = doubles(map.values);
@@ -186,10 +213,14 @@ export class PageModel implements Model<Traits> {
     const values = type === "raw" ? shown.map((value) => Math.abs(value - baseline)) : shown;
     const grid: Grid = { height: about.height, width: about.width, circleSize, offset };
     let [total, inside] = [0, 0];
-    topmostCells(paintingOrder(values), grid, ints(map.disc), about).forEach((cell, pixel) => {
-      if (cell < 0) return;
-      total += values[cell];
-      if (region[pixel]) inside += values[cell];
+    // Changes of changes, whose largest lie on top.
+    const drawnChange = { grid, disc: ints(map.disc), baseline: 0 };
+    const painted = painting(order, values, drawnChange, "raw", about);
+    painted.top.forEach((index, pixel) => {
+      const value = painted.values[index];
+      if (index < 0 || Number.isNaN(value)) return;
+      total += value;
+      if (region[pixel]) inside += value;
     });
     return total && Number.isFinite(total) ? inside / total : null;
   }

@@ -40,13 +40,7 @@ export function areas(cells: Uint8Array, grid: Grid): string {
   const across = cols(grid);
   const r = radius(grid);
   const path: string[] = [];
-  if (grid.offset > 2 * r) {
-    cells.forEach((chosen, cell) => {
-      const { x, y } = center(grid, [Math.floor(cell / across), cell % across]);
-      if (chosen) path.push(`M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0Z`);
-    });
-    return path.join("");
-  }
+  if (grid.offset > 2 * r) return discs(cells, grid);
   const edge = (index: number, count: number, length: number) => {
     if (index === 0) return 0;
     return index === count ? length : Math.min(length, (index - 0.5) * grid.offset + r);
@@ -62,6 +56,23 @@ export function areas(cells: Uint8Array, grid: Grid): string {
       start = -1;
     }
   }
+  return path.join("");
+}
+
+/** The discs of the chosen cells (one byte per cell), or the squares around them, as an SVG path. */
+export function discs(cells: Uint8Array, grid: Grid, squares = false): string {
+  const across = cols(grid);
+  const r = radius(grid);
+  const path: string[] = [];
+  cells.forEach((chosen, cell) => {
+    if (!chosen) return;
+    const { x, y } = center(grid, [Math.floor(cell / across), cell % across]);
+    path.push(
+      squares
+        ? `M${x - r} ${y - r}h${2 * r}v${2 * r}h${-2 * r}Z`
+        : `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0Z`,
+    );
+  });
   return path.join("");
 }
 

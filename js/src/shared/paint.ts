@@ -1,6 +1,9 @@
-// The circle map: discs painted one over another, the one that changes the distance most on top. `HDMResult.circle_map`
-// with order="change" paints the same discs in the same order and colors.
+// The circle map: at every pixel the mean of the discs over it, or the disc that changes the distance most.
+// `HDMResult.circle_map` with the same order paints the same.
 import { cols, type Grid, radius, rows, type Size } from "./geometry";
+
+/** What a pixel shows of the discs over it. */
+export type PaintingOrder = "mean" | "change";
 
 export type ResultType = "raw" | "better" | "worse";
 
@@ -103,18 +106,13 @@ function enlargedDisc(diameter: number, square: boolean): Int32Array {
 }
 
 /**
- * The topmost cell at every canvas pixel, -1 where there is none.
+ * Calls `paint` with the canvas pixels from `start` up to `end`, for every row of a cell's disc, from top to bottom.
  *
  * `disc` has the first and the past-the-last pixel of every row of the disc, in pairs, as Python draws it. A canvas with
  * more pixels than the image has round discs of the same diameter instead, or squares. One with fewer shows those pixels of the
  * image that lie at the centers of its own.
  */
-export function topmostCells(
-  order: Uint32Array,
-  grid: Grid,
-  disc: Int32Array,
-  { height, width }: Size,
-): Int32Array {
+function discRows(grid: Grid, disc: Int32Array, { height, width }: Size) {
   const enlarged = Math.max(1, Math.round(width / grid.width));
   const diameter = 2 * radius(grid);
   const square = disc.every((edge, index) => edge === (index % 2 ? diameter : 0));
@@ -127,8 +125,22 @@ export function topmostCells(
     Math.min(count, Math.ceil((2 * count * edge - length) / (2 * length)));
   const canvasX = (x: number) => first(x, grid.width * enlarged, width);
   const canvasY = (y: number) => first(y, grid.height * enlarged, height);
+  return (cell: number, paint: (start: number, end: number) => void) => {
+    const left = (cell % across) * step;
+    const upper = Math.floor(cell / across) * step;
+    const bottom = canvasY(upper + rowsOf.length / 2);
+    for (let y = canvasY(upper); y < bottom; y++) {
+      const row = Math.floor(((2 * y + 1) * grid.height * enlarged) / (2 * height)) - upper;
+      const line = y * width;
+      paint(line + canvasX(left + rowsOf[2 * row]), line + canvasX(left + rowsOf[2 * row + 1]));
+    }
+  };
+}
 
-  const top = new Int32Array(width * height).fill(-1);
+/** The topmost cell at every canvas pixel, -1 where there is none; discs as `discRows` has them. */
+export function topmostCells(order: Uint32Array, grid: Grid, disc: Int32Array, size: Size): Int32Array {
+  const eachRow = discRows(grid, disc, size);
+  const top = new Int32Array(size.width * size.height).fill(-1);
   // From the topmost disc down: every pixel is painted once. `next` leads from a pixel to the first unpainted one.
   const next = new Int32Array(top.length + 1);
   for (let i = 0; i < next.length; i++) next[i] = i;
@@ -142,21 +154,88 @@ export function topmostCells(
   };
   for (let i = order.length - 1; i >= 0; i--) {
     const cell = order[i];
-    const left = (cell % across) * step;
-    const upper = Math.floor(cell / across) * step;
-    const bottom = canvasY(upper + rowsOf.length / 2);
-    for (let y = canvasY(upper); y < bottom; y++) {
-      const row = Math.floor(((2 * y + 1) * grid.height * enlarged) / (2 * height)) - upper;
-      const line = y * width;
-      const end = line + canvasX(left + rowsOf[2 * row + 1]);
-      for (let p = unpainted(line + canvasX(left + rowsOf[2 * row])); p < end; p = unpainted(p)) {
+    eachRow(cell, (start, end) => {
+      for (let p = unpainted(start); p < end; p = unpainted(p)) {
         top[p] = cell;
         next[p] = p + 1;
       }
-    }
+    });
   }
   return top;
 }
+
+/** The mean of all discs over every canvas pixel; NaN where there is none, infinite where one of them is. */
+export function meanValues(values: Float64Array, grid: Grid, disc: Int32Array, size: Size): Float64Array {
+  const eachRow = discRows(grid, disc, size);
+  const count = size.width * size.height;
+  // By how much sums and counts differ from those of the pixel before.
+  const sums = new Float64Array(count + 1);
+  const discs = new Int32Array(count + 1);
+  const infinite = new Int32Array(count + 1);
+  values.forEach((value, cell) => {
+    if (Number.isNaN(value)) return;
+    const finite = Number.isFinite(value);
+    eachRow(cell, (start, end) => {
+      if (end <= start) return;
+      discs[start]++;
+      discs[end]--;
+      if (finite) {
+        sums[start] += value;
+        sums[end] -= value;
+      } else {
+        infinite[start]++;
+        infinite[end]--;
+      }
+    });
+  });
+  const means = new Float64Array(count);
+  for (let p = 0, sum = 0, over = 0, without = 0; p < count; p++) {
+    sum += sums[p];
+    over += discs[p];
+    without += infinite[p];
+    // What rounding has left of values that are no longer summed.
+    if (over === without) sum = 0;
+    means[p] = !over ? Number.NaN : without ? Number.POSITIVE_INFINITY : sum / over;
+  }
+  return means;
+}
+
+/** What a canvas shows, before its colors. */
+interface Colored {
+  /** Which of `values` each canvas pixel shows; -1 for none. */
+  top: Int32Array;
+  values: Float64Array;
+  /** How much each of them changes, against the largest change. */
+  weights: Float64Array;
+  /** Of the places of values in the color table. */
+  rounding?: number;
+}
+
+export interface Painting extends Colored {
+  size: Size;
+  /** The largest change. */
+  largest: number;
+}
+
+export function painting(
+  order: PaintingOrder,
+  values: Float64Array,
+  { grid, disc, baseline }: { grid: Grid; disc: Int32Array; baseline: number },
+  type: ResultType,
+  size: Size,
+): Painting {
+  const shown = order === "mean" ? meanValues(values, grid, disc, size) : values;
+  const change = changes(shown, baseline, type);
+  const top =
+    order === "mean"
+      ? Int32Array.from(shown, (mean, pixel) => (Number.isNaN(mean) ? -1 : pixel))
+      : topmostCells(paintingOrder(change, values), grid, disc, size);
+  const rounding = order === "mean" ? ROUNDING : 0;
+  return { size, top, values: shown, weights: emphasis(change), rounding, largest: range(change)?.high ?? 0 };
+}
+
+/** A mean that rounding leaves just below the border of two colors has the upper one, here and in Python. */
+const ROUNDING = 1e-9;
 
 /** Under the map the image is lightened: black becomes this much of white. */
 const LIGHTENED = 0.7;
@@ -172,39 +251,51 @@ const lightening = (opacity: number): number => LIGHTENED * Math.min(1, 4 * opac
 /**
  * Colors for every canvas pixel, RGBA in one 32-bit number each.
  *
- * The image is lightened under the map, so that a cell that matters has the color bar's color on any image: white
+ * The image is lightened under the map, so that a value that matters has the color bar's color on any image: white
  * first, then the color, both as one translucent color. Where nothing matters there is no color.
  */
 export function colorize(
-  top: Int32Array,
-  values: Float64Array,
+  { top, values, weights, rounding = 0 }: Colored,
   span: Range | null,
   table: Uint8Array,
-  weights: Float64Array,
   opacity: number,
 ): Uint32Array<ArrayBuffer> {
   // The last one is where no disc is.
   const colors = new Uint32Array(values.length + 1);
   const channels = new Uint8Array(colors.buffer);
+  const light = lightening(opacity);
   for (let cell = 0; cell <= values.length; cell++) {
     const missing = cell === values.length || Number.isNaN(values[cell]);
-    const entry = missing ? 0 : 3 * Math.min(255, Math.floor(fraction(values[cell], span) * 256));
+    const entry = missing ? 0 : 3 * Math.min(255, Math.floor(fraction(values[cell], span) * 256 + rounding));
     const color = missing ? 0 : strength(weights[cell]) * opacity;
-    const white = lightening(opacity) * (1 - color);
-    const alpha = color + white;
-    const mixed = (value: number) => (alpha ? Math.round((color * value + white * 255) / alpha) : value);
-    channels.set(
-      [mixed(table[entry]), mixed(table[entry + 1]), mixed(table[entry + 2]), Math.round(255 * alpha)],
-      4 * cell,
-    );
+    const white = 255 * light * (1 - color);
+    const alpha = color + light * (1 - color);
+    for (let channel = 0; channel < 3; channel++) {
+      const value = table[entry + channel];
+      channels[4 * cell + channel] = alpha ? Math.round((color * value + white) / alpha) : value;
+    }
+    channels[4 * cell + 3] = Math.round(255 * alpha);
   }
   return Uint32Array.from(top, (cell) => colors[cell < 0 ? values.length : cell]);
 }
 
-/** A color table as it looks on the stage: over a medium gray image, lightened. */
-export function blended(table: Uint8Array, opacity: number): Uint8Array {
+/**
+ * A color table as it looks on the stage: over a medium gray image, lightened.
+ *
+ * Values that hardly differ from the baseline have hardly a color there; `weight` is how much one of `span` changes.
+ */
+export function blended(
+  table: Uint8Array,
+  opacity: number,
+  weight: (value: number) => number = () => 1,
+  { low, high }: Range = { low: 0, high: 1 },
+): Uint8Array {
   const ground = 127.5 + 127.5 * lightening(opacity);
-  return table.map((value) => Math.round(opacity * value + (1 - opacity) * ground));
+  return table.map((value, index) => {
+    const at = low + ((Math.floor(index / 3) + 0.5) / 256) * (high - low);
+    const color = opacity * strength(weight(at));
+    return Math.round(color * value + (1 - color) * ground);
+  });
 }
 
 /** A color table with 0 in its middle: what is below has the same colors with red and blue exchanged. */

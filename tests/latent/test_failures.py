@@ -1,0 +1,207 @@
+import numpy as np
+import pandas
+import pytest
+
+import hdm_widgets as hw
+from hdm_widgets.latent.conditions import Condition, single_conditions
+from hdm_widgets.latent.failure_search import find_failures
+from hdm_widgets.latent.failures import Failures
+
+N = 300
+
+
+def table(seed=0, n=N):
+    """IoU, components, confidences and columns that have nothing to do with each other."""
+    rng = np.random.default_rng(seed)
+    columns = {
+        "land_use": rng.choice(["field", "car park", "town"], n),
+        "sun": rng.uniform(0, 60, n),
+        "cloudy": rng.random(n) < 0.4,
+        "day": np.datetime64("2024-01-01") + rng.integers(0, 300, n),
+    }
+    return rng.normal(0.8, 0.05, n), rng.normal(size=(n, 3)), {"mean_entropy": rng.random(n)}, columns
+
+
+def planted(name, seed=0, n=N):
+    """The same with a group whose IoU is 0.3 lower, which items are in it, and what the group is called."""
+    iou, components, confidences, columns = table(seed, n)
+    members, text = {
+        "value": (columns["land_use"] == "car park", "land use = car park"),
+        "flag": (columns["cloudy"], "cloudy"),
+        "range": (columns["sun"] < np.quantile(columns["sun"], 1 / 6), "sun up to"),
+        "dates": (columns["day"] >= np.quantile(columns["day"].astype(int), 5 / 6).astype("M8[D]"), "day 2024-"),
+        "pair": ((columns["land_use"] == "car park") & (columns["sun"] < np.median(columns["sun"])), "car park"),
+    }[name]
+    return (np.where(members, iou - 0.3, iou), components, confidences, columns), members, text
+
+
+@pytest.mark.parametrize("name", ["value", "flag", "range", "dates", "pair"])
+def test_a_planted_group_of_the_columns_is_the_first(name):
+    given, members, text = planted(name)
+    found = find_failures(*given)
+    group = found[0]
+    inside = np.isin(np.arange(N), group.indices)
+    assert (inside & members).sum() / (inside | members).sum() > 0.85
+    assert text in group.text
+    iou = given[0]
+    assert group.size == len(group) == inside.sum()
+    assert group.mean_iou == pytest.approx(iou[inside].mean())
+    assert group.rest_iou == pytest.approx(iou[~inside].mean())
+    assert group.harm == pytest.approx(inside.sum() * (iou[~inside].mean() - iou[inside].mean()))
+    assert group.low < group.mean_iou < group.high < group.rest_iou
+    assert 0 < group.harm_low < group.harm < group.harm_high
+    assert group.p_value < 0.05
+    for condition in group.conditions:
+        assert condition.holds(given[3])[group.indices].all()
+    # Other groups do not tell the same again.
+    for other in found[1:]:
+        common = np.intersect1d(other.indices, group.indices)
+        assert len(common) < 0.5 * len(np.union1d(other.indices, group.indices))
+
+
+def test_a_pair_names_both_columns():
+    given, _, _ = planted("pair", n=900)
+    assert {condition.column for condition in find_failures(*given)[0].conditions} == {"land_use", "sun"}
+
+
+def test_kinds_of_failures_are_found_in_components_and_confidences():
+    iou, components, confidences, _ = table(3, 600)
+    rng = np.random.default_rng(3)
+    kinds = np.repeat([0, 1, 2, 2, 2, 2, 2, 2, 2, 2], 60)
+    components[kinds == 0] += (6, 0, 0)
+    components[kinds == 1] += (0, 0, -6)
+    confidences["mean_entropy"][kinds == 1] += 2
+    iou[kinds < 2] -= 0.4
+    order = rng.permutation(600)
+    found = find_failures(
+        iou[order], components[order], {name: values[order] for name, values in confidences.items()}, {}
+    )
+    told = [kinds[order][group.indices] for group in found]
+    assert all(group.text.startswith(("component", "mean entropy")) for group in found)
+    for kind in (0, 1):
+        # Groups are of one kind, and hold most of it.
+        own = [one for one in told if (one == kind).mean() > 0.9]
+        assert sum((one == kind).sum() for one in own) > 54
+    assert all(max((one == 0).mean(), (one == 1).mean()) > 0.9 for one in told)
+
+
+def test_where_nothing_is_planted_hardly_anything_is_found():
+    # At most 5 of 100 are asked for; of 20, more than 4 have a chance below 1 %.
+    assert sum(bool(find_failures(*table(seed, 150))) for seed in range(20)) <= 4
+
+
+def test_it_is_deterministic():
+    given, _, _ = planted("value")
+    one, other = find_failures(*given, random_state=4), find_failures(*given, random_state=4)
+    assert one.text == other.text
+    pandas.testing.assert_frame_equal(one.frame(), other.frame())
+
+
+def test_intervals_cover_the_mean_of_a_known_law():
+    covered = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        kind = np.repeat(["bad", "good", "good"], 60)
+        iou = np.where(kind == "bad", rng.uniform(0.0, 0.4, 180), rng.uniform(0.7, 1.0, 180))
+        group = find_failures(iou, rng.normal(size=(180, 2)), {}, {"kind": kind}, coverage=0.8)[0]
+        assert group.size == 60
+        covered.append(group.low <= 0.2 <= group.high)
+    # 16 are expected, with a standard deviation of 1.8.
+    assert 11 <= sum(covered) <= 19
+
+
+@pytest.mark.parametrize(
+    ("iou", "said"),
+    [
+        (np.full(N, np.nan), "No item has an IoU"),
+        (np.full(N, 0.5), "No group of items is distinguishable"),
+        (np.where(np.arange(N) < 20, 0.5, np.nan), "280 more have no IoU"),
+    ],
+)
+def test_without_failures_the_text_says_so(iou, said):
+    _, components, confidences, columns = table()
+    found = find_failures(iou, components, confidences, columns)
+    assert len(found) == 0
+    assert said in found.text
+    assert list(found.frame().columns)[:3] == ["text", "mostly", "size"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "text"),
+    [
+        (Condition("kind", "car park"), "kind = car park"),
+        (Condition("is_wet", True), "is wet"),
+        (Condition("is_wet", False), "not is wet"),
+        (Condition("truth_area", low=12, high=41), "truth area 12 to 40 px"),
+        (Condition("truth_area", high=41), "truth area up to 40 px"),
+        (Condition("truth_area", low=41), "truth area 2,000 px or more"),
+        (Condition("pc2", high=0), "component 2 up to -0.5"),
+        (Condition("pc2", low=0, high=1), "component 2 0.25"),
+        (Condition("day", low=86400), "day 1970-01-03 or more"),
+    ],
+)
+def test_words(condition, text):
+    columns = {
+        "kind": np.array(["car park", "field", "field", "field"]),
+        "is_wet": np.array([True, False, False, True]),
+        "truth_area": np.array([5, 12, 40, 2000]),
+        "pc2": np.array([-3.0, -0.5, 0.25, 7.5]),
+        "day": np.array(["1970-01-01", "1970-01-01", "1970-01-03", "NaT"], "M8[D]"),
+    }
+    assert condition.words(columns) == text
+
+
+def test_missing_numbers_meet_no_range():
+    columns = {"sun": np.array([np.nan, 1.0, 2.0, 3.0, 4.0, np.nan])}
+    conditions = single_conditions(columns, np.arange(6), 1)
+    assert conditions
+    assert not any(one.holds(columns)[[0, 5]].any() for one in conditions)
+
+
+def test_of_a_space(make_groups):
+    groups = make_groups(200)
+    # Of the second group, the model's masks are wrong; of the others, a few pixels.
+    features = groups.images.mean((2, 3))
+    wrong = (groups.groups == 1)[:, None, None] | (groups.images[:, 2] > 0.95)
+    predictions = groups.masks ^ wrong
+    space = hw.LatentSpace.from_features(features, groups, predictions, progress=False)
+    found = space.failures(["group"])
+    assert isinstance(found, Failures)
+    group = found[0]
+    np.testing.assert_array_equal(group.indices, np.flatnonzero(groups.groups == 1))
+    assert space.select(group.indices, name=group.text).statistics.mean_iou == pytest.approx(group.mean_iou)
+    frame = found.frame()
+    assert len(frame) == len(found)
+    assert frame["size"][0] == group.size
+    assert repr(found).startswith(f"Failures({len(found)} groups)")
+    assert group.text in str(found)
+
+
+def test_nothing_to_find_and_nothing_drawn_is_no_failure(make_groups):
+    groups = make_groups(120)
+    empty = groups.groups == 2
+    groups.masks = groups.masks & ~empty[:, None, None]
+    predictions = (groups.images[:, 0] > 0.5) & ~empty[:, None, None]
+    space = hw.LatentSpace.from_features(groups.images.mean((2, 3)), groups, predictions, progress=False)
+    assert (space.iou_[empty] == 0).all()
+    found = space.failures()
+    assert (found.n_items, found.left_out) == (96, 24)
+    assert not any(np.isin(group.indices, np.flatnonzero(empty)).any() for group in found)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"columns": ["kind"]}, "no column 'kind'; its columns are: 'group', 'number'"),
+        ({"coverage": 1.0}, "coverage must be between 0 and 1, got 1.0"),
+        ({"least": 3}, "least must be a whole number of at least 4, got 3"),
+    ],
+)
+def test_bad_input(space, options, message):
+    with pytest.raises(ValueError, match=message):
+        space.failures(**options)
+
+
+def test_an_unfitted_space_says_so():
+    with pytest.raises(AttributeError, match="has no failures: it is not fitted yet"):
+        hw.LatentSpace(None).failures()

@@ -1,0 +1,184 @@
+import copy
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from layer_helpers import Reads
+from scipy.spatial import procrustes
+from scipy.stats import kstest, ortho_group
+
+import hdm_widgets as hw
+from hdm_widgets.latent.space_comparison import _neighbors, _p_value, align, linear_cka, neighbor_overlap
+
+
+def random(n, d, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, d))
+
+
+def test_cka_by_hand():
+    # Centered: a = (-1, 0, 1), b = (-1, 1, 0). Inner product 1, both squared lengths 2: CKA = 1**2 / (2 * 2).
+    value, null = linear_cka(np.array([[0.0], [1], [2]]), np.array([[0.0], [2], [1]]), permutations=50)
+    assert value == pytest.approx(0.25)
+    # In any order the inner product is 2, 1, -1 or -2.
+    assert set(null.round(12)) <= {0.25, 1.0}
+
+
+def test_cka_is_that_of_the_features_covariances():
+    a, b = random(40, 5), random(40, 3, 1)
+    a -= a.mean(0)
+    b -= b.mean(0)
+    expected = np.linalg.norm(b.T @ a) ** 2 / np.linalg.norm(a.T @ a) / np.linalg.norm(b.T @ b)
+    assert linear_cka(a + 3, b, permutations=1)[0] == pytest.approx(expected)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 1000), st.floats(0.01, 100), st.integers(2, 6))
+def test_cka_is_1_for_rotated_and_scaled_features(seed, scale, width):
+    a = random(12, width, seed)
+    turned = scale * a @ ortho_group.rvs(width, random_state=seed) + 7
+    assert linear_cka(a, turned, permutations=1)[0] == pytest.approx(1)
+    assert linear_cka(turned, random(12, 3, seed + 1), permutations=1)[0] == pytest.approx(
+        linear_cka(a, random(12, 3, seed + 1), permutations=1)[0]
+    )
+
+
+def test_cka_of_items_that_are_all_alike_is_nan():
+    value, null = linear_cka(np.ones((6, 2)), random(6, 2), permutations=4)
+    assert np.isnan(value)
+    assert np.isnan(null).all()
+
+
+def test_p_values_of_unrelated_features_are_uniform():
+    p_values = [
+        _p_value(*linear_cka(random(15, 3, seed), random(15, 4, 1000 + seed), permutations=39)) for seed in range(150)
+    ]
+    assert kstest(p_values, "uniform").pvalue > 0.01
+    assert min(p_values) >= 1 / 40
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 1000), st.floats(0.01, 100), st.integers(2, 4))
+def test_alignment_is_that_of_scipy(seed, scale, width):
+    a, b = random(10, width, seed), scale * random(10, width, seed + 1) + 5
+    found = align(a, b)
+    _, _, disparity = procrustes(a, b)
+    assert found.disparity == pytest.approx(disparity)
+    # What is left is that fraction of the reference's variance, and nothing smaller does better.
+    left = ((found.points - a) ** 2).sum()
+    assert left == pytest.approx(disparity * ((a - a.mean(0)) ** 2).sum())
+
+
+def test_a_turned_map_is_turned_back():
+    a = random(20, 2)
+    flipped = 3 * a @ np.array([[0, 1], [1, 0.0]]) - 4
+    found = align(a, flipped)
+    np.testing.assert_allclose(found.points, a, atol=1e-12)
+    assert (found.scale, found.disparity) == (pytest.approx(1 / 3), pytest.approx(0))
+
+
+def test_points_that_are_all_alike_stay_in_the_middle():
+    a = random(5, 2)
+    found = align(a, np.ones((5, 2)))
+    np.testing.assert_allclose(found.points, np.broadcast_to(a.mean(0), (5, 2)))
+    assert found.disparity == 1
+
+
+def test_overlap_by_hand():
+    one = np.array([[1, 2], [0, 2], [0, 1]])
+    other = np.array([[2, 1], [2, 3], [3, 4]])
+    np.testing.assert_allclose(neighbor_overlap(one, other), [1, 1 / 3, 0])
+
+
+def test_neighbors_leave_out_the_item_itself_also_among_copies():
+    features = np.array([[0.0], [0], [0], [0], [1], [3]])
+    found = _neighbors(features, 2)
+    assert found.shape == (6, 2)
+    assert not (found == np.arange(6)[:, None]).any()
+    np.testing.assert_array_equal(found[5], [4, 0])
+
+
+@pytest.fixture(scope="module")
+def pair(make_groups):
+    """Two spaces of the same sixty images: of the second model, masks of ten are better and of five worse."""
+    groups = make_groups(60)
+    features = groups.images.mean((2, 3))
+    before = groups.images[:, 0] > 0.5
+    after = before.copy()
+    after[:10] = groups.masks[:10]
+    after[10:15] = ~groups.masks[10:15]
+    spaces = []
+    for masks, columns in ((before, features), (after, -2 * features[:, ::-1])):
+        spaces.append(hw.LatentSpace.from_features(columns, groups, masks, progress=False))
+    return spaces
+
+
+def test_two_checkpoints(pair):
+    found = hw.compare_spaces(*pair, names=("before", "after"), k=5)
+    a, b = pair
+    # The activations differ by a rotation and a scale only.
+    assert found.cka == pytest.approx(1)
+    assert found.cka_p == found.overlap_p == pytest.approx(1 / 200)
+    assert found.cka_null < 0.5
+    assert found.overlap == pytest.approx(1)
+    assert found.disparity == pytest.approx(0, abs=1e-6)
+    np.testing.assert_allclose(found.coordinates[1], found.coordinates[0], atol=1e-4)
+    np.testing.assert_allclose(found.iou_change, b.iou_ - a.iou_)
+    assert set(found.better) == set(np.flatnonzero(b.iou_ - a.iou_ > 0.1)) == set(range(10))
+    assert set(found.worse) == set(range(10, 15))
+    assert (np.diff(found.iou_change[found.better]) <= 0).all()
+    assert len(found.moved) == 0
+    frame = found.frame()
+    assert frame["better"].sum() == 10
+    np.testing.assert_array_equal(frame["x_a"], a.embedding_[:, 0])
+    assert "Of 60 items, 10 got better and 5 worse by more than 0.1." in found.text
+    assert "Activations are more alike than by chance" in found.text
+    assert found.text in repr(found)
+
+
+def test_unlike_spaces_of_another_width(pair, make_groups):
+    groups = make_groups(60)
+    other = hw.LatentSpace.from_features(random(60, 17), groups, groups.masks, progress=False)
+    found = hw.compare_spaces(pair[0], other)
+    assert found.cka_p > 0.05
+    assert found.overlap_p > 0.05
+    assert found.overlap == pytest.approx(found.overlap_null, abs=0.05)
+    assert found.disparity > 0.8
+    assert len(found.moved) > 10
+    assert (found.neighbors[found.moved] < found.moved_below).all()
+    assert "no more alike than by chance" in found.text
+
+
+def test_it_is_deterministic(pair):
+    one, other = hw.compare_spaces(*pair), hw.compare_spaces(*pair)
+    assert one.text == other.text
+    assert (one.cka_null, one.overlap_null) == (other.cka_null, other.overlap_null)
+
+
+def changed(groups, **options):
+    other = copy.copy(groups)
+    for name, values in options.items():
+        setattr(other, name, values)
+    return other
+
+
+def test_other_items_are_refused(space, groups, make_groups):
+    shifted = np.roll(groups.masks, 1, axis=0)
+    larger = np.tile(groups.images, (1, 1, 2, 1))
+    spaces = {
+        "the same items, got 60 and 50 items": make_groups(50),
+        "the same areas of the ground truth; .* of 60 differ, the first at position 0": changed(groups, masks=shifted),
+        "of the same size, got .8, 8. and .16, 8.": changed(
+            groups, images=larger, masks=np.concatenate([groups.masks, np.zeros_like(groups.masks)], axis=1)
+        ),
+    }
+    for message, data in spaces.items():
+        other = hw.LatentSpace(Reads()).fit(data, progress=False)
+        with pytest.raises(ValueError, match=message):
+            hw.compare_spaces(space, other)
+
+
+@pytest.mark.parametrize("k", [0, 30, 2.5])
+def test_k_must_be_possible(space, k):
+    with pytest.raises(ValueError, match="k must be 1 to 29, less than half of the items"):
+        hw.compare_spaces(space, space, k=k)
