@@ -44,13 +44,15 @@ def drawn(data: Data) -> Array:
     return data["tp"] + data["fp"] > 0
 
 
-def single_scores(known: Data, new: Data) -> Data:
-    """Scores of every new item by name; where nothing is predicted, the lowest."""
+def single_scores(new: Data) -> Data:
+    """Scores of every item that one run of the model gives, by name; where nothing is predicted, the lowest."""
     scores = {name: sign * new[f"confidence_{name}"] for name, sign in _SIGNS.items()}
-    scores["Mahalanobis"] = mahalanobis(known, new)
-    scores["flips"] = new["flips"]
-    lowest = {name: np.nanmin(values, initial=0.0) - 1 for name, values in scores.items()}
-    return {name: np.where(drawn(new), values, lowest[name]) for name, values in scores.items()}
+    return {name: np.where(drawn(new), values, np.nanmin(values, initial=0.0) - 1) for name, values in scores.items()}
+
+
+def flips(new: Data) -> Array:
+    """Agreement with the predictions for flipped images, which takes three runs; -1 where nothing is predicted."""
+    return np.where(drawn(new), new["flips"], -1.0)
 
 
 def mahalanobis(known: Data, new: Data) -> Array:

@@ -10,6 +10,8 @@
 from hdm_widgets.latent.activations import Layer, LayerError
 from hdm_widgets.latent.clusters import Cluster, Clustering
 from hdm_widgets.latent.collection import Collection, CollectionError, InterruptedCollectionError
+from hdm_widgets.latent.estimates import Estimates
+from hdm_widgets.latent.estimator import Estimator, Score
 from hdm_widgets.latent.failures import Failure, Failures
 from hdm_widgets.latent.layer_table import LayerTable
 from hdm_widgets.latent.neighbors import Neighbors
@@ -17,6 +19,7 @@ from hdm_widgets.latent.new_images import Location
 from hdm_widgets.latent.observations import Observations
 from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.selection import Selection, Statistics
+from hdm_widgets.latent.shift import Shift
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.latent.space_comparison import SpaceComparison
 from hdm_widgets.latent.surface import Surface
@@ -26,6 +29,8 @@ __all__ = [
     "Clustering",
     "Collection",
     "CollectionError",
+    "Estimates",
+    "Estimator",
     "Failure",
     "Failures",
     "InterruptedCollectionError",
@@ -37,7 +42,9 @@ __all__ = [
     "Neighbors",
     "Observations",
     "Overlaps",
+    "Score",
     "Selection",
+    "Shift",
     "SpaceComparison",
     "Statistics",
     "Surface",

@@ -211,6 +211,6 @@ def mean_interval(estimate: Estimate, coverage: float, count: int, *, together: 
         return mean, 0.0, 1.0
     common = float(estimate.deviation.mean())
     single = float(np.sqrt((estimate.deviation**2).sum())) / len(estimate.iou)
-    error = math.hypot(single, common if together else common / math.sqrt(count))
+    error = math.hypot(single, common if together else common / math.sqrt(max(count, 1)))
     half = float(norm.ppf(0.5 + coverage / 2)) * error
     return mean, max(0.0, mean - half), min(1.0, mean + half)

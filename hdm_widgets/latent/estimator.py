@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 FEWEST = 30  # items with a prediction; fewer give no interval
 _LARGEST = 5000  # items that are learned from; of more, a random choice
 _FOLDS = 5
-_TREES = 100
+_TREES = 60
 _LEAF = 5  # items in a leaf, at least
 CONSTANT = "the mean of the data"
 _COMPONENTS_TOO = "trees on confidences and components, and the best single confidence"
@@ -202,7 +202,7 @@ class Estimator:
     count : int
         How many items that are.
     skilled : bool
-        Whether the chosen one is better than the mean of the data.
+        Whether the chosen one is better than the mean of the data, by two standard errors of the difference.
     iou_empty : float
         IoU where truth and prediction are both empty.
     low, high : float
@@ -225,7 +225,6 @@ class Estimator:
     low: float
     high: float
     _inputs: _Inputs = field(repr=False)
-    _confidences: int = field(repr=False)
     _regressors: tuple[Regressor, ...] = field(repr=False)
     _difficulty: Regressor | None = field(repr=False)
     _least_difficulty: float = field(repr=False)
@@ -270,12 +269,16 @@ class Estimator:
         ValueError
             If no item has an IoU.
         """
-        known = np.isfinite(iou)
-        if not known.any():
+        if not np.isfinite(iou).any():
             raise ValueError("no item of the map has an IoU to learn from")
+        if len(iou) > _LARGEST:
+            # Items with an IoU first, in random order.
+            order = np.random.default_rng(random_state).permutation(len(iou))
+            rows = np.sort(order[np.argsort(~np.isfinite(iou[order]), kind="stable")][:_LARGEST])
+            components, iou, predicted_area = components[rows], iou[rows], predicted_area[rows]
+            confidences = {name: values[rows] for name, values in confidences.items()}
+        known = np.isfinite(iou)
         drawn = np.flatnonzero(known & (predicted_area > 0))
-        if len(drawn) > _LARGEST:
-            drawn = np.sort(np.random.default_rng(random_state).choice(drawn, _LARGEST, replace=False))
         inputs = _Inputs.fit(components, confidences)
         everything = inputs.table(components, confidences)
         table, targets, split = everything[drawn], iou[drawn], len(confidences)
@@ -311,7 +314,6 @@ class Estimator:
             low=float(iou[known].min()),
             high=float(iou[known].max()),
             _inputs=inputs,
-            _confidences=split,
             _regressors=regressors,
             _difficulty=difficulty,
             _least_difficulty=least,
@@ -386,6 +388,8 @@ class Estimator:
             return f"expected IoU: all items of the map have the same, {self.low:.2f}"
         by_name = {score.name: score for score in self.scores}
         constant = by_name[CONSTANT]
+        if constant.mae < 1e-9:
+            return "expected IoU: all items of the map with a prediction have the same"
         if not self.skilled:
             best = max((score for score in self.scores if score.name != CONSTANT), key=lambda score: score.r2)
             return (
@@ -420,7 +424,7 @@ def _choose(
     for name, error in errors.items():
         # Of several that are about as good, the first.
         worth = 1.0 if chosen == CONSTANT else _WORTH.get(name, _WORTH_ANOTHER)
-        if error < errors[chosen] * worth:
+        if error < errors[chosen] * worth and _is_better(left_out[name], left_out[CONSTANT], targets):
             chosen = name
     for name in _BASELINES:
         if name in names:
@@ -435,6 +439,12 @@ def _choose(
         for name, values in left_out.items()
     )
     return chosen, scores, left_out[chosen]
+
+
+def _is_better(predicted: Floats, constant: Floats, targets: Floats) -> bool:
+    """Whether squared errors are smaller than the constant's, by more than two standard errors of the difference."""
+    gain = (constant - targets) ** 2 - (predicted - targets) ** 2
+    return bool(gain.mean() > 2 * gain.std() / math.sqrt(len(gain)))
 
 
 def _mean(predictions: list[Floats]) -> Floats:

@@ -15,7 +15,7 @@ from hdm_widgets.latent.clusters import Cluster, Clustering
 from hdm_widgets.latent.collection import BEFORE_CONFIDENCES, Collection
 from hdm_widgets.latent.data_columns import merge_columns
 from hdm_widgets.latent.datasets import Dataset
-from hdm_widgets.latent.estimator import Estimator
+from hdm_widgets.latent.estimator import FEWEST, Estimator
 from hdm_widgets.latent.neighbors import distance_scale
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
@@ -24,7 +24,6 @@ from hdm_widgets.latent.surface import Regressor, Support
 
 __all__ = ["FittedMap", "FittedState"]
 
-_ITEMS_A_COMPONENT = 20  # as many, at least, for each component that new items are compared in
 _SAMPLE = 2000  # figures over all pairs of items are taken from at most this many
 
 
@@ -104,15 +103,25 @@ class FittedMap:
             random_state=self.random_state,
         )
 
-    def compare(self, components: NDArray[np.float64], confidences: Mapping[str, NDArray[np.float64]]) -> Shift:
-        """Whether other items, with all their components (m, k) and confidences, are like those of the map."""
-        columns = dict(self.collection.confidences)
-        # Components are those of the map's own items: of many components and few items, other items always differ.
-        kept = min(self.coordinates.shape[1], max(self.n_components, len(self) // _ITEMS_A_COMPONENT))
-        names = [f"pc{place + 1}" for place in range(kept)]
-        known = columns | dict(zip(names, self.coordinates.T, strict=False))
-        new = {name: confidences[name] for name in columns} | dict(zip(names, components.T, strict=False))
-        return compare_samples(known, new, random_state=self.random_state)
+    @property
+    def skill_note(self) -> str:
+        """For the space's text: that the expected IoU is no better than the mean, or nothing."""
+        finite = self.iou[np.isfinite(self.iou)]
+        if self.collection.no_confidences or len(finite) < FEWEST or np.ptp(finite) == 0:
+            return ""
+        estimator = self.estimator
+        unskilled = estimator.count >= FEWEST and not estimator.skilled
+        return "; expected IoU no better than the mean of the data" if unskilled else ""
+
+    def compare(self, features: NDArray[np.float32], confidences: Mapping[str, NDArray[np.float64]]) -> Shift:
+        """Whether other items, with these features (m, d) and confidences, are like those of the map."""
+        collection = self.collection
+        names = [f"pc{place + 1}" for place in range(self.n_components)]
+        components = self.projection.transform(features)
+        known = collection.confidences | dict(zip(names, self.coordinates.T, strict=False))
+        new = {name: confidences[name] for name in collection.confidences}
+        new |= dict(zip(names, components.T, strict=False))
+        return compare_samples(known, new, (collection.features, features), random_state=self.random_state)
 
     @cached_property
     def support(self) -> Support:

@@ -195,7 +195,7 @@ class SpaceWithModel(SpaceWithItems):
         return Estimates.from_parts(
             estimator,
             estimate,
-            found.compare(components, observed.confidences),
+            found.compare(observed.features, observed.confidences),
             float(coverage),
             confidences={name: observed.confidences[name] for name in found.collection.confidences},
             embedding=components[:, : found.n_components],

@@ -8,19 +8,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hdm_widgets.latent.batches import row_batches
+from hdm_widgets.latent.surface import one_thread
+
 __all__ = ["Shift", "compare_samples"]
 
 Floats = NDArray[np.float64]
 
 _PERMUTATIONS = 999
-# Data are called unlike at this p value: clean data are, by chance, once in a hundred times.
-_SIGNIFICANT = 0.01
+# Data are called unlike at this p value: clean data are, by chance, once in fifty times.
+_SIGNIFICANT = 0.02
 _LARGEST = 2000  # items of each side; of more, a random choice
 _FEWEST = 5  # new items; fewer cannot give a p value that means something
 _BATCH_VALUES = 1 << 22  # of one block of permuted sums
 # Effects from which data are called slightly, clearly and almost entirely unlike.
 _CLEAR, _NEARLY_ALL = 0.25, 0.6
 _SHOWN = 4  # columns that the text names
+# Activations are compared in at most so many principal components of both sides' items together.
+_MOST_COMPONENTS = 32
+_ITEMS_A_COMPONENT = 10
+_WIDTH = 256  # wider features are projected at random first
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +43,11 @@ class Shift:
         The largest difference between the two cumulative distributions of a column, in [0, 1]: 0 for equal
         distributions, 1 for distributions that do not overlap.
     shifted : bool
-        Whether `p_value` is at most 0.01.
+        Whether `p_value` is at most 0.02.
     columns : dict of str to float
         Columns that moved, each with its effect, the largest first. A column counts as moved where its effect is larger
-        than the largest of all columns in 99 % of the permutations.
+        than the largest of all columns in 98 % of the permutations; where only the activations as a whole have moved,
+        there is none.
     directions : dict of str to float
         Of each of these columns the change of the median, in standard deviations of the map's data.
     count, map_count : int
@@ -47,10 +55,11 @@ class Shift:
 
     Notes
     -----
-    The two-sample Kolmogorov-Smirnov statistic of every column, with the largest one compared to that of random
-    permutations of the items (the max-T test of Westfall and Young 1993). Under the null hypothesis that all items are
-    drawn independently from one distribution, the p value is uniform whatever the columns have in common. Items that
-    depend on each other, such as overlapping patches of one tile, make it too small.
+    Two statistics: the largest Kolmogorov-Smirnov statistic of all columns (as in the max-T test of Westfall and Young
+    1993), and the distance between the mean activations, in up to 32 whitened principal components (Hotelling's). Both
+    are compared with those of random permutations of the items, and so is the smaller of their two p values. Under the
+    null hypothesis that all items are drawn independently from one distribution, `p_value` is uniform whatever the
+    columns have in common. Items that depend on each other, such as overlapping patches of one tile, make it too small.
     """
 
     p_value: float
@@ -70,6 +79,8 @@ class Shift:
         if not self.shifted:
             return f"like the data of the map as far as {self.count} items tell ({chance}, effect {self.effect:.2f})"
         degree = "slightly" if self.effect < _CLEAR else "clearly" if self.effect < _NEARLY_ALL else "almost entirely"
+        if not self.columns:
+            return f"unlike the data of the map ({chance}): no single column moved much, the activations as a whole did"
         named = [f"{name} ({self.moved(name)})" for name in list(self.columns)[:_SHOWN]]
         more = len(self.columns) - len(named)
         columns = ", ".join(named) + (f" and {more} more" if more else "")
@@ -88,14 +99,21 @@ class Shift:
 
 
 def compare_samples(
-    known: Mapping[str, Floats], new: Mapping[str, Floats], *, random_state: int = 0, permutations: int = _PERMUTATIONS
+    known: Mapping[str, Floats],
+    new: Mapping[str, Floats],
+    activations: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None,
+    *,
+    random_state: int = 0,
+    permutations: int = _PERMUTATIONS,
 ) -> Shift:
-    """Compare new items with those of a map, column by column.
+    """Compare new items with those of a map.
 
     Parameters
     ----------
     known, new : mapping of str to numpy.ndarray, float64 (n,) and (m,)
         The same columns of both. NaN is a value of its own, below all others.
+    activations : tuple of numpy.ndarray (n, d) and (m, d), optional
+        Of the same items, compared as a whole.
     random_state : int
         Seed of the permutations, and of the choice among more than 2000 items.
     permutations : int
@@ -106,48 +124,91 @@ def compare_samples(
     Shift
     """
     rng = np.random.default_rng(random_state)
-    old_table, new_table = (_chosen(np.stack(list(side.values())), rng) for side in (known, new))
-    count = new_table.shape[1]
-    if count < _FEWEST or old_table.shape[1] < _FEWEST:
-        return Shift(np.nan, np.nan, False, {}, {}, count, old_table.shape[1])
-    pooled = np.concatenate([old_table, new_table], axis=1)
-    is_new = np.arange(pooled.shape[1]) >= old_table.shape[1]
+    old_rows, new_rows = (_chosen(len(next(iter(side.values()))), rng) for side in (known, new))
+    old_count, count = len(old_rows), len(new_rows)
+    if min(old_count, count) < _FEWEST:
+        return Shift(np.nan, np.nan, False, {}, {}, count, old_count)
+    pooled = {name: np.concatenate([known[name][old_rows], new[name][new_rows]]) for name in known}
+    is_new = np.arange(old_count + count) >= old_count
     # Permutations after the first, which is the data as they are.
     labels = np.stack([is_new, *(rng.permutation(is_new) for _ in range(permutations))])
-    differences = np.stack([_largest_difference(column, labels) for column in pooled])
+    differences = np.stack([_largest_difference(column, labels) for column in pooled.values()])
     largest = differences.max(axis=0)
-    # Sums of the same numbers in another order may differ by rounding.
-    p_value = float((largest >= largest[0] - 1e-9).mean())
+    statistics = [largest]
+    if activations is not None:
+        both = np.concatenate([activations[0][old_rows], activations[1][new_rows]])
+        with one_thread():
+            statistics.append(_between_means(_leading(both, rng), labels))
+    p_value = _joint_p_value(statistics)
     shifted = p_value <= _SIGNIFICANT
     # The smallest difference that counts, as in the test of all columns.
-    needed = np.sort(largest)[::-1][int(_SIGNIFICANT * len(largest))] if len(largest) > 1 else np.inf
+    needed = np.sort(largest)[::-1][int(_SIGNIFICANT * len(largest))]
     effects = dict(zip(known, differences[:, 0], strict=True))
-    moved = [name for name in sorted(effects, key=lambda name: -effects[name]) if shifted and effects[name] >= needed]
-    if shifted and not moved:
-        moved = [max(effects, key=lambda name: effects[name])]
-    directions = {name: _change(old_table[row], new_table[row]) for row, name in enumerate(known) if name in moved}
+    order = sorted(effects, key=lambda name: -effects[name])
+    moved = [name for name in order if shifted and effects[name] >= needed]
     return Shift(
         p_value=p_value,
         effect=float(largest[0]),
         shifted=shifted,
         columns={name: float(effects[name]) for name in moved},
-        directions={name: directions[name] for name in moved},
+        directions={name: _change(known[name][old_rows], new[name][new_rows]) for name in moved},
         count=count,
-        map_count=old_table.shape[1],
+        map_count=old_count,
     )
 
 
-def _chosen(table: Floats, rng: np.random.Generator) -> Floats:
-    """A random 2000 of more items, and a number for NaN."""
-    if table.shape[1] > _LARGEST:
-        table = table[:, np.sort(rng.choice(table.shape[1], _LARGEST, replace=False))]
-    return np.where(np.isnan(table), -np.inf, table)
+def _chosen(count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Positions of all items, or of a random 2000 of more."""
+    if count <= _LARGEST:
+        return np.arange(count)
+    return np.sort(rng.choice(count, _LARGEST, replace=False))
+
+
+def _joint_p_value(statistics: list[Floats]) -> float:
+    """The p value of several statistics (p,) together; the first entry of each is that of the data.
+
+    Each is made a p value of its own for every permutation, and the smallest of these is compared.
+    """
+    # Sums of the same numbers in another order may differ by rounding.
+    ordered = [np.sort(values) for values in statistics]
+    above = [
+        len(values) - np.searchsorted(order, values * (1 - 1e-9) - 1e-12)
+        for order, values in zip(ordered, statistics, strict=True)
+    ]
+    smallest = np.min(above, axis=0)
+    return float((smallest <= smallest[0]).mean())
+
+
+def _leading(features: NDArray[np.floating], rng: np.random.Generator) -> Floats:
+    """Leading principal components (n, k) of the features of all items (n, d), each of variance 1.
+
+    Wide features are projected at random first, which keeps distances (Johnson and Lindenstrauss).
+    """
+    count, width = features.shape
+    projected = np.empty((count, min(width, _WIDTH)))
+    directions = rng.standard_normal((width, _WIDTH)) / np.sqrt(width) if width > _WIDTH else None
+    for rows in row_batches(count, width):
+        part = np.asarray(features[rows], dtype=np.float64)
+        projected[rows] = part if directions is None else part @ directions
+    projected -= projected.mean(axis=0)
+    left, singular, _ = np.linalg.svd(projected, full_matrices=False)
+    kept = min(_MOST_COMPONENTS, count // _ITEMS_A_COMPONENT, int((singular > 1e-5 * singular[0]).sum()))
+    return np.asarray(left[:, :kept] * np.sqrt(count), dtype=np.float64)
+
+
+def _between_means(components: Floats, labels: NDArray[np.bool_]) -> Floats:
+    """Squared distance between the means of both groups (Hotelling's statistic), for each row of labels (p, n)."""
+    new = int(labels[0].sum())
+    weights = np.where(labels, 1.0 / new, -1.0 / (labels.shape[1] - new))
+    distances: Floats = ((weights @ components) ** 2).sum(axis=1)
+    return distances
 
 
 def _largest_difference(column: Floats, labels: NDArray[np.bool_]) -> Floats:
     """Largest difference of the two cumulative distributions of a column (n,), for each row of labels (p, n)."""
-    order = np.argsort(column, kind="stable")
-    ordered = column[order]
+    values = np.where(np.isnan(column), -np.inf, column)
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
     # Equal values count together: the distributions are compared after the last of them.
     last = np.append(ordered[1:] != ordered[:-1], True)
     new = int(labels[0].sum())

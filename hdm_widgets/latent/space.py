@@ -38,7 +38,7 @@ class LatentSpace(SpaceWithModel):
     """A map of a data set as a segmentation model sees it.
 
     The activations at the bottleneck of an encoder-decoder, one vector per image, are reduced to principal
-    components; a small network learns which IoU to expect at each point of the map.
+    components; a small network paints which IoU the items have at each point of the map.
 
     Parameters
     ----------
@@ -93,8 +93,9 @@ class LatentSpace(SpaceWithModel):
     layer_ : Layer
         Name and output shape; `layer_name_` is the name alone.
     cv_score_ : float
-        R² of the expected IoU by five-fold cross-validation: 1 is perfect, 0 no better than the mean. NaN if there
-        are too few items for it.
+        Cross-validated R² of the surface; NaN if there are too few items for it.
+    estimator_ : Estimator
+        What `estimate` has learned.
     clusters_ : tuple of Cluster
         After `cluster`; `labels_` has the cluster of each item, `clustering_` how they were found.
     items_ : numpy.ndarray, int64 (n,)
@@ -178,14 +179,12 @@ class LatentSpace(SpaceWithModel):
     def __repr__(self) -> str:
         if self._fitted is None:
             return f"LatentSpace(layer={self.layer!r}, pool={self.pool!r}), not fitted"
-        fraction = self.explained_variance_ratio_[:2].sum()
+        part = self.explained_variance_ratio_[:2].sum()
         source = f"with {self.layer_}" if self.layer_.given else f"at {self.layer_}, pool={self.pool!r}"
         skipped = f" ({len(self.skipped_)} skipped)" if self.skipped_ else ""
         missing = f"; no confidences: {reason}" if (reason := self.collection_.no_confidences) else ""
-        return (
-            f"LatentSpace of {len(self)} items{skipped} {source}; two components explain {fraction:.0%} of the "
-            f"variance{missing}"
-        )
+        said = f"{len(self)} items{skipped} {source}; two components explain {part:.0%} of the variance{missing}"
+        return f"LatentSpace of {said}{self._map('estimator_').skill_note}"
 
     def snapshot(self) -> LatentSpace:
         """The space as it is now: a later `fit` or `cluster` of either does not change the other.

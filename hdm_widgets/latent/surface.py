@@ -18,7 +18,7 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-__all__ = ["Regressor", "Support", "Surface", "rounded", "rounding_step"]
+__all__ = ["Regressor", "Support", "Surface", "one_thread", "rounded", "rounding_step"]
 
 _HIDDEN = (32, 32)
 _PENALTY = 1e-2
@@ -118,7 +118,7 @@ class Regressor:
         if len(chosen) > _LARGEST:
             chosen = np.sort(np.random.default_rng(random_state).choice(chosen, _LARGEST, replace=False))
         inputs, targets = coordinates[chosen], values[chosen]
-        with _one_thread():
+        with one_thread():
             score = math.nan
             if len(chosen) >= _FEWEST and np.ptp(targets) > 0:
                 folds = KFold(_FOLDS, shuffle=True, random_state=random_state)
@@ -157,7 +157,7 @@ class Regressor:
         return out
 
 
-def _one_thread() -> AbstractContextManager[Any]:
+def one_thread() -> AbstractContextManager[Any]:
     """A single thread for matrix products, in the main thread.
 
     The matrices are small: threads that wait for each other on a busy machine take a hundred times as long. The limit

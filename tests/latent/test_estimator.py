@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from hdm_widgets.latent import estimator as module
 from hdm_widgets.latent.estimates import mean_interval
 from hdm_widgets.latent.estimator import CONSTANT, Conformal, Estimate, Estimator
 
@@ -144,6 +145,24 @@ def test_constant_iou():
     assert "all items of the map have the same, 0.70" in estimator.text
 
 
+def test_predictions_of_one_iou_beside_none():
+    law = Law(60)
+    law.iou[:], law.area[:10], law.iou[:10] = 0, 0, 1
+    estimator = Estimator.fit(law.components, {}, law.iou, law.area, iou_empty=1.0)
+    assert estimator.text == "expected IoU: all items of the map with a prediction have the same"
+    found = estimator.estimate(law.components, {}, law.area)
+    np.testing.assert_array_equal(found.iou, law.iou)
+
+
+def test_of_many_items_some_are_learned_from(monkeypatch):
+    monkeypatch.setattr(module, "_LARGEST", 60)
+    law = Law(200)
+    law.iou[::2] = np.nan
+    estimator = law.fit()
+    assert estimator.count == 60
+    assert np.abs(law.estimated(estimator).iou - law.iou)[1::2].mean() < 0.15
+
+
 def test_no_iou_at_all():
     law = Law(60)
     law.iou[:] = np.nan
@@ -204,6 +223,7 @@ def test_a_model_that_never_predicts_anything():
     estimator = law.fit()
     assert estimator.count == 0
     assert (nothing(estimator).iou == 0).all()
+    assert mean_interval(nothing(estimator), 0.9, 0, together=False) == (0, 0, 0)
     found = Law(3, seed=1).estimated(estimator)
     assert (found.low == 0).all()
     assert (found.high == 1).all()

@@ -71,6 +71,31 @@ def test_the_column_that_moved_is_named(change, name, word):
     assert word in str(found)
 
 
+def test_activations_that_move_as_a_whole_are_found():
+    known, new = (np.random.default_rng(seed).normal(size=(80, 4)) for seed in (0, 1))
+    # A small step in the direction in which the activations hardly differ.
+    mixed = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [1, 1, 1, 0.01]])
+    table = {"a": np.arange(80.0)}, {"a": np.arange(80.0)}
+    assert not compare_samples(*table, (known @ mixed, new @ mixed)).shifted
+    found = compare_samples(*table, (known @ mixed, new @ mixed + 0.015 * np.array([0, 0, 0, 1])))
+    assert (found.shifted, found.columns, found.p_value) == (True, {}, pytest.approx(1 / 1000))
+    assert found.text == (
+        "unlike the data of the map (p = 0.001): no single column moved much, the activations as a whole did"
+    )
+
+
+@pytest.mark.parametrize("width", [3, 300])
+def test_the_p_value_of_activations_is_uniform_under_the_null(width):
+    p_values = []
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        items = rng.normal(size=(50, width)) ** 3
+        table = {"a": items[:30, 0]}, {"a": items[30:, 0]}
+        found = compare_samples(*table, (items[:30], items[30:]), random_state=seed, permutations=49)
+        p_values.append(found.p_value)
+    assert kstest(np.array(p_values) - 0.01, "uniform").pvalue > 0.01
+
+
 def test_equal_data_are_like_the_map():
     known = columns(0, 50)
     found = compare_samples(known, known)

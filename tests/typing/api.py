@@ -34,12 +34,16 @@ from hdm_widgets.data import (
 from hdm_widgets.demo import AerialDemo, FaultyDemo, ShapesDemo
 from hdm_widgets.latent import (
     Cluster,
+    Estimates,
+    Estimator,
     Failure,
     Failures,
     Layer,
     LayerTable,
     Neighbors,
+    Score,
     Selection,
+    Shift,
     SpaceComparison,
     Surface,
 )
@@ -312,6 +316,17 @@ def latent_space(path: Path) -> hw.LatentSpace:
     assert_type(space.cv_score_, float)
     assert_type(space.transform(images), NDArray[np.float64])
     assert_type(space.predict_iou(images), NDArray[np.float64])
+    estimates = space.estimate(images, coverage=0.8, progress=False)
+    assert_type(estimates, Estimates)
+    assert_type(estimates.iou, NDArray[np.float64])
+    assert_type(estimates.reliable, NDArray[np.bool_])
+    assert_type(estimates.mean + estimates.mean_low + estimates.mean_high, float)
+    assert_type(estimates.shift, Shift)
+    assert_type(estimates.shift.shifted, bool)
+    assert_type(estimates.text + estimates.skill + estimates.shift.text, str)
+    assert_type(space.estimate(scenes, progress=False).confidences, dict[str, NDArray[np.float64]])
+    assert_type(space.estimator_, Estimator)
+    assert_type(space.estimator_.scores, tuple[Score, ...])
     assert_type(space.surface(shape=(9, 9)), Surface)
     assert_type(space.neighbors(0, k=3), Neighbors)
     assert_type(space.cluster(n_clusters=2), tuple[Cluster, ...])
@@ -403,6 +418,7 @@ def mistakes_elsewhere(mask: NDArray[np.bool_], space: hw.LatentSpace) -> None:
     hw.LatentSpace(hw.UNet(), components=2)  # type: ignore[call-arg]
     hw.LatentSpace(hw.UNet(), layout="last")  # type: ignore[arg-type]
     hw.LatentSpace.from_features(mask, [(mask, mask)])  # type: ignore[call-arg]
+    space.estimate(mask, coverage="high")  # type: ignore[arg-type]
     space.neighbors("first")  # type: ignore[arg-type]
     hw.LatentExplorer(hw.UNet())  # type: ignore[arg-type]
     hw.LatentExplorer(space, mask)  # type: ignore[arg-type]

@@ -1,0 +1,178 @@
+"""`LatentSpace.estimate`: what it takes, what it gives, what it says."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from layer_helpers import Reads
+
+import hdm_widgets as hw
+from hdm_widgets.latent import Estimates
+from hdm_widgets.latent.collection import BEFORE_CONFIDENCES
+from hdm_widgets.latent.confidences import CONFIDENCES
+
+QUIET = {"progress": False}
+FIGURES = ["iou", "low", "high", "distance", "reliable"]
+
+
+@pytest.fixture(scope="module")
+def new(make_groups):
+    return make_groups(30, seed=1)
+
+
+@pytest.fixture(scope="module")
+def found(space, groups):
+    """Estimates of the map's own items."""
+    return space.estimate(groups, **QUIET)
+
+
+def test_what_is_found(found, space, groups):
+    assert isinstance(found, Estimates)
+    assert len(found) == 60
+    for name in FIGURES:
+        assert getattr(found, name).shape == (60,)
+    assert ((found.low <= found.iou) & (found.iou <= found.high)).all()
+    assert found.mean == pytest.approx(found.iou.mean())
+    assert found.mean_low < found.mean < found.mean_high
+    assert found.coverage == 0.9
+    np.testing.assert_allclose(found.embedding, space.embedding_, atol=1e-5)
+    assert found.shift.p_value == 1
+    assert not found.shift.shifted
+    frame = found.frame()
+    assert frame.columns.tolist() == [*FIGURES, "pc1", "pc2", *CONFIDENCES, "item", "group", "number"]
+    np.testing.assert_array_equal(frame["iou"], found.iou)
+    assert frame["group"].tolist() == groups.columns["group"]
+    assert frame.index.name == "index"
+
+
+def test_what_is_said(found, space):
+    first, second, third = found.text.split("\n")
+    unreliable = int((~found.reliable).sum())
+    said = f"{unreliable} of them not reliable" if unreliable else "all of them reliable"
+    assert first == (
+        f"60 items: expected mean IoU {found.mean:.2f} (90% interval {found.mean_low:.2f} to {found.mean_high:.2f}), "
+        f"{said}"
+    )
+    assert second == found.shift.text
+    assert third == found.skill == space.estimator_.text
+    assert str(found) == found.text
+    assert repr(found).startswith(f"Estimates(60 items, mean IoU {found.mean:.2f} [")
+
+
+def test_other_data_are_told_apart(space, new):
+    dark = space.estimate(new.images * 0.3, **QUIET)
+    assert dark.shift.shifted
+    assert "for unlike data the intervals promise less than they say" in dark.text
+    assert "unlike the data of the map" in repr(dark)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda data: data,
+        lambda data: data.images,
+        lambda data: torch.from_numpy(data.images),
+        lambda data: list(torch.from_numpy(data.images)),
+        lambda data: [{"image": image} for image in data.images],
+        lambda data: [(image, mask[::-1].copy()) for image, mask in zip(data.images, data.masks, strict=True)],
+    ],
+    ids=["data set", "array", "tensor", "list", "mappings without masks", "other truths"],
+)
+def test_images_alone_tell(given, space, new):
+    np.testing.assert_array_equal(space.estimate(given(new), **QUIET).iou, space.estimate(new, **QUIET).iou)
+
+
+def test_predict_iou_is_the_estimate(space, new):
+    np.testing.assert_array_equal(space.predict_iou(new.images), space.estimate(new, **QUIET).iou)
+
+
+def test_intervals_grow_with_the_coverage(space, new):
+    narrow, wide = (space.estimate(new, coverage=coverage, **QUIET) for coverage in (0.5, 0.9))
+    assert ((wide.high - wide.low) >= (narrow.high - narrow.low)).all()
+    assert (wide.high - wide.low).mean() > (narrow.high - narrow.low).mean()
+    assert wide.mean_high - wide.mean_low > narrow.mean_high - narrow.mean_low
+    assert narrow.coverage == 0.5
+
+
+def test_the_size_of_batches_does_not_matter():
+    model, scenes = hw.demo.aerial(64)
+    spaces = [hw.LatentSpace(model, batch_size=size).fit(scenes, **QUIET) for size in (1, 16)]
+    one, other = (space.estimate(hw.data.AerialScenes(12, seed=3), **QUIET) for space in spaces)
+    assert spaces[0].estimator_.skilled
+    np.testing.assert_allclose(one.iou, other.iou, atol=2e-3)
+    np.testing.assert_allclose(one.low, other.low, atol=1e-2)
+
+
+@pytest.mark.parametrize("coverage", [0, 1, -0.1, 1.5, "high", None, True, float("nan")])
+def test_bad_coverage(coverage, space, new):
+    with pytest.raises(ValueError, match="coverage must be above 0 and below 1, got"):
+        space.estimate(new, coverage=coverage)
+
+
+def test_an_older_space_has_to_be_fitted_again(own_space, new):
+    state = own_space._fitted
+    older = replace(state.map.collection, confidences={}, no_confidences=BEFORE_CONFIDENCES)
+    own_space._fitted = replace(state, map=replace(state.map, collection=older))
+    for ask in (own_space.estimate, own_space.predict_iou):
+        with pytest.raises(ValueError, match="saved before confidences were kept; fit it again"):
+            ask(new.images)
+
+
+def test_a_space_without_iou(groups, new):
+    class Nothing(Reads):
+        def forward(self, images):
+            return super().forward(images) * 0
+
+    empty = [(image, np.zeros_like(mask)) for image, mask in zip(groups.images, groups.masks, strict=True)]
+    space = hw.LatentSpace(Nothing(), iou_empty=np.nan).fit(empty, **QUIET)
+    assert np.isnan(space.iou_).all()
+    with pytest.raises(ValueError, match="no item of the map has an IoU"):
+        space.estimate(new, **QUIET)
+
+
+def test_a_small_space_says_that_nothing_is_known(make_groups, new):
+    found = hw.LatentSpace(Reads()).fit(make_groups(20), **QUIET).estimate(new, **QUIET)
+    assert (found.low == 0).all()
+    assert (found.high == 1).all()
+    assert (found.mean_low, found.mean_high) == (0, 1)
+    assert "20 items with a prediction and an IoU are too few to learn from" in found.text
+
+
+def test_masks_without_probabilities_are_estimated_from_components(groups, new):
+    class Masks(Reads):
+        def forward(self, images):
+            return (super().forward(images) > 0.5).float()
+
+    space = hw.LatentSpace(Masks()).fit(groups, **QUIET)
+    assert space.collection_.confidences == {}
+    found = space.estimate(new, **QUIET)
+    assert found.confidences == {}
+    assert np.isfinite(found.iou).all()
+    assert set(found.shift.columns) <= {"pc1", "pc2"}
+
+
+def test_estimates_of_a_loaded_space_are_the_same(space, new, tmp_path):
+    space.save(tmp_path / "space")
+    loaded = hw.LatentSpace.load(tmp_path / "space", model=Reads())
+    one, other = (each.estimate(new, **QUIET) for each in (space, loaded))
+    for name in FIGURES:
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert one.text == other.text
+
+
+def test_without_a_model(groups):
+    masks = groups.images[:, 0] > 0.5
+    space = hw.LatentSpace.from_features(groups.features, groups, predictions=masks, **QUIET)
+    with pytest.raises(ValueError, match="made of features"):
+        space.estimate(groups)
+
+
+def test_the_space_says_that_it_has_no_skill(groups, space):
+    rng = np.random.default_rng(0)
+    chance = [(image, rng.random((8, 8)) < rng.random()) for image in groups.images]
+    unskilled = hw.LatentSpace(Reads()).fit(chance, **QUIET)
+    assert not unskilled.estimator_.skilled
+    assert repr(unskilled).endswith("; expected IoU no better than the mean of the data")
+    assert "expected IoU" not in repr(space)
+    assert "better than the mean of the data" in unskilled.estimate(groups, **QUIET).text
