@@ -13,12 +13,11 @@ from scipy.stats import norm
 from hdm_widgets.latent.data_columns import merge_columns
 from hdm_widgets.latent.estimator import Estimate, Estimator
 from hdm_widgets.latent.labeling import doubts, first_to_label
+from hdm_widgets.latent.observations import Observations
 from hdm_widgets.latent.shift import Shift
 
 if TYPE_CHECKING:
     import pandas
-
-    from hdm_widgets.latent.observations import Observations
 
 __all__ = ["Estimates"]
 

@@ -137,7 +137,7 @@ def test_the_columns_that_moved_are_compared_the_largest_change_first(explore, s
         directions={"area_at_50": 1.26, "pc1": -0.5, "pc30": 1.0},
     )
     moved, first = LatentScreen(explore(space, new=replace(estimates, shift=shift))).panel["findings"]["columns"]
-    assert (moved["title"], moved["moved"]) == ("Area above 0.5", "higher by 1.3 SD")
+    assert (moved["title"], moved["moved"]) == ("Fraction of pixels above 0.5", "higher by 1.3 SD")
     assert moved["mapMedian"] == pytest.approx(np.median(space.collection_.confidences["area_at_50"]))
     assert (first["title"], first["moved"]) == ("PC 1", "lower by 0.5 SD")
     assert first["newMedian"] == pytest.approx(np.median(estimates.embedding[:, 0]))

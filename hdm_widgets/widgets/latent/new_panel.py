@@ -20,7 +20,7 @@ _TO_LABEL = 20
 _BINS = 24
 _MOST_COLUMNS = 4
 # Shown where no column moved.
-_TELLING = ("soft_iou", "foreground_entropy", "largest_probability", "area_at_50")
+_TELLING = ("soft_iou", "foreground_entropy", "largest_probability", "area_at_50", "pc1", "pc2")
 # Quantiles of both sets together between which a histogram lies; what is beyond counts at its ends.
 _ENDS = (0.005, 0.995)
 

@@ -26,8 +26,8 @@ export function Histogram({ column }: { column: ComparedColumn }) {
   return (
     <figure class="hdm-histogram" title={label}>
       <figcaption>
-        <b class="hdm-ellipsis">{column.title}</b>
-        <span class="hdm-note hdm-ellipsis">{column.moved}</span>
+        <b>{column.title}</b>
+        {column.moved && <span class="hdm-note">{column.moved}</span>}
       </figcaption>
       <svg viewBox={`0 -1 ${WIDTH} ${HEIGHT + 2}`} preserveAspectRatio="none" role="img" aria-label={label}>
         <path class="hdm-of-map" d={`${steps(column.map, most)}Z`} />
