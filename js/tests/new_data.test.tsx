@@ -354,7 +354,7 @@ describe("the gallery of new items", () => {
     expect(card.querySelector(".hdm-caption")?.textContent).toBe(caption);
     const band = card.querySelector(".hdm-range-band") as HTMLElement;
     expect([band.style.left, band.style.right]).toEqual(["12.5%", "50%"]);
-    expect((card.querySelector(".hdm-range-dot") as HTMLElement).style.left).toBe("25.0%");
+    expect((card.querySelector(".hdm-range-dot") as HTMLElement).style.left).toBe("25%");
     expect([...card.querySelectorAll("canvas")].map((one) => one.getAttribute("aria-label"))).toEqual([
       "Prediction",
     ]);
