@@ -2,9 +2,9 @@
 
 `hdm_widgets.hdm` has the Hausdorff Distance Masks, `HDMExplorer` is their widget, and `HDMComparison` the one for
 several models. `LatentSpace` maps a data set as a model sees it, `LatentExplorer` is its widget, `compare_spaces`
-compares two such maps, and `layers` lists what can be named as the layer of a space. `Segmenter` makes a segmenter of
-any torch Module or callable, and its `Reading` says how the model's output is read; `Display` says how images are
-shown, `demo` has ready-made models with data.
+compares two such maps, `export_marked` writes items to be labeled again, and `layers` lists what can be named as the
+layer of a space. `Segmenter` makes a segmenter of any torch Module or callable, and its `Reading` says how the model's
+output is read; `Display` says how images are shown, `demo` has ready-made models with data.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hdm_widgets import data, demo, hdm, latent, metrics
     from hdm_widgets._picture import Display
+    from hdm_widgets.latent.annotations import export_marked
     from hdm_widgets.latent.layer_table import layers
     from hdm_widgets.latent.space import LatentSpace
     from hdm_widgets.latent.space_comparison import compare_spaces
@@ -38,6 +39,7 @@ __all__ = [
     "compare_spaces",
     "data",
     "demo",
+    "export_marked",
     "hdm",
     "latent",
     "layers",
@@ -59,6 +61,7 @@ _HOMES = {
     "compare_spaces": "hdm_widgets.latent.space_comparison",
     "data": None,
     "demo": None,
+    "export_marked": "hdm_widgets.latent.annotations",
     "hdm": None,
     "latent": None,
     "layers": "hdm_widgets.latent.layer_table",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,7 +51,8 @@ def patch_of(predicted: NDArray[Any], row: int, col: int, window: NDArray[Any]) 
     return MaskPatch((row + row0, col + col0, row + row1, col + col1), bits)
 
 
-class WindowBatch(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class WindowBatch:
     """The windows of some cells, unpacked."""
 
     cells: list[tuple[int, int]]
@@ -84,8 +86,8 @@ class MaskStore:
 
     def window(self, row: int, col: int) -> tuple[int, int, NDArray[Any]]:
         """Where the patch of a cell begins, and its pixels (h, w)."""
-        ((_, rows, cols, windows),) = self.batches([(row, col)])
-        return rows[0], cols[0], windows[0]
+        (batch,) = self.batches([(row, col)])
+        return batch.rows[0], batch.cols[0], batch.windows[0]
 
     def batches(self, cells: Iterable[tuple[int, int]]) -> Iterator[WindowBatch]:
         """The windows of many cells in turn, as many at a time as memory allows."""

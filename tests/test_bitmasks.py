@@ -94,7 +94,7 @@ def test_windows_of_many_cells_are_those_of_each(pixels, scan):
         assert [cell for batch in batches for cell in batch.cells] == list(masks)
         for batch in batches:
             assert len(batch.cells) == 1 or sum(window.size for window in batch.windows) <= pixels
-            for cell, row, col, window in zip(*batch, strict=True):
+            for cell, row, col, window in zip(batch.cells, batch.rows, batch.cols, batch.windows, strict=True):
                 at_row, at_col, alone = store.window(*cell)
                 assert (row, col, window.dtype) == (at_row, at_col, store.predicted.dtype)
                 np.testing.assert_array_equal(window, alone)

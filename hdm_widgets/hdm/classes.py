@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -150,8 +150,9 @@ class ClassMasks:
                 self._baselines[number] = self._unoccluded(number, truth, predicted)
             known = self._distances.setdefault(number, {})
             cells = _cells(measured)
-            for new, rows, cols, windows in self.masks(number).batches(cell for cell in cells if cell not in known):
-                known.update(zip(new, windowed.distances(rows, cols, windows).tolist(), strict=True))
+            for batch in self.masks(number).batches(cell for cell in cells if cell not in known):
+                found = windowed.distances(batch.rows, batch.cols, batch.windows)
+                known.update(zip(batch.cells, found.tolist(), strict=True))
             distances = np.full(measured.shape, np.nan)
             distances[measured] = [known[cell] for cell in cells]
             baseline, noise = self._baselines[number]
@@ -231,7 +232,7 @@ class MasksOfClass:
     def batches(self, cells: Iterable[tuple[int, int]]) -> Iterator[WindowBatch]:
         """The windows of many cells in turn, as many at a time as memory allows."""
         for batch in self._cells.batches(cells):
-            yield batch._replace(windows=[window == self._number for window in batch.windows])
+            yield replace(batch, windows=[window == self._number for window in batch.windows])
 
 
 def _cells(measured: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -165,9 +165,9 @@ class StoredMeasure:
         cells = list(zip(*(indices.tolist() for indices in np.nonzero(result.measured)), strict=True))
         patches = [masks.patches[cell] for cell in cells]
         new = {patch: cell for patch, cell in zip(patches, cells, strict=True) if patch not in found}
-        for some, rows, cols, windows in masks.batches(new.values()):
-            distances = self._measure.distances(rows, cols, windows).tolist()
-            found.update(zip((masks.patches[cell] for cell in some), distances, strict=True))
+        for batch in masks.batches(new.values()):
+            distances = self._measure.distances(batch.rows, batch.cols, batch.windows).tolist()
+            found.update(zip((masks.patches[cell] for cell in batch.cells), distances, strict=True))
         values = np.full(result.values.shape, np.nan)
         values[result.measured] = [found[patch] for patch in patches]
         values[~self._settings.asked(result.grid)] = self._baseline

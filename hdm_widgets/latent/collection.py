@@ -91,6 +91,12 @@ class Collection:
         Why there are none; empty if there are.
     labeled : numpy.ndarray, bool (n,), or None
         Which items have a true mask; None if all do. The others have an empty one.
+    label_quality : numpy.ndarray, float64 (n,), or None
+        How far the model's probabilities agree with each true mask; see `label_quality.label_quality`. None where
+        confidences are not known.
+    probability_maps : numpy.ndarray, uint8 (n, h, w), or None
+        Small maps of the probabilities as log odds; see `label_quality.encoded_log_odds`. None where confidences are
+        not known.
     """
 
     layer: Layer
@@ -113,6 +119,8 @@ class Collection:
     confidences: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     no_confidences: str = ""
     labeled: NDArray[np.bool_] | None = None
+    label_quality: NDArray[np.float64] | None = None
+    probability_maps: NDArray[np.uint8] | None = None
 
     hits = former_name("hits", "tp")
     misses = former_name("misses", "fn")
@@ -258,6 +266,8 @@ class CollectionBuilder:
         self._columns: list[dict[str, Any]] = []
         self._labeled = np.ones(length, bool)
         self._confidences: dict[str, NDArray[np.float64]] = {}
+        self._label_quality = np.full(length, np.nan)
+        self._probability_maps: NDArray[np.uint8] | None = None
 
     def add(
         self,
@@ -269,8 +279,13 @@ class CollectionBuilder:
         predictions: NDArray[np.bool_],
         counts: NDArray[np.int64],
         confidences: dict[str, NDArray[np.float64]],
+        label_quality: NDArray[np.float64] | None = None,
+        probability_maps: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Add items with their activations, masks, confidences and counts of pixels (3, n): tp, fn and fp."""
+        """Add items with their activations, masks, confidences and counts of pixels (3, n): tp, fn and fp.
+
+        Label quality (n,) and maps of the probabilities (n, h, w) come wherever there are confidences.
+        """
         if self._features is None:
             self._features = self._allocate(features.shape[1])
         if features.shape[1] != self._features.shape[1]:
@@ -286,6 +301,11 @@ class CollectionBuilder:
             if name not in self._confidences:
                 self._confidences[name] = np.full(self._length, np.nan)
             self._confidences[name][part] = values
+        if label_quality is not None and probability_maps is not None:
+            if self._probability_maps is None:
+                self._probability_maps = np.empty((self._length, *probability_maps.shape[1:]), np.uint8)
+            self._label_quality[part] = np.where(self._labeled[part], label_quality, np.nan)
+            self._probability_maps[part] = probability_maps
         for place, (_, item) in enumerate(entries, self._count):
             if item.ignored is not None:
                 self._any_ignored = True
@@ -318,6 +338,7 @@ class CollectionBuilder:
         # Masks that a model returns as numbers look like probabilities of 0 and 1.
         masks_only = not self._new and bool(confidences) and not confidences["mean_entropy"].any()
         labeled = self._labeled[:n]
+        maps = None if masks_only or self._probability_maps is None else self._probability_maps[:n]
         return Collection(
             layer=self._layer,
             features=self._features[:n],
@@ -339,6 +360,8 @@ class CollectionBuilder:
             confidences={} if masks_only else confidences,
             no_confidences="" if confidences and not masks_only else self._no_confidences,
             labeled=None if labeled.all() else labeled,
+            label_quality=None if maps is None else self._label_quality[:n],
+            probability_maps=maps,
         )
 
     def stop_or_skip(self, index: int, error: Exception, tables: dict[str, NDArray[Any]], on_error: str) -> None:

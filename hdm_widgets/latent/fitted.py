@@ -21,6 +21,7 @@ from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.shift import Shift, compare_samples
 from hdm_widgets.latent.surface import Regressor, Support
+from hdm_widgets.latent.suspects import SuspectScores, suspect_scores
 
 __all__ = ["FittedMap", "FittedState"]
 
@@ -133,6 +134,11 @@ class FittedMap:
         """95th percentile of the items' distances to the nearest other item, between activations."""
         return distance_scale(self.collection.features, self.sample())
 
+    @cached_property
+    def suspect_scores(self) -> SuspectScores:
+        """How likely the truth of every item is wrong."""
+        return suspect_scores(self.collection, self.coordinates, self.random_state)
+
     def sample(self) -> NDArray[np.int64]:
         """Positions of all items, or of a random 2000 of more."""
         if len(self) <= _SAMPLE:
@@ -190,6 +196,8 @@ class FittedState:
         own |= found.overlaps.columns()
         own["expected_iou"] = found.expected_iou
         own |= found.collection.confidences
+        if found.collection.label_quality is not None:
+            own["label_quality"] = found.collection.label_quality
         if self.clustering is not None:
             own["cluster"] = self.clustering.labels
         return {name: read_only(values) for name, values in merge_columns(own, found.collection.columns).items()}

@@ -29,7 +29,7 @@ _KIND = "hdm-widgets latent space 1"
 _SPACE = "space.npz"
 # Large arrays are files of their own, mapped into memory.
 _LARGE = ("features", "thumbnails", "truths", "predictions")
-_IGNORED = "ignored"
+_IGNORED, _MAPS = "ignored", "probability_maps"
 _NETWORK = ("low", "high", "score", "trained_on", "converged", "activation")
 
 
@@ -79,6 +79,8 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
         **{f"column_{position}": values for position, values in enumerate(collection.columns.values())},
         **{f"confidence_{name}": values for name, values in collection.confidences.items()},
     }
+    if collection.label_quality is not None:
+        arrays["label_quality"] = collection.label_quality
     network: dict[str, Any] | None = None
     if regressor is not None:
         network = {name: getattr(regressor, name) for name in _NETWORK} | {"layers": len(regressor.weights)}
@@ -100,6 +102,7 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
         "no_confidences": collection.no_confidences,
         "skipped": {str(index): message for index, message in collection.skipped.items()},
         "ignored": collection.ignored is not None,
+        "probability_maps": collection.probability_maps is not None,
         "ignore_value": collection.ignore_value,
         "fields": collection.fields.described(),
         "thumbnails": None if collection.thumbnail_maker is None else dataclasses.asdict(collection.thumbnail_maker),
@@ -115,6 +118,8 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
     }
     if collection.ignored is not None:
         large[_IGNORED] = collection.ignored.packed
+    if collection.probability_maps is not None:
+        large[_MAPS] = collection.probability_maps
     for name in large:
         target = folder / f"{name}.npy"
         # Another file first: the space may have been read from this very folder.
@@ -151,6 +156,7 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
     _, height, width = about["picture_shape"]
     # The file of an older format has no such entry.
     ignored = _mapped(folder / f"{_IGNORED}.npy", len(arrays["items"])) if about.get("ignored") else None
+    maps = _mapped(folder / f"{_MAPS}.npy", len(arrays["items"])) if about.get("probability_maps") else None
     if large["features"].shape[1:] != arrays["mean"].shape:
         raise ValueError(
             f"features.npy of the latent space has shape {large['features'].shape}, "
@@ -179,6 +185,8 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
         thumbnail_maker=_thumbnails(about.get("thumbnails")),
         confidences={name: arrays[f"confidence_{name}"] for name in about.get("confidences", [])},
         no_confidences=about.get("no_confidences", BEFORE_CONFIDENCES),
+        label_quality=arrays.get("label_quality"),
+        probability_maps=maps,
     )
     projection = Projection(
         mean=arrays["mean"],

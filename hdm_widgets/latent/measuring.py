@@ -1,4 +1,4 @@
-"""What the model's outputs tell of each item: counts of pixels, and confidences."""
+"""What the model's outputs tell of each item: counts of pixels, confidences, and how far the truth agrees."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hdm_widgets.latent.activations import ActivationHook, LayerError
 from hdm_widgets.latent.collection import CollectionBuilder
 from hdm_widgets.latent.confidences import confidence_columns
 from hdm_widgets.latent.items import Item, counted_pixels
+from hdm_widgets.latent.label_quality import block_size, encoded_log_odds, label_quality
 from hdm_widgets.models.errors import ModelOutputError
 from hdm_widgets.models.segmenter import Segmenter
 
@@ -142,9 +143,15 @@ class Measurer:
             masks = masks & torch.from_numpy(valid).to(masks.device)
         # The truths have no ignored pixel.
         truths, predictions = np.stack([item.mask for _, item in entries]), masks.cpu().numpy()
-        counted = predictions
+        counted, counts = predictions, None
         if any(item.ignored is not None for _, item in entries):
-            counted = predictions & counted_pixels(item for _, item in entries)
+            counts = counted_pixels(item for _, item in entries)
+            counted = predictions & counts
+        quality = maps = None
+        if (p := outputs.probabilities) is not None:
+            on_device = None if counts is None else torch.from_numpy(counts).to(p.device)
+            quality = label_quality(p, torch.from_numpy(truths).to(p.device), on_device)
+            maps = encoded_log_odds(p, block_size(p.shape[1:]))
         tp, true, drawn = (_areas(part) for part in (counted & truths, truths, counted))
         self._builder.add(
             entries,
@@ -154,6 +161,8 @@ class Measurer:
             predictions=predictions,
             counts=np.stack([tp, true - tp, drawn - tp]),
             confidences=self._confidences(outputs.probabilities, masks, valid),
+            label_quality=quality,
+            probability_maps=maps,
         )
 
     def _confidences(

@@ -169,7 +169,7 @@ class Selection:
         """
         text = csv_text(self._rows(), self.indices)
         if path is not None:
-            _checked_file(path).write_bytes(text.encode())
+            checked_file(path).write_bytes(text.encode())
         return text
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -187,7 +187,7 @@ class Selection:
             "items": len(self.table["iou"]),
             "indices": self.indices.tolist(),
         }
-        _checked_file(path).write_text(json.dumps(about), encoding="utf-8")
+        checked_file(path).write_text(json.dumps(about), encoding="utf-8")
 
     def _rows(self) -> dict[str, NDArray[Any]]:
         return {name: values[self.indices] for name, values in self.table.items()}
@@ -212,7 +212,7 @@ def csv_text(columns: Mapping[str, NDArray[Any]], index: NDArray[np.int64]) -> s
     return text
 
 
-def _checked_file(path: str | os.PathLike[str]) -> Path:
+def checked_file(path: str | os.PathLike[str]) -> Path:
     """A path to write to, which is no folder."""
     if Path(path).is_dir():
         raise IsADirectoryError(f"{os.fspath(path)!r} is a folder; give the name of a file in it")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,10 @@ from hdm_widgets._validation import warn_user
 from hdm_widgets.latent.datasets import Dataset
 from hdm_widgets.latent.fitted_space import FittedSpace
 from hdm_widgets.latent.items import Item, read_item
+from hdm_widgets.latent.suspect_table import check_count, suspect_table
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["SpaceWithItems"]
 
@@ -179,3 +185,54 @@ class SpaceWithItems(FittedSpace):
         self._check_index(index)
         packed = self.collection_.ignored
         return np.zeros(self.collection_.image_shape[1:], bool) if packed is None else packed[index]
+
+    def suspects(self, k: int | None = None) -> pandas.DataFrame:
+        """Items whose true mask may be wrong, the most likely first.
+
+        Parameters
+        ----------
+        k : int, optional
+            How many, from 1 to all items; all by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Indexed by position in the space, with the columns
+
+            - ``item``: index in the data set;
+            - ``score``: how likely the truth is wrong, in [0, 1]: an order of items and kinds, no probability;
+            - ``kind``: ``"missing object"``, ``"extra object"``, ``"shifted"`` or ``"another mask"``, what is most
+              likely wrong; ``"boundary"`` or ``"none"`` where truth and prediction hardly differ;
+            - ``reason``: the same in words, with sizes and shifts (rows, columns) in pixels;
+            - ``row``, ``col``, ``box``: center of where it is wrong, and a half-open box (row0, col0, row1, col1)
+              around it, in pixels; NaN and None where that is nowhere;
+            - ``size``: pixels of that object; of the other kinds, all pixels on which truth and prediction differ;
+            - ``label_quality``: the `softmin` score of arXiv:2307.05080, low where pixels are labeled otherwise than
+              the model is sure of;
+            - ``iou``: the item's IoU.
+
+        Raises
+        ------
+        ValueError
+            If the model's probabilities were not kept, as by an older version or `from_features`, there are fewer than
+            30 items, no truth has an object, or `k` is out of range.
+
+        Notes
+        -----
+        Copies of the truths are made wrong in four ways: an object is left out or added, the mask is moved, or it is
+        another item's. What tells them from the truths as they are given is learned from how each differs from the
+        model's probabilities, and from how much its neighbors on the map do: where the model is always wrong, an item
+        is less suspect. How frequent each kind of error is in this data is estimated too, and weights it. The first
+        call computes that, later ones do not.
+
+        Examples
+        --------
+        >>> import hdm_widgets as hw
+        >>> model, scenes = hw.demo.aerial(64)
+        >>> space = hw.LatentSpace(model).fit(scenes, progress=False)
+        >>> space.suspects(3).columns.tolist()[:4]
+        ['item', 'score', 'kind', 'reason']
+        """
+        found = self._map("embedding_")
+        rows = check_count(k, len(self))
+        return suspect_table(found.collection, found.suspect_scores, found.iou, rows)

@@ -415,7 +415,7 @@ def test_groups_that_overlap_on_the_map_are_told_apart(make_groups, reads):
 
 def test_the_table(own_space, groups):
     table = own_space.table()
-    assert list(table) == ["item", "pc1", "pc2", *SCORES, *CONFIDENCES, "group", "number"]
+    assert list(table) == ["item", "pc1", "pc2", *SCORES, *CONFIDENCES, "label_quality", "group", "number"]
     assert all(len(values) == 60 for values in table.values())
     np.testing.assert_array_equal(table["item"], np.arange(60))
     np.testing.assert_array_equal(table["pc2"], own_space.embedding_[:, 1])
@@ -423,7 +423,17 @@ def test_the_table(own_space, groups):
     np.testing.assert_array_equal(table["expected_iou"], own_space.expected_iou())
     assert table["group"].tolist() == groups.columns["group"]
     own_space.cluster(3)
-    assert list(own_space.table()) == ["item", "pc1", "pc2", *SCORES, *CONFIDENCES, "cluster", "group", "number"]
+    assert list(own_space.table()) == [
+        "item",
+        "pc1",
+        "pc2",
+        *SCORES,
+        *CONFIDENCES,
+        "label_quality",
+        "cluster",
+        "group",
+        "number",
+    ]
     frame = own_space.frame()
     assert frame.index.tolist() == list(range(60))
     assert frame.index.name == "index"

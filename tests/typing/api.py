@@ -29,6 +29,8 @@ from hdm_widgets.data import (
     InriaTiles,
     PlantedCue,
     PlantedCueSample,
+    PlantedFailures,
+    PlantedName,
     Tiles,
 )
 from hdm_widgets.demo import AerialDemo, FaultyDemo, ShapesDemo
@@ -71,6 +73,8 @@ def data_sets() -> None:
     scenes = hw.data.AerialScenes(4, seed=1)
     assert_type(scenes[0], tuple[Tensor, Tensor])
     assert_type(scenes.sample(0), AerialSample)
+    kind: PlantedName = "shadow"
+    assert_type(PlantedFailures(4, fractions={kind: 0.5}).planted, list[str])
     assert_type(hw.data.PlantedCue(4, size=64).sample(0), PlantedCueSample)
     assert_type(FaultScenes("moles", 4, faulty=True)[0], tuple[Tensor, Tensor])
     assert_type(LAND_USES.index("water"), int)
@@ -192,10 +196,10 @@ def explain_all_classes(model: nn.Module, image: Tensor, labels: Tensor, folder:
     result = explainer.explain(model, image, labels, target="all", progress=False)
     explorer = hw.HDMExplorer(model, image, labels, target="all", class_names=["ground", "road"], order="mean")
     assert_type(explorer.against, int | None)
-    explorer.against = 1
-    explorer.against = None
     explorer.target = 0
     explorer.wait()
+    explorer.against = 1
+    explorer.against = None
     explorer.to_html(folder / "explorer.html", title="A scan")
     explorer.close()
     hw.HDMExplorer(model, image, labels, target="all", class_names={1: "road"}).close()
@@ -334,12 +338,17 @@ def latent_space(path: Path) -> hw.LatentSpace:
     assert_type(space.cluster(n_clusters=2), tuple[Cluster, ...])
     assert_type(space.clusters_[0].size, int)
     assert_type(space.failures(["land_use"], coverage=0.8), Failures)
-    assert_type(space.failures()[0], Failure)
+    for failure in space.failures():
+        assert_type(failure, Failure)
     assert_type(hw.compare_spaces(space, space, names=("before", "after"), k=5), SpaceComparison)
     assert_type(space.select([0, 1], name="first"), Selection)
     assert_type(space.prediction(0), NDArray[np.bool_])
     assert_type(space.ignored(0), NDArray[np.bool_])
+    assert_type(space.collection_.label_quality, NDArray[np.float64] | None)
+    assert_type(space.collection_.probability_maps, NDArray[np.uint8] | None)
     space.save(path)
+    hw.export_marked(space, [0, 1], path / "marked.csv", "csv", reasons={0: "shifted"})
+    hw.export_marked(space, space.select([0]), path / "marked", format="voc")
     assert_type(hw.LatentSpace.load(path, model=None), hw.LatentSpace)
     everything = torch.stack([image for image, _ in (scenes[index] for index in range(24))])
     masks, features = hw.Segmenter(model).masks(everything), everything.mean((2, 3))
