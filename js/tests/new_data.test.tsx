@@ -15,6 +15,7 @@ import {
   fakeAddresses,
   floatsMessage,
   intsMessage,
+  layOut,
   nameless,
   pick,
   rest,
@@ -25,17 +26,7 @@ import {
 // Effects at once, not with the next picture on the screen.
 options.requestAnimationFrame = (effect) => queueMicrotask(effect);
 
-beforeAll(() => {
-  HTMLCanvasElement.prototype.getContext = () => null;
-  globalThis.ImageData = class {} as unknown as typeof ImageData;
-  Element.prototype.scrollTo = () => {};
-  for (const [name, value] of [
-    ["clientWidth", 700],
-    ["clientHeight", 300],
-  ] as const) {
-    Object.defineProperty(HTMLElement.prototype, name, { configurable: true, get: () => value });
-  }
-});
+beforeAll(layOut);
 
 let addresses: Map<string, Blob>;
 beforeEach(() => {
