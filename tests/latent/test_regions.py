@@ -235,6 +235,15 @@ def test_attributes_of_another_form_are_something_else(others, space, groups, tm
         space.estimate(data, progress=False).to_geojson(tmp_path / "map.geojson")
 
 
+def test_a_property_that_fails_is_something_else(space, groups, tmp_path):
+    class Fails(Placed):
+        corners = property(lambda self: 1 / 0, lambda self, value: None)
+
+    found = space.estimate(Fails(groups.images, None, ""), progress=False)
+    assert found.footprints is None
+    assert len(written(found, tmp_path / "map.geojson", bounds=BOUNDS * 10)["features"]) == 60
+
+
 # -- GeoTIFFs -----------------------------------------------------------------------------------------
 
 SIDE = 16
