@@ -380,7 +380,7 @@ def widgets(model: nn.Module, image: Tensor, segment: Tensor, space: hw.LatentSp
     explorer.close()
     latent = hw.LatentExplorer(space, color_by="iou", background="expected_iou", color_as="categories")
     assert_type(latent.estimates, Estimates | None)
-    hw.LatentExplorer(space, new=space.estimate(image[None], progress=False)).cancel()
+    hw.LatentExplorer(space, new=space.estimate(hw.data.AerialScenes(4), progress=False)).cancel()
     hw.LatentExplorer(space, new=hw.data.AerialScenes(4))
     assert_type(latent.select([0, 1], name="first"), Selection)
     assert_type(latent.selections, tuple[Selection, ...])
