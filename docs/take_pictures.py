@@ -61,6 +61,8 @@ def latent(page: Page, server: JupyterServer) -> tuple[NotebookPage, Locator]:
     notebook.hide_file_browser()
     notebook.run_all()
     explorer = LatentPage(page)
+    # The model runs on 1,200 images first: minutes where the machine is busy.
+    expect(explorer.points).to_have_count(1200, timeout=10 * TIMEOUT_MS)
     explorer.await_points(1200)
     expect(explorer.rows.first).to_be_visible()
     notebook.execute(SELECT)

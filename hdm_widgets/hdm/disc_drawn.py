@@ -31,6 +31,10 @@ _INSIDE = 0.5
 _TO_TRY: tuple[FillName, ...] = ("mean", "inpainted", "blur", "noise", "minimum")
 # Fewer cells than this fraction are not worth a notice.
 _NOTICE = 0.01
+# Fills made of what is around a disc carry a segment's color into the discs beside it: from this fraction of it on,
+# what is drawn in the disc is the segment's own edge.
+_OF_SURROUNDINGS = ("blur", "inpainted")
+_CARRIED = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +43,8 @@ class DiscDrawn:
 
     A cell counts if the mask has, beyond the mask without a disc, more than 30 % of the disc's pixels and more than a
     strip of 3 px across the disc, in pieces of which at least half is within the disc. A mask that grows everywhere,
-    or whose edge moves by a few pixels where the disc is, does not count. Fewer than 1 % of the cells are no notice.
+    or whose edge moves by a few pixels where the disc is, does not count. Fewer than 1 % of the cells are no notice;
+    those `beside` the segment do not count for it.
 
     Attributes
     ----------
@@ -49,11 +54,15 @@ class DiscDrawn:
         Cells that were measured and have a mask.
     remedy : str
         What to try.
+    beside : int
+        How many of these cells show the blurred edge of the segment: the fill is "blur" or "inpainted", and the mask
+        without a disc, blurred as the fill is, has a mean of at least 0.05 in the disc.
     """
 
     cells: NDArray[np.bool_]
     of: int
     remedy: str
+    beside: int = 0
 
     @property
     def count(self) -> int:
@@ -61,7 +70,7 @@ class DiscDrawn:
         return int(np.count_nonzero(self.cells))
 
     def __bool__(self) -> bool:
-        return 0 < self.count >= _NOTICE * self.of
+        return 0 < self.count - self.beside >= _NOTICE * self.of
 
     @property
     def finding(self) -> str:
@@ -119,7 +128,15 @@ def find_drawn_discs(result: HDMResult) -> DiscDrawn:
         top, left, mask = masks.window(row, col) if same else (0, 0, masks.mask(row, col))
         added = mask & free[top : top + mask.shape[0], left : left + mask.shape[1]]
         cells[row, col] = _is_a_piece(result.grid, row, col, added, (top, left))
-    return DiscDrawn(cells, int(np.count_nonzero(result.measured)), remedy)
+    beside = 0 if settings.own_mask or settings.fill not in _OF_SURROUNDINGS else _beside_segment(result, cells)
+    return DiscDrawn(cells, int(np.count_nonzero(result.measured)), remedy, beside)
+
+
+def _beside_segment(result: HDMResult, cells: NDArray[np.bool_]) -> int:
+    """See `DiscDrawn.beside`."""
+    carried = ndimage.gaussian_filter(result.baseline_mask.astype(np.float64), result.circle_size / 2)
+    windows = (result.grid.window(row, col) for row, col in np.argwhere(cells).tolist())
+    return sum(bool(carried[rows, cols][disc].mean() >= _CARRIED) for rows, cols, disc in windows)
 
 
 def _is_a_piece(grid: Grid, row: int, col: int, added: NDArray[np.bool_], corner: tuple[int, int]) -> bool:

@@ -1,5 +1,15 @@
 import { expect, it } from "vitest";
-import { change, count, distance, duration, rounded, score, tick, ticks } from "../src/shared/format";
+import {
+  change,
+  count,
+  distance,
+  duration,
+  rounded,
+  score,
+  tick,
+  tickDecimals,
+  ticks,
+} from "../src/shared/format";
 
 const PX = { unit: "px", decimals: 1 };
 
@@ -61,3 +71,17 @@ it.each([
 ])("the number %d at a color bar", (value, decimals, text) => {
   expect(tick(value, decimals)).toBe(text);
 });
+
+it.each([
+  [0, 1.19, 0, ["0", "0.5", "1.2"]],
+  [0, 2, 0, ["0", "0.5", "1", "1.5", "2"]],
+  [0, 0.4, 0, ["0", "0.1", "0.2", "0.3", "0.4"]],
+  [0, 61.3, 0, ["0", "20", "40", "61"]],
+  [0, 12.5, 1, ["0", "5", "10", "12.5"]],
+])(
+  "no two labels of a bar from %d to %d are alike, and each is where it says",
+  (low, high, decimals, texts) => {
+    const marks = ticks(low, high);
+    expect(marks.map((mark) => tick(mark, tickDecimals(marks, decimals)))).toEqual(texts);
+  },
+);

@@ -84,6 +84,34 @@ def test_the_remedy_is_another_fill_than_the_one_of_the_scan():
     assert 'fill="inpainted"' in str(light.disc_drawn)
 
 
+@pytest.mark.parametrize("fill", ["blur", "inpainted"])
+def test_the_blurred_edge_of_the_segment_is_no_notice(fill):
+    """Blurred or inpainted from around them, discs in a notch of the segment have its color."""
+    cross = (abs(ROWS - 24) < 6) | (abs(COLS - 30) < 6)
+    image = cross[None].astype(np.float32)
+    result = explain(lambda images: images[:, 0] - 0.2, image, cross, circle_size=10, offset=2, fill=fill)
+    drawn = result.disc_drawn
+    assert drawn.count > 0.01 * drawn.of
+    assert drawn.beside == drawn.count
+    assert not drawn
+    assert "drawn as segment" not in repr(result)
+
+
+@pytest.mark.parametrize("fill", ["blur", "inpainted"])
+def test_a_blurred_disc_far_from_the_segment_is_a_notice(fill):
+    """What is no segment as it is looks like one when it is blurred: a bright ring fills with gray."""
+    distance = np.hypot(ROWS - 24, COLS - 14)
+    image = np.where((distance < 11) & (distance > 3), 1.0, 0.0).astype(np.float32)[None]
+    image[0, :, 50:] = 0.5
+    segment = COLS >= 50
+    result = explain(
+        lambda images: 0.3 - (images[:, 0] - 0.6).abs(), image, segment, circle_size=10, offset=2, fill=fill
+    )
+    np.testing.assert_array_equal(result.baseline_mask, segment)
+    assert result.disc_drawn.cells[:, :8].sum() > 0.01 * result.disc_drawn.of
+    assert result.disc_drawn
+
+
 class Own(hdm.HausdorffDistanceMasks):
     def apply_mask(self, image, mask):
         return image * mask

@@ -1,5 +1,5 @@
 // What the colors mean: distances, in pixels or another unit.
-import { distance, tick, ticks } from "../shared/format";
+import { distance, tick, tickDecimals, ticks } from "../shared/format";
 import { blended, changes, fraction } from "../shared/paint";
 import { useId } from "../shared/unique";
 import type { About } from "./python_state";
@@ -26,6 +26,7 @@ export function ColorBar({ view }: { view: ViewState }) {
     largest > 0 ? Math.min(1, changes(Float64Array.of(value), baseline, type)[0] / largest) : 1;
   const colors = blended(view.table.value, traits.opacity.value, weight, span ?? undefined);
   const marks = span && !constant ? ticks(span.low, span.high) : [];
+  const digits = tickDecimals(marks, span && span.high - span.low > 20 ? 0 : decimals);
   return (
     <div class="hdm-scale" role="img" aria-labelledby={note}>
       <div class="hdm-bar" style={{ background: gradient(colors) }}>
@@ -52,7 +53,7 @@ export function ColorBar({ view }: { view: ViewState }) {
       <div class="hdm-ticks" aria-hidden="true">
         {marks.map((mark, index) => (
           <span key={mark} style={{ left: `${100 * fraction(mark, span)}%` }}>
-            {tick(mark, span && span.high - span.low > 20 ? 0 : decimals)}
+            {tick(mark, digits)}
             {index === marks.length - 1 && unit ? ` ${unit}` : ""}
           </span>
         ))}

@@ -54,6 +54,15 @@ export function duration(seconds: number): string {
 export const tick = (value: number, decimals: number): string =>
   value.toLocaleString("en", { maximumFractionDigits: decimals }).replace(/^-0$/, "0").replace("-", "−");
 
+/** Digits after the point that tell these marks, at least `decimals`: no label is off by more than 2 % of their range. */
+export function tickDecimals(marks: number[], decimals: number): number {
+  const tolerance = 0.02 * (Math.max(...marks) - Math.min(...marks));
+  let digits = decimals;
+  const off = (mark: number) => Math.abs(mark - Number(mark.toFixed(digits))) > tolerance;
+  while (digits < decimals + 3 && marks.some(off)) digits++;
+  return digits;
+}
+
 /** The two ends of a range and a few round numbers between them, none so near an end that labels would touch. */
 export function ticks(low: number, high: number): number[] {
   const raw = (high - low) / 4;
