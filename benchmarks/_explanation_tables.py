@@ -229,10 +229,19 @@ def plot(frame: pd.DataFrame, path: Path) -> None:
                 label=label,
             )
         ax.set_xlabel(f"{TITLES[score]} (95 % interval)")
-        ax.set_xlim(0, 1)
+        ax.set_xlim(left=0)
+        # The scale at both ends, and lines that lead from a name to its points.
+        ax.tick_params(axis="x", top=True, labeltop=True)
+        ax.tick_params(axis="y", length=0)
+        ax.spines[["left", "right"]].set_visible(False)
         ax.grid(axis="x", alpha=0.3)
+        ax.grid(axis="y", alpha=0.3, linewidth=0.5)
+        ax.set_axisbelow(True)
     axes[0].set_yticks(range(len(names)), names, fontsize=7)
     axes[0].set_ylim(-1, len(names))
+    for name, label in zip(names, axes[0].get_yticklabels(), strict=True):
+        label.set_color(colors["other methods"] if not is_ours(name) else "black")
+        label.set_fontweight("bold" if name == _scan_name(FIRST_LOOK) else "normal")
     axes[1].legend(loc="lower right")
     figure.savefig(path, metadata={"Date": None})
 

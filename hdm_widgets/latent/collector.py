@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -47,7 +47,9 @@ from hdm_widgets.models.errors import ModelError, is_out_of_memory
 from hdm_widgets.models.modules import unwrapped
 from hdm_widgets.models.segmenter import Segmenter
 
-__all__ = ["Collector", "check_width"]
+__all__ = ["Collector", "Progress", "check_width"]
+
+Progress: TypeAlias = bool | Callable[[int, int], None]
 
 # Activations beyond this many bytes go to a temporary file.
 MEMORY_LIMIT = 1 << 30
@@ -145,7 +147,7 @@ class Collector:
         ignore: Ignore | None = None,
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
-        progress: bool = True,
+        progress: Progress = True,
     ) -> Observations:
         """Run the model once on every item of new data, which may have true masks or not.
 
@@ -162,8 +164,10 @@ class Collector:
             item must have one.
         ignore : number or array of bool (H, W), optional
             Pixels that do not count.
-        num_workers, on_error, progress
+        num_workers, on_error
             As for `LatentSpace.fit`.
+        progress : bool or callable
+            Show a bar; or a function (done, total) that is called after every batch. An error of it ends the pass.
 
         Returns
         -------
@@ -186,7 +190,7 @@ class Collector:
         reading = {
             "fields": fields, "ignore": ignore, "num_workers": num_workers, "mask_needed": mask is not None
         }  # fmt: skip
-        return Observations(self._run(dataset, like, None, on_error, progress, reading))
+        return Observations(self._run(dataset, like, None, on_error, progress, reading), dataset)
 
     def _run(
         self,
@@ -194,7 +198,7 @@ class Collector:
         like: Collection | None,
         columns: Any,
         on_error: Literal["raise", "skip"],
-        progress: bool,
+        progress: Progress,
         reading: dict[str, Any],
     ) -> Collection:
         """One pass over a data set: for a map, or over new data `like` that of one; `reading` is for `read_items`."""
@@ -221,12 +225,7 @@ class Collector:
             )
             with (
                 self._hook(layer).attached() as hook,
-                tqdm(
-                    total=length,
-                    disable=not progress,
-                    unit="item",
-                    desc="collecting activations" if like is None else "observing",
-                ) as bar,
+                _bar(length, progress, "collecting activations" if like is None else "observing") as bar,
             ):
                 measurer = Measurer(segmenter, hook, builder, excluded)
                 waiting: list[tuple[int, Item]] = []
@@ -353,6 +352,27 @@ class Collector:
             if not isinstance(error, ModelError) and not is_out_of_memory(error):
                 raise
             return None
+
+
+class _Told:
+    """In place of a bar: calls a function (done, total)."""
+
+    def __init__(self, tell: Callable[[int, int], None], total: int) -> None:
+        self._tell, self._done, self._total = tell, 0, total
+
+    def update(self, count: int = 1) -> None:
+        self._done += count
+        self._tell(self._done, self._total)
+
+
+@contextmanager
+def _bar(total: int, progress: Progress, desc: str) -> Iterator[Any]:
+    """What has an `update`: a bar of tqdm, or what tells a function."""
+    if callable(progress):
+        yield _Told(progress, total)
+        return
+    with tqdm(total=total, disable=not progress, unit="item", desc=desc) as bar:
+        yield bar
 
 
 def check_width(features: int, least: int) -> None:

@@ -12,6 +12,8 @@ from scipy.stats import norm
 
 from hdm_widgets.latent.data_columns import merge_columns
 from hdm_widgets.latent.estimator import Estimate, Estimator
+from hdm_widgets.latent.labeling import doubts, first_to_label
+from hdm_widgets.latent.observations import Observations
 from hdm_widgets.latent.shift import Shift
 
 if TYPE_CHECKING:
@@ -53,6 +55,10 @@ class Estimates:
         Coordinates on the map.
     columns : dict of str to numpy.ndarray
         `item`, the index in the new data, and the new data's own columns.
+    skilled : bool
+        Whether the estimator is better than the mean of the data.
+    observed : Observations or None
+        What the pass over the new data has found: predictions and thumbnails, too. The explorer shows these.
     """
 
     iou: Floats
@@ -69,6 +75,8 @@ class Estimates:
     confidences: dict[str, Floats] = field(default_factory=dict)
     embedding: Floats = field(default_factory=lambda: np.empty((0, 2)))
     columns: dict[str, NDArray[Any]] = field(default_factory=dict)
+    skilled: bool = True
+    observed: Observations | None = None
 
     def __len__(self) -> int:
         return len(self.iou)
@@ -86,7 +94,7 @@ class Estimates:
         shift : Shift
         coverage : float
         **others
-            `confidences`, `embedding` and `columns`.
+            `confidences`, `embedding`, `columns` and `observed`.
 
         Returns
         -------
@@ -105,8 +113,34 @@ class Estimates:
             shift=shift,
             coverage=coverage,
             skill=estimator.text,
+            skilled=estimator.skilled,
             **others,
         )
+
+    @property
+    def doubt(self) -> Floats:
+        """How doubtful each prediction is, float64 (n,), 0 to 1: low IoU, wide interval; above 0.5 if not reliable."""
+        return doubts(self.low, self.high, self.reliable)
+
+    def to_label(self, count: int = 20) -> NDArray[np.int64]:
+        """Items to label first: the most doubtful ones, spread over the map.
+
+        Parameters
+        ----------
+        count : int
+            How many; all where there are fewer.
+
+        Returns
+        -------
+        numpy.ndarray, int64 (min(count, n),)
+            Positions, in the order of their choice; `columns["item"]` has their indices in the new data.
+
+        Notes
+        -----
+        Farthest-point sampling among the 4 x `count` items with the largest `doubt`, by their coordinates: always the
+        item with the largest product of its doubt and its distance to those that are chosen.
+        """
+        return first_to_label(self.doubt, self.embedding[:, :2], count)
 
     @property
     def text(self) -> str:

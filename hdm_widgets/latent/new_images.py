@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hdm_widgets._masks import Ignore
 from hdm_widgets._validation import warn_user
 from hdm_widgets.latent.activations import Pool, find_module, network_of
-from hdm_widgets.latent.collector import Collector
+from hdm_widgets.latent.collector import Collector, Progress
 from hdm_widgets.latent.datasets import Dataset, Field
 from hdm_widgets.latent.estimates import Estimates
 from hdm_widgets.latent.items import check_images
@@ -128,7 +128,7 @@ class SpaceWithModel(SpaceWithItems):
         ignore: Ignore | None = None,
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
-        progress: bool = True,
+        progress: Progress = True,
     ) -> Estimates:
         """Run the model on new data, and say what IoU to expect and whether the data is like that of the map.
 
@@ -142,8 +142,10 @@ class SpaceWithModel(SpaceWithItems):
             Where the image and the mask of an item are; as in the data of the map by default.
         ignore : number or array of bool (H, W), optional
             Pixels that do not count.
-        num_workers, on_error, progress
+        num_workers, on_error
             As for `fit`.
+        progress : bool or callable
+            Show a bar; or a function (done, total) that is called after every batch. An error of it ends the pass.
 
         Returns
         -------
@@ -198,6 +200,7 @@ class SpaceWithModel(SpaceWithItems):
             confidences={name: observed.confidences[name] for name in found.collection.confidences},
             embedding=components[:, : found.n_components],
             columns={"item": observed.items, **observed.collection.columns},
+            observed=observed,
         )
 
     def locate(self, images: Tensor | NDArray[Any]) -> Location:

@@ -27,9 +27,12 @@ class Observations:
     collection : Collection
         All of it: also `predictions`, `thumbnails`, `items` and `columns`, as for the data of a map. An item without a
         true mask has an empty one, and its predicted pixels as `fp`.
+    dataset : Dataset or None
+        The data, for full images.
     """
 
     collection: Collection
+    dataset: Dataset | None = None
 
     def __len__(self) -> int:
         return len(self.collection)

@@ -167,12 +167,7 @@ class Selection:
         To take the escapes back after reading, drop the first apostrophe of texts that match ``'+[=+\-@\t\r\n]``:
         ``frame[column].str.replace(r"^'('*[=+\-@\t\r\n])", r"\1", regex=True)`` with pandas.
         """
-        import pandas
-
-        rows = {_escaped(name): _escaped_column(values) for name, values in self._rows().items()}
-        frame = pandas.DataFrame(rows, index=pandas.Index(self.indices, name="index"))
-        # With this line terminator, either of its characters within a text is quoted.
-        text: str = frame.to_csv(lineterminator="\r\n")
+        text = csv_text(self._rows(), self.indices)
         if path is not None:
             checked_file(path).write_bytes(text.encode())
         return text
@@ -204,6 +199,17 @@ class Selection:
                 f"{len(other.table['iou'])} items"
             )
         return other
+
+
+def csv_text(columns: Mapping[str, NDArray[Any]], index: NDArray[np.int64]) -> str:
+    """Columns (n,) by name as CSV in which no spreadsheet finds a formula; see `Selection.to_csv`."""
+    import pandas
+
+    rows = {_escaped(name): _escaped_column(values) for name, values in columns.items()}
+    frame = pandas.DataFrame(rows, index=pandas.Index(index, name="index"))
+    # With this line terminator, either of its characters within a text is quoted.
+    text: str = frame.to_csv(lineterminator="\r\n")
+    return text
 
 
 def checked_file(path: str | os.PathLike[str]) -> Path:

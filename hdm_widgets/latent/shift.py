@@ -81,12 +81,13 @@ class Shift:
         degree = "slightly" if self.effect < _CLEAR else "clearly" if self.effect < _NEARLY_ALL else "almost entirely"
         if not self.columns:
             return f"unlike the data of the map ({chance}): no single column moved much, the activations as a whole did"
-        named = [f"{name} ({self._moved(name)})" for name in list(self.columns)[:_SHOWN]]
+        named = [f"{name} ({self.moved(name)})" for name in list(self.columns)[:_SHOWN]]
         more = len(self.columns) - len(named)
         columns = ", ".join(named) + (f" and {more} more" if more else "")
         return f"{degree} unlike the data of the map ({chance}, effect {self.effect:.2f}): moved are {columns}"
 
-    def _moved(self, name: str) -> str:
+    def moved(self, name: str) -> str:
+        """How one of `columns` moved, in words."""
         change = self.directions[name]
         # A normal distribution that moves as a whole moves by 2.5 times its effect, in standard deviations.
         if not np.isfinite(change) or abs(change) < self.columns[name]:

@@ -215,3 +215,16 @@ export const doublesMessage = (...values: number[]) => ({
   dtype: "float64",
   shape: [values.length],
 });
+
+/** jsdom lays nothing out and paints nothing: what is painted is tested in errors.test.ts and in a real browser. */
+export function layOut() {
+  HTMLCanvasElement.prototype.getContext = () => null;
+  globalThis.ImageData = class {} as unknown as typeof ImageData;
+  Element.prototype.scrollTo = () => {};
+  for (const [name, value] of [
+    ["clientWidth", 700],
+    ["clientHeight", 300],
+  ] as const) {
+    Object.defineProperty(HTMLElement.prototype, name, { configurable: true, get: () => value });
+  }
+}

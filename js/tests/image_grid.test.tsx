@@ -9,6 +9,7 @@ import {
   FakeResizeObserver,
   fakeAddresses,
   intsMessage,
+  layOut,
   rest,
   show,
   text,
@@ -49,18 +50,7 @@ describe("the layout of cards", () => {
   });
 });
 
-beforeAll(() => {
-  // jsdom lays nothing out and paints nothing: what is painted is tested in errors.test.ts and in a real browser.
-  HTMLCanvasElement.prototype.getContext = () => null;
-  globalThis.ImageData = class {} as unknown as typeof ImageData;
-  Element.prototype.scrollTo = () => {};
-  for (const [name, value] of [
-    ["clientWidth", 700],
-    ["clientHeight", 300],
-  ] as const) {
-    Object.defineProperty(HTMLElement.prototype, name, { configurable: true, get: () => value });
-  }
-});
+beforeAll(layOut);
 
 // Effects at once, not with the next picture on the screen.
 options.requestAnimationFrame = (effect) => queueMicrotask(effect);
@@ -75,6 +65,8 @@ const items = (count: number) => intsMessage(...Array.from({ length: count }, (_
 
 function state(count = 1000): Record<string, unknown> {
   return {
+    source: "map",
+    new_count: 0,
     sort: "lowest IoU first",
     sorts: ["lowest IoU first", "highest IoU first"],
     layers: "three",

@@ -48,6 +48,8 @@ const tools = () => ({
     ["expected_iou", "Expected IoU"],
     ["none", "None"],
   ],
+  points: "both",
+  has_new: false,
   can_undo: true,
   count: 1234,
 });
@@ -71,6 +73,7 @@ const legendState = () => ({
   sample: { drawn: 24, total: 24 },
   notice: "",
   names: [],
+  new: {},
   _points: { positions: floatsMessage(), rows: intsMessage(), bounds: [0, 1, 0, 1] },
 });
 
@@ -107,6 +110,8 @@ const selection = (name: string, more: object = {}) => ({
 });
 
 const lists = () => ({
+  source: "map",
+  new_count: 0,
   sort: "lowest IoU first",
   sorts: ["lowest IoU first"],
   layers: "three",

@@ -45,16 +45,17 @@ function page(points = true) {
     background: "none",
     legend: {},
     surface: {},
-    sample: { drawn: 2, total: 2 },
+    sample: { drawn: 24, total: 24 },
     notice: "",
     names: [],
+    new: {},
     _points: {
       positions: points ? floatsMessage(5, 0, 6, 0) : floatsMessage(),
       rows: points ? intsMessage(7, 9) : intsMessage(),
       bounds: [0, 10, -1, 1],
     },
   });
-  const python = connect(model.as<LegendTraits>(), ["mode", "legend", "_points"], model.el);
+  const python = connect(model.as<LegendTraits>(), ["mode", "legend", "sample", "_points"], model.el);
   const leave = followPointer(one(".legend"), python);
   return { model, python, leave, one, root: one(".hdm-latent"), figure: one(".bqplot") };
 }

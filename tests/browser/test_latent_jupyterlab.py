@@ -28,6 +28,11 @@ class Scaled(Places):
 shown = hw.LatentSpace(Scaled(), layer="places").fit(scenes, progress=False)
 shown.cluster(2)
 """
+# A small map, of which an estimate is quick, and six new items: three rows of two in its corner.
+NEW = """
+few = known(Grid(4, 5))
+explorer = hw.LatentExplorer(few, new=few.estimate(Grid(2, 3), progress=False))
+"""
 POWERS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 
 WEST_HALF = tuple(item for item in ALL if item % COLS < WEST)
@@ -482,6 +487,30 @@ def test_two_views_of_one_explorer_agree(notebook: NotebookPage, explorer: Laten
     expect(explorer.ring).to_have_count(1)
     drawn(explorer, notebook, SECOND)
     expect(second.selection("a")).to_contain_text(f"{len(block(*SECOND))} items")
+
+
+def test_new_items_are_lassoed_and_clicked_like_those_of_the_map(notebook: NotebookPage, explorer: LatentPage) -> None:
+    notebook.execute(NEW)
+    notebook.run(2)
+    second = LatentPage(notebook.page, 1)
+    second.await_points(20 + 6)
+    second.figure.scroll_into_view_if_needed()
+    expect(second.rings).to_have_count(0)
+    cards = second.gallery.get_by_role("button", name=re.compile(r"^New item \d, expected IoU \d\.\d\d, 90 % interval"))
+    expect(cards).to_have_count(6)
+    # Diamonds are drawn after the points.
+    new = second.centers(second.points)[20:]
+    (left, right), (top, bottom) = (sorted(sides) for sides in zip(*new[:2], strict=True))
+    second.draw([(left - 12, top - 12), (right + 12, top - 12), (right + 12, bottom + 12), (left - 12, bottom + 12)])
+    notebook.await_value("explorer.new_selected", (0, 1))
+    assert notebook.value(SELECTED) == (0, 1)  # of the map, in the same places
+    expect(cards).to_have_count(2)
+
+    second.figure.scroll_into_view_if_needed()
+    expect(second.figure.locator(".lassoselector path")).to_have_count(0)
+    notebook.page.mouse.click(*second.centers(second.points)[20 + 5])
+    notebook.await_value("explorer.new_highlighted", 5)
+    expect(second.ring).to_have_count(1)
 
 
 def test_running_the_cell_again_closes_the_first_explorer(notebook: NotebookPage, explorer: LatentPage) -> None:

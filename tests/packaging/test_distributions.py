@@ -21,6 +21,7 @@ BUNDLES = {
     "toolbar.js": ("latent_explorer.css", b"hdm-toolbar", b"hdm-button"),
     "legend.js": ("latent_explorer.css", b"hdm-legend", b"hdm-point-tip"),
     "gallery.js": ("latent_explorer.css", b"hdm-gallery", b"hdm-card", b"hdm-selections"),
+    "new_data.js": ("latent_explorer.css", b"hdm-new-data", b"hdm-histogram", b"hdm-range"),
     "cluster_table.js": ("latent_explorer.css", b"hdm-clusters", b"hdm-meter"),
     "hdm_page.js": ("hdm_page.css", b"hdm-stage", b"hdm-inspector", b"hdm-fixed"),
 }

@@ -324,6 +324,8 @@ def latent_space(path: Path) -> hw.LatentSpace:
     assert_type(estimates, Estimates)
     assert_type(estimates.iou, NDArray[np.float64])
     assert_type(estimates.reliable, NDArray[np.bool_])
+    assert_type(estimates.to_label(5), NDArray[np.int64])
+    assert_type(estimates.doubt, NDArray[np.float64])
     assert_type(estimates.mean + estimates.mean_low + estimates.mean_high, float)
     assert_type(estimates.shift, Shift)
     assert_type(estimates.shift.shifted, bool)
@@ -369,6 +371,9 @@ def widgets(model: nn.Module, image: Tensor, segment: Tensor, space: hw.LatentSp
     assert_type(explorer.result, hdm.HDMResult | None)
     explorer.close()
     latent = hw.LatentExplorer(space, color_by="iou", background="expected_iou", color_as="categories")
+    assert_type(latent.estimates, Estimates | None)
+    hw.LatentExplorer(space, new=space.estimate(image[None], progress=False)).cancel()
+    hw.LatentExplorer(space, new=hw.data.AerialScenes(4))
     assert_type(latent.select([0, 1], name="first"), Selection)
     assert_type(latent.selections, tuple[Selection, ...])
     latent.close()
@@ -431,3 +436,4 @@ def mistakes_elsewhere(mask: NDArray[np.bool_], space: hw.LatentSpace) -> None:
     space.neighbors("first")  # type: ignore[arg-type]
     hw.LatentExplorer(hw.UNet())  # type: ignore[arg-type]
     hw.LatentExplorer(space, mask)  # type: ignore[arg-type]
+    hw.LatentExplorer(space, new=5)  # type: ignore[arg-type]

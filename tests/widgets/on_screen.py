@@ -84,6 +84,10 @@ class Map:
     @property
     def ring(self):
         """Around the highlighted point."""
+        return self._marks(bqplot.Scatter)[-1]
+
+    @property
+    def new_points(self):
         return self._marks(bqplot.Scatter)[1]
 
     def lasso(self, *points):
@@ -95,13 +99,15 @@ class LatentScreen(Map):
     """A latent explorer: its map and its other parts."""
 
     def __init__(self, explorer):
-        toolbar, main, table, self.below = explorer.children
+        toolbar, *panels, main, table, self.below = explorer.children
         left, right = main.children
         figure, legend = left.children
         (gallery,) = right.children
         super().__init__(figure)
         self.toolbar, self.legend = OnScreen(toolbar), OnScreen(legend)
         self.gallery, self.table = OnScreen(gallery), OnScreen(table)
+        # With new data only.
+        (self.panel,) = map(OnScreen, panels) if panels else (None,)
 
     @property
     def items(self):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Never
 
@@ -15,9 +15,9 @@ import numpy as np
 import traitlets
 from IPython.display import HTML
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hdm_widgets._validation import advise_on_keywords, check_choice
-from hdm_widgets._wire import png
 from hdm_widgets.latent.selection import Selection, check_indices
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.hdm.explorer import HDMExplorer
@@ -25,14 +25,18 @@ from hdm_widgets.widgets.latent.cluster_table import ClusterTable
 from hdm_widgets.widgets.latent.columns import usable_columns
 from hdm_widgets.widgets.latent.explanation import Explanation
 from hdm_widgets.widgets.latent.gallery import Gallery, selection_row
-from hdm_widgets.widgets.latent.messages import NOT_IN_MARIMO, item_facts, map_colors, points_message, surface_message
+from hdm_widgets.widgets.latent.messages import NOT_IN_MARIMO, map_colors, surface_message
+from hdm_widgets.widgets.latent.new_data import ExplorerWithNewData
 from hdm_widgets.widgets.latent.parts import Legend, Toolbar
-from hdm_widgets.widgets.latent.scatter import MOST_POINTS, ScatterFigure
+from hdm_widgets.widgets.latent.scatter import ScatterFigure, drawn_rows
 from hdm_widgets.widgets.latent.selection_history import MODES, Items, SelectionHistory
 from hdm_widgets.widgets.shared.explorer import Explorer, close_all
 
 if TYPE_CHECKING:
     import pandas
+
+    from hdm_widgets.latent.datasets import Dataset
+    from hdm_widgets.latent.estimates import Estimates
 
 __all__ = ["LatentExplorer"]
 
@@ -41,7 +45,7 @@ _BACKGROUNDS = {"expected_iou": "Expected IoU", "none": "None"}
 _COLOR_CHOICES = ("auto", "scale", "categories")
 
 
-class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Explore what a segmentation model has learned: a map of a data set with a lasso.
 
     Displays itself as the last line of a cell. A lasso on the map selects items; the gallery beside it shows their
@@ -52,6 +56,10 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
     space : LatentSpace
         Fitted, or loaded with `LatentSpace.load`. With its data set the gallery has full images; with its model too, an
         image can be explained by Hausdorff Distance Masks.
+    new : Estimates, Dataset, torch.Tensor or numpy.ndarray (N, C, H, W), or list of images, optional
+        New data, with or without true masks, to show on the map: what `space.estimate` returned, or the data itself,
+        which is estimated in the background. New items are diamonds in the color of their expected IoU; the gallery
+        lists them, the most doubtful first, and a panel says whether they are like the data of the map.
     color_by : str
         What colors the points: a column of `space.table()`, such as `"iou"`, `"cluster"` or one of the data set's own.
     background : {"expected_iou", "none"}
@@ -79,6 +87,21 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         The item whose point and card are highlighted.
     error : str
         What went wrong with clusters or an explanation, empty otherwise.
+    estimates : Estimates or None
+        What is expected of the new data; None before it is known, and without new data.
+    new_selected : tuple of int
+        Positions of the selected new items, by a lasso or to be labeled first; assigning it selects. The gallery shows
+        them, and all new items where none is selected.
+    new_highlighted : int or None
+        The new item whose point and card are highlighted.
+    new_status : {"idle", "running", "done", "cancelled", "error"}
+        Of the estimates; "idle" without new data.
+    new_error : str
+        Why there are no estimates, empty otherwise.
+    points : {"both", "map", "new"}
+        Whose points are drawn, and selected by a lasso.
+    gallery : {"map", "new"}
+        Whose items the gallery shows.
 
     Notes
     -----
@@ -112,6 +135,7 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         self,
         space: LatentSpace,
         *others: Never,
+        new: Estimates | Dataset | Tensor | NDArray[Any] | Sequence[Any] | None = None,
         color_by: str = "iou",
         background: str = "expected_iou",
         color_as: str = "auto",
@@ -140,9 +164,7 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         check_choice("background", background, _BACKGROUNDS)
         check_choice("color_as", color_as, _COLOR_CHOICES)
 
-        rows = np.arange(len(space))
-        if len(rows) > MOST_POINTS:
-            rows = np.sort(np.random.default_rng(space.random_state).choice(len(rows), MOST_POINTS, replace=False))
+        rows = drawn_rows(len(space), space.random_state)
         self._scatter = ScatterFigure(space, rows)
         self._toolbar = Toolbar(
             colors=[[name, column.title] for name, column in columns.items()],
@@ -152,18 +174,20 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         self._legend = Legend(
             surface=surface_message(space),
             sample={"drawn": len(rows), "total": len(space)},
-            _points=points_message(space, rows, self._scatter.bounds),
+            _points=self._scatter.points_message,
         )
         self._gallery = Gallery(space)
         self._table = ClusterTable(space)
         self._explanation = Explanation(space)
+        self._prepare_new(new)
         left = ipywidgets.VBox([self._scatter.figure, self._legend])
         right = ipywidgets.VBox([self._gallery])
         main = ipywidgets.Box([left, right])
         for box, name in ((left, "plot"), (right, "side"), (main, "main")):
             box.add_class(f"hdm-latent-{name}")
         self._boxes = (left, right, main)
-        super().__init__(children=[self._toolbar, main, self._table, self._explanation.box])
+        panels = [] if self._panel is None else [self._panel]
+        super().__init__(children=[self._toolbar, *panels, main, self._table, self._explanation.box])
         self.add_class("hdm-latent")
 
         self.color_by, self.background, self.color_as = color_by, background, color_as
@@ -174,6 +198,7 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         self._publish()
         self._begin(self._toolbar)
         self._table.start()
+        self._begin_new()
 
     # -- for users ------------------------------------------------------------------------------
 
@@ -257,17 +282,22 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         return self._explanation.open(index)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for clusters that are sought in the background; False if that takes longer than `timeout` seconds."""
+        """Wait for clusters and estimates, found in the background; False if it takes longer than `timeout` seconds."""
         self._check_open()
-        return self._table.wait(timeout)
+        end = None if timeout is None else time.monotonic() + timeout
+        found = self._table.wait(timeout)
+        return self._wait_new(None if end is None else max(0.0, end - time.monotonic())) and found
 
     def _pause(self) -> None:
         self._table.pause()
+        self._pause_new()
 
     def _resume(self) -> None:
         self._table.resume()
+        self._resume_new()
 
     def _end(self) -> None:
+        self._end_new()
         for part in (self._toolbar, self._legend, self._gallery, self._table, self._explanation, self._scatter):
             part.close()
         close_all(*self._boxes)
@@ -312,13 +342,13 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
             traitlets.link((self, "search"), (self._legend, "search")),
             traitlets.link((self, "background"), (self._toolbar, "background")),
             traitlets.link((self, "background"), (self._legend, "background")),
-            traitlets.link((self, "highlighted"), (self._gallery, "highlighted")),
             traitlets.dlink((self._table, "error"), (self, "error")),
         ]
         self.observe(self._recolor_by_another, names=["color_by"])
         self.observe(lambda _: self._recolor(), names=["color_as", "search"])
         self.observe(lambda change: self._scatter.show_surface(change["new"] != "none"), names=["background"])
-        self.observe(lambda change: self._scatter.highlight(change["new"]), names=["highlighted"])
+        self.observe(self._highlight, names=["highlighted", "new_highlighted"])
+        self._gallery.observe(lambda change: self._highlight_any(change["new"]), names=["highlighted"])
         self.observe(self._selected_from_python, names=["selected"])
         self.observe(self._activated_from_python, names=["active"])
         self._gallery.observe(lambda _: self._show_gallery(), names=["sort"])
@@ -364,13 +394,6 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
 
     # -- selections -------------------------------------------------------------------------------
 
-    @contextmanager
-    def _change(self) -> Iterator[None]:
-        """Change the selections, then show them everywhere."""
-        with self._lock:
-            yield
-            self._publish()
-
     def _changed_by(self, change: Callable[[dict[str, Any]], Any], asked: dict[str, Any]) -> None:
         with self._change():
             change(asked)
@@ -385,12 +408,14 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
             with self.hold_trait_notifications():
                 self.selected = () if history.current is None else tuple(history.current.indices.tolist())
                 self.active = history.active
+                self.new_selected = history.new
         finally:
             self._publishing = False
         with self._gallery.hold_sync():
             self._gallery.selections = [selection_row(one) for one in history.selections]
             self._gallery.active = history.active
             self._show_gallery()
+        self._scatter.mark_new(np.array(history.new, np.int64))
         self._scatter.outline(history.selections, history.active)
         self._legend.names = self._scatter.names
         self._toolbar.can_undo = history.can_undo
@@ -400,49 +425,6 @@ class LatentExplorer(Explorer, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
     def _mark_cluster(self) -> None:
         current = self._history.current
         self._table.mark(None if current is None else current.indices)
-
-    def _show_gallery(self) -> None:
-        current = self._history.current
-        self._gallery.show(np.empty(0, np.int64) if current is None else current.indices)
-
-    def _gesture(self, asked: dict[str, Any]) -> None:
-        """Note what the pointer is about to do on the figure; bqplot reports the lasso after this."""
-        self._pending = asked
-
-    def _lassoed(self, inside: NDArray[np.int64]) -> None:
-        pending, self._pending = self._pending, None
-        if pending is not None and pending.get("kind") == "click":
-            item = pending.get("item")
-            self.highlighted = None if item is None else int(item)
-            return
-        mode = (pending or {}).get("mode") or self.mode
-        if not len(inside):
-            self._say("There is no point inside this lasso; the selection is as before.")
-            return
-        self._combine(inside, mode)
-
-    def _combine(self, indices: NDArray[np.int64], mode: Any, name: str | None = None) -> None:
-        """Change the active selection; an error is shown on the screen."""
-        try:
-            with self._change():
-                self._history.gesture(indices, mode, name)
-        except ValueError as error:
-            self._say(f"{str(error)[0].upper()}{str(error)[1:]}.")
-
-    def _say(self, notice: str) -> None:
-        self._legend.notice = notice
-
-    def _export(self) -> tuple[dict[str, Any], list[bytes]]:
-        current = self._history.current
-        if current is None or not len(current):
-            raise ValueError("Nothing is selected: there is nothing to export.")
-        name = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in current.name)
-        return {"name": f"{name}.csv"}, [self._space.select(current).to_csv().encode()]
-
-    def _thumbnail(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        (index,) = check_indices([asked["item"]], len(self._space))
-        thumbnail = png(np.array(self._space.collection_.thumbnails[index]))
-        return {"item": index, "facts": item_facts(self._space, index, self.color_by)}, [thumbnail]
 
     def _explain_asked(self, asked: dict[str, Any]) -> None:
         self.error = ""

@@ -13,6 +13,7 @@ from hdm_widgets._wire import MESSAGE, bits, png
 from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.columns import Column
+from hdm_widgets.widgets.latent.new_items import NEW_SORTS, NewItems, smaller
 from hdm_widgets.widgets.shared.part import Part, read_static
 
 __all__ = ["SORTS", "Gallery", "selection_row"]
@@ -26,7 +27,9 @@ _LONGEST_SAVED = 128
 
 
 class Gallery(Part):
-    """Items of a latent space as images; only those on screen are read and sent.
+    """Items of a latent space or new ones as images; only those on screen are read and sent.
+
+    New items are numbered after those of the space.
 
     Parameters
     ----------
@@ -34,8 +37,10 @@ class Gallery(Part):
 
     Attributes
     ----------
+    source : {"map", "new"}
+        Whose items are shown.
     sort : str
-        One of `SORTS`.
+        One of `sorts`, which are those of the source.
     layers : {"three", "overlay"}
         Image, truth and prediction side by side, or one image with hit, missed and added pixels.
     size : int
@@ -51,6 +56,9 @@ class Gallery(Part):
     _esm = read_static("gallery.js")
     _css = read_static("latent_explorer.css")
 
+    source = traitlets.Unicode("map").tag(sync=True)
+    # How many new items there are; 0: no new data, and no choice of a source.
+    new_count = traitlets.Int(0).tag(sync=True)
     sort = traitlets.Unicode(SORTS[0]).tag(sync=True)
     sorts = traitlets.List(list(SORTS)).tag(sync=True)
     layers = traitlets.Unicode("three").tag(sync=True)
@@ -67,26 +75,45 @@ class Gallery(Part):
     _saved: Any = traitlets.List().tag(**MESSAGE)
 
     def __init__(self, space: LatentSpace) -> None:
-        _, height, width = space.collection_.image_shape
         self._space: LatentSpace | None = space
+        self._new: NewItems | None = None
+        self._sorts = {"map": SORTS[0], "new": NEW_SORTS[0]}  # as they were chosen
         self._captions: Column | None = None
         self._say: Callable[[str], None] | None = None
         super().__init__(
             can_explain=space.dataset_ is not None and space.segmenter is not None,
-            _about={
-                "height": height,
-                "width": width,
-                "total": len(space),
-                "full": space.dataset_ is not None,
-                "ignored": space.collection_.ignored is not None,
-            },
+            _about=_about(space),
             _items=np.empty(0, np.int32),
         )
         self.on_request("images", self._images)
 
+    def add(self, new: NewItems) -> None:
+        """Offer new items as another source."""
+        self._new = new
+        self.new_count = len(new)
+
+    def turn_to(self, source: str) -> None:
+        """Show items of a source, by its own sort; which ones is for `show` to say."""
+        space, new = self._space, self._new
+        if source == self.source or space is None or new is None:
+            return
+        self._sorts[self.source] = self.sort
+        with self.hold_sync():
+            # Before the sort, which is checked with them.
+            self.source = source
+            self.sorts = list(SORTS if source == "map" else NEW_SORTS)
+            self.sort = self._sorts[source]
+            self._about = _about(space) if source == "map" else _about_new(new)
+            self.captions_version += 1  # their images may have another size
+
     def show(self, indices: NDArray[np.int64]) -> None:
-        """Show these items, in the order that `sort` asks for."""
-        items = self._sorted(indices).astype(np.int32)
+        """Show these items of the source, in the order that `sort` asks for."""
+        new = self._new
+        if self.source == "new" and new is not None:
+            indices = new.sorted(indices, self.sort) + len(new.space)
+        else:
+            indices = self._sorted(indices)
+        items = indices.astype(np.int32)
         self._items = items
         self._saved = [self._saved_item(int(index)) for index in items[:_MOST_SAVED]]
 
@@ -103,8 +130,9 @@ class Gallery(Part):
 
     @traitlets.validate("sort")
     def _valid_sort(self, proposal: Any) -> str:
-        if proposal["value"] not in SORTS:
-            raise traitlets.TraitError(f"sort must be one of {', '.join(map(repr, SORTS))}, got {proposal['value']!r}")
+        if proposal["value"] not in self.sorts:
+            sorts = ", ".join(map(repr, self.sorts))
+            raise traitlets.TraitError(f"sort must be one of {sorts}, got {proposal['value']!r}")
         return str(proposal["value"])
 
     def _sorted(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -128,7 +156,8 @@ class Gallery(Part):
             entry, parts = self._entry(int(index))
             entries.append(entry)
             buffers += parts
-        changed = [index for index in indices if self._space is not None and self._space.is_changed(int(index))]
+        space = self._space
+        changed = [i for i in indices if space is not None and i < len(space) and space.is_changed(int(i))]
         if changed and self._say is not None:
             self._say(
                 f"The data set gave another image or mask for item {changed[0]} than for the map, as with random "
@@ -142,13 +171,13 @@ class Gallery(Part):
 
     def _saved_item(self, index: int) -> dict[str, Any]:
         """An item without a look into the data set, which may be slow: its thumbnail, and its masks made smaller."""
-        space = self._space
+        space, new = self._space, self._new
         if space is None:
             raise RuntimeError("the gallery is closed")
+        if new is not None and index >= len(space):
+            return new.saved(index - len(space), _LONGEST_SAVED)
         collection = space.collection_
-        step = -(-max(collection.image_shape[1:]) // _LONGEST_SAVED)
-        small = (slice(step // 2, None, step),) * 2
-        truth, predicted, *ignored = (mask[small] for mask in self._masks(space, index))
+        truth, predicted, *ignored = (smaller(mask, _LONGEST_SAVED) for mask in self._masks(space, index))
         return {
             "index": index,
             "iou": space.iou_[index],
@@ -172,9 +201,11 @@ class Gallery(Part):
         return [truth, predicted & ~ignored, ignored]
 
     def _entry(self, index: int) -> tuple[dict[str, Any], list[bytes]]:
-        space = self._space
+        space, new = self._space, self._new
         if space is None:
             raise RuntimeError("the gallery is closed")
+        if new is not None and index >= len(space):
+            return new.entry(index - len(space))
         entry = {"index": index, "iou": space.iou_[index], "caption": self._caption(index), "error": ""}
         try:
             image = png(space.picture(index), longest=_LONGEST)
@@ -186,7 +217,32 @@ class Gallery(Part):
     def close(self) -> None:
         """Remove the widget and free the space."""
         super().close()
-        self._space = self._captions = self._say = None
+        self._space = self._new = self._captions = self._say = None
+
+
+def _about(space: LatentSpace) -> dict[str, Any]:
+    """What the browser must know of all items of the map."""
+    _, height, width = space.collection_.image_shape
+    return {
+        "height": height,
+        "width": width,
+        "total": len(space),
+        "full": space.dataset_ is not None,
+        "ignored": space.collection_.ignored is not None,
+    }
+
+
+def _about_new(new: NewItems) -> dict[str, Any]:
+    """The same of all new items."""
+    _, height, width = new.observed.collection.image_shape
+    return {
+        "height": height,
+        "width": width,
+        "total": len(new.space),
+        "full": new.observed.dataset is not None,
+        "ignored": False,
+        "coverage": new.estimates.coverage,
+    }
 
 
 def selection_row(selection: Selection) -> dict[str, Any]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.columns import COLOR_MODES, Column, usable_columns
+from hdm_widgets.widgets.latent.new_items import NewItems
 from hdm_widgets.widgets.latent.palette import SCORES, Coloring, coloring, table_of
 
-__all__ = ["NOT_IN_MARIMO", "MapColors", "item_facts", "map_colors", "points_message", "surface_message"]
+__all__ = ["NOT_IN_MARIMO", "MapColors", "item_facts", "map_colors", "new_message", "surface_message"]
 
 _MOST_FACTS = 5
 NOT_IN_MARIMO = """<p><b>marimo cannot show the latent explorer:</b> its map is drawn by ipywidgets and bqplot. Open
@@ -50,12 +50,14 @@ def map_colors(space: LatentSpace, name: str, mode: str = "auto", search: str = 
     return MapColors(colored, None if name == "iou" else column, choices)
 
 
-def points_message(space: LatentSpace, rows: NDArray[np.int64], bounds: tuple[float, ...]) -> dict[str, Any]:
-    """Where the drawn points are, for the pointer; `bounds` are (x0, x1, y0, y1) of the plot."""
+def new_message(new: NewItems, drawn: int, outside: int) -> dict[str, Any]:
+    """What the legend says of new items: how many there are, how many are drawn, and how many only at the edge."""
     return {
-        "positions": space.embedding_[rows, :2].astype(np.float32),
-        "rows": rows.astype(np.int32),
-        "bounds": bounds,
+        "count": len(new),
+        "drawn": drawn,
+        "outside": outside,
+        "colors": table_of(SCORES)[::8],
+        "skill": "" if new.estimates.skilled else new.estimates.skill,
     }
 
 

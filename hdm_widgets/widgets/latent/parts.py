@@ -26,6 +26,8 @@ class Toolbar(Part):
     color_as = traitlets.Unicode("auto").tag(sync=True)
     color_modes: Any = traitlets.List().tag(sync=True)
     backgrounds: Any = traitlets.List().tag(sync=True)
+    points = traitlets.Unicode("both").tag(sync=True)
+    has_new = traitlets.Bool(False).tag(sync=True)
     can_undo = traitlets.Bool(False).tag(sync=True)
     count = traitlets.Int(0).tag(sync=True)
 
@@ -48,4 +50,5 @@ class Legend(Part):
     sample = traitlets.Dict().tag(**MESSAGE)
     notice = traitlets.Unicode("").tag(sync=True)
     names: Any = traitlets.List().tag(**MESSAGE)
+    new = traitlets.Dict().tag(**MESSAGE)
     _points = traitlets.Dict().tag(**MESSAGE)

@@ -20,7 +20,7 @@ from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.palette import SCORES
 
-__all__ = ["MOST_POINTS", "ScatterFigure", "rounded_hull"]
+__all__ = ["ScatterFigure", "drawn_rows", "rounded_hull"]
 
 # Points are SVG elements: with more of them a lasso takes seconds.
 MOST_POINTS = 10_000
@@ -36,7 +36,9 @@ _OUTLINE_POINTS = 96
 # An outline may enclose this many other points for each of its own, and always a few.
 _MOST_OTHERS, _FEW_OTHERS = 0.25, 5
 _DIM = 0.3
-_LASSO_COLOR, _EDGE_COLOR = "#64748b", "#475569"
+_LASSO_COLOR, _EDGE_COLOR, _NEW_EDGE_COLOR = "#64748b", "#475569", "#0f172a"
+# Room between new items and the plot's edge, as a fraction of its extent.
+_NEW_MARGIN = 0.03
 
 Floats = NDArray[np.float64]
 
@@ -63,6 +65,8 @@ class ScatterFigure:
         self._score = space.cv_score_
         self._surface = surface = space.surface(_SURFACE_SHAPE)
         self._opacities = np.ones(len(rows))
+        self._positions = space.embedding_[:, :2]  # of all items: the map's, then the new ones
+        self.new_rows: NDArray[np.int64] = np.empty(0, np.int64)
         self._has_surface = space.regressor_ is not None
         self._embedding = space.embedding_[:, :2]
         self.rows = rows
@@ -93,8 +97,9 @@ class ScatterFigure:
         self._background = bqplot.Image(
             image=self._surface_image(), x=[x0, x1], y=[y0, y1], scales=scales, visible=self._has_surface
         )
-        variances = space.explained_variance_ratio_
-        axes = [_axis(0, x, "bottom", variances), _axis(1, y, "left", variances)]
+        self._variances = variances = space.explained_variance_ratio_
+        axes = [_axis(0, x, "bottom", variances[0]), _axis(1, y, "left", variances[1])]
+        self._new_points: bqplot.Scatter | None = None
         self.figure = bqplot.Figure(
             marks=[self._background, self._outlines, self._points, self._ring],
             axes=axes,
@@ -113,8 +118,80 @@ class ScatterFigure:
         self._points.observe(self._selected, names=["selected"])
 
     def on_lasso(self, callback: Callable[[NDArray[np.int64]], None]) -> None:
-        """Call this with the items inside, whenever a lasso has been drawn."""
+        """Call this with the items inside, whenever a lasso has been drawn; new items are numbered after the map's."""
         self._lassoed = callback
+
+    def show_new(self, embedding: Floats, rows: NDArray[np.int64], colors: Sequence[str]) -> int:
+        """Draw new items over the others.
+
+        Parameters
+        ----------
+        embedding : numpy.ndarray, float64 (m, k)
+            Their coordinates.
+        rows : numpy.ndarray, int64
+            Those that are drawn.
+        colors : list of str
+            `#rrggbb` of each of the m.
+
+        Returns
+        -------
+        int
+            How many of them are so far from the others that they are drawn at the plot's edge.
+        """
+        x0, x1, y0, y1 = self.bounds
+        low, high = np.array([x0, y0]), np.array([x1, y1])
+        extent = high - low
+        positions = embedding[:, :2]
+        margin = _NEW_MARGIN * extent
+        lowest = np.maximum(np.minimum(low, positions.min(axis=0) - margin), low - extent)
+        highest = np.minimum(np.maximum(high, positions.max(axis=0) + margin), high + extent)
+        outside = ((positions < lowest) | (positions > highest)).any(axis=1)
+        placed = np.clip(positions, lowest + margin, highest - margin)
+        self.new_rows = rows
+        self._positions = np.concatenate([self._embedding, placed])
+        (x0, y0), (x1, y1) = lowest.tolist(), highest.tolist()
+        self.bounds = x0, x1, y0, y1
+        for component, (axis, ends) in enumerate(zip(self.figure.axes, ((x0, x1), (y0, y1)), strict=True)):
+            axis.scale.min, axis.scale.max = ends
+            for name, value in _axis_texts(component, *ends, self._variances[component]).items():
+                setattr(axis, name, value)
+        self._new_points = bqplot.Scatter(
+            x=placed[rows, 0],
+            y=placed[rows, 1],
+            scales=self._points.scales,
+            marker="diamond",
+            colors=[colors[row] for row in rows],
+            default_size=int(1.6 * _point_size(len(rows))),
+            stroke=_NEW_EDGE_COLOR,
+            stroke_width=1,
+        )
+        self._new_points.observe(self._selected, names=["selected"])
+        self.figure.marks = [self._background, self._outlines, self._points, self._new_points, self._ring]
+        self._renew_lasso()
+        return int(outside.sum())
+
+    def show_points(self, of_map: bool, of_new: bool) -> None:
+        """Draw the points of the map, of the new items, or of both; a lasso selects what is drawn."""
+        self._points.visible = of_map
+        if self._new_points is not None:
+            self._new_points.visible = of_new
+        self._renew_lasso()
+
+    def mark_new(self, indices: NDArray[np.int64]) -> None:
+        """Dim the new items that are not among these; none, if these are none."""
+        if self._new_points is not None:
+            kept = np.isin(self.new_rows, indices) | (len(indices) == 0)
+            self._new_points.opacities = np.where(kept, 1.0, _DIM)
+
+    @property
+    def points_message(self) -> dict[str, Any]:
+        """Where the points on screen are, for the pointer; new items are numbered after the map's."""
+        rows = np.concatenate([items for _, items in self._drawn_points()])
+        return {
+            "positions": self._positions[rows].astype(np.float32),
+            "rows": rows.astype(np.int32),
+            "bounds": self.bounds,
+        }
 
     def color(self, colors: Sequence[str]) -> None:
         """Color the items, one `#rrggbb` for each of the space."""
@@ -179,16 +256,17 @@ class ScatterFigure:
         return {"text": selection.name, "color": selection.color} | position
 
     def highlight(self, index: int | None) -> None:
-        """Draw a ring around an item, or around none."""
+        """Draw a ring around an item, or around none; new items are numbered after the map's."""
         with self._ring.hold_sync():
             self._ring.visible = index is not None
             if index is not None:
-                self._ring.x = self._embedding[[index], 0]
-                self._ring.y = self._embedding[[index], 1]
+                self._ring.x = self._positions[[index], 0]
+                self._ring.y = self._positions[[index], 1]
 
     def close(self) -> None:
         """Close the figure and all that is in it."""
-        self._points.unobserve_all()
+        for mark in self.figure.marks:
+            mark.unobserve_all()
         self._lassoed = None
         figure, image = self.figure, self._background.image
         scales = {id(scale): scale for mark in figure.marks for scale in mark.scales.values()}
@@ -197,22 +275,33 @@ class ScatterFigure:
             part.close()
 
     def _selected(self, change: Any) -> None:
-        if change["new"] is None:
+        # The browser tells of one kind of points after the other.
+        drawn = self._drawn_points()
+        if change["new"] is None or any(points.selected is None for points, _ in drawn):
             return
-        inside = self.rows[np.asarray(change["new"], dtype=np.int64)]
+        inside = [items[np.asarray(points.selected, dtype=np.int64)] for points, items in drawn]
         try:
             # The gallery first: bqplot is busy for a while when its marks change.
             if self._lassoed is not None:
-                self._lassoed(inside)
+                self._lassoed(np.concatenate(inside))
         finally:
             # The browser reports a lasso only if the selection changes: from nothing, every lasso changes it.
-            self._points.selected = None
+            for points, _ in drawn:
+                points.selected = None
             self._renew_lasso()
+
+    def _drawn_points(self) -> list[tuple[bqplot.Scatter, NDArray[np.int64]]]:
+        """The points on screen, and the item of each; new items are numbered after the map's."""
+        drawn = [(self._points, self.rows)]
+        if self._new_points is not None:
+            drawn.append((self._new_points, len(self._embedding) + self.new_rows))
+        return [(points, items) for points, items in drawn if points.visible]
 
     def _renew_lasso(self) -> None:
         # Lassos stay on screen and add up; a new selector begins with none.
         before = getattr(self.figure, "interaction", None)
-        self.figure.interaction = LassoSelector(marks=[self._points], color=_LASSO_COLOR)
+        marks = [points for points, _ in self._drawn_points()]
+        self.figure.interaction = LassoSelector(marks=marks, color=_LASSO_COLOR)
         if before is not None:
             before.close()
 
@@ -225,22 +314,36 @@ class ScatterFigure:
         return ipywidgets.Image(value=png(pixels), format="png")
 
 
-def _axis(component: int, scale: bqplot.LinearScale, side: str, variances: Floats) -> bqplot.Axis:
-    """An axis with a few round numbers, which are short: there is little room for them beside a vertical axis."""
-    values = np.asarray(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(scale.min, scale.max))
-    values = values[(values >= scale.min) & (values <= scale.max)]
-    power = _power_of_ten(values)
-    unit = f" in 10{str(power).translate(_SUPERSCRIPT)}" if power else ""
+def drawn_rows(count: int, random_state: int) -> NDArray[np.int64]:
+    """The items that are drawn: all, or a random sample of many."""
+    rows = np.arange(count)
+    if count <= MOST_POINTS:
+        return rows
+    return np.sort(np.random.default_rng(random_state).choice(count, MOST_POINTS, replace=False))
+
+
+def _axis(component: int, scale: bqplot.LinearScale, side: str, variance: float) -> bqplot.Axis:
     return bqplot.Axis(
         scale=scale,
         side=side,
-        label=f"PC {component + 1}{unit} ({variances[component]:.0%} of the variance)",
         label_offset=_TITLE_OFFSETS[side],
         grid_lines="none",
-        tick_values=values,
         tick_format="~g",
-        tick_labels={_javascript_number(value): f"{value / 10.0**power:.4g}" for value in values} if power else None,
+        **_axis_texts(component, scale.min, scale.max, variance),
     )
+
+
+def _axis_texts(component: int, low: float, high: float, variance: float) -> dict[str, Any]:
+    """Title and ticks of an axis: a few round numbers, which are short, as there is little room for them."""
+    values = np.asarray(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
+    values = values[(values >= low) & (values <= high)]
+    power = _power_of_ten(values)
+    unit = f" in 10{str(power).translate(_SUPERSCRIPT)}" if power else ""
+    return {
+        "label": f"PC {component + 1}{unit} ({variance:.0%} of the variance)",
+        "tick_values": values,
+        "tick_labels": {_javascript_number(value): f"{value / 10.0**power:.4g}" for value in values} if power else None,
+    }
 
 
 def _power_of_ten(values: Floats) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ MODES: tuple[Mode, ...] = ("replace", "add", "subtract")
 _MOST_STEPS = 100
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
-State = tuple[tuple[Selection, ...], int | None]
+State = tuple[tuple[Selection, ...], int | None, tuple[int, ...]]
 
 
 class Items(traitlets.TraitType[Any, Any]):
@@ -41,6 +42,8 @@ class SelectionHistory:
     selections : tuple of Selection
     active : int or None
         Position of the one that gestures change; None: the next gesture begins a new selection.
+    new : tuple of int
+        The new items that are selected, which have no names.
     """
 
     def __init__(self, space: LatentSpace) -> None:
@@ -48,6 +51,7 @@ class SelectionHistory:
         self._past: list[State] = []
         self.selections: tuple[Selection, ...] = ()
         self.active: int | None = None
+        self.new: tuple[int, ...] = ()
 
     @property
     def current(self) -> Selection | None:
@@ -75,6 +79,19 @@ class SelectionHistory:
         changed = self._made(combined.indices, name if name and mode == "replace" else current.name, current.color)
         left = [one for one in self._with(self.active, changed) if one is changed or one.name != changed.name]
         self._change(left, left.index(changed))
+
+    def gesture_on_new(self, indices: Sequence[int], mode: Mode) -> None:
+        """Replace, extend or reduce the selected new items."""
+        drawn, before = set(indices), set(self.new)
+        combined = {"replace": drawn, "add": before | drawn, "subtract": before - drawn}[mode]
+        self._change(self.selections, self.active, tuple(sorted(combined)))
+
+    @contextmanager
+    def one_step(self) -> Iterator[None]:
+        """Undo what changes meanwhile as one change."""
+        past, before = self._past, self._state
+        yield
+        self._past = past if self._state == before else _latest([*past, before])
 
     def put(self, indices: Any, name: str | None = None, color: str | None = None) -> Selection:
         """Make a selection and activate it, in place of one of the same name."""
@@ -131,20 +148,24 @@ class SelectionHistory:
 
     def clear(self) -> None:
         """Clear all selections."""
-        self._change((), None)
+        self._change((), None, ())
 
     def undo(self) -> bool:
         """Undo the last change; False if there is none."""
         if not self._past:
             return False
-        self.selections, self.active = self._past.pop()
+        self.selections, self.active, self.new = self._past.pop()
         return True
 
-    def _change(self, selections: Sequence[Selection], active: int | None) -> None:
-        state: State = (tuple(selections), active)
-        if state != (self.selections, self.active):
-            self._past = [*self._past, (self.selections, self.active)][-_MOST_STEPS:]
-            self.selections, self.active = state
+    @property
+    def _state(self) -> State:
+        return self.selections, self.active, self.new
+
+    def _change(self, selections: Sequence[Selection], active: int | None, new: tuple[int, ...] | None = None) -> None:
+        state: State = (tuple(selections), active, self.new if new is None else new)
+        if state != self._state:
+            self._past = _latest([*self._past, self._state])
+            self.selections, self.active, self.new = state
 
     def _with(self, position: int | None, changed: Selection) -> tuple[Selection, ...]:
         return tuple(changed if i == position else one for i, one in enumerate(self.selections))
@@ -164,3 +185,7 @@ class SelectionHistory:
     def _check(self, position: int) -> None:
         if not 0 <= position < len(self.selections):
             raise IndexError(f"there are {len(self.selections)} selections, no position {position}")
+
+
+def _latest(states: list[State]) -> list[State]:
+    return states[-_MOST_STEPS:]

@@ -6,7 +6,7 @@ import type { Python } from "../shared/traits";
 import type { Item } from "./image_store";
 import type { GalleryTraits } from "./python_state";
 
-interface Props {
+export interface CardProps {
   item: number;
   /** Width of an image in px. */
   side: number;
@@ -18,7 +18,7 @@ interface Props {
   theme: string | null;
 }
 
-export function Card({ item, side, found, python, report, theme }: Props) {
+export function Card({ item, side, found, python, report, theme }: CardProps) {
   const { traits } = python;
   const about = traits._about.value;
   const gone = python.gone.value !== "";
@@ -96,7 +96,7 @@ function bringIntoView(root: Element, frames = FRAMES) {
 /** Along the longer side, over pixels that do not count. */
 const STRIPES = 10;
 
-type Kind = "truth" | "errors" | "overlay";
+type Kind = "truth" | "errors" | "overlay" | "prediction" | "tint";
 
 interface MasksProps {
   found: Item;
@@ -108,16 +108,19 @@ const NAMES: Record<Kind, string> = {
   truth: "True mask",
   errors: "Prediction: hit, missed and added",
   overlay: "Hit, missed and added",
+  prediction: "Prediction",
+  tint: "Prediction over the image",
 };
 
-function Masks({ found, kind, theme }: MasksProps) {
+export function Masks({ found, kind, theme }: MasksProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { size } = found;
   useLayoutEffect(() => {
     if (!canvas.current) return;
-    const colors = palette(canvas.current, kind === "overlay" ? 165 : 255);
+    const colors = palette(canvas.current, kind === "overlay" || kind === "tint" ? 165 : 255);
     const drawn = kind === "truth" ? found.truth : found.predicted;
-    if (kind === "truth") colors.hit = colors.mask;
+    if (kind === "truth" || kind === "prediction") colors.hit = colors.mask;
+    if (kind === "tint") colors.hit = colors.added;
     const shown = maskSize(size);
     const [truth, predicted] = [found.truth, drawn].map((mask) => resized(mask, size, shown));
     const pixels = compared(truth, predicted, colors);

@@ -8,7 +8,7 @@ import { useId } from "../shared/unique";
 import { ImageGrid } from "./image_grid";
 import type { ImageStore } from "./image_store";
 import { Pick } from "./pick";
-import type { GalleryTraits, Layers } from "./python_state";
+import type { GalleryTraits, Layers, Source } from "./python_state";
 import { Selections } from "./selections";
 
 export function Gallery({ python, store }: { python: Python<GalleryTraits>; store: ImageStore }) {
@@ -18,12 +18,14 @@ export function Gallery({ python, store }: { python: Python<GalleryTraits>; stor
     const position = traits.active.value;
     return position === null ? undefined : traits.selections.value[position];
   });
+  const fresh = traits.source.value === "new";
   return (
     <section class="hdm hdm-gallery" aria-label="Selections and their images">
-      <Selections python={python} />
-      {items.value.length > 0 && current.value ? (
+      {traits.new_count.value > 0 && <Sources python={python} />}
+      {!fresh && <Selections python={python} />}
+      {items.value.length > 0 && (fresh || current.value) ? (
         <>
-          <Head python={python} name={current.value.name} shown={items.value.length} />
+          <Head python={python} name={current.value?.name ?? ""} shown={items.value.length} />
           <ImageGrid python={python} store={store} items={items.value} />
         </>
       ) : (
@@ -33,27 +35,75 @@ export function Gallery({ python, store }: { python: Python<GalleryTraits>; stor
   );
 }
 
-function Head({ python, name, shown }: { python: Python<GalleryTraits>; name: string; shown: number }) {
+/** Items of the map, or new ones. */
+function Sources({ python }: { python: Python<GalleryTraits> }) {
+  return (
+    <div class="hdm-sources">
+      <Choice<Source>
+        label="Images"
+        options={[
+          ["new", "New items"],
+          ["map", "Items of the map"],
+        ]}
+        value={python.traits.source.value}
+        disabled={python.gone.value !== ""}
+        onChange={(source) => void python.ask("turn", { source })}
+      />
+    </div>
+  );
+}
+
+function Counted({ python, name, shown }: HeadProps) {
+  const { traits } = python;
+  const fresh = traits.source.value === "new";
+  const total = fresh ? traits.new_count.value : traits._about.value.total;
+  return (
+    <p class="hdm-note" role="status">
+      <span class="hdm-counted">
+        <span class="hdm-ellipsis" title={name}>
+          {fresh ? "new items" : name}
+        </span>
+        <span>
+          {fresh && shown === total ? `: all ${count(total)}` : `: ${count(shown)} of ${count(total)}`}
+        </span>
+      </span>
+      {!traits._about.value.full &&
+        (fresh ? ", thumbnails only" : ", thumbnails only: the space has no data set")}
+      {fresh && shown < total && (
+        <>
+          {" "}
+          <button
+            type="button"
+            class="hdm-link"
+            disabled={python.gone.value !== ""}
+            onClick={() => void python.ask("all")}
+          >
+            Show all
+          </button>
+        </>
+      )}
+    </p>
+  );
+}
+
+interface HeadProps {
+  python: Python<GalleryTraits>;
+  /** Of the selection. */
+  name: string;
+  shown: number;
+}
+
+function Head({ python, name, shown }: HeadProps) {
   const { traits } = python;
   const id = useId();
   return (
     <div class="hdm-gallery-head">
       <div>
-        <p class="hdm-note" role="status">
-          <span class="hdm-counted">
-            <span class="hdm-ellipsis" title={name}>
-              {name}
-            </span>
-            <span>
-              : {count(shown)} of {count(traits._about.value.total)}
-            </span>
-          </span>
-          {!traits._about.value.full && ", thumbnails only: the space has no data set"}
-        </p>
+        <Counted python={python} name={name} shown={shown} />
         <Choice<Layers>
           label="Layers"
           options={[
-            ["three", "Three layers"],
+            ["three", traits.source.value === "new" ? "Two layers" : "Three layers"],
             ["overlay", "Overlay"],
           ]}
           value={traits.layers.value}

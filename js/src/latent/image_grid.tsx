@@ -11,18 +11,20 @@ import { useTheme } from "../shared/theme";
 import type { Python } from "../shared/traits";
 import { Card } from "./card";
 import type { ImageStore } from "./image_store";
+import { NewCard } from "./new_card";
 import type { GalleryTraits } from "./python_state";
 
 const GAP = 8;
 const PADDING = 6; // of a card
 const CAPTION = 22;
+const RANGE = 11; // the bar of an expected IoU
 
 /** Cards in a row, how wide an image is so that they fill the row, and how high a row is. */
-export function layout(width: number, size: number, layers: number, ratio: number) {
+export function layout(width: number, size: number, layers: number, ratio: number, below = CAPTION) {
   const around = 2 * PADDING;
   const perRow = Math.max(1, Math.round((width + GAP) / (layers * size + around + GAP)));
   const side = Math.max(16, Math.floor(((width + GAP) / perRow - GAP - around) / layers));
-  return { perRow, side, height: Math.round(side * ratio) + CAPTION + around + GAP };
+  return { perRow, side, height: Math.round(side * ratio) + below + around + GAP };
 }
 
 interface Props {
@@ -36,7 +38,10 @@ export function ImageGrid({ python, store, items }: Props) {
   const theme = useTheme();
   const { traits } = python;
   const { height, width } = traits._about.value;
-  const layers = traits.layers.value === "three" ? 3 : 1;
+  const fresh = traits.source.value === "new";
+  const layers = traits.layers.value === "overlay" ? 1 : fresh ? 2 : 3;
+  const label = fresh ? "Images of new items" : "Images of the selection";
+  const below = fresh ? CAPTION + RANGE : CAPTION;
   const [room, setRoom] = useState(0);
   useLayoutEffect(() => {
     if (!frame.current) return;
@@ -44,7 +49,8 @@ export function ImageGrid({ python, store, items }: Props) {
     watch.observe(frame.current);
     return () => watch.disconnect();
   }, []);
-  const { perRow, side, height: rowHeight } = layout(room, traits.size.value, layers, height / width);
+  const { perRow, side, height: rowHeight } = layout(room, traits.size.value, layers, height / width, below);
+  const Shown = fresh ? NewCard : Card;
   const { rows, total } = useRows(frame, room ? Math.ceil(items.length / perRow) : 0, rowHeight);
   useLayoutEffect(() => {
     frame.current?.scrollTo({ top: 0 });
@@ -68,7 +74,7 @@ export function ImageGrid({ python, store, items }: Props) {
         </p>
       )}
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
-      <section class="hdm-grid" ref={frame} tabIndex={0} aria-label="Images of the selection">
+      <section class="hdm-grid" ref={frame} tabIndex={0} aria-label={label}>
         <div class="hdm-rows" style={{ height: `${total}px` }}>
           {rows.map((row) => (
             <div
@@ -77,7 +83,7 @@ export function ImageGrid({ python, store, items }: Props) {
               style={{ transform: `translateY(${row.start}px)`, height: `${rowHeight - GAP}px` }}
             >
               {[...items.slice(row.index * perRow, (row.index + 1) * perRow)].map((item) => (
-                <Card
+                <Shown
                   key={item}
                   item={item}
                   side={side}

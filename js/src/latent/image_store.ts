@@ -4,7 +4,7 @@ import { number, unpackBits, type WireNumber } from "../shared/codec";
 import type { Size } from "../shared/geometry";
 import { pngAddress } from "../shared/png";
 import type { Python } from "../shared/traits";
-import type { GalleryTraits } from "./python_state";
+import type { GalleryTraits, Interval } from "./python_state";
 
 export interface Item {
   url: string;
@@ -16,6 +16,8 @@ export interface Item {
   ignored: Uint8Array | null;
   /** NaN where it is not defined. */
   iou: number;
+  /** Of a new item, whose IoU is the expected one. */
+  interval?: Interval;
   caption: string;
   error: string;
 }
@@ -23,6 +25,7 @@ export interface Item {
 interface Entry {
   index: number;
   iou: WireNumber;
+  interval?: Interval;
   caption: string;
   error: string;
 }
@@ -131,8 +134,9 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
   const stopSaved = effect(() => {
     if (!python.gone.value) return;
     wait();
-    for (const { index, iou, caption, ...saved } of python.traits._saved.value) {
-      if (!kept.has(index)) keep({ index, iou, caption, error: "" }, saved, saved);
+    for (const { index, iou, caption, interval, ...saved } of python.traits._saved.value) {
+      const entry = { index, iou, caption, error: "", ...(interval && { interval }) };
+      if (!kept.has(index)) keep(entry, saved, saved);
     }
     arrived.value = arrived.peek() + 1;
   });

@@ -3,11 +3,12 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { number } from "../shared/codec";
 import { count } from "../shared/format";
 import type { Python } from "../shared/traits";
-import type { Categories, LegendTraits, Scale, Surface } from "./python_state";
+import type { Categories, LegendTraits, NewItems, Scale, Surface } from "./python_state";
 
 export function Legend({ python }: { python: Python<LegendTraits> }) {
   const { legend, surface, sample, notice, background } = python.traits;
   const { drawn, total } = sample.value;
+  const fresh = python.traits.new.value as Partial<NewItems>;
   const behind = surface.value as Partial<Surface>;
   const score = number(behind.score);
   return (
@@ -30,6 +31,7 @@ export function Legend({ python }: { python: Python<LegendTraits> }) {
           </span>
         </div>
       )}
+      {fresh.colors && <NewRow items={fresh as NewItems} withScale={!isScores(legend.value)} />}
       {drawn < total && (
         <p class="hdm-sample">
           {count(drawn)} of {count(total)} points are drawn, chosen at random. A lasso selects drawn points
@@ -40,6 +42,43 @@ export function Legend({ python }: { python: Python<LegendTraits> }) {
         {notice.value}
       </p>
     </section>
+  );
+}
+
+/** Whether the colors of the points are those of the expected IoU. */
+const isScores = (legend: LegendTraits["legend"]) => legend.kind === "scale" && /IoU$/.test(legend.title);
+
+/** New items, and what their colors mean where the scale above does not say so. */
+function NewRow({ items, withScale }: { items: NewItems; withScale: boolean }) {
+  return (
+    <>
+      <div class="hdm-legend-row">
+        <i class="hdm-diamond" aria-hidden="true" />
+        <span class="hdm-note">
+          {count(items.count)} new items, by expected IoU{!withScale && ", on the same scale"}
+        </span>
+        {withScale && (
+          <span class="hdm-scale">
+            <span class="hdm-number">0</span>
+            <span
+              class="hdm-ramp hdm-short"
+              style={{ background: gradient(items.colors) }}
+              aria-hidden="true"
+            />
+            <span class="hdm-number">1</span>
+          </span>
+        )}
+        {items.outside > 0 && (
+          <span class="hdm-note">
+            {count(items.outside)} lie farther out than the map and are at its edge
+          </span>
+        )}
+        {items.drawn < items.count && (
+          <span class="hdm-note">{count(items.drawn)} are drawn, chosen at random</span>
+        )}
+      </div>
+      {items.skill && <p class="hdm-sample">{items.skill}</p>}
+    </>
   );
 }
 

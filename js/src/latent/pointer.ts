@@ -27,7 +27,10 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
       "Map of the items. Keys: R replace, A add, S subtract, N new selection, Control Z undo",
     );
   }
-  const points = readPoints(python.traits._points.peek());
+  let points = readPoints(python.traits._points.peek());
+  const stopReading = python.traits._points.subscribe((message) => {
+    points = readPoints(message);
+  });
   const tip = tooltip(root, python);
   const stopForgetting = python.traits.legend.subscribe(() => tip.forget());
   // bqplot and ipywidgets know nothing of it: the style sheet takes their lasso and buttons away.
@@ -112,6 +115,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   return () => {
     ended.abort();
     clearTimeout(timer);
+    stopReading();
     stopForgetting();
     stopFollowing();
     tip.dispose();

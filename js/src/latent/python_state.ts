@@ -4,6 +4,8 @@ import type { Size } from "../shared/geometry";
 
 export type Mode = "replace" | "add" | "subtract";
 export type Layers = "three" | "overlay";
+/** Items of the map, or of new data. */
+export type Source = "map" | "new";
 
 export interface ToolbarTraits {
   mode: Mode;
@@ -14,6 +16,9 @@ export interface ToolbarTraits {
   color_as: string;
   color_modes: [string, string][];
   backgrounds: [string, string][];
+  /** Whose points are drawn, where there is new data. */
+  points: "both" | Source;
+  has_new: boolean;
   can_undo: boolean;
   count: number;
 }
@@ -26,6 +31,8 @@ export const TOOLBAR = [
   "color_as",
   "color_modes",
   "backgrounds",
+  "points",
+  "has_new",
   "can_undo",
   "count",
 ] as const;
@@ -76,6 +83,17 @@ export interface MapName {
   y: number;
 }
 
+/** What the legend says of new items; they are numbered after those of the map. */
+export interface NewItems {
+  count: number;
+  drawn: number;
+  /** So far from the map's items that they are drawn at its edge. */
+  outside: number;
+  colors: string[];
+  /** Why all have one estimate, empty where they do not. */
+  skill: string;
+}
+
 export interface LegendTraits {
   mode: Mode;
   background: string;
@@ -85,6 +103,7 @@ export interface LegendTraits {
   sample: { drawn: number; total: number };
   notice: string;
   names: MapName[];
+  new: NewItems | Record<string, never>;
   _points: PointsMessage;
 }
 
@@ -97,6 +116,7 @@ export const LEGEND = [
   "sample",
   "notice",
   "names",
+  "new",
   "_points",
 ] as const;
 
@@ -106,6 +126,13 @@ export interface SelectionRow {
   count: number;
   mean: WireNumber;
   median: WireNumber;
+}
+
+/** Where the IoU of a new item is expected to be, and whether that can be relied on. */
+export interface Interval {
+  low: WireNumber;
+  high: WireNumber;
+  reliable: boolean;
 }
 
 /** An item as it is saved with the notebook: a thumbnail, and its masks in the size of the thumbnail. */
@@ -118,9 +145,14 @@ export interface SavedItem extends Size {
   predicted: DataView;
   /** No byte if all pixels count. */
   ignored: DataView;
+  /** Of a new item. */
+  interval?: Interval;
 }
 
 export interface GalleryTraits {
+  source: Source;
+  /** 0: no new data. */
+  new_count: number;
   sort: string;
   sorts: string[];
   layers: Layers;
@@ -132,13 +164,15 @@ export interface GalleryTraits {
   caption_by: string;
   captions_version: number;
   /** `ignored`: a mask of the pixels that do not count comes with every item. */
-  _about: Size & { total: number; full: boolean; ignored?: boolean };
+  _about: Size & { total: number; full: boolean; ignored?: boolean; coverage?: number };
   _items: ArrayMessage;
   /** The first of the items, for pages without a kernel. */
   _saved: SavedItem[];
 }
 
 export const GALLERY = [
+  "source",
+  "new_count",
   "sort",
   "sorts",
   "layers",
@@ -186,3 +220,42 @@ export const CLUSTERS = [
   "error",
   "_thumbnails",
 ] as const;
+
+/** A column on the map and in new data: fractions of the items in bins from `low` to `high`. */
+export interface ComparedColumn {
+  title: string;
+  /** How it moved, empty if it did not. */
+  moved: string;
+  low: WireNumber;
+  high: WireNumber;
+  map: number[];
+  new: number[];
+  mapMedian: WireNumber;
+  newMedian: WireNumber;
+}
+
+export interface Findings {
+  count: number;
+  mean: WireNumber;
+  low: WireNumber;
+  high: WireNumber;
+  coverage: number;
+  mapMean: WireNumber;
+  reliable: number;
+  shift: string;
+  shifted: boolean;
+  skill: string;
+  skilled: boolean;
+  columns: ComparedColumn[];
+}
+
+export interface NewDataTraits {
+  state: "running" | "done" | "cancelled" | "error";
+  done: number;
+  total: number;
+  error: string;
+  findings: Findings | Record<string, never>;
+  to_label: number;
+}
+
+export const NEW_DATA = ["state", "done", "total", "error", "findings", "to_label"] as const;

@@ -1,15 +1,17 @@
 // What the lasso does, what colors the points, what lies behind them.
 import { useState } from "preact/hooks";
 import { Choice } from "../shared/choice";
-import { bytes } from "../shared/codec";
 import { count } from "../shared/format";
 import type { Python } from "../shared/traits";
+import { useId } from "../shared/unique";
+import { download } from "./download";
 import { Pick } from "./pick";
-import type { Mode, ToolbarTraits } from "./python_state";
+import type { Mode, Source, ToolbarTraits } from "./python_state";
 
 export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
   const { traits } = python;
   const [failure, setFailure] = useState("");
+  const id = useId();
   const gone = python.gone.value;
   const disabled = gone !== "";
   const ask = async (request: string) => {
@@ -60,6 +62,24 @@ export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
           {failure}
         </span>
       )}
+      {traits.has_new.value && (
+        <span class="hdm-pick">
+          <span id={id} class="hdm-pick-label">
+            Points
+          </span>
+          <Choice<Source | "both">
+            labelledBy={id}
+            options={[
+              ["both", "Both"],
+              ["map", "Map"],
+              ["new", "New"],
+            ]}
+            value={traits.points.value}
+            disabled={disabled}
+            onChange={(points) => python.set("points", points)}
+          />
+        </span>
+      )}
       <Pick
         label="Color"
         options={traits.colors.value}
@@ -86,7 +106,7 @@ export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
       <button
         type="button"
         class="hdm-button"
-        title="Save the active selection as a table (CSV)"
+        title="Save the selected items as a table (CSV)"
         disabled={disabled}
         onClick={() => ask("export")}
       >
@@ -99,13 +119,3 @@ export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
 /** The mode that is wished for, or the default where that is none of them. */
 const shownAs = (modes: [string, string][], wished: string) =>
   (modes.find(([mode]) => mode === wished) ?? modes[0])[0];
-
-function download(name: string, file: DataView | undefined) {
-  if (!file) return;
-  const address = URL.createObjectURL(new Blob([bytes(file)], { type: "text/csv" }));
-  const link = document.createElement("a");
-  link.href = address;
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(address);
-}

@@ -29,12 +29,16 @@ export function tooltip(root: HTMLElement, python: Python<LegendTraits>) {
   let wanted = -1;
   let version = 0;
 
+  // New items are numbered after those of the map.
+  const total = () => python.traits.sample.peek().total;
+  const named = (item: number) => (item < total() ? `item ${item}` : `new item ${item - total()}`);
+
   const draw = ({ item, x, y }: Position, content: Content | undefined) => {
     render(
       <figure>
         {content ? <img src={content.url} alt="" /> : <span class="hdm-tip-wait" />}
         <figcaption>
-          <b>item {item}</b>
+          <b>{named(item)}</b>
           {content?.facts.map(([name, value]) => (
             <span class="hdm-fact" key={name}>
               <span class="hdm-ellipsis">{name}</span>

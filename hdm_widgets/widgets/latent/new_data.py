@@ -1,0 +1,344 @@
+"""New data on the map of a latent explorer: estimated in the background, lassoed, listed, and chosen to be labeled."""
+
+from __future__ import annotations
+
+import threading
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import traitlets
+from numpy.typing import NDArray
+
+from hdm_widgets._validation import check_choice
+from hdm_widgets._wire import png
+from hdm_widgets.latent.estimates import Estimates
+from hdm_widgets.latent.observations import new_items
+from hdm_widgets.latent.selection import check_indices
+from hdm_widgets.latent.space import LatentSpace
+from hdm_widgets.widgets.latent.gallery import Gallery
+from hdm_widgets.widgets.latent.messages import item_facts, new_message
+from hdm_widgets.widgets.latent.new_items import NewItems
+from hdm_widgets.widgets.latent.new_panel import NewDataPanel, findings
+from hdm_widgets.widgets.latent.parts import Legend, Toolbar
+from hdm_widgets.widgets.latent.scatter import ScatterFigure, drawn_rows
+from hdm_widgets.widgets.latent.selection_history import Items, Mode, SelectionHistory
+from hdm_widgets.widgets.shared.explorer import Explorer
+from hdm_widgets.widgets.shared.jobs import LatestJob
+
+__all__ = ["ExplorerWithNewData"]
+
+_POINTS = ("both", "map", "new")
+_GALLERIES = ("map", "new")
+
+
+class _StoppedError(Exception):
+    """Ends a pass over new data that nobody waits for any more."""
+
+
+class ExplorerWithNewData(Explorer):
+    """The part of a latent explorer that shows new data."""
+
+    new_selected: Any = Items(())
+    new_highlighted = traitlets.Int(None, allow_none=True)
+    new_status = traitlets.Unicode("idle")
+    new_error = traitlets.Unicode("")
+    points = traitlets.Unicode("both")
+    gallery = traitlets.Unicode("map")
+
+    highlighted: int | None
+    _space: LatentSpace
+    _history: SelectionHistory
+    _scatter: ScatterFigure
+    _gallery: Gallery
+    _legend: Legend
+    _toolbar: Toolbar
+    _panel: NewDataPanel | None = None
+    _new: NewItems | None = None
+    _lock: threading.RLock
+    _pending: dict[str, Any] | None
+    color_by: str
+    mode: Any
+
+    @property
+    def estimates(self) -> Estimates | None:
+        """What is expected of the new data; None before it is known, and without new data."""
+        return None if self._new is None else self._new.estimates
+
+    def cancel(self) -> None:
+        """Stop running the model on the new data."""
+        self._check_open()
+        self._stop_estimating("cancelled")
+
+    # -- finding the estimates --------------------------------------------------------------------
+
+    def _prepare_new(self, new: Any) -> None:
+        """Make what new data need, before the explorer is on screen."""
+        self._estimating = LatestJob("estimates")
+        self._paused_estimating = False
+        self._given: Any = None
+        if new is None:
+            return
+        if not isinstance(new, Estimates):
+            # Whatever is no data at all is an error here, not on the screen.
+            new_items(new, self._space.collection_.image_shape[0])
+        self._given = new
+        self._panel = NewDataPanel()
+
+    def _begin_new(self) -> None:
+        """Show estimates that are given; find them in the background for other data."""
+        panel = self._panel
+        if panel is None:
+            return
+        panel.on_request("cancel", lambda _: self.cancel())
+        panel.on_request("start", lambda _: self._start_estimating())
+        panel.on_request("label", lambda asked: self._choose_to_label(asked["count"]))
+        panel.on_request("export", lambda _: self._export_new())
+        self._gallery.on_request("all", lambda _: self._select_new((), "replace"))
+        if isinstance(self._given, Estimates):
+            self._show_new(self._given)
+        else:
+            self._start_estimating()
+
+    def _start_estimating(self) -> None:
+        panel = self._panel
+        if panel is None or self._new is not None:
+            return
+        with self._lock:
+            self._paused_estimating = False
+            panel.done, panel.total, panel.error, panel.state = 0, len(self._given), "", "running"
+            self.new_error, self.new_status = "", "running"
+        self._estimating.submit(self._estimate)
+
+    def _stop_estimating(self, state: str) -> None:
+        self._estimating.cancel()
+        with self._lock:
+            if self._panel is not None and self.new_status == "running":
+                self._panel.state = self.new_status = state
+
+    def _estimate(self, stop: threading.Event) -> None:
+        panel = self._panel
+        if panel is None:
+            return
+
+        def tell(done: int, total: int) -> None:
+            if stop.is_set():
+                raise _StoppedError
+            panel.done, panel.total = done, total
+
+        try:
+            estimates = self._space.estimate(self._given, progress=tell)
+            with self._lock:
+                if not stop.is_set():
+                    self._show_new(estimates)
+        except _StoppedError:
+            return
+        except Exception as error:  # noqa: BLE001 - shown in the widget
+            with self._lock:
+                if not stop.is_set():
+                    panel.error = self.new_error = str(error) or type(error).__name__
+                    panel.state = self.new_status = "error"
+
+    def _pause_new(self) -> None:
+        with self._lock:
+            running = self.new_status == "running"
+            self._paused_estimating = self._paused_estimating or (running and self._estimating.pause())
+
+    def _resume_new(self) -> None:
+        if self._paused_estimating:
+            self._start_estimating()
+
+    def _wait_new(self, timeout: float | None) -> bool:
+        self._resume_new()
+        return self._estimating.wait(timeout)
+
+    def _end_new(self) -> None:
+        self._estimating.close()
+        if self._panel is not None:
+            self._panel.close()
+        self._given = None
+
+    # -- showing them -----------------------------------------------------------------------------
+
+    def _show_new(self, estimates: Estimates) -> None:
+        panel = self._panel
+        if panel is None or self._ended:
+            return
+        new = NewItems.of(self._space, estimates)
+        rows = drawn_rows(len(new), self._space.random_state)
+        outside = self._scatter.show_new(estimates.embedding, rows, new.colors)
+        self._new = new
+        self._gallery.add(new)
+        self._toolbar.has_new = True
+        self._legend.new = new_message(new, len(rows), outside)
+        self._connect_new()
+        with panel.hold_sync():
+            panel.findings = findings(self._space, estimates)
+            panel.state = "done"
+        self._show_points()
+        self._scatter.outline(self._history.selections, self._history.active)
+        self._legend.names = self._scatter.names
+        self.gallery = "new"
+        self.new_status = "done"
+
+    def _connect_new(self) -> None:
+        self._new_links = [
+            traitlets.link((self, "points"), (self._toolbar, "points")),
+        ]
+        self.observe(lambda _: self._show_points(), names=["points"])
+        self.observe(lambda _: self._turn_gallery(), names=["gallery"])
+        self.observe(lambda change: self._select_new(change["new"], "replace"), names=["new_selected"])
+        self._gallery.on_request("turn", lambda asked: setattr(self, "gallery", asked["source"]))
+
+    def _show_points(self) -> None:
+        self._scatter.show_points(self.points != "new", self.points != "map")
+        self._legend._points = self._scatter.points_message
+        if self.points != "both":
+            self.gallery = self.points
+
+    def _turn_gallery(self) -> None:
+        with self._gallery.hold_sync():
+            self._gallery.turn_to(self.gallery)
+            self._show_gallery()
+
+    def _show_gallery(self) -> None:
+        """Show the items of the active selection; of new data, those that are selected, or all where none is."""
+        if self.gallery == "new" and self._new is not None:
+            chosen = np.array(self._history.new, np.int64)
+            self._gallery.show(chosen if len(chosen) else np.arange(len(self._new)))
+            return
+        current = self._history.current
+        self._gallery.show(np.empty(0, np.int64) if current is None else current.indices)
+
+    # -- items of the map and new ones, numbered after these --------------------------------------
+
+    def _gesture(self, asked: dict[str, Any]) -> None:
+        """Note what the pointer is about to do on the figure; bqplot reports the lasso after this."""
+        self._pending = asked
+
+    def _lassoed(self, inside: NDArray[np.int64]) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None and pending.get("kind") == "click":
+            item = pending.get("item")
+            self._highlight_any(None if item is None else int(item))
+            return
+        mode = (pending or {}).get("mode") or self.mode
+        if not len(inside):
+            self._say("There is no point inside this lasso; the selection is as before.")
+            return
+        self._combine_all(inside, mode)
+
+    def _combine(self, indices: NDArray[np.int64], mode: Any, name: str | None = None) -> None:
+        """Change the active selection; an error is shown on the screen."""
+        try:
+            with self._change():
+                self._history.gesture(indices, mode, name)
+        except ValueError as error:
+            self._say(f"{str(error)[0].upper()}{str(error)[1:]}.")
+
+    def _say(self, notice: str) -> None:
+        self._legend.notice = notice
+
+    def _highlight(self, change: Any) -> None:
+        """Highlight one item: an item of the map, or a new one."""
+        if change["new"] is not None:
+            setattr(self, "new_highlighted" if change["name"] == "highlighted" else "highlighted", None)
+        item = self.highlighted if self.new_highlighted is None else len(self._space) + self.new_highlighted
+        self._gallery.highlighted = item
+        self._scatter.highlight(item)
+
+    def _highlight_any(self, item: int | None) -> None:
+        if item is None:
+            self.highlighted = self.new_highlighted = None
+        elif item < len(self._space):
+            self.highlighted = item
+        else:
+            self.new_highlighted = item - len(self._space)
+
+    def _combine_all(self, items: NDArray[np.int64], mode: Mode) -> None:
+        """Change both selections by what is in a lasso; one that has nothing in it stays as it is."""
+        of_map, new = items[items < len(self._space)], items[items >= len(self._space)] - len(self._space)
+        with self._history.one_step():
+            if len(of_map):
+                self._combine(of_map, mode)
+            if len(new):
+                self._select_new(tuple(new.tolist()), mode)
+        if self._new is not None and (len(of_map) == 0) != (len(new) == 0):
+            self.gallery = "new" if len(new) else "map"
+
+    # -- choosing among them ----------------------------------------------------------------------
+
+    def _select_new(self, indices: Any, mode: Mode) -> None:
+        if tuple(indices) != self._history.new or mode != "replace":
+            with self._change():
+                self._history.gesture_on_new(indices, mode)
+
+    def _choose_to_label(self, count: int) -> None:
+        if self._new is None:
+            return
+        self.gallery = "new"
+        self._select_new(tuple(self._new.estimates.to_label(count).tolist()), "replace")
+
+    def _export(self) -> tuple[dict[str, Any], list[bytes]]:
+        if self.gallery == "new":
+            return self._export_new()
+        current = self._history.current
+        if current is None or not len(current):
+            raise ValueError("Nothing is selected: there is nothing to export.")
+        name = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in current.name)
+        return {"name": f"{name}.csv"}, [self._space.select(current).to_csv().encode()]
+
+    def _thumbnail(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        item, count = asked["item"], len(self._space)
+        if self._new is not None and item >= count:
+            return {"item": item, "facts": self._new.facts(item - count)}, [self._new.thumbnail(item - count)]
+        (index,) = check_indices([item], count)
+        thumbnail = png(np.array(self._space.collection_.thumbnails[index]))
+        return {"item": index, "facts": item_facts(self._space, index, self.color_by)}, [thumbnail]
+
+    def _export_new(self) -> tuple[dict[str, Any], list[bytes]]:
+        if self._new is None:
+            raise ValueError("There are no estimates yet: there is nothing to export.")
+        chosen = np.array(self._history.new, np.int64)
+        name = "new_items.csv"
+        return {"name": name}, [self._new.csv(chosen if len(chosen) else np.arange(len(self._new))).encode()]
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """Change the selections, then show them everywhere."""
+        with self._lock:
+            yield
+            self._publish()
+
+    @abstractmethod
+    def _publish(self) -> None:
+        """Show the selections everywhere."""
+
+    # -- traits -----------------------------------------------------------------------------------
+
+    _check_new = traitlets.validate("new_selected", "new_highlighted", "points", "gallery")(Explorer._checked)
+
+    def _valid_new_selected(self, value: Any) -> tuple[int, ...]:
+        if self._new is None:
+            raise ValueError("there are no new items to select")
+        return tuple(check_indices(value, len(self._new)).tolist())
+
+    def _valid_new_highlighted(self, value: int | None) -> int | None:
+        count = 0 if self._new is None else len(self._new)
+        if value is not None and not 0 <= value < count:
+            raise ValueError(f"new_highlighted must be None or the position of one of {count} new items, got {value}")
+        return value
+
+    def _valid_points(self, value: str) -> str:
+        return self._checked_source("points", value, _POINTS)
+
+    def _valid_gallery(self, value: str) -> str:
+        return self._checked_source("gallery", value, _GALLERIES)
+
+    def _checked_source(self, name: str, value: str, choices: tuple[str, ...]) -> str:
+        check_choice(name, value, choices)
+        if value == "new" and self._new is None:
+            raise ValueError("there are no new items to show")
+        return str(value)

@@ -1,0 +1,180 @@
+"""The items of new data as the explorer shows them: beside those of the map, and numbered after them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdm_widgets._picture import to_rgb
+from hdm_widgets._wire import bits, png
+from hdm_widgets.latent.estimates import Estimates
+from hdm_widgets.latent.items import read_item
+from hdm_widgets.latent.observations import Observations
+from hdm_widgets.latent.selection import csv_text
+from hdm_widgets.latent.space import LatentSpace
+from hdm_widgets.widgets.latent.columns import title, value_text
+from hdm_widgets.widgets.latent.palette import SCORES, table_of
+
+__all__ = ["NEW_SORTS", "NewItems", "smaller"]
+
+NEW_SORTS = (
+    "most doubtful first",
+    "lowest expected IoU first",
+    "highest expected IoU first",
+    "widest interval first",
+    "least like the map first",
+    "in data set order",
+)
+_LONGEST = 320
+_MOST_FACTS = 6
+
+Keys = dict[str, Callable[[Estimates], NDArray[np.float64]]]
+# What the items are sorted by, ascending.
+_KEYS: Keys = {
+    NEW_SORTS[0]: lambda found: -found.doubt,
+    NEW_SORTS[1]: lambda found: found.iou,
+    NEW_SORTS[2]: lambda found: -found.iou,
+    NEW_SORTS[3]: lambda found: found.low - found.high,
+    NEW_SORTS[4]: lambda found: -found.distance,
+    NEW_SORTS[5]: lambda found: np.arange(len(found), dtype=np.float64),
+}
+
+
+def smaller(mask: NDArray[np.bool_], longest: int) -> NDArray[np.bool_]:
+    """A mask at every second, third ... pixel, so that no side is longer than this."""
+    step = -(-max(mask.shape) // longest)
+    return mask[step // 2 :: step, step // 2 :: step]
+
+
+@dataclass(frozen=True, eq=False)
+class NewItems:
+    """New items, their estimates, and what they look like.
+
+    Attributes
+    ----------
+    space : LatentSpace
+        The map. On screen, new items are numbered after its own ones.
+    estimates : Estimates
+    observed : Observations
+    """
+
+    space: LatentSpace
+    estimates: Estimates
+    observed: Observations
+
+    @classmethod
+    def of(cls, space: LatentSpace, estimates: Estimates) -> NewItems:
+        """New items on this map.
+
+        Raises
+        ------
+        ValueError
+            If the estimates are without images and predictions, or of another map.
+        """
+        if estimates.observed is None:
+            raise ValueError(
+                "these estimates have no images and predictions to show; give the data itself, or what "
+                "space.estimate(data) returns"
+            )
+        if estimates.embedding.shape[1:] != space.embedding_.shape[1:]:
+            raise ValueError(
+                f"these estimates are of a map with {estimates.embedding.shape[1]} components, this one has "
+                f"{space.embedding_.shape[1]}"
+            )
+        return cls(space, estimates, estimates.observed)
+
+    def __len__(self) -> int:
+        return len(self.estimates)
+
+    @property
+    def colors(self) -> list[str]:
+        """The color of each expected IoU, as on the scale of the IoU."""
+        table = table_of(SCORES)
+        places = np.clip(np.nan_to_num(self.estimates.iou) * len(table), 0, len(table) - 1).astype(int)
+        return [table[place] for place in places]
+
+    def sorted(self, indices: NDArray[np.int64], sort: str) -> NDArray[np.int64]:
+        """Items in the order of one of `NEW_SORTS`."""
+        keys = np.nan_to_num(_KEYS[sort](self.estimates), nan=np.inf)
+        return indices[np.argsort(keys[indices], kind="stable")]
+
+    def facts(self, index: int) -> list[list[str]]:
+        """Title and value of what is shown beside a thumbnail."""
+        found = self.estimates
+        facts = [
+            ["Expected IoU", f"{found.iou[index]:.2f}"],
+            [f"{found.coverage:.0%} interval", f"{found.low[index]:.2f} to {found.high[index]:.2f}"],
+            ["Reliable", "yes" if found.reliable[index] else "no"],
+            ["Distance", f"{found.distance[index]:.1f}"],
+            *([title(name), value_text(values[index])] for name, values in found.columns.items() if name != "item"),
+        ]
+        return facts[:_MOST_FACTS]
+
+    def thumbnail(self, index: int) -> bytes:
+        """A small picture, as a PNG file."""
+        return png(np.array(self.observed.thumbnails[index]))
+
+    def entry(self, index: int) -> tuple[dict[str, Any], list[bytes]]:
+        """An item as a card has it, its image, and twice its prediction: in the place of the truth, too."""
+        entry = self._facts(index)
+        try:
+            image = png(self._picture(index), longest=_LONGEST)
+        except (ValueError, TypeError, OSError) as error:
+            entry["error"] = str(error)
+            image = self.thumbnail(index)
+        predicted = bits(self.observed.predictions[index])
+        return entry, [image, predicted, predicted]
+
+    def saved(self, index: int, longest: int) -> dict[str, Any]:
+        """An item for pages without a kernel: its thumbnail, and its prediction with at most so many pixels a side."""
+        predicted = smaller(self.observed.predictions[index], longest)
+        return {
+            **self._facts(index),
+            "height": predicted.shape[0],
+            "width": predicted.shape[1],
+            "image": self.thumbnail(index),
+            "truth": bits(predicted),
+            "predicted": bits(predicted),
+            "ignored": b"",
+        }
+
+    def csv(self, indices: NDArray[np.int64]) -> str:
+        """Estimates and columns of these items, as CSV."""
+        return csv_text({name: values[indices] for name, values in self.estimates.table().items()}, indices)
+
+    def _facts(self, index: int) -> dict[str, Any]:
+        found = self.estimates
+        return {
+            "index": len(self.space) + index,
+            "iou": found.iou[index],
+            "interval": {
+                "low": found.low[index],
+                "high": found.high[index],
+                "reliable": bool(found.reliable[index]),
+            },
+            "caption": "",
+            "error": "",
+        }
+
+    def _picture(self, index: int) -> NDArray[np.uint8]:
+        """The image, read again where the data is at hand and still gives it; else its thumbnail."""
+        collection, dataset = self.observed.collection, self.observed.dataset
+        if dataset is None:
+            return np.array(self.observed.thumbnails[index])
+        segmenter = self.space.segmenter
+        item = read_item(
+            dataset,
+            int(collection.items[index]),
+            collection.image_shape[1:],
+            fields=collection.fields,
+            ignore=collection.ignore_value,
+            preprocess=segmenter is None or segmenter.preprocess is not None,
+            mask_needed=False,
+        )
+        if not collection.holds(index, item):
+            return np.array(self.observed.thumbnails[index])
+        return to_rgb(item.image.numpy(), self.space.display)

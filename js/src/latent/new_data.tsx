@@ -1,0 +1,190 @@
+// To what extent the model can be trusted on new data: expected IoU, likeness to the map's data, what to label first.
+import { useState } from "preact/hooks";
+import { number } from "../shared/codec";
+import { count, score } from "../shared/format";
+import type { Python } from "../shared/traits";
+import { useId } from "../shared/unique";
+import { download } from "./download";
+import { Histogram } from "./histogram";
+import type { Findings, NewDataTraits } from "./python_state";
+import { RangeBar } from "./range_bar";
+
+export function NewData({ python }: { python: Python<NewDataTraits> }) {
+  const { traits } = python;
+  const [failure, setFailure] = useState("");
+  const gone = python.gone.value !== "";
+  // Without its kernel, a run has ended, whatever Python said last.
+  const state = gone && traits.state.value === "running" ? "cancelled" : traits.state.value;
+  const ask = async (request: string, more: Record<string, unknown> = {}) => {
+    const reply = await python.ask(request, more);
+    setFailure(reply.error ?? "");
+    if (!reply.error && request === "export") download(String(reply.name), reply.buffers[0]);
+  };
+  return (
+    <section class="hdm hdm-new-data" aria-label="New data" aria-busy={state === "running"}>
+      {state === "running" && <Running python={python} onCancel={() => ask("cancel")} />}
+      {state === "cancelled" && (
+        <div class="hdm-new-line">
+          <span role="status">The new data was not estimated to the end.</span>
+          <button type="button" class="hdm-button" disabled={gone} onClick={() => ask("start")}>
+            Start again
+          </button>
+        </div>
+      )}
+      {state === "error" && (
+        <div class="hdm-error" role="alert">
+          <b>The new data could not be estimated</b>
+          <p>{traits.error.value}</p>
+          <button type="button" class="hdm-button" disabled={gone} onClick={() => ask("start")}>
+            Try again
+          </button>
+        </div>
+      )}
+      {state === "done" && traits.findings.value.count !== undefined && (
+        <>
+          <Found findings={traits.findings.value as Findings} />
+          <ToLabel
+            most={(traits.findings.value as Findings).count}
+            wanted={traits.to_label.value}
+            disabled={gone}
+            onWanted={(wanted) => python.set("to_label", wanted)}
+            ask={ask}
+          />
+        </>
+      )}
+      {failure && !gone && (
+        <p class="hdm-notice" role="alert">
+          {failure}
+        </p>
+      )}
+    </section>
+  );
+}
+
+function Running({ python, onCancel }: { python: Python<NewDataTraits>; onCancel(): void }) {
+  const [done, total] = [python.traits.done.value, python.traits.total.value];
+  // After the last item the IoU is learned from the map, and the two sets are compared.
+  const text =
+    done < total
+      ? `Running the model on new data: ${count(done)} of ${count(total)} items`
+      : "Estimating the IoU of the new items";
+  return (
+    <div class="hdm-new-line">
+      <span role="status">{text}</span>
+      <progress
+        class="hdm-new-progress"
+        aria-label="Items that the model has seen"
+        value={done}
+        max={total || 1}
+      />
+      <button type="button" class="hdm-button" onClick={onCancel}>
+        Cancel
+      </button>
+    </div>
+  );
+}
+
+function Found({ findings }: { findings: Findings }) {
+  const [mean, low, high] = [findings.mean, findings.low, findings.high].map(number);
+  const doubtful = findings.count - findings.reliable;
+  const percent = Math.round(100 * findings.coverage);
+  return (
+    <div class="hdm-findings">
+      <div class="hdm-findings-mean">
+        <h3>Expected mean IoU of {count(findings.count)} new items</h3>
+        <p class="hdm-findings-figure">
+          <b>{score(mean)}</b>
+          <span>
+            {score(low)} to {score(high)}
+            <span class="hdm-note"> {percent} % interval</span>
+          </span>
+        </p>
+        <RangeBar value={mean} low={low} high={high} mark={number(findings.mapMean)} />
+        <p class="hdm-note hdm-findings-key">
+          <span class="hdm-range-mark" aria-hidden="true" /> mean of the map {score(findings.mapMean)}
+        </p>
+      </div>
+      <div class="hdm-findings-like">
+        <h3>Like the data of the map?</h3>
+        <p class={`hdm-likeness ${findings.shifted ? "hdm-unlike" : ""}`}>{sentence(findings.shift)}</p>
+        <p>
+          {doubtful === 0
+            ? "All estimates are reliable."
+            : `${count(doubtful)} of ${count(findings.count)} estimates are not reliable.`}
+          {findings.shifted && " For unlike data the intervals promise less than they say: label some items."}
+        </p>
+        <p class={findings.skilled ? "hdm-note" : "hdm-unskilled"}>{sentence(findings.skill)}</p>
+      </div>
+      {findings.columns.length > 0 && (
+        <div class="hdm-findings-moved">
+          <h3>
+            {findings.columns.some((column) => column.moved)
+              ? "What moved most"
+              : "Activations and confidences"}
+            <span class="hdm-note hdm-sets" aria-hidden="true">
+              <i class="hdm-of-map" /> map <i class="hdm-of-new" /> new
+            </span>
+          </h3>
+          <div class="hdm-histograms">
+            {findings.columns.map((column) => (
+              <Histogram key={column.title} column={column} />
+            ))}
+          </div>
+        </div>
+      )}
+    </div>
+  );
+}
+
+interface ToLabelProps {
+  most: number;
+  wanted: number;
+  disabled: boolean;
+  onWanted(wanted: number): void;
+  ask(request: string, more?: Record<string, unknown>): void;
+}
+
+function ToLabel({ most, wanted, disabled, onWanted, ask }: ToLabelProps) {
+  const id = useId();
+  const shown = Math.min(wanted, most);
+  return (
+    <div class="hdm-new-line hdm-to-label">
+      <label for={id}>Items to be labeled first</label>
+      <input
+        id={id}
+        type="number"
+        min={1}
+        max={most}
+        value={shown}
+        disabled={disabled}
+        onChange={({ currentTarget }) => {
+          const asked = Math.round(currentTarget.valueAsNumber);
+          if (asked >= 1) onWanted(Math.min(asked, most));
+          else currentTarget.value = String(shown);
+        }}
+      />
+      <button
+        type="button"
+        class="hdm-button"
+        title="The most doubtful items, spread over the map"
+        disabled={disabled}
+        onClick={() => ask("label", { count: shown })}
+      >
+        Show the {count(shown)} most doubtful
+      </button>
+      <button
+        type="button"
+        class="hdm-button"
+        title="Save the new items that are selected, or all of them, as a table (CSV)"
+        disabled={disabled}
+        onClick={() => ask("export")}
+      >
+        Save as CSV
+      </button>
+    </div>
+  );
+}
+
+/** With a capital letter and a full stop. */
+const sentence = (text: string) =>
+  `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;

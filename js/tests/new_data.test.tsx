@@ -1,0 +1,381 @@
+// @vitest-environment jsdom
+// New data in the latent explorer: the panel, and what toolbar, legend and gallery have of it.
+import { options } from "preact";
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import gallery from "../src/gallery";
+import { steps } from "../src/latent/histogram";
+import legend from "../src/legend";
+import newData from "../src/new_data";
+import toolbar from "../src/toolbar";
+import {
+  button,
+  enabled,
+  FakeModel,
+  FakeResizeObserver,
+  fakeAddresses,
+  floatsMessage,
+  intsMessage,
+  layOut,
+  nameless,
+  pick,
+  rest,
+  show,
+  text,
+} from "./fake_model";
+
+// Effects at once, not with the next picture on the screen.
+options.requestAnimationFrame = (effect) => queueMicrotask(effect);
+
+beforeAll(layOut);
+
+let addresses: Map<string, Blob>;
+beforeEach(() => {
+  FakeResizeObserver.install();
+  addresses = fakeAddresses();
+});
+afterEach(() => vi.restoreAllMocks());
+
+const column = (more: object = {}) => ({
+  title: "Soft IoU",
+  moved: "lower by 1.2 SD",
+  low: 0,
+  high: 1,
+  map: [0.25, 0.75],
+  new: [1, 0],
+  mapMedian: 0.81,
+  newMedian: 0.346,
+  ...more,
+});
+
+const findings = (more: object = {}) => ({
+  count: 40,
+  mean: 0.617,
+  low: 0.55,
+  high: 0.69,
+  coverage: 0.9,
+  mapMean: 0.71,
+  reliable: 31,
+  shift: "clearly unlike the data of the map (p = 0.001, effect 0.44): moved are soft_iou (lower by 1.2 SD)",
+  shifted: true,
+  skill: "expected IoU: the best single confidence, R² 0.80",
+  skilled: true,
+  columns: [column(), column({ title: "Objects", moved: "" })],
+  ...more,
+});
+
+const state = (more: object = {}): Record<string, unknown> => ({
+  state: "done",
+  done: 40,
+  total: 40,
+  error: "",
+  findings: findings(),
+  to_label: 20,
+  ...more,
+});
+
+const texts = (el: Element, selector: string) =>
+  [...el.querySelectorAll(selector)].map((one) => one.textContent?.trim());
+
+describe("the panel of new data", () => {
+  it("says how far the model is, and can be cancelled", async () => {
+    const model = new FakeModel(state({ state: "running", done: 1200, total: 4000, findings: {} }));
+    const { el, stop } = show(newData, model);
+    expect(texts(el, "[role=status]")).toEqual(["Running the model on new data: 1,200 of 4,000 items"]);
+    expect(el.querySelector("progress")?.value).toBe(1200);
+    expect(el.querySelector("section")?.getAttribute("aria-busy")).toBe("true");
+    button(el, "Cancel").click();
+    expect(model.asked()).toEqual([{ request: "cancel" }]);
+    model.set("done", 4000);
+    await rest();
+    expect(texts(el, "[role=status]")).toEqual(["Estimating the IoU of the new items"]);
+    model.set("state", "cancelled");
+    await rest();
+    expect(texts(el, "[role=status]")).toEqual(["The new data was not estimated to the end."]);
+    button(el, "Start again").click();
+    expect(model.asked()).toEqual([{ request: "start" }]);
+    stop();
+  });
+
+  it("says what went wrong, and can be tried again", () => {
+    const model = new FakeModel(state({ state: "error", error: "item 3 could not be read", findings: {} }));
+    const { el, stop } = show(newData, model);
+    expect(el.querySelector("[role=alert]")?.textContent).toContain("item 3 could not be read");
+    button(el, "Try again").click();
+    expect(model.asked()).toEqual([{ request: "start" }]);
+    stop();
+  });
+
+  it("tells the expected mean IoU, whether the data are alike, and what moved", () => {
+    const model = new FakeModel(state());
+    const { el, stop } = show(newData, model);
+    expect(texts(el, "h3")[0]).toBe("Expected mean IoU of 40 new items");
+    expect(texts(el, ".hdm-findings-figure")).toEqual(["0.620.55 to 0.69 90 % interval"]);
+    expect(texts(el, ".hdm-findings-key")).toEqual(["mean of the map 0.71"]);
+    expect(el.querySelector(".hdm-likeness.hdm-unlike")?.textContent).toBe(
+      "Clearly unlike the data of the map (p = 0.001, effect 0.44): moved are soft_iou (lower by 1.2 SD).",
+    );
+    expect(el.textContent).toContain("9 of 40 estimates are not reliable.");
+    expect(el.textContent).toContain("the intervals promise less than they say");
+    expect(el.querySelector(".hdm-unskilled")).toBeNull();
+    expect([...el.querySelectorAll("svg")].map((one) => one.getAttribute("aria-label"))).toEqual([
+      "Soft IoU, lower by 1.2 SD: median 0.81 on the map, 0.35 in the new data",
+      "Objects: median 0.81 on the map, 0.35 in the new data",
+    ]);
+    expect(nameless(el)).toEqual([]);
+    stop();
+  });
+
+  it("says where nothing is known to be unlike, and where no estimate is better than the mean", () => {
+    const like = { shifted: false, shift: "like the data of the map", reliable: 40 };
+    const skill = "nothing that was tried is better than the mean";
+    const model = new FakeModel(
+      state({ findings: findings({ ...like, skilled: false, skill, columns: [] }) }),
+    );
+    const { el, stop } = show(newData, model);
+    expect(el.querySelector(".hdm-unlike")).toBeNull();
+    expect(el.textContent).toContain("Like the data of the map.");
+    expect(el.textContent).toContain("All estimates are reliable.");
+    expect(el.textContent).not.toContain("promise less");
+    expect(texts(el, ".hdm-unskilled")).toEqual(["Nothing that was tried is better than the mean."]);
+    expect(el.querySelector("svg")).toBeNull();
+    stop();
+  });
+
+  it("asks for as many to be labeled first as are wished for, of those that there are", async () => {
+    const model = new FakeModel(state());
+    const { el, stop } = show(newData, model);
+    const field = el.querySelector("input") as HTMLInputElement;
+    const wish = async (value: string) => {
+      field.value = value;
+      field.dispatchEvent(new Event("change", { bubbles: true }));
+      await rest();
+      return field.value;
+    };
+    button(el, "Show the 20 most doubtful").click();
+    expect(model.asked()).toEqual([{ request: "label", count: 20 }]);
+    expect(await wish("5")).toBe("5");
+    expect(await wish("1000")).toBe("40");
+    expect(await wish("0")).toBe("40");
+    expect(await wish("")).toBe("40");
+    expect(model.state.to_label).toBe(40);
+    button(el, "Show the 40 most doubtful").click();
+    expect(model.asked()).toEqual([{ request: "label", count: 40 }]);
+    stop();
+  });
+
+  it("saves the table that Python sends, or says why there is none", async () => {
+    const model = new FakeModel(state());
+    const { el, stop } = show(newData, model);
+    const saved: string[] = [];
+    vi.spyOn(HTMLAnchorElement.prototype, "click").mockImplementation(function (this: HTMLAnchorElement) {
+      saved.push(this.download);
+    });
+    button(el, "Save as CSV").click();
+    await model.reply(model.sent[0], { name: "new_items.csv" }, [text("index,iou\n")]);
+    expect(saved).toEqual(["new_items.csv"]);
+    expect(addresses.size).toBe(0);
+    button(el, "Save as CSV").click();
+    await model.reply(model.sent[1], { error: "nothing to export" });
+    expect(el.querySelector("[role=alert]")?.textContent).toBe("nothing to export");
+    stop();
+  });
+
+  it.each(["running", "done", "cancelled", "error"])(
+    "has no control without a kernel when %s",
+    async (now) => {
+      const model = new FakeModel(state({ state: now }));
+      const { el, stop } = show(newData, model);
+      model.disconnect();
+      await rest();
+      expect(enabled(el)).toEqual([]);
+      expect(el.querySelector("[aria-busy=true]")).toBeNull();
+      stop();
+      expect(model.listening).toBe(0);
+    },
+  );
+});
+
+describe("a histogram", () => {
+  it("has a step for every bin, as high as its fraction of the largest", () => {
+    expect(steps([0.25, 0.5], 0.5, 20, 10)).toBe("M0 10L0.0 5.0H10.0L10.0 0.0H20.0V10");
+  });
+});
+
+describe("toolbar and legend", () => {
+  it("offer whose points are drawn where there is new data", async () => {
+    const model = new FakeModel({
+      mode: "replace",
+      color_by: "iou",
+      background: "none",
+      colors: [["iou", "IoU"]],
+      color_as: "auto",
+      color_modes: [],
+      backgrounds: [["none", "None"]],
+      points: "both",
+      has_new: false,
+      can_undo: false,
+      count: 9,
+    });
+    const { el, stop } = show(toolbar, model);
+    expect(el.querySelector("input[value=both]")).toBeNull();
+    model.set("has_new", true);
+    await rest();
+    expect(nameless(el)).toEqual([]);
+    const group = el.querySelector("input[value=both]")?.closest("[role=radiogroup]");
+    expect(document.getElementById(group?.getAttribute("aria-labelledby") ?? "")?.textContent?.trim()).toBe(
+      "Points",
+    );
+    (el.querySelector("input[value=new]") as HTMLInputElement).click();
+    expect(model.state.points).toBe("new");
+    stop();
+  });
+
+  it.each([
+    ["iou", { kind: "scale", title: "IoU", low: 0, high: 1, colors: ["#000000"], missing: 0 }, true],
+    ["cluster", { kind: "categories", title: "Cluster", entries: [] }, false],
+  ])("say what the colors of new items mean where points have those of %s", async (_, colors, same) => {
+    const model = new FakeModel({
+      mode: "replace",
+      background: "none",
+      legend: colors,
+      search: "",
+      surface: {},
+      sample: { drawn: 9, total: 9 },
+      notice: "",
+      names: [],
+      new: {
+        count: 1200,
+        drawn: 1000,
+        outside: 3,
+        colors: ["#ff0000", "#0000ff"],
+        skill: "no better than the mean",
+      },
+      _points: { positions: floatsMessage(), rows: intsMessage(), bounds: [0, 1, 0, 1] },
+    });
+    const { el, stop } = show(legend, model);
+    expect(el.textContent).toContain(`1,200 new items, by expected IoU${same ? ", on the same scale" : ""}`);
+    expect(el.querySelectorAll(".hdm-ramp.hdm-short")).toHaveLength(same ? 0 : 1);
+    expect(el.textContent).toContain("3 lie farther out than the map and are at its edge");
+    expect(el.textContent).toContain("1,000 are drawn, chosen at random");
+    expect(texts(el, ".hdm-sample")).toEqual(["no better than the mean"]);
+    stop();
+  });
+});
+
+const lists = (count: number, more: object = {}): Record<string, unknown> => ({
+  source: "new",
+  new_count: 1000,
+  sort: "most doubtful first",
+  sorts: ["most doubtful first", "in data set order"],
+  layers: "three",
+  size: 72,
+  highlighted: null,
+  selections: [],
+  active: null,
+  can_explain: true,
+  caption_by: "",
+  captions_version: 1,
+  _about: { height: 2, width: 4, total: 300, full: true, ignored: false, coverage: 0.8 },
+  _items: intsMessage(...Array.from({ length: count }, (_, i) => 300 + i)),
+  _saved: [],
+  ...more,
+});
+
+async function open(model: FakeModel) {
+  const view = show(gallery, model);
+  await rest();
+  FakeResizeObserver.resize(700, 300);
+  await rest();
+  return view;
+}
+
+async function answer(model: FakeModel, reliable: boolean) {
+  for (const request of model.sent.splice(0)) {
+    const items = request.items as number[];
+    const images = items.map((index) => ({
+      index,
+      iou: 0.25,
+      interval: { low: 0.125, high: 0.5, reliable },
+      caption: "",
+      error: "",
+    }));
+    const mask = () => new DataView(Uint8Array.of(0).buffer);
+    await model.reply(
+      request,
+      { images },
+      items.flatMap(() => [text("png"), mask(), mask()]),
+    );
+  }
+}
+
+describe("the gallery of new items", () => {
+  it("has only the rows in view in the page, without selections, and counts the items", async () => {
+    const model = new FakeModel(lists(1000));
+    const { el, stop } = await open(model);
+    expect(el.querySelector("[aria-label=Selections]")).toBeNull();
+    expect(texts(el, ".hdm-gallery-head [role=status]")).toEqual(["new items: all 1,000"]);
+    expect(el.querySelectorAll(".hdm-card").length).toBeLessThan(40);
+    expect(pick(el, "Sort").value).toBe("most doubtful first");
+    model.set("_items", intsMessage(301, 307));
+    await rest();
+    expect(texts(el, ".hdm-gallery-head [role=status]")).toEqual(["new items: 2 of 1,000 Show all"]);
+    model.asked();
+    button(el, "Show all").click();
+    expect(model.asked()).toEqual([{ request: "all" }]);
+    stop();
+  });
+
+  it.each([
+    [
+      true,
+      "New item 0, expected IoU 0.25, 80 % interval 0.13 to 0.50: highlight its point on the map",
+      "0.250.13–0.50",
+    ],
+    [
+      false,
+      "New item 0, expected IoU 0.25, 80 % interval 0.13 to 0.50, not reliable: highlight its point on the map",
+      "0.250.13–0.50?",
+    ],
+  ])("tells estimate and interval of an item that is reliable: %s", async (reliable, name, caption) => {
+    const model = new FakeModel(lists(1));
+    const { el, stop } = await open(model);
+    await answer(model, reliable);
+    const card = el.querySelector(".hdm-card") as HTMLElement;
+    expect(card.querySelector("button")?.getAttribute("aria-label")).toBe(name);
+    expect(card.querySelector(".hdm-caption")?.textContent).toBe(caption);
+    const band = card.querySelector(".hdm-range-band") as HTMLElement;
+    expect([band.style.left, band.style.right]).toEqual(["12.5%", "50%"]);
+    expect((card.querySelector(".hdm-range-dot") as HTMLElement).style.left).toBe("25%");
+    expect([...card.querySelectorAll("canvas")].map((one) => one.getAttribute("aria-label"))).toEqual([
+      "Prediction",
+    ]);
+    expect(nameless(el)).toEqual([]);
+    card.querySelector("button")?.click();
+    expect(model.state.highlighted).toBe(300);
+    stop();
+  });
+
+  it("has one image with the prediction over it", async () => {
+    const model = new FakeModel(lists(1, { layers: "overlay" }));
+    const { el, stop } = await open(model);
+    await answer(model, true);
+    expect([...el.querySelectorAll("canvas")].map((one) => one.getAttribute("aria-label"))).toEqual([
+      "Prediction over the image",
+    ]);
+    stop();
+  });
+
+  it("turns to the items of the map", async () => {
+    const model = new FakeModel(lists(1));
+    const { el, stop } = await open(model);
+    model.asked();
+    (el.querySelector("input[value=map]") as HTMLInputElement).click();
+    expect(model.asked()).toEqual([{ request: "turn", source: "map" }]);
+    model.set("source", "map");
+    model.set("_items", intsMessage());
+    await rest();
+    expect(el.textContent).toContain("Draw a lasso around points");
+    expect((el.querySelector("input[value=new]") as HTMLInputElement).checked).toBe(false);
+    stop();
+  });
+});

@@ -1,0 +1,495 @@
+"""New data in the latent explorer: its panel, its points, its gallery."""
+
+import io
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pandas
+import pytest
+import traitlets
+from on_screen import LatentScreen, unpacked
+from PIL import Image
+
+import hdm_widgets as hw
+from hdm_widgets.widgets.latent.new_items import NEW_SORTS
+from hdm_widgets.widgets.latent.palette import SCORES, table_of
+
+SECONDS = 60
+TOTAL = 24  # items of the map
+COUNT = 12  # new ones
+DONE = {"error": None}
+LOW = np.linspace(0.0, 0.55, COUNT)
+KNOWN = {
+    "iou": LOW + 0.2,
+    "low": LOW,
+    # The last one has the widest interval.
+    "high": np.where(np.arange(COUNT) == COUNT - 1, 0.99, LOW + 0.4),
+    "distance": np.resize([0.5, 0.1, 0.9, 0.3], COUNT),
+    # Two of them cannot be relied on.
+    "reliable": ~np.isin(np.arange(COUNT), (4, 9)),
+    "skilled": True,
+}
+DOUBTFUL_FIRST = [4, 9, 0, 1, 2, 3, 5, 6, 7, 8, 10, 11]
+
+
+@pytest.fixture(scope="module")
+def new_places(make_places):
+    """Twelve new images; their masks are of no use here."""
+    return make_places(COUNT)
+
+
+@pytest.fixture(scope="module")
+def estimates(grouped, new_places):
+    """Estimates of them with known numbers."""
+    return replace(grouped.estimate(new_places, progress=False), **KNOWN)
+
+
+class Held:
+    """A data set that holds every item back until it is open."""
+
+    def __init__(self, data):
+        self.data, self.arrived, self.open = data, threading.Event(), threading.Event()
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        self.arrived.set()
+        assert self.open.wait(SECONDS)
+        return self.data[index]
+
+
+@pytest.fixture
+def held(new_places):
+    held = Held(new_places)
+    yield held
+    held.open.set()
+
+
+def stopped():
+    """Wait until no thread estimates any more."""
+    for thread in threading.enumerate():
+        if thread.name == "estimates":
+            thread.join(SECONDS)
+            assert not thread.is_alive()
+
+
+# -- at the beginning ---------------------------------------------------------------------------------
+
+
+def test_without_new_data_nothing_of_it_is_on_screen(explore, space):
+    explorer = explore(space)
+    shown = LatentScreen(explorer)
+    assert shown.panel is None
+    assert (explorer.new_status, explorer.new_error, explorer.estimates) == ("idle", "", None)
+    assert (explorer.new_selected, explorer.new_highlighted, explorer.points, explorer.gallery) == (
+        (), None, "both", "map"
+    )  # fmt: skip
+    assert (shown.toolbar["has_new"], shown.legend["new"], shown.gallery["new_count"]) == (False, {}, 0)
+    assert len(shown.figure.interaction.marks) == 1
+
+
+def test_estimates_that_are_given_are_on_screen_at_once(explore, space, estimates):
+    explorer = explore(space, new=estimates)
+    shown = LatentScreen(explorer)
+    assert explorer.estimates is estimates
+    assert (explorer.new_status, explorer.gallery) == ("done", "new")
+    assert shown.panel["state"] == "done"
+    assert shown.new_points.marker == "diamond"
+    np.testing.assert_array_equal(shown.new_points.x, estimates.embedding[:, 0])
+    np.testing.assert_array_equal(shown.new_points.y, estimates.embedding[:, 1])
+    table = table_of(SCORES)
+    assert shown.new_points.colors == [table[int(256 * iou)] for iou in estimates.iou]
+    assert (shown.gallery["new_count"], shown.gallery["source"]) == (COUNT, "new")
+    assert shown.gallery["sorts"] == list(NEW_SORTS)
+    assert shown.items == [TOTAL + item for item in DOUBTFUL_FIRST]
+
+
+def test_the_panel_answers_how_far_the_model_can_be_trusted(explore, space, estimates):
+    found = LatentScreen(explore(space, new=estimates)).panel["findings"]
+    columns = found.pop("columns")
+    assert found == {
+        "count": COUNT,
+        "mean": estimates.mean,
+        "low": estimates.mean_low,
+        "high": estimates.mean_high,
+        "coverage": 0.9,
+        "mapMean": pytest.approx(np.nanmean(space.iou_)),
+        "reliable": COUNT - 2,
+        "shift": estimates.shift.text,
+        "shifted": estimates.shift.shifted,
+        "skill": estimates.skill,
+        "skilled": True,
+    }
+    assert 1 <= len(columns) <= 4
+    for column in columns:
+        assert len(column["map"]) == len(column["new"]) == 24
+        assert sum(column["map"]) == pytest.approx(1)
+        assert sum(column["new"]) == pytest.approx(1)
+
+
+def test_the_columns_that_moved_are_compared_the_largest_change_first(explore, space, estimates):
+    shift = replace(
+        estimates.shift,
+        shifted=True,
+        columns={"area_at_50": 0.9, "pc1": 0.5, "pc30": 0.4},
+        directions={"area_at_50": 1.26, "pc1": -0.5, "pc30": 1.0},
+    )
+    moved, first = LatentScreen(explore(space, new=replace(estimates, shift=shift))).panel["findings"]["columns"]
+    assert (moved["title"], moved["moved"]) == ("Fraction of pixels above 0.5", "higher by 1.3 SD")
+    assert moved["mapMedian"] == pytest.approx(np.median(space.collection_.confidences["area_at_50"]))
+    assert (first["title"], first["moved"]) == ("PC 1", "lower by 0.5 SD")
+    assert first["newMedian"] == pytest.approx(np.median(estimates.embedding[:, 0]))
+
+
+@pytest.mark.parametrize("skilled", [True, False])
+def test_the_legend_says_where_no_estimate_is_better_than_the_mean(explore, space, estimates, skilled):
+    explorer = explore(space, new=replace(estimates, skilled=skilled, skill="no better than the mean"))
+    shown = LatentScreen(explorer)
+    new = shown.legend["new"]
+    assert (new["count"], new["drawn"], new["outside"]) == (COUNT, COUNT, 0)
+    assert new["skill"] == ("" if skilled else "no better than the mean")
+    assert shown.panel["findings"]["skilled"] == skilled
+
+
+def test_the_map_grows_until_new_items_are_in_it_but_not_for_ever(explore, space, estimates):
+    x0, x1, y0, _ = LatentScreen(explore(space)).legend["_points"]["bounds"]
+    embedding = estimates.embedding.copy()
+    embedding[0] = [x1 + 0.5 * (x1 - x0), y0]
+    embedding[1] = [x1 + 50 * (x1 - x0), y0]
+    shown = LatentScreen(explore(space, new=replace(estimates, embedding=embedding)))
+    left, right, *_ = shown.legend["_points"]["bounds"]
+    assert left == x0
+    assert right == pytest.approx(x1 + (x1 - x0))
+    assert shown.new_points.x[0] == embedding[0, 0]
+    assert shown.new_points.x[0] < shown.new_points.x[1] < right
+    assert shown.legend["new"]["outside"] == 1
+    axis = shown.figure.axes[0]
+    assert (axis.scale.min, axis.scale.max) == (left, right)
+    assert max(axis.tick_values) > x1
+
+
+# -- estimated in the background ----------------------------------------------------------------------
+
+
+def test_data_is_estimated_in_the_background(explore, space, held):
+    explorer = explore(space, new=held)
+    shown = LatentScreen(explorer)
+    assert (explorer.new_status, shown.panel["state"], shown.panel["total"]) == ("running", "running", COUNT)
+    assert not explorer.wait(0)
+    held.open.set()
+    assert explorer.wait(SECONDS)
+    assert (explorer.new_status, shown.panel["state"], shown.panel["done"]) == ("done", "done", COUNT)
+    expected = space.estimate(held, progress=False)
+    np.testing.assert_array_equal(explorer.estimates.iou, expected.iou)
+    assert sorted(shown.items) == list(range(TOTAL, TOTAL + COUNT))
+
+
+@pytest.mark.parametrize("form", [lambda data: data.images, lambda data: list(data.images), lambda data: data])
+def test_images_alone_are_new_data(explore, space, new_places, form):
+    explorer = explore(space, new=form(new_places))
+    assert explorer.wait(SECONDS)
+    assert (explorer.new_status, explorer.new_error, len(explorer.estimates)) == ("done", "", COUNT)
+
+
+def test_it_can_be_cancelled_and_started_again(explore, space, held):
+    explorer = explore(space, new=held)
+    shown = LatentScreen(explorer)
+    assert held.arrived.wait(SECONDS)
+    assert shown.panel.ask("cancel") == (DONE, [])
+    assert (explorer.new_status, shown.panel["state"]) == ("cancelled", "cancelled")
+    held.open.set()
+    stopped()
+    assert (explorer.new_status, explorer.estimates) == ("cancelled", None)
+    shown.panel.ask("start")
+    assert explorer.wait(SECONDS)
+    assert (explorer.new_status, len(explorer.estimates)) == ("done", COUNT)
+
+
+def test_it_pauses_with_the_last_view_and_begins_anew_with_the_next(explore, space, held):
+    explorer = explore(space, new=held)
+    shown = LatentScreen(explorer)
+    assert held.arrived.wait(SECONDS)
+    shown.toolbar.ask("view", view="a", event="shown")
+    shown.toolbar.ask("view", view="a", event="removed")
+    held.open.set()
+    stopped()
+    assert explorer.estimates is None
+    shown.toolbar.ask("view", view="b", event="shown")
+    assert explorer.wait(SECONDS)
+    assert (explorer.new_status, len(explorer.estimates)) == ("done", COUNT)
+
+
+def test_an_explorer_that_is_closed_meanwhile_ends_quietly(explore, space, held):
+    explorer = explore(space, new=held)
+    assert held.arrived.wait(SECONDS)
+    explorer.close()
+    held.open.set()
+    stopped()
+    assert explorer.estimates is None
+
+
+def test_a_failure_is_told_in_its_box_and_can_be_tried_again(explore, space, make_places):
+    data = make_places(COUNT)
+    data.broken.add(3)
+    explorer = explore(space, new=data)
+    shown = LatentScreen(explorer)
+    assert explorer.wait(SECONDS)
+    assert (explorer.new_status, shown.panel["state"]) == ("error", "error")
+    assert "disk 3 is gone" in explorer.new_error
+    assert shown.panel["error"] == explorer.new_error
+    assert explorer.error == ""  # that is for clusters and explanations
+    explorer.select([1, 2])
+    assert shown.items
+    data.broken.clear()
+    shown.panel.ask("start")
+    assert explorer.wait(SECONDS)
+    assert (explorer.new_status, explorer.new_error, len(explorer.estimates)) == ("done", "", COUNT)
+
+
+def test_a_space_without_its_model_says_so(explore, space_on_disk, new_places):
+    explorer = explore(space_on_disk(), new=new_places)
+    assert explorer.wait(SECONDS)
+    assert explorer.new_status == "error"
+    assert "was loaded without its model" in explorer.new_error
+
+
+@pytest.mark.parametrize(
+    ("new", "message"),
+    [
+        (5, "the data set must have a length and items"),
+        ("folder", "the data set must have a length and items"),
+        ([], "the data set is empty"),
+        (np.zeros((3, 4)), "images must be"),
+    ],
+)
+def test_what_is_no_data_is_an_error_at_once(space, new, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        hw.LatentExplorer(space, new=new)
+
+
+def test_estimates_without_images_are_an_error_at_once(space, estimates):
+    with pytest.raises(ValueError, match="no images and predictions to show"):
+        hw.LatentExplorer(space, new=replace(estimates, observed=None))
+    with pytest.raises(ValueError, match="of a map with 3 components, this one has 2"):
+        hw.LatentExplorer(space, new=replace(estimates, embedding=np.zeros((COUNT, 3))))
+
+
+# -- the gallery --------------------------------------------------------------------------------------
+
+
+def test_images_and_predictions_come_with_estimate_and_interval(explore, space, estimates, new_places):
+    shown = LatentScreen(explore(space, new=estimates))
+    reply, (image, _, predicted) = shown.gallery.ask("images", items=[TOTAL + 4])
+    assert reply["images"] == [
+        {
+            "index": TOTAL + 4,
+            "iou": KNOWN["iou"][4],
+            "interval": {"low": LOW[4], "high": KNOWN["high"][4], "reliable": False},
+            "caption": "",
+            "error": "",
+        }
+    ]
+    assert Image.open(io.BytesIO(image)).size == (7, 5)
+    np.testing.assert_array_equal(unpacked(predicted, 5, 7), new_places.drawn[4])
+
+
+def test_an_image_that_cannot_be_read_again_is_shown_as_its_thumbnail(explore, space, make_places):
+    data = make_places(COUNT)
+    estimates = space.estimate(data, progress=False)
+    data.broken.add(2)
+    shown = LatentScreen(explore(space, new=estimates))
+    reply, (image, *_) = shown.gallery.ask("images", items=[TOTAL + 2])
+    assert "disk 2 is gone" in reply["images"][0]["error"]
+    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(image))), estimates.observed.thumbnails[2])
+
+
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [
+        (NEW_SORTS[0], DOUBTFUL_FIRST),
+        (NEW_SORTS[1], list(range(COUNT))),
+        (NEW_SORTS[2], list(range(COUNT))[::-1]),
+        (NEW_SORTS[3], [11, *range(11)]),
+        (NEW_SORTS[4], [2, 6, 10, 0, 4, 8, 3, 7, 11, 1, 5, 9]),
+        (NEW_SORTS[5], list(range(COUNT))),
+    ],
+)
+def test_new_items_are_sorted(explore, space, estimates, sort, expected):
+    shown = LatentScreen(explore(space, new=estimates))
+    shown.gallery.set(sort=sort)
+    # Widths are equal up to rounding.
+    found = np.array(shown.items) - TOTAL
+    assert found[0] == 11 if sort == NEW_SORTS[3] else found.tolist() == expected
+    assert sorted(found) == list(range(COUNT))
+
+
+def test_the_gallery_turns_between_map_and_new_data_and_keeps_each_ones_sort(explore, space, estimates):
+    explorer = explore(space, new=estimates)
+    shown = LatentScreen(explorer)
+    explorer.select([3, 8])
+    shown.gallery.set(sort=NEW_SORTS[5])
+    assert shown.gallery.ask("turn", source="map") == (DONE, [])
+    assert explorer.gallery == "map"
+    assert sorted(shown.items) == [3, 8]
+    assert shown.gallery["sort"] == "lowest IoU first"
+    explorer.gallery = "new"
+    assert shown.gallery["sort"] == NEW_SORTS[5]
+    assert shown.items == list(range(TOTAL, TOTAL + COUNT))
+
+
+# -- choosing -----------------------------------------------------------------------------------------
+
+
+def test_those_to_label_first_are_selected_and_shown(explore, space, estimates):
+    explorer = explore(space, new=estimates)
+    shown = LatentScreen(explorer)
+    assert shown.panel["to_label"] == 20
+    explorer.gallery = "map"
+    assert shown.panel.ask("label", count=3) == (DONE, [])
+    chosen = sorted(estimates.to_label(3).tolist())
+    assert explorer.new_selected == tuple(chosen)
+    assert explorer.gallery == "new"
+    assert sorted(shown.items) == [TOTAL + item for item in chosen]
+    np.testing.assert_array_equal(shown.new_points.opacities == 1, np.isin(np.arange(COUNT), chosen))
+    shown.gallery.ask("all")
+    assert explorer.new_selected == ()
+    assert len(shown.items) == COUNT
+    assert (np.array(shown.new_points.opacities) == 1).all()
+
+
+def test_selected_new_items_are_exported(explore, space, estimates):
+    explorer = explore(space, new=estimates)
+    shown = LatentScreen(explorer)
+    explorer.new_selected = [5, 2]
+    for part in (shown.toolbar, shown.panel):
+        reply, (file,) = part.ask("export")
+        assert reply == {"error": None, "name": "new_items.csv"}
+        read = pandas.read_csv(io.BytesIO(file), index_col="index")
+        assert read.index.tolist() == [2, 5]
+        np.testing.assert_allclose(read["iou"], estimates.iou[[2, 5]])
+        assert read["item"].tolist() == [2, 5]
+        assert read["place"].tolist() == ["place 0", "place 2"]
+    explorer.new_selected = []
+    _, (file,) = shown.panel.ask("export")
+    assert len(pandas.read_csv(io.BytesIO(file))) == COUNT
+
+
+def lasso(shown, of_map, of_new):
+    """What bqplot does at the end of a lasso: it tells of one kind of points after the other."""
+    shown.points.selected = np.array(of_map, np.uint32)
+    shown.new_points.selected = np.array(of_new, np.uint32)
+
+
+def test_a_lasso_selects_of_both(explore, space, estimates):
+    explorer = explore(space, new=estimates)
+    shown = LatentScreen(explorer)
+    lasso(shown, [3, 5], [1, 2])
+    assert (explorer.selected, explorer.new_selected, explorer.gallery) == ((3, 5), (1, 2), "new")
+    assert shown.points.selected is None
+    assert shown.new_points.selected is None
+    explorer.mode = "add"
+    lasso(shown, [], [7])
+    assert (explorer.selected, explorer.new_selected, explorer.gallery) == ((3, 5), (1, 2, 7), "new")
+    explorer.mode = "subtract"
+    lasso(shown, [5], [])
+    assert (explorer.selected, explorer.new_selected, explorer.gallery) == ((3,), (1, 2, 7), "map")
+    lasso(shown, [], [])
+    assert "There is no point inside this lasso" in shown.legend["notice"]
+
+
+def test_one_undo_takes_back_what_one_lasso_did(explore, space, estimates):
+    explorer = explore(space, new=estimates)
+    shown = LatentScreen(explorer)
+    lasso(shown, [3, 5], [1, 2])
+    lasso(shown, [4], [9])
+    assert explorer.undo()
+    assert (explorer.selected, explorer.new_selected) == ((3, 5), (1, 2))
+    explorer.clear()
+    assert (explorer.selected, explorer.new_selected) == ((), ())
+    assert explorer.undo()
+    assert explorer.undo()
+    assert (explorer.selected, explorer.new_selected) == ((), ())
+    assert not explorer.undo()
+
+
+@pytest.mark.parametrize(
+    ("points", "rows", "visible"),
+    [
+        ("map", range(TOTAL), (True, False)),
+        ("new", range(TOTAL, TOTAL + COUNT), (False, True)),
+        ("both", range(TOTAL + COUNT), (True, True)),
+    ],
+)
+def test_points_of_one_kind_alone_are_drawn_hit_and_lassoed(explore, space, estimates, points, rows, visible):
+    explorer = explore(space, new=estimates)
+    shown = LatentScreen(explorer)
+    shown.toolbar.set(points=points)
+    assert explorer.points == points
+    assert (shown.points.visible, shown.new_points.visible) == visible
+    assert shown.legend["_points"]["rows"].tolist() == list(rows)
+    drawn = [mark for mark, seen in zip((shown.points, shown.new_points), visible, strict=True) if seen]
+    assert shown.figure.interaction.marks == drawn
+    assert explorer.gallery == ("map" if points == "map" else "new")
+    drawn[0].selected = np.array([4], np.uint32)
+    if points != "both":
+        assert (explorer.selected, explorer.new_selected) == (((4,), ()) if points == "map" else ((), (4,)))
+
+
+def test_one_item_is_highlighted_of_the_map_or_a_new_one(explore, space, estimates):
+    explorer = explore(space, new=estimates)
+    shown = LatentScreen(explorer)
+    shown.gallery.set(highlighted=TOTAL + 3)
+    assert (explorer.highlighted, explorer.new_highlighted) == (None, 3)
+    assert shown.ring.x.tolist() == [estimates.embedding[3, 0]]
+    explorer.highlighted = 6
+    assert (explorer.new_highlighted, shown.gallery["highlighted"]) == (None, 6)
+    assert shown.ring.x.tolist() == [space.embedding_[6, 0]]
+    explorer.new_highlighted = 2
+    assert (explorer.highlighted, shown.gallery["highlighted"]) == (None, TOTAL + 2)
+    shown.gallery.set(highlighted=None)
+    assert (explorer.highlighted, explorer.new_highlighted, shown.ring.visible) == (None, None, False)
+    # A click on a point.
+    shown.legend.ask("gesture", kind="click", item=TOTAL + 1)
+    lasso(shown, [], [])
+    assert (explorer.new_highlighted, explorer.new_selected) == (1, ())
+
+
+def test_the_thumbnail_of_a_new_item_tells_its_interval(explore, space, estimates):
+    shown = LatentScreen(explore(space, new=estimates))
+    reply, (image,) = shown.legend.ask("thumbnail", item=TOTAL + 4)
+    assert reply["item"] == TOTAL + 4
+    assert reply["facts"] == [
+        ["Expected IoU", f"{KNOWN['iou'][4]:.2f}"],
+        ["90% interval", f"{LOW[4]:.2f} to {LOW[4] + 0.4:.2f}"],
+        ["Reliable", "no"],
+        ["Distance", "0.5"],
+        ["place", "place 1"],
+        ["number", "4"],
+    ]
+    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(image))), estimates.observed.thumbnails[4])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("new_selected", [COUNT], "indices must be 0 to 11, got 12 to 12"),
+        ("new_highlighted", COUNT, "position of one of 12 new items, got 12"),
+        ("new_highlighted", -1, "position of one of 12 new items, got -1"),
+        ("points", "none", "points must be one of 'both', 'map', 'new', got 'none'"),
+        ("gallery", "both", "gallery must be one of 'map', 'new', got 'both'"),
+    ],
+)
+def test_bad_values_are_refused_and_change_nothing(explore, space, estimates, name, value, message):
+    explorer = explore(space, new=estimates)
+    before = getattr(explorer, name)
+    with pytest.raises(traitlets.TraitError, match=message):
+        setattr(explorer, name, value)
+    assert getattr(explorer, name) == before
+
+
+@pytest.mark.parametrize(("name", "value"), [("new_selected", [0]), ("points", "new"), ("gallery", "new")])
+def test_without_new_data_there_is_none_to_choose(explore, space, name, value):
+    with pytest.raises(traitlets.TraitError, match="there are no new items"):
+        setattr(explore(space), name, value)
