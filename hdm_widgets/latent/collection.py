@@ -25,6 +25,7 @@ from hdm_widgets.latent.datasets import Fields
 from hdm_widgets.latent.items import Item, WorkerError, is_worker_error, why_workers_stopped
 from hdm_widgets.latent.scores import former_name
 from hdm_widgets.latent.thumbnails import ThumbnailMaker, same_picture
+from hdm_widgets.models.reading import Values
 
 __all__ = [
     "BEFORE_CONFIDENCES",
@@ -97,6 +98,8 @@ class Collection:
     probability_maps : numpy.ndarray, uint8 (n, h, w), or None
         Small maps of the probabilities as log odds; see `label_quality.encoded_log_odds`. None where confidences are
         not known.
+    values : {"probabilities", "logits", "raw", ""}
+        What the values of the model's output mean, as `Reading.values` says; empty if that is not known.
     """
 
     layer: Layer
@@ -121,6 +124,7 @@ class Collection:
     labeled: NDArray[np.bool_] | None = None
     label_quality: NDArray[np.float64] | None = None
     probability_maps: NDArray[np.uint8] | None = None
+    values: Values = ""
 
     hits = former_name("hits", "tp")
     misses = former_name("misses", "fn")
@@ -227,6 +231,8 @@ class CollectionBuilder:
         Items that could not be used, and why.
     random : bool
         Whether an item was another one when it was read twice.
+    values : str
+        What the values of the model's output mean; see `Collection`.
     """
 
     def __init__(
@@ -245,6 +251,7 @@ class CollectionBuilder:
         channels, height, width = image_shape
         self.skipped: dict[int, str] = {}
         self.random = False
+        self.values: Values = ""
         self._layer = layer
         self._length = length
         self._shape = (channels, height, width)
@@ -362,6 +369,7 @@ class CollectionBuilder:
             labeled=None if labeled.all() else labeled,
             label_quality=None if maps is None else self._label_quality[:n],
             probability_maps=maps,
+            values=self.values,
         )
 
     def stop_or_skip(self, index: int, error: Exception, tables: dict[str, NDArray[Any]], on_error: str) -> None:

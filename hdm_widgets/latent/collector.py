@@ -56,8 +56,6 @@ MEMORY_LIMIT = 1 << 30
 # Pixels of a batch whose size is not given. On a CPU, larger batches fall out of cache.
 _CPU_PIXELS, _GPU_PIXELS = 1 << 18, 1 << 21
 _LARGEST_BATCH = 64
-# Bytes, just below the largest size from which the C library of Linux learns.
-_FREED_BLOCK = 31 << 20
 
 
 @dataclass(frozen=True)
@@ -285,9 +283,6 @@ class Collector:
     @contextmanager
     def _running(self) -> Iterator[Segmenter]:
         """The segmenter around the network inside any wrapper, with the model held in eval mode."""
-        # The C library of Linux hands freed memory back to the system, in which every batch would pay for new pages (a
-        # quarter of the time of a small U-Net), unless it has freed a block as large as this one.
-        torch.empty(_FREED_BLOCK, dtype=torch.uint8)
         with self.segmenter.evaluating(), uncompiled(unwrapped(network_of(self.segmenter))):
             yield unwrapped_segmenter(self.segmenter)
 

@@ -100,6 +100,7 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
         },
         "confidences": list(collection.confidences),
         "no_confidences": collection.no_confidences,
+        "values": collection.values,
         "skipped": {str(index): message for index, message in collection.skipped.items()},
         "ignored": collection.ignored is not None,
         "probability_maps": collection.probability_maps is not None,
@@ -187,6 +188,7 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
         no_confidences=about.get("no_confidences", BEFORE_CONFIDENCES),
         label_quality=arrays.get("label_quality"),
         probability_maps=maps,
+        values=about.get("values", ""),
     )
     projection = Projection(
         mean=arrays["mean"],

@@ -90,6 +90,7 @@ class Measurer:
             if features.shape[1] != self._width:
                 raise LayerError(f"the layer gave {self._width} features before and {features.shape[1]} now")
             reading = self._segmenter.reading
+            self._builder.values = reading.values
             probabilities = self._segmenter.probability(raw)
             if probabilities is not None and reading.activation == "none":
                 # A model may write its next output into the same memory.

@@ -245,10 +245,14 @@ class SpaceWithModel(SpaceWithItems):
             raise ValueError(f"layer and pool give {features.shape[1]} features, the space was made with {width}")
         return features
 
-    def _check_model(self) -> None:
-        """Warn if the model or the data set that a space is loaded with is visibly not the one it was made with."""
+    def _take_model(self) -> None:
+        """Read the output of the model that a space is loaded with as the fit did.
+
+        Warn if it or the data set is visibly not the one that the space was made with.
+        """
         if self.segmenter is not None:
             find_module(network_of(self.segmenter), self.layer_name_)
+            self.segmenter.expect(self.collection_.values)
         if self.dataset_ is None or not self._check_dataset(self.dataset_) or self.segmenter is None:
             return
         features = self._features(self.item(0).image[None])[0]

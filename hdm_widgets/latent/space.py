@@ -454,7 +454,7 @@ class LatentSpace(SpaceWithModel):
         path : str or os.PathLike
             The folder.
         model : torch.nn.Module or Segmenter, optional
-            For new images: `transform`, `predict_iou` and `locate` need it, nothing else does.
+            `transform`, `estimate`, `predict_iou` and `locate` need it. Its output is read as in the fit.
         dataset : Dataset, optional
             For full images; else there are thumbnails. Where it gives other images or masks than those that the space
             was made with, as in another order, a warning says so.
@@ -489,7 +489,7 @@ class LatentSpace(SpaceWithModel):
         space.layer = collection.layer.name
         state = FittedState(space._mapped(collection, stored.projection, dataset, stored.regressor))
         space._fitted = state if stored.clustering is None else state.clustered(stored.clustering)
-        space._check_model()
+        space._take_model()
         return space
 
 

@@ -16,7 +16,7 @@ from hdm_widgets._validation import warn_user
 from hdm_widgets.models.alignment import Align, Alignment, Inspection, Layout, find_alignment, find_layout
 from hdm_widgets.models.errors import ModelOutputError
 from hdm_widgets.models.outputs import MapSource, OutputRule, find_maps
-from hdm_widgets.models.reading import Reading
+from hdm_widgets.models.reading import Reading, Values
 
 __all__ = ["Activation", "Classes", "OutputReader"]
 
@@ -67,6 +67,7 @@ class OutputReader:
         self._alignments: dict[tuple[tuple[int, int], tuple[int, int]], Alignment] = {}
         # Without a target, the one class number besides 0 that has been seen.
         self._number: int | None = None
+        self._expected: Values = ""
         self.reading = Reading()
 
     # -- maps -----------------------------------------------------------------------------------------
@@ -240,6 +241,10 @@ class OutputReader:
 
     _decided = False
 
+    def expect(self, values: Values) -> None:
+        """Read the first maps as these values, whatever their range, if `activation="auto"` is to decide."""
+        self._expected = values if self._asked == "auto" and values in ("probabilities", "logits") else ""
+
     def decide(self, maps: Tensor, note: str = "") -> None:
         """Decide, on the first maps (N, classes, h, w), what their values mean; class numbers are checked every time.
 
@@ -265,11 +270,13 @@ class OutputReader:
             low, high = (float(value) for value in maps.aminmax())
             tolerance = _OUTSIDE * (high - low)
             probabilities = low >= -tolerance and high <= 1 + tolerance
+            if self._expected:
+                probabilities = self._expected == "probabilities"
             activation = self._asked
             if activation == "auto":
                 activation = "none" if probabilities else "softmax" if several and not self.independent else "sigmoid"
             self._check_threshold(maps, low, high, probabilities=probabilities)
-            values: Literal["probabilities", "logits", "raw"] = "logits"
+            values: Values = "logits"
             if self._asked == "none" or (self._asked == "auto" and probabilities):
                 values = "probabilities" if probabilities else "raw"
             self.reading = self.reading.noted(
@@ -280,7 +287,10 @@ class OutputReader:
                 threshold=self._threshold,
                 notes=(*self.reading.notes, f"The first output had values from {low:.3g} to {high:.3g}"),
             )
-            if activation == "sigmoid" and self._asked == "auto" and not several and not low < 0 < high:
+            if self._expected:
+                note_expected = f"They were expected to be {self._expected}"
+                self.reading = self.reading.noted(notes=(*self.reading.notes, note_expected))
+            elif activation == "sigmoid" and self._asked == "auto" and not several and not low < 0 < high:
                 one_sign = self._note_one_sign(low)
                 self.reading = self.reading.noted(notes=(*self.reading.notes, one_sign))
             if several and not self.independent:
@@ -309,6 +319,8 @@ class OutputReader:
                 f"threshold={threshold:g} is outside (0, 1), but the model returns {kind}; for raw values write "
                 "Segmenter(model, activation='none', threshold=...)"
             )
+        if self._expected:
+            return
         if self._asked in ("auto", "none") and low >= 0 and threshold <= 1 < high <= _GRAY_LEVELS[1]:
             gray = high >= _GRAY_LEVELS[0]
             whole = self._asked == "auto" and low == 0 and bool((maps == maps.round()).all())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
-__all__ = ["Reading"]
+__all__ = ["Reading", "Values"]
+
+Values: TypeAlias = Literal["probabilities", "logits", "raw", ""]
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Reading:
     source: str = ""
     shape: tuple[int, ...] = ()
     classes: Literal["one", "exclusive", "independent"] = "one"
-    values: Literal["probabilities", "logits", "raw", ""] = ""
+    values: Values = ""
     activation: Literal["none", "sigmoid", "softmax"] = "none"
     align: Literal["same", "resize", "center"] = "same"
     layout: Literal["channels_first", "channels_last"] = "channels_first"

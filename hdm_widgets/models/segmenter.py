@@ -24,7 +24,7 @@ from hdm_widgets.models.modules import model_device, model_dtype, same_device, u
 from hdm_widgets.models.outputs import OutputRule, check_output_rule
 from hdm_widgets.models.preprocessing import Pipeline, Preprocessing
 from hdm_widgets.models.reader import Activation, Classes, OutputReader
-from hdm_widgets.models.reading import Reading
+from hdm_widgets.models.reading import Reading, Values
 
 __all__ = ["Activation", "Model", "ModelError", "ModelOutputError", "Segmenter", "is_out_of_memory"]
 
@@ -219,6 +219,10 @@ class Segmenter:
         """How the model's output is read: what was decided, and why."""
         return self._reader.reading
 
+    def expect(self, values: Values) -> None:
+        """Read the first output as these values, whatever their range, if `activation="auto"` is to decide."""
+        self._reader.expect(values)
+
     def runs_are_checked(self, image: Tensor, *, batches: bool = True) -> bool:
         """Whether `note_runs` has been called for images of this size, and for `batches` with what they do there."""
         in_batches = self._checked_sizes.get(tuple(image.shape))
@@ -384,13 +388,7 @@ class Segmenter:
         name = str(dtype).removeprefix("torch.")
         return f"Images are given to the model in {name}, like its weights"
 
-    def _to_size(
-        self,
-        maps: Tensor,
-        given: Tensor,
-        images: Tensor,
-        look: Inspection | None = None,
-    ) -> Tensor:
+    def _to_size(self, maps: Tensor, given: Tensor, images: Tensor, look: Inspection | None = None) -> Tensor:
         """Maps (N, classes, h, w) of the images `given` to the model, at the size of `images`."""
         height, width = given.shape[-2:]
         maps = self._reader.to_size(maps, padded_size(given, self.pad_to), look)[..., :height, :width]

@@ -96,9 +96,9 @@ def test_intervals_grow_with_the_coverage(space, new):
 
 
 def test_the_size_of_batches_does_not_matter():
-    model, scenes = hw.demo.aerial(64)
+    model, scenes = hw.demo.aerial(54)
     spaces = [hw.LatentSpace(model, batch_size=size).fit(scenes, **QUIET) for size in (1, 16)]
-    one, other = (space.estimate(hw.data.AerialScenes(12, seed=3), **QUIET) for space in spaces)
+    one, other = (space.estimate(hw.data.AerialScenes(8, seed=3), **QUIET) for space in spaces)
     assert spaces[0].estimator_.skilled
     np.testing.assert_allclose(one.iou, other.iou, atol=2e-3)
     np.testing.assert_allclose(one.low, other.low, atol=1e-2)

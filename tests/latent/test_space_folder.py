@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from layer_helpers import Reads
 from torch import nn
 
 import hdm_widgets as hw
@@ -74,7 +75,6 @@ def test_everything_comes_back_without_the_model(own_space, folder):
 
 def test_new_images_fall_where_they_did(own_space, folder, groups, reads):
     loaded = hw.LatentSpace.load(folder, reads)
-    # Within [0, 1]: a new Segmenter decides on its first images whether what the model draws are probabilities.
     images = groups.images[:9] * np.float32(0.95)
     np.testing.assert_array_equal(loaded.transform(images), own_space.transform(images))
     np.testing.assert_array_equal(loaded.predict_iou(images), own_space.predict_iou(images))
@@ -82,6 +82,32 @@ def test_new_images_fall_where_they_did(own_space, folder, groups, reads):
         np.testing.assert_array_equal(one, two)
     loaded = hw.LatentSpace.load(folder, hw.Segmenter(reads, batch_size=4))
     np.testing.assert_allclose(loaded.transform(images), own_space.transform(images), atol=1e-6)
+
+
+@pytest.mark.parametrize("wrap", [lambda model: model, hw.Segmenter], ids=["a model", "a Segmenter"])
+@pytest.mark.parametrize(("values", "scale", "new_scale"), [("logits", 4, 0.5), ("probabilities", 1, 3)])
+def test_outputs_are_read_as_in_the_fit(tmp_path, make_groups, values, scale, new_scale, wrap):
+    # Of the new images alone, one would take the values of the model for the other kind.
+    groups = make_groups(40)
+    new, groups.images = groups.images[:9] * new_scale, groups.images * scale
+    space = hw.LatentSpace(Reads()).fit(groups, **QUIET)
+    assert space.segmenter.reading.values == space.collection_.values == values
+    space.save(tmp_path / "space")
+    hw.LatentSpace.load(tmp_path / "space").save(tmp_path / "again")
+    for folder in ("space", "again"):
+        loaded = hw.LatentSpace.load(tmp_path / folder, wrap(Reads()))
+        one, other = (each.estimate(new, **QUIET) for each in (space, loaded))
+        np.testing.assert_array_equal(one.iou, other.iou)
+        for name, column in one.confidences.items():
+            np.testing.assert_array_equal(column, other.confidences[name], err_msg=name)
+        assert loaded.segmenter.reading.values == values
+        assert f"They were expected to be {values}." in str(loaded.segmenter.reading)
+
+
+def test_what_is_asked_for_counts_more_than_the_fit(folder, groups):
+    segmenter = hw.Segmenter(Reads(), activation="sigmoid")
+    hw.LatentSpace.load(folder, segmenter).estimate(groups.images[:3], **QUIET)
+    assert segmenter.reading.values == "logits"
 
 
 def test_fitting_again_after_loading(own_space, folder, groups, reads):
