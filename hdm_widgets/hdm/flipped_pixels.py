@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdm_widgets._bitmasks import MaskPatch, WindowBatch
+from hdm_widgets._bitmasks import MaskPatch, WindowBatch, bounding_box
 from hdm_widgets.hdm.grid import Grid
 
 __all__ = ["FlippedPixels", "Masks", "largest_per_object"]
 
 # Flipped pixels that are kept; a scan with more of them reads its masks at every question.
 _MOST = 1 << 26
+# If fewer of the masks than this fraction have to be read for a region, only these are.
+_FEW = 0.25
 
 
 class Masks(Protocol):
@@ -72,11 +75,14 @@ class FlippedPixels:
         -------
         numpy.ndarray, float64 (rows, cols)
         """
-        return self.counts(np.zeros(weights.shape, np.intp), 1, weights.astype(np.float64))[..., 0]
+        box = bounding_box(weights != 0) or (0, 0, 0, 0)
+        per_mask = np.zeros(len(self._cells))
+        weight = weights.astype(np.float64).ravel()
+        for numbers, pixels in self._chunks_in(box):
+            per_mask += np.bincount(numbers, weights=weight[pixels], minlength=len(per_mask))
+        return self._per_cell(per_mask)
 
-    def counts(
-        self, labels: NDArray[np.intp], count: int, weights: NDArray[np.float64] | None = None
-    ) -> NDArray[np.float64]:
+    def counts(self, labels: NDArray[np.intp], count: int) -> NDArray[np.float64]:
         """For every cell, how many of its flipped pixels have each label.
 
         Parameters
@@ -84,8 +90,6 @@ class FlippedPixels:
         labels : numpy.ndarray, int (H, W)
             From 0 to `count` - 1.
         count : int
-        weights : numpy.ndarray (H, W), optional
-            What a pixel counts; 1 by default.
 
         Returns
         -------
@@ -93,16 +97,39 @@ class FlippedPixels:
             NaN where a cell has no mask.
         """
         flat = labels.ravel()
-        weight = None if weights is None else weights.ravel()
         per_mask = np.zeros((len(self._cells), count))
         for numbers, pixels in self._chunks():
             at = numbers * count + flat[pixels]
-            per_mask += np.bincount(
-                at, weights=None if weight is None else weight[pixels], minlength=per_mask.size
-            ).reshape(per_mask.shape)
-        counted = np.full((*self._measured.shape, count), np.nan)
-        counted[self._measured] = per_mask[self._number[self._measured]]
-        return counted
+            per_mask += np.bincount(at, minlength=per_mask.size).reshape(per_mask.shape)
+        return self._per_cell(per_mask)
+
+    def _per_cell(self, per_mask: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What was found for each different mask (n, ...), for every cell (rows, cols, ...)."""
+        found = np.full((*self._measured.shape, *per_mask.shape[1:]), np.nan)
+        found[self._measured] = per_mask[self._number[self._measured]]
+        return found
+
+    def _chunks_in(self, box: tuple[int, int, int, int]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int32]]]:
+        """As `_chunks`; masks without a flipped pixel in the box (row0, col0, row1, col1) may be left out.
+
+        A region that is brushed is small: most windows lie beside it, and the first answer need not wait for them.
+        """
+        if self._kept is not None or not self._same:
+            yield from self._chunks()
+            return
+        row0, col0, row1, col1 = box
+        windows = self._windows
+        meets = (windows[:, 0] < row1) & (windows[:, 2] > row0) & (windows[:, 1] < col1) & (windows[:, 3] > col0)
+        if np.count_nonzero(meets) > _FEW * len(windows):
+            yield from self._chunks()
+            return
+        yield from self._read(np.flatnonzero(meets).tolist())
+
+    @cached_property
+    def _windows(self) -> NDArray[np.intp]:
+        """Box of each different mask's window, (n, 4)."""
+        boxes = [self._masks.patches[cell].box for cell in self._cells]
+        return np.array(boxes, np.intp).reshape(-1, 4)
 
     def _chunks(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int32]]]:
         """Flipped pixels, as flat indices, beside the numbers of the masks that they are of."""
@@ -111,23 +138,22 @@ class FlippedPixels:
             return
         kept: list[tuple[NDArray[np.intp], NDArray[np.int32]]] | None = []
         total = 0
-        for chunk in self._read():
+        for chunk in self._read(range(len(self._cells))):
             total += len(chunk[1])
             if kept is not None:
                 kept = None if total > _MOST else [*kept, chunk]
             yield chunk
         self._kept = kept
 
-    def _read(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int32]]]:
+    def _read(self, numbers: Sequence[int]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int32]]]:
         pixels: list[NDArray[np.int32]] = []
         first = size = 0
-        for number, cell in enumerate(self._cells):
-            pixels.append(self._of_cell(cell))
+        for place, number in enumerate(numbers, start=1):
+            pixels.append(self._of_cell(self._cells[number]))
             size += len(pixels[-1])
-            if size > _MOST // 16 or number == len(self._cells) - 1:
-                numbers = np.repeat(np.arange(first, number + 1), [len(each) for each in pixels])
-                yield numbers, np.concatenate(pixels)
-                pixels, first, size = [], number + 1, 0
+            if size > _MOST // 16 or place == len(numbers):
+                yield np.repeat(numbers[first:place], [len(each) for each in pixels]), np.concatenate(pixels)
+                pixels, first, size = [], place, 0
 
     def _of_cell(self, cell: tuple[int, int]) -> NDArray[np.int32]:
         if not self._same:

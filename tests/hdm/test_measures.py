@@ -281,6 +281,30 @@ def test_influence_by_hand():
     np.testing.assert_array_equal(influence, expected)
 
 
+REGIONS = {
+    "a pixel in a corner": (slice(0, 1), slice(0, 1)),
+    "a pixel in the middle": (slice(HEIGHT // 2, HEIGHT // 2 + 1), slice(WIDTH // 2, WIDTH // 2 + 1)),
+    "a strip": (slice(HEIGHT - 4, HEIGHT), slice(None)),
+    "half of the image": (slice(HEIGHT // 2), slice(None)),
+    "all of it": (slice(None), slice(None)),
+}
+
+
+@pytest.mark.parametrize("region", REGIONS.values(), ids=REGIONS)
+@pytest.mark.parametrize("asked_before", [False, True])
+def test_influence_on_regions_of_any_size_against_every_mask(model, truth, region, asked_before):
+    # A scan of its own: what it is asked first is answered from fewer masks.
+    scan = explain(model, truth)
+    if asked_before:
+        scan.influence(np.ones((HEIGHT, WIDTH), bool))
+    brushed = np.zeros((HEIGHT, WIDTH), bool)
+    brushed[region] = True
+    expected = np.empty(scan.grid.shape)
+    for row, col in np.ndindex(scan.grid.shape):
+        expected[row, col] = (scan.output(row, col) != scan.baseline_mask)[brushed].mean()
+    np.testing.assert_allclose(scan.influence(brushed), expected, rtol=1e-12)
+
+
 def test_objects_on_objects_by_hand():
     result = worked()
     by, on = np.zeros((5, 5), int), np.zeros((5, 5), int)
