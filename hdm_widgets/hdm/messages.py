@@ -18,6 +18,7 @@ from hdm_widgets.hdm.fill_names import fill_text
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.occlusion import Channel
 from hdm_widgets.hdm.options import ScanSettings
+from hdm_widgets.hdm.plotting import canny
 from hdm_widgets.hdm.proposals import propose_measure
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
@@ -27,6 +28,7 @@ __all__ = [
     "COLOR_MAPS",
     "about_message",
     "disc_drawn_message",
+    "drawn_message",
     "inspect_cell",
     "map_message",
     "measure_message",
@@ -56,6 +58,18 @@ def about_message(image: NDArray[Any], truth: NDArray[np.bool_], settings: ScanS
         "empty": settings.empty,
         **measure_message(settings),
     }
+
+
+def drawn_message(levels: NDArray[np.float64]) -> dict[str, Any]:
+    """What the screen draws of an image beside its pixels: edges, and the gray level of most of its ground.
+
+    Parameters
+    ----------
+    levels : numpy.ndarray, float64 (k, H, W)
+        What is shown of it, from 0 for black to 1 for white.
+    """
+    gray = levels.mean(axis=0)
+    return {"_edges": bits(canny(gray)), "_ground": round(255 * float(np.median(gray)))}
 
 
 def measure_message(settings: ScanSettings) -> dict[str, Any]:

@@ -21,12 +21,12 @@ from hdm_widgets.hdm.messages import (
     COLOR_MAPS,
     about_message,
     disc_drawn_message,
+    drawn_message,
     map_message,
     proposal_message,
     shown_display,
     wire_channel,
 )
-from hdm_widgets.hdm.plotting import canny
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.metrics.spacing import PixelSpacing
@@ -153,7 +153,7 @@ def page_data(result: HDMResult, view: PageView, answers: Answers | None = None)
         "_several_objects": False,
         "_has_significance": False,
         "_about": about_message(result.image, result.segment, settings),
-        "_edges": bits(canny(shown.levels(result.image).mean(axis=0))),
+        **drawn_message(shown.levels(result.image)),
         "_map": {name: value for name, value in _map(result, view.seconds).items() if name not in _PER_ANSWER},
         "_scanned": scan,
     }

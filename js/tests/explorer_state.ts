@@ -61,6 +61,7 @@ export function explorerState(): Record<string, unknown> {
     },
     _image: nothing(),
     _edges: nothing(),
+    _ground: 128,
     _truth: nothing(),
     _ignored: nothing(),
     _nearer_to_others: nothing(),

@@ -265,6 +265,21 @@ describe("the colors on the stage", () => {
     }
   });
 
+  it.each([0, 70, 128, 255])(
+    "begin as the bar of an image of gray level %d does, where nothing changes",
+    (level) => {
+      for (const opacity of [0.125, 0.5, 0.7, 1]) {
+        const bar = blended(table, opacity, (value) => value, { low: 0, high: 181 }, level);
+        // The bar's first color is that of the middle of the first of 256 steps.
+        const step = 181 / 512;
+        const color = seen(paint(step, step, opacity), [level, level, level]);
+        color.forEach((channel, i) => {
+          expect(Math.abs(channel - bar[i])).toBeLessThanOrEqual(1);
+        });
+      }
+    },
+  );
+
   it("fade as the opacity does, down to the image alone", () => {
     expect(seen(paint(181, 1, 0), grounds.green)).toEqual(grounds.green);
     const farther = [0, 0.1, 0.3, 0.6, 1].map((opacity) => {

@@ -254,6 +254,7 @@ def test_the_stage_the_edges_and_the_inspector_show_the_same_bands(make, display
     if shown is not None:
         np.testing.assert_array_equal(stage, expected.transpose(1, 2, 0))
     np.testing.assert_array_equal(unpacked(explorer._edges, 24, 32), canny(stage.mean(axis=2)))
+    assert explorer._ground == round(np.median(stage.mean(axis=2)))
     explorer.cell = (3, 3)
     disc = explorer.result.grid.mask(3, 3)
     seen = png_of(explorer._inspector["image"])

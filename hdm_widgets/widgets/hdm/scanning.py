@@ -19,10 +19,9 @@ from hdm_widgets.hdm.answers import Answers, Question, outlined, told
 from hdm_widgets.hdm.circle_map import color_table
 from hdm_widgets.hdm.fill_names import fill_choices, fill_text, read_fill
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.messages import COLOR_MAPS, about_message, wire_channel
+from hdm_widgets.hdm.messages import COLOR_MAPS, about_message, drawn_message, wire_channel
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanSettings
-from hdm_widgets.hdm.plotting import canny
 from hdm_widgets.widgets.hdm.traits import HDMTraits
 from hdm_widgets.widgets.shared.jobs import LatestJob
 
@@ -43,7 +42,7 @@ def drawn_image(image: NDArray[np.float32], display: Display, color_map: str | C
     return {
         "color_map": name,
         "_image": png(view.to_rgb(image), longest=_LONGEST_SIDE),
-        "_edges": bits(canny(view.levels(image).mean(axis=0))),
+        **drawn_message(view.levels(image)),
         "_color_tables": {**{one: color_table(one).tobytes() for one in COLOR_MAPS}, name: table.tobytes()},
     }
 

@@ -65,6 +65,8 @@ class HDMTraits(BrushTraits, ClassChangeTraits, FillPanelTraits, ModelPanelTrait
     _about = traitlets.Dict().tag(**MESSAGE)
     _image = traitlets.Bytes().tag(sync=True)
     _edges = traitlets.Bytes().tag(sync=True)
+    # Gray level of the image's ground, 0 to 255: no change looks like it, lightened.
+    _ground = traitlets.Int(128).tag(sync=True)
     _truth = traitlets.Bytes().tag(sync=True)
     _ignored = traitlets.Bytes().tag(sync=True)
     # Where one object is explained.

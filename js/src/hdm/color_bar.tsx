@@ -24,7 +24,13 @@ export function ColorBar({ view }: { view: ViewState }) {
   const largest = view.painted.value?.largest ?? 0;
   const weight = (value: number) =>
     largest > 0 ? Math.min(1, changes(Float64Array.of(value), baseline, type)[0] / largest) : 1;
-  const colors = blended(view.table.value, traits.opacity.value, weight, span ?? undefined);
+  const colors = blended(
+    view.table.value,
+    traits.opacity.value,
+    weight,
+    span ?? undefined,
+    traits._ground.value,
+  );
   const marks = span && !constant ? ticks(span.low, span.high) : [];
   const digits = tickDecimals(marks, span && span.high - span.low > 20 ? 0 : decimals);
   return (

@@ -226,6 +226,8 @@ export interface Traits {
   _about: About;
   _image: DataView;
   _edges: DataView;
+  /** Gray level of the image's ground, 0 to 255. */
+  _ground: number;
   _truth: DataView;
   /** Pixels that do not count; no byte if all do. */
   _ignored: DataView;
@@ -290,6 +292,7 @@ const NAMES = [
   "_about",
   "_image",
   "_edges",
+  "_ground",
   "_truth",
   "_ignored",
   "_nearer_to_others",

@@ -280,7 +280,7 @@ export function colorize(
 }
 
 /**
- * A color table as it looks on the stage: over a medium gray image, lightened.
+ * A color table as it looks on the stage: over an image of one gray level, lightened.
  *
  * Values that hardly differ from the baseline have hardly a color there; `weight` is how much one of `span` changes.
  */
@@ -289,8 +289,9 @@ export function blended(
   opacity: number,
   weight: (value: number) => number = () => 1,
   { low, high }: Range = { low: 0, high: 1 },
+  level = 127.5,
 ): Uint8Array {
-  const ground = 127.5 + 127.5 * lightening(opacity);
+  const ground = level + (255 - level) * lightening(opacity);
   return table.map((value, index) => {
     const at = low + ((Math.floor(index / 3) + 0.5) / 256) * (high - low);
     const color = opacity * strength(weight(at));
