@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, get_args
 
 from hdm_widgets._masks import GivenMask, without
 from hdm_widgets._validation import check_choice
+from hdm_widgets.hdm.circle_map import ResultType
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.messages import measure_message
 from hdm_widgets.hdm.named_measures import MEASURES, MeasureName, measure_label
@@ -23,15 +24,25 @@ _OF_RAW_OUTPUT = ("rows", "custom")
 
 
 def with_defaults(
-    options: ScanKeywords, measure: str | None, explainer: HausdorffDistanceMasks | None = None
+    options: ScanKeywords,
+    measure: str | None,
+    explainer: HausdorffDistanceMasks | None = None,
+    *,
+    result_type: ResultType | str = ResultType.RAW,
+    explain_by: str | None = None,
+    normalize: bool | None = None,
 ) -> ScanKeywords:
     """The options of an explorer's scans, which measure at once what is shown first, where they can.
 
     Where the user says neither what is measured nor what the discs show, that is what points best at what a model looks
-    at, see docs/explanations.md. Whoever says one of them finds the others as `explain` has them.
+    at, see docs/explanations.md. Whoever says one of them finds the others as `explain` has them. So does who asks for
+    what flipped pixels and blurred discs have not: better or worse than the truth, one of several truths, or black
+    discs on a scaled image.
     """
-    own = isinstance(explainer, HausdorffDistanceMasks) and explainer._is_custom
-    if measure is None and not own and "distance" not in options and "fill" not in options:
+    own = isinstance(explainer, HausdorffDistanceMasks) and (explainer._is_custom or explainer.normalize)
+    of_truth = ResultType(result_type) is not ResultType.RAW or explain_by not in (None, "prediction")
+    published = own or normalize or of_truth
+    if measure is None and not published and "distance" not in options and "fill" not in options:
         return {**options, "distance": "flipped", "fill": "blur"}
     if measure is None or measure == "custom" or "distance" in options:
         return options

@@ -94,7 +94,7 @@ class PreparedScan:
         if not self.truth.mask.any() and not self.settings.of_prediction:
             ignored = self.truth.ignored
             left = " without the pixels that ignore= takes out" if ignored is not None and ignored.any() else ""
-            warn_user(f"the segment is empty{left}: every distance follows the policy for empty masks (empty=)")
+            warn_user(f"the segment is empty{left}: distances to it follow the policy for empty masks (empty=)")
         if self.all_classes:
             if (mark := find_mark(self.truth.values)) is not None:
                 warn_user(

@@ -70,6 +70,12 @@ def test_opens_with_what_points_best_at_what_a_model_looks_at(opened, kind):
         ({"explainer": hdm.HausdorffDistanceMasks(32, 24)}, "flipped", "blur"),
         ({"spacing": (2, 3)}, "flipped", "blur"),
         ({"channel": 0, "keep_outputs": False}, "flipped", "blur"),
+        ({"result_type": hdm.RAW, "explain_by": "prediction"}, "flipped", "blur"),
+        # What flipped pixels or blurred discs have not.
+        ({"result_type": hdm.BETTER_ONLY}, "hausdorff", "minimum"),
+        ({"result_type": "worse"}, "hausdorff", "minimum"),
+        ({"explain_by": "truth"}, "hausdorff", "minimum"),
+        ({"normalize": True}, "hausdorff", "minimum"),
     ],
 )
 def test_who_says_one_of_measure_and_fill_has_the_others_as_published(opened, options, measure, fill):

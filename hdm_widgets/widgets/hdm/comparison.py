@@ -160,7 +160,9 @@ class HDMComparison(ScanningExplorer):
             for name, model in models.items():  # type: ignore[union-attr]  # a ModelComparison is ready
                 sources[name] = ScanSource(
                     model, image, segment, device, None, circle_size, offset, normalize,
-                    **with_defaults(options, measure),
+                    **with_defaults(
+                        options, measure, result_type=result_type, explain_by=explain_by, normalize=normalize
+                    ),
                 )  # fmt: skip
             first = next(iter(sources.values()))
             shown, grid = first.image.numpy(), first.grid

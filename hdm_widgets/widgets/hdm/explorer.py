@@ -77,8 +77,10 @@ class HDMExplorer(ComparingExplorer):
         Of the circle map, in [0, 1].
     measure : {"hausdorff", "hausdorff95", "mean_surface", "iou", "dice", "area", "flipped", "rows"}, optional
         What is shown first, see `hdm.ScanOptions`; by default what the scan measures, `distance`. Without a `distance`,
-        the scan measures this. Where none of `measure`, `distance` and `fill` is given, nor an `explainer` with its own
-        `apply_mask` or `calculate_distance`, it is "flipped" with `fill="blur"`, see the notes.
+        the scan measures this. Where none of `measure`, `distance` and `fill` is given, it is "flipped" with
+        `fill="blur"`, see the notes; but as published where that would leave something else without effect: a
+        `result_type` of better or worse, an `explain_by` that names a truth, `normalize`, or an `explainer` with its
+        own `apply_mask` or `calculate_distance`.
     explain_by : str, optional
         What masks are compared with: "truth", or the name of one of several; "prediction", the model's own mask for the
         image without a disc. By default the truth, or the first of several, where there is one.
@@ -201,7 +203,9 @@ class HDMExplorer(ComparingExplorer):
         def source_of(model: Model) -> ScanSource:
             return ScanSource(
                 model, image, segment, device, explainer, circle_size, offset, normalize,
-                **with_defaults(options, measure, explainer),
+                **with_defaults(
+                    options, measure, explainer, result_type=result_type, explain_by=explain_by, normalize=normalize
+                ),
             )  # fmt: skip
 
         source = source_of(model)
