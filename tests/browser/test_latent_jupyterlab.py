@@ -511,6 +511,9 @@ def test_new_items_are_lassoed_and_clicked_like_those_of_the_map(notebook: Noteb
     notebook.page.mouse.click(*second.centers(second.points)[20 + 5])
     notebook.await_value("explorer.new_highlighted", 5)
     expect(second.ring).to_have_count(1)
+    # The next test has the page to itself.
+    notebook.execute("explorer.close()")
+    expect(notebook.page.locator(".hdm-latent")).to_have_count(1)
 
 
 def test_running_the_cell_again_closes_the_first_explorer(notebook: NotebookPage, explorer: LatentPage) -> None:

@@ -271,11 +271,11 @@ import pathlib
 import hdm_widgets
 from hdm_widgets.widgets.hdm import explorer as hdm_explorer
 from hdm_widgets.widgets.latent import cluster_table, gallery
-from hdm_widgets.widgets.latent import parts
+from hdm_widgets.widgets.latent import new_panel, parts
 print(pathlib.Path(hdm_explorer.__file__).parents[3])
 print(hdm_widgets.__version__)
 print(len(hdm_widgets.demo.shapes(0)), len(hdm_widgets.demo.aerial(3)))
-widgets = parts.Toolbar, parts.Legend, gallery.Gallery, cluster_table.ClusterTable
+widgets = parts.Toolbar, parts.Legend, gallery.Gallery, new_panel.NewDataPanel, cluster_table.ClusterTable
 for widget in (hdm_explorer.HDMExplorer, hdm_widgets.HDMComparison, *widgets):
     print(len(str(widget._esm).encode()), len(str(widget._css).encode()))
 """
