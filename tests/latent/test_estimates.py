@@ -131,6 +131,19 @@ def test_a_space_without_iou(groups, new):
         space.estimate(new, **QUIET)
 
 
+def test_images_without_object_and_prediction_are_in_no_mean(groups):
+    shown = np.arange(60) % 2 == 0
+    images = groups.images * shown[:, None, None, None]
+    dataset = [(image, mask & there) for image, mask, there in zip(images, groups.masks, shown, strict=True)]
+    space = hw.LatentSpace(Reads(), iou_empty=np.nan).fit(dataset, **QUIET)
+    found = space.estimate(dataset, **QUIET)
+    assert found.mean == pytest.approx(found.iou[shown].mean())
+    assert found.mean == pytest.approx(np.nanmean(space.iou_), abs=0.05)
+    table = found.by(shown)
+    assert table["mean"][True] == pytest.approx(found.mean)
+    assert np.isnan(table.loc[False, ["mean", "mean_low", "mean_high"]].astype(float)).all()
+
+
 def test_a_small_space_says_that_nothing_is_known(make_groups, new):
     found = hw.LatentSpace(Reads()).fit(make_groups(20), **QUIET).estimate(new, **QUIET)
     assert (found.low == 0).all()
