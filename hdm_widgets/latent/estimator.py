@@ -389,6 +389,11 @@ class Estimator:
     @property
     def text(self) -> str:
         """One line on how well items are estimated that were not learned from."""
+        if self.count == 0:
+            return (
+                "expected IoU: the model predicts nothing on any item of the map with an IoU, so it can be told only "
+                "for items without a prediction"
+            )
         if self.count < FEWEST:
             return (
                 f"expected IoU: {self.count} items with a prediction and an IoU are too few to learn from (it takes "

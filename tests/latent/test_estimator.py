@@ -243,6 +243,10 @@ def test_a_model_that_never_predicts_anything():
     law = Law(50, empty=1.1)
     estimator = law.fit()
     assert estimator.count == 0
+    assert estimator.text == (
+        "expected IoU: the model predicts nothing on any item of the map with an IoU, so it can be told only for items "
+        "without a prediction"
+    )
     assert (nothing(estimator).iou == 0).all()
     found = nothing(estimator)
     assert mean_interval(found.iou, found.deviation, 0.9, 0, together=False) == (0, 0, 0)
