@@ -119,7 +119,14 @@ def case(made: Map, new: Data) -> Case:
         flips=flips(new),
         shift=shift,
         means=mean_estimates(made.known, new),
-        interval=mean_interval(estimate, 0.9, made.estimator.count, together=shift.shifted),
+        interval=mean_interval(
+            estimate.iou,
+            estimate.deviation,
+            0.9,
+            made.estimator.count,
+            together=shift.shifted,
+            weight=estimate.weight,
+        ),
     )
 
 

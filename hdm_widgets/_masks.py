@@ -77,13 +77,13 @@ class Ambiguity(NamedTuple):
 
     Attributes
     ----------
-    kind : {"ignore", "classes"}
-        One of its values may mark pixels without a label; or its values may be classes.
+    kind : {"ignore", "classes", "no mask"}
+        One of its values may mark pixels without a label; or its values may be classes; or it is no label map.
     text : str
         A warning that says so, with what to write.
     """
 
-    kind: Literal["ignore", "classes"]
+    kind: Literal["ignore", "classes", "no mask"]
     text: str
 
 

@@ -73,6 +73,9 @@ class Estimates:
         Whether the estimator is better than the mean of the data.
     observed : Observations or None
         What the pass over the new data has found: predictions and thumbnails, too. The explorer shows these.
+    weight : numpy.ndarray, float64 (n,), or None
+        Weights of the items in means: the probability that an item has an IoU. It is below 1 only where nothing is
+        predicted and the space has `iou_empty=nan`. All are 1 if it is None.
     """
 
     iou: Floats
@@ -94,6 +97,7 @@ class Estimates:
     columns: dict[str, NDArray[Any]] = field(default_factory=dict)
     skilled: bool = True
     observed: Observations | None = None
+    weight: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.iou)
@@ -118,7 +122,12 @@ class Estimates:
         Estimates
         """
         mean, low, high = mean_interval(
-            estimate.iou, estimate.deviation, coverage, estimator.count, together=shift.shifted
+            estimate.iou,
+            estimate.deviation,
+            coverage,
+            estimator.count,
+            together=shift.shifted,
+            weight=estimate.weight,
         )
         return cls(
             iou=estimate.iou,
@@ -135,6 +144,7 @@ class Estimates:
             fitted_items=estimator.count,
             skill=estimator.text,
             skilled=estimator.skilled,
+            weight=estimate.weight,
             **others,
         )
 
@@ -232,7 +242,8 @@ class Estimates:
         -------
         pandas.DataFrame
             One row per value, lowest mean first: `items`, their number; `mean`, `mean_low` and `mean_high`, expected
-            mean IoU and its interval, found as for all items; `reliable`, the fraction of items that are reliable.
+            mean IoU and its interval, found as for all items, NaN if none has an IoU; `reliable`, the fraction of items
+            that are reliable.
 
         Raises
         ------
@@ -269,6 +280,7 @@ class Estimates:
                 coverage,
                 self.fitted_items,
                 together=self.shift.shifted,
+                weight=None if self.weight is None else self.weight[members],
             )
             rows.append((int(members.sum()), mean, low, high, float(self.reliable[members].mean())))
         table = pandas.DataFrame(
@@ -352,20 +364,32 @@ def check_coverage(coverage: object) -> None:
 
 
 def mean_interval(
-    iou: Floats, deviation: Floats, coverage: float, count: int, *, together: bool
+    iou: Floats,
+    deviation: Floats,
+    coverage: float,
+    count: int,
+    *,
+    together: bool,
+    weight: Floats | None = None,
 ) -> tuple[float, float, float]:
     """Mean of the expected IoU, and an interval of this coverage for the mean of the true one.
 
     Errors of items like those of the map cancel, but for what the estimator learned wrongly from its `count` items.
     Errors of unlike items may all have one sign (`together`): their mean is as uncertain as a single item is.
+    `weight` (n,) is the probability that an item has an IoU, by default 1. The mean is that of the items with one; NaN
+    without any.
     """
-    if not len(iou):
+    weight = np.ones(len(iou)) if weight is None else weight
+    total = float(weight.sum())
+    if total == 0:
         return math.nan, math.nan, math.nan
-    mean = float(iou.mean())
+    mean = float(np.average(iou, weights=weight))
     if not np.isfinite(deviation).all():
         return mean, 0.0, 1.0
-    common = float(deviation.mean())
-    single = float(np.sqrt((deviation**2).sum())) / len(iou)
+    common = float(np.average(deviation, weights=weight))
+    # An item counts or does not: this adds to the error.
+    variance = weight * deviation**2 + weight * (1 - weight) * (iou - mean) ** 2
+    single = float(np.sqrt(variance.sum())) / total
     error = math.hypot(single, common if together else common / math.sqrt(max(count, 1)))
     half = float(norm.ppf(0.5 + coverage / 2)) * error
     return mean, max(0.0, mean - half), min(1.0, mean + half)

@@ -90,6 +90,9 @@ class Estimate:
         Whether estimate and interval can be relied on.
     deviation : numpy.ndarray, float64 (n,)
         Size of the error that is expected: the root of its mean square.
+    weight : numpy.ndarray, float64 (n,)
+        Probability that the item has an IoU, which is its weight in a mean: below 1 only where nothing is predicted
+        and an empty union has no IoU.
     """
 
     iou: Floats
@@ -98,6 +101,7 @@ class Estimate:
     distance: Floats
     reliable: NDArray[np.bool_]
     deviation: Floats
+    weight: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,6 +211,9 @@ class Estimator:
         IoU where truth and prediction are both empty.
     low, high : float
         Range of the IoU that was learned from.
+    counts_if_nothing : float
+        Fraction of the map's items without a prediction that have an IoU: where `iou_empty` is NaN, those with a truth.
+        It is 1 if there are none.
 
     Notes
     -----
@@ -224,6 +231,7 @@ class Estimator:
     iou_empty: float
     low: float
     high: float
+    counts_if_nothing: float
     _inputs: _Inputs = field(repr=False)
     _regressors: tuple[Regressor, ...] = field(repr=False)
     _difficulty: Regressor | None = field(repr=False)
@@ -277,8 +285,8 @@ class Estimator:
             rows = np.sort(order[np.argsort(~np.isfinite(iou[order]), kind="stable")][:_LARGEST])
             components, iou, predicted_area = components[rows], iou[rows], predicted_area[rows]
             confidences = {name: values[rows] for name, values in confidences.items()}
-        known = np.isfinite(iou)
-        drawn = np.flatnonzero(known & (predicted_area > 0))
+        known, nothing = np.isfinite(iou), predicted_area == 0
+        drawn = np.flatnonzero(known & ~nothing)
         inputs = _Inputs.fit(components, confidences)
         everything = inputs.table(components, confidences)
         table, targets, split = everything[drawn], iou[drawn], len(confidences)
@@ -313,12 +321,13 @@ class Estimator:
             iou_empty=iou_empty,
             low=float(iou[known].min()),
             high=float(iou[known].max()),
+            counts_if_nothing=float(known[nothing].mean()) if math.isnan(iou_empty) and nothing.any() else 1.0,
             _inputs=inputs,
             _regressors=regressors,
             _difficulty=difficulty,
             _least_difficulty=least,
             _conformal=Conformal(np.sort(sizes / expected) if folds else np.empty(0)),
-            _without=iou[known & (predicted_area == 0)],
+            _without=iou[known & nothing],
             _supports=tuple(supports),
         )
 
@@ -358,7 +367,8 @@ class Estimator:
             iou[nothing], low[nothing], high[nothing], deviation[nothing], seen = self._of_nothing(coverage)
             # Without overlap and without a bonus for an empty union the IoU is 0, whatever the truth is.
             reliable[nothing] = (self._empty == 0) | (seen & (distance[nothing] <= _RELIABLE_DISTANCE))
-        return Estimate(iou, low, high, distance, reliable, deviation)
+        weight = np.where(nothing, self.counts_if_nothing, 1.0)
+        return Estimate(iou, low, high, distance, reliable, deviation, weight)
 
     @property
     def _empty(self) -> float:
@@ -379,6 +389,11 @@ class Estimator:
     @property
     def text(self) -> str:
         """One line on how well items are estimated that were not learned from."""
+        if self.count == 0:
+            return (
+                "expected IoU: the model predicts nothing on any item of the map with an IoU, so it can be told only "
+                "for items without a prediction"
+            )
         if self.count < FEWEST:
             return (
                 f"expected IoU: {self.count} items with a prediction and an IoU are too few to learn from (it takes "

@@ -115,9 +115,13 @@ class FittedMap:
         return "; expected IoU no better than the mean of the data" if unskilled else ""
 
     def compare(self, features: NDArray[np.float32], confidences: Mapping[str, NDArray[np.float64]]) -> Shift:
-        """Whether other items, with these features (m, d) and confidences, are like those of the map."""
+        """Whether other items, with these features (m, d) and confidences, are like those of the map.
+
+        Components are fitted to the map's own items and spread these more than others. They are compared only where
+        there are no confidences; the activations are compared in any case.
+        """
         collection = self.collection
-        names = [f"pc{place + 1}" for place in range(self.n_components)]
+        names = [] if collection.confidences else ["pc1"]
         components = self.projection.transform(features)
         known = collection.confidences | dict(zip(names, self.coordinates.T, strict=False))
         new = {name: confidences[name] for name in collection.confidences}

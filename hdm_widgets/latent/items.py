@@ -112,7 +112,8 @@ def read_item(
     preprocess : bool
         Whether the images are for a Segmenter with `preprocess`: see `check_image`.
     mask_needed : bool
-        Whether the item must have a mask.
+        Whether the item must have a mask. If not, what stands in its place and is no mask of the image is left out,
+        and `ambiguity` says why.
 
     Returns
     -------
@@ -141,18 +142,26 @@ def read_item(
             raise ValueError("its mask is missing (None)")
         if getattr(mask, "ndim", 0) == 3 and mask.shape[0] == 1:
             mask = mask[0]
-        truth = check_truth(mask, height, width, ignore)
+        try:
+            truth = check_truth(mask, height, width, ignore)
+        except (ValueError, TypeError) as error:
+            if mask_needed:
+                raise
+            text = f"what stands in place of the mask of item {index} is no mask of its image and is left out: {error}"
+            return _unlabeled(tensor, columns, ignore, Ambiguity("no mask", text))
     except (ValueError, TypeError) as error:
         raise type(error)(f"item {index}: {error}") from None
     return Item(tensor, truth.mask, columns, truth.ignored, find_ambiguity(truth, f"the mask of item {index}", "mask"))
 
 
-def _unlabeled(image: Tensor, columns: dict[str, Any], ignore: Ignore | None) -> Item:
+def _unlabeled(
+    image: Tensor, columns: dict[str, Any], ignore: Ignore | None, ambiguity: Ambiguity | None = None
+) -> Item:
     """An item without a mask; of what is ignored, a mask of pixels holds for it too."""
     empty = np.zeros(tuple(image.shape[1:]), bool)
     if not isinstance(ignore, (Tensor, np.ndarray)):
-        return Item(image, empty, columns, labeled=False)
-    return Item(image, empty, columns, read_mask(empty, ignore).ignored, labeled=False)
+        return Item(image, empty, columns, ambiguity=ambiguity, labeled=False)
+    return Item(image, empty, columns, read_mask(empty, ignore).ignored, ambiguity, labeled=False)
 
 
 def _image_array(image: Any, mask: Any, preprocess: bool) -> Any:

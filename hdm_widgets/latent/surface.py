@@ -181,8 +181,13 @@ def rounded(coordinates: Floats, step: Floats | None = None) -> Floats:
 
 def rounding_step(coordinates: Floats) -> Floats:
     """The step (k,) that `rounded` takes for coordinates (n, k)."""
+    return np.asarray(np.exp2(np.floor(np.log2(_spread(coordinates)))) / _STEPS, dtype=np.float64)
+
+
+def _spread(coordinates: Floats) -> Floats:
+    """Standard deviation (k,) of coordinates (n, k); 1 where they are the same up to rounding."""
     deviation = coordinates.std(axis=0)
-    return np.asarray(np.exp2(np.floor(np.log2(np.where(deviation > 0, deviation, 1.0)))) / _STEPS, dtype=np.float64)
+    return np.asarray(np.where(deviation > 1e-9 * np.abs(coordinates).max(axis=0), deviation, 1.0), dtype=np.float64)
 
 
 def _trained_network(
@@ -259,8 +264,7 @@ class Support:
     """
 
     def __init__(self, coordinates: Floats) -> None:
-        deviation = coordinates.std(axis=0)
-        self._scale = np.where(deviation > 0, deviation, 1.0)
+        self._scale = _spread(coordinates)
         self._count = min(_NEIGHBORS, len(coordinates) - 1) or 1
         self._tree = KDTree(coordinates / self._scale)
         # An item is its own nearest neighbor: ask for one more.

@@ -131,6 +131,28 @@ def test_a_space_without_iou(groups, new):
         space.estimate(new, **QUIET)
 
 
+def test_components_fitted_to_the_map_are_no_shift():
+    rng = np.random.default_rng(3)
+    old, new = (rng.random((count, 200, 2, 2), dtype=np.float32) for count in (40, 300))
+    space = hw.LatentSpace(Reads()).fit([(image, image[1] > 0.5) for image in old], **QUIET)
+    shift = space.estimate(new, **QUIET).shift
+    assert shift.p_value > 0.05
+    assert (shift.shifted, shift.columns) == (False, {})
+
+
+def test_images_without_object_and_prediction_are_in_no_mean(groups):
+    shown = np.arange(60) % 2 == 0
+    images = groups.images * shown[:, None, None, None]
+    dataset = [(image, mask & there) for image, mask, there in zip(images, groups.masks, shown, strict=True)]
+    space = hw.LatentSpace(Reads(), iou_empty=np.nan).fit(dataset, **QUIET)
+    found = space.estimate(dataset, **QUIET)
+    assert found.mean == pytest.approx(found.iou[shown].mean())
+    assert found.mean == pytest.approx(np.nanmean(space.iou_), abs=0.05)
+    table = found.by(shown)
+    assert table["mean"][True] == pytest.approx(found.mean)
+    assert np.isnan(table.loc[False, ["mean", "mean_low", "mean_high"]].astype(float)).all()
+
+
 def test_a_small_space_says_that_nothing_is_known(make_groups, new):
     found = hw.LatentSpace(Reads()).fit(make_groups(20), **QUIET).estimate(new, **QUIET)
     assert (found.low == 0).all()
@@ -149,7 +171,8 @@ def test_masks_without_probabilities_are_estimated_from_components(groups, new):
     found = space.estimate(new, **QUIET)
     assert found.confidences == {}
     assert np.isfinite(found.iou).all()
-    assert set(found.shift.columns) <= {"pc1", "pc2"}
+    assert set(found.shift.columns) <= {"pc1"}
+    assert "pc1" in space.estimate(new.images * 0.3, **QUIET).shift.columns
 
 
 def test_estimates_of_a_loaded_space_are_the_same(space, new, tmp_path):

@@ -201,6 +201,23 @@ def test_nothing_has_no_overlap(seen, iou_empty):
     assert found.reliable.all()
 
 
+@pytest.mark.parametrize(
+    ("iou_empty", "iou", "counts"),
+    [
+        pytest.param(np.nan, [np.nan] * 15 + [0] * 5, 0.25, id="some with a truth"),
+        pytest.param(np.nan, [np.nan] * 20, 0, id="none with a truth"),
+        pytest.param(np.nan, [0] * 20, 1, id="all with a truth"),
+        pytest.param(0.0, [0] * 20, 1, id="an empty union counts"),
+    ],
+)
+def test_nothing_counts_as_often_as_it_had_an_iou(iou_empty, iou, counts):
+    law = Law(100)
+    law.area[:20], law.iou[:20] = 0, iou
+    estimator = law.fit(iou_empty=iou_empty)
+    assert estimator.counts_if_nothing == counts
+    np.testing.assert_array_equal(law.estimated(estimator).weight, [counts] * 20 + [1] * 80)
+
+
 def test_nothing_gets_what_it_has_earned():
     law = Law(100)
     law.area[:20] = 0
@@ -226,6 +243,10 @@ def test_a_model_that_never_predicts_anything():
     law = Law(50, empty=1.1)
     estimator = law.fit()
     assert estimator.count == 0
+    assert estimator.text == (
+        "expected IoU: the model predicts nothing on any item of the map with an IoU, so it can be told only for items "
+        "without a prediction"
+    )
     assert (nothing(estimator).iou == 0).all()
     found = nothing(estimator)
     assert mean_interval(found.iou, found.deviation, 0.9, 0, together=False) == (0, 0, 0)
@@ -251,3 +272,12 @@ def test_the_interval_of_the_mean(together, error):
     assert mean == pytest.approx(0.5)
     assert high - mean == pytest.approx(1.6448536 * error)
     assert mean - low == pytest.approx(1.6448536 * error)
+
+
+def test_the_mean_is_that_of_the_items_that_have_an_iou():
+    iou, deviation, weight = np.array([0.8, 0.6, 0, 0]), np.array([0.1, 0.1, 0, 0]), np.array([1, 1, 0.25, 0])
+    mean, low, high = mean_interval(iou, deviation, 0.9, 10**9, together=False, weight=weight)
+    assert mean == pytest.approx(1.4 / 2.25)
+    error = np.sqrt(2 * 0.1**2 + 0.25 * 0.75 * mean**2) / 2.25
+    assert (high - mean, mean - low) == pytest.approx((1.6448536 * error,) * 2, rel=1e-3)
+    assert np.isnan(mean_interval(iou, deviation, 0.9, 100, together=False, weight=np.zeros(4))).all()

@@ -355,13 +355,33 @@ def test_workers_read_new_data():
         pytest.param(IMAGES[:0], r"images must be \(N, 2, H, W\)", id="none"),
         pytest.param(IMAGES[:, :1], "new images must have 2 channels as those of the map", id="channels"),
         pytest.param([], "the data set is empty", id="empty list"),
-        pytest.param([(IMAGES[0], IMAGES[0])], "image and mask are the same entry|expected a segment", id="no mask"),
         pytest.param([*IMAGES[:3], IMAGES[3, :, :, :4]], "item 3: expected an image 7 px wide", id="sizes"),
     ],
 )
 def test_what_cannot_be_observed_is_named(data, match):
     with pytest.raises((ValueError, TypeError), match=match):
         observe(data)
+
+
+@pytest.mark.parametrize(
+    ("second", "why"),
+    [
+        pytest.param(lambda image: image.copy(), "expected a segment of the image's size", id="another image"),
+        pytest.param(lambda image: 9 * image[0], "", id="depths"),
+        pytest.param(lambda image: image[0, :4] > 0.5, "expected a segment of the image's size", id="another size"),
+    ],
+)
+@pytest.mark.parametrize("ignore", [None, 255, np.eye(HEIGHT, WIDTH, dtype=bool)], ids=["all", "value", "pixels"])
+def test_what_is_no_mask_is_left_out_with_one_warning(second, why, ignore):
+    alone = observe(IMAGES, ignore=ignore)
+    with pytest.warns(UserWarning, match=f"in place of the mask of item 0 is no mask of its image.*{why}") as warned:
+        got = observe([(image, second(image)) for image in IMAGES], ignore=ignore)
+    assert len(warned) == 1
+    assert got.iou() is None
+    np.testing.assert_array_equal(got.features, alone.features)
+    np.testing.assert_array_equal(got.predicted_area, alone.predicted_area)
+    with pytest.raises(CollectionError, match="item 0"):
+        observe([(image, second(image)) for image in IMAGES], mask=1)
 
 
 def test_items_that_cannot_be_used_are_skipped_or_named():

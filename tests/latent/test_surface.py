@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from hdm_widgets.latent import surface as module
-from hdm_widgets.latent.surface import Regressor, Support, rounded, surface
+from hdm_widgets.latent.surface import Regressor, Support, rounded, rounding_step, surface
 
 
 def places(count, seed=0, low=-1.0, high=1.0):
@@ -285,6 +285,18 @@ def test_few_items_support_their_own_places(count):
     support = Support(items)
     np.testing.assert_array_equal(support.weight(items), 1)
     assert support.weight(on_the_line(1000))[0] == 0
+
+
+@pytest.mark.parametrize("value", [0.9, 0.1, 0.3, 1.0, 1e6 / 3])
+def test_a_constant_column_has_the_scale_1(value):
+    # The mean of equal numbers differs from them by rounding.
+    constant = np.full((200, 1), value)
+    np.testing.assert_array_equal(rounding_step(constant), 1 / 128)
+    cloud = places(200)
+    support = Support(np.hstack([cloud, constant]))
+    np.testing.assert_allclose(support.distance(np.hstack([cloud, constant])), Support(cloud).distance(cloud))
+    aside = np.hstack([cloud, constant + 1e-4])
+    np.testing.assert_allclose(support.distance(aside), Support(cloud).distance(cloud), rtol=1e-3, atol=1e-3)
 
 
 # -- the grid -----------------------------------------------------------------------------------------
