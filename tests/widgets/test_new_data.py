@@ -158,7 +158,10 @@ def test_the_map_grows_until_new_items_are_in_it_but_not_for_ever(explore, space
     embedding = estimates.embedding.copy()
     embedding[0] = [x1 + 0.5 * (x1 - x0), y0]
     embedding[1] = [x1 + 50 * (x1 - x0), y0]
-    shown = LatentScreen(explore(space, new=replace(estimates, embedding=embedding)))
+    observed = estimates.observed
+    moved = observed.features + (embedding - estimates.embedding) @ space.projection_.components[:2]
+    observed = replace(observed, collection=replace(observed.collection, features=moved.astype(np.float32)))
+    shown = LatentScreen(explore(space, new=replace(estimates, embedding=embedding, observed=observed)))
     left, right, *_ = shown.legend["_points"]["bounds"]
     assert left == x0
     assert right == pytest.approx(x1 + (x1 - x0))
@@ -274,6 +277,18 @@ def test_estimates_without_images_are_an_error_at_once(space, estimates):
         hw.LatentExplorer(space, new=replace(estimates, observed=None))
     with pytest.raises(ValueError, match="of a map with 3 components, this one has 2"):
         hw.LatentExplorer(space, new=replace(estimates, embedding=np.zeros((COUNT, 3))))
+
+
+@pytest.mark.parametrize("change", [{}, {"pool": "max"}])
+def test_estimates_of_another_map_are_an_error_at_once(space, new_places, make_places, change):
+    other = hw.LatentSpace(space.segmenter, iou_empty=float("nan"), **change).fit(make_places(20), progress=False)
+    assert other.embedding_.shape[1] == space.embedding_.shape[1]
+    with pytest.raises(ValueError, match="of another map; use this space's estimate"):
+        hw.LatentExplorer(space, new=other.estimate(new_places, progress=False))
+
+
+def test_estimates_of_the_same_map_saved_and_loaded_are_shown(explore, space_on_disk, estimates):
+    assert explore(space_on_disk(), new=estimates).estimates is estimates
 
 
 # -- the gallery --------------------------------------------------------------------------------------
