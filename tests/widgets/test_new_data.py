@@ -224,6 +224,25 @@ def test_it_pauses_with_the_last_view_and_begins_anew_with_the_next(explore, spa
     assert (explorer.new_status, len(explorer.estimates)) == ("done", COUNT)
 
 
+@pytest.mark.parametrize("then", ["shown", "wait"])
+def test_what_was_cancelled_while_it_paused_stays_cancelled(explore, space, held, then):
+    explorer = explore(space, new=held)
+    shown = LatentScreen(explorer)
+    assert held.arrived.wait(SECONDS)
+    shown.toolbar.ask("view", view="a", event="shown")
+    shown.toolbar.ask("view", view="a", event="removed")
+    explorer.cancel()
+    held.open.set()
+    stopped()
+    if then == "shown":
+        shown.toolbar.ask("view", view="b", event="shown")
+    assert explorer.wait(SECONDS)
+    assert (explorer.new_status, shown.panel["state"], explorer.estimates) == ("cancelled", "cancelled", None)
+    shown.panel.ask("start")
+    assert explorer.wait(SECONDS)
+    assert (explorer.new_status, len(explorer.estimates)) == ("done", COUNT)
+
+
 def test_an_explorer_that_is_closed_meanwhile_ends_quietly(explore, space, held):
     explorer = explore(space, new=held)
     assert held.arrived.wait(SECONDS)

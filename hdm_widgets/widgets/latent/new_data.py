@@ -113,8 +113,9 @@ class ExplorerWithNewData(Explorer):
         self._estimating.submit(self._estimate)
 
     def _stop_estimating(self, state: str) -> None:
-        self._estimating.cancel()
         with self._lock:
+            self._paused_estimating = False
+            self._estimating.cancel()
             if self._panel is not None and self.new_status == "running":
                 self._panel.state = self.new_status = state
 
