@@ -8,6 +8,7 @@ import numpy as np
 import pandas
 import pytest
 import traitlets
+from ipywidgets.widgets import widget
 from on_screen import LatentScreen, unpacked
 from PIL import Image
 
@@ -308,6 +309,14 @@ def test_estimates_of_another_map_are_an_error_at_once(space, new_places, make_p
 
 def test_estimates_of_the_same_map_saved_and_loaded_are_shown(explore, space_on_disk, estimates):
     assert explore(space_on_disk(), new=estimates).estimates is estimates
+
+
+@pytest.mark.parametrize("change", [{"observed": None}, {"embedding": np.zeros((COUNT, 2))}, None])
+def test_what_is_refused_leaves_no_widgets(space, estimates, change):
+    before = set(widget._instances)
+    with pytest.raises(ValueError, match=r"estimates|empty"):
+        hw.LatentExplorer(space, new=[] if change is None else replace(estimates, **change))
+    assert set(widget._instances) == before
 
 
 # -- the gallery --------------------------------------------------------------------------------------

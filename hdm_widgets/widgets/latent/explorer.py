@@ -163,6 +163,7 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         check_choice("color_by", color_by, self._columns)
         check_choice("background", background, _BACKGROUNDS)
         check_choice("color_as", color_as, _COLOR_CHOICES)
+        self._prepare_new(new)
 
         rows = drawn_rows(len(space), space.random_state)
         self._scatter = ScatterFigure(space, rows)
@@ -179,7 +180,6 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         self._gallery = Gallery(space)
         self._table = ClusterTable(space)
         self._explanation = Explanation(space)
-        self._prepare_new(new)
         left = ipywidgets.VBox([self._scatter.figure, self._legend])
         right = ipywidgets.VBox([self._gallery])
         main = ipywidgets.Box([left, right])

@@ -75,16 +75,18 @@ class ExplorerWithNewData(Explorer):
     # -- finding the estimates --------------------------------------------------------------------
 
     def _prepare_new(self, new: Any) -> None:
-        """Make what new data need, before the explorer is on screen."""
+        """Check new data, and make what they need, before there is anything else of the explorer."""
         self._estimating = LatestJob("estimates")
         self._paused_estimating = False
         self._given: Any = None
         if new is None:
             return
-        if not isinstance(new, Estimates):
-            # Whatever is no data at all is an error here, not on the screen.
+        # What cannot be shown is an error here, not on the screen, and before there are widgets to close.
+        if isinstance(new, Estimates):
+            self._given = NewItems.of(self._space, new)
+        else:
             new_items(new, self._space.collection_.image_shape[0])
-        self._given = new
+            self._given = new
         self._panel = NewDataPanel()
 
     def _begin_new(self) -> None:
@@ -97,7 +99,7 @@ class ExplorerWithNewData(Explorer):
         panel.on_request("label", lambda asked: self._choose_to_label(asked["count"]))
         panel.on_request("export", lambda _: self._export_new())
         self._gallery.on_request("all", lambda _: self._select_new((), "replace"))
-        if isinstance(self._given, Estimates):
+        if isinstance(self._given, NewItems):
             self._show_new(self._given)
         else:
             self._start_estimating()
@@ -130,10 +132,10 @@ class ExplorerWithNewData(Explorer):
             panel.done, panel.total = done, total
 
         try:
-            estimates = self._space.estimate(self._given, progress=tell)
+            new = NewItems.of(self._space, self._space.estimate(self._given, progress=tell))
             with self._lock:
                 if not stop.is_set():
-                    self._show_new(estimates)
+                    self._show_new(new)
         except _StoppedError:
             return
         except Exception as error:  # noqa: BLE001 - shown in the widget
@@ -163,20 +165,19 @@ class ExplorerWithNewData(Explorer):
 
     # -- showing them -----------------------------------------------------------------------------
 
-    def _show_new(self, estimates: Estimates) -> None:
+    def _show_new(self, new: NewItems) -> None:
         panel = self._panel
         if panel is None or self._ended:
             return
-        new = NewItems.of(self._space, estimates)
         rows = drawn_rows(len(new), self._space.random_state)
-        outside = self._scatter.show_new(estimates.embedding, rows, new.colors)
+        outside = self._scatter.show_new(new.estimates.embedding, rows, new.colors)
         self._new = new
         self._gallery.add(new)
         self._toolbar.has_new = True
         self._legend.new = new_message(new, len(rows), outside)
         self._connect_new()
         with panel.hold_sync():
-            panel.findings = findings(self._space, estimates)
+            panel.findings = findings(self._space, new.estimates)
             panel.state = "done"
         self._show_points()
         self._scatter.outline(self._history.selections, self._history.active)
