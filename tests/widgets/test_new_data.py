@@ -372,6 +372,8 @@ def test_the_gallery_turns_between_map_and_new_data_and_keeps_each_ones_sort(exp
     explorer = explore(space, new=estimates)
     shown = LatentScreen(explorer)
     explorer.select([3, 8])
+    assert explorer.gallery == "map"
+    explorer.gallery = "new"
     shown.gallery.set(sort=NEW_SORTS[5])
     assert shown.gallery.ask("turn", source="map") == (DONE, [])
     assert explorer.gallery == "map"
@@ -380,6 +382,41 @@ def test_the_gallery_turns_between_map_and_new_data_and_keeps_each_ones_sort(exp
     explorer.gallery = "new"
     assert shown.gallery["sort"] == NEW_SORTS[5]
     assert shown.items == list(range(TOTAL, TOTAL + COUNT))
+
+
+@pytest.mark.parametrize(
+    ("choose", "chosen"),
+    [
+        (lambda explorer, _: explorer.select([1, 2]), [1, 2]),
+        (lambda explorer, _: setattr(explorer, "selected", [4, 7]), [4, 7]),
+        (lambda explorer, _: setattr(explorer, "active", 0), [3, 8]),
+        (lambda _, shown: shown.table.ask("choose", label=0), None),
+    ],
+)
+def test_what_is_selected_is_shown_whatever_the_gallery_showed(explore, space, estimates, choose, chosen):
+    explorer = explore(space, new=estimates)
+    shown = LatentScreen(explorer)
+    explorer.select([3, 8])
+    explorer.active = None
+    explorer.gallery = "new"
+    choose(explorer, shown)
+    expected = np.flatnonzero(space.labels_ == 0).tolist() if chosen is None else chosen
+    assert (explorer.gallery, list(explorer.selected), sorted(shown.items)) == ("map", expected, expected)
+    explorer.new_selected = [2, 9]
+    assert (explorer.gallery, explorer.new_selected) == ("new", (2, 9))
+    assert sorted(shown.items) == [TOTAL + 2, TOTAL + 9]
+    explorer.gallery = "map"
+    assert explorer.undo()  # shows what is turned to, as before
+    assert (explorer.gallery, explorer.new_selected, sorted(shown.items)) == ("map", (), expected)
+
+
+def test_a_selection_that_is_refused_does_not_turn_the_gallery(explore, space, estimates):
+    explorer = explore(space, new=estimates)
+    with pytest.raises(ValueError, match="indices must be"):
+        explorer.select([TOTAL])
+    with pytest.raises(traitlets.TraitError, match="indices must be"):
+        explorer.new_selected = [COUNT]
+    assert explorer.gallery == "new"
 
 
 # -- choosing -----------------------------------------------------------------------------------------

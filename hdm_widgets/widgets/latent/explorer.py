@@ -248,7 +248,9 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         """
         self._check_open()
         with self._change():
-            return self._history.put(indices, name, color)
+            made = self._history.put(indices, name, color)
+            self.gallery = "map"
+        return made
 
     def undo(self) -> bool:
         """Undo the last change of the selections; False if there is none."""
@@ -386,11 +388,13 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
                 self._history.put(change["new"])
             else:
                 self._history.gesture(change["new"], "replace")
+            self.gallery = "map"
 
     def _activated_from_python(self, change: Any) -> None:
         if not self._publishing:
             with self._change():
                 self._history.activate(change["new"])
+                self.gallery = "map"
 
     # -- selections -------------------------------------------------------------------------------
 
@@ -468,6 +472,7 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
                 self._history.put(members, name)
         else:
             self._combine(members, self.mode, name)
+        self.gallery = "map"
 
     def _display_(self) -> HTML:
         """What marimo shows, which has no ipywidgets but anywidgets."""

@@ -191,8 +191,13 @@ class ExplorerWithNewData(Explorer):
         ]
         self.observe(lambda _: self._show_points(), names=["points"])
         self.observe(lambda _: self._turn_gallery(), names=["gallery"])
-        self.observe(lambda change: self._select_new(change["new"], "replace"), names=["new_selected"])
+        self.observe(self._new_selected_from_python, names=["new_selected"])
         self._gallery.on_request("turn", lambda asked: setattr(self, "gallery", asked["source"]))
+
+    def _new_selected_from_python(self, change: Any) -> None:
+        if tuple(change["new"]) != self._history.new:
+            self.gallery = "new"
+            self._select_new(change["new"], "replace")
 
     def _show_points(self) -> None:
         self._scatter.show_points(self.points != "new", self.points != "map")
