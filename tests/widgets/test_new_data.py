@@ -244,6 +244,14 @@ def test_what_was_cancelled_while_it_paused_stays_cancelled(explore, space, held
     assert (explorer.new_status, len(explorer.estimates)) == ("done", COUNT)
 
 
+def test_an_observer_of_the_status_may_wait(explore, space, held):
+    explorer, waited = explore(space, new=held), []
+    explorer.observe(lambda change: waited.append((change["new"], explorer.wait(SECONDS))), names=["new_status"])
+    held.open.set()
+    assert explorer.wait(SECONDS)
+    assert waited == [("done", True)]
+
+
 def test_an_explorer_that_is_closed_meanwhile_ends_quietly(explore, space, held):
     explorer = explore(space, new=held)
     assert held.arrived.wait(SECONDS)
@@ -477,6 +485,18 @@ def test_a_lasso_selects_of_both(explore, space, estimates):
     assert (explorer.selected, explorer.new_selected, explorer.gallery) == ((3,), (1, 2, 7), "map")
     lasso(shown, [], [])
     assert "There is no point inside this lasso" in shown.legend["notice"]
+
+
+def test_what_a_lasso_could_not_do_stays_on_screen(explore, space, estimates):
+    explorer = explore(space, new=estimates)
+    shown = LatentScreen(explorer)
+    explorer.new_selected = [1, 2]
+    explorer.mode = "subtract"
+    lasso(shown, [3, 5], [2, 6])
+    assert shown.legend["notice"] == "There is no active selection to subtract from."
+    assert (explorer.selected, explorer.new_selected) == ((), (1,))
+    assert explorer.undo()
+    assert explorer.new_selected == (1, 2)
 
 
 def test_one_undo_takes_back_what_one_lasso_did(explore, space, estimates):

@@ -268,10 +268,11 @@ class ExplorerWithNewData(Explorer):
         """Change both selections by what is in a lasso; one that has nothing in it stays as it is."""
         of_map, new = items[items < len(self._space)], items[items >= len(self._space)] - len(self._space)
         with self._history.one_step():
-            if len(of_map):
-                self._combine(of_map, mode)
+            # Items of the map can be refused: they come last, so that the reason stays on screen.
             if len(new):
                 self._select_new(tuple(new.tolist()), mode)
+            if len(of_map):
+                self._combine(of_map, mode)
         if self._new is not None and (len(of_map) == 0) != (len(new) == 0):
             self.gallery = "new" if len(new) else "map"
 
