@@ -75,6 +75,12 @@ def make_places():
     return Places
 
 
+@pytest.fixture(scope="module")
+def new_places(make_places):
+    """Twelve new images; their masks are of no use."""
+    return make_places(12)
+
+
 @pytest.fixture(scope="session")
 def map_of():
     """A function (data set) -> its latent space, without clusters; items with nothing in either mask have no IoU."""

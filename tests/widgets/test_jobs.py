@@ -96,6 +96,14 @@ def test_wait_tells_whether_it_still_runs():
     assert worker.wait(30)
 
 
+@pytest.mark.parametrize("timeout", [0, 30])
+def test_a_job_does_not_wait_for_itself(timeout):
+    worker, waited = LatestJob("job"), []
+    worker.submit(lambda stop: waited.append(worker.wait(timeout)))
+    assert worker.wait(60)
+    assert waited == [True]
+
+
 def test_a_closed_worker_stops_and_takes_no_more():
     worker, stopped = LatestJob("job"), []
     worker.submit(lambda stop: stopped.append(stop.wait(30)))

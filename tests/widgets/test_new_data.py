@@ -1,13 +1,13 @@
 """New data in the latent explorer: its panel, its points, its gallery."""
 
 import io
-import threading
 from dataclasses import replace
 
 import numpy as np
 import pandas
 import pytest
 import traitlets
+from ipywidgets.widgets import widget
 from on_screen import LatentScreen, unpacked
 from PIL import Image
 
@@ -15,7 +15,6 @@ import hdm_widgets as hw
 from hdm_widgets.widgets.latent.new_items import NEW_SORTS
 from hdm_widgets.widgets.latent.palette import SCORES, table_of
 
-SECONDS = 60
 TOTAL = 24  # items of the map
 COUNT = 12  # new ones
 DONE = {"error": None}
@@ -34,45 +33,9 @@ DOUBTFUL_FIRST = [4, 9, 0, 1, 2, 3, 5, 6, 7, 8, 10, 11]
 
 
 @pytest.fixture(scope="module")
-def new_places(make_places):
-    """Twelve new images; their masks are of no use here."""
-    return make_places(COUNT)
-
-
-@pytest.fixture(scope="module")
 def estimates(grouped, new_places):
     """Estimates of them with known numbers."""
     return replace(grouped.estimate(new_places, progress=False), **KNOWN)
-
-
-class Held:
-    """A data set that holds every item back until it is open."""
-
-    def __init__(self, data):
-        self.data, self.arrived, self.open = data, threading.Event(), threading.Event()
-
-    def __len__(self):
-        return len(self.data)
-
-    def __getitem__(self, index):
-        self.arrived.set()
-        assert self.open.wait(SECONDS)
-        return self.data[index]
-
-
-@pytest.fixture
-def held(new_places):
-    held = Held(new_places)
-    yield held
-    held.open.set()
-
-
-def stopped():
-    """Wait until no thread estimates any more."""
-    for thread in threading.enumerate():
-        if thread.name == "estimates":
-            thread.join(SECONDS)
-            assert not thread.is_alive()
 
 
 # -- at the beginning ---------------------------------------------------------------------------------
@@ -158,7 +121,10 @@ def test_the_map_grows_until_new_items_are_in_it_but_not_for_ever(explore, space
     embedding = estimates.embedding.copy()
     embedding[0] = [x1 + 0.5 * (x1 - x0), y0]
     embedding[1] = [x1 + 50 * (x1 - x0), y0]
-    shown = LatentScreen(explore(space, new=replace(estimates, embedding=embedding)))
+    observed = estimates.observed
+    moved = observed.features + (embedding - estimates.embedding) @ space.projection_.components[:2]
+    observed = replace(observed, collection=replace(observed.collection, features=moved.astype(np.float32)))
+    shown = LatentScreen(explore(space, new=replace(estimates, embedding=embedding, observed=observed)))
     left, right, *_ = shown.legend["_points"]["bounds"]
     assert left == x0
     assert right == pytest.approx(x1 + (x1 - x0))
@@ -168,91 +134,6 @@ def test_the_map_grows_until_new_items_are_in_it_but_not_for_ever(explore, space
     axis = shown.figure.axes[0]
     assert (axis.scale.min, axis.scale.max) == (left, right)
     assert max(axis.tick_values) > x1
-
-
-# -- estimated in the background ----------------------------------------------------------------------
-
-
-def test_data_is_estimated_in_the_background(explore, space, held):
-    explorer = explore(space, new=held)
-    shown = LatentScreen(explorer)
-    assert (explorer.new_status, shown.panel["state"], shown.panel["total"]) == ("running", "running", COUNT)
-    assert not explorer.wait(0)
-    held.open.set()
-    assert explorer.wait(SECONDS)
-    assert (explorer.new_status, shown.panel["state"], shown.panel["done"]) == ("done", "done", COUNT)
-    expected = space.estimate(held, progress=False)
-    np.testing.assert_array_equal(explorer.estimates.iou, expected.iou)
-    assert sorted(shown.items) == list(range(TOTAL, TOTAL + COUNT))
-
-
-@pytest.mark.parametrize("form", [lambda data: data.images, lambda data: list(data.images), lambda data: data])
-def test_images_alone_are_new_data(explore, space, new_places, form):
-    explorer = explore(space, new=form(new_places))
-    assert explorer.wait(SECONDS)
-    assert (explorer.new_status, explorer.new_error, len(explorer.estimates)) == ("done", "", COUNT)
-
-
-def test_it_can_be_cancelled_and_started_again(explore, space, held):
-    explorer = explore(space, new=held)
-    shown = LatentScreen(explorer)
-    assert held.arrived.wait(SECONDS)
-    assert shown.panel.ask("cancel") == (DONE, [])
-    assert (explorer.new_status, shown.panel["state"]) == ("cancelled", "cancelled")
-    held.open.set()
-    stopped()
-    assert (explorer.new_status, explorer.estimates) == ("cancelled", None)
-    shown.panel.ask("start")
-    assert explorer.wait(SECONDS)
-    assert (explorer.new_status, len(explorer.estimates)) == ("done", COUNT)
-
-
-def test_it_pauses_with_the_last_view_and_begins_anew_with_the_next(explore, space, held):
-    explorer = explore(space, new=held)
-    shown = LatentScreen(explorer)
-    assert held.arrived.wait(SECONDS)
-    shown.toolbar.ask("view", view="a", event="shown")
-    shown.toolbar.ask("view", view="a", event="removed")
-    held.open.set()
-    stopped()
-    assert explorer.estimates is None
-    shown.toolbar.ask("view", view="b", event="shown")
-    assert explorer.wait(SECONDS)
-    assert (explorer.new_status, len(explorer.estimates)) == ("done", COUNT)
-
-
-def test_an_explorer_that_is_closed_meanwhile_ends_quietly(explore, space, held):
-    explorer = explore(space, new=held)
-    assert held.arrived.wait(SECONDS)
-    explorer.close()
-    held.open.set()
-    stopped()
-    assert explorer.estimates is None
-
-
-def test_a_failure_is_told_in_its_box_and_can_be_tried_again(explore, space, make_places):
-    data = make_places(COUNT)
-    data.broken.add(3)
-    explorer = explore(space, new=data)
-    shown = LatentScreen(explorer)
-    assert explorer.wait(SECONDS)
-    assert (explorer.new_status, shown.panel["state"]) == ("error", "error")
-    assert "disk 3 is gone" in explorer.new_error
-    assert shown.panel["error"] == explorer.new_error
-    assert explorer.error == ""  # that is for clusters and explanations
-    explorer.select([1, 2])
-    assert shown.items
-    data.broken.clear()
-    shown.panel.ask("start")
-    assert explorer.wait(SECONDS)
-    assert (explorer.new_status, explorer.new_error, len(explorer.estimates)) == ("done", "", COUNT)
-
-
-def test_a_space_without_its_model_says_so(explore, space_on_disk, new_places):
-    explorer = explore(space_on_disk(), new=new_places)
-    assert explorer.wait(SECONDS)
-    assert explorer.new_status == "error"
-    assert "was loaded without its model" in explorer.new_error
 
 
 @pytest.mark.parametrize(
@@ -274,6 +155,26 @@ def test_estimates_without_images_are_an_error_at_once(space, estimates):
         hw.LatentExplorer(space, new=replace(estimates, observed=None))
     with pytest.raises(ValueError, match="of a map with 3 components, this one has 2"):
         hw.LatentExplorer(space, new=replace(estimates, embedding=np.zeros((COUNT, 3))))
+
+
+@pytest.mark.parametrize("change", [{}, {"pool": "max"}])
+def test_estimates_of_another_map_are_an_error_at_once(space, new_places, make_places, change):
+    other = hw.LatentSpace(space.segmenter, iou_empty=float("nan"), **change).fit(make_places(20), progress=False)
+    assert other.embedding_.shape[1] == space.embedding_.shape[1]
+    with pytest.raises(ValueError, match="of another map; use this space's estimate"):
+        hw.LatentExplorer(space, new=other.estimate(new_places, progress=False))
+
+
+def test_estimates_of_the_same_map_saved_and_loaded_are_shown(explore, space_on_disk, estimates):
+    assert explore(space_on_disk(), new=estimates).estimates is estimates
+
+
+@pytest.mark.parametrize("change", [{"observed": None}, {"embedding": np.zeros((COUNT, 2))}, None])
+def test_what_is_refused_leaves_no_widgets(space, estimates, change):
+    before = set(widget._instances)
+    with pytest.raises(ValueError, match=r"estimates|empty"):
+        hw.LatentExplorer(space, new=[] if change is None else replace(estimates, **change))
+    assert set(widget._instances) == before
 
 
 # -- the gallery --------------------------------------------------------------------------------------
@@ -329,6 +230,8 @@ def test_the_gallery_turns_between_map_and_new_data_and_keeps_each_ones_sort(exp
     explorer = explore(space, new=estimates)
     shown = LatentScreen(explorer)
     explorer.select([3, 8])
+    assert explorer.gallery == "map"
+    explorer.gallery = "new"
     shown.gallery.set(sort=NEW_SORTS[5])
     assert shown.gallery.ask("turn", source="map") == (DONE, [])
     assert explorer.gallery == "map"
@@ -337,6 +240,41 @@ def test_the_gallery_turns_between_map_and_new_data_and_keeps_each_ones_sort(exp
     explorer.gallery = "new"
     assert shown.gallery["sort"] == NEW_SORTS[5]
     assert shown.items == list(range(TOTAL, TOTAL + COUNT))
+
+
+@pytest.mark.parametrize(
+    ("choose", "chosen"),
+    [
+        (lambda explorer, _: explorer.select([1, 2]), [1, 2]),
+        (lambda explorer, _: setattr(explorer, "selected", [4, 7]), [4, 7]),
+        (lambda explorer, _: setattr(explorer, "active", 0), [3, 8]),
+        (lambda _, shown: shown.table.ask("choose", label=0), None),
+    ],
+)
+def test_what_is_selected_is_shown_whatever_the_gallery_showed(explore, space, estimates, choose, chosen):
+    explorer = explore(space, new=estimates)
+    shown = LatentScreen(explorer)
+    explorer.select([3, 8])
+    explorer.active = None
+    explorer.gallery = "new"
+    choose(explorer, shown)
+    expected = np.flatnonzero(space.labels_ == 0).tolist() if chosen is None else chosen
+    assert (explorer.gallery, list(explorer.selected), sorted(shown.items)) == ("map", expected, expected)
+    explorer.new_selected = [2, 9]
+    assert (explorer.gallery, explorer.new_selected) == ("new", (2, 9))
+    assert sorted(shown.items) == [TOTAL + 2, TOTAL + 9]
+    explorer.gallery = "map"
+    assert explorer.undo()  # shows what is turned to, as before
+    assert (explorer.gallery, explorer.new_selected, sorted(shown.items)) == ("map", (), expected)
+
+
+def test_a_selection_that_is_refused_does_not_turn_the_gallery(explore, space, estimates):
+    explorer = explore(space, new=estimates)
+    with pytest.raises(ValueError, match="indices must be"):
+        explorer.select([TOTAL])
+    with pytest.raises(traitlets.TraitError, match="indices must be"):
+        explorer.new_selected = [COUNT]
+    assert explorer.gallery == "new"
 
 
 # -- choosing -----------------------------------------------------------------------------------------
@@ -397,6 +335,18 @@ def test_a_lasso_selects_of_both(explore, space, estimates):
     assert (explorer.selected, explorer.new_selected, explorer.gallery) == ((3,), (1, 2, 7), "map")
     lasso(shown, [], [])
     assert "There is no point inside this lasso" in shown.legend["notice"]
+
+
+def test_what_a_lasso_could_not_do_stays_on_screen(explore, space, estimates):
+    explorer = explore(space, new=estimates)
+    shown = LatentScreen(explorer)
+    explorer.new_selected = [1, 2]
+    explorer.mode = "subtract"
+    lasso(shown, [3, 5], [2, 6])
+    assert shown.legend["notice"] == "There is no active selection to subtract from."
+    assert (explorer.selected, explorer.new_selected) == ((), (1,))
+    assert explorer.undo()
+    assert explorer.new_selected == (1, 2)
 
 
 def test_one_undo_takes_back_what_one_lasso_did(explore, space, estimates):

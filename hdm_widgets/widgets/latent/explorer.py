@@ -163,6 +163,7 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         check_choice("color_by", color_by, self._columns)
         check_choice("background", background, _BACKGROUNDS)
         check_choice("color_as", color_as, _COLOR_CHOICES)
+        self._prepare_new(new)
 
         rows = drawn_rows(len(space), space.random_state)
         self._scatter = ScatterFigure(space, rows)
@@ -179,7 +180,6 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         self._gallery = Gallery(space)
         self._table = ClusterTable(space)
         self._explanation = Explanation(space)
-        self._prepare_new(new)
         left = ipywidgets.VBox([self._scatter.figure, self._legend])
         right = ipywidgets.VBox([self._gallery])
         main = ipywidgets.Box([left, right])
@@ -248,7 +248,9 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         """
         self._check_open()
         with self._change():
-            return self._history.put(indices, name, color)
+            made = self._history.put(indices, name, color)
+            self.gallery = "map"
+        return made
 
     def undo(self) -> bool:
         """Undo the last change of the selections; False if there is none."""
@@ -386,11 +388,13 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
                 self._history.put(change["new"])
             else:
                 self._history.gesture(change["new"], "replace")
+            self.gallery = "map"
 
     def _activated_from_python(self, change: Any) -> None:
         if not self._publishing:
             with self._change():
                 self._history.activate(change["new"])
+                self.gallery = "map"
 
     # -- selections -------------------------------------------------------------------------------
 
@@ -468,6 +472,7 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
                 self._history.put(members, name)
         else:
             self._combine(members, self.mode, name)
+        self.gallery = "map"
 
     def _display_(self) -> HTML:
         """What marimo shows, which has no ipywidgets but anywidgets."""

@@ -75,16 +75,18 @@ class ExplorerWithNewData(Explorer):
     # -- finding the estimates --------------------------------------------------------------------
 
     def _prepare_new(self, new: Any) -> None:
-        """Make what new data need, before the explorer is on screen."""
+        """Check new data, and make what they need, before there is anything else of the explorer."""
         self._estimating = LatestJob("estimates")
         self._paused_estimating = False
         self._given: Any = None
         if new is None:
             return
-        if not isinstance(new, Estimates):
-            # Whatever is no data at all is an error here, not on the screen.
+        # What cannot be shown is an error here, not on the screen, and before there are widgets to close.
+        if isinstance(new, Estimates):
+            self._given = NewItems.of(self._space, new)
+        else:
             new_items(new, self._space.collection_.image_shape[0])
-        self._given = new
+            self._given = new
         self._panel = NewDataPanel()
 
     def _begin_new(self) -> None:
@@ -97,7 +99,7 @@ class ExplorerWithNewData(Explorer):
         panel.on_request("label", lambda asked: self._choose_to_label(asked["count"]))
         panel.on_request("export", lambda _: self._export_new())
         self._gallery.on_request("all", lambda _: self._select_new((), "replace"))
-        if isinstance(self._given, Estimates):
+        if isinstance(self._given, NewItems):
             self._show_new(self._given)
         else:
             self._start_estimating()
@@ -113,8 +115,9 @@ class ExplorerWithNewData(Explorer):
         self._estimating.submit(self._estimate)
 
     def _stop_estimating(self, state: str) -> None:
-        self._estimating.cancel()
         with self._lock:
+            self._paused_estimating = False
+            self._estimating.cancel()
             if self._panel is not None and self.new_status == "running":
                 self._panel.state = self.new_status = state
 
@@ -129,10 +132,10 @@ class ExplorerWithNewData(Explorer):
             panel.done, panel.total = done, total
 
         try:
-            estimates = self._space.estimate(self._given, progress=tell)
+            new = NewItems.of(self._space, self._space.estimate(self._given, progress=tell))
             with self._lock:
                 if not stop.is_set():
-                    self._show_new(estimates)
+                    self._show_new(new)
         except _StoppedError:
             return
         except Exception as error:  # noqa: BLE001 - shown in the widget
@@ -162,20 +165,19 @@ class ExplorerWithNewData(Explorer):
 
     # -- showing them -----------------------------------------------------------------------------
 
-    def _show_new(self, estimates: Estimates) -> None:
+    def _show_new(self, new: NewItems) -> None:
         panel = self._panel
         if panel is None or self._ended:
             return
-        new = NewItems.of(self._space, estimates)
         rows = drawn_rows(len(new), self._space.random_state)
-        outside = self._scatter.show_new(estimates.embedding, rows, new.colors)
+        outside = self._scatter.show_new(new.estimates.embedding, rows, new.colors)
         self._new = new
         self._gallery.add(new)
         self._toolbar.has_new = True
         self._legend.new = new_message(new, len(rows), outside)
         self._connect_new()
         with panel.hold_sync():
-            panel.findings = findings(self._space, estimates)
+            panel.findings = findings(self._space, new.estimates)
             panel.state = "done"
         self._show_points()
         self._scatter.outline(self._history.selections, self._history.active)
@@ -189,8 +191,13 @@ class ExplorerWithNewData(Explorer):
         ]
         self.observe(lambda _: self._show_points(), names=["points"])
         self.observe(lambda _: self._turn_gallery(), names=["gallery"])
-        self.observe(lambda change: self._select_new(change["new"], "replace"), names=["new_selected"])
+        self.observe(self._new_selected_from_python, names=["new_selected"])
         self._gallery.on_request("turn", lambda asked: setattr(self, "gallery", asked["source"]))
+
+    def _new_selected_from_python(self, change: Any) -> None:
+        if tuple(change["new"]) != self._history.new:
+            self.gallery = "new"
+            self._select_new(change["new"], "replace")
 
     def _show_points(self) -> None:
         self._scatter.show_points(self.points != "new", self.points != "map")
@@ -261,10 +268,11 @@ class ExplorerWithNewData(Explorer):
         """Change both selections by what is in a lasso; one that has nothing in it stays as it is."""
         of_map, new = items[items < len(self._space)], items[items >= len(self._space)] - len(self._space)
         with self._history.one_step():
-            if len(of_map):
-                self._combine(of_map, mode)
+            # Items of the map can be refused: they come last, so that the reason stays on screen.
             if len(new):
                 self._select_new(tuple(new.tolist()), mode)
+            if len(of_map):
+                self._combine(of_map, mode)
         if self._new is not None and (len(of_map) == 0) != (len(new) == 0):
             self.gallery = "new" if len(new) else "map"
 

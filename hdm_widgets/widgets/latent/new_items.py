@@ -50,6 +50,16 @@ def smaller(mask: NDArray[np.bool_], longest: int) -> NDArray[np.bool_]:
     return mask[step // 2 :: step, step // 2 :: step]
 
 
+def _on_this_map(space: LatentSpace, observed: Observations, embedding: NDArray[np.float64]) -> bool:
+    """Whether this map gives the observed features these coordinates, up to rounding."""
+    projection = space.projection_
+    if observed.features.shape[1:] != projection.components.shape[1:]:
+        return False
+    expected = projection.transform(observed.features)[:, : embedding.shape[1]]
+    rounding = 1e-4 * np.abs(space.embedding_).max()
+    return np.allclose(expected, embedding, rtol=1e-4, atol=rounding)
+
+
 @dataclass(frozen=True, eq=False)
 class NewItems:
     """New items, their estimates, and what they look like.
@@ -84,6 +94,10 @@ class NewItems:
             raise ValueError(
                 f"these estimates are of a map with {estimates.embedding.shape[1]} components, this one has "
                 f"{space.embedding_.shape[1]}"
+            )
+        if not _on_this_map(space, estimates.observed, estimates.embedding):
+            raise ValueError(
+                "these estimates are of another map; use this space's estimate(data), or give the data itself"
             )
         return cls(space, estimates, estimates.observed)
 

@@ -97,7 +97,12 @@ class LatestJob:
             self.cancel()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until nothing runs; False if that took longer than `timeout` seconds."""
+        """Wait until nothing runs; False if that took longer than `timeout` seconds.
+
+        True at once where the running job itself asks: it would wait for its own end.
+        """
+        if threading.current_thread() is self._thread:
+            return True
         with self._condition:
             self._waiting += 1
             try:

@@ -1,0 +1,151 @@
+"""New data in the latent explorer: estimated in the background."""
+
+import threading
+
+import numpy as np
+import pytest
+from on_screen import LatentScreen
+
+SECONDS = 60
+TOTAL = 24  # items of the map
+COUNT = 12  # new ones
+DONE = {"error": None}
+
+
+class Held:
+    """A data set that holds every item back until it is open."""
+
+    def __init__(self, data):
+        self.data, self.arrived, self.open = data, threading.Event(), threading.Event()
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        self.arrived.set()
+        assert self.open.wait(SECONDS)
+        return self.data[index]
+
+
+@pytest.fixture
+def held(new_places):
+    held = Held(new_places)
+    yield held
+    held.open.set()
+
+
+def stopped():
+    """Wait until no thread estimates any more."""
+    for thread in threading.enumerate():
+        if thread.name == "estimates":
+            thread.join(SECONDS)
+            assert not thread.is_alive()
+
+
+def test_data_is_estimated_in_the_background(explore, space, held):
+    explorer = explore(space, new=held)
+    shown = LatentScreen(explorer)
+    assert (explorer.new_status, shown.panel["state"], shown.panel["total"]) == ("running", "running", COUNT)
+    assert not explorer.wait(0)
+    held.open.set()
+    assert explorer.wait(SECONDS)
+    assert (explorer.new_status, shown.panel["state"], shown.panel["done"]) == ("done", "done", COUNT)
+    expected = space.estimate(held, progress=False)
+    np.testing.assert_array_equal(explorer.estimates.iou, expected.iou)
+    assert sorted(shown.items) == list(range(TOTAL, TOTAL + COUNT))
+
+
+@pytest.mark.parametrize("form", [lambda data: data.images, lambda data: list(data.images), lambda data: data])
+def test_images_alone_are_new_data(explore, space, new_places, form):
+    explorer = explore(space, new=form(new_places))
+    assert explorer.wait(SECONDS)
+    assert (explorer.new_status, explorer.new_error, len(explorer.estimates)) == ("done", "", COUNT)
+
+
+def test_it_can_be_cancelled_and_started_again(explore, space, held):
+    explorer = explore(space, new=held)
+    shown = LatentScreen(explorer)
+    assert held.arrived.wait(SECONDS)
+    assert shown.panel.ask("cancel") == (DONE, [])
+    assert (explorer.new_status, shown.panel["state"]) == ("cancelled", "cancelled")
+    held.open.set()
+    stopped()
+    assert (explorer.new_status, explorer.estimates) == ("cancelled", None)
+    shown.panel.ask("start")
+    assert explorer.wait(SECONDS)
+    assert (explorer.new_status, len(explorer.estimates)) == ("done", COUNT)
+
+
+def test_it_pauses_with_the_last_view_and_begins_anew_with_the_next(explore, space, held):
+    explorer = explore(space, new=held)
+    shown = LatentScreen(explorer)
+    assert held.arrived.wait(SECONDS)
+    shown.toolbar.ask("view", view="a", event="shown")
+    shown.toolbar.ask("view", view="a", event="removed")
+    held.open.set()
+    stopped()
+    assert explorer.estimates is None
+    shown.toolbar.ask("view", view="b", event="shown")
+    assert explorer.wait(SECONDS)
+    assert (explorer.new_status, len(explorer.estimates)) == ("done", COUNT)
+
+
+@pytest.mark.parametrize("then", ["shown", "wait"])
+def test_what_was_cancelled_while_it_paused_stays_cancelled(explore, space, held, then):
+    explorer = explore(space, new=held)
+    shown = LatentScreen(explorer)
+    assert held.arrived.wait(SECONDS)
+    shown.toolbar.ask("view", view="a", event="shown")
+    shown.toolbar.ask("view", view="a", event="removed")
+    explorer.cancel()
+    held.open.set()
+    stopped()
+    if then == "shown":
+        shown.toolbar.ask("view", view="b", event="shown")
+    assert explorer.wait(SECONDS)
+    assert (explorer.new_status, shown.panel["state"], explorer.estimates) == ("cancelled", "cancelled", None)
+    shown.panel.ask("start")
+    assert explorer.wait(SECONDS)
+    assert (explorer.new_status, len(explorer.estimates)) == ("done", COUNT)
+
+
+def test_an_observer_of_the_status_may_wait(explore, space, held):
+    explorer, waited = explore(space, new=held), []
+    explorer.observe(lambda change: waited.append((change["new"], explorer.wait(SECONDS))), names=["new_status"])
+    held.open.set()
+    assert explorer.wait(SECONDS)
+    assert waited == [("done", True)]
+
+
+def test_an_explorer_that_is_closed_meanwhile_ends_quietly(explore, space, held):
+    explorer = explore(space, new=held)
+    assert held.arrived.wait(SECONDS)
+    explorer.close()
+    held.open.set()
+    stopped()
+    assert explorer.estimates is None
+
+
+def test_a_failure_is_told_in_its_box_and_can_be_tried_again(explore, space, make_places):
+    data = make_places(COUNT)
+    data.broken.add(3)
+    explorer = explore(space, new=data)
+    shown = LatentScreen(explorer)
+    assert explorer.wait(SECONDS)
+    assert (explorer.new_status, shown.panel["state"]) == ("error", "error")
+    assert "disk 3 is gone" in explorer.new_error
+    assert shown.panel["error"] == explorer.new_error
+    assert explorer.error == ""  # that is for clusters and explanations
+    explorer.select([1, 2])
+    assert shown.items
+    data.broken.clear()
+    shown.panel.ask("start")
+    assert explorer.wait(SECONDS)
+    assert (explorer.new_status, explorer.new_error, len(explorer.estimates)) == ("done", "", COUNT)
+
+
+def test_a_space_without_its_model_says_so(explore, space_on_disk, new_places):
+    explorer = explore(space_on_disk(), new=new_places)
+    assert explorer.wait(SECONDS)
+    assert explorer.new_status == "error"
+    assert "was loaded without its model" in explorer.new_error
