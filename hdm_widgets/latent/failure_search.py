@@ -14,6 +14,7 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import silhouette_score
 
 from hdm_widgets.latent.conditions import Condition, Rule, best_leaf, is_text, numbers, single_conditions, words
+from hdm_widgets.latent.data_columns import merge_columns
 from hdm_widgets.latent.failures import Failure, Failures
 
 __all__ = ["find_failures"]
@@ -136,8 +137,9 @@ class _Search:
         self.own = own
         names = list(own)
         self.blocks = [block for block in (names[:width], names[width:]) if block]
-        self.columns = columns
-        self.all_columns: dict[str, NDArray[Any]] = {**columns, **own}
+        # A column of the data set with a name of ours is `data_` and that name, as in the table of the space.
+        self.all_columns = merge_columns(dict(own), columns)
+        self.columns = {name: values for name, values in self.all_columns.items() if name not in own}
         self.least = least
         self.rng = rng
 

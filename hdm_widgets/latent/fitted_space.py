@@ -17,6 +17,7 @@ from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.clusters import Cluster, Clustering, Method
 from hdm_widgets.latent.collection import Collection
+from hdm_widgets.latent.data_columns import merge_columns
 from hdm_widgets.latent.datasets import Dataset
 from hdm_widgets.latent.estimator import Estimator
 from hdm_widgets.latent.failure_search import find_failures
@@ -395,7 +396,7 @@ class FittedSpace:
             state.iou,
             state.cluster_coordinates,
             state.collection.confidences,
-            {"truth_area": area} | {name: own[name] for name in (own if columns is None else columns)},
+            merge_columns({"truth_area": area}, {name: own[name] for name in (own if columns is None else columns)}),
             counted=(area > 0) | (state.overlaps.predicted_area > 0),
             coverage=coverage,
             least=least,

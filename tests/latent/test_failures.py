@@ -64,6 +64,19 @@ def test_a_pair_names_both_columns():
     assert {condition.column for condition in find_failures(*given)[0].conditions} == {"land_use", "sun"}
 
 
+@pytest.mark.parametrize("name", ["objects", "pc1", "mean_entropy"])
+@pytest.mark.parametrize("values", [("car", "tree"), (7, 2), (True, False)], ids=["text", "number", "flag"])
+def test_a_column_with_a_name_of_ours_is_searched_too(name, values):
+    iou, components, confidences, _ = table()
+    confidences["objects"] = np.arange(N) % 5
+    bad = np.arange(N) % 3 == 0
+    column = np.where(bad, *values)
+    found = find_failures(np.where(bad, iou - 0.4, iou), components, confidences, {name: column})
+    np.testing.assert_array_equal(found[0].indices, np.flatnonzero(bad))
+    assert [condition.column for condition in found[0].conditions] == [f"data_{name}"]
+    assert found[0].text.startswith(f"data {name.replace('_', ' ')}")
+
+
 def test_kinds_of_failures_are_found_in_components_and_confidences():
     iou, components, confidences, _ = table(3, 600)
     rng = np.random.default_rng(3)
@@ -175,6 +188,18 @@ def test_of_a_space(make_groups):
     assert frame["size"][0] == group.size
     assert repr(found).startswith(f"Failures({len(found)} groups)")
     assert group.text in str(found)
+
+
+def test_a_column_with_the_name_of_an_area_is_no_area(make_groups):
+    groups = make_groups(200)
+    wrong = (groups.groups == 1)[:, None, None] | (groups.images[:, 2] > 0.95)
+    space = hw.LatentSpace.from_features(
+        groups.images.mean((2, 3)), groups, groups.masks ^ wrong,
+        columns={"truth_area": np.where(groups.groups == 1, 3, 8)}, progress=False,
+    )  # fmt: skip
+    group = space.failures(["truth_area"])[0]
+    np.testing.assert_array_equal(group.indices, np.flatnonzero(groups.groups == 1))
+    assert group.text == "data truth area up to 3"
 
 
 def test_nothing_to_find_and_nothing_drawn_is_no_failure(make_groups):
