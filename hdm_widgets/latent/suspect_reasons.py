@@ -76,7 +76,7 @@ def find_reason(
     probabilities : numpy.ndarray, float (h, w)
         The model's, averaged over blocks of pixels.
     better : tuple of int and float, optional
-        Another item whose prediction the truth fits better, and the IoU of the two.
+        Another item whose prediction the truth fits better, as its index in the data set, and the IoU of the two.
 
     Returns
     -------

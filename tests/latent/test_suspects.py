@@ -102,6 +102,13 @@ def test_the_table_has_the_items_own_numbers(found: pandas.DataFrame, space: hw.
     np.testing.assert_array_equal(found["label_quality"], space.frame()["label_quality"][found.index])
 
 
+def test_another_item_is_named_by_its_index_in_the_data_set(space: hw.LatentSpace) -> None:
+    # As where items were skipped: their index in the data set is not their position in the space.
+    skipped = without_maps(space, items=space.collection_.items + 500).suspects(4)
+    assert skipped["item"][41] == 541
+    assert "with that of item 560 about" in skipped["reason"][41]
+
+
 def test_where_the_model_is_always_wrong_a_truth_is_less_suspect(found: pandas.DataFrame) -> None:
     # The model draws a square that the truth lacks in all of these, as large as the one that item 5 lacks.
     assert (found["kind"][found.index >= USUAL] == MISSING).all()
@@ -238,6 +245,16 @@ def test_coco(space: hw.LatentSpace, found: pandas.DataFrame, squares: Squares, 
         assert (top + height, left + width) == (rows.max() + 1, cols.max() + 1)
         assert annotation["area"] == mask.sum()
     assert len({annotation["id"] for annotation in written["annotations"]}) == len(masks)
+
+
+def test_images_without_a_path_are_named_by_their_index(space: hw.LatentSpace, tmp_path: object) -> None:
+    paths = np.array(["a.png", "", *map(str, range(COUNT - 2))])
+    partly = without_maps(space, columns={"path": paths}, items=space.collection_.items + 500)
+    hw.export_marked(partly, [0, 1], tmp_path / "marked.json", "coco")
+    written = json.loads((tmp_path / "marked.json").read_text())
+    assert [image["file_name"] for image in written["images"]] == ["a.png", "501"]
+    hw.export_marked(partly, [0, 1], tmp_path / "voc", "voc")
+    assert (tmp_path / "voc/ImageSets/Segmentation/marked.txt").read_text() == "a\n501\n"
 
 
 @pytest.mark.parametrize(
