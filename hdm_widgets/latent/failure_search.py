@@ -15,7 +15,7 @@ from sklearn.metrics import silhouette_score
 
 from hdm_widgets.latent.conditions import Condition, Rule, best_leaf, is_text, numbers, single_conditions, words
 from hdm_widgets.latent.data_columns import merge_columns
-from hdm_widgets.latent.failures import Failure, Failures
+from hdm_widgets.latent.failures import SEARCHED_FROM, Failure, Failures
 
 __all__ = ["find_failures"]
 
@@ -101,13 +101,14 @@ def find_failures(
     use = np.isfinite(iou) if counted is None else counted & np.isfinite(iou)
     kept = np.flatnonzero(use)
     n = len(kept)
+    smallest = least or max(_LEAST_ITEMS, math.ceil(_LEAST_FRACTION * n))
     found = _Search(
         iou[kept],
         {f"pc{i + 1}": components[kept, i] for i in range(components.shape[1])}
         | {name: _filled(values[kept]) for name, values in confidences.items()},
         components.shape[1],
         {name: np.asarray(values)[kept] for name, values in columns.items()},
-        least or max(_LEAST_ITEMS, math.ceil(_LEAST_FRACTION * n)),
+        smallest,
         np.random.default_rng(random_state),
     )
     groups, tested = found.run(alpha)
@@ -115,7 +116,15 @@ def find_failures(
     failures = [found.describe(rule, members, p, kept, coverage) for rule, members, p in chosen]
     failures.sort(key=lambda one: -one.harm)
     mean = float(iou[kept].mean()) if n else math.nan
-    return Failures(failures, n_items=n, left_out=len(iou) - n, mean_iou=mean, tested=tested, coverage=coverage)
+    return Failures(
+        failures,
+        n_items=n,
+        left_out=len(iou) - n,
+        mean_iou=mean,
+        tested=tested,
+        least=smallest,
+        coverage=coverage,
+    )
 
 
 _Group = tuple[Rule, Flags, float]
@@ -146,7 +155,7 @@ class _Search:
     def run(self, alpha: float) -> tuple[list[_Group], int]:
         """Groups that are distinguishable from all others, and how many were tested."""
         n = len(self.iou)
-        if n < 4 * self.least:
+        if n < SEARCHED_FROM * self.least:
             return [], 0
         fold = self.rng.permutation(n) % _FOLDS
         tests: dict[Rule, tuple[Flags, float]] = {}

@@ -339,7 +339,7 @@ class FittedSpace:
     # -- failures ---------------------------------------------------------------------------------
 
     def failures(
-        self, columns: Sequence[str] | None = None, *, coverage: float = 0.9, least: int | None = None
+        self, columns: str | Sequence[str] | None = None, *, coverage: float = 0.9, least: int | None = None
     ) -> Failures:
         """Where the model fails: groups of items whose IoU is far below that of all others.
 
@@ -349,12 +349,13 @@ class FittedSpace:
 
         Parameters
         ----------
-        columns : sequence of str, optional
+        columns : str or sequence of str, optional
             The data set's columns to look at; by default all.
         coverage : float
             Of the intervals, in (0, 1).
         least : int, optional
-            Items in a group at least, 4 or more; by default 10, or 1 % of the items.
+            Items in a group at least, 4 or more; by default 10, or 1 % of the items. Among fewer than 4 times as many
+            items, none are sought.
 
         Returns
         -------
@@ -383,6 +384,8 @@ class FittedSpace:
         """
         state = self._map("failures")
         own = state.collection.columns
+        if isinstance(columns, str):
+            columns = [columns]
         unknown = [name for name in columns or () if name not in own]
         if unknown:
             known = ", ".join(map(repr, own)) or "none"

@@ -129,6 +129,11 @@ def test_intervals_cover_the_mean_of_a_known_law():
         (np.full(N, np.nan), "No item has an IoU"),
         (np.full(N, 0.5), "No group of items is distinguishable"),
         (np.where(np.arange(N) < 20, 0.5, np.nan), "280 more have no IoU"),
+        (
+            np.where(np.arange(N) < 39, 0.5, np.nan),
+            "39 items are too few to search for groups of 10 or more: it takes at least 40. Their mean IoU is 0.50.",
+        ),
+        (np.where(np.arange(N) < 40, 0.5, np.nan), "No group of items is distinguishable from the others ("),
     ],
 )
 def test_without_failures_the_text_says_so(iou, said):
@@ -137,6 +142,14 @@ def test_without_failures_the_text_says_so(iou, said):
     assert len(found) == 0
     assert said in found.text
     assert list(found.frame().columns)[:3] == ["text", "mostly", "size"]
+
+
+def test_where_all_masks_are_empty_the_text_does_not_deny_the_iou():
+    _, components, confidences, columns = table()
+    found = find_failures(np.ones(N), components, confidences, columns, counted=np.zeros(N, bool))
+    assert found.text == (
+        "No item has an IoU and a true or predicted mask that is not empty: there are no failures to seek."
+    )
 
 
 @pytest.mark.parametrize(
@@ -186,6 +199,7 @@ def test_of_a_space(make_groups):
     frame = found.frame()
     assert len(frame) == len(found)
     assert frame["size"][0] == group.size
+    assert space.failures("group").text == found.text
     assert repr(found).startswith(f"Failures({len(found)} groups)")
     assert group.text in str(found)
 
