@@ -197,6 +197,17 @@ def test_nothing_to_compare_with(squares: Squares, count: int, empty: object, me
         few.suspects()
 
 
+def test_objects_that_are_smaller_than_the_blocks_are_not_denied() -> None:
+    images = torch.linspace(0, 0.4, 60).reshape(30, 2, 1, 1).expand(-1, -1, 160, 160)
+    truths = np.zeros((30, 160, 160), bool)
+    # Blocks are 3 px here.
+    truths[:, 20:23, 20:23] = True
+    small = hw.LatentSpace(Reads(), layer="values").fit((images, truths), progress=False)
+    message = "in blocks of 3 x 3 px, and no true object fills 3 of them by half: cut the images into smaller tiles"
+    with pytest.raises(ValueError, match=message):
+        small.suspects()
+
+
 def test_a_model_that_draws_nothing_has_suspects(squares: Squares) -> None:
     dark = squares.images[:40].copy()
     dark[:, 0] *= 0.1
