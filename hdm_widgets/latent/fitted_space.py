@@ -350,7 +350,8 @@ class FittedSpace:
         Parameters
         ----------
         columns : str or sequence of str, optional
-            The data set's columns to look at; by default all.
+            The data set's columns to look at; by default all. One that has a name of ours, such as `objects`, is told
+            with `data_` before it, as in `table`.
         coverage : float
             Of the intervals, in (0, 1).
         least : int, optional
