@@ -63,7 +63,7 @@ def export_marked(
     Notes
     -----
     An image is named by the data set's column `path`, `file_name`, `filename`, `file` or `name` where there is one, and
-    by its index in the data set else.
+    by its index in the data set else; so are images without an entry there.
 
     Examples
     --------
@@ -153,10 +153,12 @@ def _write_voc(space: SpaceWithItems, marked: Selection, folder: Path) -> None:
 def _names(space: SpaceWithItems, marked: Selection) -> list[str]:
     """Names of the images' files, or their indices in the data set."""
     columns = space.columns_
+    items = [str(item) for item in space.items_[marked.indices].tolist()]
     for name in _NAMES:
         if name in columns and columns[name].dtype.kind == "U":
-            return [str(value) for value in columns[name][marked.indices]]
-    return [str(item) for item in space.items_[marked.indices].tolist()]
+            named = columns[name][marked.indices].tolist()
+            return [value or item for value, item in zip(named, items, strict=True)]
+    return items
 
 
 def _stems(names: list[str]) -> list[str]:

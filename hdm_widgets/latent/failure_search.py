@@ -14,7 +14,8 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import silhouette_score
 
 from hdm_widgets.latent.conditions import Condition, Rule, best_leaf, is_text, numbers, single_conditions, words
-from hdm_widgets.latent.failures import Failure, Failures
+from hdm_widgets.latent.data_columns import merge_columns
+from hdm_widgets.latent.failures import SEARCHED_FROM, Failure, Failures
 
 __all__ = ["find_failures"]
 
@@ -100,13 +101,14 @@ def find_failures(
     use = np.isfinite(iou) if counted is None else counted & np.isfinite(iou)
     kept = np.flatnonzero(use)
     n = len(kept)
+    smallest = least or max(_LEAST_ITEMS, math.ceil(_LEAST_FRACTION * n))
     found = _Search(
         iou[kept],
         {f"pc{i + 1}": components[kept, i] for i in range(components.shape[1])}
         | {name: _filled(values[kept]) for name, values in confidences.items()},
         components.shape[1],
         {name: np.asarray(values)[kept] for name, values in columns.items()},
-        least or max(_LEAST_ITEMS, math.ceil(_LEAST_FRACTION * n)),
+        smallest,
         np.random.default_rng(random_state),
     )
     groups, tested = found.run(alpha)
@@ -114,7 +116,15 @@ def find_failures(
     failures = [found.describe(rule, members, p, kept, coverage) for rule, members, p in chosen]
     failures.sort(key=lambda one: -one.harm)
     mean = float(iou[kept].mean()) if n else math.nan
-    return Failures(failures, n_items=n, left_out=len(iou) - n, mean_iou=mean, tested=tested, coverage=coverage)
+    return Failures(
+        failures,
+        n_items=n,
+        left_out=len(iou) - n,
+        mean_iou=mean,
+        tested=tested,
+        least=smallest,
+        coverage=coverage,
+    )
 
 
 _Group = tuple[Rule, Flags, float]
@@ -136,15 +146,16 @@ class _Search:
         self.own = own
         names = list(own)
         self.blocks = [block for block in (names[:width], names[width:]) if block]
-        self.columns = columns
-        self.all_columns: dict[str, NDArray[Any]] = {**columns, **own}
+        # A column of the data set with a name of ours is `data_` and that name, as in the table of the space.
+        self.all_columns = merge_columns(dict(own), columns)
+        self.columns = {name: values for name, values in self.all_columns.items() if name not in own}
         self.least = least
         self.rng = rng
 
     def run(self, alpha: float) -> tuple[list[_Group], int]:
         """Groups that are distinguishable from all others, and how many were tested."""
         n = len(self.iou)
-        if n < 4 * self.least:
+        if n < SEARCHED_FROM * self.least:
             return [], 0
         fold = self.rng.permutation(n) % _FOLDS
         tests: dict[Rule, tuple[Flags, float]] = {}

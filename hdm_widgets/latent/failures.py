@@ -14,7 +14,10 @@ from hdm_widgets.latent.conditions import Rule
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Failure", "Failures"]
+__all__ = ["SEARCHED_FROM", "Failure", "Failures"]
+
+# Items are searched if they are at least this many times as many as the smallest group that is listed.
+SEARCHED_FROM = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,18 +92,29 @@ class Failures(Sequence[Failure]):
         Of the items that counted; NaN of none.
     tested : int
         Groups that were tested.
+    least : int
+        Items in a group at least.
     coverage : float
         Of the intervals.
     """
 
     def __init__(
-        self, groups: Sequence[Failure], *, n_items: int, left_out: int, mean_iou: float, tested: int, coverage: float
+        self,
+        groups: Sequence[Failure],
+        *,
+        n_items: int,
+        left_out: int,
+        mean_iou: float,
+        tested: int,
+        least: int,
+        coverage: float,
     ) -> None:
         self._groups = tuple(groups)
         self.n_items = n_items
         self.left_out = left_out
         self.mean_iou = mean_iou
         self.tested = tested
+        self.least = least
         self.coverage = coverage
 
     def __len__(self) -> int:
@@ -120,10 +134,15 @@ class Failures(Sequence[Failure]):
     def text(self) -> str:
         """What was found, in words."""
         if not self.n_items:
-            return "No item has an IoU: there are no failures to seek."
+            return "No item has an IoU and a true or predicted mask that is not empty: there are no failures to seek."
         left_out = (
             f" {self.left_out:,} more have no IoU, or nothing to find and nothing drawn." if self.left_out else ""
         )
+        if self.n_items < SEARCHED_FROM * self.least:
+            return (
+                f"{self.n_items:,} items are too few to search for groups of {self.least:,} or more: it takes at least "
+                f"{SEARCHED_FROM * self.least:,}. Their mean IoU is {self.mean_iou:.2f}.{left_out}"
+            )
         sought = f"{self.n_items:,} items with a mean IoU of {self.mean_iou:.2f} were searched.{left_out}"
         if not self:
             return f"No group of items is distinguishable from the others ({self.tested} tested). {sought}"

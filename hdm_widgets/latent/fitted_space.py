@@ -17,6 +17,7 @@ from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.clusters import Cluster, Clustering, Method
 from hdm_widgets.latent.collection import Collection
+from hdm_widgets.latent.data_columns import merge_columns
 from hdm_widgets.latent.datasets import Dataset
 from hdm_widgets.latent.estimator import Estimator
 from hdm_widgets.latent.failure_search import find_failures
@@ -338,7 +339,7 @@ class FittedSpace:
     # -- failures ---------------------------------------------------------------------------------
 
     def failures(
-        self, columns: Sequence[str] | None = None, *, coverage: float = 0.9, least: int | None = None
+        self, columns: str | Sequence[str] | None = None, *, coverage: float = 0.9, least: int | None = None
     ) -> Failures:
         """Where the model fails: groups of items whose IoU is far below that of all others.
 
@@ -348,12 +349,14 @@ class FittedSpace:
 
         Parameters
         ----------
-        columns : sequence of str, optional
-            The data set's columns to look at; by default all.
+        columns : str or sequence of str, optional
+            The data set's columns to look at; by default all. One that has a name of ours, such as `objects`, is told
+            with `data_` before it, as in `table`.
         coverage : float
             Of the intervals, in (0, 1).
         least : int, optional
-            Items in a group at least, 4 or more; by default 10, or 1 % of the items.
+            Items in a group at least, 4 or more; by default 10, or 1 % of the items. Among fewer than 4 times as many
+            items, none are sought.
 
         Returns
         -------
@@ -382,6 +385,8 @@ class FittedSpace:
         """
         state = self._map("failures")
         own = state.collection.columns
+        if isinstance(columns, str):
+            columns = [columns]
         unknown = [name for name in columns or () if name not in own]
         if unknown:
             known = ", ".join(map(repr, own)) or "none"
@@ -395,7 +400,7 @@ class FittedSpace:
             state.iou,
             state.cluster_coordinates,
             state.collection.confidences,
-            {"truth_area": area} | {name: own[name] for name in (own if columns is None else columns)},
+            merge_columns({"truth_area": area}, {name: own[name] for name in (own if columns is None else columns)}),
             counted=(area > 0) | (state.overlaps.predicted_area > 0),
             coverage=coverage,
             least=least,

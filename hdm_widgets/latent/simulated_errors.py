@@ -11,13 +11,13 @@ from scipy import ndimage
 
 from hdm_widgets._identity import compared_by_identity
 
-__all__ = ["KINDS", "SimulatedErrors", "objects", "shifted", "simulate"]
+__all__ = ["FEWEST_BLOCKS", "KINDS", "SimulatedErrors", "objects", "shifted", "simulate"]
 
 # What may be wrong with a truth: it lacks an object, has one too many, is moved, or belongs to another image.
 KINDS = ("missing object", "extra object", "shifted", "another mask")
 
 # Of objects that are left out or added. Smaller ones are not told from how blocks are rounded.
-_FEWEST_PIXELS = 3
+FEWEST_BLOCKS = 3
 # An object that is added covers at most this fraction of the mask.
 _LARGEST_FRACTION = 0.25
 _LEAST_SHIFT, _LARGEST_SHIFT = 2.0, 6.0
@@ -86,7 +86,7 @@ def _one_object(mask: Mask, rng: np.random.Generator, largest: float = np.inf) -
     """A random object of a mask; None if it has none of a suitable size."""
     labels, _ = objects(mask)
     sizes = np.bincount(labels.ravel())[1:]
-    suitable = np.flatnonzero((sizes >= _FEWEST_PIXELS) & (sizes <= largest)) + 1
+    suitable = np.flatnonzero((sizes >= FEWEST_BLOCKS) & (sizes <= largest)) + 1
     return labels == rng.choice(suitable) if len(suitable) else None
 
 
@@ -113,7 +113,7 @@ def _with_object(mask: Mask, others: Mask, rng: np.random.Generator) -> Mask | N
 
 def _moved(mask: Mask, rng: np.random.Generator) -> Mask | None:
     angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(_LEAST_SHIFT, _LARGEST_SHIFT)
-    if mask.sum() < _FEWEST_PIXELS:
+    if mask.sum() < FEWEST_BLOCKS:
         return None
     return shifted(mask, round(length * np.sin(angle)), round(length * np.cos(angle)))
 
@@ -122,6 +122,6 @@ def _another(mask: Mask, others: Mask, rng: np.random.Generator) -> Mask | None:
     """The mask of another item, which differs from this one."""
     for _ in range(_TRIES):
         other: Mask = others[rng.integers(len(others))]
-        if (other != mask).sum() >= _FEWEST_PIXELS:
+        if (other != mask).sum() >= FEWEST_BLOCKS:
             return other
     return None

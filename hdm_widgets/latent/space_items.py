@@ -215,10 +215,13 @@ class SpaceWithItems(FittedSpace):
         ------
         ValueError
             If the model's probabilities were not kept, as by an older version or `from_features`, there are fewer than
-            30 items, no truth has an object, or `k` is out of range.
+            30 items, no truth has an object that is large enough, or `k` is out of range.
 
         Notes
         -----
+        Masks are compared at a longest side of 64: in images of 512 px, in blocks of 8 x 8 px. Objects that fill fewer
+        than 3 blocks by half are hardly seen; cut large images into tiles to find errors in them.
+
         Copies of the truths are made wrong in four ways: an object is left out or added, the mask is moved, or it is
         another item's. What tells them from the truths as they are given is learned from how each differs from the
         model's probabilities, and from how much its neighbors on the map do: where the model is always wrong, an item

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from hdm_widgets._bitmasks import bounding_box
-from hdm_widgets.latent.label_quality import block_size
+from hdm_widgets.latent.label_quality import block_size, pooled_masks
 from hdm_widgets.latent.simulated_errors import KINDS, objects, shifted
 
 __all__ = ["BOUNDARY", "NOTHING", "Reason", "find_reason"]
@@ -76,7 +76,7 @@ def find_reason(
     probabilities : numpy.ndarray, float (h, w)
         The model's, averaged over blocks of pixels.
     better : tuple of int and float, optional
-        Another item whose prediction the truth fits better, and the IoU of the two.
+        Another item whose prediction the truth fits better, as its index in the data set, and the IoU of the two.
 
     Returns
     -------
@@ -111,11 +111,11 @@ def find_reason(
     if kind == _SHIFTED and moved is not None:
         return _shift(truth, predicted, *moved)
     found = objects_of[kind]
-    size, confidence = int(found.sum()), float(p[found].mean())
+    size, told = int(found.sum()), _mean_inside(probabilities, found)
     text = (
-        f"the model draws an object of {size} px that the truth lacks, with confidence {_decimal(confidence)}"
+        f"the model draws an object of {size} px that the truth lacks{told and f', with confidence {told}'}"
         if kind == _MISSING
-        else f"the truth has an object of {size} px where the model sees none, with probability {_decimal(confidence)}"
+        else f"the truth has an object of {size} px where the model sees none{told and f', with probability {told}'}"
     )
     return Reason(kind, text, *_center(found), bounding_box(found), size)
 
@@ -178,6 +178,12 @@ def _enlarged(small: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np
     block = block_size(shape)
     large: NDArray[np.floating] = np.repeat(np.repeat(small, block, 0), block, 1)[: shape[0], : shape[1]]
     return large
+
+
+def _mean_inside(probabilities: NDArray[np.floating], found: Mask) -> str:
+    """Mean probability of the blocks that lie wholly in an object; empty if none does."""
+    inside = pooled_masks(found[None], block_size(found.shape))[0] >= 1
+    return _decimal(float(probabilities[inside].mean())) if inside.any() else ""
 
 
 def _decimal(value: float) -> str:

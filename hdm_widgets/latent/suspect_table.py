@@ -54,7 +54,7 @@ def suspect_table(collection: Collection, scores: SuspectScores, iou: NDArray[np
                 collection.truths[index],
                 predicted,
                 1 / (1 + np.exp(-small.odds[index].astype(np.float64))),
-                _better_fit(small, index) if kind == _ANOTHER and rank < _SOUGHT else None,
+                _better_fit(small, collection.items, index) if kind == _ANOTHER and rank < _SOUGHT else None,
             )
         )
     return pandas.DataFrame(
@@ -74,11 +74,14 @@ def suspect_table(collection: Collection, scores: SuspectScores, iou: NDArray[np
     )
 
 
-def _better_fit(small: SmallMaps, index: int) -> tuple[int, float] | None:
-    """The item whose prediction a truth fits best, and their IoU; None if it fits none, or its own."""
+def _better_fit(small: SmallMaps, items: NDArray[np.int64], index: int) -> tuple[int, float] | None:
+    """The item whose prediction a truth fits best, as its index in the data set, and their IoU.
+
+    None if it fits none, or its own.
+    """
     truth = small.truths[index].ravel()
     predicted = small.predicted.reshape(len(small.predicted), -1)
     common = predicted[:, truth].sum(1)
     iou = common / np.maximum(1, truth.sum() + predicted.sum(1) - common)
     best = int(iou.argmax())
-    return (best, float(iou[best])) if best != index and iou[best] >= _FITS else None
+    return (int(items[best]), float(iou[best])) if best != index and iou[best] >= _FITS else None

@@ -16,7 +16,7 @@ from hdm_widgets._identity import compared_by_identity
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.disagreements import compared_with_neighbors, disagreements, neighbors_on_map
 from hdm_widgets.latent.label_quality import block_size, log_odds, pooled_masks
-from hdm_widgets.latent.simulated_errors import KINDS, simulate
+from hdm_widgets.latent.simulated_errors import FEWEST_BLOCKS, KINDS, simulate
 
 __all__ = ["SmallMaps", "SuspectScores", "fraction_of_kind", "suspect_scores"]
 
@@ -105,7 +105,7 @@ def suspect_scores(collection: Collection, coordinates: Floats, random_state: in
     Raises
     ------
     ValueError
-        If the probabilities are not known, there are too few items, or no truth has an object.
+        If the probabilities are not known, there are too few items, or no truth has an object that is large enough.
 
     Notes
     -----
@@ -128,7 +128,7 @@ def suspect_scores(collection: Collection, coordinates: Floats, random_state: in
     learned = np.sort(rng.permutation(count)[:_LARGEST])
     copies = simulate(small.truths[learned], random_state)
     if not len(copies.kinds):
-        raise ValueError("no truth has an object that could be compared with the predictions: are these the masks?")
+        raise ValueError(_nothing_to_compare(collection))
     origin = learned[copies.items]
 
     everything = np.arange(count)
@@ -148,6 +148,17 @@ def suspect_scores(collection: Collection, coordinates: Floats, random_state: in
         weighted[:, kind] = max(fraction, _LEAST_FRACTION) * ratios[:, kind]
     total = weighted.sum(1)
     return SuspectScores(total / (1 + total), weighted.argmax(1), fractions)
+
+
+def _nothing_to_compare(collection: Collection) -> str:
+    """Why no wrong copies of the truths could be made."""
+    block = block_size(collection.image_shape[1:])
+    if block > 1 and any(collection.truths[index].any() for index in range(len(collection))):
+        return (
+            f"suspects compares masks in blocks of {block} x {block} px, and no true object fills {FEWEST_BLOCKS} of "
+            "them by half: cut the images into smaller tiles"
+        )
+    return "no truth has an object that could be compared with the predictions: are these the masks?"
 
 
 def fraction_of_kind(given: Floats, copies: Floats) -> float:

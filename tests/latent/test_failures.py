@@ -64,6 +64,19 @@ def test_a_pair_names_both_columns():
     assert {condition.column for condition in find_failures(*given)[0].conditions} == {"land_use", "sun"}
 
 
+@pytest.mark.parametrize("name", ["objects", "pc1", "mean_entropy"])
+@pytest.mark.parametrize("values", [("car", "tree"), (7, 2), (True, False)], ids=["text", "number", "flag"])
+def test_a_column_with_a_name_of_ours_is_searched_too(name, values):
+    iou, components, confidences, _ = table()
+    confidences["objects"] = np.arange(N) % 5
+    bad = np.arange(N) % 3 == 0
+    column = np.where(bad, *values)
+    found = find_failures(np.where(bad, iou - 0.4, iou), components, confidences, {name: column})
+    np.testing.assert_array_equal(found[0].indices, np.flatnonzero(bad))
+    assert [condition.column for condition in found[0].conditions] == [f"data_{name}"]
+    assert found[0].text.startswith(f"data {name.replace('_', ' ')}")
+
+
 def test_kinds_of_failures_are_found_in_components_and_confidences():
     iou, components, confidences, _ = table(3, 600)
     rng = np.random.default_rng(3)
@@ -116,6 +129,11 @@ def test_intervals_cover_the_mean_of_a_known_law():
         (np.full(N, np.nan), "No item has an IoU"),
         (np.full(N, 0.5), "No group of items is distinguishable"),
         (np.where(np.arange(N) < 20, 0.5, np.nan), "280 more have no IoU"),
+        (
+            np.where(np.arange(N) < 39, 0.5, np.nan),
+            "39 items are too few to search for groups of 10 or more: it takes at least 40. Their mean IoU is 0.50.",
+        ),
+        (np.where(np.arange(N) < 40, 0.5, np.nan), "No group of items is distinguishable from the others ("),
     ],
 )
 def test_without_failures_the_text_says_so(iou, said):
@@ -124,6 +142,14 @@ def test_without_failures_the_text_says_so(iou, said):
     assert len(found) == 0
     assert said in found.text
     assert list(found.frame().columns)[:3] == ["text", "mostly", "size"]
+
+
+def test_where_all_masks_are_empty_the_text_does_not_deny_the_iou():
+    _, components, confidences, columns = table()
+    found = find_failures(np.ones(N), components, confidences, columns, counted=np.zeros(N, bool))
+    assert found.text == (
+        "No item has an IoU and a true or predicted mask that is not empty: there are no failures to seek."
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,8 +199,21 @@ def test_of_a_space(make_groups):
     frame = found.frame()
     assert len(frame) == len(found)
     assert frame["size"][0] == group.size
+    assert space.failures("group").text == found.text
     assert repr(found).startswith(f"Failures({len(found)} groups)")
     assert group.text in str(found)
+
+
+def test_a_column_with_the_name_of_an_area_is_no_area(make_groups):
+    groups = make_groups(200)
+    wrong = (groups.groups == 1)[:, None, None] | (groups.images[:, 2] > 0.95)
+    space = hw.LatentSpace.from_features(
+        groups.images.mean((2, 3)), groups, groups.masks ^ wrong,
+        columns={"truth_area": np.where(groups.groups == 1, 3, 8)}, progress=False,
+    )  # fmt: skip
+    group = space.failures(["truth_area"])[0]
+    np.testing.assert_array_equal(group.indices, np.flatnonzero(groups.groups == 1))
+    assert group.text == "data truth area up to 3"
 
 
 def test_nothing_to_find_and_nothing_drawn_is_no_failure(make_groups):

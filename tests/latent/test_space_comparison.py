@@ -1,4 +1,5 @@
 import copy
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -88,6 +89,21 @@ def test_overlap_by_hand():
     one = np.array([[1, 2], [0, 2], [0, 1]])
     other = np.array([[2, 1], [2, 3], [3, 4]])
     np.testing.assert_allclose(neighbor_overlap(one, other), [1, 1 / 3, 0])
+
+
+def test_overlap_of_many_neighbors_takes_little_memory():
+    rng = np.random.default_rng(0)
+    one, other = (np.array([rng.permutation(1000)[:400] for _ in range(30)]) for _ in range(2))
+    tracemalloc.start()
+    try:
+        found = neighbor_overlap(one, other)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    common = np.array([len(set(a) & set(b)) for a, b in zip(one.tolist(), other.tolist(), strict=True)])
+    np.testing.assert_allclose(found, common / (800 - common))
+    # A few times the indices, and not one entry for each pair of neighbors.
+    assert peak < 64 * one.size
 
 
 def test_neighbors_leave_out_the_item_itself_also_among_copies():

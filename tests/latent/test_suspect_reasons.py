@@ -165,6 +165,31 @@ def test_places_are_in_pixels_of_the_image_where_maps_are_smaller() -> None:
     assert found.box == (100, 40, 120, 80)
 
 
+@pytest.mark.parametrize(
+    ("box", "told"),
+    [
+        ((8, 16, 32, 40), "0.98"),  # blocks of 8 px, all of them whole
+        ((5, 13, 30, 37), "0.98"),  # those at its edges are not
+        ((50, 50, 56, 56), ""),  # no block lies in it
+    ],
+    ids=["aligned", "edges", "small"],
+)
+@pytest.mark.parametrize("kind", [MISSING, EXTRA])
+def test_probabilities_are_those_of_blocks_that_lie_in_the_object(kind: str, box: tuple, told: str) -> None:
+    row0, col0, row1, col1 = box
+    drawn = np.zeros((512, 512), bool)
+    drawn[row0:row1, col0:col1] = True
+    p = np.where(drawn, 0.98, 0.001).reshape(64, 8, 64, 8).mean((1, 3))
+    size = int(drawn.sum())
+    masks = (~drawn & drawn, drawn) if kind == MISSING else (drawn, ~drawn & drawn)
+    text = (
+        f"the model draws an object of {size} px that the truth lacks" + (told and f", with confidence {told}")
+        if kind == MISSING
+        else f"the truth has an object of {size} px where the model sees none" + (told and f", with probability {told}")
+    )
+    assert find_reason(kind, *masks, p).text == text
+
+
 def test_copies_are_wrong_in_one_respect_each() -> None:
     truths = np.stack([THREE, mask(BOXES["a"]), mask()])
     copies = simulate(truths, 0)

@@ -102,6 +102,13 @@ def test_the_table_has_the_items_own_numbers(found: pandas.DataFrame, space: hw.
     np.testing.assert_array_equal(found["label_quality"], space.frame()["label_quality"][found.index])
 
 
+def test_another_item_is_named_by_its_index_in_the_data_set(space: hw.LatentSpace) -> None:
+    # As where items were skipped: their index in the data set is not their position in the space.
+    skipped = without_maps(space, items=space.collection_.items + 500).suspects(4)
+    assert skipped["item"][41] == 541
+    assert "with that of item 560 about" in skipped["reason"][41]
+
+
 def test_where_the_model_is_always_wrong_a_truth_is_less_suspect(found: pandas.DataFrame) -> None:
     # The model draws a square that the truth lacks in all of these, as large as the one that item 5 lacks.
     assert (found["kind"][found.index >= USUAL] == MISSING).all()
@@ -190,6 +197,17 @@ def test_nothing_to_compare_with(squares: Squares, count: int, empty: object, me
         few.suspects()
 
 
+def test_objects_that_are_smaller_than_the_blocks_are_not_denied() -> None:
+    images = torch.linspace(0, 0.4, 60).reshape(30, 2, 1, 1).expand(-1, -1, 160, 160)
+    truths = np.zeros((30, 160, 160), bool)
+    # Blocks are 3 px here.
+    truths[:, 20:23, 20:23] = True
+    small = hw.LatentSpace(Reads(), layer="values").fit((images, truths), progress=False)
+    message = "in blocks of 3 x 3 px, and no true object fills 3 of them by half: cut the images into smaller tiles"
+    with pytest.raises(ValueError, match=message):
+        small.suspects()
+
+
 def test_a_model_that_draws_nothing_has_suspects(squares: Squares) -> None:
     dark = squares.images[:40].copy()
     dark[:, 0] *= 0.1
@@ -238,6 +256,16 @@ def test_coco(space: hw.LatentSpace, found: pandas.DataFrame, squares: Squares, 
         assert (top + height, left + width) == (rows.max() + 1, cols.max() + 1)
         assert annotation["area"] == mask.sum()
     assert len({annotation["id"] for annotation in written["annotations"]}) == len(masks)
+
+
+def test_images_without_a_path_are_named_by_their_index(space: hw.LatentSpace, tmp_path: object) -> None:
+    paths = np.array(["a.png", "", *map(str, range(COUNT - 2))])
+    partly = without_maps(space, columns={"path": paths}, items=space.collection_.items + 500)
+    hw.export_marked(partly, [0, 1], tmp_path / "marked.json", "coco")
+    written = json.loads((tmp_path / "marked.json").read_text())
+    assert [image["file_name"] for image in written["images"]] == ["a.png", "501"]
+    hw.export_marked(partly, [0, 1], tmp_path / "voc", "voc")
+    assert (tmp_path / "voc/ImageSets/Segmentation/marked.txt").read_text() == "a\n501\n"
 
 
 @pytest.mark.parametrize(
