@@ -5,9 +5,9 @@ import { context } from "esbuild";
 const outdir = "../hdm_widgets/static";
 const entries = readdirSync("src").filter((name) => /\.(tsx|css)$/.test(name));
 const largest = {
-  "hdm_explorer.js": 94_000,
-  "hdm_page.js": 104_000,
-  "hdm_comparison.js": 84_000,
+  "hdm_explorer.js": 90_000,
+  "hdm_page.js": 100_000,
+  "hdm_comparison.js": 80_000,
   "gallery.js": 80_000,
   "toolbar.js": 50_000,
   "legend.js": 50_000,
@@ -23,8 +23,14 @@ const build = await context({
   minify: true,
   format: "esm",
   target: "es2022",
-  jsx: "automatic",
-  jsxImportSource: "preact",
+  charset: "utf8",
+  // Children as arguments and short names for constants: a few per cent smaller than what `tsconfig.json` asks for.
+  tsconfigRaw: {},
+  jsx: "transform",
+  jsxFactory: "h",
+  jsxFragment: "Fragment",
+  inject: ["src/shared/jsx.ts"],
+  define: { "Number.NaN": "NaN", "Number.POSITIVE_INFINITY": "Infinity" },
   legalComments: "none",
   logLevel: "info",
 });

@@ -38,8 +38,8 @@ WEIGHTS = [
     "hdm_widgets/demo/shapes.npz",
 ]
 PACKAGE_FILES = [*(f"hdm_widgets/static/{name}" for name in STATIC), *WEIGHTS]
-LARGEST_BUNDLE = 94_000
-LARGEST_PAGE_BUNDLE = 104_000
+LARGEST_BUNDLE = 90_000
+LARGEST_PAGE_BUNDLE = 100_000
 LARGEST_WEIGHTS = 2_000_000
 CDNS = (b"https://cdn", b"unpkg", b"jsdelivr", b"cdnjs", b"esm.sh", b"skypack", b"googleapis")
 

@@ -35,7 +35,7 @@ export const ints = (message: ArrayMessage): Int32Array => values(message, "int3
 export function number(value: WireNumber): number {
   if (typeof value === "number") return value;
   if (value === "inf") return Number.POSITIVE_INFINITY;
-  if (value === "-inf") return Number.NEGATIVE_INFINITY;
+  if (value === "-inf") return -Number.POSITIVE_INFINITY;
   return Number.NaN;
 }
 

@@ -31,7 +31,7 @@ export interface Range {
 /** Least and largest finite value; null where there is none. */
 export function range(values: Float64Array): Range | null {
   let low = Number.POSITIVE_INFINITY;
-  let high = Number.NEGATIVE_INFINITY;
+  let high = -Number.POSITIVE_INFINITY;
   for (const value of values) {
     if (!Number.isFinite(value)) continue;
     if (value < low) low = value;
