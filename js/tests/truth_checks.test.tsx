@@ -160,7 +160,12 @@ describe("marked truths", () => {
       ["COCO masks (JSON)", "coco", "marked.json"],
       ["VOC masks (ZIP)", "voc", "marked.zip"],
     ]) {
+      (el.querySelector(".hdm-marks details") as HTMLDetailsElement).open = true;
+      button(el, entry).focus();
       button(el, entry).click();
+      // Its list is gone, and the focus is still in the explorer.
+      expect(el.querySelector<HTMLDetailsElement>(".hdm-marks details")?.open).toBe(false);
+      expect(document.activeElement?.textContent).toBe("Export marked");
       const [request] = model.sent;
       expect(request.format).toBe(format);
       expect(model.asked()).toEqual([{ request: "export_marked", format }]);

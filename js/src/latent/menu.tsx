@@ -11,7 +11,12 @@ interface Props {
   entries: [string, () => void][];
 }
 
-const close = (target: EventTarget | null) => (target as Element).closest("details")?.removeAttribute("open");
+/** Close the menu that holds this; its button gets the focus, so that keys still reach the explorer. */
+function close(target: Element) {
+  const menu = target.closest("details");
+  menu?.removeAttribute("open");
+  menu?.querySelector("summary")?.focus();
+}
 
 export function Menu({ label, text, title, disabled, look = "", entries }: Props) {
   // A summary cannot be disabled as a button can.
