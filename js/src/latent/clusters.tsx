@@ -1,5 +1,5 @@
 // The table of clusters: how many, how good, what they look like.
-import type { ComponentChild } from "preact";
+import type { ComponentChild, ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { number } from "../shared/codec";
 import { count, score } from "../shared/format";
@@ -120,17 +120,7 @@ function Row({ row, thumbnails, disabled, chosen, onChoose }: RowProps) {
   return (
     <tr class={chosen ? "hdm-chosen" : ""} onClick={disabled ? undefined : onChoose}>
       <td class="hdm-left-cell">
-        <button
-          type="button"
-          class="hdm-cluster"
-          aria-pressed={chosen}
-          title="Select its items"
-          disabled={disabled}
-          onClick={(event) => {
-            event.stopPropagation();
-            onChoose();
-          }}
-        >
+        <GroupButton chosen={chosen} disabled={disabled} onChoose={onChoose}>
           <i style={{ background: row.color }} />
           <b>{row.label}</b>
           {row.holds && (
@@ -138,7 +128,7 @@ function Row({ row, thumbnails, disabled, chosen, onChoose }: RowProps) {
               {row.holds}
             </span>
           )}
-        </button>
+        </GroupButton>
       </td>
       <td>{count(row.size)}</td>
       <td>
@@ -151,5 +141,32 @@ function Row({ row, thumbnails, disabled, chosen, onChoose }: RowProps) {
       <td>{Math.round(100 * number(row.empty))} %</td>
       <td>{url && <img src={url} alt={`${row.count} items of cluster ${row.label}`} />}</td>
     </tr>
+  );
+}
+
+interface ButtonProps {
+  chosen: boolean;
+  disabled: boolean;
+  look?: string;
+  children: ComponentChildren;
+  onChoose(): void;
+}
+
+/** What a row is about, as a button: the row itself reacts to clicks, but not to keys. */
+export function GroupButton({ chosen, disabled, look = "", children, onChoose }: ButtonProps) {
+  return (
+    <button
+      type="button"
+      class={`hdm-cluster ${look}`}
+      aria-pressed={chosen}
+      title="Select its items"
+      disabled={disabled}
+      onClick={(event) => {
+        event.stopPropagation();
+        onChoose();
+      }}
+    >
+      {children}
+    </button>
   );
 }

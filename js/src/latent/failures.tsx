@@ -5,6 +5,7 @@ import { number } from "../shared/codec";
 import { count, score } from "../shared/format";
 import type { Python } from "../shared/traits";
 import { Busy } from "./busy";
+import { GroupButton } from "./clusters";
 import type { ClusterTraits, FailureRow } from "./python_state";
 
 const HEADS: [string, string][] = [
@@ -97,20 +98,10 @@ function Row({ row, most, disabled, chosen, onChoose }: RowProps) {
   return (
     <tr class={chosen ? "hdm-chosen" : ""} onClick={disabled ? undefined : onChoose}>
       <td class="hdm-left-cell">
-        <button
-          type="button"
-          class="hdm-cluster hdm-failure"
-          aria-pressed={chosen}
-          title="Select its items"
-          disabled={disabled}
-          onClick={(event) => {
-            event.stopPropagation();
-            onChoose();
-          }}
-        >
+        <GroupButton chosen={chosen} disabled={disabled} onChoose={onChoose} look="hdm-failure">
           <b>{row.text}</b>
           {row.mostly && <span class="hdm-note">mostly {row.mostly}</span>}
-        </button>
+        </GroupButton>
       </td>
       <td>{count(row.size)}</td>
       <td>

@@ -100,10 +100,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   };
   const key = (event: KeyboardEvent) => {
     delete frame?.dataset.byPointer;
-    if (
-      python.gone.value ||
-      (event.target as Element).closest("input, select, textarea, summary, .hdm-latent-below")
-    )
+    if (python.gone.value || (event.target as Element).closest("input, select, textarea, .hdm-latent-below"))
       return;
     const pressedKey = event.key.toLowerCase();
     if ((event.ctrlKey || event.metaKey) && !event.shiftKey && pressedKey === "z") void python.ask("undo");
