@@ -163,6 +163,10 @@ FIGURES: dict[str, Callable[[Case, Array], float]] = {
     "covered near": lambda one, rows: covered(one, rows[one.reliable[rows]]),
     "aurc": lambda one, rows: aurc(one.estimate.iou[rows], one.truth[rows]),
     "aurc of flips": lambda one, rows: aurc(one.flips[rows], one.truth[rows]),
+    "lost early": lambda one, rows: (
+        aurc(one.estimate.iou[rows], one.truth[rows])
+        - min(aurc(score[rows], one.truth[rows]) for score in one.singles.values())
+    ),
     "best aurc": lambda one, rows: min(aurc(score[rows], one.truth[rows]) for score in one.singles.values()),
 }
 
@@ -192,7 +196,7 @@ def report(name: str, found: dict[str, list[Case]]) -> dict[str, dict[str, tuple
     print(
         f"\n{name}: medians of {SPLITS} splits [90 % interval]; ! marks what was asked and is not met\n"
         f"{'':<26}{'IoU':>5}  {'Spearman':<19}{'best single':<13}{'MAE / surface':<26}{'mean off':<21}"
-        f"{'covered':<17}{'unlike':<8}{'effect':<8}AURC / best single (flips, three runs)"
+        f"{'covered':<17}{'unlike':<8}{'effect':<8}AURC / best single (flips, three runs), difference"
     )
     table = {}
     clean = float(np.median([one.truth.mean() for one in found["clean"]]))
@@ -202,7 +206,7 @@ def report(name: str, found: dict[str, list[Case]]) -> dict[str, dict[str, tuple
         unlike = float(np.mean([one.shift.shifted for one in splits]))
         calm = shift == "clean"
         rho, ratio, off, cover, area = (row[key] for key in ("rho", "mae / surface", "mean error", "covered", "aurc"))
-        best, best_area = row["best rho"][0], row["best aurc"][0]
+        best, best_area, lost = row["best rho"][0], row["best aurc"][0], row["lost early"]
         right_ratio = ratio[0] <= (0.6 if calm else 0.5)
         right_cover = 0.87 <= cover[0] <= 0.95 if calm else cover[0] >= 0.8 or unlike == 1
         right_mean = off[0] <= (0.05 if calm else 0.1) or (not calm and unlike == 1)
@@ -214,7 +218,8 @@ def report(name: str, found: dict[str, list[Case]]) -> dict[str, dict[str, tuple
             f"{off[0]:.3f} [{off[1]:.2f}, {off[2]:.2f}]{mark(right_mean)} "
             f"{cover[0]:.2f} [{cover[1]:.2f}, {cover[2]:.2f}]{mark(right_cover)} "
             f"{unlike:<4.0%}{mark(found_shift)}  {np.median([one.shift.effect for one in splits]):<8.2f}"
-            f"{area[0]:.4f} / {best_area:.4f}{mark(area[0] < best_area)} ({row['aurc of flips'][0]:.4f})"
+            f"{area[0]:.4f} / {best_area:.4f}{mark(area[0] < best_area)} ({row['aurc of flips'][0]:.4f}), "
+            f"{lost[0]:+.4f} [{lost[1]:+.4f}, {lost[2]:+.4f}]"
         )
     print(f"\n{name}: 90 % intervals of near items with a prediction, reliable if the set were like the map's, cover")
     for shift, row in table.items():

@@ -90,7 +90,7 @@ def test_regions_whose_items_have_something_in_common():
 
 
 def test_errors_of_the_maps_regions_widen_intervals(make_groups):
-    data = make_groups(240)
+    data = make_groups(240, seed=2)
 
     class Regions:
         """Half of the regions have truths that are larger than what is seen."""
