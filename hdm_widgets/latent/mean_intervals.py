@@ -104,7 +104,7 @@ def find_clusters(
     return tuple(
         Clusters(np.unique(columns[name], return_inverse=True)[1], dependence)
         for name, dependence in dependences.items()
-        if name in columns and dependence.correlation > 0
+        if name in columns and columns[name].dtype.kind != "O" and dependence.correlation > 0
     )
 
 

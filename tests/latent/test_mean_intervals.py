@@ -83,6 +83,7 @@ def test_columns_that_new_data_have():
     found = {"tile": Dependence(0.5, 10), "sun": Dependence(0.0, 20), "year": Dependence(0.2, 15)}
     (clusters,) = find_clusters(found, {"tile": np.array(["b", "a", "b"]), "sun": np.array([1, 1, 2])})
     assert clusters.labels.tolist() == [1, 0, 1]
+    assert find_clusters(found, {"tile": np.array(["b", None, 3], object)}) == ()
     assert clusters.dependence == found["tile"]
 
 
