@@ -72,6 +72,8 @@ export interface PointsMessage {
   rows: ArrayMessage;
   /** x0, x1, y0, y1 of the plot. */
   bounds: [number, number, number, number];
+  /** The same of further figures beside this one. */
+  others?: PointsMessage[];
 }
 
 /** A selection's name and the point that it belongs to. */
@@ -81,6 +83,8 @@ export interface MapName {
   /** Fractions of the plot's width and height, from its top left corner. */
   x: number;
   y: number;
+  /** Which figure it is on; without one, the only one. */
+  figure?: number;
 }
 
 /** What the legend says of new items; they are numbered after those of the map. */
