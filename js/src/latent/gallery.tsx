@@ -5,13 +5,19 @@ import { ints } from "../shared/codec";
 import { count } from "../shared/format";
 import type { Python } from "../shared/traits";
 import { useId } from "../shared/unique";
-import { ImageGrid } from "./image_grid";
+import { type CardOfTwo, ImageGrid } from "./image_grid";
 import type { ImageStore } from "./image_store";
 import { Pick } from "./pick";
 import type { GalleryTraits, Layers, Source } from "./python_state";
 import { Selections } from "./selections";
 
-export function Gallery({ python, store }: { python: Python<GalleryTraits>; store: ImageStore }) {
+interface Props {
+  python: Python<GalleryTraits>;
+  store: ImageStore;
+  compared?: CardOfTwo | undefined;
+}
+
+export function Gallery({ python, store, compared }: Props) {
   const { traits } = python;
   const items = useComputed(() => ints(traits._items.value));
   const current = useComputed(() => {
@@ -26,7 +32,7 @@ export function Gallery({ python, store }: { python: Python<GalleryTraits>; stor
       {items.value.length > 0 && (fresh || current.value) ? (
         <>
           <Head python={python} name={current.value?.name ?? ""} shown={items.value.length} />
-          <ImageGrid python={python} store={store} items={items.value} />
+          <ImageGrid python={python} store={store} items={items.value} compared={compared} />
         </>
       ) : (
         <Nothing empty={current.value?.name} gone={python.gone.value !== ""} />
@@ -96,6 +102,8 @@ interface HeadProps {
 function Head({ python, name, shown }: HeadProps) {
   const { traits } = python;
   const id = useId();
+  const compared = traits._about.value.compared;
+  const layers = compared ? "Four layers" : traits.source.value === "new" ? "Two layers" : "Three layers";
   return (
     <div class="hdm-gallery-head">
       <div>
@@ -103,7 +111,7 @@ function Head({ python, name, shown }: HeadProps) {
         <Choice<Layers>
           label="Layers"
           options={[
-            ["three", traits.source.value === "new" ? "Two layers" : "Three layers"],
+            ["three", layers],
             ["overlay", "Overlay"],
           ]}
           value={traits.layers.value}
@@ -133,6 +141,12 @@ function Head({ python, name, shown }: HeadProps) {
           />
         </span>
       </div>
+      {compared && (
+        <p class="hdm-note">
+          {traits.layers.value === "three" ? "Image, truth, prediction of " : "Hit, missed and added by "}
+          <b>{compared[0]}</b> and of <b>{compared[1]}</b>
+        </p>
+      )}
     </div>
   );
 }

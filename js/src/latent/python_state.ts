@@ -50,6 +50,8 @@ export interface Scale {
   /** Items with an empty truth and an empty prediction, and the score that they are given. */
   bothEmpty?: number;
   bothEmptyValue?: number;
+  /** What is written at the ends in place of the numbers. */
+  ends?: [string, string];
 }
 
 export interface Categories {
@@ -130,6 +132,8 @@ export interface SelectionRow {
   count: number;
   mean: WireNumber;
   median: WireNumber;
+  /** Of two models: the mean IoU with the second. */
+  after?: WireNumber;
 }
 
 /** Where the IoU of a new item is expected to be, and whether that can be relied on. */
@@ -151,6 +155,9 @@ export interface SavedItem extends Size {
   ignored: DataView;
   /** Of a new item. */
   interval?: Interval;
+  /** Of two models: the prediction of the second, and the IoU with it. */
+  second?: DataView;
+  after?: WireNumber;
 }
 
 export interface GalleryTraits {
@@ -167,8 +174,17 @@ export interface GalleryTraits {
   can_explain: boolean;
   caption_by: string;
   captions_version: number;
-  /** `ignored`: a mask of the pixels that do not count comes with every item. */
-  _about: Size & { total: number; full: boolean; ignored?: boolean; coverage?: number };
+  /**
+   * `ignored`: a mask of the pixels that do not count comes with every item.
+   * `compared`: the names of two models; what the second one predicts comes with every item, too.
+   */
+  _about: Size & {
+    total: number;
+    full: boolean;
+    ignored?: boolean;
+    coverage?: number;
+    compared?: [string, string];
+  };
   _items: ArrayMessage;
   /** The first of the items, for pages without a kernel. */
   _saved: SavedItem[];
