@@ -18,7 +18,7 @@ from hdm_widgets.widgets.latent.messages import item_facts, new_message
 from hdm_widgets.widgets.latent.new_items import NewItems
 from hdm_widgets.widgets.latent.new_panel import NewDataPanel, findings
 from hdm_widgets.widgets.latent.scatter import ScatterFigure, drawn_rows
-from hdm_widgets.widgets.latent.selecting import ExplorerWithSelections
+from hdm_widgets.widgets.latent.selecting import ExplorerWithSelections, file_name
 from hdm_widgets.widgets.latent.selection_history import Items, Mode
 from hdm_widgets.widgets.shared.explorer import Explorer
 from hdm_widgets.widgets.shared.jobs import LatestJob
@@ -264,8 +264,7 @@ class ExplorerWithNewData(ExplorerWithSelections):
         current = self._history.current
         if current is None or not len(current):
             raise ValueError("Nothing is selected: there is nothing to export.")
-        name = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in current.name)
-        return {"name": f"{name}.csv"}, [self._space.select(current).to_csv().encode()]
+        return {"name": f"{file_name(current.name)}.csv"}, [self._space.select(current).to_csv().encode()]
 
     def _thumbnail(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         item, count = asked["item"], len(self._space)

@@ -21,7 +21,7 @@ from hdm_widgets.widgets.latent.parts import Legend, Toolbar
 from hdm_widgets.widgets.latent.selection_history import MODES, Items, Mode, SelectionHistory
 from hdm_widgets.widgets.shared.explorer import Explorer
 
-__all__ = ["ExplorerWithSelections"]
+__all__ = ["ExplorerWithSelections", "file_name"]
 
 
 class ExplorerWithSelections(Explorer):
@@ -263,3 +263,8 @@ class ExplorerWithSelections(Explorer):
         if value is not None and not 0 <= value < len(self._space):
             raise ValueError(f"highlighted must be None or 0 to {len(self._space) - 1}, got {value}")
         return value
+
+
+def file_name(name: str) -> str:
+    """A selection's name as that of a file, without a suffix."""
+    return "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in name)

@@ -28,12 +28,12 @@ export function Verdict({ python }: { python: Python<ComparisonTraits> }) {
     setFailure(reply.error ?? "");
   };
   return (
-    <section class="hdm hdm-verdict" aria-label={`From ${findings.names[0]} to ${findings.names[1]}`}>
+    <section class="hdm hdm-changes" aria-label={`From ${findings.names[0]} to ${findings.names[1]}`}>
       <div>
         <h3>
           <span class="hdm-ellipsis">{findings.names.join(" → ")}</span>
         </h3>
-        <p class="hdm-verdict-figure">
+        <p class="hdm-changes-figure">
           <b>{score(before)}</b> → <b>{score(after)}</b>
           <span class={after > before ? "hdm-better" : after < before ? "hdm-worse" : ""}>
             {signed(after - before)}
