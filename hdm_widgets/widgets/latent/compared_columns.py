@@ -18,7 +18,10 @@ __all__ = ["compared_coloring", "compared_columns", "signed"]
 
 def signed(change: float) -> str:
     """A change of IoU on screen."""
-    return "not defined" if np.isnan(change) else f"{change:+.2f}".replace("-", "\N{MINUS SIGN}")
+    if np.isnan(change):
+        return "not defined"
+    text = f"{change:+.2f}".replace("-", "\N{MINUS SIGN}")
+    return "\N{PLUS-MINUS SIGN}0" if text[1:] == "0.00" else text
 
 
 class _ChangeColumn(Column):

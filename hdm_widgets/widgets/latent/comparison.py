@@ -254,7 +254,7 @@ class LatentComparison(ExplorerWithSelections, ipywidgets.VBox):  # type: ignore
         facts = [
             ["IoU", f"{_score(first)} → {_score(second)}"],
             ["Change", signed(float(second - first))],
-            ["Overlap of neighbors", f"{self._comparison.neighbors[index]:.2f}"],
+            ["Neighbors", f"overlap {self._comparison.neighbors[index]:.2f}"],
             *([column.title, column.text(index)] for column in self._columns.values() if not column.own),
         ]
         thumbnail = png(np.array(self._space.collection_.thumbnails[index]))
@@ -294,9 +294,10 @@ def _titles(comparison: SpaceComparison) -> tuple[tuple[Title, Title], tuple[Tit
 def _headings(comparison: SpaceComparison) -> list[str]:
     """Name and mean IoU above each map."""
     texts = []
-    for name, iou, note in zip(comparison.names, comparison.iou, ("", ", on the map of the first"), strict=True):
+    first = _short(comparison.names[0])
+    for name, iou, note in zip(comparison.names, comparison.iou, ("", f" · aligned to {first}"), strict=True):
         mean = f"mean IoU {np.nanmean(iou):.2f}" if np.isfinite(iou).any() else "no item has an IoU"
-        texts.append(f"<b>{html.escape(name)}</b> <span>{mean}{note}</span>")
+        texts.append(f"<b>{html.escape(name)}</b> <span> · {html.escape(mean + note)}</span>")
     return texts
 
 

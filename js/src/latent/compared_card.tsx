@@ -2,12 +2,16 @@
 import { score, signed } from "../shared/format";
 import { type CardProps, Masks } from "./card";
 
+/** Narrower cards, in px, have room for the numbers only. */
+const ROOM = 136;
+
 export function ComparedCard({ item, side, found, python, theme }: CardProps) {
   const { traits } = python;
   const about = traits._about.value;
   const [first, second] = about.compared ?? ["", ""];
   const gone = python.gone.value !== "";
   const four = traits.layers.value === "three";
+  const roomy = side * (four ? 4 : 2) >= ROOM;
   const highlighted = traits.highlighted.value === item;
   const frame = { width: `${side}px`, height: `${Math.round((side * about.height) / about.width)}px` };
   const change = found?.after === undefined ? Number.NaN : found.after - found.iou;
@@ -60,7 +64,8 @@ export function ComparedCard({ item, side, found, python, theme }: CardProps) {
         {found ? (
           <>
             <span>
-              IoU {score(found.iou)} → {score(found.after)}
+              {roomy && "IoU "}
+              {score(found.iou)} → {score(found.after)}
             </span>
             <b class={change > 0 ? "hdm-better" : change < 0 ? "hdm-worse" : ""}>{signed(change)}</b>
           </>
@@ -68,7 +73,7 @@ export function ComparedCard({ item, side, found, python, theme }: CardProps) {
           <span>{gone ? "image not saved" : "…"}</span>
         )}
         {found?.error && <span class="hdm-missed">not readable</span>}
-        {found?.caption && (
+        {found?.caption && roomy && (
           <span class="hdm-note" title={`${traits.caption_by.value}: ${found.caption}`}>
             {found.caption}
           </span>

@@ -35,7 +35,11 @@ export function Gallery({ python, store, compared }: Props) {
           <ImageGrid python={python} store={store} items={items.value} compared={compared} />
         </>
       ) : (
-        <Nothing empty={current.value?.name} gone={python.gone.value !== ""} />
+        <Nothing
+          empty={current.value?.name}
+          gone={python.gone.value !== ""}
+          compared={compared !== undefined}
+        />
       )}
     </section>
   );
@@ -144,14 +148,22 @@ function Head({ python, name, shown }: HeadProps) {
       {compared && (
         <p class="hdm-note">
           {traits.layers.value === "three" ? "Image, truth, prediction of " : "Hit, missed and added by "}
-          <b>{compared[0]}</b> and of <b>{compared[1]}</b>
+          <b>{compared[0]}</b> and {traits.layers.value === "three" ? "of" : "by"} <b>{compared[1]}</b>
         </p>
       )}
     </div>
   );
 }
 
-function Nothing({ empty, gone }: { empty: string | undefined; gone: boolean }) {
+interface NothingProps {
+  /** The name of a selection that is empty; without it, nothing is selected. */
+  empty: string | undefined;
+  gone: boolean;
+  /** There are two maps. */
+  compared: boolean;
+}
+
+function Nothing({ empty, gone, compared }: NothingProps) {
   if (gone) {
     return (
       <div class="hdm-nothing">
@@ -169,9 +181,13 @@ function Nothing({ empty, gone }: { empty: string | undefined; gone: boolean }) 
       </svg>
       {empty === undefined ? (
         <p>
-          <b>Draw a lasso around points</b>
+          <b>
+            {compared ? "Draw a lasso on either map, or choose a list above" : "Draw a lasso around points"}
+          </b>
           <br />
-          Their images, true masks and predictions appear here.
+          {compared
+            ? "Images, true masks and both predictions appear here."
+            : "Their images, true masks and predictions appear here."}
         </p>
       ) : (
         <p>

@@ -19,9 +19,9 @@ export function Verdict({ python }: { python: Python<ComparisonTraits> }) {
   const disabled = python.gone.value !== "";
   const [before, after] = [findings.before, findings.after].map(number);
   const meaning: Record<List, string> = {
-    better: `IoU up by more than ${findings.changedAbove}`,
-    worse: `IoU down by more than ${findings.changedAbove}`,
-    moved: `overlap of neighbors below ${score(findings.movedBelow)}`,
+    better: `IoU up > ${findings.changedAbove}`,
+    worse: `IoU down > ${findings.changedAbove}`,
+    moved: `neighbors overlap < ${score(findings.movedBelow)}`,
   };
   const choose = async (list: List) => {
     const reply = await python.ask("choose", { list });
@@ -29,55 +29,61 @@ export function Verdict({ python }: { python: Python<ComparisonTraits> }) {
   };
   return (
     <section class="hdm hdm-changes" aria-label={`From ${findings.names[0]} to ${findings.names[1]}`}>
-      <div>
-        <h3>
-          <span class="hdm-ellipsis">{findings.names.join(" → ")}</span>
-        </h3>
-        <p class="hdm-changes-figure">
-          <b>{score(before)}</b> → <b>{score(after)}</b>
-          <span class={after > before ? "hdm-better" : after < before ? "hdm-worse" : ""}>
-            {signed(after - before)}
-          </span>
-        </p>
-        <p class="hdm-note">mean IoU of {count(findings.scored)} items that have one with both</p>
-      </div>
-      <div>
-        <h3>Items to look at</h3>
-        <ul class="hdm-lists" aria-label="Lists of items">
-          {TITLES.map(([list, title]) => (
-            <li key={list}>
-              <button
-                type="button"
-                class="hdm-list"
-                aria-pressed={chosen === list}
-                title="Select these items"
-                disabled={disabled || findings.lists[list] === 0}
-                onClick={() => choose(list)}
-              >
-                <b class={`hdm-${list}`}>{count(findings.lists[list])}</b>
-                <span>
-                  {title}
-                  <span class="hdm-note"> {meaning[list]}</span>
-                </span>
-              </button>
-            </li>
-          ))}
-        </ul>
-        {failure && !disabled && (
-          <p class="hdm-notice" role="alert">
-            {failure}
+      <div class="hdm-two-found">
+        <div>
+          <h3>
+            <span class="hdm-ellipsis">{findings.names.join(" → ")}</span>
+          </h3>
+          <p class="hdm-changes-figure">
+            <b>{score(before)}</b> → <b>{score(after)}</b>
+            <span class={after > before ? "hdm-better" : after < before ? "hdm-worse" : ""}>
+              {signed(after - before)}
+            </span>
           </p>
-        )}
-      </div>
-      <div class="hdm-alike">
-        <h3>Is it the same space?</h3>
-        <Measure title="CKA of the activations" value={findings.cka} chance={findings.ckaNull} />
-        <Measure
-          title={`Overlap of ${findings.k} nearest`}
-          value={findings.overlap}
-          chance={findings.overlapNull}
-        />
-        <p class="hdm-note">{findings.likeness}</p>
+          <p class="hdm-note">
+            {findings.scored === python.traits.count.value
+              ? `mean IoU of all ${count(findings.scored)} items`
+              : `mean IoU of ${count(findings.scored)} items that have one with both models`}
+          </p>
+        </div>
+        <div>
+          <h3>Items to look at</h3>
+          <ul class="hdm-lists" aria-label="Lists of items">
+            {TITLES.map(([list, title]) => (
+              <li key={list}>
+                <button
+                  type="button"
+                  class="hdm-list"
+                  aria-pressed={chosen === list}
+                  title="Select these items"
+                  disabled={disabled || findings.lists[list] === 0}
+                  onClick={() => choose(list)}
+                >
+                  <b class={`hdm-${list}`}>{count(findings.lists[list])}</b>
+                  <span>
+                    {title}
+                    <span class="hdm-note"> {meaning[list]}</span>
+                  </span>
+                </button>
+              </li>
+            ))}
+          </ul>
+          {failure && !disabled && (
+            <p class="hdm-notice" role="alert">
+              {failure}
+            </p>
+          )}
+        </div>
+        <div class="hdm-alike">
+          <h3>Is it the same space?</h3>
+          <Measure title="CKA of the activations" value={findings.cka} chance={findings.ckaNull} />
+          <Measure
+            title={`Overlap of ${findings.k} nearest`}
+            value={findings.overlap}
+            chance={findings.overlapNull}
+          />
+          <p class="hdm-note">{findings.likeness}</p>
+        </div>
       </div>
     </section>
   );
