@@ -230,10 +230,9 @@ describe("the gallery of two models", () => {
     ]);
     // The first four pixels are the truth; of these the first model has two, the second none and four others.
     const pixels = canvases.map((canvas) => {
-      const { buffer } = put.find((one) => one.canvas === canvas)?.image
-        .data as Uint8ClampedArray<ArrayBuffer>;
-      return [...new Uint32Array(buffer)]
-        .map((pixel) => NAMES[pixel & 0xffffff] ?? "")
+      const image = put.find((one) => one.canvas === canvas)?.image;
+      const values = new Uint32Array((image?.data.buffer ?? new ArrayBuffer(0)) as ArrayBuffer);
+      return Array.from(values, (pixel) => NAMES[pixel & 0xffffff] ?? "")
         .join(" ")
         .trim();
     });
@@ -374,6 +373,7 @@ describe("the pointer on one of two maps", () => {
     pointer("pointermove", figures[0], 152, 71);
     vi.advanceTimersByTime(100);
     expect(twins()).toEqual([["430px", "45px"]]);
+    expect(document.querySelector(".hdm-latent-plot")?.getAttribute("aria-label")).toMatch(/^Both maps of/);
     pointer("pointermove", figures[1], 430, 45);
     vi.advanceTimersByTime(100);
     expect(twins()).toEqual([["150px", "70px"]]);

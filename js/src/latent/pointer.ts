@@ -25,7 +25,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     frame.setAttribute("role", "group");
     frame.setAttribute(
       "aria-label",
-      "Map of the items. Keys: R replace, A add, S subtract, N new selection, Control Z undo",
+      `${python.traits._points.peek().others ? "Both maps" : "Map"} of the items. Keys: R replace, A add, S subtract, N new selection, Control Z undo`,
     );
   }
   // Of each figure, in their order.
