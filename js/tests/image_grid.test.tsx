@@ -10,6 +10,7 @@ import {
   fakeAddresses,
   intsMessage,
   layOut,
+  open as openWide,
   rest,
   show,
   text,
@@ -89,6 +90,19 @@ const mask = () => new DataView(Uint8Array.of(0b10010000).buffer);
 async function answer(model: FakeModel, more: object = {}) {
   for (const request of model.sent.filter(({ request }) => request === "images")) {
     const asked = request.items as number[];
+    model.sent.splice(model.sent.indexOf(request), 1);
+    const images = asked.map((index) => ({ index, iou: 0.25, caption: "", error: "", ...more }));
+    await model.reply(
+      request,
+      { images },
+      asked.flatMap(() => [text("png"), mask(), mask()]),
+    );
+  }
+}
+
+const open = (model: FakeModel) => openWide(gallery, model);
+
+const asked = request.items as number[];
     model.sent.splice(model.sent.indexOf(request), 1);
     const images = asked.map((index) => ({ index, iou: 0.25, caption: "", error: "", ...more }));
     await model.reply(

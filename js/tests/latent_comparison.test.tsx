@@ -20,6 +20,7 @@ import {
   intsMessage,
   layOut,
   nameless,
+  open as openWide,
   rest,
   show,
   text,
@@ -188,13 +189,7 @@ describe("the gallery of two models", () => {
   const mask = (bits: number) => new DataView(Uint8Array.of(bits).buffer);
   const parts = () => [text("png"), mask(0b11110000), mask(0b11000000), mask(0b00001111)];
 
-  async function open(model: FakeModel) {
-    const view = show(gallery, model);
-    await rest();
-    FakeResizeObserver.resize(700, 300);
-    await rest();
-    return view;
-  }
+  const open = (model: FakeModel) => openWide(gallery, model);
 
   async function answer(model: FakeModel, more: object = {}) {
     for (const request of model.sent.splice(0)) {
