@@ -102,25 +102,6 @@ async function answer(model: FakeModel, more: object = {}) {
 
 const open = (model: FakeModel) => openWide(gallery, model);
 
-const asked = request.items as number[];
-    model.sent.splice(model.sent.indexOf(request), 1);
-    const images = asked.map((index) => ({ index, iou: 0.25, caption: "", error: "", ...more }));
-    await model.reply(
-      request,
-      { images },
-      asked.flatMap(() => [text("png"), mask(), mask()]),
-    );
-  }
-}
-
-async function open(model: FakeModel) {
-  const view = show(gallery, model);
-  await rest();
-  FakeResizeObserver.resize(700, 300);
-  await rest();
-  return view;
-}
-
 const asked = (model: FakeModel) => model.asked().flatMap(({ items }) => items as number[]);
 const cards = (el: Element) => [...el.querySelectorAll(".hdm-card")];
 const pictures = (el: Element) => el.querySelectorAll(".hdm-card img").length;
