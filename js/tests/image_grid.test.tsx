@@ -12,7 +12,6 @@ import {
   layOut,
   open as openWide,
   rest,
-  show,
   text,
 } from "./fake_model";
 
