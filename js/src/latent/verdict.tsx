@@ -32,7 +32,13 @@ export function Verdict({ python }: { python: Python<ComparisonTraits> }) {
       <div class="hdm-two-found">
         <div>
           <h3>
-            <span class="hdm-ellipsis">{findings.names.join(" → ")}</span>
+            <span class="hdm-ellipsis" title={findings.names[0]}>
+              {findings.names[0]}
+            </span>
+            <span> → </span>
+            <span class="hdm-ellipsis" title={findings.names[1]}>
+              {findings.names[1]}
+            </span>
           </h3>
           <p class="hdm-changes-figure">
             <b>{score(before)}</b> → <b>{score(after)}</b>
