@@ -14,12 +14,11 @@ from hdm_widgets._validation import is_whole
 from hdm_widgets.latent.batches import centered_gram
 from hdm_widgets.latent.fitted import read_only
 from hdm_widgets.latent.neighbors import nearest
+from hdm_widgets.latent.space import LatentSpace
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
-
-    from hdm_widgets.latent.space import LatentSpace
 
 __all__ = ["Alignment", "SpaceComparison", "align", "compare_spaces", "linear_cka", "neighbor_overlap"]
 

@@ -358,6 +358,17 @@ def test_a_saved_notebook_has_the_first_items(compare, comparison):
         np.testing.assert_array_equal(unpacked(one["second"], HEIGHT, WIDTH), comparison.spaces[1].prediction(item))
 
 
+def test_masks_of_large_images_are_saved_smaller(compare, comparison, monkeypatch):
+    monkeypatch.setattr("hdm_widgets.widgets.latent.gallery._LONGEST_SAVED", 4)
+    explorer = compare()
+    explorer.select([6])
+    (saved,) = Screen(explorer).gallery["_saved"]
+    # Every second pixel.
+    assert (saved["height"], saved["width"]) == (2, 3)
+    second = comparison.spaces[1].prediction(6)[1::2, 1::2]
+    np.testing.assert_array_equal(unpacked(saved["second"], 2, 3), second)
+
+
 def test_the_thumbnail_beside_a_point_says_what_changed(compare, comparison):
     reply, (png,) = Screen(compare()).legend.ask("thumbnail", item=6)
     facts = dict(reply["facts"])

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from hdm_widgets._wire import bits
 from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.space_comparison import SpaceComparison
-from hdm_widgets.widgets.latent.gallery import LONGEST_SAVED, Gallery, selection_row
-from hdm_widgets.widgets.latent.new_items import smaller
+from hdm_widgets.widgets.latent.gallery import Gallery, selection_row
 from hdm_widgets.widgets.shared.part import read_static
 
 __all__ = ["COMPARED_SORTS", "ComparedGallery"]
@@ -81,8 +80,7 @@ class ComparedGallery(Gallery):
 
     def _saved_item(self, index: int) -> dict[str, Any]:
         saved = super()._saved_item(index)
-        second = bits(smaller(self._second(index), LONGEST_SAVED))
-        return saved | {"second": second, "after": self._opened.iou[1][index]}
+        return saved | {"second": self._saved_mask(self._second(index)), "after": self._opened.iou[1][index]}
 
     def _second(self, index: int) -> NDArray[np.bool_]:
         """What the second model predicts, in pixels that count."""

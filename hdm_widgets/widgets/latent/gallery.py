@@ -16,14 +16,14 @@ from hdm_widgets.widgets.latent.columns import Column
 from hdm_widgets.widgets.latent.new_items import NEW_SORTS, NewItems, smaller
 from hdm_widgets.widgets.shared.part import Part, read_static
 
-__all__ = ["LONGEST_SAVED", "SORTS", "Gallery", "selection_row"]
+__all__ = ["SORTS", "Gallery", "selection_row"]
 
 SORTS = ("lowest IoU first", "highest IoU first", "nearest to the center first", "in data set order")
 _LONGEST = 320
 _MOST_AT_ONCE = 64
 # What a saved notebook or an exported page keeps: so many images, their masks no longer than this in pixels.
 _MOST_SAVED = 12
-LONGEST_SAVED = 128
+_LONGEST_SAVED = 128
 
 
 class Gallery(Part):
@@ -175,9 +175,9 @@ class Gallery(Part):
         if space is None:
             raise RuntimeError("the gallery is closed")
         if new is not None and index >= len(space):
-            return new.saved(index - len(space), LONGEST_SAVED)
+            return new.saved(index - len(space), _LONGEST_SAVED)
         collection = space.collection_
-        truth, predicted, *ignored = (smaller(mask, LONGEST_SAVED) for mask in self._masks(space, index))
+        truth, predicted, *ignored = (smaller(mask, _LONGEST_SAVED) for mask in self._masks(space, index))
         return {
             "index": index,
             "iou": space.iou_[index],
@@ -189,6 +189,11 @@ class Gallery(Part):
             "predicted": bits(predicted),
             "ignored": bits(ignored[0]) if ignored else b"",
         }
+
+    @staticmethod
+    def _saved_mask(mask: NDArray[np.bool_]) -> bytes:
+        """A mask as a saved notebook keeps it."""
+        return bits(smaller(mask, _LONGEST_SAVED))
 
     @staticmethod
     def _masks(space: LatentSpace, index: int) -> list[NDArray[np.bool_]]:
