@@ -10,8 +10,8 @@ import {
   fakeAddresses,
   intsMessage,
   layOut,
+  open as openWide,
   rest,
-  show,
   text,
 } from "./fake_model";
 
@@ -102,13 +102,7 @@ async function answer(model: FakeModel, more: object = {}) {
   }
 }
 
-async function open(model: FakeModel) {
-  const view = show(gallery, model);
-  await rest();
-  FakeResizeObserver.resize(700, 300);
-  await rest();
-  return view;
-}
+const open = (model: FakeModel) => openWide(gallery, model);
 
 const asked = (model: FakeModel) => model.asked().flatMap(({ items }) => items as number[]);
 const cards = (el: Element) => [...el.querySelectorAll(".hdm-card")];

@@ -389,6 +389,14 @@ def widgets(model: nn.Module, image: Tensor, segment: Tensor, space: hw.LatentSp
     assert_type(latent.select([0, 1], name="first"), Selection)
     assert_type(latent.selections, tuple[Selection, ...])
     latent.close()
+    comparison = hw.compare_spaces(space, space)
+    assert_type(comparison.plot(), Figure)
+    assert_type(comparison.likeness, str)
+    assert_type(comparison.spaces, tuple[hw.LatentSpace, hw.LatentSpace])
+    both = hw.LatentComparison(comparison, color_by="iou_change")
+    assert_type(both.comparison, SpaceComparison)
+    assert_type(both.select([0, 1], name="first"), Selection)
+    both.close()
     display = hw.Display((0, 0, 0), stretch=(1, 99), nodata=-1)
     hw.HDMExplorer(model, image, segment, channel=[0], display=display).close()
     assert_type(hw.LatentSpace(None, display=0).display, hw.Display)
@@ -449,3 +457,4 @@ def mistakes_elsewhere(mask: NDArray[np.bool_], space: hw.LatentSpace) -> None:
     hw.LatentExplorer(hw.UNet())  # type: ignore[arg-type]
     hw.LatentExplorer(space, mask)  # type: ignore[arg-type]
     hw.LatentExplorer(space, new=5)  # type: ignore[arg-type]
+    hw.LatentComparison(space)  # type: ignore[arg-type]

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Never
 
 import ipywidgets
-import numpy as np
 import traitlets
 from IPython.display import HTML
 from numpy.typing import NDArray
 from torch import Tensor
 
 from hdm_widgets._validation import advise_on_keywords, check_choice
-from hdm_widgets.latent.selection import Selection, check_indices
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.hdm.explorer import HDMExplorer
 from hdm_widgets.widgets.latent.cluster_table import ClusterTable
 from hdm_widgets.widgets.latent.columns import usable_columns
 from hdm_widgets.widgets.latent.explanation import Explanation
-from hdm_widgets.widgets.latent.gallery import Gallery, selection_row
+from hdm_widgets.widgets.latent.gallery import Gallery
 from hdm_widgets.widgets.latent.group_choice import ExplorerWithGroups
 from hdm_widgets.widgets.latent.messages import NOT_IN_MARIMO, surface_message
 from hdm_widgets.widgets.latent.parts import Legend, Toolbar
 from hdm_widgets.widgets.latent.scatter import ScatterFigure, drawn_rows
-from hdm_widgets.widgets.latent.selection_history import MODES, Items, SelectionHistory
 from hdm_widgets.widgets.latent.suspicion import SUSPICION
 from hdm_widgets.widgets.shared.explorer import Explorer, close_all
 
@@ -126,14 +121,10 @@ class LatentExplorer(ExplorerWithGroups, ipywidgets.VBox):  # type: ignore[misc]
     >>> explorer.close()
     """
 
-    selected = Items(())
     color_by = traitlets.Unicode("iou")
     background = traitlets.Unicode("expected_iou")
     color_as = traitlets.Unicode("auto")
     search = traitlets.Unicode("")
-    mode: Any = traitlets.Unicode("replace")
-    active = traitlets.Int(None, allow_none=True)
-    highlighted = traitlets.Int(None, allow_none=True)
     error = traitlets.Unicode("")
 
     @advise_on_keywords
@@ -159,11 +150,7 @@ class LatentExplorer(ExplorerWithGroups, ipywidgets.VBox):  # type: ignore[misc]
         if not hasattr(space, "embedding_"):
             raise ValueError("the space is not fitted yet; call space.fit(dataset) first")
         space = space.snapshot()
-        self._lock = threading.RLock()
-        self._publishing = False
-        self._pending: dict[str, Any] | None = None
-        self._space = space
-        self._history = SelectionHistory(space)
+        self._prepare_selections(space)
         columns = usable_columns(space)
         self._columns = list(columns)
         check_choice("color_by", color_by, self._columns)
@@ -218,11 +205,6 @@ class LatentExplorer(ExplorerWithGroups, ipywidgets.VBox):  # type: ignore[misc]
         return self._space.snapshot()
 
     @property
-    def selections(self) -> tuple[Selection, ...]:
-        """All selections on screen."""
-        return self._history.selections
-
-    @property
     def selection(self) -> pandas.DataFrame:
         """The active selection's items, one row each with everything known of them."""
         return self._space.select(self.selected).frame()
@@ -239,40 +221,6 @@ class LatentExplorer(ExplorerWithGroups, ipywidgets.VBox):  # type: ignore[misc]
         # Reached through `Explorer.__setattr__`, which is one call more.
         warnings.warn("ring is called highlighted now", DeprecationWarning, stacklevel=3)
         self.highlighted = item
-
-    def select(self, indices: Any, name: str | None = None, color: str | None = None) -> Selection:
-        """Select items: a new selection, or in place of the one with the same name.
-
-        Parameters
-        ----------
-        indices : array_like
-            Whole numbers, positions in the space; or bool, one per item.
-        name : str, optional
-            By default the next letter.
-        color : str, optional
-            `#rrggbb`; by default one that no other selection has.
-
-        Returns
-        -------
-        Selection
-        """
-        self._check_open()
-        with self._change():
-            made = self._history.put(indices, name, color)
-            self.gallery = "map"
-        return made
-
-    def undo(self) -> bool:
-        """Undo the last change of the selections; False if there is none."""
-        self._check_open()
-        with self._change():
-            return self._history.undo()
-
-    def clear(self) -> None:
-        """Clear all selections."""
-        self._check_open()
-        with self._change():
-            self._history.clear()
 
     def cluster(self, n_clusters: int | None = None) -> None:
         """Cluster the items anew, in the background; without a number, the best clustering found.
@@ -323,12 +271,7 @@ class LatentExplorer(ExplorerWithGroups, ipywidgets.VBox):  # type: ignore[misc]
 
     # -- traits -----------------------------------------------------------------------------------
 
-    _check = traitlets.validate("selected", "color_by", "background", "color_as", "mode", "active", "highlighted")(
-        Explorer._checked
-    )
-
-    def _valid_selected(self, value: Any) -> tuple[int, ...]:
-        return tuple(check_indices(value, len(self._space)).tolist())
+    _check = traitlets.validate("color_by", "background", "color_as")(Explorer._checked)
 
     def _valid_color_by(self, value: str) -> str:
         return str(check_choice("color_by", value, self._columns))
@@ -339,23 +282,8 @@ class LatentExplorer(ExplorerWithGroups, ipywidgets.VBox):  # type: ignore[misc]
     def _valid_color_as(self, value: str) -> str:
         return str(check_choice("color_as", value, _COLOR_CHOICES))
 
-    def _valid_mode(self, value: str) -> str:
-        return str(check_choice("mode", value, MODES))
-
-    def _valid_active(self, value: int | None) -> int | None:
-        if value is not None and not 0 <= value < len(self.selections):
-            raise ValueError(f"active must be None or below {len(self.selections)}, got {value}")
-        return value
-
-    def _valid_highlighted(self, value: int | None) -> int | None:
-        if value is not None and not 0 <= value < len(self._space):
-            raise ValueError(f"highlighted must be None or 0 to {len(self._space) - 1}, got {value}")
-        return value
-
     def _connect(self) -> None:
         self._links = [
-            traitlets.link((self, "mode"), (self._toolbar, "mode")),
-            traitlets.link((self, "mode"), (self._legend, "mode")),
             traitlets.link((self, "color_by"), (self._toolbar, "color_by")),
             traitlets.link((self, "color_as"), (self._toolbar, "color_as")),
             traitlets.link((self, "search"), (self._legend, "search")),
@@ -365,80 +293,19 @@ class LatentExplorer(ExplorerWithGroups, ipywidgets.VBox):  # type: ignore[misc]
         ]
         self.observe(lambda change: self._scatter.show_surface(change["new"] != "none"), names=["background"])
         self.observe(self._highlight, names=["highlighted", "new_highlighted"])
-        self._gallery.observe(lambda change: self._highlight_any(change["new"]), names=["highlighted"])
-        self.observe(self._selected_from_python, names=["selected"])
-        self.observe(self._activated_from_python, names=["active"])
         self._scatter.on_lasso(self._lassoed)
         self._connect_checks()
         self._connect_groups()
 
     def _answer_requests(self) -> None:
-        history = self._history
-        changes: dict[str, Callable[[dict[str, Any]], Any]] = {
-            "activate": lambda asked: history.activate(asked["position"]),
-            "begin": lambda _: history.begin(),
-            "remove": lambda asked: history.remove(asked["position"]),
-            "rename": lambda asked: history.rename(asked["position"], asked["name"]),
-            "combine": lambda asked: history.combine(asked["position"], asked["how"]),
-        }
-        for name, change in changes.items():
-            self._gallery.on_request(name, partial(self._changed_by, change))
+        self._answer_selections()
         self._gallery.on_request("explain", self._explain_asked)
-        self._gallery.on_changed(self._say)
-        self._toolbar.on_request("export", lambda _: self._export())
-        self._legend.on_request("gesture", self._gesture)
-        self._legend.on_request("thumbnail", self._thumbnail)
-        self._legend.on_request("begin", partial(self._changed_by, changes["begin"]))
-        # Keys on the figure do what the toolbar's buttons do.
-        for part in (self._toolbar, self._legend):
-            part.on_request("undo", lambda _: self._say("" if self.undo() else "There is nothing to undo."))
-            part.on_request("clear", lambda _: self.clear())
-
-    def _selected_from_python(self, change: Any) -> None:
-        if self._publishing:
-            return
-        with self._change():
-            if self._history.current is None:
-                self._history.put(change["new"])
-            else:
-                self._history.gesture(change["new"], "replace")
-            self.gallery = "map"
-
-    def _activated_from_python(self, change: Any) -> None:
-        if not self._publishing:
-            with self._change():
-                self._history.activate(change["new"])
-                self.gallery = "map"
 
     # -- selections -------------------------------------------------------------------------------
 
-    def _changed_by(self, change: Callable[[dict[str, Any]], Any], asked: dict[str, Any]) -> None:
-        with self._change():
-            change(asked)
-
-    def _publish(self) -> None:
-        if self._ended:
-            return
-        history = self._history
-        self._publishing = True
-        try:
-            # Observers are called when both have changed.
-            with self.hold_trait_notifications():
-                self.selected = () if history.current is None else tuple(history.current.indices.tolist())
-                self.active = history.active
-                self.new_selected = history.new
-        finally:
-            self._publishing = False
-        with self._gallery.hold_sync():
-            self._gallery.selections = [selection_row(one) for one in history.selections]
-            self._gallery.active = history.active
-            self._show_gallery()
-        self._scatter.mark_new(np.array(history.new, np.int64))
-        self._scatter.outline(history.selections, history.active)
-        self._legend.names = self._scatter.names
-        self._toolbar.can_undo = history.can_undo
+    def _draw_selections(self) -> None:
+        super()._draw_selections()
         self._mark_groups()
-        self._say("")
 
     def _explain_asked(self, asked: dict[str, Any]) -> None:
         self.error = ""

@@ -232,6 +232,11 @@ class Gallery(Part):
         }
 
     @staticmethod
+    def _saved_mask(mask: NDArray[np.bool_]) -> bytes:
+        """A mask as a saved notebook keeps it."""
+        return bits(smaller(mask, _LONGEST_SAVED))
+
+    @staticmethod
     def _masks(space: LatentSpace, index: int) -> list[NDArray[np.bool_]]:
         """Truth and prediction of an item, and the pixels that do not count, if there may be any."""
         truth, predicted = space.truth(index), space.prediction(index)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hdm_widgets.latent.failures import Failures
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.cluster_table import ClusterTable
@@ -77,21 +74,11 @@ class ExplorerWithGroups(ExplorerWithTruthChecks):
         self._table.mark(None if current is None else current.indices)
 
     def _choose_cluster(self, label: int) -> None:
-        self._choose_group(self._table.members(label), f"cluster {label}")
+        self._choose(self._table.members(label), f"cluster {label}", self._is_group)
 
     def _choose_failure(self, position: int) -> None:
         group = self._table.failure_at(position)
-        self._choose_group(group.indices, group.text)
-
-    def _choose_group(self, members: NDArray[np.int64], name: str) -> None:
-        """Select a group; it takes the place of another group, but of no selection that was drawn."""
-        current = self._history.current
-        if self.mode == "replace" and current is not None and not self._is_group(current.name):
-            with self._change():
-                self._history.put(members, name)
-        else:
-            self._combine(members, self.mode, name)
-        self.gallery = "map"
+        self._choose(group.indices, group.text, self._is_group)
 
     def _is_group(self, name: str) -> bool:
         return bool(_CLUSTER_NAME.fullmatch(name)) or name in (group.text for group in self.failures or ())

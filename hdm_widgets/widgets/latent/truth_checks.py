@@ -6,7 +6,6 @@ import io
 import os
 import tempfile
 import zipfile
-from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +100,6 @@ class ExplorerWithTruthChecks(ExplorerWithNewData):
         self.observe(self._recolor_by_another, names=["color_by"])
         self.observe(lambda _: self._recolor(), names=["color_as", "search"])
         self.observe(lambda change: self._show_marks(change["new"]), names=["marked"])
-        self._gallery.observe(lambda _: self._sorted_by_another(), names=["sort"])
         self._gallery.on_request("mark", lambda asked: self._toggle_mark(asked["item"]))
         self._gallery.on_request("select_marked", lambda _: self._select_marked_asked())
         self._gallery.on_request("export_marked", lambda asked: self._export_marked_asked(asked["format"]))
@@ -211,10 +209,6 @@ class ExplorerWithTruthChecks(ExplorerWithNewData):
 
     def _valid_marked(self, value: Any) -> tuple[int, ...]:
         return tuple(check_indices(value, len(self._space)).tolist())
-
-    @abstractmethod
-    def select(self, indices: Any, name: str | None = None, color: str | None = None) -> Selection:
-        """Select items."""
 
 
 def _zipped(folder: Path) -> bytes:

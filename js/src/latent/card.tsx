@@ -125,6 +125,10 @@ interface MasksProps {
   found: Item;
   kind: Kind;
   theme: string | null;
+  /** Of another model than the item's own. */
+  predicted?: Uint8Array | undefined;
+  /** Whose the prediction is. */
+  of?: string;
 }
 
 const NAMES: Record<Kind, string> = {
@@ -135,21 +139,22 @@ const NAMES: Record<Kind, string> = {
   tint: "Prediction over the image",
 };
 
-export function Masks({ found, kind, theme }: MasksProps) {
+export function Masks({ found, kind, theme, predicted: drawn = found.predicted, of }: MasksProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { size } = found;
   useLayoutEffect(() => {
     if (!canvas.current) return;
     const colors = palette(canvas.current, kind === "overlay" || kind === "tint" ? 165 : 255);
-    const drawn = kind === "truth" ? found.truth : found.predicted;
     if (kind === "truth" || kind === "prediction") colors.hit = colors.mask;
     if (kind === "tint") colors.hit = colors.added;
     const shown = maskSize(size);
-    const [truth, predicted] = [found.truth, drawn].map((mask) => resized(mask, size, shown));
+    const compare = kind === "truth" ? found.truth : drawn;
+    const [truth, predicted] = [found.truth, compare].map((mask) => resized(mask, size, shown));
     const pixels = compared(truth, predicted, colors);
     if (found.ignored) striped(pixels, resized(found.ignored, size, shown), shown, STRIPES);
     putPixels(canvas.current, pixels, shown);
-  }, [found, size, kind, theme]);
-  const label = found.ignored ? `${NAMES[kind]}; striped pixels do not count` : NAMES[kind];
+  }, [found, drawn, size, kind, theme]);
+  const name = of ? `${of}: ${NAMES[kind]}` : NAMES[kind];
+  const label = found.ignored ? `${name}; striped pixels do not count` : name;
   return <canvas ref={canvas} role="img" aria-label={label} />;
 }

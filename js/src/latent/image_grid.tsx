@@ -6,10 +6,11 @@ import {
   type VirtualItem,
   Virtualizer,
 } from "@tanstack/virtual-core";
+import type { VNode } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useTheme } from "../shared/theme";
 import type { Python } from "../shared/traits";
-import { Card, REASON_ROOM } from "./card";
+import { Card, type CardProps, REASON_ROOM } from "./card";
 import type { ImageStore } from "./image_store";
 import { NewCard } from "./new_card";
 import type { GalleryTraits } from "./python_state";
@@ -28,19 +29,24 @@ export function layout(width: number, size: number, layers: number, ratio: numbe
   return { perRow, side, height: Math.round(side * ratio) + below + around + GAP };
 }
 
+/** The card of an item with two predictions, where two models are compared. */
+export type CardOfTwo = (props: CardProps) => VNode;
+
 interface Props {
   python: Python<GalleryTraits>;
   store: ImageStore;
   items: Int32Array;
+  compared?: CardOfTwo | undefined;
 }
 
-export function ImageGrid({ python, store, items }: Props) {
+export function ImageGrid({ python, store, items, compared }: Props) {
   const frame = useRef<HTMLElement>(null);
   const theme = useTheme();
   const { traits } = python;
   const { height, width } = traits._about.value;
   const fresh = traits.source.value === "new";
-  const layers = traits.layers.value === "overlay" ? 1 : fresh ? 2 : 3;
+  const overlay = traits.layers.value === "overlay";
+  const layers = (compared ? 2 : 1) * (overlay ? 1 : fresh || compared ? 2 : 3);
   const label = fresh ? "Images of new items" : "Images of the selection";
   const [room, setRoom] = useState(0);
   useLayoutEffect(() => {
@@ -53,7 +59,7 @@ export function ImageGrid({ python, store, items }: Props) {
   const reason = !traits.with_reasons.value ? 0 : layers * side >= REASON_ROOM ? 2 * LINE + 4 : LINE + 4;
   const below = CAPTION + (fresh ? RANGE : reason);
   const { height: rowHeight } = layout(room, traits.size.value, layers, height / width, below);
-  const Shown = fresh ? NewCard : Card;
+  const Shown = compared ?? (fresh ? NewCard : Card);
   const { rows, total } = useRows(frame, room ? Math.ceil(items.length / perRow) : 0, rowHeight);
   useLayoutEffect(() => {
     frame.current?.scrollTo({ top: 0 });

@@ -96,7 +96,7 @@ function ScaleBar({ scale, gone }: { scale: Scale; gone: boolean }) {
     <div class="hdm-legend-row">
       <Title text={scale.title} />
       <span class={`hdm-scale ${scale.dates ? "hdm-dates" : ""}`}>
-        <span class="hdm-number">{scale.dates ? scale.dates.low : text(scale.low)}</span>
+        <span class="hdm-number">{scale.ends?.[0] ?? scale.dates?.low ?? text(scale.low)}</span>
         <span class="hdm-ramp" style={{ background: gradient(scale.colors) }} aria-hidden="true">
           {ticks.map(({ at, label }) => (
             <span class="hdm-tick" key={label} style={{ left: `${100 * at}%` }}>
@@ -104,7 +104,7 @@ function ScaleBar({ scale, gone }: { scale: Scale; gone: boolean }) {
             </span>
           ))}
         </span>
-        <span class="hdm-number">{scale.dates ? scale.dates.high : text(scale.high)}</span>
+        <span class="hdm-number">{scale.ends?.[1] ?? scale.dates?.high ?? text(scale.high)}</span>
       </span>
       {scale.note && <span class="hdm-note">{scale.note}</span>}
       {scale.missing > 0 && <Chip color="#9aa4b2" label={scale.missingLabel} items={scale.missing} />}

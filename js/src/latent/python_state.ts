@@ -57,6 +57,8 @@ export interface Scale {
   /** Of a column whose values are computed when they are asked for. */
   state?: SearchState;
   error?: string;
+  /** What is written at the ends in place of the numbers. */
+  ends?: [string, string];
 }
 
 export interface Categories {
@@ -79,6 +81,8 @@ export interface PointsMessage {
   rows: ArrayMessage;
   /** x0, x1, y0, y1 of the plot. */
   bounds: [number, number, number, number];
+  /** The same of further figures beside this one. */
+  others?: PointsMessage[];
 }
 
 /** A selection's name and the point that it belongs to. */
@@ -88,6 +92,8 @@ export interface MapName {
   /** Fractions of the plot's width and height, from its top left corner. */
   x: number;
   y: number;
+  /** Which figure it is on; without one, the only one. */
+  figure?: number;
 }
 
 /** What the legend says of new items; they are numbered after those of the map. */
@@ -133,6 +139,8 @@ export interface SelectionRow {
   count: number;
   mean: WireNumber;
   median: WireNumber;
+  /** Of two models: the mean IoU with the second. */
+  after?: WireNumber;
 }
 
 /** Where the IoU of a new item is expected to be, and whether that can be relied on. */
@@ -157,6 +165,9 @@ export interface SavedItem extends Size {
   /** How likely the truth of an item of the map is wrong, as a text, and why; where it is known. */
   suspicion?: string;
   reason?: string;
+  /** Of two models: the prediction of the second, and the IoU with it. */
+  second?: DataView;
+  after?: WireNumber;
 }
 
 export interface GalleryTraits {
@@ -178,8 +189,17 @@ export interface GalleryTraits {
   with_reasons: boolean;
   /** Items whose truth was marked as wrong. */
   _marked: ArrayMessage;
-  /** `ignored`: a mask of the pixels that do not count comes with every item. */
-  _about: Size & { total: number; full: boolean; ignored?: boolean; coverage?: number };
+  /**
+   * `ignored`: a mask of the pixels that do not count comes with every item.
+   * `compared`: the names of two models; what the second one predicts comes with every item, too.
+   */
+  _about: Size & {
+    total: number;
+    full: boolean;
+    ignored?: boolean;
+    coverage?: number;
+    compared?: [string, string];
+  };
   _items: ArrayMessage;
   /** The first of the items, for pages without a kernel. */
   _saved: SavedItem[];

@@ -53,8 +53,13 @@ export function Selections({ python }: { python: Python<GalleryTraits> }) {
                 <i style={{ background: selection.color }} />
                 <b>{selection.name}</b>
                 <span class="hdm-note">{count(selection.count)} items</span>
-                <span class="hdm-note">mean IoU {score(selection.mean)}</span>
-                <span class="hdm-note">median {score(selection.median)}</span>
+                <span class="hdm-note">
+                  mean IoU {score(selection.mean)}
+                  {selection.after !== undefined && ` → ${score(selection.after)}`}
+                </span>
+                {selection.after === undefined && (
+                  <span class="hdm-note">median {score(selection.median)}</span>
+                )}
               </button>
             )}
             <Menu
