@@ -79,6 +79,10 @@ class Backend(Protocol):
     def propagates(self) -> bool:
         """Whether only what a disc changes is computed, in batches of the backend's own."""
 
+    @property
+    def setup_seconds(self) -> float:
+        """Seconds spent so far on what later discs need no more."""
+
     def outputs(self, changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
         """Outputs of the cells `items` of `changes`, in any order; whole images all in one batch."""
 
@@ -91,6 +95,7 @@ class ModelBackend:
 
     tolerance: float | None = None
     propagates = False
+    setup_seconds = 0.0
 
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter = segmenter
@@ -134,6 +139,7 @@ class WindowedBackend:
     """
 
     propagates = True
+    setup_seconds = 0.0
 
     def __init__(self, device: torch.device, base: WindowedInference, tolerance: float | None) -> None:
         self._device, self._base, self.tolerance = device, base, tolerance
@@ -262,9 +268,9 @@ class Inference:
         if self.backend is self._model:
             yield from self._model.outputs(changes, items)
             return
-        started = time.perf_counter()
+        started, setup = time.perf_counter(), self.backend.setup_seconds
         for outputs in self.backend.outputs(changes, items):
-            seconds = time.perf_counter() - started
+            seconds = time.perf_counter() - started - (self.backend.setup_seconds - setup)
             self._traced_seconds += seconds
             if self.windowed:
                 self._windows += len(outputs.items)
@@ -272,7 +278,7 @@ class Inference:
             if self.tolerance is None:
                 self._verify(cells, changes, outputs)
             yield outputs
-            started = time.perf_counter()
+            started, setup = time.perf_counter(), self.backend.setup_seconds
 
     def exact_outputs(self, cells: NDArray[np.intp], changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
         """Exact outputs of cells that windows approximate, to compare the two.

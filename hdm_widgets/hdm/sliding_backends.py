@@ -79,10 +79,8 @@ class SlidingBackends(Backends):
         stopped: Callable[[], bool],
     ) -> Planned:
         """Choose how windows are computed; see `make_plan` for the parameters."""
-        before = time.perf_counter()
         raw = self._windows.output(self._index)[None]
-        is_finite(raw)  # a GPU is done when its values can be read
-        seconds = time.perf_counter() - before
+        seconds = self._windows.setup_seconds
         planned = make_plan(self.segmenter, self, mode, tolerance, cells, raw, seconds, single, stopped)
         plan = replace(planned.plan, sliding=self._windows.grid.window.size)
         if planned.base is not None:
@@ -102,12 +100,12 @@ class SlidingBackends(Backends):
 
     def windowed(self, base: WindowedInference, plan: Plan) -> Backend:
         """What a disc changes in each window, completed from that window's activations."""
-        bases, device = _Activations(self._windows, self._index, base), self.segmenter.run_device
+        bases, device = Activations(self._windows, self._index, base), self.segmenter.run_device
 
         def made(tolerance: float | None) -> SlidingBackend:
             return SlidingBackend(
                 self._windows, self._raw, lambda index: WindowedBackend(device, bases.get(index), tolerance),
-                tolerance=tolerance, largest=plan.window or self._windows.grid.window.size, without=made,
+                tolerance=tolerance, largest=plan.window or self._windows.grid.window.size, without=made, bases=bases,
             )  # fmt: skip
 
         return made(plan.tolerance)
@@ -143,6 +141,8 @@ class SlidingBackend:
         Rows and columns of the largest part of a window that a disc can change, if only that is computed.
     without : callable, optional
         Makes such a backend with another tolerance.
+    bases : Activations, optional
+        What the backends complete windows from.
     """
 
     def __init__(
@@ -154,12 +154,19 @@ class SlidingBackend:
         tolerance: float | None = None,
         largest: tuple[int, int] | None = None,
         without: Callable[[float | None], SlidingBackend] | None = None,
+        bases: Activations | None = None,
     ) -> None:
         self._windows, self._raw, self.backend_for = windows, raw, backend_for
         self.tolerance, self.propagates = tolerance, largest is not None
-        self._without = without
+        self._without, self._bases = without, bases
         height, width = largest or (0, 0)
         self._bytes = height * width * raw.shape[1] * raw.element_size()
+
+    @property
+    def setup_seconds(self) -> float:
+        """See `Backend`."""
+        activations = 0.0 if self._bases is None else self._bases.setup_seconds
+        return activations + self._windows.setup_seconds
 
     def exact(self) -> Backend:
         """See `Backend`."""
@@ -227,12 +234,27 @@ class SlidingBackend:
         return blended.result(self._windows.segmenter.no_segment(self._raw.shape[1]))
 
 
-class _Activations:
-    """The activations of some windows of an unchanged image: those that were used last."""
+class Activations:
+    """The activations of some windows of an unchanged image: those that were used last.
+
+    Parameters
+    ----------
+    windows : ImageWindows
+    index : int
+        The window of `base`.
+    base : WindowedInference
+
+    Attributes
+    ----------
+    setup_seconds : float
+        Time spent on windows that had none before.
+    """
 
     def __init__(self, windows: ImageWindows, index: int, base: WindowedInference) -> None:
         self._windows, self._network = windows, base.network
         self._bases: OrderedDict[int, WindowedInference] = OrderedDict({index: base})
+        self._seen = {index}
+        self.setup_seconds = 0.0
 
     def get(self, index: int) -> WindowedInference:
         """Those of a window; computed if they are not kept."""
@@ -240,9 +262,14 @@ class _Activations:
         if base is None:
             while len(self._bases) >= _kept(self._network):
                 self._bases.popitem(last=False)
+            before = time.perf_counter()
             shown = self._windows.cut(index).to(self._windows.segmenter.run_device)
             with torch.inference_mode():
                 base = WindowedInference(self._network, shown)
+            if index not in self._seen:
+                is_finite(base.output)  # a GPU is done when its values can be read
+                self.setup_seconds += time.perf_counter() - before
+                self._seen.add(index)
         self._bases[index] = base
         return base
 

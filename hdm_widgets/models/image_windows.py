@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn
@@ -39,6 +40,8 @@ class ImageWindows:
         For one window at a time.
     grid : WindowGrid
         Where the windows are.
+    setup_seconds : float
+        Time spent on the first output of each window.
     """
 
     def __init__(self, segmenter: Segmenter, image: Tensor) -> None:
@@ -46,6 +49,8 @@ class ImageWindows:
         self._whole, self.segmenter, self.image = segmenter, segmenter.for_windows(), image
         self.grid = segmenter.sliding.grid(*image.shape[-2:])
         self._outputs: OrderedDict[int, Tensor] = OrderedDict()
+        self._seen: set[int] = set()
+        self.setup_seconds = 0.0
 
     def cut(self, index: int) -> Tensor:
         """What a window shows of the image, (C, rows, cols)."""
@@ -85,7 +90,11 @@ class ImageWindows:
         """The raw output (classes, rows, cols) of one window; those used last are kept."""
         output = self._outputs.pop(index, None)
         if output is None:
+            before = time.perf_counter()
             output = self.segmenter.raw(self.cut(index)[None])[0]
+            if index not in self._seen:
+                self._seen.add(index)
+                self.setup_seconds += time.perf_counter() - before
             room = _OUTPUT_BYTES // (output.numel() * output.element_size())
             while self._outputs and len(self._outputs) >= room:
                 self._outputs.popitem(last=False)
