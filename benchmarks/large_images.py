@@ -1,8 +1,9 @@
-"""Discs of a tile of 5000 px in windows of 512 px, beside discs of an image of 512 px: `python benchmarks/large_images.py`.
+"""Discs of a tile of 5000 px in windows of 512 px, beside an image of 512 px: `python benchmarks/large_images.py`.
 
 The image is a mosaic of the demo's aerial scenes, the network the demo's, or `--width 16 --depth 4`: an untrained U-Net
-of that size. Discs of 25 px, 8 px apart, touch a region of 200 px in the middle. Every row is a process of its own, so
-that its peak memory is its own; `--only ROW` runs one of them. `--side`, `--window` and `--threads` change the rest.
+of that size. Discs of 25 px, 8 px apart, touch a region of 200 px in the middle (40 px where the model itself is run
+for each disc). Every row is a process of its own, so that its peak memory is its own; `--only ROW` runs one of them.
+`--side`, `--window` and `--threads` change the rest.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,14 +20,14 @@ from torch import Tensor, nn
 import hdm_widgets as hw
 from hdm_widgets import hdm
 
-CIRCLE, OFFSET, REGION = 25, 8, 200
+CIRCLE, OFFSET = 25, 8
+REGION = {"auto": 200, "full": 40}
 ROWS = (("small", "auto"), ("small", "full"), ("large", "auto"), ("large", "full"))
 
 
 def peak() -> float:
     """Peak memory of this process in GB."""
-    with open("/proc/self/status") as status:
-        return int(status.read().split("VmHWM:")[1].split()[0]) / 2**20
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 2**20
 
 
 def mosaic(side: int) -> tuple[nn.Module, Tensor, Tensor]:
@@ -52,16 +54,14 @@ def row(kind: str, inference: hdm.InferenceMode, arguments: argparse.Namespace) 
     segmenter = hw.Segmenter(model, window=None if kind == "small" else arguments.window)
     explainer = hdm.HausdorffDistanceMasks(side, side)
     explainer.generate_masks(CIRCLE, OFFSET)
-    first = (side - REGION) // 2
+    first, last = (side - REGION[inference]) // 2, (side + REGION[inference]) // 2
     before, loaded = 0.0, peak()
-    region = (first, first, first + REGION, first + REGION)
+    region = (first, first, last, last)
     for update in explainer.stream(segmenter, image, truth, region=region, inference=inference):
         before = before or update.seconds
     each = 1000 * (update.seconds - before) / update.total
-    return (
-        f"| {side} px | {inference} | {update.total} | {before:.1f} s | {each:.1f} ms | {loaded:.2f}, {peak():.2f} GB | "
-        f"{update.result.plan} |"
-    )
+    memory = f"{loaded:.2f}, {peak():.2f} GB"
+    return f"| {side} px | {inference} | {update.total} | {before:.1f} s | {each:.1f} ms | {memory} | {update.result.plan} |"
 
 
 def main() -> None:

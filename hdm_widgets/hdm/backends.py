@@ -276,7 +276,7 @@ class Inference:
                 self._windows += len(outputs.items)
                 self._window_seconds += seconds
             if self.tolerance is None:
-                self._verify(cells, changes, outputs)
+                self._verify(self.backend, cells, changes, outputs)
             yield outputs
             started, setup = time.perf_counter(), self.backend.setup_seconds
 
@@ -289,9 +289,10 @@ class Inference:
             As for `outputs`.
         """
         started = time.perf_counter()
-        for outputs in self.backend.exact().outputs(changes, items):
+        exact = self.backend.exact()
+        for outputs in exact.outputs(changes, items):
             self._exact_seconds += time.perf_counter() - started
-            self._verify(cells, changes, outputs)
+            self._verify(exact, cells, changes, outputs)
             yield outputs
             started = time.perf_counter()
 
@@ -325,8 +326,8 @@ class Inference:
         self._verified = []
         self.plan = Plan("model", reason, sliding=self.plan.sliding)
 
-    def _verify(self, cells: NDArray[np.intp], changes: Changes, outputs: Outputs) -> None:
-        """Compare one of these cells with the model itself, if that is due."""
+    def _verify(self, backend: Backend, cells: NDArray[np.intp], changes: Changes, outputs: Outputs) -> None:
+        """Compare one of these cells of a backend with the model itself, if that is due."""
         count = len(self._verified)
         due = self._verify_seconds <= _VERIFY_FRACTION * self._traced_seconds or count < _VERIFY_LEAST
         if count >= _VERIFY_MOST or not due:
@@ -340,7 +341,7 @@ class Inference:
         chosen = int(np.argmax(away))
         if count and away[chosen] == 0:
             return
-        ours, whole, image = self._backends.verified(self.backend, changes, outputs, chosen)
+        ours, whole, image = self._backends.verified(backend, changes, outputs, chosen)
         difference = float((whole - ours).abs().max())
         agreement = self._agreement
         assert agreement is not None  # every traced backend is planned with one  # noqa: S101

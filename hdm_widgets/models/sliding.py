@@ -76,12 +76,12 @@ class SlidingWindow:
         return _grid(self, height, width)
 
     def weights(self, *, peaked: bool = False) -> Tensor:
-        """The weight of each pixel of a window, float32 (rows, cols); `peaked`: largest in the center in any case."""
+        """The weight of each pixel of a window, float32 (rows, cols); `peaked`: falling from the center on."""
         if self.blending == "constant" and not peaked:
             return torch.ones(self.size)
         down, across = (_gaussian(side) for side in self.size)
         weights = down[:, None] * across
-        return weights.clamp(min=max(float(weights.min()), _LEAST_WEIGHT))
+        return weights if peaked else weights.clamp(min=max(float(weights.min()), _LEAST_WEIGHT))
 
 
 @lru_cache(maxsize=16)
