@@ -2,8 +2,8 @@
 
 The image is a mosaic of the demo's aerial scenes, the network the demo's, or `--width 16 --depth 4`: an untrained U-Net
 of that size. Discs of 25 px, 8 px apart, touch a region of 200 px in the middle (40 px where the model itself is run
-for each disc). Every row is a process of its own, so that its peak memory is its own; `--only ROW` runs one of them.
-`--side`, `--window` and `--threads` change the rest.
+for each disc). Times are seconds of the CPU. Every row is a process of its own, so that its peak memory is its own;
+`--only ROW` runs one of them. `--side`, `--window` and `--threads` change the rest.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -55,13 +56,15 @@ def row(kind: str, inference: hdm.InferenceMode, arguments: argparse.Namespace) 
     explainer = hdm.HausdorffDistanceMasks(side, side)
     explainer.generate_masks(CIRCLE, OFFSET)
     first, last = (side - REGION[inference]) // 2, (side + REGION[inference]) // 2
-    before, loaded = 0.0, peak()
-    region = (first, first, last, last)
-    for update in explainer.stream(segmenter, image, truth, region=region, inference=inference):
-        before = before or update.seconds
-    each = 1000 * (update.seconds - before) / update.total
+    loaded, started = peak(), time.process_time()
+    scan = explainer.stream(segmenter, image, truth, region=(first, first, last, last), inference=inference)
+    update = next(scan)
+    before = time.process_time() - started
+    *_, update = scan
+    each = 1000 * (time.process_time() - started - before) / update.total
     memory = f"{loaded:.2f}, {peak():.2f} GB"
-    return f"| {side} px | {inference} | {update.total} | {before:.1f} s | {each:.1f} ms | {memory} | {update.result.plan} |"
+    figures = f"{update.total} | {before:.1f} s | {each:.1f} ms | {memory}"
+    return f"| {side} px | {inference} | {figures} | {update.result.plan} |"
 
 
 def main() -> None:

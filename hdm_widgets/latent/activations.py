@@ -270,9 +270,9 @@ def network_of(segmenter: Segmenter) -> nn.Module:
     if segmenter.window is not None:
         rows, cols = segmenter.window
         raise ValueError(
-            f"the Segmenter runs its model in windows of {rows} x {cols} px, several times for an image, and every item "
-            "of a latent space has the layer's output of one run: give a Segmenter without window=, and patches for "
-            f"images, such as those of hw.data.Tiles(..., patch={max(rows, cols)})"
+            f"the Segmenter runs its model in windows of {rows} x {cols} px, several times for an image, and a latent "
+            "space needs a layer's output of one run for each: give a Segmenter without window=, and patches of that "
+            f"size for images, such as those of hw.data.Tiles(..., patch={max(rows, cols)})"
         )
     model = segmenter.model
     if not isinstance(model, nn.Module):

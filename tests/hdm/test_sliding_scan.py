@@ -1,5 +1,6 @@
 """Scans with a Segmenter that runs its model in windows: what it measures, and what it runs."""
 
+import itertools
 import weakref
 from dataclasses import replace
 
@@ -181,7 +182,7 @@ class Placed:
         self.given = []
 
     def __call__(self, images):
-        self.given += [tuple(image[1, 0, 0].mul(10_000).round().long().tolist() for _ in "a")[0] for image in images]
+        self.given += images[:, 1, 0, 0].mul(10_000).round().long().tolist()
         self.shapes = {tuple(images.shape[1:])}
         return images[:, :1]
 
@@ -200,8 +201,7 @@ def test_only_windows_that_a_disc_touches_are_run_again():
     scan = explainer.stream(segmenter, image, image[0] > 0.5, channel=0, region=region, fill=0.9)
     next(scan)
     del model.given[:]
-    for update in scan:
-        pass
+    *_, update = scan
     starts = [0, 24, 48, 64]
     boxes = {row * side + col: (row, col) for row in starts for col in starts}
     runs = {place: model.given.count(place) for place in model.given}
@@ -282,9 +282,8 @@ def test_what_a_window_shows_of_changes():
         assert torch.equal(
             inside.content(items, inside.boxes)[0], whole[..., box[0] : box[2], col + box[1] : col + box[3]]
         )
-    assert changes_in_window(changes, SlidingWindow.from_options(10, 0, "constant").grid(20, 50), 0).boxes.tolist() == [
-        [0, 0, 0, 0]
-    ]
+    far = SlidingWindow.from_options(10, 0, "constant").grid(20, 50)
+    assert changes_in_window(changes, far, 0).boxes.tolist() == [[0, 0, 0, 0]]
 
 
 # -- around a scan ------------------------------------------------------------------------------------------
@@ -304,9 +303,7 @@ def test_windows_that_are_wrong_are_caught(monkeypatch):
     result = explainer_for(image).explain(segmenter, image, truth, inference="windowed", **QUIET)
     assert result.plan.backend == "model"
     assert result.plan.reason.endswith("every disc was run in full")
-    assert str(result.plan).startswith(
-        "For each disc, the model is run on the windows of 32 × 32 px that it touches: at"
-    )  # noqa: RUF001
+    assert str(result.plan).startswith("For each disc, the model is run on the windows of 32")
     assert_as_if_run_in_full(result, segmenter)
 
 
@@ -361,7 +358,7 @@ def test_results_are_kept_apart_and_stored(tmp_path):
         segmenter = hw.Segmenter(model, preprocess=standardized, batch_size=1, **options)
         results.append(explainer.explain(segmenter, image, truth, **QUIET))
         assert_as_if_run_in_full(results[-1], segmenter, most=1)
-    for one, other in zip(results, results[1:], strict=False):
+    for one, other in itertools.pairwise(results):
         assert not np.array_equal(one.values, other.values)
     assert "windows of 24 x 24 px" in results[1].reading.short
     results[1].save(tmp_path / "scan.npz")

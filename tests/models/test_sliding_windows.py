@@ -1,4 +1,4 @@
-"""A model that is run in overlapping windows of an image: as MONAI does it, and as a plain loop over windows does it."""
+"""A model that is run in overlapping windows of an image: as MONAI does it, and as a plain loop does it."""
 
 import itertools
 
@@ -209,7 +209,7 @@ def test_errors_name_the_image_and_the_window():
 
     given = images(3, 1, 40, 40)
     given[1, 0, 39, 2] = 2
-    with pytest.raises(ModelOutputError, match="in the window at row 20, column 0: .*NaN") as caught:
+    with pytest.raises(ModelOutputError, match=r"in the window at row 20, column 0: .*NaN") as caught:
         hw.Segmenter(broken, window=20, overlap=0).masks(given)
     assert caught.value.image_index == 1
 
