@@ -10,7 +10,7 @@ import torch
 from architectures import made
 from torch import nn
 from torch.nn import functional as F
-from window_checks import random_image, randomized
+from window_checks import Levelled, random_image, randomized
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
@@ -27,20 +27,6 @@ def scene(channels, height, width):
     """Light and dark in blobs."""
     coarse = random_image(channels, height // 8, width // 8)
     return F.interpolate(coarse[None], size=(height, width), mode="bicubic", align_corners=True)[0].clamp(0.02, 1)
-
-
-class Levelled(nn.Module):
-    """A network less the median of each of its maps: then every change of a map moves a mask's edge."""
-
-    def __init__(self, network, image):
-        super().__init__()
-        self.network = network.eval()
-        with torch.inference_mode():
-            medians = network(image[None]).flatten(2).median(2).values
-        self.register_buffer("medians", medians.clone()[..., None, None])
-
-    def forward(self, images):
-        return self.network(images) - self.medians
 
 
 def unet(image, classes=1):
