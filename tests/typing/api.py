@@ -95,6 +95,10 @@ def segment_images(images: NDArray[np.float32]) -> None:
     assert_type(segmenter.probabilities(images), NDArray[np.float32])
     assert_type(segmenter.masks(torch.from_numpy(images)), NDArray[np.bool_])
     hw.Segmenter(lambda batch: batch[:, 0], target=0, activation="sigmoid")
+    in_windows = hw.Segmenter(hw.UNet(), window=(512, 256), overlap=0.5, blending="gaussian")
+    assert_type(in_windows.window, tuple[int, int] | None)
+    assert_type(in_windows.overlap, tuple[int, int] | None)
+    hw.Segmenter(hw.UNet(), window=512, overlap=(64, 32))
     # What cannot be told is written; the rest is decided, and said.
     hw.Segmenter(
         lambda batch: {"seg": batch}, output="seg", classes="independent", align="resize", layout="channels_first",
@@ -438,6 +442,8 @@ def mistakes_in_explanations(model: nn.Module, image: Tensor, segment: Tensor) -
 
 
 def mistakes_elsewhere(mask: NDArray[np.bool_], space: hw.LatentSpace) -> None:
+    hw.Segmenter(hw.UNet(), window="512")  # type: ignore[arg-type]
+    hw.Segmenter(hw.UNet(), window=512, blending="mean")  # type: ignore[arg-type]
     hw.Segmenter(hw.UNet(), activation="relu")  # type: ignore[arg-type]
     hw.Segmenter(hw.UNet(), output=1.5)  # type: ignore[arg-type]
     hw.Segmenter(hw.UNet(), classes="both")  # type: ignore[arg-type]
