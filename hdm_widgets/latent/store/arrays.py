@@ -13,7 +13,7 @@ from hdm_widgets.latent.store.files import StoreError, StoreFiles, import_zarr
 __all__ = ["GROUP", "ArrayLayout", "damaged", "opened", "read_column", "write_column"]
 
 # zarr.json of a folder of arrays.
-GROUP = {"zarr_format": 3, "node_type": "group", "attributes": {}}
+GROUP = b'{"zarr_format": 3, "node_type": "group", "attributes": {}}'
 _METADATA = "zarr.json"
 # Rows that are read together have about this many bytes.
 _CHUNK_BYTES = 1 << 18
@@ -135,6 +135,11 @@ def read_column(files: StoreFiles, name: str) -> NDArray[Any]:
         If it is not there, or damaged.
     """
     array = opened(files, name)
+    starts = range(-(-array.shape[0] // array.chunks[0]))
+    # Zarr would take a file that is missing for zeros.
+    for key in (f"{name}/c.{start}" + ".0" * (array.ndim - 1) for start in starts):
+        if files.size(key) is None:
+            raise damaged(files, key, "there is no such file")
     try:
         values = np.asarray(array[:])
     except (OSError, ValueError, KeyError, RuntimeError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
-__all__ = ["StoreError", "StoreFiles"]
+__all__ = ["StoreError", "StoreFiles", "import_zarr", "sealed"]
 
 # What a process that was killed may leave of a file that it was writing.
 _TEMPORARY = ".tmp"
@@ -80,13 +81,14 @@ class StoreFiles:
         return data
 
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """The object in a file of JSON; None if there is no such file, or not all of it."""
+        """What `write_json` wrote; None if there is no such file, or it is not as it was written."""
         data = self.read(name)
         try:
             found = None if data is None else json.loads(data)
-        except ValueError:
+            content: dict[str, Any] = found["content"]
+            return content if found["crc32"] == zlib.crc32(json.dumps(content).encode()) else None
+        except (ValueError, TypeError, KeyError):
             return None
-        return found if isinstance(found, dict) else None
 
     def write(self, name: str, data: bytes) -> None:
         """Write a whole file, in place of what was there.
@@ -104,8 +106,8 @@ class StoreFiles:
             self._system.pipe_file(self.path(name), data)
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
-        """Write an object as JSON."""
-        self.write(name, json.dumps(content).encode())
+        """Write an object as JSON, with a checksum."""
+        self.write(name, sealed(content))
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a file unless there is one, and say whether that was so."""
@@ -191,6 +193,11 @@ class StoreFiles:
         except OSError as error:
             reason = error.strerror or str(error) or type(error).__name__
             raise StoreError(f"the store {self.address!r} cannot be {done}: {reason}") from error
+
+
+def sealed(content: dict[str, Any]) -> bytes:
+    """An object as JSON, with a checksum."""
+    return json.dumps({"crc32": zlib.crc32(json.dumps(content).encode()), "content": content}).encode()
 
 
 def import_zarr() -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from hdm_widgets.latent.store.files import StoreError, StoreFiles
+from hdm_widgets.latent.store.files import StoreError, StoreFiles, sealed
 
 __all__ = ["Heartbeat", "WriterLock", "writing"]
 
@@ -190,7 +190,7 @@ class Heartbeat:
         self._files.write(_REMOTE, self._content())
 
     def _content(self) -> bytes:
-        return json.dumps({**_holder(), "token": self._token, "beat": self._beat}).encode()
+        return sealed({**_holder(), "token": self._token, "beat": self._beat})
 
 
 def _runs(pid: object) -> bool:

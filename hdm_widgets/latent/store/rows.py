@@ -81,6 +81,10 @@ class StoredRows:
         values: NDArray[Any] = self[:]
         return values.astype(dtype or self.dtype, copy=bool(copy))
 
+    def astype(self, dtype: DTypeLike) -> NDArray[Any]:
+        """All rows as an array of another type."""
+        return np.asarray(self, dtype=dtype)
+
     def __getitem__(self, key: Any) -> Any:
         rows, *rest = key if isinstance(key, tuple) else (key,)
         found = self._rows(rows)

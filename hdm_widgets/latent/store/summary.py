@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import io
-import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdm_widgets.latent.data_columns import as_column, join_columns
+from hdm_widgets.latent.data_columns import join_columns
 from hdm_widgets.latent.fitted import FittedMap
 from hdm_widgets.latent.map_arrays import collection_description, map_arrays, map_description
 from hdm_widgets.latent.ordered import OrderedColumn
@@ -76,7 +75,7 @@ def write_summary(
     _write_metadata(files, full, capacity)
     folder = column_folder(index, "")
     for folders in (folder, f"{folder}scores/", f"{folder}columns/"):
-        files.write_json(f"{folders}zarr.json", GROUP)
+        files.write(f"{folders}zarr.json", GROUP)
     for position, name in enumerate(COUNTS):
         write_column(files, column_folder(index, name), counts[:, position])
     items = counts[:, 0]
@@ -85,7 +84,7 @@ def write_summary(
         scores = _joined_arrays(files, full, "scores", capacity)
         for position, name in enumerate([_QUALITY, *(f"scores/{name}" for name in confidences)]):
             write_column(files, column_folder(index, name), scores[:, position])
-    columns = joined(read_beside(files, record) for record in full)
+    columns = joined(lambda: (read_beside(files, record) for record in full))
     columns |= {name: values[items] for name, values in tables.items()}
     for position, values in enumerate(columns.values()):
         write_column(files, column_folder(index, f"columns/{position}"), np.asarray(values))
@@ -102,20 +101,20 @@ def write_index(files: StoreFiles, index: dict[str, Any], fitted: FittedMap, set
     write_column(files, column_folder(index, COORDINATES), fitted.coordinates)
     before = files.read_json(INDEX)
     about = map_description(fitted.projection, fitted.regressor, None)
-    files.write(INDEX, json.dumps({**index, **about, "settings": settings}).encode())
+    files.write_json(INDEX, {**index, **about, "settings": settings})
     # Who has opened the last version may still read its columns.
     kept = {index["version"], *([] if before is None else [before["version"]])}
     for version in {name.split("/")[1] for name in files.sizes("space")} - kept:
         files.remove(f"space/{version}")
 
 
-def joined(parts: Iterable[list[dict[str, Any]]]) -> dict[str, NDArray[Any]]:
+def joined(parts: Callable[[], Iterable[list[dict[str, Any]]]]) -> dict[str, NDArray[Any]]:
     """What `join_columns` makes of all items, from the items of one shard after the other.
 
     Parameters
     ----------
-    parts : iterable of list of dict
-        For each item of a shard, what stood beside its image and mask.
+    parts : callable
+        Gives for every shard what stood beside image and mask in each of its items.
 
     Returns
     -------
@@ -123,25 +122,29 @@ def joined(parts: Iterable[list[dict[str, Any]]]) -> dict[str, NDArray[Any]]:
     """
     lengths: list[int] = []
     found: dict[str, dict[int, NDArray[Any]]] = {}
-    for number, items in enumerate(parts):
+    for number, items in enumerate(parts()):
         lengths.append(len(items))
         for name, values in join_columns(items).items():
             found.setdefault(name, {})[number] = values
-    return {name: _concatenated(shards, lengths) for name, shards in found.items()}
+    text = {name for name, shards in found.items() if "U" in {values.dtype.kind for values in shards.values()}}
+    mixed = [name for name in text if {values.dtype.kind for values in found[name].values()} != {"U"}]
+    if mixed:
+        # A shard of numbers may have made other numbers of them, which are other texts.
+        for number, items in enumerate(parts()):
+            for name in mixed:
+                found[name][number] = np.array([_text(item.get(name)) for item in items], dtype=np.str_)
+    missing = {name: "" if name in text else np.nan for name in found}
+    return {
+        name: np.concatenate(
+            [shards[i] if i in shards else np.full(length, missing[name]) for i, length in enumerate(lengths) if length]
+        )
+        for name, shards in found.items()
+    }
 
 
-def _concatenated(shards: dict[int, NDArray[Any]], lengths: list[int]) -> NDArray[Any]:
-    """One column of all shards; what a shard lacks is NaN or an empty text."""
-    text = any(values.dtype.kind == "U" for values in shards.values())
-    parts = []
-    for number, length in enumerate(lengths):
-        values = shards.get(number)
-        if values is None:
-            values = np.full(length, "" if text else np.nan)
-        elif text and values.dtype.kind != "U":
-            values = as_column(["" if value != value else str(value) for value in values.tolist()])
-        parts.append(values)
-    return np.concatenate(parts)
+def _text(value: Any) -> str:
+    """A value as it stands in a column of texts."""
+    return "" if value is None or value != value else str(value)
 
 
 def _joined_arrays(files: StoreFiles, records: list[ShardRecord], name: str, capacity: int) -> NDArray[Any]:
@@ -167,4 +170,4 @@ def _write_metadata(files: StoreFiles, records: list[ShardRecord], capacity: int
         record = next(record for record in records if name in record.arrays)
         files.write(f"{name}/zarr.json", record.layout(name, capacity).metadata(shards))
     for folder in ("", "space/"):
-        files.write_json(f"{folder}zarr.json", GROUP)
+        files.write(f"{folder}zarr.json", GROUP)
