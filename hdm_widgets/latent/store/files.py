@@ -84,7 +84,7 @@ class StoreFiles:
         """What `write_json` wrote; None if there is no such file, or it is not as it was written."""
         data = self.read(name)
         try:
-            found = None if data is None else json.loads(data)
+            found: Any = None if data is None else json.loads(data)
             content: dict[str, Any] = found["content"]
             return content if found["crc32"] == zlib.crc32(json.dumps(content).encode()) else None
         except (ValueError, TypeError, KeyError):
