@@ -17,15 +17,15 @@ __all__ = ["StoredRows"]
 
 # Shards that are kept decoded, and how many rows of a shard may be read one by one before all of it is.
 _SHARDS_KEPT, _FEW_ROWS = 2, 4
-# An array up to this size is kept in memory once more than a few rows of it are asked for.
-_HELD_BYTES = 1 << 30
+# An array up to this size is kept in memory once as many rows have been asked for as are this fraction of it.
+_HELD_BYTES, _HELD_FRACTION = 1 << 30, 0.5
 
 
 class StoredRows:
     """An array (n, ...) of a store that is indexed as one of NumPy, and read as far as it is indexed.
 
-    Its rows are those of the shards, one shard after the other. All of it is kept in memory once much is asked for, if
-    it is not larger than 1 GB; of a larger one two shards are. Several threads may read it.
+    Its rows are those of the shards, one shard after the other. An array of at most 1 GB is kept in memory once half as
+    many rows have been asked for as it has; of any other, two shards are. Several threads may read it.
 
     Parameters
     ----------
@@ -54,6 +54,7 @@ class StoredRows:
         self.shape = (int(self._ends[-1]) if len(self._ends) else 0, *layout.shape)
         self._kept: OrderedDict[int, NDArray[Any]] = OrderedDict()
         self._single: Counter[int] = Counter()
+        self._asked = 0
         self._whole: NDArray[Any] | None = None
         self._array: Any = None
         self._lock = threading.RLock()
@@ -116,9 +117,11 @@ class StoredRows:
             return self._read(wanted) if self._whole is None else self._whole[wanted]
 
     def _hold(self, wanted: int) -> None:
-        """Keep all rows in memory if more than a few of them are wanted, and they are not too many."""
-        if self._whole is None and wanted > _FEW_ROWS and self.nbytes <= _HELD_BYTES:
+        """Keep all rows in memory once many have been wanted, if they are not too many."""
+        self._asked += wanted
+        if self._whole is None and self._asked >= _HELD_FRACTION * len(self) and self.nbytes <= _HELD_BYTES:
             self._whole = self._read(np.arange(len(self)))
+            self._kept.clear()
             self._whole.flags.writeable = False
 
     def _read(self, wanted: NDArray[np.int64]) -> NDArray[Any]:

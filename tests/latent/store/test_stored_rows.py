@@ -73,17 +73,43 @@ def test_no_such_row(files, key):
         stored(files, "vectors")[key]
 
 
-def test_single_rows_of_a_shard_are_read_until_they_are_many(files, monkeypatch):
+@pytest.fixture
+def noted(files, monkeypatch):
+    """A function (name) -> the rows of an array, and a list of what is read of its files."""
+
+    def note(name):
+        rows, read = stored(files, name), []
+        whole = rows._from_file
+
+        def from_file(shard, wanted):
+            read.append((shard, wanted))
+            return whole(shard, wanted)
+
+        monkeypatch.setattr(rows, "_from_file", from_file)
+        return rows, read
+
+    return note
+
+
+def test_single_rows_of_a_shard_are_read_until_they_are_many(noted, monkeypatch):
     monkeypatch.setattr(rows_module, "_HELD_BYTES", 0)
-    rows, read = stored(files, "vectors"), []
-    whole = rows._from_file
-    monkeypatch.setattr(
-        rows, "_from_file", lambda shard, wanted: (read.append((shard, wanted)), whole(shard, wanted))[1]
-    )
+    rows, read = noted("vectors")
     for index in (0, 1, 2, 3, 0, 1, 2):
         np.testing.assert_array_equal(rows[index], ARRAYS["vectors"][index])
     assert [isinstance(wanted, slice) for _, wanted in read] == [False] * 4 + [True]
     assert {shard for shard, _ in read} == {0}
+
+
+def test_only_the_shards_of_the_rows_are_read_until_half_are_asked_for(noted):
+    rows, read = noted("vectors")
+    np.testing.assert_array_equal(rows[4:9], ARRAYS["vectors"][4:9])
+    assert [shard for shard, _ in read] == [2, 3]
+    read.clear()
+    np.testing.assert_array_equal(rows[4], ARRAYS["vectors"][4])
+    assert {shard for shard, _ in read} == {0, 2, 3, 4}
+    read.clear()
+    np.testing.assert_array_equal(rows[:], ARRAYS["vectors"])
+    assert read == []
 
 
 def test_several_threads_read_the_same_rows(files, monkeypatch):
