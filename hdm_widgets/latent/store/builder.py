@@ -10,10 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdm_widgets._masks import Ignore
 from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.collection import Collection, CollectionBuilder
-from hdm_widgets.latent.datasets import Fields
 from hdm_widgets.latent.items import Item
 from hdm_widgets.latent.store.files import StoreFiles
 from hdm_widgets.latent.store.shards import Sample, ShardRecord
@@ -52,12 +50,8 @@ class ShardedBuilder(CollectionBuilder):
         The shards that are stored, by number.
     given : tuple
         The positional arguments of `CollectionBuilder`; the first is the number of items in the data set.
-    fields : Fields, optional
-        As for `CollectionBuilder`.
-    ignore : number or array of bool, optional
-        As for `CollectionBuilder`.
-    new : bool
-        As for `CollectionBuilder`.
+    **options : object
+        The others of `CollectionBuilder`.
     """
 
     def __init__(
@@ -66,13 +60,10 @@ class ShardedBuilder(CollectionBuilder):
         bounds: list[list[int]],
         records: dict[int, ShardRecord],
         given: tuple[int, Layer, torch.Size, ThumbnailMaker, int],
-        *,
-        fields: Fields | None,
-        ignore: Ignore | None,
-        new: bool,
+        **options: Any,
     ) -> None:
-        self._total, layer, image_shape, thumbnails, memory_limit = given
-        super().__init__(store.capacity, layer, image_shape, thumbnails, memory_limit, fields, ignore, new=new)
+        self._total, *others = given
+        super().__init__(store.capacity, *others, **options)  # type: ignore[arg-type]  # a tuple of five
         self._store, self._bounds, self._records = store, bounds, records
         self._missing = [number for number in range(len(bounds)) if number not in records]
         self._sample: Sample | None = None

@@ -90,10 +90,7 @@ class StoreSession:
         image_shape: torch.Size,
         thumbnails: ThumbnailMaker,
         memory_limit: int,
-        *,
-        fields: Fields | None = None,
-        ignore: Ignore | None = None,
-        new: bool = False,
+        **options: Any,
     ) -> ShardedBuilder:
         """The builder for what the store lacks; it takes what `CollectionBuilder` does.
 
@@ -117,9 +114,7 @@ class StoreSession:
             bounds,
             records,
             (length, layer, image_shape, thumbnails, memory_limit),
-            fields=fields,
-            ignore=ignore,
-            new=new,
+            **options,
         )
 
     def write(self, number: int, bounds: list[int], collection: Collection | None, **about: Any) -> ShardRecord:
