@@ -140,7 +140,7 @@ def synthetic(folder: Path, count: int) -> str:
                 skipped={},
                 values="logits",
                 random=False,
-                sample=None,
+                fingerprint=None,
             )
         )
     about = {

@@ -14,7 +14,7 @@ from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.collection import Collection, CollectionBuilder
 from hdm_widgets.latent.items import Item
 from hdm_widgets.latent.store.files import StoreFiles
-from hdm_widgets.latent.store.shards import Sample, ShardRecord
+from hdm_widgets.latent.store.shards import ItemFingerprint, ShardRecord
 from hdm_widgets.latent.thumbnails import ThumbnailMaker
 
 __all__ = ["ShardStore", "ShardedBuilder"]
@@ -66,7 +66,7 @@ class ShardedBuilder(CollectionBuilder):
         super().__init__(store.capacity, *others, **options)  # type: ignore[arg-type]  # a tuple of five
         self._store, self._bounds, self._records = store, bounds, records
         self._missing = [number for number in range(len(bounds)) if number not in records]
-        self._sample: Sample | None = None
+        self._fingerprint: ItemFingerprint | None = None
         self.any_ignored = any("ignored" in record.arrays for record in records.values())
         ranges = [range(*bounds[number]) for number in self._missing]
         contiguous = all(one.stop == other.start for one, other in itertools.pairwise(ranges))
@@ -80,8 +80,8 @@ class ShardedBuilder(CollectionBuilder):
     ) -> Iterator[tuple[int, Item | ValueError | TypeError]]:
         """As for any builder; the first item of each shard is kept, to know the data set again."""
         for position, item in super().compared(items, index, first):
-            if self._sample is None and isinstance(item, Item):
-                self._sample = Sample.from_item(position, item)
+            if self._fingerprint is None and isinstance(item, Item):
+                self._fingerprint = ItemFingerprint.from_item(position, item)
             yield position, item
 
     def ends_shard(self, index: int) -> bool:
@@ -105,10 +105,10 @@ class ShardedBuilder(CollectionBuilder):
             skipped=self.skipped,
             values=self.values,
             random=self.random,
-            sample=self._sample,
+            fingerprint=self._fingerprint,
         )
         del self._missing[0]
-        self._sample = None
+        self._fingerprint = None
         self.skipped = {}
         self._clear()
 

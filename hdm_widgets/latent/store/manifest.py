@@ -66,6 +66,7 @@ def describe(
         "pool": pool,
         "grid": grid if pool == "grid" else None,
         **{name: getattr(segmenter, name) for name in ("target", "threshold", "activation", "classes", "align")},
+        **{name: getattr(segmenter, name, None) for name in ("window", "overlap")},
         "layout of the model's output": segmenter.layout,
         "pad_to": segmenter.pad_to,
         "output": _named(segmenter.output),

@@ -192,18 +192,18 @@ class StoreSession:
 
     def _check_items(self, records: dict[int, ShardRecord], image_shape: torch.Size) -> None:
         """Refuse a store whose items are not those of the data set, by some of them."""
-        samples = [record.sample for _, record in sorted(records.items()) if record.sample is not None]
+        fingerprints = [record.fingerprint for _, record in sorted(records.items()) if record.fingerprint is not None]
         if any(record.random for record in records.values()):
             return
-        places = np.linspace(0, len(samples) - 1, min(_COMPARED, len(samples))).round().astype(int)
-        for sample in (samples[place] for place in places):
+        places = np.linspace(0, len(fingerprints) - 1, min(_COMPARED, len(fingerprints))).round().astype(int)
+        for fingerprint in (fingerprints[place] for place in places):
             try:
-                differing = sample.difference(self._item(sample.index, image_shape))
+                differing = fingerprint.difference(self._item(fingerprint.index, image_shape))
             except (ValueError, TypeError) as error:
                 raise self._refused(f"the data set: {error}") from error
             if differing:
                 raise self._refused(
-                    f"the data set: the {differing} of item {sample.index} is not the one that was collected"
+                    f"the data set: the {differing} of item {fingerprint.index} is not the one that was collected"
                 )
 
     def _check_activations(self, records: dict[int, ShardRecord], layer: Layer, image_shape: torch.Size) -> None:

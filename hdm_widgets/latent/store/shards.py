@@ -24,7 +24,7 @@ from hdm_widgets.latent.store.arrays import ArrayLayout, damaged
 from hdm_widgets.latent.store.files import StoreFiles
 
 __all__ = [
-    "COUNTS", "LARGE", "RECORDS", "Sample", "ShardRecord", "capacity_for", "plan", "plan_of",
+    "COUNTS", "LARGE", "RECORDS", "ItemFingerprint", "ShardRecord", "capacity_for", "plan", "plan_of",
     "read_array", "read_beside", "read_records", "write_shard",
 ]  # fmt: skip
 
@@ -45,7 +45,7 @@ _THREADS = 4
 
 
 @dataclass(frozen=True)
-class Sample:
+class ItemFingerprint:
     """By what an item is known again.
 
     Attributes
@@ -63,7 +63,7 @@ class Sample:
     mask: int
 
     @classmethod
-    def from_item(cls, index: int, item: Item) -> Sample:
+    def from_item(cls, index: int, item: Item) -> ItemFingerprint:
         """Of an item as it was read."""
         flat = item.image.reshape(-1)
         places = np.linspace(0, len(flat) - 1, _VALUES).round().astype(np.int64)
@@ -71,7 +71,7 @@ class Sample:
 
     def difference(self, item: Item) -> str:
         """What is another in an item that was read now; empty if nothing is."""
-        values = Sample.from_item(self.index, item)
+        values = ItemFingerprint.from_item(self.index, item)
         largest = max(map(abs, self.values))
         if not np.allclose(values.values, self.values, rtol=_TOLERANCE, atol=_TOLERANCE * largest):
             return "image"
@@ -106,7 +106,7 @@ class ShardRecord:
         What the model's values mean; see `Collection`.
     random : bool
         Whether an item was another one when it was read twice.
-    sample : Sample or None
+    fingerprint : ItemFingerprint or None
         The first item that could be read.
     """
 
@@ -122,14 +122,14 @@ class ShardRecord:
     certain: bool
     values: str
     random: bool
-    sample: Sample | None
+    fingerprint: ItemFingerprint | None
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> ShardRecord | None:
         """A record as it was read; None if it is none."""
         try:
-            sample = fields["sample"]
-            return cls(**{**fields, "sample": None if sample is None else Sample(**sample)})
+            fingerprint = fields["fingerprint"]
+            return cls(**{**fields, "fingerprint": None if fingerprint is None else ItemFingerprint(**fingerprint)})
         except (KeyError, TypeError):
             return None
 
@@ -208,7 +208,7 @@ def write_shard(
     skipped: dict[int, str],
     values: str,
     random: bool,
-    sample: Sample | None,
+    fingerprint: ItemFingerprint | None,
 ) -> ShardRecord:
     """Write a shard, its record last.
 
@@ -228,7 +228,7 @@ def write_shard(
     skipped : dict of int to str
     values : str
     random : bool
-    sample : Sample or None
+    fingerprint : ItemFingerprint or None
 
     Returns
     -------
@@ -273,7 +273,7 @@ def write_shard(
         certain=not confidences or not confidences["mean_entropy"].any(),
         values=values,
         random=random,
-        sample=sample,
+        fingerprint=fingerprint,
     )
     files.write_json(record.name, asdict(record))
     return record
