@@ -1,5 +1,7 @@
 """Stores of another model, setting or data set."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -123,3 +125,11 @@ def test_no_address(groups, wrong):
 def test_an_address_of_an_unknown_kind(groups):
     with pytest.raises(StoreError, match="is at no address that fsspec knows"):
         fit(groups, "nowhere://store")
+
+
+def test_without_zarr_it_is_said_what_to_install(groups, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    with pytest.raises(ImportError, match=r"a store needs zarr: pip install 'hdm-widgets\[scale\]'"):
+        fit(groups, tmp_path)
+    with pytest.raises(ImportError, match="a store needs zarr"):
+        hw.LatentSpace.open(tmp_path)
