@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ __all__ = ["StoreError", "StoreFiles", "import_zarr", "sealed"]
 
 # What a process that was killed may leave of a file that it was writing.
 _TEMPORARY = ".tmp"
+_TEMPORARY_NAME = re.compile(rf"\.[0-9a-f]{{32}}{re.escape(_TEMPORARY)}$")
 
 
 class StoreError(ValueError):
@@ -130,13 +132,14 @@ class StoreFiles:
                 return
 
     def sizes(self, folder: str = "") -> dict[str, int]:
-        """Size in bytes of every file below a folder, by name."""
+        """Size in bytes of every file below a folder, by name; without what was left of files being written."""
         with self._explained("read"):
             self._system.invalidate_cache()
             found = self._system.find(self.path(folder).rstrip("/"), detail=True)
         # Some file systems give paths with a slash before them, others without.
         start = len(self._root.strip("/")) + 1
-        return {path.strip("/")[start:]: about["size"] or 0 for path, about in found.items()}
+        sizes = {path.strip("/")[start:]: about["size"] or 0 for path, about in found.items()}
+        return {name: size for name, size in sizes.items() if not _TEMPORARY_NAME.search(name)}
 
     def size(self, name: str) -> int | None:
         """Size of one file in bytes; None if there is none."""
@@ -150,7 +153,8 @@ class StoreFiles:
         """Remove what processes that were killed have left of files that they were writing."""
         if self.folder is not None and self.folder.is_dir():
             for path in self.folder.rglob(f"*{_TEMPORARY}"):
-                path.unlink(missing_ok=True)
+                if _TEMPORARY_NAME.search(path.name):
+                    path.unlink(missing_ok=True)
 
     @cached_property
     def zarr(self) -> Store:

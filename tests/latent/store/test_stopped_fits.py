@@ -83,6 +83,15 @@ def test_ended_at_any_file_a_fit_goes_on(groups, undisturbed, tmp_path, monkeypa
     assert not list(store.rglob("*.tmp"))
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "features/c.1.0", "space.json"])
+def test_what_a_killed_process_leaves_of_a_file_is_removed(groups, undisturbed, tmp_path, name):
+    left = tmp_path / f"{name}.{'0a' * 16}.tmp"
+    left.parent.mkdir(exist_ok=True)
+    left.write_bytes(b"half of it")
+    assert_same_space(fit(groups, tmp_path), undisturbed[0])
+    assert not left.exists()
+
+
 def test_an_interrupt_says_what_is_stored(groups, undisturbed, tmp_path):
     class Interrupted(Dies):
         def __getitem__(self, index):
