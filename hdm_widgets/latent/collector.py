@@ -49,6 +49,8 @@ from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = ["Collector", "Progress", "check_width"]
 
+# As `CollectionBuilder` is made.
+NewBuilder: TypeAlias = Callable[..., CollectionBuilder]
 Progress: TypeAlias = bool | Callable[[int, int], None]
 
 # Activations beyond this many bytes go to a temporary file.
@@ -123,8 +125,12 @@ class Collector:
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = True,
         fields: Fields | None = None,
+        new_builder: NewBuilder = CollectionBuilder,
     ) -> Collection:
         """Run the model once on every item; see `LatentSpace.fit` for the parameters.
+
+        What is collected goes to a builder that `new_builder` makes. It says which items are still to be run, and may
+        store them in shards.
 
         Raises
         ------
@@ -137,7 +143,7 @@ class Collector:
         if ignore is not None:
             check_ignore(ignore)
         reading = {"fields": fields, "ignore": ignore, "num_workers": num_workers}
-        return self._run(as_dataset(dataset), None, columns, on_error, progress, reading)
+        return self._run(as_dataset(dataset), None, columns, on_error, progress, reading, new_builder)
 
     def observe(
         self,
@@ -202,6 +208,7 @@ class Collector:
         on_error: Literal["raise", "skip"],
         progress: Progress,
         reading: dict[str, Any],
+        new_builder: NewBuilder = CollectionBuilder,
     ) -> Collection:
         """One pass over a data set: for a map, or over new data `like` that of one; `reading` is for `read_items`."""
         length = len(dataset)
@@ -215,7 +222,7 @@ class Collector:
             run_singly_if_mixing(self.segmenter, first.image, sizes, remind=True)
             self.display.check(len(first.image))
             thumbnails = ThumbnailMaker.for_size(first.mask.shape, self.thumbnail, self.display)
-            builder = CollectionBuilder(
+            builder = new_builder(
                 length,
                 layer,
                 first.image.shape,
@@ -229,6 +236,8 @@ class Collector:
                 self._hook(layer).attached() as hook,
                 _bar(length, progress, "collecting activations" if like is None else "observing") as bar,
             ):
+                if len(builder.indices) < length:
+                    bar.update(length - len(builder.indices))
                 measurer = Measurer(segmenter, hook, builder, excluded)
                 waiting: list[tuple[int, Item]] = []
 
@@ -257,16 +266,21 @@ class Collector:
                     with measurer.flushing():
                         run_waiting()
 
-                items = read_items(dataset, first.mask.shape, **reading)
+                items = read_items(dataset, first.mask.shape, indices=builder.indices, **reading)
+                marked = None if builder.any_ignored else ignore
                 with builder.keeping(tables, run_all_waiting), closing(items), measurer.flushing():
-                    for index, item in builder.compared(warn_of_ambiguity(items, ignore), at, first):
+                    for index, item in builder.compared(warn_of_ambiguity(items, marked), at, first):
+                        ends = builder.ends_shard(index)
                         if isinstance(item, Exception):
                             run_waiting()
                             stop_or_skip(index, item)
-                            continue
-                        waiting.append((index, item))
-                        if len(waiting) >= sizes.size:
+                        else:
+                            waiting.append((index, item))
+                        if len(waiting) >= sizes.size or ends:
                             run_waiting()
+                        if ends:
+                            measurer.flush()
+                            builder.store_shard()
                     run_waiting()
         return builder.build_some(tables)
 

@@ -16,6 +16,7 @@ from hdm_widgets.latent.collection import BEFORE_CONFIDENCES, Collection
 from hdm_widgets.latent.data_columns import merge_columns
 from hdm_widgets.latent.datasets import Dataset
 from hdm_widgets.latent.estimator import FEWEST, Estimator
+from hdm_widgets.latent.mean_intervals import Dependence, dependences
 from hdm_widgets.latent.neighbors import distance_scale
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
@@ -36,11 +37,12 @@ class FittedMap:
     ----------
     collection : Collection
     projection : Projection
-    overlaps : Overlaps
+    iou_empty : float
+        IoU of an item whose truth and prediction are both empty.
     regressor : Regressor or None
     dataset : Dataset or None
-    coordinates : numpy.ndarray, float64 (n, k)
-        All principal components that were kept, read-only.
+    given_coordinates : numpy.ndarray, float64 (n, k)
+        All principal components that were kept; of a space that was opened from a store, what reads them from there.
     n_components, n_cluster_components : int
         How many of them are the embedding, and how many clusters are sought in.
     random_state : int
@@ -48,10 +50,10 @@ class FittedMap:
 
     collection: Collection
     projection: Projection
-    overlaps: Overlaps
+    iou_empty: float
     regressor: Regressor | None
     dataset: Dataset | None
-    coordinates: NDArray[np.float64] = field(repr=False)
+    given_coordinates: NDArray[np.float64] = field(repr=False)
     n_components: int
     n_cluster_components: int
     random_state: int
@@ -61,6 +63,16 @@ class FittedMap:
 
     def __len__(self) -> int:
         return len(self.collection)
+
+    @cached_property
+    def overlaps(self) -> Overlaps:
+        """Counts of pixels and scores of every item."""
+        return Overlaps(self.collection.tp, self.collection.fn, self.collection.fp, self.iou_empty)
+
+    @cached_property
+    def coordinates(self) -> NDArray[np.float64]:
+        """All principal components that were kept (n, k), read-only."""
+        return read_only(np.asarray(self.given_coordinates))
 
     @property
     def embedding(self) -> NDArray[np.float64]:
@@ -100,9 +112,14 @@ class FittedMap:
             self.collection.confidences,
             self.iou,
             self.overlaps.predicted_area,
-            iou_empty=self.overlaps.iou_empty,
+            iou_empty=self.iou_empty,
             random_state=self.random_state,
         )
+
+    @cached_property
+    def dependences(self) -> dict[str, Dependence]:
+        """For every column of the data with groups, how much the errors of the items of a group have in common."""
+        return dependences(self.collection.columns, self.estimator.errors)
 
     @property
     def skill_note(self) -> str:
