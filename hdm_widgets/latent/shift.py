@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hdm_widgets.latent.batches import row_batches
 from hdm_widgets.latent.surface import one_thread
+from hdm_widgets.latent.titles import running_title
 
 __all__ = ["Shift", "compare_samples"]
 
@@ -81,7 +82,7 @@ class Shift:
         degree = "slightly" if self.effect < _CLEAR else "clearly" if self.effect < _NEARLY_ALL else "almost entirely"
         if not self.columns:
             return f"unlike the data of the map ({chance}): no single column moved much, the activations as a whole did"
-        named = [f"{name} ({self.moved(name)})" for name in list(self.columns)[:_SHOWN]]
+        named = [f"{running_title(name)} ({self.moved(name)})" for name in list(self.columns)[:_SHOWN]]
         more = len(self.columns) - len(named)
         columns = ", ".join(named) + (f" and {more} more" if more else "")
         return f"{degree} unlike the data of the map ({chance}, effect {self.effect:.2f}): moved are {columns}"

@@ -71,6 +71,16 @@ def test_the_column_that_moved_is_named(change, name, word):
     assert word in str(found)
 
 
+def test_columns_are_named_as_on_screen():
+    names = ("area_at_30", "foreground_entropy", "pc2")
+    known = {name: np.arange(20.0) for name in names}
+    found = compare_samples(known, {name: np.arange(100.0, 115) for name in names})
+    assert found.text.split(": ")[1] == (
+        "moved are fraction of pixels above 0.3 (higher by 16.9 SD), entropy in the prediction (higher by 16.9 SD), "
+        "PC 2 (higher by 16.9 SD)"
+    )
+
+
 def test_activations_that_move_as_a_whole_are_found():
     known, new = (np.random.default_rng(seed).normal(size=(80, 4)) for seed in (0, 1))
     # A small step in the direction in which the activations hardly differ.

@@ -16,7 +16,8 @@ from hdm_widgets.latent.items import read_item
 from hdm_widgets.latent.observations import Observations
 from hdm_widgets.latent.selection import csv_text
 from hdm_widgets.latent.space import LatentSpace
-from hdm_widgets.widgets.latent.columns import title, value_text
+from hdm_widgets.latent.titles import title
+from hdm_widgets.widgets.latent.columns import value_text
 from hdm_widgets.widgets.latent.palette import SCORES, table_of
 
 __all__ = ["NEW_SORTS", "NewItems", "smaller"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hdm_widgets._wire import MESSAGE
 from hdm_widgets.latent.estimates import Estimates
 from hdm_widgets.latent.space import LatentSpace
-from hdm_widgets.widgets.latent.columns import title
+from hdm_widgets.latent.titles import title
 from hdm_widgets.widgets.shared.part import Part, read_static
 
 __all__ = ["NewDataPanel", "findings"]
@@ -82,7 +82,7 @@ def _compared_columns(space: LatentSpace, estimates: Estimates) -> list[dict[str
     moved = sorted(shift.columns, key=lambda name: -shift.columns[name])
     names = [name for name in moved or _TELLING if name in of_map and name in of_new][:_MOST_COLUMNS]
     return [
-        {"title": _title(name), "moved": shift.moved(name) if name in shift.columns else ""}
+        {"title": title(name), "moved": shift.moved(name) if name in shift.columns else ""}
         | _histograms(of_map[name], of_new[name])
         for name in names
     ]
@@ -90,10 +90,6 @@ def _compared_columns(space: LatentSpace, estimates: Estimates) -> list[dict[str
 
 def _components(coordinates: Floats) -> dict[str, Floats]:
     return {f"pc{place + 1}": column for place, column in enumerate(coordinates.T)}
-
-
-def _title(name: str) -> str:
-    return f"PC {name[2:]}" if name.startswith("pc") and name[2:].isdigit() else title(name)
 
 
 def _histograms(of_map: Floats, of_new: Floats) -> dict[str, Any]:
