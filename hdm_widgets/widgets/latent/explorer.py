@@ -31,6 +31,7 @@ from hdm_widgets.widgets.latent.parts import Legend, Toolbar
 from hdm_widgets.widgets.latent.scatter import ScatterFigure, drawn_rows
 from hdm_widgets.widgets.latent.selection_history import MODES, Items, SelectionHistory
 from hdm_widgets.widgets.shared.explorer import Explorer, close_all
+from hdm_widgets.widgets.shared.jobs import released
 
 if TYPE_CHECKING:
     import pandas
@@ -284,11 +285,17 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         return self._explanation.open(index)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for clusters and estimates, found in the background; False if it takes longer than `timeout` seconds."""
+        """Wait for clusters and estimates, found in the background; False if it takes longer than `timeout` seconds.
+
+        Observers of the explorer's traits may wait, too. One that is called in the background, while clusters or
+        estimates are shown, does not wait for these.
+        """
         self._check_open()
         end = None if timeout is None else time.monotonic() + timeout
-        found = self._table.wait(timeout)
-        return self._wait_new(None if end is None else max(0.0, end - time.monotonic())) and found
+        # Observers are called with the lock, which the work in the background needs to show what it has found.
+        with released(self._lock):
+            found = self._table.wait(timeout)
+            return self._wait_new(None if end is None else max(0.0, end - time.monotonic())) and found
 
     def _pause(self) -> None:
         self._table.pause()
