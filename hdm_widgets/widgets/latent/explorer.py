@@ -440,7 +440,7 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
     def _explain_asked(self, asked: dict[str, Any]) -> None:
         self.error = ""
         try:
-            self.explain(int(asked["item"]))
+            self._explain_any(int(asked["item"]))
         except Exception as error:
             self.error = str(error) or type(error).__name__
             raise

@@ -18,6 +18,8 @@ from hdm_widgets.latent.estimates import Estimates
 from hdm_widgets.latent.observations import new_items
 from hdm_widgets.latent.selection import check_indices
 from hdm_widgets.latent.space import LatentSpace
+from hdm_widgets.widgets.hdm.explorer import HDMExplorer
+from hdm_widgets.widgets.latent.explanation import Explanation
 from hdm_widgets.widgets.latent.gallery import Gallery
 from hdm_widgets.widgets.latent.messages import item_facts, new_message
 from hdm_widgets.widgets.latent.new_items import NewItems
@@ -55,6 +57,7 @@ class ExplorerWithNewData(Explorer):
     _gallery: Gallery
     _legend: Legend
     _toolbar: Toolbar
+    _explanation: Explanation
     _panel: NewDataPanel | None = None
     _new: NewItems | None = None
     _lock: threading.RLock
@@ -71,6 +74,28 @@ class ExplorerWithNewData(Explorer):
         """Stop running the model on the new data."""
         self._check_open()
         self._stop_estimating("cancelled")
+
+    def explain_new(self, index: int) -> HDMExplorer:
+        """Open an HDMExplorer on a new item's image, below the table.
+
+        Distances are those to the item's true mask, or to the model's own mask of the plain image if it has none.
+
+        Parameters
+        ----------
+        index : int
+            Position among the new items.
+
+        Raises
+        ------
+        ValueError
+            If there are no new items yet, their images are not at hand, or the space has no model.
+        """
+        self._check_open()
+        new = self._new
+        if new is None:
+            raise ValueError("there are no new items to explain")
+        check_indices([index], len(new))
+        return self._explanation.open_new(new, index)
 
     # -- finding the estimates --------------------------------------------------------------------
 
@@ -177,7 +202,7 @@ class ExplorerWithNewData(Explorer):
         self._legend.new = new_message(new, len(rows), outside)
         self._connect_new()
         with panel.hold_sync():
-            panel.findings = findings(self._space, new.estimates)
+            panel.findings = findings(new)
             panel.state = "done"
         self._show_points()
         self._scatter.outline(self._history.selections, self._history.active)
@@ -288,6 +313,14 @@ class ExplorerWithNewData(Explorer):
             return
         self.gallery = "new"
         self._select_new(tuple(self._new.estimates.to_label(count).tolist()), "replace")
+
+    def _explain_any(self, item: int) -> HDMExplorer:
+        count = len(self._space)
+        return self.explain(item) if self._new is None or item < count else self.explain_new(item - count)
+
+    @abstractmethod
+    def explain(self, index: int) -> HDMExplorer:
+        """Explain an item of the map."""
 
     def _export(self) -> tuple[dict[str, Any], list[bytes]]:
         if self.gallery == "new":

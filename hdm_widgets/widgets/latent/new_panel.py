@@ -12,6 +12,7 @@ from hdm_widgets._wire import MESSAGE
 from hdm_widgets.latent.estimates import Estimates
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.latent.titles import title
+from hdm_widgets.widgets.latent.new_items import NewItems
 from hdm_widgets.widgets.shared.part import Part, read_static
 
 __all__ = ["NewDataPanel", "findings"]
@@ -23,6 +24,7 @@ _MOST_COLUMNS = 4
 _TELLING = ("soft_iou", "foreground_entropy", "largest_probability", "area_at_50", "pc1", "pc2")
 # Quantiles of both sets together between which a histogram lies; what is beyond counts at its ends.
 _ENDS = (0.005, 0.995)
+_ROUNDING = 1e-9
 
 Floats = NDArray[np.float64]
 
@@ -54,8 +56,9 @@ class NewDataPanel(Part):
     to_label = traitlets.Int(_TO_LABEL).tag(sync=True)
 
 
-def findings(space: LatentSpace, estimates: Estimates) -> dict[str, Any]:
-    """What the panel shows of estimates."""
+def findings(new: NewItems) -> dict[str, Any]:
+    """What the panel shows of new items."""
+    space, estimates = new.space, new.estimates
     iou = space.iou_[np.isfinite(space.iou_)]
     return {
         "count": len(estimates),
@@ -69,7 +72,26 @@ def findings(space: LatentSpace, estimates: Estimates) -> dict[str, Any]:
         "shifted": estimates.shift.shifted,
         "skill": estimates.skill,
         "skilled": estimates.skilled,
+        "measured": _measured(new),
         "columns": _compared_columns(space, estimates),
+    }
+
+
+def _measured(new: NewItems) -> dict[str, Any]:
+    """Expected beside measured IoU of the items that have one; empty without true masks.
+
+    `held` is how many of them have it inside their interval.
+    """
+    if new.measured is None:
+        return {}
+    estimates, having = new.estimates, np.isfinite(new.measured)
+    measured, expected = new.measured[having], estimates.iou[having]
+    inside = (measured >= estimates.low[having] - _ROUNDING) & (measured <= estimates.high[having] + _ROUNDING)
+    return {
+        "count": int(having.sum()),
+        "mean": float(measured.mean()) if having.any() else np.nan,
+        "expected": float(expected.mean()) if having.any() else np.nan,
+        "held": int(inside.sum()),
     }
 
 

@@ -103,7 +103,10 @@ function Head({ python, name, shown }: HeadProps) {
         <Choice<Layers>
           label="Layers"
           options={[
-            ["three", traits.source.value === "new" ? "Two layers" : "Three layers"],
+            [
+              "three",
+              traits.source.value === "new" && !traits._about.value.truths ? "Two layers" : "Three layers",
+            ],
             ["overlay", "Overlay"],
           ]}
           value={traits.layers.value}

@@ -37,9 +37,9 @@ export function ImageGrid({ python, store, items }: Props) {
   const frame = useRef<HTMLElement>(null);
   const theme = useTheme();
   const { traits } = python;
-  const { height, width } = traits._about.value;
+  const { height, width, truths } = traits._about.value;
   const fresh = traits.source.value === "new";
-  const layers = traits.layers.value === "overlay" ? 1 : fresh ? 2 : 3;
+  const layers = traits.layers.value === "overlay" ? 1 : fresh && !truths ? 2 : 3;
   const label = fresh ? "Images of new items" : "Images of the selection";
   const below = fresh ? CAPTION + RANGE : CAPTION;
   const [room, setRoom] = useState(0);

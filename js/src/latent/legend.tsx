@@ -28,6 +28,7 @@ export function Legend({ python }: { python: Python<LegendTraits> }) {
                 {score <= 0 && ": no better than the mean"}
               </>
             )}
+            . A picture of the map, not the estimate for an image.
           </span>
         </div>
       )}

@@ -128,11 +128,13 @@ export interface SelectionRow {
   median: WireNumber;
 }
 
-/** Where the IoU of a new item is expected to be, and whether that can be relied on. */
+/** Where the IoU of a new item is expected to be, whether that can be relied on, and where it is. */
 export interface Interval {
   low: WireNumber;
   high: WireNumber;
   reliable: boolean;
+  /** Of an item with a true mask. */
+  measured?: WireNumber;
 }
 
 /** An item as it is saved with the notebook: a thumbnail, and its masks in the size of the thumbnail. */
@@ -147,6 +149,15 @@ export interface SavedItem extends Size {
   ignored: DataView;
   /** Of a new item. */
   interval?: Interval;
+}
+
+/** What is said of new items only. */
+export interface AboutNew {
+  coverage: number;
+  /** Some have a true mask. */
+  truths: boolean;
+  /** They are unlike the data of the map. */
+  shifted: boolean;
 }
 
 export interface GalleryTraits {
@@ -164,7 +175,7 @@ export interface GalleryTraits {
   caption_by: string;
   captions_version: number;
   /** `ignored`: a mask of the pixels that do not count comes with every item. */
-  _about: Size & { total: number; full: boolean; ignored?: boolean; coverage?: number };
+  _about: Size & { total: number; full: boolean; ignored?: boolean } & Partial<AboutNew>;
   _items: ArrayMessage;
   /** The first of the items, for pages without a kernel. */
   _saved: SavedItem[];
@@ -234,6 +245,14 @@ export interface ComparedColumn {
   newMedian: WireNumber;
 }
 
+/** Expected beside measured IoU of the new items that have one, and how many have it inside their interval. */
+export interface Measured {
+  count: number;
+  mean: WireNumber;
+  expected: WireNumber;
+  held: number;
+}
+
 export interface Findings {
   count: number;
   mean: WireNumber;
@@ -246,6 +265,7 @@ export interface Findings {
   shifted: boolean;
   skill: string;
   skilled: boolean;
+  measured: Measured | Record<string, never>;
   columns: ComparedColumn[];
 }
 
