@@ -17,6 +17,7 @@ _TITLES = {
     "false_positive_area": "False positive area (px)",
     "false_negative_area": "False negative area (px)",
     "cluster": "Cluster",
+    "suspicion": "Suspicion of the truth",
     "mean_entropy": "Mean entropy (bits)",
     "foreground_entropy": "Entropy in the prediction (bits)",
     "boundary_entropy": "Entropy along the boundary (bits)",

@@ -65,8 +65,8 @@ def test_the_pointer_is_told_where_the_points_are(explore, space):
 
 def test_points_can_be_colored_by_every_column_the_own_ones_first(explore, space):
     names = [name for name, _ in LatentScreen(explore(space)).toolbar["colors"]]
-    assert names[:6] == ["iou", "expected_iou", "cluster", "place", "number", "even"]
-    assert sorted(names) == sorted(set(space.table()) - {"item"})
+    assert names[:7] == ["iou", "expected_iou", "cluster", "suspicion", "place", "number", "even"]
+    assert sorted(names) == sorted(set(space.table()) - {"item"} | {"suspicion"})
     assert dict(LatentScreen(explore(space)).toolbar["colors"])["truth_area"] == "Area of the truth (px)"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 import warnings
@@ -25,11 +24,12 @@ from hdm_widgets.widgets.latent.cluster_table import ClusterTable
 from hdm_widgets.widgets.latent.columns import usable_columns
 from hdm_widgets.widgets.latent.explanation import Explanation
 from hdm_widgets.widgets.latent.gallery import Gallery, selection_row
-from hdm_widgets.widgets.latent.messages import NOT_IN_MARIMO, map_colors, surface_message
-from hdm_widgets.widgets.latent.new_data import ExplorerWithNewData
+from hdm_widgets.widgets.latent.group_choice import ExplorerWithGroups
+from hdm_widgets.widgets.latent.messages import NOT_IN_MARIMO, surface_message
 from hdm_widgets.widgets.latent.parts import Legend, Toolbar
 from hdm_widgets.widgets.latent.scatter import ScatterFigure, drawn_rows
 from hdm_widgets.widgets.latent.selection_history import MODES, Items, SelectionHistory
+from hdm_widgets.widgets.latent.suspicion import SUSPICION
 from hdm_widgets.widgets.shared.explorer import Explorer, close_all
 from hdm_widgets.widgets.shared.jobs import released
 
@@ -41,12 +41,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LatentExplorer"]
 
-_CLUSTER_NAME = re.compile(r"cluster \d+")
 _BACKGROUNDS = {"expected_iou": "Expected IoU", "none": "None"}
 _COLOR_CHOICES = ("auto", "scale", "categories")
 
 
-class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class LatentExplorer(ExplorerWithGroups, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Explore what a segmentation model has learned: a map of a data set with a lasso.
 
     Displays itself as the last line of a cell. A lasso on the map selects items; the gallery beside it shows their
@@ -62,7 +61,8 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         which is estimated in the background. New items are diamonds in the color of their expected IoU; the gallery
         lists them, the most doubtful first, and a panel says whether they are like the data of the map.
     color_by : str
-        What colors the points: a column of `space.table()`, such as `"iou"`, `"cluster"` or one of the data set's own.
+        What colors the points: a column of `space.table()`, such as `"iou"`, `"cluster"` or one of the data set's own;
+        or `"suspicion"`, how likely each truth is wrong by `space.suspects()`, found in the background.
     background : {"expected_iou", "none"}
         What lies behind them.
     color_as : {"auto", "scale", "categories"}
@@ -86,8 +86,14 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         Position of the active selection in `selections`.
     highlighted : int or None
         The item whose point and card are highlighted.
+    marked : tuple of int
+        Positions of the items whose truth was marked as wrong, by a key or a button; assigning it marks these alone.
+    suspects : pandas.DataFrame or None
+        What `space.suspects()` says of all items, once the column or the gallery's order by it was asked for.
+    failures : Failures or None
+        What `space.failures()` found, once it was asked for, on screen or by `find_failures`.
     error : str
-        What went wrong with clusters or an explanation, empty otherwise.
+        What went wrong with clusters, suspects, failures or an explanation, empty otherwise.
     estimates : Estimates or None
         What is expected of the new data; None before it is known, and without new data.
     new_selected : tuple of int
@@ -165,6 +171,8 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         check_choice("background", background, _BACKGROUNDS)
         check_choice("color_as", color_as, _COLOR_CHOICES)
         self._prepare_new(new)
+        self._prepare_checks(space)
+        self._prepare_groups(space)
 
         rows = drawn_rows(len(space), space.random_state)
         self._scatter = ScatterFigure(space, rows)
@@ -194,6 +202,8 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         self.color_by, self.background, self.color_as = color_by, background, color_as
         self._connect()
         self._answer_requests()
+        if color_by == SUSPICION:
+            self._suspects.start()
         self._recolor()
         self._scatter.show_surface(background != "none")
         self._publish()
@@ -285,17 +295,20 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         return self._explanation.open(index)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for clusters and estimates, found in the background; False if it takes longer than `timeout` seconds.
+        """Wait for all that is found in the background; False if it takes longer than `timeout` seconds.
 
-        Observers of the explorer's traits may wait, too. One that is called in the background, while clusters or
-        estimates are shown, does not wait for these.
+        That is clusters, estimates, suspects and failures, as far as they are sought. Observers of the explorer's
+        traits may wait, too; one that is called in the background, while something of these is shown, does not wait
+        for that.
         """
         self._check_open()
         end = None if timeout is None else time.monotonic() + timeout
+        waits = (self._table.wait, self._wait_new, self._suspects.wait, self._failures.wait)
         # Observers are called with the lock, which the work in the background needs to show what it has found.
         with released(self._lock):
-            found = self._table.wait(timeout)
-            return self._wait_new(None if end is None else max(0.0, end - time.monotonic())) and found
+            # All are waited for, as what is paused goes on then.
+            ended = [wait(None if end is None else max(0.0, end - time.monotonic())) for wait in waits]
+        return all(ended)
 
     def _pause(self) -> None:
         self._table.pause()
@@ -307,6 +320,8 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
 
     def _end(self) -> None:
         self._end_new()
+        self._end_checks()
+        self._end_groups()
         for part in (self._toolbar, self._legend, self._gallery, self._table, self._explanation, self._scatter):
             part.close()
         close_all(*self._boxes)
@@ -353,16 +368,14 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
             traitlets.link((self, "background"), (self._legend, "background")),
             traitlets.dlink((self._table, "error"), (self, "error")),
         ]
-        self.observe(self._recolor_by_another, names=["color_by"])
-        self.observe(lambda _: self._recolor(), names=["color_as", "search"])
         self.observe(lambda change: self._scatter.show_surface(change["new"] != "none"), names=["background"])
         self.observe(self._highlight, names=["highlighted", "new_highlighted"])
         self._gallery.observe(lambda change: self._highlight_any(change["new"]), names=["highlighted"])
         self.observe(self._selected_from_python, names=["selected"])
         self.observe(self._activated_from_python, names=["active"])
-        self._gallery.observe(lambda _: self._show_gallery(), names=["sort"])
         self._scatter.on_lasso(self._lassoed)
-        self._table.on_found(self._clustered)
+        self._connect_checks()
+        self._connect_groups()
 
     def _answer_requests(self) -> None:
         history = self._history
@@ -378,7 +391,6 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         self._gallery.on_request("explain", self._explain_asked)
         self._gallery.on_changed(self._say)
         self._toolbar.on_request("export", lambda _: self._export())
-        self._table.on_request("choose", lambda asked: self._choose_cluster(asked["label"]))
         self._legend.on_request("gesture", self._gesture)
         self._legend.on_request("thumbnail", self._thumbnail)
         self._legend.on_request("begin", partial(self._changed_by, changes["begin"]))
@@ -430,12 +442,8 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         self._scatter.outline(history.selections, history.active)
         self._legend.names = self._scatter.names
         self._toolbar.can_undo = history.can_undo
-        self._mark_cluster()
+        self._mark_groups()
         self._say("")
-
-    def _mark_cluster(self) -> None:
-        current = self._history.current
-        self._table.mark(None if current is None else current.indices)
 
     def _explain_asked(self, asked: dict[str, Any]) -> None:
         self.error = ""
@@ -444,42 +452,6 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         except Exception as error:
             self.error = str(error) or type(error).__name__
             raise
-
-    # -- colors and clusters ----------------------------------------------------------------------
-
-    def _recolor_by_another(self, _change: Any) -> None:
-        if self.search:
-            self.search = ""  # which colors the points anew
-        else:
-            self._recolor()
-
-    def _recolor(self) -> None:
-        shown = map_colors(self._space, self.color_by, self.color_as, self.search)
-        self._scatter.color(shown.coloring.colors)
-        self._legend.legend = shown.coloring.legend
-        self._toolbar.color_modes = shown.choices
-        self._gallery.caption(shown.caption)
-        self._show_gallery()
-
-    def _clustered(self) -> None:
-        """Show the clusters that were found."""
-        with self._lock:
-            if self._ended:
-                return
-            if self.color_by == "cluster":
-                self._recolor()
-            self._mark_cluster()
-
-    def _choose_cluster(self, label: int) -> None:
-        members = self._table.members(label)
-        name = f"cluster {label}"
-        current = self._history.current
-        if self.mode == "replace" and current is not None and not _CLUSTER_NAME.fullmatch(current.name):
-            with self._change():
-                self._history.put(members, name)
-        else:
-            self._combine(members, self.mode, name)
-        self.gallery = "map"
 
     def _display_(self) -> HTML:
         """What marimo shows, which has no ipywidgets but anywidgets."""

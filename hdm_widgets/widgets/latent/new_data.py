@@ -62,6 +62,7 @@ class ExplorerWithNewData(Explorer):
     _new: NewItems | None = None
     _lock: threading.RLock
     _pending: dict[str, Any] | None
+    _scores: NDArray[np.float64] | None = None  # how likely each truth of the map is wrong, where it is known
     color_by: str
     mode: Any
 
@@ -337,7 +338,7 @@ class ExplorerWithNewData(Explorer):
             return {"item": item, "facts": self._new.facts(item - count)}, [self._new.thumbnail(item - count)]
         (index,) = check_indices([item], count)
         thumbnail = png(np.array(self._space.collection_.thumbnails[index]))
-        return {"item": index, "facts": item_facts(self._space, index, self.color_by)}, [thumbnail]
+        return {"item": index, "facts": item_facts(self._space, index, self.color_by, self._scores)}, [thumbnail]
 
     def _export_new(self) -> tuple[dict[str, Any], list[bytes]]:
         if self._new is None:

@@ -37,6 +37,7 @@ _OUTLINE_POINTS = 96
 _MOST_OTHERS, _FEW_OTHERS = 0.25, 5
 _DIM = 0.3
 _LASSO_COLOR, _EDGE_COLOR, _NEW_EDGE_COLOR = "#64748b", "#475569", "#0f172a"
+_CROSS_COLOR, _CROSS_SIZE = "#b42318", 110
 # Room between new items and the plot's edge, as a fraction of its extent.
 _NEW_MARGIN = 0.03
 
@@ -94,6 +95,17 @@ class ScatterFigure:
         self._ring = bqplot.Scatter(
             x=[], y=[], scales=scales, default_size=190, fill=False, stroke_width=3, colors=["#000000"]
         )
+        self._crosses = bqplot.Scatter(
+            x=[],
+            y=[],
+            rotation=[],
+            scales={**scales, "rotation": bqplot.LinearScale(min=0, max=180)},
+            marker="cross",
+            default_size=_CROSS_SIZE,
+            colors=[_CROSS_COLOR],
+            stroke="#ffffff",
+            stroke_width=1,
+        )
         self._background = bqplot.Image(
             image=self._surface_image(), x=[x0, x1], y=[y0, y1], scales=scales, visible=self._has_surface
         )
@@ -101,7 +113,7 @@ class ScatterFigure:
         axes = [_axis(0, x, "bottom", variances[0]), _axis(1, y, "left", variances[1])]
         self._new_points: bqplot.Scatter | None = None
         self.figure = bqplot.Figure(
-            marks=[self._background, self._outlines, self._points, self._ring],
+            marks=[self._background, self._outlines, self._points, self._crosses, self._ring],
             axes=axes,
             fig_margin=_MARGIN,
             display_toolbar=False,
@@ -166,13 +178,14 @@ class ScatterFigure:
             stroke_width=1,
         )
         self._new_points.observe(self._selected, names=["selected"])
-        self.figure.marks = [self._background, self._outlines, self._points, self._new_points, self._ring]
+        drawn = [self._background, self._outlines, self._points, self._new_points, self._crosses, self._ring]
+        self.figure.marks = drawn
         self._renew_lasso()
         return int(outside.sum())
 
     def show_points(self, of_map: bool, of_new: bool) -> None:
         """Draw the points of the map, of the new items, or of both; a lasso selects what is drawn."""
-        self._points.visible = of_map
+        self._points.visible = self._crosses.visible = of_map
         if self._new_points is not None:
             self._new_points.visible = of_new
         self._renew_lasso()
@@ -254,6 +267,13 @@ class ScatterFigure:
         x, y = hull[hull[:, 1].argmax()] if outlined else np.median(self._embedding[selection.indices], axis=0)
         position = {"x": float((x - x0) / (x1 - x0)), "y": float((y1 - y) / (y1 - y0))}
         return {"text": selection.name, "color": selection.color} | position
+
+    def cross(self, indices: Sequence[int]) -> None:
+        """Draw a cross over these items, and over no others."""
+        positions = self._embedding[np.array(indices, np.int64)]
+        with self._crosses.hold_sync():
+            self._crosses.x, self._crosses.y = positions.T
+            self._crosses.rotation = np.full(len(positions), 45.0)
 
     def highlight(self, index: int | None) -> None:
         """Draw a ring around an item, or around none; new items are numbered after the map's."""

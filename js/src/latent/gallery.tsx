@@ -7,6 +7,7 @@ import type { Python } from "../shared/traits";
 import { useId } from "../shared/unique";
 import { ImageGrid } from "./image_grid";
 import type { ImageStore } from "./image_store";
+import { Marks, SuspectsNotice } from "./marks";
 import { Pick } from "./pick";
 import type { GalleryTraits, Layers, Source } from "./python_state";
 import { Selections } from "./selections";
@@ -23,9 +24,11 @@ export function Gallery({ python, store }: { python: Python<GalleryTraits>; stor
     <section class="hdm hdm-gallery" aria-label="Selections and their images">
       {traits.new_count.value > 0 && <Sources python={python} />}
       {!fresh && <Selections python={python} />}
+      {!fresh && <Marks python={python} />}
       {items.value.length > 0 && (fresh || current.value) ? (
         <>
           <Head python={python} name={current.value?.name ?? ""} shown={items.value.length} />
+          {!fresh && <SuspectsNotice python={python} />}
           <ImageGrid python={python} store={store} items={items.value} />
         </>
       ) : (
@@ -171,7 +174,7 @@ function Nothing({ empty, gone }: { empty: string | undefined; gone: boolean }) 
       )}
       <p class="hdm-note">
         <kbd>Shift</kbd> adds, <kbd>Alt</kbd> subtracts. <kbd>N</kbd> starts a new selection. A click on a
-        point highlights it.
+        point highlights it; <kbd>W</kbd> marks its truth as wrong.
       </p>
     </div>
   );

@@ -9,7 +9,7 @@ import {
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useTheme } from "../shared/theme";
 import type { Python } from "../shared/traits";
-import { Card } from "./card";
+import { Card, REASON_ROOM } from "./card";
 import type { ImageStore } from "./image_store";
 import { NewCard } from "./new_card";
 import type { GalleryTraits } from "./python_state";
@@ -18,6 +18,7 @@ const GAP = 8;
 const PADDING = 6; // of a card
 const CAPTION = 22;
 const RANGE = 11; // the bar of an expected IoU
+const LINE = 16; // of a reason, which has two where there is room for words
 
 /** Cards in a row, how wide an image is so that they fill the row, and how high a row is. */
 export function layout(width: number, size: number, layers: number, ratio: number, below = CAPTION) {
@@ -41,7 +42,6 @@ export function ImageGrid({ python, store, items }: Props) {
   const fresh = traits.source.value === "new";
   const layers = traits.layers.value === "overlay" ? 1 : fresh && !truths ? 2 : 3;
   const label = fresh ? "Images of new items" : "Images of the selection";
-  const below = fresh ? CAPTION + RANGE : CAPTION;
   const [room, setRoom] = useState(0);
   useLayoutEffect(() => {
     if (!frame.current) return;
@@ -49,7 +49,10 @@ export function ImageGrid({ python, store, items }: Props) {
     watch.observe(frame.current);
     return () => watch.disconnect();
   }, []);
-  const { perRow, side, height: rowHeight } = layout(room, traits.size.value, layers, height / width, below);
+  const { perRow, side } = layout(room, traits.size.value, layers, height / width);
+  const reason = !traits.with_reasons.value ? 0 : layers * side >= REASON_ROOM ? 2 * LINE + 4 : LINE + 4;
+  const below = CAPTION + (fresh ? RANGE : reason);
+  const { height: rowHeight } = layout(room, traits.size.value, layers, height / width, below);
   const Shown = fresh ? NewCard : Card;
   const { rows, total } = useRows(frame, room ? Math.ceil(items.length / perRow) : 0, rowHeight);
   useLayoutEffect(() => {

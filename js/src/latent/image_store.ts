@@ -20,14 +20,14 @@ export interface Item {
   interval?: Interval;
   caption: string;
   error: string;
+  /** How likely its truth is wrong, and why; where it is known. */
+  suspicion?: string;
+  reason?: string;
 }
 
-interface Entry {
+interface Entry extends Pick<Item, "interval" | "caption" | "error" | "suspicion" | "reason"> {
   index: number;
   iou: WireNumber;
-  interval?: Interval;
-  caption: string;
-  error: string;
 }
 
 interface Parts {
@@ -134,8 +134,15 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
   const stopSaved = effect(() => {
     if (!python.gone.value) return;
     wait();
-    for (const { index, iou, caption, interval, ...saved } of python.traits._saved.value) {
-      const entry = { index, iou, caption, error: "", ...(interval && { interval }) };
+    for (const { index, iou, caption, interval, suspicion, reason, ...saved } of python.traits._saved.value) {
+      const entry = {
+        index,
+        iou,
+        caption,
+        error: "",
+        ...(interval && { interval }),
+        ...(suspicion && { suspicion, reason }),
+      };
       if (!kept.has(index)) keep(entry, saved, saved);
     }
     arrived.value = arrived.peek() + 1;

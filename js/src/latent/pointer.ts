@@ -24,7 +24,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     frame.setAttribute("role", "group");
     frame.setAttribute(
       "aria-label",
-      "Map of the items. Keys: R replace, A add, S subtract, N new selection, Control Z undo",
+      "Map of the items. Keys: R replace, A add, S subtract, N new selection, W mark the truth as wrong, Control Z undo",
     );
   }
   let points = readPoints(python.traits._points.peek());
@@ -37,7 +37,18 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   const stopFollowing = python.gone.subscribe((gone) => root.classList.toggle("hdm-no-kernel", gone !== ""));
   let pressed: { x: number; y: number; mode: Mode | null; moved: number } | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
+  // The card that the pointer came to or that got the focus, whichever was later.
+  let card: HTMLElement | null = null;
 
+  const cardOf = ({ target }: Event) => {
+    card = (target as Element).closest?.<HTMLElement>(".hdm-card") ?? null;
+  };
+  /** The item that a key is about; null: the highlighted one. Cards of new items have no number here. */
+  const meant = () => {
+    const focused = document.activeElement?.closest<HTMLElement>(".hdm-card");
+    const chosen = card?.isConnected ? card : tip.item === null ? focused : null;
+    return chosen ? Number(chosen.dataset.item ?? python.traits.sample.peek().total) : tip.item;
+  };
   const plot = (event: Event) => (event.target as Element).closest?.(".bqplot");
   const under = (figure: Element, x: number, y: number) => {
     const area = figure.querySelector(".plotarea_background") ?? figure.querySelector("svg");
@@ -61,6 +72,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   const left = () => {
     clearTimeout(timer);
     tip.hide();
+    card = null;
   };
   const down = (event: PointerEvent) => {
     const figure = plot(event);
@@ -88,16 +100,14 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   };
   const key = (event: KeyboardEvent) => {
     delete frame?.dataset.byPointer;
-    if (
-      python.gone.value ||
-      (event.target as Element).closest("input, select, textarea, summary, .hdm-latent-below")
-    )
+    if (python.gone.value || (event.target as Element).closest("input, select, textarea, .hdm-latent-below"))
       return;
     const pressedKey = event.key.toLowerCase();
     if ((event.ctrlKey || event.metaKey) && !event.shiftKey && pressedKey === "z") void python.ask("undo");
     else if (event.ctrlKey || event.metaKey || event.altKey) return;
     else if (pressedKey in MODES) python.set("mode", MODES[pressedKey]);
     else if (pressedKey === "n") void python.ask("begin");
+    else if (pressedKey === "w") void python.ask("mark", { item: meant() });
     else if (pressedKey === "escape") tip.hide();
     else return;
     event.preventDefault();
@@ -108,6 +118,8 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   const { signal } = ended;
   root.addEventListener("pointermove", moved, { signal });
   root.addEventListener("pointerleave", left, { signal });
+  root.addEventListener("pointerover", cardOf, { signal });
+  root.addEventListener("focusin", cardOf, { signal });
   // In the capture phase, before bqplot, so that Python gets the gesture before the lasso.
   root.addEventListener("pointerdown", down, { capture: true, signal });
   window.addEventListener("pointerup", up, { capture: true, signal });

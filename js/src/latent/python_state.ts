@@ -4,6 +4,8 @@ import type { Size } from "../shared/geometry";
 
 export type Mode = "replace" | "add" | "subtract";
 export type Layers = "three" | "overlay";
+/** Of what is computed in the background when it is first asked for. */
+export type SearchState = "idle" | "running" | "done" | "error";
 /** Items of the map, or of new data. */
 export type Source = "map" | "new";
 
@@ -50,6 +52,11 @@ export interface Scale {
   /** Items with an empty truth and an empty prediction, and the score that they are given. */
   bothEmpty?: number;
   bothEmptyValue?: number;
+  /** What kind of scale it is, where that is not plain. */
+  note?: string;
+  /** Of a column whose values are computed when they are asked for. */
+  state?: SearchState;
+  error?: string;
 }
 
 export interface Categories {
@@ -149,6 +156,9 @@ export interface SavedItem extends Size {
   ignored: DataView;
   /** Of a new item. */
   interval?: Interval;
+  /** How likely the truth of an item of the map is wrong, as a text, and why; where it is known. */
+  suspicion?: string;
+  reason?: string;
 }
 
 /** What is said of new items only. */
@@ -174,6 +184,11 @@ export interface GalleryTraits {
   can_explain: boolean;
   caption_by: string;
   captions_version: number;
+  suspects: { state: SearchState; error: string };
+  /** Whether cards have a line on how likely their truth is wrong. */
+  with_reasons: boolean;
+  /** Items whose truth was marked as wrong. */
+  _marked: ArrayMessage;
   /** `ignored`: a mask of the pixels that do not count comes with every item. */
   _about: Size & { total: number; full: boolean; ignored?: boolean } & Partial<AboutNew>;
   _items: ArrayMessage;
@@ -194,6 +209,9 @@ export const GALLERY = [
   "can_explain",
   "caption_by",
   "captions_version",
+  "suspects",
+  "with_reasons",
+  "_marked",
   "_about",
   "_items",
   "_saved",
@@ -210,6 +228,20 @@ export interface ClusterRow {
   holds: string;
 }
 
+/** A group of items where the model fails. */
+export interface FailureRow {
+  text: string;
+  mostly: string;
+  size: number;
+  mean: WireNumber;
+  low: WireNumber;
+  high: WireNumber;
+  rest: WireNumber;
+  harm: WireNumber;
+  harmLow: WireNumber;
+  harmHigh: WireNumber;
+}
+
 export interface ClusterTraits {
   rows: ClusterRow[];
   chosen: number | null;
@@ -218,6 +250,9 @@ export interface ClusterTraits {
   about: string;
   busy: string;
   error: string;
+  failures: { state: SearchState; error: string; about: string; rows: FailureRow[] };
+  /** Position of the group that is selected. */
+  failure: number | null;
   _thumbnails: DataView[];
 }
 
@@ -229,6 +264,8 @@ export const CLUSTERS = [
   "about",
   "busy",
   "error",
+  "failures",
+  "failure",
   "_thumbnails",
 ] as const;
 
