@@ -79,7 +79,8 @@ class Shift:
     def text(self) -> str:
         """The finding in words."""
         if np.isnan(self.p_value):
-            return f"{self.count} new items are too few to tell whether they are like the data of the map"
+            few = "1 new item is too few" if self.count == 1 else f"{self.count} new items are too few"
+            return f"{few} to tell whether new data are like the data of the map"
         chance = f"p = {self.p_value:.3f}"
         if not self.shifted:
             return f"like the data of the map as far as {self.count} items tell ({chance}, effect {self.effect:.2f})"
@@ -90,7 +91,8 @@ class Shift:
         named = [f"{running_title(name)} ({self.moved(name)})" for name in list(self.columns)[:_SHOWN]]
         more = len(self.columns) - len(named)
         columns = ", ".join(named) + (f" and {more} more" if more else "")
-        return f"{degree} unlike the data of the map ({chance}, effect {self.effect:.2f}): moved are {columns}"
+        verb = "is" if len(self.columns) == 1 else "are"
+        return f"{degree} unlike the data of the map ({chance}, effect {self.effect:.2f}): moved {verb} {columns}"
 
     def moved(self, name: str) -> str:
         """How one of `columns` moved, in words."""

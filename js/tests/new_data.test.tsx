@@ -145,6 +145,18 @@ describe("the panel of new data", () => {
   });
 
   it.each([
+    [1, "The estimate is reliable."],
+    [0, "The estimate is not reliable."],
+  ])("speaks of one item alone as one: %s reliable", (reliable, expected) => {
+    const like = { count: 1, reliable, shifted: false };
+    const { el, stop } = show(newData, new FakeModel(state({ findings: findings(like) })));
+    expect(texts(el, "h3")[0]).toBe("Expected IoU of 1 new item");
+    expect(el.querySelector(".hdm-findings-like")?.textContent).toContain(expected);
+    expect(button(el, "Show the most doubtful").disabled).toBe(false);
+    stop();
+  });
+
+  it.each([
     [40, "Measured 0.53. 35 of 40 intervals contain the measured IoU; 90 % should."],
     [
       38,

@@ -38,7 +38,7 @@ def test_samples_that_do_not_overlap():
     change = (107 - 9.5) / np.arange(20).std()
     assert found.directions == {"a": pytest.approx(change)}
     assert found.text == (
-        "almost entirely unlike the data of the map (p = 0.001, effect 1.00): moved are a (higher by 16.9 SD)"
+        "almost entirely unlike the data of the map (p = 0.001, effect 1.00): moved is a (higher by 16.9 SD)"
     )
 
 
@@ -132,7 +132,9 @@ def test_few_items_cannot_tell():
     found = compare_samples(columns(0, 50), columns(1, 4))
     assert np.isnan(found.p_value)
     assert not found.shifted
-    assert found.text == "4 new items are too few to tell whether they are like the data of the map"
+    assert found.text == "4 new items are too few to tell whether new data are like the data of the map"
+    one = compare_samples({"a": np.arange(30.0)}, {"a": np.array([100.0])})
+    assert one.text == "1 new item is too few to tell whether new data are like the data of the map"
 
 
 def test_many_items_are_sampled():

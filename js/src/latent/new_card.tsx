@@ -8,7 +8,7 @@ import { RangeBar } from "./range_bar";
 /** Narrower cards, in px, have no room for the ends of the interval or the measured IoU; the bar shows them. */
 const ROOM = 112;
 /** In narrower ones, the button is over the caption, and there only while the pointer is. */
-const ROOM_FOR_BUTTON = 186;
+const ROOM_FOR_BUTTON = 230;
 
 export function NewCard({ item, side, found, python, report, theme }: CardProps) {
   const { traits } = python;

@@ -91,7 +91,11 @@ function Found({ findings }: { findings: Findings }) {
   return (
     <div class="hdm-findings">
       <div class="hdm-findings-mean">
-        <h3>Expected mean IoU of {count(findings.count)} new items</h3>
+        <h3>
+          {findings.count === 1
+            ? "Expected IoU of 1 new item"
+            : `Expected mean IoU of ${count(findings.count)} new items`}
+        </h3>
         <p class="hdm-findings-figure">
           <b>{score(mean)}</b>
           <span>
@@ -159,9 +163,9 @@ function doubts({ count: total, reliable, shifted }: Findings): string {
     reliable === total
       ? ""
       : reliable === 0
-        ? "No estimate is reliable."
+        ? `${total === 1 ? "The estimate is not" : "No estimate is"} reliable.`
         : `${count(total - reliable)} of ${count(total)} estimates are not reliable.`;
-  if (!shifted) return single || "All estimates are reliable.";
+  if (!shifted) return single || (total === 1 ? "The estimate is reliable." : "All estimates are reliable.");
   const rest = single && `${single} `;
   const whose = single ? `The other ${count(reliable)} are in doubt too` : "All estimates are in doubt";
   const others = reliable === 0 ? "" : `${whose}, as the data is unlike that of the map. `;
@@ -202,7 +206,7 @@ function ToLabel({ most, wanted, disabled, onWanted, ask }: ToLabelProps) {
         disabled={disabled}
         onClick={() => ask("label", { count: shown })}
       >
-        Show the {count(shown)} most doubtful
+        {shown === 1 ? "Show the most doubtful" : `Show the ${count(shown)} most doubtful`}
       </button>
       <button
         type="button"
