@@ -1,7 +1,7 @@
-"""Take the pictures of both explorers anew, after the screen has changed: `python docs/take_pictures.py`.
+"""Take the pictures of the widgets anew, after the screen has changed: `python docs/take_pictures.py [NAME ...]`.
 
 A real JupyterLab in headless Chromium, light and dark, with the models and data of the tutorials. The pictures land in
-notebooks/images/: `hdm_explorer.png`, `hdm_explorer_dark.png`, and so on.
+notebooks/images/: `hdm_explorer.png`, `hdm_explorer_dark.png`, and so on; with names, those of these widgets only.
 """
 
 from __future__ import annotations
@@ -41,6 +41,19 @@ explorer.select((x > -1.3) & (x < 5.6) & (y < -1.7 - 0.35 * (x < 2)) & (space.io
 explorer.active = 0
 """
 
+TRAINED = """
+import copy, torch
+import hdm_widgets as hw
+torch.set_num_threads(1)
+model, scenes = hw.demo.aerial(160)
+weights = {"car park": 0.6, "scattered houses": 0.2, "dense blocks": 0.2}
+later = copy.deepcopy(model)
+hw.train(later, hw.data.AerialScenes(120, seed=21, weights=weights), epochs=2, progress=False)
+before, after = (hw.LatentSpace(one, iou_empty=1.0).fit(scenes, progress=False) for one in (model, later))
+explorer = hw.LatentComparison(hw.compare_spaces(before, after, names=("before", "after")))
+explorer
+"""
+
 
 def hdm(page: Page, server: JupyterServer) -> tuple[NotebookPage, Locator]:
     """The HDM explorer with a pinned disc, and the pointer on the one beside it."""
@@ -72,9 +85,25 @@ def latent(page: Page, server: JupyterServer) -> tuple[NotebookPage, Locator]:
     return notebook, explorer.root
 
 
+def comparison(page: Page, server: JupyterServer) -> tuple[NotebookPage, Locator]:
+    """Both maps before and after training, with the items that got worse."""
+    notebook = NotebookPage(page, server.notebook([TRAINED]))
+    notebook.hide_file_browser()
+    notebook.run_all()
+    root = page.locator(".hdm-latent")
+    # Two networks run on 160 images, and one is trained first.
+    root.get_by_role("button", name="Got worse").click(timeout=10 * TIMEOUT_MS)
+    expect(root.locator(".hdm-card img").first).to_be_visible()
+    page.mouse.move(0, 0)
+    return notebook, root
+
+
+SHOWN = {"hdm_explorer": hdm, "latent_explorer": latent, "latent_comparison": comparison}
+
+
 def take(page: Page, server: JupyterServer, name: str) -> None:
-    """Both pictures of one explorer."""
-    notebook, root = {"hdm": hdm, "latent": latent}[name](page, server)
+    """Both pictures of one widget."""
+    notebook, root = SHOWN[name](page, server)
     for theme, ending in (("Light", ""), ("Dark", "_dark")):
         change = "theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })"
         page.evaluate(change, f"JupyterLab {theme}")
@@ -82,16 +111,16 @@ def take(page: Page, server: JupyterServer, name: str) -> None:
         expect(page.locator("#jupyterlab-splash")).to_have_count(0)
         # Pictures and colors follow the theme within a few frames.
         page.wait_for_timeout(1500)
-        root.screenshot(path=IMAGES / f"{name}_explorer{ending}.png")
+        root.screenshot(path=IMAGES / f"{name}{ending}.png")
     notebook.close()
 
 
 def main() -> None:
-    """Take all pictures."""
+    """Take the pictures that are named, or all."""
     expect.set_options(timeout=TIMEOUT_MS)
     with jupyterlab(Path(tempfile.mkdtemp())) as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
-        for name in ("hdm", "latent"):
+        for name in sys.argv[1:] or SHOWN:
             page = browser.new_page(viewport={"width": 1180, "height": 1500})
             take(page, server, name)
             page.close()

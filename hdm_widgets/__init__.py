@@ -1,10 +1,11 @@
 """See why an image segmentation model draws the mask it draws.
 
 `hdm_widgets.hdm` has the Hausdorff Distance Masks, `HDMExplorer` is their widget, and `HDMComparison` the one for
-several models. `LatentSpace` maps a data set as a model sees it, `LatentExplorer` is its widget, `compare_spaces`
-compares two such maps, `export_marked` writes items to be labeled again, and `layers` lists what can be named as the
-layer of a space. `Segmenter` makes a segmenter of any torch Module or callable, and its `Reading` says how the model's
-output is read; `Display` says how images are shown, `demo` has ready-made models with data.
+several models. `LatentSpace` maps a data set as a model sees it, and `LatentExplorer` is its widget. `compare_spaces`
+compares two such maps, and `LatentComparison` shows both. `export_marked` writes items to be labeled again, and
+`layers` lists what can be named as the layer of a space. `Segmenter` makes a segmenter of any torch Module or callable,
+and its `Reading` says how the model's output is read; `Display` says how images are shown, `demo` has ready-made models
+with data.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
     from hdm_widgets.models.unet import UNet
     from hdm_widgets.widgets.hdm.comparison import HDMComparison
     from hdm_widgets.widgets.hdm.explorer import HDMExplorer
+    from hdm_widgets.widgets.latent.comparison import LatentComparison
     from hdm_widgets.widgets.latent.explorer import LatentExplorer
 
 __all__ = [
     "Display",
     "HDMComparison",
     "HDMExplorer",
+    "LatentComparison",
     "LatentExplorer",
     "LatentSpace",
     "Reading",
@@ -53,6 +56,7 @@ _HOMES = {
     "Display": "hdm_widgets._picture",
     "HDMComparison": "hdm_widgets.widgets.hdm.comparison",
     "HDMExplorer": "hdm_widgets.widgets.hdm.explorer",
+    "LatentComparison": "hdm_widgets.widgets.latent.comparison",
     "LatentExplorer": "hdm_widgets.widgets.latent.explorer",
     "LatentSpace": "hdm_widgets.latent.space",
     "Reading": "hdm_widgets.models.reading",

@@ -13,6 +13,8 @@ const largest = {
   "legend.js": 50_000,
   "cluster_table.js": 50_000,
   "new_data.js": 50_000,
+  "latent_comparison.js": 50_000,
+  "compared_gallery.js": 80_000,
 };
 
 rmSync(outdir, { recursive: true, force: true });

@@ -19,7 +19,10 @@ from hdm_widgets.hdm.trace_cache import traced
 from hdm_widgets.models.segmenter import ModelOutputError, Segmenter
 from hdm_widgets.windowed import Network, WindowedInference
 
-__all__ = ["Backend", "Inference", "ModelBackend", "Outputs", "WindowsDifferError", "pasted"]
+__all__ = [
+    "Backend", "Backends", "FoldedBackend", "Inference", "ModelBackend", "Outputs", "WindowedBackend",
+    "WindowsDifferError", "pasted",
+]  # fmt: skip
 
 # Verify cells as long as that takes at most this fraction of the time, but at least and at most so many.
 _VERIFY_FRACTION = 0.05
@@ -68,27 +71,50 @@ def pasted(unchanged: Tensor, outputs: Outputs, index: int) -> Tensor:
 class Backend(Protocol):
     """Computes raw outputs."""
 
+    @property
+    def tolerance(self) -> float | None:
+        """Of windows that approximate; None where outputs are exact."""
+
+    @property
+    def propagates(self) -> bool:
+        """Whether only what a disc changes is computed, in batches of the backend's own."""
+
+    @property
+    def setup_seconds(self) -> float:
+        """Seconds spent so far on what later discs need no more."""
+
     def outputs(self, changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
         """Outputs of the cells `items` of `changes`, in any order; whole images all in one batch."""
+
+    def exact(self) -> Backend:
+        """The same without a tolerance."""
 
 
 class ModelBackend:
     """The model itself, on whole images."""
 
+    tolerance: float | None = None
+    propagates = False
+    setup_seconds = 0.0
+
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter = segmenter
+
+    def exact(self) -> Backend:
+        """See `Backend`."""
+        return self
 
     def outputs(self, changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
         """See `Backend`."""
         yield Outputs.from_whole(items, self._segmenter.raw(changes.images(items)))
 
 
-class FoldedBackend:
+class FoldedBackend(ModelBackend):
     """The traced network, with batch norm folded into the convolutions, on whole images."""
 
     def __init__(self, segmenter: Segmenter, network: Network) -> None:
+        super().__init__(segmenter)
         self._device, self._network = segmenter.run_device, network
-        self._model = ModelBackend(segmenter)
 
     def outputs(self, changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
         """See `Backend`."""
@@ -98,7 +124,7 @@ class FoldedBackend:
             yield Outputs.from_whole(items, raw)
         else:
             # The model itself says what is wrong.
-            yield from self._model.outputs(changes, items)
+            yield from super().outputs(changes, items)
 
 
 class WindowedBackend:
@@ -111,6 +137,9 @@ class WindowedBackend:
     tolerance : float or None
         Shrink windows to where activations changed by more than this fraction of their value range.
     """
+
+    propagates = True
+    setup_seconds = 0.0
 
     def __init__(self, device: torch.device, base: WindowedInference, tolerance: float | None) -> None:
         self._device, self._base, self.tolerance = device, base, tolerance
@@ -134,8 +163,51 @@ class WindowedBackend:
             yield Outputs(items[windows.items], windows.rows, windows.cols, windows.values)
 
     def exact(self) -> WindowedBackend:
-        """The same without a tolerance."""
+        """See `Backend`."""
         return WindowedBackend(self._device, self._base, None)
+
+
+class Backends:
+    """Makes the backends of a scan: for images that the model takes as a whole.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        While it is `evaluating`.
+    unchanged : torch.Tensor (C, H, W)
+        The image with an empty disc.
+    raw : torch.Tensor (1, classes, H, W)
+        Its raw output.
+
+    Attributes
+    ----------
+    segmenter : Segmenter
+        Runs the model once.
+    sample : torch.Tensor (C, h, w)
+        What the model gets of the unchanged image in one run.
+    """
+
+    def __init__(self, segmenter: Segmenter, unchanged: Tensor, raw: Tensor) -> None:
+        self.segmenter, self.sample, self._raw = segmenter, unchanged, raw
+
+    def model(self) -> Backend:
+        """The model itself."""
+        return ModelBackend(self.segmenter)
+
+    def folded(self, network: Network) -> Backend:
+        """The traced network."""
+        return FoldedBackend(self.segmenter, network)
+
+    def windowed(self, base: WindowedInference, plan: Plan) -> Backend:
+        """What a disc changes, completed from the activations of the sample."""
+        return WindowedBackend(self.segmenter.run_device, base, plan.tolerance)
+
+    def verified(
+        self, backend: Backend, changes: Changes, outputs: Outputs, index: int  # noqa: ARG002 - for other backends
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        """One of a backend's outputs, the model's own output of the same input, and that input."""
+        image = changes.images(outputs.items[index : index + 1])[0].to(self.segmenter.run_device)
+        return pasted(self._raw, outputs, index), self.segmenter.raw(image[None].clone()), image
 
 
 class Inference:
@@ -146,14 +218,11 @@ class Inference:
 
     Parameters
     ----------
-    segmenter : Segmenter
-        While it is `evaluating`.
+    backends : Backends
     planned : Planned
     mode : {"auto", "windowed", "full"}
-    unchanged : torch.Tensor (C, H, W)
-        The image with an empty disc.
     raw : torch.Tensor (1, classes, H, W)
-        Its raw output.
+        Raw output for the image with an empty disc.
 
     Attributes
     ----------
@@ -163,19 +232,17 @@ class Inference:
         Of that backend, with what has been measured.
     """
 
-    def __init__(
-        self, segmenter: Segmenter, planned: Planned, mode: InferenceMode, unchanged: Tensor, raw: Tensor
-    ) -> None:
-        self._segmenter, self._mode, self._unchanged, self._raw = segmenter, mode, unchanged, raw
+    def __init__(self, backends: Backends, planned: Planned, mode: InferenceMode, raw: Tensor) -> None:
+        self._backends, self._mode, self._raw = backends, mode, raw
         self._network, self._image_seconds = planned.network, planned.image_seconds
         self._agreement, self._fresh = planned.agreement, planned.fresh
-        self._model = ModelBackend(segmenter)
+        self._model = backends.model()
         self.plan: Plan = planned.plan
         self.backend: Backend = self._model
         if planned.base is not None:
-            self.backend = WindowedBackend(segmenter.run_device, planned.base, planned.plan.tolerance)
+            self.backend = backends.windowed(planned.base, planned.plan)
         elif planned.network is not None:
-            self.backend = FoldedBackend(segmenter, planned.network)
+            self.backend = backends.folded(planned.network)
         self._verified: list[NDArray[np.intp]] = []
         self._windows = 0
         self._window_seconds = self._exact_seconds = self._traced_seconds = self._verify_seconds = 0.0
@@ -183,12 +250,12 @@ class Inference:
     @property
     def windowed(self) -> bool:
         """Whether the backend computes windows, in batches of its own; the others take whole images."""
-        return isinstance(self.backend, WindowedBackend)
+        return self.backend.propagates
 
     @property
     def tolerance(self) -> float | None:
         """Of windows that approximate; None where outputs are exact."""
-        return self.backend.tolerance if isinstance(self.backend, WindowedBackend) else None
+        return self.backend.tolerance
 
     def outputs(self, cells: NDArray[np.intp], changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
         """Outputs of the cells `cells[items]`, in any order; whole images all in one batch.
@@ -201,17 +268,17 @@ class Inference:
         if self.backend is self._model:
             yield from self._model.outputs(changes, items)
             return
-        started = time.perf_counter()
+        started, setup = time.perf_counter(), self.backend.setup_seconds
         for outputs in self.backend.outputs(changes, items):
-            seconds = time.perf_counter() - started
+            seconds = time.perf_counter() - started - (self.backend.setup_seconds - setup)
             self._traced_seconds += seconds
             if self.windowed:
                 self._windows += len(outputs.items)
                 self._window_seconds += seconds
             if self.tolerance is None:
-                self._verify(cells, changes, outputs)
+                self._verify(self.backend, cells, changes, outputs)
             yield outputs
-            started = time.perf_counter()
+            started, setup = time.perf_counter(), self.backend.setup_seconds
 
     def exact_outputs(self, cells: NDArray[np.intp], changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
         """Exact outputs of cells that windows approximate, to compare the two.
@@ -221,11 +288,11 @@ class Inference:
         WindowsDifferError
             As for `outputs`.
         """
-        assert isinstance(self.backend, WindowedBackend)  # nothing else approximates  # noqa: S101
         started = time.perf_counter()
-        for outputs in self.backend.exact().outputs(changes, items):
+        exact = self.backend.exact()
+        for outputs in exact.outputs(changes, items):
             self._exact_seconds += time.perf_counter() - started
-            self._verify(cells, changes, outputs)
+            self._verify(exact, cells, changes, outputs)
             yield outputs
             started = time.perf_counter()
 
@@ -240,7 +307,7 @@ class Inference:
         seconds = self._window_seconds / self._windows
         self.plan = replace(self.plan, measured_factor=self._image_seconds / seconds)
         if seconds > self._image_seconds and self._network is not None:
-            self.backend = FoldedBackend(self._segmenter, self._network)
+            self.backend = self._backends.folded(self._network)
             self.plan = replace(
                 self.plan, backend="folded", measured_factor=None,
                 reason=f"only what it changes took {seconds / self._image_seconds:.1f} times as long",
@@ -248,11 +315,7 @@ class Inference:
 
     def drop_tolerance(self) -> None:
         """Go on exactly if exact windows of the same cells took no longer."""
-        if (
-            isinstance(self.backend, WindowedBackend)
-            and self._mode == "auto"
-            and self._exact_seconds <= self._window_seconds
-        ):
+        if self.tolerance is not None and self._mode == "auto" and self._exact_seconds <= self._window_seconds:
             self.backend = self.backend.exact()
             self._window_seconds = self._exact_seconds
             self.plan = replace(self.plan, tolerance=None)
@@ -261,10 +324,10 @@ class Inference:
         """Go over to the model itself."""
         self.backend = self._model
         self._verified = []
-        self.plan = Plan("model", reason)
+        self.plan = Plan("model", reason, sliding=self.plan.sliding)
 
-    def _verify(self, cells: NDArray[np.intp], changes: Changes, outputs: Outputs) -> None:
-        """Compare one of these cells with the model itself, if that is due."""
+    def _verify(self, backend: Backend, cells: NDArray[np.intp], changes: Changes, outputs: Outputs) -> None:
+        """Compare one of these cells of a backend with the model itself, if that is due."""
         count = len(self._verified)
         due = self._verify_seconds <= _VERIFY_FRACTION * self._traced_seconds or count < _VERIFY_LEAST
         if count >= _VERIFY_MOST or not due:
@@ -278,10 +341,7 @@ class Inference:
         chosen = int(np.argmax(away))
         if count and away[chosen] == 0:
             return
-        item = outputs.items[chosen : chosen + 1]
-        image = changes.images(item)[0].to(self._segmenter.run_device)
-        whole = self._segmenter.raw(image[None].clone())
-        ours = pasted(self._raw, outputs, chosen)
+        ours, whole, image = self._backends.verified(backend, changes, outputs, chosen)
         difference = float((whole - ours).abs().max())
         agreement = self._agreement
         assert agreement is not None  # every traced backend is planned with one  # noqa: S101
@@ -297,10 +357,11 @@ class Inference:
         row, col = asked[chosen].tolist()
         what = "windows were" if self.windowed else "the folded network was"
         reason = f"at cell (row {row}, column {col}) {what} {difference:.2g} away"
-        unchanged = self._unchanged.to(self._segmenter.run_device)
+        segmenter = self._backends.segmenter
+        sample = self._backends.sample.to(segmenter.run_device)
         if self._fresh:
-            traced.refuse(self._segmenter, unchanged, reason)
+            traced.refuse(segmenter, sample, reason)
         else:
             # The module may have changed since it was traced: the next scan traces it afresh.
-            traced.forget(self._segmenter, unchanged)
+            traced.forget(segmenter, sample)
         raise WindowsDifferError(reason)

@@ -429,7 +429,7 @@ class HausdorffDistanceMasks:
             settings,
             asked.inference,
             asked.keep_outputs,
-            BatchSize(asked.batch_size or segmenter.batch_size, checked, segmenter.run_device),
+            BatchSize(asked.batch_size or segmenter.batch_size, segmenter.model_input(checked), segmenter.run_device),
             self._cache,
             all_classes,
         )

@@ -127,8 +127,11 @@ class Grid:
         """Cells, bool (rows, cols), whose disc has a pixel in the half-open box (row0, col0, row1, col1)."""
         row0, col0, row1, col1 = region
         touches = np.zeros(self.shape, dtype=bool)
-        for row in range(self.rows):
-            for col in range(self.cols):
+        side = self.circle_size + 1
+        near_rows = [row for row in range(self.rows) if row0 - side < self.corner(row, 0)[0] < row1]
+        near_cols = [col for col in range(self.cols) if col0 - side < self.corner(0, col)[1] < col1]
+        for row in near_rows:
+            for col in near_cols:
                 rows, cols, disc = self.window(row, col)
                 inside = disc[
                     max(0, row0 - rows.start) : max(0, row1 - rows.start),

@@ -102,11 +102,14 @@ class ImagePatch:
         return cls(box, content, np.array(box, np.intp).tobytes() + digest)
 
     def over(self, image: Tensor, part: list[int]) -> Tensor:
-        """The box `part` of the changed image; it holds the whole patch, because windows only ever grow."""
+        """The box `part` of the changed image."""
         row0, col0, row1, col1 = part
-        top, left, bottom, right = self.box
+        top, left = max(row0, self.box[0]), max(col0, self.box[1])
+        bottom, right = min(row1, self.box[2]), min(col1, self.box[3])
         shown = image[:, row0:row1, col0:col1].clone()
-        shown[:, top - row0 : bottom - row0, left - col0 : right - col0] = self.content
+        if top < bottom and left < right:
+            rows, cols = slice(top - self.box[0], bottom - self.box[0]), slice(left - self.box[1], right - self.box[1])
+            shown[:, top - row0 : bottom - row0, left - col0 : right - col0] = self.content[:, rows, cols]
         return shown
 
 

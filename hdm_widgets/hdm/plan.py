@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdm_widgets.hdm.agreement import Agreement
-from hdm_widgets.hdm.occlusion import Occluder
 from hdm_widgets.hdm.options import InferenceMode
 from hdm_widgets.hdm.trace_cache import traced
 from hdm_widgets.models.errors import is_out_of_memory
@@ -23,7 +22,7 @@ from hdm_widgets.models.free_memory import free_memory
 from hdm_widgets.models.segmenter import Segmenter
 from hdm_widgets.windowed import Network, TraceError, WindowedInference
 
-__all__ = ["Plan", "Planned", "is_finite", "make_plan"]
+__all__ = ["Plan", "Planned", "Sampled", "is_finite", "make_plan"]
 
 # Tracing takes one to two seconds the first time: run a scan that does not take much longer as it is.
 _WORTH_TRACING_SECONDS = 3.0
@@ -71,6 +70,9 @@ class Plan:
         without a disc, or four times what rounding makes of the model's own output; 0 if nothing was traced.
     rounding : str
         What rounding makes of the model's own output, where that was measured; else empty.
+    sliding : tuple of int or None
+        Rows and columns of the windows of a Segmenter that has some: "whole images" are the windows that a disc
+        touches.
     """
 
     backend: Literal["windowed", "folded", "model"]
@@ -85,6 +87,7 @@ class Plan:
     global_operation: str = ""
     equal_within: float = 0.0
     rounding: str = ""
+    sliding: tuple[int, int] | None = None
 
     @property
     def way(self) -> str:
@@ -93,18 +96,25 @@ class Plan:
         return self.backend
 
     def __str__(self) -> str:
+        rows, cols = self.sliding or (0, 0)
+        windows = f"windows of {rows} × {cols} px that"  # noqa: RUF001 - as on screen
+        if self.backend == "model" and self.sliding:
+            return f"For each disc, the model is run on the {windows} it touches: {self.reason}"
         if self.backend == "model":
             return f"The model is run on the whole image for each disc: {self.reason}"
         if self.backend == "folded":
-            return f"The whole image is computed for each disc: {self.reason}"
+            what = f"For each disc, the {windows} it touches are" if self.sliding else "The whole image is"
+            return f"{what} computed{'' if self.sliding else ' for each disc'}: {self.reason}"
         text = "Only what a disc changes is computed"
         if self.global_operation:
             text += f" {self.reason}"
+        if self.sliding:
+            text += f", in the {windows} it touches"
         if self.window:
             text += f", at most {self.window[0]} × {self.window[1]} px"  # noqa: RUF001 - as on screen
         factor, measured = (self.measured_factor, "") if self.measured_factor else (self.factor, "about ")
         if factor:
-            text += f": {measured}{factor:.1f} times faster than whole images"
+            text += f": {measured}{factor:.1f} times faster than whole {'windows' if self.sliding else 'images'}"
         if self.tolerance is not None:
             text += f"; approximate, tolerance {self.tolerance:g}"
         elif self.verified:
@@ -141,9 +151,20 @@ class Planned:
     fresh: bool = False
 
 
+class Sampled(Protocol):
+    """What a plan looks at of an `Occluder`."""
+
+    @property
+    def unchanged(self) -> Tensor:
+        """What the model gets in one run (C, H, W) where no disc is."""
+
+    def boxes(self, cells: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Boxes (k, 4) in which the discs of cells (n, 2) may change that, one for each run."""
+
+
 def make_plan(
     segmenter: Segmenter,
-    occluder: Occluder,
+    occluder: Sampled,
     mode: InferenceMode,
     tolerance: float | None,
     cells: NDArray[np.intp],
@@ -158,7 +179,7 @@ def make_plan(
     ----------
     segmenter : Segmenter
         While it is `evaluating`.
-    occluder : Occluder
+    occluder : Sampled
     mode : {"auto", "windowed", "full"}
     tolerance : float or None
         Of an approximate scan.

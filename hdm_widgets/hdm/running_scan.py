@@ -81,8 +81,10 @@ class RunningScan:
         # Keys of the cells that this scan itself put into the cache.
         self._put: set[bytes] = set()
         self._cache_checked = False
-        unchanged = prepared.occluder.unchanged
-        self._chunk_size = min(_CHUNK, max(16, _CHUNK_BYTES // (unchanged.numel() * unchanged.element_size())))
+        unchanged, self._chunk_size = prepared.occluder.unchanged, _CHUNK
+        # Of an image in windows, no more is made than what a disc touches.
+        if prepared.segmenter.sliding is None:
+            self._chunk_size = min(_CHUNK, max(16, _CHUNK_BYTES // (unchanged.numel() * unchanged.element_size())))
         self._reset()
 
     def _reset(self) -> None:
@@ -250,17 +252,17 @@ class RunningScan:
                 fresh = np.setdiff1d(fresh, np.concatenate([*done, np.empty(0, np.intp)]))
                 self.inference.drop_traced(f"windows failed ({_first_line(error)})")
 
-        def run(part: slice) -> ScanUpdate:
-            (outputs,) = self.inference.outputs(cells, changes, fresh[part])
-            return record(outputs)
+        def run(part: slice) -> list[ScanUpdate]:
+            # All of them before any is measured: a batch that fails runs again.
+            return [record(outputs) for outputs in list(self.inference.outputs(cells, changes, fresh[part]))]
 
         def fail(index: int, error: Exception) -> None:
             raise_with_cell(error, (int(cells[fresh[index], 0]), int(cells[fresh[index], 1])))
 
-        for _, update in run_in_batches(
+        for _, updates in run_in_batches(
             len(fresh), run, self._prepared.sizes, on_error=fail, fatal=(WindowsDifferError,)
         ):
-            yield update
+            yield from updates
 
     def _check_cache(self, changes: Changes, cached: dict[bytes, Measured | None]) -> None:
         """Run one of the images that an earlier scan measured, and drop them all if the model gives another mask now.
@@ -276,7 +278,8 @@ class RunningScan:
             outputs = self.inference.model_output(changes, changes.keys.index(key))
             _, windows = self._measure(outputs)
             one = cached[key]
-            same = one is not None and patch_of(self._measure.predicted, 0, 0, windows[0]) == one.mask
+            corner = int(outputs.rows[0]), int(outputs.cols[0])
+            same = one is not None and patch_of(self._measure.predicted, *corner, windows[0]) == one.mask
         except Exception:  # noqa: BLE001 - the cell is run again, and that says what is wrong
             same = False
         if not same:

@@ -16,15 +16,16 @@ from torch import Tensor
 from hdm_widgets._bitmasks import MaskPatch
 from hdm_widgets._masks import GivenMask, find_ambiguity, find_mark
 from hdm_widgets._validation import warn_user
-from hdm_widgets.hdm.backends import Inference
+from hdm_widgets.hdm.backends import Backends, Inference
 from hdm_widgets.hdm.cache import DistanceCache, Measured, ScanCache
 from hdm_widgets.hdm.classes import check_classes
 from hdm_widgets.hdm.measure import ClassMeasure, Measure
 from hdm_widgets.hdm.noise import repeated_runs
 from hdm_widgets.hdm.occlusion import Occluder, Occlusion, warn_of_clipping
 from hdm_widgets.hdm.options import InferenceMode, ScanSettings
-from hdm_widgets.hdm.plan import Plan, make_plan
+from hdm_widgets.hdm.plan import Plan, Planned, make_plan
 from hdm_widgets.hdm.running_scan import RunningScan, noise_of, raise_with_cell
+from hdm_widgets.hdm.sliding_backends import SlidingBackends
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.batch_check import mixes_batches
 from hdm_widgets.models.batch_size import BatchSize
@@ -139,6 +140,7 @@ class PreparedScan:
     def _run_unoccluded(self, stopped: Callable[[], bool] = lambda: False) -> RunningScan:
         """Run the image without a disc, and choose a backend for the others."""
         segmenter, unchanged, truth = self.segmenter, self.occluder.unchanged, self.truth
+        checked = self._runs_are_checked()
         try:
             before = time.perf_counter()
             # Clones: a model may write into what it is given.
@@ -161,22 +163,25 @@ class PreparedScan:
             raise_with_cell(error, None)
         cells = np.argwhere(self.settings.asked(self.occluder.grid))
         changed = len(cells) and len(self.occluder.boxes(cells[:: max(1, len(cells) // _SAMPLE)]))
-        runs = self._check_runs(raw, unchanged, measure_over, stopped) if changed else []
-        single = _MIXED if segmenter.reading.batch_dependent else ""
-        planned = make_plan(
-            segmenter,
-            self.occluder,
-            self.inference,
-            self.settings.tolerance,
-            cells,
-            raw,
-            seconds,
-            single,
-            stopped,
-        )
-        inference = Inference(segmenter, planned, self.inference, unchanged, raw)
+        runs = self._check_runs(raw, measure_over, stopped, checked=checked) if changed else []
+        backends, planned = self._planned(raw, cells, seconds, stopped)
+        inference = Inference(backends, planned, self.inference, raw)
         cached = self._cached(measure, inference, raw, truth)
         return RunningScan(self, truth, plain, measure, inference, cached, runs)
+
+    def _planned(
+        self, raw: Tensor, cells: NDArray[np.intp], seconds: float, stopped: Callable[[], bool]
+    ) -> tuple[Backends, Planned]:
+        """The backends that this scan may use, and the one to begin with; `seconds` is the time of the raw output."""
+        segmenter, occluder = self.segmenter, self.occluder
+        single = _MIXED if segmenter.reading.batch_dependent else ""
+        if segmenter.sliding is not None:
+            sliding = SlidingBackends(segmenter, occluder, raw, cells)
+            return sliding, sliding.plan(self.inference, self.settings.tolerance, cells, single, stopped)
+        planned = make_plan(
+            segmenter, occluder, self.inference, self.settings.tolerance, cells, raw, seconds, single, stopped
+        )
+        return Backends(segmenter, occluder.unchanged, raw), planned
 
     def _prediction(self, raw: Tensor) -> GivenMask:
         """The model's own mask, or class numbers, in place of a ground truth."""
@@ -187,30 +192,32 @@ class PreparedScan:
         given = GivenMask(values, mask, None)
         return given if self.truth.ignored is None else given.ignoring(self.truth.ignored)
 
+    def _runs_are_checked(self) -> bool:
+        """Whether the model has been run twice on one image, and in a batch if this scan runs batches."""
+        # Who asks for single images gets what each image gives alone.
+        image = self.segmenter.model_input(self.occluder.unchanged)
+        return self.segmenter.runs_are_checked(image, batches=self.sizes.limit > 1)
+
     def _check_runs(
-        self,
-        raw: Tensor,
-        unchanged: Tensor,
-        measure_over: Callable[[Tensor], Measure],
-        stopped: Callable[[], bool],
+        self, raw: Tensor, measure_over: Callable[[Tensor], Measure], stopped: Callable[[], bool], *, checked: bool
     ) -> list[Measure]:
         """Run the image again, alone and in a batch, unless that has been done with this segmenter.
 
         Of a model that draws random numbers the runs are returned, else none. One that mixes the images of a batch is
-        run on single images from now on.
+        run on single images from now on. `checked` says what had been done before this scan: the first output of an
+        image in several windows checks one of them.
         """
-        segmenter, image = self.segmenter, unchanged[None]
-        # Who asks for single images gets what each image gives alone.
-        batches = self.sizes.limit > 1
-        checked = segmenter.runs_are_checked(unchanged, batches=batches)
+        segmenter, image = self.segmenter, self.occluder.unchanged[None]
+        done = self._runs_are_checked()
         runs: list[Measure] = []
         mixes: bool | None = None
         try:
-            if not stopped() and (not checked or segmenter.reading.random):
+            if not stopped() and (not done or segmenter.reading.random):
                 runs = repeated_runs(raw, lambda: segmenter.raw(image.clone()), measure_over)
-            if not stopped() and not checked:
-                mixes = mixes_batches(segmenter, image) > 1 if batches else None
-                segmenter.note_runs(unchanged, batch_dependent=mixes, random=bool(runs))
+            if not stopped() and not done:
+                sample = segmenter.model_input(image[0])
+                mixes = mixes_batches(segmenter, sample[None]) > 1 if self.sizes.limit > 1 else None
+                segmenter.note_runs(sample, batch_dependent=mixes, random=bool(runs))
         except Exception as error:  # noqa: BLE001 - any error is reported with its place
             raise_with_cell(error, None)
         if (noise := noise_of(runs)) is not None and not (checked or self.quiet):
@@ -237,7 +244,8 @@ class PreparedScan:
             self.inference == "full", inference.tolerance,
             settings.distance, settings.empty, settings.spacing,
             segmenter.target, segmenter.threshold, segmenter.activation, segmenter.classes, segmenter.align,
-            segmenter.layout, segmenter.pad_to, segmenter.output, segmenter.preprocess, self.all_classes,
+            segmenter.layout, segmenter.pad_to, segmenter.output, segmenter.preprocess, segmenter.sliding,
+            self.all_classes,
         )  # fmt: skip
         images = [self.image, self.occluder.unchanged]
         if isinstance(self.occluder, Occlusion):

@@ -264,7 +264,16 @@ def network_of(segmenter: Segmenter) -> nn.Module:
     ------
     TypeError
         For anything whose layers cannot be seen: another function, TorchScript, an exported program.
+    ValueError
+        For a Segmenter with a window, whose layers run several times for an image.
     """
+    if segmenter.window is not None:
+        rows, cols = segmenter.window
+        raise ValueError(
+            f"the Segmenter runs its model in windows of {rows} x {cols} px, several times for an image, and a latent "
+            "space needs a layer's output of one run for each: give a Segmenter without window=, and patches of that "
+            f"size for images, such as those of hw.data.Tiles(..., patch={max(rows, cols)})"
+        )
     model = segmenter.model
     if not isinstance(model, nn.Module):
         raise TypeError(

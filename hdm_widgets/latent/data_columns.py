@@ -106,13 +106,16 @@ def join_columns(items: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
     return joined
 
 
+# Names that are kept free: clusters, and in the explorer how likely each truth is wrong.
+_FOUND_LATER = ("cluster", "suspicion")
+
+
 def merge_columns(own: dict[str, NDArray[Any]], dataset: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Our columns and those of a data set; one of the data set's with a name of ours gets `data_` before it."""
     merged = dict(own)
     for name, values in dataset.items():
         free = name
-        # "cluster" is kept free for clusters that are found later.
-        while free in merged or free == "cluster" or (free != name and free in dataset):
+        while free in merged or free in _FOUND_LATER or (free != name and free in dataset):
             free = f"data_{free}"
         merged[free] = values
     return merged

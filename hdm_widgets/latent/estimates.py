@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from hdm_widgets.latent.data_columns import check_columns, merge_columns
 from hdm_widgets.latent.estimator import Estimate, Estimator
 from hdm_widgets.latent.footprints import Footprints
 from hdm_widgets.latent.labeling import doubts, first_to_label
+from hdm_widgets.latent.mean_intervals import MOST_NUMBERS, Clusters, mean_interval
 from hdm_widgets.latent.observations import Observations
 from hdm_widgets.latent.shift import Shift
 
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Estimates"]
 
 Floats = NDArray[np.float64]
-
-# Numbers with a fraction that have more different values than this are no groups.
-_MOST_NUMBERS = 20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,7 +44,8 @@ class Estimates:
         of the map's own items are below 1 in each.
     reliable : numpy.ndarray, bool (n,)
         Whether estimate and interval of an item can be relied on: the distance is at most 1.5, the interval is finite,
-        and the estimator is better than the mean of the data.
+        the estimator is better than the mean of the data, and `shift` does not call the items unlike those of the map.
+        Where nothing is predicted and that has an IoU of 0, it is 0 for certain, which is always reliable.
     deviation : numpy.ndarray, float64 (n,)
         Size of the error that is expected: the root of its mean square.
     mean, mean_low, mean_high : float
@@ -76,6 +73,8 @@ class Estimates:
     weight : numpy.ndarray, float64 (n,), or None
         Weights of the items in means: the probability that an item has an IoU. It is below 1 only where nothing is
         predicted and the space has `iou_empty=nan`. All are 1 if it is None.
+    clusters : tuple of Clusters
+        Items whose errors have something in common, for each column of the new data that says so.
     """
 
     iou: Floats
@@ -98,13 +97,20 @@ class Estimates:
     skilled: bool = True
     observed: Observations | None = None
     weight: Floats | None = None
+    clusters: tuple[Clusters, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.iou)
 
     @classmethod
     def from_parts(
-        cls, estimator: Estimator, estimate: Estimate, shift: Shift, coverage: float, **others: Any
+        cls,
+        estimator: Estimator,
+        estimate: Estimate,
+        shift: Shift,
+        coverage: float,
+        clusters: tuple[Clusters, ...] = (),
+        **others: Any,
     ) -> Estimates:
         """Put together what was found about every item.
 
@@ -114,6 +120,7 @@ class Estimates:
         estimate : Estimate
         shift : Shift
         coverage : float
+        clusters : tuple of Clusters
         **others
             `footprints`, `confidences`, `embedding`, `columns` and `observed`.
 
@@ -128,13 +135,15 @@ class Estimates:
             estimator.count,
             together=shift.shifted,
             weight=estimate.weight,
+            clusters=clusters,
         )
         return cls(
             iou=estimate.iou,
             low=estimate.low,
             high=estimate.high,
             distance=estimate.distance,
-            reliable=estimate.reliable,
+            # Intervals of near items of unlike data hold as seldom as those of far ones: a distance does not tell.
+            reliable=estimate.reliable & (estimate.certain | (not shift.shifted)),
             deviation=estimate.deviation,
             mean=mean,
             mean_low=low,
@@ -145,6 +154,7 @@ class Estimates:
             skill=estimator.text,
             skilled=estimator.skilled,
             weight=estimate.weight,
+            clusters=clusters,
             **others,
         )
 
@@ -185,8 +195,8 @@ class Estimates:
         ]
         if self.shift.shifted:
             lines.append(
-                "for unlike data the intervals promise less than they say: label some of the items, the ones that are "
-                "not reliable first"
+                "for unlike data the intervals promise less than they say, so no item is reliable but where the IoU is "
+                "0 for certain: label some of the items, the most doubtful ones first"
             )
         return "\n".join([*lines, self.skill])
 
@@ -253,8 +263,11 @@ class Estimates:
 
         Notes
         -----
-        The interval of a group takes the errors of its items as independent, unless `shift` calls the data unlike
-        that of the map. Where errors of one region have one sign, it is too narrow.
+        Errors of items of one region often have one sign, and do not cancel in its mean. Where the map's data has a
+        column of the same name, such as the tile of a patch, the errors of its items in cross-validation say how much
+        items with the same value have in common (their intraclass correlation), and intervals are as much wider.
+        Without such a column errors are taken as independent, and the interval of a region is too narrow where they
+        are not. If `shift` calls the data unlike that of the map, all errors may have one sign.
 
         Examples
         --------
@@ -281,6 +294,7 @@ class Estimates:
                 self.fitted_items,
                 together=self.shift.shifted,
                 weight=None if self.weight is None else self.weight[members],
+                clusters=[each.at(members) for each in self.clusters],
             )
             rows.append((int(members.sum()), mean, low, high, float(self.reliable[members].mean())))
         table = pandas.DataFrame(
@@ -300,7 +314,7 @@ class Estimates:
         values = np.asarray(table[called])
         if values.dtype.kind == "f":
             different = np.unique(values[np.isfinite(values)])
-            if len(different) > _MOST_NUMBERS and (different % 1 != 0).any():
+            if len(different) > MOST_NUMBERS and (different % 1 != 0).any():
                 raise ValueError(
                     f"column {called!r} has {len(different)} different numbers, which are no groups; make "
                     "some of them, such as estimates.by(pandas.cut(numbers, 5))"
@@ -361,35 +375,3 @@ def check_coverage(coverage: object) -> None:
     """Raise a ValueError unless it is a probability above 0 and below 1."""
     if isinstance(coverage, bool) or not isinstance(coverage, (int, float)) or not 0 < coverage < 1:
         raise ValueError(f"coverage must be above 0 and below 1, got {coverage!r}")
-
-
-def mean_interval(
-    iou: Floats,
-    deviation: Floats,
-    coverage: float,
-    count: int,
-    *,
-    together: bool,
-    weight: Floats | None = None,
-) -> tuple[float, float, float]:
-    """Mean of the expected IoU, and an interval of this coverage for the mean of the true one.
-
-    Errors of items like those of the map cancel, but for what the estimator learned wrongly from its `count` items.
-    Errors of unlike items may all have one sign (`together`): their mean is as uncertain as a single item is.
-    `weight` (n,) is the probability that an item has an IoU, by default 1. The mean is that of the items with one; NaN
-    without any.
-    """
-    weight = np.ones(len(iou)) if weight is None else weight
-    total = float(weight.sum())
-    if total == 0:
-        return math.nan, math.nan, math.nan
-    mean = float(np.average(iou, weights=weight))
-    if not np.isfinite(deviation).all():
-        return mean, 0.0, 1.0
-    common = float(np.average(deviation, weights=weight))
-    # An item counts or does not: this adds to the error.
-    variance = weight * deviation**2 + weight * (1 - weight) * (iou - mean) ** 2
-    single = float(np.sqrt(variance.sum())) / total
-    error = math.hypot(single, common if together else common / math.sqrt(max(count, 1)))
-    half = float(norm.ppf(0.5 + coverage / 2)) * error
-    return mean, max(0.0, mean - half), min(1.0, mean + half)

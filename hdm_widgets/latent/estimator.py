@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from sklearn.dummy import DummyRegressor
-from sklearn.ensemble import ExtraTreesRegressor
-from sklearn.isotonic import IsotonicRegression
 from sklearn.model_selection import KFold
 
-from hdm_widgets.latent.surface import Support, rounded, rounding_step
+from hdm_widgets.latent.regressors import LEAF, BestSingle, Inputs, Regressor, SupportVectors, Trees
+from hdm_widgets.latent.surface import Support
 
 __all__ = ["CONSTANT", "FEWEST", "Estimate", "Estimator", "Score"]
 
@@ -25,14 +22,14 @@ Floats = NDArray[np.float64]
 FEWEST = 30  # items with a prediction; fewer give no interval
 _LARGEST = 5000  # items that are learned from; of more, a random choice
 _FOLDS = 5
-_TREES = 60
-_LEAF = 5  # items in a leaf, at least
 CONSTANT = "the mean of the data"
+_ALL = "trees, support vectors and the best single confidence"
 _COMPONENTS_TOO = "trees on confidences and components, and the best single confidence"
 _ONLY_COMPONENTS = "trees on components"
 # What is tried, in order of preference: means of parts.
 _BLENDS = {
     "trees and the best single confidence": ("trees", "single"),
+    _ALL: ("trees", "machine", "single"),
     "the best single confidence": ("single",),
     "trees on confidences": ("trees",),
     _COMPONENTS_TOO: ("components", "single"),
@@ -41,20 +38,12 @@ _BLENDS = {
 # Factors that the squared error of a candidate must be below, of the best one's before it. Components move under a
 # shift, and what was learned from them does not hold there: they have to be worth it.
 _WORTH_ANOTHER = 0.95
-_WORTH = {_COMPONENTS_TOO: 0.8, _ONLY_COMPONENTS: 0.8}
+_WORTH = {_ALL: 1.0, _COMPONENTS_TOO: 0.8, _ONLY_COMPONENTS: 0.8}
 _BASELINES = ("soft_iou", "foreground_entropy", "mean_entropy", "largest_probability")
 _RELIABLE_DISTANCE = 1.5
 _LEAST_DIFFICULTY = 0.1  # of the mean one
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
-
-
-class Regressor(Protocol):
-    """As in scikit-learn."""
-
-    def fit(self, inputs: Floats, targets: Floats) -> Regressor: ...
-
-    def predict(self, inputs: Floats) -> Floats: ...
 
 
 @dataclass(frozen=True)
@@ -87,9 +76,11 @@ class Estimate:
         Distance to the items of the map, in components or in confidences, whichever is farther; 95 % of those items
         are below 1 in each.
     reliable : numpy.ndarray, bool (n,)
-        Whether estimate and interval can be relied on.
+        Whether estimate and interval can be relied on, if the items are like those of the map.
     deviation : numpy.ndarray, float64 (n,)
         Size of the error that is expected: the root of its mean square.
+    certain : numpy.ndarray, bool (n,)
+        Whether the IoU is 0 whatever the truth is: nothing is predicted, and an empty union has no IoU of its own.
     weight : numpy.ndarray, float64 (n,)
         Probability that the item has an IoU, which is its weight in a mean: below 1 only where nothing is predicted
         and an empty union has no IoU.
@@ -101,33 +92,8 @@ class Estimate:
     distance: Floats
     reliable: NDArray[np.bool_]
     deviation: Floats
+    certain: NDArray[np.bool_]
     weight: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class _Inputs:
-    """Confidences and components as a regressor takes them: without NaN, and rounded.
-
-    Inputs that differ by float32 rounding, as those of batches of another size do, become the same.
-    """
-
-    names: tuple[str, ...]
-    fill: Floats
-    step: Floats
-
-    @classmethod
-    def fit(cls, components: Floats, confidences: Mapping[str, Floats]) -> _Inputs:
-        names = tuple(confidences)
-        table = np.column_stack([*confidences.values(), components])
-        finite = np.where(np.isfinite(table), table, np.nan)
-        fill = np.array([np.nanmedian(column) if np.isfinite(column).any() else 0.0 for column in finite.T])
-        filled = np.where(np.isnan(finite), fill, finite)
-        return cls(names, fill, rounding_step(filled))
-
-    def table(self, components: Floats, confidences: Mapping[str, Floats]) -> Floats:
-        """Confidences, then components, one row per item."""
-        table = np.column_stack([*(confidences[name] for name in self.names), components])
-        return rounded(np.where(np.isfinite(table), table, self.fill), self.step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,46 +116,17 @@ class Conformal:
         return float(np.sqrt(np.mean(self.sizes**2))) if len(self.sizes) else math.nan
 
 
-class _BestSingle:
-    """The confidence that fits best of some, made an expected IoU by a curve that only rises or only falls."""
-
-    def __init__(self, columns: Iterable[int]) -> None:
-        self._columns = tuple(columns)
-
-    def fit(self, inputs: Floats, targets: Floats) -> _BestSingle:
-        best, ranks = math.inf, rankdata(targets)
-        for column in self._columns:
-            rises = bool(np.cov(rankdata(inputs[:, column]), ranks)[0, 1] >= 0)
-            curve = IsotonicRegression(increasing=rises, out_of_bounds="clip").fit(inputs[:, column], targets)
-            error = float(np.mean((curve.predict(inputs[:, column]) - targets) ** 2))
-            if error < best:
-                best, self.column, self._curve = error, column, curve
-        return self
-
-    def predict(self, inputs: Floats) -> Floats:
-        return np.asarray(self._curve.predict(inputs[:, self.column]), dtype=np.float64)
-
-
-class _Trees:
-    """Randomized trees on the leading columns."""
-
-    def __init__(self, columns: int, seed: int, leaf: int = _LEAF) -> None:
-        self._columns = columns
-        self._trees = ExtraTreesRegressor(_TREES, min_samples_leaf=leaf, max_features=0.5, random_state=seed)
-
-    def fit(self, inputs: Floats, targets: Floats) -> _Trees:
-        self._trees.fit(inputs[:, : self._columns], targets)
-        return self
-
-    def predict(self, inputs: Floats) -> Floats:
-        return np.asarray(self._trees.predict(inputs[:, : self._columns]), dtype=np.float64)
-
-
-def _parts(confidences: int, columns: int, seed: int) -> dict[str, Callable[[], Regressor]]:
-    """What blends are made of: each call makes a new regressor. The first columns are confidences."""
-    parts: dict[str, Callable[[], Regressor]] = {"components": partial(_Trees, columns, seed)}
-    if confidences:
-        parts |= {"trees": partial(_Trees, confidences, seed), "single": partial(_BestSingle, range(confidences))}
+def _parts(inputs: Inputs, seed: int) -> dict[str, Callable[[], Regressor]]:
+    """What blends are made of: each call makes a new regressor."""
+    relative = inputs.relative
+    everything = np.concatenate([inputs.confidences, inputs.components])
+    parts: dict[str, Callable[[], Regressor]] = {"components": partial(Trees, everything, seed)}
+    if len(relative):
+        parts |= {
+            "trees": partial(Trees, relative, seed),
+            "machine": partial(SupportVectors, relative),
+            "single": partial(BestSingle, inputs.confidences),
+        }
     return parts
 
 
@@ -214,14 +151,20 @@ class Estimator:
     counts_if_nothing : float
         Fraction of the map's items without a prediction that have an IoU: where `iou_empty` is NaN, those with a truth.
         It is 1 if there are none.
+    errors : numpy.ndarray, float64 (n,)
+        For every item of the map, true minus expected IoU in cross-validation, divided by the size that was expected
+        of the error; NaN for items that were not learned from.
 
     Notes
     -----
     Where the model predicts nothing, the IoU is what it was for the map's items without a prediction. For the others
     the regressor with the smallest squared error in five-fold cross-validation is taken; one that also looks at
-    components must be clearly better, since components move under a shift. Intervals are conformal (Lei et al. 2018):
-    the errors of the five folds, each divided by the size that a second regressor expects of it, give the factor for a
-    new item's expected size. That size grows with the distance to the data.
+    components must be clearly better, since components move under a shift. Trees and support vectors see entropy and
+    areas in relation to the predicted area, which differ less between images with objects of other sizes.
+
+    Intervals are conformal (Lei et al. 2018): the errors of the five folds, each divided by the size that a second
+    regressor expects of it, give the factor for a new item's expected size. That size grows with the distance to the
+    data.
     """
 
     name: str
@@ -232,13 +175,14 @@ class Estimator:
     low: float
     high: float
     counts_if_nothing: float
-    _inputs: _Inputs = field(repr=False)
+    errors: Floats = field(repr=False)
+    _inputs: Inputs = field(repr=False)
     _regressors: tuple[Regressor, ...] = field(repr=False)
     _difficulty: Regressor | None = field(repr=False)
     _least_difficulty: float = field(repr=False)
     _conformal: Conformal = field(repr=False)
     _without: Floats = field(repr=False)
-    _supports: tuple[tuple[slice, Support], ...] = field(repr=False)
+    _supports: tuple[tuple[NDArray[np.int64], Support], ...] = field(repr=False)
 
     @classmethod
     def fit(
@@ -279,6 +223,8 @@ class Estimator:
         """
         if not np.isfinite(iou).any():
             raise ValueError("no item of the map has an IoU to learn from")
+        rows = np.arange(len(iou))
+        errors = np.full(len(iou), math.nan)
         if len(iou) > _LARGEST:
             # Items with an IoU first, in random order.
             order = np.random.default_rng(random_state).permutation(len(iou))
@@ -287,16 +233,16 @@ class Estimator:
             confidences = {name: values[rows] for name, values in confidences.items()}
         known, nothing = np.isfinite(iou), predicted_area == 0
         drawn = np.flatnonzero(known & ~nothing)
-        inputs = _Inputs.fit(components, confidences)
+        inputs = Inputs.fit(components, confidences)
         everything = inputs.table(components, confidences)
-        table, targets, split = everything[drawn], iou[drawn], len(confidences)
-        parts = [part for part in (slice(0, split), slice(split, None)) if table[:, part].shape[1]]
+        table, targets = everything[drawn], iou[drawn]
+        parts = [part for part in (inputs.confidences, inputs.components) if len(part)]
         supports = tuple((part, Support(everything[:, part])) for part in parts)
         folds: list[Fold] = []
         if len(drawn) >= FEWEST:
             folds = list(KFold(_FOLDS, shuffle=True, random_state=random_state).split(table))
-        name, scores, left_out = _choose(table, targets, folds, split, random_state, tuple(confidences))
-        makers = _parts(split, table.shape[1], random_state)
+        name, scores, left_out = _choose(table, targets, folds, inputs, random_state)
+        makers = _parts(inputs, random_state)
         chosen = [makers[part]() for part in _BLENDS[name]] if name in _BLENDS else [DummyRegressor()]
         learned = drawn if len(drawn) else np.flatnonzero(known)
         regressors = tuple(regressor.fit(everything[learned], iou[learned]) for regressor in chosen)
@@ -306,13 +252,16 @@ class Estimator:
         if name != CONSTANT and np.ptp(sizes) > 0:
 
             def trees() -> Regressor:
-                return _Trees(split or table.shape[1], random_state, 2 * _LEAF)
+                columns = inputs.relative if len(inputs.relative) else inputs.components
+                return Trees(columns, random_state, 2 * LEAF)
 
             expected = _cross_fitted(trees, table, sizes, folds)
             difficulty = trees().fit(table, sizes)
         least = _LEAST_DIFFICULTY * float(sizes.mean()) if difficulty else 0.0
         own = np.max([support.own[drawn] for _, support in supports], axis=0)
         expected = np.maximum(expected, least) * np.maximum(own, 1)
+        if folds:
+            errors[rows[drawn]] = (targets - left_out) / expected
         return cls(
             name=name,
             scores=scores,
@@ -322,6 +271,7 @@ class Estimator:
             low=float(iou[known].min()),
             high=float(iou[known].max()),
             counts_if_nothing=float(known[nothing].mean()) if math.isnan(iou_empty) and nothing.any() else 1.0,
+            errors=errors,
             _inputs=inputs,
             _regressors=regressors,
             _difficulty=difficulty,
@@ -365,10 +315,12 @@ class Estimator:
         nothing = predicted_area == 0
         if nothing.any():
             iou[nothing], low[nothing], high[nothing], deviation[nothing], seen = self._of_nothing(coverage)
-            # Without overlap and without a bonus for an empty union the IoU is 0, whatever the truth is.
-            reliable[nothing] = (self._empty == 0) | (seen & (distance[nothing] <= _RELIABLE_DISTANCE))
+            reliable[nothing] = seen & (distance[nothing] <= _RELIABLE_DISTANCE)
+        # Without overlap and without a bonus for an empty union the IoU is 0, whatever the truth is.
+        certain = nothing & (self._empty == 0)
+        reliable |= certain
         weight = np.where(nothing, self.counts_if_nothing, 1.0)
-        return Estimate(iou, low, high, distance, reliable, deviation, weight)
+        return Estimate(iou, low, high, distance, reliable, deviation, certain, weight)
 
     @property
     def _empty(self) -> float:
@@ -422,14 +374,14 @@ class Estimator:
 
 
 def _choose(
-    table: Floats, targets: Floats, folds: list[Fold], split: int, seed: int, names: tuple[str, ...]
+    table: Floats, targets: Floats, folds: list[Fold], inputs: Inputs, seed: int
 ) -> tuple[str, tuple[Score, ...], Floats]:
     """The name of what to take, the scores of all that was tried, and what the chosen one expects of items left out."""
     if not folds:
         return CONSTANT, (), np.full(len(targets), targets.mean() if len(targets) else math.nan)
     left_out = {CONSTANT: _cross_fitted(DummyRegressor, table, targets, folds)}
     if np.ptp(targets) > 0:
-        makers = _parts(split, table.shape[1], seed)
+        makers = _parts(inputs, seed)
         parts = {name: _cross_fitted(make, table, targets, folds) for name, make in makers.items()}
         for name, blend in _BLENDS.items():
             if parts.keys() >= set(blend):
@@ -442,8 +394,8 @@ def _choose(
         if error < errors[chosen] * worth and _is_better(left_out[name], left_out[CONSTANT], targets):
             chosen = name
     for name in _BASELINES:
-        if name in names:
-            single = partial(_BestSingle, (names.index(name),))
+        if name in inputs.names:
+            single = partial(BestSingle, (inputs.names.index(name),))
             left_out[name] = _cross_fitted(single, table, targets, folds)
     scores = tuple(
         Score(

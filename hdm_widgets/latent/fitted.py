@@ -16,6 +16,7 @@ from hdm_widgets.latent.collection import BEFORE_CONFIDENCES, Collection
 from hdm_widgets.latent.data_columns import merge_columns
 from hdm_widgets.latent.datasets import Dataset
 from hdm_widgets.latent.estimator import FEWEST, Estimator
+from hdm_widgets.latent.mean_intervals import Dependence, dependences
 from hdm_widgets.latent.neighbors import distance_scale
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
@@ -103,6 +104,11 @@ class FittedMap:
             iou_empty=self.overlaps.iou_empty,
             random_state=self.random_state,
         )
+
+    @cached_property
+    def dependences(self) -> dict[str, Dependence]:
+        """For every column of the data with groups, how much the errors of the items of a group have in common."""
+        return dependences(self.collection.columns, self.estimator.errors)
 
     @property
     def skill_note(self) -> str:

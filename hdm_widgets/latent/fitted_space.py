@@ -424,8 +424,8 @@ class FittedSpace:
 
         `item` is the index in the data set, `pc1` and so on are the coordinates. Then come the scores of `Overlaps`,
         the `expected_iou`, the model's confidences in its predictions (see `Collection.confidences`), the `cluster`
-        where there are clusters, and the data set's own columns. A column of the data set that has one of these names
-        gets `data_` before it.
+        where there are clusters, and the data set's own columns. A column of the data set that has one of these names,
+        or is called `suspicion` as one on the explorer's screen, gets `data_` before it.
 
         Returns
         -------

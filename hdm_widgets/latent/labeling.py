@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdm_widgets._validation import is_whole
+from hdm_widgets.latent.surface import column_scales
 
 __all__ = ["doubts", "first_to_label"]
 
@@ -67,7 +68,7 @@ def first_to_label(doubt: Floats, coordinates: Floats, count: int) -> NDArray[np
     count = min(int(count), len(doubt))
     candidates = np.sort(np.argsort(-doubt, kind="stable")[: _CANDIDATES * count])
     weights = doubt[candidates]
-    points = coordinates[candidates] / _scales(coordinates)
+    points = coordinates[candidates] / column_scales(coordinates)
     distance = np.full(len(candidates), np.inf)
     left = np.ones(len(candidates), bool)
     chosen: list[Any] = []
@@ -79,8 +80,3 @@ def first_to_label(doubt: Floats, coordinates: Floats, count: int) -> NDArray[np
         left[place] = False
         distance = np.minimum(distance, np.linalg.norm(points - points[place], axis=1))
     return np.array(chosen, np.int64)
-
-
-def _scales(coordinates: Floats) -> Floats:
-    deviations = coordinates.std(axis=0) if len(coordinates) else np.ones(coordinates.shape[1])
-    return np.where(deviations > 0, deviations, 1.0)

@@ -126,6 +126,8 @@ def layers(
     ------
     TypeError
         If the model shows no layers: another function, TorchScript, an exported program.
+    ValueError
+        For a Segmenter with a window, whose layers run several times for an image.
     ModelError
         If the model raises.
 

@@ -20,6 +20,7 @@ from hdm_widgets.latent.estimates import Estimates, check_coverage
 from hdm_widgets.latent.footprints import Footprints
 from hdm_widgets.latent.items import check_images
 from hdm_widgets.latent.layouts import Layout
+from hdm_widgets.latent.mean_intervals import find_clusters
 from hdm_widgets.latent.neighbors import nearest
 from hdm_widgets.latent.space_items import SpaceWithItems
 from hdm_widgets.models.segmenter import Segmenter
@@ -199,6 +200,7 @@ class SpaceWithModel(SpaceWithItems):
             estimate,
             found.compare(observed.features, observed.confidences),
             float(coverage),
+            find_clusters(found.dependences, observed.collection.columns),
             footprints=None if footprints is None else footprints.at(observed.items),
             confidences={name: observed.confidences[name] for name in found.collection.confidences},
             embedding=components[:, : found.n_components],

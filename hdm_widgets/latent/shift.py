@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm, rankdata
 
 from hdm_widgets.latent.batches import row_batches
 from hdm_widgets.latent.surface import one_thread
@@ -25,8 +26,9 @@ _BATCH_VALUES = 1 << 22  # of one block of permuted sums
 _CLEAR, _NEARLY_ALL = 0.25, 0.6
 _SHOWN = 4  # columns that the text names
 # Activations are compared in at most so many principal components of both sides' items together.
-_MOST_COMPONENTS = 32
+_MOST_COMPONENTS = 48
 _ITEMS_A_COMPONENT = 10
+_ITEMS_A_DIRECTION = 4  # of activations and columns together
 _WIDTH = 256  # wider features are projected at random first
 
 
@@ -46,8 +48,8 @@ class Shift:
         Whether `p_value` is at most 0.02.
     columns : dict of str to float
         Columns that moved, each with its effect, the largest first. A column counts as moved where its effect is larger
-        than the largest of all columns in 98 % of the permutations; where only the activations as a whole have moved,
-        there is none.
+        than the largest of all columns in 98 % of the permutations; where only columns and activations as a whole have
+        moved, there is none.
     directions : dict of str to float
         Of each of these columns the change of the median, in standard deviations of the map's data.
     count, map_count : int
@@ -56,10 +58,12 @@ class Shift:
     Notes
     -----
     Two statistics: the largest Kolmogorov-Smirnov statistic of all columns (as in the max-T test of Westfall and Young
-    1993), and the distance between the mean activations, in up to 32 whitened principal components (Hotelling's). Both
-    are compared with those of random permutations of the items, and so is the smaller of their two p values. Under the
-    null hypothesis that all items are drawn independently from one distribution, `p_value` is uniform whatever the
-    columns have in common. Items that depend on each other, such as overlapping patches of one tile, make it too small.
+    1993), and Hotelling's distance between the means of columns and activations together. The columns are normal scores
+    of their ranks, the activations up to 48 principal components. This one finds what no longer fits together, such as
+    masks of the same size with another confidence. Both are compared with those of random permutations of the items,
+    and so are the smaller of their two p values and the product of both. Under the null hypothesis that all items are
+    drawn independently from one distribution, `p_value` is uniform whatever the columns have in common. Items that
+    depend on each other, such as overlapping patches of one tile, make it too small.
     """
 
     p_value: float
@@ -80,7 +84,8 @@ class Shift:
             return f"like the data of the map as far as {self.count} items tell ({chance}, effect {self.effect:.2f})"
         degree = "slightly" if self.effect < _CLEAR else "clearly" if self.effect < _NEARLY_ALL else "almost entirely"
         if not self.columns:
-            return f"unlike the data of the map ({chance}): no single column moved much, the activations as a whole did"
+            moved = "no single column moved much, columns and activations as a whole did"
+            return f"unlike the data of the map ({chance}): {moved}"
         named = [f"{name} ({self.moved(name)})" for name in list(self.columns)[:_SHOWN]]
         more = len(self.columns) - len(named)
         columns = ", ".join(named) + (f" and {more} more" if more else "")
@@ -134,12 +139,13 @@ def compare_samples(
     labels = np.stack([is_new, *(rng.permutation(is_new) for _ in range(permutations))])
     differences = np.stack([_largest_difference(column, labels) for column in pooled.values()])
     largest = differences.max(axis=0)
-    statistics = [largest]
-    if activations is not None:
-        both = np.concatenate([activations[0][old_rows], activations[1][new_rows]])
-        with one_thread():
-            statistics.append(_between_means(_leading(both, rng), labels))
-    p_value = _joint_p_value(statistics)
+    parts = [_normal_scores(column)[:, None] for column in pooled.values()]
+    with one_thread():
+        if activations is not None:
+            both = np.concatenate([activations[0][old_rows], activations[1][new_rows]])
+            parts.append(_leading(both, rng))
+        together = _whitened(np.hstack(parts), (old_count + count) // _ITEMS_A_DIRECTION)
+        p_value = _joint_p_value([largest, _between_means(together, labels)])
     shifted = p_value <= _SIGNIFICANT
     # The smallest difference that counts, as in the test of all columns.
     needed = np.sort(largest)[::-1][int(_SIGNIFICANT * len(largest))]
@@ -167,16 +173,21 @@ def _chosen(count: int, rng: np.random.Generator) -> NDArray[np.int64]:
 def _joint_p_value(statistics: list[Floats]) -> float:
     """The p value of several statistics (p,) together; the first entry of each is that of the data.
 
-    Each is made a p value of its own for every permutation, and the smallest of these is compared.
+    Each is made a p value of its own for every permutation. Their smallest tells most where one statistic moves, their
+    product (Fisher's combination) where all of them do. Both are ranked among the permutations, and the smaller rank of
+    the two is compared.
     """
+    logarithms = [np.log(_at_least_as_large(values)) for values in statistics]
+    smallest, product = np.min(logarithms, axis=0), np.sum(logarithms, axis=0)
+    rank = np.minimum(_at_least_as_large(-smallest), _at_least_as_large(-product))
+    return float((rank <= rank[0]).mean())
+
+
+def _at_least_as_large(values: Floats) -> NDArray[np.int64]:
+    """For each of the values (p,), how many of them are at least as large, itself included."""
     # Sums of the same numbers in another order may differ by rounding.
-    ordered = [np.sort(values) for values in statistics]
-    above = [
-        len(values) - np.searchsorted(order, values * (1 - 1e-9) - 1e-12)
-        for order, values in zip(ordered, statistics, strict=True)
-    ]
-    smallest = np.min(above, axis=0)
-    return float((smallest <= smallest[0]).mean())
+    ordered = np.sort(values)
+    return len(values) - np.searchsorted(ordered, values - 1e-9 * np.abs(values) - 1e-12)
 
 
 def _leading(features: NDArray[np.floating], rng: np.random.Generator) -> Floats:
@@ -190,10 +201,20 @@ def _leading(features: NDArray[np.floating], rng: np.random.Generator) -> Floats
     for rows in row_batches(count, width):
         part = np.asarray(features[rows], dtype=np.float64)
         projected[rows] = part if directions is None else part @ directions
-    projected -= projected.mean(axis=0)
-    left, singular, _ = np.linalg.svd(projected, full_matrices=False)
-    kept = min(_MOST_COMPONENTS, count // _ITEMS_A_COMPONENT, int((singular > 1e-5 * singular[0]).sum()))
-    return np.asarray(left[:, :kept] * np.sqrt(count), dtype=np.float64)
+    return _whitened(projected, min(_MOST_COMPONENTS, count // _ITEMS_A_COMPONENT))
+
+
+def _whitened(table: Floats, most: int) -> Floats:
+    """The leading principal components (n, at most `most`) of a table (n, d), each of variance 1."""
+    left, singular, _ = np.linalg.svd(table - table.mean(axis=0), full_matrices=False)
+    kept = min(most, int((singular > 1e-5 * singular[0]).sum()))
+    return np.asarray(left[:, :kept] * np.sqrt(len(table)), dtype=np.float64)
+
+
+def _normal_scores(column: Floats) -> Floats:
+    """Ranks of a column (n,) as quantiles of a normal distribution; NaN is below all others."""
+    ranks = rankdata(np.where(np.isnan(column), -np.inf, column))
+    return np.asarray(norm.ppf((ranks - 0.5) / len(ranks)), dtype=np.float64)
 
 
 def _between_means(components: Floats, labels: NDArray[np.bool_]) -> Floats:

@@ -43,7 +43,8 @@ class LatentSpace(SpaceWithModel):
     Parameters
     ----------
     model : torch.nn.Module or Segmenter
-        A Segmenter must wrap a Module. For other functions, TorchScript and exported programs see `from_features`.
+        A Segmenter must wrap a Module and have no `window`. For other functions, TorchScript and exported programs see
+        `from_features`.
     layer : torch.nn.Module or str
         Where the activations are taken: a module of the model, its dotted name, or `"auto"` for the bottleneck, the
         deepest feature of the encoder. `"encoder[3]"` is one of several maps that a module returns, by position or key.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,11 @@ from hdm_widgets._validation import is_whole
 from hdm_widgets.latent.batches import centered_gram
 from hdm_widgets.latent.fitted import read_only
 from hdm_widgets.latent.neighbors import nearest
+from hdm_widgets.latent.space import LatentSpace
 
 if TYPE_CHECKING:
     import pandas
-
-    from hdm_widgets.latent.space import LatentSpace
+    from matplotlib.figure import Figure
 
 __all__ = ["Alignment", "SpaceComparison", "align", "compare_spaces", "linear_cka", "neighbor_overlap"]
 
@@ -149,6 +149,8 @@ class SpaceComparison:
         Items whose IoU changed by more than this are better or worse.
     items : numpy.ndarray, int64 (n,)
         Index of every item in the data set, read-only.
+    spaces : tuple of LatentSpace
+        Snapshots of the two spaces.
     """
 
     names: tuple[str, str]
@@ -166,6 +168,7 @@ class SpaceComparison:
     moved_below: float
     changed_above: float
     items: Indices
+    spaces: tuple[LatentSpace, LatentSpace] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -199,7 +202,6 @@ class SpaceComparison:
     def text(self) -> str:
         """What the numbers say, in words."""
         first, second = self.names
-        near = f"overlap of {self.k} nearest"
         both = np.isfinite(self.iou_change)
         if both.any():
             before, after = (float(iou[both].mean()) for iou in self.iou)
@@ -210,10 +212,18 @@ class SpaceComparison:
         else:
             change = "No item has an IoU with both models."
         return (
-            f"{change} {self._alike('Activations', 'CKA', self.cka, self.cka_null, self.cka_p)} "
-            f"{self._alike('Neighborhoods', near, self.overlap, self.overlap_null, self.overlap_p)} "
+            f"{change} {self.likeness} "
             f"{len(self.moved):,} items moved: their neighbors overlap by less than {self.moved_below:.2g}. "
             f"On the common map, {self.disparity:.0%} of the variance of {first} is left between the two."
+        )
+
+    @property
+    def likeness(self) -> str:
+        """Whether activations and neighborhoods are more alike than by chance, in words."""
+        near = f"overlap of {self.k} nearest"
+        return (
+            f"{self._alike('Activations', 'CKA', self.cka, self.cka_null, self.cka_p)} "
+            f"{self._alike('Neighborhoods', near, self.overlap, self.overlap_null, self.overlap_p)}"
         )
 
     @staticmethod
@@ -228,6 +238,19 @@ class SpaceComparison:
 
     def __repr__(self) -> str:
         return f"SpaceComparison({self.names[0]!r}, {self.names[1]!r}: {self.text})"
+
+    def plot(self) -> Figure:
+        """Both maps, colored by the change of IoU, and a histogram of it.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            It belongs to no window and to nothing of `matplotlib.pyplot`: the last line of a cell shows it, `savefig`
+            writes it.
+        """
+        from hdm_widgets.latent.comparison_plot import plot_comparison
+
+        return plot_comparison(self)
 
     def frame(self) -> pandas.DataFrame:
         """One row per item, in the order of the spaces.
@@ -320,6 +343,7 @@ def compare_spaces(
         moved_below=max(float(np.median(overlap)) / 2, float(by_chance.mean())),
         changed_above=_CHANGED_IOU,
         items=a.items_,
+        spaces=(a.snapshot(), b.snapshot()),
     )
 
 

@@ -18,7 +18,7 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-__all__ = ["Regressor", "Support", "Surface", "one_thread", "rounded", "rounding_step"]
+__all__ = ["Regressor", "Support", "Surface", "column_scales", "one_thread", "rounded", "rounding_step"]
 
 _HIDDEN = (32, 32)
 _PENALTY = 1e-2
@@ -181,11 +181,13 @@ def rounded(coordinates: Floats, step: Floats | None = None) -> Floats:
 
 def rounding_step(coordinates: Floats) -> Floats:
     """The step (k,) that `rounded` takes for coordinates (n, k)."""
-    return np.asarray(np.exp2(np.floor(np.log2(_spread(coordinates)))) / _STEPS, dtype=np.float64)
+    return np.asarray(np.exp2(np.floor(np.log2(column_scales(coordinates)))) / _STEPS, dtype=np.float64)
 
 
-def _spread(coordinates: Floats) -> Floats:
-    """Standard deviation (k,) of coordinates (n, k); 1 where they are the same up to rounding."""
+def column_scales(coordinates: Floats) -> Floats:
+    """Standard deviation (k,) of coordinates (n, k); 1 where they are the same up to rounding, or there are none."""
+    if not len(coordinates):
+        return np.ones(coordinates.shape[1])
     deviation = coordinates.std(axis=0)
     return np.asarray(np.where(deviation > 1e-9 * np.abs(coordinates).max(axis=0), deviation, 1.0), dtype=np.float64)
 
@@ -264,7 +266,7 @@ class Support:
     """
 
     def __init__(self, coordinates: Floats) -> None:
-        self._scale = _spread(coordinates)
+        self._scale = column_scales(coordinates)
         self._count = min(_NEIGHBORS, len(coordinates) - 1) or 1
         self._tree = KDTree(coordinates / self._scale)
         # An item is its own nearest neighbor: ask for one more.

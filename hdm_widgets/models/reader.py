@@ -205,9 +205,9 @@ class OutputReader:
 
     def place(self, maps: Tensor, alignment: Alignment) -> Tensor:
         """Bring maps (N, classes, h, w) to their place; pixels without output get values that make no segment."""
-        return alignment.apply(maps, self._outside(maps.shape[1]), numbers=self.numbers)
+        return alignment.apply(maps, self.no_segment(maps.shape[1]), numbers=self.numbers)
 
-    def _outside(self, classes: int) -> list[float]:
+    def no_segment(self, classes: int) -> list[float]:
         """A value for each class that makes no segment; of ordinary size, because large values cost precision."""
         if self.numbers:
             return [0.0 if self._target is None else self._target - 1.0]

@@ -44,6 +44,13 @@ class Reading:
     image_state : str
         What was done to that image before: "resized" or "cropped" by `preprocess`, "padded" by `pad_to`, or both with
         "and" between them. Empty if it has the size of the user's image.
+    window : tuple of int
+        Rows and columns of the windows in which the model is run over an image; empty for whole images. Then "the
+        image" is a window in all of the above.
+    overlap : tuple of int
+        Rows and columns by which windows overlap.
+    blending : {"constant", "gaussian", ""}
+        Weights with which the outputs of windows are averaged where they overlap.
     target : int or None
         The class that is the segment. None for one map, and as long as it has not been said which one it is.
     threshold : float
@@ -68,6 +75,9 @@ class Reading:
     layout: Literal["channels_first", "channels_last"] = "channels_first"
     image_size: tuple[int, ...] = ()
     image_state: str = ""
+    window: tuple[int, ...] = ()
+    overlap: tuple[int, ...] = ()
+    blending: Literal["constant", "gaussian", ""] = ""
     target: int | None = None
     threshold: float = 0.5
     notes: tuple[str, ...] = ()
@@ -78,6 +88,8 @@ class Reading:
         if not self.form:
             return "The model has not been run yet."
         sentences = [self._form(), self._values(), self._size(), *(note + "." for note in self.notes)]
+        if self.window:
+            sentences.append(self._windows())
         if self.batch_dependent:
             sentences.append("An image's output depends on the rest of its batch: images are run one at a time.")
         elif self.batch_dependent is not None:
@@ -103,6 +115,8 @@ class Reading:
         else:
             kind = "raw values" if self.values == "raw" else self.values
             parts = ["one map" if self.classes == "one" else f"{self.shape[0]} {self.classes} classes", kind]
+        if self.window:
+            parts.append(f"windows of {self.window[0]} x {self.window[1]} px")
         if self.align != "same":
             parts.append(f"{self.align} of {self.shape[-2]} x {self.shape[-1]} px")
         if self.layout == "channels_last":
@@ -141,9 +155,26 @@ class Reading:
         segment = "" if self.target is None else f" Class {self.target} of {self.shape[0]} (from 0) is the segment."
         return f"{kind}; {rule}.{segment}"
 
+    @property
+    def _given(self) -> str:
+        """What the model is given."""
+        return "window" if self.window else "image"
+
+    def _windows(self) -> str:
+        (rows, cols), (down, across) = self.window, self.overlap
+        blended = "where they overlap, the mean of their outputs counts, before any activation"
+        if self.blending == "gaussian":
+            blended += " and with weights that fall to the window's border"
+        if self.form == "class numbers":
+            blended = "where they overlap, a pixel has the number of the window to whose center it is nearest"
+        return (
+            f"An image is run in windows of {rows} x {cols} px that overlap by {down} x {across} px (rows x columns); "
+            f"{blended}."
+        )
+
     def _size(self) -> str:
         (rows, cols), (height, width) = self.shape[-2:], self.image_size
-        image = f"the {self.image_state} image's" if self.image_state else "the image's"
+        image = f"the {self.image_state} {self._given}'s" if self.image_state else f"the {self._given}'s"
         if self.align == "same":
             return f"Maps have {image} {height} x {width} px (rows x columns)."
         if self.align == "resize":

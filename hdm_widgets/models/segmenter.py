@@ -12,19 +12,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hdm_widgets._validation import check_choice, is_whole
 from hdm_widgets.models.alignment import Align, Geometry, Inspection, Layout, valid_pixels
 from hdm_widgets.models.batch_check import run_singly_if_mixing
 from hdm_widgets.models.batch_size import BatchSize, run_in_batches
 from hdm_widgets.models.calling import ModelCall, padded, padded_size
+from hdm_widgets.models.checks import check_options
 from hdm_widgets.models.cuts import Cuts, watch_cuts
 from hdm_widgets.models.errors import ModelError, ModelOutputError, is_out_of_memory
 from hdm_widgets.models.evaluation import evaluating
+from hdm_widgets.models.image_windows import ImageWindows
 from hdm_widgets.models.modules import model_device, model_dtype, same_device, unwrapped
-from hdm_widgets.models.outputs import OutputRule, check_output_rule
+from hdm_widgets.models.outputs import OutputRule
 from hdm_widgets.models.preprocessing import Pipeline, Preprocessing
+from hdm_widgets.models.raw_outputs import RawOutputs
 from hdm_widgets.models.reader import Activation, Classes, OutputReader
-from hdm_widgets.models.reading import Reading, Values
+from hdm_widgets.models.sliding import Blending, Overlap, SlidingWindow
 
 __all__ = ["Activation", "Model", "ModelError", "ModelOutputError", "Segmenter", "is_out_of_memory"]
 
@@ -33,7 +35,7 @@ S = TypeVar("S", bound=np.generic)
 Model: TypeAlias = "nn.Module | Callable[[Any], Any] | Segmenter"
 
 
-class Segmenter:
+class Segmenter(RawOutputs):
     """Probabilities and masks from a model, whatever form its output has.
 
     Parameters
@@ -76,6 +78,16 @@ class Segmenter:
     preprocess : callable, optional
         A function or Module from float32 images (N, C, H, W), with values as users have them (0 to 255, 16 bit,
         Hounsfield units), to what the model expects. Discs are painted before it.
+    window : int or tuple of int, optional
+        Side, or (rows, columns), of the windows in which the model is run over a larger image, as MONAI's
+        `sliding_window_inference` does it. A side of the image that is shorter is filled up with zeros. Windows are cut
+        before `preprocess` and `pad_to`, which see one window at a time.
+    overlap : float or int, or a pair of them, optional
+        How far a window overlaps the next: a fraction of its side, or whole pixels; 0.25 by default.
+    blending : {"constant", "gaussian"}
+        What counts where windows overlap: the mean of their outputs, before any activation, with equal weights, or with
+        weights that fall to the window's border (a Gaussian with a standard deviation of an eighth of the side, at
+        least 0.001). Class numbers are taken from the window in which a pixel is nearest to the center.
 
     Attributes
     ----------
@@ -110,29 +122,15 @@ class Segmenter:
         align: Align = "auto",
         layout: Layout = "auto",
         preprocess: Callable[[Tensor], Tensor] | None = None,
+        window: int | tuple[int, int] | None = None,
+        overlap: Overlap | None = None,
+        blending: Blending = "constant",
     ) -> None:
-        if not callable(model):
-            raise TypeError(f"model must be a torch.nn.Module or a callable, got {type(model).__name__}")
-        if isinstance(model, type):
-            raise TypeError(
-                f"model must be an instance, got the class {model.__name__}; did you forget the parentheses?"
-            )
-        if target is not None and (not is_whole(target) or target < 0):
-            raise ValueError(f"target must be the index of a class, 0 or more, got {target!r}")
-        if not isinstance(threshold, (int, float, np.number)) or not np.isfinite(threshold):
-            raise ValueError(f"threshold must be a finite number, got {threshold!r}")
-        check_choice("activation", activation, Activation)
-        check_choice("classes", classes, Classes)
-        check_choice("align", align, Align)
-        check_choice("layout", layout, Layout)
-        check_output_rule(output)
-        if activation == "softmax" and classes == "independent":
-            raise ValueError("the softmax is for exclusive classes; for independent ones use activation='sigmoid'")
-        if preprocess is not None and (not callable(preprocess) or isinstance(preprocess, type)):
-            raise TypeError(f"preprocess must be a function or a Module from images to images, got {preprocess!r}")
-        for name, value in (("batch_size", batch_size), ("pad_to", pad_to)):
-            if value is not None and (not is_whole(value) or value < 1):
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        check_options(
+            model, target=target, threshold=threshold, activation=activation, output=output, classes=classes,
+            align=align, layout=layout, preprocess=preprocess, batch_size=batch_size, pad_to=pad_to,
+        )  # fmt: skip
+        self.sliding = SlidingWindow.from_options(window, overlap, blending)
         self.model = model
         self.target = None if target is None else int(target)
         self.threshold = float(threshold)
@@ -152,6 +150,10 @@ class Segmenter:
             target=self.target, threshold=self.threshold, activation=activation, output=output,
             classes=classes, align=align, layout=layout,
         )  # fmt: skip
+        if self.sliding is not None:
+            self._reader.reading = self.reading.noted(
+                window=self.sliding.size, overlap=self.sliding.overlap, blending=self.sliding.blending
+            )
 
     @classmethod
     def wrap(cls, model: Model, **options: Any) -> Segmenter:
@@ -204,24 +206,41 @@ class Segmenter:
         return self._others[key]
 
     def __repr__(self) -> str:
-        settings = ("target", "threshold", "activation", "device", "batch_size", "pad_to", "output", "preprocess")
+        settings = (
+            "target", "threshold", "activation", "device", "batch_size", "pad_to", "output", "preprocess", "window",
+            "overlap", "blending",
+        )  # fmt: skip
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in settings if getattr(self, name) is not None)
         reads = f"; reads {self.reading.short}" if self.reading.form else ""
         return f"Segmenter({type(self.model).__name__}, {shown}{reads})"
 
     @property
-    def activation(self) -> Activation:
-        """What turns the output into probabilities; `"auto"` until the first output has decided it."""
-        return self._reader.activation
+    def window(self) -> tuple[int, int] | None:
+        """Rows and columns of the windows in which the model is run; None for whole images."""
+        return self.sliding.size if self.sliding else None
 
     @property
-    def reading(self) -> Reading:
-        """How the model's output is read: what was decided, and why."""
-        return self._reader.reading
+    def overlap(self) -> tuple[int, int] | None:
+        """Rows and columns by which windows overlap, in pixels."""
+        return self.sliding.overlap if self.sliding else None
 
-    def expect(self, values: Values) -> None:
-        """Read the first output as these values, whatever their range, if `activation="auto"` is to decide."""
-        self._reader.expect(values)
+    @property
+    def blending(self) -> Blending | None:
+        """How the outputs of windows are blended."""
+        return self.sliding.blending if self.sliding else None
+
+    def for_windows(self) -> Segmenter:
+        """The same segmenter for one window at a time; both share what has been decided about the output."""
+        other = copy.copy(self)
+        other.sliding, other._others = None, {}
+        return other
+
+    def model_input(self, image: Tensor) -> Tensor:
+        """What the model gets of an image (C, H, W) in one call: all of it, or the window in its center."""
+        if self.sliding is None:
+            return image
+        grid = self.sliding.grid(*image.shape[-2:])
+        return grid.cut(image, grid.center)
 
     def runs_are_checked(self, image: Tensor, *, batches: bool = True) -> bool:
         """Whether `note_runs` has been called for images of this size, and for `batches` with what they do there."""
@@ -316,7 +335,8 @@ class Segmenter:
         """What `run` returns for batches of images (N, C, H, W), joined."""
         given = self._prepared.batch(images)
         with self.evaluating():
-            sizes = self.sizes_for(given[0])
+            # Of an image in windows, these make the batches.
+            sizes = self.sizes_for(given[0]) if self.sliding is None else BatchSize(1, given[0], self.run_device)
 
             def run_all() -> list[NDArray[S]]:
                 # Copies: a model may write into its input, and a batch may have to run again.
@@ -342,7 +362,7 @@ class Segmenter:
         Parameters
         ----------
         images : torch.Tensor (N, C, H, W)
-            One batch, run in one call.
+            One batch, run in one call; with `window`, each image in several.
 
         Returns
         -------
@@ -354,6 +374,9 @@ class Segmenter:
         ModelError
             As `probabilities` does, but what runs out of memory raises its own error.
         """
+        if self.sliding is not None:
+            with torch.no_grad(), self.evaluating():
+                return torch.cat([ImageWindows(self, image).raw() for image in images])
         with torch.no_grad(), self.evaluating(), self._reader.naming_the_entry():
             given, maps = self._given_and_maps(images)
             finite = torch.isfinite(maps.flatten(1).sum(1))
@@ -429,6 +452,8 @@ class Segmenter:
 
         Known once an image of this size has been run.
         """
+        if self.sliding is not None:
+            return self.sliding.grid(height, width).valid_pixels(self.for_windows().valid_pixels(*self.sliding.size))
         outer = self._prepared.known((height, width))
         if outer is None:
             return None
@@ -473,25 +498,3 @@ class Segmenter:
         """The maps in an output for `images` (N, C, H, W) as they were given to the model."""
         size = padded_size(images, self.pad_to)
         return self._reader.maps(output, images.shape[0], size, self.run_device)
-
-    def target_map(self, raw: Tensor) -> Tensor:
-        """The segment's channel (N, H, W) of a raw output."""
-        return self._reader.target_map(raw)
-
-    def binarize(self, raw: Tensor) -> Tensor:
-        """Masks, bool (N, H, W), from a raw output (N, classes, H, W)."""
-        return self._reader.binarize(raw)
-
-    def probability(self, raw: Tensor) -> Tensor | None:
-        """The segment's probability (N, H, W) in a raw output; None if it has none."""
-        return self._reader.probability(raw) if self.reading.has_probabilities else None
-
-    def class_numbers(self, raw: Tensor) -> Tensor:
-        """The class of every pixel, (N, H, W), from a raw output (N, classes, H, W) with exclusive classes.
-
-        Raises
-        ------
-        ModelOutputError
-            If there is one map only, or classes are independent.
-        """
-        return self._reader.class_numbers(raw)

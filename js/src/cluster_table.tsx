@@ -1,6 +1,6 @@
-// The entry of the table of clusters.
-import { Clusters } from "./latent/clusters";
+// The entry of the tables of groups.
+import { Groups } from "./latent/groups";
 import { CLUSTERS, type ClusterTraits } from "./latent/python_state";
 import { part } from "./shared/part";
 
-export default part<ClusterTraits>(CLUSTERS, (python) => ({ child: <Clusters python={python} /> }));
+export default part<ClusterTraits>(CLUSTERS, (python) => ({ child: <Groups python={python} /> }));

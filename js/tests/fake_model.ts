@@ -87,6 +87,15 @@ export function show<T extends object>(widget: Widget<T>, model: FakeModel) {
   return { el, stop };
 }
 
+/** A view with room for images. */
+export async function open<T extends object>(widget: Widget<T>, model: FakeModel) {
+  const view = show(widget, model);
+  await rest();
+  FakeResizeObserver.resize(700, 300);
+  await rest();
+  return view;
+}
+
 /** A button by its text. */
 export function button(el: ParentNode, text: string): HTMLButtonElement {
   const found = [...el.querySelectorAll("button")].find((one) => one.textContent?.trim() === text);

@@ -10,8 +10,8 @@ import {
   fakeAddresses,
   intsMessage,
   layOut,
+  open as openWide,
   rest,
-  show,
   text,
 } from "./fake_model";
 
@@ -77,6 +77,9 @@ function state(count = 1000): Record<string, unknown> {
     can_explain: true,
     caption_by: "",
     captions_version: 1,
+    suspects: { state: "idle", error: "" },
+    with_reasons: false,
+    _marked: intsMessage(),
     _about: { height: 2, width: 4, total: 2000, full: true },
     _items: items(count),
     _saved: [],
@@ -99,13 +102,7 @@ async function answer(model: FakeModel, more: object = {}) {
   }
 }
 
-async function open(model: FakeModel) {
-  const view = show(gallery, model);
-  await rest();
-  FakeResizeObserver.resize(700, 300);
-  await rest();
-  return view;
-}
+const open = (model: FakeModel) => openWide(gallery, model);
 
 const asked = (model: FakeModel) => model.asked().flatMap(({ items }) => items as number[]);
 const cards = (el: Element) => [...el.querySelectorAll(".hdm-card")];

@@ -97,6 +97,8 @@ const clusters = () => ({
   about: "3 clusters (KMeans), silhouette 0.50",
   busy: "",
   error: "",
+  failures: { state: "idle", error: "", about: "", rows: [] as object[] },
+  failure: null,
   _thumbnails: [text("two"), text("zero"), text("one")],
 });
 
@@ -122,6 +124,9 @@ const lists = () => ({
   can_explain: false,
   caption_by: "",
   captions_version: 1,
+  suspects: { state: "idle", error: "" },
+  with_reasons: false,
+  _marked: intsMessage(),
   _about: { height: 1, width: 1, total: 9, full: true },
   _items: intsMessage(),
   _saved: [],

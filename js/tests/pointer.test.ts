@@ -399,10 +399,12 @@ describe("following the pointer", () => {
     FakeResizeObserver.resize(800, 40);
     const { model, figure, root, leave, python } = all;
     expect(on.map(([type]) => type).sort()).toEqual([
+      "focusin",
       "keydown",
       "pointerdown",
       "pointerleave",
       "pointermove",
+      "pointerover",
       "pointerup",
     ]);
     pointer("pointermove", figure, 150, 70);

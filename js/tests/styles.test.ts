@@ -21,7 +21,9 @@ function everywhere(css: string): Set<string> {
 }
 
 const hdm = everywhere(styles("../src/hdm_explorer.css"));
-const latent = everywhere(styles("../src/latent_explorer.css"));
+const latent = new Set(
+  ["latent_explorer", "latent_comparison"].flatMap((name) => [...everywhere(styles(`../src/${name}.css`))]),
+);
 
 it("no class is styled by both explorers", () => {
   expect([...hdm]).toContain("hdm-picture");

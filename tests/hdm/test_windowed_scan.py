@@ -6,7 +6,7 @@ import torch
 from architectures import LOCAL, made
 from torch import nn
 from torch.nn import functional as F
-from window_checks import random_image, randomized
+from window_checks import Levelled, random_image, randomized
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
@@ -14,20 +14,6 @@ from hdm_widgets.metrics import hausdorff_distance
 
 QUIET = {"progress": False}
 SIZE = 97, 131
-
-
-class Levelled(nn.Module):
-    """A network less the median of each of its maps for one image: then every change of a map moves a mask's edge."""
-
-    def __init__(self, network, image):
-        super().__init__()
-        self.network = network.eval()
-        with torch.inference_mode():
-            medians = network(image[None]).flatten(2).median(2).values
-        self.register_buffer("medians", medians.clone()[..., None, None])
-
-    def forward(self, images):
-        return self.network(images) - self.medians
 
 
 def scene(channels, height, width):

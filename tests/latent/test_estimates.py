@@ -67,6 +67,19 @@ def test_other_data_are_told_apart(space, new):
     assert "unlike the data of the map" in repr(dark)
 
 
+def test_of_unlike_data_only_what_is_certain_is_reliable(space, new):
+    images = new.images * 0.3
+    images[:5] = 0  # the model predicts nothing
+    found = space.estimate(images, **QUIET)
+    assert found.shift.shifted
+    nothing = found.observed.predicted_area == 0
+    assert nothing[:5].all()
+    np.testing.assert_array_equal(found.reliable, nothing)
+    assert (found.doubt[~nothing] > 0.5).all()
+    assert (found.iou[nothing] == found.high[nothing]).all()
+    assert "so no item is reliable but where the IoU is 0 for certain" in found.text
+
+
 @pytest.mark.parametrize(
     "given",
     [

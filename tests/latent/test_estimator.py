@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from hdm_widgets.latent import estimator as module
-from hdm_widgets.latent.estimates import mean_interval
 from hdm_widgets.latent.estimator import CONSTANT, Conformal, Estimator
+from hdm_widgets.latent.mean_intervals import mean_interval
 
 
 class Law:
@@ -182,6 +182,23 @@ def test_items_without_an_iou_are_left_out():
     assert np.isfinite(part.estimated(estimator).iou).all()
 
 
+def test_errors_are_those_of_the_items_that_are_learned_from(estimator):
+    law = Law(200, empty=0.2)
+    assert estimator.errors.shape == (200,)
+    np.testing.assert_array_equal(np.isfinite(estimator.errors), law.area > 0)
+    left_out = law.iou - law.estimated(estimator).iou
+    assert np.corrcoef(estimator.errors[law.area > 0], left_out[law.area > 0])[0, 1] > 0.8
+    assert np.isnan(Law(29).fit().errors).all()
+
+
+def test_errors_stand_at_the_items_that_are_chosen_of_many(monkeypatch):
+    monkeypatch.setattr(module, "_LARGEST", 60)
+    law = Law(200)
+    law.iou[::2] = np.nan
+    assert np.flatnonzero(np.isfinite(law.fit().errors)).size == 60
+    assert (np.flatnonzero(np.isfinite(law.fit().errors)) % 2 == 1).all()
+
+
 # -- where nothing is predicted -----------------------------------------------------------------------
 
 
@@ -199,6 +216,7 @@ def test_nothing_has_no_overlap(seen, iou_empty):
     for values in (found.iou, found.low, found.high, found.deviation):
         assert (values == 0).all()
     assert found.reliable.all()
+    assert found.certain.all()
 
 
 @pytest.mark.parametrize(
@@ -225,6 +243,7 @@ def test_nothing_gets_what_it_has_earned():
     law.iou[:20] = [1] * 19 + [0]
     found = nothing(law.fit(iou_empty=1.0))
     np.testing.assert_allclose(found.iou, 0.95)
+    assert not found.certain.any()
     # The 19th of 20 errors, 0.05, is the quantile of 0.9: ceil(21 * 0.9) = 19.
     np.testing.assert_allclose(found.low, 0.9)
     np.testing.assert_allclose(found.high, 1)

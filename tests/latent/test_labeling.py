@@ -62,6 +62,15 @@ def test_items_in_one_place_are_chosen_by_doubt_alone(positions):
     assert first_to_label(np.array([0.1, 0.5, 0.3, 0.9, 0.5, 0.0]), positions, 4).tolist() == [3, 1, 4, 2]
 
 
+def test_a_coordinate_that_differs_by_rounding_alone_does_not_matter():
+    positions = np.arange(6)[:, None] * [1.0, 0.0] + [0.0, 0.3]
+    rounded = positions.copy()
+    rounded[::2, 1] = 0.1 + 0.2  # the next number after 0.3
+    assert len(np.unique(rounded[:, 1])) == 2
+    doubt = np.array([0.9, 0.8, 0.8, 0.8, 0.8, 0.7])
+    assert first_to_label(doubt, rounded, 6).tolist() == first_to_label(doubt, positions, 6).tolist()
+
+
 @pytest.mark.parametrize("count", [0, -1, 2.0, True, None])
 def test_a_count_that_is_none(count):
     with pytest.raises(ValueError, match="count must be a whole number, 1 or more"):

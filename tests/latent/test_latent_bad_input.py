@@ -42,6 +42,18 @@ def fitted(model=None, **options):
 # -- the constructor ----------------------------------------------------------------------------------
 
 
+def test_a_segmenter_with_windows():
+    message = "runs its model in windows of 4 x 6 px, several times for an image.*patch=6"
+    with pytest.raises(ValueError, match=message):
+        hw.LatentSpace(hw.Segmenter(Counts(), window=(4, 6)))
+    with pytest.raises(ValueError, match=message):
+        hw.layers(hw.Segmenter(Counts(), window=(4, 6)), IMAGES[0])
+    # Its masks serve beside features of one's own.
+    masks = hw.Segmenter(lambda images: images, window=(4, 6)).masks(IMAGES)
+    space = hw.LatentSpace.from_features(IMAGES.reshape(12, -1), ITEMS, masks, **QUIET)
+    np.testing.assert_array_equal(space.iou_, np.ones(12))
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [

@@ -1,11 +1,13 @@
 """Expected IoU of groups of new items, and maps of them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas
 import pytest
 import rasterio
+from layer_helpers import Reads
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from rasterio.warp import transform
@@ -13,6 +15,7 @@ from torch.utils.data import ConcatDataset, Subset
 
 import hdm_widgets as hw
 from hdm_widgets.latent import Estimates, Shift
+from hdm_widgets.latent.mean_intervals import Clusters, Dependence
 
 Z = 1.6448536  # of an interval of 90 %
 IOU = [0.2, 0.8, 0.4, 0.9, 0.7, 0.6]
@@ -70,6 +73,50 @@ def test_one_group_of_all_is_the_whole(space, groups):
     (row,) = found.by(np.zeros(60, int)).itertuples(index=False)
     assert row == (60, found.mean, found.mean_low, found.mean_high, found.reliable.mean())
     assert found.by("group")["items"].to_dict() == {"group 0": 30, "group 1": 18, "group 2": 12}
+
+
+def test_regions_whose_items_have_something_in_common():
+    _, labels = np.unique(REGIONS, return_inverse=True)
+    found = estimates(clusters=(Clusters(labels, Dependence(0.5, 4)),))
+    counts = np.array([2, 1, 3])
+    half = Z * np.hypot(0.1 * np.sqrt((0.5 * counts + 0.5 * counts**2) / counts**2), 0.1 / 2)
+    table = found.by("region")
+    np.testing.assert_allclose(table["mean"] - table["mean_low"], half)
+    # Groups that cut through the regions have as much in common as there are items of one region in them.
+    (first, second) = found.by([0, 0, 1, 1, 1, 1]).itertuples()
+    assert first.mean - first.mean_low == pytest.approx(Z * np.hypot(0.1 / np.sqrt(2), 0.1 / 2))
+    shared = 0.5 * 4 + 0.5 * (1 + 4 + 1)
+    assert second.mean - second.mean_low == pytest.approx(Z * np.hypot(0.1 * np.sqrt(shared) / 4, 0.1 / 2))
+
+
+def test_errors_of_the_maps_regions_widen_intervals(make_groups):
+    data = make_groups(240, seed=2)
+
+    class Regions:
+        """Half of the regions have truths that are larger than what is seen."""
+
+        def __init__(self, half):
+            self.images, self.masks = data.images[half::2], data.masks[half::2]
+            self.columns = {"region": np.arange(120) % 12, "item_name": [str(i) for i in range(120)]}
+
+        def __len__(self):
+            return 120
+
+        def __getitem__(self, index):
+            image, mask = self.images[index], self.masks[index]
+            return image, (mask | (image[0] > 0.2)) if index % 2 else mask
+
+    space = hw.LatentSpace(Reads()).fit(Regions(0), progress=False)
+    dependence = space._fitted.map.dependences
+    assert list(dependence) == ["region"]
+    assert dependence["region"].correlation > 0.3
+    assert dependence["region"].count < 60
+    found = space.estimate(Regions(1), progress=False)
+    assert not found.shift.shifted
+    alone = replace(found, clusters=())
+    widths = [table["mean_high"] - table["mean_low"] for table in (found.by("region"), alone.by("region"))]
+    assert (widths[0] > 1.3 * widths[1]).all()
+    assert found.by(np.zeros(120, int))["mean_low"].item() == found.mean_low
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,11 @@ def test_two_checkpoints(pair):
     np.testing.assert_array_equal(frame["x_a"], a.embedding_[:, 0])
     assert "Of 60 items, 10 got better and 5 worse by more than 0.1." in found.text
     assert "Activations are more alike than by chance" in found.text
+    assert found.likeness in found.text
     assert found.text in repr(found)
+    # Snapshots: what is done to the spaces afterwards does not reach them.
+    assert [shown.collection_ for shown in found.spaces] == [a.collection_, b.collection_]
+    assert all(shown is not given for shown, given in zip(found.spaces, pair, strict=True))
 
 
 def test_unlike_spaces_of_another_width(pair, make_groups):

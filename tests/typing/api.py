@@ -95,6 +95,10 @@ def segment_images(images: NDArray[np.float32]) -> None:
     assert_type(segmenter.probabilities(images), NDArray[np.float32])
     assert_type(segmenter.masks(torch.from_numpy(images)), NDArray[np.bool_])
     hw.Segmenter(lambda batch: batch[:, 0], target=0, activation="sigmoid")
+    in_windows = hw.Segmenter(hw.UNet(), window=(512, 256), overlap=0.5, blending="gaussian")
+    assert_type(in_windows.window, tuple[int, int] | None)
+    assert_type(in_windows.overlap, tuple[int, int] | None)
+    hw.Segmenter(hw.UNet(), window=512, overlap=(64, 32))
     # What cannot be told is written; the rest is decided, and said.
     hw.Segmenter(
         lambda batch: {"seg": batch}, output="seg", classes="independent", align="resize", layout="channels_first",
@@ -382,9 +386,21 @@ def widgets(model: nn.Module, image: Tensor, segment: Tensor, space: hw.LatentSp
     assert_type(latent.estimates, Estimates | None)
     hw.LatentExplorer(space, new=space.estimate(hw.data.AerialScenes(4), progress=False)).cancel()
     hw.LatentExplorer(space, new=hw.data.AerialScenes(4))
+    latent.find_failures()
+    latent.export_marked(Path("marked.json"), "coco")
+    assert_type(latent.select_marked(), Selection)
+    assert_type(latent.failures, Failures | None)
     assert_type(latent.select([0, 1], name="first"), Selection)
     assert_type(latent.selections, tuple[Selection, ...])
     latent.close()
+    comparison = hw.compare_spaces(space, space)
+    assert_type(comparison.plot(), Figure)
+    assert_type(comparison.likeness, str)
+    assert_type(comparison.spaces, tuple[hw.LatentSpace, hw.LatentSpace])
+    both = hw.LatentComparison(comparison, color_by="iou_change")
+    assert_type(both.comparison, SpaceComparison)
+    assert_type(both.select([0, 1], name="first"), Selection)
+    both.close()
     display = hw.Display((0, 0, 0), stretch=(1, 99), nodata=-1)
     hw.HDMExplorer(model, image, segment, channel=[0], display=display).close()
     assert_type(hw.LatentSpace(None, display=0).display, hw.Display)
@@ -426,6 +442,8 @@ def mistakes_in_explanations(model: nn.Module, image: Tensor, segment: Tensor) -
 
 
 def mistakes_elsewhere(mask: NDArray[np.bool_], space: hw.LatentSpace) -> None:
+    hw.Segmenter(hw.UNet(), window="512")  # type: ignore[arg-type]
+    hw.Segmenter(hw.UNet(), window=512, blending="mean")  # type: ignore[arg-type]
     hw.Segmenter(hw.UNet(), activation="relu")  # type: ignore[arg-type]
     hw.Segmenter(hw.UNet(), output=1.5)  # type: ignore[arg-type]
     hw.Segmenter(hw.UNet(), classes="both")  # type: ignore[arg-type]
@@ -445,3 +463,4 @@ def mistakes_elsewhere(mask: NDArray[np.bool_], space: hw.LatentSpace) -> None:
     hw.LatentExplorer(hw.UNet())  # type: ignore[arg-type]
     hw.LatentExplorer(space, mask)  # type: ignore[arg-type]
     hw.LatentExplorer(space, new=5)  # type: ignore[arg-type]
+    hw.LatentComparison(space)  # type: ignore[arg-type]

@@ -87,6 +87,11 @@ class Map:
         return self._marks(bqplot.Scatter)[-1]
 
     @property
+    def crosses(self):
+        """Over items whose truth was marked as wrong."""
+        return self._marks(bqplot.Scatter)[-2]
+
+    @property
     def new_points(self):
         return self._marks(bqplot.Scatter)[1]
 

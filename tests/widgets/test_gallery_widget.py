@@ -14,7 +14,7 @@ import hdm_widgets as hw
 from hdm_widgets.widgets.latent.columns import Column, usable_columns
 from hdm_widgets.widgets.latent.gallery import SORTS, Gallery
 
-LOWEST, HIGHEST, NEAREST, GIVEN = SORTS
+LOWEST, HIGHEST, NEAREST, GIVEN, SUSPICIOUS = SORTS
 
 
 class Asked(Gallery):

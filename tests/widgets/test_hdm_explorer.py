@@ -71,6 +71,16 @@ def test_scans_on_its_own_and_can_be_waited_for(make):
     np.testing.assert_array_equal(image, np.repeat(np.round(IMAGE[0] * 255)[..., None], 3, 2))
 
 
+def test_a_segmenter_with_windows(make):
+    explorer = explored(make(hw.Segmenter(first, window=(16, 20), overlap=0.5, blending="gaussian")))
+    np.testing.assert_array_equal(explorer.result.values, expected().values)
+    assert explorer.result.plan.sliding == (16, 20)
+    assert "windows of 16 x 20 px" in explorer.result.reading.short
+    # Another size of discs, with the same segmenter.
+    explorer.circle_size = 8
+    np.testing.assert_array_equal(explored(explorer).result.values, expected(8).values)
+
+
 def test_sizes_by_default_suit_the_image():
     image = np.zeros((90, 120), np.float32)
     image[20:40, 20:40] = 1

@@ -65,8 +65,8 @@ def test_the_pointer_is_told_where_the_points_are(explore, space):
 
 def test_points_can_be_colored_by_every_column_the_own_ones_first(explore, space):
     names = [name for name, _ in LatentScreen(explore(space)).toolbar["colors"]]
-    assert names[:6] == ["iou", "expected_iou", "cluster", "place", "number", "even"]
-    assert sorted(names) == sorted(set(space.table()) - {"item"})
+    assert names[:7] == ["iou", "expected_iou", "cluster", "suspicion", "place", "number", "even"]
+    assert sorted(names) == sorted(set(space.table()) - {"item"} | {"suspicion"})
     assert dict(LatentScreen(explore(space)).toolbar["colors"])["truth_area"] == "Area of the truth (px)"
 
 
@@ -137,7 +137,7 @@ def test_a_space_must_be_fitted(reads):
 
 
 def test_of_many_items_the_same_sample_is_drawn_every_time(explore, space, monkeypatch):
-    monkeypatch.setattr("hdm_widgets.widgets.latent.scatter.MOST_POINTS", 10)
+    monkeypatch.setattr("hdm_widgets.widgets.latent.point_figure.MOST_POINTS", 10)
     one, other = explore(space), explore(space)
     assert LatentScreen(one).legend["sample"] == {"drawn": 10, "total": 24}
     rows = LatentScreen(one).legend["_points"]["rows"]
@@ -155,7 +155,7 @@ def test_of_many_items_the_same_sample_is_drawn_every_time(explore, space, monke
 
 
 def test_as_many_points_as_can_be_drawn_are(explore, space, monkeypatch):
-    monkeypatch.setattr("hdm_widgets.widgets.latent.scatter.MOST_POINTS", 24)
+    monkeypatch.setattr("hdm_widgets.widgets.latent.point_figure.MOST_POINTS", 24)
     assert LatentScreen(explore(space)).legend["sample"] == {"drawn": 24, "total": 24}
 
 

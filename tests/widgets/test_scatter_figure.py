@@ -15,7 +15,8 @@ from torch import nn
 
 import hdm_widgets as hw
 from hdm_widgets.widgets.latent.palette import SCORES, table_of
-from hdm_widgets.widgets.latent.scatter import ScatterFigure, rounded_hull
+from hdm_widgets.widgets.latent.point_figure import rounded_hull
+from hdm_widgets.widgets.latent.scatter import ScatterFigure
 
 EVERY = np.arange(24)
 

@@ -22,6 +22,20 @@ class Compared(NamedTuple):
     unchanged: torch.Tensor
 
 
+class Levelled(nn.Module):
+    """A network less the median of each of its maps for one image: then every change of a map moves a mask's edge."""
+
+    def __init__(self, network, image):
+        super().__init__()
+        self.network = network.eval()
+        with torch.inference_mode():
+            medians = network(image[None]).flatten(2).median(2).values
+        self.register_buffer("medians", medians.clone()[..., None, None])
+
+    def forward(self, images):
+        return self.network(images) - self.medians
+
+
 def randomized(model, seed=0):
     """A model in eval mode as if trained: no statistic, scale or shift is 0 or 1, and signals keep their size."""
     generator = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""The table of clusters, which are sought in the background."""
+"""The tables of groups: clusters, which are sought in the background, and where the model fails."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from hdm_widgets._validation import is_whole
 from hdm_widgets._wire import MESSAGE, png
 from hdm_widgets.latent.clusters import Cluster
+from hdm_widgets.latent.failures import Failure, Failures
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.palette import category_color
 from hdm_widgets.widgets.shared.jobs import LatestJob
+from hdm_widgets.widgets.shared.on_demand import State
 from hdm_widgets.widgets.shared.part import Part, read_static
 
 __all__ = ["ClusterTable"]
@@ -43,6 +45,11 @@ class ClusterTable(Part):
         How many were asked for; 0: the best clustering found.
     busy, error : str
         What is being done and what went wrong, empty otherwise.
+    failures : dict
+        `state` and `error` of the search for groups where the model fails, as in `OnDemand`; what was searched, as
+        `about`; and `rows`, one for each group, the largest harm first.
+    failure : int or None
+        Position of the group whose items are selected.
     """
 
     _esm = read_static("cluster_table.js")
@@ -55,6 +62,8 @@ class ClusterTable(Part):
     about = traitlets.Unicode("").tag(sync=True)
     busy = traitlets.Unicode("").tag(sync=True)
     error = traitlets.Unicode("").tag(sync=True)
+    failures: Any = traitlets.Dict({"state": "idle", "error": "", "about": "", "rows": []}).tag(**MESSAGE)
+    failure = traitlets.Int(None, allow_none=True).tag(sync=True)
     _thumbnails: Any = traitlets.List(traitlets.Bytes()).tag(sync=True)
 
     def __init__(self, space: LatentSpace) -> None:
@@ -64,6 +73,7 @@ class ClusterTable(Part):
         self._found: Callable[[], None] | None = None
         self._paused = False  # because nobody sees the table
         self._clusters: tuple[Cluster, ...] = ()
+        self._failures: tuple[Failure, ...] = ()
         super().__init__(most=min(_MOST_CLUSTERS, len(space) - 1))
         self.on_request("cluster", lambda asked: self.find(asked["count"] or None))
 
@@ -95,10 +105,30 @@ class ClusterTable(Part):
             raise ValueError(f"there are clusters 0 to {len(self._clusters) - 1}, got {label!r}")
         return self._clusters[label].indices
 
+    def failure_at(self, position: int) -> Failure:
+        """A group in the table of failures."""
+        if not is_whole(position) or not 0 <= position < len(self._failures):
+            raise ValueError(f"there are groups 0 to {len(self._failures) - 1}, got {position!r}")
+        return self._failures[position]
+
+    def tell_failures(self, state: State, error: str, failures: Failures | None) -> None:
+        """Show the groups where the model fails, or how far the search for them is."""
+        self._failures = () if failures is None else tuple(failures)
+        self.failures = {
+            "state": state,
+            "error": error,
+            "about": "" if failures is None else _searched(failures),
+            "rows": [_failure_row(one) for one in self._failures],
+        }
+
     def mark(self, indices: NDArray[np.int64] | None) -> None:
-        """Mark the row whose members these are, if there is one."""
-        same = (one.label for one in self._clusters if indices is not None and np.array_equal(one.indices, indices))
-        self.chosen = next(same, None)
+        """Mark the rows whose members these are, if there are any."""
+
+        def same(group: Cluster | Failure) -> bool:
+            return indices is not None and np.array_equal(group.indices, indices)
+
+        self.chosen = next((one.label for one in self._clusters if same(one)), None)
+        self.failure = next((position for position, one in enumerate(self._failures) if same(one)), None)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing is sought; False if that took longer than `timeout` seconds."""
@@ -122,7 +152,7 @@ class ClusterTable(Part):
         self._worker.close()
         with self._lock:
             self._space = self._found = None
-            self._clusters = ()
+            self._clusters = self._failures = ()
         super().close()
 
     def _search(self, count: int | None, stop: threading.Event) -> None:
@@ -175,6 +205,22 @@ def _row(cluster: Cluster, kinds: NDArray[Any] | None) -> dict[str, Any]:
         "count": len(cluster.representatives),
         "holds": "" if kinds is None else _mostly(kinds[cluster.indices]),
     }
+
+
+def _searched(failures: Failures) -> str:
+    """What was searched, and what was found if that is nothing."""
+    if not failures:
+        return failures.text
+    left_out = f", {failures.left_out:,} left out" if failures.left_out else ""
+    return (
+        f"{failures.n_items:,} items with a mean IoU of {failures.mean_iou:.2f} searched{left_out}; "
+        f"{failures.tested:,} groups tested; intervals at {failures.coverage:.0%}"
+    )
+
+
+def _failure_row(group: Failure) -> dict[str, Any]:
+    names = ("text", "mostly", "size", "low", "high", "harm", "harm_low", "harm_high")
+    return {name: getattr(group, name) for name in names} | {"mean": group.mean_iou, "rest": group.rest_iou}
 
 
 def _kinds(columns: dict[str, NDArray[Any]]) -> NDArray[Any] | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hdm_widgets.latent.ordered import OrderedColumn
 from hdm_widgets.latent.space import LatentSpace
+from hdm_widgets.widgets.latent.suspicion import SUSPICION, suspicion_text
 
 __all__ = [
     "COLOR_MODES",
@@ -41,6 +42,7 @@ _TITLES = {
     "false_positive_area": "False positive area (px)",
     "false_negative_area": "False negative area (px)",
     "cluster": "Cluster",
+    SUSPICION: "Suspicion of the truth",
     "mean_entropy": "Mean entropy (bits)",
     "foreground_entropy": "Entropy in the prediction (bits)",
     "boundary_entropy": "Entropy along the boundary (bits)",
@@ -112,6 +114,8 @@ class Column:
         """The value of an item on screen."""
         if self.name == "cluster":
             return f"cluster {self.values[index]}" if self.values[index] >= 0 else "in no cluster"
+        if self.own and self.name == SUSPICION:
+            return suspicion_text(self.values[index])
         return value_text(self.values[index], self.missing)
 
 
@@ -127,10 +131,16 @@ def value_text(value: Any, missing: str = "missing") -> str:
     return str(value) or missing
 
 
-def usable_columns(space: LatentSpace) -> dict[str, Column]:
+def usable_columns(space: LatentSpace, suspicion: NDArray[np.float64] | None = None) -> dict[str, Column]:
     """Columns that points can be colored by: scores first, then the data set's own, then the others.
 
     A data set's column that would have the title of another one keeps its name, and is marked where that is not enough.
+
+    Parameters
+    ----------
+    space : LatentSpace
+    suspicion : numpy.ndarray, float64 (n,), optional
+        How likely each truth is wrong; not known by default.
     """
     table = space.table()
     # Clusters are found while the explorer is open; until then no item is in one.
@@ -138,11 +148,13 @@ def usable_columns(space: LatentSpace) -> dict[str, Column]:
     # The table ends with the data set's columns, under the names that are still free there.
     names = [name for name in table if name != "cluster"]
     given = names[len(names) - len(space.columns_) :]
+    # How likely a truth is wrong takes a while, too.
+    table[SUSPICION] = np.full(len(space), np.nan) if suspicion is None else suspicion
     own = [name for name in table if name not in given]
     titles = {name: title(name) for name in own}
     for name in given:
         titles[name] = _free_title(name, titles.values())
-    order = dict.fromkeys(["iou", "expected_iou", "cluster", *given, *own])
+    order = dict.fromkeys(["iou", "expected_iou", "cluster", SUSPICION, *given, *own])
     return {name: Column(name, titles[name], table[name], name in own) for name in order if name != "item"}
 
 

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import re
-import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Never
 
 import ipywidgets
-import numpy as np
 import traitlets
 from IPython.display import HTML
 from numpy.typing import NDArray
 from torch import Tensor
 
 from hdm_widgets._validation import advise_on_keywords, check_choice
-from hdm_widgets.latent.selection import Selection, check_indices
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.hdm.explorer import HDMExplorer
 from hdm_widgets.widgets.latent.cluster_table import ClusterTable
 from hdm_widgets.widgets.latent.columns import usable_columns
 from hdm_widgets.widgets.latent.explanation import Explanation
-from hdm_widgets.widgets.latent.gallery import Gallery, selection_row
-from hdm_widgets.widgets.latent.messages import NOT_IN_MARIMO, map_colors, surface_message
-from hdm_widgets.widgets.latent.new_data import ExplorerWithNewData
+from hdm_widgets.widgets.latent.gallery import Gallery
+from hdm_widgets.widgets.latent.group_choice import ExplorerWithGroups
+from hdm_widgets.widgets.latent.messages import NOT_IN_MARIMO, surface_message
 from hdm_widgets.widgets.latent.parts import Legend, Toolbar
 from hdm_widgets.widgets.latent.scatter import ScatterFigure, drawn_rows
-from hdm_widgets.widgets.latent.selection_history import MODES, Items, SelectionHistory
+from hdm_widgets.widgets.latent.suspicion import SUSPICION
 from hdm_widgets.widgets.shared.explorer import Explorer, close_all
 
 if TYPE_CHECKING:
@@ -40,12 +35,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LatentExplorer"]
 
-_CLUSTER_NAME = re.compile(r"cluster \d+")
 _BACKGROUNDS = {"expected_iou": "Expected IoU", "none": "None"}
 _COLOR_CHOICES = ("auto", "scale", "categories")
 
 
-class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class LatentExplorer(ExplorerWithGroups, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Explore what a segmentation model has learned: a map of a data set with a lasso.
 
     Displays itself as the last line of a cell. A lasso on the map selects items; the gallery beside it shows their
@@ -61,7 +55,8 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         which is estimated in the background. New items are diamonds in the color of their expected IoU; the gallery
         lists them, the most doubtful first, and a panel says whether they are like the data of the map.
     color_by : str
-        What colors the points: a column of `space.table()`, such as `"iou"`, `"cluster"` or one of the data set's own.
+        What colors the points: a column of `space.table()`, such as `"iou"`, `"cluster"` or one of the data set's own;
+        or `"suspicion"`, how likely each truth is wrong by `space.suspects()`, found in the background.
     background : {"expected_iou", "none"}
         What lies behind them.
     color_as : {"auto", "scale", "categories"}
@@ -85,8 +80,14 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         Position of the active selection in `selections`.
     highlighted : int or None
         The item whose point and card are highlighted.
+    marked : tuple of int
+        Positions of the items whose truth was marked as wrong, by a key or a button; assigning it marks these alone.
+    suspects : pandas.DataFrame or None
+        What `space.suspects()` says of all items, once the column or the gallery's order by it was asked for.
+    failures : Failures or None
+        What `space.failures()` found, once it was asked for, on screen or by `find_failures`.
     error : str
-        What went wrong with clusters or an explanation, empty otherwise.
+        What went wrong with clusters, suspects, failures or an explanation, empty otherwise.
     estimates : Estimates or None
         What is expected of the new data; None before it is known, and without new data.
     new_selected : tuple of int
@@ -120,14 +121,10 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
     >>> explorer.close()
     """
 
-    selected = Items(())
     color_by = traitlets.Unicode("iou")
     background = traitlets.Unicode("expected_iou")
     color_as = traitlets.Unicode("auto")
     search = traitlets.Unicode("")
-    mode: Any = traitlets.Unicode("replace")
-    active = traitlets.Int(None, allow_none=True)
-    highlighted = traitlets.Int(None, allow_none=True)
     error = traitlets.Unicode("")
 
     @advise_on_keywords
@@ -153,17 +150,15 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         if not hasattr(space, "embedding_"):
             raise ValueError("the space is not fitted yet; call space.fit(dataset) first")
         space = space.snapshot()
-        self._lock = threading.RLock()
-        self._publishing = False
-        self._pending: dict[str, Any] | None = None
-        self._space = space
-        self._history = SelectionHistory(space)
+        self._prepare_selections(space)
         columns = usable_columns(space)
         self._columns = list(columns)
         check_choice("color_by", color_by, self._columns)
         check_choice("background", background, _BACKGROUNDS)
         check_choice("color_as", color_as, _COLOR_CHOICES)
         self._prepare_new(new)
+        self._prepare_checks(space)
+        self._prepare_groups(space)
 
         rows = drawn_rows(len(space), space.random_state)
         self._scatter = ScatterFigure(space, rows)
@@ -193,6 +188,8 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         self.color_by, self.background, self.color_as = color_by, background, color_as
         self._connect()
         self._answer_requests()
+        if color_by == SUSPICION:
+            self._suspects.start()
         self._recolor()
         self._scatter.show_surface(background != "none")
         self._publish()
@@ -206,11 +203,6 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
     def space(self) -> LatentSpace:
         """A snapshot of the space that was given, with the clusters on screen."""
         return self._space.snapshot()
-
-    @property
-    def selections(self) -> tuple[Selection, ...]:
-        """All selections on screen."""
-        return self._history.selections
 
     @property
     def selection(self) -> pandas.DataFrame:
@@ -229,40 +221,6 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         # Reached through `Explorer.__setattr__`, which is one call more.
         warnings.warn("ring is called highlighted now", DeprecationWarning, stacklevel=3)
         self.highlighted = item
-
-    def select(self, indices: Any, name: str | None = None, color: str | None = None) -> Selection:
-        """Select items: a new selection, or in place of the one with the same name.
-
-        Parameters
-        ----------
-        indices : array_like
-            Whole numbers, positions in the space; or bool, one per item.
-        name : str, optional
-            By default the next letter.
-        color : str, optional
-            `#rrggbb`; by default one that no other selection has.
-
-        Returns
-        -------
-        Selection
-        """
-        self._check_open()
-        with self._change():
-            made = self._history.put(indices, name, color)
-            self.gallery = "map"
-        return made
-
-    def undo(self) -> bool:
-        """Undo the last change of the selections; False if there is none."""
-        self._check_open()
-        with self._change():
-            return self._history.undo()
-
-    def clear(self) -> None:
-        """Clear all selections."""
-        self._check_open()
-        with self._change():
-            self._history.clear()
 
     def cluster(self, n_clusters: int | None = None) -> None:
         """Cluster the items anew, in the background; without a number, the best clustering found.
@@ -284,11 +242,16 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         return self._explanation.open(index)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for clusters and estimates, found in the background; False if it takes longer than `timeout` seconds."""
+        """Wait for all that is found in the background; False if it takes longer than `timeout` seconds.
+
+        That is clusters, estimates, suspects and failures, as far as they are sought.
+        """
         self._check_open()
         end = None if timeout is None else time.monotonic() + timeout
-        found = self._table.wait(timeout)
-        return self._wait_new(None if end is None else max(0.0, end - time.monotonic())) and found
+        waits = (self._table.wait, self._wait_new, self._suspects.wait, self._failures.wait)
+        # All are waited for, as what is paused goes on then.
+        ended = [wait(None if end is None else max(0.0, end - time.monotonic())) for wait in waits]
+        return all(ended)
 
     def _pause(self) -> None:
         self._table.pause()
@@ -300,18 +263,15 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
 
     def _end(self) -> None:
         self._end_new()
+        self._end_checks()
+        self._end_groups()
         for part in (self._toolbar, self._legend, self._gallery, self._table, self._explanation, self._scatter):
             part.close()
         close_all(*self._boxes)
 
     # -- traits -----------------------------------------------------------------------------------
 
-    _check = traitlets.validate("selected", "color_by", "background", "color_as", "mode", "active", "highlighted")(
-        Explorer._checked
-    )
-
-    def _valid_selected(self, value: Any) -> tuple[int, ...]:
-        return tuple(check_indices(value, len(self._space)).tolist())
+    _check = traitlets.validate("color_by", "background", "color_as")(Explorer._checked)
 
     def _valid_color_by(self, value: str) -> str:
         return str(check_choice("color_by", value, self._columns))
@@ -322,23 +282,8 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
     def _valid_color_as(self, value: str) -> str:
         return str(check_choice("color_as", value, _COLOR_CHOICES))
 
-    def _valid_mode(self, value: str) -> str:
-        return str(check_choice("mode", value, MODES))
-
-    def _valid_active(self, value: int | None) -> int | None:
-        if value is not None and not 0 <= value < len(self.selections):
-            raise ValueError(f"active must be None or below {len(self.selections)}, got {value}")
-        return value
-
-    def _valid_highlighted(self, value: int | None) -> int | None:
-        if value is not None and not 0 <= value < len(self._space):
-            raise ValueError(f"highlighted must be None or 0 to {len(self._space) - 1}, got {value}")
-        return value
-
     def _connect(self) -> None:
         self._links = [
-            traitlets.link((self, "mode"), (self._toolbar, "mode")),
-            traitlets.link((self, "mode"), (self._legend, "mode")),
             traitlets.link((self, "color_by"), (self._toolbar, "color_by")),
             traitlets.link((self, "color_as"), (self._toolbar, "color_as")),
             traitlets.link((self, "search"), (self._legend, "search")),
@@ -346,89 +291,21 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
             traitlets.link((self, "background"), (self._legend, "background")),
             traitlets.dlink((self._table, "error"), (self, "error")),
         ]
-        self.observe(self._recolor_by_another, names=["color_by"])
-        self.observe(lambda _: self._recolor(), names=["color_as", "search"])
         self.observe(lambda change: self._scatter.show_surface(change["new"] != "none"), names=["background"])
         self.observe(self._highlight, names=["highlighted", "new_highlighted"])
-        self._gallery.observe(lambda change: self._highlight_any(change["new"]), names=["highlighted"])
-        self.observe(self._selected_from_python, names=["selected"])
-        self.observe(self._activated_from_python, names=["active"])
-        self._gallery.observe(lambda _: self._show_gallery(), names=["sort"])
         self._scatter.on_lasso(self._lassoed)
-        self._table.on_found(self._clustered)
+        self._connect_checks()
+        self._connect_groups()
 
     def _answer_requests(self) -> None:
-        history = self._history
-        changes: dict[str, Callable[[dict[str, Any]], Any]] = {
-            "activate": lambda asked: history.activate(asked["position"]),
-            "begin": lambda _: history.begin(),
-            "remove": lambda asked: history.remove(asked["position"]),
-            "rename": lambda asked: history.rename(asked["position"], asked["name"]),
-            "combine": lambda asked: history.combine(asked["position"], asked["how"]),
-        }
-        for name, change in changes.items():
-            self._gallery.on_request(name, partial(self._changed_by, change))
+        self._answer_selections()
         self._gallery.on_request("explain", self._explain_asked)
-        self._gallery.on_changed(self._say)
-        self._toolbar.on_request("export", lambda _: self._export())
-        self._table.on_request("choose", lambda asked: self._choose_cluster(asked["label"]))
-        self._legend.on_request("gesture", self._gesture)
-        self._legend.on_request("thumbnail", self._thumbnail)
-        self._legend.on_request("begin", partial(self._changed_by, changes["begin"]))
-        # Keys on the figure do what the toolbar's buttons do.
-        for part in (self._toolbar, self._legend):
-            part.on_request("undo", lambda _: self._say("" if self.undo() else "There is nothing to undo."))
-            part.on_request("clear", lambda _: self.clear())
-
-    def _selected_from_python(self, change: Any) -> None:
-        if self._publishing:
-            return
-        with self._change():
-            if self._history.current is None:
-                self._history.put(change["new"])
-            else:
-                self._history.gesture(change["new"], "replace")
-            self.gallery = "map"
-
-    def _activated_from_python(self, change: Any) -> None:
-        if not self._publishing:
-            with self._change():
-                self._history.activate(change["new"])
-                self.gallery = "map"
 
     # -- selections -------------------------------------------------------------------------------
 
-    def _changed_by(self, change: Callable[[dict[str, Any]], Any], asked: dict[str, Any]) -> None:
-        with self._change():
-            change(asked)
-
-    def _publish(self) -> None:
-        if self._ended:
-            return
-        history = self._history
-        self._publishing = True
-        try:
-            # Observers are called when both have changed.
-            with self.hold_trait_notifications():
-                self.selected = () if history.current is None else tuple(history.current.indices.tolist())
-                self.active = history.active
-                self.new_selected = history.new
-        finally:
-            self._publishing = False
-        with self._gallery.hold_sync():
-            self._gallery.selections = [selection_row(one) for one in history.selections]
-            self._gallery.active = history.active
-            self._show_gallery()
-        self._scatter.mark_new(np.array(history.new, np.int64))
-        self._scatter.outline(history.selections, history.active)
-        self._legend.names = self._scatter.names
-        self._toolbar.can_undo = history.can_undo
-        self._mark_cluster()
-        self._say("")
-
-    def _mark_cluster(self) -> None:
-        current = self._history.current
-        self._table.mark(None if current is None else current.indices)
+    def _draw_selections(self) -> None:
+        super()._draw_selections()
+        self._mark_groups()
 
     def _explain_asked(self, asked: dict[str, Any]) -> None:
         self.error = ""
@@ -437,42 +314,6 @@ class LatentExplorer(ExplorerWithNewData, ipywidgets.VBox):  # type: ignore[misc
         except Exception as error:
             self.error = str(error) or type(error).__name__
             raise
-
-    # -- colors and clusters ----------------------------------------------------------------------
-
-    def _recolor_by_another(self, _change: Any) -> None:
-        if self.search:
-            self.search = ""  # which colors the points anew
-        else:
-            self._recolor()
-
-    def _recolor(self) -> None:
-        shown = map_colors(self._space, self.color_by, self.color_as, self.search)
-        self._scatter.color(shown.coloring.colors)
-        self._legend.legend = shown.coloring.legend
-        self._toolbar.color_modes = shown.choices
-        self._gallery.caption(shown.caption)
-        self._show_gallery()
-
-    def _clustered(self) -> None:
-        """Show the clusters that were found."""
-        with self._lock:
-            if self._ended:
-                return
-            if self.color_by == "cluster":
-                self._recolor()
-            self._mark_cluster()
-
-    def _choose_cluster(self, label: int) -> None:
-        members = self._table.members(label)
-        name = f"cluster {label}"
-        current = self._history.current
-        if self.mode == "replace" and current is not None and not _CLUSTER_NAME.fullmatch(current.name):
-            with self._change():
-                self._history.put(members, name)
-        else:
-            self._combine(members, self.mode, name)
-        self.gallery = "map"
 
     def _display_(self) -> HTML:
         """What marimo shows, which has no ipywidgets but anywidgets."""

@@ -14,11 +14,20 @@ from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.columns import Column
 from hdm_widgets.widgets.latent.new_items import NEW_SORTS, NewItems, smaller
+from hdm_widgets.widgets.latent.suspicion import Suspicion, suspicion_text
+from hdm_widgets.widgets.shared.on_demand import State
 from hdm_widgets.widgets.shared.part import Part, read_static
 
-__all__ = ["SORTS", "Gallery", "selection_row"]
+__all__ = ["SORTS", "SUSPICIOUS_FIRST", "Gallery", "selection_row"]
 
-SORTS = ("lowest IoU first", "highest IoU first", "nearest to the center first", "in data set order")
+SORTS = (
+    "lowest IoU first",
+    "highest IoU first",
+    "nearest to the center first",
+    "in data set order",
+    "most suspicious truth first",
+)
+SUSPICIOUS_FIRST = SORTS[4]
 _LONGEST = 320
 _MOST_AT_ONCE = 64
 # What a saved notebook or an exported page keeps: so many images, their masks no longer than this in pixels.
@@ -51,6 +60,10 @@ class Gallery(Part):
         Name, color and figures of each selection, for the list above the images.
     active : int or None
         Position of the one that is shown.
+    suspects : dict
+        `state` and `error` of the search for truths that may be wrong, as in `OnDemand`.
+    with_reasons : bool
+        Whether every card says how likely its truth is wrong, and why.
     """
 
     _esm = read_static("gallery.js")
@@ -69,7 +82,11 @@ class Gallery(Part):
     can_explain = traitlets.Bool(False).tag(sync=True)
     caption_by = traitlets.Unicode("").tag(sync=True)
     captions_version = traitlets.Int(0).tag(sync=True)
+    suspects = traitlets.Dict({"state": "idle", "error": ""}).tag(**MESSAGE)
+    with_reasons = traitlets.Bool(False).tag(sync=True)
     _about = traitlets.Dict().tag(**MESSAGE)
+    # Items whose truth was marked as wrong, ascending.
+    _marked: Any = traitlets.Instance(np.ndarray).tag(**MESSAGE)
     _items: Any = traitlets.Instance(np.ndarray).tag(**MESSAGE)
     # The first items as thumbnails, for pages without a kernel, which nobody can ask for images.
     _saved: Any = traitlets.List().tag(**MESSAGE)
@@ -79,11 +96,13 @@ class Gallery(Part):
         self._new: NewItems | None = None
         self._sorts = {"map": SORTS[0], "new": NEW_SORTS[0]}  # as they were chosen
         self._captions: Column | None = None
+        self._suspicion: Suspicion | None = None
         self._say: Callable[[str], None] | None = None
         super().__init__(
             can_explain=space.dataset_ is not None and space.segmenter is not None,
             _about=_about(space),
             _items=np.empty(0, np.int32),
+            _marked=np.empty(0, np.int32),
         )
         self.on_request("images", self._images)
 
@@ -128,6 +147,17 @@ class Gallery(Part):
         # The browser keeps images with their captions until this number changes.
         self.captions_version += 1
 
+    def mark(self, indices: Sequence[int]) -> None:
+        """Show which items' truths were marked as wrong."""
+        self._marked = np.array(indices, np.int32)
+
+    def tell_suspects(self, state: State, error: str, suspicion: Suspicion | None) -> None:
+        """Show how likely truths are wrong, or how far the search for that is."""
+        if suspicion is not self._suspicion:
+            self._suspicion = suspicion
+            self.captions_version += 1  # images are kept with it
+        self.suspects = {"state": state, "error": error}
+
     @traitlets.validate("sort")
     def _valid_sort(self, proposal: Any) -> str:
         if proposal["value"] not in self.sorts:
@@ -142,6 +172,10 @@ class Gallery(Part):
         if self.sort == SORTS[2]:
             coordinates = space.cluster_coordinates_[indices]
             keys = np.linalg.norm(coordinates - coordinates.mean(axis=0), axis=1)
+        elif self.sort == SUSPICIOUS_FIRST:
+            if self._suspicion is None:
+                return indices
+            keys = -self._suspicion.scores[indices]
         else:
             # Items without an IoU come last either way.
             keys = np.nan_to_num(space.iou_[indices] * (1 if self.sort == SORTS[0] else -1), nan=np.inf)
@@ -166,8 +200,15 @@ class Gallery(Part):
             self._say = None
         return {"images": entries}, buffers
 
-    def _caption(self, index: int) -> str:
-        return "" if self._captions is None else self._captions.text(index)
+    def _told(self, index: int) -> dict[str, Any]:
+        """What a card says of an item of the map."""
+        told = {"caption": "" if self._captions is None else self._captions.text(index)}
+        if self._suspicion is not None:
+            told |= {
+                "suspicion": suspicion_text(self._suspicion.scores[index]),
+                "reason": self._suspicion.reasons[index],
+            }
+        return told
 
     def _saved_item(self, index: int) -> dict[str, Any]:
         """An item without a look into the data set, which may be slow: its thumbnail, and its masks made smaller."""
@@ -181,7 +222,7 @@ class Gallery(Part):
         return {
             "index": index,
             "iou": space.iou_[index],
-            "caption": self._caption(index),
+            **self._told(index),
             "height": truth.shape[0],
             "width": truth.shape[1],
             "image": png(np.array(collection.thumbnails[index])),
@@ -189,6 +230,11 @@ class Gallery(Part):
             "predicted": bits(predicted),
             "ignored": bits(ignored[0]) if ignored else b"",
         }
+
+    @staticmethod
+    def _saved_mask(mask: NDArray[np.bool_]) -> bytes:
+        """A mask as a saved notebook keeps it."""
+        return bits(smaller(mask, _LONGEST_SAVED))
 
     @staticmethod
     def _masks(space: LatentSpace, index: int) -> list[NDArray[np.bool_]]:
@@ -206,7 +252,7 @@ class Gallery(Part):
             raise RuntimeError("the gallery is closed")
         if new is not None and index >= len(space):
             return new.entry(index - len(space))
-        entry = {"index": index, "iou": space.iou_[index], "caption": self._caption(index), "error": ""}
+        entry = {"index": index, "iou": space.iou_[index], "error": "", **self._told(index)}
         try:
             image = png(space.picture(index), longest=_LONGEST)
         except (ValueError, TypeError, OSError) as error:
@@ -217,7 +263,7 @@ class Gallery(Part):
     def close(self) -> None:
         """Remove the widget and free the space."""
         super().close()
-        self._space = self._new = self._captions = self._say = None
+        self._space = self._new = self._captions = self._suspicion = self._say = None
 
 
 def _about(space: LatentSpace) -> dict[str, Any]:

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.columns import COLOR_MODES, Column, usable_columns
 from hdm_widgets.widgets.latent.new_items import NewItems
 from hdm_widgets.widgets.latent.palette import SCORES, Coloring, coloring, table_of
+from hdm_widgets.widgets.latent.suspicion import SUSPICION
 
 __all__ = ["NOT_IN_MARIMO", "MapColors", "item_facts", "map_colors", "new_message", "surface_message"]
 
@@ -38,16 +40,23 @@ class MapColors:
     choices: list[list[str]]
 
 
-def map_colors(space: LatentSpace, name: str, mode: str = "auto", search: str = "") -> MapColors:
+def map_colors(
+    space: LatentSpace,
+    name: str,
+    mode: str = "auto",
+    search: str = "",
+    suspicion: NDArray[np.float64] | None = None,
+) -> MapColors:
     """Colors, legend and captions by a column; while clusters are still sought, no item is in one."""
-    column = usable_columns(space)[name]
+    column = usable_columns(space, suspicion)[name]
     colored = coloring(column, mode, search)
     both_empty = _both_empty(space) if name in ("iou", "dice") else 0
     if both_empty:
         given = {"both_empty": both_empty, "both_empty_value": space.overlaps_.iou_empty}
         colored = replace(colored, legend=colored.legend | given)
     choices = [[one, COLOR_MODES[one]] for one in column.modes] if len(column.modes) > 1 else []
-    return MapColors(colored, None if name == "iou" else column, choices)
+    # Beside the reason, cards show the suspicion by themselves.
+    return MapColors(colored, None if name in ("iou", SUSPICION) else column, choices)
 
 
 def new_message(new: NewItems, drawn: int, outside: int) -> dict[str, Any]:
@@ -74,9 +83,11 @@ def surface_message(space: LatentSpace) -> dict[str, Any]:
     }
 
 
-def item_facts(space: LatentSpace, index: int, color_by: str) -> list[list[str]]:
+def item_facts(
+    space: LatentSpace, index: int, color_by: str, suspicion: NDArray[np.float64] | None = None
+) -> list[list[str]]:
     """Title and value of what is shown beside an item's thumbnail: the IoU, what colors the map, the data set's own."""
-    columns = usable_columns(space)
+    columns = usable_columns(space, suspicion)
     names = dict.fromkeys(["iou", color_by, *(name for name, column in columns.items() if not column.own)])
     return [[columns[name].title, columns[name].text(index)] for name in list(names)[:_MOST_FACTS]]
 

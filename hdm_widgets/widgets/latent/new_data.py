@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import threading
-from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,14 +14,12 @@ from hdm_widgets._wire import png
 from hdm_widgets.latent.estimates import Estimates
 from hdm_widgets.latent.observations import new_items
 from hdm_widgets.latent.selection import check_indices
-from hdm_widgets.latent.space import LatentSpace
-from hdm_widgets.widgets.latent.gallery import Gallery
 from hdm_widgets.widgets.latent.messages import item_facts, new_message
 from hdm_widgets.widgets.latent.new_items import NewItems
 from hdm_widgets.widgets.latent.new_panel import NewDataPanel, findings
-from hdm_widgets.widgets.latent.parts import Legend, Toolbar
 from hdm_widgets.widgets.latent.scatter import ScatterFigure, drawn_rows
-from hdm_widgets.widgets.latent.selection_history import Items, Mode, SelectionHistory
+from hdm_widgets.widgets.latent.selecting import ExplorerWithSelections, file_name
+from hdm_widgets.widgets.latent.selection_history import Items, Mode
 from hdm_widgets.widgets.shared.explorer import Explorer
 from hdm_widgets.widgets.shared.jobs import LatestJob
 
@@ -38,7 +33,7 @@ class _StoppedError(Exception):
     """Ends a pass over new data that nobody waits for any more."""
 
 
-class ExplorerWithNewData(Explorer):
+class ExplorerWithNewData(ExplorerWithSelections):
     """The part of a latent explorer that shows new data."""
 
     new_selected: Any = Items(())
@@ -48,19 +43,11 @@ class ExplorerWithNewData(Explorer):
     points = traitlets.Unicode("both")
     gallery = traitlets.Unicode("map")
 
-    highlighted: int | None
-    _space: LatentSpace
-    _history: SelectionHistory
     _scatter: ScatterFigure
-    _gallery: Gallery
-    _legend: Legend
-    _toolbar: Toolbar
     _panel: NewDataPanel | None = None
     _new: NewItems | None = None
-    _lock: threading.RLock
-    _pending: dict[str, Any] | None
+    _scores: NDArray[np.float64] | None = None  # how likely each truth of the map is wrong, where it is known
     color_by: str
-    mode: Any
 
     @property
     def estimates(self) -> Estimates | None:
@@ -216,37 +203,20 @@ class ExplorerWithNewData(Explorer):
             chosen = np.array(self._history.new, np.int64)
             self._gallery.show(chosen if len(chosen) else np.arange(len(self._new)))
             return
-        current = self._history.current
-        self._gallery.show(np.empty(0, np.int64) if current is None else current.indices)
+        super()._show_gallery()
+
+    def _turn_to_map(self) -> None:
+        self.gallery = "map"
+
+    def _publish_more(self) -> None:
+        self.new_selected = self._history.new
+
+    def _draw_selections(self) -> None:
+        self._scatter.mark_new(np.array(self._history.new, np.int64))
+        self._scatter.outline(self._history.selections, self._history.active)
+        self._legend.names = self._scatter.names
 
     # -- items of the map and new ones, numbered after these --------------------------------------
-
-    def _gesture(self, asked: dict[str, Any]) -> None:
-        """Note what the pointer is about to do on the figure; bqplot reports the lasso after this."""
-        self._pending = asked
-
-    def _lassoed(self, inside: NDArray[np.int64]) -> None:
-        pending, self._pending = self._pending, None
-        if pending is not None and pending.get("kind") == "click":
-            item = pending.get("item")
-            self._highlight_any(None if item is None else int(item))
-            return
-        mode = (pending or {}).get("mode") or self.mode
-        if not len(inside):
-            self._say("There is no point inside this lasso; the selection is as before.")
-            return
-        self._combine_all(inside, mode)
-
-    def _combine(self, indices: NDArray[np.int64], mode: Any, name: str | None = None) -> None:
-        """Change the active selection; an error is shown on the screen."""
-        try:
-            with self._change():
-                self._history.gesture(indices, mode, name)
-        except ValueError as error:
-            self._say(f"{str(error)[0].upper()}{str(error)[1:]}.")
-
-    def _say(self, notice: str) -> None:
-        self._legend.notice = notice
 
     def _highlight(self, change: Any) -> None:
         """Highlight one item: an item of the map, or a new one."""
@@ -295,8 +265,7 @@ class ExplorerWithNewData(Explorer):
         current = self._history.current
         if current is None or not len(current):
             raise ValueError("Nothing is selected: there is nothing to export.")
-        name = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in current.name)
-        return {"name": f"{name}.csv"}, [self._space.select(current).to_csv().encode()]
+        return {"name": f"{file_name(current.name)}.csv"}, [self._space.select(current).to_csv().encode()]
 
     def _thumbnail(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         item, count = asked["item"], len(self._space)
@@ -304,7 +273,7 @@ class ExplorerWithNewData(Explorer):
             return {"item": item, "facts": self._new.facts(item - count)}, [self._new.thumbnail(item - count)]
         (index,) = check_indices([item], count)
         thumbnail = png(np.array(self._space.collection_.thumbnails[index]))
-        return {"item": index, "facts": item_facts(self._space, index, self.color_by)}, [thumbnail]
+        return {"item": index, "facts": item_facts(self._space, index, self.color_by, self._scores)}, [thumbnail]
 
     def _export_new(self) -> tuple[dict[str, Any], list[bytes]]:
         if self._new is None:
@@ -312,17 +281,6 @@ class ExplorerWithNewData(Explorer):
         chosen = np.array(self._history.new, np.int64)
         name = "new_items.csv"
         return {"name": name}, [self._new.csv(chosen if len(chosen) else np.arange(len(self._new))).encode()]
-
-    @contextmanager
-    def _change(self) -> Iterator[None]:
-        """Change the selections, then show them everywhere."""
-        with self._lock:
-            yield
-            self._publish()
-
-    @abstractmethod
-    def _publish(self) -> None:
-        """Show the selections everywhere."""
 
     # -- traits -----------------------------------------------------------------------------------
 

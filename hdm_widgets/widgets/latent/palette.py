@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hdm_widgets.latent.ordered import OrderedColumn
 from hdm_widgets.widgets.latent.columns import Column, date_text, date_ticks, value_text
+from hdm_widgets.widgets.latent.suspicion import SUSPICION, SUSPICION_ENDS, suspicion_text
 
 __all__ = ["FOUND", "MISSING", "OTHER", "SCORES", "Coloring", "category_color", "coloring", "table_of"]
 
@@ -168,6 +169,8 @@ def _scale(column: Column) -> Coloring:
     dates = column.dates
     values = column.values.astype(np.float64) if dates is None else dates
     finite = np.isfinite(values)
+    if column.own and column.name == SUSPICION:
+        return _suspicion(column)
     score = column.own and column.name in _SCORE_COLUMNS
     low, high = 0.0, 1.0
     if not score and finite.any():
@@ -194,3 +197,25 @@ def _scale(column: Column) -> Coloring:
             else [],
         }
     return Coloring(colors, legend)
+
+
+def _suspicion(column: Column) -> Coloring:
+    """Likely wrong truths in the color of a low IoU; on a logarithmic scale with fixed ends, to compare data sets."""
+    low, high = np.log10(SUSPICION_ENDS)
+    table = table_of(SCORES.reversed())
+    finite = np.isfinite(column.values)
+    logarithms = np.log10(np.clip(np.nan_to_num(column.values), *SUSPICION_ENDS))
+    entries = np.clip(((logarithms - low) / (high - low) * _TABLE).astype(int), 0, _TABLE - 1)
+    legend = {
+        "kind": "scale",
+        "title": column.title,
+        "low": SUSPICION_ENDS[0],
+        "high": SUSPICION_ENDS[1],
+        "colors": table[::8] + table[-1:],
+        "missing": int((~finite).sum()),
+        "missing_label": suspicion_text(np.nan),
+        "note": "logarithmic; an order, no probability",
+    }
+    return Coloring(
+        [table[entry] if defined else MISSING for entry, defined in zip(entries, finite, strict=True)], legend
+    )

@@ -4,7 +4,12 @@ import { maskSize, putPixels, resized, striped } from "../shared/canvas";
 import { compared, palette } from "../shared/errors";
 import type { Python } from "../shared/traits";
 import type { Item } from "./image_store";
+import { isMarked, Mark } from "./marks";
 import type { GalleryTraits } from "./python_state";
+
+/** Narrower images, in px, have no room for a reason in words. */
+export const REASON_ROOM = 140;
+const EDGE = 8; // px between the mark and the edge of the truth's mask
 
 export interface CardProps {
   item: number;
@@ -26,15 +31,23 @@ export function Card({ item, side, found, python, report, theme }: CardProps) {
   const highlighted = traits.highlighted.value === item;
   const frame = { width: `${side}px`, height: `${Math.round((side * about.height) / about.width)}px` };
   const iou = found && (Number.isNaN(found.iou) ? "IoU not defined" : `IoU ${found.iou.toFixed(2)}`);
+  const looks = [
+    highlighted && "hdm-highlighted",
+    three && "hdm-wide",
+    isMarked(python, item) && "hdm-marked",
+  ].filter(Boolean);
+  const why = found?.suspicion && `Suspicion of the truth ${found.suspicion}: ${found.reason}`;
   return (
-    <div class={`hdm-card ${highlighted ? "hdm-highlighted" : ""} ${three ? "hdm-wide" : ""}`}>
+    <div class={["hdm-card", ...looks].join(" ")} data-item={item}>
       <button
         type="button"
         class="hdm-layers"
         aria-pressed={highlighted}
         disabled={gone}
         aria-label={`Item ${item}${iou ? `, ${iou}` : ""}: highlight its point on the map`}
-        title={found?.error || `Item ${item}: highlight its point on the map`}
+        title={
+          found?.error || [`Item ${item}: highlight its point on the map`, why].filter(Boolean).join("\n")
+        }
         onClick={() => python.set("highlighted", highlighted ? null : item)}
       >
         <span class="hdm-frame" style={frame}>
@@ -80,6 +93,16 @@ export function Card({ item, side, found, python, report, theme }: CardProps) {
           </button>
         )}
       </div>
+      {traits.with_reasons.value && (
+        <p class="hdm-reason" title={why}>
+          {found?.suspicion && (
+            <>
+              <b>{found.suspicion}</b> {side * (three ? 3 : 1) >= REASON_ROOM && found.reason}
+            </>
+          )}
+        </p>
+      )}
+      <Mark item={item} right={three ? side + EDGE : EDGE} python={python} report={report} />
     </div>
   );
 }
@@ -102,6 +125,10 @@ interface MasksProps {
   found: Item;
   kind: Kind;
   theme: string | null;
+  /** Of another model than the item's own. */
+  predicted?: Uint8Array | undefined;
+  /** Whose the prediction is. */
+  of?: string;
 }
 
 const NAMES: Record<Kind, string> = {
@@ -112,21 +139,22 @@ const NAMES: Record<Kind, string> = {
   tint: "Prediction over the image",
 };
 
-export function Masks({ found, kind, theme }: MasksProps) {
+export function Masks({ found, kind, theme, predicted: drawn = found.predicted, of }: MasksProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { size } = found;
   useLayoutEffect(() => {
     if (!canvas.current) return;
     const colors = palette(canvas.current, kind === "overlay" || kind === "tint" ? 165 : 255);
-    const drawn = kind === "truth" ? found.truth : found.predicted;
     if (kind === "truth" || kind === "prediction") colors.hit = colors.mask;
     if (kind === "tint") colors.hit = colors.added;
     const shown = maskSize(size);
-    const [truth, predicted] = [found.truth, drawn].map((mask) => resized(mask, size, shown));
+    const compare = kind === "truth" ? found.truth : drawn;
+    const [truth, predicted] = [found.truth, compare].map((mask) => resized(mask, size, shown));
     const pixels = compared(truth, predicted, colors);
     if (found.ignored) striped(pixels, resized(found.ignored, size, shown), shown, STRIPES);
     putPixels(canvas.current, pixels, shown);
-  }, [found, size, kind, theme]);
-  const label = found.ignored ? `${NAMES[kind]}; striped pixels do not count` : NAMES[kind];
+  }, [found, drawn, size, kind, theme]);
+  const name = of ? `${of}: ${NAMES[kind]}` : NAMES[kind];
+  const label = found.ignored ? `${name}; striped pixels do not count` : name;
   return <canvas ref={canvas} role="img" aria-label={label} />;
 }

@@ -1,9 +1,11 @@
 // The table of clusters: how many, how good, what they look like.
+import type { ComponentChild, ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { number } from "../shared/codec";
 import { count, score } from "../shared/format";
 import { usePng } from "../shared/png";
 import type { Python } from "../shared/traits";
+import { Busy } from "./busy";
 import { Pick } from "./pick";
 import type { ClusterRow, ClusterTraits } from "./python_state";
 
@@ -17,7 +19,7 @@ const HEADS: [Column, string, string][] = [
   ["empty", "Empty truth", "Fraction of items whose true mask is empty"],
 ];
 
-export function Clusters({ python }: { python: Python<ClusterTraits> }) {
+export function Clusters({ python, tabs }: { python: Python<ClusterTraits>; tabs: ComponentChild }) {
   const { traits } = python;
   const [failure, setFailure] = useState("");
   const [order, setOrder] = useState<{ column: Column; up: boolean }>({ column: "mean", up: true });
@@ -41,7 +43,7 @@ export function Clusters({ python }: { python: Python<ClusterTraits> }) {
   return (
     <section class="hdm hdm-clusters" aria-label="Clusters" aria-busy={busy !== ""}>
       <div class="hdm-clusters-head">
-        <h3>Clusters</h3>
+        {tabs}
         <span class="hdm-note" role="status">
           {stopped ? "The search for clusters was not finished." : busy || traits.about.value}
         </span>
@@ -54,11 +56,7 @@ export function Clusters({ python }: { python: Python<ClusterTraits> }) {
           onChange={(value) => ask("cluster", { count: Number(value) })}
         />
       </div>
-      {busy && (
-        <div class="hdm-busy" aria-hidden="true">
-          <i />
-        </div>
-      )}
+      {busy && <Busy />}
       {error && (
         <div class="hdm-error" role="alert">
           <b>Clustering failed</b>
@@ -122,17 +120,7 @@ function Row({ row, thumbnails, disabled, chosen, onChoose }: RowProps) {
   return (
     <tr class={chosen ? "hdm-chosen" : ""} onClick={disabled ? undefined : onChoose}>
       <td class="hdm-left-cell">
-        <button
-          type="button"
-          class="hdm-cluster"
-          aria-pressed={chosen}
-          title="Select its items"
-          disabled={disabled}
-          onClick={(event) => {
-            event.stopPropagation();
-            onChoose();
-          }}
-        >
+        <GroupButton chosen={chosen} disabled={disabled} onChoose={onChoose}>
           <i style={{ background: row.color }} />
           <b>{row.label}</b>
           {row.holds && (
@@ -140,7 +128,7 @@ function Row({ row, thumbnails, disabled, chosen, onChoose }: RowProps) {
               {row.holds}
             </span>
           )}
-        </button>
+        </GroupButton>
       </td>
       <td>{count(row.size)}</td>
       <td>
@@ -153,5 +141,32 @@ function Row({ row, thumbnails, disabled, chosen, onChoose }: RowProps) {
       <td>{Math.round(100 * number(row.empty))} %</td>
       <td>{url && <img src={url} alt={`${row.count} items of cluster ${row.label}`} />}</td>
     </tr>
+  );
+}
+
+interface ButtonProps {
+  chosen: boolean;
+  disabled: boolean;
+  look?: string;
+  children: ComponentChildren;
+  onChoose(): void;
+}
+
+/** What a row is about, as a button: the row itself reacts to clicks, but not to keys. */
+export function GroupButton({ chosen, disabled, look = "", children, onChoose }: ButtonProps) {
+  return (
+    <button
+      type="button"
+      class={`hdm-cluster ${look}`}
+      aria-pressed={chosen}
+      title="Select its items"
+      disabled={disabled}
+      onClick={(event) => {
+        event.stopPropagation();
+        onChoose();
+      }}
+    >
+      {children}
+    </button>
   );
 }

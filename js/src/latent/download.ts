@@ -1,9 +1,11 @@
 import { bytes } from "../shared/codec";
 
-/** Save a table that Python has sent as a file. */
+const TYPES: Record<string, string> = { csv: "text/csv", json: "application/json", zip: "application/zip" };
+
+/** Save what Python has sent as a file. */
 export function download(name: string, file: DataView | undefined) {
   if (!file) return;
-  const address = URL.createObjectURL(new Blob([bytes(file)], { type: "text/csv" }));
+  const address = URL.createObjectURL(new Blob([bytes(file)], { type: TYPES[name.split(".").pop() ?? ""] }));
   const link = document.createElement("a");
   link.href = address;
   link.download = name;

@@ -5,13 +5,20 @@ import { ints } from "../shared/codec";
 import { count } from "../shared/format";
 import type { Python } from "../shared/traits";
 import { useId } from "../shared/unique";
-import { ImageGrid } from "./image_grid";
+import { type CardOfTwo, ImageGrid } from "./image_grid";
 import type { ImageStore } from "./image_store";
+import { Marks, SuspectsNotice } from "./marks";
 import { Pick } from "./pick";
 import type { GalleryTraits, Layers, Source } from "./python_state";
 import { Selections } from "./selections";
 
-export function Gallery({ python, store }: { python: Python<GalleryTraits>; store: ImageStore }) {
+interface Props {
+  python: Python<GalleryTraits>;
+  store: ImageStore;
+  compared?: CardOfTwo | undefined;
+}
+
+export function Gallery({ python, store, compared }: Props) {
   const { traits } = python;
   const items = useComputed(() => ints(traits._items.value));
   const current = useComputed(() => {
@@ -23,13 +30,19 @@ export function Gallery({ python, store }: { python: Python<GalleryTraits>; stor
     <section class="hdm hdm-gallery" aria-label="Selections and their images">
       {traits.new_count.value > 0 && <Sources python={python} />}
       {!fresh && <Selections python={python} />}
+      {!fresh && !compared && <Marks python={python} />}
       {items.value.length > 0 && (fresh || current.value) ? (
         <>
           <Head python={python} name={current.value?.name ?? ""} shown={items.value.length} />
-          <ImageGrid python={python} store={store} items={items.value} />
+          {!fresh && !compared && <SuspectsNotice python={python} />}
+          <ImageGrid python={python} store={store} items={items.value} compared={compared} />
         </>
       ) : (
-        <Nothing empty={current.value?.name} gone={python.gone.value !== ""} />
+        <Nothing
+          empty={current.value?.name}
+          gone={python.gone.value !== ""}
+          compared={compared !== undefined}
+        />
       )}
     </section>
   );
@@ -96,6 +109,8 @@ interface HeadProps {
 function Head({ python, name, shown }: HeadProps) {
   const { traits } = python;
   const id = useId();
+  const compared = traits._about.value.compared;
+  const layers = compared ? "Four layers" : traits.source.value === "new" ? "Two layers" : "Three layers";
   return (
     <div class="hdm-gallery-head">
       <div>
@@ -103,7 +118,7 @@ function Head({ python, name, shown }: HeadProps) {
         <Choice<Layers>
           label="Layers"
           options={[
-            ["three", traits.source.value === "new" ? "Two layers" : "Three layers"],
+            ["three", layers],
             ["overlay", "Overlay"],
           ]}
           value={traits.layers.value}
@@ -133,11 +148,25 @@ function Head({ python, name, shown }: HeadProps) {
           />
         </span>
       </div>
+      {compared && (
+        <p class="hdm-note">
+          {traits.layers.value === "three" ? "Image, truth, prediction of " : "Hit, missed and added by "}
+          <b>{compared[0]}</b> and {traits.layers.value === "three" ? "of" : "by"} <b>{compared[1]}</b>
+        </p>
+      )}
     </div>
   );
 }
 
-function Nothing({ empty, gone }: { empty: string | undefined; gone: boolean }) {
+interface NothingProps {
+  /** The name of a selection that is empty; without it, nothing is selected. */
+  empty: string | undefined;
+  gone: boolean;
+  /** There are two maps. */
+  compared: boolean;
+}
+
+function Nothing({ empty, gone, compared }: NothingProps) {
   if (gone) {
     return (
       <div class="hdm-nothing">
@@ -155,9 +184,13 @@ function Nothing({ empty, gone }: { empty: string | undefined; gone: boolean }) 
       </svg>
       {empty === undefined ? (
         <p>
-          <b>Draw a lasso around points</b>
+          <b>
+            {compared ? "Draw a lasso on either map, or choose a list above" : "Draw a lasso around points"}
+          </b>
           <br />
-          Their images, true masks and predictions appear here.
+          {compared
+            ? "Images, true masks and both predictions appear here."
+            : "Their images, true masks and predictions appear here."}
         </p>
       ) : (
         <p>
@@ -168,7 +201,7 @@ function Nothing({ empty, gone }: { empty: string | undefined; gone: boolean }) 
       )}
       <p class="hdm-note">
         <kbd>Shift</kbd> adds, <kbd>Alt</kbd> subtracts. <kbd>N</kbd> starts a new selection. A click on a
-        point highlights it.
+        point highlights it; <kbd>W</kbd> marks its truth as wrong.
       </p>
     </div>
   );

@@ -6,10 +6,11 @@ import {
   type VirtualItem,
   Virtualizer,
 } from "@tanstack/virtual-core";
+import type { VNode } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useTheme } from "../shared/theme";
 import type { Python } from "../shared/traits";
-import { Card } from "./card";
+import { Card, type CardProps, REASON_ROOM } from "./card";
 import type { ImageStore } from "./image_store";
 import { NewCard } from "./new_card";
 import type { GalleryTraits } from "./python_state";
@@ -18,6 +19,7 @@ const GAP = 8;
 const PADDING = 6; // of a card
 const CAPTION = 22;
 const RANGE = 11; // the bar of an expected IoU
+const LINE = 16; // of a reason, which has two where there is room for words
 
 /** Cards in a row, how wide an image is so that they fill the row, and how high a row is. */
 export function layout(width: number, size: number, layers: number, ratio: number, below = CAPTION) {
@@ -27,21 +29,25 @@ export function layout(width: number, size: number, layers: number, ratio: numbe
   return { perRow, side, height: Math.round(side * ratio) + below + around + GAP };
 }
 
+/** The card of an item with two predictions, where two models are compared. */
+export type CardOfTwo = (props: CardProps) => VNode;
+
 interface Props {
   python: Python<GalleryTraits>;
   store: ImageStore;
   items: Int32Array;
+  compared?: CardOfTwo | undefined;
 }
 
-export function ImageGrid({ python, store, items }: Props) {
+export function ImageGrid({ python, store, items, compared }: Props) {
   const frame = useRef<HTMLElement>(null);
   const theme = useTheme();
   const { traits } = python;
   const { height, width } = traits._about.value;
   const fresh = traits.source.value === "new";
-  const layers = traits.layers.value === "overlay" ? 1 : fresh ? 2 : 3;
+  const overlay = traits.layers.value === "overlay";
+  const layers = (compared ? 2 : 1) * (overlay ? 1 : fresh || compared ? 2 : 3);
   const label = fresh ? "Images of new items" : "Images of the selection";
-  const below = fresh ? CAPTION + RANGE : CAPTION;
   const [room, setRoom] = useState(0);
   useLayoutEffect(() => {
     if (!frame.current) return;
@@ -49,8 +55,11 @@ export function ImageGrid({ python, store, items }: Props) {
     watch.observe(frame.current);
     return () => watch.disconnect();
   }, []);
-  const { perRow, side, height: rowHeight } = layout(room, traits.size.value, layers, height / width, below);
-  const Shown = fresh ? NewCard : Card;
+  const { perRow, side } = layout(room, traits.size.value, layers, height / width);
+  const reason = !traits.with_reasons.value ? 0 : layers * side >= REASON_ROOM ? 2 * LINE + 4 : LINE + 4;
+  const below = CAPTION + (fresh ? RANGE : reason);
+  const { height: rowHeight } = layout(room, traits.size.value, layers, height / width, below);
+  const Shown = compared ?? (fresh ? NewCard : Card);
   const { rows, total } = useRows(frame, room ? Math.ceil(items.length / perRow) : 0, rowHeight);
   useLayoutEffect(() => {
     frame.current?.scrollTo({ top: 0 });

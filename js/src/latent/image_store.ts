@@ -18,23 +18,28 @@ export interface Item {
   iou: number;
   /** Of a new item, whose IoU is the expected one. */
   interval?: Interval;
+  /** Of two models: the prediction of the second, and the IoU with it. */
+  second?: Uint8Array;
+  after?: number;
   caption: string;
   error: string;
+  /** How likely its truth is wrong, and why; where it is known. */
+  suspicion?: string;
+  reason?: string;
 }
 
-interface Entry {
+interface Entry extends Pick<Item, "interval" | "caption" | "error" | "suspicion" | "reason"> {
   index: number;
   iou: WireNumber;
-  interval?: Interval;
-  caption: string;
-  error: string;
+  after?: WireNumber;
 }
 
 interface Parts {
   image: DataView;
   truth: DataView;
   predicted: DataView;
-  ignored?: DataView;
+  ignored?: DataView | undefined;
+  second?: DataView | undefined;
 }
 
 const AT_ONCE = 6;
@@ -84,7 +89,7 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
     URL.revokeObjectURL(kept.get(item)?.url ?? "");
     kept.delete(item);
   };
-  const keep = (entry: Entry, { height, width }: Size, parts: Parts) => {
+  const keep = ({ after, ...entry }: Entry, { height, width }: Size, parts: Parts) => {
     drop(entry.index);
     const mask = (packed: DataView) => unpackBits(packed, height * width);
     kept.set(entry.index, {
@@ -95,6 +100,7 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
       truth: mask(parts.truth),
       predicted: mask(parts.predicted),
       ignored: parts.ignored?.byteLength ? mask(parts.ignored) : null,
+      ...(parts.second && { second: mask(parts.second), after: number(after) }),
     });
   };
   const fetchSome = async (items: number[]) => {
@@ -107,10 +113,11 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
     // The toolbar says once for all parts that there is no kernel.
     error.value = python.gone.value ? "" : (reply.error ?? "");
     const size = python.traits._about.value;
-    const each = size.ignored ? 4 : 3;
+    const each = (size.ignored ? 4 : 3) + (size.compared ? 1 : 0);
     ((reply.images as Entry[] | undefined) ?? []).forEach((entry, i) => {
-      const [image, truth, predicted, ignored] = reply.buffers.slice(each * i, each * (i + 1));
-      keep(entry, size, { image, truth, predicted, ignored });
+      const [image, truth, predicted, ...more] = reply.buffers.slice(each * i, each * (i + 1));
+      const second = size.compared && more.pop();
+      keep(entry, size, { image, truth, predicted, ignored: more[0], second });
     });
     for (const item of kept.keys()) {
       if (kept.size <= MOST_KEPT) break;
@@ -134,8 +141,17 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
   const stopSaved = effect(() => {
     if (!python.gone.value) return;
     wait();
-    for (const { index, iou, caption, interval, ...saved } of python.traits._saved.value) {
-      const entry = { index, iou, caption, error: "", ...(interval && { interval }) };
+    for (const { index, iou, after, caption, interval, suspicion, reason, ...saved } of python.traits._saved
+      .value) {
+      const entry = {
+        index,
+        iou,
+        after,
+        caption,
+        error: "",
+        ...(interval && { interval }),
+        ...(suspicion && { suspicion, reason }),
+      };
       if (!kept.has(index)) keep(entry, saved, saved);
     }
     arrived.value = arrived.peek() + 1;

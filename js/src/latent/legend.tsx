@@ -3,6 +3,8 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { number } from "../shared/codec";
 import { count } from "../shared/format";
 import type { Python } from "../shared/traits";
+import { Busy } from "./busy";
+import { SEARCHING, UNFINISHED } from "./marks";
 import type { Categories, LegendTraits, NewItems, Scale, Surface } from "./python_state";
 
 export function Legend({ python }: { python: Python<LegendTraits> }) {
@@ -13,7 +15,9 @@ export function Legend({ python }: { python: Python<LegendTraits> }) {
   const score = number(behind.score);
   return (
     <section class="hdm hdm-legend" aria-label="Legend">
-      {legend.value.kind === "scale" && <ScaleBar scale={legend.value as Scale} />}
+      {legend.value.kind === "scale" && (
+        <ScaleBar scale={legend.value as Scale} gone={python.gone.value !== ""} />
+      )}
       {legend.value.kind === "categories" && <Chips legend={legend.value as Categories} />}
       {legend.value.kind === "search" && <Search legend={legend.value as Categories} python={python} />}
       {behind.colors && background.value !== "none" && (
@@ -84,7 +88,7 @@ function NewRow({ items, withScale }: { items: NewItems; withScale: boolean }) {
 
 const gradient = (colors: string[]) => `linear-gradient(90deg, ${colors.join(",")})`;
 
-function ScaleBar({ scale }: { scale: Scale }) {
+function ScaleBar({ scale, gone }: { scale: Scale; gone: boolean }) {
   const whole = scale.high - scale.low > 10;
   const text = (value: number) => (whole ? count(Math.round(value)) : String(+value.toPrecision(3)));
   const ticks = scale.dates?.ticks ?? [];
@@ -92,7 +96,7 @@ function ScaleBar({ scale }: { scale: Scale }) {
     <div class="hdm-legend-row">
       <Title text={scale.title} />
       <span class={`hdm-scale ${scale.dates ? "hdm-dates" : ""}`}>
-        <span class="hdm-number">{scale.dates ? scale.dates.low : text(scale.low)}</span>
+        <span class="hdm-number">{scale.ends?.[0] ?? scale.dates?.low ?? text(scale.low)}</span>
         <span class="hdm-ramp" style={{ background: gradient(scale.colors) }} aria-hidden="true">
           {ticks.map(({ at, label }) => (
             <span class="hdm-tick" key={label} style={{ left: `${100 * at}%` }}>
@@ -100,9 +104,21 @@ function ScaleBar({ scale }: { scale: Scale }) {
             </span>
           ))}
         </span>
-        <span class="hdm-number">{scale.dates ? scale.dates.high : text(scale.high)}</span>
+        <span class="hdm-number">{scale.ends?.[1] ?? scale.dates?.high ?? text(scale.high)}</span>
       </span>
+      {scale.note && <span class="hdm-note">{scale.note}</span>}
       {scale.missing > 0 && <Chip color="#9aa4b2" label={scale.missingLabel} items={scale.missing} />}
+      {scale.state === "running" && (
+        <div class="hdm-suspects-note" role="status" aria-busy={!gone}>
+          <p class="hdm-note">{gone ? UNFINISHED : SEARCHING}</p>
+          {!gone && <Busy />}
+        </div>
+      )}
+      {scale.state === "error" && (
+        <span class="hdm-notice" role="alert">
+          <b>Suspicion is not available</b>: {scale.error}
+        </span>
+      )}
       {scale.bothEmpty !== undefined && (
         <span class="hdm-note">
           {scale.bothEmptyValue} also where truth and prediction are empty: {count(scale.bothEmpty)} items

@@ -4,7 +4,7 @@ import { render } from "preact";
 import type { Size } from "../shared/geometry";
 import type { Python } from "../shared/traits";
 import { onceOnPage } from "./on_page";
-import type { LegendTraits } from "./python_state";
+import type { LegendTraits, MapName } from "./python_state";
 
 interface Corner {
   left: number;
@@ -20,25 +20,25 @@ export const showNames = (el: HTMLElement, python: Python<LegendTraits>): (() =>
 function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   const frame = root.querySelector<HTMLElement>(".hdm-latent-plot");
   if (!frame) return () => {};
-  const layer = document.createElement("div");
-  layer.className = "hdm hdm-map-names";
-  // The list of selections says the same.
-  layer.ariaHidden = "true";
-  frame.append(layer);
+  const layers: HTMLElement[] = [];
+  const on = (names: MapName[], figure: number) => names.filter((name) => (name.figure ?? 0) === figure);
 
   const place = () => {
-    const plot = frame.querySelector(".plotarea_background")?.getBoundingClientRect();
-    layer.hidden = !plot?.width;
-    if (!plot) return;
+    const plots = frame.querySelectorAll(".bqplot");
     const origin = frame.getBoundingClientRect();
-    move(layer, { left: plot.left - origin.left, top: plot.top - origin.top });
-    layer.style.width = `${plot.width}px`;
-    layer.style.height = `${plot.height}px`;
-    const labels = [...layer.children] as HTMLElement[];
-    const sizes = labels.map((label) => label.getBoundingClientRect());
-    const corners = arrange(python.traits.names.peek(), sizes, plot);
-    labels.forEach((label, i) => {
-      move(label, corners[i]);
+    layers.forEach((layer, figure) => {
+      const plot = plots[figure]?.querySelector(".plotarea_background")?.getBoundingClientRect();
+      layer.hidden = !plot?.width;
+      if (!plot) return;
+      move(layer, { left: plot.left - origin.left, top: plot.top - origin.top });
+      layer.style.width = `${plot.width}px`;
+      layer.style.height = `${plot.height}px`;
+      const labels = [...layer.children] as HTMLElement[];
+      const sizes = labels.map((label) => label.getBoundingClientRect());
+      const corners = arrange(on(python.traits.names.peek(), figure), sizes, plot);
+      labels.forEach((label, i) => {
+        move(label, corners[i]);
+      });
     });
   };
   // bqplot draws the plot some time after the page, and again some time after its size has changed.
@@ -48,25 +48,40 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   const resized = new ResizeObserver(place);
   const stopFollowing = effect(() => {
     const names = python.traits.names.value;
-    render(
-      names.map(({ text, color }) => (
-        <span class="hdm-map-name" key={text} style={{ borderColor: color }}>
-          {text}
-        </span>
-      )),
-      layer,
-    );
+    const figures = 1 + Math.max(0, ...names.map((name) => name.figure ?? 0));
+    while (layers.length < figures) layers.push(newLayer(frame));
     resized.disconnect();
-    for (const label of layer.children) resized.observe(label);
+    layers.forEach((layer, figure) => {
+      render(
+        on(names, figure).map(({ text, color }) => (
+          <span class="hdm-map-name" key={text} style={{ borderColor: color }}>
+            {text}
+          </span>
+        )),
+        layer,
+      );
+      for (const label of layer.children) resized.observe(label);
+    });
     place();
   });
   return () => {
     stopFollowing();
     resized.disconnect();
     drawn.disconnect();
-    render(null, layer);
-    layer.remove();
+    for (const layer of layers) {
+      render(null, layer);
+      layer.remove();
+    }
   };
+}
+
+function newLayer(frame: HTMLElement): HTMLElement {
+  const layer = document.createElement("div");
+  layer.className = "hdm hdm-map-names";
+  // The list of selections says the same.
+  layer.ariaHidden = "true";
+  frame.append(layer);
+  return layer;
 }
 
 function move({ style }: HTMLElement, { left, top }: Corner) {

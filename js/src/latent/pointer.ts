@@ -2,9 +2,10 @@
 // the point under the pointer, clicks and modifier keys.
 import type { Python } from "../shared/traits";
 import { onceOnPage } from "./on_page";
-import { nearest, onPage, readPoints } from "./points";
+import { nearest, onPage, type Points, readPoints } from "./points";
 import type { LegendTraits, Mode } from "./python_state";
 import { tooltip } from "./tooltip";
+import { twinRings } from "./twin";
 
 const RADIUS = 12; // px around the pointer in which a point is hit
 const STILL = 4; // px that a click may move
@@ -24,43 +25,71 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     frame.setAttribute("role", "group");
     frame.setAttribute(
       "aria-label",
-      "Map of the items. Keys: R replace, A add, S subtract, N new selection, Control Z undo",
+      python.traits._points.peek().others
+        ? "Both maps of the items. Keys: R replace, A add, S subtract, N new selection, Control Z undo"
+        : "Map of the items. Keys: R replace, A add, S subtract, N new selection, W mark the truth as wrong, Control Z undo",
     );
   }
-  let points = readPoints(python.traits._points.peek());
+  // Of each figure, in their order.
+  let points: Points[] = [];
   const stopReading = python.traits._points.subscribe((message) => {
-    points = readPoints(message);
+    points = [message, ...(message.others ?? [])].map(readPoints);
   });
+  const figures = () => [...root.querySelectorAll(".hdm-latent-plot .bqplot")];
   const tip = tooltip(root, python);
+  const twins = twinRings(root);
   const stopForgetting = python.traits.legend.subscribe(() => tip.forget());
   // bqplot and ipywidgets know nothing of it: the style sheet takes their lasso and buttons away.
   const stopFollowing = python.gone.subscribe((gone) => root.classList.toggle("hdm-no-kernel", gone !== ""));
   let pressed: { x: number; y: number; mode: Mode | null; moved: number } | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
+  // The card that the pointer came to or that got the focus, whichever was later.
+  let card: HTMLElement | null = null;
 
+  const cardOf = ({ target }: Event) => {
+    card = (target as Element).closest?.<HTMLElement>(".hdm-card") ?? null;
+  };
+  /** The item that a key is about; null: the highlighted one. Cards of new items have no number here. */
+  const meant = () => {
+    const focused = document.activeElement?.closest<HTMLElement>(".hdm-card");
+    const chosen = card?.isConnected ? card : tip.item === null ? focused : null;
+    return chosen ? Number(chosen.dataset.item ?? python.traits.sample.peek().total) : tip.item;
+  };
   const plot = (event: Event) => (event.target as Element).closest?.(".bqplot");
   const under = (figure: Element, x: number, y: number) => {
-    const area = figure.querySelector(".plotarea_background") ?? figure.querySelector("svg");
-    const box = area?.getBoundingClientRect();
-    if (!box?.width) return null;
-    const point = nearest(points, x, y, box, RADIUS);
-    return point < 0 ? null : { item: points.rows[point], ...onPage(points, point, box) };
+    const box = plotBox(figure);
+    const drawn = points[Math.max(0, figures().indexOf(figure))];
+    if (!box?.width || !drawn) return null;
+    const point = nearest(drawn, x, y, box, RADIUS);
+    return point < 0 ? null : { item: drawn.rows[point], ...onPage(drawn, point, box) };
+  };
+  /** Where an item is on the figures beside this one. */
+  const beside = (figure: Element, item: number) =>
+    figures().flatMap((other, i) => {
+      const [box, point] = [plotBox(other), points[i]?.rows.indexOf(item) ?? -1];
+      return other === figure || !box?.width || point < 0 ? [] : [onPage(points[i], point, box)];
+    });
+  const hide = () => {
+    tip.hide();
+    twins.show([]);
   };
   const moved = (event: PointerEvent) => {
     clearTimeout(timer);
     if (pressed) pressed.moved = Math.max(pressed.moved, distance(pressed, event));
     const figure = plot(event);
-    if (!figure || event.buttons || python.gone.value) return tip.hide();
+    if (!figure || event.buttons || python.gone.value) return hide();
     const { clientX, clientY } = event;
     timer = setTimeout(() => {
       const found = under(figure, clientX, clientY);
-      if (found) tip.show(found);
-      else tip.hide();
+      if (!found) return hide();
+      tip.show(found);
+      twins.show(beside(figure, found.item));
     }, REST);
   };
   const left = () => {
     clearTimeout(timer);
-    tip.hide();
+    hide();
+    card = null;
   };
   const down = (event: PointerEvent) => {
     const figure = plot(event);
@@ -88,17 +117,16 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   };
   const key = (event: KeyboardEvent) => {
     delete frame?.dataset.byPointer;
-    if (
-      python.gone.value ||
-      (event.target as Element).closest("input, select, textarea, summary, .hdm-latent-below")
-    )
+    if (python.gone.value || (event.target as Element).closest("input, select, textarea, .hdm-latent-below"))
       return;
     const pressedKey = event.key.toLowerCase();
     if ((event.ctrlKey || event.metaKey) && !event.shiftKey && pressedKey === "z") void python.ask("undo");
     else if (event.ctrlKey || event.metaKey || event.altKey) return;
     else if (pressedKey in MODES) python.set("mode", MODES[pressedKey]);
     else if (pressedKey === "n") void python.ask("begin");
-    else if (pressedKey === "escape") tip.hide();
+    else if (pressedKey === "w" && !python.traits._points.peek().others)
+      void python.ask("mark", { item: meant() });
+    else if (pressedKey === "escape") hide();
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -108,6 +136,8 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   const { signal } = ended;
   root.addEventListener("pointermove", moved, { signal });
   root.addEventListener("pointerleave", left, { signal });
+  root.addEventListener("pointerover", cardOf, { signal });
+  root.addEventListener("focusin", cardOf, { signal });
   // In the capture phase, before bqplot, so that Python gets the gesture before the lasso.
   root.addEventListener("pointerdown", down, { capture: true, signal });
   window.addEventListener("pointerup", up, { capture: true, signal });
@@ -119,8 +149,13 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     stopForgetting();
     stopFollowing();
     tip.dispose();
+    twins.dispose();
   };
 }
+
+/** Where a figure's plot is on the page. */
+const plotBox = (figure: Element) =>
+  (figure.querySelector(".plotarea_background") ?? figure.querySelector("svg"))?.getBoundingClientRect();
 
 const distance = (from: { x: number; y: number }, to: PointerEvent) =>
   Math.hypot(to.clientX - from.x, to.clientY - from.y);

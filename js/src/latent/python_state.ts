@@ -4,6 +4,8 @@ import type { Size } from "../shared/geometry";
 
 export type Mode = "replace" | "add" | "subtract";
 export type Layers = "three" | "overlay";
+/** Of what is computed in the background when it is first asked for. */
+export type SearchState = "idle" | "running" | "done" | "error";
 /** Items of the map, or of new data. */
 export type Source = "map" | "new";
 
@@ -50,6 +52,13 @@ export interface Scale {
   /** Items with an empty truth and an empty prediction, and the score that they are given. */
   bothEmpty?: number;
   bothEmptyValue?: number;
+  /** What kind of scale it is, where that is not plain. */
+  note?: string;
+  /** Of a column whose values are computed when they are asked for. */
+  state?: SearchState;
+  error?: string;
+  /** What is written at the ends in place of the numbers. */
+  ends?: [string, string];
 }
 
 export interface Categories {
@@ -72,6 +81,8 @@ export interface PointsMessage {
   rows: ArrayMessage;
   /** x0, x1, y0, y1 of the plot. */
   bounds: [number, number, number, number];
+  /** The same of further figures beside this one. */
+  others?: PointsMessage[];
 }
 
 /** A selection's name and the point that it belongs to. */
@@ -81,6 +92,8 @@ export interface MapName {
   /** Fractions of the plot's width and height, from its top left corner. */
   x: number;
   y: number;
+  /** Which figure it is on; without one, the only one. */
+  figure?: number;
 }
 
 /** What the legend says of new items; they are numbered after those of the map. */
@@ -126,6 +139,8 @@ export interface SelectionRow {
   count: number;
   mean: WireNumber;
   median: WireNumber;
+  /** Of two models: the mean IoU with the second. */
+  after?: WireNumber;
 }
 
 /** Where the IoU of a new item is expected to be, and whether that can be relied on. */
@@ -147,6 +162,12 @@ export interface SavedItem extends Size {
   ignored: DataView;
   /** Of a new item. */
   interval?: Interval;
+  /** How likely the truth of an item of the map is wrong, as a text, and why; where it is known. */
+  suspicion?: string;
+  reason?: string;
+  /** Of two models: the prediction of the second, and the IoU with it. */
+  second?: DataView;
+  after?: WireNumber;
 }
 
 export interface GalleryTraits {
@@ -163,8 +184,22 @@ export interface GalleryTraits {
   can_explain: boolean;
   caption_by: string;
   captions_version: number;
-  /** `ignored`: a mask of the pixels that do not count comes with every item. */
-  _about: Size & { total: number; full: boolean; ignored?: boolean; coverage?: number };
+  suspects: { state: SearchState; error: string };
+  /** Whether cards have a line on how likely their truth is wrong. */
+  with_reasons: boolean;
+  /** Items whose truth was marked as wrong. */
+  _marked: ArrayMessage;
+  /**
+   * `ignored`: a mask of the pixels that do not count comes with every item.
+   * `compared`: the names of two models; what the second one predicts comes with every item, too.
+   */
+  _about: Size & {
+    total: number;
+    full: boolean;
+    ignored?: boolean;
+    coverage?: number;
+    compared?: [string, string];
+  };
   _items: ArrayMessage;
   /** The first of the items, for pages without a kernel. */
   _saved: SavedItem[];
@@ -183,6 +218,9 @@ export const GALLERY = [
   "can_explain",
   "caption_by",
   "captions_version",
+  "suspects",
+  "with_reasons",
+  "_marked",
   "_about",
   "_items",
   "_saved",
@@ -199,6 +237,20 @@ export interface ClusterRow {
   holds: string;
 }
 
+/** A group of items where the model fails. */
+export interface FailureRow {
+  text: string;
+  mostly: string;
+  size: number;
+  mean: WireNumber;
+  low: WireNumber;
+  high: WireNumber;
+  rest: WireNumber;
+  harm: WireNumber;
+  harmLow: WireNumber;
+  harmHigh: WireNumber;
+}
+
 export interface ClusterTraits {
   rows: ClusterRow[];
   chosen: number | null;
@@ -207,6 +259,9 @@ export interface ClusterTraits {
   about: string;
   busy: string;
   error: string;
+  failures: { state: SearchState; error: string; about: string; rows: FailureRow[] };
+  /** Position of the group that is selected. */
+  failure: number | null;
   _thumbnails: DataView[];
 }
 
@@ -218,6 +273,8 @@ export const CLUSTERS = [
   "about",
   "busy",
   "error",
+  "failures",
+  "failure",
   "_thumbnails",
 ] as const;
 

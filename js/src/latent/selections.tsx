@@ -2,6 +2,7 @@
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { count, score } from "../shared/format";
 import type { Python } from "../shared/traits";
+import { Menu } from "./menu";
 import type { GalleryTraits } from "./python_state";
 
 export function Selections({ python }: { python: Python<GalleryTraits> }) {
@@ -14,6 +15,17 @@ export function Selections({ python }: { python: Python<GalleryTraits> }) {
   const ask = async (request: string, more: Record<string, unknown> = {}) => {
     const reply = await python.ask(request, more);
     setError(reply.error ?? "");
+  };
+  /** With the active selection, if it is another one. */
+  const combinations = (position: number): [string, () => void][] => {
+    if (active === null || active === position) return [];
+    const { name } = list[active];
+    const combine = (how: string) => () => void ask("combine", { position, how });
+    return [
+      [`Add to ${name}`, combine("union")],
+      [`Subtract from ${name}`, combine("difference")],
+      [`Keep in ${name} only what both have`, combine("intersection")],
+    ];
   };
   if (!list.length) return null;
   return (
@@ -41,17 +53,24 @@ export function Selections({ python }: { python: Python<GalleryTraits> }) {
                 <i style={{ background: selection.color }} />
                 <b>{selection.name}</b>
                 <span class="hdm-note">{count(selection.count)} items</span>
-                <span class="hdm-note">mean IoU {score(selection.mean)}</span>
-                <span class="hdm-note">median {score(selection.median)}</span>
+                <span class="hdm-note">
+                  mean IoU {score(selection.mean)}
+                  {selection.after !== undefined && ` → ${score(selection.after)}`}
+                </span>
+                {selection.after === undefined && (
+                  <span class="hdm-note">median {score(selection.median)}</span>
+                )}
               </button>
             )}
             <Menu
+              label={`More for ${selection.name}`}
+              text="⋯"
               disabled={disabled}
-              name={selection.name}
-              other={active !== null && active !== position ? list[active].name : null}
-              onRename={() => setRenaming(position)}
-              onCombine={(how) => ask("combine", { position, how })}
-              onRemove={() => ask("remove", { position })}
+              entries={[
+                ["Rename", () => setRenaming(position)],
+                ...combinations(position),
+                ["Remove", () => void ask("remove", { position })],
+              ]}
             />
           </li>
         ))}
@@ -100,57 +119,5 @@ function NameField({ name, onDone }: { name: string; onDone(name: string | null)
       }}
       onBlur={(event) => end(event.currentTarget.value)}
     />
-  );
-}
-
-interface MenuProps {
-  disabled: boolean;
-  name: string;
-  /** The active selection, if it is another one. */
-  other: string | null;
-  onRename(): void;
-  onCombine(how: "union" | "difference" | "intersection"): void;
-  onRemove(): void;
-}
-
-function Menu({ disabled, name, other, onRename, onCombine, onRemove }: MenuProps) {
-  const close = (target: EventTarget | null) =>
-    (target as Element).closest("details")?.removeAttribute("open");
-  const entry = (text: string, act: () => void) => (
-    <button
-      type="button"
-      onClick={(event) => {
-        close(event.currentTarget);
-        act();
-      }}
-    >
-      {text}
-    </button>
-  );
-  // A summary cannot be disabled as a button can.
-  if (disabled) {
-    return (
-      <button type="button" class="hdm-menu-off" aria-label={`More for ${name}`} disabled>
-        ⋯
-      </button>
-    );
-  }
-  return (
-    <details
-      class="hdm-menu"
-      onFocusOut={(event) => {
-        if (!event.currentTarget.contains(event.relatedTarget as Node)) event.currentTarget.open = false;
-      }}
-      onKeyDown={(event) => event.key === "Escape" && close(event.currentTarget)}
-    >
-      <summary aria-label={`More for ${name}`}>⋯</summary>
-      <div class="hdm-menu-list">
-        {entry("Rename", onRename)}
-        {other !== null && entry(`Add to ${other}`, () => onCombine("union"))}
-        {other !== null && entry(`Subtract from ${other}`, () => onCombine("difference"))}
-        {other !== null && entry(`Keep in ${other} only what both have`, () => onCombine("intersection"))}
-        {entry("Remove", onRemove)}
-      </div>
-    </details>
   );
 }

@@ -96,13 +96,15 @@ export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
           onChange={(mode) => python.set("color_as", mode)}
         />
       )}
-      <Pick
-        label="Background"
-        options={traits.backgrounds.value}
-        value={traits.background.value}
-        disabled={disabled}
-        onChange={(name) => python.set("background", name)}
-      />
+      {traits.backgrounds.value.length > 1 && (
+        <Pick
+          label="Background"
+          options={traits.backgrounds.value}
+          value={traits.background.value}
+          disabled={disabled}
+          onChange={(name) => python.set("background", name)}
+        />
+      )}
       <button
         type="button"
         class="hdm-button"

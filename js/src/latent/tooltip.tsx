@@ -79,6 +79,10 @@ export function tooltip(root: HTMLElement, python: Python<LegendTraits>) {
       }
       if (wanted === item) draw(shown, kept.get(item));
     },
+    /** The item whose thumbnail is shown; null where there is none. */
+    get item() {
+      return wanted < 0 ? null : wanted;
+    },
     hide() {
       wanted = -1;
       box.hidden = true;

@@ -9,6 +9,13 @@ export function score(value: WireNumber): string {
   return Number.isNaN(score) ? "–" : score.toFixed(2);
 }
 
+/** By how much a score changed, with its sign; a dash where that is not defined. */
+export function signed(change: number): string {
+  if (Number.isNaN(change)) return "–";
+  const text = Math.abs(change).toFixed(2);
+  return text === "0.00" ? "±0" : `${change < 0 ? "−" : "+"}${text}`;
+}
+
 /** A fraction as a percentage; what is more than nothing is not told as 0 %. */
 export function percent(fraction: number): string {
   if (Number.isNaN(fraction)) return "–";
