@@ -103,7 +103,7 @@ def test_kinds_of_failures_are_found_in_components_and_confidences():
 
 
 def test_a_usual_group_that_holds_clearer_ones_is_not_listed_beside_them():
-    """Without the items of clearer groups, towns are as good as all others; fields without noise are a little better."""
+    """Without the items of clearer groups, towns are as good as all others; fields without noise are better."""
     iou, components, _, _ = table(1, 600)
     place = np.arange(600)
     town, shadow, noise = place < 330, place < 90, place >= 570
