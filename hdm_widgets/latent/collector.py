@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -48,6 +48,9 @@ from hdm_widgets.models.modules import unwrapped
 from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = ["Collector", "check_width"]
+
+# As `CollectionBuilder` is made.
+NewBuilder: TypeAlias = Callable[..., CollectionBuilder]
 
 # Activations beyond this many bytes go to a temporary file.
 MEMORY_LIMIT = 1 << 30
@@ -121,8 +124,12 @@ class Collector:
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = True,
         fields: Fields | None = None,
+        new_builder: NewBuilder = CollectionBuilder,
     ) -> Collection:
         """Run the model once on every item; see `LatentSpace.fit` for the parameters.
+
+        What is collected goes to a builder that `new_builder` makes. It says which items are still to be run, and may
+        store them in shards.
 
         Raises
         ------
@@ -133,7 +140,7 @@ class Collector:
             If the layer gives no activations.
         """
         reading = {"fields": fields, "ignore": ignore, "num_workers": num_workers}
-        return self._run(as_dataset(dataset), None, columns, on_error, progress, reading)
+        return self._run(as_dataset(dataset), None, columns, on_error, progress, reading, new_builder)
 
     def observe(
         self,
@@ -198,6 +205,7 @@ class Collector:
         on_error: Literal["raise", "skip"],
         progress: Progress,
         reading: dict[str, Any],
+        new_builder: NewBuilder = CollectionBuilder,
     ) -> Collection:
         """One pass over a data set: for a map, or over new data `like` that of one; `reading` is for `read_items`."""
         length = len(dataset)
@@ -211,7 +219,7 @@ class Collector:
             run_singly_if_mixing(self.segmenter, first.image, sizes, remind=True)
             self.display.check(len(first.image))
             thumbnails = ThumbnailMaker.for_size(first.mask.shape, self.thumbnail, self.display)
-            builder = CollectionBuilder(
+            builder = new_builder(
                 length,
                 layer,
                 first.image.shape,
@@ -225,6 +233,8 @@ class Collector:
                 self._hook(layer).attached() as hook,
                 progress_bar(length, progress, "collecting activations" if like is None else "observing") as bar,
             ):
+                if len(builder.indices) < length:
+                    bar.update(length - len(builder.indices))
                 measurer = Measurer(segmenter, hook, builder, excluded)
                 waiting: list[tuple[int, Item]] = []
 
@@ -253,16 +263,21 @@ class Collector:
                     with measurer.flushing():
                         run_waiting()
 
-                items = read_items(dataset, first.mask.shape, **reading)
+                items = read_items(dataset, first.mask.shape, indices=builder.indices, **reading)
+                marked = None if builder.any_ignored else ignore
                 with builder.keeping(tables, run_all_waiting), closing(items), measurer.flushing():
-                    for index, item in builder.compared(warn_of_ambiguity(items, ignore), at, first):
+                    for index, item in builder.compared(warn_of_ambiguity(items, marked), at, first):
+                        ends = builder.ends_shard(index)
                         if isinstance(item, Exception):
                             run_waiting()
                             stop_or_skip(index, item)
-                            continue
-                        waiting.append((index, item))
-                        if len(waiting) >= sizes.size:
+                        else:
+                            waiting.append((index, item))
+                        if len(waiting) >= sizes.size or ends:
                             run_waiting()
+                        if ends:
+                            measurer.flush()
+                            builder.store_shard()
                     run_waiting()
         return builder.build_some(tables)
 
