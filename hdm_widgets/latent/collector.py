@@ -139,6 +139,8 @@ class Collector:
         LayerError
             If the layer gives no activations.
         """
+        if ignore is not None:
+            check_ignore(ignore)
         reading = {"fields": fields, "ignore": ignore, "num_workers": num_workers}
         return self._run(as_dataset(dataset), None, columns, on_error, progress, reading, new_builder)
 
