@@ -520,6 +520,17 @@ def test_a_closed_explorer_says_so(make, use):
         use(explorer)
 
 
+def test_an_observer_may_close_the_explorer_at_the_end_of_its_scan():
+    # What is raised in the scan's thread is an error of this test.
+    gate = Gate()
+    explorer = hw.HDMExplorer(gate, IMAGE, SEGMENT, 8, 8)
+    gate.begin()
+    explorer.observe(lambda change: explorer.close() if change["new"] == "done" else None, names=["status"])
+    gate.free()
+    assert gone()
+    assert repr(explorer) == "HDMExplorer(closed)"
+
+
 def test_closing_stops_the_scan_and_restores_the_model():
     class Held(nn.Module):
         def __init__(self):
