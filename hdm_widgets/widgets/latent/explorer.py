@@ -30,7 +30,7 @@ from hdm_widgets.widgets.shared.explorer import Explorer, close_all
 if TYPE_CHECKING:
     import pandas
 
-    from hdm_widgets.latent.datasets import Dataset
+    from hdm_widgets._datasets import Dataset
     from hdm_widgets.latent.estimates import Estimates
 
 __all__ = ["LatentExplorer"]
