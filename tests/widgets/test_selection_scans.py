@@ -77,12 +77,26 @@ def test_segments_that_are_all_empty_are_said_to_be(explore, space):
     explorer = explore(space)
     panel = panel_of(explorer)
     explorer.select([5, 11])
-    explorer.explain_selection(**OPTIONS)
+    explorer.explain_selection(of_prediction=False, **OPTIONS)
     assert explorer.wait(60)
     panel.set(frame="scaled")
     assert "the segments of all images are empty" in panel["about"]["problem"]
     assert panel["_map"] == b""
     assert len(panel["rows"]) == 2
+
+
+def test_where_most_truths_are_empty_masks_are_compared_with_the_prediction(explore, space):
+    explorer = explore(space)
+    explorer.select([5, 11, 3])
+    explorer.explain_selection(**OPTIONS)
+    assert explorer.wait(60)
+    settings = explorer.collection[0].settings
+    assert (settings.of_prediction, settings.distance) == (True, "flipped")
+    explorer.select([5, 3, 4])
+    explorer.explain_selection(**OPTIONS)
+    assert explorer.wait(60)
+    settings = explorer.collection[0].settings
+    assert (settings.of_prediction, settings.distance) == (False, "hausdorff")
 
 
 def test_a_click_on_an_image_opens_it(explore, space):

@@ -124,7 +124,7 @@ class ScansPanel(Part):
         self.about = about
         self._map = _painted(values, limits, _COLORS[kind])
         counts = None if aligned is None else np.where(aligned.count > 0, aligned.count, np.nan)
-        self._counts = b"" if counts is None else _painted(counts, (0, len(collection)), "Greys")
+        self._counts = b"" if counts is None else _painted(counts, (0, about.get("aligned", 0)), "Greys")
 
     def _show_rows(self, collection: HDMCollection) -> None:
         ranking = collection.ranking(self.order)

@@ -62,6 +62,7 @@ class ExplorerWithSelectionScans(ExplorerWithGroups):
         *,
         circle_size: int | None = None,
         offset: int | None = None,
+        of_prediction: bool | None = None,
         **options: Unpack[ScanKeywords],
     ) -> None:
         """Explain a sample of the active selection by Hausdorff Distance Masks, in the background.
@@ -78,6 +79,10 @@ class ExplorerWithSelectionScans(ExplorerWithGroups):
         circle_size, offset : int, optional
             As for `HausdorffDistanceMasks.generate_masks`; by default about a tenth and a fifteenth of the images'
             shorter side, coarser than `explain`, as there are many.
+        of_prediction : bool, optional
+            Compare masks with the model's own mask without a disc, in place of the truth; by default if most truths of
+            the sample are empty, from which every mask is equally far. Then the measure is the area that flips, unless
+            `distance` is given.
         **options
             See `hdm.ScanOptions`.
 
@@ -99,7 +104,13 @@ class ExplorerWithSelectionScans(ExplorerWithGroups):
         ScanOptions(**options)
         chosen = self._sample(current.indices, panel.wanted)
         usual = usual_discs(*self._space.collection_.image_shape[1:])
+        if of_prediction is None:
+            empty = sum(not self._space.truth(index).any() for index in chosen)
+            of_prediction = 2 * empty > len(chosen)
+            if of_prediction:
+                options.setdefault("distance", "flipped")
         settings: dict[str, Any] = {
+            "of_prediction": of_prediction,
             "circle_size": circle_size or usual[0],
             "offset": offset or 2 * usual[1],
             **options,

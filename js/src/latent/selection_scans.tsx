@@ -11,7 +11,7 @@ import type { Failed, Frame, Kind, Order, ScannedImage, ScansAbout, ScansTraits 
 const FRAMES: [Frame, string][] = [
   ["image", "Image"],
   ["segment", "Segment"],
-  ["scaled", "Segment, resized"],
+  ["scaled", "Resized"],
 ];
 const ORDERS: [Order, string][] = [
   ["fragility", "Most fragile"],
@@ -196,7 +196,7 @@ function MeanMap({ python, about, disabled }: Props) {
                 about={about}
                 alt="How many images count at each pixel"
                 low="0"
-                high={`${about.images} images`}
+                high={`${about.aligned} images`}
                 colors={["#ffffff", "#000000"]}
               />
             )}
