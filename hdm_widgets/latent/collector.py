@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from hdm_widgets._datasets import Dataset, Field, Fields, as_dataset
 from hdm_widgets._masks import Ignore, check_ignore, read_mask
@@ -26,6 +25,7 @@ from hdm_widgets.latent.activations import (
     pooled,
     unwrapped_segmenter,
 )
+from hdm_widgets.latent.batches import Progress, progress_bar
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
 from hdm_widgets.latent.data_columns import check_columns, dataset_columns
 from hdm_widgets.latent.items import (
@@ -47,11 +47,10 @@ from hdm_widgets.models.errors import ModelError, is_out_of_memory
 from hdm_widgets.models.modules import unwrapped
 from hdm_widgets.models.segmenter import Segmenter
 
-__all__ = ["Collector", "Progress", "check_width"]
+__all__ = ["Collector", "check_width"]
 
 # As `CollectionBuilder` is made.
 NewBuilder: TypeAlias = Callable[..., CollectionBuilder]
-Progress: TypeAlias = bool | Callable[[int, int], None]
 
 # Activations beyond this many bytes go to a temporary file.
 MEMORY_LIMIT = 1 << 30
@@ -140,6 +139,8 @@ class Collector:
         LayerError
             If the layer gives no activations.
         """
+        if ignore is not None:
+            check_ignore(ignore)
         reading = {"fields": fields, "ignore": ignore, "num_workers": num_workers}
         return self._run(as_dataset(dataset), None, columns, on_error, progress, reading, new_builder)
 
@@ -232,7 +233,7 @@ class Collector:
             )
             with (
                 self._hook(layer).attached() as hook,
-                _bar(length, progress, "collecting activations" if like is None else "observing") as bar,
+                progress_bar(length, progress, "collecting activations" if like is None else "observing") as bar,
             ):
                 if len(builder.indices) < length:
                     bar.update(length - len(builder.indices))
@@ -366,27 +367,6 @@ class Collector:
             if not isinstance(error, ModelError) and not is_out_of_memory(error):
                 raise
             return None
-
-
-class _Told:
-    """In place of a bar: calls a function (done, total)."""
-
-    def __init__(self, tell: Callable[[int, int], None], total: int) -> None:
-        self._tell, self._done, self._total = tell, 0, total
-
-    def update(self, count: int = 1) -> None:
-        self._done += count
-        self._tell(self._done, self._total)
-
-
-@contextmanager
-def _bar(total: int, progress: Progress, desc: str) -> Iterator[Any]:
-    """What has an `update`: a bar of tqdm, or what tells a function."""
-    if callable(progress):
-        yield _Told(progress, total)
-        return
-    with tqdm(total=total, disable=not progress, unit="item", desc=desc) as bar:
-        yield bar
 
 
 def check_width(features: int, least: int) -> None:
