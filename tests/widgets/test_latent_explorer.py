@@ -48,7 +48,14 @@ def test_all_parts_are_on_screen_once(explore, space):
     toolbar, main, table, scans, below = explorer.children
     left, right = main.children
     parts = [toolbar, *left.children, *right.children, table, scans]
-    assert [type(part).__name__ for part in parts] == ["Toolbar", "Figure", "Legend", "Gallery", "ClusterTable"]
+    assert [type(part).__name__ for part in parts] == [
+        "Toolbar",
+        "Figure",
+        "Legend",
+        "Gallery",
+        "ClusterTable",
+        "ScansPanel",
+    ]
     assert below.children == ()
     # By these names the pointer finds its way.
     assert "hdm-latent" in explorer._dom_classes
