@@ -13,6 +13,7 @@ const largest = {
   "legend.js": 50_000,
   "cluster_table.js": 50_000,
   "new_data.js": 50_000,
+  "selection_scans.js": 50_000,
   "latent_comparison.js": 50_000,
   "compared_gallery.js": 80_000,
 };

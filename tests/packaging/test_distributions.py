@@ -22,6 +22,7 @@ BUNDLES = {
     "legend.js": ("latent_explorer.css", b"hdm-legend", b"hdm-point-tip"),
     "gallery.js": ("latent_explorer.css", b"hdm-gallery", b"hdm-card", b"hdm-selections"),
     "new_data.js": ("latent_explorer.css", b"hdm-new-data", b"hdm-histogram", b"hdm-range"),
+    "selection_scans.js": ("latent_explorer.css", b"hdm-scans", b"hdm-scans-ranked", b"hdm-choice"),
     "latent_comparison.js": ("latent_comparison.css", b"hdm-list", b"hdm-measure", b"hdm-two-found"),
     "compared_gallery.js": ("latent_comparison.css", b"hdm-compared", b"hdm-better", b"hdm-worse"),
     "cluster_table.js": ("latent_explorer.css", b"hdm-clusters", b"hdm-meter"),

@@ -45,10 +45,17 @@ def test_it_begins_with_all_items_and_nothing_selected(explore, space):
 
 def test_all_parts_are_on_screen_once(explore, space):
     explorer = explore(space)
-    toolbar, main, table, below = explorer.children
+    toolbar, main, table, scans, below = explorer.children
     left, right = main.children
-    parts = [toolbar, *left.children, *right.children, table]
-    assert [type(part).__name__ for part in parts] == ["Toolbar", "Figure", "Legend", "Gallery", "ClusterTable"]
+    parts = [toolbar, *left.children, *right.children, table, scans]
+    assert [type(part).__name__ for part in parts] == [
+        "Toolbar",
+        "Figure",
+        "Legend",
+        "Gallery",
+        "ClusterTable",
+        "ScansPanel",
+    ]
     assert below.children == ()
     # By these names the pointer finds its way.
     assert "hdm-latent" in explorer._dom_classes
