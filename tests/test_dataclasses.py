@@ -40,7 +40,7 @@ def names_arrays(annotation):
 
 
 def holds_arrays(one):
-    hints = typing.get_type_hints(one, vars(importlib.import_module(one.__module__)))
+    hints = typing.get_type_hints(one)
     if dataclasses.is_dataclass(one):
         return any(names_arrays(hints[field.name]) for field in dataclasses.fields(one) if field.compare)
     return any(map(names_arrays, hints.values()))

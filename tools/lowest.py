@@ -16,6 +16,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PINNED = {"torch"}
+# What users install beside the dependencies.
+EXTRAS = ("tiles", "scale")
 
 
 def lower_bound(requirement: Requirement) -> str:
@@ -28,7 +30,8 @@ def lower_bound(requirement: Requirement) -> str:
 
 def lowest(project: dict[str, Any], constraints: list[str]) -> list[str]:
     """Lines of a constraints file, from the project table of pyproject.toml and the lines of constraints.txt."""
-    wanted = map(Requirement, [*project["dependencies"], *project["optional-dependencies"]["tiles"]])
+    extras = (project["optional-dependencies"].get(extra, []) for extra in EXTRAS)
+    wanted = map(Requirement, [*project["dependencies"], *(one for extra in extras for one in extra)])
     bounds = {canonicalize_name(one.name): lower_bound(one) for one in wanted if one.name not in PINNED}
     pins = [line for line in constraints if line and not line.startswith("#")]
     others = [pin for pin in pins if canonicalize_name(Requirement(pin).name) not in bounds]

@@ -23,6 +23,7 @@ from hdm_widgets.latent.selection import Selection, Statistics
 from hdm_widgets.latent.shift import Shift
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.latent.space_comparison import SpaceComparison
+from hdm_widgets.latent.store.files import StoreError
 from hdm_widgets.latent.surface import Surface
 
 __all__ = [
@@ -49,5 +50,6 @@ __all__ = [
     "Shift",
     "SpaceComparison",
     "Statistics",
+    "StoreError",
     "Surface",
 ]

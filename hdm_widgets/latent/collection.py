@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,10 @@ class Collection:
     def __len__(self) -> int:
         return len(self.items)
 
+    def with_fields(self, fields: Fields) -> Collection:
+        """The same, with the image and the mask of an item elsewhere in it."""
+        return replace(self, fields=fields)
+
     def holds(self, position: int, item: Item) -> bool:
         """Whether an item that was read again is the one at this position, as far as its thumbnail and mask tell."""
         mask = item.mask if self.ignored is None else item.mask & ~self.ignored[position]
@@ -191,9 +195,8 @@ def kept_if_interrupted(collection: Collection) -> Iterator[None]:
         raise _interrupted(len(collection) + len(collection.skipped), collection) from error
 
 
-def _interrupted(index: int, collection: Collection | None) -> InterruptedCollectionError:
+def _interrupted(index: int, collection: Collection | None, advice: str = "") -> InterruptedCollectionError:
     """The error of an interrupt before item `index`."""
-    advice = ""
     if collection is not None:
         advice = (
             f"; {len(collection)} items are collected: space.fit_collected(error.collection, dataset) makes a map of "
@@ -233,7 +236,15 @@ class CollectionBuilder:
         Whether an item was another one when it was read twice.
     values : str
         What the values of the model's output mean; see `Collection`.
+    indices : sequence of int
+        Items of the data set that are to be collected, in order.
+    any_ignored : bool
+        Whether an item so far has a pixel that does not count.
+    kept_advice : str
+        What an interrupt says of what was collected, where that is not its `collection`.
     """
+
+    kept_advice = ""
 
     def __init__(
         self,
@@ -260,6 +271,13 @@ class CollectionBuilder:
         # One mask for all items is among the ignored pixels of each.
         self._ignore_value = float(ignore) if isinstance(ignore, (int, float, np.number)) else None
         self._new, self._no_confidences = new, no_confidences
+        self.indices: Sequence[int] = range(length)
+        self.any_ignored = False
+        self._clear()
+
+    def _clear(self) -> None:
+        """Begin with empty arrays."""
+        length, (_, height, width), thumbnails = self._length, self._shape, self._thumbnail_maker
         self._count = 0
         row = PackedMasks.row_bytes(height, width)
         # Pages of these that are never written to take no memory.
@@ -315,7 +333,7 @@ class CollectionBuilder:
             self._probability_maps[part] = probability_maps
         for place, (_, item) in enumerate(entries, self._count):
             if item.ignored is not None:
-                self._any_ignored = True
+                self._any_ignored = self.any_ignored = True
                 self._ignored[place] = PackedMasks.pack(item.ignored[None])[0]
         self._thumbnails[part] = self._thumbnail_maker.make(images)
         # An interrupt may have left columns of items that are not counted.
@@ -342,8 +360,7 @@ class CollectionBuilder:
         items = self._items[:n].copy()
         tp, fn, fp = self._counts[:, :n]
         confidences = {name: values[:n] for name, values in self._confidences.items()}
-        # Masks that a model returns as numbers look like probabilities of 0 and 1.
-        masks_only = not self._new and bool(confidences) and not confidences["mean_entropy"].any()
+        masks_only = self._masks_only(confidences)
         labeled = self._labeled[:n]
         maps = None if masks_only or self._probability_maps is None else self._probability_maps[:n]
         return Collection(
@@ -372,6 +389,17 @@ class CollectionBuilder:
             values=self.values,
         )
 
+    def _masks_only(self, confidences: dict[str, NDArray[np.float64]]) -> bool:
+        """Whether the model returns masks as numbers, which look like probabilities of 0 and 1."""
+        return not self._new and bool(confidences) and not confidences["mean_entropy"].any()
+
+    def ends_shard(self, index: int) -> bool:  # noqa: ARG002 - of a builder that stores shards
+        """Whether what was collected up to this item is to be stored, and the next batch begins with the next item."""
+        return False
+
+    def store_shard(self) -> None:
+        """Store what was collected since the last shard; here everything stays in memory."""
+
     def stop_or_skip(self, index: int, error: Exception, tables: dict[str, NDArray[Any]], on_error: str) -> None:
         """Raise a CollectionError at an item that cannot be used, or note why it is skipped."""
         if on_error == "raise" or isinstance(error, WorkerError):
@@ -387,7 +415,7 @@ class CollectionBuilder:
         try:
             yield
         except KeyboardInterrupt as error:
-            raise _interrupted(self.next_index, self._kept(tables)) from error
+            raise _interrupted(self.next_index, self._kept(tables), self.kept_advice) from error
         except Exception as error:
             if isinstance(error, CollectionError) or not is_worker_error(error):
                 raise
@@ -426,13 +454,15 @@ class CollectionBuilder:
 
     def build_some(self, tables: dict[str, NDArray[Any]]) -> Collection:
         """As `build`, but a CollectionError if nothing was added, and a warning if items were skipped."""
-        built = self.build(tables)
+        return self._announced(self.build(tables), self._length)
+
+    def _announced(self, built: Collection | None, length: int) -> Collection:
         if built is not None and not self.skipped:
             return built
         index, message = next(iter(self.skipped.items()))
         if built is not None:
             warn_user(
-                f"{len(self.skipped)} of {self._length} items were skipped, the first because: {message}"
+                f"{len(self.skipped)} of {length} items were skipped, the first because: {message}"
                 + ("" if self._new else "; the space's skipped_ tells why for each")
             )
             return built

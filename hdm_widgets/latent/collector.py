@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from hdm_widgets._masks import Ignore, check_ignore, read_mask
 from hdm_widgets._picture import Display
@@ -25,6 +24,7 @@ from hdm_widgets.latent.activations import (
     pooled,
     unwrapped_segmenter,
 )
+from hdm_widgets.latent.batches import Progress, progress_bar
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
 from hdm_widgets.latent.data_columns import check_columns, dataset_columns
 from hdm_widgets.latent.datasets import Dataset, Field, Fields, as_dataset
@@ -47,9 +47,10 @@ from hdm_widgets.models.errors import ModelError, is_out_of_memory
 from hdm_widgets.models.modules import unwrapped
 from hdm_widgets.models.segmenter import Segmenter
 
-__all__ = ["Collector", "Progress", "check_width"]
+__all__ = ["Collector", "check_width"]
 
-Progress: TypeAlias = bool | Callable[[int, int], None]
+# As `CollectionBuilder` is made.
+NewBuilder: TypeAlias = Callable[..., CollectionBuilder]
 
 # Activations beyond this many bytes go to a temporary file.
 MEMORY_LIMIT = 1 << 30
@@ -123,8 +124,12 @@ class Collector:
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = True,
         fields: Fields | None = None,
+        new_builder: NewBuilder = CollectionBuilder,
     ) -> Collection:
         """Run the model once on every item; see `LatentSpace.fit` for the parameters.
+
+        What is collected goes to a builder that `new_builder` makes. It says which items are still to be run, and may
+        store them in shards.
 
         Raises
         ------
@@ -134,8 +139,10 @@ class Collector:
         LayerError
             If the layer gives no activations.
         """
+        if ignore is not None:
+            check_ignore(ignore)
         reading = {"fields": fields, "ignore": ignore, "num_workers": num_workers}
-        return self._run(as_dataset(dataset), None, columns, on_error, progress, reading)
+        return self._run(as_dataset(dataset), None, columns, on_error, progress, reading, new_builder)
 
     def observe(
         self,
@@ -200,6 +207,7 @@ class Collector:
         on_error: Literal["raise", "skip"],
         progress: Progress,
         reading: dict[str, Any],
+        new_builder: NewBuilder = CollectionBuilder,
     ) -> Collection:
         """One pass over a data set: for a map, or over new data `like` that of one; `reading` is for `read_items`."""
         length = len(dataset)
@@ -213,7 +221,7 @@ class Collector:
             run_singly_if_mixing(self.segmenter, first.image, sizes, remind=True)
             self.display.check(len(first.image))
             thumbnails = ThumbnailMaker.for_size(first.mask.shape, self.thumbnail, self.display)
-            builder = CollectionBuilder(
+            builder = new_builder(
                 length,
                 layer,
                 first.image.shape,
@@ -225,8 +233,10 @@ class Collector:
             )
             with (
                 self._hook(layer).attached() as hook,
-                _bar(length, progress, "collecting activations" if like is None else "observing") as bar,
+                progress_bar(length, progress, "collecting activations" if like is None else "observing") as bar,
             ):
+                if len(builder.indices) < length:
+                    bar.update(length - len(builder.indices))
                 measurer = Measurer(segmenter, hook, builder, excluded)
                 waiting: list[tuple[int, Item]] = []
 
@@ -255,16 +265,21 @@ class Collector:
                     with measurer.flushing():
                         run_waiting()
 
-                items = read_items(dataset, first.mask.shape, **reading)
+                items = read_items(dataset, first.mask.shape, indices=builder.indices, **reading)
+                marked = None if builder.any_ignored else ignore
                 with builder.keeping(tables, run_all_waiting), closing(items), measurer.flushing():
-                    for index, item in builder.compared(warn_of_ambiguity(items, ignore), at, first):
+                    for index, item in builder.compared(warn_of_ambiguity(items, marked), at, first):
+                        ends = builder.ends_shard(index)
                         if isinstance(item, Exception):
                             run_waiting()
                             stop_or_skip(index, item)
-                            continue
-                        waiting.append((index, item))
-                        if len(waiting) >= sizes.size:
+                        else:
+                            waiting.append((index, item))
+                        if len(waiting) >= sizes.size or ends:
                             run_waiting()
+                        if ends:
+                            measurer.flush()
+                            builder.store_shard()
                     run_waiting()
         return builder.build_some(tables)
 
@@ -352,27 +367,6 @@ class Collector:
             if not isinstance(error, ModelError) and not is_out_of_memory(error):
                 raise
             return None
-
-
-class _Told:
-    """In place of a bar: calls a function (done, total)."""
-
-    def __init__(self, tell: Callable[[int, int], None], total: int) -> None:
-        self._tell, self._done, self._total = tell, 0, total
-
-    def update(self, count: int = 1) -> None:
-        self._done += count
-        self._tell(self._done, self._total)
-
-
-@contextmanager
-def _bar(total: int, progress: Progress, desc: str) -> Iterator[Any]:
-    """What has an `update`: a bar of tqdm, or what tells a function."""
-    if callable(progress):
-        yield _Told(progress, total)
-        return
-    with tqdm(total=total, disable=not progress, unit="item", desc=desc) as bar:
-        yield bar
 
 
 def check_width(features: int, least: int) -> None:

@@ -37,11 +37,12 @@ class FittedMap:
     ----------
     collection : Collection
     projection : Projection
-    overlaps : Overlaps
+    iou_empty : float
+        IoU of an item whose truth and prediction are both empty.
     regressor : Regressor or None
     dataset : Dataset or None
-    coordinates : numpy.ndarray, float64 (n, k)
-        All principal components that were kept, read-only.
+    given_coordinates : numpy.ndarray, float64 (n, k)
+        All principal components that were kept; of a space that was opened from a store, what reads them from there.
     n_components, n_cluster_components : int
         How many of them are the embedding, and how many clusters are sought in.
     random_state : int
@@ -49,10 +50,10 @@ class FittedMap:
 
     collection: Collection
     projection: Projection
-    overlaps: Overlaps
+    iou_empty: float
     regressor: Regressor | None
     dataset: Dataset | None
-    coordinates: NDArray[np.float64] = field(repr=False)
+    given_coordinates: NDArray[np.float64] = field(repr=False)
     n_components: int
     n_cluster_components: int
     random_state: int
@@ -62,6 +63,16 @@ class FittedMap:
 
     def __len__(self) -> int:
         return len(self.collection)
+
+    @cached_property
+    def overlaps(self) -> Overlaps:
+        """Counts of pixels and scores of every item."""
+        return Overlaps(self.collection.tp, self.collection.fn, self.collection.fp, self.iou_empty)
+
+    @cached_property
+    def coordinates(self) -> NDArray[np.float64]:
+        """All principal components that were kept (n, k), read-only."""
+        return read_only(np.asarray(self.given_coordinates))
 
     @property
     def embedding(self) -> NDArray[np.float64]:
@@ -101,7 +112,7 @@ class FittedMap:
             self.collection.confidences,
             self.iou,
             self.overlaps.predicted_area,
-            iou_empty=self.overlaps.iou_empty,
+            iou_empty=self.iou_empty,
             random_state=self.random_state,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,21 @@ from numpy.typing import NDArray
 
 from hdm_widgets import _storage
 from hdm_widgets._bitmasks import PackedMasks
-from hdm_widgets._picture import Display
-from hdm_widgets.latent.activations import Layer
+from hdm_widgets.latent.batches import row_batches
 from hdm_widgets.latent.clusters import Clustering
-from hdm_widgets.latent.collection import BEFORE_CONFIDENCES, Collection
-from hdm_widgets.latent.datasets import Fields
+from hdm_widgets.latent.collection import Collection
+from hdm_widgets.latent.map_arrays import (
+    DESCRIBED,
+    collection_description,
+    collection_fields,
+    map_arrays,
+    map_description,
+    read_clustering,
+    read_map,
+)
 from hdm_widgets.latent.ordered import OrderedColumn
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.surface import Regressor
-from hdm_widgets.latent.thumbnails import ThumbnailMaker
 
 __all__ = ["Stored", "read", "write"]
 
@@ -30,7 +36,6 @@ _SPACE = "space.npz"
 # Large arrays are files of their own, mapped into memory.
 _LARGE = ("features", "thumbnails", "truths", "predictions")
 _IGNORED, _MAPS = "ignored", "probability_maps"
-_NETWORK = ("low", "high", "score", "trained_on", "converged", "activation")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +50,8 @@ class Stored:
     projection : Projection
     regressor : Regressor or None
     clustering : Clustering or None
+    coordinates : numpy.ndarray, float64 (n, k), or None
+        Of the items; None if they are to be computed.
     """
 
     settings: dict[str, Any]
@@ -52,6 +59,7 @@ class Stored:
     projection: Projection
     regressor: Regressor | None
     clustering: Clustering | None
+    coordinates: NDArray[np.float64] | None = None
 
 
 def write(path: str | os.PathLike[str], stored: Stored) -> None:
@@ -72,44 +80,26 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
         "hits": collection.tp,
         "misses": collection.fn,
         "false_alarms": collection.fp,
-        "mean": projection.mean,
-        "components": projection.components,
-        "explained_variance": projection.explained_variance,
-        "explained_variance_ratio": projection.explained_variance_ratio,
+        **map_arrays(projection, regressor),
         **{f"column_{position}": values for position, values in enumerate(collection.columns.values())},
         **{f"confidence_{name}": values for name, values in collection.confidences.items()},
     }
     if collection.label_quality is not None:
         arrays["label_quality"] = collection.label_quality
-    network: dict[str, Any] | None = None
-    if regressor is not None:
-        network = {name: getattr(regressor, name) for name in _NETWORK} | {"layers": len(regressor.weights)}
-        arrays |= {"mlp_center": regressor.center, "mlp_scale": regressor.scale}
-        arrays |= {f"mlp_weight_{i}": weight for i, weight in enumerate(regressor.weights)}
-        arrays |= {f"mlp_bias_{i}": bias for i, bias in enumerate(regressor.biases)}
     if clustering is not None:
         arrays["labels"] = clustering.labels
     about = {
         "format": _KIND,
         "settings": stored.settings,
-        "layer": dataclasses.asdict(collection.layer),
-        "picture_shape": collection.image_shape,
         "columns": list(collection.columns),
         "orders": {
             name: column.categories for name, column in collection.columns.items() if isinstance(column, OrderedColumn)
         },
         "confidences": list(collection.confidences),
-        "no_confidences": collection.no_confidences,
-        "values": collection.values,
-        "skipped": {str(index): message for index, message in collection.skipped.items()},
         "ignored": collection.ignored is not None,
         "probability_maps": collection.probability_maps is not None,
-        "ignore_value": collection.ignore_value,
-        "fields": collection.fields.described(),
-        "thumbnails": None if collection.thumbnail_maker is None else dataclasses.asdict(collection.thumbnail_maker),
-        "exact": projection.exact,
-        "network": network,
-        "clustering": None if clustering is None else clustering.row(),
+        **collection_description(**{name: getattr(collection, name) for name in DESCRIBED}),
+        **map_description(projection, regressor, clustering),
     }
     large: dict[str, NDArray[Any]] = {
         "features": collection.features,
@@ -125,7 +115,7 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
         target = folder / f"{name}.npy"
         # Another file first: the space may have been read from this very folder.
         written = folder / f"{name}.new.npy"
-        np.save(written, large[name], allow_pickle=False)
+        _save(written, large[name])
         written.replace(target)
     _storage.write(folder / _SPACE, about, arrays)
 
@@ -164,7 +154,6 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
             f"expected {len(arrays['mean'])} features"
         )
     collection = Collection(
-        layer=Layer.from_fields(about["layer"]),
         features=large["features"],
         items=arrays["items"],
         truths=PackedMasks(large["truths"], height, width),
@@ -177,50 +166,30 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
             name: _ordered(arrays[f"column_{position}"], about.get("orders", {}).get(name))
             for position, name in enumerate(about["columns"])
         },
-        image_shape=tuple(about["picture_shape"]),
-        skipped={int(index): message for index, message in about["skipped"].items()},
         ignored=None if ignored is None else PackedMasks(ignored, height, width),
         # Older folders have none of these.
-        fields=Fields.from_description(about.get("fields", {})),
-        ignore_value=about.get("ignore_value"),
-        thumbnail_maker=_thumbnails(about.get("thumbnails")),
         confidences={name: arrays[f"confidence_{name}"] for name in about.get("confidences", [])},
-        no_confidences=about.get("no_confidences", BEFORE_CONFIDENCES),
         label_quality=arrays.get("label_quality"),
         probability_maps=maps,
-        values=about.get("values", ""),
+        **collection_fields(about),
     )
-    projection = Projection(
-        mean=arrays["mean"],
-        components=arrays["components"],
-        explained_variance=arrays["explained_variance"],
-        explained_variance_ratio=arrays["explained_variance_ratio"],
-        exact=about["exact"],
-    )
-    regressor = None
-    if (network := about["network"]) is not None:
-        layers = range(network.pop("layers"))
-        network.setdefault("activation", "relu")  # the file of an older format has no such entry
-        regressor = Regressor(
-            center=arrays["mlp_center"],
-            scale=arrays["mlp_scale"],
-            weights=tuple(arrays[f"mlp_weight_{i}"] for i in layers),
-            biases=tuple(arrays[f"mlp_bias_{i}"] for i in layers),
-            **network,
-        )
-    clustering = None
-    if about["clustering"] is not None and "labels" in arrays:
-        clustering = Clustering(labels=arrays["labels"], **about["clustering"])
-    return Stored(about["settings"], collection, projection, regressor, clustering)
-
-
-def _thumbnails(about: dict[str, Any] | None) -> ThumbnailMaker | None:
-    return None if about is None else ThumbnailMaker(about["block"], Display(**about["display"]))
+    return Stored(about["settings"], collection, *read_map(about, arrays), read_clustering(about, arrays))
 
 
 def _ordered(column: NDArray[Any], categories: list[Any] | None) -> NDArray[Any]:
     """The column with the order of its values, if it has one."""
     return column if categories is None else OrderedColumn(column, tuple(categories))
+
+
+def _save(path: Path, rows: NDArray[Any]) -> None:
+    """Write an array to a file; one of a store is read in batches."""
+    if isinstance(rows, np.ndarray):
+        np.save(path, rows, allow_pickle=False)
+        return
+    file = np.lib.format.open_memmap(path, mode="w+", dtype=rows.dtype, shape=rows.shape)
+    for part in row_batches(len(rows), math.prod(rows.shape[1:])):
+        file[part] = rows[part]
+    file.flush()
 
 
 def _mapped(path: Path, count: int) -> NDArray[Any]:

@@ -203,8 +203,9 @@ def read_items(
     fields: Fields | None = None,
     preprocess: bool = False,
     mask_needed: bool = True,
+    indices: Sequence[int] | None = None,
 ) -> Generator[tuple[int, Item | ValueError | TypeError], None, None]:
-    """All items in order, each with its index; in place of one that cannot be used comes the error that says why.
+    """All items in order, or those of `indices`, each with its index; an error in place of one that cannot be used.
 
     Where worker processes stop, a WorkerError is the last.
     """
@@ -212,20 +213,22 @@ def read_items(
         raise ValueError(f"num_workers must be a whole number of at least 0, got {num_workers!r}")
     options = {"fields": fields, "ignore": ignore, "preprocess": preprocess, "mask_needed": mask_needed}
     reader = _Reader(dataset, size, options)
-    if num_workers == 0:
-        for index in range(len(dataset)):
+    wanted = range(len(dataset)) if indices is None else indices
+    if num_workers == 0 or not len(wanted):
+        for index in wanted:
             yield index, reader[index]
         return
-    index, stopped, iterator = 0, None, None
+    done, stopped, iterator = 0, None, None
     try:
-        loader: DataLoader[Any] = DataLoader(reader, batch_size=None, num_workers=num_workers)  # type: ignore[arg-type]  # has items
+        loader: DataLoader[Any] = DataLoader(reader, batch_size=None, num_workers=num_workers, sampler=wanted)  # type: ignore[arg-type]  # has items
         iterator = iter(loader)
         for sent in iterator:
-            yield index, replace(sent, image=torch.from_numpy(sent.image)) if isinstance(sent, Item) else sent
-            index += 1
+            item = replace(sent, image=torch.from_numpy(sent.image)) if isinstance(sent, Item) else sent
+            yield wanted[done], item
+            done += 1
     except Exception as error:  # noqa: BLE001 - it is passed on
         # Our own code between two items raises nothing here: these are errors of processes, pipes and pickles.
-        stopped = WorkerError(why_workers_stopped(error, index))
+        stopped = WorkerError(why_workers_stopped(error, wanted[min(done, len(wanted) - 1)]))
     finally:
         # The traceback of an error keeps the iterator. Until it has shut down, torch raises an error at the end of any
         # process that this one has started.
@@ -233,7 +236,7 @@ def read_items(
         if shut_down is not None:
             shut_down()
     if stopped is not None:
-        yield index, stopped
+        yield wanted[min(done, len(wanted) - 1)], stopped
 
 
 def is_worker_error(error: BaseException) -> bool:

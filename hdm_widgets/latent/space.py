@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,28 +12,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hdm_widgets._masks import Ignore, check_ignore
+from hdm_widgets._masks import Ignore
 from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import advise_on_keywords, check_choice, is_whole
-from hdm_widgets.latent import folder
 from hdm_widgets.latent.activations import Pool, network_of
-from hdm_widgets.latent.collection import Collection, check_collection, kept_if_interrupted
-from hdm_widgets.latent.collector import check_width
+from hdm_widgets.latent.collection import Collection, CollectionBuilder, check_collection, kept_if_interrupted
+from hdm_widgets.latent.collector import NewBuilder, check_width
 from hdm_widgets.latent.data_columns import Columns
 from hdm_widgets.latent.datasets import Dataset, Field, Fields, as_dataset
-from hdm_widgets.latent.fitted import FittedMap, FittedState, read_only
+from hdm_widgets.latent.fitted import FittedState
 from hdm_widgets.latent.layouts import Layout
-from hdm_widgets.latent.new_images import SpaceWithModel
 from hdm_widgets.latent.own_features import collect_features
 from hdm_widgets.latent.projection import Projection
-from hdm_widgets.latent.scores import Overlaps
-from hdm_widgets.latent.surface import Regressor, rounded
+from hdm_widgets.latent.space_files import SpaceWithFiles
+from hdm_widgets.latent.store.session import StoreSession
 from hdm_widgets.models.segmenter import Model, Segmenter
 
 __all__ = ["LatentSpace"]
 
 
-class LatentSpace(SpaceWithModel):
+class LatentSpace(SpaceWithFiles):
     """A map of a data set as a segmentation model sees it.
 
     The activations at the bottleneck of an encoder-decoder, one vector per image, are reduced to principal
@@ -220,6 +217,7 @@ class LatentSpace(SpaceWithModel):
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = True,
+        probabilities: Tensor | NDArray[Any] | Sequence[Any] | None = None,
     ) -> LatentSpace:
         """Make the map from features of your own, for a model whose layers cannot be seen.
 
@@ -235,11 +233,13 @@ class LatentSpace(SpaceWithModel):
             As for the constructor.
         image, mask, columns, ignore, num_workers, on_error, progress
             As for `fit`.
+        probabilities : torch.Tensor, numpy.ndarray or sequence of those (n, H, W), optional
+            The segment's, in [0, 1]: for confidences, label quality and `suspects`.
 
         Returns
         -------
         LatentSpace
-            A fitted space without a model: it has no `transform`, `predict_iou` and `locate` of images.
+            A fitted space without a model: it takes no new images, as in `transform`, `locate` and `estimate`.
 
         Raises
         ------
@@ -268,12 +268,11 @@ class LatentSpace(SpaceWithModel):
             thumbnail=thumbnail,
             display=display,
         )
-        if ignore is not None:
-            check_ignore(ignore)
         collection = collect_features(
             features,
             dataset,
             predictions,
+            probabilities,
             thumbnail=space.thumbnail,
             display=space.display,
             columns=columns,
@@ -298,6 +297,7 @@ class LatentSpace(SpaceWithModel):
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = True,
+        store: str | os.PathLike[str] | None = None,
     ) -> LatentSpace:
         """Run the model once on every item of a data set and make the map.
 
@@ -325,6 +325,10 @@ class LatentSpace(SpaceWithModel):
             left out, and `skipped_` tells which and why.
         progress : bool
             Show a tqdm bar with the time left.
+        store : str or os.PathLike, optional
+            Where to keep what is collected, as it is collected: a folder, or any address of fsspec, such as
+            `"s3://bucket/name"`. A fit that was ended goes on there, one of a data set with more items runs the new
+            ones only, and `open` reads the space. It needs the extra `scale`.
 
         Returns
         -------
@@ -335,27 +339,37 @@ class LatentSpace(SpaceWithModel):
         ------
         CollectionError
             A ValueError that names the item. What was collected before it is its `collection`, and
-            `fit_collected` makes a map of that. Also where worker processes stop. After an interrupt it is a
-            `InterruptedCollectionError`, which is a KeyboardInterrupt too.
+            `fit_collected` makes a map of that; with a store it is there. Also where worker processes stop. After an
+            interrupt it is a `InterruptedCollectionError`, which is a KeyboardInterrupt too.
+        StoreError
+            A ValueError: the store is of another model, layer, data set or setting, another fit writes to it, or it
+            cannot be written.
         ValueError, TypeError
             If there are fewer items than components, the activations are all the same, or an argument is wrong.
         """
         collector = self._collector()
         check_choice("on_error", on_error, ("raise", "skip"))
-        if ignore is not None:
-            check_ignore(ignore)
         fields, dataset = Fields(image, mask), as_dataset(dataset)
         self._check_count(len(dataset), "the data set has")
-        collection = collector.collect(
-            dataset,
-            columns=columns,
-            ignore=ignore,
-            num_workers=num_workers,
-            on_error=on_error,
-            progress=progress,
-            fields=fields,
-        )
-        return self.fit_collected(collection, dataset, progress=progress)
+
+        def collect(new_builder: NewBuilder = CollectionBuilder) -> Collection:
+            return collector.collect(
+                dataset,
+                columns=columns,
+                ignore=ignore,
+                num_workers=num_workers,
+                on_error=on_error,
+                progress=progress,
+                fields=fields,
+                new_builder=new_builder,
+            )
+
+        if store is None:
+            return self.fit_collected(collect(), dataset, progress=progress)
+        with StoreSession(store, collector, dataset, fields, ignore, progress=progress) as session:
+            self.fit_collected(collect(session.builder), dataset, progress=progress)
+            session.save_map(self._map("embedding_"), self._settings())
+        return self
 
     def fit_collected(
         self, collection: Collection, dataset: Dataset | None = None, *, progress: bool = False
@@ -388,113 +402,7 @@ class LatentSpace(SpaceWithModel):
             self._fitted = FittedState(self._mapped(collection, projection.without_rounding(), dataset))
         return self
 
-    def _mapped(
-        self,
-        collection: Collection,
-        projection: Projection,
-        dataset: Dataset | None,
-        regressor: Regressor | Literal["fit"] | None = "fit",
-    ) -> FittedMap:
-        overlaps = Overlaps(collection.tp, collection.fn, collection.fp, self.iou_empty)
-        coordinates = projection.transform(collection.features)
-        if regressor == "fit":
-            regressor = Regressor.fit(rounded(coordinates[:, :2]), overlaps.iou, random_state=self.random_state)
-        return FittedMap(
-            collection=collection,
-            projection=projection,
-            overlaps=overlaps,
-            regressor=regressor,
-            dataset=dataset,
-            coordinates=read_only(coordinates),
-            n_components=self.n_components,
-            n_cluster_components=self.n_cluster_components,
-            random_state=self.random_state,
-        )
-
     def _check_count(self, count: int, came: str) -> None:
         least = self.n_components
         if count <= least:
             raise ValueError(f"{least} components need more than {least} items, {came} {count}")
-
-    # -- files ------------------------------------------------------------------------------------
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the space to a folder.
-
-        It holds everything but the model and the images: activations, both masks of every item at one bit per
-        pixel, thumbnails, columns, components, the IoU's network as arrays, clusters. Nothing is pickled.
-
-        Parameters
-        ----------
-        path : str or os.PathLike
-            The folder, which is made if it is not there.
-        """
-        state = self._state("embedding_")
-        settings = {name: getattr(self, name) for name in _SETTINGS} | {
-            name: getattr(self.segmenter, name, None) for name in _SEGMENTATION
-        }
-        settings["display"] = asdict(self.display)
-        found = state.map
-        folder.write(
-            path, folder.Stored(settings, found.collection, found.projection, found.regressor, state.clustering)
-        )
-
-    @classmethod
-    def load(
-        cls,
-        path: str | os.PathLike[str],
-        model: Model | None = None,
-        dataset: Dataset | Sequence[Any] | None = None,
-        image: Field | None = None,
-        mask: Field | None = None,
-    ) -> LatentSpace:
-        """Read what `save` wrote.
-
-        Parameters
-        ----------
-        path : str or os.PathLike
-            The folder.
-        model : torch.nn.Module or Segmenter, optional
-            `transform`, `estimate`, `predict_iou` and `locate` need it. Its output is read as in the fit.
-        dataset : Dataset, optional
-            For full images; else there are thumbnails. Where it gives other images or masks than those that the space
-            was made with, as in another order, a warning says so.
-        image, mask : str, int or callable, optional
-            As given to `fit` by default; functions must be given again.
-
-        Returns
-        -------
-        LatentSpace
-
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            If it is no such folder, the data set is too short for it, or it was made of features and takes no model.
-        """
-        stored = folder.read(path)
-        if stored.collection.layer.given and model is not None:
-            raise ValueError("this space was made of features, LatentSpace.from_features, and takes no model")
-        settings, collection = stored.settings, stored.collection
-        if model is None or isinstance(model, Segmenter):
-            # A Segmenter has its own; without a model nothing is segmented.
-            settings = {name: value for name, value in settings.items() if name not in _SEGMENTATION}
-        settings["display"] = Display(**settings.get("display", {}))
-        space = cls(model, **settings)
-        if dataset is not None:
-            dataset = as_dataset(dataset)
-            if len(dataset) <= int(collection.items.max()):
-                raise ValueError(
-                    f"the space has items up to {int(collection.items.max())}, the data set has {len(dataset)} items"
-                )
-            collection = replace(collection, fields=collection.fields.replaced(image, mask))
-        space.layer = collection.layer.name
-        state = FittedState(space._mapped(collection, stored.projection, dataset, stored.regressor))
-        space._fitted = state if stored.clustering is None else state.clustered(stored.clustering)
-        space._take_model()
-        return space
-
-
-_SETTINGS = (
-    "pool", "n_components", "iou_empty", "random_state", "grid", "n_cluster_components", "thumbnail", "layout",
-)  # fmt: skip
-_SEGMENTATION = ("target", "threshold")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,12 +12,14 @@ from torch import Tensor, nn
 
 from hdm_widgets.models.modules import named_modules
 
-__all__ = ["fingerprint", "structure"]
+__all__ = ["content_fingerprint", "fingerprint", "structure"]
 
 # Settings are looked at through so many objects inside each other.
 _DEPTH = 3
 # Longer containers count by identity and length.
 _LONGEST = 256
+# Hexadecimal digits of a hash that are kept.
+_DIGITS = 32
 _STORES = ("_parameters", "_buffers")
 _NOT_SETTINGS = {*_STORES, "_modules", "_non_persistent_buffers_set", "training"}
 
@@ -33,6 +36,39 @@ def fingerprint(tensors: Iterable[Tensor]) -> bytes:
         total = torch.stack([part.cpu() for part in sums]).tolist() if given else []
     versions = [(tensor.data_ptr(), None if tensor.is_inference() else tensor._version) for tensor in given]
     return repr((versions, total)).encode()
+
+
+def content_fingerprint(model: nn.Module) -> dict[str, str]:
+    """What a model is, as text that is the same in every process that loads it.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+
+    Returns
+    -------
+    dict of str to str
+        ``class``; ``structure``, a hash of the classes of all modules and the settings of PyTorch's own; ``weights``, a
+        hash of all parameters and of the buffers that are saved with a model. Attributes of other modules do not count:
+        models keep results in them.
+    """
+    parts, weights = hashlib.sha256(), hashlib.sha256()
+    for name, module in named_modules(model):
+        kind = type(module)
+        settings = module.extra_repr() if kind.__module__.startswith("torch.nn.") else ""
+        parts.update(f"{name} {kind.__qualname__} {settings}\n".encode())
+        for store in _STORES:
+            for key, tensor in getattr(module, store).items():
+                if tensor is None or key in module._non_persistent_buffers_set:
+                    continue
+                weights.update(f"{name}.{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+                values = tensor.detach().cpu().to_dense() if tensor.is_sparse else tensor.detach().cpu()
+                values = values.dequantize() if values.is_quantized else values
+                weights.update(values.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return {
+        "class": type(model).__qualname__, "structure": parts.hexdigest()[:_DIGITS],
+        "weights": weights.hexdigest()[:_DIGITS],
+    }  # fmt: skip
 
 
 def structure(model: nn.Module) -> dict[tuple[str, str], str]:

@@ -8,7 +8,7 @@ from layer_helpers import Reads
 from torch import nn
 
 import hdm_widgets as hw
-from hdm_widgets.latent import folder as folder_module
+from hdm_widgets.latent import map_arrays
 from hdm_widgets.latent.collector import Collector
 
 QUIET = {"progress": False}
@@ -251,9 +251,7 @@ def test_the_names_in_the_file_are_those_of_its_format(folder, groups):
 
 def test_the_network_of_an_older_file_is_rectified(own_space, tmp_path, monkeypatch):
     own_space.save(tmp_path / "new")
-    monkeypatch.setattr(
-        folder_module, "_NETWORK", tuple(name for name in folder_module._NETWORK if name != "activation")
-    )
+    monkeypatch.setattr(map_arrays, "_NETWORK", tuple(name for name in map_arrays._NETWORK if name != "activation"))
     own_space.save(tmp_path / "old")
     new, old = (hw.LatentSpace.load(tmp_path / name).regressor_ for name in ("new", "old"))
     assert (new.activation, old.activation) == ("tanh", "relu")

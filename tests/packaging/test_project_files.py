@@ -55,11 +55,19 @@ def test_the_pinned_releases_run_on_the_oldest_python() -> None:
 def test_the_oldest_releases_are_the_promised_ones_and_tools_stay_as_pinned() -> None:
     project = {
         "dependencies": ["numpy>=1.26", "Scikit_Learn>=1.5,<3", "torch>=2.5"],
-        "optional-dependencies": {"tiles": ["rasterio>=1.4"]},
+        "optional-dependencies": {"tiles": ["rasterio>=1.4"], "scale": ["zarr>=3.1"]},
     }
-    constraints = ["# two lines", "numpy==2.4", "pytest==9.2", "scikit-learn==1.9", "torch==2.13", "rasterio==1.5"]
+    constraints = [
+        "# two lines",
+        "numpy==2.4",
+        "pytest==9.2",
+        "scikit-learn==1.9",
+        "torch==2.13",
+        "rasterio==1.5",
+        "zarr==3.2",
+    ]
     assert lowest.lowest(project, constraints) == [
-        "numpy==1.26", "rasterio==1.4", "scikit-learn==1.5", "pytest==9.2", "torch==2.13",
+        "numpy==1.26", "rasterio==1.4", "scikit-learn==1.5", "zarr==3.1", "pytest==9.2", "torch==2.13",
     ]  # fmt: skip
     with pytest.raises(ValueError, match="scipy has no lower bound"):
         lowest.lowest({**project, "dependencies": ["scipy"]}, constraints)

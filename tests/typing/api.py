@@ -362,9 +362,14 @@ def latent_space(path: Path) -> hw.LatentSpace:
     hw.export_marked(space, [0, 1], path / "marked.csv", "csv", reasons={0: "shifted"})
     hw.export_marked(space, space.select([0]), path / "marked", format="voc")
     assert_type(hw.LatentSpace.load(path, model=None), hw.LatentSpace)
+    try:
+        hw.LatentSpace(model).fit(scenes, store=path / "store", progress=False)
+    except hw.latent.StoreError:
+        assert_type(hw.LatentSpace.open("memory://store", model, scenes), hw.LatentSpace)
     everything = torch.stack([image for image, _ in (scenes[index] for index in range(24))])
     masks, features = hw.Segmenter(model).masks(everything), everything.mean((2, 3))
     assert_type(hw.LatentSpace.from_features(features, scenes, predictions=masks, columns=None), hw.LatentSpace)
+    assert_type(hw.LatentSpace.from_features(features, scenes, masks, probabilities=features), hw.LatentSpace)
     hw.LatentSpace(model, layout="channels_last")
     table = hw.layers(model, scenes[0][0], layout="auto")
     assert_type(table, LayerTable)

@@ -1,0 +1,212 @@
+"""The files of a store, in a local folder or at any other address that fsspec knows."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import uuid
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
+__all__ = ["StoreError", "StoreFiles", "import_zarr", "sealed"]
+
+# What a process that was killed may leave of a file that it was writing.
+_TEMPORARY = ".tmp"
+_TEMPORARY_NAME = re.compile(rf"\.[0-9a-f]{{32}}{re.escape(_TEMPORARY)}$")
+
+
+class StoreError(ValueError):
+    """A store cannot be used as asked: it is of other data, in use, damaged, or cannot be read or written."""
+
+
+class StoreFiles:
+    """Files below one address. A file is there as a whole or not at all.
+
+    Parameters
+    ----------
+    address : str or os.PathLike
+        A folder, or an address such as `"memory://name"` or `"s3://bucket/name"`; credentials are those that the
+        file system finds by itself.
+
+    Attributes
+    ----------
+    address : str
+    """
+
+    def __init__(self, address: str | os.PathLike[str]) -> None:
+        from fsspec.core import url_to_fs
+        from fsspec.implementations.local import LocalFileSystem
+
+        if not isinstance(address, (str, os.PathLike)) or not os.fspath(address):
+            raise TypeError(f"store must be a folder or an address such as 's3://bucket/name', got {address!r}")
+        self.address = os.fspath(address)
+        try:
+            self._system, self._root = url_to_fs(self.address)
+        except ImportError as error:
+            raise StoreError(f"the store {self.address!r} cannot be reached: {error}") from error
+        except ValueError as error:
+            raise StoreError(f"the store {self.address!r} is at no address that fsspec knows: {error}") from error
+        self.folder = Path(self._root) if isinstance(self._system, LocalFileSystem) else None
+        self._made: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"StoreFiles({self.address!r})"
+
+    def __reduce__(self) -> tuple[type[StoreFiles], tuple[str]]:
+        return StoreFiles, (self.address,)
+
+    def path(self, name: str) -> str:
+        """Where the file system has a file."""
+        return f"{self._root}/{name}"
+
+    def read(self, name: str) -> bytes | None:
+        """All of a file; None if there is none.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be read.
+        """
+        try:
+            with self._explained("read"):
+                data: bytes = self._system.cat_file(self.path(name))
+        except FileNotFoundError:
+            return None
+        return data
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """What `write_json` wrote; None if there is no such file, or it is not as it was written."""
+        data = self.read(name)
+        try:
+            found: Any = None if data is None else json.loads(data)
+            content: dict[str, Any] = found["content"]
+            return content if found["crc32"] == zlib.crc32(json.dumps(content).encode()) else None
+        except (ValueError, TypeError, KeyError):
+            return None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a whole file, in place of what was there.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written; then what was there before still is.
+        """
+        with self._explained("written"):
+            if self.folder is not None:
+                self._write_local(self.folder / name, data)
+                return
+            self._make_parent(name)
+            self._system.pipe_file(self.path(name), data)
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Write an object as JSON, with a checksum."""
+        self.write(name, sealed(content))
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file unless there is one, and say whether that was so."""
+        if self.read(name) is not None:
+            return False
+        with self._explained("written"):
+            self._make_parent(name)
+            try:
+                self._system.pipe_file(self.path(name), data, mode="create")
+            except FileExistsError:
+                return False
+        return True
+
+    def remove(self, name: str) -> None:
+        """Remove a file or a folder with all in it; it need not be there."""
+        with self._explained("written"):
+            try:
+                self._system.rm(self.path(name), recursive=True)
+            except FileNotFoundError:
+                return
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Size in bytes of every file below a folder, by name; without what was left of files being written."""
+        with self._explained("read"):
+            self._system.invalidate_cache()
+            found = self._system.find(self.path(folder).rstrip("/"), detail=True)
+        # Some file systems give paths with a slash before them, others without.
+        start = len(self._root.strip("/")) + 1
+        sizes = {path.strip("/")[start:]: about["size"] or 0 for path, about in found.items()}
+        return {name: size for name, size in sizes.items() if not _TEMPORARY_NAME.search(name)}
+
+    def size(self, name: str) -> int | None:
+        """Size of one file in bytes; None if there is none."""
+        try:
+            with self._explained("read"):
+                return int(self._system.size(self.path(name)))
+        except FileNotFoundError:
+            return None
+
+    def remove_temporary(self) -> None:
+        """Remove what processes that were killed have left of files that they were writing."""
+        if self.folder is not None and self.folder.is_dir():
+            for path in self.folder.rglob(f"*{_TEMPORARY}"):
+                if _TEMPORARY_NAME.search(path.name):
+                    path.unlink(missing_ok=True)
+
+    @cached_property
+    def zarr(self) -> Store:
+        """These files as Zarr reads them."""
+        import_zarr()
+        from zarr.storage import FsspecStore, LocalStore
+
+        if self.folder is not None:
+            return LocalStore(self.folder, read_only=True)
+        return FsspecStore.from_url(self.address, read_only=True)
+
+    def _make_parent(self, name: str) -> None:
+        parent = self.path(name).rpartition("/")[0]
+        if parent not in self._made:
+            self._system.makedirs(parent, exist_ok=True)
+            self._made.add(parent)
+
+    @staticmethod
+    def _write_local(target: Path, data: bytes) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        written = target.with_name(f"{target.name}.{uuid.uuid4().hex}{_TEMPORARY}")
+        try:
+            with written.open("xb") as file:
+                file.write(data)
+                file.flush()
+                # A machine that loses power must not keep a record of a shard whose data never reached the disk.
+                os.fsync(file.fileno())
+            written.replace(target)
+        except BaseException:
+            written.unlink(missing_ok=True)
+            raise
+
+    @contextmanager
+    def _explained(self, done: str) -> Iterator[None]:
+        """Say which store an error of the operating system is about."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            reason = error.strerror or str(error) or type(error).__name__
+            raise StoreError(f"the store {self.address!r} cannot be {done}: {reason}") from error
+
+
+def sealed(content: dict[str, Any]) -> bytes:
+    """An object as JSON, with a checksum."""
+    return json.dumps({"crc32": zlib.crc32(json.dumps(content).encode()), "content": content}).encode()
+
+
+def import_zarr() -> None:
+    """Say how to install Zarr where it is missing."""
+    try:
+        import zarr  # noqa: F401 - whether it is there
+    except ImportError as error:
+        raise ImportError("a store needs zarr: pip install 'hdm-widgets[scale]'") from error
