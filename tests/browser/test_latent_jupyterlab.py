@@ -416,7 +416,7 @@ def test_the_color_list_colors_points_captions_and_legend(notebook: NotebookPage
 
     explorer.drop_down("Color").select_option("IoU")
     notebook.await_value("explorer.color_by", "iou")
-    expect(explorer.card(items[0])).to_have_text(re.compile(rf"^IoU {iou(items[0]):.2f}\s*Explain$"))
+    expect(explorer.card(items[0])).to_have_text(re.compile(rf"^IoU {iou(items[0]):.2f}\s*Explain\s*wrong\?$"))
     assert explorer.fills() == before
 
 

@@ -98,6 +98,3 @@ class FaultyFiles(MemoryFileSystem):
                 raise cls.error
             cls.room -= 1
         return super().pipe_file(path, value, mode, **options)
-
-
-fsspec.register_implementation("faulty", FaultyFiles, clobber=True)

@@ -362,6 +362,6 @@ def test_arguments_of_methods(ready, call, error, message):
 def test_too_few_items_to_compare_clusterings():
     space = hw.LatentSpace(Counts(), layer="layer").fit(ITEMS[:3], **QUIET)
     assert len(space.compare_clusterings(progress=False)) == 1
-    few = dataclasses.replace(space._fitted.map, coordinates=space.cluster_coordinates_[:2])
+    few = dataclasses.replace(space._fitted.map, given_coordinates=space.cluster_coordinates_[:2])
     with pytest.raises(ValueError, match="too few to compare clusterings; give n_clusters"):
         next(few.comparison())

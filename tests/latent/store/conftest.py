@@ -3,9 +3,10 @@
 import os
 import shutil
 
+import fsspec
 import pytest
 from layer_helpers import Reads
-from store_helpers import COUNT, QUIET, SHARD, fit, memory
+from store_helpers import COUNT, QUIET, SHARD, FaultyFiles, fit, memory
 
 import hdm_widgets as hw
 from hdm_widgets.latent.store import shards
@@ -27,6 +28,12 @@ def quick(patch):
     patch.setattr(shards, "_LEAST", SHARD)
     patch.setattr(Regressor, "fit", classmethod(fit_once))
     patch.setattr(os, "fsync", lambda _file: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def failing_file_system():
+    # Not where the class is made: that file is imported once more, to look for examples in it.
+    fsspec.register_implementation("faulty", FaultyFiles, clobber=True)
 
 
 @pytest.fixture(autouse=True)
