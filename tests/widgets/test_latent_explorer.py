@@ -143,24 +143,6 @@ def test_a_space_must_be_fitted(reads):
         hw.LatentExplorer(hw.LatentSpace(reads()))
 
 
-def test_of_many_items_the_same_sample_is_drawn_every_time(explore, space, monkeypatch):
-    monkeypatch.setattr("hdm_widgets.widgets.latent.point_figure.MOST_POINTS", 10)
-    one, other = explore(space), explore(space)
-    assert LatentScreen(one).legend["sample"] == {"drawn": 10, "total": 24}
-    rows = LatentScreen(one).legend["_points"]["rows"]
-    assert len(set(rows.tolist())) == 10
-    assert rows.tolist() == sorted(rows)
-    np.testing.assert_array_equal(LatentScreen(other).legend["_points"]["rows"], rows)
-    np.testing.assert_array_equal(
-        LatentScreen(one).legend["_points"]["positions"], space.embedding_[rows].astype(np.float32)
-    )
-    np.testing.assert_array_equal(LatentScreen(one).points.x, space.embedding_[rows, 0])
-    LatentScreen(one).lasso(0, 9)
-    assert one.selected == (rows[0], rows[9])
-    space.random_state = 1
-    assert LatentScreen(explore(space)).legend["_points"]["rows"].tolist() != rows.tolist()
-
-
 def test_as_many_points_as_can_be_drawn_are(explore, space, monkeypatch):
     monkeypatch.setattr("hdm_widgets.widgets.latent.point_figure.MOST_POINTS", 24)
     assert LatentScreen(explore(space)).legend["sample"] == {"drawn": 24, "total": 24}
