@@ -79,7 +79,7 @@ class _Failed:
     """A shard that could not be collected."""
 
     bounds: list[int]
-    error: BaseException
+    error: Exception
 
     @property
     def index(self) -> int:
@@ -87,10 +87,17 @@ class _Failed:
         return self.error.index if isinstance(self.error, CollectionError) else self.bounds[0]
 
     def __str__(self) -> str:
+        from distributed import KilledWorker
+
         start, stop = self.bounds
-        reason = str(self.error).strip().splitlines() or [""]
-        kind = "" if isinstance(self.error, CollectionError) else f"{type(self.error).__name__}: "
-        return f"items {start} to {stop - 1} ({kind}{reason[0]})"
+        if isinstance(self.error, KilledWorker):
+            died = self.error.allowed_failures + 1
+            reason = f"{died} workers died while they had it; their logs tell why, as when memory runs out"
+        else:
+            kind = "" if isinstance(self.error, CollectionError) else f"{type(self.error).__name__}: "
+            text = str(self.error).strip().splitlines() or [""]
+            reason = f"failed {_TRIES} times: {kind}{text[0]}"
+        return f"items {start} to {stop - 1} ({reason})"
 
 
 class ClusterRun:
@@ -183,7 +190,7 @@ class ClusterRun:
                 # The scheduler lets go of what no future refers to.
                 future.release()
                 bar.update(missing[number][1] - missing[number][0])
-                if isinstance(report, BaseException):
+                if isinstance(report, Exception):
                     failed.append(_Failed(missing[number], report))
                     continue
                 builder.add_record(report.record)
@@ -196,17 +203,18 @@ class ClusterRun:
                 self._client.cancel([future for future in futures if future.key in waiting])
         return notes, sorted(failed, key=lambda one: one.bounds)
 
-    def _report(self, future: Any) -> ShardReport | BaseException:
+    def _report(self, future: Any) -> ShardReport | Exception:
         """What a task returned, or the error with which it failed the last time."""
         if future.status == "cancelled":
             raise ClusterError("the cluster has cancelled the fit: its scheduler was closed, or the client")
-        if future.status != "error":
+        try:
+            # Where its worker died meanwhile, the shard is collected again first.
             report: ShardReport = future.result()
-            return report
-        error = future.exception()
-        if isinstance(error, ClusterError):
-            raise error
-        return error if isinstance(error, BaseException) else RuntimeError("no reason is known")
+        except ClusterError:
+            raise
+        except Exception as error:  # noqa: BLE001 - of anything that ran on a worker
+            return error
+        return report
 
     @staticmethod
     def _failed(failed: list[_Failed], builder: ShardedBuilder) -> CollectionError:
@@ -214,7 +222,7 @@ class ClusterRun:
         more = f"; and {len(failed) - _LISTED} more" if len(failed) > _LISTED else ""
         count = "1 shard" if len(failed) == 1 else f"{len(failed)} shards"
         return CollectionError(
-            f"{count} failed {_TRIES} times: {listed}{more}{builder.kept_advice}", failed[0].index, None
+            f"{count} could not be collected: {listed}{more}{builder.kept_advice}", failed[0].index, None
         )
 
     def _show_workers(self, bar: Any) -> None:

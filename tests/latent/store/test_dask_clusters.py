@@ -2,13 +2,14 @@
 
 import pickle
 import sys
+import warnings
 
 import dask
 import numpy as np
 import psutil
 import pytest
 import torch
-from dask_helpers import CountsThreads, Fails, KillsWorkers, Locked, LockedModel, OnlyHere, Random, Wrapped
+from dask_helpers import CountsThreads, Fails, KillsWorkers, Locked, LockedModel, OnlyHere, Random, Wrapped, gives_up
 from distributed import Client, LocalCluster
 from layer_helpers import Reads
 from store_helpers import assert_same_space, fit, memory
@@ -85,16 +86,17 @@ def test_more_items_run_on_workers_what_is_stored_does_not(groups, make_groups, 
 
 def test_items_are_skipped_and_doubts_are_said_as_in_one_process(groups, store, tries, tmp_path, client):
     data = Fails(groups, tries, {3, 20})
-    data.masks = data.masks.astype(np.float32)
-    expected = pytest.warns(UserWarning, match="2 of 31 items were skipped, the first because: item 3 could not be")
-    with expected as here:
-        one = fit(data, tmp_path / "one", on_error="skip", ignore=255)
-    with expected as there:
-        other = fit(data, store, client=client, on_error="skip", ignore=255)
-    assert_same_space(other, one)
-    texts = [str(warning.message) for warning in here]
-    assert sorted(str(warning.message) for warning in there) == sorted(texts)
-    assert any("no mask has a pixel with the value of ignore=255" in text for text in texts)
+    data.masks = data.masks * (2 + np.arange(8) % 2)
+    texts = []
+    for folder, options in ((tmp_path / "one", {}), (store, {"client": client})):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            space = fit(data, folder, on_error="skip", ignore=255, **options)
+        texts.append(sorted(str(warning.message) for warning in caught))
+    assert_same_space(space, hw.LatentSpace.open(tmp_path / "one"))
+    assert texts[0] == texts[1]
+    kinds = ("2 of 31 items were skipped", "no mask has a pixel with the value of ignore=255", "the mask of item 0")
+    assert all(any(kind in text for text in texts[0]) for kind in kinds)
 
 
 def test_random_items_are_told_once(groups, store, client):
@@ -116,7 +118,9 @@ def test_workers_that_are_threads_of_this_process_leave_torch_as_it_is(groups, u
     torch.set_num_threads(3)
     try:
         with (
-            LocalCluster(n_workers=1, threads_per_worker=2, processes=False, **LOCAL) as cluster,
+            LocalCluster(
+                n_workers=1, threads_per_worker=2, processes=False, dashboard_address=LOCAL["dashboard_address"]
+            ) as cluster,
             Client(cluster) as client,
         ):
             fit(Wrapped(groups), store, CountsThreads(tries), client=client)
@@ -145,13 +149,22 @@ def test_items_that_cannot_be_read_are_tried_three_times_and_the_rest_is_kept(
     with pytest.raises(CollectionError) as caught:
         fit(Fails(groups, tries, {9, 20}), store, client=client)
     assert str(caught.value) == (
-        "2 shards failed 3 times: items 8 to 15 (item 9 could not be read: OSError: tile 9 is missing); items 16 to 23 "
-        "(item 20 could not be read: OSError: tile 20 is missing); 15 items are in the store "
-        f"{str(store)!r}: fit with it again to go on"
+        "2 shards could not be collected: items 8 to 15 (failed 3 times: item 9 could not be read: OSError: tile 9 is "
+        "missing); items 16 to 23 (failed 3 times: item 20 could not be read: OSError: tile 20 is missing); 15 items "
+        f"are in the store {str(store)!r}: fit with it again to go on"
     )
     assert (caught.value.index, caught.value.collection) == (9, None)
     # This process looks at item 0 only.
     assert sorted(path.name.split("-")[0] for path in tries.iterdir()) == ["20"] * 3 + ["9"] * 3
+    assert_same_space(fit(groups, store), undisturbed[0])
+
+
+def test_items_that_kill_workers_again_and_again_are_given_up(groups, undisturbed, store, client, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("hdm_widgets.latent.store.cluster.collect_shard", gives_up)
+        message = r"1 shard .*: items 8 to 15 \(4 workers died while they had it; .*\); 23 items are in the store"
+        with pytest.raises(CollectionError, match=message):
+            fit(Wrapped(groups), store, client=client)
     assert_same_space(fit(groups, store), undisturbed[0])
 
 
@@ -252,11 +265,3 @@ def test_a_worker_that_is_killed_loses_nothing(groups, undisturbed, store, tries
     space = fit(KillsWorkers(groups, tries, {13: 1}), store, client=client)
     assert_same_space(space, undisturbed[0])
     assert [path.name for path in tries.iterdir()] == ["13-0"]
-
-
-def test_items_that_kill_workers_are_given_up(groups, undisturbed, store, tries, client):
-    # As after four workers: none may be lost.
-    client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
-    with pytest.raises(CollectionError, match=r"1 shard failed .* items 8 to 15 \(KilledWorker: .*; 23 items are in"):
-        fit(KillsWorkers(groups, tries, {13: 1}), store, client=client)
-    assert_same_space(fit(groups, store), undisturbed[0])
