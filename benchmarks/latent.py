@@ -151,6 +151,8 @@ def main() -> None:
     wide = hw.UNet(in_channels=3, classes=1, width=16, depth=4)
     larger = torch.rand(120, 3, 256, 256)
     cost("U-Net width 16, 256 px", wide, larger, (larger[:, 0] > 0.5).float(), 1)
+    usual = hw.UNet(in_channels=3, classes=1, width=32, depth=4)
+    cost("U-Net width 32, 256 px", usual, larger[:60], (larger[:60, 0] > 0.5).float(), 4)
     small = torch.nn.functional.interpolate(pictures, size=(64, 64), mode="area")
     cost("demo, U-Net width 8, 64 px", demo.model, small, (small[:, 0] > 0.5).float(), 8)
     subprocess.run([sys.executable, __file__, "--peak", "20000", "64"], check=True)

@@ -1,15 +1,20 @@
-"""Features in batches of a few megabytes, however wide they are; they may be on disk."""
+"""Work in batches of a few megabytes, and bars that show how far it is."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-__all__ = ["centered_gram", "row_batches", "steps"]
+__all__ = ["Progress", "centered_gram", "progress_bar", "row_batches", "steps"]
+
+# Whether a bar is shown; or a function (done, total) that is called in its place.
+Progress: TypeAlias = bool | Callable[[int, int], None]
 
 # float64 values of one batch take at most this many bytes, if one row does.
 BATCH_BYTES = 1 << 26
@@ -81,3 +86,25 @@ def centered_gram(
 def steps(batches: list[slice], *, progress: bool, desc: str) -> Iterator[slice]:
     """The batches, with a tqdm bar if they last longer than a second."""
     return iter(tqdm(batches, disable=not progress, delay=_PROGRESS_DELAY, unit="batch", desc=desc))
+
+
+class _Told:
+    """In place of a bar: calls a function (done, total)."""
+
+    def __init__(self, tell: Callable[[int, int], None], total: int) -> None:
+        self._tell, self._done, self._total = tell, 0, total
+
+    def update(self, count: int = 1) -> None:
+        self._done += count
+        self._tell(self._done, self._total)
+
+
+@contextmanager
+def progress_bar(total: int, progress: Progress, desc: str, *, unit: str = "item", late: bool = False) -> Iterator[Any]:
+    """What has an `update`: a bar of tqdm, `late` only if it lasts longer than a second; or what calls the function."""
+    if callable(progress):
+        yield _Told(progress, total)
+        return
+    delay = _PROGRESS_DELAY if late else 0
+    with tqdm(total=total, disable=not progress, unit=unit, desc=desc, delay=delay) as bar:
+        yield bar

@@ -17,7 +17,7 @@ from sklearn.metrics import silhouette_score
 from hdm_widgets._validation import check_choice, is_whole
 from hdm_widgets.latent.scores import Statistics
 
-__all__ = ["Cluster", "Clustering", "Method", "best", "check_request", "compare", "describe", "fit_clusters"]
+__all__ = ["Cluster", "Clustering", "Method", "best", "check_request", "compare", "describe", "fit_clusters", "kmeans"]
 
 Method = Literal["kmeans", "dbscan"]
 Floats = NDArray[np.float64]
@@ -165,22 +165,36 @@ def fit_clusters(
     Points that are at most `rounding` apart are one. With fewer distinct points than `n_clusters`, every point is a
     cluster.
     """
-    model: KMeans | DBSCAN
     if method == "kmeans":
         # KMeans warns of more clusters than distinct points.
         possible = _count_distinct(coordinates, n_clusters or 1, rounding)
-        model = KMeans(possible, n_init=_INITS, random_state=random_state)
+        labels = kmeans(coordinates, possible, random_state)
         eps = min_samples = None
     else:
         eps, min_samples = float(eps or 0), int(min_samples or 5)
-        # A radius is often the distance of two points, which are to be neighbors whichever way rounding goes.
-        model = DBSCAN(eps=eps * (1 + _TIE) + rounding, min_samples=min_samples)
-    labels = _by_size(model.fit(coordinates).labels_)
+        # A radius is often the distance of two points, which are to be neighbors whichever way rounding goes. The
+        # search by brute force, which is chosen above 15 dimensions, limits the threads of the whole process.
+        model = DBSCAN(eps=eps * (1 + _TIE) + rounding, min_samples=min_samples, algorithm="kd_tree")
+        labels = model.fit(coordinates).labels_
+    labels = _by_size(labels)
     labels.flags.writeable = False  # a map, its snapshots and selections share them
     found = int(labels.max()) + 1
     silhouette, sampled = _silhouette(coordinates, labels, random_state)
     noise = float((labels < 0).mean())
     return Clustering(method, found, eps, min_samples, noise, silhouette, sampled, labels)
+
+
+def kmeans(coordinates: Floats, n_clusters: int, random_state: int) -> NDArray[np.integer[Any]]:
+    """Group of every row of coordinates (n, k), int (n,), the best of several starts.
+
+    Elkan's algorithm finds what Lloyd's does. While scikit-learn runs Lloyd's, matrix products have one thread in the
+    whole process, also in those parts of it that know nothing of this.
+    """
+    if n_clusters == 1:
+        return np.zeros(len(coordinates), np.int64)
+    model = KMeans(n_clusters, n_init=_INITS, algorithm="elkan", random_state=random_state)
+    labels: NDArray[np.integer[Any]] = model.fit(coordinates).labels_
+    return labels
 
 
 def compare(coordinates: Floats, *, random_state: int = 0, rounding: float = 0.0) -> Iterator[Clustering]:

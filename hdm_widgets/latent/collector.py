@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from hdm_widgets._masks import Ignore, check_ignore
 from hdm_widgets._picture import Display
@@ -25,6 +24,7 @@ from hdm_widgets.latent.activations import (
     pooled,
     unwrapped_segmenter,
 )
+from hdm_widgets.latent.batches import Progress, progress_bar
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
 from hdm_widgets.latent.data_columns import check_columns, dataset_columns
 from hdm_widgets.latent.datasets import Dataset, Field, Fields, as_dataset
@@ -41,13 +41,12 @@ from hdm_widgets.models.errors import ModelError, is_out_of_memory
 from hdm_widgets.models.modules import unwrapped
 from hdm_widgets.models.segmenter import Segmenter
 
-__all__ = ["Collector", "Progress", "check_width"]
+__all__ = ["Collector", "check_width"]
 
 # As `CollectionBuilder` is made.
 NewBuilder: TypeAlias = Callable[..., CollectionBuilder]
 # As `ItemPass.run` is called.
 RunPass: TypeAlias = Callable[..., None]
-Progress: TypeAlias = bool | Callable[[int, int], None]
 
 # Activations beyond this many bytes go to a temporary file.
 MEMORY_LIMIT = 1 << 30
@@ -137,6 +136,8 @@ class Collector:
         LayerError
             If the layer gives no activations.
         """
+        if ignore is not None:
+            check_ignore(ignore)
         reading = {"fields": fields, "ignore": ignore, "num_workers": num_workers}
         return self._run(as_dataset(dataset), None, columns, on_error, progress, reading, new_builder, run)
 
@@ -219,7 +220,7 @@ class Collector:
             new = like is not None
             items = ItemPass(self, layer, (at, first), sizes, thumbnails, reading, on_error, new)
             builder = items.builder(new_builder, length)
-            with _bar(length, progress, "observing" if new else "collecting activations") as bar:
+            with progress_bar(length, progress, "observing" if new else "collecting activations") as bar:
                 if len(builder.indices) < length:
                     bar.update(length - len(builder.indices))
                 run(items, segmenter, dataset, builder, tables, bar)
@@ -310,27 +311,6 @@ class Collector:
             if not isinstance(error, ModelError) and not is_out_of_memory(error):
                 raise
             return None
-
-
-class _Told:
-    """In place of a bar: calls a function (done, total)."""
-
-    def __init__(self, tell: Callable[[int, int], None], total: int) -> None:
-        self._tell, self._done, self._total = tell, 0, total
-
-    def update(self, count: int = 1) -> None:
-        self._done += count
-        self._tell(self._done, self._total)
-
-
-@contextmanager
-def _bar(total: int, progress: Progress, desc: str) -> Iterator[Any]:
-    """What has an `update`: a bar of tqdm, or what tells a function."""
-    if callable(progress):
-        yield _Told(progress, total)
-        return
-    with tqdm(total=total, disable=not progress, unit="item", desc=desc) as bar:
-        yield bar
 
 
 def check_width(features: int, least: int) -> None:

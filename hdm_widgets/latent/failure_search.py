@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
-from sklearn.cluster import KMeans
 from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import silhouette_score
 
+from hdm_widgets.latent.batches import Progress, progress_bar
+from hdm_widgets.latent.clusters import kmeans
 from hdm_widgets.latent.conditions import Condition, Rule, best_leaf, is_text, numbers, single_conditions, words
 from hdm_widgets.latent.data_columns import merge_columns
 from hdm_widgets.latent.failures import SEARCHED_FROM, Failure, Failures
@@ -63,6 +64,7 @@ def find_failures(
     alpha: float = 0.05,
     least: int | None = None,
     random_state: int = 0,
+    progress: Progress = False,
 ) -> Failures:
     """Groups of items whose IoU is below that of all others.
 
@@ -85,6 +87,9 @@ def find_failures(
     least : int, optional
         Items in a group at least; by default 10, or 1 % of all.
     random_state : int
+    progress : bool or callable
+        Show a tqdm bar if it lasts longer than a second; or a function (done, total) that is called after every step.
+        An error of it ends the search.
 
     Returns
     -------
@@ -95,8 +100,8 @@ def find_failures(
     Items are divided into three parts at random. Groups are sought in two of them: each value and range of the columns
     and pairs of these, and kinds of failures, which are clusters of the failing items by components and confidences,
     measured in standard deviations of the other items, and described by a leaf of a decision tree. Each group that is
-    below the rest there is tested in the third part, against random groups of its size; then the parts change places.
-    The p values are adjusted for all tests together (Holm).
+    below the rest there, and that no clearer one tells already, is tested in the third part, against random groups of
+    its size; then the parts change places. The p values are adjusted for all tests together (Holm).
     """
     use = np.isfinite(iou) if counted is None else counted & np.isfinite(iou)
     kept = np.flatnonzero(use)
@@ -111,9 +116,10 @@ def find_failures(
         smallest,
         np.random.default_rng(random_state),
     )
-    groups, tested = found.run(alpha)
-    chosen = found.without_redundant(groups)
-    failures = [found.describe(rule, members, p, kept, coverage) for rule, members, p in chosen]
+    with progress_bar(_FOLDS * _MOST_KINDS, progress, "seeking failures", unit="step", late=True) as bar:
+        groups, tested = found.run(alpha, bar.update)
+    chosen = _non_redundant(found.iou, [members for _, members, _ in groups], smallest)
+    failures = [found.describe(*groups[place], kept, coverage) for place in chosen]
     failures.sort(key=lambda one: -one.harm)
     mean = float(iou[kept].mean()) if n else math.nan
     return Failures(
@@ -152,7 +158,7 @@ class _Search:
         self.least = least
         self.rng = rng
 
-    def run(self, alpha: float) -> tuple[list[_Group], int]:
+    def run(self, alpha: float, update: Callable[[int], object]) -> tuple[list[_Group], int]:
         """Groups that are distinguishable from all others, and how many were tested."""
         n = len(self.iou)
         if n < SEARCHED_FROM * self.least:
@@ -162,8 +168,11 @@ class _Search:
         for out in range(_FOLDS):
             here, there = np.flatnonzero(fold != out), np.flatnonzero(fold == out)
             null = _RandomGroups(self.iou[there], self.rng)
-            for rule in self._seek(here):
-                members = self._members(rule)
+            sought = [(rule, self._members(rule)) for rule in self._seek(here, update)]
+            least = self.least * len(here) // n
+            # What a clearer group tells need not be tested: with every test, all others are harder to pass.
+            for place in _non_redundant(self.iou[here], [members[here] for _, members in sought], least):
+                rule, members = sought[place]
                 if members[there].sum() >= self.least / _FOLDS and (~members[there]).any():
                     p = null.p_value(members[there])
                     # Of a group that is found more than once, all tests count.
@@ -179,8 +188,8 @@ class _Search:
     def _members(self, rule: Rule) -> Flags:
         return np.asarray(np.logical_and.reduce([condition.holds(self.all_columns) for condition in rule]))
 
-    def _seek(self, rows: NDArray[np.int64]) -> list[Rule]:
-        """Rules of groups that are below the rest in some rows."""
+    def _seek(self, rows: NDArray[np.int64], update: Callable[[int], object]) -> list[Rule]:
+        """Rules of groups that are below the rest in some rows, in `_MOST_KINDS` steps."""
         if len(rows) > _SOUGHT_AMONG:
             rows = np.sort(self.rng.choice(rows, _SOUGHT_AMONG, replace=False))
         iou, least = self.iou[rows], max(2, self.least * len(rows) // len(self.iou))
@@ -189,7 +198,8 @@ class _Search:
         scores = np.array([_below(iou, one) for one in flags])
         rules: list[Rule] = [(one,) for one, score in zip(singles, scores, strict=True) if score > 1]
         rules += self._pairs(iou, singles, flags, scores, least)
-        return rules + self._kinds(rows, least)
+        update(1)
+        return rules + self._kinds(rows, least, update)
 
     def _pairs(
         self, iou: Floats, singles: list[Condition], flags: list[Flags], scores: Floats, least: int
@@ -211,11 +221,12 @@ class _Search:
         pairs.sort(key=lambda one: -one[0])
         return [rule for _, rule in pairs[:_PAIRS]]
 
-    def _kinds(self, rows: NDArray[np.int64], least: int) -> list[Rule]:
-        """Kinds of failures among some rows, by components and confidences."""
+    def _kinds(self, rows: NDArray[np.int64], least: int, update: Callable[[int], object]) -> list[Rule]:
+        """Kinds of failures among some rows, by components and confidences, in `_MOST_KINDS` - 1 steps."""
         fails = self.iou[rows] < self.iou[rows].mean() - self.iou[rows].std() / 4
         failing = np.flatnonzero(fails)
         if len(failing) < 2 * least or (~fails).sum() < 2 * len(self.own):
+            update(_MOST_KINDS - 1)
             return []
         if len(failing) > _CLUSTERED:
             failing = np.sort(self.rng.choice(failing, _CLUSTERED, replace=False))
@@ -224,7 +235,7 @@ class _Search:
             _unusual(np.stack([self.own[name][rows] for name in names], axis=1), ~fails)[failing]
             for names in self.blocks
         ]
-        labels = _cluster(np.hstack(parts), least)
+        labels = _cluster(np.hstack(parts), least, update)
         found = []
         for label in range(labels.max() + 1):
             members = np.zeros(len(rows), bool)
@@ -233,36 +244,6 @@ class _Search:
             if rule is not None and _below(self.iou[rows], self._members(rule)[rows]) > 1:
                 found.append(rule)
         return found
-
-    def without_redundant(self, groups: list[_Group]) -> list[_Group]:
-        """The groups that no clearer one tells already, the clearest first: those far below, before large ones."""
-        scores = [
-            _below(self.iou, members) * (_harm(self.iou, members) / members.sum()) ** 2 for _, members, _ in groups
-        ]
-        kept: list[_Group] = []
-        for place in np.argsort(-np.array(scores), kind="stable"):
-            group = groups[place]
-            if all(self._is_other(group[1], members) for _, members, _ in kept) and self._is_left(group[1], kept):
-                kept.append(group)
-        return kept
-
-    def _is_other(self, members: Flags, kept: Flags) -> bool:
-        """Whether a group is another one than a clearer one, and if it lies within that, worse than the rest of it."""
-        common = int((members & kept).sum())
-        if common >= _SAME_GROUP * int((members | kept).sum()):
-            return False
-        return common < _INSIDE * int(members.sum()) or _below(self.iou[kept], members[kept]) > _CLEARLY_BELOW
-
-    def _is_left(self, members: Flags, kept: list[_Group]) -> bool:
-        """Whether a group is below the rest, by half its harm, without the items of clearer ones."""
-        told = np.zeros(len(members), bool)
-        for _, other, _ in kept:
-            if (members & other).sum() >= _INSIDE * members.sum():
-                return True  # it lies within that group, and is worse than the rest of it
-            told |= other
-        left = members & ~told
-        clear = left.sum() >= self.least and _below(self.iou[~told], members[~told]) > _CLEARLY_BELOW
-        return bool(clear and _harm(self.iou[~told], left[~told]) >= _HALF * _harm(self.iou, members))
 
     def describe(self, rule: Rule, members: Flags, p_value: float, kept: NDArray[np.int64], coverage: float) -> Failure:
         """A group in numbers and words."""
@@ -347,6 +328,42 @@ def _harm(iou: Floats, members: Flags) -> float:
     return float(members.sum() * (iou[~members].mean() - iou[members].mean()))
 
 
+def _non_redundant(iou: Floats, groups: list[Flags], least: int) -> list[int]:
+    """Positions of the groups that no clearer one tells already, the clearest first.
+
+    A group far below the others is clearer than a large one.
+    """
+    clear = [_below(iou, members) * (_harm(iou, members) / members.sum()) ** 2 for members in groups]
+    kept: list[int] = []
+    for place in np.argsort(-np.array(clear), kind="stable").tolist():
+        clearer = [groups[one] for one in kept]
+        members = groups[place]
+        if all(_is_other(iou, members, one) for one in clearer) and _is_left(iou, members, clearer, least):
+            kept.append(place)
+    return kept
+
+
+def _is_other(iou: Floats, members: Flags, kept: Flags) -> bool:
+    """Whether a group is another one than a clearer one, and if it lies within that, worse than the rest of it."""
+    common = int((members & kept).sum())
+    if common >= _SAME_GROUP * int((members | kept).sum()):
+        return False
+    return common < _INSIDE * int(members.sum()) or _below(iou[kept], members[kept]) > _CLEARLY_BELOW
+
+
+def _is_left(iou: Floats, members: Flags, clearer: list[Flags], least: int) -> bool:
+    """Whether a group is below the rest without the items of clearer ones, and has half of its harm there."""
+    told = np.zeros(len(members), bool)
+    for other in clearer:
+        if (members & other).sum() >= _INSIDE * members.sum():
+            return True  # it lies within that group, and `_is_other` said that it is worse than the rest of it
+        told |= other
+    left = members & ~told
+    clear = left.sum() >= least and _below(iou[~told], members[~told]) > _CLEARLY_BELOW
+    # Both harms are measured against all others: against those alone that do not fail, any usual group has one.
+    return bool(clear and _harm(iou, left) >= _HALF * _harm(iou, members))
+
+
 def _holm(p_values: Floats) -> Floats:
     """P values adjusted for their number (Holm, 1979)."""
     order = np.argsort(p_values, kind="stable")
@@ -367,16 +384,19 @@ def _unusual(table: Floats, usual: Flags) -> Floats:
     return np.asarray(white / np.sqrt(white.shape[1] + (white**2).sum(axis=1, keepdims=True)))
 
 
-def _cluster(directions: Floats, least: int) -> NDArray[np.int64]:
+def _cluster(directions: Floats, least: int, update: Callable[[int], object]) -> NDArray[np.integer[Any]]:
     """Clusters of failing items: the most whose silhouette is near the highest; one, if they are not apart."""
     one = np.zeros(len(directions), np.int64)
+    counts = range(2, min(_MOST_KINDS, len(directions) // least) + 1)
     if len(np.unique(directions.round(6), axis=0)) <= _MOST_KINDS:
-        return one
-    found = [
-        KMeans(count, n_init=4, random_state=0).fit_predict(directions).astype(np.int64)
-        for count in range(2, min(_MOST_KINDS, len(directions) // least) + 1)
-    ]
-    scores = [float(silhouette_score(directions, labels)) for labels in found]
+        counts = range(0)
+    found: list[NDArray[np.integer[Any]]] = []
+    scores: list[float] = []
+    for count in counts:
+        found.append(kmeans(directions, count, random_state=0))
+        scores.append(float(silhouette_score(directions, found[-1])))
+        update(1)
+    update(_MOST_KINDS - 1 - len(counts))
     limit = max(_APART, _NEAR_BEST * max(scores, default=0))
     return next((labels for labels, score in zip(found[::-1], scores[::-1], strict=True) if score >= limit), one)
 

@@ -15,6 +15,7 @@ from hdm_widgets._picture import Display
 from hdm_widgets._validation import is_whole
 from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent.activations import Layer
+from hdm_widgets.latent.batches import Progress
 from hdm_widgets.latent.clusters import Cluster, Clustering, Method
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.data_columns import merge_columns
@@ -339,7 +340,12 @@ class FittedSpace:
     # -- failures ---------------------------------------------------------------------------------
 
     def failures(
-        self, columns: str | Sequence[str] | None = None, *, coverage: float = 0.9, least: int | None = None
+        self,
+        columns: str | Sequence[str] | None = None,
+        *,
+        coverage: float = 0.9,
+        least: int | None = None,
+        progress: Progress = True,
     ) -> Failures:
         """Where the model fails: groups of items whose IoU is far below that of all others.
 
@@ -357,6 +363,9 @@ class FittedSpace:
         least : int, optional
             Items in a group at least, 4 or more; by default 10, or 1 % of the items. Among fewer than 4 times as many
             items, none are sought.
+        progress : bool or callable
+            Show a tqdm bar if it lasts longer than a second; or a function (done, total) that is called after every
+            step. An error of it ends the search.
 
         Returns
         -------
@@ -405,6 +414,7 @@ class FittedSpace:
             coverage=coverage,
             least=least,
             random_state=state.random_state,
+            progress=progress,
         )
 
     # -- items ------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def turned(shape: Shape, layout: MapLayout) -> Shape:
 
 
 def layout_of_maps(
-    module: nn.Module, shape: Shape, image_size: tuple[int, int], taller: Callable[[], Shape | None]
+    module: nn.Module, shape: Shape, image_size: tuple[int, int], other_height: Callable[[], Shape | None]
 ) -> MapLayout | None:
     """The layout of the maps that a module puts out.
 
@@ -47,8 +47,8 @@ def layout_of_maps(
         Of its output for one image, three axes.
     image_size : tuple of int
         Rows and columns of the image. The maps have its proportions.
-    taller : callable
-        Returns the shape of its output for an image of a multiple of the height, or None if the network does not take
+    other_height : callable
+        Returns the shape of its output for an image of another height, or None if the network does not take
         one; called if needed.
 
     Returns
@@ -61,9 +61,9 @@ def layout_of_maps(
     first, last = (_proportional(size, image_size) for size in (shape[1:], shape[:2]))
     if first and not last:
         return FIRST
-    other = taller()
+    other = other_height()
     if other is not None and len(other) == 3 and other[2] == shape[2] and other != shape:
-        # The rows are the axis that has grown.
+        # The rows are the axis that has changed.
         return FIRST if other[0] == shape[0] else LAST
     if (told := _layout_by_weights(module, shape)) is not None:
         return told

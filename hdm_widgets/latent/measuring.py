@@ -21,11 +21,12 @@ from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = ["Measurer"]
 
-# Items with so many pixels are measured together. A batch for the model may be smaller: after each run of a network,
-# the first use of anything else is slow, because the network has filled the caches. Larger ones are measured in parts,
-# which bounds memory.
+# Items with so many pixels are measured in one go. A batch for the model may be smaller: after each run of a network,
+# the first use of anything else is slow, because the network has filled the caches.
 _PIXELS = 1 << 19
 _LARGEST = 64
+# They are measured in parts of so many pixels, whose arrays stay in the caches of a CPU.
+_PART_PIXELS = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,13 +101,8 @@ class Measurer:
             else:
                 masks = self._segmenter.binarize(raw)
         self._waiting.append(_Outputs(entries, features, masks, probabilities))
-        if sum(len(outputs.entries) for outputs in self._waiting) >= self._together(masks):
+        if sum(len(outputs.entries) for outputs in self._waiting) >= _items(_PIXELS, masks):
             self.flush()
-
-    @staticmethod
-    def _together(masks: Tensor) -> int:
-        """How many items are measured at a time."""
-        return max(1, min(_LARGEST, _PIXELS // (masks.shape[1] * masks.shape[2])))
 
     @contextmanager
     def flushing(self) -> Iterator[None]:
@@ -130,7 +126,7 @@ class Measurer:
                 torch.cat([one.masks for one in waiting]),
                 torch.cat(probabilities) if probabilities else None,
             )
-        together = self._together(outputs.masks)
+        together = _items(_PART_PIXELS, outputs.masks)
         with torch.no_grad():
             for start in range(0, len(outputs.entries), together):
                 self._measure(outputs.part(slice(start, start + together)))
@@ -176,6 +172,11 @@ class Measurer:
             valid = ~self._excluded if valid is None else valid & ~self._excluded
         counted = None if valid is None else torch.from_numpy(valid).to(masks.device)
         return confidence_columns(probabilities, masks, counted)
+
+
+def _items(pixels: int, masks: Tensor) -> int:
+    """How many items have so many pixels, with masks (n, H, W) of their size."""
+    return max(1, min(_LARGEST, pixels // (masks.shape[1] * masks.shape[2])))
 
 
 def _areas(masks: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hdm_widgets._masks import Ignore
+from hdm_widgets._masks import Ignore, check_ignore, read_mask, to_array
 from hdm_widgets._picture import Display
 from hdm_widgets._validation import check_choice
 from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.batches import row_batches
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
 from hdm_widgets.latent.collector import MEMORY_LIMIT
+from hdm_widgets.latent.confidences import confidence_columns
 from hdm_widgets.latent.data_columns import Columns, check_columns, dataset_columns
 from hdm_widgets.latent.datasets import Dataset, Fields, as_dataset
 from hdm_widgets.latent.items import (
@@ -28,6 +29,7 @@ from hdm_widgets.latent.items import (
     read_items,
     warn_of_ambiguity,
 )
+from hdm_widgets.latent.label_quality import block_size, encoded_log_odds, label_quality
 from hdm_widgets.latent.thumbnails import ThumbnailMaker
 
 __all__ = ["collect_features"]
@@ -40,6 +42,7 @@ def collect_features(
     features: Tensor | NDArray[Any],
     dataset: Dataset,
     predictions: Tensor | NDArray[Any] | Sequence[Any],
+    probabilities: Tensor | NDArray[Any] | Sequence[Any] | None = None,
     *,
     thumbnail: int,
     display: Display,
@@ -63,12 +66,14 @@ def collect_features(
         If features, predictions and data set do not belong together.
     """
     check_choice("on_error", on_error, ("raise", "skip"))
+    if ignore is not None:
+        check_ignore(ignore)
     dataset = as_dataset(dataset)
     length = len(dataset)
     vectors = _checked_features(features, length, least)
-    if not hasattr(predictions, "__len__") or len(predictions) != length:
-        given = len(predictions) if hasattr(predictions, "__len__") else type(predictions).__name__
-        raise ValueError(f"predictions must be one mask per item of the data set, {length}, got {given}")
+    _check_length("predictions", "mask", predictions, length)
+    if probabilities is not None:
+        _check_length("probabilities", "map", probabilities, length)
     tables = {**dataset_columns(dataset), **check_columns(columns, length)}
     reading: dict[str, Any] = {"fields": fields, "ignore": ignore, "preprocess": True}  # images are only shown
     at, first = _first(dataset, on_error, reading)
@@ -83,26 +88,33 @@ def collect_features(
         MEMORY_LIMIT,
         fields=fields,
         ignore=ignore,
-        no_confidences="the masks were given without probabilities",
+        no_confidences="the masks were given without probabilities"
+        if probabilities is None
+        else "the probabilities that were given are 0 and 1 only",
     )
-    waiting: list[tuple[int, Item, NDArray[np.bool_]]] = []
+    measurer = None if probabilities is None else _Measurer(ignore)
+    builder.values = "" if probabilities is None else "probabilities"
+    waiting: list[tuple[int, Item, NDArray[np.bool_], NDArray[np.float32] | None]] = []
 
     def add_waiting() -> None:
         if waiting:
-            masks = np.stack([mask for *_, mask in waiting])
+            masks = np.stack([mask for _, _, mask, _ in waiting])
             # The truths have no ignored pixel.
-            truths = np.stack([item.mask for _, item, _ in waiting])
-            counted = masks & counted_pixels(item for _, item, _ in waiting)
+            truths = np.stack([item.mask for _, item, *_ in waiting])
+            counts = counted_pixels(item for _, item, *_ in waiting)
+            counted = masks & counts
+            maps = [one for *_, one in waiting if one is not None]
+            measured = {} if measurer is None else measurer.measure(np.stack(maps), masks, truths, counts)
             builder.add(
-                [(index, item) for index, item, _ in waiting],
+                [(index, item) for index, item, *_ in waiting],
                 features=vectors[[index for index, *_ in waiting]].astype(np.float32),
-                images=torch.stack([item.image for _, item, _ in waiting]),
+                images=torch.stack([item.image for _, item, *_ in waiting]),
                 truths=truths,
                 predictions=masks,
                 counts=np.stack(
                     [part.sum((1, 2)) for part in (counted & truths, truths & ~counted, counted & ~truths)]
                 ),
-                confidences={},
+                **{"confidences": {}, **measured},
             )
             waiting.clear()
 
@@ -113,14 +125,71 @@ def collect_features(
             try:
                 if isinstance(item, Exception):
                     raise item
-                waiting.append((index, item, _checked_mask(predictions[index], index, item.mask.shape)))
+                size = item.mask.shape
+                map_ = None if probabilities is None else _checked_probabilities(probabilities[index], index, size)
+                waiting.append((index, item, _checked_mask(predictions[index], index, size), map_))
             except (ValueError, TypeError) as error:
                 add_waiting()
                 builder.stop_or_skip(index, error, tables, on_error)
             if len(waiting) == _BATCH:
                 add_waiting()
         add_waiting()
+    if measurer is not None:
+        measurer.check()
     return builder.build_some(tables)
+
+
+class _Measurer:
+    """Confidences, label quality and small maps from probabilities that were given.
+
+    Parameters
+    ----------
+    ignore : number or array of bool, optional
+        As for `LatentSpace.fit`. What only a truth ignores counts for confidences.
+    """
+
+    def __init__(self, ignore: Ignore | None) -> None:
+        excluded = read_mask(ignore).mask if isinstance(ignore, (Tensor, np.ndarray)) else None
+        self._counted = None if excluded is None else torch.from_numpy(~excluded)
+        # Sum of the probabilities, and number of pixels, outside and inside the predicted masks.
+        self._sums, self._pixels = np.zeros(2), np.zeros(2)
+
+    def measure(
+        self,
+        probabilities: NDArray[np.float32],
+        masks: NDArray[np.bool_],
+        truths: NDArray[np.bool_],
+        counts: NDArray[np.bool_],
+    ) -> dict[str, Any]:
+        """What `CollectionBuilder.add` takes, for arrays (n, H, W)."""
+        for place, part in enumerate((~masks, masks)):
+            self._sums[place] += probabilities.sum(where=part, dtype=np.float64)
+            self._pixels[place] += part.sum()
+        maps = torch.from_numpy(probabilities)
+        return {
+            "confidences": confidence_columns(maps, torch.from_numpy(masks), self._counted),
+            "label_quality": label_quality(maps, torch.from_numpy(truths), torch.from_numpy(counts)),
+            "probability_maps": encoded_log_odds(maps, block_size(maps.shape[1:])),
+        }
+
+    def check(self) -> None:
+        """Raise a ValueError if the probabilities cannot be those of the predictions."""
+        if not self._pixels.all():
+            return
+        outside, inside = self._sums / self._pixels
+        if inside < outside:
+            raise ValueError(
+                "probabilities and predictions do not belong together: the mean probability is "
+                f"{inside:.2g} inside the predicted masks and {outside:.2g} outside; the probabilities must be those "
+                "of the segment, in the order of the data set"
+            )
+
+
+def _check_length(name: str, kind: str, given: object, length: int) -> None:
+    """Refuse what is not one mask or map per item."""
+    if not hasattr(given, "__len__") or len(given) != length:
+        found = len(given) if hasattr(given, "__len__") else type(given).__name__
+        raise ValueError(f"{name} must be one {kind} per item of the data set, {length}, got {found}")
 
 
 def _first(dataset: Dataset, on_error: str, reading: dict[str, Any]) -> tuple[int, Item]:
@@ -183,3 +252,27 @@ def _checked_mask(prediction: object, index: int, size: tuple[int, ...]) -> NDAr
             "besides 0; give predictions > 0.5 of probabilities, and predictions == number for one class of a label map"
         )
     return segment
+
+
+def _checked_probabilities(given: object, index: int, size: tuple[int, ...]) -> NDArray[np.float32]:
+    """The probabilities of an item as float32 (H, W)."""
+    values, _ = to_array(given)  # type: ignore[arg-type]  # anything that makes an array
+    if values.shape != size:
+        advice = ""
+        if values.ndim == 3 and values.shape[1:] == size:
+            advice = f"; write probabilities[:, {0 if len(values) == 1 else 'target'}]"
+        raise ValueError(
+            f"item {index}: its probabilities must be a map of the image's size {size}, got shape {values.shape}"
+            + advice
+        )
+    if values.dtype.kind != "f":
+        raise ValueError(f"item {index}: its probabilities must be of a floating type, got {values.dtype}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"item {index}: its probabilities have NaN or infinity")
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"item {index}: its probabilities must be in [0, 1], got {low:.3g} to {high:.3g}; of logits take the "
+            "sigmoid, or the softmax over the classes"
+        )
+    return values.astype(np.float32)

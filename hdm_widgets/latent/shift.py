@@ -11,6 +11,7 @@ from scipy.stats import norm, rankdata
 
 from hdm_widgets.latent.batches import row_batches
 from hdm_widgets.latent.surface import one_thread
+from hdm_widgets.latent.titles import running_title
 
 __all__ = ["Shift", "compare_samples"]
 
@@ -78,7 +79,8 @@ class Shift:
     def text(self) -> str:
         """The finding in words."""
         if np.isnan(self.p_value):
-            return f"{self.count} new items are too few to tell whether they are like the data of the map"
+            few = "1 new item is too few" if self.count == 1 else f"{self.count} new items are too few"
+            return f"{few} to tell whether new data are like the data of the map"
         chance = f"p = {self.p_value:.3f}"
         if not self.shifted:
             return f"like the data of the map as far as {self.count} items tell ({chance}, effect {self.effect:.2f})"
@@ -86,10 +88,11 @@ class Shift:
         if not self.columns:
             moved = "no single column moved much, columns and activations as a whole did"
             return f"unlike the data of the map ({chance}): {moved}"
-        named = [f"{name} ({self.moved(name)})" for name in list(self.columns)[:_SHOWN]]
+        named = [f"{running_title(name)} ({self.moved(name)})" for name in list(self.columns)[:_SHOWN]]
         more = len(self.columns) - len(named)
         columns = ", ".join(named) + (f" and {more} more" if more else "")
-        return f"{degree} unlike the data of the map ({chance}, effect {self.effect:.2f}): moved are {columns}"
+        verb = "is" if len(self.columns) == 1 else "are"
+        return f"{degree} unlike the data of the map ({chance}, effect {self.effect:.2f}): moved {verb} {columns}"
 
     def moved(self, name: str) -> str:
         """How one of `columns` moved, in words."""

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hdm_widgets._masks import Ignore, check_ignore
+from hdm_widgets._masks import Ignore
 from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import advise_on_keywords, check_choice, is_whole
 from hdm_widgets.latent.activations import Pool, network_of
@@ -222,6 +222,7 @@ class LatentSpace(SpaceWithFiles):
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = True,
+        probabilities: Tensor | NDArray[Any] | Sequence[Any] | None = None,
     ) -> LatentSpace:
         """Make the map from features of your own, for a model whose layers cannot be seen.
 
@@ -237,11 +238,13 @@ class LatentSpace(SpaceWithFiles):
             As for the constructor.
         image, mask, columns, ignore, num_workers, on_error, progress
             As for `fit`.
+        probabilities : torch.Tensor, numpy.ndarray or sequence of those (n, H, W), optional
+            The segment's, in [0, 1]: for confidences, label quality and `suspects`.
 
         Returns
         -------
         LatentSpace
-            A fitted space without a model: it has no `transform`, `predict_iou` and `locate` of images.
+            A fitted space without a model: it takes no new images, as in `transform`, `locate` and `estimate`.
 
         Raises
         ------
@@ -270,12 +273,11 @@ class LatentSpace(SpaceWithFiles):
             thumbnail=thumbnail,
             display=display,
         )
-        if ignore is not None:
-            check_ignore(ignore)
         collection = collect_features(
             features,
             dataset,
             predictions,
+            probabilities,
             thumbnail=space.thumbnail,
             display=space.display,
             columns=columns,
@@ -363,8 +365,6 @@ class LatentSpace(SpaceWithFiles):
             client = check_client(client, store, num_workers)
         collector = self._collector()
         check_choice("on_error", on_error, ("raise", "skip"))
-        if ignore is not None:
-            check_ignore(ignore)
         fields, dataset = Fields(image, mask), as_dataset(dataset)
         self._check_count(len(dataset), "the data set has")
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdm_widgets._validation import is_whole
-from hdm_widgets.latent.batches import centered_gram
+from hdm_widgets.latent.batches import progress_bar, row_batches
 from hdm_widgets.latent.fitted import read_only
+from hdm_widgets.latent.kernel_alignment import linear_cka, permuted_cka
 from hdm_widgets.latent.neighbors import nearest
 from hdm_widgets.latent.space import LatentSpace
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
-__all__ = ["Alignment", "SpaceComparison", "align", "compare_spaces", "linear_cka", "neighbor_overlap"]
+__all__ = ["Alignment", "SpaceComparison", "align", "compare_spaces", "neighbor_overlap"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -29,6 +30,7 @@ _PERMUTATIONS = 199
 # Figures over all pairs of items are taken from at most this many.
 _SAMPLE = 2000
 _CHANGED_IOU = 0.1
+_QUERIES = 1024  # items whose neighbors are sought between two steps of a bar
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,44 +68,6 @@ def align(reference: Floats, points: Floats) -> Alignment:
     scale = float(values.sum() / squares_b)
     disparity = max(0.0, 1 - float(values.sum()) ** 2 / (squares_a * squares_b))
     return Alignment(scale * (b @ (left @ right)) + mean, scale, disparity)
-
-
-def linear_cka(
-    a: NDArray[np.floating[Any]],
-    b: NDArray[np.floating[Any]],
-    *,
-    permutations: int = _PERMUTATIONS,
-    random_state: int = 0,
-) -> tuple[float, Floats]:
-    """Linear centered kernel alignment of two sets of features of the same items, and its null distribution.
-
-    Parameters
-    ----------
-    a, b : numpy.ndarray, float (n, d) and float (n, e)
-    permutations : int
-        How often the items of `b` are put in random order.
-    random_state : int
-
-    Returns
-    -------
-    cka : float
-        In [0, 1]: 1 if the features are the same but for rotation and scale. NaN where all items are alike.
-    null : numpy.ndarray, float64 (permutations,)
-        The same of items that were put in random order.
-
-    Notes
-    -----
-    Kornblith et al. (2019), arXiv 1905.00414. Memory grows with the square of n, not with d: features are read a few
-    columns at a time, and may be on disk.
-    """
-    rng = np.random.default_rng(random_state)
-    one, other = centered_gram(a)[0], centered_gram(b)[0]
-    size = float(np.linalg.norm(one) * np.linalg.norm(other))
-    if size <= 0:
-        return math.nan, np.full(permutations, math.nan)
-    orders = [rng.permutation(len(other)) for _ in range(permutations)]
-    null = [float(np.vdot(one, other[order][:, order])) / size for order in orders]
-    return float(np.vdot(one, other)) / size, np.array(null)
 
 
 def neighbor_overlap(a: Indices, b: Indices) -> Floats:
@@ -273,7 +237,7 @@ class SpaceComparison:
 
 
 def compare_spaces(
-    a: LatentSpace, b: LatentSpace, *, names: tuple[str, str] = ("a", "b"), k: int = 10
+    a: LatentSpace, b: LatentSpace, *, names: tuple[str, str] = ("a", "b"), k: int = 10, progress: bool = True
 ) -> SpaceComparison:
     """Compare the latent spaces of two models, or of two checkpoints of one, on the same items.
 
@@ -285,6 +249,8 @@ def compare_spaces(
         What the models are called.
     k : int
         Neighbors to compare, less than half of the items.
+    progress : bool
+        Show tqdm bars with the time left for what lasts longer than a second.
 
     Returns
     -------
@@ -299,9 +265,9 @@ def compare_spaces(
 
     Notes
     -----
-    Null distributions are those of 199 random orders of the second space's items. Above 2000 items, alignments of
-    activations and neighborhoods in random order are those of a random 2000; the neighbors themselves are sought among
-    all items.
+    Alignment and overlap are those of all items, and so is the mean alignment of items in random order, which is known
+    exactly. The chance that items in random order are as alike, and their mean overlap, are those of 199 orders; above
+    2000 items, of a random 2000.
 
     Examples
     --------
@@ -321,16 +287,17 @@ def compare_spaces(
     rng = np.random.default_rng(a.random_state)
     if len(a) > _SAMPLE:
         rows = np.sort(rng.choice(len(a), _SAMPLE, replace=False))
-    cka, null = linear_cka(features[0][rows], features[1][rows], random_state=a.random_state)
-    near = _neighbors(features[0], k), _neighbors(features[1], k)
+    cka, cka_by_chance = linear_cka(*features, progress=progress)
+    of_sample, null = permuted_cka(features[0][rows], features[1][rows], random_state=a.random_state, progress=progress)
+    near = _neighbors(features[0], k, progress), _neighbors(features[1], k, progress)
     overlap = neighbor_overlap(*near)
-    by_chance = _overlaps_by_chance(near[0][rows], near[1], rows, rng)
+    by_chance = _overlaps_by_chance(near[0][rows], near[1], rows, rng, progress)
     aligned = align(a.embedding_[:, :2], b.embedding_[:, :2])
     return SpaceComparison(
         names=(first, second),
         cka=cka,
-        cka_null=float(null.mean()),
-        cka_p=_p_value(cka, null),
+        cka_null=cka_by_chance,
+        cka_p=_p_value(of_sample, null),
         overlap=float(overlap.mean()),
         overlap_null=float(by_chance.mean()),
         overlap_p=_p_value(float(overlap[rows].mean()), by_chance),
@@ -347,24 +314,33 @@ def compare_spaces(
     )
 
 
-def _neighbors(features: NDArray[np.floating[Any]], k: int) -> Indices:
+def _neighbors(features: NDArray[np.floating[Any]], k: int, progress: bool = False) -> Indices:
     """The k items nearest to every item, int64 (n, k); itself is not among them."""
-    found, _ = nearest(features, features, k + 1)
+    parts = []
+    with progress_bar(len(features), progress, "seeking neighbors", late=True) as bar:
+        for rows in row_batches(*features.shape, most=_QUERIES):
+            parts.append(nearest(features, features[rows], k + 1)[0])
+            bar.update(rows.stop - rows.start)
+    found = np.concatenate(parts)
     others = found != np.arange(len(found))[:, None]
     # Of items that are exactly alike, an item itself may not be among the nearest: then the last one is left out.
     others[others.all(axis=1), -1] = False
     return np.asarray(found[others].reshape(len(found), k))
 
 
-def _overlaps_by_chance(near: Indices, other: Indices, rows: Indices, rng: np.random.Generator) -> Floats:
+def _overlaps_by_chance(
+    near: Indices, other: Indices, rows: Indices, rng: np.random.Generator, progress: bool
+) -> Floats:
     """Mean overlaps where the second space's items are in random order, float64 (199,)."""
-    means = []
-    for _ in range(_PERMUTATIONS):
-        order = rng.permutation(len(other))
-        # Item i of the first space is compared with item order[i] of the second, whose neighbors are renamed alike.
-        back = np.argsort(order)
-        means.append(neighbor_overlap(near, back[other[order[rows]]]).mean())
-    return np.array(means)
+    means = np.empty(_PERMUTATIONS)
+    with progress_bar(_PERMUTATIONS, progress, "neighbors by chance", unit="order", late=True) as bar:
+        for place in range(_PERMUTATIONS):
+            order = rng.permutation(len(other))
+            # Item i of the first space is compared with item order[i] of the second, whose neighbors are renamed alike.
+            back = np.argsort(order)
+            means[place] = neighbor_overlap(near, back[other[order[rows]]]).mean()
+            bar.update(1)
+    return means
 
 
 def _check_same(a: LatentSpace, b: LatentSpace) -> None:

@@ -417,7 +417,9 @@ describe("the legend", () => {
   it("tells what the background is, where there is one", async () => {
     const model = new FakeModel(legendState());
     const { el, stop } = show(legend, model);
-    expect(el.textContent).toContain("expected IoU, cross-validated R² 0.46");
+    expect(el.textContent).toContain(
+      "expected IoU, cross-validated R² 0.46. A picture of the map, not the estimate",
+    );
     model.set("surface", { colors: ["#ff0000"], score: "nan", learnedFrom: 5000 });
     await rest();
     expect(el.textContent).toContain("expected IoU, learned from 5,000 items");

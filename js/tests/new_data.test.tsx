@@ -59,6 +59,7 @@ const findings = (more: object = {}) => ({
   shifted: true,
   skill: "expected IoU: the best single confidence, R² 0.80",
   skilled: true,
+  measured: {},
   columns: [column(), column({ title: "Objects", moved: "" })],
   ...more,
 });
@@ -115,13 +116,59 @@ describe("the panel of new data", () => {
       "Clearly unlike the data of the map (p = 0.001, effect 0.44): moved are soft_iou (lower by 1.2 SD).",
     );
     expect(el.textContent).toContain("9 of 40 estimates are not reliable.");
-    expect(el.textContent).toContain("the intervals promise less than they say");
+    expect(el.textContent).toContain("The other 31 are in doubt too, as the data is unlike that of the map.");
+    expect(el.textContent).toContain("The intervals promise less than they say");
+    expect(el.textContent).not.toContain("easured");
     expect(el.querySelector(".hdm-unskilled")).toBeNull();
     expect([...el.querySelectorAll("svg")].map((one) => one.getAttribute("aria-label"))).toEqual([
       "Soft IoU, lower by 1.2 SD: median 0.81 on the map, 0.35 in the new data",
       "Objects: median 0.81 on the map, 0.35 in the new data",
     ]);
     expect(nameless(el)).toEqual([]);
+    stop();
+  });
+
+  it.each([
+    [40, false, "All estimates are reliable."],
+    [0, false, "No estimate is reliable."],
+    [31, false, "9 of 40 estimates are not reliable."],
+    [
+      40,
+      true,
+      "All estimates are in doubt, as the data is unlike that of the map. The intervals promise less",
+    ],
+    [0, true, "No estimate is reliable. The intervals promise less"],
+  ])("says which estimates can be relied on: %s of 40, shifted: %s", (reliable, shifted, expected) => {
+    const { el, stop } = show(newData, new FakeModel(state({ findings: findings({ reliable, shifted }) })));
+    expect(el.querySelector(".hdm-findings-like")?.textContent).toContain(expected);
+    stop();
+  });
+
+  it.each([
+    [1, "The estimate is reliable."],
+    [0, "The estimate is not reliable."],
+  ])("speaks of one item alone as one: %s reliable", (reliable, expected) => {
+    const like = { count: 1, reliable, shifted: false };
+    const { el, stop } = show(newData, new FakeModel(state({ findings: findings(like) })));
+    expect(texts(el, "h3")[0]).toBe("Expected IoU of 1 new item");
+    expect(el.querySelector(".hdm-findings-like")?.textContent).toContain(expected);
+    expect(button(el, "Show the most doubtful").disabled).toBe(false);
+    stop();
+  });
+
+  it.each([
+    [40, "Measured 0.53. 35 of 40 intervals contain the measured IoU; 90 % should."],
+    [
+      38,
+      "Measured 0.53 in 38 items with a true mask (expected 0.60). 35 of 38 intervals contain the measured IoU; 90 % should.",
+    ],
+    [0, null],
+  ])("puts the measured mean beside the expected one: %s of 40 items have one", (items, expected) => {
+    const measured = { count: items, mean: 0.531, expected: 0.604, held: 35 };
+    const { el, stop } = show(newData, new FakeModel(state({ findings: findings({ measured }) })));
+    expect(el.querySelector(".hdm-findings-measured")?.textContent ?? null).toBe(expected);
+    const ring = el.querySelector(".hdm-range .hdm-range-ring") as HTMLElement | null;
+    expect(ring?.style.left ?? null).toBe(expected && "53.1%");
     stop();
   });
 
@@ -292,13 +339,13 @@ async function open(model: FakeModel) {
   return view;
 }
 
-async function answer(model: FakeModel, reliable: boolean) {
+async function answer(model: FakeModel, reliable: boolean, measured?: number | "NaN") {
   for (const request of model.sent.splice(0)) {
     const items = request.items as number[];
     const images = items.map((index) => ({
       index,
       iou: 0.25,
-      interval: { low: 0.125, high: 0.5, reliable },
+      interval: { low: 0.125, high: 0.5, reliable, ...(measured !== undefined && { measured }) },
       caption: "",
       error: "",
     }));
@@ -332,12 +379,12 @@ describe("the gallery of new items", () => {
     [
       true,
       "New item 0, expected IoU 0.25, 80 % interval 0.13 to 0.50: highlight its point on the map",
-      "0.250.13–0.50",
+      "0.250.13–0.50Explain",
     ],
     [
       false,
       "New item 0, expected IoU 0.25, 80 % interval 0.13 to 0.50, not reliable: highlight its point on the map",
-      "0.250.13–0.50?",
+      "0.250.13–0.50?Explain",
     ],
   ])("tells estimate and interval of an item that is reliable: %s", async (reliable, name, caption) => {
     const model = new FakeModel(lists(1));
@@ -365,6 +412,62 @@ describe("the gallery of new items", () => {
     expect([...el.querySelectorAll("canvas")].map((one) => one.getAttribute("aria-label"))).toEqual([
       "Prediction over the image",
     ]);
+    stop();
+  });
+
+  const about = { height: 2, width: 4, total: 300, full: true, ignored: false, coverage: 0.9 };
+
+  it.each([
+    [0.25, "three", "measured 0.25", "measured 0.25", ["True mask", "Prediction: hit, missed and added"]],
+    [
+      0.75,
+      "three",
+      "measured 0.75 outside of it",
+      "measured 0.75",
+      ["True mask", "Prediction: hit, missed and added"],
+    ],
+    [0.25, "overlay", "measured 0.25", null, ["Hit, missed and added"]],
+    [undefined, "three", "0.13 to 0.50", "0.13–0.50", ["Prediction"]],
+    [undefined, "overlay", "0.13 to 0.50", null, ["Prediction over the image"]],
+  ])("tells the measured IoU %s of an item as %s", async (measured, layers, name, caption, masks) => {
+    const model = new FakeModel(lists(1, { layers, _about: { ...about, truths: true } }));
+    const { el, stop } = await open(model);
+    expect(el.querySelector(".hdm-gallery-head")?.textContent).toContain("Three layers");
+    await answer(model, true, measured);
+    const card = el.querySelector(".hdm-card") as HTMLElement;
+    expect(card.querySelector("button")?.getAttribute("aria-label")).toContain(`${name}: highlight`);
+    const ring = card.querySelector(".hdm-range-ring") as HTMLElement | null;
+    expect(ring?.style.left ?? null).toBe(measured === undefined ? null : `${100 * measured}%`);
+    if (caption) expect(card.querySelector(".hdm-note")?.textContent).toBe(caption);
+    expect(card.querySelector(".hdm-outside") !== null).toBe(measured === 0.75);
+    expect([...card.querySelectorAll("canvas")].map((one) => one.getAttribute("aria-label"))).toEqual(masks);
+    expect(card.querySelector(".hdm-no-truth") !== null).toBe(measured === undefined && layers === "three");
+    stop();
+  });
+
+  it.each([
+    [true, true, "in doubt", "the new data as a whole is unlike"],
+    [false, true, "not reliable", "Not reliable: unlike the data of the map"],
+  ])("says that items of unlike data are in doubt: reliable %s", async (reliable, shifted, spoken, why) => {
+    const model = new FakeModel(lists(1, { _about: { ...about, shifted } }));
+    const { el, stop } = await open(model);
+    await answer(model, reliable);
+    expect(el.querySelector(".hdm-card button")?.getAttribute("aria-label")).toContain(
+      `, ${spoken}: highlight`,
+    );
+    expect(el.querySelector(".hdm-doubtful")?.getAttribute("title")).toContain(why);
+    stop();
+  });
+
+  it("explains an item where there are a model and images", async () => {
+    const model = new FakeModel(lists(1));
+    const { el, stop } = await open(model);
+    await answer(model, true);
+    button(el, "Explain").click();
+    expect(model.asked()).toEqual([{ request: "explain", item: 300 }]);
+    model.set("can_explain", false);
+    await rest();
+    expect(texts(el, "button")).not.toContain("Explain");
     stop();
   });
 

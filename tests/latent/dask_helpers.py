@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from distributed import KilledWorker
@@ -109,5 +110,5 @@ class CountsThreads(Reads):
 def gives_up(job, number, bounds):
     """In place of a task: of one shard, what Dask raises when it has killed four workers."""
     if number == 1:
-        raise KilledWorker("task", None, 3)
+        raise KilledWorker("task", SimpleNamespace(address="tcp://127.0.0.1:1"), 3)
     return collect_shard(job, number, bounds)

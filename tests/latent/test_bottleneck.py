@@ -440,3 +440,42 @@ def test_an_interrupt_leaves_no_hook():
         with pytest.raises(KeyboardInterrupt):
             found(model, layer)
         assert number_of_hooks(model) == 0
+
+
+class Halving(nn.Module):
+    """Convolutions that halve the sides so many times, rounded up, and scores at the image's size; notes its inputs."""
+
+    def __init__(self, times, summary=False):
+        super().__init__()
+        self.down = nn.ModuleList(nn.Conv2d(1 if not level else 4, 4, 3, 2, 1) for level in range(times))
+        self.weigh = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 4, 1)) if summary else None
+        self.head = nn.Conv2d(4, 1, 1)
+        self.rows = []
+
+    def forward(self, images):
+        self.rows.append(images.shape[2])
+        maps = images
+        for layer in self.down:
+            maps = layer(maps)
+        if self.weigh is not None:
+            maps = maps * self.weigh(maps).sigmoid()
+        return F.interpolate(self.head(maps), size=images.shape[2:])
+
+
+@pytest.mark.parametrize(
+    ("model", "side", "rows", "name"),
+    [
+        (Halving(3), 256, [256, 256, 128], "down.2"),
+        # Half has one row as well: two of the image tell that it grows.
+        (Halving(8), 256, [256, 256, 128, 512], "down.7"),
+        (Halving(3, summary=True), 256, [256, 256, 128, 512], "down.2"),
+        # Not a multiple of 64, and a small image.
+        (Halving(3), 264, [264, 264, 528], "down.2"),
+        (Halving(3), 64, [64, 64, 128], "down.2"),
+    ],
+    ids=["large", "one row", "summary", "odd", "small"],
+)
+def test_half_of_a_large_image_tells_which_maps_grow(model, side, rows, name):
+    layer, _ = find_layer(hw.Segmenter(model), "auto", torch.rand(2, 1, side, 64))
+    assert model.rows == rows
+    assert layer.name == name

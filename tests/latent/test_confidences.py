@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from hdm_widgets.latent.confidences import CONFIDENCES, confidence_columns
+from hdm_widgets.latent.confidences import CONFIDENCES, confidence_columns, object_columns
 
 # Entropy of a probability of 0.25 or 0.75, in bits.
 QUARTER = float(entropy([0.25, 0.75], base=2))
@@ -168,3 +168,12 @@ def test_one_map_of_counted_pixels_holds_for_all_items() -> None:
     cropped = confidence_columns(probabilities[:, 2:7, 1:6], masks[:, 2:7, 1:6])
     for name, values in found.items():
         np.testing.assert_allclose(values, cropped[name], rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("size", [(3, 8), (8, 3), (1, 1)])
+def test_objects_of_one_mask_do_not_join_those_of_the_next(size):
+    masks = np.ones((3, *size), bool)
+    masks[1] = False
+    got = object_columns(masks)
+    assert got["objects"].tolist() == [1, 0, 1]
+    np.testing.assert_array_equal(got["largest_object"], [1, np.nan, 1])

@@ -1,8 +1,12 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas
 import pytest
+import threadpoolctl
 
 import hdm_widgets as hw
+from hdm_widgets.latent.clusters import compare
 from hdm_widgets.latent.conditions import Condition, single_conditions
 from hdm_widgets.latent.failure_search import find_failures
 from hdm_widgets.latent.failures import Failures
@@ -96,6 +100,62 @@ def test_kinds_of_failures_are_found_in_components_and_confidences():
         own = [one for one in told if (one == kind).mean() > 0.9]
         assert sum((one == kind).sum() for one in own) > 54
     assert all(max((one == 0).mean(), (one == 1).mean()) > 0.9 for one in told)
+
+
+def test_a_usual_group_that_holds_clearer_ones_is_not_listed_beside_them():
+    """Without the items of clearer groups, towns are as good as all others; fields without noise are better."""
+    iou, components, _, _ = table(1, 600)
+    place = np.arange(600)
+    town, shadow, noise = place < 330, place < 90, place >= 570
+    # Half of the shadows cannot be told from other towns.
+    components[:45] += (6, 0, 0)
+    components[noise] += (0, 0, -6)
+    iou = iou - 0.06 * town - 0.4 * shadow - 0.6 * noise
+    found = find_failures(iou, components, {}, {"land_use": np.where(town, "town", "field")})
+    assert [group.conditions[0].column for group in found] == ["pc3", "pc1"]
+    assert (found[0].indices >= 570).all()
+    assert (found[1].indices < 45).mean() > 0.9
+
+
+def test_ranges_that_tell_the_same_are_tested_once():
+    """One column of numbers has 20 ranges: those that hold the failing items would all be tested."""
+    given, _, _ = planted("range", n=600)
+    iou, _, _, columns = given
+    found = find_failures(iou, np.zeros((600, 1)), {}, {"sun": columns["sun"]})
+    assert found.tested <= 6
+    assert [group.text.split()[0] for group in found] == ["sun"]
+
+
+def test_progress_is_told_to_the_end_and_can_stop_the_search(space):
+    given, _, _ = planted("value")
+    calls = []
+    find_failures(*given, progress=lambda done, total: calls.append((done, total)))
+    assert calls[0] == (1, 30)
+    assert calls[-1] == (30, 30)
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        space.failures(progress=stop)
+
+
+def test_off_the_main_thread_no_limit_of_the_process_is_set(make_groups, monkeypatch):
+    """Clusters in more than 15 components, too: scikit-learn seeks neighbors otherwise there."""
+    groups = make_groups(120)
+    features = np.random.default_rng(0).normal(size=(120, 20)) + 5 * groups.groups[:, None]
+    space = hw.LatentSpace.from_features(
+        features, groups, groups.masks ^ (groups.groups == 1)[:, None, None], progress=False
+    )
+    monkeypatch.setattr(threadpoolctl.ThreadpoolController, "limit", lambda *_, **__: pytest.fail("set"))
+
+    def work():
+        given, _, _ = planted("value")
+        return [find_failures(*given), space.failures(), space.cluster(3), space.cluster(1), list(compare(features))]
+
+    with ThreadPoolExecutor(1) as pool:
+        assert all(pool.submit(work).result())
 
 
 def test_where_nothing_is_planted_hardly_anything_is_found():

@@ -210,3 +210,117 @@ def test_images_of_any_values_are_shown():
     space = hw.LatentSpace.from_features(FEATURES, scenes, PREDICTIONS, **QUIET)
     np.testing.assert_array_equal(space.picture(3), photographs[3])
     np.testing.assert_allclose(space.iou_, IOU)
+
+
+# -- probabilities ------------------------------------------------------------------------------------
+
+# What is predicted has 0.75, all else 0.25.
+PROBABILITIES = (0.25 + 0.5 * PREDICTIONS).astype(np.float32)
+
+
+def from_probabilities(probabilities, **options):
+    given = {"features": FEATURES, "dataset": Scenes(), "predictions": PREDICTIONS, **QUIET, **options}
+    return hw.LatentSpace.from_features(**given, probabilities=probabilities)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return hw.demo.aerial(70)
+
+
+@pytest.mark.parametrize(
+    "ignore", [None, np.arange(96 * 96).reshape(96, 96) % 5 == 0, 0.5], ids=["none", "mask", "value"]
+)
+def test_with_probabilities_it_has_what_a_space_of_the_model_has(scenes, ignore):
+    model, dataset = scenes
+    # A truth whose first column is marked with 0.5.
+    marked = [
+        (image, mask.float().index_fill(1, torch.tensor([0]), 0.5))
+        for image, mask in map(dataset.__getitem__, range(70))
+    ]
+    dataset = marked if ignore is not None and np.ndim(ignore) == 0 else dataset
+    segmenter = hw.Segmenter(model, batch_size=8)
+    fitted = hw.LatentSpace(segmenter).fit(dataset, ignore=ignore, **QUIET)
+    images = torch.stack([dataset[i][0] for i in range(70)])
+    space = hw.LatentSpace.from_features(
+        fitted.collection_.features,
+        dataset,
+        segmenter.masks(images),
+        ignore=ignore,
+        probabilities=segmenter.probabilities(images),
+        **QUIET,
+    )
+    got, expected = space.collection_, fitted.collection_
+    assert list(got.confidences) == list(expected.confidences)
+    for name, values in expected.confidences.items():
+        np.testing.assert_allclose(got.confidences[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
+    np.testing.assert_allclose(got.label_quality, expected.label_quality, atol=1e-6)
+    np.testing.assert_array_equal(got.probability_maps, expected.probability_maps)
+    assert got.no_confidences == ""
+    assert space.suspects(5)["item"].tolist() == fitted.suspects(5)["item"].tolist()
+
+
+FORMS_OF_PROBABILITIES = {
+    "array": PROBABILITIES,
+    "float64": PROBABILITIES.astype(np.float64),
+    "float16": PROBABILITIES.astype(np.float16),
+    "bfloat16": torch.from_numpy(PROBABILITIES).bfloat16(),
+    "with gradient": torch.from_numpy(PROBABILITIES).requires_grad_(),
+    "lists": [PROBABILITIES[0].tolist(), *map(torch.from_numpy, PROBABILITIES[1:])],
+}
+
+
+@pytest.mark.parametrize("form", [*FORMS_OF_PROBABILITIES, "memory map"])
+def test_forms_of_probabilities(form, tmp_path):
+    if form == "memory map":
+        np.save(tmp_path / "p.npy", PROBABILITIES)
+        given = np.load(tmp_path / "p.npy", mmap_mode="r")
+    else:
+        given = FORMS_OF_PROBABILITIES[form]
+    space = from_probabilities(given)
+    found = space.collection_
+    np.testing.assert_allclose(found.confidences["mean_entropy"], [0.8112781] * 5, atol=1e-6)
+    np.testing.assert_array_equal(found.confidences["area_at_70"], PREDICTIONS.mean((1, 2)))
+    np.testing.assert_array_equal(found.confidences["largest_probability"], [0.75] * 5)
+    assert "no confidences" not in repr(space)
+
+
+def test_probabilities_of_skipped_items_are_left_out(tmp_path):
+    given = PROBABILITIES.copy()
+    given[1, 0, 0] = np.nan
+    with pytest.warns(UserWarning, match="1 of 5 items were skipped, .* item 1: its probabilities have NaN"):
+        space = from_probabilities(given, on_error="skip")
+    np.testing.assert_array_equal(space.collection_.confidences["area_at_50"], PREDICTIONS[[0, 2, 3, 4]].mean((1, 2)))
+    space.save(tmp_path)
+    loaded = hw.LatentSpace.load(tmp_path)
+    np.testing.assert_array_equal(loaded.collection_.label_quality, space.collection_.label_quality)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "message"),
+    [
+        (PROBABILITIES[:4], "probabilities must be one map per item of the data set, 5, got 4"),
+        (3, "probabilities must be one map per item of the data set, 5, got int"),
+        (PROBABILITIES[:, 0], r"item 0: its probabilities must be a map of the image's size \(1, 4\), got"),
+        (PROBABILITIES[:, None], r"got shape \(1, 1, 4\); write probabilities\[:, 0\]"),
+        (np.stack([PROBABILITIES] * 2, 1), r"shape \(2, 1, 4\); write probabilities\[:, target\]"),
+        (PREDICTIONS, "item 0: its probabilities must be of a floating type, got bool"),
+        (PROBABILITIES * np.float32(np.nan), "item 0: its probabilities have NaN or infinity"),
+        (PROBABILITIES * 8 - 4, r"item 0: .* in \[0, 1\], got -2 to 2; of logits take the sigmoid"),
+        (1 - PROBABILITIES, "do not belong together: the mean probability is 0.25 inside .* 0.75 outside"),
+    ],
+)  # fmt: skip
+def test_what_are_no_probabilities_of_the_predictions_is_refused(probabilities, message):
+    with pytest.raises(ValueError, match=message):
+        from_probabilities(probabilities)
+
+
+def test_probabilities_of_0_and_1_are_no_confidences():
+    space = from_probabilities(PREDICTIONS.astype(np.float32))
+    assert space.collection_.confidences == {}
+    assert space.collection_.no_confidences == "the probabilities that were given are 0 and 1 only"
+
+
+def test_new_data_needs_a_model_also_with_probabilities():
+    with pytest.raises(ValueError, match=r"made of features, by LatentSpace\.from_features, and has no"):
+        from_probabilities(PROBABILITIES).estimate(IMAGES)

@@ -38,7 +38,7 @@ def test_samples_that_do_not_overlap():
     change = (107 - 9.5) / np.arange(20).std()
     assert found.directions == {"a": pytest.approx(change)}
     assert found.text == (
-        "almost entirely unlike the data of the map (p = 0.001, effect 1.00): moved are a (higher by 16.9 SD)"
+        "almost entirely unlike the data of the map (p = 0.001, effect 1.00): moved is a (higher by 16.9 SD)"
     )
 
 
@@ -69,6 +69,16 @@ def test_the_column_that_moved_is_named(change, name, word):
     assert next(iter(found.columns)) == name
     assert f"{name} (" in found.text
     assert word in str(found)
+
+
+def test_columns_are_named_as_on_screen():
+    names = ("area_at_30", "foreground_entropy", "pc2")
+    known = {name: np.arange(20.0) for name in names}
+    found = compare_samples(known, {name: np.arange(100.0, 115) for name in names})
+    assert found.text.split(": ")[1] == (
+        "moved are fraction of pixels above 0.3 (higher by 16.9 SD), entropy in the prediction (higher by 16.9 SD), "
+        "PC 2 (higher by 16.9 SD)"
+    )
 
 
 def test_activations_that_move_as_a_whole_are_found():
@@ -122,7 +132,9 @@ def test_few_items_cannot_tell():
     found = compare_samples(columns(0, 50), columns(1, 4))
     assert np.isnan(found.p_value)
     assert not found.shifted
-    assert found.text == "4 new items are too few to tell whether they are like the data of the map"
+    assert found.text == "4 new items are too few to tell whether new data are like the data of the map"
+    one = compare_samples({"a": np.arange(30.0)}, {"a": np.array([100.0])})
+    assert one.text == "1 new item is too few to tell whether new data are like the data of the map"
 
 
 def test_many_items_are_sampled():

@@ -371,6 +371,7 @@ def latent_space(path: Path) -> hw.LatentSpace:
     everything = torch.stack([image for image, _ in (scenes[index] for index in range(24))])
     masks, features = hw.Segmenter(model).masks(everything), everything.mean((2, 3))
     assert_type(hw.LatentSpace.from_features(features, scenes, predictions=masks, columns=None), hw.LatentSpace)
+    assert_type(hw.LatentSpace.from_features(features, scenes, masks, probabilities=features), hw.LatentSpace)
     hw.LatentSpace(model, layout="channels_last")
     table = hw.layers(model, scenes[0][0], layout="auto")
     assert_type(table, LayerTable)

@@ -18,7 +18,6 @@ from hdm_widgets.widgets.latent.columns import (
     date_text,
     date_ticks,
     dates_in,
-    title,
     usable_columns,
     value_text,
 )
@@ -114,7 +113,7 @@ def test_without_columns_of_the_data_set_there_are_ours(map_of, make_places):
     places.columns = {}
     columns = usable_columns(map_of(places))
     assert all(column.own for column in columns.values())
-    assert [columns[name].title for name in ("pc1", "truth_area")] == ["pc1", title("truth_area")]
+    assert [columns[name].title for name in ("pc1", "truth_area")] == ["PC 1", "Area of the truth (px)"]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,8 @@ def sought(monkeypatch):
     """Failures that are known, or an error; and how often they were asked for."""
     calls, outcome = [], [found(GROUPS)]
 
-    def failures(space):
+    def failures(space, *, progress):
+        assert not progress
         calls.append(space)
         if isinstance(outcome[0], Exception):
             raise outcome[0]
@@ -111,7 +112,7 @@ def test_where_there_are_none_the_table_says_so(explore, space):
 
 def test_an_explorer_that_is_closed_meanwhile_hears_of_nothing(explore, space, monkeypatch):
     made = []
-    monkeypatch.setattr(hw.LatentSpace, "failures", lambda _: (made[0].close(), found(GROUPS))[1])
+    monkeypatch.setattr(hw.LatentSpace, "failures", lambda _, progress: (made[0].close(), found(GROUPS))[1])
     made.append(explore(space))
     told = []
     LatentScreen(made[0]).table.widget.observe(lambda change: told.append(change["new"]["state"]), names=["failures"])

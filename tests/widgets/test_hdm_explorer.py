@@ -520,6 +520,21 @@ def test_a_closed_explorer_says_so(make, use):
         use(explorer)
 
 
+def test_a_scan_may_end_while_the_explorer_closes():
+    gate = Gate()
+
+    class Slow(hw.HDMExplorer):
+        def _end(self):
+            gate.free()
+            assert gone()  # what the scan's thread raises is an error of this test
+            super()._end()
+
+    explorer = Slow(gate, IMAGE, SEGMENT, 8, 8)
+    gate.begin()
+    explorer.close()
+    assert repr(explorer) == "HDMExplorer(closed)"
+
+
 def test_closing_stops_the_scan_and_restores_the_model():
     class Held(nn.Module):
         def __init__(self):

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from hdm_widgets.widgets.shared.jobs import LatestJob
+from hdm_widgets.widgets.shared.jobs import LatestJob, released
 
 
 def threads_named(name):
@@ -102,6 +102,49 @@ def test_a_job_does_not_wait_for_itself(timeout):
     worker.submit(lambda stop: waited.append(worker.wait(timeout)))
     assert worker.wait(60)
     assert waited == [True]
+
+
+def test_jobs_do_not_wait_for_each_other():
+    workers, waited, begun = [LatestJob("job") for _ in range(3)], [], threading.Barrier(3)
+
+    def waits_for(other):
+        def job(stop):
+            begun.wait(30)
+            waited.append(other.wait(30))
+
+        return job
+
+    for worker, other in zip(workers, workers[1:] + workers[:1], strict=True):
+        worker.submit(waits_for(other))
+    assert all(worker.wait(60) for worker in workers)
+    assert waited == [True] * 3
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+def test_a_lock_is_released_for_others_and_taken_again(times):
+    lock, taken = threading.RLock(), []
+
+    def take():
+        taken.append(lock.acquire(blocking=False))
+        if taken[-1]:
+            lock.release()
+
+    def elsewhere():
+        thread = threading.Thread(target=take)
+        thread.start()
+        thread.join(30)
+
+    for _ in range(times):
+        lock.acquire()
+    with released(lock):
+        elsewhere()
+    elsewhere()
+    for _ in range(times):
+        lock.release()
+    elsewhere()
+    assert taken == [True, times == 0, True]
+    with pytest.raises(RuntimeError):
+        lock.release()
 
 
 def test_a_closed_worker_stops_and_takes_no_more():

@@ -388,6 +388,21 @@ def test_there_is_no_such_cluster(explore, space, label):
     assert told(explorer) == ({}, None)
 
 
+def test_an_observer_may_wait_for_clusters(explore, bare_space, gate):
+    # The colors are those of the clusters, which are shown as soon as they are found.
+    explorer, waited = explore(bare_space, color_by="cluster"), []
+
+    def wait(change):
+        gate.free()
+        waited.append((change["name"], explorer.wait(SECONDS), LatentScreen(explorer).table["busy"]))
+
+    gate.begin()
+    explorer.observe(wait, names=["selected"])
+    explorer.select([3, 8])
+    assert waited == [("selected", True, "")]
+    assert explorer.selected == (3, 8)
+
+
 # -- explanations -------------------------------------------------------------------------------------
 
 

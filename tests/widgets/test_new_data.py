@@ -12,7 +12,7 @@ from on_screen import LatentScreen, unpacked
 from PIL import Image
 
 import hdm_widgets as hw
-from hdm_widgets.widgets.latent.new_items import NEW_SORTS
+from hdm_widgets.widgets.latent.new_items import NEW_SORTS, TRUTH_SORTS
 from hdm_widgets.widgets.latent.palette import SCORES, table_of
 
 TOTAL = 24  # items of the map
@@ -65,11 +65,11 @@ def test_estimates_that_are_given_are_on_screen_at_once(explore, space, estimate
     table = table_of(SCORES)
     assert shown.new_points.colors == [table[int(256 * iou)] for iou in estimates.iou]
     assert (shown.gallery["new_count"], shown.gallery["source"]) == (COUNT, "new")
-    assert shown.gallery["sorts"] == list(NEW_SORTS)
+    assert shown.gallery["sorts"] == [*NEW_SORTS, *TRUTH_SORTS]
     assert shown.items == [TOTAL + item for item in DOUBTFUL_FIRST]
 
 
-def test_the_panel_answers_how_far_the_model_can_be_trusted(explore, space, estimates):
+def test_the_panel_answers_how_far_the_model_can_be_trusted(explore, space, estimates, new_places):
     found = LatentScreen(explore(space, new=estimates)).panel["findings"]
     columns = found.pop("columns")
     assert found == {
@@ -84,7 +84,14 @@ def test_the_panel_answers_how_far_the_model_can_be_trusted(explore, space, esti
         "shifted": estimates.shift.shifted,
         "skill": estimates.skill,
         "skilled": True,
+        "measured": {
+            "count": COUNT,
+            "mean": pytest.approx(new_places.iou.mean()),
+            "expected": pytest.approx(estimates.iou.mean()),
+            "held": int(((new_places.iou >= KNOWN["low"]) & (new_places.iou <= KNOWN["high"])).sum()),
+        },
     }
+    assert 0 < found["measured"]["held"] < COUNT
     assert 1 <= len(columns) <= 4
     for column in columns:
         assert len(column["map"]) == len(column["new"]) == 24
@@ -182,17 +189,18 @@ def test_what_is_refused_leaves_no_widgets(space, estimates, change):
 
 def test_images_and_predictions_come_with_estimate_and_interval(explore, space, estimates, new_places):
     shown = LatentScreen(explore(space, new=estimates))
-    reply, (image, _, predicted) = shown.gallery.ask("images", items=[TOTAL + 4])
+    reply, (image, truth, predicted) = shown.gallery.ask("images", items=[TOTAL + 4])
     assert reply["images"] == [
         {
             "index": TOTAL + 4,
             "iou": KNOWN["iou"][4],
-            "interval": {"low": LOW[4], "high": KNOWN["high"][4], "reliable": False},
+            "interval": {"low": LOW[4], "high": KNOWN["high"][4], "reliable": False, "measured": new_places.iou[4]},
             "caption": "",
             "error": "",
         }
     ]
     assert Image.open(io.BytesIO(image)).size == (7, 5)
+    np.testing.assert_array_equal(unpacked(truth, 5, 7), new_places.masks[4])
     np.testing.assert_array_equal(unpacked(predicted, 5, 7), new_places.drawn[4])
 
 
@@ -297,7 +305,7 @@ def test_those_to_label_first_are_selected_and_shown(explore, space, estimates):
     assert (np.array(shown.new_points.opacities) == 1).all()
 
 
-def test_selected_new_items_are_exported(explore, space, estimates):
+def test_selected_new_items_are_exported(explore, space, estimates, new_places):
     explorer = explore(space, new=estimates)
     shown = LatentScreen(explorer)
     explorer.new_selected = [5, 2]
@@ -308,6 +316,7 @@ def test_selected_new_items_are_exported(explore, space, estimates):
         assert read.index.tolist() == [2, 5]
         np.testing.assert_allclose(read["iou"], estimates.iou[[2, 5]])
         assert read["item"].tolist() == [2, 5]
+        np.testing.assert_allclose(read["measured_iou"], new_places.iou[[2, 5]])
         assert read["place"].tolist() == ["place 0", "place 2"]
     explorer.new_selected = []
     _, (file,) = shown.panel.ask("export")
@@ -413,6 +422,7 @@ def test_the_thumbnail_of_a_new_item_tells_its_interval(explore, space, estimate
     assert reply["facts"] == [
         ["Expected IoU", f"{KNOWN['iou'][4]:.2f}"],
         ["90% interval", f"{LOW[4]:.2f} to {LOW[4] + 0.4:.2f}"],
+        ["Measured IoU", "0.50"],
         ["Reliable", "no"],
         ["Distance", "0.5"],
         ["place", "place 1"],

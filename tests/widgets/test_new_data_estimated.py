@@ -117,6 +117,20 @@ def test_an_observer_of_the_status_may_wait(explore, space, held):
     assert waited == [("done", True)]
 
 
+def test_an_observer_of_a_selection_may_wait_for_the_estimates(explore, space, held):
+    explorer, waited = explore(space, new=held), []
+
+    def wait(_change):
+        held.open.set()
+        waited.append((explorer.wait(SECONDS), explorer.new_status))
+
+    explorer.observe(wait, names=["selected"])
+    assert held.arrived.wait(SECONDS)
+    explorer.select([2, 5])
+    assert waited == [(True, "done")]
+    assert explorer.selected == (2, 5)
+
+
 def test_an_explorer_that_is_closed_meanwhile_ends_quietly(explore, space, held):
     explorer = explore(space, new=held)
     assert held.arrived.wait(SECONDS)

@@ -4,8 +4,9 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 
 from hdm_widgets.latent.ordered import OrderedColumn
+from hdm_widgets.latent.titles import title
 from hdm_widgets.widgets.latent import palette
-from hdm_widgets.widgets.latent.columns import Column, title
+from hdm_widgets.widgets.latent.columns import Column
 from hdm_widgets.widgets.latent.palette import FOUND, MISSING, OTHER, SCORES, category_color, table_of
 
 CIVIDIS = mpl.colormaps["cividis"]
@@ -293,23 +294,6 @@ def test_more_clusters_than_colors_are_gray():
     colored = coloring("cluster", np.arange(-1, 16))
     assert labels(colored) == [(f"cluster {i}", 1) for i in range(14)] + [("other (2)", 2), ("in no cluster", 1)]
     assert colored.colors[15:] == [OTHER, OTHER]
-
-
-# -- names --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("iou", "IoU"),
-        ("expected_iou", "Expected IoU"),
-        ("false_negative_area", "False negative area (px)"),
-        ("my_own_column", "my own column"),
-        ("plain", "plain"),
-    ],
-)
-def test_names_for_people(name, expected):
-    assert title(name) == expected
 
 
 def test_a_table_has_256_colors_from_end_to_end():

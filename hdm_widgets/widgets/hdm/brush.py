@@ -105,7 +105,7 @@ class BrushTraits(traitlets.HasTraits):
     def _show_influence(self, _change: Any = None) -> None:
         """Tell the screen what the discs change on the brushed region."""
         with self._publishing:
-            region, influence, result = self.region, self.influence, self.result
+            region, influence, result = self.region, self.influence, self._shown_result()
             if region is None or influence is None or result is None:
                 self._influence = {}
                 return
@@ -128,10 +128,9 @@ class BrushTraits(traitlets.HasTraits):
     def _of_class(self) -> HDMResult | None:
         """What the scan has of the class that is shown, whatever is asked of it."""
 
-    @property
     @abstractmethod
-    def result(self) -> HDMResult | None:
-        """What the map shows."""
+    def _shown_result(self) -> HDMResult | None:
+        """What the map shows; None before there is anything, and once the explorer is closed."""
 
     @property
     def region(self) -> NDArray[np.bool_] | None:

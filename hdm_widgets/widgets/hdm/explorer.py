@@ -260,6 +260,9 @@ class HDMExplorer(ComparingExplorer):
     def result(self) -> HDMResult | None:
         """What the newest scan has measured so far, in the measure that is shown; None before its first update."""
         self._check_open()
+        return self._shown_result()
+
+    def _shown_result(self) -> HDMResult | None:
         latest = self._latest
         return self._answers.of(latest.result, self._asked()) if latest else None
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hdm_widgets.latent.ordered import OrderedColumn
 from hdm_widgets.latent.space import LatentSpace
+from hdm_widgets.latent.titles import title
 from hdm_widgets.widgets.latent.suspicion import SUSPICION, suspicion_text
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "date_text",
     "date_ticks",
     "dates_in",
-    "title",
     "usable_columns",
     "value_text",
 ]
@@ -31,28 +31,6 @@ __all__ = [
 ColorMode = Literal["scale", "categories", "search"]
 COLOR_MODES: dict[str, str] = {"scale": "Scale", "categories": "Categories", "search": "Search"}
 
-_TITLES = {
-    "iou": "IoU",
-    "expected_iou": "Expected IoU",
-    "dice": "Dice",
-    "precision": "Precision",
-    "recall": "Recall",
-    "truth_area": "Area of the truth (px)",
-    "predicted_area": "Area of the prediction (px)",
-    "false_positive_area": "False positive area (px)",
-    "false_negative_area": "False negative area (px)",
-    "cluster": "Cluster",
-    SUSPICION: "Suspicion of the truth",
-    "mean_entropy": "Mean entropy (bits)",
-    "foreground_entropy": "Entropy in the prediction (bits)",
-    "boundary_entropy": "Entropy along the boundary (bits)",
-    "soft_iou": "Soft IoU",
-    "soft_dice": "Soft Dice",
-    "largest_probability": "Largest probability",
-    **{f"area_at_{level}": f"Fraction of pixels above 0.{level // 10}" for level in (30, 50, 70, 90)},
-    "objects": "Predicted objects",
-    "largest_object": "Fraction of the prediction in its largest object",
-}
 # A column of texts with more different values than these is searched.
 _MOST_TEXTS = 50
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?")
@@ -117,11 +95,6 @@ class Column:
         if self.own and self.name == SUSPICION:
             return suspicion_text(self.values[index])
         return value_text(self.values[index], self.missing)
-
-
-def title(name: str) -> str:
-    """A column's name on screen."""
-    return _TITLES.get(name, name.replace("_", " "))
 
 
 def value_text(value: Any, missing: str = "missing") -> str:

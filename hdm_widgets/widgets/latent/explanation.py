@@ -7,8 +7,10 @@ from typing import Any
 
 import ipywidgets
 
+from hdm_widgets.latent.items import Item
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.hdm.explorer import HDMExplorer
+from hdm_widgets.widgets.latent.new_items import NewItems
 from hdm_widgets.widgets.shared.explorer import close_all
 
 __all__ = ["Explanation"]
@@ -32,14 +34,34 @@ class Explanation:
         self.box.add_class("hdm-latent-below")
 
     def open(self, index: int) -> HDMExplorer:
-        """Explain an item; an earlier explanation is closed."""
-        segmenter = self._space.needed_segmenter()
+        """Explain an item of the map; an earlier explanation is closed."""
+        self._space.needed_segmenter()
         item = self._space.item(index)
-        explorer = HDMExplorer(segmenter, item.image, item.mask, ignore=item.ignored, display=self._space.display)
+        note = "read again: not the image and mask of the map" if self._space.is_changed(index) else ""
+        return self._show(f"item {index}", item, note)
+
+    def open_new(self, new: NewItems, index: int) -> HDMExplorer:
+        """Explain a new item, by its true mask if it has one; an earlier explanation is closed."""
+        self._space.needed_segmenter()
+        item, same = new.read(index)
+        notes = [
+            "" if item.labeled else "it has no true mask: distances are those to the model's own mask",
+            "" if same else "read again: not the image that was estimated",
+        ]
+        return self._show(f"new item {index}", item, *notes)
+
+    def _show(self, name: str, item: Item, *notes: str) -> HDMExplorer:
+        explorer = HDMExplorer(
+            self._space.needed_segmenter(),
+            item.image,
+            item.mask if item.labeled else None,
+            ignore=item.ignored,
+            display=self._space.display,
+        )
         with self._lock:
             self.clear()
-            note = " · read again: not the image and mask of the map" if self._space.is_changed(index) else ""
-            heading = ipywidgets.HTML(f"<b>What item {index} depends on</b> · Hausdorff Distance Masks{note}")
+            parts = [f"<b>What {name} depends on</b>", "Hausdorff Distance Masks", *filter(None, notes)]
+            heading = ipywidgets.HTML(" · ".join(parts))
             button = ipywidgets.Button(description="Close", tooltip="Close this explanation")
             button.on_click(lambda _button: self.clear())
             row = ipywidgets.HBox([heading, button])

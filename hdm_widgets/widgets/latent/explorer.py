@@ -26,6 +26,7 @@ from hdm_widgets.widgets.latent.parts import Legend, Toolbar
 from hdm_widgets.widgets.latent.scatter import ScatterFigure, drawn_rows
 from hdm_widgets.widgets.latent.suspicion import SUSPICION
 from hdm_widgets.widgets.shared.explorer import Explorer, close_all
+from hdm_widgets.widgets.shared.jobs import released
 
 if TYPE_CHECKING:
     import pandas
@@ -244,13 +245,17 @@ class LatentExplorer(ExplorerWithGroups, ipywidgets.VBox):  # type: ignore[misc]
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for all that is found in the background; False if it takes longer than `timeout` seconds.
 
-        That is clusters, estimates, suspects and failures, as far as they are sought.
+        That is clusters, estimates, suspects and failures, as far as they are sought. Observers of the explorer's
+        traits may wait, too; one that is called in the background, while something of these is shown, does not wait
+        for that.
         """
         self._check_open()
         end = None if timeout is None else time.monotonic() + timeout
         waits = (self._table.wait, self._wait_new, self._suspects.wait, self._failures.wait)
-        # All are waited for, as what is paused goes on then.
-        ended = [wait(None if end is None else max(0.0, end - time.monotonic())) for wait in waits]
+        # Observers are called with the lock, which the work in the background needs to show what it has found.
+        with released(self._lock):
+            # All are waited for, as what is paused goes on then.
+            ended = [wait(None if end is None else max(0.0, end - time.monotonic())) for wait in waits]
         return all(ended)
 
     def _pause(self) -> None:
@@ -310,7 +315,7 @@ class LatentExplorer(ExplorerWithGroups, ipywidgets.VBox):  # type: ignore[misc]
     def _explain_asked(self, asked: dict[str, Any]) -> None:
         self.error = ""
         try:
-            self.explain(int(asked["item"]))
+            self._explain_any(int(asked["item"]))
         except Exception as error:
             self.error = str(error) or type(error).__name__
             raise

@@ -10,6 +10,7 @@ import traitlets
 from numpy.typing import NDArray
 
 from hdm_widgets._wire import MESSAGE, bits, png
+from hdm_widgets.latent.datasets import Dataset
 from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.columns import Column
@@ -51,7 +52,8 @@ class Gallery(Part):
     sort : str
         One of `sorts`, which are those of the source.
     layers : {"three", "overlay"}
-        Image, truth and prediction side by side, or one image with hit, missed and added pixels.
+        Image, truth and prediction side by side, or one image with hit, missed and added pixels; without true masks,
+        image and prediction, or one over the other.
     size : int
         Side of an image on screen in pixels.
     highlighted : int or None
@@ -99,7 +101,7 @@ class Gallery(Part):
         self._suspicion: Suspicion | None = None
         self._say: Callable[[str], None] | None = None
         super().__init__(
-            can_explain=space.dataset_ is not None and space.segmenter is not None,
+            can_explain=_can_explain(space, space.dataset_),
             _about=_about(space),
             _items=np.empty(0, np.int32),
             _marked=np.empty(0, np.int32),
@@ -120,9 +122,10 @@ class Gallery(Part):
         with self.hold_sync():
             # Before the sort, which is checked with them.
             self.source = source
-            self.sorts = list(SORTS if source == "map" else NEW_SORTS)
+            self.sorts = list(SORTS if source == "map" else new.sorts)
             self.sort = self._sorts[source]
             self._about = _about(space) if source == "map" else _about_new(new)
+            self.can_explain = _can_explain(space, space.dataset_ if source == "map" else new.observed.dataset)
             self.captions_version += 1  # their images may have another size
 
     def show(self, indices: NDArray[np.int64]) -> None:
@@ -286,9 +289,16 @@ def _about_new(new: NewItems) -> dict[str, Any]:
         "width": width,
         "total": len(new.space),
         "full": new.observed.dataset is not None,
-        "ignored": False,
+        "ignored": new.observed.collection.ignored is not None,
         "coverage": new.estimates.coverage,
+        "truths": new.measured is not None,
+        "shifted": new.estimates.shift.shifted,
     }
+
+
+def _can_explain(space: LatentSpace, dataset: Dataset | None) -> bool:
+    """Whether there are a model and images to run it on."""
+    return space.segmenter is not None and dataset is not None
 
 
 def selection_row(selection: Selection) -> dict[str, Any]:

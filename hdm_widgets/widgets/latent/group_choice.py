@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from hdm_widgets.latent.failures import Failures
 from hdm_widgets.latent.space import LatentSpace
@@ -37,7 +38,7 @@ class ExplorerWithGroups(ExplorerWithTruthChecks):
             self._show_failures()
 
     def _prepare_groups(self, space: LatentSpace) -> None:
-        self._failures = OnDemand("failures", space.failures, self._failures_ended)
+        self._failures = OnDemand("failures", partial(space.failures, progress=False), self._failures_ended)
 
     def _connect_groups(self) -> None:
         self._table.on_found(self._clustered)

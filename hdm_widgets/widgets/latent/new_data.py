@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from hdm_widgets._wire import png
 from hdm_widgets.latent.estimates import Estimates
 from hdm_widgets.latent.observations import new_items
 from hdm_widgets.latent.selection import check_indices
+from hdm_widgets.widgets.hdm.explorer import HDMExplorer
+from hdm_widgets.widgets.latent.explanation import Explanation
 from hdm_widgets.widgets.latent.messages import item_facts, new_message
 from hdm_widgets.widgets.latent.new_items import NewItems
 from hdm_widgets.widgets.latent.new_panel import NewDataPanel, findings
@@ -44,6 +47,7 @@ class ExplorerWithNewData(ExplorerWithSelections):
     gallery = traitlets.Unicode("map")
 
     _scatter: ScatterFigure
+    _explanation: Explanation
     _panel: NewDataPanel | None = None
     _new: NewItems | None = None
     _scores: NDArray[np.float64] | None = None  # how likely each truth of the map is wrong, where it is known
@@ -58,6 +62,28 @@ class ExplorerWithNewData(ExplorerWithSelections):
         """Stop running the model on the new data."""
         self._check_open()
         self._stop_estimating("cancelled")
+
+    def explain_new(self, index: int) -> HDMExplorer:
+        """Open an HDMExplorer on a new item's image, below the table.
+
+        Distances are those to the item's true mask, or to the model's own mask of the plain image if it has none.
+
+        Parameters
+        ----------
+        index : int
+            Position among the new items.
+
+        Raises
+        ------
+        ValueError
+            If there are no new items yet, their images are not at hand, or the space has no model.
+        """
+        self._check_open()
+        new = self._new
+        if new is None:
+            raise ValueError("there are no new items to explain")
+        check_indices([index], len(new))
+        return self._explanation.open_new(new, index)
 
     # -- finding the estimates --------------------------------------------------------------------
 
@@ -164,7 +190,7 @@ class ExplorerWithNewData(ExplorerWithSelections):
         self._legend.new = new_message(new, len(rows), outside)
         self._connect_new()
         with panel.hold_sync():
-            panel.findings = findings(self._space, new.estimates)
+            panel.findings = findings(new)
             panel.state = "done"
         self._show_points()
         self._scatter.outline(self._history.selections, self._history.active)
@@ -258,6 +284,14 @@ class ExplorerWithNewData(ExplorerWithSelections):
             return
         self.gallery = "new"
         self._select_new(tuple(self._new.estimates.to_label(count).tolist()), "replace")
+
+    def _explain_any(self, item: int) -> HDMExplorer:
+        count = len(self._space)
+        return self.explain(item) if self._new is None or item < count else self.explain_new(item - count)
+
+    @abstractmethod
+    def explain(self, index: int) -> HDMExplorer:
+        """Explain an item of the map."""
 
     def _export(self) -> tuple[dict[str, Any], list[bytes]]:
         if self.gallery == "new":

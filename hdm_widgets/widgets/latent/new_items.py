@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,17 @@ from numpy.typing import NDArray
 
 from hdm_widgets._picture import to_rgb
 from hdm_widgets._wire import bits, png
+from hdm_widgets.latent.data_columns import merge_columns
 from hdm_widgets.latent.estimates import Estimates
-from hdm_widgets.latent.items import read_item
+from hdm_widgets.latent.items import Item, read_item
 from hdm_widgets.latent.observations import Observations
 from hdm_widgets.latent.selection import csv_text
 from hdm_widgets.latent.space import LatentSpace
-from hdm_widgets.widgets.latent.columns import title, value_text
+from hdm_widgets.latent.titles import title
+from hdm_widgets.widgets.latent.columns import value_text
 from hdm_widgets.widgets.latent.palette import SCORES, table_of
 
-__all__ = ["NEW_SORTS", "NewItems", "smaller"]
+__all__ = ["NEW_SORTS", "TRUTH_SORTS", "NewItems", "smaller"]
 
 NEW_SORTS = (
     "most doubtful first",
@@ -29,8 +32,10 @@ NEW_SORTS = (
     "least like the map first",
     "in data set order",
 )
+# Of new data with true masks, too.
+TRUTH_SORTS = ("lowest measured IoU first", "farthest from the expected IoU first")
 _LONGEST = 320
-_MOST_FACTS = 6
+_MOST_COLUMNS = 2  # of the data, beside a thumbnail
 
 Keys = dict[str, Callable[[Estimates], NDArray[np.float64]]]
 # What the items are sorted by, ascending.
@@ -111,57 +116,124 @@ class NewItems:
         places = np.clip(np.nan_to_num(self.estimates.iou) * len(table), 0, len(table) - 1).astype(int)
         return [table[place] for place in places]
 
+    @cached_property
+    def measured(self) -> NDArray[np.float64] | None:
+        """IoU of every item with its true mask, float64 (n,), NaN where there is none; None if no item has one."""
+        return self.observed.iou(self.space.overlaps_.iou_empty)
+
+    @property
+    def sorts(self) -> tuple[str, ...]:
+        """What the items can be sorted by."""
+        return NEW_SORTS if self.measured is None else NEW_SORTS + TRUTH_SORTS
+
     def sorted(self, indices: NDArray[np.int64], sort: str) -> NDArray[np.int64]:
-        """Items in the order of one of `NEW_SORTS`."""
-        keys = np.nan_to_num(_KEYS[sort](self.estimates), nan=np.inf)
+        """Items in the order of one of `sorts`; those without a value come last."""
+        keys = np.nan_to_num(self._keys(sort), nan=np.inf)
         return indices[np.argsort(keys[indices], kind="stable")]
+
+    def _keys(self, sort: str) -> NDArray[np.float64]:
+        if sort not in TRUTH_SORTS or self.measured is None:
+            return _KEYS[sort](self.estimates)
+        return self.measured if sort == TRUTH_SORTS[0] else -np.abs(self.measured - self.estimates.iou)
 
     def facts(self, index: int) -> list[list[str]]:
         """Title and value of what is shown beside a thumbnail."""
         found = self.estimates
-        facts = [
+        reliable = "no" if not found.reliable[index] else "in doubt: unlike data" if found.shift.shifted else "yes"
+        columns = [[title(name), value_text(values[index])] for name, values in found.columns.items() if name != "item"]
+        return [
             ["Expected IoU", f"{found.iou[index]:.2f}"],
             [f"{found.coverage:.0%} interval", f"{found.low[index]:.2f} to {found.high[index]:.2f}"],
-            ["Reliable", "yes" if found.reliable[index] else "no"],
+            *self._measured_fact(index),
+            ["Reliable", reliable],
             ["Distance", f"{found.distance[index]:.1f}"],
-            *([title(name), value_text(values[index])] for name, values in found.columns.items() if name != "item"),
+            *columns[:_MOST_COLUMNS],
         ]
-        return facts[:_MOST_FACTS]
+
+    def _measured_fact(self, index: int) -> list[list[str]]:
+        """The measured IoU of an item with a true mask."""
+        if self.measured is None or not self.observed.labeled[index]:
+            return []
+        iou = self.measured[index]
+        return [["Measured IoU", "not defined" if np.isnan(iou) else f"{iou:.2f}"]]
 
     def thumbnail(self, index: int) -> bytes:
         """A small picture, as a PNG file."""
         return png(np.array(self.observed.thumbnails[index]))
 
+    def masks(self, index: int) -> list[NDArray[np.bool_]]:
+        """Truth and prediction of an item, and the pixels that do not count, if there may be any.
+
+        An item without a true mask has its prediction in the place of it, too.
+        """
+        collection = self.observed.collection
+        predicted = collection.predictions[index]
+        truth = collection.truths[index] if self.observed.labeled[index] else predicted
+        if collection.ignored is None:
+            return [truth, predicted]
+        ignored = collection.ignored[index]
+        return [truth & ~ignored, predicted & ~ignored, ignored]
+
     def entry(self, index: int) -> tuple[dict[str, Any], list[bytes]]:
-        """An item as a card has it, its image, and twice its prediction: in the place of the truth, too."""
+        """An item as a card has it, its image and its `masks`."""
         entry = self._facts(index)
         try:
             image = png(self._picture(index), longest=_LONGEST)
         except (ValueError, TypeError, OSError) as error:
             entry["error"] = str(error)
             image = self.thumbnail(index)
-        predicted = bits(self.observed.predictions[index])
-        return entry, [image, predicted, predicted]
+        return entry, [image, *map(bits, self.masks(index))]
 
     def saved(self, index: int, longest: int) -> dict[str, Any]:
-        """An item for pages without a kernel: its thumbnail, and its prediction with at most so many pixels a side."""
-        predicted = smaller(self.observed.predictions[index], longest)
+        """An item for pages without a kernel: its thumbnail, and its masks with at most so many pixels a side."""
+        truth, predicted, *ignored = (smaller(mask, longest) for mask in self.masks(index))
         return {
             **self._facts(index),
             "height": predicted.shape[0],
             "width": predicted.shape[1],
             "image": self.thumbnail(index),
-            "truth": bits(predicted),
+            "truth": bits(truth),
             "predicted": bits(predicted),
-            "ignored": b"",
+            "ignored": bits(ignored[0]) if ignored else b"",
         }
 
     def csv(self, indices: NDArray[np.int64]) -> str:
-        """Estimates and columns of these items, as CSV."""
-        return csv_text({name: values[indices] for name, values in self.estimates.table().items()}, indices)
+        """Estimates, the measured IoU where there are true masks, and columns of these items, as CSV."""
+        table = self.estimates.table()
+        if self.measured is not None:
+            table = merge_columns({"measured_iou": self.measured}, table)
+        return csv_text({name: values[indices] for name, values in table.items()}, indices)
+
+    def read(self, index: int) -> tuple[Item, bool]:
+        """An item read again from the data, and whether it is the one that was estimated.
+
+        Raises
+        ------
+        ValueError
+            If the data is not at hand, or the item cannot be read.
+        """
+        collection, dataset = self.observed.collection, self.observed.dataset
+        if dataset is None:
+            raise ValueError("the images of these estimates are not at hand")
+        segmenter = self.space.segmenter
+        stored = None if collection.ignored is None else collection.ignored[index]
+        item = read_item(
+            dataset,
+            int(collection.items[index]),
+            collection.image_shape[1:],
+            fields=collection.fields,
+            # Of another item, other pixels would have that value.
+            ignore=stored if collection.ignore_value is None else collection.ignore_value,
+            preprocess=segmenter is None or segmenter.preprocess is not None,
+            mask_needed=False,
+        )
+        same = collection.holds(index, item)
+        return (item if stored is None or not same else item.ignoring(stored)), same
 
     def _facts(self, index: int) -> dict[str, Any]:
         found = self.estimates
+        labeled = self.measured is not None and self.observed.labeled[index]
+        measured = {"measured": self.measured[index]} if labeled and self.measured is not None else {}
         return {
             "index": len(self.space) + index,
             "iou": found.iou[index],
@@ -169,26 +241,16 @@ class NewItems:
                 "low": found.low[index],
                 "high": found.high[index],
                 "reliable": bool(found.reliable[index]),
-            },
+            }
+            | measured,
             "caption": "",
             "error": "",
         }
 
     def _picture(self, index: int) -> NDArray[np.uint8]:
         """The image, read again where the data is at hand and still gives it; else its thumbnail."""
-        collection, dataset = self.observed.collection, self.observed.dataset
-        if dataset is None:
-            return np.array(self.observed.thumbnails[index])
-        segmenter = self.space.segmenter
-        item = read_item(
-            dataset,
-            int(collection.items[index]),
-            collection.image_shape[1:],
-            fields=collection.fields,
-            ignore=collection.ignore_value,
-            preprocess=segmenter is None or segmenter.preprocess is not None,
-            mask_needed=False,
-        )
-        if not collection.holds(index, item):
-            return np.array(self.observed.thumbnails[index])
-        return to_rgb(item.image.numpy(), self.space.display)
+        if self.observed.dataset is not None:
+            item, same = self.read(index)
+            if same:
+                return to_rgb(item.image.numpy(), self.space.display)
+        return np.array(self.observed.thumbnails[index])

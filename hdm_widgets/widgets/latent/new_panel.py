@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from hdm_widgets._wire import MESSAGE
 from hdm_widgets.latent.estimates import Estimates
 from hdm_widgets.latent.space import LatentSpace
-from hdm_widgets.widgets.latent.columns import title
+from hdm_widgets.latent.titles import title
+from hdm_widgets.widgets.latent.new_items import NewItems
 from hdm_widgets.widgets.shared.part import Part, read_static
 
 __all__ = ["NewDataPanel", "findings"]
@@ -23,6 +24,7 @@ _MOST_COLUMNS = 4
 _TELLING = ("soft_iou", "foreground_entropy", "largest_probability", "area_at_50", "pc1", "pc2")
 # Quantiles of both sets together between which a histogram lies; what is beyond counts at its ends.
 _ENDS = (0.005, 0.995)
+_ROUNDING = 1e-9
 
 Floats = NDArray[np.float64]
 
@@ -54,8 +56,9 @@ class NewDataPanel(Part):
     to_label = traitlets.Int(_TO_LABEL).tag(sync=True)
 
 
-def findings(space: LatentSpace, estimates: Estimates) -> dict[str, Any]:
-    """What the panel shows of estimates."""
+def findings(new: NewItems) -> dict[str, Any]:
+    """What the panel shows of new items."""
+    space, estimates = new.space, new.estimates
     iou = space.iou_[np.isfinite(space.iou_)]
     return {
         "count": len(estimates),
@@ -69,7 +72,26 @@ def findings(space: LatentSpace, estimates: Estimates) -> dict[str, Any]:
         "shifted": estimates.shift.shifted,
         "skill": estimates.skill,
         "skilled": estimates.skilled,
+        "measured": _measured(new),
         "columns": _compared_columns(space, estimates),
+    }
+
+
+def _measured(new: NewItems) -> dict[str, Any]:
+    """Expected beside measured IoU of the items that have one; empty without true masks.
+
+    `held` is how many of them have it inside their interval.
+    """
+    if new.measured is None:
+        return {}
+    estimates, having = new.estimates, np.isfinite(new.measured)
+    measured, expected = new.measured[having], estimates.iou[having]
+    inside = (measured >= estimates.low[having] - _ROUNDING) & (measured <= estimates.high[having] + _ROUNDING)
+    return {
+        "count": int(having.sum()),
+        "mean": float(measured.mean()) if having.any() else np.nan,
+        "expected": float(expected.mean()) if having.any() else np.nan,
+        "held": int(inside.sum()),
     }
 
 
@@ -82,7 +104,7 @@ def _compared_columns(space: LatentSpace, estimates: Estimates) -> list[dict[str
     moved = sorted(shift.columns, key=lambda name: -shift.columns[name])
     names = [name for name in moved or _TELLING if name in of_map and name in of_new][:_MOST_COLUMNS]
     return [
-        {"title": _title(name), "moved": shift.moved(name) if name in shift.columns else ""}
+        {"title": title(name), "moved": shift.moved(name) if name in shift.columns else ""}
         | _histograms(of_map[name], of_new[name])
         for name in names
     ]
@@ -90,10 +112,6 @@ def _compared_columns(space: LatentSpace, estimates: Estimates) -> list[dict[str
 
 def _components(coordinates: Floats) -> dict[str, Floats]:
     return {f"pc{place + 1}": column for place, column in enumerate(coordinates.T)}
-
-
-def _title(name: str) -> str:
-    return f"PC {name[2:]}" if name.startswith("pc") and name[2:].isdigit() else title(name)
 
 
 def _histograms(of_map: Floats, of_new: Floats) -> dict[str, Any]:

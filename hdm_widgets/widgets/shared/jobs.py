@@ -7,16 +7,20 @@ import ctypes
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeAlias
 
-__all__ = ["Job", "LatestJob"]
+__all__ = ["Job", "LatestJob", "released"]
 
 Job: TypeAlias = Callable[[threading.Event], None]
 
 # How long the end of the process waits for jobs to stop. A batch of a model takes a quarter of a second.
 _LAST_SECONDS = 10.0
 _all: weakref.WeakSet[LatestJob] = weakref.WeakSet()
+# What each thread waits for.
+_awaited: dict[threading.Thread, LatestJob] = {}
+_awaited_lock = threading.Lock()
 
 
 @atexit.register
@@ -35,6 +39,26 @@ def _give_back_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+
+
+@contextmanager
+def released(lock: threading.RLock) -> Iterator[None]:
+    """Let a lock go that this thread may hold, however many times, and take it again afterwards.
+
+    Who waits for another thread lets go of what that thread may need: an observer is called while the lock is held.
+    """
+    held = 0
+    try:
+        while True:
+            lock.release()
+            held += 1
+    except RuntimeError:  # it is not held by this thread any more
+        pass
+    try:
+        yield
+    finally:
+        for _ in range(held):
+            lock.acquire()
 
 
 class LatestJob:
@@ -99,16 +123,32 @@ class LatestJob:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing runs; False if that took longer than `timeout` seconds.
 
-        True at once where the running job itself asks: it would wait for its own end.
+        True at once where the running job itself asks, or a job that it waits for: that would wait for its own end.
         """
-        if threading.current_thread() is self._thread:
-            return True
-        with self._condition:
-            self._waiting += 1
-            try:
-                return self._condition.wait_for(lambda: self._thread is None, timeout)
-            finally:
-                self._waiting -= 1
+        thread = threading.current_thread()
+        with _awaited_lock:
+            if self._waits_for(thread):
+                return True
+            _awaited[thread] = self
+        try:
+            with self._condition:
+                self._waiting += 1
+                try:
+                    return self._condition.wait_for(lambda: self._thread is None, timeout)
+                finally:
+                    self._waiting -= 1
+        finally:
+            with _awaited_lock:
+                del _awaited[thread]
+
+    def _waits_for(self, thread: threading.Thread) -> bool:
+        """Whether this job runs in a thread, or waits for one that does, and so on."""
+        job: LatestJob | None = self
+        while job is not None and job._thread is not None:
+            if job._thread is thread:
+                return True
+            job = _awaited.get(job._thread)
+        return False
 
     def _work(self) -> None:
         while True:

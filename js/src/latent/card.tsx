@@ -76,22 +76,7 @@ export function Card({ item, side, found, python, report, theme }: CardProps) {
             {found.caption}
           </span>
         )}
-        {traits.can_explain.value && found && !found.error && (
-          <button
-            type="button"
-            class="hdm-explain"
-            title="Which parts of this image does the mask depend on?"
-            disabled={gone}
-            onClick={async (event) => {
-              const root = event.currentTarget.closest(".hdm-latent");
-              const { error } = await python.ask("explain", { item });
-              report(error ?? "");
-              if (!error && root) bringIntoView(root);
-            }}
-          >
-            Explain
-          </button>
-        )}
+        {found && !found.error && <Explain item={item} python={python} report={report} />}
       </div>
       {traits.with_reasons.value && (
         <p class="hdm-reason" title={why}>
@@ -104,6 +89,27 @@ export function Card({ item, side, found, python, report, theme }: CardProps) {
       )}
       <Mark item={item} right={three ? side + EDGE : EDGE} python={python} report={report} />
     </div>
+  );
+}
+
+/** Opens the explanation of an item, where there are a model and images. */
+export function Explain({ item, python, report }: Pick<CardProps, "item" | "python" | "report">) {
+  if (!python.traits.can_explain.value) return null;
+  return (
+    <button
+      type="button"
+      class="hdm-explain"
+      title="Which parts of this image does the mask depend on?"
+      disabled={python.gone.value !== ""}
+      onClick={async (event) => {
+        const root = event.currentTarget.closest(".hdm-latent");
+        const { error } = await python.ask("explain", { item });
+        report(error ?? "");
+        if (!error && root) bringIntoView(root);
+      }}
+    >
+      Explain
+    </button>
   );
 }
 

@@ -109,8 +109,9 @@ interface HeadProps {
 function Head({ python, name, shown }: HeadProps) {
   const { traits } = python;
   const id = useId();
-  const compared = traits._about.value.compared;
-  const layers = compared ? "Four layers" : traits.source.value === "new" ? "Two layers" : "Three layers";
+  const { compared, truths } = traits._about.value;
+  const two = traits.source.value === "new" && !truths;
+  const layers = compared ? "Four layers" : two ? "Two layers" : "Three layers";
   return (
     <div class="hdm-gallery-head">
       <div>

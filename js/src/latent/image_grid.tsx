@@ -43,10 +43,10 @@ export function ImageGrid({ python, store, items, compared }: Props) {
   const frame = useRef<HTMLElement>(null);
   const theme = useTheme();
   const { traits } = python;
-  const { height, width } = traits._about.value;
+  const { height, width, truths } = traits._about.value;
   const fresh = traits.source.value === "new";
   const overlay = traits.layers.value === "overlay";
-  const layers = (compared ? 2 : 1) * (overlay ? 1 : fresh || compared ? 2 : 3);
+  const layers = (compared ? 2 : 1) * (overlay ? 1 : (fresh && !truths) || compared ? 2 : 3);
   const label = fresh ? "Images of new items" : "Images of the selection";
   const [room, setRoom] = useState(0);
   useLayoutEffect(() => {

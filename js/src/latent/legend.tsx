@@ -32,6 +32,7 @@ export function Legend({ python }: { python: Python<LegendTraits> }) {
                 {score <= 0 && ": no better than the mean"}
               </>
             )}
+            . A picture of the map, not the estimate for an image.
           </span>
         </div>
       )}
@@ -59,7 +60,8 @@ function NewRow({ items, withScale }: { items: NewItems; withScale: boolean }) {
       <div class="hdm-legend-row">
         <i class="hdm-diamond" aria-hidden="true" />
         <span class="hdm-note">
-          {count(items.count)} new items, by expected IoU{!withScale && ", on the same scale"}
+          {count(items.count)} new {items.count === 1 ? "item" : "items"}, by expected IoU
+          {!withScale && ", on the same scale"}
         </span>
         {withScale && (
           <span class="hdm-scale">

@@ -6,7 +6,7 @@ import type { Python } from "../shared/traits";
 import { useId } from "../shared/unique";
 import { download } from "./download";
 import { Histogram } from "./histogram";
-import type { Findings, NewDataTraits } from "./python_state";
+import type { Findings, Measured, NewDataTraits } from "./python_state";
 import { RangeBar } from "./range_bar";
 
 export function NewData({ python }: { python: Python<NewDataTraits> }) {
@@ -86,12 +86,16 @@ function Running({ python, onCancel }: { python: Python<NewDataTraits>; onCancel
 
 function Found({ findings }: { findings: Findings }) {
   const [mean, low, high] = [findings.mean, findings.low, findings.high].map(number);
-  const doubtful = findings.count - findings.reliable;
   const percent = Math.round(100 * findings.coverage);
+  const measured = findings.measured.count ? (findings.measured as Measured) : undefined;
   return (
     <div class="hdm-findings">
       <div class="hdm-findings-mean">
-        <h3>Expected mean IoU of {count(findings.count)} new items</h3>
+        <h3>
+          {findings.count === 1
+            ? "Expected IoU of 1 new item"
+            : `Expected mean IoU of ${count(findings.count)} new items`}
+        </h3>
         <p class="hdm-findings-figure">
           <b>{score(mean)}</b>
           <span>
@@ -99,20 +103,37 @@ function Found({ findings }: { findings: Findings }) {
             <span class="hdm-note"> {percent} % interval</span>
           </span>
         </p>
-        <RangeBar value={mean} low={low} high={high} mark={number(findings.mapMean)} />
+        <RangeBar
+          value={mean}
+          low={low}
+          high={high}
+          mark={number(findings.mapMean)}
+          measured={measured && number(measured.mean)}
+        />
         <p class="hdm-note hdm-findings-key">
-          <span class="hdm-range-mark" aria-hidden="true" /> mean of the map {score(findings.mapMean)}
+          <span>
+            <span class="hdm-range-mark" aria-hidden="true" /> mean of the map {score(findings.mapMean)}
+          </span>
+          {measured && (
+            <span>
+              <span class="hdm-range-ring" aria-hidden="true" /> measured
+            </span>
+          )}
         </p>
+        {measured && (
+          <p class="hdm-findings-measured">
+            <b>Measured {score(measured.mean)}</b>
+            {measured.count < findings.count &&
+              ` in ${count(measured.count)} items with a true mask (expected ${score(measured.expected)})`}
+            . {count(measured.held)} of {count(measured.count)} intervals contain the measured IoU; {percent}{" "}
+            % should.
+          </p>
+        )}
       </div>
       <div class="hdm-findings-like">
         <h3>Like the data of the map?</h3>
         <p class={`hdm-likeness ${findings.shifted ? "hdm-unlike" : ""}`}>{sentence(findings.shift)}</p>
-        <p>
-          {doubtful === 0
-            ? "All estimates are reliable."
-            : `${count(doubtful)} of ${count(findings.count)} estimates are not reliable.`}
-          {findings.shifted && " For unlike data the intervals promise less than they say: label some items."}
-        </p>
+        <p>{doubts(findings)}</p>
         <p class={findings.skilled ? "hdm-note" : "hdm-unskilled"}>{sentence(findings.skill)}</p>
       </div>
       {findings.columns.length > 0 && (
@@ -134,6 +155,21 @@ function Found({ findings }: { findings: Findings }) {
       )}
     </div>
   );
+}
+
+/** Which estimates cannot be relied on: of unlike data, none can. */
+function doubts({ count: total, reliable, shifted }: Findings): string {
+  const single =
+    reliable === total
+      ? ""
+      : reliable === 0
+        ? `${total === 1 ? "The estimate is not" : "No estimate is"} reliable.`
+        : `${count(total - reliable)} of ${count(total)} estimates are not reliable.`;
+  if (!shifted) return single || (total === 1 ? "The estimate is reliable." : "All estimates are reliable.");
+  const rest = single && `${single} `;
+  const whose = single ? `The other ${count(reliable)} are in doubt too` : "All estimates are in doubt";
+  const others = reliable === 0 ? "" : `${whose}, as the data is unlike that of the map. `;
+  return `${rest}${others}The intervals promise less than they say: label some items.`;
 }
 
 interface ToLabelProps {
@@ -170,7 +206,7 @@ function ToLabel({ most, wanted, disabled, onWanted, ask }: ToLabelProps) {
         disabled={disabled}
         onClick={() => ask("label", { count: shown })}
       >
-        Show the {count(shown)} most doubtful
+        {shown === 1 ? "Show the most doubtful" : `Show the ${count(shown)} most doubtful`}
       </button>
       <button
         type="button"

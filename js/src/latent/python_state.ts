@@ -143,11 +143,13 @@ export interface SelectionRow {
   after?: WireNumber;
 }
 
-/** Where the IoU of a new item is expected to be, and whether that can be relied on. */
+/** Where the IoU of a new item is expected to be, whether that can be relied on, and where it is. */
 export interface Interval {
   low: WireNumber;
   high: WireNumber;
   reliable: boolean;
+  /** Of an item with a true mask. */
+  measured?: WireNumber;
 }
 
 /** An item as it is saved with the notebook: a thumbnail, and its masks in the size of the thumbnail. */
@@ -168,6 +170,15 @@ export interface SavedItem extends Size {
   /** Of two models: the prediction of the second, and the IoU with it. */
   second?: DataView;
   after?: WireNumber;
+}
+
+/** What is said of new items only. */
+export interface AboutNew {
+  coverage: number;
+  /** Some have a true mask. */
+  truths: boolean;
+  /** They are unlike the data of the map. */
+  shifted: boolean;
 }
 
 export interface GalleryTraits {
@@ -197,9 +208,8 @@ export interface GalleryTraits {
     total: number;
     full: boolean;
     ignored?: boolean;
-    coverage?: number;
     compared?: [string, string];
-  };
+  } & Partial<AboutNew>;
   _items: ArrayMessage;
   /** The first of the items, for pages without a kernel. */
   _saved: SavedItem[];
@@ -291,6 +301,14 @@ export interface ComparedColumn {
   newMedian: WireNumber;
 }
 
+/** Expected beside measured IoU of the new items that have one, and how many have it inside their interval. */
+export interface Measured {
+  count: number;
+  mean: WireNumber;
+  expected: WireNumber;
+  held: number;
+}
+
 export interface Findings {
   count: number;
   mean: WireNumber;
@@ -303,6 +321,7 @@ export interface Findings {
   shifted: boolean;
   skill: string;
   skilled: boolean;
+  measured: Measured | Record<string, never>;
   columns: ComparedColumn[];
 }
 
