@@ -46,8 +46,12 @@ def holds_arrays(one):
     return any(map(names_arrays, hints.values()))
 
 
+# Has a field of a type that only type checkers import.
+FOR_CHECKERS = "hdm_widgets.latent.item_pass.ItemPass"
+
+
 def test_there_are_such_classes():
-    assert sum(map(holds_arrays, CLASSES.values())) > 10
+    assert sum(holds_arrays(one) for name, one in CLASSES.items() if name != FOR_CHECKERS) > 10
 
 
 # Compares its arrays in a way of its own, which its tests look at.
@@ -56,7 +60,7 @@ OWN_WAY = "hdm_widgets.latent.selection.Selection"
 
 @pytest.mark.parametrize("name", sorted(CLASSES.keys() - {OWN_WAY}))
 def test_what_holds_arrays_is_compared_by_identity(name):
-    if holds_arrays(CLASSES[name]):
+    if name == FOR_CHECKERS or holds_arrays(CLASSES[name]):
         assert CLASSES[name].__eq__ is object.__eq__
         assert CLASSES[name].__hash__ is object.__hash__
 

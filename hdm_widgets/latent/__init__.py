@@ -24,10 +24,12 @@ from hdm_widgets.latent.selection import Selection, Statistics
 from hdm_widgets.latent.shift import Shift
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.latent.space_comparison import SpaceComparison
+from hdm_widgets.latent.store.worker import ClusterError
 from hdm_widgets.latent.surface import Surface
 
 __all__ = [
     "Cluster",
+    "ClusterError",
     "Clustering",
     "Collection",
     "CollectionError",

@@ -178,6 +178,10 @@ class CollectionError(ValueError):
         self.index = index
         self.collection = collection
 
+    def __reduce__(self) -> tuple[type[CollectionError], tuple[str, int, None]]:
+        # As it comes from another process: what was collected stays there.
+        return type(self), (str(self), self.index, None)
+
 
 class InterruptedCollectionError(CollectionError, KeyboardInterrupt):
     """Collecting was interrupted, by Ctrl+C or the notebook's stop button.
@@ -434,17 +438,18 @@ class CollectionBuilder:
         for position, item in items:
             if position == index and isinstance(item, Item) and not item.equals(first):
                 self.random = True
-                advice = (
-                    "what is estimated is of one reading; give a data set without random augmentation"
-                    if self._new
-                    else "the map is of one reading, and shows thumbnails of it in place of images that are read "
-                    "again; fit a data set without random augmentation"
-                )
-                warn_user(
-                    f"item {index} was another one when it was read a second time, as with random augmentation: "
-                    + advice
-                )
+                self.warn_of_randomness(index)
             yield position, item
+
+    def warn_of_randomness(self, index: int) -> None:
+        """Warn that this item was another one when it was read twice."""
+        advice = (
+            "what is estimated is of one reading; give a data set without random augmentation"
+            if self._new
+            else "the map is of one reading, and shows thumbnails of it in place of images that are read again; fit a "
+            "data set without random augmentation"
+        )
+        warn_user(f"item {index} was another one when it was read a second time, as with random augmentation: {advice}")
 
     @property
     def next_index(self) -> int:

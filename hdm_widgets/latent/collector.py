@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdm_widgets._datasets import Dataset, Field, Fields, as_dataset
-from hdm_widgets._masks import Ignore, check_ignore, read_mask
+from hdm_widgets._masks import Ignore, check_ignore
 from hdm_widgets._picture import Display
 from hdm_widgets._validation import check_choice
 from hdm_widgets.latent.activations import (
@@ -28,16 +28,10 @@ from hdm_widgets.latent.activations import (
 from hdm_widgets.latent.batches import Progress, progress_bar
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
 from hdm_widgets.latent.data_columns import check_columns, dataset_columns
-from hdm_widgets.latent.items import (
-    Item,
-    is_worker_error,
-    read_item,
-    read_items,
-    warn_of_ambiguity,
-)
+from hdm_widgets.latent.item_pass import ItemPass, with_index
+from hdm_widgets.latent.items import Item, read_item
 from hdm_widgets.latent.layers import find_layer
 from hdm_widgets.latent.layouts import Layout
-from hdm_widgets.latent.measuring import Measurer
 from hdm_widgets.latent.observations import Observations, new_items
 from hdm_widgets.latent.thumbnails import ThumbnailMaker
 from hdm_widgets.models.batch_check import run_singly_if_mixing
@@ -51,6 +45,8 @@ __all__ = ["Collector", "check_width"]
 
 # As `CollectionBuilder` is made.
 NewBuilder: TypeAlias = Callable[..., CollectionBuilder]
+# As `ItemPass.run` is called.
+RunPass: TypeAlias = Callable[..., None]
 
 # Activations beyond this many bytes go to a temporary file.
 MEMORY_LIMIT = 1 << 30
@@ -96,7 +92,7 @@ class Collector:
 
     def features(self, images: Tensor, layer: Layer) -> NDArray[np.float32]:
         """Pooled activations (n, d) of images (n, C, H, W) that are no items of a data set."""
-        with self._running() as segmenter, self._hook(layer).attached() as hook:
+        with self.running() as segmenter, self.hook(layer).attached() as hook:
 
             def run(part: slice) -> NDArray[np.float32]:
                 hook.clear()
@@ -125,11 +121,12 @@ class Collector:
         progress: bool = True,
         fields: Fields | None = None,
         new_builder: NewBuilder = CollectionBuilder,
+        run: RunPass = ItemPass.run,
     ) -> Collection:
         """Run the model once on every item; see `LatentSpace.fit` for the parameters.
 
         What is collected goes to a builder that `new_builder` makes. It says which items are still to be run, and may
-        store them in shards.
+        store them in shards. `run` takes what `ItemPass.run` takes, and may do the same in other processes.
 
         Raises
         ------
@@ -142,7 +139,7 @@ class Collector:
         if ignore is not None:
             check_ignore(ignore)
         reading = {"fields": fields, "ignore": ignore, "num_workers": num_workers}
-        return self._run(as_dataset(dataset), None, columns, on_error, progress, reading, new_builder)
+        return self._run(as_dataset(dataset), None, columns, on_error, progress, reading, new_builder, run)
 
     def observe(
         self,
@@ -208,79 +205,25 @@ class Collector:
         progress: Progress,
         reading: dict[str, Any],
         new_builder: NewBuilder = CollectionBuilder,
+        run: RunPass = ItemPass.run,
     ) -> Collection:
         """One pass over a data set: for a map, or over new data `like` that of one; `reading` is for `read_items`."""
         length = len(dataset)
         tables = {**dataset_columns(dataset), **check_columns(columns, length)}
         reading["preprocess"] = self._preprocess
-        fields, ignore = reading["fields"], reading["ignore"]
-        with self._running() as segmenter:
+        with self.running() as segmenter:
             at, first, layer = self._first(dataset, on_error, reading, like)
-            excluded = read_mask(ignore).mask if isinstance(ignore, (Tensor, np.ndarray)) else None
             sizes = self._sizes(first.image)
             run_singly_if_mixing(self.segmenter, first.image, sizes, remind=True)
             self.display.check(len(first.image))
             thumbnails = ThumbnailMaker.for_size(first.mask.shape, self.thumbnail, self.display)
-            builder = new_builder(
-                length,
-                layer,
-                first.image.shape,
-                thumbnails,
-                self.memory_limit,
-                fields=fields,
-                ignore=ignore,
-                new=like is not None,
-            )
-            with (
-                self._hook(layer).attached() as hook,
-                progress_bar(length, progress, "collecting activations" if like is None else "observing") as bar,
-            ):
+            new = like is not None
+            items = ItemPass(self, layer, (at, first), sizes, thumbnails, reading, on_error, new)
+            builder = items.builder(new_builder, length)
+            with progress_bar(length, progress, "observing" if new else "collecting activations") as bar:
                 if len(builder.indices) < length:
                     bar.update(length - len(builder.indices))
-                measurer = Measurer(segmenter, hook, builder, excluded)
-                waiting: list[tuple[int, Item]] = []
-
-                def stop_or_skip(index: int, error: Exception) -> None:
-                    measurer.flush()
-                    bar.update()
-                    builder.stop_or_skip(index, error, tables, on_error)
-
-                def run_waiting() -> None:
-                    def run(part: slice) -> None:
-                        measurer.run(entries[part])
-
-                    def failed(position: int, error: Exception) -> None:
-                        if is_worker_error(error):
-                            raise error
-                        index = entries[position][0]
-                        stop_or_skip(index, _with_index(error, index))
-
-                    # Without those that were added before a worker's death stopped a run.
-                    entries = [(index, item) for index, item in waiting if index >= builder.next_index]
-                    for part, _ in run_in_batches(len(entries), run, sizes, on_error=failed):
-                        bar.update(part.stop - part.start)
-                    waiting.clear()
-
-                def run_all_waiting() -> None:
-                    with measurer.flushing():
-                        run_waiting()
-
-                items = read_items(dataset, first.mask.shape, indices=builder.indices, **reading)
-                marked = None if builder.any_ignored else ignore
-                with builder.keeping(tables, run_all_waiting), closing(items), measurer.flushing():
-                    for index, item in builder.compared(warn_of_ambiguity(items, marked), at, first):
-                        ends = builder.ends_shard(index)
-                        if isinstance(item, Exception):
-                            run_waiting()
-                            stop_or_skip(index, item)
-                        else:
-                            waiting.append((index, item))
-                        if len(waiting) >= sizes.size or ends:
-                            run_waiting()
-                        if ends:
-                            measurer.flush()
-                            builder.store_shard()
-                    run_waiting()
+                run(items, segmenter, dataset, builder, tables, bar)
         return builder.build_some(tables)
 
     def _sizes(self, image: Tensor) -> BatchSize:
@@ -296,12 +239,13 @@ class Collector:
         return self.segmenter.preprocess is not None
 
     @contextmanager
-    def _running(self) -> Iterator[Segmenter]:
+    def running(self) -> Iterator[Segmenter]:
         """The segmenter around the network inside any wrapper, with the model held in eval mode."""
         with self.segmenter.evaluating(), uncompiled(unwrapped(network_of(self.segmenter))):
             yield unwrapped_segmenter(self.segmenter)
 
-    def _hook(self, layer: Layer) -> ActivationHook:
+    def hook(self, layer: Layer) -> ActivationHook:
+        """What records the pooled activations of a layer."""
         network = network_of(self.segmenter)
         module = find_module(network, layer.name)
 
@@ -333,7 +277,7 @@ class Collector:
                 except Exception as error:
                     if not isinstance(error, ModelError) and not is_out_of_memory(error):
                         raise
-                    problem = _with_index(error, index)
+                    problem = with_index(error, index)
             if on_error == "raise":
                 raise CollectionError(str(problem), index, None) from problem
             message = str(problem)
@@ -373,10 +317,3 @@ def check_width(features: int, least: int) -> None:
     """As many features as components are needed."""
     if features < least:
         raise ValueError(f"{least} components need as many features, layer and pool give {features}")
-
-
-def _with_index(error: Exception, index: int) -> ModelError:
-    """The error as one that names the item."""
-    if is_out_of_memory(error) and not isinstance(error, ModelError):
-        return ModelError(f"item {index}: out of memory even for a single image")
-    return ModelError(f"item {index}: {str(error) or type(error).__name__}")

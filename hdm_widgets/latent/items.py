@@ -31,6 +31,7 @@ from hdm_widgets.latent.scores import former_name
 
 __all__ = [
     "Item",
+    "MaskNotes",
     "WorkerError",
     "check_images",
     "counted_pixels",
@@ -255,27 +256,69 @@ def why_workers_stopped(error: Exception, index: int) -> str:
     return f"item {index} could not be read: {cause} ({text}); num_workers=0 reads without such processes"
 
 
+@dataclass
+class MaskNotes:
+    """What the masks of items leave open.
+
+    Attributes
+    ----------
+    ambiguities : dict of str to (int, str)
+        For each kind the first item that has it, and what to say.
+    labeled : bool
+        Whether an item has a true mask.
+    marked : bool
+        Whether an item has pixels that do not count.
+    """
+
+    ambiguities: dict[str, tuple[int, str]] = field(default_factory=dict)
+    labeled: bool = False
+    marked: bool = False
+
+    def add(self, index: int, item: Item) -> str:
+        """Note an item; what to say of its mask if it is the first of its kind, else nothing."""
+        self.labeled = self.labeled or item.labeled
+        self.marked = self.marked or (item.ignored is not None and bool(item.ignored.any()))
+        if item.ambiguity is None or item.ambiguity.kind in self.ambiguities:
+            return ""
+        self.ambiguities[item.ambiguity.kind] = index, item.ambiguity.text
+        return item.ambiguity.text
+
+    def merge(self, other: MaskNotes) -> None:
+        """Note what was noted of other items."""
+        for kind, noted in other.ambiguities.items():
+            self.ambiguities[kind] = min(noted, self.ambiguities.get(kind, noted))
+        self.labeled = self.labeled or other.labeled
+        self.marked = self.marked or other.marked
+
+    def warn(self) -> None:
+        """Warn of each kind of ambiguity."""
+        for _, text in sorted(self.ambiguities.values()):
+            warn_user(text)
+
+    def warn_if_unmarked(self, ignore: Ignore | None) -> None:
+        """Warn if no mask has the value of pixels that do not count."""
+        if self.labeled and not self.marked and isinstance(ignore, (int, float)):
+            warn_user(
+                f"no mask has a pixel with the value of ignore={ignore}; if masks are made of label maps, return "
+                f"np.ma.masked_array(labels == 1, labels == {ignore}) as the mask; Tiles keep that value if they are "
+                f"given it too, Tiles(..., ignore={ignore})"
+            )
+
+
 def warn_of_ambiguity(
-    items: Iterable[tuple[int, Item | ValueError | TypeError]], ignore: Ignore | None
+    items: Iterable[tuple[int, Item | ValueError | TypeError]], ignore: Ignore | None, notes: MaskNotes | None = None
 ) -> Iterator[tuple[int, Item | ValueError | TypeError]]:
-    """Pass items on, and warn of each kind of ambiguity once: mostly all items of a data set have the same one."""
-    warned: set[str] = set()
-    marked = not isinstance(ignore, (int, float))
-    labeled = False
+    """Pass items on, and warn of each kind of ambiguity once: mostly all items of a data set have the same one.
+
+    Where `notes` are given, they take what would be said.
+    """
+    noted = MaskNotes() if notes is None else notes
     for index, item in items:
-        if isinstance(item, Item):
-            labeled = labeled or item.labeled
-            marked = marked or (item.ignored is not None and bool(item.ignored.any()))
-            if item.ambiguity is not None and item.ambiguity.kind not in warned:
-                warned.add(item.ambiguity.kind)
-                warn_user(item.ambiguity.text)
+        if isinstance(item, Item) and (text := noted.add(index, item)) and notes is None:
+            warn_user(text)
         yield index, item
-    if labeled and not marked:
-        warn_user(
-            f"no mask has a pixel with the value of ignore={ignore}; if masks are made of label maps, return "
-            f"np.ma.masked_array(labels == 1, labels == {ignore}) as the mask; Tiles keep that value if they are "
-            f"given it too, Tiles(..., ignore={ignore})"
-        )
+    if notes is None:
+        noted.warn_if_unmarked(ignore)
 
 
 class _Reader:

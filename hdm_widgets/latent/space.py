@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -18,15 +18,20 @@ from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import advise_on_keywords, check_choice, is_whole
 from hdm_widgets.latent.activations import Pool, network_of
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, check_collection, kept_if_interrupted
-from hdm_widgets.latent.collector import NewBuilder, check_width
+from hdm_widgets.latent.collector import NewBuilder, RunPass, check_width
 from hdm_widgets.latent.data_columns import Columns
 from hdm_widgets.latent.fitted import FittedState
+from hdm_widgets.latent.item_pass import ItemPass
 from hdm_widgets.latent.layouts import Layout
 from hdm_widgets.latent.own_features import collect_features
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.space_files import SpaceWithFiles
+from hdm_widgets.latent.store.cluster import ClusterRun, check_client
 from hdm_widgets.latent.store.session import StoreSession
 from hdm_widgets.models.segmenter import Model, Segmenter
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["LatentSpace"]
 
@@ -298,6 +303,7 @@ class LatentSpace(SpaceWithFiles):
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = True,
         store: str | os.PathLike[str] | None = None,
+        client: Client | None = None,
     ) -> LatentSpace:
         """Run the model once on every item of a data set and make the map.
 
@@ -329,6 +335,9 @@ class LatentSpace(SpaceWithFiles):
             Where to keep what is collected, as it is collected: a folder, or any address of fsspec, such as
             `"s3://bucket/name"`. A fit that was ended goes on there, one of a data set with more items runs the new
             ones only, and `open` reads the space. It needs the extra `scale`.
+        client : distributed.Client, optional
+            Of a Dask cluster whose workers collect the items, and write to the store: all must see it under the address
+            given. Model and data set are pickled. The map itself is made in this process.
 
         Returns
         -------
@@ -339,20 +348,27 @@ class LatentSpace(SpaceWithFiles):
         ------
         CollectionError
             A ValueError that names the item. What was collected before it is its `collection`, and
-            `fit_collected` makes a map of that; with a store it is there. Also where worker processes stop. After an
-            interrupt it is a `InterruptedCollectionError`, which is a KeyboardInterrupt too.
+            `fit_collected` makes a map of that; with a store it is there. Also where worker processes stop, and where
+            shards failed three times on the workers of a cluster: all others are in the store then. After an interrupt
+            it is a `InterruptedCollectionError`, which is a KeyboardInterrupt too.
         StoreError
             A ValueError: the store is of another model, layer, data set or setting, another fit writes to it, or it
             cannot be written.
+        ClusterError
+            A RuntimeError: a worker of the cluster does not see the store, or cannot load the model or the data set, or
+            the cluster was closed.
         ValueError, TypeError
-            If there are fewer items than components, the activations are all the same, or an argument is wrong.
+            If there are fewer items than components, the activations are all the same, model or data set cannot be
+            pickled for a cluster, or an argument is wrong.
         """
+        if client is not None:
+            client = check_client(client, store, num_workers)
         collector = self._collector()
         check_choice("on_error", on_error, ("raise", "skip"))
         fields, dataset = Fields(image, mask), as_dataset(dataset)
         self._check_count(len(dataset), "the data set has")
 
-        def collect(new_builder: NewBuilder = CollectionBuilder) -> Collection:
+        def collect(new_builder: NewBuilder = CollectionBuilder, run: RunPass = ItemPass.run) -> Collection:
             return collector.collect(
                 dataset,
                 columns=columns,
@@ -362,12 +378,14 @@ class LatentSpace(SpaceWithFiles):
                 progress=progress,
                 fields=fields,
                 new_builder=new_builder,
+                run=run,
             )
 
         if store is None:
             return self.fit_collected(collect(), dataset, progress=progress)
         with StoreSession(store, collector, dataset, fields, ignore, progress=progress) as session:
-            self.fit_collected(collect(session.builder), dataset, progress=progress)
+            run = ItemPass.run if client is None else ClusterRun(client, session.writer, session.check_lock).run
+            self.fit_collected(collect(session.builder, run), dataset, progress=progress)
             session.save_map(self._map("embedding_"), self._settings())
         return self
 

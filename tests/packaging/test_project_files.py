@@ -73,6 +73,14 @@ def test_the_oldest_releases_are_the_promised_ones_and_tools_stay_as_pinned() ->
         lowest.lowest({**project, "dependencies": ["scipy"]}, constraints)
 
 
+def test_dask_and_distributed_are_lowered_together() -> None:
+    # A release of either takes the other of the same number only.
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = lowest.lowest(project, [])
+    versions = {line.partition("==")[0]: line.partition("==")[2] for line in lines}
+    assert versions["dask"] == versions["distributed"]
+
+
 def test_node_is_asked_for_in_the_same_words_everywhere() -> None:
     package = json.loads((ROOT / "js" / "package.json").read_text(encoding="utf-8"))
     lock = json.loads((ROOT / "js" / "package-lock.json").read_text(encoding="utf-8"))

@@ -384,10 +384,17 @@ def latent_space(path: Path) -> hw.LatentSpace:
         hw.LatentSpace(model).fit(scenes, store=path / "store", progress=False)
     except hw.latent.StoreError:
         assert_type(hw.LatentSpace.open("memory://store", model, scenes), hw.LatentSpace)
+    except hw.latent.ClusterError:
+        hw.LatentSpace(model).fit(scenes, store=path / "store", client=None)
     everything = torch.stack([image for image, _ in (scenes[index] for index in range(24))])
     masks, features = hw.Segmenter(model).masks(everything), everything.mean((2, 3))
     assert_type(hw.LatentSpace.from_features(features, scenes, predictions=masks, columns=None), hw.LatentSpace)
-    assert_type(hw.LatentSpace.from_features(features, scenes, masks, probabilities=features), hw.LatentSpace)
+    assert_type(
+        hw.LatentSpace.from_features(
+            features, scenes, masks, probabilities=hw.Segmenter(model).probabilities(everything)
+        ),
+        hw.LatentSpace,
+    )
     hw.LatentSpace(model, layout="channels_last")
     table = hw.layers(model, scenes[0][0], layout="auto")
     assert_type(table, LayerTable)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,16 +15,18 @@ from hdm_widgets._store_files import StoreFiles
 from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.collection import Collection, CollectionBuilder
 from hdm_widgets.latent.items import Item
-from hdm_widgets.latent.store.shards import ItemFingerprint, ShardRecord
+from hdm_widgets.latent.store.shards import ItemFingerprint, ShardRecord, write_shard
 from hdm_widgets.latent.thumbnails import ThumbnailMaker
 
-__all__ = ["ShardStore", "ShardedBuilder"]
+__all__ = ["ShardStore", "ShardWriter", "ShardedBuilder", "StoreBuilder", "WholeStore"]
 
 
 class ShardStore(Protocol):
     """Where shards go."""
 
-    files: StoreFiles
+    @property
+    def files(self) -> StoreFiles:
+        """The files of the store."""
 
     @property
     def capacity(self) -> int:
@@ -32,10 +35,36 @@ class ShardStore(Protocol):
     def write(self, number: int, bounds: list[int], collection: Collection | None, **about: Any) -> ShardRecord:
         """Write a shard."""
 
+
+class WholeStore(ShardStore, Protocol):
+    """A store that a fit holds."""
+
     def complete(
         self, records: dict[int, ShardRecord], described: Mapping[str, Any], tables: Mapping[str, NDArray[Any]]
     ) -> Collection | None:
         """What all shards hold."""
+
+
+@dataclass(frozen=True)
+class ShardWriter:
+    """Writes shards of one store, in any process.
+
+    Attributes
+    ----------
+    files : StoreFiles
+    store : str
+        Identity of the store.
+    capacity : int
+        Room for items in a shard.
+    """
+
+    files: StoreFiles
+    store: str
+    capacity: int
+
+    def write(self, number: int, bounds: list[int], collection: Collection | None, **about: Any) -> ShardRecord:
+        """Write a shard; see `write_shard`."""
+        return write_shard(self.files, self.store, self.capacity, number, (bounds[0], bounds[1]), collection, **about)
 
 
 class ShardedBuilder(CollectionBuilder):
@@ -44,8 +73,8 @@ class ShardedBuilder(CollectionBuilder):
     Parameters
     ----------
     store : ShardStore
-    bounds : list of list of int
-        [start, stop) of the items of every shard.
+    bounds : dict of int to list of int
+        [start, stop) of the items of every shard, by number.
     records : dict of int to ShardRecord
         The shards that are stored, by number.
     given : tuple
@@ -57,7 +86,7 @@ class ShardedBuilder(CollectionBuilder):
     def __init__(
         self,
         store: ShardStore,
-        bounds: list[list[int]],
+        bounds: dict[int, list[int]],
         records: dict[int, ShardRecord],
         given: tuple[int, Layer, torch.Size, ThumbnailMaker, int],
         **options: Any,
@@ -65,7 +94,7 @@ class ShardedBuilder(CollectionBuilder):
         self._total, *others = given
         super().__init__(store.capacity, *others, **options)  # type: ignore[arg-type]  # a tuple of five
         self._store, self._bounds, self._records = store, bounds, records
-        self._missing = [number for number in range(len(bounds)) if number not in records]
+        self._missing = [number for number in sorted(bounds) if number not in records]
         self._fingerprint: ItemFingerprint | None = None
         self.any_ignored = any("ignored" in record.arrays for record in records.values())
         ranges = [range(*bounds[number]) for number in self._missing]
@@ -83,6 +112,16 @@ class ShardedBuilder(CollectionBuilder):
             if self._fingerprint is None and isinstance(item, Item):
                 self._fingerprint = ItemFingerprint.from_item(position, item)
             yield position, item
+
+    @property
+    def missing(self) -> dict[int, list[int]]:
+        """[start, stop) of the items of every shard that is not stored, by number."""
+        return {number: self._bounds[number] for number in self._missing}
+
+    def add_record(self, record: ShardRecord) -> None:
+        """Note a shard that another process has stored."""
+        self._records[record.number] = record
+        self._missing.remove(record.number)
 
     def ends_shard(self, index: int) -> bool:
         """Whether this item is the last of its shard."""
@@ -112,23 +151,6 @@ class ShardedBuilder(CollectionBuilder):
         self.skipped = {}
         self._clear()
 
-    def build_some(self, tables: dict[str, NDArray[Any]]) -> Collection:
-        """What the store holds, once all shards are in it."""
-        records = [self._records[number] for number in sorted(self._records)]
-        skipped = {int(index): message for record in records for index, message in record.skipped.items()}
-        described = {
-            "layer": self._layer,
-            "image_shape": self._shape,
-            "skipped": skipped,
-            "fields": self._fields,
-            "ignore_value": self._ignore_value,
-            "thumbnail_maker": self._thumbnail_maker,
-            "no_confidences": self._no_confidences,
-            "values": next((record.values for record in records if record.values), ""),
-        }
-        self.skipped = skipped
-        return self._announced(self._store.complete(self._records, described, tables), self._total)
-
     @property
     def next_index(self) -> int:
         """Index of the first item of the data set that is neither stored nor added nor skipped."""
@@ -149,3 +171,35 @@ class ShardedBuilder(CollectionBuilder):
     def _kept(self, tables: dict[str, NDArray[Any]]) -> Collection | None:  # noqa: ARG002 - what was kept is stored
         """An error carries nothing: the next fit goes on from the store."""
         return None
+
+
+class StoreBuilder(ShardedBuilder):
+    """The builder of a whole store; it takes what `ShardedBuilder` does."""
+
+    def __init__(
+        self,
+        store: WholeStore,
+        bounds: dict[int, list[int]],
+        records: dict[int, ShardRecord],
+        given: tuple[int, Layer, torch.Size, ThumbnailMaker, int],
+        **options: Any,
+    ) -> None:
+        super().__init__(store, bounds, records, given, **options)
+        self._whole = store
+
+    def build_some(self, tables: dict[str, NDArray[Any]]) -> Collection:
+        """What the store holds, once all shards are in it."""
+        records = [self._records[number] for number in sorted(self._records)]
+        skipped = {int(index): message for record in records for index, message in record.skipped.items()}
+        described = {
+            "layer": self._layer,
+            "image_shape": self._shape,
+            "skipped": skipped,
+            "fields": self._fields,
+            "ignore_value": self._ignore_value,
+            "thumbnail_maker": self._thumbnail_maker,
+            "no_confidences": self._no_confidences,
+            "values": next((record.values for record in records if record.values), ""),
+        }
+        self.skipped = skipped
+        return self._announced(self._whole.complete(self._records, described, tables), self._total)

@@ -22,11 +22,12 @@ from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.fitted import FittedMap
 from hdm_widgets.latent.items import Item, read_item
 from hdm_widgets.latent.store import shards
-from hdm_widgets.latent.store.builder import ShardedBuilder
+from hdm_widgets.latent.store.builder import ShardWriter, StoreBuilder
 from hdm_widgets.latent.store.contents import MANIFEST, StoredCollection
 from hdm_widgets.latent.store.manifest import KIND, describe, versions
 from hdm_widgets.latent.store.shards import ShardRecord
 from hdm_widgets.latent.store.summary import write_index, write_summary
+from hdm_widgets.latent.store.worker import PARCELS
 from hdm_widgets.latent.thumbnails import ThumbnailMaker
 from hdm_widgets.models.description import differences
 
@@ -92,7 +93,7 @@ class StoreSession:
         thumbnails: ThumbnailMaker,
         memory_limit: int,
         **options: Any,
-    ) -> ShardedBuilder:
+    ) -> StoreBuilder:
         """The builder for what the store lacks; it takes what `CollectionBuilder` does.
 
         Raises
@@ -110,9 +111,10 @@ class StoreSession:
         if bounds != planned:
             self.files.write_json(_PLAN, {"shards": bounds})
         self.files.remove_temporary()
-        return ShardedBuilder(
+        self.files.remove(PARCELS)
+        return StoreBuilder(
             self,
-            bounds,
+            dict(enumerate(bounds)),
             records,
             (length, layer, image_shape, thumbnails, memory_limit),
             **options,
@@ -120,15 +122,22 @@ class StoreSession:
 
     def write(self, number: int, bounds: list[int], collection: Collection | None, **about: Any) -> ShardRecord:
         """Write a shard; see `write_shard`."""
+        self.check_lock()
+        return self.writer().write(number, bounds, collection, **about)
+
+    def writer(self) -> ShardWriter:
+        """What writes shards, here and on workers."""
+        return ShardWriter(self.files, self._manifest["id"], self.capacity)
+
+    def check_lock(self) -> None:
+        """Raise a StoreError once another process writes to the store."""
         self._lock.check()
-        store, capacity = self._manifest["id"], self._manifest["capacity"]
-        return shards.write_shard(self.files, store, capacity, number, (bounds[0], bounds[1]), collection, **about)
 
     def complete(
         self, records: dict[int, ShardRecord], described: Mapping[str, Any], tables: Mapping[str, NDArray[Any]]
     ) -> StoredCollection | None:
         """Write the columns of all items, and give what the store holds; None if that is no item."""
-        self._lock.check()
+        self.check_lock()
         ordered = [records[number] for number in sorted(records)]
         if not any(record.count for record in ordered):
             return None
@@ -137,7 +146,7 @@ class StoreSession:
 
     def save_map(self, fitted: FittedMap, settings: dict[str, Any]) -> None:
         """Write the map that was made of what the store holds: from then on it can be opened."""
-        self._lock.check()
+        self.check_lock()
         write_index(self.files, self._index, fitted, settings)
 
     @property

@@ -1,0 +1,267 @@
+"""Fits whose shards are collected by the workers of a Dask cluster."""
+
+import pickle
+import sys
+import warnings
+
+import dask
+import numpy as np
+import psutil
+import pytest
+import torch
+from dask_helpers import CountsThreads, Fails, KillsWorkers, Locked, LockedModel, OnlyHere, Random, Wrapped, gives_up
+from distributed import Client, LocalCluster
+from layer_helpers import Reads
+from store_helpers import assert_same_space, fit, memory
+
+import hdm_widgets as hw
+from hdm_widgets.latent import ClusterError, CollectionError, InterruptedCollectionError
+from hdm_widgets.latent.store import worker
+from hdm_widgets.latent.store.builder import ShardedBuilder
+
+LOCAL = {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    """Of two workers with a thread each."""
+    with (
+        dask.config.set({"temporary-directory": str(tmp_path_factory.mktemp("dask"))}),
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, **LOCAL) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def tries(tmp_path):
+    """A folder in which data sets note what they do."""
+    folder = tmp_path / "tries"
+    folder.mkdir()
+    return folder
+
+
+# -- the same as in one process -------------------------------------------------------------------
+
+
+def test_two_workers_give_the_space_of_one_process(groups, undisturbed, store, client):
+    space = fit(Wrapped(groups), store, client=client)
+    assert_same_space(space, undisturbed[0])
+    assert_same_space(hw.LatentSpace.open(store), undisturbed[0])
+    assert not (store / worker.PARCELS).exists()
+    assert all(not tasks for tasks in client.who_has().values())
+    assert client.run(lambda: len(worker._opened)) == dict.fromkeys(client.nthreads(), 0)
+
+
+def test_what_passes_through_the_scheduler_is_small(groups, store, client, monkeypatch):
+    sizes = []
+    submit = type(client).submit
+
+    def submit_and_measure(self, function, *given, **options):
+        sizes.append(len(pickle.dumps(given)))
+        future = submit(self, function, *given, **options)
+        monkeypatch.setattr(future, "release", lambda: sizes.append(len(pickle.dumps(future.result()))))
+        return future
+
+    monkeypatch.setattr(type(client), "submit", submit_and_measure)
+    fit(Wrapped(groups), store, client=client)
+    assert len(sizes) == 8
+    assert max(sizes) < 4096 < len(pickle.dumps(Wrapped(groups)))
+
+
+def test_more_items_run_on_workers_what_is_stored_does_not(groups, make_groups, undisturbed, store, tries, client):
+    first = Wrapped(groups)
+    first.images, first.masks = first.images[:16], first.masks[:16]
+    first.columns = {name: values[:16] for name, values in groups.columns.items()}
+    fit(first, store, client=client)
+    assert_same_space(fit(Fails(groups, tries, {9}), store, client=client), undisturbed[0])
+    assert_same_space(fit(Wrapped(groups), store, client=client), undisturbed[0])
+    assert list(tries.iterdir()) == []
+
+
+def test_items_are_skipped_and_doubts_are_said_as_in_one_process(groups, store, tries, tmp_path, client):
+    data = Fails(groups, tries, {3, 20})
+    data.masks = data.masks * (2 + np.arange(8) % 2)
+    texts = []
+    for folder, options in ((tmp_path / "one", {}), (store, {"client": client})):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            space = fit(data, folder, on_error="skip", ignore=255, **options)
+        texts.append(sorted(str(warning.message) for warning in caught))
+    assert_same_space(space, hw.LatentSpace.open(tmp_path / "one"))
+    assert texts[0] == texts[1]
+    kinds = ("2 of 31 items were skipped", "no mask has a pixel with the value of ignore=255", "the mask of item 0")
+    assert all(any(kind in text for text in texts[0]) for kind in kinds)
+
+
+def test_random_items_are_told_once(groups, store, client):
+    with pytest.warns(UserWarning, match="item 0 was another one when it was read a second time") as warned:
+        space = fit(Random(groups), store, client=client)
+    assert len(warned) == 1
+    assert space.collection_.random
+
+
+def test_workers_run_torch_with_one_thread(groups, store, tries, client):
+    before = torch.get_num_threads()
+    fit(Wrapped(groups), store, CountsThreads(tries), client=client)
+    assert {path.name for path in tries.iterdir()} == {"worker-1", f"here-{before}"}
+    assert torch.get_num_threads() == before
+
+
+def test_workers_that_are_threads_of_this_process_leave_torch_as_it_is(groups, undisturbed, store, tries):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with (
+            LocalCluster(
+                n_workers=1, threads_per_worker=2, processes=False, dashboard_address=LOCAL["dashboard_address"]
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            fit(Wrapped(groups), store, CountsThreads(tries), client=client)
+            assert_same_space(fit(Wrapped(groups), tries / "store", client=client), undisturbed[0])
+        assert not worker._opened
+        assert {path.name for path in tries.glob("here-*")} == {"here-3"}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_the_bar_shows_the_workers(groups, store, client, capsys):
+    hw.LatentSpace(Reads()).fit(Wrapped(groups), store=store, client=client)
+    shown = capsys.readouterr().err
+    assert "31/31" in shown
+    assert " busy" in shown
+    assert " workers, " in shown
+
+
+# -- what fails -----------------------------------------------------------------------------------
+
+
+def test_items_that_cannot_be_read_are_tried_three_times_and_the_rest_is_kept(
+    groups, undisturbed, store, tries, client
+):
+    with pytest.raises(CollectionError) as caught:
+        fit(Fails(groups, tries, {9, 20}), store, client=client)
+    assert str(caught.value) == (
+        "2 shards could not be collected: items 8 to 15 (failed 3 times: item 9 could not be read: OSError: tile 9 is "
+        "missing); items 16 to 23 (failed 3 times: item 20 could not be read: OSError: tile 20 is missing); 15 items "
+        f"are in the store {str(store)!r}: fit with it again to go on"
+    )
+    assert (caught.value.index, caught.value.collection) == (9, None)
+    # This process looks at item 0 only.
+    assert sorted(path.name.split("-")[0] for path in tries.iterdir()) == ["20"] * 3 + ["9"] * 3
+    assert_same_space(fit(groups, store), undisturbed[0])
+
+
+def test_items_that_kill_workers_again_and_again_are_given_up(groups, undisturbed, store, client, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("hdm_widgets.latent.store.cluster.collect_shard", gives_up)
+        message = r"1 shard .*: items 8 to 15 \(4 workers died while they had it; .*\); 23 items are in the store"
+        with pytest.raises(CollectionError, match=message):
+            fit(Wrapped(groups), store, client=client)
+    assert_same_space(fit(groups, store), undisturbed[0])
+
+
+def test_an_interrupt_cancels_what_waits_and_keeps_what_is_stored(groups, undisturbed, store, client, monkeypatch):
+    add = ShardedBuilder.add_record
+
+    def add_and_interrupt(self, record):
+        add(self, record)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ShardedBuilder, "add_record", add_and_interrupt)
+        with pytest.raises(InterruptedCollectionError, match=r"[78] items are in the store .*: fit with it again"):
+            fit(Wrapped(groups), store, client=client)
+    assert not client.futures
+    assert_same_space(fit(Wrapped(groups), store, client=client), undisturbed[0])
+
+
+@pytest.mark.parametrize(
+    ("data", "model", "message"),
+    [
+        (
+            Locked,
+            Reads,
+            r"the data set cannot be sent to workers \(TypeError: cannot pickle an open file\): open",
+        ),
+        (Wrapped, LockedModel, r"the model, or an option beside it, cannot be sent .* cannot pickle an engine"),
+    ],
+)
+def test_what_cannot_be_pickled_is_said_before_any_work(groups, store, client, data, model, message):
+    with pytest.raises(TypeError, match=message):
+        fit(data(groups), store, model(), client=client)
+    assert not (store / worker.PARCELS).exists()
+    assert not (store / "shards").exists()
+
+
+def test_what_a_worker_lacks_ends_the_fit_at_once(groups, store, client):
+    with pytest.raises(ClusterError, match=r"cannot load the data set \(ModuleNotFoundError: .*my_tiles.*same modules"):
+        fit(OnlyHere(groups), store, client=client)
+    with memory() as here, pytest.raises(ClusterError, match=r"does not see the store 'memory:.*all machines share"):
+        fit(Wrapped(groups), here, client=client)
+
+
+def test_a_parcel_that_was_changed_is_not_unpickled(groups, store, client, monkeypatch):
+    write = worker.StoreFiles.write
+
+    def write_changed(self, name, data):
+        write(self, name, data + b"more" if name.startswith(worker.PARCELS) else data)
+
+    monkeypatch.setattr(worker.StoreFiles, "write", write_changed)
+    with pytest.raises(ClusterError, match="does not see the store"):
+        fit(Wrapped(groups), store, client=client)
+
+
+# -- arguments ------------------------------------------------------------------------------------
+
+
+def test_a_client_is_for_fits_with_a_store(groups, store, client):
+    with pytest.raises(ValueError, match="client= needs store=: workers write what they collect"):
+        fit(groups, None, client=client)
+    with pytest.raises(ValueError, match="num_workers are processes that read for this one"):
+        fit(groups, store, client=client, num_workers=1)
+    assert not store.exists()
+
+
+@pytest.mark.parametrize("wrong", ["tcp://127.0.0.1:8786", 4, object()])
+def test_what_is_no_client_is_told(groups, store, wrong):
+    with pytest.raises(TypeError, match=f"client must be a distributed.Client, .* got {type(wrong).__name__}"):
+        fit(groups, store, client=wrong)
+
+
+def test_a_closed_client_is_told(groups, store, client):
+    other = Client(client.scheduler.address, set_as_default=False)
+    other.close()
+    with pytest.raises(ValueError, match="connected to a running cluster, its status is 'closed'"):
+        fit(groups, store, client=other)
+
+
+def test_without_dask_a_client_says_what_to_install(groups, store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ImportError, match=r"pip install 'hdm-widgets\[scale\]'"):
+        fit(groups, store, client=object())
+
+
+def test_no_port_is_open_beyond_this_machine(client):
+    here = psutil.Process()
+    processes = [here, *here.children(recursive=True)]
+    listening = [one.laddr.ip for process in processes for one in process.net_connections() if one.status == "LISTEN"]
+    assert len(client.nthreads()) == 2
+    assert len(listening) >= 4
+    assert set(listening) == {"127.0.0.1"}
+
+
+# -- killed, at the end: a worker that comes in place of another has to import torch first ----------
+
+
+def test_a_worker_that_is_killed_loses_nothing(groups, undisturbed, store, tries, client):
+    space = fit(KillsWorkers(groups, tries, {13: 1}), store, client=client)
+    assert_same_space(space, undisturbed[0])
+    assert [path.name for path in tries.iterdir()] == ["13-0"]
