@@ -52,6 +52,8 @@ class Stored:
     clustering : Clustering or None
     coordinates : numpy.ndarray, float64 (n, k), or None
         Of the items; None if they are to be computed.
+    model : dict of str to str, or None
+        The fingerprint of the model that ran on the items; None if it is not known.
     """
 
     settings: dict[str, Any]
@@ -60,6 +62,7 @@ class Stored:
     regressor: Regressor | None
     clustering: Clustering | None
     coordinates: NDArray[np.float64] | None = None
+    model: dict[str, str] | None = None
 
 
 def write(path: str | os.PathLike[str], stored: Stored) -> None:

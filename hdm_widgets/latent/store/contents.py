@@ -243,7 +243,7 @@ def open_store(address: str | os.PathLike[str]) -> Stored:
     index = _index(files)
     coordinates = cast("NDArray[np.float64]", StoredCoordinates(files, index))
     found = read_map(index, _map_arrays(files, index))
-    return Stored(index["settings"], StoredCollection(files, index), *found, None, coordinates)
+    return Stored(index["settings"], StoredCollection(files, index), *found, None, coordinates, index.get("model"))
 
 
 def _index(files: StoreFiles) -> dict[str, Any]:

@@ -21,9 +21,10 @@ from hdm_widgets.models.fingerprint import content_fingerprint
 from hdm_widgets.models.modules import unwrapped
 from hdm_widgets.models.segmenter import Segmenter
 
-__all__ = ["KIND", "describe", "differences", "versions"]
+__all__ = ["KIND", "describe", "differences", "model_of", "versions"]
 
 KIND = "hdm-widgets store 1"
+_MODEL = "model's "
 _RELEASES = ("torch", "numpy", "zarr")
 
 
@@ -59,7 +60,7 @@ def describe(
     model = content_fingerprint(unwrapped(network_of(segmenter)))
     where = fields.described()
     return {
-        **{f"model's {name}": value for name, value in model.items()},
+        **{f"{_MODEL}{name}": value for name, value in model.items()},
         "layer": layer.name,
         "shape of the layer's output": list(layer.shape),
         "layout of the layer's output": layer.layout,
@@ -78,6 +79,11 @@ def describe(
         "thumbnail's block of pixels": thumbnails.block,
         "display": _plain(dataclasses.asdict(thumbnails.display)),
     }
+
+
+def model_of(described: dict[str, Any]) -> dict[str, str]:
+    """The fingerprint of the model in what `describe` gave."""
+    return {name.removeprefix(_MODEL): value for name, value in described.items() if name.startswith(_MODEL)}
 
 
 def differences(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:

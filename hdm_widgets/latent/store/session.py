@@ -24,7 +24,7 @@ from hdm_widgets.latent.store.builder import ShardedBuilder
 from hdm_widgets.latent.store.contents import MANIFEST, StoredCollection
 from hdm_widgets.latent.store.files import StoreError, StoreFiles, import_zarr
 from hdm_widgets.latent.store.lock import WriterLock, writing
-from hdm_widgets.latent.store.manifest import KIND, describe, differences, versions
+from hdm_widgets.latent.store.manifest import KIND, describe, differences, model_of, versions
 from hdm_widgets.latent.store.shards import ShardRecord
 from hdm_widgets.latent.store.summary import write_index, write_summary
 from hdm_widgets.latent.thumbnails import ThumbnailMaker
@@ -131,7 +131,8 @@ class StoreSession:
         ordered = [records[number] for number in sorted(records)]
         if not any(record.count for record in ordered):
             return None
-        self._index = write_summary(self.files, ordered, self.capacity, described, tables)
+        summary = write_summary(self.files, ordered, self.capacity, described, tables)
+        self._index = {**summary, "model": model_of(self._manifest["of"])}
         return StoredCollection(self.files, self._index, self._fields)
 
     def save_map(self, fitted: FittedMap, settings: dict[str, Any]) -> None:
