@@ -64,6 +64,7 @@ class SpaceWithModel(SpaceWithItems):
     thumbnail: int
     n_components: int
     layout: Layout
+    _restored_by: Literal["load", "open"] = "load"
 
     def needed_segmenter(self) -> Segmenter:
         """The segmenter around the space's model.
@@ -77,6 +78,8 @@ class SpaceWithModel(SpaceWithItems):
             return self.segmenter
         if self._fitted is not None and self.layer_.given:
             raise ValueError("this space was made of features, by LatentSpace.from_features, and has no model")
+        if self._restored_by == "open":
+            raise ValueError("this space was opened without its model; LatentSpace.open(store, model=...) takes it")
         raise ValueError("this space was loaded without its model; LatentSpace.load(path, model=...) takes it")
 
     def _collector(self) -> Collector:

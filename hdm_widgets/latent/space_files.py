@@ -168,7 +168,9 @@ class SpaceWithFiles(SpaceWithModel):
         >>> hw.LatentSpace.open("memory://scenes").embedding_.shape
         (32, 2)
         """
-        return cls._restored(open_store(store), model, dataset, image, mask)
+        space = cls._restored(open_store(store), model, dataset, image, mask)
+        space._restored_by = "open"
+        return space
 
     @classmethod
     def _restored(
