@@ -18,7 +18,7 @@ from hdm_widgets.models.segmenter import Segmenter
 __all__ = ["KIND", "describe", "model_of", "versions"]
 
 KIND = "hdm-widgets store 1"
-_MODEL = "model's "
+_MODEL = "model's "  # as `describe_model` begins its names
 _RELEASES = ("torch", "numpy", "zarr")
 
 
