@@ -27,6 +27,7 @@ _NAMES = ("path", "file_name", "filename", "file", "name")
 _CATEGORIES = ({"id": 1, "name": "ground truth"}, {"id": 2, "name": "prediction"})
 # As VOC: 0 is ground, 1 the object, 255 what does not count.
 _OBJECT, _IGNORED = 1, 255
+_SUFFIXES: dict[str, Format] = {".csv": "csv", ".json": "coco"}
 
 
 def export_marked(
@@ -58,7 +59,10 @@ def export_marked(
     Raises
     ------
     ValueError, TypeError
-        If the items are no positions, the index of a table is not that of its items, or there is no such format.
+        If the items are no positions, there are none, the index of a table is not that of its items, there is no such
+        format, or the file's suffix is that of another.
+    FileExistsError
+        If the folder for ``"voc"`` has masks of other items: nothing is written.
 
     Notes
     -----
@@ -84,6 +88,11 @@ def export_marked(
             reasons = dict(zip(items.index.tolist(), items["reason"].tolist(), strict=True))
         items = items.index.to_numpy()
     marked = space.select(items, "marked")
+    if not len(marked):
+        raise ValueError("there are no items to export")
+    suffix = Path(path).suffix.lower()
+    if format != "voc" and _SUFFIXES.get(suffix, format) != format:
+        raise ValueError(f"the suffix {suffix!r} is that of format={_SUFFIXES[suffix]!r}, got format={format!r}")
     reasons = dict(reasons or {})
     if unknown := [index for index in reasons if index not in marked]:
         raise ValueError(f"reasons has position {unknown[0]}, which is not among the items")
@@ -159,6 +168,13 @@ def _write_voc(space: SpaceWithItems, marked: Selection, folder: Path) -> None:
         raise FileExistsError(f"{os.fspath(folder)!r} is a file; VOC masks are written to a folder")
     names = _stems(_names(space, marked))
     kinds = (("SegmentationClass", space.truth), ("Predictions", space.prediction))
+    for kind, _ in kinds:
+        others = sorted({path.stem for path in (folder / kind).glob("*.png")} - set(names))
+        if others:
+            raise FileExistsError(
+                f"{os.fspath(folder / kind)!r} has masks of other items, such as {others[0]}.png: give another folder, "
+                "or delete them"
+            )
     for kind, mask_of in kinds:
         (folder / kind).mkdir(parents=True, exist_ok=True)
         for index, name in zip(marked.indices.tolist(), names, strict=True):

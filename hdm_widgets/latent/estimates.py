@@ -187,9 +187,14 @@ class Estimates:
     def text(self) -> str:
         """The findings in words, one a line."""
         unreliable = int((~self.reliable).sum())
-        told = "all of them reliable" if not unreliable else f"{unreliable} of them not reliable"
+        count = len(self)
+        if count == 1:
+            told = "it is not reliable" if unreliable else "it is reliable"
+        else:
+            told = "all of them reliable" if not unreliable else f"{unreliable} of them not reliable"
+            told = "none of them reliable" if unreliable == count else told
         lines = [
-            f"{len(self)} items: expected mean IoU {self.mean:.2f} ({self.coverage:.0%} interval "
+            f"{count} item{'s' * (count != 1)}: expected mean IoU {self.mean:.2f} ({self.coverage:.0%} interval "
             f"{self.mean_low:.2f} to {self.mean_high:.2f}), {told}",
             self.shift.text,
         ]

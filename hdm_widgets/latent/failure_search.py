@@ -82,7 +82,7 @@ def find_failures(
     iou : numpy.ndarray, float64 (n,)
         NaN for items without one.
     components : numpy.ndarray, float64 (n, k)
-        Coordinates of the items, such as principal components of their activations.
+        Coordinates of the items, such as principal components of their activations; there may be none, k = 0.
     confidences : dict of str to numpy.ndarray, float64 (n,)
         The model's confidence in its predictions; may be empty.
     columns : dict of str to numpy.ndarray (n,)
@@ -234,7 +234,7 @@ class _Search:
         """Kinds of failures among some rows, by components and confidences, in `_MOST_KINDS` - 1 steps."""
         fails = self.iou[rows] < self.iou[rows].mean() - self.iou[rows].std() / 4
         failing = np.flatnonzero(fails)
-        if len(failing) < 2 * least or (~fails).sum() < 2 * len(self.own):
+        if not self.own or len(failing) < 2 * least or (~fails).sum() < 2 * len(self.own):
             update(_MOST_KINDS - 1)
             return []
         if len(failing) > _CLUSTERED:

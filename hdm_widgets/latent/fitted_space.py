@@ -356,8 +356,8 @@ class FittedSpace:
         Parameters
         ----------
         columns : str or sequence of str, optional
-            The data set's columns to look at; by default all. One that has a name of ours, such as `objects`, is told
-            with `data_` before it, as in `table`.
+            The data set's columns to look at, these alone; by default all columns, areas, components and confidences.
+            One that has a name of ours, such as `objects`, is told with `data_` before it, as in `table`.
         coverage : float
             Of the intervals, in (0, 1).
         least : int, optional
@@ -396,6 +396,8 @@ class FittedSpace:
         own = state.collection.columns
         if isinstance(columns, str):
             columns = [columns]
+        if columns is not None and not len(columns):
+            raise ValueError("columns is empty: give names of columns, or None for all that is known of the items")
         unknown = [name for name in columns or () if name not in own]
         if unknown:
             known = ", ".join(map(repr, own)) or "none"
@@ -405,11 +407,14 @@ class FittedSpace:
         if least is not None and (not is_whole(least) or least < 4):
             raise ValueError(f"least must be a whole number of at least 4, got {least!r}")
         area = state.overlaps.truth_area
+        found = merge_columns({"truth_area": area}, {name: own[name] for name in (own if columns is None else columns)})
+        if columns is not None:
+            del found["truth_area"]
         return find_failures(
             state.iou,
-            state.cluster_coordinates,
-            state.collection.confidences,
-            merge_columns({"truth_area": area}, {name: own[name] for name in (own if columns is None else columns)}),
+            state.cluster_coordinates[:, : 0 if columns is not None else None],
+            {} if columns is not None else state.collection.confidences,
+            found,
             counted=(area > 0) | (state.overlaps.predicted_area > 0),
             coverage=coverage,
             least=least,

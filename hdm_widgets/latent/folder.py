@@ -29,10 +29,12 @@ from hdm_widgets.latent.ordered import OrderedColumn
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.surface import Regressor
 
-__all__ = ["Stored", "read", "write"]
+__all__ = ["MANIFEST", "SPACE", "Stored", "read", "write"]
 
 _KIND = "hdm-widgets latent space 1"
-_SPACE = "space.npz"
+SPACE = "space.npz"
+# The file that says what the store of a fit is of, written first.
+MANIFEST = "manifest.json"
 # Large arrays are files of their own, mapped into memory.
 _LARGE = ("features", "thumbnails", "truths", "predictions")
 _IGNORED, _MAPS = "ignored", "probability_maps"
@@ -52,6 +54,8 @@ class Stored:
     clustering : Clustering or None
     coordinates : numpy.ndarray, float64 (n, k), or None
         Of the items; None if they are to be computed.
+    model : dict of str to str, or None
+        The fingerprint of the model that ran on the items; None if it is not known.
     """
 
     settings: dict[str, Any]
@@ -60,6 +64,7 @@ class Stored:
     regressor: Regressor | None
     clustering: Clustering | None
     coordinates: NDArray[np.float64] | None = None
+    model: dict[str, str] | None = None
 
 
 def write(path: str | os.PathLike[str], stored: Stored) -> None:
@@ -117,7 +122,7 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
         written = folder / f"{name}.new.npy"
         _save(written, large[name])
         written.replace(target)
-    _storage.write(folder / _SPACE, about, arrays)
+    _storage.write(folder / SPACE, about, arrays)
 
 
 def read(path: str | os.PathLike[str]) -> Stored:
@@ -133,13 +138,17 @@ def read(path: str | os.PathLike[str]) -> Stored:
     folder = Path(path)
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {os.fspath(path)!r}")
-    if not (folder / _SPACE).exists():
-        raise ValueError(f"the folder {os.fspath(path)!r} holds no latent space: it has no {_SPACE}")
-    about, arrays = _storage.read(folder / _SPACE, _KIND)
+    if not (folder / SPACE).exists():
+        if (folder / MANIFEST).exists():
+            raise ValueError(
+                f"{os.fspath(path)!r} is the store of a fit: LatentSpace.open({os.fspath(path)!r}) opens it"
+            )
+        raise ValueError(f"the folder {os.fspath(path)!r} holds no latent space: it has no {SPACE}")
+    about, arrays = _storage.read(folder / SPACE, _KIND)
     try:
         return _restored(folder, about, arrays)
     except KeyError as error:
-        raise ValueError(f"{_SPACE} of the latent space lacks {error}") from error
+        raise ValueError(f"{SPACE} of the latent space lacks {error}") from error
 
 
 def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Stored:

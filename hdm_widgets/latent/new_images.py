@@ -23,6 +23,8 @@ from hdm_widgets.latent.layouts import Layout
 from hdm_widgets.latent.mean_intervals import find_clusters
 from hdm_widgets.latent.neighbors import nearest
 from hdm_widgets.latent.space_items import SpaceWithItems
+from hdm_widgets.models.fingerprint import content_fingerprint
+from hdm_widgets.models.modules import unwrapped
 from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = ["Location", "SpaceWithModel"]
@@ -62,6 +64,7 @@ class SpaceWithModel(SpaceWithItems):
     thumbnail: int
     n_components: int
     layout: Layout
+    _restored_by: Literal["load", "open"] = "load"
 
     def needed_segmenter(self) -> Segmenter:
         """The segmenter around the space's model.
@@ -75,6 +78,8 @@ class SpaceWithModel(SpaceWithItems):
             return self.segmenter
         if self._fitted is not None and self.layer_.given:
             raise ValueError("this space was made of features, by LatentSpace.from_features, and has no model")
+        if self._restored_by == "open":
+            raise ValueError("this space was opened without its model; LatentSpace.open(store, model=...) takes it")
         raise ValueError("this space was loaded without its model; LatentSpace.load(path, model=...) takes it")
 
     def _collector(self) -> Collector:
@@ -189,6 +194,7 @@ class SpaceWithModel(SpaceWithItems):
             on_error=on_error,
             progress=progress,
         )
+        self._check_width(observed.features)
         missing = set(found.collection.confidences) - set(observed.confidences)
         if missing:
             raise ValueError(f"the space has confidences and the model gives none now: {sorted(missing)[0]} is missing")
@@ -243,25 +249,42 @@ class SpaceWithModel(SpaceWithItems):
     def _features(self, images: Tensor | NDArray[Any]) -> NDArray[np.float32]:
         given = self._checked(images)
         features = self._collector().features(given, self.layer_)
-        width = self.collection_.features.shape[1]
-        if features.shape[1] != width:
-            raise ValueError(f"layer and pool give {features.shape[1]} features, the space was made with {width}")
+        self._check_width(features)
         return features
 
-    def _take_model(self) -> None:
+    def _check_width(self, features: NDArray[np.float32]) -> None:
+        width = self.collection_.features.shape[1]
+        if features.shape[1] != width:
+            raise ValueError(
+                f"layer and pool give {features.shape[1]} features, the space was made with {width}: it is another "
+                "model, layer or pool"
+            )
+
+    def _take_model(self, fingerprint: dict[str, str] | None = None) -> None:
         """Read the output of the model that a space is loaded with as the fit did.
 
         Warn if it or the data set is visibly not the one that the space was made with.
+
+        Parameters
+        ----------
+        fingerprint : dict of str to str, optional
+            Of the model that the space was made with, as `content_fingerprint` gives it.
         """
         if self.segmenter is not None:
             find_module(network_of(self.segmenter), self.layer_name_)
             self.segmenter.expect(self.collection_.values)
+            if self.dataset_ is None and fingerprint is not None:
+                now = content_fingerprint(unwrapped(network_of(self.segmenter)))
+                differing = [name for name in ("weights", "structure") if now[name] != fingerprint[name]]
+                if differing:
+                    _warn_of_another_model(f"the model's {' and '.join(differing)} differ from those of the fit")
         if self.dataset_ is None or not self._check_dataset(self.dataset_) or self.segmenter is None:
             return
         features = self._features(self.item(0).image[None])[0]
         stored = self.collection_.features[0]
         if not np.allclose(features, stored, rtol=1e-2, atol=1e-3 * float(np.abs(stored).max())):
-            warn_user(
-                "the model gives other activations for item 0 than the space holds: it is not the model that the space "
-                "was made with"
-            )
+            _warn_of_another_model("the model gives other activations for item 0 than the space holds")
+
+
+def _warn_of_another_model(sign: str) -> None:
+    warn_user(f"{sign}: it is not the model that the space was made with")

@@ -116,7 +116,9 @@ def new_items(data: Dataset | Tensor | NDArray[Any] | Sequence[Any], channels: i
         If it is nothing of the kind.
     """
     if isinstance(data, (Tensor, np.ndarray)):
-        if data.ndim != 4 or not len(data):
+        if data.ndim == 4 and not len(data):
+            raise ValueError(f"there are no images: got shape {tuple(data.shape)}")
+        if data.ndim != 4:
             raise ValueError(f"images must be (N, {channels}, H, W), got shape {tuple(data.shape)}")
         return data, True
     if isinstance(data, list) and data and all(map(is_image, data)) and not _is_stacked_pair(data, channels):

@@ -16,6 +16,7 @@ from hdm_widgets.latent.fitted import read_only
 from hdm_widgets.latent.kernel_alignment import linear_cka, permuted_cka
 from hdm_widgets.latent.neighbors import nearest
 from hdm_widgets.latent.space import LatentSpace
+from hdm_widgets.latent.thumbnails import same_picture
 
 if TYPE_CHECKING:
     import pandas
@@ -30,6 +31,7 @@ _PERMUTATIONS = 199
 # Figures over all pairs of items are taken from at most this many.
 _SAMPLE = 2000
 _CHANGED_IOU = 0.1
+_NEIGHBORS = 10
 _QUERIES = 1024  # items whose neighbors are sought between two steps of a bar
 
 
@@ -237,7 +239,7 @@ class SpaceComparison:
 
 
 def compare_spaces(
-    a: LatentSpace, b: LatentSpace, *, names: tuple[str, str] = ("a", "b"), k: int = 10, progress: bool = True
+    a: LatentSpace, b: LatentSpace, *, names: tuple[str, str] = ("a", "b"), k: int | None = None, progress: bool = True
 ) -> SpaceComparison:
     """Compare the latent spaces of two models, or of two checkpoints of one, on the same items.
 
@@ -246,9 +248,9 @@ def compare_spaces(
     a, b : LatentSpace
         Fitted to the same data set. The layers and the number of features may differ.
     names : tuple of str
-        What the models are called.
-    k : int
-        Neighbors to compare, less than half of the items.
+        What the models are called: two different texts.
+    k : int, optional
+        Neighbors to compare, less than half of the items; by default 10, or as many as there can be.
     progress : bool
         Show tqdm bars with the time left for what lasts longer than a second.
 
@@ -261,8 +263,10 @@ def compare_spaces(
     AttributeError
         If a space is not fitted.
     ValueError
-        If the spaces are not of the same items, images and ground truths, have another `iou_empty`, or there are too
-        few items for `k`.
+        If the spaces are not of the same items, images and ground truths, have another `iou_empty`, there are too few
+        items for `k`, or the names are not two different texts.
+    TypeError
+        If they are no spaces.
 
     Notes
     -----
@@ -279,10 +283,17 @@ def compare_spaces(
     >>> len(comparison.better), len(comparison.worse)
     (0, 0)
     """
+    for space in (a, b):
+        if not isinstance(space, LatentSpace):
+            raise TypeError(f"expected two fitted LatentSpaces, got {type(space).__name__}")
+    texts = [] if isinstance(names, str) else [name for name in names if isinstance(name, str)]
+    if len(texts) != 2 or len(names) != 2 or texts[0] == texts[1]:
+        raise ValueError(f"names must be two different texts, got {names!r}")
     _check_same(a, b)
+    if k is None:
+        k = max(1, min(_NEIGHBORS, (len(a) - 1) // 2))
     if not is_whole(k) or not 1 <= k < len(a) / 2:
         raise ValueError(f"k must be 1 to {(len(a) - 1) // 2}, less than half of the items, got {k!r}")
-    first, second = (str(name) for name in names)
     features = a.collection_.features, b.collection_.features
     rows = np.arange(len(a))
     rng = np.random.default_rng(a.random_state)
@@ -295,7 +306,7 @@ def compare_spaces(
     by_chance = _overlaps_by_chance(near[0][rows], near[1], rows, rng, progress)
     aligned = align(a.embedding_[:, :2], b.embedding_[:, :2])
     return SpaceComparison(
-        names=(first, second),
+        names=(texts[0], texts[1]),
         cka=cka,
         cka_null=cka_by_chance,
         cka_p=_p_value(of_sample, null),
@@ -362,9 +373,23 @@ def _check_same(a: LatentSpace, b: LatentSpace) -> None:
     sizes = tuple(space.collection_.image_shape[1:] for space in (a, b))
     if sizes[0] != sizes[1]:
         raise ValueError(f"the spaces must be of images of the same size, got {sizes[0]} and {sizes[1]}")
+    _check_same_images(a, b)
     empty = a.overlaps_.iou_empty, b.overlaps_.iou_empty
     if not np.array_equal(*empty, equal_nan=True):
         raise ValueError(
             f"the spaces must have the same iou_empty, got {empty[0]} and {empty[1]}: items with nothing to find and "
             "nothing drawn would change by that alone"
         )
+
+
+def _check_same_images(a: LatentSpace, b: LatentSpace) -> None:
+    """Refuse spaces of visibly different images, where both have thumbnails of one kind."""
+    one, other = a.collection_, b.collection_
+    if one.image_shape != other.image_shape or one.thumbnail_maker != other.thumbnail_maker:
+        return
+    for rows in row_batches(len(a), math.prod(one.thumbnails.shape[1:])):
+        for place, pictures in enumerate(zip(one.thumbnails[rows], other.thumbnails[rows], strict=True), rows.start):
+            if not same_picture(*pictures):
+                raise ValueError(
+                    f"the spaces must be of the same images; the first that differs is at position {place}"
+                )

@@ -107,7 +107,9 @@ class SpaceWithFiles(SpaceWithModel):
         path : str or os.PathLike
             The folder.
         model : torch.nn.Module or Segmenter, optional
-            `transform`, `estimate`, `predict_iou` and `locate` need it. Its output is read as in the fit.
+            `transform`, `estimate`, `predict_iou` and `locate` need it. Its output is read as in the fit. Where it is
+            visibly another model, a warning says so: with a data set its activations are compared, and without one what
+            a store holds of its weights.
         dataset : Dataset, optional
             For full images; else there are thumbnails. Where it gives other images or masks than those that the space
             was made with, as in another order, a warning says so.
@@ -166,7 +168,9 @@ class SpaceWithFiles(SpaceWithModel):
         >>> hw.LatentSpace.open("memory://scenes").embedding_.shape
         (32, 2)
         """
-        return cls._restored(open_store(store), model, dataset, image, mask)
+        space = cls._restored(open_store(store), model, dataset, image, mask)
+        space._restored_by = "open"
+        return space
 
     @classmethod
     def _restored(
@@ -195,5 +199,5 @@ class SpaceWithFiles(SpaceWithModel):
         space.layer = collection.layer.name
         state = FittedState(space._mapped(collection, stored.projection, dataset, stored.regressor, stored.coordinates))
         space._fitted = state if stored.clustering is None else state.clustered(stored.clustering)
-        space._take_model()
+        space._take_model(stored.model)
         return space

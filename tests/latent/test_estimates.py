@@ -212,3 +212,26 @@ def test_the_space_says_that_it_has_no_skill(groups, space):
     assert repr(unskilled).endswith("; expected IoU no better than the mean of the data")
     assert "expected IoU" not in repr(space)
     assert "better than the mean of the data" in unskilled.estimate(groups, **QUIET).text
+
+
+def test_no_images_are_told(space, groups):
+    for images in (groups.images[:0], torch.from_numpy(groups.images[:0])):
+        with pytest.raises(ValueError, match=r"there are no images: got shape \(0, 6, 8, 8\)"):
+            space.estimate(images, **QUIET)
+
+
+@pytest.mark.parametrize(
+    ("count", "reliable", "first", "last"),
+    [
+        (1, 1, "1 item: expected", ", it is reliable"),
+        (1, 0, "1 item: expected", ", it is not reliable"),
+        (3, 3, "3 items: expected", ", all of them reliable"),
+        (3, 1, "3 items: expected", ", 2 of them not reliable"),
+        (3, 0, "3 items: expected", ", none of them reliable"),
+    ],
+)
+def test_counts_are_told_in_plain_english(space, groups, count, reliable, first, last):
+    found = space.estimate(groups.images[:count], **QUIET)
+    said = replace(found, reliable=np.arange(count) < reliable).text.split("\n")[0]
+    assert said.startswith(first)
+    assert said.endswith(last)

@@ -340,10 +340,23 @@ def test_nothing_to_find_and_nothing_drawn_is_no_failure(make_groups):
     assert not any(np.isin(group.indices, np.flatnonzero(empty)).any() for group in found)
 
 
+def test_columns_that_are_named_are_looked_at_alone(make_groups):
+    groups = make_groups(200)
+    # The model fails where the truth is small, which the number of the item does not tell.
+    small = groups.masks.sum((1, 2)) < np.median(groups.masks.sum((1, 2)))
+    predictions = np.where(small[:, None, None], ~groups.masks, groups.masks)
+    space = hw.LatentSpace.from_features(groups.images.mean((2, 3)), groups, predictions, progress=False)
+    assert space.failures()[0].conditions[0].column == "truth_area"
+    named = space.failures("number")
+    assert {condition.column for group in named for condition in group.conditions} <= {"number"}
+    assert named.tested < space.failures().tested
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"columns": ["kind"]}, "no column 'kind'; its columns are: 'group', 'number'"),
+        ({"columns": []}, "columns is empty"),
         ({"coverage": 1.0}, "coverage must be between 0 and 1, got 1.0"),
         ({"least": 3}, "least must be a whole number of at least 4, got 3"),
     ],

@@ -201,3 +201,30 @@ def test_items_with_nothing_to_find_are_scored_alike(make_groups, one, other, re
 def test_k_must_be_possible(space, k):
     with pytest.raises(ValueError, match="k must be 1 to 29, less than half of the items"):
         hw.compare_spaces(space, space, k=k)
+
+
+@pytest.mark.parametrize("names", ["ab", ("a", "a"), ("a",), ("a", "b", "c"), ("a", 1)])
+def test_names_are_two_different_texts(space, names):
+    with pytest.raises(ValueError, match="names must be two different texts, got "):
+        hw.compare_spaces(space, space, names=names)
+
+
+def test_models_are_no_spaces(space):
+    for pair_ in ((Reads(), Reads()), (space, Reads())):
+        with pytest.raises(TypeError, match="expected two fitted LatentSpaces, got Reads"):
+            hw.compare_spaces(*pair_)
+
+
+def test_few_items_are_compared_by_as_many_neighbors_as_there_can_be(make_groups):
+    space = hw.LatentSpace(Reads()).fit(make_groups(7), progress=False)
+    assert hw.compare_spaces(space, space).k == 3
+    with pytest.raises(ValueError, match="k must be 1 to 3"):
+        hw.compare_spaces(space, space, k=4)
+
+
+def test_other_images_with_the_same_truths_are_refused(space, groups):
+    images = groups.images.copy()
+    images[5:8] = 1 - images[5:8]
+    other = hw.LatentSpace(Reads()).fit(changed(groups, images=images), progress=False)
+    with pytest.raises(ValueError, match="the same images; the first that differs is at position 5"):
+        hw.compare_spaces(space, other)

@@ -382,3 +382,19 @@ def test_a_model_whose_layer_is_of_another_width(folder):
     loaded = hw.LatentSpace.load(folder, Wider())
     with pytest.raises(ValueError, match=r"7 features"):
         loaded.locate(torch.rand(2, 6, 8, 8))
+
+
+class Halved(Reads):
+    """Its layer puts out half of the channels."""
+
+    def forward(self, images):
+        return self.values(images[:, :3])[:, 0]
+
+
+@pytest.mark.parametrize("method", ["transform", "estimate", "predict_iou", "locate"])
+def test_a_model_with_another_number_of_features_is_refused(space, groups, tmp_path, method):
+    space.save(tmp_path / "space")
+    loaded = hw.LatentSpace.load(tmp_path / "space", Halved())
+    options = {"progress": False} if method == "estimate" else {}
+    with pytest.raises(ValueError, match="layer and pool give 3 features, the space was made with 6: it is another"):
+        getattr(loaded, method)(torch.from_numpy(groups.images[:4]), **options)

@@ -351,6 +351,7 @@ def test_masks_of_images_with_one_name_and_ignored_pixels(squares: Squares, tmp_
     [
         ([COUNT], {}, ValueError, "indices must be 0 to 99, got 100"),
         ([1.5], {}, TypeError, "indices must be whole numbers"),
+        ([], {}, ValueError, "there are no items to export"),
         ([1], {"format": "yolo"}, ValueError, "format must be one of 'csv', 'coco', 'voc', got 'yolo'"),
         ([1], {"reasons": {2: "no"}}, ValueError, "reasons has position 2, which is not among the items"),
     ],
@@ -371,3 +372,30 @@ def test_files_and_folders_are_not_confused(space: hw.LatentSpace, tmp_path: obj
         with pytest.raises(IsADirectoryError):
             hw.export_marked(space, [1], tmp_path, kind)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "format_", "message"),
+    [
+        ("marked.json", "csv", "the suffix '.json' is that of format='coco', got format='csv'"),
+        ("marked.CSV", "coco", "the suffix '.csv' is that of format='csv', got format='coco'"),
+    ],
+)
+def test_a_suffix_of_another_format_is_refused(
+    space: hw.LatentSpace, tmp_path: object, name: str, format_: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        hw.export_marked(space, [1], tmp_path / name, format_)
+    assert not (tmp_path / name).exists()
+
+
+def test_masks_of_other_items_in_the_folder_are_kept_and_told(space: hw.LatentSpace, tmp_path: object) -> None:
+    hw.export_marked(space, [1, 2], tmp_path, "voc")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(FileExistsError, match=r"has masks of other items, such as .*\.png: give another folder"):
+        hw.export_marked(space, [1, 3], tmp_path, "voc")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    # The same items again, or more of them, leave nothing that is not listed.
+    hw.export_marked(space, [1, 2, 3], tmp_path, "voc")
+    listed = (tmp_path / "ImageSets/Segmentation/marked.txt").read_text().split()
+    assert sorted(listed) == sorted(path.stem for path in (tmp_path / "SegmentationClass").iterdir())

@@ -150,6 +150,8 @@ def test_a_failure_is_told_in_its_box_and_can_be_tried_again(explore, space, mak
     assert "disk 3 is gone" in explorer.new_error
     assert shown.panel["error"] == explorer.new_error
     assert explorer.error == ""  # that is for clusters and explanations
+    with pytest.raises(ValueError, match=r"the new data has no estimates: .*disk 3 is gone"):
+        explorer.explain_new(0)
     explorer.select([1, 2])
     assert shown.items
     data.broken.clear()
@@ -159,7 +161,5 @@ def test_a_failure_is_told_in_its_box_and_can_be_tried_again(explore, space, mak
 
 
 def test_a_space_without_its_model_says_so(explore, space_on_disk, new_places):
-    explorer = explore(space_on_disk(), new=new_places)
-    assert explorer.wait(SECONDS)
-    assert explorer.new_status == "error"
-    assert "was loaded without its model" in explorer.new_error
+    with pytest.raises(ValueError, match="was loaded without its model"):
+        explore(space_on_disk(), new=new_places)

@@ -17,7 +17,7 @@ from hdm_widgets._datasets import Fields
 from hdm_widgets._store_files import StoreError, StoreFiles, import_zarr
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.fitted import read_only
-from hdm_widgets.latent.folder import Stored
+from hdm_widgets.latent.folder import MANIFEST, SPACE, Stored
 from hdm_widgets.latent.map_arrays import collection_fields, read_map
 from hdm_widgets.latent.ordered import OrderedColumn
 from hdm_widgets.latent.store.arrays import ArrayLayout, damaged, read_column
@@ -31,8 +31,6 @@ __all__ = [
 
 # The file that says what a complete store holds, written last; the arrays of its map; and the column of coordinates.
 INDEX, MAP, COORDINATES = "space.json", "map.npz", "coordinates"
-# The file that says what a store is of, written first.
-MANIFEST = "manifest.json"
 
 
 def column_folder(index: Mapping[str, Any], name: str) -> str:
@@ -243,7 +241,7 @@ def open_store(address: str | os.PathLike[str]) -> Stored:
     index = _index(files)
     coordinates = cast("NDArray[np.float64]", StoredCoordinates(files, index))
     found = read_map(index, _map_arrays(files, index))
-    return Stored(index["settings"], StoredCollection(files, index), *found, None, coordinates)
+    return Stored(index["settings"], StoredCollection(files, index), *found, None, coordinates, index.get("model"))
 
 
 def _index(files: StoreFiles) -> dict[str, Any]:
@@ -253,7 +251,8 @@ def _index(files: StoreFiles) -> dict[str, Any]:
         return index
     manifest = files.read_json(MANIFEST)
     if manifest is None:
-        raise FileNotFoundError(f"there is no store at {files.address!r}")
+        saved = "; it is a saved space, which LatentSpace.load reads" if SPACE in files.sizes() else ""
+        raise FileNotFoundError(f"there is no store at {files.address!r}{saved}")
     if manifest.get("format") != KIND:
         raise StoreError(f"the store {files.address!r} is of the kind {manifest.get('format')!r}, expected {KIND!r}")
     raise StoreError(f"the fit that writes the store {files.address!r} has not ended; fit with this store goes on")

@@ -15,9 +15,10 @@ from hdm_widgets.latent.thumbnails import ThumbnailMaker
 from hdm_widgets.models.description import describe_ignored, describe_model, describe_segmenter, plain
 from hdm_widgets.models.segmenter import Segmenter
 
-__all__ = ["KIND", "describe", "versions"]
+__all__ = ["KIND", "describe", "model_of", "versions"]
 
 KIND = "hdm-widgets store 1"
+_MODEL = "model's "  # as `describe_model` begins its names
 _RELEASES = ("torch", "numpy", "zarr")
 
 
@@ -66,6 +67,11 @@ def describe(
         "thumbnail's block of pixels": thumbnails.block,
         "display": plain(dataclasses.asdict(thumbnails.display)),
     }
+
+
+def model_of(described: dict[str, Any]) -> dict[str, str]:
+    """The fingerprint of the model in what `describe` gave."""
+    return {name.removeprefix(_MODEL): value for name, value in described.items() if name.startswith(_MODEL)}
 
 
 def versions() -> dict[str, str]:

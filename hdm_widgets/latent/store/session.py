@@ -24,7 +24,7 @@ from hdm_widgets.latent.items import Item, read_item
 from hdm_widgets.latent.store import shards
 from hdm_widgets.latent.store.builder import ShardWriter, StoreBuilder
 from hdm_widgets.latent.store.contents import MANIFEST, StoredCollection
-from hdm_widgets.latent.store.manifest import KIND, describe, versions
+from hdm_widgets.latent.store.manifest import KIND, describe, model_of, versions
 from hdm_widgets.latent.store.shards import ShardRecord
 from hdm_widgets.latent.store.summary import write_index, write_summary
 from hdm_widgets.latent.store.worker import PARCELS
@@ -141,7 +141,8 @@ class StoreSession:
         ordered = [records[number] for number in sorted(records)]
         if not any(record.count for record in ordered):
             return None
-        self._index = write_summary(self.files, ordered, self.capacity, described, tables)
+        summary = write_summary(self.files, ordered, self.capacity, described, tables)
+        self._index = {**summary, "model": model_of(self._manifest["of"])}
         return StoredCollection(self.files, self._index, self._fields)
 
     def save_map(self, fitted: FittedMap, settings: dict[str, Any]) -> None:

@@ -81,9 +81,19 @@ class ExplorerWithNewData(ExplorerWithSelections):
         self._check_open()
         new = self._new
         if new is None:
-            raise ValueError("there are no new items to explain")
+            raise ValueError(self._why_no_new())
         check_indices([index], len(new))
         return self._explanation.open_new(new, index)
+
+    def _why_no_new(self) -> str:
+        """Why there are no new items to explain."""
+        if self._panel is None:
+            return "there are no new items to explain"
+        if self.new_status == "error":
+            return f"the new data has no estimates: {self.new_error}"
+        if self.new_status == "running":
+            return "the model is still running on the new data; wait() waits for its end"
+        return "running the model on the new data was stopped: there are no new items to explain"
 
     # -- finding the estimates --------------------------------------------------------------------
 
@@ -98,6 +108,7 @@ class ExplorerWithNewData(ExplorerWithSelections):
         if isinstance(new, Estimates):
             self._given = NewItems.of(self._space, new)
         else:
+            self._space.needed_segmenter()
             new_items(new, self._space.collection_.image_shape[0])
             self._given = new
         self._panel = NewDataPanel()

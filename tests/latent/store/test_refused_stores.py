@@ -133,3 +133,19 @@ def test_without_zarr_it_is_said_what_to_install(groups, tmp_path, monkeypatch):
         fit(groups, tmp_path)
     with pytest.raises(ImportError, match="a store needs zarr"):
         hw.LatentSpace.open(tmp_path)
+
+
+def test_stores_and_saved_spaces_name_what_reads_the_other(undisturbed, tmp_path):
+    fitted, store = undisturbed
+    with pytest.raises(ValueError, match=r"is the store of a fit: LatentSpace\.open\("):
+        hw.LatentSpace.load(store)
+    fitted.save(tmp_path / "saved")
+    with pytest.raises(
+        FileNotFoundError, match=r"there is no store at .*; it is a saved space, which LatentSpace.load"
+    ):
+        hw.LatentSpace.open(tmp_path / "saved")
+
+
+def test_an_opened_space_without_a_model_says_how_it_takes_one(groups, undisturbed):
+    with pytest.raises(ValueError, match=r"was opened without its model; LatentSpace\.open\(store, model=\.\.\.\)"):
+        hw.LatentSpace.open(undisturbed[1]).estimate(groups, **QUIET)

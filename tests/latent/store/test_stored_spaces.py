@@ -222,3 +222,26 @@ def test_random_augmentation_is_told_and_goes_on(groups, tmp_path):
     (tmp_path / "shards" / "00000002.json").unlink()
     assert len(fit(Augmented(groups), tmp_path)) == COUNT
     assert hw.LatentSpace.open(tmp_path).collection_.random
+
+
+class Weighted(Reads):
+    """The same with a weight."""
+
+    def __init__(self, weight=1.0):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(weight))
+
+    def forward(self, images):
+        return super().forward(images * self.weight)
+
+
+def test_another_model_beside_an_opened_space_is_told(groups, address):
+    fit(groups, address, Weighted())
+    assert hw.LatentSpace.open(address, Weighted()).transform(torch.from_numpy(groups.images[:2])).shape == (2, 2)
+    with pytest.warns(UserWarning, match="the model's weights differ from those of the fit: it is not the model"):
+        hw.LatentSpace.open(address, Weighted(2.0))
+    with pytest.warns(UserWarning, match="the model's weights and structure differ from those of the fit"):
+        hw.LatentSpace.open(address, Reads())
+    # Where the data set is there, its activations tell.
+    with pytest.warns(UserWarning, match="the model gives other activations for item 0"):
+        hw.LatentSpace.open(address, Weighted(2.0), groups)
