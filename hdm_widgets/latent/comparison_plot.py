@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,15 @@ _BINS = 40
 _INK = "#475569"
 
 Floats = NDArray[np.float64]
+
+
+class ShownFigure(Figure):
+    """A figure that the last line of a cell shows, whether or not pyplot has been imported."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
 
 
 def change_limit(comparison: SpaceComparison) -> float:
@@ -51,7 +61,7 @@ def bounds_of(comparison: SpaceComparison) -> tuple[float, float, float, float]:
 
 def plot_comparison(comparison: SpaceComparison) -> Figure:
     """Draw both maps, colored by the change of IoU, and a histogram of the change."""
-    figure = Figure(figsize=(12.6, 4.2), layout="constrained")
+    figure = ShownFigure(figsize=(12.6, 4.2), layout="constrained")
     first, second, changes = figure.subplots(1, 3, width_ratios=[1, 1, 0.72])
     second.sharex(first)
     second.sharey(first)

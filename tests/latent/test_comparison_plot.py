@@ -2,6 +2,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from IPython.core.formatters import DisplayFormatter
 
 import hdm_widgets as hw
 from hdm_widgets.latent.comparison_plot import CHANGES, bounds_of, change_limit, drawing_order
@@ -125,3 +126,10 @@ def test_the_figure_belongs_to_nothing_of_pyplot(comparison):
     comparison.plot()
     assert plt.get_fignums() == before
     assert dict(mpl.rcParams) == settings
+
+
+def test_a_cell_of_a_fresh_kernel_shows_the_figure(comparison):
+    # As in a kernel where pyplot has registered nothing for figures.
+    shown, _ = DisplayFormatter().format(comparison.plot())
+    assert shown["image/png"].startswith(b"\x89PNG")
+    assert int.from_bytes(shown["image/png"][16:20]) == 1260
