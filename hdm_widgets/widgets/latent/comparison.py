@@ -33,6 +33,7 @@ __all__ = ["LatentComparison"]
 _LISTS = {"better": "got better", "worse": "got worse", "moved": "moved"}
 _HEIGHT = "400px"
 _LONGEST_NAME = 24
+_NAME_END = 10  # characters of a long name that stay at its end
 _MOST_FACTS = 6
 _NOT_IN_MARIMO = """<p><b>marimo cannot show two maps:</b> they are drawn by ipywidgets and bqplot. Open the notebook in
 JupyterLab, Notebook 7 or Voila. Here the comparison itself works: <code>print(comparison)</code>,
@@ -279,7 +280,10 @@ def _score(value: float) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    """A name without its middle if it is long."""
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[: _LONGEST_NAME - 1 - _NAME_END]}…{name[-_NAME_END:]}"
 
 
 def _titles(comparison: SpaceComparison) -> tuple[tuple[Title, Title], tuple[Title, Title]]:
@@ -297,8 +301,17 @@ def _headings(comparison: SpaceComparison) -> list[str]:
     first = _short(comparison.names[0])
     for name, iou, note in zip(comparison.names, comparison.iou, ("", f" · aligned to {first}"), strict=True):
         mean = f"mean IoU {np.nanmean(iou):.2f}" if np.isfinite(iou).any() else "no item has an IoU"
-        texts.append(f"<b>{html.escape(name)}</b> <span> · {html.escape(mean + note)}</span>")
+        aligned = f"<span>{html.escape(note)}</span>" if note else ""
+        texts.append(f"{_heading_name(name)}<span> · {html.escape(mean)}</span>{aligned}")
     return texts
+
+
+def _heading_name(name: str) -> str:
+    """A name that the browser shortens in its middle: the end of a checkpoint's name often tells most."""
+    if len(name) <= _LONGEST_NAME:
+        return f"<b>{html.escape(name)}</b>"
+    start, end = name[:-_NAME_END], name[-_NAME_END:]
+    return f'<b title="{html.escape(name)}"><i>{html.escape(start)}</i>{html.escape(end)}</b>'
 
 
 def _findings(comparison: SpaceComparison) -> dict[str, Any]:
