@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,16 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from hdm_widgets.latent.space_comparison import SpaceComparison
 
-__all__ = ["CHANGES", "bounds_of", "change_limit", "drawing_order", "plot_comparison"]
+__all__ = [
+    "CHANGES",
+    "LONGEST_NAME",
+    "NAME_END",
+    "bounds_of",
+    "change_limit",
+    "drawing_order",
+    "plot_comparison",
+    "short_name",
+]
 
 # Red is worse and blue is better; what has not changed is of the color of sand, and recedes on light and dark ground.
 CHANGES = LinearSegmentedColormap.from_list("changes", ["#b2182b", "#e08b6d", "#d9d3c0", "#7fb0d6", "#2166ac"])
@@ -23,8 +33,19 @@ _ENDS = 95  # percentile of the changes beyond which all have one color
 _MARGIN = 0.05  # around the points, as a fraction of their extent
 _BINS = 40
 _INK = "#475569"
+LONGEST_NAME = 24
+NAME_END = 10  # characters of a long name that stay at its end
 
 Floats = NDArray[np.float64]
+
+
+class ShownFigure(Figure):
+    """A figure that the last line of a cell shows, whether or not pyplot has been imported."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
 
 
 def change_limit(comparison: SpaceComparison) -> float:
@@ -49,9 +70,16 @@ def bounds_of(comparison: SpaceComparison) -> tuple[float, float, float, float]:
     return x0, x1, y0, y1
 
 
+def short_name(name: str) -> str:
+    """A name without its middle if it is long."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME - 1 - NAME_END]}…{name[-NAME_END:]}"
+
+
 def plot_comparison(comparison: SpaceComparison) -> Figure:
     """Draw both maps, colored by the change of IoU, and a histogram of the change."""
-    figure = Figure(figsize=(12.6, 4.2), layout="constrained")
+    figure = ShownFigure(figsize=(12.6, 4.2), layout="constrained")
     first, second, changes = figure.subplots(1, 3, width_ratios=[1, 1, 0.72])
     second.sharex(first)
     second.sharey(first)
@@ -62,9 +90,9 @@ def plot_comparison(comparison: SpaceComparison) -> Figure:
     ):
         _map(axes, comparison, points, norm)
         mean = f", mean IoU {np.nanmean(iou):.2f}" if np.isfinite(iou).any() else ""
-        axes.set_title(f"{name}{mean}", fontsize=11)
+        axes.set_title(f"{short_name(name)}{mean}", fontsize=11)
     x0, x1, y0, y1 = bounds_of(comparison)
-    first.set(xlim=(x0, x1), ylim=(y0, y1), ylabel=f"PC 2 of {comparison.names[0]}")
+    first.set(xlim=(x0, x1), ylim=(y0, y1), ylabel=f"PC 2 of {short_name(comparison.names[0])}")
     second.tick_params(labelleft=False)
     figure.colorbar(
         ScalarMappable(norm, CHANGES), ax=[first, second], label="change of IoU", extend="both", pad=0.01, aspect=30
@@ -87,7 +115,7 @@ def _map(axes: Axes, comparison: SpaceComparison, points: Floats, norm: Normaliz
         edgecolors=_INK,
         linewidths=0.3,
     )
-    axes.set_xlabel(f"PC 1 of {comparison.names[0]}")
+    axes.set_xlabel(f"PC 1 of {short_name(comparison.names[0])}")
     axes.spines[["top", "right"]].set_visible(False)
 
 

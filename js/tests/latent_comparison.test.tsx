@@ -309,6 +309,9 @@ describe("the gallery of two models", () => {
   it("says how to begin", async () => {
     const { el, stop } = await open(new FakeModel({ ...lists(0), selections: [], active: null }));
     expect(el.textContent).toContain("Draw a lasso on either map, or choose a list above");
+    // Truths are marked on the map of one model only.
+    expect(el.textContent).toContain("A click on a point highlights it.");
+    expect(el.textContent).not.toContain("wrong");
     expect(el.textContent).toContain("both predictions");
     stop();
   });

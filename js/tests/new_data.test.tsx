@@ -89,9 +89,10 @@ describe("the panel of new data", () => {
     model.set("done", 4000);
     await rest();
     expect(texts(el, "[role=status]")).toEqual(["Estimating the IoU of the new items"]);
+    model.set("done", 1300);
     model.set("state", "cancelled");
     await rest();
-    expect(texts(el, "[role=status]")).toEqual(["The new data was not estimated to the end."]);
+    expect(texts(el, "[role=status]")).toEqual(["Cancelled after 1,300 of 4,000 items."]);
     button(el, "Start again").click();
     expect(model.asked()).toEqual([{ request: "start" }]);
     stop();

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from IPython.core.formatters import DisplayFormatter
 
 import hdm_widgets as hw
 from hdm_widgets.latent.comparison_plot import CHANGES, bounds_of, change_limit, drawing_order
@@ -125,3 +128,18 @@ def test_the_figure_belongs_to_nothing_of_pyplot(comparison):
     comparison.plot()
     assert plt.get_fignums() == before
     assert dict(mpl.rcParams) == settings
+
+
+def test_a_cell_of_a_fresh_kernel_shows_the_figure(comparison):
+    # As in a kernel where pyplot has registered nothing for figures.
+    shown, _ = DisplayFormatter().format(comparison.plot())
+    assert shown["image/png"].startswith(b"\x89PNG")
+    assert int.from_bytes(shown["image/png"][16:20]) == 1260
+
+
+def test_titles_of_long_names_keep_the_mean_iou(comparison):
+    names = ("unet_resnet34_of_run_7_epoch_0012.pt", "b")
+    figure = replace(comparison, names=names).plot()
+    mean = np.nanmean(comparison.iou[0])
+    assert figure.axes[0].get_title() == f"unet_resnet34…ch_0012.pt, mean IoU {mean:.2f}"
+    assert figure.axes[1].get_xlabel() == "PC 1 of unet_resnet34…ch_0012.pt"

@@ -1,5 +1,6 @@
 import gc
 import io
+from dataclasses import replace
 
 import ipywidgets
 import numpy as np
@@ -105,9 +106,19 @@ def test_the_pointer_is_told_of_the_points_of_both_maps(compare, comparison):
 
 def test_the_headings_name_the_models_as_text(compare, comparison):
     first, second = Screen(compare()).headings
-    assert first == f"<b>before</b> <span> · mean IoU {np.nanmean(comparison.iou[0]):.2f}</span>"
-    assert second.startswith("<b>&lt;b&gt;after&lt;/b&gt;</b> <span> · mean IoU ")
-    assert second.endswith(" · aligned to before</span>")
+    assert first == f"<b>before</b><span> · mean IoU {np.nanmean(comparison.iou[0]):.2f}</span>"
+    assert second.startswith("<b>&lt;b&gt;after&lt;/b&gt;</b><span> · mean IoU ")
+    assert second.endswith("</span><span> · aligned to before</span>")
+
+
+def test_a_long_name_is_shortened_in_its_middle(compare, comparison):
+    names = ("unet & resnet34 of run_7 epoch_0012.pt", "unet & resnet34 of run_7 epoch_0240.pt")
+    screen = Screen(compare(replace(comparison, names=names)))
+    start = (
+        '<b title="unet &amp; resnet34 of run_7 epoch_0012.pt"><i>unet &amp; resnet34 of run_7 epo</i>ch_0012.pt</b>'
+    )
+    assert screen.headings[0].startswith(f"{start}<span> · mean IoU ")
+    assert screen.headings[1].endswith("<span> · aligned to unet &amp; resnet…ch_0012.pt</span>")
 
 
 def test_the_axes_are_those_of_the_first_space(compare, comparison):
@@ -412,7 +423,7 @@ def test_no_item_has_an_iou(make_places):
     )
     explorer = hw.LatentComparison(hw.compare_spaces(space, space, k=3))
     screen = Screen(explorer)
-    assert screen.headings[0] == "<b>a</b> <span> · no item has an IoU</span>"
+    assert screen.headings[0] == "<b>a</b><span> · no item has an IoU</span>"
     assert (screen.head["findings"]["before"], screen.head["findings"]["scored"]) == ("nan", 0)
     assert set(screen.maps[0].points.colors) == {"#9aa4b2"}
     explorer.close()

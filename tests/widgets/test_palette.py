@@ -28,6 +28,20 @@ def labels(colored):
 # -- scales -------------------------------------------------------------------------------------------
 
 
+def test_suspicions_have_no_color_that_means_something_else_behind_the_points():
+    values = np.array([np.nan, 1e-4, 1e-2, 1.0])
+    colored = palette.coloring(Column("suspicion", "Suspicion of the truth", values, True))
+    assert colored.colors[0] == MISSING
+    assert [colored.colors[1], colored.colors[3]] == [colored.legend["colors"][0], colored.legend["colors"][-1]]
+    shown = np.array([to_rgb(color) for color in colored.legend["colors"]])
+    red, green, blue = shown.T
+    # All are purple, which no color of the scores is; they grow darker.
+    assert ((green < red) & (red < blue)).all()
+    red, green, blue = np.array([to_rgb(color) for color in table_of(SCORES)]).T
+    assert not ((green < red) & (red < blue) & (blue - green > 0.05)).any()
+    assert (np.diff(shown.sum(axis=1)) < 0).all()
+
+
 @pytest.mark.parametrize("name", ["iou", "expected_iou", "dice", "precision", "recall"])
 def test_scores_go_from_red_to_blue_between_0_and_1_whatever_their_range(name):
     colored = coloring(name, np.array([0.0, 0.5, 1.0, 0.25]))

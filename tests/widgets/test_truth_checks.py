@@ -15,7 +15,7 @@ from on_screen import LatentScreen, OnScreen
 import hdm_widgets as hw
 from hdm_widgets.widgets.latent.columns import usable_columns
 from hdm_widgets.widgets.latent.gallery import SUSPICIOUS_FIRST, Gallery
-from hdm_widgets.widgets.latent.palette import MISSING, SCORES, coloring, table_of
+from hdm_widgets.widgets.latent.palette import MISSING, coloring
 from hdm_widgets.widgets.latent.suspicion import Suspicion
 
 TOTAL = 24
@@ -66,10 +66,10 @@ def test_the_column_colors_the_map_and_gives_every_card_a_reason(explore, space,
         shown.toolbar.set(color_by="suspicion")
     assert explorer.wait(60)
     assert judged == [None]
-    low, high = table_of(SCORES)[0], table_of(SCORES)[-1]
-    # Red for what is likely wrong, as for a low IoU.
-    assert (shown.points.colors[0], shown.points.colors[23]) == (high, low)
     legend = shown.legend["legend"]
+    # Dark for what is likely wrong, and the legend has the same colors.
+    assert [shown.points.colors[0], shown.points.colors[23]] == [legend["colors"][0], legend["colors"][-1]]
+    assert legend["colors"][-1] == "#5b1a9a"
     assert (legend["title"], legend["low"], legend["high"]) == ("Suspicion of the truth", 1e-4, 1.0)
     assert (legend["state"], legend["error"], legend["missing"]) == ("done", "", 0)
     assert shown.gallery["with_reasons"]

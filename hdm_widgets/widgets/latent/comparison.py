@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hdm_widgets._validation import advise_on_keywords, check_choice
 from hdm_widgets._wire import MESSAGE, png
-from hdm_widgets.latent.comparison_plot import bounds_of, drawing_order
+from hdm_widgets.latent.comparison_plot import LONGEST_NAME, NAME_END, bounds_of, drawing_order, short_name
 from hdm_widgets.latent.selection import Selection, check_indices, csv_text
 from hdm_widgets.latent.space_comparison import SpaceComparison
 from hdm_widgets.widgets.latent.compared_columns import compared_coloring, compared_columns, signed
@@ -32,7 +32,6 @@ __all__ = ["LatentComparison"]
 # The lists of items, and what a selection of one is called.
 _LISTS = {"better": "got better", "worse": "got worse", "moved": "moved"}
 _HEIGHT = "400px"
-_LONGEST_NAME = 24
 _MOST_FACTS = 6
 _NOT_IN_MARIMO = """<p><b>marimo cannot show two maps:</b> they are drawn by ipywidgets and bqplot. Open the notebook in
 JupyterLab, Notebook 7 or Voila. Here the comparison itself works: <code>print(comparison)</code>,
@@ -278,13 +277,9 @@ def _score(value: float) -> str:
     return "\N{EN DASH}" if np.isnan(value) else f"{value:.2f}"
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
-
-
 def _titles(comparison: SpaceComparison) -> tuple[tuple[Title, Title], tuple[Title, Title]]:
     """The titles of the axes of both maps, which are those of the first space."""
-    name = _short(comparison.names[0])
+    name = short_name(comparison.names[0])
     variances = comparison.spaces[0].explained_variance_ratio_
     x, y = ((f"PC {component + 1}", f" ({variances[component]:.0%} of the variance)") for component in (0, 1))
     second_x, second_y = ((f"PC {component + 1} of {name}", "") for component in (0, 1))
@@ -294,11 +289,20 @@ def _titles(comparison: SpaceComparison) -> tuple[tuple[Title, Title], tuple[Tit
 def _headings(comparison: SpaceComparison) -> list[str]:
     """Name and mean IoU above each map."""
     texts = []
-    first = _short(comparison.names[0])
+    first = short_name(comparison.names[0])
     for name, iou, note in zip(comparison.names, comparison.iou, ("", f" · aligned to {first}"), strict=True):
         mean = f"mean IoU {np.nanmean(iou):.2f}" if np.isfinite(iou).any() else "no item has an IoU"
-        texts.append(f"<b>{html.escape(name)}</b> <span> · {html.escape(mean + note)}</span>")
+        aligned = f"<span>{html.escape(note)}</span>" if note else ""
+        texts.append(f"{_heading_name(name)}<span> · {html.escape(mean)}</span>{aligned}")
     return texts
+
+
+def _heading_name(name: str) -> str:
+    """A name that the browser shortens in its middle: the end of a checkpoint's name often tells most."""
+    if len(name) <= LONGEST_NAME:
+        return f"<b>{html.escape(name)}</b>"
+    start, end = name[:-NAME_END], name[-NAME_END:]
+    return f'<b title="{html.escape(name)}"><i>{html.escape(start)}</i>{html.escape(end)}</b>'
 
 
 def _findings(comparison: SpaceComparison) -> dict[str, Any]:

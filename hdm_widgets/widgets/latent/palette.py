@@ -22,6 +22,8 @@ __all__ = ["FOUND", "MISSING", "OTHER", "SCORES", "Coloring", "category_color", 
 # ground. Other numbers have no good and bad.
 SCORES = LinearSegmentedColormap.from_list("scores", mpl.colormaps["RdBu"](np.linspace(0.1, 0.9, 256)))
 _NUMBERS = mpl.colormaps["cividis"]
+# Without the hues of the expected IoU behind the points, where red and blue mean something else.
+_SUSPICIONS = LinearSegmentedColormap.from_list("suspicions", ["#f3eff9", "#c3a5e3", "#8e4ec6", "#5b1a9a"])
 _SCORE_COLUMNS = ("iou", "expected_iou", "dice", "precision", "recall")
 MISSING = "#9aa4b2"  # no value
 OTHER = "#66717f"  # a value without a color of its own
@@ -215,9 +217,9 @@ def _scale(column: Column) -> Coloring:
 
 
 def _suspicion(column: Column) -> Coloring:
-    """Likely wrong truths in the color of a low IoU; on a logarithmic scale with fixed ends, to compare data sets."""
+    """Likely wrong truths in dark purple; on a logarithmic scale with fixed ends, to compare data sets."""
     low, high = np.log10(SUSPICION_ENDS)
-    table = table_of(SCORES.reversed())
+    table = table_of(_SUSPICIONS)
     finite = np.isfinite(column.values)
     logarithms = np.log10(np.clip(np.nan_to_num(column.values), *SUSPICION_ENDS))
     entries = np.clip(((logarithms - low) / (high - low) * _TABLE).astype(int), 0, _TABLE - 1)

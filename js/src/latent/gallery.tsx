@@ -202,7 +202,14 @@ function Nothing({ empty, gone, compared }: NothingProps) {
       )}
       <p class="hdm-note">
         <kbd>Shift</kbd> adds, <kbd>Alt</kbd> subtracts. <kbd>N</kbd> starts a new selection. A click on a
-        point highlights it; <kbd>W</kbd> marks its truth as wrong.
+        point highlights it
+        {compared ? (
+          "."
+        ) : (
+          <>
+            ; <kbd>W</kbd> marks its truth as wrong.
+          </>
+        )}
       </p>
     </div>
   );

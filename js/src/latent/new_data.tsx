@@ -25,7 +25,11 @@ export function NewData({ python }: { python: Python<NewDataTraits> }) {
       {state === "running" && <Running python={python} onCancel={() => ask("cancel")} />}
       {state === "cancelled" && (
         <div class="hdm-new-line">
-          <span role="status">The new data was not estimated to the end.</span>
+          <span role="status">
+            {gone
+              ? "The new data was not estimated to the end."
+              : `Cancelled after ${count(traits.done.value)} of ${count(traits.total.value)} items.`}
+          </span>
           <button type="button" class="hdm-button" disabled={gone} onClick={() => ask("start")}>
             Start again
           </button>
