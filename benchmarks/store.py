@@ -22,13 +22,13 @@ from _timing import medians
 
 import hdm_widgets as hw
 from hdm_widgets._bitmasks import PackedMasks
+from hdm_widgets._datasets import Fields
+from hdm_widgets._store_files import StoreFiles
 from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.confidences import CONFIDENCES
-from hdm_widgets.latent.datasets import Fields
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.store.contents import StoredCollection
-from hdm_widgets.latent.store.files import StoreFiles
 from hdm_widgets.latent.store.shards import write_shard
 from hdm_widgets.latent.store.summary import write_index, write_summary
 

@@ -6,6 +6,7 @@ const outdir = "../hdm_widgets/static";
 const entries = readdirSync("src").filter((name) => /\.(tsx|css)$/.test(name));
 const largest = {
   "hdm_explorer.js": 90_000,
+  "hdm_large.js": 100_000,
   "hdm_page.js": 100_000,
   "hdm_comparison.js": 80_000,
   "gallery.js": 80_000,
@@ -13,34 +14,47 @@ const largest = {
   "legend.js": 50_000,
   "cluster_table.js": 50_000,
   "new_data.js": 50_000,
+  "selection_scans.js": 50_000,
   "latent_comparison.js": 50_000,
   "compared_gallery.js": 80_000,
 };
 
 rmSync(outdir, { recursive: true, force: true });
-const build = await context({
-  entryPoints: entries.map((name) => `src/${name}`),
-  outdir,
-  bundle: true,
-  minify: true,
-  format: "esm",
-  target: "es2022",
-  charset: "utf8",
-  // Children as arguments and short names for constants: a few per cent smaller than what `tsconfig.json` asks for.
-  tsconfigRaw: {},
-  jsx: "transform",
-  jsxFactory: "h",
-  jsxFragment: "Fragment",
-  inject: ["src/shared/jsx.ts"],
-  define: { "Number.NaN": "NaN", "Number.POSITIVE_INFINITY": "Infinity" },
-  legalComments: "none",
-  logLevel: "info",
-});
+// What only large images need is left out of all other scripts.
+const bundles = (names, large) =>
+  context({
+    entryPoints: names.map((name) => `src/${name}`),
+    outdir,
+    bundle: true,
+    minify: true,
+    format: "esm",
+    target: "es2022",
+    charset: "utf8",
+    // Children as arguments and short names for constants: a few per cent smaller than what `tsconfig.json` asks for.
+    tsconfigRaw: {},
+    jsx: "transform",
+    jsxFactory: "h",
+    jsxFragment: "Fragment",
+    inject: ["src/shared/jsx.ts"],
+    define: { LARGE: String(large), "Number.NaN": "NaN", "Number.POSITIVE_INFINITY": "Infinity" },
+    legalComments: "none",
+    logLevel: "info",
+  });
+const ofLarge = (name) => name.startsWith("hdm_large");
+const builds = await Promise.all([
+  bundles(
+    entries.filter((name) => !ofLarge(name)),
+    false,
+  ),
+  bundles(entries.filter(ofLarge), true),
+]);
 if (process.argv.includes("--watch")) {
-  await build.watch();
+  await Promise.all(builds.map((build) => build.watch()));
 } else {
-  await build.rebuild();
-  await build.dispose();
+  for (const build of builds) {
+    await build.rebuild();
+    await build.dispose();
+  }
   for (const [name, limit] of Object.entries(largest)) {
     const { size } = statSync(`${outdir}/${name}`);
     if (size > limit) throw new Error(`${name} has ${size} bytes, more than its limit of ${limit}`);

@@ -7,14 +7,18 @@
 (48, 48)
 """
 
+from hdm_widgets._store_files import StoreError
+from hdm_widgets.hdm.aligned_map import AlignedMap
 from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.chance import RankCorrelation
 from hdm_widgets.hdm.circle_map import BETTER_ONLY, RAW, WORSE_ONLY, ResultType
+from hdm_widgets.hdm.collection import HDMCollection
 from hdm_widgets.hdm.disc_drawn import DiscDrawn
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_comparison import FillComparison
 from hdm_widgets.hdm.fill_scans import compare_fills
 from hdm_widgets.hdm.grid import Grid
+from hdm_widgets.hdm.image_scans import ImageUpdate, explain_many
 from hdm_widgets.hdm.model_comparison import ModelComparison, compare_models
 from hdm_widgets.hdm.named_measures import MeasureName
 from hdm_widgets.hdm.noise import Noise
@@ -29,12 +33,15 @@ __all__ = [
     "BETTER_ONLY",
     "RAW",
     "WORSE_ONLY",
+    "AlignedMap",
     "Approximation",
     "DiscDrawn",
     "FillComparison",
     "Grid",
+    "HDMCollection",
     "HDMResult",
     "HausdorffDistanceMasks",
+    "ImageUpdate",
     "MeasureName",
     "ModelComparison",
     "ModelError",
@@ -49,6 +56,8 @@ __all__ = [
     "ScanOptions",
     "ScanSettings",
     "ScanUpdate",
+    "StoreError",
     "compare_fills",
     "compare_models",
+    "explain_many",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -148,13 +148,24 @@ def wire_channel(channel: Channel) -> int | list[int]:
     return list(channel) if isinstance(channel, tuple) else channel
 
 
-def inspect_cell(result: HDMResult, row: int, col: int, display: Display | None = None) -> dict[str, Any]:
-    """Figures and images of a cell as a message; `{"cell", "pending": True}` while it is not measured."""
+def inspect_cell(
+    result: HDMResult,
+    row: int,
+    col: int,
+    display: Display | None = None,
+    *,
+    step: int = 1,
+    pack: Callable[[NDArray[np.bool_]], bytes] = bits,
+) -> dict[str, Any]:
+    """Figures and images of a cell as a message; `{"cell", "pending": True}` while it is not measured.
+
+    Of a large image every `step`-th row and column is drawn; `pack` says how masks are sent.
+    """
     if not result.measured[row, col]:
         return {"cell": (row, col), "pending": True}
     distance = float(result.values[row, col])
     view = shown_display(display or Display(), result.settings.channel, len(result.image)).view(result.image)
-    image = view.to_rgb(result.occluded(row, col))
+    image = view.to_rgb(result.occluded(row, col)[:, ::step, ::step])
     others = result.values[result.measured & ~np.isnan(result.values)]
     # How far from the truth; less area is as far as more.
     far = np.abs if result.settings.info.signed else np.asarray
@@ -169,7 +180,7 @@ def inspect_cell(result: HDMResult, row: int, col: int, display: Display | None 
         "rank": 1 + int(np.count_nonzero(far(others) > far(distance))) if ranked else None,
         "of": len(others),
         "image": png(image, longest=_LONGEST),
-        "prediction": _prediction(result, row, col),
+        "prediction": _prediction(result, row, col, pack),
     }
 
 
@@ -183,7 +194,9 @@ def shown_display(display: Display, channel: Channel, channels: int) -> Display:
     return replace(display, bands=covered if len(covered) == 3 else covered[0])
 
 
-def _prediction(result: HDMResult, row: int, col: int) -> dict[str, Any] | None:
+def _prediction(
+    result: HDMResult, row: int, col: int, pack: Callable[[NDArray[np.bool_]], bytes]
+) -> dict[str, Any] | None:
     """The mask of a cell against the truth; None if masks are not kept."""
     try:
         mask = result.output(row, col)
@@ -196,7 +209,7 @@ def _prediction(result: HDMResult, row: int, col: int) -> dict[str, Any] | None:
     if pair is not None and pair.from_pixel is None:
         pair = None  # the masks are equal
     return {
-        "mask": bits(counted),
+        "mask": pack(counted),
         "empty": not counted.any(),
         "iou": result.iou(row, col),
         "pair": (pair.from_pixel, pair.to_pixel) if pair else None,

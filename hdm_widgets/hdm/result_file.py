@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -31,9 +32,11 @@ __all__ = [
     "ResultFiles",
     "StoredResults",
     "fields_of",
+    "pack_result",
     "read_result",
     "read_results",
     "stored",
+    "unpack_result",
     "write_result",
     "write_results",
 ]
@@ -233,11 +236,30 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
     ValueError
         If the file is no such result.
     """
-    about, arrays = _storage.read(path, _FORMAT)
+    return _whole(*_storage.read(path, _FORMAT), os.fspath(path))
+
+
+def pack_result(fields: Mapping[str, Any]) -> memoryview:
+    """The content of a file as `write_result` writes it."""
+    return _storage.pack(*stored(fields))
+
+
+def unpack_result(content: bytes, name: str) -> dict[str, Any]:
+    """Read the fields of an `HDMResult` from the content of a file; `name` is the file's, for messages.
+
+    Raises
+    ------
+    ValueError
+        If the file is no such result.
+    """
+    return _whole(*_storage.unpack(io.BytesIO(content), _FORMAT, name), name)
+
+
+def _whole(about: Mapping[str, Any], arrays: dict[str, NDArray[Any]], name: str) -> dict[str, Any]:
     try:
         return fields_of(about, arrays)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)!r} is not a whole HDMResult: {error}") from error
+        raise ValueError(f"{name!r} is not a whole HDMResult: {error}") from error
 
 
 def fields_of(about: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def export_marked(
     Raises
     ------
     ValueError, TypeError
-        If the items are no positions, or there is no such format.
+        If the items are no positions, the index of a table is not that of its items, or there is no such format.
 
     Notes
     -----
@@ -79,6 +79,7 @@ def export_marked(
     """
     check_choice("format", format, Format)
     if hasattr(items, "index") and hasattr(items, "columns"):
+        _check_rows(space, items)
         if reasons is None and "reason" in items.columns:
             reasons = dict(zip(items.index.tolist(), items["reason"].tolist(), strict=True))
         items = items.index.to_numpy()
@@ -94,10 +95,29 @@ def export_marked(
         _write_voc(space, marked, Path(path))
 
 
+def _check_rows(space: SpaceWithItems, frame: Any) -> None:
+    """Refuse a table whose index is no longer the positions of its items."""
+    positions = frame.index.to_numpy()
+    if "item" not in frame.columns or positions.dtype.kind not in "iu":
+        return
+    inside = (positions >= 0) & (positions < len(space))
+    given = frame["item"].to_numpy()
+    wrong = np.flatnonzero(space.items_[np.where(inside, positions, 0)] != given)
+    wrong = wrong[inside[wrong]]
+    if len(wrong):
+        row = int(wrong[0])
+        raise ValueError(
+            f"the table's index must be positions in the space, as `suspects` gives it: at {positions[row]} the space "
+            f"has item {space.items_[positions[row]]}, and the table item {given[row]}; was its index reset?"
+        )
+
+
 def _with_reasons(marked: Selection, reasons: Mapping[int, str]) -> Selection:
     """The selection of a table with a column of reasons."""
     column = np.array([reasons.get(index, "") for index in range(len(marked.table["item"]))], dtype=np.str_)
-    return Selection(marked.indices, marked.name, marked.color, {**marked.table, "reason": column})
+    # As in the table of a space, a column of the data set with this name is told apart.
+    table = {"data_reason" if name == "reason" else name: values for name, values in marked.table.items()}
+    return Selection(marked.indices, marked.name, marked.color, {**table, "reason": column})
 
 
 def _coco(space: SpaceWithItems, marked: Selection, reasons: Mapping[int, str]) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdm_widgets._bitmasks import PackedMasks
+from hdm_widgets._datasets import Fields
 from hdm_widgets._masks import Ignore
 from hdm_widgets._validation import warn_user
 from hdm_widgets.latent.activations import Layer, LayerError
 from hdm_widgets.latent.data_columns import join_columns
-from hdm_widgets.latent.datasets import Fields
 from hdm_widgets.latent.items import Item, WorkerError, is_worker_error, why_workers_stopped
 from hdm_widgets.latent.scores import former_name
 from hdm_widgets.latent.thumbnails import ThumbnailMaker, same_picture

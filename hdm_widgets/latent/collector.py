@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hdm_widgets._datasets import Dataset, Field, Fields, as_dataset
 from hdm_widgets._masks import Ignore, check_ignore, read_mask
 from hdm_widgets._picture import Display
 from hdm_widgets._validation import check_choice
@@ -27,7 +28,6 @@ from hdm_widgets.latent.activations import (
 from hdm_widgets.latent.batches import Progress, progress_bar
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
 from hdm_widgets.latent.data_columns import check_columns, dataset_columns
-from hdm_widgets.latent.datasets import Dataset, Field, Fields, as_dataset
 from hdm_widgets.latent.items import (
     Item,
     is_worker_error,

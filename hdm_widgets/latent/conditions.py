@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier
 
-__all__ = ["Condition", "Rule", "best_leaf", "is_text", "numbers", "single_conditions", "words"]
+__all__ = ["Condition", "Rule", "best_leaf", "dates_if_any", "is_text", "numbers", "single_conditions", "words"]
 
 _RANGES = 6  # quantile ranges that a column of numbers is cut into; neighboring ones are joined too
 _TREE_DEPTH = 3
 _UNITS = {"truth_area": " px", "predicted_area": " px"}
 _COMPONENT = re.compile(r"pc(\d+)")
+# A data set's dates are texts in a space, as ISO 8601 writes them.
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?")
 
 Columns = Mapping[str, NDArray[Any]]
 Flags = NDArray[np.bool_]
@@ -83,11 +85,28 @@ def is_text(values: NDArray[Any]) -> bool:
 
 
 def numbers(values: NDArray[Any]) -> NDArray[np.float64]:
-    """A column of numbers or dates as float64 (n,); NaN for what is missing."""
+    """A column of numbers or dates, also as texts, as float64 (n,); NaN for what is missing."""
+    if values.dtype.kind == "U":
+        values = values.astype("datetime64[s]")
     if values.dtype.kind in "mM":
         seconds = values.astype(f"{values.dtype.kind}8[s]").astype(np.float64)
         return np.where(np.isnat(values), np.nan, seconds)
     return np.asarray(values, dtype=np.float64)
+
+
+def dates_if_any(values: NDArray[Any]) -> NDArray[Any]:
+    """Texts that are all dates or missing, as dates; any other column, and one of a few dates only, as it is."""
+    if values.dtype.kind != "U":
+        return values
+    different = np.unique(values[values != ""])
+    if len(different) <= _RANGES or not all(_DATE.fullmatch(text) for text in different.tolist()):
+        return values
+    try:
+        dates = values.astype("datetime64[s]")
+    except ValueError:  # such as a thirteenth month
+        return values
+    days = dates.astype("datetime64[D]")
+    return days if bool((np.isnat(dates) | (days == dates)).all()) else dates
 
 
 def single_conditions(columns: Columns, rows: NDArray[np.int64], least: int) -> list[Condition]:
@@ -178,6 +197,6 @@ def _name(column: str) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, (np.datetime64, np.timedelta64)):
-        return str(value)
+        return str(value).replace("T", " ")
     number = float(value)
     return f"{number:,.0f}" if number.is_integer() or abs(number) >= 1000 else f"{number:.3g}"

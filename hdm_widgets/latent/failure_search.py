@@ -14,7 +14,16 @@ from sklearn.metrics import silhouette_score
 
 from hdm_widgets.latent.batches import Progress, progress_bar
 from hdm_widgets.latent.clusters import kmeans
-from hdm_widgets.latent.conditions import Condition, Rule, best_leaf, is_text, numbers, single_conditions, words
+from hdm_widgets.latent.conditions import (
+    Condition,
+    Rule,
+    best_leaf,
+    dates_if_any,
+    is_text,
+    numbers,
+    single_conditions,
+    words,
+)
 from hdm_widgets.latent.data_columns import merge_columns
 from hdm_widgets.latent.failures import SEARCHED_FROM, Failure, Failures
 
@@ -112,7 +121,7 @@ def find_failures(
         {f"pc{i + 1}": components[kept, i] for i in range(components.shape[1])}
         | {name: _filled(values[kept]) for name, values in confidences.items()},
         components.shape[1],
-        {name: np.asarray(values)[kept] for name, values in columns.items()},
+        {name: dates_if_any(np.asarray(values)[kept]) for name, values in columns.items()},
         smallest,
         np.random.default_rng(random_state),
     )
@@ -278,7 +287,10 @@ class _Search:
         for name, values in self.columns.items():
             if name in named or not is_text(values) or values.dtype.kind == "b":
                 continue
-            present, counts = np.unique(values[members], return_counts=True)
+            given = values[members]
+            present, counts = np.unique(given[given != ""], return_counts=True)
+            if not len(present):
+                continue
             most = present[counts.argmax()]
             fraction = float(counts.max() / members.sum())
             if fraction >= _MOSTLY and fraction > max(best, 2 * float((values[~members] == most).mean())):

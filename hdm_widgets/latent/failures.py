@@ -33,7 +33,7 @@ class Failure:
     conditions : tuple of Condition
         What its items have in common, as columns with a value or a range.
     mostly : str
-        A value that most of its items have and few others do, such as "land use = dense blocks (83 %)"; empty if there
+        A value that most of its items have and few others do, such as "land use = dense blocks, 83%"; empty if there
         is none.
     mean_iou, low, high : float
         Mean IoU of its items, with the interval.

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdm_widgets._datasets import Dataset
 from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent.clusters import Cluster, Clustering
 from hdm_widgets.latent.collection import BEFORE_CONFIDENCES, Collection
 from hdm_widgets.latent.data_columns import merge_columns
-from hdm_widgets.latent.datasets import Dataset
 from hdm_widgets.latent.estimator import FEWEST, Estimator
 from hdm_widgets.latent.mean_intervals import Dependence, dependences
 from hdm_widgets.latent.neighbors import distance_scale

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.manifold import trustworthiness
 from tqdm.auto import tqdm
 
+from hdm_widgets._datasets import Dataset
 from hdm_widgets._picture import Display
 from hdm_widgets._validation import is_whole
 from hdm_widgets.latent import clusters as grouping
@@ -19,7 +20,6 @@ from hdm_widgets.latent.batches import Progress
 from hdm_widgets.latent.clusters import Cluster, Clustering, Method
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.data_columns import merge_columns
-from hdm_widgets.latent.datasets import Dataset
 from hdm_widgets.latent.estimator import Estimator
 from hdm_widgets.latent.failure_search import find_failures
 from hdm_widgets.latent.failures import Failures

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
+from hdm_widgets._datasets import Dataset, Fields, from_pillow
 from hdm_widgets._masks import Ambiguity, Ignore, check_truth, find_ambiguity, read_mask
 from hdm_widgets._validation import (
     check_image,
@@ -26,7 +27,6 @@ from hdm_widgets._validation import (
     warn_user,
 )
 from hdm_widgets.latent.data_columns import column_value
-from hdm_widgets.latent.datasets import Dataset, Fields, from_pillow
 from hdm_widgets.latent.scores import former_name
 
 __all__ = [

@@ -8,11 +8,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from hdm_widgets._datasets import Fields
 from hdm_widgets._picture import Display
 from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.clusters import Clustering
 from hdm_widgets.latent.collection import BEFORE_CONFIDENCES
-from hdm_widgets.latent.datasets import Fields
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.surface import Regressor
 from hdm_widgets.latent.thumbnails import ThumbnailMaker

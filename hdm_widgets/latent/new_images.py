@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hdm_widgets._datasets import Dataset, Field
 from hdm_widgets._masks import Ignore
 from hdm_widgets._validation import warn_user
 from hdm_widgets.latent.activations import Pool, find_module, network_of
 from hdm_widgets.latent.batches import Progress
 from hdm_widgets.latent.collector import Collector
-from hdm_widgets.latent.datasets import Dataset, Field
 from hdm_widgets.latent.estimates import Estimates, check_coverage
 from hdm_widgets.latent.footprints import Footprints
 from hdm_widgets.latent.items import check_images

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdm_widgets._bitmasks import PackedMasks
+from hdm_widgets._datasets import Dataset, as_dataset, is_image
 from hdm_widgets.latent.collection import Collection
-from hdm_widgets.latent.datasets import Dataset, as_dataset, is_image
 from hdm_widgets.latent.scores import Overlaps
 
 __all__ = ["Observations", "new_items"]

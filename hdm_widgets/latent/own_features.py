@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from hdm_widgets._datasets import Dataset, Fields, as_dataset
 from hdm_widgets._masks import Ignore, check_ignore, read_mask, to_array
 from hdm_widgets._picture import Display
 from hdm_widgets._validation import check_choice
@@ -21,7 +22,6 @@ from hdm_widgets.latent.collection import Collection, CollectionBuilder, Collect
 from hdm_widgets.latent.collector import MEMORY_LIMIT
 from hdm_widgets.latent.confidences import confidence_columns
 from hdm_widgets.latent.data_columns import Columns, check_columns, dataset_columns
-from hdm_widgets.latent.datasets import Dataset, Fields, as_dataset
 from hdm_widgets.latent.items import (
     Item,
     counted_pixels,

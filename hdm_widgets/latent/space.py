@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hdm_widgets._datasets import Dataset, Field, Fields, as_dataset
 from hdm_widgets._masks import Ignore
 from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import advise_on_keywords, check_choice, is_whole
@@ -19,7 +20,6 @@ from hdm_widgets.latent.activations import Pool, network_of
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, check_collection, kept_if_interrupted
 from hdm_widgets.latent.collector import NewBuilder, check_width
 from hdm_widgets.latent.data_columns import Columns
-from hdm_widgets.latent.datasets import Dataset, Field, Fields, as_dataset
 from hdm_widgets.latent.fitted import FittedState
 from hdm_widgets.latent.layouts import Layout
 from hdm_widgets.latent.own_features import collect_features

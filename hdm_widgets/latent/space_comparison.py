@@ -261,7 +261,8 @@ def compare_spaces(
     AttributeError
         If a space is not fitted.
     ValueError
-        If the spaces are not of the same items, images and ground truths, or there are too few items for `k`.
+        If the spaces are not of the same items, images and ground truths, have another `iou_empty`, or there are too
+        few items for `k`.
 
     Notes
     -----
@@ -344,7 +345,7 @@ def _overlaps_by_chance(
 
 
 def _check_same(a: LatentSpace, b: LatentSpace) -> None:
-    """Refuse spaces that are not of the same items."""
+    """Refuse spaces that are not of the same items, or that score them otherwise."""
     if len(a) != len(b):
         raise ValueError(f"the spaces must be of the same items, got {len(a)} and {len(b)} items")
     for what, one, other in (
@@ -361,5 +362,9 @@ def _check_same(a: LatentSpace, b: LatentSpace) -> None:
     sizes = tuple(space.collection_.image_shape[1:] for space in (a, b))
     if sizes[0] != sizes[1]:
         raise ValueError(f"the spaces must be of images of the same size, got {sizes[0]} and {sizes[1]}")
-    if not np.array_equal(a.iou_empty, b.iou_empty, equal_nan=True):
-        raise ValueError(f"the spaces must have the same iou_empty, got {a.iou_empty} and {b.iou_empty}")
+    empty = a.overlaps_.iou_empty, b.overlaps_.iou_empty
+    if not np.array_equal(*empty, equal_nan=True):
+        raise ValueError(
+            f"the spaces must have the same iou_empty, got {empty[0]} and {empty[1]}: items with nothing to find and "
+            "nothing drawn would change by that alone"
+        )

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hdm_widgets._datasets import Dataset, Field, as_dataset
 from hdm_widgets._picture import Display
 from hdm_widgets.latent import folder
 from hdm_widgets.latent.collection import Collection
-from hdm_widgets.latent.datasets import Dataset, Field, as_dataset
 from hdm_widgets.latent.fitted import FittedMap, FittedState
 from hdm_widgets.latent.new_images import SpaceWithModel
 from hdm_widgets.latent.projection import Projection

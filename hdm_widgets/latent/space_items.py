@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hdm_widgets._datasets import Dataset
 from hdm_widgets._picture import to_rgb
 from hdm_widgets._validation import warn_user
-from hdm_widgets.latent.datasets import Dataset
 from hdm_widgets.latent.fitted_space import FittedSpace
 from hdm_widgets.latent.items import Item, read_item
 from hdm_widgets.latent.suspect_table import check_count, suspect_table

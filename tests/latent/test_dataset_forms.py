@@ -14,8 +14,8 @@ from PIL import Image
 from torch.utils.data import ConcatDataset, Subset, TensorDataset, random_split
 
 import hdm_widgets as hw
+from hdm_widgets._datasets import Fields, as_dataset
 from hdm_widgets.latent.data_columns import dataset_columns
-from hdm_widgets.latent.datasets import Fields, as_dataset
 from hdm_widgets.latent.items import read_item
 
 HEIGHT, WIDTH, COUNT = 6, 8, 12

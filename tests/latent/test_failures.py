@@ -1,3 +1,4 @@
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -7,7 +8,7 @@ import threadpoolctl
 
 import hdm_widgets as hw
 from hdm_widgets.latent.clusters import compare
-from hdm_widgets.latent.conditions import Condition, single_conditions
+from hdm_widgets.latent.conditions import Condition, dates_if_any, single_conditions
 from hdm_widgets.latent.failure_search import find_failures
 from hdm_widgets.latent.failures import Failures
 
@@ -262,6 +263,57 @@ def test_of_a_space(make_groups):
     assert space.failures("group").text == found.text
     assert repr(found).startswith(f"Failures({len(found)} groups)")
     assert group.text in str(found)
+
+
+DAYS = np.datetime64("2024-01-01") + np.arange(200)
+
+
+@pytest.mark.parametrize(
+    ("days", "time"),
+    [
+        (DAYS, ""),
+        (DAYS.astype(str), ""),
+        (pandas.Series(DAYS).astype("datetime64[ns]"), ""),
+        # What is missing is in no range.
+        (np.where(np.arange(200) < 190, DAYS, np.datetime64("NaT")), ""),
+        (DAYS + np.timedelta64(3600, "s"), " 01:00:00"),
+    ],
+    ids=["dates", "texts", "pandas", "missing", "times"],
+)
+def test_ranges_of_dates_of_a_space(make_groups, days, time):
+    groups = make_groups(200)
+    early = np.arange(200) < 41
+    predictions = groups.masks ^ early[:, None, None] ^ (groups.images[:, 2] > 0.95)
+    space = hw.LatentSpace.from_features(
+        groups.images.mean((2, 3)), groups, predictions, columns={"day": days}, progress=False
+    )
+    group = space.failures("day")[0]
+    inside = np.isin(np.arange(200), group.indices)
+    assert (inside & early).sum() / (inside | early).sum() > 0.75
+    assert re.fullmatch(f"day up to 2024-02-\\d\\d{time}", group.text)
+    # The space's own column, which has texts, meets the conditions too.
+    (condition,) = group.conditions
+    np.testing.assert_array_equal(np.flatnonzero(condition.holds(space.columns_)), group.indices)
+
+
+def test_texts_that_are_no_dates_stay_texts():
+    dates = [f"2024-01-{day:02}" for day in range(1, 11)]
+    for texts in (dates[:6], [*dates, "2024-13-01"], [*dates, "soon"], ["", *dates[:5]]):
+        column = np.array(texts)
+        assert dates_if_any(column) is column
+    found = dates_if_any(np.array(["", *dates]))
+    assert found.dtype == "datetime64[D]"
+    np.testing.assert_array_equal(np.isnat(found), np.arange(11) == 0)
+
+
+def test_what_is_missing_is_nothing_that_items_have_in_common():
+    iou, components, confidences, columns = table()
+    worse = components[:, 1] > 1
+    columns["site"] = np.where(worse, "", np.where(columns["cloudy"], "north", "south"))
+    given = np.where(worse, iou - 0.3, iou), components, confidences, {"site": columns["site"]}
+    found = find_failures(*given)
+    assert any(group.conditions[0].column == "pc2" for group in found)
+    assert {group.mostly for group in found} == {""}
 
 
 def test_a_column_with_the_name_of_an_area_is_no_area(make_groups):

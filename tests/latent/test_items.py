@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
+from hdm_widgets._datasets import as_dataset
 from hdm_widgets.latent.data_columns import as_column, check_columns
-from hdm_widgets.latent.datasets import as_dataset
 from hdm_widgets.latent.items import Item, read_item, read_items
 
 IMAGE = np.arange(24, dtype=np.float32).reshape(2, 3, 4) / 24

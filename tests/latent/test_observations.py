@@ -10,6 +10,7 @@ from torch.utils.data import TensorDataset
 
 import hdm_widgets as hw
 from hdm_widgets import _storage
+from hdm_widgets._datasets import Fields
 from hdm_widgets.latent import CollectionError, InterruptedCollectionError
 from hdm_widgets.latent.collector import Collector
 from hdm_widgets.latent.confidences import CONFIDENCES, confidence_columns
@@ -326,7 +327,7 @@ def test_fields_of_the_map_hold_for_new_data():
     def rows(dataset, **more):
         return [{"picture": image, "seg": mask, **more} for image, mask in dataset]
 
-    like = collect(Reads(), rows(scenes()), fields=hw.latent.datasets.Fields("picture", "seg"))
+    like = collect(Reads(), rows(scenes()), fields=Fields("picture", "seg"))
     assert observe(rows(scenes(5)), like).labeled.all()
     assert not observe([{"picture": image} for image, _ in scenes(5)], like).labeled.any()
     assert observe([{"x": image, "y": mask} for image, mask in scenes(5)], like, image="x", mask="y").labeled.all()

@@ -178,6 +178,25 @@ def test_other_items_are_refused(space, groups, make_groups):
             hw.compare_spaces(space, other)
 
 
+@pytest.mark.parametrize(("one", "other", "refused"), [(0.0, 1.0, True), (1.0, np.nan, True), (np.nan, np.nan, False)])
+def test_items_with_nothing_to_find_are_scored_alike(make_groups, one, other, refused):
+    groups = make_groups(40)
+    groups.masks[:20] = False
+    predictions = groups.masks.copy()
+    a, b = (
+        hw.LatentSpace.from_features(
+            groups.images.mean((2, 3)), groups, predictions, iou_empty=iou_empty, progress=False
+        )
+        for iou_empty in (one, other)
+    )
+    if refused:
+        with pytest.raises(ValueError, match=f"must have the same iou_empty, got {one} and {other}"):
+            hw.compare_spaces(a, b)
+    else:
+        found = hw.compare_spaces(a, b)
+        np.testing.assert_array_equal(np.isnan(found.iou_change), np.arange(40) < 20)
+
+
 @pytest.mark.parametrize("k", [0, 30, 2.5])
 def test_k_must_be_possible(space, k):
     with pytest.raises(ValueError, match="k must be 1 to 29, less than half of the items"):

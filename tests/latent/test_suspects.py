@@ -294,6 +294,28 @@ def test_a_table_of_marked_items(space: hw.LatentSpace, tmp_path: object) -> Non
     assert frame["item"].tolist() == [4, 9]
 
 
+def test_a_column_of_reasons_of_the_data_set_stays(squares: Squares, tmp_path: object) -> None:
+    own = hw.LatentSpace(Reads()).fit(
+        (squares.images[:30], squares.truths[:30]), columns={"reason": [f"of {i}" for i in range(30)]}, progress=False
+    )
+    hw.export_marked(own, [3], tmp_path / "marked.csv", reasons={3: "wrong"})
+    frame = pandas.read_csv(tmp_path / "marked.csv", index_col="index")
+    assert (frame["data_reason"][3], frame["reason"][3]) == ("of 3", "wrong")
+
+
+@pytest.mark.parametrize("changed", ["reset", "sorted and reset"])
+def test_a_table_whose_index_was_reset_is_refused(
+    space: hw.LatentSpace, found: pandas.DataFrame, tmp_path: object, changed: str
+) -> None:
+    frame = found[:5] if changed == "reset" else found.sort_values("iou")
+    first = frame["item"].iloc[0]
+    with pytest.raises(ValueError, match=f"at 0 the space has item 0, and the table item {first}; was its index reset"):
+        hw.export_marked(space, frame.reset_index(drop=True), tmp_path / "marked.csv")
+    hw.export_marked(space, frame, tmp_path / "marked.csv")
+    written = pandas.read_csv(tmp_path / "marked.csv", index_col="index")
+    assert written["reason"].to_dict() == frame["reason"].sort_index().to_dict()
+
+
 def test_masks_for_an_annotation_tool(space: hw.LatentSpace, squares: Squares, tmp_path: object) -> None:
     from PIL import Image
 

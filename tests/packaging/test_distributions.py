@@ -17,11 +17,13 @@ ROOT = Path(__file__).parents[2]
 # Of each script, some classes that it must draw with, and the style sheet that must know them.
 BUNDLES = {
     "hdm_explorer.js": ("hdm_explorer.css", b"hdm-stage", b"hdm-inspector", b"hdm-progress"),
+    "hdm_large.js": ("hdm_large.css", b"hdm-window", b"hdm-tiles", b"hdm-zoom"),
     "hdm_comparison.js": ("hdm_comparison.css", b"hdm-maps", b"hdm-one", b"hdm-stage"),
     "toolbar.js": ("latent_explorer.css", b"hdm-toolbar", b"hdm-button"),
     "legend.js": ("latent_explorer.css", b"hdm-legend", b"hdm-point-tip"),
     "gallery.js": ("latent_explorer.css", b"hdm-gallery", b"hdm-card", b"hdm-selections"),
     "new_data.js": ("latent_explorer.css", b"hdm-new-data", b"hdm-histogram", b"hdm-range"),
+    "selection_scans.js": ("latent_explorer.css", b"hdm-scans", b"hdm-scans-ranked", b"hdm-choice"),
     "latent_comparison.js": ("latent_comparison.css", b"hdm-list", b"hdm-measure", b"hdm-two-found"),
     "compared_gallery.js": ("latent_comparison.css", b"hdm-compared", b"hdm-better", b"hdm-worse"),
     "cluster_table.js": ("latent_explorer.css", b"hdm-clusters", b"hdm-meter"),
@@ -29,6 +31,8 @@ BUNDLES = {
 }
 # It is no widget: it draws a page, and goes once into each.
 PAGE = "hdm_page.js"
+# An explorer has it in place of its own where its image is large.
+LARGE = "hdm_large.js"
 STATIC = sorted({*BUNDLES, *(style for style, *_ in BUNDLES.values())})
 WEIGHTS = [
     "hdm_widgets/demo/aerial.npz",
@@ -285,6 +289,6 @@ for widget in (hdm_explorer.HDMExplorer, hdm_widgets.HDMComparison, *widgets):
     printed = run(sys.executable, "-W", "ignore", "-c", script, cwd=tmp_path, PYTHONPATH=str(target)).splitlines()
     version = wheel.name.split("-")[1]
     # The page of a scan is no widget.
-    widgets = {script: style for script, (style, *_) in BUNDLES.items() if script != PAGE}
+    widgets = {script: style for script, (style, *_) in BUNDLES.items() if script not in (PAGE, LARGE)}
     sizes = [f"{len(built(script))} {len(built(style))}" for script, style in widgets.items()]
     assert printed == [str(target), version, "4 2", *sizes]

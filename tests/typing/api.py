@@ -256,6 +256,24 @@ def compare_fills(model: nn.Module, image: Tensor, segment: Tensor, path: Path) 
     return hdm.FillComparison.load(path)
 
 
+def explain_many(model: nn.Module, image: Tensor, segment: Tensor, folder: Path) -> hdm.HDMCollection:
+    def tell(update: hdm.ImageUpdate) -> None:
+        assert_type(update.seconds_left + update.fraction, float)
+
+    found = hdm.explain_many(
+        model, [(image, segment)], [0], 4, 4, "cpu", fills=("mean", 0.5), distance="dice", store=folder, progress=tell
+    )
+    assert_type(found, hdm.HDMCollection)
+    assert_type(found[0], hdm.HDMResult)
+    assert_type(found.mean("worse") + found.spread(), NDArray[np.float64])
+    aligned: hdm.AlignedMap = found.aligned(hdm.WORSE_ONLY, scaled=True)
+    assert_type(aligned.mean, NDArray[np.float64])
+    assert_type(found.indices, tuple[int, ...])
+    assert_type(found.ranking().index.tolist()[0], Any)
+    found.plot(figure=Figure())
+    return hdm.HDMCollection.open(folder)
+
+
 class Noise(hdm.HausdorffDistanceMasks):
     """An own occlusion and an own distance, by the documented hooks."""
 

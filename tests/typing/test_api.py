@@ -45,6 +45,7 @@ def test_explanations(model, image, tmp_path):
     api.read_result(result, tmp_path / "result.hdm")
     api.stream(model, image, image[0])
     assert api.compare_fills(model, image, image[0], tmp_path / "fills.npz").repeats == 2
+    assert api.explain_many(model, image, image[0], tmp_path / "many").fills == ("mean", "0.5")
     assert api.explain_quickly(model, image, fill=0.5).settings.fill == 0.5
     noise = api.Noise(16, 16)
     noise.generate_masks(4, 8)

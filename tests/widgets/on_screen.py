@@ -3,6 +3,8 @@
 import bqplot
 import numpy as np
 
+from hdm_widgets.widgets.latent.scans_panel import ScansPanel
+
 
 def decoded(value):
     """A message with its arrays as arrays, as the browser decodes it."""
@@ -104,7 +106,9 @@ class LatentScreen(Map):
     """A latent explorer: its map and its other parts."""
 
     def __init__(self, explorer):
-        toolbar, *panels, main, table, self.below = explorer.children
+        toolbar, *panels, main, table, self.below = (
+            part for part in explorer.children if not isinstance(part, ScansPanel)
+        )
         left, right = main.children
         figure, legend = left.children
         (gallery,) = right.children

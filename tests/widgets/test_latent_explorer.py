@@ -45,10 +45,17 @@ def test_it_begins_with_all_items_and_nothing_selected(explore, space):
 
 def test_all_parts_are_on_screen_once(explore, space):
     explorer = explore(space)
-    toolbar, main, table, below = explorer.children
+    toolbar, main, table, scans, below = explorer.children
     left, right = main.children
-    parts = [toolbar, *left.children, *right.children, table]
-    assert [type(part).__name__ for part in parts] == ["Toolbar", "Figure", "Legend", "Gallery", "ClusterTable"]
+    parts = [toolbar, *left.children, *right.children, table, scans]
+    assert [type(part).__name__ for part in parts] == [
+        "Toolbar",
+        "Figure",
+        "Legend",
+        "Gallery",
+        "ClusterTable",
+        "ScansPanel",
+    ]
     assert below.children == ()
     # By these names the pointer finds its way.
     assert "hdm-latent" in explorer._dom_classes
@@ -134,24 +141,6 @@ def test_wrong_arguments_are_refused_and_leave_nothing(space, wrong, error, mess
 def test_a_space_must_be_fitted(reads):
     with pytest.raises(ValueError, match=r"the space is not fitted yet; call space\.fit\(dataset\) first"):
         hw.LatentExplorer(hw.LatentSpace(reads()))
-
-
-def test_of_many_items_the_same_sample_is_drawn_every_time(explore, space, monkeypatch):
-    monkeypatch.setattr("hdm_widgets.widgets.latent.point_figure.MOST_POINTS", 10)
-    one, other = explore(space), explore(space)
-    assert LatentScreen(one).legend["sample"] == {"drawn": 10, "total": 24}
-    rows = LatentScreen(one).legend["_points"]["rows"]
-    assert len(set(rows.tolist())) == 10
-    assert rows.tolist() == sorted(rows)
-    np.testing.assert_array_equal(LatentScreen(other).legend["_points"]["rows"], rows)
-    np.testing.assert_array_equal(
-        LatentScreen(one).legend["_points"]["positions"], space.embedding_[rows].astype(np.float32)
-    )
-    np.testing.assert_array_equal(LatentScreen(one).points.x, space.embedding_[rows, 0])
-    LatentScreen(one).lasso(0, 9)
-    assert one.selected == (rows[0], rows[9])
-    space.random_state = 1
-    assert LatentScreen(explore(space)).legend["_points"]["rows"].tolist() != rows.tolist()
 
 
 def test_as_many_points_as_can_be_drawn_are(explore, space, monkeypatch):

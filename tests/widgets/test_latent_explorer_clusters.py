@@ -410,7 +410,7 @@ def test_an_explanation_is_opened_below(explore, space, places):
     explorer = explore(space)
     explained = explorer.explain(3)
     assert isinstance(explained, hw.HDMExplorer)
-    head, shown = explorer.children[3].children
+    head, shown = explorer.children[-1].children
     assert shown is explained
     assert "item 3" in head.children[0].value
     assert explained.wait(SECONDS)
@@ -418,12 +418,12 @@ def test_an_explanation_is_opened_below(explore, space, places):
     np.testing.assert_array_equal(explained.result.baseline_mask, places.drawn[3])
     # Another one takes its place.
     assert LatentScreen(explorer).gallery.ask("explain", item=4) == (DONE, [])
-    head, shown = explorer.children[3].children
+    head, shown = explorer.children[-1].children
     assert "item 4" in head.children[0].value
     with pytest.raises(RuntimeError, match="closed"):
         explained.run()
     head.children[1].click()
-    assert explorer.children[3].children == ()
+    assert explorer.children[-1].children == ()
     with pytest.raises(RuntimeError, match="closed"):
         shown.run()
     assert explorer.error == ""
@@ -450,7 +450,7 @@ def test_a_space_without_model_or_images_cannot_explain(explore, space_on_disk, 
     )
     with pytest.raises(ValueError, match=message):
         explorer.explain(3)
-    assert explorer.children[3].children == ()
+    assert explorer.children[-1].children == ()
 
 
 def test_a_space_of_given_features_is_on_screen_and_cannot_explain(explore, places):
@@ -496,7 +496,7 @@ def test_there_is_no_such_item_to_explain(explore, space, index, error, message)
     kept = explorer.explain(0)
     with pytest.raises(error, match=message):
         explorer.explain(index)
-    assert explorer.children[3].children[1] is kept  # the one before stays
+    assert explorer.children[-1].children[1] is kept  # the one before stays
 
 
 def test_an_explanation_that_fails_is_told(explore, map_of, make_places):
@@ -509,6 +509,6 @@ def test_an_explanation_that_fails_is_told(explore, map_of, make_places):
     message = "item 2 could not be read: OSError: disk 2 is gone"
     assert shown.gallery.ask("explain", item=2) == ({"error": message}, [])
     assert explorer.error == message
-    assert explorer.children[3].children == ()
+    assert explorer.children[-1].children == ()
     shown.gallery.ask("explain", item=1)
     assert explorer.error == ""

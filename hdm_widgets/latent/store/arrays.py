@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdm_widgets.latent.store.files import StoreError, StoreFiles, import_zarr
+from hdm_widgets._store_files import StoreError, StoreFiles, import_zarr
 
 __all__ = ["GROUP", "ArrayLayout", "damaged", "opened", "read_column", "write_column"]
 

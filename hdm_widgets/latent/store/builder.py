@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hdm_widgets._store_files import StoreFiles
 from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.collection import Collection, CollectionBuilder
 from hdm_widgets.latent.items import Item
-from hdm_widgets.latent.store.files import StoreFiles
 from hdm_widgets.latent.store.shards import ItemFingerprint, ShardRecord
 from hdm_widgets.latent.thumbnails import ThumbnailMaker
 

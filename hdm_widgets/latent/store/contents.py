@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdm_widgets._bitmasks import PackedMasks
+from hdm_widgets._datasets import Fields
+from hdm_widgets._store_files import StoreError, StoreFiles, import_zarr
 from hdm_widgets.latent.collection import Collection
-from hdm_widgets.latent.datasets import Fields
 from hdm_widgets.latent.fitted import read_only
 from hdm_widgets.latent.folder import Stored
 from hdm_widgets.latent.map_arrays import collection_fields, read_map
 from hdm_widgets.latent.ordered import OrderedColumn
 from hdm_widgets.latent.store.arrays import ArrayLayout, damaged, read_column
-from hdm_widgets.latent.store.files import StoreError, StoreFiles, import_zarr
 from hdm_widgets.latent.store.manifest import KIND
 from hdm_widgets.latent.store.rows import StoredRows
 

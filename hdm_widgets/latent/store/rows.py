@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from hdm_widgets._store_files import StoreFiles
 from hdm_widgets.latent.store.arrays import ArrayLayout, damaged, opened
-from hdm_widgets.latent.store.files import StoreFiles
 
 __all__ = ["StoredRows"]
 

@@ -13,21 +13,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hdm_widgets._datasets import Dataset, Fields
 from hdm_widgets._masks import Ignore
+from hdm_widgets._store_files import StoreError, StoreFiles, import_zarr
+from hdm_widgets._store_lock import WriterLock, writing
 from hdm_widgets.latent.activations import Layer, pooled
 from hdm_widgets.latent.collection import Collection
-from hdm_widgets.latent.datasets import Dataset, Fields
 from hdm_widgets.latent.fitted import FittedMap
 from hdm_widgets.latent.items import Item, read_item
 from hdm_widgets.latent.store import shards
 from hdm_widgets.latent.store.builder import ShardedBuilder
 from hdm_widgets.latent.store.contents import MANIFEST, StoredCollection
-from hdm_widgets.latent.store.files import StoreError, StoreFiles, import_zarr
-from hdm_widgets.latent.store.lock import WriterLock, writing
-from hdm_widgets.latent.store.manifest import KIND, describe, differences, versions
+from hdm_widgets.latent.store.manifest import KIND, describe, versions
 from hdm_widgets.latent.store.shards import ShardRecord
 from hdm_widgets.latent.store.summary import write_index, write_summary
 from hdm_widgets.latent.thumbnails import ThumbnailMaker
+from hdm_widgets.models.description import differences
 
 if TYPE_CHECKING:
     from hdm_widgets.latent.collector import Collector

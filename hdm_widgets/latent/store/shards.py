@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from hdm_widgets._bitmasks import PackedMasks
+from hdm_widgets._store_files import StoreFiles
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.items import Item
 from hdm_widgets.latent.store.arrays import ArrayLayout, damaged
-from hdm_widgets.latent.store.files import StoreFiles
 
 __all__ = [
     "COUNTS", "LARGE", "RECORDS", "ItemFingerprint", "ShardRecord", "capacity_for", "plan", "plan_of",

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdm_widgets._store_files import StoreFiles
 from hdm_widgets.latent.data_columns import join_columns
 from hdm_widgets.latent.fitted import FittedMap
 from hdm_widgets.latent.map_arrays import collection_description, map_arrays, map_description
 from hdm_widgets.latent.ordered import OrderedColumn
 from hdm_widgets.latent.store.arrays import GROUP, write_column
 from hdm_widgets.latent.store.contents import COORDINATES, INDEX, MAP, column_folder
-from hdm_widgets.latent.store.files import StoreFiles
 from hdm_widgets.latent.store.manifest import KIND
 from hdm_widgets.latent.store.shards import COUNTS, LARGE, ShardRecord, read_array, read_beside
 

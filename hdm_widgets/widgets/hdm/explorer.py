@@ -18,7 +18,6 @@ from torch import Tensor
 from hdm_widgets._masks import without
 from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import check_channel, documents_options, takes_options
-from hdm_widgets._wire import bits
 from hdm_widgets.hdm.answers import Answers, Question, outlined, told, with_defaults
 from hdm_widgets.hdm.circle_map import ResultType, ShownOrder
 from hdm_widgets.hdm.class_names import ClassNames, check_class_names, check_name_count, named_classes
@@ -36,6 +35,7 @@ from hdm_widgets.models.segmenter import Model
 from hdm_widgets.widgets.hdm.comparing import ComparingExplorer
 from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT
 from hdm_widgets.widgets.hdm.model_panel import OtherModel, check_other_models
+from hdm_widgets.widgets.hdm.pyramid import Pyramid, halvings, screen_bits
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
 from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, drawn_image, scan_traits
 from hdm_widgets.widgets.shared.part import read_static
@@ -227,10 +227,14 @@ class HDMExplorer(ComparingExplorer):
                 prepared = (its_source := source_of(other)).prepare(covered, source.grid)
                 its_answers = Answers(prepared.settings, keep_outputs=prepared.keep_outputs, truths=source.truths)
                 others[name] = OtherModel(its_source, its_answers)
-        drawn = drawn_image(shown, self._display, color_map)
+        pyramid = Pyramid(shown, self._display.view(shown)) if halvings(*shown.shape[1:]) else None
+        drawn = drawn_image(shown, self._display, color_map, pyramid)
 
         # From here on self exists; what is not a trait is set first because observers use it.
         self._set_up(source.grid, len(shown))
+        # A pixel of the first image and of the masks on screen is so many pixels of the image wide.
+        self._step = 1 if pyramid is None else 2 ** (len(pyramid.levels) - 1)
+        bundle = {} if pyramid is None else {"_esm": read_static("hdm_large.js"), "_css": read_static("hdm_large.css")}
         self._source: ScanSource | None = source
         self._answers = answers
         self._asked_last = asked
@@ -243,9 +247,15 @@ class HDMExplorer(ComparingExplorer):
             opacity=opacity,
             _other_models=list(others),
             _classes=named_classes((target,), names) if scan.all_classes and target is not None else [],
-            **scan_traits(shown, scan.truth.mask, scan.truth.ignored, source.grid, scan.settings, answers, asked),
+            **scan_traits(
+                shown, scan.truth.mask, scan.truth.ignored, source.grid, scan.settings, answers, asked,
+                pack=screen_bits, step=self._step,
+            ),
             **drawn,
-        )
+            **bundle,
+        )  # fmt: skip
+        if pyramid is not None:
+            self.on_request("tile", pyramid.tile)
         self._observe_settings()
         self._observe_panels()
         self.observe(self._switch, names=["target", "measure", "explain_by", "object"])
@@ -362,7 +372,12 @@ class HDMExplorer(ComparingExplorer):
             else:
                 row, col = self.cell
                 self._inspector = inspect_cell(
-                    self._answers.of(self._latest.result, self._asked()), row, col, self._display
+                    self._answers.of(self._latest.result, self._asked()),
+                    row,
+                    col,
+                    self._display,
+                    step=self._step,
+                    pack=screen_bits,
                 )
 
     # -- the scan, in its thread --------------------------------------------------------------------
@@ -422,15 +437,15 @@ class HDMExplorer(ComparingExplorer):
             self._inspect()
 
     def _show_masks(self, result: HDMResult, asked: Question) -> None:
-        self._prediction = bits(result.baseline_mask)
+        self._prediction = screen_bits(result.baseline_mask)
         scanned = self._of_class() or result
         explained = self._answers.truth(scanned, asked)
         # The model may have no output for some pixels.
-        self._ignored = b"" if explained.ignored is None else bits(explained.ignored)
+        self._ignored = b"" if explained.ignored is None else screen_bits(explained.ignored)
         nearer = None if asked.object is None else result.ignored
-        self._nearer_to_others = b"" if nearer is None else bits(without(nearer, explained.ignored))
+        self._nearer_to_others = b"" if nearer is None else screen_bits(without(nearer, explained.ignored))
         if self._about["has_truth"]:
-            self._truth = bits(scanned.segment if explained.of_prediction else explained.mask)
+            self._truth = screen_bits(scanned.segment if explained.of_prediction else explained.mask)
         self._about = {**self._about, **told(result.settings, asked), "truth_empty": not result.segment.any()}
 
     def _show_end(self, status: str, error: Exception | None) -> None:

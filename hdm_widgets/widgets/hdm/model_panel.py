@@ -9,7 +9,7 @@ from typing import Any
 
 import traitlets
 
-from hdm_widgets._wire import MESSAGE, bits
+from hdm_widgets._wire import MESSAGE
 from hdm_widgets.hdm.answers import Answers
 from hdm_widgets.hdm.circle_map import color_table
 from hdm_widgets.hdm.grid import Grid
@@ -19,6 +19,7 @@ from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.widgets.hdm.background_panel import Progress
 from hdm_widgets.widgets.hdm.fill_panel import whole_update
+from hdm_widgets.widgets.hdm.pyramid import screen_bits
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
 
 __all__ = ["THIS_MODEL", "ModelPanelTraits", "OtherModel", "check_other_models", "models_message", "scan_others"]
@@ -88,7 +89,7 @@ def models_message(comparison: ModelComparison) -> dict[str, Any]:
             {
                 "name": name,
                 "map": map_message(whole_update(result)),
-                "prediction": bits(result.baseline_mask),
+                "prediction": screen_bits(result.baseline_mask),
             }
             for name, result in comparison.results.items()
         ],

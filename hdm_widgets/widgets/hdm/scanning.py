@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 
-from hdm_widgets._picture import Display
+from hdm_widgets._picture import Display, View
 from hdm_widgets._validation import check_channel
 from hdm_widgets._wire import bits, png, to_wire
 from hdm_widgets.hdm.answers import Answers, Question, outlined, told
@@ -22,6 +23,7 @@ from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.messages import COLOR_MAPS, about_message, drawn_message, wire_channel
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanSettings
+from hdm_widgets.widgets.hdm.pyramid import Pyramid
 from hdm_widgets.widgets.hdm.traits import HDMTraits
 from hdm_widgets.widgets.shared.jobs import LatestJob
 
@@ -35,16 +37,24 @@ _LONGEST_SIDE = 1600
 SETTINGS = ("circle_size", "offset", "channel", "fill", "shape")
 
 
-def drawn_image(image: NDArray[np.float32], display: Display, color_map: str | Colormap) -> dict[str, Any]:
-    """The traits that an image (C, H, W) and the colors of its maps are drawn from."""
-    view, table = display.view(image), color_table(color_map)
+def drawn_image(
+    image: NDArray[np.float32], display: Display, color_map: str | Colormap, pyramid: Pyramid | None = None
+) -> dict[str, Any]:
+    """The traits that an image (C, H, W) and the colors of its maps are drawn from; with a pyramid, of its coarsest."""
+    table = color_table(color_map)
     name = color_map if isinstance(color_map, str) else color_map.name
     return {
         "color_map": name,
-        "_image": png(view.to_rgb(image), longest=_LONGEST_SIDE),
-        **drawn_message(view.levels(image)),
+        **_drawn(image, display.view(image), pyramid),
         "_color_tables": {**{one: color_table(one).tobytes() for one in COLOR_MAPS}, name: table.tobytes()},
     }
+
+
+def _drawn(image: NDArray[np.float32], view: View, pyramid: Pyramid | None) -> dict[str, Any]:
+    if pyramid is None:
+        return {"_image": png(view.to_rgb(image), longest=_LONGEST_SIDE), **drawn_message(view.levels(image))}
+    coarsest = pyramid.coarsest
+    return {"_image": png(coarsest), **drawn_message(coarsest.transpose(2, 0, 1) / 255)}
 
 
 def scan_traits(
@@ -55,8 +65,14 @@ def scan_traits(
     settings: ScanSettings,
     answers: Answers,
     asked: Question,
+    *,
+    pack: Callable[[NDArray[np.bool_]], bytes] = bits,
+    step: int = 1,
 ) -> dict[str, Any]:
-    """The traits that say how an image (C, H, W) is scanned, and what is asked of the scan."""
+    """The traits that say how an image (C, H, W) is scanned, and what is asked of the scan.
+
+    `pack` says how masks are sent: one pixel of theirs stands for `step` x `step` of the image.
+    """
     fill = fill_text(settings.fill)
     return {
         "circle_size": grid.circle_size,
@@ -71,9 +87,9 @@ def scan_traits(
         "_measures": answers.measures,
         "_explained_by": answers.explained_by,
         "_fills": fill_choices(torch.from_numpy(image), settings, fill),
-        "_about": about_message(image, truth, settings) | told(answers.settings(asked), asked),
-        "_truth": bits(truth),
-        "_ignored": b"" if ignored is None else bits(ignored),
+        "_about": about_message(image, truth, settings) | told(answers.settings(asked), asked) | {"step": step},
+        "_truth": pack(truth),
+        "_ignored": b"" if ignored is None else pack(ignored),
     }
 
 

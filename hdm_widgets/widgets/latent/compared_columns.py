@@ -66,4 +66,4 @@ def compared_coloring(comparison: SpaceComparison, column: Column) -> Coloring:
         "missing_label": column.missing,
         "ends": [f"{'≤ ' if beyond else ''}{signed(-limit)}", f"{'≥ ' if beyond else ''}{signed(limit)}"],
     }
-    return Coloring(colors, legend)
+    return Coloring(colors, np.arange(len(colors)), legend)

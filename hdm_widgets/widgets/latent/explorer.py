@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Never
 
 import ipywidgets
+import numpy as np
 import traitlets
 from IPython.display import HTML
 from numpy.typing import NDArray
@@ -16,14 +17,14 @@ from torch import Tensor
 from hdm_widgets._validation import advise_on_keywords, check_choice
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.hdm.explorer import HDMExplorer
+from hdm_widgets.widgets.latent.aggregates import AggregateFigure, figure_of
 from hdm_widgets.widgets.latent.cluster_table import ClusterTable
 from hdm_widgets.widgets.latent.columns import usable_columns
 from hdm_widgets.widgets.latent.explanation import Explanation
 from hdm_widgets.widgets.latent.gallery import Gallery
-from hdm_widgets.widgets.latent.group_choice import ExplorerWithGroups
 from hdm_widgets.widgets.latent.messages import NOT_IN_MARIMO, surface_message
 from hdm_widgets.widgets.latent.parts import Legend, Toolbar
-from hdm_widgets.widgets.latent.scatter import ScatterFigure, drawn_rows
+from hdm_widgets.widgets.latent.selection_scans import ExplorerWithSelectionScans
 from hdm_widgets.widgets.latent.suspicion import SUSPICION
 from hdm_widgets.widgets.shared.explorer import Explorer, close_all
 from hdm_widgets.widgets.shared.jobs import released
@@ -31,7 +32,7 @@ from hdm_widgets.widgets.shared.jobs import released
 if TYPE_CHECKING:
     import pandas
 
-    from hdm_widgets.latent.datasets import Dataset
+    from hdm_widgets._datasets import Dataset
     from hdm_widgets.latent.estimates import Estimates
 
 __all__ = ["LatentExplorer"]
@@ -40,7 +41,7 @@ _BACKGROUNDS = {"expected_iou": "Expected IoU", "none": "None"}
 _COLOR_CHOICES = ("auto", "scale", "categories")
 
 
-class LatentExplorer(ExplorerWithGroups, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Explore what a segmentation model has learned: a map of a data set with a lasso.
 
     Displays itself as the last line of a cell. A lasso on the map selects items; the gallery beside it shows their
@@ -87,6 +88,12 @@ class LatentExplorer(ExplorerWithGroups, ipywidgets.VBox):  # type: ignore[misc]
         What `space.suspects()` says of all items, once the column or the gallery's order by it was asked for.
     failures : Failures or None
         What `space.failures()` found, once it was asked for, on screen or by `find_failures`.
+    collection : hdm.HDMCollection or None
+        What `explain_selection` found, as far as it came: a result for each image of the sample.
+    scan_status : {"idle", "running", "done", "cancelled", "error"}
+        Of `explain_selection`.
+    scan_error : str
+        Why a selection could not be explained, empty otherwise.
     error : str
         What went wrong with clusters, suspects, failures or an explanation, empty otherwise.
     estimates : Estimates or None
@@ -160,9 +167,9 @@ class LatentExplorer(ExplorerWithGroups, ipywidgets.VBox):  # type: ignore[misc]
         self._prepare_new(new)
         self._prepare_checks(space)
         self._prepare_groups(space)
+        self._prepare_scans(space)
 
-        rows = drawn_rows(len(space), space.random_state)
-        self._scatter = ScatterFigure(space, rows)
+        self._scatter = figure_of(space)
         self._toolbar = Toolbar(
             colors=[[name, column.title] for name, column in columns.items()],
             backgrounds=[[name, text] for name, text in _BACKGROUNDS.items()],
@@ -170,7 +177,7 @@ class LatentExplorer(ExplorerWithGroups, ipywidgets.VBox):  # type: ignore[misc]
         )
         self._legend = Legend(
             surface=surface_message(space),
-            sample={"drawn": len(rows), "total": len(space)},
+            sample={"drawn": len(space), "total": len(space)},
             _points=self._scatter.points_message,
         )
         self._gallery = Gallery(space)
@@ -183,7 +190,8 @@ class LatentExplorer(ExplorerWithGroups, ipywidgets.VBox):  # type: ignore[misc]
             box.add_class(f"hdm-latent-{name}")
         self._boxes = (left, right, main)
         panels = [] if self._panel is None else [self._panel]
-        super().__init__(children=[self._toolbar, *panels, main, self._table, self._explanation.box])
+        scans = [] if self._scans is None else [self._scans]
+        super().__init__(children=[self._toolbar, *panels, main, self._table, *scans, self._explanation.box])
         self.add_class("hdm-latent")
 
         self.color_by, self.background, self.color_as = color_by, background, color_as
@@ -245,13 +253,13 @@ class LatentExplorer(ExplorerWithGroups, ipywidgets.VBox):  # type: ignore[misc]
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for all that is found in the background; False if it takes longer than `timeout` seconds.
 
-        That is clusters, estimates, suspects and failures, as far as they are sought. Observers of the explorer's
-        traits may wait, too; one that is called in the background, while something of these is shown, does not wait
-        for that.
+        That is clusters, estimates, suspects, failures and scans of a selection, as far as they are sought. Observers
+        of the explorer's traits may wait, too; one that is called in the background, while something of these is shown,
+        does not wait for that.
         """
         self._check_open()
         end = None if timeout is None else time.monotonic() + timeout
-        waits = (self._table.wait, self._wait_new, self._suspects.wait, self._failures.wait)
+        waits = (self._table.wait, self._wait_new, self._suspects.wait, self._failures.wait, self._scanning.wait)
         # Observers are called with the lock, which the work in the background needs to show what it has found.
         with released(self._lock):
             # All are waited for, as what is paused goes on then.
@@ -270,6 +278,7 @@ class LatentExplorer(ExplorerWithGroups, ipywidgets.VBox):  # type: ignore[misc]
         self._end_new()
         self._end_checks()
         self._end_groups()
+        self._end_scans()
         for part in (self._toolbar, self._legend, self._gallery, self._table, self._explanation, self._scatter):
             part.close()
         close_all(*self._boxes)
@@ -301,16 +310,40 @@ class LatentExplorer(ExplorerWithGroups, ipywidgets.VBox):  # type: ignore[misc]
         self._scatter.on_lasso(self._lassoed)
         self._connect_checks()
         self._connect_groups()
+        self._connect_scans()
 
     def _answer_requests(self) -> None:
         self._answer_selections()
         self._gallery.on_request("explain", self._explain_asked)
+        self._legend.on_request("view", self._look)
 
     # -- selections -------------------------------------------------------------------------------
 
     def _draw_selections(self) -> None:
         super()._draw_selections()
+        self._tell_view()
         self._mark_groups()
+        self._tell_selection()
+
+    def _gesture(self, asked: dict[str, Any]) -> None:
+        super()._gesture(asked)
+        if isinstance(self._scatter, AggregateFigure):
+            corners = np.array(asked.get("polygon", ()), np.float64).reshape(-1, 2)
+            self._lassoed(self._scatter.inside(corners))
+
+    def _look(self, asked: dict[str, Any]) -> None:
+        """Show another part of a map of very many items."""
+        if isinstance(self._scatter, AggregateFigure):
+            with self._lock:
+                self._scatter.look(asked["bounds"], (asked["rows"], asked["cols"]))
+                super()._draw_selections()
+                self._tell_view()
+
+    def _tell_view(self) -> None:
+        if isinstance(self._scatter, AggregateFigure):
+            with self._legend.hold_sync():
+                self._legend._points = self._scatter.points_message
+                self._legend.density = self._scatter.density
 
     def _explain_asked(self, asked: dict[str, Any]) -> None:
         self.error = ""

@@ -9,8 +9,8 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
+from hdm_widgets._datasets import Dataset
 from hdm_widgets._wire import MESSAGE, bits, png
-from hdm_widgets.latent.datasets import Dataset
 from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.columns import Column

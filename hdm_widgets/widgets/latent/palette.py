@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex
+from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex, to_rgba_array
 from numpy.typing import NDArray
 
 from hdm_widgets.latent.ordered import OrderedColumn
@@ -45,20 +46,34 @@ _CATEGORIES = (
 _TABLE = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Coloring:
     """Colors of all items by one column.
 
     Attributes
     ----------
-    colors : list of str
-        One `#rrggbb` per item.
+    table : list of str
+        The colors that there are, `#rrggbb`.
+    codes : numpy.ndarray, int (n,)
+        Position of each item's color in the table.
     legend : dict
         The message that the screen draws the legend from.
     """
 
-    colors: list[str] = field(repr=False)
+    table: list[str] = field(repr=False)
+    codes: NDArray[np.int64] = field(repr=False)
     legend: dict[str, Any]
+
+    @cached_property
+    def colors(self) -> list[str]:
+        """One `#rrggbb` per item."""
+        return [self.table[code] for code in self.codes.tolist()]
+
+    @cached_property
+    def linear(self) -> NDArray[np.float64]:
+        """The table in linear light, (k, 3), from sRGB (IEC 61966-2-1)."""
+        values = to_rgba_array(self.table)[:, :3]
+        return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
 def table_of(color_map: Colormap) -> list[str]:
@@ -162,7 +177,8 @@ def _categories(
     if (codes < 0).any():
         entries.append({"color": MISSING, "label": none, "count": int((codes < 0).sum())})
     legend = {"kind": kind, "title": column.title, "entries": entries}
-    return Coloring([MISSING if code < 0 else chosen[code] if code < len(chosen) else OTHER for code in codes], legend)
+    positions = np.where(codes < 0, len(chosen) + 1, np.minimum(codes, len(chosen)))
+    return Coloring([*chosen, OTHER, MISSING], positions, legend)
 
 
 def _scale(column: Column) -> Coloring:
@@ -178,7 +194,6 @@ def _scale(column: Column) -> Coloring:
     table = table_of(SCORES if score else _NUMBERS)
     fractions = np.zeros(len(values)) if high <= low else (np.where(finite, values, low) - low) / (high - low)
     entries = np.clip((fractions * _TABLE).astype(int), 0, _TABLE - 1)
-    colors = [table[entry] if defined else MISSING for entry, defined in zip(entries, finite, strict=True)]
     legend = {
         "kind": "scale",
         "title": column.title,
@@ -196,7 +211,7 @@ def _scale(column: Column) -> Coloring:
             if high > low
             else [],
         }
-    return Coloring(colors, legend)
+    return Coloring([*table, MISSING], np.where(finite, entries, _TABLE), legend)
 
 
 def _suspicion(column: Column) -> Coloring:
@@ -216,6 +231,4 @@ def _suspicion(column: Column) -> Coloring:
         "missing_label": suspicion_text(np.nan),
         "note": "logarithmic; an order, no probability",
     }
-    return Coloring(
-        [table[entry] if defined else MISSING for entry, defined in zip(entries, finite, strict=True)], legend
-    )
+    return Coloring([*table, MISSING], np.where(finite, entries, _TABLE), legend)

@@ -48,6 +48,8 @@ class Legend(Part):
     search = traitlets.Unicode("").tag(sync=True)
     surface = traitlets.Dict().tag(**MESSAGE)
     sample = traitlets.Dict().tag(**MESSAGE)
+    # Of a map of very many items: how many are in view, and how many in the fullest pixel.
+    density = traitlets.Dict().tag(**MESSAGE)
     notice = traitlets.Unicode("").tag(sync=True)
     names: Any = traitlets.List().tag(**MESSAGE)
     new = traitlets.Dict().tag(**MESSAGE)

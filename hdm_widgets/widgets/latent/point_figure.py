@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
 from hdm_widgets.latent.selection import Selection
+from hdm_widgets.widgets.latent.raster import inside_polygon
 
 __all__ = [
     "DIM",
+    "MOST_OTHERS",
     "MOST_POINTS",
     "Bounds",
+    "Floats",
     "PointFigure",
     "Title",
     "axis_texts",
@@ -38,7 +41,7 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _OUTLINE_DISTANCE = 0.022
 _OUTLINE_POINTS = 96
 # An outline may enclose this many other points for each of its own, and always a few.
-_MOST_OTHERS, _FEW_OTHERS = 0.25, 5
+MOST_OTHERS, _FEW_OTHERS = 0.25, 5
 DIM = 0.3
 _LASSO_COLOR, _EDGE_COLOR = "#64748b", "#475569"
 
@@ -170,7 +173,7 @@ class PointFigure:
         """Whether most of the drawn points within a hull are the selection's own."""
         inside = self.rows[MplPath(hull).contains_points(self._embedding[self.rows])]
         others = np.setdiff1d(inside, selection.indices)
-        return len(others) <= max(_FEW_OTHERS, _MOST_OTHERS * len(selection))
+        return len(others) <= max(_FEW_OTHERS, MOST_OTHERS * len(selection))
 
     def _mark(self, selections: Sequence[Selection]) -> None:
         """Dim the points that are in no selection."""
@@ -210,7 +213,17 @@ class PointFigure:
         scales = {id(scale): scale for mark in figure.marks for scale in mark.scales.values()}
         parts: list[Any] = [*figure.marks, *figure.axes, figure.interaction]
         for part in [*parts, *scales.values(), figure.scale_x, figure.scale_y, figure.layout, figure]:
-            part.close()
+            if part is not None:
+                part.close()
+
+    def _show_bounds(self, bounds: Bounds) -> None:
+        """Let the axes show these bounds."""
+        self.bounds = bounds
+        for axis, ends, title in zip(self.figure.axes, (bounds[:2], bounds[2:]), self._titles, strict=True):
+            with axis.scale.hold_sync():
+                axis.scale.min, axis.scale.max = ends
+            for name, value in axis_texts(title, *ends).items():
+                setattr(axis, name, value)
 
     def _selected(self, change: Any) -> None:
         # The browser tells of one kind of points after the other.
@@ -297,6 +310,8 @@ def rounded_hull(points: Floats) -> Floats:
     """A closed, rounded line around points of the unit square, (m, 2)."""
     angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     circle = _OUTLINE_DISTANCE * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    if len(points) > MOST_POINTS:
+        points = _outer(points)
     corners = points if len(points) < 4 else points[_hull(points)]
     around = (corners[:, None] + circle).reshape(-1, 2)
     line = around[_hull(around)]
@@ -304,6 +319,14 @@ def rounded_hull(points: Floats) -> Floats:
     along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
     steps = np.linspace(0, along[-1], _OUTLINE_POINTS)
     return np.stack([np.interp(steps, along, line[:, axis]) for axis in (0, 1)], axis=1)
+
+
+def _outer(points: Floats) -> Floats:
+    """The points that are not within the octagon of the extreme ones: the convex hull is theirs (Akl and Toussaint)."""
+    x, y = points.T
+    sides = (x, x + y, y, y - x)
+    corners = points[[*(int(side.argmax()) for side in sides), *(int(side.argmin()) for side in sides)]]
+    return np.concatenate([corners, points[~inside_polygon(points, corners)]])
 
 
 def _hull(points: Floats) -> NDArray[np.intp]:

@@ -12,12 +12,11 @@ from scipy.ndimage import gaussian_filter
 
 from hdm_widgets._wire import png
 from hdm_widgets.latent.space import LatentSpace
-from hdm_widgets.widgets.latent.palette import SCORES
+from hdm_widgets.widgets.latent.palette import SCORES, Coloring
 from hdm_widgets.widgets.latent.point_figure import (
     DIM,
     PointFigure,
     Title,
-    axis_texts,
     drawn_rows,
     point_size,
 )
@@ -69,6 +68,10 @@ class ScatterFigure(PointFigure):
         )
         self.figure.marks = [self._background, self._outlines, self._points, self._crosses, self._ring]
 
+    def color_by(self, coloring: Coloring) -> None:
+        """Color the items by a column."""
+        self.color(coloring.colors)
+
     def show_new(self, embedding: Floats, rows: NDArray[np.int64], colors: Sequence[str]) -> int:
         """Draw new items over the others.
 
@@ -98,11 +101,7 @@ class ScatterFigure(PointFigure):
         self.new_rows = rows
         self._positions = np.concatenate([self._embedding, placed])
         (x0, y0), (x1, y1) = lowest.tolist(), highest.tolist()
-        self.bounds = x0, x1, y0, y1
-        for axis, ends, title in zip(self.figure.axes, ((x0, x1), (y0, y1)), self._titles, strict=True):
-            axis.scale.min, axis.scale.max = ends
-            for name, value in axis_texts(title, *ends).items():
-                setattr(axis, name, value)
+        self._show_bounds((x0, x1, y0, y1))
         self._new_points = bqplot.Scatter(
             x=placed[rows, 0],
             y=placed[rows, 1],

@@ -143,7 +143,7 @@ class ExplorerWithTruthChecks(ExplorerWithNewData):
         legend = shown.coloring.legend
         if self.color_by == SUSPICION:
             legend = legend | {"state": self._suspects.state, "error": self._suspects.error}
-        self._scatter.color(shown.coloring.colors)
+        self._scatter.color_by(shown.coloring)
         self._legend.legend = legend
         self._toolbar.color_modes = shown.choices
         self._gallery.caption(shown.caption)

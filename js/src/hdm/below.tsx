@@ -1,5 +1,6 @@
 // A panel below the map: what Python compares in the background, how far that is, and what it found.
 import type { ComponentChildren } from "preact";
+import { Button } from "../shared/button";
 import { number } from "../shared/codec";
 import { count, duration } from "../shared/format";
 import { useId } from "../shared/unique";
@@ -30,9 +31,7 @@ export function Below({ view, kind, panel, heading, note, working, partly, child
       <header>
         <h4 id={id}>{heading}</h4>
         <p class="hdm-note">{panel.status === "done" && note}</p>
-        <button type="button" class="hdm-button" onClick={() => request(`hide_${kind}`)}>
-          Close
-        </button>
+        <Button onClick={() => request(`hide_${kind}`)}>Close</Button>
       </header>
       {panel.status === "running" && (
         <Running panel={panel} working={working} cancel={() => request(`cancel_${kind}`)} />
@@ -73,9 +72,7 @@ function Running({ panel, working, cancel }: RunningProps) {
         <i style={{ width: `${100 * fraction}%` }} />
       </div>
       {secondsLeft !== null && <span class="hdm-left">{duration(number(secondsLeft))} left</span>}
-      <button type="button" class="hdm-button" onClick={cancel}>
-        Cancel
-      </button>
+      <Button onClick={cancel}>Cancel</Button>
     </div>
   );
 }

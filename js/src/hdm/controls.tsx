@@ -1,5 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { useRef } from "preact/hooks";
+import { Button } from "../shared/button";
 import { Choice } from "../shared/choice";
 import { count, duration } from "../shared/format";
 import { cols, rows } from "../shared/geometry";
@@ -303,40 +304,34 @@ function Comparisons({ view }: Props) {
   return (
     <div class="hdm-comparisons">
       {fills && (
-        <button
-          type="button"
-          class="hdm-button"
+        <Button
           title="Does the map depend on what the disc shows?"
           disabled={disabled || traits._fill_panel.value.status === "running"}
           onClick={() => request("compare_fills")}
         >
           Compare fills
-        </button>
+        </Button>
       )}
       {fills && !traits._fill_panel.value.status && estimate(view) && (
         <span class="hdm-note">{estimate(view)}</span>
       )}
       {models.length > 0 && (
-        <button
-          type="button"
-          class="hdm-button"
+        <Button
           title={`The same scan with ${models.join(", ")}`}
           disabled={disabled || running || traits._model_panel.value.status === "running"}
           onClick={() => request("compare_models")}
         >
           Compare models
-        </button>
+        </Button>
       )}
       {traits._several_objects.value && (
-        <button
-          type="button"
-          class="hdm-button"
+        <Button
           title="How much does covering one object change the mask on another?"
           disabled={disabled || running}
           onClick={() => request("compare_objects")}
         >
           Objects on objects
-        </button>
+        </Button>
       )}
     </div>
   );

@@ -1,6 +1,7 @@
 // Below the map: the same scan with other fills, and what of it could be chance.
 import { useSignalEffect } from "@preact/signals";
 import { useRef } from "preact/hooks";
+import { Button } from "../shared/button";
 import { putPixels } from "../shared/canvas";
 import { number } from "../shared/codec";
 import { score } from "../shared/format";
@@ -26,14 +27,9 @@ export function DiscDrawnNotice({ view }: Props) {
     <p class="hdm-proposal" role="note">
       <span>{finding}.</span>
       {fill && (
-        <button
-          type="button"
-          class="hdm-button"
-          disabled={gone.value !== ""}
-          onClick={() => set("fill", fill)}
-        >
+        <Button disabled={gone.value !== ""} onClick={() => set("fill", fill)}>
           Try {labelOf(view, fill)} as fill
-        </button>
+        </Button>
       )}
     </p>
   );
@@ -75,14 +71,9 @@ function Found({ view, panel }: Props & { panel: Message }) {
         {traits._has_significance.value ? (
           <>
             <Sentence text={panel.text} />
-            <button
-              type="button"
-              class="hdm-button"
-              aria-pressed={shows}
-              onClick={() => set("result_type", shows ? "raw" : "significant")}
-            >
+            <Button aria-pressed={shows} onClick={() => set("result_type", shows ? "raw" : "significant")}>
               {shows ? "Show all discs" : "Show what matters beyond chance"}
-            </button>
+            </Button>
           </>
         ) : (
           <p class="hdm-note">

@@ -1,6 +1,7 @@
 // One pinned disc: what the model saw, what it predicted, and the two pixels that make the distance.
 import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
+import { Button } from "../shared/button";
 import { maskSize, putPixels, resized, striped } from "../shared/canvas";
 import { number, unpackBits } from "../shared/codec";
 import { compared, palette } from "../shared/errors";
@@ -8,6 +9,7 @@ import { change, count, distance, rounded } from "../shared/format";
 import type { Size } from "../shared/geometry";
 import { usePng } from "../shared/png";
 import { useTheme } from "../shared/theme";
+import { maskGrid } from "./large";
 import type { About, Inspection, Prediction } from "./python_state";
 import { comparedWith, told, worsening } from "./texts";
 import type { ViewState } from "./view_state";
@@ -99,14 +101,9 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
           <dd>{found.rank === null ? "none" : `${count(found.rank)} of ${count(found.of)}`}</dd>
         </dl>
         {!prediction && <p class="hdm-note">The scan keeps no masks to compare (keep_outputs=False).</p>}
-        <button
-          type="button"
-          class="hdm-button"
-          disabled={view.python.gone.value !== ""}
-          onClick={() => view.pin(null)}
-        >
+        <Button disabled={view.python.gone.value !== ""} onClick={() => view.pin(null)}>
           Release
-        </button>
+        </Button>
       </div>
     </div>
   );
@@ -195,10 +192,11 @@ function Errors({ view, mask, muted = false }: ErrorsProps) {
   useLayoutEffect(() => {
     if (!canvas.current) return;
     const size = maskSize(about);
-    const predicted = unpackBits(mask, about.height * about.width);
-    const [first, second] = [truth, predicted].map((one) => resized(one, about, size));
+    const sent = maskGrid(about);
+    const predicted = unpackBits(mask, sent.height * sent.width);
+    const [first, second] = [truth, predicted].map((one) => resized(one, sent, size));
     const pixels = compared(first, second, palette(canvas.current));
-    if (ignored) striped(pixels, resized(ignored, about, size), size, STRIPES);
+    if (ignored) striped(pixels, resized(ignored, sent, size), size, STRIPES);
     putPixels(canvas.current, pixels, size);
   }, [about, truth, mask, ignored, theme]);
   return (

@@ -1,4 +1,5 @@
 // How far the scan is, and what can be done about it.
+import { Button } from "../shared/button";
 import { number } from "../shared/codec";
 import { count, distance, duration } from "../shared/format";
 import { HatchingLegend, IgnoredLegend } from "./hatching";
@@ -70,19 +71,12 @@ export function Progress({ view, fixed = false }: { view: ViewState; fixed?: boo
         )}
         {running && secondsLeft !== null && <span class="hdm-left">{duration(secondsLeft)} left</span>}
         {running ? (
-          <button type="button" class="hdm-button" onClick={() => request("cancel")}>
-            Cancel
-          </button>
+          <Button onClick={() => request("cancel")}>Cancel</Button>
         ) : (
           !fixed && (
-            <button
-              type="button"
-              class="hdm-button"
-              disabled={gone.value !== ""}
-              onClick={() => request("run")}
-            >
+            <Button disabled={gone.value !== ""} onClick={() => request("run")}>
               {status === "error" ? "Try again" : "Run again"}
-            </button>
+            </Button>
           )
         )}
       </div>

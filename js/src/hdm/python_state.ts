@@ -1,9 +1,9 @@
 // What Python sees too: the widget's traits, one signal each.
 import { type Signal, signal } from "@preact/signals";
 import type { ArrayMessage, WireNumber } from "../shared/codec";
-import type { Size } from "../shared/geometry";
 import type { PaintingOrder, ResultType } from "../shared/paint";
 import { connect, type Model, type Python } from "../shared/traits";
+import type { Shown } from "./large";
 
 /** -1: all channels; several as a list. */
 export type Channel = number | number[];
@@ -19,7 +19,7 @@ export type Shape = "disc" | "square";
 
 export type Layer = "picture" | "edges" | "map" | "truth" | "prediction";
 
-export interface About extends Size {
+export interface About extends Shown {
   channels: number;
   /** Whether there is a ground truth. */
   hasTruth: boolean;
@@ -315,7 +315,7 @@ const NAMES = [
   "_has_significance",
 ] as const;
 
-export interface PythonState<T extends Traits = Traits> extends Omit<Python<T>, "ask"> {
+export interface PythonState<T extends Traits = Traits> extends Python<T> {
   /** Ask Python to start or stop the scan, or a comparison. */
   request(request: Request): void;
   /** Why the last request failed, empty otherwise. */
@@ -331,7 +331,7 @@ export function pythonState<T extends Traits = Traits>(
   more: readonly (keyof T & string)[] = [],
   oneScan = false,
 ): PythonState<T> {
-  const { ask, ...python } = connect<T>(model, [...NAMES, ...more], el);
+  const python = connect<T>(model, [...NAMES, ...more], el);
   const { circle_size, offset, channel, fill, shape } = python.traits;
   const failure = signal("");
   return {
@@ -347,7 +347,7 @@ export function pythonState<T extends Traits = Traits>(
         fill: fill.value,
         shape: shape.value,
       };
-      failure.value = (await ask(request, { settings })).error ?? "";
+      failure.value = (await python.ask(request, { settings })).error ?? "";
     },
   };
 }

@@ -1,4 +1,5 @@
 // What the scan is asked: compared with what, in which measure. Python answers from the masks that it has.
+import { Button } from "../shared/button";
 import { count } from "../shared/format";
 import { useId } from "../shared/unique";
 import { className } from "./python_state";
@@ -109,14 +110,9 @@ function ChosenObject({ view }: { view: ViewState }) {
           <span>
             object of <b>{count(chosen.pixels)} px</b>
           </span>
-          <button
-            type="button"
-            class="hdm-button"
-            disabled={view.python.gone.value !== ""}
-            onClick={chooseAll}
-          >
+          <Button disabled={view.python.gone.value !== ""} onClick={chooseAll}>
             All objects
-          </button>
+          </Button>
         </>
       )}
     </div>
@@ -140,9 +136,7 @@ export function ProposedMeasure({ view }: { view: ViewState }) {
   return (
     <p class="hdm-proposal" role="note" onPointerEnter={mark} onPointerLeave={hide}>
       <span>{reason}.</span>
-      <button
-        type="button"
-        class="hdm-button"
+      <Button
         disabled={gone.value !== ""}
         onFocus={mark}
         onBlur={hide}
@@ -152,7 +146,7 @@ export function ProposedMeasure({ view }: { view: ViewState }) {
         }}
       >
         Try {label}
-      </button>
+      </Button>
     </p>
   );
 }

@@ -1,6 +1,6 @@
 // The image with everything drawn over it, and the pointer and keys on it.
 import { useComputed, useSignalEffect } from "@preact/signals";
-import { useRef } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import { maskSize, putPixels, resized, striped, stripedSize } from "../shared/canvas";
 import { unpackBits } from "../shared/codec";
 import { change, count } from "../shared/format";
@@ -8,6 +8,7 @@ import { type Cell, cellAt, center, cols, neighbor, radius, rows, sameCell } fro
 import { colorize } from "../shared/paint";
 import { usePng } from "../shared/png";
 import { ChanceHatching, Hatching, SignificantOutlines } from "./hatching";
+import { maskGrid, stepOf } from "./large";
 import { Outline } from "./outline";
 import { nextMeasure } from "./question";
 import type { Point } from "./region";
@@ -15,6 +16,7 @@ import type { Tool } from "./stage_tools";
 import { emptyText, told, worsening } from "./texts";
 import { TOOL_KEYS, Tools } from "./tools";
 import type { ViewState } from "./view_state";
+import { Tiles, ZoomedStage, zoomState } from "./zoomed_stage";
 
 /** Along the longer side, over pixels that do not count. */
 const STRIPES = 60;
@@ -48,6 +50,7 @@ export function Stage({ view, helpId, name = "" }: Props) {
   const shown = new Set(traits.layers.value);
   const cursor = view.cursor.value;
   const tool = tools.tool.value;
+  const zoom = LARGE ? useMemo(zoomState, []) : null;
 
   const pointUnder = (event: PointerEvent | MouseEvent): Point => {
     const bounds = (box.current as HTMLDivElement).getBoundingClientRect();
@@ -123,56 +126,61 @@ export function Stage({ view, helpId, name = "" }: Props) {
     event.stopPropagation();
   };
 
+  // The grid is one control with its own keys, as a slider with two directions would be.
+  const picture = (
+    <div
+      ref={box}
+      class={`hdm-picture hdm-tool-${tool}`}
+      style={{ aspectRatio: `${width} / ${height}`, "--ratio": width / height }}
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: role="application" takes the focus and the keys
+      tabIndex={0}
+      role="application"
+      aria-roledescription="circle map"
+      aria-label={`Circle map${name && ` of ${name}`}: choose a disc with the arrow keys, ${ENTER[tool]} with Enter`}
+      aria-describedby={helpId}
+      onPointerDown={pressed}
+      onPointerMove={moved}
+      onPointerUp={() => {
+        last.current = null;
+      }}
+      onPointerCancel={() => {
+        last.current = null;
+      }}
+      onPointerLeave={() => {
+        tools.pointer.value = null;
+        point(null);
+      }}
+      onClick={clicked}
+      onKeyDown={keyed}
+      onBlur={() => point(null)}
+    >
+      <ImageLayer view={view} on={shown.has("picture")} />
+      {LARGE && zoom && <Tiles view={view} zoom={zoom} on={shown.has("picture")} />}
+      <MapLayer view={view} on={shown.has("map")} />
+      <EdgesLayer view={view} on={shown.has("edges")} />
+      {shown.has("map") && <Hatching view={view} />}
+      {shown.has("map") && <ChanceHatching view={view} />}
+      <IgnoredLayer view={view} />
+      <svg class="hdm-lines" viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" aria-hidden="true">
+        {shown.has("map") && <SignificantOutlines view={view} />}
+        {shown.has("prediction") && <Outline path={view.prediction.value.path} kind="prediction" />}
+        {shown.has("truth") && <Outline path={view.truth.value.path} kind="truth" />}
+        <ChosenLayer view={view} />
+        <Rings view={view} />
+      </svg>
+      {cursor && <Tip view={view} cell={cursor} />}
+    </div>
+  );
   return (
     <div class="hdm-stage">
       <Tools view={view} />
-      {/* The grid is one control with its own keys, as a slider with two directions would be. */}
-      <div
-        ref={box}
-        class={`hdm-picture hdm-tool-${tool}`}
-        style={{ aspectRatio: `${width} / ${height}`, "--ratio": width / height }}
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: role="application" takes the focus and the keys
-        tabIndex={0}
-        role="application"
-        aria-roledescription="circle map"
-        aria-label={`Circle map${name && ` of ${name}`}: choose a disc with the arrow keys, ${ENTER[tool]} with Enter`}
-        aria-describedby={helpId}
-        onPointerDown={pressed}
-        onPointerMove={moved}
-        onPointerUp={() => {
-          last.current = null;
-        }}
-        onPointerCancel={() => {
-          last.current = null;
-        }}
-        onPointerLeave={() => {
-          tools.pointer.value = null;
-          point(null);
-        }}
-        onClick={clicked}
-        onKeyDown={keyed}
-        onBlur={() => point(null)}
-      >
-        <ImageLayer view={view} on={shown.has("picture")} />
-        <MapLayer view={view} on={shown.has("map")} />
-        <EdgesLayer view={view} on={shown.has("edges")} />
-        {shown.has("map") && <Hatching view={view} />}
-        {shown.has("map") && <ChanceHatching view={view} />}
-        <IgnoredLayer view={view} />
-        <svg
-          class="hdm-lines"
-          viewBox={`0 0 ${width} ${height}`}
-          preserveAspectRatio="none"
-          aria-hidden="true"
-        >
-          {shown.has("map") && <SignificantOutlines view={view} />}
-          {shown.has("prediction") && <Outline path={view.prediction.value.path} kind="prediction" />}
-          {shown.has("truth") && <Outline path={view.truth.value.path} kind="truth" />}
-          <ChosenLayer view={view} />
-          <Rings view={view} />
-        </svg>
-        {cursor && <Tip view={view} cell={cursor} />}
-      </div>
+      {LARGE && zoom && stepOf(traits._about.value) > 1 ? (
+        <ZoomedStage view={view} zoom={zoom}>
+          {picture}
+        </ZoomedStage>
+      ) : (
+        picture
+      )}
       <div class="hdm-sr" aria-live="polite">
         {cursor ? [name, tipText(view, cursor)].filter(Boolean).join(", ") : chosenText(view)}
       </div>
@@ -219,8 +227,8 @@ function EdgesLayer({ view, on }: { view: ViewState; on: boolean }) {
   const lightened = useComputed(() => traits.layers.value.includes("map") && traits.opacity.value > 0);
   useSignalEffect(() => {
     const about = traits._about.value;
-    const size = maskSize(about);
-    const mask = resized(unpackBits(traits._edges.value, about.height * about.width), about, size, true);
+    const [size, sent] = [maskSize(about), maskGrid(about)];
+    const mask = resized(unpackBits(traits._edges.value, sent.height * sent.width), sent, size, true);
     const pixels = new Uint32Array(mask.length);
     const color = lightened.value ? DARK_EDGES : LIGHT_EDGES;
     for (let i = 0; i < mask.length; i++) if (mask[i]) pixels[i] = color;
@@ -242,7 +250,7 @@ function Stripes({ view }: { view: ViewState }) {
     const about = view.python.traits._about.value;
     const size = stripedSize(about);
     const pixels = new Uint32Array(size.height * size.width);
-    putPixels(canvas.current, striped(pixels, resized(ignored, about, size), size, STRIPES), size);
+    putPixels(canvas.current, striped(pixels, resized(ignored, maskGrid(about), size), size, STRIPES), size);
   });
   return <canvas ref={canvas} class="hdm-layer" role="img" aria-label="Pixels that do not count" />;
 }

@@ -2,6 +2,7 @@
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { floats, number } from "../shared/codec";
 import { type Cell, center, type Grid, outline, radius } from "../shared/geometry";
+import { coarsePixel, coarseRuns, enlargedShape, fineRuns, maskGrid, scaledPoint, stepOf } from "./large";
 import type { Influence, PythonState } from "./python_state";
 import { brushed, countPixels, fromRuns, middle, nearestPixel, objectAt, type Point, toRuns } from "./region";
 import { explainedText } from "./texts";
@@ -83,8 +84,9 @@ interface Masks {
 export function stageTools(python: PythonState, { grid, truth, prediction, ignored }: Masks): StageTools {
   const { traits, gone } = python;
   const shape = (mask: Uint8Array): Shape => {
-    const { height, width } = traits._about.value;
-    return { mask, path: outline(mask, height, width), pixels: countPixels(mask) };
+    const { height, width } = maskGrid(traits._about.value);
+    const found = { mask, path: outline(mask, height, width), pixels: countPixels(mask) };
+    return LARGE ? enlargedShape(found, traits._about.value) : found;
   };
   const kept = computed(() => traits._measures.value.filter(([, , only]) => !only).length > 1);
   const available = computed(() => kept.value && !gone.value);
@@ -104,19 +106,27 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
   const send = () => {
     timer = undefined;
     if (!draft.value) return;
-    python.set("brush", toRuns(draft.value, traits._about.value));
+    const runs = toRuns(draft.value, maskGrid(traits._about.value));
+    python.set("brush", LARGE ? fineRuns(runs, traits._about.value) : runs);
     draft.value = null;
   };
   const mask = computed(
     () =>
-      draft.value ?? (traits.brush.value.length ? fromRuns(traits.brush.value, traits._about.value) : null),
+      draft.value ??
+      (traits.brush.value.length
+        ? fromRuns(
+            LARGE ? coarseRuns(traits.brush.value, traits._about.value) : traits.brush.value,
+            maskGrid(traits._about.value),
+          )
+        : null),
   );
   const region = computed(() => mask.value && shape(mask.value));
   const add = (from: Point, to: Point, size: number) => {
-    const { height, width } = traits._about.value;
+    const { height, width } = maskGrid(traits._about.value);
     draft.value = brushed(mask.peek() ?? new Uint8Array(height * width), { height, width }, from, to, size);
     timer ??= setTimeout(send, PAUSE);
   };
+  const coarse = (point: Point) => scaledPoint(point, 1 / stepOf(traits._about.value));
   const answer = computed(() =>
     region.value && "values" in traits._influence.value ? (traits._influence.value as Influence) : null,
   );
@@ -125,7 +135,9 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
     ignored.value ? mask.map((one, pixel) => (ignored.value?.[pixel] ? 0 : one)) : mask;
   const find = (of: string, row: number, col: number): FoundObject | null => {
     const all = of === "prediction" ? counted(prediction.value.mask) : truth.value.mask;
-    const one = objectAt(all, traits._about.value, row, col);
+    const one = LARGE
+      ? objectAt(all, maskGrid(traits._about.value), ...coarsePixel(row, col, traits._about.value))
+      : objectAt(all, traits._about.value, row, col);
     return one && { ...shape(one), of, pixel: [row, col] };
   };
   const near = (of: string, cell: Cell): FoundObject | null => {
@@ -165,7 +177,7 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
   const objects = computed(() => {
     const named = traits._measures.value.find(([name]) => name === traits.measure.value);
     // Of one object, a page without Python has no values.
-    return kept.value && !python.oneScan && !named?.[2];
+    return kept.value && !python.oneScan && !named?.[2] && !(LARGE && stepOf(traits._about.value) > 1);
   });
   const highlighted = signal<Highlighted[]>([]);
   const outlines = computed(() =>
@@ -178,7 +190,19 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
     objectsAt: (of, pixels) =>
       pixels.flatMap(([row, col]) => {
         const found = find(of, row, col);
-        return found ? [{ path: found.path, ...middle(found.mask, traits._about.value) }] : [];
+        return found
+          ? [
+              {
+                path: found.path,
+                ...(LARGE
+                  ? scaledPoint(
+                      middle(found.mask, maskGrid(traits._about.value)),
+                      stepOf(traits._about.value),
+                    )
+                  : middle(found.mask, traits._about.value)),
+              },
+            ]
+          : [];
       }),
     highlighted,
     outlines,
@@ -191,10 +215,15 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
     region,
     influence: computed(() => answer.value && floats(answer.value.values)),
     change: computed(() => (answer.value ? number(answer.value.change) : Number.NaN)),
-    brush: (from, to) => add(from, to, tools.brushSize.value / 2),
+    brush(from, to) {
+      const size = tools.brushSize.value / 2;
+      if (LARGE) add(coarse(from), coarse(to), size / stepOf(traits._about.value));
+      else add(from, to, size);
+    },
     brushCell(cell) {
       const middle = center(grid.value, cell);
-      add(middle, middle, radius(grid.value));
+      if (LARGE) add(coarse(middle), coarse(middle), radius(grid.value) / stepOf(traits._about.value));
+      else add(middle, middle, radius(grid.value));
     },
     clear() {
       clearTimeout(timer);

@@ -1,4 +1,5 @@
 // What the numbers say: the mask without a disc, the most and the least harmful cell.
+import { Button } from "../shared/button";
 import { change, count, distance, isZero, percent } from "../shared/format";
 import { type Cell, cols } from "../shared/geometry";
 import { comparedWith, emptyText, told, valueNote, worsening } from "./texts";
@@ -109,14 +110,9 @@ function Brushed({ view }: { view: ViewState }) {
           <span class="hdm-note">{most < 0 ? "no disc flips a pixel of it" : "flips"}</span>
         </button>
       )}
-      <button
-        type="button"
-        class="hdm-button"
-        disabled={gone.value !== ""}
-        onClick={() => view.tools.clear()}
-      >
+      <Button disabled={gone.value !== ""} onClick={() => view.tools.clear()}>
         Clear
-      </button>
+      </Button>
     </div>
   );
 }

@@ -13,6 +13,7 @@ import {
   range,
   relative,
 } from "../shared/paint";
+import { enlarged, maskGrid } from "./large";
 import {
   type About,
   type ClassChange,
@@ -144,13 +145,14 @@ export function viewState(python: PythonState): ViewState {
   });
   const masked = (name: "_truth" | "_prediction") =>
     computed(() => {
-      const { height, width } = traits._about.value;
+      const { height, width } = maskGrid(traits._about.value);
       const mask = unpackBits(traits[name].value, height * width);
-      return { mask, path: outline(mask, height, width) };
+      const path = outline(mask, height, width);
+      return { mask, path: LARGE ? enlarged(path, traits._about.value) : path };
     });
   const pixels = (name: "_ignored" | "_nearer_to_others") =>
     computed(() => {
-      const { height, width } = traits._about.value;
+      const { height, width } = maskGrid(traits._about.value);
       return traits[name].value?.byteLength ? unpackBits(traits[name].value, height * width) : null;
     });
   const [ignoredOfAll, nearerToOthers] = [pixels("_ignored"), pixels("_nearer_to_others")];

@@ -8,7 +8,7 @@ import { SEARCHING, UNFINISHED } from "./marks";
 import type { Categories, LegendTraits, NewItems, Scale, Surface } from "./python_state";
 
 export function Legend({ python }: { python: Python<LegendTraits> }) {
-  const { legend, surface, sample, notice, background } = python.traits;
+  const { legend, surface, sample, density, notice, background } = python.traits;
   const { drawn, total } = sample.value;
   const fresh = python.traits.new.value as Partial<NewItems>;
   const behind = surface.value as Partial<Surface>;
@@ -37,6 +37,7 @@ export function Legend({ python }: { python: Python<LegendTraits> }) {
         </div>
       )}
       {fresh.colors && <NewRow items={fresh as NewItems} withScale={!isScores(legend.value)} />}
+      {density.value?.inView !== undefined && <Density {...(density.value as Shown)} total={total} />}
       {drawn < total && (
         <p class="hdm-sample">
           {count(drawn)} of {count(total)} points are drawn, chosen at random. A lasso selects drawn points
@@ -47,6 +48,34 @@ export function Legend({ python }: { python: Python<LegendTraits> }) {
         {notice.value}
       </p>
     </section>
+  );
+}
+
+interface Shown {
+  inView: number;
+  most: number;
+}
+
+/** What an image of very many items shows. */
+function Density({ inView, most, total }: Shown & { total: number }) {
+  const seen =
+    inView < total ? `${count(inView)} of ${count(total)} items are in view` : `${count(total)} items`;
+  return (
+    <p class="hdm-note hdm-density">
+      {most === 0 ? (
+        <>{seen}, one point each.</>
+      ) : (
+        <>
+          {seen}. A pixel has the mean color of its items. Opacity:
+          <span class="hdm-scale">
+            <span class="hdm-number">1</span>
+            <span class="hdm-ramp hdm-short hdm-density-ramp" aria-hidden="true" />
+            <span class="hdm-number">{count(most)}</span>
+          </span>
+          items, on a logarithmic scale. Zoom in to see points.
+        </>
+      )}
+    </p>
   );
 }
 

@@ -1,8 +1,9 @@
 // What the pointer and the keys do on the figure. bqplot draws the figure and the lasso; added here are thumbnails of
 // the point under the pointer, clicks and modifier keys.
 import type { Python } from "../shared/traits";
+import { mapView } from "./map_view";
 import { onceOnPage } from "./on_page";
-import { nearest, onPage, type Points, readPoints } from "./points";
+import { nearest, nearestInImage, onPage, type Points, readPoints } from "./points";
 import type { LegendTraits, Mode } from "./python_state";
 import { tooltip } from "./tooltip";
 import { twinRings } from "./twin";
@@ -27,7 +28,9 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
       "aria-label",
       python.traits._points.peek().others
         ? "Both maps of the items. Keys: R replace, A add, S subtract, N new selection, Control Z undo"
-        : "Map of the items. Keys: R replace, A add, S subtract, N new selection, W mark the truth as wrong, Control Z undo",
+        : `Map of the items. Keys: R replace, A add, S subtract, N new selection, W mark the truth as wrong, Control Z undo${
+            python.traits._points.peek().items ? ", plus and minus zoom, 0 whole map, arrows pan" : ""
+          }`,
     );
   }
   // Of each figure, in their order.
@@ -37,6 +40,8 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   });
   const figures = () => [...root.querySelectorAll(".hdm-latent-plot .bqplot")];
   const tip = tooltip(root, python);
+  const isAggregated = python.traits._points.peek().items !== undefined;
+  const view = frame && isAggregated ? mapView(frame, python, () => plotBox(frame)) : null;
   const twins = twinRings(root);
   const stopForgetting = python.traits.legend.subscribe(() => tip.forget());
   // bqplot and ipywidgets know nothing of it: the style sheet takes their lasso and buttons away.
@@ -61,7 +66,8 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     const drawn = points[Math.max(0, figures().indexOf(figure))];
     if (!box?.width || !drawn) return null;
     const point = nearest(drawn, x, y, box, RADIUS);
-    return point < 0 ? null : { item: drawn.rows[point], ...onPage(drawn, point, box) };
+    if (point < 0) return nearestInImage(drawn, x, y, box, RADIUS);
+    return { item: drawn.rows[point], ...onPage(drawn, point, box) };
   };
   /** Where an item is on the figures beside this one. */
   const beside = (figure: Element, item: number) =>
@@ -93,8 +99,9 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   };
   const down = (event: PointerEvent) => {
     const figure = plot(event);
+    const selects = !figure || !view || view.begin(event);
     pressed =
-      figure && event.button === 0 && !python.gone.value
+      figure && selects && event.button === 0 && !python.gone.value
         ? { x: event.clientX, y: event.clientY, mode: modifier(event), moved: 0 }
         : null;
     left();
@@ -103,12 +110,13 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     frame.focus({ preventScroll: true });
   };
   const up = (event: PointerEvent) => {
+    const lasso = view?.end();
     if (!pressed) return;
     const start = pressed;
     pressed = null;
     // A lasso may end where it began: what counts is how far the pointer moved.
     if (Math.max(start.moved, distance(start, event)) >= STILL) {
-      void python.ask("gesture", { kind: "lasso", mode: modifier(event) ?? start.mode });
+      void python.ask("gesture", { kind: "lasso", mode: modifier(event) ?? start.mode, ...lasso });
       return;
     }
     const figure = plot(event);
@@ -127,6 +135,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     else if (pressedKey === "w" && !python.traits._points.peek().others)
       void python.ask("mark", { item: meant() });
     else if (pressedKey === "escape") hide();
+    else if (view?.key(pressedKey)) hide();
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -141,6 +150,11 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   // In the capture phase, before bqplot, so that Python gets the gesture before the lasso.
   root.addEventListener("pointerdown", down, { capture: true, signal });
   window.addEventListener("pointerup", up, { capture: true, signal });
+  if (view) {
+    window.addEventListener("pointermove", view.move, { signal });
+    root.addEventListener("wheel", (event) => plot(event) && view.wheel(event), { passive: false, signal });
+    root.addEventListener("dblclick", (event) => plot(event) && view.double(event), { signal });
+  }
   root.addEventListener("keydown", key, { signal });
   return () => {
     ended.abort();
@@ -149,6 +163,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     stopForgetting();
     stopFollowing();
     tip.dispose();
+    view?.dispose();
     twins.dispose();
   };
 }

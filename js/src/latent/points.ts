@@ -6,12 +6,17 @@ export interface Points {
   positions: Float32Array;
   rows: Int32Array;
   bounds: PointsMessage["bounds"];
+  /** Which item is in each pixel of an image that fills the plot. */
+  image?: { items: Int32Array; rows: number; cols: number };
 }
 
 export const readPoints = (message: PointsMessage): Points => ({
   positions: floats(message.positions),
   rows: ints(message.rows),
   bounds: message.bounds,
+  ...(message.items && {
+    image: { items: ints(message.items), rows: message.items.shape[0], cols: message.items.shape[1] },
+  }),
 });
 
 interface Box {
@@ -39,6 +44,30 @@ export function nearest(points: Points, x: number, y: number, box: Box, radius: 
     if (square <= best) {
       best = square;
       found = i;
+    }
+  }
+  return found;
+}
+
+/** The item in the pixel of the image nearest to a position on the page, within `radius` px, and where that is. */
+export function nearestInImage({ image }: Points, x: number, y: number, box: Box, radius: number) {
+  if (!image?.items.length) return null;
+  const { items, rows, cols } = image;
+  const [width, height] = [box.width / cols, box.height / rows];
+  const [across, down] = [(x - box.left) / width, (y - box.top) / height];
+  let found: { item: number; x: number; y: number } | null = null;
+  let best = radius * radius;
+  const first = Math.max(0, Math.floor(down - radius / height));
+  const last = Math.min(rows - 1, Math.floor(down + radius / height));
+  for (let row = first; row <= last; row++) {
+    const end = Math.min(cols - 1, Math.floor(across + radius / width));
+    for (let col = Math.max(0, Math.floor(across - radius / width)); col <= end; col++) {
+      const item = items[row * cols + col];
+      if (item < 0) continue;
+      const square = ((col + 0.5 - across) * width) ** 2 + ((row + 0.5 - down) * height) ** 2;
+      if (square > best) continue;
+      best = square;
+      found = { item, x: box.left + (col + 0.5) * width, y: box.top + (row + 0.5) * height };
     }
   }
   return found;

@@ -76,11 +76,15 @@ export interface Surface {
   learnedFrom: number | null;
 }
 
+/** x0, x1, y0, y1 of a plot. */
+export type Bounds = [number, number, number, number];
+
 export interface PointsMessage {
   positions: ArrayMessage;
   rows: ArrayMessage;
-  /** x0, x1, y0, y1 of the plot. */
-  bounds: [number, number, number, number];
+  bounds: Bounds;
+  /** On a map of very many items, which item is in each pixel of its image, (rows, cols); -1 where there is none. */
+  items?: ArrayMessage;
   /** The same of further figures beside this one. */
   others?: PointsMessage[];
 }
@@ -114,6 +118,8 @@ export interface LegendTraits {
   search: string;
   surface: Surface | Record<string, never>;
   sample: { drawn: number; total: number };
+  /** Of a map of very many items: how many are in view, and in the fullest pixel; 0 where they are points. */
+  density: { inView: number; most: number } | Record<string, never>;
   notice: string;
   names: MapName[];
   new: NewItems | Record<string, never>;
@@ -127,6 +133,7 @@ export const LEGEND = [
   "search",
   "surface",
   "sample",
+  "density",
   "notice",
   "names",
   "new",

@@ -9,10 +9,10 @@ from layer_helpers import Reads
 from store_helpers import COUNT, QUIET, FaultyFiles, assert_same_space, fit, memory
 
 import hdm_widgets as hw
+from hdm_widgets import _store_lock as lock
+from hdm_widgets._store_files import StoreFiles
+from hdm_widgets._store_lock import Heartbeat, writing
 from hdm_widgets.latent import StoreError
-from hdm_widgets.latent.store import lock
-from hdm_widgets.latent.store.files import StoreFiles
-from hdm_widgets.latent.store.lock import Heartbeat, writing
 
 
 class Meanwhile:

@@ -9,8 +9,8 @@ from layer_helpers import Reads
 from store_helpers import QUIET, fit, shard_files
 
 import hdm_widgets as hw
+from hdm_widgets._store_files import StoreFiles
 from hdm_widgets.latent import StoreError
-from hdm_widgets.latent.store.files import StoreFiles
 
 
 class Other(Reads):

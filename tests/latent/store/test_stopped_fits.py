@@ -216,7 +216,7 @@ def test_a_store_that_is_read_only_opens_and_refuses_a_fit(groups, monkeypatch):
 
 def test_a_folder_that_cannot_be_made_is_told(groups, tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(StoreError, match=r"cannot be written: .*; LatentSpace.open reads one that is complete"):
+    with pytest.raises(StoreError, match=r"cannot be written: .*; open\(store\) reads one that is complete"):
         fit(groups, tmp_path / "file")
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from store_helpers import memory
 
+from hdm_widgets._store_files import StoreError, StoreFiles
 from hdm_widgets.latent.data_columns import join_columns
 from hdm_widgets.latent.store import rows as rows_module
 from hdm_widgets.latent.store.arrays import ArrayLayout, read_column, write_column
-from hdm_widgets.latent.store.files import StoreError, StoreFiles
 from hdm_widgets.latent.store.rows import StoredRows
 from hdm_widgets.latent.store.shards import ShardRecord, capacity_for, plan, plan_of
 from hdm_widgets.latent.store.summary import joined

@@ -7,8 +7,8 @@ from layer_helpers import Reads
 from store_helpers import COUNT, QUIET, assert_same_space, fit, shard_files
 
 import hdm_widgets as hw
+from hdm_widgets._store_files import StoreFiles
 from hdm_widgets.latent import StoreError
-from hdm_widgets.latent.store.files import StoreFiles
 
 # -- the same as without a store ------------------------------------------------------------------
 

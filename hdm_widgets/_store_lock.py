@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from hdm_widgets.latent.store.files import StoreError, StoreFiles, sealed
+from hdm_widgets._store_files import StoreError, StoreFiles, sealed
 
 __all__ = ["Heartbeat", "WriterLock", "writing"]
 
@@ -61,7 +61,7 @@ def _local(folder: Path, address: str) -> Iterator[WriterLock]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise StoreError(
-            f"the store {address!r} cannot be written: {reason}; LatentSpace.open reads one that is complete"
+            f"the store {address!r} cannot be written: {reason}; open(store) reads one that is complete"
         ) from error
     with file:
         try:
