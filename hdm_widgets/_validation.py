@@ -112,7 +112,7 @@ def to_tensor(images: Tensor | NDArray[Any]) -> Tensor:
 
 # How many channels an image usually has; of (H, W, C), the last side is one of these.
 _USUAL_CHANNELS = (1, 3, 4)
-_CHANNELS_FIRST = (
+CHANNELS_FIRST = (
     "; channels come first: image.transpose(2, 0, 1) for numpy, image.permute(2, 0, 1) for torch "
     "(a Segmenter with preprocess= takes (H, W, C) as it is)"
 )
@@ -146,7 +146,7 @@ def image_size(image: object, *, preprocess: bool = False, mask: object = None) 
         return int(shape[-2]), int(shape[-1])
     if preprocess:
         return int(shape[0]), int(shape[1])
-    raise ValueError(f"the image must be (C, H, W), got shape {shape}{_CHANNELS_FIRST}")
+    raise ValueError(f"the image must be (C, H, W), got shape {shape}{CHANNELS_FIRST}")
 
 
 def mask_size(mask: object) -> tuple[int, ...]:
@@ -185,7 +185,7 @@ def check_image(
         raise _ambiguous(shape, "normalize it yourself, for a Segmenter without preprocess, which takes (C, H, W) only")
     channels_last = preprocess and last
     if not first and not channels_last:
-        advice = _CHANNELS_FIRST if not preprocess and (last or looks_channels_last(shape)) else ""
+        advice = CHANNELS_FIRST if not preprocess and (last or looks_channels_last(shape)) else ""
         if (width, height) == shape[-2:] or (preprocess and (width, height) == shape[:-1]):
             advice = advice_if_swapped
         raise ValueError(
@@ -199,10 +199,15 @@ def check_image(
         checked = checked.permute(2, 0, 1).contiguous()
     # The sum is several times quicker than a look at every value; it may overflow where none is wrong.
     if not math.isfinite(float(checked.sum())) and not bool(torch.isfinite(checked).all()):
-        first_bad = tuple(int(i) for i in (~torch.isfinite(checked)).nonzero()[0])
         axis = "" if len(shape) == 2 else "-1" if channels_last else "0"
-        raise ValueError(f"the image has NaN or infinity, first at {first_bad}{_fill_nodata(image, axis)}")
+        raise ValueError(f"{not_finite(checked)}{_fill_nodata(image, axis)}")
     return checked[None] if checked.ndim == 2 else checked
+
+
+def not_finite(image: Tensor) -> str:
+    """Say where an image has its first value that is NaN or infinite; empty where all are finite."""
+    bad = (~torch.isfinite(image)).nonzero()
+    return f"the image has NaN or infinity, first at {tuple(bad[0].tolist())}" if len(bad) else ""
 
 
 def check_image_values(name: str, images: Tensor | NDArray[Any], *, preprocess: bool) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from hdm_widgets.models.errors import ModelError, describe_error, is_out_of_memory
+from hdm_widgets.models.errors import ModelError, WrongChannelsError, describe_error, is_out_of_memory
 from hdm_widgets.models.modules import model_dtype
 
 __all__ = ["ModelCall", "padded", "padded_size"]
@@ -80,17 +80,17 @@ class ModelCall:
             if is_out_of_memory(error):
                 raise
             shape = tuple(given.shape)
+            problem = f"the model raised {describe_error(error)} for an input of shape {shape}"
+            if expected := _expected_channels(error, shape):
+                raise WrongChannelsError.of(problem, expected, tuple(images.shape[1:])) from error
             raise ModelError(
-                _fixed_size_message(error, shape)
-                or f"the model raised {describe_error(error)} for an input of shape {shape}"
-                f"{self._advice(error, images, multiple)}"
+                _fixed_size_message(error, shape) or f"{problem}{self._advice(error, images, multiple)}"
             ) from error
 
     def _advice(self, error: Exception, images: Tensor, multiple: int | None) -> str:
         """What may help against an error of the model, as the end of a message; empty where nothing is known."""
         if _wrong_channels(error):
-            # Padding changes no number of channels.
-            return _channel_advice(error, tuple(images.shape))
+            return ""  # padding changes no number of channels
         if isinstance(error, RuntimeError) and "size" in str(error).lower():
             return self.padding_advice(images, multiple)
         return ""
@@ -158,12 +158,16 @@ class ModelCall:
                 return output
             torch_error = error
         shape = tuple(images.shape)
-        raise ModelError(
-            _fixed_size_message(numpy_error, shape)
-            or _fixed_size_message(torch_error, shape)
-            or f"the model raised {describe_error(torch_error)} for a torch tensor of shape {shape}, "
+        problem = (
+            f"the model raised {describe_error(torch_error)} for a torch tensor of shape {shape}, "
             f"and {describe_error(numpy_error)} for the same numpy array"
-            f"{self._advice_on_tensors(torch_error, unpadded, multiple) or _channel_advice(numpy_error, shape)}"
+        )
+        fixed = _fixed_size_message(numpy_error, shape) or _fixed_size_message(torch_error, shape)
+        expected = _expected_channels(torch_error, shape) or _expected_channels(numpy_error, shape)
+        if expected and not fixed:
+            raise WrongChannelsError.of(problem, expected, tuple(unpadded.shape[1:])) from numpy_error
+        raise ModelError(
+            fixed or f"{problem}{self._advice_on_tensors(torch_error, unpadded, multiple)}"
         ) from numpy_error
 
     def _attempt(self, images: Any) -> tuple[Any, Exception | None]:
@@ -202,21 +206,13 @@ def _wrong_channels(error: Exception) -> tuple[int, int, int] | None:
     return None
 
 
-def _channel_advice(error: Exception, shape: tuple[int, ...]) -> str:
-    """How to give a model the channels that it expects, as the end of a message; empty for other errors.
+def _expected_channels(error: Exception, shape: tuple[int, ...]) -> int:
+    """How many channels a model expects that raised an error about those of its images (N, C, H, W).
 
-    Only if the channels are those of the images (N, C, H, W), not those of a deeper layer.
+    0 for other errors, also for one about the channels of a deeper layer.
     """
     found = _wrong_channels(error)
-    if found is None or found[0] not in (-1, shape[0]) or found[1] != shape[1]:
-        return ""
-    _, got, expected = found
-    advice = f"; it expects images (C, H, W) with C = {expected}, not {got}"
-    if got == 1:
-        return f"{advice}: image[[0] * {expected}] repeats the channel of (1, H, W)"
-    if expected == 1:
-        return f"{advice}: image.mean(0) makes one channel of them"
-    return f"{advice}: image[:{expected}] are its first channels" if got > expected else advice
+    return 0 if found is None or found[0] not in (-1, shape[0]) or found[1] != shape[1] else found[2]
 
 
 def _fixed_size_message(error: Exception, shape: tuple[int, ...]) -> str:

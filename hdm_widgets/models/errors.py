@@ -5,8 +5,19 @@ from __future__ import annotations
 import warnings
 
 import torch
+from torch import Tensor
 
-__all__ = ["ModelError", "ModelOutputError", "describe_error", "is_out_of_memory"]
+from hdm_widgets._validation import CHANNELS_FIRST, looks_channels_last, not_finite
+
+__all__ = [
+    "ImageNotFiniteError",
+    "ModelError",
+    "ModelOutputError",
+    "WrongChannelsError",
+    "describe_error",
+    "is_out_of_memory",
+    "output_not_finite",
+]
 
 
 class ModelError(RuntimeError):
@@ -37,6 +48,51 @@ class ModelError(RuntimeError):
 
 class ModelOutputError(ModelError, ValueError):
     """The model returned something that is no segmentation of the images it was given."""
+
+
+class ImageNotFiniteError(ModelOutputError):
+    """The model returned NaN or infinity for an image that has them too."""
+
+
+class WrongChannelsError(ModelError):
+    """The images have another number of channels than the model expects.
+
+    Attributes
+    ----------
+    problem : str
+        The message without advice.
+    expected : int
+        How many channels the model expects.
+    """
+
+    problem: str
+    expected: int
+
+    @classmethod
+    def of(cls, problem: str, expected: int, shape: tuple[int, ...]) -> WrongChannelsError:
+        """The error about an image of this shape (C, H, W), with the advice how to make another of it."""
+        error = cls(f"{problem}; it expects images (C, H, W) with C = {expected}, {_channel_advice(expected, shape)}")
+        error.problem, error.expected = problem, expected
+        return error
+
+
+def _channel_advice(expected: int, shape: tuple[int, ...]) -> str:
+    got = shape[0]
+    if shape[-1] == expected and looks_channels_last(shape):
+        return f"got shape {shape}{CHANNELS_FIRST}"
+    if got == 1:
+        return f"not {got}: image[[0] * {expected}] repeats the channel of (1, H, W)"
+    if expected == 1:
+        return f"not {got}: image.mean(0) makes one channel of them"
+    return f"not {got}" + (f": image[:{expected}] are its first channels" if got > expected else "")
+
+
+def output_not_finite(images: Tensor, index: int) -> ModelOutputError:
+    """The error about a model's output that has NaN or infinity, for one of these images (N, C, H, W)."""
+    place = not_finite(images[index])
+    if place:
+        return ImageNotFiniteError(f"{place}, and so has the model's output; fill pixels that have no data", index)
+    return ModelOutputError("the model returned NaN or infinity", index)
 
 
 def describe_error(error: BaseException) -> str:

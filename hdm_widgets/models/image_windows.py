@@ -13,7 +13,13 @@ from torch import Tensor
 
 from hdm_widgets.models.batch_check import run_singly_if_mixing
 from hdm_widgets.models.batch_size import run_in_batches
-from hdm_widgets.models.errors import ModelError, ModelOutputError
+from hdm_widgets.models.errors import (
+    ImageNotFiniteError,
+    ModelError,
+    ModelOutputError,
+    WrongChannelsError,
+    output_not_finite,
+)
 from hdm_widgets.models.sliding import BlendedBox, Box
 
 if TYPE_CHECKING:
@@ -72,7 +78,15 @@ class ImageWindows:
             return self.segmenter.raw(torch.stack([self.cut(index) for index in range(part.start, part.stop)]))
 
         def fail(index: int, error: Exception) -> NoReturn:
-            row, col = self.grid.boxes[index][:2]
+            # Of the whole image, which the user knows: no window is to blame.
+            if isinstance(error, ImageNotFiniteError):
+                raise output_not_finite(self.image[None], 0)
+            if isinstance(error, WrongChannelsError):
+                if self.segmenter.preprocess is not None:  # which may have made other channels of the image's
+                    raise error
+                shape = tuple(self.image.shape)
+                raise WrongChannelsError.of(error.problem, error.expected, shape) from error.__cause__
+            row, col = self.grid.inside(index)[:2]
             if not isinstance(error, ModelError) or len(self.grid) == 1:
                 raise error
             located = type(error)(f"in the window at row {row}, column {col}: {error}")

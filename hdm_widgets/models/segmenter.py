@@ -18,7 +18,7 @@ from hdm_widgets.models.batch_size import BatchSize, run_in_batches
 from hdm_widgets.models.calling import ModelCall, padded, padded_size
 from hdm_widgets.models.checks import check_options
 from hdm_widgets.models.cuts import Cuts, watch_cuts
-from hdm_widgets.models.errors import ModelError, ModelOutputError, is_out_of_memory
+from hdm_widgets.models.errors import ModelError, ModelOutputError, is_out_of_memory, output_not_finite
 from hdm_widgets.models.evaluation import evaluating
 from hdm_widgets.models.image_windows import ImageWindows
 from hdm_widgets.models.modules import model_device, model_dtype, same_device, unwrapped
@@ -384,7 +384,7 @@ class Segmenter(RawOutputs):
                 # The sum of finite values may overflow: check every value.
                 finite = torch.isfinite(maps).flatten(1).all(1)
             if not bool(finite.all()):
-                raise ModelOutputError("the model returned NaN or infinity", int((~finite).nonzero()[0]))
+                raise output_not_finite(images, int((~finite).nonzero()[0]))
             size = padded_size(given, self.pad_to)
             if maps.shape[-2] > size[0] or maps.shape[-1] > size[1]:
                 raise ModelOutputError(self._too_large(maps, given, size))

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import hdm_widgets as hw
-from hdm_widgets.models.segmenter import ModelError
+from hdm_widgets.models.segmenter import ModelError, ModelOutputError
 
 # Two images of one channel whose values are the probabilities that most models here return.
 IMAGES = torch.tensor([[[[0.1, 0.9, 0.5]]], [[[0.6, 0.4, 0.0]]]])
@@ -192,6 +192,42 @@ def onnx(*axes):
         raise RuntimeError(ONNX + text)
 
     return run
+
+
+@pytest.mark.parametrize("wrap", [nn.Sequential, lambda network: lambda images: network(images)])
+@pytest.mark.parametrize("options", [{}, {"window": 64}, {"window": 16}])
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ((18, 40, 3), r", got shape \(18, 40, 3\); channels come first: image.transpose\(2, 0, 1\)"),
+        ((40, 18, 3), r", got shape \(40, 18, 3\); channels come first: image.transpose\(2, 0, 1\)"),
+        ((4, 40, 18), r", not 4: image\[:3\] are its first channels$"),
+        ((1, 18, 40), ", not 1: "),
+    ],
+)
+def test_advice_about_channels_is_about_the_whole_image(wrap, options, shape, advice):
+    segmenter = hw.Segmenter(wrap(nn.Conv2d(3, 1, 3, padding=1).requires_grad_(False)), **options)
+    with pytest.raises(ModelError, match=rf"^the model raised .* with C = 3{advice}"):
+        segmenter.masks(torch.zeros(1, *shape))
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+@pytest.mark.parametrize("options", [{}, {"window": 16}, {"window": 64}])
+def test_nan_in_an_image_is_not_put_down_to_the_model(options, value):
+    images = np.zeros((2, 3, 40, 18), np.float32)
+    images[1, 2, 33, 7] = value
+    segmenter = hw.Segmenter(nn.Conv2d(3, 1, 1).requires_grad_(False), **options)
+    with pytest.raises(ModelOutputError, match=r"^the image has NaN or infinity, first at \(2, 33, 7\), and") as caught:
+        segmenter.masks(images)
+    assert caught.value.image_index == 1
+
+
+def test_a_window_is_named_by_where_it_begins_in_the_image():
+    def failing(given):
+        raise KeyError("weights")
+
+    with pytest.raises(ModelError, match=r"^in the window at row 0, column 0: the model raised KeyError"):
+        hw.Segmenter(failing, window=(16, 64)).masks(torch.zeros(1, 3, 40, 18))
 
 
 @pytest.mark.parametrize("wrap", [nn.Sequential, lambda network: lambda images: network(images)])

@@ -193,3 +193,67 @@ def test_the_end_of_the_process_stops_a_running_job_and_waits_for_it():
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "stopped True\n", "")
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        pytest.param("torch.zeros(3) + 1", id="never-looks-at-its-event"),
+        pytest.param("model(torch.zeros(1, 1, 4, 4))", id="inside-a-model"),
+        pytest.param("catch_the_first()", id="catches-the-first-interruption"),
+    ],
+)
+def test_no_job_runs_on_when_the_process_ends(work):
+    code = f"""if True:
+        import threading
+        import torch
+        from hdm_widgets.widgets.shared.jobs import LatestJob
+
+        torch.set_num_threads(1)
+        begun, lock = threading.Barrier(3), threading.Lock()
+        model = torch.nn.Conv2d(1, 1, 3)
+
+        caught = []
+
+        def catch_the_first():
+            try:
+                while True:
+                    torch.zeros(3) + 1
+            except BaseException as error:
+                if caught:
+                    raise
+                caught.append(error)
+
+        def job(stop):
+            begun.wait()
+            try:
+                with lock:
+                    while True:
+                        {work}
+            finally:
+                print("ended", flush=True)
+
+        # Nobody knows these any more: an explorer may be closed and forgotten before its job ends.
+        LatestJob("first").submit(job)
+        LatestJob("second").submit(job)
+        begun.wait()
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ended\nended\n", "")
+
+
+def test_no_job_begins_when_the_process_ends():
+    code = """if True:
+        import atexit
+
+        def late():
+            try:
+                LatestJob("late").submit(print)
+            except RuntimeError as error:
+                print(error)
+
+        atexit.register(late)  # the handler that was registered first runs last
+        from hdm_widgets.widgets.shared.jobs import LatestJob
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "the process ends\n", "")

@@ -6,7 +6,7 @@ import atexit
 import ctypes
 import sys
 import threading
-import weakref
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
@@ -15,9 +15,14 @@ __all__ = ["Job", "LatestJob", "released"]
 
 Job: TypeAlias = Callable[[threading.Event], None]
 
-# How long the end of the process waits for jobs to stop. A batch of a model takes a quarter of a second.
-_LAST_SECONDS = 10.0
-_all: weakref.WeakSet[LatestJob] = weakref.WeakSet()
+# How long the end of the process waits for jobs that stop by themselves: a batch takes a quarter of a second.
+_GRACE_SECONDS = 1.0
+# And for one call of a library, which nothing can interrupt.
+_LAST_SECONDS = 60.0
+# The jobs whose threads run, kept here when nobody else knows them any more.
+_running: dict[threading.Thread, LatestJob] = {}
+_running_lock = threading.Lock()
+_process_ends = False
 # What each thread waits for.
 _awaited: dict[threading.Thread, LatestJob] = {}
 _awaited_lock = threading.Lock()
@@ -25,12 +30,30 @@ _awaited_lock = threading.Lock()
 
 @atexit.register
 def _end_all() -> None:
-    """Stop all jobs before the interpreter goes: a thread that is inside PyTorch then would abort the process."""
-    jobs = list(_all)
-    for job in jobs:
+    """End all jobs before the interpreter goes: a thread that is inside PyTorch then would abort the process.
+
+    A job that does not stop, for instance because it imports a large library, is interrupted by SystemExit.
+    """
+    global _process_ends
+    with _running_lock:
+        _process_ends = True
+        running = dict(_running)
+    for job in running.values():
         job.close()
-    for job in jobs:
-        job.wait(_LAST_SECONDS)
+    last = time.monotonic() + _LAST_SECONDS
+    while running and time.monotonic() < last:
+        pause = time.monotonic() + _GRACE_SECONDS
+        for thread in running:
+            thread.join(max(0.0, pause - time.monotonic()))
+        running = {thread: job for thread, job in running.items() if thread.is_alive()}
+        # Again after each pause: it may have been caught.
+        for thread in running:
+            _interrupt(thread)
+
+
+def _interrupt(thread: threading.Thread) -> None:
+    """Raise SystemExit in a thread, before its next step in Python."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
 
 
 def _give_back_memory() -> None:
@@ -81,7 +104,6 @@ class LatestJob:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._waiting = 0
-        _all.add(self)
 
     def submit(self, job: Job) -> None:
         """Stop the running job, then run this one."""
@@ -92,12 +114,19 @@ class LatestJob:
             if self._stop is not None:
                 self._stop.set()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-                try:
-                    self._thread.start()
-                except BaseException:
-                    self._rest()
-                    raise
+                self._start()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        try:
+            with _running_lock:
+                if _process_ends:
+                    raise RuntimeError("the process ends")
+                _running[self._thread] = self
+                self._thread.start()
+        except BaseException:
+            self._rest()
+            raise
 
     def cancel(self) -> None:
         """Ask the running job to stop, and forget one that waits."""
@@ -169,5 +198,7 @@ class LatestJob:
     def _rest(self) -> None:
         """There is no work, and no thread, any more."""
         with self._condition:
+            if self._thread is not None:
+                _running.pop(self._thread, None)
             self._thread = self._stop = self._next = None
             self._condition.notify_all()
