@@ -16,7 +16,7 @@ from hdm_widgets.latent.fitted import read_only
 from hdm_widgets.latent.kernel_alignment import linear_cka, permuted_cka
 from hdm_widgets.latent.neighbors import nearest
 from hdm_widgets.latent.space import LatentSpace
-from hdm_widgets.latent.thumbnails import same_picture
+from hdm_widgets.latent.thumbnails import alike
 
 if TYPE_CHECKING:
     import pandas
@@ -389,7 +389,7 @@ def _check_same_images(a: LatentSpace, b: LatentSpace) -> None:
         return
     for rows in row_batches(len(a), math.prod(one.thumbnails.shape[1:])):
         for place, pictures in enumerate(zip(one.thumbnails[rows], other.thumbnails[rows], strict=True), rows.start):
-            if not same_picture(*pictures):
+            if not alike(*pictures):
                 raise ValueError(
                     f"the spaces must be of the same images; the first that differs is at position {place}"
                 )

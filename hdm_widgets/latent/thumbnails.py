@@ -13,12 +13,14 @@ from torch.nn import functional as F
 
 from hdm_widgets._picture import Display, to_rgb_batch
 
-__all__ = ["ThumbnailMaker", "same_picture"]
+__all__ = ["ThumbnailMaker", "alike", "same_picture"]
 
 # Gray levels by which two thumbnails of one image may differ: files of one image decode a little differently with
 # other versions of a library.
 _MEAN_LEVELS = 2.0
 _MOST_LEVELS = 16
+# Of two thumbnails of one image that was normalized in two ways.
+_LEAST_CORRELATION = 0.9
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,15 @@ def _block_means(images: Tensor, block: int) -> Tensor:
         sums += rows[..., col::block]
     sizes = [torch.tensor([min(block, end - start) for start in range(0, end, block)]) for end in (height, width)]
     return sums / torch.outer(*sizes)
+
+
+def alike(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+    """Whether two thumbnails may show one image that was normalized in two ways."""
+    if one.shape != other.shape:
+        return False
+    levels, others = (picture.astype(np.float64).ravel() - picture.mean() for picture in (one, other))
+    norms = float(np.linalg.norm(levels) * np.linalg.norm(others))
+    return not norms or float(levels @ others) / norms >= _LEAST_CORRELATION
 
 
 def same_picture(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:

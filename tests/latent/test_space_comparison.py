@@ -222,6 +222,11 @@ def test_few_items_are_compared_by_as_many_neighbors_as_there_can_be(make_groups
         hw.compare_spaces(space, space, k=4)
 
 
+def test_images_may_be_normalized_in_two_ways(space, groups):
+    other = hw.LatentSpace(Reads()).fit(changed(groups, images=groups.images * 0.5 + 0.25), progress=False)
+    assert len(hw.compare_spaces(space, other)) == len(space)
+
+
 def test_other_images_with_the_same_truths_are_refused(space, groups):
     images = groups.images.copy()
     images[5:8] = 1 - images[5:8]

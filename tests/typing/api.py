@@ -6,6 +6,7 @@ must find: strict mode makes it an error where mypy finds none.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Unpack, assert_type
@@ -417,7 +418,9 @@ def widgets(model: nn.Module, image: Tensor, segment: Tensor, space: hw.LatentSp
     hw.LatentExplorer(space, new=space.estimate(hw.data.AerialScenes(4), progress=False)).cancel()
     hw.LatentExplorer(space, new=hw.data.AerialScenes(4))
     latent.find_failures()
-    latent.export_marked(Path("marked.json"), "coco")
+    latent.marked = (0, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        latent.export_marked(Path(folder, "marked.json"), "coco")
     assert_type(latent.select_marked(), Selection)
     assert_type(latent.failures, Failures | None)
     assert_type(latent.select([0, 1], name="first"), Selection)
