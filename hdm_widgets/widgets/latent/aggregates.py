@@ -97,7 +97,7 @@ class AggregateFigure(ScatterFigure):
     def inside(self, polygon: Floats) -> NDArray[np.int64]:
         """All items within a polygon (k, 2), drawn or not; new items are numbered after the map's."""
         of_map = self._grid.inside(polygon) if self._of_map else np.empty(0, np.int64)
-        if self._new_points is None or not self._new_points.visible or len(polygon) < 3:
+        if not self._has_new or not self._new_points.visible or len(polygon) < 3:
             return of_map
         count = len(self._embedding)
         return np.concatenate([of_map, count + np.flatnonzero(inside_polygon(self._positions[count:], polygon))])
@@ -112,7 +112,6 @@ class AggregateFigure(ScatterFigure):
         self.bounds = self._whole
         outside = super().show_new(embedding, rows, colors)
         self._whole = self.bounds
-        self._add_picture()
         self._draw()
         return outside
 

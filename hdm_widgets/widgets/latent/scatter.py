@@ -48,7 +48,7 @@ class ScatterFigure(PointFigure):
         self._surface = surface = space.surface(_SURFACE_SHAPE)
         self._has_surface = space.regressor_ is not None
         self.new_rows: NDArray[np.int64] = np.empty(0, np.int64)
-        self._new_points: bqplot.Scatter | None = None
+        self._has_new = False
         x0, x1 = float(surface.x[0]), float(surface.x[-1])
         y0, y1 = float(surface.y[0]), float(surface.y[-1])
         super().__init__(space.embedding_[:, :2], rows, (x0, x1, y0, y1), _titles(space.explained_variance_ratio_))
@@ -66,7 +66,14 @@ class ScatterFigure(PointFigure):
         self._background = bqplot.Image(
             image=self._surface_image(), x=[x0, x1], y=[y0, y1], scales=self._scales, visible=self._has_surface
         )
-        self.figure.marks = [self._background, self._outlines, self._points, self._crosses, self._ring]
+        # There from the beginning: bqplot makes all marks after a new one anew, and those that are being made while the
+        # plot changes its size keep the size that it had.
+        self._new_points = bqplot.Scatter(
+            x=[], y=[], scales=self._scales, marker="diamond", stroke=_NEW_EDGE_COLOR, stroke_width=1
+        )
+        self._new_points.observe(self._selected, names=["selected"])
+        marks = [self._background, self._outlines, self._points, self._new_points, self._crosses, self._ring]
+        self.figure.marks = marks
 
     def color_by(self, coloring: Coloring) -> None:
         """Color the items by a column."""
@@ -102,32 +109,23 @@ class ScatterFigure(PointFigure):
         self._positions = np.concatenate([self._embedding, placed])
         (x0, y0), (x1, y1) = lowest.tolist(), highest.tolist()
         self._show_bounds((x0, x1, y0, y1))
-        self._new_points = bqplot.Scatter(
-            x=placed[rows, 0],
-            y=placed[rows, 1],
-            scales=self._points.scales,
-            marker="diamond",
-            colors=[colors[row] for row in rows],
-            default_size=int(1.6 * point_size(len(rows))),
-            stroke=_NEW_EDGE_COLOR,
-            stroke_width=1,
-        )
-        self._new_points.observe(self._selected, names=["selected"])
-        drawn = [self._background, self._outlines, self._points, self._new_points, self._crosses, self._ring]
-        self.figure.marks = drawn
+        with self._new_points.hold_sync():
+            self._new_points.x, self._new_points.y = placed[rows].T
+            self._new_points.colors = [colors[row] for row in rows]
+            self._new_points.default_size = int(1.6 * point_size(len(rows)))
+        self._has_new = True
         self._renew_lasso()
         return int(outside.sum())
 
     def show_points(self, of_map: bool, of_new: bool) -> None:
         """Draw the points of the map, of the new items, or of both; a lasso selects what is drawn."""
         self._points.visible = self._crosses.visible = of_map
-        if self._new_points is not None:
-            self._new_points.visible = of_new
+        self._new_points.visible = of_new
         self._renew_lasso()
 
     def mark_new(self, indices: NDArray[np.int64]) -> None:
         """Dim the new items that are not among these; none, if these are none."""
-        if self._new_points is not None:
+        if self._has_new:
             kept = np.isin(self.new_rows, indices) | (len(indices) == 0)
             self._new_points.opacities = np.where(kept, 1.0, DIM)
 
@@ -152,7 +150,7 @@ class ScatterFigure(PointFigure):
     def _drawn_points(self) -> list[tuple[bqplot.Scatter, NDArray[np.int64]]]:
         """The points on screen, and the item of each; new items are numbered after the map's."""
         drawn = super()._drawn_points()
-        if self._new_points is not None and self._new_points.visible:
+        if self._has_new and self._new_points.visible:
             drawn.append((self._new_points, len(self._embedding) + self.new_rows))
         return drawn
 
