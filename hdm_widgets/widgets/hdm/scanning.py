@@ -87,7 +87,9 @@ def scan_traits(
         "_measures": answers.measures,
         "_explained_by": answers.explained_by,
         "_fills": fill_choices(torch.from_numpy(image), settings, fill),
-        "_about": about_message(image, truth, settings) | told(answers.settings(asked), asked) | {"step": step},
+        "_about": about_message(image, truth, settings)
+        | told(answers.settings(asked), asked)
+        | ({"step": step} if step > 1 else {}),
         "_truth": pack(truth),
         "_ignored": b"" if ignored is None else pack(ignored),
     }
