@@ -353,7 +353,7 @@ def test_workers_read_new_data():
     ("data", "match"),
     [
         pytest.param(IMAGES[0], r"images must be \(N, 2, H, W\), got shape \(2, 5, 7\)", id="one image"),
-        pytest.param(IMAGES[:0], r"images must be \(N, 2, H, W\)", id="none"),
+        pytest.param(IMAGES[:0], r"there are no images: got shape \(0, 2, 5, 7\)", id="none"),
         pytest.param(IMAGES[:, :1], "new images must have 2 channels as those of the map", id="channels"),
         pytest.param([], "the data set is empty", id="empty list"),
         pytest.param([*IMAGES[:3], IMAGES[3, :, :, :4]], "item 3: expected an image 7 px wide", id="sizes"),

@@ -44,7 +44,7 @@ def test_the_pinned_releases_run_on_the_oldest_python() -> None:
     oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
     # soupsieve 4, for example, wants Python 3.11.5, and Debian 12 has 3.11.2.
     wants = {
-        f"{one.name}=={one.version}": one.metadata["Requires-Python"] or ""
+        f"{one.name}=={one.version}": one.metadata.get("Requires-Python", "")
         for one in metadata.distributions()
         if PINS.get(canonicalize_name(one.name)) == one.version
     }
