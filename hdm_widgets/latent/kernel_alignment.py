@@ -165,10 +165,11 @@ def permuted_cka(
         The same of items that were put in random order.
     """
     rng = np.random.default_rng(random_state)
-    if any(_Centered(features).all_alike for features in (a, b)):
+    centered = _Centered(a), _Centered(b)
+    if any(one.all_alike for one in centered):
         return math.nan, np.full(permutations, math.nan)
     by_features = a.shape[1] * b.shape[1] <= _FEATURES_PER_ITEM * len(a)
-    value_of = _value_of_features(a, b) if by_features else _value_of_items(a, b)
+    value_of = _value_of_features(*centered) if by_features else _value_of_items(a, b)
     null = np.empty(permutations)
     with progress_bar(permutations, progress, "activations by chance", unit="order", late=True) as bar:
         for place in range(permutations):
@@ -180,9 +181,9 @@ def permuted_cka(
 _Value = Callable[[NDArray[np.int64]], float]
 
 
-def _value_of_features(a: Features, b: Features) -> _Value:
+def _value_of_features(a: _Centered, b: _Centered) -> _Value:
     """The alignment with the items of `b` in another order, from products of features."""
-    x, y = (_Centered(features)[:, :] for features in (a, b))
+    x, y = a[:, :], b[:, :]
     size = float(np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y))
     return lambda order: float(np.linalg.norm(x.T @ y[order])) ** 2 / size
 
