@@ -75,11 +75,11 @@ class StoreFiles:
         StoreError
             If it cannot be read.
         """
-        try:
-            with self._explained("read"):
+        with self._explained("read"):
+            try:
                 data: bytes = self._system.cat_file(self.path(name))
-        except FileNotFoundError:
-            return None
+            except FileNotFoundError:
+                return None
         return data
 
     def read_json(self, name: str) -> dict[str, Any] | None:
@@ -143,11 +143,11 @@ class StoreFiles:
 
     def size(self, name: str) -> int | None:
         """Size of one file in bytes; None if there is none."""
-        try:
-            with self._explained("read"):
+        with self._explained("read"):
+            try:
                 return int(self._system.size(self.path(name)))
-        except FileNotFoundError:
-            return None
+            except FileNotFoundError:
+                return None
 
     def remove_temporary(self) -> None:
         """Remove what processes that were killed have left of files that they were writing."""
@@ -192,8 +192,6 @@ class StoreFiles:
         """Say which store an error of the operating system is about."""
         try:
             yield
-        except FileNotFoundError:
-            raise
         except OSError as error:
             reason = error.strerror or str(error) or type(error).__name__
             raise StoreError(f"the store {self.address!r} cannot be {done}: {reason}") from error

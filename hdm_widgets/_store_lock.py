@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -19,6 +20,8 @@ __all__ = ["Heartbeat", "WriterLock", "writing"]
 _LOCAL, _REMOTE = "lock", "lock.json"
 # Of a heartbeat: seconds from one to the next, and how many may be missed.
 _SECONDS, _MISSED = 5.0, 4
+# Errors that say that a lock is held; after others it cannot be had at all, as on some network drives.
+_HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 # Tokens of the locks that this process holds.
 _held: set[str] = set()
 
@@ -40,7 +43,7 @@ def writing(files: StoreFiles) -> Iterator[WriterLock]:
     Raises
     ------
     StoreError
-        If another writer holds it.
+        If another writer holds it, or the folder's file system has no locks.
     """
     with _local(files.folder, files.address) if files.folder is not None else Heartbeat(files).held() as lock:
         yield lock
@@ -67,6 +70,8 @@ def _local(folder: Path, address: str) -> Iterator[WriterLock]:
         try:
             _lock_file(file)
         except OSError as error:
+            if error.errno not in _HELD:
+                raise StoreError(f"the store {address!r} cannot be locked: {error.strerror or error}") from error
             file.seek(0)
             raise _refused(address, _described(file.read())) from error
         try:

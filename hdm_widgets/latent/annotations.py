@@ -125,7 +125,10 @@ def _with_reasons(marked: Selection, reasons: Mapping[int, str]) -> Selection:
     """The selection of a table with a column of reasons."""
     column = np.array([reasons.get(index, "") for index in range(len(marked.table["item"]))], dtype=np.str_)
     # As in the table of a space, a column of the data set with this name is told apart.
-    table = {"data_reason" if name == "reason" else name: values for name, values in marked.table.items()}
+    free = "data_reason"
+    while free in marked.table:
+        free = f"data_{free}"
+    table = {free if name == "reason" else name: values for name, values in marked.table.items()}
     return Selection(marked.indices, marked.name, marked.color, {**table, "reason": column})
 
 

@@ -77,6 +77,11 @@ def short_name(name: str) -> str:
     return f"{name[: LONGEST_NAME - 1 - NAME_END]}…{name[-NAME_END:]}"
 
 
+def _label(name: str) -> str:
+    """A short name as matplotlib draws it letter by letter: between dollar signs it would read a formula."""
+    return short_name(name).replace("$", r"\$")
+
+
 def plot_comparison(comparison: SpaceComparison) -> Figure:
     """Draw both maps, colored by the change of IoU, and a histogram of the change."""
     figure = ShownFigure(figsize=(12.6, 4.2), layout="constrained")
@@ -90,9 +95,9 @@ def plot_comparison(comparison: SpaceComparison) -> Figure:
     ):
         _map(axes, comparison, points, norm)
         mean = f", mean IoU {np.nanmean(iou):.2f}" if np.isfinite(iou).any() else ""
-        axes.set_title(f"{short_name(name)}{mean}", fontsize=11)
+        axes.set_title(f"{_label(name)}{mean}", fontsize=11)
     x0, x1, y0, y1 = bounds_of(comparison)
-    first.set(xlim=(x0, x1), ylim=(y0, y1), ylabel=f"PC 2 of {short_name(comparison.names[0])}")
+    first.set(xlim=(x0, x1), ylim=(y0, y1), ylabel=f"PC 2 of {_label(comparison.names[0])}")
     second.tick_params(labelleft=False)
     figure.colorbar(
         ScalarMappable(norm, CHANGES), ax=[first, second], label="change of IoU", extend="both", pad=0.01, aspect=30
@@ -115,7 +120,7 @@ def _map(axes: Axes, comparison: SpaceComparison, points: Floats, norm: Normaliz
         edgecolors=_INK,
         linewidths=0.3,
     )
-    axes.set_xlabel(f"PC 1 of {short_name(comparison.names[0])}")
+    axes.set_xlabel(f"PC 1 of {_label(comparison.names[0])}")
     axes.spines[["top", "right"]].set_visible(False)
 
 

@@ -84,40 +84,45 @@ def _blocks(count: int) -> list[slice]:
     return [slice(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]
 
 
+def _symmetric_blocks(count: int) -> list[tuple[slice, slice, int]]:
+    """Blocks of a symmetric matrix (count, count) on and above its diagonal, with how often each stands in it."""
+    pairs = itertools.combinations_with_replacement(_blocks(count), 2)
+    return [(left, right, 1 if left == right else 2) for left, right in pairs]
+
+
 def _sums_over_features(a: _Centered, b: _Centered, progress: Progress) -> tuple[float, float, float]:
     """Squares of the norms of X'Y, X'X and Y'Y."""
     count = len(a.features)
+    wide, other_wide = a.features.shape[1], b.features.shape[1]
     pairs = (a, b), (a, a), (b, b)
-    parts = [
-        (index, left, right)
-        for index, (one, other) in enumerate(pairs)
-        for left, right in itertools.product(_blocks(one.features.shape[1]), _blocks(other.features.shape[1]))
-    ]
+    parts = [(0, left, right, 1) for left, right in itertools.product(_blocks(wide), _blocks(other_wide))]
+    parts += [(1, *block) for block in _symmetric_blocks(wide)]
+    parts += [(2, *block) for block in _symmetric_blocks(other_wide)]
     sums = [0.0, 0.0, 0.0]
-    batches = row_batches(count, 2 * min(_BLOCK, max(a.features.shape[1], b.features.shape[1])))
+    batches = row_batches(count, 2 * min(_BLOCK, max(wide, other_wide)))
     with progress_bar(len(parts) * len(batches), progress, "comparing activations", unit="step", late=True) as bar:
-        for index, left, right in parts:
+        for index, left, right, times in parts:
             one, other = pairs[index]
             product = np.zeros((left.stop - left.start, right.stop - right.start))
             for rows in batches:
                 product += one[rows, left].T @ other[rows, right]
                 bar.update(1)
-            sums[index] += float(np.vdot(product, product))
+            sums[index] += times * float(np.vdot(product, product))
     return sums[0], sums[1], sums[2]
 
 
 def _sums_over_items(a: _Centered, b: _Centered, progress: Progress) -> tuple[float, float, float]:
     """Inner product of XX' and YY', and the squares of their norms."""
-    blocks = _blocks(len(a.features))
+    blocks = _symmetric_blocks(len(a.features))
     columns = [row_batches(one.features.shape[1], 2 * min(_BLOCK, len(one.features)), most=_BLOCK) for one in (a, b)]
-    total = len(blocks) ** 2 * sum(map(len, columns))
+    total = len(blocks) * sum(map(len, columns))
     inner = own = others = 0.0
     with progress_bar(total, progress, "comparing activations", unit="step", late=True) as bar:
-        for left, right in itertools.product(blocks, blocks):
+        for left, right, times in blocks:
             grams = [_gram(one, left, right, parts, bar.update) for one, parts in zip((a, b), columns, strict=True)]
-            inner += float(np.vdot(*grams))
-            own += float(np.vdot(grams[0], grams[0]))
-            others += float(np.vdot(grams[1], grams[1]))
+            inner += times * float(np.vdot(*grams))
+            own += times * float(np.vdot(grams[0], grams[0]))
+            others += times * float(np.vdot(grams[1], grams[1]))
     return inner, own, others
 
 
@@ -160,10 +165,11 @@ def permuted_cka(
         The same of items that were put in random order.
     """
     rng = np.random.default_rng(random_state)
-    if any(_Centered(features).all_alike for features in (a, b)):
+    centered = _Centered(a), _Centered(b)
+    if any(one.all_alike for one in centered):
         return math.nan, np.full(permutations, math.nan)
     by_features = a.shape[1] * b.shape[1] <= _FEATURES_PER_ITEM * len(a)
-    value_of = _value_of_features(a, b) if by_features else _value_of_items(a, b)
+    value_of = _value_of_features(*centered) if by_features else _value_of_items(a, b)
     null = np.empty(permutations)
     with progress_bar(permutations, progress, "activations by chance", unit="order", late=True) as bar:
         for place in range(permutations):
@@ -175,9 +181,9 @@ def permuted_cka(
 _Value = Callable[[NDArray[np.int64]], float]
 
 
-def _value_of_features(a: Features, b: Features) -> _Value:
+def _value_of_features(a: _Centered, b: _Centered) -> _Value:
     """The alignment with the items of `b` in another order, from products of features."""
-    x, y = (_Centered(features)[:, :] for features in (a, b))
+    x, y = a[:, :], b[:, :]
     size = float(np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y))
     return lambda order: float(np.linalg.norm(x.T @ y[order])) ** 2 / size
 

@@ -143,3 +143,11 @@ def test_titles_of_long_names_keep_the_mean_iou(comparison):
     mean = np.nanmean(comparison.iou[0])
     assert figure.axes[0].get_title() == f"unet_resnet34…ch_0012.pt, mean IoU {mean:.2f}"
     assert figure.axes[1].get_xlabel() == "PC 1 of unet_resnet34…ch_0012.pt"
+
+
+def test_names_with_dollar_signs_are_no_formulas(comparison):
+    figure = replace(comparison, names=(r"$\run$", "costs $1 to $2")).plot()
+    figure.canvas.draw()  # raises where a formula cannot be read
+    # A dollar sign behind a backslash is drawn as it is.
+    assert figure.axes[1].get_title().startswith(r"costs \$1 to \$2, mean IoU ")
+    assert figure.axes[0].get_ylabel() == r"PC 2 of \$\run\$"

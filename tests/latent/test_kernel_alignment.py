@@ -77,6 +77,15 @@ def test_alignment_is_that_of_inner_products_of_items(monkeypatch, block, n, d, 
     assert by_chance == pytest.approx(null.mean(), abs=5 * null.std() / 1000**0.5)
 
 
+@pytest.mark.parametrize(("n", "d", "products"), [(60, 30, 9 + 2 * 6), (30, 40, 2 * 4 * 6)])
+def test_no_block_of_a_symmetric_product_is_computed_twice(monkeypatch, n, d, products):
+    # Of 3 x 3 blocks, six are on the diagonal or above it; those of 40 features for 30 items are sums of four.
+    monkeypatch.setattr(kernel_alignment, "_BLOCK", 10)
+    told = []
+    linear_cka(random(n, d), random(n, d, 1), progress=lambda *step: told.append(step))
+    assert told == [(step, products) for step in range(1, products + 1)]
+
+
 def test_both_sides_have_the_same_null(monkeypatch):
     a, b = random(30, 8), random(30, 9, 1)
     nulls = []

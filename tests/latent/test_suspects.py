@@ -295,12 +295,16 @@ def test_a_table_of_marked_items(space: hw.LatentSpace, tmp_path: object) -> Non
 
 
 def test_a_column_of_reasons_of_the_data_set_stays(squares: Squares, tmp_path: object) -> None:
-    own = hw.LatentSpace(Reads()).fit(
-        (squares.images[:30], squares.truths[:30]), columns={"reason": [f"of {i}" for i in range(30)]}, progress=False
-    )
+    columns = {"reason": [f"of {i}" for i in range(30)]}
+    data = squares.images[:30], squares.truths[:30]
+    own = hw.LatentSpace(Reads()).fit(data, columns=columns, progress=False)
     hw.export_marked(own, [3], tmp_path / "marked.csv", reasons={3: "wrong"})
     frame = pandas.read_csv(tmp_path / "marked.csv", index_col="index")
     assert (frame["data_reason"][3], frame["reason"][3]) == ("of 3", "wrong")
+    own.fit(data, columns={**columns, "data_reason": range(30)}, progress=False)
+    hw.export_marked(own, [3], tmp_path / "marked.csv", reasons={3: "wrong"})
+    frame = pandas.read_csv(tmp_path / "marked.csv", index_col="index")
+    assert (frame["data_data_reason"][3], frame["data_reason"][3], frame["reason"][3]) == ("of 3", 3, "wrong")
 
 
 @pytest.mark.parametrize("changed", ["reset", "sorted and reset"])

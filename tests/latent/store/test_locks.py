@@ -1,5 +1,6 @@
 """One writer at a time, in a folder and elsewhere."""
 
+import errno
 import os
 import threading
 
@@ -61,6 +62,17 @@ def test_another_process_is_refused_and_one_that_is_dead_holds_nothing(tmp_path)
     os.waitpid(child, 0)
     with writing(StoreFiles(tmp_path)) as held:
         held.check()
+
+
+def test_a_file_system_without_locks_is_told_and_no_other_process_is_blamed(tmp_path, monkeypatch):
+    def refuse(_file):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with writing(StoreFiles(tmp_path)):
+        pass  # its process stays named in the file
+    monkeypatch.setattr(lock, "_lock_file", refuse)
+    with pytest.raises(StoreError, match=r"cannot be locked: No locks available$"), writing(StoreFiles(tmp_path)):
+        pass
 
 
 class Steps:

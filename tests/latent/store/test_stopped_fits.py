@@ -214,6 +214,14 @@ def test_a_store_that_is_read_only_opens_and_refuses_a_fit(groups, monkeypatch):
         fit(groups, "faulty://read-only")
 
 
+def test_a_bucket_that_is_not_there_is_told(groups, monkeypatch):
+    monkeypatch.setattr(FaultyFiles, "store", {})
+    monkeypatch.setattr(FaultyFiles, "room", 0)
+    monkeypatch.setattr(FaultyFiles, "error", FileNotFoundError("The specified bucket does not exist"))
+    with pytest.raises(StoreError, match="'faulty://nowhere' cannot be written: The specified bucket does not exist"):
+        fit(groups, "faulty://nowhere")
+
+
 def test_a_folder_that_cannot_be_made_is_told(groups, tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(StoreError, match=r"cannot be written: .*; open\(store\) reads one that is complete"):
