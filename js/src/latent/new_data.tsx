@@ -1,9 +1,9 @@
 // To what extent the model can be trusted on new data: expected IoU, likeness to the map's data, what to label first.
 import { useState } from "preact/hooks";
 import { number } from "../shared/codec";
+import { CountInput } from "../shared/count_input";
 import { count, score } from "../shared/format";
 import type { Python } from "../shared/traits";
-import { useId } from "../shared/unique";
 import { download } from "./download";
 import { Histogram } from "./histogram";
 import type { Findings, Measured, NewDataTraits } from "./python_state";
@@ -185,23 +185,15 @@ interface ToLabelProps {
 }
 
 function ToLabel({ most, wanted, disabled, onWanted, ask }: ToLabelProps) {
-  const id = useId();
   const shown = Math.min(wanted, most);
   return (
     <div class="hdm-new-line hdm-to-label">
-      <label for={id}>Items to be labeled first</label>
-      <input
-        id={id}
-        type="number"
-        min={1}
-        max={most}
+      <CountInput
+        label="Items to be labeled first"
         value={shown}
+        most={most}
         disabled={disabled}
-        onChange={({ currentTarget }) => {
-          const asked = Math.round(currentTarget.valueAsNumber);
-          if (asked >= 1) onWanted(Math.min(asked, most));
-          else currentTarget.value = String(shown);
-        }}
+        onChange={onWanted}
       />
       <button
         type="button"
