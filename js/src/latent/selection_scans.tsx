@@ -1,5 +1,6 @@
 // What a sample of a selection has in common: the mean map of its scans, and its images ranked.
 import { useState } from "preact/hooks";
+import { Button } from "../shared/button";
 import { Choice } from "../shared/choice";
 import { number } from "../shared/codec";
 import { CountInput } from "../shared/count_input";
@@ -91,15 +92,13 @@ function Start({ python, disabled, ask }: { python: Python<ScansTraits>; disable
             {sample < items ? "drawn at random from" : "all of"} <i style={{ background: color }} />
             <b>{name}</b> ({count(items)})
           </span>
-          <button
-            type="button"
-            class="hdm-button"
+          <Button
             title="Cover parts of these images, and find what their masks have in common"
             disabled={disabled}
-            onClick={() => ask("start", { count: sample })}
+            onClick={() => ask("start", { count: wanted.value })}
           >
             Explain
-          </button>
+          </Button>
         </>
       ) : (
         <span class="hdm-note">
@@ -126,9 +125,7 @@ function Running({ python, onCancel }: { python: Python<ScansTraits>; onCancel()
         max={total.value || 1}
       />
       {left !== null && <span class="hdm-note">{duration(left)} left</span>}
-      <button type="button" class="hdm-button" onClick={onCancel}>
-        Cancel
-      </button>
+      <Button onClick={onCancel}>Cancel</Button>
     </div>
   );
 }
