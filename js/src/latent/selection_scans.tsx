@@ -162,7 +162,7 @@ function MeanMap({ python, about, disabled }: Props) {
     raw: about.label,
   }[kind];
   return (
-    <div class="hdm-scans-map">
+    <div>
       <div class="hdm-scans-choices">
         <Setting python={python} name="kind" label="Map" options={KINDS} disabled={disabled} />
         <Setting python={python} name="frame" label="Frame" options={FRAMES} disabled={disabled} />
