@@ -1,19 +1,17 @@
 // @vitest-environment jsdom
-import { options } from "preact";
-import { beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import gallery from "../src/gallery";
 import { layout } from "../src/latent/image_grid";
 import {
   button,
   FakeModel,
   FakeResizeObserver,
-  fakeAddresses,
   intsMessage,
-  layOut,
   open as openWide,
   rest,
   text,
 } from "./fake_model";
+import { withRoom } from "./latent_page";
 
 describe("the layout of cards", () => {
   // A card is 12 px wider than its pictures, cards are 8 px apart; a row has 22 px for captions.
@@ -50,16 +48,7 @@ describe("the layout of cards", () => {
   });
 });
 
-beforeAll(layOut);
-
-// Effects at once, not with the next picture on the screen.
-options.requestAnimationFrame = (effect) => queueMicrotask(effect);
-
-let addresses: Map<string, Blob>;
-beforeEach(() => {
-  FakeResizeObserver.install();
-  addresses = fakeAddresses();
-});
+const addresses = withRoom();
 
 const items = (count: number) => intsMessage(...Array.from({ length: count }, (_, i) => 100 + i));
 
@@ -127,7 +116,7 @@ describe("the gallery", () => {
     expect(cards(el).map((card) => card.querySelector(".hdm-caption")?.textContent)).toEqual(["…", "…"]);
     await answer(model, { caption: "town" });
     expect(pictures(el)).toBe(2);
-    expect([...addresses.keys()]).toEqual([...el.querySelectorAll("img")].map((image) => image.src));
+    expect([...addresses().keys()]).toEqual([...el.querySelectorAll("img")].map((image) => image.src));
     const [card] = cards(el);
     expect(card.querySelector(".hdm-caption")?.textContent).toBe("IoU 0.25townExplain");
     expect(card.querySelector(".hdm-layers")?.getAttribute("aria-label")).toBe(
@@ -273,14 +262,14 @@ describe("the gallery", () => {
     const second = await open(model);
     await answer(model);
     expect([pictures(first.el), pictures(second.el)]).toEqual([2, 2]);
-    expect(addresses.size).toBe(4);
+    expect(addresses().size).toBe(4);
     second.stop();
     expect(model.listening).toBe(alone);
-    expect(addresses.size).toBe(2);
+    expect(addresses().size).toBe(2);
     expect(second.el.childElementCount).toBe(0);
     first.stop();
     expect(model.listening).toBe(0);
-    expect(addresses.size).toBe(0);
+    expect(addresses().size).toBe(0);
     expect(FakeResizeObserver.all.size).toBe(0);
   });
 });

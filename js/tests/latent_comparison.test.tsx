@@ -1,7 +1,6 @@
 // @vitest-environment jsdom
 // Toolbar, verdict and gallery of two models, as the notebook shows them, and what belongs to two maps.
-import { options } from "preact";
-import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import gallery from "../src/compared_gallery";
 import { showNames } from "../src/latent/names";
 import { followPointer } from "../src/latent/pointer";
@@ -14,29 +13,19 @@ import {
   enabled,
   FakeModel,
   FakeResizeObserver,
-  fakeAddresses,
   fakeCanvases,
   floatsMessage,
   intsMessage,
-  layOut,
   nameless,
   open as openWide,
   rest,
   show,
   text,
 } from "./fake_model";
+import { withRoom } from "./latent_page";
 
-// Effects at once, not with the next picture on the screen.
-options.requestAnimationFrame = (effect) => queueMicrotask(effect);
-
-let addresses: Map<string, Blob>;
-beforeAll(layOut);
-beforeEach(() => {
-  FakeResizeObserver.install();
-  addresses = fakeAddresses();
-});
+const addresses = withRoom();
 afterEach(() => {
-  vi.restoreAllMocks();
   vi.useRealTimers();
   document.body.replaceChildren();
 });
@@ -242,7 +231,7 @@ describe("the gallery of two models", () => {
     expect(el.textContent).toContain("Image, truth, prediction of before and of after");
     expect(nameless(el)).toEqual([]);
     stop();
-    expect(addresses.size).toBe(0);
+    expect(addresses().size).toBe(0);
   });
 
   it("shows both predictions over the image, too", async () => {

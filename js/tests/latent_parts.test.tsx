@@ -1,7 +1,6 @@
 // @vitest-environment jsdom
 // Toolbar, legend, table of clusters and list of selections, each as the notebook shows it.
-import { options } from "preact";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import clusterTable from "../src/cluster_table";
 import gallery from "../src/gallery";
 import legend from "../src/legend";
@@ -13,7 +12,6 @@ import {
   enabled,
   FakeModel,
   FakeResizeObserver,
-  fakeAddresses,
   floatsMessage,
   intsMessage,
   nameless,
@@ -23,16 +21,9 @@ import {
   text,
   type Widget,
 } from "./fake_model";
+import { withRoom } from "./latent_page";
 
-// Effects at once, not with the next picture on the screen.
-options.requestAnimationFrame = (effect) => queueMicrotask(effect);
-
-let addresses: Map<string, Blob>;
-beforeEach(() => {
-  FakeResizeObserver.install();
-  addresses = fakeAddresses();
-});
-afterEach(() => vi.restoreAllMocks());
+const addresses = withRoom();
 
 const tools = () => ({
   mode: "replace",
@@ -161,7 +152,7 @@ describe.each(WIDGETS)("the %s", (_, widget, state) => {
     first.stop();
     expect(model.listening).toBe(0);
     await rest();
-    expect(addresses.size).toBe(0);
+    expect(addresses().size).toBe(0);
     expect(FakeResizeObserver.all.size).toBe(0);
   });
 });
@@ -225,7 +216,7 @@ describe("the toolbar", () => {
     const { el, stop } = show(toolbar, model);
     const saved: { name: string; content: Blob | undefined }[] = [];
     vi.spyOn(HTMLAnchorElement.prototype, "click").mockImplementation(function (this: HTMLAnchorElement) {
-      saved.push({ name: this.download, content: addresses.get(this.href) });
+      saved.push({ name: this.download, content: addresses().get(this.href) });
     });
     button(el, "Export").click();
     const [request] = model.sent;
@@ -234,7 +225,7 @@ describe("the toolbar", () => {
     expect(saved.map(({ name }) => name)).toEqual(["a.csv"]);
     expect(saved[0].content?.type).toBe("text/csv");
     expect(saved[0].content?.size).toBe(16);
-    expect(addresses.size).toBe(0);
+    expect(addresses().size).toBe(0);
     stop();
   });
 
@@ -463,7 +454,7 @@ describe("the table of clusters", () => {
     expect(column(el, 4)).toEqual(["50 %", "0 %", "25 %"]);
     expect([...el.querySelectorAll("tbody tr")].map((tr) => tr.className)).toEqual(["", "hdm-chosen", ""]);
     const pictures = [...el.querySelectorAll<HTMLImageElement>("tbody img")];
-    expect(await Promise.all(pictures.map((one) => read(addresses.get(one.src))))).toEqual([
+    expect(await Promise.all(pictures.map((one) => read(addresses().get(one.src))))).toEqual([
       "two",
       "zero",
       "one",
@@ -489,7 +480,7 @@ describe("the table of clusters", () => {
     expect(head("Items").getAttribute("aria-sort")).toBe("descending");
     expect(await sort("Empty")).toEqual(["0", "1", "2"]);
     const [first] = el.querySelectorAll<HTMLImageElement>("tbody img");
-    expect(await read(addresses.get(first.src))).toBe("zero");
+    expect(await read(addresses().get(first.src))).toBe("zero");
     stop();
   });
 

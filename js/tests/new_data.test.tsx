@@ -1,7 +1,6 @@
 // @vitest-environment jsdom
 // New data in the latent explorer: the panel, and what toolbar, legend and gallery have of it.
-import { options } from "preact";
-import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import gallery from "../src/gallery";
 import { steps } from "../src/latent/histogram";
 import legend from "../src/legend";
@@ -12,28 +11,17 @@ import {
   enabled,
   FakeModel,
   FakeResizeObserver,
-  fakeAddresses,
   floatsMessage,
   intsMessage,
-  layOut,
   nameless,
   pick,
   rest,
   show,
   text,
 } from "./fake_model";
+import { withRoom } from "./latent_page";
 
-// Effects at once, not with the next picture on the screen.
-options.requestAnimationFrame = (effect) => queueMicrotask(effect);
-
-beforeAll(layOut);
-
-let addresses: Map<string, Blob>;
-beforeEach(() => {
-  FakeResizeObserver.install();
-  addresses = fakeAddresses();
-});
-afterEach(() => vi.restoreAllMocks());
+const addresses = withRoom();
 
 const column = (more: object = {}) => ({
   title: "Soft IoU",
@@ -221,7 +209,7 @@ describe("the panel of new data", () => {
     button(el, "Save as CSV").click();
     await model.reply(model.sent[0], { name: "new_items.csv" }, [text("index,iou\n")]);
     expect(saved).toEqual(["new_items.csv"]);
-    expect(addresses.size).toBe(0);
+    expect(addresses().size).toBe(0);
     button(el, "Save as CSV").click();
     await model.reply(model.sent[1], { error: "nothing to export" });
     expect(el.querySelector("[role=alert]")?.textContent).toBe("nothing to export");

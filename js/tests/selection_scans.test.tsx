@@ -90,6 +90,18 @@ describe("the panel that explains a selection", () => {
     stop();
   });
 
+  it("goes on to want as many as before where a selection has fewer", () => {
+    const few = { name: "five", color: "#009e73", count: 5 };
+    const model = new FakeModel(idle({ selection: few }));
+    const { el, stop } = show(selectionScans, model);
+    expect(el.querySelector("input")?.value).toBe("5");
+    expect(texts(el, ".hdm-scans-of")).toEqual(["all of five (5)"]);
+    button(el, "Explain").click();
+    // What is asked for is what Python wants of the next selection, too.
+    expect(model.asked()).toEqual([{ request: "start", count: 12 }]);
+    stop();
+  });
+
   it("tells how far it is with the time left, shows what there is, and can be cancelled", async () => {
     const model = new FakeModel(state({ state: "running", done: 2.4, total: 12, seconds_left: 42.4 }));
     const { el, stop } = show(selectionScans, model);

@@ -1,7 +1,6 @@
 // @vitest-environment jsdom
 // Truths that may be wrong, and where the model fails: what gallery, legend, tables and keys have of them.
-import { options } from "preact";
-import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import clusterTable from "../src/cluster_table";
 import gallery from "../src/gallery";
 import { followPointer } from "../src/latent/pointer";
@@ -13,27 +12,16 @@ import {
   enabled,
   FakeModel,
   FakeResizeObserver,
-  fakeAddresses,
   floatsMessage,
   intsMessage,
-  layOut,
   nameless,
   rest,
   show,
   text,
 } from "./fake_model";
+import { withRoom } from "./latent_page";
 
-// Effects at once, not with the next picture on the screen.
-options.requestAnimationFrame = (effect) => queueMicrotask(effect);
-
-beforeAll(layOut);
-
-let addresses: Map<string, Blob>;
-beforeEach(() => {
-  FakeResizeObserver.install();
-  addresses = fakeAddresses();
-});
-afterEach(() => vi.restoreAllMocks());
+const addresses = withRoom();
 
 const REASON = "the model draws an object of 412 px that the truth lacks, with confidence 0.97";
 
@@ -151,7 +139,7 @@ describe("marked truths", () => {
     const { el, stop } = await open(model);
     const saved: [string, string | undefined][] = [];
     vi.spyOn(HTMLAnchorElement.prototype, "click").mockImplementation(function (this: HTMLAnchorElement) {
-      saved.push([this.download, addresses.get(this.href)?.type]);
+      saved.push([this.download, addresses().get(this.href)?.type]);
     });
     button(el, "Select marked").click();
     expect(model.asked()).toEqual([{ request: "select_marked" }]);

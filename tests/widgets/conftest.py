@@ -181,6 +181,6 @@ def explore(monkeypatch):
     for explorer in made:
         explorer.close()
     for thread in threading.enumerate():
-        if thread.name in ("clusters", "suspects", "failures", "hdm-explorer"):
+        if thread.name in ("clusters", "suspects", "failures", "scans of a selection", "hdm-explorer"):
             thread.join(60)
             assert not thread.is_alive()

@@ -174,6 +174,9 @@ def test_what_is_finished_stays_after_a_cancel(explore, make_places):
     [
         ({"n": 0}, ValueError, "n must be a whole number of at least 1, got 0"),
         ({"distance": "far"}, ValueError, "distance must be"),
+        ({"circle_size": 0}, ValueError, "circle_size must be at least 1 px, got 0"),
+        ({"offset": 0}, ValueError, "offset must be at least 1 px, got 0"),
+        ({"circle_size": 6}, ValueError, "circle_size must not be larger than the image, got 6 px"),
     ],
 )
 def test_bad_input_is_refused(explore, space, given, error, match):

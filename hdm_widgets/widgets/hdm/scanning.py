@@ -13,7 +13,7 @@ import torch
 from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 
-from hdm_widgets._picture import Display, View
+from hdm_widgets._picture import Display
 from hdm_widgets._validation import check_channel
 from hdm_widgets._wire import bits, png, to_wire
 from hdm_widgets.hdm.answers import Answers, Question, outlined, told
@@ -45,13 +45,14 @@ def drawn_image(
     name = color_map if isinstance(color_map, str) else color_map.name
     return {
         "color_map": name,
-        **_drawn(image, display.view(image), pyramid),
+        **_drawn(image, display, pyramid),
         "_color_tables": {**{one: color_table(one).tobytes() for one in COLOR_MAPS}, name: table.tobytes()},
     }
 
 
-def _drawn(image: NDArray[np.float32], view: View, pyramid: Pyramid | None) -> dict[str, Any]:
+def _drawn(image: NDArray[np.float32], display: Display, pyramid: Pyramid | None) -> dict[str, Any]:
     if pyramid is None:
+        view = display.view(image)
         return {"_image": png(view.to_rgb(image), longest=_LONGEST_SIDE), **drawn_message(view.levels(image))}
     coarsest = pyramid.coarsest
     return {"_image": png(coarsest), **drawn_message(coarsest.transpose(2, 0, 1) / 255)}

@@ -19,7 +19,7 @@ from hdm_widgets.latent.space_comparison import SpaceComparison
 from hdm_widgets.widgets.latent.compared_columns import compared_coloring, compared_columns, signed
 from hdm_widgets.widgets.latent.compared_gallery import ComparedGallery
 from hdm_widgets.widgets.latent.parts import Legend, Toolbar
-from hdm_widgets.widgets.latent.point_figure import PointFigure, Title, drawn_rows
+from hdm_widgets.widgets.latent.point_figure import PointFigure, Title, component_titles, drawn_rows
 from hdm_widgets.widgets.latent.selecting import ExplorerWithSelections, file_name
 from hdm_widgets.widgets.shared.explorer import Explorer, close_all
 from hdm_widgets.widgets.shared.part import read_static
@@ -237,7 +237,7 @@ class LatentComparison(ExplorerWithSelections, ipywidgets.VBox):  # type: ignore
 
     def _choose_list(self, name: str) -> None:
         check_choice("list", name, _LISTS)
-        self._choose(self._list(name), _LISTS[name], _LISTS_NAMES.__contains__)
+        self._choose(self._list(name), _LISTS[name], lambda chosen: chosen in _LISTS.values())
 
     def _export(self) -> tuple[dict[str, Any], list[bytes]]:
         current = self._history.current
@@ -270,9 +270,6 @@ class LatentComparison(ExplorerWithSelections, ipywidgets.VBox):  # type: ignore
         return f"LatentComparison({first!r}, {second!r}: {len(self._comparison)} items)"
 
 
-_LISTS_NAMES = frozenset(_LISTS.values())
-
-
 def _score(value: float) -> str:
     return "\N{EN DASH}" if np.isnan(value) else f"{value:.2f}"
 
@@ -280,10 +277,8 @@ def _score(value: float) -> str:
 def _titles(comparison: SpaceComparison) -> tuple[tuple[Title, Title], tuple[Title, Title]]:
     """The titles of the axes of both maps, which are those of the first space."""
     name = short_name(comparison.names[0])
-    variances = comparison.spaces[0].explained_variance_ratio_
-    x, y = ((f"PC {component + 1}", f" ({variances[component]:.0%} of the variance)") for component in (0, 1))
     second_x, second_y = ((f"PC {component + 1} of {name}", "") for component in (0, 1))
-    return (x, y), (second_x, second_y)
+    return component_titles(comparison.spaces[0].explained_variance_ratio_), (second_x, second_y)
 
 
 def _headings(comparison: SpaceComparison) -> list[str]:

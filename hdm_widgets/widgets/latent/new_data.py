@@ -20,7 +20,8 @@ from hdm_widgets.widgets.latent.explanation import Explanation
 from hdm_widgets.widgets.latent.messages import item_facts, new_message
 from hdm_widgets.widgets.latent.new_items import NewItems
 from hdm_widgets.widgets.latent.new_panel import NewDataPanel, findings
-from hdm_widgets.widgets.latent.scatter import ScatterFigure, drawn_rows
+from hdm_widgets.widgets.latent.point_figure import drawn_rows
+from hdm_widgets.widgets.latent.scatter import ScatterFigure
 from hdm_widgets.widgets.latent.selecting import ExplorerWithSelections, file_name
 from hdm_widgets.widgets.latent.selection_history import Items, Mode
 from hdm_widgets.widgets.shared.explorer import Explorer

@@ -152,10 +152,16 @@ class NewItems:
 
     def _measured_fact(self, index: int) -> list[list[str]]:
         """The measured IoU of an item with a true mask."""
-        if self.measured is None or not self.observed.labeled[index]:
+        iou = self._measured_iou(index)
+        if iou is None:
             return []
-        iou = self.measured[index]
         return [["Measured IoU", "not defined" if np.isnan(iou) else f"{iou:.2f}"]]
+
+    def _measured_iou(self, index: int) -> float | None:
+        """None without a true mask; NaN where the IoU is not defined."""
+        if self.measured is None or not self.observed.labeled[index]:
+            return None
+        return float(self.measured[index])
 
     def thumbnail(self, index: int) -> bytes:
         """A small picture, as a PNG file."""
@@ -232,8 +238,7 @@ class NewItems:
 
     def _facts(self, index: int) -> dict[str, Any]:
         found = self.estimates
-        labeled = self.measured is not None and self.observed.labeled[index]
-        measured = {"measured": self.measured[index]} if labeled and self.measured is not None else {}
+        measured = self._measured_iou(index)
         return {
             "index": len(self.space) + index,
             "iou": found.iou[index],
@@ -242,7 +247,7 @@ class NewItems:
                 "high": found.high[index],
                 "reliable": bool(found.reliable[index]),
             }
-            | measured,
+            | ({} if measured is None else {"measured": measured}),
             "caption": "",
             "error": "",
         }

@@ -9,13 +9,12 @@ import bqplot
 import ipywidgets
 import numpy as np
 from bqplot.interacts import LassoSelector
-from matplotlib.path import Path as MplPath
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
 from hdm_widgets.latent.selection import Selection
-from hdm_widgets.widgets.latent.raster import inside_polygon
+from hdm_widgets.widgets.latent.raster import Bounds, Floats, inside_polygon
 
 __all__ = [
     "DIM",
@@ -26,6 +25,7 @@ __all__ = [
     "PointFigure",
     "Title",
     "axis_texts",
+    "component_titles",
     "drawn_rows",
     "point_size",
     "rounded_hull",
@@ -45,10 +45,8 @@ MOST_OTHERS, _FEW_OTHERS = 0.25, 5
 DIM = 0.3
 _LASSO_COLOR, _EDGE_COLOR = "#64748b", "#475569"
 
-Floats = NDArray[np.float64]
 # Where an axis' unit stands in its title.
 Title = tuple[str, str]
-Bounds = tuple[float, float, float, float]
 
 
 class PointFigure:
@@ -171,7 +169,7 @@ class PointFigure:
 
     def _holds_few_others(self, selection: Selection, hull: Floats) -> bool:
         """Whether most of the drawn points within a hull are the selection's own."""
-        inside = self.rows[MplPath(hull).contains_points(self._embedding[self.rows])]
+        inside = self.rows[inside_polygon(self._embedding[self.rows], hull)]
         others = np.setdiff1d(inside, selection.indices)
         return len(others) <= max(_FEW_OTHERS, MOST_OTHERS * len(selection))
 
@@ -271,6 +269,12 @@ def _axis(scale: bqplot.LinearScale, side: str, title: Title) -> bqplot.Axis:
         tick_format="~g",
         **axis_texts(title, scale.min, scale.max),
     )
+
+
+def component_titles(variances: Floats) -> tuple[Title, Title]:
+    """The titles of both axes, with the fraction of the variance of each component."""
+    x, y = ((f"PC {component + 1}", f" ({variances[component]:.0%} of the variance)") for component in (0, 1))
+    return x, y
 
 
 def axis_texts(title: Title, low: float, high: float) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hdm_widgets.widgets.latent.palette import Coloring
 
-__all__ = ["PointGrid", "Raster", "inside_polygon", "rasterize"]
+__all__ = ["Bounds", "Floats", "PointGrid", "Raster", "inside_polygon", "rasterize"]
 
 _ITEMS_PER_CELL = 64
 _MOST_CELLS = 512  # along either axis
@@ -19,6 +19,7 @@ _FAINTEST = 0.35
 _ROUNDING = 1e-6
 
 Floats = NDArray[np.float64]
+# x0, x1, y0, y1.
 Bounds = tuple[float, float, float, float]
 
 

@@ -16,12 +16,11 @@ from hdm_widgets.widgets.latent.palette import SCORES, Coloring
 from hdm_widgets.widgets.latent.point_figure import (
     DIM,
     PointFigure,
-    Title,
-    drawn_rows,
+    component_titles,
     point_size,
 )
 
-__all__ = ["ScatterFigure", "drawn_rows"]
+__all__ = ["ScatterFigure"]
 
 _SURFACE_SHAPE = (180, 240)
 _SURFACE_OPACITY = 0.6
@@ -51,7 +50,9 @@ class ScatterFigure(PointFigure):
         self._has_new = False
         x0, x1 = float(surface.x[0]), float(surface.x[-1])
         y0, y1 = float(surface.y[0]), float(surface.y[-1])
-        super().__init__(space.embedding_[:, :2], rows, (x0, x1, y0, y1), _titles(space.explained_variance_ratio_))
+        super().__init__(
+            space.embedding_[:, :2], rows, (x0, x1, y0, y1), component_titles(space.explained_variance_ratio_)
+        )
         self._crosses = bqplot.Scatter(
             x=[],
             y=[],
@@ -161,9 +162,3 @@ class ScatterFigure(PointFigure):
         colors[..., 3] = opacity * gaussian_filter(self._surface.support, 2.0)
         pixels = (colors[::-1] * 255).round().astype(np.uint8)
         return ipywidgets.Image(value=png(pixels), format="png")
-
-
-def _titles(variances: Floats) -> tuple[Title, Title]:
-    """The titles of the axes, with the fraction of the variance of each component."""
-    x, y = ((f"PC {component + 1}", f" ({variances[component]:.0%} of the variance)") for component in (0, 1))
-    return x, y

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hdm_widgets._validation import is_whole
 from hdm_widgets.hdm.collection import HDMCollection
-from hdm_widgets.hdm.grid import usual_discs
+from hdm_widgets.hdm.grid import Grid, usual_discs
 from hdm_widgets.hdm.image_scans import ImageUpdate, explain_many
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
 from hdm_widgets.latent.space import LatentSpace
@@ -89,7 +89,7 @@ class ExplorerWithSelectionScans(ExplorerWithGroups):
         Raises
         ------
         ValueError
-            If nothing is selected, or the space has no model or no data set.
+            If nothing is selected, the space has no model or no data set, or a disc is larger than the images.
         """
         self._check_open()
         panel, current = self._scans, self._history.current
@@ -103,7 +103,14 @@ class ExplorerWithSelectionScans(ExplorerWithGroups):
             raise ValueError("nothing is selected: select items, or a cluster, to explain a sample of them")
         ScanOptions(**options)
         chosen = self._sample(current.indices, panel.wanted)
-        usual = usual_discs(*self._space.collection_.image_shape[1:])
+        height, width = self._space.collection_.image_shape[1:]
+        usual = usual_discs(height, width)
+        grid = Grid(
+            height,
+            width,
+            usual[0] if circle_size is None else circle_size,
+            2 * usual[1] if offset is None else offset,
+        )
         if of_prediction is None:
             empty = sum(not self._space.truth(index).any() for index in chosen)
             of_prediction = 2 * empty > len(chosen)
@@ -111,8 +118,8 @@ class ExplorerWithSelectionScans(ExplorerWithGroups):
                 options.setdefault("distance", "flipped")
         settings: dict[str, Any] = {
             "of_prediction": of_prediction,
-            "circle_size": circle_size or usual[0],
-            "offset": offset or 2 * usual[1],
+            "circle_size": grid.circle_size,
+            "offset": grid.offset,
             **options,
         }
         with self._lock:
@@ -121,7 +128,8 @@ class ExplorerWithSelectionScans(ExplorerWithGroups):
             panel.done, panel.total, panel.seconds_left, panel.error = 0.0, len(chosen), None, ""
             self.scan_error = ""
             panel.state = self.scan_status = "running"
-        self._scanning.submit(lambda stop: self._scan(chosen, settings, stop))
+            # Before scans of another selection, which may still run, tell of themselves again.
+            self._scanning.submit(lambda stop: self._scan(panel, chosen, settings, stop))
 
     def cancel(self) -> None:
         """Stop running the model, on new data and on a selection that is being explained; what is finished stays."""
@@ -154,9 +162,10 @@ class ExplorerWithSelectionScans(ExplorerWithGroups):
         """Tell the panel which selection it would explain."""
         current = self._history.current
         if self._scans is not None:
-            known = current is not None and len(current) > 0
             self._scans.selection = (
-                {"name": current.name, "color": current.color, "count": len(current)} if known and current else {}
+                {"name": current.name, "color": current.color, "count": len(current)}
+                if current is not None and len(current)
+                else {}
             )
 
     # -- scans in the background --------------------------------------------------------------------
@@ -174,10 +183,7 @@ class ExplorerWithSelectionScans(ExplorerWithGroups):
             raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
         return int(n)
 
-    def _scan(self, chosen: list[int], settings: dict[str, Any], stop: threading.Event) -> None:
-        panel = self._scans
-        if panel is None:
-            return
+    def _scan(self, panel: ScansPanel, chosen: list[int], settings: dict[str, Any], stop: threading.Event) -> None:
         shown = 0
 
         def tell(update: ImageUpdate) -> None:

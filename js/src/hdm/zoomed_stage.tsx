@@ -146,7 +146,8 @@ export function Tiles({ view, zoom, on }: Props & { on: boolean }) {
       asked.add(key);
       view.python.ask("tile", { ...tile }).then(({ error, buffers }) => {
         asked.delete(key);
-        if (error || !buffers.length) return;
+        // Nobody would give back the address of a picture that comes after the end.
+        if (error || !buffers.length || !layer.current) return;
         cache.put(key, pngAddress(buffers[0]), BYTES);
         draw((count) => count + 1);
       });

@@ -1,6 +1,7 @@
 // Groups of items where the model fails, which are looked for when this is first opened.
 import type { ComponentChild } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { Button } from "../shared/button";
 import { number } from "../shared/codec";
 import { count, score } from "../shared/format";
 import type { Python } from "../shared/traits";
@@ -43,9 +44,9 @@ export function Failures({ python, tabs }: { python: Python<ClusterTraits>; tabs
           <b>{state === "done" ? "The group was not selected" : "Failures could not be looked for"}</b>
           <p>{error || refused}</p>
           {state !== "done" && (
-            <button type="button" class="hdm-button" disabled={gone} onClick={() => ask("failures")}>
+            <Button disabled={gone} onClick={() => ask("failures")}>
               Try again
-            </button>
+            </Button>
           )}
         </div>
       )}

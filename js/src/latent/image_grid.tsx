@@ -8,6 +8,7 @@ import {
 } from "@tanstack/virtual-core";
 import type { VNode } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { Button } from "../shared/button";
 import { useTheme } from "../shared/theme";
 import type { Python } from "../shared/traits";
 import { Card, type CardProps, REASON_ROOM } from "./card";
@@ -111,11 +112,7 @@ export function ImageGrid({ python, store, items, compared }: Props) {
 }
 
 function Retry({ store }: { store: ImageStore }) {
-  return (
-    <button type="button" class="hdm-button" onClick={store.retry}>
-      Try again
-    </button>
-  );
+  return <Button onClick={store.retry}>Try again</Button>;
 }
 
 /** The rows in view, and the height of all. */

@@ -2,6 +2,7 @@
 // bqplot's selects points only.
 import { effect } from "@preact/signals";
 import { render } from "preact";
+import { Button } from "../shared/button";
 import type { Python } from "../shared/traits";
 import type { Bounds, LegendTraits } from "./python_state";
 
@@ -90,9 +91,9 @@ export function mapView(frame: HTMLElement, python: Python<LegendTraits>, plot: 
     ] as const;
     render(
       entries.map(([name, sign, act]) => (
-        <button key={name} type="button" class="hdm-button" title={name} aria-label={name} onClick={act}>
+        <Button key={name} title={name} aria-label={name} onClick={act}>
           {sign}
-        </button>
+        </Button>
       )),
       buttons,
     );

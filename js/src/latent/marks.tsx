@@ -1,5 +1,6 @@
 // The truths that were marked as wrong: a button on every card, and what can be done with all of them.
 import { useState } from "preact/hooks";
+import { Button } from "../shared/button";
 import { ints } from "../shared/codec";
 import { count } from "../shared/format";
 import type { Python } from "../shared/traits";
@@ -29,15 +30,13 @@ export function Marks({ python }: { python: Python<GalleryTraits> }) {
       <span class="hdm-marks-count" role="status">
         <i aria-hidden="true">✕</i> {count(marked)} {marked === 1 ? "truth" : "truths"} marked as wrong
       </span>
-      <button
-        type="button"
-        class="hdm-button"
+      <Button
         title="Make the marked items a selection"
         disabled={disabled}
         onClick={() => ask("select_marked")}
       >
         Select marked
-      </button>
+      </Button>
       <Menu
         text="Export marked"
         title="Save the marked items for an annotation tool"

@@ -1,9 +1,10 @@
 // To what extent the model can be trusted on new data: expected IoU, likeness to the map's data, what to label first.
 import { useState } from "preact/hooks";
+import { Button } from "../shared/button";
 import { number } from "../shared/codec";
+import { CountInput } from "../shared/count_input";
 import { count, score } from "../shared/format";
 import type { Python } from "../shared/traits";
-import { useId } from "../shared/unique";
 import { download } from "./download";
 import { Histogram } from "./histogram";
 import type { Findings, Measured, NewDataTraits } from "./python_state";
@@ -30,18 +31,18 @@ export function NewData({ python }: { python: Python<NewDataTraits> }) {
               ? "The new data was not estimated to the end."
               : `Cancelled after ${count(traits.done.value)} of ${count(traits.total.value)} items.`}
           </span>
-          <button type="button" class="hdm-button" disabled={gone} onClick={() => ask("start")}>
+          <Button disabled={gone} onClick={() => ask("start")}>
             Start again
-          </button>
+          </Button>
         </div>
       )}
       {state === "error" && (
         <div class="hdm-error" role="alert">
           <b>The new data could not be estimated</b>
           <p>{traits.error.value}</p>
-          <button type="button" class="hdm-button" disabled={gone} onClick={() => ask("start")}>
+          <Button disabled={gone} onClick={() => ask("start")}>
             Try again
-          </button>
+          </Button>
         </div>
       )}
       {state === "done" && traits.findings.value.count !== undefined && (
@@ -81,9 +82,7 @@ function Running({ python, onCancel }: { python: Python<NewDataTraits>; onCancel
         value={done}
         max={total || 1}
       />
-      <button type="button" class="hdm-button" onClick={onCancel}>
-        Cancel
-      </button>
+      <Button onClick={onCancel}>Cancel</Button>
     </div>
   );
 }
@@ -185,42 +184,30 @@ interface ToLabelProps {
 }
 
 function ToLabel({ most, wanted, disabled, onWanted, ask }: ToLabelProps) {
-  const id = useId();
   const shown = Math.min(wanted, most);
   return (
     <div class="hdm-new-line hdm-to-label">
-      <label for={id}>Items to be labeled first</label>
-      <input
-        id={id}
-        type="number"
-        min={1}
-        max={most}
+      <CountInput
+        label="Items to be labeled first"
         value={shown}
+        most={most}
         disabled={disabled}
-        onChange={({ currentTarget }) => {
-          const asked = Math.round(currentTarget.valueAsNumber);
-          if (asked >= 1) onWanted(Math.min(asked, most));
-          else currentTarget.value = String(shown);
-        }}
+        onChange={onWanted}
       />
-      <button
-        type="button"
-        class="hdm-button"
+      <Button
         title="The most doubtful items, spread over the map"
         disabled={disabled}
         onClick={() => ask("label", { count: shown })}
       >
         {shown === 1 ? "Show the most doubtful" : `Show the ${count(shown)} most doubtful`}
-      </button>
-      <button
-        type="button"
-        class="hdm-button"
+      </Button>
+      <Button
         title="Save the new items that are selected, or all of them, as a table (CSV)"
         disabled={disabled}
         onClick={() => ask("export")}
       >
         Save as CSV
-      </button>
+      </Button>
     </div>
   );
 }

@@ -1,11 +1,12 @@
 // What a sample of a selection has in common: the mean map of its scans, and its images ranked.
 import { useState } from "preact/hooks";
+import { Button } from "../shared/button";
 import { Choice } from "../shared/choice";
 import { number } from "../shared/codec";
+import { CountInput } from "../shared/count_input";
 import { count, distance, duration, score } from "../shared/format";
 import { usePng } from "../shared/png";
 import type { Python } from "../shared/traits";
-import { useId } from "../shared/unique";
 import type { Failed, Frame, Kind, Order, ScannedImage, ScansAbout, ScansTraits } from "./scans_state";
 
 const FRAMES: [Frame, string][] = [
@@ -71,7 +72,6 @@ export function SelectionScans({ python }: { python: Python<ScansTraits> }) {
 }
 
 function Start({ python, disabled, ask }: { python: Python<ScansTraits>; disabled: boolean; ask: Ask }) {
-  const id = useId();
   const { selection, wanted } = python.traits;
   const { name, color, count: items } = selection.value;
   const known = items !== undefined;
@@ -81,33 +81,24 @@ function Start({ python, disabled, ask }: { python: Python<ScansTraits>; disable
       <h3>Explain selection</h3>
       {known ? (
         <>
-          <label for={id}>Images</label>
-          <input
-            id={id}
-            type="number"
-            min={1}
-            max={items}
+          <CountInput
+            label="Images"
             value={sample}
+            most={items}
             disabled={disabled}
-            onChange={({ currentTarget }) => {
-              const asked = Math.round(currentTarget.valueAsNumber);
-              if (asked >= 1) python.set("wanted", Math.min(asked, items));
-              else currentTarget.value = String(sample);
-            }}
+            onChange={(value) => python.set("wanted", value)}
           />
           <span class="hdm-scans-of">
             {sample < items ? "drawn at random from" : "all of"} <i style={{ background: color }} />
             <b>{name}</b> ({count(items)})
           </span>
-          <button
-            type="button"
-            class="hdm-button"
+          <Button
             title="Cover parts of these images, and find what their masks have in common"
             disabled={disabled}
-            onClick={() => ask("start", { count: sample })}
+            onClick={() => ask("start", { count: wanted.value })}
           >
             Explain
-          </button>
+          </Button>
         </>
       ) : (
         <span class="hdm-note">
@@ -134,9 +125,7 @@ function Running({ python, onCancel }: { python: Python<ScansTraits>; onCancel()
         max={total.value || 1}
       />
       {left !== null && <span class="hdm-note">{duration(left)} left</span>}
-      <button type="button" class="hdm-button" onClick={onCancel}>
-        Cancel
-      </button>
+      <Button onClick={onCancel}>Cancel</Button>
     </div>
   );
 }
@@ -145,6 +134,21 @@ interface Props {
   python: Python<ScansTraits>;
   about: ScansAbout;
   disabled: boolean;
+}
+
+interface SettingProps<Name extends "kind" | "frame" | "order"> {
+  python: Python<ScansTraits>;
+  name: Name;
+  label: string;
+  options: [ScansTraits[Name], string][];
+  disabled: boolean;
+}
+
+/** One of the panel's own traits as a choice. */
+function Setting<Name extends "kind" | "frame" | "order">({ python, name, ...choice }: SettingProps<Name>) {
+  return (
+    <Choice {...choice} value={python.traits[name].value} onChange={(value) => python.set(name, value)} />
+  );
 }
 
 function MeanMap({ python, about, disabled }: Props) {
@@ -158,22 +162,10 @@ function MeanMap({ python, about, disabled }: Props) {
     raw: about.label,
   }[kind];
   return (
-    <div class="hdm-scans-map">
+    <div>
       <div class="hdm-scans-choices">
-        <Choice
-          label="Map"
-          options={KINDS}
-          value={kind}
-          disabled={disabled}
-          onChange={(value) => python.set("kind", value as Kind)}
-        />
-        <Choice
-          label="Frame"
-          options={FRAMES}
-          value={traits.frame.value}
-          disabled={disabled}
-          onChange={(value) => python.set("frame", value as Frame)}
-        />
+        <Setting python={python} name="kind" label="Map" options={KINDS} disabled={disabled} />
+        <Setting python={python} name="frame" label="Frame" options={FRAMES} disabled={disabled} />
       </div>
       {about.problem ? (
         <p class="hdm-notice" role="status">
@@ -262,13 +254,7 @@ function Ranked({ python, about, disabled, ask }: Props & { ask: Ask }) {
   return (
     <div class="hdm-scans-ranked">
       <div class="hdm-scans-choices">
-        <Choice
-          label="Order"
-          options={ORDERS}
-          value={order}
-          disabled={disabled}
-          onChange={(value) => python.set("order", value as Order)}
-        />
+        <Setting python={python} name="order" label="Order" options={ORDERS} disabled={disabled} />
       </div>
       <ol aria-label="Images, ranked">
         {traits.rows.value.map((row, at) => (

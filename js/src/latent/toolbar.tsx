@@ -1,5 +1,6 @@
 // What the lasso does, what colors the points, what lies behind them.
 import { useState } from "preact/hooks";
+import { Button } from "../shared/button";
 import { Choice } from "../shared/choice";
 import { count } from "../shared/format";
 import type { Python } from "../shared/traits";
@@ -32,24 +33,20 @@ export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
         disabled={disabled}
         onChange={(mode) => python.set("mode", mode)}
       />
-      <button
-        type="button"
-        class="hdm-button"
+      <Button
         title="Undo the last change of the selections (Ctrl Z)"
         disabled={disabled || !traits.can_undo.value}
         onClick={() => ask("undo")}
       >
         Undo
-      </button>
-      <button
-        type="button"
-        class="hdm-button"
+      </Button>
+      <Button
         title="Clear all selections; Undo brings them back"
         disabled={disabled}
         onClick={() => ask("clear")}
       >
         Clear
-      </button>
+      </Button>
       {gone ? (
         <span class="hdm-gone hdm-space" role="alert">
           {gone}
@@ -105,15 +102,13 @@ export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
           onChange={(name) => python.set("background", name)}
         />
       )}
-      <button
-        type="button"
-        class="hdm-button"
+      <Button
         title="Save the selected items as a table (CSV)"
         disabled={disabled}
         onClick={() => ask("export")}
       >
         Export
-      </button>
+      </Button>
     </section>
   );
 }
