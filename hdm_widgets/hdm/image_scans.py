@@ -174,11 +174,7 @@ def explain_many(
     with writing(files):
         scans = ScansInStore(files)
         scans.begin(run.described(), run.fill_names)
-        there = [index for index in chosen if index in set(scans.indices)]
-        for index in there:
-            if not scans.is_whole(index):
-                scans.forget(index)
-        there = [index for index in there if index in set(scans.indices)]
+        there = scans.whole(chosen)
         for place in np.unique(np.linspace(0, len(there) - 1, min(_COMPARED, len(there))).round().astype(int)):
             scans.check(there[place], run.read(there[place]).fingerprint)
         return run.all(chosen, scans, there, progress)

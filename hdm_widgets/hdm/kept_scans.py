@@ -24,8 +24,6 @@ __all__ = ["ImageFacts", "KeptScans", "Scans", "ScansInMemory", "ScansInStore", 
 _KIND = "hdm-widgets scans 1"
 _MANIFEST = "scans.json"
 _RECORD = re.compile(r"images/(\d+)\.json")
-# What may lie in a folder that is not a store yet.
-_OWN = ("lock", "lock.json")
 
 
 @dataclass(frozen=True)
@@ -149,16 +147,8 @@ class ScansInStore:
     def __init__(self, files: StoreFiles) -> None:
         self.files = files
         self._records: dict[int, dict[str, Any]] = {}
-        manifest = files.read_json(_MANIFEST)
-        sizes = files.sizes() if manifest is not None or files.folder is None or files.folder.is_dir() else {}
-        if manifest is None and set(sizes) - set(_OWN):
-            raise StoreError(f"{files.address!r} is not empty and holds no scans: give another folder or address")
-        if manifest is not None and manifest.get("format") != _KIND:
-            raise StoreError(
-                f"the store {files.address!r} is of the kind {manifest.get('format')!r}, this release writes {_KIND!r}"
-            )
-        self._manifest = manifest
-        self._found = sorted(int(found[1]) for name in sizes if (found := _RECORD.fullmatch(name)))
+        self._manifest = files.read_manifest(_MANIFEST, _KIND, "scans")
+        self._found = {int(found[1]) for name in files.sizes("images") if (found := _RECORD.fullmatch(name))}
 
     @classmethod
     def open(cls, address: str | os.PathLike[str]) -> ScansInStore:
@@ -182,7 +172,7 @@ class ScansInStore:
     @property
     def indices(self) -> tuple[int, ...]:
         """See `Scans`."""
-        return tuple(self._found)
+        return tuple(sorted(self._found))
 
     def begin(self, of: Mapping[str, Any], fills: Sequence[str]) -> None:
         """Write what the scans are of; refuse what is there if it is of anything else.
@@ -197,7 +187,7 @@ class ScansInStore:
             self._manifest = {"format": _KIND, "of": wanted, "fills": list(fills)}
             self.files.write_json(_MANIFEST, self._manifest)
         if differing := differences(self._manifest["of"], wanted):
-            raise self._refused(f"the scans: {'; '.join(differing)}")
+            raise self.files.refused(f"the scans: {'; '.join(differing)}")
         self.files.remove_temporary()
 
     def check(self, index: int, fingerprint: str) -> None:
@@ -208,10 +198,20 @@ class ScansInStore:
         StoreError
         """
         if self._record(index)["fingerprint"] != fingerprint:
-            raise self._refused(f"the data set: item {index} has another image or mask than the one that was scanned")
+            raise self.files.refused(
+                f"the data set: item {index} has another image or mask than the one that was scanned"
+            )
 
-    def is_whole(self, index: int) -> bool:
-        """Whether all files of an image are as they were written."""
+    def whole(self, indices: Sequence[int]) -> list[int]:
+        """Those of these images that are done; one whose files are not as they were written no longer counts as done.
+
+        Every file is read, and compared with its checksum.
+        """
+        damaged = {index for index in self._found.intersection(indices) if not self._is_whole(index)}
+        self._found -= damaged
+        return [index for index in indices if index in self._found]
+
+    def _is_whole(self, index: int) -> bool:
         try:
             return all(self._content(index, fill) is not None for fill in range(len(self.fills)))
         except StoreError:
@@ -238,13 +238,7 @@ class ScansInStore:
         record = {"facts": facts, "fingerprint": fingerprint, "crc32": checksums}
         self.files.write_json(self._record_name(index), record)
         self._records[index] = record
-        if index not in self._found:
-            self._found = sorted([*self._found, index])
-
-    def forget(self, index: int) -> None:
-        """Take an image for one that is not done."""
-        self._records.pop(index, None)
-        self._found.remove(index)
+        self._found.add(index)
 
     def _record(self, index: int) -> dict[str, Any]:
         if index not in self._records:
@@ -267,9 +261,6 @@ class ScansInStore:
             f"{self.files.address}/{name} is damaged or missing; hdm.explain_many with this store scans item {index} "
             "again"
         )
-
-    def _refused(self, reason: str) -> StoreError:
-        return StoreError(f"the store {self.files.address!r} does not fit {reason}; give another store, or none")
 
     @staticmethod
     def _record_name(index: int) -> str:
