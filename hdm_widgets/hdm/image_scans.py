@@ -171,9 +171,9 @@ def explain_many(
     if store is None:
         return run.all(chosen, ScansInMemory(), [], progress)
     files = StoreFiles(store)
-    with writing(files):
+    with writing(files) as lock:
         scans = ScansInStore(files)
-        scans.begin(run.described(), run.fill_names)
+        scans.begin(run.described(), lock)
         there = scans.whole(chosen)
         for place in np.unique(np.linspace(0, len(there) - 1, min(_COMPARED, len(there))).round().astype(int)):
             scans.check(there[place], run.read(there[place]).fingerprint)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hdm_widgets._store_files import StoreError, StoreFiles
+from hdm_widgets._store_lock import WriterLock
 from hdm_widgets.hdm.circle_map import BETTER_ONLY, WORSE_ONLY, ResultType
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.result_file import pack_result, unpack_result
@@ -146,6 +147,7 @@ class ScansInStore:
 
     def __init__(self, files: StoreFiles) -> None:
         self.files = files
+        self._lock: WriterLock
         self._records: dict[int, dict[str, Any]] = {}
         self._manifest = files.read_manifest(_MANIFEST, _KIND, "scans")
         self._found = {int(found[1]) for name in files.sizes("images") if (found := _RECORD.fullmatch(name))}
@@ -167,24 +169,26 @@ class ScansInStore:
     @property
     def fills(self) -> tuple[str, ...]:
         """What the fills are called."""
-        return tuple((self._manifest or {})["fills"])
+        return tuple((self._manifest or {})["of"]["fills"])
 
     @property
     def indices(self) -> tuple[int, ...]:
         """See `Scans`."""
         return tuple(sorted(self._found))
 
-    def begin(self, of: Mapping[str, Any], fills: Sequence[str]) -> None:
-        """Write what the scans are of; refuse what is there if it is of anything else.
+    def begin(self, of: Mapping[str, Any], lock: WriterLock) -> None:
+        """Write what the scans are of, with the names of their "fills"; refuse what is there if it is of anything else.
+
+        From now on results can be kept, as long as the lock is held.
 
         Raises
         ------
         StoreError
             With what differs.
         """
-        wanted = json.loads(json.dumps(of))
+        self._lock, wanted = lock, json.loads(json.dumps(of))
         if self._manifest is None:
-            self._manifest = {"format": _KIND, "of": wanted, "fills": list(fills)}
+            self._manifest = {"format": _KIND, "of": wanted}
             self.files.write_json(_MANIFEST, self._manifest)
         if differing := differences(self._manifest["of"], wanted):
             raise self.files.refused(f"the scans: {'; '.join(differing)}")
@@ -227,7 +231,14 @@ class ScansInStore:
         return HDMResult(**unpack_result(self._content(index, fill), f"{self.files.address}/{name}"))
 
     def keep(self, index: int, results: Sequence[HDMResult], fingerprint: str) -> None:
-        """See `KeptScans`."""
+        """See `KeptScans`.
+
+        Raises
+        ------
+        StoreError
+            If another process has taken the store over.
+        """
+        self._lock.check()
         checksums = []
         for fill, result in enumerate(results):
             content = bytes(pack_result(vars(result)))

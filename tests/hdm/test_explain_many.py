@@ -2,6 +2,7 @@
 
 import functools
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import torch
 from torch import nn
 
 from hdm_widgets import hdm
+from hdm_widgets._store_files import StoreFiles
+from hdm_widgets._store_lock import Heartbeat
 
 QUIET = {"circle_size": 3, "offset": 4, "progress": False}
 
@@ -286,6 +289,23 @@ def test_a_store_of_anything_else_is_refused(tmp_path, change, match):
     hdm.explain_many(store=tmp_path / "store", **given)
     with pytest.raises(hdm.StoreError, match=match):
         hdm.explain_many(store=tmp_path / "store", **(given | change))
+
+
+def test_scans_whose_lock_was_taken_over_write_nothing_more():
+    address = "memory://taken-scans"
+
+    def progress(update):
+        if update.index == 1 and not update.fraction:
+            Heartbeat(StoreFiles(address))._write()
+            (beating,) = [one for one in threading.enumerate() if one.name == "store heartbeat"]
+            assert not beating._target.__self__.beat()
+
+    try:
+        with pytest.raises(hdm.StoreError, match="has taken over"):
+            hdm.explain_many(Cue(), [scene(), scene()], store=address, **(QUIET | {"progress": progress}))
+        assert hdm.HDMCollection.open(address).indices == (0,)
+    finally:
+        StoreFiles(address).remove("")
 
 
 def test_a_folder_of_anything_else_is_refused(tmp_path):
