@@ -345,6 +345,14 @@ def test_it_is_drawn_in_both_frames():
     draw = functools.partial(hdm.explain_many(Cue(), [scene(), scene()], **QUIET).plot, figure=Figure())
     titles = [ax.get_title() for ax in draw()]
     assert titles == ["Raw distances: mean of 2", "Better: mean of 2", "Worse: mean of 2"]
+    # A map of one value has no color bar: its axis names the value.
+    labels = [ax.get_xlabel().split("\n")[1:] for ax in draw()]
+    assert labels == [[], ["Hausdorff distance (px): 0 everywhere"], []]
+    assert [ax.get_xlabel() for ax in draw(aligned=True)][1:] == [
+        "columns from the centroid (px)\nHausdorff distance (px): 0 everywhere",
+        "columns from the centroid (px)",
+        "columns from the centroid (px)",
+    ]
     mixed = hdm.explain_many(identity, [moved(0, 0), moved(0, 0, 24, 24)], **QUIET)
     titles = [ax.get_title() for ax in mixed.plot("worse", figure=Figure())]
     assert titles == ["Worse: mean of 2", "How many images count"]
