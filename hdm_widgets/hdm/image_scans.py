@@ -264,6 +264,8 @@ class _Run:
         return {
             **describe_model(self._segmenter.model),
             **describe_segmenter(self._segmenter),
+            # One that has been used before has decided it already; a call that goes on must not depend on that.
+            "activation": self._segmenter.asked_activation,
             "all classes": self._options.target == "all",
             "circle_size": self._discs[0],
             "offset": self._discs[1],

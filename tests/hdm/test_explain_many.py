@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+import hdm_widgets as hw
 from hdm_widgets import hdm
 from hdm_widgets._store_files import StoreFiles
 from hdm_widgets._store_lock import Heartbeat
@@ -247,6 +248,17 @@ def test_a_store_goes_on_where_it_was(tmp_path):
     more = hdm.explain_many(model, [*data, scene()], [3], store=tmp_path / "a", **QUIET)
     assert more.indices == (3,)
     assert hdm.HDMCollection.open(tmp_path / "a").indices == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize("used", ["in no scan", "before", "in both"])
+def test_a_store_goes_on_with_a_segmenter_that_has_been_used(tmp_path, used):
+    data, first, second = [scene(), scene(cue=False)], hw.Segmenter(Cue()), hw.Segmenter(Cue())
+    if used == "before":
+        first.masks(scene()[0][None])
+    hdm.explain_many(first, data, [0], store=tmp_path, **QUIET)
+    runs = first.model.runs
+    again = hdm.explain_many(first if used == "in both" else second, data, [0], store=tmp_path, **QUIET)
+    assert (again.indices, first.model.runs, second.model.runs) == ((0,), runs, 0)
 
 
 @pytest.mark.parametrize("name", ["00000001-0.npz", "00000001.json"])
