@@ -6,11 +6,10 @@ python benchmarks/store.py [--kills 20] [--scenes 2000] [--items 1000000]
 from __future__ import annotations
 
 import argparse
-import os
+import multiprocessing
 import random
 import resource
 import shutil
-import signal
 import tempfile
 import time
 from pathlib import Path
@@ -57,6 +56,11 @@ def shard_files(store: Path) -> dict[Path, int]:
     return {path: path.stat().st_ino for path in store.glob("shards/*.json")}
 
 
+def fit_in_one_thread(*given: Any) -> None:
+    torch.set_num_threads(1)
+    fit(*given)
+
+
 def kills(folder: Path, times: int, seed: int = 0) -> None:
     """Kill -9 at a random moment of a fit, then fit again: is the space that of an undisturbed fit?"""
     model, scenes = hw.demo.aerial(320)
@@ -68,17 +72,12 @@ def kills(folder: Path, times: int, seed: int = 0) -> None:
     wrong = 0
     for number in range(times):
         store = folder / f"killed{number}"
-        child = os.fork()
-        if not child:
-            torch.set_num_threads(1)
-            try:
-                fit(scenes, model, store)
-            finally:
-                os._exit(0)
+        child = multiprocessing.get_context("fork").Process(target=fit_in_one_thread, args=(scenes, model, store))
+        child.start()
         moment = moments.uniform(0, seconds)
-        time.sleep(moment)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        child.join(moment)
+        child.kill()
+        child.join()
         before = shard_files(store)
         same = equal(fit(scenes, model, store), expected) and equal(hw.LatentSpace.open(store), expected)
         after = shard_files(store)

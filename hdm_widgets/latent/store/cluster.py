@@ -23,7 +23,6 @@ from hdm_widgets.latent.store.worker import (
     ShardReport,
     collect_shard,
     forget,
-    this_process,
 )
 from hdm_widgets.models.segmenter import Segmenter
 
@@ -148,7 +147,7 @@ class ClusterRun:
             parcels.append(Parcel.write(writer.files, model, "the model, or an option beside it"))
             parcels.append(Parcel.write(writer.files, data, "the data set"))
             del model, data
-            job = ShardJob(writer, parcels[0], parcels[1], len(dataset), this_process())
+            job = ShardJob(writer, parcels[0], parcels[1], len(dataset))
             with builder.keeping(tables, lambda: None):
                 notes, failed = self._collect(job, builder, bar, items.first[0])
         finally:

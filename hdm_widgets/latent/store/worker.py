@@ -7,16 +7,11 @@ through the scheduler, and a worker that joins late, or in place of one that was
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-
-import torch
 
 from hdm_widgets._datasets import Dataset
 from hdm_widgets._store_files import StoreError, StoreFiles
@@ -25,15 +20,12 @@ from hdm_widgets.latent.items import MaskNotes
 from hdm_widgets.latent.store.builder import ShardedBuilder, ShardWriter
 from hdm_widgets.latent.store.shards import ShardRecord
 
-__all__ = ["PARCELS", "ClusterError", "Parcel", "ShardJob", "ShardReport", "collect_shard", "forget", "this_process"]
+__all__ = ["PARCELS", "ClusterError", "Parcel", "ShardJob", "ShardReport", "collect_shard", "forget"]
 
 # Folder of the files that workers read.
 PARCELS = "workers"
 # What threads of this process have read, by the parcel and the thread. A model runs in one thread at a time.
 _opened: dict[tuple[str, int], Any] = {}
-# Tasks of this process that hold torch at one thread each, and how many threads it had before.
-_limited, _threads_before = 0, 1
-_limiting = threading.Lock()
 
 
 class ClusterError(RuntimeError):
@@ -110,15 +102,12 @@ class ShardJob:
         How items are collected, with the model; and the data set.
     length : int
         Items of the data set.
-    caller : tuple of (str, int)
-        Host and process that the fit was called in.
     """
 
     writer: ShardWriter
     items: Parcel
     dataset: Parcel
     length: int
-    caller: tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -175,7 +164,7 @@ def collect_shard(job: ShardJob, number: int, bounds: list[int]) -> ShardReport:
         return _WorkerBuilder(job.writer, {number: bounds}, records, (length, *given), **options)
 
     builder = items.builder(new_builder, job.length)
-    with _one_torch_thread(job.caller), items.collector.running() as segmenter:
+    with items.collector.running() as segmenter:
         items.run(segmenter, dataset, builder, {}, _Silent(), notes)
     return ShardReport(records[number], notes)
 
@@ -185,33 +174,3 @@ def forget(parcels: list[Parcel]) -> None:
     digests = {parcel.digest for parcel in parcels}
     for key in [key for key in list(_opened) if key[0] in digests]:
         _opened.pop(key, None)
-
-
-def this_process() -> tuple[str, int]:
-    """Host and number of this process."""
-    return socket.gethostname(), os.getpid()
-
-
-@contextmanager
-def _one_torch_thread(caller: tuple[str, int]) -> Iterator[None]:
-    """Hold torch at one thread for each task, as a worker runs as many tasks as it has threads.
-
-    A worker that is a thread of the user's process leaves torch as the user has it.
-    """
-    global _limited, _threads_before
-    if this_process() == caller:
-        yield
-        return
-    with _limiting:
-        if not _limited:
-            _threads_before = torch.get_num_threads()
-        _limited += 1
-        # OpenMP counts for each thread that it is called in.
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        with _limiting:
-            _limited -= 1
-            if not _limited:
-                torch.set_num_threads(_threads_before)

@@ -106,7 +106,7 @@ def test_random_items_are_told_once(groups, store, client):
     assert space.collection_.random
 
 
-def test_workers_run_torch_with_one_thread(groups, store, tries, client):
+def test_workers_run_torch_with_the_one_thread_that_dask_gives_them(groups, store, tries, client):
     before = torch.get_num_threads()
     fit(Wrapped(groups), store, CountsThreads(tries), client=client)
     assert {path.name for path in tries.iterdir()} == {"worker-1", f"here-{before}"}
