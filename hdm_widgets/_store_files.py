@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
-__all__ = ["StoreError", "StoreFiles", "import_zarr", "sealed"]
+__all__ = ["LOCKS", "StoreError", "StoreFiles", "import_zarr", "sealed"]
+
+# Files of a lock, in a local folder and elsewhere. They may lie in a folder that is not a store yet.
+LOCKS = ("lock", "lock.json")
 
 # What a process that was killed may leave of a file that it was writing.
 _TEMPORARY = ".tmp"
@@ -91,6 +94,36 @@ class StoreFiles:
             return content if found["crc32"] == zlib.crc32(json.dumps(content).encode()) else None
         except (ValueError, TypeError, KeyError):
             return None
+
+    def read_manifest(self, name: str, kind: str, holds: str) -> dict[str, Any] | None:
+        """The file that says what a store is of; None if there is no store, and nothing else in its place.
+
+        Parameters
+        ----------
+        name : str
+            Of the file.
+        kind : str
+            What this release writes, with its version.
+        holds : str
+            What is kept in such a store, for messages.
+
+        Raises
+        ------
+        StoreError
+            If there are other files, or a store of another kind.
+        """
+        manifest = self.read_json(name)
+        if manifest is None and self.sizes().keys() - set(LOCKS):
+            raise StoreError(f"{self.address!r} is not empty and holds no {holds}: give another folder or address")
+        if manifest is not None and manifest.get("format") != kind:
+            raise StoreError(
+                f"the store {self.address!r} is of the kind {manifest.get('format')!r}, this release writes {kind!r}"
+            )
+        return manifest
+
+    def refused(self, reason: str) -> StoreError:
+        """The error for a store that is of something else than what is asked for."""
+        return StoreError(f"the store {self.address!r} does not fit {reason}; give another store, or none")
 
     def write(self, name: str, data: bytes) -> None:
         """Write a whole file, in place of what was there.

@@ -13,11 +13,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from hdm_widgets._store_files import StoreError, StoreFiles, sealed
+from hdm_widgets._store_files import LOCKS, StoreError, StoreFiles, sealed
 
 __all__ = ["Heartbeat", "WriterLock", "writing"]
 
-_LOCAL, _REMOTE = "lock", "lock.json"
+_LOCAL, _REMOTE = LOCKS
 # Of a heartbeat: seconds from one to the next, and how many may be missed.
 _SECONDS, _MISSED = 5.0, 4
 # Errors that say that a lock is held; after others it cannot be had at all, as on some network drives.

@@ -237,11 +237,11 @@ class HDMCollection(Sequence[HDMResult]):
         """
         kind = ResultType(result_type)
         self._check_any()
-        found = {index: Placed.from_segment(index, self.of_item(index).segment) for index in self._indices}
+        found = {index: Placed.from_segment(index, self._scans.result(index).segment) for index in self._indices}
         placed = [one for one in found.values() if one is not None]
         if not placed:
             raise ValueError("the segments of all images are empty: there is nothing to align them on")
-        maps = (self.of_item(one.index).painted_values(kind, order="mean") for one in placed)
+        maps = (self._scans.result(one.index).painted_values(kind, order="mean") for one in placed)
         return align(placed, maps, tuple(index for index, one in found.items() if one is None), scaled=scaled)
 
     # -- by image -----------------------------------------------------------------------------------

@@ -34,12 +34,17 @@ def plot_collection(
         figure = pyplot.figure(figsize=(4.4 * cols, 3.9), layout="constrained")
     axes = figure.subplots(1, cols, squeeze=False).ravel()
     settings, images = collection[0].settings, f"mean of {len(collection):,}"
+    if aligned:
+        unit = "px, segments resized to one area" if scaled else "px"
+        for ax in axes:
+            ax.plot(0, 0, "+", color="#e3b341", markersize=10)
+            ax.set(xlabel=f"columns from the centroid ({unit})", ylabel="rows from the centroid")
     for ax, kind in zip(axes, kinds, strict=False):
         if not aligned:
             grid = collection[0].grid
             extent = (-0.5, grid.width - 0.5, grid.height - 0.5, -0.5)
-            _draw(ax, collection.mean(kind), extent, _COLORS[kind], settings.label)
             ax.set(xlabel="column (px)", ylabel="row (px)")
+            _draw(ax, collection.mean(kind), extent, _COLORS[kind], settings.label)
         else:
             found = collection.aligned(kind, scaled=scaled)
             (height, width), (row, col) = found.mean.shape, found.origin
@@ -50,11 +55,6 @@ def plot_collection(
                 _draw(axes[-1], found.count.astype(float), extent, "Greys", "images")
                 axes[-1].set_title("How many images count", fontsize="medium")
         ax.set_title(f"{_TITLES[kind]}: {images}", fontsize="medium")
-    if aligned:
-        unit = "px, segments resized to one area" if scaled else "px"
-        for ax in axes:
-            ax.plot(0, 0, "+", color="#e3b341", markersize=10)
-            ax.set(xlabel=f"columns from the centroid ({unit})", ylabel="rows from the centroid")
     return axes
 
 
@@ -67,4 +67,4 @@ def _draw(ax: Axes, values: Any, extent: tuple[float, float, float, float], colo
     if high > low:
         ax.figure.colorbar(shown, ax=ax, label=label, shrink=0.8)
     else:
-        ax.set_xlabel(f"{label}: {low:g} everywhere")
+        ax.set_xlabel(f"{ax.get_xlabel()}\n{label}: {low:g} everywhere")

@@ -171,14 +171,10 @@ def explain_many(
     if store is None:
         return run.all(chosen, ScansInMemory(), [], progress)
     files = StoreFiles(store)
-    with writing(files):
+    with writing(files) as lock:
         scans = ScansInStore(files)
-        scans.begin(run.described(), run.fill_names)
-        there = [index for index in chosen if index in set(scans.indices)]
-        for index in there:
-            if not scans.is_whole(index):
-                scans.forget(index)
-        there = [index for index in there if index in set(scans.indices)]
+        scans.begin(run.described(), lock)
+        there = scans.whole(chosen)
         for place in np.unique(np.linspace(0, len(there) - 1, min(_COMPARED, len(there))).round().astype(int)):
             scans.check(there[place], run.read(there[place]).fingerprint)
         return run.all(chosen, scans, there, progress)
@@ -268,6 +264,8 @@ class _Run:
         return {
             **describe_model(self._segmenter.model),
             **describe_segmenter(self._segmenter),
+            # One that has been used before has decided it already; a call that goes on must not depend on that.
+            "activation": self._segmenter.asked_activation,
             "all classes": self._options.target == "all",
             "circle_size": self._discs[0],
             "offset": self._discs[1],

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hdm_widgets._store_files import StoreError, StoreFiles
+from hdm_widgets._store_lock import WriterLock
 from hdm_widgets.hdm.circle_map import BETTER_ONLY, WORSE_ONLY, ResultType
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.result_file import pack_result, unpack_result
@@ -24,8 +25,6 @@ __all__ = ["ImageFacts", "KeptScans", "Scans", "ScansInMemory", "ScansInStore", 
 _KIND = "hdm-widgets scans 1"
 _MANIFEST = "scans.json"
 _RECORD = re.compile(r"images/(\d+)\.json")
-# What may lie in a folder that is not a store yet.
-_OWN = ("lock", "lock.json")
 
 
 @dataclass(frozen=True)
@@ -148,17 +147,10 @@ class ScansInStore:
 
     def __init__(self, files: StoreFiles) -> None:
         self.files = files
+        self._lock: WriterLock
         self._records: dict[int, dict[str, Any]] = {}
-        manifest = files.read_json(_MANIFEST)
-        sizes = files.sizes() if manifest is not None or files.folder is None or files.folder.is_dir() else {}
-        if manifest is None and set(sizes) - set(_OWN):
-            raise StoreError(f"{files.address!r} is not empty and holds no scans: give another folder or address")
-        if manifest is not None and manifest.get("format") != _KIND:
-            raise StoreError(
-                f"the store {files.address!r} is of the kind {manifest.get('format')!r}, this release writes {_KIND!r}"
-            )
-        self._manifest = manifest
-        self._found = sorted(int(found[1]) for name in sizes if (found := _RECORD.fullmatch(name)))
+        self._manifest = files.read_manifest(_MANIFEST, _KIND, "scans")
+        self._found = {int(found[1]) for name in files.sizes("images") if (found := _RECORD.fullmatch(name))}
 
     @classmethod
     def open(cls, address: str | os.PathLike[str]) -> ScansInStore:
@@ -177,27 +169,29 @@ class ScansInStore:
     @property
     def fills(self) -> tuple[str, ...]:
         """What the fills are called."""
-        return tuple((self._manifest or {})["fills"])
+        return tuple((self._manifest or {})["of"]["fills"])
 
     @property
     def indices(self) -> tuple[int, ...]:
         """See `Scans`."""
-        return tuple(self._found)
+        return tuple(sorted(self._found))
 
-    def begin(self, of: Mapping[str, Any], fills: Sequence[str]) -> None:
-        """Write what the scans are of; refuse what is there if it is of anything else.
+    def begin(self, of: Mapping[str, Any], lock: WriterLock) -> None:
+        """Write what the scans are of, with the names of their "fills"; refuse what is there if it is of anything else.
+
+        From now on results can be kept, as long as the lock is held.
 
         Raises
         ------
         StoreError
             With what differs.
         """
-        wanted = json.loads(json.dumps(of))
+        self._lock, wanted = lock, json.loads(json.dumps(of))
         if self._manifest is None:
-            self._manifest = {"format": _KIND, "of": wanted, "fills": list(fills)}
+            self._manifest = {"format": _KIND, "of": wanted}
             self.files.write_json(_MANIFEST, self._manifest)
         if differing := differences(self._manifest["of"], wanted):
-            raise self._refused(f"the scans: {'; '.join(differing)}")
+            raise self.files.refused(f"the scans: {'; '.join(differing)}")
         self.files.remove_temporary()
 
     def check(self, index: int, fingerprint: str) -> None:
@@ -208,10 +202,20 @@ class ScansInStore:
         StoreError
         """
         if self._record(index)["fingerprint"] != fingerprint:
-            raise self._refused(f"the data set: item {index} has another image or mask than the one that was scanned")
+            raise self.files.refused(
+                f"the data set: item {index} has another image or mask than the one that was scanned"
+            )
 
-    def is_whole(self, index: int) -> bool:
-        """Whether all files of an image are as they were written."""
+    def whole(self, indices: Sequence[int]) -> list[int]:
+        """Those of these images that are done; one whose files are not as they were written no longer counts as done.
+
+        Every file is read, and compared with its checksum.
+        """
+        damaged = {index for index in self._found.intersection(indices) if not self._is_whole(index)}
+        self._found -= damaged
+        return [index for index in indices if index in self._found]
+
+    def _is_whole(self, index: int) -> bool:
         try:
             return all(self._content(index, fill) is not None for fill in range(len(self.fills)))
         except StoreError:
@@ -227,7 +231,14 @@ class ScansInStore:
         return HDMResult(**unpack_result(self._content(index, fill), f"{self.files.address}/{name}"))
 
     def keep(self, index: int, results: Sequence[HDMResult], fingerprint: str) -> None:
-        """See `KeptScans`."""
+        """See `KeptScans`.
+
+        Raises
+        ------
+        StoreError
+            If another process has taken the store over.
+        """
+        self._lock.check()
         checksums = []
         for fill, result in enumerate(results):
             content = bytes(pack_result(vars(result)))
@@ -238,13 +249,7 @@ class ScansInStore:
         record = {"facts": facts, "fingerprint": fingerprint, "crc32": checksums}
         self.files.write_json(self._record_name(index), record)
         self._records[index] = record
-        if index not in self._found:
-            self._found = sorted([*self._found, index])
-
-    def forget(self, index: int) -> None:
-        """Take an image for one that is not done."""
-        self._records.pop(index, None)
-        self._found.remove(index)
+        self._found.add(index)
 
     def _record(self, index: int) -> dict[str, Any]:
         if index not in self._records:
@@ -267,9 +272,6 @@ class ScansInStore:
             f"{self.files.address}/{name} is damaged or missing; hdm.explain_many with this store scans item {index} "
             "again"
         )
-
-    def _refused(self, reason: str) -> StoreError:
-        return StoreError(f"the store {self.files.address!r} does not fit {reason}; give another store, or none")
 
     @staticmethod
     def _record_name(index: int) -> str:

@@ -16,7 +16,7 @@ from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = ["describe_ignored", "describe_model", "describe_segmenter", "differences", "plain"]
 
-_SETTINGS = ("target", "threshold", "activation", "classes", "align", "window", "overlap")
+_SETTINGS = ("target", "threshold", "activation", "classes", "align", "window", "overlap", "blending")
 
 
 def describe_model(model: object) -> dict[str, Any]:

@@ -21,6 +21,11 @@ class RawOutputs:
         return self._reader.activation
 
     @property
+    def asked_activation(self) -> Activation:
+        """What was asked for as `activation`; `"auto"` stays, whatever an output has decided."""
+        return self._reader.asked
+
+    @property
     def reading(self) -> Reading:
         """How the model's output is read: what was decided, and why."""
         return self._reader.reading

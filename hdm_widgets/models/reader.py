@@ -59,7 +59,7 @@ class OutputReader:
         layout: Layout,
     ) -> None:
         self._target, self._threshold = target, threshold
-        self._asked, self._rule, self._classes = activation, output, classes
+        self.asked, self._rule, self._classes = activation, output, classes
         self._align, self._layout = align, layout
         self._source: MapSource | None = None
         self._last: bool | None = None
@@ -232,18 +232,18 @@ class OutputReader:
     @property
     def independent(self) -> bool:
         """Whether the threshold applies to each class by itself."""
-        return self._classes == "independent" or self._asked == "sigmoid"
+        return self._classes == "independent" or self.asked == "sigmoid"
 
     @property
     def activation(self) -> Activation:
         """What has been decided; before the first output, what was asked for."""
-        return self.reading.activation if self._decided else self._asked
+        return self.reading.activation if self._decided else self.asked
 
     _decided = False
 
     def expect(self, values: Values) -> None:
         """Read the first maps as these values, whatever their range, if `activation="auto"` is to decide."""
-        self._expected = values if self._asked == "auto" and values in ("probabilities", "logits") else ""
+        self._expected = values if self.asked == "auto" and values in ("probabilities", "logits") else ""
 
     def decide(self, maps: Tensor, note: str = "") -> None:
         """Decide, on the first maps (N, classes, h, w), what their values mean; class numbers are checked every time.
@@ -272,12 +272,12 @@ class OutputReader:
             probabilities = low >= -tolerance and high <= 1 + tolerance
             if self._expected:
                 probabilities = self._expected == "probabilities"
-            activation = self._asked
+            activation = self.asked
             if activation == "auto":
                 activation = "none" if probabilities else "softmax" if several and not self.independent else "sigmoid"
             self._check_threshold(maps, low, high, probabilities=probabilities)
             values: Values = "logits"
-            if self._asked == "none" or (self._asked == "auto" and probabilities):
+            if self.asked == "none" or (self.asked == "auto" and probabilities):
                 values = "probabilities" if probabilities else "raw"
             self.reading = self.reading.noted(
                 classes="one" if not several else "independent" if self.independent else "exclusive",
@@ -290,7 +290,7 @@ class OutputReader:
             if self._expected:
                 note_expected = f"They were expected to be {self._expected}"
                 self.reading = self.reading.noted(notes=(*self.reading.notes, note_expected))
-            elif activation == "sigmoid" and self._asked == "auto" and not several and not low < 0 < high:
+            elif activation == "sigmoid" and self.asked == "auto" and not several and not low < 0 < high:
                 one_sign = self._note_one_sign(low)
                 self.reading = self.reading.noted(notes=(*self.reading.notes, one_sign))
             if several and not self.independent:
@@ -311,7 +311,7 @@ class OutputReader:
                     "itself"
                 )
             return
-        raw_values = self._asked == "none"
+        raw_values = self.asked == "none"
         useless = probabilities and not 0 <= threshold < 1 if raw_values else not 0 < threshold < 1
         if useless:
             kind = "probabilities" if probabilities else "logits, which become probabilities"
@@ -321,9 +321,9 @@ class OutputReader:
             )
         if self._expected:
             return
-        if self._asked in ("auto", "none") and low >= 0 and threshold <= 1 < high <= _GRAY_LEVELS[1]:
+        if self.asked in ("auto", "none") and low >= 0 and threshold <= 1 < high <= _GRAY_LEVELS[1]:
             gray = high >= _GRAY_LEVELS[0]
-            whole = self._asked == "auto" and low == 0 and bool((maps == maps.round()).all())
+            whole = self.asked == "auto" and low == 0 and bool((maps == maps.round()).all())
             if gray or whole:
                 raise ModelOutputError(
                     f"the model returned values from {low:g} to {high:g}, neither probabilities nor logits; for gray "

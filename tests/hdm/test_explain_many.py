@@ -2,13 +2,17 @@
 
 import functools
 import json
+import threading
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import hdm_widgets as hw
 from hdm_widgets import hdm
+from hdm_widgets._store_files import StoreFiles
+from hdm_widgets._store_lock import Heartbeat
 
 QUIET = {"circle_size": 3, "offset": 4, "progress": False}
 
@@ -246,6 +250,17 @@ def test_a_store_goes_on_where_it_was(tmp_path):
     assert hdm.HDMCollection.open(tmp_path / "a").indices == (0, 1, 2, 3)
 
 
+@pytest.mark.parametrize("used", ["in no scan", "before", "in both"])
+def test_a_store_goes_on_with_a_segmenter_that_has_been_used(tmp_path, used):
+    data, first, second = [scene(), scene(cue=False)], hw.Segmenter(Cue()), hw.Segmenter(Cue())
+    if used == "before":
+        first.masks(scene()[0][None])
+    hdm.explain_many(first, data, [0], store=tmp_path, **QUIET)
+    runs = first.model.runs
+    again = hdm.explain_many(first if used == "in both" else second, data, [0], store=tmp_path, **QUIET)
+    assert (again.indices, first.model.runs, second.model.runs) == ((0,), runs, 0)
+
+
 @pytest.mark.parametrize("name", ["00000001-0.npz", "00000001.json"])
 @pytest.mark.parametrize("damage", ["changed", "cut", "missing"])
 def test_a_damaged_file_is_found_and_made_again(tmp_path, name, damage):
@@ -288,6 +303,23 @@ def test_a_store_of_anything_else_is_refused(tmp_path, change, match):
         hdm.explain_many(store=tmp_path / "store", **(given | change))
 
 
+def test_scans_whose_lock_was_taken_over_write_nothing_more():
+    address = "memory://taken-scans"
+
+    def progress(update):
+        if update.index == 1 and not update.fraction:
+            Heartbeat(StoreFiles(address))._write()
+            (beating,) = [one for one in threading.enumerate() if one.name == "store heartbeat"]
+            assert not beating._target.__self__.beat()
+
+    try:
+        with pytest.raises(hdm.StoreError, match="has taken over"):
+            hdm.explain_many(Cue(), [scene(), scene()], store=address, **(QUIET | {"progress": progress}))
+        assert hdm.HDMCollection.open(address).indices == (0,)
+    finally:
+        StoreFiles(address).remove("")
+
+
 def test_a_folder_of_anything_else_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(hdm.StoreError, match="is not empty and holds no scans"):
@@ -325,6 +357,14 @@ def test_it_is_drawn_in_both_frames():
     draw = functools.partial(hdm.explain_many(Cue(), [scene(), scene()], **QUIET).plot, figure=Figure())
     titles = [ax.get_title() for ax in draw()]
     assert titles == ["Raw distances: mean of 2", "Better: mean of 2", "Worse: mean of 2"]
+    # A map of one value has no color bar: its axis names the value.
+    labels = [ax.get_xlabel().split("\n")[1:] for ax in draw()]
+    assert labels == [[], ["Hausdorff distance (px): 0 everywhere"], []]
+    assert [ax.get_xlabel() for ax in draw(aligned=True)][1:] == [
+        "columns from the centroid (px)\nHausdorff distance (px): 0 everywhere",
+        "columns from the centroid (px)",
+        "columns from the centroid (px)",
+    ]
     mixed = hdm.explain_many(identity, [moved(0, 0), moved(0, 0, 24, 24)], **QUIET)
     titles = [ax.get_title() for ax in mixed.plot("worse", figure=Figure())]
     assert titles == ["Worse: mean of 2", "How many images count"]

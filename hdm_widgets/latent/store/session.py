@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hdm_widgets._datasets import Dataset, Fields
 from hdm_widgets._masks import Ignore
-from hdm_widgets._store_files import StoreError, StoreFiles, import_zarr
+from hdm_widgets._store_files import StoreFiles, import_zarr
 from hdm_widgets._store_lock import WriterLock, writing
 from hdm_widgets.latent.activations import Layer, pooled
 from hdm_widgets.latent.collection import Collection
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["StoreSession"]
 
 _PLAN = "plan.json"
-# What may lie in a folder that is not a store yet.
-_OWN = ("lock", "lock.json")
 # Stored items that are read again, to see whether the data set is the same.
 _COMPARED = 16
 
@@ -170,10 +168,8 @@ class StoreSession:
             self._fields,
             self._ignore,
         )
-        manifest = files.read_json(MANIFEST)
+        manifest = files.read_manifest(MANIFEST, KIND, "store")
         if manifest is None:
-            if set(files.sizes()) - set(_OWN):
-                raise StoreError(f"{files.address!r} is not empty and holds no store: give another folder or address")
             features = pooled(torch.zeros(1, *layer.map_shape), collector.pool, collector.grid).shape[1]
             pixels = image_shape[-2] * image_shape[-1]
             each = 4 * features + pixels // 2 + 3 * collector.thumbnail**2
@@ -185,21 +181,16 @@ class StoreSession:
                 "versions": versions(),
             }
             files.write_json(MANIFEST, manifest)
-        if manifest.get("format") != KIND:
-            raise StoreError(
-                f"the store {files.address!r} is of the kind {manifest.get('format')!r}, this release writes {KIND!r}"
-            )
         if differing := differences(manifest["of"], wanted):
-            raise self._refused(f"the fit: {'; '.join(differing)}")
+            raise self.files.refused(f"the fit: {'; '.join(differing)}")
         return manifest
-
-    def _refused(self, reason: str) -> StoreError:
-        return StoreError(f"the store {self.files.address!r} does not fit {reason}; give another store, or none")
 
     def _check_length(self, records: dict[int, ShardRecord], length: int) -> None:
         stored = max((record.stop for record in records.values()), default=0)
         if stored > length:
-            raise self._refused(f"the data set: it was written from {stored} items or more, the data set has {length}")
+            raise self.files.refused(
+                f"the data set: it was written from {stored} items or more, the data set has {length}"
+            )
 
     def _check_items(self, records: dict[int, ShardRecord], image_shape: torch.Size) -> None:
         """Refuse a store whose items are not those of the data set, by some of them."""
@@ -211,9 +202,9 @@ class StoreSession:
             try:
                 differing = fingerprint.difference(self._item(fingerprint.index, image_shape))
             except (ValueError, TypeError) as error:
-                raise self._refused(f"the data set: {error}") from error
+                raise self.files.refused(f"the data set: {error}") from error
             if differing:
-                raise self._refused(
+                raise self.files.refused(
                     f"the data set: the {differing} of item {fingerprint.index} is not the one that was collected"
                 )
 
@@ -226,7 +217,7 @@ class StoreSession:
         stored = shards.read_array(self.files, record, "features", self.capacity)[0]
         features = self._collector.features(self._item(index, image_shape).image[None], layer)[0]
         if not np.allclose(features, stored, rtol=1e-2, atol=1e-3 * float(np.abs(stored).max())):
-            raise self._refused(
+            raise self.files.refused(
                 f"the model: it gives other activations for item {index} than were collected, as with other code or "
                 "preprocessing"
             )
