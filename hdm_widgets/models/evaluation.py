@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from hdm_widgets.models.freed_memory import keep_freed_memory
 from hdm_widgets.models.modules import apply_to_tensors, model_device, modules, move, same_device
 from hdm_widgets.models.training_mode import EvalMode
 
@@ -98,6 +99,7 @@ class Evaluating:
         RuntimeError
             If another use that has not ended yet holds the model on another device.
         """
+        keep_freed_memory()
         with self._lock:
             state = self._states.get(id(model))
             if state is None:
