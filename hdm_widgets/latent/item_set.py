@@ -23,6 +23,11 @@ class ItemSet:
         One bit for each item, the highest bit first, as `numpy.packbits` gives them.
     count : int
         Number of items of the space.
+
+    Attributes
+    ----------
+    bits, count
+        As above.
     """
 
     __slots__ = ("_length", "bits", "count")
