@@ -181,6 +181,29 @@ def test_an_estimate_names_the_item_that_fails_three_times(groups, tries, client
     assert not client.futures
 
 
+def test_what_was_sent_is_sent_again_where_no_worker_has_it_any_more(groups, make_groups, client, monkeypatch):
+    space = hw.LatentSpace(Reads(), batch_size=2).fit(groups, progress=False)
+    data, look, sent = Wrapped(make_groups(9)), _cluster._result, []
+
+    def lose_once(future):
+        if not sent:
+            sent.append(future.key)
+            client.cancel([future, *workers[0]._sent])
+        return look(future)
+
+    workers = []
+    init = _cluster.Workers.__init__
+
+    def keep(self, *given):
+        init(self, *given)
+        workers.append(self)
+
+    monkeypatch.setattr(_cluster.Workers, "__init__", keep)
+    monkeypatch.setattr(_cluster, "_result", lose_once)
+    assert_same_estimates(space.estimate(data, client=client, progress=False), space.estimate(data, progress=False))
+    assert workers[0]._times_sent == 2
+
+
 # -- what fails -----------------------------------------------------------------------------------
 
 
@@ -306,3 +329,11 @@ def test_a_worker_that_is_killed_loses_nothing(groups, undisturbed, store, tries
     space = fit(KillsWorkers(groups, tries, {13: 1}), store, client=client)
     assert_same_space(space, undisturbed[0])
     assert [path.name for path in tries.iterdir()] == ["13-0"]
+
+
+def test_a_worker_that_is_killed_changes_no_estimate(groups, make_groups, tries, client):
+    space = hw.LatentSpace(Reads(), batch_size=2).fit(groups, progress=False)
+    data = KillsWorkers(make_groups(21), tries, {13: 1})
+    found = space.estimate(data, client=client, progress=False)
+    assert [path.name for path in tries.iterdir()] == ["13-0"]
+    assert_same_estimates(found, space.estimate(data, progress=False))
