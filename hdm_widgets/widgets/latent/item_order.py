@@ -80,7 +80,8 @@ def distances_to_center(coordinates: NDArray[np.float64], items: NDArray[np.int6
         return np.empty(0)
     center = sum(coordinates[part].sum(axis=0) for part in parts) / len(items)
     away = (coordinates[part] - center for part in parts)
-    return np.sqrt(np.concatenate([np.einsum("ij,ij->i", one, one) for one in away]))
+    squares: NDArray[np.float64] = np.concatenate([np.einsum("ij,ij->i", one, one) for one in away])
+    return np.sqrt(squares)
 
 
 def _lowest(keys: NDArray[np.float64], count: int) -> NDArray[np.int64]:
