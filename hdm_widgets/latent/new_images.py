@@ -275,6 +275,15 @@ class SpaceWithModel(SpaceWithItems):
                 "model, layer or pool"
             )
 
+    def _fingerprint(self) -> dict[str, str] | None:
+        """The present model's, to tell another one later; None without a model, or if its weights have no bytes."""
+        if self.segmenter is None:
+            return None
+        try:
+            return content_fingerprint(unwrapped(network_of(self.segmenter)))
+        except (RuntimeError, TypeError):  # as of tensors on the device "meta", or of a class that has no such view
+            return None
+
     def _take_model(self, fingerprint: dict[str, str] | None = None) -> None:
         """Read the output of the model that a space is loaded with as the fit did.
 
@@ -289,10 +298,11 @@ class SpaceWithModel(SpaceWithItems):
             find_module(network_of(self.segmenter), self.layer_name_)
             self.segmenter.expect(self.collection_.values)
             if self.dataset_ is None and fingerprint is not None:
-                now = content_fingerprint(unwrapped(network_of(self.segmenter)))
+                now = self._fingerprint() or fingerprint
                 differing = [name for name in ("weights", "structure") if now[name] != fingerprint[name]]
                 if differing:
-                    _warn_of_another_model(f"the model's {' and '.join(differing)} differ from those of the fit")
+                    rest = "differs from that" if differing == ["structure"] else "differ from those"
+                    _warn_of_another_model(f"the model's {' and '.join(differing)} {rest} of the fit")
         if self.dataset_ is None or not self._check_dataset(self.dataset_) or self.segmenter is None:
             return
         features = self._features(self.item(0).image[None])[0]

@@ -420,7 +420,9 @@ class LatentSpace(SpaceWithFiles):
         kept = min(max(self.n_components, self.n_cluster_components), count - 1, width)
         with kept_if_interrupted(collection):
             projection = Projection.fit(collection.features, kept, random_state=self.random_state, progress=progress)
-            self._fitted = FittedState(self._mapped(collection, projection.without_rounding(), dataset))
+            self._fitted = FittedState(
+                self._mapped(collection, projection.without_rounding(), dataset, model=self._fingerprint())
+            )
         return self
 
     def _check_count(self, count: int, came: str) -> None:
