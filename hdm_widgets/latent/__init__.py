@@ -7,6 +7,7 @@
 (3,)
 """
 
+from hdm_widgets._cluster import ClusterError
 from hdm_widgets._store_files import StoreError
 from hdm_widgets.latent.activations import Layer, LayerError
 from hdm_widgets.latent.clusters import Cluster, Clustering
@@ -24,7 +25,6 @@ from hdm_widgets.latent.selection import Selection, Statistics
 from hdm_widgets.latent.shift import Shift
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.latent.space_comparison import SpaceComparison
-from hdm_widgets.latent.store.worker import ClusterError
 from hdm_widgets.latent.surface import Surface
 
 __all__ = [

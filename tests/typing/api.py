@@ -361,7 +361,7 @@ def latent_space(path: Path) -> hw.LatentSpace:
     estimates.by("item", coverage=0.5)
     estimates.by([0, 1])
     estimates.to_geojson(path.with_suffix(".geojson"), bounds=[[8, 47, 9, 48], [9, 47, 10, 48]], crs="EPSG:4326")
-    assert_type(space.estimate(scenes, progress=False).confidences, dict[str, NDArray[np.float64]])
+    assert_type(space.estimate(scenes, progress=False, client=None).confidences, dict[str, NDArray[np.float64]])
     assert_type(space.estimator_, Estimator)
     assert_type(space.estimator_.scores, tuple[Score, ...])
     assert_type(space.surface(shape=(9, 9)), Surface)
