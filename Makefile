@@ -17,9 +17,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 demo: .venv/.installed $(BUNDLE)
 	$(BIN)/jupyter lab $(ROOT) --LabApp.default_url=/lab/tree/notebooks/01_quickstart.ipynb
 
+# The tests of one file share browsers and kernels, so they stay in one of the two processes.
 test: lint docs browser
 	cd js && npm test
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 tests hdm_widgets notebooks
+	$(BIN)/python -m pytest -n 2 --dist loadfile --nbmake --nbmake-timeout=300 tests hdm_widgets notebooks
 
 lint: .venv/.installed $(BUNDLE)
 	$(BIN)/ruff check .

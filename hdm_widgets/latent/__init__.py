@@ -7,6 +7,7 @@
 (3,)
 """
 
+from hdm_widgets._cluster import ClusterError
 from hdm_widgets._store_files import StoreError
 from hdm_widgets.latent.activations import Layer, LayerError
 from hdm_widgets.latent.clusters import Cluster, Clustering
@@ -15,6 +16,7 @@ from hdm_widgets.latent.estimates import Estimates
 from hdm_widgets.latent.estimator import Estimator, Score
 from hdm_widgets.latent.failures import Failure, Failures
 from hdm_widgets.latent.footprints import Footprints
+from hdm_widgets.latent.item_set import ItemSet
 from hdm_widgets.latent.layer_table import LayerTable
 from hdm_widgets.latent.neighbors import Neighbors
 from hdm_widgets.latent.new_images import Location
@@ -24,7 +26,6 @@ from hdm_widgets.latent.selection import Selection, Statistics
 from hdm_widgets.latent.shift import Shift
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.latent.space_comparison import SpaceComparison
-from hdm_widgets.latent.store.worker import ClusterError
 from hdm_widgets.latent.surface import Surface
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Failures",
     "Footprints",
     "InterruptedCollectionError",
+    "ItemSet",
     "LatentSpace",
     "Layer",
     "LayerError",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from hdm_widgets.latent.activations import (
     unwrapped_segmenter,
 )
 from hdm_widgets.latent.batches import Progress, progress_bar
+from hdm_widgets.latent.cluster_pass import ClusterPass, MergedBuilder
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, CollectionError
 from hdm_widgets.latent.data_columns import check_columns, dataset_columns
 from hdm_widgets.latent.item_pass import ItemPass, with_index
@@ -40,6 +41,9 @@ from hdm_widgets.models.compiled import uncompiled
 from hdm_widgets.models.errors import ModelError, is_out_of_memory
 from hdm_widgets.models.modules import unwrapped
 from hdm_widgets.models.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["Collector", "check_width"]
 
@@ -152,6 +156,7 @@ class Collector:
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
         progress: Progress = True,
+        client: Client | None = None,
     ) -> Observations:
         """Run the model once on every item of new data, which may have true masks or not.
 
@@ -172,6 +177,8 @@ class Collector:
             As for `LatentSpace.fit`.
         progress : bool or callable
             Show a bar; or a function (done, total) that is called after every batch. An error of it ends the pass.
+        client : distributed.Client, optional
+            Of a cluster whose workers collect the items, as `check_client` gives it.
 
         Returns
         -------
@@ -194,7 +201,10 @@ class Collector:
         reading = {
             "fields": fields, "ignore": ignore, "num_workers": num_workers, "mask_needed": mask is not None
         }  # fmt: skip
-        return Observations(self._run(dataset, like, None, on_error, progress, reading), dataset)
+        given = (dataset, like, None, on_error, progress, reading)
+        if client is None:
+            return Observations(self._run(*given), dataset)
+        return Observations(self._run(*given, MergedBuilder, ClusterPass(client).run), dataset)
 
     def _run(
         self,

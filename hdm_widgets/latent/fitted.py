@@ -46,6 +46,8 @@ class FittedMap:
     n_components, n_cluster_components : int
         How many of them are the embedding, and how many clusters are sought in.
     random_state : int
+    model : dict of str to str, or None
+        The fingerprint of the model that ran on the items, `content_fingerprint`; None if it is not known.
     """
 
     collection: Collection
@@ -57,6 +59,7 @@ class FittedMap:
     n_components: int
     n_cluster_components: int
     random_state: int
+    model: dict[str, str] | None = None
     _comparison: list[Clustering] = field(default_factory=list, init=False, repr=False)
     # Indices in the data set of items that were read again as others.
     changed: set[int] = field(default_factory=set, init=False, repr=False)

@@ -105,6 +105,7 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
         "probability_maps": collection.probability_maps is not None,
         **collection_description(**{name: getattr(collection, name) for name in DESCRIBED}),
         **map_description(projection, regressor, clustering),
+        "model": stored.model,
     }
     large: dict[str, NDArray[Any]] = {
         "features": collection.features,
@@ -182,7 +183,13 @@ def _restored(folder: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
         probability_maps=maps,
         **collection_fields(about),
     )
-    return Stored(about["settings"], collection, *read_map(about, arrays), read_clustering(about, arrays))
+    return Stored(
+        about["settings"],
+        collection,
+        *read_map(about, arrays),
+        read_clustering(about, arrays),
+        model=about.get("model"),
+    )
 
 
 def _ordered(column: NDArray[Any], categories: list[Any] | None) -> NDArray[Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hdm_widgets._cluster import check_client
 from hdm_widgets._datasets import Dataset, Field
 from hdm_widgets._masks import Ignore
 from hdm_widgets._validation import warn_user
@@ -26,6 +27,9 @@ from hdm_widgets.latent.space_items import SpaceWithItems
 from hdm_widgets.models.fingerprint import content_fingerprint
 from hdm_widgets.models.modules import unwrapped
 from hdm_widgets.models.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["Location", "SpaceWithModel"]
 
@@ -137,6 +141,7 @@ class SpaceWithModel(SpaceWithItems):
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
         progress: Progress = True,
+        client: Client | None = None,
     ) -> Estimates:
         """Run the model on new data, and say what IoU to expect and whether the data is like that of the map.
 
@@ -154,6 +159,10 @@ class SpaceWithModel(SpaceWithItems):
             As for `fit`.
         progress : bool or callable
             Show a bar; or a function (done, total) that is called after every batch. An error of it ends the pass.
+        client : distributed.Client, optional
+            Of a Dask cluster whose workers run the model on the items, which they read themselves. Model and data are
+            pickled and go to each worker once; a data set that reads files is small, images in memory are not. The
+            estimates are those without a client.
 
         Returns
         -------
@@ -162,10 +171,13 @@ class SpaceWithModel(SpaceWithItems):
         Raises
         ------
         CollectionError
-            At the first item that cannot be used; with `on_error="skip"` only if none can.
+            At the first item that cannot be used; with `on_error="skip"` only if none can. With a client, an item is
+            tried three times.
+        ClusterError
+            A RuntimeError: a worker of the cluster cannot load the model or the data, or the cluster was closed.
         ValueError, TypeError
-            If no item of the space has an IoU, the space was saved before confidences were kept, or an argument is
-            wrong.
+            If no item of the space has an IoU, the space was saved before confidences were kept, model or data cannot
+            be pickled for a cluster, or an argument is wrong.
 
         Notes
         -----
@@ -182,6 +194,8 @@ class SpaceWithModel(SpaceWithItems):
         ((40,), False)
         """
         check_coverage(coverage)
+        if client is not None:
+            client = check_client(client, num_workers)
         found, collector = self._map("embedding_"), self._collector()
         estimator = found.estimator
         observed = collector.observe(
@@ -193,6 +207,7 @@ class SpaceWithModel(SpaceWithItems):
             num_workers=num_workers,
             on_error=on_error,
             progress=progress,
+            client=client,
         )
         self._check_width(observed.features)
         missing = set(found.collection.confidences) - set(observed.confidences)
@@ -260,6 +275,15 @@ class SpaceWithModel(SpaceWithItems):
                 "model, layer or pool"
             )
 
+    def _fingerprint(self) -> dict[str, str] | None:
+        """The present model's, to tell another one later; None without a model, or if its weights have no bytes."""
+        if self.segmenter is None:
+            return None
+        try:
+            return content_fingerprint(unwrapped(network_of(self.segmenter)))
+        except (RuntimeError, TypeError):  # as of tensors on the device "meta", or of a class that has no such view
+            return None
+
     def _take_model(self, fingerprint: dict[str, str] | None = None) -> None:
         """Read the output of the model that a space is loaded with as the fit did.
 
@@ -274,10 +298,11 @@ class SpaceWithModel(SpaceWithItems):
             find_module(network_of(self.segmenter), self.layer_name_)
             self.segmenter.expect(self.collection_.values)
             if self.dataset_ is None and fingerprint is not None:
-                now = content_fingerprint(unwrapped(network_of(self.segmenter)))
+                now = self._fingerprint() or fingerprint
                 differing = [name for name in ("weights", "structure") if now[name] != fingerprint[name]]
                 if differing:
-                    _warn_of_another_model(f"the model's {' and '.join(differing)} differ from those of the fit")
+                    rest = "differs from that" if differing == ["structure"] else "differ from those"
+                    _warn_of_another_model(f"the model's {' and '.join(differing)} {rest} of the fit")
         if self.dataset_ is None or not self._check_dataset(self.dataset_) or self.segmenter is None:
             return
         features = self._features(self.item(0).image[None])[0]

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hdm_widgets._cluster import check_client
 from hdm_widgets._datasets import Dataset, Field, Fields, as_dataset
 from hdm_widgets._masks import Ignore
 from hdm_widgets._picture import Bands, Display
@@ -26,7 +27,7 @@ from hdm_widgets.latent.layouts import Layout
 from hdm_widgets.latent.own_features import collect_features
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.space_files import SpaceWithFiles
-from hdm_widgets.latent.store.cluster import ClusterRun, check_client
+from hdm_widgets.latent.store.cluster import ClusterRun
 from hdm_widgets.latent.store.session import StoreSession
 from hdm_widgets.models.segmenter import Model, Segmenter
 
@@ -361,7 +362,9 @@ class LatentSpace(SpaceWithFiles):
             pickled for a cluster, or an argument is wrong.
         """
         if client is not None:
-            client = check_client(client, store, num_workers)
+            client = check_client(client, num_workers)
+            if store is None:
+                raise ValueError("client= needs store=: workers write what they collect to a store that all see")
         collector = self._collector()
         check_choice("on_error", on_error, ("raise", "skip"))
         fields, dataset = Fields(image, mask), as_dataset(dataset)
@@ -416,7 +419,9 @@ class LatentSpace(SpaceWithFiles):
         kept = min(max(self.n_components, self.n_cluster_components), count - 1, width)
         with kept_if_interrupted(collection):
             projection = Projection.fit(collection.features, kept, random_state=self.random_state, progress=progress)
-            self._fitted = FittedState(self._mapped(collection, projection.without_rounding(), dataset))
+            self._fitted = FittedState(
+                self._mapped(collection, projection.without_rounding(), dataset, model=self._fingerprint())
+            )
         return self
 
     def _check_count(self, count: int, came: str) -> None:

@@ -48,6 +48,7 @@ class SpaceWithFiles(SpaceWithModel):
         dataset: Dataset | None,
         regressor: Regressor | Literal["fit"] | None = "fit",
         coordinates: NDArray[np.float64] | None = None,
+        model: dict[str, str] | None = None,
     ) -> FittedMap:
         if coordinates is None:
             coordinates = projection.transform(collection.features)
@@ -64,6 +65,7 @@ class SpaceWithFiles(SpaceWithModel):
             n_components=self.n_components,
             n_cluster_components=self.n_cluster_components,
             random_state=self.random_state,
+            model=model,
         )
 
     def _settings(self) -> dict[str, Any]:
@@ -78,7 +80,8 @@ class SpaceWithFiles(SpaceWithModel):
         """Write the space to a folder.
 
         It holds everything but the model and the images: activations, both masks of every item at one bit per
-        pixel, thumbnails, columns, components, the IoU's network as arrays, clusters. Nothing is pickled.
+        pixel, thumbnails, columns, components, the IoU's network as arrays, clusters. Nothing is pickled. Of the
+        model it holds a hash, by which `load` tells another one.
 
         Parameters
         ----------
@@ -87,9 +90,10 @@ class SpaceWithFiles(SpaceWithModel):
         """
         state = self._state("embedding_")
         found = state.map
-        folder.write(
-            path, folder.Stored(self._settings(), found.collection, found.projection, found.regressor, state.clustering)
+        stored = folder.Stored(
+            self._settings(), found.collection, found.projection, found.regressor, state.clustering, model=found.model
         )
+        folder.write(path, stored)
 
     @classmethod
     def load(
@@ -108,8 +112,8 @@ class SpaceWithFiles(SpaceWithModel):
             The folder.
         model : torch.nn.Module or Segmenter, optional
             `transform`, `estimate`, `predict_iou` and `locate` need it. Its output is read as in the fit. Where it is
-            visibly another model, a warning says so: with a data set its activations are compared, and without one what
-            a store holds of its weights.
+            visibly another model, a warning says so: with a data set its activations are compared, and without one
+            hashes of its weights and its structure, which folders of older releases lack.
         dataset : Dataset, optional
             For full images; else there are thumbnails. Where it gives other images or masks than those that the space
             was made with, as in another order, a warning says so.
@@ -197,7 +201,9 @@ class SpaceWithFiles(SpaceWithModel):
                 )
             collection = collection.with_fields(collection.fields.replaced(image, mask))
         space.layer = collection.layer.name
-        state = FittedState(space._mapped(collection, stored.projection, dataset, stored.regressor, stored.coordinates))
+        state = FittedState(
+            space._mapped(collection, stored.projection, dataset, stored.regressor, stored.coordinates, stored.model)
+        )
         space._fitted = state if stored.clustering is None else state.clustered(stored.clustering)
         space._take_model(stored.model)
         return space

@@ -189,6 +189,8 @@ class SpaceWithItems(FittedSpace):
     def suspects(self, k: int | None = None) -> pandas.DataFrame:
         """Items whose true mask may be wrong, the most likely first.
 
+        The model is not run: what this needs was collected by `fit`, with a `client` there on the workers of a cluster.
+
         Parameters
         ----------
         k : int, optional

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdm_widgets.models.modules import named_modules
+from hdm_widgets.models.modules import named_modules, wrapped_by_compiler
 
 __all__ = ["content_fingerprint", "fingerprint", "structure"]
 
@@ -50,11 +50,14 @@ def content_fingerprint(model: nn.Module) -> dict[str, str]:
     dict of str to str
         ``class``; ``structure``, a hash of the classes of all modules and the settings of PyTorch's own; ``weights``, a
         hash of all parameters and of the buffers that are saved with a model. Attributes of other modules do not count:
-        models keep results in them.
+        models keep results in them. What `torch.compile` wraps counts as the module inside.
     """
     parts, weights = hashlib.sha256(), hashlib.sha256()
-    for name, module in named_modules(model):
+    for path, module in named_modules(model):
+        if wrapped_by_compiler(module) is not None:
+            continue
         kind = type(module)
+        name = ".".join(part for part in path.split(".") if part != "_orig_mod")
         settings = module.extra_repr() if kind.__module__.startswith("torch.nn.") else ""
         parts.update(f"{name} {kind.__qualname__} {settings}\n".encode())
         for store in _STORES:

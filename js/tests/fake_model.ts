@@ -213,6 +213,13 @@ export const intsMessage = (...values: number[]) => ({
   shape: [values.length],
 });
 
+/** What a gallery is told of its items: the first of them, of as many as there are. */
+export const shownItems = (first: number[], count = first.length, version = 1) => ({
+  version,
+  count,
+  first: intsMessage(...first),
+});
+
 export const floatsMessage = (...values: number[]) => ({
   view: new DataView(Float32Array.from(values).buffer),
   dtype: "float32",

@@ -1,7 +1,8 @@
 // @vitest-environment jsdom
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import gallery from "../src/gallery";
 import { layout } from "../src/latent/image_grid";
+import { HIGHEST } from "../src/latent/virtual_rows";
 import {
   button,
   FakeModel,
@@ -9,6 +10,7 @@ import {
   intsMessage,
   open as openWide,
   rest,
+  shownItems,
   text,
 } from "./fake_model";
 import { withRoom } from "./latent_page";
@@ -50,7 +52,11 @@ describe("the layout of cards", () => {
 
 const addresses = withRoom();
 
-const items = (count: number) => intsMessage(...Array.from({ length: count }, (_, i) => 100 + i));
+const items = (count: number) =>
+  shownItems(
+    Array.from({ length: Math.min(count, 512) }, (_, i) => 100 + i),
+    count,
+  );
 
 function state(count = 1000): Record<string, unknown> {
   return {
@@ -70,7 +76,7 @@ function state(count = 1000): Record<string, unknown> {
     with_reasons: false,
     _marked: intsMessage(),
     _about: { height: 2, width: 4, total: 2000, full: true },
-    _items: items(count),
+    _shown: items(count),
     _saved: [],
   };
 }
@@ -164,7 +170,7 @@ describe("the gallery", () => {
     const model = new FakeModel(state(4));
     const { el, stop } = await open(model);
     await answer(model);
-    model.set("_items", intsMessage(101, 7));
+    model.set("_shown", shownItems([101, 7], 2, 2));
     await rest();
     expect(asked(model)).toEqual([7]);
     expect(cards(el)).toHaveLength(2);
@@ -236,14 +242,14 @@ describe("the gallery", () => {
       }
     }
     expect(requests).toBe(1);
-    model.set("_items", intsMessage(100, 7));
+    model.set("_shown", shownItems([100, 7], 2, 3));
     await rest();
     expect(asked(model)).toEqual([100, 7]);
     stop();
   });
 
   it("tells how to begin when nothing is selected, and what to do when nothing is left", async () => {
-    const empty = { ...state(), selections: [], active: null, _items: items(0) };
+    const empty = { ...state(), selections: [], active: null, _shown: items(0) };
     const model = new FakeModel(empty);
     const { el, stop } = await open(model);
     expect(el.textContent).toContain("Draw a lasso around points");
@@ -252,6 +258,83 @@ describe("the gallery", () => {
     await rest();
     expect(el.textContent).toContain("Nothing is left in b");
     expect(cards(el)).toHaveLength(0);
+    stop();
+  });
+
+  it("is as long for a million items as a browser allows, and asks for the page that is in view", async () => {
+    const model = new FakeModel(state(1_000_000));
+    const { el, stop } = await open(model);
+    expect(asked(model)).toHaveLength(18);
+    const grid = el.querySelector(".hdm-grid") as HTMLElement;
+    expect((el.querySelector(".hdm-rows") as HTMLElement).style.height).toBe(`${HIGHEST}px`);
+    expect(el.querySelector(".hdm-position")?.textContent).toBe("1 to 9 of 1,000,000");
+    vi.useFakeTimers();
+    grid.scrollTop = (HIGHEST - 300) / 2;
+    grid.dispatchEvent(new Event("scroll"));
+    await vi.advanceTimersByTimeAsync(200);
+    vi.useRealTimers();
+    expect(cards(el)).toHaveLength(0);
+    expect(el.querySelectorAll(".hdm-blank").length).toBeGreaterThan(12);
+    const [request] = model.sent;
+    expect(request).toMatchObject({ request: "items" });
+    const start = request.start as number;
+    expect(Math.abs(start - 500_000)).toBeLessThan(512);
+    const numbers = Array.from({ length: 512 }, (_, i) => 7 * (start + i));
+    await model.reply(request, { version: 1 }, [intsMessage(...numbers).view]);
+    await rest();
+    const shown = cards(el).map((card) => Number(card.getAttribute("data-item")));
+    expect(shown[0] % 7).toBe(0);
+    expect(shown).toEqual(shown.map((_, i) => shown[0] + 7 * i));
+    stop();
+  });
+
+  it("keeps the cards in view when their size changes, and begins anew with another order", async () => {
+    const model = new FakeModel(state(500));
+    const { el, stop } = await open(model);
+    const grid = el.querySelector(".hdm-grid") as HTMLElement;
+    grid.scrollTop = 40 * 78; // from item 220 on, the 121st
+    grid.dispatchEvent(new Event("scroll"));
+    await rest();
+    model.set("size", 224); // one card in a row
+    await rest();
+    const row = Number(el.querySelector(".hdm-cards")?.getAttribute("data-row"));
+    expect(row).toBe(120 - 2);
+    model.set("_shown", { ...items(500), version: 2 });
+    await rest();
+    expect(grid.scrollTop).toBe(0);
+    stop();
+  });
+
+  it("moves the focus from card to card by keys that do nothing else", async () => {
+    const model = new FakeModel(state());
+    const { el, stop } = await open(model);
+    const grid = el.querySelector(".hdm-grid") as HTMLElement;
+    const heard = vi.fn();
+    el.addEventListener("keydown", heard);
+    const press = async (key: string) => {
+      const target = grid.contains(document.activeElement) ? document.activeElement : grid;
+      target?.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+      await rest();
+      return document.activeElement?.closest(".hdm-card")?.getAttribute("data-item") ?? null;
+    };
+    grid.focus();
+    const path = [];
+    for (const key of ["ArrowDown", "ArrowDown", "ArrowRight", "PageDown", "ArrowUp", "Home"])
+      path.push(await press(key));
+    // Three rows are in view.
+    expect(path).toEqual(["100", "103", "104", "113", "110", "100"]);
+    expect(grid.scrollTop).toBe(0);
+    expect(heard).not.toHaveBeenCalled();
+    expect(await press("w")).toBe("100");
+    expect(heard).toHaveBeenCalledTimes(1);
+    // The numbers of the last cards are not known yet: the frame has the focus until they are.
+    await press("End");
+    expect(document.activeElement).toBe(grid);
+    const request = await vi.waitUntil(() => model.sent.find(({ request }) => request === "items"));
+    expect(request).toMatchObject({ start: 512, stop: 1000 });
+    const numbers = Array.from({ length: 488 }, (_, i) => 612 + i);
+    await model.reply(request as Record<string, unknown>, { version: 1 }, [intsMessage(...numbers).view]);
+    expect(document.activeElement?.closest(".hdm-card")?.getAttribute("data-item")).toBe("1099");
     stop();
   });
 

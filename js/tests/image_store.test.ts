@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it, vi } from "vitest";
 import { type Item, imageStore } from "../src/latent/image_store";
 import { GALLERY, type GalleryTraits } from "../src/latent/python_state";
 import { connect, GONE } from "../src/shared/traits";
-import { FakeModel, fakeAddresses, rest, text } from "./fake_model";
+import { FakeModel, fakeAddresses, intsMessage, rest, shownItems, text } from "./fake_model";
 
 let addresses: Map<string, Blob>;
 beforeEach(() => {
@@ -13,7 +13,13 @@ beforeEach(() => {
 const about = { height: 2, width: 5, total: 9, full: true };
 
 function store(shape: object = about) {
-  const model = new FakeModel({ _about: shape, caption_by: "", captions_version: 1, _saved: [] });
+  const model = new FakeModel({
+    _about: shape,
+    caption_by: "",
+    captions_version: 1,
+    _saved: [],
+    _shown: shownItems([...Array(700).keys()].slice(0, 512), 700),
+  });
   const python = connect(model.as<GalleryTraits>(), GALLERY, model.el);
   return { model, python, store: imageStore(python) };
 }
@@ -34,8 +40,15 @@ const saved = (index: number) => ({
 });
 const content = (address: string | undefined) => addresses.get(address ?? "")?.text();
 
-/** What Python answers to a request for images. */
-async function answer(model: FakeModel, request: Record<string, unknown>) {
+const numbers = (...values: number[]) => intsMessage(...values).view;
+
+/** What Python answers to a request for images, or for items in the order of the data set. */
+async function answer(model: FakeModel, request: Record<string, unknown>, version = 1) {
+  if (request.request === "items") {
+    const [start, stop] = [Number(request.start), Number(request.stop)];
+    const values = Array.from({ length: stop - start }, (_, i) => start + i);
+    return model.reply(request, { version }, [numbers(...values)]);
+  }
   const items = request.items as number[];
   await model.reply(request, { images: items.map(entry) }, items.flatMap(parts));
 }
@@ -199,6 +212,8 @@ describe("what is kept", () => {
     const get = async (items: number[]) => {
       images.want(items);
       for (const request of model.sent.splice(0)) await answer(model, request);
+      images.want(items); // those whose numbers have come
+      for (const request of model.sent.splice(0)) await answer(model, request);
     };
     await get(Array.from({ length: 600 }, (_, i) => i));
     expect(addresses.size).toBe(600);
@@ -257,5 +272,70 @@ describe("what is kept", () => {
     model.set("captions_version", 5);
     await rest();
     expect(images.get(1)).toBeUndefined();
+  });
+});
+
+describe("the items of ranks", () => {
+  it("are known for the first page, and asked for by pages, none twice", async () => {
+    const { model, store: images } = store();
+    expect([images.item(0), images.item(511), images.item(512)]).toEqual([0, 511, undefined]);
+    images.want([511, 512, 513, 699]);
+    images.want([600]);
+    expect(model.asked()).toEqual([
+      { request: "items", start: 512, stop: 700 },
+      { request: "images", items: [511] },
+    ]);
+  });
+
+  it("come with their page", async () => {
+    const { model, store: images } = store();
+    images.want([699]);
+    const before = images.arrived.value;
+    await answer(model, model.sent[0]);
+    expect(images.arrived.value).toBe(before + 1);
+    expect([images.item(512), images.item(699), images.item(700)]).toEqual([512, 699, undefined]);
+    model.asked();
+    images.want([699]);
+    expect(model.asked()).toEqual([{ request: "images", items: [699] }]);
+  });
+
+  it("are asked for anew in another order, and not taken from the one before", async () => {
+    const { model, store: images } = store();
+    images.want([600]);
+    model.asked();
+    model.set("_shown", shownItems([9, 8], 700, 2));
+    expect([images.item(0), images.item(2)]).toEqual([9, undefined]);
+    images.want([600]);
+    const [late] = model.sent;
+    expect(late).toMatchObject({ request: "items", start: 512, stop: 700 });
+    await answer(model, late, 1);
+    expect(images.item(600)).toBeUndefined();
+    images.want([600]);
+    await answer(model, model.sent[1], 2);
+    expect(images.item(600)).toBe(600);
+  });
+
+  it("that could not be had are told, and can be asked for again", async () => {
+    const { model, store: images } = store();
+    images.want([600]);
+    await model.reply(model.sent[0], { error: "the gallery is closed" });
+    expect([images.error.value, images.item(600)]).toEqual(["the gallery is closed", undefined]);
+    images.retry();
+    images.want([600]);
+    await answer(model, model.sent[1]);
+    expect([images.error.value, images.item(600)]).toEqual(["", 600]);
+  });
+
+  it("are kept for 64 pages and the first", async () => {
+    const { model, store: images } = store();
+    model.set("_shown", shownItems([...Array(512).keys()], 1_000_000, 2));
+    for (let page = 1; page < 70; page++) {
+      images.want([page * 512]);
+      const request = model.sent.splice(0).find(({ request }) => request === "items");
+      await answer(model, request as Record<string, unknown>, 2);
+    }
+    const known = Array.from({ length: 70 }, (_, page) => images.item(page * 512) !== undefined);
+    expect(known.filter(Boolean)).toHaveLength(64);
+    expect([known[0], known[1], known[69]]).toEqual([true, false, true]);
   });
 });

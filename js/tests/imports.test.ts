@@ -18,7 +18,7 @@ const imports = new Map(
 
 it("no file imports itself by way of others", () => {
   expect(imports.get("hdm_explorer")).toContain("hdm/explorer");
-  expect(imports.get("latent/gallery")).toContain("shared/codec");
+  expect(imports.get("latent/gallery")).toContain("shared/format");
   const circles: string[] = [];
   const done = new Set<string>();
   const follow = (name: string, path: string[]) => {

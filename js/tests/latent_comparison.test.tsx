@@ -20,6 +20,7 @@ import {
   open as openWide,
   rest,
   show,
+  shownItems,
   text,
 } from "./fake_model";
 import { withRoom } from "./latent_page";
@@ -79,7 +80,7 @@ const lists = (count = 5): Record<string, unknown> => ({
   caption_by: "",
   captions_version: 1,
   _about: { height: 2, width: 4, total: 2000, full: true, compared: ["before", "after"] },
-  _items: intsMessage(...Array.from({ length: count }, (_, i) => 100 + i)),
+  _shown: shownItems(Array.from({ length: count }, (_, i) => 100 + i)),
   _saved: [],
 });
 

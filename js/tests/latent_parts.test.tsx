@@ -18,6 +18,7 @@ import {
   pick,
   rest,
   show,
+  shownItems,
   text,
   type Widget,
 } from "./fake_model";
@@ -119,7 +120,7 @@ const lists = () => ({
   with_reasons: false,
   _marked: intsMessage(),
   _about: { height: 1, width: 1, total: 9, full: true },
-  _items: intsMessage(),
+  _shown: shownItems([]),
   _saved: [],
 });
 

@@ -17,6 +17,7 @@ import {
   pick,
   rest,
   show,
+  shownItems,
   text,
 } from "./fake_model";
 import { withRoom } from "./latent_page";
@@ -315,7 +316,7 @@ const lists = (count: number, more: object = {}): Record<string, unknown> => ({
   with_reasons: false,
   _marked: intsMessage(),
   _about: { height: 2, width: 4, total: 300, full: true, ignored: false, coverage: 0.8 },
-  _items: intsMessage(...Array.from({ length: count }, (_, i) => 300 + i)),
+  _shown: shownItems(Array.from({ length: count }, (_, i) => 300 + i)),
   _saved: [],
   ...more,
 });
@@ -355,7 +356,7 @@ describe("the gallery of new items", () => {
     expect(texts(el, ".hdm-gallery-head [role=status]")).toEqual(["new items: all 1,000"]);
     expect(el.querySelectorAll(".hdm-card").length).toBeLessThan(40);
     expect(pick(el, "Sort").value).toBe("most doubtful first");
-    model.set("_items", intsMessage(301, 307));
+    model.set("_shown", shownItems([301, 307], 2, 2));
     await rest();
     expect(texts(el, ".hdm-gallery-head [role=status]")).toEqual(["new items: 2 of 1,000 Show all"]);
     model.asked();
@@ -467,7 +468,7 @@ describe("the gallery of new items", () => {
     (el.querySelector("input[value=map]") as HTMLInputElement).click();
     expect(model.asked()).toEqual([{ request: "turn", source: "map" }]);
     model.set("source", "map");
-    model.set("_items", intsMessage());
+    model.set("_shown", shownItems([], 0, 3));
     await rest();
     expect(el.textContent).toContain("Draw a lasso around points");
     expect((el.querySelector("input[value=new]") as HTMLInputElement).checked).toBe(false);

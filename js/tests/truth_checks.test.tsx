@@ -17,6 +17,7 @@ import {
   nameless,
   rest,
   show,
+  shownItems,
   text,
 } from "./fake_model";
 import { withRoom } from "./latent_page";
@@ -42,7 +43,7 @@ const galleryState = (more: object = {}): Record<string, unknown> => ({
   with_reasons: true,
   _marked: intsMessage(5),
   _about: { height: 2, width: 4, total: 9, full: true },
-  _items: intsMessage(5, 3),
+  _shown: shownItems([5, 3]),
   _saved: [],
   ...more,
 });

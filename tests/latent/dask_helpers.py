@@ -107,8 +107,8 @@ class CountsThreads(Reads):
         return super().forward(images)
 
 
-def gives_up(job, number, bounds):
+def gives_up(items, dataset, writer, length, number, bounds):
     """In place of a task: of one shard, what Dask raises when it has killed four workers."""
     if number == 1:
         raise KilledWorker("task", SimpleNamespace(address="tcp://127.0.0.1:1"), 3)
-    return collect_shard(job, number, bounds)
+    return collect_shard(items, dataset, writer, length, number, bounds)

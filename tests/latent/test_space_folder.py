@@ -257,6 +257,54 @@ def test_the_network_of_an_older_file_is_rectified(own_space, tmp_path, monkeypa
     assert (new.activation, old.activation) == ("tanh", "relu")
 
 
+class Scaled(Reads):
+    """`Reads` with a weight."""
+
+    def __init__(self, weight=1.0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(weight))
+
+    def forward(self, images):
+        return super().forward(images * self.weight)
+
+
+@pytest.fixture
+def scaled_folder(tmp_path, groups):
+    hw.LatentSpace(Scaled()).fit(groups, **QUIET).save(tmp_path / "scaled")
+    return tmp_path / "scaled"
+
+
+def test_another_model_is_told_without_the_data_set(scaled_folder, tmp_path, groups):
+    space = hw.LatentSpace.load(scaled_folder, Scaled())  # the same weights: no warning
+    with pytest.warns(UserWarning, match="the model's weights differ from those of the fit: it is not the model"):
+        hw.LatentSpace.load(scaled_folder, Scaled(2.0))
+    with pytest.warns(UserWarning, match="the model's weights and structure differ from those of the fit"):
+        hw.LatentSpace.load(scaled_folder, Reads())
+    # What was loaded is saved as what it was made with, also without the model.
+    for name, loaded in (("same", space), ("none", hw.LatentSpace.load(scaled_folder))):
+        loaded.save(tmp_path / name)
+        with pytest.warns(UserWarning, match="the model's weights differ"):
+            hw.LatentSpace.load(tmp_path / name, Scaled(2.0))
+
+
+def test_a_model_that_is_trained_after_the_fit_is_another_one(tmp_path, groups):
+    model = Scaled()
+    space = hw.LatentSpace(model).fit(groups, **QUIET)
+    model.weight.data.fill_(3.0)
+    space.save(tmp_path)
+    with pytest.warns(UserWarning, match="the model's weights differ"):
+        hw.LatentSpace.load(tmp_path, model)
+
+
+def test_folders_without_a_hash_of_the_model_are_read(scaled_folder):
+    with np.load(scaled_folder / "space.npz", allow_pickle=False) as stored:
+        arrays = dict(stored)
+    about = json.loads(str(arrays.pop("about")))
+    assert set(about.pop("model")) == {"class", "structure", "weights"}
+    np.savez(scaled_folder / "space.npz", about=np.array(json.dumps(about)), **arrays)
+    assert hw.LatentSpace.load(scaled_folder, Scaled(2.0)).layer_name_
+
+
 def test_the_folder_is_made(tmp_path, own_space):
     own_space.save(str(tmp_path / "a" / "b"))
     assert_same(own_space, hw.LatentSpace.load(str(tmp_path / "a" / "b")))
@@ -379,7 +427,8 @@ def test_a_model_whose_layer_is_of_another_width(folder):
         def forward(self, images):
             return self.values(images)[:, 0]
 
-    loaded = hw.LatentSpace.load(folder, Wider())
+    with pytest.warns(UserWarning, match="it is not the model that the space was made with"):
+        loaded = hw.LatentSpace.load(folder, Wider())
     with pytest.raises(ValueError, match=r"7 features"):
         loaded.locate(torch.rand(2, 6, 8, 8))
 
@@ -394,7 +443,8 @@ class Halved(Reads):
 @pytest.mark.parametrize("method", ["transform", "estimate", "predict_iou", "locate"])
 def test_a_model_with_another_number_of_features_is_refused(space, groups, tmp_path, method):
     space.save(tmp_path / "space")
-    loaded = hw.LatentSpace.load(tmp_path / "space", Halved())
+    with pytest.warns(UserWarning, match="the model's structure differs from that of the fit"):
+        loaded = hw.LatentSpace.load(tmp_path / "space", Halved())
     options = {"progress": False} if method == "estimate" else {}
     with pytest.raises(ValueError, match="layer and pool give 3 features, the space was made with 6: it is another"):
         getattr(loaded, method)(torch.from_numpy(groups.images[:4]), **options)

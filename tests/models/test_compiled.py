@@ -1,6 +1,7 @@
 """Models that torch.compile or `nn.Module.compile` has compiled, and that have run: their layers are listened to."""
 
 import threading
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -124,7 +125,10 @@ def test_a_compiled_model_has_the_latent_space_of_the_model_itself(name, layer, 
     assert compiled.layer_ == plain.layer_
     compiled.save(tmp_path)
     for one in (Network().eval(), model):
-        loaded = hw.LatentSpace.load(tmp_path, one)
+        # What was compiled is the same model, and not a word is said; a class of its own may compute something else.
+        told = name == "decorated" and type(one) is Network
+        with pytest.warns(UserWarning, match="the model's structure differs") if told else nullcontext():
+            loaded = hw.LatentSpace.load(tmp_path, one)
         np.testing.assert_allclose(loaded.transform(IMAGES[:4]), plain.transform(IMAGES[:4]), atol=1e-6)
 
 

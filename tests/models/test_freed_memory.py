@@ -13,7 +13,7 @@ import torch
 from hdm_widgets.models.evaluation import evaluating
 
 def take_and_free(size):
-    blocks = [torch.ones(size) for _ in range(5)]
+    blocks = [torch.ones(size) for _ in range(3)]
 
 def pages():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

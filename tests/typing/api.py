@@ -42,6 +42,7 @@ from hdm_widgets.latent import (
     Failure,
     Failures,
     Footprints,
+    ItemSet,
     Layer,
     LayerTable,
     Neighbors,
@@ -361,7 +362,7 @@ def latent_space(path: Path) -> hw.LatentSpace:
     estimates.by("item", coverage=0.5)
     estimates.by([0, 1])
     estimates.to_geojson(path.with_suffix(".geojson"), bounds=[[8, 47, 9, 48], [9, 47, 10, 48]], crs="EPSG:4326")
-    assert_type(space.estimate(scenes, progress=False).confidences, dict[str, NDArray[np.float64]])
+    assert_type(space.estimate(scenes, progress=False, client=None).confidences, dict[str, NDArray[np.float64]])
     assert_type(space.estimator_, Estimator)
     assert_type(space.estimator_.scores, tuple[Score, ...])
     assert_type(space.surface(shape=(9, 9)), Surface)
@@ -373,6 +374,8 @@ def latent_space(path: Path) -> hw.LatentSpace:
         assert_type(failure, Failure)
     assert_type(hw.compare_spaces(space, space, names=("before", "after"), k=5), SpaceComparison)
     assert_type(space.select([0, 1], name="first"), Selection)
+    assert_type(space.select([0, 1]).items, ItemSet)
+    assert_type(space.select([0, 1]).items.flags, NDArray[np.bool_])
     assert_type(space.prediction(0), NDArray[np.bool_])
     assert_type(space.ignored(0), NDArray[np.bool_])
     assert_type(space.collection_.label_quality, NDArray[np.float64] | None)

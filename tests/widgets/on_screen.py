@@ -121,4 +121,4 @@ class LatentScreen(Map):
     @property
     def items(self):
         """What is in the gallery, in order."""
-        return self.gallery["_items"].tolist()
+        return self.gallery["_shown"]["first"].tolist()

@@ -45,7 +45,7 @@ def ask(gallery, **content):
 
 
 def shown(gallery):
-    items = OnScreen(gallery)["_items"]
+    items = OnScreen(gallery)["_shown"]["first"]
     assert items.dtype == np.int32
     return items.tolist()
 

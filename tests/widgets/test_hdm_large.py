@@ -1,6 +1,8 @@
 """Large images on the HDM explorer's stage: what is sent of them, and their tiles."""
 
+import gc
 import io
+import weakref
 
 import numpy as np
 import pytest
@@ -121,3 +123,21 @@ def test_the_bundle_for_large_images_is_sent_with_them_only(explore_hdm):
     assert "hdm-window" in large._css
     assert "step" not in OnScreen(small)["_about"]
     assert all(one.wait(SECONDS) for one in (small, large))
+
+
+def test_a_closed_explorer_frees_its_pyramid(explore_hdm, monkeypatch):
+    made = []
+
+    class Watched(Pyramid):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr("hdm_widgets.widgets.hdm.explorer.Pyramid", Watched)
+    explorer = explore_hdm(first, image_of(*SIZE), **SCAN)
+    assert explorer.wait(SECONDS)
+    [pyramid] = made
+    assert pyramid() is not None
+    explorer.close()
+    gc.collect()
+    assert pyramid() is None

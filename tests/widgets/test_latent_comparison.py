@@ -32,7 +32,7 @@ class Screen:
 
     @property
     def items(self):
-        return self.gallery["_items"].tolist()
+        return self.gallery["_shown"]["first"].tolist()
 
 
 @pytest.fixture(scope="module")

@@ -103,10 +103,10 @@ def test_before_it_is_known_the_order_is_that_of_the_data_set(space):
     gallery = Gallery(space)
     gallery.sort = SUSPICIOUS_FIRST
     gallery.show(np.array([7, 23, 1]))
-    assert OnScreen(gallery)["_items"].tolist() == [7, 23, 1]
+    assert OnScreen(gallery)["_shown"]["first"].tolist() == [7, 23, 1]
     gallery.tell_suspects("done", "", Suspicion(SCORE, ("",) * TOTAL))
     gallery.show(np.array([7, 23, 1]))
-    assert OnScreen(gallery)["_items"].tolist() == [23, 7, 1]
+    assert OnScreen(gallery)["_shown"]["first"].tolist() == [23, 7, 1]
     gallery.close()
 
 

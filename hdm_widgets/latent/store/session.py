@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hdm_widgets._cluster import PARCELS
 from hdm_widgets._datasets import Dataset, Fields
 from hdm_widgets._masks import Ignore
 from hdm_widgets._store_files import StoreFiles, import_zarr
@@ -27,7 +28,6 @@ from hdm_widgets.latent.store.contents import MANIFEST, StoredCollection
 from hdm_widgets.latent.store.manifest import KIND, describe, model_of, versions
 from hdm_widgets.latent.store.shards import ShardRecord
 from hdm_widgets.latent.store.summary import write_index, write_summary
-from hdm_widgets.latent.store.worker import PARCELS
 from hdm_widgets.latent.thumbnails import ThumbnailMaker
 from hdm_widgets.models.description import differences
 

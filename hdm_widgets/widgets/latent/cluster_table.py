@@ -14,6 +14,7 @@ from hdm_widgets._validation import is_whole
 from hdm_widgets._wire import MESSAGE, png
 from hdm_widgets.latent.clusters import Cluster
 from hdm_widgets.latent.failures import Failure, Failures
+from hdm_widgets.latent.item_set import ItemSet
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.palette import category_color
 from hdm_widgets.widgets.shared.jobs import LatestJob
@@ -121,11 +122,11 @@ class ClusterTable(Part):
             "rows": [_failure_row(one) for one in self._failures],
         }
 
-    def mark(self, indices: NDArray[np.int64] | None) -> None:
+    def mark(self, items: ItemSet | None) -> None:
         """Mark the rows whose members these are, if there are any."""
 
         def same(group: Cluster | Failure) -> bool:
-            return indices is not None and np.array_equal(group.indices, indices)
+            return items is not None and group.size == len(items) and np.array_equal(group.indices, items.indices)
 
         self.chosen = next((one.label for one in self._clusters if same(one)), None)
         self.failure = next((position for position, one in enumerate(self._failures) if same(one)), None)

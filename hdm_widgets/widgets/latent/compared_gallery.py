@@ -62,17 +62,16 @@ class ComparedGallery(Gallery):
             raise RuntimeError("the gallery is closed")
         return self._comparison
 
-    def _sorted(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        comparison, change = self._opened, self._opened.iou_change
-        keys = {
-            COMPARED_SORTS[0]: -np.abs(change),
-            COMPARED_SORTS[1]: change,
-            COMPARED_SORTS[2]: -change,
-            COMPARED_SORTS[3]: comparison.neighbors,
-            COMPARED_SORTS[4]: np.arange(len(comparison), dtype=np.float64),
-        }[self.sort]
-        # Items without a change come last.
-        return indices[np.argsort(np.nan_to_num(keys[indices], nan=np.inf), kind="stable")]
+    def _keys(self, indices: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """What items are sorted by, those without a change last; None: they stay in the order of the data set."""
+        if self.sort == COMPARED_SORTS[4]:
+            return None
+        if self.sort == COMPARED_SORTS[3]:
+            return self._opened.neighbors[indices]
+        change = self._opened.iou_change[indices]
+        if self.sort == COMPARED_SORTS[0]:
+            return -np.abs(change)
+        return change if self.sort == COMPARED_SORTS[1] else -change
 
     def _entry(self, index: int) -> tuple[dict[str, Any], list[bytes]]:
         entry, parts = super()._entry(index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hdm_widgets._wire import MESSAGE, bits, png
 from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.columns import Column
+from hdm_widgets.widgets.latent.item_order import ItemOrder, distances_to_center
 from hdm_widgets.widgets.latent.new_items import NEW_SORTS, NewItems, smaller
 from hdm_widgets.widgets.latent.suspicion import Suspicion, suspicion_text
 from hdm_widgets.widgets.shared.on_demand import State
@@ -31,15 +33,39 @@ SORTS = (
 SUSPICIOUS_FIRST = SORTS[4]
 _LONGEST = 320
 _MOST_AT_ONCE = 64
+# The browser has the numbers of so many items from the beginning, and asks for so many others at once.
+_PAGE = 512
 # What a saved notebook or an exported page keeps: so many images, their masks no longer than this in pixels.
 _MOST_SAVED = 12
 _LONGEST_SAVED = 128
 
 
+@dataclass(frozen=True, eq=False)
+class _Listed:
+    """What a gallery shows.
+
+    Attributes
+    ----------
+    version : int
+        Another one for every order.
+    order : ItemOrder
+    ordering : tuple
+        What gives the items their order: the source, the sort, and the suspicion that it is by.
+    """
+
+    version: int
+    order: ItemOrder
+    ordering: tuple[str, str, Suspicion | None]
+
+
+_NOTHING = _Listed(0, ItemOrder(np.empty(0, np.int64)), ("map", "", None))
+
+
 class Gallery(Part):
     """Items of a latent space or new ones as images; only those on screen are read and sent.
 
-    New items are numbered after those of the space.
+    The browser knows how many there are, and asks for the items of the ranks that are in view. New items are numbered
+    after those of the space.
 
     Parameters
     ----------
@@ -89,7 +115,8 @@ class Gallery(Part):
     _about = traitlets.Dict().tag(**MESSAGE)
     # Items whose truth was marked as wrong, ascending.
     _marked: Any = traitlets.Instance(np.ndarray).tag(**MESSAGE)
-    _items: Any = traitlets.Instance(np.ndarray).tag(**MESSAGE)
+    # How many items there are, the first of them, and a number that changes with their order.
+    _shown = traitlets.Dict().tag(**MESSAGE)
     # The first items as thumbnails, for pages without a kernel, which nobody can ask for images.
     _saved: Any = traitlets.List().tag(**MESSAGE)
 
@@ -100,13 +127,15 @@ class Gallery(Part):
         self._captions: Column | None = None
         self._suspicion: Suspicion | None = None
         self._say: Callable[[str], None] | None = None
+        self._listed = _NOTHING
         super().__init__(
             can_explain=_can_explain(space, space.dataset_),
             _about=_about(space),
-            _items=np.empty(0, np.int32),
+            _shown={"version": 0, "count": 0, "first": np.empty(0, np.int32)},
             _marked=np.empty(0, np.int32),
         )
         self.on_request("images", self._images)
+        self.on_request("items", self._items)
 
     def add(self, new: NewItems) -> None:
         """Offer new items as another source."""
@@ -129,15 +158,22 @@ class Gallery(Part):
             self.captions_version += 1  # their images may have another size
 
     def show(self, indices: NDArray[np.int64]) -> None:
-        """Show these items of the source, in the order that `sort` asks for."""
-        new = self._new
-        if self.source == "new" and new is not None:
-            indices = new.sorted(indices, self.sort) + len(new.space)
-        else:
-            indices = self._sorted(indices)
-        items = indices.astype(np.int32)
-        self._items = items
-        self._saved = [self._saved_item(int(index)) for index in items[:_MOST_SAVED]]
+        """Show these items of the source, in the order that `sort` asks for.
+
+        Parameters
+        ----------
+        indices : numpy.ndarray, int64
+            Positions in the space, or among the new items.
+        """
+        new = self._new if self.source == "new" else None
+        ordering = (self.source, self.sort, self._suspicion if self.sort == SUSPICIOUS_FIRST else None)
+        items = indices if new is None else indices + len(new.space)
+        if ordering != self._listed.ordering or not self._listed.order.same_items(items):
+            keys = self._keys(indices) if new is None else new.keys(indices, self.sort)
+            self._listed = _Listed(self._listed.version + 1, ItemOrder(items, keys), ordering)
+            first = self._listed.order.items(0, _PAGE)
+            self._shown = {"version": self._listed.version, "count": len(items), "first": first}
+        self._saved = [self._saved_item(int(index)) for index in self._listed.order.items(0, _MOST_SAVED)]
 
     def on_changed(self, say: Callable[[str], None]) -> None:
         """Call `say` once with a text, when an image that is read again is not the one of the map."""
@@ -168,21 +204,26 @@ class Gallery(Part):
             raise traitlets.TraitError(f"sort must be one of {sorts}, got {proposal['value']!r}")
         return str(proposal["value"])
 
-    def _sorted(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _keys(self, indices: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """What items of the map are sorted by, ascending, NaN last; None: they stay in the order of the data set."""
         space = self._space
-        if space is None or not len(indices) or self.sort == SORTS[3]:
-            return indices
+        if space is None or self.sort == SORTS[3]:
+            return None
         if self.sort == SORTS[2]:
-            coordinates = space.cluster_coordinates_[indices]
-            keys = np.linalg.norm(coordinates - coordinates.mean(axis=0), axis=1)
-        elif self.sort == SUSPICIOUS_FIRST:
-            if self._suspicion is None:
-                return indices
-            keys = -self._suspicion.scores[indices]
-        else:
-            # Items without an IoU come last either way.
-            keys = np.nan_to_num(space.iou_[indices] * (1 if self.sort == SORTS[0] else -1), nan=np.inf)
-        return indices[np.argsort(keys, kind="stable")]
+            return distances_to_center(space.cluster_coordinates_, indices)
+        if self.sort == SUSPICIOUS_FIRST:
+            return None if self._suspicion is None else -self._suspicion.scores[indices]
+        # Items without an IoU come last either way.
+        iou = space.iou_[indices]
+        return iou if self.sort == SORTS[0] else -iou
+
+    def _items(self, content: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        """The items of some ranks, int32, with the number of their order."""
+        start, stop = int(content["start"]), int(content["stop"])
+        if stop - start > _PAGE:
+            raise ValueError(f"at most {_PAGE} items at once, got {stop - start}")
+        listed = self._listed
+        return {"version": listed.version}, [listed.order.items(start, stop).tobytes()]
 
     def _images(self, content: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         indices: Sequence[int] = content["items"]
@@ -267,6 +308,7 @@ class Gallery(Part):
         """Remove the widget and free the space."""
         super().close()
         self._space = self._new = self._captions = self._suspicion = self._say = None
+        self._listed = _NOTHING
 
 
 def _about(space: LatentSpace) -> dict[str, Any]:

@@ -45,7 +45,6 @@ _KEYS: Keys = {
     NEW_SORTS[2]: lambda found: -found.iou,
     NEW_SORTS[3]: lambda found: found.low - found.high,
     NEW_SORTS[4]: lambda found: -found.distance,
-    NEW_SORTS[5]: lambda found: np.arange(len(found), dtype=np.float64),
 }
 
 
@@ -126,10 +125,9 @@ class NewItems:
         """What the items can be sorted by."""
         return NEW_SORTS if self.measured is None else NEW_SORTS + TRUTH_SORTS
 
-    def sorted(self, indices: NDArray[np.int64], sort: str) -> NDArray[np.int64]:
-        """Items in the order of one of `sorts`; those without a value come last."""
-        keys = np.nan_to_num(self._keys(sort), nan=np.inf)
-        return indices[np.argsort(keys[indices], kind="stable")]
+    def keys(self, indices: NDArray[np.int64], sort: str) -> NDArray[np.float64] | None:
+        """What items are sorted by for one of `sorts`, ascending, NaN last; None: they are in order."""
+        return None if sort == NEW_SORTS[5] else self._keys(sort)[indices]
 
     def _keys(self, sort: str) -> NDArray[np.float64]:
         if sort not in TRUTH_SORTS or self.measured is None:

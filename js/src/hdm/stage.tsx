@@ -1,21 +1,23 @@
 // The image with everything drawn over it, and the pointer and keys on it.
-import { useComputed, useSignalEffect } from "@preact/signals";
+import { type Signal, useComputed, useSignalEffect } from "@preact/signals";
 import { useMemo, useRef } from "preact/hooks";
 import { maskSize, putPixels, resized, striped, stripedSize } from "../shared/canvas";
 import { unpackBits } from "../shared/codec";
 import { change, count } from "../shared/format";
 import { type Cell, cellAt, center, cols, neighbor, radius, rows, sameCell } from "../shared/geometry";
-import { colorize } from "../shared/paint";
+import { colorize, type Painting } from "../shared/paint";
 import { usePng } from "../shared/png";
 import { ChanceHatching, Hatching, SignificantOutlines } from "./hatching";
 import { maskGrid, stepOf } from "./large";
 import { Outline } from "./outline";
+import { paintedInView } from "./part_in_view";
 import { nextMeasure } from "./question";
 import type { Point } from "./region";
 import type { Tool } from "./stage_tools";
 import { emptyText, told, worsening } from "./texts";
 import { TOOL_KEYS, Tools } from "./tools";
 import type { ViewState } from "./view_state";
+import type { Zoom } from "./zoom";
 import { Tiles, ZoomedStage, zoomState } from "./zoomed_stage";
 
 /** Along the longer side, over pixels that do not count. */
@@ -156,7 +158,7 @@ export function Stage({ view, helpId, name = "" }: Props) {
     >
       <ImageLayer view={view} on={shown.has("picture")} />
       {LARGE && zoom && <Tiles view={view} zoom={zoom} on={shown.has("picture")} />}
-      <MapLayer view={view} on={shown.has("map")} />
+      <MapLayer view={view} on={shown.has("map")} zoom={zoom} />
       <EdgesLayer view={view} on={shown.has("edges")} />
       {shown.has("map") && <Hatching view={view} />}
       {shown.has("map") && <ChanceHatching view={view} />}
@@ -255,15 +257,30 @@ function Stripes({ view }: { view: ViewState }) {
   return <canvas ref={canvas} class="hdm-layer" role="img" aria-label="Pixels that do not count" />;
 }
 
-function MapLayer({ view, on }: { view: ViewState; on: boolean }) {
+/** The map of the part in view, in whose place the canvas is put; null where the whole map is drawn. */
+function fineMap(view: ViewState, zoom: Zoom, canvas: HTMLCanvasElement): Painting | null {
+  const { height, width } = view.grid.value;
+  const stage = canvas.parentElement?.parentElement?.clientWidth || 600;
+  const fine = paintedInView(view, zoom, stage * (globalThis.devicePixelRatio || 1));
+  const { top, left, ...size } = fine?.part ?? { top: 0, left: 0, height, width };
+  canvas.style.top = `${(100 * top) / height}%`;
+  canvas.style.left = `${(100 * left) / width}%`;
+  canvas.style.width = `${(100 * size.width) / width}%`;
+  canvas.style.height = `${(100 * size.height) / height}%`;
+  return fine;
+}
+
+function MapLayer({ view, on, zoom }: { view: ViewState; on: boolean; zoom: Signal<Zoom> | null }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { traits } = view.python;
   useSignalEffect(() => {
     // Two steps: what is painted depends on the values alone, so a new color map is quick.
     const painted = view.painted.value;
     if (!painted || !canvas.current) return;
-    const pixels = colorize(painted, view.span.value, view.table.value, traits.opacity.value);
-    putPixels(canvas.current, pixels, painted.size);
+    const fine = LARGE && zoom ? fineMap(view, zoom.value, canvas.current) : null;
+    const shown = fine ?? painted;
+    const pixels = colorize(shown, view.span.value, view.table.value, traits.opacity.value);
+    putPixels(canvas.current, pixels, shown.size);
   });
   return (
     <canvas

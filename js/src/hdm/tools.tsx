@@ -1,5 +1,6 @@
 // The tools of the stage, and the keys that do the same.
 import { Choice } from "../shared/choice";
+import { stepOf } from "./large";
 import { nextMeasure } from "./question";
 import type { Tool } from "./stage_tools";
 import type { ViewState } from "./view_state";
@@ -86,6 +87,12 @@ export function Keys({ view, id }: { view: ViewState; id: string }) {
         <>
           {" "}
           · <kbd>M</kbd> next measure
+        </>
+      )}
+      {LARGE && stepOf(view.python.traits._about.value) > 1 && (
+        <>
+          {" "}
+          · <kbd>+</kbd> <kbd>−</kbd> zoom · <kbd>0</kbd> whole image
         </>
       )}
       {tool.value === "brush" && (

@@ -42,6 +42,26 @@ export function showing(zoom: Zoom, x: number, y: number): Zoom {
   return kept({ ...zoom, x: along(zoom.x, x), y: along(zoom.y, y) });
 }
 
+/** In pixels of the image. */
+export interface Part extends Size {
+  top: number;
+  left: number;
+}
+
+/** What is in view, and up to a quarter as much around it: the same for small moves. */
+export function partInView({ scale, x, y }: Zoom, { height, width }: Size): Part {
+  const steps = 4 * 2 ** Math.floor(Math.log2(scale));
+  const range = (at: number, length: number) => {
+    const first = Math.floor((Math.floor(at * steps) / steps) * length);
+    return [
+      first,
+      Math.min(length, Math.ceil((Math.ceil((at + 1 / scale) * steps) / steps) * length)) - first,
+    ];
+  };
+  const [[top, high], [left, wide]] = [range(y, height), range(x, width)];
+  return { top, left, height: high, width: wide };
+}
+
 /**
  * The tiles that show a part of the image with at least one pixel for each of the screen's, and a ring around them.
  *

@@ -1,7 +1,6 @@
 // The selections, and the images of the active one.
 import { useComputed } from "@preact/signals";
 import { Choice } from "../shared/choice";
-import { ints } from "../shared/codec";
 import { count } from "../shared/format";
 import type { Python } from "../shared/traits";
 import { useId } from "../shared/unique";
@@ -20,22 +19,22 @@ interface Props {
 
 export function Gallery({ python, store, compared }: Props) {
   const { traits } = python;
-  const items = useComputed(() => ints(traits._items.value));
   const current = useComputed(() => {
     const position = traits.active.value;
     return position === null ? undefined : traits.selections.value[position];
   });
   const fresh = traits.source.value === "new";
+  const shown = traits._shown.value.count;
   return (
     <section class="hdm hdm-gallery" aria-label="Selections and their images">
       {traits.new_count.value > 0 && <Sources python={python} />}
       {!fresh && <Selections python={python} />}
       {!fresh && !compared && <Marks python={python} />}
-      {items.value.length > 0 && (fresh || current.value) ? (
+      {shown > 0 && (fresh || current.value) ? (
         <>
-          <Head python={python} name={current.value?.name ?? ""} shown={items.value.length} />
+          <Head python={python} name={current.value?.name ?? ""} shown={shown} />
           {!fresh && !compared && <SuspectsNotice python={python} />}
-          <ImageGrid python={python} store={store} items={items.value} compared={compared} />
+          <ImageGrid python={python} store={store} compared={compared} />
         </>
       ) : (
         <Nothing

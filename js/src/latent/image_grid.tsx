@@ -1,20 +1,16 @@
-// Thousands of items as cards in rows; only the rows in view are in the page.
-import {
-  elementScroll,
-  observeElementOffset,
-  observeElementRect,
-  type VirtualItem,
-  Virtualizer,
-} from "@tanstack/virtual-core";
+// Up to millions of items as cards in rows; only the rows in view are in the page.
 import type { VNode } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Button } from "../shared/button";
+import { count } from "../shared/format";
 import { useTheme } from "../shared/theme";
 import type { Python } from "../shared/traits";
 import { Card, type CardProps, REASON_ROOM } from "./card";
+import { rankByKey } from "./card_keys";
 import type { ImageStore } from "./image_store";
 import { NewCard } from "./new_card";
 import type { GalleryTraits } from "./python_state";
+import { useRows } from "./virtual_rows";
 
 const GAP = 8;
 const PADDING = 6; // of a card
@@ -36,40 +32,83 @@ export type CardOfTwo = (props: CardProps) => VNode;
 interface Props {
   python: Python<GalleryTraits>;
   store: ImageStore;
-  items: Int32Array;
   compared?: CardOfTwo | undefined;
 }
 
-export function ImageGrid({ python, store, items, compared }: Props) {
+const REST = 80; // ms after a leap until images are asked for: whoever drags the scroll bar leaps on
+const MANY = 500; // items, of which it is said which are in view
+
+export function ImageGrid({ python, store, compared }: Props) {
   const frame = useRef<HTMLElement>(null);
   const theme = useTheme();
   const { traits } = python;
   const { height, width, truths } = traits._about.value;
+  const shown = traits._shown.value;
   const fresh = traits.source.value === "new";
   const overlay = traits.layers.value === "overlay";
   const layers = (compared ? 2 : 1) * (overlay ? 1 : (fresh && !truths) || compared ? 2 : 3);
   const label = fresh ? "Images of new items" : "Images of the selection";
-  const [room, setRoom] = useState(0);
+  const [room, setRoom] = useState({ width: 0, height: 0 });
   useLayoutEffect(() => {
     if (!frame.current) return;
-    const watch = new ResizeObserver(([entry]) => setRoom(entry.contentRect.width));
+    const watch = new ResizeObserver(([{ contentRect }]) => setRoom(contentRect));
     watch.observe(frame.current);
     return () => watch.disconnect();
   }, []);
-  const { perRow, side } = layout(room, traits.size.value, layers, height / width);
+  const { perRow, side } = layout(room.width, traits.size.value, layers, height / width);
   const reason = !traits.with_reasons.value ? 0 : layers * side >= REASON_ROOM ? 2 * LINE + 4 : LINE + 4;
   const below = CAPTION + (fresh ? RANGE : reason);
-  const { height: rowHeight } = layout(room, traits.size.value, layers, height / width, below);
+  const { height: rowHeight } = layout(room.width, traits.size.value, layers, height / width, below);
   const Shown = compared ?? (fresh ? NewCard : Card);
-  const { rows, total } = useRows(frame, room ? Math.ceil(items.length / perRow) : 0, rowHeight);
-  useLayoutEffect(() => {
-    frame.current?.scrollTo({ top: 0 });
-  }, [items]);
+  const { rows, total, at, follow, reveal } = useRows(frame, {
+    count: room.width ? Math.ceil(shown.count / perRow) : 0,
+    height: rowHeight,
+    perRow,
+    view: room.height,
+    version: shown.version,
+  });
 
   // Draw anew when images arrive, and ask for those that are missing.
   store.arrived.value;
-  const inView = rows.flatMap((row) => [...items.slice(row.index * perRow, (row.index + 1) * perRow)]);
-  useEffect(() => store.want(inView), [inView.join(), store.round.value]);
+  const ranks = ({ row }: { row: number }) =>
+    Array.from({ length: Math.min(perRow, shown.count - row * perRow) }, (_, i) => row * perRow + i);
+  const inView = rows.flatMap(ranks);
+  const seen = inView.map(store.item);
+  const asked = useRef(0);
+  useEffect(() => {
+    const ask = () => store.want(inView);
+    const leap = Math.abs(at - asked.current) > room.height;
+    asked.current = at;
+    if (!leap) return ask();
+    const timer = setTimeout(ask, REST);
+    return () => clearTimeout(timer);
+  }, [seen.join(), inView.join(), store.round.value]);
+
+  const first = Math.min(Math.ceil(at / rowHeight) * perRow, shown.count - 1);
+  const end = Math.min(shown.count, Math.floor((at + room.height + GAP) / rowHeight) * perRow);
+  // The card that a key leads to gets the focus as soon as it is in the page.
+  const goal = useRef<number | null>(null);
+  useLayoutEffect(() => {
+    if (goal.current === null) return;
+    const row = frame.current?.querySelector(`[data-row="${Math.floor(goal.current / perRow)}"]`);
+    const card = row?.children[goal.current % perRow]?.querySelector<HTMLElement>(".hdm-layers");
+    (card ?? frame.current)?.focus({ preventScroll: true });
+    if (card) goal.current = null;
+  });
+  const key = (event: KeyboardEvent) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const row = (event.target as Element).closest<HTMLElement>("[data-row]");
+    const column = row ? [...row.children].findIndex((card) => card.contains(event.target as Node)) : 0;
+    const from = goal.current ?? (row ? Number(row.dataset.row) * perRow + column : null);
+    const page = Math.max(1, Math.floor(room.height / rowHeight)) * perRow;
+    const next = rankByKey(event.key, from, { first, perRow, page, count: shown.count });
+    if (next === null) return;
+    event.preventDefault();
+    // The map beside it has such keys, too.
+    event.stopPropagation();
+    goal.current = next;
+    reveal(Math.floor(goal.current / perRow), GAP);
+  };
 
   return (
     <>
@@ -84,55 +123,50 @@ export function ImageGrid({ python, store, items, compared }: Props) {
         </p>
       )}
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
-      <section class="hdm-grid" ref={frame} tabIndex={0} aria-label={label}>
+      <section class="hdm-grid" ref={frame} tabIndex={0} aria-label={label} onScroll={follow} onKeyDown={key}>
         <div class="hdm-rows" style={{ height: `${total}px` }}>
-          {rows.map((row) => (
+          {rows.map(({ row, start }) => (
             <div
               class="hdm-cards"
-              key={row.key}
-              style={{ transform: `translateY(${row.start}px)`, height: `${rowHeight - GAP}px` }}
+              key={row}
+              data-row={row}
+              style={{ transform: `translateY(${start}px)`, height: `${rowHeight - GAP}px` }}
             >
-              {[...items.slice(row.index * perRow, (row.index + 1) * perRow)].map((item) => (
-                <Shown
-                  key={item}
-                  item={item}
-                  side={side}
-                  found={store.get(item)}
-                  python={python}
-                  report={store.report}
-                  theme={theme}
-                />
-              ))}
+              {ranks({ row }).map((rank) => {
+                const item = store.item(rank);
+                return item === undefined ? (
+                  <div
+                    class="hdm-blank"
+                    key={-1 - rank}
+                    style={{ width: `${layers * side + 2 * PADDING}px` }}
+                  >
+                    {python.gone.value ? "image not saved" : "…"}
+                  </div>
+                ) : (
+                  <Shown
+                    key={item}
+                    item={item}
+                    side={side}
+                    found={store.get(item)}
+                    python={python}
+                    report={store.report}
+                    theme={theme}
+                  />
+                );
+              })}
             </div>
           ))}
         </div>
       </section>
+      {shown.count > MANY && end > first && (
+        <p class="hdm-note hdm-position">
+          {count(first + 1)} to {count(end)} of {count(shown.count)}
+        </p>
+      )}
     </>
   );
 }
 
 function Retry({ store }: { store: ImageStore }) {
   return <Button onClick={store.retry}>Try again</Button>;
-}
-
-/** The rows in view, and the height of all. */
-function useRows(frame: { current: HTMLElement | null }, count: number, rowHeight: number) {
-  const [, redraw] = useState(0);
-  const options = {
-    count,
-    getScrollElement: () => frame.current,
-    estimateSize: () => rowHeight,
-    overscan: 2,
-    scrollToFn: elementScroll,
-    observeElementRect,
-    observeElementOffset,
-    onChange: () => redraw((n) => n + 1),
-  };
-  const [virtualizer] = useState(() => new Virtualizer<HTMLElement, Element>(options));
-  virtualizer.setOptions({ ...options });
-  useLayoutEffect(() => virtualizer._didMount(), [virtualizer]);
-  useLayoutEffect(() => virtualizer._willUpdate());
-  // Sizes are computed, not measured: new ones when the cards change.
-  useLayoutEffect(() => virtualizer.measure(), [virtualizer, rowHeight]);
-  return { rows: virtualizer.getVirtualItems() as VirtualItem[], total: virtualizer.getTotalSize() };
 }

@@ -1,9 +1,9 @@
-// Images and masks of items: asked for when they come into view, kept for a while.
+// Which items are shown, and their images and masks: asked for when they come into view, kept for a while.
 import { effect, signal } from "@preact/signals";
-import { number, unpackBits, type WireNumber } from "../shared/codec";
+import { ints, number, unpackBits, type WireNumber } from "../shared/codec";
 import type { Size } from "../shared/geometry";
 import { pngAddress } from "../shared/png";
-import type { Python } from "../shared/traits";
+import type { Python, Reply } from "../shared/traits";
 import type { GalleryTraits, Interval } from "./python_state";
 
 export interface Item {
@@ -44,9 +44,13 @@ interface Parts {
 
 const AT_ONCE = 6;
 const MOST_KEPT = 600;
+const PAGE = 512; // items whose numbers are asked for together
+const MOST_PAGES = 64;
 const SLOW = 1500; // ms
 // A reply is taken whenever it comes: the kernel may be busy with another cell for long.
 const PATIENCE = 2 ** 31 - 1; // ms
+
+const pageKey = (version: number, page: number) => `${version} ${page}`;
 
 export interface ImageStore {
   /** Changes whenever images arrive. */
@@ -58,8 +62,10 @@ export interface ImageStore {
   /** Nothing has come for a while. */
   slow: { readonly value: boolean };
   get(item: number): Item | undefined;
-  /** Make sure that these are there, or on their way. */
-  want(items: number[]): void;
+  /** Which item has a rank; undefined where that has not come. */
+  item(rank: number): number | undefined;
+  /** Make sure that the items of these ranks are there with their images, or on their way. */
+  want(ranks: number[]): void;
   /** Ask again for what has not come. */
   retry(): void;
   /** What is kept is out of date. */
@@ -71,7 +77,9 @@ export interface ImageStore {
 
 export function imageStore(python: Python<GalleryTraits>): ImageStore {
   const kept = new Map<number, Item>();
-  const asked = new Set<number>();
+  // Items in their order, as far as they are known.
+  const pages = new Map<number, Int32Array>();
+  const asked = new Set<number | string>();
   const arrived = signal(0);
   const error = signal("");
   const slow = signal(false);
@@ -103,15 +111,34 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
       ...(parts.second && { second: mask(parts.second), after: number(after) }),
     });
   };
+  const answered = (reply: Reply, keys: (number | string)[]) => {
+    for (const key of keys) asked.delete(key);
+    wait();
+    // The toolbar says once for all parts that there is no kernel.
+    error.value = python.gone.value ? "" : (reply.error ?? "");
+  };
+  const fetchPage = async (page: number) => {
+    const { version, count } = python.traits._shown.peek();
+    const key = pageKey(version, page);
+    const [start, stop] = [page * PAGE, Math.min(count, (page + 1) * PAGE)];
+    asked.add(key);
+    const reply = await python.ask("items", { start, stop }, PATIENCE);
+    answered(reply, [key]);
+    // Of another order, as this one was asked for or answered too late.
+    if (!reply.buffers.length || reply.version !== python.traits._shown.peek().version) return;
+    pages.set(page, ints({ view: reply.buffers[0], dtype: "int32", shape: [stop - start] }));
+    for (const old of pages.keys()) {
+      if (pages.size <= MOST_PAGES) break;
+      if (old) pages.delete(old);
+    }
+    arrived.value++;
+  };
   const fetchSome = async (items: number[]) => {
     const started = version;
     const reply = await python.ask("images", { items }, PATIENCE);
     // From before the last forgetting: the same items may have been asked for again.
     if (started !== version) return;
-    for (const item of items) asked.delete(item);
-    wait();
-    // The toolbar says once for all parts that there is no kernel.
-    error.value = python.gone.value ? "" : (reply.error ?? "");
+    answered(reply, items);
     const size = python.traits._about.value;
     const each = (size.ignored ? 4 : 3) + (size.compared ? 1 : 0);
     ((reply.images as Entry[] | undefined) ?? []).forEach((entry, i) => {
@@ -138,6 +165,11 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
     arrived.value++;
   };
   const stop = python.traits.captions_version.subscribe(forget);
+  const stopOrder = python.traits._shown.subscribe(({ first }) => {
+    pages.clear();
+    pages.set(0, ints(first));
+  });
+  const item = (rank: number) => pages.get(Math.floor(rank / PAGE))?.[rank % PAGE];
   const stopSaved = effect(() => {
     if (!python.gone.value) return;
     wait();
@@ -170,8 +202,13 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
       }
       return found;
     },
-    want(items) {
+    item,
+    want(ranks) {
       if (python.gone.value) return;
+      const { version } = python.traits._shown.peek();
+      for (const page of new Set(ranks.map((rank) => Math.floor(rank / PAGE))))
+        if (!pages.has(page) && !asked.has(pageKey(version, page))) void fetchPage(page);
+      const items = ranks.map(item).filter((one) => one !== undefined);
       const missing = items.filter((item) => !kept.has(item) && !asked.has(item));
       for (const item of missing) asked.add(item);
       for (let i = 0; i < missing.length; i += AT_ONCE) void fetchSome(missing.slice(i, i + AT_ONCE));
@@ -184,6 +221,7 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
     },
     dispose() {
       stop();
+      stopOrder();
       stopSaved();
       forget();
     },

@@ -217,7 +217,8 @@ export interface GalleryTraits {
     ignored?: boolean;
     compared?: [string, string];
   } & Partial<AboutNew>;
-  _items: ArrayMessage;
+  /** How many items there are, the first of them, and a number that changes with their order. */
+  _shown: { version: number; count: number; first: ArrayMessage };
   /** The first of the items, for pages without a kernel. */
   _saved: SavedItem[];
 }
@@ -239,7 +240,7 @@ export const GALLERY = [
   "with_reasons",
   "_marked",
   "_about",
-  "_items",
+  "_shown",
   "_saved",
 ] as const;
 

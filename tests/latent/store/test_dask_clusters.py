@@ -15,8 +15,8 @@ from layer_helpers import Reads
 from store_helpers import assert_same_space, fit, memory
 
 import hdm_widgets as hw
+from hdm_widgets import _cluster
 from hdm_widgets.latent import ClusterError, CollectionError, InterruptedCollectionError
-from hdm_widgets.latent.store import worker
 from hdm_widgets.latent.store.builder import ShardedBuilder
 
 LOCAL = {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}
@@ -53,9 +53,9 @@ def test_two_workers_give_the_space_of_one_process(groups, undisturbed, store, c
     space = fit(Wrapped(groups), store, client=client)
     assert_same_space(space, undisturbed[0])
     assert_same_space(hw.LatentSpace.open(store), undisturbed[0])
-    assert not (store / worker.PARCELS).exists()
+    assert not (store / _cluster.PARCELS).exists()
     assert all(not tasks for tasks in client.who_has().values())
-    assert client.run(lambda: len(worker._opened)) == dict.fromkeys(client.nthreads(), 0)
+    assert client.run(lambda: len(_cluster._opened)) == dict.fromkeys(client.nthreads(), 0)
 
 
 def test_what_passes_through_the_scheduler_is_small(groups, store, client, monkeypatch):
@@ -125,7 +125,7 @@ def test_workers_that_are_threads_of_this_process_leave_torch_as_it_is(groups, u
         ):
             fit(Wrapped(groups), store, CountsThreads(tries), client=client)
             assert_same_space(fit(Wrapped(groups), tries / "store", client=client), undisturbed[0])
-        assert not worker._opened
+        assert not _cluster._opened
         assert {path.name for path in tries.glob("here-*")} == {"here-3"}
         assert torch.get_num_threads() == 3
     finally:
@@ -138,6 +138,70 @@ def test_the_bar_shows_the_workers(groups, store, client, capsys):
     assert "31/31" in shown
     assert " busy" in shown
     assert " workers, " in shown
+
+
+# -- estimates of new data ------------------------------------------------------------------------
+
+
+def assert_same_estimates(found, wanted):
+    for name in ("iou", "low", "high", "distance", "reliable", "embedding"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), err_msg=name)
+    one, other = found.observed.collection, wanted.observed.collection
+    np.testing.assert_array_equal(one.features, other.features)
+    np.testing.assert_array_equal(one.truths.packed, other.truths.packed)
+    np.testing.assert_array_equal(one.predictions.packed, other.predictions.packed)
+    np.testing.assert_array_equal(one.thumbnails, other.thumbnails)
+    np.testing.assert_array_equal(one.probability_maps, other.probability_maps)
+    assert (one.skipped, one.random, one.values) == (other.skipped, other.random, other.values)
+    assert found.frame().equals(wanted.frame())
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_estimates_of_two_workers_are_those_of_one_process(groups, make_groups, tries, client, skip):
+    space = hw.LatentSpace(Reads(), batch_size=2).fit(groups, progress=False)
+    data = Fails(make_groups(21), tries, {4, 11} if skip else set())
+    given = {"progress": False, "on_error": "skip" if skip else "raise"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted = space.estimate(data, **given)
+        found = space.estimate(data, client=client, **given)
+    assert len(found.iou) == 21 - 2 * skip
+    assert_same_estimates(found, wanted)
+    assert not client.futures
+    assert client.run(lambda: len(_cluster._opened)) == dict.fromkeys(client.nthreads(), 0)
+
+
+def test_an_estimate_names_the_item_that_fails_three_times(groups, tries, client):
+    space = hw.LatentSpace(Reads(), batch_size=2).fit(groups, progress=False)
+    message = r"items 8 to 11 could not be collected: failed 3 times: item 9 could not be read: OSError: tile 9"
+    with pytest.raises(CollectionError, match=message) as caught:
+        space.estimate(Fails(groups, tries, {9}), progress=False, client=client)
+    assert caught.value.index == 9
+    assert len(list(tries.glob("9-*"))) == 3
+    assert not client.futures
+
+
+def test_what_was_sent_is_sent_again_where_no_worker_has_it_any_more(groups, make_groups, client, monkeypatch):
+    space = hw.LatentSpace(Reads(), batch_size=2).fit(groups, progress=False)
+    data, look, sent = Wrapped(make_groups(9)), _cluster._result, []
+
+    def lose_once(future):
+        if not sent:
+            sent.append(future.key)
+            client.cancel([future, *workers[0]._sent])
+        return look(future)
+
+    workers = []
+    init = _cluster.Workers.__init__
+
+    def keep(self, *given):
+        init(self, *given)
+        workers.append(self)
+
+    monkeypatch.setattr(_cluster.Workers, "__init__", keep)
+    monkeypatch.setattr(_cluster, "_result", lose_once)
+    assert_same_estimates(space.estimate(data, client=client, progress=False), space.estimate(data, progress=False))
+    assert workers[0]._times_sent == 2
 
 
 # -- what fails -----------------------------------------------------------------------------------
@@ -197,7 +261,7 @@ def test_an_interrupt_cancels_what_waits_and_keeps_what_is_stored(groups, undist
 def test_what_cannot_be_pickled_is_said_before_any_work(groups, store, client, data, model, message):
     with pytest.raises(TypeError, match=message):
         fit(data(groups), store, model(), client=client)
-    assert not (store / worker.PARCELS).exists()
+    assert not (store / _cluster.PARCELS).exists()
     assert not (store / "shards").exists()
 
 
@@ -209,12 +273,12 @@ def test_what_a_worker_lacks_ends_the_fit_at_once(groups, store, client):
 
 
 def test_a_parcel_that_was_changed_is_not_unpickled(groups, store, client, monkeypatch):
-    write = worker.StoreFiles.write
+    write = _cluster.StoreFiles.write
 
     def write_changed(self, name, data):
-        write(self, name, data + b"more" if name.startswith(worker.PARCELS) else data)
+        write(self, name, data + b"more" if name.startswith(_cluster.PARCELS) else data)
 
-    monkeypatch.setattr(worker.StoreFiles, "write", write_changed)
+    monkeypatch.setattr(_cluster.StoreFiles, "write", write_changed)
     with pytest.raises(ClusterError, match="does not see the store"):
         fit(Wrapped(groups), store, client=client)
 
@@ -265,3 +329,11 @@ def test_a_worker_that_is_killed_loses_nothing(groups, undisturbed, store, tries
     space = fit(KillsWorkers(groups, tries, {13: 1}), store, client=client)
     assert_same_space(space, undisturbed[0])
     assert [path.name for path in tries.iterdir()] == ["13-0"]
+
+
+def test_a_worker_that_is_killed_changes_no_estimate(groups, make_groups, tries, client):
+    space = hw.LatentSpace(Reads(), batch_size=2).fit(groups, progress=False)
+    data = KillsWorkers(make_groups(21), tries, {13: 1})
+    found = space.estimate(data, client=client, progress=False)
+    assert [path.name for path in tries.iterdir()] == ["13-0"]
+    assert_same_estimates(found, space.estimate(data, progress=False))
