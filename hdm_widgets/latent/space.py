@@ -114,9 +114,8 @@ class LatentSpace(SpaceWithFiles):
     A fit compares the model's output for an image alone with that for the same image in a batch. Where they differ
     beyond rounding, it warns and runs the images one at a time.
 
-    Principal components are exact where the activations take at most 512 MB as float64, or features outnumber items
-    and there are at most 8192 items. Else scikit-learn's `IncrementalPCA` approximates them, and `projection_.exact`
-    says so.
+    Principal components are computed from batches of the activations, which need not fit in memory, as `Projection`
+    says.
 
     Examples
     --------
