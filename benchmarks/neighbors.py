@@ -18,10 +18,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-# Before NumPy is imported.
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[variable] = "1"
-
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans, MiniBatchKMeans
@@ -34,6 +30,8 @@ from hdm_widgets.latent.neighbors import nearest
 _FEATURES, _COMPONENTS, _K, _CLUSTERS, _GROUPS = 64, 10, 11, 14, 60
 _CHECKED = 200  # queries whose neighbors are compared with exact ones
 _BLOCK = 100_000
+# Read when NumPy is imported.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def items(count: int, width: int) -> NDArray[np.float32]:
@@ -158,7 +156,8 @@ def main() -> None:
     print(f"{given.items:,} items; clusters in {_COMPONENTS} components: seconds, memory, inertia")
     print(f"nearest {_K} of {given.queries:,} items by {_FEATURES} features: seconds to build and to search, memory")
     for row in rows:
-        subprocess.run([sys.executable, __file__, *sys.argv[1:], "--row", row], check=True)
+        command = [sys.executable, __file__, *sys.argv[1:], "--row", row]
+        subprocess.run(command, check=True, env=os.environ | dict.fromkeys(_THREADS, "1"))
 
 
 if __name__ == "__main__":
