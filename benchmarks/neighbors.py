@@ -11,11 +11,11 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,8 +30,6 @@ from hdm_widgets.latent.neighbors import nearest
 _FEATURES, _COMPONENTS, _K, _CLUSTERS, _GROUPS = 64, 10, 11, 14, 60
 _CHECKED = 200  # queries whose neighbors are compared with exact ones
 _BLOCK = 100_000
-# Read when NumPy is imported.
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def items(count: int, width: int) -> NDArray[np.float32]:
@@ -46,9 +44,13 @@ def items(count: int, width: int) -> NDArray[np.float32]:
     return made
 
 
-def peak() -> float:
-    """Largest memory of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def memory(largest: bool) -> float:
+    """Memory of this process in MB: the largest since the last call for the present one, or the present one."""
+    name = "VmHWM" if largest else "VmRSS"
+    if not largest:
+        Path("/proc/self/clear_refs").write_text("5")
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 def inertia(points: NDArray[Any], labels: NDArray[Any]) -> float:
@@ -60,7 +62,7 @@ def inertia(points: NDArray[Any], labels: NDArray[Any]) -> float:
 def cluster_row(name: str, count: int) -> str:
     """A line of the table of clusters."""
     points = items(count, _COMPONENTS).astype(np.float64)
-    before, start = peak(), time.process_time()
+    before, start = memory(largest=False), time.process_time()
     if name == "this package, comparison of 2 to 14":
         note = f"{len(list(compare(points)))} clusterings with silhouettes"
         labels = None
@@ -69,7 +71,7 @@ def cluster_row(name: str, count: int) -> str:
         labels, note = found.labels, str(found)
     elif name == "representatives":
         labels = np.arange(count) % _CLUSTERS
-        before, start = peak(), time.process_time()
+        before, start = memory(largest=False), time.process_time()
         describe(labels, points, np.zeros(count), np.ones(count, np.int64))
         labels, note = None, f"of {_CLUSTERS} clusters"
     else:
@@ -77,9 +79,9 @@ def cluster_row(name: str, count: int) -> str:
         if name == "scikit-learn KMeans":
             model = KMeans(_CLUSTERS, n_init=4, algorithm="elkan", random_state=0)
         labels, note = model.fit(points).labels_, ""
-    seconds, memory = time.process_time() - start, peak() - before
+    seconds, taken = time.process_time() - start, memory(largest=True) - before
     quality = "" if labels is None else f"{inertia(points, labels):.4g}"
-    return f"{name:>36} {seconds:>8.1f} s {memory:>6.0f} MB {quality:>10} {note}"
+    return f"{name:>36} {seconds:>8.1f} s {taken:>6.0f} MB {quality:>10} {note}"
 
 
 def index_of(name: str, points: NDArray[np.float32]) -> Callable[[NDArray[np.float32]], NDArray[np.int64]]:
@@ -120,14 +122,14 @@ def neighbor_row(name: str, count: int, asked: int) -> str:
     """A line of the table of nearest items."""
     points = items(count, _FEATURES)
     queries = points[np.random.default_rng(1).choice(count, asked, replace=False)]
-    before, start = peak(), time.process_time()
+    before, start = memory(largest=False), time.process_time()
     search = index_of(name, points)
     built = time.process_time() - start
     found = search(queries)
-    seconds, memory = time.process_time() - start - built, peak() - before
+    seconds, taken = time.process_time() - start - built, memory(largest=True) - before
     expected = nearest(points, queries[:_CHECKED], _K)[0]
     recall = np.mean([len(np.intersect1d(*pair)) / _K for pair in zip(found[:_CHECKED], expected, strict=True)])
-    return f"{name:>36} {built:>8.1f} s {seconds:>8.1f} s {memory:>6.0f} MB   recall {recall:.3f}"
+    return f"{name:>36} {built:>8.1f} s {seconds:>8.1f} s {taken:>6.0f} MB   recall {recall:.3f}"
 
 
 _CLUSTER_ROWS = (
@@ -155,9 +157,9 @@ def main() -> None:
     rows += [f"neighbors:{name}" for name, module in _NEIGHBOR_ROWS.items() if importlib.util.find_spec(module)]
     print(f"{given.items:,} items; clusters in {_COMPONENTS} components: seconds, memory, inertia")
     print(f"nearest {_K} of {given.queries:,} items by {_FEATURES} features: seconds to build and to search, memory")
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     for row in rows:
-        command = [sys.executable, __file__, *sys.argv[1:], "--row", row]
-        subprocess.run(command, check=True, env=os.environ | dict.fromkeys(_THREADS, "1"))
+        subprocess.run([sys.executable, __file__, *sys.argv[1:], "--row", row], check=True, env=os.environ | one_thread)
 
 
 if __name__ == "__main__":
