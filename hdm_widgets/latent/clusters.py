@@ -15,6 +15,8 @@ from sklearn.cluster import DBSCAN, KMeans
 from sklearn.metrics import silhouette_score
 
 from hdm_widgets._validation import check_choice, is_whole
+from hdm_widgets.latent.batches import row_batches
+from hdm_widgets.latent.lloyd import lloyd, squares_from
 from hdm_widgets.latent.scores import Statistics
 from hdm_widgets.latent.surface import rounded
 
@@ -37,6 +39,9 @@ _DBSCAN_MOST = 10_000
 # Points nearer to each other than this fraction of the data's extent count as one: KMeans computes squared distances
 # from squared lengths, which leaves half of the digits.
 _SAME_POINT = 1e-7
+# Of more items than this, KMeans groups a random sample first, and all items move its centers batch by batch.
+_MANY = 50_000
+_FIRST_SAMPLE = 20_000
 # Silhouettes and distances that differ by less than this, or this fraction, are a tie: the first wins.
 _TIE = 1e-6
 
@@ -63,6 +68,9 @@ class Clustering:
         Whether the silhouette is that of a sample.
     labels : numpy.ndarray, int64 (n,)
         Group of every item, the largest is 0; -1 for none. Read-only.
+    from_sample : bool
+        Whether KMeans sought its first centers among a random 20,000 items, as it does of more than 50,000. All items
+        move them from there.
     """
 
     method: Method
@@ -73,6 +81,7 @@ class Clustering:
     silhouette: float
     sampled: bool
     labels: NDArray[np.int64]
+    from_sample: bool = False
 
     def row(self) -> dict[str, Any]:
         """All but the labels, for a table."""
@@ -80,7 +89,9 @@ class Clustering:
 
     def __str__(self) -> str:
         how = "KMeans" if self.method == "kmeans" else f"DBSCAN, eps {self.eps:.3g}, min_samples {self.min_samples}"
-        return f"{self.n_clusters} clusters ({how}), silhouette {self.silhouette:.2f}"
+        first = f", first centers from {_FIRST_SAMPLE:,} random items" if self.from_sample else ""
+        measured = f" of {_SILHOUETTE_SAMPLE:,} random items" if self.sampled else ""
+        return f"{self.n_clusters} clusters ({how}{first}), silhouette {self.silhouette:.2f}{measured}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,12 +175,11 @@ def fit_clusters(
     """Group coordinates (n, k) by one method and measure it.
 
     Points that are at most `rounding` apart are one. With fewer distinct points than `n_clusters`, every point is a
-    cluster.
+    cluster. Of more than 50,000 items, KMeans begins with a random 20,000, as `lloyd` says.
     """
+    from_sample = method == "kmeans" and len(coordinates) > _MANY
     if method == "kmeans":
-        # KMeans warns of more clusters than distinct points.
-        possible = _count_distinct(coordinates, n_clusters or 1, rounding)
-        labels = kmeans(coordinates, possible, random_state)
+        labels = _kmeans(coordinates, n_clusters or 1, random_state, rounding)
         eps = min_samples = None
     else:
         eps, min_samples = float(eps or 0), int(min_samples or 5)
@@ -182,7 +192,21 @@ def fit_clusters(
     found = int(labels.max()) + 1
     silhouette, sampled = _silhouette(coordinates, labels, random_state)
     noise = float((labels < 0).mean())
-    return Clustering(method, found, eps, min_samples, noise, silhouette, sampled, labels)
+    return Clustering(method, found, eps, min_samples, noise, silhouette, sampled, labels, from_sample)
+
+
+def _kmeans(coordinates: Floats, n_clusters: int, random_state: int, rounding: float) -> NDArray[np.integer[Any]]:
+    """Group of every row of coordinates (n, k), int (n,); with fewer distinct points, every point is a group."""
+
+    def of_some(some: Floats, most: int) -> NDArray[np.integer[Any]]:
+        # KMeans warns of more clusters than distinct points.
+        return kmeans(some, _count_distinct(some, most, rounding), random_state)
+
+    if len(coordinates) <= _MANY:
+        return of_some(coordinates, n_clusters)
+    possible = _count_distinct(coordinates, n_clusters, rounding)
+    sample = np.sort(np.random.default_rng(random_state).choice(len(coordinates), _FIRST_SAMPLE, replace=False))
+    return lloyd(coordinates, possible, of_some, sample).labels
 
 
 def kmeans(coordinates: Floats, n_clusters: int, random_state: int) -> NDArray[np.integer[Any]]:
@@ -240,14 +264,14 @@ def compare(coordinates: Floats, *, random_state: int = 0, rounding: float = 0.0
 
 def _count_distinct(coordinates: Floats, most: int, rounding: float) -> int:
     """Number of points more than `rounding` apart, counted up to `most` by farthest-first traversal."""
-    centered = coordinates - coordinates.mean(axis=0)
-    limit = max(_SAME_POINT * float(np.linalg.norm(centered, axis=1).max()), rounding) ** 2
-    squares = ((centered - centered[0]) ** 2).sum(axis=1)
+    extent = math.sqrt(float(squares_from(coordinates, coordinates.mean(axis=0)).max()))
+    limit = max(_SAME_POINT * extent, rounding) ** 2
+    squares = squares_from(coordinates, coordinates[0])
     for count in range(1, most):
         farthest = int(squares.argmax())
         if squares[farthest] <= limit:
             return count
-        np.minimum(squares, ((centered - centered[farthest]) ** 2).sum(axis=1), out=squares)
+        np.minimum(squares, squares_from(coordinates, coordinates[farthest]), out=squares)
     return most
 
 
@@ -272,33 +296,35 @@ def describe(
     for label in range(int(labels.max()) + 1):
         indices = np.flatnonzero(labels == label)
         indices.flags.writeable = False
-        near = _by_centrality(coordinates[indices], rounding)
+        near = _by_centrality(coordinates, indices, rounding)
         clusters.append(
             Cluster(
                 label=label,
                 indices=indices,
                 statistics=Statistics.from_items(iou[indices], truth_area[indices]),
-                medoid=int(indices[near[0]]),
-                representatives=tuple(int(index) for index in indices[near]),
+                medoid=int(near[0]),
+                representatives=tuple(near.tolist()),
             )
         )
     return tuple(clusters)
 
 
-def _by_centrality(members: Floats, rounding: float) -> NDArray[np.intp]:
-    """Positions of the medoid and of the members nearest to it."""
-    candidates = np.arange(len(members))
+def _by_centrality(coordinates: Floats, members: NDArray[np.int64], rounding: float) -> NDArray[np.int64]:
+    """The medoid of some items, and the members nearest to it."""
+    candidates = members
     if len(members) > _MEDOID_SAMPLE:
-        from_mean = ((members - members.mean(axis=0)) ** 2).sum(axis=1)
-        candidates = np.sort(np.argsort(from_mean, kind="stable")[:_MEDOID_SAMPLE])
-    some = members[candidates]
+        parts = row_batches(len(members), coordinates.shape[1])
+        mean = np.sum([coordinates[members[part]].sum(axis=0) for part in parts], axis=0) / len(members)
+        from_mean = squares_from(coordinates, mean, members)
+        candidates = members[np.sort(np.argsort(from_mean, kind="stable")[:_MEDOID_SAMPLE])]
+    some = coordinates[candidates]
     sums = cdist(some, some).sum(axis=1)
     medoid = candidates[(sums <= sums.min() * (1 + _TIE) + rounding * len(some)).argmax()]
-    distances = np.sqrt(((members - members[medoid]) ** 2).sum(axis=1))
+    distances = np.sqrt(squares_from(coordinates, coordinates[medoid], members))
     unit = max(_TIE * float(distances.max()), 2 * rounding)
     ranks = np.round(distances / unit) if unit > 0 else distances
-    ranks[medoid] = -1  # first, also among members at the same point
-    return np.argsort(ranks, kind="stable")[:_REPRESENTATIVES]
+    ranks[members == medoid] = -1  # first, also among members at the same point
+    return members[np.argsort(ranks, kind="stable")[:_REPRESENTATIVES]]
 
 
 def _by_size(labels: NDArray[np.integer[Any]]) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from sklearn.cluster import DBSCAN, KMeans
 from sklearn.metrics import adjusted_rand_score, silhouette_samples, silhouette_score
 
 from hdm_widgets.latent import clusters as module
+from hdm_widgets.latent import lloyd as lloyd_module
 from hdm_widgets.latent.clusters import Clustering, best, compare, describe, fit_clusters
 from hdm_widgets.latent.surface import rounded
 
@@ -105,6 +106,60 @@ def test_the_same_every_time():
     assert one.silhouette == two.silhouette
 
 
+def inertia(points, labels):
+    return sum(((points[labels == label] - points[labels == label].mean(0)) ** 2).sum() for label in np.unique(labels))
+
+
+@pytest.mark.parametrize(("spread", "n_clusters", "tolerance"), [(0.5, 3, 0), (2.0, 3, 0.002), (4.0, 8, 0.02)])
+def test_many_items_are_grouped_as_a_few_are(monkeypatch, spread, n_clusters, tolerance):
+    points, names = blobs((2500, 1000, 1500), spread=spread)
+    whole = fit_clusters(points, "kmeans", n_clusters=n_clusters)
+    monkeypatch.setattr(module, "_MANY", 4999)
+    monkeypatch.setattr(module, "_FIRST_SAMPLE", 500)
+    monkeypatch.setattr(lloyd_module, "_ROWS", 700)
+    found = fit_clusters(points, "kmeans", n_clusters=n_clusters)
+    assert (whole.from_sample, found.from_sample, found.n_clusters) == (False, True, n_clusters)
+    assert inertia(points, found.labels) <= inertia(points, whole.labels) * (1 + tolerance) + 1e-9
+    if spread == 0.5:
+        assert same_groups(found.labels, names)
+    if n_clusters == 3:
+        assert adjusted_rand_score(found.labels, whole.labels) > 0.98
+    np.testing.assert_array_equal(fit_clusters(points, "kmeans", n_clusters=n_clusters).labels, found.labels)
+
+
+def test_batches_change_no_group_of_many_items(monkeypatch):
+    points, _ = blobs((300, 400, 200), spread=4.0)
+    monkeypatch.setattr(module, "_MANY", 100)
+    monkeypatch.setattr(module, "_FIRST_SAMPLE", 100)
+    whole = fit_clusters(points, "kmeans", n_clusters=5).labels
+    monkeypatch.setattr(lloyd_module, "_ROWS", 7)
+    np.testing.assert_array_equal(fit_clusters(points, "kmeans", n_clusters=5).labels, whole)
+
+
+@pytest.mark.parametrize("n_clusters", [1, 3, 4, 9])
+def test_points_that_the_first_sample_lacks_are_clusters_too(monkeypatch, n_clusters):
+    # Three points are one item each: a sample of 20 has few of them. Warnings are errors here.
+    points = np.zeros((1000, 2))
+    points[[10, 500, 900]] = [[5.0, 0], [0, 9], [-7, 7]]
+    monkeypatch.setattr(module, "_MANY", 999)
+    monkeypatch.setattr(module, "_FIRST_SAMPLE", 20)
+    found = fit_clusters(points, "kmeans", n_clusters=n_clusters)
+    assert found.n_clusters == min(n_clusters, 4)
+    if n_clusters >= 4:
+        assert np.bincount(found.labels).tolist() == [997, 1, 1, 1]
+
+
+def test_a_center_without_items_goes_to_the_farthest_item():
+    points = np.array([[0.0], [1], [2], [50], [51], [90]])
+    found, moved = lloyd_module._pass(points, np.array([[1.0], [50], [1000]]))
+    assert found.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert found.inertia == pytest.approx(1 + 1 + 1 + 40**2)
+    np.testing.assert_allclose(moved, [[1], [191 / 3], [90]])
+    rest = lloyd_module.lloyd(points, 3, lambda some, _: np.array([0, 1]), np.array([0, 3]))
+    assert rest.labels.tolist() == [0, 0, 0, 1, 1, 2]
+    assert rest.inertia == pytest.approx(2.5)
+
+
 @pytest.mark.parametrize("names", [[0, 1, 2], [2, 0, 1], [1, 2, 0]])
 def test_groups_of_equal_size_are_named_by_their_first_item(names):
     # What KMeans calls them depends on rounding. Three of one name, then two and two.
@@ -118,10 +173,13 @@ def test_a_clustering_as_a_row_and_as_text():
     found = Clustering("dbscan", 2, 0.5, 3, 1 / 3, 0.25, False, labels)
     assert found.row() == {
         "method": "dbscan", "n_clusters": 2, "eps": 0.5, "min_samples": 3, "noise": 1 / 3, "silhouette": 0.25,
-        "sampled": False,
+        "sampled": False, "from_sample": False,
     }  # fmt: skip
     assert str(found) == "2 clusters (DBSCAN, eps 0.5, min_samples 3), silhouette 0.25"
     assert str(Clustering("kmeans", 4, None, None, 0.0, 0.5, False, labels)) == "4 clusters (KMeans), silhouette 0.50"
+    assert str(Clustering("kmeans", 4, None, None, 0.0, 0.5, True, labels, True)) == (
+        "4 clusters (KMeans, first centers from 20,000 random items), silhouette 0.50 of 2,000 random items"
+    )
 
 
 # -- many ways ----------------------------------------------------------------------------------------

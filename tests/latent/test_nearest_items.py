@@ -4,6 +4,7 @@ from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
 from hdm_widgets.latent import batches
+from hdm_widgets.latent import neighbors as module
 from hdm_widgets.latent.neighbors import Neighbors, distance_scale, nearest, pairwise_distances
 
 
@@ -26,6 +27,51 @@ def test_items_at_one_place_come_in_their_order():
     found, distances = nearest(items, np.array([[1.0], [0.4]]), 4)
     assert found.tolist() == [[1, 2, 4, 3], [3, 1, 2, 4]]
     np.testing.assert_allclose(distances, [[0, 0, 0, 1], [0.4, 0.6, 0.6, 0.6]])
+
+
+@pytest.mark.parametrize("order", ["from far to near", "from near to far", "at random", "many alike"])
+@pytest.mark.parametrize("many", [0, 2, 1000])
+def test_the_order_of_the_items_changes_nothing(monkeypatch, order, many):
+    # Far to near, every batch has all of the nearest so far.
+    monkeypatch.setattr(module, "_MANY", many)
+    monkeypatch.setattr(batches, "BATCH_BYTES", 8 * 20 * 7)
+    rng = np.random.default_rng(0)
+    items = rng.integers(-40, 40, (200, 3)).astype(np.float32)
+    lengths = (items**2).sum(1)
+    if order != "at random":
+        items = items[np.argsort(-lengths if order == "from far to near" else lengths)]
+    if order == "many alike":
+        items[50:150] = 0
+    queries = np.concatenate([rng.integers(-3, 3, (20, 3)), items[:5]]).astype(np.float32)
+    found, distances = nearest(items, queries, 9)
+    expected = cdist(queries, items)
+    np.testing.assert_array_equal(found, np.argsort(expected, axis=1, kind="stable")[:, :9])
+    np.testing.assert_allclose(distances, np.sort(expected, axis=1)[:, :9], rtol=1e-12)
+
+
+class Rows:
+    """Rows of an array, which remembers the most that were read at once."""
+
+    def __init__(self, values):
+        self.values, self.shape, self.most = values, values.shape, 0
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, rows):
+        part = self.values[rows]
+        self.most = max(self.most, len(part))
+        return part
+
+
+@pytest.mark.parametrize(("count", "width", "k"), [(500, 6, 3), (500, 60, 3), (40, 6, 30)])
+def test_a_batch_is_as_large_as_the_budget_at_most(monkeypatch, count, width, k):
+    monkeypatch.setattr(batches, "BATCH_BYTES", 8 * 1200)
+    items = Rows(np.random.default_rng(0).normal(size=(count, width)))
+    found, _ = nearest(items, items, k)
+    assert found[:, 0].tolist() == list(range(count))
+    # 20 rows of 60 values; of 6 values, as many queries as the budget takes and 6 items with 200 products each.
+    assert items.most <= max(1200 // width, k)
 
 
 def test_items_on_disk_serve(tmp_path):

@@ -360,7 +360,8 @@ def test_clusters_by_density(own_space, groups):
 
 def test_a_comparison_is_a_table_best_first(own_space):
     frame = own_space.compare_clusterings(progress=False)
-    assert list(frame.columns) == ["method", "n_clusters", "eps", "min_samples", "noise", "silhouette", "sampled"]
+    named = ["method", "n_clusters", "eps", "min_samples", "noise", "silhouette", "sampled", "from_sample"]
+    assert list(frame.columns) == named
     assert set(frame["method"]) == {"kmeans", "dbscan"}
     scores = frame["silhouette"].dropna()
     assert (np.diff(scores) <= 0).all()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hdm_widgets._validation import is_whole
 from hdm_widgets._wire import MESSAGE, png
+from hdm_widgets._wording import quantity
 from hdm_widgets.latent.clusters import Cluster
 from hdm_widgets.latent.failures import Failure, Failures
 from hdm_widgets.latent.item_set import ItemSet
@@ -214,8 +215,8 @@ def _searched(failures: Failures) -> str:
         return failures.text
     left_out = f", {failures.left_out:,} left out" if failures.left_out else ""
     return (
-        f"{failures.n_items:,} items with a mean IoU of {failures.mean_iou:.2f} searched{left_out}; "
-        f"{failures.tested:,} groups tested; intervals at {failures.coverage:.0%}"
+        f"{quantity(failures.n_items, 'item')} with a mean IoU of {failures.mean_iou:.2f} searched{left_out}; "
+        f"{quantity(failures.tested, 'group')} tested; intervals at {failures.coverage:.0%}"
     )
 
 
