@@ -69,12 +69,12 @@ def _nearest(items: Items, queries: Items, k: int) -> tuple[NDArray[np.int64], N
             near = np.flatnonzero(squares <= limits)
         _merge(best, found, squares, near, rows.start)
     # The sums above cancel where two are alike: the few that count are measured again, each by itself.
-    exact = np.concatenate(
-        [
-            np.linalg.norm(_rows(items, found[part]) - wanted[part, None], axis=2)
-            for part in row_batches(count, k * items.shape[1])
-        ]
-    )
+    pairs, query = found.ravel(), np.repeat(np.arange(count), k)
+    parts = [
+        np.linalg.norm(np.asarray(items[pairs[part]], dtype=np.float64) - wanted[query[part]], axis=1)
+        for part in row_batches(len(pairs), items.shape[1])
+    ]
+    exact = np.concatenate(parts).reshape(found.shape)
     order = np.argsort(exact, axis=1, kind="stable")
     return np.take_along_axis(found, order, 1), np.take_along_axis(exact, order, 1)
 
@@ -117,11 +117,6 @@ def _squares(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Squared lengths (n,) of vectors (n, d)."""
     squares: NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors)
     return squares
-
-
-def _rows(items: Items, positions: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Items (m, k, d) at some positions (m, k)."""
-    return np.asarray(items[positions.ravel()], dtype=np.float64).reshape(*positions.shape, -1)
 
 
 def pairwise_distances(items: Items, rows: NDArray[np.int64]) -> NDArray[np.float64]:
