@@ -17,21 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from _synthetic_store import synthetic_store
 from _timing import medians
 
 import hdm_widgets as hw
-from hdm_widgets._bitmasks import PackedMasks
-from hdm_widgets._datasets import Fields
-from hdm_widgets._store_files import StoreFiles
-from hdm_widgets.latent.activations import Layer
-from hdm_widgets.latent.collection import Collection
-from hdm_widgets.latent.confidences import CONFIDENCES
-from hdm_widgets.latent.projection import Projection
-from hdm_widgets.latent.store.contents import StoredCollection
-from hdm_widgets.latent.store.shards import write_shard
-from hdm_widgets.latent.store.summary import write_index, write_summary
 
-SHARD, FEATURES, SIDE = 1024, 64, 64
+FEATURES = 64
 
 
 def fit(scenes: Any, model: Any, store: Path | None) -> hw.LatentSpace:
@@ -102,65 +93,12 @@ def cost(folder: Path, count: int) -> None:
     )
 
 
-def synthetic(folder: Path, count: int) -> str:
-    """A store of random numbers, without a model."""
-    files, rng = StoreFiles(folder / f"synthetic{count}"), np.random.default_rng(0)
-    layer, records = Layer("values", (FEATURES,)), []
-    row = PackedMasks.row_bytes(SIDE, SIDE)
-    start = time.perf_counter()
-    for number, first in enumerate(range(0, count, SHARD)):
-        size = min(SHARD, count - first)
-        areas = rng.integers(1, 1000, (3, size))
-        part = Collection(
-            layer=layer,
-            features=rng.standard_normal((size, FEATURES), np.float32),
-            items=np.arange(first, first + size),
-            truths=PackedMasks(np.zeros((size, row), np.uint8), SIDE, SIDE),
-            predictions=PackedMasks(rng.integers(0, 255, (size, row), np.uint8), SIDE, SIDE),
-            tp=areas[0],
-            fn=areas[1],
-            fp=areas[2],
-            thumbnails=rng.integers(0, 255, (size, 16, 16, 3), np.uint8),
-            columns={},
-            image_shape=(3, SIDE, SIDE),
-            confidences={name: rng.random(size) for name in CONFIDENCES},
-            label_quality=rng.random(size),
-        )
-        bounds = (first, first + size)
-        records.append(
-            write_shard(
-                files,
-                "synthetic",
-                SHARD,
-                number,
-                bounds,
-                part,
-                beside=[{}] * size,
-                skipped={},
-                values="logits",
-                random=False,
-                fingerprint=None,
-            )
-        )
-    about = {
-        "layer": layer, "image_shape": (3, SIDE, SIDE), "skipped": {}, "fields": Fields(), "ignore_value": None,
-        "thumbnail_maker": None, "no_confidences": "", "values": "logits",
-    }  # fmt: skip
-    index = write_summary(files, records, SHARD, about, {"number": np.arange(count)})
-    collection = StoredCollection(files, index)
-    space = hw.LatentSpace(None)
-    written = time.perf_counter()
-    projection = Projection.fit(collection.features, 10)
-    fitted = space._mapped(collection, projection, None, None)
-    write_index(files, index, fitted, space._settings())
-    print(f"  written in {written - start:.0f} s, principal components in {time.perf_counter() - written:.0f} s")
-    return files.address
-
-
 def opening(folder: Path, count: int) -> None:
     """Seconds to open a store of many items, and to read parts of it."""
     print(f"{count} items of {FEATURES} features, random numbers:")
-    address = synthetic(folder, count)
+    start = time.perf_counter()
+    address = synthetic_store(folder / f"synthetic{count}", count, FEATURES)
+    print(f"  written, with its principal components, in {time.perf_counter() - start:.0f} s")
     steps = {
         "open": lambda space: len(space),
         "IoU of all": lambda space: space.iou_,

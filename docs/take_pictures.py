@@ -6,6 +6,7 @@ notebooks/images/: `hdm_explorer.png`, `hdm_explorer_dark.png`, and so on; with 
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -98,7 +99,29 @@ def comparison(page: Page, server: JupyterServer) -> tuple[NotebookPage, Locator
     return notebook, root
 
 
-SHOWN = {"hdm_explorer": hdm, "latent_explorer": latent, "latent_comparison": comparison}
+def many_patches(page: Page, server: JupyterServer) -> tuple[NotebookPage, Locator]:
+    """The latent explorer of the notebook on many patches, which selects a cluster itself."""
+    cells = json.loads((IMAGES.parent / "04_many_patches.ipynb").read_text(encoding="utf-8"))["cells"]
+    shown = next(number for number, cell in enumerate(cells) if "picture" in cell["metadata"])
+    code = ["".join(cell["source"]) for cell in cells[: shown + 1] if cell["cell_type"] == "code"]
+    notebook = NotebookPage(page, server.notebook(code))
+    notebook.hide_file_browser()
+    notebook.run_all()
+    explorer = LatentPage(page)
+    # Two workers run the model on 3,024 patches first.
+    expect(explorer.points).to_have_count(3024, timeout=10 * TIMEOUT_MS)
+    explorer.await_points(3024)
+    expect(explorer.cards.first.locator("img").first).to_be_visible()
+    page.mouse.move(0, 0)
+    return notebook, explorer.root
+
+
+SHOWN = {
+    "hdm_explorer": hdm,
+    "latent_explorer": latent,
+    "latent_comparison": comparison,
+    "many_patches": many_patches,
+}
 
 
 def take(page: Page, server: JupyterServer, name: str) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hdm_widgets._validation import finite_number, is_whole, warn_user
+from hdm_widgets._wording import quantity
 from hdm_widgets.data.geotiff import Georeference, Handles, check_rasterio, read_georeference, read_header
 from hdm_widgets.data.mask_values import MaskValues, find_mask_values, has_data, is_plain
 from hdm_widgets.data.tile_files import (
@@ -404,7 +405,7 @@ def _checked(
     if of_image.bands < max(bands):
         count, needed = of_image.bands, max(bands)
         raise ValueError(
-            f"{image} has {count} band{'s' * (count > 1)}; images need at least {needed}; bands= chooses others, such "
+            f"{image} has {quantity(count, 'band')}; images need at least {needed}; bands= chooses others, such "
             "as bands=(1,)"
         )
     if of_image.dtype not in _IMAGE_TYPES and (scale is None or of_image.dtype.startswith("complex")):

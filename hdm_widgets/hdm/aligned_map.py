@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdm_widgets._wording import quantity
+
 __all__ = ["AlignedMap", "Moments", "Placed", "align"]
 
 
@@ -101,7 +103,7 @@ class AlignedMap:
 
     def __repr__(self) -> str:
         height, width = self.mean.shape
-        images = f"{len(self.indices)} image{'s' * (len(self.indices) != 1)}"
+        images = quantity(len(self.indices), "image")
         left = f"; {len(self.left_out)} with an empty segment left out" if self.left_out else ""
         how = "and sizes " if self.scaled else ""
         return (

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdm_widgets._validation import is_whole
+from hdm_widgets._wording import quantity
 from hdm_widgets.hdm.aligned_map import AlignedMap, Moments, Placed, align
 from hdm_widgets.hdm.circle_map import RAW, ResultType
 from hdm_widgets.hdm.collection_plot import plot_collection
@@ -318,7 +319,7 @@ class HDMCollection(Sequence[HDMResult]):
     @property
     def text(self) -> str:
         """What was found, in words."""
-        count = f"{len(self):,} image{'s' * (len(self) != 1)}"
+        count = quantity(len(self), "image")
         said = [count if self.complete else f"{count} of {len(self.asked):,} that were asked for"]
         if len(self):
             first = self[0]

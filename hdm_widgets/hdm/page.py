@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from hdm_widgets._storage import check_folder
+from hdm_widgets._wording import quantity
 from hdm_widgets.hdm.answers import Answers
 from hdm_widgets.hdm.fill_names import fill_choices, fill_text
 from hdm_widgets.hdm.named_measures import measure_label
@@ -165,7 +166,7 @@ def _facts(result: HDMResult, model_name: str, annotator: str) -> dict[str, str]
     more = "" if result._masks is None else "; the other measures on this page are of the same masks"
     facts = {
         "Model": model_name,
-        "Image": f"{grid.height} x {grid.width} px, {channels} channel{'s' * (channels > 1)}",
+        "Image": f"{grid.height} x {grid.width} px, {quantity(channels, 'channel')}",
         "Discs": discs,
         "Fill": fill,
         "Measured": f"{measure_label(settings.distance)}{unit} of each mask, compared with {other}{more}",

@@ -16,6 +16,7 @@ from hdm_widgets.latent.estimates import Estimates
 from hdm_widgets.latent.estimator import Estimator, Score
 from hdm_widgets.latent.failures import Failure, Failures
 from hdm_widgets.latent.footprints import Footprints
+from hdm_widgets.latent.item_set import ItemSet
 from hdm_widgets.latent.layer_table import LayerTable
 from hdm_widgets.latent.neighbors import Neighbors
 from hdm_widgets.latent.new_images import Location
@@ -39,6 +40,7 @@ __all__ = [
     "Failures",
     "Footprints",
     "InterruptedCollectionError",
+    "ItemSet",
     "LatentSpace",
     "Layer",
     "LayerError",

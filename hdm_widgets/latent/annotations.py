@@ -129,7 +129,7 @@ def _with_reasons(marked: Selection, reasons: Mapping[int, str]) -> Selection:
     while free in marked.table:
         free = f"data_{free}"
     table = {free if name == "reason" else name: values for name, values in marked.table.items()}
-    return Selection(marked.indices, marked.name, marked.color, {**table, "reason": column})
+    return Selection(marked.items, marked.name, marked.color, {**table, "reason": column})
 
 
 def _coco(space: SpaceWithItems, marked: Selection, reasons: Mapping[int, str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-__all__ = ["Progress", "centered_gram", "progress_bar", "row_batches", "steps"]
+__all__ = ["Progress", "centered_gram", "progress_bar", "row_batches"]
 
 # Whether a bar is shown; or a function (done, total) that is called in its place.
 Progress: TypeAlias = bool | Callable[[int, int], None]
@@ -21,7 +21,7 @@ BATCH_BYTES = 1 << 26
 _PROGRESS_DELAY = 1.0  # seconds before a bar is shown
 
 
-def row_batches(count: int, width: int, *, most: int = 4096, least: int = 1) -> list[slice]:
+def row_batches(count: int, width: int, *, most: int = 4096) -> list[slice]:
     """Batches of the rows of an array (count, width).
 
     Parameters
@@ -30,28 +30,17 @@ def row_batches(count: int, width: int, *, most: int = 4096, least: int = 1) -> 
         Shape of the array.
     most : int
         Rows in a batch at most, for narrow arrays.
-    least : int
-        Rows in a batch at least, also where they take more than the budget; a smaller rest joins the last batch.
 
     Returns
     -------
     list of slice
-        All rows once, in order; the values of a batch take at most 64 MB as float64 unless `least` asks for more.
+        All rows once, in order; the values of a batch take at most 64 MB as float64, if those of one row do.
     """
-    rows = max(1, least, min(most, BATCH_BYTES // (8 * max(width, 1))))
-    starts = list(range(0, count, rows))
-    if len(starts) > 1 and count - starts[-1] < least:
-        starts.pop()
-    return [slice(start, end) for start, end in itertools.pairwise([*starts, count])]
+    rows = max(1, min(most, BATCH_BYTES // (8 * max(width, 1))))
+    return [slice(start, end) for start, end in itertools.pairwise([*range(0, count, rows), count])]
 
 
-def centered_gram(
-    features: NDArray[np.floating],
-    rows: NDArray[np.int64] | slice = slice(None),
-    *,
-    progress: bool = False,
-    desc: str = "",
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def centered_gram(features: NDArray[np.floating], rows: NDArray[np.int64] | slice = slice(None)) -> NDArray[np.float64]:
     """Inner products of rows of features (n, d) after the mean of these rows was subtracted.
 
     Parameters
@@ -59,33 +48,21 @@ def centered_gram(
     features : numpy.ndarray (n, d)
     rows : numpy.ndarray of int or slice
         The rows that count; all by default.
-    progress : bool
-        Show a tqdm bar if it lasts longer than a second.
-    desc : str
-        What the bar says.
 
     Returns
     -------
-    tuple of numpy.ndarray
-        The products, float64 (m, m) for m rows, and their mean, float64 (d,). Columns are read batch by batch, each
-        once.
+    numpy.ndarray, float64 (m, m) for m rows
+        Columns are read batch by batch, each once.
     """
     width = features.shape[1]
     count = len(rows) if isinstance(rows, np.ndarray) else len(features)
     gram = np.zeros((count, count))
-    mean = np.empty(width)
     # A batch of columns is a batch of rows of the transpose.
-    for part in steps(row_batches(width, count, most=width), progress=progress, desc=desc):
+    for part in row_batches(width, count, most=width):
         columns = np.array(features[rows, part], dtype=np.float64)
-        mean[part] = columns.mean(axis=0)
-        columns -= mean[part]
+        columns -= columns.mean(axis=0)
         gram += columns @ columns.T
-    return gram, mean
-
-
-def steps(batches: list[slice], *, progress: bool, desc: str) -> Iterator[slice]:
-    """The batches, with a tqdm bar if they last longer than a second."""
-    return iter(tqdm(batches, disable=not progress, delay=_PROGRESS_DELAY, unit="batch", desc=desc))
+    return gram
 
 
 class _Told:

@@ -18,6 +18,7 @@ from hdm_widgets._validation import check_choice, is_whole
 from hdm_widgets.latent.batches import row_batches
 from hdm_widgets.latent.lloyd import lloyd, squares_from
 from hdm_widgets.latent.scores import Statistics
+from hdm_widgets.latent.surface import rounded
 
 __all__ = ["Cluster", "Clustering", "Method", "best", "check_request", "compare", "describe", "fit_clusters", "kmeans"]
 
@@ -216,8 +217,12 @@ def kmeans(coordinates: Floats, n_clusters: int, random_state: int) -> NDArray[n
     """
     if n_clusters == 1:
         return np.zeros(len(coordinates), np.int64)
+    # Starts are drawn by distances, and a last digit that differs may end in another optimum that is about as good.
+    points = rounded(coordinates)
+    if _count_distinct(points, n_clusters, 0.0) < n_clusters:
+        points = coordinates
     model = KMeans(n_clusters, n_init=_INITS, algorithm="elkan", random_state=random_state)
-    labels: NDArray[np.integer[Any]] = model.fit(coordinates).labels_
+    labels: NDArray[np.integer[Any]] = model.fit(points).labels_
     return labels
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdm_widgets._wording import quantity
 from hdm_widgets.latent.data_columns import check_columns, merge_columns
 from hdm_widgets.latent.estimator import Estimate, Estimator
 from hdm_widgets.latent.footprints import Footprints
@@ -194,7 +195,7 @@ class Estimates:
             told = "all of them reliable" if not unreliable else f"{unreliable} of them not reliable"
             told = "none of them reliable" if unreliable == count else told
         lines = [
-            f"{count} item{'s' * (count != 1)}: expected mean IoU {self.mean:.2f} ({self.coverage:.0%} interval "
+            f"{quantity(count, 'item')}: expected mean IoU {self.mean:.2f} ({self.coverage:.0%} interval "
             f"{self.mean_low:.2f} to {self.mean_high:.2f}), {told}",
             self.shift.text,
         ]
@@ -208,7 +209,8 @@ class Estimates:
     def __repr__(self) -> str:
         like = "unlike" if self.shift.shifted else "not known to be unlike"
         return (
-            f"Estimates({len(self)} items, mean IoU {self.mean:.2f} [{self.mean_low:.2f}, {self.mean_high:.2f}], "
+            f"Estimates({quantity(len(self), 'item')}, mean IoU {self.mean:.2f} "
+            f"[{self.mean_low:.2f}, {self.mean_high:.2f}], "
             f"{int(self.reliable.sum())} reliable, {like} the data of the map)"
         )
 

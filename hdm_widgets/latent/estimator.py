@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.dummy import DummyRegressor
 from sklearn.model_selection import KFold
 
+from hdm_widgets.latent.batches import row_batches
 from hdm_widgets.latent.regressors import LEAF, BestSingle, Inputs, Regressor, SupportVectors, Trees
 from hdm_widgets.latent.surface import Support
 
@@ -21,6 +22,7 @@ Floats = NDArray[np.float64]
 
 FEWEST = 30  # items with a prediction; fewer give no interval
 _LARGEST = 5000  # items that are learned from; of more, a random choice
+_ROWS = 1 << 15  # new items that are estimated at once
 _FOLDS = 5
 CONSTANT = "the mean of the data"
 _ALL = "trees, support vectors and the best single confidence"
@@ -154,6 +156,8 @@ class Estimator:
     errors : numpy.ndarray, float64 (n,)
         For every item of the map, true minus expected IoU in cross-validation, divided by the size that was expected
         of the error; NaN for items that were not learned from.
+    sampled : bool
+        Whether it was learned from a random choice of 5000 items, as there were more.
 
     Notes
     -----
@@ -176,6 +180,7 @@ class Estimator:
     high: float
     counts_if_nothing: float
     errors: Floats = field(repr=False)
+    sampled: bool
     _inputs: Inputs = field(repr=False)
     _regressors: tuple[Regressor, ...] = field(repr=False)
     _difficulty: Regressor | None = field(repr=False)
@@ -272,6 +277,7 @@ class Estimator:
             high=float(iou[known].max()),
             counts_if_nothing=float(known[nothing].mean()) if math.isnan(iou_empty) and nothing.any() else 1.0,
             errors=errors,
+            sampled=len(rows) < len(errors),
             _inputs=inputs,
             _regressors=regressors,
             _difficulty=difficulty,
@@ -302,6 +308,23 @@ class Estimator:
         -------
         Estimate
         """
+        parts = [
+            self._estimate(
+                components[rows], {name: values[rows] for name, values in confidences.items()}, area, coverage
+            )
+            for rows in row_batches(len(components), 1, most=_ROWS) or [slice(0)]
+            for area in [predicted_area[rows]]
+        ]
+        return Estimate(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(Estimate)))
+
+    def _estimate(
+        self,
+        components: Floats,
+        confidences: Mapping[str, Floats],
+        predicted_area: NDArray[np.int64],
+        coverage: float,
+    ) -> Estimate:
+        """The same of a batch."""
         table = self._inputs.table(components, confidences)
         distance = np.max([support.distance(table[:, part]) for part, support in self._supports], axis=0)
         iou = np.clip(_mean([part.predict(table) for part in self._regressors]), self.low, self.high)
@@ -364,9 +387,12 @@ class Estimator:
                 f"R² {best.r2:.2f}), so every estimate is that mean, with its interval"
             )
         chosen = by_name[self.name]
+        chosen_from = (
+            f", learned from {self.count:,} of {len(self.errors):,} items, chosen at random" if self.sampled else ""
+        )
         return (
             f"expected IoU: {self.name}, mean absolute error {chosen.mae:.3f} by cross-validation "
-            f"({CONSTANT}: {constant.mae:.3f}), R² {chosen.r2:.2f}"
+            f"({CONSTANT}: {constant.mae:.3f}), R² {chosen.r2:.2f}{chosen_from}"
         )
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from hdm_widgets._wording import quantity
 from hdm_widgets.latent.conditions import Rule
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Failure:
     def __str__(self) -> str:
         mostly = f" (mostly {self.mostly})" if self.mostly else ""
         return (
-            f"{self.text}{mostly}: {self.size:,} items, mean IoU {self.mean_iou:.2f} ({self.low:.2f} to "
+            f"{self.text}{mostly}: {quantity(self.size, 'item')}, mean IoU {self.mean_iou:.2f} ({self.low:.2f} to "
             f"{self.high:.2f}), others {self.rest_iou:.2f}"
         )
 

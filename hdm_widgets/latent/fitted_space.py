@@ -27,7 +27,7 @@ from hdm_widgets.latent.fitted import FittedMap, FittedState, read_only
 from hdm_widgets.latent.neighbors import Neighbors, nearest, pairwise_distances
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
-from hdm_widgets.latent.selection import COLORS, Selection, check_color, check_indices, check_name, read_selection
+from hdm_widgets.latent.selection import COLORS, Selection, check_color, check_name, items_of, read_selection
 from hdm_widgets.latent.surface import Regressor, Surface, surface
 from hdm_widgets.models.segmenter import Segmenter
 
@@ -473,7 +473,7 @@ class FittedSpace:
         -------
         Selection
         """
-        return Selection(check_indices(indices, len(self)), check_name(name), check_color(color), self.table())
+        return Selection(items_of(indices, len(self)), check_name(name), check_color(color), self.table())
 
     def load_selection(self, path: str | os.PathLike[str]) -> Selection:
         """Read what `Selection.save` wrote.

@@ -190,6 +190,6 @@ def _value_of_features(a: _Centered, b: _Centered) -> _Value:
 
 def _value_of_items(a: Features, b: Features) -> _Value:
     """The alignment with the items of `b` in another order, from inner products of items."""
-    one, other = centered_gram(a)[0], centered_gram(b)[0]
+    one, other = centered_gram(a), centered_gram(b)
     size = float(np.linalg.norm(one) * np.linalg.norm(other))
     return lambda order: float(np.vdot(one, other[order].take(order, axis=1))) / size

@@ -126,7 +126,7 @@ def _rows(items: Items, positions: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def pairwise_distances(items: Items, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """Distances (m, m) between some rows of the items (n, d)."""
-    gram, _ = centered_gram(items, rows)
+    gram = centered_gram(items, rows)
     squares = np.diag(gram)
     return np.sqrt(np.maximum(squares[:, None] + squares - 2 * gram, 0))
 

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
-from scipy.sparse.linalg import eigsh
-from sklearn.decomposition import PCA, IncrementalPCA
 
 from hdm_widgets.latent.activations import ROUNDING
-from hdm_widgets.latent.batches import centered_gram, row_batches, steps
+from hdm_widgets.latent.batches import progress_bar, row_batches
+from hdm_widgets.latent.eigenvectors import leading_eigenvectors, leading_of_matrix
 
 __all__ = ["Projection"]
 
 Floats = NDArray[np.float64]
 
-# Bytes of float64 that the exact decomposition may hold: all features, or where they outnumber items the Gram matrix.
-_EXACT_LIMIT = 1 << 29
-# Above this side ARPACK finds the few leading components faster than LAPACK does, to the same precision.
-_FULL_SIDE = 1000
+# Up to so many features their covariance matrix, 128 MB, is cheaper than many passes over the data.
+_COVARIANCE_SIDE = 4096
+_MOST_PASSES = 60  # over wider features
+# So many components are computed in any case: then the first ones do not depend on how many are wanted.
+_LEAST = 16
 _DESC = "principal components"
 # Entries of a component that differ by at most this fraction may change their order by rounding.
 _TIE = 1e-4
@@ -42,7 +43,8 @@ class Projection:
     explained_variance_ratio : numpy.ndarray, float64 (k,)
         Fraction of the total variance.
     exact : bool
-        False if the components were fitted batch by batch (`IncrementalPCA`), which is an approximation.
+        False if the iteration had not converged when it was ended, as for wide features without a structure; also in
+        spaces of earlier versions that were fitted by `IncrementalPCA`.
     """
 
     mean: Floats
@@ -64,7 +66,6 @@ class Projection:
         n_components: int,
         *,
         random_state: int = 0,
-        exact_limit: int = _EXACT_LIMIT,
         progress: bool = False,
     ) -> Projection:
         """The leading components of features (n, d).
@@ -72,14 +73,11 @@ class Projection:
         Parameters
         ----------
         features : numpy.ndarray (n, d)
-            May be on disk.
+            Read in batches of rows, which are all that is held of them: they may be on disk, or in a store.
         n_components : int
             At most n and d.
         random_state : int
-            Seed of ARPACK's first vector.
-        exact_limit : int
-            Bytes of float64 that an exact decomposition may hold. Where it would need more, the components are fitted
-            batch by batch.
+            Seed of the first vectors of the iteration.
         progress : bool
             Show a tqdm bar if it lasts longer than a second.
 
@@ -91,6 +89,12 @@ class Projection:
         ------
         ValueError
             If there are fewer items or features than components, or all items have the same features.
+
+        Notes
+        -----
+        Of at most 4096 features that do not outnumber the items, the covariance matrix is summed in one pass. For all
+        others, block Lanczos iteration multiplies it with some vectors at a time, one pass each. Squares lose half of
+        the digits; one step of subspace iteration, two passes more, restores them.
         """
         count, width = features.shape
         if n_components > min(count, width):
@@ -98,53 +102,29 @@ class Projection:
                 f"{n_components} component(s) need as many items and features at least, got {count} item(s) "
                 f"with {width} feature(s)"
             )
-        if _constant(features):
-            raise ValueError(
-                f"the activations are the same for all {count} items: the layer does not look at the image"
-            )
-        if width > count and len(row_batches(count, width)) > 1 and 8 * count**2 <= exact_limit:
-            return cls._from_gram(features, n_components, random_state, progress)
-        exact = 8 * count * width <= exact_limit
-        model: PCA | IncrementalPCA
-        if exact:
-            side = min(count, width)
-            solver = "arpack" if side > _FULL_SIDE and n_components < side else "full"
-            model = PCA(n_components, svd_solver=solver, random_state=random_state)
-            model.fit(np.asarray(features, dtype=np.float64))
-        else:
-            model = IncrementalPCA(n_components)
-            # It asks for as many rows in a batch as components.
-            for rows in steps(row_batches(count, width, least=n_components), progress=progress, desc=_DESC):
-                model.partial_fit(np.asarray(features[rows], dtype=np.float64))
-        return cls(
-            mean=np.asarray(model.mean_, dtype=np.float64),
-            components=_signed(np.asarray(model.components_, dtype=np.float64)),
-            explained_variance=np.asarray(model.explained_variance_, dtype=np.float64),
-            explained_variance_ratio=np.asarray(model.explained_variance_ratio_, dtype=np.float64),
-            exact=exact,
-        )
-
-    @classmethod
-    def _from_gram(
-        cls, features: NDArray[np.floating], n_components: int, random_state: int, progress: bool
-    ) -> Projection:
-        """Components from the n x n matrix of inner products, where features outnumber items (Turk and Pentland 1991).
-
-        Squares lose half of the digits. One step of subspace iteration restores them.
-        """
-        gram, mean = centered_gram(features, progress=progress, desc=_DESC)
-        weights = _leading(gram, n_components, random_state)
-        sums = np.zeros((features.shape[1], n_components))
-        for rows in row_batches(*features.shape):
-            sums += (features[rows] - mean).T @ weights[rows]
-        basis = np.linalg.qr(sums)[0]
-        _, singular, rotation = np.linalg.svd(_projected(features, mean, basis), full_matrices=False)
-        variance = singular**2
+        computed = min(max(n_components, _LEAST), count, width)
+        with progress_bar(0, progress, _DESC, unit="batch", late=True) as bar:
+            rows = _Rows(features, bar)
+            narrow = width <= min(count, _COVARIANCE_SIDE)
+            mean, squares, covariance = _moments(rows, with_covariance=narrow)
+            if covariance is not None:
+                leading = leading_of_matrix(covariance, computed, random_state)
+            else:
+                leading = leading_eigenvectors(
+                    lambda block: _multiplied(rows, mean, block), width, computed, random_state, _MOST_PASSES
+                )
+            basis = np.linalg.qr(_multiplied(rows, mean, leading.vectors))[0]
+            triangle = np.zeros((0, computed))
+            for part in rows:
+                triangle = np.asarray(np.linalg.qr(np.vstack([triangle, (part - mean) @ basis]), mode="r"))
+        _, singular, rotation = np.linalg.svd(triangle)
+        variance = singular[:n_components] ** 2
         return cls(
             mean=mean,
-            components=_signed(rotation @ basis.T),
-            explained_variance=variance / (len(features) - 1),
-            explained_variance_ratio=variance / np.trace(gram),
+            components=_signed(rotation[:n_components] @ basis.T),
+            explained_variance=variance / max(count - 1, 1),
+            explained_variance_ratio=variance / squares,
+            exact=leading.converged,
         )
 
     def without_rounding(self) -> Projection:
@@ -162,26 +142,70 @@ class Projection:
 
     def transform(self, features: NDArray[np.floating]) -> Floats:
         """Coordinates (n, k) of features (n, d)."""
-        return _projected(features, self.mean, self.components.T)
+        coordinates = np.empty((len(features), len(self.components)))
+        for rows in row_batches(*features.shape):
+            coordinates[rows] = (features[rows] - self.mean) @ self.components.T
+        return coordinates
 
 
-def _leading(symmetric: Floats, count: int, random_state: int) -> Floats:
-    """The eigenvectors (m, count) of the largest eigenvalues of a matrix (m, m), the largest first."""
-    side = len(symmetric)
-    if side > _FULL_SIDE and count < side:
-        start = np.random.default_rng(random_state).uniform(-1, 1, side)
-        values, vectors = eigsh(symmetric, count, v0=start)
-    else:
-        values, vectors = eigh(symmetric, subset_by_index=(side - count, side - 1))
-    return np.asarray(vectors[:, np.argsort(-values)], dtype=np.float64)
+class _Rows:
+    """All rows of features (n, d) in float64, batch by batch: each iteration is one pass over them.
+
+    Parameters
+    ----------
+    features : numpy.ndarray (n, d)
+    bar : object
+        Told of every batch.
+    """
+
+    def __init__(self, features: NDArray[np.floating], bar: Any) -> None:
+        self._features, self._bar = features, bar
+        self._batches = row_batches(*features.shape)
+        self.shape = features.shape
+
+    def __iter__(self) -> Iterator[Floats]:
+        self._bar.total = (self._bar.total or 0) + len(self._batches)
+        for batch in self._batches:
+            yield np.array(self._features[batch], dtype=np.float64)
+            self._bar.update()
 
 
-def _projected(features: NDArray[np.floating], mean: Floats, basis: Floats) -> Floats:
-    """Centered features times a basis (d, k), batch by batch: (n, k)."""
-    coordinates = np.empty((len(features), basis.shape[1]))
-    for rows in row_batches(*features.shape):
-        coordinates[rows] = (features[rows] - mean) @ basis
-    return coordinates
+def _moments(rows: _Rows, *, with_covariance: bool) -> tuple[Floats, float, Floats | None]:
+    """Mean (d,) of all rows, sum of the squared deviations from it, and the same as a matrix (d, d).
+
+    Raises
+    ------
+    ValueError
+        If all rows are the same but for rounding, which depends on the size of the batch that they were in.
+    """
+    count, width = rows.shape
+    first, near = np.empty(width), np.empty(width)
+    sums, squares, constant = np.zeros(width), 0.0, True
+    products = np.zeros((width, width)) if with_covariance else None
+    for number, part in enumerate(rows):
+        if number == 0:
+            # Deviations from a vector near the mean keep more digits than the values themselves.
+            first, near = part[0].copy(), part.mean(axis=0)
+        constant = constant and bool((np.abs(part - first) <= ROUNDING * np.abs(first).max()).all())
+        part -= near
+        sums += part.sum(axis=0)
+        squares += float(np.vdot(part, part))
+        if products is not None:
+            products += part.T @ part
+    if constant:
+        raise ValueError(f"the activations are the same for all {count} items: the layer does not look at the image")
+    if products is not None:
+        products -= np.outer(sums, sums / count)
+    return near + sums / count, squares - float(sums @ sums) / count, products
+
+
+def _multiplied(rows: _Rows, mean: Floats, vectors: Floats) -> Floats:
+    """The matrix of squared deviations (d, d) times vectors (d, b)."""
+    found = np.zeros_like(vectors)
+    for part in rows:
+        part -= mean
+        found += part.T @ (part @ vectors)
+    return found
 
 
 def _signed(components: Floats) -> Floats:
@@ -189,10 +213,3 @@ def _signed(components: Floats) -> Floats:
     sizes = np.abs(components)
     largest = (sizes >= (1 - _TIE) * sizes.max(axis=1, keepdims=True)).argmax(axis=1)
     return components * np.where(components[np.arange(len(components)), largest] < 0, -1.0, 1.0)[:, None]
-
-
-def _constant(features: NDArray[np.floating]) -> bool:
-    """Whether all items are the same but for rounding, which depends on the size of the batch that they were in."""
-    first = np.asarray(features[0], dtype=np.float64)
-    tolerance = ROUNDING * float(np.abs(first).max())
-    return all(bool((np.abs(features[rows] - first) <= tolerance).all()) for rows in row_batches(*features.shape))

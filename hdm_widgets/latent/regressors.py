@@ -14,6 +14,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.isotonic import IsotonicRegression
 from sklearn.svm import SVR
 
+from hdm_widgets.latent.batches import row_batches
 from hdm_widgets.latent.surface import column_scales, rounded, rounding_step
 
 __all__ = ["LEAF", "BestSingle", "Inputs", "Regressor", "SupportVectors", "Trees"]
@@ -25,6 +26,7 @@ _TREES = 60
 LEAF = 5  # items in a leaf, at least
 # Of the support vector regression, on standardized inputs and targets.
 _PENALTY, _TOLERANCE, _GAMMA = 10.0, 0.07, 0.01
+_ROWS = 512  # whose kernel is computed at once
 _AREA, _ENTROPY = "area_at_50", "mean_entropy"
 _NEEDED = frozenset((_AREA, _ENTROPY, "area_at_30", "area_at_70", "area_at_90"))
 # What relative columns say better: sizes of a mask change with the image, not with the quality of the mask.
@@ -181,5 +183,15 @@ class SupportVectors:
     def predict(self, inputs: Floats) -> Floats:
         """Targets (m,) to expect of inputs (m, d)."""
         chosen = np.clip(inputs[:, self._columns], self._low, self._high)
-        predicted = self._machine.predict((chosen - self._center) / self._scale)
+        scaled = (chosen - self._center) / self._scale
+        vectors, weights = self._machine.support_vectors_, self._machine.dual_coef_[0]
+        squares = (vectors**2).sum(axis=1)
+        predicted = np.full(len(scaled), self._machine.intercept_[0])
+        # As the machine's `predict`, which takes a row after the other and ten times as long.
+        for rows in row_batches(len(scaled), len(vectors), most=_ROWS):
+            distances = 2 * (scaled[rows] @ vectors.T)
+            distances -= squares
+            distances -= (scaled[rows] ** 2).sum(axis=1)[:, None]
+            distances *= _GAMMA
+            predicted[rows] += np.exp(distances, out=distances) @ weights
         return np.asarray(self._mean + self._deviation * predicted, dtype=np.float64)

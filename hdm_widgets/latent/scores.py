@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdm_widgets._wording import quantity
+
 __all__ = ["Overlaps", "Statistics", "former_name"]
 
 Floats = NDArray[np.float64]
@@ -121,7 +123,7 @@ class Statistics:
         )
 
     def __str__(self) -> str:
-        return f"{self.count} items, mean IoU {self.mean_iou:.2f}, median {self.median_iou:.2f}"
+        return f"{quantity(self.count, 'item')}, mean IoU {self.mean_iou:.2f}, median {self.median_iou:.2f}"
 
 
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64], empty: float) -> Floats:

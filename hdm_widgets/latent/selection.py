@@ -6,13 +6,15 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hdm_widgets.latent.item_set import ItemSet
 from hdm_widgets.latent.scores import Statistics
 
 if TYPE_CHECKING:
@@ -28,14 +30,16 @@ _FORMAT = "hdm-widgets selection 1"
 _FORMULA = re.compile("'*[=+\\-@\t\r\n]")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Selection:
     """Items of a latent space, made by `LatentSpace.select`.
 
     Attributes
     ----------
     indices : numpy.ndarray, int64
-        Positions in the space, ascending, each once.
+        Positions in the space, ascending, each once; a new array each time. They are kept at one bit per item.
+    items : ItemSet
+        The same at one bit for each item of the space.
     name, color : str
         The color is `#rrggbb`.
     table : mapping of str to numpy.ndarray
@@ -47,24 +51,39 @@ class Selection:
     Selections with the same items, name and color are equal.
     """
 
-    indices: NDArray[np.int64] = field(compare=False)  # `__eq__` compares it
+    items: ItemSet
     name: str
     color: str
-    table: Mapping[str, NDArray[Any]] = field(repr=False, compare=False)
+    table: Mapping[str, NDArray[Any]]
+
+    def __init__(
+        self, indices: NDArray[np.int64] | ItemSet, name: str, color: str, table: Mapping[str, NDArray[Any]]
+    ) -> None:
+        items = indices if isinstance(indices, ItemSet) else ItemSet.from_indices(indices, len(table["iou"]))
+        for attribute, value in (("items", items), ("name", name), ("color", color), ("table", table)):
+            object.__setattr__(self, attribute, value)
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """Positions in the space, ascending, each once; a new array each time."""
+        return self.items.indices
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.items)
 
     def __contains__(self, index: int) -> bool:
-        return bool(np.isin(index, self.indices))
+        return index in self.items
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Selection):
             return NotImplemented
-        return (self.name, self.color) == (other.name, other.color) and np.array_equal(self.indices, other.indices)
+        return (self.name, self.color, self.items) == (other.name, other.color, other.items)
 
     def __hash__(self) -> int:
-        return hash((self.name, self.color, tuple(self.indices.tolist())))
+        return hash((self.name, self.color, self.items))
+
+    def __repr__(self) -> str:
+        return f"Selection(indices={self.indices!r}, name={self.name!r}, color={self.color!r})"
 
     def union(self, other: Selection) -> Selection:
         """Items in either.
@@ -78,7 +97,7 @@ class Selection:
         -------
         Selection
         """
-        return replace(self, indices=np.union1d(self.indices, self._same_space(other).indices))
+        return self._with(self.items | self._same_space(other).items)
 
     def intersection(self, other: Selection) -> Selection:
         """Items in both.
@@ -92,7 +111,7 @@ class Selection:
         -------
         Selection
         """
-        return replace(self, indices=np.intersect1d(self.indices, self._same_space(other).indices))
+        return self._with(self.items & self._same_space(other).items)
 
     def difference(self, other: Selection) -> Selection:
         """Items in this and not in the other.
@@ -106,7 +125,7 @@ class Selection:
         -------
         Selection
         """
-        return replace(self, indices=np.setdiff1d(self.indices, self._same_space(other).indices))
+        return self._with(self.items - self._same_space(other).items)
 
     __or__ = union
     __and__ = intersection
@@ -126,12 +145,13 @@ class Selection:
         -------
         Selection
         """
-        return replace(self, name=name or self.name, color=color or self.color)
+        return Selection(self.items, name or self.name, color or self.color, self.table)
 
-    @property
+    @cached_property
     def statistics(self) -> Statistics:
         """Number of items, IoU, and fraction of empty truths."""
-        return Statistics.from_items(self.table["iou"][self.indices], self.table["truth_area"][self.indices])
+        chosen = self.indices
+        return Statistics.from_items(self.table["iou"][chosen], self.table["truth_area"][chosen])
 
     def frame(self) -> pandas.DataFrame:
         """The items' rows of the space's table.
@@ -144,7 +164,8 @@ class Selection:
         """
         import pandas
 
-        return pandas.DataFrame(self._rows(), index=pandas.Index(self.indices, name="index"))
+        # The columns are new arrays already.
+        return pandas.DataFrame(self._rows(), index=pandas.Index(self.indices, name="index"), copy=False)
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         r"""The items' rows as CSV (RFC 4180, UTF-8) in which no spreadsheet finds a formula.
@@ -190,7 +211,11 @@ class Selection:
         checked_file(path).write_text(json.dumps(about), encoding="utf-8")
 
     def _rows(self) -> dict[str, NDArray[Any]]:
-        return {name: values[self.indices] for name, values in self.table.items()}
+        chosen = self.indices
+        return {name: values[chosen] for name, values in self.table.items()}
+
+    def _with(self, items: ItemSet) -> Selection:
+        return Selection(items, self.name, self.color, self.table)
 
     def _same_space(self, other: Selection) -> Selection:
         if len(other.table["iou"]) != len(self.table["iou"]):
@@ -271,6 +296,15 @@ def check_color(color: object) -> str:
     return color
 
 
+def items_of(indices: Any, count: int) -> ItemSet:
+    """Positions in a space of `count` items, in any form that `check_indices` takes, as a set."""
+    if isinstance(indices, Selection):
+        indices = indices.items
+    if isinstance(indices, ItemSet) and indices.count == count:
+        return indices
+    return ItemSet.from_indices(check_indices(indices, count), count)
+
+
 def check_indices(indices: Any, count: int) -> NDArray[np.int64]:
     """Positions in a space of `count` items, ascending and each once.
 
@@ -290,7 +324,7 @@ def check_indices(indices: Any, count: int) -> NDArray[np.int64]:
     ValueError, TypeError
         If they are anything else, or out of range.
     """
-    if isinstance(indices, Selection):
+    if isinstance(indices, (Selection, ItemSet)):
         indices = indices.indices
     array = np.asarray(sorted(indices) if isinstance(indices, (set, frozenset)) else indices)
     if array.dtype == bool:
@@ -303,4 +337,5 @@ def check_indices(indices: Any, count: int) -> NDArray[np.int64]:
         raise TypeError(f"indices must be whole numbers in one dimension, got {array.dtype} of shape {array.shape}")
     if array.min() < 0 or array.max() >= count:
         raise ValueError(f"indices must be 0 to {count - 1}, got {array.min()} to {array.max()}")
-    return np.unique(array).astype(np.int64)
+    found = array.astype(np.int64)
+    return found if (found[1:] > found[:-1]).all() else np.unique(found)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
+from hdm_widgets._wording import quantity
 from hdm_widgets.latent.batches import row_batches
 from hdm_widgets.latent.surface import one_thread
 from hdm_widgets.latent.titles import running_title
@@ -83,7 +84,8 @@ class Shift:
             return f"{few} to tell whether new data are like the data of the map"
         chance = f"p = {self.p_value:.3f}"
         if not self.shifted:
-            return f"like the data of the map as far as {self.count} items tell ({chance}, effect {self.effect:.2f})"
+            items = quantity(self.count, "item")
+            return f"like the data of the map as far as {items} tell ({chance}, effect {self.effect:.2f})"
         degree = "slightly" if self.effect < _CLEAR else "clearly" if self.effect < _NEARLY_ALL else "almost entirely"
         if not self.columns:
             moved = "no single column moved much, columns and activations as a whole did"

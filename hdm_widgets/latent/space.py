@@ -17,6 +17,7 @@ from hdm_widgets._datasets import Dataset, Field, Fields, as_dataset
 from hdm_widgets._masks import Ignore
 from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import advise_on_keywords, check_choice, is_whole
+from hdm_widgets._wording import quantity
 from hdm_widgets.latent.activations import Pool, network_of
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, check_collection, kept_if_interrupted
 from hdm_widgets.latent.collector import NewBuilder, RunPass, check_width
@@ -114,9 +115,8 @@ class LatentSpace(SpaceWithFiles):
     A fit compares the model's output for an image alone with that for the same image in a batch. Where they differ
     beyond rounding, it warns and runs the images one at a time.
 
-    Principal components are exact where the activations take at most 512 MB as float64, or features outnumber items
-    and there are at most 8192 items. Else scikit-learn's `IncrementalPCA` approximates them, and `projection_.exact`
-    says so.
+    Principal components are computed from batches of the activations, which need not fit in memory, as `Projection`
+    says.
 
     Examples
     --------
@@ -187,7 +187,8 @@ class LatentSpace(SpaceWithFiles):
         source = f"with {self.layer_}" if self.layer_.given else f"at {self.layer_}, pool={self.pool!r}"
         skipped = f" ({len(self.skipped_)} skipped)" if self.skipped_ else ""
         missing = f"; no confidences: {reason}" if (reason := self.collection_.no_confidences) else ""
-        said = f"{len(self)} items{skipped} {source}; two components explain {part:.0%} of the variance{missing}"
+        items = quantity(len(self), "item")
+        said = f"{items}{skipped} {source}; two components explain {part:.0%} of the variance{missing}"
         return f"LatentSpace of {said}{self._map('estimator_').skill_note}"
 
     def snapshot(self) -> LatentSpace:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdm_widgets._validation import is_whole
+from hdm_widgets._wording import quantity
 from hdm_widgets.latent.batches import progress_bar, row_batches
 from hdm_widgets.latent.fitted import read_only
 from hdm_widgets.latent.kernel_alignment import linear_cka, permuted_cka
@@ -172,14 +173,15 @@ class SpaceComparison:
         if both.any():
             before, after = (float(iou[both].mean()) for iou in self.iou)
             change = (
-                f"Mean IoU {before:.2f} with {first} and {after:.2f} with {second}. Of {both.sum():,} items, "
+                f"Mean IoU {before:.2f} with {first} and {after:.2f} with {second}. "
+                f"Of {quantity(int(both.sum()), 'item')}, "
                 f"{len(self.better):,} got better and {len(self.worse):,} worse by more than {self.changed_above:g}."
             )
         else:
             change = "No item has an IoU with both models."
         return (
             f"{change} {self.likeness} "
-            f"{len(self.moved):,} items moved: their neighbors overlap by less than {self.moved_below:.2g}. "
+            f"{quantity(len(self.moved), 'item')} moved: their neighbors overlap by less than {self.moved_below:.2g}. "
             f"On the common map, {self.disparity:.0%} of the variance of {first} is left between the two."
         )
 

@@ -18,6 +18,8 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from hdm_widgets.latent.batches import row_batches
+
 __all__ = ["Regressor", "Support", "Surface", "column_scales", "one_thread", "rounded", "rounding_step"]
 
 _HIDDEN = (32, 32)
@@ -30,6 +32,7 @@ _ADAM_EPSILON = 1e-8
 _GRADIENT_TOLERANCE = 1e-4
 # The network learns from components in steps of 1/128 to 1/256 of their standard deviation, less than a pixel of a map.
 _STEPS = 128
+_ROWS = 1 << 15  # points that are predicted at once
 _FOLDS = 5
 _FEWEST = 10  # items; fewer tell nothing about others
 _LARGEST = 5000  # items that the network is trained on; of more, a random choice
@@ -151,10 +154,11 @@ class Regressor:
 
     def _outputs(self, coordinates: Floats) -> Floats:
         """What the network puts out (n,), which may leave the range of the IoU."""
-        inputs = (coordinates - self.center) / self.scale
-        layers = _activations(inputs, self.weights, self.biases, self.activation)
-        out: Floats = layers[-1][:, 0]
-        return out
+        found = np.empty(len(coordinates))
+        for rows in row_batches(*coordinates.shape, most=_ROWS):
+            inputs = (coordinates[rows] - self.center) / self.scale
+            found[rows] = _activations(inputs, self.weights, self.biases, self.activation)[-1][:, 0]
+        return found
 
 
 def one_thread() -> AbstractContextManager[Any]:

@@ -24,9 +24,6 @@ def sizes(parts):
         (3, 100_000_000, {}, [1, 1, 1]),
         (2400, 65_536, {"most": 100}, [100] * 24),
         (10_000, 64, {"most": 1024}, [1024] * 9 + [784]),
-        (400, 65_536, {"least": 150}, [150, 250]),
-        (300, 65_536, {"least": 150}, [150, 150]),
-        (20, 64, {"least": 30}, [20]),
         (0, 64, {}, []),
     ],
 )
@@ -59,7 +56,6 @@ class Watched(np.ndarray):
     "use",
     [
         lambda features: Projection.fit(features, 4),
-        lambda features: Projection.fit(features, 4, exact_limit=1),
         lambda features: Projection.fit(np.asarray(features), 4).transform(features),
         lambda features: nearest(features, np.asarray(features), 3),
         lambda features: nearest(np.asarray(features), features, 3),
@@ -67,7 +63,7 @@ class Watched(np.ndarray):
         lambda features: distance_scale(features, np.arange(len(features))),
         lambda features: pairwise_distances(features, np.arange(len(features))),
     ],
-    ids=["Gram", "batch by batch", "transform", "items", "queries", "all neighbors", "distance scale", "pairs"],
+    ids=["fit", "transform", "items", "queries", "all neighbors", "distance scale", "pairs"],
 )
 @pytest.mark.parametrize("shape", [(90, 100), (60, 400)])
 def test_features_are_read_in_batches_whatever_their_width(monkeypatch, use, shape):
@@ -84,11 +80,9 @@ def test_inner_products_of_centered_rows(monkeypatch):
     monkeypatch.setattr(batches, "BATCH_BYTES", 8 * 6 * 7)
     for rows in (slice(None), np.array([4, 1, 0])):
         centered = features[rows].astype(np.float64)
-        mean = centered.mean(0)
-        centered -= mean
-        gram, got = centered_gram(features, rows)
+        centered -= centered.mean(0)
+        gram = centered_gram(features, rows)
         np.testing.assert_allclose(gram, centered @ centered.T, rtol=1e-10)
-        np.testing.assert_allclose(got, mean, rtol=1e-12)
     assert features.dtype == np.float32
     # What is float64 already is not written to.
     untouched = features.astype(np.float64)

@@ -164,7 +164,21 @@ def test_of_many_items_some_are_learned_from(monkeypatch):
     law.iou[::2] = np.nan
     estimator = law.fit()
     assert estimator.count == 60
+    assert estimator.sampled
+    assert not Law(60).fit().sampled
+    assert estimator.text.endswith(", learned from 60 of 200 items, chosen at random")
+    assert "chosen at random" not in Law(60).fit().text
     assert np.abs(law.estimated(estimator).iou - law.iou)[1::2].mean() < 0.15
+
+
+@pytest.mark.parametrize("rows", [1, 7])
+def test_new_items_are_estimated_in_batches(monkeypatch, estimator, rows):
+    whole = Law(20, seed=5)
+    expected = whole.estimated(estimator)
+    monkeypatch.setattr(module, "_ROWS", rows)
+    found = whole.estimated(estimator)
+    for name, values in vars(expected).items():
+        np.testing.assert_allclose(vars(found)[name], values, rtol=0, atol=1e-12, err_msg=name)
 
 
 def test_no_iou_at_all():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from hdm_widgets.latent import regressors as module
 from hdm_widgets.latent.regressors import BestSingle, Inputs, SupportVectors, Trees
 
 RNG = np.random.default_rng(0)
@@ -80,6 +81,16 @@ def test_what_is_outside_the_range_is_moved_to_its_edge():
     edge, beyond = table.max(axis=0)[None], table.max(axis=0)[None] + 5
     assert machine.predict(beyond) == machine.predict(edge)
     assert machine.predict(edge) > 0.9
+
+
+@pytest.mark.parametrize("rows", [7, 512])
+def test_support_vectors_predict_as_scikit_learn_does(monkeypatch, rows):
+    monkeypatch.setattr(module, "_ROWS", rows)
+    table = RNG.random((60, 2))
+    machine = SupportVectors(np.array([0, 1])).fit(table, table[:, 0] ** 2)
+    scaled = (table - table.mean(0)) / table.std(0)
+    expected = machine._mean + machine._deviation * machine._machine.predict(scaled)
+    np.testing.assert_allclose(machine.predict(table), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("make", [lambda: Trees(np.array([1]), 0), lambda: SupportVectors(np.array([1]))])

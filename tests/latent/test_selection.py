@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hdm_widgets.latent import Selection, Statistics
+from hdm_widgets.latent.item_set import ItemSet
 from hdm_widgets.latent.selection import COLORS, check_indices, read_selection
 
 COUNT = 8
@@ -100,6 +101,20 @@ def test_sets_are_those_of_python(one, two):
         assert len(got) == len(expected)
         assert all((index in got) == (index in expected) for index in range(COUNT))
     assert a.indices.tolist() == sorted(set(one))
+
+
+@given(positions, st.integers(0, 3))
+def test_a_set_keeps_the_items_that_it_is_made_of(chosen, more):
+    count = COUNT + more
+    made = ItemSet.from_indices(np.array(chosen, np.int64), count)
+    assert made.positions == tuple(sorted(set(chosen)))
+    assert made.flags.tolist() == [index in set(chosen) for index in range(count)]
+    assert len(made.bits) == -(-count // 8)
+    assert made == ItemSet.from_flags(made.flags)
+    assert hash(made) == hash(ItemSet.from_flags(made.flags))
+    assert made != ItemSet.from_indices(np.array(chosen, np.int64), count + 8)
+    assert all(index not in made for index in (-1, count, "a", 0.5))
+    assert repr(made) == f"ItemSet({len(set(chosen))} of {count} items)"
 
 
 def test_equal_selections_have_items_name_and_color_in_common():

@@ -42,6 +42,7 @@ from hdm_widgets.latent import (
     Failure,
     Failures,
     Footprints,
+    ItemSet,
     Layer,
     LayerTable,
     Neighbors,
@@ -373,6 +374,8 @@ def latent_space(path: Path) -> hw.LatentSpace:
         assert_type(failure, Failure)
     assert_type(hw.compare_spaces(space, space, names=("before", "after"), k=5), SpaceComparison)
     assert_type(space.select([0, 1], name="first"), Selection)
+    assert_type(space.select([0, 1]).items, ItemSet)
+    assert_type(space.select([0, 1]).items.flags, NDArray[np.bool_])
     assert_type(space.prediction(0), NDArray[np.bool_])
     assert_type(space.ignored(0), NDArray[np.bool_])
     assert_type(space.collection_.label_quality, NDArray[np.float64] | None)

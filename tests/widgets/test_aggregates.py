@@ -7,6 +7,8 @@ import pytest
 from on_screen import LatentScreen
 from PIL import Image
 
+from hdm_widgets.widgets.latent.aggregates import AggregateFigure
+from hdm_widgets.widgets.latent.palette import Coloring
 from hdm_widgets.widgets.latent.point_figure import drawn_rows
 
 
@@ -55,6 +57,30 @@ def test_a_lasso_selects_all_items_within_it_and_dims_the_others(many, space):
     assert alpha[(seen >= 0) & ~np.isin(seen, many.selected)].max() <= 77
     shown.legend.ask("gesture", kind="lasso", mode="subtract", polygon=around(space.embedding_[group[:1]]))
     assert group[0] not in many.selected
+
+
+def test_observers_are_told_positions_of_what_a_lasso_selects(many, space):
+    heard = []
+    many.observe(lambda change: heard.append((change["old"], change.new, change.get("name"))), names=["selected"])
+    shown = LatentScreen(many)
+    shown.legend.ask("gesture", kind="lasso", mode="replace", polygon=around(space.embedding_))
+    many.selected = [3, 1]
+    everything = tuple(range(24))
+    assert heard == [((), everything, "selected"), (everything, (1, 3), "selected")]
+    assert many.selected == (1, 3)
+    assert many.selection.index.tolist() == [1, 3]
+
+
+def test_nothing_is_drawn_before_there_are_colors(space, monkeypatch):
+    monkeypatch.setattr("hdm_widgets.widgets.latent.aggregates._FEWEST_AGGREGATED", 6)
+    figure = AggregateFigure(space)
+    assert figure.points_message["items"].shape == (0, 0)
+    assert not figure.figure.marks[1].visible
+    figure.color_by(Coloring(["#ff0000"], np.zeros(len(space), int), {}))
+    assert figure.figure.marks[1].visible
+    pixels = np.asarray(Image.open(io.BytesIO(figure.figure.marks[1].image.value)))
+    assert (pixels[pixels[..., 3] > 0][:, :3] == [255, 0, 0]).all()
+    figure.close()
 
 
 def test_a_click_highlights_the_item_under_it(many):

@@ -410,8 +410,11 @@ def test_the_selection_is_exported_and_is_a_table(compare, comparison):
 
 
 def test_something_else_is_refused_with_advice(comparison):
-    with pytest.raises(TypeError, match=r"expected a SpaceComparison, got LatentSpace; write LatentComparison"):
+    expected = "expected one SpaceComparison and keywords, got"
+    with pytest.raises(TypeError, match=f"{expected} LatentSpace; write LatentComparison"):
         hw.LatentComparison(comparison.spaces[0])
+    with pytest.raises(TypeError, match=f"{expected} LatentSpace, LatentSpace; write LatentComparison"):
+        hw.LatentComparison(*comparison.spaces)
     with pytest.raises(ValueError, match="color_by must be"):
         hw.LatentComparison(comparison, color_by="dice")
 

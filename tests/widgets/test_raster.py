@@ -9,13 +9,20 @@ from matplotlib.path import Path
 
 from hdm_widgets.widgets.latent import raster
 from hdm_widgets.widgets.latent.palette import Coloring
-from hdm_widgets.widgets.latent.raster import PointGrid, inside_polygon, rasterize
+from hdm_widgets.widgets.latent.raster import GridColors, PointGrid, inside_polygon, rasterize
 
 # Two items in the lower left pixel of 2 x 2, one in the upper right, one on the upper left corner.
 FOUR = np.array([[0.1, 0.1], [0.4, 0.2], [0.9, 0.6], [0.0, 1.0]])
 UNIT = (0.0, 1.0, 0.0, 1.0)
 RED_AND_BLUE = Coloring(["#ff0000", "#0000ff"], np.array([0, 1, 1, 0]), {})
 SQUARE = np.array([[0.0, 0.0], [0.5, 0.0], [0.5, 0.5], [0.0, 0.5]])
+
+
+def drawn(points, bounds, shape, coloring, selected=None, dim=1.0):
+    """The raster of points; what is selected is in the order of the items."""
+    grid = PointGrid(points)
+    chosen = None if selected is None else selected[grid.order]
+    return rasterize(grid, bounds, shape, GridColors.from_coloring(grid, coloring), chosen, dim)
 
 
 @pytest.fixture
@@ -26,7 +33,7 @@ def small_cells(monkeypatch):
 
 @pytest.mark.usefixtures("small_cells")
 def test_pixels_have_the_mean_of_their_light_and_their_number_as_opacity():
-    shown = rasterize(PointGrid(FOUR), UNIT, (2, 2), RED_AND_BLUE)
+    shown = drawn(FOUR, UNIT, (2, 2), RED_AND_BLUE)
     # Half of the light of a full channel is 188 of 255; one item has an opacity of 0.35.
     assert shown.rgba.tolist() == [[[255, 0, 0, 89], [0, 0, 255, 89]], [[188, 0, 188, 255], [0, 0, 0, 0]]]
     assert shown.most == 2
@@ -38,7 +45,7 @@ def test_pixels_have_the_mean_of_their_light_and_their_number_as_opacity():
 @pytest.mark.usefixtures("small_cells")
 def test_selected_items_are_not_hidden_by_others():
     selected = np.array([True, False, False, False])
-    shown = rasterize(PointGrid(FOUR), UNIT, (2, 2), RED_AND_BLUE, selected, dim=0.3)
+    shown = drawn(FOUR, UNIT, (2, 2), RED_AND_BLUE, selected, dim=0.3)
     assert shown.rgba[1, 0].tolist() == [255, 0, 0, 89]
     assert shown.items[1, 0] == 0
     assert shown.rgba[0].tolist() == [[255, 0, 0, 27], [0, 0, 255, 27]]
@@ -46,13 +53,13 @@ def test_selected_items_are_not_hidden_by_others():
 
 @pytest.mark.usefixtures("small_cells")
 def test_a_view_shows_what_is_in_it():
-    shown = rasterize(PointGrid(FOUR), (0.3, 0.5, 0.1, 0.3), (3, 2), RED_AND_BLUE)
+    shown = drawn(FOUR, (0.3, 0.5, 0.1, 0.3), (3, 2), RED_AND_BLUE)
     assert shown.items.tolist() == [[-1, -1], [-1, 1], [-1, -1]]
 
 
 def test_opacity_grows_with_the_logarithm_of_the_number():
     points = np.repeat([[0.0, 0.5], [0.5, 0.5], [1.0, 0.5]], [1, 10, 100], axis=0)
-    shown = rasterize(PointGrid(points), UNIT, (1, 3), Coloring(["#000000"], np.zeros(111, int), {}))
+    shown = drawn(points, UNIT, (1, 3), Coloring(["#000000"], np.zeros(111, int), {}))
     assert shown.rgba[0, :, 3].tolist() == [89, 172, 255]
     assert shown.most == 100
 
@@ -89,7 +96,9 @@ def test_a_grid_finds_what_a_look_at_all_points_finds(points, polygon, cells):
     points, polygon = points.astype(float), np.array(polygon, float)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(raster, "_ITEMS_PER_CELL", cells)
-        found = PointGrid(points).inside(polygon)
+        grid = PointGrid(points)
+    found = grid.inside(polygon)
+    assert grid.count_inside(polygon) == len(found)
     assert found.tolist() == np.flatnonzero(inside_polygon(points, polygon)).tolist()
 
 
@@ -113,3 +122,4 @@ def test_a_view_has_the_points_within_its_bounds(points, ends, cells):
     found = grid.order[grid.within((x0, x1, y0, y1))]
     expected = ((points >= (x0, y0)) & (points <= (x1, y1))).all(axis=1)
     assert sorted(found.tolist()) == np.flatnonzero(expected).tolist()
+    assert grid.count_within((x0, x1, y0, y1)) == expected.sum()

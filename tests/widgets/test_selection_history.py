@@ -280,6 +280,18 @@ def test_undo_goes_back_a_hundred_steps(book):
     assert told(book) == ({"a": [(250 - 1 - 100) % 24]}, 0)
 
 
+def test_undo_keeps_as_many_steps_as_fit_into_its_memory(book, monkeypatch):
+    # 24 items are three bytes; what is on screen is not counted.
+    monkeypatch.setattr("hdm_widgets.widgets.latent.selection_history._MOST_BYTES", 3 * 3)
+    book.put([23], "other")
+    for number in range(6):
+        book.gesture([number], "replace", "mine") if number else book.put([number], "mine")
+    seen = []
+    while book.undo():
+        seen.append(told(book)[0]["mine"])
+    assert seen == [[4], [3], [2]]
+
+
 def test_the_color_of_a_selection_stays_through_undo(book):
     book.put([1], color="#0a0b0c")
     book.gesture([2], "replace")

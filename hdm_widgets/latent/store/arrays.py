@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hdm_widgets._store_files import StoreError, StoreFiles, import_zarr
 
-__all__ = ["GROUP", "ArrayLayout", "damaged", "opened", "read_column", "write_column"]
+__all__ = ["GROUP", "ArrayLayout", "ColumnWriter", "damaged", "opened", "read_column", "write_column"]
 
 # zarr.json of a folder of arrays.
 GROUP = b'{"zarr_format": 3, "node_type": "group", "attributes": {}}'
@@ -101,29 +101,69 @@ class ArrayLayout:
         return files
 
 
+class ColumnWriter:
+    """Writes arrays (n, ...) of numbers or texts, of one length, as Zarr arrays: part by part, as the parts come.
+
+    Parameters
+    ----------
+    files : StoreFiles
+    name : str
+        Folder of the array.
+    shape : tuple of int
+    dtype : numpy.dtype
+        Of all parts; texts of any length.
+    """
+
+    def __init__(self, files: StoreFiles, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        import_zarr()
+        import zarr
+        from zarr.codecs import Crc32cCodec, ZstdCodec
+        from zarr.storage import MemoryStore
+
+        self._files, self._name = files, name
+        self._written: dict[str, Any] = {}
+        self._array = zarr.create_array(
+            MemoryStore(self._written),
+            shape=shape,
+            chunks=(min(_COLUMN_ROWS, max(1, shape[0])), *shape[1:]),
+            dtype="str" if dtype.kind == "U" else dtype.str,
+            compressors=[ZstdCodec(level=1), Crc32cCodec()],
+            chunk_key_encoding={"name": "default", "separator": "."},
+            config={"write_empty_chunks": True},
+        )
+        self._parts: list[NDArray[Any]] = []
+        self._waiting = self._start = 0
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Take the next rows, and write those that fill a file."""
+        self._parts.append(values)
+        self._waiting += len(values)
+        if self._waiting >= _COLUMN_ROWS:
+            rows = np.concatenate(self._parts)
+            whole = len(rows) - len(rows) % _COLUMN_ROWS
+            for start in range(0, whole, _COLUMN_ROWS):
+                self._write(rows[start : start + _COLUMN_ROWS])
+            self._parts, self._waiting = [rows[whole:].copy()], len(rows) - whole
+
+    def close(self) -> None:
+        """Write the rest, and what says that the array is there."""
+        if self._waiting:
+            self._write(np.concatenate(self._parts))
+        self._files.write(f"{self._name}/{_METADATA}", self._written[_METADATA].to_bytes())
+
+    def _write(self, rows: NDArray[Any]) -> None:
+        self._array[self._start : self._start + len(rows)] = rows
+        self._start += len(rows)
+        for key in [key for key in self._written if key != _METADATA]:
+            self._files.write(f"{self._name}/{key}", self._written.pop(key).to_bytes())
+
+
 def write_column(files: StoreFiles, name: str, values: NDArray[Any]) -> None:
     """Write an array (n, ...) of numbers or texts as a Zarr array in the folder `name`."""
-    import_zarr()
-    import zarr
-    from zarr.codecs import Crc32cCodec, ZstdCodec
-    from zarr.storage import MemoryStore
-
-    written: dict[str, Any] = {}
-    text = values.dtype.kind == "U"
-    array = zarr.create_array(
-        MemoryStore(written),
-        shape=values.shape,
-        chunks=(min(_COLUMN_ROWS, max(1, len(values))), *values.shape[1:]),
-        dtype="str" if text else values.dtype.str,
-        compressors=[ZstdCodec(level=1), Crc32cCodec()],
-        chunk_key_encoding={"name": "default", "separator": "."},
-        config={"write_empty_chunks": True},
-    )
+    writer = ColumnWriter(files, name, values.shape, values.dtype)
     for start in range(0, len(values), _COLUMN_ROWS):
-        array[start : start + _COLUMN_ROWS] = np.asarray(values[start : start + _COLUMN_ROWS])
-        for key in [key for key in written if key != _METADATA]:
-            files.write(f"{name}/{key}", written.pop(key).to_bytes())
-    files.write(f"{name}/{_METADATA}", written[_METADATA].to_bytes())
+        writer.add(np.asarray(values[start : start + _COLUMN_ROWS]))
+    writer.close()
 
 
 def read_column(files: StoreFiles, name: str) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hdm_widgets._bitmasks import PackedMasks
 from hdm_widgets._datasets import Fields
 from hdm_widgets._store_files import StoreError, StoreFiles, import_zarr
+from hdm_widgets._wording import quantity
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.fitted import read_only
 from hdm_widgets.latent.folder import MANIFEST, SPACE, Stored
@@ -116,7 +117,7 @@ class StoredCollection(Collection):
         return int(sum(self._index["counts"]))
 
     def __repr__(self) -> str:
-        return f"StoredCollection({self._files.address!r}, {len(self)} items)"
+        return f"StoredCollection({self._files.address!r}, {quantity(len(self), 'item')})"
 
     def _column(self, name: str) -> NDArray[Any]:
         values = read_column(self._files, column_folder(self._index, name))

@@ -18,14 +18,14 @@ __all__ = ["StoredRows"]
 # Shards that are kept decoded, and how many rows of a shard may be read one by one before all of it is.
 _SHARDS_KEPT, _FEW_ROWS = 2, 4
 # An array up to this size is kept in memory once as many rows have been asked for as are this fraction of it.
-_HELD_BYTES, _HELD_FRACTION = 1 << 30, 0.5
+_HELD_BYTES, _HELD_FRACTION = 1 << 28, 0.5
 
 
 class StoredRows:
     """An array (n, ...) of a store that is indexed as one of NumPy, and read as far as it is indexed.
 
-    Its rows are those of the shards, one shard after the other. An array of at most 1 GB is kept in memory once half as
-    many rows have been asked for as it has; of any other, two shards are. Several threads may read it.
+    Its rows are those of the shards, one shard after the other. An array of at most 256 MB is kept in memory once half
+    as many rows have been asked for as it has; of any other, two shards are. Several threads may read it.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from hdm_widgets.latent.data_columns import join_columns
 from hdm_widgets.latent.fitted import FittedMap
 from hdm_widgets.latent.map_arrays import collection_description, map_arrays, map_description
 from hdm_widgets.latent.ordered import OrderedColumn
-from hdm_widgets.latent.store.arrays import GROUP, write_column
+from hdm_widgets.latent.store.arrays import GROUP, ColumnWriter, read_column, write_column
 from hdm_widgets.latent.store.contents import COORDINATES, INDEX, MAP, column_folder
 from hdm_widgets.latent.store.manifest import KIND
 from hdm_widgets.latent.store.shards import COUNTS, LARGE, ShardRecord, read_array, read_beside
@@ -51,7 +51,6 @@ def write_summary(
     dict of str to object
     """
     full = [record for record in records if record.count]
-    counts = _joined_arrays(files, full, "counts", capacity)
     certain = all(record.certain for record in full)
     # Masks that a model returns as numbers look like probabilities of 0 and 1.
     confidences = [] if certain else next(record.confidences for record in full if record.confidences)
@@ -76,16 +75,14 @@ def write_summary(
     folder = column_folder(index, "")
     for folders in (folder, f"{folder}scores/", f"{folder}columns/"):
         files.write(f"{folders}zarr.json", GROUP)
-    for position, name in enumerate(COUNTS):
-        write_column(files, column_folder(index, name), counts[:, position])
-    items = counts[:, 0]
-    del counts
+    _write_columns(files, full, "counts", [column_folder(index, name) for name in COUNTS], capacity)
     if confidences:
-        scores = _joined_arrays(files, full, "scores", capacity)
-        for position, name in enumerate([_QUALITY, *(f"scores/{name}" for name in confidences)]):
-            write_column(files, column_folder(index, name), scores[:, position])
+        scores = [_QUALITY, *(f"scores/{name}" for name in confidences)]
+        _write_columns(files, full, "scores", [column_folder(index, name) for name in scores], capacity)
     columns = joined(lambda: (read_beside(files, record) for record in full))
-    columns |= {name: values[items] for name, values in tables.items()}
+    if tables:
+        items = read_column(files, column_folder(index, COUNTS[0]))
+        columns |= {name: values[items] for name, values in tables.items()}
     for position, values in enumerate(columns.values()):
         write_column(files, column_folder(index, f"columns/{position}"), np.asarray(values))
     orders = {name: values.categories for name, values in columns.items() if isinstance(values, OrderedColumn)}
@@ -147,8 +144,18 @@ def _text(value: Any) -> str:
     return "" if value is None or value != value else str(value)
 
 
-def _joined_arrays(files: StoreFiles, records: list[ShardRecord], name: str, capacity: int) -> NDArray[Any]:
-    return np.concatenate([read_array(files, record, name, capacity) for record in records])
+def _write_columns(files: StoreFiles, records: list[ShardRecord], name: str, folders: list[str], capacity: int) -> None:
+    """Write the columns of an array of all shards into these folders, shard by shard."""
+    writers: list[ColumnWriter] = []
+    shape = (sum(record.count for record in records),)
+    for record in records:
+        rows = read_array(files, record, name, capacity)
+        writers = writers or [ColumnWriter(files, folder, shape, rows.dtype) for folder in folders]
+        for writer, values in zip(writers, rows.T, strict=True):
+            # A view would keep the others alive.
+            writer.add(values.copy())
+    for writer in writers:
+        writer.close()
 
 
 def _kind(records: list[ShardRecord], name: str) -> list[Any] | None:

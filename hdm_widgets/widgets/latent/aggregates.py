@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import bqplot
@@ -11,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdm_widgets._wire import png
+from hdm_widgets.latent.item_set import ItemSet
 from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent import point_figure
 from hdm_widgets.widgets.latent.palette import MISSING, Coloring
 from hdm_widgets.widgets.latent.point_figure import DIM, MOST_OTHERS, Floats, point_size
-from hdm_widgets.widgets.latent.raster import PointGrid, Raster, inside_polygon, rasterize
+from hdm_widgets.widgets.latent.raster import GridColors, PointGrid, Raster, inside_polygon, rasterize
 from hdm_widgets.widgets.latent.scatter import ScatterFigure
 
 __all__ = ["AggregateFigure", "figure_of"]
@@ -51,14 +54,16 @@ class AggregateFigure(ScatterFigure):
         self._grid = PointGrid(self._embedding)
         self._whole = self.bounds
         self._shape = _SHAPE
-        self._coloring = Coloring([MISSING], np.zeros(len(space), np.int64), {})
-        self._chosen: NDArray[np.bool_] | None = None  # the items in any selection, if there are selections
+        self._coloring: Coloring | None = None  # nothing is drawn before there is one
+        self._colors: GridColors | None = None
+        # The items in any selection, if there are selections; and in the order of the grid.
+        self._chosen: ItemSet | None = None
+        self._ordered: NDArray[np.bool_] | None = None
         self._of_map = True
         self._raster: Raster | None = None
         self._in_view = 0
         self._picture = bqplot.Image(image=_image(np.zeros((1, 1, 4), np.uint8)), scales=self._scales, visible=False)
         self._add_picture()
-        self._draw()
 
     @property
     def density(self) -> dict[str, int]:
@@ -104,7 +109,7 @@ class AggregateFigure(ScatterFigure):
 
     def color_by(self, coloring: Coloring) -> None:
         """Color the items by a column."""
-        self._coloring = coloring
+        self._coloring, self._colors = coloring, GridColors.from_coloring(self._grid, coloring)
         self._draw()
 
     def show_new(self, embedding: Floats, rows: NDArray[np.int64], colors: Sequence[str]) -> int:
@@ -135,15 +140,17 @@ class AggregateFigure(ScatterFigure):
 
     def _draw(self) -> None:
         """Draw what is in view."""
-        ranks = self._grid.within(self.bounds)
-        self._in_view = len(ranks)
-        if len(ranks) < _FEWEST_AGGREGATED:
+        if self._coloring is None or self._colors is None:
+            return
+        self._in_view = self._grid.count_within(self.bounds)
+        if self._in_view < _FEWEST_AGGREGATED:
             self._raster = None
             self._picture.visible = False
-            self._draw_points(np.sort(self._grid.order[ranks]))
+            rows = np.sort(self._grid.order[self._grid.within(self.bounds)])
+            self._draw_points(rows.astype(np.int64), self._coloring)
             return
-        self._draw_points(np.empty(0, np.int64))
-        self._raster = rasterize(self._grid, self.bounds, self._shape, self._coloring, self._chosen, DIM)
+        self._draw_points(np.empty(0, np.int64), self._coloring)
+        self._raster = rasterize(self._grid, self.bounds, self._shape, self._colors, self._ordered, DIM)
         before = self._picture.image
         with self._picture.hold_sync():
             # bqplot draws an image anew only if it is another widget.
@@ -153,32 +160,29 @@ class AggregateFigure(ScatterFigure):
         for part in (before.layout, before):
             part.close()
 
-    def _draw_points(self, rows: NDArray[np.int64]) -> None:
+    def _draw_points(self, rows: NDArray[np.int64], coloring: Coloring) -> None:
         if not len(rows) and not len(self.rows):
             return
         self.rows = rows
-        chosen = np.ones(len(rows), bool) if self._chosen is None else self._chosen[rows]
-        table = self._coloring.table
+        chosen = np.ones(len(rows), bool) if self._chosen is None else self._chosen.flags[rows]
+        table = coloring.table
         with self._points.hold_sync():
             self._points.x, self._points.y = self._embedding[rows].T.copy()
-            self._points.colors = [table[code] for code in self._coloring.codes[rows].tolist()] or [MISSING]
+            self._points.colors = [table[code] for code in coloring.codes[rows].tolist()] or [MISSING]
             self._points.opacities = np.where(chosen, 1.0, DIM)
             self._points.default_size = point_size(len(rows))
 
     def _holds_few_others(self, selection: Selection, hull: Floats) -> bool:
         """Whether most of the items within a hull are the selection's own."""
-        others = len(self._grid.inside(hull)) - len(selection)
+        others = self._grid.count_inside(hull) - len(selection)
         return others <= MOST_OTHERS * len(selection)
 
     def _mark(self, selections: Sequence[Selection]) -> None:
         """Dim the items that are in no selection."""
-        chosen = None
-        if selections:
-            chosen = np.zeros(len(self._embedding), bool)
-            for one in selections:
-                chosen[one.indices] = True
-        if not _same(chosen, self._chosen):
+        chosen = reduce(or_, (one.items for one in selections)) if selections else None
+        if chosen != self._chosen:
             self._chosen = chosen
+            self._ordered = None if chosen is None else chosen.flags[self._grid.order]
             self._draw()
 
     def _placed_name(self, selection: Selection, hull: Floats, outlined: bool) -> dict[str, Any]:
@@ -196,10 +200,6 @@ def figure_of(space: LatentSpace) -> ScatterFigure:
     if len(space) > point_figure.MOST_POINTS:
         return AggregateFigure(space)
     return ScatterFigure(space, np.arange(len(space)))
-
-
-def _same(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> bool:
-    return one is other if one is None or other is None else np.array_equal(one, other)
 
 
 def _image(rgba: NDArray[np.uint8]) -> ipywidgets.Image:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from hdm_widgets._validation import is_whole
 from hdm_widgets._wire import MESSAGE, png
+from hdm_widgets._wording import quantity
 from hdm_widgets.latent.clusters import Cluster
 from hdm_widgets.latent.failures import Failure, Failures
+from hdm_widgets.latent.item_set import ItemSet
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.palette import category_color
 from hdm_widgets.widgets.shared.jobs import LatestJob
@@ -121,11 +123,11 @@ class ClusterTable(Part):
             "rows": [_failure_row(one) for one in self._failures],
         }
 
-    def mark(self, indices: NDArray[np.int64] | None) -> None:
+    def mark(self, items: ItemSet | None) -> None:
         """Mark the rows whose members these are, if there are any."""
 
         def same(group: Cluster | Failure) -> bool:
-            return indices is not None and np.array_equal(group.indices, indices)
+            return items is not None and group.size == len(items) and np.array_equal(group.indices, items.indices)
 
         self.chosen = next((one.label for one in self._clusters if same(one)), None)
         self.failure = next((position for position, one in enumerate(self._failures) if same(one)), None)
@@ -213,8 +215,8 @@ def _searched(failures: Failures) -> str:
         return failures.text
     left_out = f", {failures.left_out:,} left out" if failures.left_out else ""
     return (
-        f"{failures.n_items:,} items with a mean IoU of {failures.mean_iou:.2f} searched{left_out}; "
-        f"{failures.tested:,} groups tested; intervals at {failures.coverage:.0%}"
+        f"{quantity(failures.n_items, 'item')} with a mean IoU of {failures.mean_iou:.2f} searched{left_out}; "
+        f"{quantity(failures.tested, 'group')} tested; intervals at {failures.coverage:.0%}"
     )
 
 

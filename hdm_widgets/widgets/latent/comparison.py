@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 import ipywidgets
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hdm_widgets._validation import advise_on_keywords, check_choice
 from hdm_widgets._wire import MESSAGE, png
+from hdm_widgets._wording import quantity
 from hdm_widgets.latent.comparison_plot import LONGEST_NAME, NAME_END, bounds_of, drawing_order, short_name
 from hdm_widgets.latent.selection import Selection, check_indices, csv_text
 from hdm_widgets.latent.space_comparison import SpaceComparison
@@ -103,10 +104,11 @@ class LatentComparison(ExplorerWithSelections, ipywidgets.VBox):  # type: ignore
     color_by = traitlets.Unicode("iou_change")
 
     @advise_on_keywords
-    def __init__(self, comparison: SpaceComparison, *, color_by: str = "iou_change") -> None:
-        if not isinstance(comparison, SpaceComparison):
+    def __init__(self, comparison: SpaceComparison, *others: Never, color_by: str = "iou_change") -> None:
+        if not isinstance(comparison, SpaceComparison) or others:
+            came = ", ".join(type(one).__name__ for one in (comparison, *others))
             raise TypeError(
-                f"expected a SpaceComparison, got {type(comparison).__name__}; "
+                f"expected one SpaceComparison and keywords, got {came}; "
                 "write LatentComparison(compare_spaces(space_a, space_b))"
             )
         self._comparison = comparison
@@ -267,7 +269,7 @@ class LatentComparison(ExplorerWithSelections, ipywidgets.VBox):  # type: ignore
         if self._ended:
             return "LatentComparison(closed)"
         first, second = self._comparison.names
-        return f"LatentComparison({first!r}, {second!r}: {len(self._comparison)} items)"
+        return f"LatentComparison({first!r}, {second!r}: {quantity(len(self._comparison), 'item')})"
 
 
 def _score(value: float) -> str:

@@ -216,7 +216,7 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
     @property
     def selection(self) -> pandas.DataFrame:
         """The active selection's items, one row each with everything known of them."""
-        return self._space.select(self.selected).frame()
+        return self._space.select(self._trait_values["selected"]).frame()
 
     @property
     def ring(self) -> int | None:

@@ -72,7 +72,7 @@ class ExplorerWithGroups(ExplorerWithTruthChecks):
     def _mark_groups(self) -> None:
         """Mark the rows of the tables whose items are selected."""
         current = self._history.current
-        self._table.mark(None if current is None else current.indices)
+        self._table.mark(None if current is None else current.items)
 
     def _choose_cluster(self, label: int) -> None:
         self._choose(self._table.members(label), f"cluster {label}", self._is_group)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import bqplot
@@ -13,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
+from hdm_widgets.latent.item_set import ItemSet
 from hdm_widgets.latent.selection import Selection
 from hdm_widgets.widgets.latent.raster import Bounds, Floats, inside_polygon
 
@@ -119,6 +121,7 @@ class PointFigure:
         )
         self._renew_lasso()
         self.names: list[dict[str, Any]] = []
+        self._extents: dict[ItemSet, _Extent] = {}
         self._lassoed: Callable[[NDArray[np.int64]], None] | None = None
         self._points.observe(self._selected, names=["selected"])
 
@@ -149,7 +152,11 @@ class PointFigure:
         x0, x1, y0, y1 = self.bounds
         origin, extent = np.array([x0, y0]), np.array([x1 - x0, y1 - y0])
         named = [one for one in selections if len(one)]
-        hulls = [rounded_hull((self._embedding[one.indices] - origin) / extent) * extent + origin for one in named]
+        known = self._extents
+        # Of many items these take a while, and they stay while the view changes.
+        self._extents = {one.items: known.get(one.items) or _extent(self._embedding[one.indices]) for one in named}
+        corners = [self._extents[one.items].corners for one in named]
+        hulls = [rounded_hull((points - origin) / extent) * extent + origin for points in corners]
         compact = [self._holds_few_others(one, hull) for one, hull in zip(named, hulls, strict=True)]
         self._mark(named)
         self.names = [self._placed_name(*one) for one in zip(named, hulls, compact, strict=True)]
@@ -190,7 +197,7 @@ class PointFigure:
         height from its top left corner. Only the browser knows how wide the name is, and so where it begins.
         """
         x0, x1, y0, y1 = self.bounds
-        x, y = hull[hull[:, 1].argmax()] if outlined else np.median(self._embedding[selection.indices], axis=0)
+        x, y = hull[hull[:, 1].argmax()] if outlined else self._extents[selection.items].middle
         position = {"x": float((x - x0) / (x1 - x0)), "y": float((y1 - y) / (y1 - y0))}
         return {"text": selection.name, "color": selection.color} | position
 
@@ -314,8 +321,6 @@ def rounded_hull(points: Floats) -> Floats:
     """A closed, rounded line around points of the unit square, (m, 2)."""
     angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     circle = _OUTLINE_DISTANCE * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    if len(points) > MOST_POINTS:
-        points = _outer(points)
     corners = points if len(points) < 4 else points[_hull(points)]
     around = (corners[:, None] + circle).reshape(-1, 2)
     line = around[_hull(around)]
@@ -323,6 +328,26 @@ def rounded_hull(points: Floats) -> Floats:
     along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
     steps = np.linspace(0, along[-1], _OUTLINE_POINTS)
     return np.stack([np.interp(steps, along, line[:, axis]) for axis in (0, 1)], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Extent:
+    """Where the points of a selection are.
+
+    Attributes
+    ----------
+    corners : numpy.ndarray, float64 (k, 2)
+        Points with the same convex hull, few of them.
+    middle : numpy.ndarray, float64 (2,)
+        The median of each coordinate.
+    """
+
+    corners: Floats
+    middle: Floats
+
+
+def _extent(points: Floats) -> _Extent:
+    return _Extent(_outer(points) if len(points) > MOST_POINTS else points, np.median(points, axis=0))
 
 
 def _outer(points: Floats) -> Floats:

@@ -14,11 +14,12 @@ import traitlets
 from numpy.typing import NDArray
 
 from hdm_widgets._validation import check_choice
-from hdm_widgets.latent.selection import Selection, check_indices
+from hdm_widgets.latent.item_set import ItemSet
+from hdm_widgets.latent.selection import Selection, items_of
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.latent.gallery import Gallery, selection_row
 from hdm_widgets.widgets.latent.parts import Legend, Toolbar
-from hdm_widgets.widgets.latent.selection_history import MODES, Items, Mode, SelectionHistory
+from hdm_widgets.widgets.latent.selection_history import MODES, ItemsChange, Mode, SelectedItems, SelectionHistory
 from hdm_widgets.widgets.shared.explorer import Explorer
 
 __all__ = ["ExplorerWithSelections", "file_name"]
@@ -31,7 +32,7 @@ class ExplorerWithSelections(Explorer):
     legend and gallery.
     """
 
-    selected: Any = Items(())
+    selected: Any = SelectedItems(())
     mode: Any = traitlets.Unicode("replace")
     active: Any = traitlets.Int(None, allow_none=True)
     highlighted: Any = traitlets.Int(None, allow_none=True)
@@ -118,14 +119,15 @@ class ExplorerWithSelections(Explorer):
         self.observe(self._selected_from_python, names=["selected"])
         self.observe(self._activated_from_python, names=["active"])
 
-    def _selected_from_python(self, change: Any) -> None:
+    def _selected_from_python(self, _: Any) -> None:
         if self._publishing:
             return
         with self._change():
+            chosen = self._trait_values["selected"]
             if self._history.current is None:
-                self._history.put(change["new"])
+                self._history.put(chosen)
             else:
-                self._history.gesture(change["new"], "replace")
+                self._history.gesture(chosen, "replace")
             self._turn_to_map()
 
     def _activated_from_python(self, change: Any) -> None:
@@ -172,11 +174,17 @@ class ExplorerWithSelections(Explorer):
         history = self._history
         self._publishing = True
         try:
-            # Observers are called when all have changed.
+            # Observers are called when all have changed. The selected items are set without a hold, which would list
+            # their positions.
+            before = self._trait_values.get("selected")
+            none = ItemSet.from_indices(np.empty(0, np.int64), len(self._space))
+            chosen = none if history.current is None else history.current.items
+            self._trait_values["selected"] = chosen
             with self.hold_trait_notifications():
-                self.selected = () if history.current is None else tuple(history.current.indices.tolist())
                 self.active = history.active
                 self._publish_more()
+            if chosen != (before or none):
+                self._notify_trait("selected", before or none, chosen)
         finally:
             self._publishing = False
         with self._gallery.hold_sync():
@@ -251,8 +259,12 @@ class ExplorerWithSelections(Explorer):
 
     _check_selections = traitlets.validate("selected", "mode", "active", "highlighted")(Explorer._checked)
 
-    def _valid_selected(self, value: Any) -> tuple[int, ...]:
-        return tuple(check_indices(value, len(self._space)).tolist())
+    def _valid_selected(self, value: Any) -> ItemSet:
+        return items_of(value, len(self._space))
+
+    def notify_change(self, change: Any) -> None:
+        """Tell observers of a trait that it has changed."""
+        super().notify_change(ItemsChange(change) if change["name"] == "selected" else change)
 
     def _valid_mode(self, value: str) -> str:
         return str(check_choice("mode", value, MODES))

@@ -6,19 +6,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
-import numpy as np
 import traitlets
-from numpy.typing import NDArray
 
 from hdm_widgets._validation import check_choice
+from hdm_widgets.latent.item_set import ItemSet
 from hdm_widgets.latent.selection import COLORS, Selection
 from hdm_widgets.latent.space import LatentSpace
 
-__all__ = ["MODES", "Items", "Mode", "SelectionHistory"]
+__all__ = ["MODES", "Items", "ItemsChange", "Mode", "SelectedItems", "SelectionHistory"]
 
 Mode = Literal["replace", "add", "subtract"]
 MODES: tuple[Mode, ...] = ("replace", "add", "subtract")
 _MOST_STEPS = 100
+# Bytes of the sets of items that only undo needs.
+_MOST_BYTES = 64 << 20
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 State = tuple[tuple[Selection, ...], int | None, tuple[int, ...]]
@@ -28,6 +29,29 @@ class Items(traitlets.TraitType[Any, Any]):
     """Positions of items, in any form that `LatentSpace.select` takes."""
 
     info_text = "positions of items"
+
+
+class SelectedItems(Items):
+    """A set of items at one bit each, which is a tuple of positions to whoever asks."""
+
+    def get(self, obj: Any, cls: Any = None) -> Any:
+        """The positions, ascending."""
+        return _listed(super().get(obj, cls))
+
+
+class ItemsChange(traitlets.Bunch):
+    """What observers of `SelectedItems` are called with: positions are listed when they are asked for."""
+
+    def __getitem__(self, key: str) -> Any:
+        return _listed(super().__getitem__(key))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The entry of this name, or else the default."""
+        return _listed(super().get(key, default))
+
+
+def _listed(value: Any) -> Any:
+    return value.positions if isinstance(value, ItemSet) else value
 
 
 class SelectionHistory:
@@ -73,10 +97,10 @@ class SelectionHistory:
         if current is None:
             if mode == "subtract":
                 raise ValueError("there is no active selection to subtract from")
-            self.put(drawn.indices, name)
+            self.put(drawn, name)
             return
         combined = {"replace": drawn, "add": current | drawn, "subtract": current - drawn}[mode]
-        changed = self._made(combined.indices, name if name and mode == "replace" else current.name, current.color)
+        changed = self._made(combined, name if name and mode == "replace" else current.name, current.color)
         left = [one for one in self._with(self.active, changed) if one is changed or one.name != changed.name]
         self._change(left, left.index(changed))
 
@@ -91,7 +115,7 @@ class SelectionHistory:
         """Undo what changes meanwhile as one change."""
         past, before = self._past, self._state
         yield
-        self._past = past if self._state == before else _latest([*past, before])
+        self._past = past if self._state == before else self._latest([*past, before])
 
     def put(self, indices: Any, name: str | None = None, color: str | None = None) -> Selection:
         """Make a selection and activate it, in place of one of the same name."""
@@ -164,13 +188,14 @@ class SelectionHistory:
     def _change(self, selections: Sequence[Selection], active: int | None, new: tuple[int, ...] | None = None) -> None:
         state: State = (tuple(selections), active, self.new if new is None else new)
         if state != self._state:
-            self._past = _latest([*self._past, self._state])
+            past = [*self._past, self._state]
             self.selections, self.active, self.new = state
+            self._past = self._latest(past)
 
     def _with(self, position: int | None, changed: Selection) -> tuple[Selection, ...]:
         return tuple(changed if i == position else one for i, one in enumerate(self.selections))
 
-    def _made(self, indices: NDArray[np.int64], name: str, color: str) -> Selection:
+    def _made(self, indices: Any, name: str, color: str) -> Selection:
         return self._space.select(indices, name, color)
 
     def _next_name(self) -> str:
@@ -186,6 +211,15 @@ class SelectionHistory:
         if not 0 <= position < len(self.selections):
             raise IndexError(f"there are {len(self.selections)} selections, no position {position}")
 
-
-def _latest(states: list[State]) -> list[State]:
-    return states[-_MOST_STEPS:]
+    def _latest(self, states: list[State]) -> list[State]:
+        """The latest steps, as many as undo may keep."""
+        seen = {id(one.items) for one in self.selections}
+        size = 0
+        for count, (selections, _, _) in enumerate(reversed(states[-_MOST_STEPS:])):
+            for one in selections:
+                if id(one.items) not in seen:
+                    seen.add(id(one.items))
+                    size += one.items.bits.nbytes
+            if size > _MOST_BYTES:
+                return states[len(states) - count :]
+        return states[-_MOST_STEPS:]

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 from layer_helpers import Reads
-from store_helpers import COUNT, QUIET, assert_same_space, fit, shard_files
+from store_helpers import COUNT, QUIET, SHARD, assert_same_space, fit, shard_files
 
 import hdm_widgets as hw
 from hdm_widgets._store_files import StoreFiles
 from hdm_widgets.latent import StoreError
+from hdm_widgets.latent.store.rows import StoredRows
 
 # -- the same as without a store ------------------------------------------------------------------
 
@@ -25,6 +26,28 @@ def test_an_opened_space_is_the_one_that_was_fitted(groups, address):
     assert_same_space(opened, fitted)
     np.testing.assert_array_equal(opened.truth(7), groups.masks[7])
     assert (opened.layer_name_, len(opened), opened.dataset_) == ("values", COUNT, None)
+
+
+@pytest.mark.parametrize("rows", [3, SHARD, COUNT, COUNT + 1])
+def test_columns_in_files_of_some_rows_are_the_same(groups, undisturbed, tmp_path, monkeypatch, rows):
+    monkeypatch.setattr("hdm_widgets.latent.store.arrays._COLUMN_ROWS", rows)
+    fit(groups, tmp_path)
+    opened = hw.LatentSpace.open(tmp_path)
+    assert_same_space(opened, undisturbed[0])
+    assert len(list(tmp_path.glob("space/*/tp/c.*"))) == -(-COUNT // rows)
+
+
+def test_no_array_of_all_items_is_read_while_a_store_is_fitted(groups, undisturbed, tmp_path, monkeypatch):
+    """Nothing but the columns and the coordinates: a large array is read in batches of rows."""
+    monkeypatch.setattr("hdm_widgets.latent.store.rows._HELD_BYTES", 0)
+    monkeypatch.setattr("hdm_widgets.latent.batches.BATCH_BYTES", 8 * 5 * 6)
+    most = []
+    read = StoredRows._read
+    monkeypatch.setattr(StoredRows, "_read", lambda self, rows: (most.append(len(rows)), read(self, rows))[1])
+    fitted = fit(groups, tmp_path)
+    assert 0 < max(most) <= 5
+    monkeypatch.setattr(StoredRows, "_read", read)
+    assert_same_space(fitted, undisturbed[0], rtol=1e-12)
 
 
 def test_an_opened_space_reads_nothing_before_it_is_asked_for(groups, undisturbed, monkeypatch):

@@ -1,0 +1,198 @@
+"""What the map of very many items costs: `python benchmarks/map.py`.
+
+Synthetic spaces of 10,000, 100,000, 1 M and 10 M items, each in a process of its own. CPU seconds of one thread of the
+kernel, without a browser: to make the explorer, from a lasso around a fourth of the items until everything is told to
+the browser, a thumbnail, views (zoomed in and whole), the table, the table of clusters, choosing a cluster, the export
+of 10,000 selected items; the bytes that undo holds after 100 lassos, the bytes that one lasso sends, and the peak of
+memory. At 10,000 items the map is drawn as points, and once more as aggregates.
+
+With `--browser`, JupyterLab in headless Chromium: seconds until the map is drawn, from a lasso's release to Python and
+to its first images, and the memory of the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import ipywidgets
+import numpy as np
+import torch
+from _many_items import many_items
+
+import hdm_widgets as hw
+from hdm_widgets.latent import Clustering
+from hdm_widgets.widgets.latent import point_figure
+
+SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
+_VIEW = {"rows": 217, "cols": 300}
+_EXPORTED = 10_000
+_STEPS = 100
+
+
+def cpu(work: Callable[[], Any]) -> tuple[Any, float]:
+    """What some work returns, and its CPU seconds."""
+    started = time.process_time()
+    return work(), time.process_time() - started
+
+
+def clustered(space: hw.LatentSpace) -> None:
+    """Make the clouds the clusters, in place of a search for them."""
+    clouds = np.asarray(space.columns_["cloud"])
+    state = space._state("clusters_")
+    space._fitted = state.clustered(Clustering("kmeans", 5, None, None, 0.0, 0.5, True, clouds))
+
+
+def polygon(center: np.ndarray, radius: float) -> list[float]:
+    """Corners of a lasso around a position, x and y in turns."""
+    angles = np.linspace(0, 2 * np.pi, 200, endpoint=False)
+    corners = center + np.stack([np.cos(angles), np.sin(angles)], axis=1) * [2 * radius, radius]
+    return corners.ravel().tolist()
+
+
+def sent_bytes(work: Callable[[], Any]) -> int:
+    """Bytes of the arrays and images that some work tells the browser."""
+    total = 0
+    send = ipywidgets.Widget._send
+
+    def counted(self: Any, msg: Any, buffers: Any = None) -> None:
+        nonlocal total
+        total += len(str(msg)) + sum(memoryview(buffer).nbytes for buffer in buffers or ())
+        send(self, msg, buffers)
+
+    ipywidgets.Widget._send = counted
+    try:
+        work()
+    finally:
+        ipywidgets.Widget._send = send
+    return total
+
+
+def measure(count: int, aggregated: bool) -> None:
+    """Print one row."""
+    torch.set_num_threads(1)
+    if aggregated:
+        point_figure.MOST_POINTS = min(point_figure.MOST_POINTS, count - 1)
+    space = many_items(count)
+    clustered(space)
+    space.table()  # the surface's values at all items are found once for a space
+    explorer, display = cpu(lambda: hw.LatentExplorer(space))
+    figure, history = explorer._scatter, explorer._history
+    center = space.embedding_.mean(axis=0)
+
+    def lasso(radius: float) -> None:
+        if aggregated or count > point_figure.MOST_POINTS:
+            explorer._gesture({"kind": "lasso", "mode": "replace", "polygon": polygon(center, radius)})
+        else:
+            inside = np.abs(space.embedding_[:, :2] - center) < [2 * radius, radius]
+            explorer._lassoed(np.flatnonzero(inside.all(axis=1)))
+
+    times = {"display": display, "lasso": cpu(lambda: lasso(0.8))[1]}
+    times["hover"] = cpu(lambda: explorer._thumbnail({"item": count // 2}))[1]
+    x0, x1, y0, y1 = figure.bounds
+    near = [x0 + 0.3 * (x1 - x0), x1 - 0.3 * (x1 - x0), y0 + 0.3 * (y1 - y0), y1 - 0.3 * (y1 - y0)]
+    times["zoom"] = cpu(lambda: explorer._look({"bounds": near, **_VIEW}))[1]
+    times["whole"] = cpu(lambda: explorer._look({"bounds": [x0, x1, y0, y1], **_VIEW}))[1]
+    times["table"] = cpu(space.table)[1]
+    times["clusters"] = cpu(explorer._table._show)[1]
+    times["choose"] = cpu(lambda: explorer._choose_cluster(0))[1]
+    sent = sent_bytes(lambda: lasso(0.81))
+    explorer.select(np.arange(0, count, max(1, count // _EXPORTED)))
+    times["export"] = cpu(explorer._export)[1]
+    explorer.clear()
+    for step in range(_STEPS):
+        history.put(np.arange(step % 7, count, 3), "one")
+    kept = {id(one.items): one.items.bits.nbytes for state in history._past for one in state[0]}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    drawn = "aggregates" if aggregated or count > point_figure.MOST_POINTS else "points"
+    cells = [f"{count:,}", drawn, *(f"{seconds:.3f}" for seconds in times.values())]
+    cells += [f"{sum(kept.values()) / 1e6:.1f} MB, {len(history._past)}", f"{sent / 1e6:.2f} MB", f"{peak:.1f} GB"]
+    print(f"| {' | '.join(cells)} |", flush=True)
+    explorer.close()
+
+
+CELLS = """
+import sys, time
+sys.path.insert(0, FOLDER)
+import hdm_widgets as hw
+from _many_items import many_items
+from map import clustered
+space = many_items(COUNT)
+clustered(space)
+space.table()
+print(len(space))
+"""
+
+
+def in_browser(count: int) -> None:
+    """Print what one size costs in a browser."""
+    from _lab import NotebookPage, lab
+    from latent_browser import ARM, SHOW
+
+    with lab() as (browser, server):
+        page = browser.new_page(viewport={"width": 1300, "height": 1300})
+        cells = CELLS.replace("FOLDER", repr(str(Path(__file__).parent))).replace("COUNT", str(count))
+        notebook = NotebookPage(page, server.notebook([cells, SHOW]))
+        notebook.run(0)
+        started = page.evaluate("() => performance.now()")
+        notebook.run(1)
+        page.wait_for_selector(".hdm-latent .bqplot image[href]", timeout=300_000)
+        page.wait_for_selector(".hdm-clusters tbody tr", timeout=300_000)
+        drawn = (page.evaluate("() => performance.now()") - started) / 1000
+        area = page.locator(".hdm-latent .bqplot .plotarea_background").bounding_box()
+        assert area is not None
+        left, top = area["x"] + 0.1 * area["width"], area["y"] + 0.1 * area["height"]
+        right, bottom = area["x"] + 0.45 * area["width"], area["y"] + 0.9 * area["height"]
+        page.evaluate(ARM)
+        page.mouse.move(left, top)
+        page.mouse.down()
+        for x, y in ((right, top), (right, bottom), (left, bottom), (left, top + 5)):
+            page.mouse.move(x, y, steps=5)
+        page.mouse.up()
+        page.wait_for_function("() => window.lasso.pictures", timeout=300_000)
+        lasso = page.evaluate("() => window.lasso")
+        heard, selected = notebook.value("heard[-1], len(explorer.selected)")
+        memory = page.evaluate("() => performance.memory.usedJSHeapSize") / 1e6
+        print(
+            f"| {count:,} | {drawn:.2f} | {heard - lasso['at']:.2f} | "
+            f"{(lasso['pictures'] - lasso['released']) / 1000:.2f} | {selected:,} | {memory:.0f} MB |",
+            flush=True,
+        )
+        notebook.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--browser", action="store_true", help="measure in Chromium")
+    parser.add_argument("--one", choices=("points", "aggregates"), help="measure one size in this process")
+    options = parser.parse_args()
+    if options.one:
+        measure(options.sizes[0], options.one == "aggregates")
+        return
+    if options.browser:
+        print("| items | drawn, s | lasso to Python, s | to images, s | selected | page |\n|---|---|---|---|---|---|")
+        for count in options.sizes:
+            in_browser(count)
+        return
+    print(
+        "| items | drawn as | display | lasso | hover | zoom | whole view | table | clusters | choose a cluster |"
+        " export | undo: bytes, steps | a lasso sends | peak |\n" + "|---" * 14 + "|",
+        flush=True,
+    )
+    for count in options.sizes:
+        for kind in ("points", "aggregates") if count <= point_figure.MOST_POINTS else ("aggregates",):
+            subprocess.run([sys.executable, __file__, "--one", kind, "--sizes", str(count)], check=True)
+
+
+if __name__ == "__main__":
+    main()

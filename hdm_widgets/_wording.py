@@ -1,0 +1,8 @@
+"""Words that texts of every part of the package form in the same way."""
+
+__all__ = ["quantity"]
+
+
+def quantity(count: int, noun: str) -> str:
+    """A number with its noun, such as "1 item" and "1,200 items"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
