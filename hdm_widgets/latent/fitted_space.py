@@ -250,9 +250,8 @@ class FittedSpace:
         if not 1 <= n_neighbors < len(rows) / 2:
             raise ValueError(f"n_neighbors must be 1 to {(len(rows) - 1) // 2}, got {n_neighbors}")
         distances = pairwise_distances(found.collection.features, rows)
-        return float(
-            trustworthiness(distances, found.embedding[rows, :2], n_neighbors=n_neighbors, metric="precomputed")
-        )
+        places = found.embedding[rows, :2]
+        return float(trustworthiness(distances, places, n_neighbors=n_neighbors, metric="precomputed"))
 
     # -- clusters ---------------------------------------------------------------------------------
 
@@ -285,9 +284,8 @@ class FittedSpace:
 
         Notes
         -----
-        Of more than 50,000 items, KMeans seeks its first centers among a random 20,000, and all items move them until
-        they are at rest (Lloyd's algorithm). Silhouettes are those of a random 2000 of more. `clustering_` says so, and
-        the same `random_state` gives the same clusters.
+        Of more than 50,000 items, KMeans seeks its first centers among a random 20,000, and all items move them to rest
+        (Lloyd's algorithm). Silhouettes are of a random 2,000 at most. The same `random_state` gives the same clusters.
         """
         state = self._state("clusters_")
         method = grouping.check_request(n_clusters, method, eps, min_samples, len(state.map))
@@ -465,9 +463,8 @@ class FittedSpace:
         indices : array_like
             Whole numbers, positions in the space; or bool, one per item.
         name : str
-            Name of the selection.
         color : str
-            Its color as `#rrggbb`.
+            As `#rrggbb`.
 
         Returns
         -------
