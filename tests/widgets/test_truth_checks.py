@@ -110,6 +110,23 @@ def test_before_it_is_known_the_order_is_that_of_the_data_set(space):
     gallery.close()
 
 
+def test_what_ends_well_leaves_the_error_of_another(explore, space):
+    # Of fewer than 30 items there are no suspects.
+    explorer = explore(space)
+    explorer.color_by = "suspicion"
+    assert explorer.wait(60)
+    why = explorer.error
+    assert "at least 30 items" in why
+    shown = LatentScreen(explorer)
+    shown.gallery.ask("explain", item=99)
+    assert explorer.error != why
+    shown.gallery.ask("explain", item=1)
+    assert explorer.error == why
+    shown.table.ask("cluster", count=2)
+    assert explorer.wait(60)
+    assert explorer.error == why
+
+
 @pytest.mark.parametrize("by", ["color", "sort"])
 def test_where_it_is_not_available_the_screen_says_why(explore, space, by):
     # Of fewer than 30 items there are no suspects.

@@ -95,7 +95,7 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
     scan_error : str
         Why a selection could not be explained, empty otherwise.
     error : str
-        What went wrong with clusters, suspects, failures or an explanation, empty otherwise.
+        What went wrong last with clusters, suspects, failures or an explanation; empty once each has succeeded since.
     estimates : Estimates or None
         What is expected of the new data; None before it is known, and without new data.
     new_selected : tuple of int
@@ -133,7 +133,6 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
     background = traitlets.Unicode("expected_iou")
     color_as = traitlets.Unicode("auto")
     search = traitlets.Unicode("")
-    error = traitlets.Unicode("")
 
     @advise_on_keywords
     def __init__(
@@ -303,9 +302,9 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
             traitlets.link((self, "search"), (self._legend, "search")),
             traitlets.link((self, "background"), (self._toolbar, "background")),
             traitlets.link((self, "background"), (self._legend, "background")),
-            traitlets.dlink((self._table, "error"), (self, "error")),
         ]
         self.observe(lambda change: self._scatter.show_surface(change["new"] != "none"), names=["background"])
+        self._table.observe(lambda change: self._tell_error("clusters", change["new"]), names=["error"])
         self.observe(self._highlight, names=["highlighted", "new_highlighted"])
         self._scatter.on_lasso(self._lassoed)
         self._connect_checks()
@@ -346,12 +345,12 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
                 self._legend.density = self._scatter.density
 
     def _explain_asked(self, asked: dict[str, Any]) -> None:
-        self.error = ""
         try:
             self._explain_any(int(asked["item"]))
         except Exception as error:
-            self.error = str(error) or type(error).__name__
+            self._tell_error("explanation", str(error) or type(error).__name__)
             raise
+        self._tell_error("explanation", "")
 
     def _display_(self) -> HTML:
         """What marimo shows, which has no ipywidgets but anywidgets."""

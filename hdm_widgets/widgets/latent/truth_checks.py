@@ -35,7 +35,7 @@ class ExplorerWithTruthChecks(ExplorerWithNewData):
     """The part of a latent explorer that is about truths that may be wrong, and that colors the map."""
 
     marked: Any = Items(())
-    error: str
+    error = traitlets.Unicode("")
     color_as: str
     search: str
     _suspects: OnDemand[pandas.DataFrame]
@@ -91,9 +91,18 @@ class ExplorerWithTruthChecks(ExplorerWithNewData):
             raise ValueError(f"No truth is marked as wrong: there is nothing to {what_for}.")
         return marked
 
+    def _tell_error(self, source: str, text: str) -> None:
+        """Show an error of one source; without a text it has none any more, and an earlier one of another is shown."""
+        with self._lock:
+            self._errors.pop(source, None)
+            if text:
+                self._errors[source] = text
+            self.error = next(reversed(self._errors.values()), "")
+
     # -- beginning and end ------------------------------------------------------------------------
 
     def _prepare_checks(self, space: LatentSpace) -> None:
+        self._errors: dict[str, str] = {}
         self._suspects = OnDemand("suspects", space.suspects, self._suspects_ended)
 
     def _connect_checks(self) -> None:
@@ -119,7 +128,7 @@ class ExplorerWithTruthChecks(ExplorerWithNewData):
             if found is not None:
                 self._suspicion = Suspicion.from_suspects(found)
                 self._scores = self._suspicion.scores
-            self.error = self._suspects.error
+            self._tell_error("suspects", self._suspects.error)
             if self.color_by == SUSPICION:
                 self._recolor()
             else:
