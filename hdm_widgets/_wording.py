@@ -1,6 +1,11 @@
 """Words that texts of every part of the package form in the same way."""
 
-__all__ = ["quantity"]
+__all__ = ["letter_by_letter", "quantity"]
+
+
+def letter_by_letter(text: str) -> str:
+    """A text that matplotlib draws as it is: between dollar signs it would read a formula."""
+    return text.replace("$", r"\$")
 
 
 def quantity(count: int, noun: str) -> str:

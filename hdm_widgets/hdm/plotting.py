@@ -22,6 +22,7 @@ from torch import Tensor
 
 from hdm_widgets._picture import Bands, Display, View
 from hdm_widgets._validation import check_choice, to_tensor
+from hdm_widgets._wording import letter_by_letter
 from hdm_widgets.hdm.circle_map import (
     BETTER_ONLY,
     RAW,
@@ -204,7 +205,7 @@ def draw(ax: Axes, panel: Panel, *, vectors: bool = True) -> None:
         raise TypeError(f"ax must be one matplotlib axes, got {type(ax).__name__}; of several give one: axes[0]")
     grid, (low, high) = panel.grid, panel.limits
     height, width = panel.truth.shape
-    unit, (down, across) = panel.settings.length_unit, panel.settings.spacing
+    unit, (down, across) = letter_by_letter(panel.settings.length_unit), panel.settings.spacing
     # Pixels have their own height and width, and the first one's center is 0.
     edges = (-0.5 * across, (width - 0.5) * across, (height - 0.5) * down, -0.5 * down)
     if vectors and not panel.mean and np.count_nonzero(panel.shown) <= _MOST_VECTORS:
@@ -239,13 +240,13 @@ def draw(ax: Axes, panel: Panel, *, vectors: bool = True) -> None:
         note = "; " if ax.figure.get_layout_engine() is None else "\n"
         note += "hatched: not distinguishable from chance"
     same = f": {low:.{panel.settings.decimals}f} everywhere" if low == high else ""
-    ax.set_title(panel.title + same, fontsize="medium")
+    ax.set_title(letter_by_letter(panel.title) + same, fontsize="medium")
     ax.set_xlabel(f"column ({unit}){note}")
     ax.set_ylabel(f"row ({unit})")
     if high > low:
         beside = ax.inset_axes((1.03, 0, 0.045, 1))
         scale = ScalarMappable(Normalize(low, high), panel.color_map)
-        ax.figure.colorbar(scale, cax=beside, label=panel.label or panel.settings.label)
+        ax.figure.colorbar(scale, cax=beside, label=letter_by_letter(panel.label or panel.settings.label))
 
 
 def _discs(ax: Axes, panel: Panel) -> Collection:
@@ -284,7 +285,8 @@ def draw_all(panels: Sequence[Panel], figure: Figure | None = None, *, heading: 
 
         figure = pyplot.figure(figsize=_size(panels), layout="constrained")
     if heading:
-        figure.suptitle(textwrap.fill(heading, max(20, int(11 * figure.get_figwidth()))), fontsize="medium")
+        heading = textwrap.fill(heading, max(20, int(11 * figure.get_figwidth())))
+        figure.suptitle(letter_by_letter(heading), fontsize="medium")
     axes = figure.subplots(rows, cols, squeeze=False).ravel()
     for ax, panel in zip(axes, panels, strict=False):
         draw(ax, panel, vectors=vectors)

@@ -12,6 +12,8 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from hdm_widgets._wording import letter_by_letter
+
 if TYPE_CHECKING:
     from hdm_widgets.latent.space_comparison import SpaceComparison
 
@@ -78,8 +80,7 @@ def short_name(name: str) -> str:
 
 
 def _label(name: str) -> str:
-    """A short name as matplotlib draws it letter by letter: between dollar signs it would read a formula."""
-    return short_name(name).replace("$", r"\$")
+    return letter_by_letter(short_name(name))
 
 
 def plot_comparison(comparison: SpaceComparison) -> Figure:

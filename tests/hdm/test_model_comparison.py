@@ -147,6 +147,12 @@ def test_says_what_the_numbers_say():
     assert repr(same) == f"ModelComparison('a', 'b': {same.text})"
 
 
+def test_names_with_dollar_signs_are_drawn_as_they_are():
+    axes = compared(models=dict(zip(("$1", "$2"), MODELS.values(), strict=True))).plot()
+    assert [ax.get_title().split(":")[0] for ax in axes] == [r"\$1", r"\$2", r"\$2 less \$1"]
+    assert r"\$1" in axes[0].figure.get_suptitle()
+
+
 def test_maps_share_their_colors_and_the_difference_is_around_0():
     comparison = compared(distance="flipped")
     axes = comparison.plot()
