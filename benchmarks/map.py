@@ -136,7 +136,7 @@ print(len(space))
 def in_browser(count: int) -> None:
     """Print what one size costs in a browser."""
     from _lab import NotebookPage, lab
-    from latent_browser import ARM, SHOW
+    from latent_browser import SHOW, lasso
 
     with lab() as (browser, server):
         page = browser.new_page(viewport={"width": 1300, "height": 1300})
@@ -148,23 +148,11 @@ def in_browser(count: int) -> None:
         page.wait_for_selector(".hdm-latent .bqplot image[href]", timeout=300_000)
         page.wait_for_selector(".hdm-clusters tbody tr", timeout=300_000)
         drawn = (page.evaluate("() => performance.now()") - started) / 1000
-        area = page.locator(".hdm-latent .bqplot .plotarea_background").bounding_box()
-        assert area is not None
-        left, top = area["x"] + 0.1 * area["width"], area["y"] + 0.1 * area["height"]
-        right, bottom = area["x"] + 0.45 * area["width"], area["y"] + 0.9 * area["height"]
-        page.evaluate(ARM)
-        page.mouse.move(left, top)
-        page.mouse.down()
-        for x, y in ((right, top), (right, bottom), (left, bottom), (left, top + 5)):
-            page.mouse.move(x, y, steps=5)
-        page.mouse.up()
-        page.wait_for_function("() => window.lasso.pictures", timeout=300_000)
-        lasso = page.evaluate("() => window.lasso")
+        at, pictures = lasso(page)
         heard, selected = notebook.value("heard[-1], len(explorer.selected)")
         memory = page.evaluate("() => performance.memory.usedJSHeapSize") / 1e6
         print(
-            f"| {count:,} | {drawn:.2f} | {heard - lasso['at']:.2f} | "
-            f"{(lasso['pictures'] - lasso['released']) / 1000:.2f} | {selected:,} | {memory:.0f} MB |",
+            f"| {count:,} | {drawn:.2f} | {heard - at:.2f} | {pictures:.2f} | {selected:,} | {memory:.0f} MB |",
             flush=True,
         )
         notebook.close()
