@@ -19,7 +19,7 @@ def keep_freed_memory() -> None:
     The intermediate arrays of a network on a CPU are freed and taken again by every layer. Whether glibc keeps their
     memory meanwhile depends on the largest block that the process freed before. If it does not, the system hands out
     the same pages again and again, each filled with zeros: up to half of the time of a small network. One large block,
-    taken and freed without a write to it, sets the bound as high as freed blocks can. Other C libraries are not
-    affected.
+    taken and freed without a write to it, sets the bound as high as freed blocks can. Other C libraries, and bounds
+    that the user's environment sets (``MALLOC_TRIM_THRESHOLD_`` and its like), are not affected.
     """
     torch.empty(_BYTES, dtype=torch.uint8)

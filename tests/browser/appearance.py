@@ -91,6 +91,13 @@ _WIDEN = """factor => {
   if (Math.abs(reached - factor) > 0.01) throw new Error(`letters are ${reached} times as wide, not ${factor}`);
   return wider;
 }"""
+# Whether the notebook reaches to the window's right edge, less a side bar, and the widget lies within it. JupyterLab
+# gives its panels their widths some time after the window has changed its own.
+_AS_WIDE = """([root, width]) => {
+  const { right } = (root.closest('.jp-NotebookPanel') ?? document.documentElement).getBoundingClientRect();
+  const followed = innerWidth === width && right <= width && right > width - 60;
+  return followed && root.getBoundingClientRect().right <= right && root.clientWidth > width / 2;
+}"""
 _CONTROLS = {"button", "slider", "radio", "combobox", "application", "progressbar", "img", "region", "image", "textbox"}
 
 
@@ -116,12 +123,11 @@ def widen_letters(page: Page, factor: float) -> ElementHandle:
 
 
 def await_width(root: Locator, width: int) -> None:
-    """Give the window this width, and wait until the widget has followed."""
+    """Give the window this width, and wait until the notebook and the widget have followed."""
     page = root.page
     page.set_viewport_size({"width": width, "height": 1500})
     page.wait_for_function(
-        "([root, width]) => innerWidth === width && root.getBoundingClientRect().right <= width"
-        " && root.clientWidth > width / 2",
+        _AS_WIDE,
         arg=[root.element_handle(), width],
         timeout=TIMEOUT_MS,
     )
