@@ -16,12 +16,13 @@ from hdm_widgets.latent.clusters import Cluster, Clustering
 from hdm_widgets.latent.collection import BEFORE_CONFIDENCES, Collection
 from hdm_widgets.latent.data_columns import merge_columns
 from hdm_widgets.latent.estimator import FEWEST, Estimator
+from hdm_widgets.latent.map_support import MapSupport
 from hdm_widgets.latent.mean_intervals import Dependence, dependences
 from hdm_widgets.latent.neighbors import distance_scale
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.shift import Shift, compare_samples
-from hdm_widgets.latent.surface import Regressor, Support
+from hdm_widgets.latent.surface import Regressor
 from hdm_widgets.latent.suspects import SuspectScores, suspect_scores
 
 __all__ = ["FittedMap", "FittedState"]
@@ -149,9 +150,9 @@ class FittedMap:
         return compare_samples(known, new, (collection.features, features), random_state=self.random_state)
 
     @cached_property
-    def support(self) -> Support:
+    def support(self) -> MapSupport:
         """Where on the map there are items."""
-        return Support(self.embedding[:, :2])
+        return MapSupport(self.embedding[:, :2])
 
     @cached_property
     def distance_scale(self) -> float:

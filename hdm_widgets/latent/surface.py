@@ -20,7 +20,17 @@ from threadpoolctl import threadpool_limits
 
 from hdm_widgets.latent.batches import row_batches
 
-__all__ = ["Regressor", "Support", "Surface", "column_scales", "one_thread", "rounded", "rounding_step"]
+__all__ = [
+    "NEIGHBORS",
+    "SCALE_QUANTILE",
+    "Regressor",
+    "Support",
+    "Surface",
+    "column_scales",
+    "one_thread",
+    "rounded",
+    "rounding_step",
+]
 
 _HIDDEN = (32, 32)
 _PENALTY = 1e-2
@@ -36,10 +46,10 @@ _ROWS = 1 << 15  # points that are predicted at once
 _FOLDS = 5
 _FEWEST = 10  # items; fewer tell nothing about others
 _LARGEST = 5000  # items that the network is trained on; of more, a random choice
-_NEIGHBORS = 5
+NEIGHBORS = 5
 # A point is supported as long as the distance to its fifth nearest item is at most this, on the scale of `distance`.
 _SUPPORT_LIMIT = 1.5
-_SCALE_QUANTILE = 0.95
+SCALE_QUANTILE = 0.95
 
 Floats = NDArray[np.float64]
 
@@ -271,11 +281,11 @@ class Support:
 
     def __init__(self, coordinates: Floats) -> None:
         self._scale = column_scales(coordinates)
-        self._count = min(_NEIGHBORS, len(coordinates) - 1) or 1
+        self._count = min(NEIGHBORS, len(coordinates) - 1) or 1
         self._tree = KDTree(coordinates / self._scale)
         # An item is its own nearest neighbor: ask for one more.
         own = self._farthest(coordinates, self._count + 1)
-        self._unit = float(np.quantile(own, _SCALE_QUANTILE)) or 1.0
+        self._unit = float(np.quantile(own, SCALE_QUANTILE)) or 1.0
         self.own = own / self._unit
 
     def distance(self, coordinates: Floats) -> Floats:
