@@ -259,6 +259,7 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
         self._check_open()
         end = None if timeout is None else time.monotonic() + timeout
         waits = (self._table.wait, self._wait_new, self._suspects.wait, self._failures.wait, self._scanning.wait)
+        waits += (self._exporting.wait,)
         # Observers are called with the lock, which the work in the background needs to show what it has found.
         with released(self._lock):
             # All are waited for, as what is paused goes on then.
@@ -274,6 +275,7 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
         self._resume_new()
 
     def _end(self) -> None:
+        self._exporting.close()
         self._end_new()
         self._end_checks()
         self._end_groups()

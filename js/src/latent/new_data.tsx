@@ -5,7 +5,7 @@ import { number } from "../shared/codec";
 import { CountInput } from "../shared/count_input";
 import { count, score } from "../shared/format";
 import type { Python } from "../shared/traits";
-import { download } from "./download";
+import { download, EXPORT_PATIENCE } from "./download";
 import { Histogram } from "./histogram";
 import type { Findings, Measured, NewDataTraits } from "./python_state";
 import { RangeBar } from "./range_bar";
@@ -17,7 +17,7 @@ export function NewData({ python }: { python: Python<NewDataTraits> }) {
   // Without its kernel, a run has ended, whatever Python said last.
   const state = gone && traits.state.value === "running" ? "cancelled" : traits.state.value;
   const ask = async (request: string, more: Record<string, unknown> = {}) => {
-    const reply = await python.ask(request, more);
+    const reply = await python.ask(request, more, request === "export" ? EXPORT_PATIENCE : undefined);
     setFailure(reply.error ?? "");
     if (!reply.error && request === "export") download(String(reply.name), reply.buffers[0]);
   };
