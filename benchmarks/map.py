@@ -27,10 +27,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import ipywidgets
 import numpy as np
 import torch
-from _many_items import many_items
+from _many_items import clustered, many_items
 
 import hdm_widgets as hw
-from hdm_widgets.latent import Clustering
 from hdm_widgets.widgets.latent import point_figure
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
@@ -43,13 +42,6 @@ def cpu(work: Callable[[], Any]) -> tuple[Any, float]:
     """What some work returns, and its CPU seconds."""
     started = time.process_time()
     return work(), time.process_time() - started
-
-
-def clustered(space: hw.LatentSpace) -> None:
-    """Make the clouds the clusters, in place of a search for them."""
-    clouds = np.asarray(space.columns_["cloud"])
-    state = space._state("clusters_")
-    space._fitted = state.clustered(Clustering("kmeans", 5, None, None, 0.0, 0.5, True, clouds))
 
 
 def polygon(center: np.ndarray, radius: float) -> list[float]:
@@ -85,6 +77,7 @@ def measure(count: int, aggregated: bool) -> None:
     space = many_items(count)
     clustered(space)
     space.table()  # the surface's values at all items are found once for a space
+    _ = hw.LatentExplorer  # imported before it is measured
     explorer, display = cpu(lambda: hw.LatentExplorer(space))
     figure, history = explorer._scatter, explorer._history
     center = space.embedding_.mean(axis=0)
@@ -124,8 +117,7 @@ CELLS = """
 import sys, time
 sys.path.insert(0, FOLDER)
 import hdm_widgets as hw
-from _many_items import many_items
-from map import clustered
+from _many_items import clustered, many_items
 space = many_items(COUNT)
 clustered(space)
 space.table()

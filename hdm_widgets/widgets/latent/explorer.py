@@ -259,11 +259,13 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
         self._check_open()
         end = None if timeout is None else time.monotonic() + timeout
         waits = (self._table.wait, self._wait_new, self._suspects.wait, self._failures.wait, self._scanning.wait)
-        waits += (self._exporting.wait,)
         # Observers are called with the lock, which the work in the background needs to show what it has found.
         with released(self._lock):
             # All are waited for, as what is paused goes on then.
-            ended = [wait(None if end is None else max(0.0, end - time.monotonic())) for wait in waits]
+            ended = [
+                wait(None if end is None else max(0.0, end - time.monotonic()))
+                for wait in (*waits, self._exporting.wait)
+            ]
         return all(ended)
 
     def _pause(self) -> None:
