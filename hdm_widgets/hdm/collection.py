@@ -337,10 +337,14 @@ class HDMCollection(Sequence[HDMResult]):
         count = quantity(len(self), "image")
         said = [count if self.complete else f"{count} of {len(self.asked):,} that were asked for"]
         if len(self):
-            first = self[0]
-            settings = first.settings
+            settings = self[0].settings
             unit = f" {settings.unit}" if settings.unit else ""
-            said[0] += f", circle {first.circle_size}, offset {first.offset}"
+            grids = set(map(self._grid, self._indices))
+            for name, sizes in (
+                ("circle", {grid.circle_size for grid in grids}),
+                ("offset", {grid.offset for grid in grids}),
+            ):
+                said[0] += f", {name} {min(sizes)}" + (f" to {max(sizes)}" if len(sizes) > 1 else "")
             facts = self._facts()
             for name, what in (("fragility", "most fragile"), ("improvability", "most improvable")):
                 known = [(getattr(one, name), index) for index, one in facts if getattr(one, name) > 0]

@@ -10,12 +10,12 @@ import pytest
 from dask_helpers import Fails, KillsWorkers, Locked, LockedModel, OnlyHere, Wrapped
 from distributed import Client, LocalCluster
 from layer_helpers import Reads
+from many_images import QUIET
 from worker_helpers import ThreeClasses, disk_full, gives_up
 
 import hdm_widgets as hw
 from hdm_widgets import _cluster, hdm
 
-QUIET = {"circle_size": 3, "offset": 4, "progress": False}
 LOCAL = {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}
 COUNT = 9
 
