@@ -110,8 +110,8 @@ def test_scans_whose_lock_was_taken_over_write_nothing_more():
         StoreFiles(address).remove("")
 
 
-@pytest.mark.parametrize("write", range(8))
-def test_an_interrupt_while_a_file_is_written_loses_nothing_else(tmp_path, monkeypatch, write):
+@pytest.mark.parametrize(("write", "error"), [*((n, KeyboardInterrupt) for n in range(8)), (4, hdm.StoreError)])
+def test_an_error_while_a_file_is_written_loses_nothing_else(tmp_path, monkeypatch, write, error):
     # The manifest, with its reading after the first result, and a result and a record of each of three images.
     data, model = [scene(), scene(cue=False), scene()], Cue()
     undisturbed = hdm.explain_many(Cue(), data, **QUIET)
@@ -120,12 +120,12 @@ def test_an_interrupt_while_a_file_is_written_loses_nothing_else(tmp_path, monke
     def write_or_stop(self, name, content):
         written.append(name)
         if len(written) == write + 1:
-            raise KeyboardInterrupt
+            raise error("no space left")
         write_file(self, name, content)
 
     with monkeypatch.context() as patch:
         patch.setattr(StoreFiles, "write", write_or_stop)
-        with contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt) if error is KeyboardInterrupt else pytest.raises(error):
             hdm.explain_many(model, data, store=tmp_path, **QUIET)
     assert len(written) == write + 1
     runs, kept = model.runs, sum(name.endswith("json") for name in written[:write] if "images" in name)
