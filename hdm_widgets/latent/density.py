@@ -106,4 +106,4 @@ def _joined(first: Indices, points: Indices, others: Indices) -> Indices:
     edges = coo_array((np.ones(len(points), bool), (first[points], first[others])), shape=(count, count))
     _, components = connected_components(edges, directed=False)
     _, at = np.unique(components, return_index=True)  # of a component, its first point comes first
-    return at[components][first].astype(np.int64)
+    return np.asarray(at[components][first], dtype=np.int64)
