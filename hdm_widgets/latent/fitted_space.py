@@ -439,9 +439,9 @@ class FittedSpace:
         Returns
         -------
         dict of str to numpy.ndarray (n,)
-            The arrays are read-only: they are shared by all tables and selections.
+            Read-only and shared by all tables and selections; each is made or read when it is first asked for.
         """
-        return dict(self._state("embedding_").table)
+        return self._state("embedding_").table.copy()
 
     def frame(self) -> pandas.DataFrame:
         """`table` as a DataFrame.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from sklearn.metrics import r2_score
@@ -258,7 +259,9 @@ def _activations(
         out += bias
         if position < len(weights):
             if activation == "tanh":
-                np.tanh(out, out=out)
+                # Vectorized, also where NumPy's is not.
+                shared = torch.from_numpy(out)
+                torch.tanh(shared, out=shared)
             else:
                 np.maximum(out, 0, out=out)
         layers.append(out)

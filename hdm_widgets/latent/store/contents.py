@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Mapping
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +17,7 @@ from hdm_widgets._datasets import Fields
 from hdm_widgets._store_files import StoreError, StoreFiles, import_zarr
 from hdm_widgets._wording import quantity
 from hdm_widgets.latent.collection import Collection
+from hdm_widgets.latent.columns_on_demand import ColumnsOnDemand
 from hdm_widgets.latent.fitted import read_only
 from hdm_widgets.latent.folder import MANIFEST, SPACE, Stored
 from hdm_widgets.latent.map_arrays import collection_fields, read_map
@@ -26,8 +27,7 @@ from hdm_widgets.latent.store.manifest import KIND
 from hdm_widgets.latent.store.rows import StoredRows
 
 __all__ = [
-    "COORDINATES", "INDEX", "MANIFEST", "MAP", "ColumnsOnDemand", "StoredCollection", "StoredCoordinates",
-    "column_folder", "open_store",
+    "COORDINATES", "INDEX", "MANIFEST", "MAP", "StoredCollection", "StoredCoordinates", "column_folder", "open_store",
 ]  # fmt: skip
 
 # The file that says what a complete store holds, written last; the arrays of its map; and the column of coordinates.
@@ -48,43 +48,6 @@ def _map_arrays(files: StoreFiles, index: Mapping[str, Any]) -> dict[str, NDArra
             return dict(stored)
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise damaged(files, name, error) from error
-
-
-class ColumnsOnDemand(Mapping[str, NDArray[Any]]):
-    """Columns by name, each read when it is first asked for.
-
-    Parameters
-    ----------
-    names : iterable of str
-    read : callable
-        Takes a name, returns the column.
-    """
-
-    def __init__(self, names: list[str], read: Callable[[str], NDArray[Any]]) -> None:
-        self._names, self._read = dict.fromkeys(names), read
-        self._known: dict[str, NDArray[Any]] = {}
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        if name not in self._names:
-            raise KeyError(name)
-        if name not in self._known:
-            self._known[name] = self._read(name)
-        return self._known[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __or__(self, other: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        return {**self, **other}
-
-    def __ror__(self, other: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        return {**other, **self}
-
-    def __repr__(self) -> str:
-        return f"ColumnsOnDemand({list(self._names)})"
 
 
 class StoredCollection(Collection):
@@ -201,9 +164,7 @@ class StoredCollection(Collection):
     def confidences(self) -> dict[str, NDArray[np.float64]]:
         """How confident the model is in each prediction."""
         names = self._index["confidences"]
-        return cast(
-            "dict[str, NDArray[np.float64]]", ColumnsOnDemand(names, lambda name: self._column(f"scores/{name}"))
-        )
+        return ColumnsOnDemand({name: partial(self._column, f"scores/{name}") for name in names})
 
     @cached_property
     def columns(self) -> dict[str, NDArray[Any]]:
@@ -214,7 +175,7 @@ class StoredCollection(Collection):
             values = self._column(f"columns/{names.index(name)}")
             return OrderedColumn(values, tuple(orders[name])) if name in orders else values
 
-        return cast("dict[str, NDArray[Any]]", ColumnsOnDemand(names, read))
+        return ColumnsOnDemand({name: partial(read, name) for name in names})
 
 
 class StoredCoordinates:
