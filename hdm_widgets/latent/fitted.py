@@ -193,25 +193,31 @@ class FittedState:
     Attributes
     ----------
     map : FittedMap
-    clustering : Clustering or None
-    clusters : tuple of Cluster
+    given_clustering : Clustering, callable or None
+        How the items are grouped; or what reads it, called when it is first asked for.
     """
 
     map: FittedMap
-    clustering: Clustering | None = None
-    clusters: tuple[Cluster, ...] = ()
+    given_clustering: Clustering | Callable[[], Clustering] | None = None
 
-    def clustered(self, clustering: Clustering) -> FittedState:
-        """The same map with these clusters."""
+    @cached_property
+    def clustering(self) -> Clustering | None:
+        """How the items are grouped; None if they are not."""
+        return self.given_clustering() if callable(self.given_clustering) else self.given_clustering
+
+    @cached_property
+    def clusters(self) -> tuple[Cluster, ...]:
+        """The groups."""
+        if self.clustering is None:
+            return ()
         found = self.map
-        clusters = grouping.describe(
-            clustering.labels,
+        return grouping.describe(
+            self.clustering.labels,
             found.cluster_coordinates,
             found.iou,
             found.overlaps.truth_area,
             found.projection.rounding,
         )
-        return FittedState(found, clustering, clusters)
 
     @cached_property
     def table(self) -> ColumnsOnDemand:

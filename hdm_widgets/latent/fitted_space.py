@@ -301,11 +301,13 @@ class FittedSpace:
                 random_state=state.map.random_state,
                 rounding=state.map.projection.rounding,
             )
-        clustered = state.clustered(chosen)
+        clustered = FittedState(state.map, chosen)
+        # Described here: this may be a thread, and who asks for them later need not wait.
+        clusters = clustered.clusters
         # Clusters that a thread sought in an older map are not those of a newer one.
         if self._fitted is not None and self._fitted.map is state.map:
             self._fitted = clustered
-        return clustered.clusters
+        return clusters
 
     def compare_clusterings(self, *, progress: bool = True) -> pandas.DataFrame:
         """KMeans and DBSCAN over a grid of parameters: one row each, the best silhouette first.
