@@ -282,8 +282,7 @@ class HDMComparison(ScanningExplorer):
         # One message: no map is drawn with the texts of another measure.
         with self._publishing, self.hold_sync():
             self._asked_last = self._without_other_object()
-            if self.status != "error":
-                self.error = ""
+            self._errors.tell("question", "")
             self._about = {**self._about, **told(self._answers.settings(self._asked()), self._asked())}
             self._show()
             self._inspect()
@@ -324,10 +323,8 @@ class HDMComparison(ScanningExplorer):
         except Exception as error:  # noqa: BLE001 - shown in the widget, kept in `exception`
             self._finish(stop, "error", error)
 
-    def _show_end(self, status: str, error: Exception | None) -> None:
-        super()._show_end(status, error)
-        if error is not None:
-            self.error = error_of_model(self._running, error)
+    def _error_text(self, error: Exception) -> str:
+        return error_of_model(self._running, error)
 
     def _show(self) -> None:
         updates = self._updates
@@ -344,7 +341,7 @@ class HDMComparison(ScanningExplorer):
             with self.hold_trait_notifications():
                 self.target, self.measure, self.explain_by = first.settings.target, own.measure, own.explain_by
                 self.object = None
-            self.error = str(error)
+            self._errors.tell("question", str(error))
             return
         self._maps = [
             {

@@ -25,6 +25,7 @@ from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.widgets.hdm.pyramid import Pyramid
 from hdm_widgets.widgets.hdm.traits import HDMTraits
+from hdm_widgets.widgets.shared.explorer import ErrorsBySource
 from hdm_widgets.widgets.shared.jobs import LatestJob
 
 __all__ = ["SECONDS_BETWEEN_MAPS", "SETTINGS", "ScanningExplorer", "drawn_image", "scan_traits"]
@@ -112,6 +113,7 @@ class ScanningExplorer(HDMTraits):
         """Set what observers of traits use, for an image with so many channels."""
         self._worker = LatestJob("hdm-explorer")
         self._publishing = threading.RLock()
+        self._errors = ErrorsBySource(self._publishing, lambda text: setattr(self, "error", text))
         self._grid = grid
         self._channels = channels
         self._unwanted: dict[str, Any] | None = None
@@ -149,12 +151,16 @@ class ScanningExplorer(HDMTraits):
         """Scan with the present settings, from the beginning; returns at once."""
         self._check_open()
         with self._publishing:
+            self._errors.clear()
+            self._start()
+
+    def _start(self) -> None:
+        with self._publishing:
             channel, grid, fill = check_channel(self.channel, self._channels), self._grid, read_fill(self.fill)
             self._paused = False
             self.exception = None
             self._forget()
             self._scanned = self._settings()
-            self.error = ""
             self.progress = 0.0
             self._inspect()
             self.status = "running"
@@ -189,7 +195,7 @@ class ScanningExplorer(HDMTraits):
         # What has been measured is in the explainer's cache: the scan goes on where it stopped.
         with self._publishing:
             if self._paused:
-                self.run()
+                self._start()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the scan to end, however it ends.
@@ -259,5 +265,9 @@ class ScanningExplorer(HDMTraits):
         self._inspect()
         if error is not None:
             self._show()
-            self.error = str(error) or type(error).__name__
+            self._errors.tell("scan", self._error_text(error))
         self.status = status
+
+    def _error_text(self, error: Exception) -> str:
+        """What the screen says of an error of a scan."""
+        return str(error) or type(error).__name__
