@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hdm_widgets._datasets import Dataset, Field, as_dataset
 from hdm_widgets._picture import Display
+from hdm_widgets._validation import checks_simple_arguments
 from hdm_widgets.latent import folder
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.fitted import FittedMap, FittedState
@@ -76,6 +77,7 @@ class SpaceWithFiles(SpaceWithModel):
 
     # -- files ------------------------------------------------------------------------------------
 
+    @checks_simple_arguments
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the space to a folder.
 
@@ -96,6 +98,7 @@ class SpaceWithFiles(SpaceWithModel):
         folder.write(path, stored)
 
     @classmethod
+    @checks_simple_arguments
     def load(
         cls,
         path: str | os.PathLike[str],
@@ -132,6 +135,7 @@ class SpaceWithFiles(SpaceWithModel):
         return cls._restored(folder.read(path), model, dataset, image, mask)
 
     @classmethod
+    @checks_simple_arguments
     def open(
         cls,
         store: str | os.PathLike[str],

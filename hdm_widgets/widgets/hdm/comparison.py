@@ -34,7 +34,13 @@ from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model
 from hdm_widgets.widgets.hdm.fill_panel import whole_update
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
-from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, ScanningExplorer, drawn_image, scan_traits
+from hdm_widgets.widgets.hdm.scanning import (
+    SECONDS_BETWEEN_MAPS,
+    ScanningExplorer,
+    check_look,
+    drawn_image,
+    scan_traits,
+)
 from hdm_widgets.widgets.shared.part import read_static
 
 __all__ = ["HDMComparison"]
@@ -177,6 +183,7 @@ class HDMComparison(ScanningExplorer):
         answers = {name: Answers(settings, keep_outputs=kept, truths=truths) for name in names}
         own = answers[names[0]].own
         asked = answers[names[0]].check(Question(measure or own.measure, explain_by or own.explain_by, settings.target))
+        check_look(order, opacity)
         self._display = Display.wrap(display)
         drawn = drawn_image(shown, self._display, color_map)
 

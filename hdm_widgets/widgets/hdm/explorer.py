@@ -37,7 +37,7 @@ from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT
 from hdm_widgets.widgets.hdm.model_panel import OtherModel, check_other_models
 from hdm_widgets.widgets.hdm.pyramid import Pyramid, halvings, screen_bits
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
-from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, drawn_image, scan_traits
+from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, check_look, drawn_image, scan_traits
 from hdm_widgets.widgets.shared.part import read_static
 
 __all__ = ["HDMExplorer"]
@@ -208,6 +208,7 @@ class HDMExplorer(ComparingExplorer):
                 ),
             )  # fmt: skip
 
+        check_look(order, opacity)
         source = source_of(model)
         shown = source.image.numpy()
         self._display = Display.wrap(display)

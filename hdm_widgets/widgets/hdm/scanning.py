@@ -14,10 +14,10 @@ from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 
 from hdm_widgets._picture import Display
-from hdm_widgets._validation import check_channel
+from hdm_widgets._validation import brief, check_channel, check_choice, finite_number
 from hdm_widgets._wire import bits, png, to_wire
 from hdm_widgets.hdm.answers import Answers, Question, outlined, told
-from hdm_widgets.hdm.circle_map import color_table
+from hdm_widgets.hdm.circle_map import ShownOrder, color_table
 from hdm_widgets.hdm.fill_names import fill_choices, fill_text, read_fill
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.messages import COLOR_MAPS, about_message, drawn_message, wire_channel
@@ -28,7 +28,7 @@ from hdm_widgets.widgets.hdm.traits import HDMTraits
 from hdm_widgets.widgets.shared.explorer import ErrorsBySource
 from hdm_widgets.widgets.shared.jobs import LatestJob
 
-__all__ = ["SECONDS_BETWEEN_MAPS", "SETTINGS", "ScanningExplorer", "drawn_image", "scan_traits"]
+__all__ = ["SECONDS_BETWEEN_MAPS", "SETTINGS", "ScanningExplorer", "check_look", "drawn_image", "scan_traits"]
 
 # A map is sent at most this often; the last one of a stage always is.
 SECONDS_BETWEEN_MAPS = 0.2
@@ -36,6 +36,16 @@ _LONGEST_SIDE = 1600
 
 # Traits that a scan is made with.
 SETTINGS = ("circle_size", "offset", "channel", "fill", "shape")
+
+
+def check_look(order: object, opacity: object) -> None:
+    """Refuse how maps cannot be drawn, before there is a widget."""
+    check_choice("order", order, ShownOrder)
+    number = finite_number(opacity)
+    if number is None:
+        raise TypeError(f"opacity must be a number in [0, 1], got {brief(opacity)}")
+    if not 0 <= number <= 1:
+        raise ValueError(f"opacity must be in [0, 1], got {opacity}")
 
 
 def drawn_image(
