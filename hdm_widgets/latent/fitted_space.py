@@ -28,7 +28,7 @@ from hdm_widgets.latent.neighbors import Neighbors, nearest, pairwise_distances
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.selection import COLORS, Selection, check_color, check_name, items_of, read_selection
-from hdm_widgets.latent.surface import Regressor, Surface, surface
+from hdm_widgets.latent.surface import Regressor, Surface, check_grid, surface
 from hdm_widgets.models.segmenter import Segmenter
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class FittedSpace:
         """
         return self._map("regressor_").expected_iou
 
-    def surface(self, shape: tuple[int, int] = (200, 200)) -> Surface:
+    def surface(self, shape: tuple[int, int] = (200, 200), bounds: Sequence[float] | None = None) -> Surface:
         """IoU of the items around each point of a grid, and where items support it.
 
         It is the paper's picture of the map, not what to expect of an image: that is `estimate`.
@@ -194,16 +194,17 @@ class FittedSpace:
         Parameters
         ----------
         shape : tuple of int
-            Rows and columns of the grid, 2 or more each. It covers all items and a margin around them.
+            Rows and columns of the grid, 2 or more each.
+        bounds : sequence of float, optional
+            Its ends x0, x1, y0, y1 on the map; by default it covers all items and a margin around them.
 
         Returns
         -------
         Surface
         """
-        if not isinstance(shape, tuple) or len(shape) != 2 or not all(is_whole(side) and side > 1 for side in shape):
-            raise ValueError(f"shape must be two whole numbers of at least 2, got {shape!r}")
+        ends = check_grid(shape, bounds)
         found = self._map("regressor_")
-        return surface(found.regressor, found.support, found.embedding, shape)
+        return surface(found.regressor, found.support, found.embedding, shape, ends)
 
     def neighbors(self, index: int, k: int = 12) -> Neighbors:
         """The items whose activations are nearest to those of one item, in the full space.
@@ -400,8 +401,7 @@ class FittedSpace:
         """
         state = self._map("failures")
         own = state.collection.columns
-        if isinstance(columns, str):
-            columns = [columns]
+        columns = [columns] if isinstance(columns, str) else columns
         if columns is not None and not len(columns):
             raise ValueError("columns is empty: give names of columns, or None for all that is known of the items")
         unknown = [name for name in columns or () if name not in own]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hdm_widgets._datasets import Dataset, Field, as_dataset
 from hdm_widgets._picture import Display
+from hdm_widgets._validation import checks_simple_arguments
 from hdm_widgets.latent import folder
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.fitted import FittedMap, FittedState
@@ -78,6 +79,7 @@ class SpaceWithFiles(SpaceWithModel):
 
     # -- files ------------------------------------------------------------------------------------
 
+    @checks_simple_arguments
     def save(self, path: str | os.PathLike[str] | None = None) -> None:
         """Write the space to a folder; without one, its clusters to the store that holds everything else.
 
@@ -111,6 +113,7 @@ class SpaceWithFiles(SpaceWithModel):
         folder.write(path, stored)
 
     @classmethod
+    @checks_simple_arguments
     def load(
         cls,
         path: str | os.PathLike[str],
@@ -147,6 +150,7 @@ class SpaceWithFiles(SpaceWithModel):
         return cls._restored(folder.read(path), model, dataset, image, mask)
 
     @classmethod
+    @checks_simple_arguments
     def open(
         cls,
         store: str | os.PathLike[str],

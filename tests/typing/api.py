@@ -369,7 +369,7 @@ def latent_space(path: Path) -> hw.LatentSpace:
     assert_type(space.estimate(scenes, progress=False, client=None).confidences, dict[str, NDArray[np.float64]])
     assert_type(space.estimator_, Estimator)
     assert_type(space.estimator_.scores, tuple[Score, ...])
-    assert_type(space.surface(shape=(9, 9)), Surface)
+    assert_type(space.surface(shape=(9, 9), bounds=(-1.0, 1.0, 0, 2)), Surface)
     assert_type(space.neighbors(0, k=3), Neighbors)
     assert_type(space.cluster(n_clusters=2), tuple[Cluster, ...])
     assert_type(space.clusters_[0].size, int)

@@ -34,7 +34,13 @@ from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model
 from hdm_widgets.widgets.hdm.fill_panel import whole_update
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
-from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, ScanningExplorer, drawn_image, scan_traits
+from hdm_widgets.widgets.hdm.scanning import (
+    SECONDS_BETWEEN_MAPS,
+    ScanningExplorer,
+    check_look,
+    drawn_image,
+    scan_traits,
+)
 from hdm_widgets.widgets.shared.part import read_static
 
 __all__ = ["HDMComparison"]
@@ -177,6 +183,7 @@ class HDMComparison(ScanningExplorer):
         answers = {name: Answers(settings, keep_outputs=kept, truths=truths) for name in names}
         own = answers[names[0]].own
         asked = answers[names[0]].check(Question(measure or own.measure, explain_by or own.explain_by, settings.target))
+        check_look(order, opacity)
         self._display = Display.wrap(display)
         drawn = drawn_image(shown, self._display, color_map)
 
@@ -282,8 +289,7 @@ class HDMComparison(ScanningExplorer):
         # One message: no map is drawn with the texts of another measure.
         with self._publishing, self.hold_sync():
             self._asked_last = self._without_other_object()
-            if self.status != "error":
-                self.error = ""
+            self._errors.tell("question", "")
             self._about = {**self._about, **told(self._answers.settings(self._asked()), self._asked())}
             self._show()
             self._inspect()
@@ -324,10 +330,8 @@ class HDMComparison(ScanningExplorer):
         except Exception as error:  # noqa: BLE001 - shown in the widget, kept in `exception`
             self._finish(stop, "error", error)
 
-    def _show_end(self, status: str, error: Exception | None) -> None:
-        super()._show_end(status, error)
-        if error is not None:
-            self.error = error_of_model(self._running, error)
+    def _error_text(self, error: Exception) -> str:
+        return error_of_model(self._running, error)
 
     def _show(self) -> None:
         updates = self._updates
@@ -344,7 +348,7 @@ class HDMComparison(ScanningExplorer):
             with self.hold_trait_notifications():
                 self.target, self.measure, self.explain_by = first.settings.target, own.measure, own.explain_by
                 self.object = None
-            self.error = str(error)
+            self._errors.tell("question", str(error))
             return
         self._maps = [
             {

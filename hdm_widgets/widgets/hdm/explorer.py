@@ -37,7 +37,7 @@ from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT
 from hdm_widgets.widgets.hdm.model_panel import OtherModel, check_other_models
 from hdm_widgets.widgets.hdm.pyramid import Pyramid, halvings, screen_bits
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
-from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, drawn_image, scan_traits
+from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, check_look, drawn_image, scan_traits
 from hdm_widgets.widgets.shared.part import read_static
 
 __all__ = ["HDMExplorer"]
@@ -208,6 +208,7 @@ class HDMExplorer(ComparingExplorer):
                 ),
             )  # fmt: skip
 
+        check_look(order, opacity)
         source = source_of(model)
         shown = source.image.numpy()
         self._display = Display.wrap(display)
@@ -260,7 +261,8 @@ class HDMExplorer(ComparingExplorer):
         self._observe_panels()
         self.observe(self._switch, names=["target", "measure", "explain_by", "object"])
         self.observe(self._show_influence, names=["brush", "result_type", "order"])
-        self.observe(self._show_class_change, names=["against", "target"])
+        self.observe(self._choose_other_class, names=["against"])
+        self.observe(self._show_class_change, names=["target"])
         self._begin(self)
         self.run()
 
@@ -355,8 +357,7 @@ class HDMExplorer(ComparingExplorer):
             self._asked_last = asked = self._without_other_object()
             if asked.explain_by != before.explain_by:
                 self.layers = outlined(self.layers, asked)
-            if self.status != "error":
-                self.error = ""
+            self._errors.tell("question", "")
             if self._latest is None:
                 self._about = {**self._about, **told(self._answers.settings(asked), asked)}
             else:
@@ -420,7 +421,7 @@ class HDMExplorer(ComparingExplorer):
             with self.hold_trait_notifications():
                 self.target, self.measure, self.explain_by = update.result.settings.target, own.measure, own.explain_by
                 self.object = None
-            self.error = str(error)
+            self._errors.tell("question", str(error))
             return
         if masks or not self._prediction or not update.done:
             self._show_masks(result, asked)

@@ -308,7 +308,7 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
             traitlets.link((self, "background"), (self._legend, "background")),
         ]
         self.observe(lambda change: self._scatter.show_surface(change["new"] != "none"), names=["background"])
-        self._table.observe(lambda change: self._tell_error("clusters", change["new"]), names=["error"])
+        self._table.observe(lambda change: self._errors.tell("clusters", change["new"]), names=["error"])
         self.observe(self._highlight, names=["highlighted", "new_highlighted"])
         self._scatter.on_lasso(self._lassoed)
         self._connect_checks()
@@ -352,9 +352,9 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
         try:
             self._explain_any(int(asked["item"]))
         except Exception as error:
-            self._tell_error("explanation", str(error) or type(error).__name__)
+            self._errors.tell("explanation", str(error) or type(error).__name__)
             raise
-        self._tell_error("explanation", "")
+        self._errors.tell("explanation", "")
 
     def _display_(self) -> HTML:
         """What marimo shows, which has no ipywidgets but anywidgets."""

@@ -120,7 +120,9 @@ class ExplorerWithNewData(ExplorerWithSelections):
         if panel is None:
             return
         panel.on_request("cancel", lambda _: self.cancel())
-        panel.on_request("start", lambda _: self._start_estimating())
+        for part in (panel, self._gallery):
+            part.on_request("start", lambda _: self._start_estimating())
+        traitlets.dlink((self, "new_status"), (self._gallery, "new_status"))
         panel.on_request("label", lambda asked: self._choose_to_label(asked["count"]))
         panel.on_request("export", lambda _: self._export_new())
         self._gallery.on_request("all", lambda _: self._select_new((), "replace"))
