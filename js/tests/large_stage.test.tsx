@@ -14,22 +14,16 @@ async function large(changes: Record<string, unknown> = {}) {
     _about: { ...(explorerState()._about as object), height: 64, width: 64, step: 4, masks: 1 },
     ...changes,
   });
-  const { model, el } = shown;
+  const { model } = shown;
   const asked = (request: string) => model.sent.filter((one) => one.request === request);
   const answer = async (request: string, more: object, ...buffers: DataView[]) => {
-    const last = asked(request).at(-1) as { id: number };
-    model.receive({ id: last.id, error: null, ...more }, buffers);
-    await rest();
-    await rest();
-  };
-  const zoomIn = async (times: number) => {
-    const button = el.querySelector<HTMLButtonElement>("[aria-label^='Zoom in']");
-    for (let i = 0; i < times; i++) button?.click();
+    const last = asked(request).at(-1) as Record<string, unknown>;
+    await model.reply(last, more, buffers);
     await rest();
     await rest();
   };
   await rest();
-  return { ...shown, asked, answer, zoomIn };
+  return { ...shown, asked, answer };
 }
 
 const object = (row: number, col: number, more: object = {}) => ({
@@ -38,10 +32,20 @@ const object = (row: number, col: number, more: object = {}) => ({
   ...more,
 });
 
-it("asks for no masks while the first ones are as fine as the screen", async () => {
-  const { el, asked, stop } = await large();
-  expect(asked("masks")).toEqual([]);
+it("draws the outlines of what is in view as soon as Python has sent them, and the first ones until then", async () => {
+  const { model, el, asked, answer, stop } = await large({ layers: ["truth", "prediction"] });
   expect(path(el, "truth")).toMatch(/^M4 4H20/);
+  expect(asked("masks")).toMatchObject([{ top: 0, left: 0, height: 64, width: 64, level: 0 }]);
+  const mask = new Uint8Array(512);
+  mask[8 * 5] = 0b01100000;
+  await answer("masks", { names: ["truth"] }, new DataView(mask.buffer));
+  expect(path(el, "truth")).toBe("M1 5H3M1 6H3M1 5V6M3 5V6");
+  // Of the other mask nothing came.
+  expect(path(el, "prediction")).toMatch(/^M40 4H56M4 8H20/);
+  model.set("_about", { ...(model.state._about as object), masks: 2 });
+  await rest();
+  expect(path(el, "truth")).toMatch(/^M4 4H20/);
+  expect(asked("masks")).toHaveLength(2);
   stop();
 });
 
@@ -72,8 +76,8 @@ it("asks the other mask where what is explained has no object at the pixel", asy
   await rest();
   // Both masks have pixels near, in pixels of 4 x 4: Python knows which have this one.
   expect(asked("objects")).toMatchObject([{ of: "truth" }]);
-  const first = asked("objects")[0] as unknown as { id: number };
-  model.receive({ id: first.id, error: null, objects: [null] }, []);
+  const first = asked("objects")[0] as unknown as Record<string, unknown>;
+  await model.reply(first, { objects: [null] });
   await rest();
   await rest();
   expect(asked("objects")[1]).toMatchObject({ of: "prediction", places: [[6, 6, 1]] });
