@@ -429,8 +429,9 @@ def test_repr_says_what_else_matters(result):
 
 
 @pytest.mark.parametrize("empty", ["diagonal", "inf", "nan"])
-@pytest.mark.parametrize("region", [None, (0, 0, 5, 5)])
-def test_a_scan_that_ended_is_complete(empty, region, tmp_path):
+# Of the discs of 5 px, 4 px apart, all but that at the corner (4, 4) touch the region: its own corner is not in it.
+@pytest.mark.parametrize(("region", "discs"), [(None, 16), ((0, 0, 5, 5), 3)])
+def test_a_scan_that_ended_is_complete(empty, region, discs, tmp_path):
     """Also where neither the baseline nor any distance is a number."""
     explainer = hdm.HausdorffDistanceMasks(16, 16)
     explainer.generate_masks(4, 4)
@@ -442,7 +443,7 @@ def test_a_scan_that_ended_is_complete(empty, region, tmp_path):
         )
     )
     assert [update.result.complete for update in updates] == [False] * (len(updates) - 1) + [True]
-    assert "16 of 16 measured" in repr(updates[-1].result)
+    assert f"{discs} of {discs} measured" in repr(updates[-1].result)
     updates[-1].result.save(tmp_path / "result.npz")
     again = hdm.HDMResult.load(tmp_path / "result.npz")
     assert again.complete

@@ -43,7 +43,10 @@ from hdm_widgets.widgets.hdm.scanning import (
 )
 from hdm_widgets.widgets.shared.part import read_static
 
-__all__ = ["HDMComparison"]
+__all__ = ["LARGEST_COMPARED", "HDMComparison"]
+
+# Every map has masks of its own in the browser.
+LARGEST_COMPARED = 2048
 
 
 @documents_options(ScanOptions)
@@ -178,6 +181,7 @@ class HDMComparison(ScanningExplorer):
             scans[0].warn()
             settings, truth, ignored = scans[0].settings, scans[0].truth.mask, scans[0].truth.ignored
             kept, all_classes = scans[0].keep_outputs, scans[0].all_classes
+        _check_size(grid)
         names = list(sources if ready is None else ready.results)
         truths = sources[names[0]].truths if sources else {}
         answers = {name: Answers(settings, keep_outputs=kept, truths=truths) for name in names}
@@ -379,6 +383,16 @@ class HDMComparison(ScanningExplorer):
         return (
             f"HDMComparison({', '.join(map(repr, self._names))}: {grid.height} rows x {grid.width} columns, "
             f"circle_size={grid.circle_size}, offset={grid.offset}, status={self.status!r})"
+        )
+
+
+def _check_size(grid: Grid) -> None:
+    """Refuse an image whose masks, of several models at once, a browser would not cope with."""
+    if max(grid.height, grid.width) > LARGEST_COMPARED:
+        raise ValueError(
+            f"HDMComparison shows images of at most {LARGEST_COMPARED} px a side, this one has {grid.height} x "
+            f"{grid.width} px (rows x columns); cut the part out that is of interest, or compare in Python with "
+            "hdm.compare_models, or with HDMExplorer(model, image, segment, compare_with=...)"
         )
 
 

@@ -23,7 +23,7 @@ from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.messages import COLOR_MAPS, about_message, drawn_message, wire_channel
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanSettings
-from hdm_widgets.widgets.hdm.pyramid import Pyramid
+from hdm_widgets.hdm.pyramid import Pyramid
 from hdm_widgets.widgets.hdm.traits import HDMTraits
 from hdm_widgets.widgets.shared.explorer import ErrorsBySource
 from hdm_widgets.widgets.shared.jobs import LatestJob
