@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 from torch import Tensor
 from torch.nn import functional as F
 
 from hdm_widgets.latent.neighbors import nearest
 
-__all__ = ["FEATURES", "compared_with_neighbors", "disagreements", "neighbors_on_map"]
+__all__ = ["FEATURES", "NeighborsOnMap", "compared_with_neighbors", "disagreements"]
 
 _WINDOWS = (1, 2, 3, 5, 9)  # sides of square windows
 _WORST = (5, 10, 40)  # pixels
@@ -19,6 +20,8 @@ _TEMPERATURE = 0.1
 _FARTHEST = 6
 _BATCH = 256
 _NEIGHBORS = 25
+# Of more items than this, neighbors are sought among so many.
+_MOST_SOUGHT = 20_000
 _QUANTILE = 0.9
 _TINY = 1e-6
 
@@ -151,9 +154,32 @@ def compared_with_neighbors(
     return compared
 
 
-def neighbors_on_map(coordinates: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The nearest items of every item (n, at most 25), without itself."""
-    found, _ = nearest(coordinates, coordinates, min(_NEIGHBORS + 1, len(coordinates)))
-    # Of several copies of an item, any may come first.
-    others = np.argsort(found == np.arange(len(found))[:, None], axis=1, kind="stable")[:, :-1]
-    return np.take_along_axis(found, others, axis=1)
+class NeighborsOnMap:
+    """Finds the nearest items of every item, at most 25, without itself.
+
+    Of more than 20,000 items, they are sought among a random 20,000.
+
+    Parameters
+    ----------
+    coordinates : numpy.ndarray, float64 (n, k)
+    random_state : int
+    """
+
+    def __init__(self, coordinates: NDArray[np.float64], random_state: int) -> None:
+        self._coordinates = coordinates
+        self._among: NDArray[np.int64] | None = None
+        if len(coordinates) > _MOST_SOUGHT:
+            rng = np.random.default_rng(random_state)
+            self._among = np.sort(rng.choice(len(coordinates), _MOST_SOUGHT, replace=False))
+            self._tree = KDTree(coordinates[self._among])
+
+    def __call__(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions (m, at most 25) of those of some items (m,)."""
+        wanted = self._coordinates[rows]
+        if self._among is None:
+            found, _ = nearest(self._coordinates, wanted, min(_NEIGHBORS + 1, len(self._coordinates)))
+        else:
+            found = self._among[self._tree.query(wanted, _NEIGHBORS + 1)[1]]
+        # Of several copies of an item, any may come first.
+        others = np.argsort(found == rows[:, None], axis=1, kind="stable")[:, :-1]
+        return np.take_along_axis(found, others, axis=1)

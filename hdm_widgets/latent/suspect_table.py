@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from hdm_widgets._validation import is_whole
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.simulated_errors import KINDS
-from hdm_widgets.latent.suspect_reasons import find_reason
-from hdm_widgets.latent.suspects import SmallMaps, SuspectScores
+from hdm_widgets.latent.suspect_reasons import Reason, find_reason
+from hdm_widgets.latent.suspects import SmallMapReader, SuspectScores
 
 if TYPE_CHECKING:
     import pandas
@@ -41,22 +41,24 @@ def suspect_table(collection: Collection, scores: SuspectScores, iou: NDArray[np
     quality = np.full(len(collection), np.nan) if collection.label_quality is None else collection.label_quality
     # Of equal scores, the truth that fits the probabilities least comes first.
     order = np.lexsort((quality, -scores.scores))[:k]
-    small = SmallMaps.from_collection(collection)
-    reasons = []
-    for rank, index in enumerate(order.tolist()):
+    read = SmallMapReader(collection)
+    another = [index for index in order[:_SOUGHT].tolist() if scores.kinds[index] == _ANOTHER]
+    better = _better_fits(read, collection.items, np.array(another, np.int64))
+    found: dict[int, Reason] = {}
+    # In the order of the items: of a store, every part is read once.
+    for index in np.sort(order).tolist():
         predicted = collection.predictions[index]
         if collection.ignored is not None:
             predicted &= ~collection.ignored[index]
-        kind = scores.kinds[index]
-        reasons.append(
-            find_reason(
-                KINDS[kind],
-                collection.truths[index],
-                predicted,
-                1 / (1 + np.exp(-small.odds[index].astype(np.float64))),
-                _better_fit(small, collection.items, index) if kind == _ANOTHER and rank < _SOUGHT else None,
-            )
+        odds = read(np.array([index])).odds[0]
+        found[index] = find_reason(
+            KINDS[scores.kinds[index]],
+            collection.truths[index],
+            predicted,
+            1 / (1 + np.exp(-odds.astype(np.float64))),
+            better.get(index),
         )
+    reasons = [found[index] for index in order.tolist()]
     return pandas.DataFrame(
         {
             "item": collection.items[order],
@@ -74,14 +76,28 @@ def suspect_table(collection: Collection, scores: SuspectScores, iou: NDArray[np
     )
 
 
-def _better_fit(small: SmallMaps, items: NDArray[np.int64], index: int) -> tuple[int, float] | None:
-    """The item whose prediction a truth fits best, as its index in the data set, and their IoU.
+def _better_fits(
+    read: SmallMapReader, items: NDArray[np.int64], rows: NDArray[np.int64]
+) -> dict[int, tuple[int, float]]:
+    """For some items, that whose prediction their truth fits best, as its index in the data set, and their IoU.
 
-    None if it fits none, or its own.
+    Those whose truth fits none, or its own, are left out.
     """
-    truth = small.truths[index].ravel()
-    predicted = small.predicted.reshape(len(small.predicted), -1)
-    common = predicted[:, truth].sum(1)
-    iou = common / np.maximum(1, truth.sum() + predicted.sum(1) - common)
-    best = int(iou.argmax())
-    return (int(items[best]), float(iou[best])) if best != index and iou[best] >= _FITS else None
+    if not len(rows):
+        return {}
+    truths = read(rows).truths.reshape(len(rows), -1).astype(np.float32)
+    best, at = np.full(len(rows), -1.0), np.zeros(len(rows), np.int64)
+    for positions, small in read.batches():
+        predicted = small.predicted.reshape(len(positions), -1).astype(np.float32)
+        # Whole numbers of pixels, which float32 holds.
+        common = (truths @ predicted.T).astype(np.float64)
+        iou = common / np.maximum(1, truths.sum(1)[:, None] + predicted.sum(1) - common)
+        near = iou.argmax(1)
+        highest = iou[np.arange(len(rows)), near]
+        at = np.where(highest > best, positions[near], at)
+        best = np.maximum(best, highest)
+    return {
+        row: (int(items[other]), float(value))
+        for row, other, value in zip(rows.tolist(), at.tolist(), best.tolist(), strict=True)
+        if other != row and value >= _FITS
+    }

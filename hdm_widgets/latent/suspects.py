@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +15,11 @@ from sklearn.preprocessing import QuantileTransformer
 from hdm_widgets._bitmasks import PackedMasks
 from hdm_widgets._identity import compared_by_identity
 from hdm_widgets.latent.collection import Collection
-from hdm_widgets.latent.disagreements import compared_with_neighbors, disagreements, neighbors_on_map
+from hdm_widgets.latent.disagreements import FEATURES, NeighborsOnMap, compared_with_neighbors, disagreements
 from hdm_widgets.latent.label_quality import block_size, log_odds, pooled_masks
 from hdm_widgets.latent.simulated_errors import FEWEST_BLOCKS, KINDS, simulate
 
-__all__ = ["SmallMaps", "SuspectScores", "fraction_of_kind", "suspect_scores"]
+__all__ = ["SmallMapReader", "SmallMaps", "SuspectScores", "fraction_of_kind", "suspect_scores"]
 
 _FEWEST = 30  # items
 _LARGEST = 2000  # items that are learned from; of more, a random choice
@@ -27,7 +28,8 @@ _REGULARIZATION = 0.02  # C of the logistic regressions
 _QUANTILES = 100
 _COORDINATES = 6
 _BRIGHTEST = 10  # pixels of a map
-_BATCH = 256
+_BATCH = 256  # items whose maps are read at once
+_ROWS = 8192  # items that are judged at once
 # Thresholds for the fraction of each kind: below the highest 30 % of the simulated copies, of which few are real.
 _THRESHOLDS = np.linspace(0, 0.7, 36)
 # Fraction of each kind that is always taken to be possible, so that items stay in order where no kind is found.
@@ -58,7 +60,7 @@ class SuspectScores(NamedTuple):
 
 @compared_by_identity
 class SmallMaps(NamedTuple):
-    """Log odds, predictions and truths of all items at the size of the probability maps.
+    """Log odds, predictions and truths of some items at the size of the probability maps.
 
     Attributes
     ----------
@@ -70,26 +72,55 @@ class SmallMaps(NamedTuple):
     predicted: NDArray[np.bool_]
     truths: NDArray[np.bool_]
 
-    @classmethod
-    def from_collection(cls, collection: Collection) -> SmallMaps:
-        """Of all items; in blocks of pixels most of which are ignored, truth and model agree on none."""
+
+class SmallMapReader:
+    """Reads the small maps of some items of a collection at a time.
+
+    In blocks of pixels most of which are ignored, truth and model agree on none.
+
+    Raises
+    ------
+    ValueError
+        If the probabilities are not known.
+    """
+
+    def __init__(self, collection: Collection) -> None:
         if collection.probability_maps is None:
             raise ValueError(f"suspects need the model's probabilities: {collection.no_confidences}")
-        odds = log_odds(collection.probability_maps)
-        predicted = _pooled(collection.predictions, collection.image_shape)
-        truths = _pooled(collection.truths, collection.image_shape)
+        self._collection, self._codes = collection, collection.probability_maps
+        self._lowest = np.float32(0)
         if collection.ignored is not None:
-            ignored = _pooled(collection.ignored, collection.image_shape)
-            odds[ignored] = odds.min(initial=0)
+            lowest = min(int(self._codes[rows].min()) for rows in _parts(len(collection), _BATCH))
+            self._lowest = min(self._lowest, log_odds(np.array([lowest], np.uint8))[0])
+
+    def __call__(self, rows: NDArray[np.int64]) -> SmallMaps:
+        """The maps of the items at these positions."""
+        found = self._collection
+        odds = log_odds(np.asarray(self._codes[rows]))
+        predicted = _pooled(found.predictions, found.image_shape, rows)
+        truths = _pooled(found.truths, found.image_shape, rows)
+        if found.ignored is not None:
+            ignored = _pooled(found.ignored, found.image_shape, rows)
+            odds[ignored] = self._lowest
             predicted &= ~ignored
-        return cls(odds, predicted, truths)
+        return SmallMaps(odds, predicted, truths)
+
+    def batches(self) -> Iterator[tuple[NDArray[np.int64], SmallMaps]]:
+        """All items, a few at a time: their positions and their maps."""
+        for part in _parts(len(self._collection), _BATCH):
+            rows = np.arange(part.start, part.stop)
+            yield rows, self(rows)
 
 
-def _pooled(masks: PackedMasks, shape: tuple[int, int, int]) -> NDArray[np.bool_]:
-    """Blocks that are in the masks with half of their pixels or more."""
+def _parts(count: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _pooled(masks: PackedMasks, shape: tuple[int, int, int], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Blocks that are in some masks with half of their pixels or more."""
     block = block_size(shape[1:])
-    batches = (range(start, min(start + _BATCH, len(masks))) for start in range(0, len(masks), _BATCH))
-    return np.concatenate([pooled_masks(np.stack([masks[i] for i in rows]), block) >= 0.5 for rows in batches])
+    parts = [rows[part] for part in _parts(len(rows), _BATCH)]
+    return np.concatenate([pooled_masks(np.stack([masks[i] for i in part]), block) >= 0.5 for part in parts])
 
 
 def suspect_scores(collection: Collection, coordinates: Floats, random_state: int) -> SuspectScores:
@@ -117,7 +148,7 @@ def suspect_scores(collection: Collection, coordinates: Floats, random_state: in
     the ratio of truths to copies beyond any threshold of its odds says (Blanchard, Lee and Scott, "Semi-supervised
     novelty detection", 2010, JMLR 11).
     """
-    small = SmallMaps.from_collection(collection)
+    read = SmallMapReader(collection)
     if len(collection) < _FEWEST:
         raise ValueError(
             f"suspects compares every truth with those of other items: it takes at least {_FEWEST} items, got "
@@ -126,20 +157,44 @@ def suspect_scores(collection: Collection, coordinates: Floats, random_state: in
     rng = np.random.default_rng(random_state)
     count = len(collection)
     learned = np.sort(rng.permutation(count)[:_LARGEST])
-    copies = simulate(small.truths[learned], random_state)
+    maps = read(learned)
+    copies = simulate(maps.truths, random_state)
     if not len(copies.kinds):
         raise ValueError(_nothing_to_compare(collection))
-    origin = learned[copies.items]
 
-    everything = np.arange(count)
-    neighbors = neighbors_on_map(coordinates)
-    given = disagreements(small.odds, small.predicted, small.truths, everything)
-    context = _context(small.odds, coordinates)
-    of_given = np.hstack([compared_with_neighbors(given, given, neighbors), context])
-    of_copies = disagreements(small.odds, small.predicted, copies.masks, origin)
-    of_copies = np.hstack([compared_with_neighbors(of_copies, given, neighbors[origin]), context[origin]])
+    given = np.empty((count, len(FEATURES)), np.float32)
+    context = np.empty((count, 3 + min(_COORDINATES, coordinates.shape[1])), np.float32)
+    for rows, small in read.batches():
+        given[rows] = disagreements(*small, np.arange(len(rows)))
+        context[rows] = _context(small.odds, coordinates[rows])
+    search = NeighborsOnMap(coordinates, random_state)
 
-    ratios, ratios_of_copies = _density_ratios(of_given, of_copies, learned, origin, copies.kinds)
+    def compared(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return np.hstack([compared_with_neighbors(given[rows], given, search(rows)), context[rows]])
+
+    of_copies = disagreements(maps.odds, maps.predicted, copies.masks, copies.items)
+    near = search(learned)[copies.items]
+    of_copies = np.hstack([compared_with_neighbors(of_copies, given, near), context[learned[copies.items]]])
+    models = [
+        _Fold.fit(fitted, held_out, compared(fitted), of_copies, learned[copies.items], copies.kinds)
+        for fitted, held_out in _folds(learned)
+    ]
+    ratios = np.zeros((count, len(KINDS)))
+    for part in _parts(count, _ROWS):
+        rows = np.arange(part.start, part.stop)
+        features, others = compared(rows), ~np.isin(rows, learned)
+        for model in models:
+            chosen = np.isin(rows, model.held_out)
+            odds = model.odds(features[chosen | others])
+            ratios[rows[chosen]] = odds[chosen[chosen | others]]
+            ratios[rows[others]] += odds[others[chosen | others]] / _FOLDS
+    ratios_of_copies = np.zeros((len(copies.kinds), len(KINDS)))
+    for model in models:
+        tested = np.isin(learned[copies.items], model.held_out)
+        of_fold = model.odds(of_copies[tested])
+        own = copies.kinds[tested]
+        ratios_of_copies[np.flatnonzero(tested), own] = of_fold[np.arange(len(own)), own]
+
     weighted = np.zeros_like(ratios)
     fractions = dict.fromkeys(KINDS, 0.0)
     for kind in np.unique(copies.kinds).tolist():
@@ -177,54 +232,59 @@ def _context(odds: NDArray[np.float32], coordinates: Floats) -> NDArray[np.float
     return np.hstack([confidence, coordinates[:, :_COORDINATES]]).astype(np.float32)
 
 
-def _density_ratios(
-    given: NDArray[np.float32],
-    copies: NDArray[np.float32],
-    learned: NDArray[np.int64],
-    origin: NDArray[np.int64],
-    kinds: NDArray[np.int64],
-) -> tuple[Floats, Floats]:
-    """Density of wrong copies of each kind over that of truths, at every truth (n, 4) and every copy (m, 4).
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    """What tells wrong copies of each kind from truths, learned without some items.
 
-    Parameters
+    Attributes
     ----------
-    given : numpy.ndarray (n, k)
-        Features of all truths.
-    copies : numpy.ndarray (m, k)
-        Features of the copies.
-    learned : numpy.ndarray, int64
-        Items that are learned from.
-    origin, kinds : numpy.ndarray, int64 (m,)
-        The item that each copy was made of, and what is wrong with it.
+    held_out : numpy.ndarray, int64
+        The items that it was not learned from, among those that others are.
+    scale : QuantileTransformer
+    models : dict of int to (LogisticRegression, float)
+        For each kind, and how many truths there were for a copy.
     """
-    ratios, ratios_of_copies = np.zeros((len(given), len(KINDS))), np.zeros((len(copies), len(KINDS)))
-    others = np.setdiff1d(np.arange(len(given)), learned)
-    for fitted, held_out in _folds(learned):
+
+    held_out: NDArray[np.int64]
+    scale: QuantileTransformer
+    models: dict[int, tuple[LogisticRegression, float]]
+
+    @classmethod
+    def fit(
+        cls,
+        fitted: NDArray[np.int64],
+        held_out: NDArray[np.int64],
+        truths: NDArray[np.float32],
+        copies: NDArray[np.float32],
+        origin: NDArray[np.int64],
+        kinds: NDArray[np.int64],
+    ) -> _Fold:
+        """Learn from some items, with the features of their truths (n, k), and those of the copies (m, k) of these."""
         used = np.isin(origin, fitted)
         quantiles = min(_QUANTILES, len(fitted))
         scale = QuantileTransformer(n_quantiles=quantiles, output_distribution="normal", subsample=None)
-        scale.fit(np.vstack([given[fitted], copies[used]]))
-        truths, wrong = scale.transform(given), scale.transform(copies)
+        scale.fit(np.vstack([truths, copies[used]]))
+        right, wrong = scale.transform(truths), scale.transform(copies)
+        models = {}
         for kind in np.unique(kinds[used]).tolist():
             rows = used & (kinds == kind)
             labels = np.repeat([0, 1], [len(fitted), int(rows.sum())])
             model = LogisticRegression(C=_REGULARIZATION, solver="newton-cholesky")
-            model.fit(np.vstack([truths[fitted], wrong[rows]]), labels)
-            balance = len(fitted) / int(rows.sum())
-            ratios[held_out, kind] = _odds(model, truths[held_out]) * balance
-            tested = ~used & (kinds == kind)
-            if tested.any():
-                ratios_of_copies[tested, kind] = _odds(model, wrong[tested]) * balance
-            if len(others):
-                ratios[others, kind] += _odds(model, truths[others]) * balance / _FOLDS
-    return ratios, ratios_of_copies
+            model.fit(np.vstack([right, wrong[rows]]), labels)
+            models[kind] = model, len(fitted) / int(rows.sum())
+        return cls(held_out, scale, models)
+
+    def odds(self, features: NDArray[np.float32]) -> Floats:
+        """Density of wrong copies of each kind over that of truths (n, 4) where features are these (n, k)."""
+        found = np.zeros((len(features), len(KINDS)))
+        if len(features):
+            scaled = self.scale.transform(features)
+            for kind, (model, balance) in self.models.items():
+                p = model.predict_proba(scaled)[:, 1]
+                found[:, kind] = p / np.maximum(1 - p, _TINY) * balance
+        return found
 
 
 def _folds(items: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     for fitted, held_out in KFold(_FOLDS, shuffle=True, random_state=0).split(items):
         yield items[fitted], items[held_out]
-
-
-def _odds(model: LogisticRegression, features: Floats) -> Floats:
-    p: Floats = model.predict_proba(features)[:, 1]
-    return p / np.maximum(1 - p, _TINY)
