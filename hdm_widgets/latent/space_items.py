@@ -230,6 +230,10 @@ class SpaceWithItems(FittedSpace):
         is less suspect. How frequent each kind of error is in this data is estimated too, and weights it. The first
         call computes that, later ones do not.
 
+        It is learned from at most 2,000 items. Above 20,000 items the neighbors of every item are sought among a random
+        20,000, the same for one `random_state`; up to there, among all. Masks are read a few hundred at a time: memory
+        grows by about 250 bytes an item.
+
         Examples
         --------
         >>> import hdm_widgets as hw

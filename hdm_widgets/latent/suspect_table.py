@@ -50,7 +50,7 @@ def suspect_table(collection: Collection, scores: SuspectScores, iou: NDArray[np
         predicted = collection.predictions[index]
         if collection.ignored is not None:
             predicted &= ~collection.ignored[index]
-        odds = read(np.array([index])).odds[0]
+        odds = read.odds(np.array([index]))[0]
         found[index] = find_reason(
             KINDS[scores.kinds[index]],
             collection.truths[index],

@@ -17,7 +17,7 @@ from hdm_widgets._identity import compared_by_identity
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.disagreements import FEATURES, NeighborsOnMap, compared_with_neighbors, disagreements
 from hdm_widgets.latent.label_quality import block_size, log_odds, pooled_masks
-from hdm_widgets.latent.simulated_errors import FEWEST_BLOCKS, KINDS, simulate
+from hdm_widgets.latent.simulated_errors import FEWEST_BLOCKS, KINDS, SimulatedErrors, simulate
 
 __all__ = ["SmallMapReader", "SmallMaps", "SuspectScores", "fraction_of_kind", "suspect_scores"]
 
@@ -95,15 +95,15 @@ class SmallMapReader:
 
     def __call__(self, rows: NDArray[np.int64]) -> SmallMaps:
         """The maps of the items at these positions."""
-        found = self._collection
-        odds = log_odds(np.asarray(self._codes[rows]))
-        predicted = _pooled(found.predictions, found.image_shape, rows)
-        truths = _pooled(found.truths, found.image_shape, rows)
-        if found.ignored is not None:
-            ignored = _pooled(found.ignored, found.image_shape, rows)
-            odds[ignored] = self._lowest
+        odds, ignored = self._odds(rows)
+        predicted = self._pooled(self._collection.predictions, rows)
+        if ignored is not None:
             predicted &= ~ignored
-        return SmallMaps(odds, predicted, truths)
+        return SmallMaps(odds, predicted, self._pooled(self._collection.truths, rows))
+
+    def odds(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The log odds alone (m, h, w)."""
+        return self._odds(rows)[0]
 
     def batches(self) -> Iterator[tuple[NDArray[np.int64], SmallMaps]]:
         """All items, a few at a time: their positions and their maps."""
@@ -111,16 +111,24 @@ class SmallMapReader:
             rows = np.arange(part.start, part.stop)
             yield rows, self(rows)
 
+    def _odds(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+        """Log odds, and the blocks that do not count."""
+        odds = log_odds(np.asarray(self._codes[rows]))
+        if self._collection.ignored is None:
+            return odds, None
+        ignored = self._pooled(self._collection.ignored, rows)
+        odds[ignored] = self._lowest
+        return odds, ignored
+
+    def _pooled(self, masks: PackedMasks, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Blocks that are in some masks with half of their pixels or more."""
+        block = block_size(self._collection.image_shape[1:])
+        parts = [rows[part] for part in _parts(len(rows), _BATCH)]
+        return np.concatenate([pooled_masks(np.stack([masks[i] for i in part]), block) >= 0.5 for part in parts])
+
 
 def _parts(count: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
-
-
-def _pooled(masks: PackedMasks, shape: tuple[int, int, int], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Blocks that are in some masks with half of their pixels or more."""
-    block = block_size(shape[1:])
-    parts = [rows[part] for part in _parts(len(rows), _BATCH)]
-    return np.concatenate([pooled_masks(np.stack([masks[i] for i in part]), block) >= 0.5 for part in parts])
 
 
 def suspect_scores(collection: Collection, coordinates: Floats, random_state: int) -> SuspectScores:
@@ -169,31 +177,34 @@ def suspect_scores(collection: Collection, coordinates: Floats, random_state: in
         context[rows] = _context(small.odds, coordinates[rows])
     search = NeighborsOnMap(coordinates, random_state)
 
-    def compared(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return np.hstack([compared_with_neighbors(given[rows], given, search(rows)), context[rows]])
+    def compared(rows: NDArray[np.int64], near: NDArray[np.int64]) -> NDArray[np.float32]:
+        return np.hstack([compared_with_neighbors(given[rows], given, near), context[rows]])
 
+    near = search(learned)
     of_copies = disagreements(maps.odds, maps.predicted, copies.masks, copies.items)
-    near = search(learned)[copies.items]
-    of_copies = np.hstack([compared_with_neighbors(of_copies, given, near), context[learned[copies.items]]])
+    of_copies = np.hstack(
+        [compared_with_neighbors(of_copies, given, near[copies.items]), context[learned[copies.items]]]
+    )
+    of_learned = compared(learned, near)
     models = [
-        _Fold.fit(fitted, held_out, compared(fitted), of_copies, learned[copies.items], copies.kinds)
-        for fitted, held_out in _folds(learned)
+        _Fold.fit(fitted, of_learned, of_copies, copies)
+        for fitted, _ in KFold(_FOLDS, shuffle=True, random_state=0).split(learned)
     ]
+    # Every item is judged by the models that were not learned from it.
     ratios = np.zeros((count, len(KINDS)))
+    held_out = np.ones((count, _FOLDS), bool)
+    for place, model in enumerate(models):
+        held_out[learned[model.fitted], place] = False
     for part in _parts(count, _ROWS):
         rows = np.arange(part.start, part.stop)
-        features, others = compared(rows), ~np.isin(rows, learned)
-        for model in models:
-            chosen = np.isin(rows, model.held_out)
-            odds = model.odds(features[chosen | others])
-            ratios[rows[chosen]] = odds[chosen[chosen | others]]
-            ratios[rows[others]] += odds[others[chosen | others]] / _FOLDS
+        features = compared(rows, search(rows))
+        for judge, model in zip(held_out[part].T, models, strict=True):
+            ratios[rows[judge]] += model.odds(features[judge])
+    ratios /= held_out.sum(1, keepdims=True)
     ratios_of_copies = np.zeros((len(copies.kinds), len(KINDS)))
     for model in models:
-        tested = np.isin(learned[copies.items], model.held_out)
-        of_fold = model.odds(of_copies[tested])
-        own = copies.kinds[tested]
-        ratios_of_copies[np.flatnonzero(tested), own] = of_fold[np.arange(len(own)), own]
+        tested = ~np.isin(copies.items, model.fitted)
+        ratios_of_copies[tested] = model.odds(of_copies[tested])
 
     weighted = np.zeros_like(ratios)
     fractions = dict.fromkeys(KINDS, 0.0)
@@ -234,45 +245,39 @@ def _context(odds: NDArray[np.float32], coordinates: Floats) -> NDArray[np.float
 
 @dataclass(frozen=True, eq=False)
 class _Fold:
-    """What tells wrong copies of each kind from truths, learned without some items.
+    """What tells wrong copies of each kind from truths, learned from some of the items that are learned from.
 
     Attributes
     ----------
-    held_out : numpy.ndarray, int64
-        The items that it was not learned from, among those that others are.
+    fitted : numpy.ndarray, int64
+        Which of them.
     scale : QuantileTransformer
     models : dict of int to (LogisticRegression, float)
         For each kind, and how many truths there were for a copy.
     """
 
-    held_out: NDArray[np.int64]
+    fitted: NDArray[np.int64]
     scale: QuantileTransformer
     models: dict[int, tuple[LogisticRegression, float]]
 
     @classmethod
     def fit(
-        cls,
-        fitted: NDArray[np.int64],
-        held_out: NDArray[np.int64],
-        truths: NDArray[np.float32],
-        copies: NDArray[np.float32],
-        origin: NDArray[np.int64],
-        kinds: NDArray[np.int64],
+        cls, fitted: NDArray[np.int64], truths: NDArray[np.float32], wrong: NDArray[np.float32], copies: SimulatedErrors
     ) -> _Fold:
-        """Learn from some items, with the features of their truths (n, k), and those of the copies (m, k) of these."""
-        used = np.isin(origin, fitted)
+        """Learn from some items, with the features of all truths (n, k) and of all copies (m, k)."""
+        used, right = np.isin(copies.items, fitted), truths[fitted]
         quantiles = min(_QUANTILES, len(fitted))
         scale = QuantileTransformer(n_quantiles=quantiles, output_distribution="normal", subsample=None)
-        scale.fit(np.vstack([truths, copies[used]]))
-        right, wrong = scale.transform(truths), scale.transform(copies)
+        scale.fit(np.vstack([right, wrong[used]]))
+        right, wrong = scale.transform(right), scale.transform(wrong)
         models = {}
-        for kind in np.unique(kinds[used]).tolist():
-            rows = used & (kinds == kind)
-            labels = np.repeat([0, 1], [len(fitted), int(rows.sum())])
+        for kind in np.unique(copies.kinds[used]).tolist():
+            rows = used & (copies.kinds == kind)
+            labels = np.repeat([0, 1], [len(right), int(rows.sum())])
             model = LogisticRegression(C=_REGULARIZATION, solver="newton-cholesky")
             model.fit(np.vstack([right, wrong[rows]]), labels)
-            models[kind] = model, len(fitted) / int(rows.sum())
-        return cls(held_out, scale, models)
+            models[kind] = model, len(right) / int(rows.sum())
+        return cls(fitted, scale, models)
 
     def odds(self, features: NDArray[np.float32]) -> Floats:
         """Density of wrong copies of each kind over that of truths (n, 4) where features are these (n, k)."""
@@ -283,8 +288,3 @@ class _Fold:
                 p = model.predict_proba(scaled)[:, 1]
                 found[:, kind] = p / np.maximum(1 - p, _TINY) * balance
         return found
-
-
-def _folds(items: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    for fitted, held_out in KFold(_FOLDS, shuffle=True, random_state=0).split(items):
-        yield items[fitted], items[held_out]

@@ -11,11 +11,14 @@ import pandas
 import pytest
 import torch
 from layer_helpers import Reads
+from scipy.stats import spearmanr
 
 import hdm_widgets as hw
+from hdm_widgets._bitmasks import PackedMasks
+from hdm_widgets.latent import disagreements, suspects
 from hdm_widgets.latent.fitted import FittedState
+from hdm_widgets.latent.label_quality import encoded_log_odds
 from hdm_widgets.latent.simulated_errors import KINDS
-from hdm_widgets.latent.suspects import fraction_of_kind
 
 COUNT, SIDE = 100, 24
 MISSING, EXTRA, SHIFTED, ANOTHER = KINDS
@@ -27,33 +30,38 @@ REMOVED, ADDED = (16, 3, 21, 8), (17, 14, 22, 20)
 
 
 class Squares:
-    """Images of three squares, each in a part of its own; the first channel is what the model draws."""
+    """Images of three squares, each in a part of its own; the first channel is what the model draws.
 
-    def __init__(self, wrong: bool = True) -> None:
+    Of every hundred images before the unusual ones, which are the last three tenths, four truths are wrong.
+    """
+
+    def __init__(self, wrong: bool = True, count: int = COUNT) -> None:
         rng = np.random.default_rng(0)
-        self.truths = np.zeros((COUNT, SIDE, SIDE), bool)
-        for index in range(COUNT):
+        self.count, usual = count, USUAL * count // COUNT
+        first = np.arange(0, usual, COUNT)
+        self.truths = np.zeros((count, SIDE, SIDE), bool)
+        for index in range(count):
             for row, col in ((1, 1), (2, 13), (13, 1)):
                 top, left = row + rng.integers(0, 4), col + rng.integers(0, 4)
                 self.truths[index, top : top + rng.integers(4, 7), left : left + rng.integers(4, 7)] = True
-        self.truths[5, 12:] = False
-        self.truths[5, 16:21, 3:8] = True
+        self.truths[first + 5, 12:] = False
+        self.truths[first + 5, 16:21, 3:8] = True
         drawn = self.truths.copy()
-        drawn[USUAL:, 17:22, 15:20] = True
+        drawn[usual:, 17:22, 15:20] = True
         # The model is sure of most squares, and less so of some.
-        strength = rng.choice([0.95, 0.9, 0.7], (COUNT, 1, 1), p=[0.6, 0.3, 0.1])
-        self.images = np.clip(rng.normal(0.5, 0.1, (COUNT, 6, SIDE, SIDE)), 0, 1).astype(np.float32)
+        strength = rng.choice([0.95, 0.9, 0.7], (count, 1, 1), p=[0.6, 0.3, 0.1])
+        self.images = np.clip(rng.normal(0.5, 0.1, (count, 6, SIDE, SIDE)), 0, 1).astype(np.float32)
         self.images[:, 0] = np.clip(np.where(drawn, strength, 0.03) + rng.normal(0, 0.02, drawn.shape), 0.01, 0.99)
-        self.images[USUAL:, 3] += 0.3
+        self.images[usual:, 3] += 0.3
         if wrong:
-            self.truths[5, 12:] = False
-            self.truths[17, 17:22, 14:20] = True
-            self.truths[29] = np.roll(self.truths[29], (-1, 3), (0, 1))
-            self.truths[41] = self.truths[60]
-        self.columns = {"path": [f"tiles/{index:03}.png" for index in range(COUNT)]}
+            self.truths[first + 5, 12:] = False
+            self.truths[first + 17, 17:22, 14:20] = True
+            self.truths[first + 29] = np.roll(self.truths[first + 29], (-1, 3), (1, 2))
+            self.truths[first + 41] = self.truths[first + 60]
+        self.columns = {"path": [f"tiles/{index:03}.png" for index in range(count)]}
 
     def __len__(self) -> int:
-        return COUNT
+        return self.count
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, np.ndarray]:
         return torch.from_numpy(self.images[index]), self.truths[index]
@@ -219,9 +227,54 @@ def test_a_model_that_draws_nothing_has_suspects(squares: Squares) -> None:
 def test_the_fraction_of_a_kind() -> None:
     copies = np.arange(1, 101.0)
     # A tenth of the items are as the copies, the others unlike any.
-    assert fraction_of_kind(np.r_[np.zeros(900), copies], copies) == pytest.approx(0.1)
-    assert fraction_of_kind(np.zeros(900), copies) == 0
-    assert fraction_of_kind(copies, copies) == 1
+    assert suspects.fraction_of_kind(np.r_[np.zeros(900), copies], copies) == pytest.approx(0.1)
+    assert suspects.fraction_of_kind(np.zeros(900), copies) == 0
+    assert suspects.fraction_of_kind(copies, copies) == 1
+
+
+def test_suspects_are_the_same_in_smaller_batches(squares: Squares, monkeypatch: pytest.MonkeyPatch) -> None:
+    ignore = np.arange(SIDE * SIDE).reshape(SIDE, SIDE) % 5 == 0
+    space = hw.LatentSpace(Reads()).fit(squares, ignore=ignore, progress=False)
+    at_once = space.suspects()
+    monkeypatch.setattr(suspects, "_BATCH", 7)
+    monkeypatch.setattr(suspects, "_ROWS", 16)
+    pandas.testing.assert_frame_equal(without_maps(space).suspects(), at_once)
+
+
+@pytest.mark.parametrize("count", [40, 300])
+def test_neighbors_of_many_items_are_sought_among_a_sample(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(disagreements, "_MOST_SOUGHT", 100)
+    points = np.random.default_rng(1).normal(size=(count, 3))
+    rows = np.arange(0, count, 3)
+    found, again = (disagreements.NeighborsOnMap(points, 5)(rows) for _ in range(2))
+    np.testing.assert_array_equal(found, again)
+    sought = np.unique(disagreements.NeighborsOnMap(points, 5)(np.arange(count)))
+    assert len(sought) <= 100
+    for row, near in zip(rows, found, strict=True):
+        others = sought[sought != row]
+        distances = np.linalg.norm(points[others] - points[row], axis=1)
+        np.testing.assert_array_equal(near, others[np.argsort(distances)[:25]])
+
+
+def test_neighbors_of_a_sample_find_the_same_suspects(space: hw.LatentSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 5,000 items with 140 wrong truths: 95 % of the first 140 are the same, scores correlate by 0.93 in rank."""
+    data = Squares(count=5000)
+    collection = dataclasses.replace(
+        space.collection_,
+        items=np.arange(5000),
+        truths=PackedMasks(PackedMasks.pack(data.truths), SIDE, SIDE),
+        predictions=PackedMasks(PackedMasks.pack(data.images[:, 0] > 0.5), SIDE, SIDE),
+        probability_maps=encoded_log_odds(torch.from_numpy(data.images[:, 0]), 1),
+    )
+    where = data.images.mean((2, 3), dtype=np.float64)
+    exact = suspects.suspect_scores(collection, where, 0).scores
+    monkeypatch.setattr(disagreements, "_MOST_SOUGHT", 1000)
+    sampled = suspects.suspect_scores(collection, where, 0).scores
+    first, first_sampled = (set(np.argsort(-scores)[:140].tolist()) for scores in (exact, sampled))
+    wrong = {index + start for start in range(0, 3500, COUNT) for index in WRONG}
+    assert first == wrong
+    assert len(first & first_sampled) >= 0.95 * 140
+    assert spearmanr(exact, sampled).statistic > 0.93
 
 
 # -- files --------------------------------------------------------------------------------------------
