@@ -34,6 +34,8 @@ _SAMPLE = 2000
 _CHANGED_IOU = 0.1
 _NEIGHBORS = 10
 _QUERIES = 1024  # items whose neighbors are sought between two steps of a bar
+# Of more items than this, neighbors are sought among so many.
+_MOST_SOUGHT = 50_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +103,8 @@ class SpaceComparison:
         The same for the neighbors: mean Jaccard index of the `k` nearest items in both spaces.
     k : int
         Neighbors that were compared.
+    sought : int
+        Items among which they were sought, the same ones in both spaces: all, or a random 50,000 of more.
     coordinates : tuple of numpy.ndarray, float64 (n, 2)
         The common map: the first space's coordinates, and those of the second, moved, rotated, reflected and scaled
         onto them. Read-only.
@@ -128,6 +132,7 @@ class SpaceComparison:
     overlap_null: float
     overlap_p: float
     k: int
+    sought: int
     coordinates: tuple[Floats, Floats]
     disparity: float
     iou: tuple[Floats, Floats]
@@ -189,6 +194,8 @@ class SpaceComparison:
     def likeness(self) -> str:
         """Whether activations and neighborhoods are more alike than by chance, in words."""
         near = f"overlap of {self.k} nearest"
+        if self.sought < len(self):
+            near += f" among a random {self.sought:,} items"
         return (
             f"{self._alike('Activations', 'CKA', self.cka, self.cka_null, self.cka_p)} "
             f"{self._alike('Neighborhoods', near, self.overlap, self.overlap_null, self.overlap_p)}"
@@ -252,7 +259,8 @@ def compare_spaces(
     names : tuple of str
         What the models are called: two different texts.
     k : int, optional
-        Neighbors to compare, less than half of the items; by default 10, or as many as there can be.
+        Neighbors to compare, less than half of the items that they are sought among; by default 10, or as many as
+        there can be.
     progress : bool
         Show tqdm bars with the time left for what lasts longer than a second.
 
@@ -276,6 +284,10 @@ def compare_spaces(
     exactly. The chance that items in random order are as alike, and their mean overlap, are those of 199 orders; above
     2000 items, of a random 2000.
 
+    Above 50,000 items the neighbors of every item are sought among a random 50,000, the same in both spaces, whose
+    activations are held in memory; the text says so. It is these that come in random order. Of n items the overlap is
+    then about that of the k n / 50,000 nearest of all, which is higher where neighborhoods differ in detail alone.
+
     Examples
     --------
     >>> import hdm_widgets as hw
@@ -294,18 +306,25 @@ def compare_spaces(
     _check_same(a, b)
     if k is None:
         k = max(1, min(_NEIGHBORS, (len(a) - 1) // 2))
-    if not is_whole(k) or not 1 <= k < len(a) / 2:
-        raise ValueError(f"k must be 1 to {(len(a) - 1) // 2}, less than half of the items, got {k!r}")
+    sought = min(len(a), _MOST_SOUGHT)
+    if not is_whole(k) or not 1 <= k < sought / 2:
+        raise ValueError(
+            f"k must be 1 to {(sought - 1) // 2}, less than half of the items"
+            f"{' that are searched' if sought < len(a) else ''}, got {k!r}"
+        )
     features = a.collection_.features, b.collection_.features
-    rows = np.arange(len(a))
     rng = np.random.default_rng(a.random_state)
-    if len(a) > _SAMPLE:
-        rows = np.sort(rng.choice(len(a), _SAMPLE, replace=False))
+    among = np.arange(len(a)) if sought == len(a) else np.sort(rng.choice(len(a), sought, replace=False))
+    # Positions among these; of what is taken from a sample of them.
+    some = np.arange(sought)
+    if sought > _SAMPLE:
+        some = np.sort(rng.choice(sought, _SAMPLE, replace=False))
+    rows = among[some]
     cka, cka_by_chance = linear_cka(*features, progress=progress)
     of_sample, null = permuted_cka(features[0][rows], features[1][rows], random_state=a.random_state, progress=progress)
-    near = _neighbors(features[0], k, progress), _neighbors(features[1], k, progress)
+    near = [_neighbors(one, k, among, progress) for one in features]
     overlap = neighbor_overlap(*near)
-    by_chance = _overlaps_by_chance(near[0][rows], near[1], rows, rng, progress)
+    by_chance = _overlaps_by_chance(near[0][rows], near[1][among], some, rng, progress)
     aligned = align(a.embedding_[:, :2], b.embedding_[:, :2])
     return SpaceComparison(
         names=(texts[0], texts[1]),
@@ -316,6 +335,7 @@ def compare_spaces(
         overlap_null=float(by_chance.mean()),
         overlap_p=_p_value(float(overlap[rows].mean()), by_chance),
         k=k,
+        sought=sought,
         coordinates=(read_only(a.embedding_[:, :2]), read_only(aligned.points)),
         disparity=aligned.disparity,
         iou=(a.iou_, b.iou_),
@@ -328,18 +348,22 @@ def compare_spaces(
     )
 
 
-def _neighbors(features: NDArray[np.floating[Any]], k: int, progress: bool = False) -> Indices:
-    """The k items nearest to every item, int64 (n, k); itself is not among them."""
+def _neighbors(features: NDArray[np.floating[Any]], k: int, among: Indices, progress: bool = False) -> Indices:
+    """The k items nearest to every item, of some, as positions among these, int64 (n, k); itself is not among them."""
+    items = features if len(among) == len(features) else np.asarray(features[among])
+    own = np.full(len(features), -1)
+    own[among] = np.arange(len(among))
     parts = []
     with progress_bar(len(features), progress, "seeking neighbors", late=True) as bar:
         for rows in row_batches(*features.shape, most=_QUERIES):
-            parts.append(nearest(features, features[rows], k + 1)[0])
+            found = nearest(items, features[rows], k + 1)[0]
+            others = found != own[rows, None]
+            # Of items that are exactly alike, an item itself may not be among the nearest: then the last one is left
+            # out, as it is where an item is not among those that are searched.
+            others[others.all(axis=1), -1] = False
+            parts.append(found[others].reshape(len(found), k))
             bar.update(rows.stop - rows.start)
-    found = np.concatenate(parts)
-    others = found != np.arange(len(found))[:, None]
-    # Of items that are exactly alike, an item itself may not be among the nearest: then the last one is left out.
-    others[others.all(axis=1), -1] = False
-    return np.asarray(found[others].reshape(len(found), k))
+    return np.concatenate(parts)
 
 
 def _overlaps_by_chance(

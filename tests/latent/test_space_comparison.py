@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import tracemalloc
 
 import numpy as np
@@ -6,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layer_helpers import Reads
-from scipy.spatial import procrustes
+from scipy.spatial import KDTree, procrustes
 
 import hdm_widgets as hw
 from hdm_widgets.latent import batches
 from hdm_widgets.latent import space_comparison as comparison_module
+from hdm_widgets.latent.fitted import FittedState
 from hdm_widgets.latent.kernel_alignment import linear_cka
 from hdm_widgets.latent.space_comparison import _neighbors, align, neighbor_overlap
 
@@ -69,10 +71,69 @@ def test_overlap_of_many_neighbors_takes_little_memory():
 
 def test_neighbors_leave_out_the_item_itself_also_among_copies():
     features = np.array([[0.0], [0], [0], [0], [1], [3]])
-    found = _neighbors(features, 2)
+    found = _neighbors(features, 2, np.arange(6))
     assert found.shape == (6, 2)
     assert not (found == np.arange(6)[:, None]).any()
     np.testing.assert_array_equal(found[5], [4, 0])
+
+
+def test_neighbors_among_some_items_are_positions_among_these():
+    features = np.array([[0.0], [1], [1.5], [3], [7], [7]])
+    # Those at 1, 3 and 7.
+    found = _neighbors(features, 1, np.array([1, 3, 5]))
+    assert found.tolist() == [[0], [1], [0], [0], [2], [1]]
+    some, queries = np.arange(3, 200, 7), random(200, 4)
+    expected = [
+        some[some != row][np.argsort(np.linalg.norm(queries[some[some != row]] - queries[row], axis=1))[:5]]
+        for row in range(200)
+    ]
+    np.testing.assert_array_equal(some[_neighbors(queries, 5, some)], expected)
+
+
+@pytest.fixture
+def five_thousand(space):
+    """Two spaces of 5,000 items, whose features are noisy in the second, and exchanged among 200 items; and these."""
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=(5000, 8)) + 3 * rng.normal(size=(8, 8))[rng.integers(0, 8, 5000)]
+    other = one + 0.3 * rng.normal(size=one.shape)
+    exchanged = rng.choice(5000, 200, replace=False)
+    other[exchanged] = other[np.roll(exchanged, 1)]
+    fitted, rows = space._map("collection_"), np.arange(5000) % len(space)
+    counts = {name: getattr(fitted.collection, name)[rows] for name in ("tp", "fn", "fp", "thumbnails")}
+    spaces = []
+    for features in (one, other):
+        made = copy.copy(space)
+        collection = dataclasses.replace(fitted.collection, features=features, items=np.arange(5000), **counts)
+        made._fitted = FittedState(
+            dataclasses.replace(fitted, collection=collection, given_coordinates=features[:, :2])
+        )
+        spaces.append(made)
+    return *spaces, exchanged
+
+
+def test_of_many_items_neighbors_are_sought_among_a_sample(five_thousand, monkeypatch):
+    """The overlap of 10 among 1,000 of 5,000 is within 0.02 of that of 50 among all, and the same items moved."""
+    a, b, exchanged = five_thousand
+    exact = hw.compare_spaces(a, b, k=50, progress=False)
+    usual = hw.compare_spaces(a, b, progress=False)
+    monkeypatch.setattr(comparison_module, "_MOST_SOUGHT", 1000)
+    sampled, again = (hw.compare_spaces(a, b, progress=False) for _ in range(2))
+    assert (exact.sought, usual.sought, sampled.sought, sampled.k) == (5000, 5000, 1000, 10)
+    trees = (KDTree(space.collection_.features) for space in (a, b))
+    near = [tree.query(tree.data, 11)[1][:, 1:] for tree in trees]
+    np.testing.assert_array_equal(usual.neighbors, neighbor_overlap(*near))
+    assert sampled.overlap == pytest.approx(exact.overlap, abs=0.02)
+    assert np.isin(exchanged, sampled.moved[:220]).mean() >= 0.95
+    assert np.isin(exchanged, exact.moved[:220]).mean() >= 0.95
+    # By chance, of two choices of k among 999 others, k² / 999 are common on average.
+    assert sampled.overlap_null == pytest.approx(10 / (2 * 999 - 10), rel=0.1)
+    assert sampled.overlap_p == pytest.approx(1 / 200)
+    np.testing.assert_array_equal(sampled.neighbors, again.neighbors)
+    assert sampled.text == again.text
+    assert "(overlap of 10 nearest among a random 1,000 items 0." in sampled.text
+    assert "among a random" not in usual.text
+    with pytest.raises(ValueError, match="k must be 1 to 499, less than half of the items that are searched, got 500"):
+        hw.compare_spaces(a, b, k=500)
 
 
 @pytest.fixture(scope="module")

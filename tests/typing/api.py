@@ -436,6 +436,7 @@ def widgets(model: nn.Module, image: Tensor, segment: Tensor, space: hw.LatentSp
     comparison = hw.compare_spaces(space, space)
     assert_type(comparison.plot(), Figure)
     assert_type(comparison.likeness, str)
+    assert_type(comparison.sought, int)
     assert_type(comparison.spaces, tuple[hw.LatentSpace, hw.LatentSpace])
     both = hw.LatentComparison(comparison, color_by="iou_change")
     assert_type(both.comparison, SpaceComparison)
