@@ -1,8 +1,9 @@
-"""What does not fit in memory: `python benchmarks/out_of_core.py [--patches 10000 100000] [--rows 1000000]`.
+"""What does not fit in memory: `python benchmarks/out_of_core.py [--patches ...] [--rows ...] [--neighbors ...]`.
 
 1. A fit with a store of patches of 64 px that are made when they are asked for, with a U-Net and `pool="grid"` of 2,048
    features: seconds and peak memory, beside the bare forward with the same reading.
 2. Rows of 64 synthetic features in a store: seconds and peak memory of each thing that is computed from all of them.
+3. The same for what asks for the neighbors of every item; masks and maps of probabilities are of 64 px.
 
 Everything runs in one thread in a process of its own, and seconds are those of the CPU.
 """
@@ -14,7 +15,7 @@ import multiprocessing
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 import hdm_widgets as hw
+from hdm_widgets.latent.neighbors import nearest
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.surface import Regressor, rounded
 
@@ -139,6 +141,29 @@ ROWS: dict[str, Callable[[hw.LatentSpace], Callable[[], object]]] = {
 }
 
 
+# What asks for the neighbors of every item.
+
+
+def suspects(space: hw.LatentSpace) -> Callable[[], object]:
+    return lambda: space.suspects(200)
+
+
+def compared(space: hw.LatentSpace) -> Callable[[], object]:
+    """A space with itself."""
+    return lambda: hw.compare_spaces(space, space, progress=False)
+
+
+def dbscan(space: hw.LatentSpace) -> Callable[[], object]:
+    """With the usual distance of the 10th nearest as radius: about ten neighbors an item, of 10,000 items or more."""
+    points = space._map("embedding_").cluster_coordinates
+    some = points[np.random.default_rng(0).choice(len(points), 1000, replace=False)]
+    radius = float(np.median(nearest(points, some, 10)[1][:, -1]))
+    return lambda: space.cluster(method="dbscan", eps=radius)
+
+
+NEIGHBORS = {"suspects": suspects, "compare_spaces": compared, "DBSCAN": dbscan}
+
+
 def peak() -> float:
     """Largest memory of this process so far, in GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
@@ -146,15 +171,15 @@ def peak() -> float:
 
 def measured_row(name: str, address: str) -> tuple[float, float, float]:
     """CPU seconds, and peak memory before and after, of one thing."""
-    measure = ROWS[name](hw.LatentSpace.open(address))
+    measure = (ROWS | NEIGHBORS)[name](hw.LatentSpace.open(address))
     before, start = peak(), time.process_time()
     measure()
     return time.process_time() - start, before, peak()
 
 
-def synthetic(path: Path, count: int) -> tuple[float, float, float]:
+def synthetic(path: Path, count: int, side: int, objects: bool) -> tuple[float, float, float]:
     start = time.process_time()
-    synthetic_store(path, count, FEATURES, side=8)
+    synthetic_store(path, count, FEATURES, side, objects)
     return time.process_time() - start, 0.0, peak()
 
 
@@ -194,14 +219,14 @@ def patches(counts: list[int], width: int) -> None:
         )
 
 
-def rows(count: int) -> None:
+def rows(count: int, titles: Iterable[str], side: int, objects: bool = False) -> None:
     print(f"\n{count} rows of {FEATURES} features in a store")
     print(f"{'':>31} {'CPU':>9} {'memory before':>14} {'peak':>8}")
     with tempfile.TemporaryDirectory() as name:
         # A process begins with the peak of the one that starts it.
         address = str(Path(name) / "store")
-        alone(synthetic, Path(address), count)
-        for title in ROWS:
+        alone(synthetic, Path(address), count, side, objects)
+        for title in titles:
             seconds, before, after = alone(measured_row, title, address)
             print(f"{title:>31} {seconds:>7.2f} s {before:>11.2f} GB {after:>5.2f} GB", flush=True)
 
@@ -211,10 +236,14 @@ def main() -> None:
     parser.add_argument("--patches", type=int, nargs="*", default=[10_000, 100_000])
     parser.add_argument("--width", type=int, choices=GRIDS, default=8, help="of the U-Net")
     parser.add_argument("--rows", type=int, nargs="*", default=[1_000_000])
+    parser.add_argument("--neighbors", type=int, nargs="*", default=[10_000, 50_000, 100_000])
     given = parser.parse_args()
-    patches(given.patches, given.width)
+    if given.patches:
+        patches(given.patches, given.width)
     for count in given.rows:
-        rows(count)
+        rows(count, ROWS, side=8)
+    for count in given.neighbors:
+        rows(count, NEIGHBORS, side=64, objects=True)
 
 
 if __name__ == "__main__":
