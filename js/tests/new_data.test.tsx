@@ -277,7 +277,7 @@ describe("toolbar and legend", () => {
       legend: colors,
       search: "",
       surface: {},
-      sample: { drawn: 9, total: 9 },
+      total: 9,
       notice: "",
       names: [],
       new: {

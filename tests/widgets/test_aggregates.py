@@ -7,7 +7,7 @@ import pytest
 from on_screen import LatentScreen
 from PIL import Image
 
-from hdm_widgets.widgets.latent.aggregates import AggregateFigure
+from hdm_widgets.widgets.latent.aggregates import AggregateMap
 from hdm_widgets.widgets.latent.palette import Coloring
 from hdm_widgets.widgets.latent.point_figure import drawn_rows
 
@@ -16,7 +16,7 @@ from hdm_widgets.widgets.latent.point_figure import drawn_rows
 def many(explore, space, monkeypatch):
     """An explorer for which 24 items are more than can be drawn, and 6 in view are too many for points."""
     monkeypatch.setattr("hdm_widgets.widgets.latent.point_figure.MOST_POINTS", 10)
-    monkeypatch.setattr("hdm_widgets.widgets.latent.aggregates._FEWEST_AGGREGATED", 6)
+    monkeypatch.setattr("hdm_widgets.widgets.latent.aggregate_layer._FEWEST_AGGREGATED", 6)
     return explore(space)
 
 
@@ -33,7 +33,7 @@ def around(positions):
 
 def test_all_items_are_in_an_image(many, space):
     shown = LatentScreen(many)
-    assert shown.legend["sample"] == {"drawn": 24, "total": 24}
+    assert shown.legend["total"] == 24
     assert shown.legend["density"]["inView"] == 24
     points = shown.legend["_points"]
     assert points["rows"].tolist() == []
@@ -72,8 +72,8 @@ def test_observers_are_told_positions_of_what_a_lasso_selects(many, space):
 
 
 def test_nothing_is_drawn_before_there_are_colors(space, monkeypatch):
-    monkeypatch.setattr("hdm_widgets.widgets.latent.aggregates._FEWEST_AGGREGATED", 6)
-    figure = AggregateFigure(space)
+    monkeypatch.setattr("hdm_widgets.widgets.latent.aggregate_layer._FEWEST_AGGREGATED", 6)
+    figure = AggregateMap(space)
     assert figure.points_message["items"].shape == (0, 0)
     assert not figure.figure.marks[1].visible
     figure.color_by(Coloring(["#ff0000"], np.zeros(len(space), int), {}))

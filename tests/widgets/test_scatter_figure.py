@@ -14,7 +14,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import nn
 
 import hdm_widgets as hw
-from hdm_widgets.widgets.latent.palette import SCORES, table_of
+from hdm_widgets.widgets.latent.palette import SCORES, Coloring, table_of
 from hdm_widgets.widgets.latent.point_figure import rounded_hull
 from hdm_widgets.widgets.latent.scatter import ScatterFigure
 
@@ -56,7 +56,7 @@ def test_some_rows_only(draw, space):
     scatter = draw(np.array([2, 7, 20]))
     np.testing.assert_array_equal(Map(scatter.figure).points.x, space.embedding_[[2, 7, 20], 0])
     np.testing.assert_array_equal(Map(scatter.figure).points.y, space.embedding_[[2, 7, 20], 1])
-    scatter.color([f"#0000{i:02x}" for i in range(24)])
+    scatter.color_by(Coloring([f"#0000{i:02x}" for i in range(24)], np.arange(24), {}))
     assert Map(scatter.figure).points.colors == ["#000002", "#000007", "#000014"]
 
 

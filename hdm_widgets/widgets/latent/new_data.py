@@ -207,8 +207,7 @@ class ExplorerWithNewData(ExplorerWithSelections):
             panel.findings = findings(new)
             panel.state = "done"
         self._show_points()
-        self._scatter.outline(self._history.selections, self._history.active)
-        self._legend.names = self._scatter.names
+        self._draw_on_figures()
         self.gallery = "new"
         self.new_status = "done"
 
@@ -228,7 +227,8 @@ class ExplorerWithNewData(ExplorerWithSelections):
 
     def _show_points(self) -> None:
         self._scatter.show_points(self.points != "new", self.points != "map")
-        self._legend._points = self._scatter.points_message
+        self._legend._points = self._points_message()
+        self._tell_view()
         if self.points != "both":
             self.gallery = self.points
 
@@ -251,10 +251,9 @@ class ExplorerWithNewData(ExplorerWithSelections):
     def _publish_more(self) -> None:
         self.new_selected = self._history.new
 
-    def _draw_selections(self) -> None:
+    def _draw_on_figures(self) -> None:
         self._scatter.mark_new(np.array(self._history.new, np.int64))
-        self._scatter.outline(self._history.selections, self._history.active)
-        self._legend.names = self._scatter.names
+        super()._draw_on_figures()
 
     # -- items of the map and new ones, numbered after these --------------------------------------
 

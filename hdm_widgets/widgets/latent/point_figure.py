@@ -17,6 +17,7 @@ from scipy.spatial import ConvexHull
 from hdm_widgets.latent.item_set import ItemSet
 from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.surface import Bounds
+from hdm_widgets.widgets.latent.palette import Coloring
 from hdm_widgets.widgets.latent.raster import Floats, inside_polygon
 
 __all__ = [
@@ -139,8 +140,14 @@ class PointFigure:
             "bounds": self.bounds,
         }
 
-    def color(self, colors: Sequence[str]) -> None:
-        """Color the items, one `#rrggbb` for each of the space."""
+    def place_of(self, item: int) -> list[float]:
+        """X and y of an item, drawn or not."""
+        place: list[float] = self._positions[item].tolist()
+        return place
+
+    def color_by(self, coloring: Coloring) -> None:
+        """Color the items by a column."""
+        colors = coloring.colors
         self._points.colors = [colors[row] for row in self.rows]
 
     def outline(self, selections: Sequence[Selection], active: int | None) -> None:

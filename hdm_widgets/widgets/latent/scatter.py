@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 from hdm_widgets._wire import png
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.latent.surface import Surface
-from hdm_widgets.widgets.latent.palette import SCORES, Coloring
+from hdm_widgets.widgets.latent.palette import SCORES
 from hdm_widgets.widgets.latent.point_figure import (
     DIM,
     PointFigure,
@@ -81,10 +81,6 @@ class ScatterFigure(PointFigure):
         self._new_points.observe(self._selected, names=["selected"])
         marks = [self._background, self._outlines, self._points, self._new_points, self._crosses, self._ring]
         self.figure.marks = marks
-
-    def color_by(self, coloring: Coloring) -> None:
-        """Color the items by a column."""
-        self.color(coloring.colors)
 
     def show_new(self, embedding: Floats, rows: NDArray[np.int64], colors: Sequence[str]) -> int:
         """Draw new items over the others, in a plot that is as wide as they need, and the expected IoU behind it.

@@ -111,15 +111,22 @@ export interface NewItems {
   skill: string;
 }
 
+/** What a map of very many items shows: how many are in view, and in the fullest pixel; 0 where they are points. */
+export interface Density {
+  inView: number;
+  most: number;
+  /** The same of further figures beside this one. */
+  others?: Density[];
+}
+
 export interface LegendTraits {
   mode: Mode;
   background: string;
   legend: Scale | Categories | Record<string, never>;
   search: string;
   surface: Surface | Record<string, never>;
-  sample: { drawn: number; total: number };
-  /** Of a map of very many items: how many are in view, and in the fullest pixel; 0 where they are points. */
-  density: { inView: number; most: number } | Record<string, never>;
+  total: number;
+  density: Density | Record<string, never>;
   notice: string;
   names: MapName[];
   new: NewItems | Record<string, never>;
@@ -132,7 +139,7 @@ export const LEGEND = [
   "legend",
   "search",
   "surface",
-  "sample",
+  "total",
   "density",
   "notice",
   "names",

@@ -1,0 +1,132 @@
+"""Very many points on a figure: as an image of what is in view, or as points where few are in view."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bqplot
+import ipywidgets
+import numpy as np
+from numpy.typing import NDArray
+
+from hdm_widgets._wire import png
+from hdm_widgets.latent.item_set import ItemSet
+from hdm_widgets.latent.surface import Bounds
+from hdm_widgets.widgets.latent.palette import MISSING, Coloring
+from hdm_widgets.widgets.latent.point_figure import DIM, Floats, point_size
+from hdm_widgets.widgets.latent.raster import GridColors, PointGrid, Raster, rasterize
+
+__all__ = ["AggregateLayer"]
+
+# With fewer items in view these are points.
+_FEWEST_AGGREGATED = 5_000
+
+
+class AggregateLayer:
+    """Items of which those in view are drawn as an image, or as points if they are few.
+
+    Parameters
+    ----------
+    positions : numpy.ndarray, float64 (n, 2)
+        Of all items.
+    points : bqplot.Scatter
+        What draws the items as points.
+
+    Attributes
+    ----------
+    grid : PointGrid
+    picture : bqplot.Image
+        What draws them as an image; nothing before the items have colors.
+    raster : Raster or None
+        What the image shows; None where the items are points.
+    rows : numpy.ndarray, int64
+        The items that are drawn as points.
+    in_view : int
+        Number of items in view.
+    """
+
+    def __init__(self, positions: Floats, points: bqplot.Scatter) -> None:
+        self._positions = positions
+        self._points = points
+        self.grid = PointGrid(positions)
+        scales = {axis: points.scales[axis] for axis in ("x", "y")}
+        self.picture = bqplot.Image(image=_image(np.zeros((1, 1, 4), np.uint8)), scales=scales, visible=False)
+        self.raster: Raster | None = None
+        self.rows: NDArray[np.int64] = np.empty(0, np.int64)
+        self.in_view = 0
+        self._coloring: Coloring | None = None  # nothing is drawn before there is one
+        self._colors: GridColors | None = None
+        # The items in any selection, if there are selections; and in the order of the grid.
+        self._chosen: ItemSet | None = None
+        self._ordered: NDArray[np.bool_] | None = None
+
+    @property
+    def density(self) -> dict[str, int]:
+        """How many items are in view, and how many in the fullest pixel; 0 where they are drawn as points."""
+        return {"in_view": self.in_view, "most": 0 if self.raster is None else self.raster.most}
+
+    def color(self, coloring: Coloring) -> None:
+        """Color the items; they are drawn so the next time."""
+        self._coloring, self._colors = coloring, GridColors.from_coloring(self.grid, coloring)
+
+    def choose(self, chosen: ItemSet | None) -> bool:
+        """Dim all items but these, or none, the next time they are drawn; whether that is a change."""
+        if chosen == self._chosen:
+            return False
+        self._chosen = chosen
+        self._ordered = None if chosen is None else chosen.flags[self.grid.order]
+        return True
+
+    def draw(self, bounds: Bounds, shape: tuple[int, int], shown: bool = True) -> None:
+        """Draw what is in view.
+
+        Parameters
+        ----------
+        bounds : tuple of float
+            (x0, x1, y0, y1) of the view.
+        shape : tuple of int
+            Rows and columns of an image of it.
+        shown : bool
+            Whether the image is to be seen.
+        """
+        if self._coloring is None or self._colors is None:
+            return
+        self.in_view = self.grid.count_within(bounds)
+        if self.in_view < _FEWEST_AGGREGATED:
+            self.raster = None
+            self.picture.visible = False
+            rows = np.sort(self.grid.order[self.grid.within(bounds)])
+            self._draw_points(rows.astype(np.int64), self._coloring)
+            return
+        self._draw_points(np.empty(0, np.int64), self._coloring)
+        self.raster = rasterize(self.grid, bounds, shape, self._colors, self._ordered, DIM)
+        before = self.picture.image
+        with self.picture.hold_sync():
+            # bqplot draws an image anew only if it is another widget.
+            self.picture.image = _image(self.raster.rgba)
+            self.picture.x, self.picture.y = np.array(bounds).reshape(2, 2)
+            self.picture.visible = shown
+        for part in (before.layout, before):
+            part.close()
+
+    def close(self) -> None:
+        """Close the image; marks are closed with their figure."""
+        image: Any = self.picture.image
+        for part in (image.layout, image):
+            part.close()
+
+    def _draw_points(self, rows: NDArray[np.int64], coloring: Coloring) -> None:
+        if not len(rows) and not len(self.rows):
+            return
+        self.rows = rows
+        chosen = np.ones(len(rows), bool) if self._chosen is None else self._chosen.flags[rows]
+        table = coloring.table
+        with self._points.hold_sync():
+            self._points.x, self._points.y = self._positions[rows].T.copy()
+            self._points.colors = [table[code] for code in coloring.codes[rows].tolist()] or [MISSING]
+            self._points.opacities = np.where(chosen, 1.0, DIM)
+            self._points.default_size = point_size(len(rows))
+
+
+def _image(rgba: NDArray[np.uint8]) -> ipywidgets.Image:
+    return ipywidgets.Image(value=png(rgba), format="png")
