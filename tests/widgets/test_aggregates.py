@@ -9,7 +9,6 @@ from PIL import Image
 
 from hdm_widgets.widgets.latent.aggregates import AggregateMap
 from hdm_widgets.widgets.latent.palette import Coloring
-from hdm_widgets.widgets.latent.point_figure import drawn_rows
 
 
 @pytest.fixture
@@ -116,12 +115,3 @@ def test_a_view_of_few_items_has_points_and_the_whole_map_has_an_image_again(man
 def test_a_view_that_is_none_is_refused(many, bounds):
     reply, _ = LatentScreen(many).legend.ask("view", bounds=bounds, rows=5, cols=5)
     assert "a view must have finite bounds x0 < x1 and y0 < y1" in reply["error"]
-
-
-def test_of_many_points_the_same_sample_is_drawn_every_time(monkeypatch):
-    monkeypatch.setattr("hdm_widgets.widgets.latent.point_figure.MOST_POINTS", 10)
-    rows = drawn_rows(24, 0).tolist()
-    assert len(set(rows)) == 10
-    assert rows == sorted(rows)
-    assert drawn_rows(24, 0).tolist() == rows
-    assert drawn_rows(24, 1).tolist() != rows

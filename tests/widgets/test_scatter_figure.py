@@ -159,7 +159,7 @@ def test_the_surface_reaches_as_far_as_new_items_widen_the_plot_and_back(draw, m
     own, narrow, known = scatter.bounds, painted(scatter), instances()
     x0, x1, y0, y1 = own
     far = np.array([[x1 + 0.5 * (x1 - x0), y0], [x0, y1 + 0.2 * (y1 - y0)]])
-    assert scatter.show_new(far, np.arange(2), ["#ff0000"] * 2) == 0
+    assert scatter.show_new(far, Coloring(["#ff0000"], np.zeros(2, int), {})) == 0
     assert scatter.bounds[1] > x1
     assert scatter.bounds[3] > y1
     background = Map(scatter.figure).surface
@@ -180,7 +180,7 @@ def test_the_surface_reaches_as_far_as_new_items_widen_the_plot_and_back(draw, m
     end = round(wide.shape[1] * (x1 - x0) / (scatter.bounds[1] - x0))
     assert (np.abs(np.diff(wide[:, end - 2 : end + 2].astype(int), axis=1)) < 16).all()
 
-    scatter.show_new(far[:1] * 0 + [(x0 + x1) / 2, (y0 + y1) / 2], np.arange(1), ["#ff0000"])
+    scatter.show_new(far[:1] * 0 + [(x0 + x1) / 2, (y0 + y1) / 2], Coloring(["#ff0000"], np.zeros(1, int), {}))
     assert scatter.bounds == own
     np.testing.assert_array_equal(np.concatenate([background.x, background.y]), own)
     np.testing.assert_array_equal(painted(scatter), narrow)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import bqplot
 import ipywidgets
 import numpy as np
@@ -12,14 +10,17 @@ from numpy.typing import NDArray
 from hdm_widgets._wire import png
 from hdm_widgets.latent.item_set import ItemSet
 from hdm_widgets.latent.surface import Bounds
+from hdm_widgets.widgets.latent.diamonds import draw_diamonds
 from hdm_widgets.widgets.latent.palette import MISSING, Coloring
 from hdm_widgets.widgets.latent.point_figure import DIM, Floats, point_size
 from hdm_widgets.widgets.latent.raster import GridColors, PointGrid, Raster, rasterize
 
-__all__ = ["AggregateLayer"]
+__all__ = ["AggregateLayer", "close_picture", "hidden_picture"]
 
 # With fewer items in view these are points.
 _FEWEST_AGGREGATED = 5_000
+# Pixels of an image of diamonds for one of the view, along either axis: half of the screen's.
+_FINENESS = 2
 
 
 class AggregateLayer:
@@ -31,12 +32,18 @@ class AggregateLayer:
         Of all items.
     points : bqplot.Scatter
         What draws the items as points.
+    picture : bqplot.Image
+        What draws them as an image; see `hidden_picture`.
+    cell : int
+        Pixels of a view along a side of what is drawn as one: 1, or diamonds of more.
+    enlarged : float
+        Factor of the area of points.
 
     Attributes
     ----------
     grid : PointGrid
     picture : bqplot.Image
-        What draws them as an image; nothing before the items have colors.
+        As above; it stays hidden until the items have colors.
     raster : Raster or None
         What the image shows; None where the items are points.
     rows : numpy.ndarray, int64
@@ -45,12 +52,19 @@ class AggregateLayer:
         Number of items in view.
     """
 
-    def __init__(self, positions: Floats, points: bqplot.Scatter) -> None:
+    def __init__(
+        self,
+        positions: Floats,
+        points: bqplot.Scatter,
+        picture: bqplot.Image,
+        cell: int = 1,
+        enlarged: float = 1.0,
+    ) -> None:
         self._positions = positions
         self._points = points
         self.grid = PointGrid(positions)
-        scales = {axis: points.scales[axis] for axis in ("x", "y")}
-        self.picture = bqplot.Image(image=_image(np.zeros((1, 1, 4), np.uint8)), scales=scales, visible=False)
+        self.picture = picture
+        self._cell, self._enlarged = cell, enlarged
         self.raster: Raster | None = None
         self.rows: NDArray[np.int64] = np.empty(0, np.int64)
         self.in_view = 0
@@ -99,21 +113,25 @@ class AggregateLayer:
             self._draw_points(rows.astype(np.int64), self._coloring)
             return
         self._draw_points(np.empty(0, np.int64), self._coloring)
-        self.raster = rasterize(self.grid, bounds, shape, self._colors, self._ordered, DIM)
+        cells = max(1, round(shape[0] / self._cell)), max(1, round(shape[1] / self._cell))
+        self.raster = raster = rasterize(self.grid, bounds, cells, self._colors, self._ordered, DIM)
+        pixels = raster.rgba if self._cell == 1 else draw_diamonds(raster.rgba, _FINENESS * self._cell)
         before = self.picture.image
         with self.picture.hold_sync():
             # bqplot draws an image anew only if it is another widget.
-            self.picture.image = _image(self.raster.rgba)
+            self.picture.image = _image(pixels)
             self.picture.x, self.picture.y = np.array(bounds).reshape(2, 2)
             self.picture.visible = shown
         for part in (before.layout, before):
             part.close()
 
-    def close(self) -> None:
-        """Close the image; marks are closed with their figure."""
-        image: Any = self.picture.image
-        for part in (image.layout, image):
-            part.close()
+    def items_in_pixels(self, shape: tuple[int, int]) -> NDArray[np.int32]:
+        """One of the items in each pixel of a view of these rows and columns, -1 where there is none."""
+        if self.raster is None:
+            return np.full(shape, -1, np.int32)
+        items = self.raster.items
+        rows, cols = (np.arange(size) * have // size for size, have in zip(shape, items.shape, strict=True))
+        return items[rows[:, None], cols]
 
     def _draw_points(self, rows: NDArray[np.int64], coloring: Coloring) -> None:
         if not len(rows) and not len(self.rows):
@@ -125,7 +143,18 @@ class AggregateLayer:
             self._points.x, self._points.y = self._positions[rows].T.copy()
             self._points.colors = [table[code] for code in coloring.codes[rows].tolist()] or [MISSING]
             self._points.opacities = np.where(chosen, 1.0, DIM)
-            self._points.default_size = point_size(len(rows))
+            self._points.default_size = int(self._enlarged * point_size(len(rows)))
+
+
+def hidden_picture(scales: dict[str, bqplot.Scale]) -> bqplot.Image:
+    """What draws an image on a figure with these scales, once there is one."""
+    return bqplot.Image(image=_image(np.zeros((1, 1, 4), np.uint8)), scales=scales, visible=False)
+
+
+def close_picture(picture: bqplot.Image) -> None:
+    """Close the image in it; the mark itself is closed with its figure."""
+    for part in (picture.image.layout, picture.image):
+        part.close()
 
 
 def _image(rgba: NDArray[np.uint8]) -> ipywidgets.Image:

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdm_widgets.latent.item_set import ItemSet
 from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.latent.surface import Bounds
 from hdm_widgets.widgets.latent import point_figure
-from hdm_widgets.widgets.latent.aggregate_layer import AggregateLayer
+from hdm_widgets.widgets.latent.aggregate_layer import AggregateLayer, close_picture, hidden_picture
 from hdm_widgets.widgets.latent.palette import Coloring
 from hdm_widgets.widgets.latent.point_figure import MOST_OTHERS, Floats, PointFigure, Title
 from hdm_widgets.widgets.latent.raster import inside_polygon
-from hdm_widgets.widgets.latent.scatter import ScatterFigure
+from hdm_widgets.widgets.latent.scatter import NEW_SIZE, ScatterFigure
 
 __all__ = ["AggregateFigure", "AggregateMap", "figure_of"]
 
@@ -26,6 +27,8 @@ __all__ = ["AggregateFigure", "AggregateMap", "figure_of"]
 _SHAPE, _LONGEST = (210, 240), 2_000
 # The closest view, as a fraction of the whole map.
 _CLOSEST = 1e-6
+# Pixels of the raster along a side of a diamond: twice as many of the screen.
+_DIAMOND = 5
 
 
 class AggregateFigure(PointFigure):
@@ -52,10 +55,11 @@ class AggregateFigure(PointFigure):
 
     def _aggregate(self) -> None:
         """Add the image, on a figure without points."""
-        self._layer = AggregateLayer(self._embedding, self._points)
+        picture = hidden_picture(self._scales)
+        self._layer = AggregateLayer(self._embedding, self._points, picture)
         self._whole = self.bounds
         self._shape = _SHAPE
-        self.figure.marks = [self._layer.picture, *self.figure.marks]
+        self.figure.marks = [picture, *self.figure.marks]
 
     @property
     def density(self) -> dict[str, Any]:
@@ -102,7 +106,7 @@ class AggregateFigure(PointFigure):
     def close(self) -> None:
         """Close the figure and all that is in it."""
         super().close()
-        self._layer.close()
+        close_picture(self._layer.picture)
 
     # -- drawing ----------------------------------------------------------------------------------
 
@@ -113,7 +117,9 @@ class AggregateFigure(PointFigure):
 
     def _items_in_pixels(self) -> NDArray[np.int32]:
         """One of the items in each pixel of the image, -1 where there is none; no pixels without an image."""
-        return np.empty((0, 0), np.int32) if self._layer.raster is None else self._layer.raster.items
+        if self._layer.raster is None:
+            return np.empty((0, 0), np.int32)
+        return self._layer.items_in_pixels(self._shape)
 
     def _holds_few_others(self, selection: Selection, hull: Floats) -> bool:
         """Whether most of the items within a hull are the selection's own."""
@@ -136,7 +142,9 @@ class AggregateFigure(PointFigure):
 
 
 class AggregateMap(AggregateFigure, ScatterFigure):
-    """All items of a large space over the expected IoU; zoomed in, those in view.
+    """All items of a space over the expected IoU, and new items beside them; zoomed in, those in view.
+
+    More new items than can be drawn as points are drawn as an image of diamonds.
 
     Parameters
     ----------
@@ -145,8 +153,16 @@ class AggregateMap(AggregateFigure, ScatterFigure):
 
     def __init__(self, space: LatentSpace) -> None:
         self._of_map = True
+        self._new_layer: AggregateLayer | None = None
         ScatterFigure.__init__(self, space, np.empty(0, np.int64))
         self._aggregate()
+
+    @property
+    def density(self) -> dict[str, Any]:
+        """That of the map's items and, of as many new items as are drawn as an image, in `new`; if they are drawn."""
+        new = self._new_layer
+        of_new = {} if new is None or not self._new_points.visible else {"new": new.density}
+        return (super().density if self._of_map else {}) | of_new
 
     def inside(self, polygon: Floats) -> NDArray[np.int64]:
         """All items within a polygon (k, 2), drawn or not; new items are numbered after the map's."""
@@ -154,14 +170,29 @@ class AggregateMap(AggregateFigure, ScatterFigure):
         if not self._has_new or not self._new_points.visible or len(polygon) < 3:
             return of_map
         count = len(self._embedding)
+        if self._new_layer is not None:
+            return np.concatenate([of_map, count + self._new_layer.grid.inside(polygon)])
         return np.concatenate([of_map, count + np.flatnonzero(inside_polygon(self._positions[count:], polygon))])
 
-    def show_new(self, embedding: Floats, rows: NDArray[np.int64], colors: Sequence[str]) -> int:
+    def show_new(self, embedding: Floats, coloring: Coloring) -> int:
         """Draw new items over the others, and the whole map; see `ScatterFigure.show_new`."""
-        outside = super().show_new(embedding, rows, colors)
+        outside = super().show_new(embedding, coloring)
         self._whole = self.bounds
         self._draw()
         return outside
+
+    def mark_new(self, indices: NDArray[np.int64]) -> None:
+        """Dim the new items that are not among these; none, if these are none."""
+        layer = self._new_layer
+        if layer is None:
+            super().mark_new(indices)
+        elif layer.choose(ItemSet.from_indices(indices, len(layer.grid)) if len(indices) else None):
+            self._draw()
+
+    def close(self) -> None:
+        """Close the figure and all that is in it."""
+        super().close()
+        close_picture(self._new_picture)
 
     def show_points(self, of_map: bool, of_new: bool) -> None:
         """Draw the items of the map, the new ones, or both; a lasso selects what is drawn."""
@@ -171,19 +202,38 @@ class AggregateMap(AggregateFigure, ScatterFigure):
 
     def _aggregate(self) -> None:
         super()._aggregate()
+        self._new_picture = hidden_picture(self._scales)
         marks = [mark for mark in self.figure.marks if mark is not self._background]
-        self.figure.marks = [self._background, *marks]
+        over = marks.index(self._new_points)
+        self.figure.marks = [self._background, *marks[:over], self._new_picture, *marks[over:]]
+
+    def _draw_new(self, placed: Floats, coloring: Coloring) -> None:
+        if len(placed) <= point_figure.MOST_POINTS:
+            self._new_layer = None
+            super()._draw_new(placed, coloring)
+            return
+        self._new_layer = AggregateLayer(placed, self._new_points, self._new_picture, _DIAMOND, NEW_SIZE)
+        self._new_layer.color(coloring)
 
     def _draw(self) -> None:
         self._layer.draw(self.bounds, self._shape, self._of_map)
         self.rows = self._layer.rows
+        if self._new_layer is not None:
+            self._new_layer.draw(self.bounds, self._shape, self._new_points.visible)
+            self.new_rows = self._new_layer.rows
 
     def _items_in_pixels(self) -> NDArray[np.int32]:
-        return super()._items_in_pixels() if self._of_map else np.empty((0, 0), np.int32)
+        items = super()._items_in_pixels() if self._of_map else np.empty((0, 0), np.int32)
+        layer = self._new_layer
+        if layer is None or layer.raster is None or not self._new_points.visible:
+            return items
+        new = layer.items_in_pixels(self._shape)
+        below = items if items.size else np.int32(-1)
+        return np.where(new >= 0, new + np.int32(len(self._embedding)), below)
 
 
-def figure_of(space: LatentSpace) -> ScatterFigure:
-    """The map of a space: of points, as long as the browser can draw them."""
-    if len(space) > point_figure.MOST_POINTS:
+def figure_of(space: LatentSpace, new: int = 0) -> ScatterFigure:
+    """The map of a space and of so many new items: of points, as long as the browser can draw them."""
+    if max(len(space), new) > point_figure.MOST_POINTS:
         return AggregateMap(space)
     return ScatterFigure(space, np.arange(len(space)))

@@ -167,7 +167,7 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
         self._prepare_groups(space)
         self._prepare_scans(space)
 
-        self._scatter = figure_of(space)
+        self._scatter = figure_of(space, 0 if self._given is None else len(self._given))
         self._figures = (self._scatter,)
         self._toolbar = Toolbar(
             colors=[[name, column.title] for name, column in columns.items()],

@@ -20,7 +20,6 @@ from hdm_widgets.widgets.latent.explanation import Explanation
 from hdm_widgets.widgets.latent.messages import item_facts, new_message
 from hdm_widgets.widgets.latent.new_items import NewItems
 from hdm_widgets.widgets.latent.new_panel import NewDataPanel, findings
-from hdm_widgets.widgets.latent.point_figure import drawn_rows
 from hdm_widgets.widgets.latent.scatter import ScatterFigure
 from hdm_widgets.widgets.latent.selecting import Answer, ExplorerWithSelections
 from hdm_widgets.widgets.latent.selection_history import Items, Mode
@@ -196,12 +195,11 @@ class ExplorerWithNewData(ExplorerWithSelections):
         panel = self._panel
         if panel is None or self._ended:
             return
-        rows = drawn_rows(len(new), self._space.random_state)
-        outside = self._scatter.show_new(new.estimates.embedding, rows, new.colors)
+        outside = self._scatter.show_new(new.estimates.embedding, new.coloring)
         self._new = new
         self._gallery.add(new)
         self._toolbar.has_new = True
-        self._legend.new = new_message(new, len(rows), outside)
+        self._legend.new = new_message(new, outside)
         self._connect_new()
         with panel.hold_sync():
             panel.findings = findings(new)

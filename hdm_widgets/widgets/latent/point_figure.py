@@ -29,7 +29,6 @@ __all__ = [
     "Title",
     "axis_texts",
     "component_titles",
-    "drawn_rows",
     "point_size",
     "rounded_hull",
 ]
@@ -264,14 +263,6 @@ class PointFigure:
         self.figure.interaction = LassoSelector(marks=marks, color=_LASSO_COLOR)
         if before is not None:
             before.close()
-
-
-def drawn_rows(count: int, random_state: int) -> NDArray[np.int64]:
-    """The items that are drawn: all, or a random sample of many."""
-    rows = np.arange(count)
-    if count <= MOST_POINTS:
-        return rows
-    return np.sort(np.random.default_rng(random_state).choice(count, MOST_POINTS, replace=False))
 
 
 def _axis(scale: bqplot.LinearScale, side: str, title: Title) -> bqplot.Axis:

@@ -35,7 +35,9 @@ export function Legend({ python }: { python: Python<LegendTraits> }) {
           </span>
         </div>
       )}
-      {fresh.colors && <NewRow items={fresh as NewItems} withScale={!isScores(legend.value)} />}
+      {fresh.colors && (
+        <NewRow items={fresh as NewItems} shown={density.value?.new} withScale={!isScores(legend.value)} />
+      )}
       {density.value?.inView !== undefined && (
         <DensityNote density={density.value as Density} total={total.value} />
       )}
@@ -83,7 +85,15 @@ function DensityNote({ density, total }: { density: Density; total: number }) {
 const isScores = (legend: LegendTraits["legend"]) => legend.kind === "scale" && /IoU$/.test(legend.title);
 
 /** New items, and what their colors mean where the scale above does not say so. */
-function NewRow({ items, withScale }: { items: NewItems; withScale: boolean }) {
+function NewRow({
+  items,
+  shown,
+  withScale,
+}: {
+  items: NewItems;
+  shown: Density | undefined;
+  withScale: boolean;
+}) {
   return (
     <>
       <div class="hdm-legend-row">
@@ -108,8 +118,12 @@ function NewRow({ items, withScale }: { items: NewItems; withScale: boolean }) {
             {count(items.outside)} lie farther out than the map and are at its edge
           </span>
         )}
-        {items.drawn < items.count && (
-          <span class="hdm-note">{count(items.drawn)} are drawn, chosen at random</span>
+        {shown && (
+          <span class="hdm-note">
+            {shown.inView < items.count && `${count(shown.inView)} are in view. `}
+            {shown.most > 0 &&
+              `A diamond has the mean color of 1 (faint) to ${count(shown.most)} (opaque) of them`}
+          </span>
         )}
       </div>
       {items.skill && <p class="hdm-sample">{items.skill}</p>}

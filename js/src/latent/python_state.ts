@@ -103,7 +103,6 @@ export interface MapName {
 /** What the legend says of new items; they are numbered after those of the map. */
 export interface NewItems {
   count: number;
-  drawn: number;
   /** So far from the map's items that they are drawn at its edge. */
   outside: number;
   colors: string[];
@@ -117,6 +116,8 @@ export interface Density {
   most: number;
   /** The same of further figures beside this one. */
   others?: Density[];
+  /** The same of new items that are drawn as an image. */
+  new?: Density;
 }
 
 export interface LegendTraits {
@@ -126,7 +127,7 @@ export interface LegendTraits {
   search: string;
   surface: Surface | Record<string, never>;
   total: number;
-  density: Density | Record<string, never>;
+  density: Partial<Density>;
   notice: string;
   names: MapName[];
   new: NewItems | Record<string, never>;
