@@ -131,7 +131,8 @@ class AggregateLayer:
             return np.full(shape, -1, np.int32)
         items = self.raster.items
         rows, cols = (np.arange(size) * have // size for size, have in zip(shape, items.shape, strict=True))
-        return items[rows[:, None], cols]
+        found: NDArray[np.int32] = items[rows[:, None], cols]
+        return found
 
     def _draw_points(self, rows: NDArray[np.int64], coloring: Coloring) -> None:
         if not len(rows) and not len(self.rows):
