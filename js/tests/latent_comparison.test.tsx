@@ -328,18 +328,14 @@ function twoMaps() {
   const model = new FakeModel({
     mode: "replace",
     legend: {},
-    sample: { drawn: 2, total: 2 },
+    total: 2,
     names: [
       { text: "a", color: "#123456", x: 0.5, y: 0.5, figure: 0 },
       { text: "a", color: "#123456", x: 0.25, y: 0.5, figure: 1 },
     ],
     _points: { ...points(5, 0), others: [points(4, 0.5)] },
   });
-  const python = connect(
-    model.as<LegendTraits>(),
-    ["mode", "legend", "sample", "names", "_points"],
-    model.el,
-  );
+  const python = connect(model.as<LegendTraits>(), ["mode", "legend", "total", "names", "_points"], model.el);
   return {
     model,
     python,
@@ -354,24 +350,30 @@ const twins = () =>
   [...document.querySelectorAll<HTMLElement>(".hdm-twin")].map(({ style }) => [style.left, style.top]);
 
 describe("the pointer on one of two maps", () => {
-  it("marks the same item on the other one", async () => {
+  it("marks the same item on the other one, if it is in view there", async () => {
     vi.useFakeTimers();
-    const { python, legend, figures } = twoMaps();
+    const { model, python, legend, figures } = twoMaps();
     const leave = followPointer(legend, python);
     FakeResizeObserver.resize(800, 40);
-    pointer("pointermove", figures[0], 152, 71);
-    vi.advanceTimersByTime(100);
-    expect(twins()).toEqual([["430px", "45px"]]);
+    const point = async (map: number, x: number, y: number, places: number[][] = []) => {
+      pointer("pointermove", figures[map], x, y);
+      vi.advanceTimersByTime(100);
+      const request = model.sent.findLast((sent) => sent.request === "places");
+      model.tell("msg:custom", { id: request?.id, error: null, places });
+      await vi.advanceTimersByTimeAsync(0);
+      return twins();
+    };
+    const places = [
+      [5, 0],
+      [4, 0.5],
+    ];
+    expect(await point(0, 152, 71, places)).toEqual([["430px", "45px"]]);
     expect(document.querySelector(".hdm-latent-plot")?.getAttribute("aria-label")).toMatch(/^Both maps of/);
-    pointer("pointermove", figures[1], 430, 45);
-    vi.advanceTimersByTime(100);
-    expect(twins()).toEqual([["150px", "70px"]]);
+    expect(await point(1, 430, 45, places)).toEqual([["150px", "70px"]]);
     // There is no point.
-    pointer("pointermove", figures[1], 500, 110);
-    vi.advanceTimersByTime(100);
-    expect(twins()).toEqual([]);
-    pointer("pointermove", figures[0], 152, 71);
-    vi.advanceTimersByTime(100);
+    expect(await point(1, 500, 110)).toEqual([]);
+    expect(await point(0, 152, 71, [places[0], [40, 0.5]])).toEqual([]);
+    await point(1, 430, 45, places);
     leave();
     expect(twins()).toEqual([]);
   });

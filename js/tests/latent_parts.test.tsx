@@ -62,7 +62,7 @@ const legendState = () => ({
   legend: scale() as object,
   search: "",
   surface: { colors: ["#ff0000", "#0000ff"], score: 0.456, learnedFrom: null } as object,
-  sample: { drawn: 24, total: 24 },
+  total: 24,
   notice: "",
   names: [],
   new: {},
@@ -427,14 +427,11 @@ describe("the legend", () => {
     stop();
   });
 
-  it("says so when it is a sample that is drawn, and what happened last", async () => {
+  it("says what happened last", async () => {
     const model = new FakeModel(legendState());
     const { el, stop } = show(legend, model);
-    expect(el.querySelector(".hdm-sample")).toBeNull();
-    model.set("sample", { drawn: 10000, total: 123456 });
     model.set("notice", "There is no point inside this lasso.");
     await rest();
-    expect(el.querySelector(".hdm-sample")?.textContent).toContain("10,000 of 123,456 points are drawn");
     expect(el.querySelector("[role=status]")?.textContent).toBe("There is no point inside this lasso.");
     stop();
   });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { nearest, onPage, type Points, readPoints } from "../src/latent/points";
+import { nearest, onPage, type Points, placeOf, readPoints } from "../src/latent/points";
 import { floatsMessage, intsMessage } from "./fake_model";
 
 // A plot from 0 to 10 across and from -1 to 1 up, 200 x 100 px of the page at (50, 20).
@@ -23,10 +23,10 @@ it("reads points from a message", () => {
 });
 
 it("knows where a point is on the page: the second component grows upwards", () => {
-  expect(onPage(points, 0, box)).toEqual({ x: 50, y: 120 });
-  expect(onPage(points, 1, box)).toEqual({ x: 250, y: 20 });
-  expect(onPage(points, 2, box)).toEqual({ x: 150, y: 70 });
-  expect(onPage(points, 3, box)).toEqual({ x: 150, y: 45 });
+  expect(onPage(points.bounds, placeOf(points, 0), box)).toEqual({ x: 50, y: 120 });
+  expect(onPage(points.bounds, placeOf(points, 1), box)).toEqual({ x: 250, y: 20 });
+  expect(onPage(points.bounds, placeOf(points, 2), box)).toEqual({ x: 150, y: 70 });
+  expect(onPage(points.bounds, placeOf(points, 3), box)).toEqual({ x: 150, y: 45 });
 });
 
 describe("the nearest point", () => {

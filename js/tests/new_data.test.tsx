@@ -277,12 +277,11 @@ describe("toolbar and legend", () => {
       legend: colors,
       search: "",
       surface: {},
-      sample: { drawn: 9, total: 9 },
+      total: 9,
       notice: "",
       names: [],
       new: {
         count: 1200,
-        drawn: 1000,
         outside: 3,
         colors: ["#ff0000", "#0000ff"],
         skill: "no better than the mean",
@@ -293,7 +292,13 @@ describe("toolbar and legend", () => {
     expect(el.textContent).toContain(`1,200 new items, by expected IoU${same ? ", on the same scale" : ""}`);
     expect(el.querySelectorAll(".hdm-ramp.hdm-short")).toHaveLength(same ? 0 : 1);
     expect(el.textContent).toContain("3 lie farther out than the map and are at its edge");
-    expect(el.textContent).toContain("1,000 are drawn, chosen at random");
+    expect(el.textContent).not.toContain("A diamond has");
+    model.set("density", { new: { inView: 1000, most: 7 } });
+    await rest();
+    expect(el.textContent).toContain(
+      "1,000 are in view. A diamond has the mean color of 1 (faint) to 7 (opaque) of them",
+    );
+    expect(el.querySelector(".hdm-density")).toBeNull();
     expect(texts(el, ".hdm-sample")).toEqual(["no better than the mean"]);
     stop();
   });

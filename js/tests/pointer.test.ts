@@ -45,7 +45,7 @@ function page(points = true) {
     background: "none",
     legend: {},
     surface: {},
-    sample: { drawn: 24, total: 24 },
+    total: 24,
     notice: "",
     names: [],
     new: {},
@@ -55,7 +55,7 @@ function page(points = true) {
       bounds: [0, 10, -1, 1],
     },
   });
-  const python = connect(model.as<LegendTraits>(), ["mode", "legend", "sample", "_points"], model.el);
+  const python = connect(model.as<LegendTraits>(), ["mode", "legend", "total", "_points"], model.el);
   const leave = followPointer(one(".legend"), python);
   return { model, python, leave, one, root: one(".hdm-latent"), figure: one(".bqplot") };
 }
@@ -91,10 +91,10 @@ describe("a gesture on the figure", () => {
     pointer("pointerdown", figure, 100, 50, { shiftKey: true });
     pointer("pointerup", figure, 140, 90, { altKey: true });
     expect(model.asked()).toEqual([
-      { request: "gesture", kind: "lasso", mode: null },
-      { request: "gesture", kind: "lasso", mode: "add" },
-      { request: "gesture", kind: "lasso", mode: "subtract" },
-      { request: "gesture", kind: "lasso", mode: "subtract" },
+      { request: "gesture", figure: 0, kind: "lasso", mode: null },
+      { request: "gesture", figure: 0, kind: "lasso", mode: "add" },
+      { request: "gesture", figure: 0, kind: "lasso", mode: "subtract" },
+      { request: "gesture", figure: 0, kind: "lasso", mode: "subtract" },
     ]);
   });
 

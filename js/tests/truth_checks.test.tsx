@@ -236,7 +236,7 @@ describe("the search for suspicious truths", () => {
     },
     search: "",
     surface: {},
-    sample: { drawn: 9, total: 9 },
+    total: 9,
     notice: "",
     names: [],
     new: {},
@@ -292,10 +292,10 @@ describe("the key W", () => {
     const model = new FakeModel({
       mode: "replace",
       legend: {},
-      sample: { drawn: 9, total: 9 },
+      total: 9,
       _points: { positions: floatsMessage(), rows: intsMessage(), bounds: [0, 1, 0, 1] },
     });
-    const python = connect(model.as<LegendTraits>(), ["mode", "legend", "sample", "_points"], model.el);
+    const python = connect(model.as<LegendTraits>(), ["mode", "legend", "total", "_points"], model.el);
     const leave = followPointer(document.querySelector(".legend") as HTMLElement, python);
     FakeResizeObserver.resize(800, 40);
     const [three, five, fresh] = document.querySelectorAll<HTMLButtonElement>(".hdm-card button");

@@ -184,3 +184,38 @@ def explore(monkeypatch):
         if thread.name in ("clusters", "suspects", "failures", "scans of a selection", "hdm-explorer"):
             thread.join(60)
             assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def comparison(make_places):
+    """Twenty-four items in two spaces; items 5 and 11 have nothing in either mask, and so no IoU.
+
+    With the second model items 0 to 3 are right, 6 and 7 wholly wrong, and all others as before; items 12 to 14 are
+    among others.
+    """
+    places = make_places(empty=(5, 11))
+    after = places.drawn.copy()
+    after[:4] = places.masks[:4]
+    after[6:8] = ~places.masks[6:8]
+    features = places.images.mean((2, 3))
+    moved = features[:, ::-1].copy()
+    moved[12:15] = moved[[15, 16, 12]]
+    spaces = [
+        hw.LatentSpace.from_features(columns, places, masks, iou_empty=np.nan, columns=places.columns, progress=False)
+        for columns, masks in ((features, places.drawn), (moved, after))
+    ]
+    return hw.compare_spaces(*spaces, names=("before", "<b>after</b>"), k=3)
+
+
+@pytest.fixture
+def compare(comparison):
+    """Comparisons on screen, which are closed after the test."""
+    made = []
+
+    def comparer(comparison=comparison, **options):
+        made.append(hw.LatentComparison(comparison, **options))
+        return made[-1]
+
+    yield comparer
+    for explorer in made:
+        explorer.close()

@@ -126,3 +126,18 @@ class LatentScreen(Map):
     def items(self):
         """What is in the gallery, in order."""
         return self.gallery["_shown"]["first"].tolist()
+
+
+class ComparisonScreen:
+    """A comparison as the browser has it."""
+
+    def __init__(self, explorer):
+        head, plot, below = explorer.children
+        maps, legend = plot.children
+        self.head, self.legend, self.gallery = map(OnScreen, (head, legend, below.children[0]))
+        self.headings = [box.children[0].value for box in maps.children]
+        self.maps = [Map(box.children[1]) for box in maps.children]
+
+    @property
+    def items(self):
+        return self.gallery["_shown"]["first"].tolist()

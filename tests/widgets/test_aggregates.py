@@ -7,16 +7,15 @@ import pytest
 from on_screen import LatentScreen
 from PIL import Image
 
-from hdm_widgets.widgets.latent.aggregates import AggregateFigure
+from hdm_widgets.widgets.latent.aggregates import AggregateMap
 from hdm_widgets.widgets.latent.palette import Coloring
-from hdm_widgets.widgets.latent.point_figure import drawn_rows
 
 
 @pytest.fixture
 def many(explore, space, monkeypatch):
     """An explorer for which 24 items are more than can be drawn, and 6 in view are too many for points."""
     monkeypatch.setattr("hdm_widgets.widgets.latent.point_figure.MOST_POINTS", 10)
-    monkeypatch.setattr("hdm_widgets.widgets.latent.aggregates._FEWEST_AGGREGATED", 6)
+    monkeypatch.setattr("hdm_widgets.widgets.latent.aggregate_layer._FEWEST_AGGREGATED", 6)
     return explore(space)
 
 
@@ -33,7 +32,7 @@ def around(positions):
 
 def test_all_items_are_in_an_image(many, space):
     shown = LatentScreen(many)
-    assert shown.legend["sample"] == {"drawn": 24, "total": 24}
+    assert shown.legend["total"] == 24
     assert shown.legend["density"]["inView"] == 24
     points = shown.legend["_points"]
     assert points["rows"].tolist() == []
@@ -72,8 +71,8 @@ def test_observers_are_told_positions_of_what_a_lasso_selects(many, space):
 
 
 def test_nothing_is_drawn_before_there_are_colors(space, monkeypatch):
-    monkeypatch.setattr("hdm_widgets.widgets.latent.aggregates._FEWEST_AGGREGATED", 6)
-    figure = AggregateFigure(space)
+    monkeypatch.setattr("hdm_widgets.widgets.latent.aggregate_layer._FEWEST_AGGREGATED", 6)
+    figure = AggregateMap(space)
     assert figure.points_message["items"].shape == (0, 0)
     assert not figure.figure.marks[1].visible
     figure.color_by(Coloring(["#ff0000"], np.zeros(len(space), int), {}))
@@ -116,12 +115,3 @@ def test_a_view_of_few_items_has_points_and_the_whole_map_has_an_image_again(man
 def test_a_view_that_is_none_is_refused(many, bounds):
     reply, _ = LatentScreen(many).legend.ask("view", bounds=bounds, rows=5, cols=5)
     assert "a view must have finite bounds x0 < x1 and y0 < y1" in reply["error"]
-
-
-def test_of_many_points_the_same_sample_is_drawn_every_time(monkeypatch):
-    monkeypatch.setattr("hdm_widgets.widgets.latent.point_figure.MOST_POINTS", 10)
-    rows = drawn_rows(24, 0).tolist()
-    assert len(set(rows)) == 10
-    assert rows == sorted(rows)
-    assert drawn_rows(24, 0).tolist() == rows
-    assert drawn_rows(24, 1).tolist() != rows

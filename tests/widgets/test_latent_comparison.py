@@ -8,7 +8,7 @@ import pandas
 import pytest
 import traitlets
 from matplotlib.colors import to_hex
-from on_screen import Map, OnScreen, unpacked
+from on_screen import ComparisonScreen, unpacked
 
 import hdm_widgets as hw
 from hdm_widgets.latent.comparison_plot import CHANGES, bounds_of, change_limit, drawing_order
@@ -17,57 +17,6 @@ from hdm_widgets.widgets.latent.compared_gallery import COMPARED_SORTS
 
 DONE = {"error": None}
 HEIGHT, WIDTH = 5, 7
-NAMES = ("before", "<b>after</b>")
-
-
-class Screen:
-    """A comparison as the browser has it."""
-
-    def __init__(self, explorer):
-        head, plot, below = explorer.children
-        maps, legend = plot.children
-        self.head, self.legend, self.gallery = map(OnScreen, (head, legend, below.children[0]))
-        self.headings = [box.children[0].value for box in maps.children]
-        self.maps = [Map(box.children[1]) for box in maps.children]
-
-    @property
-    def items(self):
-        return self.gallery["_shown"]["first"].tolist()
-
-
-@pytest.fixture(scope="module")
-def comparison(make_places):
-    """Twenty-four items in two spaces; items 5 and 11 have nothing in either mask, and so no IoU.
-
-    With the second model items 0 to 3 are right, 6 and 7 wholly wrong, and all others as before; items 12 to 14 are
-    among others.
-    """
-    places = make_places(empty=(5, 11))
-    after = places.drawn.copy()
-    after[:4] = places.masks[:4]
-    after[6:8] = ~places.masks[6:8]
-    features = places.images.mean((2, 3))
-    moved = features[:, ::-1].copy()
-    moved[12:15] = moved[[15, 16, 12]]
-    spaces = [
-        hw.LatentSpace.from_features(columns, places, masks, iou_empty=np.nan, columns=places.columns, progress=False)
-        for columns, masks in ((features, places.drawn), (moved, after))
-    ]
-    return hw.compare_spaces(*spaces, names=NAMES, k=3)
-
-
-@pytest.fixture
-def compare(comparison):
-    """Comparisons on screen, which are closed after the test."""
-    made = []
-
-    def comparer(comparison=comparison, **options):
-        made.append(hw.LatentComparison(comparison, **options))
-        return made[-1]
-
-    yield comparer
-    for explorer in made:
-        explorer.close()
 
 
 def changes(comparison):
@@ -80,7 +29,7 @@ def changes(comparison):
 
 def test_both_maps_show_the_items_at_the_common_coordinates(compare, comparison):
     explorer = compare()
-    screen = Screen(explorer)
+    screen = ComparisonScreen(explorer)
     order = drawing_order(comparison)
     for shown, points in zip(screen.maps, comparison.coordinates, strict=True):
         np.testing.assert_array_equal(shown.points.x, points[order, 0])
@@ -95,7 +44,7 @@ def test_both_maps_show_the_items_at_the_common_coordinates(compare, comparison)
 
 
 def test_the_pointer_is_told_of_the_points_of_both_maps(compare, comparison):
-    first = Screen(compare()).legend["_points"]
+    first = ComparisonScreen(compare()).legend["_points"]
     (second,) = first["others"]
     order = drawing_order(comparison)
     for told, points in zip((first, second), comparison.coordinates, strict=True):
@@ -105,7 +54,7 @@ def test_the_pointer_is_told_of_the_points_of_both_maps(compare, comparison):
 
 
 def test_the_headings_name_the_models_as_text(compare, comparison):
-    first, second = Screen(compare()).headings
+    first, second = ComparisonScreen(compare()).headings
     assert first == f"<b>before</b><span> · mean IoU {np.nanmean(comparison.iou[0]):.2f}</span>"
     assert second.startswith("<b>&lt;b&gt;after&lt;/b&gt;</b><span> · mean IoU ")
     assert second.endswith("</span><span> · aligned to before</span>")
@@ -113,7 +62,7 @@ def test_the_headings_name_the_models_as_text(compare, comparison):
 
 def test_a_long_name_is_shortened_in_its_middle(compare, comparison):
     names = ("unet & resnet34 of run_7 epoch_0012.pt", "unet & resnet34 of run_7 epoch_0240.pt")
-    screen = Screen(compare(replace(comparison, names=names)))
+    screen = ComparisonScreen(compare(replace(comparison, names=names)))
     start = (
         '<b title="unet &amp; resnet34 of run_7 epoch_0012.pt"><i>unet &amp; resnet34 of run_7 epo</i>ch_0012.pt</b>'
     )
@@ -122,16 +71,16 @@ def test_a_long_name_is_shortened_in_its_middle(compare, comparison):
 
 
 def test_the_axes_are_those_of_the_first_space(compare, comparison):
-    first, second = (shown.figure.axes for shown in Screen(compare()).maps)
+    first, second = (shown.figure.axes for shown in ComparisonScreen(compare()).maps)
     variance = comparison.spaces[0].explained_variance_ratio_[0]
     assert first[0].label == f"PC 1 ({variance:.0%} of the variance)"
     assert [axis.label for axis in second] == ["PC 1 of before", "PC 2 of before"]
 
 
 def test_the_verdict_has_the_figures_of_the_comparison(compare, comparison):
-    findings = Screen(compare()).head["findings"]
+    findings = ComparisonScreen(compare()).head["findings"]
     both = np.isfinite(comparison.iou_change)
-    assert findings["names"] == list(NAMES)
+    assert findings["names"] == list(comparison.names)
     assert findings["scored"] == 22
     assert findings["before"] == comparison.iou[0][both].mean()
     assert findings["after"] == comparison.iou[1][both].mean()
@@ -148,7 +97,7 @@ def test_the_verdict_has_the_figures_of_the_comparison(compare, comparison):
 
 
 def test_points_are_colored_by_the_change_of_iou_with_0_in_the_middle(compare, comparison):
-    screen = Screen(compare())
+    screen = ComparisonScreen(compare())
     limit, change = change_limit(comparison), comparison.iou_change
     expected = [
         to_hex(CHANGES(0.5 + np.clip(change[i], -limit, limit) / (2 * limit))) if np.isfinite(change[i]) else "#9aa4b2"
@@ -175,7 +124,7 @@ def test_points_are_colored_by_the_change_of_iou_with_0_in_the_middle(compare, c
 )
 def test_points_are_colored_by_other_columns(compare, name, title, caption):
     explorer = compare()
-    screen = Screen(explorer)
+    screen = ComparisonScreen(explorer)
     before = list(screen.maps[0].points.colors)
     screen.head.set(color_by=name)
     assert explorer.color_by == name
@@ -185,12 +134,12 @@ def test_points_are_colored_by_other_columns(compare, name, title, caption):
 
 
 def test_the_scale_of_either_iou_is_from_0_to_1(compare):
-    legend = Screen(compare(color_by="iou_b")).legend["legend"]
+    legend = ComparisonScreen(compare(color_by="iou_b")).legend["legend"]
     assert (legend["low"], legend["high"]) == (0, 1)
 
 
 def test_the_list_of_colors(compare):
-    names = [name for name, _ in Screen(compare()).head["colors"]]
+    names = [name for name, _ in ComparisonScreen(compare()).head["colors"]]
     assert names == ["iou_change", "iou_a", "iou_b", "neighbors", "place", "number", "even"]
 
 
@@ -208,7 +157,7 @@ def test_changes_are_written_with_their_sign(change, text):
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_lasso_on_either_map_selects_on_both(compare, comparison, which):
     explorer = compare()
-    screen = Screen(explorer)
+    screen = ComparisonScreen(explorer)
     drawn = [3, 20, 9]
     screen.maps[which].lasso(*drawn)
     items = sorted(drawing_order(comparison)[drawn].tolist())
@@ -228,7 +177,7 @@ def test_a_lasso_on_either_map_selects_on_both(compare, comparison, which):
 @pytest.mark.parametrize(("name", "title"), [("better", "got better"), ("worse", "got worse"), ("moved", "moved")])
 def test_a_list_selects_its_items(compare, comparison, name, title):
     explorer = compare()
-    screen = Screen(explorer)
+    screen = ComparisonScreen(explorer)
     items = tuple(sorted(getattr(comparison, name).tolist()))
     assert items
     assert screen.head.ask("choose", list=name)[0] == DONE
@@ -241,7 +190,7 @@ def test_a_list_selects_its_items(compare, comparison, name, title):
 
 def test_a_list_replaces_another_list_but_no_other_selection(compare, comparison):
     explorer = compare()
-    screen = Screen(explorer)
+    screen = ComparisonScreen(explorer)
     explorer.select([8], name="mine")
     for name in ("better", "worse"):
         screen.head.ask("choose", list=name)
@@ -253,13 +202,13 @@ def test_a_list_replaces_another_list_but_no_other_selection(compare, comparison
 
 
 def test_an_unknown_list_is_refused(compare):
-    reply, _ = Screen(compare()).head.ask("choose", list="best")
+    reply, _ = ComparisonScreen(compare()).head.ask("choose", list="best")
     assert reply["error"].startswith("list must be")
 
 
 def test_undo_and_clear(compare):
     explorer = compare()
-    screen = Screen(explorer)
+    screen = ComparisonScreen(explorer)
     explorer.select([2, 4])
     assert screen.head["can_undo"]
     screen.head.ask("clear")
@@ -273,7 +222,7 @@ def test_undo_and_clear(compare):
 
 def test_a_click_highlights_the_item_on_both_maps_and_its_card(compare, comparison):
     explorer = compare()
-    screen = Screen(explorer)
+    screen = ComparisonScreen(explorer)
     explorer.select([7, 8])
     screen.legend.ask("gesture", kind="click", item=7)
     screen.maps[1].lasso(3)
@@ -306,7 +255,7 @@ def test_the_list_of_selections_has_both_mean_ious(compare, comparison):
     explorer = compare()
     explorer.select([0, 1, 5], name="some")
     explorer.select([5], name="none")
-    some, none = Screen(explorer).gallery["selections"]
+    some, none = ComparisonScreen(explorer).gallery["selections"]
     assert (some["count"], some["mean"], some["after"]) == (3, comparison.iou[0][[0, 1]].mean(), 1.0)
     assert (none["mean"], none["after"]) == ("nan", "nan")
 
@@ -314,7 +263,7 @@ def test_the_list_of_selections_has_both_mean_ious(compare, comparison):
 @pytest.mark.parametrize("place", range(len(COMPARED_SORTS)))
 def test_images_are_sorted(compare, comparison, place):
     explorer = compare()
-    screen = Screen(explorer)
+    screen = ComparisonScreen(explorer)
     explorer.select(np.arange(24))
     screen.gallery.set(sort=COMPARED_SORTS[place])
     change = comparison.iou_change
@@ -324,9 +273,9 @@ def test_images_are_sorted(compare, comparison, place):
 
 
 def test_an_item_comes_with_both_predictions(compare, comparison):
-    screen = Screen(compare())
+    screen = ComparisonScreen(compare())
     reply, buffers = screen.gallery.ask("images", items=[6, 1])
-    assert screen.gallery["_about"]["compared"] == list(NAMES)
+    assert screen.gallery["_about"]["compared"] == list(comparison.names)
     assert len(buffers) == 8
     for place, item in enumerate((6, 1)):
         entry = reply["images"][place]
@@ -349,7 +298,7 @@ def test_pixels_that_do_not_count_are_in_neither_prediction(make_places):
         for masks in (places.drawn, places.masks)
     ]
     explorer = hw.LatentComparison(hw.compare_spaces(*spaces, k=3))
-    _, buffers = Screen(explorer).gallery.ask("images", items=[2])
+    _, buffers = ComparisonScreen(explorer).gallery.ask("images", items=[2])
     _, truth, first, left_out, second = (unpacked(part, HEIGHT, WIDTH) if i else None for i, part in enumerate(buffers))
     np.testing.assert_array_equal(left_out, ignored)
     for mask in (truth, first, second):
@@ -361,8 +310,8 @@ def test_pixels_that_do_not_count_are_in_neither_prediction(make_places):
 def test_a_saved_notebook_has_the_first_items(compare, comparison):
     explorer = compare()
     explorer.select([1, 6])
-    saved = Screen(explorer).gallery["_saved"]
-    assert [one["index"] for one in saved] == Screen(explorer).items
+    saved = ComparisonScreen(explorer).gallery["_saved"]
+    assert [one["index"] for one in saved] == ComparisonScreen(explorer).items
     for one in saved:
         item = one["index"]
         assert one["after"] == comparison.iou[1][item]
@@ -373,7 +322,7 @@ def test_masks_of_large_images_are_saved_smaller(compare, comparison, monkeypatc
     monkeypatch.setattr("hdm_widgets.widgets.latent.gallery._LONGEST_SAVED", 4)
     explorer = compare()
     explorer.select([6])
-    (saved,) = Screen(explorer).gallery["_saved"]
+    (saved,) = ComparisonScreen(explorer).gallery["_saved"]
     # Every second pixel.
     assert (saved["height"], saved["width"]) == (2, 3)
     second = comparison.spaces[1].prediction(6)[1::2, 1::2]
@@ -381,7 +330,7 @@ def test_masks_of_large_images_are_saved_smaller(compare, comparison, monkeypatc
 
 
 def test_the_thumbnail_beside_a_point_says_what_changed(compare, comparison):
-    reply, (png,) = Screen(compare()).legend.ask("thumbnail", item=6)
+    reply, (png,) = ComparisonScreen(compare()).legend.ask("thumbnail", item=6)
     facts = dict(reply["facts"])
     before, after = (iou[6] for iou in comparison.iou)
     assert facts["IoU"] == f"{before:.2f} → {after:.2f}"
@@ -389,13 +338,13 @@ def test_the_thumbnail_beside_a_point_says_what_changed(compare, comparison):
     assert facts["Neighbors"] == f"overlap {comparison.neighbors[6]:.2f}"
     assert facts["place"] == "place 0"
     assert png.startswith(b"\x89PNG")
-    facts = dict(Screen(compare()).legend.ask("thumbnail", item=5)[0]["facts"])
+    facts = dict(ComparisonScreen(compare()).legend.ask("thumbnail", item=5)[0]["facts"])
     assert (facts["IoU"], facts["Change"]) == ("\N{EN DASH} → \N{EN DASH}", "not defined")
 
 
 def test_the_selection_is_exported_and_is_a_table(compare, comparison):
     explorer = compare()
-    screen = Screen(explorer)
+    screen = ComparisonScreen(explorer)
     assert screen.head.ask("export")[0]["error"] == "Nothing is selected: there is nothing to export."
     screen.head.ask("choose", list="better")
     reply, (file,) = screen.head.ask("export")
@@ -425,7 +374,7 @@ def test_no_item_has_an_iou(make_places):
         places.images.mean((2, 3)), places, places.drawn, iou_empty=np.nan, progress=False
     )
     explorer = hw.LatentComparison(hw.compare_spaces(space, space, k=3))
-    screen = Screen(explorer)
+    screen = ComparisonScreen(explorer)
     assert screen.headings[0] == "<b>a</b><span> · no item has an IoU</span>"
     assert (screen.head["findings"]["before"], screen.head["findings"]["scored"]) == ("nan", 0)
     assert set(screen.maps[0].points.colors) == {"#9aa4b2"}
@@ -436,7 +385,7 @@ def test_closing_closes_every_widget(comparison):
     gc.collect()
     before = set(ipywidgets.widgets.widget._instances)
     explorer = hw.LatentComparison(comparison)
-    screen = Screen(explorer)
+    screen = ComparisonScreen(explorer)
     screen.head.ask("choose", list="better")
     screen.maps[0].lasso(1, 2)
     explorer.highlighted = 3

@@ -41,7 +41,7 @@ def test_it_begins_with_all_items_and_nothing_selected(explore, space):
     np.testing.assert_array_equal(shown.points.x, space.embedding_[:, 0])
     assert shown.points.colors == coloring(usable_columns(space)["iou"]).colors
     assert shown.toolbar["count"] == 24
-    assert shown.legend["sample"] == {"drawn": 24, "total": 24}
+    assert shown.legend["total"] == 24
     assert len(explorer.selection) == 0
 
 
@@ -147,7 +147,7 @@ def test_a_space_must_be_fitted(reads):
 
 def test_as_many_points_as_can_be_drawn_are(explore, space, monkeypatch):
     monkeypatch.setattr("hdm_widgets.widgets.latent.point_figure.MOST_POINTS", 24)
-    assert LatentScreen(explore(space)).legend["sample"] == {"drawn": 24, "total": 24}
+    assert LatentScreen(explore(space)).legend["total"] == 24
 
 
 # -- traits -------------------------------------------------------------------------------------------

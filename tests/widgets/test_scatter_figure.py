@@ -14,7 +14,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import nn
 
 import hdm_widgets as hw
-from hdm_widgets.widgets.latent.palette import SCORES, table_of
+from hdm_widgets.widgets.latent.palette import SCORES, Coloring, table_of
 from hdm_widgets.widgets.latent.point_figure import rounded_hull
 from hdm_widgets.widgets.latent.scatter import ScatterFigure
 
@@ -56,7 +56,7 @@ def test_some_rows_only(draw, space):
     scatter = draw(np.array([2, 7, 20]))
     np.testing.assert_array_equal(Map(scatter.figure).points.x, space.embedding_[[2, 7, 20], 0])
     np.testing.assert_array_equal(Map(scatter.figure).points.y, space.embedding_[[2, 7, 20], 1])
-    scatter.color([f"#0000{i:02x}" for i in range(24)])
+    scatter.color_by(Coloring([f"#0000{i:02x}" for i in range(24)], np.arange(24), {}))
     assert Map(scatter.figure).points.colors == ["#000002", "#000007", "#000014"]
 
 
@@ -159,7 +159,7 @@ def test_the_surface_reaches_as_far_as_new_items_widen_the_plot_and_back(draw, m
     own, narrow, known = scatter.bounds, painted(scatter), instances()
     x0, x1, y0, y1 = own
     far = np.array([[x1 + 0.5 * (x1 - x0), y0], [x0, y1 + 0.2 * (y1 - y0)]])
-    assert scatter.show_new(far, np.arange(2), ["#ff0000"] * 2) == 0
+    assert scatter.show_new(far, Coloring(["#ff0000"], np.zeros(2, int), {})) == 0
     assert scatter.bounds[1] > x1
     assert scatter.bounds[3] > y1
     background = Map(scatter.figure).surface
@@ -180,7 +180,7 @@ def test_the_surface_reaches_as_far_as_new_items_widen_the_plot_and_back(draw, m
     end = round(wide.shape[1] * (x1 - x0) / (scatter.bounds[1] - x0))
     assert (np.abs(np.diff(wide[:, end - 2 : end + 2].astype(int), axis=1)) < 16).all()
 
-    scatter.show_new(far[:1] * 0 + [(x0 + x1) / 2, (y0 + y1) / 2], np.arange(1), ["#ff0000"])
+    scatter.show_new(far[:1] * 0 + [(x0 + x1) / 2, (y0 + y1) / 2], Coloring(["#ff0000"], np.zeros(1, int), {}))
     assert scatter.bounds == own
     np.testing.assert_array_equal(np.concatenate([background.x, background.y]), own)
     np.testing.assert_array_equal(painted(scatter), narrow)

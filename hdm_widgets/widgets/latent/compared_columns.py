@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
 from hdm_widgets.latent.comparison_plot import CHANGES, change_limit
@@ -53,17 +52,18 @@ def compared_coloring(comparison: SpaceComparison, column: Column) -> Coloring:
     limit = change_limit(comparison)
     change: NDArray[Any] = column.values
     finite = np.isfinite(change)
-    shown = CHANGES(0.5 + np.clip(np.where(finite, change, 0.0), -limit, limit) / (2 * limit))
-    colors = [to_hex(color) if defined else MISSING for color, defined in zip(shown, finite, strict=True)]
+    table = table_of(CHANGES)
+    fractions = 0.5 + np.clip(np.where(finite, change, 0.0), -limit, limit) / (2 * limit)
+    codes = np.minimum((fractions * len(table)).astype(np.int64), len(table) - 1)
     beyond = bool((np.abs(change[finite]) > limit).any())
     legend = {
         "kind": "scale",
         "title": column.title,
         "low": -limit,
         "high": limit,
-        "colors": table_of(CHANGES)[::8] + table_of(CHANGES)[-1:],
+        "colors": table[::8] + table[-1:],
         "missing": int((~finite).sum()),
         "missing_label": column.missing,
         "ends": [f"{'≤ ' if beyond else ''}{signed(-limit)}", f"{'≥ ' if beyond else ''}{signed(limit)}"],
     }
-    return Coloring(colors, np.arange(len(colors)), legend)
+    return Coloring([*table, MISSING], np.where(finite, codes, len(table)), legend)

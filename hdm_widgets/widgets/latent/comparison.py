@@ -17,10 +17,12 @@ from hdm_widgets._wording import quantity
 from hdm_widgets.latent.comparison_plot import LONGEST_NAME, NAME_END, bounds_of, drawing_order, short_name
 from hdm_widgets.latent.selection import Selection, check_indices
 from hdm_widgets.latent.space_comparison import SpaceComparison
+from hdm_widgets.widgets.latent import point_figure
+from hdm_widgets.widgets.latent.aggregates import AggregateFigure
 from hdm_widgets.widgets.latent.compared_columns import compared_coloring, compared_columns, signed
 from hdm_widgets.widgets.latent.compared_gallery import ComparedGallery
 from hdm_widgets.widgets.latent.parts import Legend, Toolbar
-from hdm_widgets.widgets.latent.point_figure import PointFigure, Title, component_titles, drawn_rows
+from hdm_widgets.widgets.latent.point_figure import PointFigure, Title, component_titles
 from hdm_widgets.widgets.latent.selecting import Answer, ExplorerWithSelections
 from hdm_widgets.widgets.shared.explorer import Explorer, close_all
 from hdm_widgets.widgets.shared.part import read_static
@@ -116,14 +118,7 @@ class LatentComparison(ExplorerWithSelections, ipywidgets.VBox):  # type: ignore
         self._prepare_selections(first)
         self._columns = compared_columns(comparison)
         check_choice("color_by", color_by, self._columns)
-        drawn = drawn_rows(len(comparison), first.random_state)
-        order = drawing_order(comparison)
-        rows = order[np.isin(order, drawn)]
-        self._figures = tuple(
-            PointFigure(points, rows, bounds_of(comparison), titles, _HEIGHT)
-            for points, titles in zip(comparison.coordinates, _titles(comparison), strict=True)
-        )
-        one, other = (figure.points_message for figure in self._figures)
+        self._figures = _figures(comparison)
         self._toolbar = self._head = ComparisonHead(
             color_by=color_by,
             colors=[[name, column.title] for name, column in self._columns.items()],
@@ -133,8 +128,8 @@ class LatentComparison(ExplorerWithSelections, ipywidgets.VBox):  # type: ignore
         )
         self._legend = Legend(
             background="none",
-            sample={"drawn": len(rows), "total": len(comparison)},
-            _points=one | {"others": [other]},
+            total=len(comparison),
+            _points=self._points_message(),
         )
         self._gallery: ComparedGallery = ComparedGallery(comparison)
         self._headings = [ipywidgets.HTML(text) for text in _headings(comparison)]
@@ -158,6 +153,7 @@ class LatentComparison(ExplorerWithSelections, ipywidgets.VBox):  # type: ignore
         self._color_link = traitlets.link((self, "color_by"), (self._head, "color_by"))
         self.observe(lambda _: self._recolor(), names=["color_by"])
         self.observe(self._highlight, names=["highlighted"])
+        self._legend.on_request("places", self._places)
         self._head.on_request("choose", lambda asked: self._choose_list(asked["list"]))
         for figure in self._figures:
             figure.on_lasso(self._lassoed)
@@ -208,7 +204,7 @@ class LatentComparison(ExplorerWithSelections, ipywidgets.VBox):  # type: ignore
         column = self._columns[self.color_by]
         colored = compared_coloring(self._comparison, column)
         for figure in self._figures:
-            figure.color(colored.colors)
+            figure.color_by(colored)
         self._legend.legend = colored.legend
         # Both IoUs and their change are under every image already.
         self._gallery.caption(None if column.own and self.color_by != "neighbors" else column)
@@ -217,13 +213,8 @@ class LatentComparison(ExplorerWithSelections, ipywidgets.VBox):  # type: ignore
     # -- selections -------------------------------------------------------------------------------
 
     def _draw_selections(self) -> None:
-        history = self._history
-        for figure in self._figures:
-            figure.outline(history.selections, history.active)
-        self._legend.names = [
-            name | {"figure": position} for position, figure in enumerate(self._figures) for name in figure.names
-        ]
-        current = history.current
+        super()._draw_selections()
+        current = self._history.current
         items = None if current is None else current.indices
         same = (one for one in _LISTS if items is not None and np.array_equal(np.sort(self._list(one)), items))
         self._head.chosen = next(same, "")
@@ -250,6 +241,11 @@ class LatentComparison(ExplorerWithSelections, ipywidgets.VBox):  # type: ignore
         rows = {str(name): frame[name].to_numpy()[current.indices] for name in frame}
         return self._table_file(current.name, rows, current.indices)
 
+    def _places(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Where an item is on either map."""
+        (index,) = check_indices([asked["item"]], len(self._space))
+        return {"places": [figure.place_of(index) for figure in self._figures]}
+
     def _thumbnail(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         (index,) = check_indices([asked["item"]], len(self._space))
         first, second = (iou[index] for iou in self._comparison.iou)
@@ -275,6 +271,15 @@ class LatentComparison(ExplorerWithSelections, ipywidgets.VBox):  # type: ignore
 
 def _score(value: float) -> str:
     return "\N{EN DASH}" if np.isnan(value) else f"{value:.2f}"
+
+
+def _figures(comparison: SpaceComparison) -> tuple[PointFigure, ...]:
+    """Both maps, of points as long as the browser can draw them."""
+    bounds, order = bounds_of(comparison), drawing_order(comparison)
+    maps = zip(comparison.coordinates, _titles(comparison), strict=True)
+    if len(comparison) > point_figure.MOST_POINTS:
+        return tuple(AggregateFigure(points, bounds, titles, _HEIGHT) for points, titles in maps)
+    return tuple(PointFigure(points, order, bounds, titles, _HEIGHT) for points, titles in maps)
 
 
 def _titles(comparison: SpaceComparison) -> tuple[tuple[Title, Title], tuple[Title, Title]]:

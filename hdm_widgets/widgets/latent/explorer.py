@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Never
 
 import ipywidgets
-import numpy as np
 import traitlets
 from IPython.display import HTML
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from torch import Tensor
 from hdm_widgets._validation import advise_on_keywords, check_choice
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.widgets.hdm.explorer import HDMExplorer
-from hdm_widgets.widgets.latent.aggregates import AggregateFigure, figure_of
+from hdm_widgets.widgets.latent.aggregates import figure_of
 from hdm_widgets.widgets.latent.cluster_table import ClusterTable
 from hdm_widgets.widgets.latent.columns import usable_columns
 from hdm_widgets.widgets.latent.explanation import Explanation
@@ -168,7 +167,8 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
         self._prepare_groups(space)
         self._prepare_scans(space)
 
-        self._scatter = figure_of(space)
+        self._scatter = figure_of(space, 0 if self._given is None else len(self._given))
+        self._figures = (self._scatter,)
         self._toolbar = Toolbar(
             colors=[[name, column.title] for name, column in columns.items()],
             backgrounds=[[name, text] for name, text in _BACKGROUNDS.items()],
@@ -176,8 +176,8 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
         )
         self._legend = Legend(
             surface=surface_message(space),
-            sample={"drawn": len(space), "total": len(space)},
-            _points=self._scatter.points_message,
+            total=len(space),
+            _points=self._points_message(),
         )
         self._gallery = Gallery(space)
         self._table = ClusterTable(space)
@@ -318,35 +318,13 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
     def _answer_requests(self) -> None:
         self._answer_selections()
         self._gallery.on_request("explain", self._explain_asked)
-        self._legend.on_request("view", self._look)
 
     # -- selections -------------------------------------------------------------------------------
 
     def _draw_selections(self) -> None:
         super()._draw_selections()
-        self._tell_view()
         self._mark_groups()
         self._tell_selection()
-
-    def _gesture(self, asked: dict[str, Any]) -> None:
-        super()._gesture(asked)
-        if isinstance(self._scatter, AggregateFigure):
-            corners = np.array(asked.get("polygon", ()), np.float64).reshape(-1, 2)
-            self._lassoed(self._scatter.inside(corners))
-
-    def _look(self, asked: dict[str, Any]) -> None:
-        """Show another part of a map of very many items."""
-        if isinstance(self._scatter, AggregateFigure):
-            with self._lock:
-                self._scatter.look(asked["bounds"], (asked["rows"], asked["cols"]))
-                super()._draw_selections()
-                self._tell_view()
-
-    def _tell_view(self) -> None:
-        if isinstance(self._scatter, AggregateFigure):
-            with self._legend.hold_sync():
-                self._legend._points = self._scatter.points_message
-                self._legend.density = self._scatter.density
 
     def _explain_asked(self, asked: dict[str, Any]) -> None:
         try:

@@ -59,11 +59,10 @@ def map_colors(
     return MapColors(colored, None if name in ("iou", SUSPICION) else column, choices)
 
 
-def new_message(new: NewItems, drawn: int, outside: int) -> dict[str, Any]:
-    """What the legend says of new items: how many there are, how many are drawn, and how many only at the edge."""
+def new_message(new: NewItems, outside: int) -> dict[str, Any]:
+    """What the legend says of new items: how many there are, and how many are drawn at the edge."""
     return {
         "count": len(new),
-        "drawn": drawn,
         "outside": outside,
         "colors": table_of(SCORES)[::8],
         "skill": "" if new.estimates.skilled else new.estimates.skill,

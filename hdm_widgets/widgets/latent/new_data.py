@@ -20,7 +20,6 @@ from hdm_widgets.widgets.latent.explanation import Explanation
 from hdm_widgets.widgets.latent.messages import item_facts, new_message
 from hdm_widgets.widgets.latent.new_items import NewItems
 from hdm_widgets.widgets.latent.new_panel import NewDataPanel, findings
-from hdm_widgets.widgets.latent.point_figure import drawn_rows
 from hdm_widgets.widgets.latent.scatter import ScatterFigure
 from hdm_widgets.widgets.latent.selecting import Answer, ExplorerWithSelections
 from hdm_widgets.widgets.latent.selection_history import Items, Mode
@@ -196,19 +195,17 @@ class ExplorerWithNewData(ExplorerWithSelections):
         panel = self._panel
         if panel is None or self._ended:
             return
-        rows = drawn_rows(len(new), self._space.random_state)
-        outside = self._scatter.show_new(new.estimates.embedding, rows, new.colors)
+        outside = self._scatter.show_new(new.estimates.embedding, new.coloring)
         self._new = new
         self._gallery.add(new)
         self._toolbar.has_new = True
-        self._legend.new = new_message(new, len(rows), outside)
+        self._legend.new = new_message(new, outside)
         self._connect_new()
         with panel.hold_sync():
             panel.findings = findings(new)
             panel.state = "done"
         self._show_points()
-        self._scatter.outline(self._history.selections, self._history.active)
-        self._legend.names = self._scatter.names
+        self._draw_on_figures()
         self.gallery = "new"
         self.new_status = "done"
 
@@ -228,7 +225,8 @@ class ExplorerWithNewData(ExplorerWithSelections):
 
     def _show_points(self) -> None:
         self._scatter.show_points(self.points != "new", self.points != "map")
-        self._legend._points = self._scatter.points_message
+        self._legend._points = self._points_message()
+        self._tell_view()
         if self.points != "both":
             self.gallery = self.points
 
@@ -251,10 +249,9 @@ class ExplorerWithNewData(ExplorerWithSelections):
     def _publish_more(self) -> None:
         self.new_selected = self._history.new
 
-    def _draw_selections(self) -> None:
+    def _draw_on_figures(self) -> None:
         self._scatter.mark_new(np.array(self._history.new, np.int64))
-        self._scatter.outline(self._history.selections, self._history.active)
-        self._legend.names = self._scatter.names
+        super()._draw_on_figures()
 
     # -- items of the map and new ones, numbered after these --------------------------------------
 

@@ -19,7 +19,7 @@ from hdm_widgets.latent.observations import Observations
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.latent.titles import title
 from hdm_widgets.widgets.latent.columns import value_text
-from hdm_widgets.widgets.latent.palette import SCORES, table_of
+from hdm_widgets.widgets.latent.palette import SCORES, Coloring, table_of
 
 __all__ = ["NEW_SORTS", "TRUTH_SORTS", "NewItems", "smaller"]
 
@@ -108,11 +108,11 @@ class NewItems:
         return len(self.estimates)
 
     @property
-    def colors(self) -> list[str]:
+    def coloring(self) -> Coloring:
         """The color of each expected IoU, as on the scale of the IoU."""
         table = table_of(SCORES)
         places = np.clip(np.nan_to_num(self.estimates.iou) * len(table), 0, len(table) - 1).astype(int)
-        return [table[place] for place in places]
+        return Coloring(table, places, {})
 
     @cached_property
     def measured(self) -> NDArray[np.float64] | None:

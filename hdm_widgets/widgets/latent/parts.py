@@ -47,8 +47,9 @@ class Legend(Part):
     legend = traitlets.Dict().tag(**MESSAGE)
     search = traitlets.Unicode("").tag(sync=True)
     surface = traitlets.Dict().tag(**MESSAGE)
-    sample = traitlets.Dict().tag(**MESSAGE)
-    # Of a map of very many items: how many are in view, and how many in the fullest pixel.
+    total = traitlets.Int(0).tag(sync=True)
+    # Of a map of very many items: how many are in view, and how many in the fullest pixel; of a second map in `others`,
+    # of new items in `new`.
     density = traitlets.Dict().tag(**MESSAGE)
     notice = traitlets.Unicode("").tag(sync=True)
     names: Any = traitlets.List().tag(**MESSAGE)

@@ -17,6 +17,7 @@ from scipy.spatial import ConvexHull
 from hdm_widgets.latent.item_set import ItemSet
 from hdm_widgets.latent.selection import Selection
 from hdm_widgets.latent.surface import Bounds
+from hdm_widgets.widgets.latent.palette import Coloring
 from hdm_widgets.widgets.latent.raster import Floats, inside_polygon
 
 __all__ = [
@@ -28,7 +29,6 @@ __all__ = [
     "Title",
     "axis_texts",
     "component_titles",
-    "drawn_rows",
     "point_size",
     "rounded_hull",
 ]
@@ -139,8 +139,14 @@ class PointFigure:
             "bounds": self.bounds,
         }
 
-    def color(self, colors: Sequence[str]) -> None:
-        """Color the items, one `#rrggbb` for each of the space."""
+    def place_of(self, item: int) -> list[float]:
+        """X and y of an item, drawn or not."""
+        place: list[float] = self._positions[item].tolist()
+        return place
+
+    def color_by(self, coloring: Coloring) -> None:
+        """Color the items by a column."""
+        colors = coloring.colors
         self._points.colors = [colors[row] for row in self.rows]
 
     def outline(self, selections: Sequence[Selection], active: int | None) -> None:
@@ -257,14 +263,6 @@ class PointFigure:
         self.figure.interaction = LassoSelector(marks=marks, color=_LASSO_COLOR)
         if before is not None:
             before.close()
-
-
-def drawn_rows(count: int, random_state: int) -> NDArray[np.int64]:
-    """The items that are drawn: all, or a random sample of many."""
-    rows = np.arange(count)
-    if count <= MOST_POINTS:
-        return rows
-    return np.sort(np.random.default_rng(random_state).choice(count, MOST_POINTS, replace=False))
 
 
 def _axis(scale: bqplot.LinearScale, side: str, title: Title) -> bqplot.Axis:

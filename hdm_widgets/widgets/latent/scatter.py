@@ -21,10 +21,11 @@ from hdm_widgets.widgets.latent.point_figure import (
     point_size,
 )
 
-__all__ = ["ScatterFigure"]
+__all__ = ["NEW_SIZE", "ScatterFigure"]
 
 _SURFACE_SHAPE = (180, 240)
 _SURFACE_OPACITY = 0.6
+NEW_SIZE = 1.6  # area of a new item's point, as a multiple of that of another
 _NEW_EDGE_COLOR = "#0f172a"
 _CROSS_COLOR, _CROSS_SIZE = "#b42318", 110
 # Room between new items and the plot's edge, as a fraction of its extent.
@@ -82,21 +83,15 @@ class ScatterFigure(PointFigure):
         marks = [self._background, self._outlines, self._points, self._new_points, self._crosses, self._ring]
         self.figure.marks = marks
 
-    def color_by(self, coloring: Coloring) -> None:
-        """Color the items by a column."""
-        self.color(coloring.colors)
-
-    def show_new(self, embedding: Floats, rows: NDArray[np.int64], colors: Sequence[str]) -> int:
+    def show_new(self, embedding: Floats, coloring: Coloring) -> int:
         """Draw new items over the others, in a plot that is as wide as they need, and the expected IoU behind it.
 
         Parameters
         ----------
         embedding : numpy.ndarray, float64 (m, k)
             Their coordinates.
-        rows : numpy.ndarray, int64
-            Those that are drawn.
-        colors : list of str
-            `#rrggbb` of each of the m.
+        coloring : Coloring
+            Of the m.
 
         Returns
         -------
@@ -111,15 +106,11 @@ class ScatterFigure(PointFigure):
         highest = np.minimum(np.maximum(high, positions.max(axis=0) + margin), high + extent)
         outside = ((positions < lowest) | (positions > highest)).any(axis=1)
         placed = np.clip(positions, lowest + margin, highest - margin)
-        self.new_rows = rows
         self._positions = np.concatenate([self._embedding, placed])
         (x0, y0), (x1, y1) = lowest.tolist(), highest.tolist()
         self._show_bounds((x0, x1, y0, y1))
         self._widen_surface()
-        with self._new_points.hold_sync():
-            self._new_points.x, self._new_points.y = placed[rows].T
-            self._new_points.colors = [colors[row] for row in rows]
-            self._new_points.default_size = int(1.6 * point_size(len(rows)))
+        self._draw_new(placed, coloring)
         self._has_new = True
         self._renew_lasso()
         return int(outside.sum())
@@ -161,6 +152,13 @@ class ScatterFigure(PointFigure):
         if self._has_new and self._new_points.visible:
             drawn.append((self._new_points, len(self._embedding) + self.new_rows))
         return drawn
+
+    def _draw_new(self, placed: Floats, coloring: Coloring) -> None:
+        self.new_rows = np.arange(len(placed))
+        with self._new_points.hold_sync():
+            self._new_points.x, self._new_points.y = placed.T
+            self._new_points.colors = coloring.colors
+            self._new_points.default_size = int(NEW_SIZE * point_size(len(placed)))
 
     def _widen_surface(self) -> None:
         """Draw the expected IoU as far as the plot reaches, with pixels of the same size."""

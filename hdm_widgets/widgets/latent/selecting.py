@@ -19,8 +19,10 @@ from hdm_widgets.latent.csv_rows import CSV_ROWS, csv_parts
 from hdm_widgets.latent.item_set import ItemSet
 from hdm_widgets.latent.selection import Selection, items_of
 from hdm_widgets.latent.space import LatentSpace
+from hdm_widgets.widgets.latent.aggregates import AggregateFigure
 from hdm_widgets.widgets.latent.gallery import Gallery, selection_row
 from hdm_widgets.widgets.latent.parts import Legend, Toolbar
+from hdm_widgets.widgets.latent.point_figure import PointFigure
 from hdm_widgets.widgets.latent.selection_history import MODES, ItemsChange, Mode, SelectedItems, SelectionHistory
 from hdm_widgets.widgets.shared.explorer import Explorer
 from hdm_widgets.widgets.shared.jobs import LatestJob
@@ -48,6 +50,7 @@ class ExplorerWithSelections(Explorer):
     _history: SelectionHistory
     _gallery: Gallery
     _legend: Legend
+    _figures: tuple[PointFigure, ...]
     _toolbar: Toolbar
     _lock: threading.RLock
 
@@ -118,6 +121,7 @@ class ExplorerWithSelections(Explorer):
         self._toolbar.on_request("export", lambda _: self._export())
         self._legend.on_request("gesture", self._gesture)
         self._legend.on_request("thumbnail", self._thumbnail)
+        self._legend.on_request("view", self._look)
         self._legend.on_request("begin", partial(self._changed_by, changes["begin"]))
         # Keys on the figure do what the toolbar's buttons do.
         for part in (self._toolbar, self._legend):
@@ -261,8 +265,14 @@ class ExplorerWithSelections(Explorer):
     # -- gestures on a figure ---------------------------------------------------------------------
 
     def _gesture(self, asked: dict[str, Any]) -> None:
-        """Note what the pointer is about to do on a figure; bqplot reports the lasso after this."""
+        """Note what the pointer is about to do on a figure; bqplot reports the lasso after this.
+
+        On a map of very many items the lasso comes with it, as a polygon.
+        """
         self._pending = asked
+        figure = self._figures[asked.get("figure", 0)]
+        if isinstance(figure, AggregateFigure):
+            self._lassoed(figure.inside(np.array(asked.get("polygon", ()), np.float64).reshape(-1, 2)))
 
     def _lassoed(self, inside: NDArray[np.int64]) -> None:
         pending, self._pending = self._pending, None
@@ -283,11 +293,45 @@ class ExplorerWithSelections(Explorer):
     def _highlight_any(self, item: int | None) -> None:
         self.highlighted = item
 
-    # -- what differs -----------------------------------------------------------------------------
+    # -- what is on the figures -------------------------------------------------------------------
 
-    @abstractmethod
     def _draw_selections(self) -> None:
-        """Draw the selections on the figure, with their names."""
+        """Show the selections on the figures and beside them."""
+        self._draw_on_figures()
+
+    def _draw_on_figures(self) -> None:
+        """Draw the selections on the figures, with their names."""
+        history = self._history
+        for figure in self._figures:
+            figure.outline(history.selections, history.active)
+        self._legend.names = [
+            name | {"figure": position} for position, figure in enumerate(self._figures) for name in figure.names
+        ]
+        self._tell_view()
+
+    def _look(self, asked: dict[str, Any]) -> None:
+        """Show another part of maps of very many items."""
+        with self._lock:
+            for figure in self._aggregates():
+                figure.look(asked["bounds"], (asked["rows"], asked["cols"]))
+            self._draw_on_figures()
+
+    def _tell_view(self) -> None:
+        """Tell the browser what maps of very many items show: that of others stays."""
+        densities = [figure.density for figure in self._aggregates()]
+        if densities:
+            with self._legend.hold_sync():
+                self._legend._points = self._points_message()
+                self._legend.density = _with_others(densities)
+
+    def _points_message(self) -> dict[str, Any]:
+        """Where the points on screen are, for the pointer."""
+        return _with_others([figure.points_message for figure in self._figures])
+
+    def _aggregates(self) -> list[AggregateFigure]:
+        return [figure for figure in self._figures if isinstance(figure, AggregateFigure)]
+
+    # -- what differs -----------------------------------------------------------------------------
 
     @abstractmethod
     def _turn_to_map(self) -> None:
@@ -324,6 +368,12 @@ class ExplorerWithSelections(Explorer):
         if value is not None and not 0 <= value < len(self._space):
             raise ValueError(f"highlighted must be None or 0 to {len(self._space) - 1}, got {value}")
         return value
+
+
+def _with_others(messages: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is said of the first figure, and with it what is said of those beside it."""
+    first, *others = messages
+    return first | ({"others": others} if others else {})
 
 
 def file_name(name: str) -> str:

@@ -5,11 +5,10 @@ import { count } from "../shared/format";
 import type { Python } from "../shared/traits";
 import { Busy } from "./busy";
 import { SEARCHING, UNFINISHED } from "./marks";
-import type { Categories, LegendTraits, NewItems, Scale, Surface } from "./python_state";
+import type { Categories, Density, LegendTraits, NewItems, Scale, Surface } from "./python_state";
 
 export function Legend({ python }: { python: Python<LegendTraits> }) {
-  const { legend, surface, sample, density, notice, background } = python.traits;
-  const { drawn, total } = sample.value;
+  const { legend, surface, total, density, notice, background } = python.traits;
   const fresh = python.traits.new.value as Partial<NewItems>;
   const behind = surface.value as Partial<Surface>;
   const score = number(behind.score);
@@ -36,13 +35,11 @@ export function Legend({ python }: { python: Python<LegendTraits> }) {
           </span>
         </div>
       )}
-      {fresh.colors && <NewRow items={fresh as NewItems} withScale={!isScores(legend.value)} />}
-      {density.value?.inView !== undefined && <Density {...(density.value as Shown)} total={total} />}
-      {drawn < total && (
-        <p class="hdm-sample">
-          {count(drawn)} of {count(total)} points are drawn, chosen at random. A lasso selects drawn points
-          only; a cluster selects all its items.
-        </p>
+      {fresh.colors && (
+        <NewRow items={fresh as NewItems} shown={density.value?.new} withScale={!isScores(legend.value)} />
+      )}
+      {density.value?.inView !== undefined && (
+        <DensityNote density={density.value as Density} total={total.value} />
       )}
       <p class="hdm-notice" role="status">
         {notice.value}
@@ -51,18 +48,23 @@ export function Legend({ python }: { python: Python<LegendTraits> }) {
   );
 }
 
-interface Shown {
-  inView: number;
-  most: number;
-}
+const ORDINALS = ["first", "second"];
 
-/** What an image of very many items shows. */
-function Density({ inView, most, total }: Shown & { total: number }) {
-  const seen =
-    inView < total ? `${count(inView)} of ${count(total)} items are in view` : `${count(total)} items`;
+/** What the images of very many items show. */
+function DensityNote({ density, total }: { density: Density; total: number }) {
+  const maps = [density, ...(density.others ?? [])];
+  const named = (key: "inView" | "most") => {
+    const values = maps.map((map) => map[key]);
+    if (values.every((value) => value === values[0])) return count(values[0]);
+    const shown = values.map((value, i) => (value ? `${count(value)} (${ORDINALS[i]} map)` : ""));
+    return shown.filter(Boolean).join(", ") || "0";
+  };
+  const seen = maps.some(({ inView }) => inView < total)
+    ? `${named("inView")} of ${count(total)} items are in view`
+    : `${count(total)} items`;
   return (
     <p class="hdm-note hdm-density">
-      {most === 0 ? (
+      {maps.every(({ most }) => !most) ? (
         <>{seen}, one point each.</>
       ) : (
         <>
@@ -70,7 +72,7 @@ function Density({ inView, most, total }: Shown & { total: number }) {
           <span class="hdm-scale">
             <span class="hdm-number">1</span>
             <span class="hdm-ramp hdm-short hdm-density-ramp" aria-hidden="true" />
-            <span class="hdm-number">{count(most)}</span>
+            <span class="hdm-number">{named("most")}</span>
           </span>
           items, on a logarithmic scale. Zoom in to see points.
         </>
@@ -83,7 +85,15 @@ function Density({ inView, most, total }: Shown & { total: number }) {
 const isScores = (legend: LegendTraits["legend"]) => legend.kind === "scale" && /IoU$/.test(legend.title);
 
 /** New items, and what their colors mean where the scale above does not say so. */
-function NewRow({ items, withScale }: { items: NewItems; withScale: boolean }) {
+function NewRow({
+  items,
+  shown,
+  withScale,
+}: {
+  items: NewItems;
+  shown: Density | undefined;
+  withScale: boolean;
+}) {
   return (
     <>
       <div class="hdm-legend-row">
@@ -108,8 +118,12 @@ function NewRow({ items, withScale }: { items: NewItems; withScale: boolean }) {
             {count(items.outside)} lie farther out than the map and are at its edge
           </span>
         )}
-        {items.drawn < items.count && (
-          <span class="hdm-note">{count(items.drawn)} are drawn, chosen at random</span>
+        {shown && (
+          <span class="hdm-note">
+            {shown.inView < items.count && `${count(shown.inView)} are in view. `}
+            {shown.most > 0 &&
+              `A diamond has the mean color of 1 (faint) to ${count(shown.most)} (opaque) of them`}
+          </span>
         )}
       </div>
       {items.skill && <p class="hdm-sample">{items.skill}</p>}

@@ -4,10 +4,12 @@ import { effect } from "@preact/signals";
 import { render } from "preact";
 import { Button } from "../shared/button";
 import type { Python } from "../shared/traits";
+import type { Box, Corner } from "./points";
 import type { Bounds, LegendTraits } from "./python_state";
 
 const ZOOM = 1.6; // by a button or a key
 const WHEEL = 0.0015; // per pixel that the wheel scrolls, on a scale of powers of e
+const WHOLE = 1e9; // more than the closest view is smaller than the map
 const PAN = 0.2; // of the view, by an arrow key
 const APART = 3; // px between corners of a lasso
 const MOST_CORNERS = 1000;
@@ -18,15 +20,6 @@ const ARROWS: Record<string, [number, number]> = {
   arrowup: [0, 1],
   arrowdown: [0, -1],
 };
-
-type Corner = [number, number];
-
-interface Box {
-  left: number;
-  top: number;
-  width: number;
-  height: number;
-}
 
 /** The view that is larger by `factor` around a position, given as fractions from the lower left corner. */
 export function zoomed([x0, x1, y0, y1]: Bounds, factor: number, [across, up]: Corner = [0.5, 0.5]): Bounds {
@@ -46,10 +39,16 @@ export const fractions = ({ left, top, width, height }: Box, x: number, y: numbe
   1 - (y - top) / height,
 ];
 
-/** Follow zoom, pan and lasso on the map in `frame`; `plot` gives its place on the page. */
-export function mapView(frame: HTMLElement, python: Python<LegendTraits>, plot: () => Box | undefined) {
+/**
+ * Follow zoom, pan and lasso on the maps in `frame`, which all have one view; `plot` gives the place on the page of a
+ * figure, without one of the first.
+ */
+export function mapView(
+  frame: HTMLElement,
+  python: Python<LegendTraits>,
+  plot: (figure?: Element) => Box | undefined,
+) {
   const message = () => python.traits._points.peek();
-  const whole = message().bounds;
   const buttons = document.createElement("div");
   buttons.className = "hdm hdm-map-zoom";
   const line = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -73,13 +72,14 @@ export function mapView(frame: HTMLElement, python: Python<LegendTraits>, plot: 
     for (let box = plot(); wanted && box; box = plot()) {
       const next: Bounds = wanted;
       const reply = await python.ask("view", { bounds: next, ...shape(box) });
-      // Python keeps views on the map.
       if (wanted === next || reply.error) wanted = null;
     }
     asked = false;
   };
   const view = () => wanted ?? message().bounds;
   const zoom = (factor: number, at?: Corner) => void look(zoomed(view(), factor, at));
+  // Python keeps views on the map.
+  const showWhole = () => zoom(WHOLE);
 
   const stopFollowing = effect(() => {
     const gone = python.gone.value !== "";
@@ -87,7 +87,7 @@ export function mapView(frame: HTMLElement, python: Python<LegendTraits>, plot: 
     const entries = [
       ["Zoom in", "+", () => zoom(1 / ZOOM)],
       ["Zoom out", "−", () => zoom(ZOOM)],
-      ["Show the whole map", "⤢", () => void look(whole)],
+      ["Show the whole map", "⤢", showWhole],
     ] as const;
     render(
       entries.map(([name, sign, act]) => (
@@ -115,6 +115,7 @@ export function mapView(frame: HTMLElement, python: Python<LegendTraits>, plot: 
   resize();
 
   let corners: Corner[] = [];
+  let pressed: Element | undefined;
   let panning: { x: number; y: number; from: Bounds } | null = null;
   const draw = () => {
     const { left, top } = frame.getBoundingClientRect();
@@ -122,8 +123,9 @@ export function mapView(frame: HTMLElement, python: Python<LegendTraits>, plot: 
   };
   return {
     /** Begin to pan, or a lasso; whether it is a lasso. */
-    begin(event: PointerEvent): boolean {
+    begin(event: PointerEvent, figure: Element): boolean {
       if (python.gone.peek()) return true;
+      pressed = figure;
       if (event.button === 1 || event.ctrlKey || event.metaKey) {
         event.preventDefault();
         panning = { x: event.clientX, y: event.clientY, from: view() };
@@ -133,7 +135,7 @@ export function mapView(frame: HTMLElement, python: Python<LegendTraits>, plot: 
       return true;
     },
     move({ clientX, clientY }: PointerEvent) {
-      const box = plot();
+      const box = plot(pressed);
       if (!box?.width) return;
       if (panning) {
         const across = (panning.x - clientX) / box.width;
@@ -147,7 +149,7 @@ export function mapView(frame: HTMLElement, python: Python<LegendTraits>, plot: 
     },
     /** End what has begun: the lasso's corners in the map's coordinates, x and y in turns; null without one. */
     end(): { polygon: number[] } | null {
-      const box = plot();
+      const box = plot(pressed);
       const done = corners;
       corners = [];
       panning = null;
@@ -158,23 +160,23 @@ export function mapView(frame: HTMLElement, python: Python<LegendTraits>, plot: 
       return { polygon: placed.flatMap(([x, y]) => [x0 + x * (x1 - x0), y0 + y * (y1 - y0)]) };
     },
     /** Zoom where the wheel turns: on a map that has the focus, or with Control. */
-    wheel(event: WheelEvent) {
-      const box = plot();
+    wheel(event: WheelEvent, figure?: Element | null) {
+      const box = figure && plot(figure);
       const meant = event.ctrlKey || frame.contains(document.activeElement);
       if (!box?.width || !meant || python.gone.peek()) return;
       event.preventDefault();
       const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1;
       zoom(Math.exp(event.deltaY * lines * WHEEL), fractions(box, event.clientX, event.clientY));
     },
-    double(event: MouseEvent) {
-      const box = plot();
+    double(event: MouseEvent, figure?: Element | null) {
+      const box = figure && plot(figure);
       if (box?.width) zoom(event.shiftKey ? ZOOM : 1 / ZOOM, fractions(box, event.clientX, event.clientY));
     },
     /** Zoom or pan by a key in lower case; whether it means that. */
     key(key: string): boolean {
       if (key === "+" || key === "=") zoom(1 / ZOOM);
       else if (key === "-") zoom(ZOOM);
-      else if (key === "0") void look(whole);
+      else if (key === "0") showWhole();
       else if (key in ARROWS)
         void look(panned(view(), ARROWS[key].map((direction) => PAN * direction) as Corner));
       else return false;

@@ -3,7 +3,16 @@
 import type { Python } from "../shared/traits";
 import { mapView } from "./map_view";
 import { onceOnPage } from "./on_page";
-import { nearest, nearestInImage, onPage, type Points, readPoints } from "./points";
+import {
+  type Corner,
+  isIn,
+  nearest,
+  nearestInImage,
+  onPage,
+  type Points,
+  placeOf,
+  readPoints,
+} from "./points";
 import type { LegendTraits, Mode } from "./python_state";
 import { tooltip } from "./tooltip";
 import { twinRings } from "./twin";
@@ -19,6 +28,8 @@ export const followPointer = (el: HTMLElement, python: Python<LegendTraits>): ((
 
 function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   const frame = root.querySelector<HTMLElement>(".hdm-latent-plot");
+  const isAggregated = python.traits._points.peek().items !== undefined;
+  const zooms = isAggregated ? ", plus and minus zoom, 0 whole map, arrows pan" : "";
   if (frame) {
     // The figure has keys of its own; the notebook's shortcuts must not act on them.
     frame.tabIndex = 0;
@@ -27,10 +38,8 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     frame.setAttribute(
       "aria-label",
       python.traits._points.peek().others
-        ? "Both maps of the items. Keys: R replace, A add, S subtract, N new selection, Control Z undo"
-        : `Map of the items. Keys: R replace, A add, S subtract, N new selection, W mark the truth as wrong, Control Z undo${
-            python.traits._points.peek().items ? ", plus and minus zoom, 0 whole map, arrows pan" : ""
-          }`,
+        ? `Both maps of the items. Keys: R replace, A add, S subtract, N new selection, Control Z undo${zooms}`
+        : `Map of the items. Keys: R replace, A add, S subtract, N new selection, W mark the truth as wrong, Control Z undo${zooms}`,
     );
   }
   // Of each figure, in their order.
@@ -40,13 +49,12 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   });
   const figures = () => [...root.querySelectorAll(".hdm-latent-plot .bqplot")];
   const tip = tooltip(root, python);
-  const isAggregated = python.traits._points.peek().items !== undefined;
-  const view = frame && isAggregated ? mapView(frame, python, () => plotBox(frame)) : null;
+  const view = frame && isAggregated ? mapView(frame, python, (figure) => plotBox(figure ?? frame)) : null;
   const twins = twinRings(root);
   const stopForgetting = python.traits.legend.subscribe(() => tip.forget());
   // bqplot and ipywidgets know nothing of it: the style sheet takes their lasso and buttons away.
   const stopFollowing = python.gone.subscribe((gone) => root.classList.toggle("hdm-no-kernel", gone !== ""));
-  let pressed: { x: number; y: number; mode: Mode | null; moved: number } | null = null;
+  let pressed: { x: number; y: number; figure: Element; mode: Mode | null; moved: number } | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
   // The card that the pointer came to or that got the focus, whichever was later.
   let card: HTMLElement | null = null;
@@ -58,7 +66,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   const meant = () => {
     const focused = document.activeElement?.closest<HTMLElement>(".hdm-card");
     const chosen = card?.isConnected ? card : tip.item === null ? focused : null;
-    return chosen ? Number(chosen.dataset.item ?? python.traits.sample.peek().total) : tip.item;
+    return chosen ? Number(chosen.dataset.item ?? python.traits.total.peek()) : tip.item;
   };
   const plot = (event: Event) => (event.target as Element).closest?.(".bqplot");
   const under = (figure: Element, x: number, y: number) => {
@@ -67,14 +75,23 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     if (!box?.width || !drawn) return null;
     const point = nearest(drawn, x, y, box, RADIUS);
     if (point < 0) return nearestInImage(drawn, x, y, box, RADIUS);
-    return { item: drawn.rows[point], ...onPage(drawn, point, box) };
+    return { item: drawn.rows[point], ...onPage(drawn.bounds, placeOf(drawn, point), box) };
   };
-  /** Where an item is on the figures beside this one. */
-  const beside = (figure: Element, item: number) =>
-    figures().flatMap((other, i) => {
-      const [box, point] = [plotBox(other), points[i]?.rows.indexOf(item) ?? -1];
-      return other === figure || !box?.width || point < 0 ? [] : [onPage(points[i], point, box)];
-    });
+  /** Show where an item is on the figures beside this one, as far as it is in view there. */
+  const showBeside = async (figure: Element, item: number) => {
+    const shown = figures();
+    if (shown.length < 2) return;
+    const { places } = await python.ask("places", { item });
+    if (!places || tip.item !== item) return;
+    twins.show(
+      shown.flatMap((other, i) => {
+        const box = plotBox(other);
+        if (other === figure || !box?.width || !points[i]) return [];
+        const place = onPage(points[i].bounds, (places as Corner[])[i], box);
+        return isIn(box, place) ? [place] : [];
+      }),
+    );
+  };
   const hide = () => {
     tip.hide();
     twins.show([]);
@@ -89,7 +106,8 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
       const found = under(figure, clientX, clientY);
       if (!found) return hide();
       tip.show(found);
-      twins.show(beside(figure, found.item));
+      twins.show([]);
+      void showBeside(figure, found.item);
     }, REST);
   };
   const left = () => {
@@ -99,10 +117,10 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   };
   const down = (event: PointerEvent) => {
     const figure = plot(event);
-    const selects = !figure || !view || view.begin(event);
+    const selects = !figure || !view || view.begin(event, figure);
     pressed =
       figure && selects && event.button === 0 && !python.gone.value
-        ? { x: event.clientX, y: event.clientY, mode: modifier(event), moved: 0 }
+        ? { x: event.clientX, y: event.clientY, figure, mode: modifier(event), moved: 0 }
         : null;
     left();
     if (!figure || !frame) return;
@@ -110,7 +128,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
     frame.focus({ preventScroll: true });
   };
   const up = (event: PointerEvent) => {
-    const lasso = view?.end();
+    const lasso = { figure: Math.max(0, figures().indexOf(pressed?.figure as Element)), ...view?.end() };
     if (!pressed) return;
     const start = pressed;
     pressed = null;
@@ -152,8 +170,8 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
   window.addEventListener("pointerup", up, { capture: true, signal });
   if (view) {
     window.addEventListener("pointermove", view.move, { signal });
-    root.addEventListener("wheel", (event) => plot(event) && view.wheel(event), { passive: false, signal });
-    root.addEventListener("dblclick", (event) => plot(event) && view.double(event), { signal });
+    root.addEventListener("wheel", (event) => view.wheel(event, plot(event)), { passive: false, signal });
+    root.addEventListener("dblclick", (event) => view.double(event, plot(event)), { signal });
   }
   root.addEventListener("keydown", key, { signal });
   return () => {

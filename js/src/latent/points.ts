@@ -19,27 +19,40 @@ export const readPoints = (message: PointsMessage): Points => ({
   }),
 });
 
-interface Box {
+/** x and y. */
+export type Corner = [number, number];
+
+export interface Box {
   left: number;
   top: number;
   width: number;
   height: number;
 }
 
-/** A point's position on the page, for a plot that fills `box`. */
-export function onPage({ positions, bounds: [x0, x1, y0, y1] }: Points, point: number, box: Box) {
+/** x and y of a point. */
+export const placeOf = ({ positions }: Points, point: number): Corner => [
+  positions[2 * point],
+  positions[2 * point + 1],
+];
+
+/** Where a place of the map is on the page, for a plot that fills `box`. */
+export function onPage([x0, x1, y0, y1]: Points["bounds"], [x, y]: Corner, box: Box) {
   return {
-    x: box.left + ((positions[2 * point] - x0) / (x1 - x0)) * box.width,
-    y: box.top + (1 - (positions[2 * point + 1] - y0) / (y1 - y0)) * box.height,
+    x: box.left + ((x - x0) / (x1 - x0)) * box.width,
+    y: box.top + (1 - (y - y0) / (y1 - y0)) * box.height,
   };
 }
+
+/** Whether a position on the page is in `box`. */
+export const isIn = ({ left, top, width, height }: Box, { x, y }: { x: number; y: number }) =>
+  x >= left && x <= left + width && y >= top && y <= top + height;
 
 /** The point nearest to a position on the page, if it is within `radius` px; -1 otherwise. */
 export function nearest(points: Points, x: number, y: number, box: Box, radius: number): number {
   let found = -1;
   let best = radius * radius;
   for (let i = 0; i < points.rows.length; i++) {
-    const position = onPage(points, i, box);
+    const position = onPage(points.bounds, placeOf(points, i), box);
     const square = (position.x - x) ** 2 + (position.y - y) ** 2;
     if (square <= best) {
       best = square;

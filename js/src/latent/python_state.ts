@@ -103,12 +103,21 @@ export interface MapName {
 /** What the legend says of new items; they are numbered after those of the map. */
 export interface NewItems {
   count: number;
-  drawn: number;
   /** So far from the map's items that they are drawn at its edge. */
   outside: number;
   colors: string[];
   /** Why all have one estimate, empty where they do not. */
   skill: string;
+}
+
+/** What a map of very many items shows: how many are in view, and in the fullest pixel; 0 where they are points. */
+export interface Density {
+  inView: number;
+  most: number;
+  /** The same of further figures beside this one. */
+  others?: Density[];
+  /** The same of new items that are drawn as an image. */
+  new?: Density;
 }
 
 export interface LegendTraits {
@@ -117,9 +126,8 @@ export interface LegendTraits {
   legend: Scale | Categories | Record<string, never>;
   search: string;
   surface: Surface | Record<string, never>;
-  sample: { drawn: number; total: number };
-  /** Of a map of very many items: how many are in view, and in the fullest pixel; 0 where they are points. */
-  density: { inView: number; most: number } | Record<string, never>;
+  total: number;
+  density: Partial<Density>;
   notice: string;
   names: MapName[];
   new: NewItems | Record<string, never>;
@@ -132,7 +140,7 @@ export const LEGEND = [
   "legend",
   "search",
   "surface",
-  "sample",
+  "total",
   "density",
   "notice",
   "names",

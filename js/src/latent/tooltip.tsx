@@ -30,7 +30,7 @@ export function tooltip(root: HTMLElement, python: Python<LegendTraits>) {
   let version = 0;
 
   // New items are numbered after those of the map.
-  const total = () => python.traits.sample.peek().total;
+  const total = () => python.traits.total.peek();
   const named = (item: number) => (item < total() ? `item ${item}` : `new item ${item - total()}`);
 
   const draw = ({ item, x, y }: Position, content: Content | undefined) => {
