@@ -1,6 +1,6 @@
 """A fitted latent space of very many items without a data set, for benchmarks of the map.
 
-A file of its own because it is also run in a notebook, by `benchmarks/map.py --browser`.
+A file of its own because it is also run in a notebook, by `benchmarks/map.py --browser` and by a browser test.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ import numpy as np
 
 from hdm_widgets import LatentSpace
 from hdm_widgets._bitmasks import PackedMasks
+from hdm_widgets.latent import Clustering
 from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.fitted import FittedMap, FittedState
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.surface import Regressor
 
-__all__ = ["many_items"]
+__all__ = ["clustered", "many_items"]
 
 _SIDE = 8  # px of thumbnails and masks
 _LEARNED_FROM = 500
@@ -63,3 +64,10 @@ def many_items(count: int) -> LatentSpace:
         )
     )
     return space
+
+
+def clustered(space: LatentSpace) -> None:
+    """Make the clouds the clusters, in place of a search for them."""
+    clouds = np.asarray(space.columns_["cloud"])
+    state = space._state("clusters_")
+    space._fitted = state.clustered(Clustering("kmeans", 5, None, None, 0.0, 0.5, True, clouds))

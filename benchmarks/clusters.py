@@ -1,12 +1,13 @@
-"""Two Dask workers against one process on the same work, and what the scheduler holds.
+"""Dask workers against one process on the same work, in CPU seconds and on the clock, and what the scheduler holds.
 
-python benchmarks/clusters.py [--scenes 2048] [--workers 2]
+python benchmarks/clusters.py [--scenes 2048] [--workers 2] [--rounds 1]
 """
 
 from __future__ import annotations
 
 import argparse
 import pickle
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -14,9 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from _cpu_parts import PARTS, MeasuredItems, measure_parts, taken
 from distributed import Client, LocalCluster
 
 import hdm_widgets as hw
+
+COLUMNS = ("clock", "here", "workers", "busiest", *PARTS)
 
 
 def largest_distance(one: hw.LatentSpace, other: hw.LatentSpace) -> float:
@@ -24,51 +28,81 @@ def largest_distance(one: hw.LatentSpace, other: hw.LatentSpace) -> float:
     return float(np.abs(one.embedding_ - other.embedding_).max() / np.ptp(one.embedding_))
 
 
-def timed(space: hw.LatentSpace, scenes: Any, store: Path, **options: Any) -> float:
-    """Seconds of the clock for a fit. The map is made in this process in both cases, and counts too."""
+def measured(space: hw.LatentSpace, scenes: Any, store: Path, client: Any = None) -> dict[str, float]:
+    """Seconds of a fit: of the clock, of this process, of all workers and of the busiest, and of parts of them."""
+    clients = [] if client is None else [client]
+    measure_parts()
+    for one in clients:
+        one.run(measure_parts)
     start = time.perf_counter()
-    space.fit(scenes, store=store, progress=False, **options)
-    return time.perf_counter() - start
+    space.fit(scenes, store=store, progress=False, client=client)
+    clock, here = time.perf_counter() - start, taken()
+    workers = [found for one in clients for found in one.run(taken).values()]
+    seconds = [found["all"] for found in workers]
+    return {
+        "clock": clock,
+        "here": here["all"],
+        "workers": sum(seconds),
+        "busiest": max(seconds, default=0.0),
+        **{part: sum(found[part] for found in (here, *workers)) for part in PARTS},
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=int, default=2048)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1)
     given = parser.parse_args()
-    torch.set_num_threads(1)
-    model, scenes = hw.demo.aerial(given.scenes)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        one, other = hw.LatentSpace(model), hw.LatentSpace(model)
-        alone = timed(one, scenes, folder / "one")
-        again = timed(one, scenes, folder / "one")
-        with (
-            LocalCluster(n_workers=given.workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
-            Client(cluster) as client,
-        ):
-            # Workers import torch when they first need it.
-            client.run(lambda: hw.LatentSpace)
-            sizes: list[int] = []
-            submit = client.submit
+    model, plain = hw.demo.aerial(given.scenes)
+    scenes = MeasuredItems(plain)
+    rows: dict[str, list[dict[str, float]]] = {}
+    sizes: list[int] = []
+    with (
+        tempfile.TemporaryDirectory() as name,
+        LocalCluster(n_workers=given.workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster) as client,
+    ):
+        # Workers import torch when they first need it.
+        client.run(measure_parts)
+        submit = client.submit
 
-            def submit_and_measure(function: Any, *arguments: Any, **options: Any) -> Any:
-                future = submit(function, *arguments, **options)
-                future.add_done_callback(
-                    lambda done: sizes.append(len(pickle.dumps(arguments)) + len(pickle.dumps(done.result())))
-                )
-                return future
+        def submit_and_measure(function: Any, *arguments: Any, **options: Any) -> Any:
+            future = submit(function, *arguments, **options)
+            future.add_done_callback(
+                lambda done: sizes.append(len(pickle.dumps(arguments)) + len(pickle.dumps(done.result())))
+            )
+            return future
 
-            client.submit = submit_and_measure
-            shared = timed(other, scenes, folder / "other", client=client)
-            difference = largest_distance(one, other)
-    print(f"{given.scenes} scenes of 96 px, in {len(sizes)} shards")
-    print(f"{'':>28} {'seconds':>8} {'scenes/s':>9}")
-    rows = {"one process, one thread": alone, f"{given.workers} workers, one thread each": shared}
-    for title, seconds in rows.items():
-        print(f"{title:>28} {seconds:>8.1f} {given.scenes / seconds:>9.0f}")
-    print(f"{'of these for the map':>28} {again:>8.1f}")
-    print(f"speedup {alone / shared:.2f}; without the map {(alone - again) / (shared - again):.2f}")
+        client.submit = submit_and_measure
+        for turn in range(given.rounds):
+            folder = Path(name) / str(turn)
+            spaces = [hw.LatentSpace(model) for _ in range(4)]
+
+            def add(title: str, *of: Any) -> None:
+                rows.setdefault(title, []).append(measured(*of))
+
+            torch.set_num_threads(2)
+            add("one process, two threads", spaces[0], scenes, folder / "two")
+            torch.set_num_threads(1)
+            add("one process, one thread", spaces[1], scenes, folder / "one")
+            add("the map of what is stored", spaces[2], scenes, folder / "one")
+            add(f"{given.workers} workers, one thread each", spaces[3], scenes, folder / "workers", client)
+            difference = largest_distance(spaces[1], spaces[3])
+    print(f"{given.scenes} scenes of 96 px, in {len(sizes) // given.rounds} shards; medians of {given.rounds} rounds")
+    print(f"{'seconds':>28} " + " ".join(f"{column:>8}" for column in COLUMNS))
+    medians = {
+        title: {column: statistics.median(one[column] for one in found) for column in COLUMNS}
+        for title, found in rows.items()
+    }
+    for title, found in medians.items():
+        print(f"{title:>28} " + " ".join(f"{found[column]:>8.2f}" for column in COLUMNS))
+    alone, shared = medians["one process, one thread"], medians[f"{given.workers} workers, one thread each"]
+    free = shared["here"] + shared["busiest"]
+    print(
+        f"speedup on the clock {alone['clock'] / shared['clock']:.2f}; with a core free for each, by CPU seconds "
+        f"{alone['here'] / free:.2f}"
+    )
     print(f"largest difference of the maps: {difference:.1e} of their range")
     print(f"a task and what it returns, pickled: at most {max(sizes)} bytes; all: {sum(sizes) / 1e3:.1f} kB")
 

@@ -7,7 +7,8 @@ of 10,000 selected items; the bytes that undo holds after 100 lassos, the bytes 
 memory. At 10,000 items the map is drawn as points, and once more as aggregates.
 
 With `--browser`, JupyterLab in headless Chromium: seconds until the map is drawn, from a lasso's release to Python and
-to its first images, and the memory of the page.
+to its first images, the memory of the page, and the bytes that came through its web sockets until the map was drawn and
+from the lasso on. At 10,000 items both ways of drawing, too.
 """
 
 from __future__ import annotations
@@ -27,10 +28,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import ipywidgets
 import numpy as np
 import torch
-from _many_items import many_items
+from _many_items import clustered, many_items
 
 import hdm_widgets as hw
-from hdm_widgets.latent import Clustering
 from hdm_widgets.widgets.latent import point_figure
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
@@ -43,13 +43,6 @@ def cpu(work: Callable[[], Any]) -> tuple[Any, float]:
     """What some work returns, and its CPU seconds."""
     started = time.process_time()
     return work(), time.process_time() - started
-
-
-def clustered(space: hw.LatentSpace) -> None:
-    """Make the clouds the clusters, in place of a search for them."""
-    clouds = np.asarray(space.columns_["cloud"])
-    state = space._state("clusters_")
-    space._fitted = state.clustered(Clustering("kmeans", 5, None, None, 0.0, 0.5, True, clouds))
 
 
 def polygon(center: np.ndarray, radius: float) -> list[float]:
@@ -85,6 +78,7 @@ def measure(count: int, aggregated: bool) -> None:
     space = many_items(count)
     clustered(space)
     space.table()  # the surface's values at all items are found once for a space
+    _ = hw.LatentExplorer  # imported before it is measured
     explorer, display = cpu(lambda: hw.LatentExplorer(space))
     figure, history = explorer._scatter, explorer._history
     center = space.embedding_.mean(axis=0)
@@ -124,8 +118,9 @@ CELLS = """
 import sys, time
 sys.path.insert(0, FOLDER)
 import hdm_widgets as hw
-from _many_items import many_items
-from map import clustered
+from _many_items import clustered, many_items
+from hdm_widgets.widgets.latent import point_figure
+point_figure.MOST_POINTS = MOST
 space = many_items(COUNT)
 clustered(space)
 space.table()
@@ -133,29 +128,43 @@ print(len(space))
 """
 
 
-def in_browser(count: int) -> None:
-    """Print what one size costs in a browser."""
+def in_browser(count: int, kind: str) -> None:
+    """Print what one size costs in a browser, drawn as points or as aggregates."""
     from _lab import NotebookPage, lab
     from latent_browser import SHOW, lasso
 
     with lab() as (browser, server):
         page = browser.new_page(viewport={"width": 1300, "height": 1300})
+        received = [0]
+
+        def count_bytes(frame: str | bytes) -> None:
+            received[0] += len(frame)
+
+        page.on("websocket", lambda socket: socket.on("framereceived", count_bytes))
         cells = CELLS.replace("FOLDER", repr(str(Path(__file__).parent))).replace("COUNT", str(count))
+        cells = cells.replace("= MOST\n", f"= {count if kind == 'points' else count - 1}\n")
         notebook = NotebookPage(page, server.notebook([cells, SHOW]))
         notebook.run(0)
-        started = page.evaluate("() => performance.now()")
+        started, before = page.evaluate("() => performance.now()"), received[0]
         notebook.run(1)
         page.wait_for_selector(".hdm-latent .bqplot image[href]", timeout=300_000)
         page.wait_for_selector(".hdm-clusters tbody tr", timeout=300_000)
         drawn = (page.evaluate("() => performance.now()") - started) / 1000
+        shown = received[0]
         at, pictures = lasso(page)
         heard, selected = notebook.value("heard[-1], len(explorer.selected)")
         memory = page.evaluate("() => performance.memory.usedJSHeapSize") / 1e6
         print(
-            f"| {count:,} | {drawn:.2f} | {heard - at:.2f} | {pictures:.2f} | {selected:,} | {memory:.0f} MB |",
+            f"| {count:,} | {kind} | {drawn:.2f} | {heard - at:.2f} | {pictures:.2f} | {selected:,} | {memory:.0f} MB"
+            f" | {(shown - before) / 1e6:.2f} MB | {(received[0] - shown) / 1e6:.2f} MB |",
             flush=True,
         )
         notebook.close()
+
+
+def kinds(count: int) -> tuple[str, ...]:
+    """How so many items are drawn: few ones both ways."""
+    return ("points", "aggregates") if count <= point_figure.MOST_POINTS else ("aggregates",)
 
 
 def main() -> None:
@@ -168,9 +177,13 @@ def main() -> None:
         measure(options.sizes[0], options.one == "aggregates")
         return
     if options.browser:
-        print("| items | drawn, s | lasso to Python, s | to images, s | selected | page |\n|---|---|---|---|---|---|")
+        print(
+            "| items | drawn as | drawn, s | lasso to Python, s | to images, s | selected | page |"
+            " received until drawn | received from the lasso on |\n" + "|---" * 9 + "|"
+        )
         for count in options.sizes:
-            in_browser(count)
+            for kind in kinds(count):
+                in_browser(count, kind)
         return
     print(
         "| items | drawn as | display | lasso | hover | zoom | whole view | table | clusters | choose a cluster |"
@@ -178,7 +191,7 @@ def main() -> None:
         flush=True,
     )
     for count in options.sizes:
-        for kind in ("points", "aggregates") if count <= point_figure.MOST_POINTS else ("aggregates",):
+        for kind in kinds(count):
             subprocess.run([sys.executable, __file__, "--one", kind, "--sizes", str(count)], check=True)
 
 

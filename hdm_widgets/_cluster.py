@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ __all__ = ["PARCELS", "ClusterError", "Workers", "check_client", "why_failed"]
 PARCELS = "workers"
 # How often a task is tried, and how often what tasks share is sent again because no worker has it any more.
 _TRIES = 3
+# How many times more a task is submitted that Dask has given up because workers died: it blames all tasks that a worker
+# had, also those that waited behind another one.
+_AGAIN = 1
 # Tasks that the scheduler knows of, at least, and for each thread of the workers.
 _AHEAD, _AHEAD_EACH = 256, 4
 # Seconds from one look at the workers to the next.
@@ -85,7 +89,7 @@ def why_failed(error: Exception, text: str) -> str:
     from distributed import KilledWorker
 
     if isinstance(error, KilledWorker):
-        died = error.allowed_failures + 1
+        died = (1 + _AGAIN) * (error.allowed_failures + 1)
         return f"{died} workers died while they had it; their logs tell why, as when memory runs out"
     return f"failed {_TRIES} times: {text}"
 
@@ -153,7 +157,12 @@ def _run_task(
 ) -> Any:
     """What a worker runs: the function, with what tasks share and the task's own arguments."""
     given = sent or (None,) * len(parcels)
-    shared = [parcel.open(data) for parcel, data in zip(parcels, given, strict=True)]
+    try:
+        shared = [parcel.open(data) for parcel, data in zip(parcels, given, strict=True)]
+    except ClusterError as error:
+        # Returned, not raised: another try is of no use. Once the call has ended, its files are gone and nobody waits
+        # for a task that starts late; then the worker's log must not tell of an error.
+        return error
     return function(*shared, *arguments)
 
 
@@ -258,12 +267,13 @@ class Workers:
         name = uuid.uuid4().hex
         waiting: dict[str, tuple[int, Any]] = {}
         left = list(reversed(tasks))
+        given_up: Counter[int] = Counter()
         try:
             while waiting or left:
                 self._look(bar)
                 while left and len(waiting) < self._most:
                     number = left.pop()
-                    key = f"{function.__name__}-{name}-{number}-{self._times_sent}"
+                    key = f"{function.__name__}-{name}-{number}-{self._times_sent}-{given_up[number]}"
                     future = self._client.submit(
                         _run_task, function, self._parcels, tasks[number], *self._sent,
                         key=key, retries=_TRIES - 1, pure=False,
@@ -284,6 +294,12 @@ class Workers:
                     waiting.clear()
                     continue
                 number, _ = waiting.pop(future.key)
+                if _workers_died(report) and given_up[number] < _AGAIN:
+                    # After all others, so that what kills workers keeps none of them from being collected.
+                    given_up[number] += 1
+                    left.insert(0, number)
+                    future.release()
+                    continue
                 try:
                     yield number, report
                 finally:
@@ -319,11 +335,19 @@ def _result(future: Any) -> Any:
     """What a task returned, or the error with which it failed the last time."""
     try:
         # Where its worker died meanwhile, the task is run again first.
-        return future.result()
-    except ClusterError:
-        raise
+        report = future.result()
     except Exception as error:  # noqa: BLE001 - of anything that ran on a worker
         return error
+    if isinstance(report, ClusterError):
+        raise report
+    return report
+
+
+def _workers_died(report: object) -> bool:
+    """Whether Dask gave up a task because too many of the workers that had it died."""
+    from distributed import KilledWorker
+
+    return isinstance(report, KilledWorker)
 
 
 def _pickled(value: object, what: str) -> bytes:

@@ -25,6 +25,13 @@ LOCKS = ("lock", "lock.json")
 _TEMPORARY = ".tmp"
 _TEMPORARY_NAME = re.compile(rf"\.[0-9a-f]{{32}}{re.escape(_TEMPORARY)}$")
 
+# What file systems say of a file beside its size, and say otherwise once it has been written again: local ones, S3,
+# Google's, Azure's, those in memory.
+_STATE = ("ino", "mtime", "ETag", "LastModified", "etag", "updated", "last_modified", "modified", "created")
+
+# File systems without folders: making one there would make a bucket of a name that is mistyped.
+_OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "oss"}
+
 
 class StoreError(ValueError):
     """A store cannot be used as asked: it is of other data, in use, damaged, or cannot be read or written."""
@@ -59,6 +66,8 @@ class StoreFiles:
             raise StoreError(f"the store {self.address!r} is at no address that fsspec knows: {error}") from error
         self.folder = Path(self._root) if isinstance(self._system, LocalFileSystem) else None
         self._made: set[str] = set()
+        protocol = self._system.protocol
+        self._has_objects = not _OBJECTS.isdisjoint([protocol] if isinstance(protocol, str) else protocol)
 
     def __repr__(self) -> str:
         return f"StoreFiles({self.address!r})"
@@ -166,13 +175,26 @@ class StoreFiles:
 
     def sizes(self, folder: str = "") -> dict[str, int]:
         """Size in bytes of every file below a folder, by name; without what was left of files being written."""
+        return {name: about["size"] or 0 for name, about in self._listed(folder).items()}
+
+    def states(self) -> dict[str, str]:
+        """What changes of every file, by name, when it is written again; empty where the file system does not tell."""
+        return {
+            name: " ".join([str(about["size"]), *(str(about[key]) for key in _STATE if about.get(key))])
+            if any(about.get(key) for key in _STATE)
+            else ""
+            for name, about in self._listed("").items()
+        }
+
+    def _listed(self, folder: str) -> dict[str, dict[str, Any]]:
+        """What the file system says of every file below a folder, by name."""
         with self._explained("read"):
             self._system.invalidate_cache()
-            found = self._system.find(self.path(folder).rstrip("/"), detail=True)
+            found: dict[str, Any] = self._system.find(self.path(folder).rstrip("/"), detail=True)
         # Some file systems give paths with a slash before them, others without.
         start = len(self._root.strip("/")) + 1
-        sizes = {path.strip("/")[start:]: about["size"] or 0 for path, about in found.items()}
-        return {name: size for name, size in sizes.items() if not _TEMPORARY_NAME.search(name)}
+        names = {path.strip("/")[start:]: about for path, about in found.items()}
+        return {name: about for name, about in names.items() if not _TEMPORARY_NAME.search(name)}
 
     def size(self, name: str) -> int | None:
         """Size of one file in bytes; None if there is none."""
@@ -201,7 +223,7 @@ class StoreFiles:
 
     def _make_parent(self, name: str) -> None:
         parent = self.path(name).rpartition("/")[0]
-        if parent not in self._made:
+        if parent not in self._made and not self._has_objects:
             self._system.makedirs(parent, exist_ok=True)
             self._made.add(parent)
 
@@ -222,11 +244,14 @@ class StoreFiles:
 
     @contextmanager
     def _explained(self, done: str) -> Iterator[None]:
-        """Say which store an error of the operating system is about."""
+        """Say which store an error of its file system is about."""
         try:
             yield
-        except OSError as error:
-            reason = error.strerror or str(error) or type(error).__name__
+        except Exception as error:
+            # Where there is no connection or no credential, libraries of remote file systems raise errors of their own.
+            if self.folder is not None and not isinstance(error, OSError):
+                raise
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise StoreError(f"the store {self.address!r} cannot be {done}: {reason}") from error
 
 

@@ -7,6 +7,7 @@ import difflib
 import functools
 import inspect
 import math
+import os
 import re
 import sys
 import warnings
@@ -97,9 +98,71 @@ def _checked(function: Callable[P, T], signature: inspect.Signature, retired: Ma
                 near = difflib.get_close_matches(name, known, n=1)
                 advice = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
                 raise TypeError(f"{function.__qualname__}() has no keyword {name!r}; {retired.get(name, advice)}")
+        _check_simple(signature, args, kwargs, ("bool", "torch.device | str"))
         return function(*args, **kwargs)
 
     return checked
+
+
+def checks_simple_arguments(function: Callable[P, T]) -> Callable[P, T]:
+    """Refuse arguments that are not of their annotated type, where that is a number, a bool, a text or a path."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        _check_simple(signature, args, kwargs, tuple(_SIMPLE))
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def _check_simple(
+    signature: inspect.Signature, args: tuple[object, ...], kwargs: Mapping[str, object], kinds: tuple[str, ...]
+) -> None:
+    """Check arguments with annotations of these kinds, or that and None."""
+    try:
+        given = signature.bind(*args, **kwargs).arguments
+    except TypeError:
+        return  # what is missing or too many, Python says by itself
+    for name, value in given.items():
+        annotation = str(signature.parameters[name].annotation)
+        kind = annotation.removesuffix(" | None")
+        if kind not in kinds or (value is None and kind != annotation) or value is signature.parameters[name].default:
+            continue
+        holds, expected = _SIMPLE[kind]
+        if not holds(value):
+            or_none = " or None" if kind != annotation else ""
+            raise TypeError(f"{name} must be {expected}{or_none}, got {brief(value)}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def _is_device(value: object) -> bool:
+    try:
+        return isinstance(value, torch.device) or (isinstance(value, str) and bool(torch.device(value)))
+    except RuntimeError:
+        return False
+
+
+# What an annotation asks for, and how that is told.
+_SIMPLE: dict[str, tuple[Callable[[object], bool], str]] = {
+    "int": (is_whole, "a whole number"),
+    "float": (_is_number, "a number"),
+    "bool": (lambda value: isinstance(value, (bool, np.bool_)), "True or False"),
+    "str": (lambda value: isinstance(value, str), "a text"),
+    "str | os.PathLike[str]": (lambda value: isinstance(value, (str, os.PathLike)), "a path"),
+    "torch.device | str": (_is_device, "a device of torch, such as 'cpu' or 'cuda:0'"),
+}
+
+
+def brief(value: object) -> str:
+    """A value as an error tells it: of arrays and tensors the shape only, of others not more than a line."""
+    if isinstance(value, (np.ndarray, Tensor)):
+        return f"{type(value).__name__} of shape {tuple(value.shape)}"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def to_tensor(images: Tensor | NDArray[Any]) -> Tensor:

@@ -36,7 +36,12 @@ const bundles = (names, large) =>
     jsxFactory: "h",
     jsxFragment: "Fragment",
     inject: ["src/shared/jsx.ts"],
-    define: { LARGE: String(large), "Number.NaN": "NaN", "Number.POSITIVE_INFINITY": "Infinity" },
+    define: {
+      LARGE: String(large),
+      SMALL: String(!large),
+      "Number.NaN": "NaN",
+      "Number.POSITIVE_INFINITY": "Infinity",
+    },
     legalComments: "none",
     logLevel: "info",
   });

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hdm_widgets._identity import compared_by_identity
+from hdm_widgets._validation import checks_simple_arguments
 from hdm_widgets.data.scene import ASPHALT, Color, Point, Scene
 
 __all__ = ["LAND_USES", "AerialSample", "AerialScenes", "paint"]
@@ -89,6 +90,7 @@ class AerialScenes(Dataset[tuple[Tensor, Tensor]]):
     (torch.Size([3, 96, 96]), 0, 'forest')
     """
 
+    @checks_simple_arguments
     def __init__(
         self,
         length: int = 1200,

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hdm_widgets._identity import compared_by_identity
-from hdm_widgets._validation import check_choice
+from hdm_widgets._validation import check_choice, checks_simple_arguments
 
 __all__ = ["FaultName", "FaultSample", "FaultScenes"]
 
@@ -102,6 +102,7 @@ class FaultScenes(Dataset[tuple[Tensor, Tensor]]):
     (torch.Size([4, 64, 64]), torch.Size([64, 64]), 'plants and artificial turf')
     """
 
+    @checks_simple_arguments
     def __init__(
         self,
         name: FaultName,

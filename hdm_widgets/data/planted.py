@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hdm_widgets._validation import checks_simple_arguments
 from hdm_widgets.data.aerial import AerialSample, AerialScenes, paint
 from hdm_widgets.data.scene import Color, Point, Scene
 
@@ -83,6 +84,7 @@ class PlantedFailures(AerialScenes):
     (torch.Size([3, 96, 96]), 'shadow')
     """
 
+    @checks_simple_arguments
     def __init__(
         self,
         length: int = 1200,

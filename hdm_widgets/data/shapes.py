@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hdm_widgets._identity import compared_by_identity
+from hdm_widgets._validation import checks_simple_arguments
 
 __all__ = ["PlantedCue", "PlantedCueSample"]
 
@@ -77,6 +78,7 @@ class PlantedCue(Dataset[tuple[Tensor, Tensor]]):
     (torch.Size([1, 128, 128]), torch.Size([128, 128]))
     """
 
+    @checks_simple_arguments
     def __init__(self, length: int = 1000, *, size: int = 128, seed: int = 0, without_cue: float = 0.0) -> None:
         if length < 1:
             raise ValueError(f"length must be at least 1, got {length}")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hdm_widgets._validation import finite_number, is_whole, warn_user
+from hdm_widgets._validation import checks_simple_arguments, finite_number, is_whole, warn_user
 from hdm_widgets._wording import quantity
 from hdm_widgets.data.geotiff import Georeference, Handles, check_rasterio, read_georeference, read_header
 from hdm_widgets.data.mask_values import MaskValues, find_mask_values, has_data, is_plain
@@ -110,6 +110,7 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
         image, mask = tiles[0]  # (3, 128, 128) and (128, 128)
     """
 
+    @checks_simple_arguments
     def __init__(
         self,
         images: str | os.PathLike[str],
@@ -341,6 +342,7 @@ class InriaTiles(Tiles):
         tiles.columns["tile"][0]  # 'vienna1'
     """
 
+    @checks_simple_arguments
     def __init__(
         self,
         root: str | os.PathLike[str],

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdm_widgets._identity import compared_by_identity
+from hdm_widgets._validation import checks_simple_arguments
 from hdm_widgets.data.aerial import AerialScenes
 from hdm_widgets.data.faults import FaultName, FaultScenes
 from hdm_widgets.data.shapes import PlantedCue
@@ -94,6 +95,7 @@ def _faulty_model(name: FaultName, fault: bool) -> UNet:
     return _faulty.load(name, fault)
 
 
+@checks_simple_arguments
 def aerial(length: int = 1200) -> AerialDemo:
     """The aerial demo: a small U-Net that finds buildings, and synthetic images of seven land uses.
 
@@ -118,6 +120,7 @@ def aerial(length: int = 1200) -> AerialDemo:
     return AerialDemo(_aerial_model(), AerialScenes(length, seed=_aerial.DEMO_SEED))
 
 
+@checks_simple_arguments
 def faulty(name: FaultName, length: int = 200, *, exposing: float = 0.5) -> FaultyDemo:
     """A small network with a fault to be found: it draws good masks on most images, for a wrong reason.
 
@@ -153,6 +156,7 @@ def faulty(name: FaultName, length: int = 200, *, exposing: float = 0.5) -> Faul
     return FaultyDemo(_faulty_model(name, True), _faulty_model(name, False), dataset)
 
 
+@checks_simple_arguments
 def shapes(index: int = 0) -> ShapesDemo:
     """The planted-cue demo: a small trained U-Net and one of 1000 images that it has never seen.
 

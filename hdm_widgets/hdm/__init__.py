@@ -7,6 +7,7 @@
 (48, 48)
 """
 
+from hdm_widgets._cluster import ClusterError
 from hdm_widgets._store_files import StoreError
 from hdm_widgets.hdm.aligned_map import AlignedMap
 from hdm_widgets.hdm.approximation import Approximation
@@ -35,6 +36,7 @@ __all__ = [
     "WORSE_ONLY",
     "AlignedMap",
     "Approximation",
+    "ClusterError",
     "DiscDrawn",
     "FillComparison",
     "Grid",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,13 +112,12 @@ class AlignedMap:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Placed:
     """Where the segment of an image is.
 
     Attributes
     ----------
-    index : int
     shape : tuple of int
         (H, W) of the image.
     centroid : tuple of float
@@ -127,62 +126,68 @@ class Placed:
         Side of a square with the segment's area.
     """
 
-    index: int
     shape: tuple[int, int]
     centroid: tuple[float, float]
     size: float
 
     @classmethod
-    def from_segment(cls, index: int, segment: NDArray[np.bool_]) -> Placed | None:
+    def from_segment(cls, segment: NDArray[np.bool_]) -> Placed | None:
         """Find the segment of an image; None if it is empty."""
         rows, cols = np.nonzero(segment)
         if not len(rows):
             return None
         height, width = segment.shape
-        return cls(index, (height, width), (float(rows.mean()), float(cols.mean())), float(np.sqrt(len(rows))))
+        return cls((height, width), (float(rows.mean()), float(cols.mean())), float(np.sqrt(len(rows))))
 
 
 def align(
-    placed: list[Placed],
-    maps: Iterable[NDArray[np.float64]],
+    placed: Mapping[int, Placed],
+    maps: Iterable[Sequence[NDArray[np.float64]]],
     left_out: tuple[int, ...],
     *,
     scaled: bool,
-) -> AlignedMap:
+) -> list[AlignedMap]:
     """Put maps (H, W) on top of each other.
 
     Parameters
     ----------
-    placed : list of Placed
-        At least one.
-    maps : iterable of numpy.ndarray
-        One for each, read one after the other.
+    placed : mapping of int to Placed
+        At least one, by the index of the image.
+    maps : iterable of sequence of numpy.ndarray
+        Maps of each image, as many of one as of another; read one after the other.
     left_out : tuple of int
         Items without a segment.
     scaled : bool
         Resize each map so that its segment has the median size.
+
+    Returns
+    -------
+    list of AlignedMap
+        One for each map of an image.
     """
-    size = float(np.median([one.size for one in placed]))
-    zooms = [size / one.size if scaled else 1.0 for one in placed]
+    size = float(np.median([one.size for one in placed.values()]))
+    zooms = {index: size / one.size if scaled else 1.0 for index, one in placed.items()}
     # A segment of few pixels would blow up its image without bound.
-    most = max(max(one.shape) for one in placed)
+    most = max(max(one.shape) for one in placed.values())
     before, after = (
-        tuple(
-            min(most, max(_extent(one, zoom, axis)[end] for one, zoom in zip(placed, zooms, strict=True)))
-            for axis in (0, 1)
-        )
+        tuple(min(most, max(_extent(one, zooms[index], axis)[end] for index, one in placed.items())) for axis in (0, 1))
         for end in (0, 1)
     )
-    moments = Moments((before[0] + after[0] + 1, before[1] + after[1] + 1))
-    for one, zoom, values in zip(placed, zooms, maps, strict=True):
+    found: list[Moments] = []
+    for (index, one), several in zip(placed.items(), maps, strict=True):
         windows, sources = zip(
-            *(_window(one, zoom, axis, before[axis], after[axis]) for axis in (0, 1)), strict=True
+            *(_window(one, zooms[index], axis, before[axis], after[axis]) for axis in (0, 1)), strict=True
         )  # fmt: skip
-        moments.add(values[np.ix_(*sources)], windows)
-    indices = tuple(one.index for one in placed)
-    return AlignedMap(
-        moments.mean, moments.spread, moments.count, (before[0], before[1]), scaled, size, indices, left_out
-    )
+        if not found:
+            found = [Moments((before[0] + after[0] + 1, before[1] + after[1] + 1)) for _ in several]
+        for moments, values in zip(found, several, strict=True):
+            moments.add(values[np.ix_(*sources)], windows)
+    return [
+        AlignedMap(
+            moments.mean, moments.spread, moments.count, (before[0], before[1]), scaled, size, tuple(placed), left_out
+        )
+        for moments in found
+    ]
 
 
 def _center(one: Placed, axis: int) -> int:

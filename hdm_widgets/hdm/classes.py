@@ -104,9 +104,16 @@ class ClassMasks:
         self._numbers = {int(each) for array in (predicted, cells.predicted, truth) for each in np.unique(array)}
         self._seen: set[tuple[int, int]] = set()
 
+    def __reduce__(self) -> tuple[type[ClassMasks], tuple[Any, ...]]:
+        # What has been measured is measured again where it is needed.
+        return ClassMasks, self._given(self._settings)
+
     def with_settings(self, settings: ScanSettings) -> ClassMasks:
         """The same masks, measured as other settings say."""
-        return ClassMasks(self._cells, self._predicted, self._truth, self._ignored, settings, self.count, self._runs)
+        return ClassMasks(*self._given(settings))
+
+    def _given(self, settings: ScanSettings) -> tuple[Any, ...]:
+        return self._cells, self._predicted, self._truth, self._ignored, settings, self.count, self._runs
 
     def numbers(self, measured: NDArray[np.bool_]) -> tuple[int, ...]:
         """The classes of the model, or those in its outputs for these cells, bool (rows, cols), and in the truth."""

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from hdm_widgets._validation import is_whole
 from hdm_widgets._wording import quantity
-from hdm_widgets.hdm.aligned_map import AlignedMap, Moments, Placed, align
+from hdm_widgets.hdm.aligned_map import AlignedMap, Moments, align
 from hdm_widgets.hdm.circle_map import RAW, ResultType
 from hdm_widgets.hdm.collection_plot import plot_collection
+from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.kept_scans import ImageFacts, Scans, ScansInStore
 from hdm_widgets.hdm.result import HDMResult
 
@@ -168,7 +169,7 @@ class HDMCollection(Sequence[HDMResult]):
         ValueError
             If there is no result, or the images have several sizes: then `aligned` serves.
         """
-        return self._moments(result_type).mean
+        return self._moments([ResultType(result_type)])[0].mean
 
     def spread(self, result_type: ResultType | str = RAW) -> Floats:
         """Standard deviation over the images, cell by cell, with their number as its divisor.
@@ -187,23 +188,28 @@ class HDMCollection(Sequence[HDMResult]):
         ValueError
             As for `mean`.
         """
-        return self._moments(result_type).spread
+        return self._moments([ResultType(result_type)])[0].spread
 
-    def _moments(self, result_type: ResultType | str) -> Moments:
-        kind = ResultType(result_type)
+    def _moments(self, kinds: Sequence[ResultType]) -> list[Moments]:
+        """Of each kind; every result is read once."""
         self._check_any()
-        moments, grid = None, self[0].grid
-        for index, result in zip(self._indices, self, strict=True):
-            if result.grid != grid:
+        grid = self._grid(self._indices[0])
+        for index in self._indices:
+            other = self._grid(index)
+            if other != grid:
                 raise ValueError(
-                    f"image {self._indices[0]} has {grid.height} x {grid.width} px and image {index} {result.height} x "
-                    f"{result.width} px (rows x columns): a mean in the image's frame needs one size and one grid; "
+                    f"image {self._indices[0]} has {grid.height} x {grid.width} px and image {index} {other.height} x "
+                    f"{other.width} px (rows x columns): a mean in the image's frame needs one size and one grid; "
                     "aligned() puts images of all sizes on the centroids of their segments"
                 )
-            moments = moments or Moments(grid.shape)
-            moments.add(np.where(result.measured, result.distances(kind), np.nan))
-        assert moments is not None  # there is an image  # noqa: S101
-        return moments
+        found = [Moments(grid.shape) for _ in kinds]
+        for result in self:
+            for kind, moments in zip(kinds, found, strict=True):
+                moments.add(np.where(result.measured, result.distances(kind), np.nan))
+        return found
+
+    def _grid(self, index: int) -> Grid:
+        return self._scans.record(index).grid
 
     # -- in the segment's frame ---------------------------------------------------------------------
 
@@ -236,13 +242,17 @@ class HDMCollection(Sequence[HDMResult]):
         pixel, it does not count, so look at `count`. A segment of several
         objects has one centroid, which may lie on none of them.
         """
-        kind = ResultType(result_type)
+        return self._aligned([ResultType(result_type)], scaled=scaled)[0]
+
+    def _aligned(self, kinds: Sequence[ResultType], *, scaled: bool) -> list[AlignedMap]:
+        """Of each kind; every result is read once."""
         self._check_any()
-        found = {index: Placed.from_segment(index, self._scans.result(index).segment) for index in self._indices}
-        placed = [one for one in found.values() if one is not None]
+        found = {index: self._scans.record(index).placed for index in self._indices}
+        placed = {index: one for index, one in found.items() if one is not None}
         if not placed:
             raise ValueError("the segments of all images are empty: there is nothing to align them on")
-        maps = (self._scans.result(one.index).painted_values(kind, order="mean") for one in placed)
+        results = map(self._scans.result, placed)
+        maps = ([result.painted_values(kind, order="mean") for kind in kinds] for result in results)
         return align(placed, maps, tuple(index for index, one in found.items() if one is None), scaled=scaled)
 
     # -- by image -----------------------------------------------------------------------------------
@@ -278,7 +288,7 @@ class HDMCollection(Sequence[HDMResult]):
         return table.sort_values(by, ascending=False, kind="stable", na_position="last")
 
     def _facts(self) -> list[tuple[int, ImageFacts]]:
-        return [(index, self._scans.facts(index)) for index in self._indices]
+        return [(index, self._scans.record(index).facts) for index in self._indices]
 
     # -- to look at ---------------------------------------------------------------------------------
 
@@ -311,10 +321,15 @@ class HDMCollection(Sequence[HDMResult]):
         self._check_any()
         kinds = list(ResultType) if result_type is None else [ResultType(result_type)]
         if aligned is None:
-            aligned = scaled or len({result.grid for result in self}) > 1
+            aligned = scaled or len(set(map(self._grid, self._indices))) > 1
         if scaled and not aligned:
             raise ValueError("scaled=True needs the frame of the segments: drop aligned=False")
-        return plot_collection(self, kinds, aligned=aligned, scaled=scaled, figure=figure)
+        maps: dict[ResultType, AlignedMap] | dict[ResultType, Floats]
+        if aligned:
+            maps = dict(zip(kinds, self._aligned(kinds, scaled=scaled), strict=True))
+        else:
+            maps = dict(zip(kinds, (moments.mean for moments in self._moments(kinds)), strict=True))
+        return plot_collection(maps, len(self), self[0], figure)
 
     @property
     def text(self) -> str:
@@ -322,10 +337,14 @@ class HDMCollection(Sequence[HDMResult]):
         count = quantity(len(self), "image")
         said = [count if self.complete else f"{count} of {len(self.asked):,} that were asked for"]
         if len(self):
-            first = self[0]
-            settings = first.settings
+            settings = self[0].settings
             unit = f" {settings.unit}" if settings.unit else ""
-            said[0] += f", circle {first.circle_size}, offset {first.offset}"
+            grids = set(map(self._grid, self._indices))
+            for name, sizes in (
+                ("circle", {grid.circle_size for grid in grids}),
+                ("offset", {grid.offset for grid in grids}),
+            ):
+                said[0] += f", {name} {min(sizes)}" + (f" to {max(sizes)}" if len(sizes) > 1 else "")
             facts = self._facts()
             for name, what in (("fragility", "most fragile"), ("improvability", "most improvable")):
                 known = [(getattr(one, name), index) for index, one in facts if getattr(one, name) > 0]

@@ -1,45 +1,41 @@
-"""Scans of many images of a data set, one after the other."""
+"""Scans of many images of a data set: one after the other, or shared by the workers of a cluster."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from typing import Any, Unpack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hdm_widgets._datasets import Dataset, Field, Fields, as_dataset, from_pillow
-from hdm_widgets._store_files import StoreFiles
+from hdm_widgets._cluster import Workers, check_client, why_failed
+from hdm_widgets._datasets import Dataset, Field, Fields, as_dataset
+from hdm_widgets._store_files import StoreError, StoreFiles
 from hdm_widgets._store_lock import writing
-from hdm_widgets._validation import image_size, is_whole, takes_options
+from hdm_widgets._validation import is_whole, takes_options, warn_user
 from hdm_widgets.hdm.collection import HDMCollection
-from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
-from hdm_widgets.hdm.fill_names import fill_text
-from hdm_widgets.hdm.grid import check_count, usual_discs
-from hdm_widgets.hdm.kept_scans import KeptScans, ScansInMemory, ScansInStore
+from hdm_widgets.hdm.image_scanner import ImageScanner, PreparedImage
+from hdm_widgets.hdm.image_worker import ImageFailedError, ImageReport, report, scan_image
+from hdm_widgets.hdm.kept_scans import ScansInMemory, ScansInStore
 from hdm_widgets.hdm.occlusion import Fill, check_fill
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
-from hdm_widgets.hdm.result import HDMResult
-from hdm_widgets.hdm.scan import PreparedScan
-from hdm_widgets.models.description import describe_ignored, describe_model, describe_segmenter, plain
 from hdm_widgets.models.errors import describe_error
-from hdm_widgets.models.segmenter import Model, Segmenter
+from hdm_widgets.models.segmenter import Model
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["ImageUpdate", "explain_many"]
 
 # Stored images that are read again, to see whether the data set is the same.
 _COMPARED = 16
-# What does not change a result.
-_NOT_DESCRIBED = ("batch_size", "inference", "fill", "ignore", "target", "threshold")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +47,7 @@ class ImageUpdate:
     done, total : int
         Images that are finished, with those that failed, and all.
     index : int or None
-        The image that is being scanned; None at the end.
+        The image that is being scanned; None at the end, and where the workers of a cluster scan several.
     fraction : float
         How much of it is done, in [0, 1].
     seconds : float
@@ -87,6 +83,7 @@ def explain_many(
     mask: Field | None = None,
     normalize: bool = False,
     store: str | os.PathLike[str] | None = None,
+    client: Client | None = None,
     progress: bool | Callable[[ImageUpdate], object] = True,
     **options: Unpack[ScanKeywords],
 ) -> HDMCollection:
@@ -122,30 +119,42 @@ def explain_many(
         A folder, or an address that fsspec knows, to write every result to as soon as its image is finished. What is
         there already is not run again, so that a call that was stopped goes on where it was; results are read when they
         are asked for, so that memory does not grow with the number of images.
+    client : distributed.Client, optional
+        Of a Dask cluster whose workers read and scan the images, each image as one task; the results are those without
+        a client. With `store`, which all workers must see, results go from the workers to the store; without it they
+        come back to this process. The first image is run in this process too, without a disc: it decides how the
+        model's output is read. Model and data set are pickled, and sent once to each worker.
     progress : bool or callable
-        Show a tqdm bar, or call this with every `ImageUpdate`. An exception that it raises ends the scans.
+        Show a tqdm bar, or call this with every `ImageUpdate`; with a client, once for each image. An exception that it
+        raises ends the scans.
     **options
         See `ScanOptions`.
 
     Returns
     -------
     HDMCollection
-        An image that failed has no result, and its error in `errors`. An interrupt from the keyboard ends the scans,
-        and what is finished is returned: see `complete`.
+        An image that failed has no result, and its error in `errors`; with a client it was tried three times. An
+        interrupt from the keyboard ends the scans, and what is finished is returned: see `complete`.
 
     Raises
     ------
     TypeError, ValueError
-        For bad input, before the model is run; if every image failed, with what is wrong with the first.
+        For bad input, before the model is run; if every image failed, with what is wrong with the first; if the model
+        or the data set cannot be pickled for `client`.
     StoreError
-        If the store is of another model, other settings or another data set, with the difference; if another process
-        writes to it.
+        If the store is of another model, other settings or another data set, or read the model's output in another way,
+        with the difference; if another process writes to it.
+    ClusterError
+        If a worker cannot load the model or the data set, or does not see the store; if the cluster was closed.
+    ImportError
+        If Dask is not installed.
 
     Notes
     -----
-    Of the store's images, 16 are read again from the data set and compared. All files of the images asked for are
-    checked by their checksums, and what is damaged is scanned again. Of a model that is no Module only the name is
-    compared. `HDMResult.load` reads the files too.
+    Of the store's images, 16 are read again from the data set and compared, those that can be read. How the model's
+    output is read (`Segmenter` with ``activation="auto"``) is decided once for a store, on its first image. All files
+    of the images asked for are checked by their checksums, and what is damaged is scanned again. Of a model that is no
+    Module only the name is compared. `HDMResult.load` reads the files too.
 
     Examples
     --------
@@ -163,21 +172,34 @@ def explain_many(
     chosen = _chosen(indices, len(data))
     if fills is not None and "fill" in options:
         raise TypeError("explain_many() takes fill= or fills=, not both")
-    run = _Run(
-        model, data, Fields(image, mask), circle_size, offset, device, channel,
+    if client is not None:
+        client = check_client(client)
+    scanner = ImageScanner(
+        model, Fields(image, mask), (circle_size, offset), device, channel,
         [check_fill(fill) for fill in ([options.get("fill", "minimum")] if fills is None else fills)],
         of_prediction, normalize, options,
     )  # fmt: skip
     if store is None:
-        return run.all(chosen, ScansInMemory(), [], progress)
+        return _Run(scanner, data, chosen, ScansInMemory(), [], progress).all(client)
     files = StoreFiles(store)
     with writing(files) as lock:
         scans = ScansInStore(files)
-        scans.begin(run.described(), lock)
+        scans.begin(scanner.described(), lock)
         there = scans.whole(chosen)
-        for place in np.unique(np.linspace(0, len(there) - 1, min(_COMPARED, len(there))).round().astype(int)):
-            scans.check(there[place], run.read(there[place]).fingerprint)
-        return run.all(chosen, scans, there, progress)
+        _check_items(scans, scanner, data, there)
+        if scans.reading is not None and len(there) < len(chosen):
+            scans.refuse(scanner.expect(scans.reading))
+        return _Run(scanner, data, chosen, scans, there, progress).all(client)
+
+
+def _check_items(scans: ScansInStore, scanner: ImageScanner, data: Dataset, there: list[int]) -> None:
+    """Refuse a data set whose images are not those that were scanned; what cannot be read any more does not count."""
+    for place in np.unique(np.linspace(0, len(there) - 1, min(_COMPARED, len(there))).round().astype(int)):
+        try:
+            fingerprint = scanner.read(data, there[place]).fingerprint
+        except Exception:  # noqa: BLE001, S112 - the results of a file that is gone are still good
+            continue
+        scans.check(there[place], fingerprint)
 
 
 def _chosen(indices: Iterable[int] | None, count: int) -> list[int]:
@@ -195,215 +217,165 @@ def _chosen(indices: Iterable[int] | None, count: int) -> list[int]:
     return list(dict.fromkeys(chosen))
 
 
-@dataclass(frozen=True, eq=False)
-class _Read:
-    """An item as a scan takes it."""
-
-    image: Any
-    segment: Any
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A hash of the image and the truth."""
-        digest = hashlib.sha256()
-        for array in (self.image, self.segment):
-            for part in (np.ma.getdata(_array(array)), np.ma.getmaskarray(_array(array))) if array is not None else ():
-                digest.update(f"{part.dtype} {part.shape}".encode())
-                digest.update(np.ascontiguousarray(part).data)
-        return digest.hexdigest()[:16]
-
-
-def _array(values: Any) -> Any:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
-
-
 class _Run:
-    """Everything that the scans of one call have in common, checked."""
+    """The scans of one call.
+
+    Parameters
+    ----------
+    scanner : ImageScanner
+    dataset : Dataset
+    chosen : list of int
+        Images that are asked for.
+    scans : ScansInMemory or ScansInStore
+        Where results go.
+    there : list of int
+        Images that are done.
+    progress : bool or callable
+        As for `explain_many`.
+    """
 
     def __init__(
         self,
-        model: Model,
+        scanner: ImageScanner,
         dataset: Dataset,
-        fields: Fields,
-        circle_size: int | None,
-        offset: int | None,
-        device: torch.device | str | None,
-        channel: int | Sequence[int],
-        fills: list[Fill],
-        of_prediction: bool,
-        normalize: bool,
-        options: ScanKeywords,
-    ) -> None:
-        self.fill_names = [fill_text(fill) for fill in fills]
-        if not fills or len(set(self.fill_names)) < len(fills):
-            raise ValueError(f"fills must be at least one, and none twice, got {fills!r}")
-        for name, size in (("circle_size", circle_size), ("offset", offset)):
-            if size is not None:
-                check_count(name, size)
-        self._options = ScanOptions(**options)
-        target = self._options.target
-        self._segmenter = Segmenter.wrap(
-            model, target=None if target == "all" else target, threshold=self._options.threshold, device=device
-        )
-        self._dataset, self._fields = dataset, fields
-        self._discs, self._device, self._channel = (circle_size, offset), device, channel
-        self._fills, self._of_prediction, self._normalize = fills, of_prediction, normalize
-        # The segmenter has target and threshold already.
-        self._keywords: dict[str, Any] = {
-            name: value
-            for name, value in options.items()
-            if name not in ("fill", "threshold") and (name != "target" or value == "all")
-        }
-        self._explainers: dict[tuple[int, int], HausdorffDistanceMasks] = {}
-        self._warned = False
-
-    def described(self) -> dict[str, Any]:
-        """Everything that results depend on but for the items themselves, as JSON can hold it."""
-        options = {name: value for name, value in vars(self._options).items() if name not in _NOT_DESCRIBED}
-        where = self._fields.described()
-        return {
-            **describe_model(self._segmenter.model),
-            **describe_segmenter(self._segmenter),
-            # One that has been used before has decided it already; a call that goes on must not depend on that.
-            "activation": self._segmenter.asked_activation,
-            "all classes": self._options.target == "all",
-            "circle_size": self._discs[0],
-            "offset": self._discs[1],
-            "channel": self._channel if isinstance(self._channel, int) else [int(one) for one in self._channel],
-            "fills": self.fill_names,
-            "of_prediction": self._of_prediction,
-            "normalize": self._normalize,
-            "image": where["image"],
-            "mask": where["mask"],
-            "ignore": describe_ignored(self._options.ignore),
-            **plain(options),
-        }
-
-    def read(self, index: int) -> _Read:
-        """Read an item.
-
-        Raises
-        ------
-        ValueError, TypeError
-            Naming the item.
-        """
-        try:
-            item = self._dataset[index]
-        except Exception as error:
-            raise ValueError(f"item {index} could not be read: {type(error).__name__}: {error}") from error
-        image, segment, _ = self._fields.find(item, index, mask_needed=not self._of_prediction)
-        if self._of_prediction:
-            segment = None
-        elif segment is None:
-            raise ValueError(f"item {index}: its mask is missing (None); of_prediction=True needs none")
-        image, segment = (
-            from_pillow(one, is_mask=is_mask) if isinstance(one, Image.Image) else one
-            for one, is_mask in ((image, False), (segment, True))
-        )
-        if getattr(segment, "ndim", 0) == 3 and segment.shape[0] == 1:
-            segment = segment[0]
-        return _Read(image, segment)
-
-    def all(
-        self,
         chosen: list[int],
-        scans: KeptScans,
+        scans: ScansInMemory | ScansInStore,
         there: list[int],
         progress: bool | Callable[[ImageUpdate], object],
-    ) -> HDMCollection:
-        """Scan what is missing."""
-        errors: dict[int, str] = {}
-        first_error: Exception | None = None
+    ) -> None:
+        self._scanner, self._dataset, self._chosen, self._scans = scanner, dataset, chosen, scans
+        self._progress, self._there = progress, len(there)
         known = set(there)
-        missing = [index for index in chosen if index not in known]
-        started = time.perf_counter()
+        self._missing = [index for index in chosen if index not in known]
+        self._errors: dict[int, str] = {}
+        self._first_error: Exception | None = None
+        self._warned = False
+        # Images that have been finished, with those that failed.
+        self._ended = 0
+        self._started = time.perf_counter()
+        self._latest: HDMCollection | None = None
 
-        def collection() -> HDMCollection:
-            return HDMCollection(scans, self.fill_names, chosen, errors)
-
-        def tell(position: int, fraction: float) -> None:
-            seconds, ran = time.perf_counter() - started, position + fraction
-            left = seconds * (len(missing) - ran) / ran if ran else float("inf")
-            index = missing[position] if position < len(missing) else None
-            done = len(there) + position
-            bar.update(round(done + fraction, 3) - bar.n)
-            if callable(progress):
-                progress(ImageUpdate(done, len(chosen), index, fraction, seconds, left, collection()))
-
+    def all(self, client: Client | None) -> HDMCollection:
+        """Scan what is missing."""
         with tqdm(
-            disable=progress is not True, total=len(chosen), initial=len(there), unit="image", desc="explaining",
-            delay=0.5, bar_format="{l_bar}{bar}| {n:.1f}/{total} images [{elapsed}<{remaining}]",
+            disable=self._progress is not True, total=len(self._chosen), initial=self._there, unit="image",
+            desc="explaining", delay=0.5,
+            bar_format="{l_bar}{bar}| {n:.1f}/{total} images [{elapsed}<{remaining}{postfix}]",
         ) as bar:  # fmt: skip
             try:
-                for position, index in enumerate(missing):
-                    tell(position, 0.0)
-                    try:
-                        read = self.read(index)
-                        prepared = self._prepare(read)
-                    except Exception as error:  # noqa: BLE001 - kept with the image
-                        errors[index], first_error = describe_error(error), first_error or error
-                        continue
-                    results, caught = self._scan(prepared, partial(tell, position))
-                    if caught is None:
-                        scans.keep(index, results, "" if isinstance(scans, ScansInMemory) else read.fingerprint)
-                    else:
-                        errors[index], first_error = describe_error(caught), first_error or caught
-                tell(len(missing), 0.0)
+                if client is None:
+                    self._scan_here(bar)
+                else:
+                    self._scan_on(client, bar)
+                self._tell(bar)
             except KeyboardInterrupt:
-                return collection()
-        found = collection()
-        if first_error is not None and not len(found):
-            raise ValueError(
-                f"all {len(chosen)} images failed; item {next(iter(errors))}: {next(iter(errors.values()))}"
-            ) from first_error
+                return self._collection()
+        found = self._collection()
+        if self._first_error is not None and not len(found):
+            index, error = next(iter(found.errors.items()))
+            raise ValueError(f"all {len(self._chosen)} images failed; item {index}: {error}") from self._first_error
         return found
 
-    def _prepare(self, read: _Read) -> list[PreparedScan]:
-        """Check an image; one scan for each fill."""
-        height, width = image_size(
-            read.image, preprocess=self._segmenter.preprocess is not None, mask=read.segment
-        )  # fmt: skip
-        if (height, width) not in self._explainers:
-            explainer = HausdorffDistanceMasks(width, height)
-            circle_size, offset = (
-                asked or usual for asked, usual in zip(self._discs, usual_discs(height, width), strict=True)
-            )
-            explainer.generate_masks(circle_size, offset, self._normalize)
-            self._explainers[height, width] = explainer
-        explainer = self._explainers[height, width]
-        prepared = []
-        for fill in self._fills:
-            keywords: dict[str, Any] = {**self._keywords, "fill": fill}
-            scan = explainer.prepare(
-                self._segmenter, read.image, read.segment, self._device, self._channel, **keywords
-            )  # fmt: skip
-            # What the first image warns of is mostly true of all; an empty truth is nothing unusual among many.
-            if not self._warned and (self._of_prediction or scan.truth.mask.any()):
-                scan.warn()
-                self._warned = True
-            else:
-                scan = replace(scan, quiet=True)
-            prepared.append(scan)
-        return prepared
+    def _scan_here(self, bar: Any) -> None:
+        for index in self._missing:
+            self._tell(bar, index)
+            try:
+                item = self._scanner.read(self._dataset, index)
+                prepared = self._scanner.prepare(item)
+            except Exception as error:  # noqa: BLE001 - kept with the image
+                self._fail(index, error, describe_error(error))
+                continue
+            self._warn_of(prepared)
+            results, caught = self._scanner.scan(prepared, partial(self._tell, bar, index))
+            if caught is not None:
+                self._fail(index, caught, describe_error(caught))
+                continue
+            self._take(index, report(index, item, results, self._files))
 
-    def _scan(
-        self, prepared: list[PreparedScan], tell: Callable[[float], object]
-    ) -> tuple[list[HDMResult], Exception | None]:
-        """The results of an image, one for each fill; and what the model or the measure raised."""
-        results: list[HDMResult] = []
-        for position, scan in enumerate(prepared):
-            result = None
-            with closing(scan.updates()) as updates:
-                while True:
-                    try:
-                        update = next(updates)
-                    except StopIteration:
-                        break
-                    except Exception as error:  # noqa: BLE001 - kept with the image
-                        return results, error
-                    result = update.result
-                    # Outside of the try: what `tell` raises ends all scans.
-                    tell((position + update.done / max(update.total, 1)) / len(prepared))
-            assert result is not None  # the first update comes before any cell  # noqa: S101
-            results.append(result)
-        return results, None
+    def _scan_on(self, client: Client, bar: Any) -> None:
+        """Scan on the workers of a cluster."""
+        self._tell(bar)
+        rest = self._first_run(bar)
+        if not rest:
+            return
+        files = self._files
+        shared = {"the model, or an option beside it,": self._scanner, "the data set": self._dataset}
+        tasks = {index: (index, files) for index in rest}
+        with closing(Workers(client, files).run(scan_image, shared, tasks, bar)) as reports:
+            told: ImageReport | Exception
+            for index, told in reports:
+                if isinstance(told, StoreError):
+                    raise told
+                if isinstance(told, Exception):
+                    known = isinstance(told, ImageFailedError)
+                    self._fail(index, told, str(told) if known else why_failed(told, describe_error(told)))
+                else:
+                    self._take(index, told)
+                self._tell(bar)
+
+    def _first_run(self, bar: Any) -> list[int]:
+        """Find out with the first image that can be run how to read the model's output; returns it, and those after it.
+
+        Images before it have failed.
+        """
+        for position, index in enumerate(self._missing):
+            try:
+                prepared = self._scanner.prepare(self._scanner.read(self._dataset, index))
+                self._scanner.plan(prepared)
+            except Exception as error:  # noqa: BLE001 - kept with the image
+                self._fail(index, error, describe_error(error))
+                self._tell(bar)
+                continue
+            self._warn_of(prepared)
+            return self._missing[position:]
+        return []
+
+    @property
+    def _files(self) -> StoreFiles | None:
+        """Of the store, if there is one."""
+        return self._scans.files if isinstance(self._scans, ScansInStore) else None
+
+    def _take(self, index: int, told: ImageReport) -> None:
+        if isinstance(self._scans, ScansInStore):
+            assert told.record is not None  # as there is a store  # noqa: S101
+            self._scans.add(index, told.record, told.reading)
+        else:
+            self._scans.keep(index, told.results)
+        if told.doubts is not None:
+            self._warn(told.doubts)
+        self._end()
+
+    def _warn_of(self, image: PreparedImage) -> None:
+        """Warn of what is unusual in the first image that has a truth: it is mostly so in all."""
+        if not self._warned and (doubts := image.doubts()) is not None:
+            self._warn(doubts)
+
+    def _warn(self, doubts: Sequence[str]) -> None:
+        if not self._warned:
+            self._warned = True
+            for text in doubts:
+                warn_user(text)
+
+    def _fail(self, index: int, error: Exception, text: str) -> None:
+        self._errors[index], self._first_error = text, self._first_error or error
+        self._end()
+
+    def _end(self) -> None:
+        self._ended, self._latest = self._ended + 1, None
+
+    def _collection(self) -> HDMCollection:
+        """What is finished."""
+        if self._latest is None:
+            # In the order in which images were asked for: workers end in any.
+            errors = {index: self._errors[index] for index in self._chosen if index in self._errors}
+            self._latest = HDMCollection(self._scans, self._scanner.fill_names, self._chosen, errors)
+        return self._latest
+
+    def _tell(self, bar: Any, index: int | None = None, fraction: float = 0.0) -> None:
+        done = self._there + self._ended
+        bar.update(round(done + fraction, 3) - bar.n)
+        if not callable(self._progress):
+            return
+        seconds, ran = time.perf_counter() - self._started, self._ended + fraction
+        left = seconds * (len(self._missing) - ran) / ran if ran else float("inf")
+        self._progress(ImageUpdate(done, len(self._chosen), index, fraction, seconds, left, self._collection()))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hdm_widgets._bitmasks import bounding_box
 from hdm_widgets._masks import without
 from hdm_widgets._picture import Display
 from hdm_widgets._wire import bits, png
@@ -20,8 +21,10 @@ from hdm_widgets.hdm.occlusion import Channel
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.plotting import canny
 from hdm_widgets.hdm.proposals import propose_measure
+from hdm_widgets.hdm.pyramid import halvings, shrink
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
+from hdm_widgets.metrics.distance import HausdorffPair
 from hdm_widgets.metrics.spacing import PixelSpacing
 
 __all__ = [
@@ -41,6 +44,8 @@ __all__ = [
 COLOR_MAPS = ("Blues", "magma", "viridis", "cividis", "Reds", "Greens", "Purples", "inferno", "turbo")
 
 _LONGEST = 480
+# Side of the smallest part of a large image that is drawn around a disc.
+_LEAST_PART = 256
 # Measures in which no two pixels are a distance apart, and those that follow the policy for empty masks.
 _OF_AREAS = ("iou", "dice", "area", "flipped")
 _LENGTHS = ("hausdorff", "hausdorff95", "mean_surface")
@@ -56,6 +61,7 @@ def about_message(image: NDArray[Any], truth: NDArray[np.bool_], settings: ScanS
         "has_truth": not settings.of_prediction,
         "truth_empty": not truth.any() and not settings.of_prediction,
         "empty": settings.empty,
+        **({} if settings.region is None else {"region": settings.region}),
         **measure_message(settings),
     }
 
@@ -154,18 +160,20 @@ def inspect_cell(
     col: int,
     display: Display | None = None,
     *,
-    step: int = 1,
-    pack: Callable[[NDArray[np.bool_]], bytes] = bits,
+    large: bool = False,
 ) -> dict[str, Any]:
     """Figures and images of a cell as a message; `{"cell", "pending": True}` while it is not measured.
 
-    Of a large image every `step`-th row and column is drawn; `pack` says how masks are sent.
+    Of a large image it has no more than a part around what the disc changes.
     """
     if not result.measured[row, col]:
         return {"cell": (row, col), "pending": True}
     distance = float(result.values[row, col])
     view = shown_display(display or Display(), result.settings.channel, len(result.image)).view(result.image)
-    image = view.to_rgb(result.occluded(row, col)[:, ::step, ::step])
+    mask, pair = _mask_of_cell(result, row, col)
+    part = _part_around(result, row, col, mask, pair) if large else None
+    rows, cols, step = (slice(None), slice(None), 1) if part is None else part.area
+    image = view.to_rgb(result.occluded(row, col)[:, rows, cols][:, ::step, ::step])
     others = result.values[result.measured & ~np.isnan(result.values)]
     # How far from the truth; less area is as far as more.
     far = np.abs if result.settings.info.signed else np.asarray
@@ -180,8 +188,8 @@ def inspect_cell(
         "rank": 1 + int(np.count_nonzero(far(others) > far(distance))) if ranked else None,
         "of": len(others),
         "image": png(image, longest=_LONGEST),
-        "prediction": _prediction(result, row, col, pack),
-    }
+        "prediction": None if mask is None else _prediction(result, row, col, mask, pair, part),
+    } | ({} if part is None else {"part": part.message})
 
 
 def shown_display(display: Display, channel: Channel, channels: int) -> Display:
@@ -194,28 +202,93 @@ def shown_display(display: Display, channel: Channel, channels: int) -> Display:
     return replace(display, bands=covered if len(covered) == 3 else covered[0])
 
 
-def _prediction(
-    result: HDMResult, row: int, col: int, pack: Callable[[NDArray[np.bool_]], bytes]
-) -> dict[str, Any] | None:
-    """The mask of a cell against the truth; None if masks are not kept."""
+def _mask_of_cell(result: HDMResult, row: int, col: int) -> tuple[NDArray[np.bool_] | None, HausdorffPair | None]:
+    """The mask of a cell, and the pair of pixels that makes its Hausdorff distance; None where there is none."""
     try:
         mask = result.output(row, col)
     except ValueError:
-        return None
+        return None, None
     counted = without(mask, result.ignored)
     # Without a pixel in either mask there is no pair, whatever the policy for empty masks says.
     paired = result.settings.distance not in _OF_AREAS and counted.any() and result.segment.any()
     pair = result.pair(row, col) if paired else None
-    if pair is not None and pair.from_pixel is None:
-        pair = None  # the masks are equal
-    return {
-        "mask": pack(counted),
+    # The masks may be equal.
+    return counted, None if pair is None or pair.from_pixel is None else pair
+
+
+def _prediction(
+    result: HDMResult,
+    row: int,
+    col: int,
+    counted: NDArray[np.bool_],
+    pair: HausdorffPair | None,
+    part: _Part | None,
+) -> dict[str, Any]:
+    """The mask of a cell against the truth; of a part of the image with what it is compared with there."""
+    found = {
+        "mask": bits(counted) if part is None else part.bits(counted),
         "empty": not counted.any(),
         "iou": result.iou(row, col),
         "pair": (pair.from_pixel, pair.to_pixel) if pair else None,
         "from": pair.from_mask if pair else None,
         "distance": pair.distance if pair else None,
     }
+    if part is None:
+        return found
+    plain = result.settings.distance == "flipped"
+    return found | {
+        "compared": part.bits(without(result.baseline_mask, result.ignored) if plain else result.segment),
+        "ignored": b"" if result.ignored is None else part.bits(result.ignored),
+    }
+
+
+class _Part(NamedTuple):
+    """A part of a large image, drawn at a halved size."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def area(self) -> tuple[slice, slice, int]:
+        """Its rows and columns, and every how many of them are drawn."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width), 2**self._level
+
+    @property
+    def message(self) -> dict[str, int]:
+        return {**self._asdict(), "step": 2**self._level}
+
+    @property
+    def _level(self) -> int:
+        return halvings(self.height, self.width, _LONGEST)
+
+    def bits(self, mask: NDArray[np.bool_]) -> bytes:
+        """A mask (H, W) of the image, as it is sent of this part."""
+        rows, cols, _ = self.area
+        return bits(shrink(mask[rows, cols], self._level))
+
+
+def _part_around(
+    result: HDMResult, row: int, col: int, mask: NDArray[np.bool_] | None, pair: HausdorffPair | None
+) -> _Part:
+    """What a disc covers and changes, with as much again around it."""
+    rows, cols, _ = result.grid.window(row, col)
+    boxes = [(rows.start, cols.start, rows.stop, cols.stop)]
+    if mask is not None:
+        flipped = bounding_box(mask != without(result.baseline_mask, result.ignored))
+        boxes += [flipped] if flipped else []
+    for pixel in () if pair is None else (pair.from_pixel, pair.to_pixel):
+        if pixel is not None:
+            boxes.append((pixel[0], pixel[1], pixel[0] + 1, pixel[1] + 1))
+    first, last = np.min(boxes, axis=0)[:2], np.max(boxes, axis=0)[2:]
+    side = max(_LEAST_PART, 2 * int((last - first).max()))
+    sides = [min(side, length) for length in (result.height, result.width)]
+    starts = [
+        min(max(0, int(begin + end - length) // 2), whole - length)
+        for begin, end, length, whole in zip(first, last, sides, (result.height, result.width), strict=True)
+    ]
+    return _Part(*starts, *sides)
 
 
 def _one_empty(result: HDMResult) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from scipy import ndimage
 from hdm_widgets._validation import is_whole
 from hdm_widgets.metrics.spacing import PixelSpacing
 
-__all__ = ["ObjectSource", "check_pixel", "label_objects", "nearer_to_others", "object_at"]
+__all__ = ["MaskObjects", "ObjectSource", "check_pixel", "label_objects", "nearer_to_others", "object_at"]
 
 ObjectSource = Literal["truth", "prediction"]
 
@@ -27,6 +27,44 @@ def label_objects(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], int]:
     """The objects of a mask (H, W), numbered from 1, and how many there are."""
     labels, count = ndimage.label(mask, _EIGHT_NEIGHBORS)
     return labels.astype(np.intp), int(count)
+
+
+class MaskObjects:
+    """The objects of a mask (H, W), found once; each is kept at one bit per pixel of its box.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray, bool (H, W)
+    """
+
+    def __init__(self, mask: NDArray[np.bool_]) -> None:
+        labels, _ = ndimage.label(mask, _EIGHT_NEIGHBORS)
+        places = ndimage.find_objects(labels)
+        self._boxes = np.array([(rows.start, cols.start, rows.stop, cols.stop) for rows, cols in places], np.int64)
+        self._boxes = self._boxes.reshape(-1, 4)
+        self._bits = [np.packbits(labels[place] == number) for number, place in enumerate(places, 1)]
+
+    def __len__(self) -> int:
+        return len(self._bits)
+
+    def at(self, row: int, col: int) -> tuple[tuple[int, int, int, int], NDArray[np.bool_]]:
+        """The object with this pixel: its box (row0, col0, row1, col1), half open, and its mask there.
+
+        Raises
+        ------
+        KeyError
+            If no object has it.
+        """
+        top, left, bottom, right = self._boxes.T
+        around = (top <= row) & (row < bottom) & (left <= col) & (col < right)
+        for number in np.flatnonzero(around).tolist():
+            row0, col0, row1, col1 = self._boxes[number].tolist()
+            pixel = (row - row0) * (col1 - col0) + col - col0
+            if self._bits[number][pixel // 8] >> (7 - pixel % 8) & 1:
+                size = (row1 - row0) * (col1 - col0)
+                mask = np.unpackbits(self._bits[number], count=size).view(bool).reshape(row1 - row0, col1 - col0)
+                return (row0, col0, row1, col1), mask
+        raise KeyError((row, col))
 
 
 def check_pixel(row: object, col: object, height: int, width: int) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hdm_widgets._bitmasks import bounding_box
 from hdm_widgets._picture import known_range
-from hdm_widgets._validation import finite_number, listed, warn_user
+from hdm_widgets._validation import finite_number, listed
 from hdm_widgets.hdm.grid import Grid
 
 __all__ = [
@@ -28,8 +28,8 @@ __all__ = [
     "channels_of",
     "check_fill",
     "check_fill_length",
+    "clipping_doubts",
     "disc_mask",
-    "warn_of_clipping",
 ]
 
 FillName = Literal["minimum", "mean", "blur", "noise", "inpainted"]
@@ -265,22 +265,24 @@ def check_fill_length(fill: Fill, channels: int) -> None:
 _MANY_CHANNELS = 9
 
 
-def warn_of_clipping(image: Tensor, channel: Channel = -1, *, normalize: bool) -> None:
-    """Warn where the element-wise minimum does something else to the image (C, H, W) than to darken the disc."""
+def clipping_doubts(image: Tensor, channel: Channel = -1, *, normalize: bool) -> list[str]:
+    """What else the element-wise minimum does to the image (C, H, W) than to darken the disc, as texts."""
+    texts = []
     low, high = _minimum_range(normalize)
     least, most = (float(value) for value in image[channels_of(channel)].aminmax())
     advice = f"use fill={_darkest(image, channel)}, which is the darkest value of each channel, or fill='mean'"
     if most > high:
-        warn_user(
+        texts.append(
             f"the image has values up to {most:g}; the element-wise minimum with the mask cuts all of them down to "
             f"{high:g}, outside the disc too. Scale the image to [{low:g}, {high:g}], or {advice}"
         )
     if least < low:
         normalized = low == 0 and least >= -1 and most <= 1
         advice = "with images in [-1, 1] use generate_masks(..., normalize=True)" if normalized else advice
-        warn_user(
+        texts.append(
             f"the image has values down to {least:g}; the disc is {low:g} and does not cover what is darker; {advice}"
         )
+    return texts
 
 
 def _darkest(image: Tensor, channel: Channel) -> str:

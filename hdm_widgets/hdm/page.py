@@ -177,8 +177,8 @@ def _facts(result: HDMResult, model_name: str, annotator: str) -> dict[str, str]
 
 
 def packed(data: Any) -> tuple[Any, bytes]:
-    """A message in which bytes are `{"bytes": [first, length]}` of one block, and the block."""
-    chunks: list[bytes] = []
+    """A message in which bytes are `{"bytes": [first, length]}` of one block, and the block; the same bytes once."""
+    firsts: dict[bytes, int] = {}
     length = 0
 
     def pack(value: Any) -> Any:
@@ -188,13 +188,14 @@ def packed(data: Any) -> tuple[Any, bytes]:
         if isinstance(value, (list, tuple)):
             return [pack(entry) for entry in value]
         if isinstance(value, (bytes, memoryview)):
-            chunk, first = bytes(value), length
-            chunks.append(chunk)
-            length += len(chunk)
-            return {"bytes": [first, len(chunk)]}
+            chunk = bytes(value)
+            if chunk not in firsts:
+                firsts[chunk] = length
+                length += len(chunk)
+            return {"bytes": [firsts[chunk], len(chunk)]}
         return value
 
-    return pack(data), b"".join(chunks)
+    return pack(data), b"".join(firsts)
 
 
 def _inside_script(text: str) -> str:

@@ -153,7 +153,7 @@ def page_data(result: HDMResult, view: PageView, answers: Answers | None = None)
         "_several_objects": False,
         "_has_significance": False,
         "_about": about_message(result.image, result.segment, settings),
-        **drawn_message(shown.levels(result.image)),
+        **_drawn(result.image, shown),
         "_map": {name: value for name, value in _map(result, view.seconds).items() if name not in _PER_ANSWER},
         "_scanned": scan,
     }
@@ -180,6 +180,20 @@ def page_data(result: HDMResult, view: PageView, answers: Answers | None = None)
         "traits": {name: to_wire(value) for name, value in traits.items()} | {"_color_tables": tables},
         **to_wire(stored),
     }
+
+
+def _drawn(image: NDArray[np.float32], shown: View) -> dict[str, Any]:
+    """`drawn_message`, of an image (C, H, W) in the size that a page shows; edges are placed in the whole."""
+    step = _step(image.shape[1:])
+    if step == 1:
+        return drawn_message(shown.levels(image))
+    small = np.ascontiguousarray(image[:, ::step, ::step])
+    message = drawn_message(shown.levels(small))
+    height, width = small.shape[1:]
+    found = np.unpackbits(np.frombuffer(message["_edges"], np.uint8), count=height * width).reshape(height, width)
+    edges = np.zeros(image.shape[1:], bool)
+    edges[::step, ::step] = found
+    return {**message, "_edges": bits(edges)}
 
 
 def _map(result: HDMResult, seconds: float = 0.0) -> dict[str, Any]:
@@ -354,4 +368,6 @@ def _filled(result: HDMResult, view: View, base: NDArray[np.uint8]) -> NDArray[n
             return None
         filled[rows, cols][disc] = shown[disc]
         covered[rows, cols] |= disc
+    # Elsewhere nobody looks at it: one value takes no room.
+    filled[~covered] = 0
     return filled

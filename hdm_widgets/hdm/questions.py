@@ -397,7 +397,8 @@ def class_masks(result: HDMResult, number: int) -> HDMResult:
 
 def described(result: HDMResult) -> str:
     """The `repr` of a result."""
-    done, total = int(np.count_nonzero(result._reached)), result.values.size
+    asked = result.settings.asked(result.grid)
+    done, total = (int(np.count_nonzero(cells)) for cells in (result._reached & asked, asked))
     finite = result.values[np.isfinite(result.values)]
     settings = result.settings
     digits = settings.decimals

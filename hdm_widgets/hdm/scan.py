@@ -21,7 +21,7 @@ from hdm_widgets.hdm.cache import DistanceCache, Measured, ScanCache
 from hdm_widgets.hdm.classes import check_classes
 from hdm_widgets.hdm.measure import ClassMeasure, Measure
 from hdm_widgets.hdm.noise import repeated_runs
-from hdm_widgets.hdm.occlusion import Occluder, Occlusion, warn_of_clipping
+from hdm_widgets.hdm.occlusion import Occluder, Occlusion, clipping_doubts
 from hdm_widgets.hdm.options import InferenceMode, ScanSettings
 from hdm_widgets.hdm.plan import Plan, Planned, make_plan
 from hdm_widgets.hdm.running_scan import RunningScan, noise_of, raise_with_cell
@@ -92,28 +92,35 @@ class PreparedScan:
 
     def warn(self) -> None:
         """Warn about inputs that are valid but probably unintended."""
+        for text in self.doubts():
+            warn_user(text)
+
+    def doubts(self) -> list[str]:
+        """What `warn` says, each a text."""
+        texts = []
         if not self.truth.mask.any() and not self.settings.of_prediction:
             ignored = self.truth.ignored
             left = " without the pixels that ignore= takes out" if ignored is not None and ignored.any() else ""
-            warn_user(f"the segment is empty{left}: distances to it follow the policy for empty masks (empty=)")
+            texts.append(f"the segment is empty{left}: distances to it follow the policy for empty masks (empty=)")
         if self.all_classes:
             if (mark := find_mark(self.truth.values)) is not None:
-                warn_user(
+                texts.append(
                     f"the segment has the value {mark}, which counts as a class; if it marks pixels that do not count, "
                     f"say so: ignore={mark}"
                 )
         elif (
             ambiguity := find_ambiguity(self.truth, "the segment", "segment", target=self.settings.target)
         ) is not None:
-            warn_user(ambiguity.text)
+            texts.append(ambiguity.text)
         if self.truth.lacks_mark:
-            warn_user(
+            texts.append(
                 f"no pixel of the segment has the value of ignore={self.truth.mark:g}; if it was made of a label map, "
                 f"give the pixels that do not count: ignore=labels == {self.truth.mark:g}"
             )
         settings = self.settings
         if settings.fill == "minimum" and not settings.own_mask and not settings.own_range:
-            warn_of_clipping(self.image, settings.channel, normalize=settings.normalize)
+            texts += clipping_doubts(self.image, settings.channel, normalize=settings.normalize)
+        return texts
 
     def plan(self) -> Plan:
         """Choose the backend; runs the image without a disc."""

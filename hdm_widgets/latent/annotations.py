@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hdm_widgets._bitmasks import bounding_box
-from hdm_widgets._validation import check_choice
+from hdm_widgets._validation import brief, check_choice, checks_simple_arguments
 from hdm_widgets.latent.selection import Selection, checked_file
 from hdm_widgets.latent.space_items import SpaceWithItems
 
@@ -30,6 +30,7 @@ _OBJECT, _IGNORED = 1, 255
 _SUFFIXES: dict[str, Format] = {".csv": "csv", ".json": "coco"}
 
 
+@checks_simple_arguments
 def export_marked(
     space: SpaceWithItems,
     items: Any,
@@ -81,6 +82,8 @@ def export_marked(
     ...     len(Path(folder, "marked.json").read_text()) > 1000
     True
     """
+    if not isinstance(space, SpaceWithItems):
+        raise TypeError(f"space must be a LatentSpace, got {brief(space)}")
     check_choice("format", format, Format)
     if hasattr(items, "index") and hasattr(items, "columns"):
         _check_rows(space, items)

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
-from sklearn.cluster import DBSCAN, KMeans
+from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 
 from hdm_widgets._validation import check_choice, is_whole
 from hdm_widgets.latent.batches import row_batches
+from hdm_widgets.latent.density import dbscan
 from hdm_widgets.latent.lloyd import lloyd, squares_from
 from hdm_widgets.latent.scores import Statistics
 from hdm_widgets.latent.surface import rounded
@@ -34,7 +35,7 @@ _KMEANS_COUNTS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14)
 _DBSCAN_SAMPLES = (5, 10)
 _DBSCAN_QUANTILES = (0.5, 0.7, 0.85, 0.95)
 _INITS = 4
-# DBSCAN keeps every item's neighbors, which in a dense map are most items: above this number only KMeans is tried.
+# DBSCAN looks at every item's neighbors, which in a dense map are most items: above this only KMeans is tried.
 _DBSCAN_MOST = 10_000
 # Points nearer to each other than this fraction of the data's extent count as one: KMeans computes squared distances
 # from squared lengths, which leaves half of the digits.
@@ -183,10 +184,8 @@ def fit_clusters(
         eps = min_samples = None
     else:
         eps, min_samples = float(eps or 0), int(min_samples or 5)
-        # A radius is often the distance of two points, which are to be neighbors whichever way rounding goes. The
-        # search by brute force, which is chosen above 15 dimensions, limits the threads of the whole process.
-        model = DBSCAN(eps=eps * (1 + _TIE) + rounding, min_samples=min_samples, algorithm="kd_tree")
-        labels = model.fit(coordinates).labels_
+        # A radius is often the distance of two points, which are to be neighbors whichever way rounding goes.
+        labels = dbscan(coordinates, eps * (1 + _TIE) + rounding, min_samples)
     labels = _by_size(labels)
     labels.flags.writeable = False  # a map, its snapshots and selections share them
     found = int(labels.max()) + 1
@@ -232,7 +231,7 @@ def compare(coordinates: Floats, *, random_state: int = 0, rounding: float = 0.0
     Points that are at most `rounding` apart are one.
 
     The radii (`eps`) that DBSCAN is tried with are quantiles of the items' distance to their `min_samples`-th
-    nearest, so that the grid follows the data. Above 10,000 items DBSCAN is left out: it keeps every item's neighbors.
+    nearest, so that the grid follows the data. Above 10,000 items DBSCAN is left out: it looks at all neighbors of all.
     """
     count = len(coordinates)
     for n_clusters in _KMEANS_COUNTS:

@@ -199,8 +199,9 @@ def kept_if_interrupted(collection: Collection) -> Iterator[None]:
         raise _interrupted(len(collection) + len(collection.skipped), collection) from error
 
 
-def _interrupted(index: int, collection: Collection | None, advice: str = "") -> InterruptedCollectionError:
+def _interrupted(index: int, collection: Collection | None) -> InterruptedCollectionError:
     """The error of an interrupt before item `index`."""
+    advice = ""
     if collection is not None:
         advice = (
             f"; {len(collection)} items are collected: space.fit_collected(error.collection, dataset) makes a map of "
@@ -244,11 +245,7 @@ class CollectionBuilder:
         Items of the data set that are to be collected, in order.
     any_ignored : bool
         Whether an item so far has a pixel that does not count.
-    kept_advice : str
-        What an interrupt says of what was collected, where that is not its `collection`.
     """
-
-    kept_advice = ""
 
     def __init__(
         self,
@@ -419,13 +416,17 @@ class CollectionBuilder:
         try:
             yield
         except KeyboardInterrupt as error:
-            raise _interrupted(self.next_index, self._kept(tables), self.kept_advice) from error
+            raise self._interrupted(tables) from error
         except Exception as error:
             if isinstance(error, CollectionError) or not is_worker_error(error):
                 raise
             run_waiting()
             index = self.next_index
             raise CollectionError(why_workers_stopped(error, index), index, self._kept(tables)) from error
+
+    def _interrupted(self, tables: dict[str, NDArray[Any]]) -> InterruptedCollectionError:
+        """What an interrupt raises."""
+        return _interrupted(self.next_index, self._kept(tables))
 
     def _kept(self, tables: dict[str, NDArray[Any]]) -> Collection | None:
         """What an error carries: a map can be made of what was collected for one."""

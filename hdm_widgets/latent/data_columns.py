@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import enum
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, TypeAlias
@@ -19,7 +19,10 @@ from torch.utils.data import ConcatDataset, Subset
 from hdm_widgets._validation import warn_user
 from hdm_widgets.latent.ordered import keep_common_order, keep_order
 
-__all__ = ["Columns", "as_column", "check_columns", "column_value", "dataset_columns", "join_columns", "merge_columns"]
+__all__ = [
+    "Columns", "as_column", "check_columns", "column_value", "dataset_columns", "free_names", "join_columns",
+    "merge_columns",
+]  # fmt: skip
 
 Columns: TypeAlias = "Mapping[str, Sequence[Any] | NDArray[Any]]"
 
@@ -112,13 +115,18 @@ _FOUND_LATER = ("cluster", "suspicion")
 
 def merge_columns(own: dict[str, NDArray[Any]], dataset: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Our columns and those of a data set; one of the data set's with a name of ours gets `data_` before it."""
-    merged = dict(own)
-    for name, values in dataset.items():
+    return own | {free: dataset[name] for free, name in free_names(own, dataset).items()}
+
+
+def free_names(own: Collection[str], dataset: Collection[str]) -> dict[str, str]:
+    """What `merge_columns` calls a data set's columns beside ours, each with its name in the data set."""
+    names: dict[str, str] = {}
+    for name in dataset:
         free = name
-        while free in merged or free in _FOUND_LATER or (free != name and free in dataset):
+        while free in own or free in names or free in _FOUND_LATER or (free != name and free in dataset):
             free = f"data_{free}"
-        merged[free] = values
-    return merged
+        names[free] = name
+    return names
 
 
 def as_column(values: Any) -> NDArray[Any]:

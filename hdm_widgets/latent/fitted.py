@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,16 @@ from hdm_widgets._datasets import Dataset
 from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent.clusters import Cluster, Clustering
 from hdm_widgets.latent.collection import BEFORE_CONFIDENCES, Collection
-from hdm_widgets.latent.data_columns import merge_columns
+from hdm_widgets.latent.columns_on_demand import ColumnsOnDemand
+from hdm_widgets.latent.data_columns import free_names
 from hdm_widgets.latent.estimator import FEWEST, Estimator
+from hdm_widgets.latent.map_support import MapSupport
 from hdm_widgets.latent.mean_intervals import Dependence, dependences
 from hdm_widgets.latent.neighbors import distance_scale
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.shift import Shift, compare_samples
-from hdm_widgets.latent.surface import Regressor, Support
+from hdm_widgets.latent.surface import Regressor
 from hdm_widgets.latent.suspects import SuspectScores, suspect_scores
 
 __all__ = ["FittedMap", "FittedState"]
@@ -149,9 +151,9 @@ class FittedMap:
         return compare_samples(known, new, (collection.features, features), random_state=self.random_state)
 
     @cached_property
-    def support(self) -> Support:
+    def support(self) -> MapSupport:
         """Where on the map there are items."""
-        return Support(self.embedding[:, :2])
+        return MapSupport(self.embedding[:, :2])
 
     @cached_property
     def distance_scale(self) -> float:
@@ -191,40 +193,58 @@ class FittedState:
     Attributes
     ----------
     map : FittedMap
-    clustering : Clustering or None
-    clusters : tuple of Cluster
+    given_clustering : Clustering, callable or None
+        How the items are grouped; or what reads it, called when it is first asked for.
     """
 
     map: FittedMap
-    clustering: Clustering | None = None
-    clusters: tuple[Cluster, ...] = ()
+    given_clustering: Clustering | Callable[[], Clustering] | None = None
 
-    def clustered(self, clustering: Clustering) -> FittedState:
-        """The same map with these clusters."""
+    @cached_property
+    def clustering(self) -> Clustering | None:
+        """How the items are grouped; None if they are not."""
+        return self.given_clustering() if callable(self.given_clustering) else self.given_clustering
+
+    @cached_property
+    def clusters(self) -> tuple[Cluster, ...]:
+        """The groups."""
+        if self.clustering is None:
+            return ()
         found = self.map
-        clusters = grouping.describe(
-            clustering.labels,
+        return grouping.describe(
+            self.clustering.labels,
             found.cluster_coordinates,
             found.iou,
             found.overlaps.truth_area,
             found.projection.rounding,
         )
-        return FittedState(found, clustering, clusters)
 
     @cached_property
-    def table(self) -> dict[str, NDArray[Any]]:
-        """Every column of every item; the arrays are read-only."""
+    def table(self) -> ColumnsOnDemand:
+        """Every column of every item; the arrays are read-only, and each is made when it is first asked for."""
         found = self.map
-        own: dict[str, NDArray[Any]] = {"item": found.collection.items}
-        own |= {f"pc{i + 1}": found.embedding[:, i] for i in range(found.n_components)}
-        own |= found.overlaps.columns()
-        own["expected_iou"] = found.expected_iou
-        own |= found.collection.confidences
+        own: dict[str, Callable[[], NDArray[Any]]] = {"item": lambda: found.collection.items}
+        own |= {f"pc{i + 1}": partial(lambda i: found.embedding[:, i], i) for i in range(found.n_components)}
+        own |= _makers(found.overlaps.columns())
+        own |= {"iou": lambda: found.iou, "expected_iou": lambda: found.expected_iou}
+        own |= _makers(found.collection.confidences)
         if found.collection.label_quality is not None:
-            own["label_quality"] = found.collection.label_quality
+            own["label_quality"] = lambda: np.asarray(found.collection.label_quality)
         if self.clustering is not None:
-            own["cluster"] = self.clustering.labels
-        return {name: read_only(values) for name, values in merge_columns(own, found.collection.columns).items()}
+            labels = self.clustering.labels
+            own["cluster"] = lambda: labels
+        given = _makers(found.collection.columns)
+        own |= {free: given[name] for free, name in free_names(own, given).items()}
+        return ColumnsOnDemand({name: partial(_made, make) for name, make in own.items()})
+
+
+def _makers(columns: Mapping[str, NDArray[Any]]) -> dict[str, Callable[[], NDArray[Any]]]:
+    """What gives each column."""
+    return {name: partial(columns.__getitem__, name) for name in columns}
+
+
+def _made(make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    return read_only(make())
 
 
 def read_only(values: NDArray[Any]) -> NDArray[Any]:

@@ -28,7 +28,7 @@ from hdm_widgets.latent.neighbors import Neighbors, nearest, pairwise_distances
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.selection import COLORS, Selection, check_color, check_name, items_of, read_selection
-from hdm_widgets.latent.surface import Regressor, Surface, surface
+from hdm_widgets.latent.surface import Regressor, Surface, check_grid, surface
 from hdm_widgets.models.segmenter import Segmenter
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class FittedSpace:
         """
         return self._map("regressor_").expected_iou
 
-    def surface(self, shape: tuple[int, int] = (200, 200)) -> Surface:
+    def surface(self, shape: tuple[int, int] = (200, 200), bounds: Sequence[float] | None = None) -> Surface:
         """IoU of the items around each point of a grid, and where items support it.
 
         It is the paper's picture of the map, not what to expect of an image: that is `estimate`.
@@ -194,16 +194,17 @@ class FittedSpace:
         Parameters
         ----------
         shape : tuple of int
-            Rows and columns of the grid, 2 or more each. It covers all items and a margin around them.
+            Rows and columns of the grid, 2 or more each.
+        bounds : sequence of float, optional
+            Its ends x0, x1, y0, y1 on the map; by default it covers all items and a margin around them.
 
         Returns
         -------
         Surface
         """
-        if not isinstance(shape, tuple) or len(shape) != 2 or not all(is_whole(side) and side > 1 for side in shape):
-            raise ValueError(f"shape must be two whole numbers of at least 2, got {shape!r}")
+        ends = check_grid(shape, bounds)
         found = self._map("regressor_")
-        return surface(found.regressor, found.support, found.embedding, shape)
+        return surface(found.regressor, found.support, found.embedding, shape, ends)
 
     def neighbors(self, index: int, k: int = 12) -> Neighbors:
         """The items whose activations are nearest to those of one item, in the full space.
@@ -301,11 +302,13 @@ class FittedSpace:
                 random_state=state.map.random_state,
                 rounding=state.map.projection.rounding,
             )
-        clustered = state.clustered(chosen)
+        clustered = FittedState(state.map, chosen)
+        # Described here: this may be a thread, and who asks for them later need not wait.
+        clusters = clustered.clusters
         # Clusters that a thread sought in an older map are not those of a newer one.
         if self._fitted is not None and self._fitted.map is state.map:
             self._fitted = clustered
-        return clustered.clusters
+        return clusters
 
     def compare_clusterings(self, *, progress: bool = True) -> pandas.DataFrame:
         """KMeans and DBSCAN over a grid of parameters: one row each, the best silhouette first.
@@ -398,8 +401,7 @@ class FittedSpace:
         """
         state = self._map("failures")
         own = state.collection.columns
-        if isinstance(columns, str):
-            columns = [columns]
+        columns = [columns] if isinstance(columns, str) else columns
         if columns is not None and not len(columns):
             raise ValueError("columns is empty: give names of columns, or None for all that is known of the items")
         unknown = [name for name in columns or () if name not in own]
@@ -439,9 +441,9 @@ class FittedSpace:
         Returns
         -------
         dict of str to numpy.ndarray (n,)
-            The arrays are read-only: they are shared by all tables and selections.
+            Read-only and shared by all tables and selections; each is made or read when it is first asked for.
         """
-        return dict(self._state("embedding_").table)
+        return self._state("embedding_").table.copy()
 
     def frame(self) -> pandas.DataFrame:
         """`table` as a DataFrame.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ class Stored:
         Of the items; None if they are to be computed.
     model : dict of str to str, or None
         The fingerprint of the model that ran on the items; None if it is not known.
+    read_clustering : callable or None
+        In place of `clustering`: what reads it when it is first asked for.
     """
 
     settings: dict[str, Any]
@@ -65,6 +68,7 @@ class Stored:
     clustering: Clustering | None
     coordinates: NDArray[np.float64] | None = None
     model: dict[str, str] | None = None
+    read_clustering: Callable[[], Clustering] | None = None
 
 
 def write(path: str | os.PathLike[str], stored: Stored) -> None:

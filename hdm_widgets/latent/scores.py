@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdm_widgets._wording import quantity
+from hdm_widgets.latent.columns_on_demand import ColumnsOnDemand
 
 __all__ = ["Overlaps", "Statistics", "former_name"]
 
@@ -78,18 +79,20 @@ class Overlaps:
         """Pixels of the predicted mask."""
         return self.tp + self.fp
 
-    def columns(self) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
+    def columns(self) -> ColumnsOnDemand:
         """All scores and areas by name; areas are in pixels."""
-        return {
-            "iou": self.iou,
-            "dice": self.dice,
-            "precision": self.precision,
-            "recall": self.recall,
-            "truth_area": self.truth_area,
-            "predicted_area": self.predicted_area,
-            "false_positive_area": self.fp,
-            "false_negative_area": self.fn,
-        }
+        return ColumnsOnDemand(
+            {
+                "iou": lambda: self.iou,
+                "dice": lambda: self.dice,
+                "precision": lambda: self.precision,
+                "recall": lambda: self.recall,
+                "truth_area": lambda: self.truth_area,
+                "predicted_area": lambda: self.predicted_area,
+                "false_positive_area": lambda: self.fp,
+                "false_negative_area": lambda: self.fn,
+            }
+        )
 
 
 @dataclass(frozen=True)

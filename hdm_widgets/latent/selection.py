@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdm_widgets.latent.csv_rows import csv_text
 from hdm_widgets.latent.item_set import ItemSet
 from hdm_widgets.latent.scores import Statistics
 
@@ -25,9 +26,6 @@ __all__ = ["COLORS", "Selection", "Statistics"]
 # Told apart with all kinds of color vision, and from the reds and blues of the IoU scale; after Okabe and Ito's.
 COLORS = ("#8b5cf6", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _FORMAT = "hdm-widgets selection 1"
-# Spreadsheets take a text that begins with one of these for a formula. A text that is escaped already is escaped again,
-# so that every escape can be taken back.
-_FORMULA = re.compile("'*[=+\\-@\t\r\n]")
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -165,7 +163,7 @@ class Selection:
         import pandas
 
         # The columns are new arrays already.
-        return pandas.DataFrame(self._rows(), index=pandas.Index(self.indices, name="index"), copy=False)
+        return pandas.DataFrame(self.rows(), index=pandas.Index(self.indices, name="index"), copy=False)
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         r"""The items' rows as CSV (RFC 4180, UTF-8) in which no spreadsheet finds a formula.
@@ -188,7 +186,7 @@ class Selection:
         To take the escapes back after reading, drop the first apostrophe of texts that match ``'+[=+\-@\t\r\n]``:
         ``frame[column].str.replace(r"^'('*[=+\-@\t\r\n])", r"\1", regex=True)`` with pandas.
         """
-        text = csv_text(self._rows(), self.indices)
+        text = csv_text(self.rows(), self.indices)
         if path is not None:
             checked_file(path).write_bytes(text.encode())
         return text
@@ -210,7 +208,8 @@ class Selection:
         }
         checked_file(path).write_text(json.dumps(about), encoding="utf-8")
 
-    def _rows(self) -> dict[str, NDArray[Any]]:
+    def rows(self) -> dict[str, NDArray[Any]]:
+        """The items' part of every column, as new arrays by name."""
         chosen = self.indices
         return {name: values[chosen] for name, values in self.table.items()}
 
@@ -226,30 +225,11 @@ class Selection:
         return other
 
 
-def csv_text(columns: Mapping[str, NDArray[Any]], index: NDArray[np.int64]) -> str:
-    """Columns (n,) by name as CSV in which no spreadsheet finds a formula; see `Selection.to_csv`."""
-    import pandas
-
-    rows = {_escaped(name): _escaped_column(values) for name, values in columns.items()}
-    frame = pandas.DataFrame(rows, index=pandas.Index(index, name="index"))
-    # With this line terminator, either of its characters within a text is quoted.
-    text: str = frame.to_csv(lineterminator="\r\n")
-    return text
-
-
 def checked_file(path: str | os.PathLike[str]) -> Path:
     """A path to write to, which is no folder."""
     if Path(path).is_dir():
         raise IsADirectoryError(f"{os.fspath(path)!r} is a folder; give the name of a file in it")
     return Path(path)
-
-
-def _escaped(text: str) -> str:
-    return f"'{text}" if _FORMULA.match(text) else text
-
-
-def _escaped_column(values: NDArray[Any]) -> NDArray[Any]:
-    return values if values.dtype.kind != "U" else np.array([_escaped(text) for text in values.tolist()], dtype=np.str_)
 
 
 def read_selection(path: str | os.PathLike[str], table: Mapping[str, NDArray[Any]]) -> Selection:

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 
 from hdm_widgets._datasets import Dataset, Field, as_dataset
 from hdm_widgets._picture import Display
+from hdm_widgets._validation import checks_simple_arguments
 from hdm_widgets.latent import folder
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.fitted import FittedMap, FittedState
 from hdm_widgets.latent.new_images import SpaceWithModel
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
-from hdm_widgets.latent.store.contents import open_store
+from hdm_widgets.latent.store.clusters import write_clustering
+from hdm_widgets.latent.store.contents import StoredCollection
+from hdm_widgets.latent.store.opening import open_store
 from hdm_widgets.latent.surface import Regressor, rounded
 from hdm_widgets.models.segmenter import Model, Segmenter
 
@@ -76,8 +79,9 @@ class SpaceWithFiles(SpaceWithModel):
 
     # -- files ------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the space to a folder.
+    @checks_simple_arguments
+    def save(self, path: str | os.PathLike[str] | None = None) -> None:
+        """Write the space to a folder; without one, its clusters to the store that holds everything else.
 
         It holds everything but the model and the images: activations, both masks of every item at one bit per
         pixel, thumbnails, columns, components, the IoU's network as arrays, clusters. Nothing is pickled. Of the
@@ -85,10 +89,23 @@ class SpaceWithFiles(SpaceWithModel):
 
         Parameters
         ----------
-        path : str or os.PathLike
-            The folder, which is made if it is not there.
+        path : str or os.PathLike, optional
+            The folder, which is made if it is not there. A space whose fit had a store needs none: its clusters are
+            written there, or removed if it has none, and `open` reads them. Another fit with that store drops them.
+
+        Raises
+        ------
+        TypeError
+            If there is no path, and no store either.
+        StoreError
+            A ValueError: a fit writes to the store or has made another map of it meanwhile, or it cannot be written.
         """
         state = self._state("embedding_")
+        if path is None:
+            if not isinstance(state.map.collection, StoredCollection):
+                raise TypeError("save needs the path of a folder: only a space whose fit had a store needs none")
+            write_clustering(state.map.collection, state.clustering)
+            return
         found = state.map
         stored = folder.Stored(
             self._settings(), found.collection, found.projection, found.regressor, state.clustering, model=found.model
@@ -96,6 +113,7 @@ class SpaceWithFiles(SpaceWithModel):
         folder.write(path, stored)
 
     @classmethod
+    @checks_simple_arguments
     def load(
         cls,
         path: str | os.PathLike[str],
@@ -132,6 +150,7 @@ class SpaceWithFiles(SpaceWithModel):
         return cls._restored(folder.read(path), model, dataset, image, mask)
 
     @classmethod
+    @checks_simple_arguments
     def open(
         cls,
         store: str | os.PathLike[str],
@@ -201,9 +220,9 @@ class SpaceWithFiles(SpaceWithModel):
                 )
             collection = collection.with_fields(collection.fields.replaced(image, mask))
         space.layer = collection.layer.name
-        state = FittedState(
-            space._mapped(collection, stored.projection, dataset, stored.regressor, stored.coordinates, stored.model)
+        space._fitted = FittedState(
+            space._mapped(collection, stored.projection, dataset, stored.regressor, stored.coordinates, stored.model),
+            stored.read_clustering or stored.clustering,
         )
-        space._fitted = state if stored.clustering is None else state.clustered(stored.clustering)
         space._take_model(stored.model)
         return space

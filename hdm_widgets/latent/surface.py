@@ -8,9 +8,10 @@ import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from sklearn.metrics import r2_score
@@ -18,9 +19,23 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from hdm_widgets._validation import finite_number, is_whole, listed
 from hdm_widgets.latent.batches import row_batches
 
-__all__ = ["Regressor", "Support", "Surface", "column_scales", "one_thread", "rounded", "rounding_step"]
+__all__ = [
+    "NEIGHBORS",
+    "SCALE_QUANTILE",
+    "Bounds",
+    "Regressor",
+    "Support",
+    "Surface",
+    "check_grid",
+    "column_scales",
+    "one_thread",
+    "rounded",
+    "rounding_step",
+    "surface",
+]
 
 _HIDDEN = (32, 32)
 _PENALTY = 1e-2
@@ -36,12 +51,14 @@ _ROWS = 1 << 15  # points that are predicted at once
 _FOLDS = 5
 _FEWEST = 10  # items; fewer tell nothing about others
 _LARGEST = 5000  # items that the network is trained on; of more, a random choice
-_NEIGHBORS = 5
+NEIGHBORS = 5
 # A point is supported as long as the distance to its fifth nearest item is at most this, on the scale of `distance`.
 _SUPPORT_LIMIT = 1.5
-_SCALE_QUANTILE = 0.95
+SCALE_QUANTILE = 0.95
 
 Floats = NDArray[np.float64]
+# x0, x1, y0, y1.
+Bounds: TypeAlias = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +265,9 @@ def _activations(
         out += bias
         if position < len(weights):
             if activation == "tanh":
-                np.tanh(out, out=out)
+                # Vectorized, also where NumPy's is not.
+                shared = torch.from_numpy(out)
+                torch.tanh(shared, out=shared)
             else:
                 np.maximum(out, 0, out=out)
         layers.append(out)
@@ -271,11 +290,11 @@ class Support:
 
     def __init__(self, coordinates: Floats) -> None:
         self._scale = column_scales(coordinates)
-        self._count = min(_NEIGHBORS, len(coordinates) - 1) or 1
+        self._count = min(NEIGHBORS, len(coordinates) - 1) or 1
         self._tree = KDTree(coordinates / self._scale)
         # An item is its own nearest neighbor: ask for one more.
         own = self._farthest(coordinates, self._count + 1)
-        self._unit = float(np.quantile(own, _SCALE_QUANTILE)) or 1.0
+        self._unit = float(np.quantile(own, SCALE_QUANTILE)) or 1.0
         self.own = own / self._unit
 
     def distance(self, coordinates: Floats) -> Floats:
@@ -284,24 +303,54 @@ class Support:
 
     def weight(self, coordinates: Floats) -> Floats:
         """How well points (n, k) are supported: 1 within the data, falling to 0 where support ends."""
-        return np.clip((_SUPPORT_LIMIT - self.distance(coordinates)) / (_SUPPORT_LIMIT - 1), 0, 1)
+        # No items are sought beyond the end of support, with room for rounding; there, the distance is infinite.
+        distances = self._farthest(coordinates, self._count, 1.01 * _SUPPORT_LIMIT * self._unit) / self._unit
+        return np.clip((_SUPPORT_LIMIT - distances) / (_SUPPORT_LIMIT - 1), 0, 1)
 
-    def _farthest(self, coordinates: Floats, count: int) -> Floats:
+    def _farthest(self, coordinates: Floats, count: int, within: float = math.inf) -> Floats:
         count = min(count, self._tree.n)
-        distances, _ = self._tree.query(coordinates / self._scale, k=[count])
+        distances, _ = self._tree.query(coordinates / self._scale, k=[count], distance_upper_bound=within)
         return np.asarray(distances, dtype=np.float64)[:, 0]
 
 
 def surface(
-    regressor: Regressor | None, support: Support, coordinates: Floats, shape: tuple[int, int], margin: float = 0.08
+    regressor: Regressor | None,
+    support: Support,
+    coordinates: Floats,
+    shape: tuple[int, int],
+    bounds: Bounds | None = None,
+    margin: float = 0.08,
 ) -> Surface:
-    """The grid of `shape` (rows, cols) over the first two components of all items, and a margin around them."""
-    low, high = coordinates[:, :2].min(axis=0), coordinates[:, :2].max(axis=0)
-    border = np.where(high > low, margin * (high - low), 1.0)
+    """The grid of `shape` (rows, cols) over the first two components, between bounds (x0, x1, y0, y1).
+
+    Without bounds, it covers all items and a margin around them.
+    """
     rows, cols = shape
-    x = np.linspace(low[0] - border[0], high[0] + border[0], cols)
-    y = np.linspace(low[1] - border[1], high[1] + border[1], rows)
+    x0, x1, y0, y1 = _bounds_of(coordinates, margin) if bounds is None else bounds
+    x, y = np.linspace(x0, x1, cols), np.linspace(y0, y1, rows)
     points = np.stack([part.ravel() for part in np.meshgrid(x, y)], axis=1)
     values = np.full(len(points), math.nan) if regressor is None else regressor.predict(points)
     weight = support.weight(points)
     return Surface(values.reshape(shape), x, y, (weight > 0).reshape(shape), weight.reshape(shape))
+
+
+def _bounds_of(coordinates: Floats, margin: float) -> Bounds:
+    low, high = coordinates[:, :2].min(axis=0), coordinates[:, :2].max(axis=0)
+    border = np.where(high > low, margin * (high - low), 1.0)
+    (x0, y0), (x1, y1) = (low - border).tolist(), (high + border).tolist()
+    return x0, x1, y0, y1
+
+
+def check_grid(shape: object, bounds: object) -> Bounds | None:
+    """The bounds of a grid, if there are any: x0 < x1 and y0 < y1; a shape must be two sides of 2 or more."""
+    if not isinstance(shape, tuple) or len(shape) != 2 or not all(is_whole(side) and side > 1 for side in shape):
+        raise ValueError(f"shape must be two whole numbers of at least 2, got {shape!r}")
+    if bounds is None:
+        return None
+    ends = [number for end in listed(bounds) or () if (number := finite_number(end)) is not None]
+    if len(ends) != 4 or len(listed(bounds) or ()) != 4:
+        raise TypeError(f"bounds must be four finite numbers (x0, x1, y0, y1), got {bounds!r}")
+    x0, x1, y0, y1 = ends
+    if not (x0 < x1 and y0 < y1):
+        raise ValueError(f"bounds (x0, x1, y0, y1) must satisfy x0 < x1 and y0 < y1, got {bounds!r}")
+    return x0, x1, y0, y1

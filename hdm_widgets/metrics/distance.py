@@ -17,7 +17,7 @@ from scipy.spatial.distance import directed_hausdorff
 
 from hdm_widgets._bitmasks import bounding_box
 from hdm_widgets._masks import Ignore, to_array, without
-from hdm_widgets._validation import check_choice
+from hdm_widgets._validation import check_choice, checks_simple_arguments
 from hdm_widgets.metrics.masks import Indices, Mask, as_mask, as_masks, check_same_shape, coordinates, outline
 from hdm_widgets.metrics.spacing import NearestPixel, PixelSpacing
 
@@ -278,6 +278,7 @@ def _surface_distances(
     )
 
 
+@checks_simple_arguments
 def hausdorff_percentile(
     a: ArrayLike,
     b: ArrayLike,

@@ -6,11 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hdm_widgets._masks import Ignore, read_mask
+from hdm_widgets._validation import checks_simple_arguments
 from hdm_widgets.metrics.masks import counted
 
 __all__ = ["dice", "iou"]
 
 
+@checks_simple_arguments
 def iou(a: ArrayLike, b: ArrayLike, *, empty: float = 0.0, ignore: Ignore | None = None) -> float:
     """Intersection over union of two masks, also called the Jaccard index.
 
@@ -38,6 +40,7 @@ def iou(a: ArrayLike, b: ArrayLike, *, empty: float = 0.0, ignore: Ignore | None
     return float(np.count_nonzero(first & second) / union) if union else float(empty)
 
 
+@checks_simple_arguments
 def dice(a: ArrayLike, b: ArrayLike, *, empty: float = 0.0, ignore: Ignore | None = None) -> float:
     """Dice coefficient of two masks, also called the F1 score of their pixels.
 

@@ -12,9 +12,17 @@ from torch import Tensor
 from hdm_widgets._masks import Ignore, read_mask
 from hdm_widgets.models.fingerprint import content_fingerprint
 from hdm_widgets.models.modules import unwrapped
+from hdm_widgets.models.reading import Reading
 from hdm_widgets.models.segmenter import Segmenter
 
-__all__ = ["describe_ignored", "describe_model", "describe_segmenter", "differences", "plain"]
+__all__ = [
+    "describe_ignored",
+    "describe_model",
+    "describe_reading",
+    "describe_segmenter",
+    "differences",
+    "plain",
+]
 
 _SETTINGS = ("target", "threshold", "activation", "classes", "align", "window", "overlap", "blending")
 
@@ -36,6 +44,15 @@ def describe_segmenter(segmenter: Segmenter) -> dict[str, Any]:
         "pad_to": segmenter.pad_to,
         "output": _named(segmenter.output),
         "preprocess": _named(segmenter.preprocess),
+    }
+
+
+def describe_reading(reading: Reading) -> dict[str, Any]:
+    """What the first output of a model has decided for all others."""
+    return {
+        "form of the model's output": reading.form,
+        "kind of the output's values": reading.values,
+        "order of the output's axes": reading.layout,
     }
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm.auto import tqdm
 
 from hdm_widgets._masks import find_ambiguity, read_mask
-from hdm_widgets._validation import warn_user
+from hdm_widgets._validation import brief, checks_simple_arguments, warn_user
 from hdm_widgets.models.evaluation import evaluating
 from hdm_widgets.models.modules import model_device, move, parameters, tensors
 from hdm_widgets.models.training_mode import set_training
@@ -143,6 +143,7 @@ def evaluate(
     return intersection / union if union else 0.0
 
 
+@checks_simple_arguments
 def train(
     model: nn.Module,
     dataset: Dataset[Any],
@@ -191,6 +192,16 @@ def train(
         If `epochs` or `batch_size` is below 1, the data set is empty, the model does not give one logit per pixel, or
         it is not clear from a mask which pixels belong to the segment.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be an nn.Module, got {brief(model)}")
+    for name, data in {"dataset": dataset, "validation": validation}.items():
+        is_data = hasattr(data, "__getitem__") and not isinstance(data, (str, bytes, dict, np.ndarray, Tensor))
+        if not is_data and (name == "dataset" or data is not None):
+            raise TypeError(f"{name} must be a data set of (image, mask), got {brief(data)}")
+    if not learning_rate > 0:
+        raise ValueError(f"learning_rate must be above 0, got {learning_rate}")
+    if seed < 0:
+        raise ValueError(f"seed must be 0 or more, got {seed}")
     if epochs < 1 or batch_size < 1:
         raise ValueError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
     if isinstance(dataset, Sized) and len(dataset) == 0:

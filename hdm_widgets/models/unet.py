@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hdm_widgets._validation import check_choice
+from hdm_widgets._validation import check_choice, checks_simple_arguments
 
 __all__ = ["UNet"]
 
@@ -91,6 +91,7 @@ class UNet(nn.Module):
     torch.Size([2, 1, 33, 48])
     """
 
+    @checks_simple_arguments
     def __init__(
         self,
         in_channels: int = 1,

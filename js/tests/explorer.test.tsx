@@ -234,10 +234,35 @@ describe("a view of the explorer", () => {
     }
     expect(heard).toEqual([
       "row 1, column 1: about 12.5 px, not measured yet",
-      "row 1, column 0: not measured yet",
+      "row 1, column 0: outside the region",
       "row 0, column 0: not defined",
     ]);
     expect(el.querySelector("clipPath path")?.getAttribute("d")).toBe("M8.5 8.5H16V16H8.5Z");
+    stop();
+  });
+
+  it("counts the discs of a region, and says where a pinned disc is outside it", async () => {
+    const about = { ...(state()._about as object), region: [0, 0, 4, 16] };
+    const map = {
+      ...(state()._map as object),
+      measured: bits(0b11000000),
+      drawn: bits(0b11000000),
+      total: 2,
+    };
+    const model = new FakeModel({
+      ...state(),
+      ...{ _about: about, _map: { ...map, done: 2, seconds: 2 }, cell: [1, 0] },
+      _inspector: { cell: [1, 0], pending: true },
+    });
+    const { el, stop } = show(model);
+    const cost = () => el.querySelector("[data-testid=cost]")?.textContent;
+    expect(cost()).toBe("2 × 2 grid · 2 of 4 discs · about 2.0 s");
+    expect(el.querySelector(".hdm-inspector")?.textContent).toContain("it is outside the region");
+    // Before the map has other discs: 4 px from one to the next, of which one row touches rows 0 to 3.
+    model.set("_map", {});
+    model.set("offset", 4);
+    await rest();
+    expect(cost()).toBe("4 × 4 grid · 4 of 16 discs");
     stop();
   });
 

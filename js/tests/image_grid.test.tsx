@@ -62,6 +62,7 @@ function state(count = 1000): Record<string, unknown> {
   return {
     source: "map",
     new_count: 0,
+    new_status: "idle",
     sort: "lowest IoU first",
     sorts: ["lowest IoU first", "highest IoU first"],
     layers: "three",

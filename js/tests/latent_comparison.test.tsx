@@ -69,6 +69,7 @@ const heads = () => ({
 const lists = (count = 5): Record<string, unknown> => ({
   source: "map",
   new_count: 0,
+  new_status: "idle",
   sort: "largest change first",
   sorts: ["largest change first"],
   layers: "three",

@@ -106,6 +106,7 @@ const selection = (name: string, more: object = {}) => ({
 const lists = () => ({
   source: "map",
   new_count: 0,
+  new_status: "idle",
   sort: "lowest IoU first",
   sorts: ["lowest IoU first"],
   layers: "three",

@@ -302,6 +302,7 @@ describe("toolbar and legend", () => {
 const lists = (count: number, more: object = {}): Record<string, unknown> => ({
   source: "new",
   new_count: 1000,
+  new_status: "done",
   sort: "most doubtful first",
   sorts: ["most doubtful first", "in data set order"],
   layers: "three",
@@ -472,6 +473,48 @@ describe("the gallery of new items", () => {
     await rest();
     expect(el.textContent).toContain("Draw a lasso around points");
     expect((el.querySelector("input[value=new]") as HTMLInputElement).checked).toBe(false);
+    stop();
+  });
+});
+
+describe("the place of new items that are not there", () => {
+  const waiting = (status: string, more: object = {}) =>
+    lists(0, { source: "map", new_count: 0, new_status: status, _shown: shownItems([]), ...more });
+
+  it.each([
+    ["running", "The new items will appear here", undefined],
+    ["cancelled", "The new items are not here", "Start again"],
+    ["error", "The new items are not here", "Try again"],
+  ])("says what is going on: %s", async (status, title, again) => {
+    const model = new FakeModel(waiting(status));
+    const { el, stop } = await open(model);
+    expect(el.querySelector(".hdm-awaited[role=status] b")?.textContent).toBe(title);
+    // The map can be used meanwhile.
+    expect(el.querySelector(".hdm-nothing > p b")?.textContent).toBe(
+      again ? "Draw a lasso around points" : "Meanwhile, draw a lasso around points of the map",
+    );
+    const buttons = [...el.querySelectorAll<HTMLElement>(".hdm-awaited button")];
+    expect(buttons.map((one) => one.textContent)).toEqual(again ? [again] : []);
+    expect(nameless(el)).toEqual([]);
+    model.asked();
+    for (const one of buttons) one.click();
+    expect(model.asked()).toEqual(again ? [{ request: "start" }] : []);
+    stop();
+  });
+
+  it("is not spoken of without new data, in an empty selection, or without Python", async () => {
+    const empty = { name: "a", color: "#8b5cf6", count: 0, mean: "nan", median: "nan" };
+    for (const state of [waiting("idle"), waiting("running", { selections: [empty], active: 0 })]) {
+      const { el, stop } = await open(new FakeModel(state));
+      expect(el.querySelector(".hdm-awaited")).toBeNull();
+      expect(el.querySelector(".hdm-nothing")).not.toBeNull();
+      stop();
+    }
+    const model = new FakeModel(waiting("running"));
+    const { el, stop } = await open(model);
+    model.disconnect();
+    await rest();
+    expect(el.querySelector(".hdm-awaited")).toBeNull();
     stop();
   });
 });

@@ -29,6 +29,7 @@ const REASON = "the model draws an object of 412 px that the truth lacks, with c
 const galleryState = (more: object = {}): Record<string, unknown> => ({
   source: "map",
   new_count: 0,
+  new_status: "idle",
   sort: "most suspicious truth first",
   sorts: ["lowest IoU first", "most suspicious truth first"],
   layers: "three",
@@ -91,6 +92,35 @@ describe("cards", () => {
     const { el, stop } = await open(new FakeModel(galleryState({ layers: "overlay" })));
     expect(el.querySelector(".hdm-reason")?.textContent?.trim()).toBe("0.93");
     expect(el.querySelector<HTMLElement>(".hdm-reason")?.title).toContain(REASON);
+    stop();
+  });
+
+  it.each([
+    ["a pointer", "pointerover", "pointerleave"],
+    ["the focus", "focusin", "focusout"],
+  ])("say all of a reason below the images, to %s", async (_, into, out) => {
+    const model = new FakeModel(galleryState({ layers: "overlay" }));
+    const { el, stop } = await open(model);
+    const told = () => el.querySelector(".hdm-whole-reason[role=status]")?.textContent;
+    const hint = "Point at an image or tap it to read why its truth is suspicious.";
+    expect(told()).toBe(hint);
+    const event = (name: string, at: Element | null) => {
+      at?.dispatchEvent(new Event(name, { bubbles: name !== "pointerleave" }));
+      return rest();
+    };
+    await event(into, el.querySelectorAll(".hdm-layers")[1]);
+    expect(told()).toBe(`Item 3: 0.93 ${REASON}`);
+    await event(into, el.querySelector(".hdm-layers"));
+    expect(told()).toBe(`Item 5: 0.93 ${REASON}`);
+    await event(out, el.querySelector(".hdm-grid"));
+    expect(told()).toBe(hint);
+    // A tap highlights the item, and that lasts.
+    model.set("highlighted", 3);
+    await rest();
+    expect(told()).toBe(`Item 3: 0.93 ${REASON}`);
+    model.set("with_reasons", false);
+    await rest();
+    expect(told()).toBeUndefined();
     stop();
   });
 

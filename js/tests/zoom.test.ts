@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { coarseRuns, enlarged, fineRuns, maskGrid } from "../src/hdm/large";
-import { panned, RecentlyUsed, showing, tilesOf, WHOLE, zoomed } from "../src/hdm/zoom";
+import { coarseRuns, fineRuns, maskGrid, placed } from "../src/hdm/large";
+import { covers, masksOf, panned, RecentlyUsed, showing, tilesOf, WHOLE, zoomed } from "../src/hdm/zoom";
 
 const SIZE = { height: 5000, width: 5000 };
 
@@ -67,15 +67,45 @@ describe("masks of a large image", () => {
     expect(maskGrid(about)).toEqual({ height: 3, width: 4 });
   });
   it("have outlines and runs in pixels of the image", () => {
-    expect(enlarged("M0 1H12V3", about)).toBe("M0 2H24V6");
+    expect(placed("M0 1H12V3", 2)).toBe("M0 2H24V6");
+    expect(placed("M0 1H12M3 4V5", 2, 100, 10)).toBe("M10 102H34M16 108V110");
     expect(fineRuns([1, 0, 2, 2, 3, 4], about)).toEqual([2, 0, 4, 3, 0, 4, 4, 6, 7]);
     expect(coarseRuns([2, 1, 4, 4, 6, 7], about)).toEqual([1, 0, 2, 2, 3, 4]);
   });
   it("are those of the image at step 1", () => {
     const same = { height: 5, width: 7 };
     expect(maskGrid(same)).toEqual(same);
-    expect(enlarged("M0 1H12V3", same)).toBe("M0 1H12V3");
+    expect(placed("M0 1H12V3", 1)).toBe("M0 1H12V3");
     expect(fineRuns([2, 1, 4], same)).toEqual([2, 1, 4]);
     expect(coarseRuns([2, 1, 4], same)).toEqual([2, 1, 4]);
+  });
+});
+
+describe("masks in view", () => {
+  it.each([
+    [1, null],
+    [4.1, null],
+    [4.5, 1],
+    [8, 1],
+    [9, 0],
+    [50, 0],
+  ])("at scale %d are of level %s", (scale, level) => {
+    const zoom = { scale, x: 0.3, y: 0.5 };
+    const part = masksOf(zoom, SIZE, 4, 600);
+    expect(part?.level ?? null).toBe(level);
+    if (!part) return;
+    const side = 2 ** part.level;
+    // At most one for each pixel of the screen in view, and not much around.
+    expect(5000 / scale / side).toBeLessThanOrEqual(600);
+    expect(part.width).toBeLessThanOrEqual((5000 / scale) * 1.5 + 4 * side);
+    expect([part.top % side, part.left % side]).toEqual([0, 0]);
+    expect(covers(part, zoom, SIZE)).toBe(true);
+    expect(covers(part, { ...zoom, x: 0.3 + 0.5 / scale }, SIZE)).toBe(false);
+    expect(covers(part, WHOLE, SIZE)).toBe(false);
+  });
+  it("end at the image's border", () => {
+    const part = masksOf({ scale: 10, x: 0.9, y: 0 }, SIZE, 4, 600);
+    expect(part).toMatchObject({ top: 0, level: 0 });
+    expect((part?.left ?? 0) + (part?.width ?? 0)).toBe(5000);
   });
 });

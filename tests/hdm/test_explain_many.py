@@ -1,57 +1,14 @@
-"""Scans of many images: what they have in common, in memory and in a store."""
+"""Scans of many images: what they have in common."""
 
 import functools
-import json
-import threading
+import itertools
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from many_images import QUIET, Cue, diagonal, identity, interrupted_at, maps, moved, scene
 
-import hdm_widgets as hw
 from hdm_widgets import hdm
-from hdm_widgets._store_files import StoreFiles
-from hdm_widgets._store_lock import Heartbeat
-
-QUIET = {"circle_size": 3, "offset": 4, "progress": False}
-
-
-class Cue(nn.Module):
-    """Draws rows and columns 4 to 7 if the pixel (1, 1) is bright, and what is bright there in any case."""
-
-    def __init__(self, gain=1.0):
-        super().__init__()
-        self.gain = nn.Parameter(torch.tensor(gain))
-        self.runs = 0
-
-    def forward(self, images):
-        self.runs += len(images)
-        if bool((images > 5).any()):
-            raise RuntimeError("too bright")
-        lit = images[:, 0, 1, 1] > 0.5
-        drawn = images[:, 0] * 0
-        drawn[:, 4:8, 4:8] = (lit * self.gain)[:, None, None]
-        return drawn
-
-
-def scene(cue=True, height=12, width=12):
-    """An image whose cue is lit or not, with the segment that Cue draws for it."""
-    image = torch.zeros(1, height, width)
-    image[:, 4:8, 4:8] = 0.25
-    image[0, 1, 1] = float(cue)
-    segment = torch.zeros(height, width, dtype=torch.bool)
-    segment[4:8, 4:8] = True
-    return image, segment
-
-
-def diagonal(height=12, width=12):
-    return float(np.hypot(height, width))
-
-
-def maps(values):
-    """A scan's grid of 3 x 3 with one value in its first cell."""
-    return np.array([[values, 0, 0], [0, 0, 0], [0, 0, 0]], float)
 
 
 def test_the_mean_and_spread_are_those_of_the_distances():
@@ -109,17 +66,6 @@ def test_several_fills_have_a_spread():
     np.testing.assert_allclose(collection.ranking()["fill_spread"], [diagonal() / 9] * 2, rtol=1e-6)
     with pytest.raises(ValueError, match="there is no fill 'mean'; the fills are 0, 1"):
         collection.with_fill(0, "mean")
-
-
-def moved(down, across, height=20, width=24):
-    """An image with a bright block at another place, which the identity draws."""
-    image = torch.zeros(1, height, width)
-    image[0, 4 + down : 8 + down, 4 + across : 8 + across] = 1
-    return image, image[0] > 0
-
-
-def identity(images):
-    return images[:, 0]
 
 
 def test_alignment_undoes_a_known_shift():
@@ -211,124 +157,33 @@ def test_progress_tells_how_far_it_is_and_may_end_it():
         hdm.explain_many(Cue(), [scene(), scene()], **(QUIET | {"progress": stop}))
 
 
-def interrupted_at(index):
-    def progress(update):
-        if update.index == index:
-            raise KeyboardInterrupt
-
-    return progress
-
-
 def test_an_interrupt_keeps_what_is_finished():
     collection = hdm.explain_many(Cue(), [scene(), scene(), scene()], **(QUIET | {"progress": interrupted_at(2)}))
     assert collection.indices == (0, 1)
     assert repr(collection).startswith("HDMCollection(2 images of 3 that were asked for, circle 3, offset 4; most frag")
 
 
-def test_a_store_goes_on_where_it_was(tmp_path):
-    data, model = [scene(), scene(cue=False), scene()], Cue()
-    first = hdm.explain_many(model, data, store=tmp_path / "a", **(QUIET | {"progress": interrupted_at(1)}))
-    assert first.indices == (0,)
-    runs, whole = model.runs, Cue()
-    undisturbed = hdm.explain_many(whole, data, store=tmp_path / "b", **QUIET)
-    resumed = hdm.explain_many(model, data, store=tmp_path / "a", **QUIET)
-    assert model.runs - runs < whole.runs
-    for one, other in zip(resumed, undisturbed, strict=True):
-        np.testing.assert_array_equal(one.values, other.values)
-    runs = model.runs
-    again = hdm.explain_many(model, data, store=tmp_path / "a", **QUIET)
-    assert model.runs == runs
-    opened = hdm.HDMCollection.open(tmp_path / "a")
-    assert opened.indices == (0, 1, 2)
-    for same in (again, opened):
-        np.testing.assert_array_equal(same.mean(), undisturbed.mean())
-        assert same.ranking().equals(undisturbed.ranking())
-    [file] = (tmp_path / "a").glob("images/00000001-*.npz")
-    np.testing.assert_array_equal(hdm.HDMResult.load(file).values, undisturbed[1].values)
-    more = hdm.explain_many(model, [*data, scene()], [3], store=tmp_path / "a", **QUIET)
-    assert more.indices == (3,)
-    assert hdm.HDMCollection.open(tmp_path / "a").indices == (0, 1, 2, 3)
+def test_an_empty_truth_in_front_hides_no_warning():
+    nothing, truth = torch.zeros(12, 12, dtype=torch.bool), scene()[1]
+    bright = scene()[0] * 2
+    data = [(bright, nothing), (bright, truth), (bright, truth)]
+    # What the first image with a truth shows, with any of the fills.
+    with pytest.warns(UserWarning, match="the image has values up to 2") as caught:
+        hdm.explain_many(Cue(), data, fills=(0.0, "minimum"), **QUIET)
+    assert len(caught) == 1
+    runs = itertools.count()
+
+    def alternating(images):
+        return images[:, 0] * (0.4 + 0.6 * (next(runs) % 2))
+
+    with pytest.warns(UserWarning, match="two runs of the model on one image differ") as caught:
+        hdm.explain_many(alternating, [(scene()[0], nothing), scene()], batch_size=1, **QUIET)
+    assert len(caught) == 1
 
 
-@pytest.mark.parametrize("used", ["in no scan", "before", "in both"])
-def test_a_store_goes_on_with_a_segmenter_that_has_been_used(tmp_path, used):
-    data, first, second = [scene(), scene(cue=False)], hw.Segmenter(Cue()), hw.Segmenter(Cue())
-    if used == "before":
-        first.masks(scene()[0][None])
-    hdm.explain_many(first, data, [0], store=tmp_path, **QUIET)
-    runs = first.model.runs
-    again = hdm.explain_many(first if used == "in both" else second, data, [0], store=tmp_path, **QUIET)
-    assert (again.indices, first.model.runs, second.model.runs) == ((0,), runs, 0)
-
-
-@pytest.mark.parametrize("name", ["00000001-0.npz", "00000001.json"])
-@pytest.mark.parametrize("damage", ["changed", "cut", "missing"])
-def test_a_damaged_file_is_found_and_made_again(tmp_path, name, damage):
-    data, store = [scene(), scene(cue=False)], tmp_path / "store"
-    before = hdm.explain_many(Cue(), data, store=store, **QUIET).mean()
-    path = store / "images" / name
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 4
-    if damage == "missing":
-        path.unlink()
-    else:
-        path.write_bytes(content if damage == "changed" else content[:-7])
-    opened = hdm.HDMCollection.open(store)
-    if (name.endswith("json"), damage) == (True, "missing"):
-        assert opened.indices == (0,)
-    else:
-        with pytest.raises(hdm.StoreError, match=r"is damaged or missing; hdm.explain_many .* scans item 1 again"):
-            opened[1]
-    np.testing.assert_array_equal(hdm.explain_many(Cue(), data, store=store, **QUIET).mean(), before)
-    np.testing.assert_array_equal(hdm.HDMCollection.open(store).mean(), before)
-
-
-@pytest.mark.parametrize(
-    ("change", "match"),
-    [
-        ({"model": Cue(2.0)}, "the model's weights are another"),
-        ({"model": lambda images: images[:, 0]}, "model's name is None in the store and"),
-        ({"circle_size": 4}, "circle_size is 3 in the store and 4 now"),
-        ({"fill": "mean"}, r"fills is \['minimum'\] in the store and \['mean'\] now"),
-        ({"distance": "dice"}, "distance is 'hausdorff' in the store and 'dice' now"),
-        ({"threshold": 0.25}, "threshold is 0.5 in the store and 0.25 now"),
-        ({"of_prediction": True}, "of_prediction is False in the store and True now"),
-        ({"dataset": [scene(cue=False)] * 2}, "item 0 has another image or mask than the one that was scanned"),
-    ],
-)
-def test_a_store_of_anything_else_is_refused(tmp_path, change, match):
-    given = {"model": Cue(), "dataset": [scene(), scene()], "indices": [0], **QUIET}
-    hdm.explain_many(store=tmp_path / "store", **given)
-    with pytest.raises(hdm.StoreError, match=match):
-        hdm.explain_many(store=tmp_path / "store", **(given | change))
-
-
-def test_scans_whose_lock_was_taken_over_write_nothing_more():
-    address = "memory://taken-scans"
-
-    def progress(update):
-        if update.index == 1 and not update.fraction:
-            Heartbeat(StoreFiles(address))._write()
-            (beating,) = [one for one in threading.enumerate() if one.name == "store heartbeat"]
-            assert not beating._target.__self__.beat()
-
-    try:
-        with pytest.raises(hdm.StoreError, match="has taken over"):
-            hdm.explain_many(Cue(), [scene(), scene()], store=address, **(QUIET | {"progress": progress}))
-        assert hdm.HDMCollection.open(address).indices == (0,)
-    finally:
-        StoreFiles(address).remove("")
-
-
-def test_a_folder_of_anything_else_is_refused(tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(hdm.StoreError, match="is not empty and holds no scans"):
-        hdm.explain_many(Cue(), [scene()], store=tmp_path, **QUIET)
-    with pytest.raises(hdm.StoreError, match="there are no scans in"):
-        hdm.HDMCollection.open(tmp_path / "nowhere")
-    (tmp_path / "other").mkdir()
-    hdm.explain_many(Cue(), [scene()], store=tmp_path / "other", **QUIET)
-    assert json.loads((tmp_path / "other" / "scans.json").read_text())["content"]["of"]["offset"] == 4
+def test_the_text_has_the_discs_of_all_sizes():
+    found = hdm.explain_many(identity, [moved(0, 0, 20, 24), moved(0, 0, 60, 64)], progress=False)
+    assert str(found).startswith("2 images, circle 2 to 6, offset 1 to 2; ")
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from hdm_widgets.hdm.occlusion import (
     black_of,
     check_fill,
     check_fill_length,
-    warn_of_clipping,
+    clipping_doubts,
 )
 from hdm_widgets.hdm.patched_occlusion import OverriddenOcclusion
 
@@ -82,14 +84,14 @@ def test_the_image_itself_stays_as_it_is():
     np.testing.assert_array_equal(occlusion.occluded(0, 0), torch.min(before, published_mask(0, 0)))
 
 
-def test_values_that_the_mask_would_cut_warn():
-    with pytest.warns(UserWarning, match="values up to 2; the element-wise minimum"):
-        warn_of_clipping(random_image(1) * 0 + 2, normalize=False)
-    with pytest.warns(UserWarning, match=r"down to -0.5.*generate_masks\(\.\.\., normalize=True\)"):
-        warn_of_clipping(random_image(1) * 0 - 0.5, normalize=False)
-    with pytest.warns(UserWarning, match=r"down to -3; the disc is -1") as caught:
-        warn_of_clipping(random_image(1) * 0 - 3, normalize=True)
-    assert "normalize=True" not in str(caught[0].message)
+def test_values_that_the_mask_would_cut_are_told():
+    (text,) = clipping_doubts(random_image(1) * 0 + 2, normalize=False)
+    assert "values up to 2; the element-wise minimum" in text
+    (text,) = clipping_doubts(random_image(1) * 0 - 0.5, normalize=False)
+    assert re.search(r"down to -0.5.*generate_masks\(\.\.\., normalize=True\)", text)
+    (text,) = clipping_doubts(random_image(1) * 0 - 3, normalize=True)
+    assert "down to -3; the disc is -1" in text
+    assert "normalize=True" not in text
 
 
 MEAN, DEVIATION = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -99,11 +101,10 @@ MEAN, DEVIATION = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.22
 @pytest.mark.parametrize(("channels", "low", "high"), [(3, 0.3, 5), (3, -3, 0.5), (3, -3, 3), (12, -3, 3)])
 def test_the_fill_that_a_warning_offers_is_the_darkest_value_of_each_channel(channels, low, high, channel):
     image = random_image(channels, low, high)
-    with pytest.warns(UserWarning, match=r"use fill=.*, which is the darkest value of each channel") as caught:
-        warn_of_clipping(image, channel, normalize=False)
-    assert len(caught) == (low < 0) + (high > 1)
-    for warning in caught:
-        written = str(warning.message).split("fill=")[1].split(", which")[0]
+    texts = clipping_doubts(image, channel, normalize=False)
+    assert len(texts) == (low < 0) + (high > 1)
+    for text in texts:
+        written = re.search(r"use fill=(.*), which is the darkest value of each channel", text)[1]
         fill = check_fill(eval(written, {"image": image}))
         occluded = Occlusion.for_fill(GRID, image, fill=fill, channel=channel, normalize=False).occluded(1, 1)
         disc = published_mask(1, 1) == 0

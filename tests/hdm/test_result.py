@@ -2,6 +2,7 @@ import dataclasses
 import io
 import json
 import math
+import pickle
 
 import matplotlib
 import numpy as np
@@ -21,7 +22,11 @@ def first(images):
     return images[:, 0]
 
 
-def scan(height=18, width=26, channels=1, cls=hdm.HausdorffDistanceMasks, **options):
+def two_classes(images):
+    return torch.stack([1 - images[:, 0], images[:, 0]], 1)
+
+
+def scan(height=18, width=26, channels=1, cls=hdm.HausdorffDistanceMasks, model=first, **options):
     image = np.full((channels, height, width), 0.2, np.float32)
     image[:, 3:12, 5:19] = 0.9
     image[:, 13:15, 10:12] = 0.8  # what the model adds to the truth
@@ -29,7 +34,7 @@ def scan(height=18, width=26, channels=1, cls=hdm.HausdorffDistanceMasks, **opti
     segment[3:12, 5:19] = True
     explainer = cls(width, height)
     explainer.generate_masks(9, 3)
-    return explainer.explain(first, image, segment, progress=False, **options)
+    return explainer.explain(model, image, segment, progress=False, **options)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +75,18 @@ def test_arrays_are_copies_where_they_could_be_changed(result):
     result.occluded(0, 0)[:] = -1
     np.testing.assert_array_equal(result.values, before)
     assert not result.output(0, 0).all()
+
+
+@pytest.mark.parametrize("target", [1, "all"])
+def test_a_result_can_be_pickled(target):
+    given = scan(model=two_classes, target=target)
+    found = pickle.loads(pickle.dumps(given))
+    np.testing.assert_array_equal(found.values, given.values)
+    np.testing.assert_array_equal(found.output(1, 1), given.output(1, 1))
+    np.testing.assert_array_equal(found.occluded(1, 1), given.occluded(1, 1))
+    assert (found.classes, str(found.reading), found.plan) == (given.classes, str(given.reading), given.plan)
+    for number in given.classes:
+        np.testing.assert_array_equal(found.for_class(number).values, given.for_class(number).values)
 
 
 @pytest.mark.parametrize("cell", [(6, 0), (0, 8), (-1, 0)])
@@ -412,8 +429,9 @@ def test_repr_says_what_else_matters(result):
 
 
 @pytest.mark.parametrize("empty", ["diagonal", "inf", "nan"])
-@pytest.mark.parametrize("region", [None, (0, 0, 5, 5)])
-def test_a_scan_that_ended_is_complete(empty, region, tmp_path):
+# Of the discs of 5 px, 4 px apart, all but that at the corner (4, 4) touch the region: its own corner is not in it.
+@pytest.mark.parametrize(("region", "discs"), [(None, 16), ((0, 0, 5, 5), 3)])
+def test_a_scan_that_ended_is_complete(empty, region, discs, tmp_path):
     """Also where neither the baseline nor any distance is a number."""
     explainer = hdm.HausdorffDistanceMasks(16, 16)
     explainer.generate_masks(4, 4)
@@ -425,7 +443,7 @@ def test_a_scan_that_ended_is_complete(empty, region, tmp_path):
         )
     )
     assert [update.result.complete for update in updates] == [False] * (len(updates) - 1) + [True]
-    assert "16 of 16 measured" in repr(updates[-1].result)
+    assert f"{discs} of {discs} measured" in repr(updates[-1].result)
     updates[-1].result.save(tmp_path / "result.npz")
     again = hdm.HDMResult.load(tmp_path / "result.npz")
     assert again.complete

@@ -67,7 +67,7 @@ def assert_same_space(space, expected, rtol=0.0):
 
 def shard_files(store):
     """Every file of the shards of a store in a folder, with what tells whether it was written again."""
-    paths = [path for path in Path(store).rglob("*") if path.is_file() and path.name[0] in "c0"]
+    paths = [path for path in Path(store).rglob("*") if path.is_file() and path.name.startswith(("c.", "0"))]
     return {str(path.relative_to(store)): path.stat().st_ino for path in paths if "space" not in path.parts}
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import hdm_widgets as hw
-from hdm_widgets.latent.surface import Regressor, Support
+from hdm_widgets.latent.map_support import MapSupport
+from hdm_widgets.latent.surface import Regressor
 
 QUIET = {"progress": False}
 ARRAYS = ("embedding_", "cluster_coordinates_", "explained_variance_ratio_", "iou_", "items_", "labels_")
@@ -122,7 +123,7 @@ def test_the_table_is_made_once_and_shared(own_space, monkeypatch):
 def test_new_clusters_keep_what_was_found_of_the_map(own_space, monkeypatch):
     own_space.surface((3, 3))
     found = list(own_space.comparison())
-    monkeypatch.setattr(hw.latent.fitted, "Support", pytest.fail)
+    monkeypatch.setattr(hw.latent.fitted, "MapSupport", pytest.fail)
     own_space.cluster(3)
     own_space.surface((3, 3))
     assert all(one is two for one, two in zip(own_space.comparison(), found, strict=True))
@@ -132,7 +133,7 @@ def test_a_new_fit_drops_what_was_found_of_the_old_map(own_space, make_groups, m
     own_space.surface((3, 3))
     found = list(own_space.comparison())
     made = []
-    monkeypatch.setattr(hw.latent.fitted, "Support", lambda *args: made.append(1) or Support(*args))
+    monkeypatch.setattr(hw.latent.fitted, "MapSupport", lambda *args: made.append(1) or MapSupport(*args))
     own_space.fit(make_groups(60, seed=1), **QUIET)
     own_space.surface((3, 3))
     assert made == [1]

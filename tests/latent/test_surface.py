@@ -328,6 +328,29 @@ def test_every_cell_is_what_is_expected_and_supported_there():
     assert grid.values.max() <= hill(items).max()
 
 
+def test_a_grid_between_bounds_has_the_values_of_its_points():
+    items = places(100)
+    regressor, support = Regressor.fit(items, hill(items)), Support(items)
+    # The middle of it, every cell as large as one of the whole.
+    whole = surface(regressor, support, items, (21, 31))
+    rows, cols = slice(5, 16), slice(8, 20)
+    x, y = whole.x[cols], whole.y[rows]
+    part = surface(regressor, support, items, (11, 12), (x[0], x[-1], y[0], y[-1]))
+    np.testing.assert_allclose(part.x, x)
+    np.testing.assert_allclose(part.y, y)
+    np.testing.assert_allclose(part.values, whole.values[rows, cols], rtol=1e-9)
+    np.testing.assert_allclose(part.support, whole.support[rows, cols], atol=1e-9)
+
+
+def test_support_ends_at_one_and_a_half_times_the_distance_among_the_items():
+    items = places(100)
+    support = Support(items)
+    around = np.random.default_rng(0).uniform(-6, 6, (2000, 2))
+    distance = support.distance(around)
+    np.testing.assert_allclose(support.weight(around), np.interp(distance, [1, 1.5], [1, 0]), atol=1e-12)
+    assert ((distance > 1.4) & (distance < 1.6)).sum() > 10
+
+
 def test_items_on_a_line_have_a_grid_with_some_height():
     grid = surface(None, Support(LINE), LINE, (3, 3))
     np.testing.assert_allclose(grid.y, [1, 2, 3])

@@ -39,6 +39,10 @@ class OnScreen:
 
     def send(self, content):
         """Send a message; the replies and their buffers."""
+        return self.sent_while(lambda: self._receive({"method": "custom", "content": content}))
+
+    def sent_while(self, work):
+        """The messages and their buffers that are sent while some work runs."""
         replies, publish = [], self._comm.publish_msg
 
         def record(msg_type, data=None, metadata=None, buffers=None, **keys):
@@ -47,7 +51,7 @@ class OnScreen:
 
         self._comm.publish_msg = record
         try:
-            self._receive({"method": "custom", "content": content})
+            work()
         finally:
             self._comm.publish_msg = publish
         return replies

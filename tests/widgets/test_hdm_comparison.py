@@ -212,6 +212,7 @@ def test_all_classes(make):
         ((MODELS,), TypeError, "needs an image"),
         (({"a": before, "b": 3}, IMAGE), TypeError, "^b: "),
         ((MODELS, IMAGE, TRUTH[:5]), ValueError, "segment"),
+        ((MODELS, np.zeros((1, 5, 2049), np.float32)), ValueError, "at most 2048 px a side, this one has 5 x 2049 px"),
     ],
 )
 def test_bad_input(arguments, error, said):

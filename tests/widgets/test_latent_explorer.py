@@ -1,4 +1,5 @@
 import io
+import threading
 
 import ipywidgets
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 import hdm_widgets as hw
 from hdm_widgets._wire import to_wire
 from hdm_widgets.latent.selection import COLORS
+from hdm_widgets.widgets.latent import selecting
 from hdm_widgets.widgets.latent.columns import usable_columns
 from hdm_widgets.widgets.latent.palette import MISSING, category_color, coloring
 
@@ -531,6 +533,31 @@ def test_the_active_selection_is_exported_as_it_is(explore, space):
     pandas.testing.assert_frame_equal(read, explorer.selection, check_dtype=False)
     assert read.index.tolist() == [4, 5, 20]
     assert read["place"].tolist() == [explorer.selection["place"][i] for i in (4, 5, 20)]
+
+
+def test_a_large_table_is_written_in_the_background(explore, space, monkeypatch):
+    monkeypatch.setattr(selecting, "_ROWS_AT_ONCE", 2)
+    explorer = explore(space)
+    explorer.select([20, 4, 5], name="some")
+    toolbar = LatentScreen(explorer).toolbar
+    said, going_on = [], threading.Event()
+    explorer._legend.observe(lambda change: said.append((change["new"], going_on.wait(30))), names=["notice"])
+    # No reply yet, and no second table beside the first.
+    assert toolbar.send({"request": "export", "id": 1}) == []
+    assert toolbar.ask("export") == ({"error": "A table is being written already."}, [])
+
+    def finish():
+        going_on.set()
+        assert explorer.wait(30)
+
+    ((reply, (file,)),) = toolbar.sent_while(finish)
+    assert reply == {"id": 1, "error": None, "name": "some.csv"}
+    assert bytes(file).decode() == explorer.selections[0].to_csv()
+    assert [text for text, _ in said] == [
+        "Writing a table of 3 rows: 0% …",
+        "Writing a table of 3 rows: 100% …",
+        "",
+    ]
 
 
 def test_nothing_to_export(explore, space):

@@ -62,18 +62,22 @@ def test_images_alone_are_new_data(explore, space, new_places, form):
     assert (explorer.new_status, explorer.new_error, len(explorer.estimates)) == ("done", "", COUNT)
 
 
-def test_it_can_be_cancelled_and_started_again(explore, space, held):
+@pytest.mark.parametrize("part", ["panel", "gallery"])
+def test_it_can_be_cancelled_and_started_again(explore, space, held, part):
     explorer = explore(space, new=held)
     shown = LatentScreen(explorer)
     assert held.arrived.wait(SECONDS)
+    assert shown.gallery["new_status"] == "running"
     assert shown.panel.ask("cancel") == (DONE, [])
     assert (explorer.new_status, shown.panel["state"]) == ("cancelled", "cancelled")
     held.open.set()
     stopped()
     assert (explorer.new_status, explorer.estimates) == ("cancelled", None)
-    shown.panel.ask("start")
+    assert shown.gallery["new_status"] == "cancelled"
+    assert getattr(shown, part).ask("start") == (DONE, [])
     assert explorer.wait(SECONDS)
     assert (explorer.new_status, len(explorer.estimates)) == ("done", COUNT)
+    assert (shown.gallery["new_status"], shown.gallery["source"]) == ("done", "new")
 
 
 def test_it_pauses_with_the_last_view_and_begins_anew_with_the_next(explore, space, held):

@@ -148,6 +148,46 @@ def test_the_surface_has_the_color_of_the_iou_to_expect_and_is_clear_where_no_it
     assert (image[outside][:, 3] == 0).all()
 
 
+def painted(scatter):
+    """Rows of the surface's opacity, the lowest second component first."""
+    return np.array(Image.open(io.BytesIO(Map(scatter.figure).surface.image.value)))[::-1, :, 3]
+
+
+def test_the_surface_reaches_as_far_as_new_items_widen_the_plot_and_back(draw, make_places, map_of):
+    space = map_of(make_places(60))
+    scatter = draw(np.arange(60), space)
+    own, narrow, known = scatter.bounds, painted(scatter), instances()
+    x0, x1, y0, y1 = own
+    far = np.array([[x1 + 0.5 * (x1 - x0), y0], [x0, y1 + 0.2 * (y1 - y0)]])
+    assert scatter.show_new(far, np.arange(2), ["#ff0000"] * 2) == 0
+    assert scatter.bounds[1] > x1
+    assert scatter.bounds[3] > y1
+    background = Map(scatter.figure).surface
+    np.testing.assert_array_equal(np.concatenate([background.x, background.y]), scatter.bounds)
+    wide = painted(scatter)
+    # As fine as before, and at most one pixel more.
+    pixels = np.array(narrow.shape) * np.diff(np.reshape(scatter.bounds, (2, 2)))[::-1, 0]
+    extra = wide.shape - pixels / np.diff(np.reshape(own, (2, 2)))[::-1, 0]
+    assert (extra >= 0).all()
+    assert (extra < 1).all()
+    support = space.surface(wide.shape, scatter.bounds).support
+    clear, full = (distance_transform_edt(support == value) > 9 for value in (0, 1))
+    assert clear.sum() > 100
+    assert full.sum() > 100
+    assert (wide[clear] == 0).all()
+    assert (wide[full] == wide.max()).all()
+    # Beyond the own end of the plot, it goes on where items are near: there is no edge.
+    end = round(wide.shape[1] * (x1 - x0) / (scatter.bounds[1] - x0))
+    assert (np.abs(np.diff(wide[:, end - 2 : end + 2].astype(int), axis=1)) < 16).all()
+
+    scatter.show_new(far[:1] * 0 + [(x0 + x1) / 2, (y0 + y1) / 2], np.arange(1), ["#ff0000"])
+    assert scatter.bounds == own
+    np.testing.assert_array_equal(np.concatenate([background.x, background.y]), own)
+    np.testing.assert_array_equal(painted(scatter), narrow)
+    # Images that are drawn no more are closed.
+    assert len(instances()) == len(known)
+
+
 def test_the_surface_can_be_hidden(draw):
     scatter = draw()
     scatter.show_surface(False)

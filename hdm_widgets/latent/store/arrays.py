@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,13 @@ from numpy.typing import NDArray
 
 from hdm_widgets._store_files import StoreError, StoreFiles, import_zarr
 
-__all__ = ["GROUP", "ArrayLayout", "ColumnWriter", "damaged", "opened", "read_column", "write_column"]
+__all__ = ["CHECKED", "GROUP", "ArrayLayout", "ColumnWriter", "damaged", "opened", "read_column", "write_column"]
 
 # zarr.json of a folder of arrays.
 GROUP = b'{"zarr_format": 3, "node_type": "group", "attributes": {}}'
 _METADATA = "zarr.json"
+# The file that says which shards were compared with their checksums, and what the file system said of them then.
+CHECKED = "checked.json"
 # Rows that are read together have about this many bytes.
 _CHUNK_BYTES = 1 << 18
 # Rows of a column in one file.
@@ -205,7 +208,9 @@ def opened(files: StoreFiles, name: str) -> Any:
 
 
 def damaged(files: StoreFiles, name: str, reason: object) -> StoreError:
-    """The error for a file that is not what was written."""
+    """The error for a file that is not what was written; the next fit compares all files with their checksums."""
+    with suppress(StoreError):
+        files.remove(CHECKED)
     return StoreError(
         f"{name} of the store {files.address!r} is damaged or missing ({reason}); fit with this store collects it again"
     )

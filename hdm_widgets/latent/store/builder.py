@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hdm_widgets._store_files import StoreFiles
 from hdm_widgets.latent.activations import Layer
-from hdm_widgets.latent.collection import Collection, CollectionBuilder
+from hdm_widgets.latent.collection import Collection, CollectionBuilder, InterruptedCollectionError
 from hdm_widgets.latent.items import Item
 from hdm_widgets.latent.store.shards import ItemFingerprint, ShardRecord, write_shard
 from hdm_widgets.latent.thumbnails import ThumbnailMaker
@@ -159,14 +159,18 @@ class ShardedBuilder(CollectionBuilder):
         return max(super().next_index, self._bounds[self._missing[0]][0])
 
     @property
-    def kept_advice(self) -> str:  # type: ignore[override]  # it tells how many are stored
-        """What an interrupt says of what was collected."""
-        stored = sum(record.count for record in self._records.values())
-        return f"; {stored} items are in the store {self._store.files.address!r}: fit with it again to go on"
+    def kept_advice(self) -> str:
+        """What an error says of what is stored."""
+        stored = sum(record.stop - record.start for record in self._records.values())
+        return f"; {stored} of {self._total} items are in the store {self._store.files.address!r}: fit again to go on"
 
     def _masks_only(self, confidences: dict[str, NDArray[np.float64]]) -> bool:  # noqa: ARG002 - of one shard
         """All shards together tell."""
         return False
+
+    def _interrupted(self, tables: dict[str, NDArray[Any]]) -> InterruptedCollectionError:  # noqa: ARG002 - see `_kept`
+        """Without an item: shards are stored in any order."""
+        return InterruptedCollectionError(f"interrupted{self.kept_advice}", self.next_index, None)
 
     def _kept(self, tables: dict[str, NDArray[Any]]) -> Collection | None:  # noqa: ARG002 - what was kept is stored
         """An error carries nothing: the next fit goes on from the store."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from hdm_widgets._cluster import Workers, why_failed
+from hdm_widgets._cluster import ClusterError, Workers, why_failed
 from hdm_widgets._datasets import Dataset
 from hdm_widgets.latent.cluster_pass import error_text, shared_objects
 from hdm_widgets.latent.collection import CollectionError
@@ -91,9 +91,14 @@ class ClusterRun:
                 Workers(self._client, writer.files).run(collect_shard, shared_objects(items, dataset), tasks, bar)
             ) as reports,
         ):
-            report: ShardReport | Exception
+            report: ShardReport | Exception | None
             for number, report in reports:
                 self._check_lock()
+                if report is None:
+                    raise ClusterError(
+                        f"the files that workers read in the store {writer.files.address!r} were removed while they "
+                        f"worked{builder.kept_advice}"
+                    )
                 bar.update(missing[number][1] - missing[number][0])
                 if isinstance(report, Exception):
                     failed.append(_Failed(missing[number], report))

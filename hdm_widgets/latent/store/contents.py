@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import os
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Mapping
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
@@ -14,20 +11,19 @@ from numpy.typing import NDArray
 
 from hdm_widgets._bitmasks import PackedMasks
 from hdm_widgets._datasets import Fields
-from hdm_widgets._store_files import StoreError, StoreFiles, import_zarr
+from hdm_widgets._store_files import StoreError, StoreFiles
 from hdm_widgets._wording import quantity
 from hdm_widgets.latent.collection import Collection
+from hdm_widgets.latent.columns_on_demand import ColumnsOnDemand
 from hdm_widgets.latent.fitted import read_only
-from hdm_widgets.latent.folder import MANIFEST, SPACE, Stored
-from hdm_widgets.latent.map_arrays import collection_fields, read_map
+from hdm_widgets.latent.folder import MANIFEST
+from hdm_widgets.latent.map_arrays import collection_fields
 from hdm_widgets.latent.ordered import OrderedColumn
 from hdm_widgets.latent.store.arrays import ArrayLayout, damaged, read_column
-from hdm_widgets.latent.store.manifest import KIND
 from hdm_widgets.latent.store.rows import StoredRows
 
 __all__ = [
-    "COORDINATES", "INDEX", "MANIFEST", "MAP", "ColumnsOnDemand", "StoredCollection", "StoredCoordinates",
-    "column_folder", "open_store",
+    "COORDINATES", "INDEX", "MANIFEST", "MAP", "StoredCollection", "column_folder",
 ]  # fmt: skip
 
 # The file that says what a complete store holds, written last; the arrays of its map; and the column of coordinates.
@@ -37,54 +33,6 @@ INDEX, MAP, COORDINATES = "space.json", "map.npz", "coordinates"
 def column_folder(index: Mapping[str, Any], name: str) -> str:
     """Where a column of the items is."""
     return f"space/{index['version']}/{name}"
-
-
-def _map_arrays(files: StoreFiles, index: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """The arrays of the map that have no entry per item."""
-    name = column_folder(index, MAP)
-    data = files.read(name)
-    try:
-        with np.load(io.BytesIO(data or b""), allow_pickle=False) as stored:
-            return dict(stored)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise damaged(files, name, error) from error
-
-
-class ColumnsOnDemand(Mapping[str, NDArray[Any]]):
-    """Columns by name, each read when it is first asked for.
-
-    Parameters
-    ----------
-    names : iterable of str
-    read : callable
-        Takes a name, returns the column.
-    """
-
-    def __init__(self, names: list[str], read: Callable[[str], NDArray[Any]]) -> None:
-        self._names, self._read = dict.fromkeys(names), read
-        self._known: dict[str, NDArray[Any]] = {}
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        if name not in self._names:
-            raise KeyError(name)
-        if name not in self._known:
-            self._known[name] = self._read(name)
-        return self._known[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __or__(self, other: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        return {**self, **other}
-
-    def __ror__(self, other: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        return {**other, **self}
-
-    def __repr__(self) -> str:
-        return f"ColumnsOnDemand({list(self._names)})"
 
 
 class StoredCollection(Collection):
@@ -97,6 +45,11 @@ class StoredCollection(Collection):
         What the store says that it holds.
     fields : Fields, optional
         Where the image and the mask of an item are; by default as the store says.
+
+    Attributes
+    ----------
+    files : StoreFiles
+    index : dict
     """
 
     def __init__(self, files: StoreFiles, index: dict[str, Any], fields: Fields | None = None) -> None:
@@ -104,36 +57,36 @@ class StoredCollection(Collection):
         if fields is not None:
             given["fields"] = fields
         # Everything else is one of the properties below.
-        vars(self).update(given, random=index["random"], labeled=None, _files=files, _index=index)
+        vars(self).update(given, random=index["random"], labeled=None, files=files, index=index)
 
-    _files: StoreFiles
-    _index: dict[str, Any]
+    files: StoreFiles
+    index: dict[str, Any]
 
     def with_fields(self, fields: Fields) -> StoredCollection:
         """The same, with the image and the mask of an item elsewhere in it."""
-        return StoredCollection(self._files, self._index, fields)
+        return StoredCollection(self.files, self.index, fields)
 
     def __len__(self) -> int:
-        return int(sum(self._index["counts"]))
+        return int(sum(self.index["counts"]))
 
     def __repr__(self) -> str:
-        return f"StoredCollection({self._files.address!r}, {quantity(len(self), 'item')})"
+        return f"StoredCollection({self.files.address!r}, {quantity(len(self), 'item')})"
 
     def _column(self, name: str) -> NDArray[Any]:
-        values = read_column(self._files, column_folder(self._index, name))
+        values = read_column(self.files, column_folder(self.index, name))
         if len(values) != len(self):
-            raise damaged(self._files, name, f"{len(values)} entries for {len(self)} items")
+            raise damaged(self.files, name, f"{len(values)} entries for {len(self)} items")
         return read_only(values)
 
     def _rows(self, name: str) -> NDArray[Any] | None:
         """A large array, which is read row by row; None if there is none."""
-        if name not in self._index["arrays"]:
+        if name not in self.index["arrays"]:
             return None
-        dtype, shape = self._index["arrays"][name]
-        layout = ArrayLayout(name, self._index["capacity"], tuple(shape), dtype)
-        numbers, counts = self._index["numbers"], self._index["counts"]
+        dtype, shape = self.index["arrays"][name]
+        layout = ArrayLayout(name, self.index["capacity"], tuple(shape), dtype)
+        numbers, counts = self.index["numbers"], self.index["counts"]
         # It serves wherever rows of an array are read.
-        return cast("NDArray[Any]", StoredRows(self._files, layout, numbers, counts, self._index["sizes"][name]))
+        return cast("NDArray[Any]", StoredRows(self.files, layout, numbers, counts, self.index["sizes"][name]))
 
     def _masks(self, name: str) -> PackedMasks | None:
         rows = self._rows(name)
@@ -144,7 +97,7 @@ class StoredCollection(Collection):
         """Pooled activations, float32 (n, d)."""
         rows = self._rows("features")
         if rows is None:
-            raise StoreError(f"the store {self._files.address!r} holds no activations")
+            raise StoreError(f"the store {self.files.address!r} holds no activations")
         return rows
 
     @cached_property
@@ -170,7 +123,7 @@ class StoredCollection(Collection):
     @cached_property
     def probability_maps(self) -> NDArray[np.uint8] | None:
         """Small maps of the probabilities, uint8 (n, h, w)."""
-        return self._rows("probability_maps") if self._index["confidences"] else None
+        return self._rows("probability_maps") if self.index["confidences"] else None
 
     @cached_property
     def items(self) -> NDArray[np.int64]:
@@ -195,65 +148,21 @@ class StoredCollection(Collection):
     @cached_property
     def label_quality(self) -> NDArray[np.float64] | None:
         """How far the probabilities agree with each true mask, float64 (n,)."""
-        return self._column("label_quality") if self._index["confidences"] else None
+        return self._column("label_quality") if self.index["confidences"] else None
 
     @cached_property
     def confidences(self) -> dict[str, NDArray[np.float64]]:
         """How confident the model is in each prediction."""
-        names = self._index["confidences"]
-        return cast(
-            "dict[str, NDArray[np.float64]]", ColumnsOnDemand(names, lambda name: self._column(f"scores/{name}"))
-        )
+        names = self.index["confidences"]
+        return ColumnsOnDemand({name: partial(self._column, f"scores/{name}") for name in names})
 
     @cached_property
     def columns(self) -> dict[str, NDArray[Any]]:
         """Columns of the data set."""
-        names, orders = self._index["columns"], self._index["orders"]
+        names, orders = self.index["columns"], self.index["orders"]
 
         def read(name: str) -> NDArray[Any]:
             values = self._column(f"columns/{names.index(name)}")
             return OrderedColumn(values, tuple(orders[name])) if name in orders else values
 
-        return cast("dict[str, NDArray[Any]]", ColumnsOnDemand(names, read))
-
-
-class StoredCoordinates:
-    """The principal components of all items, read when an array is made of it."""
-
-    def __init__(self, files: StoreFiles, index: Mapping[str, Any]) -> None:
-        self._files, self._name = files, column_folder(index, COORDINATES)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.float64]:
-        return read_column(self._files, self._name).astype(dtype or np.float64, copy=bool(copy))
-
-
-def open_store(address: str | os.PathLike[str]) -> Stored:
-    """What a complete store holds.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no store.
-    StoreError
-        If it is not complete, or of another kind.
-    """
-    import_zarr()
-    files = StoreFiles(address)
-    index = _index(files)
-    coordinates = cast("NDArray[np.float64]", StoredCoordinates(files, index))
-    found = read_map(index, _map_arrays(files, index))
-    return Stored(index["settings"], StoredCollection(files, index), *found, None, coordinates, index.get("model"))
-
-
-def _index(files: StoreFiles) -> dict[str, Any]:
-    """What the index of a store says."""
-    index = files.read_json(INDEX)
-    if index is not None and index.get("format") == KIND:
-        return index
-    manifest = files.read_json(MANIFEST)
-    if manifest is None:
-        saved = "; it is a saved space, which LatentSpace.load reads" if SPACE in files.sizes() else ""
-        raise FileNotFoundError(f"there is no store at {files.address!r}{saved}")
-    if manifest.get("format") != KIND:
-        raise StoreError(f"the store {files.address!r} is of the kind {manifest.get('format')!r}, expected {KIND!r}")
-    raise StoreError(f"the fit that writes the store {files.address!r} has not ended; fit with this store goes on")
+        return ColumnsOnDemand({name: partial(read, name) for name in names})

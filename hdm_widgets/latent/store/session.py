@@ -24,6 +24,7 @@ from hdm_widgets.latent.fitted import FittedMap
 from hdm_widgets.latent.items import Item, read_item
 from hdm_widgets.latent.store import shards
 from hdm_widgets.latent.store.builder import ShardWriter, StoreBuilder
+from hdm_widgets.latent.store.checks import note_checked, read_records
 from hdm_widgets.latent.store.contents import MANIFEST, StoredCollection
 from hdm_widgets.latent.store.manifest import KIND, describe, model_of, versions
 from hdm_widgets.latent.store.shards import ShardRecord
@@ -100,7 +101,7 @@ class StoreSession:
             If the store is of anything else than what is to be collected.
         """
         self._manifest = manifest = self._take_manifest(layer, image_shape, thumbnails, length)
-        records = shards.read_records(self.files, manifest["id"], progress=self._progress)
+        records = read_records(self.files, manifest["id"], progress=self._progress)
         self._check_length(records, length)
         self._check_items(records, image_shape)
         self._check_activations(records, layer, image_shape)
@@ -139,6 +140,7 @@ class StoreSession:
         ordered = [records[number] for number in sorted(records)]
         if not any(record.count for record in ordered):
             return None
+        note_checked(self.files, records)
         summary = write_summary(self.files, ordered, self.capacity, described, tables)
         self._index = {**summary, "model": model_of(self._manifest["of"])}
         return StoredCollection(self.files, self._index, self._fields)

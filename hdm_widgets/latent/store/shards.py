@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from hdm_widgets._bitmasks import PackedMasks
 from hdm_widgets._store_files import StoreFiles
@@ -25,7 +23,7 @@ from hdm_widgets.latent.store.arrays import ArrayLayout, damaged
 
 __all__ = [
     "COUNTS", "LARGE", "RECORDS", "ItemFingerprint", "ShardRecord", "capacity_for", "plan", "plan_of",
-    "read_array", "read_beside", "read_records", "write_shard",
+    "read_array", "read_beside", "record_name", "write_shard",
 ]  # fmt: skip
 
 RECORDS = "shards"
@@ -38,10 +36,6 @@ COUNTS = ("item", "tp", "fn", "fp")
 _LEAST, _MOST, _SHARDS = 64, 1024, 16
 # Values of an image by which it is known again, and how far they may differ.
 _VALUES, _TOLERANCE = 64, 1e-3
-# Seconds before a bar is shown.
-_DELAY = 1.0
-# Checksums are computed in so many threads.
-_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -293,41 +287,6 @@ def _arrays(collection: Collection | None, confidences: dict[str, NDArray[np.flo
         first = np.full(len(collection), np.nan) if quality is None else quality
         arrays["scores"] = np.stack([first, *confidences.values()], 1)
     return arrays
-
-
-def read_records(files: StoreFiles, store: str, *, progress: bool = False) -> dict[int, ShardRecord]:
-    """The records of all shards of a store that are not damaged, by number.
-
-    Every file of every shard is read, and compared with its checksum.
-    """
-    sizes = files.sizes()
-    numbers = [
-        int(name.removeprefix(f"{RECORDS}/").removesuffix(".json"))
-        for name in sizes
-        if name.startswith(f"{RECORDS}/") and name.removeprefix(f"{RECORDS}/").removesuffix(".json").isdecimal()
-    ]
-
-    def check(number: int) -> ShardRecord | None:
-        record = ShardRecord.from_fields(files.read_json(record_name(number)) or {})
-        return record if record is not None and record.store == store and _is_whole(files, record, sizes) else None
-
-    with ThreadPoolExecutor(_THREADS) as pool:
-        checked = zip(sorted(numbers), pool.map(check, sorted(numbers)), strict=True)
-        shown = tqdm(
-            checked, total=len(numbers), disable=not progress, delay=_DELAY, unit="shard", desc="checking the store"
-        )
-        return {number: record for number, record in shown if record is not None}
-
-
-def _is_whole(files: StoreFiles, record: ShardRecord, sizes: dict[str, int]) -> bool:
-    """Whether all files of a shard are as they were written, by their sizes and checksums."""
-    for name, (size, checksum) in record.files.items():
-        if sizes.get(name) != size:
-            return False
-        data = files.read(name)
-        if data is None or zlib.crc32(data) != checksum:
-            return False
-    return True
 
 
 def read_beside(files: StoreFiles, record: ShardRecord) -> list[dict[str, Any]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from hdm_widgets._cluster import PARCELS
 from hdm_widgets._datasets import Dataset
 from hdm_widgets.latent.cluster_pass import SilentBar
 from hdm_widgets.latent.item_pass import ItemPass
@@ -30,8 +32,18 @@ class ShardReport:
     notes: MaskNotes
 
 
+class _EndedError(Exception):
+    """The fit that wanted a shard has ended."""
+
+
 class _WorkerBuilder(ShardedBuilder):
     """A builder whose fit gives the warnings."""
+
+    def store_shard(self) -> None:
+        """Write the shard, unless the fit has ended: then another one may write to the store."""
+        if not self._store.files.sizes(PARCELS):
+            raise _EndedError
+        super().store_shard()
 
     def warn_of_randomness(self, index: int) -> None:
         """The record says it."""
@@ -39,7 +51,7 @@ class _WorkerBuilder(ShardedBuilder):
 
 def collect_shard(
     items: ItemPass, dataset: Dataset, writer: ShardWriter, length: int, number: int, bounds: list[int]
-) -> ShardReport:
+) -> ShardReport | None:
     """Collect the items of a shard and write it: the task that a worker runs.
 
     Parameters
@@ -56,7 +68,8 @@ def collect_shard(
 
     Returns
     -------
-    ShardReport
+    ShardReport or None
+        None if the fit ended meanwhile, so that nobody reads it.
     """
     notes = MaskNotes()
     records: dict[int, ShardRecord] = {}
@@ -65,6 +78,8 @@ def collect_shard(
         return _WorkerBuilder(writer, {number: bounds}, records, (length, *given), **options)
 
     builder = items.builder(new_builder, length)
-    with items.collector.running() as segmenter:
+    with items.collector.running() as segmenter, suppress(_EndedError):
         items.run(segmenter, dataset, builder, {}, SilentBar(), notes)
+    if number not in records:
+        return None
     return ShardReport(records[number], notes)

@@ -10,6 +10,7 @@ import traitlets
 
 from hdm_widgets._wire import MESSAGE
 from hdm_widgets.hdm.update import ScanUpdate
+from hdm_widgets.widgets.shared.explorer import ErrorsBySource
 
 __all__ = ["ClassChangeTraits"]
 
@@ -22,7 +23,7 @@ class ClassChangeTraits(traitlets.HasTraits):
     _class_change = traitlets.Dict().tag(**MESSAGE)
 
     target: int | None
-    error: str
+    _errors: ErrorsBySource
     _classes: Any
     _latest: ScanUpdate | None
     _publishing: threading.RLock
@@ -37,6 +38,10 @@ class ClassChangeTraits(traitlets.HasTraits):
             self._latest.result.class_change(self.target, value)
         return value
 
+    def _choose_other_class(self, _change: Any) -> None:
+        self._errors.tell("class change", "")
+        self._show_class_change()
+
     def _show_class_change(self, _change: Any = None) -> None:
         """Tell the screen what the discs turn into the other class; nothing where that is not of the class shown."""
         with self._publishing:
@@ -50,6 +55,6 @@ class ClassChangeTraits(traitlets.HasTraits):
                 # Another class is shown now.
                 self.against = None
                 if shown != against:
-                    self.error = str(error)
+                    self._errors.tell("class change", str(error))
                 return
             self._class_change = {"values": values.astype(np.float32), "classes": (shown, against)}

@@ -34,10 +34,19 @@ from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model
 from hdm_widgets.widgets.hdm.fill_panel import whole_update
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
-from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, ScanningExplorer, drawn_image, scan_traits
+from hdm_widgets.widgets.hdm.scanning import (
+    SECONDS_BETWEEN_MAPS,
+    ScanningExplorer,
+    check_look,
+    drawn_image,
+    scan_traits,
+)
 from hdm_widgets.widgets.shared.part import read_static
 
-__all__ = ["HDMComparison"]
+__all__ = ["LARGEST_COMPARED", "HDMComparison"]
+
+# Every map has masks of its own in the browser.
+LARGEST_COMPARED = 2048
 
 
 @documents_options(ScanOptions)
@@ -172,11 +181,13 @@ class HDMComparison(ScanningExplorer):
             scans[0].warn()
             settings, truth, ignored = scans[0].settings, scans[0].truth.mask, scans[0].truth.ignored
             kept, all_classes = scans[0].keep_outputs, scans[0].all_classes
+        _check_size(grid)
         names = list(sources if ready is None else ready.results)
         truths = sources[names[0]].truths if sources else {}
         answers = {name: Answers(settings, keep_outputs=kept, truths=truths) for name in names}
         own = answers[names[0]].own
         asked = answers[names[0]].check(Question(measure or own.measure, explain_by or own.explain_by, settings.target))
+        check_look(order, opacity)
         self._display = Display.wrap(display)
         drawn = drawn_image(shown, self._display, color_map)
 
@@ -282,8 +293,7 @@ class HDMComparison(ScanningExplorer):
         # One message: no map is drawn with the texts of another measure.
         with self._publishing, self.hold_sync():
             self._asked_last = self._without_other_object()
-            if self.status != "error":
-                self.error = ""
+            self._errors.tell("question", "")
             self._about = {**self._about, **told(self._answers.settings(self._asked()), self._asked())}
             self._show()
             self._inspect()
@@ -324,10 +334,8 @@ class HDMComparison(ScanningExplorer):
         except Exception as error:  # noqa: BLE001 - shown in the widget, kept in `exception`
             self._finish(stop, "error", error)
 
-    def _show_end(self, status: str, error: Exception | None) -> None:
-        super()._show_end(status, error)
-        if error is not None:
-            self.error = error_of_model(self._running, error)
+    def _error_text(self, error: Exception) -> str:
+        return error_of_model(self._running, error)
 
     def _show(self) -> None:
         updates = self._updates
@@ -344,7 +352,7 @@ class HDMComparison(ScanningExplorer):
             with self.hold_trait_notifications():
                 self.target, self.measure, self.explain_by = first.settings.target, own.measure, own.explain_by
                 self.object = None
-            self.error = str(error)
+            self._errors.tell("question", str(error))
             return
         self._maps = [
             {
@@ -375,6 +383,16 @@ class HDMComparison(ScanningExplorer):
         return (
             f"HDMComparison({', '.join(map(repr, self._names))}: {grid.height} rows x {grid.width} columns, "
             f"circle_size={grid.circle_size}, offset={grid.offset}, status={self.status!r})"
+        )
+
+
+def _check_size(grid: Grid) -> None:
+    """Refuse an image whose masks, of several models at once, a browser would not cope with."""
+    if max(grid.height, grid.width) > LARGEST_COMPARED:
+        raise ValueError(
+            f"HDMComparison shows images of at most {LARGEST_COMPARED} px a side, this one has {grid.height} x "
+            f"{grid.width} px (rows x columns); cut the part out that is of interest, or compare in Python with "
+            "hdm.compare_models, or with HDMExplorer(model, image, segment, compare_with=...)"
         )
 
 

@@ -29,15 +29,16 @@ from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanKeywords, ScanOptions
 from hdm_widgets.hdm.page import write_page
 from hdm_widgets.hdm.page_data import PageView
+from hdm_widgets.hdm.pyramid import Pyramid, halvings, screen_bits
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.segmenter import Model
 from hdm_widgets.widgets.hdm.comparing import ComparingExplorer
 from hdm_widgets.widgets.hdm.fill_panel import SIGNIFICANT
+from hdm_widgets.widgets.hdm.large_masks import LargeMasks
 from hdm_widgets.widgets.hdm.model_panel import OtherModel, check_other_models
-from hdm_widgets.widgets.hdm.pyramid import Pyramid, halvings, screen_bits
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
-from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, drawn_image, scan_traits
+from hdm_widgets.widgets.hdm.scanning import SECONDS_BETWEEN_MAPS, check_look, drawn_image, scan_traits
 from hdm_widgets.widgets.shared.part import read_static
 
 __all__ = ["HDMExplorer"]
@@ -208,6 +209,7 @@ class HDMExplorer(ComparingExplorer):
                 ),
             )  # fmt: skip
 
+        check_look(order, opacity)
         source = source_of(model)
         shown = source.image.numpy()
         self._display = Display.wrap(display)
@@ -234,6 +236,7 @@ class HDMExplorer(ComparingExplorer):
         self._set_up(source.grid, len(shown))
         # A pixel of the first image and of the masks on screen is so many pixels of the image wide.
         self._step = 1 if pyramid is None else 2 ** (len(pyramid.levels) - 1)
+        self._large = None if pyramid is None else LargeMasks(scan.truth.mask)
         bundle = {} if pyramid is None else {"_esm": read_static("hdm_large.js"), "_css": read_static("hdm_large.css")}
         self._source: ScanSource | None = source
         self._answers = answers
@@ -254,13 +257,16 @@ class HDMExplorer(ComparingExplorer):
             **drawn,
             **bundle,
         )  # fmt: skip
-        if pyramid is not None:
+        if pyramid is not None and self._large is not None:
             self.on_request("tile", pyramid.tile)
+            self.on_request("masks", self._large.part)
+            self.on_request("objects", self._large.objects)
         self._observe_settings()
         self._observe_panels()
         self.observe(self._switch, names=["target", "measure", "explain_by", "object"])
         self.observe(self._show_influence, names=["brush", "result_type", "order"])
-        self.observe(self._show_class_change, names=["against", "target"])
+        self.observe(self._choose_other_class, names=["against"])
+        self.observe(self._show_class_change, names=["target"])
         self._begin(self)
         self.run()
 
@@ -336,6 +342,8 @@ class HDMExplorer(ComparingExplorer):
             self._worker.close()
             self._source = self._latest = self.exception = None
             self._answers.forget()
+            if self._large is not None:
+                self._large.forget()
             self._painted_change.forget()
         self._close_panels()
         # A closed widget may live on in the notebook's output history; its bytes need not.
@@ -355,8 +363,7 @@ class HDMExplorer(ComparingExplorer):
             self._asked_last = asked = self._without_other_object()
             if asked.explain_by != before.explain_by:
                 self.layers = outlined(self.layers, asked)
-            if self.status != "error":
-                self.error = ""
+            self._errors.tell("question", "")
             if self._latest is None:
                 self._about = {**self._about, **told(self._answers.settings(asked), asked)}
             else:
@@ -376,8 +383,7 @@ class HDMExplorer(ComparingExplorer):
                     row,
                     col,
                     self._display,
-                    step=self._step,
-                    pack=screen_bits,
+                    large=self._large is not None,
                 )
 
     # -- the scan, in its thread --------------------------------------------------------------------
@@ -420,7 +426,7 @@ class HDMExplorer(ComparingExplorer):
             with self.hold_trait_notifications():
                 self.target, self.measure, self.explain_by = update.result.settings.target, own.measure, own.explain_by
                 self.object = None
-            self.error = str(error)
+            self._errors.tell("question", str(error))
             return
         if masks or not self._prediction or not update.done:
             self._show_masks(result, asked)
@@ -446,7 +452,13 @@ class HDMExplorer(ComparingExplorer):
         self._nearer_to_others = b"" if nearer is None else screen_bits(without(nearer, explained.ignored))
         if self._about["has_truth"]:
             self._truth = screen_bits(scanned.segment if explained.of_prediction else explained.mask)
-        self._about = {**self._about, **told(result.settings, asked), "truth_empty": not result.segment.any()}
+        about = {**self._about, **told(result.settings, asked), "truth_empty": not result.segment.any()}
+        if self._large is not None:
+            truth = scanned.segment if explained.of_prediction else explained.mask
+            one = None if asked.object is None else result.segment
+            self._large.show(truth, result.baseline_mask, explained.ignored, one)
+            about["masks"] = self._large.version
+        self._about = about
 
     def _show_end(self, status: str, error: Exception | None) -> None:
         super()._show_end(status, error)

@@ -16,10 +16,10 @@ from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.messages import map_message
 from hdm_widgets.hdm.model_comparison import DIVERGING, ModelComparison, check_names, naming_model
 from hdm_widgets.hdm.occlusion import Channel, Fill
+from hdm_widgets.hdm.pyramid import screen_bits
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.widgets.hdm.background_panel import Progress
 from hdm_widgets.widgets.hdm.fill_panel import whole_update
-from hdm_widgets.widgets.hdm.pyramid import screen_bits
 from hdm_widgets.widgets.hdm.scan_source import ScanSource
 
 __all__ = ["THIS_MODEL", "ModelPanelTraits", "OtherModel", "check_other_models", "models_message", "scan_others"]

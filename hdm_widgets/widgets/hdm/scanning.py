@@ -14,20 +14,21 @@ from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 
 from hdm_widgets._picture import Display
-from hdm_widgets._validation import check_channel
+from hdm_widgets._validation import brief, check_channel, check_choice, finite_number
 from hdm_widgets._wire import bits, png, to_wire
 from hdm_widgets.hdm.answers import Answers, Question, outlined, told
-from hdm_widgets.hdm.circle_map import color_table
+from hdm_widgets.hdm.circle_map import ShownOrder, color_table
 from hdm_widgets.hdm.fill_names import fill_choices, fill_text, read_fill
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.messages import COLOR_MAPS, about_message, drawn_message, wire_channel
 from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanSettings
-from hdm_widgets.widgets.hdm.pyramid import Pyramid
+from hdm_widgets.hdm.pyramid import Pyramid
 from hdm_widgets.widgets.hdm.traits import HDMTraits
+from hdm_widgets.widgets.shared.explorer import ErrorsBySource
 from hdm_widgets.widgets.shared.jobs import LatestJob
 
-__all__ = ["SECONDS_BETWEEN_MAPS", "SETTINGS", "ScanningExplorer", "drawn_image", "scan_traits"]
+__all__ = ["SECONDS_BETWEEN_MAPS", "SETTINGS", "ScanningExplorer", "check_look", "drawn_image", "scan_traits"]
 
 # A map is sent at most this often; the last one of a stage always is.
 SECONDS_BETWEEN_MAPS = 0.2
@@ -35,6 +36,16 @@ _LONGEST_SIDE = 1600
 
 # Traits that a scan is made with.
 SETTINGS = ("circle_size", "offset", "channel", "fill", "shape")
+
+
+def check_look(order: object, opacity: object) -> None:
+    """Refuse how maps cannot be drawn, before there is a widget."""
+    check_choice("order", order, ShownOrder)
+    number = finite_number(opacity)
+    if number is None:
+        raise TypeError(f"opacity must be a number in [0, 1], got {brief(opacity)}")
+    if not 0 <= number <= 1:
+        raise ValueError(f"opacity must be in [0, 1], got {opacity}")
 
 
 def drawn_image(
@@ -112,6 +123,7 @@ class ScanningExplorer(HDMTraits):
         """Set what observers of traits use, for an image with so many channels."""
         self._worker = LatestJob("hdm-explorer")
         self._publishing = threading.RLock()
+        self._errors = ErrorsBySource(self._publishing, lambda text: setattr(self, "error", text))
         self._grid = grid
         self._channels = channels
         self._unwanted: dict[str, Any] | None = None
@@ -149,12 +161,16 @@ class ScanningExplorer(HDMTraits):
         """Scan with the present settings, from the beginning; returns at once."""
         self._check_open()
         with self._publishing:
+            self._errors.clear()
+            self._start()
+
+    def _start(self) -> None:
+        with self._publishing:
             channel, grid, fill = check_channel(self.channel, self._channels), self._grid, read_fill(self.fill)
             self._paused = False
             self.exception = None
             self._forget()
             self._scanned = self._settings()
-            self.error = ""
             self.progress = 0.0
             self._inspect()
             self.status = "running"
@@ -189,7 +205,7 @@ class ScanningExplorer(HDMTraits):
         # What has been measured is in the explainer's cache: the scan goes on where it stopped.
         with self._publishing:
             if self._paused:
-                self.run()
+                self._start()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the scan to end, however it ends.
@@ -259,5 +275,9 @@ class ScanningExplorer(HDMTraits):
         self._inspect()
         if error is not None:
             self._show()
-            self.error = str(error) or type(error).__name__
+            self._errors.tell("scan", self._error_text(error))
         self.status = status
+
+    def _error_text(self, error: Exception) -> str:
+        """What the screen says of an error of a scan."""
+        return str(error) or type(error).__name__

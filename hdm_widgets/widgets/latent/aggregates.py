@@ -114,7 +114,6 @@ class AggregateFigure(ScatterFigure):
 
     def show_new(self, embedding: Floats, rows: NDArray[np.int64], colors: Sequence[str]) -> int:
         """Draw new items over the others, and the whole map; see `ScatterFigure.show_new`."""
-        self.bounds = self._whole
         outside = super().show_new(embedding, rows, colors)
         self._whole = self.bounds
         self._draw()

@@ -15,13 +15,13 @@ from hdm_widgets._validation import advise_on_keywords, check_choice
 from hdm_widgets._wire import MESSAGE, png
 from hdm_widgets._wording import quantity
 from hdm_widgets.latent.comparison_plot import LONGEST_NAME, NAME_END, bounds_of, drawing_order, short_name
-from hdm_widgets.latent.selection import Selection, check_indices, csv_text
+from hdm_widgets.latent.selection import Selection, check_indices
 from hdm_widgets.latent.space_comparison import SpaceComparison
 from hdm_widgets.widgets.latent.compared_columns import compared_coloring, compared_columns, signed
 from hdm_widgets.widgets.latent.compared_gallery import ComparedGallery
 from hdm_widgets.widgets.latent.parts import Legend, Toolbar
 from hdm_widgets.widgets.latent.point_figure import PointFigure, Title, component_titles, drawn_rows
-from hdm_widgets.widgets.latent.selecting import ExplorerWithSelections, file_name
+from hdm_widgets.widgets.latent.selecting import Answer, ExplorerWithSelections
 from hdm_widgets.widgets.shared.explorer import Explorer, close_all
 from hdm_widgets.widgets.shared.part import read_static
 
@@ -184,6 +184,7 @@ class LatentComparison(ExplorerWithSelections, ipywidgets.VBox):  # type: ignore
         """Nothing was paused."""
 
     def _end(self) -> None:
+        self._exporting.close()
         for part in (self._head, self._legend, self._gallery):
             part.close()
         for figure in self._figures:
@@ -241,13 +242,13 @@ class LatentComparison(ExplorerWithSelections, ipywidgets.VBox):  # type: ignore
         check_choice("list", name, _LISTS)
         self._choose(self._list(name), _LISTS[name], lambda chosen: chosen in _LISTS.values())
 
-    def _export(self) -> tuple[dict[str, Any], list[bytes]]:
+    def _export(self) -> Answer:
         current = self._history.current
         if current is None or not len(current):
             raise ValueError("Nothing is selected: there is nothing to export.")
         frame = self._comparison.frame()
         rows = {str(name): frame[name].to_numpy()[current.indices] for name in frame}
-        return {"name": f"{file_name(current.name)}.csv"}, [csv_text(rows, current.indices).encode()]
+        return self._table_file(current.name, rows, current.indices)
 
     def _thumbnail(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         (index,) = check_indices([asked["item"]], len(self._space))

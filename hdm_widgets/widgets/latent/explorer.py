@@ -262,7 +262,10 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
         # Observers are called with the lock, which the work in the background needs to show what it has found.
         with released(self._lock):
             # All are waited for, as what is paused goes on then.
-            ended = [wait(None if end is None else max(0.0, end - time.monotonic())) for wait in waits]
+            ended = [
+                wait(None if end is None else max(0.0, end - time.monotonic()))
+                for wait in (*waits, self._exporting.wait)
+            ]
         return all(ended)
 
     def _pause(self) -> None:
@@ -274,6 +277,7 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
         self._resume_new()
 
     def _end(self) -> None:
+        self._exporting.close()
         self._end_new()
         self._end_checks()
         self._end_groups()
@@ -304,7 +308,7 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
             traitlets.link((self, "background"), (self._legend, "background")),
         ]
         self.observe(lambda change: self._scatter.show_surface(change["new"] != "none"), names=["background"])
-        self._table.observe(lambda change: self._tell_error("clusters", change["new"]), names=["error"])
+        self._table.observe(lambda change: self._errors.tell("clusters", change["new"]), names=["error"])
         self.observe(self._highlight, names=["highlighted", "new_highlighted"])
         self._scatter.on_lasso(self._lassoed)
         self._connect_checks()
@@ -348,9 +352,9 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
         try:
             self._explain_any(int(asked["item"]))
         except Exception as error:
-            self._tell_error("explanation", str(error) or type(error).__name__)
+            self._errors.tell("explanation", str(error) or type(error).__name__)
             raise
-        self._tell_error("explanation", "")
+        self._errors.tell("explanation", "")
 
     def _display_(self) -> HTML:
         """What marimo shows, which has no ipywidgets but anywidgets."""

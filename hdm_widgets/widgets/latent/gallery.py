@@ -75,6 +75,8 @@ class Gallery(Part):
     ----------
     source : {"map", "new"}
         Whose items are shown.
+    new_status : {"idle", "running", "done", "cancelled", "error"}
+        How far the estimates of new items are; "idle" without new data.
     sort : str
         One of `sorts`, which are those of the source.
     layers : {"three", "overlay"}
@@ -100,6 +102,7 @@ class Gallery(Part):
     source = traitlets.Unicode("map").tag(sync=True)
     # How many new items there are; 0: no new data, and no choice of a source.
     new_count = traitlets.Int(0).tag(sync=True)
+    new_status = traitlets.Unicode("idle").tag(sync=True)
     sort = traitlets.Unicode(SORTS[0]).tag(sync=True)
     sorts = traitlets.List(list(SORTS)).tag(sync=True)
     layers = traitlets.Unicode("three").tag(sync=True)

@@ -61,7 +61,7 @@ class ExplorerWithGroups(ExplorerWithTruthChecks):
     def _failures_ended(self) -> None:
         with self._lock:
             if not self._ended:
-                self._tell_error("failures", self._failures.error)
+                self._errors.tell("failures", self._failures.error)
                 self._show_failures()
                 self._mark_groups()
 

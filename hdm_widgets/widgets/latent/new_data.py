@@ -22,7 +22,7 @@ from hdm_widgets.widgets.latent.new_items import NewItems
 from hdm_widgets.widgets.latent.new_panel import NewDataPanel, findings
 from hdm_widgets.widgets.latent.point_figure import drawn_rows
 from hdm_widgets.widgets.latent.scatter import ScatterFigure
-from hdm_widgets.widgets.latent.selecting import ExplorerWithSelections, file_name
+from hdm_widgets.widgets.latent.selecting import Answer, ExplorerWithSelections
 from hdm_widgets.widgets.latent.selection_history import Items, Mode
 from hdm_widgets.widgets.shared.explorer import Explorer
 from hdm_widgets.widgets.shared.jobs import LatestJob
@@ -120,7 +120,9 @@ class ExplorerWithNewData(ExplorerWithSelections):
         if panel is None:
             return
         panel.on_request("cancel", lambda _: self.cancel())
-        panel.on_request("start", lambda _: self._start_estimating())
+        for part in (panel, self._gallery):
+            part.on_request("start", lambda _: self._start_estimating())
+        traitlets.dlink((self, "new_status"), (self._gallery, "new_status"))
         panel.on_request("label", lambda asked: self._choose_to_label(asked["count"]))
         panel.on_request("export", lambda _: self._export_new())
         self._gallery.on_request("all", lambda _: self._select_new((), "replace"))
@@ -305,13 +307,13 @@ class ExplorerWithNewData(ExplorerWithSelections):
     def explain(self, index: int) -> HDMExplorer:
         """Explain an item of the map."""
 
-    def _export(self) -> tuple[dict[str, Any], list[bytes]]:
+    def _export(self) -> Answer:
         if self.gallery == "new":
             return self._export_new()
         current = self._history.current
         if current is None or not len(current):
             raise ValueError("Nothing is selected: there is nothing to export.")
-        return {"name": f"{file_name(current.name)}.csv"}, [self._space.select(current).to_csv().encode()]
+        return self._table_file(current.name, self._space.select(current).rows(), current.indices)
 
     def _thumbnail(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         item, count = asked["item"], len(self._space)
@@ -321,12 +323,12 @@ class ExplorerWithNewData(ExplorerWithSelections):
         thumbnail = png(np.array(self._space.collection_.thumbnails[index]))
         return {"item": index, "facts": item_facts(self._space, index, self.color_by, self._scores)}, [thumbnail]
 
-    def _export_new(self) -> tuple[dict[str, Any], list[bytes]]:
+    def _export_new(self) -> Answer:
         if self._new is None:
             raise ValueError("There are no estimates yet: there is nothing to export.")
         chosen = np.array(self._history.new, np.int64)
-        name = "new_items.csv"
-        return {"name": name}, [self._new.csv(chosen if len(chosen) else np.arange(len(self._new))).encode()]
+        items = chosen if len(chosen) else np.arange(len(self._new))
+        return self._table_file("new_items", self._new.rows(items), items)
 
     # -- traits -----------------------------------------------------------------------------------
 

@@ -16,7 +16,6 @@ from hdm_widgets.latent.data_columns import merge_columns
 from hdm_widgets.latent.estimates import Estimates
 from hdm_widgets.latent.items import Item, read_item
 from hdm_widgets.latent.observations import Observations
-from hdm_widgets.latent.selection import csv_text
 from hdm_widgets.latent.space import LatentSpace
 from hdm_widgets.latent.titles import title
 from hdm_widgets.widgets.latent.columns import value_text
@@ -201,12 +200,12 @@ class NewItems:
             "ignored": bits(ignored[0]) if ignored else b"",
         }
 
-    def csv(self, indices: NDArray[np.int64]) -> str:
-        """Estimates, the measured IoU where there are true masks, and columns of these items, as CSV."""
+    def rows(self, indices: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Estimates, the measured IoU where there are true masks, and columns of these items, as arrays by name."""
         table = self.estimates.table()
         if self.measured is not None:
             table = merge_columns({"measured_iou": self.measured}, table)
-        return csv_text({name: values[indices] for name, values in table.items()}, indices)
+        return {name: values[indices] for name, values in table.items()}
 
     def read(self, index: int) -> tuple[Item, bool]:
         """An item read again from the data, and whether it is the one that was estimated.

@@ -16,13 +16,13 @@ from scipy.spatial import ConvexHull
 
 from hdm_widgets.latent.item_set import ItemSet
 from hdm_widgets.latent.selection import Selection
-from hdm_widgets.widgets.latent.raster import Bounds, Floats, inside_polygon
+from hdm_widgets.latent.surface import Bounds
+from hdm_widgets.widgets.latent.raster import Floats, inside_polygon
 
 __all__ = [
     "DIM",
     "MOST_OTHERS",
     "MOST_POINTS",
-    "Bounds",
     "Floats",
     "PointFigure",
     "Title",

@@ -9,9 +9,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from hdm_widgets.latent.surface import Bounds
 from hdm_widgets.widgets.latent.palette import Coloring
 
-__all__ = ["Bounds", "Floats", "GridColors", "PointGrid", "Raster", "inside_polygon", "rasterize"]
+__all__ = ["Floats", "GridColors", "PointGrid", "Raster", "inside_polygon", "rasterize"]
 
 _ITEMS_PER_CELL = 64
 _MOST_CELLS = 512  # along either axis
@@ -23,8 +24,6 @@ _FAINTEST = 0.35
 _ROUNDING = 1e-6
 
 Floats = NDArray[np.float64]
-# x0, x1, y0, y1.
-Bounds = tuple[float, float, float, float]
 # Positions in the order of a grid.
 Ranks = slice | NDArray[np.int64]
 

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from hdm_widgets._wire import png
 from hdm_widgets.latent.space import LatentSpace
+from hdm_widgets.latent.surface import Surface
 from hdm_widgets.widgets.latent.palette import SCORES, Coloring
 from hdm_widgets.widgets.latent.point_figure import (
     DIM,
@@ -43,15 +44,16 @@ class ScatterFigure(PointFigure):
     """
 
     def __init__(self, space: LatentSpace, rows: NDArray[np.int64]) -> None:
-        self._score = space.cv_score_
+        self._space: LatentSpace | None = space
         self._surface = surface = space.surface(_SURFACE_SHAPE)
         self._has_surface = space.regressor_ is not None
         self.new_rows: NDArray[np.int64] = np.empty(0, np.int64)
         self._has_new = False
         x0, x1 = float(surface.x[0]), float(surface.x[-1])
         y0, y1 = float(surface.y[0]), float(surface.y[-1])
+        self._own_bounds = (x0, x1, y0, y1)  # without new items
         super().__init__(
-            space.embedding_[:, :2], rows, (x0, x1, y0, y1), component_titles(space.explained_variance_ratio_)
+            space.embedding_[:, :2], rows, self._own_bounds, component_titles(space.explained_variance_ratio_)
         )
         self._crosses = bqplot.Scatter(
             x=[],
@@ -65,7 +67,11 @@ class ScatterFigure(PointFigure):
             stroke_width=1,
         )
         self._background = bqplot.Image(
-            image=self._surface_image(), x=[x0, x1], y=[y0, y1], scales=self._scales, visible=self._has_surface
+            image=_surface_image(surface, space.cv_score_),
+            x=[x0, x1],
+            y=[y0, y1],
+            scales=self._scales,
+            visible=self._has_surface,
         )
         # There from the beginning: bqplot makes all marks after a new one anew, and those that are being made while the
         # plot changes its size keep the size that it had.
@@ -81,7 +87,7 @@ class ScatterFigure(PointFigure):
         self.color(coloring.colors)
 
     def show_new(self, embedding: Floats, rows: NDArray[np.int64], colors: Sequence[str]) -> int:
-        """Draw new items over the others.
+        """Draw new items over the others, in a plot that is as wide as they need, and the expected IoU behind it.
 
         Parameters
         ----------
@@ -97,8 +103,7 @@ class ScatterFigure(PointFigure):
         int
             How many of them are so far from the others that they are drawn at the plot's edge.
         """
-        x0, x1, y0, y1 = self.bounds
-        low, high = np.array([x0, y0]), np.array([x1, y1])
+        low, high = np.array(self._own_bounds).reshape(2, 2).T
         extent = high - low
         positions = embedding[:, :2]
         margin = _NEW_MARGIN * extent
@@ -110,6 +115,7 @@ class ScatterFigure(PointFigure):
         self._positions = np.concatenate([self._embedding, placed])
         (x0, y0), (x1, y1) = lowest.tolist(), highest.tolist()
         self._show_bounds((x0, x1, y0, y1))
+        self._widen_surface()
         with self._new_points.hold_sync():
             self._new_points.x, self._new_points.y = placed[rows].T
             self._new_points.colors = [colors[row] for row in rows]
@@ -144,6 +150,7 @@ class ScatterFigure(PointFigure):
     def close(self) -> None:
         """Close the figure and all that is in it."""
         image = self._background.image
+        self._space = None
         super().close()
         for part in (image.layout, image):
             part.close()
@@ -155,10 +162,28 @@ class ScatterFigure(PointFigure):
             drawn.append((self._new_points, len(self._embedding) + self.new_rows))
         return drawn
 
-    def _surface_image(self) -> ipywidgets.Image:
-        colors = SCORES(np.nan_to_num(self._surface.values))
-        # Smoothed for display only. Faint where the expectation is no better than the mean.
-        opacity = _SURFACE_OPACITY * (0.3 if self._score <= 0 else 1)
-        colors[..., 3] = opacity * gaussian_filter(self._surface.support, 2.0)
-        pixels = (colors[::-1] * 255).round().astype(np.uint8)
-        return ipywidgets.Image(value=png(pixels), format="png")
+    def _widen_surface(self) -> None:
+        """Draw the expected IoU as far as the plot reaches, with pixels of the same size."""
+        space, surface = self._space, self._surface
+        if space is None or not self._has_surface:
+            return
+        if self.bounds != self._own_bounds:
+            own, now = (np.diff(np.array(ends).reshape(2, 2))[::-1, 0] for ends in (self._own_bounds, self.bounds))
+            rows, cols = np.ceil(np.array(_SURFACE_SHAPE) * now / own).astype(int).tolist()
+            surface = space.surface((rows, cols), self.bounds)
+        before = self._background.image
+        with self._background.hold_sync():
+            # bqplot draws an image anew only if it is another widget.
+            self._background.image = _surface_image(surface, space.cv_score_)
+            self._background.x, self._background.y = np.array(self.bounds).reshape(2, 2)
+        for part in (before.layout, before):
+            part.close()
+
+
+def _surface_image(surface: Surface, score: float) -> ipywidgets.Image:
+    colors = SCORES(np.nan_to_num(surface.values))
+    # Smoothed for display only. Faint where the expectation is no better than the mean.
+    opacity = _SURFACE_OPACITY * (0.3 if score <= 0 else 1)
+    colors[..., 3] = opacity * gaussian_filter(surface.support, 2.0)
+    pixels = (colors[::-1] * 255).round().astype(np.uint8)
+    return ipywidgets.Image(value=png(pixels), format="png")

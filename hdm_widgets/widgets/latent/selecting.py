@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ import traitlets
 from numpy.typing import NDArray
 
 from hdm_widgets._validation import check_choice
+from hdm_widgets.latent.csv_rows import CSV_ROWS, csv_parts
 from hdm_widgets.latent.item_set import ItemSet
 from hdm_widgets.latent.selection import Selection, items_of
 from hdm_widgets.latent.space import LatentSpace
@@ -21,8 +23,13 @@ from hdm_widgets.widgets.latent.gallery import Gallery, selection_row
 from hdm_widgets.widgets.latent.parts import Legend, Toolbar
 from hdm_widgets.widgets.latent.selection_history import MODES, ItemsChange, Mode, SelectedItems, SelectionHistory
 from hdm_widgets.widgets.shared.explorer import Explorer
+from hdm_widgets.widgets.shared.jobs import LatestJob
+from hdm_widgets.widgets.shared.part import Answer, Found
 
-__all__ = ["ExplorerWithSelections", "file_name"]
+__all__ = ["Answer", "ExplorerWithSelections", "file_name"]
+
+# A table of more rows is written in the background: this one takes a tenth of a second.
+_ROWS_AT_ONCE = 20_000
 
 
 class ExplorerWithSelections(Explorer):
@@ -91,6 +98,7 @@ class ExplorerWithSelections(Explorer):
         self._pending: dict[str, Any] | None = None
         self._space = space
         self._history = SelectionHistory(space)
+        self._exporting = LatestJob("export")
 
     def _answer_selections(self) -> None:
         """Do what toolbar, legend and gallery ask for, and follow what is selected from Python."""
@@ -212,6 +220,44 @@ class ExplorerWithSelections(Explorer):
     def _say(self, notice: str) -> None:
         self._legend.notice = notice
 
+    # -- files ------------------------------------------------------------------------------------
+
+    def _table_file(self, name: str, columns: dict[str, NDArray[Any]], index: NDArray[np.int64]) -> Answer:
+        """A file of the rows of some items; that of very many is written in the background.
+
+        Parameters
+        ----------
+        name : str
+            Of the file, without a suffix.
+        columns : dict of numpy.ndarray (n,)
+            The rows.
+        index : numpy.ndarray, int64 (n,)
+            Positions of the items.
+        """
+        about = {"name": f"{file_name(name)}.csv"}
+        parts = csv_parts(columns, index)
+        if len(index) <= _ROWS_AT_ONCE:
+            return about, ["".join(parts).encode()]
+        if not self._exporting.wait(0):
+            raise ValueError("A table is being written already.")
+        answer: Future[Found] = Future()
+
+        def write(stop: threading.Event) -> None:
+            try:
+                file = bytearray()
+                for done, part in enumerate(parts):
+                    if stop.is_set():
+                        raise RuntimeError("the explorer was closed")
+                    file += part.encode()
+                    self._say(f"Writing a table of {len(index):,} rows: {min(done * CSV_ROWS / len(index), 1):.0%} …")
+                self._say("")
+                answer.set_result((about, [file]))
+            except Exception as error:  # noqa: BLE001 - the reply
+                answer.set_exception(error)
+
+        self._exporting.submit(write)
+        return answer
+
     # -- gestures on a figure ---------------------------------------------------------------------
 
     def _gesture(self, asked: dict[str, Any]) -> None:
@@ -248,7 +294,7 @@ class ExplorerWithSelections(Explorer):
         """Show what is selected on the map, where other items may be shown."""
 
     @abstractmethod
-    def _export(self) -> tuple[dict[str, Any], list[bytes]]:
+    def _export(self) -> Answer:
         """A name and a table of the selected items."""
 
     @abstractmethod

@@ -20,7 +20,7 @@ from hdm_widgets.widgets.latent.messages import map_colors
 from hdm_widgets.widgets.latent.new_data import ExplorerWithNewData
 from hdm_widgets.widgets.latent.selection_history import Items
 from hdm_widgets.widgets.latent.suspicion import SUSPICION, Suspicion
-from hdm_widgets.widgets.shared.explorer import Explorer
+from hdm_widgets.widgets.shared.explorer import ErrorsBySource, Explorer
 from hdm_widgets.widgets.shared.on_demand import OnDemand
 
 if TYPE_CHECKING:
@@ -91,18 +91,10 @@ class ExplorerWithTruthChecks(ExplorerWithNewData):
             raise ValueError(f"No truth is marked as wrong: there is nothing to {what_for}.")
         return marked
 
-    def _tell_error(self, source: str, text: str) -> None:
-        """Show an error of one source; without a text it has none any more, and an earlier one of another is shown."""
-        with self._lock:
-            self._errors.pop(source, None)
-            if text:
-                self._errors[source] = text
-            self.error = next(reversed(self._errors.values()), "")
-
     # -- beginning and end ------------------------------------------------------------------------
 
     def _prepare_checks(self, space: LatentSpace) -> None:
-        self._errors: dict[str, str] = {}
+        self._errors = ErrorsBySource(self._lock, lambda text: setattr(self, "error", text))
         self._suspects = OnDemand("suspects", space.suspects, self._suspects_ended)
 
     def _connect_checks(self) -> None:
@@ -128,7 +120,7 @@ class ExplorerWithTruthChecks(ExplorerWithNewData):
             if found is not None:
                 self._suspicion = Suspicion.from_suspects(found)
                 self._scores = self._suspicion.scores
-            self._tell_error("suspects", self._suspects.error)
+            self._errors.tell("suspects", self._suspects.error)
             if self.color_by == SUSPICION:
                 self._recolor()
             else:

@@ -1,8 +1,9 @@
-"""What both explorers have in common: checked traits, no misspelt ones, and an end."""
+"""What both explorers have in common: checked traits, no misspelt ones, errors that stay, and an end."""
 
 from __future__ import annotations
 
 import difflib
+import threading
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -13,11 +14,41 @@ import traitlets
 from hdm_widgets.widgets.shared.part import Part
 from hdm_widgets.widgets.shared.rerun import close_on_rerun
 
-__all__ = ["Explorer", "InvalidTraitError", "close_all"]
+__all__ = ["ErrorsBySource", "Explorer", "InvalidTraitError", "close_all"]
 
 
 class InvalidTraitError(traitlets.TraitError, ValueError):
     """A trait was given a value that it cannot have; it keeps the old one, wherever the new one came from."""
+
+
+class ErrorsBySource:
+    """What went wrong with each of several things; each error stays until its own thing goes well or is begun again.
+
+    Parameters
+    ----------
+    lock : threading.RLock
+        Held while errors change and are shown.
+    show : callable
+        Shows the newest error, or an empty text where there is none.
+    """
+
+    def __init__(self, lock: threading.RLock, show: Callable[[str], None]) -> None:
+        self._lock, self._show = lock, show
+        self._texts: dict[str, str] = {}
+
+    def tell(self, source: str, text: str) -> None:
+        """Show an error of one source; without a text it has none any more, and an earlier one of another is shown."""
+        with self._lock:
+            self._texts.pop(source, None)
+            if text:
+                self._texts[source] = text
+            self._show(next(reversed(self._texts.values()), ""))
+
+    def clear(self) -> None:
+        """Forget all errors: everything begins anew."""
+        with self._lock:
+            self._texts.clear()
+            self._show("")
 
 
 class Explorer(ipywidgets.DOMWidget):  # type: ignore[misc]  # ipywidgets has no types

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import anywidget
 
 from hdm_widgets._validation import check_choice
 from hdm_widgets._wire import to_wire
 
-__all__ = ["Part", "read_static"]
+__all__ = ["Answer", "Found", "Part", "read_static"]
 
 _STATIC = Path(__file__).parents[2] / "static"
 
+# What is added to a reply, and its buffers; or a promise of both.
+Found: TypeAlias = tuple[dict[str, Any], list[bytes | bytearray]]
+Answer: TypeAlias = "Found | Future[Found]"
 Handler = Callable[[dict[str, Any]], Any]
 # What a view tells of itself: it is seen, it was taken off its page, its page was closed or is loaded again.
 _EVENTS = ("shown", "removed", "closed")
@@ -29,7 +33,8 @@ class Part(anywidget.AnyWidget):
     """A widget of the browser that asks Python for things by message.
 
     A request is a message `{"request": name, "id": number, ...}`. Its handler gets the message, and may return what is
-    to be added to the reply, or that and buffers. An error becomes the reply's `error`.
+    to be added to the reply, or that and buffers; or a Future of these, if they are found in another thread. An error
+    becomes the reply's `error`.
     """
 
     def __init__(self, **traits: Any) -> None:
@@ -64,16 +69,29 @@ class Part(anywidget.AnyWidget):
     def _receive(self, _widget: Any, content: Any, _buffers: Any) -> None:
         if not isinstance(content, dict):
             return
-        reply: dict[str, Any] = {"id": content.get("id"), "error": None}
         handler = self._handlers.get(str(content.get("request")))
-        buffers: list[bytes] = []
-        try:
+
+        def answer() -> Any:
             if handler is None:
                 raise ValueError(f"unknown request {content.get('request')!r}")
-            answer = handler(content)
-            if isinstance(answer, tuple):
-                answer, buffers = answer
-            reply.update(to_wire(answer or {}))
+            found = handler(content)
+            if isinstance(found, Future):
+                found.add_done_callback(lambda done: self._reply(content.get("id"), done.result))
+            return found
+
+        self._reply(content.get("id"), answer)
+
+    def _reply(self, number: Any, answer: Callable[[], Any]) -> None:
+        """Reply to a request, if the answer is not still to come."""
+        reply: dict[str, Any] = {"id": number, "error": None}
+        buffers: list[bytes | bytearray] = []
+        try:
+            found = answer()
+            if isinstance(found, Future):
+                return
+            if isinstance(found, tuple):
+                found, buffers = found
+            reply.update(to_wire(found or {}))
         except Exception as error:  # noqa: BLE001 - shown on the screen, which waits for a reply
             reply["error"] = str(error) or type(error).__name__
         self.send(reply, buffers)

@@ -3,7 +3,7 @@ import { useRef } from "preact/hooks";
 import { Button } from "../shared/button";
 import { Choice } from "../shared/choice";
 import { count, duration } from "../shared/format";
-import { cols, rows } from "../shared/geometry";
+import { cols, rows, touching } from "../shared/geometry";
 import type { PaintingOrder } from "../shared/paint";
 import { Slider } from "../shared/slider";
 import { useId } from "../shared/unique";
@@ -149,15 +149,18 @@ export function LayerControls({ view }: Props) {
 function Cost({ view }: { view: ViewState }) {
   const { traits } = view.python;
   const grid = { ...view.grid.value, ...view.draft.value };
-  const runs = rows(grid) * cols(grid);
   const map = traits._map.value;
+  const { region } = traits._about.value;
+  const all = rows(grid) * cols(grid);
+  const runs = region ? (!view.draft.value && map.total) || touching(grid, region) : all;
   const each = map.done ? map.seconds / map.done : Number.NaN;
   const time = Number.isFinite(each) ? ` · about ${duration(each * runs)}` : "";
   const long = each * runs > 60;
   const gaps = grid.offset > grid.circleSize + 1 ? " · discs leave gaps" : "";
   return (
     <p class={`hdm-note ${long ? "hdm-long" : ""}`} data-testid="cost">
-      {rows(grid)} × {cols(grid)} grid · {count(runs)} discs
+      {rows(grid)} × {cols(grid)} grid · {count(runs)}
+      {region && ` of ${count(all)}`} discs
       {time}
       {gaps}
     </p>

@@ -45,7 +45,11 @@ export function Inspector({ view }: { view: ViewState }) {
       <div class="hdm-inspector hdm-empty" aria-busy={!ended}>
         <p class="hdm-note">
           Row {row}, column {col} is pinned;{" "}
-          {ended ? "the scan ended before it was measured." : "it is shown as soon as it is measured."}
+          {view.outside(pinned)
+            ? "it is outside the region."
+            : ended
+              ? "the scan ended before it was measured."
+              : "it is shown as soon as it is measured."}
         </p>
       </div>
     );
@@ -53,14 +57,25 @@ export function Inspector({ view }: { view: ViewState }) {
   return <Found view={view} found={inspection as Inspection} />;
 }
 
-function Found({ view, found }: { view: ViewState; found: Inspection }) {
+interface FoundProps {
+  view: ViewState;
+  found: Inspection;
+}
+
+/** Of a large image there is a part. */
+const ratioOf = ({ part }: Inspection, size: Size) => {
+  const { height, width } = LARGE && part ? part : size;
+  return { aspectRatio: `${width} / ${height}` };
+};
+
+function Found({ view, found }: FoundProps) {
   const about = view.asked.value;
   const { height, width } = about;
   const { prediction } = found;
   const url = usePng(found.image);
   const value = number(found.distance);
   const baseline = number(found.baseline);
-  const ratio = { aspectRatio: `${width} / ${height}` };
+  const ratio = ratioOf(found, { height, width });
   return (
     <div class="hdm-inspector">
       <Figure
@@ -74,7 +89,7 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
           {url && <img class="hdm-layer" src={url} alt="With the disc" />}
         </div>
       </Figure>
-      {prediction && <Predicted view={view} prediction={prediction} />}
+      {prediction && <Predicted view={view} found={found} />}
       <div class="hdm-numbers">
         <p class="hdm-big">{told(value, about)}</p>
         <p class="hdm-note">
@@ -110,9 +125,10 @@ function Found({ view, found }: { view: ViewState; found: Inspection }) {
 }
 
 /** The new mask against the truth, and the pair of pixels between which the distance is measured. */
-function Predicted({ view, prediction }: { view: ViewState; prediction: Prediction }) {
+function Predicted({ view, found }: FoundProps) {
+  const prediction = found.prediction as Prediction;
   const about = view.asked.value;
-  const ratio = { aspectRatio: `${about.width} / ${about.height}` };
+  const ratio = ratioOf(found, about);
   const [hit, missed, added] = changed(about) ? ["Kept", "lost", "gained"] : ["Hit", "missed", "added"];
   return (
     <>
@@ -125,14 +141,14 @@ function Predicted({ view, prediction }: { view: ViewState; prediction: Predicti
         }
       >
         <div class="hdm-thumb" style={ratio}>
-          <Errors view={view} mask={prediction.mask} />
+          <Errors view={view} found={found} />
         </div>
       </Figure>
       {!OF_AREAS.includes(about.measure) && (
         <Figure caption={pairCaption(prediction, about)}>
           <div class="hdm-thumb" style={ratio}>
-            <Errors view={view} mask={prediction.mask} muted />
-            {prediction.pair && <Pair pair={prediction.pair} size={about} />}
+            <Errors view={view} found={found} muted />
+            {prediction.pair && <Pair pair={prediction.pair} size={(LARGE && found.part) || about} />}
           </div>
         </Figure>
       )}
@@ -174,31 +190,31 @@ function Figure({ caption, children }: { caption: ComponentChildren; children: C
   );
 }
 
-interface ErrorsProps {
-  view: ViewState;
-  mask: DataView;
+interface ErrorsProps extends FoundProps {
   muted?: boolean;
 }
 
 /** The new mask against the truth, over the dimmed image. */
-function Errors({ view, mask, muted = false }: ErrorsProps) {
+function Errors({ view, found, muted = false }: ErrorsProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { traits } = view.python;
-  const url = usePng(traits._image.value);
+  const url = usePng(LARGE && found.part ? found.image : traits._image.value);
   const about = view.asked.value;
-  const truth = view.compared.value;
-  const ignored = view.ignored.value;
+  const truth = SMALL && view.compared.value;
+  const ignored = SMALL && view.ignored.value;
   const theme = useTheme();
   useLayoutEffect(() => {
     if (!canvas.current) return;
+    if (LARGE && found.part) putPart(canvas.current, found);
+    if (!SMALL || (LARGE && found.part)) return;
     const size = maskSize(about);
     const sent = maskGrid(about);
-    const predicted = unpackBits(mask, sent.height * sent.width);
-    const [first, second] = [truth, predicted].map((one) => resized(one, sent, size));
+    const predicted = unpackBits((found.prediction as Prediction).mask, sent.height * sent.width);
+    const [first, second] = [truth as Uint8Array, predicted].map((one) => resized(one, sent, size));
     const pixels = compared(first, second, palette(canvas.current));
     if (ignored) striped(pixels, resized(ignored, sent, size), size, STRIPES);
     putPixels(canvas.current, pixels, size);
-  }, [about, truth, mask, ignored, theme]);
+  }, [about, truth, found, ignored, theme]);
   return (
     <>
       {url && <img class="hdm-layer hdm-dim" src={url} alt="" />}
@@ -216,11 +232,29 @@ function Errors({ view, mask, muted = false }: ErrorsProps) {
   );
 }
 
-function Pair({ pair, size: { height, width } }: { pair: NonNullable<Prediction["pair"]>; size: Size }) {
+/** The same of the part of a large image that Python has sent. */
+function putPart(canvas: HTMLCanvasElement, { part, prediction }: Inspection) {
+  if (!part || !prediction) return;
+  const { step, ...sides } = part;
+  const [height, width] = [Math.ceil(sides.height / step), Math.ceil(sides.width / step)];
+  const unpack = (mask: DataView) => unpackBits(mask, height * width);
+  const pixels = compared(unpack(prediction.compared as DataView), unpack(prediction.mask), palette(canvas));
+  if (prediction.ignored?.byteLength) striped(pixels, unpack(prediction.ignored), { height, width }, STRIPES);
+  putPixels(canvas, pixels, { height, width });
+}
+
+function Pair({
+  pair,
+  size,
+}: {
+  pair: NonNullable<Prediction["pair"]>;
+  size: Size & { top?: number; left?: number };
+}) {
+  const { height, width, top = 0, left = 0 } = size;
   const [from, to] = pair.map(([row, col]) => ({ x: col + 0.5, y: row + 0.5 }));
   const dot = Math.max(height, width) / 60;
   return (
-    <svg class="hdm-lines" viewBox={`0 0 ${width} ${height}`} aria-hidden="true">
+    <svg class="hdm-lines" viewBox={`${left} ${top} ${width} ${height}`} aria-hidden="true">
       <line class="hdm-pair-halo" x1={from.x} y1={from.y} x2={to.x} y2={to.y} />
       <line class="hdm-pair" x1={from.x} y1={from.y} x2={to.x} y2={to.y} />
       <circle class="hdm-end" cx={from.x} cy={from.y} r={dot} />

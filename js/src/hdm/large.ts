@@ -5,14 +5,20 @@ import type { Point } from "./region";
 /** Set by the bundler, which leaves out of the other bundles what only large images need. */
 declare global {
   const LARGE: boolean;
+  /** Not set for the bundle that large images alone have. */
+  const SMALL: boolean;
 }
 
 export interface Shown extends Size {
   /** A pixel of the masks, and of the first image, is so many pixels of the image wide; 1 for most images. */
   step?: number;
+  /** Another number: other masks. */
+  masks?: number;
 }
 
 export const stepOf = ({ step = 1 }: Shown): number => step;
+
+export const isLarge = (about: Shown): boolean => stepOf(about) > 1;
 
 /** The size of the masks that Python sends. */
 export function maskGrid(about: Shown): Size {
@@ -22,9 +28,12 @@ export function maskGrid(about: Shown): Size {
     : about;
 }
 
-/** A path in pixels of masks as one in pixels of the image. */
-export const enlarged = (path: string, about: Shown): string =>
-  stepOf(about) > 1 ? path.replace(/\d+/g, (number) => `${Number(number) * stepOf(about)}`) : path;
+/** A path in pixels of a mask, each of which stands for `step` of the image, as one in pixels of the image. */
+export const placed = (path: string, step: number, top = 0, left = 0): string =>
+  path.replace(
+    /([MHV ])(\d+)/g,
+    (_, before, number) => before + (step * number + (before === "V" || before === " " ? top : left)),
+  );
 
 export const scaledPoint = ({ x, y }: Point, factor: number): Point => ({ x: x * factor, y: y * factor });
 
@@ -51,7 +60,7 @@ export function coarseRuns(runs: readonly number[], about: Shown): readonly numb
 /** A shape with its path and pixels in those of the image. */
 export const enlargedShape = <T extends { path: string; pixels: number }>(shape: T, about: Shown): T => ({
   ...shape,
-  path: enlarged(shape.path, about),
+  path: placed(shape.path, stepOf(about)),
   pixels: shape.pixels * stepOf(about) ** 2,
 });
 

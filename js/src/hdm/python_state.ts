@@ -1,6 +1,7 @@
 // What Python sees too: the widget's traits, one signal each.
 import { type Signal, signal } from "@preact/signals";
 import type { ArrayMessage, WireNumber } from "../shared/codec";
+import type { Size } from "../shared/geometry";
 import type { PaintingOrder, ResultType } from "../shared/paint";
 import { connect, type Model, type Python } from "../shared/traits";
 import type { Shown } from "./large";
@@ -21,6 +22,8 @@ export type Layer = "picture" | "edges" | "map" | "truth" | "prediction";
 
 export interface About extends Shown {
   channels: number;
+  /** (row0, col0, row1, col1), half open: discs that touch it are scanned; missing where all are. */
+  region?: [number, number, number, number];
   /** Whether there is a ground truth. */
   hasTruth: boolean;
   /** As the trait, once the map has it. */
@@ -141,10 +144,15 @@ export interface Inspection {
   image: DataView;
   /** Null if the scan keeps no masks. */
   prediction: Prediction | null;
+  /** Of a large image: what `image` and masks are of, at a halved size. */
+  part?: Size & { top: number; left: number; step: number };
 }
 
 export interface Prediction {
   mask: DataView;
+  /** With a part: what the mask is compared with, and what does not count, there. */
+  compared?: DataView;
+  ignored?: DataView;
   empty: boolean;
   iou: number;
   /** The two pixels that make the Hausdorff distance; null where the masks are equal or one is empty. */

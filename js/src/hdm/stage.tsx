@@ -9,6 +9,7 @@ import { colorize, type Painting } from "../shared/paint";
 import { usePng } from "../shared/png";
 import { ChanceHatching, Hatching, SignificantOutlines } from "./hatching";
 import { maskGrid, stepOf } from "./large";
+import { useMasksInView } from "./masks_in_view";
 import { Outline } from "./outline";
 import { paintedInView } from "./part_in_view";
 import { nextMeasure } from "./question";
@@ -53,6 +54,7 @@ export function Stage({ view, helpId, name = "" }: Props) {
   const cursor = view.cursor.value;
   const tool = tools.tool.value;
   const zoom = LARGE ? useMemo(zoomState, []) : null;
+  const sharp = LARGE && zoom ? useMasksInView(view, zoom, box.current) : null;
 
   const pointUnder = (event: PointerEvent | MouseEvent): Point => {
     const bounds = (box.current as HTMLDivElement).getBoundingClientRect();
@@ -165,9 +167,21 @@ export function Stage({ view, helpId, name = "" }: Props) {
       <IgnoredLayer view={view} />
       <svg class="hdm-lines" viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" aria-hidden="true">
         {shown.has("map") && <SignificantOutlines view={view} />}
-        {shown.has("prediction") && <Outline path={view.prediction.value.path} kind="prediction" />}
-        {shown.has("truth") && <Outline path={view.truth.value.path} kind="truth" />}
-        <ChosenLayer view={view} />
+        {shown.has("prediction") && (
+          <Outline
+            path={
+              LARGE && sharp ? (sharp.prediction ?? view.prediction.value.path) : view.prediction.value.path
+            }
+            kind="prediction"
+          />
+        )}
+        {shown.has("truth") && (
+          <Outline
+            path={LARGE && sharp ? (sharp.truth ?? view.truth.value.path) : view.truth.value.path}
+            kind="truth"
+          />
+        )}
+        <ChosenLayer view={view} sharp={LARGE ? sharp?.object : undefined} />
         <Rings view={view} />
       </svg>
       {cursor && <Tip view={view} cell={cursor} />}
@@ -191,7 +205,7 @@ export function Stage({ view, helpId, name = "" }: Props) {
 }
 
 /** The object that is explained, or would be by a click, and the brushed region with its brush. */
-function ChosenLayer({ view }: { view: ViewState }) {
+function ChosenLayer({ view, sharp }: { view: ViewState; sharp?: string | undefined }) {
   const { tool, pointer, object, objectUnder, objectIn, outlines, region, brushSize } = view.tools;
   const here = pointer.value;
   const cursor = view.cursor.value;
@@ -199,7 +213,7 @@ function ChosenLayer({ view }: { view: ViewState }) {
   const under = !choosing ? null : here ? objectUnder(here) : cursor && objectIn(cursor);
   return (
     <>
-      {object.value && <Outline path={object.value.path} kind="object" />}
+      {object.value && <Outline path={sharp ?? object.value.path} kind="object" />}
       {under && under.path !== object.value?.path && <Outline path={under.path} kind="object hdm-faint" />}
       {outlines.value.map(({ path, kind }) => (
         <Outline key={kind} path={path} kind={`object hdm-${kind}`} />
@@ -343,7 +357,8 @@ function described(view: ViewState, cell: Cell): { value: string; note: string }
   if (found?.measured) return { value, note: influenceNote(view, cell) };
   const { gone, traits } = view.python;
   const yet = traits.status.value === "running" && !gone.value ? " yet" : "";
-  return { value: value && `about ${value}`, note: `not measured${yet}` };
+  const note = view.outside(cell) ? "outside the region" : `not measured${yet}`;
+  return { value: value && `about ${value}`, note };
 }
 
 /** The distance, where the map shows what a disc changes on the brushed region. */

@@ -2,7 +2,8 @@
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { floats, number } from "../shared/codec";
 import { type Cell, center, type Grid, outline, radius } from "../shared/geometry";
-import { coarsePixel, coarseRuns, enlargedShape, fineRuns, maskGrid, scaledPoint, stepOf } from "./large";
+import { coarseRuns, enlargedShape, fineRuns, isLarge, maskGrid, scaledPoint, stepOf } from "./large";
+import { largeObjects } from "./large_objects";
 import type { Influence, PythonState } from "./python_state";
 import { brushed, countPixels, fromRuns, middle, nearestPixel, objectAt, type Point, toRuns } from "./region";
 import { explainedText } from "./texts";
@@ -22,6 +23,8 @@ export interface FoundObject extends Shape {
   of: string;
   /** The pixel by which it was found. */
   pixel: [row: number, col: number];
+  /** Of a large image, whose `mask` is that of the object's box. */
+  middle?: Point;
 }
 
 /** An object that something else on the screen points at, by one of its pixels. */
@@ -133,16 +136,20 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
 
   const counted = (mask: Uint8Array) =>
     ignored.value ? mask.map((one, pixel) => (ignored.value?.[pixel] ? 0 : one)) : mask;
-  const find = (of: string, row: number, col: number): FoundObject | null => {
-    const all = of === "prediction" ? counted(prediction.value.mask) : truth.value.mask;
-    const one = LARGE
-      ? objectAt(all, maskGrid(traits._about.value), ...coarsePixel(row, col, traits._about.value))
-      : objectAt(all, traits._about.value, row, col);
+  const sent = (of: string) => (of === "prediction" ? prediction : truth).value.mask;
+  const large = LARGE && isLarge(traits._about.value) ? largeObjects(python, grid, sent) : null;
+  const find = (of: string, row: number, col: number, passing = false): FoundObject | null => {
+    if (LARGE && large) return large.find(of, [row, col, 1], passing);
+    if (!SMALL) return null;
+    const all = of === "prediction" ? counted(sent(of)) : sent(of);
+    const one = objectAt(all, traits._about.value, row, col);
     return one && { ...shape(one), of, pixel: [row, col] };
   };
   const near = (of: string, cell: Cell): FoundObject | null => {
+    if (LARGE && large) return large.near(of, cell);
+    if (!SMALL) return null;
     const { x, y } = center(grid.value, cell);
-    const all = of === "prediction" ? counted(prediction.value.mask) : truth.value.mask;
+    const all = of === "prediction" ? counted(sent(of)) : sent(of);
     const pixel = nearestPixel(
       all,
       grid.value,
@@ -174,10 +181,15 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
       notice.value = `Only ${explainedText(found.of)} has an object here: it is explained now`;
     python.change({ explain_by: found.of, object: found.pixel });
   };
+  const choose = (find: () => FoundObject | null, none: string) => {
+    // Python may have to be asked.
+    if (LARGE && large) large.settled(find).then((found) => explain(found, none));
+    else explain(find(), none);
+  };
   const objects = computed(() => {
     const named = traits._measures.value.find(([name]) => name === traits.measure.value);
     // Of one object, a page without Python has no values.
-    return kept.value && !python.oneScan && !named?.[2] && !(LARGE && stepOf(traits._about.value) > 1);
+    return kept.value && !python.oneScan && !named?.[2];
   });
   const highlighted = signal<Highlighted[]>([]);
   const outlines = computed(() =>
@@ -194,12 +206,11 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
           ? [
               {
                 path: found.path,
-                ...(LARGE
-                  ? scaledPoint(
-                      middle(found.mask, maskGrid(traits._about.value)),
-                      stepOf(traits._about.value),
-                    )
-                  : middle(found.mask, traits._about.value)),
+                ...(LARGE && found.middle
+                  ? found.middle
+                  : SMALL
+                    ? middle(found.mask, traits._about.value)
+                    : { x: 0, y: 0 }),
               },
             ]
           : [];
@@ -235,10 +246,10 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
       const pixel = traits.object.value;
       return pixel && find(traits.explain_by.value, pixel[0], pixel[1]);
     }),
-    objectUnder: ({ x, y }) => first((of) => find(of, Math.floor(y), Math.floor(x))),
+    objectUnder: ({ x, y }) => first((of) => find(of, Math.floor(y), Math.floor(x), true)),
     objectIn: (cell) => first((of) => near(of, cell)),
-    choose: (point) => explain(tools.objectUnder(point), "No object here"),
-    chooseIn: (cell) => explain(tools.objectIn(cell), "This disc touches no object"),
+    choose: (point) => choose(() => tools.objectUnder(point), "No object here"),
+    chooseIn: (cell) => choose(() => tools.objectIn(cell), "This disc touches no object"),
     chooseAll() {
       const before = lasting();
       switched = null;
@@ -250,6 +261,7 @@ export function stageTools(python: PythonState, { grid, truth, prediction, ignor
     dispose() {
       stop();
       stopNotice();
+      if (LARGE) large?.dispose();
       clearTimeout(timer);
     },
   };

@@ -26,20 +26,32 @@ export const comparedWith = ({ comparedWith, ofObject }: About): string => {
   return ["truth", "prediction"].includes(comparedWith) ? comparedWith : `truth of ${comparedWith}`;
 };
 
+/** Of a measure that is neither better nor worse. */
+const only = (raw: string): Texts => ({
+  raw,
+  better: "",
+  worse: "",
+  noneBetter: "",
+  noneWorse: "",
+  note: "",
+});
+
 function texts(about: About): Texts {
   const other = comparedWith(about);
   const label = about.label || "distance";
   switch (about.measure) {
     case "iou":
-    case "dice":
+    case "dice": {
+      const overlap = `the overlap with the ${other}`;
       return {
         raw: `${label} with the ${other}`,
-        better: `How much a disc here raises the overlap with the ${other}`,
-        worse: `How much a disc here lowers the overlap with the ${other}`,
-        noneBetter: `No disc raises the overlap with the ${other}`,
-        noneWorse: `No disc lowers the overlap with the ${other}`,
+        better: `How much a disc here raises ${overlap}`,
+        worse: `How much a disc here lowers ${overlap}`,
+        noneBetter: `No disc raises ${overlap}`,
+        noneWorse: `No disc lowers ${overlap}`,
         note: `with the ${other}`,
       };
+    }
     case "area":
       return {
         raw: `Area of the mask less that of the ${other}`,
@@ -50,23 +62,9 @@ function texts(about: About): Texts {
         note: `against that of the ${other}`,
       };
     case "influence":
-      return {
-        raw: "How much of the brushed area flips",
-        better: "",
-        worse: "",
-        noneBetter: "",
-        noneWorse: "",
-        note: "",
-      };
+      return only("How much of the brushed area flips");
     case "class_change":
-      return {
-        raw: `How much of ${about.label}`,
-        better: "",
-        worse: "",
-        noneBetter: "",
-        noneWorse: "",
-        note: "",
-      };
+      return only(`How much of ${about.label}`);
     case "flipped":
       return {
         raw: "Area of the mask that flips",
@@ -77,15 +75,8 @@ function texts(about: About): Texts {
         note: "",
       };
     case "difference":
-      return {
-        // It has names of models, which stay as they are given.
-        raw: label,
-        better: "",
-        worse: "",
-        noneBetter: "",
-        noneWorse: "",
-        note: "",
-      };
+      // It has names of models, which stay as they are given.
+      return only(label);
     default:
       return {
         raw: `${capital(label)} to the ${other}`,

@@ -1,6 +1,6 @@
 // The tools of the stage, and the keys that do the same.
 import { Choice } from "../shared/choice";
-import { stepOf } from "./large";
+import { isLarge } from "./large";
 import { nextMeasure } from "./question";
 import type { Tool } from "./stage_tools";
 import type { ViewState } from "./view_state";
@@ -61,46 +61,30 @@ const ENTER: Record<Tool, string> = { pin: "pin", brush: "brush the disc", objec
 /** What the keys do on the stage. */
 export function Keys({ view, id }: { view: ViewState; id: string }) {
   const { available, objects, region, object, tool } = view.tools;
+  const [here, brushing] = [!view.python.gone.value, tool.value === "brush"];
   const undone = region.value ? "clear" : object.value ? "all objects" : "release";
+  const keys: [on: unknown, keys: string, text: string][] = [
+    [1, "← → ↑ ↓", "move"],
+    [here, "Enter", ENTER[tool.value]],
+    [here, "Esc", undone],
+    [available.value, "P", "pin"],
+    [available.value, "B", "brush"],
+    [available.value && objects.value, "O", "object"],
+    [here && nextMeasure(view), "M", "next measure"],
+    [brushing, "Shift", "+ arrows brush"],
+    [brushing, "[ ]", "size"],
+  ];
+  if (LARGE && isLarge(view.python.traits._about.value))
+    keys.push([1, "+ −", "zoom"], [1, "0", "whole image"]);
   return (
     <p class="hdm-note hdm-keys" id={id}>
-      <kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> move
-      {!view.python.gone.value && (
-        <>
-          {" "}
-          · <kbd>Enter</kbd> {ENTER[tool.value]} · <kbd>Esc</kbd> {undone}
-        </>
-      )}
-      {available.value && (
-        <>
-          {" "}
-          · <kbd>P</kbd> pin · <kbd>B</kbd> brush
-        </>
-      )}
-      {available.value && objects.value && (
-        <>
-          {" "}
-          · <kbd>O</kbd> object
-        </>
-      )}
-      {!view.python.gone.value && nextMeasure(view) && (
-        <>
-          {" "}
-          · <kbd>M</kbd> next measure
-        </>
-      )}
-      {LARGE && stepOf(view.python.traits._about.value) > 1 && (
-        <>
-          {" "}
-          · <kbd>+</kbd> <kbd>−</kbd> zoom · <kbd>0</kbd> whole image
-        </>
-      )}
-      {tool.value === "brush" && (
-        <>
-          {" "}
-          · <kbd>Shift</kbd> + arrows brush · <kbd>[</kbd>&nbsp;<kbd>]</kbd> size
-        </>
-      )}
+      {keys
+        .filter(([on]) => on)
+        .map(([, keys, text], index) => [
+          index ? " · " : "",
+          ...keys.split(" ").flatMap((key) => [<kbd key={key}>{key}</kbd>, " "]),
+          text,
+        ])}
     </p>
   );
 }

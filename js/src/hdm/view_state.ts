@@ -13,7 +13,7 @@ import {
   range,
   relative,
 } from "../shared/paint";
-import { enlarged, maskGrid } from "./large";
+import { maskGrid, placed, stepOf } from "./large";
 import {
   type About,
   type ClassChange,
@@ -38,6 +38,8 @@ export interface ShownMap {
   measured: Uint8Array;
   /** Cells that are drawn by an estimate; null if there are none. */
   estimated: Uint8Array | null;
+  /** Others are outside the scan's region. */
+  drawn: Uint8Array;
   /** Measured cells where one of truth and prediction is empty. */
   oneEmpty: Uint8Array;
   baseline: number;
@@ -90,6 +92,8 @@ export interface ViewState {
   pin(cell: Cell | null): void;
   /** What the map has for a cell; null where it has nothing. */
   at(cell: Cell): Found | null;
+  /** Whether a cell is outside the region that is scanned. */
+  outside(cell: Cell): boolean;
   dispose(): void;
 }
 
@@ -148,7 +152,7 @@ export function viewState(python: PythonState): ViewState {
       const { height, width } = maskGrid(traits._about.value);
       const mask = unpackBits(traits[name].value, height * width);
       const path = outline(mask, height, width);
-      return { mask, path: LARGE ? enlarged(path, traits._about.value) : path };
+      return { mask, path: LARGE ? placed(path, stepOf(traits._about.value)) : path };
     });
   const pixels = (name: "_ignored" | "_nearer_to_others") =>
     computed(() => {
@@ -230,6 +234,7 @@ export function viewState(python: PythonState): ViewState {
     return shown && drawn && paintedOn(python, shown, drawn, resultType.value);
   });
   const compared = computed(() => {
+    if (!SMALL) return new Uint8Array(0);
     const { comparedWith, measure } = traits._about.value;
     if (tools.object.value && measure !== "flipped") return tools.object.value.mask;
     if (comparedWith !== "prediction" && measure !== "flipped") return truth.value.mask;
@@ -268,6 +273,10 @@ export function viewState(python: PythonState): ViewState {
       const measured = shown.measured[cell] === 1;
       if (!measured && !shown.estimated?.[cell]) return null;
       return { value: shown.filled[cell], measured, oneEmpty: shown.oneEmpty[cell] === 1 };
+    },
+    outside([row, col]) {
+      const shown = map.value;
+      return !!shown && !shown.stale && !shown.drawn[row * cols(shown.grid) + col];
     },
     dispose() {
       stop();
@@ -309,6 +318,7 @@ export function shownMap(shown: MapMessage, { height, width }: Size): ShownMap {
     raw: values.map((value, cell) => (awaited[cell] ? Number.NaN : value)),
     filled: values.map((value, cell) => (drawn[cell] ? value : Number.NaN)),
     measured,
+    drawn,
     estimated: estimated.includes(1) ? estimated : null,
     oneEmpty: unpackBits(shown.oneEmpty, values.length),
     baseline: number(shown.baseline),

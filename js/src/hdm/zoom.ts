@@ -80,6 +80,37 @@ export function tilesOf(zoom: Zoom, { height, width }: Size, step: number, pixel
   return range(zoom.y, height).flatMap((row) => range(zoom.x, width).map((col) => ({ level, row, col })));
 }
 
+/**
+ * The part whose masks are drawn: what is in view, with a pixel of theirs around it, and so fine that it has at most as
+ * many of them as the screen has in view.
+ *
+ * Null where the first masks are as fine, whose pixels are `step` wide; `pixels` is the stage's width on the screen.
+ */
+export function masksOf(
+  zoom: Zoom,
+  size: Size,
+  step: number,
+  pixels: number,
+): (Part & { level: number }) | null {
+  const level = Math.max(0, Math.ceil(Math.log2(size.width / (pixels * zoom.scale))));
+  const side = 2 ** level;
+  if (side >= step) return null;
+  const { top, left, height, width } = partInView(zoom, size);
+  const range = (first: number, length: number, whole: number) => {
+    const start = Math.max(0, (Math.floor(first / side) - 1) * side);
+    return [start, Math.min(whole, (Math.ceil((first + length) / side) + 1) * side) - start];
+  };
+  const [[y, high], [x, wide]] = [range(top, height, size.height), range(left, width, size.width)];
+  return { top: y, left: x, height: high, width: wide, level };
+}
+
+/** Whether what is in view lies in a part of the image. */
+export const covers = ({ top, left, height, width }: Part, { scale, x, y }: Zoom, size: Size): boolean =>
+  top <= y * size.height &&
+  left <= x * size.width &&
+  top + height >= Math.floor((y + 1 / scale) * size.height) &&
+  left + width >= Math.floor((x + 1 / scale) * size.width);
+
 /** What was used last, up to so many bytes; what is dropped is told. */
 export class RecentlyUsed<T> {
   private entries = new Map<string, { value: T; bytes: number }>();

@@ -3,7 +3,7 @@ import { useLayoutEffect, useRef } from "preact/hooks";
 import { maskSize, putPixels, resized, striped } from "../shared/canvas";
 import { compared, palette } from "../shared/errors";
 import type { Python } from "../shared/traits";
-import type { Item } from "./image_store";
+import type { ImageStore, Item } from "./image_store";
 import { isMarked, Mark } from "./marks";
 import type { GalleryTraits } from "./python_state";
 
@@ -17,8 +17,7 @@ export interface CardProps {
   side: number;
   found: Item | undefined;
   python: Python<GalleryTraits>;
-  /** What went wrong with a request, or that nothing did. */
-  report(message: string): void;
+  report: ImageStore["report"];
   /** Of the notebook. */
   theme: string | null;
 }
@@ -104,7 +103,7 @@ export function Explain({ item, python, report }: Pick<CardProps, "item" | "pyth
       onClick={async (event) => {
         const root = event.currentTarget.closest(".hdm-latent");
         const { error } = await python.ask("explain", { item });
-        report(error ?? "");
+        report("explain", error);
         if (!error && root) bringIntoView(root);
       }}
     >

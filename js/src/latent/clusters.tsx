@@ -8,6 +8,7 @@ import type { Python } from "../shared/traits";
 import { Busy } from "./busy";
 import { Pick } from "./pick";
 import type { ClusterRow, ClusterTraits } from "./python_state";
+import { useRequestErrors } from "./request_errors";
 
 type Column = "label" | "size" | "mean" | "median" | "empty";
 
@@ -21,7 +22,7 @@ const HEADS: [Column, string, string][] = [
 
 export function Clusters({ python, tabs }: { python: Python<ClusterTraits>; tabs: ComponentChild }) {
   const { traits } = python;
-  const [failure, setFailure] = useState("");
+  const [failure, replied] = useRequestErrors();
   const [order, setOrder] = useState<{ column: Column; up: boolean }>({ column: "mean", up: true });
   const rows = traits.rows.value
     .map((row, position) => ({ row, thumbnails: traits._thumbnails.value[position] }))
@@ -39,7 +40,7 @@ export function Clusters({ python, tabs }: { python: Python<ClusterTraits>; tabs
   const busy = disabled ? "" : traits.busy.value;
   const error = traits.error.value || (disabled ? "" : failure);
   const ask = async (request: string, more: Record<string, unknown>) =>
-    setFailure((await python.ask(request, more)).error ?? "");
+    replied(request, (await python.ask(request, more)).error);
   return (
     <section class="hdm hdm-clusters" aria-label="Clusters" aria-busy={busy !== ""}>
       <div class="hdm-clusters-head">

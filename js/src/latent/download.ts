@@ -1,5 +1,7 @@
 import { bytes } from "../shared/codec";
 
+/** A table of ten million rows is written in minutes. */
+export const EXPORT_PATIENCE = 1_800_000; // ms
 const TYPES: Record<string, string> = { csv: "text/csv", json: "application/json", zip: "application/zip" };
 
 /** Save what Python has sent as a file. */

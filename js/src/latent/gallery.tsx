@@ -1,5 +1,6 @@
 // The selections, and the images of the active one.
 import { useComputed } from "@preact/signals";
+import { Button } from "../shared/button";
 import { Choice } from "../shared/choice";
 import { count } from "../shared/format";
 import type { Python } from "../shared/traits";
@@ -9,6 +10,7 @@ import type { ImageStore } from "./image_store";
 import { Marks, SuspectsNotice } from "./marks";
 import { Pick } from "./pick";
 import type { GalleryTraits, Layers, Source } from "./python_state";
+import { useRequestErrors } from "./request_errors";
 import { Selections } from "./selections";
 
 interface Props {
@@ -38,6 +40,7 @@ export function Gallery({ python, store, compared }: Props) {
         </>
       ) : (
         <Nothing
+          python={python}
           empty={current.value?.name}
           gone={python.gone.value !== ""}
           compared={compared !== undefined}
@@ -159,6 +162,7 @@ function Head({ python, name, shown }: HeadProps) {
 }
 
 interface NothingProps {
+  python: Python<GalleryTraits>;
   /** The name of a selection that is empty; without it, nothing is selected. */
   empty: string | undefined;
   gone: boolean;
@@ -166,7 +170,7 @@ interface NothingProps {
   compared: boolean;
 }
 
-function Nothing({ empty, gone, compared }: NothingProps) {
+function Nothing({ python, empty, gone, compared }: NothingProps) {
   if (gone) {
     return (
       <div class="hdm-nothing">
@@ -174,8 +178,10 @@ function Nothing({ empty, gone, compared }: NothingProps) {
       </div>
     );
   }
+  const awaited = empty === undefined ? AWAITED[python.traits.new_status.value] : undefined;
   return (
     <div class="hdm-nothing">
+      {awaited && <NewAwaited python={python} awaited={awaited} />}
       <svg viewBox="0 0 64 48" width="64" height="48" aria-hidden="true">
         <path d="M12 30C4 14 24 4 38 8s22 18 12 27-30 9-38-5Z" fill="none" stroke-dasharray="4 4" />
         <circle cx="24" cy="22" r="2.5" />
@@ -185,7 +191,11 @@ function Nothing({ empty, gone, compared }: NothingProps) {
       {empty === undefined ? (
         <p>
           <b>
-            {compared ? "Draw a lasso on either map, or choose a list above" : "Draw a lasso around points"}
+            {compared
+              ? "Draw a lasso on either map, or choose a list above"
+              : awaited && !awaited.again
+                ? "Meanwhile, draw a lasso around points of the map"
+                : "Draw a lasso around points"}
           </b>
           <br />
           {compared
@@ -210,6 +220,59 @@ function Nothing({ empty, gone, compared }: NothingProps) {
           </>
         )}
       </p>
+    </div>
+  );
+}
+
+interface Awaited {
+  title: string;
+  text: string;
+  /** What begins the estimates anew. */
+  again?: string;
+}
+
+/** New items that are not there: why, and what to do. */
+const AWAITED: Partial<Record<GalleryTraits["new_status"], Awaited>> = {
+  running: {
+    title: "The new items will appear here",
+    text: "The model is running on them: progress is above the map.",
+  },
+  cancelled: {
+    title: "The new items are not here",
+    text: "They were cancelled before all had been estimated.",
+    again: "Start again",
+  },
+  error: {
+    title: "The new items are not here",
+    text: "They could not be estimated: why is above the map.",
+    again: "Try again",
+  },
+};
+
+function NewAwaited({ python, awaited }: { python: Python<GalleryTraits>; awaited: Awaited }) {
+  const [error, replied] = useRequestErrors();
+  return (
+    <div class="hdm-awaited" role="status">
+      <svg viewBox="0 0 64 36" width="64" height="36" aria-hidden="true">
+        {["M11 10l8 8-8 8-8-8Z", "M32 7l11 11-11 11-11-11Z", "M53 10l8 8-8 8-8-8Z"].map((diamond) => (
+          <path key={diamond} d={diamond} fill="none" stroke-dasharray="3 3" />
+        ))}
+      </svg>
+      <p>
+        <b>{awaited.title}</b>
+        <br />
+        {awaited.text}
+      </p>
+      {awaited.again && (
+        <Button onClick={async () => replied("start", (await python.ask("start")).error)}>
+          {awaited.again}
+        </Button>
+      )}
+      {error && (
+        <p class="hdm-notice" role="alert">
+          {error}
+        </p>
+      )}
     </div>
   );
 }

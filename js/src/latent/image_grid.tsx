@@ -1,4 +1,5 @@
 // Up to millions of items as cards in rows; only the rows in view are in the page.
+import { type ReadonlySignal, useComputed, useSignal } from "@preact/signals";
 import type { VNode } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Button } from "../shared/button";
@@ -88,6 +89,9 @@ export function ImageGrid({ python, store, compared }: Props) {
   const end = Math.min(shown.count, Math.floor((at + room.height + GAP) / rowHeight) * perRow);
   // The card that a key leads to gets the focus as soon as it is in the page.
   const goal = useRef<number | null>(null);
+  const pointed = useSignal<number | null>(null);
+  const focused = useSignal<number | null>(null);
+  const told = useComputed(() => pointed.value ?? focused.value ?? traits.highlighted.value);
   useLayoutEffect(() => {
     if (goal.current === null) return;
     const row = frame.current?.querySelector(`[data-row="${Math.floor(goal.current / perRow)}"]`);
@@ -122,8 +126,19 @@ export function ImageGrid({ python, store, compared }: Props) {
           {store.error.value} <Retry store={store} />
         </p>
       )}
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
-      <section class="hdm-grid" ref={frame} tabIndex={0} aria-label={label} onScroll={follow} onKeyDown={key}>
+      <section
+        class="hdm-grid"
+        ref={frame}
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
+        tabIndex={0}
+        aria-label={label}
+        onScroll={follow}
+        onKeyDown={key}
+        onPointerOver={(event) => (pointed.value = itemAt(event.target))}
+        onPointerLeave={() => (pointed.value = null)}
+        onFocusIn={(event) => (focused.value = itemAt(event.target))}
+        onFocusOut={() => (focused.value = null)}
+      >
         <div class="hdm-rows" style={{ height: `${total}px` }}>
           {rows.map(({ row, start }) => (
             <div
@@ -158,6 +173,7 @@ export function ImageGrid({ python, store, compared }: Props) {
           ))}
         </div>
       </section>
+      {reason > 0 && <WholeReason item={told} store={store} />}
       {shown.count > MANY && end > first && (
         <p class="hdm-note hdm-position">
           {count(first + 1)} to {count(end)} of {count(shown.count)}
@@ -169,4 +185,33 @@ export function ImageGrid({ python, store, compared }: Props) {
 
 function Retry({ store }: { store: ImageStore }) {
   return <Button onClick={store.retry}>Try again</Button>;
+}
+
+/** The item of the card that a pointer or the focus is on. */
+function itemAt(target: EventTarget | null): number | null {
+  const item = (target as Element).closest<HTMLElement>("[data-item]")?.dataset.item;
+  return item === undefined ? null : Number(item);
+}
+
+interface WholeReasonProps {
+  /** The one that is pointed at, focused or highlighted. */
+  item: ReadonlySignal<number | null>;
+  store: ImageStore;
+}
+
+/** All of the reason that a card has room for the beginning of only. */
+function WholeReason({ item, store }: WholeReasonProps) {
+  store.arrived.value;
+  const found = item.value === null ? undefined : store.get(item.value);
+  return (
+    <p class="hdm-note hdm-whole-reason" role="status">
+      {found?.suspicion ? (
+        <>
+          Item {item.value}: <b>{found.suspicion}</b> {found.reason}
+        </>
+      ) : (
+        "Point at an image or tap it to read why its truth is suspicious."
+      )}
+    </p>
+  );
 }

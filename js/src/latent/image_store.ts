@@ -1,10 +1,11 @@
 // Which items are shown, and their images and masks: asked for when they come into view, kept for a while.
-import { effect, signal } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 import { ints, number, unpackBits, type WireNumber } from "../shared/codec";
 import type { Size } from "../shared/geometry";
 import { pngAddress } from "../shared/png";
 import type { Python, Reply } from "../shared/traits";
 import type { GalleryTraits, Interval } from "./python_state";
+import { afterReply, newest, type RequestErrors } from "./request_errors";
 
 export interface Item {
   url: string;
@@ -57,7 +58,7 @@ export interface ImageStore {
   arrived: { readonly value: number };
   /** Changes whenever images that are on screen must be asked for again. */
   round: { readonly value: number };
-  /** What went wrong with the last request, empty otherwise. */
+  /** What went wrong last with a request that has not succeeded since, empty otherwise. */
   error: { readonly value: string };
   /** Nothing has come for a while. */
   slow: { readonly value: boolean };
@@ -70,8 +71,8 @@ export interface ImageStore {
   retry(): void;
   /** What is kept is out of date. */
   forget(): void;
-  /** Say that something went wrong. */
-  report(message: string): void;
+  /** Take the reply to another request about an item: what went wrong, or nothing. */
+  report(request: string, error: string | null): void;
   dispose(): void;
 }
 
@@ -80,8 +81,10 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
   // Items in their order, as far as they are known.
   const pages = new Map<number, Int32Array>();
   const asked = new Set<number | string>();
+  const failed = new Set<number | string>();
   const arrived = signal(0);
-  const error = signal("");
+  const errors = signal<RequestErrors>([]);
+  const error = computed(() => newest(errors.value));
   const slow = signal(false);
   const round = signal(0);
   let version = 0;
@@ -112,10 +115,18 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
     });
   };
   const answered = (reply: Reply, keys: (number | string)[]) => {
-    for (const key of keys) asked.delete(key);
+    for (const key of keys) {
+      asked.delete(key);
+      if (reply.error) failed.add(key);
+      else failed.delete(key);
+    }
     wait();
+    // Of several requests for images, one may fail.
+    if (reply.error || !failed.size) report("images", reply.error);
+  };
+  const report = (request: string, text: string | null) => {
     // The toolbar says once for all parts that there is no kernel.
-    error.value = python.gone.value ? "" : (reply.error ?? "");
+    errors.value = python.gone.peek() ? [] : afterReply(errors.peek(), request, text);
   };
   const fetchPage = async (page: number) => {
     const { version, count } = python.traits._shown.peek();
@@ -152,16 +163,17 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
     }
     arrived.value++;
   };
-  const retry = () => {
+  const askAgain = () => {
     asked.clear();
-    error.value = "";
+    failed.clear();
+    report("images", null);
     wait();
     round.value++;
   };
   const forget = () => {
     version++;
     for (const item of [...kept.keys()]) drop(item);
-    retry();
+    askAgain();
     arrived.value++;
   };
   const stop = python.traits.captions_version.subscribe(forget);
@@ -214,11 +226,12 @@ export function imageStore(python: Python<GalleryTraits>): ImageStore {
       for (let i = 0; i < missing.length; i += AT_ONCE) void fetchSome(missing.slice(i, i + AT_ONCE));
       if (missing.length) wait();
     },
-    retry,
-    forget,
-    report(message) {
-      error.value = message;
+    retry() {
+      errors.value = [];
+      askAgain();
     },
+    forget,
+    report,
     dispose() {
       stop();
       stopOrder();

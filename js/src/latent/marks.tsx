@@ -1,13 +1,14 @@
 // The truths that were marked as wrong: a button on every card, and what can be done with all of them.
-import { useState } from "preact/hooks";
 import { Button } from "../shared/button";
 import { ints } from "../shared/codec";
 import { count } from "../shared/format";
 import type { Python } from "../shared/traits";
 import { Busy } from "./busy";
 import { download } from "./download";
+import type { ImageStore } from "./image_store";
 import { Menu } from "./menu";
 import type { GalleryTraits } from "./python_state";
+import { useRequestErrors } from "./request_errors";
 
 const FORMATS: [string, string][] = [
   ["csv", "Table (CSV)"],
@@ -16,12 +17,12 @@ const FORMATS: [string, string][] = [
 ];
 
 export function Marks({ python }: { python: Python<GalleryTraits> }) {
-  const [error, setError] = useState("");
+  const [error, replied] = useRequestErrors();
   const marked = ints(python.traits._marked.value).length;
   const disabled = python.gone.value !== "";
   const ask = async (request: string, more: Record<string, unknown> = {}) => {
     const reply = await python.ask(request, more);
-    setError(reply.error ?? "");
+    replied(request, reply.error);
     if (!reply.error && reply.name) download(String(reply.name), reply.buffers[0]);
   };
   if (!marked) return null;
@@ -58,7 +59,7 @@ interface MarkProps {
   /** Distance from the card's right edge, in px. */
   right: number;
   python: Python<GalleryTraits>;
-  report(message: string): void;
+  report: ImageStore["report"];
 }
 
 /** Marks the truth of a card's item as wrong, or takes the mark away. */
@@ -75,7 +76,7 @@ export function Mark({ item, right, python, report }: MarkProps) {
         marked ? "Marked: the truth is wrong. Take the mark away (W)" : "Is the truth wrong? Mark it (W)"
       }
       disabled={python.gone.value !== ""}
-      onClick={async () => report((await python.ask("mark", { item })).error ?? "")}
+      onClick={async () => report("mark", (await python.ask("mark", { item })).error)}
     >
       {marked ? "✕ wrong" : "wrong?"}
     </button>

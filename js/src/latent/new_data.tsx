@@ -1,24 +1,24 @@
 // To what extent the model can be trusted on new data: expected IoU, likeness to the map's data, what to label first.
-import { useState } from "preact/hooks";
 import { Button } from "../shared/button";
 import { number } from "../shared/codec";
 import { CountInput } from "../shared/count_input";
 import { count, score } from "../shared/format";
 import type { Python } from "../shared/traits";
-import { download } from "./download";
+import { download, EXPORT_PATIENCE } from "./download";
 import { Histogram } from "./histogram";
 import type { Findings, Measured, NewDataTraits } from "./python_state";
 import { RangeBar } from "./range_bar";
+import { useRequestErrors } from "./request_errors";
 
 export function NewData({ python }: { python: Python<NewDataTraits> }) {
   const { traits } = python;
-  const [failure, setFailure] = useState("");
+  const [failure, replied] = useRequestErrors();
   const gone = python.gone.value !== "";
   // Without its kernel, a run has ended, whatever Python said last.
   const state = gone && traits.state.value === "running" ? "cancelled" : traits.state.value;
   const ask = async (request: string, more: Record<string, unknown> = {}) => {
-    const reply = await python.ask(request, more);
-    setFailure(reply.error ?? "");
+    const reply = await python.ask(request, more, request === "export" ? EXPORT_PATIENCE : undefined);
+    replied(request, reply.error);
     if (!reply.error && request === "export") download(String(reply.name), reply.buffers[0]);
   };
   return (

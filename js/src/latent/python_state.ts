@@ -192,6 +192,8 @@ export interface GalleryTraits {
   source: Source;
   /** 0: no new data. */
   new_count: number;
+  /** How far their estimates are; "idle" without new data. */
+  new_status: NewDataTraits["state"] | "idle";
   sort: string;
   sorts: string[];
   layers: Layers;
@@ -226,6 +228,7 @@ export interface GalleryTraits {
 export const GALLERY = [
   "source",
   "new_count",
+  "new_status",
   "sort",
   "sorts",
   "layers",

@@ -1,5 +1,4 @@
 // What a sample of a selection has in common: the mean map of its scans, and its images ranked.
-import { useState } from "preact/hooks";
 import { Button } from "../shared/button";
 import { Choice } from "../shared/choice";
 import { number } from "../shared/codec";
@@ -7,6 +6,7 @@ import { CountInput } from "../shared/count_input";
 import { count, distance, duration, score } from "../shared/format";
 import { usePng } from "../shared/png";
 import type { Python } from "../shared/traits";
+import { useRequestErrors } from "./request_errors";
 import type { Failed, Frame, Kind, Order, ScannedImage, ScansAbout, ScansTraits } from "./scans_state";
 
 const FRAMES: [Frame, string][] = [
@@ -28,7 +28,7 @@ type Ask = (request: string, more?: Record<string, unknown>) => Promise<void>;
 
 export function SelectionScans({ python }: { python: Python<ScansTraits> }) {
   const { traits } = python;
-  const [failure, setFailure] = useState("");
+  const [failure, replied] = useRequestErrors();
   const gone = python.gone.value !== "";
   // Without its kernel, a run has ended, whatever Python said last.
   const state = gone && traits.state.value === "running" ? "cancelled" : traits.state.value;
@@ -36,7 +36,7 @@ export function SelectionScans({ python }: { python: Python<ScansTraits> }) {
   const failed = about.failed ?? [];
   const ask: Ask = async (request, more = {}) => {
     const reply = await python.ask(request, more);
-    setFailure(reply.error ?? "");
+    replied(request, reply.error);
   };
   return (
     <section class="hdm hdm-scans" aria-label="Explain selection" aria-busy={state === "running"}>

@@ -5,7 +5,7 @@ import { Choice } from "../shared/choice";
 import { count } from "../shared/format";
 import type { Python } from "../shared/traits";
 import { useId } from "../shared/unique";
-import { download } from "./download";
+import { download, EXPORT_PATIENCE } from "./download";
 import { Pick } from "./pick";
 import type { Mode, Source, ToolbarTraits } from "./python_state";
 
@@ -16,7 +16,7 @@ export function Toolbar({ python }: { python: Python<ToolbarTraits> }) {
   const gone = python.gone.value;
   const disabled = gone !== "";
   const ask = async (request: string) => {
-    const reply = await python.ask(request);
+    const reply = await python.ask(request, {}, request === "export" ? EXPORT_PATIENCE : undefined);
     setFailure(reply.error ?? "");
     if (!reply.error && request === "export") download(String(reply.name), reply.buffers[0]);
   };

@@ -24,6 +24,14 @@ export function center(grid: Grid, [row, col]: Cell): { x: number; y: number } {
   return { x: col * grid.offset + radius(grid), y: row * grid.offset + radius(grid) };
 }
 
+/** How many discs have boxes that touch a region (row0, col0, row1, col1), half open. */
+export function touching(grid: Grid, [row0, col0, row1, col1]: readonly number[]): number {
+  const along = (count: number, first: number, past: number) =>
+    Math.min(count, Math.ceil(past / grid.offset)) -
+    Math.max(0, Math.ceil((first - grid.circleSize) / grid.offset));
+  return along(rows(grid), row0, row1) * along(cols(grid), col0, col1);
+}
+
 /** The cell whose disc's center is nearest to a point of the image. */
 export function cellAt(grid: Grid, x: number, y: number): Cell {
   const nearest = (position: number, count: number) =>

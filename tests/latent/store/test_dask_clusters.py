@@ -9,13 +9,26 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from dask_helpers import CountsThreads, Fails, KillsWorkers, Locked, LockedModel, OnlyHere, Random, Wrapped, gives_up
+from dask_helpers import (
+    CountsThreads,
+    Ends,
+    Fails,
+    KillsWorkers,
+    Locked,
+    LockedModel,
+    OnlyHere,
+    Random,
+    Wrapped,
+    gives_up,
+    is_blamed_once,
+)  # fmt: skip
 from distributed import Client, LocalCluster
 from layer_helpers import Reads
 from store_helpers import assert_same_space, fit, memory
 
 import hdm_widgets as hw
 from hdm_widgets import _cluster
+from hdm_widgets._store_files import StoreFiles
 from hdm_widgets.latent import ClusterError, CollectionError, InterruptedCollectionError
 from hdm_widgets.latent.store.builder import ShardedBuilder
 
@@ -214,8 +227,8 @@ def test_items_that_cannot_be_read_are_tried_three_times_and_the_rest_is_kept(
         fit(Fails(groups, tries, {9, 20}), store, client=client)
     assert str(caught.value) == (
         "2 shards could not be collected: items 8 to 15 (failed 3 times: item 9 could not be read: OSError: tile 9 is "
-        "missing); items 16 to 23 (failed 3 times: item 20 could not be read: OSError: tile 20 is missing); 15 items "
-        f"are in the store {str(store)!r}: fit with it again to go on"
+        "missing); items 16 to 23 (failed 3 times: item 20 could not be read: OSError: tile 20 is missing); 15 of 31 "
+        f"items are in the store {str(store)!r}: fit again to go on"
     )
     assert (caught.value.index, caught.value.collection) == (9, None)
     # This process looks at item 0 only.
@@ -226,9 +239,32 @@ def test_items_that_cannot_be_read_are_tried_three_times_and_the_rest_is_kept(
 def test_items_that_kill_workers_again_and_again_are_given_up(groups, undisturbed, store, client, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("hdm_widgets.latent.store.cluster.collect_shard", gives_up)
-        message = r"1 shard .*: items 8 to 15 \(4 workers died while they had it; .*\); 23 items are in the store"
+        message = r"1 shard .*: items 8 to 15 \(8 workers died while they had it; .*\); 23 of 31 items are in the store"
         with pytest.raises(CollectionError, match=message):
             fit(Wrapped(groups), store, client=client)
+    assert_same_space(fit(groups, store), undisturbed[0])
+
+
+def test_items_that_were_with_a_worker_when_others_killed_it_are_tried_again(
+    groups, undisturbed, store, tries, client, monkeypatch
+):
+    monkeypatch.setattr("hdm_widgets.latent.store.cluster.collect_shard", is_blamed_once)
+    assert_same_space(fit(Wrapped(groups), store, client=client), undisturbed[0])
+    assert len(list(tries.iterdir())) == 3
+
+
+def test_a_task_that_starts_after_the_end_is_no_error_on_its_worker(groups, store, client):
+    gone = _cluster._Parcel("0" * 64, "the data set", StoreFiles(store))
+    report = client.submit(_cluster._run_task, len, (gone,), (), pure=False).result()
+    assert isinstance(report, ClusterError)
+    assert "does not see the store" in str(report)
+
+
+def test_a_shard_that_is_ready_after_the_end_is_not_written(groups, undisturbed, store, client):
+    data = Ends(groups, store / _cluster.PARCELS, 20)
+    with pytest.raises(ClusterError, match=r"files that workers read .* were removed .* of 31 items are in the store"):
+        fit(data, store, client=client)
+    assert not (store / "shards" / "00000002.json").exists()
     assert_same_space(fit(groups, store), undisturbed[0])
 
 
@@ -241,7 +277,7 @@ def test_an_interrupt_cancels_what_waits_and_keeps_what_is_stored(groups, undist
 
     with monkeypatch.context() as patch:
         patch.setattr(ShardedBuilder, "add_record", add_and_interrupt)
-        with pytest.raises(InterruptedCollectionError, match=r"[78] items are in the store .*: fit with it again"):
+        with pytest.raises(InterruptedCollectionError, match=r"^interrupted; [78] of 31 items are in the store"):
             fit(Wrapped(groups), store, client=client)
     assert not client.futures
     assert_same_space(fit(Wrapped(groups), store, client=client), undisturbed[0])

@@ -194,13 +194,15 @@ def test_a_fit_whose_lock_was_taken_over_writes_nothing_more(groups):
         assert StoreFiles(address).sizes("shards").keys() == {"shards/00000000.json"}
 
 
-def test_a_beat_that_cannot_be_written_is_made_up_for_by_the_next(monkeypatch):
+@pytest.mark.parametrize("error", [OSError("no route"), RuntimeError("as of a library of its own")])
+def test_a_beat_that_cannot_be_written_is_made_up_for_by_the_next(monkeypatch, error):
     monkeypatch.setattr(FaultyFiles, "store", {})
     files = StoreFiles("faulty://beats")
     holder = Heartbeat(files)
     holder._acquire()
     with monkeypatch.context() as patch:
         patch.setattr(FaultyFiles, "room", 0)
+        patch.setattr(FaultyFiles, "error", error)
         assert holder.beat()
     assert holder.beat()
     assert files.read_json("lock.json")["beat"] == 2

@@ -6,11 +6,13 @@ import os
 import signal
 import zlib
 
+import fsspec
 import pytest
 import torch
 from store_helpers import COUNT, SHARD, FaultyFiles, assert_same_space, fit, shard_files
 
 import hdm_widgets as hw
+from hdm_widgets._store_files import StoreFiles
 from hdm_widgets.latent import CollectionError, InterruptedCollectionError, StoreError
 
 # -- ended, and gone on with ----------------------------------------------------------------------
@@ -100,7 +102,7 @@ def test_an_interrupt_says_what_is_stored(groups, undisturbed, tmp_path):
             return self.groups[index]
 
     store = tmp_path / "store"
-    with pytest.raises(InterruptedCollectionError, match="interrupted at item 16; 16 items are in the store") as caught:
+    with pytest.raises(InterruptedCollectionError, match="interrupted; 16 of 31 items are in the store") as caught:
         fit(Interrupted(groups, 20), store)
     assert caught.value.collection is None
     with pytest.raises(StoreError, match="has not ended; fit with this store goes on"):
@@ -143,6 +145,49 @@ def test_what_is_damaged_is_collected_again_and_nothing_else(groups, undisturbed
     again = {name for name in before if before[name] != after[name]}
     assert again
     assert all(".2." in name or "00000002" in name for name in again)
+
+
+def reads(monkeypatch):
+    """Names of the files that are read from now on."""
+    names, read = [], StoreFiles.read
+
+    def read_and_note(self, name):
+        names.append(name)
+        return read(self, name)
+
+    monkeypatch.setattr(StoreFiles, "read", read_and_note)
+    return names
+
+
+def test_a_fit_compares_with_checksums_only_what_was_written_since_it_was_compared(groups, copied, monkeypatch):
+    def large(names):
+        return {name for name in names if name.startswith(("truths", "thumbnails", "predictions", "features"))}
+
+    names = reads(monkeypatch)
+    fit(groups, copied)
+    assert len(large(names)) >= 4 * 4  # a copy has other files
+    names.clear()
+    fit(groups, copied)
+    # Of the first item the activations are compared.
+    assert large(names) == {"features/c.0.0"}
+    names.clear()
+    flip(copied / "thumbnails/c.2.0.0.0")
+    fit(groups, copied)
+    assert {name for name in large(names) if ".2." in name} >= {"thumbnails/c.2.0.0.0"}
+    assert not {name for name in large(names) if ".1." in name}
+
+
+def test_damage_that_no_file_system_tells_is_redone_once_it_was_met(groups, undisturbed, copied, monkeypatch):
+    fit(groups, copied)
+    states = StoreFiles(copied).states()
+    flip(copied / "thumbnails/c.2.0.0.0")
+    with monkeypatch.context() as patch:
+        patch.setattr(StoreFiles, "states", lambda _self: states)
+        fit(groups, copied)
+        with pytest.raises(StoreError, match="damaged or missing"):
+            hw.LatentSpace.open(copied).picture(20)
+        assert_same_space(fit(groups, copied), undisturbed[0])
+    assert_same_space(hw.LatentSpace.open(copied), undisturbed[0])
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
@@ -220,6 +265,38 @@ def test_a_bucket_that_is_not_there_is_told(groups, monkeypatch):
     monkeypatch.setattr(FaultyFiles, "error", FileNotFoundError("The specified bucket does not exist"))
     with pytest.raises(StoreError, match="'faulty://nowhere' cannot be written: The specified bucket does not exist"):
         fit(groups, "faulty://nowhere")
+
+
+class Bucket(FaultyFiles):
+    """As s3fs: making a folder makes its bucket."""
+
+    protocol = ("faultybucket", "s3")
+    store = {}  # noqa: RUF012 - as the base class has it
+    pseudo_dirs = [""]  # noqa: RUF012 - as above
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.replace("faultybucket://", "memory://", 1))
+
+    def makedirs(self, path, exist_ok=False):
+        raise AssertionError(f"{path} was made")
+
+
+def test_no_bucket_is_made(groups, undisturbed):
+    fsspec.register_implementation("faultybucket", Bucket, clobber=True)
+    assert_same_space(fit(groups, "faultybucket://new/store"), undisturbed[0])
+
+
+class NoConnectionError(Exception):
+    """As botocore and aiohttp raise where a server is away: no error of the operating system."""
+
+
+def test_a_server_that_is_away_is_told(groups, monkeypatch):
+    monkeypatch.setattr(FaultyFiles, "store", {})
+    monkeypatch.setattr(FaultyFiles, "room", 20)
+    monkeypatch.setattr(FaultyFiles, "error", NoConnectionError("Could not connect to the endpoint"))
+    with pytest.raises(StoreError, match="'faulty://away' cannot be written: Could not connect to the endpoint"):
+        fit(groups, "faulty://away")
 
 
 def test_a_folder_that_cannot_be_made_is_told(groups, tmp_path):

@@ -8,7 +8,9 @@ from store_helpers import COUNT, QUIET, SHARD, assert_same_space, fit, shard_fil
 
 import hdm_widgets as hw
 from hdm_widgets._store_files import StoreFiles
+from hdm_widgets._store_lock import writing
 from hdm_widgets.latent import StoreError
+from hdm_widgets.latent.store import clusters
 from hdm_widgets.latent.store.rows import StoredRows
 
 # -- the same as without a store ------------------------------------------------------------------
@@ -268,3 +270,81 @@ def test_another_model_beside_an_opened_space_is_told(groups, address):
     # Where the data set is there, its activations tell.
     with pytest.warns(UserWarning, match="the model gives other activations for item 0"):
         hw.LatentSpace.open(address, Weighted(2.0), groups)
+
+
+# -- clusters -------------------------------------------------------------------------------------
+
+
+def test_clusters_are_saved_in_the_store_and_read_when_they_are_asked_for(groups, address, monkeypatch):
+    space = fit(groups, address)
+    with pytest.raises(AttributeError, match="no clusters yet"):
+        _ = hw.LatentSpace.open(address).clusters_
+    found = space.cluster(3)
+    space.save()
+    names = []
+    read_column = clusters.read_column
+    monkeypatch.setattr(clusters, "read_column", lambda files, name: (names.append(name), read_column(files, name))[1])
+    opened = hw.LatentSpace.open(address)
+    assert not names
+    np.testing.assert_array_equal(opened.labels_, space.labels_)
+    assert len(names) == 1
+    assert opened.clustering_.row() == space.clustering_.row()
+    assert [(one.label, one.medoid, one.representatives, one.mean_iou) for one in opened.clusters_] == [
+        (one.label, one.medoid, one.representatives, one.mean_iou) for one in found
+    ]
+    np.testing.assert_array_equal(opened.table()["cluster"], space.labels_)
+
+
+def test_saved_clusters_are_replaced_and_those_of_an_older_map_refused(groups, tmp_path):
+    store = tmp_path / "store"
+    space = fit(groups, store)
+    for count in (2, 4):
+        space.cluster(count)
+        space.save()
+        assert hw.LatentSpace.open(store).clustering_.n_clusters == count
+    assert len(list(store.glob("space/*/labels-*"))) == 1
+    again = fit(groups, store)
+    with pytest.raises(AttributeError, match="no clusters yet"):
+        _ = hw.LatentSpace.open(store).clusters_
+    with pytest.raises(StoreError, match="a later fit has made another map of it; open it again"):
+        space.save()
+    again.cluster(2)
+    again.save()
+    fresh = hw.LatentSpace.open(store)
+    fresh.snapshot().save()
+    assert hw.LatentSpace.open(store).clustering_.n_clusters == 2
+
+
+def test_a_space_without_clusters_removes_those_of_its_store(groups, tmp_path):
+    store = tmp_path / "store"
+    space = fit(groups, store)
+    unclustered = space.snapshot()
+    space.cluster(2)
+    space.save()
+    unclustered.save()
+    with pytest.raises(AttributeError, match="no clusters yet"):
+        _ = hw.LatentSpace.open(store).clusters_
+    assert not list(store.glob("space/*/labels-*"))
+
+
+def test_damaged_labels_are_told(groups, tmp_path):
+    store = tmp_path / "store"
+    space = fit(groups, store)
+    space.cluster(2)
+    space.save()
+    (labels,) = store.glob("space/*/labels-*/c.0")
+    labels.write_bytes(labels.read_bytes()[:9])
+    with pytest.raises(StoreError, match="damaged or missing"):
+        _ = hw.LatentSpace.open(store).labels_
+
+
+def test_clusters_are_not_saved_while_a_fit_writes(groups, tmp_path):
+    space = fit(groups, tmp_path / "store")
+    space.cluster(2)
+    with writing(StoreFiles(tmp_path / "store")), pytest.raises(StoreError, match="one writer at a time"):
+        space.save()
+
+
+def test_a_space_without_a_store_needs_a_folder_to_be_saved(space):
+    with pytest.raises(TypeError, match="save needs the path of a folder"):
+        space.save()

@@ -22,10 +22,10 @@ TILE = 256
 _STRIP = 512
 
 
-def halvings(height: int, width: int) -> int:
-    """How often an image is halved until its longer side has at most `LARGEST` pixels."""
+def halvings(height: int, width: int, largest: int = LARGEST) -> int:
+    """How often an image is halved until its longer side has at most `largest` pixels."""
     count, longest = 0, max(height, width)
-    while longest > LARGEST:
+    while longest > largest:
         count, longest = count + 1, -(-longest // 2)
     return count
 

@@ -1,0 +1,64 @@
+"""A map of a million items in a real JupyterLab: what is drawn is counted, and a lasso finds every item within."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from jupyter_hosts import NotebookPage
+from latent_page import LatentPage
+from playwright.sync_api import expect
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+SPACE = f"""
+import sys
+import numpy as np
+sys.path.insert(0, {str(BENCHMARKS)!r})
+import hdm_widgets as hw
+from _many_items import clustered, many_items
+space = many_items(1_000_000)
+clustered(space)
+"""
+SHOW = """
+explorer = hw.LatentExplorer(space)
+explorer
+"""
+# Around the middle of the map: x0, x1, y0, y1.
+BOX = (1.0, 5.0, 0.5, 3.0)
+PIXELS = 3
+WITHIN = f"""
+def within(pixels):
+    x0, x1, y0, y1 = explorer._scatter.bounds
+    step = pixels * np.array([x1 - x0, y1 - y0]) / PLOT
+    low, high = np.array({BOX}).reshape(2, 2).T
+    where = space.embedding_
+    return ((where > low - step) & (where < high + step)).all(axis=1)
+
+def missed():
+    chosen = np.zeros(len(space), bool)
+    chosen[np.asarray(explorer.selected)] = True
+    return int((within(-{PIXELS}) & ~chosen).sum()), int((chosen & ~within({PIXELS})).sum())
+"""
+
+
+def test_a_lasso_finds_every_item_within(fresh_lab: Callable[..., NotebookPage]) -> None:
+    notebook = fresh_lab(SPACE, SHOW)
+    explorer = LatentPage(notebook.page)
+    expect(explorer.legend).to_contain_text("1,000,000 items. A pixel has the mean color of its items.")
+    expect(explorer.rows).to_have_count(5)
+    explorer.await_room()
+    explorer.figure.scroll_into_view_if_needed()
+    plot = explorer.plot.bounding_box()
+    assert plot is not None
+    x0, x1, y0, y1 = BOX
+    mouse = notebook.page.mouse
+    for number, (x, y) in enumerate(explorer.on_page((x0, y0), (x1, y0), (x1, y1), (x0, y1))):
+        mouse.move(x, y, steps=4)
+        if number == 0:
+            mouse.down()
+    mouse.up()
+    notebook.await_that("len(explorer.selected)", lambda count: count > 0, "a selection")
+    notebook.execute(f"PLOT = np.array([{plot['width']}, {plot['height']}])\n{WITHIN}")
+    # None that lies further inside than a few pixels is left out, none that lies further outside is in.
+    assert notebook.value("missed()") == (0, 0)
+    count = notebook.value("len(explorer.selected)")
+    assert 100_000 < count < 900_000
+    expect(explorer.gallery).to_contain_text(f"{count:,}")
