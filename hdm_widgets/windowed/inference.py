@@ -115,7 +115,7 @@ class WindowedInference:
         other.propagation = ChangePropagation(self.network.program, reach)
         return other
 
-    def run(self, boxes: NDArray[np.intp], content: Content, tolerance: float | None = None) -> Iterator[Windows]:
+    def run(self, boxes: NDArray[np.intp], content: Content) -> Iterator[Windows]:
         """Compute the output where it may change, batch by batch; changes that propagate alike are computed together.
 
         Parameters
@@ -125,9 +125,6 @@ class WindowedInference:
         content : callable
             Called with items (k,) and boxes (k, 4) of one size; gives what is in those boxes of the changed images,
             (k, C, h, w). These boxes contain the given ones and may be larger.
-        tolerance : float, optional
-            Approximate: windows shrink to where a value changed by more than this fraction of its range over the
-            unchanged image.
 
         Yields
         ------
@@ -140,12 +137,11 @@ class WindowedInference:
             rows, cols = propagation.of_box(box)
             groups[rows.signature, cols.signature].append(item)
         for members in groups.values():
-            # The windows of a batch shrink to a common size: with fewer of them, to a smaller one.
-            alone = tolerance is not None or self.network.program.one_by_one
-            count = 1 if alone else self._batch_size(*propagation.of_box(aligned[members[0]].tolist()))
+            one = self.network.program.one_by_one
+            count = 1 if one else self._batch_size(*propagation.of_box(aligned[members[0]].tolist()))
             for start in range(0, len(members), count):
                 items = np.array(members[start : start + count])
-                yield _Batch(self, aligned[items], tolerance).run(items, content)
+                yield _Batch(self, aligned[items]).run(items, content)
 
     def value_range(self, name: str) -> float:
         """Maximum less minimum of a value of the unchanged image."""
@@ -170,7 +166,7 @@ class _Batch:
     Intervals are those of the first item; the others are shifted against it.
     """
 
-    def __init__(self, inference: WindowedInference, boxes: NDArray[np.intp], tolerance: float | None) -> None:
+    def __init__(self, inference: WindowedInference, boxes: NDArray[np.intp], tolerance: float | None = None) -> None:
         self._inference, self._network = inference, inference.network
         self._boxes, self._tolerance = boxes, tolerance
         along = [inference.propagation.of_box(box) for box in boxes.tolist()]

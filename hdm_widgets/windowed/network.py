@@ -67,6 +67,7 @@ class TracedModel:
         self._lock = threading.Lock()
         self._weights = self._fingerprint()
         self._network = self._build()
+        self._estimate: Network | None = None
 
     @property
     def written(self) -> frozenset[tuple[str, str]]:
@@ -84,13 +85,17 @@ class TracedModel:
         with self._lock:
             weights = self._fingerprint()
             if weights != self._weights:
-                self._weights, self._network = weights, self._build()
+                self._weights, self._network, self._estimate = weights, self._build(), None
             return self._network
 
     @property
     def estimate(self) -> Network:
         """The network with its global operations taken for local ones: see `hdm_widgets.windowed.estimates`."""
-        return self._build(estimate=True)
+        network = self.network
+        with self._lock:
+            if self._estimate is None or network is not self._network:
+                self._estimate = self._build(estimate=True)
+            return self._estimate
 
     def _build(self, *, estimate: bool = False) -> Network:
         with torch.inference_mode():
