@@ -137,7 +137,7 @@ class RunningScan:
 
     def _approximation(self) -> Approximation | None:
         """The error of the estimates that there are, on the cells that have been measured since."""
-        if not self._estimated.any():
+        if not (self._estimated.any() or self._ends_with_estimates):
             return None
         both = self._measured & ~self._estimated & self._known
         tolerance = self._prepared.settings.tolerance or ESTIMATE_TOLERANCE
@@ -179,7 +179,9 @@ class RunningScan:
             yield from self._estimate(stages[:1])
             # The first stage is measured too, to know the error.
             yield from self._measure_stage(*stages[0])
-            if self._ends_with_estimates and not self.inference.estimates_are_slower:
+            if self.inference.estimates_are_slower:
+                self.inference.drop_estimates()
+            if self._ends_with_estimates:
                 yield from self._estimate(stages[1:])
             if self._ends_with_estimates:
                 return
@@ -236,17 +238,24 @@ class RunningScan:
 
     def _estimate_chunk(self, cells: NDArray[np.intp], changes: Changes, stride: int) -> Iterator[ScanUpdate]:
         """Estimate some cells, one of each different image."""
-        same, fresh = self._different(changes)
-        cached = [item for item in range(len(cells)) if self._cached.get(changes.keys[item]) is not None]
-        for outputs in self.inference.estimates(changes, np.setdiff1d(fresh, cached)):
+        same, fresh = yield from self._take_cached(cells, changes, stride)
+        for outputs in self.inference.estimates(changes, fresh):
             yield self._recorded(outputs, cells, changes, same, stride, estimated=True)
 
-    def _different(self, changes: Changes) -> tuple[dict[bytes, list[int]], NDArray[np.intp]]:
-        """The cells of each different image, by its key, and the first of each."""
+    def _take_cached(
+        self, cells: NDArray[np.intp], changes: Changes, stride: int
+    ) -> Generator[ScanUpdate, None, tuple[dict[bytes, list[int]], NDArray[np.intp]]]:
+        """Record what is cached; returns the cells of each different image, by its key, and one of each other image."""
         same: dict[bytes, list[int]] = {}
         for item, key in enumerate(changes.keys):
             same.setdefault(key, []).append(item)
-        return same, np.array([items[0] for items in same.values()], np.intp)
+        # Read the cache once per key; another scan may change it concurrently.
+        cached = {key: self._cached.get(key) for key in same}
+        self._check_cache(changes, cached)
+        found = [(item, one) for key, one in cached.items() if one is not None for item in same[key]]
+        if found:
+            yield self._record(cells[[item for item, _ in found]], [one for _, one in found], stride)
+        return same, np.array([items[0] for key, items in same.items() if cached[key] is None], np.intp)
 
     def _recorded(
         self, outputs: Outputs, cells: NDArray[np.intp], changes: Changes, same: dict[bytes, list[int]], stride: int,
@@ -270,14 +279,7 @@ class RunningScan:
 
     def _chunk(self, cells: NDArray[np.intp], changes: Changes, stride: int) -> Iterator[ScanUpdate]:
         """Measure some cells: first those that are cached, then one of each different image."""
-        same, fresh = self._different(changes)
-        # Read the cache once per key; another scan may change it concurrently.
-        cached = {key: self._cached.get(key) for key in same}
-        self._check_cache(changes, cached)
-        found = [(item, one) for key, one in cached.items() if one is not None for item in same[key]]
-        if found:
-            yield self._record(cells[[item for item, _ in found]], [one for _, one in found], stride)
-        fresh = fresh[[cached[changes.keys[item]] is None for item in fresh]]
+        same, fresh = yield from self._take_cached(cells, changes, stride)
 
         def record(outputs: Outputs) -> ScanUpdate:
             return self._recorded(outputs, cells, changes, same, stride)

@@ -18,7 +18,7 @@ from hdm_widgets.windowed.axes import Interval, Span
 from hdm_widgets.windowed.estimates import Summary
 from hdm_widgets.windowed.network import Network, axis_window, channels_last, padding_of_patch
 from hdm_widgets.windowed.propagation import AxisPropagation, ChangePropagation, Reach, footprint, limited
-from hdm_widgets.windowed.steps import AxisWindow, Concatenation, Step
+from hdm_widgets.windowed.steps import AxisWindow, Concatenation, GlobalStep, Step
 
 __all__ = ["WindowedInference", "Windows"]
 
@@ -211,6 +211,8 @@ class _Batch:
             for dim in (0, 1)
         )  # fmt: skip
         if rows is None or cols is None:
+            if self._tolerance is not None and not isinstance(step, (Concatenation, GlobalStep, Summary)):
+                self.extents[step.name] = None
             return None
         if isinstance(step, Concatenation):
             return _ChangedValue(rows, cols, tuple(self._joined(step, inputs)))
@@ -222,7 +224,9 @@ class _Batch:
         in_place = self._network.in_place(step) if inputs and inputs[0] is not None else None
         result = step.compute(patches, *windows, numbers) if in_place is None else in_place(patches, numbers)
         changed = _ChangedValue(rows, cols, (_Piece(result, rows, cols),))
-        return changed if self._tolerance is None else self._shrunk(step.name, changed)
+        # What is computed from whole values is whole.
+        whole = self._tolerance is None or isinstance(step, GlobalStep)
+        return changed if whole else self._shrunk(step.name, changed)
 
     def _updated(self, step: Summary, value: _ChangedValue | None) -> Tensor:
         """A summary of a changed map."""
@@ -246,6 +250,7 @@ class _Batch:
         """Cut the margins that changed by no more than the tolerance; None if nothing changed by more."""
         unchanged = self._inference.activations.get(name)
         (piece,) = changed.pieces
+        self.extents[name] = changed.rows, changed.cols
         # Only (n, C, h, w) of real numbers has margins.
         if unchanged is None or name in self._network.program.not_spatial or self._tolerance is None:
             return changed
