@@ -92,9 +92,9 @@ class Approximation:
 
     def __str__(self) -> str:
         if not self.known:
-            return f"estimated (tolerance {self.tolerance:g}), with an error that is not known in this measure"
+            return f"tolerance {self.tolerance:g}, with an error that is not known in this measure"
         return (
-            f"estimated (tolerance {self.tolerance:g}); on {quantity(self.cells, 'cell')} also measured: "
+            f"tolerance {self.tolerance:g}; on {quantity(self.cells, 'cell')} also measured: "
             f"rank correlation {self.rank_correlation:.3f}, {100 * self.equal:.0f} % equal, difference at most "
             f"{self.largest_difference:.1f}, 95 % at most {self.percentile_95:.1f}, mean {self.mean_difference:.2f}"
         )

@@ -17,6 +17,7 @@ from torch import Tensor
 from hdm_widgets._bitmasks import MaskStore
 from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import check_choice
+from hdm_widgets._wording import quantity
 from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.circle_map import (
     RAW,
@@ -136,6 +137,15 @@ class HDMResult(ResultFiles, AskedMasks):
         """Whether every cell has a value; one that is estimated counts if estimates were asked for."""
         waiting = self.estimated is not None and self.settings.tolerance is None and self.estimated.any()
         return bool(self._reached.all()) and not waiting
+
+    @property
+    def estimates(self) -> str:
+        """How many cells are estimated, and with what error; empty where none is."""
+        count = 0 if self.estimated is None else int(np.count_nonzero(self.estimated))
+        if not count:
+            return ""
+        error = "" if self.approximation is None else f"; {self.approximation}"
+        return f"{count:,} of {quantity(int(np.count_nonzero(self.measured)), 'cell')} are estimated{error}"
 
     @property
     def _reached(self) -> NDArray[np.bool_]:

@@ -188,7 +188,7 @@ def test_another_measure_of_the_same_masks_says_that_its_error_is_not_known(netw
     assert measured.approximation.tolerance == 0.2
     assert not measured.approximation.known
     assert np.isnan([measured.approximation.largest_difference, measured.approximation.ssim]).all()
-    said = "estimated (tolerance 0.2), with an error that is not known in this measure"
+    said = "tolerance 0.2, with an error that is not known in this measure"
     assert str(measured.approximation) == said
     assert said in repr(measured)
     measured.save(tmp_path / "measured.npz")
@@ -278,7 +278,7 @@ def test_empty_masks(ours, true, largest, rank):
 def test_in_words():
     text = str(Approximation(0.001, 64, 0.9876, 12.34, 0.567, 0.9, 3.21, 0.75))
     assert text == (
-        "estimated (tolerance 0.001); on 64 cells also measured: rank correlation 0.988, 75 % equal, difference at "
+        "tolerance 0.001; on 64 cells also measured: rank correlation 0.988, 75 % equal, difference at "
         "most 12.3, 95 % at most 3.2, mean 0.57"
     )
 
