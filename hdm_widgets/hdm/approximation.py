@@ -1,4 +1,4 @@
-"""How far an approximate scan is from the exact one."""
+"""How far the estimates of a scan are from what was measured."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 
+from hdm_widgets._wording import quantity
+
 __all__ = ["Approximation", "structural_similarity"]
 
 # As in the source: a window of so many cells, and constants that keep quotients of small numbers steady.
@@ -18,7 +20,7 @@ _K1, _K2 = 0.01, 0.03
 
 @dataclass(frozen=True)
 class Approximation:
-    """Error of an approximate scan, on cells that were computed exactly too: other cells may differ by more.
+    """Error of a scan's estimates, on cells that were measured too: other cells may differ by more.
 
     Of masks that `HDMResult.measure` measures in another way the error is not known: all errors are NaN then.
 
@@ -26,13 +28,17 @@ class Approximation:
     ----------
     tolerance : float
     cells : int
-        How many cells were computed both ways, a regular grid over the image; 0 where the error is not known.
+        How many cells were both estimated and measured; 0 where the error is not known.
     rank_correlation : float
-        Spearman's, of approximate and exact distances; 1 where both are constant.
+        Spearman's, of estimated and measured distances; 1 where both are constant.
     largest_difference, mean_difference : float
         Of the distances, in their unit. Both infinite and both NaN count as equal; one alone is infinitely far.
     ssim : float
-        Structural similarity of the two coarse maps of these cells.
+        Structural similarity of the two maps of these cells, the others left out of both.
+    percentile_95 : float
+        95 % of the differences are at most this.
+    equal : float
+        Fraction of the cells whose two distances are equal.
     """
 
     tolerance: float
@@ -41,6 +47,8 @@ class Approximation:
     largest_difference: float
     mean_difference: float
     ssim: float
+    percentile_95: float = math.nan
+    equal: float = math.nan
 
     @classmethod
     def between(
@@ -51,6 +59,7 @@ class Approximation:
         compared: NDArray[np.bool_],
     ) -> Approximation:
         """The error of one map (rows, cols) against the other, in the compared cells."""
+        rows, cols = compared.any(1), compared.any(0)
         ours, true = approximate[compared], exact[compared]
         with np.errstate(invalid="ignore"):
             differences = np.where((ours == true) | (np.isnan(ours) & np.isnan(true)), 0.0, np.abs(ours - true))
@@ -65,7 +74,11 @@ class Approximation:
             rank,
             float(differences.max(initial=0.0)),
             float(differences.mean()) if len(differences) else 0.0,
-            structural_similarity(np.where(compared, approximate, 0.0), np.where(compared, exact, 0.0)),
+            structural_similarity(
+                *(np.where(compared, values, 0.0)[np.ix_(rows, cols)] for values in (approximate, exact))
+            ),
+            float(np.percentile(differences, 95, method="higher")) if len(differences) else 0.0,
+            float((differences == 0).mean()) if len(differences) else 1.0,
         )
 
     @property
@@ -79,11 +92,11 @@ class Approximation:
 
     def __str__(self) -> str:
         if not self.known:
-            return f"approximate (tolerance {self.tolerance:g}), with an error that is not known in this measure"
+            return f"tolerance {self.tolerance:g}, with an error that is not known in this measure"
         return (
-            f"approximate (tolerance {self.tolerance:g}); on {self.cells} cells that were also computed exactly: rank "
-            f"correlation {self.rank_correlation:.3f}, largest difference {self.largest_difference:.1f}, mean "
-            f"{self.mean_difference:.2f}, SSIM {self.ssim:.3f}"
+            f"tolerance {self.tolerance:g}; on {quantity(self.cells, 'cell')} also measured: "
+            f"rank correlation {self.rank_correlation:.3f}, {100 * self.equal:.0f} % equal, difference at most "
+            f"{self.largest_difference:.1f}, 95 % at most {self.percentile_95:.1f}, mean {self.mean_difference:.2f}"
         )
 
 

@@ -72,10 +72,6 @@ class Backend(Protocol):
     """Computes raw outputs."""
 
     @property
-    def tolerance(self) -> float | None:
-        """Of windows that approximate; None where outputs are exact."""
-
-    @property
     def propagates(self) -> bool:
         """Whether only what a disc changes is computed, in batches of the backend's own."""
 
@@ -86,23 +82,15 @@ class Backend(Protocol):
     def outputs(self, changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
         """Outputs of the cells `items` of `changes`, in any order; whole images all in one batch."""
 
-    def exact(self) -> Backend:
-        """The same without a tolerance."""
-
 
 class ModelBackend:
     """The model itself, on whole images."""
 
-    tolerance: float | None = None
     propagates = False
     setup_seconds = 0.0
 
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter = segmenter
-
-    def exact(self) -> Backend:
-        """See `Backend`."""
-        return self
 
     def outputs(self, changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
         """See `Backend`."""
@@ -134,15 +122,13 @@ class WindowedBackend:
     ----------
     device : torch.device
     base : WindowedInference
-    tolerance : float or None
-        Shrink windows to where activations changed by more than this fraction of their value range.
     """
 
     propagates = True
     setup_seconds = 0.0
 
-    def __init__(self, device: torch.device, base: WindowedInference, tolerance: float | None) -> None:
-        self._device, self._base, self.tolerance = device, base, tolerance
+    def __init__(self, device: torch.device, base: WindowedInference) -> None:
+        self._device, self._base = device, base
 
     def outputs(self, changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
         """See `Backend`.
@@ -156,15 +142,11 @@ class WindowedBackend:
         def content(chosen: NDArray[np.intp], boxes: NDArray[np.intp]) -> Tensor:
             return changes.content(items[chosen], boxes).to(self._device)
 
-        for windows in self._base.run(changes.boxes[items], content, self.tolerance):
+        for windows in self._base.run(changes.boxes[items], content):
             # Reading the values also waits until a GPU has computed them.
             if not is_finite(windows.values):
                 raise ModelOutputError("a window has NaN or infinity")
             yield Outputs(items[windows.items], windows.rows, windows.cols, windows.values)
-
-    def exact(self) -> WindowedBackend:
-        """See `Backend`."""
-        return WindowedBackend(self._device, self._base, None)
 
 
 class Backends:
@@ -198,9 +180,9 @@ class Backends:
         """The traced network."""
         return FoldedBackend(self.segmenter, network)
 
-    def windowed(self, base: WindowedInference, plan: Plan) -> Backend:
+    def windowed(self, base: WindowedInference, plan: Plan) -> Backend:  # noqa: ARG002 - for other backends
         """What a disc changes, completed from the activations of the sample."""
-        return WindowedBackend(self.segmenter.run_device, base, plan.tolerance)
+        return WindowedBackend(self.segmenter.run_device, base)
 
     def verified(
         self, backend: Backend, changes: Changes, outputs: Outputs, index: int  # noqa: ARG002 - for other backends
@@ -228,6 +210,8 @@ class Inference:
     ----------
     backend : Backend
         In use now.
+    estimator : Backend or None
+        Estimates outputs; None where that is not worth it, or has failed.
     plan : Plan
         Of that backend, with what has been measured.
     """
@@ -243,19 +227,15 @@ class Inference:
             self.backend = backends.windowed(planned.base, planned.plan)
         elif planned.network is not None:
             self.backend = backends.folded(planned.network)
+        self.estimator = None if planned.estimate is None else backends.windowed(planned.estimate, planned.plan)
         self._verified: list[NDArray[np.intp]] = []
-        self._windows = 0
-        self._window_seconds = self._exact_seconds = self._traced_seconds = self._verify_seconds = 0.0
+        self._windows = self._estimates = 0
+        self._window_seconds = self._traced_seconds = self._verify_seconds = self._estimate_seconds = 0.0
 
     @property
     def windowed(self) -> bool:
         """Whether the backend computes windows, in batches of its own; the others take whole images."""
         return self.backend.propagates
-
-    @property
-    def tolerance(self) -> float | None:
-        """Of windows that approximate; None where outputs are exact."""
-        return self.backend.tolerance
 
     def outputs(self, cells: NDArray[np.intp], changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
         """Outputs of the cells `cells[items]`, in any order; whole images all in one batch.
@@ -275,26 +255,26 @@ class Inference:
             if self.windowed:
                 self._windows += len(outputs.items)
                 self._window_seconds += seconds
-            if self.tolerance is None:
-                self._verify(self.backend, cells, changes, outputs)
+            self._verify(self.backend, cells, changes, outputs)
             yield outputs
             started, setup = time.perf_counter(), self.backend.setup_seconds
 
-    def exact_outputs(self, cells: NDArray[np.intp], changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
-        """Exact outputs of cells that windows approximate, to compare the two.
-
-        Raises
-        ------
-        WindowsDifferError
-            As for `outputs`.
-        """
+    def estimates(self, changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
+        """Estimated outputs of the cells `items` of `changes`, in any order."""
+        assert self.estimator is not None  # else nobody asks  # noqa: S101
         started = time.perf_counter()
-        exact = self.backend.exact()
-        for outputs in exact.outputs(changes, items):
-            self._exact_seconds += time.perf_counter() - started
-            self._verify(exact, cells, changes, outputs)
+        for outputs in self.estimator.outputs(changes, items):
+            self._estimate_seconds += time.perf_counter() - started
+            self._estimates += len(outputs.items)
             yield outputs
             started = time.perf_counter()
+
+    @property
+    def estimates_are_slower(self) -> bool:
+        """Whether an estimate has taken no less time than a measurement in windows."""
+        if not (self.windowed and self._windows and self._estimates):
+            return False
+        return self._estimate_seconds / self._estimates >= self._window_seconds / self._windows
 
     def model_output(self, changes: Changes, item: int) -> Outputs:
         """The output of one cell by the model itself, whatever the backend."""
@@ -313,18 +293,16 @@ class Inference:
                 reason=f"only what it changes took {seconds / self._image_seconds:.1f} times as long",
             )  # fmt: skip
 
-    def drop_tolerance(self) -> None:
-        """Go on exactly if exact windows of the same cells took no longer."""
-        if self.tolerance is not None and self._mode == "auto" and self._exact_seconds <= self._window_seconds:
-            self.backend = self.backend.exact()
-            self._window_seconds = self._exact_seconds
-            self.plan = replace(self.plan, tolerance=None)
-
     def drop_traced(self, reason: str) -> None:
         """Go over to the model itself."""
-        self.backend = self._model
+        self.backend, self.estimator = self._model, None
         self._verified = []
         self.plan = Plan("model", reason, sliding=self.plan.sliding)
+
+    def drop_estimates(self) -> None:
+        """Measure everything."""
+        self.estimator = None
+        self.plan = replace(self.plan, tolerance=None, estimate_factor=None)
 
     def _verify(self, backend: Backend, cells: NDArray[np.intp], changes: Changes, outputs: Outputs) -> None:
         """Compare one of these cells of a backend with the model itself, if that is due."""

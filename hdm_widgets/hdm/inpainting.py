@@ -97,6 +97,8 @@ class InpaintedOcclusion:
         Channels that are filled; -1 for all.
     """
 
+    repeatable = True
+
     grid: Grid
     image: Tensor
     channel: Channel

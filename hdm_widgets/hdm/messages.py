@@ -96,7 +96,7 @@ def measure_message(settings: ScanSettings) -> dict[str, Any]:
 
 
 def map_message(update: ScanUpdate) -> dict[str, Any]:
-    """The map as far as it is measured; a cell that is not measured yet has the value of the nearest measured one.
+    """The map as far as it is measured; a cell that is not measured has an estimate, or the nearest cell's value.
 
     Cells outside a scan's region are never measured: they have the baseline's value, and no map draws them.
     """
@@ -105,11 +105,11 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
     return {
         # As float64, so that the browser paints the discs in the order in which `HDMResult.circle_map` does.
         "values": np.where(awaited, filled(result.values, result.measured), result.values),
-        "measured": bits(result.measured),
+        "measured": bits(result.measured if result.estimated is None else result.measured & ~result.estimated),
         "drawn": bits(result.measured | awaited),
         "one_empty": bits(_one_empty(result)),
         "disc": _disc_rows(result.grid),
-        "plan": "" if result.plan is None else str(result.plan),
+        "plan": ". ".join(str(part) for part in (result.plan, result.estimates) if part),
         "reading": "" if result.reading is None else str(result.reading),
         "noise": None if result.noise is None else {"distance": result.noise.distance, "pixels": result.noise.pixels},
         "baseline": result.baseline,

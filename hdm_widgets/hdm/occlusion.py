@@ -77,6 +77,10 @@ class Occluder(Protocol):
     def unchanged(self) -> Tensor:
         """The image (C, H, W) with an empty disc."""
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether a disc can be made twice."""
+
     def boxes(self, cells: NDArray[np.intp]) -> NDArray[np.intp]:
         """Boxes (k, 4) in which the discs of cells (n, 2) may change the image, one for each different image."""
 
@@ -97,6 +101,8 @@ class Occlusion:
         Where the discs are.
     inside, outside : torch.Tensor (C, H, W)
     """
+
+    repeatable = True
 
     grid: Grid
     inside: Tensor

@@ -19,9 +19,11 @@ from hdm_widgets.hdm.occlusion import Channel, Fill, check_fill
 from hdm_widgets.metrics.distance import EmptyPolicy
 from hdm_widgets.metrics.spacing import check_spacing
 
-__all__ = ["InferenceMode", "ScanKeywords", "ScanOptions", "ScanSettings"]
+__all__ = ["ESTIMATE_TOLERANCE", "InferenceMode", "ScanKeywords", "ScanOptions", "ScanSettings"]
 
-InferenceMode = Literal["auto", "windowed", "full"]
+InferenceMode = Literal["auto", "windowed", "full", "estimate"]
+# Of an estimate for which no tolerance was given.
+ESTIMATE_TOLERANCE = 0.01
 
 
 class ScanKeywords(TypedDict, total=False):
@@ -85,20 +87,23 @@ class ScanOptions:
     region : tuple of int, optional
         (row0, col0, row1, col1), half open, in pixels: run only the discs that touch this box. The other cells
         take the baseline, and no map paints them.
-    inference : {"auto", "windowed", "full"}
+    inference : {"auto", "windowed", "full", "estimate"}
         How to compute outputs. "full": run the model itself on whole images. "windowed": compute only what a disc
-        changes, wherever the network can be traced. "auto": whichever is quicker. The masks are the same, but for
-        pixels whose logit is within float rounding of the threshold; `plan` says what is chosen for a model, and why.
+        changes, wherever the network can be traced. "auto": whichever is quicker; where both take long, a first map is
+        estimated, and then every cell is measured, so that the finished map is exact. "estimate": stop after the
+        estimates and a sample of cells that are measured: `result.approximation` has the error there, and
+        `result.estimated` says which cells are estimated. But for "estimate", the masks are the same, up to pixels
+        whose logit is within float rounding of the threshold; `plan` says what is chosen for a model, and why.
     tolerance : float, optional
-        Approximate: shrink windows to where the network's activations changed by more than this fraction of their
-        value range (maximum less minimum for the image without a disc), in (0, 1). 0.001 is a good start.
-        `result.approximation` has the error, measured on the first coarse map, whose cells are computed exactly too;
-        if that took no longer, the rest of the scan is exact. Whole images are always exact.
+        Of an estimate, and means `inference="estimate"` where that is not given: what the disc changes is followed as
+        far as the network's activations change by more than this fraction of their value range (maximum less minimum
+        for the image without a disc), in (0, 1); 0.01 by default. What global operations, such as instance norm or
+        squeeze-and-excitation, do to the rest of the image is left out whatever it is.
     keep_outputs : bool
         Keep every mask: the box in which it differs from the mask without a disc, one bit per pixel.
     """
 
-    RETIRED: ClassVar = {"exact": "tolerance=0.001 approximates, and without tolerance a scan is exact"}
+    RETIRED: ClassVar = {"exact": "inference='estimate' estimates, and every other scan is exact"}
 
     batch_size: int | None = None
     target: int | Literal["all"] | None = None
@@ -133,6 +138,9 @@ class ScanOptions:
         if self.tolerance is not None:
             self._check_tolerance(self.tolerance)
             object.__setattr__(self, "tolerance", float(self.tolerance))
+            object.__setattr__(self, "inference", "estimate")
+        elif self.inference == "estimate":
+            object.__setattr__(self, "tolerance", ESTIMATE_TOLERANCE)
         if isinstance(self.target, str):
             self._check_all_classes(self.target)
 
@@ -151,8 +159,8 @@ class ScanOptions:
             )
         if self.tolerance is not None:
             raise ValueError(
-                "the error of an approximate scan is measured for one class only; drop tolerance, or say which class: "
-                "target=1"
+                "the error of an estimate is measured for one class only; drop inference='estimate' and tolerance, or "
+                "say which class: target=1"
             )
 
     def _check_tolerance(self, tolerance: object) -> None:
@@ -161,8 +169,10 @@ class ScanOptions:
             raise ValueError(
                 f"tolerance must be a fraction of the activations' value range, between 0 and 1, got {tolerance!r}"
             )
-        if self.inference == "full":
-            raise ValueError("whole images (inference='full') leave nothing to approximate; drop tolerance")
+        if self.inference not in ("auto", "estimate"):
+            raise ValueError(
+                f"tolerance is of estimates (inference='estimate'), and inference={self.inference!r} is exact; drop one"
+            )
 
 
 @dataclass(frozen=True)
@@ -186,7 +196,7 @@ class ScanSettings:
     own_mask : bool
         A subclass with its own `apply_mask`.
     tolerance : float or None
-        Of an approximate scan.
+        Of an estimate.
     region : tuple of int or None
         (row0, col0, row1, col1) of a scan of part of the image.
     own_range : bool

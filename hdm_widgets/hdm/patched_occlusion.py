@@ -36,6 +36,8 @@ class OverriddenOcclusion:
     apply_mask: Callable[[Tensor, Tensor], Tensor]
     _applied: _AppliedMasks = field(default_factory=lambda: _AppliedMasks(_APPLIED_BYTES), repr=False)
 
+    repeatable = False
+
     @property
     def unchanged(self) -> Tensor:
         """The image (C, H, W) itself."""

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdm_widgets.hdm.agreement import Agreement
-from hdm_widgets.hdm.options import InferenceMode
+from hdm_widgets.hdm.occlusion import Changes
+from hdm_widgets.hdm.options import ESTIMATE_TOLERANCE, InferenceMode
 from hdm_widgets.hdm.trace_cache import traced
 from hdm_widgets.models.errors import is_out_of_memory
 from hdm_widgets.models.free_memory import free_memory
 from hdm_widgets.models.segmenter import Segmenter
-from hdm_widgets.windowed import Network, TraceError, WindowedInference
+from hdm_widgets.windowed import Network, TracedModel, TraceError, WindowedInference
 
 __all__ = ["Plan", "Planned", "Sampled", "is_finite", "make_plan"]
 
@@ -34,6 +35,11 @@ _CLEAR_FRACTION = 0.3
 _HOPELESS_FRACTION = 0.95
 _STOPPED = "the scan was stopped"
 _MEMORY_FRACTION = 0.5
+# A first map is estimated where measuring takes at least so long, and an estimate so many times less.
+_WORTH_ESTIMATING_SECONDS = 5.0
+_WORTH_ESTIMATING_FACTOR = 4.0
+# Discs from which is learned how far changes go.
+_PROBES = 12
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,9 @@ class Plan:
     largest_difference : float
         Between the two, in the model's raw output.
     tolerance : float or None
-        Of an approximate scan, else None.
+        Of a scan that ends with estimates, else None.
+    estimate_factor : float or None
+        How many times fewer multiplications an estimate of a disc needs than a measurement; None if none is made.
     global_operation : str
         The operation that needs the whole image and ends the windows; empty if every operation is local.
     equal_within : float
@@ -84,6 +92,7 @@ class Plan:
     verified: int = 0
     largest_difference: float = 0.0
     tolerance: float | None = None
+    estimate_factor: float | None = None
     global_operation: str = ""
     equal_within: float = 0.0
     rounding: str = ""
@@ -96,6 +105,17 @@ class Plan:
         return self.backend
 
     def __str__(self) -> str:
+        return self._measuring() + self._estimating()
+
+    def _estimating(self) -> str:
+        """What is estimated, and how."""
+        if self.estimate_factor is None:
+            return ""
+        what = "discs are estimated" if self.tolerance is not None else "a first map is estimated"
+        return f"; {what}, about {self.estimate_factor:.0f} times faster"
+
+    def _measuring(self) -> str:
+        """How discs are measured."""
         rows, cols = self.sliding or (0, 0)
         windows = f"windows of {rows} × {cols} px that"  # noqa: RUF001 - as on screen
         if self.backend == "model" and self.sliding:
@@ -115,9 +135,7 @@ class Plan:
         factor, measured = (self.measured_factor, "") if self.measured_factor else (self.factor, "about ")
         if factor:
             text += f": {measured}{factor:.1f} times faster than whole {'windows' if self.sliding else 'images'}"
-        if self.tolerance is not None:
-            text += f"; approximate, tolerance {self.tolerance:g}"
-        elif self.verified:
+        if self.verified:
             text += f"; {self.verified} discs also run in full, equal"
             if self.rounding:
                 text += f" within {self.equal_within:.2g}, as {self.rounding}"
@@ -137,6 +155,8 @@ class Planned:
         The traced network, unless the model itself is run.
     base : WindowedInference or None
         The activations of the image without a disc, for windows.
+    estimate : WindowedInference or None
+        The same for estimates, of a network whose global operations are taken for local ones.
     agreement : Agreement or None
         Which outputs of the network count as equal to the model's.
     fresh : bool
@@ -147,6 +167,7 @@ class Planned:
     image_seconds: float
     network: Network | None = None
     base: WindowedInference | None = None
+    estimate: WindowedInference | None = None
     agreement: Agreement | None = None
     fresh: bool = False
 
@@ -158,8 +179,15 @@ class Sampled(Protocol):
     def unchanged(self) -> Tensor:
         """What the model gets in one run (C, H, W) where no disc is."""
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether a disc can be made twice."""
+
     def boxes(self, cells: NDArray[np.intp]) -> NDArray[np.intp]:
         """Boxes (k, 4) in which the discs of cells (n, 2) may change that, one for each run."""
+
+    def changes(self, cells: NDArray[np.intp]) -> Changes:
+        """What the discs of cells (n, 2) change of it."""
 
 
 def make_plan(
@@ -180,9 +208,9 @@ def make_plan(
     segmenter : Segmenter
         While it is `evaluating`.
     occluder : Sampled
-    mode : {"auto", "windowed", "full"}
+    mode : {"auto", "windowed", "full", "estimate"}
     tolerance : float or None
-        Of an approximate scan.
+        Of a scan that ends with estimates.
     cells : numpy.ndarray (n, 2)
         The cells to run.
     raw : torch.Tensor (1, classes, H, W)
@@ -232,7 +260,9 @@ def make_plan(
             return run_model(reason)
         if stopped():
             return run_model(_STOPPED)
-        planned = _plan_traced(network, image, boxes, mode, tolerance, seconds)
+        planned = _plan_traced(network, image, boxes, mode, seconds)
+        if mode in ("auto", "estimate") and len(boxes) and not stopped():
+            planned = _with_estimates(planned, traced.get(segmenter, image), occluder, sample, images, tolerance)
         plan = replace(planned.plan, equal_within=agreement.limit(raw), rounding=agreement.reason(raw))
         return replace(planned, plan=plan, agreement=agreement, fresh=fresh)
     except TraceError as error:
@@ -267,7 +297,6 @@ def _plan_traced(
     image: Tensor,
     boxes: NDArray[np.intp],
     mode: InferenceMode,
-    tolerance: float | None,
     seconds: float,
 ) -> Planned:
     """Choose between windows and whole images of a traced network that is right."""
@@ -282,7 +311,6 @@ def _plan_traced(
         network.propagation.largest_window(boxes),
         1 / fraction,
         memory=network.cached_bytes + network.batch_bytes,
-        tolerance=tolerance,
         global_operation=operation,
     )
 
@@ -293,7 +321,7 @@ def _plan_traced(
         return run_whole(
             f"windows need {network.cached_bytes / 1e9:.1f} GB for the activations of the image without a disc"
         )
-    if mode == "auto" and fraction > _HOPELESS_FRACTION:
+    if mode in ("auto", "estimate") and fraction > _HOPELESS_FRACTION:
         return run_whole(
             f"{operation} needs the whole image" if operation else "a disc changes nearly all of the output"
         )
@@ -303,6 +331,41 @@ def _plan_traced(
         folded = min(_seconds(lambda: network.full(image[None])) for _ in range(runs))
         seconds = folded if runs > 1 else min(folded, seconds)
         return Planned(windows, seconds, network, WindowedInference(network, image))
+
+
+def _with_estimates(
+    planned: Planned,
+    engine: TracedModel,
+    occluder: Sampled,
+    sample: NDArray[np.intp],
+    images: float,
+    tolerance: float | None,
+) -> Planned:
+    """The plan with estimates of all discs, if they were asked for, or are worth their time as a first map."""
+    plan, network = planned.plan, engine.estimate
+    asked = tolerance is not None
+    cost = 1 / (plan.factor or 1) if plan.backend == "windowed" else 1.0
+    worth = asked or planned.image_seconds * cost * images >= _WORTH_ESTIMATING_SECONDS
+    if not (worth and occluder.repeatable):
+        return planned
+    image = occluder.unchanged.to(network.device)
+    if network.cached_bytes + plan.memory > _MEMORY_FRACTION * free_memory(image.device):
+        return planned
+    with torch.inference_mode():
+        base = WindowedInference(network, image)
+        probes = occluder.changes(sample[:: max(1, len(sample) // _PROBES)])
+        items = np.flatnonzero([bool(key) for key in probes.keys])
+        if not len(items):
+            return planned
+
+        def content(chosen: NDArray[np.intp], boxes: NDArray[np.intp]) -> Tensor:
+            return probes.content(items[chosen], boxes).to(network.device)
+
+        limited = base.limited(base.reach(probes.boxes[items], content, tolerance or ESTIMATE_TOLERANCE))
+    factor = cost / limited.propagation.cost_fraction(probes.boxes[items])
+    if not asked and factor < _WORTH_ESTIMATING_FACTOR:
+        return planned
+    return replace(planned, estimate=limited, plan=replace(plan, tolerance=tolerance, estimate_factor=factor))
 
 
 def _for_user(text: str) -> str:

@@ -398,7 +398,10 @@ def class_masks(result: HDMResult, number: int) -> HDMResult:
 def described(result: HDMResult) -> str:
     """The `repr` of a result."""
     asked = result.settings.asked(result.grid)
-    done, total = (int(np.count_nonzero(cells)) for cells in (result._reached & asked, asked))
+    reached = result._reached & asked
+    if result.estimated is not None:
+        reached &= ~result.estimated
+    done, total = (int(np.count_nonzero(cells)) for cells in (reached, asked))
     finite = result.values[np.isfinite(result.values)]
     settings = result.settings
     digits = settings.decimals
@@ -415,8 +418,8 @@ def described(result: HDMResult) -> str:
         notes.append(f"{'everything' if result.baseline_mask.any() else 'nothing'} is drawn without a disc")
     if result.noise is not None:
         notes.append(f"noise of a random model {result.noise.distance:.{digits}f}")
-    if result.approximation is not None and not result.approximation.known:
-        notes.append(str(result.approximation))
+    if result.estimates:
+        notes.append(result.estimates)
     if result.disc_drawn:
         notes.append(str(result.disc_drawn))
     return (

@@ -17,6 +17,7 @@ from torch import Tensor
 from hdm_widgets._bitmasks import MaskStore
 from hdm_widgets._picture import Bands, Display
 from hdm_widgets._validation import check_choice
+from hdm_widgets._wording import quantity
 from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.circle_map import (
     RAW,
@@ -75,13 +76,16 @@ class HDMResult(ResultFiles, AskedMasks):
     plan : Plan or None
         Which backend computed the outputs, and why; None in a loaded result.
     approximation : Approximation or None
-        The error of an approximate scan, not known after `measure`; None for an exact scan.
+        The error of the estimates, not known after `measure`; None where nothing is estimated.
     noise : Noise or None
         How far masks of the image without a disc are apart, for a model whose runs differ; None for any other.
     reading : Reading or None
         What was understood of the model's output; None in a loaded result.
     ignored : numpy.ndarray, bool (H, W), or None
         Pixels that count neither in distances nor in overlaps; None if all do.
+    estimated : numpy.ndarray, bool (rows, cols), or None
+        Cells whose value and mask are estimates: the model has not been run for them yet, or will not be with
+        `inference="estimate"`. None where nothing is known of that; they count as measured otherwise.
 
     Notes
     -----
@@ -106,6 +110,7 @@ class HDMResult(ResultFiles, AskedMasks):
     ignored: NDArray[np.bool_] | None = None
     _classes: ClassMasks | None = field(repr=False, default=None)
     _runs: tuple[NDArray[np.bool_], ...] = field(repr=False, default=())
+    estimated: NDArray[np.bool_] | None = None
 
     @property
     def width(self) -> int:
@@ -129,8 +134,18 @@ class HDMResult(ResultFiles, AskedMasks):
 
     @property
     def complete(self) -> bool:
-        """Whether every cell has a value."""
-        return bool(self._reached.all())
+        """Whether every cell has a value; one that is estimated counts if estimates were asked for."""
+        waiting = self.estimated is not None and self.settings.tolerance is None and self.estimated.any()
+        return bool(self._reached.all()) and not waiting
+
+    @property
+    def estimates(self) -> str:
+        """How many cells are estimated, and with what error; empty where none is."""
+        count = 0 if self.estimated is None else int(np.count_nonzero(self.estimated))
+        if not count:
+            return ""
+        error = "" if self.approximation is None else f"; {self.approximation}"
+        return f"{count:,} of {quantity(int(np.count_nonzero(self.measured)), 'cell')} are estimated{error}"
 
     @property
     def _reached(self) -> NDArray[np.bool_]:

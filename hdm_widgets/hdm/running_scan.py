@@ -20,6 +20,7 @@ from hdm_widgets.hdm.classes import ClassMasks
 from hdm_widgets.hdm.measure import ClassMeasure, Measure
 from hdm_widgets.hdm.noise import Noise, noise_between
 from hdm_widgets.hdm.occlusion import Changes
+from hdm_widgets.hdm.options import ESTIMATE_TOLERANCE
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.batch_size import run_in_batches
@@ -77,7 +78,6 @@ class RunningScan:
         self._grid = prepared.occluder.grid
         self._asked = prepared.settings.asked(self._grid)
         self._truth, self._image = truth, prepared.image.numpy()
-        self._approximation: Approximation | None = None
         # Keys of the cells that this scan itself put into the cache.
         self._put: set[bytes] = set()
         self._cache_checked = False
@@ -91,7 +91,10 @@ class RunningScan:
         """Nothing is measured."""
         self._values = np.full(self._grid.shape, np.nan)
         self._values[~self._asked] = self._plain.distance
-        self._measured = np.zeros(self._grid.shape, dtype=bool)
+        self._measured, self._estimated = (np.zeros(self._grid.shape, dtype=bool) for _ in range(2))
+        # What was estimated, of cells that have been measured since too.
+        self._estimates = np.full(self._grid.shape, np.nan)
+        self._known = np.zeros(self._grid.shape, dtype=bool)
         self._masks = MaskStore(self._measure.predicted) if self._prepared.keep_outputs else None
         self._classes = None
         if self._masks is not None and isinstance(self._plain, ClassMeasure):
@@ -119,7 +122,7 @@ class RunningScan:
         except ModelError as error:
             error.result = self._result()
             raise
-        if (latest.result.plan, latest.result.approximation) != (self.inference.plan, self._approximation):
+        if latest.result.plan != self.inference.plan:
             yield self._update(_NO_CELLS, latest.stride)
 
     def _result(self) -> HDMResult:
@@ -127,49 +130,96 @@ class RunningScan:
         masks = self._masks if classes is None else classes.masks(int(prepared.segmenter.target or 0))
         return HDMResult(
             self._values.copy(), self._plain.distance, self._measured.copy(), self._grid, self._image, truth.mask,
-            self._plain.mask, prepared.settings, self.inference.plan, self._approximation, masks, prepared.show,
+            self._plain.mask, prepared.settings, self.inference.plan, self._approximation(), masks, prepared.show,
             noise=self._noise, reading=prepared.segmenter.reading, ignored=truth.ignored, _classes=classes,
-            _runs=tuple(run.mask for run in self._runs),
+            _runs=tuple(run.mask for run in self._runs), estimated=self._estimated.copy(),
         )  # fmt: skip
+
+    def _approximation(self) -> Approximation | None:
+        """The error of the estimates that there are, on the cells that have been measured since."""
+        if not (self._estimated.any() or self._ends_with_estimates):
+            return None
+        both = self._measured & ~self._estimated & self._known
+        tolerance = self._prepared.settings.tolerance or ESTIMATE_TOLERANCE
+        return Approximation.between(tolerance, self._estimates, self._values, both)
 
     def _update(self, cells: NDArray[np.intp], stride: int) -> ScanUpdate:
         """All so far, with the cells that have just been measured."""
-        done, total = int(np.count_nonzero(self._measured)), int(np.count_nonzero(self._asked))
+        # Estimates are what is asked for, or but the first map.
+        last = self._measured if self._ends_with_estimates else self._measured & ~self._estimated
+        done, total = int(np.count_nonzero(last)), int(np.count_nonzero(self._asked))
         distances = self._values[cells[:, 0], cells[:, 1]]
         seconds = time.perf_counter() - self._started
         return ScanUpdate(cells, distances, done, total, stride, seconds, self._result())
 
-    def _record(self, cells: NDArray[np.intp], measured: list[Measured], stride: int) -> ScanUpdate:
+    def _record(
+        self, cells: NDArray[np.intp], measured: list[Measured], stride: int, *, estimated: bool = False
+    ) -> ScanUpdate:
         at = cells[:, 0], cells[:, 1]
         self._values[at] = [one.distance for one in measured]
         self._measured[at] = True
+        self._estimated[at] = estimated
+        if estimated:
+            self._estimates[at], self._known[at] = self._values[at], True
         if self._masks is not None:
             self._masks.patches.update(zip(map(tuple, cells.tolist()), (one.mask for one in measured), strict=True))
         return self._update(cells, stride)
 
     # -- the order ----------------------------------------------------------------------------------
 
+    @property
+    def _ends_with_estimates(self) -> bool:
+        """Whether estimates are what was asked for, and can be made."""
+        return self._prepared.settings.tolerance is not None and self.inference.estimator is not None
+
     def _stages(self) -> Iterator[ScanUpdate]:
         """All cells, coarse to fine."""
         stages = [(stride, stage[self._asked[stage[:, 0], stage[:, 1]]]) for stride, stage in self._grid.stages()]
+        if self._ends_with_estimates:
+            yield from self._estimate(stages[:1])
+            # The first stage is measured too, to know the error.
+            yield from self._measure_stage(*stages[0])
+            if self.inference.estimates_are_slower:
+                self.inference.drop_estimates()
+            if self._ends_with_estimates:
+                yield from self._estimate(stages[1:])
+            if self._ends_with_estimates:
+                return
+        elif self.inference.estimator is not None:
+            yield from self._estimate(stages)
         total = sum(len(cells) for _, cells in stages)
         for place, (stride, cells) in enumerate(stages):
-            if place and np.count_nonzero(self._measured) + len(cells) > _COARSE_FRACTION * total:
+            done = np.count_nonzero(self._measured & ~self._estimated)
+            if place and done + len(cells) > _COARSE_FRACTION * total:
                 yield from self._refine(np.concatenate([rest for _, rest in stages[place:]]), stride)
                 return
-            chunks: list[tuple[NDArray[np.intp], Changes]] = []
-            for start in range(0, len(cells), self._chunk_size):
-                chunk = cells[start : start + self._chunk_size]
-                chunks.append((chunk, self._prepared.occluder.changes(chunk)))
-                yield from self._chunk(*chunks[-1], stride)
-                if place:
-                    chunks.clear()
-            if not place:
-                self._compare(chunks)
-            self.inference.drop_slower()
+            yield from self._measure_stage(stride, cells)
+
+    def _measure_stage(self, stride: int, cells: NDArray[np.intp]) -> Iterator[ScanUpdate]:
+        for start in range(0, len(cells), self._chunk_size):
+            chunk = cells[start : start + self._chunk_size]
+            yield from self._chunk(chunk, self._prepared.occluder.changes(chunk), stride)
+        self.inference.drop_slower()
+
+    def _estimate(self, stages: list[tuple[int, NDArray[np.intp]]]) -> Iterator[ScanUpdate]:
+        """Estimate cells; those that earlier scans measured have what was measured."""
+        try:
+            for stride, cells in stages:
+                for start in range(0, len(cells), self._chunk_size):
+                    chunk = cells[start : start + self._chunk_size]
+                    yield from self._estimate_chunk(chunk, self._prepared.occluder.changes(chunk), stride)
+        except Exception:  # noqa: BLE001 - every cell is measured then, and that says what is wrong, and where
+            self.inference.drop_estimates()
+            self._values[self._estimated] = np.nan
+            self._measured &= ~self._estimated
+            if self._masks is not None:
+                for row, col in np.argwhere(self._estimated).tolist():
+                    self._masks.patches.pop((row, col), None)
+            self._estimated[:] = False
+            yield self._update(_NO_CELLS, 1)
 
     def _refine(self, cells: NDArray[np.intp], stride: int) -> Iterator[ScanUpdate]:
-        """The remaining cells, first where the map changes most from one measured cell to the next."""
+        """The remaining cells, first where the map changes most from one cell to the next."""
         size = min(self._chunk_size, max(_SMALLEST_CHUNK, len(cells) // _CHUNKS))
         while len(cells):
             nearest = filled(self._values, self._measured)
@@ -184,34 +234,18 @@ class RunningScan:
             yield from self._chunk(chosen, self._prepared.occluder.changes(chosen), 1)
             self.inference.drop_slower()
 
-    def _compare(self, chunks: list[tuple[NDArray[np.intp], Changes]]) -> None:
-        """Compute the first stage exactly too, to know the error of an approximate scan."""
-        tolerance = self.inference.tolerance
-        if tolerance is None:
-            return
-        exact = np.full(self._grid.shape, np.nan)
-        compared = np.zeros(self._grid.shape, bool)
-        try:
-            for cells, changes in chunks:
-                items = np.flatnonzero([bool(key) for key in changes.keys])
-                # What changes nothing is exact.
-                exact[cells[:, 0], cells[:, 1]] = self._values[cells[:, 0], cells[:, 1]]
-                compared[cells[:, 0], cells[:, 1]] = True
-                for outputs in self.inference.exact_outputs(cells, changes, items):
-                    at = cells[outputs.items]
-                    exact[at[:, 0], at[:, 1]] = self._measure(outputs)[0]
-        except WindowsDifferError:
-            raise
-        except Exception as error:
-            raise WindowsDifferError(f"the exact cells to compare with failed ({_first_line(error)})") from error
-        used = np.ix_(np.flatnonzero(compared.any(1)), np.flatnonzero(compared.any(0)))
-        self.inference.drop_tolerance()
-        self._approximation = Approximation.between(tolerance, self._values[used], exact[used], compared[used])
-
     # -- the cells ----------------------------------------------------------------------------------
 
-    def _chunk(self, cells: NDArray[np.intp], changes: Changes, stride: int) -> Iterator[ScanUpdate]:
-        """Measure some cells: first those that are cached, then one of each different image."""
+    def _estimate_chunk(self, cells: NDArray[np.intp], changes: Changes, stride: int) -> Iterator[ScanUpdate]:
+        """Estimate some cells, one of each different image."""
+        same, fresh = yield from self._take_cached(cells, changes, stride)
+        for outputs in self.inference.estimates(changes, fresh):
+            yield self._recorded(outputs, cells, changes, same, stride, estimated=True)
+
+    def _take_cached(
+        self, cells: NDArray[np.intp], changes: Changes, stride: int
+    ) -> Generator[ScanUpdate, None, tuple[dict[bytes, list[int]], NDArray[np.intp]]]:
+        """Record what is cached; returns the cells of each different image, by its key, and one of each other image."""
         same: dict[bytes, list[int]] = {}
         for item, key in enumerate(changes.keys):
             same.setdefault(key, []).append(item)
@@ -221,22 +255,34 @@ class RunningScan:
         found = [(item, one) for key, one in cached.items() if one is not None for item in same[key]]
         if found:
             yield self._record(cells[[item for item, _ in found]], [one for _, one in found], stride)
-        fresh = np.array([items[0] for key, items in same.items() if cached[key] is None], np.intp)
+        return same, np.array([items[0] for key, items in same.items() if cached[key] is None], np.intp)
 
-        def record(outputs: Outputs) -> ScanUpdate:
-            distances, windows = self._measure(outputs)
-            items: list[int] = []
-            measured: list[Measured] = []
-            for item, row, col, distance, window in zip(
-                outputs.items.tolist(), outputs.rows.tolist(), outputs.cols.tolist(), distances, windows, strict=True
-            ):
-                key = changes.keys[item]
-                one = Measured(float(distance), patch_of(self._measure.predicted, row, col, window))
+    def _recorded(
+        self, outputs: Outputs, cells: NDArray[np.intp], changes: Changes, same: dict[bytes, list[int]], stride: int,
+        *, estimated: bool = False,
+    ) -> ScanUpdate:  # fmt: skip
+        """Measure the masks of some outputs, for all cells that show the same."""
+        distances, windows = self._measure(outputs)
+        items: list[int] = []
+        measured: list[Measured] = []
+        for item, row, col, distance, window in zip(
+            outputs.items.tolist(), outputs.rows.tolist(), outputs.cols.tolist(), distances, windows, strict=True
+        ):
+            key = changes.keys[item]
+            one = Measured(float(distance), patch_of(self._measure.predicted, row, col, window))
+            if not estimated:
                 self._cached.put(key, one)
                 self._put.add(key)
-                items += same[key]
-                measured += [one] * len(same[key])
-            return self._record(cells[items], measured, stride)
+            items += same[key]
+            measured += [one] * len(same[key])
+        return self._record(cells[items], measured, stride, estimated=estimated)
+
+    def _chunk(self, cells: NDArray[np.intp], changes: Changes, stride: int) -> Iterator[ScanUpdate]:
+        """Measure some cells: first those that are cached, then one of each different image."""
+        same, fresh = yield from self._take_cached(cells, changes, stride)
+
+        def record(outputs: Outputs) -> ScanUpdate:
+            return self._recorded(outputs, cells, changes, same, stride)
 
         if len(fresh) and self.inference.windowed:
             done: list[NDArray[np.intp]] = []
@@ -270,7 +316,7 @@ class RunningScan:
         A model may have changed in a way that neither its weights nor its mask without a disc show.
         """
         earlier = [key for key, one in cached.items() if key and one is not None and key not in self._put]
-        if self._cache_checked or not earlier or self.inference.tolerance is not None:
+        if self._cache_checked or not earlier:
             return
         self._cache_checked = True
         key = earlier[0]

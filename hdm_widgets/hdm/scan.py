@@ -173,7 +173,7 @@ class PreparedScan:
         runs = self._check_runs(raw, measure_over, stopped, checked=checked) if changed else []
         backends, planned = self._planned(raw, cells, seconds, stopped)
         inference = Inference(backends, planned, self.inference, raw)
-        cached = self._cached(measure, inference, raw, truth)
+        cached = self._cached(measure, raw, truth)
         return RunningScan(self, truth, plain, measure, inference, cached, runs)
 
     def _planned(
@@ -239,7 +239,7 @@ class PreparedScan:
             self.sizes.run_singly()
         return runs
 
-    def _cached(self, measure: Measure, inference: Inference, raw: Tensor, truth: GivenMask) -> DistanceCache:
+    def _cached(self, measure: Measure, raw: Tensor, truth: GivenMask) -> DistanceCache:
         """What earlier scans measured with the same model, image, truth and settings."""
         settings, segmenter = self.settings, self.segmenter
         unchanged = Measured(measure.distance, MaskPatch((0, 0, 0, 0), b""))
@@ -248,7 +248,7 @@ class PreparedScan:
             return DistanceCache(ScanCache(), b"", unchanged)
         key = (
             # Never serve a cached windowed result to inference="full".
-            self.inference == "full", inference.tolerance,
+            self.inference == "full",
             settings.distance, settings.empty, settings.spacing,
             segmenter.target, segmenter.threshold, segmenter.activation, segmenter.classes, segmenter.align,
             segmenter.layout, segmenter.pad_to, segmenter.output, segmenter.preprocess, segmenter.sliding,

@@ -70,6 +70,17 @@ class SlidingBackends(Backends):
         ]
         return np.array(found, np.intp).reshape(-1, 4)
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether a disc can be made twice."""
+        return self._occluder.repeatable
+
+    def changes(self, cells: NDArray[np.intp]) -> Changes:
+        """What the discs of cells (n, 2) change in the window that most discs touch, where they touch it."""
+        grid = self._windows.grid
+        touching = [self._index in grid.touching(tuple(box)) for box in self._occluder.boxes(cells).tolist()]
+        return changes_in_window(self._occluder.changes(cells[touching]), grid, self._index)
+
     def plan(
         self,
         mode: InferenceMode,
@@ -101,14 +112,10 @@ class SlidingBackends(Backends):
     def windowed(self, base: WindowedInference, plan: Plan) -> Backend:
         """What a disc changes in each window, completed from that window's activations."""
         bases, device = Activations(self._windows, self._index, base), self.segmenter.run_device
-
-        def made(tolerance: float | None) -> SlidingBackend:
-            return SlidingBackend(
-                self._windows, self._raw, lambda index: WindowedBackend(device, bases.get(index), tolerance),
-                tolerance=tolerance, largest=plan.window or self._windows.grid.window.size, without=made, bases=bases,
-            )  # fmt: skip
-
-        return made(plan.tolerance)
+        return SlidingBackend(
+            self._windows, self._raw, lambda index: WindowedBackend(device, bases.get(index)),
+            largest=plan.window or self._windows.grid.window.size, bases=bases,
+        )  # fmt: skip
 
     def verified(
         self, backend: Backend, changes: Changes, outputs: Outputs, index: int
@@ -136,11 +143,8 @@ class SlidingBackend:
         Its blended output.
     backend_for : callable
         Takes the index of a window, returns the `Backend` for what it shows.
-    tolerance : float or None
     largest : tuple of int or None
         Rows and columns of the largest part of a window that a disc can change, if only that is computed.
-    without : callable, optional
-        Makes such a backend with another tolerance.
     bases : Activations, optional
         What the backends complete windows from.
     """
@@ -151,14 +155,11 @@ class SlidingBackend:
         raw: Tensor,
         backend_for: Callable[[int], Backend],
         *,
-        tolerance: float | None = None,
         largest: tuple[int, int] | None = None,
-        without: Callable[[float | None], SlidingBackend] | None = None,
         bases: Activations | None = None,
     ) -> None:
         self._windows, self._raw, self.backend_for = windows, raw, backend_for
-        self.tolerance, self.propagates = tolerance, largest is not None
-        self._without, self._bases = without, bases
+        self.propagates, self._bases = largest is not None, bases
         height, width = largest or (0, 0)
         self._bytes = height * width * raw.shape[1] * raw.element_size()
 
@@ -167,10 +168,6 @@ class SlidingBackend:
         """See `Backend`."""
         activations = 0.0 if self._bases is None else self._bases.setup_seconds
         return activations + self._windows.setup_seconds
-
-    def exact(self) -> Backend:
-        """See `Backend`."""
-        return self if self._without is None else self._without(None)
 
     def outputs(self, changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
         """See `Backend`; discs that touch the same windows are computed together."""
@@ -251,7 +248,7 @@ class Activations:
     """
 
     def __init__(self, windows: ImageWindows, index: int, base: WindowedInference) -> None:
-        self._windows, self._network = windows, base.network
+        self._windows, self._network, self._reach = windows, base.network, base.propagation.reach
         self._bases: OrderedDict[int, WindowedInference] = OrderedDict({index: base})
         self._seen = {index}
         self.setup_seconds = 0.0
@@ -265,7 +262,7 @@ class Activations:
             before = time.perf_counter()
             shown = self._windows.cut(index).to(self._windows.segmenter.run_device)
             with torch.inference_mode():
-                base = WindowedInference(self._network, shown)
+                base = WindowedInference(self._network, shown).limited(self._reach)
             if index not in self._seen:
                 is_finite(base.output)  # a GPU is done when its values can be read
                 self.setup_seconds += time.perf_counter() - before

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "Axis", "Global", "Interval", "LinearResample", "PixelShuffle", "PixelUnshuffle", "Pointwise", "Span",
-    "TransposedWindow", "Window", "hull",
+    "Axis", "Global", "Interval", "LinearResample", "LocalPointwise", "PixelShuffle", "PixelUnshuffle", "Pointwise",
+    "Span", "TransposedWindow", "Window", "hull",
 ]  # fmt: skip
 
 
@@ -88,6 +88,24 @@ class Pointwise:
     def pattern(self, out: Interval) -> object:
         """See `Axis`."""
         return None
+
+
+@dataclass(frozen=True)
+class LocalPointwise(Pointwise):
+    """As `Pointwise`, but a change of what is broadcast counts only where another input changes too.
+
+    So a gate or a statistic that changes a little everywhere changes no position by itself.
+    """
+
+    def propagate(self, changed: Sequence[Interval | None]) -> Interval | None:
+        """See `Axis`."""
+        return hull(
+            [
+                interval
+                for interval, size in zip(changed, self.sizes, strict=True)
+                if size == self.size or self.size == 1
+            ]
+        )
 
 
 @dataclass(frozen=True)

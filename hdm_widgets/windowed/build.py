@@ -13,6 +13,7 @@ from torch import Tensor
 from hdm_widgets.windowed.axes import Pointwise
 from hdm_widgets.windowed.calls import Call, Number, Ref, Trace, TraceError
 from hdm_widgets.windowed.context import Context, is_spatial
+from hdm_widgets.windowed.estimates import estimated
 from hdm_widgets.windowed.rules import global_step, step_of
 from hdm_widgets.windowed.steps import (
     LOW_PRECISION,
@@ -24,6 +25,7 @@ from hdm_widgets.windowed.steps import (
     Step,
     TransposedConvolution,
 )
+from hdm_widgets.windowed.token_rules import token_step
 
 __all__ = ["Program", "build"]
 
@@ -70,8 +72,14 @@ class Program:
         return {name: number.at(count) for name, number in self.numbers.items()}
 
 
-def build(trace: Trace) -> Program:
+def build(trace: Trace, *, estimate: bool = False) -> Program:
     """Steps for a traced network, with copies of its weights.
+
+    Parameters
+    ----------
+    trace : Trace
+    estimate : bool
+        Take global operations for local ones: see `hdm_widgets.windowed.estimates`.
 
     Raises
     ------
@@ -116,11 +124,12 @@ def build(trace: Trace) -> Program:
             del steps[earlier.name]
             steps[call.name] = _folded(call, constants, earlier)
         else:
-            steps[call.name] = step_of(call, context)
+            step = (token_step(call, context) if estimate else None) or step_of(call, context)
+            steps.update((each.name, each) for each in (estimated(step, call, context) if estimate else (step,)))
     if trace.output not in steps:
         raise TraceError("its output does not depend on the image")
     output = trace.output
-    if output in context.orders:
+    if output in context.orders or output in context.tokens:
         # As the network gives it.
         last = trace.calls[-1]
         output = f"{output}/given"

@@ -42,6 +42,10 @@ class Context:
     orders : dict of str to tuple of int
         Of values that the network has in another order than they are kept: dimension i of the network's tensor is
         dimension `order[i]` of what is kept.
+    tokens : dict of str to tuple of int
+        Of values that the network has with rows and columns merged: see `token_rules`.
+    summaries : set of str
+        Values that are of a whole map and have no positions, such as means and what is computed from them.
     """
 
     shapes: dict[str, tuple[int | None, ...]]
@@ -50,6 +54,14 @@ class Context:
     as_value: Callable[[str, int], str]
     precision: torch.dtype
     orders: dict[str, Order] = field(default_factory=dict)
+    tokens: dict[str, Order] = field(default_factory=dict)
+    summaries: set[str] = field(default_factory=set)
+
+    def as_given(self, name: str, kept: Tensor) -> Tensor:
+        """A value, or a patch of it, as the network has it."""
+        if name in self.tokens:
+            return kept.flatten(-2).permute(self.tokens[name])
+        return kept.permute(self.orders[name]) if name in self.orders else kept
 
     def order(self, name: str) -> Order:
         """The order of a value's dimensions."""
@@ -94,10 +106,9 @@ def map_input(call: Call, context: Context, argument: str) -> str | None:
 def function_of(call: Call, context: Context, inputs: tuple[str, ...]) -> Function:
     """The call as a function of patches of the values `inputs`, which are named as the call names them."""
     constants = {name: context.constants[name] for name in call.reads() if name in context.constants}
-    orders = [context.orders.get(name) for name in inputs]
 
     def run(patches: list[Tensor], numbers: dict[str, Any]) -> Tensor:
-        given = [patch if order is None else patch.permute(order) for patch, order in zip(patches, orders, strict=True)]
+        given = [context.as_given(name, patch) for name, patch in zip(inputs, patches, strict=True)]
         result: Tensor = call.run({**constants, **numbers, **dict(zip(inputs, given, strict=True))})
         return result
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdm_widgets.windowed.axes import Interval, Span
+from hdm_widgets.windowed.estimates import Summary
 from hdm_widgets.windowed.network import Network, axis_window, channels_last, padding_of_patch
-from hdm_widgets.windowed.propagation import AxisPropagation
-from hdm_widgets.windowed.steps import AxisWindow, Concatenation, Step
+from hdm_widgets.windowed.propagation import AxisPropagation, ChangePropagation, Reach, footprint, limited
+from hdm_widgets.windowed.steps import AxisWindow, Concatenation, GlobalStep, Step
 
 __all__ = ["WindowedInference", "Windows"]
 
@@ -88,8 +90,32 @@ class WindowedInference:
         self.output = activations[network.program.output]
         self.activations = {name: channels_last(value) for name, value in activations.items() if name in network.cached}
         self._ranges: dict[str, float] = {}
+        self.propagation = network.propagation
 
-    def run(self, boxes: NDArray[np.intp], content: Content, tolerance: float | None = None) -> Iterator[Windows]:
+    def reach(self, boxes: NDArray[np.intp], content: Content, tolerance: float) -> Reach:
+        """How far changes go by more than this fraction of a value's range, at most, in these boxes (n, 4)."""
+        reach: Reach = {}
+        for item, box in enumerate(self.propagation.aligned(boxes)):
+            batch = _Batch(self, box[None], tolerance)
+            batch.run(np.array([item]), content)
+            changed = [Interval(*map(int, box[[dim, dim + 2]])) for dim in (0, 1)]
+            for name, found in batch.extents.items():
+                known = reach.get(name, ((0, 0), (0, 0)))
+                over = [footprint(self.network.program, name, dim, changed[dim]) for dim in (0, 1)]
+                rows, cols = (
+                    (max(before, own.lo - each.lo), max(after, each.hi - own.hi))
+                    for (before, after), own, each in zip(known, over, found or over, strict=True)
+                )
+                reach[name] = rows, cols
+        return reach
+
+    def limited(self, reach: Reach) -> WindowedInference:
+        """The same, following changes so far only."""
+        other = copy(self)
+        other.propagation = ChangePropagation(self.network.program, reach)
+        return other
+
+    def run(self, boxes: NDArray[np.intp], content: Content) -> Iterator[Windows]:
         """Compute the output where it may change, batch by batch; changes that propagate alike are computed together.
 
         Parameters
@@ -99,27 +125,23 @@ class WindowedInference:
         content : callable
             Called with items (k,) and boxes (k, 4) of one size; gives what is in those boxes of the changed images,
             (k, C, h, w). These boxes contain the given ones and may be larger.
-        tolerance : float, optional
-            Approximate: windows shrink to where a value changed by more than this fraction of its range over the
-            unchanged image.
 
         Yields
         ------
         Windows
         """
         groups: dict[Any, list[int]] = defaultdict(list)
-        propagation = self.network.propagation
+        propagation = self.propagation
         aligned = propagation.aligned(boxes)
         for item, box in enumerate(aligned.tolist()):
             rows, cols = propagation.of_box(box)
             groups[rows.signature, cols.signature].append(item)
         for members in groups.values():
-            # The windows of a batch shrink to a common size: with fewer of them, to a smaller one.
-            alone = tolerance is not None or self.network.program.one_by_one
-            count = 1 if alone else self._batch_size(*propagation.of_box(aligned[members[0]].tolist()))
+            one = self.network.program.one_by_one
+            count = 1 if one else self._batch_size(*propagation.of_box(aligned[members[0]].tolist()))
             for start in range(0, len(members), count):
                 items = np.array(members[start : start + count])
-                yield _Batch(self, aligned[items], tolerance).run(items, content)
+                yield _Batch(self, aligned[items]).run(items, content)
 
     def value_range(self, name: str) -> float:
         """Maximum less minimum of a value of the unchanged image."""
@@ -144,10 +166,14 @@ class _Batch:
     Intervals are those of the first item; the others are shifted against it.
     """
 
-    def __init__(self, inference: WindowedInference, boxes: NDArray[np.intp], tolerance: float | None) -> None:
+    def __init__(self, inference: WindowedInference, boxes: NDArray[np.intp], tolerance: float | None = None) -> None:
         self._inference, self._network = inference, inference.network
         self._boxes, self._tolerance = boxes, tolerance
-        along = [self._network.propagation.of_box(box) for box in boxes.tolist()]
+        along = [inference.propagation.of_box(box) for box in boxes.tolist()]
+        row0, col0, row1, col1 = boxes[0].tolist()
+        self._changed_box = Interval(row0, row1), Interval(col0, col1)
+        # Where values changed by more than the tolerance, if there is one.
+        self.extents: dict[str, tuple[Interval, Interval] | None] = {}
         self._along = [rows for rows, _ in along], [cols for _, cols in along]
         self._values: dict[str, _ChangedValue | None] = {}
 
@@ -177,19 +203,39 @@ class _Batch:
     def _changed(self, index: int, step: Step, numbers: dict[str, Any]) -> _ChangedValue | None:
         """What a step computes from changed inputs."""
         inputs = [self._values[name] for name in step.inputs]
-        rows = step.rows.propagate([value.rows if value else None for value in inputs])
-        cols = step.cols.propagate([value.cols if value else None for value in inputs])
+        rows, cols = (
+            limited(
+                step.propagate(dim, [(value.rows, value.cols)[dim] if value else None for value in inputs]),
+                self._network.program, step.name, dim, self._changed_box[dim], self._inference.propagation.reach,
+            )
+            for dim in (0, 1)
+        )  # fmt: skip
         if rows is None or cols is None:
+            if self._tolerance is not None and not isinstance(step, (Concatenation, GlobalStep, Summary)):
+                self.extents[step.name] = None
             return None
         if isinstance(step, Concatenation):
             return _ChangedValue(rows, cols, tuple(self._joined(step, inputs)))
+        if isinstance(step, Summary):
+            return _ChangedValue(rows, cols, (_Piece(self._updated(step, inputs[0]), rows, cols),))
         windows = axis_window(step.rows, rows), axis_window(step.cols, cols)
         patches = [self._patch(index, step, each, value, *windows) for each, value in enumerate(inputs)]
         # An unchanged input is a part of the cached values: nothing may be written there.
         in_place = self._network.in_place(step) if inputs and inputs[0] is not None else None
         result = step.compute(patches, *windows, numbers) if in_place is None else in_place(patches, numbers)
         changed = _ChangedValue(rows, cols, (_Piece(result, rows, cols),))
-        return changed if self._tolerance is None else self._shrunk(step.name, changed)
+        # What is computed from whole values is whole.
+        whole = self._tolerance is None or isinstance(step, GlobalStep)
+        return changed if whole else self._shrunk(step.name, changed)
+
+    def _updated(self, step: Summary, value: _ChangedValue | None) -> Tensor:
+        """A summary of a changed map."""
+        assert value is not None  # else the summary would be unchanged  # noqa: S101
+        (name,) = step.inputs
+        where = Span(*value.rows), Span(*value.cols), *self._starts(name, value)
+        before, after = self._completed(name, None, *where), self._completed(name, value, *where)
+        positions = math.prod(self._network.program.sizes[name])
+        return step.updated(self._inference.activations[step.name], before, after, positions)
 
     def _joined(self, step: Concatenation, inputs: list[_ChangedValue | None]) -> Iterator[_Piece]:
         """The pieces of the parts of a concatenation, with their channels in the whole."""
@@ -204,6 +250,7 @@ class _Batch:
         """Cut the margins that changed by no more than the tolerance; None if nothing changed by more."""
         unchanged = self._inference.activations.get(name)
         (piece,) = changed.pieces
+        self.extents[name] = changed.rows, changed.cols
         # Only (n, C, h, w) of real numbers has margins.
         if unchanged is None or name in self._network.program.not_spatial or self._tolerance is None:
             return changed
@@ -218,10 +265,12 @@ class _Batch:
             large |= ~((values - before).abs() <= limit).all(0)
         down, across = large.any(1).nonzero().flatten(), large.any(0).nonzero().flatten()
         if not len(down):
+            self.extents[name] = None
             return None
         top, bottom, left, right = int(down[0]), int(down[-1]) + 1, int(across[0]), int(across[-1]) + 1
         inner_rows = Interval(changed.rows.lo + top, changed.rows.lo + bottom)
         inner_cols = Interval(changed.cols.lo + left, changed.cols.lo + right)
+        self.extents[name] = inner_rows, inner_cols
         inner = _Piece(piece.values[..., top:bottom, left:right], inner_rows, inner_cols)
         return _ChangedValue(inner_rows, inner_cols, (inner,))
 

@@ -15,6 +15,7 @@ from hdm_widgets.models.fingerprint import fingerprint
 from hdm_widgets.windowed.axes import Axis, Interval, PixelShuffle, Pointwise
 from hdm_widgets.windowed.build import Program, build
 from hdm_widgets.windowed.calls import Trace, TraceError
+from hdm_widgets.windowed.estimates import Summary
 from hdm_widgets.windowed.propagation import ChangePropagation
 from hdm_widgets.windowed.steps import (
     AxisWindow,
@@ -66,6 +67,7 @@ class TracedModel:
         self._lock = threading.Lock()
         self._weights = self._fingerprint()
         self._network = self._build()
+        self._estimate: Network | None = None
 
     @property
     def written(self) -> frozenset[tuple[str, str]]:
@@ -83,12 +85,21 @@ class TracedModel:
         with self._lock:
             weights = self._fingerprint()
             if weights != self._weights:
-                self._weights, self._network = weights, self._build()
+                self._weights, self._network, self._estimate = weights, self._build(), None
             return self._network
 
-    def _build(self) -> Network:
+    @property
+    def estimate(self) -> Network:
+        """The network with its global operations taken for local ones: see `hdm_widgets.windowed.estimates`."""
+        network = self.network
+        with self._lock:
+            if self._estimate is None or network is not self._network:
+                self._estimate = self._build(estimate=True)
+            return self._estimate
+
+    def _build(self, *, estimate: bool = False) -> Network:
         with torch.inference_mode():
-            return Network(build(self._trace), self._device)
+            return Network(build(self._trace, estimate=estimate), self._device)
 
     def _fingerprint(self) -> bytes:
         return fingerprint(self._trace.constants.values())
@@ -190,7 +201,7 @@ class Network:
     def _values_to_cache(self) -> frozenset[str]:
         cached = {self.program.output}
         for step in self.program.steps:
-            if isinstance(step, Constant):
+            if isinstance(step, (Constant, Summary)):
                 cached.add(step.name)
             # The parts of a concatenation are completed from the whole.
             if isinstance(step, Concatenation):

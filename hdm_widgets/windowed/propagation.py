@@ -12,7 +12,10 @@ from hdm_widgets.windowed.axes import Interval
 from hdm_widgets.windowed.build import Program
 from hdm_widgets.windowed.steps import GlobalStep
 
-__all__ = ["AxisPropagation", "ChangePropagation"]
+__all__ = ["AxisPropagation", "ChangePropagation", "Reach"]
+
+# How far beyond the changed box a value's change is followed, along rows and columns: (before, after) in its positions.
+Reach = dict[str, tuple[tuple[int, int], tuple[int, int]]]
 
 
 class AxisPropagation:
@@ -28,7 +31,7 @@ class AxisPropagation:
         Equal for changes that are computed alike, at another position.
     """
 
-    def __init__(self, program: Program, dim: int, changed: Interval) -> None:
+    def __init__(self, program: Program, dim: int, changed: Interval, reach: Reach | None = None) -> None:
         changes: dict[str, Interval | None] = {program.image: changed}
         signature: list[object] = [changed.size]
         self.changes: list[Interval | None] = []
@@ -36,7 +39,7 @@ class AxisPropagation:
         for step in program.steps:
             axis = (step.rows, step.cols)[dim]
             inputs = [changes[name] for name in step.inputs]
-            out = axis.propagate(inputs)
+            out = limited(step.propagate(dim, inputs), program, step.name, dim, changed, reach or {})
             changes[step.name] = out
             self.changes.append(out)
             if out is None:
@@ -52,12 +55,31 @@ class AxisPropagation:
         self.signature = tuple(signature)
 
 
+def footprint(program: Program, name: str, dim: int, changed: Interval) -> Interval:
+    """The positions of a value that lie over these positions of the image."""
+    size, whole = program.sizes[name][dim], program.sizes[program.image][dim]
+    return Interval(changed.lo * size // whole, -(-changed.hi * size // whole))
+
+
+def limited(
+    out: Interval | None, program: Program, name: str, dim: int, changed: Interval, reach: Reach
+) -> Interval | None:
+    """The positions of a value that may change, as far as its change is followed."""
+    if out is None or name not in reach:
+        return out
+    (lo, hi), (before, after) = footprint(program, name, dim, changed), reach[name][dim]
+    lo, hi = max(out.lo, lo - before), min(out.hi, hi + after)
+    return Interval(lo, hi) if lo < hi else None
+
+
 class ChangePropagation:
     """How changes of the image propagate; what was asked before is cached.
 
     Parameters
     ----------
     program : Program
+    reach : dict, optional
+        How far changes are followed; without it, as far as they may go.
 
     Attributes
     ----------
@@ -65,8 +87,9 @@ class ChangePropagation:
         Pixels, along rows and columns, after which the grids of most values repeat.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, reach: Reach | None = None) -> None:
         self._program = program
+        self.reach = reach or {}
         self._cache: tuple[dict[Interval, AxisPropagation], ...] = ({}, {})
         self._sizes = program.sizes[program.image]
         self._full_cost = sum(step.cost(*program.sizes[step.name]) for step in program.steps)
@@ -124,7 +147,7 @@ class ChangePropagation:
     def _along(self, dim: int, changed: Interval) -> AxisPropagation:
         cache = self._cache[dim]
         if changed not in cache:
-            cache[changed] = AxisPropagation(self._program, dim, changed)
+            cache[changed] = AxisPropagation(self._program, dim, changed, self.reach)
         return cache[changed]
 
     def _alignment(self, dim: int) -> int:

@@ -103,9 +103,11 @@ _NORMS = ("group_norm", "instance_norm", "native_group_norm")
 def step_of(call: Call, context: Context) -> Step:
     """The step that computes a call."""
     step = None
-    if is_spatial(call.shape) and not any(name in context.orders for name in call.reads()):
+    if is_spatial(call.shape) and not any(name in context.orders or name in context.tokens for name in call.reads()):
         step = _applied(_RULES, call, context)
-    return step or _applied(_ORDER_RULES, call, context) or global_step(call, context)
+    if step is None and not any(name in context.tokens for name in call.reads()):
+        step = _applied(_ORDER_RULES, call, context)
+    return step or global_step(call, context)
 
 
 def _applied(rules: dict[str, Rule], call: Call, context: Context) -> Step | None:

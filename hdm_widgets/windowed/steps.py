@@ -7,7 +7,7 @@ beyond the input and the step does not pad by itself (see `own_padding`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,8 @@ class Step(ABC):
     rows, cols : Axis
     padding_value : float or None
         Value beyond the borders of the input; None if the step never looks there.
+    frozen : bool
+        Whether changes of the inputs are left out, as in an estimate.
     """
 
     name: str
@@ -61,10 +63,15 @@ class Step(ABC):
     rows: Axis
     cols: Axis
     padding_value: float | None = None
+    frozen: bool = field(default=False, kw_only=True)
 
     @abstractmethod
     def compute(self, patches: list[Tensor], rows: AxisWindow, cols: AxisWindow, numbers: dict[str, Any]) -> Tensor:
         """Compute a window of the output from the patches of the inputs."""
+
+    def propagate(self, dim: int, changed: Sequence[Interval | None]) -> Interval | None:
+        """Positions of the output along rows (0) or columns (1) that may change where the inputs change."""
+        return None if self.frozen else (self.rows, self.cols)[dim].propagate(changed)
 
     def own_padding(self, dim: int, span: Span, size: int) -> int | None:
         """Padding that `compute` adds itself, on both sides, to give `size` positions.

@@ -1,4 +1,4 @@
-"""Approximate scans: what they say of their own error is true."""
+"""Scans that estimate: what they say of their own error is true."""
 
 import numpy as np
 import pytest
@@ -15,9 +15,15 @@ from window_checks import random_image, randomized
 import hdm_widgets as hw
 from hdm_widgets import hdm
 from hdm_widgets.hdm.approximation import Approximation, structural_similarity
-from hdm_widgets.windowed import WindowedInference
+from hdm_widgets.hdm.backends import Inference
 
 QUIET = {"progress": False}
+
+
+@pytest.fixture(autouse=True)
+def estimates_stay(monkeypatch):
+    """Of so small a network windows may take no longer than estimates, which are given up then."""
+    monkeypatch.setattr(Inference, "estimates_are_slower", False)
 
 
 def scene():
@@ -45,8 +51,17 @@ def explainer_for(offset=6):
 
 def approximate(network, tolerance, explainer=None, **options):
     return (explainer or explainer_for()).explain(
-        *network, inference="windowed", tolerance=tolerance, **options, **QUIET
+        *network, inference="estimate", tolerance=tolerance, **options, **QUIET
     )
+
+
+def first_estimates(network, region):
+    """The estimates of the first stage, as they were before its cells were measured."""
+    estimates = np.full((10, 12), np.nan)
+    for update in explainer_for().stream(*network, tolerance=0.2, region=region):
+        fresh = update.result.estimated & np.isnan(estimates)
+        estimates[fresh] = update.result.values[fresh]
+    return estimates
 
 
 # -- scans --------------------------------------------------------------------------------------------
@@ -55,13 +70,20 @@ def approximate(network, tolerance, explainer=None, **options):
 @pytest.mark.parametrize("region", [None, (3, 3, 50, 49)])
 def test_the_error_is_that_of_the_first_stage(network, exact, region):
     result = approximate(network, 0.2, region=region)
-    assert result.plan.backend == "windowed"
+    assert result.plan.backend in ("windowed", "folded")
     assert result.plan.tolerance == result.settings.tolerance == 0.2
     assert result.complete
     _, cells = result.grid.stages()[0]
     cells = cells[result.measured[cells[:, 0], cells[:, 1]]]
     rows, cols = cells.T
-    ours, true = result.values[rows, cols], exact.values[rows, cols]
+    np.testing.assert_array_equal(result.values[rows, cols], exact.values[rows, cols])
+    estimated = result.estimated.copy()
+    estimated[rows, cols] = True
+    np.testing.assert_array_equal(estimated, result.measured)
+    assert not result.estimated[rows, cols].any()
+    # What was estimated there, before it was measured.
+    ours = first_estimates(network, region)[rows, cols]
+    true = exact.values[rows, cols]
     said = result.approximation
     assert said.tolerance == 0.2
     assert said.cells == len(cells) < result.measured.sum()
@@ -71,6 +93,10 @@ def test_the_error_is_that_of_the_first_stage(network, exact, region):
     assert said.mean_difference == pytest.approx(np.abs(ours - true).mean())
     assert said.rank_correlation == pytest.approx(spearmanr(ours, true).statistic)
     assert said.rank_correlation < 1
+    assert said.equal == (ours == true).mean()
+    differences = np.sort(np.abs(ours - true))
+    assert said.percentile_95 in differences
+    assert (differences <= said.percentile_95).mean() >= 0.95
     # A coarse map; what is not in the region is the same in both.
     maps = np.zeros((2, *result.grid.shape))
     maps[:, rows, cols] = ours, true
@@ -81,37 +107,25 @@ def test_the_error_is_that_of_the_first_stage(network, exact, region):
 
 def test_a_larger_tolerance_is_further_off(network, exact):
     errors = [np.abs(approximate(network, tolerance).values - exact.values).mean() for tolerance in (1e-6, 0.05, 0.5)]
-    assert errors[0] == 0
-    assert 0 < errors[1] < errors[2]
+    assert errors[0] < 0.1
+    assert errors[0] < errors[1] < errors[2]
 
 
-def test_a_tiny_tolerance_is_exact(network, exact):
+def test_a_tiny_tolerance_is_all_but_exact(network, exact):
+    """What a few discs do tells how far changes are followed; others may go farther."""
     result = approximate(network, 1e-9)
-    np.testing.assert_array_equal(result.values, exact.values)
+    assert (result.values == exact.values).mean() > 0.95
     for row, col in np.ndindex(result.grid.shape):
-        assert (result.output(row, col) != exact.output(row, col)).mean() < 1e-3
+        assert (result.output(row, col) != exact.output(row, col)).mean() < 0.01
     said = result.approximation
     assert (said.rank_correlation, said.largest_difference, said.mean_difference, said.ssim) == (1, 0, 0, 1)
+    assert (said.equal, said.percentile_95) == (1, 0)
 
 
-def test_windows_shrink(network, monkeypatch):
-    """Less of the output is looked at, the larger the tolerance."""
-    seen = []
-    run = WindowedInference.run
-
-    def noticing(self, boxes, content, tolerance=None):
-        for windows in run(self, boxes, content, tolerance):
-            if tolerance is not None:
-                seen.append(len(windows.items) * windows.values.shape[-2] * windows.values.shape[-1])
-            yield windows
-
-    monkeypatch.setattr(WindowedInference, "run", noticing)
-    sizes = []
-    for tolerance in (1e-9, 0.02, 0.3):
-        seen.clear()
-        approximate(network, tolerance)
-        sizes.append(sum(seen))
-    assert sizes[0] > sizes[1] > sizes[2] > 0
+def test_windows_shrink(network):
+    """Less is computed, the larger the tolerance."""
+    factors = [explainer_for().plan(*network, tolerance=tolerance).estimate_factor for tolerance in (1e-9, 0.02, 0.3)]
+    assert 0.9 < factors[0] < factors[1] < factors[2]
 
 
 def test_an_exact_scan_says_nothing(network, exact):
@@ -130,10 +144,9 @@ def test_a_scan_of_one_stage_says_it_too(network, offset, stages, cells):
 
 def test_the_error_is_known_after_the_first_stage(network):
     explainer = explainer_for()
-    updates = list(explainer.stream(*network, inference="windowed", tolerance=0.2))
-    known = [update.result.approximation is not None for update in updates]
+    updates = list(explainer.stream(*network, tolerance=0.2))
+    known = [bool(update.result.approximation and update.result.approximation.known) for update in updates]
     first = known.index(True)
-    assert updates[first - 1].done == len(explainer.grid.stages()[0][1])
     assert all(known[first:])
     assert updates[-1].done == updates[-1].total
 
@@ -155,7 +168,8 @@ def test_what_changes_nothing_is_compared_too(network):
     unchanged = np.array([[not result.grid.mask(row, col)[:20].any() for col in range(12)] for row in range(10)])
     assert unchanged[::2, ::2].sum() > 10
     np.testing.assert_array_equal(result.values[unchanged], result.baseline)
-    assert result.approximation.cells == len(result.grid.stages()[0][1])
+    # No estimate is needed where nothing changes.
+    assert result.approximation.cells == len(result.grid.stages()[0][1]) - unchanged[::2, ::2].sum()
 
 
 def test_a_stored_result_keeps_its_error(network, tmp_path):
@@ -174,7 +188,7 @@ def test_another_measure_of_the_same_masks_says_that_its_error_is_not_known(netw
     assert measured.approximation.tolerance == 0.2
     assert not measured.approximation.known
     assert np.isnan([measured.approximation.largest_difference, measured.approximation.ssim]).all()
-    said = "approximate (tolerance 0.2), with an error that is not known in this measure"
+    said = "tolerance 0.2, with an error that is not known in this measure"
     assert str(measured.approximation) == said
     assert said in repr(measured)
     measured.save(tmp_path / "measured.npz")
@@ -192,7 +206,7 @@ def test_infinite_errors_are_stored_too(tmp_path):
     result = hdm.HausdorffDistanceMasks(72, 64)
     result.generate_masks(9, 16)
     result = result.explain(lambda images: images[:, 0], image, np.eye(64, 72), **QUIET)
-    endless = Approximation(0.1, 3, 0.5, np.inf, np.inf, 0.2)
+    endless = Approximation(0.1, 3, 0.5, np.inf, np.inf, 0.2, np.inf, 0.25)
     type(result)(**{**vars(result), "approximation": endless}).save(tmp_path / "scan")
     assert hdm.HDMResult.load(tmp_path / "scan").approximation == endless
 
@@ -209,7 +223,7 @@ def test_tolerances_that_are_none(tolerance):
 
 def test_whole_images_leave_nothing_to_approximate():
     calls = []
-    with pytest.raises(ValueError, match=r"inference='full'\) leave nothing to approximate"):
+    with pytest.raises(ValueError, match="inference='full' is exact"):
         explainer_for().explain(calls.append, scene(), np.eye(64, 72), inference="full", tolerance=0.1)
     assert calls == []
 
@@ -262,10 +276,10 @@ def test_empty_masks(ours, true, largest, rank):
 
 
 def test_in_words():
-    text = str(Approximation(0.001, 64, 0.9876, 12.34, 0.567, 0.9))
+    text = str(Approximation(0.001, 64, 0.9876, 12.34, 0.567, 0.9, 3.21, 0.75))
     assert text == (
-        "approximate (tolerance 0.001); on 64 cells that were also computed exactly: rank correlation 0.988, "
-        "largest difference 12.3, mean 0.57, SSIM 0.900"
+        "tolerance 0.001; on 64 cells also measured: rank correlation 0.988, 75 % equal, difference at "
+        "most 12.3, 95 % at most 3.2, mean 0.57"
     )
 
 

@@ -38,7 +38,7 @@ def test_completion_and_help_show_every_option(function):
     [
         ("distanse", "did you mean 'distance'?"),
         ("imge", "did you mean 'image'?"),
-        ("exact", "tolerance=0.001 approximates, and without tolerance a scan is exact"),
+        ("exact", "inference='estimate' estimates, and every other scan is exact"),
         ("zzz", "known are model, image, segment, "),
     ],
 )

@@ -13,6 +13,7 @@ from window_checks import random_image, randomized
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
+from hdm_widgets.hdm.backends import Inference
 
 QUIET = {"progress": False}
 # Images that a scan runs in any case: that without a disc, twice, to see whether the model is random; and a remembered
@@ -136,28 +137,30 @@ def test_who_asks_for_whole_images_gets_nothing_of_windows(model):
     assert runs_of(explainer, model) == FIRST + 30
 
 
-def test_what_is_approximate_is_not_taken_for_exact(model, windows):
-    explainer = explainer_for()
-    for tolerance, fresh in ((0.1, 30 + 30), (None, 30), (0.2, 30 + 30), (None, 0)):
+def test_estimates_are_not_taken_for_what_was_measured(model, windows, monkeypatch):
+    monkeypatch.setattr(Inference, "estimates_are_slower", False)
+    explainer = explainer_for(offset=4)
+    # Of the 120 cells 30 are measured, for the error; what was measured before is not estimated.
+    for inference, fresh in (("estimate", 120 + 30), ("windowed", 90), ("estimate", 0), ("windowed", 0)):
         windows.clear()
-        result = explainer.explain(model, IMAGE, SEGMENT, tolerance=tolerance, inference="windowed", **QUIET)
-        # The first stage, here all, is computed exactly too.
+        result = explainer.explain(model, IMAGE, SEGMENT, inference=inference, **QUIET)
         assert sum(windows) == fresh
-        assert (result.approximation is None) == (tolerance is None)
-    whole = explainer_for().explain(model, IMAGE, SEGMENT, inference="full", **QUIET)
+        assert result.estimated.sum() == (90 if fresh == 150 else 0)
+    whole = explainer_for(offset=4).explain(model, IMAGE, SEGMENT, inference="full", **QUIET)
     np.testing.assert_array_equal(result.values, whole.values)
 
 
-def test_what_is_approximate_is_not_taken_by_a_scan_without_windows(model, monkeypatch):
-    explainer = explainer_for()
-    options = {"tolerance": 0.9, "inference": "windowed", "threshold": THRESHOLD}
-    approximate = explainer.explain(model, IMAGE, SEGMENT, **options, **QUIET)
+def test_without_memory_for_activations_nothing_is_estimated(model, monkeypatch):
+    monkeypatch.setattr(Inference, "estimates_are_slower", False)
+    explainer = explainer_for(offset=4)
+    options = {"tolerance": 0.9, "threshold": THRESHOLD}
+    estimate = explainer.explain(model, IMAGE, SEGMENT, **options, **QUIET)
     monkeypatch.setattr("hdm_widgets.hdm.plan.free_memory", lambda device: 0)
     result = explainer.explain(model, IMAGE, SEGMENT, **options, **QUIET)
-    assert (approximate.plan.backend, result.plan.backend) == ("windowed", "folded")
-    assert result.approximation is None
-    whole = explainer_for().explain(model, IMAGE, SEGMENT, threshold=THRESHOLD, inference="full", **QUIET)
-    assert (approximate.values != whole.values).any()
+    assert (estimate.plan.tolerance, result.plan.backend) == (0.9, "folded")
+    assert result.approximation is result.plan.tolerance is None
+    whole = explainer_for(offset=4).explain(model, IMAGE, SEGMENT, threshold=THRESHOLD, inference="full", **QUIET)
+    assert (estimate.values != whole.values).any()
     np.testing.assert_array_equal(result.values, whole.values)
 
 
@@ -303,7 +306,7 @@ def test_a_small_memory_is_no_wrong_one(model):
         whole = explainer_for(offset=4).explain(model, image, SEGMENT, inference="full", **QUIET)
         np.testing.assert_array_equal(result.values, whole.values)
         assert 0 < explainer._cache.bytes <= 2000
-    approximate = explainer.explain(model, image, SEGMENT, inference="windowed", tolerance=1e-6, **QUIET)
+    approximate = explainer.explain(model, image, SEGMENT, tolerance=1e-6, **QUIET)
     np.testing.assert_array_equal(approximate.values, whole.values)
 
 

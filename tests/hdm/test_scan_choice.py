@@ -31,12 +31,12 @@ def assert_equal_to_whole_images(result, model, image, segment):
 @pytest.fixture
 def clock(monkeypatch):
     """Time that passes only where a window or a whole image is computed, as much as the test says."""
-    clock = types.SimpleNamespace(now=0.0, window=0.0, approximate=0.0, whole=0.0)
+    clock = types.SimpleNamespace(now=0.0, window=0.0, estimate=0.0, whole=0.0)
     run, full = WindowedInference.run, Network.full
 
-    def timed_run(self, boxes, content, tolerance=None):
-        for windows in run(self, boxes, content, tolerance):
-            clock.now += (clock.window if tolerance is None else clock.approximate) * len(windows.items)
+    def timed_run(self, boxes, content):
+        for windows in run(self, boxes, content):
+            clock.now += (clock.estimate if self.propagation.reach else clock.window) * len(windows.items)
             yield windows
 
     def timed_full(self, images):
@@ -105,29 +105,25 @@ def first_stage(result):
     return cells
 
 
-def test_an_approximation_that_is_quicker_stays(clock, close):
-    clock.window, clock.approximate, clock.whole = 2.0, 1.0, 4.0
+def test_estimates_that_are_quicker_stay(clock, close):
+    clock.window, clock.estimate, clock.whole = 2.0, 1.0, 4.0
     result = explainer_for().explain(*close, tolerance=0.9, **QUIET)
     whole = explainer_for().explain(*close, inference="full", **QUIET)
     assert (result.plan.backend, result.plan.tolerance) == ("windowed", 0.9)
-    assert result.plan.measured_factor == pytest.approx(4)
-    fine = ~first_stage(result)
-    assert (result.values[fine] != whole.values[fine]).any()
+    assert result.plan.measured_factor == pytest.approx(2)
+    coarse = first_stage(result)
+    np.testing.assert_array_equal(result.estimated, ~coarse)
+    np.testing.assert_array_equal(result.values[coarse], whole.values[coarse])
+    assert (result.values[~coarse] != whole.values[~coarse]).any()
     assert result.approximation.cells == 30
 
 
-def test_an_approximation_that_is_no_quicker_is_given_up(clock, close):
-    clock.window, clock.approximate, clock.whole = 1.0, 1.0, 4.0
+def test_estimates_that_are_no_quicker_are_given_up(clock, close):
+    clock.window, clock.estimate, clock.whole = 1.0, 1.0, 4.0
     result = explainer_for().explain(*close, tolerance=0.9, **QUIET)
-    whole = explainer_for().explain(*close, inference="full", **QUIET)
     assert (result.plan.backend, result.plan.tolerance) == ("windowed", None)
-    assert "approximate" not in str(result.plan)
+    assert "estimated" not in str(result.plan)
     assert result.plan.measured_factor == pytest.approx(4)
-    # The first stage was approximate, and says so; what came after is exact.
-    assert result.approximation.tolerance == 0.9
-    coarse = first_stage(result)
-    assert (result.values[coarse] != whole.values[coarse]).any()
-    np.testing.assert_array_equal(result.values[~coarse], whole.values[~coarse])
-    # Who asks for windows gets what was asked for.
-    asked = explainer_for().explain(*close, tolerance=0.9, inference="windowed", **QUIET)
-    assert asked.plan.tolerance == 0.9
+    assert result.approximation is None
+    assert not result.estimated.any()
+    assert_equal_to_whole_images(result, *close)

@@ -258,9 +258,9 @@ def test_the_plan_of_windows():
     assert result.plan.verified >= 2
     assert f"{result.plan.verified} discs also run in full, equal" in str(result.plan)
     assert_one_line(result.plan)
-    approximate = explainer.plan(model, image, segment, inference="windowed", tolerance=0.01)
-    assert approximate.tolerance == 0.01
-    assert "approximate, tolerance 0.01" in str(approximate)
+    estimate = explainer.plan(model, image, segment, tolerance=0.01)
+    assert estimate.tolerance == 0.01
+    assert f"; discs are estimated, about {estimate.estimate_factor:.0f} times faster" in str(estimate)
 
 
 def test_the_window_holds_every_change():

@@ -1,4 +1,4 @@
-"""Windows that shrink to where a value changed by more than is tolerated."""
+"""Windows that reach as far as a value changed by more than is tolerated."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,9 @@ def _sizes(base, boxes, images, tolerance):
         return torch.stack([images[i, :, a:c, b:d] for i, (a, b, c, d) in zip(items, grown.tolist(), strict=True)])
 
     sizes = np.zeros((len(boxes), 2), int)
-    for windows in base.run(boxes, content, tolerance):
+    if tolerance is not None:
+        base = base.limited(base.reach(boxes, content, tolerance))
+    for windows in base.run(boxes, content):
         sizes[windows.items] = windows.values.shape[-2:]
     return sizes
 
@@ -74,9 +76,11 @@ def test_windows_shrink_around_the_pixel_that_changed():
     side = 2 * DilatedFCN.radius
     assert _sizes(base, boxes, images, None).tolist() == [[10 + side, 20 + side]]
     # More than float32 rounds, less than what the pixel changes.
+    # A window has the box at least, and what goes beyond it on the sides to which the pixel is nearest.
     (shrunk,) = _sizes(base, boxes, images, 1e-5)
-    assert (shrunk <= [1 + side, 1 + side]).all()
-    assert (shrunk >= [9, 9]).all()
+    radius = DilatedFCN.radius
+    assert (shrunk <= [max(30, 25 + radius) - min(20, 24 - radius), max(40, 31 + radius) - min(20, 30 - radius)]).all()
+    assert (shrunk >= [10, 20]).all()
 
 
 def test_the_more_is_tolerated_the_smaller_the_windows():
@@ -86,17 +90,17 @@ def test_the_more_is_tolerated_the_smaller_the_windows():
     base = WindowedInference(TracedModel(model, image).network, image)
     areas = [_sizes(base, boxes, images, tolerance).prod(1).sum() for tolerance in (None, 0.0, 0.01, 0.1, 10)]
     assert areas == sorted(areas, reverse=True)
-    assert areas[0] > areas[3] > areas[4] == 0
+    assert areas[0] > areas[3] >= areas[4]
 
 
-@pytest.mark.parametrize("tolerance", [1e-5, 0.1])
-def test_what_does_not_change_has_no_window(tolerance):
+def test_what_does_not_change_is_looked_at_where_the_box_is():
     model, image = randomized(made(DilatedFCN, 1)), random_image(1, 30, 30)
     boxes = boxes_everywhere(30, 30, 8)
     base = WindowedInference(TracedModel(model, image).network, image)
     same = image.repeat(len(boxes), 1, 1, 1)
-    assert _sizes(base, boxes, same, tolerance).prod(1).max() == 0
-    assert torch.equal(outputs_from_windows(base, boxes, same, tolerance), base.output.repeat(len(boxes), 1, 1, 1))
+    # Boxes are grown to multiples of 2, and the last layers follow what may change in them.
+    assert (_sizes(base, boxes, same, 1e-5) <= _sizes(base, boxes, same, None)).all()
+    assert_close(outputs_from_windows(base, boxes, same, 1e-5), base.output.repeat(len(boxes), 1, 1, 1))
 
 
 def test_what_is_not_a_number_is_a_change():

@@ -97,7 +97,10 @@ def changed_images(image, boxes, seed=1):
 
 
 def outputs_from_windows(base, boxes, images, tolerance=None):
-    """The output (n, ...) for each image: the unchanged one with its window pasted in."""
+    """The output (n, ...) for each image: the unchanged one with its window pasted in.
+
+    With a tolerance, windows reach as far as any of the images changes a value by more.
+    """
     height, width = images.shape[-2:]
     outputs = base.output.repeat(len(images), *(1,) * (base.output.ndim - 1))
     seen = []
@@ -114,7 +117,9 @@ def outputs_from_windows(base, boxes, images, tolerance=None):
         ]
         return torch.stack(parts)
 
-    for windows in base.run(boxes, content, tolerance):
+    if tolerance is not None:
+        base = base.limited(base.reach(boxes, content, tolerance))
+    for windows in base.run(boxes, content):
         rows, cols = windows.values.shape[-2:]
         for item, row, col, values in zip(windows.items, windows.rows, windows.cols, windows.values, strict=True):
             seen.append(int(item))
