@@ -85,7 +85,7 @@ class HDMResult(ResultFiles, AskedMasks):
         Pixels that count neither in distances nor in overlaps; None if all do.
     estimated : numpy.ndarray, bool (rows, cols), or None
         Cells whose value and mask are estimates: the model has not been run for them yet, or will not be with
-        `inference="estimate"`. None where nothing is known of that; they count as measured otherwise.
+        `inference="estimate"`. They count as measured otherwise. None in a loaded result where none is.
 
     Notes
     -----

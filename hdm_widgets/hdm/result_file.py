@@ -219,7 +219,7 @@ def stored(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, NDArray
     arrays: dict[str, Any] = {name: fields[name] for name in _ARRAYS}
     if fields["ignored"] is not None:
         arrays["ignored"] = fields["ignored"]
-    if fields["estimated"] is not None:
+    if fields["estimated"] is not None and fields["estimated"].any():
         arrays["estimated"] = fields["estimated"]
     if fields["_runs"]:
         arrays["runs"] = np.stack(fields["_runs"])

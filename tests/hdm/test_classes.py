@@ -306,7 +306,7 @@ def own_distance(**options):
 REFUSED = {
     "masks are not kept": ({"keep_outputs": False}, "measures the classes from the masks that a scan keeps"),
     "rows": ({"distance": "rows"}, "distance='rows' is measured on the raw output"),
-    "tolerance": ({"tolerance": 0.01}, "the error of an approximate scan is measured for one class only"),
+    "tolerance": ({"tolerance": 0.01}, "the error of an estimate is measured for one class only"),
     "another word": ({"target": "every"}, "target must be the index of a class, or 'all', got 'every'"),
     "own distance": ({"explain": own_distance}, "calculate_distance of your own measures the raw output"),
     "own target": ({"model": hw.Segmenter(Net(), target=1)}, "the Segmenter's own target is class 1"),

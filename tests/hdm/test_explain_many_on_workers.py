@@ -199,7 +199,7 @@ def test_what_passes_through_the_scheduler_with_a_store_is_small(client, tmp_pat
 def test_an_image_that_kills_workers_is_given_up(client, monkeypatch):
     monkeypatch.setattr("hdm_widgets.hdm.image_scans.scan_image", gives_up)
     found = hdm.explain_many(Reads(), Wrapped(blocks()), client=client, **QUIET)
-    assert found.errors == {1: "4 workers died while they had it; their logs tell why, as when memory runs out"}
+    assert found.errors == {1: "8 workers died while they had it; their logs tell why, as when memory runs out"}
     assert len(found) == COUNT - 1
 
 

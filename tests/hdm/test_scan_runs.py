@@ -202,10 +202,10 @@ class Noise(hdm.HausdorffDistanceMasks):
     [
         {"inference": "full"},
         {"inference": "windowed"},
-        {"inference": "windowed", "tolerance": 1e-6},
+        {"inference": "estimate", "tolerance": 1e-6},
         {"inference": "auto"},
     ],
-    ids=["full", "windowed", "approximate", "auto"],
+    ids=["full", "windowed", "estimate", "auto"],
 )
 def test_masks_that_are_not_the_same_twice_are_applied_once(options):
     image, segment = half_dark()
