@@ -125,7 +125,8 @@ def one_column(space: hw.LatentSpace) -> Callable[[], object]:
 
 
 def whole_table(space: hw.LatentSpace) -> Callable[[], object]:
-    return space.table
+    """Each column, which is made when it is asked for."""
+    return lambda: list(space.table().values())
 
 
 ROWS: dict[str, Callable[[hw.LatentSpace], Callable[[], object]]] = {
@@ -137,7 +138,7 @@ ROWS: dict[str, Callable[[hw.LatentSpace], Callable[[], object]]] = {
     "estimates of as many new items": estimates,
     "shift": shift,
     "IoU of all": one_column,
-    "the whole table": whole_table,
+    "all columns of the table": whole_table,
 }
 
 

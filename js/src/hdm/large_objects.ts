@@ -4,8 +4,7 @@ import { unpackBits } from "../shared/codec";
 import { type Cell, center, type Grid, outline, radius } from "../shared/geometry";
 import { coarsePixel, maskGrid, placed, scaledPoint, stepOf } from "./large";
 import type { PythonState } from "./python_state";
-import { nearestPixel } from "./region";
-import type { FoundObject } from "./stage_tools";
+import { type FoundObject, nearestPixel } from "./region";
 
 /** As Python tells an object. */
 interface Told {

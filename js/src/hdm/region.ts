@@ -1,6 +1,21 @@
 // Regions and objects of an image as masks, one byte per pixel: brushed, packed as runs, found by a pixel.
 import type { Size } from "../shared/geometry";
 
+export interface Shape {
+  mask: Uint8Array;
+  path: string;
+  pixels: number;
+}
+
+export interface FoundObject extends Shape {
+  /** What it is an object of, as the trait `explain_by` has it. */
+  of: string;
+  /** The pixel by which it was found. */
+  pixel: [row: number, col: number];
+  /** Of a large image, whose `mask` is that of the object's box. */
+  middle?: Point;
+}
+
 /** A mask as its runs, row by row: row, first and past-the-last pixel of each. */
 export function toRuns(mask: Uint8Array, { height, width }: Size): number[] {
   const runs: number[] = [];

@@ -5,27 +5,23 @@ import { type Cell, center, type Grid, outline, radius } from "../shared/geometr
 import { coarseRuns, enlargedShape, fineRuns, isLarge, maskGrid, scaledPoint, stepOf } from "./large";
 import { largeObjects } from "./large_objects";
 import type { Influence, PythonState } from "./python_state";
-import { brushed, countPixels, fromRuns, middle, nearestPixel, objectAt, type Point, toRuns } from "./region";
+import {
+  brushed,
+  countPixels,
+  type FoundObject,
+  fromRuns,
+  middle,
+  nearestPixel,
+  objectAt,
+  type Point,
+  type Shape,
+  toRuns,
+} from "./region";
 import { explainedText } from "./texts";
 
 export type Tool = "pin" | "brush" | "object";
 
 const PAUSE = 80; // ms between two regions that are sent
-
-export interface Shape {
-  mask: Uint8Array;
-  path: string;
-  pixels: number;
-}
-
-export interface FoundObject extends Shape {
-  /** What it is an object of, as the trait `explain_by` has it. */
-  of: string;
-  /** The pixel by which it was found. */
-  pixel: [row: number, col: number];
-  /** Of a large image, whose `mask` is that of the object's box. */
-  middle?: Point;
-}
 
 /** An object that something else on the screen points at, by one of its pixels. */
 export interface Highlighted {
