@@ -299,10 +299,10 @@ class Inference:
         self._verified = []
         self.plan = Plan("model", reason, sliding=self.plan.sliding)
 
-    def drop_estimates(self) -> None:
-        """Measure everything."""
+    def drop_estimates(self, reason: str = "") -> None:
+        """Measure everything; `reason` says what failed."""
         self.estimator = None
-        self.plan = replace(self.plan, tolerance=None, estimate_factor=None)
+        self.plan = replace(self.plan, tolerance=None, estimate_factor=None, estimates_failed=reason)
 
     def _verify(self, backend: Backend, cells: NDArray[np.intp], changes: Changes, outputs: Outputs) -> None:
         """Compare one of these cells of a backend with the model itself, if that is due."""

@@ -71,6 +71,8 @@ class Plan:
         Of a scan that ends with estimates, else None.
     estimate_factor : float or None
         How many times fewer multiplications an estimate of a disc needs than a measurement; None if none is made.
+    estimates_failed : str
+        Why estimates were given up; empty where they were not.
     global_operation : str
         The operation that needs the whole image and ends the windows; empty if every operation is local.
     equal_within : float
@@ -93,6 +95,7 @@ class Plan:
     largest_difference: float = 0.0
     tolerance: float | None = None
     estimate_factor: float | None = None
+    estimates_failed: str = ""
     global_operation: str = ""
     equal_within: float = 0.0
     rounding: str = ""
@@ -110,7 +113,7 @@ class Plan:
     def _estimating(self) -> str:
         """What is estimated, and how."""
         if self.estimate_factor is None:
-            return ""
+            return f"; estimates failed ({self.estimates_failed})" if self.estimates_failed else ""
         what = "discs are estimated" if self.tolerance is not None else "a first map is estimated"
         return f"; {what}, about {self.estimate_factor:.0f} times faster"
 
@@ -200,6 +203,8 @@ def make_plan(
     seconds: float,
     single: str = "",
     stopped: Callable[[], bool] = lambda: False,
+    *,
+    first_map: bool = True,
 ) -> Planned:
     """Choose a backend for a scan; the network is traced if that is worth it.
 
@@ -221,6 +226,8 @@ def make_plan(
         Why images must be run by the model itself, one at a time; empty where they need not.
     stopped : callable
         Says that nobody waits for the scan any more: then what takes long is left out.
+    first_map : bool
+        Whether anybody looks at a map that is not finished.
     """
 
     def run_model(reason: str) -> Planned:
@@ -261,7 +268,7 @@ def make_plan(
         if stopped():
             return run_model(_STOPPED)
         planned = _plan_traced(network, image, boxes, mode, seconds)
-        if mode in ("auto", "estimate") and len(boxes) and not stopped():
+        if (mode == "estimate" or (mode == "auto" and first_map)) and len(boxes) and not stopped():
             planned = _with_estimates(planned, traced.get(segmenter, image), occluder, sample, images, tolerance)
         plan = replace(planned.plan, equal_within=agreement.limit(raw), rounding=agreement.reason(raw))
         return replace(planned, plan=plan, agreement=agreement, fresh=fresh)

@@ -208,8 +208,8 @@ class RunningScan:
                 for start in range(0, len(cells), self._chunk_size):
                     chunk = cells[start : start + self._chunk_size]
                     yield from self._estimate_chunk(chunk, self._prepared.occluder.changes(chunk), stride)
-        except Exception:  # noqa: BLE001 - every cell is measured then, and that says what is wrong, and where
-            self.inference.drop_estimates()
+        except Exception as error:  # noqa: BLE001 - every cell is measured then, and the plan says why
+            self.inference.drop_estimates(_first_line(error))
             self._values[self._estimated] = np.nan
             self._measured &= ~self._estimated
             if self._masks is not None:

@@ -184,10 +184,14 @@ class PreparedScan:
         single = _MIXED if segmenter.reading.batch_dependent else ""
         if segmenter.sliding is not None:
             sliding = SlidingBackends(segmenter, occluder, raw, cells)
-            return sliding, sliding.plan(self.inference, self.settings.tolerance, cells, single, stopped)
+            planned = sliding.plan(
+                self.inference, self.settings.tolerance, cells, single, stopped, first_map=not self.quiet
+            )
+            return sliding, planned
         planned = make_plan(
-            segmenter, occluder, self.inference, self.settings.tolerance, cells, raw, seconds, single, stopped
-        )
+            segmenter, occluder, self.inference, self.settings.tolerance, cells, raw, seconds, single, stopped,
+            first_map=not self.quiet,
+        )  # fmt: skip
         return Backends(segmenter, occluder.unchanged, raw), planned
 
     def _prediction(self, raw: Tensor) -> GivenMask:

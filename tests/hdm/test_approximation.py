@@ -1,5 +1,8 @@
 """Scans that estimate: what they say of their own error is true."""
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -126,6 +129,74 @@ def test_windows_shrink(network):
     """Less is computed, the larger the tolerance."""
     factors = [explainer_for().plan(*network, tolerance=tolerance).estimate_factor for tolerance in (1e-9, 0.02, 0.3)]
     assert 0.9 < factors[0] < factors[1] < factors[2]
+
+
+@pytest.fixture
+def normed(monkeypatch):
+    """A network that looks at all of the image, with an image and its own mask; first maps are worth it."""
+    monkeypatch.setattr("hdm_widgets.hdm.plan._WORTH_ESTIMATING_SECONDS", 0.0)
+    monkeypatch.setattr("hdm_widgets.hdm.plan._WORTH_TRACING_SECONDS", 0.0)
+    conv = torch.nn.Conv2d
+    layers = [conv(1, 4, 3, padding=1), torch.nn.GroupNorm(2, 4), torch.nn.ReLU(), conv(4, 1, 3, padding=1)]
+    model = randomized(torch.nn.Sequential(*layers))
+    with torch.no_grad():
+        model[3].bias -= model(scene()[None]).median()
+    return model, scene(), hw.Segmenter(model).masks(scene()[None])[0]
+
+
+def test_a_first_map_is_estimated_and_then_measured(normed):
+    updates = list(explainer_for().stream(*normed))
+    plan = updates[-1].result.plan
+    assert plan.estimate_factor > 4
+    assert plan.tolerance is None
+    assert "; a first map is estimated, about" in str(plan)
+    estimated = [int(update.result.estimated.sum()) for update in updates]
+    top = estimated.index(max(estimated))
+    first = updates[top]
+    # All but those where nothing changes, before any is measured.
+    assert (first.result.measured | ~first.result.estimated).all()
+    assert estimated[: top + 1] == sorted(estimated[: top + 1])
+    assert estimated[top:] == sorted(estimated[top:], reverse=True)
+    for update in updates:
+        result = update.result
+        assert update.done == (result.measured & ~result.estimated).sum()
+        assert result.complete == (update.done == update.total)
+    half = next(update.result for update in updates[top:] if 60 <= update.done < 120)
+    whole = explainer_for().explain(*normed, inference="full", **QUIET)
+    exact = half.measured & ~half.estimated
+    np.testing.assert_array_equal(half.values[exact], whole.values[exact])
+    assert half.approximation.known
+    assert half.approximation.rank_correlation > 0.8
+    assert half.estimates.startswith(f"{half.estimated.sum()} of 120 cells are estimated; tolerance 0.01; on ")
+    last = updates[-1].result
+    np.testing.assert_array_equal(last.values, whole.values)
+    assert last.estimates == ""
+    assert last.approximation is None
+    assert np.abs(first.result.values - whole.values).mean() < 1
+
+
+def test_estimates_that_fail_are_given_up(normed, monkeypatch):
+    def failing(self, changes, items):
+        yield from itertools.islice(estimates(self, changes, items), 1)
+        raise RuntimeError("no kernel for this\nand more")
+
+    estimates = Inference.estimates
+    monkeypatch.setattr(Inference, "estimates", failing)
+    updates = list(explainer_for().stream(*normed))
+    whole = explainer_for().explain(*normed, inference="full", **QUIET)
+    last = updates[-1].result
+    assert any(update.result.estimated.any() for update in updates)
+    assert last.complete
+    assert str(last.plan).endswith("; estimates failed (no kernel for this)")
+    np.testing.assert_array_equal(last.values, whole.values)
+    for row, col in np.ndindex(last.grid.shape):
+        np.testing.assert_array_equal(last.output(row, col), whole.output(row, col))
+
+
+def test_nobody_looks_at_the_first_map_of_a_quiet_scan(normed):
+    scan = explainer_for().prepare(*normed)
+    assert replace(scan, quiet=True).plan().estimate_factor is None
+    assert scan.plan().estimate_factor > 4
 
 
 def test_an_exact_scan_says_nothing(network, exact):
