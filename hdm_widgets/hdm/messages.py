@@ -102,10 +102,13 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
     """
     result = update.result
     awaited = np.isnan(result.values) & (update.done < update.total)
+    measured = result.measured if result.estimated is None else result.measured & ~result.estimated
+    # Until one is measured, the map is that of the estimates.
+    shown = measured if update.done else result.measured
     return {
         # As float64, so that the browser paints the discs in the order in which `HDMResult.circle_map` does.
         "values": np.where(awaited, filled(result.values, result.measured), result.values),
-        "measured": bits(result.measured if result.estimated is None else result.measured & ~result.estimated),
+        "measured": bits(shown),
         "drawn": bits(result.measured | awaited),
         "one_empty": bits(_one_empty(result)),
         "disc": _disc_rows(result.grid),
@@ -118,7 +121,7 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
         "channel": wire_channel(result.settings.channel),
         "fill": fill_text(result.settings.fill),
         "shape": result.grid.disc_shape,
-        "done": update.done,
+        "done": update.done or int(np.count_nonzero(shown)),
         "total": update.total,
         "stride": update.stride,
         "seconds": update.seconds,

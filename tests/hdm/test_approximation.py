@@ -19,6 +19,7 @@ import hdm_widgets as hw
 from hdm_widgets import hdm
 from hdm_widgets.hdm.approximation import Approximation, structural_similarity
 from hdm_widgets.hdm.backends import Inference
+from hdm_widgets.hdm.messages import map_message
 
 QUIET = {"progress": False}
 
@@ -173,6 +174,20 @@ def test_a_first_map_is_estimated_and_then_measured(normed):
     assert last.estimates == ""
     assert last.approximation is None
     assert np.abs(first.result.values - whole.values).mean() < 1
+
+
+def test_what_a_screen_is_sent_of_a_first_map(normed):
+    updates = [update for update in explainer_for().stream(*normed) if update.result.measured.any()]
+    messages = [map_message(update) for update in updates]
+    for update, message in zip(updates, messages, strict=True):
+        result = update.result
+        exact = result.measured & ~result.estimated
+        shown = np.unpackbits(np.frombuffer(message["measured"], np.uint8))[:120].reshape(10, 12)
+        # Until one is measured, estimates are the map; after that, they are hatched on it.
+        np.testing.assert_array_equal(shown, exact if exact.any() else result.measured)
+        assert message["done"] == (exact.sum() or result.estimated.sum()) > 0
+        assert message["plan"].endswith(result.estimates)
+    assert messages[-1]["done"] == messages[-1]["total"] == 120
 
 
 def test_estimates_that_fail_are_given_up(normed, monkeypatch):
