@@ -101,7 +101,7 @@ class AerialScenes(Dataset[tuple[Tensor, Tensor]]):
         shares: Mapping[str, float] | None = None,
     ) -> None:
         if shares is not None:
-            warnings.warn("AerialScenes(shares=) is called weights now", DeprecationWarning, stacklevel=2)
+            warnings.warn("AerialScenes(shares=) is called weights now", DeprecationWarning, stacklevel=3)
             weights = shares
         if length < 1:
             raise ValueError(f"length must be at least 1, got {length}")
