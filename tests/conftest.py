@@ -24,3 +24,27 @@ def every_torch_warning():
     torch.set_warn_always(True)
     yield
     torch.set_warn_always(before)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    """Of a Dask cluster of two workers with a thread each."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    with (
+        dask.config.set({"temporary-directory": str(tmp_path_factory.mktemp("dask"))}),
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def tries(tmp_path):
+    """A folder in which the data sets of `dask_helpers` note what they do."""
+    folder = tmp_path / "tries"
+    folder.mkdir()
+    return folder

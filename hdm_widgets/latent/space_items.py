@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from hdm_widgets._datasets import Dataset
 from hdm_widgets._picture import to_rgb
 from hdm_widgets._validation import warn_user
-from hdm_widgets.latent.fitted_space import FittedSpace
 from hdm_widgets.latent.items import Item, read_item
+from hdm_widgets.latent.space_groups import SpaceWithGroups
 from hdm_widgets.latent.suspect_table import check_count, suspect_table
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ __all__ = ["SpaceWithItems"]
 _COMPARED = 8
 
 
-class SpaceWithItems(FittedSpace):
+class SpaceWithItems(SpaceWithGroups):
     """The part of a LatentSpace that shows its items."""
 
     def picture(self, index: int) -> NDArray[np.uint8]:

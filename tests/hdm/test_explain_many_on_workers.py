@@ -4,11 +4,9 @@ import pickle
 import warnings
 from types import SimpleNamespace
 
-import dask
 import numpy as np
 import pytest
 from dask_helpers import Fails, KillsWorkers, Locked, LockedModel, OnlyHere, Wrapped
-from distributed import Client, LocalCluster
 from layer_helpers import Reads
 from many_images import QUIET
 from worker_helpers import ThreeClasses, disk_full, gives_up
@@ -16,27 +14,7 @@ from worker_helpers import ThreeClasses, disk_full, gives_up
 import hdm_widgets as hw
 from hdm_widgets import _cluster, hdm
 
-LOCAL = {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}
 COUNT = 9
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    """Of two workers with a thread each."""
-    with (
-        dask.config.set({"temporary-directory": str(tmp_path_factory.mktemp("dask"))}),
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, **LOCAL) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
-
-
-@pytest.fixture
-def tries(tmp_path):
-    """A folder in which data sets note what they do."""
-    folder = tmp_path / "tries"
-    folder.mkdir()
-    return folder
 
 
 def blocks(count=COUNT, sizes=((16, 20),)):

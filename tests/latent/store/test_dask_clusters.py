@@ -4,7 +4,6 @@ import pickle
 import sys
 import warnings
 
-import dask
 import numpy as np
 import psutil
 import pytest
@@ -32,31 +31,10 @@ from hdm_widgets._store_files import StoreFiles
 from hdm_widgets.latent import ClusterError, CollectionError, InterruptedCollectionError
 from hdm_widgets.latent.store.builder import ShardedBuilder
 
-LOCAL = {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    """Of two workers with a thread each."""
-    with (
-        dask.config.set({"temporary-directory": str(tmp_path_factory.mktemp("dask"))}),
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, **LOCAL) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
-
 
 @pytest.fixture
 def store(tmp_path):
     return tmp_path / "store"
-
-
-@pytest.fixture
-def tries(tmp_path):
-    """A folder in which data sets note what they do."""
-    folder = tmp_path / "tries"
-    folder.mkdir()
-    return folder
 
 
 # -- the same as in one process -------------------------------------------------------------------
@@ -132,7 +110,7 @@ def test_workers_that_are_threads_of_this_process_leave_torch_as_it_is(groups, u
     try:
         with (
             LocalCluster(
-                n_workers=1, threads_per_worker=2, processes=False, dashboard_address=LOCAL["dashboard_address"]
+                n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"
             ) as cluster,
             Client(cluster) as client,
         ):

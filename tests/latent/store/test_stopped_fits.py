@@ -259,14 +259,6 @@ def test_a_store_that_is_read_only_opens_and_refuses_a_fit(groups, monkeypatch):
         fit(groups, "faulty://read-only")
 
 
-def test_a_bucket_that_is_not_there_is_told(groups, monkeypatch):
-    monkeypatch.setattr(FaultyFiles, "store", {})
-    monkeypatch.setattr(FaultyFiles, "room", 0)
-    monkeypatch.setattr(FaultyFiles, "error", FileNotFoundError("The specified bucket does not exist"))
-    with pytest.raises(StoreError, match="'faulty://nowhere' cannot be written: The specified bucket does not exist"):
-        fit(groups, "faulty://nowhere")
-
-
 class Bucket(FaultyFiles):
     """As s3fs: making a folder makes its bucket."""
 
@@ -291,12 +283,20 @@ class NoConnectionError(Exception):
     """As botocore and aiohttp raise where a server is away: no error of the operating system."""
 
 
-def test_a_server_that_is_away_is_told(groups, monkeypatch):
+@pytest.mark.parametrize(
+    ("room", "error"),
+    [
+        (0, FileNotFoundError("The specified bucket does not exist")),
+        (20, NoConnectionError("Could not connect to the endpoint")),
+    ],
+    ids=["no bucket", "no server"],
+)
+def test_what_a_remote_file_system_raises_is_told(groups, monkeypatch, room, error):
     monkeypatch.setattr(FaultyFiles, "store", {})
-    monkeypatch.setattr(FaultyFiles, "room", 20)
-    monkeypatch.setattr(FaultyFiles, "error", NoConnectionError("Could not connect to the endpoint"))
-    with pytest.raises(StoreError, match="'faulty://away' cannot be written: Could not connect to the endpoint"):
-        fit(groups, "faulty://away")
+    monkeypatch.setattr(FaultyFiles, "room", room)
+    monkeypatch.setattr(FaultyFiles, "error", error)
+    with pytest.raises(StoreError, match=f"'faulty://remote' cannot be written: {error}"):
+        fit(groups, "faulty://remote")
 
 
 def test_a_folder_that_cannot_be_made_is_told(groups, tmp_path):
