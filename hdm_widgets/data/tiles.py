@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hdm_widgets._validation import checks_simple_arguments, finite_number, is_whole, warn_user
+from hdm_widgets._validation import finite_number, is_whole, warn_user
 from hdm_widgets._wording import quantity
 from hdm_widgets.data.geotiff import Georeference, Handles, check_rasterio, read_georeference, read_header
 from hdm_widgets.data.mask_values import MaskValues, find_mask_values, has_data, is_plain
@@ -110,7 +110,6 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
         image, mask = tiles[0]  # (3, 128, 128) and (128, 128)
     """
 
-    @checks_simple_arguments
     def __init__(
         self,
         images: str | os.PathLike[str],
@@ -123,16 +122,15 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
         mask_band: int | None = None,
         ignore: float | None = None,
     ) -> None:
+        self._set(patch, stride, bands, scale, mask_band, ignore)
         folder, of_masks = checked_path("images", images), checked_path("masks", masks)
         if not folder.is_dir():
             advice = f": it is a file; give its folder, {folder.parent}" if folder.is_file() else ""
             raise FileNotFoundError(f"there is no folder {folder}{advice}")
-        self._read_headers(found_tiles(folder), of_masks, patch, stride, bands, scale, mask_band, ignore)
+        self._read_headers(found_tiles(folder), of_masks)
 
-    def _read_headers(
+    def _set(
         self,
-        names: list[TileFile],
-        masks: Path,
         patch: int,
         stride: int,
         bands: Sequence[int],
@@ -140,7 +138,7 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
         mask_band: int | None,
         ignore: float | None,
     ) -> None:
-        """Read the headers of all tiles, and find their patches."""
+        """Check and keep how patches are read."""
         check_rasterio()
         for side, length in (("patch", patch), ("stride", stride)):
             if not is_whole(length):
@@ -162,8 +160,13 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
                 f"nor 1, which are the values of all others, got {ignore!r}"
             )
         self.ignore = ignore
+
+    def _read_headers(self, names: list[TileFile], masks: Path) -> None:
+        """Read the headers of all tiles, and find their patches."""
         found = by_stem(masks)
-        self._tiles = [_checked(name, masks, found, patch, self.bands, self.scale, mask_band) for name in names]
+        self._tiles = [
+            _checked(name, masks, found, self.patch, self.bands, self.scale, self.mask_band) for name in names
+        ]
         self.tiles = [tile.name for tile in names]
         grids = [(self._steps(tile.height), self._steps(tile.width)) for tile in self._tiles]
         self._ends = list(accumulate(len(rows) * len(cols) for rows, cols in grids))
@@ -342,7 +345,6 @@ class InriaTiles(Tiles):
         tiles.columns["tile"][0]  # 'vienna1'
     """
 
-    @checks_simple_arguments
     def __init__(
         self,
         root: str | os.PathLike[str],
@@ -356,7 +358,9 @@ class InriaTiles(Tiles):
         mask_band: int | None = None,
         ignore: float | None = None,
     ) -> None:
-        check_rasterio()
+        self._set(patch, stride, bands, scale, mask_band, ignore)
+        if not isinstance(root, (str, os.PathLike)):
+            raise TypeError(f"root must be a path, got {root!r}")
         if split not in SPLITS:
             raise ValueError(f"split must be None, 'train' or 'validation', got {split!r}")
         if isinstance(regions, str):
@@ -364,7 +368,7 @@ class InriaTiles(Tiles):
         # A relative path would point elsewhere after a change of the working directory.
         images = images_folder(Path(root).absolute())
         names = chosen_tiles(found_tiles(images), regions, split)
-        self._read_headers(names, images.parent / "gt", patch, stride, bands, scale, mask_band, ignore)
+        self._read_headers(names, images.parent / "gt")
 
 
 class _Tile(NamedTuple):

@@ -94,7 +94,7 @@ def test_the_published_picture_is_a_choice_away(opened):
 
 @pytest.mark.parametrize("kind", [hw.HDMExplorer, hw.HDMComparison])
 def test_an_order_that_is_none_is_refused(opened, kind):
-    with pytest.raises(ValueError, match="order must be one of 'mean', 'change'"):
+    with pytest.raises(traitlets.TraitError, match="order must be one of 'mean', 'change'"):
         opened(kind, order="value")
     explorer = opened(kind, order="change")
     with pytest.raises(traitlets.TraitError, match="'largest'"):

@@ -25,7 +25,7 @@ from hdm_widgets.hdm.occlusion import Channel, Fill
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.hdm.pyramid import Pyramid
 from hdm_widgets.widgets.hdm.traits import HDMTraits
-from hdm_widgets.widgets.shared.explorer import ErrorsBySource
+from hdm_widgets.widgets.shared.explorer import ErrorsBySource, InvalidTraitError
 from hdm_widgets.widgets.shared.jobs import LatestJob
 
 __all__ = ["SECONDS_BETWEEN_MAPS", "SETTINGS", "ScanningExplorer", "check_look", "drawn_image", "scan_traits"]
@@ -40,12 +40,15 @@ SETTINGS = ("circle_size", "offset", "channel", "fill", "shape")
 
 def check_look(order: object, opacity: object) -> None:
     """Refuse how maps cannot be drawn, before there is a widget."""
-    check_choice("order", order, ShownOrder)
+    try:
+        check_choice("order", order, ShownOrder)
+    except ValueError as error:
+        raise InvalidTraitError(str(error)) from None
     number = finite_number(opacity)
     if number is None:
         raise TypeError(f"opacity must be a number in [0, 1], got {brief(opacity)}")
     if not 0 <= number <= 1:
-        raise ValueError(f"opacity must be in [0, 1], got {opacity}")
+        raise InvalidTraitError(f"opacity must be in [0, 1], got {opacity}")
 
 
 def drawn_image(
