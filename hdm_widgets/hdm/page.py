@@ -116,7 +116,7 @@ def page_html(
 ) -> str:
     """The text of the file that `write_page` writes."""
     asked = result.settings.asked(result.grid)
-    missing = int(np.count_nonzero(asked & ~result.measured))
+    missing = int(np.count_nonzero(result._missing))
     if missing:
         raise ValueError(
             f"{missing} of {np.count_nonzero(asked)} cells are not measured yet; a page shows a complete scan"

@@ -135,8 +135,14 @@ class HDMResult(ResultFiles, AskedMasks):
     @property
     def complete(self) -> bool:
         """Whether every cell has a value; one that is estimated counts if estimates were asked for."""
-        waiting = self.estimated is not None and self.settings.tolerance is None and self.estimated.any()
-        return bool(self._reached.all()) and not waiting
+        return not self._missing.any()
+
+    @property
+    def _missing(self) -> NDArray[np.bool_]:
+        """Cells, bool (rows, cols), that the scan was asked to run and has not run yet."""
+        if self.estimated is None or self.settings.tolerance is not None:
+            return ~self._reached
+        return ~self._reached | self.estimated  # but a first map
 
     @property
     def estimates(self) -> str:

@@ -145,7 +145,7 @@ def normed(monkeypatch):
     return model, scene(), hw.Segmenter(model).masks(scene()[None])[0]
 
 
-def test_a_first_map_is_estimated_and_then_measured(normed):
+def test_a_first_map_is_estimated_and_then_measured(normed, tmp_path):
     updates = list(explainer_for().stream(*normed))
     plan = updates[-1].result.plan
     assert plan.estimate_factor > 4
@@ -168,6 +168,8 @@ def test_a_first_map_is_estimated_and_then_measured(normed):
     np.testing.assert_array_equal(half.values[exact], whole.values[exact])
     assert half.approximation.known
     assert half.approximation.rank_correlation > 0.8
+    with pytest.raises(ValueError, match=f"{half.estimated.sum()} of 120 cells are not measured yet"):
+        half.to_html(tmp_path / "half.html")
     assert half.estimates.startswith(f"{half.estimated.sum()} of 120 cells are estimated; tolerance 0.01; on ")
     last = updates[-1].result
     np.testing.assert_array_equal(last.values, whole.values)
