@@ -103,12 +103,11 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
     result = update.result
     awaited = np.isnan(result.values) & (update.done < update.total)
     measured = result.measured if result.estimated is None else result.measured & ~result.estimated
-    # Until one is measured, the map is that of the estimates.
-    shown = measured if update.done else result.measured
     return {
         # As float64, so that the browser paints the discs in the order in which `HDMResult.circle_map` does.
         "values": np.where(awaited, filled(result.values, result.measured), result.values),
-        "measured": bits(shown),
+        "measured": bits(measured),
+        "valued": bits(result.measured),
         "drawn": bits(result.measured | awaited),
         "one_empty": bits(_one_empty(result)),
         "disc": _disc_rows(result.grid),
@@ -121,7 +120,8 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
         "channel": wire_channel(result.settings.channel),
         "fill": fill_text(result.settings.fill),
         "shape": result.grid.disc_shape,
-        "done": update.done or int(np.count_nonzero(shown)),
+        # Of a first map, what is estimated until a cell is measured.
+        "done": update.done or int(np.count_nonzero(result.measured)),
         "total": update.total,
         "stride": update.stride,
         "seconds": update.seconds,

@@ -199,17 +199,17 @@ describe("a view of the explorer", () => {
     const stripes = () => el.querySelector(".hdm-picture .hdm-hatching");
     const legend = () => el.querySelector(".hdm-hatched")?.textContent ?? null;
     expect(el.querySelector("clipPath path")?.getAttribute("d")).toBe("M8.5 8.5H16V16H8.5Z");
-    expect(legend()).toBe("Hatched: not measured yet, the nearest value is shown");
+    expect(legend()).toBe("Hatched: not measured yet, but estimated");
     model.set("status", "cancelled");
     await rest();
     expect(stripes()).not.toBeNull();
-    expect(legend()).toBe("Hatched: not measured, the nearest value is shown");
+    expect(legend()).toBe("Hatched: not measured, but estimated");
     model.set("layers", ["picture", "truth"]);
     await rest();
     expect([stripes(), legend()]).toEqual([null, null]);
     model.set("layers", ["map"]);
     const map = model.state._map as object;
-    model.set("_map", { ...map, done: 4, measured: bits(0b11110000) });
+    model.set("_map", { ...map, done: 4, measured: bits(0b11110000), valued: bits(0b11110000) });
     await rest();
     expect([stripes(), legend()]).toEqual([null, null]);
     stop();
@@ -222,6 +222,7 @@ describe("a view of the explorer", () => {
       ...map,
       values: doublesMessage(Number.NaN, 12.5, 7, 12.5),
       measured: bits(0b11000000),
+      valued: bits(0b11000000),
       drawn: bits(0b11010000),
     };
     const { el, stop } = show(model);
@@ -246,6 +247,7 @@ describe("a view of the explorer", () => {
     const map = {
       ...(state()._map as object),
       measured: bits(0b11000000),
+      valued: bits(0b11000000),
       drawn: bits(0b11000000),
       total: 2,
     };
@@ -302,6 +304,7 @@ describe("a view of the explorer", () => {
       ...map,
       values,
       measured: bits(0xf0),
+      valued: bits(0xf0),
       baseline: 20,
       noise: { distance: 30, pixels: 1234 },
     };
@@ -321,13 +324,21 @@ describe("a view of the explorer", () => {
       ...map,
       values,
       measured: bits(0xf0),
+      valued: bits(0xf0),
       baseline: 20,
       noise: { distance: 5, pixels: 3 },
     });
     await rest();
     const narrow = el.querySelector(".hdm-bar b") as HTMLElement;
     expect([narrow.style.left, narrow.style.width]).toEqual(["37.5%", "25%"]);
-    model.set("_map", { ...map, values, measured: bits(0xf0), baseline: 20, noise: null });
+    model.set("_map", {
+      ...map,
+      values,
+      measured: bits(0xf0),
+      valued: bits(0xf0),
+      baseline: 20,
+      noise: null,
+    });
     await rest();
     expect(el.querySelector(".hdm-bar b")).toBeNull();
     expect(el.querySelector(".hdm-noise")).toBeNull();

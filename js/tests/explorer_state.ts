@@ -70,6 +70,7 @@ export function explorerState(): Record<string, unknown> {
     _map: {
       values: doublesMessage(0, 12.5, 3, 40),
       measured: bits(0b11100000),
+      valued: bits(0b11100000),
       drawn: bits(0b11110000),
       oneEmpty: bits(0),
       disc: { view: new DataView(Int32Array.from(SQUARE).buffer), dtype: "int32", shape: [9, 2] },

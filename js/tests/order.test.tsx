@@ -100,6 +100,7 @@ describe("the explorer", () => {
       offset: 4,
       values: doublesMessage(...Array.from({ length: 16 }, (_, cell) => (cell === 5 ? 40 : 1))),
       measured: bits(0xff, 0xff),
+      valued: bits(0xff, 0xff),
       drawn: bits(0xff, 0xff),
       done: 16,
       total: 16,

@@ -26,6 +26,7 @@ export const doneMap = {
   ...(explorerState()._map as Record<string, unknown>),
   values: doublesMessage(0, 12.5, 3, 40),
   measured: bits(0b11110000),
+  valued: bits(0b11110000),
   done: 4,
 };
 

@@ -278,12 +278,12 @@ def test_what_is_not_measured_is_hatched_until_it_is(lab: Lab) -> None:
     # Both far from all that the image shows: one of the first stage, one among the last of the second.
     measured, missing = (12, 12), (13, 13)
     notebook.await_value("calls", 80)
-    expect(explorer.root.get_by_text("Hatched: not measured yet, the nearest value is shown")).to_be_visible()
+    expect(explorer.root.get_by_text("Hatched: not measured yet, but estimated")).to_be_visible()
     expect(explorer.hatching).to_be_visible()
 
     explorer.button("Cancel").click()
     notebook.await_value("explorer.status", "cancelled")
-    legend = explorer.root.get_by_text("Hatched: not measured, the nearest value is shown")
+    legend = explorer.root.get_by_text("Hatched: not measured, but estimated")
     expect(legend).to_be_visible()
     assert notebook.value(f"[explorer.result.measured[cell].item() for cell in ({measured}, {missing})]") == [1, 0]
     # The image is of one tone there, and no disc changes the mask: all that can be seen is the hatching.

@@ -184,9 +184,9 @@ def test_what_a_screen_is_sent_of_a_first_map(normed):
     for update, message in zip(updates, messages, strict=True):
         result = update.result
         exact = result.measured & ~result.estimated
-        shown = np.unpackbits(np.frombuffer(message["measured"], np.uint8))[:120].reshape(10, 12)
-        # Until one is measured, estimates are the map; after that, they are hatched on it.
-        np.testing.assert_array_equal(shown, exact if exact.any() else result.measured)
+        for name, expected in (("measured", exact), ("valued", result.measured)):
+            told = np.unpackbits(np.frombuffer(message[name], np.uint8))[:120].reshape(10, 12)
+            np.testing.assert_array_equal(told, expected)
         assert message["done"] == (exact.sum() or result.estimated.sum()) > 0
         assert message["plan"].endswith(result.estimates)
     assert messages[-1]["done"] == messages[-1]["total"] == 120

@@ -92,7 +92,7 @@ export function HatchingLegend({ view }: { view: ViewState }) {
   return (
     <p class="hdm-note hdm-hatched">
       <i class="hdm-hatching" aria-hidden="true" />
-      Hatched: not measured{yet}, the nearest value is shown
+      Hatched: not measured{yet}, but estimated
     </p>
   );
 }

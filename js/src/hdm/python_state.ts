@@ -50,10 +50,12 @@ export interface About extends Shown {
 }
 
 export interface MapMessage {
-  /** Distance of every cell; where a cell is not measured yet, that of the nearest measured one. */
+  /** Distance of every cell; where a cell is not measured yet, an estimate, or that of the nearest cell with either. */
   values: ArrayMessage;
   /** One bit per cell, as in what follows. */
   measured: DataView;
+  /** What is measured or estimated by the model: what the colors range over. */
+  valued: DataView;
   /** Others are outside the scan's region and have the baseline's distance. */
   drawn: DataView;
   /** Exactly one of truth and prediction is empty. */

@@ -310,12 +310,12 @@ export function shownMap(shown: MapMessage, { height, width }: Size): ShownMap {
   const values = doubles(shown.values);
   const measured = unpackBits(shown.measured, values.length);
   const drawn = unpackBits(shown.drawn, values.length);
-  const awaited = drawn.map((is, cell) => (is && !measured[cell] ? 1 : 0));
-  const estimated = awaited.map((is, cell) => (is && !Number.isNaN(values[cell]) ? 1 : 0));
+  const valued = unpackBits(shown.valued, values.length);
+  const estimated = drawn.map((is, cell) => (is && !measured[cell] && !Number.isNaN(values[cell]) ? 1 : 0));
   return {
     grid: { height, width, circleSize: shown.circleSize, offset: shown.offset },
     disc: ints(shown.disc),
-    raw: values.map((value, cell) => (awaited[cell] ? Number.NaN : value)),
+    raw: values.map((value, cell) => (drawn[cell] && !valued[cell] ? Number.NaN : value)),
     filled: values.map((value, cell) => (drawn[cell] ? value : Number.NaN)),
     measured,
     drawn,
