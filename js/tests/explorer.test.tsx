@@ -1,5 +1,7 @@
 // @vitest-environment jsdom
 import { afterEach, describe, expect, it, vi } from "vitest";
+import type { MapMessage } from "../src/hdm/python_state";
+import { shownMap } from "../src/hdm/view_state";
 import widget from "../src/hdm_explorer";
 import { EXPORTED, GONE } from "../src/shared/traits";
 import { bits, nothing, explorerState as state } from "./explorer_state";
@@ -213,6 +215,23 @@ describe("a view of the explorer", () => {
     await rest();
     expect([stripes(), legend()]).toEqual([null, null]);
     stop();
+  });
+
+  it("takes for a value what is measured or estimated by the model, not what the nearest cell has", () => {
+    const map = shownMap(
+      {
+        ...(state()._map as MapMessage),
+        values: doublesMessage(1, 2, 3, Number.NaN),
+        measured: bits(0b10000000),
+        valued: bits(0b11000000),
+        drawn: bits(0b11110000),
+      },
+      { height: 16, width: 16 },
+    );
+    expect([...map.raw]).toEqual([1, 2, Number.NaN, Number.NaN]);
+    expect([...map.filled]).toEqual([1, 2, 3, Number.NaN]);
+    expect([...map.measured]).toEqual([1, 0, 0, 0]);
+    expect([...(map.estimated ?? [])]).toEqual([0, 1, 1, 0]);
   });
 
   it("tells a place that is never drawn from one that is not measured yet, and from a value that is not defined", async () => {
