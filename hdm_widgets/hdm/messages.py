@@ -102,6 +102,10 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
     """
     result = update.result
     awaited = np.isnan(result.values) & (update.done < update.total)
+    seconds = update.seconds if update.done == update.total else update.seconds - update.estimating
+    if not update.done and result.plan is not None:
+        # The pace at which cells will be measured, as far as that is known from their estimates.
+        seconds *= result.plan.estimate_factor or 1
     measured = result.measured if result.estimated is None else result.measured & ~result.estimated
     return {
         # As float64, so that the browser paints the discs in the order in which `HDMResult.circle_map` does.
@@ -124,7 +128,7 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
         "done": update.done or int(np.count_nonzero(result.measured)),
         "total": update.total,
         "stride": update.stride,
-        "seconds": update.seconds,
+        "seconds": seconds,
         "seconds_left": update.seconds_left if update.done else None,
     }
 

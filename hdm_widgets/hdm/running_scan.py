@@ -95,6 +95,7 @@ class RunningScan:
         # What was estimated, of cells that have been measured since too.
         self._estimates = np.full(self._grid.shape, np.nan)
         self._known = np.zeros(self._grid.shape, dtype=bool)
+        self._estimating = 0.0
         self._masks = MaskStore(self._measure.predicted) if self._prepared.keep_outputs else None
         self._classes = None
         if self._masks is not None and isinstance(self._plain, ClassMeasure):
@@ -150,7 +151,7 @@ class RunningScan:
         done, total = int(np.count_nonzero(last)), int(np.count_nonzero(self._asked))
         distances = self._values[cells[:, 0], cells[:, 1]]
         seconds = time.perf_counter() - self._started
-        return ScanUpdate(cells, distances, done, total, stride, seconds, self._result())
+        return ScanUpdate(cells, distances, done, total, stride, seconds, self._result(), self._estimating)
 
     def _record(
         self, cells: NDArray[np.intp], measured: list[Measured], stride: int, *, estimated: bool = False
@@ -187,6 +188,7 @@ class RunningScan:
                 return
         elif self.inference.estimator is not None:
             yield from self._estimate(stages)
+            self._estimating = time.perf_counter() - self._started
         total = sum(len(cells) for _, cells in stages)
         for place, (stride, cells) in enumerate(stages):
             done = np.count_nonzero(self._measured & ~self._estimated)

@@ -31,6 +31,8 @@ class ScanUpdate:
         Since the scan began.
     result : HDMResult
         All so far.
+    estimating : float
+        Seconds of these that a first map of estimates took.
     """
 
     cells: NDArray[np.intp]
@@ -40,8 +42,11 @@ class ScanUpdate:
     stride: int
     seconds: float
     result: HDMResult
+    estimating: float = 0.0
 
     @property
     def seconds_left(self) -> float:
-        """Time that the rest will take at the pace so far."""
-        return self.seconds * (self.total - self.done) / self.done if self.done else float("inf")
+        """Time that the rest will take at the pace so far; infinite before there is a pace."""
+        if not self.done:
+            return float("inf")
+        return (self.seconds - self.estimating) * (self.total - self.done) / self.done

@@ -162,6 +162,11 @@ def test_a_first_map_is_estimated_and_then_measured(normed, tmp_path):
         result = update.result
         assert update.done == (result.measured & ~result.estimated).sum()
         assert result.complete == (update.done == update.total)
+        # The pace is that of what is measured.
+        if update.done:
+            assert 0 < update.estimating < update.seconds
+            pace = (update.seconds - update.estimating) / update.done
+            assert update.seconds_left == pytest.approx(pace * (update.total - update.done))
     half = next(update.result for update in updates[top:] if 60 <= update.done < 120)
     whole = explainer_for().explain(*normed, inference="full", **QUIET)
     exact = half.measured & ~half.estimated
