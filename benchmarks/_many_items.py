@@ -69,5 +69,5 @@ def many_items(count: int) -> LatentSpace:
 def clustered(space: LatentSpace) -> None:
     """Make the clouds the clusters, in place of a search for them."""
     clouds = np.asarray(space.columns_["cloud"])
-    state = space._state("clusters_")
-    space._fitted = state.clustered(Clustering("kmeans", 5, None, None, 0.0, 0.5, True, clouds))
+    found = Clustering("kmeans", 5, None, None, 0.0, 0.5, True, clouds)
+    space._fitted = FittedState(space._state("clusters_").map, found)

@@ -13,7 +13,7 @@ import pytest
 
 import hdm_widgets as hw
 from hdm_widgets.latent.columns_on_demand import ColumnsOnDemand
-from hdm_widgets.latent.fitted import FittedMap
+from hdm_widgets.latent.fitted import FittedMap, FittedState
 
 
 @pytest.fixture
@@ -70,6 +70,8 @@ def test_a_table_computes_what_is_asked_for(own_space: hw.LatentSpace, monkeypat
         raise AssertionError("nobody has asked for the surface")
 
     monkeypatch.setattr(FittedMap, "expected_iou", property(refuse))
+    # Columns that no other test has asked for.
+    own_space._fitted = FittedState(own_space._fitted.map, None)
     table = own_space.table()
     np.testing.assert_array_equal(table["iou"], own_space.iou_)
     assert len(table["truth_area"]) == len(own_space)

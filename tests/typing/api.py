@@ -162,7 +162,7 @@ def explain(model: nn.Module, image: Tensor, segment: Tensor) -> hdm.HDMResult:
     explainer.generate_masks(circle_size=4, offset=4, normalize=False)
     result = explainer.explain(
         model, image, segment, "cpu", batch_size=4, distance="hausdorff", fill=0.5, region=(0, 0, 8, 8),
-        inference="windowed", tolerance=1e-3, progress=False,
+        inference="estimate", tolerance=1e-3, progress=False,
     )  # fmt: skip
     assert_type(result, hdm.HDMResult)
     # Several channels, with a fill for each channel of the image.

@@ -60,7 +60,7 @@ def test_an_opened_space_reads_nothing_before_it_is_asked_for(groups, undisturbe
         monkeypatch.setattr(f"hdm_widgets.latent.store.{module}.opened", lambda *_: pytest.fail("it reads an array"))
     opened = hw.LatentSpace.open(undisturbed[1], Reads())
     assert len(opened) == COUNT
-    assert [name.rpartition("/")[2] for name in read] == ["space.json", "map.npz"]
+    assert [name.rpartition("/")[2] for name in read] == ["space.json", "map.npz", "clusters.json"]
 
 
 def test_an_opened_space_with_model_and_data_works_as_the_fitted_one(groups, undisturbed, tmp_path):
