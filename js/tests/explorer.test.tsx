@@ -653,6 +653,17 @@ describe("the inspector", () => {
     stop();
   });
 
+  it.each([
+    [0b11100000, "pinned cell row 0, column 1"],
+    [0b10000000, "pinned cell row 0, column 1, estimated"],
+  ])("says of a pinned cell whether it is estimated: %d", (measured, text) => {
+    const model = pinned(found());
+    model.state._map = { ...(model.state._map as object), measured: bits(measured) };
+    const { el, stop } = show(model);
+    expect(el.querySelector(".hdm-numbers .hdm-note")?.textContent).toBe(text);
+    stop();
+  });
+
   it("stripes the pixels that do not count", async () => {
     const model = pinned(found());
     model.state._ignored = bits(...new Array(2).fill(0xff), ...new Array(30).fill(0));

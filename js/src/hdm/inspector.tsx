@@ -94,6 +94,7 @@ function Found({ view, found }: FoundProps) {
         <p class="hdm-big">{told(value, about)}</p>
         <p class="hdm-note">
           pinned cell row {found.cell[0]}, column {found.cell[1]}
+          {view.at(found.cell)?.measured === false && ", estimated"}
         </p>
         <dl>
           {!about.fromPrediction && (
