@@ -3,6 +3,7 @@
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
 BIN := .venv/bin
+SITE := $(BIN)/sphinx-build -M html docs docs/_build -W --keep-going --quiet
 BUNDLE := hdm_widgets/static/hdm_explorer.js
 # JupyterLab starts for root only when told so.
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -18,7 +19,9 @@ demo: .venv/.installed $(BUNDLE)
 	$(BIN)/jupyter lab $(ROOT) --LabApp.default_url=/lab/tree/notebooks/01_quickstart.ipynb
 
 # The tests of one file share browsers and kernels, so they stay in one of the two processes.
-test: lint docs browser
+# They run the notebooks as well, so that the site is built without running them first.
+test: lint browser
+	$(SITE) -D nb_execution_mode=off
 	cd js && npm test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --nbmake --nbmake-timeout=300 tests hdm_widgets notebooks
 
@@ -31,7 +34,7 @@ lint: .venv/.installed $(BUNDLE)
 	cd js && npm run lint && npm run types
 
 docs: .venv/.installed $(BUNDLE)
-	$(BIN)/sphinx-build -M html docs docs/_build -W --keep-going --quiet
+	$(SITE)
 
 # Browser tests need a Chromium; what cannot be installed is said, and those tests then say that they were skipped.
 browser: .venv/.installed
