@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from hdm_widgets._validation import is_whole
+from hdm_widgets._validation import brief, is_whole
 
 __all__ = ["Dataset", "Field", "Fields", "StackedDataset", "as_dataset", "from_pillow", "is_image"]
 
@@ -200,9 +200,9 @@ class Fields:
     def __post_init__(self) -> None:
         for name, field in (("image", self.image), ("mask", self.mask)):
             if field is not None and not isinstance(field, str) and not is_whole(field) and not callable(field):
-                raise TypeError(f"{name} must be a key, a position or a function of the item, got {field!r}")
+                raise TypeError(f"{name} must be a key, a position or a function of the item, got {brief(field)}")
         if self.image is not None and not callable(self.image) and self.image == self.mask:
-            raise ValueError(f"image and mask must be two entries of the item, got {self.image!r} for both")
+            raise ValueError(f"image and mask must be two entries of the item, got {brief(self.image)} for both")
 
     def described(self) -> dict[str, Any]:
         """The fields as JSON can hold them; a function as a list with its name."""

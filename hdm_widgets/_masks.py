@@ -10,6 +10,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from hdm_widgets._validation import brief
+
 __all__ = [
     "Ambiguity",
     "GivenMask",
@@ -155,7 +157,7 @@ def check_ignore(ignore: object) -> float | NDArray[np.bool_]:
         return values
     raise TypeError(
         "ignore must be one value of the ground truth, such as 255, or a bool mask (H, W) of the pixels that do not "
-        f"count, got {ignore!r}; for several values: ignore=np.isin(truth, values)"
+        f"count, got {brief(ignore)}; for several values: ignore=np.isin(truth, values)"
     )
 
 

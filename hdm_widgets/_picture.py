@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdm_widgets._validation import finite_number, is_whole, listed
+from hdm_widgets._validation import brief, finite_number, is_whole, listed
 
 __all__ = ["Bands", "Display", "View", "known_range", "to_rgb", "to_rgb_batch"]
 
@@ -63,18 +63,20 @@ class Display:
         elif self.bands is not None:
             bands = listed(self.bands)
             if bands is None or len(bands) != 3 or not all(map(is_whole, bands)):
-                raise ValueError(f"display must be a channel, or three of them for RGB, got {self.bands!r}")
+                raise ValueError(f"display must be a channel, or three of them for RGB, got {brief(self.bands)}")
             object.__setattr__(self, "bands", tuple(int(band) for band in bands))
         if self.stretch is not None:
             ends = listed(self.stretch) or []
             numbers = len(ends) == 2 and all(finite_number(end) is not None for end in ends)
             if not numbers or not 0 <= ends[0] < ends[1] <= 100:
-                raise ValueError(f"stretch must be two percentiles, 0 <= low < high <= 100, got {self.stretch!r}")
+                raise ValueError(f"stretch must be two percentiles, 0 <= low < high <= 100, got {brief(self.stretch)}")
             object.__setattr__(self, "stretch", (float(ends[0]), float(ends[1])))
         if self.nodata is not None:
             nodata = finite_number(self.nodata)
             if nodata is None:
-                raise ValueError(f"nodata must be a finite number, got {self.nodata!r}; fill NaN in the image itself")
+                raise ValueError(
+                    f"nodata must be a finite number, got {brief(self.nodata)}; fill NaN in the image itself"
+                )
             object.__setattr__(self, "nodata", nodata)
 
     @classmethod
@@ -91,7 +93,9 @@ class Display:
         """
         for band in () if self.bands is None else (self.bands,) if isinstance(self.bands, int) else self.bands:
             if not 0 <= band < channels:
-                raise ValueError(f"display must have channels 0 to {channels - 1} for this image, got {self.bands!r}")
+                raise ValueError(
+                    f"display must have channels 0 to {channels - 1} for this image, got {brief(self.bands)}"
+                )
 
     def view(self, image: NDArray[Any]) -> View:
         """From which value to which this image (C, H, W) or (H, W) is shown, and others beside it.

@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hdm_widgets._validation import brief
+
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
@@ -56,7 +58,7 @@ class StoreFiles:
         from fsspec.implementations.local import LocalFileSystem
 
         if not isinstance(address, (str, os.PathLike)) or not os.fspath(address):
-            raise TypeError(f"store must be a folder or an address such as 's3://bucket/name', got {address!r}")
+            raise TypeError(f"store must be a folder or an address such as 's3://bucket/name', got {brief(address)}")
         self.address = os.fspath(address)
         try:
             self._system, self._root = url_to_fs(self.address)

@@ -322,13 +322,13 @@ def check_channel(channel: object, channels: int) -> int | tuple[int, ...]:
         return _check_one_channel(channel, channels, least=-1)
     several = tuple(sorted(_check_one_channel(entry, channels, least=0) for entry in entries))
     if not several or len(set(several)) < len(several):
-        raise ValueError(f"channel must name at least one channel, and none twice, got {channel!r}")
+        raise ValueError(f"channel must name at least one channel, and none twice, got {brief(channel)}")
     return several if len(several) > 1 else several[0]
 
 
 def _check_one_channel(channel: object, channels: int, *, least: int) -> int:
     if not is_whole(channel):
-        raise TypeError(f"channel must be a whole number, got {channel!r}; a list of them covers several")
+        raise TypeError(f"channel must be a whole number, got {brief(channel)}; a list of them covers several")
     if not least <= channel < channels:
         expected = "-1 (all) or 0" if least < 0 else "0"
         raise ValueError(f"channel must be {expected} to {channels - 1} for this image, got {channel}")
@@ -354,14 +354,14 @@ def finite_number(value: object) -> float | None:
 def check_region(region: object, height: int, width: int) -> tuple[int, int, int, int]:
     """A half-open box (row0, col0, row1, col1) with pixels of the image in it."""
     if not isinstance(region, (tuple, list)) or len(region) != 4:
-        raise TypeError(f"region must be (row0, col0, row1, col1), got {region!r}")
+        raise TypeError(f"region must be (row0, col0, row1, col1), got {brief(region)}")
     if not all(is_whole(edge) for edge in region):
-        raise TypeError(f"region must be four whole numbers, got {region!r}")
+        raise TypeError(f"region must be four whole numbers, got {brief(region)}")
     row0, col0, row1, col1 = (int(edge) for edge in region)
     if not (0 <= row0 < row1 <= height and 0 <= col0 < col1 <= width):
         raise ValueError(
             f"region (row0, col0, row1, col1) must satisfy 0 <= row0 < row1 <= {height} and "
-            f"0 <= col0 < col1 <= {width}, got {region!r}"
+            f"0 <= col0 < col1 <= {width}, got {brief(region)}"
         )
     return row0, col0, row1, col1
 
@@ -373,9 +373,16 @@ def check_device_exists(device: torch.device) -> None:
         raise ValueError(f"there is no device {str(device)!r}: of CUDA devices, torch finds {found}; drop device=")
 
 
+def check_whole(name: str, value: object, least: int) -> int:
+    """`value` as int, if it is a whole number of at least `least`; NumPy's whole numbers serve too."""
+    if not is_whole(value) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {brief(value)}")
+    return int(value)
+
+
 def check_choice(name: str, value: object, choices: Any, advice: str = "") -> Any:
     """`value`, if it is one of `choices`: a Literal, or a collection of names."""
     known = get_args(choices) or tuple(choices)
     if not isinstance(value, str) or value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}{advice}")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {brief(value)}{advice}")
     return value

@@ -103,6 +103,24 @@ TABLE = {
             "device": DEVICES,
         },
     ),
+    "Segmenter": (
+        hw.Segmenter,
+        {"model": UNET},
+        {
+            "model": ["text", 3.5, ARRAY],
+            "target": ["text", 3.5, ARRAY, -1],
+            "threshold": [None, "text", ARRAY, {}],
+            "activation": TEXTS,
+            "device": DEVICES,
+            "batch_size": SIZES[1:],
+            "pad_to": SIZES[1:],
+            "classes": TEXTS,
+            "align": TEXTS,
+            "layout": TEXTS,
+            "preprocess": ["text", 3.5, ARRAY],
+            "window": ["text", 3.5, ARRAY, -1],
+        },
+    ),
     "LatentExplorer": (hw.LatentExplorer, {}, {"space": DATA}),
     "LatentSpace": (
         hw.LatentSpace,
@@ -163,6 +181,11 @@ TABLE = {
     "shapes": (demo.shapes, {}, {"index": NUMBERS}),
     "iou": (metrics.iou, {"a": TRUTH, "b": TRUTH}, {"empty": FLOATS}),
     "dice": (metrics.dice, {"a": TRUTH, "b": TRUTH}, {"empty": FLOATS}),
+    "row_distance": (
+        metrics.row_distance,
+        {"output": TRUTH, "segment": TRUTH},
+        {"output": ["text", None, {}], "segment": ["text", None, {}]},
+    ),
     "hausdorff_percentile": (
         metrics.hausdorff_percentile,
         {"a": TRUTH, "b": TRUTH},
@@ -187,6 +210,7 @@ def test_wrong_arguments_are_named_before_any_work(call, right, name, value):
     # What was expected, and what came: its value, type, shape or dtype.
     assert re.search("must|expected|needs|is not|takes", said)
     assert re.search("got|not", said)
+    assert "[[[" not in said  # no array in full
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hdm_widgets._validation import finite_number, is_whole, warn_user
+from hdm_widgets._validation import brief, finite_number, is_whole, warn_user
 from hdm_widgets._wording import quantity
 from hdm_widgets.data.geotiff import Georeference, Handles, check_rasterio, read_georeference, read_header
 from hdm_widgets.data.mask_values import MaskValues, find_mask_values, has_data, is_plain
@@ -142,22 +142,22 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
         check_rasterio()
         for side, length in (("patch", patch), ("stride", stride)):
             if not is_whole(length):
-                raise TypeError(f"{side} must be a whole number of pixels, got {length!r}")
+                raise TypeError(f"{side} must be a whole number of pixels, got {brief(length)}")
             if length < 1:
                 raise ValueError(f"{side} must be at least 1 px, got {length}")
         self.patch = patch
         self.stride = stride
         self.bands = _checked_bands(bands)
         if scale is not None and (finite_number(scale) or 0) <= 0:
-            raise ValueError(f"scale must be a number above 0, got {scale!r}")
+            raise ValueError(f"scale must be a number above 0, got {brief(scale)}")
         self.scale = None if scale is None else float(scale)
         if mask_band is not None and (not is_whole(mask_band) or mask_band < 1):
-            raise ValueError(f"mask_band must be the number of a band, counted from 1, got {mask_band!r}")
+            raise ValueError(f"mask_band must be the number of a band, counted from 1, got {brief(mask_band)}")
         self.mask_band = mask_band
         if ignore is not None and finite_number(ignore) in (None, 0, 1):
             raise ValueError(
                 f"ignore must be a value of the masks that marks pixels that do not count, such as 255, and neither 0 "
-                f"nor 1, which are the values of all others, got {ignore!r}"
+                f"nor 1, which are the values of all others, got {brief(ignore)}"
             )
         self.ignore = ignore
 
@@ -187,7 +187,7 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
         """Image float32 (bands, patch, patch) and mask float32 (patch, patch) of item `index`."""
         if not hasattr(index, "__index__"):
             raise TypeError(
-                f"the index of a patch must be a whole number, got {index!r}; some of the patches are "
+                f"the index of a patch must be a whole number, got {brief(index)}; some of the patches are "
                 "torch.utils.data.Subset(tiles, range(10))"
             )
         if not -len(self) <= index < len(self):
@@ -360,11 +360,11 @@ class InriaTiles(Tiles):
     ) -> None:
         self._set(patch, stride, bands, scale, mask_band, ignore)
         if not isinstance(root, (str, os.PathLike)):
-            raise TypeError(f"root must be a path, got {root!r}")
+            raise TypeError(f"root must be a path, got {brief(root)}")
         if split not in SPLITS:
-            raise ValueError(f"split must be None, 'train' or 'validation', got {split!r}")
+            raise ValueError(f"split must be None, 'train' or 'validation', got {brief(split)}")
         if isinstance(regions, str):
-            raise TypeError(f"regions must be a sequence of names, such as [{regions!r}], got {regions!r}")
+            raise TypeError(f"regions must be a sequence of names, such as [{regions!r}], got {brief(regions)}")
         # A relative path would point elsewhere after a change of the working directory.
         images = images_folder(Path(root).absolute())
         names = chosen_tiles(found_tiles(images), regions, split)
@@ -388,7 +388,9 @@ def _checked_bands(bands: object) -> tuple[int, ...]:
     """Numbers of bands, counted from 1."""
     numbers = list(bands) if isinstance(bands, (Sequence, np.ndarray)) and not isinstance(bands, str) else []
     if not numbers or not all(is_whole(number) and number >= 1 for number in numbers):
-        raise ValueError(f"bands must be numbers of bands, counted from 1 as in GDAL, such as (4, 3, 2), got {bands!r}")
+        raise ValueError(
+            f"bands must be numbers of bands, counted from 1 as in GDAL, such as (4, 3, 2), got {brief(bands)}"
+        )
     return tuple(int(number) for number in numbers)
 
 

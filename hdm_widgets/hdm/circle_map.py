@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy.ndimage import distance_transform_edt
 
+from hdm_widgets._validation import brief
 from hdm_widgets.hdm.grid import Grid
 
 __all__ = [
@@ -74,7 +75,7 @@ def relative(values: NDArray[np.float64], baseline: float, result_type: ResultTy
 def color_table(color_map: str | Colormap) -> NDArray[np.uint8]:
     """256 colors, uint8 (256, 3), of a matplotlib color map or its name."""
     if not isinstance(color_map, (str, Colormap)):
-        raise TypeError(f"color_map must be the name of a matplotlib color map or a Colormap, got {color_map!r}")
+        raise TypeError(f"color_map must be the name of a matplotlib color map or a Colormap, got {brief(color_map)}")
     try:
         chosen = matplotlib.colormaps[color_map] if isinstance(color_map, str) else color_map
     except KeyError as error:

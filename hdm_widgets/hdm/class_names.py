@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from hdm_widgets._validation import is_whole
+from hdm_widgets._validation import brief, is_whole
 
 if TYPE_CHECKING:
     from hdm_widgets.hdm.result import HDMResult
@@ -30,7 +30,9 @@ def check_class_names(given: ClassNames | None, *, all_classes: bool) -> dict[in
         names = texts = list(given)
         whole = not isinstance(given, str)
     if not whole or not all(isinstance(name, str) for name in texts):
-        raise TypeError(f"class_names must be texts in the order of the classes, or a dict by number, got {given!r}")
+        raise TypeError(
+            f"class_names must be texts in the order of the classes, or a dict by number, got {brief(given)}"
+        )
     return names
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from hdm_widgets._validation import is_whole
+from hdm_widgets._validation import brief, is_whole
 from hdm_widgets._wording import quantity
 from hdm_widgets.hdm.aligned_map import AlignedMap, Moments, align
 from hdm_widgets.hdm.circle_map import RAW, ResultType
@@ -284,7 +284,7 @@ class HDMCollection(Sequence[HDMResult]):
         items = pandas.Index(self._indices, name="item", dtype="int64")
         table = pandas.DataFrame(rows, items, list(ImageFacts.__annotations__))
         if by not in table.columns:
-            raise ValueError(f"by must be one of {', '.join(table.columns)}, got {by!r}")
+            raise ValueError(f"by must be one of {', '.join(table.columns)}, got {brief(by)}")
         return table.sort_values(by, ascending=False, kind="stable", na_position="last")
 
     def _facts(self) -> list[tuple[int, ImageFacts]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hdm_widgets._validation import image_size, is_whole
+from hdm_widgets._validation import brief, check_whole, image_size
 from hdm_widgets.hdm.cache import ScanCache
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_comparison import FillComparison, choose_repeated_fill
@@ -160,8 +160,7 @@ def prepare_fills(
     Scans with the same model and image share what they measure by a common `cache`.
     """
     named = _named(fills)
-    if not is_whole(repeats) or repeats < 2:
-        raise ValueError(f"repeats must be a whole number of at least 2, got {repeats!r}")
+    check_whole("repeats", repeats, 2)
     if "fill" in options:
         raise TypeError("compare_fills() has no keyword 'fill'; fills= has all of them")
     seed = ScanOptions(**options).seed
@@ -249,11 +248,11 @@ class PreparedFills:
 def _named(fills: Sequence[Fill]) -> dict[str, Fill]:
     """Fills by what they are called."""
     if isinstance(fills, str) or not isinstance(fills, Sequence):
-        raise TypeError(f"fills must be a sequence of fills, got {fills!r}")
+        raise TypeError(f"fills must be a sequence of fills, got {brief(fills)}")
     checked = [check_fill(fill) for fill in fills]
     named = {_name(fill): fill for fill in checked}
     if len(named) < len(checked) or len(named) < 2:
-        raise ValueError(f"fills must be at least two, and none twice, got {fills!r}")
+        raise ValueError(f"fills must be at least two, and none twice, got {brief(fills)}")
     return named
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from hdm_widgets._validation import check_choice, is_whole
+from hdm_widgets._validation import brief, check_choice, is_whole
 
 __all__ = ["DiscShape", "Grid", "ShiftedGrid", "usual_discs"]
 
@@ -23,7 +23,7 @@ _FIRST_STAGE = 64
 def check_count(name: str, value: object) -> int:
     """A whole number of at least 1, as int; NumPy's whole numbers serve too."""
     if not is_whole(value):
-        raise TypeError(f"{name} must be a whole number of pixels, got {value!r} ({type(value).__name__})")
+        raise TypeError(f"{name} must be a whole number of pixels, got {brief(value)} ({type(value).__name__})")
     if value < 1:
         raise ValueError(f"{name} must be at least 1 px, got {value}")
     return int(value)

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from hdm_widgets._datasets import Dataset, Fields, from_pillow
-from hdm_widgets._validation import image_size
+from hdm_widgets._validation import brief, image_size
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_names import fill_text
 from hdm_widgets.hdm.grid import check_count, usual_discs
@@ -133,7 +133,7 @@ class ImageScanner:
     ) -> None:
         self.fill_names = [fill_text(fill) for fill in fills]
         if not fills or len(set(self.fill_names)) < len(fills):
-            raise ValueError(f"fills must be at least one, and none twice, got {fills!r}")
+            raise ValueError(f"fills must be at least one, and none twice, got {brief(fills)}")
         for name, size in zip(("circle_size", "offset"), discs, strict=True):
             if size is not None:
                 check_count(name, size)

@@ -19,7 +19,7 @@ from hdm_widgets._cluster import Workers, check_client, why_failed
 from hdm_widgets._datasets import Dataset, Field, Fields, as_dataset
 from hdm_widgets._store_files import StoreError, StoreFiles
 from hdm_widgets._store_lock import writing
-from hdm_widgets._validation import is_whole, takes_options, warn_user
+from hdm_widgets._validation import brief, is_whole, takes_options, warn_user
 from hdm_widgets.hdm.collection import HDMCollection
 from hdm_widgets.hdm.image_scanner import ImageScanner, PreparedImage
 from hdm_widgets.hdm.image_worker import ImageFailedError, ImageReport, report, scan_image
@@ -209,7 +209,7 @@ def _chosen(indices: Iterable[int] | None, count: int) -> list[int]:
     chosen = [index.item() if isinstance(index, (np.integer, Tensor)) else index for index in indices]
     for index in chosen:
         if not is_whole(index):
-            raise TypeError(f"indices must be whole numbers, got {index!r}")
+            raise TypeError(f"indices must be whole numbers, got {brief(index)}")
         if not 0 <= index < count:
             raise ValueError(f"indices must be 0 to {count - 1}, as the data set has {count} items, got {index}")
     if not chosen:

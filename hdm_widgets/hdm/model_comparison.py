@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hdm_widgets._validation import image_size, takes_options
+from hdm_widgets._validation import brief, image_size, takes_options
 from hdm_widgets.hdm.circle_map import RAW, ResultType, change_from_baseline, finite_limits
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_names import fill_text
@@ -355,7 +355,7 @@ def check_names(named: object, what: str, example: str, least: int = 2) -> None:
         raise ValueError(f"{what} must be at least {'two' if least == 2 else 'one'}, got {len(named)}; write {example}")
     for name in named:
         if not isinstance(name, str):
-            raise TypeError(f"the names of {what} must be texts, got {name!r}")
+            raise TypeError(f"the names of {what} must be texts, got {brief(name)}")
         if not name.strip():
             raise ValueError(f"the names of {what} must not be empty")
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hdm_widgets._bitmasks import bounding_box
 from hdm_widgets._picture import known_range
-from hdm_widgets._validation import finite_number, listed
+from hdm_widgets._validation import brief, finite_number, listed
 from hdm_widgets.hdm.grid import Grid
 
 __all__ = [
@@ -253,8 +253,8 @@ def check_fill(fill: object) -> Fill:
     if several and None not in several:
         return several  # type: ignore[return-value]  # just checked
     raise ValueError(
-        f"fill must be {', '.join(map(repr, _NAMES))} or a finite number, got {fill!r}; a sequence of numbers has one "
-        "for each channel of the image"
+        f"fill must be {', '.join(map(repr, _NAMES))} or a finite number, got {brief(fill)}; a sequence of numbers has "
+        "one for each channel of the image"
     )
 
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdm_widgets._masks import Ignore, check_ignore
-from hdm_widgets._validation import check_choice, is_whole
+from hdm_widgets._validation import brief, check_choice, check_whole
 from hdm_widgets.hdm.fills import LazyOcclusion
-from hdm_widgets.hdm.grid import DiscShape, Grid, check_count
+from hdm_widgets.hdm.grid import DiscShape, Grid
 from hdm_widgets.hdm.named_measures import MEASURES, MeasureInfo, MeasureName
 from hdm_widgets.hdm.occlusion import Channel, Fill, check_fill
 from hdm_widgets.metrics.distance import EmptyPolicy
@@ -122,7 +122,7 @@ class ScanOptions:
 
     def __post_init__(self) -> None:
         if self.batch_size is not None:
-            check_count("batch_size", self.batch_size)
+            check_whole("batch_size", self.batch_size, 1)
         check_choice("distance", self.distance, MeasureName, "; for your own, override calculate_distance")
         check_choice("empty", self.empty, EmptyPolicy)
         object.__setattr__(self, "spacing", check_spacing(self.spacing))
@@ -131,8 +131,7 @@ class ScanOptions:
         if self.ignore is not None:
             check_ignore(self.ignore)
         object.__setattr__(self, "fill", check_fill(self.fill))
-        if not is_whole(self.seed) or self.seed < 0:
-            raise ValueError(f"seed must be a whole number of at least 0, got {self.seed!r}")
+        check_whole("seed", self.seed, 0)
         check_choice("shape", self.shape, DiscShape)
         check_choice("inference", self.inference, InferenceMode)
         if self.tolerance is not None:
@@ -146,7 +145,7 @@ class ScanOptions:
 
     def _check_all_classes(self, target: str) -> None:
         if target != "all":
-            raise ValueError(f"target must be the index of a class, or 'all', got {target!r}")
+            raise ValueError(f"target must be the index of a class, or 'all', got {brief(target)}")
         if not self.keep_outputs:
             raise ValueError(
                 "target='all' measures the classes from the masks that a scan keeps; drop keep_outputs=False, or say "
@@ -167,7 +166,7 @@ class ScanOptions:
         number = isinstance(tolerance, (int, float, np.number)) and not isinstance(tolerance, bool)
         if not number or not 0 < tolerance < 1:  # type: ignore[operator]  # a number, as just checked
             raise ValueError(
-                f"tolerance must be a fraction of the activations' value range, between 0 and 1, got {tolerance!r}"
+                f"tolerance must be a fraction of the activations' value range, between 0 and 1, got {brief(tolerance)}"
             )
         if self.inference not in ("auto", "estimate"):
             raise ValueError(

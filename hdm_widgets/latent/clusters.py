@@ -14,7 +14,7 @@ from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 
-from hdm_widgets._validation import check_choice, is_whole
+from hdm_widgets._validation import brief, check_choice, check_whole, is_whole
 from hdm_widgets.latent.batches import row_batches
 from hdm_widgets.latent.density import dbscan
 from hdm_widgets.latent.lloyd import lloyd, squares_from
@@ -147,7 +147,7 @@ def check_request(n_clusters: object, method: object, eps: object, min_samples: 
         if method == "dbscan":
             raise ValueError("DBSCAN finds its number of clusters; give eps and min_samples, not n_clusters")
         if not is_whole(n_clusters):
-            raise ValueError(f"n_clusters must be a whole number, got {n_clusters!r}")
+            raise ValueError(f"n_clusters must be a whole number, got {brief(n_clusters)}")
         if not 1 <= n_clusters <= count:
             raise ValueError(f"n_clusters must be 1 to {count}, the number of items, got {n_clusters}")
         method = "kmeans"
@@ -157,9 +157,9 @@ def check_request(n_clusters: object, method: object, eps: object, min_samples: 
         raise ValueError("eps and min_samples belong to method='dbscan'")
     if method == "dbscan":
         if isinstance(eps, bool) or not isinstance(eps, (int, float, np.number)) or not 0 < eps < math.inf:
-            raise ValueError(f"method='dbscan' needs eps, a distance above 0, got {eps!r}")
-        if min_samples is not None and (not is_whole(min_samples) or min_samples < 1):
-            raise ValueError(f"min_samples must be a whole number of at least 1, got {min_samples!r}")
+            raise ValueError(f"method='dbscan' needs eps, a distance above 0, got {brief(eps)}")
+        if min_samples is not None:
+            check_whole("min_samples", min_samples, 1)
     return cast("Method | None", method)
 
 

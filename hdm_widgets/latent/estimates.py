@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdm_widgets._validation import brief
 from hdm_widgets._wording import quantity
 from hdm_widgets.latent.data_columns import check_columns, merge_columns
 from hdm_widgets.latent.estimator import Estimate, Estimator
@@ -381,4 +382,4 @@ class Estimates:
 def check_coverage(coverage: object) -> None:
     """Raise a ValueError unless it is a probability above 0 and below 1."""
     if isinstance(coverage, bool) or not isinstance(coverage, (int, float)) or not 0 < coverage < 1:
-        raise ValueError(f"coverage must be above 0 and below 1, got {coverage!r}")
+        raise ValueError(f"coverage must be above 0 and below 1, got {brief(coverage)}")

@@ -12,7 +12,7 @@ from sklearn.manifold import trustworthiness
 
 from hdm_widgets._datasets import Dataset
 from hdm_widgets._picture import Display
-from hdm_widgets._validation import is_whole
+from hdm_widgets._validation import brief, is_whole
 from hdm_widgets.latent.activations import Layer
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.estimator import Estimator
@@ -295,6 +295,6 @@ class FittedSpace:
 
     def _check_index(self, index: int) -> None:
         if not is_whole(index):
-            raise TypeError(f"index must be a whole number, got {index!r}")
+            raise TypeError(f"index must be a whole number, got {brief(index)}")
         if not 0 <= index < len(self):
             raise IndexError(f"index must be 0 to {len(self) - 1}, got {index}")

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import ConcatDataset, Subset
 
+from hdm_widgets._validation import brief
+
 __all__ = ["Footprints"]
 
 _WGS84 = "EPSG:4326"
@@ -84,7 +86,7 @@ class Footprints:
             If these are no bounds, or can be no degrees and `crs` is missing.
         """
         if crs is not None and not (isinstance(crs, str) and _AUTHORITY.fullmatch(crs)):
-            raise ValueError(f"crs must be an authority and a code, such as 'EPSG:32614', got {crs!r}")
+            raise ValueError(f"crs must be an authority and a code, such as 'EPSG:32614', got {brief(crs)}")
         try:
             given = np.asarray(bounds, dtype=np.float64)
         except (TypeError, ValueError) as error:

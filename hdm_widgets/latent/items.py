@@ -20,8 +20,8 @@ from hdm_widgets._masks import Ambiguity, Ignore, check_truth, find_ambiguity, r
 from hdm_widgets._validation import (
     check_image,
     check_image_values,
+    check_whole,
     image_size,
-    is_whole,
     mask_size,
     to_tensor,
     warn_user,
@@ -210,8 +210,7 @@ def read_items(
 
     Where worker processes stop, a WorkerError is the last.
     """
-    if not is_whole(num_workers) or num_workers < 0:
-        raise ValueError(f"num_workers must be a whole number of at least 0, got {num_workers!r}")
+    check_whole("num_workers", num_workers, 0)
     options = {"fields": fields, "ignore": ignore, "preprocess": preprocess, "mask_needed": mask_needed}
     reader = _Reader(dataset, size, options)
     wanted = range(len(dataset)) if indices is None else indices

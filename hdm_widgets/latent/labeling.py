@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdm_widgets._validation import is_whole
+from hdm_widgets._validation import check_whole
 from hdm_widgets.latent.surface import column_scales
 
 __all__ = ["doubts", "first_to_label"]
@@ -63,8 +63,7 @@ def first_to_label(doubt: Floats, coordinates: Floats, count: int) -> NDArray[np
     with the largest product of its doubt and its distance to the nearest item that is chosen. Each coordinate is scaled
     to a standard deviation of 1. Of equal items the first one is chosen.
     """
-    if not is_whole(count) or count < 1:
-        raise ValueError(f"count must be a whole number, 1 or more, got {count!r}")
+    check_whole("count", count, 1)
     count = min(int(count), len(doubt))
     candidates = np.sort(np.argsort(-doubt, kind="stable")[: _CANDIDATES * count])
     weights = doubt[candidates]

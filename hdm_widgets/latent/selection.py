@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdm_widgets._validation import brief
 from hdm_widgets.latent.csv_rows import csv_text
 from hdm_widgets.latent.item_set import ItemSet
 from hdm_widgets.latent.scores import Statistics
@@ -272,7 +273,7 @@ def check_name(name: object) -> str:
 def check_color(color: object) -> str:
     """A color as `#rrggbb`."""
     if not isinstance(color, str) or not re.fullmatch("#[0-9a-fA-F]{6}", color):
-        raise ValueError(f"color must be '#rrggbb', got {color!r}")
+        raise ValueError(f"color must be '#rrggbb', got {brief(color)}")
     return color
 
 

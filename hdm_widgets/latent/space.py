@@ -16,7 +16,7 @@ from hdm_widgets._cluster import check_client
 from hdm_widgets._datasets import Dataset, Field, Fields, as_dataset
 from hdm_widgets._masks import Ignore
 from hdm_widgets._picture import Bands, Display
-from hdm_widgets._validation import advise_on_keywords, check_choice, is_whole
+from hdm_widgets._validation import advise_on_keywords, brief, check_choice, check_whole
 from hdm_widgets._wording import quantity
 from hdm_widgets.latent.activations import Pool, network_of
 from hdm_widgets.latent.collection import Collection, CollectionBuilder, check_collection, kept_if_interrupted
@@ -155,12 +155,10 @@ class LatentSpace(SpaceWithFiles):
             "thumbnail": thumbnail,
         }
         for name, value in given.items():
-            if not is_whole(value) or value < least[name]:
-                raise ValueError(f"{name} must be a whole number of at least {least[name]}, got {value!r}")
+            check_whole(name, value, least[name])
         if not isinstance(iou_empty, (int, float)) or not (np.isnan(iou_empty) or 0 <= iou_empty <= 1):
-            raise ValueError(f"iou_empty must be in [0, 1] or NaN, got {iou_empty!r}")
-        if not is_whole(random_state) or random_state < 0:
-            raise ValueError(f"random_state must be a whole number of at least 0, got {random_state!r}")
+            raise ValueError(f"iou_empty must be in [0, 1] or NaN, got {brief(iou_empty)}")
+        check_whole("random_state", random_state, 0)
         if not isinstance(layer, (str, nn.Module)):
             raise TypeError(f"layer must be a module of the model, its name or 'auto', got {type(layer).__name__}")
         self.segmenter = None

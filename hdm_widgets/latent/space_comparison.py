@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdm_widgets._validation import is_whole
+from hdm_widgets._validation import brief, is_whole
 from hdm_widgets._wording import quantity
 from hdm_widgets.latent.batches import progress_bar, row_batches
 from hdm_widgets.latent.fitted import read_only
@@ -302,7 +302,7 @@ def compare_spaces(
             raise TypeError(f"expected two fitted LatentSpaces, got {type(space).__name__}")
     texts = [] if isinstance(names, str) else [name for name in names if isinstance(name, str)]
     if len(texts) != 2 or len(names) != 2 or texts[0] == texts[1]:
-        raise ValueError(f"names must be two different texts, got {names!r}")
+        raise ValueError(f"names must be two different texts, got {brief(names)}")
     _check_same(a, b)
     if k is None:
         k = max(1, min(_NEIGHBORS, (len(a) - 1) // 2))
@@ -310,7 +310,7 @@ def compare_spaces(
     if not is_whole(k) or not 1 <= k < sought / 2:
         raise ValueError(
             f"k must be 1 to {(sought - 1) // 2}, less than half of the items"
-            f"{' that are searched' if sought < len(a) else ''}, got {k!r}"
+            f"{' that are searched' if sought < len(a) else ''}, got {brief(k)}"
         )
     features = a.collection_.features, b.collection_.features
     rng = np.random.default_rng(a.random_state)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from hdm_widgets._validation import is_whole
+from hdm_widgets._validation import brief, check_whole
 from hdm_widgets.latent import clusters as grouping
 from hdm_widgets.latent.batches import Progress
 from hdm_widgets.latent.clusters import Cluster, Clustering, Method
@@ -204,9 +204,9 @@ class SpaceWithGroups(FittedSpace):
             known = ", ".join(map(repr, own)) or "none"
             raise ValueError(f"the data set has no column {unknown[0]!r}; its columns are: {known}")
         if not 0 < coverage < 1:
-            raise ValueError(f"coverage must be between 0 and 1, got {coverage!r}")
-        if least is not None and (not is_whole(least) or least < 4):
-            raise ValueError(f"least must be a whole number of at least 4, got {least!r}")
+            raise ValueError(f"coverage must be between 0 and 1, got {brief(coverage)}")
+        if least is not None:
+            check_whole("least", least, 4)
         area = state.overlaps.truth_area
         found = merge_columns({"truth_area": area}, {name: own[name] for name in (own if columns is None else columns)})
         if columns is not None:

@@ -19,7 +19,7 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from hdm_widgets._validation import finite_number, is_whole, listed
+from hdm_widgets._validation import brief, finite_number, is_whole, listed
 from hdm_widgets.latent.batches import row_batches
 
 __all__ = [
@@ -344,13 +344,13 @@ def _bounds_of(coordinates: Floats, margin: float) -> Bounds:
 def check_grid(shape: object, bounds: object) -> Bounds | None:
     """The bounds of a grid, if there are any: x0 < x1 and y0 < y1; a shape must be two sides of 2 or more."""
     if not isinstance(shape, tuple) or len(shape) != 2 or not all(is_whole(side) and side > 1 for side in shape):
-        raise ValueError(f"shape must be two whole numbers of at least 2, got {shape!r}")
+        raise ValueError(f"shape must be two whole numbers of at least 2, got {brief(shape)}")
     if bounds is None:
         return None
     ends = [number for end in listed(bounds) or () if (number := finite_number(end)) is not None]
     if len(ends) != 4 or len(listed(bounds) or ()) != 4:
-        raise TypeError(f"bounds must be four finite numbers (x0, x1, y0, y1), got {bounds!r}")
+        raise TypeError(f"bounds must be four finite numbers (x0, x1, y0, y1), got {brief(bounds)}")
     x0, x1, y0, y1 = ends
     if not (x0 < x1 and y0 < y1):
-        raise ValueError(f"bounds (x0, x1, y0, y1) must satisfy x0 < x1 and y0 < y1, got {bounds!r}")
+        raise ValueError(f"bounds (x0, x1, y0, y1) must satisfy x0 < x1 and y0 < y1, got {brief(bounds)}")
     return x0, x1, y0, y1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hdm_widgets._validation import is_whole
+from hdm_widgets._validation import brief, is_whole
 from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.simulated_errors import KINDS
 from hdm_widgets.latent.suspect_reasons import Reason, find_reason
@@ -28,7 +28,7 @@ def check_count(k: object, count: int) -> int:
     if k is None:
         return count
     if not is_whole(k):
-        raise TypeError(f"k must be a whole number, got {k!r}")
+        raise TypeError(f"k must be a whole number, got {brief(k)}")
     if not 1 <= k <= count:
         raise ValueError(f"k must be 1 to {count}, got {k}")
     return int(k)

@@ -387,6 +387,9 @@ def row_distance(output: ArrayLike, segment: ArrayLike) -> float:
     0.0
     """
     (first, in_first), (second, in_second) = to_array(output), to_array(segment)
+    for name, values in (("output", first), ("segment", second)):
+        if values.dtype.kind not in "biuf":
+            raise TypeError(f"{name} must be a map of numbers (H, W), got {values.dtype} of shape {values.shape}")
     first, second = first.astype(np.float64), second.astype(np.float64)
     if first.ndim != 2 or first.shape != second.shape:
         raise ValueError(f"expected two maps of one shape (H, W), got {first.shape} and {second.shape}")

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from hdm_widgets._validation import brief
+
 __all__ = ["NearestPixel", "PixelSpacing", "check_spacing", "nearest_pixels"]
 
 Floats = NDArray[np.float64]
@@ -26,12 +28,12 @@ def check_spacing(spacing: object) -> tuple[float, float]:
     """Height and width of a pixel, as two finite positive numbers."""
     given = spacing.tolist() if hasattr(spacing, "tolist") else spacing
     if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 2:
-        raise TypeError(f"spacing must be (row, col), the height and the width of a pixel, got {spacing!r}")
+        raise TypeError(f"spacing must be (row, col), the height and the width of a pixel, got {brief(spacing)}")
     if not all(isinstance(side, (int, float, np.number)) and not isinstance(side, bool) for side in given):
-        raise TypeError(f"spacing (row, col) must be two numbers, got {spacing!r}")
+        raise TypeError(f"spacing (row, col) must be two numbers, got {brief(spacing)}")
     row, col = (float(side) for side in given)
     if not (0 < row < math.inf and 0 < col < math.inf):
-        raise ValueError(f"spacing (row, col) must be positive and finite, got {spacing!r}")
+        raise ValueError(f"spacing (row, col) must be positive and finite, got {brief(spacing)}")
     return row, col
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hdm_widgets._validation import check_choice, is_whole
+from hdm_widgets._validation import brief, check_choice, check_whole, is_whole
 from hdm_widgets.models.alignment import Align, Layout
 from hdm_widgets.models.outputs import check_output_rule
 from hdm_widgets.models.reader import Activation, Classes
@@ -40,9 +40,9 @@ def check_options(
     if isinstance(model, type):
         raise TypeError(f"model must be an instance, got the class {model.__name__}; did you forget the parentheses?")
     if target is not None and (not is_whole(target) or target < 0):
-        raise ValueError(f"target must be the index of a class, 0 or more, got {target!r}")
+        raise ValueError(f"target must be the index of a class, 0 or more, got {brief(target)}")
     if not isinstance(threshold, (int, float, np.number)) or not np.isfinite(threshold):
-        raise ValueError(f"threshold must be a finite number, got {threshold!r}")
+        raise ValueError(f"threshold must be a finite number, got {brief(threshold)}")
     check_choice("activation", activation, Activation)
     check_choice("classes", classes, Classes)
     check_choice("align", align, Align)
@@ -51,7 +51,7 @@ def check_options(
     if activation == "softmax" and classes == "independent":
         raise ValueError("the softmax is for exclusive classes; for independent ones use activation='sigmoid'")
     if preprocess is not None and (not callable(preprocess) or isinstance(preprocess, type)):
-        raise TypeError(f"preprocess must be a function or a Module from images to images, got {preprocess!r}")
+        raise TypeError(f"preprocess must be a function or a Module from images to images, got {brief(preprocess)}")
     for name, value in (("batch_size", batch_size), ("pad_to", pad_to)):
-        if value is not None and (not is_whole(value) or value < 1):
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if value is not None:
+            check_whole(name, value, 1)

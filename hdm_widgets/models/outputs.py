@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hdm_widgets._validation import is_whole
+from hdm_widgets._validation import brief, is_whole
 from hdm_widgets.models.errors import ModelOutputError, describe_error
 
 __all__ = ["MapSource", "OutputRule", "check_output_rule", "find_maps"]
@@ -80,7 +80,7 @@ def check_output_rule(rule: object) -> None:
         If it is anything else.
     """
     if rule is not None and not isinstance(rule, str) and not is_whole(rule) and not callable(rule):
-        raise TypeError(f"output must be a key, an index or a function of what the model returns, got {rule!r}")
+        raise TypeError(f"output must be a key, an index or a function of what the model returns, got {brief(rule)}")
 
 
 def find_maps(output: Any, rule: OutputRule, count: int) -> tuple[MapSource, str]:

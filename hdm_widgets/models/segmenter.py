@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hdm_widgets._validation import advise_on_keywords
 from hdm_widgets.models.alignment import Align, Geometry, Inspection, Layout, valid_pixels
 from hdm_widgets.models.batch_check import run_singly_if_mixing
 from hdm_widgets.models.batch_size import BatchSize, run_in_batches
@@ -107,6 +108,7 @@ class Segmenter(RawOutputs):
     array([[[False,  True]]])
     """
 
+    @advise_on_keywords
     def __init__(
         self,
         model: nn.Module | Callable[[Any], Any],
@@ -131,12 +133,10 @@ class Segmenter(RawOutputs):
             align=align, layout=layout, preprocess=preprocess, batch_size=batch_size, pad_to=pad_to,
         )  # fmt: skip
         self.sliding = SlidingWindow.from_options(window, overlap, blending)
-        self.model = model
         self.target = None if target is None else int(target)
-        self.threshold = float(threshold)
+        self.model, self.threshold = model, float(threshold)
         self.device = None if device is None else torch.device(device)
-        self.batch_size = None if batch_size is None else int(batch_size)
-        self.pad_to = None if pad_to is None else int(pad_to)
+        self.batch_size, self.pad_to = (None if given is None else int(given) for given in (batch_size, pad_to))
         self.output, self.classes, self.align, self.layout = output, classes, align, layout
         self.preprocess = preprocess
         self._prepared = Preprocessing(preprocess, align)

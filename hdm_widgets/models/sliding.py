@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from hdm_widgets._validation import check_choice, finite_number, is_whole, listed
+from hdm_widgets._validation import brief, check_choice, finite_number, is_whole, listed
 
 __all__ = ["BlendedBox", "Blending", "Box", "Overlap", "SlidingWindow", "WindowGrid"]
 
@@ -222,13 +222,15 @@ def _pair(name: str, value: object) -> list[object]:
     entries = listed(value)
     pair = [value, value] if entries is None else entries
     if len(pair) != 2:
-        raise ValueError(f"{name} must be one value, or a pair (rows, columns), got {value!r}")
+        raise ValueError(f"{name} must be one value, or a pair (rows, columns), got {brief(value)}")
     return pair
 
 
 def _check_side(side: object) -> int:
     if not is_whole(side):
-        raise TypeError(f"window must be a whole number of pixels, or a pair (rows, columns) of them, got {side!r}")
+        raise TypeError(
+            f"window must be a whole number of pixels, or a pair (rows, columns) of them, got {brief(side)}"
+        )
     if side < 1:
         raise ValueError(f"window must be at least 1 px a side, got {side}")
     return int(side)
@@ -239,7 +241,7 @@ def _step(side: int, overlap: object) -> int:
     number = finite_number(overlap)
     if number is None:
         raise TypeError(
-            f"overlap must be a fraction of the window below 1, or a whole number of pixels, got {overlap!r}"
+            f"overlap must be a fraction of the window below 1, or a whole number of pixels, got {brief(overlap)}"
         )
     if is_whole(overlap):
         if not 0 <= overlap < side:

@@ -73,7 +73,7 @@ def test_a_coordinate_that_differs_by_rounding_alone_does_not_matter():
 
 @pytest.mark.parametrize("count", [0, -1, 2.0, True, None])
 def test_a_count_that_is_none(count):
-    with pytest.raises(ValueError, match="count must be a whole number, 1 or more"):
+    with pytest.raises(ValueError, match="count must be a whole number of at least 1"):
         first_to_label(np.ones(3), np.ones((3, 2)), count)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdm_widgets._masks import check_truth
-from hdm_widgets._validation import check_image, image_size
+from hdm_widgets._validation import brief, check_image, image_size
 from hdm_widgets.hdm.answers import Answers, Question
 from hdm_widgets.hdm.explainer import HausdorffDistanceMasks
 from hdm_widgets.hdm.fill_comparison import FillComparison
@@ -96,7 +96,7 @@ class ScanSource:
             self._segment, ignore = truth.values, truth.ignored
         explainer = HausdorffDistanceMasks(width, height) if explainer is None else explainer
         if not isinstance(explainer, HausdorffDistanceMasks):
-            raise TypeError(f"explainer must be an instance of hdm.HausdorffDistanceMasks, got {explainer!r}")
+            raise TypeError(f"explainer must be an instance of hdm.HausdorffDistanceMasks, got {brief(explainer)}")
         if (explainer.width, explainer.height) != (width, height):
             swapped = (explainer.height, explainer.width) == (width, height)
             advice = f"; width comes first: HausdorffDistanceMasks({width}, {height})" if swapped else ""
@@ -164,7 +164,8 @@ def _check_names(truths: Mapping[Any, Any]) -> dict[str, Any]:
     for name in truths:
         if not isinstance(name, str) or not name or name in ("truth", "prediction"):
             raise ValueError(
-                f"the names of several ground truths must be texts other than 'truth' and 'prediction', got {name!r}"
+                f"the names of several ground truths must be texts other than 'truth' and 'prediction', got "
+                f"{brief(name)}"
             )
     return dict(truths)
 

@@ -10,7 +10,7 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
-from hdm_widgets._validation import is_whole
+from hdm_widgets._validation import brief, is_whole
 from hdm_widgets._wire import MESSAGE, png
 from hdm_widgets._wording import quantity
 from hdm_widgets.latent.clusters import Cluster
@@ -104,13 +104,13 @@ class ClusterTable(Part):
     def members(self, label: int) -> NDArray[np.int64]:
         """The items of a cluster in the table."""
         if not is_whole(label) or not 0 <= label < len(self._clusters):
-            raise ValueError(f"there are clusters 0 to {len(self._clusters) - 1}, got {label!r}")
+            raise ValueError(f"there are clusters 0 to {len(self._clusters) - 1}, got {brief(label)}")
         return self._clusters[label].indices
 
     def failure_at(self, position: int) -> Failure:
         """A group in the table of failures."""
         if not is_whole(position) or not 0 <= position < len(self._failures):
-            raise ValueError(f"there are groups 0 to {len(self._failures) - 1}, got {position!r}")
+            raise ValueError(f"there are groups 0 to {len(self._failures) - 1}, got {brief(position)}")
         return self._failures[position]
 
     def tell_failures(self, state: State, error: str, failures: Failures | None) -> None:

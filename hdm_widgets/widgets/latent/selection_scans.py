@@ -9,7 +9,7 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
-from hdm_widgets._validation import is_whole
+from hdm_widgets._validation import check_whole
 from hdm_widgets.hdm.collection import HDMCollection
 from hdm_widgets.hdm.grid import Grid, usual_discs
 from hdm_widgets.hdm.image_scans import ImageUpdate, explain_many
@@ -98,7 +98,7 @@ class ExplorerWithSelectionScans(ExplorerWithGroups):
                 "explaining needs the model and the data set: LatentSpace.load(path, model=..., dataset=...) takes both"
             )
         if n is not None:
-            panel.wanted = self._checked_sample(n)
+            panel.wanted = check_whole("n", n, 1)
         if current is None or not len(current):
             raise ValueError("nothing is selected: select items, or a cluster, to explain a sample of them")
         ScanOptions(**options)
@@ -176,12 +176,6 @@ class ExplorerWithSelectionScans(ExplorerWithGroups):
             return [int(index) for index in indices]
         drawn = np.random.default_rng(0).choice(indices, n, replace=False)
         return sorted(int(index) for index in drawn)
-
-    @staticmethod
-    def _checked_sample(n: object) -> int:
-        if not is_whole(n) or n < 1:
-            raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
-        return int(n)
 
     def _scan(self, panel: ScansPanel, chosen: list[int], settings: dict[str, Any], stop: threading.Event) -> None:
         shown = 0
