@@ -3,8 +3,8 @@
 Each with one thread of PyTorch, with all threads whatever happens (`without`), and with as many as are the fastest
 (`with`), on the machine as it is and while processes that do nothing but count take half of its cores. A scan or a fit
 knows nothing of the one before: it has to notice by itself. Seconds of wall time, medians of rounds in which the sides
-take turns, and their ratio to one thread in the same rounds. If other programs run too, the machine is not quiet: the
-load is printed.
+take turns, and their ratio to one thread in the same rounds, with that of CPU seconds, of which threads that wait use
+some too. If other programs run, the machine is not quiet: the load is printed.
 """
 
 from __future__ import annotations
@@ -80,20 +80,25 @@ def others(count: int) -> Iterator[None]:
 
 def compare(label: str, run: Callable[[], object], rounds: int, allowed: int) -> None:
     seconds: dict[str, list[float]] = {name: [] for name in SIDES}
+    busy: dict[str, list[float]] = {name: [] for name in SIDES}
     chosen = []
     for _ in range(rounds):
         for name in SIDES:
             with side(name, allowed):
-                started = time.perf_counter()
+                started, used = time.perf_counter(), time.process_time()
                 run()
                 seconds[name].append(time.perf_counter() - started)
+                busy[name].append(time.process_time() - used)
                 if name == "with":
                     chosen.append(threads._choices[allowed].chosen)
     one = statistics.median(seconds["one thread"])
     print(f"  {label:<38} one thread {one:6.2f} s", end="")
     for name in SIDES[1:]:
-        ratio = statistics.median(a / b for a, b in zip(seconds[name], seconds["one thread"], strict=True))
-        print(f"   {name} {statistics.median(seconds[name]):6.2f} s = {ratio:5.2f}", end="")
+        wall, cpu = (
+            statistics.median(a / b for a, b in zip(taken[name], taken["one thread"], strict=True))
+            for taken in (seconds, busy)
+        )
+        print(f"   {name} {statistics.median(seconds[name]):6.2f} s = {wall:5.2f} (CPU {cpu:4.2f})", end="")
     print(f"   (at the end {', '.join(map(str, chosen))} threads)", flush=True)
 
 

@@ -118,17 +118,17 @@ class Measurer:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, []
-        outputs = waiting[0]
-        if len(waiting) > 1:
-            probabilities = [one.probabilities for one in waiting if one.probabilities is not None]
-            outputs = _Outputs(
-                [entry for one in waiting for entry in one.entries],
-                torch.cat([one.features for one in waiting]),
-                torch.cat([one.masks for one in waiting]),
-                torch.cat(probabilities) if probabilities else None,
-            )
-        together = _items(_PART_PIXELS, outputs.masks)
         with torch.no_grad(), limited_threads(self._segmenter.run_device):
+            outputs = waiting[0]
+            if len(waiting) > 1:
+                probabilities = [one.probabilities for one in waiting if one.probabilities is not None]
+                outputs = _Outputs(
+                    [entry for one in waiting for entry in one.entries],
+                    torch.cat([one.features for one in waiting]),
+                    torch.cat([one.masks for one in waiting]),
+                    torch.cat(probabilities) if probabilities else None,
+                )
+            together = _items(_PART_PIXELS, outputs.masks)
             for start in range(0, len(outputs.entries), together):
                 self._measure(outputs.part(slice(start, start + together)))
 

@@ -120,18 +120,18 @@ _choices: dict[int, ThreadChoice] = {}
 
 
 @contextmanager
-def limited_threads(device: torch.device) -> Iterator[None]:
+def limited_threads(device: torch.device | None = None) -> Iterator[None]:
     """Use fewer threads of a CPU, in this thread, while that is faster because others take its cores.
 
     What the user has set is the most, and is put back at the end.
 
     Parameters
     ----------
-    device : torch.device
-        Where the model runs: on others than CPUs nothing changes.
+    device : torch.device, optional
+        Where the work is done, a CPU by default: for others nothing changes.
     """
     allowed = _here.allowed or torch.get_num_threads()
-    if allowed == 1 or device.type != "cpu" or not _setters():
+    if allowed == 1 or (device is not None and device.type != "cpu") or not _setters():
         yield
         return
     with thread_limit(_chosen(allowed)):
