@@ -17,6 +17,7 @@ from hdm_widgets.hdm.options import InferenceMode
 from hdm_widgets.hdm.plan import Plan, Planned, is_finite
 from hdm_widgets.hdm.trace_cache import traced
 from hdm_widgets.models.segmenter import ModelOutputError, Segmenter
+from hdm_widgets.models.threads import limited_threads
 from hdm_widgets.windowed import Network, WindowedInference
 
 __all__ = [
@@ -232,6 +233,17 @@ class Inference:
         self._windows = self._estimates = 0
         self._window_seconds = self._traced_seconds = self._verify_seconds = self._estimate_seconds = 0.0
 
+    def _batches(self, backend: Backend, changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
+        """What a backend computes, each batch with as many threads as are the fastest then."""
+        batches = backend.outputs(changes, items)
+        while True:
+            # Between batches, the threads are the caller's.
+            with limited_threads(self._backends.segmenter.run_device):
+                outputs = next(batches, None)
+            if outputs is None:
+                return
+            yield outputs
+
     @property
     def windowed(self) -> bool:
         """Whether the backend computes windows, in batches of its own; the others take whole images."""
@@ -246,10 +258,10 @@ class Inference:
             If a cell that the model computed too differs; nothing measured so far can be trusted then.
         """
         if self.backend is self._model:
-            yield from self._model.outputs(changes, items)
+            yield from self._batches(self._model, changes, items)
             return
         started, setup = time.perf_counter(), self.backend.setup_seconds
-        for outputs in self.backend.outputs(changes, items):
+        for outputs in self._batches(self.backend, changes, items):
             seconds = time.perf_counter() - started - (self.backend.setup_seconds - setup)
             self._traced_seconds += seconds
             if self.windowed:
@@ -263,7 +275,7 @@ class Inference:
         """Estimated outputs of the cells `items` of `changes`, in any order."""
         assert self.estimator is not None  # else nobody asks  # noqa: S101
         started = time.perf_counter()
-        for outputs in self.estimator.outputs(changes, items):
+        for outputs in self._batches(self.estimator, changes, items):
             self._estimate_seconds += time.perf_counter() - started
             self._estimates += len(outputs.items)
             yield outputs

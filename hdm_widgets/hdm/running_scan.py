@@ -25,6 +25,7 @@ from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.batch_size import run_in_batches
 from hdm_widgets.models.errors import ModelError, ModelOutputError
+from hdm_widgets.models.threads import limited_threads
 
 if TYPE_CHECKING:
     from hdm_widgets.hdm.scan import PreparedScan
@@ -264,7 +265,8 @@ class RunningScan:
         *, estimated: bool = False,
     ) -> ScanUpdate:  # fmt: skip
         """Measure the masks of some outputs, for all cells that show the same."""
-        distances, windows = self._measure(outputs)
+        with limited_threads(self._prepared.segmenter.run_device):
+            distances, windows = self._measure(outputs)
         items: list[int] = []
         measured: list[Measured] = []
         for item, row, col, distance, window in zip(

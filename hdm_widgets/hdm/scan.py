@@ -30,6 +30,7 @@ from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.batch_check import mixes_batches
 from hdm_widgets.models.batch_size import BatchSize
 from hdm_widgets.models.segmenter import Segmenter
+from hdm_widgets.models.threads import limited_threads
 
 __all__ = ["MeasureOver", "PreparedScan"]
 
@@ -125,7 +126,7 @@ class PreparedScan:
     def plan(self) -> Plan:
         """Choose the backend; runs the image without a disc."""
         with self.segmenter.evaluating():
-            return self._run_unoccluded().inference.plan
+            return self._begun().inference.plan
 
     def updates(self, stopped: Callable[[], bool] = lambda: False) -> Generator[ScanUpdate]:
         """Run the scan; the first update is the image without a disc.
@@ -142,9 +143,14 @@ class PreparedScan:
         """
         started = time.perf_counter()
         with self.segmenter.evaluating():
-            yield from self._run_unoccluded(stopped).updates(started)
+            yield from self._begun(stopped).updates(started)
 
-    def _run_unoccluded(self, stopped: Callable[[], bool] = lambda: False) -> RunningScan:
+    def _begun(self, stopped: Callable[[], bool] = lambda: False) -> RunningScan:
+        """The scan with the image without a disc run, on as many threads as are the fastest."""
+        with limited_threads(self.segmenter.run_device):
+            return self._run_unoccluded(stopped)
+
+    def _run_unoccluded(self, stopped: Callable[[], bool]) -> RunningScan:
         """Run the image without a disc, and choose a backend for the others."""
         segmenter, unchanged, truth = self.segmenter, self.occluder.unchanged, self.truth
         checked = self._runs_are_checked()

@@ -28,6 +28,7 @@ from hdm_widgets._validation import (
 )
 from hdm_widgets.latent.data_columns import column_value
 from hdm_widgets.latent.scores import former_name
+from hdm_widgets.models.threads import limited_threads
 
 __all__ = [
     "Item",
@@ -136,7 +137,8 @@ def read_item(
             mask = from_pillow(mask, is_mask=True)
         image = _image_array(image, mask, preprocess)
         height, width = size or image_size(image, preprocess=preprocess, mask=mask)
-        tensor = check_image(image, height, width, preprocess=preprocess)
+        with limited_threads():
+            tensor = check_image(image, height, width, preprocess=preprocess)
         if mask is None and not mask_needed:
             return _unlabeled(tensor, columns, ignore)
         if mask is None:

@@ -18,6 +18,7 @@ from hdm_widgets.latent.items import Item, counted_pixels
 from hdm_widgets.latent.label_quality import block_size, encoded_log_odds, label_quality
 from hdm_widgets.models.errors import ModelOutputError
 from hdm_widgets.models.segmenter import Segmenter
+from hdm_widgets.models.threads import limited_threads
 
 __all__ = ["Measurer"]
 
@@ -81,7 +82,7 @@ class Measurer:
     def run(self, entries: list[tuple[int, Item]]) -> None:
         """Run the model on a batch of items; they are added by the next `flush`, if not sooner."""
         self._hook.clear()
-        with torch.no_grad():
+        with torch.no_grad(), limited_threads(self._segmenter.run_device):
             # The model may write into its input, which is a copy.
             raw = self._segmenter.raw(torch.stack([item.image for _, item in entries]))
             features = self._hook.take(len(entries))
@@ -117,17 +118,17 @@ class Measurer:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, []
-        outputs = waiting[0]
-        if len(waiting) > 1:
-            probabilities = [one.probabilities for one in waiting if one.probabilities is not None]
-            outputs = _Outputs(
-                [entry for one in waiting for entry in one.entries],
-                torch.cat([one.features for one in waiting]),
-                torch.cat([one.masks for one in waiting]),
-                torch.cat(probabilities) if probabilities else None,
-            )
-        together = _items(_PART_PIXELS, outputs.masks)
-        with torch.no_grad():
+        with torch.no_grad(), limited_threads(self._segmenter.run_device):
+            outputs = waiting[0]
+            if len(waiting) > 1:
+                probabilities = [one.probabilities for one in waiting if one.probabilities is not None]
+                outputs = _Outputs(
+                    [entry for one in waiting for entry in one.entries],
+                    torch.cat([one.features for one in waiting]),
+                    torch.cat([one.masks for one in waiting]),
+                    torch.cat(probabilities) if probabilities else None,
+                )
+            together = _items(_PART_PIXELS, outputs.masks)
             for start in range(0, len(outputs.entries), together):
                 self._measure(outputs.part(slice(start, start + together)))
 

@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from hdm_widgets._validation import brief, finite_number, is_whole, listed
 from hdm_widgets.latent.batches import row_batches
+from hdm_widgets.models.threads import limited_threads
 
 __all__ = [
     "NEIGHBORS",
@@ -138,7 +139,7 @@ class Regressor:
         if len(chosen) > _LARGEST:
             chosen = np.sort(np.random.default_rng(random_state).choice(chosen, _LARGEST, replace=False))
         inputs, targets = coordinates[chosen], values[chosen]
-        with one_thread():
+        with one_thread(), limited_threads():
             score = math.nan
             if len(chosen) >= _FEWEST and np.ptp(targets) > 0:
                 folds = KFold(_FOLDS, shuffle=True, random_state=random_state)
@@ -172,9 +173,10 @@ class Regressor:
     def _outputs(self, coordinates: Floats) -> Floats:
         """What the network puts out (n,), which may leave the range of the IoU."""
         found = np.empty(len(coordinates))
-        for rows in row_batches(*coordinates.shape, most=_ROWS):
-            inputs = (coordinates[rows] - self.center) / self.scale
-            found[rows] = _activations(inputs, self.weights, self.biases, self.activation)[-1][:, 0]
+        with limited_threads():
+            for rows in row_batches(*coordinates.shape, most=_ROWS):
+                inputs = (coordinates[rows] - self.center) / self.scale
+                found[rows] = _activations(inputs, self.weights, self.biases, self.activation)[-1][:, 0]
         return found
 
 

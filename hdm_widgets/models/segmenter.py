@@ -28,6 +28,7 @@ from hdm_widgets.models.preprocessing import Pipeline, Preprocessing
 from hdm_widgets.models.raw_outputs import RawOutputs
 from hdm_widgets.models.reader import Activation, Classes, OutputReader
 from hdm_widgets.models.sliding import Blending, Overlap, SlidingWindow
+from hdm_widgets.models.threads import limited_threads
 
 __all__ = ["Activation", "Model", "ModelError", "ModelOutputError", "Segmenter", "is_out_of_memory"]
 
@@ -377,7 +378,7 @@ class Segmenter(RawOutputs):
         if self.sliding is not None:
             with torch.no_grad(), self.evaluating():
                 return torch.cat([ImageWindows(self, image).raw() for image in images])
-        with torch.no_grad(), self.evaluating(), self._reader.naming_the_entry():
+        with torch.no_grad(), self.evaluating(), limited_threads(self.run_device), self._reader.naming_the_entry():
             given, maps = self._given_and_maps(images)
             finite = torch.isfinite(maps.flatten(1).sum(1))
             if not bool(finite.all()):
@@ -413,10 +414,9 @@ class Segmenter(RawOutputs):
 
     def _to_size(self, maps: Tensor, given: Tensor, images: Tensor, look: Inspection | None = None) -> Tensor:
         """Maps (N, classes, h, w) of the images `given` to the model, at the size of `images`."""
-        height, width = given.shape[-2:]
-        maps = self._reader.to_size(maps, padded_size(given, self.pad_to), look)[..., :height, :width]
-        inner = self._reader.alignment(padded_size(given, self.pad_to))
-        return self._reader.place(maps, self._prepared.find(given, images, inner))
+        (height, width), size = given.shape[-2:], padded_size(given, self.pad_to)
+        maps = self._reader.to_size(maps, size, look)[..., :height, :width]
+        return self._reader.place(maps, self._prepared.find(given, images, self._reader.alignment(size)))
 
     def _too_large(self, maps: Tensor, given: Tensor, size: tuple[int, int]) -> str:
         advice = self._call.padding_advice(
@@ -487,7 +487,8 @@ class Segmenter(RawOutputs):
 
     def maps(self, images: Tensor) -> Tensor:
         """The maps of a batch (N, C, H, W) as the model gave them: float (N, classes, h, w), of its own size."""
-        return self._given_and_maps(images)[1]
+        with limited_threads(self.run_device):
+            return self._given_and_maps(images)[1]
 
     def _given_and_maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The images as they were given to the model, without padding, and its maps."""
@@ -496,5 +497,4 @@ class Segmenter(RawOutputs):
 
     def _standard(self, output: Any, images: Tensor) -> Tensor:
         """The maps in an output for `images` (N, C, H, W) as they were given to the model."""
-        size = padded_size(images, self.pad_to)
-        return self._reader.maps(output, images.shape[0], size, self.run_device)
+        return self._reader.maps(output, images.shape[0], padded_size(images, self.pad_to), self.run_device)

@@ -1,0 +1,267 @@
+"""Fewer threads on a busy machine: which number is chosen, and that it holds for the batches of a model alone."""
+
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import hdm_widgets as hw
+from hdm_widgets import hdm
+from hdm_widgets.models import threads
+from hdm_widgets.models.threads import ThreadChoice, limited_threads, thread_limit
+
+CPU = torch.device("cpu")
+QUIET, BUSY = {3: 1.0, 2: 1.5, 1: 3.0}, {3: 12.0, 2: 9.0, 1: 3.0}
+
+
+class Machine:
+    """Work takes milliseconds that depend on the number of threads; the clock stands still meanwhile otherwise."""
+
+    def __init__(self, milliseconds):
+        self.milliseconds, self.asked, self.now = milliseconds, [], 0.0
+
+    def seconds(self, count):
+        self.asked.append(count)
+        self.now += self.milliseconds[count] / 1e3
+        return self.milliseconds[count] / 1e3
+
+    def compare(self, choice):
+        """The numbers that are compared, and the one that is chosen."""
+        self.asked = []
+        choice.compare(self.seconds, lambda: self.now)
+        return self.asked, choice.chosen
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "asked", "chosen"),
+    [
+        pytest.param({2: 10.0, 1: 18.0}, [2, 1], 2, id="two-cores-quiet"),
+        pytest.param({2: 45.0, 1: 10.0}, [2, 1], 1, id="two-cores-one-taken"),
+        pytest.param({2: 10.0, 1: 9.0}, [2, 1], 2, id="hardly-faster-is-not-worth-it"),
+        pytest.param({8: 10.0, 7: 11.5, 4: 20.0}, [8, 7, 4], 8, id="eight-cores-quiet"),
+        pytest.param({8: 20.0, 7: 11.5, 4: 20.0}, [8, 7, 4], 7, id="eight-cores-one-taken"),
+        pytest.param({8: 60.0, 7: 55.0, 4: 20.0, 2: 40.0}, [8, 7, 4, 2], 4, id="eight-cores-four-taken"),
+        pytest.param({3: 30.0, 2: 30.0, 1: 30.0}, [3, 2, 1], 3, id="work-that-threads-do-not-share"),
+    ],
+)
+def test_the_fastest_number_is_chosen(milliseconds, asked, chosen):
+    assert Machine(milliseconds).compare(ThreadChoice(max(milliseconds))) == (asked, chosen)
+
+
+def test_one_thread_needs_no_comparison():
+    assert not ThreadChoice(1).is_due(0.0)
+
+
+def test_all_threads_as_fast_as_ever_need_no_comparison_with_fewer():
+    choice, machine = ThreadChoice(3), Machine(QUIET)
+    assert machine.compare(choice) == ([3, 2], 3)
+    assert machine.compare(choice) == ([3], 3)
+    machine.milliseconds = {**QUIET, 3: 1.25}
+    assert machine.compare(choice) == ([3], 3)
+    machine.milliseconds = BUSY
+    assert machine.compare(choice) == ([3, 2, 1], 1)
+
+
+def test_fewer_are_chosen_at_once_and_more_when_they_were_faster_twice():
+    choice, busy, quiet = ThreadChoice(3), Machine(BUSY), Machine(QUIET)
+    assert [machine.compare(choice)[1] for machine in (busy, quiet, busy, quiet, quiet, busy)] == [1, 1, 1, 1, 3, 1]
+
+
+@pytest.mark.parametrize("first", [{2: 10.0, 1: 20.0}, {2: 20.0, 1: 10.0}])
+def test_what_is_hardly_faster_changes_nothing(first):
+    choice = ThreadChoice(2)
+    _, chosen = Machine(first).compare(choice)
+    for close in ({2: 10.0, 1: 9.0}, {2: 9.0, 1: 10.0}) * 3:
+        assert Machine(close).compare(choice)[1] == chosen
+
+
+def test_comparisons_are_two_seconds_apart_or_take_a_fiftieth_of_the_time():
+    choice, machine = ThreadChoice(2), Machine({2: 10.0, 1: 18.0})
+    assert choice.is_due(machine.now)
+    machine.compare(choice)
+    assert machine.now == pytest.approx(0.028)
+    assert [choice.is_due(at) for at in (0.1, 2.02, 2.03)] == [False, False, True]
+    machine.milliseconds = {2: 90.0, 1: 20.0}
+    machine.compare(choice)
+    assert machine.now == pytest.approx(0.138)
+    assert [choice.is_due(at) for at in (5.63, 5.65)] == [False, True]
+    # More threads were faster, which may have been luck.
+    machine.milliseconds, machine.now = {2: 1.0, 1: 2.0}, 6.0
+    machine.compare(choice)
+    assert choice.chosen == 1
+    assert [choice.is_due(at) for at in (6.24, 6.26)] == [False, True]
+
+
+# -- threads of this process --------------------------------------------------------------------------
+
+
+def counts():
+    """Threads of the calling thread: as PyTorch tells, OpenMP and MKL."""
+    text = torch.__config__.parallel_info()
+    return {name: int(count) for name, count in re.findall(r"(\w+_(?:num|max)_threads)\(\) : (\d+)", text)}
+
+
+def elsewhere(function):
+    """What a function returns in a thread that has just started."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
+
+
+@pytest.fixture
+def three_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(params=[(QUIET, 3), (BUSY, 1)], ids=["quiet", "busy"])
+def expected(request, three_threads, monkeypatch):
+    """The number of threads that models run with, on a machine that is quiet or busy."""
+    milliseconds, number = request.param
+    monkeypatch.setattr(threads, "seconds_with", milliseconds.__getitem__)
+    monkeypatch.setattr(threads, "_choices", {})
+    return number
+
+
+def test_a_limit_is_that_of_its_thread(three_threads):
+    inside, going_on = threading.Event(), threading.Event()
+
+    def limited():
+        with thread_limit(1):
+            inside.set()
+            assert going_on.wait(60)
+            return counts()
+
+    mine = counts()
+    assert set(mine.values()) == {3}
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(limited)
+        assert inside.wait(60)
+        assert counts() == elsewhere(counts) == mine
+        going_on.set()
+        assert set(future.result().values()) == {1}
+        # The same thread again.
+        assert pool.submit(counts).result() == mine
+
+
+def test_limits_are_put_back(three_threads):
+    with suppress(KeyError), thread_limit(2):
+        with thread_limit(1):
+            assert set(counts().values()) == {1}
+        assert set(counts().values()) == {2}
+        raise KeyError
+    assert set(counts().values()) == {3}
+
+
+def test_what_is_set_inside_a_limit_stays(three_threads):
+    with thread_limit(1):
+        torch.set_num_threads(2)
+    assert torch.get_num_threads() == 2
+
+
+def test_inside_a_limit_more_threads_may_be_chosen_again(expected):
+    with thread_limit(2), limited_threads(CPU):
+        assert torch.get_num_threads() == expected
+
+
+def test_what_the_user_allows_is_the_most(expected):
+    torch.set_num_threads(1)
+    with limited_threads(CPU):
+        assert torch.get_num_threads() == 1
+
+
+def test_a_gpu_needs_no_comparison(expected, monkeypatch):
+    monkeypatch.setattr(threads, "seconds_with", pytest.fail)
+    with limited_threads(torch.device("cuda")):
+        assert torch.get_num_threads() == 3
+
+
+def test_work_is_timed_with_the_threads_that_are_asked_for(three_threads, monkeypatch):
+    seen = []
+    convolve = nn.functional.conv2d
+
+    def counted(*given, **options):
+        seen.append(torch.get_num_threads())
+        return convolve(*given, **options)
+
+    monkeypatch.setattr(nn.functional, "conv2d", counted)
+    assert threads.seconds_with(2) > 0
+    assert set(seen) == {2}
+    assert torch.get_num_threads() == 3
+
+
+# -- models -------------------------------------------------------------------------------------------
+
+
+class Counting(nn.Module):
+    """A network that notes how many threads it runs with."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = hw.UNet(1, 1, 4, 2)
+        self.seen = set()
+
+    def forward(self, images):
+        if not torch.compiler.is_compiling():
+            self.seen.add(torch.get_num_threads())
+        return self.layers(images)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return Counting().eval()
+
+
+@pytest.fixture
+def image():
+    return torch.rand(1, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_segmenter(expected, model, image):
+    hw.Segmenter(model).masks(image[None])
+    assert model.seen == {expected}
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize("inference", ["full", "windowed", "estimate"])
+def test_scans(inference, expected, model, image, monkeypatch):
+    computing = set()
+    compute = nn.functional.conv2d
+
+    def noted(*given, **options):
+        computing.add(torch.get_num_threads())
+        return compute(*given, **options)
+
+    monkeypatch.setattr(nn.functional, "conv2d", noted)
+    explainer = hdm.HausdorffDistanceMasks(32, 32)
+    explainer.generate_masks(6, 8)
+    between = set()
+    for _ in explainer.stream(model, image, (image[0] > 0.5).float(), "cpu", inference=inference):
+        between.add(torch.get_num_threads())
+    assert model.seen == computing == {expected}
+    assert between == {3}
+    assert torch.get_num_threads() == 3
+
+
+def test_fits(expected, model):
+    images = torch.rand(12, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+    data = [(each, (each[0] > 0.5).long()) for each in images]
+    space = hw.LatentSpace(model).fit(data, progress=False)
+    assert model.seen == {expected}
+    assert torch.get_num_threads() == 3
+    assert np.isfinite(space.embedding_).all()
+
+
+def test_scans_elsewhere_leave_other_threads_alone(expected, model, image):
+    explainer = hdm.HausdorffDistanceMasks(32, 32)
+    explainer.generate_masks(6, 8)
+    elsewhere(lambda: explainer.explain(model, image, (image[0] > 0.5).float(), "cpu", progress=False))
+    assert model.seen == {expected}
+    assert torch.get_num_threads() == elsewhere(torch.get_num_threads) == 3
