@@ -194,9 +194,14 @@ class Answers:
     def _measured(self, result: HDMResult, asked: Question) -> HDMResult:
         if asked._replace(target=None) == self.own._replace(target=None):
             return result
-        if self._stored is None or self._stored[0] != asked or not self._stored[1].continues(result):
-            self._stored = asked, StoredMeasure(result, asked.measure, self._compared(result, asked))  # type: ignore[arg-type]  # checked
-        return self._stored[1].measure(result)
+        question, stored = self._stored or (None, None)
+        if stored is not None and not stored.continues(result):
+            question = stored = None
+        if stored is None or question != asked:
+            like = stored if question is not None and question._replace(measure=asked.measure) == asked else None
+            stored = StoredMeasure(result, asked.measure, self._compared(result, asked), like=like)  # type: ignore[arg-type]  # checked
+            self._stored = asked, stored
+        return stored.measure(result)
 
     def _compared(self, result: HDMResult, asked: Question) -> ComparedMask | None:
         """What masks are compared with; None for what the scan compares them with."""

@@ -61,7 +61,11 @@ def measure_label(name: str) -> str:
 
 
 def windowed_measure(
-    name: str, truth: ReferenceMask, predicted: Mask, unoccluded: Mask | None = None
+    name: str,
+    truth: ReferenceMask,
+    predicted: Mask,
+    unoccluded: Mask | None = None,
+    like: WindowedMeasure | None = None,
 ) -> WindowedMeasure:
     """What measures masks that differ from `predicted` inside a window only.
 
@@ -73,9 +77,14 @@ def windowed_measure(
     predicted : numpy.ndarray, bool (H, W)
     unoccluded : numpy.ndarray, bool (H, W), optional
         The mask for the image without a disc, which "flipped" compares with; `predicted` by default.
+    like : WindowedMeasure, optional
+        Another measure of the same masks, whose work may serve this one.
     """
-    if name in ("hausdorff95", "mean_surface"):
-        return WindowedSurface("hausdorff95" if name == "hausdorff95" else "mean_surface", truth, predicted)
+    for surface in ("hausdorff95", "mean_surface"):
+        if name == surface:
+            if isinstance(like, WindowedSurface):
+                return like.named(surface)
+            return WindowedSurface(surface, truth, predicted)
     for overlap in ("iou", "dice", "area", "flipped"):
         if name == overlap:
             return WindowedOverlap(overlap, truth, predicted, unoccluded)

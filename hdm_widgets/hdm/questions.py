@@ -22,6 +22,7 @@ from hdm_widgets.hdm.objects import ObjectSource, nearer_to_others, object_at
 from hdm_widgets.hdm.regions import influence_between, influence_of_objects, influence_on, objects_of
 from hdm_widgets.metrics.distance import ReferenceMask
 from hdm_widgets.metrics.spacing import check_spacing
+from hdm_widgets.metrics.windowed_measure import WindowedMeasure
 
 if TYPE_CHECKING:
     from hdm_widgets.hdm.result import HDMResult
@@ -105,6 +106,8 @@ class StoredMeasure:
         As for `HDMResult.measure`.
     compared : ComparedMask, optional
         What masks are compared with; by default what the scan compared them with.
+    like : StoredMeasure, optional
+        Another measure of the same masks, compared with the same; what it has found of them may serve this one.
 
     Raises
     ------
@@ -118,6 +121,7 @@ class StoredMeasure:
         name: MeasureName,
         compared: ComparedMask | None = None,
         spacing: Sequence[float] | None = None,
+        like: StoredMeasure | None = None,
     ) -> None:
         check_choice("name", name, MeasureName)
         masks = kept_masks(result)
@@ -138,14 +142,21 @@ class StoredMeasure:
         )
         self._as_scanned = self._settings == result.settings and compared is None
         self._patches = masks.patches
+        # Of the mask without a disc; None where nothing is measured anew.
+        self._plain: WindowedMeasure | None = None
+        self._measure: WindowedMeasure
         if self._as_scanned:
             return
         truth, ignored = self._compared.mask, self._compared.ignored
         reference = ReferenceMask(truth, empty=self._settings.empty, spacing=scale, ignore=ignored)
-        plain = windowed_measure(name, reference, result.baseline_mask)
+        of_plain, of_others = None, None
+        if like is not None and like._plain is not None and like._settings.spacing == scale:
+            of_plain, of_others = like._plain, like._measure
+        plain = windowed_measure(name, reference, result.baseline_mask, like=of_plain)
+        self._plain = self._measure = plain
         self._baseline = plain.base_distance
-        same = np.array_equal(masks.predicted, result.baseline_mask)
-        self._measure = plain if same else windowed_measure(name, reference, masks.predicted, result.baseline_mask)
+        if not np.array_equal(masks.predicted, result.baseline_mask):
+            self._measure = windowed_measure(name, reference, masks.predicted, result.baseline_mask, of_others)
         self._noise = _noise(result, name, reference)
         self._classes = None
         if result._classes is not None and compared is None:

@@ -147,10 +147,10 @@ describe("the panel of new data", () => {
   });
 
   it.each([
-    [40, "Measured 0.53. 35 of 40 intervals contain the measured IoU; 90 % should."],
+    [40, "Measured 0.53. 35 of 40 intervals contain the measured IoU; 90\u00a0% should."],
     [
       38,
-      "Measured 0.53 in 38 items with a true mask (expected 0.60). 35 of 38 intervals contain the measured IoU; 90 % should.",
+      "Measured 0.53 in 38 items with a true mask (expected 0.60). 35 of 38 intervals contain the measured IoU; 90\u00a0% should.",
     ],
     [0, null],
   ])("puts the measured mean beside the expected one: %s of 40 items have one", (items, expected) => {
@@ -296,7 +296,7 @@ describe("toolbar and legend", () => {
     model.set("density", { new: { inView: 1000, most: 7 } });
     await rest();
     expect(el.textContent).toContain(
-      "1,000 are in view. A diamond has the mean color of 1 (faint) to 7 (opaque) of them",
+      "1,000 are in view. A diamond has the mean color of 1 (faint) to 7 (opaque) of them.",
     );
     expect(el.querySelector(".hdm-density")).toBeNull();
     expect(texts(el, ".hdm-sample")).toEqual(["no better than the mean"]);

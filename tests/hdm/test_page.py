@@ -13,6 +13,7 @@ import torch
 from page_file import PageFile
 
 from hdm_widgets import hdm
+from hdm_widgets.metrics import windowed_surface
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,15 @@ def test_a_page_says_what_masks_are_compared_with(results, page, name, explained
     assert said in html.unescape(read.text)
     assert read.data["traits"]["_explained_by"] == explained
     assert read.data["traits"]["explain_by"] == explained[0]
+
+
+@pytest.mark.parametrize(("name", "times"), [("plain", 2), ("classes", 6), ("no truth", 1), ("no masks", 0)])
+def test_nearest_outlines_are_found_once_for_all_measures_of_a_mask(results, page, monkeypatch, name, times):
+    """Once for every class and what its masks are compared with, though two measures are of surfaces."""
+    found, nearest = [], windowed_surface.NearestOutline
+    monkeypatch.setattr(windowed_surface, "NearestOutline", lambda *given: found.append(given) or nearest(*given))
+    page(results[name])
+    assert len(found) == times
 
 
 @pytest.mark.parametrize("name", list(page_scans.SCANS))

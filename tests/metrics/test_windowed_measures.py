@@ -101,6 +101,12 @@ def test_windows_measure_what_whole_masks_do(limits, case):
             assert windowed.distance(*windows[-1]) == pytest.approx(expected[-1], abs=1e-12), name
             base = whole(predicted & counts, truth & counts, spacing)
             assert windowed.base_distance == pytest.approx(base, abs=1e-12)
+            if isinstance(windowed, WindowedSurface):
+                for other_name in ("hausdorff95", "mean_surface"):
+                    own, shared = WindowedSurface(other_name, reference, predicted), windowed.named(other_name)
+                    assert shared.base_distance == own.base_distance
+                    found, expected = (one.distances(*zip(*windows, strict=True)) for one in (shared, own))
+                    np.testing.assert_array_equal(found, expected)
         flipped = WindowedOverlap("flipped", reference, predicted, other)
         changed = [np.count_nonzero((mask ^ other) & counts) * np.prod(spacing) for mask in masks]
         np.testing.assert_allclose(flipped.distances(*zip(*windows, strict=True)), changed, rtol=1e-12)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from on_screen import LatentScreen
 
+from hdm_widgets import LatentSpace
+
 SECONDS = 60
 TOTAL = 24  # items of the map
 COUNT = 12  # new ones
@@ -78,6 +80,68 @@ def test_it_can_be_cancelled_and_started_again(explore, space, held, part):
     assert explorer.wait(SECONDS)
     assert (explorer.new_status, len(explorer.estimates)) == ("done", COUNT)
     assert (shown.gallery["new_status"], shown.gallery["source"]) == ("done", "new")
+
+
+class Told:
+    """What the panel and the gallery of an explorer say of its new data, one after the other."""
+
+    def __init__(self, explorer):
+        shown = LatentScreen(explorer)
+        self.by_panel, self.by_gallery = [], []
+        shown.panel.widget.observe(lambda change: self.by_panel.append(change["new"]), names=["state"])
+        shown.gallery.widget.observe(lambda change: self.by_gallery.append(change["new"]), names=["new_status"])
+
+
+def test_panel_and_gallery_tell_of_a_run_that_is_cancelled_after_its_last_item(explore, space, new_places, monkeypatch):
+    found, go_on, estimate = threading.Event(), threading.Event(), LatentSpace.estimate
+
+    def held_back(*given, **more):
+        estimates = estimate(*given, **more)
+        found.set()
+        assert go_on.wait(SECONDS)
+        return estimates
+
+    monkeypatch.setattr(LatentSpace, "estimate", held_back)
+    explorer = explore(space, new=new_places)
+    told, shown = Told(explorer), LatentScreen(explorer)
+    assert found.wait(SECONDS)
+    assert (shown.panel["done"], shown.panel["total"]) == (COUNT, COUNT)
+    assert shown.panel.ask("cancel") == (DONE, [])
+    go_on.set()
+    stopped()
+    assert (explorer.estimates, told.by_panel, told.by_gallery) == (None, ["cancelled"], ["cancelled"])
+    shown.gallery.ask("start")
+    assert explorer.wait(SECONDS)
+    assert told.by_panel == told.by_gallery == ["cancelled", "running", "done"]
+
+
+def test_what_is_found_is_shown_though_it_is_cancelled_meanwhile(explore, space, held):
+    explorer, during = explore(space, new=held), []
+    told = Told(explorer)
+
+    def cancel_elsewhere(_change):
+        other = threading.Thread(target=explorer.cancel)
+        other.start()
+        # Who waits lets others in, here half way through showing what was found.
+        while other.is_alive():
+            explorer.wait(SECONDS)
+        during.append(explorer.new_status)
+
+    explorer.observe(cancel_elsewhere, names=["gallery"])
+    held.open.set()
+    assert explorer.wait(SECONDS)
+    stopped()
+    assert (during, explorer.new_status, len(explorer.estimates)) == (["running"], "done", COUNT)
+    assert told.by_panel == told.by_gallery == ["done"]
+
+
+def test_a_cancel_in_the_panel_leaves_other_work_alone(explore, space, held):
+    explorer = explore(space, new=held)
+    shown = LatentScreen(explorer)
+    assert held.arrived.wait(SECONDS)
+    explorer.scan_status = "running"
+    shown.panel.ask("cancel")
+    assert (explorer.new_status, explorer.scan_status) == ("cancelled", "running")
 
 
 def test_it_pauses_with_the_last_view_and_begins_anew_with_the_next(explore, space, held):

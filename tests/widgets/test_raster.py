@@ -64,6 +64,24 @@ def test_opacity_grows_with_the_logarithm_of_the_number():
     assert shown.most == 100
 
 
+def test_pixels_that_stand_nearly_alone_have_an_edge():
+    # One item alone, two beside each other in a corner, and a block of nine pixels, of which one has two items.
+    block = [[row, col] for row in (5, 6, 7) for col in (6, 7, 8)]
+    places = np.array([[1, 3], [0, 8], [0, 9], *block, [6, 7]])
+    points = np.stack([(places[:, 1] + 0.5) / 10, 1 - (places[:, 0] + 0.5) / 10], axis=1)
+    chosen = np.ones(len(points), bool)
+    chosen[0] = False
+    shown = drawn(points, UNIT, (10, 10), Coloring(["#ffffff"], np.zeros(len(points), int), {}), chosen, dim=0.5)
+    before = shown.rgba.copy(), shown.items.copy()
+    raster.add_edges(shown)
+    around = {(0, 3): 0, (1, 2): 0, (1, 4): 0, (2, 3): 0, (0, 7): 1, (1, 8): 1, (1, 9): 2}
+    # As opaque as their pixels, and more by three fifths: 45 of one that is dimmed, else 89.
+    edge = {place: [128, 128, 128, 72 if item == 0 else 142] for place, item in around.items()}
+    for place in np.ndindex(10, 10):
+        assert shown.rgba[place].tolist() == edge.get(place, before[0][place].tolist())
+        assert shown.items[place] == around.get(place, before[1][place])
+
+
 @pytest.mark.parametrize(
     ("polygon", "inside"),
     [

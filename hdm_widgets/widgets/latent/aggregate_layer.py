@@ -13,7 +13,7 @@ from hdm_widgets.latent.surface import Bounds
 from hdm_widgets.widgets.latent.diamonds import draw_diamonds
 from hdm_widgets.widgets.latent.palette import MISSING, Coloring
 from hdm_widgets.widgets.latent.point_figure import DIM, Floats, point_size
-from hdm_widgets.widgets.latent.raster import GridColors, PointGrid, Raster, rasterize
+from hdm_widgets.widgets.latent.raster import GridColors, PointGrid, Raster, add_edges, rasterize
 
 __all__ = ["AggregateLayer", "close_picture", "hidden_picture"]
 
@@ -115,6 +115,8 @@ class AggregateLayer:
         self._draw_points(np.empty(0, np.int64), self._coloring)
         cells = max(1, round(shape[0] / self._cell)), max(1, round(shape[1] / self._cell))
         self.raster = raster = rasterize(self.grid, bounds, cells, self._colors, self._ordered, DIM)
+        if self._cell == 1:
+            add_edges(raster)
         pixels = raster.rgba if self._cell == 1 else draw_diamonds(raster.rgba, _FINENESS * self._cell)
         before = self.picture.image
         with self.picture.hold_sync():

@@ -61,7 +61,7 @@ class ExplorerWithNewData(ExplorerWithSelections):
     def cancel(self) -> None:
         """Stop running the model on the new data."""
         self._check_open()
-        self._stop_estimating("cancelled")
+        self._stop_estimating()
 
     def explain_new(self, index: int) -> HDMExplorer:
         """Open an HDMExplorer on a new item's image, below the table.
@@ -118,9 +118,12 @@ class ExplorerWithNewData(ExplorerWithSelections):
         panel = self._panel
         if panel is None:
             return
-        panel.on_request("cancel", lambda _: self.cancel())
+        panel.on_request("cancel", lambda _: self._stop_estimating())
         for part in (panel, self._gallery):
             part.on_request("start", lambda _: self._start_estimating())
+        # Both say how far it is by this one status.
+        traitlets.dlink((self, "new_status"), (panel, "state"))
+        traitlets.dlink((self, "new_error"), (panel, "error"))
         traitlets.dlink((self, "new_status"), (self._gallery, "new_status"))
         panel.on_request("label", lambda asked: self._choose_to_label(asked["count"]))
         panel.on_request("export", lambda _: self._export_new())
@@ -132,20 +135,22 @@ class ExplorerWithNewData(ExplorerWithSelections):
 
     def _start_estimating(self) -> None:
         panel = self._panel
-        if panel is None or self._new is not None:
-            return
         with self._lock:
+            if panel is None or self._new is not None:
+                return
             self._paused_estimating = False
-            panel.done, panel.total, panel.error, panel.state = 0, len(self._given), "", "running"
+            panel.done, panel.total = 0, len(self._given)
+            # With the lock, so that nobody cancels between the run and its status, and the run ends after both.
+            self._estimating.submit(self._estimate)
             self.new_error, self.new_status = "", "running"
-        self._estimating.submit(self._estimate)
 
-    def _stop_estimating(self, state: str) -> None:
+    def _stop_estimating(self) -> None:
         with self._lock:
             self._paused_estimating = False
             self._estimating.cancel()
-            if self._panel is not None and self.new_status == "running":
-                self._panel.state = self.new_status = state
+            # What has been found is being shown, and will be.
+            if self.new_status == "running" and self._new is None:
+                self.new_status = "cancelled"
 
     def _estimate(self, stop: threading.Event) -> None:
         panel = self._panel
@@ -167,8 +172,8 @@ class ExplorerWithNewData(ExplorerWithSelections):
         except Exception as error:  # noqa: BLE001 - shown in the widget
             with self._lock:
                 if not stop.is_set():
-                    panel.error = self.new_error = str(error) or type(error).__name__
-                    panel.state = self.new_status = "error"
+                    self.new_error = str(error) or type(error).__name__
+                    self.new_status = "error"
 
     def _pause_new(self) -> None:
         with self._lock:
@@ -201,9 +206,7 @@ class ExplorerWithNewData(ExplorerWithSelections):
         self._toolbar.has_new = True
         self._legend.new = new_message(new, outside)
         self._connect_new()
-        with panel.hold_sync():
-            panel.findings = findings(new)
-            panel.state = "done"
+        panel.findings = findings(new)
         self._show_points()
         self._draw_on_figures()
         self.gallery = "new"

@@ -34,7 +34,8 @@ class NewDataPanel(Part):
 
     Attributes
     ----------
-    state : {"running", "done", "cancelled", "error"}
+    state : {"idle", "running", "done", "cancelled", "error"}
+        The explorer's `new_status`.
     done, total : int
         Items that the model has been run on, while it runs.
     error : str
@@ -48,7 +49,7 @@ class NewDataPanel(Part):
     _esm = read_static("new_data.js")
     _css = read_static("latent_explorer.css")
 
-    state = traitlets.Unicode("running").tag(sync=True)
+    state = traitlets.Unicode("idle").tag(sync=True)
     done = traitlets.Int(0).tag(sync=True)
     total = traitlets.Int(0).tag(sync=True)
     error = traitlets.Unicode("").tag(sync=True)

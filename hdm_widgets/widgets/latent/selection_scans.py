@@ -125,11 +125,10 @@ class ExplorerWithSelectionScans(ExplorerWithGroups):
         with self._lock:
             self._collection, self._scanned = None, (current.name, len(current))
             panel.show(None, *self._scanned)
-            panel.done, panel.total, panel.seconds_left, panel.error = 0.0, len(chosen), None, ""
-            self.scan_error = ""
-            panel.state = self.scan_status = "running"
+            panel.done, panel.total, panel.seconds_left = 0.0, len(chosen), None
             # Before scans of another selection, which may still run, tell of themselves again.
             self._scanning.submit(lambda stop: self._scan(panel, chosen, settings, stop))
+            self.scan_error, self.scan_status = "", "running"
 
     def cancel(self) -> None:
         """Stop running the model, on new data and on a selection that is being explained; what is finished stays."""
@@ -148,6 +147,8 @@ class ExplorerWithSelectionScans(ExplorerWithGroups):
         panel = self._scans
         if panel is None:
             return
+        traitlets.dlink((self, "scan_status"), (panel, "state"))
+        traitlets.dlink((self, "scan_error"), (panel, "error"))
         panel.on_request("start", lambda asked: self.explain_selection(asked["count"]))
         panel.on_request("cancel", lambda _: self._stop_scans())
         panel.on_request("open", lambda asked: self._open_scanned(asked["item"]))
@@ -199,18 +200,18 @@ class ExplorerWithSelectionScans(ExplorerWithGroups):
         except Exception as error:  # noqa: BLE001 - shown in the widget
             with self._lock:
                 if not stop.is_set():
-                    panel.error = self.scan_error = str(error) or type(error).__name__
-                    panel.state = self.scan_status = "error"
+                    self.scan_error = str(error) or type(error).__name__
+                    self.scan_status = "error"
             return
         with self._lock:
             if not stop.is_set():
-                panel.state = self.scan_status = "done"
+                self.scan_status = "done"
 
     def _stop_scans(self) -> None:
         with self._lock:
             self._scanning.cancel()
-            if self._scans is not None and self.scan_status == "running":
-                self._scans.state = self.scan_status = "cancelled"
+            if self.scan_status == "running":
+                self.scan_status = "cancelled"
 
     def _show_scans(self) -> None:
         with self._lock:

@@ -122,7 +122,7 @@ function NewRow({
           <span class="hdm-note">
             {shown.inView < items.count && `${count(shown.inView)} are in view. `}
             {shown.most > 0 &&
-              `A diamond has the mean color of 1 (faint) to ${count(shown.most)} (opaque) of them`}
+              `A diamond has the mean color of 1 (faint) to ${count(shown.most)} (opaque) of them.`}
           </span>
         )}
       </div>

@@ -128,8 +128,8 @@ function Found({ findings }: { findings: Findings }) {
             <b>Measured {score(measured.mean)}</b>
             {measured.count < findings.count &&
               ` in ${count(measured.count)} items with a true mask (expected ${score(measured.expected)})`}
-            . {count(measured.held)} of {count(measured.count)} intervals contain the measured IoU; {percent}{" "}
-            % should.
+            . {count(measured.held)} of {count(measured.count)} intervals contain the measured IoU; {percent}
+            {"\u00a0% should."}
           </p>
         )}
       </div>

@@ -200,8 +200,7 @@ export interface GalleryTraits {
   source: Source;
   /** 0: no new data. */
   new_count: number;
-  /** How far their estimates are; "idle" without new data. */
-  new_status: NewDataTraits["state"] | "idle";
+  new_status: NewDataTraits["state"];
   sort: string;
   sorts: string[];
   layers: Layers;
@@ -345,7 +344,8 @@ export interface Findings {
 }
 
 export interface NewDataTraits {
-  state: "running" | "done" | "cancelled" | "error";
+  /** How far the estimates are; "idle" without new data. */
+  state: "idle" | "running" | "done" | "cancelled" | "error";
   done: number;
   total: number;
   error: string;
