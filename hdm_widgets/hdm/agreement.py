@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 from hdm_widgets.models.errors import is_out_of_memory
 from hdm_widgets.models.modules import apply_to_tensors, model_dtype, modules, unwrapped
 from hdm_widgets.models.segmenter import Segmenter
+from hdm_widgets.models.tf32 import uses_tf32, without_tf32
 
-__all__ = ["Agreement", "OwnRounding", "precision"]
+__all__ = ["Agreement", "OwnRounding"]
 
 # Largest difference of two ways to compute the same sums, as a fraction of the largest value (at least 1).
 _ROUNDING = 1e-5
@@ -54,7 +56,7 @@ class Agreement:
     What a network makes of rounding depends on its precision, its depth and the size of its values. So in low
     precision, and where more than that differs, the model's own rounding is measured: against a copy of the model in a
     higher precision, and in low precision also between two batch sizes. Four times that counts as equal, in the
-    maximum and in the mean.
+    maximum and in the mean. Where float32 is multiplied in TF32, both are computed without for the comparison.
 
     Parameters
     ----------
@@ -65,14 +67,32 @@ class Agreement:
     ----------
     own : OwnRounding or None
         What has been measured; None if there was no need to.
+    tf32 : bool
+        Whether the model computes in TF32.
+    moved_by_tf32 : float
+        Largest difference that it makes in the model's output.
     """
 
     def __init__(self, segmenter: Segmenter) -> None:
         assert isinstance(segmenter.model, nn.Module)  # nothing else is traced  # noqa: S101
-        self._segmenter, self._dtype = segmenter, model_dtype(segmenter.model)
-        self.precision = precision(self._dtype, segmenter.run_device)
-        self._most = _MOST if self.precision in ("float32", "float64") else _MOST_LOW
+        self._segmenter, self._model, self._dtype = segmenter, segmenter.model, model_dtype(segmenter.model)
+        self.tf32 = self._dtype == torch.float32 and uses_tf32(segmenter.run_device)
+        self._most = _MOST_LOW if self._dtype in _LOW else _MOST
         self.own: OwnRounding | None = None
+        self.moved_by_tf32 = 0.0
+
+    def comparing(self) -> AbstractContextManager[None]:
+        """What this thread computes meanwhile can be compared: it is without TF32."""
+        return without_tf32(self._segmenter.run_device, self._model)
+
+    def compared(self, raw: Tensor, image: Tensor) -> Tensor:
+        """The model's raw output of an image (C, H, W) to compare others with: `raw`, but for TF32."""
+        if not self.tf32:
+            return raw
+        with self.comparing():
+            exact = self._segmenter.raw(image[None].clone())
+        self.moved_by_tf32 = max(self.moved_by_tf32, float((raw - exact).abs().max()))
+        return exact
 
     def equal(self, ours: Tensor, raw: Tensor, image: Tensor) -> bool:
         """Whether an output equals the model's.
@@ -105,15 +125,21 @@ class Agreement:
 
     def reason(self, raw: Tensor) -> str:
         """What the limit follows from, in the units of this raw output; empty if nothing had to be measured."""
-        if self.own is None:
-            return ""
+        reasons = []
+        if self.own is not None:
+            reasons.append(self._own_rounding(self.own, raw))
+        if self.tf32:
+            moved = f"{self.moved_by_tf32:.2g}"
+            reasons.append(f"both were computed without TF32, which moves the model's output by up to {moved}")
+        return ", and ".join(reasons)
+
+    def _own_rounding(self, own: OwnRounding, raw: Tensor) -> str:
         parts = []
-        if self.own.from_higher is not None:
-            higher = str(_higher(self._dtype)).removeprefix("torch.")
-            parts.append(f"{self.own.from_higher * _scale(raw):.2g} from {higher}")
-        if self.own.between_batches is not None:
-            parts.append(f"{self.own.between_batches * _scale(raw):.2g} between batches of 1 and {_BATCH}")
-        return f"the model's own output in {self.precision} differs by up to {' and '.join(parts)}"
+        if own.from_higher is not None:
+            parts.append(f"{own.from_higher * _scale(raw):.2g} from {_name(_higher(self._dtype))}")
+        if own.between_batches is not None:
+            parts.append(f"{own.between_batches * _scale(raw):.2g} between batches of 1 and {_BATCH}")
+        return f"the model's own output in {_name(self._dtype)} differs by up to {' and '.join(parts)}"
 
     def _limit(self, own: OwnRounding | None) -> float:
         return _ROUNDING if own is None else min(max(_ROUNDING, _FACTOR * own.largest), self._most)
@@ -176,22 +202,8 @@ class Agreement:
         return output
 
 
-def precision(dtype: torch.dtype, device: torch.device) -> str:
-    """In what a model of this type computes on this device: its name, or "TF32" where that is on for float32."""
-    if dtype == torch.float32 and device.type == "cuda":
-        # Flags for the whole process: they are read, and left as they are.
-        settings = (torch.backends.cudnn, torch.backends.cuda.matmul)
-        if any(_uses_tf32(setting) for setting in settings):
-            return "TF32"
+def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _uses_tf32(setting: object) -> bool:
-    try:
-        return bool(getattr(setting, "allow_tf32", False))
-    except RuntimeError:
-        # PyTorch refuses to read this flag where its successors have been set, each to another value.
-        return True
 
 
 def _higher(dtype: torch.dtype) -> torch.dtype:

@@ -186,11 +186,18 @@ class Backends:
         return WindowedBackend(self.segmenter.run_device, base)
 
     def verified(
-        self, backend: Backend, changes: Changes, outputs: Outputs, index: int  # noqa: ARG002 - for other backends
+        self, backend: Backend, changes: Changes, outputs: Outputs, index: int, *, afresh: bool
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """One of a backend's outputs, the model's own output of the same input, and that input."""
+        """One of a backend's outputs, the model's own output of the same input, and that input.
+
+        With `afresh`, nothing that was computed before counts: this thread computes in another precision now.
+        """
         image = changes.images(outputs.items[index : index + 1])[0].to(self.segmenter.run_device)
-        return pasted(self._raw, outputs, index), self.segmenter.raw(image[None].clone()), image
+        unchanged = self._raw
+        if afresh:
+            unchanged = self.segmenter.raw(self.sample[None].clone())
+            (outputs,), index = backend.outputs(changes, outputs.items[index : index + 1]), 0
+        return pasted(unchanged, outputs, index), self.segmenter.raw(image[None].clone()), image
 
 
 class Inference:
@@ -331,10 +338,11 @@ class Inference:
         chosen = int(np.argmax(away))
         if count and away[chosen] == 0:
             return
-        ours, whole, image = self._backends.verified(backend, changes, outputs, chosen)
-        difference = float((whole - ours).abs().max())
         agreement = self._agreement
         assert agreement is not None  # every traced backend is planned with one  # noqa: S101
+        with agreement.comparing():
+            ours, whole, image = self._backends.verified(backend, changes, outputs, chosen, afresh=agreement.tf32)
+        difference = float((whole - ours).abs().max())
         self._verified.append(asked[chosen])
         self._verify_seconds += time.perf_counter() - started
         self.plan = replace(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -160,19 +160,21 @@ class OutputMeasure:
         settings: ScanSettings,
         raw: Tensor,
     ) -> None:
-        self._segmenter, self._function, self._raw, self._settings = segmenter, function, raw, settings
+        # On the CPU, where the function gets them: one copy for a batch, not one for each cell.
+        self._segmenter, self._function, self._raw, self._settings = segmenter, function, raw.cpu(), settings
         self._ignored, self._truth = truth.ignored, _masked(truth.values, truth.ignored)
-        self.mask: NDArray[np.bool_] = segmenter.binarize(raw)[0].cpu().numpy()
+        self.mask: NDArray[np.bool_] = segmenter.binarize(self._raw)[0].numpy()
         self.predicted = self.mask
-        self.distance = self._distance(raw)
+        self.distance = self._distance(self._raw)
 
     def __call__(self, outputs: Outputs) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """See `Measure`."""
+        outputs = replace(outputs, values=outputs.values.cpu())
         distances = [self._distance(pasted(self._raw, outputs, index)) for index in range(len(outputs.items))]
-        return np.array(distances, dtype=np.float64), self._segmenter.binarize(outputs.values).cpu().numpy()
+        return np.array(distances, dtype=np.float64), self._segmenter.binarize(outputs.values).numpy()
 
     def _distance(self, raw: Tensor) -> float:
-        output = self._segmenter.target_map(raw)[0].cpu().numpy()
+        output = self._segmenter.target_map(raw)[0].numpy()
         measured = _measured.set(MeasuredOutput(self._segmenter, self._settings, raw, output, self._ignored))
         try:
             distance = self._function(_masked(output, self._ignored), self._truth)
@@ -190,6 +192,7 @@ class MeasuredOutput:
     segmenter : Segmenter
     settings : ScanSettings
     raw : torch.Tensor (1, classes, H, W)
+        On the CPU.
     output : numpy.ndarray (H, W)
         The target's map.
     ignored : numpy.ndarray, bool (H, W), or None
@@ -235,7 +238,7 @@ class MeasuredOutput:
                     "this model's output is no map of the target that another could take the place of; hand the output "
                     "to super().calculate_distance as it came"
                 )
-        mask: NDArray[np.bool_] = self.segmenter.binarize(raw)[0].cpu().numpy()
+        mask: NDArray[np.bool_] = self.segmenter.binarize(raw)[0].numpy()
         return mask
 
 

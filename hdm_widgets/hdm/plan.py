@@ -246,8 +246,9 @@ def make_plan(
     sample = cells[:: max(1, len(cells) // _SAMPLE)]
     boxes = occluder.boxes(sample)
     images = len(cells) * len(boxes) / len(sample)
-    if _WORTH_TRACING_SECONDS < seconds * images < 4 * _WORTH_TRACING_SECONDS:
-        # The first run of a model takes longer than the others.
+    on_cpu = segmenter.run_device.type == "cpu"
+    if _WORTH_TRACING_SECONDS < seconds * images < (4 * _WORTH_TRACING_SECONDS if on_cpu else float("inf")):
+        # The first run of a model takes longer than the others: on a GPU, seconds to load the kernels.
         seconds = _seconds(lambda: segmenter.raw(occluder.unchanged[None].clone()))
     image = occluder.unchanged.to(segmenter.run_device)
     expected = seconds * images
@@ -255,6 +256,7 @@ def make_plan(
         return run_model(f"about {max(expected, 0.1):.1f} s in all, too little to gain")
     agreement = Agreement(segmenter)
     try:
+        raw = agreement.compared(raw, image)
         fresh = not traced.has(segmenter, image)
         network, difference = _trace(segmenter, image, raw, agreement)
         if difference is not None and not fresh:
@@ -286,7 +288,7 @@ def _trace(
     """The traced network, and how it differs from the model on the image without a disc."""
     network = traced.get(segmenter, image, fresh=fresh).network
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), agreement.comparing():
             ours = network.full(image[None])
     except Exception as error:
         if is_out_of_memory(error):

@@ -122,7 +122,7 @@ class SlidingBackends(Backends):
         )  # fmt: skip
 
     def verified(
-        self, backend: Backend, changes: Changes, outputs: Outputs, index: int
+        self, backend: Backend, changes: Changes, outputs: Outputs, index: int, *, afresh: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One of the outputs in a window that its disc touches, the model's own there, and what the window shows."""
         assert isinstance(backend, SlidingBackend)  # made here  # noqa: S101
@@ -132,7 +132,10 @@ class SlidingBackends(Backends):
         inside = changes_in_window(changes, grid, window)
         image = inside.images(item)[0].to(self.segmenter.run_device)
         (ours,) = backend.backend_for(window).outputs(inside, item)
-        unchanged = self._windows.output(window)[None]
+        if afresh:
+            unchanged = self.segmenter.raw(self._windows.cut(window)[None])
+        else:
+            unchanged = self._windows.output(window)[None]
         return pasted(unchanged, ours, 0), self.segmenter.raw(image[None].clone()), image
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -33,9 +34,21 @@ def fingerprint(tensors: Iterable[Tensor]) -> bytes:
     given = list(tensors)
     with torch.inference_mode():
         sums = [tensor.sum(dtype=None if tensor.is_floating_point() else torch.int64).double() for tensor in given]
-        total = torch.stack([part.cpu() for part in sums]).tolist() if given else []
+        total = _numbers(sums)
     versions = [(tensor.data_ptr(), None if tensor.is_inference() else tensor._version) for tensor in given]
     return repr((versions, total)).encode()
+
+
+def _numbers(scalars: list[Tensor]) -> list[float]:
+    """The values of scalars, with one copy to the CPU for each device that they are on."""
+    places: defaultdict[torch.device, list[int]] = defaultdict(list)
+    for place, scalar in enumerate(scalars):
+        places[scalar.device].append(place)
+    numbers = [0.0] * len(scalars)
+    for group in places.values():
+        for place, number in zip(group, torch.stack([scalars[place] for place in group]).tolist(), strict=True):
+            numbers[place] = number
+    return numbers
 
 
 def content_fingerprint(model: nn.Module) -> dict[str, str]:

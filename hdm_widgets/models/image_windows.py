@@ -118,15 +118,16 @@ class ImageWindows:
     def blended_box(self, box: Box) -> BlendedBox:
         """What blends outputs of windows in a box of the image; after the first output of a window."""
         numbers = self.segmenter.reading.form == "class numbers"
-        return BlendedBox(self.grid, self._weights, box, numbers=numbers)
+        weights, gaps = self._weights
+        return BlendedBox(self.grid, weights, box, numbers=numbers, gaps=gaps)
 
     @cached_property
-    def _weights(self) -> Tensor:
-        """The weight of each pixel of a window, (rows, cols); 0 for those without output."""
+    def _weights(self) -> tuple[Tensor, bool]:
+        """The weight of each pixel of a window, (rows, cols), and whether any is 0, for a pixel without output."""
         window = self.grid.window
         numbers = self.segmenter.reading.form == "class numbers"
         weights = window.weights(peaked=numbers)
         valid = self.segmenter.valid_pixels(*window.size)
         if valid is not None:
             weights = weights * torch.from_numpy(np.ascontiguousarray(valid))
-        return weights.to(self.segmenter.run_device)
+        return weights.to(self.segmenter.run_device), not bool(weights.all())

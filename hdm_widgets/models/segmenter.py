@@ -380,12 +380,11 @@ class Segmenter(RawOutputs):
                 return torch.cat([ImageWindows(self, image).raw() for image in images])
         with torch.no_grad(), self.evaluating(), limited_threads(self.run_device), self._reader.naming_the_entry():
             given, maps = self._given_and_maps(images)
-            finite = torch.isfinite(maps.flatten(1).sum(1))
-            if not bool(finite.all()):
-                # The sum of finite values may overflow: check every value.
+            # The sum of finite values may overflow: then check every value.
+            if not bool(torch.isfinite(maps.sum())):
                 finite = torch.isfinite(maps).flatten(1).all(1)
-            if not bool(finite.all()):
-                raise output_not_finite(images, int((~finite).nonzero()[0]))
+                if not bool(finite.all()):
+                    raise output_not_finite(images, int((~finite).nonzero()[0]))
             size = padded_size(given, self.pad_to)
             if maps.shape[-2] > size[0] or maps.shape[-1] > size[1]:
                 raise ModelOutputError(self._too_large(maps, given, size))

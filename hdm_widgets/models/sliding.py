@@ -175,10 +175,12 @@ class BlendedBox:
         (row0, col0, row1, col1), inside the image.
     numbers : bool
         Whether outputs are class numbers.
+    gaps : bool
+        Whether a window has pixels without output.
     """
 
-    def __init__(self, grid: WindowGrid, weights: Tensor, box: Box, *, numbers: bool) -> None:
-        self._grid, self._weights, self._box, self._numbers = grid, weights, box, numbers
+    def __init__(self, grid: WindowGrid, weights: Tensor, box: Box, *, numbers: bool, gaps: bool) -> None:
+        self._grid, self._weights, self._box, self._numbers, self._gaps = grid, weights, box, numbers, gaps
         self._values: Tensor | None = None
         self._total: Tensor | None = None
 
@@ -211,9 +213,10 @@ class BlendedBox:
         if self._values is None or self._total is None:
             raise ValueError("no window has been added")
         values = self._values if self._numbers else self._values / self._total
-        nothing = self._total == 0
-        if bool(nothing.any()):
-            values = torch.where(nothing, values.new_tensor(outside)[:, None, None], values)
+        if self._gaps:
+            # Numbers class by class: a list would be sent to the device for every box.
+            nothing = self._total == 0
+            values = torch.stack([torch.where(nothing, each, one) for each, one in zip(outside, values, strict=True)])
         return values
 
 

@@ -14,8 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdm_widgets.models.errors import is_out_of_memory
+from hdm_widgets.models.tf32 import without_tf32
 from hdm_widgets.windowed.axes import Interval, Span
 from hdm_widgets.windowed.estimates import Summary
+from hdm_widgets.windowed.gather import Positions, gathered
 from hdm_widgets.windowed.network import Network, axis_window, channels_last, padding_of_patch
 from hdm_widgets.windowed.propagation import AxisPropagation, ChangePropagation, Reach, footprint, limited
 from hdm_widgets.windowed.steps import AxisWindow, Concatenation, GlobalStep, Step
@@ -82,14 +85,19 @@ class WindowedInference:
         For the unchanged image.
     activations : dict of str to torch.Tensor
         Cached activations of the unchanged image.
+    positions : Positions
+        On the network's device.
     """
 
     def __init__(self, network: Network, image: Tensor) -> None:
         self.network = network
-        activations = network.activations(image)
+        # Exact, so that what is computed from them in TF32 and without differs by the windows' own rounding alone.
+        with without_tf32(network.device):
+            activations = network.activations(image)
         self.output = activations[network.program.output]
         self.activations = {name: channels_last(value) for name, value in activations.items() if name in network.cached}
         self._ranges: dict[str, float] = {}
+        self.positions = Positions(network.device)
         self.propagation = network.propagation
 
     def reach(self, boxes: NDArray[np.intp], content: Content, tolerance: float) -> Reach:
@@ -139,9 +147,18 @@ class WindowedInference:
         for members in groups.values():
             one = self.network.program.one_by_one
             count = 1 if one else self._batch_size(*propagation.of_box(aligned[members[0]].tolist()))
-            for start in range(0, len(members), count):
-                items = np.array(members[start : start + count])
-                yield _Batch(self, aligned[items]).run(items, content)
+            done = 0
+            while done < len(members):
+                items = np.array(members[done : done + count])
+                try:
+                    windows = _Batch(self, aligned[items]).run(items, content)
+                except Exception as error:
+                    if len(items) == 1 or not is_out_of_memory(error):
+                        raise
+                    count = len(items) // 2
+                    continue
+                done += len(items)
+                yield windows
 
     def value_range(self, name: str) -> float:
         """Maximum less minimum of a value of the unchanged image."""
@@ -186,6 +203,9 @@ class _Batch:
         patch = channels_last(content(items, self._boxes).to(network.device))
         self._values[program.image] = _ChangedValue(rows, cols, (_Piece(patch, rows, cols),))
         numbers = program.numbers_at(len(items))
+        if network.device.type != "cpu" and len(items) > 1:
+            along = [[each.positions for each in changes] for changes in self._along]
+            self._inference.positions.send(np.hstack([np.array(each) for each in along]))
         for index, step in enumerate(program.steps):
             self._values[step.name] = self._changed(index, step, numbers)
             for name in step.inputs:
@@ -263,7 +283,9 @@ class _Batch:
             before = unchanged[0, ..., row : row + values.shape[-2], col : col + values.shape[-1]]
             # NaN is a change.
             large |= ~((values - before).abs() <= limit).all(0)
-        down, across = large.any(1).nonzero().flatten(), large.any(0).nonzero().flatten()
+        # One copy to the CPU for both axes.
+        touched = torch.cat([large.any(1), large.any(0)]).cpu().numpy()
+        down, across = (np.flatnonzero(each) for each in np.split(touched, [len(large)]))
         if not len(down):
             self.extents[name] = None
             return None
@@ -329,7 +351,13 @@ class _Batch:
                 edge.fill_(padding_value or 0.0)
         for piece, channels in _by_channels(pieces, unchanged.shape[1]):
             target, source = inside[:, channels], unchanged[0, channels]
-            for top, bottom, start, end in _around(piece, rows, cols):
+            parts = _around(piece, rows, cols)
+            if parts and box.device.type != "cpu" and len(box) > 1:
+                # On a GPU, starting many small copies takes longer than one of everything.
+                positions = self._inference.positions
+                target.copy_(gathered(source, positions(row_starts), positions(col_starts), height, width))
+                parts = []
+            for top, bottom, start, end in parts:
                 for item, (row, col) in enumerate(zip(row_starts, col_starts, strict=True)):
                     target[item, ..., top:bottom, start:end] = source[
                         ..., row + top : row + bottom, col + start : col + end

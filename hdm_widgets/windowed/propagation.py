@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,12 @@ class AxisPropagation:
                 for span, interval in zip(spans, inputs, strict=True)
             )))  # fmt: skip
         self.signature = tuple(signature)
+
+    @cached_property
+    def positions(self) -> NDArray[np.int64]:
+        """Where everything begins that changes or is read; for changes of one signature, in the same order."""
+        changed = [change.lo for change in self.changes if change is not None]
+        return np.array(changed + [start for starts in self.starts for start in starts], np.int64)
 
 
 def footprint(program: Program, name: str, dim: int, changed: Interval) -> Interval:

@@ -241,13 +241,41 @@ class MaxPool(_KernelStep):
 class Resampling(Step):
     """Linear resampling of rows and columns: interpolation, average pooling, padding by reflection, flips."""
 
+    _tables: dict[object, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False)
+
     def compute(self, patches: list[Tensor], rows: AxisWindow, cols: AxisWindow, numbers: dict[str, Any]) -> Tensor:
         """See `Step`."""
         assert isinstance(self.rows, LinearResample) and isinstance(self.cols, LinearResample)  # noqa: S101, PT018 - made so
         (patch,) = patches
         # As PyTorch's kernels do: round once, at the end.
         given = patch.float() if patch.dtype in LOW_PRECISION else patch
-        return _resampled(_resampled(given, -2, self.rows, rows.out), -1, self.cols, cols.out).to(patch.dtype)
+        return self._resampled(self._resampled(given, -2, self.rows, rows.out), -1, self.cols, cols.out).to(patch.dtype)
+
+    def _resampled(self, patch: Tensor, dim: int, axis: LinearResample, out: Interval) -> Tensor:
+        """The patch along one dimension, as the window `out` needs it."""
+        first = axis.weighted_sources(out)[0][:, 0]
+        step = int(first[1] - first[0]) if len(first) > 1 else 1
+        if axis.copies and step >= 1 and (np.diff(first) == step).all():
+            return _every(patch, dim, int(first[0]), step, len(first))
+        (span,) = axis.receptive_field(out)
+        sources, weights = self._table(dim, axis, patch)
+        positions = (sources[:, out.lo : out.hi] - span.lo).clamp_(0, span.hi - span.lo - 1)
+        total: Tensor | None = None
+        for position, weight in zip(positions, weights[:, out.lo : out.hi], strict=True):
+            part = patch.index_select(dim, position)
+            if not axis.copies:
+                part = part * (weight[:, None] if dim == -2 else weight)
+            total = part if total is None else total.add_(part)
+        assert total is not None  # there is at least one source  # noqa: S101
+        return total
+
+    def _table(self, dim: int, axis: LinearResample, patch: Tensor) -> tuple[Tensor, Tensor]:
+        """Sources and weights (sources, size of the output), on the patch's device; sent there once."""
+        key = dim, patch.device, patch.dtype
+        if key not in self._tables:
+            sources, weights = (torch.from_numpy(each.T.copy()) for each in (axis.sources, axis.weights))
+            self._tables[key] = sources.to(patch.device), weights.to(patch)
+        return self._tables[key]
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,23 +317,6 @@ class Upsampling(Step):
         row = rows.out.lo - self.factors[0] * rows.spans[0].lo
         col = cols.out.lo - self.factors[1] * cols.spans[0].lo
         return self.function(patches[0])[..., row : row + rows.out.size, col : col + cols.out.size]
-
-
-def _resampled(patch: Tensor, dim: int, axis: LinearResample, out: Interval) -> Tensor:
-    positions, weights = axis.weighted_sources(out)
-    first = positions[:, 0]
-    step = int(first[1] - first[0]) if len(first) > 1 else 1
-    if axis.copies and step >= 1 and (np.diff(first) == step).all():
-        return _every(patch, dim, int(first[0]), step, len(first))
-    shape = (-1, 1) if dim == -2 else (-1,)
-    total: Tensor | None = None
-    for source in range(positions.shape[1]):
-        part = patch.index_select(dim, torch.from_numpy(positions[:, source].copy()).to(patch.device))
-        if not axis.copies:
-            part = part * torch.from_numpy(weights[:, source].copy()).to(patch).view(shape)
-        total = part if total is None else total.add_(part)
-    assert total is not None  # there is at least one source  # noqa: S101
-    return total
 
 
 def _every(patch: Tensor, dim: int, first: int, step: int, count: int) -> Tensor:

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 from architectures import made
+from tf32_double import tf32_double
 from torch import nn
 from torch.nn import functional as F
 from window_checks import random_image, randomized
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
-from hdm_widgets.hdm.agreement import Agreement, precision
+from hdm_widgets.hdm.agreement import Agreement
 from hdm_widgets.windowed import WindowedInference, Windows
 
 SMALL = random_image(1, 5, 6)[None]
@@ -184,12 +185,48 @@ def test_a_model_of_one_precision_is_compared_between_batches():
         assert agreement.reason(raw).endswith(f"float32 differs by up to {apart:.2g} between batches of 1 and 3")
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
-@pytest.mark.parametrize("tf32", [True, False])
-def test_precision_says_what_is_computed_in(monkeypatch, dtype, tf32):
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", tf32)
-    name = str(dtype).removeprefix("torch.")
-    assert precision(dtype, torch.device("cpu")) == name
-    on_gpu = precision(dtype, torch.device("cuda"))
-    assert on_gpu == ("TF32" if tf32 and dtype == torch.float32 else name)
-    assert torch.backends.cudnn.allow_tf32 is tf32
+def test_windows_are_compared_without_tf32():
+    """Their own differences of TF32 would hide a mistake a hundred times as large as rounding."""
+    model = randomized(unet())
+    _, expected = scans(model)
+    with tf32_double():
+        ours, full = scans(model)
+    plan = ours.plan
+    assert plan.backend == "windowed", plan.reason
+    assert plan.verified >= 2
+    scale = max(1.0, float(hw.Segmenter(model).raw(IMAGE[None]).abs().max()))
+    assert plan.largest_difference <= plan.equal_within == pytest.approx(1e-5 * scale, rel=0.1)
+    # What was computed in TF32 is what the scan gives: the masks of neither are those of float32 everywhere.
+    moved = float(
+        plan.rounding.removeprefix("both were computed without TF32, which moves the model's output by up to ")
+    )
+    assert 1e-4 < float(moved) / scale < 1e-2
+    cells = list(np.ndindex(full.grid.shape))
+    differ = [
+        sum(int((a.output(*cell) != b.output(*cell)).sum()) for cell in cells)
+        for a, b in ((ours, full), (full, expected))
+    ]
+    assert differ[1] > 0
+    assert differ[0] <= 2 * differ[1]
+
+
+def test_a_mistake_smaller_than_tf32_is_caught(monkeypatch):
+    model = randomized(unet())
+    scale = float(hw.Segmenter(model).raw(IMAGE[None]).abs().max())
+    outputs_off_by(monkeypatch, lambda values: torch.full_like(values, 1e-4 * scale))
+    with tf32_double():
+        ours, _ = scans(model)
+    assert ours.plan.backend == "model"
+    assert "windows were" in ours.plan.reason
+
+
+def test_the_windows_of_an_image_are_compared_without_tf32():
+    model, image = randomized(unet()), F.interpolate(SMALL, size=(56, 64), mode="bicubic")[0].clamp(0.1, 1)
+    explainer = hdm.HausdorffDistanceMasks(64, 56)
+    explainer.generate_masks(circle_size=6, offset=8)
+    with tf32_double():
+        segmenter = hw.Segmenter(model, window=40)
+        plan = explainer.explain(segmenter, image, None, inference="windowed", progress=False).plan
+    assert plan.backend == "windowed", plan.reason
+    assert plan.verified >= 2
+    assert plan.equal_within < 1e-4
