@@ -208,8 +208,9 @@ class RunningScan:
         """Estimate cells; those that earlier scans measured have what was measured."""
         try:
             for stride, cells in stages:
-                for start in range(0, len(cells), self._chunk_size):
-                    chunk = cells[start : start + self._chunk_size]
+                # Whole images are not made: the more cells at a time, the more of them are computed alike.
+                for start in range(0, len(cells), _CHUNK):
+                    chunk = cells[start : start + _CHUNK]
                     yield from self._estimate_chunk(chunk, self._prepared.occluder.changes(chunk), stride)
         except Exception as error:  # noqa: BLE001 - every cell is measured then, and the plan says why
             self.inference.drop_estimates(_first_line(error))

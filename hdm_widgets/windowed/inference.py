@@ -20,7 +20,7 @@ from hdm_widgets.windowed.axes import Interval, Span
 from hdm_widgets.windowed.estimates import Summary
 from hdm_widgets.windowed.gather import Positions, gathered
 from hdm_widgets.windowed.network import Network, axis_window, channels_last, padding_of_patch
-from hdm_widgets.windowed.propagation import AxisPropagation, ChangePropagation, Reach, footprint, limited
+from hdm_widgets.windowed.propagation import AxisPropagation, Reach, footprint, limited
 from hdm_widgets.windowed.steps import AxisWindow, Concatenation, GlobalStep, Step
 
 __all__ = ["WindowedInference", "Windows"]
@@ -103,7 +103,7 @@ class WindowedInference:
     def reach(self, boxes: NDArray[np.intp], content: Content, tolerance: float) -> Reach:
         """How far changes go by more than this fraction of a value's range, at most, in these boxes (n, 4)."""
         reach: Reach = {}
-        for item, box in enumerate(self.propagation.aligned(boxes)):
+        for item, box in enumerate(boxes):
             batch = _Batch(self, box[None], tolerance)
             batch.run(np.array([item]), content)
             changed = [Interval(*map(int, box[[dim, dim + 2]])) for dim in (0, 1)]
@@ -120,7 +120,7 @@ class WindowedInference:
     def limited(self, reach: Reach) -> WindowedInference:
         """The same, following changes so far only."""
         other = copy(self)
-        other.propagation = ChangePropagation(self.network.program, reach)
+        other.propagation = self.propagation.limited(reach)
         return other
 
     def run(self, boxes: NDArray[np.intp], content: Content) -> Iterator[Windows]:
@@ -223,13 +223,7 @@ class _Batch:
     def _changed(self, index: int, step: Step, numbers: dict[str, Any]) -> _ChangedValue | None:
         """What a step computes from changed inputs."""
         inputs = [self._values[name] for name in step.inputs]
-        rows, cols = (
-            limited(
-                step.propagate(dim, [(value.rows, value.cols)[dim] if value else None for value in inputs]),
-                self._network.program, step.name, dim, self._changed_box[dim], self._inference.propagation.reach,
-            )
-            for dim in (0, 1)
-        )  # fmt: skip
+        rows, cols = (self._change(index, step, dim, inputs) for dim in (0, 1))
         if rows is None or cols is None:
             if self._tolerance is not None and not isinstance(step, (Concatenation, GlobalStep, Summary)):
                 self.extents[step.name] = None
@@ -238,7 +232,7 @@ class _Batch:
             return _ChangedValue(rows, cols, tuple(self._joined(step, inputs)))
         if isinstance(step, Summary):
             return _ChangedValue(rows, cols, (_Piece(self._updated(step, inputs[0]), rows, cols),))
-        windows = axis_window(step.rows, rows), axis_window(step.cols, cols)
+        windows = self._window(index, step, 0, rows), self._window(index, step, 1, cols)
         patches = [self._patch(index, step, each, value, *windows) for each, value in enumerate(inputs)]
         # An unchanged input is a part of the cached values: nothing may be written there.
         in_place = self._network.in_place(step) if inputs and inputs[0] is not None else None
@@ -247,6 +241,20 @@ class _Batch:
         # What is computed from whole values is whole.
         whole = self._tolerance is None or isinstance(step, GlobalStep)
         return changed if whole else self._shrunk(step.name, changed)
+
+    def _change(self, index: int, step: Step, dim: int, inputs: list[_ChangedValue | None]) -> Interval | None:
+        """Positions along an axis that a step changes."""
+        if self._tolerance is None:
+            return self._along[dim][0].changes[index]
+        changed = step.propagate(dim, [(value.rows, value.cols)[dim] if value else None for value in inputs])
+        reach = self._inference.propagation.reach
+        return limited(changed, self._network.program, step.name, dim, self._changed_box[dim], reach)
+
+    def _window(self, index: int, step: Step, dim: int, out: Interval) -> AxisWindow:
+        """Positions along an axis that a step changes, with its receptive field."""
+        if self._tolerance is None:
+            return AxisWindow(out, self._along[dim][0].spans[index])
+        return axis_window((step.rows, step.cols)[dim], out)
 
     def _updated(self, step: Summary, value: _ChangedValue | None) -> Tensor:
         """A summary of a changed map."""
@@ -316,7 +324,7 @@ class _Batch:
             unchanged = self._inference.activations[name]
             return unchanged if len(self._boxes) == 1 else unchanged.expand(len(self._boxes), *unchanged.shape[1:])
         row_starts, col_starts = (
-            [window.spans[each].lo + item.starts[index][each] - along[0].starts[index][each] for item in along]
+            [window.spans[each].lo + item.spans[index][each].lo - along[0].spans[index][each].lo for item in along]
             for window, along in zip((rows, cols), self._along, strict=True)
         )
         padding = padding_of_patch(step, each, rows, cols)
@@ -352,16 +360,12 @@ class _Batch:
         for piece, channels in _by_channels(pieces, unchanged.shape[1]):
             target, source = inside[:, channels], unchanged[0, channels]
             parts = _around(piece, rows, cols)
-            if parts and box.device.type != "cpu" and len(box) > 1:
+            if parts and box.device.type != "cpu":
                 # On a GPU, starting many small copies takes longer than one of everything.
                 positions = self._inference.positions
                 target.copy_(gathered(source, positions(row_starts), positions(col_starts), height, width))
-                parts = []
-            for top, bottom, start, end in parts:
-                for item, (row, col) in enumerate(zip(row_starts, col_starts, strict=True)):
-                    target[item, ..., top:bottom, start:end] = source[
-                        ..., row + top : row + bottom, col + start : col + end
-                    ]
+            elif parts:
+                _fill(target, source, parts, row_starts, col_starts)
             if piece is not None:
                 _paste(target, piece, rows, cols)
         return box
@@ -383,6 +387,25 @@ def _by_channels(pieces: tuple[_Piece, ...], count: int) -> Iterator[tuple[_Piec
 def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
     memory_format = torch.channels_last if len(shape) == 4 else torch.contiguous_format
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=memory_format)
+
+
+def _fill(
+    target: Tensor, source: Tensor, parts: list[tuple[int, int, int, int]], row_starts: list[int], col_starts: list[int]
+) -> None:
+    """Copy parts (row0, row1, col0, col1) of boxes, which begin at these positions of a source, for every item.
+
+    On a CPU; as arrays, since a copy of few values takes PyTorch five times as long.
+    """
+    boxes = _as_array(target.movedim((-2, -1), (1, 2)))
+    unchanged = _as_array(source.movedim((-2, -1), (0, 1)))
+    for top, bottom, left, right in parts:
+        for box, row, col in zip(boxes, row_starts, col_starts, strict=True):
+            box[top:bottom, left:right] = unchanged[row + top : row + bottom, col + left : col + right]
+
+
+def _as_array(values: Tensor) -> NDArray[Any]:
+    """The memory of a tensor, to copy it."""
+    return (values.view(torch.int16) if values.dtype == torch.bfloat16 else values).numpy()
 
 
 def _paste(target: Tensor, piece: _Piece, rows: Span, cols: Span) -> None:

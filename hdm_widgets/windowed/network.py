@@ -43,6 +43,8 @@ __all__ = ["Network", "TracedModel", "axis_window", "channels_last", "padding_of
 # Byte budget per batch of windows; on a CPU, larger batches fall out of cache.
 _CPU_BYTES = 8 << 20
 _GPU_BYTES = 512 << 20
+# How many multiplications take as long as it takes to begin a step.
+_CPU_START, _GPU_START = 1e6, 1e8
 
 
 class TracedModel:
@@ -135,7 +137,7 @@ class Network:
         self._last_use[program.output] = len(program.steps)
         self._users[program.output] += 1
         self.cached = self._values_to_cache()
-        self.propagation = ChangePropagation(program)
+        self.propagation = ChangePropagation(program, _CPU_START if device.type == "cpu" else _GPU_START)
 
     def full(self, images: Tensor) -> Tensor:
         """The output (N, ...) for full images (N, C, H, W)."""

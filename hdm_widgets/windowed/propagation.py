@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hdm_widgets.windowed.axes import Interval
+from hdm_widgets.windowed.axes import Interval, Span
 from hdm_widgets.windowed.build import Program
 from hdm_widgets.windowed.steps import GlobalStep
 
@@ -17,6 +17,8 @@ __all__ = ["AxisPropagation", "ChangePropagation", "Reach"]
 
 # How far beyond the changed box a value's change is followed, along rows and columns: (before, after) in its positions.
 Reach = dict[str, tuple[tuple[int, int], tuple[int, int]]]
+# As how many multiplications it counts to read a weight for a batch.
+_WEIGHT_COST = 30.0
 
 
 class AxisPropagation:
@@ -26,8 +28,8 @@ class AxisPropagation:
     ----------
     changes : list of (Interval or None)
         Positions of every step's output that may change.
-    starts : list of tuple of int
-        Where the receptive field of that begins, in every input of every step.
+    spans : list of tuple of Span
+        The receptive field of that in every input of every step.
     signature : tuple
         Equal for changes that are computed alike, at another position.
     """
@@ -36,7 +38,7 @@ class AxisPropagation:
         changes: dict[str, Interval | None] = {program.image: changed}
         signature: list[object] = [changed.size]
         self.changes: list[Interval | None] = []
-        self.starts: list[tuple[int, ...]] = []
+        self.spans: list[tuple[Span, ...]] = []
         for step in program.steps:
             axis = (step.rows, step.cols)[dim]
             inputs = [changes[name] for name in step.inputs]
@@ -44,11 +46,11 @@ class AxisPropagation:
             changes[step.name] = out
             self.changes.append(out)
             if out is None:
-                self.starts.append(())
+                self.spans.append(())
                 signature.append(None)
                 continue
             spans = axis.receptive_field(out)
-            self.starts.append(tuple(span.lo for span in spans))
+            self.spans.append(spans)
             signature.append((out.size, axis.pattern(out), tuple(
                 (span.hi - span.lo, span.before, span.after, None if interval is None else interval.lo - span.lo)
                 for span, interval in zip(spans, inputs, strict=True)
@@ -59,7 +61,7 @@ class AxisPropagation:
     def positions(self) -> NDArray[np.int64]:
         """Where everything begins that changes or is read; for changes of one signature, in the same order."""
         changed = [change.lo for change in self.changes if change is not None]
-        return np.array(changed + [start for starts in self.starts for start in starts], np.int64)
+        return np.array(changed + [span.lo for spans in self.spans for span in spans], np.int64)
 
 
 def footprint(program: Program, name: str, dim: int, changed: Interval) -> Interval:
@@ -85,22 +87,27 @@ class ChangePropagation:
     Parameters
     ----------
     program : Program
+    start : float
+        As how many multiplications it counts to begin a step, whatever the size of its batch.
     reach : dict, optional
         How far changes are followed; without it, as far as they may go.
-
-    Attributes
-    ----------
-    alignment : tuple of int
-        Pixels, along rows and columns, after which the grids of most values repeat.
     """
 
-    def __init__(self, program: Program, reach: Reach | None = None) -> None:
-        self._program = program
+    def __init__(self, program: Program, start: float, reach: Reach | None = None) -> None:
+        self._program, self._start = program, start
         self.reach = reach or {}
         self._cache: tuple[dict[Interval, AxisPropagation], ...] = ({}, {})
+        self._costs: dict[tuple[Interval, Interval], float] = {}
         self._sizes = program.sizes[program.image]
         self._full_cost = sum(step.cost(*program.sizes[step.name]) for step in program.steps)
-        self.alignment = tuple(self._alignment(dim) for dim in (0, 1))
+        # All weights are read for every batch.
+        self._batch_cost = sum(start + _WEIGHT_COST * step.cost(1, 1) for step in program.steps)
+        # Pixels, along rows and columns, after which the grids of most values repeat.
+        self._period = np.array([self._alignment(dim) for dim in (0, 1)])
+
+    def limited(self, reach: Reach) -> ChangePropagation:
+        """The same, following changes so far only."""
+        return ChangePropagation(self._program, self._start, reach)
 
     def of_box(self, box: Sequence[int]) -> tuple[AxisPropagation, AxisPropagation]:
         """Along rows and columns, for a change in the box (row0, col0, row1, col1)."""
@@ -108,20 +115,56 @@ class ChangePropagation:
         return self._along(0, Interval(row0, row1)), self._along(1, Interval(col0, col1))
 
     def aligned(self, boxes: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Boxes (n, 4) grown to multiples of the alignment, so that many of them are computed alike."""
-        steps = np.array(self.alignment * 2)
+        """Boxes (n, 4) grown to multiples of some pixels, so that many of them are computed alike.
+
+        The larger the multiple, the larger the batches, and the windows: whichever costs least.
+        """
+        best, least = boxes, math.inf
+        for halvings in range(int(self._period.max()).bit_length()):
+            grown = self._grown(boxes, np.maximum(self._period >> halvings, 1))
+            cost = self._cost(grown, least)
+            if cost < least:
+                best, least = grown, cost
+        return best
+
+    def _grown(self, boxes: NDArray[np.intp], step: NDArray[np.intp]) -> NDArray[np.intp]:
+        steps = np.tile(step, 2)
         grown: NDArray[np.intp] = boxes // steps * steps
         grown[:, 2:] = np.minimum(-(-boxes[:, 2:] // steps[2:]) * steps[2:], self._sizes)
         return grown
 
+    def _cost(self, boxes: NDArray[np.intp], most: float) -> float:
+        """Approximate number of multiplications for windows around these boxes, and for the batches that they need.
+
+        As if no window were cut off by the border of the image. No further than `most`.
+        """
+        phases = np.hstack([boxes[:, :2] % self._period, boxes[:, 2:] - boxes[:, :2]])
+        kinds, counts = np.unique(phases, axis=0, return_counts=True)
+        middle = np.array(self._sizes) // 2 // self._period * self._period
+        total = len(kinds) * self._batch_cost
+        for kind, count in zip(kinds, counts.tolist(), strict=True):
+            if total >= most:
+                break
+            begin = np.maximum(np.minimum(middle + kind[:2], np.array(self._sizes) - kind[2:]), 0)
+            total += count * self._box_cost((*begin.tolist(), *(begin + kind[2:]).tolist()))
+        return float(total)
+
+    def _box_cost(self, box: Sequence[int]) -> float:
+        """Cost of a change in a box."""
+        row0, col0, row1, col1 = box
+        key = Interval(row0, row1), Interval(col0, col1)
+        if key not in self._costs:
+            rows, cols = self.of_box(box)
+            self._costs[key] = sum(
+                step.cost(down.size, across.size)
+                for step, down, across in zip(self._program.steps, rows.changes, cols.changes, strict=True)
+                if down is not None and across is not None
+            )
+        return self._costs[key]
+
     def cost_fraction(self, boxes: NDArray[np.intp]) -> float:
         """Cost of a change in one of these boxes (n, 4), on average, as a fraction of the cost of a full image."""
-        total = 0.0
-        for box in self.aligned(boxes).tolist():
-            rows, cols = self.of_box(box)
-            for step, down, across in zip(self._program.steps, rows.changes, cols.changes, strict=True):
-                if down is not None and across is not None:
-                    total += step.cost(down.size, across.size)
+        total = sum(self._box_cost(box) for box in self.aligned(boxes).tolist())
         return total / (len(boxes) * self._full_cost)
 
     def largest_window(self, boxes: NDArray[np.intp]) -> tuple[int, int]:

@@ -209,6 +209,19 @@ def test_many_boxes_alike_are_computed_together():
     assert batches[0].values.shape == (100, 2, 18, 18)
 
 
+@pytest.mark.parametrize(("width", "kinds"), [(2, 4), (48, 16)])
+def test_boxes_grow_where_batches_cost_more_than_windows(width, kinds):
+    """Boxes lie in 16 ways on the grid of the coarsest level, whose positions are 8 px apart."""
+    propagation = TracedModel(hw.UNet(1, 1, width, 3).eval(), random_image(1, 96, 96)).network.propagation
+    boxes = np.array([(row, col, row + 6, col + 6) for row in range(0, 90, 2) for col in range(0, 90, 2)])
+    grown = propagation.aligned(boxes)
+    assert (grown[:, :2] <= boxes[:, :2]).all()
+    assert (grown[:, 2:] >= boxes[:, 2:]).all()
+    assert len(np.unique(grown[:, :2] % 8, axis=0)) == kinds
+    # One box is in need of no other's company.
+    np.testing.assert_array_equal(propagation.aligned(boxes[7:8]), boxes[7:8])
+
+
 def test_same_content_changes_nothing():
     model, image = randomized(made(ResNetUNet, 2)), random_image(2, 48, 64)
     base = WindowedInference(TracedModel(model, image).network, image)
