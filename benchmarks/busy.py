@@ -105,16 +105,16 @@ def compare(label: str, run: Callable[[], object], rounds: int, allowed: int) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one round of small scans and fits, to see that it runs")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--rounds", type=int)
     arguments = parser.parse_args()
-    rounds = 1 if arguments.quick else arguments.rounds
-    more = 2 if arguments.quick else 1
+    rounds = arguments.rounds or (1 if arguments.quick else ROUNDS)
+    more = 2.5 if arguments.quick else 1
     allowed, cores = torch.get_num_threads(), os.cpu_count() or 1
     work = {
-        "scan, whole images of 240 px, 4 pools": scan("4-pool, bilinear", 240, 24 * more, "full"),
-        "scan, windows of 240 px, 4 pools": scan("4-pool, bilinear", 240, 20 * more, "windowed"),
-        "scan, windows of 512 px, 2 pools": scan("2-pool, transposed", 512, 16 * more, "windowed"),
-        "fit, 128 px, U-Net of width 16": fit(128, 200 // more),
+        "scan, whole images of 240 px, 4 pools": scan("4-pool, bilinear", 240, int(24 * more), "full"),
+        "scan, windows of 240 px, 4 pools": scan("4-pool, bilinear", 240, int(20 * more), "windowed"),
+        "scan, windows of 512 px, 2 pools": scan("2-pool, transposed", 512, int(16 * more), "windowed"),
+        "fit, 128 px, U-Net of width 16": fit(128, int(200 / more)),
     }
     print(f"torch {torch.__version__}, {allowed} threads, {cores} cores, medians of {rounds} rounds")
     for name, count in (("as it is", 0), (f"{cores // 2} of {cores} cores taken", cores // 2)):

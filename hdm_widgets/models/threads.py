@@ -30,9 +30,12 @@ _PAUSE = 2.0
 _SHORT_PAUSE = 0.25
 # Comparisons take at most this fraction of the time.
 _FRACTION = 0.02
-# What is timed: so many convolutions of so many channels, on an image of this side, or as many as this time allows.
-_REPEATS, _CHANNELS, _SIDE = 40, 16, 48
+# What is timed: so many convolutions of so many channels, on images of this side, or as many as this time allows. On
+# smaller images, two threads are hardly faster than one where nobody disturbs.
+_REPEATS, _CHANNELS, _SIDE = 16, 16, 128
 _LONGEST = 0.1
+# An image for so many threads that are allowed: what is too little for many shows nothing but how they wait.
+_THREADS_AN_IMAGE = 2
 
 
 class ThreadChoice:
@@ -143,15 +146,15 @@ def _chosen(allowed: int) -> int:
     choice = _choices.setdefault(allowed, ThreadChoice(allowed))
     if choice.is_due(time.perf_counter()) and _lock.acquire(blocking=False):
         try:
-            choice.compare(seconds_with, time.perf_counter)
+            choice.compare(lambda threads: seconds_with(threads, allowed), time.perf_counter)
         finally:
             _lock.release()
     return choice.chosen
 
 
-def seconds_with(threads: int) -> float:
-    """How long a convolution takes with so many threads."""
-    images, weights = _work()
+def seconds_with(threads: int, allowed: int) -> float:
+    """How long a convolution takes with so many threads; it is as large as is worth it for all that are allowed."""
+    images, weights = _work(-(-allowed // _THREADS_AN_IMAGE))
     with thread_limit(threads), torch.inference_mode():
         F.conv2d(images, weights, padding=1)
         started, done, passed = time.perf_counter(), 0, 0.0
@@ -162,10 +165,11 @@ def seconds_with(threads: int) -> float:
 
 
 @cache
-def _work() -> tuple[torch.Tensor, torch.Tensor]:
+def _work(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.inference_mode():
-        images = torch.ones(1, _CHANNELS, _SIDE, _SIDE, dtype=torch.float32, device="cpu")
-        return images, torch.ones(_CHANNELS, _CHANNELS, 3, 3, dtype=torch.float32, device="cpu")
+        images = torch.ones(count, _CHANNELS, _SIDE, _SIDE, dtype=torch.float32, device="cpu")
+        weights = torch.ones(_CHANNELS, _CHANNELS, 3, 3, dtype=torch.float32, device="cpu")
+        return images.contiguous(memory_format=torch.channels_last), weights
 
 
 @contextmanager

@@ -112,6 +112,18 @@ def elsewhere(function):
         return pool.submit(function).result()
 
 
+def threads_of(owner, name, monkeypatch):
+    """A set to which the numbers of threads are added with which a function is called from now on."""
+    seen, function = set(), getattr(owner, name)
+
+    def noted(*given, **options):
+        seen.add(torch.get_num_threads())
+        return function(*given, **options)
+
+    monkeypatch.setattr(owner, name, noted)
+    return seen
+
+
 @pytest.fixture
 def three_threads():
     before = torch.get_num_threads()
@@ -124,7 +136,7 @@ def three_threads():
 def expected(request, three_threads, monkeypatch):
     """The number of threads that models run with, on a machine that is quiet or busy."""
     milliseconds, number = request.param
-    monkeypatch.setattr(threads, "seconds_with", milliseconds.__getitem__)
+    monkeypatch.setattr(threads, "seconds_with", lambda count, _: milliseconds[count])
     monkeypatch.setattr(threads, "_choices", {})
     return number
 
@@ -183,16 +195,9 @@ def test_a_gpu_needs_no_comparison(expected, monkeypatch):
 
 
 def test_work_is_timed_with_the_threads_that_are_asked_for(three_threads, monkeypatch):
-    seen = []
-    convolve = nn.functional.conv2d
-
-    def counted(*given, **options):
-        seen.append(torch.get_num_threads())
-        return convolve(*given, **options)
-
-    monkeypatch.setattr(nn.functional, "conv2d", counted)
-    assert threads.seconds_with(2) > 0
-    assert set(seen) == {2}
+    seen = threads_of(nn.functional, "conv2d", monkeypatch)
+    assert threads.seconds_with(2, 3) > 0
+    assert seen == {2}
     assert torch.get_num_threads() == 3
 
 
@@ -204,7 +209,7 @@ class Counting(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.layers = hw.UNet(1, 1, 4, 2)
+        self.layers = hw.UNet(1, 1, 4, 1)
         self.seen = set()
 
     def forward(self, images):
@@ -232,14 +237,7 @@ def test_a_segmenter(expected, model, image):
 
 @pytest.mark.parametrize("inference", ["full", "windowed", "estimate"])
 def test_scans(inference, expected, model, image, monkeypatch):
-    computing = set()
-    compute = nn.functional.conv2d
-
-    def noted(*given, **options):
-        computing.add(torch.get_num_threads())
-        return compute(*given, **options)
-
-    monkeypatch.setattr(nn.functional, "conv2d", noted)
+    computing = threads_of(nn.functional, "conv2d", monkeypatch)
     explainer = hdm.HausdorffDistanceMasks(32, 32)
     explainer.generate_masks(6, 8)
     between = set()
@@ -250,11 +248,12 @@ def test_scans(inference, expected, model, image, monkeypatch):
     assert torch.get_num_threads() == 3
 
 
-def test_fits(expected, model):
+def test_fits(expected, model, monkeypatch):
+    training = threads_of(torch, "tanh", monkeypatch)
     images = torch.rand(12, 1, 32, 32, generator=torch.Generator().manual_seed(1))
     data = [(each, (each[0] > 0.5).long()) for each in images]
     space = hw.LatentSpace(model).fit(data, progress=False)
-    assert model.seen == {expected}
+    assert model.seen == training == {expected}
     assert torch.get_num_threads() == 3
     assert np.isfinite(space.embedding_).all()
 

@@ -106,7 +106,7 @@ def test_workers_run_torch_with_the_one_thread_that_dask_gives_them(groups, stor
 
 def test_workers_that_are_threads_of_this_process_leave_torch_as_it_is(groups, undisturbed, store, tries, monkeypatch):
     # Nobody takes the cores.
-    monkeypatch.setattr("hdm_widgets.models.threads.seconds_with", lambda count: 1 / count)
+    monkeypatch.setattr("hdm_widgets.models.threads.seconds_with", lambda count, _: 1 / count)
     threads = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
