@@ -112,6 +112,18 @@ def test_a_view_of_few_items_has_points_and_the_whole_map_has_an_image_again(man
     assert picture(shown).visible
 
 
+def test_an_axis_has_the_labels_of_its_ticks_before_the_ticks(many):
+    # bqplot writes ticks a moment after it is told of them, by the labels that it had then.
+    shown = LatentScreen(many)
+    told = []
+    for axis in shown.figure.axes:
+        axis.observe(lambda change: told.append((change["owner"].side, change["name"])), ["tick_labels", "tick_values"])
+    shown.legend.ask("view", bounds=[-0.001, 0.001, -0.002, 0.002], rows=50, cols=60)
+    assert told == [(side, name) for side in ("bottom", "left") for name in ("tick_labels", "tick_values")]
+    for axis in shown.figure.axes:
+        np.testing.assert_array_equal([float(key) for key in axis.tick_labels], axis.tick_values)
+
+
 @pytest.mark.parametrize("bounds", [[1.0, 0.0, 0.0, 1.0], [0.0, float("nan"), 0.0, 1.0]])
 def test_a_view_that_is_none_is_refused(many, bounds):
     reply, _ = LatentScreen(many).legend.ask("view", bounds=bounds, rows=5, cols=5)

@@ -38,12 +38,12 @@ def corners_around(positions):
     return [x0, y0, x1, y0, x1, y1, x0, y1]
 
 
-def test_a_diamond_has_the_color_of_its_pixel_and_a_dark_edge():
+def test_a_diamond_has_the_color_of_its_pixel_and_a_gray_edge_that_is_more_opaque():
     drawn = draw_diamonds(np.array([[[255, 0, 0, 100], [0, 0, 0, 0]]], np.uint8), 10)
     assert drawn.shape == (10, 20, 4)
     assert drawn[4, 4].tolist() == [255, 0, 0, 100]
     assert drawn[0, 0, 3] == drawn[9, 9, 3] == 0
-    assert drawn[5, 0].tolist()[:3] == [15, 23, 42]
+    assert drawn[5, 1].tolist() == [128, 128, 128, 160]
     assert drawn[:, 10:, 3].max() == 0
     np.testing.assert_array_equal(drawn[:, :10], drawn[::-1, :10][:, ::-1])
 

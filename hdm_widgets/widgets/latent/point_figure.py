@@ -290,8 +290,9 @@ def axis_texts(title: Title, low: float, high: float) -> dict[str, Any]:
     unit = f" in 10{str(power).translate(_SUPERSCRIPT)}" if power else ""
     return {
         "label": f"{title[0]}{unit}{title[1]}",
-        "tick_values": values,
+        # Before the ticks: bqplot writes new ticks a little later, with the labels that it has when it is told of them.
         "tick_labels": {_javascript_number(value): f"{value / 10.0**power:.4g}" for value in values} if power else None,
+        "tick_values": values,
     }
 
 

@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 from hdm_widgets.latent.surface import Bounds
 from hdm_widgets.widgets.latent.palette import Coloring
 
-__all__ = ["Floats", "GridColors", "PointGrid", "Raster", "add_edges", "inside_polygon", "rasterize"]
+__all__ = [
+    "EDGE",
+    "EDGE_OPACITY",
+    "Floats",
+    "GridColors",
+    "PointGrid",
+    "Raster",
+    "add_edges",
+    "inside_polygon",
+    "rasterize",
+]
 
 _ITEMS_PER_CELL = 64
 _MOST_CELLS = 512  # along either axis
@@ -20,9 +30,10 @@ _MOST_CELLS = 512  # along either axis
 _CHUNK = 1 << 15
 # Opacity of a pixel with one item; that with the most items has 1.
 _FAINTEST = 0.35
-# Around a pixel with at most so many others of the eight beside it is an edge, of a gray that any ground shows.
+# Around a pixel with at most so many others of the eight beside it is an edge.
 _FEW_BESIDE = 2
-_EDGE, _EDGE_OPACITY = 0x80, 1.6  # the opacity as a multiple of the pixel's own
+# Red, green and blue of an edge, which any ground shows, and its opacity as a multiple of that of what it is around.
+EDGE, EDGE_OPACITY = 0x80, 1.6
 # Cells this near to a line, as a fraction of a cell, may have points on either side of it.
 _ROUNDING = 1e-6
 
@@ -359,13 +370,13 @@ def add_edges(raster: Raster) -> None:
     for down, across in np.ndindex(3, 3):
         beside += drawn[down : down + height, across : across + width]
     rows, cols = np.nonzero(drawn[1:-1, 1:-1] & (beside - 1 <= _FEW_BESIDE))
-    opacity = np.minimum(_EDGE_OPACITY * raster.rgba[rows, cols, 3], 255).astype(np.uint8)
+    opacity = np.minimum(EDGE_OPACITY * raster.rgba[rows, cols, 3], 255).astype(np.uint8)
     for down, across in ((-1, 0), (0, -1), (0, 1), (1, 0)):
         at_row, at_col = rows + down, cols + across
         empty = (at_row >= 0) & (at_row < height) & (at_col >= 0) & (at_col < width)
         empty[empty] = raster.items[at_row[empty], at_col[empty]] < 0
         edge = at_row[empty], at_col[empty]
-        raster.rgba[edge] = _EDGE
+        raster.rgba[edge] = EDGE
         raster.rgba[(*edge, 3)] = opacity[empty]
         raster.items[edge] = raster.items[rows[empty], cols[empty]]
 

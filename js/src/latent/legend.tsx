@@ -97,8 +97,8 @@ function NewRow({
   return (
     <>
       <div class="hdm-legend-row">
-        <i class="hdm-diamond" aria-hidden="true" />
         <span class="hdm-note">
+          <i class="hdm-diamond" aria-hidden="true" />
           {count(items.count)} new {items.count === 1 ? "item" : "items"}, by expected IoU
           {!withScale && ", on the same scale"}
         </span>
