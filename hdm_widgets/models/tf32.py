@@ -60,7 +60,9 @@ def without_tf32(device: torch.device, model: nn.Module | None = None) -> Iterat
     if not uses_tf32(device):
         yield
         return
-    with nullcontext() if model is None else uncompiled(model), _FullPrecision():
+    # Of torch, which has no types there.
+    mode: Any = _FullPrecision
+    with nullcontext() if model is None else uncompiled(model), mode():
         yield
 
 
