@@ -54,18 +54,18 @@ def first_map(name: str, size: int, offset: int, circle: int, folder: Path, *, q
     """A row of the table."""
     torch.set_num_threads(1)
     model = trained(name, folder, *(1, 16) if quick else ())
-    image, truth, quality = scene(model, size)
+    image, quality = scene(model, size)
 
     def prepared(**changes: bool) -> PreparedScan:
         explainer = hdm.HausdorffDistanceMasks(size, size)
         explainer.generate_masks(circle, offset)
         # Another model: nothing is known from the scan before.
-        return replace(explainer.prepare(deepcopy(model), image, truth), **changes)
+        return replace(explainer.prepare(deepcopy(model), image), **changes)
 
     if quick:
         planning._WORTH_ESTIMATING_SECONDS = planning._WORTH_TRACING_SECONDS = planning._WORTH_ESTIMATING_FACTOR = 0.0
-    # As a scan is that nobody looks at: without a first map.
-    without = list(updates(prepared(quiet=True)))
+    # As a scan is prepared that nobody looks at: without a first map.
+    without = next(updates(prepared(quiet=True)))
     with_map = list(updates(prepared()))
     whole = whole_image(model, image)
     begun = next((seen for seen in with_map if seen.estimated), None)
@@ -79,14 +79,15 @@ def first_map(name: str, size: int, offset: int, circle: int, folder: Path, *, q
     exact = (final.seconds - first.seconds) / (final.exact - first.exact)
     error = compared(first, final)
     close = ranked(with_map, final)
-    total = without[-1].seconds
-    many = (begun.seconds + _MANY * (estimate + exact)) / (without[0].seconds + _MANY * exact)
+    # All its discs would take as long as they do here.
+    total = without.seconds + final.exact * exact
+    many = (begun.seconds + _MANY * (estimate + exact)) / (without.seconds + _MANY * exact)
     print(
         f"{name:<18} {quality:4.2f} {1e3 * whole:7.1f} {1e3 * exact:7.1f} {1e3 * estimate:7.1f} "
         f"{whole / estimate:6.1f} {exact / estimate:6.1f} {error.rank_correlation:6.4f} "
         f"{error.mean_difference:6.3f} {error.equal:5.2f} {100 * close / total:5.1f}% "
         f"{final.seconds / total:8.3f}   first map whole after {100 * first.seconds / total:.1f} % of {total:.0f} s; "
-        f"{final.exact} discs, with {_MANY} it were {many:.3f}; distances vary by {final.values.std():.1f} px",
+        f"{final.exact} discs, with {_MANY} finished after {many:.3f}; distances vary by {final.values.std():.1f} px",
         flush=True,
     )
 
