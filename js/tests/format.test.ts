@@ -1,11 +1,13 @@
 import { expect, it } from "vitest";
 import {
   change,
+  changeClass,
   count,
   distance,
   duration,
   rounded,
   score,
+  signed,
   tick,
   tickDecimals,
   ticks,
@@ -85,3 +87,15 @@ it.each([
     expect(marks.map((mark) => tick(mark, tickDecimals(marks, decimals)))).toEqual(texts);
   },
 );
+
+it("colors a change of a score by what it says of it", () => {
+  const changes = [0.05, -0.05, 0.004, -0.004, 0, Number.NaN];
+  expect(changes.map((each) => [signed(each), changeClass(each)])).toEqual([
+    ["+0.05", "hdm-better"],
+    ["−0.05", "hdm-worse"],
+    ["±0", ""],
+    ["±0", ""],
+    ["±0", ""],
+    ["–", ""],
+  ]);
+});

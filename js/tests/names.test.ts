@@ -26,6 +26,12 @@ describe("names are arranged", () => {
     expect(arrange([{ x: 0.9, y: 0.5 }], [line(300)], PLOT)).toEqual([{ left: 0, top: 37 }]);
   });
 
+  it("below the buttons over the map", () => {
+    const buttons = { left: 130, top: 4, width: 66, height: 20 };
+    expect(arrange([{ x: 1, y: 0 }], [line(40)], PLOT, [buttons])).toEqual([{ left: 160, top: 24 }]);
+    expect(arrange([{ x: 0.2, y: 0 }], [line(40)], PLOT, [buttons])).toEqual([{ left: 20, top: 0 }]);
+  });
+
   it("beside each other, with the least way to go", () => {
     const names = [0.5, 0.52, 0.46].map((y) => ({ x: 0.5, y }));
     expect(arrange(names, [line(40), line(60), line(20)], PLOT).map(({ top }) => top)).toEqual([37, 47, 27]);

@@ -1,6 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { coarseRuns, fineRuns, maskGrid, placed } from "../src/hdm/large";
-import { covers, masksOf, panned, RecentlyUsed, showing, tilesOf, WHOLE, zoomed } from "../src/hdm/zoom";
+import {
+  besideDisc,
+  covers,
+  masksOf,
+  panned,
+  RecentlyUsed,
+  showing,
+  tilesOf,
+  WHOLE,
+  zoomed,
+} from "../src/hdm/zoom";
 
 const SIZE = { height: 5000, width: 5000 };
 
@@ -108,4 +118,34 @@ describe("masks in view", () => {
     expect(part).toMatchObject({ top: 0, level: 0 });
     expect((part?.left ?? 0) + (part?.width ?? 0)).toBe(5000);
   });
+});
+
+it.each([
+  // Of the whole image the middle parts left from right; zoomed, that of the view does.
+  ["to the right of a disc on the left", WHOLE, 0.2, 0.1, [true, expect.closeTo(0.3)]],
+  ["to the left of a disc on the right", WHOLE, 0.7, 0.1, [false, expect.closeTo(0.6)]],
+  [
+    "in the view, of a disc at its right",
+    { scale: 4, x: 0.1, y: 0 },
+    0.3,
+    0.05,
+    [false, expect.closeTo(0.25)],
+  ],
+  [
+    "in the view, of a disc at its left",
+    { scale: 4, x: 0.6, y: 0 },
+    0.65,
+    0.02,
+    [true, expect.closeTo(0.67)],
+  ],
+  [
+    "over a disc that is larger than the view",
+    { scale: 10, x: 0.4, y: 0 },
+    0.43,
+    0.2,
+    [true, expect.closeTo(0.46)],
+  ],
+  ["over such a disc at the right", { scale: 10, x: 0.4, y: 0 }, 0.48, 0.2, [false, expect.closeTo(0.44)]],
+] as const)("a text is %s", (_, zoom, middle, radius, expected) => {
+  expect(besideDisc(zoom, middle, radius)).toEqual(expected);
 });

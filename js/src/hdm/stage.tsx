@@ -18,7 +18,7 @@ import type { Tool } from "./stage_tools";
 import { emptyText, told, worsening } from "./texts";
 import { TOOL_KEYS, Tools } from "./tools";
 import type { ViewState } from "./view_state";
-import type { Zoom } from "./zoom";
+import { besideDisc, type Zoom } from "./zoom";
 import { Tiles, ZoomedStage, zoomState } from "./zoomed_stage";
 
 /** Along the longer side, over pixels that do not count. */
@@ -184,7 +184,7 @@ export function Stage({ view, helpId, name = "" }: Props) {
         <ChosenLayer view={view} sharp={LARGE ? sharp?.object : undefined} />
         <Rings view={view} />
       </svg>
-      {cursor && <Tip view={view} cell={cursor} />}
+      {cursor && (LARGE ? <Tip view={view} cell={cursor} zoom={zoom} /> : <Tip view={view} cell={cursor} />)}
     </div>
   );
   return (
@@ -390,15 +390,16 @@ function tipText(view: ViewState, cell: Cell): string {
   return `row ${cell[0]}, column ${cell[1]}: ${parts.filter(Boolean).join(", ")}`;
 }
 
-function Tip({ view, cell }: { view: ViewState; cell: Cell }) {
+function Tip({ view, cell, zoom }: { view: ViewState; cell: Cell; zoom?: Signal<Zoom> | null }) {
   const about = view.about.value;
   const { height, width } = about;
   const grid = view.grid.value;
   const { x, y } = center(grid, cell);
   const { value, note } = described(view, cell);
   const found = view.at(cell);
-  const leftHalf = x < width / 2;
-  const edge = leftHalf ? x + radius(grid) : x - radius(grid);
+  const beside = LARGE && zoom && besideDisc(zoom.value, x / width, radius(grid) / width);
+  const leftHalf = LARGE && beside ? beside[0] : x < width / 2;
+  const edge = LARGE && beside ? beside[1] * width : leftHalf ? x + radius(grid) : x - radius(grid);
   const baseline = view.map.value?.baseline ?? Number.NaN;
   const difference = found?.measured ? worsening(found.value, baseline, about) : Number.NaN;
   return (

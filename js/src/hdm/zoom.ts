@@ -42,6 +42,17 @@ export function showing(zoom: Zoom, x: number, y: number): Zoom {
   return kept({ ...zoom, x: along(zoom.x, x), y: along(zoom.y, y) });
 }
 
+/** What is written beside a disc has at least so much of the view. */
+const ROOM = 0.4;
+
+/** Whether what is written beside a disc is to its right, and where it begins; all in fractions of the image's width. */
+export function besideDisc({ scale, x }: Zoom, middle: number, radius: number): [right: boolean, at: number] {
+  const right = middle < x + 0.5 / scale;
+  return right
+    ? [right, Math.min(middle + radius, x + (1 - ROOM) / scale)]
+    : [right, Math.max(middle - radius, x + ROOM / scale)];
+}
+
 /** In pixels of the image. */
 export interface Part extends Size {
   top: number;

@@ -1,5 +1,5 @@
 // One item and what two models predict: image, truth and both predictions, or two images with hit, missed and added.
-import { score, signed } from "../shared/format";
+import { changeClass, score, signed } from "../shared/format";
 import { type CardProps, Masks } from "./card";
 
 /** Narrower cards, in px, have room for the numbers only. */
@@ -67,7 +67,7 @@ export function ComparedCard({ item, side, found, python, theme }: CardProps) {
               {roomy && "IoU "}
               {score(found.iou)} → {score(found.after)}
             </span>
-            <b class={change > 0 ? "hdm-better" : change < 0 ? "hdm-worse" : ""}>{signed(change)}</b>
+            <b class={changeClass(change)}>{signed(change)}</b>
           </>
         ) : (
           <span>{gone ? "image not saved" : "…"}</span>

@@ -35,7 +35,7 @@ function attach(root: HTMLElement, python: Python<LegendTraits>): () => void {
       layer.style.height = `${plot.height}px`;
       const labels = [...layer.children] as HTMLElement[];
       const sizes = labels.map((label) => label.getBoundingClientRect());
-      const corners = arrange(on(python.traits.names.peek(), figure), sizes, plot);
+      const corners = arrange(on(python.traits.names.peek(), figure), sizes, plot, taken(frame, plot));
       labels.forEach((label, i) => {
         move(label, corners[i]);
       });
@@ -89,13 +89,21 @@ function move({ style }: HTMLElement, { left, top }: Corner) {
   style.top = `${top}px`;
 }
 
-/** Where names stand on a plot: above their points, within the plot, and beside each other. */
+/** What of a plot the buttons cover that zoom it. */
+function taken(frame: HTMLElement, plot: DOMRect): (Corner & Size)[] {
+  const box = frame.querySelector(".hdm-map-zoom")?.getBoundingClientRect();
+  if (!box?.width || box.right <= plot.left || box.bottom <= plot.top || box.top >= plot.bottom) return [];
+  return [{ left: box.left - plot.left, top: box.top - plot.top, width: box.width, height: box.height }];
+}
+
+/** Where names stand on a plot: above their points, within the plot, beside each other and beside what is `taken`. */
 export function arrange(
   names: readonly { x: number; y: number }[],
   sizes: readonly Size[],
   plot: Size,
+  taken: readonly (Corner & Size)[] = [],
 ): Corner[] {
-  const placed: (Corner & Size)[] = [];
+  const placed = [...taken];
   return names.map(({ x, y }, i) => {
     const { width, height } = sizes[i];
     const left = clamp(x * plot.width - width / 2, plot.width - width);

@@ -1,7 +1,7 @@
 // What two models make of the same items, in figures, in words and as lists of items.
 import { useState } from "preact/hooks";
 import { number, type WireNumber } from "../shared/codec";
-import { count, score, signed } from "../shared/format";
+import { changeClass, count, score, signed } from "../shared/format";
 import type { Python } from "../shared/traits";
 import type { ComparisonTraits, List } from "./comparison_state";
 import { RangeBar } from "./range_bar";
@@ -42,9 +42,7 @@ export function Verdict({ python }: { python: Python<ComparisonTraits> }) {
           </h3>
           <p class="hdm-changes-figure">
             <b>{score(before)}</b> → <b>{score(after)}</b>
-            <span class={after > before ? "hdm-better" : after < before ? "hdm-worse" : ""}>
-              {signed(after - before)}
-            </span>
+            <span class={changeClass(after - before)}>{signed(after - before)}</span>
           </p>
           <p class="hdm-note">
             {findings.scored === python.traits.count.value

@@ -16,6 +16,10 @@ export function signed(change: number): string {
   return text === "0.00" ? "±0" : `${change < 0 ? "−" : "+"}${text}`;
 }
 
+/** The class of a change of a score, by what `signed` says of it: none where that is nothing. */
+export const changeClass = (change: number): string =>
+  ({ "+": "hdm-better", "−": "hdm-worse" })[signed(change)[0]] ?? "";
+
 /** A fraction as a percentage; what is more than nothing is not told as 0 %. */
 export function percent(fraction: number): string {
   if (Number.isNaN(fraction)) return "–";
