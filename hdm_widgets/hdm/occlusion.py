@@ -195,18 +195,39 @@ class Occlusion:
 
     @cached_property
     def _disc(self) -> Tensor:
-        """The disc with a margin of one pixel, which stands for all pixels around it."""
+        """The disc with a margin of one pixel that is not of it."""
         return F.pad(torch.from_numpy(self.grid.disc).to(self.outside.device), (1, 1, 1, 1))
 
     def _parts(self, cells: NDArray[np.intp], parts: NDArray[np.intp]) -> Tensor:
-        """The boxes `parts` (k, 4), of one size, of the images of cells (k, 2): (k, C, h, w).
+        """The boxes `parts` (k, 4), of one size, of the images of cells (k, 2): (k, C, h, w)."""
+        if self.outside.device.type == "cpu":
+            # One by one: what a disc does not cover is only copied.
+            pairs = zip(cells.tolist(), parts.tolist(), strict=True)
+            return torch.stack([self._part(cell, part) for cell, part in pairs])
+        return self._parts_at_once(cells, parts)
 
-        All in one go, with one copy to the device: there are as many operations for one cell as for a hundred.
-        """
+    def _part(self, cell: list[int], part: list[int]) -> Tensor:
+        """The box `part` of a cell's image."""
+        row0, col0, row1, col1 = part
+        rows, cols, window = self.grid.window(*cell)
+        image = self.outside[:, row0:row1, col0:col1].clone()
+        top, left = max(row0, rows.start), max(col0, cols.start)
+        bottom, right = min(row1, rows.start + window.shape[0]), min(col1, cols.start + window.shape[1])
+        if top < bottom and left < right:
+            here = slice(top, bottom), slice(left, right)
+            y, x = self.grid.corner(*cell)
+            disc = self._disc[1 + top - y : 1 + bottom - y, 1 + left - x : 1 + right - x]
+            target = image[:, top - row0 : bottom - row0, left - col0 : right - col0]
+            target.copy_(torch.where(disc, self.inside[:, *here], self.outside[:, *here]))
+        return image
+
+    def _parts_at_once(self, cells: NDArray[np.intp], parts: NDArray[np.intp]) -> Tensor:
+        """As `_parts`: on a GPU, by as many operations for one cell as for a hundred, with one copy to the device."""
         height, width = (parts[0, 2:] - parts[0, :2]).tolist()
         corners = [self.grid.corner(row, col) for row, col in cells.tolist()]
         starts = np.concatenate([parts[:, :2], np.array(corners, np.intp)], 1, dtype=np.int64).T
         rows, cols, tops, lefts = torch.from_numpy(np.ascontiguousarray(starts)).to(self.outside.device)
+        # Positions in the disc with its margin, where all that is farther away is the margin too.
         down = (rows - tops)[:, None] + torch.arange(height, device=rows.device) + 1
         across = (cols - lefts)[:, None] + torch.arange(width, device=rows.device) + 1
         covered = self._disc[
