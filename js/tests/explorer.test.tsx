@@ -654,8 +654,8 @@ describe("the inspector", () => {
   });
 
   it.each([
-    [0b11100000, "pinned cell row 0, column 1"],
-    [0b10000000, "pinned cell row 0, column 1, estimated"],
+    [0b11100000, "at row 0, column 1"],
+    [0b10000000, "at row 0, column 1, estimated"],
   ])("says of a pinned cell whether it is estimated: %d", (measured, text) => {
     const model = pinned(found());
     model.state._map = { ...(model.state._map as object), measured: bits(measured) };

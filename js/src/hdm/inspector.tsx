@@ -93,7 +93,7 @@ function Found({ view, found }: FoundProps) {
       <div class="hdm-numbers">
         <p class="hdm-big">{told(value, about)}</p>
         <p class="hdm-note">
-          pinned cell row {found.cell[0]}, column {found.cell[1]}
+          at row {found.cell[0]}, column {found.cell[1]}
           {view.at(found.cell)?.measured === false && ", estimated"}
         </p>
         <dl>
