@@ -289,6 +289,18 @@ describe("the gallery", () => {
     stop();
   });
 
+  it("says which cards are in view though none is whole", async () => {
+    const tall = { height: 8, width: 4, total: 2000, full: true };
+    const { el, stop } = await open(new FakeModel({ ...state(5000), size: 224, _about: tall }));
+    expect(el.querySelector(".hdm-position")?.textContent).toBe("1 to 1 of 5,000");
+    const grid = el.querySelector(".hdm-grid") as HTMLElement;
+    grid.scrollTop = 10;
+    grid.dispatchEvent(new Event("scroll"));
+    await rest();
+    expect(el.querySelector(".hdm-position")?.textContent).toBe("1 to 1 of 5,000");
+    stop();
+  });
+
   it("keeps the cards in view when their size changes, and begins anew with another order", async () => {
     const model = new FakeModel(state(500));
     const { el, stop } = await open(model);

@@ -15,6 +15,7 @@ import hdm_widgets as hw
 from hdm_widgets.latent.ordered import OrderedColumn
 from hdm_widgets.widgets.latent.columns import (
     Column,
+    Texts,
     date_text,
     date_ticks,
     dates_in,
@@ -161,6 +162,18 @@ def test_the_way_to_color_can_be_given_and_is_checked(explore, mixed):
         hw.LatentExplorer(mixed, color_as="search")
 
 
+def test_the_texts_of_a_column_are_found_once_for_all_searches(explore, mixed, monkeypatch):
+    explorer = explore(mixed, color_by="file")
+    found, of = [], Texts.of
+    monkeypatch.setattr(Texts, "of", lambda values: found.append(values) or of(values))
+    for search in ("t", "ti", "tile_00", ""):
+        explorer.search = search
+    assert found == []
+    explorer.color_by = "iou"
+    explorer.color_by = "file"
+    assert len(found) == 1
+
+
 def test_texts_of_many_values_are_searched(explore, mixed):
     explorer = explore(mixed, color_by="file")
     shown = LatentScreen(explorer)
@@ -275,18 +288,18 @@ def test_the_order_of_a_categorical_of_pandas_is_read(map_of, make_places, kind)
     ],
 )
 def test_texts_that_are_dates(texts, expected):
-    np.testing.assert_allclose(dates_in(np.array(texts)), expected, atol=1e-3)
+    np.testing.assert_allclose(dates_in(Texts.of(np.array(texts))), expected, atol=1e-3)
 
 
 @pytest.mark.parametrize(
     "texts", [["2020"], ["20200102"], ["2020-13-01"], ["2020-01-02", "x"], ["", ""], ["2020-01-02_a"], ["1"]]
 )
 def test_texts_that_are_no_dates(texts):
-    assert dates_in(np.array(texts)) is None
+    assert dates_in(Texts.of(np.array(texts))) is None
 
 
 def test_numbers_are_no_dates():
-    assert dates_in(np.arange(3)) is None
+    assert Column("number", "number", np.arange(3), False).dates is None
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ __all__ = [
     "COLOR_MODES",
     "ColorMode",
     "Column",
+    "Texts",
     "date_text",
     "date_ticks",
     "dates_in",
@@ -44,6 +45,30 @@ _MANY = 100
 
 
 @dataclass(frozen=True, eq=False)
+class Texts:
+    """The different texts of a column.
+
+    Attributes
+    ----------
+    names : list of str
+        Ascending.
+    codes : numpy.ndarray, int32 (n,)
+        Position of every item's text among them.
+    """
+
+    names: list[str]
+    codes: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, values: NDArray[np.str_]) -> Texts:
+        """Those of an array; a dictionary finds them several times faster than a sort of the array."""
+        texts = values.tolist()
+        names = sorted(set(texts))
+        positions = {text: position for position, text in enumerate(names)}
+        return cls(names, np.fromiter(map(positions.__getitem__, texts), np.int32, len(texts)))
+
+
+@dataclass(frozen=True, eq=False)
 class Column:
     """A column of a space's table.
 
@@ -64,9 +89,14 @@ class Column:
     own: bool
 
     @cached_property
+    def texts(self) -> Texts:
+        """The different texts among its values."""
+        return Texts.of(self.values)
+
+    @cached_property
     def dates(self) -> NDArray[np.float64] | None:
         """What `dates_in` finds in its values."""
-        return dates_in(self.values)
+        return dates_in(self.texts) if self.values.dtype.kind == "U" else None
 
     @cached_property
     def modes(self) -> tuple[ColorMode, ...]:
@@ -77,7 +107,7 @@ class Column:
             return ("scale",) if self.own or not _are_whole(self.values) else ("scale", "categories")
         if self.dates is not None:
             return ("scale", "categories")
-        return ("search",) if len(np.unique(self.values)) > _MOST_TEXTS else ("categories",)
+        return ("search",) if len(self.texts.names) > _MOST_TEXTS else ("categories",)
 
     def mode(self, wanted: str) -> ColorMode:
         """The mode that is wanted, if it can be shown so; else its default."""
@@ -147,16 +177,13 @@ def _are_whole(values: NDArray[Any]) -> bool:
 # -- dates --------------------------------------------------------------------------------------------
 
 
-def dates_in(values: NDArray[Any]) -> NDArray[np.float64] | None:
-    """Texts (n,) as milliseconds since 1970, NaN where a text is empty; None if any is no date.
+def dates_in(texts: Texts) -> NDArray[np.float64] | None:
+    """Texts of n items as milliseconds since 1970, NaN where a text is empty; None if any is no date.
 
     Dates are those of ISO 8601, with or without a time; without a zone, the time is that of UTC.
     """
-    if values.dtype.kind != "U":
-        return None
-    names, positions = np.unique(values, return_inverse=True)
-    found = np.full(len(names), np.nan)
-    for position, text in enumerate(names.tolist()):
+    found = np.full(len(texts.names), np.nan)
+    for position, text in enumerate(texts.names):
         if not text:
             continue
         if not _DATE.fullmatch(text):
@@ -167,7 +194,7 @@ def dates_in(values: NDArray[Any]) -> NDArray[np.float64] | None:
         except ValueError:
             return None
         found[position] = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000
-    return None if np.isnan(found).all() else found[positions]
+    return None if np.isnan(found).all() else found[texts.codes]
 
 
 def date_text(moment: float) -> str:

@@ -182,6 +182,11 @@ class Gallery(Part):
         """Call `say` once with a text, when an image that is read again is not the one of the map."""
         self._say = say
 
+    @property
+    def captioned(self) -> Column | None:
+        """The column whose values are beside the IoU."""
+        return self._captions
+
     def caption(self, column: Column | None) -> None:
         """Put a column's value beside the IoU under each image; None: the IoU alone."""
         self._captions = column

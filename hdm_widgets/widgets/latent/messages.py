@@ -46,9 +46,15 @@ def map_colors(
     mode: str = "auto",
     search: str = "",
     suspicion: NDArray[np.float64] | None = None,
+    before: Column | None = None,
 ) -> MapColors:
-    """Colors, legend and captions by a column; while clusters are still sought, no item is in one."""
+    """Colors, legend and captions by a column; while clusters are still sought, no item is in one.
+
+    What is known of the column `before` serves again, if it is the same one.
+    """
     column = usable_columns(space, suspicion)[name]
+    if before is not None and before.name == name and before.values is column.values:
+        column = before
     colored = coloring(column, mode, search)
     both_empty = _both_empty(space) if name in ("iou", "dice") else 0
     if both_empty:

@@ -120,8 +120,18 @@ def coloring(column: Column, mode: str = "auto", search: str = "") -> Coloring:
 
 def _by_value(column: Column, mode: str) -> Coloring:
     """A color for each of the 14 most common values; those of texts that are searched must come more than once."""
-    present = column.values != "" if column.values.dtype.kind == "U" else np.isfinite(column.values)
-    names, codes_of_present, counts = np.unique(column.values[present], return_inverse=True, return_counts=True)
+    names: Sequence[Any] | NDArray[Any]
+    codes_of_present: NDArray[np.integer]
+    if column.values.dtype.kind == "U":
+        # An empty text is none; it is the first of all.
+        none = column.texts.names[:1] == [""]
+        names, places = column.texts.names[none:], column.texts.codes - none
+        present = places >= 0
+        codes_of_present = places[present]
+        counts = np.bincount(codes_of_present, minlength=len(names))
+    else:
+        present = np.isfinite(column.values)
+        names, codes_of_present, counts = np.unique(column.values[present], return_inverse=True, return_counts=True)
     by_size = np.argsort(-counts, kind="stable")
     colored = by_size[: len(_CATEGORIES)]
     if mode == "search":
@@ -149,9 +159,10 @@ def _label(value: Any) -> str:
 def _found(column: Column, search: str) -> Coloring:
     """Texts that hold what was searched for, and the others."""
     wanted = search.casefold()
-    holds = {text: wanted in text.casefold() for text in np.unique(column.values).tolist() if text}
-    codes = np.array([-1 if not text else 0 if holds[text] else 1 for text in column.values.tolist()])
-    labels = [f"holds “{search}”", f"other ({len(holds) - sum(holds.values())})"]
+    # 0: it holds what is wanted, 1: it does not, -1: it is empty.
+    kinds = np.array([0 if wanted in text.casefold() else 1 if text else -1 for text in column.texts.names])
+    codes = kinds[column.texts.codes]
+    labels = [f"holds “{search}”", f"other ({np.count_nonzero(kinds == 1)})"]
     found = _categories(column, codes, labels, colors=[FOUND, OTHER], kind="search")
     return replace(found, legend=found.legend | {"search": search})
 

@@ -140,7 +140,8 @@ class ExplorerWithTruthChecks(ExplorerWithNewData):
             self._show_colors()
 
     def _show_colors(self) -> None:
-        shown = map_colors(self._space, self.color_by, self.color_as, self.search, self._scores)
+        before = self._gallery.captioned
+        shown = map_colors(self._space, self.color_by, self.color_as, self.search, self._scores, before)
         legend = shown.coloring.legend
         if self.color_by == SUSPICION:
             legend = legend | {"state": self._suspects.state, "error": self._suspects.error}

@@ -87,6 +87,14 @@ export function ImageGrid({ python, store, compared }: Props) {
 
   const first = Math.min(Math.ceil(at / rowHeight) * perRow, shown.count - 1);
   const end = Math.min(shown.count, Math.floor((at + room.height + GAP) / rowHeight) * perRow);
+  // Where no card is whole, those of which a part is in view.
+  const [from, to] =
+    end > first
+      ? [first, end]
+      : [
+          Math.floor(at / rowHeight) * perRow,
+          Math.min(shown.count, Math.ceil((at + room.height) / rowHeight) * perRow),
+        ];
   // The card that a key leads to gets the focus as soon as it is in the page.
   const goal = useRef<number | null>(null);
   const pointed = useSignal<number | null>(null);
@@ -174,9 +182,9 @@ export function ImageGrid({ python, store, compared }: Props) {
         </div>
       </section>
       {reason > 0 && <WholeReason item={told} store={store} />}
-      {shown.count > MANY && end > first && (
+      {shown.count > MANY && to > from && (
         <p class="hdm-note hdm-position">
-          {count(first + 1)} to {count(end)} of {count(shown.count)}
+          {count(from + 1)} to {count(to)} of {count(shown.count)}
         </p>
       )}
     </>
