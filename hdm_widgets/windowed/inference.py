@@ -27,6 +27,8 @@ _MAX_BATCH = 256
 _STRIPS = 2
 
 Content = Callable[[NDArray[np.intp], NDArray[np.intp]], Tensor]
+# (row0, row1, col0, col1), from the corner of a box.
+_Part = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -361,21 +363,23 @@ def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=memory_format)
 
 
-def _fill(
-    target: Tensor, source: Tensor, parts: list[tuple[int, int, int, int]], row_starts: list[int], col_starts: list[int]
-) -> None:
-    """Copy parts (row0, row1, col0, col1) of boxes, which begin at these positions of a source, for every item."""
+def _fill(target: Tensor, source: Tensor, parts: list[_Part], row_starts: list[int], col_starts: list[int]) -> None:
+    """Copy parts of boxes, (n, ..., h, w), which begin at these positions of a source (..., H, W), for every item."""
     if not parts:
         return
     target, source = target.movedim((-2, -1), (1, 2)), source.movedim((-2, -1), (0, 1))
-    if target.device.type == "cpu":
-        # A copy of few values takes PyTorch five times as long.
-        boxes, unchanged = _as_array(target), _as_array(source)
-        for top, bottom, left, right in parts:
-            for box, row, col in zip(boxes, row_starts, col_starts, strict=True):
-                box[top:bottom, left:right] = unchanged[row + top : row + bottom, col + left : col + right]
+    if target.device.type != "cpu":
+        _gather(target, source, parts, row_starts, col_starts)
         return
-    # All in one go: on a GPU, every copy has to be started.
+    # A copy of few values takes PyTorch five times as long.
+    boxes, unchanged = _as_array(target), _as_array(source)
+    for top, bottom, left, right in parts:
+        for box, row, col in zip(boxes, row_starts, col_starts, strict=True):
+            box[top:bottom, left:right] = unchanged[row + top : row + bottom, col + left : col + right]
+
+
+def _gather(target: Tensor, source: Tensor, parts: list[_Part], row_starts: list[int], col_starts: list[int]) -> None:
+    """The same for (n, h, w, ...) and (H, W, ...) all in one go, since a GPU has to be told of every copy."""
     grids = [np.mgrid[top:bottom, left:right].reshape(2, -1) for top, bottom, left, right in parts]
     down, across = (torch.from_numpy(each).to(target.device) for each in np.concatenate(grids, 1))
     rows, cols = (torch.tensor(starts, device=target.device)[:, None] for starts in (row_starts, col_starts))
@@ -397,8 +401,8 @@ def _paste(target: Tensor, piece: _Piece, rows: Span, cols: Span) -> None:
         ]
 
 
-def _around(piece: _Piece | None, rows: Span, cols: Span) -> list[tuple[int, int, int, int]]:
-    """Parts (row0, row1, col0, col1) of a box, from its corner, to fill before a piece is pasted into it."""
+def _around(piece: _Piece | None, rows: Span, cols: Span) -> list[_Part]:
+    """Parts of a box to fill before a piece is pasted into it."""
     height, width = rows.hi - rows.lo, cols.hi - cols.lo
     if piece is None:
         return [(0, height, 0, width)]
