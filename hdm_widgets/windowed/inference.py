@@ -30,6 +30,8 @@ _MAX_BATCH = 256
 _STRIPS = 2
 
 Content = Callable[[NDArray[np.intp], NDArray[np.intp]], Tensor]
+# (row0, row1, col0, col1), from the corner of a box.
+_Part = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -389,9 +391,7 @@ def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=memory_format)
 
 
-def _fill(
-    target: Tensor, source: Tensor, parts: list[tuple[int, int, int, int]], row_starts: list[int], col_starts: list[int]
-) -> None:
+def _fill(target: Tensor, source: Tensor, parts: list[_Part], row_starts: list[int], col_starts: list[int]) -> None:
     """Copy parts (row0, row1, col0, col1) of boxes, which begin at these positions of a source, for every item.
 
     On a CPU; as arrays, since a copy of few values takes PyTorch five times as long.
@@ -418,8 +418,8 @@ def _paste(target: Tensor, piece: _Piece, rows: Span, cols: Span) -> None:
         ]
 
 
-def _around(piece: _Piece | None, rows: Span, cols: Span) -> list[tuple[int, int, int, int]]:
-    """Parts (row0, row1, col0, col1) of a box, from its corner, to fill before a piece is pasted into it."""
+def _around(piece: _Piece | None, rows: Span, cols: Span) -> list[_Part]:
+    """Parts of a box to fill before a piece is pasted into it."""
     height, width = rows.hi - rows.lo, cols.hi - cols.lo
     if piece is None:
         return [(0, height, 0, width)]

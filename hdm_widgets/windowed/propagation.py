@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hdm_widgets.windowed.axes import Interval, Span
 from hdm_widgets.windowed.build import Program
+from hdm_widgets.windowed.estimates import Summary
 from hdm_widgets.windowed.steps import GlobalStep
 
 __all__ = ["AxisPropagation", "ChangePropagation", "Reach"]
@@ -51,6 +52,9 @@ class AxisPropagation:
                 continue
             spans = axis.receptive_field(out)
             self.spans.append(spans)
+            if isinstance(step, Summary):
+                # It takes what a window adds, wherever that lies.
+                continue
             signature.append((out.size, axis.pattern(out), tuple(
                 (span.hi - span.lo, span.before, span.after, None if interval is None else interval.lo - span.lo)
                 for span, interval in zip(spans, inputs, strict=True)

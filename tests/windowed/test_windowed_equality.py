@@ -29,7 +29,7 @@ from window_checks import (
 
 import hdm_widgets as hw
 from hdm_widgets import demo, windowed
-from hdm_widgets.windowed import TracedModel, WindowedInference
+from hdm_widgets.windowed import TracedModel, WindowedInference, inference
 from hdm_widgets.windowed.axes import Window
 from hdm_widgets.windowed.trace import trace
 
@@ -188,6 +188,22 @@ def test_images_with_a_side_of_few_pixels():
         image = random_image(1, height, width)
         boxes = boxes_everywhere(height, width, min(height, width))
         assert_windows_equal_the_model(model, image, boxes[(boxes[:, 2:] <= (height, width)).all(1)])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gpu_is_given_the_same_unchanged_values(dtype, monkeypatch):
+    model, image = randomized(made(ResNetUNet, 2)).to(dtype), random_image(2, 48, 64, dtype=dtype)
+    boxes = boxes_everywhere(48, 64, 9)
+    images = changed_images(image, boxes)
+    base = WindowedInference(TracedModel(model, image).network, image)
+    expected = outputs_from_windows(base, boxes, images)
+
+    def fill(target, source, parts, *starts):
+        if parts:
+            inference._gather(target.movedim((-2, -1), (1, 2)), source.movedim((-2, -1), (0, 1)), parts, *starts)
+
+    monkeypatch.setattr(inference, "_fill", fill)
+    assert torch.equal(outputs_from_windows(base, boxes, images), expected)
 
 
 def test_nothing_asked_is_nothing_computed():

@@ -113,6 +113,23 @@ def test_an_estimate_is_closer_than_statistics_of_the_unchanged_image(name):
     assert error < change / 2
 
 
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_changes_alike_are_estimated_together_wherever_they_lie(name):
+    model, image = randomized(Around(GLOBAL[name][0]())), random_image(2, 48, 64)
+    boxes = np.array([(row, col, row + 8, col + 8) for row in (16, 24) for col in (16, 24, 32, 40)])
+    images = changed_images(image, boxes)
+    base = WindowedInference(TracedModel(model, image).estimate, image)
+
+    def content(items, grown):
+        return torch.stack([images[i, :, a:c, b:d] for i, (a, b, c, d) in zip(items, grown.tolist(), strict=True)])
+
+    with torch.inference_mode():
+        (together,) = base.run(boxes, content)
+        alone = torch.cat([outputs_from_windows(base, boxes[[item]], images[[item]]) for item in range(len(boxes))])
+        assert_close(outputs_from_windows(base, boxes, images), alone)
+    assert sorted(together.items.tolist()) == list(range(8))
+
+
 @given(
     seed=st.integers(0, 1000), groups=st.sampled_from([1, 2, 4]), level=st.sampled_from([0.0, 3.0, 100.0]),
     row=st.integers(0, 5), col=st.integers(0, 6), height=st.integers(1, 4), width=st.integers(1, 3),
