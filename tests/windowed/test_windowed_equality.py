@@ -31,6 +31,7 @@ import hdm_widgets as hw
 from hdm_widgets import demo, windowed
 from hdm_widgets.windowed import TracedModel, WindowedInference, inference
 from hdm_widgets.windowed.axes import Window
+from hdm_widgets.windowed.gather import gathered
 from hdm_widgets.windowed.trace import trace
 
 # Of PyTorch, when the model itself runs.
@@ -199,8 +200,7 @@ def test_a_gpu_is_given_the_same_unchanged_values(dtype, monkeypatch):
     expected = outputs_from_windows(base, boxes, images)
 
     def fill(target, source, parts, *starts):
-        if parts:
-            inference._gather(target.movedim((-2, -1), (1, 2)), source.movedim((-2, -1), (0, 1)), parts, *starts)
+        target.copy_(gathered(source, *map(torch.tensor, starts), *target.shape[-2:]))
 
     monkeypatch.setattr(inference, "_fill", fill)
     assert torch.equal(outputs_from_windows(base, boxes, images), expected)
