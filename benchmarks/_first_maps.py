@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdm_widgets import hdm
+from hdm_widgets.hdm import backends
 from hdm_widgets.hdm import plan as planning
 from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.circle_map import filled
@@ -63,7 +64,8 @@ def first_map(name: str, size: int, offset: int, circle: int, folder: Path, *, q
         return replace(explainer.prepare(deepcopy(model), image), **changes)
 
     if quick:
-        planning._WORTH_ESTIMATING_SECONDS = planning._WORTH_TRACING_SECONDS = planning._WORTH_ESTIMATING_FACTOR = 0.0
+        planning._WORTH_ESTIMATING_SECONDS = planning._WORTH_TRACING_SECONDS = 0.0
+        planning.WORTH_ESTIMATING_FACTOR = backends.WORTH_ESTIMATING_FACTOR = 0.0
     # As a scan is prepared that nobody looks at: without a first map.
     without = next(updates(prepared(quiet=True)))
     with_map = list(updates(prepared()))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hdm_widgets.hdm.occlusion import Changes
 from hdm_widgets.hdm.options import InferenceMode
-from hdm_widgets.hdm.plan import Plan, Planned, is_finite
+from hdm_widgets.hdm.plan import WORTH_ESTIMATING_FACTOR, Plan, Planned, is_finite
 from hdm_widgets.hdm.trace_cache import traced
 from hdm_widgets.models.segmenter import ModelOutputError, Segmenter
 from hdm_widgets.models.threads import limited_threads
@@ -294,6 +294,14 @@ class Inference:
         if not (self.windowed and self._windows and self._estimates):
             return False
         return self._estimate_seconds / self._estimates >= self._window_seconds / self._windows
+
+    @property
+    def first_map_is_slow(self) -> bool:
+        """Whether estimates have taken longer than a first map is worth."""
+        if not self._estimates:
+            return False
+        measuring = self._image_seconds / ((self.plan.factor or 1.0) if self.windowed else 1.0)
+        return self._estimate_seconds / self._estimates * WORTH_ESTIMATING_FACTOR > measuring
 
     def model_output(self, changes: Changes, item: int) -> Outputs:
         """The output of one cell by the model itself, whatever the backend."""

@@ -23,7 +23,7 @@ from hdm_widgets.models.free_memory import free_memory
 from hdm_widgets.models.segmenter import Segmenter
 from hdm_widgets.windowed import Network, TracedModel, TraceError, WindowedInference
 
-__all__ = ["Plan", "Planned", "Sampled", "is_finite", "make_plan"]
+__all__ = ["WORTH_ESTIMATING_FACTOR", "Plan", "Planned", "Sampled", "is_finite", "make_plan"]
 
 # Tracing takes one to two seconds the first time: run a scan that does not take much longer as it is.
 _WORTH_TRACING_SECONDS = 3.0
@@ -37,7 +37,7 @@ _STOPPED = "the scan was stopped"
 _MEMORY_FRACTION = 0.5
 # A first map is estimated where measuring takes at least so long, and an estimate so many times less.
 _WORTH_ESTIMATING_SECONDS = 5.0
-_WORTH_ESTIMATING_FACTOR = 4.0
+WORTH_ESTIMATING_FACTOR = 4.0
 # Discs from which is learned how far changes go.
 _PROBES = 12
 
@@ -372,7 +372,7 @@ def _with_estimates(
 
         limited = base.limited(base.reach(probes.boxes[items], content, tolerance or ESTIMATE_TOLERANCE))
     factor = cost / limited.propagation.cost_fraction(probes.boxes[items])
-    if not asked and factor < _WORTH_ESTIMATING_FACTOR:
+    if not asked and factor < WORTH_ESTIMATING_FACTOR:
         return planned
     return replace(planned, estimate=limited, plan=replace(plan, tolerance=tolerance, estimate_factor=factor))
 

@@ -188,7 +188,11 @@ class RunningScan:
             if self._ends_with_estimates:
                 return
         elif self.inference.estimator is not None:
-            yield from self._estimate(stages)
+            yield from self._estimate(stages[:1])
+            if self.inference.first_map_is_slow:
+                self.inference.drop_estimates()
+            if self.inference.estimator is not None:
+                yield from self._estimate(stages[1:])
             self._estimating = time.perf_counter() - self._started
         total = sum(len(cells) for _, cells in stages)
         for place, (stride, cells) in enumerate(stages):

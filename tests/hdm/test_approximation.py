@@ -26,8 +26,9 @@ QUIET = {"progress": False}
 
 @pytest.fixture(autouse=True)
 def estimates_stay(monkeypatch):
-    """Of so small a network windows may take no longer than estimates, which are given up then."""
+    """Of so small a network estimates may take as long as what they stand for, and are given up then."""
     monkeypatch.setattr(Inference, "estimates_are_slower", False)
+    monkeypatch.setattr(Inference, "first_map_is_slow", False)
 
 
 def scene():
@@ -213,6 +214,17 @@ def test_estimates_that_fail_are_given_up(normed, monkeypatch):
     np.testing.assert_array_equal(last.values, whole.values)
     for row, col in np.ndindex(last.grid.shape):
         np.testing.assert_array_equal(last.output(row, col), whole.output(row, col))
+
+
+def test_a_first_map_that_takes_long_ends_with_its_first_stage(normed, monkeypatch):
+    monkeypatch.setattr(Inference, "first_map_is_slow", True)
+    updates = list(explainer_for().stream(*normed))
+    _, cells = updates[0].result.grid.stages()[0]
+    assert 0 < max(int(update.result.estimated.sum()) for update in updates) <= len(cells) < 120
+    last = updates[-1].result
+    assert last.plan.estimate_factor is None
+    assert "estimate" not in str(last.plan)
+    np.testing.assert_array_equal(last.values, explainer_for().explain(*normed, inference="full", **QUIET).values)
 
 
 def test_nobody_looks_at_the_first_map_of_a_quiet_scan(normed):
