@@ -33,6 +33,9 @@ _SAMPLE = 256
 _CLEAR_FRACTION = 0.3
 # In inference="auto", windows that cost more than this fraction are not tried.
 _HOPELESS_FRACTION = 0.95
+# Small images take less time each in a batch: so many are timed at once, of so many pixels together.
+_TIMED_IMAGES = 8
+_TIMED_PIXELS = _TIMED_IMAGES * 128 * 128
 _STOPPED = "the scan was stopped"
 _MEMORY_FRACTION = 0.5
 # A first map is estimated where measuring takes at least so long, and an estimate so many times less.
@@ -337,7 +340,9 @@ def _plan_traced(
     with torch.inference_mode():
         # Three runs only where it may be close; the first warms up.
         runs = 3 if fraction > _CLEAR_FRACTION else 1
-        folded = min(_seconds(lambda: network.full(image[None])) for _ in range(runs))
+        count = 1 if network.program.one_by_one else max(1, min(_TIMED_IMAGES, _TIMED_PIXELS // image[0].numel()))
+        images = image.expand(count, *image.shape).clone()
+        folded = min(_seconds(lambda: network.full(images)) for _ in range(runs)) / count
         seconds = folded if runs > 1 else min(folded, seconds)
         return Planned(windows, seconds, network, WindowedInference(network, image))
 
