@@ -19,11 +19,12 @@ demo: .venv/.installed $(BUNDLE)
 	$(BIN)/jupyter lab $(ROOT) --LabApp.default_url=/lab/tree/notebooks/01_quickstart.ipynb
 
 # The tests of one file share browsers and kernels, so they stay in one of the two processes.
+# Notebooks, which take the longest, come first.
 # They run the notebooks as well, so that the site is built without running them first.
 test: lint browser
 	$(SITE) -D nb_execution_mode=off
 	cd js && npm test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --nbmake --nbmake-timeout=300 tests hdm_widgets notebooks
+	$(BIN)/python -m pytest -n 2 --dist loadfile --nbmake --nbmake-timeout=300 notebooks tests hdm_widgets
 
 lint: .venv/.installed $(BUNDLE)
 	$(BIN)/ruff check .

@@ -308,6 +308,11 @@ class _Batch:
 
     def _starts(self, name: str, value: _ChangedValue) -> tuple[list[int], list[int]]:
         """Row and column where a value's box begins, for every item."""
+        if name == self._network.program.image:
+            row_starts, col_starts = (
+                self._boxes[:, :2] - self._boxes[0, :2] + (value.rows.lo, value.cols.lo)
+            ).T.tolist()
+            return row_starts, col_starts
         index = self._network.index(name)
         rows, cols = (
             [own.lo + each.changes[index].lo - along[0].changes[index].lo for each in along]  # type: ignore[union-attr]  # changed
