@@ -20,7 +20,7 @@ demo: .venv/.installed $(BUNDLE)
 
 # The tests of one file share browsers and kernels, so they stay in one of the two processes.
 # Notebooks, which take the longest, come first.
-# They run the notebooks as well, so that the site is built without running them first.
+# The site is built without running them first.
 test: lint browser
 	$(SITE) -D nb_execution_mode=off
 	cd js && npm test
