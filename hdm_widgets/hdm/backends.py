@@ -290,15 +290,15 @@ class Inference:
 
     @property
     def estimates_are_slower(self) -> bool:
-        """Whether an estimate has taken no less time than a measurement in windows."""
-        if not (self.windowed and self._windows and self._estimates):
+        """Whether an estimate has taken no less time than a measurement in windows; not where estimates have failed."""
+        if self.estimator is None or not (self.windowed and self._windows and self._estimates):
             return False
         return self._estimate_seconds / self._estimates >= self._window_seconds / self._windows
 
     @property
     def first_map_is_slow(self) -> bool:
-        """Whether estimates have taken longer than a first map is worth."""
-        if not self._estimates:
+        """Whether estimates have taken longer than a first map is worth; not where they have failed."""
+        if self.estimator is None or not self._estimates:
             return False
         measuring = self._image_seconds / ((self.plan.factor or 1.0) if self.windowed else 1.0)
         return self._estimate_seconds / self._estimates * WORTH_ESTIMATING_FACTOR > measuring

@@ -208,6 +208,7 @@ def make_plan(
     stopped: Callable[[], bool] = lambda: False,
     *,
     first_map: bool = True,
+    batch: int = _TIMED_IMAGES,
 ) -> Planned:
     """Choose a backend for a scan; the network is traced if that is worth it.
 
@@ -231,6 +232,8 @@ def make_plan(
         Says that nobody waits for the scan any more: then what takes long is left out.
     first_map : bool
         Whether anybody looks at a map that is not finished.
+    batch : int
+        As many whole images may be run together.
     """
 
     def run_model(reason: str) -> Planned:
@@ -272,7 +275,7 @@ def make_plan(
             return run_model(reason)
         if stopped():
             return run_model(_STOPPED)
-        planned = _plan_traced(network, image, boxes, mode, seconds)
+        planned = _plan_traced(network, image, boxes, mode, seconds, batch)
         if (mode == "estimate" or (mode == "auto" and first_map)) and len(boxes) and not stopped():
             planned = _with_estimates(planned, traced.get(segmenter, image), occluder, sample, images, tolerance)
         plan = replace(planned.plan, equal_within=agreement.limit(raw), rounding=agreement.reason(raw))
@@ -310,6 +313,7 @@ def _plan_traced(
     boxes: NDArray[np.intp],
     mode: InferenceMode,
     seconds: float,
+    batch: int,
 ) -> Planned:
     """Choose between windows and whole images of a traced network that is right."""
     if not len(boxes):
@@ -340,7 +344,8 @@ def _plan_traced(
     with torch.inference_mode():
         # Three runs only where it may be close; the first warms up.
         runs = 3 if fraction > _CLEAR_FRACTION else 1
-        count = 1 if network.program.one_by_one else max(1, min(_TIMED_IMAGES, _TIMED_PIXELS // image[0].numel()))
+        most = 1 if network.program.one_by_one else min(batch, _TIMED_IMAGES)
+        count = max(1, min(most, _TIMED_PIXELS // image[0].numel()))
         images = image.expand(count, *image.shape).clone()
         folded = min(_seconds(lambda: network.full(images)) for _ in range(runs)) / count
         seconds = folded if runs > 1 else min(folded, seconds)

@@ -191,12 +191,13 @@ class PreparedScan:
         if segmenter.sliding is not None:
             sliding = SlidingBackends(segmenter, occluder, raw, cells)
             planned = sliding.plan(
-                self.inference, self.settings.tolerance, cells, single, stopped, first_map=not self.quiet
-            )
+                self.inference, self.settings.tolerance, cells, single, stopped, first_map=not self.quiet,
+                batch=self.sizes.limit,
+            )  # fmt: skip
             return sliding, planned
         planned = make_plan(
             segmenter, occluder, self.inference, self.settings.tolerance, cells, raw, seconds, single, stopped,
-            first_map=not self.quiet,
+            first_map=not self.quiet, batch=self.sizes.limit,
         )  # fmt: skip
         return Backends(segmenter, occluder.unchanged, raw), planned
 

@@ -90,12 +90,23 @@ class SlidingBackends(Backends):
         stopped: Callable[[], bool],
         *,
         first_map: bool,
+        batch: int,
     ) -> Planned:
         """Choose how windows are computed; see `make_plan` for the parameters."""
         raw = self._windows.output(self._index)[None]
         seconds = self._windows.setup_seconds
         planned = make_plan(
-            self.segmenter, self, mode, tolerance, cells, raw, seconds, single, stopped, first_map=first_map
+            self.segmenter,
+            self,
+            mode,
+            tolerance,
+            cells,
+            raw,
+            seconds,
+            single,
+            stopped,
+            first_map=first_map,
+            batch=batch,
         )
         plan = replace(planned.plan, sliding=self._windows.grid.window.size)
         if planned.base is not None:

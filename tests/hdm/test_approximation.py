@@ -216,17 +216,6 @@ def test_estimates_that_fail_are_given_up(normed, monkeypatch):
         np.testing.assert_array_equal(last.output(row, col), whole.output(row, col))
 
 
-def test_a_first_map_that_takes_long_ends_with_its_first_stage(normed, monkeypatch):
-    monkeypatch.setattr(Inference, "first_map_is_slow", True)
-    updates = list(explainer_for().stream(*normed))
-    _, cells = updates[0].result.grid.stages()[0]
-    assert 0 < max(int(update.result.estimated.sum()) for update in updates) <= len(cells) < 120
-    last = updates[-1].result
-    assert last.plan.estimate_factor is None
-    assert "estimate" not in str(last.plan)
-    np.testing.assert_array_equal(last.values, explainer_for().explain(*normed, inference="full", **QUIET).values)
-
-
 def test_nobody_looks_at_the_first_map_of_a_quiet_scan(normed):
     scan = explainer_for().prepare(*normed)
     assert replace(scan, quiet=True).plan().estimate_factor is None

@@ -1,15 +1,18 @@
 """Windows or whole images: what turns out to be quicker."""
 
+import itertools
 import types
 
 import numpy as np
 import pytest
+import torch
 from architectures import made
 from torch.nn import functional as F
 from window_checks import random_image, randomized
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
+from hdm_widgets.hdm.backends import Inference
 from hdm_widgets.windowed import Network, WindowedInference
 
 QUIET = {"progress": False}
@@ -31,7 +34,7 @@ def assert_equal_to_whole_images(result, model, image, segment):
 @pytest.fixture
 def clock(monkeypatch):
     """Time that passes only where a window or a whole image is computed, as much as the test says."""
-    clock = types.SimpleNamespace(now=0.0, window=0.0, estimate=0.0, whole=0.0)
+    clock = types.SimpleNamespace(now=0.0, window=0.0, estimate=0.0, batch=0.0, whole=0.0)
     run, full = WindowedInference.run, Network.full
 
     def timed_run(self, boxes, content):
@@ -40,7 +43,7 @@ def clock(monkeypatch):
             yield windows
 
     def timed_full(self, images):
-        clock.now += clock.whole * len(images)
+        clock.now += clock.batch + clock.whole * len(images)
         return full(self, images)
 
     monkeypatch.setattr(WindowedInference, "run", timed_run)
@@ -82,6 +85,15 @@ def test_windows_that_are_slower_give_way(clock, close):
     stage = [update.done for update in updates if update.stride == updates[0].stride]
     assert stage[-1] == 30
     assert [update.done for update in updates][len(stage) :][-1] == 120
+    assert_equal_to_whole_images(result, *close)
+
+
+@pytest.mark.parametrize(("batch_size", "backend"), [(None, "folded"), (1, "windowed")])
+def test_whole_images_are_timed_in_batches_as_they_are_run(clock, close, batch_size, backend):
+    # Two seconds each in a batch of eight, nine each alone.
+    clock.window, clock.batch, clock.whole = 3.0, 8.0, 1.0
+    result = explainer_for().explain(*close, batch_size=batch_size, **QUIET)
+    assert result.plan.backend == backend
     assert_equal_to_whole_images(result, *close)
 
 
@@ -127,3 +139,41 @@ def test_estimates_that_are_no_quicker_are_given_up(clock, close):
     assert result.approximation is None
     assert not result.estimated.any()
     assert_equal_to_whole_images(result, *close)
+
+
+@pytest.fixture
+def normed(monkeypatch, close):
+    """A network that looks at all of the image, traced, with its image and segment; first maps are worth it."""
+    monkeypatch.setattr("hdm_widgets.hdm.plan._WORTH_ESTIMATING_SECONDS", 0.0)
+    conv = torch.nn.Conv2d
+    layers = [conv(1, 4, 3, padding=1), torch.nn.GroupNorm(2, 4), torch.nn.ReLU(), conv(4, 1, 3, padding=1)]
+    model, image = randomized(torch.nn.Sequential(*layers)), close[1]
+    with torch.no_grad():
+        model[3].bias -= model(image[None]).median()
+    segment = hw.Segmenter(model).masks(image[None])[0]
+    explainer_for().explain(model, image, segment, inference="windowed", **QUIET)
+    return model, image, segment
+
+
+@pytest.mark.parametrize(("whole", "estimated"), [(10.0, 120), (3.0, 30)])
+def test_a_first_map_that_turns_out_slow_ends_with_its_first_stage(clock, normed, whole, estimated):
+    clock.window, clock.estimate, clock.whole = 2.0, 1.0, whole
+    updates = list(explainer_for().stream(*normed))
+    assert max(int(update.result.estimated.sum()) for update in updates) == estimated
+    last = updates[-1].result
+    assert ("estimated" in str(last.plan)) == (estimated == 120)
+    assert_equal_to_whole_images(last, *normed)
+
+
+@pytest.mark.parametrize("inference", ["auto", "estimate"])
+def test_estimates_that_fail_say_why_however_slow_they_were(clock, normed, monkeypatch, inference):
+    def failing(self, changes, items):
+        yield from itertools.islice(estimates(self, changes, items), 1)
+        raise RuntimeError("no kernel")
+
+    estimates = Inference.estimates
+    monkeypatch.setattr(Inference, "estimates", failing)
+    clock.window, clock.estimate, clock.whole = 1.0, 9.0, 1.0
+    result = explainer_for().explain(*normed, inference=inference, **QUIET)
+    assert str(result.plan).endswith("; estimates failed (no kernel)")
+    assert_equal_to_whole_images(result, *normed)
