@@ -66,6 +66,10 @@ class ReadItem:
                 digest.update(np.ascontiguousarray(part).data)
         return digest.hexdigest()[:16]
 
+    def memory(self) -> int:
+        """Bytes that they need; what is no array counts nothing."""
+        return sum(getattr(values, "nbytes", 0) for values in (self.image, self.segment))
+
 
 def _array(values: Any) -> Any:
     if not isinstance(values, Tensor):

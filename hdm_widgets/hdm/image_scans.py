@@ -17,11 +17,12 @@ from tqdm.auto import tqdm
 
 from hdm_widgets._cluster import Workers, check_client, why_failed
 from hdm_widgets._datasets import Dataset, Field, Fields, as_dataset
+from hdm_widgets._reading_ahead import read_ahead
 from hdm_widgets._store_files import StoreError, StoreFiles
 from hdm_widgets._store_lock import writing
 from hdm_widgets._validation import brief, is_whole, takes_options, warn_user
 from hdm_widgets.hdm.collection import HDMCollection
-from hdm_widgets.hdm.image_scanner import ImageScanner, PreparedImage
+from hdm_widgets.hdm.image_scanner import ImageScanner, PreparedImage, ReadItem
 from hdm_widgets.hdm.image_worker import ImageFailedError, ImageReport, report, scan_image
 from hdm_widgets.hdm.kept_scans import ScansInMemory, ScansInStore
 from hdm_widgets.hdm.occlusion import Fill, check_fill
@@ -277,20 +278,29 @@ class _Run:
         return found
 
     def _scan_here(self, bar: Any) -> None:
-        for index in self._missing:
-            self._tell(bar, index)
-            try:
-                item = self._scanner.read(self._dataset, index)
-                prepared = self._scanner.prepare(item)
-            except Exception as error:  # noqa: BLE001 - kept with the image
-                self._fail(index, error, describe_error(error))
-                continue
-            self._warn_of(prepared)
-            results, caught = self._scanner.scan(prepared, partial(self._tell, bar, index))
-            if caught is not None:
-                self._fail(index, caught, describe_error(caught))
-                continue
-            self._take(index, report(index, item, results, self._files))
+        with closing(read_ahead(self._read, self._missing, ReadItem.memory)) as items:
+            for index in self._missing:
+                self._tell(bar, index)
+                _, item = next(items)
+                try:
+                    if isinstance(item, Exception):
+                        raise item
+                    prepared = self._scanner.prepare(item)
+                except Exception as error:  # noqa: BLE001 - kept with the image
+                    self._fail(index, error, describe_error(error))
+                    continue
+                self._warn_of(prepared)
+                results, caught = self._scanner.scan(prepared, partial(self._tell, bar, index))
+                if caught is not None:
+                    self._fail(index, caught, describe_error(caught))
+                    continue
+                self._take(index, report(index, item, results, self._files))
+
+    def _read(self, index: int) -> ReadItem | Exception:
+        try:
+            return self._scanner.read(self._dataset, index)
+        except Exception as error:  # noqa: BLE001 - kept with the image
+            return error
 
     def _scan_on(self, client: Client, bar: Any) -> None:
         """Scan on the workers of a cluster."""

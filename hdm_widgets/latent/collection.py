@@ -433,8 +433,8 @@ class CollectionBuilder:
         return None if self._new else self.build(tables)
 
     def compared(
-        self, items: Iterable[tuple[int, Item | ValueError | TypeError]], index: int, first: Item
-    ) -> Iterator[tuple[int, Item | ValueError | TypeError]]:
+        self, items: Iterable[tuple[int, Item | Exception]], index: int, first: Item
+    ) -> Iterator[tuple[int, Item | Exception]]:
         """Pass items on, and warn if the item of this index is another one than when it was read first."""
         for position, item in items:
             if position == index and isinstance(item, Item) and not item.equals(first):

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, get_worker_info
 
 from hdm_widgets._datasets import Dataset, Fields, from_pillow
 from hdm_widgets._masks import Ambiguity, Ignore, check_truth, find_ambiguity, read_mask
+from hdm_widgets._reading_ahead import read_ahead
 from hdm_widgets._validation import (
     check_image,
     check_image_values,
@@ -207,18 +208,17 @@ def read_items(
     preprocess: bool = False,
     mask_needed: bool = True,
     indices: Sequence[int] | None = None,
-) -> Generator[tuple[int, Item | ValueError | TypeError], None, None]:
+) -> Generator[tuple[int, Item | Exception], None, None]:
     """All items in order, or those of `indices`, each with its index; an error in place of one that cannot be used.
 
-    Where worker processes stop, a WorkerError is the last.
+    A thread of this process reads ahead, or `num_workers` processes. Where these stop, a WorkerError is the last.
     """
     check_whole("num_workers", num_workers, 0)
     options = {"fields": fields, "ignore": ignore, "preprocess": preprocess, "mask_needed": mask_needed}
     reader = _Reader(dataset, size, options)
     wanted = range(len(dataset)) if indices is None else indices
     if num_workers == 0 or not len(wanted):
-        for index in wanted:
-            yield index, reader[index]
+        yield from read_ahead(reader.__getitem__, wanted, lambda item: item.image.nbytes)
         return
     done, stopped, iterator = 0, None, None
     try:
@@ -307,8 +307,8 @@ class MaskNotes:
 
 
 def warn_of_ambiguity(
-    items: Iterable[tuple[int, Item | ValueError | TypeError]], ignore: Ignore | None, notes: MaskNotes | None = None
-) -> Iterator[tuple[int, Item | ValueError | TypeError]]:
+    items: Iterable[tuple[int, Item | Exception]], ignore: Ignore | None, notes: MaskNotes | None = None
+) -> Iterator[tuple[int, Item | Exception]]:
     """Pass items on, and warn of each kind of ambiguity once: mostly all items of a data set have the same one.
 
     Where `notes` are given, they take what would be said.
@@ -331,7 +331,7 @@ class _Reader:
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def __getitem__(self, index: int) -> Item | ValueError | TypeError:
+    def __getitem__(self, index: int) -> Item | Exception:
         try:
             item = read_item(self._dataset, index, self._size, **self._options)
         except (ValueError, TypeError) as error:

@@ -325,7 +325,7 @@ class LatentSpace(SpaceWithFiles):
         columns : mapping of str to sequence, optional
             More columns, one entry per item; a DataFrame or a Series serves.
         num_workers : int
-            Processes that read the data set; 0 reads in this one.
+            Processes that read the data set. With 0, a thread of this one does, ahead of the model.
         on_error : {"raise", "skip"}
             At an item that cannot be used: stop there, or leave it out and go on; a warning says how many were
             left out, and `skipped_` tells which and why.

@@ -105,8 +105,8 @@ class ShardedBuilder(CollectionBuilder):
             self.indices = [index for one in ranges for index in one]
 
     def compared(
-        self, items: Iterable[tuple[int, Item | ValueError | TypeError]], index: int, first: Item
-    ) -> Iterator[tuple[int, Item | ValueError | TypeError]]:
+        self, items: Iterable[tuple[int, Item | Exception]], index: int, first: Item
+    ) -> Iterator[tuple[int, Item | Exception]]:
         """As for any builder; the first item of each shard is kept, to know the data set again."""
         for position, item in super().compared(items, index, first):
             if self._fingerprint is None and isinstance(item, Item):
