@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from hdm_widgets.latent.neighbors import distance_scale
 from hdm_widgets.latent.projection import Projection
 from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.shift import Shift, compare_samples
-from hdm_widgets.latent.surface import Regressor
+from hdm_widgets.latent.surface import Regressor, rounded
 from hdm_widgets.latent.suspects import SuspectScores, suspect_scores
 
 __all__ = ["FittedMap", "FittedState"]
@@ -41,7 +42,8 @@ class FittedMap:
     projection : Projection
     iou_empty : float
         IoU of an item whose truth and prediction are both empty.
-    regressor : Regressor or None
+    given_regressor : Regressor or None, or "fit"
+        Of the surface; "fit" where it has not been trained.
     dataset : Dataset or None
     given_coordinates : numpy.ndarray, float64 (n, k)
         All principal components that were kept; of a space that was opened from a store, what reads them from there.
@@ -55,13 +57,14 @@ class FittedMap:
     collection: Collection
     projection: Projection
     iou_empty: float
-    regressor: Regressor | None
+    given_regressor: Regressor | Literal["fit"] | None
     dataset: Dataset | None
     given_coordinates: NDArray[np.float64] = field(repr=False)
     n_components: int
     n_cluster_components: int
     random_state: int
     model: dict[str, str] | None = None
+    _regressor: list[Regressor | None] = field(default_factory=list, init=False, repr=False)
     _comparison: list[Clustering] = field(default_factory=list, init=False, repr=False)
     # Indices in the data set of items that were read again as others.
     changed: set[int] = field(default_factory=set, init=False, repr=False)
@@ -93,6 +96,21 @@ class FittedMap:
     def iou(self) -> NDArray[np.float64]:
         """IoU of every item (n,)."""
         return read_only(self.overlaps.iou)
+
+    @property
+    def regressor(self) -> Regressor | None:
+        """The network behind the surface, trained when it is first asked for; None if no item has an IoU."""
+        return self.learned_surface(progress=threading.current_thread() is threading.main_thread())
+
+    def learned_surface(self, *, progress: bool) -> Regressor | None:
+        """The regressor; a bar may show how far its training is, if that takes more than a second."""
+        if not self._regressor:
+            found = self.given_regressor
+            if found == "fit":
+                places = rounded(self.coordinates[:, :2])
+                found = Regressor.fit(places, self.iou, random_state=self.random_state, progress=progress)
+            self._regressor.append(found)
+        return self._regressor[0]
 
     @cached_property
     def expected_iou(self) -> NDArray[np.float64]:

@@ -388,7 +388,9 @@ class LatentSpace(SpaceWithFiles):
         with StoreSession(store, collector, dataset, fields, ignore, progress=progress) as session:
             run = ItemPass.run if client is None else ClusterRun(client, session.writer, session.check_lock).run
             self.fit_collected(collect(session.builder, run), dataset, progress=progress)
-            session.save_map(self._map("embedding_"), self._settings())
+            fitted = self._map("embedding_")
+            fitted.learned_surface(progress=progress)
+            session.save_map(fitted, self._settings())
         return self
 
     def fit_collected(

@@ -18,11 +18,10 @@ from hdm_widgets.latent.collection import Collection
 from hdm_widgets.latent.fitted import FittedMap, FittedState
 from hdm_widgets.latent.new_images import SpaceWithModel
 from hdm_widgets.latent.projection import Projection
-from hdm_widgets.latent.scores import Overlaps
 from hdm_widgets.latent.store.clusters import write_clustering
 from hdm_widgets.latent.store.contents import StoredCollection
 from hdm_widgets.latent.store.opening import open_store
-from hdm_widgets.latent.surface import Regressor, rounded
+from hdm_widgets.latent.surface import Regressor
 from hdm_widgets.models.segmenter import Model, Segmenter
 
 __all__ = ["SpaceWithFiles"]
@@ -55,14 +54,11 @@ class SpaceWithFiles(SpaceWithModel):
     ) -> FittedMap:
         if coordinates is None:
             coordinates = projection.transform(collection.features)
-        if regressor == "fit":
-            iou = Overlaps(collection.tp, collection.fn, collection.fp, self.iou_empty).iou
-            regressor = Regressor.fit(rounded(coordinates[:, :2]), iou, random_state=self.random_state)
         return FittedMap(
             collection=collection,
             projection=projection,
             iou_empty=self.iou_empty,
-            regressor=regressor,
+            given_regressor=regressor,
             dataset=dataset,
             given_coordinates=coordinates,
             n_components=self.n_components,

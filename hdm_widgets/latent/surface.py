@@ -7,7 +7,7 @@ import math
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from hdm_widgets._validation import brief, finite_number, is_whole, listed
-from hdm_widgets.latent.batches import row_batches
+from hdm_widgets.latent.batches import Progress, progress_bar, row_batches
 from hdm_widgets.models.threads import limited_threads
 
 __all__ = [
@@ -50,8 +50,9 @@ _GRADIENT_TOLERANCE = 1e-4
 _STEPS = 128
 _ROWS = 1 << 15  # points that are predicted at once
 _FOLDS = 5
+_PART = 512  # items whose errors are found together
 _FEWEST = 10  # items; fewer tell nothing about others
-_LARGEST = 5000  # items that the network is trained on; of more, a random choice
+_LARGEST = 2000  # items that the network is trained on; of more, a random choice
 NEIGHBORS = 5
 # A point is supported as long as the distance to its fifth nearest item is at most this, on the scale of `distance`.
 _SUPPORT_LIMIT = 1.5
@@ -128,10 +129,13 @@ class Regressor:
     activation: Literal["tanh", "relu"] = "tanh"
 
     @classmethod
-    def fit(cls, coordinates: Floats, values: Floats, *, random_state: int = 0) -> Regressor | None:
+    def fit(
+        cls, coordinates: Floats, values: Floats, *, random_state: int = 0, progress: Progress = False
+    ) -> Regressor | None:
         """Train on coordinates (n, k) and their IoU (n,); None where no item has an IoU.
 
-        Items without IoU (NaN) are left out; of more than 5000, a random choice is used.
+        Items without IoU (NaN) are left out; of more than 2000, a random choice is used. Of the progress, a bar is
+        shown if it lasts longer than a second.
         """
         chosen = np.flatnonzero(np.isfinite(values))
         if not len(chosen):
@@ -139,32 +143,44 @@ class Regressor:
         if len(chosen) > _LARGEST:
             chosen = np.sort(np.random.default_rng(random_state).choice(chosen, _LARGEST, replace=False))
         inputs, targets = coordinates[chosen], values[chosen]
+        splits = []
+        if len(chosen) >= _FEWEST and np.ptp(targets) > 0:
+            splits = list(KFold(_FOLDS, shuffle=True, random_state=random_state).split(inputs))
         with one_thread(), limited_threads():
-            score = math.nan
-            if len(chosen) >= _FEWEST and np.ptp(targets) > 0:
-                folds = KFold(_FOLDS, shuffle=True, random_state=random_state)
-                scores = []
-                for train, test in folds.split(inputs):
-                    fold = cls._train(inputs[train], targets[train], random_state)
-                    scores.append(r2_score(targets[test], fold._outputs(inputs[test])))
-                score = float(np.mean(scores))
-            return cls._train(inputs, targets, random_state, score)
+            trained = cls._train(
+                [*(inputs[train] for train, _ in splits), inputs],
+                [*(targets[train] for train, _ in splits), targets],
+                random_state,
+                progress,
+            )
+            scores = [
+                r2_score(targets[test], fold._outputs(inputs[test]))
+                for fold, (_, test) in zip(trained, splits, strict=False)
+            ]
+        return replace(trained[-1], score=float(np.mean(scores)) if scores else math.nan)
 
     @classmethod
-    def _train(cls, inputs: Floats, targets: Floats, random_state: int, score: float = math.nan) -> Regressor:
-        scaler = StandardScaler().fit(inputs)
-        weights, biases, converged = _trained_network(scaler.transform(inputs), targets[:, None], random_state)
-        return cls(
-            center=np.asarray(scaler.mean_),
-            scale=np.asarray(scaler.scale_),
-            weights=weights,
-            biases=biases,
-            low=float(targets.min()),
-            high=float(targets.max()),
-            score=score,
-            trained_on=len(inputs),
-            converged=converged,
-        )
+    def _train(
+        cls, inputs: Sequence[Floats], targets: Sequence[Floats], random_state: int, progress: Progress
+    ) -> list[Regressor]:
+        """One for each set of items, trained together."""
+        scalers = [StandardScaler().fit(part) for part in inputs]
+        scaled = [scaler.transform(part) for scaler, part in zip(scalers, inputs, strict=True)]
+        networks = _trained_networks(scaled, targets, random_state, progress)
+        return [
+            cls(
+                center=np.asarray(scaler.mean_),
+                scale=np.asarray(scaler.scale_),
+                weights=weights,
+                biases=biases,
+                low=float(values.min()),
+                high=float(values.max()),
+                score=math.nan,
+                trained_on=len(values),
+                converged=converged,
+            )
+            for scaler, values, (weights, biases, converged) in zip(scalers, targets, networks, strict=True)
+        ]
 
     def predict(self, coordinates: Floats) -> Floats:
         """Expected IoU (n,) at coordinates (n, k)."""
@@ -215,52 +231,116 @@ def column_scales(coordinates: Floats) -> Floats:
     return np.asarray(np.where(deviation > 1e-9 * np.abs(coordinates).max(axis=0), deviation, 1.0), dtype=np.float64)
 
 
-def _trained_network(
-    inputs: Floats, targets: Floats, random_state: int
-) -> tuple[tuple[Floats, ...], tuple[Floats, ...], bool]:
-    """Weights and biases that fit inputs (n, k) to targets (n, 1), and whether the training converged.
+_Network: TypeAlias = tuple[tuple[Floats, ...], tuple[Floats, ...], bool]
 
-    Adam (Kingma and Ba 2015) on the gradient of all items.
+
+def _trained_networks(
+    inputs: Sequence[Floats], targets: Sequence[Floats], random_state: int, progress: Progress
+) -> list[_Network]:
+    """For each set of items, weights and biases that fit inputs (n, k) to targets (n,), and whether that converged.
+
+    Adam (Kingma and Ba 2015) on the gradient of all items. All networks begin with the same numbers and make each step
+    together: most sets are small, and an operation on all of them takes hardly longer than on one.
     """
-    rng = np.random.RandomState(random_state)
-    sizes = (inputs.shape[1], *_HIDDEN, 1)
-    weights, biases = [], []
-    for fan_in, fan_out in itertools.pairwise(sizes):
-        bound = np.sqrt(6.0 / (fan_in + fan_out))
-        weights.append(rng.uniform(-bound, bound, (fan_in, fan_out)))
-        biases.append(rng.uniform(-bound, bound, fan_out))
-    parameters = [*weights, *biases]  # the same arrays, changed in place
-    averages = [(np.zeros_like(part), np.zeros_like(part)) for part in parameters]
-    for iteration in range(1, _ITERATIONS + 1):
-        gradients = _gradients(inputs, targets, weights, biases)
-        step = _FIRST_STEP * 0.5 * (1 + math.cos(math.pi * (iteration - 1) / _ITERATIONS))
-        step *= math.sqrt(1 - _DECAYS[1] ** iteration) / (1 - _DECAYS[0] ** iteration)
-        for part, gradient, (mean, square) in zip(parameters, gradients, averages, strict=True):
+    together = _Networks(inputs, targets, random_state)
+    parameters = together.parameters
+    mean, square = np.zeros_like(parameters), np.zeros_like(parameters)
+    with progress_bar(_ITERATIONS, progress, "learning the surface", unit="step", late=True) as bar:
+        for iteration in range(1, _ITERATIONS + 1):
+            gradient = together.gradient()
+            step = _FIRST_STEP * 0.5 * (1 + math.cos(math.pi * (iteration - 1) / _ITERATIONS))
+            step *= math.sqrt(1 - _DECAYS[1] ** iteration) / (1 - _DECAYS[0] ** iteration)
             mean += (1 - _DECAYS[0]) * (gradient - mean)
             square += (1 - _DECAYS[1]) * (gradient**2 - square)
-            part -= step * mean / (np.sqrt(square) + _ADAM_EPSILON)
-    largest = max(float(np.abs(gradient).max()) for gradient in _gradients(inputs, targets, weights, biases))
-    return tuple(weights), tuple(biases), largest <= _GRADIENT_TOLERANCE
+            parameters -= step * mean / (np.sqrt(square) + _ADAM_EPSILON)
+            bar.update()
+    largest = np.abs(together.gradient()).max(axis=1)
+    return [(*together.of(number), bool(gradient <= _GRADIENT_TOLERANCE)) for number, gradient in enumerate(largest)]
 
 
-def _gradients(inputs: Floats, targets: Floats, weights: Sequence[Floats], biases: Sequence[Floats]) -> list[Floats]:
-    """Of half the mean squared error with the penalty of the weights, by all weights, then by all biases."""
-    layers = _activations(inputs, weights, biases, "tanh")
-    errors = (layers[-1] - targets) / len(inputs)
-    of_weights, of_biases = [], []
-    for layer in reversed(range(len(weights))):
-        of_weights.append(layers[layer].T @ errors + (_PENALTY / len(inputs)) * weights[layer])
-        of_biases.append(errors.sum(axis=0))
-        if layer:
-            errors = errors @ weights[layer].T
-            errors *= 1 - layers[layer] ** 2
-    return of_weights[::-1] + of_biases[::-1]
+class _Networks:
+    """Networks of one kind, each for items of its own.
+
+    Parameters
+    ----------
+    inputs : sequence of numpy.ndarray (n, k)
+        For each network; their numbers of items may differ.
+    targets : sequence of numpy.ndarray (n,)
+    random_state : int
+
+    Attributes
+    ----------
+    parameters : numpy.ndarray, float64 (networks, numbers)
+        The weights of all layers, then their biases, to be changed in place.
+    """
+
+    def __init__(self, inputs: Sequence[Floats], targets: Sequence[Floats], random_state: int) -> None:
+        count, rows = len(inputs), max(map(len, inputs))
+        # Sets are filled up with rows that have no weight in the mean of the errors.
+        given, aims, shares = np.zeros((count, rows, inputs[0].shape[1])), *np.zeros((2, count, rows, 1))
+        for number, (part, values) in enumerate(zip(inputs, targets, strict=True)):
+            given[number, : len(part)] = part
+            aims[number, : len(part), 0] = values
+            shares[number, : len(part)] = 1 / len(part)
+        # A part's arrays stay in the caches of a CPU.
+        starts = range(0, rows, _PART)
+        self._parts = [
+            tuple(array[:, start : start + _PART].copy() for array in (given, aims, shares)) for start in starts
+        ]
+        rng = np.random.RandomState(random_state)
+        weights, biases = [], []
+        for fan_in, fan_out in itertools.pairwise((given.shape[-1], *_HIDDEN, 1)):
+            bound = np.sqrt(6.0 / (fan_in + fan_out))
+            weights.append(rng.uniform(-bound, bound, (fan_in, fan_out)))
+            biases.append(rng.uniform(-bound, bound, (1, fan_out)))
+        self.parameters = np.tile(np.concatenate([part.ravel() for part in (*weights, *biases)]), (count, 1))
+        self._gradient = np.empty_like(self.parameters)
+        self._penalties = np.zeros_like(self.parameters)
+        shapes = [part.shape for part in (*weights, *biases)]
+        self._weights, self._biases = _by_layer(self.parameters, shapes)
+        self._of_weights, self._of_biases = _by_layer(self._gradient, shapes)
+        for penalties in _by_layer(self._penalties, shapes)[0]:
+            penalties += np.array([_PENALTY / len(part) for part in inputs])[:, None, None]
+
+    def of(self, number: int) -> tuple[tuple[Floats, ...], tuple[Floats, ...]]:
+        """Weights and biases of one network, layer by layer."""
+        weights = tuple(part[number].copy() for part in self._weights)
+        return weights, tuple(part[number, 0].copy() for part in self._biases)
+
+    def gradient(self) -> Floats:
+        """Of half the mean squared errors and the penalties of weights, by all parameters; the next overwrites it."""
+        np.multiply(self._penalties, self.parameters, out=self._gradient)
+        for given, aims, shares in self._parts:
+            layers = _activations(given, self._weights, self._biases, "tanh")
+            errors = layers[-1]
+            errors -= aims
+            errors *= shares
+            for layer in reversed(range(len(self._weights))):
+                self._of_weights[layer] += layers[layer].transpose(0, 2, 1) @ errors
+                self._of_biases[layer] += errors.sum(axis=1, keepdims=True)
+                if layer:
+                    # Outer products, where there is one output, are faster without BLAS.
+                    back = self._weights[layer].transpose(0, 2, 1)
+                    errors = errors * back if errors.shape[-1] == 1 else errors @ back
+                    slopes = layers[layer]
+                    slopes *= slopes
+                    np.subtract(1, slopes, out=slopes)
+                    errors *= slopes
+        return self._gradient
+
+
+def _by_layer(numbers: Floats, shapes: Sequence[tuple[int, ...]]) -> tuple[list[Floats], list[Floats]]:
+    """Views of parameters (networks, numbers): the weights of each layer, and its biases."""
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    parts = np.split(numbers, ends[:-1], axis=1)
+    views = [part.reshape(len(numbers), *shape) for part, shape in zip(parts, shapes, strict=True)]
+    return views[: len(views) // 2], views[len(views) // 2 :]
 
 
 def _activations(
     inputs: Floats, weights: Sequence[Floats], biases: Sequence[Floats], activation: Literal["tanh", "relu"]
 ) -> list[Floats]:
-    """Inputs and outputs (n, width) of every layer; all but the last go through the activation."""
+    """Inputs and outputs (..., n, width) of every layer; all but the last go through the activation."""
     layers = [inputs]
     for position, (weight, bias) in enumerate(zip(weights, biases, strict=True), start=1):
         out = layers[-1] @ weight

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 import hdm_widgets as hw
 from hdm_widgets.latent import CollectionError, InterruptedCollectionError, items
-from hdm_widgets.latent.surface import Regressor
+from hdm_widgets.latent.projection import Projection
 
 COUNT, STOP = 12, 7
 RNG = np.random.default_rng(1)
@@ -200,7 +200,7 @@ def test_an_interrupt_after_all_items(monkeypatch):
     def stop(*_args, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Regressor, "fit", stop)
+    monkeypatch.setattr(Projection, "fit", stop)
     model = Reads()
     space = hw.LatentSpace(model, layer="values")
     with pytest.raises(InterruptedCollectionError, match=rf"interrupted at item {COUNT}; {COUNT} items") as stopped:

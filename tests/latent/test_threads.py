@@ -72,10 +72,10 @@ def in_the_middle_of_the_data_set(pause, groups, monkeypatch):
 
 
 def in_the_training_of_the_regressor(pause, groups, monkeypatch):
-    train = surface_module._trained_network
-    monkeypatch.setattr(surface_module, "_trained_network", lambda *args: pause() or train(*args))
-    space = hw.LatentSpace(Reads())
-    return lambda: space.fit(groups, progress=False).embedding_
+    train = surface_module._trained_networks
+    monkeypatch.setattr(surface_module, "_trained_networks", lambda *args: pause() or train(*args))
+    space = hw.LatentSpace(Reads()).fit(groups, progress=False)
+    return lambda: space.expected_iou()
 
 
 class PausingKMeans(KMeans):
@@ -143,7 +143,9 @@ def test_what_the_user_sets_meanwhile_stays(work, groups, monkeypatch):
         warnings.warn("set meanwhile", UserWarning, stacklevel=1)  # an error but for the filter
     (result,) = results
     monkeypatch.undo()
-    np.testing.assert_array_equal(result, work(Pause(), groups, monkeypatch)())
+    no_pause = Pause()
+    no_pause.going_on.set()
+    np.testing.assert_array_equal(result, work(no_pause, groups, monkeypatch)())
     assert stderr.getvalue() == ""
 
 

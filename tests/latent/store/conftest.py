@@ -78,3 +78,9 @@ def undisturbed(groups, tmp_path_factory):
 def copied(undisturbed, tmp_path):
     """A copy of its store, in a folder, to change."""
     return shutil.copytree(undisturbed[1], tmp_path / "copy")
+
+
+@pytest.fixture
+def one_ahead(monkeypatch):
+    """Of a data set, no more is read ahead than an item: what happens when it is read happens at that place."""
+    monkeypatch.setattr("hdm_widgets._reading_ahead._MOST", 1)

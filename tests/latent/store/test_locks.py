@@ -181,7 +181,7 @@ def test_of_two_that_take_over_at_once_one_has_the_lock(elsewhere, monkeypatch):
     assert second._is_ours()
 
 
-def test_a_fit_whose_lock_was_taken_over_writes_nothing_more(groups):
+def test_a_fit_whose_lock_was_taken_over_writes_nothing_more(groups, one_ahead):
     with memory() as address:
 
         def taken():

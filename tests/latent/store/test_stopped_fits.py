@@ -35,7 +35,7 @@ class Dies:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_after_its_process_was_killed_a_fit_goes_on(groups, undisturbed, tmp_path):
+def test_after_its_process_was_killed_a_fit_goes_on(groups, undisturbed, tmp_path, one_ahead):
     store = tmp_path / "store"
     for item in (3, 13, 30):
         child = os.fork()
