@@ -18,13 +18,13 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 demo: .venv/.installed $(BUNDLE)
 	$(BIN)/jupyter lab $(ROOT) --LabApp.default_url=/lab/tree/notebooks/01_quickstart.ipynb
 
-# The tests of one file share browsers and kernels, so they stay in one of the two processes.
-# Notebooks, which take the longest, come first.
+# The tests of one file share browsers and kernels, so they stay in one process. There are three for two cores, as those
+# with a browser often wait. Notebooks, which take the longest, come first.
 # The site is built without running them first.
 test: lint browser
 	$(SITE) -D nb_execution_mode=off
 	cd js && npm test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --nbmake --nbmake-timeout=300 notebooks tests hdm_widgets
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --nbmake --nbmake-timeout=300 notebooks tests hdm_widgets
 
 lint: .venv/.installed $(BUNDLE)
 	$(BIN)/ruff check .

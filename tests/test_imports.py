@@ -22,17 +22,11 @@ def test_engines_know_no_widgets():
     assert modules_after(statement, ["torch", "ipywidgets", "anywidget", "bqplot", "traitlets"]) == ["torch"]
 
 
-@pytest.mark.parametrize(
-    "module", ["hdm_widgets.hdm", "hdm_widgets.latent", "hdm_widgets.metrics", "hdm_widgets.models.segmenter"]
-)
-def test_each_engine_alone(module):
-    assert modules_after(f"import {module}", ["ipywidgets", "anywidget", "bqplot", "IPython"]) == []
-
-
-def test_the_two_engines_do_not_know_each_other():
-    names = ["hdm_widgets.hdm", "hdm_widgets.latent", "hdm_widgets.widgets", "hdm_widgets.data"]
-    assert modules_after("import hdm_widgets.latent", names) == ["hdm_widgets.latent"]
-    assert modules_after("import hdm_widgets.hdm", names) == ["hdm_widgets.hdm"]
+@pytest.mark.parametrize("engine", ["hdm", "latent"])
+def test_the_two_engines_know_neither_each_other_nor_widgets(engine):
+    own = ["hdm_widgets.hdm", "hdm_widgets.latent", "hdm_widgets.widgets", "hdm_widgets.data"]
+    others = ["ipywidgets", "anywidget", "bqplot", "IPython"]
+    assert modules_after(f"import hdm_widgets.{engine}", own + others) == [f"hdm_widgets.{engine}"]
 
 
 def test_a_map_is_fitted_saved_and_read_without_any_widget(tmp_path):

@@ -84,14 +84,21 @@ ASKED = [
 ]
 
 
-@pytest.mark.parametrize("inference", ["full", "windowed"])
+@pytest.fixture(scope="module", params=["full", "windowed"])
+def inference(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def scans(inference, model, truth):
+    """Without and with ignored pixels."""
+    return {key: explain(model, truth, inference=inference, **OPTIONS[key]) for key in ("plain", "ignore")}
+
+
 @pytest.mark.parametrize(("name", "key"), ASKED)
-def test_a_scan_made_with_a_measure_is_the_same(name, inference, key, model, truth):
-    options = OPTIONS[key]
-    made = explain(model, truth, distance=name, inference=inference, **options)
-    spacing = options.get("spacing")
-    ignore = {key: value for key, value in options.items() if key != "spacing"}
-    measured = explain(model, truth, inference=inference, **ignore).measure(name, spacing=spacing)
+def test_a_scan_made_with_a_measure_is_the_same(name, key, inference, scans, model, truth):
+    made = explain(model, truth, distance=name, inference=inference, **OPTIONS[key])
+    measured = scans["plain" if key == "spacing" else key].measure(name, spacing=OPTIONS[key].get("spacing"))
     np.testing.assert_array_equal(made.values, measured.values)
     assert (made.baseline, made.settings) == (measured.baseline, measured.settings)
     assert repr(made) == repr(measured)
