@@ -3,69 +3,126 @@
 from __future__ import annotations
 
 import contextvars
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
+
+import torch
+
+from hdm_widgets.models.threads import single_thread
 
 __all__ = ["read_ahead"]
 
 _Item = TypeVar("_Item")
 
-# So many items are read ahead, or as many as take so many bytes; one at least.
+# At most so many items are read ahead, or as many as take so many bytes, but at least one.
 _MOST = 64
 _BYTES = 1 << 26
+# So many seconds the end of a reading waits for an item that is being read: it may hang.
+_PATIENCE = 1.0
 
 
 def read_ahead(
-    read: Callable[[int], _Item | Exception], indices: Sequence[int], nbytes: Callable[[Any], int]
+    read: Callable[[int], _Item | Exception], indices: Sequence[int], nbytes: Callable[[Any], int] | None = None
 ) -> Generator[tuple[int, _Item | Exception], None, None]:
     """Items in order, each with its index; while one is used, a thread reads those that come next.
 
     An item that cannot be read there is read once more in the caller's own thread: a data set may hold what serves only
-    the thread that made it, as a connection to SQLite does. After two in a row that could be read only here, all are.
-    The data set is never read by both threads at once.
+    the thread that made it, as a connection to SQLite does. After two in a row that could be read only here, all items
+    are read here. The two threads never read at the same time.
 
     Parameters
     ----------
     read : callable
         Takes an index, returns its item, or an error as a value. What it raises ends the reading.
     indices : sequence of int
-    nbytes : callable
-        Takes an item, returns how much memory it needs. The others are expected to need as much.
+    nbytes : callable, optional
+        Takes an item, returns how much memory it needs, where the others need as much. Without it, one item is read
+        ahead.
 
     Yields
     ------
     tuple of (int, item or Exception)
     """
-    # What NumPy, for one, keeps in the context of the caller's thread holds in the other thread too.
-    context = contextvars.copy_context()
-    thread = ThreadPoolExecutor(1, "hdm_widgets reads ahead")
+    thread: _Reader[_Item | Exception] = _Reader(read)
     coming: deque[Future[_Item | Exception]] = deque()
-    ahead, only_here = 0, 0
+    ahead, only_here = 1 if nbytes is None else 0, 0
     try:
         for position, index in enumerate(indices):
             there = bool(coming)
-            item = coming.popleft().result() if there else read(index)
+            item = coming.popleft().result() if there else thread.read_here(index)
             if there and isinstance(item, Exception):
-                _take_back(coming)
-                item = read(index)
+                # What has been read stays; what is being read is waited for.
+                while coming and coming[-1].cancel():
+                    coming.pop()
+                if coming:
+                    coming[-1].exception()
+                item = thread.read_here(index)
                 only_here += not isinstance(item, Exception)
             elif there:
                 only_here = 0
-            if not isinstance(item, Exception) and not ahead:
+            if not ahead and nbytes is not None and not isinstance(item, Exception):
                 ahead = max(1, min(_MOST, _BYTES // max(1, nbytes(item))))
             if only_here < 2:
-                for later in indices[position + 1 + len(coming) : position + 1 + ahead]:
-                    coming.append(thread.submit(context.run, read, later))
+                coming.extend(map(thread.ask, indices[position + 1 + len(coming) : position + 1 + ahead]))
             yield index, item
     finally:
-        thread.shutdown(cancel_futures=True)
+        for future in coming:
+            future.cancel()
+        thread.end()
 
 
-def _take_back(coming: deque[Future[_Item | Exception]]) -> None:
-    """Cancel what has not been read, and wait for what is being read."""
-    for future in coming:
-        if not future.cancel():
-            future.exception()
-    coming.clear()
+class _Reader(Generic[_Item]):
+    """A thread that reads, with what the caller's thread keeps for itself: NumPy's error settings, PyTorch's gradients.
+
+    PyTorch has one thread for reading, whichever thread reads: the others are for the model.
+
+    Parameters
+    ----------
+    read : callable
+        Takes an index.
+    """
+
+    def __init__(self, read: Callable[[int], _Item]) -> None:
+        self._read = read
+        self._asked: SimpleQueue[tuple[Future[_Item], int] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def read_here(self, index: int) -> _Item:
+        """An item, read by the caller's thread."""
+        with single_thread():
+            return self._read(index)
+
+    def ask(self, index: int) -> Future[_Item]:
+        """What will be an item."""
+        if self._thread is None:
+            work = (contextvars.copy_context().run, torch.is_grad_enabled())
+            # A daemon: who leaves does not wait for an item that never comes.
+            self._thread = threading.Thread(target=self._run, args=work, name="hdm_widgets reads ahead", daemon=True)
+            self._thread.start()
+        future: Future[_Item] = Future()
+        self._asked.put((future, index))
+        return future
+
+    def end(self) -> None:
+        """Read no more."""
+        if self._thread is not None:
+            self._asked.put(None)
+            self._thread.join(_PATIENCE)
+
+    def _run(self, run: Callable[..., _Item], gradients: bool) -> None:
+        with torch.set_grad_enabled(gradients), single_thread():
+            while (asked := self._asked.get()) is not None:
+                future, index = asked
+                if not future.set_running_or_notify_cancel():
+                    continue
+                try:
+                    found = run(self._read, index)
+                except BaseException as error:  # noqa: BLE001 - raised where the item is taken
+                    future.set_exception(error)
+                else:
+                    future.set_result(found)
+                    del found

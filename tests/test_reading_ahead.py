@@ -1,5 +1,6 @@
 import sqlite3
 import threading
+from collections import Counter
 from contextlib import closing
 
 import numpy as np
@@ -80,10 +81,61 @@ def test_an_item_that_nobody_can_read_is_an_error_among_the_others():
     assert reads.by_the_caller() == [0, 1, 2, 7]
 
 
-def test_what_numpy_keeps_for_the_callers_thread_holds_in_the_other():
-    with np.errstate(divide="raise"):
-        found = [item for _, item in read_ahead(lambda _: np.geterr()["divide"], range(5), lambda _: SMALL)]
-    assert found == ["raise"] * 5
+def test_what_was_read_ahead_of_an_error_is_not_read_again():
+    reads = Reads(failing_everywhere=range(10, 200, 10))
+    taken(reads, range(200))
+    times = Counter(index for index, _ in reads.read)
+    assert {index for index, count in times.items() if count == 2} == set(range(10, 200, 10))
+    assert sorted(times.elements()) == sorted([*range(200), *range(10, 200, 10)])
+
+
+def test_without_a_size_one_item_is_read_ahead():
+    reads = Reads()
+    with closing(read_ahead(reads, range(100))) as items:
+        for _ in range(3):
+            next(items)
+    assert [index for index, _ in reads.read] in ([0, 1, 2], [0, 1, 2, 3])
+
+
+def test_what_a_thread_keeps_for_itself_holds_in_the_other():
+    def read(_):
+        return np.geterr()["divide"], torch.is_grad_enabled()
+
+    with np.errstate(divide="raise"), torch.no_grad():
+        found = [item for _, item in read_ahead(read, range(5), lambda _: SMALL)]
+    assert found == [("raise", False)] * 5
+
+
+def test_reading_leaves_the_threads_of_pytorch_to_the_model():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = [item for _, item in read_ahead(lambda _: torch.get_num_threads(), range(5), lambda _: SMALL)]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert found == [1] * 5
+
+
+def test_an_item_that_never_comes_holds_nobody_up(monkeypatch):
+    monkeypatch.setattr("hdm_widgets._reading_ahead._PATIENCE", 0)
+    reached, let_go = threading.Event(), threading.Event()
+
+    def read(index):
+        if index == 2:
+            reached.set()
+            let_go.wait()
+        return index
+
+    items = read_ahead(read, range(9), lambda _: SMALL)
+    assert [next(items), next(items)] == [(0, 0), (1, 1)]
+    assert reached.wait(60)
+    (hanging,) = [thread for thread in threading.enumerate() if thread.name == "hdm_widgets reads ahead"]
+    assert hanging.daemon
+    items.close()
+    let_go.set()
+    hanging.join(60)
+    assert not hanging.is_alive()
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
@@ -138,3 +190,26 @@ def test_a_database_that_serves_one_thread_makes_a_space_and_can_be_explained():
     scans = hdm.explain_many(model, dataset, circle_size=4, offset=8, progress=False)
     assert list(scans.indices) == list(range(6))
     assert scans.errors == {}
+
+
+class IntoOneBuffer(list):
+    """Each image is read into the memory of the last."""
+
+    def __init__(self, items):
+        super().__init__(items)
+        self.buffer = torch.empty(1, 16, 16)
+
+    def __getitem__(self, index):
+        image, mask = super().__getitem__(index)
+        self.buffer.copy_(image)
+        return self.buffer, mask
+
+
+def test_images_that_are_read_into_the_same_memory_are_told_apart():
+    images = torch.rand(6, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    items = [(image, image[0] > 0.5) for image in images]
+    model = torch.nn.Conv2d(1, 1, 3, padding=1)
+    options = {"circle_size": 4, "offset": 8, "progress": False}
+    one, other = (hdm.explain_many(model, data, **options) for data in (items, IntoOneBuffer(items)))
+    for place in range(6):
+        np.testing.assert_array_equal(other[place].values, one[place].values)

@@ -66,9 +66,15 @@ class ReadItem:
                 digest.update(np.ascontiguousarray(part).data)
         return digest.hexdigest()[:16]
 
-    def memory(self) -> int:
-        """Bytes that they need; what is no array counts nothing."""
-        return sum(getattr(values, "nbytes", 0) for values in (self.image, self.segment))
+    def copied(self) -> ReadItem:
+        """The same in memory of its own: a data set may read the next item into that of the last."""
+        return ReadItem(*map(_copy, (self.image, self.segment)))
+
+
+def _copy(values: Any) -> Any:
+    if isinstance(values, Tensor):
+        return values.clone()
+    return values.copy() if isinstance(values, np.ndarray) else values
 
 
 def _array(values: Any) -> Any:

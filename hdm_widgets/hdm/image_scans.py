@@ -278,7 +278,7 @@ class _Run:
         return found
 
     def _scan_here(self, bar: Any) -> None:
-        with closing(read_ahead(self._read, self._missing, ReadItem.memory)) as items:
+        with closing(read_ahead(self._read, self._missing)) as items:
             for index in self._missing:
                 self._tell(bar, index)
                 _, item = next(items)
@@ -298,7 +298,7 @@ class _Run:
 
     def _read(self, index: int) -> ReadItem | Exception:
         try:
-            return self._scanner.read(self._dataset, index)
+            return self._scanner.read(self._dataset, index).copied()
         except Exception as error:  # noqa: BLE001 - kept with the image
             return error
 

@@ -52,6 +52,8 @@ class FittedMap:
     random_state : int
     model : dict of str to str, or None
         The fingerprint of the model that ran on the items, `content_fingerprint`; None if it is not known.
+    progress : bool
+        Whether a bar is shown, in the main thread, where learning the surface takes longer than a second.
     """
 
     collection: Collection
@@ -64,7 +66,7 @@ class FittedMap:
     n_cluster_components: int
     random_state: int
     model: dict[str, str] | None = None
-    _regressor: list[Regressor | None] = field(default_factory=list, init=False, repr=False)
+    progress: bool = False
     _comparison: list[Clustering] = field(default_factory=list, init=False, repr=False)
     # Indices in the data set of items that were read again as others.
     changed: set[int] = field(default_factory=set, init=False, repr=False)
@@ -97,20 +99,14 @@ class FittedMap:
         """IoU of every item (n,)."""
         return read_only(self.overlaps.iou)
 
-    @property
+    @cached_property
     def regressor(self) -> Regressor | None:
         """The network behind the surface, trained when it is first asked for; None if no item has an IoU."""
-        return self.learned_surface(progress=threading.current_thread() is threading.main_thread())
-
-    def learned_surface(self, *, progress: bool) -> Regressor | None:
-        """The regressor; a bar may show how far its training is, if that takes more than a second."""
-        if not self._regressor:
-            found = self.given_regressor
-            if found == "fit":
-                places = rounded(self.coordinates[:, :2])
-                found = Regressor.fit(places, self.iou, random_state=self.random_state, progress=progress)
-            self._regressor.append(found)
-        return self._regressor[0]
+        if self.given_regressor != "fit":
+            return self.given_regressor
+        progress = self.progress and threading.current_thread() is threading.main_thread()
+        places = rounded(self.coordinates[:, :2])
+        return Regressor.fit(places, self.iou, random_state=self.random_state, progress=progress)
 
     @cached_property
     def expected_iou(self) -> NDArray[np.float64]:

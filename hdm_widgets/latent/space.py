@@ -98,7 +98,7 @@ class LatentSpace(SpaceWithFiles):
     layer_ : Layer
         Name and output shape; `layer_name_` is the name alone.
     cv_score_ : float
-        Cross-validated R² of the surface; NaN if there are too few items for it.
+        Cross-validated R² of the surface, which is learned when it is first asked for; NaN if there are too few items.
     estimator_ : Estimator
         What `estimate` has learned.
     clusters_ : tuple of Cluster
@@ -325,7 +325,8 @@ class LatentSpace(SpaceWithFiles):
         columns : mapping of str to sequence, optional
             More columns, one entry per item; a DataFrame or a Series serves.
         num_workers : int
-            Processes that read the data set. With 0, a thread of this one does, ahead of the model.
+            Processes that read the data set. With 0, a thread of this one reads ahead of the model; an item that fails
+            there is read once more.
         on_error : {"raise", "skip"}
             At an item that cannot be used: stop there, or leave it out and go on; a warning says how many were
             left out, and `skipped_` tells which and why.
@@ -389,8 +390,8 @@ class LatentSpace(SpaceWithFiles):
             run = ItemPass.run if client is None else ClusterRun(client, session.writer, session.check_lock).run
             self.fit_collected(collect(session.builder, run), dataset, progress=progress)
             fitted = self._map("embedding_")
-            fitted.learned_surface(progress=progress)
-            session.save_map(fitted, self._settings())
+            with kept_if_interrupted(fitted.collection):
+                session.save_map(fitted, self._settings())
         return self
 
     def fit_collected(
@@ -422,7 +423,9 @@ class LatentSpace(SpaceWithFiles):
         with kept_if_interrupted(collection):
             projection = Projection.fit(collection.features, kept, random_state=self.random_state, progress=progress)
             self._fitted = FittedState(
-                self._mapped(collection, projection.without_rounding(), dataset, model=self._fingerprint())
+                self._mapped(
+                    collection, projection.without_rounding(), dataset, model=self._fingerprint(), progress=progress
+                )
             )
         return self
 

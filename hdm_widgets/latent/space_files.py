@@ -51,6 +51,7 @@ class SpaceWithFiles(SpaceWithModel):
         regressor: Regressor | Literal["fit"] | None = "fit",
         coordinates: NDArray[np.float64] | None = None,
         model: dict[str, str] | None = None,
+        progress: bool = False,
     ) -> FittedMap:
         if coordinates is None:
             coordinates = projection.transform(collection.features)
@@ -65,6 +66,7 @@ class SpaceWithFiles(SpaceWithModel):
             n_cluster_components=self.n_cluster_components,
             random_state=self.random_state,
             model=model,
+            progress=progress,
         )
 
     def _settings(self) -> dict[str, Any]:

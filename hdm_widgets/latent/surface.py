@@ -134,8 +134,8 @@ class Regressor:
     ) -> Regressor | None:
         """Train on coordinates (n, k) and their IoU (n,); None where no item has an IoU.
 
-        Items without IoU (NaN) are left out; of more than 2000, a random choice is used. Of the progress, a bar is
-        shown if it lasts longer than a second.
+        Items without IoU (NaN) are left out; of more than 2000, a random choice is used. `progress` shows a
+        bar if the training takes longer than a second.
         """
         chosen = np.flatnonzero(np.isfinite(values))
         if not len(chosen):

@@ -17,7 +17,7 @@ import torch
 from threadpoolctl import ThreadpoolController
 from torch.nn import functional as F
 
-__all__ = ["ThreadChoice", "limited_threads", "seconds_with", "thread_limit"]
+__all__ = ["ThreadChoice", "limited_threads", "seconds_with", "single_thread", "thread_limit"]
 
 # The chosen number stays unless another one takes less than this fraction of its time.
 _BETTER = 0.87
@@ -139,6 +139,17 @@ def limited_threads(device: torch.device | None = None) -> Iterator[None]:
         return
     with thread_limit(_chosen(allowed)):
         yield
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Let PyTorch use one thread in this thread, where others need the cores; numbers are not compared meanwhile."""
+    with thread_limit(1):
+        outer, _here.allowed = _here.allowed, 1
+        try:
+            yield
+        finally:
+            _here.allowed = outer
 
 
 def _chosen(allowed: int) -> int:

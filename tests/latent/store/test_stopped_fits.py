@@ -14,6 +14,7 @@ from store_helpers import COUNT, SHARD, FaultyFiles, assert_same_space, fit, sha
 import hdm_widgets as hw
 from hdm_widgets._store_files import StoreFiles
 from hdm_widgets.latent import CollectionError, InterruptedCollectionError, StoreError
+from hdm_widgets.latent.surface import Regressor
 
 # -- ended, and gone on with ----------------------------------------------------------------------
 
@@ -51,6 +52,19 @@ def test_after_its_process_was_killed_a_fit_goes_on(groups, undisturbed, tmp_pat
     assert_same_space(fit(groups, store), undisturbed[0])
     after = shard_files(store)
     assert before.items() <= after.items()
+
+
+def test_an_interrupt_while_the_surface_is_learned_keeps_the_items(groups, undisturbed, tmp_path, monkeypatch):
+    def stop(*_args, **_options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Regressor, "fit", stop)
+        with pytest.raises(InterruptedCollectionError, match="interrupted at item 31; 31 items are collected"):
+            fit(groups, tmp_path / "store")
+    before = shard_files(tmp_path / "store")
+    assert_same_space(fit(groups, tmp_path / "store"), undisturbed[0])
+    assert shard_files(tmp_path / "store") == before
 
 
 class Ended(BaseException):
