@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
@@ -21,6 +22,8 @@ _Item = TypeVar("_Item")
 # At most so many items are read ahead, or as many as take so many bytes, but at least one.
 _MOST = 64
 _BYTES = 1 << 26
+# A thread pays from so many seconds for an item on, in so many items in a row: below, it takes longer than it saves.
+_WORTH, _SLOW = 1e-3, 3
 # So many seconds the end of a reading waits for an item that is being read: it may hang.
 _PATIENCE = 1.0
 
@@ -28,7 +31,7 @@ _PATIENCE = 1.0
 def read_ahead(
     read: Callable[[int], _Item | Exception], indices: Sequence[int], nbytes: Callable[[Any], int] | None = None
 ) -> Generator[tuple[int, _Item | Exception], None, None]:
-    """Items in order, each with its index; while one is used, a thread reads those that come next.
+    """Items in order, each with its index; where reading takes its time, a thread reads while the caller uses them.
 
     An item that cannot be read there is read once more in the caller's own thread: a data set may hold what serves only
     the thread that made it, as a connection to SQLite does. After two in a row that could be read only here, all items
@@ -40,8 +43,7 @@ def read_ahead(
         Takes an index, returns its item, or an error as a value. What it raises ends the reading.
     indices : sequence of int
     nbytes : callable, optional
-        Takes an item, returns how much memory it needs, where the others need as much. Without it, one item is read
-        ahead.
+        Takes an item, returns how much memory it needs, where others need as much. Without it, one item is read ahead.
 
     Yields
     ------
@@ -49,11 +51,14 @@ def read_ahead(
     """
     thread: _Reader[_Item | Exception] = _Reader(read)
     coming: deque[Future[_Item | Exception]] = deque()
-    ahead, only_here = 1 if nbytes is None else 0, 0
+    ahead, slow, only_here = 1, 0, 0
     try:
         for position, index in enumerate(indices):
             there = bool(coming)
+            started = time.perf_counter()
             item = coming.popleft().result() if there else thread.read_here(index)
+            if slow < _SLOW:
+                slow = slow + 1 if time.perf_counter() - started >= _WORTH else 0
             if there and isinstance(item, Exception):
                 # What has been read stays; what is being read is waited for.
                 while coming and coming[-1].cancel():
@@ -64,9 +69,9 @@ def read_ahead(
                 only_here += not isinstance(item, Exception)
             elif there:
                 only_here = 0
-            if not ahead and nbytes is not None and not isinstance(item, Exception):
+            if nbytes is not None and not isinstance(item, Exception):
                 ahead = max(1, min(_MOST, _BYTES // max(1, nbytes(item))))
-            if only_here < 2:
+            if slow == _SLOW and only_here < 2:
                 coming.extend(map(thread.ask, indices[position + 1 + len(coming) : position + 1 + ahead]))
             yield index, item
     finally:

@@ -14,6 +14,26 @@ from hdm_widgets._reading_ahead import read_ahead
 SMALL = 8
 
 
+@pytest.fixture(autouse=True)
+def from_the_first_item_on(request, monkeypatch):
+    """However quick reading is, the thread begins after one item."""
+    if "quick" not in request.fixturenames:
+        monkeypatch.setattr("hdm_widgets._reading_ahead._WORTH", 0)
+        monkeypatch.setattr("hdm_widgets._reading_ahead._SLOW", 1)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """No item takes as long as would be worth a thread."""
+    monkeypatch.setattr("hdm_widgets._reading_ahead._WORTH", float("inf"))
+
+
+def test_what_is_read_quickly_is_read_by_the_caller(quick):
+    reads = Reads(failing_everywhere=[5])
+    assert [index for index, _ in taken(reads, range(100))] == list(range(100))
+    assert reads.by_the_caller() == list(range(100))
+
+
 class Reads:
     """Items that are their own numbers, with notes of what is read by which thread; some cannot be read there."""
 
@@ -77,8 +97,7 @@ def test_an_item_that_nobody_can_read_is_an_error_among_the_others():
     got = taken(reads, range(10))
     assert [index for index, _ in got] == list(range(10))
     assert [index for index, item in got if isinstance(item, OSError)] == [0, 1, 7]
-    # The first that can be read tells how many may be read ahead.
-    assert reads.by_the_caller() == [0, 1, 2, 7]
+    assert reads.by_the_caller() == [0, 1, 7]
 
 
 def test_what_was_read_ahead_of_an_error_is_not_read_again():

@@ -325,8 +325,8 @@ class LatentSpace(SpaceWithFiles):
         columns : mapping of str to sequence, optional
             More columns, one entry per item; a DataFrame or a Series serves.
         num_workers : int
-            Processes that read the data set. With 0, a thread of this one reads ahead of the model; an item that fails
-            there is read once more.
+            Processes that read the data set. With 0, a thread of this one reads ahead of the model, if an item takes
+            longer than a millisecond; what fails there is read once more.
         on_error : {"raise", "skip"}
             At an item that cannot be used: stop there, or leave it out and go on; a warning says how many were
             left out, and `skipped_` tells which and why.

@@ -170,8 +170,8 @@ def test_an_estimate_names_the_item_that_fails_three_times(groups, tries, client
     with pytest.raises(CollectionError, match=message) as caught:
         space.estimate(Fails(groups, tries, {9}), progress=False, client=client)
     assert caught.value.index == 9
-    # Each time in the thread that reads ahead, and then in the worker's own.
-    assert len(list(tries.glob("9-*"))) == 6
+    # Where a thread reads ahead, each time once more.
+    assert 3 <= len(list(tries.glob("9-*"))) <= 6
     assert not client.futures
 
 
@@ -212,8 +212,10 @@ def test_items_that_cannot_be_read_are_tried_three_times_and_the_rest_is_kept(
         f"items are in the store {str(store)!r}: fit again to go on"
     )
     assert (caught.value.index, caught.value.collection) == (9, None)
-    # This process looks at item 0 only. Workers read each time in the thread that reads ahead, and then in their own.
-    assert sorted(path.name.split("-")[0] for path in tries.iterdir()) == ["20"] * 6 + ["9"] * 6
+    # This process looks at item 0 only. Where a thread of a worker reads ahead, each time once more.
+    tried = [path.name.split("-")[0] for path in tries.iterdir()]
+    assert set(tried) == {"9", "20"}
+    assert all(3 <= tried.count(item) <= 6 for item in ("9", "20"))
     assert_same_space(fit(groups, store), undisturbed[0])
 
 
