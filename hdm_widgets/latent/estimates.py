@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hdm_widgets._validation import brief
 from hdm_widgets._wording import quantity
 from hdm_widgets.latent.data_columns import check_columns, merge_columns
-from hdm_widgets.latent.estimator import Estimate, Estimator
+from hdm_widgets.latent.estimator import FEWEST, Conformal, Estimate, Estimator
 from hdm_widgets.latent.footprints import Footprints
 from hdm_widgets.latent.labeling import doubts, first_to_label
 from hdm_widgets.latent.mean_intervals import MOST_NUMBERS, Clusters, mean_interval
@@ -204,6 +204,12 @@ class Estimates:
             lines.append(
                 "for unlike data the intervals promise less than they say, so no item is reliable but where the IoU is "
                 "0 for certain: label some of the items, the most doubtful ones first"
+            )
+        fewest = Conformal.fewest(self.coverage)
+        if FEWEST <= self.fitted_items < fewest:
+            lines.append(
+                f"intervals of {100 * self.coverage:g} % take {fewest} items of the map with a prediction and an IoU, "
+                f"there are {self.fitted_items}: so nothing is known of the error where something is predicted"
             )
         return "\n".join([*lines, self.skill])
 

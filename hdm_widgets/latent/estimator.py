@@ -16,7 +16,7 @@ from hdm_widgets.latent.batches import row_batches
 from hdm_widgets.latent.regressors import LEAF, BestSingle, Inputs, Regressor, SupportVectors, Trees
 from hdm_widgets.latent.surface import Support
 
-__all__ = ["CONSTANT", "FEWEST", "Estimate", "Estimator", "Score"]
+__all__ = ["CONSTANT", "FEWEST", "Conformal", "Estimate", "Estimator", "Score"]
 
 Floats = NDArray[np.float64]
 
@@ -113,8 +113,15 @@ class Conformal:
         rank = math.ceil((len(self.sizes) + 1) * coverage)
         return float(self.sizes[rank - 1]) if rank <= len(self.sizes) else math.inf
 
+    @staticmethod
+    def fewest(coverage: float) -> int:
+        """How many errors it takes for an interval of this coverage."""
+        count = math.floor(coverage / (1 - coverage))
+        return count if math.ceil((count + 1) * coverage) <= count else count + 1
+
     @property
     def root_mean_square(self) -> float:
+        """Of the sizes; NaN if there is none."""
         return float(np.sqrt(np.mean(self.sizes**2))) if len(self.sizes) else math.nan
 
 

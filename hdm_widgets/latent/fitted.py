@@ -144,7 +144,7 @@ class FittedMap:
     def skill_note(self) -> str:
         """For the space's text: that the expected IoU is no better than the mean, or nothing."""
         finite = self.iou[np.isfinite(self.iou)]
-        if self.collection.no_confidences or len(finite) < FEWEST or np.ptp(finite) == 0:
+        if self.collection.no_confidences == BEFORE_CONFIDENCES or len(finite) < FEWEST or np.ptp(finite) == 0:
             return ""
         estimator = self.estimator
         unskilled = estimator.count >= FEWEST and not estimator.skilled

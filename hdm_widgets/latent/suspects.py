@@ -14,7 +14,7 @@ from sklearn.preprocessing import QuantileTransformer
 
 from hdm_widgets._bitmasks import PackedMasks
 from hdm_widgets._identity import compared_by_identity
-from hdm_widgets.latent.collection import Collection
+from hdm_widgets.latent.collection import BEFORE_CONFIDENCES, Collection
 from hdm_widgets.latent.disagreements import FEATURES, NeighborsOnMap, compared_with_neighbors, disagreements
 from hdm_widgets.latent.label_quality import block_size, log_odds, pooled_masks
 from hdm_widgets.latent.simulated_errors import FEWEST_BLOCKS, KINDS, SimulatedErrors, simulate
@@ -86,7 +86,9 @@ class SmallMapReader:
 
     def __init__(self, collection: Collection) -> None:
         if collection.probability_maps is None:
-            raise ValueError(f"suspects need the model's probabilities: {collection.no_confidences}")
+            raise ValueError(
+                f"suspects need the model's probabilities: {collection.no_confidences or BEFORE_CONFIDENCES}"
+            )
         self._collection, self._codes = collection, collection.probability_maps
         self._lowest = np.float32(0)
         if collection.ignored is not None:

@@ -106,7 +106,7 @@ describe("the panel of new data", () => {
       "Clearly unlike the data of the map (p = 0.001, effect 0.44): moved are soft_iou (lower by 1.2 SD).",
     );
     expect(el.textContent).toContain("9 of 40 estimates are not reliable.");
-    expect(el.textContent).toContain("The other 31 are in doubt too, as the data is unlike that of the map.");
+    expect(el.textContent).toContain("Of the other 31, the IoU is 0 for certain, as nothing is predicted.");
     expect(el.textContent).toContain("The intervals promise less than they say");
     expect(el.textContent).not.toContain("easured");
     expect(el.querySelector(".hdm-unskilled")).toBeNull();
@@ -122,11 +122,7 @@ describe("the panel of new data", () => {
     [40, false, "All estimates are reliable."],
     [0, false, "No estimate is reliable."],
     [31, false, "9 of 40 estimates are not reliable."],
-    [
-      40,
-      true,
-      "All estimates are in doubt, as the data is unlike that of the map. The intervals promise less",
-    ],
+    [40, true, "All estimates are reliable: the IoU is 0 for certain, as nothing is predicted."],
     [0, true, "No estimate is reliable. The intervals promise less"],
   ])("says which estimates can be relied on: %s of 40, shifted: %s", (reliable, shifted, expected) => {
     const { el, stop } = show(newData, new FakeModel(state({ findings: findings({ reliable, shifted }) })));
@@ -442,16 +438,14 @@ describe("the gallery of new items", () => {
   });
 
   it.each([
-    [true, true, "in doubt", "the new data as a whole is unlike"],
-    [false, true, "not reliable", "Not reliable: unlike the data of the map"],
-  ])("says that items of unlike data are in doubt: reliable %s", async (reliable, shifted, spoken, why) => {
-    const model = new FakeModel(lists(1, { _about: { ...about, shifted } }));
+    [true, "0.50: highlight", undefined],
+    [false, "0.50, not reliable: highlight", "Not reliable: all of it is unlike"],
+  ])("says why an estimate is not reliable: %s", async (reliable, spoken, why) => {
+    const model = new FakeModel(lists(1, { _about: { ...about, unreliable: "all of it is unlike" } }));
     const { el, stop } = await open(model);
     await answer(model, reliable);
-    expect(el.querySelector(".hdm-card button")?.getAttribute("aria-label")).toContain(
-      `, ${spoken}: highlight`,
-    );
-    expect(el.querySelector(".hdm-doubtful")?.getAttribute("title")).toContain(why);
+    expect(el.querySelector(".hdm-card button")?.getAttribute("aria-label")).toContain(spoken);
+    expect(el.querySelector(".hdm-doubtful")?.getAttribute("title")).toBe(why);
     stop();
   });
 

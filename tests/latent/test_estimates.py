@@ -117,6 +117,16 @@ def test_the_size_of_batches_does_not_matter():
     np.testing.assert_allclose(one.low, other.low, atol=1e-2)
 
 
+def test_a_coverage_that_takes_more_items_than_there_are(space, new):
+    found = space.estimate(new, coverage=0.99, **QUIET)
+    said = f"intervals of 99 % take 99 items of the map with a prediction and an IoU, there are {found.fitted_items}: "
+    assert said in found.text
+    something = found.observed.collection.tp + found.observed.collection.fp > 0
+    assert (found.low[something] == 0).all()
+    assert (found.high[something] == 1).all()
+    assert not found.reliable[something].any()
+
+
 @pytest.mark.parametrize("coverage", [0, 1, -0.1, 1.5, "high", None, True, float("nan")])
 def test_bad_coverage(coverage, space, new):
     with pytest.raises(ValueError, match="coverage must be above 0 and below 1, got"):

@@ -314,3 +314,10 @@ def test_the_mean_is_that_of_the_items_that_have_an_iou():
     error = np.sqrt(2 * 0.1**2 + 0.25 * 0.75 * mean**2) / 2.25
     assert (high - mean, mean - low) == pytest.approx((1.6448536 * error,) * 2, rel=1e-3)
     assert np.isnan(mean_interval(iou, deviation, 0.9, 100, together=False, weight=np.zeros(4))).all()
+
+
+@pytest.mark.parametrize(("coverage", "fewest"), [(0.5, 1), (0.8, 4), (0.9, 9), (0.95, 19), (0.99, 99), (0.999, 999)])
+def test_the_fewest_errors_that_give_an_interval(coverage, fewest):
+    assert Conformal.fewest(coverage) == fewest
+    assert np.isfinite(Conformal(np.ones(fewest)).factor(coverage))
+    assert np.isinf(Conformal(np.ones(fewest - 1)).factor(coverage))

@@ -93,14 +93,22 @@ def test_new_items_are_sorted_by_what_is_measured(explore, space, estimates, new
     assert (np.array(shown.items) - TOTAL).tolist() == np.argsort(keys, kind="stable").tolist()
 
 
-@pytest.mark.parametrize(("shifted", "text"), [(True, "in doubt: unlike data"), (False, "yes")])
-def test_even_reliable_items_are_in_doubt_where_the_data_is_unlike(explore, space, estimates, shifted, text):
+@pytest.mark.parametrize(
+    ("shifted", "skilled", "why"),
+    [
+        (True, True, "the new data as a whole is unlike"),
+        (True, False, "the new data as a whole is unlike"),
+        (False, False, "nothing tells more of the IoU than the mean"),
+        (False, True, "unlike the data of the map, or nothing is known of its error"),
+    ],
+)
+def test_why_estimates_are_not_reliable(explore, space, estimates, shifted, skilled, why):
     reliable = np.arange(COUNT) != 4
-    unlike = replace(estimates, reliable=reliable, shift=replace(estimates.shift, shifted=shifted))
-    shown = LatentScreen(explore(space, new=unlike))
-    assert shown.gallery["_about"]["shifted"] == shifted
+    shift = replace(estimates.shift, shifted=shifted)
+    shown = LatentScreen(explore(space, new=replace(estimates, reliable=reliable, shift=shift, skilled=skilled)))
+    assert why in shown.gallery["_about"]["unreliable"]
     facts = [dict(shown.legend.ask("thumbnail", item=TOTAL + item)[0]["facts"])["Reliable"] for item in (0, 4)]
-    assert facts == [text, "no"]
+    assert facts == ["yes", "no"]
 
 
 # -- explanations -------------------------------------------------------------------------------------

@@ -342,7 +342,7 @@ def _about_new(new: NewItems) -> dict[str, Any]:
         "ignored": new.observed.collection.ignored is not None,
         "coverage": new.estimates.coverage,
         "truths": new.measured is not None,
-        "shifted": new.estimates.shift.shifted,
+        "unreliable": new.why_unreliable,
     }
 
 

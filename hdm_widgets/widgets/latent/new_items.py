@@ -120,6 +120,15 @@ class NewItems:
         return self.observed.iou(self.space.overlaps_.iou_empty)
 
     @property
+    def why_unreliable(self) -> str:
+        """Why those estimates that are not reliable are not."""
+        if self.estimates.shift.shifted:
+            return "the new data as a whole is unlike the data of the map"
+        if not self.estimates.skilled:
+            return "nothing tells more of the IoU than the mean of the map's items"
+        return "unlike the data of the map, or nothing is known of its error"
+
+    @property
     def sorts(self) -> tuple[str, ...]:
         """What the items can be sorted by."""
         return NEW_SORTS if self.measured is None else NEW_SORTS + TRUTH_SORTS
@@ -136,13 +145,12 @@ class NewItems:
     def facts(self, index: int) -> list[list[str]]:
         """Title and value of what is shown beside a thumbnail."""
         found = self.estimates
-        reliable = "no" if not found.reliable[index] else "in doubt: unlike data" if found.shift.shifted else "yes"
         columns = [[title(name), value_text(values[index])] for name, values in found.columns.items() if name != "item"]
         return [
             ["Expected IoU", f"{found.iou[index]:.2f}"],
             [f"{found.coverage:.0%} interval", f"{found.low[index]:.2f} to {found.high[index]:.2f}"],
             *self._measured_fact(index),
-            ["Reliable", reliable],
+            ["Reliable", "yes" if found.reliable[index] else "no"],
             ["Distance", f"{found.distance[index]:.1f}"],
             *columns[:_MOST_COLUMNS],
         ]

@@ -22,14 +22,14 @@ export function NewCard({ item, side, found, python, report, theme }: CardProps)
   const [low, high] = [interval?.low, interval?.high].map(number);
   const measured = interval?.measured === undefined ? undefined : number(interval.measured);
   const outside = measured !== undefined && (measured < low || measured > high);
-  const doubt = interval?.reliable === false ? "not reliable" : about.shifted ? "in doubt" : "";
+  const unreliable = interval?.reliable === false;
   const spoken =
     found &&
     [
       `expected IoU ${score(found.iou)}`,
       `${Math.round(100 * (about.coverage ?? 0.9))} % interval ${score(low)} to ${score(high)}`,
       ...(measured === undefined ? [] : [`measured ${score(measured)}${outside ? " outside of it" : ""}`]),
-      ...(doubt ? [doubt] : []),
+      ...(unreliable ? ["not reliable"] : []),
     ].join(", ");
   const wide = side * layers >= ROOM_FOR_BUTTON;
   return (
@@ -72,8 +72,8 @@ export function NewCard({ item, side, found, python, report, theme }: CardProps)
             {measured === undefined ? `${score(low)}–${score(high)}` : `measured ${score(measured)}`}
           </span>
         )}
-        {found && doubt && (
-          <span class={`hdm-doubtful ${doubt === "in doubt" ? "hdm-in-doubt" : ""}`} title={WHY[doubt]}>
+        {found && unreliable && (
+          <span class="hdm-doubtful" title={`Not reliable: ${about.unreliable}`}>
             ?
           </span>
         )}
@@ -82,11 +82,6 @@ export function NewCard({ item, side, found, python, report, theme }: CardProps)
     </div>
   );
 }
-
-const WHY = {
-  "not reliable": "Not reliable: unlike the data of the map, or nothing is known of its error",
-  "in doubt": "In doubt: the new data as a whole is unlike the data of the map",
-};
 
 function Truth({ found, known, theme }: { found: Item; known: boolean; theme: string | null }) {
   return known ? (

@@ -160,20 +160,22 @@ function Found({ findings }: { findings: Findings }) {
   );
 }
 
-/** Which estimates cannot be relied on: of unlike data, none can. */
+/** Which estimates can be relied on: of unlike data, those that are certain. */
 function doubts({ count: total, reliable, shifted }: Findings): string {
+  if (reliable === total) {
+    const all = total === 1 ? "The estimate is reliable" : "All estimates are reliable";
+    return shifted ? `${all}: ${CERTAIN}` : `${all}.`;
+  }
   const single =
-    reliable === total
-      ? ""
-      : reliable === 0
-        ? `${total === 1 ? "The estimate is not" : "No estimate is"} reliable.`
-        : `${count(total - reliable)} of ${count(total)} estimates are not reliable.`;
-  if (!shifted) return single || (total === 1 ? "The estimate is reliable." : "All estimates are reliable.");
-  const rest = single && `${single} `;
-  const whose = single ? `The other ${count(reliable)} are in doubt too` : "All estimates are in doubt";
-  const others = reliable === 0 ? "" : `${whose}, as the data is unlike that of the map. `;
-  return `${rest}${others}The intervals promise less than they say: label some items.`;
+    reliable === 0
+      ? `${total === 1 ? "The estimate is not" : "No estimate is"} reliable.`
+      : `${count(total - reliable)} of ${count(total)} estimates are not reliable.`;
+  if (!shifted) return single;
+  const others = reliable === 0 ? "" : `Of the other ${count(reliable)}, ${CERTAIN} `;
+  return `${single} ${others}The intervals promise less than they say: label some items.`;
 }
+
+const CERTAIN = "the IoU is 0 for certain, as nothing is predicted.";
 
 interface ToLabelProps {
   most: number;

@@ -192,8 +192,8 @@ export interface AboutNew {
   coverage: number;
   /** Some have a true mask. */
   truths: boolean;
-  /** They are unlike the data of the map. */
-  shifted: boolean;
+  /** Why those estimates that are not reliable are not. */
+  unreliable: string;
 }
 
 export interface GalleryTraits {
