@@ -253,6 +253,7 @@ def test_fits(expected, model, monkeypatch):
     images = torch.rand(12, 1, 32, 32, generator=torch.Generator().manual_seed(1))
     data = [(each, (each[0] > 0.5).long()) for each in images]
     space = hw.LatentSpace(model).fit(data, progress=False)
+    assert np.isfinite(space.expected_iou()).all()
     assert model.seen == training == {expected}
     assert torch.get_num_threads() == 3
     assert np.isfinite(space.embedding_).all()
