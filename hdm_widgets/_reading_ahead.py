@@ -49,7 +49,7 @@ def read_ahead(
     ------
     tuple of (int, item or Exception)
     """
-    thread: _Reader[_Item | Exception] = _Reader(read)
+    thread: _ReadingThread[_Item | Exception] = _ReadingThread(read)
     coming: deque[Future[_Item | Exception]] = deque()
     ahead, slow, only_here = 1, 0, 0
     try:
@@ -80,7 +80,7 @@ def read_ahead(
         thread.end()
 
 
-class _Reader(Generic[_Item]):
+class _ReadingThread(Generic[_Item]):
     """A thread that reads, with what the caller's thread keeps for itself: NumPy's error settings, PyTorch's gradients.
 
     PyTorch has one thread for reading, whichever thread reads: the others are for the model.

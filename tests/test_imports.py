@@ -22,11 +22,13 @@ def test_engines_know_no_widgets():
     assert modules_after(statement, ["torch", "ipywidgets", "anywidget", "bqplot", "traitlets"]) == ["torch"]
 
 
-@pytest.mark.parametrize("engine", ["hdm", "latent"])
-def test_the_two_engines_know_neither_each_other_nor_widgets(engine):
+@pytest.mark.parametrize(
+    ("module", "engines"), [("hdm", ["hdm"]), ("latent", ["latent"]), ("metrics", []), ("models.segmenter", [])]
+)
+def test_each_part_alone_knows_no_other_engine_and_no_widgets(module, engines):
     own = ["hdm_widgets.hdm", "hdm_widgets.latent", "hdm_widgets.widgets", "hdm_widgets.data"]
     others = ["ipywidgets", "anywidget", "bqplot", "IPython"]
-    assert modules_after(f"import hdm_widgets.{engine}", own + others) == [f"hdm_widgets.{engine}"]
+    assert modules_after(f"import hdm_widgets.{module}", own + others) == [f"hdm_widgets.{name}" for name in engines]
 
 
 def test_a_map_is_fitted_saved_and_read_without_any_widget(tmp_path):

@@ -170,13 +170,14 @@ def test_what_ends_a_program_ends_the_reading(stop):
     assert got == [(index, index) for index in range(4)]
 
 
-def test_no_thread_stays():
-    before = threading.active_count()
+def test_no_thread_stays(monkeypatch):
+    monkeypatch.setattr("hdm_widgets._reading_ahead._PATIENCE", 60)
     items = read_ahead(Reads(), range(100), lambda _: SMALL)
     next(items)
     next(items)
+    assert [thread.name for thread in threading.enumerate()].count("hdm_widgets reads ahead") == 1
     items.close()
-    assert threading.active_count() == before
+    assert "hdm_widgets reads ahead" not in [thread.name for thread in threading.enumerate()]
 
 
 class FromSqlite:

@@ -63,8 +63,9 @@ def test_the_map_points_at_the_cue():
         _, image, segment, cue = hw.demo.shapes(index)
         explainer = hdm.HausdorffDistanceMasks(128, 128)
         explainer.generate_masks(circle_size=10, offset=5)
-        by_pixels = explainer.explain(fast, image, segment, "cpu", batch_size=25, progress=False)
-        by_rows = by_pixels.measure("rows")
+        settings = {"batch_size": 25, "progress": False}
+        by_pixels = explainer.explain(fast, image, segment, "cpu", **settings)
+        by_rows = explainer.explain(fast, image, segment, "cpu", distance="rows", **settings)
         kept = np.array([[by_pixels.iou(row, col) for col in range(25)] for row in range(25)])
         before = hw.metrics.iou(by_pixels.baseline_mask, by_pixels.segment)
         by_iou = dataclasses.replace(by_pixels, values=np.clip(before - kept, 0, None), baseline=0.0)

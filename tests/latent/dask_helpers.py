@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,7 +49,7 @@ class KillsWorkers(Wrapped):
 
 
 class Fails(Wrapped):
-    """Reading some items fails, and every try is noted."""
+    """Reading some items fails, and every try is noted: apart if it is that of the thread that reads ahead."""
 
     def __init__(self, groups, folder, items):
         super().__init__(groups)
@@ -56,7 +57,8 @@ class Fails(Wrapped):
 
     def read(self, index):
         if index in self.items:
-            (self.folder / f"{index}-{time.time_ns()}").touch()
+            ahead = " ahead" if threading.current_thread().name == "hdm_widgets reads ahead" else ""
+            (self.folder / f"{index}{ahead}-{time.time_ns()}").touch()
             raise OSError(f"tile {index} is missing")
 
 

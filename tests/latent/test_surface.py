@@ -36,6 +36,12 @@ def test_a_smooth_function_is_learned():
     assert regressor.trained_on == 300
 
 
+def test_the_progress_of_the_training_is_told():
+    told = []
+    Regressor.fit(places(20), hill(places(20)), progress=lambda done, total: told.append((done, total)))
+    assert told == [(step, 600) for step in range(1, 601)]
+
+
 def test_the_score_of_noise_is_no_better_than_the_mean():
     # The network fits what it was trained on, noise or not; items left out tell.
     coordinates = places(60)

@@ -170,8 +170,7 @@ def test_an_estimate_names_the_item_that_fails_three_times(groups, tries, client
     with pytest.raises(CollectionError, match=message) as caught:
         space.estimate(Fails(groups, tries, {9}), progress=False, client=client)
     assert caught.value.index == 9
-    # Where a thread reads ahead, each time once more.
-    assert 3 <= len(list(tries.glob("9-*"))) <= 6
+    assert len(list(tries.glob("9-*"))) == 3
     assert not client.futures
 
 
@@ -212,10 +211,12 @@ def test_items_that_cannot_be_read_are_tried_three_times_and_the_rest_is_kept(
         f"items are in the store {str(store)!r}: fit again to go on"
     )
     assert (caught.value.index, caught.value.collection) == (9, None)
-    # This process looks at item 0 only. Where a thread of a worker reads ahead, each time once more.
+    # This process looks at item 0 only.
     tried = [path.name.split("-")[0] for path in tries.iterdir()]
-    assert set(tried) == {"9", "20"}
-    assert all(3 <= tried.count(item) <= 6 for item in ("9", "20"))
+    assert sorted(item for item in tried if "ahead" not in item) == ["20"] * 3 + ["9"] * 3
+    # A worker on which reading takes long has had each read ahead before.
+    assert all(tried.count(f"{item} ahead") <= 3 for item in (9, 20))
+    assert set(tried) <= {"9", "20", "9 ahead", "20 ahead"}
     assert_same_space(fit(groups, store), undisturbed[0])
 
 
