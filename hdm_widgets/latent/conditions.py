@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier
 
+from .titles import running_title, unit
+
 __all__ = ["Condition", "Rule", "best_leaf", "dates_if_any", "is_text", "numbers", "single_conditions", "words"]
 
 _RANGES = 6  # quantile ranges that a column of numbers is cut into; neighboring ones are joined too
 _TREE_DEPTH = 3
-_UNITS = {"truth_area": " px", "predicted_area": " px"}
-_COMPONENT = re.compile(r"pc(\d+)")
 # A data set's dates are texts in a space, as ISO 8601 writes them.
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?")
 
@@ -54,7 +54,7 @@ class Condition:
 
     def words(self, columns: Columns) -> str:
         """The condition in words, with the column's smallest and largest value that meet it."""
-        name = _name(self.column)
+        name = running_title(self.column)
         if isinstance(self.value, bool):
             return name if self.value else f"not {name}"
         if self.value is not None:
@@ -63,13 +63,12 @@ class Condition:
         inside = values[self.holds(columns)]
         if not len(inside):
             return f"{name} from {self.low:g} to {self.high:g}"
-        first, last = (_text(one) for one in (inside.min(), inside.max()))
-        unit = _UNITS.get(self.column, "")
+        first, last = (f"{_text(one)}{unit(self.column)}" for one in (inside.min(), inside.max()))
         if math.isinf(self.low):
-            return f"{name} up to {last}{unit}"
+            return f"{name} up to {last}"
         if math.isinf(self.high):
-            return f"{name} {first}{unit} or more"
-        return f"{name} {first}{unit}" if first == last else f"{name} {first} to {last}{unit}"
+            return f"{name} from {first} on" if values.dtype.kind in "mM" else f"{name} at least {first}"
+        return f"{name} = {first}" if first == last else f"{name} from {_text(inside.min())} to {last}"
 
     def joined(self, other: Condition) -> Condition:
         """The range that lies in both; of the same column."""
@@ -188,11 +187,6 @@ def _path(tree: Any, leaf: int, names: Sequence[str]) -> Rule | None:
 def words(rule: Iterable[Condition], columns: Columns) -> str:
     """A rule in words."""
     return "; ".join(condition.words(columns) for condition in rule)
-
-
-def _name(column: str) -> str:
-    component = _COMPONENT.fullmatch(column)
-    return f"component {component[1]}" if component else column.replace("_", " ")
 
 
 def _text(value: Any) -> str:

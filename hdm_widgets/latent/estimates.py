@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hdm_widgets._validation import brief
 from hdm_widgets._wording import quantity
 from hdm_widgets.latent.data_columns import check_columns, merge_columns
-from hdm_widgets.latent.estimator import FEWEST, Conformal, Estimate, Estimator
+from hdm_widgets.latent.estimator import Estimate, Estimator
 from hdm_widgets.latent.footprints import Footprints
 from hdm_widgets.latent.labeling import doubts, first_to_label
 from hdm_widgets.latent.mean_intervals import MOST_NUMBERS, Clusters, mean_interval
@@ -77,6 +77,8 @@ class Estimates:
         predicted and the space has `iou_empty=nan`. All are 1 if it is None.
     clusters : tuple of Clusters
         Items whose errors have something in common, for each column of the new data that says so.
+    shortages : tuple of str
+        Of which items the map has too few for intervals of this coverage, one line each.
     """
 
     iou: Floats
@@ -100,6 +102,7 @@ class Estimates:
     observed: Observations | None = None
     weight: Floats | None = None
     clusters: tuple[Clusters, ...] = field(default=(), repr=False)
+    shortages: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.iou)
@@ -155,6 +158,7 @@ class Estimates:
             fitted_items=estimator.count,
             skill=estimator.text,
             skilled=estimator.skilled,
+            shortages=estimator.shortages(coverage, estimate.nothing),
             weight=estimate.weight,
             clusters=clusters,
             **others,
@@ -205,13 +209,7 @@ class Estimates:
                 "for unlike data the intervals promise less than they say, so no item is reliable but where the IoU is "
                 "0 for certain: label some of the items, the most doubtful ones first"
             )
-        fewest = Conformal.fewest(self.coverage)
-        if FEWEST <= self.fitted_items < fewest:
-            lines.append(
-                f"intervals of {100 * self.coverage:g} % take {fewest} items of the map with a prediction and an IoU, "
-                f"there are {self.fitted_items}: so nothing is known of the error where something is predicted"
-            )
-        return "\n".join([*lines, self.skill])
+        return "\n".join([*lines, *self.shortages, self.skill])
 
     def __repr__(self) -> str:
         like = "unlike" if self.shift.shifted else "not known to be unlike"

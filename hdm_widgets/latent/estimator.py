@@ -86,6 +86,8 @@ class Estimate:
     weight : numpy.ndarray, float64 (n,)
         Probability that the item has an IoU, which is its weight in a mean: below 1 only where nothing is predicted
         and an empty union has no IoU.
+    nothing : numpy.ndarray, bool (n,)
+        Whether nothing is predicted.
     """
 
     iou: Floats
@@ -96,6 +98,7 @@ class Estimate:
     deviation: Floats
     certain: NDArray[np.bool_]
     weight: Floats
+    nothing: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -350,7 +353,7 @@ class Estimator:
         certain = nothing & (self._empty == 0)
         reliable |= certain
         weight = np.where(nothing, self.counts_if_nothing, 1.0)
-        return Estimate(iou, low, high, distance, reliable, deviation, certain, weight)
+        return Estimate(iou, low, high, distance, reliable, deviation, certain, weight, nothing)
 
     @property
     def _empty(self) -> float:
@@ -367,6 +370,30 @@ class Estimator:
         half = Conformal(np.sort(np.abs(earned - mean))).factor(coverage)
         low, high = max(0.0, mean - half), min(most, mean + half)
         return mean, low, high, float(np.sqrt(np.mean((earned - mean) ** 2))), math.isfinite(half)
+
+    def shortages(self, coverage: float, nothing: NDArray[np.bool_]) -> tuple[str, ...]:
+        """Of which items there are too few for intervals of this coverage, one line each.
+
+        Parameters
+        ----------
+        coverage : float
+        nothing : numpy.ndarray, bool (m,)
+            The items that are estimated and have no prediction.
+
+        Returns
+        -------
+        tuple of str
+        """
+        fewest, told = Conformal.fewest(coverage), []
+        if FEWEST <= self.count < fewest and not nothing.all():
+            told.append(("with a prediction and an IoU", self.count, "something"))
+        if self._empty != 0 and len(self._without) < fewest and nothing.any():
+            told.append(("without a prediction", len(self._without), "nothing"))
+        return tuple(
+            f"intervals of {100 * coverage:g} % take {fewest} items of the map {which}, there are {count}: so nothing "
+            f"is known of the error where {what} is predicted"
+            for which, count, what in told
+        )
 
     @property
     def text(self) -> str:

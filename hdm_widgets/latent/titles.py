@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["running_title", "title"]
+__all__ = ["running_title", "title", "unit"]
 
 _TITLES = {
     "iou": "IoU",
-    "expected_iou": "Expected IoU",
+    "expected_iou": "IoU by place",  # that of new items is called expected
     "dice": "Dice",
     "precision": "Precision",
     "recall": "Recall",
@@ -29,9 +29,9 @@ _TITLES = {
     "largest_object": "Fraction of the prediction in its largest object",
 }
 # Titles that begin with a capital letter inside a sentence too.
-_NAMES = ("iou", "dice")
+_NAMES = ("iou", "expected_iou", "dice")
 _COMPONENT = re.compile(r"pc(\d+)")
-_UNIT = re.compile(r" \((?:bits|px)\)$")
+_UNIT = re.compile(r" \((bits|px)\)$")
 
 
 def title(name: str) -> str:
@@ -44,3 +44,9 @@ def running_title(name: str) -> str:
     """A column's name inside a sentence: without its unit, and without a capital letter where it is a common word."""
     text = _UNIT.sub("", title(name))
     return text[0].lower() + text[1:] if name in _TITLES and name not in _NAMES else text
+
+
+def unit(name: str) -> str:
+    """A column's unit, after a space; nothing where it has none."""
+    found = _UNIT.search(title(name)) if name in _TITLES else None
+    return f" {found[1]}" if found else ""

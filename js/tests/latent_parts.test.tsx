@@ -37,7 +37,7 @@ const tools = () => ({
   color_as: "auto",
   color_modes: [],
   backgrounds: [
-    ["expected_iou", "Expected IoU"],
+    ["expected_iou", "IoU by place"],
     ["none", "None"],
   ],
   points: "both",
@@ -411,11 +411,11 @@ describe("the legend", () => {
     const model = new FakeModel(legendState());
     const { el, stop } = show(legend, model);
     expect(el.textContent).toContain(
-      "expected IoU, cross-validated R² 0.46. A picture of the map, not the estimate",
+      "IoU by place, cross-validated R² 0.46. A picture of the map, not the estimate",
     );
     model.set("surface", { colors: ["#ff0000"], score: "nan", learnedFrom: 5000 });
     await rest();
-    expect(el.textContent).toContain("expected IoU, learned from 5,000 items");
+    expect(el.textContent).toContain("IoU by place, learned from 5,000 items");
     expect(el.textContent).not.toContain("R²");
     model.set("background", "none");
     await rest();

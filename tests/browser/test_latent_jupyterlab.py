@@ -67,7 +67,7 @@ def test_the_map_shows_every_item_over_the_iou_to_be_expected(notebook: Notebook
     axes = explorer.figure.locator(".axislabel")
     assert axes.all_text_contents() == ["PC 1 (84% of the variance)", "PC 2 (16% of the variance)"]
     assert box_of(explorer.surface) == pytest.approx(box_of(explorer.plot), abs=1.5)
-    expect(explorer.legend).to_contain_text("Background: expected IoU")
+    expect(explorer.legend).to_contain_text("Background: IoU by place")
 
     expect(explorer.toolbar).to_have_attribute("aria-label", "Map of 96 items")
     expect(explorer.gallery).to_contain_text("Draw a lasso around points")
@@ -426,7 +426,7 @@ def test_the_background_can_be_hidden(notebook: NotebookPage, explorer: LatentPa
     notebook.await_value("explorer.background", "none")
     expect(explorer.surface).to_be_hidden()
     expect(explorer.legend).not_to_contain_text("Background")
-    explorer.drop_down("Background").select_option("Expected IoU")
+    explorer.drop_down("Background").select_option("IoU by place")
     notebook.await_value("explorer.background", "expected_iou")
     expect(explorer.surface).to_be_visible()
     expect(explorer.legend).to_contain_text("Background")

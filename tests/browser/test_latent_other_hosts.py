@@ -52,7 +52,7 @@ def test_voila(voila_server: JupyterServer, page: Page) -> None:
     explorer = LatentPage(page)
     explorer.await_points(len(ALL))
     expect(page.get_by_text("Python has (), highlighted None")).to_be_visible()
-    expect(explorer.legend).to_contain_text("Background: expected IoU")
+    expect(explorer.legend).to_contain_text("Background: IoU by place")
 
     explorer.lasso(around(*FIRST))
 

@@ -127,6 +127,24 @@ def test_a_coverage_that_takes_more_items_than_there_are(space, new):
     assert not found.reliable[something].any()
 
 
+@pytest.mark.parametrize(("empty", "told"), [(1.0, True), (0.5, True), (0.0, False), (float("nan"), False)])
+def test_few_items_of_the_map_without_a_prediction_are_told(make_groups, empty, told):
+    """Three of 60 have no prediction: where that may earn an IoU, its error takes nine of them."""
+    groups = make_groups(60)
+    predictions = groups.masks ^ (groups.images[:, 2] > 0.95)
+    predictions[:3] = 0
+    features = groups.images.mean((2, 3))
+    space = hw.LatentSpace.from_features(features, groups, predictions, iou_empty=empty, **QUIET)
+    areas = np.array([0, 40])
+    estimator = space.estimator_
+    said = estimator.shortages(0.9, areas == 0)
+    assert said == told * (
+        "intervals of 90 % take 9 items of the map without a prediction, there are 3: so nothing is known of the error "
+        "where nothing is predicted",
+    )
+    assert estimator.shortages(0.9, areas == 1) == estimator.shortages(0.7, areas == 0) == ()
+
+
 @pytest.mark.parametrize("coverage", [0, 1, -0.1, 1.5, "high", None, True, float("nan")])
 def test_bad_coverage(coverage, space, new):
     with pytest.raises(ValueError, match="coverage must be above 0 and below 1, got"):

@@ -34,7 +34,7 @@ def planted(name, seed=0, n=N):
         "value": (columns["land_use"] == "car park", "land use = car park"),
         "flag": (columns["cloudy"], "cloudy"),
         "range": (columns["sun"] < np.quantile(columns["sun"], 1 / 6), "sun up to"),
-        "dates": (columns["day"] >= np.quantile(columns["day"].astype(int), 5 / 6).astype("M8[D]"), "day 2024-"),
+        "dates": (columns["day"] >= np.quantile(columns["day"].astype(int), 5 / 6).astype("M8[D]"), "day from 2024-"),
         "pair": ((columns["land_use"] == "car park") & (columns["sun"] < np.median(columns["sun"])), "car park"),
     }[name]
     return (np.where(members, iou - 0.3, iou), components, confidences, columns), members, text
@@ -95,7 +95,7 @@ def test_kinds_of_failures_are_found_in_components_and_confidences():
         iou[order], components[order], {name: values[order] for name, values in confidences.items()}, {}
     )
     told = [kinds[order][group.indices] for group in found]
-    assert all(group.text.startswith(("component", "mean entropy")) for group in found)
+    assert all(group.text.startswith(("PC", "mean entropy")) for group in found)
     for kind in (0, 1):
         # Groups are of one kind, and hold most of it.
         own = [one for one in told if (one == kind).mean() > 0.9]
@@ -219,12 +219,14 @@ def test_where_all_masks_are_empty_the_text_does_not_deny_the_iou():
         (Condition("kind", "car park"), "kind = car park"),
         (Condition("is_wet", True), "is wet"),
         (Condition("is_wet", False), "not is wet"),
-        (Condition("truth_area", low=12, high=41), "truth area 12 to 40 px"),
-        (Condition("truth_area", high=41), "truth area up to 40 px"),
-        (Condition("truth_area", low=41), "truth area 2,000 px or more"),
-        (Condition("pc2", high=0), "component 2 up to -0.5"),
-        (Condition("pc2", low=0, high=1), "component 2 0.25"),
-        (Condition("day", low=86400), "day 1970-01-03 or more"),
+        (Condition("truth_area", low=12, high=41), "area of the truth from 12 to 40 px"),
+        (Condition("truth_area", high=41), "area of the truth up to 40 px"),
+        (Condition("truth_area", low=41), "area of the truth at least 2,000 px"),
+        (Condition("pc2", high=0), "PC 2 up to -0.5"),
+        (Condition("pc2", low=0, high=1), "PC 2 = 0.25"),
+        (Condition("foreground_entropy", low=0.5), "entropy in the prediction at least 0.753 bits"),
+        (Condition("area_at_50", low=0.8), "fraction of pixels above 0.5 at least 0.8"),
+        (Condition("day", low=86400), "day from 1970-01-03 on"),
     ],
 )
 def test_words(condition, text):
@@ -233,6 +235,8 @@ def test_words(condition, text):
         "is_wet": np.array([True, False, False, True]),
         "truth_area": np.array([5, 12, 40, 2000]),
         "pc2": np.array([-3.0, -0.5, 0.25, 7.5]),
+        "foreground_entropy": np.array([0.1, 0.2, 0.753, 0.8]),
+        "area_at_50": np.array([0.1, 0.2, 0.3, 0.8]),
         "day": np.array(["1970-01-01", "1970-01-01", "1970-01-03", "NaT"], "M8[D]"),
     }
     assert condition.words(columns) == text

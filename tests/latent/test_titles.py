@@ -8,7 +8,7 @@ from hdm_widgets.latent.titles import running_title, title
     ("name", "expected", "inside"),
     [
         ("iou", "IoU", "IoU"),
-        ("expected_iou", "Expected IoU", "expected IoU"),
+        ("expected_iou", "IoU by place", "IoU by place"),
         ("dice", "Dice", "Dice"),
         ("false_negative_area", "False negative area (px)", "false negative area"),
         ("foreground_entropy", "Entropy in the prediction (bits)", "entropy in the prediction"),

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hdm_widgets._validation import advise_on_keywords, check_choice
 from hdm_widgets.latent.space import LatentSpace
+from hdm_widgets.latent.titles import title
 from hdm_widgets.widgets.hdm.explorer import HDMExplorer
 from hdm_widgets.widgets.latent.aggregates import figure_of
 from hdm_widgets.widgets.latent.cluster_table import ClusterTable
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LatentExplorer"]
 
-_BACKGROUNDS = {"expected_iou": "Expected IoU", "none": "None"}
+_BACKGROUNDS = {"expected_iou": title("expected_iou"), "none": "None"}
 _COLOR_CHOICES = ("auto", "scale", "categories")
 
 

@@ -23,7 +23,7 @@ export function Legend({ python }: { python: Python<LegendTraits> }) {
         <div class="hdm-legend-row">
           <span class="hdm-swatch" style={{ background: gradient(behind.colors) }} aria-hidden="true" />
           <span class="hdm-note">
-            Background: expected IoU
+            Background: IoU by place
             {behind.learnedFrom != null && <>, learned from {count(behind.learnedFrom)} items</>}
             {!Number.isNaN(score) && (
               <>
