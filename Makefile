@@ -12,7 +12,7 @@ UNIT_TESTS := --ignore=tests/browser --ignore=tests/packaging tests hdm_widgets
 # Where the machine has no Node.js, it lies in .venv.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint docs browser coverage test-lowest dist format clean
+.PHONY: demo test lint lint-python lint-js test-js site docs browser coverage test-lowest dist format clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.installed $(BUNDLE)
@@ -20,19 +20,28 @@ demo: .venv/.installed $(BUNDLE)
 
 # The tests of one file share browsers and kernels, so they stay in one process. There are three for two cores, as those
 # with a browser often wait. Notebooks, which take the longest, come first.
-# The site is built without running them first.
-test: lint browser
-	$(SITE) -D nb_execution_mode=off
-	cd js && npm test
+test: .venv/.installed $(BUNDLE) browser
+	$(MAKE) --no-print-directory --jobs=2 lint test-js site
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --nbmake --nbmake-timeout=300 notebooks tests hdm_widgets
 
-lint: .venv/.installed $(BUNDLE)
+lint: lint-python lint-js
+
+lint-python: .venv/.installed $(BUNDLE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy tools hatch_build.py
 	cd tests/typing && $(CURDIR)/$(BIN)/mypy --config-file mypy.ini
+
+lint-js: $(BUNDLE)
 	cd js && npm run lint && npm run types
+
+test-js: $(BUNDLE)
+	cd js && npm test
+
+# The notebooks are not run: the tests do that.
+site: .venv/.installed $(BUNDLE)
+	$(SITE) -D nb_execution_mode=off
 
 docs: .venv/.installed $(BUNDLE)
 	$(SITE)
