@@ -258,16 +258,16 @@ def plot(tables: dict[str, dict[str, dict[str, tuple[float, float, float]]]], pa
     axes = figure.subplots(len(tables), 2, squeeze=False)
     for (name, table), (left, right) in zip(tables.items(), axes, strict=True):
         rows = np.arange(len(table))[::-1]
-        for ax, key, limit, title in (
-            (left, "mae / surface", 0.5, "error per item, of the surface's"),
-            (right, "covered", 0.9, "covered by 90 % intervals"),
+        for ax, key, limit, label in (
+            (left, "mae / surface", 0.5, "mean absolute error, as a fraction of the surface's"),
+            (right, "covered", 0.9, "fraction of items inside their 90 % interval"),
         ):
             values = np.array([row[key] for row in table.values()])
             spans = np.abs(values[:, 1:] - values[:, :1]).T
             ax.errorbar(values[:, 0], rows, xerr=spans, fmt="o", color="#20609f", capsize=3)
             ax.axvline(limit, color="0.5", linestyle="--", linewidth=1)
             ax.set_yticks(rows, list(table) if ax is left else [""] * len(rows))
-            ax.set_title(f"{name}: {title}")
+            ax.set(title=name, xlabel=label)
             ax.set_xlim(0, 1.05)
             ax.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=110)
