@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,9 +55,9 @@ class Scene:
         if stripes:
             rows, cols = np.mgrid[: self.side, : self.side] / _OVERSAMPLING
             along = cols * math.cos(self.angle) + rows * math.sin(self.angle)
-            tone = tone + 0.035 * np.sin(2 * math.pi * along / stripes)
-        values = np.asarray(color) * (1 + tone[..., None])
-        self._painting.paste(Image.fromarray(_bytes(values)))
+            tone += 0.035 * np.sin(2 * math.pi * along / stripes)
+        tone += 1
+        self._painting.paste(Image.merge("RGB", [Image.fromarray(_bytes(part * tone)) for part in color]))
 
     def noise(self, cells: int) -> NDArray[np.float64]:
         """Smooth noise, about normally distributed, interpolated between `cells` x `cells` values."""
@@ -137,7 +138,8 @@ class Scene:
         smooth = self._painting.filter(ImageFilter.GaussianBlur(0.8)).resize(small, Image.Resampling.BOX)
         values = np.asarray(smooth, dtype=np.float32) / 255
         light = self.rng.uniform(0.85, 1.15) * self.rng.uniform(0.97, 1.03, size=3)
-        values = values * light + self.rng.normal(0, 0.016, size=values.shape)
+        values = values * light
+        values += self.rng.normal(0, 0.016, size=values.shape)
         mask = np.asarray(self.mask.resize(small, Image.Resampling.BOX)) > 127
         image = np.ascontiguousarray(np.clip(values, 0, 1).transpose(2, 0, 1), dtype=np.float32)
         return image, mask.astype(np.uint8)
@@ -154,9 +156,17 @@ def _corners(center: Point, sides: tuple[float, float], angle: float) -> list[Po
 
 
 def _bytes(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    return (np.clip(values, 0, 1) * 255).round().astype(np.uint8)
+    """Values from 0 to 1 as bytes; the array is overwritten."""
+    np.clip(values, 0, 1, out=values)
+    values *= 255
+    return np.rint(values, out=values).astype(np.uint8)
 
 
+@lru_cache(maxsize=8)  # shadows have one color, and shapes of a few parts share theirs
 def _pixel(color: Color) -> tuple[int, int, int]:
-    red, green, blue = (round(255 * min(1.0, max(0.0, part))) for part in color)
-    return red, green, blue
+    red, green, blue = color
+    return _byte(red), _byte(green), _byte(blue)
+
+
+def _byte(part: float) -> int:
+    return round(255 * min(1.0, max(0.0, part)))
