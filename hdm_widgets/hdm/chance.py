@@ -169,7 +169,7 @@ def rank_correlations(
     flat = ranks.reshape(len(names), -1)
     whole = _correlations(flat)
     rng = np.random.default_rng(seed)
-    resampled = np.stack([_correlations(flat[:, _blocks(grid, rng)]) for _ in range(_RESAMPLES)])
+    resampled = np.stack([_correlations(flat.take(_blocks(grid, rng), axis=1)) for _ in range(_RESAMPLES)])
     tail = 50 * (1 - _CONFIDENCE)
     found = {}
     for second in range(len(names)):
@@ -187,7 +187,9 @@ def rank_correlations(
 
 def _correlations(ranks: NDArray[np.float64]) -> NDArray[np.float64]:
     """Pearson's correlation of ranks (maps, cells), without cells that are NaN; NaN for a constant map."""
-    ranks = ranks[:, ~np.isnan(ranks[0])] if len(ranks) else ranks
+    unknown = np.isnan(ranks[:1]).any(0)
+    if unknown.any():
+        ranks = ranks[:, ~unknown]
     if ranks.shape[-1] < 2:
         return np.full((len(ranks), len(ranks)), np.nan)
     centered = ranks - ranks.mean(1, keepdims=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -36,17 +36,11 @@ class Number:
 
     Attributes
     ----------
-    expression, batch : sympy expressions
-        The number, and the symbol for the batch size in it.
+    at : callable
+        From how many images there are to the number.
     """
 
-    expression: Any
-    batch: Any
-
-    def at(self, count: int) -> int | float:
-        """The number for a batch of `count` images."""
-        value = self.expression.subs(self.batch, count)
-        return int(value) if value.is_integer else float(value)
+    at: Callable[[int], int | float]
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 import torch
@@ -16,7 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from hdm_widgets.windowed.calls import Call, Number, Ref, TraceError, replaced
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "WriteBack"]
 
 _FRESH = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
 _DROPOUT = re.compile(r"(feature_)?(alpha_)?dropout_?")
@@ -97,12 +99,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ----------
     fakes : FakeTensorMode
     images : torch.Tensor (N, C, H, W)
-        Fake; N is symbolic.
+        Fake; N is a number or symbolic.
 
     Attributes
     ----------
     image : str
         Name of the image as it is given.
+    images : torch.Tensor
     calls : list of Call
     constants : dict of str to torch.Tensor
     numbers : dict of str to Number
@@ -122,7 +125,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, fakes: FakeTensorMode, images: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._fakes, self._images = fakes, images
+        self._fakes, self.images = fakes, images
         self._batch = _expression(images.shape[0])
         self._values: dict[int, _Value] = {id(images): _Value(images, self.image)}
         # Real tensors and their fakes, by the ids of the real ones, which this keeps alive.
@@ -140,6 +143,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def is_infra_mode(cls) -> bool:
         """As part of a tracer, it does not disturb torch.compile in other threads."""
         return True
+
+    @property
+    def symbolic(self) -> bool:
+        """Whether the number of images is symbolic."""
+        return not isinstance(self._batch, int)
 
     @property
     def place(self) -> str:
@@ -194,7 +202,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     @property
     def fixed_batch(self) -> bool:
         """Whether the network works for the number of images that it was given only."""
-        return bool(_expression(self._images.shape[0]) != self._batch)
+        return bool(_expression(self.images.shape[0]) != self._batch)
 
     def name_of(self, tensor: Tensor) -> str:
         """Name of the value that a tensor holds now."""
@@ -203,8 +211,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and record it."""
         try:
-            # PyTorch's kernels in Python know the size of a result for any number of images.
-            with enable_python_dispatcher():
+            # PyTorch's kernels in Python know the size of a result for any number of images; they are slow.
+            with enable_python_dispatcher() if self.symbolic else nullcontext():
                 if func in _FRESH and not self._fakes.is_our_fake(args[0]):
                     return self._fresh(func, args, kwargs or {})
                 args, kwargs = tree_map(self._faked, (args, kwargs or {}))
@@ -326,7 +334,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             value = value.source
         numbers = sorted({name for view in views for name in view.call.reads()} & self.numbers.keys())
         last = root.tensor.ndim == 4 and root.tensor.is_contiguous(memory_format=torch.channels_last)
-        target = _WriteBack(tuple(views), tuple(numbers), torch.channels_last if last else torch.contiguous_format)
+        target = WriteBack(tuple(views), tuple(numbers), torch.channels_last if last else torch.contiguous_format)
         arguments = {str(place): Ref(name) for place, name in enumerate(read + numbers)}
         return Call("", target, arguments, None, self.modules[-1], ())
 
@@ -363,12 +371,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if expression.free_symbols != {self._batch}:
             raise TraceError(f"it takes a number from the values that it computes{self.place}")
         name = f"({expression})"
-        self.numbers[name] = Number(expression, self._batch)
+        self.numbers[name] = Number(partial(_substituted, expression, self._batch))
         return Ref(name)
 
 
 @dataclass(frozen=True, eq=False)
-class _WriteBack:
+class WriteBack:
     """Replaces the part of a tensor that a chain of views leads to.
 
     Attributes
@@ -450,6 +458,12 @@ def _geometry(tensor: Tensor) -> tuple[object, ...]:
     sizes = (*tensor.shape, *tensor.stride(), tensor.storage_offset())
     expressions = tuple(map(_expression, sizes))
     return tensor.ndim, expressions, tensor.dtype, tensor.is_conj(), tensor.is_neg()
+
+
+def _substituted(expression: Any, batch: Any, count: int) -> int | float:
+    """The number that an expression gives for so many images."""
+    value = expression.subs(batch, count)
+    return int(value) if value.is_integer else float(value)
 
 
 def _expression(number: Any) -> Any:

@@ -12,7 +12,7 @@ import logging
 import sys
 import textwrap
 import threading
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +26,7 @@ from torch.utils._pytree import tree_leaves
 
 from hdm_widgets.models.fingerprint import structure
 from hdm_widgets.models.modules import modules, named_modules, tensors
+from hdm_widgets.windowed.any_batch import COUNTS, of_any_batch
 from hdm_widgets.windowed.calls import Call, Ref, Trace, TraceError
 from hdm_widgets.windowed.recorder import Recorder
 
@@ -62,12 +63,28 @@ def trace(network: nn.Module, image: Tensor) -> Trace:
     TraceError
         If the operations depend on more than the size of the input, are random, or cannot run on fake tensors.
     """
-    fakes, images = _fake_images(image)
-    recorder = Recorder(fakes, images)
+    with suppress(TraceError):
+        return _of_two_counts(network, image)
+    # Either it depends on how many images there are, or it cannot be traced: a symbolic number tells.
+    fakes = _fake_mode(symbolic=True)
+    return _traced(network, fakes, Recorder(fakes, _any_images(fakes, image)))
+
+
+def _of_two_counts(network: nn.Module, image: Tensor) -> Trace:
+    """See `trace`; refuses all that needs a symbolic number of images."""
+    fakes = _fake_mode()
+    # Both have the same fake weights, which a recorder keeps alive.
+    recorders = [Recorder(fakes, fakes.from_tensor(image.new_empty(count, *image.shape))) for count in COUNTS]
+    few, many = (_traced(network, fakes, recorder) for recorder in recorders)
+    return of_any_batch(few, many)
+
+
+def _traced(network: nn.Module, fakes: FakeTensorMode, recorder: Recorder) -> Trace:
+    """A trace of the images of a recorder."""
     twin = _twin(network, recorder)
     before = structure(twin)
     try:
-        return _recorded(twin, fakes, images, recorder, before)
+        return _recorded(twin, fakes, recorder, before)
     except TraceError as error:
         error.written = _changed(before, structure(twin))
         raise
@@ -76,13 +93,12 @@ def trace(network: nn.Module, image: Tensor) -> Trace:
 def _recorded(
     twin: nn.Module,
     fakes: FakeTensorMode,
-    images: Tensor,
     recorder: Recorder,
     before: dict[tuple[str, str], str],
 ) -> Trace:
     """See `trace`; `before` is the structure of the copy that is run."""
     try:
-        outputs = [output for output in tree_leaves(_run(twin, fakes, images, recorder)) if isinstance(output, Tensor)]
+        outputs = [output for output in tree_leaves(_run(twin, fakes, recorder)) if isinstance(output, Tensor)]
     except TraceError:
         raise
     except Exception as error:
@@ -101,7 +117,7 @@ def _recorded(
     if len(outputs) != 1:
         raise TraceError(f"it gives {len(outputs)} outputs")
     calls, output = recorder.calls, recorder.name_of(outputs[0])
-    channels, height, width = images.shape[1:]
+    channels, height, width = recorder.images.shape[1:]
     if output == recorder.image:
         output = "output"
         calls = [_identity(recorder.image, output, (None, channels, height, width))]
@@ -137,7 +153,7 @@ def _needed(calls: list[Call], output: str) -> list[Call]:
     return kept[::-1]
 
 
-def _run(twin: nn.Module, fakes: FakeTensorMode, images: Tensor, recorder: Recorder) -> Any:
+def _run(twin: nn.Module, fakes: FakeTensorMode, recorder: Recorder) -> Any:
     """Run a network on fake images in modes that are the thread's own."""
     _thread.traces = True
     try:
@@ -151,28 +167,38 @@ def _run(twin: nn.Module, fakes: FakeTensorMode, images: Tensor, recorder: Recor
             recorder,
             _Observed(recorder),
         ):
-            return nn.Module.__call__(twin, images)
+            return nn.Module.__call__(twin, recorder.images)
     finally:
         _thread.traces = False
 
 
-def _fake_images(image: Tensor) -> tuple[FakeTensorMode, Tensor]:
-    """A mode for tensors without values, and any number of images (N, C, H, W) in it, with N symbolic."""
-    # These take seconds to load.
-    from torch._dynamo.source import ConstantSource
-    from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+def _fake_mode(*, symbolic: bool = False) -> FakeTensorMode:
+    """A mode for tensors without values, whose sizes may be symbolic."""
+    shape_env = None
+    if symbolic:
+        # This takes seconds to load.
+        from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-    fakes = FakeTensorMode(shape_env=ShapeEnv())
+        shape_env = ShapeEnv()
+    fakes = FakeTensorMode(shape_env=shape_env)
     # Reading the memory of a tensor without values is an error, not a warning.
     fakes._allow_unsafe_data_ptr_access = False
+    return fakes
+
+
+def _any_images(fakes: FakeTensorMode, image: Tensor) -> Tensor:
+    """Fake images (N, C, H, W) with N symbolic."""
+    # These take seconds to load.
+    from torch._dynamo.source import ConstantSource
+    from torch.fx.experimental.symbolic_shapes import DimDynamic, StatelessSymbolicContext
+
     kinds = [DimDynamic.DYNAMIC, *(DimDynamic.STATIC for _ in image.shape)]
     # What is true of two images is taken to be true of any number.
-    images = fakes.from_tensor(
+    return fakes.from_tensor(
         image.new_empty(2, *image.shape),
         symbolic_context=StatelessSymbolicContext(dynamic_sizes=kinds),
         source=ConstantSource("images"),
     )
-    return fakes, images
 
 
 def _twin(network: nn.Module, recorder: Recorder) -> nn.Module:
@@ -225,6 +251,8 @@ class _Observed(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call what is called, unless it cannot be traced."""
+        if func is Tensor.__len__ and not self._recorder.symbolic:
+            self._recorder.refuse("it may work on a fixed number of images at a time")
         if func in (Tensor.numpy, Tensor.__array__):
             real = self._recorder.real(args[0])
             if real is None:

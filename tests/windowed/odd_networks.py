@@ -97,6 +97,12 @@ def _fill_a_constant(self, x):
     return x * torch.tensor([2.0, 3]).add_(1).view(2, 1, 1)
 
 
+def _write_through_the_batch(self, x):
+    out = self.convolution(x)
+    out.view(4 * x.shape[0], -1)[1:].mul_(2)
+    return out
+
+
 TRACEABLE = {
     "stashes what it computes": lambda: Computes(_stash),
     "stashed before, with gradients": stashed,
@@ -107,6 +113,13 @@ TRACEABLE = {
     "a module that it does not hold": _hidden,
     "a layer with a fused kernel": Tokens,
     "numbers of the batch": lambda: Computes(lambda self, x: self.convolution(x) / x.shape[0] * (2 * x.shape[0] + 1)),
+    "a quotient of the batch": lambda: Computes(lambda self, x: self.convolution(x) * (x.shape[0] // 2)),
+    "a remainder of the batch": lambda: Computes(lambda self, x: self.convolution(x) * (x.shape[0] % 5 + 1)),
+    "a number of one image": lambda: Computes(lambda self, x: self.convolution(x) * len(x[0])),
+    "numbers of the batch, to one in another way": lambda: Computes(
+        lambda self, x: x.new_full((x.shape[0], 1, 1, 1), 1 / x.shape[0]) * self.convolution(x)
+    ),
+    "a view of the batch, written to": lambda: Computes(_write_through_the_batch),
     "a range over the batch": lambda: Computes(
         lambda self, x: self.convolution(x) * torch.arange(x.shape[0]).view(-1, 1, 1, 1)
     ),
@@ -181,5 +194,6 @@ REFUSED = {
     ),
     "no output": (lambda self, x: None, "it gives 0 outputs"),
     "two outputs": (lambda self, x: (x, self.convolution(x)), "it gives 2 outputs"),
+    "two images": (lambda self, x: x * (2 if x.shape[0] == 2 else 3), "it works on a fixed number of images at a time"),
     "len": (lambda self, x: x * len(x), "it works on a fixed number of images at a time"),
 }

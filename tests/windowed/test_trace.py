@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from window_checks import random_image
 
 from hdm_widgets.windowed import TraceError
+from hdm_widgets.windowed import trace as tracing
 from hdm_widgets.windowed.trace import trace
 
 
@@ -123,6 +124,19 @@ def test_what_can_be_traced(name):
     assert_the_trace_computes_what_the_network_does(TRACEABLE[name]().eval(), random_image(2, 8, 8))
 
 
+@pytest.mark.parametrize("name", ["numbers of the batch", "a range over the batch", "a layer with a fused kernel"])
+def test_symbols_are_for_numbers_that_are_not_linear(name, monkeypatch):
+    """They take several times as long."""
+
+    def with_symbols(fakes, image):
+        raise TraceError("with symbols")
+
+    monkeypatch.setattr(tracing, "_any_images", with_symbols)
+    assert_the_trace_computes_what_the_network_does(TRACEABLE[name]().eval(), random_image(2, 8, 8))
+    with pytest.raises(TraceError, match=r"^with symbols$"):
+        trace(TRACEABLE["a quotient of the batch"]().eval(), random_image(2, 8, 8))
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_traced_and_why(name, caplog, capfd):
     function, reason = REFUSED[name]
@@ -153,7 +167,7 @@ def test_the_reason_names_the_layer(name):
     network = nn.Sequential(nn.Conv2d(2, 2, 3), Computes(function)).eval()
     with pytest.raises(TraceError) as caught:
         trace(network, random_image(2, 8, 8))
-    somewhere = name not in ("no output", "two outputs", "len")
+    somewhere = name not in ("no output", "two outputs", "two images", "len")
     assert bool(re.search(r" (in|of) 1\b", str(caught.value))) is somewhere
 
 
