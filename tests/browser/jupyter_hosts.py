@@ -23,6 +23,8 @@ from playwright.sync_api import ConsoleMessage, Error, Page
 # Generous, because the machine may be busy; tests wait for conditions and go on as soon as they hold.
 TIMEOUT = float(os.environ.get("HDM_BROWSER_TIMEOUT", "60"))  # seconds
 TIMEOUT_MS = 1000 * TIMEOUT
+# Between two looks at pixels: every frame would keep a core busy.
+POLLING_MS = 50
 
 # Wait until the notebook's panel and kernel are ready; a kernel is "idle" too early.
 _OPEN = """async () => {

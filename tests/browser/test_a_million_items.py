@@ -39,8 +39,8 @@ def missed():
 """
 
 
-def test_a_lasso_finds_every_item_within(fresh_lab: Callable[..., NotebookPage]) -> None:
-    notebook = fresh_lab(SPACE, SHOW)
+def test_a_lasso_finds_every_item_within(lab: Callable[..., NotebookPage]) -> None:
+    notebook = lab(SPACE, SHOW)
     explorer = LatentPage(notebook.page)
     expect(explorer.legend).to_contain_text("1,000,000 items. A pixel has the mean color of its items.")
     expect(explorer.rows).to_have_count(5)
