@@ -157,28 +157,6 @@ def voila_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield server
 
 
-@pytest.fixture
-def open_in(page: Page) -> Iterator[Callable[[JupyterServer, list[str]], NotebookPage]]:
-    """Open a new notebook of these cells in a front end and start them all."""
-    opened = []
-
-    def open_notebook(server: JupyterServer, cells: list[str]) -> NotebookPage:
-        notebook = NotebookPage(page, server.notebook(cells))
-        opened.append(notebook)
-        notebook.run_all()
-        return notebook
-
-    yield open_notebook
-    for notebook in opened:
-        notebook.close()
-
-
-@pytest.fixture
-def fresh_lab(lab_server: JupyterServer, open_in: Callable[..., NotebookPage]) -> Callable[..., NotebookPage]:
-    """Open a new notebook of these cells in JupyterLab, with a kernel of its own, and start them all."""
-    return lambda *cells: open_in(lab_server, list(cells))
-
-
 class OpenLab:
     """A notebook in JupyterLab that tests fill one after the other: to load the page and to import torch is slow."""
 
@@ -190,6 +168,7 @@ class OpenLab:
         """Replace all cells by these; the kernel has no names and widgets of the tests before."""
         self.notebook.page.set_viewport_size(VIEWPORT)
         self.notebook.hide_file_browser()
+        self.notebook.have_kernel()
         self.notebook.forget()
         self.notebook.fill(list(cells))
         return self.notebook
@@ -215,7 +194,7 @@ def open_lab(context: BrowserContext, request: pytest.FixtureRequest, lab_server
 
 @pytest.fixture
 def lab(open_lab: OpenLab) -> Iterator[Callable[..., NotebookPage]]:
-    """Start these cells in a notebook of JupyterLab; its kernel is that of the test before, without names and widgets."""
+    """Start these cells in a notebook of JupyterLab. Its kernel has nothing of the tests before."""
 
     def start(*cells: str) -> NotebookPage:
         notebook = open_lab.fill(*cells)

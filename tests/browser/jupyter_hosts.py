@@ -87,6 +87,11 @@ _SELECTION = """() => {
 _COLLAPSE = "() => { const { shell } = window.jupyterapp; if (!shell.leftCollapsed) shell.collapseLeft(); }"
 _SAVE = "() => window.testedPanel.context.save()"
 _RESTART = "() => window.testedPanel.context.sessionContext.session.kernel.restart()"
+_HAVE_KERNEL = """async () => {
+  const { sessionContext } = window.testedPanel.context;
+  if (!sessionContext.session?.kernel) await sessionContext.changeKernel({ name: 'python3' });
+  await sessionContext.session.kernel.info;
+}"""
 _SHUTDOWN = "() => window.testedPanel?.context.sessionContext.shutdown()"
 
 
@@ -267,6 +272,10 @@ def _write_settings(folder: Path) -> None:
     news = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
     (settings / "notification.jupyterlab-settings").write_text(json.dumps(news))
     (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": "JupyterLab Light"}))
+    # They are saved when a test says so, not also after two minutes of a slow one, when a widget may have gone.
+    documents = folder / "@jupyterlab" / "docmanager-extension"
+    documents.mkdir(parents=True)
+    (documents / "plugin.jupyterlab-settings").write_text(json.dumps({"autosave": False}))
     # Notebooks are saved with their widgets, as a user may choose.
     manager = folder / "@jupyter-widgets" / "jupyterlab-manager"
     manager.mkdir(parents=True)
@@ -320,13 +329,13 @@ class NotebookPage:
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
-        self._address = address
+        self.address = address
         self.reload()
 
     def reload(self) -> None:
         """Load the page again; the kernel is the same."""
         page = self.page
-        page.goto(self._address)
+        page.goto(self.address)
         page.wait_for_function(
             "() => window.jupyterapp && document.querySelector('.jp-CodeCell')", timeout=2 * TIMEOUT_MS
         )
@@ -391,6 +400,10 @@ class NotebookPage:
     def restart_kernel(self) -> None:
         """Restart the kernel; no cell is run."""
         self.page.evaluate(_RESTART)
+
+    def have_kernel(self) -> None:
+        """Start a kernel where there is none."""
+        self.page.evaluate(_HAVE_KERNEL)
 
     def close(self) -> None:
         """End the kernel."""
