@@ -6,13 +6,13 @@ import contextlib
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from appearance import widen_letters
+from appearance import Letters, widen_letters
 from exported_page import HTML_MANAGER
 from exported_page import html_manager as fetched_html_manager
 from jupyter_hosts import (
@@ -22,12 +22,11 @@ from jupyter_hosts import (
     NotebookPage,
     find_chromium,
     jupyterlab,
-    notebook7,
     voila,
 )
 from known_space import AGAIN, ALL, EXPLORER, SPACE
 from latent_page import LatentPage
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ElementHandle, Page, ViewportSize, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
 OUT = Path(__file__).parents[1] / "out"
@@ -146,12 +145,6 @@ def lab_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="session")
-def notebook_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
-    with notebook7(tmp_path_factory.mktemp("notebook")) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
 def voila_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
     with voila(tmp_path_factory.mktemp("voila")) as server:
         yield server
@@ -226,16 +219,19 @@ def explorer(notebook: NotebookPage, open_lab: OpenLab) -> Iterator[LatentPage]:
     open_lab.complaints.check()
 
 
-@pytest.fixture(params=[1, 1.15], ids=["letters", "wider letters"])
-def letters(request: pytest.FixtureRequest) -> Iterator[Callable[[Page], None]]:
-    """Give a page the letters of another font: a test of its layout runs once with its own, once with wider ones."""
-    styles = []
+@pytest.fixture
+def letters() -> Iterator[Letters]:
+    """Go through widths with a page's own letters, then with wider ones, as another font has them."""
+    styles: list[ElementHandle] = []
 
-    def change(page: Page) -> None:
-        if request.param != 1:
-            styles.append(widen_letters(page, request.param))
+    def both(page: Page, widths: Iterable[int]) -> Iterator[tuple[str, int]]:
+        for kind in ("own letters", "wider letters"):
+            if kind == "wider letters":
+                styles.append(widen_letters(page, 1.15))
+            for width in widths:
+                yield kind, width
 
-    yield change
+    yield both
     for style in styles:
         style.evaluate("style => style.remove()")
 

@@ -183,8 +183,8 @@ class JupyterServer:
         """What the server has written so far."""
         return self._log_path.read_text(errors="replace")
 
-    def notebook(self, cells: list[str]) -> str:
-        """Store code cells as a new notebook; its address."""
+    def notebook(self, cells: list[str], address: str | None = None) -> str:
+        """Store code cells as a new notebook; its address, below another one than the server's own if that is given."""
         name = f"{uuid.uuid4().hex}.ipynb"
         notebook = {
             "nbformat": 4,
@@ -203,7 +203,7 @@ class JupyterServer:
             ],
         }
         (self._root / name).write_text(json.dumps(notebook))
-        return f"http://127.0.0.1:{self._port}/{self._address.replace('{name}', name)}"
+        return f"http://127.0.0.1:{self._port}/{(address or self._address).replace('{name}', name)}"
 
     def close(self) -> None:
         """End the process; its kernels end with it."""
@@ -216,14 +216,14 @@ class JupyterServer:
 
 
 def jupyterlab(home: Path) -> JupyterServer:
-    """JupyterLab 4."""
+    """JupyterLab 4, and Notebook 7 beside it."""
     quiet = ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly"]
-    return JupyterServer("jupyterlab", [*_server_arguments(), *quiet], "lab/tree/{name}?reset", home)
+    beside = "--JupyterNotebookApp.expose_app_in_browser=True"
+    return JupyterServer("jupyterlab", [*_server_arguments(), *quiet, beside], "lab/tree/{name}?reset", home)
 
 
-def notebook7(home: Path) -> JupyterServer:
-    """Notebook 7."""
-    return JupyterServer("notebook", _server_arguments(), "notebooks/{name}", home)
+# Where that server shows a notebook in Notebook 7.
+NOTEBOOK_7 = "notebooks/{name}"
 
 
 def voila(home: Path) -> JupyterServer:
@@ -263,7 +263,9 @@ def _environment(home: Path) -> dict[str, str]:
         "XDG_STATE_HOME": "state",
     }
     users = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "IPYTHON"))}
-    return {**users, **{name: str(home / folder) for name, folder in own.items()}, "JUPYTER_PLATFORM_DIRS": "1"}
+    # The models of these tests are tiny: threads would wait for each other.
+    set_ = {"JUPYTER_PLATFORM_DIRS": "1", "OMP_NUM_THREADS": "1"}
+    return {**users, **{name: str(home / folder) for name, folder in own.items()}, **set_}
 
 
 def _write_settings(folder: Path) -> None:

@@ -199,6 +199,7 @@ def test_a_kernel_that_has_gone_is_told(lab: Lab) -> None:
         expect(explorer.button("Run again")).to_be_disabled()
         expect(explorer.alert).to_have_count(1)
         if end != notebook.close:
+            notebook.page.get_by_role("dialog").get_by_role("button", name="Ok").click()
             # A fresh kernel, in which nothing of the explorer is left.
             notebook.page.evaluate("() => window.testedPanel.context.sessionContext.session.kernel.info")
             notebook.run(0)

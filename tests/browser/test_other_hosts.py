@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from conftest import new_page
 from hdm_page import Explorer
-from jupyter_hosts import Complaints, JupyterServer, NotebookPage
+from jupyter_hosts import NOTEBOOK_7, Complaints, JupyterServer, NotebookPage
 from known_space import AGAIN, ALL, EXPLORER, SPACE, around, block, by_iou, spot_of
 from latent_page import LatentPage
 from playwright.sync_api import BrowserContext, Page, expect
@@ -37,11 +37,12 @@ ipywidgets.VBox([label, selected])
 
 @pytest.fixture(scope="module")
 def in_notebook_7(
-    context: BrowserContext, request: pytest.FixtureRequest, notebook_server: JupyterServer
+    context: BrowserContext, request: pytest.FixtureRequest, lab_server: JupyterServer
 ) -> Iterator[NotebookPage]:
     page = new_page(context, request)
     complaints = Complaints(page)
-    notebook = NotebookPage(page, notebook_server.notebook([SPACE + AGAIN + EXPLORER, MASKS, "masks.status"]))
+    cells = [SPACE + AGAIN + EXPLORER, MASKS, "masks.status"]
+    notebook = NotebookPage(page, lab_server.notebook(cells, NOTEBOOK_7))
     notebook.run_all()
     yield notebook
     notebook.close()
