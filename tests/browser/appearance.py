@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Iterator
 
 from at_rest import at_rest
 from jupyter_hosts import TIMEOUT_MS
@@ -98,6 +99,8 @@ _AS_WIDE = """([root, width]) => {
   const followed = innerWidth === width && right <= width && right > width - 60;
   return followed && root.getBoundingClientRect().right <= right && root.clientWidth > width / 2;
 }"""
+# What letters, and how wide a window.
+Letters = Callable[[Page, Iterable[int]], Iterator[tuple[str, int]]]
 _CONTROLS = {"button", "slider", "radio", "combobox", "application", "progressbar", "img", "region", "image", "textbox"}
 
 

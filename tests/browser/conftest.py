@@ -6,11 +6,13 @@ import contextlib
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
-from appearance import widen_letters
+from appearance import Letters, widen_letters
 from exported_page import HTML_MANAGER
 from exported_page import html_manager as fetched_html_manager
 from jupyter_hosts import (
@@ -20,16 +22,17 @@ from jupyter_hosts import (
     NotebookPage,
     find_chromium,
     jupyterlab,
-    notebook7,
     voila,
 )
 from known_space import AGAIN, ALL, EXPLORER, SPACE
 from latent_page import LatentPage
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ElementHandle, Page, ViewportSize, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
 OUT = Path(__file__).parents[1] / "out"
 PAGE = pytest.StashKey[Page]()
+KEPT = pytest.StashKey[dict[str, Any]]()
+T = TypeVar("T")
 VIEWPORT: ViewportSize = {"width": 1300, "height": 1500}
 FLAGS = [
     "--no-sandbox",
@@ -67,24 +70,43 @@ def html_manager() -> Path:
 
 
 # Not for the whole session: Playwright's event loop would still run in other tests that start their own.
+def kept(request: pytest.FixtureRequest, name: str, opened: Callable[[], AbstractContextManager[T]]) -> T:
+    """What all tests of this folder share, for a fixture of a module: opened once, closed after the last of them."""
+    folder = request.node.parent
+    shared = folder.stash.setdefault(KEPT, {})
+    if name not in shared:
+        stack = contextlib.ExitStack()
+        shared[name] = stack.enter_context(opened())
+        folder.addfinalizer(lambda: (shared.pop(name), stack.close()))
+    return shared[name]
+
+
 @pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    expect.set_options(timeout=TIMEOUT_MS)
-    with sync_playwright() as playwright:
-        headless = not os.environ.get("HDM_SHOW_BROWSER")
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS, headless=headless)
-        yield browser
-        browser.close()
+def browser(chromium: str, request: pytest.FixtureRequest) -> Browser:
+    @contextlib.contextmanager
+    def launched() -> Iterator[Browser]:
+        expect.set_options(timeout=TIMEOUT_MS)
+        with sync_playwright() as playwright:
+            headless = not os.environ.get("HDM_SHOW_BROWSER")
+            browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS, headless=headless)
+            yield browser
+            browser.close()
+
+    return kept(request, "browser", launched)
 
 
 # Pages of one context share the cached scripts of the front end. Language and time zone are foreign on purpose: nothing
 # that a widget shows may depend on them.
 @pytest.fixture(scope="module")
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport=VIEWPORT, locale="de-DE", timezone_id="Pacific/Auckland")
-    context.set_default_timeout(TIMEOUT_MS)
-    yield context
-    context.close()
+def context(browser: Browser, request: pytest.FixtureRequest) -> BrowserContext:
+    @contextlib.contextmanager
+    def created() -> Iterator[BrowserContext]:
+        context = browser.new_context(viewport=VIEWPORT, locale="de-DE", timezone_id="Pacific/Auckland")
+        context.set_default_timeout(TIMEOUT_MS)
+        yield context
+        context.close()
+
+    return kept(request, "context", created)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -123,92 +145,69 @@ def lab_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="session")
-def notebook_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
-    with notebook7(tmp_path_factory.mktemp("notebook")) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
 def voila_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
     with voila(tmp_path_factory.mktemp("voila")) as server:
         yield server
 
 
-@pytest.fixture
-def open_in(page: Page) -> Iterator[Callable[[JupyterServer, list[str]], NotebookPage]]:
-    """Open a new notebook of these cells in a front end and start them all."""
-    opened = []
+class OpenLab:
+    """A notebook in JupyterLab that tests fill one after the other: to load the page and to import torch is slow."""
 
-    def open_notebook(server: JupyterServer, cells: list[str]) -> NotebookPage:
-        notebook = NotebookPage(page, server.notebook(cells))
-        opened.append(notebook)
+    def __init__(self, page: Page, server: JupyterServer) -> None:
+        self.complaints = Complaints(page)
+        self.notebook = NotebookPage(page, server.notebook([]))
+
+    def fill(self, *cells: str) -> NotebookPage:
+        """Replace all cells by these; the kernel has no names and widgets of the tests before."""
+        self.notebook.page.set_viewport_size(VIEWPORT)
+        self.notebook.hide_file_browser()
+        self.notebook.have_kernel()
+        self.notebook.forget()
+        self.notebook.fill(list(cells))
+        return self.notebook
+
+
+@pytest.fixture(scope="module")
+def open_lab(context: BrowserContext, request: pytest.FixtureRequest, lab_server: JupyterServer) -> OpenLab:
+    """The one that all files share; after a test has failed, the next file has another one."""
+
+    @contextlib.contextmanager
+    def opened() -> Iterator[OpenLab]:
+        page = new_page(context, request)
+        lab = OpenLab(page, lab_server)
+        yield lab
+        lab.notebook.close()
+        page.close()
+        lab.complaints.check()
+
+    lab = kept(request, f"lab after {request.session.testsfailed} failures", opened)
+    request.node.stash[PAGE] = lab.notebook.page
+    return lab
+
+
+@pytest.fixture
+def lab(open_lab: OpenLab) -> Iterator[Callable[..., NotebookPage]]:
+    """Start these cells in a notebook of JupyterLab. Its kernel has nothing of the tests before."""
+
+    def start(*cells: str) -> NotebookPage:
+        notebook = open_lab.fill(*cells)
         notebook.run_all()
         return notebook
 
-    yield open_notebook
-    for notebook in opened:
-        notebook.close()
-
-
-@pytest.fixture
-def fresh_lab(lab_server: JupyterServer, open_in: Callable[..., NotebookPage]) -> Callable[..., NotebookPage]:
-    """Open a new notebook of these cells in JupyterLab, with a kernel of its own, and start them all."""
-    return lambda *cells: open_in(lab_server, list(cells))
-
-
-@pytest.fixture(scope="module")
-def reused(shared_page: Page, complaints: Complaints, lab_server: JupyterServer) -> Iterator[NotebookPage]:
-    """The notebook in JupyterLab that `lab` fills."""
-    notebook = NotebookPage(shared_page, lab_server.notebook([]))
-    yield notebook
-    notebook.close()
-
-
-@pytest.fixture
-def lab(reused: NotebookPage, complaints: Complaints) -> Iterator[Callable[..., NotebookPage]]:
-    """Start these cells in a notebook of JupyterLab; its kernel is that of the test before, without names and widgets.
-
-    Starting a kernel and importing torch is slow.
-    """
-
-    def start(*cells: str) -> NotebookPage:
-        reused.page.set_viewport_size(VIEWPORT)
-        reused.forget()
-        reused.fill(list(cells))
-        reused.run_all()
-        return reused
-
     yield start
-    complaints.check()
-
-
-# A page, and a kernel, for all tests of a module: each test makes its own explorer.
-@pytest.fixture(scope="module")
-def shared_page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
-    page = new_page(context, request)
-    yield page
-    page.close()
+    open_lab.complaints.check()
 
 
 @pytest.fixture(scope="module")
-def complaints(shared_page: Page) -> Iterator[Complaints]:
-    complaints = Complaints(shared_page)
-    yield complaints
-    complaints.check()
-
-
-@pytest.fixture(scope="module")
-def notebook(shared_page: Page, complaints: Complaints, lab_server: JupyterServer) -> Iterator[NotebookPage]:
+def notebook(open_lab: OpenLab) -> NotebookPage:
     """A notebook in JupyterLab whose kernel has the known latent space; the second of its cells makes an explorer."""
-    notebook = NotebookPage(shared_page, lab_server.notebook(["1", EXPLORER, "explorer"]))
-    notebook.hide_file_browser()
+    notebook = open_lab.fill("1", EXPLORER, "explorer")
     notebook.execute(SPACE)
-    yield notebook
-    notebook.close()
+    return notebook
 
 
 @pytest.fixture
-def explorer(notebook: NotebookPage, complaints: Complaints) -> Iterator[LatentPage]:
+def explorer(notebook: NotebookPage, open_lab: OpenLab) -> Iterator[LatentPage]:
     """A fresh explorer of the known space."""
     notebook.page.set_viewport_size(VIEWPORT)
     notebook.execute(AGAIN)
@@ -217,19 +216,22 @@ def explorer(notebook: NotebookPage, complaints: Complaints) -> Iterator[LatentP
     explorer.await_points(len(ALL))
     expect(explorer.rows).to_have_count(2)
     yield explorer
-    complaints.check()
+    open_lab.complaints.check()
 
 
-@pytest.fixture(params=[1, 1.15], ids=["letters", "wider letters"])
-def letters(request: pytest.FixtureRequest) -> Iterator[Callable[[Page], None]]:
-    """Give a page the letters of another font: a test of its layout runs once with its own, once with wider ones."""
-    styles = []
+@pytest.fixture
+def letters() -> Iterator[Letters]:
+    """Go through widths with a page's own letters, then with wider ones, as another font has them."""
+    styles: list[ElementHandle] = []
 
-    def change(page: Page) -> None:
-        if request.param != 1:
-            styles.append(widen_letters(page, request.param))
+    def both(page: Page, widths: Iterable[int]) -> Iterator[tuple[str, int]]:
+        for kind in ("own letters", "wider letters"):
+            if kind == "wider letters":
+                styles.append(widen_letters(page, 1.15))
+            for width in widths:
+                yield kind, width
 
-    yield change
+    yield both
     for style in styles:
         style.evaluate("style => style.remove()")
 

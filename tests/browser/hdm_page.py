@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from at_rest import at_rest, box_of, screenshot_of
-from jupyter_hosts import TIMEOUT_MS
+from jupyter_hosts import POLLING_MS, TIMEOUT_MS
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
@@ -76,6 +76,7 @@ class Explorer:
         self.page.wait_for_function(
             f"([canvas, alpha]) => ({_MOST_OPAQUE})(canvas) === alpha",
             arg=[self.map.element_handle(), round(255 * (1 - (1 - opacity) * 0.3))],
+            polling=POLLING_MS,
             timeout=TIMEOUT_MS,
         )
 
@@ -84,6 +85,7 @@ class Explorer:
         self.page.wait_for_function(
             f"([canvas, before]) => String(({_PAINTED})(canvas)) !== String(before)",
             arg=[self.map.element_handle(), before],
+            polling=POLLING_MS,
             timeout=TIMEOUT_MS,
         )
         return self.painted()
@@ -93,6 +95,7 @@ class Explorer:
         self.page.wait_for_function(
             f"([canvas, expected]) => String(({_PAINTED})(canvas)) === String(expected)",
             arg=[self.map.element_handle(), expected],
+            polling=POLLING_MS,
             timeout=TIMEOUT_MS,
         )
 

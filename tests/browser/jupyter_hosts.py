@@ -23,6 +23,8 @@ from playwright.sync_api import ConsoleMessage, Error, Page
 # Generous, because the machine may be busy; tests wait for conditions and go on as soon as they hold.
 TIMEOUT = float(os.environ.get("HDM_BROWSER_TIMEOUT", "60"))  # seconds
 TIMEOUT_MS = 1000 * TIMEOUT
+# Between two looks at pixels: every frame would keep a core busy.
+POLLING_MS = 50
 
 # Wait until the notebook's panel and kernel are ready; a kernel is "idle" too early.
 _OPEN = """async () => {
@@ -85,6 +87,11 @@ _SELECTION = """() => {
 _COLLAPSE = "() => { const { shell } = window.jupyterapp; if (!shell.leftCollapsed) shell.collapseLeft(); }"
 _SAVE = "() => window.testedPanel.context.save()"
 _RESTART = "() => window.testedPanel.context.sessionContext.session.kernel.restart()"
+_HAVE_KERNEL = """async () => {
+  const { sessionContext } = window.testedPanel.context;
+  if (!sessionContext.session?.kernel) await sessionContext.changeKernel({ name: 'python3' });
+  await sessionContext.session.kernel.info;
+}"""
 _SHUTDOWN = "() => window.testedPanel?.context.sessionContext.shutdown()"
 
 
@@ -176,8 +183,8 @@ class JupyterServer:
         """What the server has written so far."""
         return self._log_path.read_text(errors="replace")
 
-    def notebook(self, cells: list[str]) -> str:
-        """Store code cells as a new notebook; its address."""
+    def notebook(self, cells: list[str], address: str | None = None) -> str:
+        """Store code cells as a new notebook; its address, below another one than the server's own if that is given."""
         name = f"{uuid.uuid4().hex}.ipynb"
         notebook = {
             "nbformat": 4,
@@ -196,7 +203,7 @@ class JupyterServer:
             ],
         }
         (self._root / name).write_text(json.dumps(notebook))
-        return f"http://127.0.0.1:{self._port}/{self._address.replace('{name}', name)}"
+        return f"http://127.0.0.1:{self._port}/{(address or self._address).replace('{name}', name)}"
 
     def close(self) -> None:
         """End the process; its kernels end with it."""
@@ -209,14 +216,14 @@ class JupyterServer:
 
 
 def jupyterlab(home: Path) -> JupyterServer:
-    """JupyterLab 4."""
+    """JupyterLab 4, and Notebook 7 beside it."""
     quiet = ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly"]
-    return JupyterServer("jupyterlab", [*_server_arguments(), *quiet], "lab/tree/{name}?reset", home)
+    beside = "--JupyterNotebookApp.expose_app_in_browser=True"
+    return JupyterServer("jupyterlab", [*_server_arguments(), *quiet, beside], "lab/tree/{name}?reset", home)
 
 
-def notebook7(home: Path) -> JupyterServer:
-    """Notebook 7."""
-    return JupyterServer("notebook", _server_arguments(), "notebooks/{name}", home)
+# Where that server shows a notebook in Notebook 7.
+NOTEBOOK_7 = "notebooks/{name}"
 
 
 def voila(home: Path) -> JupyterServer:
@@ -256,7 +263,9 @@ def _environment(home: Path) -> dict[str, str]:
         "XDG_STATE_HOME": "state",
     }
     users = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "IPYTHON"))}
-    return {**users, **{name: str(home / folder) for name, folder in own.items()}, "JUPYTER_PLATFORM_DIRS": "1"}
+    # The models of these tests are tiny: threads would wait for each other.
+    set_ = {"JUPYTER_PLATFORM_DIRS": "1", "OMP_NUM_THREADS": "1"}
+    return {**users, **{name: str(home / folder) for name, folder in own.items()}, **set_}
 
 
 def _write_settings(folder: Path) -> None:
@@ -265,6 +274,10 @@ def _write_settings(folder: Path) -> None:
     news = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
     (settings / "notification.jupyterlab-settings").write_text(json.dumps(news))
     (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": "JupyterLab Light"}))
+    # They are saved when a test says so, not also after two minutes of a slow one, when a widget may have gone.
+    documents = folder / "@jupyterlab" / "docmanager-extension"
+    documents.mkdir(parents=True)
+    (documents / "plugin.jupyterlab-settings").write_text(json.dumps({"autosave": False}))
     # Notebooks are saved with their widgets, as a user may choose.
     manager = folder / "@jupyter-widgets" / "jupyterlab-manager"
     manager.mkdir(parents=True)
@@ -318,13 +331,13 @@ class NotebookPage:
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
-        self._address = address
+        self.address = address
         self.reload()
 
     def reload(self) -> None:
         """Load the page again; the kernel is the same."""
         page = self.page
-        page.goto(self._address)
+        page.goto(self.address)
         page.wait_for_function(
             "() => window.jupyterapp && document.querySelector('.jp-CodeCell')", timeout=2 * TIMEOUT_MS
         )
@@ -389,6 +402,10 @@ class NotebookPage:
     def restart_kernel(self) -> None:
         """Restart the kernel; no cell is run."""
         self.page.evaluate(_RESTART)
+
+    def have_kernel(self) -> None:
+        """Start a kernel where there is none."""
+        self.page.evaluate(_HAVE_KERNEL)
 
     def close(self) -> None:
         """End the kernel."""

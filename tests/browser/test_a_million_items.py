@@ -1,8 +1,10 @@
-"""A map of a million items in a real JupyterLab: what is drawn is counted, and a lasso finds every item within."""
+"""Maps of a million and of ten thousand items in a real JupyterLab: a lasso finds every item within, by aggregates."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+from at_rest import box_of
 from jupyter_hosts import NotebookPage
 from latent_page import LatentPage
 from playwright.sync_api import expect
@@ -14,7 +16,7 @@ import numpy as np
 sys.path.insert(0, {str(BENCHMARKS)!r})
 import hdm_widgets as hw
 from _many_items import clustered, many_items
-space = many_items(1_000_000)
+space = many_items({{count}})
 clustered(space)
 """
 SHOW = """
@@ -39,8 +41,8 @@ def missed():
 """
 
 
-def test_a_lasso_finds_every_item_within(fresh_lab: Callable[..., NotebookPage]) -> None:
-    notebook = fresh_lab(SPACE, SHOW)
+def test_a_lasso_finds_every_item_within(lab: Callable[..., NotebookPage]) -> None:
+    notebook = lab(SPACE.format(count=1_000_000), SHOW)
     explorer = LatentPage(notebook.page)
     expect(explorer.legend).to_contain_text("1,000,000 items. A pixel has the mean color of its items.")
     expect(explorer.rows).to_have_count(5)
@@ -62,3 +64,34 @@ def test_a_lasso_finds_every_item_within(fresh_lab: Callable[..., NotebookPage])
     count = notebook.value("len(explorer.selected)")
     assert 100_000 < count < 900_000
     expect(explorer.gallery).to_contain_text(f"{count:,}")
+
+
+def test_a_map_of_very_many_items_shows_and_selects_all_of_them(lab: Callable[..., NotebookPage]) -> None:
+    notebook = lab(SPACE.format(count=10_050), SHOW)
+    explorer = LatentPage(notebook.page)
+    expect(explorer.legend).to_contain_text("10,050 items. A pixel has the mean color of its items.")
+    expect(explorer.toolbar).to_have_attribute("aria-label", "Map of 10,050 items")
+    explorer.await_room()
+    box, mouse = box_of(explorer.plot), explorer.page.mouse
+    for number, (across, down) in enumerate([(0.01, 0.02), (0.8, 0.02), (0.99, 0.2), (0.99, 0.98), (0.01, 0.98)]):
+        mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"], steps=4)
+        if number == 0:
+            mouse.down()
+    mouse.up()
+    notebook.await_that("explorer.selected", lambda value: len(value) > 9000, "all items that the lasso goes around")
+    members = notebook.value("tuple(explorer.space.clusters_[0].indices.tolist())")
+    explorer.cluster(0).click()
+    notebook.await_value("explorer.selected", members)
+    zoom = explorer.root.get_by_role("button", name="Zoom in")
+    told = ""
+    for _ in range(4):
+        zoom.click()
+        # The number of this view, not of the one before.
+        expect(explorer.legend).to_contain_text(
+            re.compile(rf"(?<![\d,])(?!{told or '-'} )[\d,]+ of 10,050 items are in view")
+        )
+        found = re.search(r"([\d,]+) of 10,050 items are in view", explorer.legend.inner_text())
+        assert found is not None
+        told = found[1]
+    expect(explorer.legend).to_contain_text(f"{told} of 10,050 items are in view, one point each")
+    expect(explorer.points).to_have_count(int(told.replace(",", "")))

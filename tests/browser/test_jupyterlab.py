@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from appearance import await_width, misplaced, rgb, unnamed
+from appearance import Letters, await_width, misplaced, rgb, unnamed
 from hdm_page import Explorer
 from jupyter_hosts import NotebookPage
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 OUT = Path(__file__).parents[1] / "out"
 SIDE, SIZE, OFFSET = 128, 15, 16
@@ -532,7 +532,7 @@ def test_the_widget_follows_the_dark_theme(lab: Lab, dark_theme: Callable[[Noteb
     explorer.root.screenshot(path=OUT / "lab-dark.png")
 
 
-def test_nothing_overflows_and_everything_has_a_name_at_any_width(lab: Lab, letters: Callable[[Page], None]) -> None:
+def test_nothing_overflows_and_everything_has_a_name_at_any_width(lab: Lab, letters: Letters) -> None:
     notebook = lab(TINY + TINY_EXPLORER.replace("image,", "image.repeat(3, 0),"))
     explorer = Explorer(notebook.page)
     explorer.complete()
@@ -540,15 +540,16 @@ def test_nothing_overflows_and_everything_has_a_name_at_any_width(lab: Lab, lett
     expect(explorer.figures).to_have_count(3)
     explorer.choose("Worse")  # the pointer's label has more to say then
     notebook.hide_file_browser()
-    letters(notebook.page)
     expected = {"button", "slider", "radio", "combobox", "application"}
     complaints = []
-    for width in (320, 360, 420, 480, 560, 640, 720, 768, 900, 1024, 1280, 1600):
+    widths = (320, 360, 420, 480, 560, 640, 720, 768, 900, 1024, 1280, 1600)
+    for kind, width in letters(notebook.page, widths):
         await_width(explorer.root, width)
         for cell in ((0, 0), (3, 3), (3, 4), (7, 7)):
             explorer.stage.hover(position=explorer.place(cell, SIZE, OFFSET, SIDE))
             expect(explorer.root.get_by_text(re.compile(f"^{at(cell)}: "))).to_be_attached()
-            complaints += [f"at {width} px: {complaint}" for complaint in misplaced(explorer.root)]
-        complaints += [f"at {width} px: {role} without a name" for role in unnamed(explorer.root, expected)]
-        explorer.root.screenshot(path=OUT / f"hdm-{width}.png")
+            complaints += [f"{kind} at {width} px: {complaint}" for complaint in misplaced(explorer.root)]
+        complaints += [f"{kind} at {width} px: {role} without a name" for role in unnamed(explorer.root, expected)]
+        if kind == "own letters":
+            explorer.root.screenshot(path=OUT / f"hdm-{width}.png")
     assert not complaints, "\n".join(complaints)

@@ -37,22 +37,15 @@ class MapPage(LatentPage):
         self.ring = self.figure.locator(".object_grp:has(path.element[style*='fill: none'])")
 
 
-@pytest.fixture
-def opened(fresh_lab: Callable[..., NotebookPage]) -> NotebookPage:
-    notebook = fresh_lab(SPACE, COMPARISON, "explorer")
-    notebook.hide_file_browser()
-    notebook.run_all()
-    return notebook
-
-
 def center(mark: Locator) -> tuple[float, float]:
     box = mark.bounding_box()
     assert box is not None
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
-def test_lists_lassos_and_the_pointer_reach_both_maps(opened: NotebookPage) -> None:
-    notebook, page = opened, opened.page
+def test_lists_lassos_and_the_pointer_reach_both_maps(lab: Callable[..., NotebookPage]) -> None:
+    notebook = lab(SPACE, COMPARISON, "explorer")
+    page = notebook.page
     first, later = MapPage(page, 0), MapPage(page, 1)
     for shown in (first, later):
         shown.await_points(len(ALL))

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from appearance import await_width, misplaced, rgb, unnamed
+from appearance import Letters, await_width, misplaced, rgb, unnamed
 from at_rest import at_rest, box_of, boxes_of
 from hdm_page import Explorer
 from jupyter_hosts import TIMEOUT_MS, NotebookPage
 from known_space import ADDED, ALL, COLS, SIDE, TRUTH, WEST, around, block, by_iou, hits, iou, spot_of
 from latent_page import LatentPage
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 OUT = Path(__file__).parents[1] / "out"
 SELECTED = "explorer.selected"
@@ -536,32 +536,6 @@ def test_keys_work_on_every_control_and_leave_the_notebook_alone(notebook: Noteb
     assert notebook.selection() == NOTEBOOK
 
 
-def test_a_map_of_very_many_items_shows_and_selects_all_of_them(notebook: NotebookPage, explorer: LatentPage) -> None:
-    notebook.execute(MANY.format(cols=150, rows=67))
-    notebook.run(1)
-    expect(explorer.legend).to_contain_text("10,050 items. A pixel has the mean color of its items.")
-    expect(explorer.toolbar).to_have_attribute("aria-label", "Map of 10,050 items")
-    explorer.await_room()
-    box, mouse = box_of(explorer.plot), explorer.page.mouse
-    for number, (across, down) in enumerate([(0.01, 0.02), (0.8, 0.02), (0.99, 0.2), (0.99, 0.98), (0.01, 0.98)]):
-        mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"], steps=4)
-        if number == 0:
-            mouse.down()
-    mouse.up()
-    notebook.await_that(SELECTED, lambda value: len(value) > 9000, "all items that the lasso goes around")
-    members = notebook.value("tuple(explorer.space.clusters_[0].indices.tolist())")
-    explorer.cluster(0).click()
-    notebook.await_value(SELECTED, members)
-    zoom = explorer.root.get_by_role("button", name="Zoom in")
-    zoom.click()
-    zoom.click()
-    sentence = re.compile(r"([\d,]+) of 10,050 items are in view, one point each")
-    expect(explorer.legend).to_contain_text(sentence)
-    told = sentence.search(explorer.legend.inner_text())
-    assert told is not None
-    expect(explorer.points).to_have_count(int(told[1].replace(",", "")))
-
-
 def test_a_space_without_its_data_set_shows_thumbnails(notebook: NotebookPage, explorer: LatentPage) -> None:
     notebook.execute(LOADED)
     notebook.run(1)
@@ -624,7 +598,7 @@ def test_the_explorer_follows_the_dark_theme(
 
 
 def test_nothing_overflows_and_everything_has_a_name_at_any_width(
-    notebook: NotebookPage, explorer: LatentPage, letters: Callable[[Page], None]
+    notebook: NotebookPage, explorer: LatentPage, letters: Letters
 ) -> None:
     notebook.execute(
         "explorer.select(range(40), name='a selection with quite a long name'); explorer.select([30, 31, 32]);"
@@ -632,17 +606,17 @@ def test_nothing_overflows_and_everything_has_a_name_at_any_width(
     )
     expect(explorer.rings).to_have_count(3)
     expect(Explorer(notebook.page).status).to_contain_text("Complete")
-    letters(notebook.page)
     expected = {"button", "slider", "radio", "combobox", "region", "image"}
     complaints = []
-    for width in (420, 620, 768, 900, 1024, 1280, 1600):
+    for kind, width in letters(notebook.page, (420, 620, 768, 900, 1024, 1280, 1600)):
         await_width(explorer.root, width)
         explorer.await_room()
-        complaints += [f"at {width} px: {complaint}" for complaint in misplaced(explorer.root)]
+        complaints += [f"{kind} at {width} px: {complaint}" for complaint in misplaced(explorer.root)]
         plot = box_of(explorer.plot)
         for text, name in zip(explorer.names.all_text_contents(), boxes_of(explorer.names), strict=True):
             if name["x"] < plot["x"] - 1 or name["x"] + name["width"] > plot["x"] + plot["width"] + 1:
-                complaints.append(f"at {width} px: {text!r} runs out of the map")
-        complaints += [f"at {width} px: {role} without a name" for role in unnamed(explorer.root, expected)]
-        explorer.root.screenshot(path=OUT / f"latent-{width}.png")
+                complaints.append(f"{kind} at {width} px: {text!r} runs out of the map")
+        complaints += [f"{kind} at {width} px: {role} without a name" for role in unnamed(explorer.root, expected)]
+        if kind == "own letters":
+            explorer.root.screenshot(path=OUT / f"latent-{width}.png")
     assert not complaints, "\n".join(complaints)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from conftest import new_page
+from conftest import OpenLab
 from hdm_page import Explorer
-from jupyter_hosts import TIMEOUT_MS, Complaints, JupyterServer, NotebookPage
+from jupyter_hosts import TIMEOUT_MS, NotebookPage
 from latent_page import LatentPage
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import expect
 
 # A model that passes so many images as the test lets through.
 PREPARE = """
@@ -51,23 +51,17 @@ _CLEAR = """(index) => {
 
 
 @pytest.fixture(scope="module")
-def one_notebook(
-    context: BrowserContext, request: pytest.FixtureRequest, lab_server: JupyterServer
-) -> Iterator[NotebookPage]:
-    page = new_page(context, request)
-    complaints = Complaints(page)
-    notebook = NotebookPage(page, lab_server.notebook([PREPARE, INTERACT, "made[0]", "made[0]"]))
+def one_notebook(open_lab: OpenLab) -> NotebookPage:
+    notebook = open_lab.fill(PREPARE, INTERACT, "made[0]", "made[0]")
     notebook.run(0)
-    yield notebook
-    notebook.close()
-    page.close()
-    complaints.check()
+    return notebook
 
 
 @pytest.fixture
-def notebook(one_notebook: NotebookPage) -> Iterator[NotebookPage]:
+def notebook(one_notebook: NotebookPage, open_lab: OpenLab) -> Iterator[NotebookPage]:
     """The notebook without any explorer."""
     yield one_notebook
+    open_lab.complaints.check()
     one_notebook.execute("gate.release(1000)\nfor one in made: one.close()\nmade.clear()")
     for index in (1, 2, 3):
         one_notebook.page.evaluate(_CLEAR, index)

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from appearance import misplaced
 from at_rest import at_rest, boxes_of
-from conftest import new_page
+from conftest import OpenLab
 from exported_page import export, route_to_files
 from hdm_page import Explorer
-from jupyter_hosts import TIMEOUT_MS, Complaints, JupyterServer, NotebookPage
+from jupyter_hosts import TIMEOUT_MS, JupyterServer, NotebookPage
 from known_space import AGAIN, ALL, EXPLORER, SPACE, block, by_iou
 from latent_page import LatentPage
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
 HDM = """
 image = np.zeros((1, 48, 48), np.float32)
@@ -163,8 +163,8 @@ def moved(places: dict[str, Any], after: dict[str, Any]) -> list[str]:
 class Saved:
     """The notebook while its kernel was there, and the page it is open in."""
 
-    def __init__(self, notebook: NotebookPage, file: Path, address: str) -> None:
-        self.notebook, self.file, self.address = notebook, file, address
+    def __init__(self, notebook: NotebookPage, file: Path) -> None:
+        self.notebook, self.file = notebook, file
         self.page = notebook.page
         both = Both(self.page)
         both.await_drawn()
@@ -172,22 +172,17 @@ class Saved:
 
 
 @pytest.fixture(scope="module")
-def saved(context: BrowserContext, request: pytest.FixtureRequest, lab_server: JupyterServer) -> Iterator[Saved]:
-    page = new_page(context, request)
-    complaints = Complaints(page)
-    address = lab_server.notebook([SPACE + AGAIN, EXPLORER, HDM])
-    notebook = NotebookPage(page, address)
-    notebook.hide_file_browser()
+def saved(open_lab: OpenLab, lab_server: JupyterServer) -> Iterator[Saved]:
+    notebook = open_lab.fill(SPACE + AGAIN, EXPLORER, HDM)
     notebook.run(0)
     notebook.run(1)
     notebook.run(2)
     notebook.execute(f"explorer.select({ITEMS}); masks.wait(); masks.cell = {PINNED}")
-    expect(LatentPage(page).cards.locator("img").first).to_be_visible()
-    saved = Saved(notebook, lab_server.file(address), address)
+    expect(LatentPage(notebook.page).cards.locator("img").first).to_be_visible()
+    saved = Saved(notebook, lab_server.file(notebook.address))
     notebook.save()
     yield saved
-    page.close()
-    complaints.check()
+    open_lab.complaints.check()
 
 
 def test_a_restart_leaves_everything_in_its_place(saved: Saved) -> None:
@@ -200,21 +195,20 @@ def test_a_restart_leaves_everything_in_its_place(saved: Saved) -> None:
     assert moved(saved.places, both.places()) == []
 
 
-@pytest.mark.parametrize("kernel", ["idle", "none"])
-def test_a_notebook_that_is_opened_again_shows_what_was_saved(saved: Saved, kernel: str) -> None:
+def test_a_notebook_that_is_opened_again_shows_what_was_saved(saved: Saved) -> None:
     # Its kernel has ended meanwhile: the one that is there now knows of no widget.
     saved.notebook.close()
     saved.page.goto("about:blank")
-    notebook = NotebookPage(saved.page, saved.address)
-    notebook.hide_file_browser()
+    saved.notebook.reload()
+    saved.notebook.hide_file_browser()
     both = Both(saved.page)
     both.await_drawn()
-    if kernel == "none":
-        notebook.close()
-    assert moved(saved.places, both.places()) == []
-    assert both.drawn() == saved.drawn
-    both.check_without_kernel(RESTARTED)
-    notebook.close()
+    # With an idle kernel, then with none.
+    for end in (lambda: None, saved.notebook.close):
+        end()
+        assert moved(saved.places, both.places()) == []
+        assert both.drawn() == saved.drawn
+        both.check_without_kernel(RESTARTED)
 
 
 def test_an_exported_page_shows_what_was_saved(saved: Saved, page: Page, html_manager: Path, tmp_path: Path) -> None:
