@@ -20,8 +20,9 @@ demo: .venv/.installed $(BUNDLE)
 
 # The tests of one file share browsers and kernels, so they stay in one process. There are three for two cores, as those
 # with a browser often wait. Notebooks, which take the longest, come first.
-test: .venv/.installed $(BUNDLE) browser
-	$(MAKE) --no-print-directory --jobs=2 lint test-js site
+# What needs the front end alone runs while pip installs.
+test:
+	$(MAKE) --no-print-directory --jobs=2 test-js lint site browser
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --nbmake --nbmake-timeout=300 notebooks tests hdm_widgets
 
 lint: lint-python lint-js
