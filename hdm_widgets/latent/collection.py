@@ -39,7 +39,10 @@ __all__ = [
 
 
 BEFORE_CONFIDENCES = "the space was saved before confidences were kept; fit it again"
-_NO_PROBABILITIES = "the model's output has no probabilities: these are masks, class numbers or raw values"
+_NO_PROBABILITIES = (
+    "the model's output was not read as probabilities; space.segmenter.reading says as what (masks, class numbers, raw "
+    "values, or logits of which none is negative)"
+)
 
 
 @dataclass(frozen=True, eq=False)

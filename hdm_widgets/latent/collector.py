@@ -16,6 +16,7 @@ from hdm_widgets._datasets import Dataset, Field, Fields, as_dataset
 from hdm_widgets._masks import Ignore, check_ignore
 from hdm_widgets._picture import Display
 from hdm_widgets._validation import check_choice
+from hdm_widgets._wording import quantity
 from hdm_widgets.latent.activations import (
     ActivationHook,
     Layer,
@@ -297,7 +298,9 @@ class Collector:
         """Refuse new images that have other channels than those of the map, or another size where that matters."""
         shape = tuple(item.image.shape)
         if shape[0] != like.image_shape[0]:
-            raise ValueError(f"new images must have {like.image_shape[0]} channels as those of the map, got {shape}")
+            raise ValueError(
+                f"new images must have {quantity(like.image_shape[0], 'channel')} as those of the map, got {shape}"
+            )
         if self.pool == "flatten" and shape != like.image_shape:
             raise ValueError(f"pool='flatten' takes images of one size, {like.image_shape}, got {shape}")
 

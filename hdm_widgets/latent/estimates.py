@@ -199,8 +199,10 @@ class Estimates:
         else:
             told = "all of them reliable" if not unreliable else f"{unreliable} of them not reliable"
             told = "none of them reliable" if unreliable == count else told
+        if unreliable < count and np.isnan(self.shift.p_value):
+            told += f"{', the rest only' * bool(unreliable)} if like the map's data"
         lines = [
-            f"{quantity(count, 'item')}: expected mean IoU {self.mean:.2f} ({self.coverage:.0%} interval "
+            f"{quantity(count, 'item')}: expected mean IoU {self.mean:.2f} ({100 * self.coverage:g}% interval "
             f"{self.mean_low:.2f} to {self.mean_high:.2f}), {told}",
             self.shift.text,
         ]

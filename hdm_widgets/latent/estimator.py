@@ -426,7 +426,7 @@ class Estimator:
         )
         return (
             f"expected IoU: {self.name}, mean absolute error {chosen.mae:.3f} by cross-validation "
-            f"({CONSTANT}: {constant.mae:.3f}), R² {chosen.r2:.2f}{chosen_from}"
+            f"({constant.mae:.3f} for {CONSTANT}), R² {chosen.r2:.2f}{chosen_from}"
         )
 
     def __str__(self) -> str:

@@ -148,7 +148,7 @@ class Failures(Sequence[Failure]):
         if not self:
             return f"No group of items is distinguishable from the others ({self.tested} tested). {sought}"
         lines = [f"{place}. {one}" for place, one in enumerate(self, 1)]
-        return "\n".join([f"{sought} Intervals at {self.coverage:.0%}; {self.tested} groups tested:", *lines])
+        return "\n".join([f"{sought} Intervals at {100 * self.coverage:g}%; {self.tested} groups tested:", *lines])
 
     def __str__(self) -> str:
         return self.text

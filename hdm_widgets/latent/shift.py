@@ -84,7 +84,7 @@ class Shift:
             return f"{few} to tell whether new data are like the data of the map"
         chance = f"p = {self.p_value:.3f}"
         if not self.shifted:
-            items = quantity(self.count, "item")
+            items = quantity(min(self.count, self.map_count), "item")
             return f"like the data of the map as far as {items} tell ({chance}, effect {self.effect:.2f})"
         degree = "slightly" if self.effect < _CLEAR else "clearly" if self.effect < _NEARLY_ALL else "almost entirely"
         if not self.columns:

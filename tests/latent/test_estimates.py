@@ -251,15 +251,17 @@ def test_no_images_are_told(space, groups):
 @pytest.mark.parametrize(
     ("count", "reliable", "first", "last"),
     [
-        (1, 1, "1 item: expected", ", it is reliable"),
+        (1, 1, "1 item: expected", ", it is reliable if like the map's data"),
         (1, 0, "1 item: expected", ", it is not reliable"),
-        (3, 3, "3 items: expected", ", all of them reliable"),
-        (3, 1, "3 items: expected", ", 2 of them not reliable"),
+        (3, 3, "3 items: expected", ", all of them reliable if like the map's data"),
+        (3, 1, "3 items: expected", ", 2 of them not reliable, the rest only if like the map's data"),
         (3, 0, "3 items: expected", ", none of them reliable"),
     ],
 )
 def test_counts_are_told_in_plain_english(space, groups, count, reliable, first, last):
-    found = space.estimate(groups.images[:count], **QUIET)
+    """Whether they are like the map's data takes at least five to tell."""
+    found = space.estimate(groups.images[:count], coverage=0.875, **QUIET)
     said = replace(found, reliable=np.arange(count) < reliable).text.split("\n")[0]
     assert said.startswith(first)
+    assert "(87.5% interval " in said
     assert said.endswith(last)

@@ -62,7 +62,7 @@ def test_the_estimate_follows_the_law(estimator):
     assert {"soft_iou", "mean_entropy"} <= set(scores)
     assert scores["mean_entropy"].r2 < 0.2
     assert f"R² {scores[estimator.name].r2:.2f}" in estimator.text
-    assert f"{CONSTANT}: {scores[CONSTANT].mae:.3f}" in str(estimator)
+    assert f"({scores[CONSTANT].mae:.3f} for {CONSTANT})" in str(estimator)
 
 
 def test_intervals_are_wider_where_errors_are_larger_and_far_from_the_data(estimator):

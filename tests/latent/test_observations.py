@@ -108,10 +108,10 @@ class Masks(Reads):
 def test_what_is_no_probability_has_no_confidences_and_says_so(model, options):
     got = collect(model, scenes(), segmenter=options)
     assert got.confidences == {}
-    assert "no probabilities" in got.no_confidences
+    assert "not read as probabilities" in got.no_confidences
     space = hw.LatentSpace(hw.Segmenter(model, **options), "values").fit_collected(got)
     assert not set(CONFIDENCES) & set(space.table())
-    assert "no probabilities" in repr(space)
+    assert "not read as probabilities" in repr(space)
 
 
 def test_pixels_that_only_a_truth_ignores_count():

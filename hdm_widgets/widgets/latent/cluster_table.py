@@ -216,7 +216,7 @@ def _searched(failures: Failures) -> str:
     left_out = f", {failures.left_out:,} left out" if failures.left_out else ""
     return (
         f"{quantity(failures.n_items, 'item')} with a mean IoU of {failures.mean_iou:.2f} searched{left_out}; "
-        f"{quantity(failures.tested, 'group')} tested; intervals at {failures.coverage:.0%}"
+        f"{quantity(failures.tested, 'group')} tested; intervals at {100 * failures.coverage:g}%"
     )
 
 

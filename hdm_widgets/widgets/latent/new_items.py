@@ -148,7 +148,7 @@ class NewItems:
         columns = [[title(name), value_text(values[index])] for name, values in found.columns.items() if name != "item"]
         return [
             ["Expected IoU", f"{found.iou[index]:.2f}"],
-            [f"{found.coverage:.0%} interval", f"{found.low[index]:.2f} to {found.high[index]:.2f}"],
+            [f"{100 * found.coverage:g}% interval", f"{found.low[index]:.2f} to {found.high[index]:.2f}"],
             *self._measured_fact(index),
             ["Reliable", "yes" if found.reliable[index] else "no"],
             ["Distance", f"{found.distance[index]:.1f}"],
