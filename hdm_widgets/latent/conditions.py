@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier
 
-from .titles import running_title, unit
+from hdm_widgets.latent.titles import running_title, unit
 
 __all__ = ["Condition", "Rule", "best_leaf", "dates_if_any", "is_text", "numbers", "single_conditions", "words"]
 
@@ -63,12 +63,12 @@ class Condition:
         inside = values[self.holds(columns)]
         if not len(inside):
             return f"{name} from {self.low:g} to {self.high:g}"
-        first, last = (f"{_text(one)}{unit(self.column)}" for one in (inside.min(), inside.max()))
+        first, last, of_unit = _text(inside.min()), _text(inside.max()), unit(self.column)
         if math.isinf(self.low):
-            return f"{name} up to {last}"
+            return f"{name} up to {last}{of_unit}"
         if math.isinf(self.high):
-            return f"{name} from {first} on" if values.dtype.kind in "mM" else f"{name} at least {first}"
-        return f"{name} = {first}" if first == last else f"{name} from {_text(inside.min())} to {last}"
+            return f"{name} from {first} on" if values.dtype.kind in "mM" else f"{name} at least {first}{of_unit}"
+        return f"{name} = {first}{of_unit}" if first == last else f"{name} from {first} to {last}{of_unit}"
 
     def joined(self, other: Condition) -> Condition:
         """The range that lies in both; of the same column."""

@@ -185,13 +185,12 @@ def test_a_cell_that_runs_again_keeps_the_explorer_it_keeps_and_closes_the_one_i
 def test_a_kernel_that_has_gone_is_told(lab: Lab) -> None:
     notebook = lab(SMALL, "explorer = make()\nexplorer")
     explorer = Explorer(notebook.page)
-    # A restart is tested with all that stays in its place then, in test_without_kernel.py.
-    ends = (
-        # JupyterLab starts another one.
-        lambda: notebook.start("import os; os.kill(os.getpid(), 9)"),
-        notebook.close,
-    )
-    for end in ends:
+
+    def kill() -> None:
+        """JupyterLab starts another one, and says so."""
+        notebook.start("import os; os.kill(os.getpid(), 9)")
+
+    for end in (notebook.restart_kernel, kill, notebook.close):
         explorer.complete()
         expect(explorer.alert).to_have_count(0)
         end()
@@ -199,7 +198,8 @@ def test_a_kernel_that_has_gone_is_told(lab: Lab) -> None:
         expect(explorer.button("Run again")).to_be_disabled()
         expect(explorer.alert).to_have_count(1)
         if end != notebook.close:
-            notebook.page.get_by_role("dialog").get_by_role("button", name="Ok").click()
+            if end == kill:
+                notebook.page.get_by_role("dialog").get_by_role("button", name="Ok").click()
             # A fresh kernel, in which nothing of the explorer is left.
             notebook.page.evaluate("() => window.testedPanel.context.sessionContext.session.kernel.info")
             notebook.run(0)
