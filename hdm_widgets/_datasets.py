@@ -335,9 +335,9 @@ def _usual(item: Any, index: int, name: str, entries: Mapping[Any, Any] | None) 
         if name not in (entries or {}):
             raise _unclear(index, f"{len(item)} entries", "; say which they are, such as image=0, mask=1")
     elif entries is None:
-        raise _unclear(
-            index, type(item).__name__, "; say which they are, by functions of the item: image=lambda item: ..."
-        )
+        alone = "; true masks are needed here, and an image alone has none"
+        functions = "; say which they are, by functions of the item: image=lambda item: ..."
+        raise _unclear(index, type(item).__name__, alone if is_image(item) else functions)
     return name
 
 

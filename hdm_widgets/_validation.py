@@ -97,6 +97,10 @@ def _checked(function: Callable[P, T], signature: inspect.Signature, retired: Ma
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 advice = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+                # Of a method: what its class takes is easily given to the method.
+                owner = type(args[0]) if args and "self" in signature.parameters else object
+                if name in inspect.signature(owner.__init__).parameters:
+                    advice = f"it is one of {owner.__name__}({name}=...)"
                 raise TypeError(f"{function.__qualname__}() has no keyword {name!r}; {retired.get(name, advice)}")
         _check_simple(signature, args, kwargs, ("bool", "torch.device | str"))
         return function(*args, **kwargs)

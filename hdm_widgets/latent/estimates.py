@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hdm_widgets._validation import brief
 from hdm_widgets._wording import quantity
 from hdm_widgets.latent.data_columns import check_columns, merge_columns
-from hdm_widgets.latent.estimator import Estimate, Estimator
+from hdm_widgets.latent.estimator import RELIABLE_DISTANCE, Estimate, Estimator
 from hdm_widgets.latent.footprints import Footprints
 from hdm_widgets.latent.labeling import doubts, first_to_label
 from hdm_widgets.latent.mean_intervals import MOST_NUMBERS, Clusters, mean_interval
@@ -199,6 +199,7 @@ class Estimates:
         else:
             told = "all of them reliable" if not unreliable else f"{unreliable} of them not reliable"
             told = "none of them reliable" if unreliable == count else told
+        told += self._why_unreliable()
         if unreliable < count and np.isnan(self.shift.p_value):
             told += f"{', the rest only' * bool(unreliable)} if like the map's data"
         lines = [
@@ -212,6 +213,19 @@ class Estimates:
                 "0 for certain: label some of the items, the most doubtful ones first"
             )
         return "\n".join([*lines, *self.shortages, self.skill])
+
+    def _why_unreliable(self) -> str:
+        """Why items are not reliable, in brackets; empty where the lines below say it, or all are reliable."""
+        if self.shift.shifted or not self.skilled:
+            return ""
+        far = int((~self.reliable & (self.distance > RELIABLE_DISTANCE)).sum())
+        unknown = int((~self.reliable).sum()) - far
+        if len(self) == 1:
+            why = ["far from the map's items"] * far + ["nothing is known of its error"] * unknown
+        else:
+            why = [f"{far} far from the map's items"] * (far > 0)
+            why += [f"of {unknown} the error is not known"] * (unknown > 0)
+        return f" ({', '.join(why)})" if why else ""
 
     def __repr__(self) -> str:
         like = "unlike" if self.shift.shifted else "not known to be unlike"
@@ -321,7 +335,9 @@ class Estimates:
     def _groups(self, column: str | Sequence[Any] | NDArray[Any]) -> tuple[str | None, NDArray[Any]]:
         """Name of a column, if it has one, and its values, of which there are few."""
         name = column if isinstance(column, str) else getattr(column, "name", None)
-        called = "column" if name is None else str(name)
+        called, told = ("column", "the values have") if name is None else (str(name), f"column {str(name)!r} has")
+        if name is None and hasattr(column, "__len__") and len(column) != len(self):
+            raise ValueError(f"by takes one value for every item: got {len(column)} for {quantity(len(self), 'item')}")
         table = self.table() if isinstance(column, str) else check_columns({called: column}, len(self))
         if called not in table:
             raise ValueError(f"there is no column {called!r}; the columns are: {', '.join(table)}")
@@ -330,7 +346,7 @@ class Estimates:
             different = np.unique(values[np.isfinite(values)])
             if len(different) > MOST_NUMBERS and (different % 1 != 0).any():
                 raise ValueError(
-                    f"column {called!r} has {len(different)} different numbers, which are no groups; make "
+                    f"{told} {len(different)} different numbers, which are no groups; make "
                     "some of them, such as estimates.by(pandas.cut(numbers, 5))"
                 )
         return None if name is None else called, values

@@ -16,7 +16,7 @@ from hdm_widgets.latent.batches import row_batches
 from hdm_widgets.latent.regressors import LEAF, BestSingle, Inputs, Regressor, SupportVectors, Trees
 from hdm_widgets.latent.surface import Support
 
-__all__ = ["CONSTANT", "FEWEST", "Conformal", "Estimate", "Estimator", "Score"]
+__all__ = ["CONSTANT", "FEWEST", "RELIABLE_DISTANCE", "Conformal", "Estimate", "Estimator", "Score"]
 
 Floats = NDArray[np.float64]
 
@@ -42,7 +42,7 @@ _BLENDS = {
 _WORTH_ANOTHER = 0.95
 _WORTH = {_ALL: 1.0, _COMPONENTS_TOO: 0.8, _ONLY_COMPONENTS: 0.8}
 _BASELINES = ("soft_iou", "foreground_entropy", "mean_entropy", "largest_probability")
-_RELIABLE_DISTANCE = 1.5
+RELIABLE_DISTANCE = 1.5
 _LEAST_DIFFICULTY = 0.1  # of the mean one
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -344,11 +344,11 @@ class Estimator:
         half = expected * factor if math.isfinite(factor) else np.full(len(table), math.inf)
         deviation = expected * self._conformal.root_mean_square
         low, high = np.clip(iou - half, 0, 1), np.clip(iou + half, 0, 1)
-        reliable = np.isfinite(half) & (distance <= _RELIABLE_DISTANCE) & self.skilled
+        reliable = np.isfinite(half) & (distance <= RELIABLE_DISTANCE) & self.skilled
         nothing = predicted_area == 0
         if nothing.any():
             iou[nothing], low[nothing], high[nothing], deviation[nothing], seen = self._of_nothing(coverage)
-            reliable[nothing] = seen & (distance[nothing] <= _RELIABLE_DISTANCE)
+            reliable[nothing] = seen & (distance[nothing] <= RELIABLE_DISTANCE)
         # Without overlap and without a bonus for an empty union the IoU is 0, whatever the truth is.
         certain = nothing & (self._empty == 0)
         reliable |= certain

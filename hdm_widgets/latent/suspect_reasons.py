@@ -76,7 +76,8 @@ def find_reason(
     probabilities : numpy.ndarray, float (h, w)
         The model's, averaged over blocks of pixels.
     better : tuple of int and float, optional
-        Another item whose prediction the truth fits better, as its index in the data set, and the IoU of the two.
+        Another item whose prediction the truth fits better, as its index in the data set, and the IoU of the two. Where
+        the truth hardly fits its own prediction, it is taken to be the other's, whatever is the likeliest kind.
 
     Returns
     -------
@@ -90,9 +91,11 @@ def find_reason(
     sides = {_MISSING: (predicted & ~truth, p), _EXTRA: (truth & ~predicted, 1 - p)}
     objects_of = {name: found for name, side in sides.items() if (found := _object(*side)) is not None}
     explained = {name: float(found.sum() / differs.sum()) for name, found in objects_of.items()}
-    moved = None
+    moved, alike = None, _iou(truth, predicted)
+    if better is not None and alike < _ALIKE * better[1]:
+        kind = _ANOTHER
     if kind in (_SHIFTED, _ANOTHER):
-        if kind == _ANOTHER and (objects_of or better is not None or _iou(truth, predicted) < _ALIKE):
+        if kind == _ANOTHER and (objects_of or better is not None or alike < _ALIKE):
             explained[_ANOTHER] = _BY_ANOTHER
         moved = _best_shift(truth, predicted)
         gain = 1 - (shifted(truth, -moved[0], -moved[1]) != predicted).sum() / differs.sum()

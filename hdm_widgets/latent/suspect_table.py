@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["check_count", "suspect_table"]
 
-_ANOTHER = KINDS.index("another mask")
 # The item whose prediction a truth fits is sought for the first rows alone, and named if the two have this IoU.
 _SOUGHT, _FITS = 200, 0.5
 
@@ -42,8 +41,7 @@ def suspect_table(collection: Collection, scores: SuspectScores, iou: NDArray[np
     # Of equal scores, the truth that fits the probabilities least comes first.
     order = np.lexsort((quality, -scores.scores))[:k]
     read = SmallMapReader(collection)
-    another = [index for index in order[:_SOUGHT].tolist() if scores.kinds[index] == _ANOTHER]
-    better = _better_fits(read, collection.items, np.array(another, np.int64))
+    better = _better_fits(read, collection.items, order[:_SOUGHT])
     found: dict[int, Reason] = {}
     # In the order of the items: of a store, every part is read once.
     for index in np.sort(order).tolist():
@@ -83,8 +81,6 @@ def _better_fits(
 
     Those whose truth fits none, or its own, are left out.
     """
-    if not len(rows):
-        return {}
     truths = read(rows).truths.reshape(len(rows), -1).astype(np.float32)
     best, at = np.full(len(rows), -1.0), np.zeros(len(rows), np.int64)
     for positions, small in read.batches():

@@ -180,6 +180,7 @@ def test_a_function_that_no_file_holds_is_asked_for(tmp_path):
         ((IMAGES[0], MASKS[0]), {"mask": 2}, ValueError, "item 0 has no 2; it has 0, 1"),
         ((IMAGES[0], MASKS[0]), {"image": "img"}, ValueError, "item 0 has no 'img'; it has 0, 1"),
         ((IMAGES[0], MASKS[0]), {"image": 1}, ValueError, "item 0: image and mask are the same entry"),
+        (IMAGES[0], {}, TypeError, "got ndarray; true masks are needed here, and an image alone has none"),
         (SimpleNamespace(img=IMAGES[0]), {"image": "img"}, TypeError,
          "got SimpleNamespace; .*by functions of the item"),
         (SimpleNamespace(img=IMAGES[0]), {"image": "img", "mask": "m"}, TypeError,

@@ -49,7 +49,9 @@ def test_what_is_found(found, space, groups):
 def test_what_is_said(found, space):
     first, second, third = found.text.split("\n")
     unreliable = int((~found.reliable).sum())
-    said = f"{unreliable} of them not reliable" if unreliable else "all of them reliable"
+    far = int((found.distance > 1.5).sum())
+    assert unreliable == far
+    said = f"{far} of them not reliable ({far} far from the map's items)" if far else "all of them reliable"
     assert first == (
         f"60 items: expected mean IoU {found.mean:.2f} (90% interval {found.mean_low:.2f} to {found.mean_high:.2f}), "
         f"{said}"
@@ -252,16 +254,24 @@ def test_no_images_are_told(space, groups):
     ("count", "reliable", "first", "last"),
     [
         (1, 1, "1 item: expected", ", it is reliable if like the map's data"),
-        (1, 0, "1 item: expected", ", it is not reliable"),
+        (1, 0, "1 item: expected", ", it is not reliable (far from the map's items)"),
         (3, 3, "3 items: expected", ", all of them reliable if like the map's data"),
-        (3, 1, "3 items: expected", ", 2 of them not reliable, the rest only if like the map's data"),
-        (3, 0, "3 items: expected", ", none of them reliable"),
+        (
+            3,
+            1,
+            "3 items: expected",
+            ", 2 of them not reliable (1 far from the map's items, of 1 the error is not known), the rest only if like "
+            "the map's data",
+        ),
+        (3, 0, "3 items", ", none of them reliable (1 far from the map's items, of 2 the error is not known)"),
     ],
 )
 def test_counts_are_told_in_plain_english(space, groups, count, reliable, first, last):
-    """Whether they are like the map's data takes at least five to tell."""
+    """Whether they are like the map's data takes at least five to tell. The last item is far from the map's."""
     found = space.estimate(groups.images[:count], coverage=0.875, **QUIET)
-    said = replace(found, reliable=np.arange(count) < reliable).text.split("\n")[0]
+    places = np.arange(count)
+    given = replace(found, reliable=places < reliable, distance=np.where(places == count - 1, 1.6, 1.5))
+    said = given.text.split("\n")[0]
     assert said.startswith(first)
     assert "(87.5% interval " in said
     assert said.endswith(last)

@@ -142,9 +142,19 @@ def test_what_is_no_data_set_for_a_map(dataset, error, message):
         ({"columns": {"a": np.zeros((12, 2))}}, ValueError, "column 'a'"),
         ({"num_workers": -1}, ValueError, "num_workers"),
         ({"colums": {}}, TypeError, "has no keyword 'colums'; did you mean 'columns'"),
+        ({"iou_empty": 1}, TypeError, r"has no keyword 'iou_empty'; it is one of LatentSpace\(iou_empty=...\)"),
         ({"epochs": 3}, TypeError, "has no keyword 'epochs'; known are dataset, image, mask, ignore, columns"),
     ],
-    ids=["on_error", "list", "short column", "two-dimensional column", "workers", "near keyword", "far keyword"],
+    ids=[
+        "on_error",
+        "list",
+        "short column",
+        "two-dimensional column",
+        "workers",
+        "near keyword",
+        "the space's keyword",
+        "far keyword",
+    ],
 )
 def test_arguments_of_fit(options, error, message):
     with pytest.raises(error, match=message):

@@ -155,7 +155,7 @@ def test_an_error_without_a_bound_tells_nothing_of_its_group():
     ("column", "message"),
     [
         ("place", "there is no column 'place'; the columns are: iou, low, high, .*region"),
-        (REGIONS[:5], "column 'column' has 5 entries for 6 items"),
+        (REGIONS[:5], "by takes one value for every item: got 5 for 6 items"),
         (np.zeros((6, 2)), r"must have one entry per item, got shape \(6, 2\)"),
     ],
 )
@@ -168,6 +168,8 @@ def test_many_different_numbers_are_no_groups(space, groups):
     found = space.estimate(groups, progress=False)
     with pytest.raises(ValueError, match=r"column 'pc1' has 60 different numbers.*pandas.cut\(numbers, 5\)"):
         found.by("pc1")
+    with pytest.raises(ValueError, match="the values have 60 different numbers"):
+        found.by(np.linspace(0, 1, 60))
     assert len(found.by(pandas.cut(found.frame()["pc1"], 3))) == 3
     assert len(found.by(np.arange(60.0))) == 60  # whole numbers may be names
 

@@ -139,6 +139,18 @@ def test_boundaries_alone_are_no_object(kind: str) -> None:
     assert (found.row, found.col, found.box) == (14.5, 14.5, (9, 9, 21, 21))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_truth_that_fits_another_prediction_is_the_others_whatever_is_likeliest(kind: str) -> None:
+    # Both differences are an object, and neither explains the other.
+    truth, predicted = mask((0, 0, 8, 8)), mask((20, 20, 28, 28))
+    p = predicted.astype(float)
+    found = find_reason(kind, truth, predicted, p, better=(57, 0.9))
+    assert (found.kind, found.text[-31:]) == (ANOTHER, "with that of item 57 about 0.90")
+    # Half of its own is as predicted: that another one fits it a little better says nothing.
+    near = mask((20, 20, 28, 28), (0, 0, 8, 8))
+    assert find_reason(kind, near, predicted, p, better=(57, 0.9)).kind == EXTRA
+
+
 def test_thin_masks_may_be_another_images() -> None:
     truth, predicted = mask((10, 0, 11, 20)), mask((0, 25, 20, 26))
     assert find_reason(ANOTHER, truth, predicted, predicted.astype(float)).kind == ANOTHER

@@ -255,7 +255,7 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
 
         That is clusters, estimates, suspects, failures and scans of a selection, as far as they are sought. Observers
         of the explorer's traits may wait, too; one that is called in the background, while something of these is shown,
-        does not wait for that.
+        does not wait for that. What failed has ended, too: `new_error` says why new data could not be estimated.
         """
         self._check_open()
         end = None if timeout is None else time.monotonic() + timeout
