@@ -5,5 +5,6 @@ export default defineConfig({
   define: { LARGE: "true", SMALL: "true" },
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   // Stylesheets as they are: a test reads them.
-  test: { include: ["tests/**/*.test.{ts,tsx}"], css: true },
+  // A busy machine takes its time.
+  test: { include: ["tests/**/*.test.{ts,tsx}"], css: true, testTimeout: 60_000 },
 });

@@ -240,7 +240,7 @@ class PreparedScan:
             raise_with_cell(error, None)
         if (noise := noise_of(runs)) is not None and not (checked or self.quiet):
             warn_user(
-                f"two runs of the model on one image differ, by up to {noise.pixels} px of the mask and "
+                f"two runs of the model on one image differ, by up to {noise.pixels:,} px of the mask and "
                 f"{noise.distance:.3g} of the distance: smaller differences in the map say nothing; is dropout on, "
                 "or does the model sample?"
             )

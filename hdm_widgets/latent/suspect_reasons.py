@@ -103,7 +103,7 @@ def find_reason(
             explained[_SHIFTED] = float(gain)
     if not explained:
         return Reason(
-            BOUNDARY, f"truth and prediction differ in {int(differs.sum())} px along boundaries",
+            BOUNDARY, f"truth and prediction differ in {int(differs.sum()):,} px along boundaries",
             *_center(differs), bounding_box(differs), int(differs.sum()),
         )  # fmt: skip
     best = max(explained, key=lambda name: explained[name])
@@ -116,9 +116,9 @@ def find_reason(
     found = objects_of[kind]
     size, told = int(found.sum()), _mean_inside(probabilities, found)
     text = (
-        f"the model draws an object of {size} px that the truth lacks{told and f', with confidence {told}'}"
+        f"the model draws an object of {size:,} px that the truth lacks{told and f', with confidence {told}'}"
         if kind == _MISSING
-        else f"the truth has an object of {size} px where the model sees none{told and f', with probability {told}'}"
+        else f"the truth has an object of {size:,} px where the model sees none{told and f', with probability {told}'}"
     )
     return Reason(kind, text, *_center(found), bounding_box(found), size)
 

@@ -184,7 +184,7 @@ describe("a view of the explorer", () => {
 
     await press("Enter");
     expect(model.state.cell).toEqual([1, 1]);
-    expect(el.textContent).toContain("shown as soon as it is measured");
+    expect(el.textContent).toContain("shown as soon as its masks are there");
     model.set("status", "cancelled");
     await rest();
     expect(said()).toBe("row 1, column 1: about 40.0 px, not measured");

@@ -18,6 +18,9 @@ const PX = { unit: "px", decimals: 1 };
 it("writes distances with their unit", () => {
   expect(distance(38.07, PX)).toBe("38.1 px");
   expect(distance(-0.01, PX)).toBe("0.0 px");
+  expect(distance(-13559.26, PX)).toBe("−13,559.3 px");
+  expect(distance(13559, { unit: "px²", decimals: 0 })).toBe("13,559 px²");
+  expect(distance(Number.NEGATIVE_INFINITY, PX)).toBe("−∞");
   expect(distance(-4, { unit: "", decimals: 1 })).toBe("−4.0");
   expect(distance(Number.POSITIVE_INFINITY, PX)).toBe("∞");
   expect(distance(Number.NaN, PX)).toBe("not defined");

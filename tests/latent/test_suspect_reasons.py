@@ -169,12 +169,12 @@ def test_one_error_that_explains_everything_is_named_in_place_of_another_mask(tr
 
 def test_places_are_in_pixels_of_the_image_where_maps_are_smaller() -> None:
     predicted = np.zeros((128, 96), bool)
-    predicted[100:120, 40:80] = True
+    predicted[80:120, 40:80] = True
     p = np.full((64, 48), 0.01)
-    p[50:60, 20:40] = 0.75
+    p[40:60, 20:40] = 0.75
     found = find_reason(MISSING, np.zeros_like(predicted), predicted, p)
-    assert found.text == "the model draws an object of 800 px that the truth lacks, with confidence 0.75"
-    assert found.box == (100, 40, 120, 80)
+    assert found.text == "the model draws an object of 1,600 px that the truth lacks, with confidence 0.75"
+    assert found.box == (80, 40, 120, 80)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ export function Inspector({ view }: { view: ViewState }) {
             ? "it is outside the region."
             : ended
               ? "the scan ended before it was measured."
-              : "it is shown as soon as it is measured."}
+              : "it is shown as soon as its masks are there."}
         </p>
       </div>
     );

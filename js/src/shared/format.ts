@@ -1,7 +1,13 @@
 // Numbers and times as texts.
 import { number, type WireNumber } from "./codec";
 
-export const count = (value: number): string => value.toLocaleString("en");
+/** A number with commas between thousands, a minus sign, and at least and at most so many digits after the point. */
+const written = (value: number, least?: number, most = 3): string =>
+  (isZero(value, { decimals: most }) ? 0 : value)
+    .toLocaleString("en", { minimumFractionDigits: least, maximumFractionDigits: most })
+    .replace("-", "−");
+
+export const count = (value: number): string => written(value);
 
 /** A score in [0, 1]; a dash where it is not defined. */
 export function score(value: WireNumber): string {
@@ -34,13 +40,13 @@ export interface Unit {
 }
 
 /** Whether a distance would be shown as 0. */
-export const isZero = (value: number, { decimals }: Unit): boolean => Math.abs(value) < 0.5 * 10 ** -decimals;
+export const isZero = (value: number, { decimals }: { decimals: number }): boolean =>
+  Math.abs(value) < 0.5 * 10 ** -decimals;
 
 export function distance(value: number, unit: Unit): string {
   if (Number.isNaN(value)) return "not defined";
-  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
-  const text = (isZero(value, unit) ? 0 : value).toFixed(unit.decimals).replace("-", "−");
-  return unit.unit ? `${text} ${unit.unit}` : text;
+  const text = written(value, unit.decimals, unit.decimals);
+  return unit.unit && Number.isFinite(value) ? `${text} ${unit.unit}` : text;
 }
 
 /** A distance as it is shown: what two of them differ by is the difference of their texts. */
@@ -62,8 +68,7 @@ export function duration(seconds: number): string {
 }
 
 /** A number at a color bar. */
-export const tick = (value: number, decimals: number): string =>
-  value.toLocaleString("en", { maximumFractionDigits: decimals }).replace(/^-0$/, "0").replace("-", "−");
+export const tick = (value: number, decimals: number): string => written(value, 0, decimals);
 
 /** Digits after the point that tell these marks, at least `decimals`: no label is off by more than 2 % of their range. */
 export function tickDecimals(marks: number[], decimals: number): number {
