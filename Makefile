@@ -20,19 +20,20 @@ demo: .venv/.installed $(BUNDLE)
 
 # The tests of one file share browsers and kernels, so they stay in one process. There are three for two cores, as those
 # with a browser often wait. Notebooks, which take the longest, come first.
-# What needs the front end alone runs while pip installs.
+# What comes before them waits for downloads at first, so it also has three jobs.
 test:
-	$(MAKE) --no-print-directory --jobs=2 test-js lint site browser
+	$(MAKE) --no-print-directory --jobs=3 test-js browser lint site
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --nbmake --nbmake-timeout=300 notebooks tests hdm_widgets
 
 lint: lint-python lint-js
 
-lint-python: .venv/.installed $(BUNDLE)
+# The third is strict as a user's own script may be, with what the installed package says of itself (py.typed).
+lint-python: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy tools hatch_build.py
-	cd tests/typing && $(CURDIR)/$(BIN)/mypy --config-file mypy.ini
+	cd tests/typing && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache api.py
 
 lint-js: $(BUNDLE)
 	cd js && npm run lint && npm run types
@@ -48,7 +49,7 @@ docs: .venv/.installed $(BUNDLE)
 	$(SITE)
 
 # Browser tests need a Chromium; what cannot be installed is said, and those tests then say that they were skipped.
-browser: .venv/.installed
+browser:
 	@sh tests/browser/ensure_chromium.sh
 
 # Apart from `make test`, which it would slow down by half.
@@ -78,8 +79,8 @@ format: .venv/.installed js/node_modules/.installed
 	@$(BIN)/python tools/bootstrap.py node
 	@touch $@
 
-.venv/.installed: pyproject.toml constraints.txt hatch_build.py | .venv/.created $(BUNDLE)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+.venv/.installed: pyproject.toml constraints.txt | .venv/.created
+	$(BIN)/python tools/bootstrap.py packages
 	@touch $@
 
 .venv-lowest/.installed: pyproject.toml constraints.txt tools/lowest.py | .venv/.installed $(BUNDLE)
