@@ -28,7 +28,7 @@ explorer
 """
 LATENT = """
 import hdm_widgets as hw
-model, scenes = hw.demo.aerial()
+model, scenes = hw.demo.aerial(600)
 space = hw.LatentSpace(model).fit(scenes, progress=False)
 explorer = hw.LatentExplorer(space)
 explorer
@@ -75,9 +75,9 @@ def latent(page: Page, server: JupyterServer) -> tuple[NotebookPage, Locator]:
     notebook.hide_file_browser()
     notebook.run_all()
     explorer = LatentPage(page)
-    # The model runs on 1,200 images first: minutes where the machine is busy.
-    expect(explorer.points).to_have_count(1200, timeout=10 * TIMEOUT_MS)
-    explorer.await_points(1200)
+    # The model runs on 600 images first: minutes where the machine is busy.
+    expect(explorer.points).to_have_count(600, timeout=10 * TIMEOUT_MS)
+    explorer.await_points(600)
     expect(explorer.rows.first).to_be_visible()
     notebook.execute(SELECT)
     expect(explorer.selections).to_have_count(3)

