@@ -59,7 +59,7 @@ _MOST_KINDS = 10
 _APART, _NEAR_BEST = 0.25, 0.95
 _SINGLES = 12  # conditions that are joined to pairs
 _PAIRS = 20
-_MOSTLY = 0.6
+_MOSTLY, _MOST_VALUES = 0.6, 3
 
 
 def find_failures(
@@ -281,7 +281,7 @@ class _Search:
         )
 
     def _mostly(self, rule: Rule, members: Flags) -> str:
-        """A value of a text column that most members have, and half as many of the others at most."""
+        """Values of a text column that most members have, as few as do, and half as many of the others at most."""
         named = {condition.column for condition in rule}
         best, told = 0.0, ""
         for name, values in self.columns.items():
@@ -289,12 +289,15 @@ class _Search:
                 continue
             given = values[members]
             present, counts = np.unique(given[given != ""], return_counts=True)
-            if not len(present):
+            order = np.argsort(-counts, kind="stable")[:_MOST_VALUES]
+            enough = np.flatnonzero(counts[order].cumsum() >= _MOSTLY * len(given))
+            if not len(enough):
                 continue
-            most = present[counts.argmax()]
-            fraction = float(counts.max() / members.sum())
-            if fraction >= _MOSTLY and fraction > max(best, 2 * float((values[~members] == most).mean())):
-                best, told = fraction, f"{words([Condition(name, str(most))], self.columns)}, {fraction:.0%}"
+            most = present[order[: enough[0] + 1]]
+            fraction = float(np.isin(given, most).mean())
+            if fraction > max(best, 2 * float(np.isin(values[~members], most).mean())):
+                named_as = words([Condition(name, " or ".join(map(str, most)))], self.columns)
+                best, told = fraction, f"{named_as}, {fraction:.0%}"
         return told
 
 

@@ -34,8 +34,8 @@ class Failure:
     conditions : tuple of Condition
         What its items have in common, as columns with a value or a range.
     mostly : str
-        A value that most of its items have and few others do, such as "land use = dense blocks, 83%"; empty if there
-        is none.
+        What most of its items have and few others do, such as "land use = dense blocks, 83%", or up to three values,
+        "land use = car park or cemetery, 97%"; empty if there is nothing.
     mean_iou, low, high : float
         Mean IoU of its items, with the interval.
     rest_iou : float

@@ -320,6 +320,28 @@ def test_what_is_missing_is_nothing_that_items_have_in_common():
     assert {group.mostly for group in found} == {""}
 
 
+@pytest.mark.parametrize(
+    ("of_ten", "told"),
+    [
+        (["north"] * 7 + ["west", "east", "moor"], ["north"]),
+        (["north"] * 5 + ["south"] * 4 + ["west"], ["north", "south"]),
+        (["north"] * 3 + ["moor", "south"] * 2 + ["west", "east", "fen"], ["north", "moor", "south"]),
+        (["north", "south", "moor", "fen", "hill", "bay"], []),
+        # As many of the others have it.
+        (["west"] * 7 + ["north", "south", "moor"], []),
+    ],
+    ids=["one value", "two", "three", "too many", "others too"],
+)
+def test_what_most_items_of_a_group_have_is_told(of_ten, told):
+    (iou, components, confidences, columns), members, text = planted("flag")
+    site = np.resize(["west", "east", "north", "west", "east"], N).astype("U5")
+    site[members] = np.resize(of_ten, members.sum())
+    given = iou, components, confidences, {"cloudy": columns["cloudy"], "site": site}
+    group = next(one for one in find_failures(*given) if one.text == text)
+    fraction = np.isin(site[members], told).mean()
+    assert group.mostly == (f"site = {' or '.join(told)}, {fraction:.0%}" if told else "")
+
+
 def test_a_column_with_the_name_of_an_area_is_no_area(make_groups):
     groups = make_groups(200)
     wrong = (groups.groups == 1)[:, None, None] | (groups.images[:, 2] > 0.95)
