@@ -108,7 +108,7 @@ def test_a_model_that_ignores_its_input_has_no_significant_disc():
 )
 def test_chance_is_called_significant_in_at_most_one_of_twenty_cells(distance, fills):
     fractions = [
-        compare(Chaotic(seed), distance=distance, fills=fills, seed=seed, batch_size=16).significant.mean()
+        compare(Chaotic(seed), offset=4, distance=distance, fills=fills, seed=seed, batch_size=16).significant.mean()
         for seed in range(5)
     ]
     assert np.mean(fractions) <= 0.05
@@ -331,7 +331,7 @@ def test_a_chaotic_model_that_draws_some_discs_has_few_false_alarms():
         )
 
     fractions = [
-        compare(model(seed), fills=("minimum", "mean", "noise"), seed=seed, batch_size=16).significant.mean()
+        compare(model(seed), offset=4, fills=("minimum", "mean", "noise"), seed=seed, batch_size=16).significant.mean()
         for seed in range(3)
     ]
     assert np.mean(fractions) <= 0.05
@@ -371,7 +371,7 @@ def test_intervals_allow_for_discs_that_overlap():
 
 
 def test_equal_seeds_give_equal_comparisons():
-    first, again, other = (compare(Chaotic(0), seed=seed, fills=("mean", "noise")) for seed in (3, 3, 4))
+    first, again, other = (compare(Chaotic(0), offset=5, seed=seed, fills=("mean", "noise")) for seed in (3, 3, 4))
     assert first.text == again.text
     np.testing.assert_array_equal(first.least_change, again.least_change)
     assert first.results["noise"].settings.seed == 3
@@ -396,6 +396,11 @@ def test_a_region_is_all_that_is_compared():
     assert f"of {comparison.compared.sum()} discs" in comparison.text
 
 
+@pytest.fixture(scope="module")
+def with_two_fills():
+    return compare(sees_a_cue, offset=2, fills=("mean", "noise"))
+
+
 @pytest.mark.parametrize(
     ("floor", "said"),
     [
@@ -404,9 +409,8 @@ def test_a_region_is_all_that_is_compared():
         (12.345, "to the same side by more than 12.3 px, the most that chance explains."),
     ],
 )
-def test_the_floor_in_words(floor, said):
-    comparison = compare(sees_a_cue, offset=2, fills=("mean", "noise"))
-    assert said in dataclasses.replace(comparison, noise_floor=floor).text
+def test_the_floor_in_words(with_two_fills, floor, said):
+    assert said in dataclasses.replace(with_two_fills, noise_floor=floor).text
 
 
 def test_it_saves_and_loads(tmp_path):
@@ -486,7 +490,7 @@ def test_a_network_in_windows_gives_the_same(windows):
     network = hw.UNet(2, 1, width=4, depth=1).eval()
     with torch.no_grad():
         network.head.bias -= network(torch.from_numpy(IMAGE)[None]).median()
-    quick, full = (compare(network, inference=mode, repeats=2) for mode in ("windowed", "full"))
+    quick, full = (compare(network, offset=5, inference=mode, repeats=2) for mode in ("windowed", "full"))
     assert sum(windows) > 0
     np.testing.assert_allclose(quick.least_change, full.least_change)
     np.testing.assert_array_equal(quick.significant, full.significant)

@@ -33,9 +33,9 @@ def truth(model):
     return np.roll(hw.Segmenter(model).masks(IMAGE[None])[0], 5, 1)
 
 
-def explain(model, truth, image=IMAGE, **options):
+def explain(model, truth, image=IMAGE, offset=4, **options):
     explainer = hdm.HausdorffDistanceMasks(WIDTH, HEIGHT)
-    explainer.generate_masks(circle_size=9, offset=4)
+    explainer.generate_masks(circle_size=9, offset=offset)
     return explainer.explain(model, image, truth, progress=False, **options)
 
 
@@ -92,12 +92,12 @@ def inference(request):
 @pytest.fixture(scope="module")
 def scans(inference, model, truth):
     """Without and with ignored pixels."""
-    return {key: explain(model, truth, inference=inference, **OPTIONS[key]) for key in ("plain", "ignore")}
+    return {key: explain(model, truth, offset=6, inference=inference, **OPTIONS[key]) for key in ("plain", "ignore")}
 
 
 @pytest.mark.parametrize(("name", "key"), ASKED)
 def test_a_scan_made_with_a_measure_is_the_same(name, key, inference, scans, model, truth):
-    made = explain(model, truth, distance=name, inference=inference, **OPTIONS[key])
+    made = explain(model, truth, offset=6, distance=name, inference=inference, **OPTIONS[key])
     measured = scans["plain" if key == "spacing" else key].measure(name, spacing=OPTIONS[key].get("spacing"))
     np.testing.assert_array_equal(made.values, measured.values)
     assert (made.baseline, made.settings) == (measured.baseline, measured.settings)
@@ -210,10 +210,10 @@ def ndimage_blur(images):
 @pytest.mark.parametrize("name", ["hausdorff", "iou", "mean_surface", "flipped"])
 def test_all_classes_at_once(name):
     truth = np.roll(ndimage_blur(IMAGE[None]).argmax(1)[0].numpy(), 4, 1)
-    every = explain(Classes(), truth, target="all").measure(name)
-    made = explain(Classes(), truth, target="all", distance=name)
+    every = explain(Classes(), truth, offset=6, target="all").measure(name)
+    made = explain(Classes(), truth, offset=6, target="all", distance=name)
     for number in (0, 1, 2):
-        one = explain(hw.Segmenter(Classes(), target=number), truth == number, distance=name)
+        one = explain(hw.Segmenter(Classes(), target=number), truth == number, offset=6, distance=name)
         np.testing.assert_array_equal(every.for_class(number).values, one.values)
         np.testing.assert_array_equal(made.for_class(number).values, one.values)
         np.testing.assert_array_equal(every.for_class(number).measure("dice").values, one.measure("dice").values)

@@ -286,7 +286,7 @@ class Switched(nn.Module):
 @pytest.mark.parametrize("ways", ["windowed", "auto"])
 @pytest.mark.parametrize("way", ["layer", "attribute", "classes", "precision", "parameter"])
 def test_a_network_that_has_changed_is_traced_again(ways, way):
-    model, explainer = Switched(), explainer_for()
+    model, explainer = Switched(), explainer_for(offset=6)
     first, _ = streamed(model, explainer)
     assert first.plan.backend == "windowed"
     target = None
@@ -306,7 +306,7 @@ def test_a_network_that_has_changed_is_traced_again(ways, way):
     result = explainer.explain(model, IMAGE, segment, inference=ways, **options)
     if ways == "windowed":
         assert result.plan.backend == "windowed", result.plan.reason
-    assert_same(result, explainer_for().explain(model, IMAGE, segment, inference="full", **options))
+    assert_same(result, explainer_for(offset=6).explain(model, IMAGE, segment, inference="full", **options))
 
 
 def test_a_change_that_shows_under_discs_only_is_caught_and_traced_again():

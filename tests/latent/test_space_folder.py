@@ -84,9 +84,8 @@ def test_new_images_fall_where_they_did(own_space, folder, groups, reads):
     np.testing.assert_allclose(loaded.transform(images), own_space.transform(images), atol=1e-6)
 
 
-@pytest.mark.parametrize("wrap", [lambda model: model, hw.Segmenter], ids=["a model", "a Segmenter"])
 @pytest.mark.parametrize(("values", "scale", "new_scale"), [("logits", 4, 0.5), ("probabilities", 1, 3)])
-def test_outputs_are_read_as_in_the_fit(tmp_path, make_groups, values, scale, new_scale, wrap):
+def test_outputs_are_read_as_in_the_fit(tmp_path, make_groups, values, scale, new_scale):
     # Of the new images alone, one would take the values of the model for the other kind.
     groups = make_groups(40)
     new, groups.images = groups.images[:9] * new_scale, groups.images * scale
@@ -94,9 +93,10 @@ def test_outputs_are_read_as_in_the_fit(tmp_path, make_groups, values, scale, ne
     assert space.segmenter.reading.values == space.collection_.values == values
     space.save(tmp_path / "space")
     hw.LatentSpace.load(tmp_path / "space").save(tmp_path / "again")
-    for folder in ("space", "again"):
-        loaded = hw.LatentSpace.load(tmp_path / folder, wrap(Reads()))
-        one, other = (each.estimate(new, **QUIET) for each in (space, loaded))
+    one = space.estimate(new, **QUIET)
+    for folder, model in (("space", hw.Segmenter(Reads())), ("again", Reads())):
+        loaded = hw.LatentSpace.load(tmp_path / folder, model)
+        other = loaded.estimate(new, **QUIET)
         np.testing.assert_array_equal(one.iou, other.iou)
         for name, column in one.confidences.items():
             np.testing.assert_array_equal(column, other.confidences[name], err_msg=name)

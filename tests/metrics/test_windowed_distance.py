@@ -36,16 +36,31 @@ def outcome(distance, *arguments):
         return str(error)
 
 
-def check(truth, windowed, predicted, row, col, window, spacing=(1, 1)):
-    """The whole mask's distance comes out, and it is the one of the definition."""
-    mask = with_window(predicted, row, col, window)
+def check(truth, predicted, window, windowed, spacing=(1, 1)):
+    """The distance of a window at a place (row, col, values) is the whole mask's, which is the one of the definition.
+
+    `windowed` gives it, by the names of `SIZES`; it is returned.
+    """
+    mask = with_window(predicted, *window)
     if truth.ignored is not None:
         mask &= ~truth.ignored
     expected = outcome(truth.distance, mask)
-    found = outcome(windowed.distance, row, col, window)
-    assert found == expected or (np.isnan(found) and np.isnan(expected))
+    for sizes, one in windowed.items():
+        with SIZES[sizes]():
+            found = outcome(one.distance, *window)
+        assert found == expected or (np.isnan(found) and np.isnan(expected)), sizes
     if mask.any() and truth.mask.any():
         assert found == pytest.approx(by_coordinates(mask, truth.mask, spacing), abs=1e-9)
+    return found
+
+
+def of_all_sizes(truth, predicted):
+    made = {}
+    for sizes, entered in SIZES.items():
+        with entered():
+            made[sizes] = WindowedDistance(truth, predicted)
+            np.testing.assert_equal(outcome(lambda: made[sizes].base_distance), outcome(truth.distance, predicted))  # noqa: B023
+    return made
 
 
 def smooth(rng, shape, sigma):
@@ -157,39 +172,30 @@ def test_it_keeps_its_own_copy():
 # -- equal to the whole mask's distance ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sizes", SIZES)
 @settings(max_examples=300)
 @given(windows(), st.sampled_from(EMPTY))
-def test_any_window_of_any_prediction(sizes, drawn, empty):
-    truth, predicted, row, col, window = drawn
+def test_any_window_of_any_prediction(drawn, empty):
+    truth, predicted, *window = drawn
     reference = ReferenceMask(truth, empty=empty)
-    with SIZES[sizes]():
-        windowed = WindowedDistance(reference, predicted)
-        check(reference, windowed, predicted, row, col, window)
-    np.testing.assert_equal(outcome(lambda: windowed.base_distance), outcome(reference.distance, predicted))
+    check(reference, predicted, window, of_all_sizes(reference, predicted))
 
 
 # Squares, whole ratios that are and are not exact as floats, and a ratio that is none of whole numbers.
 SPACINGS = [(2, 2), (1, 3), (0.3, 0.1), (0.7, 1.3), (1, math.pi), (1e-4, 1)]
 
 
-@pytest.mark.parametrize("sizes", SIZES)
 @settings(max_examples=150)
 @given(windows(), st.sampled_from(SPACINGS), st.sampled_from(EMPTY), st.data())
-def test_any_window_with_any_spacing_and_ignored_pixels(sizes, drawn, spacing, empty, data):
-    truth, predicted, row, col, window = drawn
+def test_any_window_with_any_spacing_and_ignored_pixels(drawn, spacing, empty, data):
+    truth, predicted, *window = drawn
     ignore = data.draw(st.none() | arrays(bool, truth.shape, fill=st.booleans()))
     reference = ReferenceMask(truth, empty=empty, spacing=spacing, ignore=ignore)
-    with SIZES[sizes]():
-        windowed = WindowedDistance(reference, predicted)
-        check(reference, windowed, predicted, row, col, window, spacing)
-    np.testing.assert_equal(outcome(lambda: windowed.base_distance), outcome(reference.distance, predicted))
+    check(reference, predicted, window, of_all_sizes(reference, predicted), spacing)
 
 
 @pytest.mark.parametrize("spacing", [(1, 1), (0.3, 0.1), (1, math.pi)])
-@pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("seed", [1, 2, 4, 5, 6, 9])
-def test_blobs(sizes, seed, spacing):
+def test_blobs(seed, spacing):
     """Smooth masks as a model draws them, which grow, shrink, lose or gain parts in windows of any size."""
     rng = np.random.default_rng(seed)
     shape = (96, 80 + 8 * seed)
@@ -200,28 +206,25 @@ def test_blobs(sizes, seed, spacing):
     predicted = drawn > level
     reference = ReferenceMask(truth, spacing=spacing)
     unchanged = reference.distance(predicted)
+    windowed = of_all_sizes(reference, predicted)
     changed = 0
-    with SIZES[sizes]():
-        windowed = WindowedDistance(reference, predicted)
-        for _ in range(60):
-            height, width = rng.integers(8, 60, 2)
-            row, col = (int(rng.integers(0, room + 1)) for room in np.subtract(shape, (height, width)))
-            place = np.s_[row : row + height, col : col + width]
-            rim = np.minimum.outer(*(np.minimum(np.arange(n), np.arange(n)[::-1]) / n for n in (height, width)))
-            push = rng.choice([-4, -1, 0, 1, 4]) + smooth(rng, (height, width), 4)
-            window = drawn[place] + 2 * rim * push > level
-            check(reference, windowed, predicted, row, col, window, spacing)
-            changed += windowed.distance(row, col, window) != unchanged
+    for _ in range(60):
+        height, width = rng.integers(8, 60, 2)
+        row, col = (int(rng.integers(0, room + 1)) for room in np.subtract(shape, (height, width)))
+        place = np.s_[row : row + height, col : col + width]
+        rim = np.minimum.outer(*(np.minimum(np.arange(n), np.arange(n)[::-1]) / n for n in (height, width)))
+        push = rng.choice([-4, -1, 0, 1, 4]) + smooth(rng, (height, width), 4)
+        window = drawn[place] + 2 * rim * push > level
+        changed += check(reference, predicted, (row, col, window), windowed, spacing) != unchanged
     assert 0 < changed < 60
 
 
-@pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("content", ["none", "all", "truth", "noise"])
 @pytest.mark.parametrize(
     ("row", "col", "height", "width"),
     [(0, 0, 64, 72), (0, 0, 20, 24), (0, 48, 20, 24), (44, 0, 20, 24), (44, 48, 20, 24), (0, 0, 1, 1), (63, 71, 1, 1)],
 )
-def test_corners_and_the_whole_image(sizes, content, row, col, height, width):
+def test_corners_and_the_whole_image(content, row, col, height, width):
     rng = np.random.default_rng(3)
     truth, predicted = (smooth(rng, (64, 72), 5) > 0.2 for _ in range(2))
     reference = ReferenceMask(truth)
@@ -232,9 +235,8 @@ def test_corners_and_the_whole_image(sizes, content, row, col, height, width):
         "truth": truth[place],
         "noise": rng.random((height, width)) < 0.1,
     }[content]
-    with SIZES[sizes]():
-        check(reference, WindowedDistance(reference, predicted), predicted, row, col, window)
-        check(reference, WindowedDistance(reference, truth), truth, row, col, window)
+    for mask in (predicted, truth):
+        check(reference, mask, (row, col, window), of_all_sizes(reference, mask))
 
 
 def test_a_part_is_lost_far_from_all_others():

@@ -90,23 +90,26 @@ def test_windows_measure_what_whole_masks_do(limits, case):
         mock.patch.multiple(windowed_surface, **for_surface),
         mock.patch.multiple(nearest_outline, **for_nearest),
     ):
+        made = {
+            name: (WindowedSurface if name in ("hausdorff95", "mean_surface") else WindowedOverlap)(
+                name, reference, predicted
+            )
+            for name in WHOLE
+        }
+        measured = {name: windowed.distances(*zip(*windows, strict=True)) for name, windowed in made.items()}
         for name, whole in WHOLE.items():
-            kind = WindowedSurface if name in ("hausdorff95", "mean_surface") else WindowedOverlap
-            windowed = kind(name, reference, predicted)
+            windowed = made[name]
             expected = [whole(mask & counts, truth & counts, spacing) for mask in masks]
             rounding = 1e-12 if name != "hausdorff95" or spacing == (0.7, 1.3) else 0
-            np.testing.assert_allclose(
-                windowed.distances(*zip(*windows, strict=True)), expected, 0, rounding, err_msg=name
-            )
+            np.testing.assert_allclose(measured[name], expected, 0, rounding, err_msg=name)
             assert windowed.distance(*windows[-1]) == pytest.approx(expected[-1], abs=1e-12), name
             base = whole(predicted & counts, truth & counts, spacing)
             assert windowed.base_distance == pytest.approx(base, abs=1e-12)
             if isinstance(windowed, WindowedSurface):
                 for other_name in ("hausdorff95", "mean_surface"):
-                    own, shared = WindowedSurface(other_name, reference, predicted), windowed.named(other_name)
-                    assert shared.base_distance == own.base_distance
-                    found, expected = (one.distances(*zip(*windows, strict=True)) for one in (shared, own))
-                    np.testing.assert_array_equal(found, expected)
+                    shared = windowed.named(other_name)
+                    assert shared.base_distance == made[other_name].base_distance
+                    np.testing.assert_array_equal(shared.distances(*zip(*windows, strict=True)), measured[other_name])
         flipped = WindowedOverlap("flipped", reference, predicted, other)
         changed = [np.count_nonzero((mask ^ other) & counts) * np.prod(spacing) for mask in masks]
         np.testing.assert_allclose(flipped.distances(*zip(*windows, strict=True)), changed, rtol=1e-12)
