@@ -40,6 +40,8 @@ _COARSE_FRACTION = 1 / 12
 # The remaining cells are re-prioritized about _CHUNKS times.
 _CHUNKS = 12
 _SMALLEST_CHUNK = 48
+# A first map is shown on if it explains at least this part of the variance of so many cells that were measured since.
+_LEAST_EXPLAINED, _FEWEST_COMPARED = 0.5, 8
 
 _NO_CELLS = np.empty((0, 2), np.intp)
 
@@ -201,6 +203,21 @@ class RunningScan:
                 yield from self._refine(np.concatenate([rest for _, rest in stages[place:]]), stride)
                 return
             yield from self._measure_stage(stride, cells)
+            if reason := self._why_misleading():
+                yield self._without_estimates(reason)
+
+    def _why_misleading(self) -> str:
+        """What is wrong with a first map that tells little of the cells measured since; empty if nothing is."""
+        both = self._measured & ~self._estimated & self._known
+        true, ours = self._values[both], self._estimates[both]
+        finite = np.isfinite(true) & np.isfinite(ours)
+        if not self._estimated.any() or finite.sum() < _FEWEST_COMPARED:
+            return ""
+        squares, variance = ((true - ours)[finite] ** 2).mean(), true[finite].var()
+        if squares <= (1 - _LEAST_EXPLAINED) * variance:
+            return ""
+        explained = max(0.0, 1 - squares / variance) if variance else 0.0
+        return f"of {finite.sum()} cells they explain {explained:.0%} of the variance"
 
     def _measure_stage(self, stride: int, cells: NDArray[np.intp]) -> Iterator[ScanUpdate]:
         for start in range(0, len(cells), self._chunk_size):
@@ -217,14 +234,18 @@ class RunningScan:
                     chunk = cells[start : start + _CHUNK]
                     yield from self._estimate_chunk(chunk, self._prepared.occluder.changes(chunk), stride)
         except Exception as error:  # noqa: BLE001 - every cell is measured then, and the plan says why
-            self.inference.drop_estimates(_first_line(error))
-            self._values[self._estimated] = np.nan
-            self._measured &= ~self._estimated
-            if self._masks is not None:
-                for row, col in np.argwhere(self._estimated).tolist():
-                    self._masks.patches.pop((row, col), None)
-            self._estimated[:] = False
-            yield self._update(_NO_CELLS, 1)
+            yield self._without_estimates(_first_line(error))
+
+    def _without_estimates(self, reason: str) -> ScanUpdate:
+        """Forget what is estimated: every cell is measured, and the plan says why."""
+        self.inference.drop_estimates(reason)
+        self._values[self._estimated] = np.nan
+        self._measured &= ~self._estimated
+        if self._masks is not None:
+            for row, col in np.argwhere(self._estimated).tolist():
+                self._masks.patches.pop((row, col), None)
+        self._estimated[:] = False
+        return self._update(_NO_CELLS, 1)
 
     def _refine(self, cells: NDArray[np.intp], stride: int) -> Iterator[ScanUpdate]:
         """The remaining cells, first where the map changes most from one cell to the next."""

@@ -1,6 +1,7 @@
 """Scans that estimate: what they say of their own error is true."""
 
 import itertools
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from window_checks import random_image, randomized
 import hdm_widgets as hw
 from hdm_widgets import hdm
 from hdm_widgets.hdm.approximation import Approximation, structural_similarity
-from hdm_widgets.hdm.backends import Inference
+from hdm_widgets.hdm.backends import Inference, Outputs
 from hdm_widgets.hdm.messages import map_message
 
 QUIET = {"progress": False}
@@ -214,6 +215,33 @@ def test_estimates_that_fail_are_given_up(normed, monkeypatch):
     np.testing.assert_array_equal(last.values, whole.values)
     for row, col in np.ndindex(last.grid.shape):
         np.testing.assert_array_equal(last.output(row, col), whole.output(row, col))
+
+
+def test_a_first_map_that_tells_little_is_given_up(normed, monkeypatch):
+    def misleading(self, changes, items):
+        for outputs in estimates(self, changes, items):
+            # One pixel is drawn, anywhere.
+            raw = torch.full((len(outputs.items), 1, 64, 72), -1.0)
+            for place, item in enumerate(outputs.items.tolist()):
+                raw[place, 0, 37 * item % 64, 53 * item % 72] = 1
+            yield Outputs.from_whole(outputs.items, raw)
+
+    estimates = Inference.estimates
+    monkeypatch.setattr(Inference, "estimates", misleading)
+    updates = list(explainer_for().stream(*normed))
+    whole = explainer_for().explain(*normed, inference="full", **QUIET)
+    last = updates[-1].result
+    shown = [bool(update.result.estimated.any()) for update in updates]
+    given_up = len(shown) - shown[::-1].index(True)
+    compared = updates[given_up].done
+    _, cells = last.grid.stages()[0]
+    assert compared == len(cells)
+    # From then on there is what was measured, and nothing else.
+    np.testing.assert_array_equal(np.argwhere(updates[given_up].result.measured), np.array(sorted(cells.tolist())))
+    first, true = (result.values[tuple(cells.T)] for result in (updates[shown.index(True)].result, whole))
+    assert re.search(rf"; estimates failed \(of {compared} cells they explain \d+% of the variance\)$", str(last.plan))
+    assert np.isnan(first).any() or ((first - true) ** 2).mean() > 0.5 * true.var()
+    np.testing.assert_array_equal(last.values, whole.values)
 
 
 def test_nobody_looks_at_the_first_map_of_a_quiet_scan(normed):

@@ -249,7 +249,7 @@ def test_scans(inference, expected, model, image, monkeypatch):
 
 
 def test_fits(expected, model, monkeypatch):
-    training = threads_of(torch, "tanh", monkeypatch)
+    training = threads_of(torch, "sigmoid", monkeypatch)
     images = torch.rand(12, 1, 32, 32, generator=torch.Generator().manual_seed(1))
     data = [(each, (each[0] > 0.5).long()) for each in images]
     space = hw.LatentSpace(model).fit(data, progress=False)
