@@ -87,9 +87,14 @@ def _with_parameters(documentation: str | None, options: type) -> str:
     return _OPTIONS.sub(lambda _: parameters + "\n", inspect.cleandoc(documentation or ""))
 
 
-def _checked(function: Callable[P, T], signature: inspect.Signature, retired: Mapping[str, str]) -> Callable[P, T]:
+def _keywords(signature: inspect.Signature) -> list[str]:
+    """What can be given by its name."""
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    known = [name for name, one in signature.parameters.items() if name not in ("self", "cls") and one.kind in named]
+    return [name for name, one in signature.parameters.items() if name not in ("self", "cls") and one.kind in named]
+
+
+def _checked(function: Callable[P, T], signature: inspect.Signature, retired: Mapping[str, str]) -> Callable[P, T]:
+    known = _keywords(signature)
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -99,7 +104,7 @@ def _checked(function: Callable[P, T], signature: inspect.Signature, retired: Ma
                 advice = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
                 # Of a method: what its class takes is easily given to the method.
                 owner = type(args[0]) if args and "self" in signature.parameters else object
-                if name in inspect.signature(owner.__init__).parameters:
+                if name in _keywords(inspect.signature(owner.__init__)):
                     advice = f"it is one of {owner.__name__}({name}=...)"
                 raise TypeError(f"{function.__qualname__}() has no keyword {name!r}; {retired.get(name, advice)}")
         _check_simple(signature, args, kwargs, ("bool", "torch.device | str"))

@@ -17,7 +17,6 @@ __all__ = ["RankCorrelation", "changes", "expected_floor", "least_changes", "noi
 # Of all discs said to matter, at most this fraction is expected to be chance.
 FALSE_DISCOVERY_RATE = 0.05
 _RESAMPLES = 400
-_AT_ONCE = 1 << 16  # numbers
 _CONFIDENCE = 0.95
 
 
@@ -170,19 +169,15 @@ def rank_correlations(
     flat = ranks.reshape(len(names), -1)
     whole = _correlations(flat)
     rng = np.random.default_rng(seed)
-    drawn = np.stack([_blocks(grid, rng) for _ in range(_RESAMPLES)])
-    # As many at once as stay in the caches of a CPU.
-    at_once = max(1, _AT_ONCE // flat.size)
-    parts = (drawn[start : start + at_once] for start in range(0, _RESAMPLES, at_once))
-    resampled = np.concatenate([_correlations(np.stack([one.take(part) for one in flat], axis=1)) for part in parts])
+    resampled = np.stack([_correlations(flat.take(_blocks(grid, rng), axis=1)) for _ in range(_RESAMPLES)])
     tail = 50 * (1 - _CONFIDENCE)
     found = {}
     for second in range(len(names)):
         for first in range(second):
-            each = resampled[:, first, second]
-            each = each[~np.isnan(each)]
+            drawn = resampled[:, first, second]
+            drawn = drawn[~np.isnan(drawn)]
             value = float(whole[first, second])
-            low, high = np.percentile(each, [tail, 100 - tail]) if len(each) else (np.nan, np.nan)
+            low, high = np.percentile(drawn, [tail, 100 - tail]) if len(drawn) else (np.nan, np.nan)
             defined = not math.isnan(value)
             found[names[first], names[second]] = RankCorrelation(
                 value, float(low) if defined else math.nan, float(high) if defined else math.nan
@@ -191,17 +186,16 @@ def rank_correlations(
 
 
 def _correlations(ranks: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pearson's correlation of ranks (..., maps, cells), without cells that are NaN; NaN for a constant map."""
-    unknown = np.isnan(ranks[..., :1, :])
+    """Pearson's correlation of ranks (maps, cells), without cells that are NaN; NaN for a constant map."""
+    unknown = np.isnan(ranks[:1]).any(0)
+    if unknown.any():
+        ranks = ranks[:, ~unknown]
+    if ranks.shape[-1] < 2:
+        return np.full((len(ranks), len(ranks)), np.nan)
+    centered = ranks - ranks.mean(1, keepdims=True)
+    deviation = np.sqrt((centered**2).sum(1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        if unknown.any():
-            mean = np.where(unknown, 0, ranks).sum(-1, keepdims=True) / np.sum(~unknown, -1, keepdims=True)
-            centered = np.where(unknown, 0, ranks - mean)
-        else:
-            centered = ranks - ranks.mean(-1, keepdims=True)
-        products = centered @ centered.swapaxes(-1, -2)
-        deviation = np.sqrt(np.diagonal(products, axis1=-2, axis2=-1))
-        correlation: NDArray[np.float64] = products / (deviation[..., None] * deviation[..., None, :])
+        correlation: NDArray[np.float64] = centered @ centered.T / np.outer(deviation, deviation)
     return np.clip(correlation, -1, 1)
 
 

@@ -208,16 +208,17 @@ class RunningScan:
 
     def _why_misleading(self) -> str:
         """What is wrong with a first map that tells little of the cells measured since; empty if nothing is."""
-        both = self._measured & ~self._estimated & self._known
-        true, ours = self._values[both], self._estimates[both]
-        finite = np.isfinite(true) & np.isfinite(ours)
-        if not self._estimated.any() or finite.sum() < _FEWEST_COMPARED:
+        if not self._estimated.any():
             return ""
-        squares, variance = ((true - ours)[finite] ** 2).mean(), true[finite].var()
+        both = self._measured & ~self._estimated & self._known
+        both &= np.isfinite(self._values) & np.isfinite(self._estimates)
+        if both.sum() < _FEWEST_COMPARED:
+            return ""
+        squares, variance = ((self._values[both] - self._estimates[both]) ** 2).mean(), self._values[both].var()
         if squares <= (1 - _LEAST_EXPLAINED) * variance:
             return ""
         explained = max(0.0, 1 - squares / variance) if variance else 0.0
-        return f"of {finite.sum()} cells they explain {explained:.0%} of the variance"
+        return f"of {both.sum()} cells they explain {explained:.0%} of the variance"
 
     def _measure_stage(self, stride: int, cells: NDArray[np.intp]) -> Iterator[ScanUpdate]:
         for start in range(0, len(cells), self._chunk_size):

@@ -10,10 +10,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from sklearn import config_context
+from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.isotonic import IsotonicRegression
 from sklearn.svm import SVR
-from sklearn.tree import ExtraTreeRegressor
 
 from hdm_widgets.latent.batches import row_batches
 from hdm_widgets.latent.surface import column_scales, rounded, rounding_step
@@ -149,37 +148,20 @@ class BestSingle:
 
 
 class Trees:
-    """Randomized trees (Geurts et al. 2006) on some columns.
-
-    Number by number scikit-learn's `ExtraTreesRegressor`, which takes longer to prepare a tree than to grow it on the
-    few hundred items of many a map.
-    """
+    """Randomized trees (Geurts et al. 2006) on some columns."""
 
     def __init__(self, columns: Columns, seed: int, leaf: int = LEAF) -> None:
         self._columns = columns
-        seeds = np.random.RandomState(seed).randint(np.iinfo(np.int32).max, size=_TREES)
-        self._trees = [
-            ExtraTreeRegressor(min_samples_leaf=leaf, max_features=0.5, random_state=one) for one in seeds.tolist()
-        ]
+        self._trees = ExtraTreesRegressor(_TREES, min_samples_leaf=leaf, max_features=0.5, random_state=seed)
 
     def fit(self, inputs: Floats, targets: Floats) -> Trees:
         """Learn from inputs (n, d) and targets (n,)."""
-        chosen = self._chosen(inputs)
-        with config_context(skip_parameter_validation=True):
-            for tree in self._trees:
-                tree.fit(chosen, targets, check_input=False)
+        self._trees.fit(inputs[:, self._columns], targets)
         return self
 
     def predict(self, inputs: Floats) -> Floats:
         """Targets (m,) to expect of inputs (m, d)."""
-        chosen, total = self._chosen(inputs), np.zeros(len(inputs))
-        for tree in self._trees:
-            total += tree.predict(chosen, check_input=False)
-        return total / len(self._trees)
-
-    def _chosen(self, inputs: Floats) -> NDArray[np.float32]:
-        """The columns as trees take them where they do not look at them again."""
-        return np.ascontiguousarray(inputs[:, self._columns], dtype=np.float32)
+        return np.asarray(self._trees.predict(inputs[:, self._columns]), dtype=np.float64)
 
 
 class SupportVectors:

@@ -40,6 +40,7 @@ def test_completion_and_help_show_every_option(function):
         ("imge", "did you mean 'image'?"),
         ("exact", "inference='estimate' estimates, and every other scan is exact"),
         ("zzz", "known are model, image, segment, "),
+        ("kwargs", "known are model, image, segment, "),  # which Python's own constructors have
     ],
 )
 def test_an_unknown_keyword_is_named_with_advice(function, keyword, advice):

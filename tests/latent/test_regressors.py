@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from sklearn.ensemble import ExtraTreesRegressor
 
 from hdm_widgets.latent import regressors as module
 from hdm_widgets.latent.regressors import BestSingle, Inputs, SupportVectors, Trees
@@ -92,17 +91,6 @@ def test_support_vectors_predict_as_scikit_learn_does(monkeypatch, rows):
     scaled = (table - table.mean(0)) / table.std(0)
     expected = machine._mean + machine._deviation * machine._machine.predict(scaled)
     np.testing.assert_allclose(machine.predict(table), expected, atol=1e-12)
-
-
-@pytest.mark.parametrize(("count", "leaf", "seed"), [(6, 5, 0), (40, 5, 1), (300, 10, 2)])
-def test_trees_are_those_of_scikit_learn(count, leaf, seed):
-    rng = np.random.default_rng(count)
-    table, new = rng.normal(size=(count, 4)), rng.normal(size=(50, 4))
-    targets, columns = table[:, 1] + rng.normal(size=count), np.array([3, 1, 2])
-    forest = ExtraTreesRegressor(60, min_samples_leaf=leaf, max_features=0.5, random_state=seed)
-    forest.fit(table[:, columns], targets)
-    trees = Trees(columns, seed, leaf).fit(table, targets)
-    np.testing.assert_array_equal(trees.predict(new), forest.predict(new[:, columns]))
 
 
 @pytest.mark.parametrize("make", [lambda: Trees(np.array([1]), 0), lambda: SupportVectors(np.array([1]))])

@@ -3,7 +3,6 @@
 `assert_type` fails where a type differs from the one that users are promised. `type: ignore` marks a mistake that mypy
 must find: strict mode makes it an error where mypy finds none.
 """
-# mypy: warn-unreachable
 
 from __future__ import annotations
 

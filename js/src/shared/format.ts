@@ -40,7 +40,7 @@ export interface Unit {
 }
 
 /** Whether a distance would be shown as 0. */
-export const isZero = (value: number, { decimals }: { decimals: number }): boolean =>
+export const isZero = (value: number, { decimals }: Pick<Unit, "decimals">): boolean =>
   Math.abs(value) < 0.5 * 10 ** -decimals;
 
 export function distance(value: number, unit: Unit): string {
