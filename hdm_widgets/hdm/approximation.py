@@ -92,7 +92,8 @@ class Approximation:
 
     def __str__(self) -> str:
         if not self.known:
-            return f"tolerance {self.tolerance:g}, with an error that is not known in this measure"
+            known = "in this measure" if math.isnan(self.rank_correlation) else "yet"
+            return f"tolerance {self.tolerance:g}, with an error that is not known {known}"
         return (
             f"tolerance {self.tolerance:g}; on {quantity(self.cells, 'cell')} also measured: "
             f"rank correlation {self.rank_correlation:.3f}, {100 * self.equal:.0f} % equal, difference at most "

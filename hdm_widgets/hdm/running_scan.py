@@ -203,8 +203,12 @@ class RunningScan:
                 yield from self._refine(np.concatenate([rest for _, rest in stages[place:]]), stride)
                 return
             yield from self._measure_stage(stride, cells)
-            if reason := self._why_misleading():
-                yield self._without_estimates(reason)
+
+    def _reconsider(self) -> Iterator[ScanUpdate]:
+        """Go over to whole images where windows are slower, and measure everything where a first map tells little."""
+        self.inference.drop_slower()
+        if reason := self._why_misleading():
+            yield self._without_estimates(reason)
 
     def _why_misleading(self) -> str:
         """What is wrong with a first map that tells little of the cells measured since; empty if nothing is."""
@@ -224,7 +228,7 @@ class RunningScan:
         for start in range(0, len(cells), self._chunk_size):
             chunk = cells[start : start + self._chunk_size]
             yield from self._chunk(chunk, self._prepared.occluder.changes(chunk), stride)
-        self.inference.drop_slower()
+        yield from self._reconsider()
 
     def _estimate(self, stages: list[tuple[int, NDArray[np.intp]]]) -> Iterator[ScanUpdate]:
         """Estimate cells; those that earlier scans measured have what was measured."""
@@ -262,7 +266,7 @@ class RunningScan:
             order = np.argsort(-contrast[cells[:, 0], cells[:, 1]], kind="stable")
             chosen, cells = cells[order[:size]], cells[np.sort(order[size:])]
             yield from self._chunk(chosen, self._prepared.occluder.changes(chosen), 1)
-            self.inference.drop_slower()
+            yield from self._reconsider()
 
     # -- the cells ----------------------------------------------------------------------------------
 
