@@ -318,6 +318,10 @@ class Complaints:
         found, self._found = self._found, []
         assert found == [], "\n".join(found)
 
+    def forget(self, text: str) -> None:
+        """Leave out those with this text, of the last time."""
+        self._found = [found for found in self._found if text not in found]
+
 
 class NotebookPage:
     """A notebook open in JupyterLab or Notebook 7.

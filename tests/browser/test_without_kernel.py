@@ -171,6 +171,24 @@ class Saved:
         self.places, self.drawn = both.places(), both.drawn()
 
 
+def reopen(saved: Saved, open_lab: OpenLab) -> None:
+    """Open the notebook again, where its kernel has ended meanwhile: the one that is there now knows of no widget.
+
+    JupyterLab reads the widgets of a kernel that connects late, on a busy machine, in place of those that were saved,
+    and says of every one that it was not found. A user would load the page again.
+    """
+    not_read = saved.page.get_by_text("Error displaying widget: model not found")
+    for _ in range(5):
+        open_lab.complaints.check()
+        saved.page.goto("about:blank")
+        saved.notebook.reload()
+        expect(not_read.or_(saved.page.locator(".hdm-latent .bqplot")).first).to_be_visible(timeout=2 * TIMEOUT_MS)
+        if not not_read.count():
+            return
+        open_lab.complaints.forget("widget model not found")
+        saved.notebook.close()
+
+
 @pytest.fixture(scope="module")
 def saved(open_lab: OpenLab, lab_server: JupyterServer) -> Iterator[Saved]:
     notebook = open_lab.fill(SPACE + AGAIN, EXPLORER, HDM)
@@ -195,11 +213,9 @@ def test_a_restart_leaves_everything_in_its_place(saved: Saved) -> None:
     assert moved(saved.places, both.places()) == []
 
 
-def test_a_notebook_that_is_opened_again_shows_what_was_saved(saved: Saved) -> None:
-    # Its kernel has ended meanwhile: the one that is there now knows of no widget.
+def test_a_notebook_that_is_opened_again_shows_what_was_saved(saved: Saved, open_lab: OpenLab) -> None:
     saved.notebook.close()
-    saved.page.goto("about:blank")
-    saved.notebook.reload()
+    reopen(saved, open_lab)
     saved.notebook.hide_file_browser()
     both = Both(saved.page)
     both.await_drawn()
