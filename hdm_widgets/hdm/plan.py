@@ -33,9 +33,10 @@ _SAMPLE = 256
 _CLEAR_FRACTION = 0.3
 # In inference="auto", windows that cost more than this fraction are not tried.
 _HOPELESS_FRACTION = 0.95
-# Small images take less time each in a batch: so many are timed at once, of so many pixels together.
-_TIMED_IMAGES = 8
-_TIMED_PIXELS = _TIMED_IMAGES * 128 * 128
+# Images take less time each in a batch, small ones on a CPU and all on a GPU: at most so many are timed at once, of so
+# many pixels together.
+_TIMED_IMAGES, _TIMED_PIXELS = 8, 8 * 128 * 128
+_TIMED_IMAGES_GPU, _TIMED_PIXELS_GPU = 128, 1 << 22
 _STOPPED = "the scan was stopped"
 _MEMORY_FRACTION = 0.5
 # A first map is estimated where measuring takes at least so long, and an estimate so many times less.
@@ -326,7 +327,7 @@ def _plan_traced(
         f"up to {operation}, which needs the whole image" if operation else "every operation of the network is local",
         network.propagation.largest_window(boxes),
         1 / fraction,
-        memory=network.cached_bytes + network.batch_bytes,
+        memory=network.bytes_of(1),
         global_operation=operation,
     )
 
@@ -342,10 +343,12 @@ def _plan_traced(
             f"{operation} needs the whole image" if operation else "a disc changes nearly all of the output"
         )
     with torch.inference_mode():
-        # Three runs only where it may be close; the first warms up.
-        runs = 3 if fraction > _CLEAR_FRACTION else 1
-        most = 1 if network.program.one_by_one else min(batch, _TIMED_IMAGES)
-        count = max(1, min(most, _TIMED_PIXELS // image[0].numel()))
+        on_cpu = image.device.type == "cpu"
+        # Three runs only where it may be close, as on a GPU, whose kernels are loaded by the first.
+        runs = 3 if fraction > _CLEAR_FRACTION or not on_cpu else 1
+        most, pixels = (_TIMED_IMAGES, _TIMED_PIXELS) if on_cpu else (_TIMED_IMAGES_GPU, _TIMED_PIXELS_GPU)
+        most = 1 if network.program.one_by_one else min(batch, most)
+        count = max(1, min(most, pixels // image[0].numel()))
         images = image.expand(count, *image.shape).clone()
         folded = min(_seconds(lambda: network.full(images)) for _ in range(runs)) / count
         seconds = folded if runs > 1 else min(folded, seconds)

@@ -39,7 +39,8 @@ _CHUNK_BYTES = 256 << 20
 _COARSE_FRACTION = 1 / 12
 # The remaining cells are re-prioritized about _CHUNKS times.
 _CHUNKS = 12
-_SMALLEST_CHUNK = 48
+# On a GPU, one batch takes as long for a few discs as for many.
+_SMALLEST_CHUNK, _SMALLEST_CHUNK_GPU = 48, _CHUNK
 # A first map is shown on if it explains at least this part of the variance of so many cells that were measured since.
 _LEAST_EXPLAINED, _FEWEST_COMPARED = 0.5, 8
 
@@ -254,7 +255,8 @@ class RunningScan:
 
     def _refine(self, cells: NDArray[np.intp], stride: int) -> Iterator[ScanUpdate]:
         """The remaining cells, first where the map changes most from one cell to the next."""
-        size = min(self._chunk_size, max(_SMALLEST_CHUNK, len(cells) // _CHUNKS))
+        on_cpu = self._prepared.segmenter.run_device.type == "cpu"
+        size = min(self._chunk_size, max(_SMALLEST_CHUNK if on_cpu else _SMALLEST_CHUNK_GPU, len(cells) // _CHUNKS))
         while len(cells):
             nearest = filled(self._values, self._measured)
             # Neither infinity nor NaN has differences: count them as one more than the largest value.

@@ -111,7 +111,7 @@ class SlidingBackends(Backends):
         plan = replace(planned.plan, sliding=self._windows.grid.window.size)
         if planned.base is not None:
             network = planned.base.network
-            plan = replace(plan, memory=_kept(network) * network.cached_bytes + network.batch_bytes)
+            plan = replace(plan, memory=network.bytes_of(_kept(network)))
         return replace(planned, plan=plan, image_seconds=planned.image_seconds * self._runs_per_disc)
 
     def model(self) -> Backend:

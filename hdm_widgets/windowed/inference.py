@@ -145,7 +145,7 @@ class WindowedInference:
         aligned = propagation.aligned(boxes)
         for item, box in enumerate(aligned.tolist()):
             rows, cols = propagation.of_box(box)
-            groups[rows.signature, cols.signature].append(item)
+            groups[rows.kind, cols.kind].append(item)
         for members in groups.values():
             one = self.network.program.one_by_one
             count = 1 if one else self._batch_size(*propagation.of_box(aligned[members[0]].tolist()))

@@ -43,8 +43,10 @@ __all__ = ["Network", "TracedModel", "axis_window", "channels_last", "padding_of
 # Byte budget per batch of windows; on a CPU, larger batches fall out of cache.
 _CPU_BYTES = 8 << 20
 _GPU_BYTES = 512 << 20
+# So many values of that size are there at most: what a step reads, as a patch too, and its output.
+_VALUES_AT_ONCE = 3
 # How many multiplications take as long as it takes to begin a step.
-_CPU_START, _GPU_START = 1e6, 1e8
+_CPU_START, _GPU_START = 1e6, 1e9
 
 
 class TracedModel:
@@ -159,6 +161,10 @@ class Network:
     def batch_bytes(self) -> int:
         """Bytes of the largest value in a batch of windows, unless one window alone is larger."""
         return _CPU_BYTES if self.device.type == "cpu" else _GPU_BYTES
+
+    def bytes_of(self, images: int) -> int:
+        """Memory of the cached activations of so many images, and of a batch of windows."""
+        return images * self.cached_bytes + _VALUES_AT_ONCE * self.batch_bytes
 
     def in_place(self, step: Step) -> Callable[[list[Tensor], dict[str, Any]], Tensor] | None:
         """The step as it writes into its first input; None unless that is a new tensor that no other step reads."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from functools import cached_property
@@ -33,7 +34,11 @@ class AxisPropagation:
         The receptive field of that in every input of every step.
     signature : tuple
         Equal for changes that are computed alike, at another position.
+    kind : int
+        A number for the signature, among the changes of a network along this axis.
     """
+
+    kind: int
 
     def __init__(self, program: Program, dim: int, changed: Interval, reach: Reach | None = None) -> None:
         changes: dict[str, Interval | None] = {program.image: changed}
@@ -101,6 +106,8 @@ class ChangePropagation:
         self._program, self._start = program, start
         self.reach = reach or {}
         self._cache: tuple[dict[Interval, AxisPropagation], ...] = ({}, {})
+        self._kinds: tuple[dict[tuple[object, ...], int], ...] = ({}, {})
+        self._numbers = itertools.count()
         self._costs: dict[tuple[Interval, Interval], float] = {}
         self._sizes = program.sizes[program.image]
         self._full_cost = sum(step.cost(*program.sizes[step.name]) for step in program.steps)
@@ -108,6 +115,7 @@ class ChangePropagation:
         self._batch_cost = sum(start + _WEIGHT_COST * step.cost(1, 1) for step in program.steps)
         # Pixels, along rows and columns, after which the grids of most values repeat.
         self._period = np.array([self._alignment(dim) for dim in (0, 1)])
+        self._middle = np.array(self._sizes) // 2 // self._period * self._period
 
     def limited(self, reach: Reach) -> ChangePropagation:
         """The same, following changes so far only."""
@@ -121,7 +129,8 @@ class ChangePropagation:
     def aligned(self, boxes: NDArray[np.intp]) -> NDArray[np.intp]:
         """Boxes (n, 4) grown to multiples of some pixels, so that many of them are computed alike.
 
-        The larger the multiple, the larger the batches, and the windows: whichever costs least.
+        The larger the multiple, the larger the batches, and the windows: whichever costs least. The same for boxes
+        near a border of the image, which cuts off the windows of each in another way, or those of all alike.
         """
         best, least = boxes, math.inf
         for halvings in range(int(self._period.max()).bit_length()):
@@ -129,7 +138,41 @@ class ChangePropagation:
             cost = self._cost(grown, least)
             if cost < least:
                 best, least = grown, cost
-        return best
+        return min(best, self._with_borders(best), key=self._cost_in_groups)
+
+    def _with_borders(self, boxes: NDArray[np.intp]) -> NDArray[np.intp]:
+        """The same boxes; along each axis, those whose windows a border cuts off grow to it, all of them alike."""
+        grown = boxes.copy()
+        for dim, size in enumerate(self._sizes):
+            sides = grown[:, [dim, dim + 2]]
+            different, which = np.unique(sides, axis=0, return_inverse=True)
+            cut_off = np.array([self._is_cut_off(dim, Interval(*side)) for side in different.tolist()], bool)
+            cut_off = cut_off[which.reshape(-1)]
+            first = sides.sum(1) < size
+            for chosen, to in ((cut_off & first, 0), (cut_off & ~first, size)):
+                if chosen.any():
+                    grown[chosen, dim] = min(to, int(sides[chosen, 0].min()))
+                    grown[chosen, dim + 2] = max(to, int(sides[chosen, 1].max()))
+        return grown
+
+    def _is_cut_off(self, dim: int, changed: Interval) -> bool:
+        """Whether a border of the image cuts off the windows of a change, seen along one axis."""
+        period = int(self._period[dim])
+        begin = int(self._middle[dim]) + changed.lo % period
+        # Two that lie in the middle: where these are not computed alike, no change is far enough from both borders.
+        kinds = {self._along(dim, changed).kind}
+        for lo in (begin - period, begin):
+            lo = max(0, min(lo, self._sizes[dim] - changed.size))
+            kinds.add(self._along(dim, Interval(lo, lo + changed.size)).kind)
+        return len(kinds) > 1
+
+    def _cost_in_groups(self, boxes: NDArray[np.intp]) -> float:
+        """As `_cost`, with windows cut off by the borders of the image, and the batches that these need."""
+        kinds: dict[tuple[int, int], list[list[int]]] = {}
+        for box in boxes.tolist():
+            rows, cols = self.of_box(box)
+            kinds.setdefault((rows.kind, cols.kind), []).append(box)
+        return sum(self._batch_cost + len(alike) * self._box_cost(alike[0]) for alike in kinds.values())
 
     def _grown(self, boxes: NDArray[np.intp], step: NDArray[np.intp]) -> NDArray[np.intp]:
         steps = np.tile(step, 2)
@@ -144,12 +187,11 @@ class ChangePropagation:
         """
         phases = np.hstack([boxes[:, :2] % self._period, boxes[:, 2:] - boxes[:, :2]])
         kinds, counts = np.unique(phases, axis=0, return_counts=True)
-        middle = np.array(self._sizes) // 2 // self._period * self._period
         total = len(kinds) * self._batch_cost
         for kind, count in zip(kinds, counts.tolist(), strict=True):
             if total >= most:
                 break
-            begin = np.maximum(np.minimum(middle + kind[:2], np.array(self._sizes) - kind[2:]), 0)
+            begin = np.maximum(np.minimum(self._middle + kind[:2], np.array(self._sizes) - kind[2:]), 0)
             total += count * self._box_cost((*begin.tolist(), *(begin + kind[2:]).tolist()))
         return float(total)
 
@@ -199,9 +241,11 @@ class ChangePropagation:
         return list(dict.fromkeys(labels))
 
     def _along(self, dim: int, changed: Interval) -> AxisPropagation:
-        cache = self._cache[dim]
+        cache, kinds = self._cache[dim], self._kinds[dim]
         if changed not in cache:
-            cache[changed] = AxisPropagation(self._program, dim, changed, self.reach)
+            found = AxisPropagation(self._program, dim, changed, self.reach)
+            found.kind = kinds.setdefault(found.signature, next(self._numbers))
+            cache[changed] = found
         return cache[changed]
 
     def _alignment(self, dim: int) -> int:

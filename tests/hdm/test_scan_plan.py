@@ -244,7 +244,8 @@ def test_the_plan_of_windows():
     assert plan.reason == "every operation of the network is local"
     # A disc of 10 px, and what two convolutions on each of three levels reach, there and back.
     assert plan.window < (97, 131)
-    assert 4 < plan.factor < 20
+    # Of so small a network, windows at the borders are as large as the others: fewer batches save more.
+    assert 2 < plan.factor < 20
     assert plan.measured_factor is None
     assert plan.verified == 0
     assert plan.tolerance is None

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import importlib
+import itertools
 import pkgutil
 import re
 from functools import partial
@@ -29,7 +30,7 @@ from window_checks import (
 
 import hdm_widgets as hw
 from hdm_widgets import demo, windowed
-from hdm_widgets.windowed import TracedModel, WindowedInference, inference
+from hdm_widgets.windowed import TracedModel, WindowedInference, inference, network
 from hdm_widgets.windowed.axes import Window
 from hdm_widgets.windowed.gather import gathered
 from hdm_widgets.windowed.trace import trace
@@ -236,6 +237,35 @@ def test_boxes_grow_where_batches_cost_more_than_windows(width, kinds):
     assert len(np.unique(grown[:, :2] % 8, axis=0)) == kinds
     # One box is in need of no other's company.
     np.testing.assert_array_equal(propagation.aligned(boxes[7:8]), boxes[7:8])
+
+
+def test_boxes_near_a_border_grow_to_it():
+    """The last layer reads 4 px on every side of windows that are 7 px larger than the box: a border cuts that off."""
+    propagation = TracedModel(randomized(made(DilatedFCN, 1)), random_image(1, 64, 64)).network.propagation
+    sides = [(lo, lo + 4) for lo in range(0, 61, 2)]
+    boxes = np.array([(*rows, *cols) for rows, cols in itertools.product(sides, sides)])[:, [0, 2, 1, 3]]
+
+    def grown(lo, hi):
+        return (0, 14) if lo < 11 else (50, 64) if hi > 53 else (lo, hi)
+
+    expected = [(*grown(*rows), *grown(*cols)) for rows, cols in itertools.product(sides, sides)]
+    np.testing.assert_array_equal(propagation.aligned(boxes), np.array(expected)[:, [0, 2, 1, 3]])
+    # The windows of a large network cost more than its batches.
+    wide = TracedModel(randomized(made(partial(DilatedFCN, width=400), 1)), random_image(1, 64, 64)).network.propagation
+    np.testing.assert_array_equal(wide.aligned(boxes), boxes)
+
+
+@pytest.mark.parametrize(("architecture", "count"), [(DilatedFCN, 9), (ResNetUNet, 4)])
+def test_boxes_that_grew_to_a_border_are_computed_together(architecture, count, monkeypatch):
+    monkeypatch.setattr(network, "_CPU_START", 1e12)
+    model, image = randomized(made(architecture, 2)), random_image(2, 48, 64)
+    base = WindowedInference(TracedModel(model, image).network, image)
+    boxes = np.array([(row, col, row + 5, col + 5) for row in range(0, 44, 6) for col in range(0, 60, 6)])
+    images = changed_images(image, boxes)
+    assert_close(outputs_from_windows(base, boxes, images), model(images).detach())
+    # At either border, and between them if there is room.
+    batches = list(base.run(boxes, lambda items, parts: torch.zeros(len(items), 2, *(parts[0, 2:] - parts[0, :2]))))
+    assert len(batches) == count
 
 
 def test_same_content_changes_nothing():
