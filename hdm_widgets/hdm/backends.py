@@ -303,6 +303,10 @@ class Inference:
         measuring = self._image_seconds / ((self.plan.factor or 1.0) if self.windowed else 1.0)
         return self._estimate_seconds / self._estimates * WORTH_ESTIMATING_FACTOR > measuring
 
+    def whole(self, outputs: Outputs, index: int) -> Tensor:
+        """The whole raw output (1, classes, H, W) of one cell."""
+        return pasted(self._raw, outputs, index)
+
     def model_output(self, changes: Changes, item: int) -> Outputs:
         """The output of one cell by the model itself, whatever the backend."""
         return next(self._model.outputs(changes, np.array([item])))

@@ -22,6 +22,7 @@ from hdm_widgets.hdm.noise import Noise, noise_between
 from hdm_widgets.hdm.occlusion import Changes
 from hdm_widgets.hdm.options import ESTIMATE_TOLERANCE
 from hdm_widgets.hdm.result import HDMResult
+from hdm_widgets.hdm.uncertainty import Uncertainty, levels_of
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.batch_size import run_in_batches
 from hdm_widgets.models.errors import ModelError, ModelOutputError
@@ -43,6 +44,8 @@ _CHUNKS = 12
 _SMALLEST_CHUNK, _SMALLEST_CHUNK_GPU = 48, _CHUNK
 # A first map is shown on if it explains at least this part of the variance of so many cells that were measured since.
 _LEAST_EXPLAINED, _FEWEST_COMPARED = 0.5, 8
+# So many cells tell how far estimated outputs are off: they hardly differ in that.
+_PROBES = 2
 
 _NO_CELLS = np.empty((0, 2), np.intp)
 
@@ -99,7 +102,11 @@ class RunningScan:
         # What was estimated, of cells that have been measured since too.
         self._estimates = np.full(self._grid.shape, np.nan)
         self._known = np.zeros(self._grid.shape, dtype=bool)
-        self._estimating = 0.0
+        # Cells of the coarse grid, which are chosen whatever their estimate.
+        self._coarse = np.zeros(self._grid.shape, dtype=bool)
+        self._uncertainty = Uncertainty(self._prepared.segmenter, self._measure, self._grid.shape)
+        # Seconds without those of measuring, while a first map is made.
+        self._estimating, self._measuring, self._mapping = 0.0, 0.0, False
         self._masks = MaskStore(self._measure.predicted) if self._prepared.keep_outputs else None
         self._classes = None
         if self._masks is not None and isinstance(self._plain, ClassMeasure):
@@ -144,9 +151,17 @@ class RunningScan:
         """The error of the estimates that there are, on the cells that have been measured since."""
         if not (self._estimated.any() or self._ends_with_estimates):
             return None
-        both = self._measured & ~self._estimated & self._known
         tolerance = self._prepared.settings.tolerance or ESTIMATE_TOLERANCE
-        return Approximation.between(tolerance, self._estimates, self._values, both)
+        return Approximation.between(tolerance, self._estimates, self._values, self._compared())
+
+    def _compared(self) -> NDArray[np.bool_]:
+        """Cells that were estimated and measured: of the coarse grid, if they are enough.
+
+        The others come first where an estimate is uncertain, and would make the error of all look larger than it is.
+        """
+        both = self._measured & ~self._estimated & self._known
+        coarse = both & self._coarse
+        return coarse if coarse.sum() >= _FEWEST_COMPARED else both
 
     def _update(self, cells: NDArray[np.intp], stride: int) -> ScanUpdate:
         """All so far, with the cells that have just been measured."""
@@ -155,6 +170,8 @@ class RunningScan:
         done, total = int(np.count_nonzero(last)), int(np.count_nonzero(self._asked))
         distances = self._values[cells[:, 0], cells[:, 1]]
         seconds = time.perf_counter() - self._started
+        if self._mapping:
+            self._estimating = seconds - self._measuring
         return ScanUpdate(cells, distances, done, total, stride, seconds, self._result(), self._estimating)
 
     def _record(
@@ -191,12 +208,15 @@ class RunningScan:
             if self._ends_with_estimates:
                 return
         elif self.inference.estimator is not None:
+            self._mapping = True
             yield from self._estimate(stages[:1])
             if self.inference.first_map_is_slow:
                 self.inference.drop_estimates()
+            if self.inference.estimator is not None and len(stages) > 1:
+                yield from self._probe(*stages[0])
             if self.inference.estimator is not None:
                 yield from self._estimate(stages[1:])
-            self._estimating = time.perf_counter() - self._started
+            self._mapping, self._estimating = False, time.perf_counter() - self._started - self._measuring
         total = sum(len(cells) for _, cells in stages)
         for place, (stride, cells) in enumerate(stages):
             done = np.count_nonzero(self._measured & ~self._estimated)
@@ -215,7 +235,7 @@ class RunningScan:
         """What is wrong with a first map that tells little of the cells measured since; empty if nothing is."""
         if not self._estimated.any():
             return ""
-        both = self._measured & ~self._estimated & self._known
+        both = self._compared()
         both &= np.isfinite(self._values) & np.isfinite(self._estimates)
         if both.sum() < _FEWEST_COMPARED:
             return ""
@@ -226,10 +246,29 @@ class RunningScan:
         return f"of {both.sum()} cells they explain {explained:.0%} of the variance"
 
     def _measure_stage(self, stride: int, cells: NDArray[np.intp]) -> Iterator[ScanUpdate]:
+        self._coarse[cells[:, 0], cells[:, 1]] = True
         for start in range(0, len(cells), self._chunk_size):
             chunk = cells[start : start + self._chunk_size]
             yield from self._chunk(chunk, self._prepared.occluder.changes(chunk), stride)
         yield from self._reconsider()
+
+    def _probe(self, stride: int, cells: NDArray[np.intp]) -> Iterator[ScanUpdate]:
+        """Measure a few cells that have been estimated, to know how far estimated outputs are off."""
+        cells = cells[self._estimated[cells[:, 0], cells[:, 1]]]
+        if not (len(cells) and self._uncertainty.possible):
+            return
+        probes = cells[[len(cells) * part // (_PROBES + 1) for part in range(1, _PROBES + 1)]]
+        changes = self._prepared.occluder.changes(probes)
+        try:
+            for outputs in self.inference.estimates(changes, np.arange(len(probes))):
+                for index, item in enumerate(outputs.items.tolist()):
+                    self._uncertainty.expect(changes.keys[item], self.inference.whole(outputs, index))
+        except Exception as error:  # noqa: BLE001 - every cell is measured then, and the plan says why
+            yield self._without_estimates(_first_line(error))
+        else:
+            self._mapping, self._estimating = False, time.perf_counter() - self._started
+            yield from self._chunk(probes, changes, stride)
+            self._mapping, self._measuring = True, time.perf_counter() - self._started - self._estimating
 
     def _estimate(self, stages: list[tuple[int, NDArray[np.intp]]]) -> Iterator[ScanUpdate]:
         """Estimate cells; those that earlier scans measured have what was measured."""
@@ -254,18 +293,16 @@ class RunningScan:
         return self._update(_NO_CELLS, 1)
 
     def _refine(self, cells: NDArray[np.intp], stride: int) -> Iterator[ScanUpdate]:
-        """The remaining cells, first where the map changes most from one cell to the next."""
+        """The remaining cells, first where estimates are uncertain, then where neighboring cells differ most."""
         on_cpu = self._prepared.segmenter.run_device.type == "cpu"
         size = min(self._chunk_size, max(_SMALLEST_CHUNK if on_cpu else _SMALLEST_CHUNK_GPU, len(cells) // _CHUNKS))
         while len(cells):
             nearest = filled(self._values, self._measured)
-            # Neither infinity nor NaN has differences: count them as one more than the largest value.
-            finite = nearest[np.isfinite(nearest)]
-            levels = np.nan_to_num(nearest, nan=finite.max(initial=0) + 1, posinf=finite.max(initial=0) + 1)
-            across = 4 * stride + 1
+            levels, across = levels_of(nearest), 4 * stride + 1
             contrast = ndimage.maximum_filter(levels, across) - ndimage.minimum_filter(levels, across)
+            uncertain = np.where(self._estimated, self._uncertainty.widths(nearest), 0)
             # Where nothing differs, coarse cells still come before fine ones.
-            order = np.argsort(-contrast[cells[:, 0], cells[:, 1]], kind="stable")
+            order = np.lexsort([-each[cells[:, 0], cells[:, 1]] for each in (contrast, uncertain)])
             chosen, cells = cells[order[:size]], cells[np.sort(order[size:])]
             yield from self._chunk(chosen, self._prepared.occluder.changes(chosen), 1)
             yield from self._reconsider()
@@ -300,18 +337,24 @@ class RunningScan:
         """Measure the masks of some outputs, for all cells that show the same."""
         with limited_threads(self._prepared.segmenter.run_device):
             distances, windows = self._measure(outputs)
+            bounds = self._uncertainty.bound(outputs) if estimated and self._uncertainty.error else None
         items: list[int] = []
         measured: list[Measured] = []
-        for item, row, col, distance, window in zip(
-            outputs.items.tolist(), outputs.rows.tolist(), outputs.cols.tolist(), distances, windows, strict=True
+        for index, (item, row, col, distance, window) in enumerate(
+            zip(outputs.items.tolist(), outputs.rows.tolist(), outputs.cols.tolist(), distances, windows, strict=True)
         ):
             key = changes.keys[item]
             one = Measured(float(distance), patch_of(self._measure.predicted, row, col, window))
             if not estimated:
                 self._cached.put(key, one)
                 self._put.add(key)
+                if self._uncertainty.expects(key):
+                    self._uncertainty.compare(key, self.inference.whole(outputs, index))
             items += same[key]
             measured += [one] * len(same[key])
+        if bounds is not None:
+            alike = [len(same[changes.keys[item]]) for item in outputs.items.tolist()]
+            self._uncertainty.keep(cells[items], np.repeat(bounds, alike, axis=1))
         return self._record(cells[items], measured, stride, estimated=estimated)
 
     def _chunk(self, cells: NDArray[np.intp], changes: Changes, stride: int) -> Iterator[ScanUpdate]:

@@ -21,6 +21,7 @@ from hdm_widgets import hdm
 from hdm_widgets.hdm.approximation import Approximation, structural_similarity
 from hdm_widgets.hdm.backends import Inference, Outputs
 from hdm_widgets.hdm.messages import map_message
+from hdm_widgets.hdm.uncertainty import Uncertainty
 
 QUIET = {"progress": False}
 
@@ -156,9 +157,11 @@ def test_a_first_map_is_estimated_and_then_measured(normed, tmp_path):
     estimated = [int(update.result.estimated.sum()) for update in updates]
     top = estimated.index(max(estimated))
     first = updates[top]
-    # All but those where nothing changes, before any is measured.
-    assert (first.result.measured | ~first.result.estimated).all()
-    assert estimated[: top + 1] == sorted(estimated[: top + 1])
+    # All of them, but for two that are measured to know how far estimates are off, before any other is.
+    assert first.result.measured.all()
+    assert first.done == 120 - estimated[top] == 2
+    valued = [int(update.result.measured.sum()) for update in updates]
+    assert valued == sorted(valued)
     assert estimated[top:] == sorted(estimated[top:], reverse=True)
     for update in updates:
         result = update.result
@@ -183,6 +186,59 @@ def test_a_first_map_is_estimated_and_then_measured(normed, tmp_path):
     assert last.estimates == ""
     assert last.approximation is None
     assert np.abs(first.result.values - whole.values).mean() < 1
+
+
+def test_estimates_that_may_be_wrong_are_measured_first(normed, monkeypatch):
+    model, image, segment = normed
+    with torch.inference_mode():
+        off = float(model(image[None]).std()) / 10
+
+    def shifted(self, changes, items):
+        with torch.inference_mode():
+            raw = model(changes.images(items)) + off
+        yield Outputs.from_whole(items, raw)
+
+    monkeypatch.setattr(Inference, "estimates", shifted)
+    updates = list(explainer_for().stream(*normed))
+    first = max(updates, key=lambda update: update.result.estimated.sum()).result
+    last = updates[-1].result
+    # The same in plain torch: estimated maps are too high by `off`, so outlines are looked for as far to both sides.
+    bounds = []
+    for row, col in np.ndindex(10, 12):
+        disc = torch.from_numpy(last.grid.mask(row, col))
+        with torch.inference_mode():
+            raw = model(torch.where(disc, 0.0, image)[None])[0, 0].double()
+        found = [hw.metrics.hausdorff_distance(raw.numpy() > -by, segment) for by in (0, off, 2 * off)]
+        bounds.append((*found, max(found) - min(found)))
+    exact, estimate, _, width = np.array(bounds).T.reshape(4, 10, 12)
+    np.testing.assert_array_equal(last.values, exact)
+    np.testing.assert_array_equal(first.values[first.estimated], estimate[first.estimated])
+    order = np.concatenate(
+        [update.cells for update in updates if not update.result.estimated[tuple(update.cells.T)].any()]
+    )
+    order = order[len(order) - 90 :]
+    _, coarse = last.grid.stages()[0]
+    assert not {*map(tuple, order.tolist())} & {*map(tuple, coarse.tolist())}
+    early, late = (np.array([width[tuple(cell)] for cell in part]) for part in (order[:48], order[48:]))
+    assert early.min() >= late.max()
+    assert early.max() > 0
+    # No other estimate is wrong.
+    assert (exact == estimate)[width == 0].all()
+    assert 0 < (exact != estimate).sum() < 120
+    # What the error says is not made worse by the cells that were chosen for it.
+    done = [update.result.approximation.cells for update in updates if update.done > 30 and update.result.approximation]
+    assert set(done) == {30}
+
+
+@pytest.mark.parametrize(("value", "below", "above", "width"), [
+    (3.0, 3.0, 3.0, 0), (3.0, 2.0, 7.0, 5), (3.0, 4.0, 5.0, 2), (3.0, np.inf, 3.0, 6), (np.nan, 3.0, 3.0, 6),
+    (np.nan, np.nan, np.inf, 0),
+])  # fmt: skip
+def test_widths_of_intervals(network, value, below, above, width):
+    uncertainty = Uncertainty(hw.Segmenter(network[0]), None, (1, 3))
+    uncertainty.keep(np.array([[0, 1], [0, 2]]), np.array([[below, 8.0], [above, 8.0]]))
+    # What is not known is 0; infinity and NaN count as one more than the largest value, 8.
+    np.testing.assert_array_equal(uncertainty.widths(np.array([[np.inf, value, 8.0]])), [[0, width, 0]])
 
 
 def test_what_a_screen_is_sent_of_a_first_map(normed):
