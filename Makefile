@@ -3,6 +3,8 @@
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
 BIN := .venv/bin
+# Where Python is told not to keep what it compiles, each of a hundred processes would compile the package again.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 SITE := $(BIN)/sphinx-build -M html docs docs/_build -W --keep-going --quiet
 BUNDLE := hdm_widgets/static/hdm_explorer.js
 # JupyterLab starts for root only when told so.
@@ -23,7 +25,7 @@ demo: .venv/.installed $(BUNDLE)
 # What comes before them waits for downloads at first, so it also has three jobs.
 test:
 	$(MAKE) --no-print-directory --jobs=3 test-js browser lint site
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --nbmake --nbmake-timeout=300 notebooks tests hdm_widgets
+	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder --nbmake --nbmake-timeout=300 notebooks tests hdm_widgets
 
 lint: lint-python lint-js
 
@@ -53,7 +55,7 @@ browser:
 
 # Apart from `make test`, which it would slow down by half.
 coverage: .venv/.installed $(BUNDLE)
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-report=html:tests/out/coverage $(UNIT_TESTS)
+	$(PYTEST) --cov --cov-report=term --cov-report=html:tests/out/coverage $(UNIT_TESTS)
 
 # Old releases warn of what newer ones beside them deprecate; other warnings are errors here too.
 test-lowest: .venv-lowest/.installed $(BUNDLE)

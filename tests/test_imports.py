@@ -23,6 +23,12 @@ space.save(folder)
 space.load(folder)""",
     "hdm": "import hdm_widgets.hdm",
     "engines": "from hdm_widgets import data, demo, hdm, latent, metrics, models; demo.shapes(0)",
+    "no statistics": """
+import scipy
+statistics, sys.modules["scipy.stats"] = vars(scipy).pop("stats"), None
+from hdm_widgets import hdm
+scipy.stats = sys.modules["scipy.stats"] = statistics
+said += [hdm.HausdorffDistanceMasks.__name__]""",
     "no tracing": """
 import torch
 sys.modules["torch._subclasses.fake_tensor"] = None
@@ -89,6 +95,10 @@ def test_a_map_is_fitted_saved_and_read_without_any_widget(modules_after):
 def test_the_package_alone_loads_nothing_heavy(modules_after):
     names = ["torch", "numpy", "scipy", "matplotlib", "PIL", "ipywidgets", "anywidget", "hdm_widgets"]
     assert modules_after("the package", names) == ["hdm_widgets"]
+
+
+def test_scans_need_no_statistics_before_maps_are_compared(told):
+    assert told["no statistics"]["said"] == ["HausdorffDistanceMasks"]
 
 
 def test_public_names_are_there_when_asked_for(told):

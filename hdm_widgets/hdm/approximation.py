@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, stats
+from scipy import ndimage
 
 from hdm_widgets._wording import quantity
 
@@ -59,6 +59,8 @@ class Approximation:
         compared: NDArray[np.bool_],
     ) -> Approximation:
         """The error of one map (rows, cols) against the other, in the compared cells."""
+        from scipy import stats
+
         rows, cols = compared.any(1), compared.any(0)
         ours, true = approximate[compared], exact[compared]
         with np.errstate(invalid="ignore"):

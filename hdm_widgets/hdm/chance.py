@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from hdm_widgets.hdm.grid import Grid
 
@@ -161,6 +160,8 @@ def rank_correlations(
     ----------
     P. Hall: Resampling a coverage pattern. Stochastic Processes and their Applications 20 (2), 1985.
     """
+    from scipy import stats
+
     names = list(maps)
     ranks = np.full((len(names), *compared.shape), np.nan)
     for index, name in enumerate(names):

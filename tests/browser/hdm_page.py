@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 
 from at_rest import at_rest, box_of, screenshot_of
 from jupyter_hosts import POLLING_MS, TIMEOUT_MS
@@ -101,11 +102,18 @@ class Explorer:
 
     def place(self, cell: tuple[int, int], circle_size: int, offset: int, side: int) -> dict[str, float]:
         """Where on the stage the disc of a cell has its center, for a square image."""
+        return self.places([cell], circle_size, offset, side)[0]
+
+    def places(
+        self, cells: Iterable[tuple[int, int]], circle_size: int, offset: int, side: int
+    ) -> list[dict[str, float]]:
+        """The same of several cells, from one look at the stage."""
         box = box_of(self.stage)
         radius = (circle_size + 1) / 2
-        row, col = cell
-        x, y = (col * offset + radius) / side, (row * offset + radius) / side
-        return {"x": x * box["width"], "y": y * box["height"]}
+        return [
+            {"x": (col * offset + radius) / side * box["width"], "y": (row * offset + radius) / side * box["height"]}
+            for row, col in cells
+        ]
 
     def tones(self, place: dict[str, float], side: int = 16) -> int:
         """How many colors a small square of the stage has, without what follows the pointer."""

@@ -545,8 +545,10 @@ def test_nothing_overflows_and_everything_has_a_name_at_any_width(lab: Lab, lett
     widths = (320, 360, 420, 480, 560, 640, 720, 768, 900, 1024, 1280, 1600)
     for kind, width in letters(notebook.page, widths):
         await_width(explorer.root, width)
-        for cell in ((0, 0), (3, 3), (3, 4), (7, 7)):
-            explorer.stage.hover(position=explorer.place(cell, SIZE, OFFSET, SIDE))
+        cells = ((0, 0), (3, 3), (3, 4), (7, 7))
+        for cell, place in zip(cells, explorer.places(cells, SIZE, OFFSET, SIDE), strict=True):
+            # The stage is at rest.
+            explorer.stage.hover(position=place, force=True)
             expect(explorer.root.get_by_text(re.compile(f"^{at(cell)}: "))).to_be_attached()
             complaints += [f"{kind} at {width} px: {complaint}" for complaint in misplaced(explorer.root)]
         complaints += [f"{kind} at {width} px: {role} without a name" for role in unnamed(explorer.root, expected)]

@@ -64,10 +64,15 @@ def test_the_map_points_at_the_cue():
         explainer = hdm.HausdorffDistanceMasks(128, 128)
         explainer.generate_masks(circle_size=10, offset=5)
         settings = {"batch_size": 25, "progress": False}
-        by_pixels = explainer.explain(fast, image, segment, "cpu", **settings)
         by_rows = explainer.explain(fast, image, segment, "cpu", distance="rows", **settings)
-        kept = np.array([[by_pixels.iou(row, col) for col in range(25)] for row in range(25)])
-        before = hw.metrics.iou(by_pixels.baseline_mask, by_pixels.segment)
+        by_pixels = by_rows.measure("hausdorff")
+        if index == 0:
+            scanned = explainer.explain(fast, image, segment, "cpu", **settings)
+            np.testing.assert_array_equal(by_pixels.values, scanned.values)
+            assert by_pixels.baseline == scanned.baseline
+            assert by_pixels.relevance_mass_accuracy(cue) == scanned.relevance_mass_accuracy(cue)
+        kept = np.array([[by_rows.iou(row, col) for col in range(25)] for row in range(25)])
+        before = hw.metrics.iou(by_rows.baseline_mask, by_rows.segment)
         by_iou = dataclasses.replace(by_pixels, values=np.clip(before - kept, 0, None), baseline=0.0)
         masses.append([result.relevance_mass_accuracy(cue) for result in (by_pixels, by_rows, by_iou)])
 
