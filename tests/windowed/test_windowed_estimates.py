@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from architectures import LOCAL, ResNetUNet, conv_bn, made
-from global_networks import GLOBAL, WIDTH, Around
+from global_networks import ATTENTION, GLOBAL, WIDTH, Around
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -26,6 +26,7 @@ MORE = {
     "no affine": lambda: nn.InstanceNorm2d(WIDTH),
     "mean kept": lambda: _Centered(),
     "several heads apart": lambda: _Heads(),
+    **ATTENTION,
 }
 
 
@@ -99,6 +100,26 @@ def test_one_global_operation_is_exact_within_the_window(name):
         # And it stays there: what the rest of the image would do is left out.
         (corner,) = list(base.run(boxes[:1], lambda items, grown: images[items][..., : grown[0, 2], : grown[0, 3]]))
     assert corner.values.shape[-2:] < image.shape[-2:]
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_attention_keeps_keys_and_values_of_other_tokens(name):
+    parts = randomized(nn.Sequential(ATTENTION[name](), nn.Conv2d(WIDTH, WIDTH, 1), ATTENTION[name]())).eval()
+    image, boxes = random_image(WIDTH, 6, 7), boxes_everywhere(6, 7, 3)
+    images = changed_images(image, boxes)
+    inside = torch.zeros(len(boxes), 1, 6, 7, dtype=torch.bool)
+    for each, (row0, col0, row1, col1) in zip(inside, boxes.tolist(), strict=True):
+        each[:, row0:row1, col0:col1] = True
+    base = WindowedInference(TracedModel(parts, image).estimate, image)
+    with torch.inference_mode():
+        changed, unchanged = images, image[None]
+        for part in parts:
+            unchanged = part(unchanged)
+            changed = torch.where(inside, part(changed), unchanged)
+        found = outputs_from_windows(base, boxes, images)
+        assert_close(found, changed)
+        # Which is not the network itself: the other tokens changed too.
+        assert (found - parts(images)).abs().max() > 10 * (found - changed).abs().max()
 
 
 @pytest.mark.parametrize("name", FOLLOWED)
