@@ -15,7 +15,7 @@ from hdm_widgets.windowed.calls import Call, Number, Ref, refs
 from hdm_widgets.windowed.steps import Function, FunctionStep
 
 __all__ = [
-    "Context", "Groups", "Order", "function_of", "is_spatial", "map_input", "pointwise", "spatial_input",
+    "Context", "Groups", "Order", "Scores", "function_of", "is_spatial", "map_input", "pointwise", "spatial_input",
     "spatial_size",
 ]  # fmt: skip
 
@@ -24,6 +24,28 @@ __all__ = [
 Order = tuple[int, ...]
 # Of dimensions that are merged: see `Context.tokens`.
 Groups = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How much every query, in rows, asks for every key, in columns.
+
+    Attributes
+    ----------
+    query, key : str
+        Names of the values that were multiplied.
+    scale : float
+    weights : bool
+        Whether those of a query sum to 1 already.
+    swapped : bool
+        Whether queries are in columns instead.
+    """
+
+    query: str
+    key: str
+    scale: float = 1.0
+    weights: bool = False
+    swapped: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +70,8 @@ class Context:
         dimension `order[i]` of what is kept.
     tokens : dict of str to tuple of tuple of int
         Of values that the network has with rows and columns merged: see `token_rules`.
+    scores : dict of str to Scores
+        Values that are of all pairs of tokens, of which attention is made.
     summaries : set of str
         Values that are of a whole map and have no positions, such as means and what is computed from them.
     """
@@ -59,6 +83,7 @@ class Context:
     precision: torch.dtype
     orders: dict[str, Order] = field(default_factory=dict)
     tokens: dict[str, Groups] = field(default_factory=dict)
+    scores: dict[str, Scores] = field(default_factory=dict)
     summaries: set[str] = field(default_factory=set)
 
     def as_given(self, name: str, kept: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from hdm_widgets.windowed.axes import Interval, Span, Window
 from hdm_widgets.windowed.calls import Call, Ref
-from hdm_widgets.windowed.context import Context, Groups, function_of, is_spatial, pointwise
+from hdm_widgets.windowed.context import Context, Groups, Scores, function_of, is_spatial, pointwise
 from hdm_widgets.windowed.steps import AxisWindow, Convolution, Step
 
 __all__ = ["Attention", "token_step"]
@@ -35,6 +35,10 @@ _ELEMENTWISE = (
 _OVER_CHANNELS = (
     "chunk", "narrow", "select", "slice", "softmax", "split", "split_with_sizes", "tensor_split", "unbind",
 )  # fmt: skip
+_PRODUCTS = ("bmm", "matmul")
+# What may happen to scores and weights between the products.
+_KEEPS = ("alias", "clone", "contiguous", "dropout")
+_SWAPS = ("permute", "swapaxes", "swapdims", "transpose")
 # Images in the numbered tensor that tells where elements go.
 _IMAGES = 2
 
@@ -87,6 +91,8 @@ class Attention(Step):
 def token_step(call: Call, context: Context) -> Step | None:
     """The step of a call that makes, takes or gives tokens; None where no rule applies."""
     values = [name for name in call.reads() if name in context.shapes]
+    if any(name in context.scores for name in values):
+        return _of_scores(call, context, values)
     made = call.operation in _REARRANGES and len(values) == 1 and is_spatial(context.shapes[values[0]])
     if not values or not (made or any(name in context.tokens for name in values)):
         return None
@@ -98,6 +104,8 @@ def token_step(call: Call, context: Context) -> Step | None:
         return _elementwise(call, context, values)
     if call.operation == "scaled_dot_product_attention":
         return _attention(call, context)
+    if call.operation in _PRODUCTS and len(values) == 2:
+        _note_scores(call, context, *values)
     if len(values) != 1:
         return None
     if call.operation == "linear":
@@ -275,25 +283,86 @@ def _attention(call: Call, context: Context) -> Step | None:
     given = call.arguments
     if given.get("attn_mask") is not None or given.get("is_causal") or given.get("dropout_p"):
         return None
-    names = [given[key].name for key in ("query", "key", "value")]
-    return _attended(call, context, names, given.get("scale"))
-
-
-def _attended(call: Call, context: Context, names: list[str], scale: float | None) -> Step | None:
-    """Attention of queries to keys and values, each (..., tokens, channels) with the same heads."""
-    query, key, value = names
-    groups, (*heads, depth) = context.tokens[query], _channels(context, value)
-    last = len(heads) + 2
-    kept = tuple(each for group in groups for each in group)
-    if kept != (*range(last - 1), last, last - 1) or groups[-2:] != ((last,), (last - 1,)):
+    query, key, value = (given[each].name for each in ("query", "key", "value"))
+    groups = context.tokens[query]
+    if any(context.tokens[name] != groups for name in (key, value)) or not _are_rows(groups, context, query):
         return None
-    if any(context.tokens[name] != groups or _channels(context, name)[:-1] != heads for name in names):
+    return _attended(call, context, (query, key, value), given.get("scale"), groups)
+
+
+def _note_scores(call: Call, context: Context, query: str, key: str) -> None:
+    """Notes a product of queries and keys, from which attention may be made; by itself it is of the whole image."""
+    groups = context.tokens[query]
+    if _are_rows(groups, context, query) and context.tokens[key] == _swapped(groups):
+        context.scores[call.name] = Scores(query, key)
+
+
+def _of_scores(call: Call, context: Context, values: list[str]) -> Step | None:
+    """Notes what becomes of scores; the step where they are multiplied with values."""
+    if call.operation in _PRODUCTS:
+        return _weighted(call, context, *values) if len(values) == 2 else None
+    (scores, *others), given = (context.scores.get(name) for name in values), call.arguments
+    if scores is None or others:
+        return None
+    rank, dim = len(call.shape), given.get("dim")
+    if call.operation in _KEEPS:
+        context.scores[call.name] = scores
+    elif call.operation == "softmax" and not (scores.weights or scores.swapped):
+        if dim in (-1, rank - 1) and given.get("dtype") is None:
+            context.scores[call.name] = replace(scores, weights=True)
+    elif call.operation in ("mul", "div") and not scores.weights and not given.get("rounding_mode"):
+        factor = given["other"]
+        if isinstance(factor, (int, float)) and isinstance(given["self"], Ref):
+            scale = scores.scale * factor if call.operation == "mul" else scores.scale / factor
+            context.scores[call.name] = replace(scores, scale=scale)
+    elif call.operation in _SWAPS and len(context.shapes[values[0]]) == rank:
+        moved = tuple(call.run({values[0]: torch.empty(tuple(range(rank)), device="meta")}).shape)
+        if moved == (*range(rank - 2), rank - 1, rank - 2):
+            context.scores[call.name] = replace(scores, swapped=not scores.swapped)
+    return None
+
+
+def _weighted(call: Call, context: Context, left: str, right: str) -> Step | None:
+    """Weights times values, or transposed: values times weights."""
+    scores, value = context.scores.get(left), right
+    swapped = scores is None
+    if scores is None:
+        scores, value = context.scores.get(right), left
+    if scores is None or not scores.weights or scores.swapped is not swapped or value not in context.tokens:
+        return None
+    groups = context.tokens[scores.query]
+    given = _swapped(groups) if swapped else groups
+    if context.tokens[value] != given:
+        return None
+    return _attended(call, context, (scores.query, scores.key, value), scores.scale, given)
+
+
+def _attended(
+    call: Call, context: Context, names: tuple[str, str, str], scale: float | None, groups: Groups
+) -> Step | None:
+    """Attention of queries to keys and values with the same heads, whose result the network has in these groups."""
+    query, key, value = names
+    *heads, depth = _channels(context, value)
+    if any(_channels(context, name)[:-1] != heads for name in (query, key)):
         return None
     size, keys = context.size(query), context.size(key)
+    if context.size(value) != keys:
+        return None
     context.shapes[call.name] = (None, *heads, depth, *size)
     context.tokens[call.name] = groups
     rows, cols = (_AskingAxis(size[dim], keys[dim]) for dim in (0, 1))
-    return Attention(call.name, call.label, tuple(names), rows, cols, scale=scale, depth=depth)
+    return Attention(call.name, call.label, names, rows, cols, scale=scale, depth=depth)
+
+
+def _are_rows(groups: Groups, context: Context, name: str) -> bool:
+    """Whether a value is (..., tokens, channels), with heads as they are kept."""
+    last = len(context.shapes[name]) - 2
+    kept = tuple(each for group in groups for each in group)
+    return kept == (*range(last - 1), last, last - 1) and groups[-2:] == ((last,), (last - 1,))
+
+
+def _swapped(groups: Groups) -> Groups:
+    return (*groups[:-2], groups[-1], groups[-2])
 
 
 def _in_groups(call: Call, context: Context, names: list[str], groups: Groups, channels: list[int]) -> Step:

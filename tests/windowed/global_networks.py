@@ -101,6 +101,22 @@ class PackedAttention(nn.Module):
         return self.project(seen).view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
+class ProductAttention(nn.Module):
+    """Written out in products, with scaled scores and heads in a dimension of their own."""
+
+    def __init__(self, scaled):
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        self.scaled, self.dropout = scaled, nn.Dropout(0.1)
+
+    def forward(self, x):
+        tokens = x.flatten(2).transpose(1, 2)
+        given = (layer(tokens) for layer in (self.query, self.key, self.value))
+        query, key, value = (each.unflatten(-1, (2, -1)).transpose(1, 2) for each in given)
+        weights = self.dropout(self.scaled(query @ key.transpose(-2, -1)).softmax(-1))
+        return (weights @ value).transpose(1, 2).flatten(2).transpose(1, 2).reshape(x.shape)
+
+
 class PyramidPooling(nn.Module):
     """As in PSPNet: averages over grids of cells, enlarged and joined."""
 
@@ -224,6 +240,11 @@ class Function(nn.Module):
 ATTENTION = {
     "multihead": lambda: Multihead(batch_first=True, need_weights=False),
     "multihead, tokens first": lambda: Multihead(batch_first=False, need_weights=False),
+    "multihead, weights": lambda: Multihead(batch_first=True, need_weights=True),
+    "multihead, tokens first, weights": lambda: Multihead(batch_first=False, need_weights=True),
+    "products of positions": SelfAttention,
+    "products, multiplied": lambda: ProductAttention(lambda scores: scores * 0.5),
+    "products, divided": lambda: ProductAttention(lambda scores: scores / 2.0),
     "encoder layer": lambda: EncoderLayer(batch_first=True),
     "encoder layer, norm first": lambda: EncoderLayer(batch_first=True, norm_first=True),
     "encoder layer, tokens first": lambda: EncoderLayer(batch_first=False),

@@ -55,6 +55,54 @@ class _Heads(nn.Module):
         return (tokens + seen).transpose(1, 2).view(count, channels, height, width)
 
 
+def _weights(query, key):
+    return (query @ key.transpose(-2, -1)).softmax(-1)
+
+
+# Of queries, keys and values (N, heads, tokens, channels): what an estimate takes for unchanged.
+NOT_FOLLOWED = {
+    "causal": lambda query, key, value: nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True),
+    "masked": lambda query, key, value: nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=torch.eye(query.shape[-2])
+    ),
+    "without softmax": lambda query, key, value: query @ key.transpose(-2, -1) @ value / 42,
+    "normalized over queries": lambda query, key, value: (query @ key.transpose(-2, -1)).softmax(-2) @ value,
+    "normalized twice": lambda query, key, value: _weights(query, key).softmax(-1) @ value,
+    "swapped": lambda query, key, value: _weights(query, key).transpose(-2, -1) @ value,
+    "other scores": lambda query, key, value: (query @ key.transpose(-2, -1)).relu().softmax(-1) @ value,
+    "heads swapped": lambda query, key, value: _weights(query, key).flip(1) @ value,
+    "one head for all": lambda query, key, value: _weights(query, key[:, :1]) @ value,
+    "of channels": lambda query, key, value: value @ (query.transpose(-2, -1) @ key).softmax(-1) / 42,
+    "with a constant": lambda query, key, value: _weights(query, key) @ torch.linspace(0, 1, 168).view(42, 4),
+    "a constant matrix": lambda query, key, value: query @ torch.linspace(0, 1, 16).view(4, 4),
+}
+
+
+class _Attended(nn.Module):
+    def __init__(self, attend):
+        super().__init__()
+        self.attend, self.linear = attend, nn.Linear(WIDTH, 3 * WIDTH)
+
+    def forward(self, x):
+        packed = self.linear(x.flatten(2).transpose(1, 2)).unflatten(-1, (3, 2, 4))
+        return self.attend(*packed.permute(2, 0, 3, 1, 4)).permute(0, 1, 3, 2).reshape(x.shape)
+
+
+class _Rearranged(nn.Module):
+    """Every element by itself, with heads, channels, tokens and batch in any order and two of them merged."""
+
+    def __init__(self, order, merged):
+        super().__init__()
+        self.order, self.merged = order, merged
+
+    def forward(self, x):
+        apart = x.reshape(x.shape[0], 2, WIDTH // 2, -1).permute(self.order)
+        shape = apart.shape
+        merged = apart.flatten(self.merged, self.merged + 1)
+        back = [self.order.index(dim) for dim in range(4)]
+        return (2 * merged.tanh() - merged).reshape(shape).permute(back).reshape(x.shape)
+
+
 def _factory(name):
     return MORE[name] if name in MORE else GLOBAL[name][0]
 
@@ -120,6 +168,29 @@ def test_attention_keeps_keys_and_values_of_other_tokens(name):
         assert_close(found, changed)
         # Which is not the network itself: the other tokens changed too.
         assert (found - parts(images)).abs().max() > 10 * (found - changed).abs().max()
+
+
+@pytest.mark.parametrize("name", NOT_FOLLOWED)
+def test_what_is_no_attention_is_not_taken_for_it(name):
+    model = randomized(_Attended(NOT_FOLLOWED[name]))
+    image, boxes = random_image(WIDTH, 6, 7), np.array([[0, 0, 6, 7], [1, 2, 3, 5]])
+    base = WindowedInference(TracedModel(model, image).estimate, image)
+    images = changed_images(image, boxes)
+    with torch.inference_mode():
+        assert_close(base.output, model(image[None]))
+        found, whole = outputs_from_windows(base, boxes, images), model(images)
+    assert_close(found, base.output.expand(whole.shape))
+
+
+@given(order=st.permutations(range(4)), merged=st.integers(0, 2))
+def test_tokens_in_any_order_stay_local(order, merged):
+    model, image, boxes = _Rearranged(order, merged).eval(), random_image(WIDTH, 4, 5), np.array([[1, 2, 3, 4]])
+    images = changed_images(image, boxes)
+    base = WindowedInference(TracedModel(model, image).estimate, image)
+    with torch.inference_mode():
+        assert_close(outputs_from_windows(base, boxes, images), model(images))
+    (window,) = base.run(boxes, lambda items, grown: images[items][..., 1:3, 2:4])
+    assert window.values.shape[-2:] == (2, 2)
 
 
 @pytest.mark.parametrize("name", FOLLOWED)
