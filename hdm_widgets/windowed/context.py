@@ -72,6 +72,8 @@ class Context:
         Of values that the network has with rows and columns merged: see `token_rules`.
     scores : dict of str to Scores
         Values that are of all pairs of tokens, of which attention is made.
+    factors : dict
+        How calls that were seen rearrange dimensions: see `token_rules`.
     summaries : set of str
         Values that are of a whole map and have no positions, such as means and what is computed from them.
     """
@@ -84,6 +86,7 @@ class Context:
     orders: dict[str, Order] = field(default_factory=dict)
     tokens: dict[str, Groups] = field(default_factory=dict)
     scores: dict[str, Scores] = field(default_factory=dict)
+    factors: dict[object, list[list[tuple[int, int]]] | None] = field(default_factory=dict)
     summaries: set[str] = field(default_factory=set)
 
     def as_given(self, name: str, kept: Tensor) -> Tensor:

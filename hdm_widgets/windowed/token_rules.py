@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hdm_widgets.windowed.axes import Interval, Span, Window
-from hdm_widgets.windowed.calls import Call, Ref
+from hdm_widgets.windowed.calls import Call, Ref, replaced
 from hdm_widgets.windowed.context import Context, Groups, Scores, function_of, is_spatial, pointwise
 from hdm_widgets.windowed.steps import AxisWindow, Convolution, Step
 
@@ -122,7 +122,13 @@ def _rearranged(call: Call, context: Context, name: str) -> Step | None:
     rows, cols = context.size(name)
     if min(rows, cols) < 2 or not {name, *context.numbers}.issuperset(call.reads()):
         return None
-    factors = _factors(call, context, name)
+    arguments = {key: replaced(value, name, "") for key, value in call.arguments.items()}
+    order = context.tokens.get(name) or context.orders.get(name)
+    # Layers are often alike.
+    key = call.target, repr(arguments), context.shapes[name], order
+    if key not in context.factors:
+        context.factors[key] = _factors(call, context, name)
+    factors = context.factors[key]
     if factors is None:
         return None
     positions = {(1, rows * cols): 0, (cols, rows): 1, (1, cols): 2}
@@ -154,11 +160,11 @@ def _rearranged(call: Call, context: Context, name: str) -> Step | None:
     if 0 in found:
         context.tokens[call.name] = groups
     else:
-        order = tuple(group[0] for group in groups)
-        if len(order) != len(kept) or order[0] != 0:
+        kept_order = tuple(group[0] for group in groups)
+        if len(kept_order) != len(kept) or kept_order[0] != 0:
             return None
-        if list(order) != sorted(order):
-            context.orders[call.name] = order
+        if list(kept_order) != sorted(kept_order):
+            context.orders[call.name] = kept_order
     context.shapes[call.name] = (None, *sizes, rows, cols)
     return pointwise(call, context, (name,), reshaped)
 
