@@ -225,6 +225,8 @@ def _split(step: int, size: int, bounds: tuple[int, int]) -> list[tuple[int, int
 
 
 def _elementwise(call: Call, context: Context, names: list[str]) -> Step | None:
+    call = _with_token_constants(call, context, names[0])
+    names = [each for each in call.reads() if each in context.shapes]
     (groups, *others), name = (context.tokens[each] for each in names), names[0]
     channels = _channels(context, name)
     if any(each != groups for each in others) or len({context.size(each) for each in names}) != 1:
@@ -245,6 +247,27 @@ def _elementwise(call: Call, context: Context, names: list[str]) -> Step | None:
         elif any(_sizes(context, each, group) != _sizes(context, name, group) for each in names):
             return None
     return _in_groups(call, context, names, groups, channels)
+
+
+def _with_token_constants(call: Call, context: Context, name: str) -> Call:
+    """The call with constants that differ from token to token, such as embeddings of positions, as values."""
+    groups, size = context.tokens[name], context.size(name)
+    flat = [kept for group in groups for kept in group]
+    for each in call.reads():
+        constant = context.constants.get(each)
+        if constant is None or constant.ndim > len(groups) or len(flat) != len(groups):
+            continue
+        whole = constant.reshape(*(1,) * (len(groups) - constant.ndim), *constant.shape)
+        kept = whole.permute([flat.index(dim) for dim in range(len(flat))])
+        if len(kept) != 1 or kept.shape[-1] != math.prod(size):
+            continue
+        spread = f"{each}/{groups}"
+        context.constants[spread] = kept.reshape(*kept.shape[:-1], *size)
+        value = context.as_value(spread, kept.ndim + 1)
+        context.tokens[value] = groups
+        arguments = {key: replaced(argument, each, value) for key, argument in call.arguments.items()}
+        call = replace(call, arguments=arguments)
+    return call
 
 
 def _linear(call: Call, context: Context, name: str) -> Step | None:

@@ -88,6 +88,20 @@ class _Attended(nn.Module):
         return self.attend(*packed.permute(2, 0, 3, 1, 4)).permute(0, 1, 3, 2).reshape(x.shape)
 
 
+class _Embedded(nn.Module):
+    """Embeddings of 4 x 5 positions added, with the batch or the tokens first."""
+
+    def __init__(self, batch_first):
+        super().__init__()
+        self.batch_first = batch_first
+        self.embedding = nn.Parameter(torch.randn((1, 20, WIDTH) if batch_first else (20, 1, WIDTH)))
+
+    def forward(self, x):
+        order = (0, 2, 1) if self.batch_first else (2, 0, 1)
+        tokens = (x.flatten(2).permute(order) + self.embedding).tanh()
+        return tokens.permute([order.index(dim) for dim in range(3)]).reshape(x.shape)
+
+
 class _Rearranged(nn.Module):
     """Every element by itself, with heads, channels, tokens and batch in any order and two of them merged."""
 
@@ -180,6 +194,15 @@ def test_what_is_no_attention_is_not_taken_for_it(name):
         assert_close(base.output, model(image[None]))
         found, whole = outputs_from_windows(base, boxes, images), model(images)
     assert_close(found, base.output.expand(whole.shape))
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_embeddings_of_positions_stay_local(batch_first):
+    model, image, boxes = _Embedded(batch_first).eval(), random_image(WIDTH, 4, 5), boxes_everywhere(4, 5, 2)
+    images = changed_images(image, boxes)
+    base = WindowedInference(TracedModel(model, image).estimate, image)
+    with torch.inference_mode():
+        assert_close(outputs_from_windows(base, boxes, images), model(images))
 
 
 @given(order=st.permutations(range(4)), merged=st.integers(0, 2))
