@@ -101,7 +101,7 @@ def build(trace: Trace, *, estimate: bool = False) -> Program:
 
     double = any(value.dtype == torch.float64 for value in constants.values())
     precision = torch.float64 if double else torch.float32
-    context = Context(shapes, frozenset(trace.numbers), constants, as_value, precision)
+    context = Context(shapes, trace.numbers, constants, as_value, precision)
     uses = Counter([name for call in trace.calls for name in call.reads()] + [trace.output])
     steps: dict[str, Step] = {}
     for call in trace.calls:
@@ -117,7 +117,7 @@ def build(trace: Trace, *, estimate: bool = False) -> Program:
         earlier = steps.get(_normalized_value(call))
         if (
             earlier is not None
-            and earlier.name not in context.orders
+            and earlier.name not in context.orders.keys() | context.tokens.keys()
             and uses[earlier.name] == 1
             and _is_foldable(earlier, call, constants)
         ):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,16 +11,41 @@ import torch
 from torch import Tensor
 
 from hdm_widgets.windowed.axes import Pointwise
-from hdm_widgets.windowed.calls import Call, Ref, refs
+from hdm_widgets.windowed.calls import Call, Number, Ref, refs
 from hdm_widgets.windowed.steps import Function, FunctionStep
 
 __all__ = [
-    "Context", "Order", "function_of", "is_spatial", "map_input", "pointwise", "spatial_input", "spatial_size",
+    "Context", "Groups", "Order", "Scores", "function_of", "is_spatial", "map_input", "pointwise", "spatial_input",
+    "spatial_size",
 ]  # fmt: skip
 
 
 # Of dimensions: see `Context.orders`.
 Order = tuple[int, ...]
+# Of dimensions that are merged: see `Context.tokens`.
+Groups = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How much every query, in rows, asks for every key, in columns.
+
+    Attributes
+    ----------
+    query, key : str
+        Names of the values that were multiplied.
+    scale : float
+    weights : bool
+        Whether those of a query sum to 1 already.
+    swapped : bool
+        Whether queries are in columns instead.
+    """
+
+    query: str
+    key: str
+    scale: float = 1.0
+    weights: bool = False
+    swapped: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +57,8 @@ class Context:
     shapes : dict of str to tuple
         Shapes of the values that depend on the image, as they are kept; None in place of a size that depends on the
         batch.
-    numbers : frozenset of str
-        Names that stand for numbers.
+    numbers : dict of str to Number
+        Numbers that depend on how many images there are.
     constants : dict of str to torch.Tensor
         All other tensors.
     as_value : callable
@@ -42,25 +68,33 @@ class Context:
     orders : dict of str to tuple of int
         Of values that the network has in another order than they are kept: dimension i of the network's tensor is
         dimension `order[i]` of what is kept.
-    tokens : dict of str to tuple of int
+    tokens : dict of str to tuple of tuple of int
         Of values that the network has with rows and columns merged: see `token_rules`.
+    scores : dict of str to Scores
+        Values that are of all pairs of tokens, of which attention is made.
+    factors : dict
+        How calls that were seen rearrange dimensions: see `token_rules`.
     summaries : set of str
         Values that are of a whole map and have no positions, such as means and what is computed from them.
     """
 
     shapes: dict[str, tuple[int | None, ...]]
-    numbers: frozenset[str]
+    numbers: Mapping[str, Number]
     constants: dict[str, Tensor]
     as_value: Callable[[str, int], str]
     precision: torch.dtype
     orders: dict[str, Order] = field(default_factory=dict)
-    tokens: dict[str, Order] = field(default_factory=dict)
+    tokens: dict[str, Groups] = field(default_factory=dict)
+    scores: dict[str, Scores] = field(default_factory=dict)
+    factors: dict[object, list[list[tuple[int, int]]] | None] = field(default_factory=dict)
     summaries: set[str] = field(default_factory=set)
 
     def as_given(self, name: str, kept: Tensor) -> Tensor:
         """A value, or a patch of it, as the network has it."""
         if name in self.tokens:
-            return kept.flatten(-2).permute(self.tokens[name])
+            groups, merged = self.tokens[name], kept.flatten(-2)
+            sizes = [math.prod(merged.shape[dim] for dim in group) for group in groups]
+            return merged.permute([dim for group in groups for dim in group]).reshape(sizes)
         return kept.permute(self.orders[name]) if name in self.orders else kept
 
     def order(self, name: str) -> Order:

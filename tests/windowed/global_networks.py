@@ -57,6 +57,66 @@ class TokenAttention(nn.Module):
         return tokens.transpose(1, 2).reshape(x.shape)
 
 
+class Multihead(nn.Module):
+    """PyTorch's attention of all positions to all, with tokens or the batch first, with or without weights."""
+
+    def __init__(self, batch_first, need_weights):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(WIDTH, 2, batch_first=batch_first)
+        self.batch_first, self.need_weights = batch_first, need_weights
+
+    def forward(self, x):
+        tokens = x.flatten(2).permute(0, 2, 1) if self.batch_first else x.flatten(2).permute(2, 0, 1)
+        seen, _ = self.attention(tokens, tokens, tokens, need_weights=self.need_weights)
+        return seen.permute(0, 2, 1).reshape(x.shape) if self.batch_first else seen.permute(1, 2, 0).reshape(x.shape)
+
+
+class EncoderLayer(nn.Module):
+    """PyTorch's layer of a transformer."""
+
+    def __init__(self, batch_first, norm_first=False):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(WIDTH, 2, 16, batch_first=batch_first, norm_first=norm_first)
+        self.batch_first = batch_first
+
+    def forward(self, x):
+        tokens = x.flatten(2).transpose(1, 2)
+        seen = self.layer(tokens) if self.batch_first else self.layer(tokens.transpose(0, 1)).transpose(0, 1)
+        return seen.transpose(1, 2).reshape(x.shape)
+
+
+class PackedAttention(nn.Module):
+    """As vision transformers have it: queries, keys and values from one layer, apart in a dimension of their own."""
+
+    def __init__(self, take):
+        super().__init__()
+        self.packed, self.project = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.take = take
+
+    def forward(self, x):
+        count, channels, height, width = x.shape
+        packed = self.packed(x.permute(0, 2, 3, 1).reshape(count, height * width, channels))
+        packed = packed.reshape(count, height * width, 3, 2, channels // 2).permute(2, 0, 3, 1, 4)
+        seen = F.scaled_dot_product_attention(*self.take(packed)).transpose(1, 2).reshape(-1, channels)
+        return self.project(seen).view(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+class ProductAttention(nn.Module):
+    """Written out in products, with scaled scores and heads in a dimension of their own."""
+
+    def __init__(self, scaled):
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        self.scaled, self.dropout = scaled, nn.Dropout(0.1)
+
+    def forward(self, x):
+        tokens = x.flatten(2).transpose(1, 2)
+        given = (layer(tokens) for layer in (self.query, self.key, self.value))
+        query, key, value = (each.unflatten(-1, (2, -1)).transpose(1, 2) for each in given)
+        weights = self.dropout(self.scaled(query @ key.transpose(-2, -1)).softmax(-1))
+        return (weights @ value).transpose(1, 2).flatten(2).transpose(1, 2).reshape(x.shape)
+
+
 class PyramidPooling(nn.Module):
     """As in PSPNet: averages over grids of cells, enlarged and joined."""
 
@@ -176,6 +236,22 @@ class Function(nn.Module):
 
 
 # Part of a network, and the labels that `global_steps` has to give for it; None where it may learn to do without.
+# Attention between all positions of a map.
+ATTENTION = {
+    "multihead": lambda: Multihead(batch_first=True, need_weights=False),
+    "multihead, tokens first": lambda: Multihead(batch_first=False, need_weights=False),
+    "multihead, weights": lambda: Multihead(batch_first=True, need_weights=True),
+    "multihead, tokens first, weights": lambda: Multihead(batch_first=False, need_weights=True),
+    "products of positions": SelfAttention,
+    "products, multiplied": lambda: ProductAttention(lambda scores: scores * 0.5),
+    "products, divided": lambda: ProductAttention(lambda scores: scores / 2.0),
+    "encoder layer": lambda: EncoderLayer(batch_first=True),
+    "encoder layer, norm first": lambda: EncoderLayer(batch_first=True, norm_first=True),
+    "encoder layer, tokens first": lambda: EncoderLayer(batch_first=False),
+    "packed, unbound": lambda: PackedAttention(lambda packed: packed.unbind(0)),
+    "packed, taken": lambda: PackedAttention(lambda packed: (packed[0], packed[1], packed[2])),
+    "packed, split": lambda: PackedAttention(lambda packed: [part.squeeze(0) for part in packed.chunk(3)]),
+}
 GLOBAL = {
     "squeeze and excite": (lambda: SqueezeExcite(linear=False), ["adaptive_avg_pool2d in part"]),
     "squeeze and excite, linear": (lambda: SqueezeExcite(linear=True), ["mean in part"]),

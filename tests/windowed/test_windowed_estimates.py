@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from architectures import LOCAL, ResNetUNet, conv_bn, made
-from global_networks import GLOBAL, WIDTH, Around
+from global_networks import ATTENTION, GLOBAL, WIDTH, Around
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -26,6 +26,7 @@ MORE = {
     "no affine": lambda: nn.InstanceNorm2d(WIDTH),
     "mean kept": lambda: _Centered(),
     "several heads apart": lambda: _Heads(),
+    **ATTENTION,
 }
 
 
@@ -52,6 +53,68 @@ class _Heads(nn.Module):
         heads = [each.view(count, -1, 2, channels // 2).transpose(1, 2) for each in given]
         seen = nn.functional.scaled_dot_product_attention(*heads).transpose(1, 2).reshape(count, -1, channels)
         return (tokens + seen).transpose(1, 2).view(count, channels, height, width)
+
+
+def _weights(query, key):
+    return (query @ key.transpose(-2, -1)).softmax(-1)
+
+
+# Of queries, keys and values (N, heads, tokens, channels): what an estimate takes for unchanged.
+NOT_FOLLOWED = {
+    "causal": lambda query, key, value: nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True),
+    "masked": lambda query, key, value: nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=torch.eye(query.shape[-2])
+    ),
+    "without softmax": lambda query, key, value: query @ key.transpose(-2, -1) @ value / 42,
+    "normalized over queries": lambda query, key, value: (query @ key.transpose(-2, -1)).softmax(-2) @ value,
+    "normalized twice": lambda query, key, value: _weights(query, key).softmax(-1) @ value,
+    "swapped": lambda query, key, value: _weights(query, key).transpose(-2, -1) @ value,
+    "other scores": lambda query, key, value: (query @ key.transpose(-2, -1)).relu().softmax(-1) @ value,
+    "heads swapped": lambda query, key, value: _weights(query, key).flip(1) @ value,
+    "one head for all": lambda query, key, value: _weights(query, key[:, :1]) @ value,
+    "of channels": lambda query, key, value: value @ (query.transpose(-2, -1) @ key).softmax(-1) / 42,
+    "with a constant": lambda query, key, value: _weights(query, key) @ torch.linspace(0, 1, 168).view(42, 4),
+    "a constant matrix": lambda query, key, value: query @ torch.linspace(0, 1, 16).view(4, 4),
+}
+
+
+class _Attended(nn.Module):
+    def __init__(self, attend):
+        super().__init__()
+        self.attend, self.linear = attend, nn.Linear(WIDTH, 3 * WIDTH)
+
+    def forward(self, x):
+        packed = self.linear(x.flatten(2).transpose(1, 2)).unflatten(-1, (3, 2, 4))
+        return self.attend(*packed.permute(2, 0, 3, 1, 4)).permute(0, 1, 3, 2).reshape(x.shape)
+
+
+class _Embedded(nn.Module):
+    """Embeddings of 4 x 5 positions added, with the batch or the tokens first."""
+
+    def __init__(self, batch_first):
+        super().__init__()
+        self.batch_first = batch_first
+        self.embedding = nn.Parameter(torch.randn((1, 20, WIDTH) if batch_first else (20, 1, WIDTH)))
+
+    def forward(self, x):
+        order = (0, 2, 1) if self.batch_first else (2, 0, 1)
+        tokens = (x.flatten(2).permute(order) + self.embedding).tanh()
+        return tokens.permute([order.index(dim) for dim in range(3)]).reshape(x.shape)
+
+
+class _Rearranged(nn.Module):
+    """Every element by itself, with heads, channels, tokens and batch in any order and two of them merged."""
+
+    def __init__(self, order, merged):
+        super().__init__()
+        self.order, self.merged = order, merged
+
+    def forward(self, x):
+        apart = x.reshape(x.shape[0], 2, WIDTH // 2, -1).permute(self.order)
+        shape = apart.shape
+        merged = apart.flatten(self.merged, self.merged + 1)
+        back = [self.order.index(dim) for dim in range(4)]
+        return (2 * merged.tanh() - merged).reshape(shape).permute(back).reshape(x.shape)
 
 
 def _factory(name):
@@ -99,6 +162,58 @@ def test_one_global_operation_is_exact_within_the_window(name):
         # And it stays there: what the rest of the image would do is left out.
         (corner,) = list(base.run(boxes[:1], lambda items, grown: images[items][..., : grown[0, 2], : grown[0, 3]]))
     assert corner.values.shape[-2:] < image.shape[-2:]
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_attention_keeps_keys_and_values_of_other_tokens(name):
+    parts = randomized(nn.Sequential(ATTENTION[name](), nn.Conv2d(WIDTH, WIDTH, 1), ATTENTION[name]())).eval()
+    image, boxes = random_image(WIDTH, 6, 7), boxes_everywhere(6, 7, 3)
+    images = changed_images(image, boxes)
+    inside = torch.zeros(len(boxes), 1, 6, 7, dtype=torch.bool)
+    for each, (row0, col0, row1, col1) in zip(inside, boxes.tolist(), strict=True):
+        each[:, row0:row1, col0:col1] = True
+    base = WindowedInference(TracedModel(parts, image).estimate, image)
+    with torch.inference_mode():
+        changed, unchanged = images, image[None]
+        for part in parts:
+            unchanged = part(unchanged)
+            changed = torch.where(inside, part(changed), unchanged)
+        found = outputs_from_windows(base, boxes, images)
+        assert_close(found, changed)
+        # Which is not the network itself: the other tokens changed too.
+        assert (found - parts(images)).abs().max() > 10 * (found - changed).abs().max()
+
+
+@pytest.mark.parametrize("name", NOT_FOLLOWED)
+def test_what_is_no_attention_is_not_taken_for_it(name):
+    model = randomized(_Attended(NOT_FOLLOWED[name]))
+    image, boxes = random_image(WIDTH, 6, 7), np.array([[0, 0, 6, 7], [1, 2, 3, 5]])
+    base = WindowedInference(TracedModel(model, image).estimate, image)
+    images = changed_images(image, boxes)
+    with torch.inference_mode():
+        assert_close(base.output, model(image[None]))
+        found, whole = outputs_from_windows(base, boxes, images), model(images)
+    assert_close(found, base.output.expand(whole.shape))
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_embeddings_of_positions_stay_local(batch_first):
+    model, image, boxes = _Embedded(batch_first).eval(), random_image(WIDTH, 4, 5), boxes_everywhere(4, 5, 2)
+    images = changed_images(image, boxes)
+    base = WindowedInference(TracedModel(model, image).estimate, image)
+    with torch.inference_mode():
+        assert_close(outputs_from_windows(base, boxes, images), model(images))
+
+
+@given(order=st.permutations(range(4)), merged=st.integers(0, 2))
+def test_tokens_in_any_order_stay_local(order, merged):
+    model, image, boxes = _Rearranged(order, merged).eval(), random_image(WIDTH, 4, 5), np.array([[1, 2, 3, 4]])
+    images = changed_images(image, boxes)
+    base = WindowedInference(TracedModel(model, image).estimate, image)
+    with torch.inference_mode():
+        assert_close(outputs_from_windows(base, boxes, images), model(images))
+    (window,) = base.run(boxes, lambda items, grown: images[items][..., 1:3, 2:4])
+    assert window.values.shape[-2:] == (2, 2)
 
 
 @pytest.mark.parametrize("name", FOLLOWED)
