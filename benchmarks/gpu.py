@@ -29,6 +29,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from _gpu_distances import squared_distances
 from _gpu_networks import NETWORKS, image_of, prepared
 from torch import Tensor, nn
 
@@ -246,18 +247,6 @@ def masks(bench: Bench) -> None:
     bench.rows(["auto", "full", "windowed"], measure)
 
 
-def squared_distances(shown: Tensor) -> Tensor:
-    """Squared distance of every pixel to the nearest pixel of each mask (n, H, W), on any device."""
-    found = torch.where(shown, 0.0, torch.inf)
-    for axis in (1, 2):
-        places = torch.arange(found.shape[axis], device=found.device, dtype=found.dtype)
-        before, found = found, torch.full_like(found, torch.inf)
-        for place in range(len(places)):
-            away = ((places - place) ** 2).view(-1, *(1,) * (2 - axis))
-            found = torch.minimum(found, before.narrow(axis, place, 1) + away)
-    return found
-
-
 def distance_in_a_scan(bench: Bench, size: int) -> float:
     """Seconds a disc for thresholds, masks on the CPU and their distances."""
     image = image_of(size, bench.device)
@@ -279,7 +268,6 @@ def distance_in_a_scan(bench: Bench, size: int) -> float:
 
 
 def distances(bench: Bench) -> None:
-
     def measure(row: str) -> None:
         size, count = int(row.split()[0]), 8 if bench.quick else 64
         blurred = torch.nn.functional.avg_pool2d(

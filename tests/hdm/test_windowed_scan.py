@@ -98,7 +98,8 @@ def test_unet(upsampling):
     assert ours.plan.largest_difference <= 1e-4
     # Much less than the image is computed for a disc.
     assert ours.plan.window < SIZE
-    assert ours.plan.factor > 4
+    # Boxes near a border are as large as others: for so small a network, fewer batches save more.
+    assert ours.plan.factor > 2
 
 
 def test_demo():
