@@ -23,8 +23,8 @@ def scene(channels, height, width):
     return (fine + 0.1 * random_image(channels, height, width)).clamp(0.02, 1)
 
 
-def unet(image, classes=1, **options):
-    network = randomized(made(lambda: hw.UNet(len(image), classes, 4, 2, **options)))
+def unet(image, classes=1, width=4, **options):
+    network = randomized(made(lambda: hw.UNet(len(image), classes, width, 2, **options)))
     return Levelled(network, image)
 
 
@@ -93,13 +93,13 @@ def both(model, image, segment=None, *, explainer=explainer_for, **options):
 @pytest.mark.parametrize("upsampling", ["bilinear", "nearest", "transposed"])
 def test_unet(upsampling):
     image = scene(1, *SIZE)
-    ours, _ = both(unet(image, upsampling=upsampling), image)
+    # Of so many channels that windows cost more than batches: else those at a border are as large as others.
+    ours, _ = both(unet(image, width=16, upsampling=upsampling), image)
     assert ours.plan.verified >= 2
     assert ours.plan.largest_difference <= 1e-4
     # Much less than the image is computed for a disc.
     assert ours.plan.window < SIZE
-    # Boxes near a border are as large as others: for so small a network, fewer batches save more.
-    assert ours.plan.factor > 2
+    assert ours.plan.factor > 4
 
 
 def test_demo():
