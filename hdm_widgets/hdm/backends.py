@@ -16,19 +16,25 @@ from hdm_widgets.hdm.occlusion import Changes
 from hdm_widgets.hdm.options import InferenceMode
 from hdm_widgets.hdm.plan import WORTH_ESTIMATING_FACTOR, Plan, Planned, is_finite
 from hdm_widgets.hdm.trace_cache import traced
+from hdm_widgets.models.free_memory import free_memory
 from hdm_widgets.models.segmenter import ModelOutputError, Segmenter
 from hdm_widgets.models.threads import limited_threads
-from hdm_widgets.windowed import Network, WindowedInference
+from hdm_widgets.windowed import Network, TypicalActivations, WindowedInference
 
 __all__ = [
-    "Backend", "Backends", "FoldedBackend", "Inference", "ModelBackend", "Outputs", "WindowedBackend",
-    "WindowsDifferError", "pasted",
+    "Backend", "Backends", "EstimatingBackend", "FoldedBackend", "Inference", "ModelBackend", "Outputs",
+    "WindowedBackend", "WindowsDifferError", "pasted",
 ]  # fmt: skip
 
 # Verify cells as long as that takes at most this fraction of the time, but at least and at most so many.
 _VERIFY_FRACTION = 0.05
 _VERIFY_LEAST = 2
 _VERIFY_MOST = 8
+# Of free memory, the part that typical activations take at most while they are computed, and how many times those of an
+# image they are.
+_MEMORY_FRACTION, _ACTIVATIONS_AT_ONCE = 0.25, 5
+# Bytes of whole outputs that are made at a time.
+_OUTPUT_BYTES = 64 << 20
 
 
 class WindowsDifferError(Exception):
@@ -150,6 +156,53 @@ class WindowedBackend:
             yield Outputs(items[windows.items], windows.rows, windows.cols, windows.values)
 
 
+class EstimatingBackend(WindowedBackend):
+    """Windows of a network whose global operations are taken for local ones.
+
+    Parameters
+    ----------
+    device : torch.device
+    base : WindowedInference
+        Over the activations of the unchanged image.
+    """
+
+    def __init__(self, device: torch.device, base: WindowedInference) -> None:
+        super().__init__(device, base)
+        self._typical: TypicalActivations | None = None
+        # Whether outputs differ from that of the unchanged image outside of their windows too.
+        self._everywhere = False
+
+    @property
+    def can_learn(self) -> bool:
+        """Whether images that are computed in full make estimates better, and there is memory for them."""
+        needed = _ACTIVATIONS_AT_ONCE * self._base.network.cached_bytes
+        return self._base.has_summaries and needed <= _MEMORY_FRACTION * free_memory(self._device)
+
+    def compute_in_full(self, changes: Changes, item: int) -> None:
+        """Compute a cell in full, so that `complete_from_these` knows what cells have in common."""
+        self._typical = self._typical or TypicalActivations(self._base)
+        self._typical.add(changes.images(np.array([item]))[0].to(self._device))
+
+    def complete_from_these(self) -> None:
+        """Complete windows from what the cells that were computed in full have in common."""
+        assert self._typical is not None  # else nothing was computed  # noqa: S101
+        self._base, self._typical, self._everywhere = self._typical.inference(), None, True
+
+    def outputs(self, changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
+        """See `Backend`."""
+        for outputs in super().outputs(changes, items):
+            yield from self._whole(outputs) if self._everywhere else [outputs]
+
+    def _whole(self, outputs: Outputs) -> Iterator[Outputs]:
+        """Whole outputs, as all of an output differs from that of the unchanged image."""
+        around = self._base.output
+        count = max(1, _OUTPUT_BYTES // (around.numel() * around.element_size()))
+        for start in range(0, len(outputs.items), count):
+            items = outputs.items[start : start + count]
+            whole = [pasted(around, outputs, index) for index in range(start, start + len(items))]
+            yield Outputs.from_whole(items, torch.cat(whole))
+
+
 class Backends:
     """Makes the backends of a scan: for images that the model takes as a whole.
 
@@ -184,6 +237,10 @@ class Backends:
     def windowed(self, base: WindowedInference, plan: Plan) -> Backend:  # noqa: ARG002 - for other backends
         """What a disc changes, completed from the activations of the sample."""
         return WindowedBackend(self.segmenter.run_device, base)
+
+    def estimating(self, base: WindowedInference, plan: Plan) -> Backend:  # noqa: ARG002 - for other backends
+        """The same, for estimates."""
+        return EstimatingBackend(self.segmenter.run_device, base)
 
     def verified(
         self, backend: Backend, changes: Changes, outputs: Outputs, index: int, *, afresh: bool
@@ -222,12 +279,15 @@ class Inference:
         Estimates outputs; None where that is not worth it, or has failed.
     plan : Plan
         Of that backend, with what has been measured.
+    tolerance : float
+        Of estimates.
     """
 
     def __init__(self, backends: Backends, planned: Planned, mode: InferenceMode, raw: Tensor) -> None:
         self._backends, self._mode, self._raw = backends, mode, raw
         self._network, self._image_seconds = planned.network, planned.image_seconds
         self._agreement, self._fresh = planned.agreement, planned.fresh
+        self.tolerance = planned.tolerance
         self._model = backends.model()
         self.plan: Plan = planned.plan
         self.backend: Backend = self._model
@@ -235,7 +295,7 @@ class Inference:
             self.backend = backends.windowed(planned.base, planned.plan)
         elif planned.network is not None:
             self.backend = backends.folded(planned.network)
-        self.estimator = None if planned.estimate is None else backends.windowed(planned.estimate, planned.plan)
+        self.estimator = None if planned.estimate is None else backends.estimating(planned.estimate, planned.plan)
         self._verified: list[NDArray[np.intp]] = []
         self._windows = self._estimates = 0
         self._window_seconds = self._traced_seconds = self._verify_seconds = self._estimate_seconds = 0.0
@@ -287,6 +347,17 @@ class Inference:
             self._estimates += len(outputs.items)
             yield outputs
             started = time.perf_counter()
+
+    def learn(self, changes: Changes, items: NDArray[np.intp]) -> Iterator[None]:
+        """Compute the cells `items` of `changes` in full, one after the other, where that makes estimates better."""
+        estimator = self.estimator
+        if not isinstance(estimator, EstimatingBackend) or not estimator.can_learn:
+            return
+        for item in items.tolist():
+            with limited_threads(self._backends.segmenter.run_device):
+                estimator.compute_in_full(changes, item)
+            yield
+        estimator.complete_from_these()
 
     @property
     def estimates_are_slower(self) -> bool:

@@ -42,6 +42,8 @@ _MEMORY_FRACTION = 0.5
 # A first map is estimated where measuring takes at least so long, and an estimate so many times less.
 _WORTH_ESTIMATING_SECONDS = 5.0
 WORTH_ESTIMATING_FACTOR = 4.0
+# First maps of networks in which this finer tolerance still makes estimates so many times cheaper are made with it.
+_FINE_TOLERANCE, _QUICK_FACTOR = 0.001, 16.0
 # Discs from which is learned how far changes go.
 _PROBES = 12
 
@@ -168,6 +170,8 @@ class Planned:
         Which outputs of the network count as equal to the model's.
     fresh : bool
         Whether the network was traced for this scan.
+    tolerance : float
+        Of `estimate`.
     """
 
     plan: Plan
@@ -177,6 +181,7 @@ class Planned:
     estimate: WindowedInference | None = None
     agreement: Agreement | None = None
     fresh: bool = False
+    tolerance: float = ESTIMATE_TOLERANCE
 
 
 class Sampled(Protocol):
@@ -383,11 +388,15 @@ def _with_estimates(
         def content(chosen: NDArray[np.intp], boxes: NDArray[np.intp]) -> Tensor:
             return probes.content(items[chosen], boxes).to(network.device)
 
-        limited = base.limited(base.reach(probes.boxes[items], content, tolerance or ESTIMATE_TOLERANCE))
-    factor = cost / limited.propagation.cost_fraction(probes.boxes[items])
+        for used in (_FINE_TOLERANCE, ESTIMATE_TOLERANCE) if tolerance is None else (tolerance,):
+            limited = base.limited(base.reach(probes.boxes[items], content, used))
+            factor = cost / limited.propagation.cost_fraction(probes.boxes[items])
+            if factor >= _QUICK_FACTOR:
+                break
     if not asked and factor < WORTH_ESTIMATING_FACTOR:
         return planned
-    return replace(planned, estimate=limited, plan=replace(plan, tolerance=tolerance, estimate_factor=factor))
+    plan = replace(plan, tolerance=tolerance, estimate_factor=factor)
+    return replace(planned, estimate=limited, tolerance=used, plan=plan)
 
 
 def _for_user(text: str) -> str:

@@ -20,7 +20,6 @@ from hdm_widgets.hdm.classes import ClassMasks
 from hdm_widgets.hdm.measure import ClassMeasure, Measure
 from hdm_widgets.hdm.noise import Noise, noise_between
 from hdm_widgets.hdm.occlusion import Changes
-from hdm_widgets.hdm.options import ESTIMATE_TOLERANCE
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.uncertainty import Uncertainty, levels_of
 from hdm_widgets.hdm.update import ScanUpdate
@@ -46,6 +45,8 @@ _SMALLEST_CHUNK, _SMALLEST_CHUNK_GPU = 48, _CHUNK
 _LEAST_EXPLAINED, _FEWEST_COMPARED = 0.5, 8
 # So many cells tell how far estimated outputs are off: they hardly differ in that.
 _PROBES = 2
+# So many cells tell what all have in common, in maps of at least so many; fewer where some discs change nothing.
+_LEARNED_CELLS, _FEWEST_LEARNED_CELLS, _WORTH_LEARNING_CELLS = 5, 3, 160
 
 _NO_CELLS = np.empty((0, 2), np.intp)
 
@@ -104,6 +105,8 @@ class RunningScan:
         self._known = np.zeros(self._grid.shape, dtype=bool)
         # Cells of the coarse grid, which are chosen whatever their estimate.
         self._coarse = np.zeros(self._grid.shape, dtype=bool)
+        # Cells of which estimates know something.
+        self._learned = np.zeros(self._grid.shape, dtype=bool)
         self._uncertainty = Uncertainty(self._prepared.segmenter, self._measure, self._grid.shape)
         # Seconds without those of measuring, while a first map is made.
         self._estimating, self._measuring, self._mapping = 0.0, 0.0, False
@@ -151,15 +154,16 @@ class RunningScan:
         """The error of the estimates that there are, on the cells that have been measured since."""
         if not (self._estimated.any() or self._ends_with_estimates):
             return None
-        tolerance = self._prepared.settings.tolerance or ESTIMATE_TOLERANCE
+        tolerance = self.inference.tolerance
         return Approximation.between(tolerance, self._estimates, self._values, self._compared())
 
     def _compared(self) -> NDArray[np.bool_]:
         """Cells that were estimated and measured: of the coarse grid, if they are enough.
 
-        The others come first where an estimate is uncertain, and would make the error of all look larger than it is.
+        The others come first where an estimate is uncertain, and would make the error of all look larger than it is;
+        cells that estimates know something of would make it look smaller.
         """
-        both = self._measured & ~self._estimated & self._known
+        both = self._measured & ~self._estimated & self._known & ~self._learned
         coarse = both & self._coarse
         return coarse if coarse.sum() >= _FEWEST_COMPARED else both
 
@@ -199,6 +203,7 @@ class RunningScan:
         stages = [(stride, stage[self._asked[stage[:, 0], stage[:, 1]]]) for stride, stage in self._grid.stages()]
         if self._ends_with_estimates:
             yield from self._estimate(stages[:1])
+            yield from self._learn(stages)
             # The first stage is measured too, to know the error.
             yield from self._measure_stage(*stages[0])
             if self.inference.estimates_are_slower:
@@ -212,6 +217,8 @@ class RunningScan:
             yield from self._estimate(stages[:1])
             if self.inference.first_map_is_slow:
                 self.inference.drop_estimates()
+            if self.inference.estimator is not None and len(stages) > 1:
+                yield from self._learn(stages)
             if self.inference.estimator is not None and len(stages) > 1:
                 yield from self._probe(*stages[0])
             if self.inference.estimator is not None:
@@ -252,12 +259,36 @@ class RunningScan:
             yield from self._chunk(chunk, self._prepared.occluder.changes(chunk), stride)
         yield from self._reconsider()
 
+    def _learn(self, stages: list[tuple[int, NDArray[np.intp]]]) -> Iterator[ScanUpdate]:
+        """Compute a few cells of the first stage in full, and estimate it again where that makes estimates better."""
+        stride, cells = stages[0]
+        cells = cells[self._estimated[cells[:, 0], cells[:, 1]]]
+        # As many others of the first stage tell the error.
+        few = len(cells) < 2 * _LEARNED_CELLS or sum(len(each) for _, each in stages) < _WORTH_LEARNING_CELLS
+        chosen = _spread(cells, 0 if few else _LEARNED_CELLS)
+        changes = self._prepared.occluder.changes(chosen)
+        items = np.flatnonzero([bool(key) for key in changes.keys])
+        if len(items) < _FEWEST_LEARNED_CELLS:
+            return
+        learned = False
+        try:
+            for _ in self.inference.learn(changes, items):
+                learned = True
+                yield self._update(_NO_CELLS, stride)
+        except Exception as error:  # noqa: BLE001 - every cell is measured then, and the plan says why
+            yield self._without_estimates(_first_line(error))
+        else:
+            if learned:
+                self._learned[chosen[items, 0], chosen[items, 1]] = True
+                yield from self._estimate(stages[:1])
+
     def _probe(self, stride: int, cells: NDArray[np.intp]) -> Iterator[ScanUpdate]:
         """Measure a few cells that have been estimated, to know how far estimated outputs are off."""
-        cells = cells[self._estimated[cells[:, 0], cells[:, 1]]]
+        at = cells[:, 0], cells[:, 1]
+        cells = cells[self._estimated[at] & ~self._learned[at]]
         if not (len(cells) and self._uncertainty.possible):
             return
-        probes = cells[[len(cells) * part // (_PROBES + 1) for part in range(1, _PROBES + 1)]]
+        probes = _spread(cells, _PROBES)
         changes = self._prepared.occluder.changes(probes)
         try:
             for outputs in self.inference.estimates(changes, np.arange(len(probes))):
@@ -416,6 +447,11 @@ class RunningScan:
 def noise_of(runs: list[Measure]) -> Noise | None:
     """How far repeated runs are apart; None without any."""
     return noise_between([run.distance for run in runs], [run.mask for run in runs]) if runs else None
+
+
+def _spread(cells: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    """So many of the cells, far from each other."""
+    return cells[[len(cells) * part // (count + 1) for part in range(1, count + 1)]]
 
 
 def _first_line(error: Exception) -> str:

@@ -132,6 +132,10 @@ class SlidingBackends(Backends):
             largest=plan.window or self._windows.grid.window.size, bases=bases,
         )  # fmt: skip
 
+    def estimating(self, base: WindowedInference, plan: Plan) -> Backend:
+        """The same, for estimates; each window has its own statistics, and no calibration."""
+        return self.windowed(base, plan)
+
     def verified(
         self, backend: Backend, changes: Changes, outputs: Outputs, index: int, *, afresh: bool
     ) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,8 +14,9 @@ from typing import Any
 from hdm_widgets.windowed.calls import TraceError
 from hdm_widgets.windowed.inference import WindowedInference, Windows
 from hdm_widgets.windowed.network import Network, TracedModel
+from hdm_widgets.windowed.typical import TypicalActivations
 
-__all__ = ["Network", "TraceError", "TracedModel", "WindowedInference", "Windows"]
+__all__ = ["Network", "TraceError", "TracedModel", "TypicalActivations", "WindowedInference", "Windows"]
 
 _RENAMED = {"Base": WindowedInference, "Engine": TracedModel}
 

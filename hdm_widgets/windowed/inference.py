@@ -102,6 +102,11 @@ class WindowedInference:
         self.positions = Positions(network.device)
         self.propagation = network.propagation
 
+    @property
+    def has_summaries(self) -> bool:
+        """Whether statistics of whole maps change with what is in a window."""
+        return any(isinstance(step, Summary) for step in self.network.program.steps)
+
     def reach(self, boxes: NDArray[np.intp], content: Content, tolerance: float) -> Reach:
         """How far changes go by more than this fraction of a value's range, at most, in these boxes (n, 4)."""
         reach: Reach = {}

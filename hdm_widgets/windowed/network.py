@@ -38,7 +38,7 @@ except ImportError as _error:
         raise TraceError(f"this release of PyTorch cannot be traced ({_reason})")
 
 
-__all__ = ["Network", "TracedModel", "axis_window", "channels_last", "padding_of_patch"]
+__all__ = ["Network", "TracedModel", "axis_window", "channels_last", "padding_of_patch", "whole_window"]
 
 # Byte budget per batch of windows; on a CPU, larger batches fall out of cache.
 _CPU_BYTES = 8 << 20
@@ -190,10 +190,7 @@ class Network:
         values = {program.image: channels_last(images.to(self.device))}
         numbers = program.numbers_at(len(images))
         for index, step in enumerate(program.steps):
-            rows, cols = (
-                axis_window(axis, Interval(0, size))
-                for axis, size in zip((step.rows, step.cols), program.sizes[step.name], strict=True)
-            )
+            rows, cols = whole_window(program, step)
             patches = [_padded_patch(step, values[name], rows, cols, each) for each, name in enumerate(step.inputs)]
             in_place = self.in_place(step) if step.inputs and step.inputs[0] not in keep else None
             if in_place is not None:
@@ -231,6 +228,15 @@ def channels_last(values: Tensor) -> Tensor:
 def axis_window(axis: Axis, out: Interval) -> AxisWindow:
     """The window of the output positions `out`."""
     return AxisWindow(out, axis.receptive_field(out))
+
+
+def whole_window(program: Program, step: Step) -> tuple[AxisWindow, AxisWindow]:
+    """The windows along rows and columns in which all of a step is."""
+    rows, cols = (
+        axis_window(axis, Interval(0, size))
+        for axis, size in zip((step.rows, step.cols), program.sizes[step.name], strict=True)
+    )
+    return rows, cols
 
 
 def padding_of_patch(step: Step, index: int, rows: AxisWindow, cols: AxisWindow) -> tuple[int, int, int, int]:
