@@ -25,15 +25,17 @@ _BETTER = 0.87
 _HOPELESS = 1.3
 # Nobody disturbs if all threads take at most so many times as long as at best.
 _QUIET = 1.3
-# Seconds between comparisons; sooner where more threads have just been faster: that may have been luck.
+# Seconds between comparisons; sooner where one has just found another number: that may have been luck. Besides, threads
+# of NumPy's and SciPy's matrix products keep their cores for another 0.1 s after the last product (OpenBLAS), so that
+# at the end of a fit, or at the start of the next one, the cores look taken.
 _PAUSE = 2.0
-_SHORT_PAUSE = 0.25
+_SHORT_PAUSE = 0.15
 # Comparisons take at most this fraction of the time.
 _FRACTION = 0.02
 # What is timed: so many convolutions of so many channels, on images of this side, or as many as this time allows. On
 # smaller images, two threads are hardly faster than one where nobody disturbs.
 _REPEATS, _CHANNELS, _SIDE = 16, 16, 128
-_LONGEST = 0.1
+_LONGEST = 0.05
 # An image for so many threads that are allowed: what is too little for many shows nothing but how they wait.
 _THREADS_AN_IMAGE = 2
 
@@ -56,7 +58,10 @@ class ThreadChoice:
         self.most = self.chosen = most
         # The best time with all threads when they were the fastest.
         self._best = 0.0
-        self._promised = 0
+        # The larger of two numbers between which the next comparison decides, or 0.
+        self._larger = 0
+        # Seconds that comparisons took since the last long pause.
+        self._spent = 0.0
         self._next = float("-inf")
 
     def is_due(self, now: float) -> bool:
@@ -64,7 +69,10 @@ class ThreadChoice:
         return self.most > 1 and now >= self._next
 
     def compare(self, seconds: Callable[[int], float], clock: Callable[[], float]) -> None:
-        """Compare numbers of threads, and choose one; a larger one if it is the fastest twice.
+        """Compare numbers of threads, and choose one.
+
+        If another number than the chosen one is the fastest, the smaller of them is chosen until the next comparison,
+        soon after, decides.
 
         Parameters
         ----------
@@ -75,13 +83,18 @@ class ThreadChoice:
         """
         started = clock()
         fastest = self._fastest(seconds)
-        pause = _PAUSE
-        if fastest > self.chosen and fastest != self._promised:
-            self._promised, pause = fastest, _SHORT_PAUSE
+        differs = fastest != self.chosen and not self._larger
+        if differs:
+            self.chosen, self._larger = sorted((self.chosen, fastest))
         else:
-            self.chosen, self._promised = fastest, 0
+            # A number that is larger than both would have to be found twice, too.
+            self.chosen, self._larger = min(fastest, self._larger or fastest), 0
         now = clock()
-        self._next = now + max(pause, (now - started) / _FRACTION)
+        self._spent += now - started
+        if differs:
+            self._next = now + _SHORT_PAUSE
+        else:
+            self._next, self._spent = now + max(_PAUSE, self._spent / _FRACTION), 0.0
 
     def _fastest(self, seconds: Callable[[int], float]) -> int:
         taken = {self.most: seconds(self.most)}

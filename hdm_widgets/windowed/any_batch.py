@@ -19,7 +19,8 @@ __all__ = ["COUNTS", "of_any_batch"]
 # What is true of two images is taken to be true of any number. Numbers that come out the same are taken to be the same
 # for any number of images: remainders and quotients do not, since 1021 and 1021 - 2 are primes.
 COUNTS = (2, 1021)
-_FULL = torch.ops.aten.full.default
+# What a line through both counts gives for no image is small; a square, number of pairs or the like gives more.
+_MOST_FOR_NONE = 510
 
 
 def of_any_batch(few: Trace, many: Trace) -> Trace:
@@ -69,8 +70,7 @@ class _Merger:
             raise TraceError(f"{few.label} depends on how many images there are")
         arguments = {name: self._argument(value, many.arguments[name]) for name, value in few.arguments.items()}
         merged = replace(few, arguments=arguments, shape=tuple(map(self._size, few.shape, many.shape)))
-        # Symbols do not take what is filled for the images for a constant.
-        depends = merged.target is not _FULL and not {*self._batched, *self.numbers}.isdisjoint(merged.reads())
+        depends = not {*self._batched, *self.numbers}.isdisjoint(merged.reads())
         if depends is not (None in merged.shape):
             raise TraceError(f"{few.label} depends on how many images there are in another way than what it reads")
         if depends:
@@ -101,9 +101,12 @@ class _Merger:
 def _line(few: int, many: int) -> tuple[int, int]:
     """By how much a number grows with each image, and what it is for none."""
     each, rest = divmod(many - few, COUNTS[1] - COUNTS[0])
-    if rest:
+    for_none = few - each * COUNTS[0]
+    # An integer polynomial has no remainder either; for no image, it differs from the line by a multiple of the product
+    # of both counts, or of its half.
+    if rest or abs(for_none) > _MOST_FOR_NONE:
         raise TraceError("a number is not linear in how many images there are")
-    return each, few - each * COUNTS[0]
+    return each, for_none
 
 
 def _is_same(value: Any, other: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hdm_widgets.windowed.axes import Pointwise
-from hdm_widgets.windowed.calls import Call, Number, Ref, Trace, TraceError
+from hdm_widgets.windowed.calls import Call, Number, Ref, Trace, TraceError, refs
 from hdm_widgets.windowed.context import Context, is_spatial
 from hdm_widgets.windowed.estimates import estimated
 from hdm_widgets.windowed.rules import global_step, step_of
@@ -104,6 +104,8 @@ def build(trace: Trace, *, estimate: bool = False) -> Program:
     context = Context(shapes, trace.numbers, constants, as_value, precision)
     uses = Counter([name for call in trace.calls for name in call.reads()] + [trace.output])
     steps: dict[str, Step] = {}
+    # What is made for the images but does not depend on them, as it is for one image.
+    made: dict[str, Any] = {name: number.at(1) for name, number in trace.numbers.items()}
     for call in trace.calls:
         if constants.keys() >= set(call.reads()):
             with torch.inference_mode():
@@ -114,6 +116,14 @@ def build(trace: Trace, *, estimate: bool = False) -> Program:
         if call.operation == "squeeze" and "dim" not in call.arguments:
             raise TraceError(f"{call.label} would squeeze a batch of one image too")
         shapes[call.name] = call.shape
+        if made.keys() | constants.keys() >= {*call.reads()}:
+            with torch.inference_mode():
+                made[call.name] = call.run({**constants, **made})
+        elif any(
+            name in shapes and is_spatial(shapes[name]) and len(made[name]) != 1
+            for name in made.keys() & {*call.reads()}
+        ):
+            raise TraceError(f"{call.label} computes with several maps for each image")
         earlier = steps.get(_normalized_value(call))
         if (
             earlier is not None
@@ -149,7 +159,8 @@ def build(trace: Trace, *, estimate: bool = False) -> Program:
         {name: int(shapes[name][1] or 0) for name in names if len(shapes[name]) == 4},
         frozenset(name for name in names if not is_spatial(shapes[name]) and name not in constant_steps),
         any(not shapes[name] or shapes[name][0] is not None for name in live)
-        or any(isinstance(steps.get(call.name), GlobalStep) and _is_over_batch(call) for call in trace.calls),
+        or any(isinstance(steps.get(call.name), GlobalStep) and _is_over_batch(call) for call in trace.calls)
+        or any(call.name in steps and _computes_with(call, trace.numbers) for call in trace.calls),
         trace.image,
         output,
     )
@@ -216,6 +227,14 @@ def _is_over_batch(call: Call) -> bool:
         for given in dims
         for dim in (given if isinstance(given, list) else [given])
     )
+
+
+def _computes_with(call: Call, numbers: Container[str]) -> bool:
+    """Whether a call computes with one of these numbers, other than as a size: more images have other values then."""
+    if not isinstance(call.target, torch._ops.OpOverload):
+        return False
+    values = [call.arguments[each.name] for each in call.target._schema.arguments if "int" not in str(each.type)]
+    return any(name in numbers for value in values for name in refs(value))
 
 
 def _normalized_value(call: Call) -> str:

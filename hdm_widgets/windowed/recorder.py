@@ -119,6 +119,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         Paths of the modules that are running, the innermost last; the network itself has the empty one.
     failed : str or None
         Path of the module that raised an error.
+    most : int or None
+        More calls are refused.
     """
 
     image = "image"
@@ -138,6 +140,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.error: TraceError | None = None
         self.modules = [""]
         self.failed: str | None = None
+        self.most: int | None = None
 
     @classmethod
     def is_infra_mode(cls) -> bool:
@@ -278,6 +281,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _emit(self, call: Call, result: Tensor) -> str:
         """Record a call, and name the value that it computes."""
+        if len(self.calls) == self.most:
+            self.refuse("it does more for more images")
         name = f"{call.operation}_{len(self.calls)}"
         shape = tuple(size if isinstance(size, int) else size.node.maybe_as_int() for size in result.shape)
         self.calls.append(replace(call, name=name, shape=shape))

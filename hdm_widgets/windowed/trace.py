@@ -75,8 +75,10 @@ def _of_two_counts(network: nn.Module, image: Tensor) -> Trace:
     fakes = _fake_mode()
     # Both have the same fake weights, which a recorder keeps alive.
     recorders = [Recorder(fakes, fakes.from_tensor(image.new_empty(count, *image.shape))) for count in COUNTS]
-    few, many = (_traced(network, fakes, recorder) for recorder in recorders)
-    return of_any_batch(few, many)
+    few = _traced(network, fakes, recorders[0])
+    # A loop over the images would take long.
+    recorders[1].most = len(recorders[0].calls)
+    return of_any_batch(few, _traced(network, fakes, recorders[1]))
 
 
 def _traced(network: nn.Module, fakes: FakeTensorMode, recorder: Recorder) -> Trace:
@@ -251,8 +253,6 @@ class _Observed(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call what is called, unless it cannot be traced."""
-        if func is Tensor.__len__ and not self._recorder.symbolic:
-            self._recorder.refuse("it may work on a fixed number of images at a time")
         if func in (Tensor.numpy, Tensor.__array__):
             real = self._recorder.real(args[0])
             if real is None:

@@ -17,6 +17,7 @@ from hdm_widgets.models.threads import ThreadChoice, limited_threads, thread_lim
 
 CPU = torch.device("cpu")
 QUIET, BUSY = {3: 1.0, 2: 1.5, 1: 3.0}, {3: 12.0, 2: 9.0, 1: 3.0}
+ONE_TAKEN = {3: 12.0, 2: 2.0, 1: 3.0}
 
 
 class Machine:
@@ -67,9 +68,61 @@ def test_all_threads_as_fast_as_ever_need_no_comparison_with_fewer():
     assert machine.compare(choice) == ([3, 2, 1], 1)
 
 
-def test_fewer_are_chosen_at_once_and_more_when_they_were_faster_twice():
-    choice, busy, quiet = ThreadChoice(3), Machine(BUSY), Machine(QUIET)
-    assert [machine.compare(choice)[1] for machine in (busy, quiet, busy, quiet, quiet, busy)] == [1, 1, 1, 1, 3, 1]
+@pytest.mark.parametrize(
+    ("machines", "chosen"),
+    [
+        pytest.param("bq", [1, 3], id="busy-for-a-moment"),
+        pytest.param("qbq", [3, 1, 3], id="busy-for-a-moment-later"),
+        pytest.param("bqbqqb", [1, 3, 1, 3, 3, 1], id="busy-now-and-then"),
+        pytest.param("bbqq", [1, 1, 1, 3], id="busy-and-then-quiet"),
+        pytest.param("bbqbqqb", [1, 1, 1, 1, 1, 3, 1], id="quiet-for-a-moment"),
+        pytest.param("bboo", [1, 1, 1, 2], id="then-less-busy"),
+        pytest.param("bboqqq", [1, 1, 1, 2, 2, 3], id="most-threads-once-among-more"),
+        pytest.param("bo", [1, 2], id="less-busy-than-it-seemed"),
+        pytest.param("ob", [2, 1], id="busier-than-it-seemed"),
+        pytest.param("oobqq", [2, 2, 1, 2, 2], id="no-more-than-before"),
+    ],
+)
+def test_fewer_are_chosen_at_once_and_each_change_is_decided_by_a_second_comparison(machines, chosen):
+    choice, states = ThreadChoice(3), {"b": BUSY, "o": ONE_TAKEN, "q": QUIET}
+    assert [Machine(states[state]).compare(choice)[1] for state in machines] == chosen
+
+
+def wait(choice, machine):
+    """Let the time pass until a comparison is due."""
+    while not choice.is_due(machine.now):
+        machine.now += 0.01
+
+
+def test_a_comparison_while_threads_of_matrix_products_end_is_soon_mended():
+    """They keep a core for 0.1 s after the last product."""
+    choice, machine = ThreadChoice(2), Machine({2: 50.0, 1: 30.0})
+    assert machine.compare(choice)[1] == 1
+    assert machine.now < 0.1
+    machine.milliseconds = {2: 16.0, 1: 30.0}
+    wait(choice, machine)
+    assert 0.1 < machine.now < 0.25
+    for _ in range(3):
+        assert machine.compare(choice)[1] == 2
+        wait(choice, machine)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_comparisons_take_a_fiftieth_of_the_time_whatever_happens(seed):
+    random = np.random.default_rng(seed)
+    choice, machine = ThreadChoice(3), Machine(QUIET)
+    since = spent = looks = 0
+    for _ in range(60):
+        machine.milliseconds = dict(zip((3, 2, 1), random.uniform(10.0, 100.0, 3), strict=True))
+        started = machine.now
+        machine.compare(choice)
+        spent, looks, ended = spent + machine.now - started, looks + 1, machine.now
+        wait(choice, machine)
+        if machine.now - ended >= 2.0:
+            assert looks <= 2
+            assert spent <= 0.02 * (machine.now - since)
+            since, spent, looks = machine.now, 0.0, 0
+    assert looks < 2
 
 
 @pytest.mark.parametrize("first", [{2: 10.0, 1: 20.0}, {2: 20.0, 1: 10.0}])
@@ -86,15 +139,22 @@ def test_comparisons_are_two_seconds_apart_or_take_a_fiftieth_of_the_time():
     machine.compare(choice)
     assert machine.now == pytest.approx(0.028)
     assert [choice.is_due(at) for at in (0.1, 2.02, 2.03)] == [False, False, True]
+    # Another number was faster, which may have been luck.
     machine.milliseconds = {2: 90.0, 1: 20.0}
     machine.compare(choice)
     assert machine.now == pytest.approx(0.138)
-    assert [choice.is_due(at) for at in (5.63, 5.65)] == [False, True]
-    # More threads were faster, which may have been luck.
-    machine.milliseconds, machine.now = {2: 1.0, 1: 2.0}, 6.0
+    assert [choice.is_due(at) for at in (0.28, 0.29)] == [False, True]
+    # Both comparisons count.
+    machine.compare(choice)
+    assert machine.now == pytest.approx(0.248)
+    assert [choice.is_due(at) for at in (11.24, 11.25)] == [False, True]
+    machine.milliseconds, machine.now = {2: 1.0, 1: 2.0}, 12.0
     machine.compare(choice)
     assert choice.chosen == 1
-    assert [choice.is_due(at) for at in (6.24, 6.26)] == [False, True]
+    assert [choice.is_due(at) for at in (12.15, 12.16)] == [False, True]
+    machine.compare(choice)
+    assert choice.chosen == 2
+    assert [choice.is_due(at) for at in (14.0, 14.01)] == [False, True]
 
 
 # -- threads of this process --------------------------------------------------------------------------

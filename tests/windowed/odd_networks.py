@@ -1,6 +1,7 @@
 """Networks that do more than compute: some can be traced all the same, some cannot."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import torch
@@ -103,6 +104,29 @@ def _write_through_the_batch(self, x):
     return out
 
 
+# How many images there are, as a plain integer or not: the convolution has 4 channels.
+COUNTING = {
+    "len": lambda self, x: self.convolution(x) * len(x),
+    "len in a shape": lambda self, x: self.convolution(x).reshape(len(x), -1).reshape(len(x), 4, *x.shape[2:]) + 1,
+    "len in a view": lambda self, x: self.convolution(x).view(len(x), 2, 2, *x.shape[2:]).sum(2),
+    "len in place": lambda self, x: self.convolution(x).add_(torch.ones(len(x), 1, 1, 1)),
+    "zeros for len": lambda self, x: torch.cat([self.convolution(x), torch.zeros(len(x), 1, *x.shape[2:])], 1),
+    "one image more than len": lambda self, x: torch.ones(len(x) + 1, *x.shape[1:])[: len(x)] + x,
+    "twice len": lambda self, x: (
+        torch.ones(2 * len(x), 2, *x.shape[2:]).view(len(x), 4, *x.shape[2:]) + self.convolution(x)
+    ),
+    "filled for len": lambda self, x: self.convolution(x) + torch.full((len(x), 1, 1, 1), 3.0),
+    "an integer of the batch": lambda self, x: self.convolution(x) * int(x.shape[0]),
+    "size() of the batch": lambda self, x: self.convolution(x).view(x.size()[0], 4, -1).view(-1, 4, *x.shape[2:]),
+    "numel": lambda self, x: (
+        self.convolution(x).view(x.numel() // x[0].numel(), 4, -1).mean(2)[..., None, None] * x[:, :1]
+    ),
+    "a range over len": lambda self, x: self.convolution(x) * (2 + torch.arange(len(x))).view(-1, 1, 1, 1),
+    "a square of the batch": lambda self, x: self.convolution(x) * x.shape[0] ** 2,
+    "a cube of the batch": lambda self, x: self.convolution(x) + x.shape[0] ** 3,
+    "pairs of the batch": lambda self, x: self.convolution(x) * (x.shape[0] * (x.shape[0] + 1) // 2),
+    "a constant like the batch": lambda self, x: self.convolution(x).view(len(x), 2, 2, *x.shape[2:]).sum(1) * 1021 + 2,
+}
 TRACEABLE = {
     "stashes what it computes": lambda: Computes(_stash),
     "stashed before, with gradients": stashed,
@@ -126,6 +150,7 @@ TRACEABLE = {
     "numbers in a tensor": lambda: Computes(lambda self, x: x * torch.tensor([2.0, 3]).view(2, 1, 1)),
     "numbers in a tensor, written to": lambda: Computes(_fill_a_constant),
     "an integer of a constant": lambda: Computes(lambda self, x: self.convolution(x) * torch.tensor(3).item()),
+    **{name: partial(Computes, function) for name, function in COUNTING.items()},
     "nothing": nn.Identity,
     "values chosen by a mask": lambda: Computes(lambda self, x: self.convolution(x) * x[x > 0.5].sum()),
 }
@@ -195,5 +220,21 @@ REFUSED = {
     "no output": (lambda self, x: None, "it gives 0 outputs"),
     "two outputs": (lambda self, x: (x, self.convolution(x)), "it gives 2 outputs"),
     "two images": (lambda self, x: x * (2 if x.shape[0] == 2 else 3), "it works on a fixed number of images at a time"),
-    "len": (lambda self, x: x * len(x), "it works on a fixed number of images at a time"),
 }
+# More than a line of how many images there are, as a plain integer, and loops.
+FIXED = {
+    "a square of len": lambda self, x: x * len(x) ** 2,
+    "a cube of an integer": lambda self, x: x * int(x.shape[0]) ** 3,
+    "pairs of len": lambda self, x: x * (len(x) * (len(x) - 1) // 2),
+    "a quotient of len": lambda self, x: x * (len(x) // 2),
+    "a part of len": lambda self, x: x * (1 / len(x)),
+    "at most len": lambda self, x: x * min(len(x), 3),
+    "two of len": lambda self, x: x * (2 if len(x) == 2 else 3),
+    "more than len": lambda self, x: self.convolution(x) if len(x) > 4 else x,
+    "len in a tensor": lambda self, x: x * torch.tensor(len(x)),
+    "a loop over len": lambda self, x: torch.cat([self.convolution(x[at : at + 1]) for at in range(len(x))]),
+    "a loop over the batch": lambda self, x: torch.cat([self.convolution(x[at : at + 1]) for at in range(x.shape[0])]),
+    "a loop over images": lambda self, x: torch.stack([self.convolution(one[None])[0] for one in x]),
+    "a sum in a loop": lambda self, x: x + sum(float(at) for at in range(len(x))),
+}
+REFUSED |= {name: (function, "it works on a fixed number of images at a time") for name, function in FIXED.items()}

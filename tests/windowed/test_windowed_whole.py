@@ -4,6 +4,7 @@ import pytest
 import torch
 from architectures import conv_bn, made
 from global_networks import GLOBAL, Around, Classifier, Function, PyramidPooling
+from odd_networks import COUNTING, Computes
 from torch import nn
 from torch.nn import functional as F
 from window_checks import (
@@ -194,12 +195,27 @@ def test_what_a_network_writes_elsewhere_is_its_own_business(function):
         (lambda self, x: self.convolution(x) if x.mean() > 0.5 else x, "depends on the values it computes"),
         (lambda self, x: (self.convolution(x), x), "output"),
         (lambda self, x: x.new_ones(2, 5, 4, 4), "output|images at a time"),
-        (lambda self, x: self.convolution(x) * len(x), "images at a time"),
+        (lambda self, x: self.convolution(x) * len(x) ** 2, "images at a time"),
+        (lambda self, x: torch.cat([x, torch.ones(len(x) + 1, *x.shape[1:])])[: len(x)], "several maps for each image"),
+        (
+            lambda self, x: (torch.ones(2 * len(x), 1, 20, 26) * x.view(-1, 1, 20, 26)).view(x.shape),
+            "several maps for each image",
+        ),
         (lambda self, x: torch.stack([self.convolution(one[None])[0] for one in x]), "images at a time"),
         (lambda self, x: self.convolution(x) + torch.randn_like(x), "random"),
         (lambda self, x: F.dropout(self.convolution(x), training=True), "random"),
     ],
-    ids=["control flow", "two outputs", "no image", "len", "one by one", "noise", "dropout"],
+    ids=[
+        "control flow",
+        "two outputs",
+        "no image",
+        "square of len",
+        "one more",
+        "twice",
+        "one by one",
+        "noise",
+        "dropout",
+    ],
 )
 def test_says_why_it_cannot_be_traced(function, reason):
     with pytest.raises(TraceError, match=reason) as caught:
@@ -209,6 +225,31 @@ def test_says_why_it_cannot_be_traced(function, reason):
     assert message
     assert "\n" not in message
     assert len(message) < 300
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_networks_that_count_the_images(name):
+    model, image = randomized(Computes(COUNTING[name])), random_image(2, 20, 26)
+    boxes = boxes_everywhere(20, 26, 5)
+    assert_it_proves_something(assert_windows_equal_the_model(model, image, boxes), boxes, least=0.9)
+
+
+@pytest.mark.parametrize(
+    ("function", "one_by_one"),
+    [
+        (lambda self, x: self.convolution(x).view(len(x), 4, *x.shape[2:]), False),
+        (lambda self, x: torch.cat([self.convolution(x), x.new_zeros(len(x), 1, *x.shape[2:])], 1), False),
+        (lambda self, x: x[: len(x)] + 1, False),
+        (lambda self, x: self.convolution(x) * len(x), True),
+        (lambda self, x: self.convolution(x) + x.new_full((x.shape[0], 1, 1, 1), 1 / x.shape[0]), True),
+        (lambda self, x: self.convolution(x) * torch.arange(len(x)).view(-1, 1, 1, 1), True),
+        (lambda self, x: self.convolution(x) + torch.full((4, 1, 1), 3.0 * len(x[0]) + x.shape[0]), True),
+    ],
+    ids=["view", "zeros", "slice", "factor", "fill", "range", "fill for channels"],
+)
+def test_images_run_one_by_one_where_values_depend_on_how_many_there_are(function, one_by_one):
+    engine = TracedModel(randomized(Computes(function)), random_image(2, 20, 26))
+    assert engine.network.program.one_by_one is one_by_one
 
 
 def test_a_vector_is_no_map():
