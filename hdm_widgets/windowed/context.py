@@ -34,16 +34,22 @@ class Scores:
     ----------
     query, key : str
         Names of the values that were multiplied.
+    groups : tuple of tuple of int
+        How the network has the queries, in rows: see `Context.tokens`.
     scale : float
+    bias : str or None
+        Name of the constant that is added after scaling.
     weights : bool
         Whether those of a query sum to 1 already.
     swapped : bool
-        Whether queries are in columns instead.
+        Whether queries are in columns instead, as those of weights may be.
     """
 
     query: str
     key: str
+    groups: Groups
     scale: float = 1.0
+    bias: str | None = None
     weights: bool = False
     swapped: bool = False
 
@@ -69,13 +75,16 @@ class Context:
         Of values that the network has in another order than they are kept: dimension i of the network's tensor is
         dimension `order[i]` of what is kept.
     tokens : dict of str to tuple of tuple of int
-        Of values that the network has with rows and columns merged: see `token_rules`.
+        Of values that the network has with rows and columns merged: see `tokens`.
+    parts : dict of str to tuple of str
+        Of tokens from several sources in one tensor, the values that these are kept as: see `tokens`.
     scores : dict of str to Scores
         Values that are of all pairs of tokens, of which attention is made.
     factors : dict
-        How calls that were seen rearrange dimensions: see `token_rules`.
+        How calls that were seen rearrange dimensions: see `token_orders`.
     summaries : set of str
-        Values that are of a whole map and have no positions, such as means and what is computed from them.
+        Values that are of a whole map and have no positions in it, such as means, class tokens and what is computed
+        from them.
     """
 
     shapes: dict[str, tuple[int | None, ...]]
@@ -85,6 +94,7 @@ class Context:
     precision: torch.dtype
     orders: dict[str, Order] = field(default_factory=dict)
     tokens: dict[str, Groups] = field(default_factory=dict)
+    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     scores: dict[str, Scores] = field(default_factory=dict)
     factors: dict[object, list[list[tuple[int, int]]] | None] = field(default_factory=dict)
     summaries: set[str] = field(default_factory=set)

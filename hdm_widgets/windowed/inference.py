@@ -227,7 +227,10 @@ class _Batch:
         inputs = [self._values[name] for name in step.inputs]
         rows, cols = (self._change(index, step, dim, inputs) for dim in (0, 1))
         if rows is None or cols is None:
-            if self._tolerance is not None and not isinstance(step, (Concatenation, GlobalStep, Summary)):
+            whole = (
+                isinstance(step, (Concatenation, GlobalStep, Summary)) or step.name in self._network.program.not_spatial
+            )
+            if self._tolerance is not None and not whole:
                 self.extents[step.name] = None
             return None
         if isinstance(step, Concatenation):
@@ -280,9 +283,11 @@ class _Batch:
         """Cut the margins that changed by no more than the tolerance; None if nothing changed by more."""
         unchanged = self._inference.activations.get(name)
         (piece,) = changed.pieces
+        if name in self._network.program.not_spatial:
+            return changed
         self.extents[name] = changed.rows, changed.cols
         # Only (n, C, h, w) of real numbers has margins.
-        if unchanged is None or name in self._network.program.not_spatial or self._tolerance is None:
+        if unchanged is None or self._tolerance is None:
             return changed
         if unchanged.ndim != 4 or not unchanged.is_floating_point() or len(piece.values) != len(self._boxes):
             return changed
