@@ -167,6 +167,35 @@ class EfficientUNet(nn.Module):
         return self.decoder(maps)
 
 
+class VisionTransformer(nn.Module):
+    """A class token and patches of 8 px through PyTorch's encoder layers, joined with convolutions at full size."""
+
+    def __init__(self, width: int = 96, side: int = 16) -> None:
+        super().__init__()
+        self.stem, self.patches = _twice(3, 16), nn.Conv2d(3, width, 8, 8)
+        self.token = nn.Parameter(torch.zeros(1, 1, width))
+        self.positions = nn.Parameter(0.02 * torch.randn(1, width, side, side))
+        layers = (
+            nn.TransformerEncoderLayer(width, 4, 2 * width, dropout=0.0, batch_first=True, norm_first=True)
+            for _ in range(4)
+        )
+        self.layers = nn.Sequential(*layers, nn.LayerNorm(width))
+        sizes = [width, 48, 32, 16]
+        self.up = nn.Sequential(*(
+            nn.Sequential(nn.ConvTranspose2d(before, after, 2, 2), nn.BatchNorm2d(after), nn.ReLU())
+            for before, after in zip(sizes, sizes[1:], strict=False)
+        ))  # fmt: skip
+        self.last, self.head = _twice(32, 16), nn.Conv2d(16, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        patches = self.patches(x)
+        positions = F.interpolate(self.positions, size=patches.shape[-2:], mode="bicubic", align_corners=False)
+        tokens = patches.flatten(2).transpose(1, 2) + positions.flatten(2).transpose(1, 2)
+        tokens = self.layers(torch.cat([self.token.expand(x.shape[0], -1, -1), tokens], 1))[:, 1:]
+        maps = tokens.transpose(1, 2).reshape(patches.shape)
+        return self.head(self.last(torch.cat([self.up(maps), self.stem(x)], 1)))
+
+
 class _Resized(nn.Module):
     """A model of transformers, whose logits are made as large as the image."""
 
@@ -225,6 +254,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "SegResNet": _segresnet,
     "ResNet-34 U-Net": ResNetUNet,
     "EfficientNet-like": EfficientUNet,
+    "ViT": VisionTransformer,
     "SegFormer-b0": _segformer,
     "UperNet, ConvNeXt": _upernet,
 }
