@@ -16,15 +16,16 @@ from torch.nn import functional as F
 
 from hdm_widgets.windowed.axes import Global, Interval, Span
 from hdm_widgets.windowed.calls import Call, Ref
-from hdm_widgets.windowed.context import Context, Groups, Scores
+from hdm_widgets.windowed.context import Context, Groups, Scores, in_blocks
 from hdm_widgets.windowed.steps import AxisWindow, Step
-from hdm_widgets.windowed.tokens import apart, channels_of, merge, parts_of
+from hdm_widgets.windowed.tokens import apart, block_step, channels_of, merge, parts_of
 
 __all__ = ["PRODUCTS", "Attention", "note_scores", "of_scores", "scaled_dot_product"]
 
 PRODUCTS = ("baddbmm", "bmm", "matmul")
 # What may happen to scores and weights between the products.
 _KEEPS = ("_to_copy", "alias", "clone", "contiguous", "dropout", "to")
+_VIEWS = ("_unsafe_view", "reshape", "unflatten", "view")
 _SWAPS = ("permute", "swapaxes", "swapdims", "transpose")
 
 
@@ -130,6 +131,8 @@ def of_scores(call: Call, context: Context, values: list[str]) -> list[Step]:
         _note_scaled(call, context, scores)
     elif call.operation in ("add", "masked_fill") and not scores.weights:
         _note_added(call, context, scores)
+    elif call.operation in _VIEWS:
+        _note_viewed(call, context, scores, context.shapes[values[0]])
     elif call.operation in _SWAPS and len(context.shapes[values[0]]) == rank:
         moved = tuple(call.run({values[0]: torch.empty(tuple(range(rank)), device="meta")}).shape)
         if moved == (*range(rank - 2), rank - 1, rank - 2):
@@ -167,6 +170,17 @@ def _note_scaled(call: Call, context: Context, scores: Scores) -> None:
     context.scores[call.name] = replace(scores, scale=scores.scale * factor, bias=bias)
 
 
+def _note_viewed(call: Call, context: Context, scores: Scores, before: tuple[int | None, ...]) -> None:
+    """Scores whose windows are split from the batch, or merged with it again."""
+    blocks, last = context.blocks.get(scores.query), len(context.shapes[scores.query]) - 2
+    if blocks is None or scores.groups[0] != (0, last, last + 2):
+        return
+    count = math.prod(size // each for size, each in zip(context.size(scores.query), blocks, strict=True))
+    apart, merged = (call.shape, before) if not scores.windows else (before, call.shape)
+    if merged[0] is None and apart == (None, count, *merged[1:]):
+        context.scores[call.name] = replace(scores, windows=not scores.windows)
+
+
 def _note_added(call: Call, context: Context, scores: Scores) -> None:
     """Scores with a constant added, or without those that a constant mask excludes."""
     given = call.arguments
@@ -193,6 +207,8 @@ def _weighted(call: Call, context: Context, left: str, right: str) -> list[Step]
         scores, value = context.scores.get(right), left
     if scores is None or not scores.weights or scores.swapped is not swapped or value not in context.tokens:
         return []
+    if scores.windows:
+        return []
     groups = scores.groups
     given = _swapped(groups) if swapped else groups
     if context.tokens[value] != given:
@@ -208,6 +224,9 @@ def _attended(
     *heads, depth = channels_of(context, value)
     if any(channels_of(context, name)[:-1] != heads for name in (query, key)):
         return []
+    blocks = {context.blocks.get(name) for name in (query, key, value)}
+    if blocks != {None}:
+        return _in_windows(call, context, scores, value, groups, scale) if len(blocks) == 1 else []
     keys, values = parts_of(context, key), parts_of(context, value)
     sizes = [context.size(part) for part in keys]
     if [context.size(part) for part in values] != sizes:
@@ -243,21 +262,67 @@ def _attended(
     return [*steps]
 
 
+def _in_windows(
+    call: Call, context: Context, scores: Scores, value: str, groups: Groups, scale: float | None
+) -> list[Step]:
+    """Attention of the tokens in each window, which is all that these depend on."""
+    blocks, size = context.blocks[value], context.size(value)
+    inputs: tuple[str, ...] = (scores.query, scores.key, value)
+    if any(context.size(name) != size for name in inputs):
+        return []
+    if scores.bias is not None:
+        count = math.prod(blocks)
+        bias = _as_kept(context, scores, count, count)
+        if bias is None:
+            return []
+        context.constants[f"{call.name}/bias/0"] = bias
+        inputs = (*inputs, context.as_value(f"{call.name}/bias/0", bias.ndim))
+
+    def attend(patches: list[Tensor], _: dict[str, Any]) -> Tensor:
+        count = max(map(len, patches))
+        every = (patch.expand(count, *patch.shape[1:]) for patch in patches)
+        each = [in_blocks(patch, blocks).movedim((-4, -2), (1, 2)) for patch in every]
+        query, key, value, *biases = (patch.flatten(-2).transpose(-2, -1).flatten(0, 2) for patch in each)
+        bias = biases[0].to(query.dtype) if biases else None
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale)
+        apart = found.transpose(-2, -1).reshape(*each[2].shape)
+        return apart.movedim((1, 2), (-4, -2)).reshape(patches[2].shape)
+
+    context.shapes[call.name], context.tokens[call.name] = context.shapes[value], groups
+    work = 2.0 * math.prod(blocks) * math.prod(channels_of(context, value))
+    return [block_step(call, context, inputs, blocks, attend, work)]
+
+
 def _as_kept(context: Context, scores: Scores, asking: int, asked: int) -> Tensor | None:
-    """What is added to scores, as (1, heads, keys, queries); None if it is not the same for all images."""
+    """What is added to scores, as (1, heads, keys, queries), or (1, heads, keys, rows, columns) of tokens in windows.
+
+    None if it is not the same for all images.
+    """
     groups, heads = scores.groups, channels_of(context, scores.query)[:-1]
     bias = context.constants[scores.bias or ""]
     whole = _of_mask(bias) if bias.dtype == torch.bool else bias
     whole = whole.reshape(*(1,) * (len(groups) - bias.ndim), *bias.shape)
-    sizes = [1]
-    for size, group in zip(whole.shape, groups[:-2], strict=False):
-        each = [heads[kept - 1] for kept in group if kept]
-        if size != 1 and (0 in group or size != math.prod(each)):
+    blocks, windows = context.blocks.get(scores.query), 1
+    if whole.ndim > len(groups):
+        windows, whole = int(whole.shape[1]), whole[0]
+        if len(bias) != 1:
             return None
-        sizes += [1] * len(each) if size == 1 else each
-    if not (whole.shape[-2] in (1, asking) and whole.shape[-1] in (1, asked)):
+    sizes: list[int] = []
+    for place, group in enumerate(groups[:-2]):
+        size, each = whole.shape[place], [heads[kept - 1] for kept in group if 0 < kept <= len(heads)]
+        if place and size != 1 and (0 in group or size != math.prod(each)):
+            return None
+        sizes += [1] * len(each) if size == 1 or not place else each
+    if len(whole) != windows or not (whole.shape[-2] in (1, asking) and whole.shape[-1] in (1, asked)):
         return None
-    return whole.reshape(*sizes, *whole.shape[-2:]).expand(*sizes, asking, asked).transpose(-2, -1)
+    whole = whole.reshape(windows, *sizes, *whole.shape[-2:]).expand(windows, *sizes, asking, asked).transpose(-2, -1)
+    if blocks is None:
+        return whole
+    (rows, cols), (height, width) = blocks, context.size(scores.query)
+    grid = height // rows, width // cols
+    whole = whole.expand(math.prod(grid), *whole.shape[1:]).reshape(*grid, *sizes, asked, *blocks)
+    moved: Tensor = whole.movedim((0, 1), (-4, -2))
+    return moved.reshape(1, *sizes, asked, height, width)
 
 
 def _of_mask(mask: Tensor) -> Tensor:
@@ -266,10 +331,14 @@ def _of_mask(mask: Tensor) -> Tensor:
 
 
 def _are_rows(groups: Groups, context: Context, name: str) -> bool:
-    """Whether a value is (..., tokens, channels), with heads as they are kept."""
+    """Whether a value is (..., tokens, channels), with heads as they are kept; windows may be merged with the batch."""
     last = len(context.shapes[name]) - 2
-    kept = tuple(each for group in groups for each in group)
-    return kept == (*range(last - 1), last, last - 1) and groups[-2:] == ((last,), (last - 1,))
+    leading = [each for group in groups[:-2] for each in group]
+    if name not in context.blocks:
+        return leading == [*range(last - 1)] and groups[-2:] == ((last,), (last - 1,))
+    heads = [each for each in leading if each < last]
+    windows = [each for each in leading if each >= last]
+    return (heads, windows, groups[-2:]) == ([*range(last - 1)], [last, last + 2], ((last + 1, last + 3), (last - 1,)))
 
 
 def _swapped(groups: Groups) -> Groups:

@@ -15,8 +15,8 @@ from hdm_widgets.windowed.calls import Call, Number, Ref, refs
 from hdm_widgets.windowed.steps import Function, FunctionStep
 
 __all__ = [
-    "Context", "Groups", "Order", "Scores", "function_of", "is_spatial", "map_input", "pointwise", "spatial_input",
-    "spatial_size",
+    "Context", "Groups", "Order", "Scores", "function_of", "in_blocks", "is_spatial", "map_input",
+    "pointwise", "spatial_input", "spatial_size",
 ]  # fmt: skip
 
 
@@ -39,6 +39,8 @@ class Scores:
     scale : float
     bias : str or None
         Name of the constant that is added after scaling.
+    windows : bool
+        Whether the windows of tokens are a dimension of their own, after the batch.
     weights : bool
         Whether those of a query sum to 1 already.
     swapped : bool
@@ -50,6 +52,7 @@ class Scores:
     groups: Groups
     scale: float = 1.0
     bias: str | None = None
+    windows: bool = False
     weights: bool = False
     swapped: bool = False
 
@@ -78,6 +81,8 @@ class Context:
         Of values that the network has with rows and columns merged: see `tokens`.
     parts : dict of str to tuple of str
         Of tokens from several sources in one tensor, the values that these are kept as: see `tokens`.
+    blocks : dict of str to tuple of int
+        Of tokens in windows, rows and columns of a window: see `tokens`.
     scores : dict of str to Scores
         Values that are of all pairs of tokens, of which attention is made.
     factors : dict
@@ -95,6 +100,7 @@ class Context:
     orders: dict[str, Order] = field(default_factory=dict)
     tokens: dict[str, Groups] = field(default_factory=dict)
     parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    blocks: dict[str, tuple[int, int]] = field(default_factory=dict)
     scores: dict[str, Scores] = field(default_factory=dict)
     factors: dict[object, list[list[tuple[int, int]]] | None] = field(default_factory=dict)
     summaries: set[str] = field(default_factory=set)
@@ -102,7 +108,8 @@ class Context:
     def as_given(self, name: str, kept: Tensor) -> Tensor:
         """A value, or a patch of it, as the network has it."""
         if name in self.tokens:
-            groups, merged = self.tokens[name], kept.flatten(-2)
+            groups = self.tokens[name]
+            merged = in_blocks(kept, self.blocks[name]) if name in self.blocks else kept.flatten(-2)
             sizes = [math.prod(merged.shape[dim] for dim in group) for group in groups]
             return merged.permute([dim for group in groups for dim in group]).reshape(sizes)
         return kept.permute(self.orders[name]) if name in self.orders else kept
@@ -120,6 +127,13 @@ class Context:
     def size(self, name: str) -> tuple[int, int]:
         """Rows and columns of a value, (1, 1) if it has none."""
         return spatial_size(self.shapes[name] if name in self.shapes else tuple(self.constants[name].shape))
+
+
+def in_blocks(kept: Tensor, sizes: tuple[int, int]) -> Tensor:
+    """Rows and columns (..., H, W) of a map in windows of these sizes: (..., H / rows, rows, W / columns, columns)."""
+    *others, height, width = kept.shape
+    rows, cols = sizes
+    return kept.reshape(*others, height // rows, rows, width // cols, cols)
 
 
 def is_spatial(shape: tuple[int | None, ...]) -> bool:

@@ -29,36 +29,36 @@ def rearranged(call: Call, context: Context, name: str) -> list[Step]:
     arguments = {key: replaced(value, name, "") for key, value in call.arguments.items()}
     order = context.tokens.get(name) or context.orders.get(name)
     # Layers are often alike.
-    key = call.target, repr(arguments), context.shapes[name], order
+    key = call.target, repr(arguments), context.shapes[name], order, context.blocks.get(name)
     if key not in context.factors:
         context.factors[key] = _factors(call, context, name)
     factors = context.factors[key]
     if factors is None:
         return []
-    positions = {(1, rows * cols): 0} if together else {(1, rows * cols): 0, (cols, rows): 1, (1, cols): 2}
     image = math.prod(channels_of(context, name)) * rows * cols
     # By dimension and place there; a dimension of size 1 has no factors and is kept as one of the channels.
-    batch, channels, found = [], [], {}
+    batch, channels, positions = [], [], []
     for dim, each in enumerate(factors):
         for place, (step, size) in enumerate(each or [(0, 1)]):
-            if (step, size) in positions:
-                found[positions[step, size]] = dim, place
-            elif step == image:
+            if step == image:
                 batch.append((dim, place))
             elif step % (rows * cols) == 0:
                 channels.append(((size > 1, -step, dim), size, (dim, place)))
             else:
-                return []
-    if sorted(found) not in ([0], [1, 2]) or len(batch) != 1:
+                positions.append((step, size, (dim, place)))
+    positions.sort(reverse=True)
+    blocks = _blocks([(step, size) for step, size, _ in positions], rows, cols)
+    if blocks is None or len(batch) != 1 or (together and len(positions) > 1):
         return []
     channels.sort()
-    kept = [*batch, *(where for *_, where in channels), *(found[each] for each in sorted(found))]
+    kept = [*batch, *(where for *_, where in channels), *(where for *_, where in positions)]
     groups = tuple(
         tuple(kept.index((dim, place)) for place in range(max(len(each), 1))) for dim, each in enumerate(factors)
     )
     sizes = [size for _, size, _ in channels]
     kept_order = tuple(group[0] for group in groups)
-    if 0 not in found and (len(kept_order) != len(kept) or kept_order[0] != 0):
+    apart = len(positions) == 2
+    if apart and (len(kept_order) != len(kept) or kept_order[0] != 0):
         return []
 
     def reshaped(patches: list[Tensor], _: dict[str, Any]) -> Tensor:
@@ -68,14 +68,30 @@ def rearranged(call: Call, context: Context, name: str) -> list[Step]:
     steps: list[Step] = []
     for result, part in zip(names, parts, strict=True):
         context.shapes[result] = (None, *sizes, *context.size(part))
-        if 0 in found:
+        if not apart:
             context.tokens[result] = groups
+            if len(positions) == 4:
+                context.blocks[result] = blocks
         elif list(kept_order) != sorted(kept_order):
             context.orders[result] = kept_order
         steps.append(pointwise(replace(call, name=result), context, (part,), reshaped))
     if together:
         merge(call.name, names, context)
     return steps
+
+
+def _blocks(positions: list[tuple[int, int]], rows: int, cols: int) -> tuple[int, int] | None:
+    """Rows and columns of the windows in which positions (step, size) are, the last fastest; None for another order.
+
+    Those of the whole map where they are in no windows.
+    """
+    if positions in ([(1, rows * cols)], [(cols, rows), (1, cols)]):
+        return rows, cols
+    if len(positions) != 4:
+        return None
+    _, (_, height), _, (_, width) = positions
+    expected = [(cols * height, rows // height), (cols, height), (width, cols // width), (1, width)]
+    return (height, width) if positions == expected else None
 
 
 def _factors(call: Call, context: Context, name: str) -> list[list[tuple[int, int]]] | None:

@@ -266,10 +266,10 @@ def _elementwise(call: Call, context: Context, names: list[str]) -> Step | None:
     names = sorted(token_values(call, context), key=context.size, reverse=True)
     (groups, *others), name = (context.tokens[each] for each in names), names[0]
     channels = channels_of(context, name)
-    if any(each != groups for each in others) or not {context.size(each) for each in names} <= {
-        context.size(name),
-        (1, 1),
-    }:
+    sizes = {context.size(each) for each in names}
+    if any(each != groups for each in others) or not sizes <= {context.size(name), (1, 1)}:
+        return None
+    if len({context.blocks.get(each) for each in names}) != 1:
         return None
     if len(call.shape) != len(groups):
         return None
@@ -295,7 +295,7 @@ def _with_token_constants(call: Call, context: Context, name: str) -> Call:
     flat = [kept for group in groups for kept in group]
     for each in call.reads():
         constant = context.constants.get(each)
-        if constant is None or constant.ndim > len(groups) or len(flat) != len(groups):
+        if constant is None or constant.ndim > len(groups) or len(flat) != len(groups) or name in context.blocks:
             continue
         whole = constant.reshape(*(1,) * (len(groups) - constant.ndim), *constant.shape)
         kept = whole.permute([flat.index(dim) for dim in range(len(flat))])
@@ -324,6 +324,8 @@ def _linear(call: Call, context: Context, name: str) -> Step | None:
         return in_groups(call, context, [name], groups, channels)
     context.shapes[call.name] = (None, *channels, *context.size(name))
     context.tokens[call.name] = groups
+    if name in context.blocks:
+        context.blocks[call.name] = context.blocks[name]
     rows, cols = (Window(size, size, 1, 1, 0) for size in context.size(name))
     return Convolution(
         call.name, call.label, (name,), rows, cols, 0.0, weight=matrix[..., None, None],
@@ -335,7 +337,7 @@ def _channels_joined(call: Call, context: Context, values: list[str]) -> Step | 
     """Channels of some tokens after those of others."""
     groups, channels, dim = context.tokens[values[0]], channels_of(context, values[0]), call.arguments["dim"]
     group = groups[dim % len(groups)]
-    if len({context.size(name) for name in values}) != 1:
+    if len({(context.size(name), context.blocks.get(name)) for name in values}) != 1:
         return None
     if any(context.tokens.get(name) != groups for name in values) or set(values) != set(call.reads()):
         return None

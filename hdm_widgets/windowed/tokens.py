@@ -7,6 +7,10 @@ themselves merged in this order. So heads may be merged with the batch, and toke
 Tokens that are no positions, such as a class token in front, are kept as a value of their own, (N, ..., 1, tokens). The
 tensor in which the network has both is described as (N, ..., 1, all tokens), and `Context.parts` names what it consists
 of. Tokens that are no positions are summaries: they see the whole map, so a change anywhere changes them.
+
+Positions in windows of a grid, as Swin has them, are four dimensions in place of one, (N, ..., H / rows, rows, W /
+columns, columns), and `Context.blocks` has the rows and columns of a window. What needs whole windows is computed on
+whole windows.
 """
 
 from __future__ import annotations
@@ -19,14 +23,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hdm_widgets.windowed.axes import Global
+from hdm_widgets.windowed.axes import Blocks, Global
 from hdm_widgets.windowed.calls import Call, replaced
 from hdm_widgets.windowed.context import Context, Groups, function_of, pointwise
-from hdm_widgets.windowed.steps import FunctionStep, GlobalStep, Step
+from hdm_widgets.windowed.steps import BlockStep, Function, FunctionStep, GlobalStep, Step
 
 __all__ = [
-    "adopted", "apart", "channels_of", "in_groups", "is_of_channels", "joined", "merge", "of_part", "parts_of",
-    "position_dim", "sizes_of", "token_values",
+    "adopted", "apart", "block_step", "channels_of", "in_groups", "is_of_channels", "joined", "merge", "of_part",
+    "parts_of", "position_dim", "sizes_of", "token_values",
 ]  # fmt: skip
 
 
@@ -36,20 +40,20 @@ def channels_of(context: Context, name: str) -> list[int]:
 
 
 def sizes_of(context: Context, name: str, group: tuple[int, ...]) -> list[int | None]:
-    """Sizes of kept dimensions, with None for the batch; -1 for positions."""
-    sizes = [None, *channels_of(context, name), -1]
+    """Sizes of kept dimensions, with None for the batch; below 0 for positions."""
+    sizes = [None, *channels_of(context, name), -1, -2, -3, -4]
     return [sizes[kept] for kept in group]
 
 
 def is_of_channels(group: tuple[int, ...], context: Context, name: str) -> bool:
     """Whether neither the batch nor positions are among kept dimensions."""
-    return not {0, len(context.shapes[name]) - 2}.intersection(group)
+    return all(0 < kept < len(context.shapes[name]) - 2 for kept in group)
 
 
 def position_dim(context: Context, name: str) -> int | None:
     """Which dimension of the network's tensor are the tokens; None if they are merged with others."""
     groups, last = context.tokens[name], len(context.shapes[name]) - 2
-    return groups.index((last,)) if (last,) in groups else None
+    return groups.index((last,)) if (last,) in groups and name not in context.blocks else None
 
 
 def apart(merged: Tensor, like: Tensor) -> Tensor:
@@ -147,16 +151,37 @@ def in_groups(call: Call, context: Context, names: list[str], groups: Groups, ch
     run: Callable[[list[Tensor], dict[str, Any]], Tensor] = function_of(call, context, tuple(names))
     flat = [kept for group in groups for kept in group]
     back = [flat.index(kept) for kept in range(len(flat))]
+    blocks = context.blocks.get(names[0])
 
     def compute(patches: list[Tensor], numbers: dict[str, Any]) -> Tensor:
-        count, size = max(map(len, patches)), patches[0].shape[-2:]
+        count, (height, width) = max(map(len, patches)), patches[0].shape[-2:]
         found = run([patch.expand(count, *patch.shape[1:]) for patch in patches], numbers)
-        sizes = [count, *channels, math.prod(size)]
-        return apart(found.reshape([sizes[kept] for kept in flat]).permute(back), patches[0])
+        positions = [height * width]
+        if blocks is not None:
+            positions = [height // blocks[0], blocks[0], width // blocks[1], blocks[1]]
+        sizes = [count, *channels, *positions]
+        kept = found.reshape([sizes[kept] for kept in flat]).permute(back)
+        return kept.reshape(count, *channels, height, width)
 
     context.shapes[call.name] = (None, *channels, *context.size(names[0]))
     context.tokens[call.name] = groups
-    return pointwise(call, context, tuple(names), compute)
+    if blocks is None:
+        return pointwise(call, context, tuple(names), compute)
+    return block_step(call, context, tuple(names), blocks, compute)
+
+
+def block_step(
+    call: Call,
+    context: Context,
+    inputs: tuple[str, ...],
+    blocks: tuple[int, int],
+    function: Function,
+    each: float = 1.0,
+) -> Step:
+    """A step on whole windows of tokens, of values of one size, with so many multiplications for each token."""
+    context.blocks[call.name] = blocks
+    rows, cols = (Blocks(len(inputs), *sizes) for sizes in zip(context.size(inputs[0]), blocks, strict=True))
+    return BlockStep(call.name, call.label, inputs, rows, cols, function=function, each=each)
 
 
 def _whole(context: Context, inputs: tuple[str, ...], name: str) -> tuple[Global, Global]:
