@@ -194,6 +194,8 @@ def _note_added(call: Call, context: Context, scores: Scores) -> None:
         added = _of_mask(~added)
     elif given.get("alpha", 1) != 1 or not added.is_floating_point():
         return
+    # Those for each window are told by their dimensions.
+    added = added.reshape(*(1,) * (len(call.shape) - added.ndim), *added.shape)
     bias = f"{call.name}/bias"
     context.constants[bias] = added if scores.bias is None else context.constants[scores.bias] + added
     context.scores[call.name] = replace(scores, bias=bias)
@@ -298,22 +300,26 @@ def _as_kept(context: Context, scores: Scores, asking: int, asked: int) -> Tenso
 
     None if it is not the same for all images.
     """
-    groups, heads = scores.groups, channels_of(context, scores.query)[:-1]
+    last, heads = len(context.shapes[scores.query]) - 2, channels_of(context, scores.query)[:-1]
+    blocks, windows = context.blocks.get(scores.query), 1
+    leading = [group for group in scores.groups[:-2] if group != (last, last + 2)]
     bias = context.constants[scores.bias or ""]
     whole = _of_mask(bias) if bias.dtype == torch.bool else bias
-    whole = whole.reshape(*(1,) * (len(groups) - bias.ndim), *bias.shape)
-    blocks, windows = context.blocks.get(scores.query), 1
-    if whole.ndim > len(groups):
-        windows, whole = int(whole.shape[1]), whole[0]
-        if len(bias) != 1:
+    whole = whole.reshape(*(1,) * (len(scores.groups) - bias.ndim), *bias.shape)
+    if blocks is not None and whole.ndim == len(leading) + 3:
+        if len(whole) != 1:
             return None
+        whole = whole[0]
+        windows = len(whole)
     sizes: list[int] = []
-    for place, group in enumerate(groups[:-2]):
+    for place, group in enumerate(leading):
         size, each = whole.shape[place], [heads[kept - 1] for kept in group if 0 < kept <= len(heads)]
         if place and size != 1 and (0 in group or size != math.prod(each)):
             return None
         sizes += [1] * len(each) if size == 1 or not place else each
-    if len(whole) != windows or not (whole.shape[-2] in (1, asking) and whole.shape[-1] in (1, asked)):
+    if whole.ndim != len(leading) + 2 or len(whole) != windows:
+        return None
+    if not (whole.shape[-2] in (1, asking) and whole.shape[-1] in (1, asked)):
         return None
     whole = whole.reshape(windows, *sizes, *whole.shape[-2:]).expand(windows, *sizes, asking, asked).transpose(-2, -1)
     if blocks is None:

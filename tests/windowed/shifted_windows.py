@@ -123,6 +123,44 @@ SHIFTED_WINDOWS = {
     "shifted": lambda: ShiftedWindows(Block(4, 2, "products")),
     "both, padded": lambda: ShiftedWindows(Block(3, 0, "products"), Block(3, 1, "products")),
     "one operation": lambda: ShiftedWindows(Block(4, 0, "one operation")),
+    "one operation, shifted": lambda: ShiftedWindows(Block(4, 2, "one operation")),
     "sums": lambda: ShiftedWindows(Block(4, 2, "sums")),
     "merged": lambda: ShiftedWindows(Block(4, 2, "products"), Merging(), Block(2, 1, "products")),
+}
+
+
+def _attended(tokens):
+    return F.scaled_dot_product_attention(tokens, tokens, tokens)
+
+
+class _Otherwise(nn.Module):
+    """Windows of 4 x 4, (N, rows of windows, rows, columns of windows, columns, C), in an order of their own."""
+
+    def __init__(self, order, attend, dims):
+        super().__init__()
+        self.order, self.attend, self.dims = order, attend, dims
+
+    def forward(self, x):
+        blocks = x.permute(0, 2, 3, 1).view(-1, 6, 4, 7, 4, WIDTH).permute(self.order)
+        seen = self.attend(blocks.reshape(-1, *self.dims, WIDTH)).reshape(blocks.shape)
+        back = [self.order.index(dim) for dim in range(6)]
+        return seen.permute(back).reshape(-1, 24, 28, WIDTH).permute(0, 3, 1, 2)
+
+
+# What is taken for unchanged.
+NOT_FOLLOWED = {
+    "of a place in all windows": lambda: _Otherwise((0, 2, 4, 1, 3, 5), _attended, (42,)),
+    "of rows of windows": lambda: _Otherwise((0, 1, 2, 4, 3, 5), _attended, (7,)),
+    "columns of windows first": lambda: _Otherwise((0, 3, 1, 2, 4, 5), _attended, (16,)),
+    "columns of tokens first": lambda: _Otherwise((0, 1, 3, 4, 2, 5), _attended, (16,)),
+    "values of other windows": lambda: _Otherwise(
+        (0, 1, 3, 2, 4, 5), lambda x: F.scaled_dot_product_attention(x, x, x.roll(1, 1)), (42, 16)
+    ),
+    "keys of other windows": lambda: _Otherwise(
+        (0, 1, 3, 2, 4, 5), lambda x: (x @ x.flip(1).transpose(-2, -1)).softmax(-1) @ x, (42, 16)
+    ),
+    "means": lambda: _Otherwise((0, 1, 3, 2, 4, 5), lambda x: x.mean(1, keepdim=True).expand(x.shape), (16,)),
+    "a bias for each place": lambda: _Otherwise(
+        (0, 1, 3, 2, 4, 5), lambda x: x * torch.linspace(0, 1, 42)[:, None, None], (42, 16)
+    ),
 }

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from global_networks import WIDTH
-from shifted_windows import SHIFTED_WINDOWS
+from shifted_windows import NOT_FOLLOWED, SHIFTED_WINDOWS
 from window_checks import assert_close, boxes_everywhere, changed_images, outputs_from_windows, random_image, randomized
 
 from hdm_widgets.windowed import TracedModel, WindowedInference
@@ -26,3 +26,14 @@ def test_attention_in_windows_is_exact(name):
     changed = [each.changes[base.network.index(base.network.program.output)] for each in (rows, cols)]
     assert changed[0].size < whole.shape[-2]
     assert changed[1].size < whole.shape[-1]
+
+
+@pytest.mark.parametrize("name", NOT_FOLLOWED)
+def test_windows_in_another_order_are_taken_for_unchanged(name):
+    model, boxes = NOT_FOLLOWED[name]().eval(), boxes_everywhere(24, 28, 5)[-3:]
+    images = changed_images(IMAGE, boxes)
+    base = WindowedInference(TracedModel(model, IMAGE).estimate, IMAGE)
+    with torch.inference_mode():
+        assert_close(base.output, model(IMAGE[None]))
+        assert (model(images) - base.output).abs().max() > 0.01
+        assert_close(outputs_from_windows(base, boxes, images), base.output.expand(images.shape))
