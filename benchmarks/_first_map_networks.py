@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -183,7 +184,7 @@ class VisionTransformer(nn.Module):
         sizes = [width, 48, 32, 16]
         self.up = nn.Sequential(*(
             nn.Sequential(nn.ConvTranspose2d(before, after, 2, 2), nn.BatchNorm2d(after), nn.ReLU())
-            for before, after in zip(sizes, sizes[1:], strict=False)
+            for before, after in itertools.pairwise(sizes)
         ))  # fmt: skip
         self.last, self.head = _twice(32, 16), nn.Conv2d(16, 1, 1)
 
@@ -211,6 +212,24 @@ def _segformer() -> nn.Module:
     from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
     return _Resized(SegformerForSemanticSegmentation(SegformerConfig(num_labels=1)))
+
+
+class SwinUNet(nn.Module):
+    """A decoder over two stages of a small Swin, whose windows are shifted in every other block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from transformers import SwinBackbone, SwinConfig
+
+        config = SwinConfig(
+            embed_dim=48, depths=[2, 2], num_heads=[3, 6], window_size=8, drop_path_rate=0.0,
+            out_features=["stage1", "stage2"],
+        )  # fmt: skip
+        self.stem = nn.Sequential(nn.Conv2d(3, 24, 3, 2, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU())
+        self.backbone, self.decoder = SwinBackbone(config), _Decoder([24, 48, 96], [48, 24])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decoder([self.stem(x), *self.backbone(x).feature_maps])
 
 
 def _upernet() -> nn.Module:
@@ -256,6 +275,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "EfficientNet-like": EfficientUNet,
     "ViT": VisionTransformer,
     "SegFormer-b0": _segformer,
+    "Swin": SwinUNet,
     "UperNet, ConvNeXt": _upernet,
 }
 

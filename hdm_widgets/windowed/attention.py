@@ -91,13 +91,32 @@ def scaled_dot_product(call: Call, context: Context) -> list[Step]:
     if given.get("is_causal") or given.get("dropout_p"):
         return []
     query, key, value = (given[each].name for each in ("query", "key", "value"))
+    if not context.tokens.keys() >= {query, key, value}:
+        return []
     groups, bias = context.tokens[query], given.get("attn_mask")
     if any(context.tokens[name] != groups for name in (key, value)) or not _are_rows(groups, context, query):
         return []
-    if bias is not None and bias.name not in context.constants:
-        return []
-    scores = Scores(query, key, groups, bias=None if bias is None else bias.name)
+    scores = Scores(query, key, groups)
+    if bias is not None:
+        added = _same_for_all_images(bias.name, context)
+        if added is None:
+            return []
+        context.constants[f"{call.name}/mask"] = added
+        scores = replace(scores, bias=f"{call.name}/mask")
     return _attended(call, context, scores, value, groups, given.get("scale"))
+
+
+def _same_for_all_images(name: str, context: Context) -> Tensor | None:
+    """What is added to scores of each image, if it depends on no other thing of them than how many there are."""
+    if name in context.constants:
+        return context.constants[name]
+    if name not in context.for_two:
+        return None
+    first, second = context.for_two[name].chunk(2)
+    if not torch.equal(first, second):
+        return None
+    # What is merged with the batch, such as windows, is apart.
+    return first if len(first) == 1 else first[None]
 
 
 def note_scores(call: Call, context: Context, query: str, key: str) -> None:
@@ -184,10 +203,10 @@ def _note_viewed(call: Call, context: Context, scores: Scores, before: tuple[int
 def _note_added(call: Call, context: Context, scores: Scores) -> None:
     """Scores with a constant added, or without those that a constant mask excludes."""
     given = call.arguments
-    constants = [each for each in call.reads() if each in context.constants]
-    if len(constants) != 1 or len(call.shape) < context.constants[constants[0]].ndim:
+    names = [each for each in call.reads() if each not in context.scores]
+    added = _same_for_all_images(names[0], context) if len(names) == 1 else None
+    if added is None or len(call.shape) < added.ndim:
         return
-    added = context.constants[constants[0]]
     if call.operation == "masked_fill":
         if given["value"] != -math.inf:
             return

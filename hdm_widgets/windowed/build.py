@@ -110,6 +110,10 @@ def build(trace: Trace, *, estimate: bool = False) -> Program:
             with torch.inference_mode():
                 constants[call.name] = call.run(constants)
             continue
+        if estimate and constants.keys() | trace.numbers.keys() | context.for_two.keys() >= set(call.reads()):
+            numbers = {name: number.at(2) for name, number in trace.numbers.items()}
+            with torch.inference_mode():
+                context.for_two[call.name] = call.run({**constants, **numbers, **context.for_two})
         if call.arguments.get("training") is True:
             raise TraceError(f"{call.label} computes with all images of a batch together")
         if call.operation == "squeeze" and "dim" not in call.arguments:

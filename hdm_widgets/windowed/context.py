@@ -74,6 +74,8 @@ class Context:
         Makes a constant a value of the network with so many dimensions, and gives its name.
     precision : torch.dtype
         In which weights of resampling are computed.
+    for_two : dict of str to torch.Tensor
+        Values that depend on how many images there are and on nothing else of them, for two images.
     orders : dict of str to tuple of int
         Of values that the network has in another order than they are kept: dimension i of the network's tensor is
         dimension `order[i]` of what is kept.
@@ -97,6 +99,7 @@ class Context:
     constants: dict[str, Tensor]
     as_value: Callable[[str, int], str]
     precision: torch.dtype
+    for_two: dict[str, Tensor] = field(default_factory=dict)
     orders: dict[str, Order] = field(default_factory=dict)
     tokens: dict[str, Groups] = field(default_factory=dict)
     parts: dict[str, tuple[str, ...]] = field(default_factory=dict)

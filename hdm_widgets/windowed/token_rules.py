@@ -47,7 +47,7 @@ def token_steps(call: Call, context: Context) -> list[Step]:
     """The steps of a call that makes, takes or gives tokens; none where no rule applies."""
     values = token_values(call, context)
     if any(name in context.scores for name in values):
-        return of_scores(call, context, values)
+        return of_scores(call, context, [name for name in values if name not in context.for_two])
     made = call.operation in _REARRANGES and len(values) == 1 and is_spatial(context.shapes[values[0]])
     if made and values[0] not in context.summaries:
         return rearranged(call, context, values[0])
@@ -68,10 +68,10 @@ def _steps(call: Call, context: Context, values: list[str]) -> list[Step]:
         call, adopting = _with_adopted(call, context, values)
         found = _by_parts(call, context) if context.tokens.keys() >= set(token_values(call, context)) else []
         return [*adopting, *found] if found else []
-    if not all(name in context.tokens for name in values):
-        return []
     if call.operation == "scaled_dot_product_attention":
         return scaled_dot_product(call, context)
+    if not all(name in context.tokens for name in values):
+        return []
     if call.operation in PRODUCTS and len(values) == 2:
         note_scores(call, context, *values)
     if len(values) != 1:

@@ -36,7 +36,7 @@ def mask_of(height, width, window, shift, device=None):
 class WindowAttention(nn.Module):
     """Of (N * windows, tokens, C), with a bias for every pair of positions.
 
-    `form` is how it is written: as products, as one operation, or in the order of heads that einsum gives.
+    `form` is how it is written: as products, as sums, or as one operation, whose mask may be repeated for all images.
     """
 
     def __init__(self, window, form):
@@ -50,9 +50,11 @@ class WindowAttention(nn.Module):
         count, length, channels = x.shape
         packed = self.packed(x).reshape(count, length, 3, HEADS, channels // HEADS).permute(2, 0, 3, 1, 4)
         query, key, value = packed[0] * 0.5, packed[1], packed[2]
-        if self.form == "one operation":
+        if self.form in ("one operation", "expanded mask"):
             bias = self.bias if mask is None else self.bias + mask[:, None]
-            if mask is None:
+            if self.form == "expanded mask":
+                bias = mask[None].expand(count // len(mask), -1, -1, -1).reshape(-1, 1, length, length) + self.bias
+            if mask is None or self.form == "expanded mask":
                 found = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=1.0)
             else:
                 apart = (each.reshape(-1, len(mask), *each.shape[1:]) for each in (query, key, value))
@@ -124,6 +126,7 @@ SHIFTED_WINDOWS = {
     "both, padded": lambda: ShiftedWindows(Block(3, 0, "products"), Block(3, 1, "products")),
     "one operation": lambda: ShiftedWindows(Block(4, 0, "one operation")),
     "one operation, shifted": lambda: ShiftedWindows(Block(4, 2, "one operation")),
+    "one operation, mask for all": lambda: ShiftedWindows(Block(4, 2, "expanded mask")),
     "sums": lambda: ShiftedWindows(Block(4, 2, "sums")),
     "merged": lambda: ShiftedWindows(Block(4, 2, "products"), Merging(), Block(2, 1, "products")),
 }
