@@ -80,6 +80,10 @@ class Attention(Step):
         found = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=self.scale)
         return apart(found.transpose(-2, -1), patches[0])
 
+    def reads_whole(self, index: int) -> bool:
+        """See `Step`."""
+        return index > int(self.biased)
+
     def cost(self, rows: int, cols: int) -> float:
         """See `Step`."""
         return float(2 * rows * cols * self.keys * self.depth)

@@ -73,6 +73,10 @@ class Step(ABC):
         """Positions of the output along rows (0) or columns (1) that may change where the inputs change."""
         return None if self.frozen else (self.rows, self.cols)[dim].propagate(changed)
 
+    def reads_whole(self, index: int) -> bool:
+        """Whether an input is read whole, wherever its change lies."""
+        return False
+
     def own_padding(self, dim: int, span: Span, size: int) -> int | None:
         """Padding that `compute` adds itself, on both sides, to give `size` positions.
 

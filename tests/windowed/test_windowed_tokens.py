@@ -88,3 +88,20 @@ def test_the_output_may_be_tokens():
     base = WindowedInference(TracedModel(model, IMAGE).estimate, IMAGE)
     with torch.inference_mode():
         assert_close(base.output, model(IMAGE[None]))
+
+
+@pytest.mark.parametrize("name", ["class token", "class token, bias", "bias for each head", "registers"])
+def test_changes_alike_are_estimated_together_wherever_they_lie(name):
+    model = randomized(TOKENS[name]())
+    boxes = np.array([(row, col, row + 2, col + 3) for row in range(5) for col in range(5)])
+    images = changed_images(IMAGE, boxes)
+    base = WindowedInference(TracedModel(model, IMAGE).estimate, IMAGE)
+
+    def content(items, grown):
+        return torch.stack([images[i, :, a:c, b:d] for i, (a, b, c, d) in zip(items, grown.tolist(), strict=True)])
+
+    with torch.inference_mode():
+        (together,) = base.run(boxes, content)
+        alone = [outputs_from_windows(base, boxes[[item]], images[[item]]) for item in range(len(boxes))]
+        assert_close(outputs_from_windows(base, boxes, images), torch.cat(alone))
+    assert sorted(together.items.tolist()) == list(range(25))
