@@ -362,7 +362,7 @@ class _Batch:
                 (piece.cols.lo - value.cols.lo, piece.cols.size, cols),
             )
             down, across = (
-                torch.tensor(lists, device=box.device)[:, None] + torch.arange(first, first + size, device=box.device)
+                self._inference.positions(lists)[:, None] + torch.arange(first, first + size, device=box.device)
                 for first, size, lists in starts
             )
             items = torch.arange(count, device=box.device)[:, None, None]

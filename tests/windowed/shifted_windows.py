@@ -1,7 +1,7 @@
 """Attention in the windows of a grid, which is shifted in every other block, as Swin has it."""
 
 import torch
-from global_networks import WIDTH
+from global_networks import WIDTH, Function
 from torch import nn
 from torch.nn import functional as F
 
@@ -129,6 +129,19 @@ SHIFTED_WINDOWS = {
     "one operation, mask for all": lambda: ShiftedWindows(Block(4, 2, "expanded mask")),
     "sums": lambda: ShiftedWindows(Block(4, 2, "sums")),
     "merged": lambda: ShiftedWindows(Block(4, 2, "products"), Merging(), Block(2, 1, "products")),
+}
+
+
+# Of (N, H, W, C), exact in windows that are no estimates too.
+CHANNELS_LAST = {
+    "merging": Merging,
+    "rolled": lambda: Function(lambda x: torch.roll(x, (3, -5), dims=(1, 2)).tanh()),
+    "rolled columns": lambda: Function(lambda x: torch.roll(x, 2, dims=-2).tanh()),
+    "flipped": lambda: Function(lambda x: x.flip(2).tanh()),
+    "padded": lambda: Function(lambda x: F.pad(x, (0, 0, 1, 2, 3, 0), value=0.5).tanh()),
+    "cropped": lambda: Function(lambda x: F.pad(x, (0, 0, -1, 2, 0, -3)).tanh()),
+    "sliced": lambda: Function(lambda x: x[:, 2:-1, 1::3].tanh()),
+    "joined": lambda: Function(lambda x: torch.cat([x.tanh(), x, x.relu()], -1)),
 }
 
 

@@ -3,8 +3,16 @@
 import pytest
 import torch
 from global_networks import WIDTH
-from shifted_windows import NOT_FOLLOWED, SHIFTED_WINDOWS
-from window_checks import assert_close, boxes_everywhere, changed_images, outputs_from_windows, random_image, randomized
+from shifted_windows import CHANNELS_LAST, NOT_FOLLOWED, SHIFTED_WINDOWS, ShiftedWindows
+from window_checks import (
+    assert_close,
+    assert_windows_equal_the_model,
+    boxes_everywhere,
+    changed_images,
+    outputs_from_windows,
+    random_image,
+    randomized,
+)
 
 from hdm_widgets.windowed import TracedModel, WindowedInference
 
@@ -37,3 +45,11 @@ def test_windows_in_another_order_are_taken_for_unchanged(name):
         assert_close(base.output, model(IMAGE[None]))
         assert (model(images) - base.output).abs().max() > 0.01
         assert_close(outputs_from_windows(base, boxes, images), base.output.expand(images.shape))
+
+
+@pytest.mark.parametrize("name", CHANNELS_LAST)
+def test_positions_of_maps_with_channels_last_stay_local(name):
+    model = randomized(ShiftedWindows(CHANNELS_LAST[name]()))
+    engine = TracedModel(model, IMAGE)
+    assert_windows_equal_the_model(model, IMAGE, boxes_everywhere(24, 28, 5), engine)
+    assert not engine.network.propagation.global_steps()
