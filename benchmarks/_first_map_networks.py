@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -167,6 +168,35 @@ class EfficientUNet(nn.Module):
         return self.decoder(maps)
 
 
+class VisionTransformer(nn.Module):
+    """A class token and patches of 8 px through PyTorch's encoder layers, joined with convolutions at full size."""
+
+    def __init__(self, width: int = 96, side: int = 16) -> None:
+        super().__init__()
+        self.stem, self.patches = _twice(3, 16), nn.Conv2d(3, width, 8, 8)
+        self.token = nn.Parameter(torch.zeros(1, 1, width))
+        self.positions = nn.Parameter(0.02 * torch.randn(1, width, side, side))
+        layers = (
+            nn.TransformerEncoderLayer(width, 4, 2 * width, dropout=0.0, batch_first=True, norm_first=True)
+            for _ in range(4)
+        )
+        self.layers = nn.Sequential(*layers, nn.LayerNorm(width))
+        sizes = [width, 48, 32, 16]
+        self.up = nn.Sequential(*(
+            nn.Sequential(nn.ConvTranspose2d(before, after, 2, 2), nn.BatchNorm2d(after), nn.ReLU())
+            for before, after in itertools.pairwise(sizes)
+        ))  # fmt: skip
+        self.last, self.head = _twice(32, 16), nn.Conv2d(16, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        patches = self.patches(x)
+        positions = F.interpolate(self.positions, size=patches.shape[-2:], mode="bicubic", align_corners=False)
+        tokens = patches.flatten(2).transpose(1, 2) + positions.flatten(2).transpose(1, 2)
+        tokens = self.layers(torch.cat([self.token.expand(x.shape[0], -1, -1), tokens], 1))[:, 1:]
+        maps = tokens.transpose(1, 2).reshape(patches.shape)
+        return self.head(self.last(torch.cat([self.up(maps), self.stem(x)], 1)))
+
+
 class _Resized(nn.Module):
     """A model of transformers, whose logits are made as large as the image."""
 
@@ -182,6 +212,24 @@ def _segformer() -> nn.Module:
     from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
     return _Resized(SegformerForSemanticSegmentation(SegformerConfig(num_labels=1)))
+
+
+class SwinUNet(nn.Module):
+    """A decoder over two stages of a small Swin, whose windows are shifted in every other block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from transformers import SwinBackbone, SwinConfig
+
+        config = SwinConfig(
+            embed_dim=48, depths=[2, 2], num_heads=[3, 6], window_size=8, drop_path_rate=0.0,
+            out_features=["stage1", "stage2"],
+        )  # fmt: skip
+        self.stem = nn.Sequential(nn.Conv2d(3, 24, 3, 2, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU())
+        self.backbone, self.decoder = SwinBackbone(config), _Decoder([24, 48, 96], [48, 24])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decoder([self.stem(x), *self.backbone(x).feature_maps])
 
 
 def _upernet() -> nn.Module:
@@ -225,7 +273,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "SegResNet": _segresnet,
     "ResNet-34 U-Net": ResNetUNet,
     "EfficientNet-like": EfficientUNet,
+    "ViT": VisionTransformer,
     "SegFormer-b0": _segformer,
+    "Swin": SwinUNet,
     "UperNet, ConvNeXt": _upernet,
 }
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "Axis", "Global", "Interval", "LinearResample", "LocalPointwise", "PixelShuffle", "PixelUnshuffle", "Pointwise",
-    "Span", "TransposedWindow", "Window", "hull",
+    "Axis", "Blocks", "Global", "Interval", "LinearResample", "LocalPointwise", "PixelShuffle", "PixelUnshuffle",
+    "Pointwise", "Span", "TransposedWindow", "Window", "hull",
 ]  # fmt: skip
 
 
@@ -302,6 +302,31 @@ class Global:
     def pattern(self, out: Interval) -> object:
         """See `Axis`."""
         return None
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Every position of a block may depend on all of its block, in each input."""
+
+    inputs: int
+    size: int
+    block: int
+
+    def propagate(self, changed: Sequence[Interval | None]) -> Interval | None:
+        """See `Axis`."""
+        interval = hull(changed)
+        return interval and self._whole(interval)
+
+    def receptive_field(self, out: Interval) -> tuple[Span, ...]:
+        """See `Axis`."""
+        return (Span(*self._whole(out)),) * self.inputs
+
+    def pattern(self, out: Interval) -> object:
+        """See `Axis`."""
+        return out.lo % self.block
+
+    def _whole(self, interval: Interval) -> Interval:
+        return Interval(interval.lo // self.block * self.block, -(-interval.hi // self.block) * self.block)
 
 
 def _clipped(interval: Interval, size: int) -> Interval | None:

@@ -25,7 +25,8 @@ from hdm_widgets.windowed.steps import (
     Step,
     TransposedConvolution,
 )
-from hdm_widgets.windowed.token_rules import token_step
+from hdm_widgets.windowed.token_rules import token_steps
+from hdm_widgets.windowed.tokens import joined
 
 __all__ = ["Program", "build"]
 
@@ -111,6 +112,10 @@ def build(trace: Trace, *, estimate: bool = False) -> Program:
             with torch.inference_mode():
                 constants[call.name] = call.run(constants)
             continue
+        if estimate and constants.keys() | trace.numbers.keys() | context.for_two.keys() >= set(call.reads()):
+            numbers = {name: number.at(2) for name, number in trace.numbers.items()}
+            with torch.inference_mode():
+                context.for_two[call.name] = call.run({**constants, **numbers, **context.for_two})
         if call.arguments.get("training") is True:
             raise TraceError(f"{call.label} computes with all images of a batch together")
         if call.operation == "squeeze" and "dim" not in call.arguments:
@@ -134,11 +139,17 @@ def build(trace: Trace, *, estimate: bool = False) -> Program:
             del steps[earlier.name]
             steps[call.name] = _folded(call, constants, earlier)
         else:
-            step = (token_step(call, context) if estimate else None) or step_of(call, context)
-            steps.update((each.name, each) for each in (estimated(step, call, context) if estimate else (step,)))
-    if trace.output not in steps:
-        raise TraceError("its output does not depend on the image")
+            found = token_steps(call, context) if estimate else []
+            if not found:
+                steps.update((name, joined(name, call.label, context)) for name in _in_parts(call, context, steps))
+                found = [step_of(call, context)]
+            for step in found:
+                steps.update((each.name, each) for each in (estimated(step, call, context) if estimate else (step,)))
     output = trace.output
+    if output in context.parts:
+        steps[output] = joined(output, trace.calls[-1].label, context)
+    if output not in steps:
+        raise TraceError("its output does not depend on the image")
     if output in context.orders or output in context.tokens:
         # As the network gives it.
         last = trace.calls[-1]
@@ -157,13 +168,24 @@ def build(trace: Trace, *, estimate: bool = False) -> Program:
         trace.numbers,
         {name: context.size(name) for name in names},
         {name: int(shapes[name][1] or 0) for name in names if len(shapes[name]) == 4},
-        frozenset(name for name in names if not is_spatial(shapes[name]) and name not in constant_steps),
+        frozenset(
+            name
+            for name in names
+            if (not is_spatial(shapes[name]) and name not in constant_steps)
+            # Tokens that are no positions.
+            or (name in context.summaries and name in context.tokens)
+        ),
         any(not shapes[name] or shapes[name][0] is not None for name in live)
         or any(isinstance(steps.get(call.name), GlobalStep) and _is_over_batch(call) for call in trace.calls)
         or any(call.name in steps and _computes_with(call, trace.numbers) for call in trace.calls),
         trace.image,
         output,
     )
+
+
+def _in_parts(call: Call, context: Context, steps: dict[str, Step]) -> list[str]:
+    """Values that a call reads of which there are parts only."""
+    return [name for name in call.reads() if name in context.parts and name not in steps]
 
 
 def _needed(steps: dict[str, Step], output: str) -> dict[str, Step]:

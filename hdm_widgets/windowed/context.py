@@ -15,8 +15,8 @@ from hdm_widgets.windowed.calls import Call, Number, Ref, refs
 from hdm_widgets.windowed.steps import Function, FunctionStep
 
 __all__ = [
-    "Context", "Groups", "Order", "Scores", "function_of", "is_spatial", "map_input", "pointwise", "spatial_input",
-    "spatial_size",
+    "Context", "Groups", "Order", "Scores", "function_of", "in_blocks", "is_spatial", "map_input",
+    "pointwise", "spatial_input", "spatial_size",
 ]  # fmt: skip
 
 
@@ -34,16 +34,25 @@ class Scores:
     ----------
     query, key : str
         Names of the values that were multiplied.
+    groups : tuple of tuple of int
+        How the network has the queries, in rows: see `Context.tokens`.
     scale : float
+    bias : str or None
+        Name of the constant that is added after scaling.
+    windows : bool
+        Whether the windows of tokens are a dimension of their own, after the batch.
     weights : bool
         Whether those of a query sum to 1 already.
     swapped : bool
-        Whether queries are in columns instead.
+        Whether queries are in columns instead, as those of weights may be.
     """
 
     query: str
     key: str
+    groups: Groups
     scale: float = 1.0
+    bias: str | None = None
+    windows: bool = False
     weights: bool = False
     swapped: bool = False
 
@@ -65,17 +74,24 @@ class Context:
         Makes a constant a value of the network with so many dimensions, and gives its name.
     precision : torch.dtype
         In which weights of resampling are computed.
+    for_two : dict of str to torch.Tensor
+        Values that depend on how many images there are and on nothing else of them, for two images.
     orders : dict of str to tuple of int
         Of values that the network has in another order than they are kept: dimension i of the network's tensor is
         dimension `order[i]` of what is kept.
     tokens : dict of str to tuple of tuple of int
-        Of values that the network has with rows and columns merged: see `token_rules`.
+        Of values that the network has with rows and columns merged: see `tokens`.
+    parts : dict of str to tuple of str
+        Of tokens from several sources in one tensor, the values that these are kept as: see `tokens`.
+    blocks : dict of str to tuple of int
+        Of tokens in windows, rows and columns of a window: see `tokens`.
     scores : dict of str to Scores
         Values that are of all pairs of tokens, of which attention is made.
     factors : dict
-        How calls that were seen rearrange dimensions: see `token_rules`.
+        How calls that were seen rearrange dimensions: see `token_orders`.
     summaries : set of str
-        Values that are of a whole map and have no positions, such as means and what is computed from them.
+        Values that are of a whole map and have no positions in it, such as means, class tokens and what is computed
+        from them.
     """
 
     shapes: dict[str, tuple[int | None, ...]]
@@ -83,8 +99,11 @@ class Context:
     constants: dict[str, Tensor]
     as_value: Callable[[str, int], str]
     precision: torch.dtype
+    for_two: dict[str, Tensor] = field(default_factory=dict)
     orders: dict[str, Order] = field(default_factory=dict)
     tokens: dict[str, Groups] = field(default_factory=dict)
+    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    blocks: dict[str, tuple[int, int]] = field(default_factory=dict)
     scores: dict[str, Scores] = field(default_factory=dict)
     factors: dict[object, list[list[tuple[int, int]]] | None] = field(default_factory=dict)
     summaries: set[str] = field(default_factory=set)
@@ -92,7 +111,8 @@ class Context:
     def as_given(self, name: str, kept: Tensor) -> Tensor:
         """A value, or a patch of it, as the network has it."""
         if name in self.tokens:
-            groups, merged = self.tokens[name], kept.flatten(-2)
+            groups = self.tokens[name]
+            merged = in_blocks(kept, self.blocks[name]) if name in self.blocks else kept.flatten(-2)
             sizes = [math.prod(merged.shape[dim] for dim in group) for group in groups]
             return merged.permute([dim for group in groups for dim in group]).reshape(sizes)
         return kept.permute(self.orders[name]) if name in self.orders else kept
@@ -110,6 +130,13 @@ class Context:
     def size(self, name: str) -> tuple[int, int]:
         """Rows and columns of a value, (1, 1) if it has none."""
         return spatial_size(self.shapes[name] if name in self.shapes else tuple(self.constants[name].shape))
+
+
+def in_blocks(kept: Tensor, sizes: tuple[int, int]) -> Tensor:
+    """Rows and columns (..., H, W) of a map in windows of these sizes: (..., H / rows, rows, W / columns, columns)."""
+    *others, height, width = kept.shape
+    rows, cols = sizes
+    return kept.reshape(*others, height // rows, rows, width // cols, cols)
 
 
 def is_spatial(shape: tuple[int | None, ...]) -> bool:

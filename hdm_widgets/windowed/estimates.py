@@ -91,7 +91,9 @@ class Moments(Summary):
 
 def estimated(step: Step, call: Call, context: Context) -> Iterator[Step]:
     """The steps that stand for a step in an estimate."""
-    if step.inputs and context.summaries.issuperset(step.inputs) and not _is_spread(step):
+    if step.frozen:
+        yield step
+    elif step.inputs and context.summaries.issuperset(step.inputs) and not _is_spread(step):
         context.summaries.add(step.name)
         yield step
     elif isinstance(step, GlobalStep):
@@ -174,7 +176,7 @@ def _is_mean(step: Resampling) -> bool:
 
 def _is_over_positions(call: Call, context: Context) -> bool:
     given, dims = call.arguments.get("self"), call.arguments.get("dim")
-    if not isinstance(given, Ref) or given.name in context.orders or dims is None:
+    if not isinstance(given, Ref) or given.name in {*context.orders, *context.tokens} or dims is None:
         return False
     rank = len(context.shapes[given.name])
     return rank >= 3 and sorted(dim % rank for dim in dims) == [rank - 2, rank - 1]

@@ -178,6 +178,9 @@ class WindowedInference:
         largest = 1
         for step, down, across in zip(self.network.program.steps, rows.changes, cols.changes, strict=True):
             value = self.activations.get(step.name)
+            whole = [self.activations[name] for index, name in enumerate(step.inputs) if step.reads_whole(index)]
+            if down is not None and across is not None and whole:
+                largest = max(largest, *(each.numel() * each.element_size() for each in whole))
             if down is not None and across is not None and value is not None:
                 fraction = down.size * across.size / math.prod(self.network.program.sizes[step.name])
                 largest = max(largest, int(value.numel() * value.element_size() * fraction))
@@ -232,7 +235,10 @@ class _Batch:
         inputs = [self._values[name] for name in step.inputs]
         rows, cols = (self._change(index, step, dim, inputs) for dim in (0, 1))
         if rows is None or cols is None:
-            if self._tolerance is not None and not isinstance(step, (Concatenation, GlobalStep, Summary)):
+            whole = (
+                isinstance(step, (Concatenation, GlobalStep, Summary)) or step.name in self._network.program.not_spatial
+            )
+            if self._tolerance is not None and not whole:
                 self.extents[step.name] = None
             return None
         if isinstance(step, Concatenation):
@@ -285,9 +291,11 @@ class _Batch:
         """Cut the margins that changed by no more than the tolerance; None if nothing changed by more."""
         unchanged = self._inference.activations.get(name)
         (piece,) = changed.pieces
+        if name in self._network.program.not_spatial:
+            return changed
         self.extents[name] = changed.rows, changed.cols
         # Only (n, C, h, w) of real numbers has margins.
-        if unchanged is None or name in self._network.program.not_spatial or self._tolerance is None:
+        if unchanged is None or self._tolerance is None:
             return changed
         if unchanged.ndim != 4 or not unchanged.is_floating_point() or len(piece.values) != len(self._boxes):
             return changed
@@ -335,6 +343,8 @@ class _Batch:
                 return value.pieces[0].values
             unchanged = self._inference.activations[name]
             return unchanged if len(self._boxes) == 1 else unchanged.expand(len(self._boxes), *unchanged.shape[1:])
+        if step.reads_whole(each) and value is not None:
+            return self._whole(name, value)
         row_starts, col_starts = (
             [window.spans[each].lo + item.spans[index][each].lo - along[0].spans[index][each].lo for item in along]
             for window, along in zip((rows, cols), self._along, strict=True)
@@ -343,6 +353,27 @@ class _Batch:
         return self._completed(
             name, value, rows.spans[each], cols.spans[each], row_starts, col_starts, padding, step.padding_value
         )
+
+    def _whole(self, name: str, value: _ChangedValue) -> Tensor:
+        """A whole value for every item, each with its change at a place of its own."""
+        unchanged, count = self._inference.activations[name], len(self._boxes)
+        box = unchanged.expand(count, *unchanged.shape[1:]).clone(memory_format=torch.contiguous_format)
+        rows, cols = self._starts(name, value)
+        for piece, channels in _by_channels(value.pieces, unchanged.shape[1]):
+            if piece is None:
+                continue
+            starts = (
+                (piece.rows.lo - value.rows.lo, piece.rows.size, rows),
+                (piece.cols.lo - value.cols.lo, piece.cols.size, cols),
+            )
+            down, across = (
+                self._inference.positions(lists)[:, None] + torch.arange(first, first + size, device=box.device)
+                for first, size, lists in starts
+            )
+            items = torch.arange(count, device=box.device)[:, None, None]
+            target = box[:, channels].movedim((-2, -1), (1, 2))
+            target[items, down[:, :, None], across[:, None, :]] = piece.values.movedim((-2, -1), (1, 2))
+        return box
 
     def _completed(
         self, name: str, value: _ChangedValue | None, rows: Span, cols: Span,

@@ -208,8 +208,8 @@ class Network:
         for step in self.program.steps:
             if isinstance(step, (Constant, Summary)):
                 cached.add(step.name)
-            # The parts of a concatenation are completed from the whole.
-            if isinstance(step, Concatenation):
+            # The parts of a concatenation are completed from the whole; what is frozen is not computed in windows.
+            if isinstance(step, Concatenation) or step.frozen:
                 continue
             # A pointwise step reads one input where it changed and nowhere else; if that is in one piece.
             pointwise = all(isinstance(axis, (Pointwise, PixelShuffle)) for axis in (step.rows, step.cols))

@@ -8,17 +8,18 @@ as long as it leaves rows and columns alone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hdm_widgets.windowed.axes import Window
+from hdm_widgets.windowed.axes import Pointwise, Window
 from hdm_widgets.windowed.calls import Call, Ref
 from hdm_widgets.windowed.context import Context, Order, function_of, is_spatial, pointwise, spatial_input
-from hdm_widgets.windowed.steps import Convolution, Step
+from hdm_widgets.windowed.steps import Concatenation, Convolution, Step
 
-__all__ = ["elementwise", "linear", "normalized", "over_channels", "reordered", "stacked"]
+__all__ = ["elementwise", "joined", "linear", "normalized", "of_positions", "over_channels", "reordered", "stacked"]
 
 
 def reordered(call: Call, context: Context) -> Step | None:
@@ -49,6 +50,53 @@ def stacked(call: Call, context: Context) -> Step | None:
         return torch.stack([each[name] for name in names], 1)
 
     return _kept(call, context, given, tuple(order), stack)
+
+
+def of_positions(rule: Callable[[Call, Context], Step | None]) -> Callable[[Call, Context], Step | None]:
+    """What a rule for rows and columns makes of a call that names them in another order."""
+
+    def applied(call: Call, context: Context) -> Step | None:
+        name = spatial_input(call, context, "self" if "self" in call.arguments else "input")
+        if name not in context.orders:
+            return None
+        order, shape, given = context.orders[name], context.shapes[call.name], dict(call.arguments)
+        rank = len(order)
+        named: list[int]
+        if "pad" in given or "padding" in given:
+            key = "pad" if "pad" in given else "padding"
+            # Pairs, of the last dimension first.
+            pairs = {order[-1 - each // 2]: given[key][each : each + 2] for each in range(0, len(given[key]), 2)}
+            named = [dim for dim, pair in pairs.items() if any(pair)]
+            given[key] = [amount for dim in (rank - 1, rank - 2) for amount in pairs.get(dim, (0, 0))]
+        elif "dims" in given:
+            named = given["dims"] = [order[dim % rank] for dim in given["dims"]]
+        else:
+            given["dim"] = order[(given["dim"] or 0) % rank]
+            named = [given["dim"]]
+        if given.get("dims") == [] or not all(dim >= rank - 2 for dim in named):
+            return None
+        context.keep(call, order)
+        natural = replace(call, arguments=given, shape=context.shapes[call.name])
+        step = rule(natural, context)
+        if step is None:
+            context.shapes[call.name] = shape
+            del context.orders[call.name]
+        return step
+
+    return applied
+
+
+def joined(call: Call, context: Context) -> Step | None:
+    """Concatenation of channels."""
+    names = tuple(part.name for part in call.arguments["tensors"])
+    if not all(len(context.shapes.get(name, ())) == 4 and name in context.orders for name in names):
+        return None
+    orders, sizes = {context.orders[name] for name in names}, {context.size(name) for name in names}
+    if len(orders) != 1 or len(sizes) != 1 or context.order(names[0])[call.arguments["dim"] % 4] != 1:
+        return None
+    context.keep(call, context.order(names[0]))
+    rows, cols = (Pointwise((size,) * len(names), size) for size in context.size(names[0]))
+    return Concatenation(call.name, call.label, names, rows, cols)
 
 
 def elementwise(call: Call, context: Context) -> Step | None:

@@ -60,10 +60,14 @@ class AxisPropagation:
             if isinstance(step, Summary):
                 # It takes what a window adds, wherever that lies.
                 continue
-            signature.append((out.size, axis.pattern(out), tuple(
-                (span.hi - span.lo, span.before, span.after, None if interval is None else interval.lo - span.lo)
-                for span, interval in zip(spans, inputs, strict=True)
-            )))  # fmt: skip
+            read = []
+            for index, (span, interval) in enumerate(zip(spans, inputs, strict=True)):
+                begin = None if interval is None else interval.lo - span.lo
+                if begin is not None and step.reads_whole(index):
+                    # It is completed wherever it changed.
+                    begin = 0
+                read.append((span.hi - span.lo, span.before, span.after, begin))
+            signature.append((out.size, axis.pattern(out), tuple(read)))
         self.signature = tuple(signature)
 
     @cached_property

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils._pytree import tree_leaves, tree_map
 
 from hdm_widgets.windowed.calls import Call, Number, Ref, TraceError, replaced
+from hdm_widgets.windowed.einsum import as_product
 
 __all__ = ["Recorder", "WriteBack"]
 
@@ -224,7 +225,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     if all(each is not None for each in real):
                         with _disable_current_modes():
                             return func(*real, **kwargs)
-                result = self._record(func, args, kwargs)
+                result = self._product(*args) if func is torch.ops.aten.einsum.default else None
+                if result is None:
+                    result = self._record(func, args, kwargs)
                 self.running = ""
                 return result
         except TraceError as error:
@@ -262,6 +265,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     made = _filled(call, tensor)
                 self._values[id(tensor)] = self._made(made, tensor, tree_leaves((args, kwargs)))
         return result
+
+    def _product(self, equation: str, given: list[Tensor], *_: Any) -> Any:
+        """A sum of products as the matrix product that it is; None if it is none."""
+        product = as_product(equation, *(tensor.shape for tensor in given))
+        if product is None:
+            return None
+        aten = torch.ops.aten
+        orders = (product.left, product.right)
+        pair = [self._record(aten.permute.default, each, {}) for each in zip(given, orders, strict=True)]
+        result = self._record(aten.linear.default if product.linear else aten.matmul.default, (*pair,), {})
+        return self._record(aten.permute.default, (result, product.result), {})
 
     def _record_write(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An operation in place, as the one that computes what it writes."""

@@ -92,6 +92,10 @@ _ORDER_RULES: dict[str, Rule] = {
         ("layer_norm rms_norm", order_rules.normalized),
         ("linear", order_rules.linear),
         ("stack", order_rules.stacked),
+        ("cat", order_rules.joined),
+        ("slice", order_rules.of_positions(spatial_rules.slicing)),
+        ("flip roll", order_rules.of_positions(spatial_rules.rearrangement)),
+        (_PADS, order_rules.of_positions(spatial_rules.pad)),
     )
     for name in names.split()
 }

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from hdm_widgets.windowed.axes import Axis, Interval, LinearResample, Span, TransposedWindow
 
 __all__ = [
-    "LOW_PRECISION", "AveragePool", "AxisWindow", "Concatenation", "Constant", "Convolution", "Function",
+    "LOW_PRECISION", "AveragePool", "AxisWindow", "BlockStep", "Concatenation", "Constant", "Convolution", "Function",
     "FunctionStep", "GlobalStep", "MaxPool", "Padding", "Resampling", "Step", "TransposedConvolution", "Upsampling",
 ]  # fmt: skip
 
@@ -73,6 +73,10 @@ class Step(ABC):
         """Positions of the output along rows (0) or columns (1) that may change where the inputs change."""
         return None if self.frozen else (self.rows, self.cols)[dim].propagate(changed)
 
+    def reads_whole(self, index: int) -> bool:
+        """Whether an input is read whole, wherever its change lies."""
+        return False
+
     def own_padding(self, dim: int, span: Span, size: int) -> int | None:
         """Padding that `compute` adds itself, on both sides, to give `size` positions.
 
@@ -110,6 +114,28 @@ class FunctionStep(Step):
     def compute(self, patches: list[Tensor], rows: AxisWindow, cols: AxisWindow, numbers: dict[str, Any]) -> Tensor:
         """See `Step`."""
         return self.function(patches, numbers)
+
+
+@dataclass(frozen=True, eq=False)
+class BlockStep(FunctionStep):
+    """Applies a function to whole blocks of positions, and cuts out the window.
+
+    Attributes
+    ----------
+    each : float
+        Multiplications for a position.
+    """
+
+    each: float = 1.0
+
+    def compute(self, patches: list[Tensor], rows: AxisWindow, cols: AxisWindow, numbers: dict[str, Any]) -> Tensor:
+        """See `Step`."""
+        row, col = rows.out.lo - rows.spans[0].lo, cols.out.lo - cols.spans[0].lo
+        return self.function(patches, numbers)[..., row : row + rows.out.size, col : col + cols.out.size]
+
+    def cost(self, rows: int, cols: int) -> float:
+        """See `Step`."""
+        return rows * cols * self.each
 
 
 @dataclass(frozen=True, eq=False)

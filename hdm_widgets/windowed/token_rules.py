@@ -1,235 +1,275 @@
-"""Rules for values whose rows and columns are merged to one dimension of positions, as transformers have them.
+"""Which step an operation on tokens becomes: see `tokens` for how these are kept.
 
-Such a value is kept as (N, ..., H, W) all the same, and `Context.tokens` says how the network has it: dimension i of
-the network's tensor is the dimensions `groups[i]` of what is kept with rows and columns merged, (N, ..., H * W),
-themselves merged in this order. So heads may be merged with the batch, and tokens come first. A layer that looks at
-every token by itself stays local, and attention is local in the tokens that ask.
+A layer that looks at every token by itself stays local.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
-from hdm_widgets.windowed.axes import Interval, Span, Window
+from hdm_widgets.windowed.attention import PRODUCTS, note_scores, of_scores, scaled_dot_product
+from hdm_widgets.windowed.axes import Global, Window
 from hdm_widgets.windowed.calls import Call, Ref, replaced
-from hdm_widgets.windowed.context import Context, Groups, Scores, function_of, is_spatial, pointwise
-from hdm_widgets.windowed.steps import AxisWindow, Convolution, Step
+from hdm_widgets.windowed.context import Context, function_of, is_spatial, pointwise
+from hdm_widgets.windowed.steps import Convolution, FunctionStep, Step
+from hdm_widgets.windowed.token_orders import rearranged
+from hdm_widgets.windowed.tokens import (
+    adopted,
+    channels_of,
+    in_groups,
+    is_of_channels,
+    merge,
+    of_part,
+    parts_of,
+    position_dim,
+    sizes_of,
+    token_values,
+)
 
-__all__ = ["Attention", "token_step"]
+__all__ = ["token_steps"]
 
 _REARRANGES = (
     "_unsafe_view", "alias", "contiguous", "flatten", "movedim", "permute", "reshape", "squeeze", "swapaxes",
     "swapdims", "transpose", "unflatten", "unsqueeze", "view",
 )  # fmt: skip
 _ELEMENTWISE = (
-    "add", "clone", "div", "dropout", "gelu", "hardswish", "leaky_relu", "mish", "mul", "relu", "sigmoid", "silu",
-    "sub", "tanh", "_to_copy", "to",
+    "add", "clone", "div", "dropout", "gelu", "hardswish", "leaky_relu", "mish", "mul", "neg", "relu", "sigmoid",
+    "silu", "sub", "tanh", "_to_copy", "to",
 )  # fmt: skip
-_OVER_CHANNELS = (
-    "chunk", "narrow", "select", "slice", "softmax", "split", "split_with_sizes", "tensor_split", "unbind",
-)  # fmt: skip
-_PRODUCTS = ("bmm", "matmul")
-# What may happen to scores and weights between the products.
-_KEEPS = ("alias", "clone", "contiguous", "dropout")
-_SWAPS = ("permute", "swapaxes", "swapdims", "transpose")
-# Images in the numbered tensor that tells where elements go.
-_IMAGES = 2
+_TAKES = ("chunk", "narrow", "select", "slice", "split", "split_with_sizes", "tensor_split", "unbind")
+_OVER_CHANNELS = (*_TAKES, "softmax")
 
 
-@dataclass(frozen=True)
-class _AskingAxis:
-    """Attention along one axis: every position asks all positions of the keys; a change of these counts for nothing."""
-
-    size: int
-    keys: int
-
-    def propagate(self, changed: Sequence[Interval | None]) -> Interval | None:
-        """See `Axis`."""
-        return changed[0]
-
-    def receptive_field(self, out: Interval) -> tuple[Span, ...]:
-        """See `Axis`."""
-        return Span(*out), Span(0, self.keys), Span(0, self.keys)
-
-    def pattern(self, out: Interval) -> object:
-        """See `Axis`."""
-        return None
-
-
-@dataclass(frozen=True, eq=False)
-class Attention(Step):
-    """Scaled dot-product attention of some queries to all keys, each (n, heads, channels, h, w).
-
-    Attributes
-    ----------
-    scale : float or None
-    depth : int
-        Channels of a head.
-    """
-
-    scale: float | None = None
-    depth: int = 1
-
-    def compute(self, patches: list[Tensor], rows: AxisWindow, cols: AxisWindow, numbers: dict[str, Any]) -> Tensor:
-        """See `Step`."""
-        query, key, value = (patch.flatten(-2).transpose(-2, -1) for patch in patches)
-        found = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
-        return _apart(found.transpose(-2, -1), patches[0])
-
-    def cost(self, rows: int, cols: int) -> float:
-        """See `Step`."""
-        return float(2 * rows * cols * self.rows.keys * self.cols.keys * self.depth)  # type: ignore[attr-defined]
-
-
-def token_step(call: Call, context: Context) -> Step | None:
-    """The step of a call that makes, takes or gives tokens; None where no rule applies."""
-    values = [name for name in call.reads() if name in context.shapes]
+def token_steps(call: Call, context: Context) -> list[Step]:
+    """The steps of a call that makes, takes or gives tokens; none where no rule applies."""
+    values = token_values(call, context)
     if any(name in context.scores for name in values):
-        return _of_scores(call, context, values)
+        return of_scores(call, context, [name for name in values if name not in context.for_two])
     made = call.operation in _REARRANGES and len(values) == 1 and is_spatial(context.shapes[values[0]])
-    if not values or not (made or any(name in context.tokens for name in values)):
-        return None
-    if made:
-        return _rearranged(call, context, values[0])
+    if made and values[0] not in context.summaries:
+        return rearranged(call, context, values[0])
+    if not any(name in context.tokens for name in values):
+        return []
+    steps = _steps(call, context, values)
+    # What is computed from tokens that are no positions is none either; no map with one row is made tokens.
+    context.summaries.update(
+        step.name for step in steps if step.name in context.tokens and context.size(step.name)[0] == 1
+    )
+    return steps
+
+
+def _steps(call: Call, context: Context, values: list[str]) -> list[Step]:
+    if call.operation == "cat" and _is_along_tokens(call, context, values):
+        return _joined(call, context, values)
+    if call.operation in _ELEMENTWISE or call.operation == "cat":
+        call, adopting = _with_adopted(call, context, values)
+        found = _by_parts(call, context) if context.tokens.keys() >= set(token_values(call, context)) else []
+        return [*adopting, *found] if found else []
+    if call.operation == "scaled_dot_product_attention":
+        return scaled_dot_product(call, context)
     if not all(name in context.tokens for name in values):
-        return None
+        return []
+    if call.operation in PRODUCTS and len(values) == 2:
+        note_scores(call, context, *values)
+    if len(values) != 1:
+        return []
+    if call.operation in _TAKES and _is_along_tokens(call, context, values):
+        return _taken(call, context, values[0])
+    return _by_parts(call, context)
+
+
+def _by_parts(call: Call, context: Context) -> list[Step]:
+    """A call that looks at every token by itself."""
+    values = token_values(call, context)
+    sizes = {name: [context.size(part) for part in parts_of(context, name)] for name in values}
+    like = max(values, key=lambda name: (len(sizes[name]), sizes[name]))
+    parts = parts_of(context, like)
+    # What is one token is the same for all of them.
+    if any(each not in (sizes[like], [(1, 1)]) for each in sizes.values()):
+        return []
+    if len(parts) == 1:
+        step = _of_each(call, context, values)
+        return [] if step is None else [step]
+    steps: list[Step] = []
+    for index, part in enumerate(parts):
+        first = sum(math.prod(context.size(each)) for each in parts[:index])
+        each = of_part(call, context, index, f"{call.name}/{index}")
+        if call.operation in _ELEMENTWISE:
+            each = _with_constants_of_part(each, context, like, first, math.prod(context.size(part)))
+        step = _of_each(each, context, token_values(each, context))
+        if step is None:
+            return []
+        steps.append(step)
+    merge(call.name, [step.name for step in steps], context)
+    return steps
+
+
+def _of_each(call: Call, context: Context, values: list[str]) -> Step | None:
+    """The step of a call that looks at every token by itself, on tokens of one kind."""
+    name = values[0]
+    if call.operation == "cat":
+        return _channels_joined(call, context, values)
     if call.operation in _ELEMENTWISE:
         return _elementwise(call, context, values)
-    if call.operation == "scaled_dot_product_attention":
-        return _attention(call, context)
-    if call.operation in _PRODUCTS and len(values) == 2:
-        _note_scores(call, context, *values)
-    if len(values) != 1:
-        return None
     if call.operation == "linear":
-        return _linear(call, context, values[0])
+        return _linear(call, context, name)
     if call.operation == "layer_norm":
-        groups, count = context.tokens[values[0]], len(call.arguments["normalized_shape"])
-        inside = all(_is_of_channels(group, context, values[0]) for group in groups[-count:])
-        return _in_groups(call, context, values, groups, _channels(context, values[0])) if inside else None
-    return _over_channels(call, context, values[0]) if call.operation in _OVER_CHANNELS else None
+        groups, count = context.tokens[name], len(call.arguments["normalized_shape"])
+        inside = all(is_of_channels(group, context, name) for group in groups[-count:])
+        return in_groups(call, context, values, groups, channels_of(context, name)) if inside else None
+    return _over_channels(call, context, name) if call.operation in _OVER_CHANNELS else None
 
 
-def _rearranged(call: Call, context: Context, name: str) -> Step | None:
-    """Dimensions in another order, merged or split: told from where the numbers of all elements go."""
-    rows, cols = context.size(name)
-    if min(rows, cols) < 2 or not {name, *context.numbers}.issuperset(call.reads()):
-        return None
-    arguments = {key: replaced(value, name, "") for key, value in call.arguments.items()}
-    order = context.tokens.get(name) or context.orders.get(name)
-    # Layers are often alike.
-    key = call.target, repr(arguments), context.shapes[name], order
-    if key not in context.factors:
-        context.factors[key] = _factors(call, context, name)
-    factors = context.factors[key]
-    if factors is None:
-        return None
-    positions = {(1, rows * cols): 0, (cols, rows): 1, (1, cols): 2}
-    image = math.prod(_channels(context, name)) * rows * cols
-    # By dimension and place there; a dimension of size 1 has no factors and is kept as one of the channels.
-    batch, channels, found = [], [], {}
-    for dim, each in enumerate(factors):
-        for place, (step, size) in enumerate(each or [(0, 1)]):
-            if (step, size) in positions:
-                found[positions[step, size]] = dim, place
-            elif step == image:
-                batch.append((dim, place))
-            elif step % (rows * cols) == 0:
-                channels.append(((size > 1, -step, dim), size, (dim, place)))
-            else:
-                return None
-    if sorted(found) not in ([0], [1, 2]) or len(batch) != 1:
-        return None
-    channels.sort()
-    kept = [*batch, *(where for *_, where in channels), *(found[each] for each in sorted(found))]
-    groups = tuple(
-        tuple(kept.index((dim, place)) for place in range(max(len(each), 1))) for dim, each in enumerate(factors)
-    )
-    sizes = [size for _, size, _ in channels]
-
-    def reshaped(patches: list[Tensor], _: dict[str, Any]) -> Tensor:
-        return patches[0].reshape(len(patches[0]), *sizes, *patches[0].shape[-2:])
-
-    if 0 in found:
-        context.tokens[call.name] = groups
-    else:
-        kept_order = tuple(group[0] for group in groups)
-        if len(kept_order) != len(kept) or kept_order[0] != 0:
-            return None
-        if list(kept_order) != sorted(kept_order):
-            context.orders[call.name] = kept_order
-    context.shapes[call.name] = (None, *sizes, rows, cols)
-    return pointwise(call, context, (name,), reshaped)
+def _is_along_tokens(call: Call, context: Context, values: list[str]) -> bool:
+    """Whether the dimension that a call names is that of the tokens."""
+    name = next(name for name in values if name in context.tokens)
+    dim = call.arguments.get("dim", 0)
+    return isinstance(dim, int) and dim % len(context.tokens[name]) == position_dim(context, name)
 
 
-def _factors(call: Call, context: Context, name: str) -> list[list[tuple[int, int]]] | None:
-    """What dimensions of a result are made of: (by how much the number of an element grows, size), the last fastest.
-
-    Elements are numbered as they are kept. None if their numbers are not such sums.
-    """
-    kept = [_IMAGES, *(int(size or 0) for size in context.shapes[name][1:])]
-    numbered = torch.arange(math.prod(kept)).view(kept)
-    numbers = {each: context.numbers[each].at(_IMAGES) for each in call.reads() if each in context.numbers}
-    try:
-        # A view may rely on a layout in memory that what is kept does not have.
-        moved = call.run({**numbers, name: context.as_given(name, numbered).contiguous()})
-    except RuntimeError:
-        return None
-    if moved.ndim != len(call.shape) or moved.numel() != numbered.numel():
-        return None
-    expected = torch.zeros((), dtype=numbered.dtype)
-    bounds = math.prod(kept[-2:]), math.prod(kept[1:])
-    found = []
-    for dim, size in enumerate(moved.shape):
-        digits = [
-            part
-            for step, count in _digits(moved.movedim(dim, 0).reshape(size, -1)[:, 0])
-            for part in _split(step, count, bounds)
-        ]
-        along = torch.zeros(1, dtype=numbered.dtype)
-        for step, count in digits:
-            along = (along[:, None] + step * torch.arange(count)).flatten()
-        if len(along) != size:
-            return None
-        expected = expected + along.view(-1, *(1,) * (moved.ndim - dim - 1))
-        found.append(digits)
-    return found if torch.equal(moved, expected) else None
+def _joined(call: Call, context: Context, values: list[str]) -> list[Step]:
+    """Tokens after others, such as a class token that is a parameter."""
+    like = next(name for name in values if name in context.tokens)
+    dim = position_dim(context, like)
+    given = [part.name for part in call.arguments["tensors"]]
+    if dim is None or not context.shapes.keys() >= set(given):
+        return []
+    steps: list[Step] = []
+    parts: list[str] = []
+    for index, name in enumerate(given):
+        if name in context.tokens:
+            if context.tokens[name] != context.tokens[like] or channels_of(context, name) != channels_of(context, like):
+                return []
+            parts += parts_of(context, name)
+            continue
+        shape = context.shapes[name]
+        count = shape[dim] if len(shape) > dim else None
+        part = f"{call.name}/{index}"
+        step = count and adopted(part, call.label, name, like, (1, count), 0, context)
+        if not step:
+            return []
+        steps.append(step)
+        parts.append(part)
+    merge(call.name, parts, context)
+    return steps
 
 
-def _digits(numbers: Tensor) -> list[tuple[int, int]]:
-    """Steps and sizes of the arithmetic sequences within each other that numbers begin with, the innermost last."""
-    found: list[tuple[int, int]] = []
-    while len(numbers) > 1:
-        step = int(numbers[1] - numbers[0])
-        others = (numbers != numbers[0] + step * torch.arange(len(numbers))).nonzero()
-        size = int(others[0]) if len(others) else len(numbers)
-        found.insert(0, (step, size))
-        numbers = numbers[::size]
-    return found
+def _taken(call: Call, context: Context, name: str) -> list[Step]:
+    """Some of the tokens, side by side: those that are positions, all or none of them."""
+    groups, dim, parts = context.tokens[name], position_dim(context, name), parts_of(context, name)
+    counts = [math.prod(context.size(part)) for part in parts]
+    constants = {each: context.constants[each] for each in call.reads() if each in context.constants}
+    numbered = torch.arange(sum(counts)).view([-1 if each == dim else 1 for each in range(len(groups))])
+    if not {name, *constants}.issuperset(call.reads()):
+        return []
+    taken = call.run({**constants, name: numbered})
+    positions, chosen, steps, first = taken.flatten().tolist(), [], [], 0
+    if not positions or positions != [*range(positions[0], positions[-1] + 1)]:
+        return []
+    for part, count in zip(parts, counts, strict=True):
+        lo, hi = max(positions[0] - first, 0), min(positions[-1] + 1 - first, count)
+        first += count
+        if lo < hi and (lo, hi) != (0, count) and part not in context.summaries:
+            return []
+        if lo < hi:
+            chosen.append((part, lo, hi))
+    if call.operation == "select":
+        ((part, index, _),) = chosen
+        return [_token_alone(call, context, part, index)] if part in context.summaries else []
+    if taken.ndim < len(groups):
+        return []
+    names = [call.name] if len(chosen) == 1 else [f"{call.name}/{index}" for index in range(len(chosen))]
+    for each, (part, lo, hi) in zip(names, chosen, strict=True):
+        steps.append(_part_of(call, context, each, part, lo, hi))
+    if len(names) > 1:
+        merge(call.name, names, context)
+    return steps
 
 
-def _split(step: int, size: int, bounds: tuple[int, int]) -> list[tuple[int, int]]:
-    """A sequence split where it goes on to another channel, and to another image."""
-    for bound in reversed(bounds):
-        if 0 < step < bound < step * size and bound % step == 0:
-            inner = bound // step
-            return [(bound, size // inner), *_split(step, inner, bounds)]
-    return [(step, size)]
+def _part_of(call: Call, context: Context, name: str, part: str, lo: int, hi: int) -> Step:
+    """Positions as they are, or some of the tokens that are none."""
+    if part not in context.summaries:
+        context.shapes[name], context.tokens[name] = context.shapes[part], context.tokens[part]
+        return pointwise(replace(call, name=name), context, (part,), lambda patches, _: patches[0])
+    context.shapes[name], context.tokens[name] = (*context.shapes[part][:-1], hi - lo), context.tokens[part]
+    rows, cols = Global((1,), 1), Global((context.size(part)[1],), hi - lo)
+    return FunctionStep(name, call.label, (part,), rows, cols, function=lambda patches, _: patches[0][..., lo:hi])
+
+
+def _token_alone(call: Call, context: Context, part: str, index: int) -> Step:
+    """One token that is no position, by itself."""
+    alone = replace(call, arguments={**call.arguments, "self": Ref(part), "index": index})
+    rows, cols = (Global((size,), 1) for size in context.size(part))
+    return FunctionStep(call.name, call.label, (part,), rows, cols, function=function_of(alone, context, (part,)))
+
+
+def _with_adopted(call: Call, context: Context, values: list[str]) -> tuple[Call, list[Step]]:
+    """The call with values as tokens that have no rule of their own; their changes are left out."""
+    like = next(name for name in values if name in context.tokens)
+    steps: list[Step] = []
+    for name in values:
+        if name in context.tokens:
+            continue
+        first, parts = 0, []
+        if _is_one_token(context, name, like):
+            step = adopted(f"{call.name}/{name}", call.label, name, like, (1, 1), 0, context)
+            if step is None:
+                return call, []
+            # Of the whole map, as a gate is.
+            steps.append(replace(step, frozen=name not in context.summaries))
+            arguments = {key: replaced(argument, name, step.name) for key, argument in call.arguments.items()}
+            call = replace(call, arguments=arguments)
+            continue
+        for index, part in enumerate(parts_of(context, like)):
+            size = context.size(part)
+            step = adopted(f"{call.name}/{name}/{index}", call.label, name, like, size, first, context)
+            if step is None:
+                return call, []
+            first += math.prod(size)
+            steps.append(step)
+            parts.append(step.name)
+        kept = parts[0]
+        if len(parts) > 1:
+            kept = f"{call.name}/{name}"
+            merge(kept, parts, context)
+        arguments = {key: replaced(argument, name, kept) for key, argument in call.arguments.items()}
+        call = replace(call, arguments=arguments)
+    return call, steps
+
+
+def _is_one_token(context: Context, name: str, like: str) -> bool:
+    shape, dim = context.shapes[name], position_dim(context, like)
+    return dim is not None and len(shape) == len(context.tokens[like]) and shape[dim] == 1
+
+
+def _with_constants_of_part(call: Call, context: Context, name: str, first: int, count: int) -> Call:
+    """The call with that part of constants that belongs to some of the tokens."""
+    groups, dim = context.tokens[name], position_dim(context, name)
+    if dim is None:
+        return call
+    after = len(groups) - dim
+    for each in call.reads():
+        constant = context.constants.get(each)
+        if constant is not None and constant.ndim >= after and constant.shape[-after] != 1:
+            part = f"{each}/{first}:{first + count}"
+            context.constants[part] = constant.narrow(-after, first, count)
+            arguments = {key: replaced(argument, each, part) for key, argument in call.arguments.items()}
+            call = replace(call, arguments=arguments)
+    return call
 
 
 def _elementwise(call: Call, context: Context, names: list[str]) -> Step | None:
-    call = _with_token_constants(call, context, names[0])
-    names = [each for each in call.reads() if each in context.shapes]
+    call = _with_token_constants(call, context, max(names, key=context.size))
+    names = sorted(token_values(call, context), key=context.size, reverse=True)
     (groups, *others), name = (context.tokens[each] for each in names), names[0]
-    channels = _channels(context, name)
-    if any(each != groups for each in others) or len({context.size(each) for each in names}) != 1:
+    channels = channels_of(context, name)
+    sizes = {context.size(each) for each in names}
+    if any(each != groups for each in others) or not sizes <= {context.size(name), (1, 1)}:
+        return None
+    if len({context.blocks.get(each) for each in names}) != 1:
         return None
     if len(call.shape) != len(groups):
         return None
@@ -237,16 +277,16 @@ def _elementwise(call: Call, context: Context, names: list[str]) -> Step | None:
         constant = context.constants.get(each)
         # One that is the same for all tokens.
         if constant is not None and any(
-            size != 1 and not _is_of_channels(group, context, name)
+            size != 1 and not is_of_channels(group, context, name)
             for size, group in zip(reversed(constant.shape), reversed(groups), strict=False)
         ):
             return None
     for dim, group in enumerate(groups):
-        if len(group) == 1 and _is_of_channels(group, context, name):
+        if len(group) == 1 and is_of_channels(group, context, name):
             channels[group[0] - 1] = int(call.shape[dim] or 0)
-        elif any(_sizes(context, each, group) != _sizes(context, name, group) for each in names):
+        elif any(sizes_of(context, each, group) != sizes_of(context, name, group) for each in names):
             return None
-    return _in_groups(call, context, names, groups, channels)
+    return in_groups(call, context, names, groups, channels)
 
 
 def _with_token_constants(call: Call, context: Context, name: str) -> Call:
@@ -255,7 +295,7 @@ def _with_token_constants(call: Call, context: Context, name: str) -> Call:
     flat = [kept for group in groups for kept in group]
     for each in call.reads():
         constant = context.constants.get(each)
-        if constant is None or constant.ndim > len(groups) or len(flat) != len(groups):
+        if constant is None or constant.ndim > len(groups) or len(flat) != len(groups) or name in context.blocks:
             continue
         whole = constant.reshape(*(1,) * (len(groups) - constant.ndim), *constant.shape)
         kept = whole.permute([flat.index(dim) for dim in range(len(flat))])
@@ -275,14 +315,17 @@ def _linear(call: Call, context: Context, name: str) -> Step | None:
     weight, bias, groups = call.arguments["weight"], call.arguments["bias"], context.tokens[name]
     if not isinstance(weight, Ref) or weight.name not in context.constants:
         return None
-    if not _is_of_channels(groups[-1], context, name) or len(groups[-1]) != 1:
+    if not is_of_channels(groups[-1], context, name) or len(groups[-1]) != 1:
         return None
-    matrix, channels = context.constants[weight.name], _channels(context, name)
+    matrix, channels = context.constants[weight.name], channels_of(context, name)
     channels[groups[-1][0] - 1] = len(matrix)
-    if len(channels) != 1:
-        return _in_groups(call, context, [name], groups, channels)
+    # Tokens that are no positions need no copy of the weights.
+    if len(channels) != 1 or context.size(name)[0] == 1:
+        return in_groups(call, context, [name], groups, channels)
     context.shapes[call.name] = (None, *channels, *context.size(name))
     context.tokens[call.name] = groups
+    if name in context.blocks:
+        context.blocks[call.name] = context.blocks[name]
     rows, cols = (Window(size, size, 1, 1, 0) for size in context.size(name))
     return Convolution(
         call.name, call.label, (name,), rows, cols, 0.0, weight=matrix[..., None, None],
@@ -290,13 +333,27 @@ def _linear(call: Call, context: Context, name: str) -> Step | None:
     )  # fmt: skip
 
 
+def _channels_joined(call: Call, context: Context, values: list[str]) -> Step | None:
+    """Channels of some tokens after those of others."""
+    groups, channels, dim = context.tokens[values[0]], channels_of(context, values[0]), call.arguments["dim"]
+    group = groups[dim % len(groups)]
+    if len({(context.size(name), context.blocks.get(name)) for name in values}) != 1:
+        return None
+    if any(context.tokens.get(name) != groups for name in values) or set(values) != set(call.reads()):
+        return None
+    if len(group) != 1 or not is_of_channels(group, context, values[0]):
+        return None
+    channels[group[0] - 1] = int(call.shape[dim] or 0)
+    return in_groups(call, context, values, groups, channels)
+
+
 def _over_channels(call: Call, context: Context, name: str) -> Step | None:
     """What takes, splits or weighs the channels of one dimension."""
-    groups, channels, dim = context.tokens[name], _channels(context, name), call.arguments.get("dim")
+    groups, channels, dim = context.tokens[name], channels_of(context, name), call.arguments.get("dim")
     if not isinstance(dim, int):
         return None
     group = groups[dim % len(groups)]
-    if len(group) != 1 or not _is_of_channels(group, context, name):
+    if len(group) != 1 or not is_of_channels(group, context, name):
         return None
     (kept,) = group
     if len(call.shape) == len(groups):
@@ -305,128 +362,4 @@ def _over_channels(call: Call, context: Context, name: str) -> Step | None:
         del channels[kept - 1]
         left = (each for each in groups if each != group)
         groups = tuple(tuple(each - (each > kept) for each in others) for others in left)
-    return _in_groups(call, context, [name], groups, channels)
-
-
-def _attention(call: Call, context: Context) -> Step | None:
-    given = call.arguments
-    if given.get("attn_mask") is not None or given.get("is_causal") or given.get("dropout_p"):
-        return None
-    query, key, value = (given[each].name for each in ("query", "key", "value"))
-    groups = context.tokens[query]
-    if any(context.tokens[name] != groups for name in (key, value)) or not _are_rows(groups, context, query):
-        return None
-    return _attended(call, context, (query, key, value), given.get("scale"), groups)
-
-
-def _note_scores(call: Call, context: Context, query: str, key: str) -> None:
-    """Notes a product of queries and keys, from which attention may be made; by itself it is of the whole image."""
-    groups = context.tokens[query]
-    if _are_rows(groups, context, query) and context.tokens[key] == _swapped(groups):
-        context.scores[call.name] = Scores(query, key)
-
-
-def _of_scores(call: Call, context: Context, values: list[str]) -> Step | None:
-    """Notes what becomes of scores; the step where they are multiplied with values."""
-    if call.operation in _PRODUCTS:
-        return _weighted(call, context, *values) if len(values) == 2 else None
-    (scores, *others), given = (context.scores.get(name) for name in values), call.arguments
-    if scores is None or others:
-        return None
-    rank, dim = len(call.shape), given.get("dim")
-    if call.operation in _KEEPS:
-        context.scores[call.name] = scores
-    elif call.operation == "softmax" and not (scores.weights or scores.swapped):
-        if dim in (-1, rank - 1) and given.get("dtype") is None:
-            context.scores[call.name] = replace(scores, weights=True)
-    elif call.operation in ("mul", "div") and not scores.weights and not given.get("rounding_mode"):
-        factor = given["other"]
-        if isinstance(factor, (int, float)) and isinstance(given["self"], Ref):
-            scale = scores.scale * factor if call.operation == "mul" else scores.scale / factor
-            context.scores[call.name] = replace(scores, scale=scale)
-    elif call.operation in _SWAPS and len(context.shapes[values[0]]) == rank:
-        moved = tuple(call.run({values[0]: torch.empty(tuple(range(rank)), device="meta")}).shape)
-        if moved == (*range(rank - 2), rank - 1, rank - 2):
-            context.scores[call.name] = replace(scores, swapped=not scores.swapped)
-    return None
-
-
-def _weighted(call: Call, context: Context, left: str, right: str) -> Step | None:
-    """Weights times values, or transposed: values times weights."""
-    scores, value = context.scores.get(left), right
-    swapped = scores is None
-    if scores is None:
-        scores, value = context.scores.get(right), left
-    if scores is None or not scores.weights or scores.swapped is not swapped or value not in context.tokens:
-        return None
-    groups = context.tokens[scores.query]
-    given = _swapped(groups) if swapped else groups
-    if context.tokens[value] != given:
-        return None
-    return _attended(call, context, (scores.query, scores.key, value), scores.scale, given)
-
-
-def _attended(
-    call: Call, context: Context, names: tuple[str, str, str], scale: float | None, groups: Groups
-) -> Step | None:
-    """Attention of queries to keys and values with the same heads, whose result the network has in these groups."""
-    query, key, value = names
-    *heads, depth = _channels(context, value)
-    if any(_channels(context, name)[:-1] != heads for name in (query, key)):
-        return None
-    size, keys = context.size(query), context.size(key)
-    if context.size(value) != keys:
-        return None
-    context.shapes[call.name] = (None, *heads, depth, *size)
-    context.tokens[call.name] = groups
-    rows, cols = (_AskingAxis(size[dim], keys[dim]) for dim in (0, 1))
-    return Attention(call.name, call.label, names, rows, cols, scale=scale, depth=depth)
-
-
-def _are_rows(groups: Groups, context: Context, name: str) -> bool:
-    """Whether a value is (..., tokens, channels), with heads as they are kept."""
-    last = len(context.shapes[name]) - 2
-    kept = tuple(each for group in groups for each in group)
-    return kept == (*range(last - 1), last, last - 1) and groups[-2:] == ((last,), (last - 1,))
-
-
-def _swapped(groups: Groups) -> Groups:
-    return (*groups[:-2], groups[-1], groups[-2])
-
-
-def _in_groups(call: Call, context: Context, names: list[str], groups: Groups, channels: list[int]) -> Step:
-    """The call itself on the tokens of patches, whose result has these dimensions and sizes between batch and rows."""
-    run: Callable[[list[Tensor], dict[str, Any]], Tensor] = function_of(call, context, tuple(names))
-    flat = [kept for group in groups for kept in group]
-    back = [flat.index(kept) for kept in range(len(flat))]
-
-    def apart(patches: list[Tensor], numbers: dict[str, Any]) -> Tensor:
-        count, size = max(map(len, patches)), patches[0].shape[-2:]
-        found = run([patch.expand(count, *patch.shape[1:]) for patch in patches], numbers)
-        sizes = [count, *channels, math.prod(size)]
-        return _apart(found.reshape([sizes[kept] for kept in flat]).permute(back), patches[0])
-
-    context.shapes[call.name] = (None, *channels, *context.size(names[0]))
-    context.tokens[call.name] = groups
-    return pointwise(call, context, tuple(names), apart)
-
-
-def _channels(context: Context, name: str) -> list[int]:
-    """Sizes between batch and rows, of what is kept."""
-    return [int(size or 0) for size in context.shapes[name][1:-2]]
-
-
-def _sizes(context: Context, name: str, group: tuple[int, ...]) -> list[int | None]:
-    """Sizes of kept dimensions, with None for the batch; -1 for positions."""
-    sizes = [None, *_channels(context, name), -1]
-    return [sizes[kept] for kept in group]
-
-
-def _is_of_channels(group: tuple[int, ...], context: Context, name: str) -> bool:
-    """Whether neither the batch nor positions are among kept dimensions."""
-    return not {0, len(context.shapes[name]) - 2}.intersection(group)
-
-
-def _apart(merged: Tensor, like: Tensor) -> Tensor:
-    """Positions as rows and columns again, as a patch has them."""
-    return merged.reshape(*merged.shape[:-1], *like.shape[-2:])
+    return in_groups(call, context, [name], groups, channels)

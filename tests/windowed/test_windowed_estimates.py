@@ -62,8 +62,21 @@ def _weights(query, key):
 # Of queries, keys and values (N, heads, tokens, channels): what an estimate takes for unchanged.
 NOT_FOLLOWED = {
     "causal": lambda query, key, value: nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True),
-    "masked": lambda query, key, value: nn.functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=torch.eye(query.shape[-2])
+    "masked by the image": lambda query, key, value: nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=query @ key.transpose(-2, -1)
+    ),
+    "biased by the image": lambda query, key, value: (
+        (query @ key.transpose(-2, -1) + query[..., :1]).softmax(-1) @ value
+    ),
+    "added to weights": lambda query, key, value: (_weights(query, key) + torch.eye(42)) @ value / 42,
+    "excluded by a number": lambda query, key, value: (
+        (query @ key.transpose(-2, -1)).masked_fill(torch.eye(42) > 0, 0.5).softmax(-1) @ value
+    ),
+    "less a multiple": lambda query, key, value: (
+        (query @ key.transpose(-2, -1)).add(torch.eye(42), alpha=2).softmax(-1) @ value
+    ),
+    "less than a number": lambda query, key, value: (
+        (1 / (3 + (query @ key.transpose(-2, -1)).tanh())).softmax(-1) @ value
     ),
     "without softmax": lambda query, key, value: query @ key.transpose(-2, -1) @ value / 42,
     "normalized over queries": lambda query, key, value: (query @ key.transpose(-2, -1)).softmax(-2) @ value,
