@@ -20,8 +20,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 demo: .venv/.installed $(BUNDLE)
 	$(BIN)/jupyter lab $(ROOT) --LabApp.default_url=/lab/tree/notebooks/01_quickstart.ipynb
 
-# The tests of one file share browsers and kernels, so they stay in one process. There are three for two cores, as those
-# with a browser often wait. Notebooks, which take the longest, come first.
+# The tests of one file share what is made for them, so they stay in one process; all with a browser share one (see
+# tests/conftest.py). There are three for two cores, as that one often waits. Notebooks, which take the longest, come first.
 # What comes before them waits for downloads at first, so it also has three jobs.
 test:
 	$(MAKE) --no-print-directory --jobs=3 test-js browser lint site

@@ -10,8 +10,9 @@ with data.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hdm_widgets._lazy import lazy_names
 
 if TYPE_CHECKING:
     from hdm_widgets import data, demo, hdm, latent, metrics
@@ -72,17 +73,4 @@ _HOMES = {
     "metrics": None,
     "train": "hdm_widgets.models.training",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = _HOMES[name]
-    module = importlib.import_module(home or f"{__name__}.{name}")
-    value = getattr(module, name) if home else module
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__", "__doc__", "__file__"])
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -33,6 +33,20 @@ def pytest_collection():
         gc.freeze()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """One process has all files of browser tests: each further one would start JupyterLab, a browser and a kernel."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class BrowserTogether(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return "tests/browser" if nodeid.startswith("tests/browser/") else super()._split_scope(nodeid)
+
+    return BrowserTogether(config, log)
+
+
 @pytest.fixture
 def every_torch_warning():
     """Some warnings of torch come once in the life of a process; here they come every time."""

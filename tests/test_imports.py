@@ -12,7 +12,8 @@ STEPS = {
     "the package": "import hdm_widgets",
     "metrics": "import hdm_widgets.metrics",
     "models.segmenter": "import hdm_widgets.models.segmenter",
-    "latent": "import hdm_widgets.latent",
+    "a worker": "import hdm_widgets.latent.store.worker",
+    "latent": "from hdm_widgets.latent import *",
     "a map": """
 import torch, hdm_widgets as hw
 images = torch.rand(8, 1, 8, 8)
@@ -21,14 +22,18 @@ space.cluster(2)
 space.surface((9, 9))
 space.save(folder)
 space.load(folder)""",
-    "hdm": "import hdm_widgets.hdm",
-    "engines": "from hdm_widgets import data, demo, hdm, latent, metrics, models; demo.shapes(0)",
+    "hdm": "from hdm_widgets.hdm import *",
+    "engines": """
+from hdm_widgets import data, demo, metrics, models
+from hdm_widgets.hdm import *
+from hdm_widgets.latent import *
+demo.shapes(0)""",
     "no statistics": """
 import scipy
 statistics, sys.modules["scipy.stats"] = vars(scipy).pop("stats"), None
-from hdm_widgets import hdm
+from hdm_widgets.hdm import *
 scipy.stats = sys.modules["scipy.stats"] = statistics
-said += [hdm.HausdorffDistanceMasks.__name__]""",
+said += [HausdorffDistanceMasks.__name__]""",
     "no tracing": """
 import torch
 sys.modules["torch._subclasses.fake_tensor"] = None
@@ -97,6 +102,11 @@ def test_the_package_alone_loads_nothing_heavy(modules_after):
     assert modules_after("the package", names) == ["hdm_widgets"]
 
 
+def test_a_worker_that_runs_a_model_loads_nothing_of_what_maps_are_made_with(modules_after):
+    names = ["torch", "sklearn", "scipy.stats", "matplotlib", "hdm_widgets.latent.clusters", "ipywidgets"]
+    assert modules_after("a worker", names) == ["torch"]
+
+
 def test_scans_need_no_statistics_before_maps_are_compared(told):
     assert told["no statistics"]["said"] == ["HausdorffDistanceMasks"]
 
@@ -108,14 +118,15 @@ def test_public_names_are_there_when_asked_for(told):
     ]  # fmt: skip
 
 
-def test_all_is_honest():
-    import hdm_widgets
-
-    for name in hdm_widgets.__all__:
-        assert getattr(hdm_widgets, name) is not None
-        assert name in dir(hdm_widgets)
-    with pytest.raises(AttributeError, match="module 'hdm_widgets' has no attribute 'HDMExplorr'"):
-        hdm_widgets.HDMExplorr  # noqa: B018
+@pytest.mark.parametrize("package", ["hdm_widgets", "hdm_widgets.hdm", "hdm_widgets.latent"])
+def test_all_is_honest(package):
+    module = importlib.import_module(package)
+    assert {*module.__all__} == {*module._HOMES}
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+        assert name in dir(module)
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'HDMExplorr'"):
+        module.HDMExplorr  # noqa: B018
 
 
 def test_a_release_of_pytorch_that_cannot_be_traced_runs_the_model(told):

@@ -17,6 +17,8 @@ __all__ = ["RankCorrelation", "changes", "expected_floor", "least_changes", "noi
 FALSE_DISCOVERY_RATE = 0.05
 _RESAMPLES = 400
 _CONFIDENCE = 0.95
+# Ranks that are resampled at once.
+_CACHED = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -168,9 +170,14 @@ def rank_correlations(
         # As a rank, NaN comes after all numbers.
         ranks[index][compared] = stats.rankdata(np.nan_to_num(maps[name][compared], nan=np.inf, posinf=np.inf))
     flat = ranks.reshape(len(names), -1)
-    whole = _correlations(flat)
+    [whole] = _correlations(flat[:, None])
     rng = np.random.default_rng(seed)
-    resampled = np.stack([_correlations(flat.take(_blocks(grid, rng), axis=1)) for _ in range(_RESAMPLES)])
+    # As many at once as stay in a processor's cache.
+    step = max(1, _CACHED // flat.size)
+    starts = range(0, _RESAMPLES, step)
+    resampled = np.concatenate(
+        [_correlations(flat[:, _blocks(grid, rng, min(step, _RESAMPLES - start))]) for start in starts]
+    )
     tail = 50 * (1 - _CONFIDENCE)
     found = {}
     for second in range(len(names)):
@@ -187,24 +194,29 @@ def rank_correlations(
 
 
 def _correlations(ranks: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pearson's correlation of ranks (maps, cells), without cells that are NaN; NaN for a constant map."""
-    unknown = np.isnan(ranks[:1]).any(0)
-    if unknown.any():
-        ranks = ranks[:, ~unknown]
-    if ranks.shape[-1] < 2:
-        return np.full((len(ranks), len(ranks)), np.nan)
-    centered = ranks - ranks.mean(1, keepdims=True)
-    deviation = np.sqrt((centered**2).sum(1))
+    """Pearson's correlations (samples, maps, maps) of ranks (maps, samples, cells), without cells that are NaN.
+
+    NaN for a constant map.
+    """
+    # Cells are NaN in all maps, or in none.
+    unknown = np.isnan(ranks[0])
+    count = unknown.shape[1] - np.count_nonzero(unknown, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        correlation: NDArray[np.float64] = centered @ centered.T / np.outer(deviation, deviation)
+        centered = ranks - (np.nansum(ranks, axis=2) / count)[:, :, None]
+        centered[:, unknown] = 0.0
+        products = np.einsum("asc,bsc->sab", centered, centered, optimize=True)
+        deviation = np.sqrt(np.diagonal(products, axis1=1, axis2=2))
+        correlation: NDArray[np.float64] = products / (deviation[:, :, None] * deviation[:, None, :])
+    correlation[count < 2] = np.nan
     return np.clip(correlation, -1, 1)
 
 
-def _blocks(grid: Grid, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Flat indices of as many cells as a grid has, in random blocks."""
+def _blocks(grid: Grid, rng: np.random.Generator, samples: int) -> NDArray[np.intp]:
+    """Flat indices (samples, cells) of as many cells as a grid has, in random blocks."""
     sides = [min(-(-(grid.circle_size + 1) // grid.offset), -(-count // 2)) for count in grid.shape]
     number = -(-grid.rows // sides[0]) * -(-grid.cols // sides[1])
-    first = [rng.integers(0, count - side + 1, number) for count, side in zip(grid.shape, sides, strict=True)]
-    rows = (first[0][:, None] + np.arange(sides[0]))[:, :, None]
-    cols = (first[1][:, None] + np.arange(sides[1]))[:, None, :]
-    return (rows * grid.cols + cols).ravel()
+    highest = [count - side + 1 for count, side in zip(grid.shape, sides, strict=True)]
+    first = np.array([[rng.integers(0, high, number) for high in highest] for _ in range(samples)])
+    rows = (first[:, 0, :, None] + np.arange(sides[0]))[:, :, :, None]
+    cols = (first[:, 1, :, None] + np.arange(sides[1]))[:, :, None, :]
+    return (rows * grid.cols + cols).reshape(samples, -1)

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from jupyter_hosts import NotebookPage
+from latent_page import LatentPage
+from playwright.sync_api import expect
+
 COLS, ROWS, WEST, GAP = 12, 8, 7, 4
 STEP = 1 / 16
 SIDE, TRUTH, ADDED = 24, 144, 4
@@ -83,6 +87,11 @@ scenes.broken.clear()
 scenes.held = None
 """
 
+# What Python knows of the explorer.
+SELECTED = "explorer.selected"
+NAMES = "[one.name for one in explorer.selections]"
+NOTEBOOK = [1, "command", 3, 1]  # its second cell is active, in command mode; three cells, one selected
+
 Place = tuple[float, float]
 
 
@@ -128,3 +137,29 @@ def iou(item: int) -> float:
 def by_iou(items: Iterable[int]) -> list[int]:
     """Lowest first; no two have the same."""
     return sorted(items, key=iou)
+
+
+HALVES = {
+    "west": tuple(item for item in ALL if item % COLS < WEST),
+    "east": tuple(item for item in ALL if item % COLS >= WEST),
+}
+FEW = (0, 5, 17, 30, 58, 94)  # no two as far from their center
+
+
+def show(notebook: NotebookPage, explorer: LatentPage, items: tuple[int, ...]) -> None:
+    """Select items, and await their cards."""
+    notebook.execute(f"explorer.select({items}, name='shown')")
+    expect(explorer.selection("shown")).to_contain_text(f"{len(items)} items")
+    expect(explorer.rings).to_have_count(len(items))
+
+
+def drawn(explorer: LatentPage, notebook: NotebookPage, corners: tuple, modifier: str | None = None) -> tuple[int, ...]:
+    """Draw a lasso around a block of items where none or others are selected, and await it; the items."""
+    items = block(*corners)
+    explorer.lasso(around(*corners), modifier)
+    notebook.await_value(SELECTED, items)
+    return items
+
+
+def near(found: list[float], expected: tuple[float, float]) -> bool:
+    return max(abs(a - b) for a, b in zip(found, expected, strict=True)) < 1.5  # px

@@ -5,18 +5,21 @@ Blocks that need something that is not installed here are marked `py` and only s
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from ipywidgets import Widget
 
-from hdm_widgets import demo
+from hdm_widgets import HDMComparison, HDMExplorer, LatentExplorer, demo
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+EXPLORERS = (HDMComparison, HDMExplorer, LatentExplorer)
 PAGES = [
     path.relative_to(ROOT).as_posix()
     for path in [
@@ -32,6 +35,23 @@ def blocks(page: str) -> list[tuple[int, str]]:
     """First line and code of every block of a page."""
     text = (ROOT / page).read_text(encoding="utf-8")
     return [(text.count("\n", 0, match.start(1)), match[1]) for match in BLOCK.finditer(text)]
+
+
+def run_as_a_cell(line: int, code: str, page: str, names: dict[str, Any]) -> None:
+    """Run a block; an explorer that is its last line is closed, unless the page has a name for it.
+
+    Nobody waits for that one, and its scan of some seconds would run beside the blocks that follow.
+    """
+    # Lines are counted as on the page, so that an error tells where it is.
+    tree = ast.parse("\n" * line + code, page)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, page, "exec"), names)
+    if last is None:
+        return
+    shown = eval(compile(ast.Expression(last.value), page, "eval"), names)
+    if isinstance(shown, EXPLORERS) and not any(value is shown for value in names.values()):
+        assert shown.error == ""
+        shown.close()
 
 
 @pytest.fixture
@@ -75,8 +95,7 @@ def test_the_code_on_a_page_runs(page: str, in_an_empty_folder: None, request: p
     names = {"__name__": "page"}
     try:
         for line, code in blocks(page):
-            # Lines are counted as on the page, so that an error tells where it is.
-            exec(compile("\n" * line + code, page, "exec"), names)
+            run_as_a_cell(line, code, page, names)
     finally:
         # A widget that the page does not wait for would scan beside the pages that follow.
         Widget.close_all()
