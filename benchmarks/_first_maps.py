@@ -76,20 +76,24 @@ def first_map(name: str, size: int, offset: int, circle: int, folder: Path, *, q
         return
     first = max(with_map, key=lambda seen: seen.estimated)
     final = with_map[-1]
-    # What comes with the first update of each kind has its preparation in it.
+    # Before the other cells are estimated, some of the coarse grid are computed in full.
+    coarse = len(prepared().occluder.grid.stages()[0][1])
+    begun = [seen for seen in with_map[: with_map.index(first)] if 0 < seen.estimated <= coarse][-1]
     estimate = (first.seconds - begun.seconds) / max(1, first.estimated - begun.estimated)
     exact = (final.seconds - first.seconds) / (final.exact - first.exact)
     error = compared(first, final)
     close = ranked(with_map, final)
     # All its discs would take as long as they do here.
     total = without.seconds + final.exact * exact
-    many = (begun.seconds + _MANY * (estimate + exact)) / (without.seconds + _MANY * exact)
+    many = without.seconds + _MANY * exact
+    first_of_many = begun.seconds + _MANY * estimate
     print(
         f"{name:<18} {quality:4.2f} {1e3 * whole:7.1f} {1e3 * exact:7.1f} {1e3 * estimate:7.1f} "
         f"{whole / estimate:6.1f} {exact / estimate:6.1f} {error.rank_correlation:6.4f} "
         f"{error.mean_difference:6.3f} {error.equal:5.2f} {100 * close / total:5.1f}% "
         f"{final.seconds / total:8.3f}   first map whole after {100 * first.seconds / total:.1f} % of {total:.0f} s; "
-        f"{final.exact} discs, with {_MANY} finished after {many:.3f}; distances vary by {final.values.std():.1f} px",
+        f"{final.exact} discs; with {_MANY} whole after {100 * first_of_many / many:.1f} %, finished after "
+        f"{(first_of_many + _MANY * exact) / many:.3f}; distances vary by {final.values.std():.1f} px",
         flush=True,
     )
 

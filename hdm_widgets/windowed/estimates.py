@@ -2,7 +2,7 @@
 
 A mean over the whole map, as in group and instance norm and in squeeze-and-excitation, changes by what the window adds
 to its sum. So the statistics of a changed image are computed from those of the unchanged one and from the window. They
-act within the window; that they change the rest of the map too, by a little, is what an estimate leaves out.
+act within the window; that they change the rest of the map too, by a little, is left out here (see `typical`).
 """
 
 from __future__ import annotations

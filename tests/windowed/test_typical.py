@@ -81,8 +81,7 @@ def test_estimates_are_closer_with_what_is_known(seed):
     with torch.inference_mode():
         expected = model(others)
     off, less = (
-        float((outputs_from_windows(each, OTHERS, others) - expected).square().mean())
-        for each in (inference, knowing)
+        float((outputs_from_windows(each, OTHERS, others) - expected).square().mean()) for each in (inference, knowing)
     )
     assert less < 0.5 * off
 

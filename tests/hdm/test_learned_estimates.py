@@ -1,0 +1,151 @@
+"""Estimates that know a few occluded images: what discs do to the whole image is in them."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+from window_checks import random_image, randomized
+
+import hdm_widgets as hw
+from hdm_widgets import hdm
+from hdm_widgets.hdm.backends import EstimatingBackend, Inference
+from hdm_widgets.windowed import TypicalActivations
+
+QUIET = {"progress": False}
+LEARNED = 5
+
+
+@pytest.fixture(autouse=True)
+def estimates_stay(monkeypatch):
+    """Of so small a network estimates may take as long as what they stand for, and are given up then."""
+    monkeypatch.setattr(Inference, "estimates_are_slower", False)
+    monkeypatch.setattr(Inference, "first_map_is_slow", False)
+    for name in ("_WORTH_ESTIMATING_SECONDS", "_WORTH_TRACING_SECONDS"):
+        monkeypatch.setattr(f"hdm_widgets.hdm.plan.{name}", 0.0)
+
+
+@pytest.fixture(scope="module")
+def normed():
+    """A network with three norms, an image and its own mask."""
+    conv, layers = torch.nn.Conv2d, []
+    for before in (1, 4, 4):
+        layers += [conv(before, 4, 3, padding=1), torch.nn.GroupNorm(1, 4), torch.nn.ReLU()]
+    model = randomized(torch.nn.Sequential(*layers, conv(4, 1, 3, padding=1)))
+    image = F.interpolate(random_image(1, 8, 9)[None], size=(64, 72), mode="bicubic")[0].clamp(0.05, 1)
+    with torch.no_grad():
+        model[-1].bias -= model(image[None]).median()
+    return model, image, hw.Segmenter(model).masks(image[None])[0]
+
+
+def explainer_for(offset=4):
+    explainer = hdm.HausdorffDistanceMasks(72, 64)
+    explainer.generate_masks(15, offset)
+    return explainer
+
+
+@pytest.fixture(scope="module")
+def exact(normed):
+    return explainer_for().explain(*normed, inference="full", **QUIET)
+
+
+def coarse(result):
+    return tuple(result.grid.stages()[0][1].T)
+
+
+def assert_measured(result, exact):
+    """All cells are; where a logit is 0 but for rounding, batches of another size may draw another pixel."""
+    assert result.measured.all()
+    assert not result.estimated.any()
+    for row, col in np.ndindex(result.grid.shape):
+        assert (result.output(row, col) != exact.output(row, col)).sum() <= 2
+
+
+def test_estimates_are_closer_by_far(normed, exact, monkeypatch):
+    knowing = explainer_for().explain(*normed, inference="estimate", **QUIET)
+    monkeypatch.setattr(EstimatingBackend, "can_learn", False)
+    without = explainer_for().explain(*normed, inference="estimate", **QUIET)
+    np.testing.assert_array_equal(knowing.estimated, without.estimated)
+    wrong = [
+        np.mean([
+            (result.output(row, col) != exact.output(row, col)).mean()
+            for row, col in np.argwhere(result.estimated)
+        ])
+        for result in (knowing, without)
+    ]  # fmt: skip
+    assert 0 < wrong[0] < 0.7 * wrong[1]
+    # They say so themselves.
+    assert 0 < knowing.approximation.mean_difference < without.approximation.mean_difference
+
+
+def test_cells_that_estimates_know_do_not_tell_their_error(normed):
+    result = explainer_for().explain(*normed, inference="estimate", **QUIET)
+    assert result.approximation.cells == len(coarse(result)[0]) - LEARNED
+    # They are measured as all of the coarse grid are.
+    assert result.measured[coarse(result)].all()
+    assert not result.estimated[coarse(result)].any()
+
+
+def test_the_finished_map_is_exact(normed, exact):
+    updates = list(explainer_for().stream(*normed))
+    first = max(updates, key=lambda update: update.result.estimated.sum()).result
+    assert first.measured.all()
+    assert first.estimated.sum() == first.measured.size - 2
+    assert_measured(updates[-1].result, exact)
+
+
+def test_the_coarse_grid_is_estimated_again(normed):
+    """What is shown of it before is what windows alone tell."""
+    shown = [
+        update.result.values[coarse(update.result)]
+        for update in explainer_for().stream(*normed)
+        if update.result.estimated[coarse(update.result)].all()
+    ]
+    assert (shown[0] != shown[-1]).any()
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_cells_that_cannot_be_computed_in_full_are_said(normed, exact, monkeypatch, after):
+    def failing(self, image):
+        if self.images == after:
+            raise RuntimeError("no kernel for this\nand more")
+        add(self, image)
+
+    add = TypicalActivations.add
+    monkeypatch.setattr(TypicalActivations, "add", failing)
+    updates = list(explainer_for().stream(*normed))
+    assert any(update.result.estimated.any() for update in updates)
+    assert str(updates[-1].result.plan).endswith("; estimates failed (no kernel for this)")
+    assert_measured(updates[-1].result, exact)
+
+
+@pytest.mark.parametrize("reason", ["memory", "few cells", "no statistics", "few discs that change something"])
+def test_where_nothing_is_learned(normed, monkeypatch, reason):
+    def add(self, image):
+        raise AssertionError("not worth it")
+
+    monkeypatch.setattr(TypicalActivations, "add", add)
+    model, image, segment = normed
+    explainer = explainer_for(8 if reason == "few cells" else 4)
+    if reason == "memory":
+        monkeypatch.setattr("hdm_widgets.hdm.backends.free_memory", lambda device: 100_000)
+    elif reason == "no statistics":
+        model = torch.nn.Sequential(*(layer for layer in model if not isinstance(layer, torch.nn.GroupNorm)))
+    elif reason == "few discs that change something":
+        image = image * (torch.arange(72) >= 52)
+    result = explainer.explain(model, image, segment, inference="estimate", **QUIET)
+    assert result.complete
+    assert result.plan.estimates_failed == ""
+    assert result.approximation.known
+
+
+def test_a_scan_can_be_left_while_it_learns(normed, monkeypatch):
+    learned = []
+    add = TypicalActivations.add
+    monkeypatch.setattr(TypicalActivations, "add", lambda self, image: (learned.append(1), add(self, image)))
+    updates = explainer_for().stream(*normed)
+    for _ in itertools.takewhile(lambda update: len(learned) < 2, updates):
+        pass
+    updates.close()
+    assert len(learned) == 2
