@@ -46,7 +46,7 @@ _LEAST_EXPLAINED, _FEWEST_COMPARED = 0.5, 8
 # So many cells tell how far estimated outputs are off: they hardly differ in that.
 _PROBES = 2
 # So many cells tell what all have in common, in maps of at least so many; fewer where some discs change nothing.
-_LEARNED_CELLS, _FEWEST_LEARNED_CELLS, _WORTH_LEARNING_CELLS = 5, 3, 160
+_LEARNED_CELLS, _FEWEST_LEARNED_CELLS, _WORTH_LEARNING_CELLS = 4, 3, 128
 
 _NO_CELLS = np.empty((0, 2), np.intp)
 

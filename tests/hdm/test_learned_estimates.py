@@ -14,7 +14,7 @@ from hdm_widgets.hdm.backends import EstimatingBackend, Inference
 from hdm_widgets.windowed import TypicalActivations
 
 QUIET = {"progress": False}
-LEARNED = 5
+LEARNED = 4
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +133,8 @@ def test_where_nothing_is_learned(normed, monkeypatch, reason):
     elif reason == "no statistics":
         model = torch.nn.Sequential(*(layer for layer in model if not isinstance(layer, torch.nn.GroupNorm)))
     elif reason == "few discs that change something":
-        image = image * (torch.arange(72) >= 52)
+        image = image.clone()
+        image[:, 24:] = image[:, :, 34:] = 0
     result = explainer.explain(model, image, segment, inference="estimate", **QUIET)
     assert result.complete
     assert result.plan.estimates_failed == ""

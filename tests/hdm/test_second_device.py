@@ -11,8 +11,9 @@ from window_checks import random_image, randomized
 import hdm_widgets as hw
 from hdm_widgets import hdm
 from hdm_widgets.hdm import plan as planning
+from hdm_widgets.hdm import running_scan
 from hdm_widgets.models.errors import is_out_of_memory
-from hdm_widgets.windowed import TracedModel, WindowedInference
+from hdm_widgets.windowed import TracedModel, TypicalActivations, WindowedInference
 
 IMAGE = random_image(2, 40, 48)
 
@@ -130,6 +131,32 @@ def test_a_scan_on_another_device(name, inference):
     np.testing.assert_allclose(result.values, expected.values, rtol=1e-6)
     np.testing.assert_array_equal(result.occluded(2, 3), expected.occluded(2, 3))
     np.testing.assert_array_equal(result.output(2, 3), expected.output(2, 3))
+
+
+@pytest.mark.parametrize("name", ["resampled", "attending"])
+def test_what_estimates_learn_is_computed_there(name, monkeypatch):
+    def add(self, image):
+        learned.append(image.device)
+        original(self, image)
+
+    learned, original = [], TypicalActivations.add
+    monkeypatch.setattr(TypicalActivations, "add", add)
+    monkeypatch.setattr(running_scan, "_WORTH_LEARNING_CELLS", 100)
+    factory, settings, _ = CASES[name]
+    explainer, model = hdm.HausdorffDistanceMasks(48, 40), randomized(factory())
+    explainer.generate_masks(circle_size=6, offset=4)
+
+    def estimated(device):
+        segmenter = hw.Segmenter(model, device=device, **settings)
+        return explainer.explain(segmenter, IMAGE, None, inference="estimate", progress=False)
+
+    expected = estimated(CPU)
+    with second_device() as device:
+        result = estimated(DEVICE)
+        assert device.convolutions[CPU] == 0
+    assert learned == [CPU] * 4 + [DEVICE] * 4
+    assert result.estimated.sum() == expected.estimated.sum() > 60
+    np.testing.assert_allclose(result.values, expected.values, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
