@@ -56,11 +56,11 @@ class TypicalActivations:
         for name in wanted:
             value = values.pop(name)
             if not self.images:
-                self._sums[name], self._largest[name], self._smallest[name] = value.clone(), value, value.clone()
+                self._sums[name] = self._largest[name] = self._smallest[name] = value
                 continue
-            self._sums[name] += value
-            torch.maximum(self._largest[name], value, out=self._largest[name])
-            torch.minimum(self._smallest[name], value, out=self._smallest[name])
+            self._sums[name] = self._sums[name] + value
+            self._largest[name] = torch.maximum(self._largest[name], value)
+            self._smallest[name] = torch.minimum(self._smallest[name], value)
         self.images += 1
 
     @torch.inference_mode()

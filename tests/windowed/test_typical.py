@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from global_networks import GLOBAL, WIDTH, Around
+from token_networks import BREADTH, HEIGHT, TOKENS
 from torch import nn
-from window_checks import assert_close, changed_images, outputs_from_windows, random_image, randomized
+from window_checks import (
+    assert_close,
+    boxes_everywhere,
+    changed_images,
+    outputs_from_windows,
+    random_image,
+    randomized,
+)
 
 from hdm_widgets.windowed import TracedModel, TypicalActivations, WindowedInference
 from hdm_widgets.windowed.estimates import Summary
@@ -95,6 +104,26 @@ def test_windows_that_know_nothing_stay_as_they_are():
     assert torch.equal(inference.output, output)
     for name, value in inference.activations.items():
         assert torch.equal(value, before[name])
+
+
+NETWORKS = {
+    **{name: (lambda made=made: Around(made()), (2, 33, 40)) for name, (made, _) in GLOBAL.items()},
+    "class token": (TOKENS["class token"], (WIDTH, HEIGHT, BREADTH)),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_equal_images_have_in_common_is_what_they_are(name):
+    make, shape = NETWORKS[name]
+    model, image = randomized(make()), random_image(*shape)
+    inference = WindowedInference(TracedModel(model, image).estimate, image)
+    typical = TypicalActivations(inference)
+    for _ in range(3):
+        typical.add(image)
+    boxes = boxes_everywhere(*shape[1:], 3)
+    images = changed_images(image, boxes)
+    expected, found = (outputs_from_windows(each, boxes, images) for each in (inference, typical.inference()))
+    assert_close(found, expected)
 
 
 @pytest.mark.parametrize("count", [0, 2])
