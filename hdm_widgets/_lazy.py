@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,6 +25,9 @@ def lazy_names(package: str, homes: Mapping[str, str | None]) -> tuple[Callable[
 
     def load(name: str) -> Any:
         if name not in homes:
+            # A module of the package, as if it had been imported with it.
+            if not name.startswith("__") and importlib.util.find_spec(f"{package}.{name}") is not None:
+                return importlib.import_module(f"{package}.{name}")
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         home = homes[name]
         module = importlib.import_module(home or f"{package}.{name}")

@@ -118,6 +118,13 @@ def test_public_names_are_there_when_asked_for(told):
     ]  # fmt: skip
 
 
+def test_modules_of_a_package_are_there_too():
+    import hdm_widgets
+
+    assert hdm_widgets.hdm.explainer.HausdorffDistanceMasks is hdm_widgets.hdm.HausdorffDistanceMasks
+    assert hdm_widgets.latent.space.LatentSpace is hdm_widgets.LatentSpace
+
+
 @pytest.mark.parametrize("package", ["hdm_widgets", "hdm_widgets.hdm", "hdm_widgets.latent"])
 def test_all_is_honest(package):
     module = importlib.import_module(package)

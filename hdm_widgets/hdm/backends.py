@@ -16,6 +16,7 @@ from hdm_widgets.hdm.occlusion import Changes
 from hdm_widgets.hdm.options import InferenceMode
 from hdm_widgets.hdm.plan import WORTH_ESTIMATING_FACTOR, Plan, Planned, is_finite
 from hdm_widgets.hdm.trace_cache import traced
+from hdm_widgets.models.errors import is_out_of_memory
 from hdm_widgets.models.free_memory import free_memory
 from hdm_widgets.models.segmenter import ModelOutputError, Segmenter
 from hdm_widgets.models.threads import limited_threads
@@ -188,6 +189,10 @@ class EstimatingBackend(WindowedBackend):
         assert self._typical is not None  # else nothing was computed  # noqa: S101
         self._base, self._typical, self._everywhere = self._typical.inference(), None, True
 
+    def forget(self) -> None:
+        """Go on without the cells that were computed in full."""
+        self._typical = None
+
     def outputs(self, changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
         """See `Backend`."""
         for outputs in super().outputs(changes, items):
@@ -281,6 +286,8 @@ class Inference:
         Of that backend, with what has been measured.
     tolerance : float
         Of estimates.
+    learned : bool
+        Whether estimates know some cells that were computed in full.
     """
 
     def __init__(self, backends: Backends, planned: Planned, mode: InferenceMode, raw: Tensor) -> None:
@@ -296,6 +303,7 @@ class Inference:
         elif planned.network is not None:
             self.backend = backends.folded(planned.network)
         self.estimator = None if planned.estimate is None else backends.estimating(planned.estimate, planned.plan)
+        self.learned = False
         self._verified: list[NDArray[np.intp]] = []
         self._windows = self._estimates = 0
         self._window_seconds = self._traced_seconds = self._verify_seconds = self._estimate_seconds = 0.0
@@ -354,10 +362,19 @@ class Inference:
         if not isinstance(estimator, EstimatingBackend) or not estimator.can_learn:
             return
         for item in items.tolist():
-            with limited_threads(self._backends.segmenter.run_device):
-                estimator.compute_in_full(changes, item)
+            try:
+                with limited_threads(self._backends.segmenter.run_device):
+                    estimator.compute_in_full(changes, item)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                estimator.forget()
+                return
             yield
         estimator.complete_from_these()
+        # Estimates take longer from here on.
+        self._estimate_seconds, self._estimates = 0.0, 0
+        self.learned = True
 
     @property
     def estimates_are_slower(self) -> bool:

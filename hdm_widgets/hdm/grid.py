@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from hdm_widgets._validation import brief, check_choice, is_whole
 
-__all__ = ["DiscShape", "Grid", "ShiftedGrid", "usual_discs"]
+__all__ = ["DiscShape", "Grid", "ShiftedGrid", "spread", "usual_discs"]
 
 DiscShape = Literal["disc", "square"]
 
@@ -33,6 +33,12 @@ def usual_discs(height: int, width: int) -> tuple[int, int]:
     """Circle size and offset for an image where none are given: about a tenth and a thirtieth of its shorter side."""
     side = min(height, width)
     return max(1, round(side / 10)), max(1, round(side / 30))
+
+
+# Powers of the inverse of the plastic ratio, the root of x**3 = x + 1.
+_STEPS = np.array([0.7548776662466927, 0.5698402909980532])
+# From here the first four are far from each other and from the border.
+_FIRST = np.array([0.37, 0.15])
 
 
 @dataclass(frozen=True)
@@ -181,3 +187,24 @@ class ShiftedGrid(Grid):
         """Row and column of the pixel where the disc's box begins; below 0 where the border cuts it off."""
         y, x = super().corner(row, col)
         return y + self.shift[0], x + self.shift[1]
+
+
+def spread(cells: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    """So many of the cells (n, 2), or all of fewer, spread over both their rows and their columns.
+
+    Every k-th cell would be in the same column of some grids.
+
+    References
+    ----------
+    M. Roberts: The Unreasonable Effectiveness of Quasirandom Sequences, 2018: the sequence in two dimensions.
+    """
+    count = min(count, len(cells))
+    if not count:
+        return cells[:0]
+    points = cells.min(0) + np.ptp(cells, 0) * ((_FIRST + np.arange(count)[:, None] * _STEPS) % 1)
+    chosen: list[int] = []
+    for point in points:
+        distance = np.abs(cells - point).max(1)
+        distance[chosen] = np.inf
+        chosen.append(int(distance.argmin()))
+    return cells[chosen]

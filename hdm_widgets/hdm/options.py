@@ -99,7 +99,8 @@ class ScanOptions:
         far as the network's activations change by more than this fraction of their value range (maximum less minimum
         for the image without a disc), in (0, 1); 0.01 by default. What global operations, such as instance norm or
         squeeze-and-excitation, do to the rest of the image is taken from a few discs that are computed in full,
-        whatever it is, or left out in small maps.
+        whatever it is; it is left out in maps of few cells, with a Segmenter that runs in windows, and where there is
+        no memory for it.
     keep_outputs : bool
         Keep every mask: the box in which it differs from the mask without a disc, one bit per pixel.
     """

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdm_widgets.hdm.agreement import Agreement
+from hdm_widgets.hdm.grid import spread
 from hdm_widgets.hdm.occlusion import Changes
 from hdm_widgets.hdm.options import ESTIMATE_TOLERANCE, InferenceMode
 from hdm_widgets.hdm.trace_cache import traced
@@ -380,7 +381,7 @@ def _with_estimates(
         return planned
     with torch.inference_mode():
         base = WindowedInference(network, image)
-        probes = occluder.changes(sample[:: max(1, len(sample) // _PROBES)])
+        probes = occluder.changes(spread(sample, _PROBES))
         items = np.flatnonzero([bool(key) for key in probes.keys])
         if not len(items):
             return planned
@@ -388,11 +389,16 @@ def _with_estimates(
         def content(chosen: NDArray[np.intp], boxes: NDArray[np.intp]) -> Tensor:
             return probes.content(items[chosen], boxes).to(network.device)
 
-        for used in (_FINE_TOLERANCE, ESTIMATE_TOLERANCE) if tolerance is None else (tolerance,):
-            limited = base.limited(base.reach(probes.boxes[items], content, used))
-            factor = cost / limited.propagation.cost_fraction(probes.boxes[items])
-            if factor >= _QUICK_FACTOR:
-                break
+        def at(tolerance: float) -> tuple[WindowedInference, float]:
+            limited = base.limited(base.reach(probes.boxes[items], content, tolerance))
+            return limited, cost / limited.propagation.cost_fraction(probes.boxes[items])
+
+        used = tolerance or ESTIMATE_TOLERANCE
+        limited, factor = at(used)
+        if not asked and factor >= _QUICK_FACTOR:
+            fine, fine_factor = at(_FINE_TOLERANCE)
+            if fine_factor >= _QUICK_FACTOR:
+                limited, factor, used = fine, fine_factor, _FINE_TOLERANCE
     if not asked and factor < WORTH_ESTIMATING_FACTOR:
         return planned
     plan = replace(plan, tolerance=tolerance, estimate_factor=factor)

@@ -17,6 +17,7 @@ from hdm_widgets.hdm.backends import Inference, Outputs, WindowsDifferError
 from hdm_widgets.hdm.cache import DistanceCache, Measured
 from hdm_widgets.hdm.circle_map import filled
 from hdm_widgets.hdm.classes import ClassMasks
+from hdm_widgets.hdm.grid import spread
 from hdm_widgets.hdm.measure import ClassMeasure, Measure
 from hdm_widgets.hdm.noise import Noise, noise_between
 from hdm_widgets.hdm.occlusion import Changes
@@ -219,6 +220,8 @@ class RunningScan:
                 self.inference.drop_estimates()
             if self.inference.estimator is not None and len(stages) > 1:
                 yield from self._learn(stages)
+                if self.inference.first_map_is_slow:
+                    self.inference.drop_estimates()
             if self.inference.estimator is not None and len(stages) > 1:
                 yield from self._probe(*stages[0])
             if self.inference.estimator is not None:
@@ -265,20 +268,18 @@ class RunningScan:
         cells = cells[self._estimated[cells[:, 0], cells[:, 1]]]
         # As many others of the first stage tell the error.
         few = len(cells) < 2 * _LEARNED_CELLS or sum(len(each) for _, each in stages) < _WORTH_LEARNING_CELLS
-        chosen = _spread(cells, 0 if few else _LEARNED_CELLS)
+        chosen = spread(cells, 0 if few else _LEARNED_CELLS)
         changes = self._prepared.occluder.changes(chosen)
         items = np.flatnonzero([bool(key) for key in changes.keys])
         if len(items) < _FEWEST_LEARNED_CELLS:
             return
-        learned = False
         try:
             for _ in self.inference.learn(changes, items):
-                learned = True
                 yield self._update(_NO_CELLS, stride)
         except Exception as error:  # noqa: BLE001 - every cell is measured then, and the plan says why
             yield self._without_estimates(_first_line(error))
         else:
-            if learned:
+            if self.inference.learned:
                 self._learned[chosen[items, 0], chosen[items, 1]] = True
                 yield from self._estimate(stages[:1])
 
@@ -288,7 +289,7 @@ class RunningScan:
         cells = cells[self._estimated[at] & ~self._learned[at]]
         if not (len(cells) and self._uncertainty.possible):
             return
-        probes = _spread(cells, _PROBES)
+        probes = spread(cells, _PROBES)
         changes = self._prepared.occluder.changes(probes)
         try:
             for outputs in self.inference.estimates(changes, np.arange(len(probes))):
@@ -447,11 +448,6 @@ class RunningScan:
 def noise_of(runs: list[Measure]) -> Noise | None:
     """How far repeated runs are apart; None without any."""
     return noise_between([run.distance for run in runs], [run.mask for run in runs]) if runs else None
-
-
-def _spread(cells: NDArray[np.intp], count: int) -> NDArray[np.intp]:
-    """So many of the cells, far from each other."""
-    return cells[[len(cells) * part // (count + 1) for part in range(1, count + 1)]]
 
 
 def _first_line(error: Exception) -> str:

@@ -133,7 +133,7 @@ class SlidingBackends(Backends):
         )  # fmt: skip
 
     def estimating(self, base: WindowedInference, plan: Plan) -> Backend:
-        """The same, for estimates; each window has its own statistics, and no calibration."""
+        """The same, for estimates; each window has statistics of its own, so nothing is learned."""
         return self.windowed(base, plan)
 
     def verified(

@@ -18,6 +18,7 @@ from hdm_widgets.models.tf32 import without_tf32
 from hdm_widgets.windowed.estimates import Summary
 from hdm_widgets.windowed.inference import WindowedInference
 from hdm_widgets.windowed.network import channels_last, whole_window
+from hdm_widgets.windowed.steps import Constant
 
 __all__ = ["TypicalActivations"]
 
@@ -51,17 +52,23 @@ class TypicalActivations:
         network = self._inference.network
         with without_tf32(network.device):
             values = network.activations(image)
-        # Whole numbers, such as positions of maxima, have no mean; the image is what windows are completed from.
-        wanted = [name for name, value in values.items() if value.is_floating_point() and name != network.program.image]
-        for name in wanted:
+        # Constants stay, and the image; what is not real, such as positions of maxima, has no mean.
+        kept = {step.name for step in network.program.steps if isinstance(step, Constant)} | {network.program.image}
+        for name in [name for name, value in values.items() if value.is_floating_point() and name not in kept]:
             value = values.pop(name)
+            wide = value.to(torch.promote_types(value.dtype, torch.float32))
             if not self.images:
-                self._sums[name] = self._largest[name] = self._smallest[name] = value
+                self._sums[name], self._largest[name], self._smallest[name] = wide, value, value
                 continue
-            self._sums[name] = self._sums[name] + value
+            self._sums[name] = self._sums[name] + wide
             self._largest[name] = torch.maximum(self._largest[name], value)
             self._smallest[name] = torch.minimum(self._smallest[name], value)
         self.images += 1
+
+    def _unchanged(self, name: str) -> Tensor:
+        """A value of the unchanged image."""
+        given = self._inference
+        return given.output if name == given.network.program.output else given.activations[name]
 
     @torch.inference_mode()
     def inference(self) -> WindowedInference:
@@ -73,7 +80,11 @@ class TypicalActivations:
         program = self._inference.network.program
         values = dict(self._inference.activations)
         for name, total in self._sums.items():
-            values[name] = (total - self._largest[name] - self._smallest[name]) / (self.images - 2)
+            largest, smallest = self._largest[name], self._smallest[name]
+            mean = ((total - largest - smallest) / (self.images - 2)).to(largest.dtype)
+            # What is infinite in some images stays; what is the same in all is not rounded.
+            mean = torch.where(mean.isfinite(), mean, self._unchanged(name))
+            values[name] = torch.where(largest == smallest, largest, mean)
         for step in program.steps:
             if isinstance(step, Summary):
                 # Of the values above: their own statistics have what their windows add too.

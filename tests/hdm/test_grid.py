@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from hdm_widgets.hdm import Grid, HausdorffDistanceMasks
+from hdm_widgets.hdm.grid import spread
 
 GRIDS = [(24, 24, 6, 4), (30, 18, 7, 5), (17, 40, 17, 3), (12, 12, 1, 1), (9, 13, 9, 9), (64, 48, 25, 10)]
 
@@ -103,3 +104,28 @@ def test_whole_numbers_of_numpy_serve():
     grid = Grid(np.int64(24), np.int32(24), np.uint8(6), np.int16(4))
     assert grid == Grid(24, 24, 6, 4)
     assert type(grid.circle_size) is int
+
+
+# -- cells in other places ----------------------------------------------------------------------------
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 20))
+def test_cells_that_are_spread(rows, cols, count):
+    cells = np.argwhere(np.ones((rows, cols), bool))
+    chosen = spread(cells, count)
+    assert chosen.shape == (min(count, len(cells)), 2)
+    assert len({*map(tuple, chosen.tolist())}) == len(chosen)
+    assert {*map(tuple, chosen.tolist())} <= {*map(tuple, cells.tolist())}
+    # Wherever every k-th cell would be.
+    if count >= 4 and min(rows, cols) >= 8:
+        assert all(len(np.unique(along)) >= 4 for along in chosen.T)
+        assert (np.ptp(chosen, 0) >= 0.5 * (np.array([rows, cols]) - 1)).all()
+
+
+def test_four_of_many_cells_are_far_from_each_other():
+    """Every fifth of 5 x 5 would be in the first column.
+
+    Of a unit square: (.37, .15), (.12, .72), (.88, .29), (.63, .86).
+    """
+    np.testing.assert_array_equal(spread(np.argwhere(np.ones((5, 5), bool)), 4), [[1, 1], [0, 3], [4, 1], [3, 3]])
+    np.testing.assert_array_equal(spread(np.argwhere(np.ones((4, 4), bool)), 4), [[1, 0], [0, 2], [3, 1], [2, 3]])

@@ -120,6 +120,23 @@ def test_cells_that_cannot_be_computed_in_full_are_said(normed, exact, monkeypat
     assert_measured(updates[-1].result, exact)
 
 
+@pytest.mark.parametrize("after", [0, 2])
+def test_without_memory_for_cells_in_full_estimates_go_on(normed, monkeypatch, after):
+    def failing(self, image):
+        if self.images == after:
+            raise torch.OutOfMemoryError("no memory")
+        add(self, image)
+
+    add = TypicalActivations.add
+    monkeypatch.setattr(TypicalActivations, "add", failing)
+    result = explainer_for().explain(*normed, inference="estimate", **QUIET)
+    monkeypatch.setattr(EstimatingBackend, "can_learn", False)
+    without = explainer_for().explain(*normed, inference="estimate", **QUIET)
+    assert result.plan.estimates_failed == ""
+    np.testing.assert_array_equal(result.estimated, without.estimated)
+    assert result.approximation.cells == without.approximation.cells == len(coarse(result)[0])
+
+
 @pytest.mark.parametrize("reason", ["memory", "few cells", "no statistics", "few discs that change something"])
 def test_where_nothing_is_learned(normed, monkeypatch, reason):
     def add(self, image):

@@ -95,6 +95,32 @@ def test_estimates_are_closer_with_what_is_known(seed):
     assert less < 0.5 * off
 
 
+def test_what_is_infinite_in_some_images_stays_as_it_is_without():
+    """Nothing becomes NaN."""
+    model, image = _Logarithm().eval(), random_image(2, *SIZE)
+    inference, knowing, images = learned(model, image, LEARNED)
+    for name, value in inference.activations.items():
+        assert not knowing.activations[name].isnan().any()
+        if value.isinf().any():
+            some = (images - 0.9 <= 0).any(0)
+            assert torch.equal(knowing.activations[name][0][some], value[0][some])
+    assert knowing.output.isfinite().all()
+
+
+def test_sums_of_half_precision_do_not_overflow():
+    model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.GroupNorm(1, 1)).eval().half()
+    with torch.no_grad():
+        model[0].weight.fill_(30_000)
+    image = torch.full((1, *SIZE), 0.75).half()
+    image[:, ::2] = 0.25
+    _, knowing, images = learned(model, image, LEARNED, white)
+    with torch.inference_mode():
+        first = model[0](images)
+    name = knowing.network.program.steps[0].name
+    expected = first.double().sort(0).values[1:-1].mean(0)
+    np.testing.assert_allclose(knowing.activations[name][0], expected, rtol=2e-3)
+
+
 def test_windows_that_know_nothing_stay_as_they_are():
     model, image = normed(2), random_image(2, *SIZE)
     inference, _, _ = learned(model, image, LEARNED)
@@ -106,9 +132,36 @@ def test_windows_that_know_nothing_stay_as_they_are():
         assert torch.equal(value, before[name])
 
 
+class _Masked(nn.Module):
+    """A norm, and attention that is forbidden between some tokens: there scores are less infinity."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.linear = nn.GroupNorm(2, WIDTH), nn.Linear(WIDTH, 3 * WIDTH)
+        self.register_buffer("allowed", torch.eye(HEIGHT * BREADTH).roll(3, 0) + torch.eye(HEIGHT * BREADTH) > 0)
+
+    def forward(self, x):
+        tokens = self.linear(self.norm(x).flatten(2).transpose(1, 2)).chunk(3, -1)
+        seen = nn.functional.scaled_dot_product_attention(*tokens, attn_mask=self.allowed)
+        return x + seen.transpose(1, 2).reshape(x.shape)
+
+
+class _Logarithm(nn.Module):
+    """Less infinity where the image is not above 0.9."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.InstanceNorm2d(2)
+
+    def forward(self, x):
+        return self.norm(x) + (x - 0.9).relu().log().exp()
+
+
 NETWORKS = {
     **{name: (lambda made=made: Around(made()), (2, 33, 40)) for name, (made, _) in GLOBAL.items()},
     "class token": (TOKENS["class token"], (WIDTH, HEIGHT, BREADTH)),
+    "masked attention": (_Masked, (WIDTH, HEIGHT, BREADTH)),
+    "infinite values": (_Logarithm, (2, HEIGHT, BREADTH)),
 }
 
 
