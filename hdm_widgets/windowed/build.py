@@ -124,7 +124,8 @@ def build(trace: Trace, *, estimate: bool = False) -> Program:
         if made.keys() | constants.keys() >= {*call.reads()}:
             with torch.inference_mode():
                 made[call.name] = call.run({**constants, **made})
-        elif any(
+        # Masks of attention may be for each window of an image.
+        elif call.operation != "scaled_dot_product_attention" and any(
             name in shapes and is_spatial(shapes[name]) and len(made[name]) != 1
             for name in made.keys() & {*call.reads()}
         ):
