@@ -65,11 +65,6 @@ class TypicalActivations:
             self._smallest[name] = torch.minimum(self._smallest[name], value)
         self.images += 1
 
-    def _unchanged(self, name: str) -> Tensor:
-        """A value of the unchanged image."""
-        given = self._inference
-        return given.output if name == given.network.program.output else given.activations[name]
-
     @torch.inference_mode()
     def inference(self) -> WindowedInference:
         """Windows that are completed from what at least three images have in common; `output` is what they share."""
@@ -82,8 +77,8 @@ class TypicalActivations:
         for name, total in self._sums.items():
             largest, smallest = self._largest[name], self._smallest[name]
             mean = ((total - largest - smallest) / (self.images - 2)).to(largest.dtype)
-            # What is infinite in some images stays; what is the same in all is not rounded.
-            mean = torch.where(mean.isfinite(), mean, self._unchanged(name))
+            # What is infinite in some images is as in the unchanged one; what is the same in all is not rounded.
+            mean = torch.where(mean.isfinite(), mean, values[name])
             values[name] = torch.where(largest == smallest, largest, mean)
         for step in program.steps:
             if isinstance(step, Summary):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from window_checks import (
     assert_close,
+    assert_computed_together,
     boxes_everywhere,
     changed_images,
     outputs_from_windows,
@@ -249,15 +250,7 @@ def test_changes_alike_are_estimated_together_wherever_they_lie(name):
     boxes = np.array([(row, col, row + 8, col + 8) for row in (16, 24) for col in (16, 24, 32, 40)])
     images = changed_images(image, boxes)
     base = WindowedInference(TracedModel(model, image).estimate, image)
-
-    def content(items, grown):
-        return torch.stack([images[i, :, a:c, b:d] for i, (a, b, c, d) in zip(items, grown.tolist(), strict=True)])
-
-    with torch.inference_mode():
-        (together,) = base.run(boxes, content)
-        alone = torch.cat([outputs_from_windows(base, boxes[[item]], images[[item]]) for item in range(len(boxes))])
-        assert_close(outputs_from_windows(base, boxes, images), alone)
-    assert sorted(together.items.tolist()) == list(range(8))
+    assert_computed_together(base, boxes, images)
 
 
 @given(

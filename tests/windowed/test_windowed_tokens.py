@@ -5,7 +5,15 @@ import pytest
 import torch
 from global_networks import WIDTH, Function
 from token_networks import BREADTH, HEIGHT, NOT_FOLLOWED, PARTLY_FOLLOWED, POSITIONS, TOKENS
-from window_checks import assert_close, boxes_everywhere, changed_images, outputs_from_windows, random_image, randomized
+from window_checks import (
+    assert_close,
+    assert_computed_together,
+    boxes_everywhere,
+    changed_images,
+    outputs_from_windows,
+    random_image,
+    randomized,
+)
 
 from hdm_widgets.windowed import TracedModel, WindowedInference
 
@@ -96,12 +104,4 @@ def test_changes_alike_are_estimated_together_wherever_they_lie(name):
     boxes = np.array([(row, col, row + 2, col + 3) for row in range(5) for col in range(5)])
     images = changed_images(IMAGE, boxes)
     base = WindowedInference(TracedModel(model, IMAGE).estimate, IMAGE)
-
-    def content(items, grown):
-        return torch.stack([images[i, :, a:c, b:d] for i, (a, b, c, d) in zip(items, grown.tolist(), strict=True)])
-
-    with torch.inference_mode():
-        (together,) = base.run(boxes, content)
-        alone = [outputs_from_windows(base, boxes[[item]], images[[item]]) for item in range(len(boxes))]
-        assert_close(outputs_from_windows(base, boxes, images), torch.cat(alone))
-    assert sorted(together.items.tolist()) == list(range(25))
+    assert_computed_together(base, boxes, images)

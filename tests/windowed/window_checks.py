@@ -175,3 +175,16 @@ def assert_it_proves_something(result, boxes, least=1.0):
     areas = torch.from_numpy((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
     shown = (whole - unchanged).abs().flatten(1).amax(1) > 100 * TOLERANCE * scale
     assert shown[areas > 1].double().mean() >= least
+
+
+def assert_computed_together(base, boxes, images):
+    """All changes in one batch, as if each were computed alone."""
+
+    def content(items, grown):
+        return torch.stack([images[i, :, a:c, b:d] for i, (a, b, c, d) in zip(items, grown.tolist(), strict=True)])
+
+    with torch.inference_mode():
+        (together,) = base.run(boxes, content)
+        alone = [outputs_from_windows(base, boxes[[item]], images[[item]]) for item in range(len(boxes))]
+        assert_close(outputs_from_windows(base, boxes, images), torch.cat(alone))
+    assert sorted(together.items.tolist()) == list(range(len(boxes)))
