@@ -44,7 +44,7 @@ _MEMORY_FRACTION = 0.5
 _WORTH_ESTIMATING_SECONDS = 5.0
 WORTH_ESTIMATING_FACTOR = 4.0
 # First maps of networks in which this finer tolerance still makes estimates so many times cheaper are made with it.
-_FINE_TOLERANCE, _QUICK_FACTOR = 0.001, 16.0
+_FINE_TOLERANCE, _QUICK_FACTOR = 0.001, 50.0
 # Discs from which is learned how far changes go.
 _PROBES = 12
 

@@ -180,7 +180,7 @@ def test_a_first_map_is_estimated_and_then_measured(normed, tmp_path):
     assert half.approximation.rank_correlation > 0.8
     with pytest.raises(ValueError, match=f"{half.estimated.sum()} of 120 cells are not measured yet"):
         half.to_html(tmp_path / "half.html")
-    assert half.estimates.startswith(f"{half.estimated.sum()} of 120 cells are estimated; tolerance 0.001; on ")
+    assert half.estimates.startswith(f"{half.estimated.sum()} of 120 cells are estimated; tolerance 0.01; on ")
     last = updates[-1].result
     np.testing.assert_array_equal(last.values, whole.values)
     assert last.estimates == ""

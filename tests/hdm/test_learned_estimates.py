@@ -105,6 +105,15 @@ def test_the_coarse_grid_is_estimated_again(normed):
     assert (shown[0] != shown[-1]).any()
 
 
+@pytest.mark.parametrize(("quick", "tolerance"), [(1.0, 0.001), (1e9, 0.01)])
+def test_first_maps_that_stay_quick_follow_smaller_changes(normed, monkeypatch, quick, tolerance):
+    monkeypatch.setattr("hdm_widgets.hdm.plan._QUICK_FACTOR", quick)
+    updates = explainer_for().stream(*normed)
+    said = next(update.result.approximation for update in updates if update.result.approximation is not None)
+    updates.close()
+    assert said.tolerance == tolerance
+
+
 @pytest.mark.parametrize("after", [0, 2])
 def test_cells_that_cannot_be_computed_in_full_are_said(normed, exact, monkeypatch, after):
     def failing(self, image):
